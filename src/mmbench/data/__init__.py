@@ -1,0 +1,1 @@
+"""Interactions, item features, splits and modality conditions."""

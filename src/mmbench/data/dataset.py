@@ -1,0 +1,162 @@
+"""From a source to a frozen split with features: what every cell of a dataset shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.data import planted, splits
+from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
+from mmbench.data.sources import Source, read_folder
+from mmbench.data.splits import PARTS, Split
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """How a dataset is read and split; one YAML of conf/dataset.
+
+    Args:
+        name: name in paths and tables.
+        path: canonical folder; unused by planted worlds.
+        world: name of a planted world, or None for a folder.
+        world_options: keyword arguments of :func:`mmbench.data.planted.make_world`.
+        protocol: split protocol, see :data:`mmbench.data.splits.PROTOCOLS`.
+        split_column: column with the part of each row, for protocol ``given``.
+        split_seed: seed of a random protocol.
+        k_core: users and items with fewer interactions are dropped before the split; 0 keeps all.
+        min_rating: rows with a lower rating are dropped; None keeps all.
+        trust_row_order: accept feature files whose row order nothing proves.
+    """
+
+    name: str
+    path: str | None = None
+    world: str | None = None
+    world_options: Mapping[str, Any] | None = None
+    protocol: str = "given"
+    split_column: str = "split"
+    split_seed: int = 0
+    k_core: int = 0
+    min_rating: float | None = None
+    trust_row_order: bool = False
+
+    def __post_init__(self) -> None:
+        if self.protocol not in splits.PROTOCOLS:
+            raise ValueError(
+                f"dataset.protocol={self.protocol} is unknown; protocols are {', '.join(splits.PROTOCOLS)}"
+            )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset ready for use: one frozen split, indexed items, features in item order."""
+
+    name: str
+    split: Split
+    features: Mapping[str, ItemFeature]
+    user_ids: NDArray[np.object_]
+    item_ids: NDArray[np.object_]
+    notices: tuple[str, ...] = ()
+    truth: Mapping[str, NDArray[Any]] | None = None
+
+    @property
+    def n_users(self) -> int:
+        """Number of users with at least one training interaction."""
+        return self.split.train.n_users
+
+    @property
+    def n_items(self) -> int:
+        """Number of items of the catalogue."""
+        return self.split.train.n_items
+
+    def summary(self) -> list[str]:
+        """Lines that say what was read: sizes, coverage of each modality, notices."""
+        sizes = " / ".join(str(len(getattr(self.split, part))) for part in PARTS)
+        head = f"{self.name}: {self.n_users} users, {self.n_items} items, train / valid / test {sizes}"
+        lines = [f"{head} ({self.split.protocol})"]
+        lines += [feature.coverage(name) for name, feature in sorted(self.features.items())]
+        return lines + list(self.notices)
+
+
+def load_dataset(config: DatasetConfig) -> Dataset:
+    """Read, filter, index and split a dataset.
+
+    Raises:
+        ValueError: naming the file or setting and what is allowed.
+    """
+    if config.world is not None:
+        source = planted.make_world(config.world, **(config.world_options or {}))
+    else:
+        source = read_folder(Path(config.path or config.name), trust_row_order=config.trust_row_order)
+    log = k_core(deduplicated(rating_at_least(source.log, config.min_rating)), config.k_core)
+    if log.empty:
+        raise ValueError(f"dataset {config.name}: no interaction is left after min_rating and k_core={config.k_core}")
+    notices = list(source.notices)
+    parts = _parts(log, config)
+    log, parts = _users_with_train(log, parts, notices)
+    items, features = _catalogue(source, log, config.k_core, notices)
+    split = _indexed(log, parts, items, config.protocol)
+    for part in PARTS:
+        if len(getattr(split, part)) == 0:
+            raise ValueError(f"dataset {config.name}: the {part} part of protocol {config.protocol} is empty")
+    users = np.sort(log["user_id"].unique())
+    truth = dict(source.truth) or None
+    return Dataset(config.name, split, features, users, items.to_numpy(object), tuple(notices), truth)
+
+
+def _parts(log: pd.DataFrame, config: DatasetConfig) -> pd.Series:
+    if config.protocol == "given":
+        return splits.given(log, config.split_column)
+    return splits.PROTOCOLS[config.protocol](log, seed=config.split_seed)
+
+
+def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -> tuple[pd.DataFrame, pd.Series]:
+    """Drop users without a training row: nothing can rank for them, under any condition."""
+    known = log["user_id"].isin(log["user_id"][parts == "train"].unique())
+    lost = log["user_id"][~known].nunique()
+    if lost:
+        notices.append(f"{lost} users have no training interaction and are left out of every condition")
+    return log[known], parts[known]
+
+
+def _catalogue(
+    source: Source, log: pd.DataFrame, core: int, notices: list[str]
+) -> tuple[pd.Index, dict[str, ItemFeature]]:
+    """Items in the order of the source: all of them, or those the k-core left; unlisted items of the log come last."""
+    listed = pd.Index(source.items["item_id"])
+    in_log = pd.Index(log["item_id"].unique())
+    rows = np.flatnonzero(listed.isin(in_log)) if core > 1 else np.arange(len(listed))
+    unlisted = in_log.difference(listed)
+    if len(unlisted):
+        notices.append(f"{len(unlisted)} items of the log are not in items.parquet and count as missing every modality")
+    features: dict[str, ItemFeature] = {}
+    for name, feature in sorted(source.features.items()):
+        taken = feature.take(rows)
+        pad = np.zeros((len(unlisted), taken.values.shape[1]), np.float32)
+        values, present = np.vstack([taken.values, pad]), np.r_[taken.present, np.zeros(len(unlisted), bool)]
+        if not present.any():
+            raise ValueError(
+                f"modality {name}: no item of the catalogue has content; remove {name}_feat.npy or mend it"
+            )
+        features[name] = with_missing_filled(values, present)
+    return listed[rows].append(unlisted), features
+
+
+def _indexed(log: pd.DataFrame, parts: pd.Series, items: pd.Index, protocol: str) -> Split:
+    users = pd.Index(np.sort(log["user_id"].unique()))
+    times = log["timestamp"].to_numpy(np.int64) if "timestamp" in log else None
+    everything = Interactions(
+        users.get_indexer(pd.Index(log["user_id"])).astype(np.int64),
+        items.get_indexer(pd.Index(log["item_id"])).astype(np.int64),
+        len(users),
+        len(items),
+        times,
+    )
+    train, valid, test = (everything.select((parts == part).to_numpy()) for part in PARTS)
+    return Split(train, valid, test, protocol)

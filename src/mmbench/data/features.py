@@ -1,0 +1,78 @@
+"""Item features: one matrix per modality, and which items really have one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmbench.data import fingerprint
+
+
+@dataclass(frozen=True)
+class ItemFeature:
+    """Features of one modality.
+
+    Args:
+        values: ``(n_items, d)`` float32; a missing item holds the mean of the present ones.
+        present: ``(n_items,)``, false where the item has no content of this modality.
+    """
+
+    values: NDArray[np.float32]
+    present: NDArray[np.bool_]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of values and presence."""
+        return fingerprint.of_arrays(self.values, self.present)
+
+    def take(self, rows: NDArray[np.int64]) -> ItemFeature:
+        """The items ``rows`` in that order, with missing items filled from the mean of those that stay."""
+        return with_missing_filled(self.values[rows], self.present[rows])
+
+    def coverage(self, name: str) -> str:
+        """One line: how many items have content, how many rows are constant, how many repeat another."""
+        rows = self.values[self.present]
+        constant = int((np.ptp(rows, axis=1) == 0).sum()) if rows.size else 0
+        as_bytes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))
+        duplicates = len(rows) - len(np.unique(as_bytes))
+        return f"{name} {len(rows)}/{len(self.values)} items, {constant} constant, {duplicates} duplicate rows"
+
+
+def with_missing_filled(values: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemFeature:
+    """Give every missing item the column mean of the present ones (zeros where none is present)."""
+    filled = values.copy()
+    if not present.all():
+        filled[~present] = values[present].mean(axis=0, dtype=np.float64) if present.any() else 0.0
+    return ItemFeature(filled, present)
+
+
+def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
+    """Read a feature matrix ``(n_rows, d)`` of any float type from ``.npy``, never unpickling.
+
+    Raises:
+        ValueError: for a pickled, non-float, wrongly shaped or non-finite array.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        if "pickle" in str(error).lower():
+            raise ValueError(
+                f"{path} holds pickled objects, which are never loaded; save a plain float array with numpy.save"
+            ) from error
+        raise ValueError(f"{path} is not a readable .npy file: {error}") from error
+    if array.dtype.kind != "f":
+        raise ValueError(f"{path} holds {array.dtype}; features must be float16, float32 or float64")
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(f"{path} has shape {array.shape}; features must be (n_items, d)")
+    if n_rows is not None and len(array) != n_rows:
+        raise ValueError(f"{path} has {len(array)} rows but items.parquet has {n_rows}; they must match")
+    bad = ~np.isfinite(array).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"{path} has NaN or infinite values in {int(bad.sum())} rows (first: row {int(bad.argmax())}); "
+            "mark missing items with an all-zero row or a column has_<modality> in items.parquet"
+        )
+    return array.astype(np.float32)

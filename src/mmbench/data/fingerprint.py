@@ -1,0 +1,34 @@
+"""SHA-256 fingerprints: what decides whether two runs saw the same thing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def of_arrays(*arrays: NDArray[Any]) -> str:
+    """Fingerprint arrays by dtype, shape and content, independent of their memory layout."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def of_json(value: Any) -> str:
+    """Fingerprint a JSON-like value, independent of the order of keys."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def of_strings(values: list[str]) -> str:
+    """Fingerprint a list of strings, order included."""
+    return of_json(values)
+
+
+def canonical_json(value: Any) -> str:
+    """The one spelling of a JSON-like value that fingerprints are taken from."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,84 @@
+"""Interactions between users and items, and the filters that come before a split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.data import fingerprint
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Implicit feedback as index pairs.
+
+    Args:
+        users: user of each interaction, ``(n,)``, in ``[0, n_users)``.
+        items: item of each interaction, ``(n,)``, in ``[0, n_items)``.
+        n_users: number of users, those without an interaction included.
+        n_items: number of items, those without an interaction included.
+        times: seconds since 1970 of each interaction, ``(n,)``, or None.
+    """
+
+    users: Index
+    items: Index
+    n_users: int
+    n_items: int
+    times: Index | None = None
+
+    def __post_init__(self) -> None:
+        if self.users.shape != self.items.shape or self.users.ndim != 1:
+            raise ValueError(f"users {self.users.shape} and items {self.items.shape} must be vectors of one length")
+        for name, index, size in (("user", self.users, self.n_users), ("item", self.items, self.n_items)):
+            if len(index) and not (index.min() >= 0 and index.max() < size):
+                raise ValueError(f"{name} index {index.max()} is outside [0, {size})")
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def select(self, rows: NDArray[np.bool_]) -> Interactions:
+        """Keep the rows where ``rows`` ``(n,)`` is true; the numbers of users and items stay."""
+        times = None if self.times is None else self.times[rows]
+        return Interactions(self.users[rows], self.items[rows], self.n_users, self.n_items, times)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the set of pairs, independent of their order."""
+        order = np.lexsort((self.items, self.users))
+        size = np.array([self.n_users, self.n_items])
+        return fingerprint.of_arrays(self.users[order], self.items[order], size)
+
+
+def rating_at_least(log: pd.DataFrame, threshold: float | None) -> pd.DataFrame:
+    """Keep the rows with ``rating >= threshold``.
+
+    Raises:
+        ValueError: if there is a threshold but no column ``rating``.
+    """
+    if threshold is None:
+        return log
+    if "rating" not in log:
+        raise ValueError(f"dataset.min_rating={threshold} needs a column 'rating'; columns are {', '.join(log)}")
+    return log[log["rating"] >= threshold]
+
+
+def deduplicated(log: pd.DataFrame) -> pd.DataFrame:
+    """Keep the earliest row of each (user, item) pair; without timestamps the first row."""
+    if "timestamp" in log:
+        log = log.sort_values("timestamp", kind="stable")
+    return log.drop_duplicates(["user_id", "item_id"]).sort_index()
+
+
+def k_core(log: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Drop users and items with fewer than ``k`` rows until none is left; ``k <= 1`` keeps all."""
+    while k > 1:
+        counts = (log.groupby(column)["item_id"].transform("size") for column in ("user_id", "item_id"))
+        keep = np.logical_and.reduce([count >= k for count in counts])
+        if keep.all():
+            break
+        log = log[keep]
+    return log

@@ -1,0 +1,183 @@
+"""Readers and the writer of the canonical folder.
+
+A canonical folder holds ``interactions.parquet`` (``user_id, item_id`` and optionally ``rating``, ``timestamp`` and a
+split column), ``items.parquet`` (``item_id`` and optionally ``title``, ``has_<modality>`` and more), one
+``<modality>_feat.npy`` per modality and ``dataset.json``. The order of feature rows is proved by a hash in
+``dataset.json`` or by a sidecar ``<modality>_feat.ids.txt`` with one item id per line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.data import fingerprint
+from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
+
+FEATURE_SUFFIX = "_feat.npy"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source gives: a log, a catalogue and features in the row order of the catalogue.
+
+    Args:
+        log: one row per interaction, ``user_id`` and ``item_id`` as strings.
+        items: one row per item, ``item_id`` as string, unique.
+        features: one :class:`ItemFeature` per modality, rows as ``items``.
+        truth: the planted truth of a synthetic world, arrays by name.
+        notices: what the reader wants said, one line each.
+    """
+
+    log: pd.DataFrame
+    items: pd.DataFrame
+    features: Mapping[str, ItemFeature]
+    truth: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+def read_folder(path: Path, *, trust_row_order: bool = False) -> Source:
+    """Read a canonical folder.
+
+    Args:
+        path: the folder.
+        trust_row_order: accept feature files whose row order nothing proves.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    if not path.is_dir():
+        raise ValueError(f"{path} is not a folder; point dataset.path or $MMBENCH_DATA at the data")
+    log = _with_text_ids(_read_table(path / "interactions.parquet"), ["user_id", "item_id"], path)
+    if log.empty:
+        raise ValueError(f"{path / 'interactions.parquet'} has no rows")
+    items_file = path / "items.parquet"
+    matrices = sorted(path.glob(f"*{FEATURE_SUFFIX}"))
+    if items_file.exists():
+        items = _with_text_ids(_read_table(items_file), ["item_id"], path)
+    elif matrices:
+        raise ValueError(f"{path} has {matrices[0].name} but no items.parquet, so nobody knows which row is which item")
+    else:
+        items = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
+    _check_ids(log, items, items_file)
+    meta = _read_meta(path / "dataset.json")
+    features: dict[str, ItemFeature] = {}
+    notices: list[str] = []
+    for matrix in matrices:
+        name = matrix.name.removesuffix(FEATURE_SUFFIX)
+        features[name] = _read_feature(matrix, name, items, meta, trust_row_order, notices)
+    return Source(log, items, features, notices=tuple(notices))
+
+
+def modalities_in(path: Path) -> list[str]:
+    """Names of the modalities of a canonical folder, without reading them."""
+    return sorted(p.name.removesuffix(FEATURE_SUFFIX) for p in path.glob(f"*{FEATURE_SUFFIX}"))
+
+
+def write_folder(source: Source, path: Path, provenance: Mapping[str, Any]) -> None:
+    """Write ``source`` as a canonical folder; ``dataset.json`` comes last and proves the row order."""
+    path.mkdir(parents=True, exist_ok=True)
+    items = source.items.copy()
+    row_ids = fingerprint.of_strings(items["item_id"].tolist())
+    described: dict[str, Any] = {}
+    for name, feature in source.features.items():
+        np.save(path / f"{name}{FEATURE_SUFFIX}", np.where(feature.present[:, None], feature.values, np.float32(0)))
+        items[f"has_{name}"] = feature.present
+        described[name] = {"row_ids_sha256": row_ids, "sha256": feature.fingerprint(), "d": feature.values.shape[1]}
+    source.log.to_parquet(path / "interactions.parquet", index=False)
+    items.to_parquet(path / "items.parquet", index=False)
+    if source.truth:
+        np.savez_compressed(path / "truth.npz", **dict(source.truth))
+    meta = {"schema": SCHEMA, "provenance": dict(provenance), "features": described}
+    (path / "dataset.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; a dataset folder needs interactions.parquet")
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
+        raise ValueError(f"{path} is not a readable parquet file: {str(error).splitlines()[0]}") from error
+
+
+def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:
+    for column in columns:
+        if column not in table:
+            raise ValueError(f"{path}: column {column!r} is missing; columns are {', '.join(map(str, table))}")
+        if table[column].isna().any():
+            first = int(table[column].isna().to_numpy().argmax())
+            raise ValueError(f"{path}: {int(table[column].isna().sum())} rows have no {column} (first: row {first})")
+    return table.assign(**{column: table[column].astype(str) for column in columns})
+
+
+def _check_ids(log: pd.DataFrame, items: pd.DataFrame, items_file: Path) -> None:
+    repeated = items["item_id"][items["item_id"].duplicated()]
+    if len(repeated):
+        raise ValueError(f"{items_file}: item_id {repeated.iloc[0]!r} occurs more than once")
+    if not log["item_id"].isin(items["item_id"]).any():
+        examples = f"{log['item_id'].iloc[0]!r} against {items['item_id'].iloc[0]!r}"
+        raise ValueError(f"{items_file}: no item_id of interactions.parquet occurs in it ({examples})")
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    return meta
+
+
+def _read_feature(
+    path: Path, name: str, items: pd.DataFrame, meta: Mapping[str, Any], trust: bool, notices: list[str]
+) -> ItemFeature:
+    ids = items["item_id"].tolist()
+    sidecar = path.with_name(f"{name}_feat.ids.txt")
+    flag = f"has_{name}"
+    if sidecar.exists():
+        values, present = _rows_by_id(read_matrix(path), sidecar, ids)
+    else:
+        proof = meta.get("features", {}).get(name, {}).get("row_ids_sha256")
+        if proof is not None and proof != fingerprint.of_strings(ids):
+            raise ValueError(f"{path}: dataset.json was written for another items.parquet (ids or their order differ)")
+        if proof is None and not trust:
+            raise ValueError(
+                f"{path}: nothing proves that its rows are in the order of items.parquet, and a wrong order looks like "
+                f"useless content; add {sidecar.name} (one item id per line) or set dataset.trust_row_order=true"
+            )
+        values = read_matrix(path, len(ids))
+        present = np.ones(len(ids), bool)
+    if flag in items:
+        present &= items[flag].to_numpy(bool)
+    else:
+        zero = present & ~values.any(axis=1)
+        if zero.any():
+            notices.append(f"{name}: {int(zero.sum())} all-zero rows count as missing (no column {flag})")
+        present &= ~zero
+    return with_missing_filled(values, present)
+
+
+def _rows_by_id(
+    matrix: NDArray[np.float32], sidecar: Path, ids: list[str]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    rows = pd.Index(sidecar.read_text(encoding="utf-8").splitlines())
+    if len(rows) != len(matrix):
+        raise ValueError(f"{sidecar} has {len(rows)} ids but the matrix has {len(matrix)} rows; they must match")
+    if rows.has_duplicates:
+        raise ValueError(f"{sidecar}: id {rows[rows.duplicated()][0]!r} occurs more than once")
+    where = rows.get_indexer(pd.Index(ids))
+    if (where < 0).all():
+        raise ValueError(f"{sidecar}: none of its ids occurs in items.parquet ({rows[0]!r} against {ids[0]!r})")
+    values = matrix[np.maximum(where, 0)]
+    values[where < 0] = 0
+    return values, where >= 0

@@ -1,0 +1,97 @@
+"""Splits into train, validation and test; one frozen split serves every condition of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.data import fingerprint
+from mmbench.data.interactions import Interactions
+
+PARTS = ("train", "valid", "test")
+LABELS: Mapping[str, str] = {
+    "train": "train", "0": "train",
+    "valid": "valid", "val": "valid", "validation": "valid", "1": "valid",
+    "test": "test", "2": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Split:
+    """Train, validation and test interactions of one protocol.
+
+    Two fingerprints are kept apart, because everything that tunes may depend on the first only.
+    """
+
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+    protocol: str
+
+    @property
+    def tuning_fingerprint(self) -> str:
+        """SHA-256 of what tuning may see: train and validation."""
+        return fingerprint.of_json([self.protocol, self.train.fingerprint(), self.valid.fingerprint()])
+
+    @property
+    def test_fingerprint(self) -> str:
+        """SHA-256 of the sealed part."""
+        return self.test.fingerprint()
+
+    @property
+    def masks_valid_at_test(self) -> bool:
+        """Whether validation items are hidden when test is ranked; the source study hid train only."""
+        return self.protocol != "paper"
+
+    def without_test(self) -> Split:
+        """The same split with an empty test part: all that tuning is given."""
+        return Split(self.train, self.valid, self.test.select(np.zeros(len(self.test), bool)), self.protocol)
+
+
+def given(log: pd.DataFrame, column: str) -> pd.Series:
+    """Read the part of each row from ``column``; ``val``, ``valid``, ``validation`` and 1 are one word.
+
+    Raises:
+        ValueError: if the column is missing or holds another word.
+    """
+    if column not in log:
+        raise ValueError(f"dataset.split_column={column!r} is not a column; columns are {', '.join(log)}")
+    words = log[column].astype(str).str.strip().str.lower()
+    parts = words.map(LABELS)
+    if parts.isna().any():
+        bad = sorted(words[parts.isna()].unique())[:3]
+        raise ValueError(f"column {column!r} holds {', '.join(map(repr, bad))}; allowed are {', '.join(LABELS)}")
+    return parts
+
+
+def paper(log: pd.DataFrame, seed: int) -> pd.Series:
+    """Per-user random split of the source study (METHOD §5, P2).
+
+    With ``n < 10`` interactions a user gives one to validation and one to test, otherwise ``floor(n / 5)`` are held
+    out and halved (the odd one goes to validation). A user with fewer than three keeps all in train.
+    """
+    users = log["user_id"].to_numpy()
+    keys = np.random.default_rng(seed).random(len(log))
+    place = _place_within(users, keys)
+    n = log.groupby("user_id")["item_id"].transform("size").to_numpy()
+    held = np.where(n < 3, 0, np.where(n < 10, 2, n // 5))
+    parts = np.where(place < held // 2, "test", np.where(place < held, "valid", "train"))
+    return pd.Series(parts, index=log.index)
+
+
+def _place_within(groups: NDArray[np.object_], keys: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rank of each row among the rows of its group by ascending key, from zero."""
+    codes, _ = pd.factorize(groups)
+    order = np.lexsort((keys, codes))
+    starts = np.r_[0, np.flatnonzero(np.diff(codes[order])) + 1]
+    sizes = np.diff(np.r_[starts, len(order)])
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - np.repeat(starts, sizes)
+    return place
+
+
+PROTOCOLS: Mapping[str, Callable[..., pd.Series]] = {"given": given, "paper": paper}

@@ -1,0 +1,179 @@
+"""Full ranking by counting: the rank of an item is one more than the number of candidates that beat it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmbench.data.interactions import Interactions
+from mmbench.metrics import RankedPairs
+
+BLOCK_USERS = 256
+#: Comparisons held at once (a boolean each); bounds the memory of a block with many held-out items.
+BLOCK_COMPARISONS = 1 << 24
+TIE_SEED = 0x5EED
+
+
+class Scorer(Protocol):
+    """What evaluation needs of a model."""
+
+    def score(self, users: Tensor) -> Tensor:
+        """Scores of all items, ``(B, n_items)``."""
+
+
+class DegenerateScores(ArithmeticError):
+    """Scores that rank nothing: NaN, infinite, or the same for every item of every user."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The ranks of one evaluated part.
+
+    Args:
+        users: evaluated users in ascending order, ``(n_users,)``.
+        pairs: rank of each held-out pair; its user indices point into ``users``.
+        items: item of each pair, ``(n_pairs,)``.
+        top: the best items of each evaluated user, ``(n_users, k)``, or None where no lists were asked for.
+    """
+
+    users: NDArray[np.int64]
+    pairs: RankedPairs
+    items: NDArray[np.int64]
+    top: NDArray[np.int32] | None
+
+
+class Evaluator:
+    """Ranks every held-out item of one part among all items the user has not seen.
+
+    Args:
+        heldout: the part to rank.
+        seen: interactions whose items are not candidates for their user.
+        device: where scores live.
+    """
+
+    def __init__(self, heldout: Interactions, *seen: Interactions, device: torch.device | str = "cpu") -> None:
+        order = np.lexsort((heldout.items, heldout.users))
+        self.users, self.pair_users = np.unique(heldout.users[order], return_inverse=True)
+        self.items = heldout.items[order]
+        self.n_items = heldout.n_items
+        self.device = torch.device(device)
+        self._pair_items = torch.from_numpy(self.items).to(self.device)
+        self._pair_users = torch.from_numpy(self.pair_users).to(self.device)
+        self._user_index = torch.from_numpy(self.users).to(self.device)
+        mask_users, mask_items = _seen_by(self.users, seen)
+        self._mask_starts = np.searchsorted(mask_users, np.arange(len(self.users) + 1))
+        self._mask_users = torch.from_numpy(mask_users).to(self.device)
+        self._mask_items = torch.from_numpy(mask_items).to(self.device)
+        self._pair_starts = np.searchsorted(self.pair_users, np.arange(len(self.users) + 1))
+
+    def rank(self, model: Scorer, top_k: int = 0) -> Ranking:
+        """Rank the part with ``model``; with ``top_k`` also return each user's list.
+
+        Raises:
+            DegenerateScores: if scores are NaN, infinite or all equal.
+        """
+        ranks = torch.empty(len(self.items), dtype=torch.int64, device=self.device)
+        top = np.empty((len(self.users), min(top_k, self.n_items)), np.int32) if top_k else None
+        informative = False
+        for begin, end in self._blocks():
+            scores = self._masked_scores(model, begin, end)
+            informative = informative or _varies(scores)
+            pairs = slice(self._pair_starts[begin], self._pair_starts[end])
+            rows = self._pair_users[pairs] - begin
+            ranks[pairs] = count_ranks(scores, rows, self._pair_items[pairs], self._user_index[begin:end])
+            if top is not None:
+                top[begin:end] = top_items(scores, self._user_index[begin:end], top.shape[1]).cpu().numpy()
+        if not informative:
+            raise DegenerateScores("all scores are equal, so they rank nothing")
+        pairs_ranked = RankedPairs(self.pair_users, ranks.cpu().numpy(), len(self.users))
+        return Ranking(self.users, pairs_ranked, self.items, top)
+
+    def _blocks(self) -> Iterator[tuple[int, int]]:
+        for begin in range(0, len(self.users), BLOCK_USERS):
+            yield begin, min(begin + BLOCK_USERS, len(self.users))
+
+    def _masked_scores(self, model: Scorer, begin: int, end: int) -> Tensor:
+        with torch.no_grad():
+            scores = model.score(self._user_index[begin:end]).clone()
+        if not torch.isfinite(scores).all():
+            raise DegenerateScores("scores are NaN or infinite")
+        seen = slice(self._mask_starts[begin], self._mask_starts[end])
+        scores[self._mask_users[seen] - begin, self._mask_items[seen]] = -torch.inf
+        return scores
+
+
+def count_ranks(scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> Tensor:
+    """Rank of each (row, item) among the candidates of its row, from 1.
+
+    Equal scores are ordered by a seeded hash of (user, item): index order would leak popularity, and a hash of the
+    item alone would give every user the same list.
+
+    Args:
+        scores: ``(B, n_items)``; minus infinity marks what is not a candidate.
+        rows: row of each pair, ``(n_pairs,)``.
+        items: item of each pair, ``(n_pairs,)``.
+        users: user index of each row, ``(B,)``.
+    """
+    ranks = torch.empty_like(items)
+    step = max(1, BLOCK_COMPARISONS // scores.shape[1])
+    for begin in range(0, len(items), step):
+        row, item = rows[begin : begin + step], items[begin : begin + step]
+        own = scores[row, item].unsqueeze(1)
+        rank = (scores[row] > own).sum(1) + 1
+        equal = scores[row] == own
+        tied = torch.nonzero(equal.sum(1) > 1).squeeze(1)
+        if len(tied):
+            keys = tie_keys(users[row[tied]], scores.shape[1])
+            rank[tied] += (equal[tied] & (keys < keys.gather(1, item[tied].unsqueeze(1)))).sum(1)
+        ranks[begin : begin + step] = rank
+    return ranks
+
+
+def top_items(scores: Tensor, users: Tensor, k: int) -> Tensor:
+    """The ``k`` best items of each row in the order that :func:`count_ranks` counts, -1 where candidates run out.
+
+    Args:
+        scores: ``(B, n_items)``; minus infinity marks what is not a candidate.
+        users: user index of each row, ``(B,)``.
+        k: length of the lists.
+    """
+    by_key = tie_keys(users, scores.shape[1]).argsort(dim=1)
+    order = scores.gather(1, by_key).argsort(dim=1, descending=True, stable=True)[:, :k]
+    items = by_key.gather(1, order)
+    return items.masked_fill(scores.gather(1, items) == -torch.inf, -1)
+
+
+def tie_keys(users: Tensor, n_items: int, seed: int = TIE_SEED) -> Tensor:
+    """Pseudo-random 64-bit key of each (user, item) by the SplitMix64 finaliser: ``(B, n_items)``."""
+    item = torch.arange(n_items, device=users.device)
+    key = users.unsqueeze(1) * 0x9E3779B97F4A7C1 + item * 0xD1B54A32D192ED0 + seed
+    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
+        key = (key ^ _shifted(key, shift)) * factor
+    return key ^ _shifted(key, 31)
+
+
+def _shifted(key: Tensor, bits: int) -> Tensor:
+    """Logical right shift of a signed 64-bit tensor."""
+    return (key >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _varies(scores: Tensor) -> bool:
+    candidates = scores > -torch.inf
+    low = scores.masked_fill(~candidates, torch.inf).amin(1)
+    return bool((scores.amax(1) > low).any())
+
+
+def _seen_by(users: NDArray[np.int64], seen: tuple[Interactions, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Masked pairs of the evaluated users: position of the user, ascending, and item."""
+    all_users = np.concatenate([part.users for part in seen]) if seen else np.empty(0, np.int64)
+    all_items = np.concatenate([part.items for part in seen]) if seen else np.empty(0, np.int64)
+    known = np.isin(all_users, users)
+    place = np.searchsorted(users, all_users[known])
+    order = np.argsort(place, kind="stable")
+    return place[order], all_items[known][order]

@@ -1,0 +1,100 @@
+"""Ranking metrics per user, all derived from the ranks of the held-out items (METHOD §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+CUTOFFS = (5, 10, 20, 50)
+
+
+@dataclass(frozen=True)
+class RankedPairs:
+    """Ranks of held-out (user, item) pairs.
+
+    Args:
+        users: position of the pair's user among the evaluated users, ``(n_pairs,)``, in ``[0, n_users)``.
+        ranks: rank of the pair's item among all candidates of that user, from 1, ``(n_pairs,)``.
+        n_users: number of evaluated users; each has at least one pair.
+    """
+
+    users: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    n_users: int
+
+    @property
+    def relevant(self) -> NDArray[np.int64]:
+        r""":math:`|G_u|`, the number of held-out items of each user, ``(n_users,)``."""
+        return np.bincount(self.users, minlength=self.n_users)
+
+    def sum_hits(self, gains: Vector, k: int) -> Vector:
+        """Sum ``gains`` ``(n_pairs,)`` over the pairs ranked in the top ``k``, per user."""
+        return np.bincount(self.users, np.where(self.ranks <= k, gains, 0.0), minlength=self.n_users)
+
+
+def recall(pairs: RankedPairs, k: int) -> Vector:
+    r""":math:`|L_u^k \cap G_u| / |G_u|`."""
+    return pairs.sum_hits(np.ones(len(pairs.ranks)), k) / pairs.relevant
+
+
+def precision(pairs: RankedPairs, k: int) -> Vector:
+    r""":math:`|L_u^k \cap G_u| / k`."""
+    return pairs.sum_hits(np.ones(len(pairs.ranks)), k) / k
+
+
+def hit_rate(pairs: RankedPairs, k: int) -> Vector:
+    r""":math:`[\,|L_u^k \cap G_u| > 0\,]`."""
+    return (recall(pairs, k) > 0).astype(np.float64)
+
+
+def ndcg(pairs: RankedPairs, k: int) -> Vector:
+    r""":math:`\sum_{hits} \log_2^{-1}(r+1) \,/\, \sum_{r \le \min(k, |G_u|)} \log_2^{-1}(r+1)`."""
+    ideal = np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))
+    return pairs.sum_hits(1.0 / np.log2(pairs.ranks + 1.0), k) / ideal[np.minimum(k, pairs.relevant) - 1]
+
+
+def mrr(pairs: RankedPairs, k: int) -> Vector:
+    """Reciprocal rank of the first hit, 0 without one in the top ``k``."""
+    first = np.full(pairs.n_users, np.inf)
+    np.minimum.at(first, pairs.users, np.where(pairs.ranks <= k, pairs.ranks, np.inf))
+    return 1.0 / first
+
+
+def average_precision(pairs: RankedPairs, k: int) -> Vector:
+    r""":math:`\sum_{hits} P(r) \,/\, \min(k, |G_u|)` with P(r) the precision at the hit's rank."""
+    order = np.lexsort((pairs.ranks, pairs.users))
+    starts = np.cumsum(pairs.relevant) - pairs.relevant
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - np.repeat(starts, pairs.relevant)
+    return pairs.sum_hits((place + 1) / pairs.ranks, k) / np.minimum(k, pairs.relevant)
+
+
+METRICS: Mapping[str, Callable[[RankedPairs, int], Vector]] = {
+    "recall": recall,
+    "ndcg": ndcg,
+    "precision": precision,
+    "mrr": mrr,
+    "map": average_precision,
+    "hr": hit_rate,
+}
+
+
+def per_user(pairs: RankedPairs, name: str) -> Vector:
+    """One metric by its name, for example ``ndcg@20``: ``(n_users,)``.
+
+    Raises:
+        ValueError: for a name that is not ``<metric>@<k>``.
+    """
+    metric, _, cutoff = name.partition("@")
+    if metric not in METRICS or not cutoff.isdecimal() or int(cutoff) < 1:
+        raise ValueError(f"{name!r} is not a metric; write one of {', '.join(METRICS)} and a cut-off, like ndcg@20")
+    return METRICS[metric](pairs, int(cutoff))
+
+
+def mean_metrics(pairs: RankedPairs) -> dict[str, float]:
+    """Every metric at every standard cut-off, averaged over users."""
+    return {f"{name}@{k}": float(METRICS[name](pairs, k).mean()) for name in METRICS for k in CUTOFFS}

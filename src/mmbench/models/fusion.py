@@ -1,0 +1,60 @@
+"""Fusion: the simplest way to use content, and what every refined fusion has to beat."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.features import concatenated, on_unique_rows
+from mmbench.nn.init import table, xavier_normal
+from mmbench.nn.losses import bpr_terms
+
+
+class Fusion(FactorModel):
+    r"""Projected, concatenated features added to the ID vector, :math:`\hat y_{ui} = p_u^\top (q_i + g(f_i))`.
+
+    :math:`f_i` joins the present modalities in name order, each scaled to unit length so that none drowns the others;
+    :math:`g` is linear, or has one hidden layer with ReLU. Without any modality :math:`g` vanishes and the model is
+    BPR.
+
+    Args:
+        data: training data.
+        embedding_dim: size of the user and item vectors.
+        hidden_dim: width of the hidden layer; 0 for a linear projection.
+        reg_weight: weight of the un-squared norms of the batch rows.
+    """
+
+    content: Tensor
+
+    def __init__(
+        self, data: RecData, *, embedding_dim: int = 64, hidden_dim: int = 0, reg_weight: float = 1e-4
+    ) -> None:
+        super().__init__()
+        self.reg_weight = reg_weight
+        self.user_embedding = table(data.n_users, embedding_dim, xavier_normal)
+        self.item_embedding = table(data.n_items, embedding_dim, xavier_normal)
+        self.register_buffer("content", concatenated(data, unit_norm=True), persistent=False)
+        self.projection = _projection(self.content.shape[1], hidden_dim, embedding_dim)
+
+    def _items(self, rows: Tensor | slice) -> Tensor:
+        ids = self.item_embedding[rows]
+        return ids if self.projection is None else ids + self.projection(self.content[rows])
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """User vectors and fused item vectors."""
+        return self.user_embedding, self._items(slice(None))
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR and the norm penalty on the fused batch rows; only items of the batch are projected."""
+        user = self.user_embedding[batch.users]
+        positive, negative = on_unique_rows(self._items, batch.positives, batch.negatives)
+        return bpr_terms(user, positive, negative, self.reg_weight)
+
+
+def _projection(width: int, hidden: int, out: int) -> nn.Module | None:
+    if width == 0:
+        return None
+    if hidden == 0:
+        return nn.Linear(width, out)
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))

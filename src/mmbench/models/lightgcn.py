@@ -1,0 +1,56 @@
+"""LightGCN: He et al., "LightGCN: Simplifying and Powering Graph Convolution Network", SIGIR 2020."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.graph import mean_of_layers, symmetric_normalised
+from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.losses import bpr_terms
+
+
+class LightGCN(FactorModel):
+    r"""Linear propagation of free vectors over the user-item graph, :math:`Z = \frac{1}{L+1}\sum_l \hat A^l X`.
+
+    Args:
+        data: training data; features are ignored.
+        embedding_dim: size of the user and item vectors.
+        n_layers: number of propagation layers L.
+        reg_weight: weight of the un-squared norms of the ego rows of the batch.
+    """
+
+    uses_content: ClassVar[bool] = False
+    adjacency: Tensor
+
+    def __init__(self, data: RecData, *, embedding_dim: int = 64, n_layers: int = 2, reg_weight: float = 1e-4) -> None:
+        super().__init__()
+        self.n_layers = n_layers
+        self.reg_weight = reg_weight
+        self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
+        self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
+        graph = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps=1e-7)
+        self.register_buffer("adjacency", graph, persistent=False)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Mean of the layers, split into users and items."""
+        ego = torch.cat([self.user_embedding, self.item_embedding])
+        users, items = mean_of_layers(self.adjacency, ego, self.n_layers).split(
+            [len(self.user_embedding), len(self.item_embedding)]
+        )
+        return users, items
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR on the propagated vectors, norm penalty on the ego rows (SPEC A §2)."""
+        users, items = self()
+        user, positive, negative = users[batch.users], items[batch.positives], items[batch.negatives]
+        ego = (
+            self.user_embedding[batch.users],
+            self.item_embedding[batch.positives],
+            self.item_embedding[batch.negatives],
+        )
+        return bpr_terms(user, positive, negative, self.reg_weight, penalised=ego)

@@ -1,0 +1,54 @@
+"""VBPR: He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.features import concatenated, on_unique_rows
+from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.losses import bpr_terms
+
+
+class VBPR(FactorModel):
+    r"""BPR with a linear content part, :math:`\hat y_{ui} = u_u^\top [q_i; W f_i + b]`.
+
+    :math:`f_i` are the raw features of all present modalities in name order. As in the code behind the published
+    numbers, and unlike the paper, the projection has a bias and there are no item and visual bias terms. Without any
+    modality the content half vanishes and the model is BPR with ``embedding_dim`` columns.
+
+    Args:
+        data: training data.
+        embedding_dim: size of the ID vector and of the projected content; user vectors have twice that.
+        reg_weight: weight of the un-squared norms of the batch rows (projected content included).
+    """
+
+    content: Tensor
+
+    def __init__(self, data: RecData, *, embedding_dim: int = 64, reg_weight: float = 1e-4) -> None:
+        super().__init__()
+        self.reg_weight = reg_weight
+        self.register_buffer("content", concatenated(data), persistent=False)
+        width = self.content.shape[1]
+        self.user_embedding = table(data.n_users, embedding_dim * (2 if width else 1), xavier_uniform)
+        self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
+        self.projection = nn.Linear(width, embedding_dim) if width else None
+        if self.projection is not None:
+            nn.init.xavier_normal_(self.projection.weight)
+            nn.init.zeros_(self.projection.bias)
+
+    def _items(self, rows: Tensor | slice) -> Tensor:
+        ids = self.item_embedding[rows]
+        return ids if self.projection is None else torch.cat([ids, self.projection(self.content[rows])], dim=1)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """User vectors and item vectors ``[id, projected content]``."""
+        return self.user_embedding, self._items(slice(None))
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR and the norm penalty on the batch rows (SPEC A §6); only items of the batch are projected."""
+        user = self.user_embedding[batch.users]
+        positive, negative = on_unique_rows(self._items, batch.positives, batch.negatives)
+        return bpr_terms(user, positive, negative, self.reg_weight)

@@ -1,0 +1,1 @@
+"""Shared parts of models: graphs, losses, sampling of negatives. Torch and PyG only."""

@@ -1,0 +1,18 @@
+"""Embedding tables with the initial laws that the papers state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Law = Callable[[Tensor], Tensor]
+
+xavier_uniform: Law = nn.init.xavier_uniform_
+xavier_normal: Law = nn.init.xavier_normal_
+
+
+def table(rows: int, columns: int, law: Law) -> nn.Parameter:
+    """A trainable table ``(rows, columns)``; the fans of Xavier's laws are rows and columns."""
+    return nn.Parameter(law(torch.empty(rows, columns)))

@@ -1,0 +1,47 @@
+"""Loss terms shared by models."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+    r"""Bayesian personalised ranking, :math:`-\frac{1}{B}\sum \log\sigma(x^+ - x^-)` (Rendle et al. 2009).
+
+    The reference writes :math:`\log(10^{-10} + \sigma)`; the stable log-sigmoid agrees to 1e-9 and has a gradient
+    everywhere.
+
+    Args:
+        positive: scores of positives, ``(B,)``.
+        negative: scores of negatives, ``(B,)``.
+    """
+    return -functional.logsigmoid(positive - negative).mean()
+
+
+def norm_penalty(*rows: Tensor) -> Tensor:
+    r"""Sum of un-squared Frobenius norms over the batch size, :math:`\sum_k \|E_k\|_F / B` (SPEC A §0, NormReg).
+
+    Args:
+        rows: gathered batch rows, each ``(B, d)``.
+    """
+    return torch.stack([torch.linalg.vector_norm(r) for r in rows]).sum() / len(rows[-1])
+
+
+def bpr_terms(
+    user: Tensor, positive: Tensor, negative: Tensor, reg_weight: float, *, penalised: tuple[Tensor, ...] = ()
+) -> dict[str, Tensor]:
+    """BPR on inner products and the weighted norm penalty: the loss of BPR, LightGCN, VBPR and Fusion.
+
+    Args:
+        user: user vectors of the batch, ``(B, d)``.
+        positive: item vectors of the positives, ``(B, d)``.
+        negative: item vectors of the negatives, ``(B, d)``.
+        reg_weight: weight of the penalty.
+        penalised: rows whose norms are penalised; the three above where empty.
+    """
+    return {
+        "bpr": bpr((user * positive).sum(1), (user * negative).sum(1)),
+        "reg": reg_weight * norm_penalty(*(penalised or (user, positive, negative))),
+    }

@@ -1,0 +1,57 @@
+"""The only place that knows where things lie."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def config_dir() -> Path:
+    """Return the Hydra configuration folder: inside the wheel, or at the top of a source checkout."""
+    candidates = (PACKAGE / "conf", PACKAGE.parents[1] / "conf")
+    for folder in candidates:
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise ValueError(f"no configuration folder: looked for config.yaml in {' and '.join(map(str, candidates))}")
+
+
+def slug(parts: Iterable[str], limit: int = 60) -> str:
+    """Join ``parts`` to a name that every file system accepts; a long one ends in a hash of the whole."""
+    whole = "_".join(parts)
+    kept = "".join(c if c.isalnum() or c in "-.=_" else "-" for c in whole).strip("-._")
+    if kept == whole and len(kept) <= limit:
+        return kept
+    return f"{kept[:limit]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
+
+
+def manifest_file(sweep_dir: Path) -> Path:
+    """The plan of a sweep."""
+    return sweep_dir / "manifest.json"
+
+
+def ledger_file(sweep_dir: Path) -> Path:
+    """The append-only list of every training of a sweep."""
+    return sweep_dir / "ledger.jsonl"
+
+
+def report_dir(sweep_dir: Path) -> Path:
+    """Where tables and figures of a sweep are written."""
+    return sweep_dir / "report"
+
+
+def cell_dir(sweep_dir: Path, dataset: str, model: str, modality: str) -> Path:
+    """The folder of one cell: dataset, model and modality condition."""
+    return sweep_dir / slug([dataset]) / slug([model]) / slug([modality])
+
+
+def trial_file(cell: Path, slot: int, ending: str) -> Path:
+    """A file of one trial, for example ``trials/003.json``."""
+    return cell / "trials" / f"{slot:03d}.{ending}"
+
+
+def final_file(cell: Path, seed: int, ending: str) -> Path:
+    """A file of one final run, for example ``finals/seed2.json``."""
+    return cell / "finals" / f"seed{seed}.{ending}"
