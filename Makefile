@@ -18,3 +18,31 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP) ## make .venv and install the project with its development tools
 
+demo: $(STAMP) ## a sweep on a planted world, its table in the terminal and in multirun/demo/report
+	$(BIN)/python -m mmbench -m sweep.name=demo model=popularity,bpr,vbpr,fusion modality=none,text,image,fused
+
+lint: $(STAMP) ## ruff, mypy, import-linter
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## mend what ruff can mend
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+test: $(STAMP) ## the test suite with coverage of src, two processes
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term --cov-fail-under=90
+
+test-all: $(STAMP) ## the test suite and the slow end-to-end checks
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+study: $(STAMP) ## planted worlds end to end: does the instrument find what was planted?
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/e2e/test_planted_study.py -s
+
+bench: $(STAMP) ## timings; never part of the tests
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,rounds
+
+clean: ## remove caches and builds; multirun/ and data/ stay
+	rm -rf build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

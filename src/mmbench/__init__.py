@@ -1,0 +1,1 @@
+"""mmbench: do text and image embeddings truly help a recommender?"""

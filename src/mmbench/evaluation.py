@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmbench.data.interactions import Interactions
-from mmbench.metrics import RankedPairs
+from mmbench.metrics import RankedPairs, Ranking
 
 BLOCK_USERS = 256
 #: Comparisons held at once (a boolean each); bounds the memory of a block with many held-out items.
@@ -29,23 +28,6 @@ class Scorer(Protocol):
 
 class DegenerateScores(ArithmeticError):
     """Scores that rank nothing: NaN, infinite, or the same for every item of every user."""
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The ranks of one evaluated part.
-
-    Args:
-        users: evaluated users in ascending order, ``(n_users,)``.
-        pairs: rank of each held-out pair; its user indices point into ``users``.
-        items: item of each pair, ``(n_pairs,)``.
-        top: the best items of each evaluated user, ``(n_users, k)``, or None where no lists were asked for.
-    """
-
-    users: NDArray[np.int64]
-    pairs: RankedPairs
-    items: NDArray[np.int64]
-    top: NDArray[np.int32] | None
 
 
 class Evaluator:

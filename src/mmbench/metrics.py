@@ -33,7 +33,26 @@ class RankedPairs:
 
     def sum_hits(self, gains: Vector, k: int) -> Vector:
         """Sum ``gains`` ``(n_pairs,)`` over the pairs ranked in the top ``k``, per user."""
-        return np.bincount(self.users, np.where(self.ranks <= k, gains, 0.0), minlength=self.n_users)
+        return np.bincount(self.users, np.where(self.ranks <= k, gains, 0.0), self.n_users).astype(
+            np.float64, copy=False
+        )
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The ranks of one evaluated part.
+
+    Args:
+        users: evaluated users in ascending order, ``(n_users,)``.
+        pairs: rank of each held-out pair; its user indices point into ``users``.
+        items: item of each pair, ``(n_pairs,)``.
+        top: the best items of each evaluated user, ``(n_users, k)``, or None where no lists were asked for.
+    """
+
+    users: NDArray[np.int64]
+    pairs: RankedPairs
+    items: NDArray[np.int64]
+    top: NDArray[np.int32] | None
 
 
 def recall(pairs: RankedPairs, k: int) -> Vector:

@@ -21,7 +21,7 @@ def config_dir() -> Path:
 def slug(parts: Iterable[str], limit: int = 60) -> str:
     """Join ``parts`` to a name that every file system accepts; a long one ends in a hash of the whole."""
     whole = "_".join(parts)
-    kept = "".join(c if c.isalnum() or c in "-.=_" else "-" for c in whole).strip("-._")
+    kept = "".join(c if c.isalnum() or c in "-.=_" else "-" for c in whole).lstrip(".") or "-"
     if kept == whole and len(kept) <= limit:
         return kept
     return f"{kept[:limit]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"

@@ -6,8 +6,8 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,13 @@ class TrainingSettings:
     accelerator: str = "cpu"
     precision: str = "32-true"
 
+    @property
+    def device(self) -> torch.device:
+        """The device that ``accelerator`` means on this machine."""
+        if self.accelerator == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device({"gpu": "cuda"}.get(self.accelerator, self.accelerator))
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -71,6 +78,7 @@ class Outcome:
         history: validation score after each epoch.
         losses: mean of each loss term by epoch.
         seconds: wall time of the run.
+        device: where it ran.
     """
 
     model: Recommender
@@ -83,6 +91,7 @@ class Outcome:
     history: list[float] = field(default_factory=list)
     losses: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+    device: str = "cpu"
 
     @property
     def n_parameters(self) -> int:
@@ -200,7 +209,7 @@ def fit(
         DegenerateScores: if the loss or the scores are NaN or infinite, or the scores are constant.
     """
     began = time.perf_counter()
-    evaluator = Evaluator(valid, train, device=_device(settings))
+    evaluator = Evaluator(valid, train, device=settings.device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build(data)
@@ -210,7 +219,31 @@ def fit(
             outcome = _trained(model, data, evaluator, settings, seed)
         else:
             raise ValueError(f"{type(model).__name__} must derive from FactorModel or ClosedForm")
-    return _timed(outcome, time.perf_counter() - began)
+    return replace(outcome, seconds=time.perf_counter() - began, device=str(settings.device))
+
+
+def rebuild(
+    build: ModelFactory,
+    data: RecData,
+    state: Mapping[str, NDArray[Any]],
+    settings: TrainingSettings,
+    seed: int,
+) -> Recommender:
+    """Make a model as :func:`fit` did and put a stored state back; a closed-form model is computed again.
+
+    Returns:
+        The model in eval mode on the device of ``settings``.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build(data)
+        if isinstance(model, ClosedForm):
+            model.fit(data)
+        else:
+            tensors = {name: torch.from_numpy(value) for name, value in state.items()}
+            model.load_state_dict(tensors)  # float16 is cast to the parameter's type
+    model.eval()
+    return model.to(settings.device)
 
 
 def _computed(model: ClosedForm, data: RecData, evaluator: Evaluator) -> Outcome:
@@ -256,14 +289,3 @@ def _trained(model: FactorModel, data: RecData, evaluator: Evaluator, settings: 
         module.history,
         module.losses,
     )
-
-
-def _device(settings: TrainingSettings) -> torch.device:
-    if settings.accelerator == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device({"gpu": "cuda"}.get(settings.accelerator, settings.accelerator))
-
-
-def _timed(outcome: Outcome, seconds: float) -> Outcome:
-    values: dict[str, Any] = {**vars(outcome), "seconds": seconds}
-    return Outcome(**values)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench.data import fingerprint
+from mmbench import fingerprint
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data import fingerprint
+from mmbench import fingerprint
 
 Index = NDArray[np.int64]
 
@@ -62,7 +62,9 @@ def rating_at_least(log: pd.DataFrame, threshold: float | None) -> pd.DataFrame:
     if threshold is None:
         return log
     if "rating" not in log:
-        raise ValueError(f"dataset.min_rating={threshold} needs a column 'rating'; columns are {', '.join(log)}")
+        raise ValueError(
+            f"dataset.min_rating={threshold} needs a column 'rating'; columns are {', '.join(map(str, log.columns))}"
+        )
     return log[log["rating"] >= threshold]
 
 

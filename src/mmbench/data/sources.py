@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data import fingerprint
+from mmbench import fingerprint
 from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
 
 FEATURE_SUFFIX = "_feat.npy"
@@ -95,7 +95,7 @@ def write_folder(source: Source, path: Path, provenance: Mapping[str, Any]) -> N
     source.log.to_parquet(path / "interactions.parquet", index=False)
     items.to_parquet(path / "items.parquet", index=False)
     if source.truth:
-        np.savez_compressed(path / "truth.npz", **dict(source.truth))
+        np.savez_compressed(path / "truth.npz", **dict(source.truth))  # type: ignore[arg-type]
     meta = {"schema": SCHEMA, "provenance": dict(provenance), "features": described}
     (path / "dataset.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data import fingerprint
+from mmbench import fingerprint
 from mmbench.data.interactions import Interactions
 
 PARTS = ("train", "valid", "test")
@@ -59,7 +59,9 @@ def given(log: pd.DataFrame, column: str) -> pd.Series:
         ValueError: if the column is missing or holds another word.
     """
     if column not in log:
-        raise ValueError(f"dataset.split_column={column!r} is not a column; columns are {', '.join(log)}")
+        raise ValueError(
+            f"dataset.split_column={column!r} is not a column; columns are {', '.join(map(str, log.columns))}"
+        )
     words = log[column].astype(str).str.strip().str.lower()
     parts = words.map(LABELS)
     if parts.isna().any():

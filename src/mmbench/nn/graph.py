@@ -61,7 +61,7 @@ class _SymmetricProduct(torch.autograd.Function):
 
 def propagate(adjacency: Tensor, x: Tensor) -> Tensor:
     """One step ``A x`` over a symmetric constant graph: ``(n, n)`` times ``(n, d)``."""
-    return _SymmetricProduct.apply(adjacency, x)  # type: ignore[no-any-return]
+    return _SymmetricProduct.apply(adjacency, x)
 
 
 def mean_of_layers(adjacency: Tensor, x: Tensor, n_layers: int) -> Tensor:

@@ -1,0 +1,148 @@
+"""The one place where a configuration is composed; it turns every mistake into one clear line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.conf import HydraConf
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mmbench import paths
+from mmbench.cli.errors import did_you_mean
+
+CONFIG_NAME = "config"
+#: Sections whose keys are names of the user's modalities, so a new key is normal and needs no plus sign.
+OPEN_SECTIONS = ("modality.states.", "modality.missing.")
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed job.
+
+    Args:
+        config: resolved configuration, plain Python.
+        choices: chosen option of every configuration group.
+        overrides: the job's own overrides.
+    """
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+    overrides: tuple[str, ...] = ()
+
+
+def open_modality_keys(overrides: Iterable[str]) -> list[str]:
+    """Let ``modality.states.image=shuffle`` work without a plus sign."""
+    return [f"++{word}" if word.startswith(OPEN_SECTIONS) else word for word in overrides]
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Parse command-line overrides.
+
+    Raises:
+        ValueError: naming the word that is no override.
+    """
+    parser = OverridesParser.create()
+    parsed = []
+    for word in overrides:
+        try:
+            parsed.append(parser.parse_override(word))
+        except HydraException as error:
+            raise ValueError(f"{word!r} is not of the form key=value: {str(error).splitlines()[0]}") from error
+    return parsed
+
+
+def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
+    """Resolve a Hydra job configuration to plain Python.
+
+    Raises:
+        ValueError: for an interpolation that leads nowhere.
+    """
+    choices = {str(k): str(v) for k, v in hydra.runtime.choices.items()}
+    job = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
+    try:
+        plain = OmegaConf.to_container(job, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    assert isinstance(plain, dict)
+    return Composed({str(k): v for k, v in plain.items()}, choices, tuple(hydra.overrides.task))
+
+
+def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Composed:
+    """Compose one job from overrides without sweeps.
+
+    Raises:
+        ValueError: for an unknown key or choice, with the nearest name and the accepted ones.
+    """
+    search_path = (
+        [f"hydra.searchpath=[{','.join(f'file://{d.resolve()}' for d in config_dirs)}]"] if config_dirs else []
+    )
+    words = [*overrides, *search_path]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(paths.config_dir()), version_base="1.3", job_name="mmbench"):
+            config = hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
+            return resolved(config, config.hydra)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(_explained(str(error), overrides)) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> None:
+    """Compose every value of every sweep once, so that a mistake in the last cell is told before the first runs."""
+    parsed = parse(overrides)
+    variants = [_values(override) for override in parsed]
+    first = [values[0] for values in variants]
+    compose(first, config_dirs)
+    for place, values in enumerate(variants):
+        for value in values[1:]:
+            compose([*first[:place], value, *first[place + 1 :]], config_dirs)
+
+
+def _values(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        assert override.input_line is not None
+        return [override.input_line]
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def _explained(message: str, overrides: Sequence[str]) -> str:
+    """Rewrite Hydra's messages: the nearest name first, then what is accepted."""
+    missing = re.search(r"Could not find '([^']+)/([^'/]+)'", message) or re.search(
+        r"In '[^']+': Could not find '([^']+)/([^'/]+)'", message
+    )
+    if missing:
+        group, name = missing.groups()
+        options = re.findall(r"^\t(\S+)$", message, flags=re.MULTILINE)
+        return f"{group}={name} is unknown; {did_you_mean(name, options)}"
+    unknown = re.search(r"Could not override '([^']+)'", message) or re.search(
+        r"Key '([^']+)' is not in struct", message
+    )
+    if unknown:
+        key = unknown.group(1)
+        return f"{key} is not a key of the configuration; {did_you_mean(key.split('.')[-1], _siblings(key, overrides))}"
+    return message.strip().splitlines()[0]
+
+
+def _siblings(key: str, overrides: Sequence[str]) -> list[str]:
+    """Names that stand where the unknown key was sought, under the other choices the user made."""
+    groups = [word for word in overrides if re.fullmatch(r"\w+=[\w@-]+", word) and word.split("=")[0] != key]
+    try:
+        node: Any = compose(groups).config
+    except ValueError:
+        node = compose([]).config
+    for part in key.split(".")[:-1]:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return [str(name) for name in node] if isinstance(node, Mapping) else []

@@ -1,0 +1,189 @@
+"""From a composed configuration to the task of a cell."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import OmegaConf
+
+from mmbench import fingerprint, paths, records
+from mmbench.cli.compose import Composed
+from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.modality import ModalityCondition
+from mmbench.models.base import Recommender
+from mmbench.records import CellStore
+from mmbench.search import Configuration, read_space
+from mmbench.study import Budget, Cell, CellTask
+from mmbench.training import ModelFactory, TrainingSettings
+
+ID_ONLY = "-"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of a sweep, ready to be sent to a worker.
+
+    Args:
+        composed: its configuration.
+        sweep_dir: folder of the sweep.
+    """
+
+    composed: Composed
+    sweep_dir: Path
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved configuration."""
+        return self.composed.config
+
+    @functools.cached_property
+    def model_class(self) -> type[Recommender]:
+        """The model's class.
+
+        Raises:
+            ValueError: if ``model._target_`` is no recommender.
+        """
+        target = self.config["model"]["_target_"]
+        try:
+            found = get_class(target)
+        except Exception as error:  # Hydra wraps whatever importing the user's module raised
+            raise ValueError(f"model._target_={target} cannot be imported: {error}") from error
+        if not issubclass(found, Recommender):
+            raise ValueError(f"model._target_={target} must derive from FactorModel or ClosedForm")
+        return found
+
+    @property
+    def cell(self) -> Cell:
+        """Dataset, model and condition; a model that ignores content has one cell per dataset (RULINGS 15)."""
+        name = self.config["dataset"]["name"]
+        seed = self.config["dataset"]["split_seed"]
+        dataset = name if seed == 0 else f"{name}-split{seed}"
+        return Cell(dataset, self.composed.choices["model"], self.modality)
+
+    @property
+    def modality(self) -> str:
+        """Name of the condition, ``-`` for a model that ignores content."""
+        if not self.model_class.uses_content:
+            return ID_ONLY
+        return self.asked_modality
+
+    @property
+    def asked_modality(self) -> str:
+        """Name of the condition as asked for; what the command line changed of it is part of the name."""
+        prefix = "modality."
+        changed = sorted(word.lstrip("+") for word in self.composed.overrides)
+        changed = [word.removeprefix(prefix) for word in changed if word.startswith(prefix)]
+        return paths.slug([self.composed.choices["modality"], *changed])
+
+    @property
+    def budget(self) -> Budget:
+        """Tuning effort."""
+        return Budget(**self.config["budget"])
+
+    @property
+    def condition(self) -> ModalityCondition:
+        """The modality condition."""
+        return ModalityCondition(**self.config["modality"])
+
+    def dataset(self) -> Dataset:
+        """The dataset; read once per process."""
+        return _dataset(fingerprint.canonical_json(self.config["dataset"]))
+
+    def task(self) -> CellTask:
+        """What tuning is given: no test split in it.
+
+        Raises:
+            ValueError: for a condition the dataset cannot serve or a search path that does not exist.
+        """
+        dataset = self.dataset()
+        condition = self.condition
+        if self.model_class.uses_content:
+            condition.check(dataset.features, dataset.name)
+        space = read_space(self.config["search"])
+        return CellTask(
+            cell=self.cell,
+            train=dataset.split.train,
+            valid=dataset.split.valid,
+            features=dataset.features if self.model_class.uses_content else {},
+            condition=condition,
+            space=space,
+            default={path: _at(self.config, path) for path in space},
+            budget=self.budget,
+            recipe=functools.partial(_recipe, self.config),
+            split_fingerprint=dataset.split.tuning_fingerprint,
+        )
+
+    def store(self, task: CellTask) -> CellStore:
+        """The cell's folder under its key: everything that decides its results, the test split left out."""
+        seen = task.condition.kept(task.features)
+        key = {
+            "schema": records.SCHEMA_VERSION,
+            "cell": list(task.cell),
+            "split": task.split_fingerprint,
+            "features": {name: task.features[name].fingerprint() for name in seen},
+            "condition": {name: task.condition.state(name) for name in seen} | {"seed": task.condition.seed},
+            "training": {k: v for k, v in self.config["training"].items() if k != "accelerator"},
+            **{name: self.config[name] for name in ("model", "search", "optimizer", "budget")},
+        }
+        folder = paths.cell_dir(self.sweep_dir, *task.cell)
+        return CellStore(self.sweep_dir, folder, fingerprint.of_json(key))
+
+    def description(self, task: CellTask) -> dict[str, Any]:
+        """What ``cell.json`` says besides the key."""
+        dataset = self.dataset()
+        condition = self.condition
+        return {
+            **task.cell._asdict(),
+            "config": {k: v for k, v in self.config.items() if k not in ("paths", "tracking", "sweep", "debug")},
+            "states": {name: condition.state(name) for name in sorted(task.features)},
+            "split_hash": task.split_fingerprint,
+            "data": dataset.summary(),
+            "features": {name: feature.fingerprint() for name, feature in sorted(task.features.items())},
+            "versions": records.versions(),
+        }
+
+
+def _recipe(config: Mapping[str, Any], configuration: Configuration) -> tuple[ModelFactory, TrainingSettings]:
+    """A model factory and training settings from the job's configuration with one slot's values put in."""
+    merged = OmegaConf.create(dict(config))
+    for path, value in configuration.items():
+        OmegaConf.update(merged, path, value)
+    try:
+        build: ModelFactory = instantiate(merged.model)
+    except InstantiationException as error:
+        raise ValueError(f"model: {str(error).splitlines()[0]}") from error
+    budget, training, optimizer = merged.budget, merged.training, merged.optimizer
+    settings = TrainingSettings(
+        max_epochs=budget.max_epochs,
+        patience=budget.patience,
+        batches_per_epoch=budget.batches_per_epoch,
+        batch_size=training.batch_size,
+        accelerator=training.accelerator,
+        precision=training.precision,
+        lr=optimizer.lr,
+        weight_decay=optimizer.weight_decay,
+    )
+    return build, settings
+
+
+def _at(config: Mapping[str, Any], path: str) -> Any:
+    node: Any = config
+    for part in path.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            raise ValueError(f"search.{path}: the configuration has no key {path}")
+        node = node[part]
+    return node
+
+
+@functools.lru_cache(maxsize=4)
+def _dataset(config: str) -> Dataset:
+    options = json.loads(config)
+    options.pop("lr")
+    return load_dataset(DatasetConfig(**options))

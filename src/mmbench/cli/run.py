@@ -1,0 +1,88 @@
+"""``python -m mmbench``: hand the command line to Hydra, after every override has been checked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from mmbench import paths
+from mmbench.cli import compose
+from mmbench.cli.errors import one_line_errors
+
+CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
+#: Flags that only show something; Hydra answers them alone.
+SHOWING_FLAGS = (
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--version",
+    "--shell-completion",
+    "-sc",
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Check the overrides, name the sweep, and let Hydra run it.
+
+    Raises:
+        ValueError: for an override that is not accepted.
+    """
+    flags, overrides = _separated(list(argv))
+    overrides = compose.open_modality_keys(overrides)
+    if not any(flag.split("=")[0] in SHOWING_FLAGS for flag in flags):
+        compose.check_overrides(overrides, _config_dirs(flags))
+        if {"-m", "--multirun"} & set(flags) and not any(word.startswith("sweep.name=") for word in overrides):
+            overrides.append(f"sweep.name={_derived_name(overrides)}")
+    sys.argv = [sys.argv[0], *flags, *overrides]
+    hydra.main(version_base="1.3", config_path=str(paths.config_dir()), config_name=compose.CONFIG_NAME)(_one_cell)()
+
+
+def _one_cell(config: DictConfig) -> None:
+    """Hydra's task function without ``-m``."""
+    from mmbench.cli.sweep import run_sweep
+
+    # Hydra would print a traceback of its own for an exception that leaves here.
+    with one_line_errors(["debug=true"] if config.debug else []):
+        code = run_sweep([compose.resolved(config, HydraConfig.get())], list(HydraConfig.get().overrides.task))
+    if code:
+        raise SystemExit(code)
+
+
+def _separated(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Flags (with their values) and overrides."""
+    takes_value = (*CONFIG_DIR_FLAGS, "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
+    flags: list[str] = []
+    overrides: list[str] = []
+    while argv:
+        word = argv.pop(0)
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        flags.append(word)
+        optional_value = word in ("--info", "-i") and argv and "=" not in argv[0]
+        if (word in takes_value and argv) or optional_value:
+            flags.append(argv.pop(0))
+    return flags, overrides
+
+
+def _config_dirs(flags: Sequence[str]) -> list[Path]:
+    found = [Path(flags[i + 1]) for i, flag in enumerate(flags[:-1]) if flag in CONFIG_DIR_FLAGS]
+    found += [Path(f.split("=", 1)[1]) for f in flags if f.startswith("--config-dir=")]
+    for folder in found:
+        if not folder.is_dir():
+            raise ValueError(f"--config-dir {folder} is not a folder")
+    return found
+
+
+def _derived_name(overrides: Sequence[str]) -> str:
+    """Name a sweep after its overrides: the same command finds its own results again."""
+    return paths.slug(sorted(word.lstrip("+") for word in overrides)) or "sweep"

@@ -1,0 +1,8 @@
+"""Reports of a sweep, read from its records alone."""
+
+from __future__ import annotations
+
+from mmbench.report.table import SweepTable, read_sweep
+from mmbench.report.write import write_report
+
+__all__ = ["SweepTable", "read_sweep", "write_report"]

@@ -1,0 +1,199 @@
+"""The benchmark table as data: a row per model, a column per condition, every number traced to its records."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmbench import fingerprint, metrics, paths, records, stats
+from mmbench.metrics import RankedPairs
+from mmbench.tracking import Gap
+
+PRIMARY = "ndcg@20"
+METRICS = ("ndcg@20", "recall@20")
+CONDITIONS = ("none", "text", "image", "audio", "fused", "shuffled", "text_shuffled_image", "image_shuffled_text")
+ID_ONLY = "-"
+#: Relative changes that the table prints: condition against reference.
+AGAINST = ("none", "fused")
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One cell of the table.
+
+    Args:
+        dataset: its dataset.
+        model: its model.
+        modality: its condition, ``-`` for a model that ignores content.
+        status: ``done``, ``failed``, ``missing`` (planned, not run) or ``stale`` (records of other data or settings).
+        folder: where its records lie.
+        reason: why it failed.
+        seeds: seeds of the final runs.
+        test_hash: fingerprint of the test split.
+    """
+
+    dataset: str
+    model: str
+    modality: str
+    status: str
+    folder: Path
+    reason: str = ""
+    seeds: tuple[int, ...] = ()
+    test_hash: str = ""
+
+    @functools.cached_property
+    def rankings(self) -> list[RankedPairs]:
+        """Test ranks of each final seed."""
+        return [records.read_ranking(paths.final_file(self.folder, seed, "test.parquet")) for seed in self.seeds]
+
+    def per_user(self, metric: str) -> NDArray[np.float64]:
+        """A metric of every test user and seed, ``(n_users, n_seeds)``."""
+        return np.stack([metrics.per_user(pairs, metric) for pairs in self.rankings], axis=1)
+
+    def by_seed(self, metric: str) -> NDArray[np.float64]:
+        """A metric averaged over users, ``(n_seeds,)``."""
+        return self.per_user(metric).mean(axis=0)
+
+    def mean(self, metric: str) -> float:
+        """A metric averaged over users and seeds."""
+        return float(self.by_seed(metric).mean())
+
+    def spread(self, metric: str) -> float | None:
+        """Standard deviation over seeds; None with one seed, which measures no training noise."""
+        return float(self.by_seed(metric).std(ddof=1)) if len(self.seeds) > 1 else None
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """All cells of a sweep.
+
+    Args:
+        name: name of the sweep.
+        budget: its budget section.
+        conditions: conditions asked for, in table order.
+        cells: result by (dataset, model, modality).
+        text: the table as plain text, filled by the writer.
+    """
+
+    name: str
+    budget: Mapping[str, Any]
+    conditions: tuple[str, ...]
+    cells: Mapping[tuple[str, str, str], CellResult]
+    text: str = ""
+
+    @property
+    def key(self) -> str:
+        """Identifies the sweep's cells."""
+        return fingerprint.of_json([self.name, sorted("/".join(key) for key in self.cells)])
+
+    @property
+    def datasets(self) -> list[str]:
+        """Datasets in name order."""
+        return sorted({dataset for dataset, _, _ in self.cells})
+
+    def models(self, dataset: str) -> list[str]:
+        """Models of a dataset: those that ignore content first, each group in name order."""
+        rows = {m: c for d, m, c in self.cells if d == dataset}
+        return sorted(rows, key=lambda model: ((dataset, model, ID_ONLY) not in self.cells, model))
+
+    def result(self, dataset: str, model: str, condition: str) -> CellResult | None:
+        """The cell of a condition; a model that ignores content has its one result under every condition."""
+        return self.cells.get((dataset, model, ID_ONLY)) or self.cells.get((dataset, model, condition))
+
+    def done(self, dataset: str, model: str, condition: str) -> CellResult | None:
+        """The cell of a condition if it has a result."""
+        result = self.result(dataset, model, condition)
+        return result if result is not None and result.status == "done" else None
+
+    def change(self, dataset: str, model: str, condition: str, against: str, metric: str) -> stats.Interval | None:
+        """Relative change of a condition against another, over users and the seeds both have.
+
+        None where one of them has no result, where both are the same cell, or where the splits differ.
+        """
+        a, b = self.done(dataset, model, condition), self.done(dataset, model, against)
+        if a is None or b is None or a is b or a.seeds != b.seeds or a.test_hash != b.test_hash:
+            return None
+        if b.mean(metric) == 0.0:
+            return None
+        return stats.relative_gain(a.per_user(metric), b.per_user(metric))
+
+    def below_popularity(self, result: CellResult) -> bool:
+        """Whether a result is below the popularity baseline of its dataset (which may not be in the sweep)."""
+        baseline = self.done(result.dataset, "popularity", ID_ONLY)
+        return baseline is not None and result is not baseline and result.mean(PRIMARY) < baseline.mean(PRIMARY)
+
+    def ranked(self, dataset: str, condition: str, metric: str) -> list[str]:
+        """Models with a result under a condition, best first."""
+        results = {model: self.done(dataset, model, condition) for model in self.models(dataset)}
+        return sorted(
+            (model for model, result in results.items() if result),
+            key=lambda m: -results[m].mean(metric),  # type: ignore[union-attr]
+        )
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Relative gain of every condition over every other one that the table compares with."""
+        found = []
+        for dataset in self.datasets:
+            for model in self.models(dataset):
+                pairs = [("fused", c) for c in self.conditions] + [(c, "none") for c in self.conditions]
+                for a, b in dict.fromkeys(pairs):
+                    interval = self.change(dataset, model, a, b, PRIMARY) if a != b else None
+                    if interval is not None:
+                        name = f"{model}/{a}_vs_{b}" if len(self.datasets) == 1 else f"{dataset}/{model}/{a}_vs_{b}"
+                        found.append(Gap(name, interval.mean, interval.lo, interval.hi))
+        return found
+
+
+def read_sweep(sweep_dir: Path) -> SweepTable:
+    """Read the records of a sweep against its manifest.
+
+    Raises:
+        ValueError: if the folder has no manifest.
+    """
+    file = paths.manifest_file(sweep_dir)
+    if not file.is_file():
+        known = sorted(p.parent.name for p in sweep_dir.parent.glob("*/manifest.json"))
+        raise ValueError(f"{sweep_dir} is no sweep (no manifest.json); sweeps beside it: {', '.join(known) or 'none'}")
+    manifest = records.read_json(file)
+    cells = {}
+    for planned in manifest["cells"]:
+        result = _read_cell(sweep_dir, planned)
+        cells[result.dataset, result.model, result.modality] = result
+    conditions = _ordered({modality for _, _, modality in cells} | set(manifest["modalities"]))
+    return SweepTable(manifest["name"], manifest["budget"], conditions, cells)
+
+
+def _ordered(conditions: Iterable[str]) -> tuple[str, ...]:
+    def place(name: str) -> tuple[int, str]:
+        return (CONDITIONS.index(name) if name in CONDITIONS else len(CONDITIONS), name)
+
+    return tuple(sorted((c for c in conditions if c != ID_ONLY), key=place))
+
+
+def _read_cell(sweep_dir: Path, planned: Mapping[str, Any]) -> CellResult:
+    folder = sweep_dir / planned["folder"]
+    names = (planned["dataset"], planned["model"], planned["modality"])
+    cell, failure, seal = folder / "cell.json", folder / "failure.json", folder / "sealed.json"
+    if not cell.exists():
+        return CellResult(*names, "missing", folder)
+    if records.read_json(cell)["key"] != planned["key"]:
+        return CellResult(*names, "stale", folder, "its records belong to other data or settings")
+    if failure.exists():
+        return CellResult(*names, "failed", folder, records.read_json(failure)["reason"])
+    if not seal.exists():
+        return CellResult(*names, "missing", folder)
+    sealed = records.read_json(seal)
+    return CellResult(*names, "done", folder, "", tuple(sealed["finals"]), sealed["test_hash"])
+
+
+def condition_columns(table: SweepTable) -> list[tuple[str, str]]:
+    """Relative changes to print: (condition, reference) in table order."""
+    present: Sequence[str] = table.conditions
+    return [(c, against) for against in AGAINST if against in present for c in present if c != against]

@@ -1,0 +1,75 @@
+"""Opening the test split: after a cell's choice is written, and only here (RULINGS 1).
+
+Tuning may not import this module; import-linter holds it. The models are rebuilt from their records, so every test
+number can be computed again from what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmbench import fingerprint, records
+from mmbench.data.splits import Split
+from mmbench.evaluation import DegenerateScores, Evaluator
+from mmbench.records import CellStore
+from mmbench.study import CellTask
+from mmbench.training import rebuild
+
+LIST_LENGTH = 50
+
+
+def is_scored(store: CellStore, split: Split) -> bool:
+    """Whether the cell's current choice has been scored on this very test split."""
+    file = store.folder / "sealed.json"
+    choice = store.folder / "choice.json"
+    if not (file.exists() and choice.exists()):
+        return False
+    seal = records.read_json(file)
+    return bool(
+        seal["choice_hash"] == records.read_json(choice)["hash"] and seal["test_hash"] == split.test_fingerprint
+    )
+
+
+def score_test(task: CellTask, store: CellStore, split: Split) -> None:
+    """Rank the test split with every trial's best state and with every final run, and seal the cell.
+
+    Trials are scored for the expected test performance of METHOD §1.2; only final runs keep their lists.
+    """
+    choice = records.read_json(store.folder / "choice.json")
+    seen = (split.train, split.valid) if split.masks_valid_at_test else (split.train,)
+    trainings = store.finished_trainings()
+    unscored: list[str] = []
+    for (stage, index), record in sorted(trainings.items()):
+        if record["status"] != "ok":
+            continue
+        try:
+            _score(task, store, split, seen, record)
+        except DegenerateScores as error:
+            if stage == "final":
+                raise
+            unscored.append(f"trial {index}: {error}")
+    seal: Mapping[str, Any] = {
+        "kind": "seal",
+        "cell_key": store.key,
+        "choice_hash": choice["hash"],
+        "test_hash": split.test_fingerprint,
+        "protocol": split.protocol,
+        "valid_masked": split.masks_valid_at_test,
+        "finals": sorted(index for stage, index in trainings if stage == "final"),
+        "unscored": unscored,
+    }
+    records.write_json(store.folder / "sealed.json", {**seal, "hash": fingerprint.of_json(dict(seal))})
+
+
+def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Any, ...], record: Mapping[str, Any]) -> None:
+    stage, index = record["stage"], record["index"]
+    data, feature_hash = task.data(record["seed"])
+    if feature_hash != record["feature_hash"]:
+        raise ValueError(f"{task.cell}: features of {stage} {index} are not those it was trained on")
+    build, settings = task.recipe(record["configuration"])
+    file = store.training_file(stage, index, "state.npz")
+    state = records.read_state(file) if file.exists() else {}
+    model = rebuild(build, data, state, settings, record["seed"])
+    evaluator = Evaluator(split.test, *seen, device=settings.device)
+    store.write_ranking(stage, index, evaluator.rank(model, LIST_LENGTH if stage == "final" else 0))

@@ -1,0 +1,152 @@
+"""The search space of a cell, and the draws that every condition of it shares."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from mmbench import fingerprint
+
+Space = Mapping[str, BaseDistribution]
+Configuration = dict[str, Any]
+RANGE_KEYS = ("low", "high", "log", "step")
+#: Redraws of one slot before the space counts as exhausted.
+MAX_REDRAWS = 200
+
+
+def read_space(tree: Mapping[str, Any], prefix: str = "") -> dict[str, BaseDistribution]:
+    """Turn the nested ``search`` section into distributions by dotted path, in path order.
+
+    Args:
+        tree: nested mapping whose leaves are ``{low, high, log, step}`` or ``{choices}``.
+        prefix: path so far.
+
+    Raises:
+        ValueError: for a leaf that is neither, naming its path.
+    """
+    space: dict[str, BaseDistribution] = {}
+    for name in sorted(tree):
+        node, path = tree[name], f"{prefix}{name}"
+        if not isinstance(node, Mapping):
+            raise ValueError(f"search.{path}={node!r} must be {{low, high, log, step}} or {{choices}}")
+        if "choices" in node or "low" in node or "high" in node:
+            space[path] = _distribution(path, dict(node))
+        else:
+            space.update(read_space(node, f"{path}."))
+    return space
+
+
+def _distribution(path: str, leaf: dict[str, Any]) -> BaseDistribution:
+    try:
+        if "choices" in leaf:
+            if extra := leaf.keys() - {"choices"}:
+                raise ValueError(f"choices takes no {', '.join(sorted(extra))}")
+            return CategoricalDistribution(leaf["choices"])
+        if unknown := leaf.keys() - set(RANGE_KEYS):
+            raise ValueError(f"unknown key {', '.join(sorted(unknown))}; allowed are {', '.join(RANGE_KEYS)}")
+        low, high, log, step = leaf["low"], leaf["high"], bool(leaf.get("log", False)), leaf.get("step")
+        if all(isinstance(v, int) for v in (low, high)):
+            return IntDistribution(low, high, log=log, step=step or 1)
+        return FloatDistribution(float(low), float(high), log=log, step=step)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"search.{path}: {error}") from error
+
+
+def uniform(key: str, slot: int, redraw: int, path: str) -> float:
+    """A number in [0, 1) that depends on nothing but its arguments."""
+    digest = hashlib.sha256(f"{key}|{slot}|{redraw}|{path}".encode()).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / (1 << 53)
+
+
+def inverse_cdf(distribution: BaseDistribution, u: float) -> Any:
+    """Map a uniform number to a value of the distribution."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(u * len(distribution.choices))]
+    if isinstance(distribution, IntDistribution):
+        if distribution.log:
+            low, high = math.log(distribution.low), math.log(distribution.high + 1)
+            return min(int(math.exp(low + u * (high - low))), distribution.high)
+        steps = (distribution.high - distribution.low) // distribution.step + 1
+        return distribution.low + distribution.step * int(u * steps)
+    assert isinstance(distribution, FloatDistribution)
+    if distribution.log:
+        low, high = math.log(distribution.low), math.log(distribution.high)
+        return math.exp(low + u * (high - low))
+    if distribution.step is not None:
+        steps = int((distribution.high - distribution.low) / distribution.step + 1e-9) + 1
+        return distribution.low + distribution.step * int(u * steps)
+    return distribution.low + u * (distribution.high - distribution.low)
+
+
+def configurations(space: Space, default: Configuration, n: int, key: str) -> list[Configuration]:
+    """The configurations of all slots: the default first, then distinct i.i.d. draws (METHOD §1.1, RULINGS 2).
+
+    Args:
+        space: distributions by dotted path.
+        default: the default value of every path.
+        n: number of slots; fewer come back when the space holds fewer configurations.
+        key: what the draws depend on; it must not name the modality condition.
+
+    Raises:
+        ValueError: if a default lies outside its range.
+    """
+    for path, distribution in space.items():
+        if not distribution._contains(distribution.to_internal_repr(default[path])):
+            raise ValueError(
+                f"{path}={default[path]} is outside its search range {distribution}; "
+                f"widen search.{path} or remove it with ~search.{path}"
+            )
+    chosen, seen = [dict(default)], {configuration_hash(default)}
+    for slot in range(1, n):
+        for redraw in range(MAX_REDRAWS):
+            draw = {path: inverse_cdf(d, uniform(key, slot, redraw, path)) for path, d in space.items()}
+            if configuration_hash(draw) not in seen:
+                seen.add(configuration_hash(draw))
+                chosen.append(draw)
+                break
+        else:
+            break
+    return chosen
+
+
+def configuration_hash(configuration: Configuration) -> str:
+    """Short hash that identifies a configuration over conditions."""
+    return fingerprint.of_json(configuration)[:16]
+
+
+class SlotSampler(optuna.samplers.BaseSampler):
+    """Answers Optuna with the configuration of the trial's slot, so that all conditions are asked the same.
+
+    Args:
+        slots: configuration of each slot; a trial carries its slot as a user attribute.
+    """
+
+    def __init__(self, slots: Sequence[Configuration]) -> None:
+        self.slots = slots
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Nothing is drawn jointly: a slot is one draw of all coordinates."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing is drawn jointly."""
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The value of ``param_name`` in the trial's slot."""
+        return self.slots[trial.user_attrs["slot"]][param_name]

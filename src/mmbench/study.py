@@ -1,0 +1,264 @@
+"""Equal-effort tuning of one cell: exact slots, one choice, final seeds. Nothing here can reach the test split.
+
+What is equal for every condition of a (dataset, model): the number of trials, the sampled configurations and their
+order, the seed of each trial, the budget rule and the selection rule (METHOD §1, RULINGS 1-3, 6).
+"""
+
+from __future__ import annotations
+
+import resource
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import optuna
+import pandas as pd
+
+from mmbench import fingerprint, records, search
+from mmbench.data.features import ItemFeature
+from mmbench.data.interactions import Interactions
+from mmbench.data.modality import ModalityCondition
+from mmbench.data.recdata import RecData, make_recdata
+from mmbench.records import CellStore
+from mmbench.search import Configuration, Space
+from mmbench.training import SELECTION_METRIC, ModelFactory, Outcome, TrainingSettings, fit
+
+#: Added to a trial's slot to give its seed; final seeds are 1..S, so the two never meet.
+TUNING_SEEDS = 10_000
+
+Recipe = Callable[[Configuration], tuple[ModelFactory, TrainingSettings]]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Tuning effort of a cell (RULINGS 3).
+
+    Args:
+        name: name of the budget.
+        trials: configurations tried, T.
+        seeds: final runs of the chosen one, S.
+        max_epochs: epochs of a training at most.
+        patience: epochs without a better validation score before a training stops.
+        batches_per_epoch: steps per epoch at most, or None for all.
+    """
+
+    name: str
+    trials: int
+    seeds: int
+    max_epochs: int
+    patience: int
+    batches_per_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("trials", "seeds", "max_epochs", "patience", "batches_per_epoch"):
+            value = getattr(self, field)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"budget.{field}={value} must be a whole number of at least 1")
+
+
+class Cell(NamedTuple):
+    """The unit of tuning and of a table; modality ``-`` for a model that ignores content."""
+
+    dataset: str
+    model: str
+    modality: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
+@dataclass(frozen=True)
+class CellTask:
+    """Everything that tuning a cell needs, and nothing of the test split.
+
+    Args:
+        cell: which cell.
+        train: training interactions.
+        valid: validation interactions.
+        features: real features by modality, before the condition.
+        condition: the modality condition.
+        space: search space.
+        default: default configuration, slot 0.
+        budget: tuning effort.
+        recipe: makes a model factory and training settings from a configuration.
+        split_fingerprint: SHA-256 of train and validation.
+    """
+
+    cell: Cell
+    train: Interactions
+    valid: Interactions
+    features: Mapping[str, ItemFeature]
+    condition: ModalityCondition
+    space: Space
+    default: Configuration
+    budget: Budget
+    recipe: Recipe
+    split_fingerprint: str
+
+    def slots(self) -> list[Configuration]:
+        """The configuration of each slot; the draws depend on dataset and model only."""
+        key = f"{self.cell.dataset}|{self.cell.model}|space"
+        return search.configurations(self.space, self.default, self.budget.trials, key)
+
+    def data(self, seed: int) -> tuple[RecData, str]:
+        """Training data of a run and the fingerprint of its features; ``seed`` drives the random states."""
+        features = self.condition.apply(self.features, seed)
+        mark = fingerprint.of_json({name: feature.fingerprint() for name, feature in features.items()})
+        return make_recdata(self.train, features), mark
+
+
+class CellFailed(RuntimeError):
+    """The cell has no result; the message says why."""
+
+
+def tune(task: CellTask, store: CellStore) -> Mapping[str, Any]:
+    """Run every waiting slot and final seed of a cell and return its choice.
+
+    Whatever the ledger lists as finished is not run again.
+
+    Raises:
+        CellFailed: if every trial or one of the final runs failed.
+    """
+    slots = task.slots()
+    done = store.finished_trainings()
+    study = _rebuilt_study(task.space, slots, done)
+    for _ in range(sum(("tune", slot) not in done for slot in range(len(slots)))):
+        trial = study.ask()
+        slot = trial.user_attrs["slot"]
+        configuration = {path: _suggested(trial, path, d) for path, d in task.space.items()}
+        record = run_training(task, store, "tune", slot, TUNING_SEEDS + slot, configuration)
+        failed = record["status"] != "ok"
+        state = optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE
+        study.tell(trial, None if failed else record["score"], state=state)
+        done["tune", slot] = record
+    choice = choose([done["tune", slot] for slot in range(len(slots))])
+    choice["cell_key"] = store.key
+    records.write_json(store.folder / "choice.json", choice)
+    for seed in range(1, task.budget.seeds + 1):
+        if ("final", seed) not in done:
+            record = run_training(task, store, "final", seed, seed, choice["configuration"])
+            done["final", seed] = record
+        if done["final", seed]["status"] != "ok":
+            raise CellFailed(f"final run with seed {seed} failed: {done['final', seed]['error']}")
+    return choice
+
+
+def choose(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Pick the trial with the best validation score; a tie goes to the lower slot (RULINGS 6).
+
+    Raises:
+        CellFailed: if every trial failed.
+    """
+    finished = [trial for trial in trials if trial["status"] == "ok"]
+    if not finished:
+        raise CellFailed(f"all {len(trials)} trials failed; the first: {trials[0]['error']}")
+    best = max(finished, key=lambda trial: (trial["score"], -trial["index"]))
+    choice = {
+        "kind": "choice",
+        "slot": best["index"],
+        "configuration": best["configuration"],
+        "metric": SELECTION_METRIC,
+        "score": best["score"],
+        "n_trials": len(trials),
+        "n_failed": len(trials) - len(finished),
+    }
+    return {**choice, "hash": fingerprint.of_json(choice)}
+
+
+def run_training(
+    task: CellTask, store: CellStore, stage: str, index: int, seed: int, configuration: Configuration
+) -> dict[str, Any]:
+    """Train once, write the record and return it; an exception becomes a record with status ``failed``."""
+    data, feature_hash = task.data(seed)
+    build, settings = task.recipe(configuration)
+    record: dict[str, Any] = {
+        "kind": "training",
+        "stage": stage,
+        "index": index,
+        "seed": seed,
+        "configuration": configuration,
+        "configuration_hash": search.configuration_hash(configuration),
+        "feature_hash": feature_hash,
+        "split_hash": task.split_fingerprint,
+        "metric": SELECTION_METRIC,
+    }
+    try:
+        outcome = fit(build, data, task.train, task.valid, settings, seed)
+    except Exception as error:
+        failure = {"status": "failed", "score": None, "error": f"{type(error).__name__}: {error}"}
+        record |= failure | {"traceback": traceback.format_exc()}
+        store.write_training(record, _ledger_row(task, record, None), None, None)
+        return record
+    record |= {
+        "status": "ok",
+        "score": outcome.score,
+        "epochs": outcome.epochs,
+        "best_epoch": outcome.best_epoch,
+        "stop_reason": outcome.stop_reason,
+        "history": outcome.history,
+        "losses": outcome.losses,
+        "n_parameters": outcome.n_parameters,
+    }
+    valid = pd.DataFrame({"user": outcome.users.astype("int32"), SELECTION_METRIC: outcome.per_user})
+    state = {name: value.cpu().numpy() for name, value in outcome.model.state_dict().items()}
+    store.write_training(record, _ledger_row(task, record, outcome), valid, state or None)
+    return record
+
+
+def _rebuilt_study(
+    space: Space, slots: Sequence[Configuration], done: Mapping[tuple[str, int], Mapping[str, Any]]
+) -> optuna.Study:
+    """An Optuna study with the finished trials told and the waiting slots queued."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=search.SlotSampler(slots))
+    for slot, configuration in enumerate(slots):
+        record = done.get(("tune", slot))
+        if record is None:
+            study.enqueue_trial({}, user_attrs={"slot": slot})
+            continue
+        failed = record["status"] != "ok"
+        state = optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                value=None if failed else record["score"],
+                params=configuration,
+                distributions=dict(space),
+                user_attrs={"slot": slot},
+            )
+        )
+    return study
+
+
+def _suggested(trial: optuna.Trial, path: str, distribution: optuna.distributions.BaseDistribution) -> Any:
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return trial.suggest_categorical(path, distribution.choices)
+    if isinstance(distribution, optuna.distributions.IntDistribution):
+        return trial.suggest_int(
+            path, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, optuna.distributions.FloatDistribution)
+    return trial.suggest_float(path, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+def _ledger_row(task: CellTask, record: Mapping[str, Any], outcome: Outcome | None) -> dict[str, Any]:
+    """What the ledger says of a training (METHOD §1.3): the record's fields that compare, and what it cost."""
+    fields = ("stage", "index", "seed", "configuration", "configuration_hash", "feature_hash", "split_hash", "status")
+    row = {name: record[name] for name in fields}
+    row |= {
+        **task.cell._asdict(),
+        "budget": task.budget.name,
+        "d_eff": len(task.space),
+        "val_metric": record["score"],
+        "epochs_run": record.get("epochs"),
+        "best_epoch": record.get("best_epoch"),
+        "stop_reason": record.get("stop_reason"),
+        "hit_max_epochs": record.get("stop_reason") == "max_epochs",
+        "n_params_trainable": record.get("n_parameters"),
+        "wall_s": None if outcome is None else outcome.seconds,
+        "device": None if outcome is None else outcome.device,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "finished_at": records.now(),
+    }
+    return row

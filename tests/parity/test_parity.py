@@ -1,0 +1,123 @@
+"""Every model against golden values of the reference; :mod:`tests.parity.golden` says how to add one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmbench.models.base import FactorModel
+from tests.parity import golden
+from tests.parity.golden import Case, Recorded, Run, close
+
+CASES = golden.cases()
+MAPPINGS = golden.mappings()
+
+
+def runs(*, trained_only: bool = True) -> list[Any]:
+    """Every case that can run, with graphs of our own and with the given ones."""
+    found = []
+    for case in CASES:
+        mapping = MAPPINGS.get(case.meta["model"])
+        if mapping is None or case.meta["status"] != "ok":
+            continue
+        if trained_only and not issubclass(mapping.model, FactorModel):
+            continue
+        for given in [False, True] if mapping.graphs else [False]:
+            words = ("given-graphs" if given else "own-graphs") if mapping.graphs else "no-graphs"
+            found.append(pytest.param(Run(case, mapping, given), id=f"{case.id}-{words}"))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _double_precision(float64: None) -> None:
+    """Goldens are float64."""
+
+
+def all_users(case: Case) -> torch.Tensor:
+    return torch.arange(case.data.n_users)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_everything_of_the_reference_is_accounted_for(case: Case) -> None:
+    if case.meta["status"] != "ok":
+        pytest.skip(f"{case.id}: {case.meta['status']}")
+    model_name = case.meta["model"]
+    if model_name not in MAPPINGS:
+        pytest.skip(f"no mapping for {model_name} in tests/parity/mappings")
+    mapping = MAPPINGS[model_name]
+    given = Recorded(case.hyper_parameters)
+    keywords = mapping.keywords(given)
+    assert set(given) <= given.asked | set(mapping.ignored)
+
+    model = mapping.model(case.data, **keywords)
+    own = [name for name, _ in model.named_parameters()]
+    assert set(own) <= set(mapping.parameters)
+    asked: set[str] = set()
+
+    def get(name: str) -> np.ndarray:
+        asked.add(name)
+        return case.arrays[f"param/{name}"]
+
+    for name in own:
+        source = mapping.parameters[name]
+        _ = get(source) if isinstance(source, str) else source(case, get)
+    reference = {key.removeprefix("param/") for key in case.arrays if key.startswith("param/")}
+    assert reference <= asked | set(mapping.unused)
+    for name in mapping.unused:
+        assert f"grad/{name}" not in case.arrays, f"{name} is declared unused but the reference trains it"
+
+
+@pytest.mark.parametrize("run", runs())
+def test_loss(run: Run) -> None:
+    terms = run.loss(run.in_epoch())
+    close(sum(terms.values()).reshape(()), run.case.arrays["loss"].reshape(()), run.tolerance, "loss")
+    compared = 0
+    for ours, source in run.mapping.losses.items():
+        if isinstance(source, str) and f"loss/{source}" not in run.case.arrays:
+            assert ours not in terms, f"the model has a term {ours!r} but the case has no loss/{source}"
+            continue
+        value = run.case.arrays[f"loss/{source}"] if isinstance(source, str) else source(run.case)
+        close(terms[ours].reshape(()), np.reshape(value, ()), run.tolerance, f"loss/{source}")
+        compared += 1
+    assert compared or not run.mapping.losses
+
+
+@pytest.mark.parametrize("run", runs())
+def test_gradients(run: Run) -> None:
+    model = run.in_epoch()
+    sum(run.loss(model).values()).backward()
+    own = dict(model.named_parameters())
+    for name, expected in run.mapping.arrays_of(run.case, "grad", own).items():
+        gradient = own[name].grad
+        close(torch.zeros_like(own[name]) if gradient is None else gradient, expected, run.tolerance, f"grad/{name}")
+
+
+@pytest.mark.parametrize("run", runs(trained_only=False))
+def test_scores(run: Run) -> None:
+    model = run.build()
+    close(model.score(all_users(run.case)), run.case.arrays["scores"], run.tolerance, "scores")
+
+
+@pytest.mark.parametrize("run", runs())
+def test_representations(run: Run) -> None:
+    if not run.mapping.compare_forward or "user_repr" not in run.case.arrays:
+        pytest.skip("representations are laid out otherwise; their inner products are compared as scores")
+    users, items = run.build()()
+    close(users, run.case.arrays["user_repr"], run.tolerance, "user_repr")
+    close(items, run.case.arrays["item_repr"], run.tolerance, "item_repr")
+
+
+@pytest.mark.parametrize("run", runs())
+def test_adam_trajectory(run: Run) -> None:
+    arrays = run.case.arrays
+    losses_key, scores_key, steps = ("traj/loss", "traj/scores", 3) if "traj/loss" in arrays else ("train/losses", "train/scores_after", 5)
+    model, losses = run.adam(steps)
+    close(losses, arrays[losses_key], run.tolerance, losses_key)
+    close(model.score(all_users(run.case)), arrays[scores_key], run.tolerance, scores_key)
+    if steps == 3:
+        own = dict(model.named_parameters())
+        for name, expected in run.mapping.arrays_of(run.case, "traj/param", own).items():
+            close(own[name], expected, run.tolerance, f"traj/param/{name}")
