@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 setup: $(STAMP) ## make .venv and install the project with its development tools
 
 demo: $(STAMP) ## a sweep on a planted world, its table in the terminal and in multirun/demo/report
-	$(BIN)/python -m mmbench -m sweep.name=demo model=popularity,bpr,vbpr,fusion modality=none,text,image,fused
+	$(BIN)/python -m mmbench experiment=demo
 
 lint: $(STAMP) ## ruff, mypy, import-linter
 	$(BIN)/ruff check src tests

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.data.interactions import Interactions
+from mmbench.data.recdata import RecData, make_recdata
 
 torch.set_num_threads(1)
 
@@ -17,3 +25,60 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@dataclass(frozen=True)
+class BlockWorld:
+    """Users and items in four blocks; a user likes nothing but the own block, and every modality tells the block.
+
+    The sizes 44, 36 and 80 (users, items, both) occur nowhere else, so that a tensor's shape says what its rows are.
+    """
+
+    train: Interactions
+    heldout: Interactions
+    features: dict[str, ItemFeature]
+
+    def data(self, modalities: tuple[str, ...]) -> RecData:
+        """What a model sees with the given modalities."""
+        return make_recdata(self.train, {name: self.features[name] for name in modalities})
+
+
+@pytest.fixture(scope="session")
+def block_world() -> BlockWorld:
+    n_blocks, users_each, items_each = 4, 11, 9
+    rng = np.random.default_rng(7)
+    n_users, n_items = n_blocks * users_each, n_blocks * items_each
+    block_of_item = np.arange(n_items) % n_blocks
+    pairs = []
+    for user in range(n_users):
+        own = np.flatnonzero(block_of_item == user % n_blocks)
+        # Unequal weights: popularity is then a list worth beating.
+        pairs += [(user, item) for item in rng.choice(own, 7, replace=False, p=np.arange(3, 12) / 63)]
+    users, items = np.array(pairs).T
+    held = np.arange(len(users)) % 7 >= 5
+
+    def part(rows: np.ndarray) -> Interactions:
+        return Interactions(users[rows], items[rows], n_users, n_items)
+
+    def feature(width: int) -> ItemFeature:
+        told = np.eye(n_blocks)[block_of_item] @ rng.standard_normal((n_blocks, width))
+        noisy = told + 0.2 * rng.standard_normal((n_items, width))
+        return with_missing_filled(noisy.astype(np.float32), np.ones(n_items, bool))
+
+    return BlockWorld(part(~held), part(held), {"audio": feature(7), "image": feature(20), "text": feature(12)})
+
+
+def _data_folder() -> Path | None:
+    candidates = [Path(__file__).resolve().parents[2] / "shared" / "data"]
+    if named := os.environ.get("MMBENCH_DATA"):
+        candidates.insert(0, Path(named))
+    return next((folder for folder in candidates if folder.is_dir()), None)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data sets, which are not part of the repository."""
+    folder = _data_folder()
+    if folder is None:
+        pytest.skip("no real data sets: set $MMBENCH_DATA or put them into ../shared/data")
+    return folder

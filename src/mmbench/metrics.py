@@ -108,10 +108,20 @@ def per_user(pairs: RankedPairs, name: str) -> Vector:
     Raises:
         ValueError: for a name that is not ``<metric>@<k>``.
     """
+    metric, k = check_name(name)
+    return METRICS[metric](pairs, k)
+
+
+def check_name(name: str) -> tuple[str, int]:
+    """Split the name of a metric into metric and cut-off.
+
+    Raises:
+        ValueError: for a name that is not ``<metric>@<k>``.
+    """
     metric, _, cutoff = name.partition("@")
     if metric not in METRICS or not cutoff.isdecimal() or int(cutoff) < 1:
         raise ValueError(f"{name!r} is not a metric; write one of {', '.join(METRICS)} and a cut-off, like ndcg@20")
-    return METRICS[metric](pairs, int(cutoff))
+    return metric, int(cutoff)
 
 
 def mean_metrics(pairs: RankedPairs) -> dict[str, float]:

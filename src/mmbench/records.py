@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench import paths
+from mmbench import faults, paths
 from mmbench.metrics import RankedPairs, Ranking
 
 SCHEMA_VERSION = 1
@@ -33,6 +33,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
+        faults.reach("record")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -156,15 +157,23 @@ class CellStore:
         if state is not None:
             write_state(self.training_file(stage, index, "state.npz"), state)
         write_json(self.training_file(stage, index, "json"), {"cell_key": self.key, **record})
+        faults.reach("ledger")
         append_ledger(self.sweep_dir, {"cell_key": self.key, **ledger_row})
 
-    def write_ranking(self, stage: str, index: int, ranking: Ranking) -> None:
-        """Write the test ranks of a training and, where they were asked for, the lists."""
+    def write_ranking(self, stage: str, index: int, ranking: Ranking, variant: str = "") -> None:
+        """Write the test ranks of a training and, where they were asked for, the lists.
+
+        Args:
+            stage: ``tune`` or ``final``.
+            index: slot or seed.
+            ranking: the ranks.
+            variant: name of another way to score the same training, for example ``shuffled_image``.
+        """
         users = ranking.users[ranking.pairs.users].astype(np.int32)
         frame = pd.DataFrame({"user": users, "item": ranking.items.astype(np.int32)})
-        write_parquet(
-            self.training_file(stage, index, "test.parquet"), frame.assign(rank=ranking.pairs.ranks.astype(np.int32))
-        )
+        ending = f"{variant}.test.parquet" if variant else "test.parquet"
+        ranks = ranking.pairs.ranks.astype(np.int32)
+        write_parquet(self.training_file(stage, index, ending), frame.assign(rank=ranks))
         if ranking.top is not None:
             lists = pd.DataFrame({"user": ranking.users.astype(np.int32), "items": list(ranking.top)})
             write_parquet(self.training_file(stage, index, "lists.parquet"), lists)

@@ -7,16 +7,24 @@ number can be computed again from what is stored.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from mmbench import fingerprint, records
+from mmbench import faults, fingerprint, records
+from mmbench.data.features import ItemFeature
+from mmbench.data.interactions import Interactions
+from mmbench.data.modality import ModalityCondition
+from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation import DegenerateScores, Evaluator
+from mmbench.metrics import Ranking
 from mmbench.records import CellStore
-from mmbench.study import CellTask
+from mmbench.study import CellTask, feature_hash
 from mmbench.training import rebuild
 
 LIST_LENGTH = 50
+
+Record = Mapping[str, Any]
 
 
 def is_scored(store: CellStore, split: Split) -> bool:
@@ -49,6 +57,7 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
             if stage == "final":
                 raise
             unscored.append(f"trial {index}: {error}")
+    faults.reach("sealing")
     seal: Mapping[str, Any] = {
         "kind": "seal",
         "cell_key": store.key,
@@ -62,14 +71,40 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
     records.write_json(store.folder / "sealed.json", {**seal, "hash": fingerprint.of_json(dict(seal))})
 
 
-def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Any, ...], record: Mapping[str, Any]) -> None:
+def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interactions, ...], record: Record) -> None:
     stage, index = record["stage"], record["index"]
-    data, feature_hash = task.data(record["seed"])
-    if feature_hash != record["feature_hash"]:
+    features = task.inputs(record["seed"])
+    if feature_hash(features) != record["feature_hash"]:
         raise ValueError(f"{task.cell}: features of {stage} {index} are not those it was trained on")
     build, settings = task.recipe(record["configuration"])
     file = store.training_file(stage, index, "state.npz")
     state = records.read_state(file) if file.exists() else {}
-    model = rebuild(build, data, state, settings, record["seed"])
     evaluator = Evaluator(split.test, *seen, device=settings.device)
-    store.write_ranking(stage, index, evaluator.rank(model, LIST_LENGTH if stage == "final" else 0))
+
+    def rank(inputs: Mapping[str, ItemFeature], top_k: int) -> Ranking:
+        model = rebuild(build, make_recdata(task.train, inputs), state, settings, record["seed"])
+        return evaluator.rank(model, top_k)
+
+    store.write_ranking(stage, index, rank(features, LIST_LENGTH if stage == "final" else 0))
+    if stage == "final" and state:
+        for name, condition in inference_shuffles(task).items():
+            try:
+                ranking = rank(task.inputs(record["seed"], condition), 0)
+            except DegenerateScores:
+                continue  # nothing is left to rank by; the absent file says so
+            store.write_ranking(stage, index, ranking, variant=f"shuffled_{name}")
+
+
+def inference_shuffles(task: CellTask) -> dict[str, ModalityCondition]:
+    """For each real modality of the condition, the condition with that modality shuffled (METHOD §2 rule 3).
+
+    Scoring a trained model under it shows how much the model relies on the modality. Item graphs are rebuilt from the
+    shuffled features. It is no measure of worth: a model may rely on what another modality could replace.
+    """
+    condition = task.condition
+    kept = condition.kept(task.features)
+    return {
+        name: replace(condition, states={**{m: condition.state(m) for m in task.features}, name: "shuffle"})
+        for name in kept
+        if condition.state(name) == "real"
+    }

@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import optuna
 import pandas as pd
 
-from mmbench import fingerprint, records, search
+from mmbench import faults, fingerprint, records, search
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
-from mmbench.data.modality import ModalityCondition
-from mmbench.data.recdata import RecData, make_recdata
+from mmbench.data.modality import ModalityCondition, control_statistics
+from mmbench.data.recdata import make_recdata
 from mmbench.records import CellStore
 from mmbench.search import Configuration, Space
 from mmbench.training import SELECTION_METRIC, ModelFactory, Outcome, TrainingSettings, fit
@@ -101,11 +102,10 @@ class CellTask:
         key = f"{self.cell.dataset}|{self.cell.model}|space"
         return search.configurations(self.space, self.default, self.budget.trials, key)
 
-    def data(self, seed: int) -> tuple[RecData, str]:
-        """Training data of a run and the fingerprint of its features; ``seed`` drives the random states."""
-        features = self.condition.apply(self.features, seed)
-        mark = fingerprint.of_json({name: feature.fingerprint() for name, feature in features.items()})
-        return make_recdata(self.train, features), mark
+    def inputs(self, seed: int, condition: ModalityCondition | None = None) -> dict[str, ItemFeature]:
+        """Features of a run after the condition (or after another one); ``seed`` drives the random states."""
+        counts = np.bincount(self.train.items, minlength=self.train.n_items)
+        return (condition or self.condition).apply(self.features, seed, counts)
 
 
 class CellFailed(RuntimeError):
@@ -126,6 +126,7 @@ def tune(task: CellTask, store: CellStore) -> Mapping[str, Any]:
     for _ in range(sum(("tune", slot) not in done for slot in range(len(slots)))):
         trial = study.ask()
         slot = trial.user_attrs["slot"]
+        faults.reach("asked")
         configuration = {path: _suggested(trial, path, d) for path, d in task.space.items()}
         record = run_training(task, store, "tune", slot, TUNING_SEEDS + slot, configuration)
         failed = record["status"] != "ok"
@@ -135,6 +136,7 @@ def tune(task: CellTask, store: CellStore) -> Mapping[str, Any]:
     choice = choose([done["tune", slot] for slot in range(len(slots))])
     choice["cell_key"] = store.key
     records.write_json(store.folder / "choice.json", choice)
+    faults.reach("chosen")
     for seed in range(1, task.budget.seeds + 1):
         if ("final", seed) not in done:
             record = run_training(task, store, "final", seed, seed, choice["configuration"])
@@ -142,6 +144,11 @@ def tune(task: CellTask, store: CellStore) -> Mapping[str, Any]:
         if done["final", seed]["status"] != "ok":
             raise CellFailed(f"final run with seed {seed} failed: {done['final', seed]['error']}")
     return choice
+
+
+def feature_hash(features: Mapping[str, ItemFeature]) -> str:
+    """One fingerprint of all features of a run (RULINGS 9)."""
+    return fingerprint.of_json({name: feature.fingerprint() for name, feature in features.items()})
 
 
 def choose(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -170,7 +177,7 @@ def run_training(
     task: CellTask, store: CellStore, stage: str, index: int, seed: int, configuration: Configuration
 ) -> dict[str, Any]:
     """Train once, write the record and return it; an exception becomes a record with status ``failed``."""
-    data, feature_hash = task.data(seed)
+    features = task.inputs(seed)
     build, settings = task.recipe(configuration)
     record: dict[str, Any] = {
         "kind": "training",
@@ -179,12 +186,17 @@ def run_training(
         "seed": seed,
         "configuration": configuration,
         "configuration_hash": search.configuration_hash(configuration),
-        "feature_hash": feature_hash,
+        "feature_hash": feature_hash(features),
+        "controls": {
+            name: {"state": task.condition.state(name), **control_statistics(feature, task.features[name])}
+            for name, feature in features.items()
+            if task.condition.state(name) != "real"
+        },
         "split_hash": task.split_fingerprint,
         "metric": SELECTION_METRIC,
     }
     try:
-        outcome = fit(build, data, task.train, task.valid, settings, seed)
+        outcome = fit(build, make_recdata(task.train, features), task.train, task.valid, settings, seed)
     except Exception as error:
         failure = {"status": "failed", "score": None, "error": f"{type(error).__name__}: {error}"}
         record |= failure | {"traceback": traceback.format_exc()}
@@ -200,6 +212,7 @@ def run_training(
         "losses": outcome.losses,
         "n_parameters": outcome.n_parameters,
     }
+    faults.reach("fitted")
     valid = pd.DataFrame({"user": outcome.users.astype("int32"), SELECTION_METRIC: outcome.per_user})
     state = {name: value.cpu().numpy() for name, value in outcome.model.state_dict().items()}
     store.write_training(record, _ledger_row(task, record, outcome), valid, state or None)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmbench import metrics
+from mmbench import faults, metrics
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import DegenerateScores, Evaluator
@@ -171,6 +171,7 @@ class LitRecommender(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Validate, keep the best state, stop when patience is over."""
+        faults.reach("epoch")
         steps = self.trainer.num_training_batches
         self.losses.append({name: float(total) / float(steps) for name, total in self._sums.items()})
         if not all(math.isfinite(value) for value in self.losses[-1].values()):

@@ -1,7 +1,7 @@
 """Golden cases of the reference and how a model of ours corresponds to one.
 
 A golden case is a pair ``<case>.json`` / ``<case>.npz`` beside a ``dataset.npz``. Cases are looked for in
-``tests/parity/a``, ``tests/parity/b`` and every folder of the colon-separated ``$MMBENCH_PARITY``.
+``tests/parity/a``, ``tests/parity/b`` and in and below every folder of the colon-separated ``$MMBENCH_PARITY``.
 
 To cover a model, copy its golden files into ``tests/parity/a`` or ``b`` and add ``tests/parity/mappings/<model>.py``
 with one constant ``MAPPING``; nothing else has to be edited::
@@ -28,7 +28,8 @@ import importlib
 import json
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping as Dict
+from collections import abc
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +45,12 @@ from mmbench.data.recdata import RecData, make_recdata
 from mmbench.models.base import FactorModel, Recommender, Triplets
 
 HERE = Path(__file__).resolve().parent
-MODALITIES: Dict[str, tuple[str, ...]] = {"none": (), "both": ("image", "text"), "text": ("text",), "image": ("image",)}
+MODALITIES: abc.Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "both": ("image", "text"),
+    "text": ("text",),
+    "image": ("image",),
+}
 
 #: Bounds on ``max|a - b| / max|b|`` per tensor: with graphs of our own, and with nothing but given arrays.
 OWN_GRAPHS, GIVEN = 1e-6, 1e-9
@@ -61,15 +67,17 @@ class Case:
         folder: where it lies, with the ``dataset.npz`` it belongs to.
         name: stem of its files.
         meta: the json.
+        prefix: tells cases of further folders apart.
     """
 
     folder: Path
     name: str
-    meta: Dict[str, Any]
+    meta: abc.Mapping[str, Any]
+    prefix: str = ""
 
     @property
     def id(self) -> str:
-        return f"{self.folder.name}/{self.name}"
+        return f"{self.prefix}{self.folder.name}/{self.name}"
 
     @property
     def hyper_parameters(self) -> dict[str, Any]:
@@ -118,14 +126,14 @@ class Case:
         return np.concatenate([second, first], axis=axis)
 
 
-#: A golden array by its name, or computed from several: ``lambda case, get: case.name_order(get("item_linear.weight"))``.
+#: A golden array by its name, or computed: ``lambda case, get: case.name_order(get("item_linear.weight"))``.
 ParameterSource = str | Callable[[Case, Getter], Array]
 #: A golden array by its full key (``graph/norm_adj``), or computed: ``lambda case: case.arrays["..."]``.
 ArraySource = str | Callable[[Case], Array]
 #: A loss term by its name without ``loss/``, or computed: ``lambda case: 0.1 * case.arrays["loss/reg_unweighted"]``.
 LossSource = str | Callable[[Case], Array]
 #: A reference hyper-parameter by its name, or computed from all: ``lambda given: len(given["weight_size"])``.
-HyperParameterSource = str | Callable[[Dict[str, Any]], Any]
+HyperParameterSource = str | Callable[[abc.Mapping[str, Any]], Any]
 Hook = Callable[[Any, Case], None]
 
 
@@ -148,6 +156,7 @@ class Mapping:
         unused: reference parameters that never receive a gradient and that we do not have.
         losses: golden term by our term; terms that one side lacks are left out, the total is always compared.
         graphs: golden array by the name of our buffer; injected in the second run, in the layout of our buffer.
+        give_graphs: called where ``graphs`` are injected, for a model whose graphs are no plain buffers.
         constants: golden array by the name of our buffer or parameter without gradient; injected in both runs.
         prepare: called once after the start of the epoch, to freeze random draws (``noise/*``, ``sample/*``).
         each_step: called before every loss.
@@ -156,24 +165,33 @@ class Mapping:
 
     reference: str
     model: type[Recommender]
-    hyper_parameters: Dict[str, HyperParameterSource] = field(default_factory=dict)
-    fixed: Dict[str, Any] = field(default_factory=dict)
+    hyper_parameters: abc.Mapping[str, HyperParameterSource] = field(default_factory=dict)
+    fixed: abc.Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
-    parameters: Dict[str, ParameterSource] = field(default_factory=dict)
+    parameters: abc.Mapping[str, ParameterSource] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
-    losses: Dict[str, LossSource] = field(default_factory=dict)
-    graphs: Dict[str, ArraySource] = field(default_factory=dict)
-    constants: Dict[str, ArraySource] = field(default_factory=dict)
+    losses: abc.Mapping[str, LossSource] = field(default_factory=dict)
+    graphs: abc.Mapping[str, ArraySource] = field(default_factory=dict)
+    give_graphs: Hook = nothing
+    constants: abc.Mapping[str, ArraySource] = field(default_factory=dict)
     prepare: Hook = nothing
     each_step: Hook = nothing
     compare_forward: bool = True
 
-    def keywords(self, given: Dict[str, Any]) -> dict[str, Any]:
+    @property
+    def has_graphs(self) -> bool:
+        """Whether there is a second run, with given graphs."""
+        return bool(self.graphs) or self.give_graphs is not nothing
+
+    def keywords(self, given: abc.Mapping[str, Any]) -> dict[str, Any]:
         """Our keyword arguments for the reference's hyper-parameters."""
-        found = {k: given[source] if isinstance(source, str) else source(given) for k, source in self.hyper_parameters.items()}
+        found = {
+            k: given[source] if isinstance(source, str) else source(given)
+            for k, source in self.hyper_parameters.items()
+        }
         return {**found, **self.fixed}
 
-    def arrays_of(self, case: Case, kind: str, names: Dict[str, Any]) -> dict[str, Array]:
+    def arrays_of(self, case: Case, kind: str, names: abc.Mapping[str, Any]) -> dict[str, Array]:
         """Golden arrays of one kind (``param``, ``grad``, ``traj/param``) under our names, for the given names."""
 
         def get(name: str) -> Array:
@@ -186,10 +204,10 @@ class Mapping:
         return {name: get(source) if isinstance(source, str) else source(case, get) for name, source in sources.items()}
 
 
-class Recorded(Dict[str, Any]):
+class Recorded(abc.Mapping[str, Any]):
     """A read-only mapping that remembers which keys were asked for."""
 
-    def __init__(self, content: Dict[str, Any]) -> None:
+    def __init__(self, content: abc.Mapping[str, Any]) -> None:
         self.content = content
         self.asked: set[str] = set()
 
@@ -204,22 +222,20 @@ class Recorded(Dict[str, Any]):
         return len(self.content)
 
 
-def folders() -> list[Path]:
-    """Folders with golden cases."""
-    further = [Path(f) for f in os.environ.get("MMBENCH_PARITY", "").split(":") if f]
-    return [folder for folder in [HERE / "a", HERE / "b", *further] if folder.is_dir()]
-
-
 def cases() -> list[Case]:
-    """All golden cases; the same case in two folders is taken once, from the first."""
-    found: dict[str, Case] = {}
-    for folder in folders():
-        for file in sorted(folder.glob("*.json")):
+    """All golden cases of this folder and of ``$MMBENCH_PARITY``."""
+    roots = [("", HERE)]
+    for number, name in enumerate(f for f in os.environ.get("MMBENCH_PARITY", "").split(":") if f):
+        if not Path(name).is_dir():
+            raise ValueError(f"$MMBENCH_PARITY names {name}, which is not a folder")
+        roots.append((f"further{number}:", Path(name)))
+    found = []
+    for prefix, root in roots:
+        for file in sorted(root.rglob("*.json")):
             meta = json.loads(file.read_text(encoding="utf-8"))
             if "model" in meta:
-                case = Case(folder, file.stem, meta)
-                found.setdefault(case.id, case)
-    return list(found.values())
+                found.append(Case(file.parent, file.stem, meta, prefix))
+    return found
 
 
 def mappings() -> dict[str, Mapping]:
@@ -238,6 +254,11 @@ def close(ours: Any, golden: Any, tolerance: float, what: str) -> None:
     error, scale = float(np.abs(a - b).max(initial=0.0)), float(np.abs(b).max(initial=0.0))
     # Not `error > bound`: a NaN must fail.
     assert error <= tolerance * scale + 1e-12, f"{what}: off by {error:.3g} where the largest value is {scale:.3g}"
+
+
+def total_of(terms: abc.Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The loss: the sum of its terms, as a scalar."""
+    return torch.stack([value.reshape(()) for value in terms.values()]).sum()
 
 
 def like(golden: Array, ours: torch.Tensor) -> torch.Tensor:
@@ -264,8 +285,17 @@ class Run:
 
     @property
     def tolerance(self) -> float:
-        """Strict where nothing of ours but the equations enters."""
-        return OWN_GRAPHS if self.mapping.graphs and not self.given_graphs else GIVEN
+        """Strict where nothing of ours but the equations enters.
+
+        The reference guards its logarithm, ``log(1e-10 + sigmoid(x))``, which changes the gradient of a pair by
+        ``1e-10 / sigmoid(x)`` relative to the log-sigmoid; the worst pair of the batch is allowed that much more.
+        """
+        if self.mapping.has_graphs and not self.given_graphs:
+            return OWN_GRAPHS
+        users, positives, negatives = (self.case.arrays[name] for name in ("users", "pos", "neg"))
+        scores = self.case.arrays["scores"]
+        worst = float((scores[users, positives] - scores[users, negatives]).min())
+        return min(OWN_GRAPHS, GIVEN + 1e-10 * (1.0 + float(np.exp(-worst))))
 
     def build(self) -> Any:
         """A fresh model with the golden parameters, constants and, if given, graphs; in eval mode."""
@@ -275,7 +305,9 @@ class Run:
         own = dict(model.named_parameters())
         with torch.no_grad():
             for name, value in self.mapping.arrays_of(self.case, "param", own).items():
-                assert own[name].shape == value.shape, f"{name}: shape {own[name].shape}, the reference has {value.shape}"
+                assert own[name].shape == value.shape, (
+                    f"{name}: shape {own[name].shape}, the reference has {value.shape}"
+                )
                 own[name].copy_(torch.from_numpy(value))
         self.inject(model)
         return model.eval()
@@ -295,6 +327,8 @@ class Run:
                     ours.copy_(like(golden, ours))
                 else:
                     setattr(owner, attribute, like(golden, ours))
+        if self.given_graphs:
+            self.mapping.give_graphs(model, self.case)
 
     def in_epoch(self) -> Any:
         """A fresh model at the start of an epoch, random draws frozen."""
@@ -316,9 +350,9 @@ class Run:
         losses = []
         for _ in range(steps):
             optimizer.zero_grad()
-            total = sum(self.loss(model).values())
+            total = total_of(self.loss(model))
             total.backward()
             optimizer.step()
-            losses.append(float(total))
-        losses.append(float(sum(self.loss(model).values())))
+            losses.append(total.item())
+        losses.append(total_of(self.loss(model)).item())
         return model.eval(), losses

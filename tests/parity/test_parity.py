@@ -10,7 +10,7 @@ import torch
 
 from mmbench.models.base import FactorModel
 from tests.parity import golden
-from tests.parity.golden import Case, Recorded, Run, close
+from tests.parity.golden import Case, Recorded, Run, close, total_of
 
 CASES = golden.cases()
 MAPPINGS = golden.mappings()
@@ -25,8 +25,8 @@ def runs(*, trained_only: bool = True) -> list[Any]:
             continue
         if trained_only and not issubclass(mapping.model, FactorModel):
             continue
-        for given in [False, True] if mapping.graphs else [False]:
-            words = ("given-graphs" if given else "own-graphs") if mapping.graphs else "no-graphs"
+        for given in [False, True] if mapping.has_graphs else [False]:
+            words = ("given-graphs" if given else "own-graphs") if mapping.has_graphs else "no-graphs"
             found.append(pytest.param(Run(case, mapping, given), id=f"{case.id}-{words}"))
     return found
 
@@ -73,7 +73,7 @@ def test_everything_of_the_reference_is_accounted_for(case: Case) -> None:
 @pytest.mark.parametrize("run", runs())
 def test_loss(run: Run) -> None:
     terms = run.loss(run.in_epoch())
-    close(sum(terms.values()).reshape(()), run.case.arrays["loss"].reshape(()), run.tolerance, "loss")
+    close(total_of(terms), run.case.arrays["loss"].reshape(()), run.tolerance, "loss")
     compared = 0
     for ours, source in run.mapping.losses.items():
         if isinstance(source, str) and f"loss/{source}" not in run.case.arrays:
@@ -88,7 +88,7 @@ def test_loss(run: Run) -> None:
 @pytest.mark.parametrize("run", runs())
 def test_gradients(run: Run) -> None:
     model = run.in_epoch()
-    sum(run.loss(model).values()).backward()
+    total_of(run.loss(model)).backward()
     own = dict(model.named_parameters())
     for name, expected in run.mapping.arrays_of(run.case, "grad", own).items():
         gradient = own[name].grad
@@ -113,11 +113,61 @@ def test_representations(run: Run) -> None:
 @pytest.mark.parametrize("run", runs())
 def test_adam_trajectory(run: Run) -> None:
     arrays = run.case.arrays
-    losses_key, scores_key, steps = ("traj/loss", "traj/scores", 3) if "traj/loss" in arrays else ("train/losses", "train/scores_after", 5)
+    if "traj/loss" in arrays:
+        losses_key, scores_key, steps = "traj/loss", "traj/scores", 3
+    else:
+        losses_key, scores_key, steps = "train/losses", "train/scores_after", 5
     model, losses = run.adam(steps)
     close(losses, arrays[losses_key], run.tolerance, losses_key)
     close(model.score(all_users(run.case)), arrays[scores_key], run.tolerance, scores_key)
-    if steps == 3:
+    if losses_key == "traj/loss":
         own = dict(model.named_parameters())
         for name, expected in run.mapping.arrays_of(run.case, "traj/param", own).items():
             close(own[name], expected, run.tolerance, f"traj/param/{name}")
+
+
+def initial_laws() -> list[Any]:
+    """Cases whose json describes a real initialisation."""
+    known = [case for case in CASES if case.meta["model"] in MAPPINGS and case.meta["status"] == "ok"]
+    return [pytest.param(case, id=case.id) for case in known if case.meta.get("init_statistics")]
+
+
+@pytest.mark.parametrize("case", initial_laws())
+def test_initial_laws(case: Case) -> None:
+    """Spread within a quarter, constants equal, and a uniform law where the reference's is uniform."""
+    mapping = MAPPINGS[case.meta["model"]]
+    torch.manual_seed(0)
+    draws = [mapping.model(case.data, **mapping.keywords(case.hyper_parameters)) for _ in range(8)]
+    compared = 0
+    for name, first in draws[0].named_parameters():
+        golden_name = single_source(mapping, case, name)
+        law = case.meta["init_statistics"].get(golden_name)
+        if law is None:
+            continue
+        values = torch.stack([dict(model.named_parameters())[name].detach() for model in draws])
+        if law["std"] == 0:
+            assert values.min() == values.max() == law["mean"], f"{name}: not constant {law['mean']}"
+        elif first.numel() >= 200:  # fewer numbers do not tell laws apart
+            assert float(values.std()) == pytest.approx(law["std"], rel=0.25), name
+            # The largest value is at most sqrt(3) standard deviations for a uniform law, more for a normal one.
+            reach = max(-law["min"], law["max"]) / law["std"]
+            assert (float(values.abs().max() / values.std()) < 1.85) == (reach < 1.85), name
+        else:
+            continue
+        compared += 1
+    assert compared or not mapping.parameters
+
+
+def single_source(mapping: golden.Mapping, case: Case, name: str) -> str | None:
+    """The one reference parameter that ours corresponds to, or None."""
+    source = mapping.parameters[name]
+    if isinstance(source, str):
+        return source
+    asked: list[str] = []
+
+    def get(reference: str) -> np.ndarray:
+        asked.append(reference)
+        return case.arrays[f"param/{reference}"]
+
+    same_size = source(case, get).size == case.arrays[f"param/{asked[0]}"].size
+    return asked[0] if len(asked) == 1 and same_size else None

@@ -71,7 +71,7 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     choices = {str(k): str(v) for k, v in hydra.runtime.choices.items()}
     job = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
     try:
-        plain = OmegaConf.to_container(job, resolve=True)
+        plain = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ValueError(str(error).splitlines()[0]) from error
     assert isinstance(plain, dict)

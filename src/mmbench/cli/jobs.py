@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
@@ -16,6 +17,7 @@ from omegaconf import OmegaConf
 from mmbench import fingerprint, paths, records
 from mmbench.cli.compose import Composed
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.external import read_recommendations
 from mmbench.data.modality import ModalityCondition
 from mmbench.models.base import Recommender
 from mmbench.records import CellStore
@@ -116,9 +118,17 @@ class Job:
             space=space,
             default={path: _at(self.config, path) for path in space},
             budget=self.budget,
-            recipe=functools.partial(_recipe, self.config),
+            recipe=functools.partial(_recipe, self._with_recommendations(dataset)),
             split_fingerprint=dataset.split.tuning_fingerprint,
         )
+
+    def _with_recommendations(self, dataset: Dataset) -> Mapping[str, Any]:
+        """The configuration, with the file of an external system read against the ids of the dataset."""
+        file = self.config["model"].get("recommendations")
+        if file is None:
+            return self.config
+        rows, _ = read_recommendations(Path(file), dataset.user_ids, dataset.item_ids)
+        return {**self.config, "model": {**self.config["model"], "recommendations": torch.from_numpy(rows)}}
 
     def store(self, task: CellTask) -> CellStore:
         """The cell's folder under its key: everything that decides its results, the test split left out."""
@@ -128,7 +138,7 @@ class Job:
             "cell": list(task.cell),
             "split": task.split_fingerprint,
             "features": {name: task.features[name].fingerprint() for name in seen},
-            "condition": {name: task.condition.state(name) for name in seen} | {"seed": task.condition.seed},
+            "condition": _condition_key(task.condition, seen),
             "training": {k: v for k, v in self.config["training"].items() if k != "accelerator"},
             **{name: self.config[name] for name in ("model", "search", "optimizer", "budget")},
         }
@@ -150,9 +160,17 @@ class Job:
         }
 
 
+def _condition_key(condition: ModalityCondition, seen: Sequence[str]) -> dict[str, Any]:
+    """What of a condition decides results: states and missing rates of the modalities it keeps, and the seed."""
+    missing = {name: condition.missing[name] for name in seen if condition.missing.get(name)}
+    rule = condition.missing_rule if missing else None
+    states = {name: condition.state(name) for name in seen}
+    return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed}
+
+
 def _recipe(config: Mapping[str, Any], configuration: Configuration) -> tuple[ModelFactory, TrainingSettings]:
     """A model factory and training settings from the job's configuration with one slot's values put in."""
-    merged = OmegaConf.create(dict(config))
+    merged = OmegaConf.create(dict(config), flags={"allow_objects": True})
     for path, value in configuration.items():
         OmegaConf.update(merged, path, value)
     try:

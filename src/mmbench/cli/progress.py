@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -49,7 +49,8 @@ class Progress:
             finished: keys of the cells that are complete.
         """
         self.began = time.monotonic()
-        self._read()
+        for _ in self._read():
+            pass
         for key in finished:
             self.done[key] |= {("skipped", i) for i in range(self.planned[key][1] - len(self.done[key]))}
         self.before = self.n_done
@@ -98,18 +99,17 @@ class Progress:
             return f"{seconds:.0f} s"
         return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
-    def _read(self) -> list[dict[str, Any]]:
-        """Rows that are new since the last look."""
-        new = []
+    def _read(self) -> Iterator[dict[str, Any]]:
+        """Rows that are new since the last look, each counted before it is given."""
         for row in records.read_ledger(self.sweep_dir):
-            key, training = row.get("cell_key"), (row["stage"], row["index"])
+            key = row.get("cell_key")
+            training = (row["stage"], row["index"])
             if key not in self.done or training in self.done[key]:
                 continue
             self.done[key].add(training)
             if row["val_metric"] is not None and row["stage"] == "tune":
                 self.best[key] = max(self.best.get(key, row["val_metric"]), row["val_metric"])
-            new.append(row)
-        return new
+            yield row
 
     def _say(self, text: str, end: str = "\n") -> None:
         self.last_line = time.monotonic()

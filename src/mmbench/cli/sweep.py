@@ -6,17 +6,20 @@ import multiprocessing
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmbench import fingerprint, paths, records, sealed, tracking
+import pandas as pd
+
+from mmbench import fingerprint, metrics, paths, records, sealed, tracking
 from mmbench.cli.compose import Composed
 from mmbench.cli.jobs import Job
 from mmbench.cli.progress import Progress
+from mmbench.data.external import recommendations_frame
 from mmbench.records import CellStore
 from mmbench.report import write_report
 from mmbench.study import Cell, CellTask, tune
@@ -58,6 +61,7 @@ def run_sweep(composed: Sequence[Composed], overrides: Sequence[str]) -> int:
         ValueError: for anything a user has to mend before the first cell runs.
     """
     settings = composed[0].config
+    _check_settings(settings)
     sweep_dir = Path(settings["paths"]["multirun"]) / paths.slug([str(settings["sweep"]["name"])])
     jobs = [Job(c, sweep_dir) for c in composed]
     print(f"sweep {settings['sweep']['name']} -> {sweep_dir}", flush=True)
@@ -78,6 +82,17 @@ def run_sweep(composed: Sequence[Composed], overrides: Sequence[str]) -> int:
     for cell, reason in failures.items():
         print(f"failed: {cell}: {reason}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse what belongs to the sweep as a whole and is out of range."""
+    workers, top_k = settings["sweep"]["workers"], settings["export"]["top_k"]
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"sweep.workers={workers} must be a whole number of at least 1, or null for one per core")
+    if not isinstance(top_k, int) or not 0 <= top_k <= sealed.LIST_LENGTH:
+        raise ValueError(f"export.top_k={top_k} must be a whole number from 0 to {sealed.LIST_LENGTH}")
+    for name in settings["report"]["metrics"]:
+        metrics.check_name(name)
 
 
 def _plan(jobs: Sequence[Job]) -> list[Planned]:
@@ -130,6 +145,7 @@ def _write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plan
         "budget": config["budget"],
         "delta": config["statistics"]["delta"],
         "config_hash": fingerprint.of_json(shared),
+        "metrics": config["report"]["metrics"],
         "modalities": asked,
         "cells": [cells[key] for key in sorted(cells)],
     }
@@ -194,5 +210,16 @@ def run_cell(job: Job) -> str | None:
         reason = f"{type(error).__name__}: {error}"
         store.fail(reason, traceback.format_exc())
         return reason
+    _export(job, store)
     tracking.make_tracker(job.config["tracking"], job.sweep_dir).cell(store.folder)
     return None
+
+
+def _export(job: Job, store: CellStore) -> None:
+    """Write the lists of the first final run with raw ids where ``export.top_k`` asks for them."""
+    top_k = job.config["export"]["top_k"]
+    if top_k:
+        dataset = job.dataset()
+        lists = pd.read_parquet(store.training_file("final", 1, "lists.parquet"))
+        frame = recommendations_frame(lists, top_k, dataset.user_ids, dataset.item_ids)
+        records.write_text(store.folder / "recommendations.csv", frame.to_csv(index=False, lineterminator="\n"))

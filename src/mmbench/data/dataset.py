@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,26 +95,42 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         source = planted.make_world(config.world, **(config.world_options or {}))
     else:
         source = read_folder(Path(config.path or config.name), trust_row_order=config.trust_row_order)
-    log = k_core(deduplicated(rating_at_least(source.log, config.min_rating)), config.k_core)
+    log = deduplicated(rating_at_least(source.log, config.min_rating))
+    notices = list(source.notices)
+    protocol = config.protocol
+    if protocol == "auto":
+        protocol, why = splits.automatic(log, config.split_column)
+        notices.append(why)
+    log, parts = _split(log, protocol, config)
     if log.empty:
         raise ValueError(f"dataset {config.name}: no interaction is left after min_rating and k_core={config.k_core}")
-    notices = list(source.notices)
-    parts = _parts(log, config)
     log, parts = _users_with_train(log, parts, notices)
     items, features = _catalogue(source, log, config.k_core, notices)
-    split = _indexed(log, parts, items, config.protocol)
+    split = _indexed(log, parts, items, protocol)
     for part in PARTS:
         if len(getattr(split, part)) == 0:
-            raise ValueError(f"dataset {config.name}: the {part} part of protocol {config.protocol} is empty")
+            raise ValueError(f"dataset {config.name}: the {part} part of protocol {protocol} is empty")
     users = np.sort(log["user_id"].unique())
     truth = dict(source.truth) or None
     return Dataset(config.name, split, features, users, items.to_numpy(object), tuple(notices), truth)
 
 
-def _parts(log: pd.DataFrame, config: DatasetConfig) -> pd.Series:
-    if config.protocol == "given":
-        return splits.given(log, config.split_column)
-    return splits.PROTOCOLS[config.protocol](log, seed=config.split_seed)
+def _split(log: pd.DataFrame, protocol: str, config: DatasetConfig) -> tuple[pd.DataFrame, pd.Series]:
+    """Filter by the k-core and split.
+
+    The core comes before the split, except by time: there it is fitted on train, because a core over the whole log
+    knows the future. Items that are new after train stay as the cold slice.
+    """
+    split_rows = functools.partial(splits.split_rows, column=config.split_column, seed=config.split_seed)
+    if protocol != "time":
+        log = k_core(log, config.k_core)
+        return log, split_rows(log, protocol)
+    parts = split_rows(log, protocol)
+    train = log[parts == "train"]
+    core = k_core(train, config.k_core)
+    dropped_items = set(train["item_id"]) - set(core["item_id"])
+    keep = log["user_id"].isin(core["user_id"]) & ~log["item_id"].isin(dropped_items)
+    return log[keep], parts[keep]
 
 
 def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -> tuple[pd.DataFrame, pd.Series]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,7 +86,66 @@ def paper(log: pd.DataFrame, seed: int) -> pd.Series:
     return pd.Series(parts, index=log.index)
 
 
-def _place_within(groups: NDArray[np.object_], keys: NDArray[np.float64]) -> NDArray[np.int64]:
+def time(log: pd.DataFrame) -> pd.Series:
+    """Global temporal split (METHOD §5, P1): train up to the 80 % quantile of time, validation up to 90 %, then test.
+
+    Items that appear only later stay as the cold slice; users who appear only later have nothing to learn from and are
+    dropped afterwards for every condition.
+
+    Raises:
+        ValueError: without a column ``timestamp``.
+    """
+    times = _timestamps(log, "time")
+    first, second = np.quantile(times, [0.8, 0.9], method="lower")
+    parts = np.where(times <= first, "train", np.where(times <= second, "valid", "test"))
+    return pd.Series(parts, index=log.index)
+
+
+def last_out(log: pd.DataFrame) -> pd.Series:
+    """Leave the last interaction of each user for test and the one before for validation.
+
+    Rows of one second are ordered as in the log; a user with fewer than three keeps all in train.
+
+    Raises:
+        ValueError: without a column ``timestamp``.
+    """
+    times = _timestamps(log, "last_out")
+    place = _place_within(log["user_id"].to_numpy(), -np.argsort(np.argsort(times, kind="stable"), kind="stable"))
+    n = log.groupby("user_id")["item_id"].transform("size").to_numpy()
+    parts = np.where((place == 0) & (n >= 3), "test", np.where((place == 1) & (n >= 3), "valid", "train"))
+    return pd.Series(parts, index=log.index)
+
+
+def automatic(log: pd.DataFrame, column: str) -> tuple[str, str]:
+    """Choose a protocol for a log of one's own (RULINGS 11) and say why.
+
+    A split column is taken as given; with timestamps the split is by time if enough users remain to test, otherwise
+    the last interactions are left out; without either it is random per user.
+
+    Returns:
+        The protocol and one line for the reader.
+    """
+    if column in log:
+        return "given", f"protocol given: the log has a column {column!r}"
+    if "timestamp" not in log:
+        return "paper", "protocol paper (random per user, can leak the future): the log has no column 'timestamp'"
+    parts = time(log)
+    known = set(log["user_id"][parts == "train"])
+    tested = log["user_id"][parts == "test"]
+    n = len(known.intersection(tested))
+    if n >= MIN_TEST_USERS:
+        return "time", f"protocol time: {n} users of the last tenth also have earlier interactions"
+    return "last_out", f"protocol last_out: a split by time would leave {n} test users, fewer than {MIN_TEST_USERS}"
+
+
+def _timestamps(log: pd.DataFrame, protocol: str) -> NDArray[np.int64]:
+    if "timestamp" not in log:
+        columns = ", ".join(map(str, log.columns))
+        raise ValueError(f"dataset.protocol={protocol} needs a column 'timestamp'; columns are {columns}")
+    return log["timestamp"].to_numpy(np.int64)
+
+
+def _place_within(groups: NDArray[np.object_], keys: NDArray[Any]) -> NDArray[np.int64]:
     """Rank of each row among the rows of its group by ascending key, from zero."""
     codes, _ = pd.factorize(groups)
     order = np.lexsort((keys, codes))
@@ -96,4 +156,15 @@ def _place_within(groups: NDArray[np.object_], keys: NDArray[np.float64]) -> NDA
     return place
 
 
-PROTOCOLS: Mapping[str, Callable[..., pd.Series]] = {"given": given, "paper": paper}
+def split_rows(log: pd.DataFrame, protocol: str, *, column: str, seed: int) -> pd.Series:
+    """The part of each row of ``log`` under a protocol of :data:`PROTOCOLS` other than ``auto``."""
+    if protocol == "given":
+        return given(log, column)
+    if protocol == "paper":
+        return paper(log, seed)
+    return {"time": time, "last_out": last_out}[protocol](log)
+
+
+PROTOCOLS = ("auto", "given", "paper", "time", "last_out")
+#: A split by time needs at least this many test users (RULINGS 11).
+MIN_TEST_USERS = 500

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def sparse_matrix(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -77,3 +77,179 @@ def mean_of_layers(adjacency: Tensor, x: Tensor, n_layers: int) -> Tensor:
         x = propagate(adjacency, x)
         total = total + x
     return total / (n_layers + 1)
+
+
+class _DirectedProduct(torch.autograd.Function):
+    """Product with a constant matrix; the transposed matrix serves the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(transposed)
+        return matrix @ x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
+        (transposed,) = ctx.saved_tensors
+        return None, None, transposed @ grads[0].contiguous()
+
+
+class DirectedGraph(nn.Module):
+    """A constant weighted graph that need not be symmetric: ``graph(x)`` is ``A x``.
+
+    Args:
+        edge_index: row (receiver) and column (sender) of each edge, ``(2, n_edges)``; edges given twice are added.
+        weights: ``(n_edges,)``.
+        n: number of nodes.
+    """
+
+    matrix: Tensor
+    transposed: Tensor
+
+    def __init__(self, edge_index: Tensor, weights: Tensor, n: int) -> None:
+        super().__init__()
+        rows, columns = edge_index
+        self.register_buffer("matrix", sparse_matrix(rows, columns, weights, (n, n)), persistent=False)
+        self.register_buffer("transposed", sparse_matrix(columns, rows, weights, (n, n)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One step of propagation: ``(n, d)`` to ``(n, d)``."""
+        return _DirectedProduct.apply(self.matrix, self.transposed, x)
+
+
+#: Edges whose gradients are computed at once; bounds the memory of the backward pass of :func:`weighted_propagate`.
+BLOCK_EDGES = 1 << 16
+
+
+#: Entries of a dense block of rows; bounds memory whatever the number of nodes.
+BLOCK_ENTRIES = 1 << 22
+
+
+class _WeightedProduct(torch.autograd.Function):
+    """Sparse product that is differentiable in the weights of the edges too."""
+
+    @staticmethod
+    def forward(ctx: Any, edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(edge_index, weights, x)
+        return sparse_matrix(edge_index[0], edge_index[1], weights, (len(x), len(x))) @ x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
+        edge_index, weights, x = ctx.saved_tensors
+        grad = grads[0].contiguous()
+        rows, columns = edge_index
+        blocks = zip(rows.split(BLOCK_EDGES), columns.split(BLOCK_EDGES), strict=True)
+        of_weights = torch.cat([(grad[r] * x[c]).sum(1) for r, c in blocks])
+        return None, of_weights, sparse_matrix(columns, rows, weights, (len(x), len(x))) @ grad
+
+
+def weighted_propagate(edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor:
+    r"""One step :math:`y_r = \sum_{(r, c)} w_{rc} x_c` with gradients for the weights and for ``x``.
+
+    Args:
+        edge_index: row and column of each edge, ``(2, n_edges)``; edges given twice are added.
+        weights: ``(n_edges,)``.
+        x: ``(n, d)``.
+    """
+    return _WeightedProduct.apply(edge_index, weights, x)
+
+
+def with_self_loops(edge_index: Tensor, n_users: int, n_items: int) -> tuple[Tensor, Tensor]:
+    r"""The parts of :math:`D^{-1}(A + I)`: the symmetric :math:`A + I` and the inverse row sums (SPEC A §9).
+
+    Kept apart because the symmetric part serves its own backward pass.
+
+    Returns:
+        Sparse CSR ``(n, n)`` of ones and the inverse degrees ``(n, 1)``, n = n_users + n_items.
+    """
+    n = n_users + n_items
+    users, items, nodes = edge_index[0], edge_index[1] + n_users, torch.arange(n, device=edge_index.device)
+    rows, columns = torch.cat([users, items, nodes]), torch.cat([items, users, nodes])
+    degree = torch.bincount(rows, minlength=n).to(torch.get_default_dtype())
+    return sparse_matrix(rows, columns, torch.ones(len(rows)), (n, n)), degree.reciprocal().unsqueeze(1)
+
+
+def interaction_matrix(edge_index: Tensor, n_users: int, n_items: int) -> Tensor:
+    """Training interactions as a sparse CSR matrix of ones, ``(n_users, n_items)``."""
+    return sparse_matrix(edge_index[0], edge_index[1], torch.ones(edge_index.shape[1]), (n_users, n_items))
+
+
+def dense_rows(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Chosen rows of a sparse CSR matrix ``(n, m)`` as a dense block ``(B, m)``.
+
+    Args:
+        matrix: sparse CSR.
+        rows: row indices, ``(B,)``.
+    """
+    starts = matrix.crow_indices()
+    lengths = (starts[1:] - starts[:-1])[rows]
+    place = torch.arange(len(rows), device=rows.device).repeat_interleave(lengths)
+    offset = torch.arange(len(place), device=rows.device) - (lengths.cumsum(0) - lengths)[place]
+    entry = starts[rows[place]] + offset
+    block = torch.zeros(len(rows), matrix.shape[1], dtype=matrix.dtype, device=rows.device)
+    block[place, matrix.col_indices()[entry]] = matrix.values()[entry]
+    return block
+
+
+def history_scores(history: Tensor, similarity: Tensor, users: Tensor) -> Tensor:
+    r"""Sum of similarities to the items of a user's history, :math:`\hat y_{uj} = \sum_{i \in R_u} s_{ji}`.
+
+    Args:
+        history: sparse CSR of ones, ``(n_users, n_items)``.
+        similarity: sparse CSR ``(n_items, n_items)``; row j says what each item of a history adds to item j.
+        users: ``(B,)``.
+
+    Returns:
+        ``(B, n_items)``.
+    """
+    return (similarity @ dense_rows(history, users).T.contiguous()).T.contiguous()
+
+
+def common_neighbours(matrix: Tensor, begin: int, end: int) -> Tensor:
+    """A block of rows of the product of a sparse CSR matrix ``(n, m)`` and its transpose: ``(end - begin, n)``."""
+    rows = torch.arange(begin, end, device=matrix.device)
+    return (matrix @ dense_rows(matrix, rows).T.contiguous()).T.contiguous()
+
+
+def gram_matrix(edge_index: Tensor, n_users: int, n_items: int) -> Tensor:
+    r"""Common users of every pair of items, :math:`R^\top R`: the one dense ``(n_items, n_items)`` array, float64."""
+    of_items = interaction_matrix(edge_index.flip(0), n_items, n_users)
+    gram = torch.empty(n_items, n_items, dtype=torch.float64)
+    step = max(1, BLOCK_ENTRIES // max(n_items, n_users))
+    for begin in range(0, n_items, step):
+        end = min(begin + step, n_items)
+        gram[begin:end] = common_neighbours(of_items, begin, end)
+    return gram
+
+
+def degree_weights(edge_index: Tensor, n_users: int, n_items: int) -> Tensor:
+    r"""Sampling weight of each edge, :math:`1/\sqrt{(d_u + \epsilon)(d_i + \epsilon)}`: edges of busy nodes are rare.
+
+    Returns:
+        ``(n_edges,)`` in float64.
+    """
+    users, items = edge_index
+    user_degree = torch.bincount(users, minlength=n_users).double() + 1e-7
+    item_degree = torch.bincount(items, minlength=n_items).double() + 1e-7
+    return (user_degree[users] * item_degree[items]).rsqrt()
+
+
+def sample_edges(edge_index: Tensor, weights: Tensor, keep: float, generator: torch.Generator) -> Tensor:
+    r"""Draw a fraction of the edges without replacement, each draw proportional to its weight.
+
+    The edges with the smallest :math:`E_e / w_e`, :math:`E_e` standard exponential, are such a sample (Efraimidis &
+    Spirakis 2006); unlike ``torch.multinomial`` this has no limit of 2^24 edges.
+
+    Args:
+        edge_index: ``(2, n_edges)``.
+        weights: positive, ``(n_edges,)``.
+        keep: fraction to keep; at least one edge stays.
+        generator: source of randomness, on the device of ``weights``.
+
+    Returns:
+        The kept edges in their old order, ``(2, n_kept)``.
+    """
+    n_edges = edge_index.shape[1]
+    n_kept = max(1, int(n_edges * keep + 1e-6))
+    arrival = torch.empty_like(weights).exponential_(generator=generator) / weights
+    kept, _ = arrival.topk(n_kept, largest=False, sorted=False).indices.sort()
+    return edge_index[:, kept]

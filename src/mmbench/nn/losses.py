@@ -45,3 +45,17 @@ def bpr_terms(
         "bpr": bpr((user * positive).sum(1), (user * negative).sum(1)),
         "reg": reg_weight * norm_penalty(*(penalised or (user, positive, negative))),
     }
+
+
+def vector_bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """:func:`bpr` of the inner products of batch rows, each ``(B, d)``."""
+    return bpr((user * positive).sum(1), (user * negative).sum(1))
+
+
+def half_squares(*rows: Tensor) -> Tensor:
+    r"""Half the sum of squares, :math:`\frac{1}{2}\sum_k \|E_k\|_F^2`, not divided by the batch (SPEC A §0, HalfSq).
+
+    Args:
+        rows: gathered batch rows, each ``(B, d)``.
+    """
+    return 0.5 * torch.stack([r.square().sum() for r in rows]).sum()

@@ -16,7 +16,6 @@ from mmbench.metrics import RankedPairs
 from mmbench.tracking import Gap
 
 PRIMARY = "ndcg@20"
-METRICS = ("ndcg@20", "recall@20")
 CONDITIONS = ("none", "text", "image", "audio", "fused", "shuffled", "text_shuffled_image", "image_shuffled_text")
 ID_ONLY = "-"
 #: Relative changes that the table prints: condition against reference.
@@ -76,6 +75,7 @@ class SweepTable:
     Args:
         name: name of the sweep.
         budget: its budget section.
+        metrics: metrics to print.
         conditions: conditions asked for, in table order.
         cells: result by (dataset, model, modality).
         text: the table as plain text, filled by the writer.
@@ -83,6 +83,7 @@ class SweepTable:
 
     name: str
     budget: Mapping[str, Any]
+    metrics: tuple[str, ...]
     conditions: tuple[str, ...]
     cells: Mapping[tuple[str, str, str], CellResult]
     text: str = ""
@@ -167,7 +168,7 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
         result = _read_cell(sweep_dir, planned)
         cells[result.dataset, result.model, result.modality] = result
     conditions = _ordered({modality for _, _, modality in cells} | set(manifest["modalities"]))
-    return SweepTable(manifest["name"], manifest["budget"], conditions, cells)
+    return SweepTable(manifest["name"], manifest["budget"], tuple(manifest["metrics"]), conditions, cells)
 
 
 def _ordered(conditions: Iterable[str]) -> tuple[str, ...]:

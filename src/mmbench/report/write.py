@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from mmbench import paths, records
-from mmbench.report.table import ID_ONLY, METRICS, CellResult, SweepTable, condition_columns, read_sweep
+from mmbench.report.table import ID_ONLY, CellResult, SweepTable, condition_columns, read_sweep
 
 SAME, MISSING, FAILED, STALE, LOW = "=", "-", "failed", "stale", "(below popularity)"
 LEGEND = (
@@ -101,7 +102,7 @@ def as_markdown(table: SweepTable) -> str:
     blocks = [f"# {table.name}"]
     marks = {0: "{}", 1: "**{}**", 2: "*{}*"}
     for dataset in table.datasets:
-        for metric in METRICS:
+        for metric in table.metrics:
             header, rows = grid(table, dataset, metric)
             lines = [f"## {dataset}, {metric}", "", _markdown_row(header), _markdown_row(["---"] * len(header))]
             lines += [_markdown_row([marks[e.rank].format(_md(e.text)) for e in row]) for row in rows]
@@ -122,7 +123,7 @@ def as_latex(table: SweepTable) -> str:
     marks = {0: "{}", 1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"}
     blocks = ["% needs \\usepackage{booktabs}"]
     for dataset in table.datasets:
-        for metric in METRICS:
+        for metric in table.metrics:
             header, rows = grid(table, dataset, metric)
             body = [" & ".join(marks[e.rank].format(_tex(e.text)) for e in row) + r" \\" for row in rows]
             blocks.append(
@@ -154,27 +155,36 @@ def as_text(table: SweepTable) -> str:
     """The table for a terminal or a log, as wide as it has to be."""
     out = io.StringIO()
     console = Console(file=out, width=240, color_system=None)
-    marks = {0: "{}", 1: "{} *", 2: "{} +"}
     for dataset in table.datasets:
-        for metric in METRICS:
+        for metric in table.metrics:
             header, rows = grid(table, dataset, metric)
             console.print(f"{dataset}, {metric} (* best of its column, + second)", highlight=False)
-            shown = RichTable()
-            for place, name in enumerate(header):
-                shown.add_column(name, justify="right" if place else "left")
-            for row in rows:
-                shown.add_row(*(marks[e.rank].format(e.text) for e in row))
-            console.print(shown)
+            values = 1 + len(table.conditions)
+            for columns in (range(1, values), range(values, len(header))):
+                if columns:
+                    console.print(_text_table(header, rows, columns))
     for line in notes(table):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _text_table(header: Sequence[str], rows: Sequence[Sequence[Entry]], columns: range) -> RichTable:
+    """The model and some columns; values and changes stand apart so that they fit a terminal."""
+    marks = {0: "{}  ", 1: "{} *", 2: "{} +"}
+    shown = RichTable(box=box.SIMPLE_HEAD)
+    shown.add_column(header[0])
+    for place in columns:
+        shown.add_column(header[place], justify="right")
+    for row in rows:
+        shown.add_row(row[0].text, *(marks[row[i].rank].format(row[i].text) for i in columns))
+    return shown
 
 
 def as_frame(table: SweepTable) -> pd.DataFrame:
     """One row per cell and metric, for a spreadsheet or a script; seeds are separated by a blank."""
     rows = []
     for cell in table.cells.values():
-        for metric in METRICS:
+        for metric in table.metrics:
             done = cell.status == "done"
             rows.append(
                 {

@@ -1,0 +1,80 @@
+"""Recommendations of any other system, and ours in the same form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+COLUMNS = ("user", "item")
+
+
+def read_recommendations(
+    path: Path, user_ids: NDArray[np.object_], item_ids: NDArray[np.object_]
+) -> tuple[NDArray[np.float64], str]:
+    """Read lists from CSV, TSV or Parquet with columns ``user``, ``item`` and ``score`` or ``rank``.
+
+    Args:
+        path: the file.
+        user_ids: raw id of each user of the dataset.
+        item_ids: raw id of each item of the dataset.
+
+    Returns:
+        Rows ``(user index, item index, score)``, ``(n, 3)``; larger scores are better (a rank is negated). And one line
+        that says how much of the file belongs to the dataset.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is missing; model.recommendations must name a file with columns user, item, score|rank"
+        )
+    frame = _read(path)
+    missing = [name for name in COLUMNS if name not in frame]
+    value = next((name for name in ("score", "rank") if name in frame), None)
+    if missing or value is None:
+        raise ValueError(
+            f"{path} needs columns user, item and score or rank; it has {', '.join(map(str, frame.columns))}"
+        )
+    scores = pd.to_numeric(frame[value], errors="coerce").to_numpy(np.float64)
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{path}: column {value} is no finite number in row {int((~np.isfinite(scores)).argmax())}")
+    users = pd.Index(user_ids).get_indexer(pd.Index(frame["user"].astype(str)))
+    items = pd.Index(item_ids).get_indexer(pd.Index(frame["item"].astype(str)))
+    known = (users >= 0) & (items >= 0)
+    if not known.any():
+        raise ValueError(f"{path}: none of its (user, item) pairs belongs to the dataset; are the ids the raw ones?")
+    rows = np.column_stack([users, items, scores if value == "score" else -scores])[known]
+    n_users = len(np.unique(users[known]))
+    return rows, f"{path.name}: {known.sum()} of {len(known)} rows known, lists for {n_users} of {len(user_ids)} users"
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, sep="\t" if path.suffix in (".tsv", ".txt") else ",", dtype={"user": str, "item": str})
+    except Exception as error:  # pandas and pyarrow raise many kinds, all meaning the same to a user
+        raise ValueError(f"{path} is not readable as {path.suffix or 'CSV'}: {str(error).splitlines()[0]}") from error
+
+
+def recommendations_frame(
+    lists: pd.DataFrame, k: int, user_ids: NDArray[np.object_], item_ids: NDArray[np.object_]
+) -> pd.DataFrame:
+    """The best ``k`` of stored lists with raw ids: columns ``user, item, rank``.
+
+    Args:
+        lists: columns ``user`` (index) and ``items`` (item indices, best first, -1 where candidates ran out).
+        k: length of the lists.
+        user_ids: raw id of each user.
+        item_ids: raw id of each item.
+    """
+    items = np.array(lists["items"].tolist(), np.int64)[:, :k]
+    users = np.repeat(lists["user"].to_numpy(), items.shape[1])
+    ranks = np.tile(np.arange(1, items.shape[1] + 1), len(items))
+    flat = items.ravel()
+    real = flat >= 0
+    return pd.DataFrame({"user": user_ids[users[real]], "item": item_ids[flat[real]], "rank": ranks[real]})

@@ -1,0 +1,16 @@
+"""Named points at which tests kill the process, to prove that no finished training is lost (RULINGS 30)."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+#: Names a point; the process that reaches it dies as if by ``kill -9``. Read only, and unset outside of tests.
+VARIABLE = "MMBENCH_FAULT"
+POINTS = ("asked", "epoch", "fitted", "record", "ledger", "chosen", "sealing")
+
+
+def reach(point: str) -> None:
+    """Die here if :data:`VARIABLE` names this point."""
+    if os.environ.get(VARIABLE) == point:
+        os.kill(os.getpid(), signal.SIGKILL)

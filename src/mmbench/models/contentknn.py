@@ -1,0 +1,54 @@
+"""ContentKNN: the content baseline of Ferrari Dacrema et al., "Are We Really Making Much Progress?", RecSys 2019."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import ClosedForm
+from mmbench.nn.features import concatenated
+from mmbench.nn.graph import history_scores, interaction_matrix
+from mmbench.nn.knn import cached_knn, transposed, weighted
+
+
+class ContentKNN(ClosedForm):
+    r"""Similarity of content to a user's history, :math:`\hat y_{uj} = \sum_{i \in R_u : j \in N_k(i)} s_{ij}`.
+
+    :math:`s_{ij} = \langle f_i, f_j\rangle / (\|f_i\|\|f_j\| + \text{shrink})`, :math:`f_i` the raw features of all
+    present modalities in name order; :math:`N_k(i)` are the k items most similar to i, itself included. Interactions
+    do not shape the similarity, so this shows what content says alone. An item without any content has no neighbours.
+    Without any modality there is nothing to compare, and the score is the popularity of the item.
+
+    Args:
+        data: training data.
+        k: neighbours per item, itself included.
+        shrink: damps similarities of items with small features.
+    """
+
+    history: Tensor
+    similarity: Tensor
+    counts: Tensor
+
+    def __init__(self, data: RecData, *, k: int = 10, shrink: float = 10.0) -> None:
+        super().__init__()
+        self.k, self.shrink = k, shrink
+        self.has_content = bool(data.features)
+        for name in ("history", "similarity", "counts"):
+            self.register_buffer(name, torch.empty(0), persistent=False)
+
+    def fit(self, data: RecData) -> None:
+        """Find the k most similar items of each item."""
+        if not self.has_content:
+            self.counts = torch.bincount(data.edge_index[1], minlength=data.n_items).to(self.counts.dtype)
+            return
+        self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
+        present = torch.stack([data.present[name] for name in data.features]).any(0)
+        lists = cached_knn(concatenated(data), present, self.k, shrink=self.shrink)
+        self.similarity = transposed(weighted(lists)).matrix()
+
+    def score(self, users: Tensor) -> Tensor:
+        """Sums of similarities to the history, or counts without content: ``(B, n_items)``."""
+        if not self.has_content:
+            return self.counts.expand(len(users), -1)
+        return history_scores(self.history, self.similarity, users)

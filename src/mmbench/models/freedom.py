@@ -1,0 +1,113 @@
+"""FREEDOM: Zhou & Shen, "A Tale of Two Graphs: Freezing and Denoising Graph Structures ...", ACM Multimedia 2023."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.content import modality_shares, projected_content
+from mmbench.nn.features import on_unique_rows
+from mmbench.nn.graph import DirectedGraph, degree_weights, mean_of_layers, sample_edges, symmetric_normalised
+from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.knn import binary_normalised, cached_knn, weighted_sum
+from mmbench.nn.losses import vector_bpr
+
+
+class FREEDOM(FactorModel):
+    r"""LightGCN on a pruned graph plus items smoothed over a frozen item graph, :math:`z_i = \bar e_i + (G^L Q)_i`.
+
+    :math:`G = \sum_m w_m \mathrm{kNN}(f^m)` from raw features. Each epoch trains on a sample of the edges that prefers
+    those between nodes of low degree; scores use all edges. A second BPR term per modality ranks the projected
+    features. Items without content have no edges in the graph of that modality; without any modality the model is
+    LightGCN on the pruned graph.
+
+    By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, which
+    is all it changes.
+
+    Args:
+        data: training data.
+        embedding_dim: size of the user and item vectors and of the projected features.
+        n_ui_layers: propagation layers over users and items.
+        n_layers: propagation layers over the item graph, L.
+        k: neighbours per item, itself included.
+        first_modality_weight: weight of the first of two modalities in name order (image before text), the other has
+            the rest; one modality weighs 1, more than two weigh the same.
+        dropout: fraction of the edges left out of each epoch.
+        reg_weight: weight of the modality terms; 0 leaves them out.
+        trainable_features: whether the raw features are parameters.
+        as_reference: reproduce the numbers of the reference implementation.
+    """
+
+    adjacency: Tensor
+    training_adjacency: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        n_ui_layers: int = 2,
+        n_layers: int = 1,
+        k: int = 10,
+        first_modality_weight: float = 0.1,
+        dropout: float = 0.8,
+        reg_weight: float = 1e-3,
+        trainable_features: bool = False,
+        as_reference: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
+        self.n_ui_layers, self.n_layers, self.dropout, self.reg_weight = n_ui_layers, n_layers, dropout, reg_weight
+        self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
+        self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
+        self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
+        self.edges = data.edge_index
+        self.edge_weights = degree_weights(data.edge_index, data.n_users, data.n_items)
+        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        self.register_buffer("adjacency", self._graph(data.edge_index), persistent=False)
+        self.register_buffer("training_adjacency", self.adjacency, persistent=False)
+        self.item_graph: DirectedGraph | None = None
+        if data.features:
+            graphs = [binary_normalised(cached_knn(data.features[m], data.present[m], k)) for m in data.features]
+            fused = weighted_sum(graphs, modality_shares(data.features, first_modality_weight))
+            self.item_graph = DirectedGraph(fused.edge_index, fused.weights, data.n_items)
+
+    def _graph(self, edge_index: Tensor) -> Tensor:
+        return symmetric_normalised(edge_index, len(self.user_embedding), len(self.item_embedding), eps=1e-7)
+
+    def begin_epoch(self) -> None:
+        """Draw the edges of this epoch."""
+        if self.dropout > 0:
+            self.use_edges(sample_edges(self.edges, self.edge_weights, 1.0 - self.dropout, self.generator))
+
+    def use_edges(self, edge_index: Tensor) -> None:
+        """Train on these edges ``(2, n_kept)``, normalised by the degrees that they leave."""
+        self.training_adjacency = self._graph(edge_index).to(self.adjacency.device)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """User vectors, and item vectors plus their smoothed counterparts."""
+        adjacency = self.training_adjacency if self.training else self.adjacency
+        ego = torch.cat([self.user_embedding, self.item_embedding])
+        users, items = mean_of_layers(adjacency, ego, self.n_ui_layers).split(
+            [len(self.user_embedding), len(self.item_embedding)]
+        )
+        if self.item_graph is not None:
+            h: Tensor = self.item_embedding
+            for _ in range(self.n_layers):
+                h = self.item_graph(h)
+            items = items + h
+        return users, items
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR on the final vectors and, per modality, on the projected features (SPEC B §2)."""
+        users, items = self()
+        user = users[batch.users]
+        terms = {"bpr": vector_bpr(user, items[batch.positives], items[batch.negatives])}
+        if self.reg_weight > 0:
+            for name, tower in self.content.items():
+                projected = on_unique_rows(tower, batch.positives, batch.negatives)
+                terms[f"bpr_{name}"] = self.reg_weight * vector_bpr(user, *projected)
+        return terms

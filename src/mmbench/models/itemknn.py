@@ -1,0 +1,46 @@
+"""ItemKNN: Deshpande & Karypis, "Item-Based Top-N Recommendation Algorithms", TOIS 2004."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import ClosedForm
+from mmbench.nn.graph import history_scores, interaction_matrix
+from mmbench.nn.knn import cooccurrence_knn, weighted
+
+
+class ItemKNN(ClosedForm):
+    r"""Similarity of an item to a user's history, :math:`\hat y_{uj} = \sum_{i \in R_u \cap N_k(j)} s_{ji}`.
+
+    :math:`s_{ij} = c_{ij} / (\sqrt{c_{ii} c_{jj}} + \text{shrink})` with :math:`c_{ij}` the number of common users;
+    :math:`N_k(j)` are the k items most similar to j. Features are ignored.
+
+    Args:
+        data: training data.
+        k: neighbours per item.
+        shrink: damps similarities that rest on few users.
+    """
+
+    uses_content: ClassVar[bool] = False
+    history: Tensor
+    similarity: Tensor
+
+    def __init__(self, data: RecData, *, k: int = 200, shrink: float = 20.0) -> None:
+        super().__init__()
+        self.k, self.shrink = k, shrink
+        self.register_buffer("history", torch.empty(0), persistent=False)
+        self.register_buffer("similarity", torch.empty(0), persistent=False)
+
+    def fit(self, data: RecData) -> None:
+        """Count common users and keep the k best of each item."""
+        self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
+        lists = cooccurrence_knn(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)
+        self.similarity = weighted(lists).matrix()
+
+    def score(self, users: Tensor) -> Tensor:
+        """Sums of similarities to the history: ``(B, n_items)``."""
+        return history_scores(self.history, self.similarity, users)

@@ -1,0 +1,154 @@
+"""LATTICE: Zhang et al., "Mining Latent Structures for Multimedia Recommendation", ACM Multimedia 2021."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.content import projected_content
+from mmbench.nn.graph import DirectedGraph, propagate, weighted_propagate, with_self_loops
+from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.knn import ItemGraph, cached_knn, cosines, knn, row_sum_normalised, weighted, weighted_sum
+from mmbench.nn.losses import half_squares, vector_bpr
+
+BACKBONES = ("lightgcn", "mf", "ngcf")
+
+
+class LATTICE(FactorModel):
+    r"""Item vectors smoothed over an item graph that is partly learned, :math:`z_i = \bar e_i + \widehat{(S^L Q)_i}`.
+
+    :math:`S = (1 - \mu)\,\mathrm{lap}(\sum_m w_m L^m) + \mu \sum_m w_m O^m`: :math:`O^m` is the frozen graph of the
+    raw features of modality m, :math:`L^m` the kNN graph of their projection, :math:`w` a softmax. The learned part
+    is built once per epoch; the first batch trains it through the similarities, the others see it as a constant.
+    :math:`\bar e` comes from the backbone. Items without content have no edges in the graphs of that modality; without
+    any modality the item graph vanishes and the model is its backbone.
+
+    ``as_reference`` differs from the default in two ways: the raw features are trained too, and the regulariser is
+    divided by the nominal ``train_batch_size`` instead of the length of the batch.
+
+    Args:
+        data: training data.
+        embedding_dim: size of the user and item vectors.
+        feature_dim: width of the projection that the learned graph is built from.
+        backbone: ``lightgcn``, ``mf`` or ``ngcf``.
+        n_ui_layers: propagation layers over users and items.
+        n_layers: propagation layers over the item graph, L.
+        k: neighbours per item, itself included.
+        frozen_weight: weight of the frozen graph, mu.
+        message_dropout: dropout after each layer of ``ngcf``.
+        reg_weight: weight of the squared norms of the final batch rows.
+        trainable_features: whether the raw features are parameters.
+        as_reference: reproduce the numbers of the reference implementation.
+        train_batch_size: nominal batch size, read with ``as_reference`` only.
+    """
+
+    adjacency: Tensor
+    inverse_degree: Tensor
+    stored: DirectedGraph | None
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        feature_dim: int = 64,
+        backbone: str = "lightgcn",
+        n_ui_layers: int = 2,
+        n_layers: int = 1,
+        k: int = 10,
+        frozen_weight: float = 0.9,
+        message_dropout: float = 0.1,
+        reg_weight: float = 1e-4,
+        trainable_features: bool = False,
+        as_reference: bool = False,
+        train_batch_size: int = 2048,
+    ) -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(f"backbone={backbone!r} must be one of {', '.join(BACKBONES)}")
+        self.backbone, self.n_ui_layers, self.n_layers, self.k = backbone, n_ui_layers, n_layers, k
+        self.frozen_weight, self.message_dropout, self.reg_weight = frozen_weight, message_dropout, reg_weight
+        self.divisor = train_batch_size if as_reference else None
+        self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
+        self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
+        adjacency, inverse_degree = with_self_loops(data.edge_index, data.n_users, data.n_items)
+        self.register_buffer("adjacency", adjacency, persistent=False)
+        self.register_buffer("inverse_degree", inverse_degree, persistent=False)
+        n_dense = n_ui_layers if backbone == "ngcf" else 0
+        self.sum_layers = nn.ModuleList(nn.Linear(embedding_dim, embedding_dim) for _ in range(n_dense))
+        self.product_layers = nn.ModuleList(nn.Linear(embedding_dim, embedding_dim) for _ in range(n_dense))
+        self.content = projected_content(data, feature_dim, trainable=trainable_features or as_reference)
+        several = len(data.features) > 1
+        self.modal_weight = nn.Parameter(torch.full((len(data.features),), 0.5)) if several else None
+        self.present = [data.present[name] for name in data.features]
+        lists = [cached_knn(data.features[name], data.present[name], k) for name in data.features]
+        self.frozen = [row_sum_normalised(weighted(neighbours)) for neighbours in lists]
+        self.stored = None
+
+    def begin_epoch(self) -> None:
+        """The next batch builds the item graph anew, with gradients."""
+        self.stored = None
+
+    def _item_graph(self) -> ItemGraph:
+        """The mixed graph S from the current parameters."""
+        device = self.item_embedding.device
+        weights = [1.0] if self.modal_weight is None else list(torch.softmax(self.modal_weight, 0))
+        learned = []
+        for tower, present in zip(self.content.values(), self.present, strict=True):
+            features = tower()
+            learned.append(weighted(cosines(features, knn(features.detach(), present.to(device), self.k))))
+        frozen = [graph.to(device) for graph in self.frozen]
+        mixed = [row_sum_normalised(weighted_sum(learned, weights)), weighted_sum(frozen, weights)]
+        return weighted_sum(mixed, [1.0 - self.frozen_weight, self.frozen_weight])
+
+    def _smoothed(self) -> Tensor:
+        """Item vectors after the item graph, ``(n_items, d)``; in training a stored graph is constant."""
+        h: Tensor = self.item_embedding
+        if self.training and self.stored is not None:
+            for _ in range(self.n_layers):
+                h = self.stored(h)
+            return h
+        graph = self._item_graph()
+        if self.training:
+            self.stored = DirectedGraph(graph.edge_index, graph.weights.detach(), graph.n_items)
+        for _ in range(self.n_layers):
+            h = weighted_propagate(graph.edge_index, graph.weights, h)
+        return h
+
+    def _collaborative(self) -> Tensor:
+        """Vectors of all users and items from the backbone, ``(n_users + n_items, d)``."""
+        x = torch.cat([self.user_embedding, self.item_embedding])
+        if self.backbone == "mf":
+            return x
+        total = x
+        for layer in range(self.n_ui_layers):
+            y = self.inverse_degree * propagate(self.adjacency, x)
+            if self.backbone == "ngcf":
+                sums = functional.leaky_relu(self.sum_layers[layer](y))
+                products = functional.leaky_relu(self.product_layers[layer](x * y))
+                x = functional.dropout(sums + products, self.message_dropout, self.training)
+                total = total + functional.normalize(x, dim=1)
+            else:
+                x = y
+                total = total + x
+        return total / (self.n_ui_layers + 1)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """User vectors, and item vectors plus their smoothed, normalised counterparts."""
+        users, items = self._collaborative().split([len(self.user_embedding), len(self.item_embedding)])
+        if self.content:
+            items = items + functional.normalize(self._smoothed(), dim=1)
+        return users, items
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR and half the squared norms of the final batch rows (SPEC A §9)."""
+        users, items = self()
+        user, positive, negative = users[batch.users], items[batch.positives], items[batch.negatives]
+        divisor = self.divisor or len(batch.users)
+        return {
+            "bpr": vector_bpr(user, positive, negative),
+            "reg": self.reg_weight * half_squares(user, positive, negative) / divisor,
+        }

@@ -1,0 +1,56 @@
+"""Raw features of modalities, their projections, and fixed shares between modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from mmbench.data.recdata import RecData
+
+
+class ProjectedContent(nn.Module):
+    """A linear map of raw features, ``W x + b``.
+
+    Args:
+        features: raw features, ``(n_items, d_raw)``.
+        dim: width of the projection.
+        trainable: whether the features themselves are parameters. Frozen features keep what a condition says about
+            them; a trainable matrix turns into a table of item vectors, whatever it held at first.
+    """
+
+    table: Tensor
+
+    def __init__(self, features: Tensor, dim: int, *, trainable: bool = False) -> None:
+        super().__init__()
+        values = features.to(torch.get_default_dtype())
+        if trainable:
+            self.table = nn.Parameter(values.clone())  # the caller's features must not be trained along
+        else:
+            self.register_buffer("table", values, persistent=False)
+        self.projection = nn.Linear(features.shape[1], dim)
+
+    def forward(self, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Project the chosen rows, all of them by default: ``(n_rows, dim)``."""
+        return self.projection(self.table[rows])
+
+
+def projected_content(data: RecData, dim: int, *, trainable: bool = False) -> nn.ModuleDict:
+    """A :class:`ProjectedContent` for every modality, in name order."""
+    return nn.ModuleDict(
+        {name: ProjectedContent(features, dim, trainable=trainable) for name, features in data.features.items()}
+    )
+
+
+def modality_shares(names: Collection[str], first: float) -> list[float]:
+    """Fixed weights of modalities, in name order, which add up to one.
+
+    Args:
+        names: present modalities.
+        first: weight of the first of exactly two modalities (image before text); one modality weighs 1, more than two
+            weigh the same.
+    """
+    if not 0.0 <= first <= 1.0:
+        raise ValueError(f"the weight of the first modality is {first}; it must lie between 0 and 1")
+    return [first, 1.0 - first] if len(names) == 2 else [1.0 / len(names) for _ in names]

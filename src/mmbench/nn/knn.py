@@ -1,0 +1,280 @@
+"""Item graphs: exact nearest neighbours without an ``(n, n)`` array, and their normalisations."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mmbench.nn.graph import BLOCK_ENTRIES, common_neighbours, interaction_matrix, sparse_matrix
+
+#: Neighbours kept per item at least, so that one computation serves every k of a search space.
+STORED = 64
+#: Neighbour lists kept in memory: one per modality of a few data sets.
+CACHED_LISTS = 8
+RING_SEED = 0x5EED
+
+#: Similarities of the items ``begin`` to ``end`` to all items: ``(end - begin, n)``.
+Similarity = Callable[[int, int], Tensor]
+
+#: By type: integer of the same width, low bits of the mantissa that rounding errors reach, exponent of the tie-break.
+_PRECISION = {torch.float32: (torch.int32, 6, -19), torch.float64: (torch.int64, 22, -32)}
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The most similar items of each item, best first.
+
+    Args:
+        n_items: number of items.
+        items: items that have neighbours, ascending, ``(m,)``; the others are isolated.
+        indices: their neighbours, ``(m, k)``.
+        values: similarities, ``(m, k)``.
+    """
+
+    n_items: int
+    items: Tensor
+    indices: Tensor
+    values: Tensor
+
+    @property
+    def k(self) -> int:
+        """Neighbours per item."""
+        return self.indices.shape[1]
+
+    def top(self, k: int) -> Neighbours:
+        """The best ``k`` of the list."""
+        return replace(self, indices=self.indices[:, :k], values=self.values[:, :k])
+
+
+@dataclass(frozen=True)
+class ItemGraph:
+    """A weighted directed graph over items as a list of edges.
+
+    Args:
+        edge_index: row (the item that receives) and column of each edge, ``(2, n_edges)``.
+        weights: ``(n_edges,)``; edges given twice are added.
+        n_items: number of items.
+    """
+
+    edge_index: Tensor
+    weights: Tensor
+    n_items: int
+
+    def matrix(self) -> Tensor:
+        """Sparse CSR ``(n_items, n_items)``, without the edges of weight zero."""
+        kept = self.weights != 0
+        rows, columns = self.edge_index[:, kept]
+        return sparse_matrix(rows, columns, self.weights[kept], (self.n_items, self.n_items))
+
+    def to(self, device: torch.device) -> ItemGraph:
+        """The same graph on another device."""
+        return ItemGraph(self.edge_index.to(device), self.weights.to(device), self.n_items)
+
+
+def nearest(
+    similarity: Similarity, n: int, k: int, *, include_self: bool = True, width: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Exact ``k`` most similar items of each item, in blocks of rows.
+
+    Similarities that differ by no more than rounding errors are ties, and ties go to the next items around one fixed
+    random ring, the item itself first. So lists do not depend on the size of blocks or the number of threads, and
+    items that are all alike share their neighbours evenly instead of all pointing at the first few. A shorter list is
+    the beginning of a longer one.
+
+    Args:
+        similarity: gives a block of rows.
+        n: number of items.
+        k: neighbours per item; at most all items are listed.
+        include_self: whether an item competes for its own list.
+        width: numbers per row that ``similarity`` needs, where that is more than ``n``.
+
+    Returns:
+        Neighbours and similarities, each ``(n, min(k, n))`` (``n - 1`` without the item itself), best first.
+    """
+    k = min(k, n if include_self else n - 1)
+    step = max(1, BLOCK_ENTRIES // max(n, width, 1))
+    ring = torch.randperm(n, generator=torch.Generator().manual_seed(RING_SEED))
+    indices, values = [], []
+    for begin in range(0, n, step):
+        end = min(begin + step, n)
+        block = similarity(begin, end)
+        rows = torch.arange(begin, end, device=block.device)
+        if not include_self:
+            block[rows - begin, rows] = torch.finfo(block.dtype).min / 2
+        index = _best(block, rows, ring.to(block.device), k)
+        indices.append(index)
+        values.append(block.gather(1, index))
+    return torch.cat(indices), torch.cat(values)
+
+
+def _best(block: Tensor, rows: Tensor, ring: Tensor, k: int) -> Tensor:
+    """Columns of the ``k`` largest entries of each row in the order of :func:`_keys`: ``(b, k)``."""
+    rounded = _without_rounding_noise(block)
+    best, index = rounded.topk(min(k + 1, block.shape[1]), dim=1)
+    if best.shape[1] > k:
+        undecided = torch.nonzero(best[:, k - 1] == best[:, k]).squeeze(1)
+        index = index[:, :k]
+        if len(undecided):
+            everyone = torch.arange(block.shape[1], device=block.device).expand(len(undecided), -1)
+            index[undecided] = _keys(rounded[undecided], rows[undecided], everyone, ring).topk(k, dim=1).indices
+    order = _keys(rounded.gather(1, index), rows, index, ring).argsort(dim=1, descending=True)
+    return index.gather(1, order)
+
+
+def _without_rounding_noise(block: Tensor) -> Tensor:
+    """Round away the low bits of the mantissa, so that equal similarities are equal whatever the order of sums."""
+    integer, bits, _ = _PRECISION[block.dtype]
+    return ((block.view(integer) + (1 << (bits - 1))) & -(1 << bits)).view(block.dtype)
+
+
+def _keys(rounded: Tensor, rows: Tensor, columns: Tensor, ring: Tensor) -> Tensor:
+    """A number per (row, column) ``(b, c)``: the rounded similarity, and below its resolution nearness on the ring."""
+    n = len(ring)
+    nearness = 1.0 - ((ring[columns] - ring[rows].unsqueeze(1)) % n).double() / n
+    value = rounded.double()
+    return value + (value.abs() * 2.0 ** _PRECISION[rounded.dtype][2] + 1e-300) * nearness
+
+
+_lists: OrderedDict[bytes, Neighbours] = OrderedDict()
+
+
+def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
+    """:func:`knn` of constant features, kept in memory by content: other features can never be served by mistake.
+
+    A stored list serves every smaller ``k``.
+    """
+    features = features.to(torch.get_default_dtype())
+    digest = hashlib.sha256(repr((features.dtype, tuple(features.shape), shrink)).encode())
+    for tensor in (features, present):
+        digest.update(tensor.cpu().contiguous().numpy().data)
+    key = digest.digest()
+    found = _lists.pop(key, None)
+    if found is None or found.k < min(k, len(found.items)):
+        found = knn(features, present, max(k, STORED), shrink=shrink)
+    _lists[key] = found
+    while len(_lists) > CACHED_LISTS:
+        _lists.popitem(last=False)
+    return found.top(k)
+
+
+def knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
+    r"""Exact nearest items by cosine, the item itself among them (SPEC A §5 and §9, B §0).
+
+    .. math:: s_{ij} = \frac{\langle f_i, f_j\rangle}{\|f_i\| \|f_j\| + \text{shrink}}
+
+    An item without content, or whose features are all zero and so have no direction, is isolated: no edge leaves or
+    reaches it.
+
+    Args:
+        features: ``(n_items, d)``.
+        present: whether an item has content, ``(n_items,)``.
+        k: neighbours per item, itself included.
+        shrink: added to the product of norms; damps similarities of items with small features.
+    """
+    norms = torch.linalg.vector_norm(features, dim=1)
+    items = torch.nonzero(present & (norms > 0)).squeeze(1)
+    chosen, norm = features[items], norms[items]
+    if shrink == 0:
+        chosen = chosen / norm.unsqueeze(1)
+
+    def similarity(begin: int, end: int) -> Tensor:
+        products = chosen[begin:end] @ chosen.T
+        return products if shrink == 0 else products / (norm[begin:end].unsqueeze(1) * norm + shrink)
+
+    indices, values = nearest(similarity, len(items), k)
+    return Neighbours(len(features), items, items[indices], values)
+
+
+def content_neighbours(features: Tensor, present: Tensor, k: int) -> Neighbours:
+    r"""Nearest items by content around its mean, :math:`c_{ij} = \max(\cos(f_i - \bar f, f_j - \bar f), 0)`.
+
+    Embeddings of one encoder all point much the same way; around their mean they differ. The item itself is left out,
+    and an item whose features are the mean has no direction left and is isolated.
+
+    Args:
+        features: ``(n_items, d)``.
+        present: whether an item has content, ``(n_items,)``.
+        k: neighbours per item.
+    """
+    mean = features[present].double().mean(0)  # of equal rows it is that row to the last bit, which leaves zero
+    lists = cached_knn(features - mean.to(features.dtype), present, k + 1)
+    return replace(lists, indices=lists.indices[:, 1:], values=lists.values[:, 1:].clamp_min(0.0))
+
+
+def cooccurrence_knn(edge_index: Tensor, n_users: int, n_items: int, k: int, *, shrink: float = 0.0) -> Neighbours:
+    r"""Nearest items by their common users, without the item itself (Deshpande & Karypis 2004).
+
+    .. math:: s_{ij} = \frac{c_{ij}}{\sqrt{c_{ii} c_{jj}} + \text{shrink}},\quad c_{ij} = |U_i \cap U_j|
+
+    Args:
+        edge_index: training interactions, ``(2, n_edges)``.
+        n_users: number of users.
+        n_items: number of items.
+        k: neighbours per item.
+        shrink: added to the denominator; damps similarities that rest on few users.
+    """
+    of_items = interaction_matrix(edge_index.flip(0), n_items, n_users)
+    root = torch.bincount(edge_index[1], minlength=n_items).to(of_items.dtype).sqrt()
+
+    def similarity(begin: int, end: int) -> Tensor:
+        scale = (root[begin:end].unsqueeze(1) * root + shrink).clamp_min(1e-12)  # an item without users divides by 0
+        return common_neighbours(of_items, begin, end) / scale
+
+    indices, values = nearest(similarity, n_items, k, include_self=False, width=n_users)
+    return Neighbours(n_items, torch.arange(n_items, device=edge_index.device), indices, values)
+
+
+def cosines(features: Tensor, neighbours: Neighbours) -> Neighbours:
+    """The same lists with similarities that carry gradients to ``features`` ``(n_items, d)``.
+
+    Which items are neighbours is not differentiated, how similar they are is (SPEC A §9).
+    """
+    unit = functional.normalize(features, dim=1, eps=1e-12)
+    values = torch.bmm(unit[neighbours.indices], unit[neighbours.items].unsqueeze(2)).squeeze(2)
+    return replace(neighbours, values=values)
+
+
+def weighted(neighbours: Neighbours) -> ItemGraph:
+    """The graph whose weights are the similarities."""
+    rows = neighbours.items.repeat_interleave(neighbours.k)
+    edge_index = torch.stack([rows, neighbours.indices.flatten()])
+    return ItemGraph(edge_index, neighbours.values.flatten(), neighbours.n_items)
+
+
+def binary_normalised(neighbours: Neighbours) -> ItemGraph:
+    r"""kNN01 of SPEC B §0: unweighted edges over :math:`\sqrt{r_i + \epsilon}\sqrt{r_j + \epsilon}`, r row sums.
+
+    Every item with edges has k of them, so every weight is :math:`1/(k + \epsilon)`.
+    """
+    return weighted(replace(neighbours, values=torch.full_like(neighbours.values, 1.0 / (neighbours.k + 1e-7))))
+
+
+def row_sum_normalised(graph: ItemGraph) -> ItemGraph:
+    r"""Weights over :math:`\sqrt{r_i r_j}` with the row sums r on both sides: kNNw of SPEC B §0, lap of A §9.
+
+    A row whose sum is not positive has no edges; the formula would give NaN.
+    """
+    rows, columns = graph.edge_index
+    sums = torch.zeros(graph.n_items, dtype=graph.weights.dtype, device=rows.device).index_add(0, rows, graph.weights)
+    scale = torch.where(sums > 0, sums, 1.0).rsqrt() * (sums > 0)
+    return replace(graph, weights=graph.weights * scale[rows] * scale[columns])
+
+
+def transposed(graph: ItemGraph) -> ItemGraph:
+    """The graph with every edge turned round."""
+    return replace(graph, edge_index=graph.edge_index.flip(0))
+
+
+def weighted_sum(graphs: Sequence[ItemGraph], weights: Sequence[Tensor | float]) -> ItemGraph:
+    """Sum of graphs over the same items, each times its weight."""
+    return ItemGraph(
+        torch.cat([graph.edge_index for graph in graphs], dim=1),
+        torch.cat([weight * graph.weights for graph, weight in zip(graphs, weights, strict=True)]),
+        graphs[0].n_items,
+    )

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.features import with_missing_filled
+from mmbench.data.planted import make_world
+from mmbench.data.sources import Source, write_folder
+
+Write = Callable[..., DatasetConfig]
+
+ROWS = [
+    ("bob", "i2", "train"),
+    ("bob", "i1", "valid"),
+    ("bob", "i3", "test"),
+    ("amy", "i3", "train"),
+    ("amy", "i0", "train"),
+    ("amy", "i2", "val"),
+    ("cid", "i1", "test"),
+]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a folder of four items (i4 is in nobody's log) and return its configuration."""
+
+    def make(rows: list[tuple[str, str, str]], *, items: str = "i4 i3 i2 i1 i0", **options: object) -> DatasetConfig:
+        ids = items.split()
+        log = pd.DataFrame(rows, columns=["user_id", "item_id", "split"])
+        log["timestamp"] = np.arange(len(log)) + 1000
+        values = np.array([[float(i[1:]) + 1, 1.0] for i in ids], np.float32)
+        features = {"text": with_missing_filled(values, np.array([i != "i0" for i in ids]))}
+        write_folder(Source(log, pd.DataFrame({"item_id": ids}), features), tmp_path, {})
+        return DatasetConfig("shop", str(tmp_path), **options)  # type: ignore[arg-type]
+
+    return make
+
+
+def pairs(dataset: Dataset, part: str) -> set[tuple[str, str]]:
+    """Pairs of one part by their ids."""
+    log = getattr(dataset.split, part)
+    return set(zip(dataset.user_ids[log.users], dataset.item_ids[log.items], strict=True))
+
+
+def test_ids_are_indexed_and_parts_kept(write: Write) -> None:
+    dataset = load_dataset(write(ROWS[:6]))
+    assert dataset.user_ids.tolist() == ["amy", "bob"]
+    assert dataset.item_ids.tolist() == ["i4", "i3", "i2", "i1", "i0"]
+    assert (dataset.n_users, dataset.n_items) == (2, 5)
+    assert pairs(dataset, "train") == {("bob", "i2"), ("amy", "i3"), ("amy", "i0")}
+    assert pairs(dataset, "valid") == {("bob", "i1"), ("amy", "i2")}
+    assert pairs(dataset, "test") == {("bob", "i3")}
+    assert dataset.notices == ()
+    assert dataset.truth is None
+
+
+def test_times_follow_their_rows(write: Write) -> None:
+    train = load_dataset(write(ROWS[:6])).split.train
+    assert train.times is not None
+    assert sorted(zip(train.items.tolist(), train.times.tolist(), strict=True)) == [(1, 1003), (2, 1000), (4, 1004)]
+
+
+def test_features_follow_their_items(write: Write) -> None:
+    """A missing item holds the mean of the present ones."""
+    text = load_dataset(write(ROWS[:6])).features["text"]
+    assert text.values[:, 0].tolist() == [5.0, 4.0, 3.0, 2.0, 3.5]
+    assert text.present.tolist() == [True, True, True, True, False]
+
+
+def test_users_without_train_are_left_out_and_counted(write: Write) -> None:
+    dataset = load_dataset(write(ROWS))
+    assert dataset.user_ids.tolist() == ["amy", "bob"]
+    assert dataset.notices == ("1 users have no training interaction and are left out of every condition",)
+    assert pairs(dataset, "test") == {("bob", "i3")}
+
+
+def test_unlisted_items_come_last_without_content(write: Write) -> None:
+    dataset = load_dataset(write(ROWS[:6], items="i4 i2 i1 i0"))
+    assert dataset.item_ids.tolist() == ["i4", "i2", "i1", "i0", "i3"]
+    text = dataset.features["text"]
+    assert text.present.tolist() == [True, True, True, False, False]
+    np.testing.assert_allclose(text.values[3:], np.tile(text.values[:3].mean(0), (2, 1)), rtol=1e-6)
+    assert dataset.notices == ("1 items of the log are not in items.parquet and count as missing every modality",)
+    assert pairs(dataset, "test") == {("bob", "i3")}
+
+
+def test_a_modality_without_any_content_is_refused(write: Write) -> None:
+    config = write(ROWS[:6], items="i0")
+    message = r"modality text: no item of the catalogue has content; remove text_feat.npy or mend it"
+    with pytest.raises(ValueError, match=message):
+        load_dataset(config)
+
+
+def block(n_users: int, n_items: int, part: str = "train") -> list[tuple[str, str, str]]:
+    return [(f"u{u}", f"i{i}", part) for u in range(n_users) for i in range(n_items)]
+
+
+def test_k_core_drops_users_items_and_their_features(write: Write) -> None:
+    """A full block of 4 x 4 with a held-out column each, plus a user and an item that hang on by one row."""
+    rows = [(u, i, {"i2": "valid", "i3": "test"}.get(i, "train")) for u, i, _ in block(4, 4)]
+    dataset = load_dataset(write([*rows, ("u9", "i1", "train"), ("u0", "i4", "train")], k_core=2))
+    assert dataset.user_ids.tolist() == ["u0", "u1", "u2", "u3"]
+    assert dataset.item_ids.tolist() == ["i3", "i2", "i1", "i0"]
+    text = dataset.features["text"]
+    assert text.values[:, 0].tolist() == [4.0, 3.0, 2.0, 3.0], "the mean is that of the items that stay"
+    assert text.present.tolist() == [True, True, True, False]
+
+
+def test_without_a_core_items_of_nobody_stay(write: Write) -> None:
+    assert "i4" in load_dataset(write(ROWS[:6])).item_ids
+
+
+def test_repeated_pairs_count_once(write: Write) -> None:
+    """The earliest row decides the part."""
+    dataset = load_dataset(write([*ROWS[:6], ("bob", "i2", "test")]))
+    assert pairs(dataset, "train") == {("bob", "i2"), ("amy", "i3"), ("amy", "i0")}
+    assert pairs(dataset, "test") == {("bob", "i3")}
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_an_empty_part_is_refused(write: Write, part: str) -> None:
+    rows = [(u, i, p) for u, i, p in ROWS[:6] if p[:3] != part[:3]]
+    with pytest.raises(ValueError, match=f"dataset shop: the {part} part of protocol given is empty"):
+        load_dataset(write(rows))
+
+
+def test_a_core_that_nothing_survives_is_refused(write: Write) -> None:
+    message = r"dataset shop: no interaction is left after min_rating and k_core=9"
+    with pytest.raises(ValueError, match=message):
+        load_dataset(write(ROWS[:6], k_core=9))
+
+
+def test_an_unknown_protocol_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"dataset.protocol=tmie is unknown; protocols are .*given, paper"):
+        DatasetConfig("shop", protocol="tmie")
+
+
+def test_the_seed_decides_a_random_split(write: Write) -> None:
+    config = write(block(3, 5), protocol="paper")
+    first, again = load_dataset(config), load_dataset(config)
+    other = load_dataset(dataclasses.replace(config, split_seed=1))
+    assert first.split.tuning_fingerprint == again.split.tuning_fingerprint
+    assert first.split.test_fingerprint == again.split.test_fingerprint
+    assert first.split.tuning_fingerprint != other.split.tuning_fingerprint
+    assert [len(part) for part in (first.split.train, first.split.valid, first.split.test)] == [9, 3, 3]
+
+
+def test_a_core_by_time_is_fitted_on_train(write: Write) -> None:
+    """Item i3 has two rows in train and stays; i4 has one there and one later, so it goes; i0 is new and stays.
+
+    Fitted on the whole log, the core would keep i4 and drop i0: it would know the future.
+    """
+    train = [(u, i, "") for i in ("i1", "i2", "i3") for u in ("u0", "u1") for _ in range(1)]
+    rows = [*train, ("u0", "i4", ""), ("u2", "i1", ""), ("u1", "i4", ""), ("u1", "i0", "")]
+    dataset = load_dataset(write([*rows, ("u0", "i0", "")], protocol="time", k_core=2))
+    assert dataset.split.protocol == "time"
+    assert "i4" not in {item for part in ("train", "valid", "test") for _, item in pairs(dataset, part)}
+    assert pairs(dataset, "train") == {(u, i) for u, i, _ in train}
+    assert {item for _, item in pairs(dataset, "test")} == {"i0"}
+
+
+def test_an_automatic_protocol_is_named(write: Write) -> None:
+    dataset = load_dataset(write(ROWS[:6], protocol="auto"))
+    assert dataset.split.protocol == "given"
+    assert dataset.notices == ("protocol given: the log has a column 'split'",)
+
+
+def test_summary_says_what_was_read(write: Write) -> None:
+    assert load_dataset(write(ROWS)).summary() == [
+        "shop: 2 users, 5 items, train / valid / test 3 / 2 / 1 (given)",
+        "text 4/5 items, 0 constant, 0 duplicate rows",
+        "1 users have no training interaction and are left out of every condition",
+    ]
+
+
+def test_a_planted_world_carries_its_truth() -> None:
+    options = {"n_users": 40, "n_items": 30, "per_user": 10}
+    dataset = load_dataset(DatasetConfig("w", world="two_views", world_options=options, protocol="paper"))
+    assert dataset.truth is not None
+    assert dataset.truth["utility"].shape == (40, 30)
+    assert dataset.item_ids.tolist() == make_world("two_views", **options).items["item_id"].tolist()
+    assert [len(getattr(dataset.split, part)) for part in ("train", "valid", "test")] == [320, 40, 40]
+
+
+def test_ml100k(shared_data: Path) -> None:
+    """MovieLens 100K, all ratings, 5-core: 943 users, 1,349 items, 99,287 ratings."""
+    path = shared_data / "ml100k"
+    if not path.is_dir():
+        pytest.skip(f"no ml100k in {shared_data.name}")
+    config = DatasetConfig("ml100k", str(path), protocol="paper", k_core=5, trust_row_order=True)
+    dataset = load_dataset(config)
+    assert (dataset.n_users, dataset.n_items) == (943, 1349)
+    parts = [dataset.split.train, dataset.split.valid, dataset.split.test]
+    assert sum(len(part) for part in parts) == 99_287
+    assert all(len(np.unique(part.users)) == 943 for part in parts)
+    assert {name: f.values.shape for name, f in dataset.features.items()} == {
+        "image": (1349, 1280),
+        "text": (1349, 384),
+    }
+    assert dataset.features["text"].present.all()
+    assert any(line.startswith("image: 19 all-zero rows count as missing") for line in dataset.notices)
+    core = pd.concat([pd.DataFrame({"u": part.users, "i": part.items}) for part in parts])
+    assert core.groupby("u").size().min() >= 5
+    assert core.groupby("i").size().min() >= 5
+    assert not core.duplicated().any()

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
+
+
+def save(folder: Path, array: np.ndarray, *, pickled: bool = False) -> Path:
+    path = folder / "text_feat.npy"
+    np.save(path, array, allow_pickle=pickled)
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_every_float_type_becomes_float32(tmp_path: Path, dtype: type) -> None:
+    matrix = np.array([[0.5, -2.0], [0.0, 3.25], [1.0, 1.0]], dtype)
+    read = read_matrix(save(tmp_path, matrix), 3)
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, matrix)
+
+
+def test_layout_does_not_matter(tmp_path: Path) -> None:
+    matrix = np.asfortranarray(np.random.default_rng(0).random((4, 3), np.float32))
+    np.testing.assert_array_equal(read_matrix(save(tmp_path, matrix)), matrix)
+
+
+def with_nan() -> np.ndarray:
+    matrix = np.ones((6, 2))
+    matrix[4, 1], matrix[2, 0] = np.nan, -np.inf
+    return matrix
+
+
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.ones((3, 2), np.int64), r"holds int64; features must be float16, float32 or float64"),
+        (np.ones((3, 2), bool), r"holds bool; features must be float16"),
+        (np.ones((3, 2), complex), r"holds complex128; features must be float16"),
+        (np.array([["a"]]), r"holds <U1; features must be float16"),
+        (np.ones(3), r"has shape \(3,\); features must be \(n_items, d\)"),
+        (np.ones((3, 2, 1)), r"has shape \(3, 2, 1\); features must be \(n_items, d\)"),
+        (np.ones((3, 0)), r"has shape \(3, 0\); features must be \(n_items, d\)"),
+        (np.ones((4, 2)), r"has 4 rows but items.parquet has 3; they must match"),
+        (with_nan(), r"has 6 rows but items.parquet has 3"),
+    ],
+)
+def test_unusable_matrices_are_refused(tmp_path: Path, array: np.ndarray, message: str) -> None:
+    path = save(tmp_path, array)
+    with pytest.raises(ValueError, match=message) as error:
+        read_matrix(path, 3)
+    assert str(error.value).startswith(str(path))
+
+
+def test_nan_is_refused_with_its_row(tmp_path: Path) -> None:
+    message = (
+        r"has NaN or infinite values in 2 rows \(first: row 2\); "
+        r"mark missing items with an all-zero row or a column has_<modality>"
+    )
+    with pytest.raises(ValueError, match=message):
+        read_matrix(save(tmp_path, with_nan()), 6)
+
+
+def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (exec, (f"open({str(tmp_path / 'exploded')!r}, 'w').close()",))
+
+    path = save(tmp_path, np.array([[Bomb()]], dtype=object), pickled=True)
+    with pytest.raises(ValueError, match="holds pickled objects, which are never loaded; save a plain float array"):
+        read_matrix(path)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a matrix", b"\x93NUMPY\x01\x00"])
+def test_a_broken_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "text_feat.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        read_matrix(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, np.ones((50, 4)))
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=r"is not a readable .npy file"):
+        read_matrix(path)
+
+
+def test_missing_items_hold_the_mean_of_the_present() -> None:
+    values = np.array([[1, 2], [9, 9], [3, 6]], np.float32)
+    feature = with_missing_filled(values, np.array([True, False, True]))
+    assert feature.values.tolist() == [[1, 2], [2, 4], [3, 6]]
+    assert feature.values.dtype == np.float32
+    assert values[1].tolist() == [9, 9], "the input was changed"
+
+
+def test_the_mean_of_many_rows_is_not_summed_in_single_precision() -> None:
+    values = np.full((200_001, 1), 0.1, np.float32)
+    values[0] = 0
+    feature = with_missing_filled(values, np.arange(200_001) > 0)
+    assert feature.values[0, 0] == np.float32(0.1)
+
+
+def test_nothing_present_gives_zeros() -> None:
+    feature = with_missing_filled(np.ones((2, 3), np.float32), np.zeros(2, bool))
+    assert not feature.values.any()
+
+
+def test_take_fills_from_those_that_stay() -> None:
+    feature = with_missing_filled(np.array([[1], [0], [3], [5]], np.float32), np.array([True, False, True, True]))
+    taken = feature.take(np.array([3, 1, 0]))
+    assert taken.values.tolist() == [[5], [3], [1]]
+    assert taken.present.tolist() == [True, False, True]
+
+
+def test_coverage_counts_content_constant_and_repeated_rows() -> None:
+    rows = np.array([[1, 2], [1, 2], [1, 2], [4, 4], [0, 0], [7, 8], [1, 2]], np.float32)
+    feature = ItemFeature(rows, np.array([True] * 6 + [False]))
+    assert feature.coverage("text") == "text 6/7 items, 2 constant, 2 duplicate rows"
+
+
+def test_coverage_of_nothing() -> None:
+    feature = ItemFeature(np.zeros((3, 2), np.float32), np.zeros(3, bool))
+    assert feature.coverage("image") == "image 0/3 items, 0 constant, 0 duplicate rows"
+
+
+def test_fingerprint_sees_values_and_presence() -> None:
+    values = np.arange(6, dtype=np.float32).reshape(3, 2)
+    everywhere = np.ones(3, bool)
+    base = ItemFeature(values, everywhere).fingerprint()
+    assert ItemFeature(np.asfortranarray(values), everywhere).fingerprint() == base
+    assert ItemFeature(values[::-1], everywhere).fingerprint() != base
+    assert ItemFeature(values, np.array([True, True, False])).fingerprint() != base

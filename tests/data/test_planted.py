@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench.data.planted import WORLDS, make_world
+from mmbench.data.sources import Source
+
+SMALL = {"n_users": 80, "n_items": 60, "per_user": 10}
+
+
+def fingerprint(source: Source) -> tuple[str, ...]:
+    log = pd.util.hash_pandas_object(source.log).sum()
+    return (str(log), *(source.features[name].fingerprint() for name in sorted(source.features)))
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_world_builds(world: str) -> None:
+    source = make_world(world, **SMALL)
+    assert source.items["item_id"].is_unique
+    assert len(source.items) == 60
+    assert not source.log.duplicated(["user_id", "item_id"]).any()
+    counts = pd.crosstab(source.log["user_id"], source.log["split"])
+    assert counts.shape == (80, 3)
+    assert (counts[["train", "valid", "test"]] == [8, 1, 1]).all(axis=None)
+    assert source.log["item_id"].isin(source.items["item_id"]).all()
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_shapes_of_features_and_truth(world: str) -> None:
+    source = make_world(world, **SMALL)
+    assert set(source.features) == {"image", "text"}
+    for feature in source.features.values():
+        assert feature.values.shape == (60, 32)
+        assert feature.values.dtype == np.float32
+        assert np.isfinite(feature.values).all()
+    shapes = {name: values.shape for name, values in source.truth.items()}
+    factors = {f"factors_{block}": (60, 8) for block in ("shared", "text", "image", "id", "junk")}
+    assert shapes == {**factors, "utility": (80, 60), "new": (60,)}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_seed_decides_everything(world: str) -> None:
+    first = fingerprint(make_world(world, **SMALL))
+    assert fingerprint(make_world(world, **SMALL)) == first
+    other = fingerprint(make_world(world, **SMALL, seed=1))
+    assert all(a != b for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_users_choose_what_they_like(world: str) -> None:
+    """Chosen items have far more utility than the average item, and held-out ones as much as trained ones."""
+    source = make_world(world, **SMALL)
+    users = source.log["user_id"].str[1:].astype(int).to_numpy()
+    items = source.log["item_id"].str[1:].astype(int).to_numpy()
+    utility = source.truth["utility"]
+    advantage = (utility[users, items] - utility.mean(1)[users]) / utility.std(1)[users]
+    parts = source.log["split"].to_numpy()
+    means = {part: advantage[parts == part].mean() for part in ("train", "valid", "test")}
+    assert min(means.values()) > 0.7
+    assert max(means.values()) - min(means.values()) < 0.4
+
+
+def explained(inputs: np.ndarray, outputs: np.ndarray) -> float:
+    """Share of the variance of ``outputs`` that a linear map of ``inputs`` explains on items it was not fitted on."""
+    half = len(inputs) // 2
+    with_one = np.column_stack([inputs, np.ones(len(inputs))])
+    weights, *_ = np.linalg.lstsq(with_one[:half], outputs[:half], rcond=None)
+    residual = outputs[half:] - with_one[half:] @ weights
+    return 1.0 - residual.var() / outputs[half:].var()
+
+
+@pytest.mark.parametrize(
+    "world, text, image",
+    [
+        ("complementary", {"shared", "text"}, {"shared", "image"}),
+        ("redundant", {"shared", "text"}, {"shared", "text"}),
+        ("two_views", {"shared"}, {"shared"}),
+        ("text_only", {"shared", "text"}, set()),
+        ("useless_image", {"shared", "text"}, {"junk"}),
+        ("no_signal", set(), set()),
+    ],
+)
+def test_features_tell_their_blocks_and_no_other(world: str, text: set[str], image: set[str]) -> None:
+    source = make_world(world, n_users=10, n_items=2000, per_user=10)
+    for name, told in (("text", text), ("image", image)):
+        values = source.features[name].values
+        for block in ("shared", "text", "image", "id", "junk"):
+            share = explained(values, source.truth[f"factors_{block}"])
+            assert share > 0.4 if block in told else share < 0.05, f"{name} about {block}: {share:.2f}"
+
+
+def test_a_redundant_image_adds_nothing_to_the_observed_text() -> None:
+    """Given the text, the image tells nothing more about any block; two independent views do."""
+    gains = {}
+    for world in ("redundant", "two_views", "complementary"):
+        source = make_world(world, n_users=10, n_items=4000, per_user=10)
+        text, image = (source.features[name].values for name in ("text", "image"))
+        gains[world] = max(
+            explained(np.hstack([text, image]), source.truth[f"factors_{block}"])
+            - explained(text, source.truth[f"factors_{block}"])
+            for block in ("shared", "text", "image", "id")
+        )
+    assert gains["redundant"] < 0.005
+    assert gains["two_views"] > 0.02
+    assert gains["complementary"] > 0.4
+
+
+def test_new_items_of_cold_image_have_no_train_and_no_text() -> None:
+    source = make_world("cold_image", n_users=300, n_items=100, per_user=20)
+    new = source.truth["new"]
+    assert new.sum() == 15
+    assert source.features["text"].present.tolist() == (~new).tolist()
+    assert source.features["image"].present.all()
+    items = source.log["item_id"].str[1:].astype(int).to_numpy()
+    parts = source.log["split"].to_numpy()
+    assert not new[items[parts == "train"]].any()
+    for part in ("valid", "test"):
+        assert 0.1 < new[items[parts == part]].mean() < 0.7
+
+
+def test_the_text_of_a_new_item_is_not_in_its_features() -> None:
+    """A missing row holds the mean of the others, so the hidden text cannot leak."""
+    source = make_world("cold_image", **SMALL)
+    text = source.features["text"]
+    missing = text.values[~text.present]
+    assert len(missing) == 9
+    np.testing.assert_allclose(missing, np.tile(text.values[text.present].mean(0), (9, 1)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("world", [name for name in WORLDS if name != "cold_image"])
+def test_other_worlds_have_no_new_items(world: str) -> None:
+    source = make_world(world, **SMALL)
+    assert not source.truth["new"].any()
+    assert all(feature.present.all() for feature in source.features.values())
+
+
+def test_options_reach_the_world() -> None:
+    flat = make_world("text_only", **SMALL, popularity_sd=0.0, feature_noise=0.0, temperature=0.01)
+    users = flat.log["user_id"].str[1:].astype(int).to_numpy()
+    items = flat.log["item_id"].str[1:].astype(int).to_numpy()
+    best = np.argsort(-flat.truth["utility"], axis=1)[:, :10]
+    chosen = [set(items[users == user].tolist()) for user in range(80)]
+    agreement = np.mean([len(own & set(best[user].tolist())) / 10 for user, own in enumerate(chosen)])
+    assert agreement > 0.97, "with hardly any noise everybody takes the best items"
+    assert np.linalg.matrix_rank(flat.features["text"].values.astype(float), tol=1e-3) == 16
+
+
+@pytest.mark.parametrize(
+    "world, options, message",
+    [
+        ("moon", {}, r"dataset.world=moon is unknown; worlds are complementary, redundant"),
+        ("no_signal", {"per_user": 4}, r"per_user=4 must be at least 5 and at most half of n_items=600"),
+        ("no_signal", {"n_items": 30}, r"per_user=20 must be at least 5 and at most half of n_items=30"),
+    ],
+)
+def test_impossible_worlds_are_refused(world: str, options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_world(world, **options)

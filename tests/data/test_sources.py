@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.data.sources import Source, modalities_in, read_folder, write_folder
+
+IDS = ["i3", "i1", "i2", "i0"]
+
+
+@pytest.fixture
+def source() -> Source:
+    """Four items in no particular order; the text of one is missing."""
+    log = pd.DataFrame({"user_id": ["u0", "u0", "u1"], "item_id": ["i1", "i3", "i0"], "rating": [5.0, 3.0, 4.0]})
+    items = pd.DataFrame({"item_id": IDS, "title": ["c", "a", "b", "ü"]})
+    rng = np.random.default_rng(0)
+    present = {"text": np.array([True, False, True, True]), "image": np.ones(4, bool)}
+    widths = {"text": 3, "image": 2}
+    features = {
+        name: with_missing_filled(rng.standard_normal((4, widths[name])).astype(np.float32), present[name])
+        for name in widths
+    }
+    return Source(log, items, features, {"factor": np.arange(4.0)})
+
+
+@pytest.fixture
+def folder(source: Source, tmp_path: Path) -> Path:
+    write_folder(source, tmp_path / "shop", {"origin": "test"})
+    return tmp_path / "shop"
+
+
+def foreign(folder: Path) -> Path:
+    """The same folder as if it came from elsewhere: no dataset.json, no presence columns."""
+    (folder / "dataset.json").unlink()
+    items = pd.read_parquet(folder / "items.parquet")
+    items.drop(columns=["has_text", "has_image"]).to_parquet(folder / "items.parquet", index=False)
+    return folder
+
+
+def same(a: ItemFeature, b: ItemFeature) -> bool:
+    return a.fingerprint() == b.fingerprint()
+
+
+def test_round_trip(source: Source, folder: Path) -> None:
+    read = read_folder(folder)
+    pd.testing.assert_frame_equal(read.log, source.log, check_dtype=False)
+    assert read.items["item_id"].tolist() == IDS
+    assert read.items["title"].tolist() == ["c", "a", "b", "ü"]
+    assert list(read.features) == ["image", "text"]
+    assert all(same(read.features[name], source.features[name]) for name in source.features)
+    assert read.notices == ()
+    with np.load(folder / "truth.npz") as truth:
+        assert truth["factor"].tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_written_folder_says_where_it_comes_from(source: Source, folder: Path) -> None:
+    meta = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    assert meta["schema"] == 1
+    assert meta["provenance"] == {"origin": "test"}
+    assert meta["features"]["text"]["d"] == 3
+    assert meta["features"]["text"]["sha256"] == source.features["text"].fingerprint()
+
+
+def test_modalities_are_known_without_reading(folder: Path) -> None:
+    np.save(folder / "audio_feat.npy", np.ones((4, 1)))
+    assert modalities_in(folder) == ["audio", "image", "text"]
+
+
+def test_numeric_ids_become_text(folder: Path) -> None:
+    for modality in ("text", "image"):
+        (folder / f"{modality}_feat.npy").unlink()
+    pd.DataFrame({"user_id": [7, 8], "item_id": [1, 10]}).to_parquet(folder / "interactions.parquet")
+    pd.DataFrame({"item_id": [10, 1]}).to_parquet(folder / "items.parquet")
+    read = read_folder(folder)
+    assert read.log["user_id"].tolist() == ["7", "8"]
+    assert read.items["item_id"].tolist() == ["10", "1"]
+
+
+def test_items_file_is_optional_without_features(folder: Path) -> None:
+    for name in ("items.parquet", "text_feat.npy", "image_feat.npy"):
+        (folder / name).unlink()
+    read = read_folder(folder)
+    assert read.items["item_id"].tolist() == ["i0", "i1", "i3"]
+    assert read.features == {}
+
+
+def test_an_unproved_row_order_is_refused(folder: Path) -> None:
+    foreign(folder)
+    message = (
+        r"nothing proves that its rows are in the order of items.parquet, and a wrong order looks like useless "
+        r"content; add image_feat.ids.txt \(one item id per line\) or set dataset.trust_row_order=true"
+    )
+    with pytest.raises(ValueError, match=message):
+        read_folder(folder)
+
+
+def test_a_trusted_row_order_is_accepted_and_zero_rows_are_counted(source: Source, folder: Path) -> None:
+    read = read_folder(foreign(folder), trust_row_order=True)
+    assert all(same(read.features[name], source.features[name]) for name in source.features)
+    assert read.notices == ("text: 1 all-zero rows count as missing (no column has_text)",)
+
+
+def test_a_sidecar_puts_rows_in_order(source: Source, folder: Path) -> None:
+    """The file holds other items too, lacks one, and is in another order."""
+    foreign(folder)
+    values = source.features["text"].values
+    np.save(folder / "text_feat.npy", np.vstack([values[3], values[0], np.full(3, 9.0), values[2]]))
+    (folder / "text_feat.ids.txt").write_text("i0\ni3\nunknown\ni2\n", encoding="utf-8")
+    (folder / "image_feat.ids.txt").write_text("\n".join(IDS), encoding="utf-8")
+    read = read_folder(folder)
+    assert all(same(read.features[name], source.features[name]) for name in source.features)
+    assert read.features["text"].present.tolist() == [True, False, True, True]
+    assert read.notices == ()
+
+
+def test_a_presence_column_wins_over_zero_rows(source: Source, folder: Path) -> None:
+    """A zero row of an item that has content is content; content of an item that has none is not."""
+    items = pd.read_parquet(folder / "items.parquet").assign(has_text=[True, True, False, True])
+    items.to_parquet(folder / "items.parquet", index=False)
+    text = read_folder(folder).features["text"]
+    assert text.present.tolist() == [True, True, False, True]
+    assert text.values[1].tolist() == [0.0, 0.0, 0.0]
+    np.testing.assert_allclose(text.values[2], text.values[[0, 1, 3]].mean(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("new_ids", [["i3", "i2", "i1", "i0"], ["i3", "i1", "i2", "i9"]])
+def test_a_description_of_another_catalogue_is_refused(folder: Path, new_ids: list[str]) -> None:
+    items = pd.read_parquet(folder / "items.parquet").assign(item_id=new_ids)
+    items.to_parquet(folder / "items.parquet", index=False)
+    message = r"image_feat.npy: dataset.json was written for another items.parquet \(ids or their order differ\)"
+    with pytest.raises(ValueError, match=message):
+        read_folder(folder)
+    with pytest.raises(ValueError, match=message):
+        read_folder(folder, trust_row_order=True)
+
+
+@pytest.mark.parametrize("content", ["{", '{"features": ', "\ufeffnull,"])
+def test_a_broken_description_is_refused(folder: Path, content: str) -> None:
+    (folder / "dataset.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"dataset.json is not valid JSON"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '"text"', '{"features": []}', '{"features": {"image": 3}}'])
+def test_a_description_of_the_wrong_shape_is_refused(folder: Path, content: str) -> None:
+    (folder / "dataset.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"dataset.json"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("i3\ni1\ni2", r"text_feat.ids.txt has 3 ids but the matrix has 4 rows; they must match"),
+        ("i3\ni1\ni2\ni1", r"text_feat.ids.txt: id 'i1' occurs more than once"),
+        ("a\nb\nc\nd", r"text_feat.ids.txt: none of its ids occurs in items.parquet \('a' against 'i3'\)"),
+    ],
+)
+def test_an_unusable_sidecar_is_refused(folder: Path, text: str, message: str) -> None:
+    (folder / "text_feat.ids.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_folder(folder)
+
+
+def test_a_folder_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match=r"nowhere is not a folder; point dataset.path or \$MMBENCH_DATA at the data"):
+        read_folder(Path("nowhere"))
+
+
+def test_missing_interactions(folder: Path) -> None:
+    (folder / "interactions.parquet").unlink()
+    with pytest.raises(ValueError, match=r"interactions.parquet is missing; a dataset folder needs interactions"):
+        read_folder(folder)
+
+
+def test_features_without_a_catalogue(folder: Path) -> None:
+    (folder / "items.parquet").unlink()
+    message = r"has image_feat.npy but no items.parquet, so nobody knows which row is which item"
+    with pytest.raises(ValueError, match=message):
+        read_folder(folder)
+
+
+def test_ids_that_match_nothing(folder: Path) -> None:
+    items = pd.read_parquet(folder / "items.parquet").assign(item_id=["a", "b", "c", "d"])
+    items.to_parquet(folder / "items.parquet", index=False)
+    message = r"items.parquet: no item_id of interactions.parquet occurs in it \('i1' against 'a'\)"
+    with pytest.raises(ValueError, match=message):
+        read_folder(folder)
+
+
+def test_an_item_listed_twice(folder: Path) -> None:
+    items = pd.read_parquet(folder / "items.parquet").assign(item_id=["i3", "i1", "i3", "i0"])
+    items.to_parquet(folder / "items.parquet", index=False)
+    with pytest.raises(ValueError, match=r"items.parquet: item_id 'i3' occurs more than once"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("file", ["interactions.parquet", "items.parquet"])
+def test_a_broken_table(folder: Path, file: str) -> None:
+    (folder / file).write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(ValueError, match=rf"{file} is not a readable parquet file: ") as error:
+        read_folder(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_log_without_rows(folder: Path) -> None:
+    log = pd.read_parquet(folder / "interactions.parquet")
+    log.iloc[:0].to_parquet(folder / "interactions.parquet")
+    with pytest.raises(ValueError, match=r"interactions.parquet has no rows"):
+        read_folder(folder)
+
+
+def test_a_missing_column_is_named(folder: Path) -> None:
+    log = pd.read_parquet(folder / "interactions.parquet").rename(columns={"user_id": "user"})
+    log.to_parquet(folder / "interactions.parquet")
+    with pytest.raises(ValueError, match=r"column 'user_id' is missing; columns are user, item_id, rating"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("file, column", [("interactions.parquet", "user_id"), ("items.parquet", "item_id")])
+def test_a_row_without_an_id_is_named(folder: Path, file: str, column: str) -> None:
+    table = pd.read_parquet(folder / file)
+    table.loc[2, column] = None
+    table.to_parquet(folder / file)
+    with pytest.raises(ValueError, match=rf"1 rows have no {column} \(first: row 2\)"):
+        read_folder(folder)
+
+
+def test_wrong_number_of_rows(folder: Path) -> None:
+    np.save(folder / "text_feat.npy", np.ones((5, 3)))
+    with pytest.raises(ValueError, match=r"text_feat.npy has 5 rows but items.parquet has 4"):
+        read_folder(folder)

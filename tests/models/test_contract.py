@@ -1,0 +1,395 @@
+"""The contract of a model, for every file of ``mmbench/models``: a new model is picked up by being there."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import mmbench.models
+from mmbench import metrics
+from mmbench.data.features import with_missing_filled
+from mmbench.data.interactions import Interactions
+from mmbench.data.recdata import RecData, make_recdata
+from mmbench.evaluation import Evaluator
+from mmbench.models.base import ClosedForm, FactorModel, Recommender, Triplets
+from mmbench.models.popularity import Popularity
+from mmbench.nn.negatives import NegativeSampler
+from tests.conftest import BlockWorld
+
+CONDITIONS = {
+    "none": (),
+    "text": ("text",),
+    "image": ("image",),
+    "fused": ("image", "text"),
+    "three": ("audio", "image", "text"),
+}
+STEPS = 60
+Model = type[Recommender]
+
+
+def model_classes() -> list[Model]:
+    """The one concrete recommender that each file of models defines."""
+    found = []
+    for info in pkgutil.iter_modules(mmbench.models.__path__):
+        if info.name == "base":
+            continue
+        module = importlib.import_module(f"mmbench.models.{info.name}")
+        own = [
+            value
+            for value in vars(module).values()
+            if inspect.isclass(value)
+            and issubclass(value, Recommender)
+            and value.__module__ == module.__name__
+            and not inspect.isabstract(value)
+        ]
+        assert len(own) == 1, f"{module.__name__} defines {len(own)} models; one file holds one model"
+        found.append(own[0])
+    return found
+
+
+MODELS = model_classes()
+TRAINED = [model for model in MODELS if issubclass(model, FactorModel)]
+
+
+def cells(models: list[Model]) -> list[Any]:
+    """Models by conditions; a model that ignores content has one condition."""
+    return [
+        pytest.param(model, condition, id=f"{model.__name__}-{condition}")
+        for model in models
+        for condition in (CONDITIONS if model.uses_content else ["none"])
+    ]
+
+
+every_cell = pytest.mark.parametrize("model_class, condition", cells(MODELS))
+every_trained_cell = pytest.mark.parametrize("model_class, condition", cells(TRAINED))
+every_model = pytest.mark.parametrize("model_class", MODELS, ids=lambda model: model.__name__)
+
+
+def build(model_class: Model, data: RecData, seed: int = 0) -> Any:
+    """A small model, fitted if it is computed, in eval mode."""
+    torch.manual_seed(seed)
+    known = inspect.signature(model_class).parameters
+    model = model_class(data, **({"embedding_dim": 16} if "embedding_dim" in known else {}))
+    if isinstance(model, ClosedForm):
+        model.fit(data)
+    return model.eval()
+
+
+def batch_of(data: RecData, seed: int = 0) -> Triplets:
+    """Every training interaction once, with negatives."""
+    sampler = NegativeSampler(data.edge_index, data.n_users, data.n_items)
+    users, items = data.edge_index
+    return Triplets(users, items, sampler.sample(users, torch.Generator().manual_seed(seed)))
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack([term.reshape(()) for term in terms.values()]).sum()
+
+
+def train(model: Any, data: RecData, steps: int) -> list[float]:
+    """A few full-batch Adam steps, each an epoch of one batch; the losses before each step."""
+    if isinstance(model, ClosedForm):
+        return []
+    torch.manual_seed(1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    losses = []
+    model.train()
+    for step in range(steps):
+        model.begin_epoch()
+        loss = total(model.loss(batch_of(data, step)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    model.eval()
+    return losses
+
+
+def scores_of(model: Any, data: RecData) -> Tensor:
+    with torch.no_grad():
+        return model.score(torch.arange(data.n_users))
+
+
+@pytest.fixture(scope="module")
+def trained(block_world: BlockWorld) -> Callable[[Model, str], tuple[Any, list[float]]]:
+    """Trained model and losses of a cell; trained once, used by several tests that leave it unchanged."""
+    done: dict[tuple[Model, str], tuple[Any, list[float]]] = {}
+
+    def get(model_class: Model, condition: str) -> tuple[Any, list[float]]:
+        key = (model_class, condition)
+        if key not in done:
+            data = block_world.data(CONDITIONS[condition])
+            model = build(model_class, data)
+            done[key] = (model, train(model, data, STEPS))
+        return done[key]
+
+    return get
+
+
+def test_a_model_is_given_nothing_held_out() -> None:
+    """Neither the data nor a model's constructor has room for validation or test."""
+    names = [field.name for field in dataclasses.fields(RecData)]
+    assert names == ["n_users", "n_items", "edge_index", "features", "present"]
+    for model_class in MODELS:
+        positional = [p for p in inspect.signature(model_class).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        assert [p.name for p in positional] == ["data"], (
+            f"{model_class.__name__} takes hyper-parameters by keyword only"
+        )
+
+
+@every_model
+def test_defaults_are_enough(model_class: Model, block_world: BlockWorld) -> None:
+    model_class(block_world.data(CONDITIONS["fused"]))
+
+
+@every_cell
+def test_shape_of_scores(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS[condition])
+    model = build(model_class, data)
+    users = torch.tensor([5, 0, 5, 43])
+    with torch.no_grad():
+        scores = model.score(users)
+    assert scores.shape == (4, data.n_items)
+    assert scores.is_floating_point()
+    assert torch.isfinite(scores).all()
+    assert torch.equal(scores[0], scores[2])
+    torch.testing.assert_close(scores, scores_of(model, data)[users])
+
+
+@every_trained_cell
+def test_shape_of_representations(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS[condition])
+    model = build(model_class, data)
+    users, items = model()
+    assert users.ndim == items.ndim == 2
+    assert len(users) == data.n_users
+    assert len(items) == data.n_items
+    assert users.shape[1] == items.shape[1]
+
+
+@every_trained_cell
+def test_loss_is_finite_and_its_gradient_reaches_every_parameter(
+    model_class: Model, condition: str, block_world: BlockWorld
+) -> None:
+    data = block_world.data(CONDITIONS[condition])
+    model = build(model_class, data).train()
+    model.begin_epoch()
+    terms = model.loss(batch_of(data))
+    assert all(term.numel() == 1 and torch.isfinite(term).all() for term in terms.values()), terms
+    total(terms).backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert gradients
+    assert [name for name, gradient in gradients.items() if gradient is None or not gradient.any()] == []
+    assert all(torch.isfinite(gradient).all() for gradient in gradients.values() if gradient is not None)
+
+
+@every_trained_cell
+def test_loss_leaves_the_batch_alone(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS[condition])
+    batch, again = batch_of(data), batch_of(data)
+    model = build(model_class, data).train()
+    model.begin_epoch()
+    total(model.loss(batch)).backward()
+    for name in ("users", "positives", "negatives"):
+        assert torch.equal(getattr(batch, name), getattr(again, name))
+
+
+@every_trained_cell
+def test_loss_falls(model_class: Model, condition: str, trained: Any) -> None:
+    _, losses = trained(model_class, condition)
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+@every_cell
+def test_beats_popularity(model_class: Model, condition: str, block_world: BlockWorld, trained: Any) -> None:
+    if model_class is Popularity:
+        pytest.skip("popularity is what the others are measured by")
+    if issubclass(model_class, ClosedForm) and model_class.uses_content and not CONDITIONS[condition]:
+        pytest.skip("a computed model that scores by content knows nothing without any")
+    evaluator = Evaluator(block_world.heldout, block_world.train)
+
+    def recall(model: Any) -> float:
+        return float(metrics.recall(evaluator.rank(model).pairs, 5).mean())
+
+    model, _ = trained(model_class, condition)
+    popularity = build(Popularity, block_world.data(()))
+    # A list of the own block finds everything, popularity less than a tenth.
+    assert recall(model) > recall(popularity) + 0.25
+
+
+def permuted(state: dict[str, Tensor], order: Tensor, n_users: int) -> dict[str, Tensor]:
+    """Reorder every axis that runs over items, or over users and items."""
+    both = torch.cat([torch.arange(n_users), n_users + order])
+    by_length = {len(order): order, len(both): both}
+    result = {}
+    for name, tensor in state.items():
+        for axis, length in enumerate(tensor.shape):
+            if length in by_length:
+                tensor = tensor.index_select(axis, by_length[length])
+        result[name] = tensor
+    return result
+
+
+@every_cell
+@pytest.mark.usefixtures("float64")
+def test_permuted_items_get_permuted_scores(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    """New item ``i`` is old item ``order[i]``, in the data and in the parameters."""
+    data = block_world.data(CONDITIONS[condition])
+    order = torch.from_numpy(np.random.default_rng(3).permutation(data.n_items))
+    users, items = data.edge_index
+    moved = RecData(
+        data.n_users,
+        data.n_items,
+        torch.stack([users, torch.argsort(order)[items]]),
+        {name: values[order] for name, values in data.features.items()},
+        {name: mask[order] for name, mask in data.present.items()},
+    )
+    model, moved_model = build(model_class, data), build(model_class, moved, seed=1)
+    if isinstance(model, FactorModel):
+        train(model, data, 2)
+        moved_model.load_state_dict(permuted(model.state_dict(), order, data.n_users))
+        moved_model.eval()
+    torch.testing.assert_close(scores_of(moved_model, moved), scores_of(model, data)[:, order], rtol=1e-9, atol=1e-9)
+
+
+@every_cell
+def test_same_seed_same_numbers(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS[condition])
+    first, second = build(model_class, data), build(model_class, data)
+    assert train(first, data, 3) == train(second, data, 3)
+    assert torch.equal(scores_of(first, data), scores_of(second, data))
+
+
+@every_trained_cell
+def test_another_seed_other_numbers(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS[condition])
+    scores = [scores_of(build(model_class, data, seed), data) for seed in (0, 1)]
+    assert not torch.equal(*scores)
+
+
+@every_cell
+def test_state_dict_round_trip(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    """The state alone restores the scores in a model that was built from another seed."""
+    data = block_world.data(CONDITIONS[condition])
+    model, other = build(model_class, data), build(model_class, data, seed=1)
+    train(model, data, 2)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(scores_of(other.eval(), data), scores_of(model, data))
+
+
+@every_cell
+@pytest.mark.usefixtures("float64")
+def test_runs_in_double_precision(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS[condition])
+    model = build(model_class, data)
+    assert scores_of(model, data).dtype == torch.float64
+    assert all(np.isfinite(train(model, data, 2)))
+    if isinstance(model, FactorModel):
+        assert {term.dtype for term in model.train().loss(batch_of(data)).values()} == {torch.float64}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@every_cell
+@pytest.mark.usefixtures("float64")
+def test_same_scores_on_cuda(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS[condition])
+    model = build(model_class, data)
+    on_cpu = scores_of(model, data)
+    model = model.train().to("cuda").eval()
+    with torch.no_grad():
+        on_cuda = model.score(torch.arange(data.n_users, device="cuda"))
+    torch.testing.assert_close(on_cuda.cpu(), on_cpu, rtol=1e-9, atol=1e-9)
+    if isinstance(model, FactorModel):
+        batch = Triplets(*(getattr(batch_of(data), f.name).cuda() for f in dataclasses.fields(Triplets)))
+        model.train().begin_epoch()
+        loss = total(model.loss(batch))
+        loss.backward()
+        assert torch.isfinite(loss)
+
+
+@every_cell
+def test_missing_content_gives_finite_numbers(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    """Items without content, all-zero rows that claim to be content, and an item that nobody has."""
+    features = {}
+    for name in CONDITIONS[condition]:
+        values = block_world.features[name].values.copy()
+        values[[3, 4]] = 0.0
+        present = np.ones(len(values), bool)
+        present[[5, 6, 7]] = False
+        features[name] = with_missing_filled(values, present)
+    train_part = block_world.train
+    known = train_part.select(train_part.items != 8)
+    data = make_recdata(known, features)
+    model = build(model_class, data)
+    assert all(np.isfinite(train(model, data, 3)))
+    assert torch.isfinite(scores_of(model, data)).all()
+
+
+@every_trained_cell
+def test_evaluation_uses_fresh_parameters(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    """Scores in eval mode never come from representations of before the last step."""
+    data = block_world.data(CONDITIONS[condition])
+    model, other = build(model_class, data), build(model_class, data)
+    before = scores_of(model, data)
+    train(model, data, 1)
+    after = scores_of(model, data)
+    assert not torch.equal(before, after)
+    other.load_state_dict(model.state_dict())
+    other.train().eval()
+    torch.testing.assert_close(scores_of(other, data), after)
+
+
+@every_trained_cell
+def test_evaluation_draws_nothing(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    """No dropout and no resampled graph while ranking: the same scores twice, and after the next epoch began."""
+    data = block_world.data(CONDITIONS[condition])
+    model = build(model_class, data)
+    first = scores_of(model, data)
+    model.train().begin_epoch()
+    torch.testing.assert_close(scores_of(model.eval(), data), first)
+
+
+@pytest.mark.parametrize("model_class", [m for m in MODELS if not m.uses_content], ids=lambda model: model.__name__)
+def test_content_is_ignored_by_models_that_say_so(model_class: Model, block_world: BlockWorld) -> None:
+    """Trained from one seed, with all features and with none."""
+    scores = []
+    for condition in ("none", "three"):
+        data = block_world.data(CONDITIONS[condition])
+        model = build(model_class, data)
+        train(model, data, 3)
+        scores.append(scores_of(model, data))
+    assert torch.equal(*scores)
+
+
+@pytest.mark.parametrize("model_class", [m for m in MODELS if m.uses_content], ids=lambda model: model.__name__)
+@pytest.mark.parametrize("modality", CONDITIONS["three"])
+def test_every_modality_is_looked_at(model_class: Model, modality: str, block_world: BlockWorld) -> None:
+    """Other features of one modality give other scores after training from one seed."""
+    values = block_world.features[modality].values
+    other = with_missing_filled(values[::-1].copy(), np.ones(len(values), bool))
+    scores = []
+    for feature in (block_world.features[modality], other):
+        features = {**block_world.features, modality: feature}
+        data = make_recdata(block_world.train, features)
+        model = build(model_class, data)
+        train(model, data, 3)
+        scores.append(scores_of(model, data))
+    assert not torch.allclose(*scores)
+
+
+@every_cell
+def test_order_of_interactions_does_not_matter(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS[condition])
+    rows = np.random.default_rng(0).permutation(len(block_world.train))
+    shuffled = Interactions(block_world.train.users[rows], block_world.train.items[rows], data.n_users, data.n_items)
+    moved = make_recdata(shuffled, {name: block_world.features[name] for name in CONDITIONS[condition]})
+    torch.testing.assert_close(scores_of(build(model_class, moved), moved), scores_of(build(model_class, data), data))

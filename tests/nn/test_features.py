@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmbench.data.recdata import RecData
+from mmbench.nn.features import concatenated, on_unique_rows
+from tests.conftest import BlockWorld
+
+
+def test_concatenated_in_name_order(block_world: BlockWorld) -> None:
+    data = block_world.data(("image", "text"))
+    joined = concatenated(data)
+    assert torch.equal(joined, torch.cat([data.features["image"], data.features["text"]], dim=1))
+
+
+def test_unit_norm_makes_modalities_weigh_the_same(block_world: BlockWorld) -> None:
+    data = block_world.data(("image", "text"))
+    scaled = RecData(
+        data.n_users,
+        data.n_items,
+        data.edge_index,
+        {"image": 100 * data.features["image"], "text": data.features["text"]},
+        data.present,
+    )
+    image, text = concatenated(scaled, unit_norm=True).split([20, 12], dim=1)
+    torch.testing.assert_close(image.norm(dim=1), torch.ones(data.n_items))
+    torch.testing.assert_close(text.norm(dim=1), torch.ones(data.n_items))
+    torch.testing.assert_close(concatenated(scaled, unit_norm=True), concatenated(data, unit_norm=True))
+
+
+def test_a_zero_row_stays_zero_under_unit_norm() -> None:
+    present = {"text": torch.tensor([True, True])}
+    data = RecData(
+        1, 2, torch.zeros(2, 1, dtype=torch.int64), {"text": torch.tensor([[0.0, 0.0], [3.0, 4.0]])}, present
+    )
+    assert concatenated(data, unit_norm=True).tolist() == [[0.0, 0.0], [pytest.approx(0.6), pytest.approx(0.8)]]
+
+
+def test_without_features_there_is_no_column(block_world: BlockWorld) -> None:
+    assert concatenated(block_world.data(())).shape == (36, 0)
+
+
+@pytest.mark.usefixtures("float64")
+def test_features_come_in_the_default_type(block_world: BlockWorld) -> None:
+    assert concatenated(block_world.data(("text",))).dtype == torch.float64
+
+
+@pytest.fixture
+def network(float64: None) -> Callable[[Tensor], Tensor]:
+    """A row-wise function with parameters behind it."""
+    torch.manual_seed(0)
+    table = nn.Parameter(torch.randn(9, 5))
+    layer = nn.Linear(5, 3)
+
+    def compute(rows: Tensor) -> Tensor:
+        return layer(table[rows]).tanh()
+
+    compute.parameters = [table, *layer.parameters()]  # type: ignore[attr-defined]
+    return compute
+
+
+def test_on_unique_rows_equals_direct(network: Callable[[Tensor], Tensor]) -> None:
+    """Values and gradients, with repeated rows and index vectors of different lengths."""
+    torch.manual_seed(0)
+    indices = (torch.tensor([3, 3, 0, 8]), torch.tensor([8, 1]), torch.tensor([3]))
+    weights = [torch.randn(len(index), 3) for index in indices]
+
+    def gradients(outputs: tuple[Tensor, ...]) -> list[Tensor]:
+        value = torch.stack([(w * out).sum() for w, out in zip(weights, outputs, strict=True)]).sum()
+        return list(torch.autograd.grad(value, network.parameters))  # type: ignore[attr-defined]
+
+    unique, direct = on_unique_rows(network, *indices), tuple(network(index) for index in indices)
+    for ours, expected in zip(unique, direct, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-14)
+    for ours, expected in zip(gradients(unique), gradients(direct), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-14)
+
+
+def test_on_unique_rows_computes_each_row_once() -> None:
+    asked = []
+
+    def compute(rows: Tensor) -> Tensor:
+        asked.append(rows)
+        return rows[:, None].float()
+
+    first, second = on_unique_rows(compute, torch.tensor([4, 2, 4]), torch.tensor([2, 7]))
+    assert [rows.tolist() for rows in asked] == [[2, 4, 7]]
+    assert first.tolist() == [[4.0], [2.0], [4.0]]
+    assert second.tolist() == [[2.0], [7.0]]

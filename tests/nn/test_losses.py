@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mmbench.nn.losses import bpr, bpr_terms, norm_penalty
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_bpr_by_hand() -> None:
+    positive, negative = [1.0, -2.0, 0.5], [0.0, 1.0, 0.5]
+    expected = sum(math.log1p(math.exp(n - p)) for p, n in zip(positive, negative, strict=True)) / 3
+    assert bpr(torch.tensor(positive), torch.tensor(negative)).item() == pytest.approx(expected, rel=1e-14)
+
+
+def test_bpr_agrees_with_the_guarded_logarithm() -> None:
+    """The reference writes log(1e-10 + sigmoid(x))."""
+    positive, negative = random(50, seed=1), random(50, seed=2)
+    guarded = -torch.log(1e-10 + torch.sigmoid(positive - negative)).mean()
+    assert bpr(positive, negative).item() == pytest.approx(guarded.item(), abs=1e-9)
+
+
+def test_bpr_has_a_gradient_where_the_sigmoid_underflows() -> None:
+    score = torch.tensor([-1000.0], requires_grad=True)
+    loss = bpr(score, torch.zeros(1))
+    loss.backward()
+    assert loss.item() == pytest.approx(1000.0)
+    assert score.grad is not None
+    assert score.grad.item() == pytest.approx(-1.0)
+
+
+def test_norm_penalty_is_not_squared_and_divides_by_the_batch() -> None:
+    first, second = random(5, 3, seed=1), random(5, 3, seed=2)
+    expected = (first.pow(2).sum().sqrt() + second.pow(2).sum().sqrt()) / 5
+    assert norm_penalty(first, second).item() == pytest.approx(expected.item(), rel=1e-14)
+    assert norm_penalty(2 * first, 2 * second).item() == pytest.approx(2 * expected.item(), rel=1e-14)
+
+
+def test_norm_penalty_has_a_gradient_at_zero() -> None:
+    rows = torch.zeros(4, 2, requires_grad=True)
+    norm_penalty(rows).backward()
+    assert rows.grad is not None
+    assert torch.isfinite(rows.grad).all()
+
+
+def test_bpr_terms_are_weighted_and_named() -> None:
+    user, positive, negative, ego = (random(6, 4, seed=s) for s in range(4))
+    terms = bpr_terms(user, positive, negative, 0.3)
+    assert list(terms) == ["bpr", "reg"]
+    assert torch.equal(terms["bpr"], bpr((user * positive).sum(1), (user * negative).sum(1)))
+    assert torch.equal(terms["reg"], 0.3 * norm_penalty(user, positive, negative))
+    assert torch.equal(bpr_terms(user, positive, negative, 0.3, penalised=(ego,))["reg"], 0.3 * norm_penalty(ego))

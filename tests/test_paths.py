@@ -1,0 +1,74 @@
+"""Where things lie, and names that every file system accepts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmbench import paths
+
+
+def test_configuration_of_the_checkout_is_found() -> None:
+    assert (paths.config_dir() / "config.yaml").is_file()
+
+
+def test_configuration_inside_the_package_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "lib" / "python" / "mmbench"
+    for folder in (package / "conf", tmp_path / "lib" / "conf"):
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").touch()
+    monkeypatch.setattr(paths, "PACKAGE", package)
+    assert paths.config_dir() == package / "conf"
+    (package / "conf" / "config.yaml").unlink()
+    assert paths.config_dir() == tmp_path / "lib" / "conf"
+
+
+def test_no_configuration_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path / "lib" / "mmbench")
+    with pytest.raises(ValueError, match=r"no configuration folder: looked for config\.yaml in .*conf and .*conf"):
+        paths.config_dir()
+
+
+@pytest.mark.parametrize("name", ["-", "vbpr", "planted-complementary", "vbpr@small", "a.b=c", "ml100k-split1"])
+def test_files_of_a_cell_lie_below_its_names(name: str) -> None:
+    folder = paths.cell_dir(Path("sweep"), "ml100k", "vbpr", name)
+    assert folder.parent == Path("sweep/ml100k/vbpr")
+    assert paths.trial_file(folder, 3, "json") == folder / "trials" / "003.json"
+    assert paths.final_file(folder, 2, "test.parquet") == folder / "finals" / "seed2.test.parquet"
+
+
+def test_a_good_name_is_kept() -> None:
+    assert paths.slug(["model=vbpr", "a-b.c"]) == "model=vbpr_a-b.c"
+    assert paths.slug(["-"]) == "-"
+
+
+def test_names_that_were_changed_stay_apart() -> None:
+    given_names = ["a/b", "a,b", "a b", "a-b", "a:b"]
+    assert len({paths.slug([name]) for name in given_names}) == len(given_names)
+    long_names = ["x" * 80, "x" * 81, "x" * 79 + "y"]
+    assert len({paths.slug([name]) for name in long_names}) == len(long_names)
+
+
+NAMES = st.lists(st.text(max_size=40), max_size=4)
+
+
+@settings(deadline=None, derandomize=True)
+@given(NAMES)
+def test_a_name_is_safe_whatever_it_is_made_of(parts: list[str]) -> None:
+    name = paths.slug(parts)
+    assert name == paths.slug(list(parts))
+    assert re.fullmatch(r"[\w.=-]+", name)
+    assert not name.startswith(".")
+    assert len(name) <= 80
+
+
+@settings(deadline=None, derandomize=True)
+@given(NAMES)
+def test_a_name_stays_what_it_is(parts: list[str]) -> None:
+    """A sweep is named once and its folder is named after it: both must give one folder."""
+    name = paths.slug(parts)
+    assert paths.slug([name]) == name

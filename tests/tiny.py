@@ -1,0 +1,38 @@
+"""Cells small enough to be tuned in a tenth of a second, and the bytes they leave behind."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from mmbench.cli.compose import compose
+from mmbench.cli.jobs import Job
+from mmbench.records import CellStore
+from mmbench.study import CellTask
+
+#: Eighty items, so that a list of fifty does not hold them all.
+WORLD = (
+    "dataset.world_options.n_users=60",
+    "dataset.world_options.n_items=80",
+    "dataset.world_options.per_user=10",
+)
+TINY = (*WORLD, "budget=touch", "tracking=none", "training.accelerator=cpu")
+
+
+def make_job(sweep_dir: Path, *words: str) -> Job:
+    """The job that the command line ``words`` asks for, on a tiny planted world."""
+    return Job(compose([*TINY, *words]), sweep_dir)
+
+
+def opened(job: Job) -> tuple[CellTask, CellStore]:
+    """The task of a job and its claimed folder."""
+    task = job.task()
+    store = job.store(task)
+    store.open(job.description(task))
+    return task, store
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file under a folder by relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
