@@ -19,12 +19,12 @@ def config_dir() -> Path:
 
 
 def slug(parts: Iterable[str], limit: int = 60) -> str:
-    """Join ``parts`` to a name that every file system accepts; a long one ends in a hash of the whole."""
+    """Join ``parts`` to a name that every file system accepts; one that had to change ends in a hash of the whole."""
     whole = "_".join(parts)
     kept = "".join(c if c.isalnum() or c in "-.=_" else "-" for c in whole).lstrip(".") or "-"
     if kept == whole and len(kept) <= limit:
         return kept
-    return f"{kept[:limit]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
+    return f"{kept[: limit - 7]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
 
 
 def manifest_file(sweep_dir: Path) -> Path:

@@ -57,13 +57,15 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: if it is no JSON or of a schema this version cannot read.
     """
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: Any = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not a record: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is not a record: it holds {type(record).__name__}")
     version = record.get("schema_version")
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {version}; this mmbench reads version {SCHEMA_VERSION}")
-    return record
+    return dict(record)
 
 
 def append_ledger(sweep_dir: Path, row: Mapping[str, Any]) -> None:

@@ -70,17 +70,18 @@ def inverse_cdf(distribution: BaseDistribution, u: float) -> Any:
     if isinstance(distribution, IntDistribution):
         if distribution.log:
             low, high = math.log(distribution.low), math.log(distribution.high + 1)
-            return min(int(math.exp(low + u * (high - low))), distribution.high)
+            return min(max(int(math.exp(low + u * (high - low))), distribution.low), distribution.high)
         steps = (distribution.high - distribution.low) // distribution.step + 1
         return distribution.low + distribution.step * int(u * steps)
     assert isinstance(distribution, FloatDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
     if distribution.log:
-        low, high = math.log(distribution.low), math.log(distribution.high)
-        return math.exp(low + u * (high - low))
-    if distribution.step is not None:
-        steps = int((distribution.high - distribution.low) / distribution.step + 1e-9) + 1
-        return distribution.low + distribution.step * int(u * steps)
-    return distribution.low + u * (distribution.high - distribution.low)
+        value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
+    elif step is not None:
+        value = low + step * int(u * (int((high - low) / step + 1e-9) + 1))
+    else:
+        value = low + u * (high - low)
+    return min(max(value, low), high)  # rounding can leave the range by one unit in the last place
 
 
 def configurations(space: Space, default: Configuration, n: int, key: str) -> list[Configuration]:
@@ -96,7 +97,7 @@ def configurations(space: Space, default: Configuration, n: int, key: str) -> li
         ValueError: if a default lies outside its range.
     """
     for path, distribution in space.items():
-        if not distribution._contains(distribution.to_internal_repr(default[path])):
+        if not _contains(distribution, default[path]):
             raise ValueError(
                 f"{path}={default[path]} is outside its search range {distribution}; "
                 f"widen search.{path} or remove it with ~search.{path}"
@@ -112,6 +113,13 @@ def configurations(space: Space, default: Configuration, n: int, key: str) -> li
         else:
             break
     return chosen
+
+
+def _contains(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except (ValueError, TypeError):  # not of the distribution's kind at all
+        return False
 
 
 def configuration_hash(configuration: Configuration) -> str:

@@ -115,7 +115,8 @@ def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> Interval:
     ratio = float(a.mean()) / base
     noise = crossed_interval((a - ratio * b) / base, level)  # has mean zero by construction
     gain = ratio - 1.0
-    p = 1.0 if noise.se == 0.0 else 2.0 * float(distributions.t.sf(abs(gain) / noise.se, noise.df))
+    certain = 1.0 if gain == 0.0 else 0.0
+    p = certain if noise.se == 0.0 else 2.0 * float(distributions.t.sf(abs(gain) / noise.se, noise.df))
     return Interval(
         gain, gain + noise.lo - noise.mean, gain + noise.hi - noise.mean, noise.se, noise.df, p, noise.seeds
     )

@@ -152,17 +152,18 @@ def test_the_seed_decides_a_random_split(write: Write) -> None:
 
 
 def test_a_core_by_time_is_fitted_on_train(write: Write) -> None:
-    """Item i3 has two rows in train and stays; i4 has one there and one later, so it goes; i0 is new and stays.
+    """Item i4 has one row in train and two later, so it goes; i0 is new after train, so it stays.
 
-    Fitted on the whole log, the core would keep i4 and drop i0: it would know the future.
+    A core over the whole log would keep the one and drop the other: it would know the future.
     """
-    train = [(u, i, "") for i in ("i1", "i2", "i3") for u in ("u0", "u1") for _ in range(1)]
-    rows = [*train, ("u0", "i4", ""), ("u2", "i1", ""), ("u1", "i4", ""), ("u1", "i0", "")]
-    dataset = load_dataset(write([*rows, ("u0", "i0", "")], protocol="time", k_core=2))
+    trained = [(f"u{u}", f"i{i}", "") for u in range(5) for i in (1, 2, 3)]
+    later = [("u0", "i0", ""), ("u1", "i4", ""), ("u2", "i0", ""), ("u3", "i4", "")]
+    dataset = load_dataset(write([*trained, ("u0", "i4", ""), *later], protocol="time", k_core=3))
     assert dataset.split.protocol == "time"
-    assert "i4" not in {item for part in ("train", "valid", "test") for _, item in pairs(dataset, part)}
-    assert pairs(dataset, "train") == {(u, i) for u, i, _ in train}
-    assert {item for _, item in pairs(dataset, "test")} == {"i0"}
+    assert pairs(dataset, "train") == {(u, i) for u, i, _ in trained}
+    assert pairs(dataset, "valid") == {("u0", "i0")}
+    assert pairs(dataset, "test") == {("u2", "i0")}
+    assert sorted(dataset.item_ids) == ["i0", "i1", "i2", "i3"]
 
 
 def test_an_automatic_protocol_is_named(write: Write) -> None:

@@ -258,7 +258,7 @@ def test_impossible_missing_rates_are_refused(rate: object) -> None:
 
 
 def test_an_unknown_missing_rule_is_refused() -> None:
-    with pytest.raises(ValueError, match="modality.missing_rule=head is unknown; it is random or tail"):
+    with pytest.raises(ValueError, match=r"modality.missing_rule=head is unknown; it is random or tail"):
         ModalityCondition(missing_rule="head")
 
 

@@ -16,10 +16,10 @@ with one constant ``MAPPING``; nothing else has to be edited::
     )
 
 How a case runs: build the model in float64 from ``dataset.npz`` -> load ``param/*`` -> inject ``constants`` and, in the
-run with given graphs, ``graphs`` -> ``train()``, ``begin_epoch()`` -> inject again (an epoch start may have drawn anew)
--> ``prepare(model, case)`` -> before every loss ``each_step(model, case)``. A closed-form model is built, fitted and
-scored only. Everything of the reference must be accounted for: a parameter or hyper-parameter that is neither mapped
-nor declared in ``unused`` or ``ignored`` fails the test.
+run with given graphs, ``graphs`` -> ``train()``, ``begin_epoch()``, ``prepare(model, case)`` -> inject again, because an
+epoch start draws graphs anew -> before every loss ``each_step(model, case)``. A closed-form model is built, fitted,
+injected and scored only. Everything of the reference must be accounted for: a parameter or hyper-parameter that is
+neither mapped nor declared in ``unused`` or ``ignored`` fails the test.
 """
 
 from __future__ import annotations
@@ -153,12 +153,12 @@ class Mapping:
         ignored: reference hyper-parameters without effect or without counterpart.
         parameters: reference name (or a function) by our parameter name. Parameters that the model lacks in a case
             (a tower of an absent modality) are skipped; a parameter of ours without an entry fails.
-        unused: reference parameters that never receive a gradient and that we do not have.
+        unused: reference parameters without a gradient in the cases where we do not have them.
         losses: golden term by our term; terms that one side lacks are left out, the total is always compared.
         graphs: golden array by the name of our buffer; injected in the second run, in the layout of our buffer.
-        give_graphs: called where ``graphs`` are injected, for a model whose graphs are no plain buffers.
+        give_graphs: called after ``graphs`` are injected, for a model whose graphs are no plain buffers.
         constants: golden array by the name of our buffer or parameter without gradient; injected in both runs.
-        prepare: called once after the start of the epoch, to freeze random draws (``noise/*``, ``sample/*``).
+        prepare: called once at the start of the epoch, to freeze random draws (``noise/*``, ``sample/*``).
         each_step: called before every loss.
         compare_forward: whether ``forward()`` is laid out as ``user_repr`` and ``item_repr``.
     """
@@ -334,8 +334,8 @@ class Run:
         """A fresh model at the start of an epoch, random draws frozen."""
         model = self.build().train()
         model.begin_epoch()
-        self.inject(model)
         self.mapping.prepare(model, self.case)
+        self.inject(model)
         return model
 
     def loss(self, model: Any) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mmbench import paths
 from mmbench.cli.errors import did_you_mean
@@ -72,6 +72,8 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     job = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
     try:
         plain = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ValueError(f"{error.full_key} has no default; give it on the command line") from error
     except OmegaConfBaseException as error:
         raise ValueError(str(error).splitlines()[0]) from error
     assert isinstance(plain, dict)

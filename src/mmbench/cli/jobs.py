@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from mmbench import fingerprint, paths, records
@@ -124,20 +126,25 @@ class Job:
 
     def _with_recommendations(self, dataset: Dataset) -> Mapping[str, Any]:
         """The configuration, with the file of an external system read against the ids of the dataset."""
-        file = self.config["model"].get("recommendations")
-        if file is None:
+        rows = self._recommendations(dataset)
+        if rows is None:
             return self.config
-        rows, _ = read_recommendations(Path(file), dataset.user_ids, dataset.item_ids)
         return {**self.config, "model": {**self.config["model"], "recommendations": torch.from_numpy(rows)}}
+
+    def _recommendations(self, dataset: Dataset) -> NDArray[np.float64] | None:
+        file = self.config["model"].get("recommendations")
+        return None if file is None else read_recommendations(Path(file), dataset.user_ids, dataset.item_ids)[0]
 
     def store(self, task: CellTask) -> CellStore:
         """The cell's folder under its key: everything that decides its results, the test split left out."""
         seen = task.condition.kept(task.features)
+        external = self._recommendations(self.dataset())
         key = {
             "schema": records.SCHEMA_VERSION,
             "cell": list(task.cell),
             "split": task.split_fingerprint,
             "features": {name: task.features[name].fingerprint() for name in seen},
+            "external": None if external is None else fingerprint.of_arrays(external),
             "condition": _condition_key(task.condition, seen),
             "training": {k: v for k, v in self.config["training"].items() if k != "accelerator"},
             **{name: self.config[name] for name in ("model", "search", "optimizer", "budget")},

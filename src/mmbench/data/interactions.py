@@ -36,7 +36,8 @@ class Interactions:
             raise ValueError(f"users {self.users.shape} and items {self.items.shape} must be vectors of one length")
         for name, index, size in (("user", self.users, self.n_users), ("item", self.items, self.n_items)):
             if len(index) and not (index.min() >= 0 and index.max() < size):
-                raise ValueError(f"{name} index {index.max()} is outside [0, {size})")
+                bad = index.min() if index.min() < 0 else index.max()
+                raise ValueError(f"{name} index {bad} is outside [0, {size})")
 
     def __len__(self) -> int:
         return len(self.users)

@@ -132,10 +132,13 @@ def _read_meta(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        meta = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
-    return meta
+    described = meta.get("features", {}) if isinstance(meta, dict) else None
+    if not isinstance(described, dict) or not all(isinstance(entry, dict) for entry in described.values()):
+        raise ValueError(f'{path} must hold an object with "features" by modality, as mmbench writes it')
+    return dict(meta)
 
 
 def _read_feature(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,9 +12,9 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.content import projected_content
-from mmbench.nn.graph import DirectedGraph, propagate, weighted_propagate, with_self_loops
+from mmbench.nn.graph import DirectedGraph, SelfLoopedMean, weighted_propagate
 from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.knn import ItemGraph, cached_knn, cosines, knn, row_sum_normalised, weighted, weighted_sum
+from mmbench.nn.knn import ItemGraph, cached_knn, learned_knn, row_sum_normalised, weighted, weighted_sum
 from mmbench.nn.losses import half_squares, vector_bpr
 
 BACKBONES = ("lightgcn", "mf", "ngcf")
@@ -45,8 +48,6 @@ class LATTICE(FactorModel):
         train_batch_size: nominal batch size, read with ``as_reference`` only.
     """
 
-    adjacency: Tensor
-    inverse_degree: Tensor
     stored: DirectedGraph | None
 
     def __init__(
@@ -74,15 +75,13 @@ class LATTICE(FactorModel):
         self.divisor = train_batch_size if as_reference else None
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        adjacency, inverse_degree = with_self_loops(data.edge_index, data.n_users, data.n_items)
-        self.register_buffer("adjacency", adjacency, persistent=False)
-        self.register_buffer("inverse_degree", inverse_degree, persistent=False)
-        n_dense = n_ui_layers if backbone == "ngcf" else 0
-        self.sum_layers = nn.ModuleList(nn.Linear(embedding_dim, embedding_dim) for _ in range(n_dense))
-        self.product_layers = nn.ModuleList(nn.Linear(embedding_dim, embedding_dim) for _ in range(n_dense))
+        self.neighbourhood = SelfLoopedMean(data.edge_index, data.n_users, data.n_items)
+        widths = [(embedding_dim, embedding_dim)] * (n_ui_layers if backbone == "ngcf" else 0)
+        self.sum_layers = nn.ModuleList(nn.Linear(*width) for width in widths)
+        self.product_layers = nn.ModuleList(nn.Linear(*width) for width in widths)
         self.content = projected_content(data, feature_dim, trainable=trainable_features or as_reference)
-        several = len(data.features) > 1
-        self.modal_weight = nn.Parameter(torch.full((len(data.features),), 0.5)) if several else None
+        n_modalities = len(data.features)
+        self.modal_weight = nn.Parameter(torch.full((n_modalities,), 0.5)) if n_modalities > 1 else None
         self.present = [data.present[name] for name in data.features]
         lists = [cached_knn(data.features[name], data.present[name], k) for name in data.features]
         self.frozen = [row_sum_normalised(weighted(neighbours)) for neighbours in lists]
@@ -96,26 +95,24 @@ class LATTICE(FactorModel):
         """The mixed graph S from the current parameters."""
         device = self.item_embedding.device
         weights = [1.0] if self.modal_weight is None else list(torch.softmax(self.modal_weight, 0))
-        learned = []
-        for tower, present in zip(self.content.values(), self.present, strict=True):
-            features = tower()
-            learned.append(weighted(cosines(features, knn(features.detach(), present.to(device), self.k))))
+        towers = zip(self.content.values(), self.present, strict=True)
+        learned = [weighted(learned_knn(tower(), present.to(device), self.k)) for tower, present in towers]
         frozen = [graph.to(device) for graph in self.frozen]
         mixed = [row_sum_normalised(weighted_sum(learned, weights)), weighted_sum(frozen, weights)]
         return weighted_sum(mixed, [1.0 - self.frozen_weight, self.frozen_weight])
 
     def _smoothed(self) -> Tensor:
         """Item vectors after the item graph, ``(n_items, d)``; in training a stored graph is constant."""
-        h: Tensor = self.item_embedding
         if self.training and self.stored is not None:
-            for _ in range(self.n_layers):
-                h = self.stored(h)
-            return h
-        graph = self._item_graph()
-        if self.training:
-            self.stored = DirectedGraph(graph.edge_index, graph.weights.detach(), graph.n_items)
+            step: Callable[[Tensor], Tensor] = self.stored
+        else:
+            graph = self._item_graph()
+            step = partial(weighted_propagate, graph.edge_index, graph.weights)
+            if self.training:
+                self.stored = DirectedGraph(graph.edge_index, graph.weights.detach(), graph.n_items)
+        h: Tensor = self.item_embedding
         for _ in range(self.n_layers):
-            h = weighted_propagate(graph.edge_index, graph.weights, h)
+            h = step(h)
         return h
 
     def _collaborative(self) -> Tensor:
@@ -125,15 +122,15 @@ class LATTICE(FactorModel):
             return x
         total = x
         for layer in range(self.n_ui_layers):
-            y = self.inverse_degree * propagate(self.adjacency, x)
-            if self.backbone == "ngcf":
-                sums = functional.leaky_relu(self.sum_layers[layer](y))
-                products = functional.leaky_relu(self.product_layers[layer](x * y))
-                x = functional.dropout(sums + products, self.message_dropout, self.training)
-                total = total + functional.normalize(x, dim=1)
-            else:
+            y = self.neighbourhood(x)
+            if self.backbone == "lightgcn":
                 x = y
                 total = total + x
+                continue
+            sums = functional.leaky_relu(self.sum_layers[layer](y))
+            products = functional.leaky_relu(self.product_layers[layer](x * y))
+            x = functional.dropout(sums + products, self.message_dropout, self.training)
+            total = total + functional.normalize(x, dim=1)
         return total / (self.n_ui_layers + 1)
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -146,9 +143,6 @@ class LATTICE(FactorModel):
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR and half the squared norms of the final batch rows (SPEC A §9)."""
         users, items = self()
-        user, positive, negative = users[batch.users], items[batch.positives], items[batch.negatives]
+        rows = users[batch.users], items[batch.positives], items[batch.negatives]
         divisor = self.divisor or len(batch.users)
-        return {
-            "bpr": vector_bpr(user, positive, negative),
-            "reg": self.reg_weight * half_squares(user, positive, negative) / divisor,
-        }
+        return {"bpr": vector_bpr(*rows), "reg": self.reg_weight * half_squares(*rows) / divisor}

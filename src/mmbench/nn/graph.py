@@ -153,19 +153,33 @@ def weighted_propagate(edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor
     return _WeightedProduct.apply(edge_index, weights, x)
 
 
-def with_self_loops(edge_index: Tensor, n_users: int, n_items: int) -> tuple[Tensor, Tensor]:
-    r"""The parts of :math:`D^{-1}(A + I)`: the symmetric :math:`A + I` and the inverse row sums (SPEC A §9).
+class SelfLoopedMean(nn.Module):
+    r"""Mean of a node and its neighbours, :math:`D^{-1}(A + I) x` over users and items (SPEC A §9).
 
-    Kept apart because the symmetric part serves its own backward pass.
+    The symmetric :math:`A + I` is kept apart from the inverse row sums, so that it serves its own backward pass.
 
-    Returns:
-        Sparse CSR ``(n, n)`` of ones and the inverse degrees ``(n, 1)``, n = n_users + n_items.
+    Args:
+        edge_index: users and items of each edge, ``(2, n_edges)``.
+        n_users: number of users; they are the first nodes.
+        n_items: number of items.
     """
-    n = n_users + n_items
-    users, items, nodes = edge_index[0], edge_index[1] + n_users, torch.arange(n, device=edge_index.device)
-    rows, columns = torch.cat([users, items, nodes]), torch.cat([items, users, nodes])
-    degree = torch.bincount(rows, minlength=n).to(torch.get_default_dtype())
-    return sparse_matrix(rows, columns, torch.ones(len(rows)), (n, n)), degree.reciprocal().unsqueeze(1)
+
+    adjacency: Tensor
+    inverse_degree: Tensor
+
+    def __init__(self, edge_index: Tensor, n_users: int, n_items: int) -> None:
+        super().__init__()
+        n = n_users + n_items
+        users, items, nodes = edge_index[0], edge_index[1] + n_users, torch.arange(n)
+        rows, columns = torch.cat([users, items, nodes]), torch.cat([items, users, nodes])
+        degree = torch.bincount(rows, minlength=n).to(torch.get_default_dtype())
+        adjacency = sparse_matrix(rows, columns, torch.ones(len(rows)), (n, n))
+        self.register_buffer("adjacency", adjacency, persistent=False)
+        self.register_buffer("inverse_degree", degree.reciprocal().unsqueeze(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One step of propagation: ``(n_users + n_items, d)`` to the same."""
+        return self.inverse_degree * propagate(self.adjacency, x)
 
 
 def interaction_matrix(edge_index: Tensor, n_users: int, n_items: int) -> Tensor:

@@ -230,14 +230,15 @@ def cooccurrence_knn(edge_index: Tensor, n_users: int, n_items: int, k: int, *, 
     return Neighbours(n_items, torch.arange(n_items, device=edge_index.device), indices, values)
 
 
-def cosines(features: Tensor, neighbours: Neighbours) -> Neighbours:
-    """The same lists with similarities that carry gradients to ``features`` ``(n_items, d)``.
+def learned_knn(features: Tensor, present: Tensor, k: int) -> Neighbours:
+    """:func:`knn` by cosine whose similarities carry gradients to ``features`` ``(n_items, d)``.
 
     Which items are neighbours is not differentiated, how similar they are is (SPEC A §9).
     """
+    lists = knn(features.detach(), present, k)
     unit = functional.normalize(features, dim=1, eps=1e-12)
-    values = torch.bmm(unit[neighbours.indices], unit[neighbours.items].unsqueeze(2)).squeeze(2)
-    return replace(neighbours, values=values)
+    values = torch.bmm(unit[lists.indices], unit[lists.items].unsqueeze(2)).squeeze(2)
+    return replace(lists, values=values)
 
 
 def weighted(neighbours: Neighbours) -> ItemGraph:
