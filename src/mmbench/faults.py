@@ -7,7 +7,7 @@ import signal
 
 #: Names a point; the process that reaches it dies as if by ``kill -9``. Read only, and unset outside of tests.
 VARIABLE = "MMBENCH_FAULT"
-POINTS = ("asked", "epoch", "fitted", "record", "ledger", "chosen", "sealing")
+POINTS = ("asked", "epoch", "fitted", "record", "ledger", "locked", "chosen", "sealing")
 
 
 def reach(point: str) -> None:

@@ -6,6 +6,7 @@ day) stands in the ledger.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -75,6 +76,8 @@ def append_ledger(sweep_dir: Path, row: Mapping[str, Any]) -> None:
     line = json.dumps({"schema_version": SCHEMA_VERSION, **row}, ensure_ascii=False, allow_nan=False) + "\n"
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
+        fcntl.lockf(handle, fcntl.LOCK_EX)  # appending is not atomic on network file systems; dies with the process
+        faults.reach("locked")
         size = os.fstat(handle).st_size
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
         os.write(handle, (("\n" if torn else "") + line).encode())
@@ -111,13 +114,13 @@ class CellStore:
     folder: Path
     key: str
 
-    def open(self, description: Mapping[str, Any]) -> str | None:
-        """Claim the folder for this key; move a stale one aside and return the name it got."""
+    def open(self, description: Mapping[str, Any], *, afresh: bool = False) -> str | None:
+        """Claim the folder for this key; move a stale one (or with ``afresh`` any) aside and return the name it got."""
         file = self.folder / "cell.json"
         moved = None
         if file.exists():
             old = str(read_json(file).get("key"))
-            if old != self.key:
+            if old != self.key or afresh:
                 aside = self.folder.with_name(f"{self.folder.name}.stale-{old[:8]}")
                 moved = _move_aside(self.folder, aside)
         if not file.exists():

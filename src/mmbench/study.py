@@ -7,6 +7,7 @@ order, the seed of each trial, the budget rule and the selection rule (METHOD §
 from __future__ import annotations
 
 import resource
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.data.modality import ModalityCondition, control_statistics
 from mmbench.data.recdata import make_recdata
+from mmbench.evaluation import DegenerateScores
 from mmbench.records import CellStore
 from mmbench.search import Configuration, Space
 from mmbench.training import SELECTION_METRIC, ModelFactory, Outcome, TrainingSettings, fit
@@ -112,38 +114,69 @@ class CellFailed(RuntimeError):
     """The cell has no result; the message says why."""
 
 
-def tune(task: CellTask, store: CellStore) -> Mapping[str, Any]:
-    """Run every waiting slot and final seed of a cell and return its choice.
+class Unit(NamedTuple):
+    """One training of a cell: a trial (``tune``, its slot) or a final run (``final``, its seed)."""
 
-    Whatever the ledger lists as finished is not run again.
+    stage: str
+    number: int
+
+
+def waiting(task: CellTask, store: CellStore) -> list[Unit]:
+    """Trainings of a cell that may start now: its open trials, and when all have ended its open final runs.
+
+    Writes the choice as soon as it is due. An empty list means that nothing is left to start.
 
     Raises:
         CellFailed: if every trial or one of the final runs failed.
     """
-    slots = task.slots()
     done = store.finished_trainings()
-    study = _rebuilt_study(task.space, slots, done)
-    for _ in range(sum(("tune", slot) not in done for slot in range(len(slots)))):
-        trial = study.ask()
-        slot = trial.user_attrs["slot"]
-        faults.reach("asked")
-        configuration = {path: _suggested(trial, path, d) for path, d in task.space.items()}
-        record = run_training(task, store, "tune", slot, TUNING_SEEDS + slot, configuration)
-        failed = record["status"] != "ok"
-        state = optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE
-        study.tell(trial, None if failed else record["score"], state=state)
-        done["tune", slot] = record
-    choice = choose([done["tune", slot] for slot in range(len(slots))])
-    choice["cell_key"] = store.key
-    records.write_json(store.folder / "choice.json", choice)
-    faults.reach("chosen")
-    for seed in range(1, task.budget.seeds + 1):
-        if ("final", seed) not in done:
-            record = run_training(task, store, "final", seed, seed, choice["configuration"])
-            done["final", seed] = record
-        if done["final", seed]["status"] != "ok":
-            raise CellFailed(f"final run with seed {seed} failed: {done['final', seed]['error']}")
-    return choice
+    n_slots = len(task.slots())
+    trials = [Unit("tune", slot) for slot in range(n_slots) if ("tune", slot) not in done]
+    if trials:
+        return trials
+    file = store.folder / "choice.json"
+    if not file.exists():
+        choice = {**choose([done["tune", slot] for slot in range(n_slots)]), "cell_key": store.key}
+        records.write_json(file, choice)
+        faults.reach("chosen")
+    finals = [Unit("final", seed) for seed in range(1, task.budget.seeds + 1)]
+    for unit in finals:
+        if unit in done and done[unit]["status"] != "ok":
+            raise CellFailed(f"final run with seed {unit.number} failed: {done[unit]['error']}")
+    return [unit for unit in finals if unit not in done]
+
+
+def run_unit(task: CellTask, store: CellStore, unit: Unit) -> dict[str, Any]:
+    """Run one training that :func:`waiting` named and return its record; a trial's values are asked from Optuna."""
+    if unit.stage == "final":
+        configuration = records.read_json(store.folder / "choice.json")["configuration"]
+        return run_training(task, store, "final", unit.number, unit.number, configuration)
+    done = store.finished_trainings()
+    study = rebuilt_study(task.space, task.slots(), done, waiting=[unit.number])
+    trial = study.ask()
+    faults.reach("asked")
+    configuration = {path: _suggested(trial, path, d) for path, d in task.space.items()}
+    return run_training(task, store, "tune", unit.number, TUNING_SEEDS + unit.number, configuration)
+
+
+def give_up(task: CellTask, store: CellStore, unit: Unit, reason: str) -> None:
+    """Count a training as failed that kills its worker again and again."""
+    chosen = store.folder / "choice.json"
+    configuration = records.read_json(chosen)["configuration"] if unit.stage == "final" else task.slots()[unit.number]
+    seed = unit.number if unit.stage == "final" else TUNING_SEEDS + unit.number
+    record = _record(task, unit, seed, configuration, task.inputs(seed)) | _failure(reason, "")
+    store.write_training(record, _ledger_row(task, record, None), None, None)
+
+
+def tune(task: CellTask, store: CellStore) -> Mapping[str, Any]:
+    """Run every open trial and final run of a cell in this process and return its choice.
+
+    Raises:
+        CellFailed: if every trial or one of the final runs failed.
+    """
+    while units := waiting(task, store):
+        run_unit(task, store, units[0])
+    return records.read_json(store.folder / "choice.json")
 
 
 def feature_hash(features: Mapping[str, ItemFeature]) -> str:
@@ -176,30 +209,20 @@ def choose(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def run_training(
     task: CellTask, store: CellStore, stage: str, index: int, seed: int, configuration: Configuration
 ) -> dict[str, Any]:
-    """Train once, write the record and return it; an exception becomes a record with status ``failed``."""
+    """Train, write the record and return it.
+
+    An exception is tried once more with the same configuration; the second one becomes a record with status ``failed``,
+    which counts as a trial (METHOD §1.3). Degenerate scores are no accident and are not tried again.
+    """
     features = task.inputs(seed)
     build, settings = task.recipe(configuration)
-    record: dict[str, Any] = {
-        "kind": "training",
-        "stage": stage,
-        "index": index,
-        "seed": seed,
-        "configuration": configuration,
-        "configuration_hash": search.configuration_hash(configuration),
-        "feature_hash": feature_hash(features),
-        "controls": {
-            name: {"state": task.condition.state(name), **control_statistics(feature, task.features[name])}
-            for name, feature in features.items()
-            if task.condition.state(name) != "real"
-        },
-        "split_hash": task.split_fingerprint,
-        "metric": SELECTION_METRIC,
-    }
+    record = _record(task, Unit(stage, index), seed, configuration, features)
+    data = make_recdata(task.train, features)
+    began = time.perf_counter()
     try:
-        outcome = fit(build, make_recdata(task.train, features), task.train, task.valid, settings, seed)
+        outcome = _with_one_retry(lambda: fit(build, data, task.train, task.valid, settings, seed))
     except Exception as error:
-        failure = {"status": "failed", "score": None, "error": f"{type(error).__name__}: {error}"}
-        record |= failure | {"traceback": traceback.format_exc()}
+        record |= _failure(f"{type(error).__name__}: {error}", traceback.format_exc())
         store.write_training(record, _ledger_row(task, record, None), None, None)
         return record
     record |= {
@@ -215,32 +238,83 @@ def run_training(
     faults.reach("fitted")
     valid = pd.DataFrame({"user": outcome.users.astype("int32"), SELECTION_METRIC: outcome.per_user})
     state = {name: value.cpu().numpy() for name, value in outcome.model.state_dict().items()}
-    store.write_training(record, _ledger_row(task, record, outcome), valid, state or None)
+    row = _ledger_row(task, record, outcome) | {"total_s": time.perf_counter() - began}
+    store.write_training(record, row, valid, state or None)
     return record
 
 
-def _rebuilt_study(
-    space: Space, slots: Sequence[Configuration], done: Mapping[tuple[str, int], Mapping[str, Any]]
+def _with_one_retry(train: Callable[[], Outcome]) -> Outcome:
+    try:
+        return train()
+    except DegenerateScores:
+        raise
+    except Exception:
+        return train()
+
+
+def _record(
+    task: CellTask, unit: Unit, seed: int, configuration: Configuration, features: Mapping[str, ItemFeature]
+) -> dict[str, Any]:
+    """What a record says of a training before it runs."""
+    return {
+        "kind": "training",
+        "stage": unit.stage,
+        "index": unit.number,
+        "seed": seed,
+        "configuration": configuration,
+        "configuration_hash": search.configuration_hash(configuration),
+        "feature_hash": feature_hash(features),
+        "controls": {
+            name: {"state": task.condition.state(name), **control_statistics(feature, task.features[name])}
+            for name, feature in features.items()
+            if task.condition.state(name) != "real"
+        },
+        "split_hash": task.split_fingerprint,
+        "metric": SELECTION_METRIC,
+    }
+
+
+def _failure(reason: str, trace: str) -> dict[str, Any]:
+    return {"status": "failed", "score": None, "error": reason, "traceback": trace}
+
+
+def rebuilt_study(
+    space: Space,
+    slots: Sequence[Configuration],
+    done: Mapping[tuple[str, int], Mapping[str, Any]],
+    waiting: Sequence[int],
+    storage: optuna.storages.BaseStorage | None = None,
+    name: str | None = None,
 ) -> optuna.Study:
-    """An Optuna study with the finished trials told and the waiting slots queued."""
+    """An Optuna study with the finished trials of the ledger told and the waiting slots queued.
+
+    Args:
+        space: search space.
+        slots: configuration of each slot.
+        done: record of every finished training.
+        waiting: slots to queue.
+        storage: where the study is kept; in memory by default.
+        name: its name.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=search.SlotSampler(slots))
+    sampler = search.SlotSampler(slots)
+    study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage, study_name=name)
     for slot, configuration in enumerate(slots):
         record = done.get(("tune", slot))
         if record is None:
-            study.enqueue_trial({}, user_attrs={"slot": slot})
             continue
         failed = record["status"] != "ok"
-        state = optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE
         study.add_trial(
             optuna.trial.create_trial(
-                state=state,
+                state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
                 value=None if failed else record["score"],
                 params=configuration,
                 distributions=dict(space),
                 user_attrs={"slot": slot},
             )
         )
+    for slot in waiting:
+        study.enqueue_trial({}, user_attrs={"slot": slot})
     return study
 
 
@@ -270,6 +344,9 @@ def _ledger_row(task: CellTask, record: Mapping[str, Any], outcome: Outcome | No
         "hit_max_epochs": record.get("stop_reason") == "max_epochs",
         "n_params_trainable": record.get("n_parameters"),
         "wall_s": None if outcome is None else outcome.seconds,
+        "setup_s": None if outcome is None else outcome.setup_seconds,
+        "samples_per_s": None if outcome is None else outcome.samples_per_second,
+        "inference_us_per_user": None if outcome is None else outcome.inference_us_per_user,
         "device": None if outcome is None else outcome.device,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "finished_at": records.now(),

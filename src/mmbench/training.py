@@ -78,6 +78,9 @@ class Outcome:
         history: validation score after each epoch.
         losses: mean of each loss term by epoch.
         seconds: wall time of the run.
+        setup_seconds: of it, building (and computing) the model.
+        ranking_seconds: of it, scoring and ranking validation.
+        n_samples: triplets trained on.
         device: where it ran.
     """
 
@@ -91,7 +94,21 @@ class Outcome:
     history: list[float] = field(default_factory=list)
     losses: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+    setup_seconds: float = 0.0
+    ranking_seconds: float = 0.0
+    n_samples: int = 0
     device: str = "cpu"
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """Triplets per second of training steps; None for a model that is computed."""
+        training = self.seconds - self.setup_seconds - self.ranking_seconds
+        return self.n_samples / training if self.n_samples and training > 0 else None
+
+    @property
+    def inference_us_per_user(self) -> float:
+        """Microseconds to score and rank one user among all items, averaged over the validations."""
+        return 1e6 * self.ranking_seconds / (len(self.users) * len(self.history))
 
     @property
     def n_parameters(self) -> int:
@@ -145,6 +162,7 @@ class LitRecommender(pl.LightningModule):
         self.best_per_user: NDArray[np.float64] = np.empty(0)
         self.history: list[float] = []
         self.losses: list[dict[str, float]] = []
+        self.ranking_seconds = 0.0
         self._sums: dict[str, Tensor] = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -177,7 +195,9 @@ class LitRecommender(pl.LightningModule):
         if not all(math.isfinite(value) for value in self.losses[-1].values()):
             raise DegenerateScores(f"loss is not finite in epoch {self.current_epoch + 1}: {self.losses[-1]}")
         self.model.eval()
+        began = time.perf_counter()
         per_user = validation_scores(self.evaluator, self.model)
+        self.ranking_seconds += time.perf_counter() - began
         self.history.append(float(per_user.mean()))
         epoch = len(self.history)
         if self.history[-1] > self.best_score:
@@ -214,13 +234,16 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build(data)
+        setup = time.perf_counter() - began
         if isinstance(model, ClosedForm):
             outcome = _computed(model, data, evaluator)
         elif isinstance(model, FactorModel):
             outcome = _trained(model, data, evaluator, settings, seed)
         else:
             raise ValueError(f"{type(model).__name__} must derive from FactorModel or ClosedForm")
-    return replace(outcome, seconds=time.perf_counter() - began, device=str(settings.device))
+    setup += outcome.setup_seconds
+    seconds = time.perf_counter() - began
+    return replace(outcome, seconds=seconds, setup_seconds=setup, device=str(settings.device))
 
 
 def rebuild(
@@ -248,11 +271,15 @@ def rebuild(
 
 
 def _computed(model: ClosedForm, data: RecData, evaluator: Evaluator) -> Outcome:
+    began = time.perf_counter()
     model.fit(data)
     model.eval().to(evaluator.device)
+    fitted = time.perf_counter()
     per_user = validation_scores(evaluator, model)
     score = float(per_user.mean())
-    return Outcome(model, score, per_user, evaluator.users, 1, 1, "closed_form", [score])
+    ranking = time.perf_counter() - fitted
+    outcome = Outcome(model, score, per_user, evaluator.users, 1, 1, "closed_form", [score])
+    return replace(outcome, setup_seconds=fitted - began, ranking_seconds=ranking)
 
 
 def _trained(model: FactorModel, data: RecData, evaluator: Evaluator, settings: TrainingSettings, seed: int) -> Outcome:
@@ -289,4 +316,6 @@ def _trained(model: FactorModel, data: RecData, evaluator: Evaluator, settings: 
         "patience" if patience_over and epochs < settings.max_epochs else "max_epochs",
         module.history,
         module.losses,
+        ranking_seconds=module.ranking_seconds,
+        n_samples=min(loader.edges.shape[1], loader.n_batches * settings.batch_size) * epochs,
     )

@@ -1,28 +1,32 @@
-"""One scheduler: a pool of single-threaded worker processes over the cells of a sweep (RULINGS 19, 20)."""
+"""One scheduler: plan the cells of a sweep, keep a pool of single-threaded workers on them, report (RULINGS 19, 20)."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import shlex
+import signal
 import sys
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-import pandas as pd
-
 from mmbench import fingerprint, metrics, paths, records, sealed, tracking
+from mmbench.cli import worker
 from mmbench.cli.compose import Composed
 from mmbench.cli.jobs import Job
 from mmbench.cli.progress import Progress
-from mmbench.data.external import recommendations_frame
 from mmbench.records import CellStore
 from mmbench.report import write_report
-from mmbench.study import Cell, CellTask, tune
+from mmbench.study import Cell, CellTask
+
+RESUME = ("auto", "force", "never")
+#: Workers that die are replaced, but not for ever.
+MAX_REPLACEMENTS = 20
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class Planned:
         """Trials and final runs."""
         return len(self.task.slots()) + self.task.budget.seeds
 
+    def failure(self) -> str | None:
+        """Why the cell failed, or None."""
+        file = self.store.folder / "failure.json"
+        return str(records.read_json(file)["reason"]) if file.exists() else None
+
 
 def run_sweep(composed: Sequence[Composed], overrides: Sequence[str]) -> int:
     """Plan, run and report a sweep.
@@ -66,27 +75,54 @@ def run_sweep(composed: Sequence[Composed], overrides: Sequence[str]) -> int:
     jobs = [Job(c, sweep_dir) for c in composed]
     print(f"sweep {settings['sweep']['name']} -> {sweep_dir}", flush=True)
     planned = _plan(jobs)
-    _write_manifest(sweep_dir, jobs, planned, overrides)
-    waiting = [plan for plan in planned if not plan.finished]
     tracker = tracking.make_tracker(settings["tracking"], sweep_dir)
+    _open(planned, settings["study"]["resume"])
+    _write_manifest(sweep_dir, jobs, planned, overrides)
     progress = Progress(sweep_dir, {plan.store.key: (plan.task.cell, plan.trainings) for plan in planned})
     progress.start(finished=[plan.store.key for plan in planned if plan.finished])
-    failures: dict[Cell, str] = {}
-    for cell, failure in _run(waiting, settings["sweep"]["workers"], progress):
-        if failure:
-            failures[cell] = failure
-    progress.stop()
+    waiting = [plan.job for plan in planned if not plan.finished]
+    code = Pool(waiting, settings["sweep"]["workers"], progress).run() if waiting else 0
     table = write_report(sweep_dir)
     tracker.gaps(table)
     print(table.text)
-    for cell, reason in failures.items():
-        print(f"failed: {cell}: {reason}", file=sys.stderr)
-    return 1 if failures else 0
+    for plan in planned:
+        if reason := plan.failure():
+            print(f"failed: {plan.task.cell}: {reason}", file=sys.stderr)
+            code = code or 1
+    if code not in (0, 1):
+        print(f"not finished; this goes on from the last finished training: {_command(overrides)}", file=sys.stderr)
+    return code
+
+
+def _command(overrides: Sequence[str]) -> str:
+    return f"python -m mmbench {shlex.join(['-m', *overrides])}"
+
+
+def _open(planned: Sequence[Planned], resume: str) -> None:
+    """Claim the folders of unfinished cells; records of another key, or all with ``resume=force``, are moved aside.
+
+    Raises:
+        ValueError: with ``resume=never`` if a cell has records already.
+    """
+    for plan in planned:
+        if resume == "never" and (plan.store.folder / "cell.json").exists():
+            raise ValueError(
+                f"study.resume=never, but {plan.store.folder} has records; use auto, force or another name"
+            )
+        if plan.finished:
+            continue
+        moved = plan.store.open(plan.job.description(plan.task), afresh=resume == "force")
+        if moved:
+            why = "set aside" if resume == "force" else "belong to other data or settings"
+            print(f"{plan.task.cell}: its records {why}; moved to {moved}, nothing reused", flush=True)
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse what belongs to the sweep as a whole and is out of range."""
     workers, top_k = settings["sweep"]["workers"], settings["export"]["top_k"]
+    resume = settings["study"]["resume"]
+    if resume not in RESUME:
+        raise ValueError(f"study.resume={resume} is unknown; it is one of {', '.join(RESUME)}")
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f"sweep.workers={workers} must be a whole number of at least 1, or null for one per core")
     if not isinstance(top_k, int) or not 0 <= top_k <= sealed.LIST_LENGTH:
@@ -152,74 +188,58 @@ def _write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plan
     records.write_json(file, manifest)
 
 
-def _run(waiting: Sequence[Planned], workers: int | None, progress: Progress) -> Iterator[tuple[Cell, str | None]]:
-    """Run the waiting cells, yielding each with the reason of its failure or None."""
-    if not waiting:
-        return
-    n_workers = min(len(waiting), workers or len(os.sched_getaffinity(0)))
-    context = multiprocessing.get_context("spawn")  # forking a process that holds torch threads can hang
-    with ProcessPoolExecutor(n_workers, context, _start_worker) as pool:
-        futures: dict[Future[str | None], Cell] = {pool.submit(run_cell, p.job): p.task.cell for p in waiting}
-        try:
-            while futures:
-                done, _ = wait(futures, timeout=progress.interval, return_when=FIRST_COMPLETED)
-                progress.update()
-                for future in done:
-                    yield futures.pop(future), _outcome(future)
-        except KeyboardInterrupt:
-            _end(pool)
-            raise
+class Pool:
+    """Worker processes on this machine, one thread each.
 
+    Args:
+        jobs: unfinished cells.
+        workers: number of processes, None for one per core.
+        progress: told about the ledger while the workers run.
+    """
 
-def _outcome(future: Future[str | None]) -> str | None:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return "a worker process died (out of memory?); the same command goes on from the last finished training"
+    def __init__(self, jobs: Sequence[Job], workers: int | None, progress: Progress) -> None:
+        self.jobs = jobs
+        self.size = workers or len(os.sched_getaffinity(0))
+        self.progress = progress
+        self.processes: list[SpawnProcess] = []
+        self.stopped = 0
 
+    def run(self) -> int:
+        """Run until the workers have nothing left to start.
 
-def _end(pool: ProcessPoolExecutor) -> None:
-    """Stop the workers at once; a training they were in is run again by the next start."""
-    for process in list(pool._processes.values()):
-        process.terminate()
-    pool.shutdown(wait=False, cancel_futures=True)
+        Returns:
+            0, the exit code of a worker that could not go on, or 128 plus the signal that stopped the sweep.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        self.processes = [self._start() for _ in range(self.size)]
+        replacements = 0
+        while self.processes:
+            time.sleep(self.progress.interval if all(p.is_alive() for p in self.processes) else 0.0)
+            self.progress.update()
+            for process in [p for p in self.processes if not p.is_alive()]:
+                self.processes.remove(process)
+                if process.exitcode is not None and process.exitcode < 0 and not self.stopped:
+                    replacements += 1
+                    if replacements > MAX_REPLACEMENTS:
+                        return 3
+                    self.processes.append(self._start())
+                elif process.exitcode and not self.stopped:
+                    self.stopped = process.exitcode  # it has said why; the others would meet the same
+                    self._terminate()
+        self.progress.update()
+        return self.stopped
 
+    def _start(self) -> SpawnProcess:
+        context = multiprocessing.get_context("spawn")  # forking a process that holds torch threads can hang
+        process = context.Process(target=worker.start, args=(self.jobs, os.getpid()))
+        process.start()
+        return process
 
-def _start_worker() -> None:
-    import signal
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopped = 128 + number
+        self._terminate()
 
-    import torch
-
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-
-
-def run_cell(job: Job) -> str | None:
-    """Tune, seal and mirror one cell in this process; returns the reason where it failed."""
-    task = job.task()
-    store = job.store(task)
-    moved = store.open(job.description(task))
-    if moved:
-        print(
-            f"{task.cell}: its records belong to other data or settings; moved to {moved}, nothing reused", flush=True
-        )
-    try:
-        tune(task, store)
-        sealed.score_test(task, store, job.dataset().split)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        store.fail(reason, traceback.format_exc())
-        return reason
-    _export(job, store)
-    tracking.make_tracker(job.config["tracking"], job.sweep_dir).cell(store.folder)
-    return None
-
-
-def _export(job: Job, store: CellStore) -> None:
-    """Write the lists of the first final run with raw ids where ``export.top_k`` asks for them."""
-    top_k = job.config["export"]["top_k"]
-    if top_k:
-        dataset = job.dataset()
-        lists = pd.read_parquet(store.training_file("final", 1, "lists.parquet"))
-        frame = recommendations_frame(lists, top_k, dataset.user_ids, dataset.item_ids)
-        records.write_text(store.folder / "recommendations.csv", frame.to_csv(index=False, lineterminator="\n"))
+    def _terminate(self) -> None:
+        for process in self.processes:
+            process.terminate()

@@ -267,3 +267,42 @@ def sample_edges(edge_index: Tensor, weights: Tensor, keep: float, generator: to
     arrival = torch.empty_like(weights).exponential_(generator=generator) / weights
     kept, _ = arrival.topk(n_kept, largest=False, sorted=False).indices.sort()
     return edge_index[:, kept]
+
+
+def user_item_blocks(adjacency: Tensor, n_users: int) -> tuple[Tensor, Tensor]:
+    """The two blocks of a graph between users and items that hold its edges.
+
+    Args:
+        adjacency: sparse CSR without edges among users or among items, ``(n_users + n_items, n_users + n_items)``.
+        n_users: number of users; they are the first nodes.
+
+    Returns:
+        Sparse CSR ``(n_users, n_items)`` and ``(n_items, n_users)``.
+    """
+    starts, columns, values = adjacency.crow_indices(), adjacency.col_indices(), adjacency.values()
+    n_items, split = len(adjacency) - n_users, int(starts[n_users])
+    of_users = (starts[: n_users + 1], columns[:split] - n_users, values[:split], (n_users, n_items))
+    of_items = (starts[n_users:] - split, columns[split:], values[split:], (n_items, n_users))
+    upper, lower = (torch.sparse_csr_tensor(*block, check_invariants=True) for block in (of_users, of_items))
+    return upper, lower
+
+
+class ItemsToUsers(nn.Module):
+    """A constant weighted sum of items for every user, ``(n_items, d)`` to ``(n_users, d)``.
+
+    Args:
+        matrix: sparse CSR, ``(n_users, n_items)``.
+        transposed: the same turned round, ``(n_items, n_users)``; it serves the backward pass.
+    """
+
+    matrix: Tensor
+    transposed: Tensor
+
+    def __init__(self, matrix: Tensor, transposed: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("matrix", matrix, persistent=False)
+        self.register_buffer("transposed", transposed, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sum the items of every user."""
+        return _DirectedProduct.apply(self.matrix, self.transposed, x)

@@ -16,3 +16,11 @@ xavier_normal: Law = nn.init.xavier_normal_
 def table(rows: int, columns: int, law: Law) -> nn.Parameter:
     """A trainable table ``(rows, columns)``; the fans of Xavier's laws are rows and columns."""
     return nn.Parameter(law(torch.empty(rows, columns)))
+
+
+def set_table(owner: nn.Module, name: str, values: Tensor, *, trained: bool = True) -> None:
+    """Give a module a table: a parameter, or a constant that is stored with the state but never trained."""
+    if trained:
+        owner.register_parameter(name, nn.Parameter(values))
+    else:
+        owner.register_buffer(name, values)

@@ -279,3 +279,16 @@ def weighted_sum(graphs: Sequence[ItemGraph], weights: Sequence[Tensor | float])
         torch.cat([weight * graph.weights for graph, weight in zip(graphs, weights, strict=True)]),
         graphs[0].n_items,
     )
+
+
+def union_maximum(graphs: Sequence[ItemGraph]) -> ItemGraph:
+    """Union of the edges of graphs over the same items, each with its largest weight (SPEC B §7).
+
+    An edge of one graph keeps its weight, a negative one too.
+    """
+    n = graphs[0].n_items
+    keys = torch.cat([graph.edge_index[0] * n + graph.edge_index[1] for graph in graphs])
+    weights = torch.cat([graph.weights for graph in graphs])
+    edges, place = torch.unique(keys, return_inverse=True)
+    largest = torch.full_like(weights[: len(edges)], -torch.inf).scatter_reduce(0, place, weights, "amax")
+    return ItemGraph(torch.stack([edges // n, edges % n]), largest, n)

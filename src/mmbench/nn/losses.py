@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -59,3 +61,36 @@ def half_squares(*rows: Tensor) -> Tensor:
         rows: gathered batch rows, each ``(B, d)``.
     """
     return 0.5 * torch.stack([r.square().sum() for r in rows]).sum()
+
+
+def bpr_bits(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """:func:`vector_bpr` with the logarithm to base 2, as DualGNN, DRAGON and MVGAE have it."""
+    return vector_bpr(user, positive, negative) / math.log(2.0)
+
+
+def mean_squares(*rows: Tensor) -> Tensor:
+    r"""Sum of the mean squares of tensors, :math:`\sum_k \|E_k\|_F^2 / |E_k|` with the number of entries |E|.
+
+    Args:
+        rows: tensors of any shape, such as gathered batch rows ``(B, d)``.
+    """
+    return torch.stack([r.square().mean() for r in rows]).sum()
+
+
+def in_batch_contrast(queries: Tensor, keys: Tensor, temperature: float, *, unit_norm: bool = True) -> Tensor:
+    r"""Each row's own key against the keys of the whole batch (InfoNCE; NCE of SPEC B §0).
+
+    .. math:: \frac{1}{B}\sum_b \left(-q_b^\top k_b / \tau + \log\sum_c \exp(q_b^\top k_c / \tau)\right)
+
+    A key that occurs twice in the batch is a negative of its own twin.
+
+    Args:
+        queries: ``(B, d)``.
+        keys: ``(B, d)``.
+        temperature: divides the products.
+        unit_norm: scale all rows to length one first.
+    """
+    if unit_norm:
+        queries, keys = (functional.normalize(rows, dim=1, eps=1e-12) for rows in (queries, keys))
+    logits = queries @ keys.T / temperature
+    return functional.cross_entropy(logits, torch.arange(len(logits), device=logits.device))

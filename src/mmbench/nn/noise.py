@@ -1,0 +1,59 @@
+"""Random tensors that a model draws at every step, by name and from one explicit generator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Noise(nn.Module):
+    """The random draws of a model.
+
+    Each draw is a buffer, empty as long as it is drawn afresh every time. A tensor put there
+    (``noise.user_target = factors``) is used in place of a draw, on the same way into the model.
+
+    Args:
+        names: names of the draws.
+    """
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        for name in names:
+            self.register_buffer(name, torch.empty(0), persistent=False)
+        self.seed = int(torch.randint(2**62, ()))
+        self.generators: dict[torch.device, torch.Generator] = {}
+
+    def _generator(self, device: torch.device) -> torch.Generator:
+        if device not in self.generators:
+            self.generators[device] = torch.Generator(device=device).manual_seed(self.seed)
+        return self.generators[device]
+
+    def drop(self, name: str, x: Tensor, rate: float) -> Tensor:
+        """Dropout: ``x`` times factors 0 or 1/(1 - rate); ``x`` itself in eval mode.
+
+        Args:
+            name: which draw.
+            x: any shape.
+            rate: probability of 0, less than 1.
+        """
+        if not self.training:
+            return x
+        given: Tensor = getattr(self, name)
+        if given.numel():
+            return x * given
+        if rate == 0.0:
+            return x
+        factors = torch.empty_like(x, requires_grad=False).bernoulli_(1.0 - rate, generator=self._generator(x.device))
+        return x * factors.div_(1.0 - rate)
+
+    def add_gumbel(self, name: str, x: Tensor) -> Tensor:
+        """``x`` plus standard Gumbel noise, in either mode.
+
+        Args:
+            name: which draw.
+            x: any shape.
+        """
+        given: Tensor = getattr(self, name)
+        if given.numel():
+            return x + given
+        return x - torch.empty_like(x, requires_grad=False).exponential_(generator=self._generator(x.device)).log()

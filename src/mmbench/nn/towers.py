@@ -1,0 +1,101 @@
+"""Towers: the ego vectors of users and items in one modality, from which several models propagate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmbench.data.recdata import RecData
+from mmbench.nn.graph import mean_of_layers
+from mmbench.nn.init import set_table, table, xavier_normal
+
+
+class MappedFeatures(nn.Module):
+    """Constant features through layers, ``g(f)``: ``(n_items, width)``.
+
+    Args:
+        features: raw features, ``(n_items, d_raw)``.
+        layers: maps their rows.
+    """
+
+    features: Tensor
+
+    def __init__(self, features: Tensor, layers: nn.Module) -> None:
+        super().__init__()
+        self.register_buffer("features", features.to(torch.get_default_dtype()), persistent=False)
+        self.layers = layers
+
+    def forward(self) -> Tensor:
+        """Map all items."""
+        return self.layers(self.features)
+
+
+class FreeItems(nn.Module):
+    """A learned item table in the place of mapped features, for a model that has no modality."""
+
+    def __init__(self, n_items: int, width: int) -> None:
+        super().__init__()
+        self.table = table(n_items, width, xavier_normal)
+
+    def forward(self) -> Tensor:
+        """The table, ``(n_items, width)``."""
+        return self.table
+
+
+class Tower(nn.Module):
+    r"""Ego vectors in one modality, :math:`x = \mathrm{norm}([q; g(f)])`: free vectors of users, mapped items.
+
+    Args:
+        n_users: number of users.
+        items: gives the item vectors, ``(n_items, width)``.
+        width: length of the vectors.
+        trained: whether the users' vectors are parameters.
+    """
+
+    preference: Tensor
+
+    def __init__(self, n_users: int, items: nn.Module, width: int, *, trained: bool = True) -> None:
+        super().__init__()
+        set_table(self, "preference", xavier_normal(torch.empty(n_users, width)), trained=trained)
+        self.items = items
+
+    def forward(self) -> Tensor:
+        """Users and items, rows of length one: ``(n_users + n_items, width)``."""
+        return functional.normalize(torch.cat([self.preference, self.items()]), dim=1, eps=1e-12)
+
+
+def towers(data: RecData, width: int, layers: Callable[[int], nn.Module]) -> nn.ModuleDict:
+    """A tower for every modality in name order; without any, the one tower ``free`` with a learned item table.
+
+    Args:
+        data: training data.
+        width: length of the vectors.
+        layers: makes the map of features from their width.
+    """
+    items = {name: MappedFeatures(features, layers(features.shape[1])) for name, features in data.features.items()}
+    given: dict[str, nn.Module] = {**items} or {"free": FreeItems(data.n_items, width)}
+    return nn.ModuleDict({name: Tower(data.n_users, module, width) for name, module in given.items()})
+
+
+def hidden_layer(hidden: int, width: int) -> Callable[[int], nn.Module]:
+    """Makes maps with one hidden layer and leaky ReLU, as in DualGNN and DRAGON."""
+    return lambda raw: nn.Sequential(nn.Linear(raw, hidden), nn.LeakyReLU(), nn.Linear(hidden, width))
+
+
+def sum_of_hops(all_towers: nn.ModuleDict, adjacency: Tensor, n_hops: int) -> Tensor:
+    r"""Ego vectors of all towers side by side and their propagations, :math:`\sum_{l=0}^{L} A^l X`.
+
+    Args:
+        all_towers: towers of one width.
+        adjacency: symmetric, ``(n, n)``.
+        n_hops: L.
+
+    Returns:
+        ``(n, n_towers, width)``.
+    """
+    ego = torch.cat([tower() for tower in all_towers.values()], dim=1)
+    total = (n_hops + 1) * mean_of_layers(adjacency, ego, n_hops)
+    return total.view(len(ego), len(all_towers), -1)

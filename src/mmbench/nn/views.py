@@ -1,0 +1,79 @@
+"""Views of users and items through one modality, purified by behaviour, and the losses on them (SPEC B §3 and §7)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmbench.nn.contrast import nce
+from mmbench.nn.graph import DirectedGraph, ItemsToUsers
+from mmbench.nn.knn import ItemGraph
+from mmbench.nn.losses import half_squares, vector_bpr
+
+#: Of the contrast between side information and behaviour; the reference lets no configuration change it.
+TEMPERATURE = 0.2
+
+
+class PurifiedView(nn.Module):
+    r"""What an item graph says of items and users, :math:`[\hat R\,p;\, p]` with :math:`p = G^L (Q \odot \sigma(W f + b))`.
+
+    The gate lets through those channels of the ID vector that the content supports.
+
+    Args:
+        graph: item graph G.
+        dim: size of the vectors.
+        n_layers: propagation layers, L.
+    """
+
+    def __init__(self, graph: ItemGraph, dim: int, n_layers: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, dim)
+        self.item_graph = DirectedGraph(graph.edge_index, graph.weights, graph.n_items)
+        self.n_layers = n_layers
+
+    def forward(self, ids: Tensor, content: Tensor, to_users: ItemsToUsers) -> Tensor:
+        """Users and items in this view, ``(n_users + n_items, d)``.
+
+        Args:
+            ids: ID vectors of items, ``(n_items, d)``.
+            content: projected content of items, ``(n_items, d)``.
+            to_users: sum over a user's items.
+        """
+        items = ids * torch.sigmoid(self.gate(content))
+        for _ in range(self.n_layers):
+            items = self.item_graph(items)
+        return torch.cat([to_users(items), items])
+
+
+def side_losses(
+    behaviour: Tensor,
+    side: Tensor | None,
+    rows: tuple[Tensor, Tensor, Tensor],
+    reg_weight: float,
+    cl_weight: float,
+    divisor: int,
+) -> dict[str, Tensor]:
+    r"""BPR, squared norms and the contrast of side information with behaviour: the loss of MGCN and SMORE.
+
+    .. math::
+        \mathrm{BPR}(z_u, z_i, z_j) + \lambda\,\frac{\|z_u\|^2 + \|z_i\|^2 + \|z_j\|^2}{2 D}
+        + \lambda_c\,[\mathrm{NCE}(s_i, c_i) + \mathrm{NCE}(s_u, c_u)], \quad z = c + s
+
+    Args:
+        behaviour: c of all nodes, users first, ``(n_users + n_items, d)``.
+        side: s of all nodes, or None without content; then the contrast is left out.
+        rows: nodes of the batch: users, positives and negatives, each ``(B,)``.
+        reg_weight: weight of the squared norms.
+        cl_weight: weight of the contrast.
+        divisor: D.
+    """
+    final = behaviour if side is None else behaviour + side
+    user, positive, negative = (final[nodes] for nodes in rows)
+    terms = {
+        "bpr": vector_bpr(user, positive, negative),
+        "reg": reg_weight * half_squares(user, positive, negative) / divisor,
+    }
+    if side is not None:
+        for name, nodes in (("users", rows[0]), ("items", rows[1])):
+            terms[f"contrast_{name}"] = cl_weight * nce(side[nodes], behaviour[nodes], TEMPERATURE)
+    return terms
