@@ -221,11 +221,16 @@ def test_constant_scores_rank_nothing(world: tuple[Interactions, Interactions, T
             Evaluator(heldout, train).rank(Table(scores))
 
 
-def test_one_informative_user_is_enough(world: tuple[Interactions, Interactions, Tensor]) -> None:
+def test_one_informative_user_is_enough(
+    world: tuple[Interactions, Interactions, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the first block, in one between and in the last."""
     train, heldout, scores = world
-    one = torch.zeros_like(scores)
-    one[0] = torch.arange(float(N_ITEMS))
-    Evaluator(heldout, train).rank(Table(one))
+    monkeypatch.setattr(evaluation, "BLOCK_USERS", 10)
+    for user in (0, 15, 29):
+        one = torch.zeros_like(scores)
+        one[user] = torch.arange(float(N_ITEMS))
+        Evaluator(heldout, train).rank(Table(one))
 
 
 def test_random_scores_hit_at_chance(world: tuple[Interactions, Interactions, Tensor]) -> None:

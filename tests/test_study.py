@@ -366,7 +366,6 @@ def test_a_cell_whose_final_run_fails_has_failed(tmp_path: Path, monkeypatch: py
         ("tune", 0): "ok",
         ("final", 1): "ok",
         ("final", 2): "failed",
-        ("final", 3): "ok",
     }
     fits = count(monkeypatch, study, "fit")
     with pytest.raises(CellFailed, match=message):

@@ -224,6 +224,15 @@ def test_missing_rates_are_nested(features: dict[str, ItemFeature], rule: str) -
         previous = now
 
 
+def test_missing_items_and_the_permutation_are_drawn_apart() -> None:
+    """From one stream, the shuffled rows without content would come first."""
+    numbered = ItemFeature(np.arange(100, dtype=np.float32)[:, None], np.ones(100, bool))
+    condition = ModalityCondition(default="shuffle", missing={"text": 0.5})
+    present = [condition.apply({"text": numbered}, seed)["text"].present for seed in range(40)]
+    share_in_front = np.mean([1 - p[:50].mean() for p in present])
+    assert share_in_front == pytest.approx(0.5, abs=0.05)
+
+
 def test_items_missing_at_random_follow_the_seed(features: dict[str, ItemFeature]) -> None:
     assert lost(features, 0.5) == lost(features, 0.5)
     assert lost(features, 0.5) != lost(features, 0.5, seed=1)

@@ -40,6 +40,11 @@ def all_users(case: Case) -> torch.Tensor:
     return torch.arange(case.data.n_users)
 
 
+@pytest.mark.parametrize("file", golden.MAPPING_FILES)
+def test_a_mapping_can_be_read(file: str) -> None:
+    assert golden.mapping_of(file).reference in MAPPINGS
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_everything_of_the_reference_is_accounted_for(case: Case) -> None:
     if case.meta["status"] != "ok":

@@ -7,13 +7,14 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from mmbench import fingerprint, metrics, paths, records, sealed, tracking
 from mmbench.cli import worker
@@ -56,42 +57,120 @@ class Planned:
         return str(records.read_json(file)["reason"]) if file.exists() else None
 
 
-def run_sweep(composed: Sequence[Composed], overrides: Sequence[str]) -> int:
+@dataclass(frozen=True)
+class Sweep:
+    """A planned sweep.
+
+    Args:
+        folder: where it lives.
+        settings: configuration that all its jobs share.
+        jobs: what was asked for.
+        planned: its cells.
+        overrides: the command line.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    jobs: Sequence[Job]
+    planned: Sequence[Planned]
+    overrides: Sequence[str]
+
+    @staticmethod
+    def plan(composed: Sequence[Composed], overrides: Sequence[str]) -> Sweep:
+        """Read the data, check everything a user has to mend, and find out which cells are finished.
+
+        Args:
+            composed: one configuration per job.
+            overrides: the command line, for the manifest.
+
+        Raises:
+            ValueError: for anything a user has to mend before the first cell runs.
+        """
+        settings = composed[0].config
+        _check_settings(settings)
+        folder = Path(settings["paths"]["multirun"]) / paths.slug([str(settings["sweep"]["name"])])
+        jobs = [Job(c, folder) for c in composed]
+        print(f"sweep {settings['sweep']['name']} -> {folder}", flush=True)
+        return Sweep(folder, settings, jobs, _plan(jobs, settings["study"]["resume"]), overrides)
+
+    @property
+    def waiting(self) -> list[Job]:
+        """Cells that are not finished."""
+        return [plan.job for plan in self.planned if not plan.finished]
+
+    def open(self) -> None:
+        """Write the manifest and claim the folders of the cells that will run."""
+        _open(self.planned, self.settings["study"]["resume"])
+        _write_manifest(self.folder, self.jobs, self.planned, self.overrides)
+
+    def run_pool(self) -> int:
+        """Work on the cells that wait with a pool of this machine; returns its exit code."""
+        progress = Progress(self.folder, {plan.store.key: (plan.task.cell, plan.trainings) for plan in self.planned})
+        progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])
+        return Pool(self.waiting, self.settings["sweep"]["workers"], progress).run() if self.waiting else 0
+
+    def report(self, code: int) -> int:
+        """Write the table, mirror the gaps, tell what failed; returns the exit code of the sweep."""
+        table = write_report(self.folder)
+        tracking.make_tracker(self.settings["tracking"], self.folder).gaps(table)
+        print(table.text)
+        for plan in self.planned:
+            if reason := plan.failure():
+                print(f"failed: {plan.task.cell}: {reason}", file=sys.stderr)
+                code = code or 1
+        if code not in (0, 1):
+            command = _command(self.overrides)
+            print(f"not finished; this goes on from the last finished training: {command}", file=sys.stderr)
+        return code
+
+
+class Placement(Protocol):
+    """Runs the waiting cells of an opened sweep somewhere; a dry run only says where."""
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is to be started or written."""
+
+    def __call__(self, sweep: Sweep) -> int:
+        """Run and return the worst exit code."""
+
+
+class LocalPool:
+    """A pool on this machine."""
+
+    dry_run = False
+
+    def __call__(self, sweep: Sweep) -> int:
+        """Run the pool."""
+        return sweep.run_pool()
+
+
+def run_sweep(composed: Sequence[Composed], overrides: Sequence[str], place: Placement | None = None) -> int:
     """Plan, run and report a sweep.
 
     Args:
         composed: one configuration per job.
-        overrides: the command line, for the manifest.
+        overrides: the command line.
+        place: where the waiting cells run; by default on a pool of this machine.
 
     Returns:
-        Exit code: 1 if a cell failed, else 0.
+        0, 1 if a cell failed, or the code that stopped it.
 
     Raises:
         ValueError: for anything a user has to mend before the first cell runs.
     """
-    settings = composed[0].config
-    _check_settings(settings)
-    sweep_dir = Path(settings["paths"]["multirun"]) / paths.slug([str(settings["sweep"]["name"])])
-    jobs = [Job(c, sweep_dir) for c in composed]
-    print(f"sweep {settings['sweep']['name']} -> {sweep_dir}", flush=True)
-    planned = _plan(jobs)
-    tracker = tracking.make_tracker(settings["tracking"], sweep_dir)
-    _open(planned, settings["study"]["resume"])
-    _write_manifest(sweep_dir, jobs, planned, overrides)
-    progress = Progress(sweep_dir, {plan.store.key: (plan.task.cell, plan.trainings) for plan in planned})
-    progress.start(finished=[plan.store.key for plan in planned if plan.finished])
-    waiting = [plan.job for plan in planned if not plan.finished]
-    code = Pool(waiting, settings["sweep"]["workers"], progress).run() if waiting else 0
-    table = write_report(sweep_dir)
-    tracker.gaps(table)
-    print(table.text)
-    for plan in planned:
-        if reason := plan.failure():
-            print(f"failed: {plan.task.cell}: {reason}", file=sys.stderr)
-            code = code or 1
-    if code not in (0, 1):
-        print(f"not finished; this goes on from the last finished training: {_command(overrides)}", file=sys.stderr)
-    return code
+    place = place or LocalPool()
+    sweep = Sweep.plan(composed, overrides)
+    if place.dry_run:
+        return place(sweep)
+    tracking.make_tracker(sweep.settings["tracking"], sweep.folder)  # a mistake there is told now
+    sweep.open()
+    return sweep.report(place(sweep))
+
+
+def join_sweep(composed: Sequence[Composed], overrides: Sequence[str]) -> int:
+    """Add a pool of this machine to a sweep that somebody else has planned and will report."""
+    return Sweep.plan(composed, overrides).run_pool()
 
 
 def _command(overrides: Sequence[str]) -> str:
@@ -131,7 +210,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         metrics.check_name(name)
 
 
-def _plan(jobs: Sequence[Job]) -> list[Planned]:
+def _plan(jobs: Sequence[Job], resume: str) -> list[Planned]:
     """Read each dataset once, say what was read, and find out which cells are finished."""
     said: set[str] = set()
     by_cell: dict[Cell, Planned] = {}
@@ -146,7 +225,7 @@ def _plan(jobs: Sequence[Job]) -> list[Planned]:
         store = job.store(task)
         twin = by_cell.get(job.cell)
         if twin is None:
-            finished = store.is_current() and sealed.is_scored(store, dataset.split)
+            finished = resume != "force" and store.is_current() and sealed.is_scored(store, dataset.split)
             by_cell[job.cell] = Planned(job, task, store, finished)
         elif twin.store.key != store.key:
             raise ValueError(
@@ -210,8 +289,9 @@ class Pool:
         Returns:
             0, the exit code of a worker that could not go on, or 128 plus the signal that stopped the sweep.
         """
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+        if threading.current_thread() is threading.main_thread():  # a Ray task is not; Ray stops it by itself
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._stop)
         self.processes = [self._start() for _ in range(self.size)]
         replacements = 0
         while self.processes:

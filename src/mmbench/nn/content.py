@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.graph import DirectedGraph
+from mmbench.nn.knn import binary_normalised, cached_knn, weighted_sum
 
 
 class ProjectedContent(nn.Module):
@@ -54,3 +56,18 @@ def modality_shares(names: Collection[str], first: float) -> list[float]:
     if not 0.0 <= first <= 1.0:
         raise ValueError(f"the weight of the first modality is {first}; it must lie between 0 and 1")
     return [first, 1.0 - first] if len(names) == 2 else [1.0 / len(names) for _ in names]
+
+
+def fused_item_graph(data: RecData, k: int, first: float) -> DirectedGraph | None:
+    r"""Frozen item graph of the raw features, :math:`\sum_m w_m \mathrm{kNN}(f^m)` (SPEC B §0); None without any.
+
+    Args:
+        data: training data; items without content have no edges in the graph of that modality.
+        k: neighbours per item, itself included.
+        first: weight of the first modality, see :func:`modality_shares`.
+    """
+    if not data.features:
+        return None
+    graphs = [binary_normalised(cached_knn(data.features[m], data.present[m], k)) for m in data.features]
+    fused = weighted_sum(graphs, modality_shares(data.features, first))
+    return DirectedGraph(fused.edge_index, fused.weights, data.n_items)

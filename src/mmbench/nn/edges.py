@@ -67,15 +67,15 @@ class UserItemEdges(nn.Module):
     def matrix(self, weights: Tensor) -> Tensor:
         """Sparse CSR ``(n, n)`` of weights ``(2 * n_edges,)``."""
         n = len(self.starts) - 1
-        return torch.sparse_csr_tensor(self.starts, self.columns, weights, (n, n))
+        return torch.sparse_csr_tensor(self.starts, self.columns, weights, (n, n), check_invariants=False)
 
     def of_ends(self, a: Tensor, b: Tensor) -> Tensor:
-        """Inner products of the receiver's row of ``a`` and the sender's of ``b``, both ``(n, d)``, without gradients."""
+        """Products of the receivers' rows of ``a`` and the senders' of ``b``, both ``(n, d)``: ``(2 * n_edges,)``."""
         blocks = zip(self.rows.split(BLOCK_EDGES), self.columns.split(BLOCK_EDGES), strict=True)
         return torch.cat([(a[r] * b[c]).sum(1) for r, c in blocks])
 
     def products(self, x: Tensor) -> Tensor:
-        r"""Inner products of the two ends of each edge, :math:`s_{rc} = \langle x_r, x_c\rangle`: ``(2 * n_edges,)``."""
+        r"""Inner products :math:`\langle x_r, x_c\rangle` of the ends, with gradients for ``x``: ``(2 * n_edges,)``."""
         return _EndProducts.apply(self, x)
 
     def attention(self, scores: Tensor) -> Tensor:

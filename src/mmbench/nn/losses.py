@@ -74,23 +74,9 @@ def mean_squares(*rows: Tensor) -> Tensor:
     Args:
         rows: tensors of any shape, such as gathered batch rows ``(B, d)``.
     """
-    return torch.stack([r.square().mean() for r in rows]).sum()
+    return sum((r.square().mean() for r in rows), torch.zeros(()))
 
 
-def in_batch_contrast(queries: Tensor, keys: Tensor, temperature: float, *, unit_norm: bool = True) -> Tensor:
-    r"""Each row's own key against the keys of the whole batch (InfoNCE; NCE of SPEC B §0).
-
-    .. math:: \frac{1}{B}\sum_b \left(-q_b^\top k_b / \tau + \log\sum_c \exp(q_b^\top k_c / \tau)\right)
-
-    A key that occurs twice in the batch is a negative of its own twin.
-
-    Args:
-        queries: ``(B, d)``.
-        keys: ``(B, d)``.
-        temperature: divides the products.
-        unit_norm: scale all rows to length one first.
-    """
-    if unit_norm:
-        queries, keys = (functional.normalize(rows, dim=1, eps=1e-12) for rows in (queries, keys))
-    logits = queries @ keys.T / temperature
-    return functional.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+def triplet_mean_squares(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """Mean squares of batch rows ``(B, d)``, the two items together as much as the user (SPEC A §7 and §8)."""
+    return mean_squares(user) + 0.5 * mean_squares(positive, negative)

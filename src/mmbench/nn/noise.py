@@ -57,3 +57,22 @@ class Noise(nn.Module):
         if given.numel():
             return x + given
         return x - torch.empty_like(x, requires_grad=False).exponential_(generator=self._generator(x.device)).log()
+
+    def normal(self, name: str, like: Tensor) -> Tensor:
+        """Standard normal numbers of the shape of ``like``; zeros in eval mode.
+
+        Args:
+            name: which draw.
+            like: any shape.
+        """
+        if not self.training:
+            return torch.zeros_like(like, requires_grad=False)
+        given: Tensor = getattr(self, name)
+        if given.numel():
+            return given
+        return torch.empty_like(like, requires_grad=False).normal_(generator=self._generator(like.device))
+
+    def uniform(self, name: str) -> float:
+        """One number of [0, 1), in either mode."""
+        given: Tensor = getattr(self, name)
+        return float(given) if given.numel() else float(torch.rand((), generator=self._generator(torch.device("cpu"))))

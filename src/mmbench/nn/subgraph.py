@@ -116,7 +116,8 @@ def principal_graph(adjacency: Tensor, n_users: int, rank: int, threshold: float
         Sparse CSR of the same shape and dtype.
     """
     matrix, transposed = user_item_blocks(adjacency, n_users)
-    left, values, right = truncated_svd(matrix, transposed, rank // 2)
+    # Of the float32 graph in either precision: which entries pass the threshold must not depend on it.
+    left, values, right = truncated_svd(matrix.float(), transposed.float(), rank // 2)
     n_terms = rank // 4 // 2
     weights = values[:n_terms] * values[len(values) - n_terms :]
     rows, columns, entries = [], [], []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,12 @@ class Tower(nn.Module):
         return functional.normalize(torch.cat([self.preference, self.items()]), dim=1, eps=1e-12)
 
 
-def towers(data: RecData, width: int, layers: Callable[[int], nn.Module]) -> nn.ModuleDict:
+def hidden_layer(hidden: int, width: int) -> Callable[[int], nn.Module]:
+    """Makes maps with one hidden layer and leaky ReLU, as in DualGNN and DRAGON."""
+    return lambda raw: nn.Sequential(nn.Linear(raw, hidden), nn.LeakyReLU(), nn.Linear(hidden, width))
+
+
+class Towers(nn.ModuleDict):
     """A tower for every modality in name order; without any, the one tower ``free`` with a learned item table.
 
     Args:
@@ -75,27 +81,27 @@ def towers(data: RecData, width: int, layers: Callable[[int], nn.Module]) -> nn.
         width: length of the vectors.
         layers: makes the map of features from their width.
     """
-    items = {name: MappedFeatures(features, layers(features.shape[1])) for name, features in data.features.items()}
-    given: dict[str, nn.Module] = {**items} or {"free": FreeItems(data.n_items, width)}
-    return nn.ModuleDict({name: Tower(data.n_users, module, width) for name, module in given.items()})
 
+    def __init__(self, data: RecData, width: int, layers: Callable[[int], nn.Module]) -> None:
+        items = {name: MappedFeatures(features, layers(features.shape[1])) for name, features in data.features.items()}
+        given: dict[str, nn.Module] = {**items} or {"free": FreeItems(data.n_items, width)}
+        super().__init__({name: Tower(data.n_users, module, width) for name, module in given.items()})
 
-def hidden_layer(hidden: int, width: int) -> Callable[[int], nn.Module]:
-    """Makes maps with one hidden layer and leaky ReLU, as in DualGNN and DRAGON."""
-    return lambda raw: nn.Sequential(nn.Linear(raw, hidden), nn.LeakyReLU(), nn.Linear(hidden, width))
+    def preferences(self, rows: Tensor | slice, names: Collection[str] | None = None) -> list[Tensor]:
+        """The free vectors of users ``(B,)`` in the named towers or in all, each ``(B, width)``."""
+        chosen = self.keys() if names is None else names
+        return [cast(Tower, self[name]).preference[rows] for name in chosen]
 
+    def sum_of_hops(self, adjacency: Tensor, n_hops: int) -> Tensor:
+        r"""Ego vectors of all towers and their propagations, :math:`\sum_{l=0}^{L} A^l X`.
 
-def sum_of_hops(all_towers: nn.ModuleDict, adjacency: Tensor, n_hops: int) -> Tensor:
-    r"""Ego vectors of all towers side by side and their propagations, :math:`\sum_{l=0}^{L} A^l X`.
+        Args:
+            adjacency: symmetric, ``(n, n)``.
+            n_hops: L.
 
-    Args:
-        all_towers: towers of one width.
-        adjacency: symmetric, ``(n, n)``.
-        n_hops: L.
-
-    Returns:
-        ``(n, n_towers, width)``.
-    """
-    ego = torch.cat([tower() for tower in all_towers.values()], dim=1)
-    total = (n_hops + 1) * mean_of_layers(adjacency, ego, n_hops)
-    return total.view(len(ego), len(all_towers), -1)
+        Returns:
+            ``(n, n_towers, width)``.
+        """
+        ego = torch.cat([tower() for tower in self.values()], dim=1)
+        total = (n_hops + 1) * mean_of_layers(adjacency, ego, n_hops)
+        return total.view(len(ego), len(self), -1)

@@ -15,7 +15,9 @@ TEMPERATURE = 0.2
 
 
 class PurifiedView(nn.Module):
-    r"""What an item graph says of items and users, :math:`[\hat R\,p;\, p]` with :math:`p = G^L (Q \odot \sigma(W f + b))`.
+    r"""What an item graph says of users and items, :math:`[\hat R\,p;\, p]`.
+
+    .. math:: p = G^L (Q \odot \sigma(W f + b))
 
     The gate lets through those channels of the ID vector that the content supports.
 

@@ -1,0 +1,110 @@
+"""BM3: Zhou et al., "Bootstrap Latent Representations for Multi-modal Recommendation", WWW 2023."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.content import projected_content
+from mmbench.nn.contrast import cosine_distance
+from mmbench.nn.features import on_unique_rows
+from mmbench.nn.graph import mean_of_layers, symmetric_normalised
+from mmbench.nn.init import table, xavier_normal, xavier_uniform
+from mmbench.nn.noise import Noise
+
+
+class BM3(FactorModel):
+    r"""Self-supervised alignment without negatives: :math:`q(\bar u), q(h)` predict dropped-out targets of each other.
+
+    .. math::
+        L = C(q(\bar u), \tilde h) + C(q(h), \tilde u)
+        + \lambda_c \sum_m [C(q(f_m), \tilde h) + C(q(f_m), \tilde f_m)] + \lambda\,(\|\bar U\|_F + \|H\|_F) / n_i
+
+    :math:`[\bar U; \bar I]` are LightGCN's vectors, :math:`H = \bar I + Q` adds the ID vectors of items, :math:`f_m` is
+    the projected content, :math:`q` one linear predictor for all views and :math:`C` the cosine distance, through whose
+    targets no gradient goes. Scores are :math:`q(\bar u)^\top q(h)`: content acts through training only. Modalities
+    that are absent drop out of the sum; without any the model aligns users and items alone.
+
+    By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, which
+    is all it changes.
+
+    Args:
+        data: training data.
+        embedding_dim: size of all vectors.
+        n_layers: propagation layers over users and items.
+        dropout: rate of the dropout that makes a target.
+        cl_weight: weight of the terms of modalities, :math:`\lambda_c`.
+        reg_weight: weight of the norms of the propagated tables, :math:`\lambda`.
+        trainable_features: whether the raw features are parameters.
+        as_reference: reproduce the numbers of the reference implementation.
+    """
+
+    adjacency: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        n_layers: int = 1,
+        dropout: float = 0.3,
+        cl_weight: float = 2.0,
+        reg_weight: float = 0.1,
+        trainable_features: bool = False,
+        as_reference: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
+        self.n_layers, self.dropout, self.cl_weight, self.reg_weight = n_layers, dropout, cl_weight, reg_weight
+        self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
+        self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
+        self.predictor = nn.Linear(embedding_dim, embedding_dim)
+        self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):  # the predictor and the projections
+                xavier_normal(module.weight)
+        self.noise = Noise("user", "item", *(f"content_{name}" for name in data.features))
+        adjacency = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps=1e-7)
+        self.register_buffer("adjacency", adjacency, persistent=False)
+
+    def _propagated(self) -> tuple[Tensor, Tensor]:
+        """User vectors, and item vectors with the ID vectors added once more."""
+        ego = torch.cat([self.user_embedding, self.item_embedding])
+        nodes = mean_of_layers(self.adjacency, ego, self.n_layers)
+        users, items = nodes.split([len(self.user_embedding), len(self.item_embedding)])
+        return users, items + self.item_embedding
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Predictions of users and items."""
+        users, items = self._propagated()
+        return self.predictor(users), self.predictor(items)
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """Alignment of users, items and content, and the norms (SPEC B §1); negatives are not read."""
+        users, items = self._propagated()
+        user_target = self.noise.drop("user", users.detach(), self.dropout)[batch.users]
+        item_target = self.noise.drop("item", items.detach(), self.dropout)[batch.positives]
+        norms = torch.linalg.vector_norm(users) + torch.linalg.vector_norm(items)
+        terms = {
+            "user_item": cosine_distance(self.predictor(users[batch.users]), item_target),
+            "item_user": cosine_distance(self.predictor(items[batch.positives]), user_target),
+            "reg": self.reg_weight * norms / len(items),
+        }
+        for name, tower in self.content.items():
+            (pairs,) = on_unique_rows(partial(self._with_target, name, tower), batch.positives)
+            projected, target = pairs.chunk(2, dim=1)
+            online = self.predictor(projected)
+            terms[f"{name}_align"] = self.cl_weight * cosine_distance(online, item_target)
+            terms[f"{name}_intra"] = self.cl_weight * cosine_distance(online, target)
+        return terms
+
+    def _with_target(self, name: str, tower: nn.Module, rows: Tensor) -> Tensor:
+        """Projected content of items beside its target, ``(n_rows, 2 d)``."""
+        projected = tower(rows)
+        target = self.noise.drop(f"content_{name}", projected.detach(), self.dropout)
+        return torch.cat([projected, target], dim=1)

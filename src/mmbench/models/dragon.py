@@ -1,0 +1,96 @@
+"""DRAGON: Zhou et al., "Enhancing Dyadic Relations with Homogeneous Graphs for Multimodal Recommendation" (2023)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.content import fused_item_graph
+from mmbench.nn.graph import symmetric_normalised
+from mmbench.nn.losses import bpr_bits, mean_squares
+from mmbench.nn.towers import Towers, hidden_layer
+from mmbench.nn.users import UserGraph, user_weights
+
+N_HOPS = 2
+
+
+class DRAGON(FactorModel):
+    r"""Towers of all modalities side by side, smoothed over a graph of users and a graph of items.
+
+    .. math:: O^m = \sum_{l=0}^{2} \hat A^l\, \mathrm{norm}([q^m; g_m(f^m)]),\quad
+        z_u = (I + S)\,[w_{u1} O^1_u; w_{u2} O^2_u; \dots],\quad z_i = (I + G^L)\,[O^1_i; O^2_i; \dots]
+
+    S weighs the k users with the most common training items by the softmax of their counts, G is the frozen item graph
+    of the raw features, :math:`\sum_m w_m \mathrm{kNN}(f^m)`. One modality has no weights w. Items without content
+    have no edges in the graph of that modality; without any modality there is one tower whose items start from a
+    learned table, and no item graph.
+
+    ``as_reference`` differs from the default in two ways: lists of users shorter than k are filled up by random
+    repetition in every epoch of training, and two weights per user are penalised even if one modality leaves them
+    unused.
+
+    Args:
+        data: training data.
+        embedding_dim: size of the vectors of each modality.
+        hidden_dim: width of the hidden layer of g.
+        k_users: neighbours per user, k.
+        k: neighbours per item, itself included.
+        n_layers: propagation layers over the item graph, L.
+        first_modality_weight: weight of the first of two modalities in name order (image before text), the other has
+            the rest; one modality weighs 1, more than two weigh the same.
+        reg_weight: weight of the mean squares of the batch rows of q and of w.
+        as_reference: reproduce the numbers of the reference implementation.
+    """
+
+    adjacency: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        hidden_dim: int = 256,
+        k_users: int = 40,
+        k: int = 10,
+        n_layers: int = 1,
+        first_modality_weight: float = 0.1,
+        reg_weight: float = 1e-3,
+        as_reference: bool = False,
+    ) -> None:
+        super().__init__()
+        self.n_users, self.n_layers, self.reg_weight = data.n_users, n_layers, reg_weight
+        self.towers = Towers(data, embedding_dim, hidden_layer(hidden_dim, embedding_dim))
+        n_weights = max(2, len(self.towers)) if as_reference else len(self.towers)
+        self.user_weights = user_weights(data.n_users, n_weights) if n_weights > 1 else None
+        graph = symmetric_normalised(data.edge_index, data.n_users, data.n_items)
+        self.register_buffer("adjacency", graph, persistent=False)
+        self.user_graph = UserGraph(data.edge_index, data.n_users, data.n_items, k_users, pad=as_reference)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight)
+
+    def begin_epoch(self) -> None:
+        """Draw the padding of the user graph, where there is any."""
+        self.user_graph.begin_epoch()
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Users with their like-minded users, and items with their smoothed counterparts."""
+        outputs = self.towers.sum_of_hops(self.adjacency, N_HOPS)
+        users, items = outputs[: self.n_users], outputs[self.n_users :].flatten(1)
+        if self.user_weights is not None and len(self.towers) > 1:
+            users = self.user_weights.unsqueeze(2) * users
+        h = items
+        if self.item_graph is not None:
+            for _ in range(self.n_layers):
+                h = self.item_graph(h)
+            items = items + h
+        return self.user_graph(users.flatten(1)), items
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR in bits, and mean squares of q and of the weights (SPEC B §5)."""
+        users, items = self()
+        penalised = self.towers.preferences(batch.users)
+        penalised += [self.user_weights] if self.user_weights is not None else []
+        return {
+            "bpr": bpr_bits(users[batch.users], items[batch.positives], items[batch.negatives]),
+            "reg": self.reg_weight * mean_squares(*penalised),
+        }

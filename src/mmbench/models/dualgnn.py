@@ -1,0 +1,89 @@
+"""DualGNN: Wang et al., "DualGNN: Dual Graph Neural Network for Multimedia Recommendation", IEEE TMM 2021."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.graph import symmetric_normalised
+from mmbench.nn.losses import bpr_bits, mean_squares
+from mmbench.nn.towers import Towers, hidden_layer
+from mmbench.nn.users import UserGraph, user_weights
+
+N_HOPS = 2
+
+
+class DualGNN(FactorModel):
+    r"""A tower per modality over users and items, user-specific weights of modalities, and a graph over users.
+
+    .. math:: O^m = \sum_{l=0}^{2} \hat A^l\, \mathrm{norm}([q^m; g_m(f^m)]),\quad a_u = \sum_m w_{um} O^m_u,\quad
+        z_u = a_u + \sum_b s_{ub} a_b,\quad z_i = \sum_m O^m_i
+
+    b runs over the k users with the most training items in common with u, s is the softmax of those counts. One
+    modality has no weights w. Without any modality there is one tower whose items start from a learned table.
+
+    ``as_reference`` differs from the default in three ways: the sum of the towers takes the place of the first one in
+    :math:`a_u`; lists of users shorter than k are filled up by random repetition in every epoch of training; and two
+    weights per user and per item are penalised, whether they are used or not.
+
+    Args:
+        data: training data.
+        embedding_dim: size of all vectors.
+        hidden_dim: width of the hidden layer of g.
+        k_users: neighbours per user, k.
+        reg_weight: weight of the mean squares of the batch rows of q and of w.
+        as_reference: reproduce the numbers of the reference implementation.
+    """
+
+    adjacency: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        hidden_dim: int = 256,
+        k_users: int = 40,
+        reg_weight: float = 1e-3,
+        as_reference: bool = False,
+    ) -> None:
+        super().__init__()
+        self.n_users, self.reg_weight, self.as_reference = data.n_users, reg_weight, as_reference
+        self.towers = Towers(data, embedding_dim, hidden_layer(hidden_dim, embedding_dim))
+        n_weights = max(2, len(self.towers)) if as_reference else len(self.towers)
+        self.user_weights = user_weights(data.n_users, n_weights) if n_weights > 1 else None
+        self.item_weights = user_weights(data.n_items, n_weights) if as_reference else None
+        graph = symmetric_normalised(data.edge_index, data.n_users, data.n_items)
+        self.register_buffer("adjacency", graph, persistent=False)
+        self.user_graph = UserGraph(data.edge_index, data.n_users, data.n_items, k_users, pad=as_reference)
+
+    def begin_epoch(self) -> None:
+        """Draw the padding of the user graph, where there is any."""
+        self.user_graph.begin_epoch()
+
+    def _blended(self, towers_of_users: Tensor) -> Tensor:
+        """The users' modalities ``(n_users, n_modalities, d)`` by their own weights: ``(n_users, d)``."""
+        if self.user_weights is None or towers_of_users.shape[1] == 1:
+            return towers_of_users.sum(1)
+        if self.as_reference:
+            total = towers_of_users.sum(1, keepdim=True)
+            towers_of_users = torch.cat([total, towers_of_users[:, 1:]], dim=1)
+        return (self.user_weights.unsqueeze(2) * towers_of_users).sum(1)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Users with their like-minded users, and the sum of the towers of items."""
+        outputs = self.towers.sum_of_hops(self.adjacency, N_HOPS)
+        users = self.user_graph(self._blended(outputs[: self.n_users]))
+        return users, outputs[self.n_users :].sum(1)
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR in bits, and mean squares of q and of the weights (SPEC A §10)."""
+        users, items = self()
+        penalised = self.towers.preferences(batch.users)
+        penalised += [weights for weights in (self.user_weights, self.item_weights) if weights is not None]
+        return {
+            "bpr": bpr_bits(users[batch.users], items[batch.positives], items[batch.negatives]),
+            "reg": self.reg_weight * mean_squares(*penalised),
+        }

@@ -1,0 +1,109 @@
+"""MGCN: Yu et al., "Multi-View Graph Convolutional Network for Multimedia Recommendation", ACM Multimedia 2023."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.content import projected_content
+from mmbench.nn.graph import ItemsToUsers, mean_of_layers, symmetric_normalised, user_item_blocks
+from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.knn import cached_knn, row_sum_normalised, weighted
+from mmbench.nn.views import PurifiedView, side_losses
+
+
+class MGCN(FactorModel):
+    r"""LightGCN's vectors c plus side information s that behaviour chooses from views of the modalities, z = c + s.
+
+    .. math::
+        s = \frac{1}{M + 1} \Big(\sum_m \sigma(P_m c) \odot (v_m - k) + k\Big), \quad k = \sum_m a_m v_m
+
+    :math:`v_m` is the view of modality m: ID vectors gated by content, smoothed over its item graph and summed over
+    the items of a user. :math:`a = \mathrm{softmax}_m\, w^\top \tanh(W v_m + b)` says what the views have in common.
+    Besides BPR, s is contrasted with c. With one modality :math:`k = v_m`, hence :math:`s = v_m / 2` and neither
+    P nor the attention exists; without any the model is LightGCN. Items without content are isolated in the graph of
+    that modality.
+
+    ``as_reference`` differs from the default in two ways: the raw features are trained too, and the regulariser is
+    divided by the nominal ``train_batch_size`` instead of the length of the batch.
+
+    Args:
+        data: training data.
+        embedding_dim: size of all vectors.
+        n_ui_layers: propagation layers over users and items.
+        n_layers: propagation layers over item graphs.
+        k: neighbours per item, itself included.
+        reg_weight: weight of the squared norms of the final batch rows.
+        cl_weight: weight of the contrast.
+        trainable_features: whether the raw features are parameters.
+        as_reference: reproduce the numbers of the reference implementation.
+        train_batch_size: nominal batch size, read with ``as_reference`` only.
+    """
+
+    adjacency: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        n_ui_layers: int = 2,
+        n_layers: int = 1,
+        k: int = 10,
+        reg_weight: float = 1e-4,
+        cl_weight: float = 1e-2,
+        trainable_features: bool = False,
+        as_reference: bool = False,
+        train_batch_size: int = 2048,
+    ) -> None:
+        super().__init__()
+        self.n_users, self.n_ui_layers, self.reg_weight, self.cl_weight = (
+            data.n_users,
+            n_ui_layers,
+            reg_weight,
+            cl_weight,
+        )
+        self.divisor = train_batch_size if as_reference else None
+        self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
+        self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
+        self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
+        adjacency = symmetric_normalised(data.edge_index, data.n_users, data.n_items)
+        self.register_buffer("adjacency", adjacency, persistent=False)
+        self.to_users = ItemsToUsers(*user_item_blocks(adjacency, data.n_users))
+        self.views = nn.ModuleDict()
+        for name, features in data.features.items():
+            graph = row_sum_normalised(weighted(cached_knn(features, data.present[name], k)))
+            self.views[name] = PurifiedView(graph, embedding_dim, n_layers)
+        self.preference, self.query = nn.ModuleDict(), None
+        if len(data.features) > 1:
+            self.preference.update({name: nn.Linear(embedding_dim, embedding_dim) for name in data.features})
+            hidden, logit = nn.Linear(embedding_dim, embedding_dim), nn.Linear(embedding_dim, 1, bias=False)
+            self.query = nn.Sequential(hidden, nn.Tanh(), logit)
+
+    def _parts(self) -> tuple[Tensor, Tensor | None]:
+        """Behaviour c and, with content, side information s of all nodes, each ``(n_users + n_items, d)``."""
+        ego = torch.cat([self.user_embedding, self.item_embedding])
+        behaviour = mean_of_layers(self.adjacency, ego, self.n_ui_layers)
+        if not self.views:
+            return behaviour, None
+        ids = self.item_embedding
+        views = torch.stack([view(ids, self.content[m](), self.to_users) for m, view in self.views.items()])
+        if self.query is None:
+            return behaviour, views[0] / 2
+        common = (torch.softmax(self.query(views), dim=0) * views).sum(0)
+        gates = torch.stack([torch.sigmoid(layer(behaviour)) for layer in self.preference.values()])
+        return behaviour, ((gates * (views - common)).sum(0) + common) / (len(views) + 1)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Behaviour plus side information of users and of items."""
+        behaviour, side = self._parts()
+        nodes = behaviour if side is None else behaviour + side
+        return nodes[: self.n_users], nodes[self.n_users :]
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR, squared norms and the contrast (SPEC B §3)."""
+        rows = (batch.users, batch.positives + self.n_users, batch.negatives + self.n_users)
+        divisor = self.divisor or len(batch.users)
+        return side_losses(*self._parts(), rows, self.reg_weight, self.cl_weight, divisor)

@@ -1,0 +1,124 @@
+"""MMGCN: Wei et al., "MMGCN: Multi-modal Graph Convolution Network for Personalized Recommendation ...", MM 2019."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.edges import neighbour_mean
+from mmbench.nn.graph import DirectedGraph
+from mmbench.nn.init import set_table, table, xavier_normal
+from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
+from mmbench.nn.towers import FreeItems, MappedFeatures, Tower
+
+
+class MessageLayer(nn.Module):
+    r"""Message from the neighbours beside the node itself, :math:`x' = \phi(G [\phi(M x K); \phi(W x) + e] + c)`.
+
+    :math:`\phi` is the leaky ReLU, M the mean over neighbours and e the ID vectors that all branches share.
+    """
+
+    def __init__(self, width: int, dim: int, *, first: bool) -> None:
+        super().__init__()
+        self.message = table(width, width, xavier_normal)
+        self.own = nn.Linear(width, dim)
+        self.combine = nn.Linear(width + dim, dim)
+        for layer in [self.own, self.combine] if first else [self.own]:
+            nn.init.xavier_normal_(layer.weight)
+
+    def forward(self, x: Tensor, ids: Tensor, mean: DirectedGraph) -> Tensor:
+        """``(n, width)`` to ``(n, dim)``."""
+        message = functional.leaky_relu(mean(x @ self.message))
+        own = functional.leaky_relu(self.own(x)) + ids
+        return functional.leaky_relu(self.combine(torch.cat([message, own], dim=1)))
+
+
+class Branch(nn.Module):
+    """The tower of one modality and its layers."""
+
+    def __init__(self, tower: Tower, widths: list[int]) -> None:
+        super().__init__()
+        self.tower = tower
+        self.layers = nn.ModuleList(MessageLayer(*w, first=not layer) for layer, w in enumerate(pairwise(widths)))
+
+    def forward(self, ids: Tensor, mean: DirectedGraph) -> Tensor:
+        """Users and items after the last layer, ``(n_users + n_items, dim)``."""
+        x = self.tower()
+        for layer in self.layers:
+            x = layer(x, ids, mean)
+        return x
+
+
+class MMGCN(FactorModel):
+    r"""One graph network per modality, averaged, :math:`Z = \frac{1}{|M|}\sum_m \mathrm{GNN}_m([q^m; P_m f^m], e)`.
+
+    Each branch starts from free user vectors q and projected features and passes means over neighbours; the ID vectors
+    e of users and items enter every layer of every branch. Without any modality there is one branch whose items start
+    from a learned table of the same width.
+
+    By default q and e are trained, every modality is projected and the penalty covers all q. With ``as_reference`` q
+    and e keep their random initial values, so that the penalty has no effect on training; only the modality named
+    ``image`` is projected and penalised, the others enter in their raw width.
+
+    Args:
+        data: training data.
+        embedding_dim: size of the ID vectors and of every layer's output.
+        content_dim: width of the projected features and of q.
+        n_layers: layers of each branch.
+        reg_weight: weight of the mean squares of the ID vectors of the batch and of q.
+        as_reference: reproduce the numbers of the reference implementation.
+    """
+
+    id_embedding: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        content_dim: int = 256,
+        n_layers: int = 3,
+        reg_weight: float = 1e-3,
+        as_reference: bool = False,
+    ) -> None:
+        super().__init__()
+        if n_layers < 1:
+            raise ValueError(f"n_layers={n_layers} must be at least 1")
+        self.n_users, self.reg_weight = data.n_users, reg_weight
+        ids = xavier_normal(torch.empty(data.n_users + data.n_items, embedding_dim))
+        set_table(self, "id_embedding", ids, trained=not as_reference)
+        self.branches, self.penalised = nn.ModuleDict(), list[Tower]()
+        for name, features in data.features.items():
+            projected = name == "image" or not as_reference
+            width = content_dim if projected else features.shape[1]
+            layer = nn.Linear(features.shape[1], content_dim) if projected else nn.Identity()
+            tower = Tower(data.n_users, MappedFeatures(features, layer), width, trained=not as_reference)
+            self.branches[name] = Branch(tower, [width] + [embedding_dim] * n_layers)
+            self.penalised += [tower] if projected else []
+        if not data.features:
+            tower = Tower(data.n_users, FreeItems(data.n_items, content_dim), content_dim, trained=not as_reference)
+            self.branches["free"] = Branch(tower, [content_dim] + [embedding_dim] * n_layers)
+            self.penalised += [tower]
+        self.mean = neighbour_mean(data.edge_index, data.n_users, data.n_items)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Mean of the branches, split into users and items."""
+        outputs = [branch(self.id_embedding, self.mean) for branch in self.branches.values()]
+        z = torch.stack(outputs).mean(0)
+        return z[: self.n_users], z[self.n_users :]
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR, and mean squares of the ID vectors of the batch and of all users' content vectors (SPEC A §7)."""
+        users, items = self()
+        nodes = (batch.users, self.n_users + batch.positives, self.n_users + batch.negatives)
+        ids = triplet_mean_squares(*(self.id_embedding[rows] for rows in nodes))
+        preferences = mean_squares(*(tower.preference for tower in self.penalised))
+        return {
+            "bpr": vector_bpr(users[batch.users], items[batch.positives], items[batch.negatives]),
+            "reg": self.reg_weight * (ids + preferences),
+        }

@@ -1,0 +1,93 @@
+"""SelfCF: Zhou et al., "SelfCF: A Simple Framework for Self-supervised Collaborative Filtering", ACM TORS 2023."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.contrast import cosine_distance
+from mmbench.nn.edges import UserItemEdges
+from mmbench.nn.graph import mean_of_layers, symmetric_normalised
+from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.losses import half_squares
+from mmbench.nn.noise import Noise
+
+
+class SelfCF(FactorModel):
+    r"""LightGCN without negatives: a user's vector predicts the dropped-out vector of its item, and the other way round.
+
+    .. math:: L = -\tfrac12\cos(g(z_u), \mathrm{drop}(z_i)) - \tfrac12\cos(g(z_i), \mathrm{drop}(z_u))
+              + \tfrac{\lambda}{2} \sum (\|z_u\|^2 + \|z_i\|^2)
+
+    :math:`g` is linear and no gradient goes through the targets. This is the variant with embedding dropout. Scores are
+    :math:`\hat y_{ui} = g(z_u)^\top z_i + z_u^\top g(z_i)`. Negatives of a batch are ignored.
+
+    ``as_reference`` also drops edges in training, which the paper's embedding dropout does not: each direction of an
+    edge on its own, at a rate that every batch draws from [0, 1).
+
+    Args:
+        data: training data; features are ignored.
+        embedding_dim: size of the user and item vectors.
+        n_layers: number of propagation layers.
+        dropout: dropout rate of the targets.
+        reg_weight: weight of the squared norms of the propagated rows of the batch.
+        as_reference: reproduce the numbers of the reference implementation.
+    """
+
+    uses_content: ClassVar[bool] = False
+    adjacency: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        n_layers: int = 2,
+        dropout: float = 0.2,
+        reg_weight: float = 1e-2,
+        as_reference: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
+        self.n_layers, self.dropout, self.reg_weight = n_layers, dropout, reg_weight
+        self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
+        self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
+        self.predictor = nn.Linear(embedding_dim, embedding_dim)
+        graph = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps=1e-7)
+        self.register_buffer("adjacency", graph, persistent=False)
+        self.noise = Noise("edge_rate", "edges", "user_target", "item_target")
+        self.edges = UserItemEdges(data.edge_index, data.n_users, data.n_items) if as_reference else None
+
+    def _propagated(self) -> tuple[Tensor, Tensor]:
+        """Mean of the layers, ``(n_users, d)`` and ``(n_items, d)``."""
+        x = torch.cat([self.user_embedding, self.item_embedding])
+        if self.edges is None or not self.training:
+            mean = mean_of_layers(self.adjacency, x, self.n_layers)
+        else:
+            # The entries of both structures are sorted by receiver and sender.
+            weights = self.noise.drop("edges", self.adjacency.values(), self.noise.uniform("edge_rate"))
+            layers = [x]
+            for _ in range(self.n_layers):
+                layers.append(self.edges.propagate(weights, layers[-1]))
+            mean = torch.stack(layers).mean(0)
+        users, items = mean.split([len(self.user_embedding), len(self.item_embedding)])
+        return users, items
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """User vectors ``[g(z_u), z_u]`` and item vectors ``[z_i, g(z_i)]``."""
+        users, items = self._propagated()
+        return torch.cat([self.predictor(users), users], dim=1), torch.cat([items, self.predictor(items)], dim=1)
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """Mutual prediction, and half the squared norms summed over the batch (SPEC A §4)."""
+        users, items = self._propagated()
+        user, item = users[batch.users], items[batch.positives]
+        user_target = self.noise.drop("user_target", user.detach(), self.dropout)
+        item_target = self.noise.drop("item_target", item.detach(), self.dropout)
+        distances = cosine_distance(self.predictor(user), item_target), cosine_distance(self.predictor(item), user_target)
+        return {"prediction": sum(distances) / 2 - 1.0, "reg": self.reg_weight * half_squares(user, item)}

@@ -1,0 +1,111 @@
+"""SLMRec: Tao et al., "Self-supervised Learning for Multimedia Recommendation", IEEE TMM 2022."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.contrast import inner_product_nce, nce
+from mmbench.nn.graph import mean_of_layers, symmetric_normalised
+from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.towers import MappedFeatures
+
+
+def _linear(width: int, out: int, *, bias: bool = True) -> nn.Linear:
+    layer = nn.Linear(width, out, bias=bias)
+    nn.init.xavier_uniform_(layer.weight)
+    return layer
+
+
+class SLMRec(FactorModel):
+    r"""A view of the graph per modality, fused by a linear map, :math:`z = F\,[E^{id}; E^1; E^2; \dots] + c`.
+
+    :math:`E^m` is the mean of the propagated layers of the users' ID vectors and the projected features, scaled to
+    length one. Users are contrasted with the items of the batch. A chain aligns the views of the positives: from
+    :math:`x_0 = E^{id}`, :math:`x_m = A_m x_{m-1}` is contrasted with :math:`B_m E^m`, modality after modality in
+    name order; the last of several steps has half the width. Without any modality the chain vanishes and the ID view
+    is mapped alone. Only the task that aligns features (FAC) is built. A bias of B would cancel in the contrast, and
+    is left out.
+
+    ``as_reference`` differs from the default in three ways: the last step of two has a second linear map in
+    :math:`A_2`, from the modality that the reference lacks between image and text; B has its bias; and scores pass
+    through a sigmoid, which makes large ones equal in single precision.
+
+    Args:
+        data: training data.
+        embedding_dim: size of the ID vectors, of each view and of the fused vectors.
+        n_layers: propagation layers.
+        temperature: of the contrast of users with items, whose rows have length one.
+        alignment_weight: weight of the chain; 0 leaves it out.
+        alignment_temperature: of the contrasts in the chain, whose rows keep their length.
+        as_reference: reproduce the numbers of the reference implementation.
+    """
+
+    adjacency: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        n_layers: int = 3,
+        temperature: float = 0.2,
+        alignment_weight: float = 0.1,
+        alignment_temperature: float = 0.5,
+        as_reference: bool = False,
+    ) -> None:
+        super().__init__()
+        self.n_layers, self.temperature, self.as_reference = n_layers, temperature, as_reference
+        self.alignment_weight, self.alignment_temperature = alignment_weight, alignment_temperature
+        self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
+        self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
+        self.content = nn.ModuleDict()
+        self.chain, self.views = nn.ModuleDict(), nn.ModuleDict()
+        for place, (name, features) in enumerate(data.features.items(), start=1):
+            unit = functional.normalize(features.to(torch.get_default_dtype()), dim=1, eps=1e-12)
+            self.content[name] = MappedFeatures(unit, _linear(features.shape[1], embedding_dim))
+            if alignment_weight > 0:
+                width = embedding_dim // 2 if 1 < place == len(data.features) else embedding_dim
+                step = (
+                    [_linear(embedding_dim, embedding_dim)] if as_reference and place == len(data.features) == 2 else []
+                )
+                self.chain[name] = nn.Sequential(*step, _linear(embedding_dim, width))
+                self.views[name] = _linear(embedding_dim, width, bias=as_reference)
+        fused = embedding_dim * (1 + len(self.content))
+        self.fuse_users, self.fuse_items = _linear(fused, embedding_dim), _linear(fused, embedding_dim)
+        graph = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps=1e-8)
+        self.register_buffer("adjacency", graph, persistent=False)
+
+    def _views(self) -> tuple[Tensor, Tensor]:
+        """ID view and views of modalities side by side, of all users and of all items: ``(n, (1 + M) d)``."""
+        items = torch.cat([self.item_embedding, *(content() for content in self.content.values())], dim=1)
+        ego = torch.cat([self.user_embedding.repeat(1, 1 + len(self.content)), items])  # every view has the same users
+        users, items = mean_of_layers(self.adjacency, ego, self.n_layers).split(
+            [len(self.user_embedding), len(self.item_embedding)]
+        )
+        return users, items
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """The views fused."""
+        users, items = self._views()
+        return self.fuse_users(users), self.fuse_items(items)
+
+    def score(self, users: Tensor) -> Tensor:
+        """Inner products ``(B, n_items)``; the reference takes their sigmoid."""
+        scores = super().score(users)
+        return scores.sigmoid() if self.as_reference else scores
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """Contrast of users and positives in the batch, and of the views of the positives (SPEC A §11)."""
+        users, items = self._views()
+        user, positive = self.fuse_users(users[batch.users]), self.fuse_items(items[batch.positives])
+        terms = {"contrast": nce(user, positive, self.temperature)}
+        x, *views = items[batch.positives].chunk(1 + len(self.content), dim=1)
+        for (name, step), view in zip(self.chain.items(), views, strict=False):
+            x = step(x)
+            alignment = inner_product_nce(x, self.views[name](view), self.alignment_temperature)
+            terms[f"align_{name}"] = self.alignment_weight * alignment
+        return terms

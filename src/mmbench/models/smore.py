@@ -1,0 +1,136 @@
+"""SMORE: Ong & Khong, "Spectrum-based Modality Representation Fusion Graph Convolutional Network ...", WSDM 2025."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.content import projected_content
+from mmbench.nn.graph import ItemsToUsers, mean_of_layers, symmetric_normalised, user_item_blocks
+from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.knn import cached_knn, row_sum_normalised, union_maximum, weighted
+from mmbench.nn.noise import Noise
+from mmbench.nn.views import PurifiedView, side_losses
+
+FUSED = "fused"
+
+
+class SMORE(FactorModel):
+    r"""LightGCN's vectors c plus side information s from modalities that are filtered and fused as spectra, z = c + s.
+
+    .. math::
+        s = \frac{1}{M + 1} \Big(\sum_m \delta(\sigma(P_m c)) \odot \mathrm{softmax}(q_m(v_f)) \odot v_m
+        + \delta(\sigma(P_f c)) \odot v_f\Big)
+
+    :math:`\Phi_m` is the Fourier transform of the projected content over its channels; the filter :math:`\theta_m`
+    denoises it to :math:`\Phi_m \theta_m`, and :math:`\prod_m \Phi_m\,\theta_f` fuses all modalities. Each of them
+    gates the ID vectors, which are smoothed over an item graph and summed over the items of a user: the views
+    :math:`v_m` and :math:`v_f`. The graph of f is the union of the others with the larger weights. :math:`\delta` is
+    dropout and the softmax runs over channels. With one modality the product is that modality's spectrum under the
+    filter of f; without any the model is LightGCN. Items without content are isolated in the graph of that modality.
+
+    ``as_reference`` differs from the default in two ways: the raw features are trained too, and the regulariser is
+    divided by the nominal ``train_batch_size`` instead of the length of the batch.
+
+    Args:
+        data: training data.
+        embedding_dim: size of all vectors.
+        n_ui_layers: propagation layers over users and items.
+        n_layers: propagation layers over item graphs.
+        k: neighbours per item, itself included, for modalities that ``k_of`` does not name.
+        k_of: neighbours per item by modality; names that are not present have no effect.
+        dropout: dropout of the preference gates.
+        reg_weight: weight of the squared norms of the final batch rows.
+        cl_weight: weight of the contrast between s and c.
+        trainable_features: whether the raw features are parameters.
+        as_reference: reproduce the numbers of the reference implementation.
+        train_batch_size: nominal batch size, read with ``as_reference`` only.
+    """
+
+    adjacency: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        n_ui_layers: int = 3,
+        n_layers: int = 1,
+        k: int = 10,
+        k_of: Mapping[str, int] | None = None,
+        dropout: float = 0.1,
+        reg_weight: float = 1e-4,
+        cl_weight: float = 1e-2,
+        trainable_features: bool = False,
+        as_reference: bool = False,
+        train_batch_size: int = 2048,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
+        self.n_users, self.n_ui_layers, self.dropout = data.n_users, n_ui_layers, dropout
+        self.reg_weight, self.cl_weight = reg_weight, cl_weight
+        self.divisor = train_batch_size if as_reference else None
+        self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
+        self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
+        self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
+        adjacency = symmetric_normalised(data.edge_index, data.n_users, data.n_items)
+        self.register_buffer("adjacency", adjacency, persistent=False)
+        self.to_users = ItemsToUsers(*user_item_blocks(adjacency, data.n_users))
+        graphs = {}
+        for name, features in data.features.items():
+            neighbours = cached_knn(features, data.present[name], (k_of or {}).get(name, k))
+            graphs[name] = row_sum_normalised(weighted(neighbours))
+        if graphs:
+            graphs[FUSED] = union_maximum(list(graphs.values()))
+        frequencies = (1, embedding_dim // 2 + 1, 2)  # real and imaginary parts
+        self.filters = nn.ParameterDict({name: nn.Parameter(torch.randn(frequencies)) for name in graphs})
+        self.views = nn.ModuleDict({m: PurifiedView(graph, embedding_dim, n_layers) for m, graph in graphs.items()})
+        self.preference = nn.ModuleDict({name: nn.Linear(embedding_dim, embedding_dim) for name in graphs})
+        self.query = nn.ModuleDict()
+        for name in data.features:
+            hidden, out = nn.Linear(embedding_dim, embedding_dim), nn.Linear(embedding_dim, embedding_dim, bias=False)
+            self.query[name] = nn.Sequential(hidden, nn.Tanh(), out)
+        self.noise = Noise(*(f"preference_{name}" for name in graphs))
+
+    def _denoised(self) -> dict[str, Tensor]:
+        """Filtered content of each modality and of their fusion, each ``(n_items, d)``."""
+        width = self.item_embedding.shape[1]
+        spectra = {name: torch.fft.rfft(tower(), dim=1, norm="ortho") for name, tower in self.content.items()}
+        spectra[FUSED] = torch.stack(list(spectra.values())).prod(0)
+        return {
+            name: torch.fft.irfft(spectrum * torch.view_as_complex(self.filters[name]), width, dim=1, norm="ortho")
+            for name, spectrum in spectra.items()
+        }
+
+    def _parts(self) -> tuple[Tensor, Tensor | None]:
+        """Behaviour c and, with content, side information s of all nodes, each ``(n_users + n_items, d)``."""
+        ego = torch.cat([self.user_embedding, self.item_embedding])
+        behaviour = mean_of_layers(self.adjacency, ego, self.n_ui_layers)
+        if not self.views:
+            return behaviour, None
+        denoised = self._denoised()
+        views = {name: view(self.item_embedding, denoised[name], self.to_users) for name, view in self.views.items()}
+        side = torch.zeros_like(behaviour)
+        for name, view in views.items():
+            gate = torch.sigmoid(self.preference[name](behaviour))
+            if name != FUSED:
+                view = torch.softmax(self.query[name](views[FUSED]), dim=1) * view
+            side = side + self.noise.drop(f"preference_{name}", gate, self.dropout) * view
+        return behaviour, side / len(views)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Behaviour plus side information of users and of items."""
+        behaviour, side = self._parts()
+        nodes = behaviour if side is None else behaviour + side
+        return nodes[: self.n_users], nodes[self.n_users :]
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR, squared norms and the contrast (SPEC B §7)."""
+        rows = (batch.users, batch.positives + self.n_users, batch.negatives + self.n_users)
+        divisor = self.divisor or len(batch.users)
+        return side_losses(*self._parts(), rows, self.reg_weight, self.cl_weight, divisor)
