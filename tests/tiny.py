@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from torch import Tensor
+
 from mmbench.cli.compose import compose
 from mmbench.cli.jobs import Job
+from mmbench.data.recdata import RecData
+from mmbench.models.base import ClosedForm
 from mmbench.records import CellStore
 from mmbench.study import CellTask
 
@@ -36,3 +40,24 @@ def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file under a folder by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+class Broken(ClosedForm):
+    """Fails on the first look at the data, with a message of two lines."""
+
+    def fit(self, data: RecData) -> None:
+        raise RuntimeError(f"no use for\n{data.n_items} items of 50 % {{x}}")
+
+    def score(self, users: Tensor) -> Tensor:
+        raise AssertionError("never fitted")
+
+    def __init__(self, data: RecData) -> None:
+        super().__init__()
+
+
+def write_broken_model(folder: Path) -> None:
+    """Write a configuration folder with ``model=broken``."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "broken.yaml").write_text(
+        "# @package _global_\nmodel: {_target_: tests.tiny.Broken, _partial_: true}\nsearch: {}\n"
+    )

@@ -1,14 +1,21 @@
-"""Intervals for paired comparisons over users and seeds (METHOD §3)."""
+"""Intervals for paired comparisons over users and seeds, equivalence, multiplicity and power (METHOD §3)."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 from scipy import stats as distributions
 
+Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
+#: A user whose metric differs by no more than this has not changed; sums of equal numbers round differently.
+UNCHANGED = 1e-12
 
 
 @dataclass(frozen=True)
@@ -120,3 +127,186 @@ def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> Interval:
     return Interval(
         gain, gain + noise.lo - noise.mean, gain + noise.hi - noise.mean, noise.se, noise.df, p, noise.seeds
     )
+
+
+def bounds(gain: Interval, level: float) -> tuple[float, float]:
+    """Bounds of an interval at another level, from its standard error and degrees of freedom."""
+    half = float(special.stdtrit(gain.df, 0.5 + level / 2)) * gain.se
+    return gain.mean - half, gain.mean + half
+
+
+class Tost(NamedTuple):
+    """P-values of two one-sided tests: that the effect is inside the margins, and that it is not below the lower."""
+
+    equivalence_p: float
+    noninferiority_p: float
+
+
+def tost(gain: Interval, margin: float) -> Tost:
+    r"""Two one-sided t tests (Schuirmann 1987; METHOD §3.3).
+
+    Non-inferiority: :math:`t = (\rho + \delta)/se`. Equivalence: the larger p of that and of
+    :math:`t = (\delta - \rho)/se`; below .05 exactly where the 90 % interval lies within
+    :math:`(-\delta, \delta)`.
+
+    Args:
+        gain: the effect, its standard error and degrees of freedom.
+        margin: :math:`\delta`, fixed before the data were seen.
+
+    Raises:
+        ValueError: for a margin that is not positive.
+    """
+    if not margin > 0:
+        raise ValueError(f"an equivalence margin must be positive, not {margin}")
+    noninferior, nonsuperior = (_one_sided_p(distance, gain) for distance in (margin + gain.mean, margin - gain.mean))
+    return Tost(max(noninferior, nonsuperior), noninferior)
+
+
+def _one_sided_p(distance: float, gain: Interval) -> float:
+    if gain.se == 0.0:
+        return 0.0 if distance > 0 else 1.0
+    return float(special.stdtr(gain.df, -distance / gain.se))
+
+
+def smallest_equivalence_margin(gain: Interval, level: float = 0.9) -> float:
+    """The smallest margin at which the effect counts as equivalent: the larger end of its interval (METHOD §3.3)."""
+    return max(abs(bound) for bound in bounds(gain, level))
+
+
+def holm(p: Sequence[float] | Vector) -> Vector:
+    r"""Holm's step-down adjusted p, :math:`\max_{j \le i} \min(1, (m - j + 1) p_{(j)})`, in the order given ``(m,)``.
+
+    Controls the family-wise error rate (Holm 1979).
+    """
+    p = _checked_p(p)
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return _in_order(np.minimum(steps, 1.0), order)
+
+
+def benjamini_hochberg(p: Sequence[float] | Vector) -> Vector:
+    r"""Adjusted p of Benjamini and Hochberg (1995), :math:`\min_{j \ge i} \min(1, m p_{(j)} / j)`, as given ``(m,)``.
+
+    Controls the false discovery rate.
+    """
+    p = _checked_p(p)
+    order = np.argsort(p, kind="stable")
+    steps = p[order] * len(p) / np.arange(1, len(p) + 1)
+    return _in_order(np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0), order)
+
+
+def _checked_p(p: Sequence[float] | Vector) -> Vector:
+    values = np.asarray(p, np.float64)
+    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"p-values must be a vector of numbers in [0, 1], not {values.tolist()}")
+    return values
+
+
+def _in_order(values: Vector, order: NDArray[np.intp]) -> Vector:
+    back = np.empty_like(values)
+    back[order] = values
+    return back
+
+
+@dataclass(frozen=True)
+class UserEffects:
+    """How a difference is spread over users.
+
+    Args:
+        improved: share of users whose seed-averaged metric is higher.
+        harmed: share of users whose metric is lower.
+        d_z: mean over standard deviation of the user differences (Cohen's d for pairs).
+    """
+
+    improved: float
+    harmed: float
+    d_z: float
+
+
+def user_effects(a: Matrix, b: Matrix) -> UserEffects:
+    """Share of users whom A serves better and worse than B, and the standardised difference (METHOD §3.3).
+
+    Args:
+        a: metric of every user and seed under A, ``(n_users, n_seeds)``.
+        b: the same under B, users and seeds paired.
+
+    Raises:
+        ValueError: if the tables differ in shape.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"tables {a.shape} and {b.shape} are not paired")
+    d = (a - b).mean(axis=1)
+    mean, spread = float(d.mean()), float(d.std(ddof=1)) if len(d) > 1 else 0.0
+    d_z = mean / spread if spread > 0 else math.copysign(math.inf, mean) if mean else 0.0
+    return UserEffects(float((d > UNCHANGED).mean()), float((d < -UNCHANGED).mean()), d_z)
+
+
+def mde_relative(
+    *,
+    var_user: float,
+    var_seed: float,
+    var_interaction: float,
+    n: int,
+    seeds: int,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> float:
+    r"""Minimal detectable relative effect (METHOD §3.5).
+
+    :math:`(z_{1-\alpha/2} + z_{power}) \sqrt{\sigma^2_u/n + \sigma^2_s/S + \sigma^2_{us}/(nS)}`, components of the
+    differences scaled by B's mean, as ``MeanSquares.components`` gives them; one below zero counts as zero.
+    """
+    variance = max(var_user, 0.0) / n + max(var_seed, 0.0) / seeds + max(var_interaction, 0.0) / (n * seeds)
+    return _detection(alpha, power) * math.sqrt(variance)
+
+
+def users_needed(
+    target: float,
+    *,
+    var_user: float,
+    var_seed: float,
+    var_interaction: float,
+    seeds: int,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> int | None:
+    """Users at which a relative gain of ``target`` is detected with these seeds; None if no number of users is enough.
+
+    The equation of :func:`mde_relative` solved for n: training noise that users cannot average away sets a floor.
+    """
+    room = _variance_allowed(target, alpha, power) - max(var_seed, 0.0) / seeds
+    return _at_least_one((max(var_user, 0.0) + max(var_interaction, 0.0) / seeds), room)
+
+
+def seeds_needed(
+    target: float,
+    *,
+    var_user: float,
+    var_seed: float,
+    var_interaction: float,
+    n: int,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> int | None:
+    """Seeds at which a relative gain of ``target`` is detected with ``n`` users; None if no number of seeds is enough.
+
+    The equation of :func:`mde_relative` solved for S: seeds cannot replace users.
+    """
+    room = _variance_allowed(target, alpha, power) - max(var_user, 0.0) / n
+    return _at_least_one((max(var_seed, 0.0) + max(var_interaction, 0.0) / n), room)
+
+
+def _detection(alpha: float, power: float) -> float:
+    return float(special.ndtri(1 - alpha / 2) + special.ndtri(power))
+
+
+def _variance_allowed(target: float, alpha: float, power: float) -> float:
+    if not target > 0:
+        raise ValueError(f"a target gain must be positive, not {target}")
+    return (target / _detection(alpha, power)) ** 2
+
+
+def _at_least_one(variance: float, room: float) -> int | None:
+    if room <= 0.0:
+        return None
+    return max(1, math.ceil(variance / room * (1 - 1e-12)))

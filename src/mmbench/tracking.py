@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -168,6 +168,9 @@ def make_tracker(config: Mapping[str, Any], sweep_dir: Path) -> Tracker:
         return NoTracker()
     if kind != "wandb":
         raise ValueError(f"tracking.kind={kind} is unknown; kinds are none, wandb")
+    known = [f.name for f in fields(WandbTracker) if f.name != "sweep_dir"]
+    if unknown := sorted(options.keys() - set(known)):
+        raise ValueError(f"tracking.{unknown[0]} is not a key of tracking; accepted: {', '.join(known)}")
     if options.get("mode") not in MODES:
         raise ValueError(f"tracking.mode={options.get('mode')} is unknown; modes are {', '.join(MODES)}")
     try:

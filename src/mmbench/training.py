@@ -24,6 +24,7 @@ from mmbench.models.base import ClosedForm, FactorModel, Recommender, Triplets
 from mmbench.nn.negatives import NegativeSampler
 
 SELECTION_METRIC = "ndcg@20"
+ACCELERATORS = ("cpu", "gpu", "auto")
 
 ModelFactory = Callable[[RecData], Recommender]
 
@@ -54,6 +55,16 @@ class TrainingSettings:
     weight_decay: float = 0.0
     accelerator: str = "cpu"
     precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        if self.accelerator not in ACCELERATORS:
+            raise ValueError(f"training.accelerator={self.accelerator} is unknown; it is {', '.join(ACCELERATORS)}")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ValueError(f"training.batch_size={self.batch_size} must be a whole number of at least 1")
+        if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
+            raise ValueError(f"optimizer.lr={self.lr} must be a positive number")
+        if not (isinstance(self.weight_decay, int | float) and 0 <= self.weight_decay < math.inf):
+            raise ValueError(f"optimizer.weight_decay={self.weight_decay} must be a number of at least 0")
 
     @property
     def device(self) -> torch.device:

@@ -118,7 +118,7 @@ def is_one_line(said: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["optimizr.lr=0.1"], "optimizr.lr is not a key of the configuration; did you mean"),
+        (["optimizr.lr=0.1"], "optimizr.lr is not a key of the configuration; did you mean optimizer?"),
         (
             ["optimizer.lrr=0.1"],
             "optimizer.lrr is not a key of the configuration; did you mean lr? accepted: lr, w",
@@ -156,7 +156,7 @@ def is_one_line(said: object, message: str) -> None:
         (["modality.states.image=blur"], "modality.states.image=blur is not a state; states are real, drop, shuffle"),
         (["modality.default=blur"], "modality.default=blur is not a state; states are real, drop, shuffle"),
         (["modality.missing.image=2"], "modality.missing.image=2 must be at least 0 and below 1"),
-        (["tracking=wandb", "tracking.mode=on"], "tracking.mode=True is unknown; modes are offline, online, disabled"),
+        (["tracking=wandb", "tracking.mode=on"], "tracking.mode=on is unknown; modes are offline, online, disabled"),
         (["tracking.kind=mlflow"], "tracking.kind=mlflow is unknown; kinds are none, wandb"),
         (["optimizer.lr=5.0"], "optimizer.lr=5.0 is outside its search range"),
         (["+search.model.depth={low:1,high:3}"], "search.model.depth: the configuration has no key model.depth"),

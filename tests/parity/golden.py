@@ -16,7 +16,7 @@ with one constant ``MAPPING``; nothing else has to be edited::
     )
 
 How a case runs: build the model in float64 from ``dataset.npz`` -> load ``param/*`` -> inject ``constants`` and, in the
-run with given graphs, ``graphs`` -> ``train()``, ``begin_epoch()``, ``prepare(model, case)`` -> inject again, because an
+run with given graphs, ``graphs`` -> ``train()``, ``begin_epoch()``, ``prepare(model, case)`` -> inject again, as an
 epoch start draws graphs anew -> before every loss ``each_step(model, case)``. A closed-form model is built, fitted,
 injected and scored only. Everything of the reference must be accounted for: a parameter or hyper-parameter that is
 neither mapped nor declared in ``unused`` or ``ignored`` fails the test.

@@ -9,8 +9,8 @@ from mmbench.cli.errors import one_line_errors
 
 
 def main() -> None:
-    """The console script ``mmbench``: ``run``, ``report``; anything else is passed to ``run``."""
-    commands: dict[str, Callable[[], None]] = {"run": run_command, "report": report_command}
+    """The console script ``mmbench``: a sub-command by its name; anything else is passed to ``run``."""
+    commands: dict[str, Callable[[], None]] = {"run": run_command, "plan": plan_command, "report": report_command}
     if len(sys.argv) > 1 and sys.argv[1] in commands:
         commands[sys.argv.pop(1)]()
     else:
@@ -20,6 +20,14 @@ def main() -> None:
 def run_command() -> None:
     """``python -m mmbench``: tune and test one cell, or with ``-m`` all cells of a sweep."""
     from mmbench.cli.run import main as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
+def plan_command() -> None:
+    """``python -m mmbench.plan <overrides>``: what a sweep would cost."""
+    from mmbench.cli.plan import main as command
 
     with one_line_errors(sys.argv[1:]):
         command(sys.argv[1:])

@@ -34,11 +34,13 @@ class Composed:
         config: resolved configuration, plain Python.
         choices: chosen option of every configuration group.
         overrides: the job's own overrides.
+        sweeper_params: what a preset sweeps over, as overrides.
     """
 
     config: Mapping[str, Any]
     choices: Mapping[str, str]
     overrides: tuple[str, ...] = ()
+    sweeper_params: tuple[str, ...] = ()
 
 
 def open_modality_keys(overrides: Iterable[str]) -> list[str]:
@@ -77,7 +79,12 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     except OmegaConfBaseException as error:
         raise ValueError(str(error).splitlines()[0]) from error
     assert isinstance(plain, dict)
-    return Composed({str(k): v for k, v in plain.items()}, choices, tuple(hydra.overrides.task))
+    return Composed({str(k): v for k, v in plain.items()}, choices, tuple(hydra.overrides.task), _sweeper_params(hydra))
+
+
+def _sweeper_params(hydra: DictConfig | HydraConf) -> tuple[str, ...]:
+    params = getattr(hydra.sweeper, "params", None) or {}
+    return tuple(f"{key}={value}" for key, value in params.items())
 
 
 def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Composed:
@@ -104,7 +111,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Compo
 def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> None:
     """Compose every value of every sweep once, so that a mistake in the last cell is told before the first runs."""
     parsed = parse(overrides)
-    variants = [_values(override) for override in parsed]
+    variants = [single_values(override) for override in parsed]
     first = [values[0] for values in variants]
     compose(first, config_dirs)
     for place, values in enumerate(variants):
@@ -112,7 +119,8 @@ def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) 
             compose([*first[:place], value, *first[place + 1 :]], config_dirs)
 
 
-def _values(override: Override) -> list[str]:
+def single_values(override: Override) -> list[str]:
+    """Every value of an override, each as an override of its own."""
     if not override.is_sweep_override():
         assert override.input_line is not None
         return [override.input_line]
@@ -134,17 +142,23 @@ def _explained(message: str, overrides: Sequence[str]) -> str:
     )
     if unknown:
         key = unknown.group(1)
-        return f"{key} is not a key of the configuration; {did_you_mean(key.split('.')[-1], _siblings(key, overrides))}"
+        word, names = _unknown_part(key, overrides)
+        return f"{key} is not a key of the configuration; {did_you_mean(word, names)}"
     return message.strip().splitlines()[0]
 
 
-def _siblings(key: str, overrides: Sequence[str]) -> list[str]:
-    """Names that stand where the unknown key was sought, under the other choices the user made."""
+def _unknown_part(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """The part of a dotted key that does not exist, and the names that do, under the choices the user made."""
     groups = [word for word in overrides if re.fullmatch(r"\w+=[\w@-]+", word) and word.split("=")[0] != key]
     try:
         node: Any = compose(groups).config
     except ValueError:
         node = compose([]).config
-    for part in key.split(".")[:-1]:
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return [str(name) for name in node] if isinstance(node, Mapping) else []
+    parts = key.split(".")
+    for part in parts:
+        if not isinstance(node, Mapping):
+            break
+        if part not in node:
+            return part, [str(name) for name in node]
+        node = node[part]
+    return parts[-1], []

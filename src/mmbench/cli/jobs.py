@@ -18,9 +18,11 @@ from omegaconf import OmegaConf
 
 from mmbench import fingerprint, paths, records
 from mmbench.cli.compose import Composed
+from mmbench.cli.errors import check_keys, made
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.external import read_recommendations
 from mmbench.data.modality import ModalityCondition
+from mmbench.data.planted import make_world
 from mmbench.models.base import Recommender
 from mmbench.records import CellStore
 from mmbench.search import Configuration, read_space
@@ -59,8 +61,9 @@ class Job:
             found = get_class(target)
         except Exception as error:  # Hydra wraps whatever importing the user's module raised
             raise ValueError(f"model._target_={target} cannot be imported: {error}") from error
-        if not issubclass(found, Recommender):
+        if not (isinstance(found, type) and issubclass(found, Recommender)):
             raise ValueError(f"model._target_={target} must derive from FactorModel or ClosedForm")
+        check_keys("model", found, {k: v for k, v in self.config["model"].items() if not k.startswith("_")})
         return found
 
     @property
@@ -89,12 +92,12 @@ class Job:
     @property
     def budget(self) -> Budget:
         """Tuning effort."""
-        return Budget(**self.config["budget"])
+        return made("budget", Budget, self.config["budget"])
 
     @property
     def condition(self) -> ModalityCondition:
         """The modality condition."""
-        return ModalityCondition(**self.config["modality"])
+        return made("modality", ModalityCondition, self.config["modality"])
 
     def dataset(self) -> Dataset:
         """The dataset; read once per process."""
@@ -211,4 +214,6 @@ def _at(config: Mapping[str, Any], path: str) -> Any:
 def _dataset(config: str) -> Dataset:
     options = json.loads(config)
     options.pop("lr")
-    return load_dataset(DatasetConfig(**options))
+    if options.get("world") is not None:
+        check_keys("dataset.world_options", make_world, options["world_options"] or {})
+    return load_dataset(made("dataset", DatasetConfig, options))

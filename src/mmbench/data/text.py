@@ -11,6 +11,7 @@ and projected on the leading singular vectors. Grams are hashed, and what is kep
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
 
@@ -29,10 +30,12 @@ MAX_GRAMS = 1 << 17
 MAX_NONZERO = 1 << 25
 #: From so many texts on, a gram that occurs in a single one is dropped: it can make no two texts alike.
 MIN_TEXTS_TO_DROP_SINGLES = 1000
-#: Up to this size of the shorter side the decomposition is dense and exact.
-DENSE_SIZE = 1024
+#: Up to this size of the shorter side the decomposition is dense, which is faster there.
+DENSE_SIZE = 2048
 #: A text of which the projection keeps less than this has no direction.
 MIN_NORM = 1e-6
+#: Directions with a smaller share of the largest singular value are rounding.
+RANK_TOLERANCE = 1e-6
 
 _BUCKET_BITS = 20
 _CHUNK_CHARACTERS = 1 << 20
@@ -74,7 +77,7 @@ def encode_texts(texts: Sequence[str], *, dim: int = 256, seed: int = 0) -> NDAr
 def text_feature(texts: Sequence[str], *, dim: int = 256, seed: int = 0) -> ItemFeature:
     """Features of :func:`encode_texts`; an item is present if its row is not all zero."""
     values = encode_texts(texts, dim=dim, seed=seed)
-    return with_missing_filled(values, values.any(axis=1))
+    return with_missing_filled(values, np.abs(values).max(axis=1) > 0)
 
 
 def normalised(text: str) -> str:
@@ -117,7 +120,7 @@ def _gram_counts(texts: Sequence[str]) -> Iterator[tuple[Rows, Rows, Rows]]:
     ends = np.cumsum([len(text) for text in texts])
     chunk = ends // _CHUNK_CHARACTERS
     starts = np.r_[0, np.flatnonzero(np.diff(chunk)) + 1, len(texts)]
-    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+    for start, stop in itertools.pairwise(starts):
         rows, grams, frequencies = _hashed(texts[start:stop])
         yield rows + start, grams, frequencies
 
@@ -144,21 +147,25 @@ def _projected(matrix: scipy.sparse.csr_array, dim: int, seed: int) -> Matrix:
     """Rows on the leading right singular vectors, ``(n, min(dim, rank))``; each column's largest entry is positive."""
     shorter = min(matrix.shape)
     if shorter <= max(DENSE_SIZE, 2 * dim):
-        projected, scales = _dense(matrix)
+        directions, scales = _dense(matrix)
     else:
         start = np.random.default_rng(seed).standard_normal(shorter)
-        left, scales, _ = scipy.sparse.linalg.svds(matrix, dim, v0=start)
-        order = np.argsort(-scales, kind="stable")
-        projected, scales = left[:, order] * scales[order], scales[order]
-    projected = projected[:, scales > 1e-6 * scales[0]][:, :dim]
-    peaks = projected[np.abs(projected).argmax(axis=0), np.arange(projected.shape[1])]
+        _, scales, transposed = scipy.sparse.linalg.svds(matrix, dim, v0=start)
+        directions = transposed.T
+    leading = np.argsort(-scales, kind="stable")[:dim]
+    leading = leading[scales[leading] > RANK_TOLERANCE * scales.max()]
+    projected: Matrix = matrix @ directions[:, leading]
+    peaks = projected[np.abs(projected).argmax(axis=0), np.arange(len(leading))]
     return projected * np.where(peaks < 0, -1.0, 1.0)
 
 
 def _dense(matrix: scipy.sparse.csr_array) -> tuple[Matrix, Matrix]:
-    """All singular directions from the Gram matrix of the shorter side, the largest first."""
+    """All right singular vectors ``(n_grams, k)`` and their scales, from the Gram matrix of the shorter side."""
     wide = matrix.shape[0] <= matrix.shape[1]
     gram = (matrix @ matrix.T if wide else matrix.T @ matrix).toarray()
     squares, vectors = np.linalg.eigh(gram)
-    scales, vectors = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
-    return (vectors * scales if wide else matrix @ vectors), scales
+    scales = np.sqrt(np.maximum(squares, 0))
+    if not wide:
+        return vectors, scales
+    some = scales > RANK_TOLERANCE * scales.max()
+    return (matrix.T @ vectors[:, some]) / scales[some], scales[some]

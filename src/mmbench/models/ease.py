@@ -32,7 +32,7 @@ class EASE(ClosedForm):
     history: Tensor
     weights: Tensor
 
-    def __init__(self, data: RecData, *, reg_weight: float = 200.0, max_memory_gb: float = 8.0) -> None:
+    def __init__(self, data: RecData, *, reg_weight: float = 400.0, max_memory_gb: float = 8.0) -> None:
         super().__init__()
         need = data.n_items**2 * 8 * 3 / 1e9
         if need > max_memory_gb:

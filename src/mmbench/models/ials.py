@@ -44,7 +44,7 @@ class IALS(ClosedForm):
         *,
         embedding_dim: int = 64,
         n_sweeps: int = 10,
-        unobserved_weight: float = 0.1,
+        unobserved_weight: float = 0.3,
         reg_weight: float = 1e-2,
     ) -> None:
         super().__init__()

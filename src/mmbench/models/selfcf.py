@@ -89,5 +89,8 @@ class SelfCF(FactorModel):
         user, item = users[batch.users], items[batch.positives]
         user_target = self.noise.drop("user_target", user.detach(), self.dropout)
         item_target = self.noise.drop("item_target", item.detach(), self.dropout)
-        distances = cosine_distance(self.predictor(user), item_target), cosine_distance(self.predictor(item), user_target)
+        distances = (
+            cosine_distance(self.predictor(user), item_target),
+            cosine_distance(self.predictor(item), user_target),
+        )
         return {"prediction": sum(distances) / 2 - 1.0, "reg": self.reg_weight * half_squares(user, item)}

@@ -1,0 +1,296 @@
+"""M2 and M3: which test interactions are found thanks to what, and what a perfect union could find (METHOD §4).
+
+Two trainings of one condition with different seeds find different interactions too, so every share stands beside the
+same share with the tested modality replaced by nothing but another seed. Hits are boolean arrays ``(n_seeds, n_pairs)``
+over the same test pairs in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmbench.contribution.bootstrap import REPLICAS, Estimate, Matrix, Vector, estimate, resamples, sums_by_user
+from mmbench.metrics import RankedPairs
+
+Hits = NDArray[np.bool_]
+#: Lists compared at once by rank-biased overlap.
+BLOCK_LISTS = 4096
+
+
+def hits(rankings: Sequence[RankedPairs], k: int) -> Hits:
+    """Whether each test pair is in the top ``k``, one row per seed: ``(n_seeds, n_pairs)``.
+
+    Raises:
+        ValueError: if the rankings are not of the same pairs.
+    """
+    if any(not np.array_equal(ranking.users, rankings[0].users) for ranking in rankings):
+        raise ValueError("rankings of different test pairs cannot be compared hit by hit")
+    return np.stack([ranking.ranks <= k for ranking in rankings])
+
+
+def hit_classes(none: Hits, singles: Mapping[str, Hits], fused: Hits) -> dict[str, NDArray[np.float64]]:
+    """Class of every hit and miss; arrays of one shape in and out.
+
+    ``net`` (found with all modalities minus found with none) is ``redundant`` (several modalities find it alone) plus
+    ``only_<modality>`` (this one alone) plus ``synergy`` (none alone) minus ``lost``. ``kept`` needs no modality;
+    ``missed_<modality>`` and ``missed_several`` are found by single modalities but neither with none nor with all.
+
+    Args:
+        none: hits without any modality.
+        singles: hits with one modality, by its name.
+        fused: hits with all modalities.
+    """
+    count = sum(single.astype(np.int64) for single in singles.values())
+    found, missed = ~none & fused, ~none & ~fused
+    classes = {"kept": none & fused, "redundant": found & (count >= 2)}
+    classes |= {f"only_{name}": found & single & (count == 1) for name, single in singles.items()}
+    classes |= {"synergy": found & (count == 0), "lost": none & ~fused}
+    classes |= {f"missed_{name}": missed & single & (count == 1) for name, single in singles.items()}
+    classes["missed_several"] = missed & (count >= 2)
+    shares = {name: indicator.astype(np.float64) for name, indicator in classes.items()}
+    return {**shares, "net": fused.astype(np.float64) - none}
+
+
+def hit_partition(none: Hits, singles: Mapping[str, Hits], fused: Hits) -> dict[str, float]:
+    """Share of every class of :func:`hit_classes` among all pairs (and seeds, paired)."""
+    return {name: float(values.mean()) for name, values in hit_classes(none, singles, fused).items()}
+
+
+def found_only_with(none: Hits, singles: Mapping[str, Hits], fused: Hits, name: str) -> Vector:
+    """Share of seeds in which a pair is found thanks to one modality only: examples to show, ``(n_pairs,)``."""
+    shares: Vector = hit_classes(none, singles, fused)[f"only_{name}"].mean(axis=0)
+    return shares
+
+
+@dataclass(frozen=True)
+class HitShare:
+    """One class of hits as shares of the test pairs.
+
+    Args:
+        share: its share.
+        floor: its share where the tested modality is replaced by another seed; None with one seed.
+        excess: share minus floor, with its interval; None with one seed.
+    """
+
+    share: float
+    floor: float | None
+    excess: Estimate | None
+
+
+def hit_attribution(
+    none: Hits,
+    singles: Mapping[str, Hits],
+    fused: Hits,
+    tested: str,
+    users: NDArray[np.int64],
+    *,
+    level: float = 0.95,
+    replicas: int = REPLICAS,
+    seed: int = 0,
+) -> dict[str, HitShare]:
+    """Hit attribution of two modalities against its noise floor.
+
+    The floor is the same table with the tested modality replaced by no modality of another seed, and all modalities
+    replaced by the other modality of that seed, averaged over all ordered pairs of seeds.
+
+    Args:
+        none: hits without any modality, ``(n_seeds, n_pairs)``.
+        singles: hits with one modality, by its name.
+        fused: hits with both.
+        tested: the modality in question.
+        users: user of each pair, ``(n_pairs,)``.
+        level: coverage.
+        replicas: bootstrap samples.
+        seed: seed of the bootstrap.
+
+    Raises:
+        ValueError: for other than two modalities.
+    """
+    if len(singles) != 2 or tested not in singles:
+        raise ValueError(f"hit attribution tests one of two modalities, not {tested} of {', '.join(sorted(singles))}")
+    classes = hit_classes(none, singles, fused)
+    table = _by_user(np.stack(list(classes.values())), users)
+    shares = {name: float(values.mean()) for name, values in classes.items()}
+    n_seeds = len(none)
+    if n_seeds == 1:
+        return {name: HitShare(share, None, None) for name, share in shares.items()}
+    other = next(name for name in singles if name != tested)
+    fake = np.zeros((*table.shape, n_seeds))
+    for first, second in _ordered_pairs(n_seeds):
+        replaced = {name: none[second] if name == tested else singles[other][first] for name in singles}
+        found = hit_classes(none[first], replaced, singles[other][second])
+        fake[:, :, first, second] = _by_user(np.stack(list(found.values()))[:, None], users)[:, :, 0]
+    n_pairs = len(users)
+    floors = fake.sum(axis=(1, 2, 3)) / (n_pairs * n_seeds * (n_seeds - 1))
+    sizes = _pairs_of(users)
+    drawn = []
+    for user_counts, seed_counts in resamples(len(sizes), n_seeds, replicas, seed):
+        total = user_counts @ sizes
+        drawn.append(_over_seeds(table, user_counts, seed_counts, total) - _off(fake, user_counts, seed_counts, total))
+    excess = np.concatenate(drawn)
+    return {
+        name: HitShare(share, float(floors[i]), estimate(share - float(floors[i]), excess[:, i], level))
+        for i, (name, share) in enumerate(shares.items())
+    }
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How much a tested modality could add to another, by hits.
+
+    Two runs with different modalities are compared across seeds, as two runs of one modality are, so that training
+    noise is in both.
+
+    Args:
+        jaccard: overlap of the hits of the two modalities.
+        jaccard_seeds: overlap of the hits of two seeds of the other modality.
+        headroom: what a perfect union with the tested modality finds beyond the union with another seed.
+        realised: share of the headroom that using both has gained; None unless the headroom is above zero.
+    """
+
+    jaccard: float
+    jaccard_seeds: float
+    headroom: Estimate
+    realised: Estimate | None
+
+
+def hit_overlap(
+    other: Hits,
+    tested: Hits,
+    fused: Hits,
+    users: NDArray[np.int64],
+    *,
+    level: float = 0.95,
+    replicas: int = REPLICAS,
+    seed: int = 0,
+) -> Overlap:
+    r"""Jaccard overlap and net oracle headroom, :math:`OU(T, I) - OU(T, T')` with :math:`OU = mean(h \vee h')`.
+
+    Args:
+        other: hits with the other modality, ``(n_seeds, n_pairs)``.
+        tested: hits with the tested one.
+        fused: hits with both.
+        users: user of each pair, ``(n_pairs,)``.
+        level: coverage.
+        replicas: bootstrap samples.
+        seed: seed of the bootstrap.
+
+    Raises:
+        ValueError: with one seed, where nothing tells flicker from headroom.
+    """
+    n_seeds = len(other)
+    if n_seeds < 2:
+        raise ValueError("headroom needs at least two seeds: two runs of one condition find different pairs too")
+    sizes = _pairs_of(users)
+    between = np.zeros((4, len(sizes), n_seeds, n_seeds))
+    for first, second in _ordered_pairs(n_seeds):
+        a, b, c = other[first], tested[second], other[second]
+        rows = np.stack([a & b, a | b, a & c, a | c]).astype(np.float64)
+        between[:, :, first, second] = _by_user(rows[:, None], users)[:, :, 0]
+    gain = _by_user((fused.astype(np.float64) - other)[None], users)
+    both, either, both_seeds, either_seeds = between.sum(axis=(1, 2, 3)) / (len(users) * n_seeds * (n_seeds - 1))
+    drawn, gains = [], []
+    for user_counts, seed_counts in resamples(len(sizes), n_seeds, replicas, seed):
+        total = user_counts @ sizes
+        unions = _off(between[[1, 3]], user_counts, seed_counts, total)
+        drawn.append(unions[:, 0] - unions[:, 1])
+        gains.append(_over_seeds(gain, user_counts, seed_counts, total)[:, 0])
+    headroom = estimate(float(either - either_seeds), np.concatenate(drawn), level)
+    realised = None
+    if headroom.lo > 0:
+        share = float((fused.astype(np.float64) - other).mean()) / headroom.value
+        realised = estimate(share, np.concatenate(gains) / np.concatenate(drawn), level)
+    return Overlap(_ratio(both, either), _ratio(both_seeds, either_seeds), headroom, realised)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0 else float("nan")
+
+
+def _ordered_pairs(n_seeds: int) -> list[tuple[int, int]]:
+    return [(i, j) for i in range(n_seeds) for j in range(n_seeds) if i != j]
+
+
+def _pairs_of(users: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.bincount(users)
+
+
+def _by_user(values: Matrix, users: NDArray[np.int64]) -> Matrix:
+    """Sum ``(n_tables, n_seeds, n_pairs)`` over the pairs of each user: ``(n_tables, n_users, n_seeds)``."""
+    tables, seeds, pairs = values.shape
+    summed = sums_by_user(values.reshape(tables * seeds, pairs).T, users, int(users.max()) + 1)
+    return summed.reshape(-1, tables, seeds).transpose(1, 0, 2)
+
+
+def _over_seeds(table: Matrix, users: NDArray[np.int64], seeds: NDArray[np.int64], total: NDArray[np.int64]) -> Matrix:
+    """Share of each table ``(t, n_users, n_seeds)`` in samples of users ``(b, n_users)`` and seeds: ``(b, t)``."""
+    by_seed = np.tensordot(users.astype(np.float64), table, axes=(1, 1))
+    return np.einsum("bts,bs->bt", by_seed, seeds.astype(np.float64)) / (total * seeds.sum(axis=1))[:, None]
+
+
+def _off(table: Matrix, users: NDArray[np.int64], seeds: NDArray[np.int64], total: NDArray[np.int64]) -> Matrix:
+    """The same for tables over ordered pairs of seeds, ``(t, n_users, n_seeds, n_seeds)``, whose diagonal is empty.
+
+    NaN for a sample that drew one seed only.
+    """
+    n_seeds = seeds.shape[1]
+    flat = table.reshape(*table.shape[:2], n_seeds**2)
+    by_pair = np.tensordot(users.astype(np.float64), flat, axes=(1, 1))
+    weights = (seeds[:, :, None] * seeds[:, None, :] * (1 - np.eye(n_seeds))).reshape(-1, n_seeds**2)
+    mass = weights.sum(axis=1)
+    scale = np.where(mass > 0, mass, np.nan) * total
+    return np.einsum("btp,bp->bt", by_pair, weights) / scale[:, None]
+
+
+def rbo_ext(a: NDArray[np.int32], b: NDArray[np.int32], p: float = 0.9) -> Vector:
+    r"""Extrapolated rank-biased overlap of lists of one length (Webber, Moffat & Zobel 2010, eq. 30).
+
+    :math:`\frac{X_k}{k} p^k + \frac{1-p}{p} \sum_{d=1}^{k} \frac{X_d}{d} p^d`, X the overlap of the first d entries.
+    With p = .9 the first ten ranks carry 86 % of the weight.
+
+    Args:
+        a: lists, best first, ``(n_users, k)``; negative entries are empty and match nothing.
+        b: the lists to compare with, of the same shape.
+        p: persistence.
+
+    Returns:
+        ``(n_users,)``, from 0 to 1.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"lists {a.shape} and {b.shape} are not paired")
+    depth = np.arange(1, a.shape[1] + 1)
+    weights = (1 - p) / p * p**depth / depth
+    weights[-1] += p ** depth[-1] / depth[-1]
+    found = []
+    for begin in range(0, len(a), BLOCK_LISTS):
+        left, right = a[begin : begin + BLOCK_LISTS, :, None], b[begin : begin + BLOCK_LISTS, None, :]
+        place = np.maximum(depth[:, None], depth[None, :])  # a match counts from the deeper of its two ranks on
+        equal = (left == right) & (left >= 0)
+        tail = np.cumsum(weights[::-1])[::-1]
+        found.append((equal * tail[place - 1]).sum(axis=(1, 2)))
+    return np.concatenate(found) if found else np.empty(0)
+
+
+def list_overlap(a: NDArray[np.int32], b: NDArray[np.int32], p: float = 0.9) -> float:
+    """Mean rank-biased overlap of two conditions over users and ordered pairs of different seeds.
+
+    The baseline is the same with ``b`` equal to ``a``.
+
+    Args:
+        a: lists of every seed and user, ``(n_seeds, n_users, k)``.
+        b: the same under the other condition.
+        p: persistence.
+
+    Raises:
+        ValueError: with one seed.
+    """
+    if len(a) < 2:
+        raise ValueError("list overlap needs at least two seeds: two runs of one condition differ too")
+    return float(np.mean([rbo_ext(a[i], b[j], p).mean() for i, j in _ordered_pairs(len(a))]))

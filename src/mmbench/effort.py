@@ -1,0 +1,372 @@
+"""What a number of trials was worth: expected performance after tuning, its bands, saturation, edges (METHOD §1.2).
+
+Trials are i.i.d. random draws, all conditions of a comparison share their slots, and slot 0 may be the default
+configuration, which is always tried. A failed trial has the validation score minus infinity and counts as a trial.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+Slots = NDArray[np.int64]
+
+#: Which trials are near the top, and how near a bound is its edge (METHOD §1.2, edge warning).
+TOP_SHARE, EDGE_WIDTH, EDGE_WARNING = 0.2, 0.05, 0.5
+#: Numbers held at once by the bootstrap over users.
+BLOCK_NUMBERS = 1 << 22
+
+
+@functools.lru_cache(maxsize=512)
+def _rank_weights(trials: int, n: int) -> Vector:
+    r"""Chance that the j-th smallest of ``trials`` is the largest of ``n`` drawn without replacement, ``(trials,)``.
+
+    :math:`\binom{j-1}{n-1} / \binom{T}{n}` by log-gamma (Tang et al. 2020), zero for j < n.
+    """
+    if not 1 <= n <= trials:
+        raise ValueError(f"n={n} must lie between 1 and the {trials} trials; nothing is extrapolated")
+    whole = _log_binomial(trials, n)
+    weights = [math.exp(_log_binomial(j - 1, n - 1) - whole) if j >= n else 0.0 for j in range(1, trials + 1)]
+    return np.array(weights)
+
+
+def _log_binomial(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def chance_of_choice(validation: Matrix, n: int, *, default_first: bool = False) -> Matrix:
+    """Chance that each trial is the one chosen when only ``n`` of the trials had been run.
+
+    The choice is the best validation score, ties go to the lower slot.
+
+    Args:
+        validation: validation score of each slot, ``(..., n_trials)``.
+        n: number of trials that had been run.
+        default_first: slot 0 is always among them, the other n - 1 are random (RULINGS 2); otherwise all are random.
+
+    Returns:
+        ``(..., n_trials)``, each row adds up to one.
+
+    Raises:
+        ValueError: if ``n`` is not between 1 and the number of trials, or a score is NaN.
+    """
+    if np.isnan(validation).any():
+        raise ValueError("a validation score is NaN; a failed trial has the score minus infinity")
+    drawn = validation[..., 1:] if default_first else validation
+    trials = validation.shape[-1]
+    if not 1 <= n <= trials:
+        raise ValueError(f"n={n} must lie between 1 and the {trials} trials; nothing is extrapolated")
+    chances = np.zeros_like(validation, dtype=np.float64)
+    if default_first and n == 1:
+        chances[..., 0] = 1.0
+        return chances
+    # A stable sort of the reversed slots puts the lower slot of a tie last, where it is the larger one.
+    order = drawn.shape[-1] - 1 - np.argsort(drawn[..., ::-1], axis=-1, kind="stable")
+    weights = np.broadcast_to(_rank_weights(drawn.shape[-1], n - default_first), order.shape)
+    if not default_first:
+        np.put_along_axis(chances, order, weights, axis=-1)
+        return chances
+    np.put_along_axis(chances, order + 1, weights, axis=-1)
+    beaten = validation[..., 1:] <= validation[..., :1]
+    chances[..., 0] = (chances[..., 1:] * beaten).sum(axis=-1)
+    chances[..., 1:][beaten] = 0.0
+    return chances
+
+
+def expected_validation_performance(validation: Vector, n: int, *, default_first: bool = False) -> float:
+    r"""Expected best validation score of ``n`` trials, unbiased for ``n`` up to T (Dodge 2019, Tang 2020).
+
+    :math:`EVP(n) = \sum_{j=n}^{T} \binom{j-1}{n-1}/\binom{T}{n}\, v_{(j)}`; with ``default_first``
+    :math:`E \max(v_0, \text{n - 1 random others})`.
+
+    Args:
+        validation: validation score of each slot, ``(n_trials,)``.
+        n: number of trials.
+        default_first: slot 0 is always tried.
+    """
+    chances = chance_of_choice(validation, n, default_first=default_first)
+    return float(_expected(chances, validation))
+
+
+def expected_tuned_test_performance(
+    validation: Vector, test: Matrix, n: int, *, default_first: bool = False
+) -> float | Vector:
+    r"""Expected test score of the trial chosen on validation among ``n``, :math:`\sum_j w_j(n)\, test_{(j)}`.
+
+    EVP minus ETP is the optimism of choosing.
+
+    Args:
+        validation: validation score of each slot, ``(n_trials,)``.
+        test: test score of each slot ``(n_trials,)``, or of each slot and user ``(n_trials, n_users)``.
+        n: number of trials.
+        default_first: slot 0 is always tried.
+
+    Returns:
+        A number, or one number per user ``(n_users,)``.
+
+    Raises:
+        ValueError: if validation and test hold different numbers of trials.
+    """
+    if len(test) != len(validation):
+        raise ValueError(f"{len(validation)} validation scores and {len(test)} test scores are not of the same trials")
+    chances = chance_of_choice(validation, n, default_first=default_first)
+    if test.ndim == 1:
+        return float(_expected(chances, test))
+    possible = chances > 0
+    result: Vector = chances[possible] @ test[possible]
+    return result
+
+
+def _expected(chances: Matrix, scores: Matrix) -> Matrix:
+    """Sum over trials where the chance is positive: a failed trial that cannot be chosen does not count."""
+    total: Matrix = (chances * np.where(chances > 0, scores, 0.0)).sum(axis=-1)
+    return total
+
+
+def saturation(validation: Vector, *, default_first: bool = False) -> float:
+    r"""Share of the best score that the second half of the trials found.
+
+    :math:`[EVP(T) - EVP(\lceil T/2 \rceil)] / EVP(T)`; 5 to 10 % is usual at 30 trials.
+    """
+    trials = len(validation)
+    half, whole = (
+        expected_validation_performance(validation, n, default_first=default_first)
+        for n in (math.ceil(trials / 2), trials)
+    )
+    return (whole - half) / whole
+
+
+def tuning_gain(validation: Vector) -> float:
+    """Relative gain of the best trial over the default configuration, which is slot 0."""
+    return float(validation.max() / validation[0] - 1.0)
+
+
+def edge_share(values: Sequence[float] | Vector, validation: Vector, low: float, high: float, *, log: bool) -> float:
+    """Share of the best 20 % of the trials whose value lies within 5 % of a bound of its range.
+
+    Above :data:`EDGE_WARNING` the optimum is at the edge, and the range should be wider.
+
+    Args:
+        values: the hyper-parameter's value in each slot, ``(n_trials,)``.
+        validation: validation score of each slot, ``(n_trials,)``.
+        low: lower bound of the range.
+        high: upper bound.
+        log: the range is searched on the logarithmic scale, where distances are measured then.
+
+    Raises:
+        ValueError: for an empty range.
+    """
+    if not low < high:
+        raise ValueError(f"the range from {low} to {high} is empty")
+    best = np.argsort(-validation, kind="stable")[: math.ceil(TOP_SHARE * len(validation))]
+    chosen = np.asarray(values, np.float64)[best]
+    bounds = np.array([low, high], np.float64)
+    if log:
+        chosen, bounds = np.log(chosen), np.log(bounds)
+    place = (chosen - bounds[0]) / (bounds[1] - bounds[0])
+    reach = EDGE_WIDTH + 1e-12
+    return float(((place <= reach) | (place >= 1 - reach)).mean())
+
+
+def optimum_at_end(values: Sequence[float] | Vector, validation: Vector, grid: Sequence[float]) -> bool:
+    """Whether the best trial has the first or last value of an ordered grid; a grid of two is nothing but ends."""
+    best = float(np.asarray(values, np.float64)[int(np.argmax(validation))])
+    return len(grid) > 2 and best in (min(grid), max(grid))
+
+
+def resampled_slots(trials: int, replicas: int, rng: np.random.Generator, *, default_first: bool = False) -> Slots:
+    """Bootstrap samples of trials, slots ascending, ``(replicas, trials)``; one sample serves all conditions."""
+    if not default_first:
+        return np.sort(rng.integers(0, trials, (replicas, trials)), axis=1)
+    others = np.sort(rng.integers(1, max(trials, 2), (replicas, trials - 1)), axis=1)
+    return np.concatenate([np.zeros((replicas, 1), np.int64), others], axis=1)
+
+
+@dataclass(frozen=True)
+class Band:
+    """A curve over the number of trials, entry k for k + 1 trials, with its bootstrap band; each ``(n_trials,)``."""
+
+    mean: Vector
+    lo: Vector
+    hi: Vector
+
+
+def tuning_bands(
+    validation: Mapping[str, Vector],
+    test: Mapping[str, Vector] | None = None,
+    *,
+    default_first: bool = False,
+    level: float = 0.95,
+    replicas: int = 1000,
+    seed: int = 0,
+) -> dict[str, Band]:
+    """Curves of EVP, or with ``test`` of ETP, with percentile bands over trials that are the same for all conditions.
+
+    Args:
+        validation: validation score of each slot, ``(n_trials,)`` by condition.
+        test: mean test score of each slot, ``(n_trials,)`` by condition.
+        default_first: slot 0 is always tried.
+        level: coverage.
+        replicas: bootstrap samples.
+        seed: seed of the bootstrap.
+
+    Raises:
+        ValueError: if conditions have different numbers of trials.
+    """
+    sizes = {name: len(scores) for name, scores in validation.items()}
+    if len(set(sizes.values())) != 1:
+        raise ValueError(f"conditions must have the same trials, not {sizes}")
+    trials = next(iter(sizes.values()))
+    slots = resampled_slots(trials, replicas, np.random.default_rng(seed), default_first=default_first)
+    bands = {}
+    for name, by_slot in validation.items():
+        scores = by_slot if test is None else test[name]
+        drawn = _curves(by_slot[slots], scores[slots], default_first)
+        lo, hi = np.quantile(drawn, _tails(level), axis=0)
+        bands[name] = Band(_curves(by_slot[None], scores[None], default_first)[0], lo, hi)
+    return bands
+
+
+def _curves(validation: Matrix, scores: Matrix, default_first: bool) -> Matrix:
+    """Expected score for every number of trials, ``(replicas, trials)``."""
+    numbers = range(1, validation.shape[1] + 1)
+    chances = (chance_of_choice(validation, n, default_first=default_first) for n in numbers)
+    return np.stack([_expected(chance, scores) for chance in chances], axis=1)
+
+
+def _tails(level: float) -> tuple[float, float]:
+    return (1 - level) / 2, (1 + level) / 2
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The trials of one condition.
+
+    Args:
+        validation: validation score of each slot, ``(n_trials,)``.
+        test: test metric of each slot and user, ``(n_trials, n_users)``; NaN of a failed trial counts as zero.
+    """
+
+    validation: Vector
+    test: Matrix
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A relative gain with its bootstrap interval.
+
+    Args:
+        point: the gain.
+        lo: lower bound.
+        hi: upper bound.
+    """
+
+    point: float
+    lo: float
+    hi: float
+
+    def contains(self, value: float) -> bool:
+        """Whether a value lies in the interval."""
+        return self.lo <= value <= self.hi
+
+
+def tuned_contrast(
+    a: Trials,
+    b: Trials,
+    n: int | None = None,
+    *,
+    default_first: bool = False,
+    level: float = 0.9,
+    replicas: int = 1000,
+    seed: int = 0,
+) -> Contrast:
+    r"""Relative gain of A over B after tuning with ``n`` trials, and how far the luck of tuning moves it (METHOD §8).
+
+    :math:`\overline{ETP}_A(n) / \overline{ETP}_B(n) - 1`. Percentile bootstrap: trials are resampled jointly for both
+    conditions, then users.
+
+    Args:
+        a: trials of A.
+        b: trials of B, slots and users as A's.
+        n: number of trials; None is all of them.
+        default_first: slot 0 is always tried.
+        level: coverage.
+        replicas: bootstrap samples.
+        seed: seed of the bootstrap.
+
+    Raises:
+        ValueError: if the trials or users differ, or B scores nothing.
+    """
+    numbers = [n or len(a.validation)]
+    (point,), drawn = _gains(a, b, numbers, default_first, replicas, seed)
+    lo, hi = np.quantile(drawn[:, 0], _tails(level))
+    return Contrast(float(point), float(lo), float(hi))
+
+
+def budget_shift(
+    a: Trials,
+    b: Trials,
+    *,
+    default_first: bool = False,
+    level: float = 0.9,
+    replicas: int = 1000,
+    seed: int = 0,
+) -> Contrast:
+    """How much the gain moved in the second half of the trials: gain after T minus gain after T/2 (RULINGS 4).
+
+    Arguments as for :func:`tuned_contrast`; the band is paired, both gains come from the same samples.
+    """
+    trials = len(a.validation)
+    point, drawn = _gains(a, b, [trials, math.ceil(trials / 2)], default_first, replicas, seed)
+    lo, hi = np.quantile(drawn[:, 0] - drawn[:, 1], _tails(level))
+    return Contrast(float(point[0] - point[1]), float(lo), float(hi))
+
+
+def needs_more_trials(shift: Contrast, delta: float) -> bool:
+    """Whether a shift is both larger than the margin and more than the luck of tuning (extension rule, RULINGS 4)."""
+    return abs(shift.point) > delta and not shift.contains(0.0)
+
+
+def _gains(
+    a: Trials, b: Trials, numbers: Sequence[int], default_first: bool, replicas: int, seed: int
+) -> tuple[Vector, Matrix]:
+    """Gain for each number of trials, ``(len(numbers),)``, and bootstrap samples of it ``(replicas, len(numbers))``."""
+    if a.test.shape != b.test.shape or len(a.validation) != len(b.validation):
+        raise ValueError(f"trials {a.test.shape} and {b.test.shape} are not paired")
+    trials, users = a.test.shape
+    if trials != len(a.validation):
+        raise ValueError(f"{len(a.validation)} validation scores and {trials} test scores are not of the same trials")
+    rng = np.random.default_rng(seed)
+    slots = resampled_slots(trials, replicas, rng, default_first=default_first)
+    everyone = np.full((1, users), 1.0 / users)
+    identity = np.arange(trials)[None]
+    sides = [(side.validation, np.nan_to_num(side.test)) for side in (a, b)]
+    tested = [_tuned(*side, identity, everyone, numbers, default_first) for side in sides]
+    if (tested[1] == 0).any():
+        raise ValueError("the relative gain over a mean of zero is not defined")
+    drawn = []
+    step = max(1, BLOCK_NUMBERS // users)
+    for begin in range(0, replicas, step):
+        block = slots[begin : begin + step]
+        share = np.stack([np.bincount(rng.integers(0, users, users), minlength=users) for _ in block]) / users
+        top, base = (_tuned(*side, block, share, numbers, default_first) for side in sides)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a sample in which B scores nothing: infinite gain
+            drawn.append(np.where(base > 0, top / base - 1.0, np.inf))
+    return (tested[0] / tested[1] - 1.0)[0], np.concatenate(drawn)
+
+
+def _tuned(
+    validation: Vector, test: Matrix, slots: Slots, share: Matrix, numbers: Sequence[int], default_first: bool
+) -> Matrix:
+    """Mean test score after tuning in each sample: slots and user shares ``(B, ...)`` to ``(B, len(numbers))``."""
+    scores = np.take_along_axis(share @ test.T, slots, axis=1)
+    drawn = validation[slots]
+    columns = [(chance_of_choice(drawn, n, default_first=default_first) * scores).sum(axis=1) for n in numbers]
+    return np.stack(columns, axis=1)

@@ -1,0 +1,105 @@
+"""Composing a job: what it holds, and overrides that need no plus sign."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmbench.cli import compose
+from mmbench.cli.compose import Composed
+
+
+def test_a_job_is_plain_and_resolved() -> None:
+    job = compose.compose(["model=lightgcn", "dataset=ml100k", "modality=text", "budget.trials=3"])
+    assert isinstance(job, Composed)
+    assert isinstance(job.config, dict)
+    assert "hydra" not in job.config
+    assert job.config["optimizer"]["lr"] == job.config["dataset"]["lr"]["default"] == 5e-3
+    assert job.config["search"]["optimizer"]["lr"] == {"low": 1e-3, "high": 2e-2, "log": True}
+    assert job.config["dataset"]["path"].endswith("data/ml100k")
+    assert {group: job.choices[group] for group in ("model", "dataset", "modality", "budget", "tracking")} == {
+        "model": "lightgcn",
+        "dataset": "ml100k",
+        "modality": "text",
+        "budget": "smoke",
+        "tracking": "wandb",
+    }
+    assert job.overrides == ("model=lightgcn", "dataset=ml100k", "modality=text", "budget.trials=3")
+
+
+def test_data_lie_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MMBENCH_DATA", raising=False)
+    assert compose.compose(["dataset=ml100k"]).config["dataset"]["path"] == "data/ml100k"
+    monkeypatch.setenv("MMBENCH_DATA", "/elsewhere")
+    assert compose.compose(["dataset=ml100k"]).config["dataset"]["path"] == "/elsewhere/ml100k"
+
+
+def test_modalities_need_no_plus_sign() -> None:
+    words = ["modality.states.image=shuffle", "modality.missing.audio=0.5", "modality.seed=1", "model=vbpr"]
+    opened = compose.open_modality_keys(words)
+    assert opened == ["++modality.states.image=shuffle", "++modality.missing.audio=0.5", *words[2:]]
+    config = compose.compose(compose.open_modality_keys([*words, "modality=text"])).config["modality"]
+    assert config["states"] == {"text": "real", "image": "shuffle"}
+    assert config["missing"] == {"audio": 0.5}
+
+
+def test_folders_of_the_user_add_choices(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text(
+        "# @package _global_\nmodel: {_target_: my.Model, _partial_: true, depth: 2}\nsearch: {}\n"
+    )
+    job = compose.compose(["model=mine", "model.depth=3"], [tmp_path])
+    assert job.config["model"] == {"_target_": "my.Model", "_partial_": True, "depth": 3}
+    with pytest.raises(ValueError, match=r"model=mime is unknown; did you mean mine\?"):
+        compose.compose(["model=mime"], [tmp_path])
+    with pytest.raises(ValueError, match="model=mine is unknown"):
+        compose.compose(["model=mine"])
+
+
+def test_every_value_of_a_sweep_is_checked() -> None:
+    compose.check_overrides(["model=bpr,vbpr", "modality=none,text", "budget.trials=choice(1,2)"])
+    for words in (["model=bpr,vbpr,vbpx"], ["model=bpr", "modality=none,txt"], ["+x=1,2", "modell=bpr,vbpr"]):
+        with pytest.raises(ValueError, match=r"is unknown|is not a key"):
+            compose.check_overrides(words)
+
+
+def test_values_of_a_sweep_are_checked_under_the_other_choices() -> None:
+    compose.check_overrides(["model=lightgcn,bpr", "modality=text"])
+    with pytest.raises(ValueError, match=r"model\.n_layers is not a key"):
+        compose.check_overrides(["model=lightgcn,bpr", "model.n_layers=3"])
+
+
+def test_a_word_without_a_value_is_named() -> None:
+    with pytest.raises(ValueError, match="'--not=' is not of the form key=value"):
+        compose.parse(["model=vbpr", "--not="])
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "In 'config': Could not find 'model/vbrp'\n\nAvailable options in 'model':\n\tbpr\n\tvbpr\nConfig search",
+            "model=vbrp is unknown; did you mean vbpr? accepted: bpr, vbpr",
+        ),
+        (
+            "Could not override 'budget.trails'.\nTo append to your config use +budget.trails=1\nKey 'trails' is not",
+            "budget.trails is not a key of the configuration; did you mean trials? accepted: batches_per_epoch, max",
+        ),
+        ("Something else\nwith a second line", "Something else"),
+    ],
+)
+def test_messages_of_hydra_are_put_plainly(message: str, said: str) -> None:
+    assert compose._explained(message, []).startswith(said)
+
+
+def test_composing_leaves_no_trace() -> None:
+    from hydra.core.global_hydra import GlobalHydra
+
+    before = list(sys.argv)
+    compose.compose([])
+    with pytest.raises(ValueError, match="is unknown"):
+        compose.compose(["model=x"])
+    assert not GlobalHydra.instance().is_initialized()
+    assert sys.argv == before

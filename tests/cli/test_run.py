@@ -1,0 +1,150 @@
+"""From words on the command line to jobs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench.cli import run
+from mmbench.cli.compose import Composed
+from tests.cli.conftest import Command
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Composed]:
+    """Note the jobs of a command instead of running them."""
+    noted: list[Composed] = []
+
+    def note(composed: Sequence[Composed], overrides: Sequence[str], *others: Any) -> int:
+        noted[:] = composed
+        return 0
+
+    monkeypatch.setattr("mmbench.cli.sweep.run_sweep", note)
+    return noted
+
+
+def test_without_m_there_is_one_job(command: Command, asked: list[Composed]) -> None:
+    assert command("model=bpr").code == 0
+    (job,) = asked
+    assert job.choices["model"] == "bpr"
+    assert job.config["sweep"]["name"] == "single"
+
+
+def test_with_m_there_is_a_job_per_combination(command: Command, asked: list[Composed]) -> None:
+    assert command("-m", "sweep.name=s", "model=bpr,vbpr", "modality=none,text").code == 0
+    assert [(job.choices["model"], job.choices["modality"]) for job in asked] == [
+        ("bpr", "none"),
+        ("bpr", "text"),
+        ("vbpr", "none"),
+        ("vbpr", "text"),
+    ]
+    assert {"model=vbpr", "modality=text", "sweep.name=s"} <= set(asked[-1].overrides)
+
+
+def test_states_may_be_swept_without_a_plus_sign(command: Command, asked: list[Composed]) -> None:
+    command("--multirun", "sweep.name=s", "modality.states.image=real,shuffle", "modality=text")
+    assert [job.config["modality"]["states"] for job in asked] == [
+        {"text": "real", "image": "real"},
+        {"text": "real", "image": "shuffle"},
+    ]
+
+
+def test_a_sweep_without_a_name_is_named_after_its_words(command: Command, asked: list[Composed]) -> None:
+    """The same command finds its own results again, whatever the order of its words."""
+    names = []
+    for words in (
+        ["model=bpr,vbpr", "modality=none,text"],
+        ["modality=none,text", "model=bpr,vbpr"],
+        ["modality=none,text", "model=bpr,vbpr", "budget.trials=2"],
+        ["modality.states.image=shuffle", "model=bpr,vbpr"],
+    ):
+        said = command("-m", *words)
+        assert said.code == 0, said.err
+        names.append(asked[0].config["sweep"]["name"])
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+    assert all(set(name) & set("/\\ ,") == set() for name in names)
+
+
+def test_results_do_not_move_with_the_folder_of_results(
+    command: Command, asked: list[Composed], tmp_path: Path
+) -> None:
+    """A derived name is part of a path; what only says where, who watches or how many run is no part of it."""
+    names = set()
+    for word in (f"paths.multirun={tmp_path / 'a'}", f"paths.multirun={tmp_path / 'b'}"):
+        assert command("-m", "model=bpr,vbpr", word).code == 0
+        names.add(asked[0].config["sweep"]["name"])
+    assert len(names) == 1
+
+
+def test_a_preset_is_a_sweep_of_its_own(command: Command, asked: list[Composed]) -> None:
+    assert command("experiment=demo", "hydra.sweeper.params.modality=none").code == 0
+    assert [job.choices["model"] for job in asked] == ["popularity", "bpr", "vbpr", "fusion"]
+    assert asked[0].config["sweep"]["name"] == "demo"
+
+
+def test_flags_keep_their_values() -> None:
+    words = [
+        "-m",
+        "model=bpr",
+        "--config-dir",
+        "my conf",
+        "--cfg",
+        "job",
+        "-i",
+        "x=1",
+        "--info",
+        "all",
+        "--config-dir=b",
+    ]
+    flags, overrides = run._separated(words)
+    assert flags == ["-m", "--config-dir", "my conf", "--cfg", "job", "-i", "--info", "all", "--config-dir=b"]
+    assert overrides == ["model=bpr", "x=1"]
+
+
+def test_models_of_the_user_need_no_fork(command: Command, asked: list[Composed], tmp_path: Path) -> None:
+    folder = tmp_path / "conf"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "mine.yaml").write_text(
+        "# @package _global_\nmodel: {_target_: mmbench.models.bpr.BPR, _partial_: true}\nsearch: {}\n"
+    )
+    said = command("--config-dir", str(folder), "model=mine")
+    assert said.code == 0, said.err
+    assert asked[0].config["model"]["_target_"] == "mmbench.models.bpr.BPR"
+    said = command("-m", f"--config-dir={folder}", "sweep.name=s", "model=mine,vbpr")
+    assert said.code == 0, said.err
+    assert [job.choices["model"] for job in asked] == ["mine", "vbpr"]
+
+
+def test_looking_at_the_configuration_loads_no_library_that_is_slow() -> None:
+    """One process for both questions, because starting one costs most."""
+    program = """
+import contextlib, io, json, sys
+from mmbench.cli import main
+said = []
+for words in (["--help"], ["--cfg", "job", "model=fusion"], ["model=vbpx"]):
+    sys.argv = ["mmbench", *words]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            main()
+        except SystemExit as end:
+            pass
+    said.append(out.getvalue() + err.getvalue())
+slow = {"torch", "pytorch_lightning", "optuna", "pandas", "wandb", "scipy", "torch_geometric", "matplotlib"}
+print(json.dumps({"said": said, "loaded": sorted(slow & set(sys.modules))}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["loaded"] == []
+    helped, shown, refused = answer["said"]
+    for word in ("model: ", "vbpr", "modality: ", "text_shuffled_image", "budget: ", "smoke"):
+        assert word in helped
+    assert "_target_: mmbench.models.fusion.Fusion" in shown
+    assert "hydra:" not in shown
+    assert "did you mean vbpr?" in refused
