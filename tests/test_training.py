@@ -315,9 +315,26 @@ def test_nothing_to_rank_is_refused() -> None:
         TripletLoader(RecData(2, 2, edges), batch_size=10, seed=0)
 
 
-@pytest.mark.parametrize("accelerator, device", [("cpu", "cpu"), ("gpu", "cuda"), ("cuda", "cuda")])
+@pytest.mark.parametrize("accelerator, device", [("cpu", "cpu"), ("gpu", "cuda")])
 def test_device_of_an_accelerator(accelerator: str, device: str) -> None:
     assert TrainingSettings(1, 1, accelerator=accelerator).device == torch.device(device)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"accelerator": "tpu"}, r"training.accelerator=tpu is unknown; it is "),
+        ({"batch_size": 0}, r"training.batch_size=0 must be a whole number of at least 1"),
+        ({"batch_size": 2.5}, r"training.batch_size=2.5 must be a whole number of at least 1"),
+        ({"lr": 0.0}, r"optimizer.lr=0.0 must be a positive number"),
+        ({"lr": float("nan")}, r"optimizer.lr=nan must be a positive number"),
+        ({"lr": "1e-3"}, r"optimizer.lr=1e-3 must be a positive number"),
+        ({"weight_decay": -0.1}, r"optimizer.weight_decay=-0.1 must be a number of at least 0"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingSettings(1, 1, **settings)
 
 
 def test_automatic_device() -> None:

@@ -49,7 +49,7 @@ def test_each_training_is_told_once(tmp_path: Path) -> None:
     ended(tmp_path, "c", 0)  # of another sweep's cell
     shown.update()
     ended(tmp_path, "a", 1, 0.5, "final")
-    shown.stop() if hasattr(shown, "stop") else shown.update()
+    shown.update()
     lines = out.getvalue().splitlines()[1:]
     assert [line.split("] ")[1] for line in lines] == [
         "data/vbpr/text trial 0: 0.2500 (best 0.2500)",
@@ -57,7 +57,7 @@ def test_each_training_is_told_once(tmp_path: Path) -> None:
         "data/vbpr/text final seed 1: 0.5000 (best 0.2500)",
     ]
     assert [line.split(",")[0] for line in lines] == ["[0/2 cells", "[0/2 cells", "[1/2 cells"]
-    assert ["1/6" in lines[0], "2/6" in lines[1], "3/6" in lines[2]] == [True] * 3
+    assert [" 1/6 " in lines[0], " 2/6 " in lines[1], " 3/6 " in lines[2]] == [True] * 3
 
 
 def test_a_failed_training_is_said(tmp_path: Path) -> None:
@@ -72,13 +72,13 @@ def test_a_failed_training_is_said(tmp_path: Path) -> None:
     assert second.endswith("data/vbpr/image trial 1: 0.5000 (best 0.5000)")
 
 
-def test_torn_and_foreign_lines_do_not_stop_it(tmp_path: Path) -> None:
+def test_a_torn_line_does_not_stop_it(tmp_path: Path) -> None:
     out = io.StringIO()
     shown = progress(tmp_path, out)
     shown.start(finished=[])
     ended(tmp_path, "a", 0)
     with paths.ledger_file(tmp_path).open("a") as ledger:
-        ledger.write('{"schema_version": 1, "kind": "note"}\n{"schema_version": 1, "cell_key": "aaaa')
+        ledger.write('{"schema_version": 1, "cell_key": "aaaa')
     shown.update()
     ended(tmp_path, "a", 1)
     shown.update()

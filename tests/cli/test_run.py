@@ -72,13 +72,11 @@ def test_a_sweep_without_a_name_is_named_after_its_words(command: Command, asked
     assert all(set(name) & set("/\\ ,") == set() for name in names)
 
 
-def test_results_do_not_move_with_the_folder_of_results(
-    command: Command, asked: list[Composed], tmp_path: Path
-) -> None:
-    """A derived name is part of a path; what only says where, who watches or how many run is no part of it."""
+def test_a_name_says_what_runs_and_not_where_or_how(command: Command, asked: list[Composed], tmp_path: Path) -> None:
+    """More workers, another launcher or a look at a traceback must go on with the sweep and not begin another."""
     names = set()
-    for word in (f"paths.multirun={tmp_path / 'a'}", f"paths.multirun={tmp_path / 'b'}"):
-        assert command("-m", "model=bpr,vbpr", word).code == 0
+    for words in ([], ["sweep.workers=2"], ["debug=true"], [f"paths.multirun={tmp_path / 'b'}"]):
+        assert command("-m", "model=bpr,vbpr", *words).code == 0
         names.add(asked[0].config["sweep"]["name"])
     assert len(names) == 1
 

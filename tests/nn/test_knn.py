@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from mmbench.nn import knn as knn_module
+from mmbench.nn import knn as module
 from mmbench.nn.knn import (
     ItemGraph,
     Neighbours,
@@ -15,238 +17,262 @@ from mmbench.nn.knn import (
     cooccurrence_knn,
     knn,
     learned_knn,
+    nearest,
     row_sum_normalised,
     transposed,
-    union_maximum,
     weighted,
     weighted_sum,
 )
 
-N = 12
-pytestmark = pytest.mark.usefixtures("float64")
+N = 41
 
 
-@pytest.fixture
-def features() -> Tensor:
-    """Random features; item 3 is all zero."""
-    values = torch.randn(N, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    values[3] = 0.0
-    return values
+@pytest.fixture(autouse=True)
+def _empty_cache() -> Iterator[None]:
+    module._lists.clear()
+    yield
+    module._lists.clear()
 
 
-@pytest.fixture
-def present() -> Tensor:
-    """Item 7 has no content."""
-    return torch.arange(N) != 7
+def random_features(n: int = N, d: int = 6, seed: int = 0) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
-def cosines(features: Tensor, shrink: float = 0.0) -> Tensor:
+def everyone(n: int = N) -> Tensor:
+    return torch.ones(n, dtype=torch.bool)
+
+
+def dense_cosine(features: Tensor) -> Tensor:
+    unit = features / features.norm(dim=1, keepdim=True)
+    return unit @ unit.T
+
+
+def dense(graph: ItemGraph) -> Tensor:
+    matrix = torch.zeros(graph.n_items, graph.n_items, dtype=graph.weights.dtype)
+    return matrix.index_put(tuple(graph.edge_index), graph.weights, accumulate=True)
+
+
+def same(a: Neighbours, b: Neighbours) -> bool:
+    return torch.equal(a.items, b.items) and torch.equal(a.indices, b.indices)
+
+
+@pytest.mark.parametrize("k", [1, 5, N, N + 20])
+@pytest.mark.parametrize("block", [1, 3 * N, 1 << 22])
+def test_blocks_equal_dense(k: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK_ENTRIES", block)
+    features = random_features()
+    lists = knn(features, everyone(), k)
+    values, indices = dense_cosine(features).sort(dim=1, descending=True)
+    assert torch.equal(lists.indices, indices[:, :k])
+    torch.testing.assert_close(lists.values, values[:, :k])
+    assert torch.equal(lists.indices[:, 0], torch.arange(N))
+
+
+def test_shrink_equals_dense() -> None:
+    """With shrink an item need not be its own nearest."""
+    features = random_features() * torch.linspace(0.1, 9, N).unsqueeze(1)
     norms = features.norm(dim=1)
-    return features @ features.T / (norms[:, None] * norms[None, :] + shrink)
+    values, indices = ((features @ features.T) / (norms[:, None] * norms + 10.0)).sort(dim=1, descending=True)
+    lists = knn(features, everyone(), 7, shrink=10.0)
+    assert torch.equal(lists.indices, indices[:, :7])
+    torch.testing.assert_close(lists.values, values[:, :7])
+    assert not torch.equal(lists.indices[:, 0], torch.arange(N))
 
 
-def top_k(similarity: Tensor, allowed: Tensor, k: int) -> Tensor:
-    """Dense graph that keeps the ``k`` largest allowed entries of each allowed row."""
-    masked = similarity.masked_fill(~(allowed[:, None] & allowed[None, :]), -torch.inf)
-    best = masked.topk(k, dim=1)
-    graph = torch.zeros_like(similarity).scatter(1, best.indices, best.values)
-    return graph.masked_fill(~allowed[:, None], 0.0)
+def test_never_an_array_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK_ENTRIES", 10 * N)
+    features, sizes = random_features(), []
+
+    def similarity(begin: int, end: int) -> Tensor:
+        sizes.append(end - begin)
+        return features[begin:end] @ features.T
+
+    nearest(similarity, N, 3)
+    assert sizes == [10, 10, 10, 10, 1]
+    sizes.clear()
+    nearest(similarity, N, 3, width=5 * N)
+    assert max(sizes) == 2
 
 
-@pytest.mark.parametrize("k", [1, 3, 10])
-@pytest.mark.parametrize("shrink", [0.0, 2.0])
-def test_neighbours_by_cosine_against_dense(features: Tensor, present: Tensor, k: int, shrink: float) -> None:
-    """Items without content or direction neither have nor are neighbours; everybody else is the own neighbour."""
-    allowed = present & (features.norm(dim=1) > 0)
-    expected = top_k(cosines(features, shrink).nan_to_num(), allowed, k)
-    for find in (knn, cached_knn):
-        ours = weighted(find(features, present, k, shrink=shrink)).matrix().to_dense()
-        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-14)
-    if shrink == 0:
-        assert torch.allclose(ours.diagonal()[allowed], torch.ones(int(allowed.sum())))
+@pytest.mark.parametrize("block", [1, 7 * N, 1 << 22])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ties_are_decided_the_same_way_everywhere(
+    block: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the block and the type, duplicates included: their similarities differ in the last bit only."""
+    features = random_features(N, 33).to(dtype)
+    features[5:25] = features[4]
+    expected = knn(features.double(), everyone(), 6)
+    monkeypatch.setattr(module, "BLOCK_ENTRIES", block)
+    assert same(knn(features, everyone(), 6), expected)
 
 
-def test_more_neighbours_than_items(features: Tensor, present: Tensor) -> None:
-    assert knn(features, present, 99).indices.shape == (10, 10)
-    assert cached_knn(features, present, 99).indices.shape == (10, 10)
+def test_constant_features_make_no_hubs() -> None:
+    """When everything is tied an item comes first in its own list and everybody is listed equally often."""
+    lists = knn(torch.full((N, 5), 0.3), everyone(), 4)
+    assert torch.equal(lists.indices[:, 0], torch.arange(N))
+    assert (torch.bincount(lists.indices.flatten(), minlength=N) == 4).all()
+    assert (lists.indices.sort(dim=1).values.diff(dim=1) > 0).all()
 
 
-def test_nobody_has_content(features: Tensor) -> None:
-    lists = knn(features, torch.zeros(N, dtype=torch.bool), 3)
-    assert weighted(lists).matrix().to_dense().abs().sum() == 0
+def test_a_zero_row_is_isolated() -> None:
+    features = random_features()
+    features[[3, 9]] = 0.0
+    lists = knn(features, everyone(), N)
+    assert torch.isfinite(lists.values).all()
+    assert not torch.isin(torch.tensor([3, 9]), lists.items).any()
+    assert not torch.isin(torch.tensor([3, 9]), lists.indices).any()
+    for graph in (binary_normalised(lists), row_sum_normalised(weighted(lists))):
+        matrix = dense(graph)
+        assert torch.isfinite(matrix).all()
+        assert not matrix[[3, 9]].any()
+        assert not matrix[:, [3, 9]].any()
 
 
-@pytest.mark.parametrize("offset", [0.0, 10.0])
-def test_lists_do_not_depend_on_blocks(offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Single precision; with the offset all cosines are close to one, as those of the source study's noise are."""
-    noise = torch.randn(500, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
-    everywhere = torch.ones(500, dtype=torch.bool)
-    whole = knn(noise + offset, everywhere, 10)
-    for entries in (1, 5000):
-        monkeypatch.setattr(knn_module, "BLOCK_ENTRIES", entries)
-        assert torch.equal(knn(noise + offset, everywhere, 10).indices, whole.indices)
+def test_a_missing_item_is_isolated() -> None:
+    """Although its row, the mean, is similar to many; the others' lists are as if it did not exist."""
+    features, present = random_features() + 1.0, everyone()
+    features[7] = features.mean(0)
+    present[7] = False
+    lists = knn(features, present, 5)
+    rest = torch.arange(N)[present]
+    alone = knn(features[rest], everyone(N - 1), 5)
+    assert torch.equal(lists.items, rest)
+    assert torch.equal(lists.indices, rest[alone.indices])
 
 
-def test_a_shorter_list_is_the_beginning_of_a_longer_one() -> None:
-    """Also where everything is tied."""
-    alike = torch.ones(30, 2)
-    everywhere = torch.ones(30, dtype=torch.bool)
-    longest = knn(alike, everywhere, 30).indices
-    for k in (1, 2, 7, 29):
-        assert torch.equal(knn(alike, everywhere, k).indices, longest[:, :k])
+@pytest.mark.parametrize("n_present", [0, 1])
+def test_hardly_anything_present(n_present: int) -> None:
+    present = torch.arange(N) < n_present
+    graph = row_sum_normalised(weighted(learned_knn(random_features().requires_grad_(), present, 5)))
+    assert graph.edge_index.shape == (2, n_present)
+    assert weighted(content_neighbours(random_features(), present, 5)).edge_index.shape == (2, 0)
+    assert not binary_normalised(knn(random_features(), present, 5)).matrix().to_dense().count_nonzero() - n_present
 
 
-def test_items_that_are_all_alike_share_their_neighbours_evenly() -> None:
-    lists = knn(torch.ones(50, 3), torch.ones(50, dtype=torch.bool), 5)
-    assert lists.indices[:, 0].tolist() == list(range(50)), "the item itself comes first"
-    assert torch.bincount(lists.indices.flatten(), minlength=50).tolist() == [5] * 50
+def test_a_stored_list_serves_smaller_k(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
+        calls.append(k)
+        return knn(features, present, k, shrink=shrink)
+
+    monkeypatch.setattr(module, "knn", counted)
+    monkeypatch.setattr(module, "STORED", 8)
+    features = random_features()
+    assert cached_knn(features, everyone(), 5).k == 5
+    assert cached_knn(features.clone(), everyone(), 8).k == 8
+    assert calls == [8]
+    assert cached_knn(features, everyone(), 20).k == 20
+    assert same(cached_knn(features, everyone(), 3), knn(features, everyone(), 3))
+    assert calls == [8, 20]
+    cached_knn(features, everyone(), 100)
+    cached_knn(features, everyone(), 1000)  # there are no more items to list
+    assert calls == [8, 20, 100]
 
 
-def test_the_cache_is_keyed_by_content(features: Tensor, present: Tensor) -> None:
-    """Other features, masks, shrinkage and precision give other lists; a change in place is seen."""
-    mine = features.clone()
-    first = cached_knn(mine, present, 3)
-    assert torch.equal(cached_knn(features, present, 3).indices, first.indices)
-    mine[0] = -mine[0]
-    assert torch.equal(cached_knn(mine, present, 3).indices, knn(mine, present, 3).indices)
-    assert not torch.equal(cached_knn(mine, present, 3).indices, first.indices)
-    everywhere = torch.ones(N, dtype=torch.bool)
-    assert len(cached_knn(features, everywhere, 3).items) == len(first.items) + 1
-    assert not torch.equal(cached_knn(features, present, 3, shrink=5.0).values, first.values)
-    torch.set_default_dtype(torch.float32)
-    assert cached_knn(features, present, 3).values.dtype == torch.float32
+def test_the_cache_is_keyed_by_content() -> None:
+    features, present = random_features(), everyone()
+    stored = cached_knn(features, present, 4)
+    features[0] = features[1]  # in place: the same tensor, other content
+    assert not same(cached_knn(features, present, 4), stored)
+    present[2] = False
+    assert 2 not in cached_knn(features, present, 4).items
+    assert torch.equal(
+        cached_knn(features, present, 4, shrink=9.0).values, knn(features, present, 4, shrink=9.0).values
+    )
 
 
-def test_the_cache_serves_every_k() -> None:
-    values = torch.randn(100, 3, generator=torch.Generator().manual_seed(5))
-    everywhere = torch.ones(100, dtype=torch.bool)
-    for k in (3, 99, 10, 70):
-        cached, direct = cached_knn(values, everywhere, k), knn(values, everywhere, k)
-        assert torch.equal(cached.indices, direct.indices)
-        assert torch.equal(cached.values, direct.values)
+def test_the_cache_is_bounded() -> None:
+    for seed in range(module.CACHED_LISTS + 3):
+        cached_knn(random_features(seed=seed), everyone(), 3)
+    assert len(module._lists) == module.CACHED_LISTS
 
 
-def test_the_cache_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    everywhere = torch.ones(5, dtype=torch.bool)
-    for seed in range(knn_module.CACHED_LISTS + 5):
-        cached_knn(torch.randn(5, 2, generator=torch.Generator().manual_seed(seed)), everywhere, 2)
-    assert len(knn_module._lists) == knn_module.CACHED_LISTS
+@pytest.mark.usefixtures("float64")
+def test_binary_graph_against_its_formula() -> None:
+    lists = knn(random_features().double(), everyone(), 4)
+    selected = torch.zeros(N, N).scatter(1, lists.indices, 1.0)
+    root = (selected.sum(1) + 1e-7).rsqrt()
+    torch.testing.assert_close(dense(binary_normalised(lists)), root[:, None] * selected * root, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("k", [2, 5])
-def test_content_neighbours_around_the_mean(features: Tensor, present: Tensor, k: int) -> None:
-    """Without the item itself, opposites cut off."""
-    shifted = features + 10.0
-    centred = shifted - shifted[present].mean(0)
-    similarity = cosines(centred).fill_diagonal_(-2.0)
-    expected = top_k(similarity, present, k).clamp_min(0.0)
-    ours = weighted(content_neighbours(shifted, present, k)).matrix().to_dense()
-    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-9)
-    assert not ours.diagonal().any()
+@pytest.mark.usefixtures("float64")
+def test_row_sum_normalisation_against_its_formula() -> None:
+    """Row sums on both sides of an asymmetric matrix; a row without a positive sum vanishes instead of being NaN."""
+    lists = knn(random_features(d=3).double(), everyone(), N)
+    matrix = dense(weighted(lists))
+    sums = matrix.sum(1)
+    assert (sums <= 0).any()
+    root = torch.where(sums > 0, sums, torch.inf).rsqrt()
+    result = row_sum_normalised(weighted(lists))
+    torch.testing.assert_close(dense(result), root[:, None] * matrix * root, rtol=1e-12, atol=1e-15)
 
 
-def test_content_that_says_nothing_gives_no_neighbours() -> None:
-    """Equal rows are the mean: no direction is left, and rounding errors must not be taken for one."""
-    alike = torch.full((9, 3), 0.1, dtype=torch.float32)
-    lists = content_neighbours(alike, torch.ones(9, dtype=torch.bool), 4)
-    assert weighted(lists).matrix().to_dense().abs().sum() == 0
+@pytest.mark.usefixtures("float64")
+def test_sums_and_transposes() -> None:
+    first = weighted(knn(random_features(seed=1).double(), everyone(), 3))
+    second = weighted(knn(random_features(seed=2).double(), everyone(), 5))
+    total = weighted_sum([first, second], [0.25, torch.tensor(2.0)])
+    expected = 0.25 * dense(first) + 2.0 * dense(second)
+    torch.testing.assert_close(dense(total), expected)
+    torch.testing.assert_close(total.matrix().to_dense(), expected)
+    torch.testing.assert_close(transposed(total).matrix().to_dense(), expected.T)
 
 
-@pytest.mark.parametrize("k", [1, 3, 6])
+def test_edges_of_weight_zero_are_not_stored() -> None:
+    first, second = (weighted(knn(random_features(seed=seed), everyone(), 3)) for seed in (1, 2))
+    assert weighted_sum([first, second], [1.0, 0.0]).matrix()._nnz() == 3 * N
+
+
+@pytest.mark.usefixtures("float64")
+def test_gradients_flow_through_similarities() -> None:
+    """Against a dense graph masked to the same neighbours."""
+    features = random_features().double().requires_grad_()
+    present = everyone()
+    present[4] = False
+    lists = learned_knn(features, present, 4)
+    mask = dense(binary_normalised(lists)) > 0
+    pull = random_features(N, N, seed=3).double()
+    (ours,) = torch.autograd.grad((dense(row_sum_normalised(weighted(lists))) * pull).sum(), features)
+
+    matrix = dense_cosine(features) * mask
+    sums = torch.where(present, matrix.sum(1), 1.0)
+    (expected,) = torch.autograd.grad((matrix * sums.rsqrt()[:, None] * sums.rsqrt() * pull).sum(), features)
+    torch.testing.assert_close(ours, expected)
+    assert not ours[4].any()
+
+
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("shrink", [0.0, 3.0])
-def test_neighbours_by_common_users_against_dense(k: int, shrink: float) -> None:
-    """Item 6 has no user and so neither has nor is a neighbour."""
-    pairs = torch.rand(40, 7, generator=torch.Generator().manual_seed(2)) < torch.linspace(0.3, 0.6, 7)
-    pairs[:, 6] = False
-    history = pairs.to(torch.float64)
-    common = history.T @ history
-    root = common.diagonal().sqrt()
-    similarity = (common / (root[:, None] * root[None, :] + shrink)).nan_to_num().fill_diagonal_(-1.0)
-    expected = top_k(similarity, torch.arange(7) < 7, k).clamp_min(0.0)
-    lists = cooccurrence_knn(pairs.nonzero().T, 40, 7, k, shrink=shrink)
-    assert not (lists.indices == lists.items[:, None]).any()
-    torch.testing.assert_close(weighted(lists).matrix().to_dense(), expected, rtol=0, atol=1e-14)
+def test_common_users_against_numpy(shrink: float) -> None:
+    rng = np.random.default_rng(0)
+    interactions = rng.random((30, 12)) < 0.3
+    interactions[:, 5] = False  # an item nobody has
+    edge_index = torch.from_numpy(np.argwhere(interactions).T.copy())
+    common = interactions.T.astype(float) @ interactions
+    scale = np.sqrt(np.outer(common.diagonal(), common.diagonal())) + shrink
+    expected = np.divide(common, scale, out=np.zeros_like(common), where=scale > 0)
+    np.fill_diagonal(expected, -1)
+
+    lists = cooccurrence_knn(edge_index, 30, 12, 4, shrink=shrink)
+    np.testing.assert_allclose(lists.values, -np.sort(-expected, axis=1)[:, :4], rtol=1e-12)
+    np.testing.assert_allclose(lists.values, np.take_along_axis(expected, lists.indices.numpy(), 1), rtol=1e-12)
+    assert (lists.indices != torch.arange(12)[:, None]).all()
+    assert cooccurrence_knn(edge_index, 30, 12, 99).k == 11
 
 
-def test_learned_neighbours_carry_gradients(features: Tensor, present: Tensor) -> None:
-    """The similarities of the fixed neighbours, differentiated as cosines."""
-    chosen = knn(features, present, 3)
-    leaf = features.clone().requires_grad_()
-    lists = learned_knn(leaf, present, 3)
-    assert torch.equal(lists.indices, chosen.indices)
-    torch.testing.assert_close(lists.values.detach(), chosen.values, rtol=0, atol=1e-14)
-    weight = torch.randn(lists.values.shape, generator=torch.Generator().manual_seed(1))
-    (gradient,) = torch.autograd.grad((lists.values * weight).sum(), leaf)
-
-    other = features.clone().requires_grad_()
-    unit = functional.normalize(other, dim=1, eps=1e-12)
-    direct = (unit @ unit.T)[chosen.items[:, None], chosen.indices]
-    (expected,) = torch.autograd.grad((direct * weight).sum(), other)
-    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-12)
-    assert torch.isfinite(gradient).all()
-    assert not gradient[7].any()
+def test_content_around_its_mean() -> None:
+    """Embeddings that share one large direction; the item itself and negative cosines are left out."""
+    features = random_features() + 50.0
+    lists = content_neighbours(features, everyone(), 6)
+    expected = dense_cosine(features.double() - features.double().mean(0)).fill_diagonal_(-2.0)
+    values, indices = expected.sort(dim=1, descending=True)
+    assert torch.equal(lists.indices, indices[:, :6])
+    torch.testing.assert_close(lists.values.double(), values[:, :6].clamp_min(0), rtol=0, atol=1e-4)
+    assert (content_neighbours(features, everyone(), N).values >= 0).all()
 
 
-def graph(dense: Tensor) -> ItemGraph:
-    edge_index = dense.nonzero().T
-    return ItemGraph(edge_index, dense[tuple(edge_index)], len(dense))
-
-
-@pytest.fixture
-def dense() -> Tensor:
-    """Not symmetric; the row sums of items 1 and 4 are zero and negative."""
-    values = torch.rand(6, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    values = values * (values > 0.4)
-    values[1] = 0.0
-    values[4] = torch.tensor([0.5, -1.0, 0.0, 0.0, 0.1, 0.0])
-    return values
-
-
-def test_row_sum_normalised_against_dense(dense: Tensor) -> None:
-    sums = dense.sum(1)
-    root = torch.where(sums > 0, sums, torch.inf).pow(-0.5)
-    expected = root[:, None] * dense * root[None, :]
-    ours = row_sum_normalised(graph(dense)).matrix().to_dense()
-    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-15)
-    assert torch.isfinite(ours).all()
-
-
-def test_binary_normalised_gives_every_edge_the_same_weight(features: Tensor, present: Tensor) -> None:
-    ours = binary_normalised(knn(features, present, 4)).matrix().to_dense()
-    kept = weighted(knn(features, present, 4)).matrix().to_dense() != 0
-    torch.testing.assert_close(ours, kept / (4 + 1e-7), rtol=0, atol=1e-15)
-
-
-def test_sums_and_transposes_of_graphs(dense: Tensor) -> None:
-    other = dense.T.contiguous()
-    assert torch.equal(transposed(graph(dense)).matrix().to_dense(), other)
-    summed = weighted_sum([graph(dense), graph(other)], [0.25, torch.tensor(2.0)]).matrix().to_dense()
-    torch.testing.assert_close(summed, 0.25 * dense + 2.0 * other, rtol=0, atol=1e-15)
-
-
-def test_union_takes_the_largest_weight_of_an_edge() -> None:
-    """A negative weight that stands alone stays."""
-    a = torch.tensor([[0.0, 0.3, -0.2], [0.0, 0.0, 0.0], [0.5, -0.4, 0.0]])
-    b = torch.tensor([[0.0, 0.1, 0.0], [0.7, 0.0, 0.0], [0.0, -0.1, 0.0]])
-    expected = torch.tensor([[0.0, 0.3, -0.2], [0.7, 0.0, 0.0], [0.5, -0.1, 0.0]])
-    assert torch.equal(union_maximum([graph(a), graph(b)]).matrix().to_dense(), expected)
-
-
-def test_gradients_reach_the_weights_of_combined_graphs(dense: Tensor) -> None:
-    """As LATTICE trains its learned graph and the shares of modalities."""
-    edges = dense.clamp_min(0.0)
-    edge_index = edges.nonzero().T
-    share = torch.tensor(0.3, requires_grad=True)
-    weights = edges[tuple(edge_index)].clone().requires_grad_()
-
-    def combined(w: Tensor, s: Tensor) -> Tensor:
-        learned = row_sum_normalised(ItemGraph(edge_index, w, 6))
-        return weighted_sum([learned, learned], [s, 1.0 - s * s]).weights
-
-    assert torch.autograd.gradcheck(combined, (weights, share))
-
-
-def test_a_list_is_cut_from_the_front() -> None:
-    lists = Neighbours(3, torch.arange(3), torch.tensor([[0, 2], [1, 0], [2, 1]]), torch.tensor([[1.0, 0.5]] * 3))
-    assert lists.k == 2
-    assert lists.top(1).indices.tolist() == [[0], [1], [2]]
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0, 1e6])
+def test_constant_content_has_no_neighbours(value: float) -> None:
+    assert len(content_neighbours(torch.full((N, 7), value), everyone(), 5).items) == 0

@@ -10,7 +10,12 @@ from mmbench.cli.errors import one_line_errors
 
 def main() -> None:
     """The console script ``mmbench``: a sub-command by its name; anything else is passed to ``run``."""
-    commands: dict[str, Callable[[], None]] = {"run": run_command, "plan": plan_command, "report": report_command}
+    commands: dict[str, Callable[[], None]] = {
+        "run": run_command,
+        "plan": plan_command,
+        "report": report_command,
+        "prepare": prepare_command,
+    }
     if len(sys.argv) > 1 and sys.argv[1] in commands:
         commands[sys.argv.pop(1)]()
     else:
@@ -36,6 +41,14 @@ def plan_command() -> None:
 def report_command() -> None:
     """``python -m mmbench.report SWEEP``: write the table of a sweep."""
     from mmbench.cli.report import main as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
+def prepare_command() -> None:
+    """``python -m mmbench.prepare csv|mmrec|export-mmrec``: make a dataset folder, or an MMRec folder of one."""
+    from mmbench.cli.prepare import main as command
 
     with one_line_errors(sys.argv[1:]):
         command(sys.argv[1:])

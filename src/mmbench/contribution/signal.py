@@ -2,7 +2,7 @@
 
 Item factors from the training interactions alone are predicted from content by ridge regression across folds of items.
 What a modality predicts that the others do not is its unique signal; shuffled rows of the same modality say how much of
-that is chance.
+that is chance. Content neighbours that are also bought together are the second view.
 """
 
 from __future__ import annotations
@@ -13,22 +13,28 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import linalg, sparse
 from scipy.sparse.linalg import svds
 
 from mmbench.contribution.bootstrap import REPLICAS, Estimate, Matrix, Vector, estimate
 from mmbench.contribution.shapley import Coalition, coalitions
 from mmbench.data.interactions import Interactions
-from mmbench.nn import knn
+from mmbench.nn.knn import content_neighbours, cooccurrence_knn
 
-RANK, FOLDS, SHUFFLES, NEIGHBOURS, SHRINK = 32, 5, 5, 10, 10.0
+RANK, FOLDS, SHUFFLES = 32, 5, 3
+#: Neighbours of the co-purchase recall, and the damping of co-purchase similarities that rest on few users.
+NEIGHBOURS, SHRINK = 10, 10.0
 #: Items with fewer training interactions have no factors worth predicting.
 MIN_INTERACTIONS = 5
 #: Wider features are projected onto this many principal components first.
-MAX_DIM = 512
-#: Ridge penalties as multiples of the mean eigenvalue of the features' Gram matrix.
-PENALTIES = 10.0 ** np.arange(-3, 4.5, 0.5)
-INNER_SHARE = 0.2
+MAX_DIM = 256
+#: Ridge penalties in units of the mean variance of a modality's dimensions.
+PENALTIES = 10.0 ** np.arange(-2.0, 4.5, 0.5)
+
+
+def frequent_items(train: Interactions, least: int = MIN_INTERACTIONS) -> NDArray[np.int64]:
+    """Items with at least ``least`` training interactions, ascending."""
+    return np.flatnonzero(np.bincount(train.items, minlength=train.n_items) >= least)
 
 
 def item_factors(train: Interactions, rank: int = RANK) -> Matrix:
@@ -36,14 +42,296 @@ def item_factors(train: Interactions, rank: int = RANK) -> Matrix:
 
     :math:`V \Sigma` of the truncated singular value decomposition of :math:`D_u^{-1/2} R D_i^{-1/2}`, rows scaled to
     length one, so that popular items do not outweigh the others. Items without interactions are zero.
+
+    Raises:
+        ValueError: with fewer than three users or items.
     """
-    by_user = np.bincount(train.users, minlength=train.n_users)
-    by_item = np.bincount(train.items, minlength=train.n_items)
+    shape = (train.n_users, train.n_items)
+    if min(shape) < 3:
+        raise ValueError(f"item factors need at least three users and items, not {shape[0]} and {shape[1]}")
+    by_user, by_item = (np.bincount(ids, minlength=n) for ids, n in zip((train.users, train.items), shape, strict=True))
     values = 1.0 / np.sqrt(by_user[train.users] * by_item[train.items].astype(np.float64))
-    matrix = sparse.csr_matrix((values, (train.users, train.items)), (train.n_users, train.n_items))
-    rank = min(rank, min(matrix.shape) - 1)
-    start = np.random.default_rng(0).standard_normal(min(matrix.shape))
-    _, scales, directions = svds(matrix, k=rank, v0=start)
+    matrix = sparse.csr_matrix((values, (train.users, train.items)), shape)
+    start = np.random.default_rng(0).standard_normal(min(shape))
+    _, scales, directions = svds(matrix, k=min(rank, min(shape) - 1), v0=start)
     factors: Matrix = directions.T * scales
     lengths = np.linalg.norm(factors, axis=1, keepdims=True)
-    return np.divide(factors, lengths, out=np.zeros_like(factors), where=lengths > 0)
+    return np.divide(factors, lengths, out=np.zeros_like(factors), where=lengths > 1e-12)
+
+
+def principal_components(features: Matrix, width: int = MAX_DIM) -> Matrix:
+    """Centred features ``(n, d)`` in their ``width`` main directions, ``(n, min(d, width))``."""
+    centred = features - features.mean(axis=0)
+    d = centred.shape[1]
+    if d <= width:
+        return centred
+    _, directions = linalg.eigh(centred.T @ centred, subset_by_index=[d - width, d - 1])
+    projected: Matrix = centred @ directions
+    return projected
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Sums over the items of one or more folds that ridge regression needs."""
+
+    n: int
+    x: Vector
+    y: Vector
+    xx: Matrix
+    xy: Matrix
+    yy: float
+
+    @staticmethod
+    def of(x: Matrix, y: Matrix) -> _Moments:
+        return _Moments(len(x), x.sum(0), y.sum(0), x.T @ x, x.T @ y, float((y**2).sum()))
+
+    def __add__(self, other: _Moments) -> _Moments:
+        return _Moments(
+            self.n + other.n,
+            self.x + other.x,
+            self.y + other.y,
+            self.xx + other.xx,
+            self.xy + other.xy,
+            self.yy + other.yy,
+        )
+
+    def columns(self, kept: NDArray[np.int64]) -> _Moments:
+        """The same with some of the features only."""
+        return _Moments(self.n, self.x[kept], self.y, self.xx[np.ix_(kept, kept)], self.xy[kept], self.yy)
+
+
+@dataclass(frozen=True)
+class _Ridge:
+    """Coefficients ``(d, r)`` and intercept ``(r,)``."""
+
+    slope: Matrix
+    level: Vector
+
+    @staticmethod
+    def fit(m: _Moments, blocks: Sequence[slice], penalties: Sequence[float]) -> _Ridge:
+        """Ridge regression with one penalty per block of features, relative to the block's mean variance."""
+        mean, target = m.x / m.n, m.y / m.n
+        covariance = m.xx / m.n - np.outer(mean, mean)
+        variances = covariance.diagonal()
+        penalty = np.empty(len(mean))
+        for block, weight in zip(blocks, penalties, strict=True):
+            penalty[block] = weight * variances[block].mean() + 1e-12
+        system = covariance + np.diag(penalty)
+        slope = linalg.solve(system, m.xy / m.n - np.outer(mean, target), assume_a="pos")
+        return _Ridge(slope, target - mean @ slope)
+
+    def loss(self, m: _Moments) -> float:
+        """Sum of squared errors on items given by their moments."""
+        quadratic = np.sum(self.slope * (m.xx @ self.slope - 2 * m.xy))
+        linear = self.level @ (2 * m.x @ self.slope - 2 * m.y + m.n * self.level)
+        return float(m.yy + quadratic + linear)
+
+
+def _best_penalties(train: _Moments, valid: _Moments, blocks: Sequence[slice]) -> list[float]:
+    """One penalty per block: the best common one, then each block's in turn."""
+
+    def loss(penalties: Sequence[float]) -> float:
+        return _Ridge.fit(train, blocks, penalties).loss(valid)
+
+    best = min(([float(p)] * len(blocks) for p in PENALTIES), key=loss)
+    for place in range(len(blocks) if len(blocks) > 1 else 0):
+        best = min(([*best[:place], float(p), *best[place + 1 :]] for p in PENALTIES), key=loss)
+    return best
+
+
+def squared_errors(
+    features: Mapping[str, Matrix], targets: Matrix, subsets: Sequence[Coalition], folds: NDArray[np.int64]
+) -> dict[Coalition, Vector]:
+    """Squared error of each item, predicted by ridge regression from items of the other folds.
+
+    Penalties are chosen on the next fold; the final fit uses all other folds.
+
+    Args:
+        features: ``(n, d)`` by modality.
+        targets: ``(n, r)``.
+        subsets: subsets of the modalities to predict from; the empty one predicts the mean.
+        folds: fold of each item, ``(n,)``, numbered from zero.
+
+    Returns:
+        ``(n,)`` by subset.
+    """
+    names = sorted(features)
+    x = np.hstack([features[name] for name in names])
+    widths = dict(zip(names, np.cumsum([features[name].shape[1] for name in names]), strict=True))
+    columns = {name: np.arange(widths[name] - features[name].shape[1], widths[name]) for name in names}
+    n_folds = int(folds.max()) + 1
+    moments = [_Moments.of(x[folds == k], targets[folds == k]) for k in range(n_folds)]
+    errors = {subset: np.empty(len(x)) for subset in subsets}
+    for k in range(n_folds):
+        inner = (k + 1) % n_folds
+        fitted = _sum([m for i, m in enumerate(moments) if i not in (k, inner)])
+        rows = folds == k
+        for subset in subsets:
+            if not subset:
+                whole = fitted + moments[inner]
+                errors[subset][rows] = ((targets[rows] - whole.y / whole.n) ** 2).sum(axis=1)
+                continue
+            kept = np.concatenate([columns[name] for name in sorted(subset)])
+            blocks = _blocks([len(columns[name]) for name in sorted(subset)])
+            train, valid = fitted.columns(kept), moments[inner].columns(kept)
+            model = _Ridge.fit(train + valid, blocks, _best_penalties(train, valid, blocks))
+            residual = targets[rows] - x[np.ix_(rows, kept)] @ model.slope - model.level
+            errors[subset][rows] = (residual**2).sum(axis=1)
+    return errors
+
+
+def _sum(parts: Sequence[_Moments]) -> _Moments:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _blocks(widths: Sequence[int]) -> list[slice]:
+    ends = np.cumsum(widths)
+    return [slice(int(end) - width, int(end)) for end, width in zip(ends, widths, strict=True)]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """How well content predicts collaborative item factors.
+
+    Args:
+        n_items: items it rests on.
+        r2: share of their variance predicted from each subset of the modalities; negative is worse than the mean.
+        unique: share that only this modality predicts, :math:`R^2_{all} - R^2_{others}`.
+        common: the rest, told by several modalities (or only together, where it is negative).
+        null_alone: share predicted by the modality's shuffled rows alone, ``(n_shuffles,)``.
+        null_unique: unique share of the modality's shuffled rows beside the others, ``(n_shuffles,)``.
+    """
+
+    n_items: int
+    r2: Mapping[Coalition, float]
+    unique: Mapping[str, Estimate]
+    common: float
+    null_alone: Mapping[str, Vector]
+    null_unique: Mapping[str, Vector]
+
+
+def embedding_signal(
+    features: Mapping[str, Matrix],
+    targets: Matrix,
+    *,
+    n_folds: int = FOLDS,
+    shuffles: int = SHUFFLES,
+    level: float = 0.95,
+    replicas: int = REPLICAS,
+    seed: int = 0,
+) -> Signal:
+    r"""Commonality analysis of cross-validated :math:`R^2`, with shuffled modalities as its null.
+
+    Intervals are over items, given the fits.
+
+    Args:
+        features: ``(n, d)`` by modality.
+        targets: what content should predict, ``(n, r)``; see :func:`item_factors`.
+        n_folds: folds of items.
+        shuffles: permutations of each modality.
+        level: coverage.
+        replicas: bootstrap samples.
+        seed: seed of folds, permutations and bootstrap.
+
+    Raises:
+        ValueError: without a modality, or with fewer than three folds or too few items for them.
+    """
+    if not features:
+        raise ValueError("signal needs at least one modality")
+    n = len(targets)
+    if not 3 <= n_folds <= n // 4:
+        raise ValueError(f"{n} items cannot be put into {n_folds} folds of at least four; at least three folds")
+    rng = np.random.default_rng(seed)
+    folds = rng.permutation(n) % n_folds
+    everyone = frozenset(features)
+    narrow = {name: principal_components(np.asarray(features[name], np.float64)) for name in sorted(features)}
+    errors = squared_errors(narrow, targets, list(coalitions(everyone)), folds)
+    base = errors[frozenset()]
+    r2 = {subset: 1.0 - float(e.sum() / base.sum()) for subset, e in errors.items()}
+    null_alone, null_unique = {}, {}
+    for name in sorted(features):
+        alone, beside = frozenset({name}), everyone - {name}
+        drawn = []
+        for _ in range(shuffles):
+            mixed = {**narrow, name: narrow[name][rng.permutation(n)]}
+            wrong = squared_errors(mixed, targets, list({alone, everyone}), folds)
+            drawn.append([1.0 - float(wrong[s].sum() / base.sum()) for s in (alone, everyone)])
+        null_alone[name] = np.array([row[0] for row in drawn])
+        null_unique[name] = np.array([row[1] for row in drawn]) - r2[beside]
+    counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(replicas)])
+    unique = {
+        name: estimate(
+            r2[everyone] - r2[everyone - {name}],
+            (counts @ (errors[everyone - {name}] - errors[everyone])) / (counts @ base),
+            level,
+        )
+        for name in sorted(features)
+    }
+    common = r2[everyone] - sum(share.value for share in unique.values())
+    return Signal(n, r2, unique, common, null_alone, null_unique)
+
+
+@dataclass(frozen=True)
+class NeighbourRecall:
+    """How many of an item's co-purchase neighbours its content neighbours are.
+
+    Args:
+        recall: mean over items by subset of the modalities.
+        chance: the same for random neighbours.
+        k: neighbours of each kind.
+    """
+
+    recall: Mapping[Coalition, float]
+    chance: float
+    k: int
+
+
+def neighbour_recall(
+    features: Mapping[str, Matrix], present: Mapping[str, NDArray[np.bool_]], train: Interactions, k: int = NEIGHBOURS
+) -> NeighbourRecall:
+    r"""Recall of co-purchase neighbours among content neighbours, a proxy for new items (METHOD §4).
+
+    Mean over items of :math:`|N_{content}(i) \cap N_{bought}(i)| / |N_{bought}(i)|` with k neighbours of each kind. An item
+    without content finds nothing; an item never bought together with another is left out.
+
+    Args:
+        features: ``(n_items, d)`` by modality.
+        present: which items have content, ``(n_items,)`` by modality.
+        train: training interactions among these items.
+        k: neighbours.
+
+    Raises:
+        ValueError: if no two items were bought together.
+    """
+    n = train.n_items
+    edges = torch.from_numpy(np.stack([train.users, train.items]))
+    together = cooccurrence_knn(edges, train.n_users, n, k, shrink=SHRINK)
+    bought = together.values.numpy() > 0
+    wanted = np.repeat(together.items.numpy(), together.k).reshape(bought.shape) * n + together.indices.numpy()
+    sizes = bought.sum(axis=1)
+    if not sizes.any():
+        raise ValueError("no two items were bought together, so there are no co-purchase neighbours")
+    found = {}
+    for subset in coalitions(frozenset(features)):
+        if subset:
+            lists = content_neighbours(*_joined(features, present, sorted(subset)), k)
+            keys = (lists.items.unsqueeze(1) * n + lists.indices).numpy()
+            hits = np.isin(wanted, keys) & bought
+            found[subset] = float((hits.sum(axis=1)[sizes > 0] / sizes[sizes > 0]).mean())
+    return NeighbourRecall(found, min(k, n - 1) / (n - 1), k)
+
+
+def _joined(
+    features: Mapping[str, Matrix], present: Mapping[str, NDArray[np.bool_]], names: Sequence[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Modalities side by side, each centred and of mean length one, so that none drowns another."""
+    parts = []
+    for name in names:
+        centred = features[name] - features[name][present[name]].mean(axis=0, dtype=np.float64)
+        size = np.sqrt((centred[present[name]] ** 2).sum(axis=1).mean())
+        parts.append(np.where(present[name][:, None], centred / size if size > 0 else centred, 0.0))
+    everywhere = np.logical_or.reduce([present[name] for name in names])
+    return torch.from_numpy(np.hstack(parts)), torch.from_numpy(everywhere)

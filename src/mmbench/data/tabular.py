@@ -32,7 +32,7 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "item": _ITEM,
     "rating": ("rating", "ratings", "score", "stars", "overall", "評価", "評点"),
     "timestamp": (
-        "timestamp", "time", "date", "datetime", "unixreviewtime", "createdat", "purchasedat", "purchasedate",
+        "timestamp", "datetime", "date", "time", "unixreviewtime", "createdat", "purchasedat", "purchasedate",
         "orderdate", "eventtime", "日時", "日付", "購入日", "購入日時", "購買日", "注文日", "注文日時",
     ),
     "split": ("split", "xlabel"),
@@ -226,12 +226,15 @@ def _chosen(table: Table, columns: Columns) -> dict[str, str]:
         if found:
             named[role] = found[0]
         elif role not in OPTIONAL:
-            raise ValueError(
-                f"{table.path}: no column looks like the {role}; name it with --{role}; columns are {', '.join(table.names)}"
-            )
+            raise _nothing_like(table, f"the {role}", f"--{role}")
     if len(set(named.values())) < len(named):
         raise ValueError(f"{table.path}: one column cannot be two things: {_pairs(named)}")
     return {role: named[role] for role in asked if role in named}
+
+
+def _nothing_like(table: Table, role: str, option: str) -> ValueError:
+    columns = ", ".join(table.names)
+    return ValueError(f"{table.path}: no column looks like {role}; name it with {option}; columns are {columns}")
 
 
 def _pairs(named: Mapping[str, str]) -> str:
@@ -254,9 +257,8 @@ def _with_ids(table: Table, names: Mapping[str, str], what: str, notices: list[s
     if missing.all():
         raise ValueError(f"{table.path}: every row lacks {told}")
     if missing.any():
-        notices.append(
-            f"{what}: {int(missing.sum())} rows without {told} are left out, the first {table.where(int(missing.argmax()))}"
-        )
+        first = table.where(int(missing.argmax()))
+        notices.append(f"{what}: {int(missing.sum())} rows without {told} are left out (first: {first})")
     return table.with_frame(table.frame.assign(**ids)[~missing])
 
 
@@ -267,16 +269,12 @@ def _items(
     if item_column is None:
         found = _guessed(table.names, "listed item")
         if not found:
-            raise ValueError(
-                f"{table.path}: no column looks like the item; name it with --item-column; columns are {', '.join(table.names)}"
-            )
+            raise _nothing_like(table, "the item", "--item-column")
         item_column = found[0]
     table.check_column(item_column, "--item-column")
     texts = list(text) or _guessed([name for name in table.names if name != item_column], "text")
     if not texts:
-        raise ValueError(
-            f"{table.path}: no column looks like a text; name it with --text; columns are {', '.join(table.names)}"
-        )
+        raise _nothing_like(table, "a text", "--text")
     for name in texts:
         table.check_column(name, "--text")
         if name in ("item_id", item_column) or texts.count(name) > 1:

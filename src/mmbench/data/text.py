@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
 from numpy.typing import NDArray
@@ -147,7 +148,7 @@ def _projected(matrix: scipy.sparse.csr_array, dim: int, seed: int) -> Matrix:
     """Rows on the leading right singular vectors, ``(n, min(dim, rank))``; each column's largest entry is positive."""
     shorter = min(matrix.shape)
     if shorter <= max(DENSE_SIZE, 2 * dim):
-        directions, scales = _dense(matrix)
+        directions, scales = _dense(matrix, dim)
     else:
         start = np.random.default_rng(seed).standard_normal(shorter)
         _, scales, transposed = scipy.sparse.linalg.svds(matrix, dim, v0=start)
@@ -159,11 +160,11 @@ def _projected(matrix: scipy.sparse.csr_array, dim: int, seed: int) -> Matrix:
     return projected * np.where(peaks < 0, -1.0, 1.0)
 
 
-def _dense(matrix: scipy.sparse.csr_array) -> tuple[Matrix, Matrix]:
-    """All right singular vectors ``(n_grams, k)`` and their scales, from the Gram matrix of the shorter side."""
+def _dense(matrix: scipy.sparse.csr_array, dim: int) -> tuple[Matrix, Matrix]:
+    """Leading right singular vectors ``(n_grams, k)`` and their scales, from the Gram matrix of the shorter side."""
     wide = matrix.shape[0] <= matrix.shape[1]
     gram = (matrix @ matrix.T if wide else matrix.T @ matrix).toarray()
-    squares, vectors = np.linalg.eigh(gram)
+    squares, vectors = scipy.linalg.eigh(gram, subset_by_index=[max(len(gram) - dim, 0), len(gram) - 1])
     scales = np.sqrt(np.maximum(squares, 0))
     if not wide:
         return vectors, scales

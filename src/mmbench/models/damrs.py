@@ -1,4 +1,4 @@
-"""DA-MRS: "Improving Multi-modal Recommender Systems by Denoising and Aligning Multi-modal Content and ...", KDD 2024."""
+"""DA-MRS: Xv et al., "Improving Multi-modal Recommender Systems by Denoising and Aligning ...", KDD 2024."""
 
 from __future__ import annotations
 

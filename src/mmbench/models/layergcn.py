@@ -21,8 +21,8 @@ class LayerGCN(FactorModel):
     r"""Propagation refined by the ego layer, trained on a pruned graph, :math:`Z = \sum_{l=1}^{L} X^l`.
 
     :math:`X^l = \cos(H^l, X^0) \odot H^l` with :math:`H^l = \hat A X^{l-1}`. The edges of the first epoch are a sample
-    that prefers those between nodes of low degree, the edges of the next one a uniform sample, and so on in turn; scores
-    use all edges. The loss is a sum over the batch. It reproduces the numbers of the reference as it is.
+    that prefers those between nodes of low degree, the edges of the next one a uniform sample, and so on in turn;
+    scores use all edges. The loss is a sum over the batch. It reproduces the numbers of the reference as it is.
 
     Args:
         data: training data; features are ignored.

@@ -76,6 +76,8 @@ class LGMRec(FactorModel):
             raise ValueError(f"backbone={backbone!r} must be one of {', '.join(BACKBONES)}")
         if not 0.0 < keep_rate <= 1.0:
             raise ValueError(f"keep_rate={keep_rate} must be more than 0 and at most 1")
+        if n_hyper_layers < 1:
+            raise ValueError(f"n_hyper_layers={n_hyper_layers} must be at least 1")
         self.n_users, self.n_ui_layers = data.n_users, 0 if backbone == "mf" else n_ui_layers
         self.n_content_layers, self.n_hyper_layers, self.dropout = n_content_layers, n_hyper_layers, 1.0 - keep_rate
         self.alpha, self.cl_weight, self.reg_weight, self.as_reference = alpha, cl_weight, reg_weight, as_reference

@@ -18,7 +18,7 @@ from mmbench.nn.noise import Noise
 
 
 class SelfCF(FactorModel):
-    r"""LightGCN without negatives: a user's vector predicts the dropped-out vector of its item, and the other way round.
+    r"""LightGCN without negatives: users and items predict each other's dropped-out vectors.
 
     .. math:: L = -\tfrac12\cos(g(z_u), \mathrm{drop}(z_i)) - \tfrac12\cos(g(z_i), \mathrm{drop}(z_u))
               + \tfrac{\lambda}{2} \sum (\|z_u\|^2 + \|z_i\|^2)

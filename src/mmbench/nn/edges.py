@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import softmax
 
-from mmbench.nn.graph import BLOCK_EDGES, DirectedGraph
+from mmbench.nn.graph import DirectedGraph, sparse_matrix
 
 
 def both_directions(edge_index: Tensor, n_users: int) -> tuple[Tensor, Tensor]:
@@ -47,32 +47,31 @@ class UserItemEdges(nn.Module):
         n_items: number of items.
     """
 
+    pattern: Tensor
     rows: Tensor
     columns: Tensor
-    starts: Tensor
     reverse: Tensor
 
     def __init__(self, edge_index: Tensor, n_users: int, n_items: int) -> None:
         super().__init__()
         n = n_users + n_items
         rows, columns = both_directions(edge_index, n_users)
-        order = torch.argsort(rows * n + columns)
-        rows, columns = rows[order], columns[order]
-        starts = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(rows, minlength=n).cumsum(0)])
+        pattern = sparse_matrix(rows, columns, torch.ones(len(rows)), (n, n))
+        columns = pattern.col_indices()
+        rows = torch.arange(n).repeat_interleave(pattern.crow_indices().diff())
+        self.register_buffer("pattern", pattern, persistent=False)
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
-        self.register_buffer("starts", starts, persistent=False)
         self.register_buffer("reverse", torch.argsort(columns * n + rows), persistent=False)
 
     def matrix(self, weights: Tensor) -> Tensor:
         """Sparse CSR ``(n, n)`` of weights ``(2 * n_edges,)``."""
-        n = len(self.starts) - 1
-        return torch.sparse_csr_tensor(self.starts, self.columns, weights, (n, n), check_invariants=False)
+        structure = (self.pattern.crow_indices(), self.columns, weights, self.pattern.shape)
+        return torch.sparse_csr_tensor(*structure, check_invariants=False)
 
     def of_ends(self, a: Tensor, b: Tensor) -> Tensor:
         """Products of the receivers' rows of ``a`` and the senders' of ``b``, both ``(n, d)``: ``(2 * n_edges,)``."""
-        blocks = zip(self.rows.split(BLOCK_EDGES), self.columns.split(BLOCK_EDGES), strict=True)
-        return torch.cat([(a[r] * b[c]).sum(1) for r, c in blocks])
+        return torch.sparse.sampled_addmm(self.pattern, a, b.T, beta=0.0).values()
 
     def products(self, x: Tensor) -> Tensor:
         r"""Inner products :math:`\langle x_r, x_c\rangle` of the ends, with gradients for ``x``: ``(2 * n_edges,)``."""
@@ -80,7 +79,7 @@ class UserItemEdges(nn.Module):
 
     def attention(self, scores: Tensor) -> Tensor:
         """Softmax of ``(2 * n_edges,)`` over the edges into the same node."""
-        return softmax(scores, self.rows, num_nodes=len(self.starts) - 1)
+        return softmax(scores, self.rows, num_nodes=len(self.pattern))
 
     def propagate(self, weights: Tensor, x: Tensor) -> Tensor:
         r"""One step :math:`y_r = \sum_c w_{rc} x_c` of ``(n, d)``, with gradients for ``x`` and the weights."""

@@ -25,8 +25,6 @@ def through_hyperedges(of_users: Tensor, of_items: Tensor, items: Tensor, n_laye
     Returns:
         Users ``(n_users, d)`` and items ``(n_items, d)`` of the last layer.
     """
-    if n_layers < 1:
-        raise ValueError(f"n_layers={n_layers} of a hypergraph must be at least 1")
     for _ in range(n_layers):
         edges = of_items.T @ items
         items = of_items @ edges

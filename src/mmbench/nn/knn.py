@@ -97,8 +97,10 @@ def nearest(
     Returns:
         Neighbours and similarities, each ``(n, min(k, n))`` (``n - 1`` without the item itself), best first.
     """
+    if n == 0:
+        return torch.empty(0, 0, dtype=torch.int64), torch.empty(0, 0)
     k = min(k, n if include_self else n - 1)
-    step = max(1, BLOCK_ENTRIES // max(n, width, 1))
+    step = max(1, BLOCK_ENTRIES // max(n, width))
     ring = torch.randperm(n, generator=torch.Generator().manual_seed(RING_SEED))
     indices, values = [], []
     for begin in range(0, n, step):

@@ -115,6 +115,8 @@ def principal_graph(adjacency: Tensor, n_users: int, rank: int, threshold: float
     Returns:
         Sparse CSR of the same shape and dtype.
     """
+    if rank < 8:
+        raise ValueError(f"a principal graph of rank {rank} is empty; the rank must be at least 8")
     matrix, transposed = user_item_blocks(adjacency, n_users)
     # Of the float32 graph in either precision: which entries pass the threshold must not depend on it.
     left, values, right = truncated_svd(matrix.float(), transposed.float(), rank // 2)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from mmbench import paths, records
+from mmbench.report.fairness import write_fairness
 from mmbench.report.table import ID_ONLY, CellResult, SweepTable, condition_columns, read_sweep
 
 SAME, MISSING, FAILED, STALE, LOW = "=", "-", "failed", "stale", "(below popularity)"
@@ -35,7 +36,7 @@ Mark = Callable[[Entry], str]
 
 
 def write_report(sweep_dir: Path) -> SweepTable:
-    """Write ``report/table.{md,csv,tex,txt}`` of a sweep and return its table with the text filled in."""
+    """Write the table and the fairness report of a sweep and return the table with its text filled in."""
     table = read_sweep(sweep_dir)
     table = replace(table, text=as_text(table))
     folder = paths.report_dir(sweep_dir)
@@ -46,6 +47,7 @@ def write_report(sweep_dir: Path) -> SweepTable:
         "csv": as_frame(table).to_csv(index=False, lineterminator="\n"),
     }.items():
         records.write_text(folder / f"table.{ending}", text)
+    write_fairness(table, sweep_dir)
     return table
 
 

@@ -1,0 +1,298 @@
+"""Was the effort equal? Read from the records alone, and checked claim by claim (METHOD §1, RULINGS 2)."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmbench import effort, metrics, paths, records
+from mmbench.effort import Trials
+from mmbench.fingerprint import of_json
+from mmbench.report.table import PRIMARY, SweepTable
+
+PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
+#: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch (METHOD §1).
+CRASH_BALANCE, UNDER_TRAINED = 0.10, 0.10
+#: Fewer trials than this say nothing about saturation, edges or half the budget.
+ENOUGH_TRIALS = 8
+#: Contrasts whose conclusion is recomputed with half the budget.
+CONTRASTS = (("fused", "text"), ("fused", "none"), ("text", "none"), ("image", "none"))
+
+
+@dataclass(frozen=True)
+class CellEffort:
+    """What the records of one condition say of its tuning.
+
+    Args:
+        modality: the condition.
+        cell: its ``cell.json``.
+        choice: its ``choice.json``.
+        seal: its ``sealed.json``.
+        trials: trial records in slot order.
+        finals: final records in seed order.
+        ledger: its rows of the ledger.
+        folder: where the records lie.
+    """
+
+    modality: str
+    cell: Mapping[str, Any]
+    choice: Mapping[str, Any]
+    seal: Mapping[str, Any]
+    trials: Sequence[Mapping[str, Any]]
+    finals: Sequence[Mapping[str, Any]]
+    ledger: Sequence[Mapping[str, Any]]
+    folder: Path
+
+    @functools.cached_property
+    def validation(self) -> NDArray[np.float64]:
+        """Validation score by slot, minus infinity for a failed trial, ``(n_trials,)``."""
+        return np.array([-np.inf if t["score"] is None else t["score"] for t in self.trials], np.float64)
+
+    @functools.cached_property
+    def test(self) -> NDArray[np.float64]:
+        """Test metric by slot and user, NaN for a failed trial, ``(n_trials, n_users)``."""
+        files = [paths.trial_file(self.folder, t["index"], "test.parquet") for t in self.trials]
+        found = [metrics.per_user(records.read_ranking(f), PRIMARY) if f.exists() else None for f in files]
+        n_users = max((len(row) for row in found if row is not None), default=0)
+        return np.array([np.full(n_users, np.nan) if row is None else row for row in found])
+
+    @property
+    def failed_share(self) -> float:
+        """Share of the trials that failed."""
+        return sum(t["status"] != "ok" for t in self.trials) / max(len(self.trials), 1)
+
+    @property
+    def under_trained_share(self) -> float:
+        """Share of the trainings that ended at the last epoch."""
+        trained = [r for r in (*self.trials, *self.finals) if r["status"] == "ok"]
+        ended = sum(r["stop_reason"] == "max_epochs" and r["best_epoch"] == r["epochs"] for r in trained)
+        return ended / max(len(trained), 1)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all trainings, failed ones included where they were timed."""
+        return float(sum(row.get("wall_s") or 0.0 for row in self.ledger))
+
+    @property
+    def epochs(self) -> float:
+        """Median number of epochs of a trial."""
+        return float(median([t["epochs"] for t in self.trials if t["status"] == "ok"] or [0]))
+
+    def trial_seconds(self) -> NDArray[np.float64]:
+        """Wall time by slot, ``(n_trials,)``."""
+        by_slot = {row["index"]: row.get("wall_s") or 0.0 for row in self.ledger if row["stage"] == "tune"}
+        return np.array([by_slot.get(t["index"], 0.0) for t in self.trials])
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim and whether the records bear it out."""
+
+    name: str
+    level: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """All conditions of one (dataset, model), and the checks of their tuning."""
+
+    dataset: str
+    model: str
+    cells: Sequence[CellEffort]
+    checks: Sequence[Check]
+
+    @property
+    def level(self) -> str:
+        """The worst level of its checks."""
+        levels = [check.level for check in self.checks]
+        return FAIL if FAIL in levels else WARN if WARN in levels else PASS
+
+    def enough_trials(self) -> bool:
+        """Whether curves over the number of trials mean anything."""
+        return len(self.cells) > 0 and min(len(c.trials) for c in self.cells) >= ENOUGH_TRIALS
+
+
+def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
+    """Read the sealed cells of a sweep, grouped by dataset and model, and check each group."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in records.read_ledger(sweep_dir):
+        rows.setdefault(row.get("cell_key", ""), []).append(row)
+    groups = []
+    for dataset in table.datasets:
+        for model in table.models(dataset):
+            results = [r for (d, m, _), r in table.cells.items() if (d, m) == (dataset, model) and r.status == "done"]
+            order = {name: place for place, name in enumerate(table.conditions)}
+            results.sort(key=lambda r: order.get(r.modality, -1))
+            cells = [_read_cell(r.modality, r.folder, rows) for r in results]
+            if cells:
+                groups.append(Group(dataset, model, cells, check(cells)))
+    return groups
+
+
+def _read_cell(modality: str, folder: Path, rows: Mapping[str, list[dict[str, Any]]]) -> CellEffort:
+    cell = records.read_json(folder / "cell.json")
+    key = cell["key"]
+
+    def trainings(kind: str) -> list[dict[str, Any]]:
+        found = [records.read_json(path) for path in sorted((folder / kind).glob("*.json"))]
+        return sorted((r for r in found if r.get("cell_key") == key), key=lambda r: r["index"])
+
+    choice, seal = records.read_json(folder / "choice.json"), records.read_json(folder / "sealed.json")
+    return CellEffort(modality, cell, choice, seal, trainings("trials"), trainings("finals"), rows.get(key, []), folder)
+
+
+def check(cells: Sequence[CellEffort]) -> list[Check]:
+    """Check one (dataset, model): equality first, then health, then whether tuning decided the conclusion."""
+    checks = [
+        _same("split", [c.cell["split_hash"] for c in cells], "every condition saw the same train and validation"),
+        _same(
+            "test split", [c.seal["test_hash"] for c in cells], "every condition was tested on the same interactions"
+        ),
+        _same("budget", [of_json(c.cell["config"]["budget"]) for c in cells], "one epoch rule, T and S for all"),
+        _slots(cells),
+        _configurations(cells),
+        _seeds(cells),
+        _choices(cells),
+        _crashes(cells),
+        _controls(cells),
+        _under_training(cells),
+    ]
+    if min(len(c.trials) for c in cells) >= ENOUGH_TRIALS:
+        checks.append(_edges(cells))
+        checks += [c for c in (_half_budget(cells, a, b) for a, b in CONTRASTS) if c is not None]
+    return checks
+
+
+def _same(name: str, values: Sequence[str], claim: str) -> Check:
+    if len(set(values)) > 1:
+        return Check(name, FAIL, f"conditions differ in their {name}: what was compared is not the same task")
+    return Check(name, PASS, claim)
+
+
+def _slots(cells: Sequence[CellEffort]) -> Check:
+    counts = {c.modality: [t["index"] for t in c.trials] for c in cells}
+    planned = {len(slots) for slots in counts.values()}
+    if len(planned) > 1 or any(slots != list(range(len(slots))) for slots in counts.values()):
+        told = ", ".join(f"{name} {len(slots)}" for name, slots in counts.items())
+        return Check("trials", FAIL, f"conditions were not given the same trials ({told})")
+    return Check("trials", PASS, f"{planned.pop()} trials each, slots without a gap")
+
+
+def _configurations(cells: Sequence[CellEffort]) -> Check:
+    shortest = min(len(c.trials) for c in cells)
+    lists = [[t["configuration_hash"] for t in c.trials][:shortest] for c in cells]
+    if any(hashes != lists[0] for hashes in lists):
+        return Check("configurations", FAIL, "the same slot holds different configurations under different conditions")
+    if len(set(lists[0])) != shortest:
+        return Check("configurations", FAIL, "a configuration was tried twice")
+    if any(t["configuration_hash"] != of_json(t["configuration"])[:16] for c in cells for t in c.trials):
+        return Check("configurations", FAIL, "a record's configuration is not the one its hash was taken from")
+    return Check("configurations", PASS, "identical lists of configurations, all distinct, the default first")
+
+
+def _seeds(cells: Sequence[CellEffort]) -> Check:
+    tuning = [[t["seed"] for t in c.trials] for c in cells]
+    finals = [[f["seed"] for f in c.finals] for c in cells]
+    shortest = min(map(len, tuning))
+    if any(s != finals[0] for s in finals) or any(s[:shortest] != tuning[0][:shortest] for s in tuning):
+        return Check("seeds", FAIL, "conditions ran with different seeds")
+    if set(itertools.chain(*tuning)) & set(itertools.chain(*finals)):
+        return Check("seeds", FAIL, "a final run repeats the seed of a trial")
+    return Check("seeds", PASS, "the same seeds for all, final seeds apart from tuning seeds")
+
+
+def _choices(cells: Sequence[CellEffort]) -> Check:
+    for c in cells:
+        best = int(np.argmax(c.validation))  # the first of equals: the lower slot
+        if c.choice["slot"] != best:
+            reason = f"{c.modality}: slot {c.choice['slot']} was chosen, but slot {best} is best on validation"
+            return Check("choice", FAIL, reason)
+        if c.seal["choice_hash"] != c.choice["hash"]:
+            return Check("choice", FAIL, f"{c.modality}: the test split was opened for another choice")
+        if any(f["configuration"] != c.choice["configuration"] for f in c.finals):
+            return Check("choice", FAIL, f"{c.modality}: a final run did not use the chosen configuration")
+    return Check("choice", PASS, "best on validation, hashed before the test split was opened")
+
+
+def _crashes(cells: Sequence[CellEffort]) -> Check:
+    shares = [c.failed_share for c in cells]
+    told = ", ".join(f"{c.modality} {100 * c.failed_share:.0f} %" for c in cells)
+    if max(shares) - min(shares) > CRASH_BALANCE:
+        return Check("failed trials", FAIL, f"some conditions lost more trials than others ({told})")
+    return Check("failed trials", WARN if max(shares) > 0 else PASS, told if max(shares) > 0 else "none failed")
+
+
+def _controls(cells: Sequence[CellEffort]) -> Check:
+    for c in cells:
+        for record in (*c.trials, *c.finals):
+            for name, control in record.get("controls", {}).items():
+                if not control["differs_from_real"]:
+                    return Check("controls", FAIL, f"{c.modality}: the control of {name} is the real features")
+    return Check("controls", PASS, "controls differ from the real features")
+
+
+def _under_training(cells: Sequence[CellEffort]) -> Check:
+    worst = max(cells, key=lambda c: c.under_trained_share)
+    if worst.under_trained_share > UNDER_TRAINED:
+        share = 100 * worst.under_trained_share
+        reason = f"{share:.0f} % of the trainings of {worst.modality} were still best in the last epoch"
+        return Check("under-training", WARN, reason)
+    return Check("under-training", PASS, "trainings stopped by themselves")
+
+
+def edges(cell: CellEffort) -> dict[str, float]:
+    """Share of the best trials near a bound, by path, for every numeric range of a cell."""
+    found = {}
+    for path, leaf in _leaves(cell.cell["config"]["search"]):
+        if "low" in leaf:
+            values = [t["configuration"][path] for t in cell.trials]
+            log = bool(leaf.get("log", False))
+            found[path] = effort.edge_share(values, cell.validation, leaf["low"], leaf["high"], log=log)
+    return found
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mapping[str, Any]]]:
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for name, node in tree.items():
+        is_leaf = "low" in node or "choices" in node
+        found += [(f"{prefix}{name}", node)] if is_leaf else _leaves(node, f"{prefix}{name}.")
+    return sorted(found)
+
+
+def _edges(cells: Sequence[CellEffort]) -> Check:
+    hits = [f"{path} ({c.modality})" for c in cells for path, share in edges(c).items() if share > effort.EDGE_WARNING]
+    if hits:
+        return Check("ranges", WARN, f"the best trials lie at the edge of {', '.join(hits)}; widen the range")
+    return Check("ranges", PASS, "the best trials lie inside their ranges")
+
+
+def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
+    """Would half the trials change the conclusion of a contrast (METHOD ii)?"""
+    by_name = {c.modality: c for c in cells}
+    if a not in by_name or b not in by_name:
+        return None
+    trials = [Trials(by_name[name].validation, by_name[name].test) for name in (a, b)]
+    if trials[0].test.shape != trials[1].test.shape or not all(np.nansum(t.test) > 0 for t in trials):
+        return None
+    half = len(trials[0].validation) // 2 + len(trials[0].validation) % 2
+    whole, halved = (effort.tuned_contrast(trials[0], trials[1], n, default_first=True) for n in (None, half))
+    said = f"{a} against {b}: {_percent(halved)} after {half} trials, {_percent(whole)} after all"
+    opposite = whole.point * halved.point < 0 and not (whole.contains(0.0) or halved.contains(0.0))
+    if opposite:
+        return Check(f"half budget, {a} against {b}", WARN, f"half the budget reverses the conclusion ({said})")
+    if whole.contains(0.0) != halved.contains(0.0):
+        return Check(f"half budget, {a} against {b}", WARN, f"half the budget changes the conclusion ({said})")
+    return Check(f"half budget, {a} against {b}", PASS, f"half the budget says the same ({said})")
+
+
+def _percent(contrast: effort.Contrast) -> str:
+    return f"{100 * contrast.point:+.1f} % [{100 * contrast.lo:+.1f}, {100 * contrast.hi:+.1f}]"

@@ -1,0 +1,55 @@
+"""``python -m mmbench.report SWEEP``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmbench.cli import report_command
+from tests.cli.conftest import Command
+
+
+def report(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["mmbench.report", *words])
+    try:
+        report_command()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_the_table_is_written_again_from_the_records(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("sweep.name=s", "model=popularity")
+    folder = tmp_path / "s" / "report"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    assert report(monkeypatch, str(tmp_path / "s")) == 0
+    out = capsys.readouterr().out
+    assert before["table.txt"].decode() in out
+    assert f"written to {folder}" in out
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    # The console script has it as a sub-command.
+    said = command("report", str(tmp_path / "s"))
+    assert said.code != 0 or before["table.txt"].decode() in said.out
+
+
+def test_a_folder_that_is_no_sweep_is_said_with_its_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").touch()
+    assert report(monkeypatch, str(tmp_path / "c")) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path / 'c'} is no sweep (no manifest.json); sweeps beside it: a, b\n"
+    )
+
+
+def test_debug_lets_the_exception_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="is no sweep"):
+        report(monkeypatch, str(tmp_path / "c"), "debug=true")

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmbench.data.delimited import Dialect, line_of, read_delimited
+
+TABS = Dialect("\t", quoted=False)
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "id,words\n007,x y\n08,z\n"),
+        ("a.csv", "id;words\n007;x y\n08;z\n"),
+        ("a.csv", "id\twords\r\n007\tx y\r\n\r\n08\tz"),
+        ("a.tsv", "id\twords\n007\tx y\n08\tz\n"),
+        ("a.txt", 'id,"words"\n007,"x y"\n\n"08",z\n'),
+        ("a.csv", b"\xef\xbb\xbfid,words\n007,x y\n08,z\n"),
+    ],
+)
+def test_separators_line_ends_and_byte_order_marks(tmp_path: Path, name: str, content: str | bytes) -> None:
+    table = read_delimited(write(tmp_path / name, content))
+    assert table.names == ["id", "words"]
+    assert table.frame.to_numpy().tolist() == [["007", "x y"], ["08", "z"]]
+
+
+def test_quotes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'id,words\n1,"a, ""b""\nc"\n2,d\n')
+    table = read_delimited(path)
+    assert table.frame["words"].tolist() == ['a, "b"\nc', "d"]
+    assert table.where(0) == f"{path}, line 2"
+    assert table.where(1) == f"{path}, line 4"
+    raw = read_delimited(write(tmp_path / "a.inter", 'id\twords\n1\t"a\n2\tb"\n'), TABS)
+    assert raw.frame["words"].tolist() == ['"a', 'b"']
+
+
+@pytest.mark.parametrize("encoding", ["cp932", "utf-16", "euc_jp"])
+def test_other_encodings(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path / "a.csv", "商品,名称\n01,赤い靴\n".encode(encoding))
+    assert read_delimited(path, encoding=encoding).frame.to_numpy().tolist() == [["01", "赤い靴"]]
+    with pytest.raises(ValueError, match=r"a.csv is not utf-8 text .*save it as UTF-8 or name its encoding"):
+        read_delimited(path)
+
+
+def test_a_bad_byte_far_from_the_header(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", b"a,b\n" + b"1,2\n" * 100_000 + b"\x83,1\n")
+    with pytest.raises(ValueError, match=r"a.csv is not utf-8 text"):
+        read_delimited(path)
+
+
+def test_an_unknown_encoding(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a.csv is not klingon text \(unknown encoding: klingon\)"):
+        read_delimited(write(tmp_path / "a.csv", "a,b\n1,2\n"), encoding="klingon")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty; its first line must name the columns"),
+        ("\n\n", "is empty"),
+        ("a,b\n", "has a header but no rows"),
+        ("a,b,a\n1,2,3\n", "column 'a' occurs more than once in the header"),
+        ("a,b\n1,2\n\n3\n", "line 4: 1 cells where the header has 2: '3'"),
+        ("a,b\n1,2\n3,4,5\n6,7\n", "line 3: 3 cells where the header has 2: '3,4,5'"),
+        ('a,b\n1,"x\ny"\n3\n', "line 4: 1 cells"),
+        ('a,b\n1,2\n3,"x\n4,5\n', "line 3: a quote is opened and never closed"),
+        ("a,b\n1,2\n" + "9" * 80 + "\n", "line 3: 1 cells .*'9{60}...'"),
+    ],
+)
+def test_faults_are_told_with_their_line(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"a.csv.*{message}"):
+        read_delimited(write(tmp_path / "a.csv", content))
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none.csv is missing"):
+        read_delimited(tmp_path / "none.csv")
+
+
+def test_a_cell_too_long_for_the_header(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a.csv cannot be read: field larger than field limit"):
+        read_delimited(write(tmp_path / "a.csv", "a" * 200_000 + ",b\n1,2\n"))
+
+
+def test_a_line_that_cannot_be_counted_is_a_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", f"a,b\n{'x' * 200_000},1\n2\n")
+    assert line_of(path, 2, Dialect()) is None
+    with pytest.raises(ValueError, match="row 3: 1 cells where the header has 2"):
+        read_delimited(path)
+    assert line_of(path, 9, TABS) is None
+
+
+def test_numbers(tmp_path: Path) -> None:
+    table = read_delimited(write(tmp_path / "a.csv", "n,t\n 5 ,x\n,x\nNULL,x\n-1e-3,x\n0.1,x\n"))
+    np.testing.assert_array_equal(table.numbers("n"), [5, np.nan, np.nan, -0.001, 0.1])
+    with pytest.raises(ValueError, match=r"line 2: t is 'x'; it must be a number \(5 such rows\)"):
+        table.numbers("t")
+
+
+def test_rows_keep_their_line_when_others_are_dropped(tmp_path: Path) -> None:
+    table = read_delimited(write(tmp_path / "a.csv", "n\n1\n2\nx\n"))
+    with pytest.raises(ValueError, match=r"line 4: n is 'x'; it must be a number$"):
+        table.with_frame(table.frame[1:]).numbers("n")
+
+
+def test_a_column_that_is_not_there(tmp_path: Path) -> None:
+    table = read_delimited(write(tmp_path / "a.csv", "n,m\n1,2\n"))
+    with pytest.raises(ValueError, match=r"column 'k' \(--user\) is not there; columns are n, m"):
+        table.check_column("k", "--user")

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmbench.data.delimited import Table
+from mmbench.data.tabular import Columns, read_tabular, unix_seconds
+
+LOG = "user_id,item_id,rating,timestamp\nu1,007,5,30\nu1,08,,10\nu2,007,4.5,20\n"
+ITEMS = "item_id,title,description\n007,赤い靴,革の靴\n08,青い帽子,\n9,Lamp,LED lamp\n"
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def times(values: list[str]) -> tuple[list[int], list[str]]:
+    notices: list[str] = []
+    table = Table(Path("log.csv"), pd.DataFrame({"t": values}))
+    return unix_seconds(table, "t", notices).tolist(), notices
+
+
+def test_a_log_and_its_items(tmp_path: Path) -> None:
+    source = read_tabular(write(tmp_path / "log.csv", LOG), items=write(tmp_path / "items.csv", ITEMS), text_dim=2)
+    assert source.log["user_id"].tolist() == ["u1", "u1", "u2"]
+    assert source.log["item_id"].tolist() == ["007", "08", "007"]
+    np.testing.assert_array_equal(source.log["rating"], [5, np.nan, 4.5])
+    assert source.log["timestamp"].tolist() == [30, 10, 20]
+    assert source.items["item_id"].tolist() == ["007", "08", "9"]
+    assert source.items["title"].tolist() == ["赤い靴", "青い帽子", "Lamp"]
+    assert source.features["text"].values.shape == (3, 2)
+    assert source.notices == (
+        "columns of the log: user=user_id, item=item_id, rating=rating, timestamp=timestamp",
+        "columns of the items: item=item_id, text=title+description",
+        "items: 1 listed items have no interaction",
+    )
+
+
+def test_a_log_alone(tmp_path: Path) -> None:
+    source = read_tabular(write(tmp_path / "log.tsv", "uid\tsku\nb\t2\na\t10\n"))
+    assert list(source.log) == ["user_id", "item_id"]
+    assert source.items["item_id"].tolist() == ["10", "2"]
+    assert source.features == {}
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("customer,product,date", Columns()),
+        ("userId;itemId;time", Columns()),
+        ("User ID,Product-ID,Timestamp", Columns()),
+        ("会員ID,商品コード,購入日", Columns()),
+        ("user_id,parent_asin,unixReviewTime", Columns()),
+        ("who,what,when", Columns(user="who", item="what", timestamp="when")),
+        ("item,user,when", Columns(user="item", item="user", timestamp="when")),
+    ],
+)
+def test_columns_are_guessed_or_named(tmp_path: Path, header: str, columns: Columns) -> None:
+    separator = ";" if ";" in header else ","
+    path = write(tmp_path / "log.csv", f"{header}\n{separator.join(['u', 'i', '5'])}\n")
+    log = read_tabular(path, columns).log
+    assert log.to_dict("list") == {"user_id": ["u"], "item_id": ["i"], "timestamp": [5]}
+
+
+def test_optional_columns_can_be_left_out_and_parts_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", "user,item,rating,time,split\nu,i,good,noon,0\nu,j,bad,night,Validation\n")
+    log = read_tabular(path, Columns(rating="none", timestamp="none")).log
+    assert log.to_dict("list") == {"user_id": ["u", "u"], "item_id": ["i", "j"], "split": ["train", "valid"]}
+    assert list(read_tabular(path, Columns(rating="none", timestamp="none", split="none")).log) == [
+        "user_id",
+        "item_id",
+    ]
+    with pytest.raises(ValueError, match=r"line 2: rating is 'good'; it must be a number \(2 such rows\)"):
+        read_tabular(path)
+    with pytest.raises(ValueError, match="column 'rating' holds 'bad', 'good'; allowed are train"):
+        read_tabular(path, Columns(rating="none", timestamp="none", split="rating"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (Columns(), r"no column looks like the item; name it with --item; columns are user, thing, score"),
+        (Columns(item="object"), r"column 'object' \(--item\) is not there; columns are user, thing, score"),
+        (
+            Columns(item="thing", rating="thing"),
+            r"one column cannot be two things: user=user, item=thing, rating=thing",
+        ),
+        (Columns(item="none"), r"column 'none' \(--item\) is not there"),
+    ],
+)
+def test_columns_that_are_not_there(tmp_path: Path, columns: Columns, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_tabular(write(tmp_path / "log.csv", "user,thing,score\nu,i,1\n"), columns)
+
+
+def test_rows_without_an_id_are_dropped_and_counted(tmp_path: Path) -> None:
+    content = "user,item,time\n u1 ,a,1\n,b,x\nu2,NULL,2\nu2, b,3\nNA,b,4\n"
+    path = write(tmp_path / "log.csv", content)
+    source = read_tabular(path)
+    assert source.log.to_dict("list") == {
+        "user_id": ["u1", "u2", "NA"],
+        "item_id": ["a", "b", "b"],
+        "timestamp": [1, 3, 4],
+    }
+    assert source.notices[1] == f"log: 2 rows without user or item are left out (first: {path}, line 3)"
+    with pytest.raises(ValueError, match="every row lacks user or item"):
+        read_tabular(write(tmp_path / "log.csv", "user,item\n,a\nu,\n"))
+
+
+def test_items_are_cleaned_and_completed(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "user,item\nu,a\nu,z\nu,y\n")
+    items = write(tmp_path / "items.tsv", "id\tname\n b \tlamp\n\tlost\na\tshoe\nb\tagain\na\tagain\n")
+    source = read_tabular(log, items=items)
+    assert source.items.to_dict("list") == {"item_id": ["b", "a", "y", "z"], "name": ["lamp", "shoe", "", ""]}
+    assert source.features["text"].present.tolist() == [True, True, False, False]
+    assert source.notices[2:] == (
+        f"items: 1 rows without id are left out (first: {items}, line 3)",
+        "items: 2 repeated items, the first row of each counts (first: 'b')",
+        "items: 2 items of the log are not listed and have no text",
+        "items: 1 listed items have no interaction",
+    )
+
+
+def test_texts_are_joined_in_the_order_asked(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "user,item\nu,a\nu,b\n")
+    items = write(tmp_path / "items.csv", "sku,one,two\na,x NULL,y\nb,NULL,x y\n")
+    source = read_tabular(log, items=items, text=["two", "one"])
+    assert list(source.items) == ["item_id", "two", "one"]
+    assert source.items["one"].tolist() == ["x NULL", ""]
+    only = read_tabular(log, items=items, text=["one"])
+    assert only.features["text"].present.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("items", "options", "message"),
+    [
+        ("code,title\na,x\n", {}, "no column looks like the item; name it with --item-column; columns are code, title"),
+        ("item,color\na,x\n", {}, "no column looks like a text; name it with --text; columns are item, color"),
+        ("item,color\na,x\n", {"text": ["title"]}, r"column 'title' \(--text\) is not there; columns are item, color"),
+        ("item,color\na,x\n", {"text": ["item"]}, r"column 'item' \(--text\) is the item id or stands twice"),
+        (
+            "item,color\na,x\n",
+            {"text": ["color", "color"]},
+            r"column 'color' \(--text\) is the item id or stands twice",
+        ),
+        ("item,title\nb,x\n", {}, r"no item of the log occurs in it \('a' against 'b'\)"),
+        ("item,title\na,\n", {}, "none of the 1 texts has a character"),
+    ],
+)
+def test_faults_of_the_items(tmp_path: Path, items: str, options: dict[str, list[str]], message: str) -> None:
+    log = write(tmp_path / "log.csv", "user,item\nu,a\n")
+    with pytest.raises(ValueError, match=message):
+        read_tabular(log, items=write(tmp_path / "items.csv", items), **options)
+
+
+def test_a_ragged_log(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"log.csv, line 3: 1 cells where the header has 2"):
+        read_tabular(write(tmp_path / "log.csv", "user,item\nu,a\nu\n"))
+
+
+def test_encodings(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "ユーザー,商品\n山田,靴\n".encode("cp932"))
+    assert read_tabular(log, encoding="cp932").log.to_dict("list") == {"user_id": ["山田"], "item_id": ["靴"]}
+    with pytest.raises(ValueError, match="is not utf-8 text"):
+        read_tabular(log)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    zone = datetime.timezone(datetime.timedelta(hours=9))
+    frame = pd.DataFrame(
+        {
+            "user": [1, 2, 3],
+            "item": pd.array([10, None, 12], dtype="Int64"),
+            "code": [1.0, 2.0, np.nan],
+            "rating": [1.5, np.nan, 2.5],
+            "time": pd.to_datetime(["2024-01-05", "2024-01-06", "2024-01-07"]),
+            "local": pd.Series([datetime.datetime(2024, 1, 5, 9, tzinfo=zone)] * 3),
+            "day": [datetime.date(2024, 1, 5)] * 3,
+        }
+    )
+    path = tmp_path / "log.parquet"
+    frame.to_parquet(path)
+    source = read_tabular(path)
+    assert source.log["user_id"].tolist() == ["1", "3"]
+    assert source.log["item_id"].tolist() == ["10", "12"]
+    assert source.log["rating"].tolist() == [1.5, 2.5]
+    assert source.log["timestamp"].tolist() == [1704412800, 1704585600]
+    assert source.notices[1] == f"log: 1 rows without user or item are left out (first: {path}, row 2)"
+    codes = read_tabular(path, Columns(item="code", timestamp="local")).log
+    assert codes["item_id"].tolist() == ["1", "2"]
+    assert codes["timestamp"].tolist() == [1704412800] * 2
+    assert read_tabular(path, Columns(timestamp="day")).log["timestamp"].tolist() == [1704412800] * 2
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"log.xlsx must end in .csv, .tsv, .txt or .parquet"):
+        read_tabular(tmp_path / "log.xlsx")
+    with pytest.raises(ValueError, match=r"log.parquet is missing"):
+        read_tabular(tmp_path / "log.parquet")
+    with pytest.raises(ValueError, match=r"log.parquet is not a readable parquet file"):
+        read_tabular(write(tmp_path / "log.parquet", "no parquet"))
+    pd.DataFrame({"user": [], "item": []}).to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(ValueError, match=r"log.parquet has no rows"):
+        read_tabular(tmp_path / "log.parquet")
+
+
+@pytest.mark.parametrize(
+    ("value", "second"),
+    [
+        ("2024-01-05", 1704412800),
+        ("2024/1/5", 1704412800),
+        ("2024.1.5", 1704412800),
+        ("2024年1月5日", 1704412800),
+        ("２０２４／０１／０５", 1704412800),
+        ("2024-01-05 09:30", 1704447000),
+        ("2024/1/5 9:30:15", 1704447015),
+        ("2024-01-05T09:30:15.999Z", 1704447015),
+        ("2024-01-05T09:30:15+09:00", 1704447015 - 9 * 3600),
+        ("2024-01-05T09:30:15-0130", 1704447015 + 90 * 60),
+        ("2024-01-05 09:30:15 UTC", 1704447015),
+        ("1969-12-31T23:59:59Z", -1),
+        ("20240105", 1704412800),
+        ("20240105093015", 1704447015),
+        ("1704412800", 1704412800),
+        ("1704412800.75", 1704412800),
+        ("1704412800999", 1704412800),
+        ("1704412800999999", 1704412800),
+        ("1704412800999999999", 1704412800),
+        ("1.7044128e9", 1704412800),
+        ("0", 0),
+    ],
+)
+def test_times(value: str, second: int) -> None:
+    assert times([value, value])[0] == [second, second]
+
+
+def test_units_are_told() -> None:
+    assert times(["1704412800000", "1704412801000"])[1] == ["t: taken as milliseconds and divided by 1000"]
+    assert times(["20240105", "20240106"])[1] == ["t: numbers of 8 digits are read as dates"]
+    assert times(["1704412800", "2024"])[1] == []
+    assert times(["20240105", "20249905"])[0] == [20240105, 20249905]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["1704412800000", "1704412800000", "1704412800"], "row 3: t is '1704412800'; most rows are in milliseconds"),
+        (["1", "2", "1704412800000"], "row 3: t is '1704412800000'; most rows are in seconds, and units must not"),
+        (["1", "2", "soon"], "row 3: t is 'soon'; it must be a number"),
+        (["1", ""], "row 2: t is ''; every row needs a time, or leave the column out"),
+        (["2024-01-05", "NaN"], "row 2: t is 'NaN'; every row needs a time"),
+        (["2024-01-05", "05/01/2024"], "row 2: t is '05/01/2024'; write times as seconds, 2024-01-05, 2024/1/5 or"),
+        (["2024-01-05", "2024-02-30"], "row 2: t is '2024-02-30'; write times"),
+        (["2024-01-05 25:00"], "row 1: t is '2024-01-05 25:00'; write times"),
+        (["2024-01-05 10:60"], "row 1"),
+        (["2024-13-05"], "row 1"),
+        (["0000-01-05"], "row 1"),
+    ],
+)
+def test_faults_of_times(values: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        times(values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.datetimes(datetime.datetime(1900, 1, 1), datetime.datetime(2100, 1, 1)), min_size=1, max_size=5),
+    st.integers(-14 * 60, 14 * 60),
+)
+def test_iso_times_are_read_as_python_reads_them(moments: list[datetime.datetime], offset: int) -> None:
+    zone = datetime.timezone(datetime.timedelta(minutes=offset))
+    aware = [moment.replace(tzinfo=zone, microsecond=0) for moment in moments]
+    assert times([moment.isoformat() for moment in aware])[0] == [int(moment.timestamp()) for moment in aware]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(*[st.text("0123456789abAB靴 ", min_size=1, max_size=5).filter(str.strip)] * 2), min_size=1))
+def test_ids_stay_as_they_are_written(tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]]) -> None:
+    path = tmp_path_factory.mktemp("ids") / "log.csv"
+    pd.DataFrame(pairs, columns=["user", "item"]).to_csv(path, index=False)
+    log = read_tabular(path).log
+    assert list(log.itertuples(index=False, name=None)) == [(user.strip(), item.strip()) for user, item in pairs]

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from mmbench.nn.noise import Noise
+
+X = torch.full((400, 50), 3.0)
+
+
+def noise(seed: int = 0) -> Noise:
+    torch.manual_seed(seed)
+    return Noise("first", "second").train()
+
+
+def test_dropout_zeroes_a_share_and_scales_the_rest() -> None:
+    dropped = noise().drop("first", X, 0.4)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 5.0])
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.4, abs=0.02)
+    assert float(dropped.mean()) == pytest.approx(3.0, abs=0.1)
+
+
+def test_every_draw_is_new_and_the_seed_decides_it() -> None:
+    a, b, other = noise(), noise(), noise(seed=1)
+    draws = [a.drop("first", X, 0.4), a.drop("first", X, 0.4)]
+    assert not torch.equal(*draws)
+    assert all(torch.equal(draw, b.drop("first", X, 0.4)) for draw in draws)
+    assert not torch.equal(draws[0], other.drop("first", X, 0.4))
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    source = noise()
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    source.drop("first", X, 0.4)
+    source.add_gumbel("second", X)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_nothing_is_dropped_in_evaluation_or_at_rate_zero() -> None:
+    assert noise().eval().drop("first", X, 0.4) is X
+    assert noise().drop("first", X, 0.0) is X
+
+
+def test_a_given_draw_is_used() -> None:
+    source = noise()
+    source.first = torch.arange(50.0)
+    assert torch.equal(source.drop("first", X, 0.4), 3.0 * torch.arange(50.0).expand(400, -1))
+    assert torch.equal(source.add_gumbel("first", X), 3.0 + torch.arange(50.0).expand(400, -1))
+    assert not torch.equal(source.drop("second", X, 0.4), source.drop("second", X, 0.4))
+    assert source.eval().drop("first", X, 0.4) is X
+
+
+def test_gumbel_noise_has_its_mean_and_variance_in_either_mode() -> None:
+    for source in (noise(), noise().eval()):
+        draw = source.add_gumbel("first", X) - X
+        assert float(draw.mean()) == pytest.approx(0.5772, abs=0.05)
+        assert float(draw.var()) == pytest.approx(torch.pi**2 / 6, abs=0.1)
+
+
+def test_gradients_pass_through_and_not_into_the_draw() -> None:
+    x = X.clone().requires_grad_()
+    dropped = noise().drop("first", x, 0.4)
+    dropped.sum().backward()
+    assert torch.equal(x.grad, dropped.detach() / 3.0)
+
+
+def test_draws_are_no_state_and_a_copy_goes_on_alike() -> None:
+    source = noise()
+    source.drop("first", X, 0.4)
+    assert source.state_dict() == {}
+    twin = copy.deepcopy(source)
+    assert torch.equal(twin.drop("first", X, 0.4), source.drop("first", X, 0.4))

@@ -1,0 +1,57 @@
+"""A sweep that has everything a table can show."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mmbench.cli import worker
+from mmbench.cli.compose import compose
+from mmbench.cli.sweep import Sweep
+from tests.tiny import TINY, write_broken_model
+
+#: Needs escaping in LaTeX and in Markdown.
+DATASET = "shop_50%&co|1"
+JOBS = (
+    ("popularity", "none"),
+    ("bpr", "none"),
+    *(("vbpr", condition) for condition in ("none", "text", "image", "fused")),
+    *(("fusion", condition) for condition in ("none", "text", "image", "fused")),
+    ("lightgcn", "none"),
+    ("broken", "text"),
+)
+
+
+def ruin(finals: Path) -> None:
+    """Give every held-out item the last rank, but for one user in ten."""
+    for file in finals.glob("*.test.parquet"):
+        frame = pd.read_parquet(file)
+        frame.assign(rank=(frame["rank"] * 0 + 79).where(frame["user"] % 10 != 0, 3).astype("int32")).to_parquet(file)
+
+
+@pytest.fixture(scope="session")
+def whole_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Really run, then: LightGCN planned but not run, Fusion's image records of other settings, VBPR's none ruined."""
+    folder = tmp_path_factory.mktemp("report")
+    write_broken_model(folder / "conf")
+    words = [*TINY, f"paths.multirun={folder}", "sweep.name=my_table", "budget.seeds=3", f"dataset.name='{DATASET}'"]
+    composed = [compose([*words, f"model={m}", f"modality={c}"], [folder / "conf"]) for m, c in JOBS]
+    sweep = Sweep.plan(composed, words)
+    sweep.open()
+    worker.work([job for job in sweep.waiting if job.cell.model != "lightgcn"])
+    by_name = {(plan.task.cell.model, plan.task.cell.modality): plan.store.folder for plan in sweep.planned}
+    shutil.rmtree(by_name["lightgcn", "-"])
+    ruin(by_name["vbpr", "none"] / "finals")
+    file = by_name["fusion", "image"] / "cell.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "key": "0" * 64}))
+    return sweep.folder
+
+
+@pytest.fixture
+def sweep_dir(whole_sweep: Path, tmp_path: Path) -> Path:
+    """A copy to change."""
+    return Path(shutil.copytree(whole_sweep, tmp_path / "my_table"))

@@ -1,0 +1,228 @@
+"""The table on paper: Markdown, CSV, LaTeX and plain text say the same."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mmbench.report import SweepTable, read_sweep, write_report
+from mmbench.report.write import as_frame, as_latex, as_markdown, as_text, grid
+from tests.report.conftest import DATASET
+
+ENDINGS = ("md", "csv", "tex", "txt")
+
+
+@pytest.fixture(scope="module")
+def table(whole_sweep: Path) -> SweepTable:
+    return read_sweep(whole_sweep)
+
+
+def test_a_report_is_written_whole_and_always_the_same(sweep_dir: Path) -> None:
+    table = write_report(sweep_dir)
+    folder = sweep_dir / "report"
+    before = {ending: (folder / f"table.{ending}").read_bytes() for ending in ENDINGS}
+    assert table.text == before["txt"].decode()
+    write_report(sweep_dir)
+    assert {ending: (folder / f"table.{ending}").read_bytes() for ending in ENDINGS} == before
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+# What stands in a cell of the table
+
+
+def entries(table: SweepTable, metric: str = "ndcg@20") -> dict[tuple[str, str], tuple[str, int]]:
+    header, rows = grid(table, DATASET, metric)
+    return {(row[0].text, name): (e.text, e.rank) for row in rows for name, e in zip(header[1:], row[1:], strict=True)}
+
+
+def test_every_kind_of_entry(table: SweepTable) -> None:
+    found = {place: text for place, (text, _) in entries(table).items()}
+    number = r"0\.\d{4} ± 0\.\d{4}"
+    assert re.fullmatch(rf"{number}( \(below popularity\))?", found["fusion", "text"])
+    assert re.fullmatch(rf"{number} \(below popularity\)", found["vbpr", "none"])
+    assert re.fullmatch(number, found["popularity", "none"])
+    assert [found["bpr", condition] for condition in ("text", "image", "fused")] == ["="] * 3
+    assert found["bpr", "fused vs none %"] == "-"
+    assert found["lightgcn", "none"] == "missing" or found["lightgcn", "none"] == "-"
+    assert found["broken", "text"] == "failed"
+    assert found["broken", "none"] == "-"
+    assert found["fusion", "image"] == "stale"
+    assert found["fusion", "image vs none %"] == "-"
+
+
+def test_numbers_are_those_of_the_table(table: SweepTable) -> None:
+    for metric in ("ndcg@20", "recall@20"):
+        found = entries(table, metric)
+        for model, condition in (("vbpr", "text"), ("fusion", "fused"), ("bpr", "none")):
+            cell = table.result(DATASET, model, condition)
+            assert cell is not None
+            assert found[model, condition][0].startswith(f"{cell.mean(metric):.4f} ± {cell.spread(metric):.4f}")
+        change = (
+            table.cells[DATASET, "vbpr", "text"].mean(metric) / table.cells[DATASET, "vbpr", "none"].mean(metric) - 1
+        )
+        assert found["vbpr", "text vs none %"][0] == f"{100 * change:+.1f}"
+
+
+def test_best_and_second_of_every_column_are_marked(table: SweepTable) -> None:
+    found = entries(table)
+    for condition in table.conditions:
+        # A model that ignores content has its one number in the first column and competes in all.
+        by_rank = {rank: model for (model, column), (_, rank) in found.items() if column == condition and rank}
+        expected = {1: None, 2: None} | dict(enumerate(table.ranked(DATASET, condition, "ndcg@20")[:2], 1))
+        shown = {rank: model for rank, model in expected.items() if found[model, condition][0] != "="}
+        assert by_rank == shown
+    assert not any(rank for (_, column), (_, rank) in found.items() if "vs" in column)
+
+
+# Markdown
+
+
+def test_markdown_is_a_table_for_each_metric(table: SweepTable) -> None:
+    text = as_markdown(table)
+    assert text.startswith("# my_table\n")
+    for metric in table.metrics:
+        assert f"## {DATASET}, {metric}" in text
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == len(table.metrics) * (2 + 6)
+    assert {len(row) for row in rows} == {1 + 4 + 6}
+    assert all(cell == cell.strip().join("  ") for row in rows for cell in row)
+    best = {model for model, *cells in rows if any(re.fullmatch(r" \*\*0\..*\*\* ", cell) for cell in cells)}
+    assert best
+    assert text.count("**") == 2 * sum(rank == 1 for m in table.metrics for _, rank in entries(table, m).values())
+
+
+def test_markdown_says_what_failed_in_one_line_each(table: SweepTable) -> None:
+    notes = as_markdown(table).rpartition("|\n")[2].strip().splitlines()
+    assert all(line.startswith("- ") for line in notes), notes
+    assert any(r"failed: shop_50%&co\|1/broken/text: " in line and "80 items" in line for line in notes)
+    assert any(r"stale: shop_50%&co\|1/fusion/image: its records belong to other data" in line for line in notes)
+    assert "budget touch (1 trials, 3 seeds)" in notes[0]
+    assert "this table tests nothing" in notes[0]
+    assert not any("One seed" in line for line in notes)
+
+
+def test_one_seed_is_said(table: SweepTable) -> None:
+    alone = replace(table, budget={**table.budget, "seeds": 1})
+    assert "One seed: training noise was not measured" in as_markdown(alone)
+
+
+# LaTeX
+
+
+def body_of(text: str) -> str:
+    """LaTeX without its comments."""
+    return "\n".join(re.sub(r"(?<!\\)%.*", "", line) for line in text.splitlines())
+
+
+def test_latex_is_balanced_and_its_rows_fit_its_columns(table: SweepTable) -> None:
+    body = body_of(as_latex(table))
+    assert body.count(r"\begin{table}") == body.count(r"\end{table}") == len(table.metrics)
+    braces = 0
+    for brace in re.findall(r"(?<!\\)[{}]", body):
+        braces += 1 if brace == "{" else -1
+        assert braces >= 0
+    assert braces == 0
+    assert body.count("$") % 2 == 0
+    for tabular in re.findall(r"\\begin{tabular}(.*?)\\end{tabular}", body, flags=re.DOTALL):
+        (columns,) = re.findall(r"^{(l[r]+)}", tabular)
+        rows = [line for line in tabular.splitlines() if line.endswith(r"\\")]
+        assert len(rows) == 1 + 6
+        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(columns) - 1}
+
+
+def test_latex_holds_nothing_outside_tables_and_comments(table: SweepTable) -> None:
+    outside = re.sub(r"\\begin{table}.*?\\end{table}", "", as_latex(table), flags=re.DOTALL)
+    assert all(line.startswith("%") for line in outside.splitlines() if line)
+    assert "80 items of 50 % {x}" in outside
+
+
+def test_latex_escapes_and_marks(table: SweepTable) -> None:
+    text = as_latex(table)
+    assert r"\caption{shop\_50\%\&co|1, ndcg@20}" in text
+    assert r"fused vs none \%" in text
+    assert r"$\pm$" in text
+    assert "±" not in body_of(text)
+    for command, rank in ((r"\textbf{", 1), (r"\underline{", 2)):
+        assert text.count(command) == sum(r == rank for m in table.metrics for _, r in entries(table, m).values())
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex; balance and columns are checked instead")
+def test_latex_compiles(table: SweepTable, tmp_path: Path) -> None:
+    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n%s\\end{document}\n" % as_latex(table)
+    (tmp_path / "page.tex").write_text(page, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+# Plain text
+
+
+def unbroken(text: str, table: SweepTable) -> None:
+    """Every value and every header stands in one piece on one line, or a reader would see half a number."""
+    for metric in table.metrics:
+        header, rows = grid(table, DATASET, metric)
+        for value in {entry.text for row in rows for entry in row} | set(header):
+            assert any(value in line for line in text.splitlines()), value
+    assert "…" not in text
+
+
+def test_text_shows_everything(table: SweepTable) -> None:
+    text = as_text(table)
+    unbroken(text, table)
+    assert not any(line != line.rstrip() for line in text.splitlines())
+    assert f"{DATASET}, ndcg@20" in text
+    assert "failed: " in text
+
+
+def test_text_is_as_wide_as_many_conditions_need(table: SweepTable) -> None:
+    more = (
+        "shuffled",
+        "text_shuffled_image",
+        "image_shuffled_text",
+        "image_noise_text",
+        "text_noise_image",
+        "paper_ones",
+    )
+    cells = dict(table.cells)
+    for condition in more:
+        for model in ("vbpr", "fusion"):
+            cells[DATASET, model, condition] = replace(
+                table.cells[DATASET, "vbpr", "none"], model=model, modality=condition
+            )
+    wide = replace(table, cells=cells, conditions=(*table.conditions, *more))
+    unbroken(as_text(wide), wide)
+
+
+def test_names_in_brackets_are_no_markup(table: SweepTable) -> None:
+    cells = {("[red]shop", m, c): replace(cell, dataset="[red]shop") for (_, m, c), cell in table.cells.items()}
+    assert "[red]shop, ndcg@20" in as_text(replace(table, cells=cells))
+
+
+# CSV
+
+
+def test_csv_has_a_row_per_cell_and_metric(table: SweepTable, whole_sweep: Path) -> None:
+    frame = pd.read_csv(io.StringIO(as_frame(table).to_csv(index=False)))
+    assert len(frame) == len(table.cells) * len(table.metrics)
+    for row in frame.itertuples():
+        cell = table.cells[row.dataset, row.model, row.modality]
+        assert row.status == cell.status
+        assert Path(row.records) == cell.folder
+        if cell.status != "done":
+            assert pd.isna(row.mean)
+            continue
+        assert row.mean == pytest.approx(cell.mean(row.metric))
+        assert row.sd_over_seeds == pytest.approx(cell.spread(row.metric))
+        assert [float(v) for v in row.by_seed.split()] == pytest.approx(list(cell.by_seed(row.metric)))
+        assert row.below_popularity == table.below_popularity(cell) or row.below_popularity == str(
+            table.below_popularity(cell)
+        )
+    assert frame.loc[frame["model"] == "broken", "reason"].str.contains("80 items").all()
