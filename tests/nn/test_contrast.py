@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmbench.nn.contrast import cosine_distance, nce, nce_of_rows, nce_with_all
+from mmbench.nn.contrast import cosine_distance, nce, nce_in_batch, nce_of_rows, nce_with_all
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -34,10 +34,37 @@ def test_nce_is_the_mean_over_the_batch_and_keeps_twins() -> None:
     assert nce(a, b, 0.2).item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_candidates_count_as_often_as_they_are_said_to() -> None:
+    a, b = rows(4, 0), rows(4, 1)
+    often = torch.tensor([1, 3, 1, 2])
+    repeated = nce_of_rows(a, b, b.repeat_interleave(often, 0), 0.2)
+    torch.testing.assert_close(nce_of_rows(a, b, b, 0.2, often.double()), repeated, rtol=1e-12, atol=0)
+
+
 def test_nce_with_all_compares_with_every_row_and_repeats_repeated_ones() -> None:
     a, b, chosen = rows(6, 0), rows(6, 1), torch.tensor([4, 0, 4])
-    expected = [by_hand(a[row], b[row], b, 0.2) for row in chosen.tolist()]
-    assert nce_with_all(a, b, chosen, 0.2).tolist() == pytest.approx(expected, rel=1e-12)
+    expected = sum(by_hand(a[row], b[row], b, 0.2) for row in chosen.tolist())
+    assert nce_with_all(a, b, chosen, 0.2).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_nce_in_batch_is_nce_of_the_gathered_rows() -> None:
+    chosen = torch.tensor([4, 0, 4, 5, 0, 4])
+    values, gradients = [], []
+    for gathered in (False, True):
+        a, b = rows(6, 0).requires_grad_(), rows(6, 1).requires_grad_()
+        value = nce(a[chosen], b[chosen], 0.2) if gathered else nce_in_batch(a, b, chosen, 0.2)
+        values.append(value)
+        gradients.append(torch.autograd.grad(value, (a, b)))
+    torch.testing.assert_close(*values, rtol=1e-12, atol=0)
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 0.5, 1.0])])
+def test_gradients(weights: torch.Tensor | None) -> None:
+    given = [rows(4, seed).requires_grad_() for seed in range(3)]
+    if weights is not None:
+        weights = weights.double()
+    assert torch.autograd.gradcheck(lambda a, b, c: nce_of_rows(a, b, c, 0.7, weights), given)
 
 
 def test_equal_views_of_orthogonal_rows() -> None:

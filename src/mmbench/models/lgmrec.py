@@ -145,6 +145,6 @@ class LGMRec(FactorModel):
         for first, second in combinations(through, 2):
             for kind, row in enumerate((batch.users, batch.positives)):
                 anchors, others = through[first][kind], through[second][kind]
-                contrast = nce_with_all(anchors, others, row, TEMPERATURE).sum()
+                contrast = nce_with_all(anchors, others, row, TEMPERATURE)
                 terms[f"contrast_{('users', 'items')[kind]}_{first}_{second}"] = self.cl_weight * contrast
         return terms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmbench.nn.contrast import nce
+from mmbench.nn.contrast import nce_in_batch
 from mmbench.nn.graph import DirectedGraph, ItemsToUsers
 from mmbench.nn.knn import ItemGraph
 from mmbench.nn.losses import half_squares, vector_bpr
@@ -77,5 +77,5 @@ def side_losses(
     }
     if side is not None:
         for name, nodes in (("users", rows[0]), ("items", rows[1])):
-            terms[f"contrast_{name}"] = cl_weight * nce(side[nodes], behaviour[nodes], TEMPERATURE)
+            terms[f"contrast_{name}"] = cl_weight * nce_in_batch(side, behaviour, nodes, TEMPERATURE)
     return terms

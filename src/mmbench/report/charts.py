@@ -26,6 +26,7 @@ STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
 }
 Vector = NDArray[np.float64]
 
@@ -146,6 +147,6 @@ def stacked(parts: Mapping[str, Sequence[float]], labels: Sequence[str]) -> str:
         axes[0].set_yticks(range(len(parts)), list(parts))
         axes[0].invert_yaxis()
         axes[0].set_xlabel("seconds")
-        axes[0].legend(frameon=False)
+        axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(labels))
 
     return draw(paint, height=1.0 + 0.35 * len(parts))
