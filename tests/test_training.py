@@ -350,3 +350,12 @@ def test_no_state_of_validation_reaches_training(block_world: BlockWorld) -> Non
     reversed_part = Interactions(block_world.heldout.users[:10], block_world.heldout.items[:10], 44, 36)
     second = fit(bpr, data, train, reversed_part, settings, 0)
     assert first.losses == second.losses
+
+
+def test_parameters_loaded_in_eval_mode_are_the_ones_that_score() -> None:
+    data = RecData(2, 3, torch.tensor([[0, 1], [0, 1]]))
+    model, other = BPR(data), BPR(data)
+    everyone = torch.arange(2)
+    model.eval().score(everyone)
+    model.load_state_dict(other.state_dict())
+    assert torch.equal(model.score(everyone), other.eval().score(everyone))

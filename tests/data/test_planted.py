@@ -83,7 +83,7 @@ def explained(inputs: np.ndarray, outputs: np.ndarray) -> float:
     ],
 )
 def test_features_tell_their_blocks_and_no_other(world: str, text: set[str], image: set[str]) -> None:
-    source = make_world(world, n_users=10, n_items=2000, per_user=10)
+    source = make_world(world, n_users=10, n_items=1000, per_user=10)
     for name, told in (("text", text), ("image", image)):
         values = source.features[name].values
         for block in ("shared", "text", "image", "id", "junk"):
@@ -95,14 +95,14 @@ def test_a_redundant_image_adds_nothing_to_the_observed_text() -> None:
     """Given the text, the image tells nothing more about any block; two independent views do."""
     gains = {}
     for world in ("redundant", "two_views", "complementary"):
-        source = make_world(world, n_users=10, n_items=4000, per_user=10)
+        source = make_world(world, n_users=10, n_items=2000, per_user=10)
         text, image = (source.features[name].values for name in ("text", "image"))
         gains[world] = max(
             explained(np.hstack([text, image]), source.truth[f"factors_{block}"])
             - explained(text, source.truth[f"factors_{block}"])
             for block in ("shared", "text", "image", "id")
         )
-    assert gains["redundant"] < 0.005
+    assert gains["redundant"] < 0.01
     assert gains["two_views"] > 0.02
     assert gains["complementary"] > 0.4
 

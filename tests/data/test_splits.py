@@ -42,10 +42,9 @@ def test_paper_is_decided_by_its_seed(log: pd.DataFrame) -> None:
 
 
 def test_paper_draws_uniformly(log: pd.DataFrame) -> None:
-    """Over 300 seeds every row of the user with 100 rows is in test about 30 times."""
-    hits = sum(
-        (splits.paper(log, seed)[log["user_id"] == "u100"] == "test").to_numpy().astype(int) for seed in range(300)
-    )
+    """Over 300 seeds every row of a user with 100 rows is in test about 30 times."""
+    own = log[log["user_id"] == "u100"]
+    hits = sum((splits.paper(own, seed) == "test").to_numpy().astype(int) for seed in range(300))
     assert hits.sum() == 3000
     assert abs(hits - 30).max() < 5 * np.sqrt(300 * 0.1 * 0.9)
     assert np.square(hits - 30).sum() / (300 * 0.1 * 0.9) < 99 + 4 * np.sqrt(2 * 99)  # chi-square, 99 degrees

@@ -176,3 +176,26 @@ def same_bits(
         scores.append(model.eval().score(torch.arange(data.n_users)))
     assert losses[0] == losses[1]
     assert torch.equal(*scores)
+
+
+def hops_of_towers(p: Mapping[str, Tensor], data: RecData) -> list[Tensor]:
+    """Ego vectors of each tower plus one and two steps over the graph (SPEC A §10); one hidden layer."""
+    graph = normalised(interactions(data))
+    outputs = []
+    for name in data.features or ["free"]:
+        if name in data.features:
+            hidden = linear(p, f"towers.{name}.items.layers.0", data.features[name])
+            items = linear(p, f"towers.{name}.items.layers.2", torch.where(hidden > 0, hidden, 0.01 * hidden))
+        else:
+            items = p["towers.free.items.table"]
+        x = unit(torch.cat([p[f"towers.{name}.preference"], items]))
+        outputs.append(x + graph @ x + graph @ graph @ x)
+    return outputs
+
+
+def user_graph(data: RecData) -> Tensor:
+    """Softmax of the number of common items over all users that share any."""
+    r = interactions(data)
+    counts = (r @ r.T).fill_diagonal_(0.0)
+    weights = torch.where(counts > 0, counts.exp(), 0.0)
+    return weights / weights.sum(1, keepdim=True).clamp_min(1e-300)

@@ -70,7 +70,7 @@ def test_default_against_a_dense_computation(data: RecData) -> None:
     parameters = list(model.parameters())
     gradients = torch.autograd.grad(sum(expected.values()), parameters)
 
-    model.use_edges(kept)
+    model.graph.use_edges(kept)
     terms = model.loss(triplets)
     torch.testing.assert_close(terms, expected)
     torch.testing.assert_close(torch.autograd.grad(sum(terms.values()), parameters), gradients)
@@ -105,12 +105,12 @@ def test_edges_are_drawn_anew_every_epoch(data: RecData) -> None:
     for _ in range(2):
         model.begin_epoch()
         again.begin_epoch()
-        assert torch.equal(model.training_adjacency.to_dense(), again.training_adjacency.to_dense())
-        graphs.append(model.training_adjacency.to_dense())
+        assert torch.equal(model.graph.sampled.to_dense(), again.graph.sampled.to_dense())
+        graphs.append(model.graph.sampled.to_dense())
     assert not torch.equal(*graphs)
     n_kept = data.edge_index.shape[1] // 2
     assert [int(graph.count_nonzero()) for graph in graphs] == [2 * n_kept] * 2
-    torch.testing.assert_close(model.adjacency.to_dense(), build(data).adjacency.to_dense(), rtol=0, atol=0)
+    torch.testing.assert_close(model.graph.full.to_dense(), build(data).graph.full.to_dense(), rtol=0, atol=0)
 
 
 def test_another_seed_draws_other_edges(data: RecData) -> None:
@@ -119,14 +119,14 @@ def test_another_seed_draws_other_edges(data: RecData) -> None:
         torch.manual_seed(seed)
         model = FREEDOM(data)
         model.begin_epoch()
-        graphs.append(model.training_adjacency.to_dense())
+        graphs.append(model.graph.sampled.to_dense())
     assert not torch.equal(*graphs)
 
 
 def test_without_dropout_all_edges_are_used(data: RecData) -> None:
     model = build(data, dropout=0.0)
     model.begin_epoch()
-    assert torch.equal(model.training_adjacency.to_dense(), model.adjacency.to_dense())
+    assert torch.equal(model.graph.sampled.to_dense(), model.graph.full.to_dense())
 
 
 def test_without_content_the_backbone_is_left(block_world: BlockWorld) -> None:

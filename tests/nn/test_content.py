@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmbench.nn.content import ProjectedContent, modality_shares, projected_content
+from mmbench.nn.content import ProjectedContent, fused_item_graph, modality_shares, projected_content
 from tests.conftest import BlockWorld
+from tests.models import dense
 
 
 def test_frozen_features_are_no_state_and_trainable_ones_are_a_copy() -> None:
@@ -38,3 +39,14 @@ def test_shares_of_modalities() -> None:
     assert modality_shares(["audio", "image", "text"], 0.1) == [pytest.approx(1 / 3)] * 3
     with pytest.raises(ValueError, match=r"weight of the first modality is 1\.5; it must lie between 0 and 1"):
         modality_shares(["image", "text"], 1.5)
+
+
+@pytest.mark.usefixtures("float64")
+def test_fused_item_graph(block_world: BlockWorld) -> None:
+    """Shares of k ones per row over k; items without content in a modality have no edges there."""
+    data = dense.with_gaps(block_world.data(("image", "text")))
+    graph = fused_item_graph(data, 4, 0.3)
+    assert graph is not None
+    image, text = (dense.binary_graph(data.features[name], data.present[name], 4) for name in data.features)
+    torch.testing.assert_close(graph.matrix.to_dense(), 0.3 * image + 0.7 * text)
+    assert fused_item_graph(block_world.data(()), 4, 0.3) is None

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmbench.nn.contrast import cosine_distance, nce, nce_in_batch, nce_of_rows, nce_with_all
+from mmbench.nn.contrast import cosine_distance, nce, nce_in_batch, nce_of_pairs, nce_of_rows, nce_with_all
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -89,3 +89,22 @@ def test_cosine_distance_ends_at_the_target() -> None:
     assert online.grad is not None
     assert target.grad is None
     assert cosine_distance(torch.zeros(3, 5), target).item() == 1.0
+
+
+@pytest.mark.parametrize("unit_norm", [True, False])
+def test_nce_of_pairs_by_hand(unit_norm: bool) -> None:
+    """Rows that occur several times count as often, as anchors and as candidates."""
+    anchors, others = rows(6, 0), rows(7, 1)
+    pairs = torch.tensor([0, 5, 0, 3, 5]), torch.tensor([2, 2, 2, 6, 0])
+    a, b = anchors[pairs[0]], others[pairs[1]]
+    if unit_norm:
+        a, b = a / a.norm(dim=1, keepdim=True), b / b.norm(dim=1, keepdim=True)
+    logits = (a @ b.T / 0.3).tolist()
+    expected = sum(math.log(sum(math.exp(x) for x in row)) - row[k] for k, row in enumerate(logits)) / 5
+    assert nce_of_pairs(anchors, others, pairs, 0.3, unit_norm=unit_norm).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_gradient_of_nce_of_pairs() -> None:
+    anchors, others = rows(4, 0).requires_grad_(), rows(4, 1).requires_grad_()
+    pairs = torch.tensor([0, 3, 0]), torch.tensor([2, 2, 1])
+    assert torch.autograd.gradcheck(lambda a, b: nce_of_pairs(a, b, pairs, 0.5), [anchors, others])

@@ -17,6 +17,7 @@ from mmbench.nn.graph import (
     history_scores,
     interaction_matrix,
     sample_edges,
+    select_rows,
     weighted_propagate,
 )
 
@@ -89,6 +90,8 @@ def test_rows_of_a_sparse_matrix(edges: Tensor) -> None:
     matrix = interaction_matrix(edges, N_USERS, N_ITEMS)
     assert torch.equal(matrix.to_dense(), dense_interactions(edges))
     assert torch.equal(dense_rows(matrix, rows), dense_interactions(edges)[rows])
+    assert select_rows(matrix, rows).layout == torch.sparse_csr
+    torch.testing.assert_close(select_rows(matrix, rows) @ torch.eye(N_ITEMS), dense_interactions(edges)[rows])
     assert dense_rows(matrix, rows[:0]).shape == (0, N_ITEMS)
 
 

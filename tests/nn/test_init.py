@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmbench.nn.init import Law, table, xavier_normal, xavier_uniform
+from mmbench.nn.init import Law, set_table, table, xavier_normal, xavier_uniform
 
 
 @pytest.mark.parametrize("law", [xavier_uniform, xavier_normal])
@@ -20,3 +20,11 @@ def test_spread_of_xavier_laws(law: Law) -> None:
     assert values.std().item() == pytest.approx(spread, rel=0.03)
     assert values.mean().item() == pytest.approx(0.0, abs=0.03 * spread)
     assert (values.abs().max().item() <= math.sqrt(3) * spread * 1.0001) == (law is xavier_uniform)
+
+
+def test_an_untrained_table_is_stored_but_no_parameter() -> None:
+    owner = nn.Module()
+    set_table(owner, "trained", torch.ones(2, 3))
+    set_table(owner, "constant", torch.zeros(2, 3), trained=False)
+    assert [name for name, _ in owner.named_parameters()] == ["trained"]
+    assert sorted(owner.state_dict()) == ["constant", "trained"]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmbench.nn.losses import bpr, bpr_terms, norm_penalty
+from mmbench.nn.losses import bpr, bpr_bits, bpr_terms, mean_squares, norm_penalty, triplet_mean_squares, vector_bpr
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -57,3 +57,23 @@ def test_bpr_terms_are_weighted_and_named() -> None:
     assert torch.equal(terms["bpr"], bpr((user * positive).sum(1), (user * negative).sum(1)))
     assert torch.equal(terms["reg"], 0.3 * norm_penalty(user, positive, negative))
     assert torch.equal(bpr_terms(user, positive, negative, 0.3, penalised=(ego,))["reg"], 0.3 * norm_penalty(ego))
+
+
+def test_bits_of_a_coin_flip() -> None:
+    zero = torch.zeros(3, 2)
+    assert bpr_bits(zero, zero, zero).item() == pytest.approx(1.0)
+    user, positive, negative = (random(6, 4, seed=s) for s in range(3))
+    expected = vector_bpr(user, positive, negative).item() / math.log(2)
+    assert bpr_bits(user, positive, negative).item() == pytest.approx(expected)
+
+
+def test_mean_squares_are_per_entry_and_summed() -> None:
+    first, second = random(5, 3, seed=1), random(7, 2, seed=2)
+    expected = float((first**2).sum() / 15 + (second**2).sum() / 14)
+    assert mean_squares(first, second).item() == pytest.approx(expected)
+    assert mean_squares().item() == 0.0
+
+
+def test_both_items_of_a_triplet_weigh_as_much_as_the_user() -> None:
+    ones = torch.ones(4, 3)
+    assert triplet_mean_squares(ones, 2 * ones, 3 * ones).item() == pytest.approx(1 + (4 + 9) / 2)

@@ -73,3 +73,27 @@ def test_draws_are_no_state_and_a_copy_goes_on_alike() -> None:
     assert source.state_dict() == {}
     twin = copy.deepcopy(source)
     assert torch.equal(twin.drop("first", X, 0.4), source.drop("first", X, 0.4))
+
+
+def test_normal_noise_in_training_only() -> None:
+    source = noise()
+    first, second = source.normal("first", X), source.normal("second", X)
+    assert float(first.mean()) == pytest.approx(0.0, abs=0.05)
+    assert float(first.std()) == pytest.approx(1.0, abs=0.05)
+    assert not torch.equal(first, second)
+    assert not source.eval().normal("first", X).any()
+
+
+def test_a_given_normal_draw_is_used() -> None:
+    source = noise()
+    source.first = X
+    assert source.normal("first", torch.zeros_like(X)) is X
+
+
+def test_uniform_numbers_are_new_unless_given() -> None:
+    source = noise()
+    draws = [source.uniform("first") for _ in range(200)]
+    assert len(set(draws)) == 200
+    assert 0.0 <= min(draws) < 0.1 < 0.9 < max(draws) < 1.0
+    source.first = torch.tensor(0.25)
+    assert source.uniform("first") == 0.25

@@ -15,6 +15,7 @@ def main() -> None:
         "plan": plan_command,
         "report": report_command,
         "prepare": prepare_command,
+        "signal": signal_command,
     }
     if len(sys.argv) > 1 and sys.argv[1] in commands:
         commands[sys.argv.pop(1)]()
@@ -49,6 +50,14 @@ def report_command() -> None:
 def prepare_command() -> None:
     """``python -m mmbench.prepare csv|mmrec|export-mmrec``: make a dataset folder, or an MMRec folder of one."""
     from mmbench.cli.prepare import main as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
+def signal_command() -> None:
+    """``python -m mmbench.signal dataset=NAME``: is a trial of a modality worth it?"""
+    from mmbench.cli.signal import main as command
 
     with one_line_errors(sys.argv[1:]):
         command(sys.argv[1:])

@@ -109,7 +109,7 @@ def _from_table(arguments: argparse.Namespace) -> None:
 def _from_mmrec(arguments: argparse.Namespace) -> None:
     with _new_folder(arguments.out, CANONICAL_FILES, arguments.overwrite) as folder:
         source = read_mmrec(arguments.folder)
-        read = [path for pattern in MMREC_FILES for path in arguments.folder.glob(pattern)]
+        read = sorted(path for kind in (*MMREC_FILES, "*_?_id_mapping.csv") for path in arguments.folder.glob(kind))
         lines = _write(source, folder, {"format": "MMRec", "files": _digests(read)})
     _tell(arguments.out, lines, source)
 

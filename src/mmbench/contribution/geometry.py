@@ -39,8 +39,8 @@ def neighbour_overlap(x: Matrix, y: Matrix, k: int = 10) -> NeighbourOverlap:
         ValueError: if rows are not paired or fewer than ``k + 2``.
     """
     n = _paired(x, y, k + 2)
-    keys = [_edges(side, k, n) for side in (x, y)]
-    return NeighbourOverlap(len(np.intersect1d(*keys, assume_unique=True)) / (n * k), k / (n - 1), n)
+    common = np.intersect1d(_edges(x, k, n), _edges(y, k, n), assume_unique=True)
+    return NeighbourOverlap(len(common) / (n * k), k / (n - 1), n)
 
 
 def _edges(features: Matrix, k: int, n: int) -> NDArray[np.int64]:

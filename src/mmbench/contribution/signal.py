@@ -294,8 +294,8 @@ def neighbour_recall(
 ) -> NeighbourRecall:
     r"""Recall of co-purchase neighbours among content neighbours, a proxy for new items (METHOD §4).
 
-    Mean over items of :math:`|N_{content}(i) \cap N_{bought}(i)| / |N_{bought}(i)|` with k neighbours of each kind. An item
-    without content finds nothing; an item never bought together with another is left out.
+    Mean over items of :math:`|N_{content}(i) \cap N_{bought}(i)| / |N_{bought}(i)|` with k neighbours of each
+    kind. An item without content finds nothing; an item never bought together with another is left out.
 
     Args:
         features: ``(n_items, d)`` by modality.

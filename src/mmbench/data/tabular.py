@@ -51,11 +51,11 @@ UNITS = (
     (0.0, 1, "seconds"),
 )
 _DATE = (
-    r"^(?P<year>\d{4})[-/.年](?P<month>\d{1,2})[-/.月](?P<day>\d{1,2})日?"
+    r"^(?P<year>[12]\d{3})[-/.年](?P<month>\d{1,2})[-/.月](?P<day>\d{1,2})日?"
     r"(?:[T ]\s*(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,]\d+)?)?)?"
     r"\s*(?:Z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?)?$"
 )
-_NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
+_NUMBER = r"[-+]?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
 _PACKED_DATES = ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S"))
 
 
@@ -227,9 +227,10 @@ def _chosen(table: Table, columns: Columns) -> dict[str, str]:
             named[role] = found[0]
         elif role not in OPTIONAL:
             raise _nothing_like(table, f"the {role}", f"--{role}")
-    if len(set(named.values())) < len(named):
-        raise ValueError(f"{table.path}: one column cannot be two things: {_pairs(named)}")
-    return {role: named[role] for role in asked if role in named}
+    chosen = {role: named[role] for role in asked if role in named}
+    if len(set(chosen.values())) < len(chosen):
+        raise ValueError(f"{table.path}: one column cannot be two things: {_pairs(chosen)}")
+    return chosen
 
 
 def _nothing_like(table: Table, role: str, option: str) -> ValueError:

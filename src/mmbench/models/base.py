@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -55,6 +55,11 @@ class FactorModel(Recommender):
             self._frozen = self._frozen or self()
             user_vectors, item_vectors = self._frozen
         return user_vectors[users] @ item_vectors.T
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Load parameters; representations are computed afresh afterwards."""
+        self._frozen = None
+        return super().load_state_dict(*args, **kwargs)
 
     def train(self, mode: bool = True) -> FactorModel:
         """Switch between training and evaluation; either way representations are computed afresh afterwards."""

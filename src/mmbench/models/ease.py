@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import ClosedForm
-from mmbench.nn.graph import dense_rows, gram_matrix, interaction_matrix
+from mmbench.nn.graph import gram_matrix, interaction_matrix, select_rows
 
 
 class EASE(ClosedForm):
@@ -54,4 +54,4 @@ class EASE(ClosedForm):
 
     def score(self, users: Tensor) -> Tensor:
         """Histories times weights: ``(B, n_items)``."""
-        return dense_rows(self.history, users) @ self.weights
+        return select_rows(self.history, users) @ self.weights

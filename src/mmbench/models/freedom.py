@@ -7,12 +7,12 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.content import modality_shares, projected_content
+from mmbench.nn.content import fused_item_graph, projected_content
 from mmbench.nn.features import on_unique_rows
-from mmbench.nn.graph import DirectedGraph, degree_weights, mean_of_layers, sample_edges, symmetric_normalised
+from mmbench.nn.graph import mean_of_layers
 from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.knn import binary_normalised, cached_knn, weighted_sum
 from mmbench.nn.losses import vector_bpr
+from mmbench.nn.subgraph import SampledGraph
 
 
 class FREEDOM(FactorModel):
@@ -40,9 +40,6 @@ class FREEDOM(FactorModel):
         as_reference: reproduce the numbers of the reference implementation.
     """
 
-    adjacency: Tensor
-    training_adjacency: Tensor
-
     def __init__(
         self,
         data: RecData,
@@ -60,38 +57,21 @@ class FREEDOM(FactorModel):
         super().__init__()
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
-        self.n_ui_layers, self.n_layers, self.dropout, self.reg_weight = n_ui_layers, n_layers, dropout, reg_weight
+        self.n_ui_layers, self.n_layers, self.reg_weight = n_ui_layers, n_layers, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
-        self.edges = data.edge_index
-        self.edge_weights = degree_weights(data.edge_index, data.n_users, data.n_items)
-        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        self.register_buffer("adjacency", self._graph(data.edge_index), persistent=False)
-        self.register_buffer("training_adjacency", self.adjacency, persistent=False)
-        self.item_graph: DirectedGraph | None = None
-        if data.features:
-            graphs = [binary_normalised(cached_knn(data.features[m], data.present[m], k)) for m in data.features]
-            fused = weighted_sum(graphs, modality_shares(data.features, first_modality_weight))
-            self.item_graph = DirectedGraph(fused.edge_index, fused.weights, data.n_items)
-
-    def _graph(self, edge_index: Tensor) -> Tensor:
-        return symmetric_normalised(edge_index, len(self.user_embedding), len(self.item_embedding), eps=1e-7)
+        self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, keep=1.0 - dropout)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight)
 
     def begin_epoch(self) -> None:
         """Draw the edges of this epoch."""
-        if self.dropout > 0:
-            self.use_edges(sample_edges(self.edges, self.edge_weights, 1.0 - self.dropout, self.generator))
-
-    def use_edges(self, edge_index: Tensor) -> None:
-        """Train on these edges ``(2, n_kept)``, normalised by the degrees that they leave."""
-        self.training_adjacency = self._graph(edge_index).to(self.adjacency.device)
+        self.graph.draw()
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """User vectors, and item vectors plus their smoothed counterparts."""
-        adjacency = self.training_adjacency if self.training else self.adjacency
         ego = torch.cat([self.user_embedding, self.item_embedding])
-        users, items = mean_of_layers(adjacency, ego, self.n_ui_layers).split(
+        users, items = mean_of_layers(self.graph(), ego, self.n_ui_layers).split(
             [len(self.user_embedding), len(self.item_embedding)]
         )
         if self.item_graph is not None:

@@ -62,7 +62,7 @@ class LATTICE(FactorModel):
         k: int = 10,
         frozen_weight: float = 0.9,
         message_dropout: float = 0.1,
-        reg_weight: float = 1e-4,
+        reg_weight: float = 1e-3,
         trainable_features: bool = False,
         as_reference: bool = False,
         train_batch_size: int = 2048,

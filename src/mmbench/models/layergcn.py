@@ -41,7 +41,7 @@ class LayerGCN(FactorModel):
         embedding_dim: int = 64,
         n_layers: int = 4,
         dropout: float = 0.1,
-        reg_weight: float = 1e-2,
+        reg_weight: float = 1e-4,
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0:

@@ -69,6 +69,10 @@ class MMGCF(FactorModel):
         n_vectors = 1 + (min(n_modalities, 1) if weighting == "equal" else n_modalities)
         self.fuse = Combine(fusion, n_vectors, embedding_dim)
 
+    def begin_epoch(self) -> None:
+        """Draw the edges of this epoch."""
+        self.graph.draw()
+
     def _propagated(self) -> tuple[Tensor, Tensor]:
         """LightGCN's vectors, ``(n_users, d)`` and ``(n_items, d)``."""
         ego = torch.cat([self.user_embedding, self.item_embedding])

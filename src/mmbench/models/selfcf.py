@@ -48,7 +48,7 @@ class SelfCF(FactorModel):
         embedding_dim: int = 64,
         n_layers: int = 2,
         dropout: float = 0.2,
-        reg_weight: float = 1e-2,
+        reg_weight: float = 0.0,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
@@ -89,8 +89,6 @@ class SelfCF(FactorModel):
         user, item = users[batch.users], items[batch.positives]
         user_target = self.noise.drop("user_target", user.detach(), self.dropout)
         item_target = self.noise.drop("item_target", item.detach(), self.dropout)
-        distances = (
-            cosine_distance(self.predictor(user), item_target),
-            cosine_distance(self.predictor(item), user_target),
-        )
-        return {"prediction": sum(distances) / 2 - 1.0, "reg": self.reg_weight * half_squares(user, item)}
+        of_item = cosine_distance(self.predictor(user), item_target)
+        of_user = cosine_distance(self.predictor(item), user_target)
+        return {"prediction": 0.5 * (of_item + of_user) - 1.0, "reg": self.reg_weight * half_squares(user, item)}

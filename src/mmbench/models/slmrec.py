@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.contrast import inner_product_nce, nce
+from mmbench.nn.contrast import nce_of_pairs
 from mmbench.nn.graph import mean_of_layers, symmetric_normalised
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.towers import MappedFeatures
@@ -101,11 +101,14 @@ class SLMRec(FactorModel):
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """Contrast of users and positives in the batch, and of the views of the positives (SPEC A §11)."""
         users, items = self._views()
-        user, positive = self.fuse_users(users[batch.users]), self.fuse_items(items[batch.positives])
-        terms = {"contrast": nce(user, positive, self.temperature)}
-        x, *views = items[batch.positives].chunk(1 + len(self.content), dim=1)
+        anchors, of_user = torch.unique(batch.users, return_inverse=True)
+        positives, of_item = torch.unique(batch.positives, return_inverse=True)
+        users, items = users[anchors], items[positives]
+        fused = self.fuse_users(users), self.fuse_items(items)
+        terms = {"contrast": nce_of_pairs(*fused, (of_user, of_item), self.temperature)}
+        x, *views = items.chunk(1 + len(self.content), dim=1)
         for (name, step), view in zip(self.chain.items(), views, strict=False):
-            x = step(x)
-            alignment = inner_product_nce(x, self.views[name](view), self.alignment_temperature)
+            x, same = step(x), (of_item, of_item)
+            alignment = nce_of_pairs(x, self.views[name](view), same, self.alignment_temperature, unit_norm=False)
             terms[f"align_{name}"] = self.alignment_weight * alignment
         return terms

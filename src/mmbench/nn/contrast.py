@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class _LogSumExp(torch.autograd.Function):
-    """Logarithm of weighted sums of exponentials of inner products; keeps one ``(B, n)`` array, not one per operation."""
+    """Logarithm of weighted sums of exponentials of inner products; keeps one ``(B, n)`` array for all operations."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, log_weights: Tensor | None) -> Tensor:
@@ -94,16 +94,30 @@ def nce(anchors: Tensor, positives: Tensor, temperature: float) -> Tensor:
     return nce_of_rows(anchors, positives, positives, temperature).mean()
 
 
-def inner_product_nce(anchors: Tensor, positives: Tensor, temperature: float) -> Tensor:
-    """:func:`nce` of rows that keep their length: inner products take the place of cosines.
+def nce_of_pairs(
+    anchors: Tensor, others: Tensor, pairs: tuple[Tensor, Tensor], temperature: float, *, unit_norm: bool = True
+) -> Tensor:
+    r"""Mean over pairs of :func:`nce_of_rows`, with the other ends of all pairs as candidates.
+
+    .. math:: \frac{1}{B} \sum_k \left(-a_{r_k} \cdot b_{s_k} / \tau + \log\sum_l \exp(a_{r_k} b_{s_l} / \tau)\right)
+
+    A row that occurs in several pairs counts as often everywhere and is computed once.
 
     Args:
-        anchors: ``(B, d)``.
-        positives: ``(B, d)``, also the candidates.
+        anchors: ``(n, d)``.
+        others: ``(m, d)``.
+        pairs: rows r of the anchors and s of the others, each ``(B,)``.
         temperature: of the softmax.
+        unit_norm: scale rows to length one; otherwise they keep their length.
     """
-    logits = anchors @ positives.T / temperature
-    return functional.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+    rows, place = torch.unique(pairs[0], return_inverse=True)
+    candidates, other_place, counts = torch.unique(pairs[1], return_inverse=True, return_counts=True)
+    a, b = anchors[rows], others[candidates]
+    if unit_norm:
+        a, b = functional.normalize(a, dim=1, eps=1e-12), functional.normalize(b, dim=1, eps=1e-12)
+    a = a / temperature
+    total = _LogSumExp.apply(a, b, counts.to(b.dtype).log())
+    return (total[place] - (a[place] * b[other_place]).sum(1)).mean()
 
 
 def cosine_distance(online: Tensor, target: Tensor) -> Tensor:

@@ -187,8 +187,8 @@ def interaction_matrix(edge_index: Tensor, n_users: int, n_items: int) -> Tensor
     return sparse_matrix(edge_index[0], edge_index[1], torch.ones(edge_index.shape[1]), (n_users, n_items))
 
 
-def dense_rows(matrix: Tensor, rows: Tensor) -> Tensor:
-    """Chosen rows of a sparse CSR matrix ``(n, m)`` as a dense block ``(B, m)``.
+def select_rows(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Chosen rows of a sparse CSR matrix ``(n, m)`` as a sparse CSR matrix ``(B, m)``.
 
     Args:
         matrix: sparse CSR.
@@ -196,12 +196,17 @@ def dense_rows(matrix: Tensor, rows: Tensor) -> Tensor:
     """
     starts = matrix.crow_indices()
     lengths = (starts[1:] - starts[:-1])[rows]
+    ends = lengths.cumsum(0)
     place = torch.arange(len(rows), device=rows.device).repeat_interleave(lengths)
-    offset = torch.arange(len(place), device=rows.device) - (lengths.cumsum(0) - lengths)[place]
-    entry = starts[rows[place]] + offset
-    block = torch.zeros(len(rows), matrix.shape[1], dtype=matrix.dtype, device=rows.device)
-    block[place, matrix.col_indices()[entry]] = matrix.values()[entry]
-    return block
+    entry = starts[rows[place]] + torch.arange(len(place), device=rows.device) - (ends - lengths)[place]
+    new_starts = torch.cat([ends.new_zeros(1), ends])
+    columns, values = matrix.col_indices()[entry], matrix.values()[entry]
+    return torch.sparse_csr_tensor(new_starts, columns, values, (len(rows), matrix.shape[1]), check_invariants=True)
+
+
+def dense_rows(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Chosen rows of a sparse CSR matrix ``(n, m)`` as a dense block ``(B, m)``."""
+    return select_rows(matrix, rows).to_dense()
 
 
 def history_scores(history: Tensor, similarity: Tensor, users: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from tests.parity.golden import Case, Mapping
 
 def draw(model: Any, case: Case) -> None:
     """The frozen draw of edges, where the epoch draws any and its golden graph is not given."""
-    given = torch.equal(model.training_adjacency.to_dense(), torch.from_numpy(case.arrays["graph/masked_adj"]))
-    if model.dropout > 0 and not given:
-        model.use_edges(torch.from_numpy(case.arrays["sample/kept_edges"]))
+    given = torch.equal(model.graph.sampled.to_dense(), torch.from_numpy(case.arrays["graph/masked_adj"]))
+    if model.graph.keep < 1 and not given:
+        model.graph.use_edges(torch.from_numpy(case.arrays["sample/kept_edges"]))
 
 
 MAPPING = Mapping(
@@ -42,8 +42,8 @@ MAPPING = Mapping(
     },
     losses={"bpr": "bpr"},  # the terms of modalities are stored without their weight; the total holds them
     graphs={
-        "adjacency": "graph/norm_adj",
-        "training_adjacency": "graph/masked_adj",
+        "graph.full": "graph/norm_adj",
+        "graph.sampled": "graph/masked_adj",
         "item_graph.matrix": "graph/fused_item",
         "item_graph.transposed": lambda case: case.arrays["graph/fused_item"].T,
     },

@@ -1,0 +1,267 @@
+"""Measures of recommendation lists other than accuracy (METHOD §5).
+
+Lists are item indices ``(n_users, k)``, best first, -1 where candidates ran out. Counts are training interactions by
+item ``(n_items,)``. What is averaged over users leaves out those whose list is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Lists = NDArray[np.integer]
+Counts = NDArray[np.int64]
+Vector = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: The short head is the smallest set of items with this share of the training interactions (METHOD §5).
+HEAD_SHARE = 0.8
+#: Weight of the profile in the smoothed recommendation distribution of calibration (Steck 2018).
+CALIBRATION_ALPHA = 0.01
+#: Users whose pairs of list entries are compared at once.
+BLOCK_USERS = 2048
+
+
+def exposure(lists: Lists, n_items: int) -> Counts:
+    """How often each item is recommended, ``(n_items,)``."""
+    return np.bincount(lists[lists >= 0], minlength=n_items)
+
+
+def coverage(lists: Lists, n_items: int) -> float:
+    r"""Share of the catalogue that anybody is recommended, :math:`|\cup_u L_u| / n`."""
+    return float((exposure(lists, n_items) > 0).mean())
+
+
+def gini(counts: Counts) -> float:
+    r"""Gini coefficient, :math:`\sum_i (2i - n - 1) x_{(i)} / (n \sum_i x_i)`, items never recommended included.
+
+    Args:
+        counts: exposure of every item, ``(n_items,)``; 0 is equal exposure.
+
+    Raises:
+        ValueError: without any exposure.
+    """
+    n = len(counts)
+    total = _total(counts)
+    return float((2 * np.arange(1, n + 1) - n - 1) @ np.sort(counts)) / (n * total)
+
+
+def effective_catalogue(counts: Counts) -> float:
+    """Number of items that, equally exposed, would have the same entropy of exposure.
+
+    Raises:
+        ValueError: without any exposure.
+    """
+    shares = counts[counts > 0] / _total(counts)
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def _total(counts: Counts) -> int:
+    total = int(counts.sum())
+    if total == 0:
+        raise ValueError("nothing was recommended, so exposure has no distribution")
+    return total
+
+
+def list_means(lists: Lists, values: Vector) -> Vector:
+    """Mean of a value of the items ``(n_items,)`` over each list, NaN for an empty one: ``(n_users,)``."""
+    there = lists >= 0
+    sizes = there.sum(axis=1)
+    sums = np.where(there, values[np.maximum(lists, 0)], 0.0).sum(axis=1)
+    return np.divide(sums, sizes, out=np.full(len(lists), np.nan), where=sizes > 0)
+
+
+def _over_users(values: Vector) -> float:
+    if np.isnan(values).all():
+        raise ValueError("no user has a list")
+    return float(np.nanmean(values))
+
+
+def novelty(lists: Lists, counts: Counts, n_users: int) -> float:
+    r"""Mean self-information of what is recommended, :math:`-\log_2(pop_i / |U|)`, a cold item counting as bought once.
+
+    Args:
+        lists: ``(n_users, k)``.
+        counts: training count of each item, ``(n_items,)``.
+        n_users: users of the training log, whether they have a list or not.
+    """
+    return _over_users(list_means(lists, -np.log2(np.maximum(counts, 1) / n_users)))
+
+
+def average_popularity(lists: Lists, counts: Counts) -> float:
+    """ARP: mean training count of what is recommended."""
+    return _over_users(list_means(lists, counts.astype(np.float64)))
+
+
+def popularity_lift(lists: Lists, counts: Counts, users: NDArray[np.int64], items: NDArray[np.int64]) -> float:
+    r"""How much more popular recommendations are than profiles, :math:`(ARP_{rec} - ARP_{profile}) / ARP_{profile}`.
+
+    Both are averages over users of the mean training count (Abdollahpouri et al. 2019).
+
+    Args:
+        lists: list of each evaluated user, ``(n_users, k)``.
+        counts: training count of each item, ``(n_items,)``.
+        users: row in ``lists`` of each training interaction of these users, ``(n,)``.
+        items: its item, ``(n,)``.
+    """
+    n_users = len(lists)
+    sizes = np.bincount(users, minlength=n_users)
+    sums = np.bincount(users, counts[items], n_users)
+    profiles = np.divide(sums, sizes, out=np.full(n_users, np.nan), where=sizes > 0)
+    own = _over_users(profiles)
+    return (average_popularity(lists, counts) - own) / own
+
+
+def long_tail(counts: Counts, head_share: float = HEAD_SHARE) -> Mask:
+    """Items outside the short head, cold ones included, ``(n_items,)``.
+
+    The short head are the most popular items that together have ``head_share`` of the interactions (ties by index).
+    """
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    tail = np.ones(len(counts), bool)
+    tail[order[(before < head_share * counts.sum()) & (counts[order] > 0)]] = False
+    return tail
+
+
+def tail_share(lists: Lists, tail: Mask) -> float:
+    """APLT: mean share of long-tail items in a list."""
+    return _over_users(list_means(lists, tail.astype(np.float64)))
+
+
+def tail_count(lists: Lists, tail: Mask) -> float:
+    """ACLT: mean number of long-tail items in a list."""
+    there = lists >= 0
+    found = (there & tail[np.maximum(lists, 0)]).sum(axis=1)
+    return _over_users(np.where(there.any(axis=1), found, np.nan))
+
+
+def diversity(lists: Lists, vectors: NDArray[np.floating]) -> float:
+    """ILD: mean cosine distance of the pairs in a list, in an embedding other than the modalities under test.
+
+    Args:
+        lists: ``(n_users, k)``; lists with fewer than two items are left out.
+        vectors: neutral embedding, ``(n_items, d)``.
+    """
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = np.divide(vectors, lengths, out=np.zeros(vectors.shape), where=lengths > 0)
+    return _pairwise(lists, lambda rows: 1.0 - np.einsum("uid,ujd->uij", unit[rows], unit[rows]))
+
+
+def category_diversity(lists: Lists, categories: NDArray[np.bool_]) -> float:
+    """ILD: mean Jaccard distance of the categories of the pairs in a list.
+
+    Args:
+        lists: ``(n_users, k)``; lists with fewer than two items are left out.
+        categories: categories of each item, ``(n_items, n_categories)``; two items without any are alike.
+    """
+    member = categories.astype(np.float64)
+    sizes = member.sum(axis=1)
+
+    def distance(rows: Lists) -> Vector:
+        common = np.einsum("uic,ujc->uij", member[rows], member[rows])
+        either = sizes[rows][:, :, None] + sizes[rows][:, None, :] - common
+        return 1.0 - np.divide(common, either, out=np.ones_like(common), where=either > 0)
+
+    return _pairwise(lists, distance)
+
+
+def _pairwise(lists: Lists, distance: Callable[[Lists], Vector]) -> float:
+    upper = np.triu(np.ones((lists.shape[1], lists.shape[1]), bool), 1)
+    means = []
+    for begin in range(0, len(lists), BLOCK_USERS):
+        block = lists[begin : begin + BLOCK_USERS]
+        there = block >= 0
+        pairs = there[:, :, None] & there[:, None, :] & upper
+        sums, sizes = (distance(np.maximum(block, 0)) * pairs).sum(axis=(1, 2)), pairs.sum(axis=(1, 2))
+        means.append(np.divide(sums, sizes, out=np.full(len(block), np.nan), where=sizes > 0))
+    return _over_users(np.concatenate(means))
+
+
+def miscalibration(
+    lists: Lists,
+    categories: NDArray[np.bool_],
+    users: NDArray[np.int64],
+    items: NDArray[np.int64],
+    alpha: float = CALIBRATION_ALPHA,
+) -> float:
+    r"""Distance of a list's categories from the user's own, 0 is calibrated (Steck 2018, eq. 2, 3 and 6).
+
+    :math:`KL(p \,\|\, (1-\alpha) q + \alpha p)`, p and q the mean over the profile and over the list of the categories
+    of an item, each item sharing its weight among its categories. Mean over users, in nats.
+
+    Args:
+        lists: list of each evaluated user, ``(n_users, k)``.
+        categories: categories of each item, ``(n_items, n_categories)``; an item without any does not count.
+        users: row in ``lists`` of each training interaction of these users, ``(n,)``.
+        items: its item, ``(n,)``.
+        alpha: weight of the profile that keeps the distance finite.
+    """
+    sizes = categories.sum(axis=1, keepdims=True)
+    weights = np.divide(categories, sizes, out=np.zeros(categories.shape), where=sizes > 0)
+    columns = [np.bincount(users, column[items], len(lists)) for column in weights.T]
+    p = _distributions(np.stack(columns, axis=1))
+    there = (lists >= 0)[:, :, None]
+    q = _distributions((weights[np.maximum(lists, 0)] * there).sum(axis=1))
+    smoothed = (1 - alpha) * q + alpha * p
+    ratio = np.divide(p, smoothed, out=np.ones_like(p), where=p > 0)
+    return _over_users((p * np.log(ratio)).sum(axis=1))
+
+
+def _distributions(sums: Vector) -> Vector:
+    """Rows scaled to one; NaN where there is nothing."""
+    totals = sums.sum(axis=1, keepdims=True)
+    return np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)
+
+
+def cold_recall(
+    users: NDArray[np.int64], items: NDArray[np.int64], ranks: NDArray[np.int64], counts: Counts, k: int
+) -> float | None:
+    """Recall of held-out items that have no training interaction, mean over users who have one; None without any.
+
+    Args:
+        users: user of each held-out pair, ``(n_pairs,)``.
+        items: its item.
+        ranks: its rank among all candidates, from 1.
+        counts: training count of each item, ``(n_items,)``.
+        k: cut-off.
+    """
+    cold = counts[items] == 0
+    if not cold.any():
+        return None
+    _, place = np.unique(users[cold], return_inverse=True)
+    return float((np.bincount(place, ranks[cold] <= k) / np.bincount(place)).mean())
+
+
+def summary(
+    lists: Lists, counts: Counts, n_users: int, users: NDArray[np.int64], items: NDArray[np.int64], k: int
+) -> dict[str, float]:
+    """Measures of the top ``k`` that need nothing but lists and training interactions, by name with the cut-off.
+
+    Args:
+        lists: list of each evaluated user, ``(n_users, at least k)``.
+        counts: training count of each item, ``(n_items,)``.
+        n_users: users of the training log.
+        users: row in ``lists`` of each training interaction of these users, ``(n,)``.
+        items: its item, ``(n,)``.
+        k: cut-off.
+
+    Raises:
+        ValueError: if the lists are shorter than ``k``.
+    """
+    if lists.shape[1] < k:
+        raise ValueError(f"lists hold {lists.shape[1]} items, fewer than {k}")
+    top = lists[:, :k]
+    shown, tail = exposure(top, len(counts)), long_tail(counts)
+    return {
+        f"coverage@{k}": coverage(top, len(counts)),
+        f"gini@{k}": gini(shown),
+        f"effective_catalogue@{k}": effective_catalogue(shown),
+        f"novelty@{k}": novelty(top, counts, n_users),
+        f"arp@{k}": average_popularity(top, counts),
+        f"aplt@{k}": tail_share(top, tail),
+        f"aclt@{k}": tail_count(top, tail),
+        f"poplift@{k}": popularity_lift(top, counts, users, items),
+    }

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mmbench.cli
+from mmbench.cli import compose
+from mmbench.cli.prepare import _override, main
+from mmbench.data.dataset import DatasetConfig, load_dataset
+from mmbench.data.mmrec import read_mmrec
+from mmbench.data.sources import read_folder
+from tests.tiny import digests
+
+WORDS = ["赤い靴 革", "黒い靴 革", "青い帽子 綿", "白い帽子 麻", "LED lamp", "desk lamp", "白い皿 陶器", "黒い皿 陶器"]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A log of thirty users with six interactions each, and eight items of which one has no text."""
+    rng = np.random.default_rng(0)
+    items = np.array([rng.permutation(len(WORDS))[:6] for _ in range(30)])
+    log = pd.DataFrame({"顧客ID": np.repeat([f"{u:04d}" for u in range(30)], 6), "商品コード": items.ravel()})
+    log["商品コード"] = log["商品コード"].map("{:03d}".format)
+    log["購入日"] = [f"2024/{1 + n % 12}/{1 + n % 28}" for n in range(len(log))]
+    log.to_csv(tmp_path / "log.csv", index=False)
+    texts = pd.DataFrame({"商品コード": [f"{i:03d}" for i in range(len(WORDS))], "商品名": WORDS})
+    texts.loc[2, "商品名"] = ""
+    texts.to_csv(tmp_path / "items.csv", index=False, encoding="utf-8-sig")
+    return tmp_path
+
+
+@pytest.fixture
+def mmrec(tmp_path: Path) -> Path:
+    """Ten users with three train, one validation and one test interaction among nine items, one without image."""
+    made = tmp_path / "toy"
+    made.mkdir()
+    rng = np.random.default_rng(1)
+    rows = [(user, item) for user in range(10) for item in rng.permutation(9)[:5]]
+    inter = pd.DataFrame(rows, columns=["userID", "itemID"]).assign(x_label=[0, 0, 0, 1, 2] * 10)
+    inter.to_csv(made / "toy.inter", sep="\t", index=False)
+    image = rng.standard_normal((9, 4))
+    image[3] = 0
+    np.save(made / "image_feat.npy", image)
+    np.save(made / "text_feat.npy", rng.standard_normal((9, 3)))
+    pd.DataFrame({"user_id": range(10), "userID": range(10)}).to_csv(
+        made / "toy_u_id_mapping.csv", sep="\t", index=False
+    )
+    return made
+
+
+def run(*words: str | Path) -> None:
+    main([str(word) for word in words])
+
+
+def test_csv_ends_in_a_dataset_with_text(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = shop / "shop"
+    run("csv", "--interactions", shop / "log.csv", "--items", shop / "items.csv", "--out", out)
+    told = capsys.readouterr().out
+    assert told.splitlines() == [
+        f"written to {out}",
+        "30 users, 8 items, 180 rows",
+        "text 7/8 items, 0 constant, 0 duplicate rows",
+        "columns of the log: user=顧客ID, item=商品コード, timestamp=購入日",
+        "columns of the items: item=商品コード, text=商品名",
+        "protocol last_out: a split by time would leave 15 test users, fewer than 500",
+        "",
+        f"next: python -m mmbench dataset=folder dataset.name=shop dataset.path={out} dataset.protocol=last_out",
+    ]
+    dataset = load_dataset(DatasetConfig("shop", str(out), protocol="last_out"))
+    assert (dataset.n_users, dataset.n_items) == (30, 8)
+    assert [len(getattr(dataset.split, part)) for part in ("train", "valid", "test")] == [120, 30, 30]
+    assert dataset.features["text"].present.tolist() == [True, True, False, True, True, True, True, True]
+    assert dataset.item_ids[0] == "000"
+    meta = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
+    assert meta["provenance"]["format"] == "table"
+    assert sorted(meta["provenance"]["files"]) == ["items.csv", "log.csv"]
+    assert sorted(path.name for path in shop.iterdir()) == ["items.csv", "log.csv", "shop"]
+
+
+def test_the_command_told_runs(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("csv", "--interactions", shop / "log.csv", "--out", shop / "my shop (a=1)", "--timestamp", "none")
+    told = capsys.readouterr().out.splitlines()[-1]
+    command = "import shlex, sys; print('\\0'.join(shlex.split(sys.argv[1])))"
+    words = subprocess.run([sys.executable, "-c", command, told], capture_output=True, text=True, check=True).stdout
+    overrides = words.strip().split("\0")[4:]
+    assert overrides[-2:] == ["dataset.protocol=paper", "modality=none"]
+    config = compose.compose(overrides).config["dataset"]
+    assert config["path"] == str(shop / "my shop (a=1)")
+    assert load_dataset(DatasetConfig(config["name"], config["path"], protocol=config["protocol"])).n_users == 30
+
+
+@pytest.mark.parametrize(
+    "value", ["plain/../x-1.y", "2024", "null", "a b", "店舗", 'a"b', "a\\", 'a\\"b', "~/x", "a=b,c", "it's"]
+)
+def test_overrides_survive_the_grammar(value: str) -> None:
+    assert compose.parse([_override("dataset.path", value)])[0].value() == value
+
+
+def test_mmrec_there_and_back(mmrec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("mmrec", mmrec, "--out", tmp_path / "data" / "toy")
+    told = capsys.readouterr().out.splitlines()
+    assert told[1:4] == [
+        "10 users, 9 items, 50 rows",
+        "image 8/9 items, 0 constant, 0 duplicate rows",
+        "text 9/9 items, 0 constant, 0 duplicate rows",
+    ]
+    assert told[4] == "image: 1 all-zero rows count as missing (no missed_img_itemIDs.csv)"
+    assert told[-1].endswith("dataset.protocol=given")
+    meta = json.loads((tmp_path / "data" / "toy" / "dataset.json").read_text(encoding="utf-8"))
+    read = ["image_feat.npy", "text_feat.npy", "toy.inter", "toy_u_id_mapping.csv"]
+    assert list(meta["provenance"]["files"]) == read
+    dataset = load_dataset(DatasetConfig("toy", str(tmp_path / "data" / "toy")))
+    assert sorted(dataset.features) == ["image", "text"]
+    assert not dataset.features["image"].present[3]
+    run("export-mmrec", tmp_path / "data" / "toy", "--out", tmp_path / "again")
+    assert "10 users, 9 items, train / valid / test 30 / 10 / 10 (given)" in capsys.readouterr().out
+    assert (tmp_path / "again" / "again.inter").read_bytes() == (mmrec / "toy.inter").read_bytes()
+    back, source = read_mmrec(tmp_path / "again"), read_mmrec(mmrec)
+    pd.testing.assert_frame_equal(back.log, source.log)
+    for name in ("image", "text"):
+        assert back.features[name].fingerprint() == source.features[name].fingerprint()
+
+
+def test_export_splits_where_there_are_no_parts(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("csv", "--interactions", shop / "log.csv", "--items", shop / "items.csv", "--out", shop / "shop")
+    message = r"shop has no column 'split' with the part of each row; name it with --split-column, or split with"
+    with pytest.raises(ValueError, match=message):
+        run("export-mmrec", shop / "shop", "--out", shop / "export")
+    assert not (shop / "export").exists()
+    run("export-mmrec", shop / "shop", "--out", shop / "export", "--protocol", "last_out")
+    source = read_mmrec(shop / "export")
+    assert source.log["split"].value_counts().to_dict() == {"train": 120, "valid": 30, "test": 30}
+    assert source.log["timestamp"].tolist() == read_folder(shop / "shop").log["timestamp"].tolist()
+    assert (shop / "export" / "missed_text_itemIDs.csv").read_text() == "2\n"
+
+
+def test_an_error_leaves_nothing_behind(shop: Path) -> None:
+    before = digests(shop)
+    (shop / "bad.csv").write_text("user,item\nu\n")
+    for words in (
+        ["csv", "--interactions", shop / "bad.csv"],
+        ["csv", "--interactions", shop / "log.csv", "--items", shop / "none.csv"],
+        ["mmrec", shop],
+        ["export-mmrec", shop],
+    ):
+        with pytest.raises(ValueError):
+            run(*words, "--out", shop / "out")
+    (shop / "bad.csv").unlink()
+    assert digests(shop) == before
+    assert sorted(path.name for path in shop.iterdir()) == ["items.csv", "log.csv"]
+
+
+def test_overwriting(shop: Path, mmrec: Path) -> None:
+    out = shop / "out"
+    out.mkdir()
+    run("csv", "--interactions", shop / "log.csv", "--items", shop / "items.csv", "--out", out)
+    before = digests(out)
+    with pytest.raises(ValueError, match="out is not empty; name another folder or add --overwrite"):
+        run("mmrec", mmrec, "--out", out)
+    (shop / "bad.inter").write_text("")
+    with pytest.raises(ValueError, match="is empty"):
+        run("mmrec", shop, "--out", out, "--overwrite")
+    assert digests(out) == before
+    run("mmrec", mmrec, "--out", out, "--overwrite")
+    assert sorted(read_folder(out).features) == ["image", "text"]
+    assert not list(shop.glob(".out*"))
+
+
+def test_foreign_folders_are_never_overwritten(mmrec: Path, tmp_path: Path) -> None:
+    before = digests(mmrec)
+    with pytest.raises(ValueError, match=r"holds 'toy.inter', which this command did not write; it is not overwritten"):
+        run("mmrec", mmrec, "--out", mmrec, "--overwrite")
+    assert digests(mmrec) == before
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file is a file; name a folder"):
+        run("mmrec", mmrec, "--out", tmp_path / "file", "--overwrite")
+
+
+def test_a_failing_rename_puts_the_old_folder_back(
+    mmrec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    run("mmrec", mmrec, "--out", out)
+    before = digests(out)
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if ".new-" in self.name:
+            raise OSError("disk full")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="disk full"):
+        run("mmrec", mmrec, "--out", out, "--overwrite")
+    assert digests(out) == before
+    assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "the following arguments are required: command"),
+        (["xlsx"], "invalid choice: 'xlsx'"),
+        (["csv", "--out", "x"], "the following arguments are required: --interactions"),
+        (["csv", "--out", "x", "--interactions", "log.csv", "--text", "title"], "--text and --item-column describe"),
+        (["csv", "--out", "x", "--interactions", "log.csv", "--text-dim", "wide"], "invalid int value: 'wide'"),
+        (["csv", "--out", "x", "--interactions", "log.csv", "--colour", "red"], "unrecognized arguments: --colour red"),
+        (["export-mmrec", "none", "--out", "x"], "none is not a folder"),
+        (["mmrec", "none", "--out", "x"], "none is not a folder"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_with_2(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["mmbench", "prepare", *words])
+    with pytest.raises(SystemExit) as ended:
+        mmbench.cli.main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
+    assert message in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_module_is_a_command() -> None:
+    words = [sys.executable, "-m", "mmbench.prepare", "csv", "--help"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "--interactions" in told
+    asked = subprocess.run([*words[:4], "--out", "x"], capture_output=True, text=True, check=False)
+    assert (asked.returncode, asked.stderr.count("\n")) == (2, 1)

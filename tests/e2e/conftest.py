@@ -1,0 +1,26 @@
+"""The command as a user types it, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def mmbench(tmp_path: Path) -> Run:
+    """``python -m mmbench`` in an empty folder, where ``multirun`` comes to lie."""
+
+    def run(*words: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        # Names of files are followed by Python from the folder it starts in, which is how a user's own model is found.
+        command = [sys.executable, "-m", "mmbench", *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout)
+
+    return run

@@ -1,0 +1,107 @@
+"""Kill a worker anywhere: no finished training is lost, and the records come out the same (RULINGS 30)."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from mmbench import faults, records
+from mmbench.cli import worker
+from mmbench.cli.compose import compose
+from mmbench.cli.sweep import Sweep
+from tests.tiny import TINY, digests
+
+#: Starts a worker on the pickled jobs of this very test.
+WORKER = "import pickle, sys; from mmbench.cli import worker; worker.start(pickle.load(open(sys.argv[1], 'rb')), None)"
+CELLS = (("bpr", "none"), ("fusion", "text"), ("itemknn", "none"))
+
+
+def planned(folder: Path, *words: str) -> Sweep:
+    """A small sweep, opened but not run."""
+    shared = [*TINY, "budget=smoke", "budget.max_epochs=2", "budget.seeds=2", f"paths.multirun={folder}", *words]
+    composed = [compose([*shared, f"model={m}", f"modality={c}", "sweep.name=kills"]) for m, c in CELLS]
+    sweep = Sweep.plan(composed, [])
+    sweep.open()
+    (folder / "jobs.pickle").write_bytes(pickle.dumps(sweep.waiting))
+    return sweep
+
+
+def start(folder: Path, fault: str = "") -> subprocess.Popen[bytes]:
+    """Start a worker process that dies at a point, or works to the end."""
+    environment = {**os.environ, faults.VARIABLE: fault}
+    return subprocess.Popen([sys.executable, "-c", WORKER, str(folder / "jobs.pickle")], env=environment)
+
+
+def cells(folder: Path) -> dict[str, str]:
+    """Digest of every record of every cell; leases and the ledger say how it came about, not what came out."""
+    found = digests(folder / "kills")
+    return {name: digest for name, digest in found.items() if name.count("/") >= 3}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    worker.work(planned(folder).waiting)
+    found = cells(folder)
+    assert sum(name.endswith("sealed.json") for name in found) == len(CELLS)
+    return found
+
+
+def check_kills(folder: Path, points: Sequence[str], undisturbed: dict[str, str]) -> None:
+    planned(folder)
+    for point in points:
+        assert start(folder, point).wait() == -signal.SIGKILL, f"no worker reached {point!r}"
+    assert start(folder).wait() == 0
+    assert cells(folder) == undisturbed
+    rows = [(r["cell_key"], r["stage"], r["index"]) for r in records.read_ledger(folder / "kills")]
+    assert len(rows) == len(set(rows)), "a finished training was run again"
+
+
+def test_a_kill_loses_nothing_that_was_finished(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    check_kills(tmp_path, ["fitted", "locked", "sealing"], undisturbed)
+
+
+@pytest.mark.slow
+def test_kills_at_every_point_lose_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    check_kills(tmp_path, faults.POINTS, undisturbed)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_with_three_workers_lose_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    planned(tmp_path)
+    rng = random.Random(0)
+    workers = [start(tmp_path) for _ in range(3)]
+    kills = 0
+    while kills < 20:
+        time.sleep(rng.uniform(0.5, 6.0))
+        victim = rng.randrange(3)
+        workers[victim].kill()
+        workers[victim].wait()
+        workers[victim] = start(tmp_path)
+        kills += 1
+    for process in workers:
+        assert process.wait() == 0
+    assert cells(tmp_path) == undisturbed
+
+
+def test_a_worker_that_is_told_to_stop_gives_its_training_back(tmp_path: Path) -> None:
+    planned(tmp_path, "budget.max_epochs=100000", "budget.patience=100000")
+    process = start(tmp_path)
+    leases = tmp_path / "kills" / "leases"
+    for _ in range(600):
+        if list(leases.glob("*.lease")):
+            break
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.terminate()
+    assert process.wait() == worker.EXIT_STOPPED
+    assert list(leases.glob("*.lease")) == []

@@ -1,0 +1,86 @@
+"""MMGCF against its equations, also without any and with three modalities; its numbers are the reference's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.models.mmgcf import MMGCF, WEIGHTINGS
+from mmbench.nn.combine import MODES
+from tests.conftest import BlockWorld
+from tests.models import dense
+from tests.models.test_contract import CONDITIONS
+
+pytestmark = pytest.mark.usefixtures("float64")
+REG = 0.3
+
+
+def combined(p: dict[str, Tensor], name: str, fusion: str, vectors: list[Tensor]) -> Tensor:
+    if fusion == "concat":
+        return dense.linear(p, f"{name}.layer", torch.cat(vectors, dim=1))
+    total = sum(vectors[1:], vectors[0])
+    return total / len(vectors) if fusion == "mean" else total
+
+
+def final(p: dict[str, Tensor], data: RecData, fusion: str, weighting: str, edges: RecData) -> tuple[Tensor, Tensor]:
+    """Users and fused items over the given edges (SPEC B §10)."""
+    graph = dense.normalised(dense.interactions(edges), 1e-7)
+    ego = torch.cat([p["user_embedding"], p["item_embedding"]])
+    users, ids = dense.mean_of_layers(graph, ego, 2).split([data.n_users, data.n_items])
+    content = [dense.content(p, data, name) for name in data.features]
+    if not content:
+        return users, ids
+    if weighting == "equal":
+        inner = content[0] if len(content) == 1 else combined(p, "fuse_content", fusion, content)
+        return users, combined(p, "fuse", fusion, [ids, inner])
+    if weighting == "alpha":
+        share = 1 / (1 + torch.exp(-p["alpha"]))
+        return users, combined(p, "fuse", fusion, [share * ids, *((1 - share) * vectors for vectors in content)])
+    units = [dense.unit(vectors) for vectors in content]
+    return users, combined(p, "fuse", fusion, [len(units) * dense.unit(ids), *units])
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("fusion", MODES)
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_against_the_equations(condition: str, fusion: str, weighting: str, block_world: BlockWorld) -> None:
+    data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
+    batch = dense.batch_of(data)
+    model = MMGCF(data, embedding_dim=6, fusion=fusion, weighting=weighting, dropout=0.3, reg_weight=REG)
+    p = dense.parameters_of(model)
+    kept = data.edge_index[:, torch.arange(data.edge_index.shape[1]) % 3 > 0]
+    model.graph.use_edges(kept)
+    sampled = RecData(data.n_users, data.n_items, kept)
+
+    def expected() -> Tensor:
+        users, items = final(p, data, fusion, weighting, sampled)
+        loss = dense.bpr(users[batch.users], items[batch.positives], items[batch.negatives])
+        rows = [p["user_embedding"][batch.users], p["item_embedding"][batch.positives]]
+        rows.append(p["item_embedding"][batch.negatives])
+        return loss + REG * torch.cat(rows).square().sum() / (2 * len(batch.users))
+
+    dense.agree(model, batch, expected, lambda: final(p, data, fusion, weighting, data))
+
+
+def test_every_epoch_draws_other_edges(block_world: BlockWorld) -> None:
+    model = MMGCF(block_world.data(CONDITIONS["fused"]), dropout=0.5).train()
+    graphs = []
+    for _ in range(2):
+        model.begin_epoch()
+        graphs.append(model.graph().to_dense())
+    assert not torch.equal(*graphs)
+
+
+@pytest.mark.parametrize(
+    "keywords, message",
+    [
+        ({"weighting": "beta"}, r"weighting='beta' must be one of equal, alpha, normalized"),
+        ({"fusion": "max"}, r"fusion='max' must be one of mean, sum, concat"),
+        ({"dropout": 1.0}, r"dropout=1.0 must be at least 0 and less than 1"),
+    ],
+)
+def test_bad_keywords(keywords: dict[str, object], message: str, block_world: BlockWorld) -> None:
+    with pytest.raises(ValueError, match=message):
+        MMGCF(block_world.data(()), **keywords)

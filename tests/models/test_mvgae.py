@@ -1,0 +1,141 @@
+"""MVGAE and what the reference makes of it against the equations, also where the reference crashes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import Triplets
+from mmbench.models.mvgae import MVGAE
+from tests.conftest import BlockWorld
+from tests.models import dense
+from tests.models.test_contract import CONDITIONS
+
+pytestmark = pytest.mark.usefixtures("float64")
+WIDTH, HIDDEN, BETA = 6, 9, 0.3
+Gaussian = tuple[Tensor, Tensor]
+
+
+def leaky(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, 0.01 * x)
+
+
+def encoded(p: dict[str, Tensor], data: RecData, name: str, n_layers: int) -> Gaussian:
+    """Mean and log-variance of one encoder (SPEC B §9)."""
+    prefix, r = f"encoders.{name}", dense.interactions(data)
+    mean_graph = torch.eye(data.n_users + data.n_items)
+    mean_graph[: data.n_users, data.n_users :], mean_graph[data.n_users :, : data.n_users] = r, r.T
+    mean_graph = mean_graph / mean_graph.sum(1, keepdim=True)
+
+    def layer(which: str, x: Tensor) -> Tensor:
+        bias = p[f"{prefix}.{which}.convolution.bias"]
+        y = dense.unit(mean_graph @ (x @ p[f"{prefix}.{which}.convolution.weight"].T) + bias)
+        return dense.linear(p, f"{prefix}.{which}.linear", leaky(y))
+
+    raw = p[f"{prefix}.ego.items.table"] if name == "table" else data.features[name.removeprefix("content_")]
+    items = dense.linear(p, f"{prefix}.ego.items.layers", raw)
+    x = dense.unit(torch.cat([p[f"{prefix}.ego.preference"], items]))
+    for number in range(n_layers):
+        x = leaky(layer(f"hidden.{number}", x))
+    mu, log_variance = (
+        layer(f"heads.{head}", x) + leaky(dense.linear(p, f"{prefix}.skips.{head}", x))
+        for head in ("mean", "log_variance")
+    )
+    return mu, log_variance
+
+
+def all_gaussians(p: dict[str, Tensor], data: RecData, n_layers: int) -> dict[str, Gaussian]:
+    names = [*(f"content_{name}" for name in data.features), "table"]
+    found = {name: encoded(p, data, name, n_layers) for name in names}
+    mu, log_variance = found[names[0]]
+    for name in names[1:]:
+        precision = [1 / (lv.exp() + 1e-8) for lv in (log_variance, found[name][1])]
+        mu = (mu * precision[0] + found[name][0] * precision[1]) / sum(precision)
+        log_variance = -torch.log(sum(precision))
+    return {"fused": (mu, log_variance), **found}
+
+
+def expected_loss(
+    p: dict[str, Tensor], data: RecData, batch: Triplets, noise: dict[str, Tensor], n_layers: int, as_reference: bool
+) -> Tensor:
+    loss = torch.zeros(())
+    for name, (mu, log_variance) in all_gaussians(p, data, n_layers).items():
+        log_variance = log_variance.clamp(max=10)
+        z = torch.sigmoid(mu + 0.1 * noise[name] * torch.exp(log_variance / 2))
+        user = z[batch.users]
+        if as_reference:  # items without the offset are users; everybody's hardest negative; one more sigmoid
+            liked = torch.sigmoid((user * z[batch.positives]).sum(1))
+            other = torch.sigmoid((user @ z[batch.negatives].T).max(1).values)
+        else:
+            items = z[data.n_users :]
+            liked, other = ((user * items[rows]).sum(1) for rows in (batch.positives, batch.negatives))
+        loss = loss - (torch.log(torch.sigmoid(liked - other)) / math.log(2)).sum()
+        loss = loss - BETA / 2 * (1 + log_variance - mu**2 - log_variance.exp()).sum(1).mean()
+    return loss
+
+
+@pytest.mark.parametrize("as_reference", [False, True])
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_against_the_equations(condition: str, as_reference: bool, block_world: BlockWorld) -> None:
+    data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
+    batch = dense.batch_of(data)
+    n_layers = 2 if condition == "fused" else 1
+    model = MVGAE(
+        data,
+        embedding_dim=WIDTH,
+        feature_dim=HIDDEN,
+        n_layers=n_layers,
+        dropout=0.0,
+        beta=BETA,
+        as_reference=as_reference,
+    )
+    p = dense.parameters_of(model)
+    constants = {name for name, _ in model.named_buffers() if name.endswith(("preference", "items.table"))}
+    assert bool(constants) == as_reference, "users and the item table are trained by default only"
+    p |= dict(model.named_buffers())
+    shape = (data.n_users + data.n_items, WIDTH)
+    names = ["fused", *(f"content_{name}" for name in data.features), "table"]
+    noise = dense.freeze(model, dict.fromkeys(names, shape), torch.randn)
+
+    def final() -> list[Tensor]:
+        mu, _ = all_gaussians(p, data, n_layers)["fused"]
+        return list(torch.sigmoid(mu).split([data.n_users, data.n_items]))
+
+    dense.agree(model, batch, lambda: expected_loss(p, data, batch, noise, n_layers, as_reference), final)
+
+
+def test_log_variance_is_limited(block_world: BlockWorld) -> None:
+    """A variance that runs away keeps the loss finite."""
+    data = block_world.data(())
+    model = MVGAE(data, embedding_dim=WIDTH).train()
+    with torch.no_grad():
+        model.encoders["table"].heads["log_variance"].linear.bias.fill_(1e3)
+    assert all(torch.isfinite(term) for term in model.loss(dense.batch_of(data)).values())
+
+
+def test_the_constants_of_the_reference_are_part_of_the_state(block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS["text"])
+    torch.manual_seed(0)
+    model, other = (MVGAE(data, embedding_dim=WIDTH, as_reference=True).eval() for _ in range(2))
+    users = torch.arange(data.n_users)
+    assert not torch.equal(model.score(users), other.score(users))
+    other.train().load_state_dict(model.state_dict())
+    assert torch.equal(model.score(users), other.eval().score(users))
+
+
+def test_users_and_items_get_their_own_noise_in_every_step(block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS["text"])
+    batch = dense.batch_of(data)
+    model = MVGAE(data, embedding_dim=WIDTH, dropout=0.0).train()
+    first, second = model.loss(batch), model.loss(batch)
+    assert all(first[name] != second[name] for name in first if name.startswith("reconstruction"))
+    assert all(first[name] == second[name] for name in first if name.startswith("kl"))
+
+
+def test_layers_are_checked(block_world: BlockWorld) -> None:
+    with pytest.raises(ValueError, match=r"n_layers=0 hidden layers must be at least 1"):
+        MVGAE(block_world.data(()), n_layers=0)

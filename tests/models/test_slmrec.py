@@ -1,0 +1,104 @@
+"""SLMRec against its equations in every condition; the reference needs image and text, or one certain data set."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.models.base import Triplets
+from mmbench.models.slmrec import SLMRec
+from tests.conftest import BlockWorld
+from tests.models import dense
+from tests.models.test_contract import CONDITIONS
+
+pytestmark = pytest.mark.usefixtures("float64")
+TEMPERATURE, ALIGNMENT, ALIGNMENT_TEMPERATURE = 0.3, 0.7, 0.4
+
+
+def views(p: dict[str, Tensor], data: RecData) -> list[Tensor]:
+    """ID view and one view per modality, users and items (SPEC A §11)."""
+    graph = dense.normalised(dense.interactions(data), 1e-8)
+    tables = [p["item_embedding"]]
+    tables += [dense.linear(p, f"content.{name}.layers", dense.unit(data.features[name])) for name in data.features]
+    return [dense.mean_of_layers(graph, torch.cat([p["user_embedding"], table]), 3) for table in tables]
+
+
+def factors(p: dict[str, Tensor], data: RecData) -> tuple[Tensor, Tensor]:
+    whole = torch.cat(views(p, data), 1)
+    return dense.linear(p, "fuse_users", whole[: data.n_users]), dense.linear(p, "fuse_items", whole[data.n_users :])
+
+
+def cross_entropy(logits: Tensor) -> Tensor:
+    return (logits.exp().sum(1).log() - logits.diagonal()).mean()
+
+
+def expected_loss(p: dict[str, Tensor], data: RecData, batch: Triplets) -> Tensor:
+    users, items = factors(p, data)
+    loss = dense.nce(users[batch.users], items[batch.positives], TEMPERATURE)
+    x, *others = [view[data.n_users + batch.positives] for view in views(p, data)]
+    for name, view in zip(data.features, others, strict=True):
+        for step in ("0", "1"):
+            x = dense.linear(p, f"chain.{name}.{step}", x) if f"chain.{name}.{step}.bias" in p else x
+        head = view @ p[f"views.{name}.weight"].T + p.get(f"views.{name}.bias", torch.zeros(()))
+        loss = loss + ALIGNMENT * cross_entropy(x @ head.T / ALIGNMENT_TEMPERATURE)
+    return loss
+
+
+def build(data: RecData, *, as_reference: bool = False) -> SLMRec:
+    return SLMRec(
+        data,
+        embedding_dim=6,
+        temperature=TEMPERATURE,
+        alignment_weight=ALIGNMENT,
+        alignment_temperature=ALIGNMENT_TEMPERATURE,
+        as_reference=as_reference,
+    )
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_default_against_the_equations(condition: str, block_world: BlockWorld) -> None:
+    data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
+    batch = dense.batch_of(data)
+    model = build(data)
+    p = dense.parameters_of(model)
+    dense.agree(model, batch, lambda: expected_loss(p, data, batch), lambda: factors(p, data))
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_reference_against_the_equations(condition: str, block_world: BlockWorld) -> None:
+    """Where the reference crashes, the absent views drop out of the fusion and of the chain."""
+    data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
+    batch = dense.batch_of(data)
+    model = build(data, as_reference=True)
+    p = dense.parameters_of(model)
+    loss = torch.stack(list(model.loss(batch).values())).sum()
+    expected = expected_loss(p, data, batch)
+    torch.testing.assert_close(loss, expected, rtol=1e-10, atol=1e-12)
+    ours, theirs = (torch.autograd.grad(total, list(p.values())) for total in (loss, expected))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-11)
+    users, items = factors(p, data)
+    every_user = torch.arange(data.n_users)
+    torch.testing.assert_close(model.eval().score(every_user), torch.sigmoid(users @ items.T), rtol=1e-10, atol=1e-12)
+
+
+def test_widths_of_the_chain(block_world: BlockWorld) -> None:
+    """Only the last of several steps is narrow; the detour of the reference is for two modalities."""
+
+    def widths(condition: str, *, as_reference: bool) -> list[list[int]]:
+        model = build(block_world.data(CONDITIONS[condition]), as_reference=as_reference)
+        return [[linear.out_features for linear in step] for step in model.chain.values()]
+
+    assert widths("text", as_reference=True) == widths("text", as_reference=False) == [[6]]
+    assert widths("fused", as_reference=False) == [[6], [3]]
+    assert widths("fused", as_reference=True) == [[6], [6, 3]]
+    assert widths("three", as_reference=True) == widths("three", as_reference=False) == [[6], [6], [3]]
+
+
+def test_no_chain_without_weight(block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS["fused"])
+    model = SLMRec(data, alignment_weight=0.0)
+    assert list(model.loss(dense.batch_of(data))) == ["contrast"]
+    assert not [name for name, _ in model.named_parameters() if name.startswith(("chain", "views"))]

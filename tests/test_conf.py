@@ -1,0 +1,238 @@
+"""A model is one file of code and one of configuration, and every file of configuration is one that runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from mmbench import models as models_package
+from mmbench import paths, search
+from mmbench.cli.compose import compose
+from mmbench.cli.jobs import Job
+from mmbench.cli.sweep import _check_settings
+from mmbench.data.dataset import DatasetConfig
+from mmbench.data.modality import STATES, ModalityCondition
+from mmbench.data.planted import WORLDS, make_world
+from mmbench.models.base import ClosedForm, FactorModel, Recommender
+from mmbench.study import Budget
+from mmbench.tracking import make_tracker
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = paths.config_dir()
+#: RULINGS 3: trials, seeds, epochs, patience, steps of an epoch.
+BUDGETS = {
+    "touch": (1, 1, 1, 5, 5),
+    "smoke": (2, 1, 5, 5, None),
+    "small": (8, 3, 60, 5, None),
+    "standard": (30, 5, 200, 10, None),
+    "paper": (30, 5, 500, 20, None),
+}
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+MODELS = options("model")
+#: Options that ask for something on the command line, and an answer.
+ASKED = {"external": ["model.recommendations=lists.csv"]}
+
+
+def job_of(model: str, dataset: str = "planted") -> Job:
+    return Job(compose([f"model={model}", f"dataset={dataset}", *ASKED.get(model, [])]), Path("sweep"))
+
+
+# Models
+
+
+def test_a_model_is_one_file_of_code_and_one_of_configuration() -> None:
+    code = {path.stem for path in Path(models_package.__file__).parent.glob("*.py")} - {"__init__", "base"}
+    assert {name.partition("@")[0] for name in MODELS} == code
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_keys_of_a_model_are_the_parameters_of_its_class(name: str) -> None:
+    """Read from the file itself, so that nothing is inherited and no default is left to the code."""
+    section = OmegaConf.load(CONF / "model" / f"{name}.yaml")["model"]
+    target = get_class(section["_target_"])
+    assert target.__module__ == f"mmbench.models.{name.partition('@')[0]}"
+    parameters = inspect.signature(target).parameters.values()
+    assert [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY] == ["data"]
+    keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert {str(key) for key in section} - {"_target_", "_partial_"} == keywords
+    assert section["_partial_"] is True
+
+
+@pytest.mark.parametrize("dataset", ["planted", "folder"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_search_path_exists_and_holds_its_default(name: str, dataset: str) -> None:
+    config = job_of(name, dataset).config
+    space = search.read_space(config["search"])
+    for path, distribution in space.items():
+        node: Any = config
+        for part in path.split("."):
+            assert part in node, path
+            node = node[part]
+        assert distribution._contains(distribution.to_internal_repr(node)), f"{path}={node} is outside {distribution}"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_trained_tunes_its_learning_rate(name: str) -> None:
+    model, space = job_of(name).model_class, search.read_space(job_of(name).config["search"])
+    assert issubclass(model, Recommender)
+    assert issubclass(model, FactorModel) != issubclass(model, ClosedForm)
+    assert ("optimizer.lr" in space) == issubclass(model, FactorModel)
+
+
+# Data sets
+
+
+@pytest.mark.parametrize("name", options("dataset"))
+def test_every_data_set_composes(name: str) -> None:
+    section = dict(compose([f"dataset={name}"]).config["dataset"])
+    rate = section.pop("lr")
+    config = DatasetConfig(**section)
+    assert rate["low"] <= rate["default"] <= rate["high"]
+    if name != "planted":
+        assert config.name == name
+        assert config.path is not None
+        assert Path(config.path).name == name
+
+
+def test_range_of_the_learning_rate_on_few_steps() -> None:
+    """RULINGS 6."""
+    rate = compose(["dataset=ml100k"]).config["dataset"]["lr"]
+    assert rate == {"low": 1e-3, "high": 2e-2, "default": 5e-3}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_planted_world_composes_and_can_be_made(world: str) -> None:
+    section = compose([f"dataset.world={world}"]).config["dataset"]
+    assert section["name"] == f"planted-{world}"
+    assert section["world_options"]["n_users"] == 1500  # RULINGS 16
+    assert section["world_options"]["n_items"] == 600
+    small = {**section["world_options"], "n_users": 20, "n_items": 40, "per_user": 10}
+    assert len(make_world(section["world"], **small).log) == 200
+
+
+# Conditions
+
+
+@pytest.mark.parametrize("name", options("modality"))
+def test_every_condition_composes(name: str) -> None:
+    condition = ModalityCondition(**compose([f"modality={name}"]).config["modality"])
+    assert condition.seed == 0
+    assert condition.missing == {}
+
+
+def test_conditions_do_what_they_are_called() -> None:
+    def states(name: str) -> tuple[str, ...]:
+        condition = ModalityCondition(**compose([f"modality={name}"]).config["modality"])
+        return tuple(condition.state(modality) for modality in ("audio", "image", "text"))
+
+    expected = {
+        "none": ("drop", "drop", "drop"),
+        "text": ("drop", "drop", "real"),
+        "image": ("drop", "real", "drop"),
+        "audio": ("real", "drop", "drop"),
+        "fused": ("real", "real", "real"),
+        "shuffled": ("shuffle", "shuffle", "shuffle"),
+        "text_shuffled_image": ("drop", "shuffle", "real"),
+        "image_shuffled_text": ("drop", "real", "shuffle"),
+        "paper_noise": ("noise", "noise", "noise"),
+        "paper_ones": ("ones", "ones", "ones"),
+    }
+    assert {name: states(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_can_be_asked_for(state: str) -> None:
+    config = compose([f"++modality.states.image={state}"]).config["modality"]
+    assert ModalityCondition(**config).state("image") == state
+
+
+# Budgets, trackers, presets
+
+
+@pytest.mark.parametrize("name", options("budget"))
+def test_budgets_are_those_of_the_protocol(name: str) -> None:
+    budget = Budget(**compose([f"budget={name}"]).config["budget"])
+    assert budget == Budget(name, *BUDGETS[name])
+
+
+def test_no_budget_is_missing() -> None:
+    assert options("budget") == sorted(BUDGETS)
+
+
+@pytest.mark.parametrize("name", options("tracking"))
+def test_every_tracker_composes(name: str, tmp_path: Path) -> None:
+    make_tracker(compose([f"tracking={name}"]).config["tracking"], tmp_path)
+    assert compose([]).config["tracking"]["mode"] == "offline"
+
+
+@pytest.mark.parametrize("name", options("experiment"))
+def test_every_preset_names_what_exists(name: str) -> None:
+    section = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
+    swept = section["hydra"]["sweeper"]["params"]
+    for model in swept["model"].split(","):
+        assert model in MODELS
+    for condition in swept["modality"].split(","):
+        assert condition in options("modality")
+    for default in section.get("defaults", []):
+        ((group, choice),) = default.items()
+        assert choice in options(group.split("/")[-1])
+    job = compose([f"experiment={name}"])
+    _check_settings(job.config)
+    assert job.config["sweep"]["name"] == name
+
+
+def test_settings_of_a_plain_job_are_accepted() -> None:
+    job = compose([])
+    _check_settings(job.config)
+    assert job.config["statistics"]["delta"] == 0.02  # RULINGS 8
+    assert job.config["search"]
+
+
+# The wheel
+
+
+def test_the_wheel_takes_the_configuration_along() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"] == {"conf": "mmbench/conf"}
+    assert set(wheel["packages"]) == {"src/mmbench", "src/hydra_plugins"}
+    assert project["project"]["scripts"] == {"mmbench": "mmbench.cli:main"}
+    # Where it lands is the first place that is looked at.
+    assert paths.PACKAGE / "conf" not in [CONF] or (paths.PACKAGE / "conf" / "config.yaml").is_file()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed, so no build")
+def test_a_built_wheel_holds_the_configuration(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        str(ROOT),
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=300, env={**os.environ, "PIP_NO_INDEX": "1"})
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    expected = {f"mmbench/conf/{path.relative_to(CONF).as_posix()}" for path in CONF.rglob("*.yaml")}
+    assert expected <= inside
+    assert {"mmbench/py.typed", "hydra_plugins/mmbench_launcher.py"} <= inside
