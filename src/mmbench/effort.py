@@ -209,6 +209,8 @@ def tuning_bands(
 ) -> dict[str, Band]:
     """Curves of EVP, or with ``test`` of ETP, with percentile bands over trials that are the same for all conditions.
 
+    Bands over few trials are narrow: of 30 trials, a band of 95 % covers the true curve in about nine cases of ten.
+
     Args:
         validation: validation score of each slot, ``(n_trials,)`` by condition.
         test: mean test score of each slot, ``(n_trials,)`` by condition.

@@ -78,12 +78,12 @@ def holds(gain: Interval, delta: float, tuned: Contrast | None) -> Mapping[Verdi
 
     Better and worse need a 95 % interval beyond zero, and a point beyond the margin unless small; equivalent needs the
     90 % interval within the margins. A gain depends on tuning where the interval of its tuned contrast leaves out the
-    chosen configurations' gain, or the two lie significantly on different sides of zero (RULINGS 5).
+    chosen configurations' gain (RULINGS 5); that is always so where the two lie significantly on different sides of
+    zero.
     """
     (lo95, hi95), (lo90, hi90) = bounds(gain, 0.95), bounds(gain, 0.90)
-    opposite = tuned is not None and ((lo95 > 0 and tuned.hi < 0) or (hi95 < 0 and tuned.lo > 0))
     return {
-        Verdict.DEPENDS_ON_TUNING: tuned is not None and (opposite or not tuned.contains(gain.mean)),
+        Verdict.DEPENDS_ON_TUNING: tuned is not None and not tuned.contains(gain.mean),
         Verdict.BETTER: lo95 > 0 and gain.mean >= delta,
         Verdict.BETTER_SMALL: lo95 > 0 and gain.mean < delta,
         Verdict.EQUIVALENT: -delta < lo90 and hi90 < delta,

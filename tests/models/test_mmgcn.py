@@ -90,7 +90,7 @@ def test_reference_keeps_its_tables_and_projects_images_only(block_world: BlockW
 def test_default_is_the_reference_where_no_defect_acts(block_world: BlockWorld) -> None:
     """Bit for bit before the first step, with images only."""
     data = block_world.data(CONDITIONS["image"])
-    dense.same_bits(MMGCN, data, dense.batch_of(data), {}, {"as_reference": True})
+    dense.same_bits(MMGCN, data, dense.batch_of(data), {}, {"content_dim": 8, "as_reference": True})
 
 
 def test_no_layer_is_no_model(block_world: BlockWorld) -> None:

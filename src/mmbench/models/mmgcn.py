@@ -68,7 +68,7 @@ class MMGCN(FactorModel):
     Args:
         data: training data.
         embedding_dim: size of the ID vectors and of every layer's output.
-        content_dim: width of the projected features and of q.
+        content_dim: width of the projected features and of q; by default that of the ID vectors, 256 in the reference.
         n_layers: layers of each branch.
         reg_weight: weight of the mean squares of the ID vectors of the batch and of q.
         as_reference: reproduce the numbers of the reference implementation.
@@ -81,7 +81,7 @@ class MMGCN(FactorModel):
         data: RecData,
         *,
         embedding_dim: int = 64,
-        content_dim: int = 256,
+        content_dim: int | None = None,
         n_layers: int = 3,
         reg_weight: float = 1e-3,
         as_reference: bool = False,
@@ -90,6 +90,7 @@ class MMGCN(FactorModel):
         if n_layers < 1:
             raise ValueError(f"n_layers={n_layers} must be at least 1")
         self.n_users, self.reg_weight = data.n_users, reg_weight
+        content_dim = content_dim or (256 if as_reference else embedding_dim)
         ids = xavier_normal(torch.empty(data.n_users + data.n_items, embedding_dim))
         set_table(self, "id_embedding", ids, trained=not as_reference)
         self.branches, self.penalised = nn.ModuleDict(), list[Tower]()

@@ -1,0 +1,152 @@
+"""The pre-test of a data set for the terminal, as Markdown and as a record."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mmbench import records
+from mmbench.contribution.bootstrap import Estimate
+from mmbench.contribution.pretest import EPSILON, Light, Pretest
+from mmbench.contribution.shapley import Coalition
+from mmbench.contribution.signal import MIN_INTERACTIONS
+from mmbench.data.dataset import Dataset
+
+COLOURS = {Light.GREEN: "green", Light.AMBER: "yellow", Light.RED: "red"}
+NOTES = (
+    "Behaviour is the training part only: item factors of the interaction matrix, and which items are bought together.",
+    "predicts: share of the variance of the item factors that content predicts for unseen items (1 is all of it).",
+    "only it: the part that no other modality predicts, with its 95 % interval; by chance: the same for shuffled rows.",
+    "finds: how many of an item's ten co-purchase neighbours are among its ten content neighbours.",
+    f"yes needs more than {EPSILON} above chance. A no holds for this encoder: try a second one before giving up.",
+    "Signal is not use: a recommender may fail to exploit what is there, and only a trial tells what it is worth.",
+)
+
+
+def why(found: Pretest, name: str) -> str:
+    """One sentence for the light of a modality."""
+    others = " and ".join(sorted(found.coverage.keys() - {name}))
+    alone, unique = found.signal.r2[frozenset({name})], found.signal.unique[name].value
+    match found.lights[name]:
+        case Light.GREEN if others:
+            return f"it tells something about behaviour that {others} cannot"
+        case Light.GREEN:
+            return "it tells something about behaviour"
+        case Light.AMBER:
+            return f"{1 - max(unique, 0.0) / alone:.0%} of what it tells, {others} tells too"
+        case _:
+            return "with this encoder it tells nothing about behaviour"
+
+
+def lights(found: Pretest) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the main table, one row per modality."""
+    header = ["modality", "worth a trial?", "predicts", "only it", "by chance", "finds", "why"]
+    rows = []
+    for name, colour in found.lights.items():
+        alone = frozenset({name})
+        rows.append(
+            [
+                name,
+                f"{colour} ({COLOURS[colour].replace('yellow', 'amber')})",
+                f"{found.signal.r2[alone]:z.3f}",
+                _interval(found.signal.unique[name]),
+                f"{found.signal.null_unique[name].mean():z.3f}",
+                f"{found.recall.recall[alone]:.3f} (chance {found.recall.chance:.3f})",
+                why(found, name),
+            ]
+        )
+    return header, rows
+
+
+def subsets(found: Pretest) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of what every subset of the modalities tells."""
+    rows = [[_named(s), f"{found.signal.r2[s]:z.3f}", f"{found.recall.recall[s]:.3f}"] for s in found.recall.recall]
+    return ["modalities", "predicts", "finds"], rows
+
+
+def pairs(found: Pretest) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of how alike two modalities see the items."""
+    header = ["modalities", "common neighbours", "by chance", "alignment (debiased CKA)"]
+    rows = [
+        [" and ".join(names), f"{o.share:.1%}", f"{o.chance:.1%}", f"{found.cka[names]:z.3f}"]
+        for names, o in found.overlap.items()
+    ]
+    return header, rows
+
+
+def head(name: str, dataset: Dataset, found: Pretest) -> list[str]:
+    """Lines above the tables."""
+    used = (
+        f"{found.n_frequent} of {found.n_items} items have at least {MIN_INTERACTIONS} training interactions and count"
+    )
+    covered = ", ".join(f"{m} {share:.1%}" for m, share in found.coverage.items())
+    return [f"Is a trial worth it? {name}", f"{used}; with content: {covered}", *dataset.notices]
+
+
+def as_text(name: str, dataset: Dataset, found: Pretest, width: int = 150) -> str:
+    """The pre-test for a terminal."""
+    out = Console(file=io.StringIO(), width=width, force_terminal=False)
+    out.print("\n".join(head(name, dataset, found)), highlight=False, markup=False)
+    for header, rows in (lights(found), subsets(found), pairs(found)):
+        if rows:
+            table = Table(*header, box=box.SIMPLE)
+            for row in rows:
+                table.add_row(*row)
+            out.print(table)
+    out.print("\n".join(NOTES), highlight=False, markup=False)
+    text: str = out.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def as_markdown(name: str, dataset: Dataset, found: Pretest) -> str:
+    """The pre-test as GitHub Markdown."""
+    title, *lines = head(name, dataset, found)
+    blocks = [f"# {title}", "\n".join(f"- {line}" for line in lines)]
+    for header, rows in (lights(found), subsets(found), pairs(found)):
+        if rows:
+            cells = [header, ["---"] * len(header), *rows]
+            blocks.append("\n".join(f"| {' | '.join(row)} |" for row in cells))
+    return "\n\n".join([*blocks, "\n".join(f"- {line}" for line in NOTES)]) + "\n"
+
+
+def as_record(name: str, dataset: Dataset, found: Pretest) -> dict[str, Any]:
+    """The pre-test as a record."""
+    signal = found.signal
+    return {
+        "kind": "signal",
+        "dataset": name,
+        "data": dataset.summary(),
+        "train_hash": dataset.split.train.fingerprint(),
+        "features": {m: feature.fingerprint() for m, feature in sorted(dataset.features.items())},
+        "n_items": found.n_items,
+        "n_frequent": found.n_frequent,
+        "coverage": dict(found.coverage),
+        "lights": {m: str(colour) for m, colour in found.lights.items()},
+        "r2": _by_name(signal.r2),
+        "unique": {m: vars(value) for m, value in signal.unique.items()},
+        "common": signal.common,
+        "null_alone": {m: values.tolist() for m, values in signal.null_alone.items()},
+        "null_unique": {m: values.tolist() for m, values in signal.null_unique.items()},
+        "neighbour_recall": {"k": found.recall.k, "chance": found.recall.chance, **_by_name(found.recall.recall)},
+        "neighbour_overlap": {"+".join(names): vars(overlap) for names, overlap in found.overlap.items()},
+        "debiased_cka": {"+".join(names): None if math.isnan(v) else v for names, v in found.cka.items()},
+        "versions": records.versions(),
+    }
+
+
+def _named(subset: Coalition) -> str:
+    return "+".join(sorted(subset)) or "none"
+
+
+def _by_name(values: Mapping[Coalition, float]) -> dict[str, float]:
+    return {_named(subset): value for subset, value in values.items()}
+
+
+def _interval(value: Estimate) -> str:
+    return f"{value.value:z.3f} [{value.lo:z.3f}, {value.hi:z.3f}]"

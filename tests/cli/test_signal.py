@@ -1,0 +1,176 @@
+"""``python -m mmbench.signal``: what it prints, what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench.contribution.bootstrap import Estimate
+from mmbench.contribution.pretest import Light, Pretest, light, restricted
+from mmbench.contribution.signal import NeighbourRecall, Signal
+from mmbench.data.features import with_missing_filled
+from mmbench.data.interactions import Interactions
+from mmbench.data.sources import Source, write_folder
+from mmbench.report import pretest as written
+from tests.cli.conftest import Command
+
+A_WORLD = (
+    "dataset.protocol=given",
+    "dataset.world_options.n_users=200",
+    "dataset.world_options.n_items=80",
+    "dataset.world_options.per_user=15",
+)
+
+
+def test_a_world_whose_image_repeats_its_text(command: Command, tmp_path: Path) -> None:
+    said = command("signal", "dataset.world=redundant", *A_WORLD)
+    assert (said.code, said.err) == (0, "")
+    folder = tmp_path / "signal-planted-redundant"
+    record = json.loads((folder / "signal.json").read_text(encoding="utf-8"))
+    assert record["kind"] == "signal"
+    assert record["lights"] == {"image": "only without the others", "text": "yes"}
+    assert set(record["r2"]) == {"none", "image", "text", "image+text"}
+    assert record["coverage"] == {"image": 1.0, "text": 1.0}
+    assert len(record["null_unique"]["image"]) == 3
+    assert record["debiased_cka"]["image+text"] > 0.5
+    for line in ("Is a trial worth it? planted-redundant", "only without the others (amber)", "yes (green)"):
+        assert line in said.out
+    assert "of what it tells, text tells too" in " ".join(said.out.split())
+    assert f"written to {folder}: signal.json, signal.md" in said.out
+    markdown = (folder / "signal.md").read_text(encoding="utf-8")
+    rows = [line for line in markdown.splitlines() if line.startswith("| ")]
+    assert rows[0] == "| modality | worth a trial? | predicts | only it | by chance | finds | why |"
+    assert [row.split(" | ")[0] for row in rows[2:4]] == ["| image", "| text"]
+    assert all(note in markdown for note in written.NOTES)
+
+
+def test_the_same_data_give_the_same_record(command: Command, tmp_path: Path) -> None:
+    words = ("signal", "dataset.world=complementary", *A_WORLD)
+    file = tmp_path / "signal-planted-complementary" / "signal.json"
+    command(*words)
+    first = file.read_bytes()
+    command(*words)
+    assert file.read_bytes() == first
+
+
+def test_the_test_split_does_not_matter(command: Command, tmp_path: Path) -> None:
+    """Two folders that differ in the test part only give the same pre-test."""
+    rng = np.random.default_rng(0)
+    found = []
+    for number in (1, 2):
+        found.append(_shop(tmp_path / f"shop{number}", np.random.default_rng(0), test_from=rng))
+        said = command("signal", "dataset=folder", f"dataset.path={tmp_path}/shop{number}", "dataset.name=shop")
+        assert said.code == 0, said.err
+        found.append(json.loads((tmp_path / "signal-shop" / "signal.json").read_text(encoding="utf-8")))
+    assert found[0] != found[2]
+    assert {k: v for k, v in found[1].items() if k != "data"} == {k: v for k, v in found[3].items() if k != "data"}
+
+
+def _shop(folder: Path, rng: np.random.Generator, *, test_from: np.random.Generator) -> list[int]:
+    """A shop of one modality; train and validation come from one generator, the test part from another."""
+    n_users, n_items = 60, 70
+    bought = np.array([rng.permutation(n_items)[:14] for _ in range(n_users)])
+    tested = [int(test_from.choice(np.setdiff1d(np.arange(n_items), row))) for row in bought]
+    items = np.hstack([bought, np.array(tested)[:, None]])
+    parts = np.tile(["train"] * 13 + ["valid", "test"], n_users)
+    users = np.repeat([f"u{u}" for u in range(n_users)], 15)
+    log = pd.DataFrame({"user_id": users, "item_id": [f"i{i}" for i in items.ravel()], "split": parts})
+    catalogue = pd.DataFrame({"item_id": [f"i{i}" for i in range(n_items)]})
+    text = with_missing_filled(rng.standard_normal((n_items, 6)).astype(np.float32), np.arange(n_items) > 3)
+    write_folder(Source(log, catalogue, {"text": text}), folder, {})
+    return tested
+
+
+def test_one_modality_has_nothing_to_be_compared_with(command: Command, tmp_path: Path) -> None:
+    _shop(tmp_path / "shop", np.random.default_rng(0), test_from=np.random.default_rng(1))
+    said = command("signal", "dataset=folder", f"dataset.path={tmp_path}/shop", "dataset.name=shop")
+    assert said.code == 0, said.err
+    assert "no (red)" in said.out
+    assert "with this encoder it tells nothing about behaviour" in " ".join(said.out.split())
+    assert "debiased CKA" not in said.out
+
+
+def test_a_data_set_without_modalities_is_refused(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    log = pd.DataFrame({"user_id": ["a", "a", "a"], "item_id": ["x", "y", "z"], "split": ["train", "valid", "test"]})
+    log.to_parquet(tmp_path / "bare" / "interactions.parquet")
+    said = command("signal", "dataset=folder", f"dataset.path={tmp_path}/bare", "dataset.name=bare")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == "error: the data set has no modality, so there is no signal to look for\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("dataset=planed", "dataset=planed is unknown; did you mean planted?"), ("datset.name=x", "datset.name")],
+)
+def test_a_mistake_is_told_in_one_line(command: Command, word: str, message: str) -> None:
+    said = command("signal", word)
+    assert said.code == 2
+    assert message in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_the_module_and_its_help() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mmbench.signal", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "overrides of the configuration, for example dataset=ml100k" in " ".join(done.stdout.split())
+
+
+def found(unique: float, lo: float, alone: float, others: bool = True) -> Pretest:
+    """A pre-test of an image beside a text, or of an image alone, with shuffles near zero."""
+    image, text = frozenset({"image"}), frozenset({"text"})
+    everyone = image | text if others else image
+    r2 = {frozenset(): 0.0, image: alone, everyone: 0.3}
+    null = np.array([-0.001, 0.0, 0.001])
+    names = sorted(everyone)
+    signal = Signal(
+        100,
+        {**r2, text: 0.2},
+        {name: Estimate(unique, lo, unique + 0.01) for name in names},
+        0.0,
+        dict.fromkeys(names, null),
+        dict.fromkeys(names, null),
+    )
+    return Pretest(100, 100, dict.fromkeys(names, 1.0), signal, NeighbourRecall({image: 0.1}, 0.01, 10), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("unique", "lo", "alone", "others", "expected"),
+    [
+        (0.05, 0.02, 0.10, True, Light.GREEN),
+        (0.05, 0.0005, 0.10, True, Light.AMBER),  # the luckiest shuffle did as well
+        (0.009, 0.008, 0.10, True, Light.AMBER),  # surely there, and too small to matter
+        (0.009, 0.008, 0.009, True, Light.RED),
+        (-0.01, -0.02, 0.10, True, Light.AMBER),
+        (0.05, 0.02, 0.05, False, Light.GREEN),
+        (0.05, 0.0005, 0.05, False, Light.RED),  # a single modality repeats nobody
+    ],
+)
+def test_every_light(unique: float, lo: float, alone: float, others: bool, expected: Light) -> None:
+    assert light(found(unique, lo, alone, others).signal, "image") is expected
+
+
+def test_every_light_says_why() -> None:
+    said = [
+        written.why(found(*case), "image")
+        for case in ((0.05, 0.02, 0.10), (0.02, 0.0, 0.10), (0.0, 0.0, 0.0), (0.05, 0.02, 0.05, False))
+    ]
+    assert said == [
+        "it tells something about behaviour that text cannot",
+        "80% of what it tells, text tells too",
+        "with this encoder it tells nothing about behaviour",
+        "it tells something about behaviour",
+    ]
+
+
+def test_restricted_interactions_keep_their_pairs() -> None:
+    train = Interactions(np.array([0, 0, 1, 2]), np.array([4, 1, 4, 3]), 3, 5)
+    kept = restricted(train, np.array([1, 4]))
+    assert (kept.users.tolist(), kept.items.tolist(), kept.n_items) == ([0, 0, 1], [1, 0, 1], 2)

@@ -1,0 +1,198 @@
+"""An unfair sweep raises its own check and only that; a fair one raises none."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mmbench import search
+from mmbench.report.effort import CellEffort, check, read_groups
+from mmbench.report.fairness import as_html, as_markdown, write_fairness
+from mmbench.report.table import read_sweep
+
+T, USERS = 8, 400
+SEARCH = {"model": {"reg_weight": {"low": 1e-3, "high": 1.0, "log": True}}}
+
+
+def cell(name: str, validation: NDArray[np.float64], test: NDArray[np.float64], values: list[float]) -> CellEffort:
+    """A condition with the given score, per-user test metric and hyper-parameter of every slot."""
+    trials: list[dict[str, Any]] = []
+    for slot, (score, value) in enumerate(zip(validation, values, strict=True)):
+        configuration = {"model.reg_weight": value}
+        trials.append(
+            {
+                "index": slot,
+                "seed": 10_000 + slot,
+                "status": "ok",
+                "score": float(score),
+                "configuration": configuration,
+                "configuration_hash": search.configuration_hash(configuration),
+                "stop_reason": "patience",
+                "epochs": 20,
+                "best_epoch": 15,
+                "n_parameters": 10,
+                "controls": {},
+            }
+        )
+    best = int(np.argmax(validation))
+    chosen = trials[best]["configuration"]
+    finals = [
+        {**trials[best], "index": s, "seed": s, "configuration": chosen, "history": [0.1, 0.2]} for s in (1, 2, 3)
+    ]
+    config = {"budget": {"name": "small", "trials": T}, "search": SEARCH}
+    made = CellEffort(
+        name,
+        {"split_hash": "a", "config": config},
+        {"slot": best, "hash": "h", "configuration": chosen, "score": float(validation[best])},
+        {"test_hash": "t", "choice_hash": "h"},
+        trials,
+        finals,
+        [],
+        Path("nowhere"),
+    )
+    made.__dict__["test"] = test
+    return made
+
+
+def fair(base: float = 0.10, gain: float = 0.0) -> list[CellEffort]:
+    """Two conditions with the same effort, text better by ``gain`` in every trial."""
+    rng = np.random.default_rng(3)
+    validation = base + 0.01 * np.sort(rng.random(T))[[3, 5, 7, 0, 6, 1, 2, 4]]
+    users = rng.gamma(1.0, base, USERS)
+    values = [float(v) for v in 10 ** rng.uniform(-2.3, -0.7, T)]
+    test = validation[:, None] / base * users
+    return [cell("none", validation, test, values), cell("text", validation * (1 + gain), test * (1 + gain), values)]
+
+
+def raised(cells: list[CellEffort]) -> dict[str, str]:
+    return {c.name: c.level for c in check(cells) if c.level != "PASS"}
+
+
+@pytest.mark.parametrize("base, gain", [(0.1, 0.0), (0.1, 0.2), (0.3, -0.1), (0.02, 0.05)])
+def test_a_fair_sweep_raises_nothing(base: float, gain: float) -> None:
+    assert raised(fair(base, gain)) == {}
+
+
+def test_fewer_trials_for_one_condition() -> None:
+    none, text = fair()
+    short = replace(text, trials=text.trials[:-1])
+    short.__dict__["test"] = text.test[:-1]
+    assert raised([none, short]) == {"trials": "FAIL"}
+
+
+def test_another_split() -> None:
+    none, text = fair()
+    assert raised([none, replace_keeping(text, cell={**text.cell, "split_hash": "b"})]) == {"split": "FAIL"}
+    assert raised([none, replace_keeping(text, seal={**text.seal, "test_hash": "b"})]) == {"test split": "FAIL"}
+
+
+def replace_keeping(made: CellEffort, **changes: Any) -> CellEffort:
+    changed = replace(made, **changes)
+    changed.__dict__["test"] = made.test
+    return changed
+
+
+def test_other_configurations_in_the_same_slots() -> None:
+    none, text = fair()
+    trials = [dict(t) for t in text.trials]
+    trials[3] = {**trials[3], "configuration": {"model.reg_weight": 0.5}}
+    trials[3]["configuration_hash"] = search.configuration_hash(trials[3]["configuration"])
+    assert raised([none, replace_keeping(text, trials=trials)]) == {"configurations": "FAIL"}
+    trials[3]["configuration_hash"] = none.trials[3]["configuration_hash"]
+    assert raised([none, replace_keeping(text, trials=trials)]) == {"configurations": "FAIL"}
+
+
+def test_a_choice_that_is_not_the_best_on_validation() -> None:
+    none, text = fair()
+    other = (text.choice["slot"] + 1) % T
+    assert raised([none, replace_keeping(text, choice={**text.choice, "slot": other})]) == {"choice": "FAIL"}
+    assert raised([none, replace_keeping(text, seal={**text.seal, "choice_hash": "x"})]) == {"choice": "FAIL"}
+
+
+def test_a_seed_that_tuning_had_used() -> None:
+    none, text = fair()
+    finals = [{**f, "seed": 10_000 + f["index"]} for f in none.finals]
+    cells = [replace_keeping(c, finals=finals) for c in (none, text)]
+    assert raised(cells) == {"seeds": "FAIL"}
+
+
+def test_a_range_that_is_too_narrow() -> None:
+    none, text = fair()
+    order = np.argsort(-none.validation)
+    values = [t["configuration"]["model.reg_weight"] for t in none.trials]
+    for place, slot in enumerate(order[:2]):
+        values[slot] = 0.99 - 0.01 * place
+    cells = [cell(c.modality, c.validation, c.test, values) for c in (none, text)]
+    assert raised(cells) == {"ranges": "WARN"}
+
+
+def test_a_conclusion_that_half_the_budget_changes() -> None:
+    none = fair()[0]
+    # Text wins by three trials. All trials find one of them, half of the trials too often do not.
+    good = [slot for slot in np.argsort(-none.validation) if slot != 0][:3]
+    factor = np.full(T, 0.9)
+    factor[good] = 1.1
+    validation, test = none.validation * factor, none.test * factor[:, None]
+    values = [t["configuration"]["model.reg_weight"] for t in none.trials]
+    found = check([none, cell("text", validation, test, values)])
+    (half,) = [c for c in found if c.name.startswith("half budget")]
+    assert half.level == "WARN"
+    assert re.search(r"half the budget (changes|reverses) the conclusion \(text against none: ", half.reason)
+    assert {c.name for c in found if c.level != "PASS"} == {half.name}
+
+
+def test_trials_that_failed_in_one_condition_only() -> None:
+    none, text = fair()
+    worst = int(np.argmin(text.validation))
+    trials = [{**t, "status": "failed", "score": None} if t["index"] == worst else t for t in text.trials]
+    test = text.test.copy()
+    test[worst] = np.nan
+    lost = replace(text, trials=trials)
+    lost.__dict__["test"] = test
+    assert raised([none, lost]) == {"failed trials": "FAIL"}
+
+
+def test_a_control_that_is_the_real_thing() -> None:
+    none, text = fair()
+    trials = [{**t, "controls": {"text": {"differs_from_real": False}}} for t in text.trials]
+    assert raised([none, replace_keeping(text, trials=trials)]) == {"controls": "FAIL"}
+
+
+def test_trainings_that_were_cut_off() -> None:
+    none, text = fair()
+    trials = [{**t, "stop_reason": "max_epochs", "best_epoch": t["epochs"]} for t in text.trials]
+    assert raised([none, replace_keeping(text, trials=trials)]) == {"under-training": "WARN"}
+
+
+def test_the_report_of_a_sweep_that_ran(sweep_dir: Path) -> None:
+    table = read_sweep(sweep_dir)
+    groups = write_fairness(table, sweep_dir)
+    by_model = {group.model: group for group in groups}
+    assert "lightgcn" not in by_model
+    assert by_model["vbpr"].level in ("PASS", "WARN")
+    assert [c.modality for c in by_model["vbpr"].cells] == ["none", "text", "image", "fused"]
+    assert {c.name: c.level for c in by_model["vbpr"].checks}["configurations"] == "PASS"
+    page = (sweep_dir / "report" / "fairness.html").read_text(encoding="utf-8")
+    assert page == as_html(table, groups)
+    assert (sweep_dir / "report" / "fairness.md").read_text(encoding="utf-8") == as_markdown(table, groups)
+    assert "shop_50%&amp;co|1" in page
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
+
+
+def test_a_record_changed_by_hand_is_noticed(sweep_dir: Path) -> None:
+    table = read_sweep(sweep_dir)
+    folder = next(c.folder for (_, m, c_), c in table.cells.items() if (m, c_) == ("vbpr", "text"))
+    file = folder / "trials" / "000.json"
+    record = json.loads(file.read_text())
+    record["configuration"]["model.reg_weight"] = 0.123
+    file.write_text(json.dumps(record))
+    levels = {g.model: g.level for g in read_groups(table, sweep_dir)}
+    assert levels["vbpr"] == "FAIL"
+    assert levels["bpr"] != "FAIL"
