@@ -42,6 +42,13 @@ def test_an_expert_that_knows_nothing_changes_nothing(experts: list[Gaussian]) -
     torch.testing.assert_close(product_of_experts(experts[0], unsure), experts[0])
 
 
+def test_experts_that_all_know_nothing_give_finite_numbers() -> None:
+    unsure = [(torch.full((N, DIM), value, dtype=torch.float32), torch.full((N, DIM), 500.0)) for value in (1.0, 3.0)]
+    mean, log_variance = product_of_experts(*((m, lv.float()) for m, lv in unsure))
+    torch.testing.assert_close(mean, torch.full((N, DIM), 2.0, dtype=torch.float32))
+    assert torch.isfinite(log_variance).all()
+
+
 def test_divergence_against_distributions(experts: list[Gaussian]) -> None:
     mean, log_variance = experts[0]
     expected = kl_divergence(Normal(mean, torch.exp(log_variance / 2)), Normal(0.0, 1.0)).sum(1).mean()

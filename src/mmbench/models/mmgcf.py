@@ -51,7 +51,7 @@ class MMGCF(FactorModel):
         fusion: str = "mean",
         weighting: str = "equal",
         dropout: float = 0.5,
-        reg_weight: float = 1e-2,
+        reg_weight: float = 1e-3,
     ) -> None:
         super().__init__()
         if weighting not in WEIGHTINGS:

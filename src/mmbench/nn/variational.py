@@ -11,6 +11,8 @@ from mmbench.nn.init import set_table, xavier_normal
 
 #: Largest log-variance that enters a sample or a divergence.
 MAX_LOG_VARIANCE = 10.0
+#: Largest log-variance that has an exponential in single precision, with room to spare.
+OVERFLOW = 80.0
 
 
 class MappedTable(nn.Module):
@@ -98,7 +100,7 @@ def product_of_experts(*experts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]
     """
     mean, log_variance = experts[0]
     for other_mean, other_log_variance in experts[1:]:
-        own, other = ((lv.exp() + 1e-8).reciprocal() for lv in (log_variance, other_log_variance))
+        own, other = ((lv.clamp(max=OVERFLOW).exp() + 1e-8).reciprocal() for lv in (log_variance, other_log_variance))
         total = own + other
         mean, log_variance = (mean * own + other_mean * other) / total, -total.log()
     return mean, log_variance

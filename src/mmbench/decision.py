@@ -1,0 +1,88 @@
+"""Economics of a gain: what it must be to pay, what it is worth, and what more knowledge would be worth (METHOD §6)."""
+
+from __future__ import annotations
+
+import math
+
+from scipy import special
+
+
+def annuity(years: int, discount: float) -> float:
+    r"""Present value of one unit at the end of each year, :math:`\sum_{k=1}^{H} (1+r)^{-k}`.
+
+    Args:
+        years: horizon H.
+        discount: yearly rate r.
+    """
+    return math.fsum((1 + discount) ** -k for k in range(1, years + 1))
+
+
+def npv(
+    gain: float,
+    *,
+    eta: float,
+    base_value_year: float,
+    cost_once: float,
+    cost_year: float,
+    years: int,
+    discount: float,
+) -> float:
+    r"""Net present value of a relative gain, :math:`\rho \eta B \cdot AF - C_{once} - C_{year} \cdot AF`.
+
+    Args:
+        gain: relative offline gain :math:`\rho`.
+        eta: share of it that reaches the business; assumed until own trials have measured it.
+        base_value_year: yearly margin B through recommendations.
+        cost_once: one-off cost.
+        cost_year: yearly cost.
+        years: horizon.
+        discount: yearly rate.
+    """
+    factor = annuity(years, discount)
+    return gain * eta * base_value_year * factor - cost_once - cost_year * factor
+
+
+def breakeven_gain(
+    *, eta: float, base_value_year: float, cost_once: float, cost_year: float, years: int, discount: float
+) -> float:
+    r"""The gain at which the net present value is zero, :math:`(C_{once}/AF + C_{year}) / (\eta B)`.
+
+    Raises:
+        ValueError: if nothing of a gain reaches the business.
+    """
+    if not eta * base_value_year > 0:
+        raise ValueError(f"no gain can pay with eta={eta} and a base value of {base_value_year} a year")
+    return (cost_once / annuity(years, discount) + cost_year) / (eta * base_value_year)
+
+
+def unit_normal_loss(z: float) -> float:
+    r""":math:`E[\max(Z - z, 0)] = \varphi(z) - z\,\Phi(-z)` of a standard normal Z."""
+    return math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) - z * float(special.ndtr(-z))
+
+
+def evpi_normal(mean: float, sd: float) -> float:
+    r"""Value of knowing a normal net present value before deciding, :math:`\sigma\, UNLI(|\mu|/\sigma)`.
+
+    Equal to :math:`E[\max(NPV, 0)] - \max(E\,NPV, 0)`.
+
+    Args:
+        mean: expected net present value.
+        sd: its standard deviation.
+    """
+    return sd * unit_normal_loss(abs(mean) / sd) if sd > 0 else 0.0
+
+
+def evsi_normal(mean: float, sd: float, pilot_sd: float) -> float:
+    r"""Value of a pilot that measures a normal net present value with standard error ``pilot_sd``.
+
+    :math:`\sigma_{pre}\, UNLI(|\mu| / \sigma_{pre})` with
+    :math:`\sigma_{pre}^2 = \sigma^2 - (1/\sigma^2 + 1/s^2)^{-1}`, the spread of what will be believed after the pilot.
+
+    Args:
+        mean: expected net present value.
+        sd: its standard deviation.
+        pilot_sd: standard error s of the pilot; zero is perfect knowledge.
+    """
+    if sd == 0:
+        return 0.0
+    return evpi_normal(mean, sd**2 / math.hypot(sd, pilot_sd))

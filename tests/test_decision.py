@@ -1,0 +1,53 @@
+"""Economics against known answers and against simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmbench import decision
+from tests.test_stats import known_answers
+
+NAMES = ("breakeven_gain", "npv", "evpi_normal", "evsi_normal")
+COSTS = {"eta": 0.5, "base_value_year": 1e6, "cost_once": 5000.0, "cost_year": 3000.0, "years": 3, "discount": 0.1}
+
+
+@pytest.mark.parametrize(("name", "answer"), [(name, *param.values) for name in NAMES for param in known_answers(name)])
+def test_known_answer_of_economics(name: str, answer: Mapping[str, Any]) -> None:
+    arguments = {key: value for key, value in answer.items() if key != "expected"}
+    assert getattr(decision, name)(**arguments) == pytest.approx(answer["expected"], rel=1e-9)
+
+
+def test_break_even_is_where_the_value_is_zero() -> None:
+    gain = decision.breakeven_gain(**COSTS)
+    assert decision.npv(gain, **COSTS) == pytest.approx(0.0, abs=1e-6)
+    assert decision.npv(2 * gain, **COSTS) > 0 > decision.npv(0.0, **COSTS)
+    with pytest.raises(ValueError, match="no gain can pay with eta=0"):
+        decision.breakeven_gain(**{**COSTS, "eta": 0})
+
+
+def test_money_today_and_tomorrow() -> None:
+    assert decision.annuity(3, 0.0) == 3.0
+    assert decision.annuity(1, 0.25) == 0.8
+
+
+@pytest.mark.parametrize("mean", [-3000.0, 0.0, 2000.0])
+def test_knowledge_is_worth_what_decisions_gain(mean: float) -> None:
+    sd, pilot_sd = 9000.0, 6000.0
+    rng = np.random.default_rng(0)
+    truth = rng.normal(mean, sd, 2_000_000)
+    now = max(mean, 0.0)
+    assert decision.evpi_normal(mean, sd) == pytest.approx(np.maximum(truth, 0).mean() - now, abs=20)
+    seen = truth + rng.normal(0, pilot_sd, len(truth))
+    weight = sd**2 / (sd**2 + pilot_sd**2)
+    believed = mean + weight * (seen - mean)
+    assert decision.evsi_normal(mean, sd, pilot_sd) == pytest.approx(np.maximum(believed, 0).mean() - now, abs=20)
+
+
+def test_limits_of_knowledge() -> None:
+    assert decision.evpi_normal(5.0, 0.0) == decision.evsi_normal(5.0, 0.0, 1.0) == 0.0
+    assert decision.evsi_normal(5.0, 2.0, 0.0) == decision.evpi_normal(5.0, 2.0)
+    assert decision.evsi_normal(5.0, 2.0, 1e9) == pytest.approx(0.0, abs=1e-9)
