@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import os
@@ -49,6 +50,7 @@ MODELS = options("model")
 ASKED = {"external": ["model.recommendations=lists.csv"]}
 
 
+@functools.cache
 def job_of(model: str, dataset: str = "planted") -> Job:
     return Job(compose([f"model={model}", f"dataset={dataset}", *ASKED.get(model, [])]), Path("sweep"))
 
@@ -74,8 +76,8 @@ def test_keys_of_a_model_are_the_parameters_of_its_class(name: str) -> None:
     assert section["_partial_"] is True
 
 
-@pytest.mark.parametrize("dataset", ["planted", "folder"])
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dataset", ["planted", "folder"])  # which have other ranges of the learning rate
 def test_every_search_path_exists_and_holds_its_default(name: str, dataset: str) -> None:
     config = job_of(name, dataset).config
     space = search.read_space(config["search"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.smore import SMORE
+from mmbench.models.smore import FUSED, SMORE
 from tests.conftest import BlockWorld
 from tests.models import dense
 from tests.models.test_contract import CONDITIONS
@@ -50,7 +50,7 @@ def parts(p: dict[str, Tensor], data: RecData, drop: dict[str, Tensor]) -> tuple
         product = product * spectra[name]
         both = (graphs[name] != 0) & (union != 0)
         union = torch.where(both, torch.maximum(union, graphs[name]), union + graphs[name])
-    spectra["fused"], graphs["fused"] = product, union
+    spectra[FUSED], graphs[FUSED] = product, union
     views, gates = {}, {}
     for name, spectrum in spectra.items():
         gate = torch.sigmoid(dense.linear(p, f"views.{name}.gate", signal(spectrum, p[f"filters.{name}"])))
@@ -59,9 +59,9 @@ def parts(p: dict[str, Tensor], data: RecData, drop: dict[str, Tensor]) -> tuple
         gates[name] = torch.sigmoid(dense.linear(p, f"preference.{name}", behaviour)) * drop.get(
             f"preference_{name}", torch.ones(())
         )
-    total = gates["fused"] * views["fused"]
+    total = gates[FUSED] * views[FUSED]
     for name in data.features:
-        hidden = torch.tanh(dense.linear(p, f"query.{name}.0", views["fused"]))
+        hidden = torch.tanh(dense.linear(p, f"query.{name}.0", views[FUSED]))
         weights = torch.exp(hidden @ p[f"query.{name}.2.weight"].T)
         total = total + gates[name] * weights / weights.sum(1, keepdim=True) * views[name]
     return behaviour, total / (len(data.features) + 1)
@@ -86,7 +86,7 @@ def test_against_the_equations(condition: str, nominal: int | None, block_world:
     )
     p = dense.parameters_of(model)
     nodes = data.n_users + data.n_items
-    shapes = {f"preference_{name}": (nodes, WIDTH) for name in [*data.features, "fused"] if data.features}
+    shapes = {f"preference_{name}": (nodes, WIDTH) for name in [*data.features, FUSED] if data.features}
     drop = dense.freeze(model, shapes, dense.dropout_factors(0.4))
 
     def final() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +20,7 @@ class Progress:
         planned: cell and number of trainings by cell key.
         out: where to write.
         interval: seconds between two looks at the ledger.
+        stands: whether the record behind a ledger row of an earlier start is still there; a cell can be deleted.
         line_every: seconds between two lines where the output is no terminal; a finished cell is always told.
     """
 
@@ -30,12 +31,15 @@ class Progress:
         out: TextIO | None = None,
         interval: float = 1.0,
         line_every: float = 15.0,
+        stands: Callable[[str, tuple[str, int]], bool] = lambda key, training: True,
     ) -> None:
         self.sweep_dir = sweep_dir
         self.planned = planned
         self.out = out or sys.stdout
         self.interval = interval
         self.line_every = line_every
+        self.stands = stands
+        self.rows_read = 0
         self.done: dict[str, set[tuple[str, int]]] = {key: set() for key in planned}
         self.best: dict[str, float] = {}
         self.began = self.last_line = 0.0
@@ -49,7 +53,7 @@ class Progress:
             finished: keys of the cells that are complete.
         """
         self.began = time.monotonic()
-        for _ in self._read():
+        for _ in self._read(self.stands):
             pass
         for key in finished:
             self.done[key] |= {("skipped", i) for i in range(self.planned[key][1] - len(self.done[key]))}
@@ -99,12 +103,14 @@ class Progress:
             return f"{seconds:.0f} s"
         return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
-    def _read(self) -> Iterator[dict[str, Any]]:
+    def _read(self, stands: Callable[[str, tuple[str, int]], bool] | None = None) -> Iterator[dict[str, Any]]:
         """Rows that are new since the last look, each counted before it is given."""
-        for row in records.read_ledger(self.sweep_dir):
-            key = row.get("cell_key")
-            training = (row["stage"], row["index"])
-            if key not in self.done or training in self.done[key]:
+        for number, row in enumerate(records.read_ledger(self.sweep_dir)):
+            if number < self.rows_read:
+                continue
+            self.rows_read = number + 1
+            key, training = row.get("cell_key", ""), (row["stage"], row["index"])
+            if key not in self.done or training in self.done[key] or not (stands is None or stands(key, training)):
                 continue
             self.done[key].add(training)
             if row["val_metric"] is not None and row["stage"] == "tune":

@@ -29,6 +29,9 @@ SHOWING_FLAGS = (
     "-sc",
 )
 
+#: Overrides that say where or how a sweep runs and not what.
+PLACE_OR_MANNER = ("sweep.", "paths.", "study.", "export.", "tracking", "hydra", "debug=", "training.accelerator=")
+
 
 def main(argv: Sequence[str]) -> None:
     """Check the overrides, name the sweep, and let Hydra run it.
@@ -84,5 +87,7 @@ def _config_dirs(flags: Sequence[str]) -> list[Path]:
 
 
 def _derived_name(overrides: Sequence[str]) -> str:
-    """Name a sweep after its overrides: the same command finds its own results again."""
-    return paths.slug(sorted(word.lstrip("+") for word in overrides)) or "sweep"
+    """Name a sweep after what runs, not where or how: the same command finds its own results again."""
+    words = sorted(word.lstrip("+") for word in overrides)
+    what = [word for word in words if not word.startswith(PLACE_OR_MANNER)]
+    return paths.slug(what).replace("=", "-") or "sweep"

@@ -15,6 +15,8 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("overrides", nargs="*", help="overrides of the configuration, for example dataset=ml100k")
     parser.add_argument("--config-dir", type=Path, action="append", default=[], help="folder of further configurations")
     asked = parser.parse_args(argv)
+    import torch
+
     from mmbench import paths, records
     from mmbench.cli import compose
     from mmbench.cli.jobs import Job
@@ -22,6 +24,7 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.report.pretest import as_markdown, as_record, as_text
 
     composed = compose.compose(compose.open_modality_keys(asked.overrides), asked.config_dir)
+    torch.set_num_threads(1)  # many small factorisations: more threads only get in each other's way
     multirun = Path(composed.config["paths"]["multirun"])
     job = Job(composed, multirun)
     dataset, name = job.dataset(), job.cell.dataset

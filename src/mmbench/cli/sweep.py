@@ -105,7 +105,11 @@ class Sweep:
 
     def run_pool(self) -> int:
         """Work on the cells that wait with a pool of this machine; returns its exit code."""
-        progress = Progress(self.folder, {plan.store.key: (plan.task.cell, plan.trainings) for plan in self.planned})
+        stores = {plan.store.key: plan.store for plan in self.planned}
+        planned = {plan.store.key: (plan.task.cell, plan.trainings) for plan in self.planned}
+        progress = Progress(
+            self.folder, planned, stands=lambda key, training: stores[key].training_file(*training, "json").exists()
+        )
         progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])
         return Pool(self.waiting, self.settings["sweep"]["workers"], progress).run() if self.waiting else 0
 

@@ -7,6 +7,7 @@ that is chance. Content neighbours that are also bought together are the second 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse.linalg import svds
+from torch import Tensor
 
 from mmbench.contribution.bootstrap import REPLICAS, Estimate, Matrix, Vector, estimate
 from mmbench.contribution.shapley import Coalition, coalitions
@@ -72,17 +74,21 @@ def principal_components(features: Matrix, width: int = MAX_DIM) -> Matrix:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Sums over the items of one or more folds that ridge regression needs."""
+    """Sums over the items of one or more folds that ridge regression needs.
+
+    Tensors, because thousands of small products and factorisations follow: torch runs them on as many threads as it is
+    told to, while numpy's would fight with every other process over the cores.
+    """
 
     n: int
-    x: Vector
-    y: Vector
-    xx: Matrix
-    xy: Matrix
+    x: Tensor
+    y: Tensor
+    xx: Tensor
+    xy: Tensor
     yy: float
 
     @staticmethod
-    def of(x: Matrix, y: Matrix) -> _Moments:
+    def of(x: Tensor, y: Tensor) -> _Moments:
         return _Moments(len(x), x.sum(0), y.sum(0), x.T @ x, x.T @ y, float((y**2).sum()))
 
     def __add__(self, other: _Moments) -> _Moments:
@@ -95,36 +101,34 @@ class _Moments:
             self.yy + other.yy,
         )
 
-    def columns(self, kept: NDArray[np.int64]) -> _Moments:
+    def columns(self, kept: Tensor) -> _Moments:
         """The same with some of the features only."""
-        return _Moments(self.n, self.x[kept], self.y, self.xx[np.ix_(kept, kept)], self.xy[kept], self.yy)
+        return _Moments(self.n, self.x[kept], self.y, self.xx[kept][:, kept], self.xy[kept], self.yy)
 
 
 @dataclass(frozen=True)
 class _Ridge:
     """Coefficients ``(d, r)`` and intercept ``(r,)``."""
 
-    slope: Matrix
-    level: Vector
+    slope: Tensor
+    level: Tensor
 
     @staticmethod
     def fit(m: _Moments, blocks: Sequence[slice], penalties: Sequence[float]) -> _Ridge:
         """Ridge regression with one penalty per block of features, relative to the block's mean variance."""
         mean, target = m.x / m.n, m.y / m.n
-        covariance = m.xx / m.n - np.outer(mean, mean)
-        variances = covariance.diagonal()
-        penalty = np.empty(len(mean))
+        system = m.xx / m.n - torch.outer(mean, mean)
+        variances = system.diagonal().clone()
         for block, weight in zip(blocks, penalties, strict=True):
-            penalty[block] = weight * variances[block].mean() + 1e-12
-        system = covariance + np.diag(penalty)
-        slope = linalg.solve(system, m.xy / m.n - np.outer(mean, target), assume_a="pos")
+            system.diagonal()[block] += weight * variances[block].mean() + 1e-12
+        slope = torch.cholesky_solve(m.xy / m.n - torch.outer(mean, target), torch.linalg.cholesky(system))
         return _Ridge(slope, target - mean @ slope)
 
     def loss(self, m: _Moments) -> float:
         """Sum of squared errors on items given by their moments."""
-        quadratic = np.sum(self.slope * (m.xx @ self.slope - 2 * m.xy))
+        quadratic = (self.slope * (m.xx @ self.slope - 2 * m.xy)).sum()
         linear = self.level @ (2 * m.x @ self.slope - 2 * m.y + m.n * self.level)
-        return float(m.yy + quadratic + linear)
+        return m.yy + float(quadratic + linear)
 
 
 def _best_penalties(train: _Moments, valid: _Moments, blocks: Sequence[slice]) -> list[float]:
@@ -156,35 +160,26 @@ def squared_errors(
         ``(n,)`` by subset.
     """
     names = sorted(features)
-    x = np.hstack([features[name] for name in names])
-    widths = dict(zip(names, np.cumsum([features[name].shape[1] for name in names]), strict=True))
-    columns = {name: np.arange(widths[name] - features[name].shape[1], widths[name]) for name in names}
+    x, y = torch.from_numpy(np.hstack([features[name] for name in names])), torch.from_numpy(targets)
+    columns = dict(zip(names, torch.arange(x.shape[1]).split([features[name].shape[1] for name in names]), strict=True))
     n_folds = int(folds.max()) + 1
-    moments = [_Moments.of(x[folds == k], targets[folds == k]) for k in range(n_folds)]
+    rows = [torch.from_numpy(np.flatnonzero(folds == k)) for k in range(n_folds)]
+    moments = [_Moments.of(x[row], y[row]) for row in rows]
     errors = {subset: np.empty(len(x)) for subset in subsets}
-    for k in range(n_folds):
+    for k, row in enumerate(rows):
         inner = (k + 1) % n_folds
-        fitted = _sum([m for i, m in enumerate(moments) if i not in (k, inner)])
-        rows = folds == k
+        fitted = functools.reduce(_Moments.__add__, [m for i, m in enumerate(moments) if i not in (k, inner)])
         for subset in subsets:
-            if not subset:
-                whole = fitted + moments[inner]
-                errors[subset][rows] = ((targets[rows] - whole.y / whole.n) ** 2).sum(axis=1)
-                continue
-            kept = np.concatenate([columns[name] for name in sorted(subset)])
-            blocks = _blocks([len(columns[name]) for name in sorted(subset)])
-            train, valid = fitted.columns(kept), moments[inner].columns(kept)
-            model = _Ridge.fit(train + valid, blocks, _best_penalties(train, valid, blocks))
-            residual = targets[rows] - x[np.ix_(rows, kept)] @ model.slope - model.level
-            errors[subset][rows] = (residual**2).sum(axis=1)
+            if subset:
+                kept = torch.cat([columns[name] for name in sorted(subset)])
+                blocks = _blocks([len(columns[name]) for name in sorted(subset)])
+                train, valid = fitted.columns(kept), moments[inner].columns(kept)
+                model = _Ridge.fit(train + valid, blocks, _best_penalties(train, valid, blocks))
+                predicted = x[row][:, kept] @ model.slope + model.level
+            else:
+                predicted = (fitted.y + moments[inner].y) / (fitted.n + moments[inner].n)
+            errors[subset][row.numpy()] = ((y[row] - predicted) ** 2).sum(dim=1).numpy()
     return errors
-
-
-def _sum(parts: Sequence[_Moments]) -> _Moments:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
 
 
 def _blocks(widths: Sequence[int]) -> list[slice]:
@@ -326,7 +321,7 @@ def neighbour_recall(
 
 def _joined(
     features: Mapping[str, Matrix], present: Mapping[str, NDArray[np.bool_]], names: Sequence[str]
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Modalities side by side, each centred and of mean length one, so that none drowns another."""
     parts = []
     for name in names:

@@ -16,7 +16,8 @@ from mmbench.nn.knn import cached_knn, row_sum_normalised, union_maximum, weight
 from mmbench.nn.noise import Noise
 from mmbench.nn.views import PurifiedView, side_losses
 
-FUSED = "fused"
+#: Of the fused view among the modalities; no key of a configuration, and so no modality, can be called so.
+FUSED = "*"
 
 
 class SMORE(FactorModel):

@@ -35,6 +35,7 @@ class CellResult:
         reason: why it failed.
         seeds: seeds of the final runs.
         test_hash: fingerprint of the test split.
+        effort: fingerprint of the budget it was tuned with.
     """
 
     dataset: str
@@ -45,6 +46,7 @@ class CellResult:
     reason: str = ""
     seeds: tuple[int, ...] = ()
     test_hash: str = ""
+    effort: str = ""
 
     @functools.cached_property
     def rankings(self) -> list[RankedPairs]:
@@ -115,10 +117,12 @@ class SweepTable:
     def change(self, dataset: str, model: str, condition: str, against: str, metric: str) -> stats.Interval | None:
         """Relative change of a condition against another, over users and the seeds both have.
 
-        None where one of them has no result, where both are the same cell, or where the splits differ.
+        None where one of them has no result, where both are the same cell, or where splits or budgets differ.
         """
         a, b = self.done(dataset, model, condition), self.done(dataset, model, against)
-        if a is None or b is None or a is b or a.seeds != b.seeds or a.test_hash != b.test_hash:
+        if a is None or b is None or a is b:
+            return None
+        if (a.seeds, a.test_hash, a.effort) != (b.seeds, b.test_hash, b.effort):
             return None
         if b.mean(metric) == 0.0:
             return None
@@ -184,14 +188,16 @@ def _read_cell(sweep_dir: Path, planned: Mapping[str, Any]) -> CellResult:
     cell, failure, seal = folder / "cell.json", folder / "failure.json", folder / "sealed.json"
     if not cell.exists():
         return CellResult(*names, "missing", folder)
-    if records.read_json(cell)["key"] != planned["key"]:
+    description = records.read_json(cell)
+    if description["key"] != planned["key"]:
         return CellResult(*names, "stale", folder, "its records belong to other data or settings")
     if failure.exists():
         return CellResult(*names, "failed", folder, records.read_json(failure)["reason"])
     if not seal.exists():
         return CellResult(*names, "missing", folder)
     sealed = records.read_json(seal)
-    return CellResult(*names, "done", folder, "", tuple(sealed["finals"]), sealed["test_hash"])
+    effort = fingerprint.of_json(description["config"]["budget"])
+    return CellResult(*names, "done", folder, "", tuple(sealed["finals"]), sealed["test_hash"], effort)
 
 
 def condition_columns(table: SweepTable) -> list[tuple[str, str]]:

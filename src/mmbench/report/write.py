@@ -95,7 +95,8 @@ def notes(table: SweepTable) -> list[str]:
         said.append("One seed: training noise was not measured, so differences cannot be judged.")
     for cell in table.cells.values():
         if cell.status in ("failed", "stale"):
-            said.append(f"{cell.status}: {cell.dataset}/{cell.model}/{cell.modality}: {cell.reason}")
+            reason = " ".join(cell.reason.split())
+            said.append(f"{cell.status}: {cell.dataset}/{cell.model}/{cell.modality}: {reason}")
     return said
 
 
@@ -156,11 +157,11 @@ def _tex(text: str) -> str:
 def as_text(table: SweepTable) -> str:
     """The table for a terminal or a log, as wide as it has to be."""
     out = io.StringIO()
-    console = Console(file=out, width=240, color_system=None)
+    console = Console(file=out, width=10_000, color_system=None)
     for dataset in table.datasets:
         for metric in table.metrics:
             header, rows = grid(table, dataset, metric)
-            console.print(f"{dataset}, {metric} (* best of its column, + second)", highlight=False)
+            console.print(f"{dataset}, {metric} (* best of its column, + second)", markup=False, highlight=False)
             values = 1 + len(table.conditions)
             for columns in (range(1, values), range(values, len(header))):
                 if columns:

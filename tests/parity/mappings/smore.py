@@ -7,7 +7,7 @@ from tests.parity.golden import Array, Case, Mapping
 VIEWS = {  # ours: the reference's name of the view, its letter and its graph
     "image": ("image", "v", "graph/image_knn"),
     "text": ("text", "t", "graph/text_knn"),
-    "fused": ("fusion", "f", "graph/fused_item_maxpool"),
+    "*": ("fusion", "f", "graph/fused_item_maxpool"),
 }
 
 
