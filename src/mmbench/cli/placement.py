@@ -71,14 +71,14 @@ class Slurm:
         Raises:
             ValueError: if submitit is missing or refuses an option.
         """
-        try:
-            import submitit
-        except ImportError as error:
-            raise ValueError("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
         n = min(self.allocations, max(1, sum(plan.trainings for plan in sweep.planned if not plan.finished)))
         if self.dry_run:
             print(self.described(sweep, n))
             return 0
+        try:
+            import submitit
+        except ImportError as error:
+            raise ValueError("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
         if not sweep.waiting:
             return 0
         folder = sweep.folder.resolve() / "slurm"
@@ -135,14 +135,14 @@ class Ray:
         Raises:
             ValueError: if Ray is missing or cannot be reached.
         """
-        try:
-            import ray
-        except ImportError as error:
-            raise ValueError("hydra/launcher=ray needs Ray: pip install mmbench[ray]") from error
         if self.dry_run:
             where = self.address or "this machine"
             print(f"would start {self.pools} pools of {self.num_cpus} CPUs and {self.num_gpus} GPUs on {where}")
             return 0
+        try:
+            import ray
+        except ImportError as error:
+            raise ValueError("hydra/launcher=ray needs Ray: pip install mmbench[ray]") from error
         try:
             ray.init(address=self.address, ignore_reinit_error=True, log_to_driver=True, include_dashboard=False)
         except ConnectionError as error:

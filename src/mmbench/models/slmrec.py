@@ -52,7 +52,7 @@ class SLMRec(FactorModel):
         *,
         embedding_dim: int = 64,
         n_layers: int = 3,
-        temperature: float = 0.2,
+        temperature: float = 0.1,
         alignment_weight: float = 0.1,
         alignment_temperature: float = 0.5,
         as_reference: bool = False,
@@ -67,12 +67,11 @@ class SLMRec(FactorModel):
         for place, (name, features) in enumerate(data.features.items(), start=1):
             unit = functional.normalize(features.to(torch.get_default_dtype()), dim=1, eps=1e-12)
             self.content[name] = MappedFeatures(unit, _linear(features.shape[1], embedding_dim))
+            last = 1 < place == len(data.features)
+            detour = [_linear(embedding_dim, embedding_dim)] if as_reference and last and place == 2 else []
+            width = embedding_dim // 2 if last else embedding_dim
             if alignment_weight > 0:
-                width = embedding_dim // 2 if 1 < place == len(data.features) else embedding_dim
-                step = (
-                    [_linear(embedding_dim, embedding_dim)] if as_reference and place == len(data.features) == 2 else []
-                )
-                self.chain[name] = nn.Sequential(*step, _linear(embedding_dim, width))
+                self.chain[name] = nn.Sequential(*detour, _linear(embedding_dim, width))
                 self.views[name] = _linear(embedding_dim, width, bias=as_reference)
         fused = embedding_dim * (1 + len(self.content))
         self.fuse_users, self.fuse_items = _linear(fused, embedding_dim), _linear(fused, embedding_dim)
