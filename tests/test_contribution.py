@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbench import metrics, stats
-from mmbench.contribution import bootstrap, geometry, hits, pretest, shapley, signal, slices
+from mmbench.contribution import bootstrap, geometry, hits, pretest, ridge, shapley, signal, slices
 from mmbench.contribution.pretest import Light
 from mmbench.contribution.shapley import EMPTY
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
@@ -464,13 +464,13 @@ def test_item_factors_tell_blocks_apart(block_world: BlockWorld) -> None:
 
 
 def test_ridge_is_that_of_the_rows_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signal, "PENALTIES", np.array([0.3]))
+    monkeypatch.setattr(ridge, "PENALTIES", np.array([0.3]))
     rng = np.random.default_rng(7)
     x = {"a": rng.normal(2.0, 1.0, (60, 4)), "b": rng.normal(0.0, 3.0, (60, 2))}
     y = x["a"] @ rng.normal(size=(4, 3)) + rng.normal(size=(60, 3))
     folds = np.arange(60) % 5
     ab = frozenset("ab")
-    errors = signal.squared_errors(x, y, [EMPTY, frozenset("a"), ab], folds)
+    errors = ridge.squared_errors(x, y, [EMPTY, frozenset("a"), ab], folds)
     for subset, expected in errors.items():
         for k in range(5):
             train, test = folds != k, folds == k
@@ -504,11 +504,11 @@ def test_penalties_are_chosen_on_rows_not_fitted() -> None:
 def test_wide_features_are_narrowed() -> None:
     rng = np.random.default_rng(9)
     low = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 20)) + 5.0
-    narrow = signal.principal_components(low, 3)
+    narrow = ridge.principal_components(low, 3)
     assert narrow.shape == (50, 3)
     centred = low - low.mean(0)
     np.testing.assert_allclose(narrow @ narrow.T, centred @ centred.T, atol=1e-8)
-    np.testing.assert_allclose(signal.principal_components(low), centred)
+    np.testing.assert_allclose(ridge.principal_components(low), centred)
 
 
 def test_neighbour_recall_counts_common_neighbours() -> None:
