@@ -50,6 +50,10 @@ def test_a_folder_that_is_no_sweep_is_said_with_its_neighbours(
     )
 
 
-def test_debug_lets_the_exception_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="is no sweep"):
-        report(monkeypatch, str(tmp_path / "c"), "debug=true")
+def test_debug_shows_the_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(monkeypatch, str(tmp_path / "c"), "debug=true") == 2
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "is no sweep" in said.splitlines()[-1]

@@ -136,10 +136,13 @@ def test_records_of_other_settings_are_set_aside(finished: dict[str, str], comma
     assert digests(aside) == old
 
 
-def test_conditions_tuned_with_other_effort_are_not_compared(command: Command, tmp_path: Path) -> None:
-    """Two commands under one name: the cells of the first had half the trials."""
-    command("-m", "sweep.name=s", "model=vbpr", "modality=none", "budget.trials=1")
-    command("-m", "sweep.name=s", "model=vbpr", "modality=fused", "budget.trials=2")
+@pytest.mark.parametrize("word", ["budget.trials=2", "model.embedding_dim=16"])
+def test_conditions_tuned_otherwise_are_not_compared(
+    word: str, finished: dict[str, str], command: Command, tmp_path: Path
+) -> None:
+    """A second command under the name, with twice the trials or another model: its gap is not one of the modality."""
+    assert read_sweep(tmp_path / "s").gaps
+    command("-m", "sweep.name=s", "model=vbpr", "modality=fused", word)
     table = read_sweep(tmp_path / "s")
     assert table.done("planted-complementary", "vbpr", "fused") is not None
     assert table.change("planted-complementary", "vbpr", "fused", "none", "ndcg@20") is None

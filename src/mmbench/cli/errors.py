@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -14,12 +15,12 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def one_line_errors(argv: Sequence[str]) -> Iterator[None]:
-    """Print a ``ValueError`` or ``OSError`` as one line and exit with 2; ``debug=true`` lets the traceback through."""
+    """Print a ``ValueError`` or ``OSError`` as one line and exit with 2; ``debug=true`` shows its traceback first."""
     try:
         yield
     except (ValueError, OSError) as error:
         if "debug=true" in argv:
-            raise
+            traceback.print_exc()
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

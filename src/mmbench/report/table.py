@@ -35,7 +35,7 @@ class CellResult:
         reason: why it failed.
         seeds: seeds of the final runs.
         test_hash: fingerprint of the test split.
-        effort: fingerprint of the budget it was tuned with.
+        effort: fingerprint of model, search space, optimizer and budget: what conditions that are compared must share.
     """
 
     dataset: str
@@ -117,7 +117,7 @@ class SweepTable:
     def change(self, dataset: str, model: str, condition: str, against: str, metric: str) -> stats.Interval | None:
         """Relative change of a condition against another, over users and the seeds both have.
 
-        None where one of them has no result, where both are the same cell, or where splits or budgets differ.
+        None where one of them has no result, where both are the same cell, or where splits or effort differ.
         """
         a, b = self.done(dataset, model, condition), self.done(dataset, model, against)
         if a is None or b is None or a is b:
@@ -196,7 +196,8 @@ def _read_cell(sweep_dir: Path, planned: Mapping[str, Any]) -> CellResult:
     if not seal.exists():
         return CellResult(*names, "missing", folder)
     sealed = records.read_json(seal)
-    effort = fingerprint.of_json(description["config"]["budget"])
+    config = description["config"]
+    effort = fingerprint.of_json({name: config[name] for name in ("model", "search", "optimizer", "budget")})
     return CellResult(*names, "done", folder, "", tuple(sealed["finals"]), sealed["test_hash"], effort)
 
 
