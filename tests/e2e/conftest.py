@@ -19,7 +19,7 @@ def mmbench(tmp_path: Path) -> Run:
 
     def run(*words: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        # Names of files are followed by Python from the folder it starts in, which is how a user's own model is found.
+        # Python looks for a user's own model in the folder it starts in.
         command = [sys.executable, "-m", "mmbench", *words]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout)
 
