@@ -6,6 +6,7 @@ day) stands in the ledger.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -80,7 +81,9 @@ def append_ledger(sweep_dir: Path, row: Mapping[str, Any]) -> None:
         faults.reach("locked")
         size = os.fstat(handle).st_size
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-        os.write(handle, (("\n" if torn else "") + line).encode())
+        data = (("\n" if torn else "") + line).encode()
+        if os.write(handle, data) != len(data):
+            raise OSError(errno.ENOSPC, "only part of a ledger row could be written", str(path))
     finally:
         os.close(handle)
 
@@ -217,7 +220,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 
 def write_state(path: Path, state: State) -> None:
-    """Write a model's parameters as float16 (float32 where float16 would overflow)."""
+    """Write a model's parameters as float16; a tensor beyond its range keeps its own type."""
     small = {name: _compact(np.asarray(value)) for name, value in state.items()}
 
     def save(target: Path) -> None:

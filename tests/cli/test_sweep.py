@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from mmbench import records, study
 from mmbench.report import read_sweep
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, Here
 from tests.tiny import digests, write_broken_model
 
 SWEEP = ("-m", "sweep.name=s", "model=popularity,vbpr", "modality=none,fused")
@@ -212,6 +214,30 @@ def test_force_begins_afresh_and_keeps_the_old(
         again = digests(cell(tmp_path, "vbpr", condition))
         assert {**again, "cell.json": ""} == {**digest, "cell.json": ""}  # which says that force was asked for
     assert "0 done before, 6 to go" in said.out
+
+
+@pytest.mark.parametrize("words", [["model=popularity"], ["-m", "model=popularity,bpr"]], ids=["one-cell", "sweep"])
+def test_a_stopped_sweep_says_the_command_that_goes_on(
+    words: list[str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Here):
+        def run(self) -> int:
+            return 143
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmbench.cli.sweep.Pool", Stopped)
+        said = command(*words)
+    assert said.code == 143
+    (told,) = re.findall(r"goes on from the last finished training: python -m mmbench (.*)", said.err)
+    assert command(*shlex.split(told)).code == 0
+    (sweep,) = {path.parent for path in tmp_path.glob("*/manifest.json")}
+    assert {cell.status for cell in read_sweep(sweep).cells.values()} == {"done"}
+
+
+def test_a_name_with_blanks_is_one_folder(command: Command, tmp_path: Path) -> None:
+    assert command("-m", "sweep.name='my shop'", "model=popularity").code == 0
+    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert read_sweep(folder).name == "my shop"
 
 
 # Failures

@@ -22,6 +22,8 @@ from mmbench import paths
 from mmbench.cli.errors import did_you_mean
 
 CONFIG_NAME = "config"
+# Hydra's own folder of a sweep must be the one that the sweep uses, whatever its name is made of.
+OmegaConf.register_new_resolver("slug", lambda name: paths.slug([str(name)]), replace=True)
 #: Sections whose keys are names of the user's modalities, so a new key is normal and needs no plus sign.
 OPEN_SECTIONS = ("modality.states.", "modality.missing.")
 

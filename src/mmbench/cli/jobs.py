@@ -30,6 +30,8 @@ from mmbench.study import Budget, Cell, CellTask
 from mmbench.training import ModelFactory, TrainingSettings
 
 ID_ONLY = "-"
+#: Sections that say where or how a sweep runs, not what; no record may depend on them.
+PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug")
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class Job:
         condition = self.condition
         return {
             **task.cell._asdict(),
-            "config": {k: v for k, v in self.config.items() if k not in ("paths", "tracking", "sweep", "debug")},
+            "config": {k: v for k, v in self.config.items() if k not in PLACE_OR_MANNER},
             "states": {name: condition.state(name) for name in sorted(task.features)},
             "split_hash": task.split_fingerprint,
             "data": dataset.summary(),

@@ -90,4 +90,4 @@ def _derived_name(overrides: Sequence[str]) -> str:
     """Name a sweep after what runs, not where or how: the same command finds its own results again."""
     words = sorted(word.lstrip("+") for word in overrides)
     what = [word for word in words if not word.startswith(PLACE_OR_MANNER)]
-    return paths.slug(what).replace("=", "-") or "sweep"
+    return paths.slug(what).replace("=", "-")

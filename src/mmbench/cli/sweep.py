@@ -123,7 +123,7 @@ class Sweep:
                 print(f"failed: {plan.task.cell}: {reason}", file=sys.stderr)
                 code = code or 1
         if code not in (0, 1):
-            command = _command(self.overrides)
+            command = _command(self.overrides, str(self.settings["sweep"]["name"]))
             print(f"not finished; this goes on from the last finished training: {command}", file=sys.stderr)
         return code
 
@@ -177,8 +177,11 @@ def join_sweep(composed: Sequence[Composed], overrides: Sequence[str]) -> int:
     return Sweep.plan(composed, overrides).run_pool()
 
 
-def _command(overrides: Sequence[str]) -> str:
-    return f"python -m mmbench {shlex.join(['-m', *overrides])}"
+def _command(overrides: Sequence[str], name: str) -> str:
+    """The command that goes on with this very sweep, whether or not its name was typed."""
+    named = any(word.startswith("sweep.name=") for word in overrides)
+    words = ["-m", *overrides, *([] if named else [f"sweep.name='{name}'"])]
+    return f"python -m mmbench {shlex.join(words)}"
 
 
 def _open(planned: Sequence[Planned], resume: str) -> None:

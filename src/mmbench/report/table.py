@@ -80,6 +80,7 @@ class SweepTable:
         metrics: metrics to print.
         conditions: conditions asked for, in table order.
         cells: result by (dataset, model, modality).
+        folder: folder of the sweep.
         text: the table as plain text, filled by the writer.
     """
 
@@ -88,6 +89,7 @@ class SweepTable:
     metrics: tuple[str, ...]
     conditions: tuple[str, ...]
     cells: Mapping[tuple[str, str, str], CellResult]
+    folder: Path
     text: str = ""
 
     @property
@@ -172,7 +174,7 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
         result = _read_cell(sweep_dir, planned)
         cells[result.dataset, result.model, result.modality] = result
     conditions = _ordered({modality for _, _, modality in cells} | set(manifest["modalities"]))
-    return SweepTable(manifest["name"], manifest["budget"], tuple(manifest["metrics"]), conditions, cells)
+    return SweepTable(manifest["name"], manifest["budget"], tuple(manifest["metrics"]), conditions, cells, sweep_dir)
 
 
 def _ordered(conditions: Iterable[str]) -> tuple[str, ...]:

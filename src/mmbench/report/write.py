@@ -201,7 +201,7 @@ def as_frame(table: SweepTable) -> pd.DataFrame:
                     "by_seed": " ".join(f"{v:.10g}" for v in cell.by_seed(metric)) if done else "",
                     "below_popularity": table.below_popularity(cell) if done else None,
                     "reason": cell.reason,
-                    "records": str(cell.folder),
+                    "records": str(cell.folder.relative_to(table.folder)),
                 }
             )
     return pd.DataFrame(rows)
