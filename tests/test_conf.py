@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from mmbench import models as models_package
 from mmbench import paths, search
+from mmbench.budget import Budget
 from mmbench.cli.compose import compose
 from mmbench.cli.jobs import Job
 from mmbench.cli.sweep import _check_settings
@@ -26,7 +27,6 @@ from mmbench.data.dataset import DatasetConfig
 from mmbench.data.modality import STATES, ModalityCondition
 from mmbench.data.planted import WORLDS, make_world
 from mmbench.models.base import ClosedForm, FactorModel, Recommender
-from mmbench.study import Budget
 from mmbench.tracking import make_tracker
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,7 +170,7 @@ def test_every_state_can_be_asked_for(state: str) -> None:
 @pytest.mark.parametrize("name", options("budget"))
 def test_budgets_are_those_of_the_protocol(name: str) -> None:
     budget = Budget(**compose([f"budget={name}"]).config["budget"])
-    assert budget == Budget(name, *BUDGETS[name])
+    assert budget == Budget(name, *BUDGETS[name], extend=name in ("standard", "paper"))
 
 
 def test_no_budget_is_missing() -> None:

@@ -12,15 +12,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
-from mmbench import paths, records, search, study
+from mmbench import paths, records, study
 from mmbench.data.recdata import RecData
 from mmbench.models.base import ClosedForm, FactorModel, Triplets
 from mmbench.models.vbpr import VBPR
 from mmbench.records import CellStore
-from mmbench.study import Budget, Cell, CellFailed, CellTask, Unit, choose, give_up, run_unit, tune, waiting
+from mmbench.study import Cell, CellFailed, CellTask, Unit, choose, give_up, run_unit, tune, waiting
 from tests.tiny import digests, make_job, opened
 
 #: Three trials and two final runs of two epochs with four steps each.
@@ -36,27 +36,13 @@ COST = {
     "samples_per_s",
     "inference_us_per_user",
     "peak_rss_mb",
+    "energy_kwh",
     "finished_at",
 }
 
 
 class Killed(BaseException):
     """Stands in for the end of the process: nothing catches it."""
-
-
-# Budgets
-
-
-@pytest.mark.parametrize("field", ["trials", "seeds", "max_epochs", "patience", "batches_per_epoch"])
-@pytest.mark.parametrize("value", [0, -1, 2.5, "8"])
-def test_a_budget_that_is_no_effort_is_refused(field: str, value: object) -> None:
-    good = {"trials": 1, "seeds": 1, "max_epochs": 1, "patience": 1, "batches_per_epoch": 1}
-    with pytest.raises(ValueError, match=rf"budget\.{field}={value} must be a whole number of at least 1"):
-        Budget("mine", **{**good, field: value})
-
-
-def test_a_budget_may_leave_the_steps_of_an_epoch_open() -> None:
-    assert Budget("mine", 1, 1, 1, 1).batches_per_epoch is None
 
 
 # Equal effort
@@ -176,7 +162,7 @@ def test_controls_are_shown_to_be_controls(conditions: Mapping[str, CellStore]) 
 
 def trial(index: int, score: float | None) -> dict[str, Any]:
     state = {"status": "ok"} if score is not None else {"status": "failed", "error": f"ValueError: of slot {index}"}
-    return {"index": index, "score": score, "configuration": {"model.slot": index}, **state}
+    return {"stage": "tune", "index": index, "score": score, "configuration": {"model.slot": index}, **state}
 
 
 @pytest.mark.parametrize(
@@ -521,14 +507,3 @@ def test_a_record_that_was_deleted_is_made_again(
     tune(task, store)
     store.training_file("tune", 1, "json").unlink()
     goes_on(task, store, undisturbed, monkeypatch)
-
-
-def test_a_resumed_study_knows_what_was_told_before() -> None:
-    """Ranges with a step included: their values are sums of floats."""
-    space = {"model.dropout": FloatDistribution(0.1, 0.7, step=0.2), "model.width": IntDistribution(16, 64, step=16)}
-    slots = search.configurations(space, {"model.dropout": 0.1, "model.width": 64}, 13, "key")
-    done = {("tune", slot): {"status": "ok" if slot else "failed", "score": slot / 10} for slot in range(12)}
-    rebuilt = study.rebuilt_study(space, slots, done, waiting=[12])
-    assert [trial.params for trial in rebuilt.trials[:12]] == slots[:12]
-    assert rebuilt.best_value == 1.1
-    assert rebuilt.ask().user_attrs["slot"] == 12

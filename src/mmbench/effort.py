@@ -7,6 +7,7 @@ configuration, which is always tried. A failed trial has the validation score mi
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ Slots = NDArray[np.int64]
 
 #: Which trials are near the top, and how near a bound is its edge (METHOD §1.2, edge warning).
 TOP_SHARE, EDGE_WIDTH, EDGE_WARNING = 0.2, 0.05, 0.5
+#: Contrasts that are watched over the number of trials, condition against reference.
+CONTRASTS = (("fused", "text"), ("fused", "none"), ("text", "none"), ("image", "none"))
 #: Numbers held at once by the bootstrap over users.
 BLOCK_NUMBERS = 1 << 22
 
@@ -179,6 +182,27 @@ def optimum_at_end(values: Sequence[float] | Vector, validation: Vector, grid: S
     """Whether the best trial has the first or last value of an ordered grid; a grid of two is nothing but ends."""
     best = float(np.asarray(values, np.float64)[int(np.argmax(validation))])
     return len(grid) > 2 and best in (min(grid), max(grid))
+
+
+def crossings(rungs: Sequence[int], histories: Sequence[Sequence[float] | None]) -> float | None:
+    """Share of the pairs of learning curves, per rung, whose order at the rung is not their order at the end.
+
+    Where curves cross often, cutting trials short at a rung favours what learns fast (METHOD §1.1).
+
+    Args:
+        rungs: epochs.
+        histories: validation score after each epoch of trials that were not cut short; None of a failed one.
+
+    Returns:
+        The share, or None without two curves.
+    """
+    curves = [history for history in histories if history]
+    crossed = [
+        (max(a[:rung]) - max(b[:rung])) * (max(a) - max(b)) < 0
+        for a, b in itertools.combinations(curves, 2)
+        for rung in rungs
+    ]
+    return sum(crossed) / len(crossed) if crossed else None
 
 
 def resampled_slots(trials: int, replicas: int, rng: np.random.Generator, *, default_first: bool = False) -> Slots:

@@ -47,9 +47,19 @@ def cell_dir(sweep_dir: Path, dataset: str, model: str, modality: str) -> Path:
     return sweep_dir / slug([dataset]) / slug([model]) / slug([modality])
 
 
+def extension_file(sweep_dir: Path, dataset: str, model: str) -> Path:
+    """How many trials the conditions of a model get, and why."""
+    return sweep_dir / slug([dataset]) / slug([model]) / "extension.json"
+
+
 def trial_file(cell: Path, slot: int, ending: str) -> Path:
     """A file of one trial, for example ``trials/003.json``."""
     return cell / "trials" / f"{slot:03d}.{ending}"
+
+
+def proposal_file(cell: Path, place: int, ending: str) -> Path:
+    """A file of one trial that TPE proposed, for example ``proposals/003.json``."""
+    return cell / "proposals" / f"{place:03d}.{ending}"
 
 
 def final_file(cell: Path, seed: int, ending: str) -> Path:

@@ -147,8 +147,8 @@ class CellStore:
         return done
 
     def training_file(self, stage: str, index: int, ending: str) -> Path:
-        """A file of a trial (``stage`` tune, ``index`` its slot) or of a final run (final, its seed)."""
-        place = {"tune": paths.trial_file, "final": paths.final_file}
+        """A file of a trial (``tune``, slot), a proposed one (``extended``, place) or a final run (``final``, seed)."""
+        place = {"tune": paths.trial_file, "extended": paths.proposal_file, "final": paths.final_file}
         return place[stage](self.folder, index, ending)
 
     def write_training(
@@ -172,8 +172,8 @@ class CellStore:
         """Write the test ranks of a training and, where they were asked for, the lists.
 
         Args:
-            stage: ``tune`` or ``final``.
-            index: slot or seed.
+            stage: ``tune``, ``extended`` or ``final``.
+            index: slot, place or seed.
             ranking: the ranks.
             variant: name of another way to score the same training, for example ``shuffled_image``.
         """

@@ -10,14 +10,14 @@ import resource
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import optuna
 import pandas as pd
 
-from mmbench import faults, fingerprint, records, search
+from mmbench import energy, faults, fingerprint, proposals, records, search
+from mmbench.budget import PILOTS, Budget
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.data.modality import ModalityCondition, control_statistics
@@ -27,37 +27,10 @@ from mmbench.records import CellStore
 from mmbench.search import Configuration, Space
 from mmbench.training import SELECTION_METRIC, ModelFactory, Outcome, TrainingSettings, fit
 
-#: Added to a trial's slot to give its seed; final seeds are 1..S, so the two never meet.
-TUNING_SEEDS = 10_000
+#: Added to a trial's number to give its seed, by stage; final seeds are 1..S, so no two stages meet.
+SEEDS = {"tune": 10_000, "extended": 20_000, "final": 0}
 
 Recipe = Callable[[Configuration], tuple[ModelFactory, TrainingSettings]]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Tuning effort of a cell (RULINGS 3).
-
-    Args:
-        name: name of the budget.
-        trials: configurations tried, T.
-        seeds: final runs of the chosen one, S.
-        max_epochs: epochs of a training at most.
-        patience: epochs without a better validation score before a training stops.
-        batches_per_epoch: steps per epoch at most, or None for all.
-    """
-
-    name: str
-    trials: int
-    seeds: int
-    max_epochs: int
-    patience: int
-    batches_per_epoch: int | None = None
-
-    def __post_init__(self) -> None:
-        for field in ("trials", "seeds", "max_epochs", "patience", "batches_per_epoch"):
-            value = getattr(self, field)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"budget.{field}={value} must be a whole number of at least 1")
 
 
 class Cell(NamedTuple):
@@ -99,10 +72,14 @@ class CellTask:
     recipe: Recipe
     split_fingerprint: str
 
-    def slots(self) -> list[Configuration]:
-        """The configuration of each slot; the draws depend on dataset and model only."""
+    def slots(self, trials: int | None = None) -> list[Configuration]:
+        """The configuration of each slot; the draws depend on dataset and model only.
+
+        Args:
+            trials: how many, by default those of the budget; fewer are the beginning of more.
+        """
         key = f"{self.cell.dataset}|{self.cell.model}|space"
-        return search.configurations(self.space, self.default, self.budget.trials, key)
+        return search.configurations(self.space, self.default, trials or self.budget.trials, key)
 
     def inputs(self, seed: int, condition: ModalityCondition | None = None) -> dict[str, ItemFeature]:
         """Features of a run after the condition (or after another one); ``seed`` drives the random states."""
@@ -115,28 +92,49 @@ class CellFailed(RuntimeError):
 
 
 class Unit(NamedTuple):
-    """One training of a cell: a trial (``tune``, its slot) or a final run (``final``, its seed)."""
+    """One training of a cell.
+
+    A random trial (``tune``, its slot), one that TPE proposes (``extended``, its place) or a final run (``final``, its
+    seed).
+    """
 
     stage: str
     number: int
 
+    @property
+    def seed(self) -> int:
+        """Seed of the training: the same for all conditions."""
+        return SEEDS[self.stage] + self.number
 
-def waiting(task: CellTask, store: CellStore) -> list[Unit]:
+
+def waiting(task: CellTask, store: CellStore, trials: int | None = None, *, settled: bool = True) -> list[Unit]:
     """Trainings of a cell that may start now: its open trials, and when all have ended its open final runs.
 
-    Writes the choice as soon as it is due. An empty list means that nothing is left to start.
+    Writes the choice as soon as it is due. An empty list means that nothing is left to start before the number of
+    trials is settled or, when it is, that the cell is ready for the test split.
+
+    Args:
+        task: the cell.
+        store: its records.
+        trials: random trials that it gets, by default those of its budget.
+        settled: whether that number can no longer grow; nothing is proposed or chosen before.
 
     Raises:
         CellFailed: if every trial or one of the final runs failed.
     """
     done = store.finished_trainings()
-    n_slots = len(task.slots())
-    trials = [Unit("tune", slot) for slot in range(n_slots) if ("tune", slot) not in done]
-    if trials:
-        return trials
+    random = [Unit("tune", slot) for slot in range(len(task.slots(trials)))]
+    if unfinished := [unit for unit in random if unit not in done]:
+        pilots = [unit for unit in unfinished if unit.number < PILOTS]
+        return pilots if task.budget.rungs and pilots else unfinished
+    if not settled:
+        return []
+    proposed = [Unit("extended", place) for place in range(task.budget.tpe)]
+    if unfinished := [unit for unit in proposed if unit not in done]:
+        return unfinished[:1]  # each proposal has seen the score of the one before
     file = store.folder / "choice.json"
     if not file.exists():
-        choice = {**choose([done["tune", slot] for slot in range(n_slots)]), "cell_key": store.key}
+        choice = {**choose([done[unit] for unit in (*random, *proposed)]), "cell_key": store.key}
         records.write_json(file, choice)
         faults.reach("chosen")
     finals = [Unit("final", seed) for seed in range(1, task.budget.seeds + 1)]
@@ -148,28 +146,32 @@ def waiting(task: CellTask, store: CellStore) -> list[Unit]:
 
 def run_unit(task: CellTask, store: CellStore, unit: Unit) -> dict[str, Any]:
     """Run one training that :func:`waiting` named and return its record; a trial's values are asked from Optuna."""
-    if unit.stage == "final":
-        configuration = records.read_json(store.folder / "choice.json")["configuration"]
-        return run_training(task, store, "final", unit.number, unit.number, configuration)
-    done = store.finished_trainings()
-    study = rebuilt_study(task.space, task.slots(), done, waiting=[unit.number])
-    trial = study.ask()
-    faults.reach("asked")
-    configuration = {path: _suggested(trial, path, d) for path, d in task.space.items()}
-    return run_training(task, store, "tune", unit.number, TUNING_SEEDS + unit.number, configuration)
+    configuration = _configuration(task, store, unit)
+    if unit.stage != "final":
+        faults.reach("asked")
+    return run_training(task, store, unit, configuration)
 
 
 def give_up(task: CellTask, store: CellStore, unit: Unit, reason: str) -> None:
     """Count a training as failed that kills its worker again and again."""
-    chosen = store.folder / "choice.json"
-    configuration = records.read_json(chosen)["configuration"] if unit.stage == "final" else task.slots()[unit.number]
-    seed = unit.number if unit.stage == "final" else TUNING_SEEDS + unit.number
-    record = _record(task, unit, seed, configuration, task.inputs(seed)) | _failure(reason, "")
+    record = _record(task, unit, _configuration(task, store, unit), task.inputs(unit.seed)) | _failure(reason, "")
     store.write_training(record, _ledger_row(task, record, None), None, None)
 
 
+def _configuration(task: CellTask, store: CellStore, unit: Unit) -> Configuration:
+    """What a training tries."""
+    if unit.stage == "final":
+        chosen: Configuration = records.read_json(store.folder / "choice.json")["configuration"]
+        return chosen
+    done = store.finished_trainings()
+    if unit.stage == "extended":
+        key = f"{task.cell.dataset}|{task.cell.model}|tpe|{unit.number}"
+        return proposals.ask_tpe(task.space, done, unit.number, key)
+    return proposals.ask_slot(task.space, task.slots(unit.number + 1), done, unit.number)
+
+
 def tune(task: CellTask, store: CellStore) -> Mapping[str, Any]:
-    """Run every open trial and final run of a cell in this process and return its choice.
+    """Run every open trial and final run of a cell in this process, without extension, and return its choice.
 
     Raises:
         CellFailed: if every trial or one of the final runs failed.
@@ -190,12 +192,14 @@ def choose(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Raises:
         CellFailed: if every trial failed.
     """
+    order = {"tune": 0, "extended": 1}
     finished = [trial for trial in trials if trial["status"] == "ok"]
     if not finished:
         raise CellFailed(f"all {len(trials)} trials failed; the first: {trials[0]['error']}")
-    best = max(finished, key=lambda trial: (trial["score"], -trial["index"]))
+    best = max(finished, key=lambda trial: (trial["score"], -order[trial["stage"]], -trial["index"]))
     choice = {
         "kind": "choice",
+        "stage": best["stage"],
         "slot": best["index"],
         "configuration": best["configuration"],
         "metric": SELECTION_METRIC,
@@ -206,24 +210,26 @@ def choose(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**choice, "hash": fingerprint.of_json(choice)}
 
 
-def run_training(
-    task: CellTask, store: CellStore, stage: str, index: int, seed: int, configuration: Configuration
-) -> dict[str, Any]:
+def run_training(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration) -> dict[str, Any]:
     """Train, write the record and return it.
 
     An exception is tried once more with the same configuration; the second one becomes a record with status ``failed``,
     which counts as a trial (METHOD §1.3). Degenerate scores are no accident and are not tried again.
     """
-    features = task.inputs(seed)
+    features = task.inputs(unit.seed)
     build, settings = task.recipe(configuration)
-    record = _record(task, Unit(stage, index), seed, configuration, features)
+    record = _record(task, unit, configuration, features)
+    if unit.stage != "final" and not (unit.stage == "tune" and unit.number < PILOTS):
+        settings = replace(settings, rungs=_rungs(task, store))
     data = make_recdata(task.train, features)
     began = time.perf_counter()
     try:
-        outcome = _with_one_retry(lambda: fit(build, data, task.train, task.valid, settings, seed))
+        with energy.metered() as meter:
+            outcome = _with_one_retry(lambda: fit(build, data, task.train, task.valid, settings, unit.seed))
     except Exception as error:
         record |= _failure(f"{type(error).__name__}: {error}", traceback.format_exc())
-        store.write_training(record, _ledger_row(task, record, None), None, None)
+        row = _ledger_row(task, record, None) | {"energy_kwh": meter.kwh}
+        store.write_training(record, row, None, None)
         return record
     record |= {
         "status": "ok",
@@ -238,9 +244,18 @@ def run_training(
     faults.reach("fitted")
     valid = pd.DataFrame({"user": outcome.users.astype("int32"), SELECTION_METRIC: outcome.per_user})
     state = {name: value.cpu().numpy() for name, value in outcome.model.state_dict().items()}
-    row = _ledger_row(task, record, outcome) | {"total_s": time.perf_counter() - began}
+    row = _ledger_row(task, record, outcome) | {"energy_kwh": meter.kwh, "total_s": time.perf_counter() - began}
     store.write_training(record, row, valid, state or None)
     return record
+
+
+def _rungs(task: CellTask, store: CellStore) -> tuple[tuple[int, float], ...]:
+    """Epochs of the rungs with the score that a trial has to reach there."""
+    if not task.budget.rungs:
+        return ()
+    done = store.finished_trainings()
+    pilots = [done["tune", slot] for slot in range(PILOTS) if ("tune", slot) in done]
+    return proposals.thresholds(task.budget.rungs, pilots)
 
 
 def _with_one_retry(train: Callable[[], Outcome]) -> Outcome:
@@ -253,14 +268,14 @@ def _with_one_retry(train: Callable[[], Outcome]) -> Outcome:
 
 
 def _record(
-    task: CellTask, unit: Unit, seed: int, configuration: Configuration, features: Mapping[str, ItemFeature]
+    task: CellTask, unit: Unit, configuration: Configuration, features: Mapping[str, ItemFeature]
 ) -> dict[str, Any]:
     """What a record says of a training before it runs."""
     return {
         "kind": "training",
         "stage": unit.stage,
         "index": unit.number,
-        "seed": seed,
+        "seed": unit.seed,
         "configuration": configuration,
         "configuration_hash": search.configuration_hash(configuration),
         "feature_hash": feature_hash(features),
@@ -276,57 +291,6 @@ def _record(
 
 def _failure(reason: str, trace: str) -> dict[str, Any]:
     return {"status": "failed", "score": None, "error": reason, "traceback": trace}
-
-
-def rebuilt_study(
-    space: Space,
-    slots: Sequence[Configuration],
-    done: Mapping[tuple[str, int], Mapping[str, Any]],
-    waiting: Sequence[int],
-    storage: optuna.storages.BaseStorage | None = None,
-    name: str | None = None,
-) -> optuna.Study:
-    """An Optuna study with the finished trials of the ledger told and the waiting slots queued.
-
-    Args:
-        space: search space.
-        slots: configuration of each slot.
-        done: record of every finished training.
-        waiting: slots to queue.
-        storage: where the study is kept; in memory by default.
-        name: its name.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = search.SlotSampler(slots)
-    study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage, study_name=name)
-    for slot, configuration in enumerate(slots):
-        record = done.get(("tune", slot))
-        if record is None:
-            continue
-        failed = record["status"] != "ok"
-        study.add_trial(
-            optuna.trial.create_trial(
-                state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
-                value=None if failed else record["score"],
-                params=configuration,
-                distributions=dict(space),
-                user_attrs={"slot": slot},
-            )
-        )
-    for slot in waiting:
-        study.enqueue_trial({}, user_attrs={"slot": slot})
-    return study
-
-
-def _suggested(trial: optuna.Trial, path: str, distribution: optuna.distributions.BaseDistribution) -> Any:
-    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-        return trial.suggest_categorical(path, distribution.choices)
-    if isinstance(distribution, optuna.distributions.IntDistribution):
-        return trial.suggest_int(
-            path, distribution.low, distribution.high, step=distribution.step, log=distribution.log
-        )
-    assert isinstance(distribution, optuna.distributions.FloatDistribution)
-    return trial.suggest_float(path, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
 
 
 def _ledger_row(task: CellTask, record: Mapping[str, Any], outcome: Outcome | None) -> dict[str, Any]:

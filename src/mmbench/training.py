@@ -45,6 +45,7 @@ class TrainingSettings:
         weight_decay: L2 term of Adam.
         accelerator: ``cpu``, ``gpu`` or ``auto``.
         precision: Lightning's precision flag.
+        rungs: epoch and validation score; a training whose best score up to that epoch is lower stops there.
     """
 
     max_epochs: int
@@ -55,6 +56,7 @@ class TrainingSettings:
     weight_decay: float = 0.0
     accelerator: str = "cpu"
     precision: str = "32-true"
+    rungs: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.accelerator not in ACCELERATORS:
@@ -85,7 +87,7 @@ class Outcome:
         users: the evaluated users, ``(n_valid_users,)``.
         epochs: epochs run.
         best_epoch: epoch of the best state, from 1.
-        stop_reason: ``patience``, ``max_epochs`` or ``closed_form``.
+        stop_reason: ``patience``, ``max_epochs``, ``rung`` or ``closed_form``.
         history: validation score after each epoch.
         losses: mean of each loss term by epoch.
         seconds: wall time of the run.
@@ -174,6 +176,7 @@ class LitRecommender(pl.LightningModule):
         self.history: list[float] = []
         self.losses: list[dict[str, float]] = []
         self.ranking_seconds = 0.0
+        self.stop_reason = "max_epochs"
         self._sums: dict[str, Tensor] = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -214,7 +217,13 @@ class LitRecommender(pl.LightningModule):
         if self.history[-1] > self.best_score:
             self.best_score, self.best_epoch, self.best_per_user = self.history[-1], epoch, per_user
             self.best_state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.trainer.should_stop = epoch - self.best_epoch >= self.settings.patience
+        if epoch == self.settings.max_epochs:
+            return
+        if epoch - self.best_epoch >= self.settings.patience:
+            self.stop_reason = "patience"
+        elif self.best_score < dict(self.settings.rungs).get(epoch, -math.inf):
+            self.stop_reason = "rung"
+        self.trainer.should_stop = self.stop_reason != "max_epochs"
 
 
 def validation_scores(evaluator: Evaluator, model: Recommender) -> NDArray[np.float64]:
@@ -316,7 +325,6 @@ def _trained(model: FactorModel, data: RecData, evaluator: Evaluator, settings: 
     model.load_state_dict(module.best_state)
     model.eval()
     epochs = len(module.history)
-    patience_over = epochs - module.best_epoch >= settings.patience
     return Outcome(
         model,
         module.best_score,
@@ -324,7 +332,7 @@ def _trained(model: FactorModel, data: RecData, evaluator: Evaluator, settings: 
         evaluator.users,
         epochs,
         module.best_epoch,
-        "patience" if patience_over and epochs < settings.max_epochs else "max_epochs",
+        module.stop_reason,
         module.history,
         module.losses,
         ranking_seconds=module.ranking_seconds,

@@ -85,7 +85,7 @@ def test_a_word_without_a_value_is_named() -> None:
         ),
         (
             "Could not override 'budget.trails'.\nTo append to your config use +budget.trails=1\nKey 'trails' is not",
-            "budget.trails is not a key of the configuration; did you mean trials? accepted: batches_per_epoch, max",
+            "budget.trails is not a key of the configuration; did you mean trials? accepted: batches_per_epoch",
         ),
         ("Something else\nwith a second line", "Something else"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mmbench import paths, records
 from mmbench.cli.progress import Progress
 from mmbench.study import Cell
 
-PLANNED = {"a" * 8: (Cell("data", "vbpr", "text"), 3), "b" * 8: (Cell("data", "vbpr", "image"), 3)}
+PLANNED = {"a" * 8: Cell("data", "vbpr", "text"), "b" * 8: Cell("data", "vbpr", "image")}
 
 
 class Terminal(io.StringIO):
@@ -26,8 +27,10 @@ def ended(sweep: Path, key: str, index: int, score: float | None = 0.5, stage: s
     records.append_ledger(sweep, row)
 
 
-def progress(sweep: Path, out: io.StringIO, line_every: float = 0.0) -> Progress:
-    return Progress(sweep, PLANNED, out, line_every=line_every)
+def progress(
+    sweep: Path, out: io.StringIO, line_every: float = 0.0, trainings: Callable[[str], int] | None = None
+) -> Progress:
+    return Progress(sweep, PLANNED, trainings or (lambda key: 3), out, line_every=line_every)
 
 
 def test_it_begins_with_what_is_planned_and_done(tmp_path: Path) -> None:
@@ -135,3 +138,21 @@ def test_a_terminal_keeps_one_line_and_the_cells(tmp_path: Path) -> None:
     assert written.count("\r") == 2
     assert written.count("\n") == 2
     assert written.endswith("\n")
+
+
+def test_an_extension_is_told_and_counted(tmp_path: Path) -> None:
+    out, sizes = io.StringIO(), {"a" * 8: 3, "b" * 8: 3}
+    shown = progress(tmp_path, out, trainings=sizes.__getitem__)
+    shown.start(finished=[])
+    for index in (0, 1):
+        ended(tmp_path, "a", index)
+    shown.update()
+    sizes |= {"a" * 8: 4, "b" * 8: 4}
+    ended(tmp_path, "a", 2)
+    ended(tmp_path, "a", 0, stage="extended")
+    shown.update()
+    lines = out.getvalue().splitlines()[3:]
+    assert lines[0] == "2 further trainings: the last trials still moved a contrast"
+    assert [" 3/8 " in lines[1], " 4/8 " in lines[2]] == [True, True]
+    assert "text proposal 0" in lines[2]
+    assert lines[2].startswith("[1/2 cells")

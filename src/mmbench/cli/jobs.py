@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from mmbench import fingerprint, paths, records
+from mmbench.budget import Budget
 from mmbench.cli.compose import Composed
 from mmbench.cli.errors import check_keys, made
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
@@ -26,7 +27,7 @@ from mmbench.data.planted import make_world
 from mmbench.models.base import Recommender
 from mmbench.records import CellStore
 from mmbench.search import Configuration, read_space
-from mmbench.study import Budget, Cell, CellTask
+from mmbench.study import Cell, CellTask
 from mmbench.training import ModelFactory, TrainingSettings
 
 ID_ONLY = "-"

@@ -56,7 +56,10 @@ def main(argv: Sequence[str]) -> None:
     sweep = Sweep.plan(composed, words)
     waiting = [plan for plan in sweep.planned if not plan.finished]
     print(f"{len(sweep.planned)} cells, {len(sweep.planned) - len(waiting)} of them finished")
-    print(f"{sum(plan.trainings for plan in waiting)} trainings to run, at most; each is one thread of one worker")
+    print(f"{sum(plan.trainings for plan in waiting)} trainings to run; each is one thread of one worker")
+    further = sum(plan.most_trainings - plan.trainings for plan in waiting)
+    if further:
+        print(f"up to {further} further ones where the last half of the trials still moved a contrast (budget.extend)")
     if waiting:
         print("\n".join(described(waiting)))
     print("smallest gain that this budget can detect: unknown before a pilot with two seeds has run")
@@ -81,10 +84,11 @@ def described(waiting: Sequence[Planned]) -> list[str]:
         heaviest = max(cells, key=lambda plan: sum(f.values.size for f in plan.task.inputs(1).values()))
         pilot = measure(heaviest)
         trainings, budget = sum(plan.trainings for plan in cells), heaviest.task.budget
+        most = sum(plan.most_trainings for plan in cells)
         shortest = trainings * pilot.seconds(min(budget.patience + 1, budget.max_epochs))
-        longest = trainings * pilot.seconds(budget.max_epochs)
+        longest = most * pilot.seconds(budget.max_epochs)
         low, high = low + shortest, high + longest
-        disk, peak = disk + trainings * pilot.state_mb, max(peak, pilot.peak_mb)
+        disk, peak = disk + most * pilot.state_mb, max(peak, pilot.peak_mb)
         name = f"{dataset}/{model} ({heaviest.task.cell.modality})"
         lines.append(
             f"{name:<34}{pilot.setup:8.1f}{pilot.epoch:9.2f}{trainings:11d}{_time(shortest):>10}{_time(longest):>9}"
@@ -92,7 +96,9 @@ def described(waiting: Sequence[Planned]) -> list[str]:
     lines += ["", "workers    shortest (every training stops at once)   longest (every training runs all epochs)"]
     lines += [f"{n:<11}{_time(low / n):<42}{_time(high / n)}" for n in WORKERS]
     cores = len(os.sched_getaffinity(0))
-    lines.append(f"this machine has {cores} cores; disk at least {disk:.0f} MB, memory about {peak:.0f} MB per worker")
+    lines.append(
+        f"this machine has {cores} cores; disk up to about {disk:.0f} MB, memory about {peak:.0f} MB per worker"
+    )
     return lines
 
 

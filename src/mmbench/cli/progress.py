@@ -17,7 +17,8 @@ class Progress:
 
     Args:
         sweep_dir: folder of the sweep.
-        planned: cell and number of trainings by cell key.
+        planned: cell by cell key.
+        trainings: number of trainings of a cell by its key; it may grow while the sweep runs.
         out: where to write.
         interval: seconds between two looks at the ledger.
         stands: whether the record behind a ledger row of an earlier start is still there; a cell can be deleted.
@@ -27,7 +28,8 @@ class Progress:
     def __init__(
         self,
         sweep_dir: Path,
-        planned: Mapping[str, tuple[Cell, int]],
+        planned: Mapping[str, Cell],
+        trainings: Callable[[str], int],
         out: TextIO | None = None,
         interval: float = 1.0,
         line_every: float = 15.0,
@@ -35,6 +37,7 @@ class Progress:
     ) -> None:
         self.sweep_dir = sweep_dir
         self.planned = planned
+        self.trainings = trainings
         self.out = out or sys.stdout
         self.interval = interval
         self.line_every = line_every
@@ -44,7 +47,7 @@ class Progress:
         self.best: dict[str, float] = {}
         self.began = self.last_line = 0.0
         self.before = 0
-        self.total = sum(trainings for _, trainings in planned.values())
+        self.sizes: dict[str, int] = {}
 
     def start(self, finished: Sequence[str]) -> None:
         """Read what the ledger holds already and say what is left.
@@ -53,10 +56,11 @@ class Progress:
             finished: keys of the cells that are complete.
         """
         self.began = time.monotonic()
+        self._measure()
         for _ in self._read(self.stands):
             pass
         for key in finished:
-            self.done[key] |= {("skipped", i) for i in range(self.planned[key][1] - len(self.done[key]))}
+            self.done[key] |= {("skipped", i) for i in range(self.sizes[key] - len(self.done[key]))}
         self.before = self.n_done
         left = self.total - self.before
         text = f"{len(self.planned)} cells, {self.total} trainings planned"
@@ -64,8 +68,12 @@ class Progress:
 
     def update(self) -> None:
         """Tell the trainings that ended since the last call."""
+        before = self.total
+        self._measure()
+        if self.total > before:
+            self._say(f"{self.total - before} further trainings: the last trials still moved a contrast")
         for row in self._read():
-            whole = len(self.done[row["cell_key"]]) >= self.planned[row["cell_key"]][1]
+            whole = len(self.done[row["cell_key"]]) >= self.sizes[row["cell_key"]]
             quiet = time.monotonic() - self.last_line < self.line_every
             if self.out.isatty():
                 self._say(self.line(row), end="\n" if whole else "\r")
@@ -76,6 +84,14 @@ class Progress:
         """Tell the last trainings."""
         self.update()
 
+    def _measure(self) -> None:
+        self.sizes = {key: self.trainings(key) for key in self.planned}
+
+    @property
+    def total(self) -> int:
+        """Trainings that are planned so far."""
+        return sum(self.sizes.values())
+
     @property
     def n_done(self) -> int:
         """Trainings that are done."""
@@ -84,13 +100,13 @@ class Progress:
     def line(self, row: Mapping[str, Any]) -> str:
         """One line: how far the sweep is, how long it still takes, and what the last training gave."""
         key = row["cell_key"]
-        cells = sum(len(self.done[k]) >= trainings for k, (_, trainings) in self.planned.items())
-        what = "trial" if row["stage"] == "tune" else "final seed"
+        cells = sum(len(self.done[k]) >= trainings for k, trainings in self.sizes.items())
+        what = {"tune": "trial", "extended": "proposal", "final": "final seed"}[row["stage"]]
         score = "failed" if row["val_metric"] is None else f"{row['val_metric']:.4f}"
         best = f"best {self.best[key]:.4f}" if key in self.best else "no score yet"
         return (
             f"[{cells}/{len(self.planned)} cells, {self.n_done}/{self.total} trainings, {self.time_left()} left] "
-            f"{self.planned[key][0]} {what} {row['index']}: {score} ({best})"
+            f"{self.planned[key]} {what} {row['index']}: {score} ({best})"
         )
 
     def time_left(self) -> str:
@@ -113,7 +129,7 @@ class Progress:
             if key not in self.done or training in self.done[key] or not (stands is None or stands(key, training)):
                 continue
             self.done[key].add(training)
-            if row["val_metric"] is not None and row["stage"] == "tune":
+            if row["val_metric"] is not None and row["stage"] != "final":
                 self.best[key] = max(self.best.get(key, row["val_metric"]), row["val_metric"])
             yield row
 

@@ -21,6 +21,7 @@ from mmbench.cli import worker
 from mmbench.cli.compose import Composed
 from mmbench.cli.jobs import Job
 from mmbench.cli.progress import Progress
+from mmbench.extension import Extension
 from mmbench.records import CellStore
 from mmbench.report import write_report
 from mmbench.study import Cell, CellTask
@@ -48,8 +49,15 @@ class Planned:
 
     @property
     def trainings(self) -> int:
-        """Trials and final runs."""
-        return len(self.task.slots()) + self.task.budget.seeds
+        """Trials granted so far and final runs."""
+        trials = Extension([(self.task, self.store)], delta=0.0).grant().trials
+        return len(self.task.slots(trials)) + self.task.budget.tpe + self.task.budget.seeds
+
+    @property
+    def most_trainings(self) -> int:
+        """Trainings with every extension that the budget allows."""
+        budget = self.task.budget
+        return len(self.task.slots(budget.most_trials)) + budget.tpe + budget.seeds
 
     def failure(self) -> str | None:
         """Why the cell failed, or None."""
@@ -105,10 +113,12 @@ class Sweep:
 
     def run_pool(self) -> int:
         """Work on the cells that wait with a pool of this machine; returns its exit code."""
-        stores = {plan.store.key: plan.store for plan in self.planned}
-        planned = {plan.store.key: (plan.task.cell, plan.trainings) for plan in self.planned}
+        planned = {plan.store.key: plan for plan in self.planned}
         progress = Progress(
-            self.folder, planned, stands=lambda key, training: stores[key].training_file(*training, "json").exists()
+            self.folder,
+            {key: plan.task.cell for key, plan in planned.items()},
+            trainings=lambda key: planned[key].trainings,
+            stands=lambda key, training: planned[key].store.training_file(*training, "json").exists(),
         )
         progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])
         return Pool(self.waiting, self.settings["sweep"]["workers"], progress).run() if self.waiting else 0

@@ -18,6 +18,7 @@ import torch
 from mmbench import records, sealed, tracking
 from mmbench.cli.jobs import Job
 from mmbench.data.external import recommendations_frame
+from mmbench.extension import Extension
 from mmbench.leases import MAX_DEATHS, Leases, holding, make_leases
 from mmbench.records import CellStore
 from mmbench.study import CellFailed, CellTask, Unit, give_up, run_unit, waiting
@@ -74,6 +75,8 @@ def work(jobs: Sequence[Job]) -> None:
     settings = jobs[0].config["study"]
     leases = make_leases(settings["storage"], jobs[0].sweep_dir, settings["lease_timeout"])
     cells = [_Cell(job) for job in jobs]
+    for cell in cells:
+        cell.tuned_with([other for other in cells if other.task.cell[:2] == cell.task.cell[:2]])
     while open_cells := [cell for cell in cells if not cell.is_over()]:
         if not any(_run_one(cell, leases) for cell in open_cells):
             time.sleep(POLL)
@@ -86,6 +89,15 @@ class _Cell:
         self.job = job
         self.task: CellTask = job.task()
         self.store: CellStore = job.store(self.task)
+        self.extension = self._extension([self])
+
+    def tuned_with(self, members: Sequence[_Cell]) -> None:
+        """Name the conditions of the same dataset and model, this one included: they get the same trials."""
+        self.extension = self._extension(members)
+
+    def _extension(self, members: Sequence[_Cell]) -> Extension:
+        delta = self.job.config["statistics"]["delta"]
+        return Extension([(cell.task, cell.store) for cell in members], delta)
 
     def is_over(self) -> bool:
         """Whether the cell is sealed or has failed."""
@@ -94,7 +106,12 @@ class _Cell:
     def units(self) -> list[Unit]:
         """What may start now; a cell that cannot go on leaves its failure record."""
         try:
-            return waiting(self.task, self.store) or [SEAL]
+            grant = self.extension.grant()
+            units = waiting(self.task, self.store, grant.trials, settled=grant.settled)
+            if not units and not grant.settled:
+                self.extension.decide()
+                return []  # more trials, or the choice, with the next look
+            return units or [SEAL]
         except CellFailed as error:
             self.store.fail(str(error), traceback.format_exc())
             return []

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import effort, metrics, paths, records
+from mmbench.budget import PILOTS
 from mmbench.effort import Trials
 from mmbench.fingerprint import of_json
 from mmbench.report.table import PRIMARY, SweepTable
@@ -21,10 +22,10 @@ from mmbench.report.table import PRIMARY, SweepTable
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 #: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch (METHOD §1).
 CRASH_BALANCE, UNDER_TRAINED = 0.10, 0.10
+#: Share of pairs of learning curves that may cross after a rung before cutting trials short is suspect.
+CROSSED = 0.20
 #: Fewer trials than this say nothing about saturation, edges or half the budget.
 ENOUGH_TRIALS = 8
-#: Contrasts whose conclusion is recomputed with half the budget.
-CONTRASTS = (("fused", "text"), ("fused", "none"), ("text", "none"), ("image", "none"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class CellEffort:
         cell: its ``cell.json``.
         choice: its ``choice.json``.
         seal: its ``sealed.json``.
-        trials: trial records in slot order.
+        trials: records of the random trials in slot order.
+        proposals: records of the trials that TPE proposed; they are no part of any curve over trials.
         finals: final records in seed order.
         ledger: its rows of the ledger.
         folder: where the records lie.
@@ -47,6 +49,7 @@ class CellEffort:
     choice: Mapping[str, Any]
     seal: Mapping[str, Any]
     trials: Sequence[Mapping[str, Any]]
+    proposals: Sequence[Mapping[str, Any]]
     finals: Sequence[Mapping[str, Any]]
     ledger: Sequence[Mapping[str, Any]]
     folder: Path
@@ -80,6 +83,12 @@ class CellEffort:
     def seconds(self) -> float:
         """Seconds of all trainings, failed ones included where they were timed."""
         return float(sum(row.get("wall_s") or 0.0 for row in self.ledger))
+
+    @property
+    def energy_kwh(self) -> float | None:
+        """Energy of all trainings; None unless every one was measured."""
+        measured = [row["energy_kwh"] for row in self.ledger if row.get("energy_kwh") is not None]
+        return float(sum(measured)) if measured and len(measured) == len(self.ledger) else None
 
     @property
     def epochs(self) -> float:
@@ -147,12 +156,13 @@ def _read_cell(modality: str, folder: Path, rows: Mapping[str, list[dict[str, An
         return sorted((r for r in found if r.get("cell_key") == key), key=lambda r: r["index"])
 
     choice, seal = records.read_json(folder / "choice.json"), records.read_json(folder / "sealed.json")
-    return CellEffort(modality, cell, choice, seal, trainings("trials"), trainings("finals"), rows.get(key, []), folder)
+    trials, proposals, finals = map(trainings, ("trials", "proposals", "finals"))
+    return CellEffort(modality, cell, choice, seal, trials, proposals, finals, rows.get(key, []), folder)
 
 
 def check(cells: Sequence[CellEffort]) -> list[Check]:
     """Check one (dataset, model): equality first, then health, then whether tuning decided the conclusion."""
-    checks = [
+    checks: list[Check | None] = [
         _same("split", [c.cell["split_hash"] for c in cells], "every condition saw the same train and validation"),
         _same(
             "test split", [c.seal["test_hash"] for c in cells], "every condition was tested on the same interactions"
@@ -160,16 +170,19 @@ def check(cells: Sequence[CellEffort]) -> list[Check]:
         _same("budget", [of_json(c.cell["config"]["budget"]) for c in cells], "one epoch rule, T and S for all"),
         _slots(cells),
         _configurations(cells),
+        _proposals(cells),
+        _extension(cells),
         _seeds(cells),
         _choices(cells),
         _crashes(cells),
         _controls(cells),
         _under_training(cells),
+        _rungs(cells),
     ]
     if min(len(c.trials) for c in cells) >= ENOUGH_TRIALS:
         checks.append(_edges(cells))
-        checks += [c for c in (_half_budget(cells, a, b) for a, b in CONTRASTS) if c is not None]
-    return checks
+        checks += [_half_budget(cells, a, b) for a, b in effort.CONTRASTS]
+    return [check for check in checks if check is not None]
 
 
 def _same(name: str, values: Sequence[str], claim: str) -> Check:
@@ -199,8 +212,53 @@ def _configurations(cells: Sequence[CellEffort]) -> Check:
     return Check("configurations", PASS, "identical lists of configurations, all distinct, the default first")
 
 
+def _proposals(cells: Sequence[CellEffort]) -> Check | None:
+    """Did TPE propose equally often to all conditions? What it proposes may differ, so no curve counts it."""
+    counts = {c.modality: len(c.proposals) for c in cells}
+    if not any(counts.values()):
+        return None
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} {n}" for name, n in counts.items())
+        return Check("proposals", FAIL, f"TPE proposed more to some conditions than to others ({told})")
+    reason = f"TPE proposed {max(counts.values())} further trials to each; curves over trials leave them out"
+    return Check("proposals", PASS, reason)
+
+
+def _extension(cells: Sequence[CellEffort]) -> Check | None:
+    """Is the number of trials the one that the extension rule gave (RULINGS 4)?"""
+    budget = cells[0].cell["config"]["budget"]
+    if not budget.get("extend"):
+        return None
+    file = cells[0].folder.parent / "extension.json"
+    decided = records.read_json(file) if file.exists() else None
+    if decided is None or not decided["settled"] or any(len(c.trials) > decided["trials"] for c in cells):
+        return Check("extension", FAIL, "no record says why the conditions got this number of trials")
+    moved = [f"{s['a']} against {s['b']}" for s in decided["rounds"][-1]["contrasts"] if s["more"]]
+    if moved:
+        reason = f"after {decided['trials']} trials, the most there are, {', '.join(moved)} still moved"
+        return Check("extension", WARN, reason)
+    n = len(decided["rounds"]) - 1
+    reason = f"extended {n} times to {decided['trials']} trials" if n else "no contrast asked for more trials"
+    return Check("extension", PASS, reason)
+
+
+def _rungs(cells: Sequence[CellEffort]) -> Check | None:
+    """Where trials may be cut short: how many survived, and whether that was fair to slow starters (METHOD §1.1)."""
+    rungs = cells[0].cell["config"]["budget"].get("rungs")
+    if not rungs:
+        return None
+    survived = {c.modality: sum(t.get("stop_reason") != "rung" for t in c.trials) for c in cells}
+    told = ", ".join(f"{name} {n} of {len(c.trials)}" for (name, n), c in zip(survived.items(), cells, strict=True))
+    crossed = [effort.crossings(rungs, [t.get("history") for t in c.trials[:PILOTS]]) for c in cells]
+    worst = max((share for share in crossed if share is not None), default=None)
+    if worst is None:
+        return Check("rungs", WARN, f"too few trials to tell whether cutting them short is fair; survived: {told}")
+    said = f"order of {100 * worst:.0f} % of the pairs of uncut trials changed after a rung; survived: {told}"
+    return Check("rungs", WARN if worst > CROSSED else PASS, said)
+
+
 def _seeds(cells: Sequence[CellEffort]) -> Check:
-    tuning = [[t["seed"] for t in c.trials] for c in cells]
+    tuning = [[t["seed"] for t in (*c.trials, *c.proposals)] for c in cells]
     finals = [[f["seed"] for f in c.finals] for c in cells]
     shortest = min(map(len, tuning))
     if any(s != finals[0] for s in finals) or any(s[:shortest] != tuning[0][:shortest] for s in tuning):
@@ -212,15 +270,22 @@ def _seeds(cells: Sequence[CellEffort]) -> Check:
 
 def _choices(cells: Sequence[CellEffort]) -> Check:
     for c in cells:
-        best = int(np.argmax(c.validation))  # the first of equals: the lower slot
-        if c.choice["slot"] != best:
-            reason = f"{c.modality}: slot {c.choice['slot']} was chosen, but slot {best} is best on validation"
-            return Check("choice", FAIL, reason)
+        tried = [t for t in (*c.trials, *c.proposals) if t["score"] is not None]
+        best = max(tried, key=lambda t: t["score"])  # the first of equals: the lower slot
+        chosen, right = _place(c.choice, "slot"), _place(best, "index")
+        if chosen != right:
+            return Check("choice", FAIL, f"{c.modality}: {chosen} was chosen, but {right} is best on validation")
         if c.seal["choice_hash"] != c.choice["hash"]:
             return Check("choice", FAIL, f"{c.modality}: the test split was opened for another choice")
         if any(f["configuration"] != c.choice["configuration"] for f in c.finals):
             return Check("choice", FAIL, f"{c.modality}: a final run did not use the chosen configuration")
     return Check("choice", PASS, "best on validation, hashed before the test split was opened")
+
+
+def _place(record: Mapping[str, Any], number: str) -> str:
+    """Which trial a record speaks of."""
+    kind = {"tune": "slot", "extended": "proposal"}[record.get("stage", "tune")]
+    return f"{kind} {record[number]}"
 
 
 def _crashes(cells: Sequence[CellEffort]) -> Check:

@@ -20,6 +20,7 @@ COLUMNS = (
     "epochs, median",
     "at last epoch",
     "seconds",
+    "energy, Wh",
     "validation, best",
     "gain over default",
     "last half of trials",
@@ -54,6 +55,7 @@ def budget_row(cell: CellEffort) -> list[str]:
         f"{cell.epochs:.0f}",
         f"{100 * cell.under_trained_share:.0f} %",
         f"{cell.seconds:.0f}",
+        "-" if cell.energy_kwh is None else f"{1000 * cell.energy_kwh:.2g}",
         f"{cell.choice['score']:.4f}",
         f"{100 * effort.tuning_gain(validation):+.1f} %" if finite else "-",
         f"{100 * effort.saturation(validation, default_first=True):.1f} %" if finite else "-",
@@ -143,7 +145,5 @@ def _charts(group: Group) -> Mapping[str, str]:
 
 
 def _seconds_by_stage(cell: CellEffort) -> tuple[float, float]:
-    by_stage = {"tune": 0.0, "final": 0.0}
-    for row in cell.ledger:
-        by_stage[row["stage"]] += row.get("wall_s") or 0.0
-    return by_stage["tune"], by_stage["final"]
+    seconds = [(row["stage"] == "final", row.get("wall_s") or 0.0) for row in cell.ledger]
+    return sum(s for final, s in seconds if not final), sum(s for final, s in seconds if final)

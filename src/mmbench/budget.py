@@ -1,0 +1,66 @@
+"""The tuning effort that every condition of a comparison gets."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+#: Trials that are never cut short; the median of their scores at a rung is what the others have to reach.
+PILOTS = 5
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Tuning effort of a cell (METHOD §1, RULINGS 3 and 4).
+
+    Args:
+        name: name of the budget.
+        trials: configurations tried, T.
+        seeds: final runs of the chosen one, S.
+        max_epochs: epochs of a training at most.
+        patience: epochs without a better validation score before a training stops.
+        batches_per_epoch: steps per epoch at most, or None for all.
+        extend: whether all conditions get T/2 further trials, up to 2T, while the last ones still moved a contrast.
+        tpe: trials that TPE proposes after the random ones.
+        rungs: epochs after which a trial stops that is below the median of the first :data:`PILOTS`; ascending.
+    """
+
+    name: str
+    trials: int
+    seeds: int
+    max_epochs: int
+    patience: int
+    batches_per_epoch: int | None = None
+    extend: bool = False
+    tpe: int = 0
+    rungs: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in ("trials", "seeds", "max_epochs", "patience", "batches_per_epoch"):
+            value = getattr(self, field)
+            if value is not None and (not _is_whole(value) or value < 1):
+                raise ValueError(f"budget.{field}={value} must be a whole number of at least 1")
+        if not isinstance(self.extend, bool):
+            raise ValueError(f"budget.extend={self.extend} must be true or false")
+        if not _is_whole(self.tpe) or self.tpe < 0:
+            raise ValueError(f"budget.tpe={self.tpe} must be a whole number of at least 0")
+        object.__setattr__(self, "rungs", tuple(self.rungs or ()))
+        epochs = [0, *self.rungs, self.max_epochs]
+        if not all(map(_is_whole, epochs)) or any(a >= b for a, b in itertools.pairwise(epochs)):
+            raise ValueError(
+                f"budget.rungs={list(self.rungs)} must be ascending epochs from 1 to below max_epochs={self.max_epochs}"
+            )
+
+    @property
+    def most_trials(self) -> int:
+        """Random trials at most, with every extension."""
+        return 2 * self.trials if self.extend else self.trials
+
+    def extended(self, trials: int) -> int:
+        """Random trials after one more extension of a cell that has so many."""
+        return min(trials + math.ceil(self.trials / 2), self.most_trials)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,124 @@
+"""Extension, proposals and rungs through whole sweeps: equal for all conditions, whoever works on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmbench import effort, records
+from mmbench.cli import plan
+from tests.cli.conftest import Command
+from tests.tiny import TINY, digests
+
+SWEEP = ("-m", "sweep.name=s", "model=vbpr", "modality=none,text", "budget.seeds=1", "budget.batches_per_epoch=2")
+
+
+def cells(tmp_path: Path) -> list[Path]:
+    return [tmp_path / "s" / "planted-complementary" / "vbpr" / name for name in ("none", "text")]
+
+
+def trials(cell: Path, kind: str = "trials") -> list[dict[str, object]]:
+    return [records.read_json(file) for file in sorted((cell / kind).glob("*.json"))]
+
+
+def test_an_extended_sweep_gives_all_conditions_the_same_trials(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effort, "needs_more_trials", lambda shift, delta: True)
+    said = command(*SWEEP, "budget.trials=2", "budget.extend=true")
+    assert said.code == 0, said.err
+    assert [len(trials(cell)) for cell in cells(tmp_path)] == [4, 4]
+    assert "2 cells, 6 trainings planned" in said.out
+    assert "further trainings: the last trials still moved a contrast" in said.out
+    assert "[2/2 cells, 10/10 trainings" in said.out
+    report = (tmp_path / "s" / "report" / "fairness.md").read_text()
+    assert "WARN: extension: after 4 trials, the most there are, text against none still moved" in report
+    again = command(*SWEEP, "budget.trials=2", "budget.extend=true")
+    assert "10 done before, 0 to go" in again.out
+
+
+def test_conditions_added_later_get_the_trials_of_the_others(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effort, "needs_more_trials", lambda shift, delta: True)
+    extending = ("budget.trials=2", "budget.extend=true")
+    command(*SWEEP, *extending)
+    monkeypatch.setattr(effort, "needs_more_trials", lambda shift, delta: False)
+    said = command(*(word.replace("none,text", "image") for word in SWEEP), *extending)
+    assert said.code == 0, said.err
+    assert len(trials(cells(tmp_path)[0].with_name("image"))) == 4
+
+
+def test_tpe_proposes_after_the_random_trials_and_is_left_out_of_the_curves(command: Command, tmp_path: Path) -> None:
+    said = command(*SWEEP, "budget.trials=3", "budget.tpe=2")
+    assert said.code == 0, said.err
+    for cell in cells(tmp_path):
+        assert [len(trials(cell, kind)) for kind in ("trials", "proposals", "finals")] == [3, 2, 1]
+        assert [t["seed"] for t in trials(cell, "proposals")] == [20_000, 20_001]
+        everything = [*trials(cell), *trials(cell, "proposals")]
+        choice = records.read_json(cell / "choice.json")
+        assert choice["score"] == max(t["score"] for t in everything)  # type: ignore[type-var]
+        assert choice["n_trials"] == 5
+        assert all((cell / "proposals" / f"00{i}.test.parquet").exists() for i in (0, 1))
+    report = (tmp_path / "s" / "report" / "fairness.md").read_text()
+    assert "PASS: proposals: TPE proposed 2 further trials to each; curves over trials leave them out" in report
+    assert "PASS: trials: 3 trials each, slots without a gap" in report
+    assert "PASS: choice" in report
+
+
+def test_proposals_are_the_same_on_another_day(command: Command, tmp_path: Path) -> None:
+    command(*SWEEP, "budget.trials=2", "budget.tpe=2")
+    first = [digests(cell) for cell in cells(tmp_path)]
+    command(*SWEEP, "budget.trials=2", "budget.tpe=2", f"paths.multirun={tmp_path / 'again'}")
+    assert [digests(cell) for cell in cells(tmp_path / "again")] == first
+
+
+def test_trials_below_the_median_of_the_pilots_stop_at_the_rung(command: Command, tmp_path: Path) -> None:
+    said = command(*SWEEP, "budget.trials=9", "budget.max_epochs=4", "budget.rungs=[2]")
+    assert said.code == 0, said.err
+    for cell in cells(tmp_path):
+        found = trials(cell)
+        bests = [max(t["history"][:2]) for t in found]  # type: ignore[index]
+        bar = sorted(bests[:5])[2]
+        assert [t["stop_reason"] == "rung" for t in found[:5]] == [False] * 5
+        for trial, best in zip(found[5:], bests[5:], strict=True):
+            assert (trial["stop_reason"] == "rung") == (best < bar)
+            assert (len(trial["history"]) == 2) == (best < bar)  # type: ignore[arg-type]
+            assert trial["score"] == max(trial["history"])  # type: ignore[call-overload]
+        assert trials(cell, "finals")[0]["stop_reason"] != "rung"
+    stopped = [t for cell in cells(tmp_path) for t in trials(cell) if t["stop_reason"] == "rung"]
+    assert stopped
+    report = (tmp_path / "s" / "report" / "fairness.md").read_text()
+    assert "rungs: order of" in report
+    assert "survived: none " in report
+
+
+def test_the_plan_announces_what_may_come(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*TINY, *SWEEP[1:], "budget.trials=4", "budget.extend=true", "budget.tpe=1", f"paths.multirun={tmp_path}"]
+    plan.main(words)
+    said = capsys.readouterr().out
+    assert "12 trainings to run; each is one thread of one worker" in said
+    assert "up to 8 further ones where the last half of the trials still moved a contrast (budget.extend)" in said
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("budget.rungs=[3,2]", "budget.rungs=[3, 2] must be ascending epochs from 1 to below max_epochs=1"),
+        ("budget.tpe=-1", "budget.tpe=-1 must be a whole number of at least 0"),
+        ("budget.extend=yes", "budget.extend=yes must be true or false"),
+    ],
+)
+def test_what_cannot_be_meant_ends_in_one_line(command: Command, word: str, message: str) -> None:
+    said = command(*SWEEP, word)
+    assert said.code == 2
+    assert said.err == f"error: {message}\n"
+
+
+def test_ledger_rows_of_proposals_say_so(command: Command, tmp_path: Path) -> None:
+    command(*SWEEP, "budget.trials=2", "budget.tpe=1")
+    rows = [json.loads(line) for line in (tmp_path / "s" / "ledger.jsonl").read_text().splitlines()]
+    assert sorted({row["stage"] for row in rows}) == ["extended", "final", "tune"]
+    assert all("energy_kwh" in row for row in rows)
