@@ -22,6 +22,7 @@ from mmbench.cli.compose import Composed
 from mmbench.cli.jobs import Job
 from mmbench.cli.progress import Progress
 from mmbench.extension import Extension
+from mmbench.leases import make_leases
 from mmbench.records import CellStore
 from mmbench.report import write_report
 from mmbench.study import Cell, CellTask
@@ -178,6 +179,8 @@ def run_sweep(composed: Sequence[Composed], overrides: Sequence[str], place: Pla
     if place.dry_run:
         return place(sweep)
     tracking.make_tracker(sweep.settings["tracking"], sweep.folder)  # a mistake there is told now
+    study = sweep.settings["study"]
+    make_leases(study["storage"], sweep.folder, study["lease_timeout"])  # and a server that does not answer
     sweep.open()
     return sweep.report(place(sweep))
 

@@ -1,0 +1,185 @@
+"""Workers that share nothing but a folder, a PostgreSQL server, submitit or Ray make the records of the local pool."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench import records
+from mmbench.leases import Owner, PostgresLeases
+from tests.e2e.conftest import Run
+from tests.tiny import TINY, digests
+
+pytestmark = pytest.mark.slow
+
+SWEEP = ("-m", "sweep.name=s", "model=bpr,fusion", "modality=text", *TINY, "budget.trials=4", "budget.seeds=2")
+
+
+def cells(folder: Path) -> dict[str, str]:
+    """Digest of every record of every cell but the descriptions, which name the folder asked for."""
+    found = digests(folder / "multirun" / "s")
+    parts = {name: name.split("/") for name in found}
+    return {
+        name: digest
+        for name, digest in found.items()
+        if len(parts[name]) >= 4 and parts[name][0].startswith("planted") and parts[name][-1] != "cell.json"
+    }
+
+
+def exactly_once(folder: Path) -> None:
+    """Four trials and two final runs of each of the two cells, no training twice."""
+    rows = [(r["cell_key"], r["stage"], r["index"]) for r in records.read_ledger(folder / "multirun" / "s")]
+    assert len(rows) == len(set(rows)) == 2 * (4 + 2)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Records of the local pool."""
+    folder = tmp_path_factory.mktemp("alone")
+    command = [sys.executable, "-m", "mmbench", *SWEEP]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    found = cells(folder)
+    assert sum(name.endswith("sealed.json") for name in found) == 2
+    exactly_once(folder)
+    return found
+
+
+def together(folder: Path, *words: str, commands: int = 2) -> list[subprocess.CompletedProcess[str]]:
+    """Start the same command several times at once, as on machines that share a folder."""
+    command = [sys.executable, "-m", "mmbench", *SWEEP, "sweep.workers=1", *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": folder}
+    started = [subprocess.Popen(command, **pipes) for _ in range(commands)]  # type: ignore[call-overload]
+    ended = []
+    for process in started:
+        out, err = process.communicate(timeout=300)
+        ended.append(subprocess.CompletedProcess(command, process.returncode, out, err))
+    return ended
+
+
+def test_the_same_command_twice_over_a_shared_folder(tmp_path: Path, alone: dict[str, str]) -> None:
+    for done in together(tmp_path):
+        assert done.returncode == 0, done.stderr
+    assert cells(tmp_path) == alone
+    exactly_once(tmp_path)
+
+
+def server_tools() -> Path:
+    """Folder of the server's programs."""
+    config = shutil.which("pg_config")
+    if config is None:
+        pytest.skip("no PostgreSQL: pg_config is not on the path")
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("psycopg is not installed (pip install mmbench[postgres])")
+    found = subprocess.run([config, "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
+    if not (Path(found) / "initdb").exists():
+        pytest.skip(f"no PostgreSQL server: {found} has no initdb")
+    return Path(found)
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a throw-away server, run as an ordinary user, which PostgreSQL insists on."""
+    tools = server_tools()
+    user = getpass.getuser()
+    folder = tmp_path_factory.mktemp("pg")
+    options: dict[str, Any] = {"check": True, "capture_output": True, "timeout": 120}
+    if os.geteuid() == 0:
+        user = "nobody"
+        entry = pwd.getpwnam(user)
+        for parent in (folder, *folder.parents):
+            if parent.owner() == "root" and parent != Path("/"):
+                parent.chmod(parent.stat().st_mode | 0o011)
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+        options |= {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    data = folder / "data"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    subprocess.run([tools / "initdb", "-D", data, "-U", "mmbench", "-A", "trust"], **options, cwd=folder)
+    settings = f"-h 127.0.0.1 -p {port} -k {folder}"
+    log = folder / "log"
+    subprocess.run([tools / "pg_ctl", "-D", data, "-o", settings, "-l", log, "-w", "start"], **options, cwd=folder)
+    try:
+        yield f"postgresql+psycopg://mmbench@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([tools / "pg_ctl", "-D", data, "-m", "fast", "-w", "stop"], **options, cwd=folder)
+
+
+def test_the_same_command_three_times_over_postgresql(tmp_path: Path, alone: dict[str, str], postgres: str) -> None:
+    for done in together(tmp_path, f"study.storage={postgres}", commands=3):
+        assert done.returncode == 0, done.stderr
+    assert cells(tmp_path) == alone
+    exactly_once(tmp_path)
+    assert not (tmp_path / "multirun" / "s" / "leases").exists()
+
+
+def test_leases_in_postgresql(postgres: str) -> None:
+    here, elsewhere = Owner.me(), Owner("elsewhere", 1, None)
+    mine, other = PostgresLeases(postgres, "one", owner=here), PostgresLeases(postgres, "one", owner=elsewhere)
+    assert mine.claim("tune-0")
+    assert not mine.claim("tune-0")
+    assert not other.claim("tune-0")
+    other.release("tune-0")  # not its own
+    assert not other.claim("tune-0")
+    mine.release("tune-0")
+    assert other.claim("tune-0")
+    assert other.deaths("tune-0") == 0
+    assert PostgresLeases(postgres, "two", owner=here).claim("tune-0")  # another sweep
+
+
+def test_a_silent_or_dead_owner_loses_its_row(postgres: str) -> None:
+    elsewhere = Owner("elsewhere", 1, None)
+    assert PostgresLeases(postgres, "silent", owner=elsewhere).claim("tune-0")
+    assert not PostgresLeases(postgres, "silent", timeout=60.0).claim("tune-0")
+    patient = PostgresLeases(postgres, "silent", timeout=0.0)
+    assert patient.claim("tune-0")
+    assert patient.deaths("tune-0") == 1
+    gone = Owner(Owner.me().host, os.getpid(), "another start")
+    assert PostgresLeases(postgres, "dead", owner=gone).claim("tune-0")
+    assert PostgresLeases(postgres, "dead", timeout=1e9).claim("tune-0")
+
+
+def test_a_sign_of_life_keeps_the_row(postgres: str) -> None:
+    far = PostgresLeases(postgres, "alive", owner=Owner("elsewhere", 1, None))
+    assert far.claim("tune-0")
+    far._connection.execute("UPDATE mmbench_leases SET beat = now() - interval '1 hour' WHERE sweep = 'alive'")
+    far.beat("tune-0")
+    assert not PostgresLeases(postgres, "alive", timeout=600.0).claim("tune-0")
+
+
+def test_a_server_that_does_not_answer_is_one_line(mmbench: Run) -> None:
+    server_tools()
+    done = mmbench(*SWEEP, "study.storage=postgresql+psycopg://mmbench@127.0.0.1:1/x")
+    assert done.returncode == 2
+    assert "error: study.storage: PostgreSQL does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_submitit_on_this_machine(mmbench: Run, tmp_path: Path, alone: dict[str, str]) -> None:
+    if importlib.util.find_spec("submitit") is None:
+        pytest.skip("submitit is not installed (pip install mmbench[slurm])")
+    words = ("hydra/launcher=slurm", "hydra.launcher.cluster=local", "hydra.launcher.allocations=2", "sweep.workers=1")
+    done = mmbench(*SWEEP, *words)
+    assert done.returncode == 0, done.stderr
+    assert cells(tmp_path) == alone
+    exactly_once(tmp_path)
+
+
+def test_ray_on_this_machine(mmbench: Run, tmp_path: Path, alone: dict[str, str]) -> None:
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed (pip install mmbench[ray])")
+    done = mmbench(*SWEEP, "hydra/launcher=ray", "hydra.launcher.pools=2", "hydra.launcher.num_cpus=1")
+    assert done.returncode == 0, done.stderr
+    assert cells(tmp_path) == alone
+    exactly_once(tmp_path)
