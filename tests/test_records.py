@@ -319,3 +319,13 @@ def test_versions_name_what_decides_numbers(tmp_path: Path, monkeypatch: pytest.
     # Installed inside somebody else's folder there is no commit to name.
     monkeypatch.setattr(paths, "PACKAGE", tmp_path / "lib" / "mmbench")
     assert records.versions()["commit"] is None
+
+
+def test_what_killed_writers_left_is_cleared(store: CellStore) -> None:
+    store.open({})
+    left = [store.folder / ".cell.json.77.tmp", store.training_file("tune", 0, "state.npz").with_name(".000.npz.7.tmp")]
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"half")
+    store.clear_leftovers()
+    assert files(store.folder) == ["cell.json"]

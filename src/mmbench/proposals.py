@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -104,3 +105,16 @@ def thresholds(rungs: Sequence[int], pilots: Sequence[Record]) -> tuple[tuple[in
     """
     histories = [pilot["history"] for pilot in pilots if pilot["status"] == "ok"]
     return tuple((rung, median(max(h[:rung]) for h in histories)) for rung in rungs) if histories else ()
+
+
+def keep_studies(studies: Mapping[str, tuple[Space, Done]], file: Path) -> None:
+    """Write rebuilt studies into an SQLite file, which optuna-dashboard opens.
+
+    Args:
+        studies: search space and records of each study, by its name.
+        file: the file.
+    """
+    storage = optuna.storages.RDBStorage(f"sqlite:///{file.resolve()}")
+    for name, (space, done) in studies.items():
+        rebuilt_study(space, done, storage=storage, name=name)
+    storage.engine.dispose()  # the file is complete before it gets its name

@@ -190,6 +190,11 @@ class CellStore:
         """Read the test ranks of a training."""
         return read_ranking(self.training_file(stage, index, "test.parquet"))
 
+    def clear_leftovers(self) -> None:
+        """Remove temporary files of writers that were killed; only for who has the cell to himself."""
+        for file in self.folder.rglob(".*.tmp"):
+            file.unlink(missing_ok=True)
+
     def fail(self, reason: str, traceback: str) -> None:
         """Leave the record of a failed cell."""
         write_json(

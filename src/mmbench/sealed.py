@@ -58,6 +58,7 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
                 raise
             unscored.append(f"trial {index}: {error}")
     faults.reach("sealing")
+    store.clear_leftovers()
     seal: Mapping[str, Any] = {
         "kind": "seal",
         "cell_key": store.key,

@@ -1,0 +1,45 @@
+"""Every cell of a sweep as an Optuna study that others can open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from mmbench.report import read_sweep
+from mmbench.report.studies import write_studies
+from mmbench.study import tune
+from tests.tiny import make_job, opened
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    from mmbench.cli.sweep import Sweep
+
+    words = ("model=vbpr", "modality=text", "budget.trials=3", "budget.tpe=1", "budget.batches_per_epoch=1")
+    job = make_job(tmp_path, *words)
+    planned = Sweep.plan([job.composed], list(words))
+    planned.open()
+    task, store = opened(planned.jobs[0])
+    tune(task, store)
+    return planned.folder
+
+
+def test_a_study_holds_the_trials_of_its_cell(sweep: Path, tmp_path: Path) -> None:
+    file = tmp_path / "studies.db"
+    table = read_sweep(sweep)
+    assert write_studies(table, sweep, file) == ["planted-complementary/vbpr/text"]
+    study = optuna.load_study(study_name="planted-complementary/vbpr/text", storage=f"sqlite:///{file}")
+    assert [t.user_attrs["stage"] for t in study.trials] == ["tune", "tune", "tune", "extended"]
+    assert study.best_value == max(t.value for t in study.trials if t.value is not None)
+    assert set(study.best_params) == {"model.reg_weight", "optimizer.lr"}
+    with pytest.raises(ValueError, match=r"studies.db exists; studies are written to a new file"):
+        write_studies(table, sweep, file)
+
+
+def test_a_sweep_without_a_trial_gives_no_file(sweep: Path, tmp_path: Path) -> None:
+    (sweep / "ledger.jsonl").unlink()
+    with pytest.raises(ValueError, match="has no finished trial"):
+        write_studies(read_sweep(sweep), sweep, tmp_path / "studies.db")
+    assert not (tmp_path / "studies.db").exists()
