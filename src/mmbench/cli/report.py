@@ -16,4 +16,4 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.report import write_report
 
     print(write_report(sweep).text, end="")
-    print(f"written to {report_dir(sweep)}: table.{{md,csv,tex,txt}}, fairness.{{md,html}}")
+    print(f"written to {report_dir(sweep)}: table.{{md,csv,tex,txt}}, verdicts.{{md,csv,tex}}, fairness.{{md,html}}")
