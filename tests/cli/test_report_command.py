@@ -79,6 +79,7 @@ def test_a_wrong_cell_is_one_line(
     assert report(monkeypatch, str(tmp_path / "s"), "--explain", "planted-complementary/vbpr/text_vs_non") == 2
     place = "planted-complementary"
     assert capsys.readouterr().err == (
-        f"error: {place}/vbpr/text_vs_non is no contrast or cell of this sweep; did you mean {place}/vbpr/text_vs_none? "
+        f"error: {place}/vbpr/text_vs_non is no contrast or cell of this sweep; "
+        f"did you mean {place}/vbpr/text_vs_none? "
         f"accepted: {place}/popularity/-, {place}/vbpr/none, {place}/vbpr/text, {place}/vbpr/text_vs_none\n"
     )

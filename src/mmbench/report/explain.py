@@ -20,11 +20,11 @@ from mmbench.stats import Interval
 from mmbench.verdicts import MIN_SEEDS, Verdict, holds
 
 
-def explainable(sweep_dir: Path) -> dict[str, Callable[[], str]]:
+def explainable(sweep_dir: Path) -> Mapping[str, Callable[[], str]]:
     """What can be explained by its name, and how.
 
-    Names are ``<dataset>/<model>/<condition>_vs_<condition>`` of a planned contrast and ``<dataset>/<model>/<condition>``
-    of a cell.
+    Names are ``<dataset>/<model>/<condition>_vs_<condition>`` of a planned contrast and
+    ``<dataset>/<model>/<condition>`` of a cell.
     """
     table = read_sweep(sweep_dir)
     groups = read_groups(table, sweep_dir)
