@@ -32,5 +32,5 @@ def main(argv: Sequence[str]) -> None:
         print(known[options.explain](), end="")
         return
     print(write_report(options.sweep).text, end="")
-    files = "table.{md,csv,tex,txt}, verdicts.{md,csv,tex}, fairness.{md,html}"
+    files = "table.{md,csv,tex,txt}, verdicts.{md,csv,tex}, contribution.{md,csv}, fairness.{md,html}"
     print(f"written to {report_dir(options.sweep)}: {files}")

@@ -1,4 +1,4 @@
-"""Reports of a sweep, read from its records alone."""
+"""Reports of a sweep, read from its records; facts about items come from the data set that the records prove."""
 
 from __future__ import annotations
 

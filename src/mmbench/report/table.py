@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, metrics, paths, records, stats
-from mmbench.metrics import RankedPairs
+from mmbench.metrics import RankedPairs, Ranking
 from mmbench.tracking import Gap
 
 PRIMARY = "ndcg@20"
@@ -61,9 +61,14 @@ class CellResult:
     data: str = ""
 
     @functools.cached_property
+    def tested(self) -> list[Ranking]:
+        """Test ranks of each final seed with their users and items."""
+        return [records.read_tested(paths.final_file(self.folder, seed, "test.parquet")) for seed in self.seeds]
+
+    @property
     def rankings(self) -> list[RankedPairs]:
         """Test ranks of each final seed."""
-        return [records.read_ranking(paths.final_file(self.folder, seed, "test.parquet")) for seed in self.seeds]
+        return [ranking.pairs for ranking in self.tested]
 
     def per_user(self, metric: str) -> NDArray[np.float64]:
         """A metric of every test user and seed, ``(n_users, n_seeds)``."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from mmbench import paths, records
-from mmbench.report import layout, verdict_table
+from mmbench.report import contribution, facts, layout, verdict_table
 from mmbench.report.contrasts import read_contrasts
+from mmbench.report.contribution import read_contributions
 from mmbench.report.fairness import write_fairness
 from mmbench.report.layout import Block, Entry
 from mmbench.report.table import ID_ONLY, CellResult, SweepTable, condition_columns, read_sweep
@@ -28,6 +29,7 @@ def write_report(sweep_dir: Path) -> SweepTable:
     table = read_sweep(sweep_dir)
     groups = write_fairness(table, sweep_dir)
     found = read_contrasts(table, groups)
+    measured = read_contributions(table, groups, found)
     words = {c.name: c.word for c in found}
     table = replace(table, text=f"{as_text(table)}\n{verdict_table.as_text(table, found)}", words=words)
     folder = paths.report_dir(sweep_dir)
@@ -39,6 +41,8 @@ def write_report(sweep_dir: Path) -> SweepTable:
         "verdicts.md": verdict_table.as_markdown(table, found),
         "verdicts.tex": verdict_table.as_latex(table, found),
         "verdicts.csv": as_csv(verdict_table.as_frame(table, found)),
+        "contribution.md": contribution.as_markdown(table, measured),
+        "contribution.csv": as_csv(facts.as_frame(measured)),
     }.items():
         records.write_text(folder / name, text)
     return table
