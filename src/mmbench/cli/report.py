@@ -33,4 +33,5 @@ def main(argv: Sequence[str]) -> None:
         return
     print(write_report(options.sweep).text, end="")
     files = "table.{md,csv,tex,txt}, verdicts.{md,csv,tex}, contribution.{md,csv}, fairness.{md,html}"
-    print(f"written to {report_dir(options.sweep)}: {files}")
+    figures = "forest-<contrast>, conditions and gains as .svg and .png"
+    print(f"written to {report_dir(options.sweep)}: {files}; {figures}")

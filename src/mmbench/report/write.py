@@ -12,6 +12,7 @@ from mmbench.report import contribution, facts, layout, verdict_table
 from mmbench.report.contrasts import read_contrasts
 from mmbench.report.contribution import read_contributions
 from mmbench.report.fairness import write_fairness
+from mmbench.report.figures import write_figures
 from mmbench.report.layout import Block, Entry
 from mmbench.report.table import ID_ONLY, CellResult, SweepTable, condition_columns, read_sweep
 
@@ -45,6 +46,7 @@ def write_report(sweep_dir: Path) -> SweepTable:
         "contribution.csv": as_csv(facts.as_frame(measured)),
     }.items():
         records.write_text(folder / name, text)
+    write_figures(table, found, folder)
     return table
 
 
