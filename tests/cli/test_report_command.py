@@ -83,3 +83,13 @@ def test_a_wrong_cell_is_one_line(
         f"did you mean {place}/vbpr/text_vs_none? "
         f"accepted: {place}/popularity/-, {place}/vbpr/none, {place}/vbpr/text, {place}/vbpr/text_vs_none\n"
     )
+
+
+def test_published_tables_that_are_not_there_are_one_line_and_nothing_is_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("sweep.name=s", "model=popularity")
+    shutil.rmtree(tmp_path / "s" / "report")
+    assert report(monkeypatch, str(tmp_path / "s"), "--paper", str(tmp_path / "tables.csv")) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'tables.csv'} is missing\n"
+    assert not (tmp_path / "s" / "report").exists()

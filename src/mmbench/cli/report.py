@@ -1,4 +1,4 @@
-"""``python -m mmbench.report SWEEP [--explain NAME]``."""
+"""``python -m mmbench.report SWEEP [--explain NAME] [--paper CSV]``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def main(argv: Sequence[str]) -> None:
         help="print where every number of a verdict or cell comes from, and write nothing: "
         "ml100k/vbpr/fused_vs_text for a contrast, ml100k/vbpr/fused for a cell",
     )
+    parser.add_argument(
+        "--paper",
+        type=Path,
+        metavar="CSV",
+        help="the published tables of the source study; they are written again with ours beside every number",
+    )
     options = parser.parse_args([word for word in argv if word != "debug=true"])
     from mmbench.paths import report_dir
     from mmbench.report import write_report
@@ -31,7 +37,9 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"{options.explain} is no contrast or cell of this sweep; {near}")
         print(known[options.explain](), end="")
         return
-    print(write_report(options.sweep).text, end="")
+    print(write_report(options.sweep, options.paper).text, end="")
     files = "table.{md,csv,tex,txt}, verdicts.{md,csv,tex}, contribution.{md,csv}, fairness.{md,html}"
     figures = "forest-<contrast>, conditions and gains as .svg and .png"
+    if options.paper is not None:
+        files += ", paper.{md,csv,tex}"
     print(f"written to {report_dir(options.sweep)}: {files}; {figures}")

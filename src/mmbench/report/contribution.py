@@ -84,11 +84,8 @@ def coalitions(cells: Sequence[CellResult]) -> dict[Coalition, CellResult]:
     """The cell of each subset of real modalities, all others dropped and none thinned out."""
     game: dict[Coalition, CellResult] = {}
     for cell in cells:
-        described = records.read_json(cell.folder / "cell.json")
-        states = described.get("states", {})
-        thinned = any(described["config"].get("modality", {}).get("missing", {}).values())
-        if set(states.values()) <= {"real", "drop"} and states and not thinned:
-            game.setdefault(frozenset(name for name, state in states.items() if state == "real"), cell)
+        if cell.states and set(cell.states.values()) <= {"real", "drop"}:
+            game.setdefault(frozenset(name for name, state in cell.states.items() if state == "real"), cell)
     return game
 
 

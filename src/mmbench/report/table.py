@@ -70,6 +70,13 @@ class CellResult:
         """Test ranks of each final seed."""
         return [ranking.pairs for ranking in self.tested]
 
+    @functools.cached_property
+    def states(self) -> Mapping[str, str]:
+        """State of each modality; empty where a part of the items lost its content."""
+        described = records.read_json(self.folder / "cell.json")
+        thinned = any(described["config"].get("modality", {}).get("missing", {}).values())
+        return {} if thinned else dict(described.get("states", {}))
+
     def per_user(self, metric: str) -> NDArray[np.float64]:
         """A metric of every test user and seed, ``(n_users, n_seeds)``."""
         return np.stack([metrics.per_user(pairs, metric) for pairs in self.rankings], axis=1)

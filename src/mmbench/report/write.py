@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmbench import paths, records
-from mmbench.report import contribution, facts, layout, verdict_table
+from mmbench.report import contribution, facts, layout, published, verdict_table
 from mmbench.report.contrasts import read_contrasts
 from mmbench.report.contribution import read_contributions
 from mmbench.report.fairness import write_fairness
@@ -25,9 +25,18 @@ LEGEND = (
 )
 
 
-def write_report(sweep_dir: Path) -> SweepTable:
-    """Write all reports of a sweep; return its table with the text for a terminal and the verdict words filled in."""
+def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
+    """Write all reports of a sweep; return its table with the text for a terminal and the verdict words filled in.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        paper: the published tables of the source study, to be written with ours beside them.
+
+    Raises:
+        ValueError: if the folder is no sweep or the file does not hold the published tables.
+    """
     table = read_sweep(sweep_dir)
+    rows = None if paper is None else published.read_published(paper, table)
     groups = write_fairness(table, sweep_dir)
     found = read_contrasts(table, groups)
     measured = read_contributions(table, groups, found)
@@ -46,6 +55,10 @@ def write_report(sweep_dir: Path) -> SweepTable:
         "contribution.csv": as_csv(facts.as_frame(measured)),
     }.items():
         records.write_text(folder / name, text)
+    if rows is not None:
+        records.write_text(folder / "paper.md", published.as_markdown(table, rows))
+        records.write_text(folder / "paper.tex", published.as_latex(rows))
+        records.write_text(folder / "paper.csv", as_csv(published.as_frame(table, rows)))
     write_figures(table, found, folder)
     return table
 
