@@ -16,6 +16,7 @@ from mmbench.study import CellTask, Unit, run_unit, tune, waiting
 from tests.tiny import make_job, opened
 
 USERS = 400
+PAIRS = (("fused", "text"), ("fused", "none"), ("text", "none"), ("image", "none"))
 EXTENDING = ("model=vbpr", "budget.trials=2", "budget.seeds=1", "budget.extend=true", "budget.batches_per_epoch=2")
 
 
@@ -28,17 +29,17 @@ def trials(scores: list[float], seed: int = 0) -> Trials:
 def test_a_contrast_that_late_trials_moved_asks_for_more() -> None:
     """Text finds its best configurations rarely, the ID-only condition anywhere: half the trials undersell text."""
     rare = [0.10] * 10 + [0.20, 0.201, 0.202]
-    shifts = contrast_shifts({"none": trials([0.1] * 13), "text": trials(rare)}, delta=0.02)
+    shifts = contrast_shifts({"none": trials([0.1] * 13), "text": trials(rare)}, PAIRS, delta=0.02)
     ((a, b, more),) = [(s["a"], s["b"], s["more"]) for s in shifts]
     assert (a, b, more) == ("text", "none", True)
     assert shifts[0]["lo"] <= shifts[0]["shift"] <= shifts[0]["hi"]
     assert shifts[0]["shift"] > 0.02
-    assert not contrast_shifts({"none": trials([0.1] * 13), "text": trials(rare)}, delta=0.9)[0]["more"]
+    assert not contrast_shifts({"none": trials([0.1] * 13), "text": trials(rare)}, PAIRS, delta=0.9)[0]["more"]
 
 
 def test_a_contrast_that_stood_asks_for_nothing() -> None:
     flat = {"none": trials([0.1] * 13), "text": trials([0.11] * 13), "fused": trials([0.12] * 13)}
-    shifts = contrast_shifts(flat, delta=0.02)
+    shifts = contrast_shifts(flat, PAIRS, delta=0.02)
     assert [(s["a"], s["b"]) for s in shifts] == [("fused", "text"), ("fused", "none"), ("text", "none")]
     assert not any(s["more"] for s in shifts)
 
@@ -47,9 +48,9 @@ def test_a_condition_without_a_result_is_passed_over() -> None:
     dead = Trials(np.full(4, -np.inf), np.full((4, USERS), np.nan))
     silent = Trials(np.zeros(4), np.zeros((4, USERS)))
     alive = trials([0.1, 0.2, 0.1, 0.1])
-    assert contrast_shifts({"none": dead, "text": alive}, 0.02) == []
-    assert contrast_shifts({"none": silent, "text": alive}, 0.02) == []
-    assert contrast_shifts({"text": alive}, 0.02) == []
+    assert contrast_shifts({"none": dead, "text": alive}, PAIRS, 0.02) == []
+    assert contrast_shifts({"none": silent, "text": alive}, PAIRS, 0.02) == []
+    assert contrast_shifts({"text": alive}, PAIRS, 0.02) == []
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def asks(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
 
 
 def test_nothing_is_decided_before_every_member_has_run(members: list[tuple[CellTask, CellStore]]) -> None:
-    extension = Extension(members, delta=0.02)
+    extension = Extension(members, PAIRS, delta=0.02)
     run_trials(members[:1], 2)
     extension.decide()
     assert not extension.file.exists()
@@ -82,7 +83,7 @@ def test_trials_grow_by_halves_to_twice_and_then_it_is_settled(
     members: list[tuple[CellTask, CellStore]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asks(monkeypatch, answer=True)
-    extension = Extension(members, delta=0.02)
+    extension = Extension(members, PAIRS, delta=0.02)
     for granted, then in ((2, Grant(3, False)), (3, Grant(4, False)), (4, Grant(4, True))):
         run_trials(members, granted)
         extension.decide()
@@ -103,7 +104,7 @@ def test_a_standing_contrast_settles_at_once(
 ) -> None:
     asks(monkeypatch, answer=False)
     run_trials(members, 2)
-    extension = Extension(members, delta=0.02)
+    extension = Extension(members, PAIRS, delta=0.02)
     extension.decide()
     assert extension.grant() == Grant(2, settled=True)
     bytes_before = extension.file.read_bytes()
@@ -113,11 +114,11 @@ def test_a_standing_contrast_settles_at_once(
 
 def test_every_worker_decides_the_same(members: list[tuple[CellTask, CellStore]], tmp_path: Path) -> None:
     run_trials(members, 2)
-    extension = Extension(members, delta=1e-12)
+    extension = Extension(members, PAIRS, delta=1e-12)
     extension.decide()
     first = extension.file.read_bytes()
     extension.file.unlink()
-    Extension(members, delta=1e-12).decide()
+    Extension(members, PAIRS, delta=1e-12).decide()
     assert extension.file.read_bytes() == first
 
 
@@ -125,22 +126,22 @@ def test_a_decision_about_another_budget_is_not_theirs(
     members: list[tuple[CellTask, CellStore]], tmp_path: Path
 ) -> None:
     run_trials(members, 2)
-    Extension(members, delta=0.02).decide()
+    Extension(members, PAIRS, delta=0.02).decide()
     other = [opened(make_job(tmp_path, *EXTENDING, "budget.patience=7", "modality=none"))]
-    assert Extension(other, delta=0.02).grant() == Grant(2, settled=False)
+    assert Extension(other, PAIRS, delta=0.02).grant() == Grant(2, settled=False)
 
 
 def test_a_member_that_cannot_go_on_is_not_waited_for(members: list[tuple[CellTask, CellStore]]) -> None:
     run_trials(members[:1], 2)
     members[1][1].fail("no", "")
-    extension = Extension(members, delta=0.02)
+    extension = Extension(members, PAIRS, delta=0.02)
     extension.decide()
     assert extension.grant() == Grant(2, settled=True)
 
 
 def test_without_the_rule_nothing_is_read_or_written(tmp_path: Path) -> None:
     task, store = opened(make_job(tmp_path, "model=vbpr", "modality=none", "budget.trials=2"))
-    extension = Extension([(task, store)], delta=0.02)
+    extension = Extension([(task, store)], PAIRS, delta=0.02)
     assert extension.grant() == Grant(2, settled=True)
     tune(task, store)
     assert not extension.file.exists()
@@ -149,7 +150,7 @@ def test_without_the_rule_nothing_is_read_or_written(tmp_path: Path) -> None:
 def test_the_rule_is_that_of_effort(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Contrast, float]] = []
     monkeypatch.setattr(effort, "needs_more_trials", lambda *asked: bool(seen.append(asked)))
-    contrast_shifts({"none": trials([0.1, 0.2]), "text": trials([0.1, 0.3])}, delta=0.07)
+    contrast_shifts({"none": trials([0.1, 0.2]), "text": trials([0.1, 0.3])}, PAIRS, delta=0.07)
     assert [delta for _, delta in seen] == [0.07]
 
 
@@ -165,6 +166,6 @@ def test_failed_trials_count(members: list[tuple[CellTask, CellStore]], monkeypa
 
     monkeypatch.setattr(study, "fit", failing)
     run_trials(members, 2)
-    extension = Extension(members, delta=0.02)
+    extension = Extension(members, PAIRS, delta=0.02)
     extension.decide()
     assert extension.file.exists()

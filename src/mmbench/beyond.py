@@ -221,6 +221,17 @@ def cold_recall(
 ) -> float | None:
     """Recall of held-out items that have no training interaction, mean over users who have one; None without any.
 
+    Arguments as for :func:`cold_recall_by_user`.
+    """
+    by_user = cold_recall_by_user(users, items, ranks, counts, k)
+    return float(by_user.mean()) if len(by_user) else None
+
+
+def cold_recall_by_user(
+    users: NDArray[np.int64], items: NDArray[np.int64], ranks: NDArray[np.int64], counts: Counts, k: int
+) -> Vector:
+    """The same for each user who has a held-out item without training interactions, users ascending.
+
     Args:
         users: user of each held-out pair, ``(n_pairs,)``.
         items: its item.
@@ -229,10 +240,9 @@ def cold_recall(
         k: cut-off.
     """
     cold = counts[items] == 0
-    if not cold.any():
-        return None
     _, place = np.unique(users[cold], return_inverse=True)
-    return float((np.bincount(place, ranks[cold] <= k) / np.bincount(place)).mean())
+    found: Vector = np.bincount(place, ranks[cold] <= k) / np.maximum(np.bincount(place), 1)
+    return found
 
 
 def summary(

@@ -21,8 +21,6 @@ Slots = NDArray[np.int64]
 
 #: Which trials are near the top, and how near a bound is its edge (METHOD §1.2, edge warning).
 TOP_SHARE, EDGE_WIDTH, EDGE_WARNING = 0.2, 0.05, 0.5
-#: Contrasts that are watched over the number of trials, condition against reference.
-CONTRASTS = (("fused", "text"), ("fused", "none"), ("text", "none"), ("image", "none"))
 #: Numbers held at once by the bootstrap over users.
 BLOCK_NUMBERS = 1 << 22
 

@@ -34,10 +34,12 @@ class Extension:
 
     Args:
         members: task and records of every condition of a sweep that is tuned together.
+        contrasts: the planned contrasts, condition against reference.
         delta: margin that a contrast has to move by.
     """
 
     members: Sequence[tuple[CellTask, CellStore]]
+    contrasts: Sequence[tuple[str, str]]
     delta: float
 
     @property
@@ -68,7 +70,7 @@ class Extension:
         if any(("tune", slot) not in done for task, done, _ in finished for slot in range(len(task.slots(trials)))):
             return
         by_condition = {task.cell.modality: _validation(task, done, store, trials) for task, done, store in finished}
-        shifts = contrast_shifts(by_condition, self.delta)
+        shifts = contrast_shifts(by_condition, self.contrasts, self.delta)
         before = self._read() or {"rounds": []}
         granted = trials
         if any(shift["more"] for shift in shifts):
@@ -108,15 +110,18 @@ def _validation(task: CellTask, done: Mapping[tuple[str, int], Any], store: Cell
     return Trials(np.array(scores, np.float64), np.array(per_user, np.float64))
 
 
-def contrast_shifts(by_condition: Mapping[str, Trials], delta: float) -> list[dict[str, Any]]:
+def contrast_shifts(
+    by_condition: Mapping[str, Trials], contrasts: Sequence[tuple[str, str]], delta: float
+) -> list[dict[str, Any]]:
     """How far each planned contrast moved in the second half of the trials, and whether that asks for more of them.
 
     Args:
         by_condition: trials of each condition, paired.
+        contrasts: the planned contrasts; one whose conditions are not both there is passed over.
         delta: margin that a contrast has to move by.
     """
     shifts = []
-    for a, b in effort.CONTRASTS:
+    for a, b in contrasts:
         if a not in by_condition or b not in by_condition or not _usable(by_condition[a], by_condition[b]):
             continue
         shift = effort.budget_shift(by_condition[a], by_condition[b], default_first=True)

@@ -214,9 +214,21 @@ def _move_aside(folder: Path, aside: Path) -> str:
 
 def read_ranking(path: Path) -> RankedPairs:
     """Read test ranks from parquet."""
+    return read_tested(path).pairs
+
+
+def read_tested(path: Path) -> Ranking:
+    """Read test ranks from parquet with the users and items they belong to, without lists."""
     frame = pd.read_parquet(path)
-    users, positions = np.unique(frame["user"].to_numpy(), return_inverse=True)
-    return RankedPairs(positions, frame["rank"].to_numpy(np.int64), len(users))
+    users, positions = np.unique(frame["user"].to_numpy(np.int64), return_inverse=True)
+    pairs = RankedPairs(positions, frame["rank"].to_numpy(np.int64), len(users))
+    return Ranking(users, pairs, frame["item"].to_numpy(np.int64), None)
+
+
+def read_lists(path: Path) -> NDArray[np.int32]:
+    """Read the best items of every evaluated user, users ascending, -1 where candidates ran out: ``(n_users, k)``."""
+    frame = pd.read_parquet(path).sort_values("user", kind="stable")
+    return np.stack(frame["items"].to_list()).astype(np.int32)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

@@ -114,19 +114,35 @@ def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> Interval:
     Raises:
         ValueError: if the tables differ in shape or B's mean is zero.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"tables {a.shape} and {b.shape} are not paired")
-    base = float(b.mean())
-    if base == 0.0:
-        raise ValueError("the relative gain over a mean of zero is not defined")
-    ratio = float(a.mean()) / base
-    noise = crossed_interval((a - ratio * b) / base, level)  # has mean zero by construction
+    d, ratio = scaled_differences(a, b)
+    noise = crossed_interval(d, level)  # has mean zero by construction
     gain = ratio - 1.0
     certain = 1.0 if gain == 0.0 else 0.0
     p = certain if noise.se == 0.0 else 2.0 * float(distributions.t.sf(abs(gain) / noise.se, noise.df))
     return Interval(
         gain, gain + noise.lo - noise.mean, gain + noise.hi - noise.mean, noise.se, noise.df, p, noise.seeds
     )
+
+
+def scaled_differences(a: Matrix, b: Matrix) -> tuple[Matrix, float]:
+    r"""Differences :math:`(m_A - r\, m_B) / \bar m_B` that carry the noise of the ratio r of the means, and r.
+
+    Their mean squares give the variance components of the relative gain (METHOD §3.1, delta method).
+
+    Args:
+        a: metric of every user and seed under A, ``(n_users, n_seeds)``.
+        b: the same under B, users and seeds paired.
+
+    Raises:
+        ValueError: if the tables differ in shape or B's mean is zero.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"tables {a.shape} and {b.shape} are not paired")
+    base = float(b.mean())
+    if base == 0.0:
+        raise ValueError("the relative gain over a mean of zero is not defined")
+    ratio = float(a.mean()) / base
+    return (a - ratio * b) / base, ratio
 
 
 def bounds(gain: Interval, level: float) -> tuple[float, float]:

@@ -57,3 +57,39 @@ def test_debug_shows_the_traceback(
     said = capsys.readouterr().err
     assert "Traceback" in said
     assert "is no sweep" in said.splitlines()[-1]
+
+
+def test_a_verdict_is_explained_and_nothing_is_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("-m", "sweep.name=s", "model=vbpr", "modality=none,text")
+    folder = tmp_path / "s" / "report"
+    shutil.rmtree(folder)
+    assert report(monkeypatch, str(tmp_path / "s"), "--explain", "planted-complementary/vbpr/text_vs_none") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("planted-complementary/vbpr/text_vs_none: undecided\n")
+    assert "planted-complementary/vbpr/text/finals/seed1.test.parquet, 60 users" in out
+    assert not folder.exists()
+
+
+def test_a_wrong_cell_is_one_line(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("-m", "sweep.name=s", "model=popularity,vbpr", "modality=none,text")
+    assert report(monkeypatch, str(tmp_path / "s"), "--explain", "planted-complementary/vbpr/text_vs_non") == 2
+    place = "planted-complementary"
+    assert capsys.readouterr().err == (
+        f"error: {place}/vbpr/text_vs_non is no contrast or cell of this sweep; "
+        f"did you mean {place}/vbpr/text_vs_none? "
+        f"accepted: {place}/popularity/-, {place}/vbpr/none, {place}/vbpr/text, {place}/vbpr/text_vs_none\n"
+    )
+
+
+def test_published_tables_that_are_not_there_are_one_line_and_nothing_is_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("sweep.name=s", "model=popularity")
+    shutil.rmtree(tmp_path / "s" / "report")
+    assert report(monkeypatch, str(tmp_path / "s"), "--paper", str(tmp_path / "tables.csv")) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'tables.csv'} is missing\n"
+    assert not (tmp_path / "s" / "report").exists()

@@ -85,6 +85,7 @@ def test_a_sweep_tunes_tests_and_reports(command: Command, tmp_path: Path) -> No
 def test_the_plan_is_written_down(finished: dict[str, str], tmp_path: Path) -> None:
     plan = manifest(tmp_path)
     assert (plan["name"], plan["delta"], plan["modalities"]) == ("s", 0.02, ["fused", "none"])
+    assert plan["contrasts"] == ["fused_vs_text", "image_vs_none", "text_vs_none", "fused_vs_text_shuffled_image"]
     assert {"sweep.name=s", "model=popularity,vbpr", "modality=none,fused"} <= set(plan["command"])
     assert plan["budget"]["name"] == "touch"
     assert [(c["model"], c["modality"], c["trainings"]) for c in plan["cells"]] == [
@@ -107,6 +108,37 @@ def test_the_same_command_again_has_nothing_to_do(
     assert "6 done before, 0 to go" in again.out
     assert trained == []
     assert results(tmp_path) == finished
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("statistics.delta=0.05", "statistics.delta=0.05, but this sweep was planned with 0.02, before its results"),
+        ("statistics.contrasts=[fused_vs_none]", "but this sweep was planned with ['fused_vs_text', 'image_vs_none', "),
+    ],
+)
+def test_what_was_planned_before_the_results_stays(
+    finished: dict[str, str], command: Command, tmp_path: Path, word: str, said: str
+) -> None:
+    done = command(*SWEEP, word, "study.resume=force")
+    assert done.code == 2
+    assert said in done.err
+    assert results(tmp_path) == finished
+    assert manifest(tmp_path)["delta"] == 0.02
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("statistics.delta=0", "error: statistics.delta=0 must be a positive number, 0.02 for 2 %"),
+        ("statistics.delta=much", "error: statistics.delta=much must be a positive number, 0.02 for 2 %"),
+        ("statistics.contrasts=[fused]", "error: 'fused' is no contrast; write two different conditions like fused_vs"),
+        ("statistics.contrasts=[text_vs_text]", "error: 'text_vs_text' is no contrast; write two different conditions"),
+    ],
+)
+def test_a_margin_or_contrast_that_is_none(command: Command, word: str, said: str) -> None:
+    done = command("sweep.name=s", "model=popularity", word)
+    assert (done.code, said in done.err) == (2, True), done.err
 
 
 def test_another_command_under_the_name_adds_its_cells(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmbench import search
 from mmbench.report.effort import CellEffort, check, read_groups
-from mmbench.report.fairness import as_html, as_markdown, write_fairness
+from mmbench.report.fairness import as_html, as_markdown, budget_row, write_fairness
 from mmbench.report.table import read_sweep
 
 T, USERS = 8, 400
@@ -197,3 +197,12 @@ def test_a_record_changed_by_hand_is_noticed(sweep_dir: Path) -> None:
     levels = {g.model: g.level for g in read_groups(table, sweep_dir)}
     assert levels["vbpr"] == "FAIL"
     assert levels["bpr"] != "FAIL"
+
+
+def test_a_condition_that_found_nothing_in_any_trial_has_its_row() -> None:
+    none, _ = fair()
+    nothing = cell(
+        "none", np.zeros(T), np.zeros((T, USERS)), [t["configuration"]["model.reg_weight"] for t in none.trials]
+    )
+    gain, saturation = budget_row(nothing)[8:10]
+    assert (gain, saturation) == ("-", "-")

@@ -1,4 +1,4 @@
-"""``python -m mmbench.report SWEEP``."""
+"""``python -m mmbench.report SWEEP [--explain NAME] [--paper CSV]``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,40 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmbench.cli.errors import did_you_mean
+
 
 def main(argv: Sequence[str]) -> None:
-    """Write the report of a sweep and print its table."""
-    parser = argparse.ArgumentParser(prog="python -m mmbench.report", description="The table of a sweep.")
+    """Write the reports of a sweep and print its tables, or explain one verdict."""
+    parser = argparse.ArgumentParser(prog="python -m mmbench.report", description="The tables of a sweep.")
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
-    sweep = parser.parse_args([word for word in argv if word != "debug=true"]).sweep
+    parser.add_argument(
+        "--explain",
+        metavar="NAME",
+        help="print where every number of a verdict or cell comes from, and write nothing: "
+        "ml100k/vbpr/fused_vs_text for a contrast, ml100k/vbpr/fused for a cell",
+    )
+    parser.add_argument(
+        "--paper",
+        type=Path,
+        metavar="CSV",
+        help="the published tables of the source study; they are written again with ours beside every number",
+    )
+    options = parser.parse_args([word for word in argv if word != "debug=true"])
     from mmbench.paths import report_dir
     from mmbench.report import write_report
+    from mmbench.report.explain import explainable
 
-    print(write_report(sweep).text, end="")
-    print(f"written to {report_dir(sweep)}: table.{{md,csv,tex,txt}}, fairness.{{md,html}}")
+    if options.explain is not None:
+        known = explainable(options.sweep)
+        if options.explain not in known:
+            near = did_you_mean(options.explain, known)
+            raise ValueError(f"{options.explain} is no contrast or cell of this sweep; {near}")
+        print(known[options.explain](), end="")
+        return
+    print(write_report(options.sweep, options.paper).text, end="")
+    files = "table.{md,csv,tex,txt}, verdicts.{md,csv,tex}, contribution.{md,csv}, fairness.{md,html}"
+    figures = "forest-<contrast>, conditions and gains as .svg and .png"
+    if options.paper is not None:
+        files += ", paper.{md,csv,tex}"
+    print(f"written to {report_dir(options.sweep)}: {files}; {figures}")

@@ -24,7 +24,7 @@ from mmbench.cli.progress import Progress
 from mmbench.extension import Extension
 from mmbench.leases import make_leases
 from mmbench.records import CellStore
-from mmbench.report import write_report
+from mmbench.report import read_contrast, write_report
 from mmbench.study import Cell, CellTask
 
 RESUME = ("auto", "force", "never")
@@ -51,7 +51,7 @@ class Planned:
     @property
     def trainings(self) -> int:
         """Trials granted so far and final runs."""
-        trials = Extension([(self.task, self.store)], delta=0.0).grant().trials
+        trials = Extension([(self.task, self.store)], (), delta=0.0).grant().trials
         return len(self.task.slots(trials)) + self.task.budget.tpe + self.task.budget.seeds
 
     @property
@@ -109,6 +109,7 @@ class Sweep:
 
     def open(self) -> None:
         """Write the manifest and claim the folders of the cells that will run."""
+        _check_fixed(self.folder, self.settings["statistics"])
         _open(self.planned, self.settings["study"]["resume"])
         _write_manifest(self.folder, self.jobs, self.planned, self.overrides)
 
@@ -228,6 +229,11 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"export.top_k={top_k} must be a whole number from 0 to {sealed.LIST_LENGTH}")
     for name in settings["report"]["metrics"]:
         metrics.check_name(name)
+    delta = settings["statistics"]["delta"]
+    if isinstance(delta, bool) or not isinstance(delta, int | float) or not delta > 0:
+        raise ValueError(f"statistics.delta={delta} must be a positive number, 0.02 for 2 %")
+    for name in settings["statistics"]["contrasts"]:
+        read_contrast(str(name))
 
 
 def _plan(jobs: Sequence[Job], resume: str) -> list[Planned]:
@@ -258,7 +264,9 @@ def _plan(jobs: Sequence[Job], resume: str) -> list[Planned]:
 def _write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> None:
     """Write what is planned before it runs; cells that an earlier command planned under this name stay listed."""
     file = paths.manifest_file(sweep_dir)
-    known = records.read_json(file)["cells"] if file.exists() else []
+    config = jobs[0].config
+    earlier = records.read_json(file) if file.exists() else {}
+    known = earlier.get("cells", [])
     cells = {tuple(c[name] for name in Cell._fields): c for c in known}
     for plan in planned:
         folder = str(plan.store.folder.relative_to(sweep_dir))
@@ -271,7 +279,6 @@ def _write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plan
     asked = sorted({job.asked_modality for job in jobs} | {str(m) for c in known for m in c.get("asked", [])})
     for plan in planned:
         cells[tuple(plan.task.cell)]["asked"] = asked
-    config = jobs[0].config
     shared = {name: config[name] for name in ("budget", "training", "optimizer", "statistics")}
     manifest: dict[str, Any] = {
         "kind": "manifest",
@@ -279,12 +286,25 @@ def _write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plan
         "command": list(overrides),
         "budget": config["budget"],
         "delta": config["statistics"]["delta"],
+        "contrasts": list(config["statistics"]["contrasts"]),
         "config_hash": fingerprint.of_json(shared),
         "metrics": config["report"]["metrics"],
         "modalities": asked,
         "cells": [cells[key] for key in sorted(cells)],
     }
     records.write_json(file, manifest)
+
+
+def _check_fixed(sweep_dir: Path, statistics: Mapping[str, Any]) -> None:
+    """Refuse another margin or other contrasts than those the sweep was planned with: its results may be known."""
+    file = paths.manifest_file(sweep_dir)
+    earlier = records.read_json(file) if file.exists() else {}
+    for name in ("delta", "contrasts"):
+        if name in earlier and earlier[name] != statistics[name]:
+            raise ValueError(
+                f"statistics.{name}={statistics[name]}, but this sweep was planned with {earlier[name]}, before its "
+                "results were known; keep that or take another sweep.name"
+            )
 
 
 class Pool:

@@ -21,6 +21,7 @@ from mmbench.data.external import recommendations_frame
 from mmbench.extension import Extension
 from mmbench.leases import MAX_DEATHS, Leases, holding, make_leases
 from mmbench.records import CellStore
+from mmbench.report import read_contrast
 from mmbench.study import CellFailed, CellTask, Unit, give_up, run_unit, waiting
 
 #: Seconds between two looks for work while other workers hold what is left.
@@ -96,8 +97,9 @@ class _Cell:
         self.extension = self._extension(members)
 
     def _extension(self, members: Sequence[_Cell]) -> Extension:
-        delta = self.job.config["statistics"]["delta"]
-        return Extension([(cell.task, cell.store) for cell in members], delta)
+        statistics = self.job.config["statistics"]
+        contrasts = [read_contrast(name) for name in statistics["contrasts"]]
+        return Extension([(cell.task, cell.store) for cell in members], contrasts, statistics["delta"])
 
     def is_over(self) -> bool:
         """Whether the cell is sealed or has failed."""

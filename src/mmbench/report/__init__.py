@@ -1,8 +1,8 @@
-"""Reports of a sweep, read from its records alone."""
+"""Reports of a sweep, read from its records; facts about items come from the data set that the records prove."""
 
 from __future__ import annotations
 
-from mmbench.report.table import SweepTable, read_sweep
+from mmbench.report.table import SweepTable, read_contrast, read_sweep
 from mmbench.report.write import write_report
 
-__all__ = ["SweepTable", "read_sweep", "write_report"]
+__all__ = ["SweepTable", "read_contrast", "read_sweep", "write_report"]

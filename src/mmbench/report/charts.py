@@ -1,9 +1,11 @@
-"""Charts as inline SVG: one look for every page, readable in print and without colour."""
+"""Charts as SVG and PNG: one look for every page, readable in print and without colour."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,18 +33,46 @@ STYLE: Any = {
 Vector = NDArray[np.float64]
 
 
-def draw(paint: Callable[[Sequence[Axes]], None], panels: int = 1, width: float = 6.0, height: float = 3.0) -> str:
+Paint = Callable[[Sequence[Axes]], None]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure as an SVG file and as a PNG at the resolution of print."""
+
+    svg: str
+    png: bytes
+
+
+def draw(paint: Paint, panels: int = 1, width: float = 6.0, height: float = 3.0) -> str:
     """Paint axes and return an SVG element without the XML head; the same data gives the same bytes."""
     with rc_context(STYLE):
-        columns = min(panels, 3)
-        rows = -(-panels // columns)
-        figure = Figure(figsize=(width if panels == 1 else 3.0 * columns, height * rows), layout="constrained")
-        axes = list(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel())
-        for spare in axes[panels:]:
-            spare.set_axis_off()
-        paint(axes[:panels])
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        return _svg(_figure(paint, panels, width, height))
+
+
+def drawing(paint: Paint, panels: int = 1, width: float = 6.0, height: float = 3.0) -> Drawing:
+    """Paint axes and return both formats; the same data gives the same bytes, and a dollar sign in a name stays one."""
+    with rc_context({**STYLE, "text.parse_math": False}):
+        figure = _figure(paint, panels, width, height)
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+        return Drawing(_svg(figure), png.getvalue())
+
+
+def _figure(paint: Paint, panels: int, width: float, height: float) -> Figure:
+    columns = min(panels, 3)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(width if panels == 1 else 3.0 * columns, height * rows), layout="constrained")
+    axes = list(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel())
+    for spare in axes[panels:]:
+        spare.set_axis_off()
+    paint(axes[:panels])
+    return figure
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
 
@@ -150,3 +180,114 @@ def stacked(parts: Mapping[str, Sequence[float]], labels: Sequence[str]) -> str:
         axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(labels))
 
     return draw(paint, height=1.0 + 0.35 * len(parts))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a forest plot.
+
+    Args:
+        name: what it is about.
+        group: rows of one group share colour and marker.
+        value: the estimate.
+        bounds: its interval; None where nothing is inferred.
+        word: what it amounts to.
+    """
+
+    name: str
+    group: str
+    value: float
+    bounds: tuple[float, float] | None
+    word: str
+
+
+def forest(lines: Sequence[Line], label: str, margin: float) -> Drawing:
+    """Estimates with intervals, one below the other, with the band of equivalence and the word of each."""
+    groups = list(dict.fromkeys(line.group for line in lines))
+
+    def paint(axes: Sequence[Axes]) -> None:
+        axis = axes[0]
+        axis.axvspan(-margin, margin, color="#DDDDDD", zorder=0, label=f"within ±{margin:g} %", linewidth=0)
+        axis.axvline(0.0, color="#666666", linewidth=0.8, zorder=1)
+        shown: set[str] = set()
+        for place, line in enumerate(lines):
+            look = _look(groups.index(line.group))
+            if line.bounds is not None:
+                axis.plot(line.bounds, (place, place), color=look["color"], linewidth=1.5)
+            name = line.group if len(groups) > 1 and line.group not in shown else None
+            shown.add(line.group)
+            face = look["color"] if line.bounds is not None else "white"
+            axis.plot(line.value, place, markersize=6, markerfacecolor=face, linestyle="none", label=name, **look)
+            axis.annotate(line.word, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+        axis.set_yticks(range(len(lines)), [line.name for line in lines])
+        axis.set_ylim(len(lines) - 0.4, -0.6)
+        axis.set_xlabel(label)
+        axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8)
+
+    return drawing(paint, height=1.1 + 0.28 * len(lines))
+
+
+def dumbbells(panels: Mapping[str, Mapping[str, Mapping[str, float]]], names: Sequence[str], label: str) -> Drawing:
+    """Values of some conditions on one line per row, a panel per data set: ``panels[title][row][condition]``."""
+
+    def paint(axes: Sequence[Axes]) -> None:
+        for axis, (title, rows) in zip(axes, panels.items(), strict=True):
+            for place, values in enumerate(rows.values()):
+                axis.plot((min(values.values()), max(values.values())), (place, place), color="#BBBBBB", zorder=1)
+            for number, name in enumerate(names):
+                aside = 0.6 * ((number + 0.5) / len(names) - 0.5)  # or equal values would hide each other
+                points = [
+                    (values[name], place + (aside if len(values) > 1 else 0.0))
+                    for place, values in enumerate(rows.values())
+                    if name in values
+                ]
+                x, y = zip(*points, strict=True) if points else ((), ())
+                axis.plot(x, y, markersize=5, linestyle="none", label=name, **_look(number))
+            axis.set_yticks(range(len(rows)), list(rows))
+            axis.set_ylim(len(rows) - 0.5, -0.5)
+            axis.set_xlabel(label)
+            axis.set_title(title, fontsize=9, loc="left")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure = axes[0].get_figure()
+        assert figure is not None
+        figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+
+    rows = max(len(rows) for rows in panels.values())
+    return drawing(paint, panels=len(panels), height=1.3 + 0.36 * rows)
+
+
+def heat(panels: Mapping[str, Mapping[str, Mapping[str, str]]], columns: Sequence[str], label: str) -> Drawing:
+    """A coloured table, a panel per data set: ``panels[title][row][column]`` holds a number and what marks it."""
+    values = [_leading(text) for rows in panels.values() for row in rows.values() for text in row.values()]
+    reach = max([abs(value) for value in values if np.isfinite(value)] or [1.0]) or 1.0
+
+    def paint(axes: Sequence[Axes]) -> None:
+        image = None
+        for axis, (title, rows) in zip(axes, panels.items(), strict=True):
+            table = np.array([[_leading(row.get(column, "")) for column in columns] for row in rows.values()])
+            image = axis.imshow(table, cmap="PuOr", vmin=-reach, vmax=reach, aspect="auto")
+            axis.set_facecolor("#EEEEEE")
+            for y, row in enumerate(rows.values()):
+                for x, column in enumerate(columns):
+                    deep = abs(table[y, x]) > 0.5 * reach
+                    axis.text(
+                        x, y, row.get(column, "-"), ha="center", va="center", fontsize=8, color="w" if deep else "k"
+                    )
+            names = [column.replace("_vs_", " vs ") for column in columns]
+            axis.set_xticks(range(len(columns)), names, fontsize=8, rotation=40, ha="right", rotation_mode="anchor")
+            axis.set_yticks(range(len(rows)), list(rows))
+            axis.tick_params(length=0)
+            axis.set_title(title, fontsize=9, loc="left")
+        figure = axes[0].get_figure()
+        assert figure is not None
+        assert image is not None
+        figure.colorbar(image, ax=list(axes), label=label, shrink=0.8)
+
+    rows = max(len(rows) for rows in panels.values())
+    return drawing(paint, panels=len(panels), height=2.0 + 0.32 * rows)
+
+
+def _leading(text: str) -> float:
+    """The number that a cell begins with, NaN without one."""
+    found = re.match(r"[-+]?[0-9.]+", text)
+    return float(found.group()) if found else float("nan")

@@ -17,7 +17,7 @@ from mmbench import effort, metrics, paths, records
 from mmbench.budget import PILOTS
 from mmbench.effort import Trials
 from mmbench.fingerprint import of_json
-from mmbench.report.table import PRIMARY, SweepTable
+from mmbench.report.table import CONTRASTS, PRIMARY, Pair, SweepTable
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 #: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch (METHOD §1).
@@ -143,7 +143,7 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
             results.sort(key=lambda r: order.get(r.modality, -1))
             cells = [_read_cell(r.modality, r.folder, rows) for r in results]
             if cells:
-                groups.append(Group(dataset, model, cells, check(cells)))
+                groups.append(Group(dataset, model, cells, check(cells, table.contrasts)))
     return groups
 
 
@@ -160,8 +160,8 @@ def _read_cell(modality: str, folder: Path, rows: Mapping[str, list[dict[str, An
     return CellEffort(modality, cell, choice, seal, trials, proposals, finals, rows.get(key, []), folder)
 
 
-def check(cells: Sequence[CellEffort]) -> list[Check]:
-    """Check one (dataset, model): equality first, then health, then whether tuning decided the conclusion."""
+def check(cells: Sequence[CellEffort], contrasts: Sequence[Pair] = CONTRASTS) -> list[Check]:
+    """Check one (dataset, model): equality first, then health, then whether tuning decided a conclusion."""
     checks: list[Check | None] = [
         _same("split", [c.cell["split_hash"] for c in cells], "every condition saw the same train and validation"),
         _same(
@@ -181,7 +181,7 @@ def check(cells: Sequence[CellEffort]) -> list[Check]:
     ]
     if min(len(c.trials) for c in cells) >= ENOUGH_TRIALS:
         checks.append(_edges(cells))
-        checks += [_half_budget(cells, a, b) for a, b in effort.CONTRASTS]
+        checks += [_half_budget(cells, a, b) for a, b in contrasts]
     return [check for check in checks if check is not None]
 
 
@@ -340,23 +340,31 @@ def _edges(cells: Sequence[CellEffort]) -> Check:
     return Check("ranges", PASS, "the best trials lie inside their ranges")
 
 
+def paired_trials(cells: Sequence[CellEffort], a: str, b: str) -> tuple[Trials, Trials] | None:
+    """Trials of two conditions; None where one of them is not there, they are not the same ones or B finds nothing."""
+    by_name = {c.modality: Trials(c.validation, c.test) for c in cells if c.modality in (a, b)}
+    if len(by_name) < 2:
+        return None
+    trials = by_name[a], by_name[b]
+    if trials[0].test.shape != trials[1].test.shape or not all(np.nansum(t.test) > 0 for t in trials):
+        return None
+    return trials
+
+
 def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
     """Would half the trials change the conclusion of a contrast (METHOD ii)?"""
-    by_name = {c.modality: c for c in cells}
-    if a not in by_name or b not in by_name:
-        return None
-    trials = [Trials(by_name[name].validation, by_name[name].test) for name in (a, b)]
-    if trials[0].test.shape != trials[1].test.shape or not all(np.nansum(t.test) > 0 for t in trials):
+    trials = paired_trials(cells, a, b)
+    if trials is None:
         return None
     half = len(trials[0].validation) // 2 + len(trials[0].validation) % 2
     whole, halved = (effort.tuned_contrast(trials[0], trials[1], n, default_first=True) for n in (None, half))
     said = f"{a} against {b}: {_percent(halved)} after {half} trials, {_percent(whole)} after all"
     opposite = whole.point * halved.point < 0 and not (whole.contains(0.0) or halved.contains(0.0))
-    if opposite:
-        return Check(f"half budget, {a} against {b}", WARN, f"half the budget reverses the conclusion ({said})")
-    if whole.contains(0.0) != halved.contains(0.0):
-        return Check(f"half budget, {a} against {b}", WARN, f"half the budget changes the conclusion ({said})")
-    return Check(f"half budget, {a} against {b}", PASS, f"half the budget says the same ({said})")
+    name = f"half budget, {a} against {b}"
+    if opposite or whole.contains(0.0) != halved.contains(0.0):
+        verb = "reverses" if opposite else "changes"
+        return Check(name, WARN, f"half the budget {verb} the conclusion ({said})")
+    return Check(name, PASS, f"half the budget says the same ({said})")
 
 
 def _percent(contrast: effort.Contrast) -> str:

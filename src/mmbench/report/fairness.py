@@ -43,7 +43,7 @@ def write_fairness(table: SweepTable, sweep_dir: Path) -> list[Group]:
 def budget_row(cell: CellEffort) -> list[str]:
     """One condition's line of the budget table, in the order of :data:`COLUMNS`."""
     validation, n_trials = cell.validation, len(cell.trials)
-    finite = bool(np.isfinite(validation).all()) and n_trials > 1
+    finite = bool(np.isfinite(validation).all()) and n_trials > 1 and validation.max() > 0
     failed = sum(t["status"] != "ok" for t in cell.trials)
     n_parameters = {t.get("n_parameters") for t in cell.trials if t["status"] == "ok"}
     at_edge = [path for path, share in edges(cell).items() if share > effort.EDGE_WARNING] if n_trials > 1 else []
@@ -57,7 +57,7 @@ def budget_row(cell: CellEffort) -> list[str]:
         f"{cell.seconds:.0f}",
         "-" if cell.energy_kwh is None else f"{1000 * cell.energy_kwh:.2g}",
         f"{cell.choice['score']:.4f}",
-        f"{100 * effort.tuning_gain(validation):+.1f} %" if finite else "-",
+        f"{100 * effort.tuning_gain(validation):+.1f} %" if finite and validation[0] > 0 else "-",
         f"{100 * effort.saturation(validation, default_first=True):.1f} %" if finite else "-",
         _optimism(cell),
         ", ".join(f"{n:,}" for n in sorted(n for n in n_parameters if n is not None)),

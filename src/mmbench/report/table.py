@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, metrics, paths, records, stats
-from mmbench.metrics import RankedPairs
+from mmbench.metrics import RankedPairs, Ranking
 from mmbench.tracking import Gap
 
 PRIMARY = "ndcg@20"
 CONDITIONS = ("none", "text", "image", "audio", "fused", "shuffled", "text_shuffled_image", "image_shuffled_text")
 ID_ONLY = "-"
+Pair = tuple[str, str]
+#: Planned contrasts, A against B, of a manifest that names none (METHOD §3.3: C1, C3, C4, C5; C2 is in the row of C1).
+CONTRASTS: tuple[Pair, ...] = (
+    ("fused", "text"),
+    ("image", "none"),
+    ("text", "none"),
+    ("fused", "text_shuffled_image"),
+)
+#: Equivalence margin of a manifest that names none.
+DELTA = 0.02
 #: Relative changes that the table prints: condition against reference.
 AGAINST = ("none", "fused")
 
@@ -36,6 +46,7 @@ class CellResult:
         seeds: seeds of the final runs.
         test_hash: fingerprint of the test split.
         effort: fingerprint of model, search space, optimizer and budget: what conditions that are compared must share.
+        data: name of the data set whatever its split, for splits of one data set share its users.
     """
 
     dataset: str
@@ -47,11 +58,24 @@ class CellResult:
     seeds: tuple[int, ...] = ()
     test_hash: str = ""
     effort: str = ""
+    data: str = ""
 
     @functools.cached_property
+    def tested(self) -> list[Ranking]:
+        """Test ranks of each final seed with their users and items."""
+        return [records.read_tested(paths.final_file(self.folder, seed, "test.parquet")) for seed in self.seeds]
+
+    @property
     def rankings(self) -> list[RankedPairs]:
         """Test ranks of each final seed."""
-        return [records.read_ranking(paths.final_file(self.folder, seed, "test.parquet")) for seed in self.seeds]
+        return [ranking.pairs for ranking in self.tested]
+
+    @functools.cached_property
+    def states(self) -> Mapping[str, str]:
+        """State of each modality; empty where a part of the items lost its content."""
+        described = records.read_json(self.folder / "cell.json")
+        thinned = any(described["config"].get("modality", {}).get("missing", {}).values())
+        return {} if thinned else dict(described.get("states", {}))
 
     def per_user(self, metric: str) -> NDArray[np.float64]:
         """A metric of every test user and seed, ``(n_users, n_seeds)``."""
@@ -81,7 +105,10 @@ class SweepTable:
         conditions: conditions asked for, in table order.
         cells: result by (dataset, model, modality).
         folder: folder of the sweep.
-        text: the table as plain text, filled by the writer.
+        contrasts: planned contrasts, A against B, in table order.
+        delta: equivalence margin, fixed before the sweep ran.
+        text: all tables as plain text, filled by the writer.
+        words: verdict by name of the contrast, filled by the writer.
     """
 
     name: str
@@ -90,7 +117,10 @@ class SweepTable:
     conditions: tuple[str, ...]
     cells: Mapping[tuple[str, str, str], CellResult]
     folder: Path
+    contrasts: tuple[Pair, ...] = CONTRASTS
+    delta: float = DELTA
     text: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -122,11 +152,7 @@ class SweepTable:
         None where one of them has no result, where both are the same cell, or where splits or effort differ.
         """
         a, b = self.done(dataset, model, condition), self.done(dataset, model, against)
-        if a is None or b is None or a is b:
-            return None
-        if (a.seeds, a.test_hash, a.effort) != (b.seeds, b.test_hash, b.effort):
-            return None
-        if b.mean(metric) == 0.0:
+        if a is None or b is None or a is b or not comparable(a, b) or b.mean(metric) == 0.0:
             return None
         return stats.relative_gain(a.per_user(metric), b.per_user(metric))
 
@@ -158,6 +184,11 @@ class SweepTable:
         return found
 
 
+def comparable(a: CellResult, b: CellResult) -> bool:
+    """Whether two results share final seeds, test split and effort."""
+    return (a.seeds, a.test_hash, a.effort) == (b.seeds, b.test_hash, b.effort)
+
+
 def read_sweep(sweep_dir: Path) -> SweepTable:
     """Read the records of a sweep against its manifest.
 
@@ -174,7 +205,28 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
         result = _read_cell(sweep_dir, planned)
         cells[result.dataset, result.model, result.modality] = result
     conditions = _ordered({modality for _, _, modality in cells} | set(manifest["modalities"]))
-    return SweepTable(manifest["name"], manifest["budget"], tuple(manifest["metrics"]), conditions, cells, sweep_dir)
+    return SweepTable(
+        manifest["name"],
+        manifest["budget"],
+        tuple(manifest["metrics"]),
+        conditions,
+        cells,
+        sweep_dir,
+        tuple(read_contrast(name) for name in manifest["contrasts"]) if "contrasts" in manifest else CONTRASTS,
+        float(manifest.get("delta", DELTA)),
+    )
+
+
+def read_contrast(name: str) -> Pair:
+    """The two conditions of a contrast such as ``fused_vs_text``.
+
+    Raises:
+        ValueError: for another form.
+    """
+    a, _, b = name.partition("_vs_")
+    if not a or not b or a == b:
+        raise ValueError(f"{name!r} is no contrast; write two different conditions like fused_vs_text")
+    return a, b
 
 
 def _ordered(conditions: Iterable[str]) -> tuple[str, ...]:
@@ -200,7 +252,9 @@ def _read_cell(sweep_dir: Path, planned: Mapping[str, Any]) -> CellResult:
     sealed = records.read_json(seal)
     config = description["config"]
     effort = fingerprint.of_json({name: config[name] for name in ("model", "search", "optimizer", "budget")})
-    return CellResult(*names, "done", folder, "", tuple(sealed["finals"]), sealed["test_hash"], effort)
+    return CellResult(
+        *names, "done", folder, "", tuple(sealed["finals"]), sealed["test_hash"], effort, config["dataset"]["name"]
+    )
 
 
 def condition_columns(table: SweepTable) -> list[tuple[str, str]]:

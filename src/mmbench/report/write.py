@@ -2,53 +2,70 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table as RichTable
 
 from mmbench import paths, records
+from mmbench.report import contribution, facts, layout, published, verdict_table
+from mmbench.report.contrasts import read_contrasts
+from mmbench.report.contribution import read_contributions
 from mmbench.report.fairness import write_fairness
+from mmbench.report.figures import write_figures
+from mmbench.report.layout import Block, Entry
 from mmbench.report.table import ID_ONLY, CellResult, SweepTable, condition_columns, read_sweep
 
 SAME, MISSING, FAILED, STALE, LOW = "=", "-", "failed", "stale", "(below popularity)"
 LEGEND = (
     f"mean over users and seeds, ± standard deviation over seeds; best and second of a column marked; "
     f"{SAME} the model ignores content and has one result; {MISSING} planned, not run; "
-    f"{LOW} worse than the popularity baseline, kept. Changes are relative, in percent; this table tests nothing."
+    f"{LOW} worse than the popularity baseline, kept. Changes are relative, in percent; "
+    "this table tests nothing, verdicts.md does."
 )
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One printed value: text and rank of its column (1 best, 2 second, 0 neither)."""
+def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
+    """Write all reports of a sweep; return its table with the text for a terminal and the verdict words filled in.
 
-    text: str
-    rank: int = 0
+    Args:
+        sweep_dir: folder of the sweep.
+        paper: the published tables of the source study, to be written with ours beside them.
 
-
-Mark = Callable[[Entry], str]
-
-
-def write_report(sweep_dir: Path) -> SweepTable:
-    """Write the table and the fairness report of a sweep and return the table with its text filled in."""
+    Raises:
+        ValueError: if the folder is no sweep or the file does not hold the published tables.
+    """
     table = read_sweep(sweep_dir)
-    table = replace(table, text=as_text(table))
+    rows = None if paper is None else published.read_published(paper, table)
+    groups = write_fairness(table, sweep_dir)
+    found = read_contrasts(table, groups)
+    measured = read_contributions(table, groups, found)
+    words = {c.name: c.word for c in found}
+    table = replace(table, text=f"{as_text(table)}\n{verdict_table.as_text(table, found)}", words=words)
     folder = paths.report_dir(sweep_dir)
-    for ending, text in {
-        "md": as_markdown(table),
-        "tex": as_latex(table),
-        "txt": table.text,
-        "csv": as_frame(table).to_csv(index=False, lineterminator="\n"),
+    for name, text in {
+        "table.md": as_markdown(table),
+        "table.tex": as_latex(table),
+        "table.txt": table.text,
+        "table.csv": as_csv(as_frame(table)),
+        "verdicts.md": verdict_table.as_markdown(table, found),
+        "verdicts.tex": verdict_table.as_latex(table, found),
+        "verdicts.csv": as_csv(verdict_table.as_frame(table, found)),
+        "contribution.md": contribution.as_markdown(table, measured),
+        "contribution.csv": as_csv(facts.as_frame(measured)),
     }.items():
-        records.write_text(folder / f"table.{ending}", text)
-    write_fairness(table, sweep_dir)
+        records.write_text(folder / name, text)
+    if rows is not None:
+        records.write_text(folder / "paper.md", published.as_markdown(table, rows))
+        records.write_text(folder / "paper.tex", published.as_latex(rows))
+        records.write_text(folder / "paper.csv", as_csv(published.as_frame(table, rows)))
+    write_figures(table, found, folder)
     return table
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """A frame as CSV, the same on every machine."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def grid(table: SweepTable, dataset: str, metric: str) -> tuple[list[str], list[list[Entry]]]:
@@ -100,87 +117,31 @@ def notes(table: SweepTable) -> list[str]:
     return said
 
 
-def as_markdown(table: SweepTable) -> str:
-    """The table as GitHub Markdown: best bold, second italic."""
-    blocks = [f"# {table.name}"]
-    marks = {0: "{}", 1: "**{}**", 2: "*{}*"}
+def blocks(table: SweepTable) -> list[Block]:
+    """One table per dataset and metric; values and changes stand apart in a terminal so that they fit."""
+    found = []
     for dataset in table.datasets:
         for metric in table.metrics:
             header, rows = grid(table, dataset, metric)
-            lines = [f"## {dataset}, {metric}", "", _markdown_row(header), _markdown_row(["---"] * len(header))]
-            lines += [_markdown_row([marks[e.rank].format(_md(e.text)) for e in row]) for row in rows]
-            blocks.append("\n".join(lines))
-    return "\n\n".join([*blocks, "\n".join(f"- {_md(line)}" for line in notes(table))]) + "\n"
+            values = 1 + len(table.conditions)
+            parts = (range(1, values), range(values, len(header)))
+            found.append(Block(f"{dataset}, {metric}", header, rows, parts, " (* best of its column, + second)"))
+    return found
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _md(text: str) -> str:
-    return text.replace("|", "\\|")
+def as_markdown(table: SweepTable) -> str:
+    """The table as GitHub Markdown: best bold, second italic."""
+    return layout.markdown(table.name, blocks(table), notes(table))
 
 
 def as_latex(table: SweepTable) -> str:
     """The table for a paper (booktabs): best bold, second underlined."""
-    marks = {0: "{}", 1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"}
-    blocks = ["% needs \\usepackage{booktabs}"]
-    for dataset in table.datasets:
-        for metric in table.metrics:
-            header, rows = grid(table, dataset, metric)
-            body = [" & ".join(marks[e.rank].format(_tex(e.text)) for e in row) + r" \\" for row in rows]
-            blocks.append(
-                "\n".join(
-                    [
-                        r"\begin{table}",
-                        rf"\caption{{{_tex(f'{dataset}, {metric}')}}}",
-                        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-                        r"\toprule",
-                        " & ".join(map(_tex, header)) + r" \\",
-                        r"\midrule",
-                        *body,
-                        r"\bottomrule",
-                        r"\end{tabular}",
-                        r"\end{table}",
-                    ]
-                )
-            )
-    return "\n\n".join([*blocks, *(f"% {line}" for line in notes(table))]) + "\n"
-
-
-def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {c: f"\\{c}" for c in "&%$#_{}"}
-    return "".join(special.get(c, c) for c in text)
+    return layout.latex(blocks(table), notes(table))
 
 
 def as_text(table: SweepTable) -> str:
-    """The table for a terminal or a log, as wide as it has to be."""
-    out = io.StringIO()
-    console = Console(file=out, width=10_000, color_system=None)
-    for dataset in table.datasets:
-        for metric in table.metrics:
-            header, rows = grid(table, dataset, metric)
-            console.print(f"{dataset}, {metric} (* best of its column, + second)", markup=False, highlight=False)
-            values = 1 + len(table.conditions)
-            for columns in (range(1, values), range(values, len(header))):
-                if columns:
-                    console.print(_text_table(header, rows, columns))
-    for line in notes(table):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
-
-
-def _text_table(header: Sequence[str], rows: Sequence[Sequence[Entry]], columns: range) -> RichTable:
-    """The model and some columns; values and changes stand apart so that they fit a terminal."""
-    marks = {0: "{}  ", 1: "{} *", 2: "{} +"}
-    shown = RichTable(box=box.SIMPLE_HEAD)
-    shown.add_column(header[0])
-    for place in columns:
-        shown.add_column(header[place], justify="right")
-    for row in rows:
-        shown.add_row(row[0].text, *(marks[row[i].rank].format(row[i].text) for i in columns))
-    return shown
+    """The table for a terminal or a log."""
+    return layout.plain(blocks(table), notes(table))
 
 
 def as_frame(table: SweepTable) -> pd.DataFrame:

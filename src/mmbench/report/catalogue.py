@@ -1,0 +1,122 @@
+"""The training log and the items behind a sweep, read again and proved to be the same by their fingerprints.
+
+Records hold ranks and lists; popularity, history and categories are facts about the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench import records
+from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.report.table import CellResult
+
+#: Columns of items.parquet that may hold a category, the first that is there counts.
+CATEGORY_COLUMNS = ("category", "categories", "genre", "genres")
+#: Columns whose text is measured: the first, or the others joined.
+TEXT_COLUMNS = ("text", "title", "description")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What slices and list measures need of a data set.
+
+    Args:
+        dataset: the data set, with the very split of the sweep.
+        categories: category of each item, ``(n_items,)``, the first one named; None without such a column.
+        members: categories of each item, ``(n_items, n_categories)``, all that are named; None as before.
+        lengths: characters of each item's text, ``(n_items,)``; None without such a column.
+        unknown: what is not known, in words.
+    """
+
+    dataset: Dataset
+    categories: tuple[str | None, ...] | None
+    members: NDArray[np.bool_] | None
+    lengths: NDArray[np.int64] | None
+    unknown: tuple[str, ...]
+
+    @property
+    def item_counts(self) -> NDArray[np.int64]:
+        """Training interactions of each item, ``(n_items,)``."""
+        return np.bincount(self.dataset.split.train.items, minlength=self.dataset.n_items)
+
+    @property
+    def user_counts(self) -> NDArray[np.int64]:
+        """Training interactions of each user, ``(n_users,)``."""
+        return np.bincount(self.dataset.split.train.users, minlength=self.dataset.n_users)
+
+
+def read_catalogue(cell: CellResult) -> Catalogue | str:
+    """The catalogue of a finished cell, or why there is none."""
+    described = records.read_json(cell.folder / "cell.json")
+    options = {name: value for name, value in described["config"]["dataset"].items() if name != "lr"}
+    try:
+        dataset = load_dataset(DatasetConfig(**options))
+    except (ValueError, OSError, TypeError):
+        return "the data set cannot be read where the sweep's configuration says"
+    split = dataset.split
+    if (split.tuning_fingerprint, split.test_fingerprint) != (described["split_hash"], cell.test_hash):
+        return "the data set is no longer the one that the sweep ran on"
+    items = _items(options, dataset)
+    categories = _categories(items)
+    lengths = _lengths(items)
+    unknown = []
+    if categories is None:
+        unknown.append(f"categories: items.parquet has no column {' or '.join(CATEGORY_COLUMNS)}")
+    if lengths is None:
+        unknown.append(f"text length: items.parquet has no column {' or '.join(TEXT_COLUMNS)}")
+    first = None if categories is None else tuple(names[0] if names else None for names in categories)
+    members = None if categories is None else _members(categories)
+    return Catalogue(dataset, first, members, lengths, tuple(unknown))
+
+
+def _items(options: Mapping[str, Any], dataset: Dataset) -> pd.DataFrame:
+    """Rows of items.parquet in the order of the catalogue; no columns for a planted world."""
+    index = pd.Index([str(name) for name in dataset.item_ids])
+    file = Path(options.get("path") or options["name"]) / "items.parquet"
+    if options.get("world") is not None or not file.is_file():
+        return pd.DataFrame(index=index)
+    frame = pd.read_parquet(file)
+    return frame.set_index(frame["item_id"].astype(str)).loc[lambda f: ~f.index.duplicated()].reindex(index)
+
+
+def _categories(items: pd.DataFrame) -> list[list[str]] | None:
+    """Names in the category column, split at commas; a list column is taken as it is."""
+    column = next((name for name in CATEGORY_COLUMNS if name in items), None)
+    if column is None:
+        return None
+    return [_names(value) for value in items[column]]
+
+
+def _names(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    if isinstance(value, list | tuple | np.ndarray):
+        return [str(name) for name in value]
+    return []
+
+
+def _members(categories: list[list[str]]) -> NDArray[np.bool_]:
+    names = sorted({name for row in categories for name in row})
+    place = {name: i for i, name in enumerate(names)}
+    members = np.zeros((len(categories), len(names)), bool)
+    for item, row in enumerate(categories):
+        members[item, [place[name] for name in row]] = True
+    return members
+
+
+def _lengths(items: pd.DataFrame) -> NDArray[np.int64] | None:
+    """Characters of ``text``, or of title and description together."""
+    columns = [name for name in TEXT_COLUMNS if name in items]
+    if not columns:
+        return None
+    columns = columns[:1] if columns[0] == "text" else columns
+    texts = items[columns].fillna("").astype(str)
+    return np.asarray(sum(texts[name].str.strip().str.len() for name in columns), dtype=np.int64)

@@ -1,0 +1,219 @@
+"""What each modality contributes to each dataset and model, measured from the records of a sweep (METHOD §4, §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mmbench import metrics, paths, records, stats
+from mmbench.contribution import hits, shapley, slices
+from mmbench.contribution.bootstrap import Estimate
+from mmbench.contribution.guardrails import MARGIN
+from mmbench.contribution.shapley import EMPTY, Coalition
+from mmbench.contribution.slices import Slicing
+from mmbench.metrics import Ranking
+from mmbench.report.catalogue import Catalogue, read_catalogue
+from mmbench.report.contrasts import Comparison
+from mmbench.report.effort import FAIL, Group
+from mmbench.report.facts import Facts, K
+from mmbench.report.facts import as_markdown as facts_as_markdown
+from mmbench.report.list_measures import beyond_facts, guardrail_facts, read_lists
+from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable, comparable
+
+VALUES, HITS, EXCESS = "M1 value", "M2 hits", "M2 hits beyond the noise floor"
+OVERLAP, RELIANCE, SLICES = "M3 overlap and headroom", "reliance", "M6 slices"
+
+
+def read_contributions(table: SweepTable, groups: Sequence[Group], found: Sequence[Comparison]) -> list[Facts]:
+    """Measure every dataset and model that has results under two conditions at least.
+
+    Args:
+        table: the sweep.
+        groups: its fairness report.
+        found: its contrasts; slices and guard-rails are of these.
+    """
+    levels = {(group.dataset, group.model): group.level for group in groups}
+    catalogues: dict[str, Catalogue | str] = {}
+    measured = []
+    for dataset in table.datasets:
+        for model in table.models(dataset):
+            cells = [c for (d, m, _), c in table.cells.items() if (d, m) == (dataset, model) and c.status == "done"]
+            if len(cells) < 2 or any(c.modality == ID_ONLY for c in cells):
+                continue
+            if dataset not in catalogues:
+                catalogues[dataset] = read_catalogue(cells[0])
+            compared = [c for c in found if (c.dataset, c.model) == (dataset, model) and c.gain is not None]
+            facts = Facts(dataset, model, len(cells[0].seeds), levels.get((dataset, model), "-"))
+            measure(facts, _in_order(table, cells), compared, catalogues[dataset])
+            measured.append(facts)
+    return measured
+
+
+def _in_order(table: SweepTable, cells: Sequence[CellResult]) -> list[CellResult]:
+    return sorted(cells, key=lambda cell: table.conditions.index(cell.modality))
+
+
+def measure(facts: Facts, cells: Sequence[CellResult], compared: Sequence[Comparison], data: Catalogue | str) -> None:
+    """Measure one dataset and model; what cannot be measured is said.
+
+    Args:
+        facts: takes what is found.
+        cells: its finished conditions in table order.
+        compared: its contrasts that have a gain.
+        data: its data set, or why there is none.
+    """
+    if not all(comparable(cell, cells[0]) for cell in cells):
+        facts.unknown.append("everything: the conditions differ in final seeds, test split or effort")
+        return
+    game = coalitions(cells)
+    _values(facts, game)
+    _hits(facts, game)
+    _reliance(facts, cells)
+    if isinstance(data, str):
+        facts.unknown.append(f"slices, list measures and guard-rails: {data}")
+        return
+    facts.unknown += data.unknown
+    for c in compared:
+        _slices(facts, c, data)
+    beyond_facts(facts, cells, data)
+    guardrail_facts(facts, compared, data)
+
+
+def coalitions(cells: Sequence[CellResult]) -> dict[Coalition, CellResult]:
+    """The cell of each subset of real modalities, all others dropped and none thinned out."""
+    game: dict[Coalition, CellResult] = {}
+    for cell in cells:
+        if cell.states and set(cell.states.values()) <= {"real", "drop"}:
+            game.setdefault(frozenset(name for name, state in cell.states.items() if state == "real"), cell)
+    return game
+
+
+def _values(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
+    """M1: Shapley values, marginals, redundancy, interactions."""
+    try:
+        found = shapley.contributions({subset: cell.per_user(PRIMARY) for subset, cell in game.items()})
+    except ValueError as error:
+        facts.unknown.append(f"M1, M2 and M3: {error}")
+        return
+    for name, value in found.modalities.items():
+        facts.add(VALUES, name, "Shapley value", value.shapley)
+        facts.add(VALUES, name, "added to nothing", value.alone)
+        facts.add(VALUES, name, "added to the others", value.given_rest)
+        if value.redundancy is None:
+            facts.unknown.append(f"redundancy of {name}: what it adds to nothing is not told from zero")
+        elif facts.inferred:
+            facts.add(VALUES, name, "redundancy share", value.redundancy)
+    for (a, b), pair in found.pairs.items():
+        agrees = "agrees" if pair.log_agrees else "disagrees"
+        facts.add(VALUES, f"{a} and {b}", f"interaction (sign of the log scale {agrees})", pair.interaction)
+    if facts.inferred and facts.fairness != FAIL:
+        facts.readings += readings(found)
+
+
+def readings(found: shapley.Contributions) -> Iterator[str]:
+    """What M1 says in words; an interval over zero is never read as an absence."""
+    for name, value in found.modalities.items():
+        if value.given_rest.lo > 0:
+            yield f"{name} adds to the others"
+        elif value.given_rest.hi < 0:
+            yield f"{name} takes away from the others"
+        elif value.alone.lo > 0 and len(found.modalities) > 1:
+            yield f"{name} adds to nothing at all, but is not shown to add to the others"
+        else:
+            yield f"no use of {name} is shown with this encoder and model"
+    for (a, b), pair in found.pairs.items():
+        if pair.interaction.excludes_zero:
+            yield f"{a} and {b} {'help each other' if pair.interaction.lo > 0 else 'replace each other in part'}"
+
+
+def _hits(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
+    """M2 and M3, for two modalities."""
+    names = sorted(frozenset().union(*game))
+    if len(names) != 2 or len(game) != 4:
+        if len(game) > 1 and len(names) != 2:
+            facts.unknown.append(f"M2 and M3: they compare two modalities, here are {len(names)}")
+        return
+    a, b = names
+    none, both = game[EMPTY], game[frozenset(names)]
+    single = {name: game[frozenset({name})] for name in names}
+    found = {cell.modality: hits.hits(cell.rankings, K) for cell in (none, both, *single.values())}
+    of = {name: found[cell.modality] for name, cell in single.items()}
+    users = none.rankings[0].users
+    for tested, other in ((a, b), (b, a)):
+        for part, share in hits.hit_attribution(found[none.modality], of, found[both.modality], tested, users).items():
+            facts.add(HITS, f"testing {tested}", part, share.share, baseline=share.floor)
+            if share.excess is not None:
+                facts.add(EXCESS, f"testing {tested}", part, share.excess)
+        if not facts.inferred:
+            continue
+        overlap = hits.hit_overlap(of[other], of[tested], found[both.modality], users)
+        pair = f"{tested} beside {other}"
+        facts.add(OVERLAP, pair, "hits in common (Jaccard)", overlap.jaccard, baseline=overlap.jaccard_seeds)
+        beside, own = (read_lists(single[name]) for name in (other, tested))
+        baseline = hits.list_overlap(beside, beside)
+        facts.add(OVERLAP, pair, "lists in common (RBO)", hits.list_overlap(beside, own), baseline=baseline)
+        facts.add(OVERLAP, pair, "net headroom", overlap.headroom)
+        if overlap.realised is not None:
+            facts.add(OVERLAP, pair, "realised share of it", overlap.realised)
+    if not facts.inferred:
+        facts.unknown.append("noise floor, overlap and headroom: one seed does not tell flicker from an effect")
+
+
+def _reliance(facts: Facts, cells: Sequence[CellResult]) -> None:
+    """Relative change of the metric where one modality is shuffled at inference only."""
+    for cell in cells:
+        for first in sorted((cell.folder / "finals").glob(f"seed{cell.seeds[0]}.shuffled_*.test.parquet")):
+            name = first.name.split(".")[1]
+            files = [paths.final_file(cell.folder, seed, f"{name}.test.parquet") for seed in cell.seeds]
+            if all(file.exists() for file in files) and cell.mean(PRIMARY) > 0:
+                by_seed = [metrics.per_user(records.read_ranking(file), PRIMARY) for file in files]
+                change = stats.relative_gain(np.stack(by_seed, axis=1), cell.per_user(PRIMARY))
+                said = Estimate(change.mean, change.lo, change.hi)
+                facts.add(RELIANCE, cell.modality, f"{name.removeprefix('shuffled_')} shuffled at inference", said)
+
+
+def _slices(facts: Facts, c: Comparison, data: Catalogue) -> None:
+    """M6: where the gain of a contrast lives, with intervals that hold for all slices of a division at once."""
+    tested = c.a.tested[0]
+    users = tested.pairs.users
+    a, b = (np.stack([slices.pair_values(r, PRIMARY) for r in side.rankings], axis=1) for side in (c.a, c.b))
+    for division, slicing in _divisions(tested, data).items():
+        if len(np.unique(slicing.labels[slicing.labels >= 0])) < 2:
+            continue
+        for name, found in slices.slice_gains(a, b, users, slicing).items():
+            value = found.gain or Estimate(float("nan"), float("nan"), float("nan"))
+            facts.add(SLICES, c.contrast, f"{division}: {name}", value, share=found.share, n=found.n_pairs)
+
+
+def _divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
+    """Divisions of the test pairs that the data allow; one that puts all pairs into one slice tells nothing."""
+    items, users = tested.items, tested.users[tested.pairs.users]
+    found = {
+        "item's training interactions": slices.by_popularity(items, data.item_counts),
+        "user's training interactions": slices.by_history(users, data.user_counts),
+    }
+    for name, feature in sorted(data.dataset.features.items()):
+        found[f"{name} present"] = slices.by_presence(items, feature.present, name)
+    if data.categories is not None:
+        found["category"] = slices.by_category(items, data.categories)
+    if data.lengths is not None:
+        found["text length"] = slices.by_length(items, data.lengths)
+    return found
+
+
+LEGEND = (
+    f"values in {PRIMARY}, hits and lists at {K}; intervals over users and seeds: pigeonhole bootstrap, for slices "
+    "at once for all of one division, for reliance and guard-rails crossed (coverage: bootstrap).",
+    "What a modality adds to the others decides; the Shapley value credits an image for what text already tells.",
+    "baseline: the same between two seeds of one condition, which differ too; for hits, the tested modality replaced "
+    "by another seed. share: part of the slice in the whole difference. n: test pairs.",
+    f"Guard-rails: holds if the lower bound is above -{100 * MARGIN:.0f} %, broken if the upper one is below it. "
+    "Reliance is what a trained model leans on, not what the modality is worth.",
+    "Nothing here is corrected for multiplicity; slices are exploratory.",
+)
+
+
+def as_markdown(table: SweepTable, measured: Sequence[Facts]) -> str:
+    """All measures as GitHub Markdown."""
+    return facts_as_markdown(f"{table.name}, contribution", measured, LEGEND)

@@ -1,0 +1,195 @@
+"""One verdict or one cell, every number traced down to the record files it comes from."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from mmbench import paths, records, stats
+from mmbench.report.contrasts import Comparison, read_contrasts
+from mmbench.report.effort import ENOUGH_TRIALS, Group, read_groups
+from mmbench.report.table import PRIMARY, CellResult, SweepTable, read_sweep
+from mmbench.report.verdict_table import reason
+from mmbench.stats import Interval
+from mmbench.verdicts import MIN_SEEDS, Verdict, holds
+
+
+def explainable(sweep_dir: Path) -> Mapping[str, Callable[[], str]]:
+    """What can be explained by its name, and how.
+
+    Names are ``<dataset>/<model>/<condition>_vs_<condition>`` of a planned contrast and
+    ``<dataset>/<model>/<condition>`` of a cell.
+    """
+    table = read_sweep(sweep_dir)
+    groups = read_groups(table, sweep_dir)
+    found = read_contrasts(table, groups)
+    cells = {"/".join(key): functools.partial(_told, _cell, table, c, groups) for key, c in table.cells.items()}
+    return cells | {c.name: functools.partial(_told, _contrast, table, c, found, groups) for c in found}
+
+
+def _told(lines: Callable[..., Iterator[str]], *what: Any) -> str:
+    return "\n".join(lines(*what)) + "\n"
+
+
+def _cell(table: SweepTable, cell: CellResult, groups: Sequence[Group]) -> Iterator[str]:
+    yield f"{cell.dataset}/{cell.model}/{cell.modality}: {cell.status}"
+    yield from _records(table, "", cell)
+    if cell.status == "done":
+        spread = cell.spread(PRIMARY)
+        sd = "not measured with one seed" if spread is None else f"{spread:.10g}"
+        yield f"  standard deviation over seeds: {sd}"
+        yield f"  below popularity: {'yes' if table.below_popularity(cell) else 'no'}"
+    yield from _gates(cell, groups)
+
+
+def _contrast(table: SweepTable, c: Comparison, found: Sequence[Comparison], groups: Sequence[Group]) -> Iterator[str]:
+    yield f"{c.name}: {c.word}"
+    yield f"  {reason(c)}"
+    yield from _records(table, "A = ", c.a)
+    yield from _records(table, "B = ", c.b)
+    if c.gain is not None:
+        yield from _gain(c, c.gain)
+    if c.gain is not None and c.inference is not None:
+        yield from _interval(c, c.gain)
+        yield from _tests(table, c, c.gain)
+        yield from _holm([o for o in found if (o.dataset, o.model) == (c.dataset, c.model)], c)
+        yield from _benjamini_hochberg(found, c)
+    elif c.gain is not None:
+        yield f"  seeds: {c.gain.seeds}, fewer than {MIN_SEEDS}: training noise is not measured, nothing is inferred"
+    if c.gain is not None:
+        yield from _words(table, c, c.gain)
+    yield from _gates(c.a, groups)
+
+
+def _records(table: SweepTable, head: str, cell: CellResult) -> Iterator[str]:
+    """Where a cell's numbers come from, its hashes and its mean by seed."""
+    yield ""
+    place = cell.folder.relative_to(table.folder)
+    yield f"{head}{cell.modality}: {place}"
+    if cell.status != "done":
+        yield f"  {cell.status}{': ' + ' '.join(cell.reason.split()) if cell.reason else ''}"
+        return
+    described, choice = (records.read_json(cell.folder / f"{name}.json") for name in ("cell", "choice"))
+    seal = records.read_json(cell.folder / "sealed.json")
+    yield f"  cell.json    key {described['key']}"
+    yield f"               train and validation {described['split_hash']}"
+    yield f"  choice.json  slot {choice['slot']}, validation {choice['score']:.10g}, hash {choice['hash']}"
+    yield f"               {_settings(choice['configuration'])}"
+    trials = sorted(file.name for file in (cell.folder / "trials").glob("*.json"))
+    if trials:
+        yield f"  trials       {trials[0]} to {trials[-1]} (validation) and the .test.parquet beside each (test)"
+    yield f"  sealed.json  test split {seal['test_hash']}, seal {seal['hash']}"
+    per_seed = cell.by_seed(PRIMARY)
+    for seed, pairs, mean in zip(cell.seeds, cell.rankings, per_seed, strict=True):
+        file = paths.final_file(cell.folder, seed, "test.parquet")
+        features = records.read_json(paths.final_file(cell.folder, seed, "json"))["feature_hash"]
+        yield f"  seed {seed}: {file.relative_to(table.folder)}, {pairs.n_users} users, {len(pairs.ranks)} test pairs"
+        yield f"    {PRIMARY} {mean:.10g}; file {_sha256(file)}; features {features}"
+    total = " + ".join(f"{mean:.10g}" for mean in per_seed)
+    yield f"  mean = ({total}) / {len(per_seed)} = {cell.mean(PRIMARY):.10g}"
+
+
+def _settings(configuration: Mapping[str, Any]) -> str:
+    return ", ".join(f"{path}={value}" for path, value in configuration.items()) or "nothing to choose"
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _gain(c: Comparison, gain: Interval) -> Iterator[str]:
+    yield ""
+    yield "relative gain (docs/protocol.md, Relative gain)"
+    yield f"  gain = mean A / mean B - 1 = {c.a.mean(PRIMARY):.10g} / {c.b.mean(PRIMARY):.10g} - 1 = {gain.mean:.10g}"
+    if c.effects is not None:
+        yield f"  users improved {c.effects.improved:.10g}, harmed {c.effects.harmed:.10g}, d_z {c.effects.d_z:.6g}"
+
+
+def _interval(c: Comparison, gain: Interval) -> Iterator[str]:
+    ms = stats.mean_squares(stats.scaled_differences(c.a.per_user(PRIMARY), c.b.per_user(PRIMARY))[0])
+    both, users = (ms.users + ms.seeds - ms.residual) / (ms.n * ms.s), ms.users / (ms.n * ms.s)
+    yield f"  n = {ms.n} users, S = {ms.s} seeds"
+    yield f"  MS_u = {ms.users:.10g}, MS_s = {ms.seeds:.10g}, MS_e = {ms.residual:.10g}"
+    yield (
+        f"  Var = max((MS_u + MS_s - MS_e) / (nS), MS_u / (nS)) = max({both:.10g}, {users:.10g}) = {gain.se**2:.10g}"
+    )
+    yield f"  se = sqrt(Var) = {gain.se:.10g}, df (Satterthwaite) = {gain.df:.10g}"
+    for level in (0.95, 0.90):
+        t = float(special.stdtrit(gain.df, 0.5 + level / 2))
+        lo, hi = stats.bounds(gain, level)
+        yield f"  {100 * level:.0f} %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{lo:.10g}, {hi:.10g}]"
+
+
+def _tests(table: SweepTable, c: Comparison, gain: Interval) -> Iterator[str]:
+    i = c.inference
+    assert i is not None
+    yield ""
+    yield f"tests (margin {table.delta:g})"
+    yield f"  p = {gain.p:.10g}, two-sided, of a gain of zero"
+    yield f"  A not worse than B by the margin: p = {i.noninferior_p:.10g}"
+    yield f"  B not worse than A by the margin: p = {i.dispensable_p:.10g}"
+    yield f"  equivalence (TOST): p = {i.equivalence_p:.10g}; smallest margin of equivalence {i.margin:.10g}"
+    parts = ", ".join(f"{name} {value:.6g}" for name, value in i.components.items())
+    yield f"  detectable gain at 80 % power: {i.mde:.10g} ({parts})"
+
+
+def _sorted(family: Sequence[Comparison]) -> list[tuple[Comparison, float]]:
+    tested = [(o, o.gain.p) for o in family if o.gain is not None and o.inference is not None]
+    return sorted(tested, key=lambda pair: pair[1])
+
+
+def _holm(family: Sequence[Comparison], c: Comparison) -> Iterator[str]:
+    assert c.inference is not None
+    ordered = _sorted(family)
+    yield f"  Holm, {len(ordered)} contrasts of {c.dataset}/{c.model}, smallest p first; each at least the one before:"
+    for place, (other, p) in enumerate(ordered):
+        assert other.inference is not None
+        factor = len(ordered) - place
+        mark = "  <-" if other is c else ""
+        yield f"    {other.contrast}: min(1, {factor} * {p:.6g}) -> {other.inference.holm:.6g}{mark}"
+
+
+def _benjamini_hochberg(found: Sequence[Comparison], c: Comparison) -> Iterator[str]:
+    assert c.inference is not None
+    ordered = _sorted(found)
+    m = len(ordered)
+    rank = 1 + next(i for i, (other, _) in enumerate(ordered) if other is c)
+    steps = [min(1.0, m * p / j) for j, (_, p) in enumerate(ordered, 1)]
+    least = rank - 1 + int(np.argmin(steps[rank - 1 :]))
+    yield f"  Benjamini-Hochberg, {m} contrasts of the sweep: rank {rank}, {m} * p / {rank} = {steps[rank - 1]:.6g};"
+    other = ordered[least][0].name
+    yield f"    smallest from there on: {steps[least]:.6g} ({other}) -> q = {c.inference.bh:.6g}"
+
+
+def _words(table: SweepTable, c: Comparison, gain: Interval) -> Iterator[str]:
+    yield ""
+    yield "verdict: the first that holds"
+    if c.tuned is not None:
+        point, lo, hi = c.tuned.point, c.tuned.lo, c.tuned.hi
+        yield f"  gain after tuning with other draws of the trials: {point:.10g}, 90 % [{lo:.10g}, {hi:.10g}]"
+    else:
+        yield f"  the luck of tuning was not checked: that takes {ENOUGH_TRIALS} trials of each condition"
+    judgement = c.judgement
+    assert judgement is not None
+    holding: dict[Verdict, bool] = {Verdict.FAILED: False, Verdict.UNTRUSTED: judgement.word is Verdict.UNTRUSTED}
+    if c.inference is not None:
+        holding |= holds(gain, table.delta, c.tuned)
+    for word in Verdict:
+        if word in holding:
+            yield f"  {word}: {'yes' if holding[word] else 'no'}"
+    yield f"  -> {judgement.word}"
+
+
+def _gates(cell: CellResult, groups: Sequence[Group]) -> Iterator[str]:
+    """The fairness checks of the cell's dataset and model."""
+    for group in groups:
+        if (group.dataset, group.model) == (cell.dataset, cell.model):
+            yield ""
+            yield f"fairness of {group.dataset}/{group.model}: {group.level}"
+            yield from (f"  {check.level} {check.name}: {check.reason}" for check in group.checks)

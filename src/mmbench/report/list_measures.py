@@ -1,0 +1,90 @@
+"""Beyond accuracy: measures of the recommended lists by condition, and guard-rails by contrast (METHOD §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmbench import beyond, paths, records, stats
+from mmbench.contribution.bootstrap import Estimate
+from mmbench.contribution.guardrails import LEVEL, coverage_change, rail
+from mmbench.metrics import Ranking
+from mmbench.report.catalogue import Catalogue
+from mmbench.report.contrasts import Comparison
+from mmbench.report.facts import Facts, K
+from mmbench.report.table import CellResult
+
+BEYOND, GUARDRAILS = "beyond accuracy", "guard-rails"
+
+
+def read_lists(cell: CellResult) -> NDArray[np.int32]:
+    """The best :data:`~mmbench.report.facts.K` items of every seed and user, ``(n_seeds, n_users, K)``."""
+    files = [paths.final_file(cell.folder, seed, "lists.parquet") for seed in cell.seeds]
+    return np.stack([records.read_lists(file)[:, :K] for file in files])
+
+
+def beyond_facts(facts: Facts, cells: Sequence[CellResult], data: Catalogue) -> None:
+    """Coverage, concentration, popularity and calibration of every condition, averaged over seeds."""
+    for cell in cells:
+        by_seed = [_measures(lists, tested, data) for lists, tested in zip(read_lists(cell), cell.tested, strict=True)]
+        for name in by_seed[0]:
+            facts.add(BEYOND, cell.modality, name, float(np.mean([found[name] for found in by_seed])))
+    facts.unknown.append("diversity in a neutral embedding: the data set holds none besides the modalities under test")
+
+
+def _measures(lists: NDArray[np.int32], tested: Ranking, data: Catalogue) -> dict[str, float]:
+    """Measures of one seed's lists."""
+    train = data.dataset.split.train
+    known = np.isin(train.users, tested.users)
+    rows, items = np.searchsorted(tested.users, train.users[known]), train.items[known]
+    found = beyond.summary(lists, data.item_counts, data.dataset.n_users, rows, items, lists.shape[1])
+    cold = beyond.cold_recall(tested.pairs.users, tested.items, tested.pairs.ranks, data.item_counts, K)
+    if cold is not None:
+        found[f"cold recall@{K}"] = cold
+    if data.members is not None:
+        found[f"category diversity@{K}"] = beyond.category_diversity(lists, data.members)
+        found[f"miscalibration@{K}"] = beyond.miscalibration(lists, data.members, rows, items)
+    return found
+
+
+def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogue) -> None:
+    """Coverage, tail share and cold recall of A against B: does the gain cost what it must not cost?"""
+    if not facts.inferred:
+        facts.unknown.append("guard-rails: one seed does not measure training noise")
+        return
+    tail = beyond.long_tail(data.item_counts).astype(np.float64)
+    cold = False
+    for c in compared:
+        lists = [read_lists(side) for side in (c.a, c.b)]
+        changes: dict[str, Estimate | None] = {"coverage": coverage_change(lists[0], lists[1], data.dataset.n_items)}
+        changes["tail share"] = _relative(*(_tail_by_user(side, tail) for side in lists))
+        by_user = [_cold_by_user(side, data.item_counts) for side in (c.a, c.b)]
+        if len(by_user[0]) > 1:
+            cold = True
+            changes["cold recall"] = _relative(*by_user)
+        for name, change in changes.items():
+            if change is None:
+                facts.unknown.append(f"guard-rail {name} of {c.contrast}: {c.b.modality} has none to lose")
+            else:
+                facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, level=LEVEL, word=rail(change))
+    if compared and not cold:
+        facts.unknown.append("cold recall: no held-out item is without training interactions")
+
+
+def _tail_by_user(lists: NDArray[np.int32], tail: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.nan_to_num(np.stack([beyond.list_means(by_user, tail) for by_user in lists], axis=1))
+
+
+def _cold_by_user(cell: CellResult, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    by_seed = [beyond.cold_recall_by_user(r.pairs.users, r.items, r.pairs.ranks, counts, K) for r in cell.tested]
+    return np.stack(by_seed, axis=1)
+
+
+def _relative(a: NDArray[np.float64], b: NDArray[np.float64]) -> Estimate | None:
+    """Relative change with its crossed 90 % interval; None over a mean of zero."""
+    if not b.any():
+        return None
+    change = stats.relative_gain(a, b, LEVEL)
+    return Estimate(change.mean, change.lo, change.hi)

@@ -1,0 +1,334 @@
+"""What a modality contributes, from constructed records by hand and from a sweep that ran on items with categories."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench import records
+from mmbench.cli import worker
+from mmbench.cli.compose import compose
+from mmbench.cli.sweep import Sweep
+from mmbench.contribution.bootstrap import Estimate
+from mmbench.contribution.guardrails import Rail, coverage_change, rail
+from mmbench.data.dataset import DatasetConfig, load_dataset
+from mmbench.data.planted import make_world
+from mmbench.report import SweepTable, read_sweep, write_report
+from mmbench.report.catalogue import Catalogue, read_catalogue
+from mmbench.report.contrasts import read_contrasts
+from mmbench.report.contribution import as_markdown, read_contributions
+from mmbench.report.effort import read_groups
+from mmbench.report.facts import Fact, Facts, as_frame, blocks
+from mmbench.report.table import CellResult
+from tests.report.constructed import Made, found, write_sweep
+from tests.tiny import TINY, WORLD
+
+EMPTY_CELL = CellResult("w", "m", "none", "done", Path("nowhere"))
+USERS = 200
+ENDS = {"none": 100, "text": 120, "image": 110, "fused": 125}
+STATES = {
+    "none": {"text": "drop", "image": "drop"},
+    "text": {"text": "real", "image": "drop"},
+    "image": {"text": "drop", "image": "real"},
+    "fused": {"text": "real", "image": "real"},
+}
+LISTS = {c: np.tile(np.arange(i * 20, i * 20 + 20, dtype=np.int32), (3, USERS, 1)) for i, c in enumerate(ENDS)}
+
+
+def cells(n_seeds: int = 3, **changes: Made) -> dict[tuple[str, str, str], Made]:
+    """Half of the users are found without content, 20 more with text, 10 with images, 25 with both."""
+    made = {
+        c: Made(
+            np.stack([found(USERS, range(end))] * n_seeds),
+            lists=LISTS[c][:n_seeds],
+            cell={"states": STATES[c]},
+            shuffled={"text": np.stack([found(USERS, range(100))] * n_seeds)} if c == "fused" else {},
+        )
+        for c, end in ENDS.items()
+    }
+    return {("d", "m", c): one for c, one in (made | changes).items()}
+
+
+def measured(table: SweepTable) -> list[Facts]:
+    groups = read_groups(table, table.folder)
+    return read_contributions(table, groups, read_contrasts(table, groups))
+
+
+def by_name(facts: Facts) -> dict[tuple[str, str, str], Fact]:
+    return {(fact.measure, fact.subject, fact.part): fact for fact in facts.found}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    (facts,) = measured(read_sweep(write_sweep(tmp_path_factory.mktemp("made") / "s", cells())))
+    return facts
+
+
+def test_values_by_hand(made: Facts) -> None:
+    values = {key[1:]: fact.value for key, fact in by_name(made).items() if key[0] == "M1 value"}
+    assert values == {
+        ("image", "Shapley value"): pytest.approx(0.0375),
+        ("image", "added to nothing"): pytest.approx(0.05),
+        ("image", "added to the others"): pytest.approx(0.025),
+        ("image", "redundancy share"): pytest.approx(0.5),
+        ("text", "Shapley value"): pytest.approx(0.0875),
+        ("text", "added to nothing"): pytest.approx(0.1),
+        ("text", "added to the others"): pytest.approx(0.075),
+        ("text", "redundancy share"): pytest.approx(0.25),
+        ("image and text", "interaction (sign of the log scale agrees)"): pytest.approx(-0.025),
+    }
+    # The interaction, ten users less and five more, is not told from zero.
+    assert made.readings == ["image adds to the others", "text adds to the others"]
+
+
+def test_hits_and_their_noise_floor_by_hand(made: Facts) -> None:
+    facts = by_name(made)
+    shares = {part: f for (m, subject, part), f in facts.items() if (m, subject) == ("M2 hits", "testing image")}
+    assert {part: f.value for part, f in shares.items() if f.value} == {
+        "kept": 0.5,
+        "redundant": 0.05,
+        "only_text": 0.05,
+        "synergy": 0.025,
+        "net": 0.125,
+    }
+    # Image replaced by no modality and both by text of another seed: the 20 users whom text finds, thanks to text only.
+    assert {part: f.baseline for part, f in shares.items() if f.baseline} == {"kept": 0.5, "only_text": 0.1, "net": 0.1}
+    excess = facts["M2 hits beyond the noise floor", "testing image", "only_text"]
+    assert excess.value == pytest.approx(-0.05)
+    assert excess.lo is not None
+    assert excess.lo < -0.05
+
+
+def test_overlap_and_headroom_by_hand(made: Facts) -> None:
+    facts = by_name(made)
+    common = facts["M3 overlap and headroom", "image beside text", "hits in common (Jaccard)"]
+    assert (common.value, common.baseline) == (pytest.approx(110 / 120), 1.0)
+    lists = facts["M3 overlap and headroom", "image beside text", "lists in common (RBO)"]
+    assert (lists.value, lists.baseline) == (0.0, pytest.approx(1.0))
+    assert facts["M3 overlap and headroom", "image beside text", "net headroom"].value == 0.0
+    other = facts["M3 overlap and headroom", "text beside image", "net headroom"]
+    assert other.value == pytest.approx(0.6 - 0.55)
+    assert facts["M3 overlap and headroom", "text beside image", "realised share of it"].value == pytest.approx(1.5)
+
+
+def test_reliance_by_hand(made: Facts) -> None:
+    relied = [f for f in made.found if f.measure == "reliance"]
+    assert [(f.subject, f.part, f.value) for f in relied] == [
+        ("fused", "text shuffled at inference", pytest.approx(0.5 / 0.625 - 1))
+    ]
+
+
+def test_what_cannot_be_known_is_said(made: Facts) -> None:
+    assert made.unknown == [
+        "slices, list measures and guard-rails: the data set cannot be read where the sweep's configuration says"
+    ]
+
+
+def test_one_seed_has_no_bounds(tmp_path: Path) -> None:
+    table = read_sweep(write_sweep(tmp_path / "s", cells(1)))
+    (facts,) = measured(table)
+    assert facts.found
+    assert not any(f.lo is not None or f.hi is not None or f.baseline is not None for f in facts.found)
+    assert facts.readings == []
+    text = as_markdown(table, [facts])
+    assert "d/m: one seed, training noise not measured, no bounds and no conclusions" in text
+    assert "noise floor, overlap and headroom: one seed does not tell flicker from an effect" in text
+
+
+def test_a_subset_that_was_not_run(tmp_path: Path) -> None:
+    (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", cells(image=Made(missing=True)))))
+    assert "M1, M2 and M3: no value for image; every subset of image, text needs one" in facts.unknown
+    assert {f.measure for f in facts.found} == {"reliance"}
+
+
+def test_a_condition_with_missing_content_is_no_subset(tmp_path: Path) -> None:
+    thinned = replace(cells()["d", "m", "fused"], config={"modality": {"missing": {"image": 0.5}}})
+    (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", cells(fused=thinned))))
+    assert any("no value for image+text" in line for line in facts.unknown)
+
+
+def test_nothing_is_read_into_what_is_not_trusted(tmp_path: Path) -> None:
+    other = replace(cells()["d", "m", "text"], seal={"choice_hash": "another"})
+    table = read_sweep(write_sweep(tmp_path / "s", cells(text=other)))
+    (facts,) = measured(table)
+    assert (facts.fairness, facts.readings) == ("FAIL", [])
+    assert "d/m: measurement not trusted, see fairness.md" in as_markdown(table, [facts])
+    unpaired = replace(other, seal={"test_hash": "another"})
+    (facts,) = measured(read_sweep(write_sweep(tmp_path / "t", cells(text=unpaired))))
+    assert facts.found == []
+    assert facts.unknown == ["everything: the conditions differ in final seeds, test split or effort"]
+
+
+# A sweep that ran, on a folder whose items have categories and texts
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ran")
+    data = folder / "shop"
+    data.mkdir()
+    source = make_world("cold_image", n_users=60, n_items=80, per_user=10)
+    genres = ["Toys, Books", "Books", "", "Games"] * 20
+    texts = ["" if i % 5 == 0 else "x" * i for i in range(80)]
+    source.items.assign(genres=genres, title=texts).to_parquet(data / "items.parquet")
+    source.log.to_parquet(data / "interactions.parquet")
+    for name, feature in source.features.items():
+        np.save(data / f"{name}_feat.npy", np.where(feature.present[:, None], feature.values, 0))
+    words = [word for word in TINY if word not in WORLD]
+    words += [f"paths.multirun={folder}", "sweep.name=s", "budget.seeds=2", "dataset=folder", "dataset.name=shop"]
+    words += [f"dataset.path={data}", "dataset.protocol=given", "dataset.trust_row_order=true", "model=vbpr"]
+    composed = [compose([*words, f"modality={c}"]) for c in ("none", "text", "image", "fused")]
+    sweep = Sweep.plan(composed, words)
+    sweep.open()
+    worker.work(sweep.waiting)
+    return sweep.folder
+
+
+def catalogue(table: SweepTable) -> Catalogue:
+    read = read_catalogue(table.cells["shop", "vbpr", "none"])
+    assert isinstance(read, Catalogue)
+    return read
+
+
+def test_slices_divide_the_pairs_by_the_facts_of_the_data(ran: Path) -> None:
+    table = read_sweep(ran)
+    (facts,) = measured(table)
+    data = catalogue(table)
+    test, train = data.dataset.split.test, data.dataset.split.train
+    counts = np.bincount(train.items, minlength=80)[test.items]
+    sliced = {part: f for (m, s, part), f in by_name(facts).items() if (m, s) == ("M6 slices", "fused_vs_text")}
+    popularity = {p.split(": ")[1]: f for p, f in sliced.items() if p.startswith("item's")}
+    assert {name: f.n for name, f in popularity.items()} == {
+        "cold": (counts == 0).sum(),
+        "1-5": ((counts > 0) & (counts < 6)).sum(),
+        "6-20": ((counts > 5) & (counts < 21)).sum(),
+    }
+    assert sum(f.share or 0 for f in popularity.values()) == pytest.approx(1.0)
+    named = np.array(["Toys", "Books", "", "Games"] * 20)[[int(name[1:]) for name in data.dataset.item_ids]][test.items]
+    categories = {p.split(": ")[1]: f.n for p, f in sliced.items() if p.startswith("category")}
+    assert categories == {name: (named == name).sum() for name in ("Toys", "Books", "Games")}
+    assert any(p.startswith("text length: ") for p in sliced)
+    assert any(p == "text present: no text" for p in sliced)
+    assert not any(p.startswith("image present") for p in sliced)  # every item has an image
+
+
+def test_gain_of_a_slice_is_that_of_its_pairs(ran: Path) -> None:
+    table = read_sweep(ran)
+    (facts,) = measured(table)
+    counts = catalogue(table).item_counts
+    sums = []
+    for condition in ("fused", "text"):
+        frames = [
+            pd.read_parquet(f) for f in sorted((ran / "shop/vbpr" / condition / "finals").glob("seed?.test.parquet"))
+        ]
+        pairs = [f[counts[f["item"]] == 0] for f in frames]
+        sums.append(sum((1 / np.log2(p["rank"] + 1) * (p["rank"] <= 20)).sum() for p in pairs))
+    found_gain = by_name(facts)["M6 slices", "fused_vs_text", "item's training interactions: cold"].value
+    assert (math.isnan(found_gain) and sums[1] == 0) or found_gain == pytest.approx(sums[0] / sums[1] - 1)
+
+
+def test_measures_of_the_lists(ran: Path) -> None:
+    table = read_sweep(ran)
+    (facts,) = measured(table)
+    beyond = {
+        s: {f.part: f.value for f in facts.found if (f.measure, f.subject) == ("beyond accuracy", s)} for s in ENDS
+    }
+    for condition in ENDS:
+        by_seed = [
+            np.stack(pd.read_parquet(f)["items"].to_list())[:, :20]
+            for f in sorted((ran / "shop/vbpr" / condition / "finals").glob("*.lists.parquet"))
+        ]
+        covered = np.mean([len(np.unique(lists[lists >= 0])) / 80 for lists in by_seed])
+        assert beyond[condition]["coverage@20"] == pytest.approx(covered)
+        assert {"cold recall@20", "category diversity@20", "miscalibration@20", "aplt@20"} <= beyond[condition].keys()
+    rails = {(f.subject, f.part): f for f in facts.found if f.measure == "guard-rails"}
+    change = rails["text_vs_none", "relative change of coverage"]
+    assert change.value == pytest.approx(beyond["text"]["coverage@20"] / beyond["none"]["coverage@20"] - 1)
+    assert change.level == 0.9
+    assert {f.word for f in rails.values()} <= set(Rail)
+    for tail in ("text_vs_none", "fused_vs_text", "image_vs_none"):
+        a, b = tail.split("_vs_")
+        ratio = beyond[a]["aplt@20"] / beyond[b]["aplt@20"] - 1
+        assert rails[tail, "relative change of tail share"].value == pytest.approx(ratio)
+
+
+def test_files(ran: Path) -> None:
+    table = write_report(ran)
+    text, csv = ((ran / "report" / f"contribution.{ending}").read_text() for ending in ("md", "csv"))
+    facts = measured(table)
+    assert text == as_markdown(table, facts)
+    frame = pd.read_csv(io.StringIO(csv))
+    assert len(frame) == len(as_frame(facts)) == len(facts[0].found)
+    assert frame["value"].to_numpy() == pytest.approx([f.value for f in facts[0].found], nan_ok=True)
+    assert "## shop, vbpr: M6 slices" in text
+    assert "not measured: diversity in a neutral embedding" in text
+    assert not any("categories" in line for line in facts[0].unknown)
+    assert str(ran.parent) not in text
+
+
+def test_a_data_set_that_changed_is_not_used(ran: Path, tmp_path: Path) -> None:
+    cell = read_sweep(ran).cells["shop", "vbpr", "none"]
+    assert (
+        read_catalogue(replace(cell, test_hash="another")) == "the data set is no longer the one that the sweep ran on"
+    )
+    described = records.read_json(cell.folder / "cell.json")
+    described["config"]["dataset"]["path"] = str(tmp_path)
+    records.write_json(tmp_path / "cell.json", described)
+    gone = read_catalogue(replace(cell, folder=tmp_path))
+    assert gone == "the data set cannot be read where the sweep's configuration says"
+
+
+def test_a_world_has_no_categories(tmp_path: Path) -> None:
+    options = {
+        "name": "w",
+        "world": "complementary",
+        "protocol": "paper",
+        "world_options": {"n_users": 60, "n_items": 80},
+    }
+    split = load_dataset(DatasetConfig(**options)).split  # type: ignore[arg-type]
+    cell = {"config": {"dataset": {**options, "lr": {}}}, "split_hash": split.tuning_fingerprint}
+    records.write_json(tmp_path / "cell.json", cell)
+    read = read_catalogue(replace(EMPTY_CELL, folder=tmp_path, test_hash=split.test_fingerprint))
+    assert isinstance(read, Catalogue)
+    assert (read.categories, read.members, read.lengths) == (None, None, None)
+    assert read.unknown == (
+        "categories: items.parquet has no column category or categories or genre or genres",
+        "text length: items.parquet has no column text or title or description",
+    )
+
+
+# Guard-rails
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "word"),
+    [(-0.04, 0.1, "holds"), (-0.06, 0.1, "not shown"), (-0.2, -0.06, "broken"), (-0.05, 0, "not shown")],
+)
+def test_rail(lo: float, hi: float, word: str) -> None:
+    assert rail(Estimate((lo + hi) / 2, lo, hi)) == word
+
+
+def test_coverage_change_by_hand() -> None:
+    everywhere = np.arange(40).reshape(1, 20, 2) % 10
+    half = everywhere % 5
+    change = coverage_change(half, everywhere, 10)
+    assert change.value == pytest.approx(-0.5)
+    assert change.lo <= -0.5 <= change.hi
+    assert change.hi - change.lo < 0.2
+    assert coverage_change(everywhere, everywhere, 10) == Estimate(0.0, 0.0, 0.0)
+    with pytest.raises(ValueError, match="are not paired"):
+        coverage_change(half, everywhere[:, :5], 10)
+    with pytest.raises(ValueError, match="nothing was recommended"):
+        coverage_change(half, np.full_like(half, -1), 10)
+
+
+def test_columns_that_would_be_empty_are_left_out(made: Facts) -> None:
+    headers = {table.title.split(": ")[1]: list(table.header) for table in blocks(made)}
+    assert headers["M1 value"] == ["", "measured", "value", "95 %"]
+    assert headers["M2 hits"] == ["", "measured", "value", "baseline"]

@@ -1,0 +1,134 @@
+"""A number can be followed from the verdict to the file it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as distributions
+
+from mmbench.report import read_sweep
+from mmbench.report.contrasts import read_contrasts
+from mmbench.report.effort import read_groups
+from mmbench.report.explain import explainable
+from tests.report.constructed import Made, found, write_sweep
+from tests.report.test_verdict_table import NONE, TEXT, USERS, seeds
+
+
+def explain(folder: Path, name: str) -> str:
+    return explainable(folder)[name]()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    noisy = {span.stop: (rng.random((3, USERS)) < 0.9) & found(USERS, span) for span in (range(1000), range(1100))}
+    cells = {("d", "m", "none"): Made(noisy[1000]), ("d", "m", "text"): Made(noisy[1100])}
+    cells |= {("d", "m", "image"): Made(noisy[1000][::-1])}
+    cells |= {("d", model, "none"): NONE for model in ("failed", "missing", "untrusted", "steady")}
+    cells |= {("d", model, "text"): TEXT[model] for model in ("failed", "missing", "untrusted", "steady")}
+    cells["d", "steady", "none"] = Made(NONE.finals, trials=seeds(NONE.finals[0], 8))
+    return write_sweep(tmp_path_factory.mktemp("sweep") / "s", cells, contrasts=["text_vs_none", "image_vs_none"])
+
+
+NUMBER = r"[-+]?\d[\d.e+-]*"
+
+
+def numbers(text: str, pattern: str) -> list[float]:
+    (line,) = [line for line in text.splitlines() if re.search(pattern, line)]
+    return [float(n) for n in re.findall(rf"(?<![\w.]){NUMBER}", line[re.search(pattern, line).end() :])]  # type: ignore[union-attr]
+
+
+def test_the_arithmetic_shown_is_the_arithmetic_done(folder: Path) -> None:
+    text = explain(folder, "d/m/text_vs_none")
+    a, b, one, gain = numbers(text, "gain = mean A / mean B - 1 = ")
+    assert (one, gain) == (1, pytest.approx(a / b - 1, abs=1e-8))
+    n, s = numbers(text, r"^  n = ")[0], numbers(text, "S = ")[0]
+    ms_u, ms_s, ms_e = (float(re.search(rf"{name} = ({NUMBER})", text).group(1)) for name in ("MS_u", "MS_s", "MS_e"))  # type: ignore[union-attr]
+    both, users, variance = numbers(text, r"= max\(")
+    assert (n, s) == (USERS, 3)
+    assert both == pytest.approx((ms_u + ms_s - ms_e) / (n * s))
+    assert users == pytest.approx(ms_u / (n * s))
+    assert variance == pytest.approx(max(both, users))
+    se, df = numbers(text, r"se = sqrt\(Var\) = ")
+    assert se == pytest.approx(sqrt(variance))
+    spread = ms_u**2 / (n - 1) + ms_s**2 / (s - 1) + ms_e**2 / ((n - 1) * (s - 1))
+    assert df == pytest.approx((n * s * variance) ** 2 / spread)
+    for level, place in ((0.95, "95 %: "), (0.90, "90 %: ")):
+        point, t, scale, lo, hi = numbers(text, rf"^  {place}")
+        assert t == pytest.approx(distributions.t.ppf(0.5 + level / 2, df))
+        assert (lo, hi) == (pytest.approx(point - t * scale), pytest.approx(point + t * scale))
+
+
+def test_every_record_is_named_with_its_hash_and_number(folder: Path) -> None:
+    text = explain(folder, "d/m/text_vs_none")
+    for condition in ("text", "none"):
+        for seed in (1, 2, 3):
+            file = folder / "d" / "m" / condition / "finals" / f"seed{seed}.test.parquet"
+            assert f"seed {seed}: {file.relative_to(folder)}, {USERS} users, {USERS} test pairs" in text
+            mean = (pd.read_parquet(file)["rank"] == 1).mean()
+            assert f"ndcg@20 {mean:.10g}; file {hashlib.sha256(file.read_bytes()).hexdigest()}" in text
+    assert str(folder) not in text
+
+
+def test_the_chain_of_adjusted_p(folder: Path) -> None:
+    text = explain(folder, "d/m/image_vs_none")
+    table = read_sweep(folder)
+    compared = read_contrasts(table, read_groups(table, folder))
+    (c,) = [c for c in compared if c.name == "d/m/image_vs_none"]
+    (other,) = [c for c in compared if c.name == "d/m/text_vs_none"]
+    assert c.gain is not None
+    assert c.inference is not None
+    assert other.gain is not None
+    assert f"    text_vs_none: min(1, 2 * {other.gain.p:.6g}) -> " in text
+    assert f"    image_vs_none: min(1, 1 * {c.gain.p:.6g}) -> {c.inference.holm:.6g}  <-" in text
+    # Only this one of the four that were tested is not significant, so its q is its p times 4 / 4.
+    assert f"4 contrasts of the sweep: rank 4, 4 * p / 4 = {c.gain.p:.6g};" in text
+    assert f"-> q = {c.inference.bh:.6g}" in text
+
+
+def test_words_and_gates(folder: Path) -> None:
+    text = explain(folder, "d/untrusted/text_vs_none")
+    assert "measurement not trusted: yes" in text
+    assert "  better: yes" in text
+    assert "-> measurement not trusted" in text
+    assert "FAIL choice: text: the test split was opened for another choice" in text
+    assert "PASS configurations: " in text
+    steady = explain(folder, "d/steady/text_vs_none")
+    assert "depends on tuning: no" in steady
+    assert "gain after tuning with other draws of the trials: 0.1, 90 % [" in steady
+    assert "000.json to 007.json" in steady
+
+
+def test_what_did_not_run_or_failed_has_no_numbers(folder: Path) -> None:
+    failed, missing = (explain(folder, f"d/{model}/text_vs_none") for model in ("failed", "missing"))
+    assert "  failed: NaN in the loss" in failed
+    assert "d/missing/text_vs_none: text missing" in missing
+    assert not any("se = " in text for text in (failed, missing))
+
+
+def test_one_cell(folder: Path) -> None:
+    text = explain(folder, "d/m/text")
+    by_seed = read_sweep(folder).cells["d", "m", "text"].by_seed("ndcg@20")
+    assert f"= {by_seed.mean():.10g}" in text
+    assert f"standard deviation over seeds: {by_seed.std(ddof=1):.10g}" in text
+    assert "B = " not in text
+
+
+def test_one_seed(tmp_path: Path) -> None:
+    cells = {("d", "m", c): Made(seeds(found(USERS, range(end)), 1)) for c, end in (("none", 1000), ("text", 1100))}
+    text = explain(write_sweep(tmp_path / "s", cells), "d/m/text_vs_none")
+    assert "training noise is not measured, nothing is inferred" in text
+    assert "95 %" not in text
+    assert "-> undecided" in text
+
+
+def test_names(folder: Path) -> None:
+    conditions = ("text", "none", "text_vs_none")
+    names = {f"d/{model}/{c}" for model in ("m", "failed", "missing", "untrusted", "steady") for c in conditions}
+    assert explainable(folder).keys() == names | {"d/m/image", "d/m/image_vs_none"}

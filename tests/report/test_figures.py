@@ -1,0 +1,101 @@
+"""Figures show the numbers of the table, in both formats, and nothing where there is nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+from mmbench.report import SweepTable, read_sweep, write_report
+from mmbench.report.contrasts import Comparison, read_contrasts
+from mmbench.report.effort import read_groups
+from mmbench.report.figures import condition_means, figures, forest_lines, gain_cells
+from tests.report.constructed import write_sweep
+from tests.report.test_verdict_table import NONE, TEXT
+
+Read = tuple[SweepTable, list[Comparison]]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Read:
+    models = ("better", "undecided", "failed", "missing")
+    cells = {("d", m, "text"): TEXT[m] for m in models} | {("d", m, "none"): NONE for m in models}
+    cells |= {("e", "better", "text"): TEXT["better"], ("e", "better", "none"): NONE, ("d", "bpr", "-"): NONE}
+    table = read_sweep(write_sweep(tmp_path_factory.mktemp("figures") / "s", cells))
+    return table, read_contrasts(table, read_groups(table, table.folder))
+
+
+def test_a_forest_has_a_row_per_gain(sweep: Read) -> None:
+    _, found = sweep
+    lines = forest_lines(found, several=True)
+    assert [(line.name, line.group, line.word) for line in lines] == [
+        ("better, d", "d", "better"),
+        ("undecided, d", "d", "undecided"),
+        ("better, e", "e", "better"),
+    ]
+    gain = found[0].gain
+    assert gain is not None
+    assert (lines[0].value, lines[0].bounds) == (pytest.approx(10.0), (100 * gain.lo, 100 * gain.hi))
+    one_seed = replace(found[0], inference=None)
+    assert forest_lines([one_seed], several=False)[0].bounds is None
+
+
+def test_conditions_and_gains(sweep: Read) -> None:
+    table, found = sweep
+    means = condition_means(table)
+    assert means["d"]["better"] == {"none": pytest.approx(0.5), "text": pytest.approx(0.55)}
+    assert means["d"]["bpr"] == {"ID only": pytest.approx(0.5)}
+    assert means["d"]["failed"] == {"none": pytest.approx(0.5)}
+    assert gain_cells(found) == {
+        "d": {"better": {"text_vs_none": "+10.0†"}, "undecided": {"text_vs_none": "+1.5"}},
+        "e": {"better": {"text_vs_none": "+10.0†"}},
+    }
+
+
+def test_every_figure_in_both_formats_and_always_the_same(sweep: Read, tmp_path: Path) -> None:
+    drawn = figures(*sweep)
+    assert drawn.keys() == {"forest-text_vs_none", "conditions", "gains"}
+    assert figures(*sweep) == drawn
+    for name, drawing in drawn.items():
+        assert drawing.svg.startswith("<svg"), name
+        (tmp_path / "one.png").write_bytes(drawing.png)
+        height, width = imread(tmp_path / "one.png").shape[:2]
+        assert width >= 1200
+        assert height >= 200
+    forest = drawn["forest-text_vs_none"].svg
+    for word in (
+        "better, d",
+        "undecided, d",
+        "better, e",
+        "within ±2 %",
+        "relative gain in ndcg@20, text against none",
+    ):
+        assert word in forest
+    assert len(re.findall(r">better<", forest)) == 2
+    for word in ("ID only", "none", "text", "ndcg@20"):
+        assert word in drawn["conditions"].svg
+    for word in ("+10.0†", "+1.5", "text vs none"):
+        assert word in drawn["gains"].svg
+
+
+def test_names_cannot_break_out_of_a_figure(tmp_path: Path) -> None:
+    name = r"<b>&$\frac$"  # neither markup nor mathematics
+    cells = {(name, "m", "none"): NONE, (name, "m", "text"): TEXT["better"]}
+    table = read_sweep(write_sweep(tmp_path / "s", cells))
+    svg = figures(table, read_contrasts(table, read_groups(table, table.folder)))["gains"].svg
+    assert "<b>" not in svg
+    assert r"&lt;b&gt;&amp;$\frac$" in svg
+
+
+def test_nothing_to_show_is_no_figure_and_old_ones_go(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", {("d", "m", "none"): NONE, ("d", "m", "text"): TEXT["better"]})
+    write_report(folder)
+    names = {f"{n}.{e}" for n in ("forest-text_vs_none", "conditions", "gains") for e in ("svg", "png")}
+    assert names <= {path.name for path in (folder / "report").iterdir()}
+    shutil.rmtree(folder / "d" / "m" / "text")
+    write_report(folder)
+    assert not names & {path.name for path in (folder / "report").iterdir()}

@@ -1,0 +1,244 @@
+"""Every verdict word through a whole sweep, and every number of a contrast by hand."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as distributions
+
+from mmbench import stats
+from mmbench.report import read_sweep, write_report
+from mmbench.report.contrasts import Comparison, read_contrasts, significant
+from mmbench.report.effort import read_groups
+from mmbench.report.pooled import pool, rank_blocks
+from mmbench.report.verdict_table import HEADER, as_frame, as_latex, as_markdown, as_text, notes, row
+from tests.report.constructed import Hits, Made, found, write_sweep
+
+USERS, BASE = 2000, range(1000)
+D = "shop_50%&co|1"
+
+
+def seeds(hits: Hits, n: int = 3) -> Hits:
+    return np.stack([hits] * n)
+
+
+NONE = Made(seeds(found(USERS, BASE)))
+#: Users found in addition and users lost decide the word; half of the users are found without text.
+TEXT = {
+    "better": Made(seeds(found(USERS, range(1100)))),
+    "better_small": Made(seeds(found(USERS, range(1010)))),
+    "equivalent": Made(seeds(found(USERS, range(2, 1002)))),
+    "worse": Made(seeds(found(USERS, range(900)))),
+    "worse_small": Made(seeds(found(USERS, range(26, 1009)))),
+    "undecided": Made(seeds(found(USERS, range(45, 1060)))),
+    "failed": Made(failure="NaN in\nthe loss"),
+    "missing": Made(missing=True),
+    "untrusted": Made(seeds(found(USERS, range(1100))), seal={"choice_hash": "another"}),
+    "other_test": Made(seeds(found(USERS, range(1100))), seal={"test_hash": "another"}),
+    "lucky": Made(seeds(found(USERS, range(1100))), trials=seeds(found(USERS, BASE), 8)),
+    "steady": Made(seeds(found(USERS, range(1100))), trials=seeds(found(USERS, range(1100)), 8)),
+}
+WORDS = {
+    "better": "better",
+    "better_small": "better but small",
+    "equivalent": "equivalent",
+    "worse": "worse",
+    "worse_small": "worse but small",
+    "undecided": "undecided",
+    "failed": "failed",
+    "missing": "text missing",
+    "untrusted": "measurement not trusted",
+    "other_test": "measurement not trusted",
+    "lucky": "depends on tuning",
+    "steady": "better",
+    "nothing": "measurement not trusted",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    cells = {(D, model, "text"): made for model, made in TEXT.items()}
+    cells |= {(D, model, "none"): NONE for model in TEXT}
+    eight = Made(NONE.finals, trials=seeds(found(USERS, BASE), 8))
+    cells |= {(D, model, "none"): eight for model in ("lucky", "steady")}
+    cells |= {(D, "nothing", "none"): Made(seeds(found(USERS))), (D, "nothing", "text"): NONE}
+    cells |= {(D, "bpr", "-"): NONE}
+    return write_sweep(tmp_path_factory.mktemp("sweep") / "words", cells)
+
+
+def judged(folder: Path) -> dict[str, Comparison]:
+    table = read_sweep(folder)
+    return {c.model: c for c in read_contrasts(table, read_groups(table, folder))}
+
+
+@pytest.fixture(scope="module")
+def by_model(folder: Path) -> dict[str, Comparison]:
+    return judged(folder)
+
+
+def test_every_word(by_model: dict[str, Comparison]) -> None:
+    assert {model: c.word for model, c in by_model.items()} == WORDS
+
+
+def test_why(by_model: dict[str, Comparison]) -> None:
+    def why(model: str) -> str:
+        judgement = by_model[model].judgement
+        assert judgement is not None
+        return judgement.reason
+
+    assert why("failed") == "text failed: NaN in\nthe loss"
+    assert "the test split was opened for another choice" in why("untrusted")
+    assert "the two differ in final seeds, test split or effort" in why("other_test")
+    assert "none finds nothing" in why("nothing")
+    assert "it would lie in [" in why("lucky")
+    assert "the luck of tuning was not checked" in why("better")
+    assert "the luck of tuning was not checked" not in why("steady")
+    assert "real but negligible" in why("better_small")
+
+
+def test_a_fail_of_the_fairness_report_goes_with_its_verdict(by_model: dict[str, Comparison]) -> None:
+    assert {model for model, c in by_model.items() if c.fairness == "FAIL"} == {"untrusted", "other_test"}
+    assert by_model["missing"].judgement is None
+
+
+def test_numbers_by_hand(by_model: dict[str, Comparison]) -> None:
+    """A finds 1,010 of 2,000 users, B 1,000 of them; seeds agree, so only users vary."""
+    c = by_model["better_small"]
+    assert c.gain is not None
+    assert c.inference is not None
+    assert c.effects is not None
+    assert c.gain.mean == pytest.approx(0.01)
+    # d = (m_A - 1.01 m_B) / 0.5: -.02 for the 1,000, 2 for the 10, 0 for the rest; its mean is zero.
+    variance = (1000 * 0.02**2 + 10 * 2.0**2) / (USERS - 1)
+    se = math.sqrt(variance / USERS)
+    assert c.gain.se == pytest.approx(se)
+    df = USERS - 1
+    t = distributions.t
+    assert c.gain.df == pytest.approx(df)
+    assert c.gain.lo == pytest.approx(0.01 - t.ppf(0.975, df) * se)
+    assert c.gain.p == pytest.approx(2 * t.sf(0.01 / se, df))
+    assert c.inference.noninferior_p == pytest.approx(t.sf(0.03 / se, df))
+    assert c.inference.equivalence_p == pytest.approx(t.sf(0.01 / se, df))
+    assert c.inference.margin == pytest.approx(0.01 + t.ppf(0.95, df) * se)
+    z = distributions.norm.ppf(0.975) + distributions.norm.ppf(0.8)
+    assert c.inference.mde == pytest.approx(z * se)
+    assert (c.effects.improved, c.effects.harmed) == (10 / USERS, 0.0)
+    # The other way round: 1,000 / 1,010 - 1.
+    reverse = stats.relative_gain(c.b.per_user("ndcg@20"), c.a.per_user("ndcg@20"))
+    assert reverse.mean == pytest.approx(1000 / 1010 - 1)
+    assert c.inference.dispensable_p == stats.tost(reverse, 0.02).noninferiority_p
+
+
+def test_adjusted_p(by_model: dict[str, Comparison]) -> None:
+    tested = [c for c in by_model.values() if c.inference]
+    assert len(tested) == 9  # what failed, was not run, was not paired or has nothing below it is not tested
+    for c, q in zip(tested, stats.benjamini_hochberg([c.gain.p for c in tested if c.gain]), strict=True):
+        assert c.gain is not None
+        assert c.inference is not None
+        assert c.inference.bh == q
+        assert c.inference.holm == c.gain.p  # one contrast in its family
+    told, all_of_them = significant(tested)
+    assert (told, all_of_them) == (sum(c.inference.bh < 0.05 for c in tested if c.inference), 9)
+    assert 0 < told < 9
+
+
+def test_holm_is_within_a_model_and_dataset(tmp_path: Path) -> None:
+    image = Made(seeds(found(USERS, range(30, 1060))))
+    cells = {("d", "m", "none"): NONE, ("d", "m", "text"): TEXT["undecided"], ("d", "m", "image"): image}
+    cells |= {("d", "other", "none"): NONE, ("d", "other", "text"): TEXT["undecided"]}
+    sweep = write_sweep(tmp_path / "s", cells, contrasts=["text_vs_none", "image_vs_none", "fused_vs_text"])
+    table = read_sweep(sweep)
+    compared = {(c.model, c.contrast): c for c in read_contrasts(table, read_groups(table, sweep))}
+    assert list(compared) == [("m", "text_vs_none"), ("m", "image_vs_none"), ("other", "text_vs_none")]
+    raw = {key: c.gain.p for key, c in compared.items() if c.gain}
+    adjusted = {key: c.inference.holm for key, c in compared.items() if c.inference}
+    smaller, larger = sorted([raw["m", "text_vs_none"], raw["m", "image_vs_none"]])
+    assert sorted([adjusted["m", "text_vs_none"], adjusted["m", "image_vs_none"]]) == [min(2 * smaller, larger), larger]
+    assert adjusted["other", "text_vs_none"] == raw["other", "text_vs_none"]
+
+
+def test_one_seed_infers_nothing(tmp_path: Path) -> None:
+    one = {
+        ("d", "m", name): Made(seeds(found(USERS, span), 1)) for name, span in (("none", BASE), ("text", range(1100)))
+    }
+    table = read_sweep(write_sweep(tmp_path / "s", one))
+    (c,) = judged(table.folder).values()
+    assert (c.word, c.inference) == ("undecided", None)
+    shown = dict(zip(HEADER, row(c), strict=True))
+    assert shown["gain %"] == "+10.0"
+    assert {shown[name] for name in ("95 %", "Holm p", "BH q", "equivalence p", "margin %", "MDE %")} == {"-"}
+    assert any("One seed" in line for line in notes(table, [c]))
+    text = as_markdown(table, [c])
+    assert "significant over" in text
+    assert not any(word in text for word in ("better", "worse but", "equivalent:"))
+    frame = as_frame(table, [c])
+    assert frame.loc[0, ["lo95", "se", "p", "holm_p", "mde"]].isna().all()
+
+
+def test_the_margin_is_that_of_the_manifest(tmp_path: Path) -> None:
+    cells = {("d", "m", "none"): NONE, ("d", "m", "text"): TEXT["better"]}
+    assert [c.word for c in judged(write_sweep(tmp_path / "s", cells, delta=0.2)).values()] == ["better but small"]
+
+
+# Over data sets
+
+
+def test_gains_are_pooled_over_data_sets_and_never_over_splits_of_one(tmp_path: Path) -> None:
+    text = {"a": range(1100), "a-split1": range(1500), "b": range(1040), "c": range(1060)}
+    config = {"a-split1": {"dataset": {"name": "a"}}}
+    cells = {(d, "m", "text"): Made(seeds(found(USERS, s)), config=config.get(d, {})) for d, s in text.items()}
+    cells |= {(d, "m", "none"): Made(NONE.finals, config=config.get(d, {})) for d in text}
+    table = read_sweep(write_sweep(tmp_path / "s", cells))
+    compared = read_contrasts(table, read_groups(table, table.folder))
+    (effect,) = pool(compared).values()
+    assert effect.k == 3
+    assert effect.mean == pytest.approx(math.exp(np.mean(np.log([1.1, 1.04, 1.06]))) - 1, abs=0.004)
+    assert "random effects" in as_markdown(table, compared)
+    assert pool([c for c in compared if c.a.data == "a"]) == {}
+
+
+def test_ranks_only_from_ten_data_sets_on(tmp_path: Path) -> None:
+    shown = {"none": range(1000), "text": range(1100), "image": range(1050)}
+    cells = {(f"d{i}", "m", c): Made(seeds(found(USERS, s))) for i in range(10) for c, s in shown.items()}
+    (block,) = rank_blocks(read_sweep(write_sweep(tmp_path / "ten", cells)))
+    assert {r[0].text: r[1].text for r in block.rows} == {"none": "3.00", "text": "1.00", "image": "2.00"}
+    assert "critical difference 1.05" in block.title
+    nine = {key: made for key, made in cells.items() if key[0] != "d9"}
+    assert rank_blocks(read_sweep(write_sweep(tmp_path / "nine", nine))) == []
+
+
+# On paper
+
+
+def test_all_files_say_the_same(tmp_path: Path) -> None:
+    models = ("better", "failed", "missing", "undecided")
+    cells = {(D, m, "text"): TEXT[m] for m in models} | {(D, m, "none"): NONE for m in models}
+    folder = write_sweep(tmp_path / "s", cells)
+    table, compared = write_report(folder), list(judged(folder).values())
+    written = {ending: (folder / "report" / f"verdicts.{ending}").read_text() for ending in ("md", "tex", "csv")}
+    assert written["md"] == as_markdown(table, compared)
+    assert written["tex"] == as_latex(table, compared)
+    assert table.text.endswith(as_text(table, compared))
+    assert table.words == {f"{D}/{model}/text_vs_none": WORDS[model] for model in models}
+    frame = pd.read_csv(io.StringIO(written["csv"]))
+    assert {line.model: line.verdict for line in frame.itertuples()} == {model: WORDS[model] for model in models}
+    for line in frame.itertuples():
+        assert (folder / line.records_a / "cell.json").exists() == (line.model != "missing")
+    for c in compared:
+        assert all(cell in table.text for cell in row(c))
+        assert f"| {' | '.join(row(c))} |" in written["md"]
+    assert "1 of 2 tested contrasts" in table.text
+    assert "NaN in the loss" in written["md"]
+    assert r"<.001$\dagger$".replace("<", "$<$") in written["tex"]
+    rows = [line for line in written["md"].splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} == {len(HEADER) + 1}
+
+
+def test_without_a_planned_contrast_that_is_said(tmp_path: Path) -> None:
+    table = write_report(write_sweep(tmp_path / "s", {("d", "m", "none"): NONE}))
+    assert "this sweep holds both conditions of none of the planned contrasts (text_vs_none)" in table.text
