@@ -225,6 +225,9 @@ def test_all_files_say_the_same(tmp_path: Path) -> None:
     assert written["tex"] == as_latex(table, compared)
     assert table.text.endswith(as_text(table, compared))
     assert table.words == {f"{D}/{model}/text_vs_none": WORDS[model] for model in models}
+    assert {gap.name: gap.verdict for gap in table.gaps} == {
+        f"{model}/text_vs_none": WORDS[model] for model in ("better", "undecided")
+    }
     frame = pd.read_csv(io.StringIO(written["csv"]))
     assert {line.model: line.verdict for line in frame.itertuples()} == {model: WORDS[model] for model in models}
     for line in frame.itertuples():
