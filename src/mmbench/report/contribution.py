@@ -143,7 +143,7 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
     for tested, other in ((a, b), (b, a)):
         for part, share in hits.hit_attribution(found[none.modality], of, found[both.modality], tested, users).items():
             facts.add(HITS, f"testing {tested}", part, share.share, baseline=share.floor)
-            if share.excess is not None:
+            if share.excess is not None and part not in (f"only_{other}", f"missed_{other}"):
                 facts.add(EXCESS, f"testing {tested}", part, share.excess)
         if not facts.inferred:
             continue
@@ -171,6 +171,8 @@ def _reliance(facts: Facts, cells: Sequence[CellResult]) -> None:
                 change = stats.relative_gain(np.stack(by_seed, axis=1), cell.per_user(PRIMARY))
                 said = Estimate(change.mean, change.lo, change.hi)
                 facts.add(RELIANCE, cell.modality, f"{name.removeprefix('shuffled_')} shuffled at inference", said)
+    if not any(fact.measure == RELIANCE for fact in facts.found):
+        facts.unknown.append("reliance: no final run was scored with a modality shuffled at inference")
 
 
 def _slices(facts: Facts, c: Comparison, data: Catalogue) -> None:
