@@ -157,6 +157,15 @@ def test_without_inference_shuffles_reliance_is_not_known(tmp_path: Path) -> Non
     assert "reliance: no final run was scored with a modality shuffled at inference" in facts.unknown
 
 
+def test_one_modality_has_no_others(tmp_path: Path) -> None:
+    two = {key: one for key, one in cells().items() if key[2] in ("none", "text")}
+    two = {key: replace(one, cell={"states": {"text": one.cell["states"]["text"]}}) for key, one in two.items()}
+    (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", two)))
+    assert [(f.part, f.value) for f in facts.found] == [("added to nothing", pytest.approx(0.1))]
+    assert facts.readings == ["text adds to nothing but behaviour"]
+    assert "M2 and M3: they compare two modalities, here are 1" in facts.unknown
+
+
 def test_a_condition_with_missing_content_is_no_subset(tmp_path: Path) -> None:
     thinned = replace(cells()["d", "m", "fused"], config={"modality": {"missing": {"image": 0.5}}})
     (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", cells(fused=thinned))))

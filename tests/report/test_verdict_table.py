@@ -155,6 +155,8 @@ def test_holm_is_within_a_model_and_dataset(tmp_path: Path) -> None:
     table = read_sweep(sweep)
     compared = {(c.model, c.contrast): c for c in read_contrasts(table, read_groups(table, sweep))}
     assert list(compared) == [("m", "text_vs_none"), ("m", "image_vs_none"), ("other", "text_vs_none")]
+    absent = [line for line in notes(table, list(compared.values())) if "not both conditions" in line]
+    assert absent == ["Planned, but not both conditions are in this sweep: fused_vs_text."]
     raw = {key: c.gain.p for key, c in compared.items() if c.gain}
     adjusted = {key: c.inference.holm for key, c in compared.items() if c.inference}
     smaller, larger = sorted([raw["m", "text_vs_none"], raw["m", "image_vs_none"]])

@@ -96,10 +96,13 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
     except ValueError as error:
         facts.unknown.append(f"M1, M2 and M3: {error}")
         return
+    several = len(found.modalities) > 1
     for name, value in found.modalities.items():
-        facts.add(VALUES, name, "Shapley value", value.shapley)
         facts.add(VALUES, name, "added to nothing", value.alone)
+        if not several:
+            continue
         facts.add(VALUES, name, "added to the others", value.given_rest)
+        facts.add(VALUES, name, "Shapley value", value.shapley)
         if value.redundancy is None:
             facts.unknown.append(f"redundancy of {name}: what it adds to nothing is not told from zero")
         elif facts.inferred:
@@ -113,13 +116,15 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
 
 def readings(found: shapley.Contributions) -> Iterator[str]:
     """What M1 says in words; an interval over zero is never read as an absence."""
+    several = len(found.modalities) > 1
     for name, value in found.modalities.items():
+        rest = "the others" if several else "nothing but behaviour"
         if value.given_rest.lo > 0:
-            yield f"{name} adds to the others"
+            yield f"{name} adds to {rest}"
         elif value.given_rest.hi < 0:
-            yield f"{name} takes away from the others"
-        elif value.alone.lo > 0 and len(found.modalities) > 1:
-            yield f"{name} adds to nothing at all, but is not shown to add to the others"
+            yield f"{name} takes away from {rest}"
+        elif several and value.alone.lo > 0:
+            yield f"{name} adds to nothing but behaviour, and is not shown to add to the others"
         else:
             yield f"no use of {name} is shown with this encoder and model"
     for (a, b), pair in found.pairs.items():

@@ -85,6 +85,9 @@ def notes(table: SweepTable, found: Sequence[Comparison]) -> list[str]:
             *significant(found)
         ),
     ]
+    absent = [name for name in (f"{a}_vs_{b}" for a, b in table.contrasts) if name not in {c.contrast for c in found}]
+    if absent:
+        said.append(f"Planned, but not both conditions are in this sweep: {', '.join(absent)}.")
     if one_seed:
         said.append("One seed: training noise was not measured, so nothing is inferred and no word is allowed.")
     if table.budget["name"] == "small":
