@@ -87,6 +87,17 @@ def test_values_by_hand(made: Facts) -> None:
     assert made.readings == ["image adds to the others", "text adds to the others"]
 
 
+def test_the_redundancy_of_the_added_modality_stands_beside_its_verdict(tmp_path: Path) -> None:
+    contrasts = ["fused_vs_text", "fused_vs_image", "text_vs_none", "fused_vs_none"]
+    table = write_report(write_sweep(tmp_path / "s", cells(), contrasts=contrasts))
+    frame = pd.read_csv(table.folder / "report" / "verdicts.csv").set_index("contrast")
+    assert frame["redundancy"].dropna().to_dict() == {
+        "fused_vs_text": pytest.approx(0.5),
+        "fused_vs_image": pytest.approx(0.25),
+    }
+    assert "| 0.50 |" in (table.folder / "report" / "verdicts.md").read_text()
+
+
 def test_hits_and_their_noise_floor_by_hand(made: Facts) -> None:
     facts = by_name(made)
     shares = {part: f for (m, subject, part), f in facts.items() if (m, subject) == ("M2 hits", "testing image")}

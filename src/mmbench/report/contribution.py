@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from mmbench.report.facts import as_markdown as facts_as_markdown
 from mmbench.report.list_measures import beyond_facts, guardrail_facts, read_lists
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable, comparable
 
+REDUNDANCY = "redundancy share"
 VALUES, HITS, EXCESS = "M1 value", "M2 hits", "M2 hits beyond the noise floor"
 OVERLAP, RELIANCE, SLICES = "M3 overlap and headroom", "reliance", "M6 slices"
 
@@ -48,6 +50,19 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], found: Sequen
             measure(facts, _in_order(table, cells), compared, catalogues[dataset])
             measured.append(facts)
     return measured
+
+
+def with_redundancy(found: Sequence[Comparison], measured: Sequence[Facts]) -> list[Comparison]:
+    """Contrasts of everything against everything but one modality, with the redundancy share of that modality."""
+    shares = {(f.dataset, f.model, x.subject): x.value for f in measured for x in f.found if x.part == REDUNDANCY}
+
+    def share(c: Comparison) -> float | None:
+        if c.gain is None or set(c.a.states.values()) != {"real"}:
+            return None
+        added = [name for name, state in c.b.states.items() if state == "drop"]
+        return shares.get((c.dataset, c.model, added[0])) if len(added) == 1 else None
+
+    return [replace(c, redundancy=share(c)) for c in found]
 
 
 def _in_order(table: SweepTable, cells: Sequence[CellResult]) -> list[CellResult]:
@@ -106,7 +121,7 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
         if value.redundancy is None:
             facts.unknown.append(f"redundancy of {name}: what it adds to nothing is not told from zero")
         elif facts.inferred:
-            facts.add(VALUES, name, "redundancy share", value.redundancy)
+            facts.add(VALUES, name, REDUNDANCY, value.redundancy)
     for (a, b), pair in found.pairs.items():
         agrees = "agrees" if pair.log_agrees else "disagrees"
         facts.add(VALUES, f"{a} and {b}", f"interaction (sign of the log scale {agrees})", pair.interaction)

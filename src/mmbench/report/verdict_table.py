@@ -28,6 +28,7 @@ HEADER = (
     "MDE %",
     "improved %",
     "harmed %",
+    "R",
 )
 #: A terminal shows the verdict first and what lies behind it in a second table.
 PARTS = (range(2, 8), range(8, len(HEADER)))
@@ -49,7 +50,8 @@ def row(c: Comparison) -> list[str]:
         adjusted = [_p(i.holm) + ("†" if i.holm < ALPHA else ""), _p(i.bh)]
         tests = [*map(_p, (i.equivalence_p, i.noninferior_p, i.dispensable_p))]
         tests += [f"{100 * share:.1f}" for share in (i.margin, i.mde)]
-    return [c.model, c.contrast, gain, *interval, *adjusted, c.word, c.fairness, *tests, *users]
+    redundancy = NOTHING if c.redundancy is None else f"{c.redundancy:.2f}"
+    return [c.model, c.contrast, gain, *interval, *adjusted, c.word, c.fairness, *tests, *users, redundancy]
 
 
 def _p(p: float) -> str:
@@ -80,7 +82,7 @@ def notes(table: SweepTable, found: Sequence[Comparison]) -> list[str]:
         "The word rests on the interval alone, whether or not it survives the adjustment.",
         "equivalence p: TOST within the margin; A (B) not worse p: non-inferiority of A to B (of B to A); margin: "
         "smallest one at which the two are equivalent; MDE: gain that is detected with 80 % power; improved, harmed: "
-        "share of users.",
+        "share of users; R: share of what the modality adds to nothing that the others tell too (contribution.md).",
         "{} of {} tested contrasts are significant over the table (BH q < .05); undecided is never 'no effect'.".format(
             *significant(found)
         ),
@@ -159,6 +161,7 @@ def as_frame(table: SweepTable, found: Sequence[Comparison]) -> pd.DataFrame:
                 "improved": c.effects.improved if c.effects else None,
                 "harmed": c.effects.harmed if c.effects else None,
                 "d_z": c.effects.d_z if c.effects else None,
+                "redundancy": c.redundancy,
                 "records_a": str(c.a.folder.relative_to(table.folder)),
                 "records_b": str(c.b.folder.relative_to(table.folder)),
             }
