@@ -638,6 +638,10 @@ def test_slices_tell_where_the_gain_lives() -> None:
     assert nothing["warm"].difference == bootstrap.Estimate(0.0, 0.0, 0.0)
     empty = slices.slice_gains(0 * b, 0 * b, users, slicing)
     assert empty["warm"].gain is None
+    # A that finds nothing would have a gain of exactly -1 in every sample, an interval of no width.
+    lost = slices.slice_gains(0 * b, b, users, slicing)
+    assert lost["warm"].gain is None
+    assert lost["warm"].difference.hi < 0
 
 
 def test_slice_intervals_hold_for_all_slices_at_once() -> None:

@@ -28,7 +28,7 @@ class Table:
     key: str = "k" * 64
 
 
-GAPS = Table([Gap("vbpr/fused_vs_text", 0.03, -0.01, 0.07), Gap("vbpr/text_vs_none", 0.2, 0.1, 0.3)])
+GAPS = Table([Gap("vbpr/fused_vs_text", 0.03, -0.01, 0.07, "undecided"), Gap("vbpr/text_vs_none", 0.2, 0.1, 0.3)])
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +159,7 @@ def test_gaps_are_one_summary_with_bounds(runs: list[Run], tmp_path: Path) -> No
         "gap/vbpr/fused_vs_text": 0.03,
         "gap/vbpr/fused_vs_text/lo": -0.01,
         "gap/vbpr/fused_vs_text/hi": 0.07,
+        "gap/vbpr/fused_vs_text/verdict": "undecided",
         "gap/vbpr/text_vs_none": 0.2,
         "gap/vbpr/text_vs_none/lo": 0.1,
         "gap/vbpr/text_vs_none/hi": 0.3,

@@ -21,12 +21,13 @@ MODES = ("offline", "online", "disabled")
 
 @dataclass(frozen=True)
 class Gap:
-    """A relative gain that the summary run shows, as fractions."""
+    """A relative gain that the summary run shows, as fractions, with the verdict on it where it was planned."""
 
     name: str
     mean: float
     lo: float
     hi: float
+    verdict: str = ""
 
 
 class GapTable(Protocol):
@@ -101,7 +102,7 @@ class WandbTracker:
                 run.summary.update({f"test/{k}": v for k, v in mean_metrics(test).items()})
 
     def gaps(self, table: GapTable) -> None:
-        """One summary run with every gap and its bounds."""
+        """One summary run with every gap, its bounds and its verdict."""
         if not table.gaps:
             return
         with self._run(f"gaps-{table.key[:16]}", f"{self.sweep_dir.name}/gaps", "summary", {}) as run:
@@ -109,6 +110,8 @@ class WandbTracker:
                 run.summary.update(
                     {f"gap/{gap.name}": gap.mean, f"gap/{gap.name}/lo": gap.lo, f"gap/{gap.name}/hi": gap.hi}
                 )
+                if gap.verdict:
+                    run.summary.update({f"gap/{gap.name}/verdict": gap.verdict})
 
     @contextlib.contextmanager
     def _run(

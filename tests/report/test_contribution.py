@@ -87,6 +87,17 @@ def test_values_by_hand(made: Facts) -> None:
     assert made.readings == ["image adds to the others", "text adds to the others"]
 
 
+def test_the_redundancy_of_the_added_modality_stands_beside_its_verdict(tmp_path: Path) -> None:
+    contrasts = ["fused_vs_text", "fused_vs_image", "text_vs_none", "fused_vs_none"]
+    table = write_report(write_sweep(tmp_path / "s", cells(), contrasts=contrasts))
+    frame = pd.read_csv(table.folder / "report" / "verdicts.csv").set_index("contrast")
+    assert frame["redundancy"].dropna().to_dict() == {
+        "fused_vs_text": pytest.approx(0.5),
+        "fused_vs_image": pytest.approx(0.25),
+    }
+    assert "| 0.50 |" in (table.folder / "report" / "verdicts.md").read_text()
+
+
 def test_hits_and_their_noise_floor_by_hand(made: Facts) -> None:
     facts = by_name(made)
     shares = {part: f for (m, subject, part), f in facts.items() if (m, subject) == ("M2 hits", "testing image")}
@@ -99,10 +110,14 @@ def test_hits_and_their_noise_floor_by_hand(made: Facts) -> None:
     }
     # Image replaced by no modality and both by text of another seed: the 20 users whom text finds, thanks to text only.
     assert {part: f.baseline for part, f in shares.items() if f.baseline} == {"kept": 0.5, "only_text": 0.1, "net": 0.1}
-    excess = facts["M2 hits beyond the noise floor", "testing image", "only_text"]
-    assert excess.value == pytest.approx(-0.05)
-    assert excess.lo is not None
-    assert excess.lo < -0.05
+    # Both against nothing, minus text against nothing, is what images add to text.
+    net = facts["M2 hits beyond the noise floor", "testing image", "net"]
+    assert net.value == pytest.approx(0.025)
+    assert net.lo is not None
+    assert net.lo > 0
+    assert facts["M2 hits beyond the noise floor", "testing image", "redundant"].value == pytest.approx(0.05)
+    # What only the other modality finds is its effect, not noise, so it is not held against the floor.
+    assert ("M2 hits beyond the noise floor", "testing image", "only_text") not in facts
 
 
 def test_overlap_and_headroom_by_hand(made: Facts) -> None:
@@ -145,6 +160,21 @@ def test_a_subset_that_was_not_run(tmp_path: Path) -> None:
     (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", cells(image=Made(missing=True)))))
     assert "M1, M2 and M3: no value for image; every subset of image, text needs one" in facts.unknown
     assert {f.measure for f in facts.found} == {"reliance"}
+
+
+def test_without_inference_shuffles_reliance_is_not_known(tmp_path: Path) -> None:
+    plain = replace(cells()["d", "m", "fused"], shuffled={})
+    (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", cells(fused=plain))))
+    assert "reliance: no final run was scored with a modality shuffled at inference" in facts.unknown
+
+
+def test_one_modality_has_no_others(tmp_path: Path) -> None:
+    two = {key: one for key, one in cells().items() if key[2] in ("none", "text")}
+    two = {key: replace(one, cell={"states": {"text": one.cell["states"]["text"]}}) for key, one in two.items()}
+    (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", two)))
+    assert [(f.part, f.value) for f in facts.found] == [("added to nothing", pytest.approx(0.1))]
+    assert facts.readings == ["text adds to nothing but behaviour"]
+    assert "M2 and M3: they compare two modalities, here are 1" in facts.unknown
 
 
 def test_a_condition_with_missing_content_is_no_subset(tmp_path: Path) -> None:
@@ -230,7 +260,7 @@ def test_gain_of_a_slice_is_that_of_its_pairs(ran: Path) -> None:
         pairs = [f[counts[f["item"]] == 0] for f in frames]
         sums.append(sum((1 / np.log2(p["rank"] + 1) * (p["rank"] <= 20)).sum() for p in pairs))
     found_gain = by_name(facts)["M6 slices", "fused_vs_text", "item's training interactions: cold"].value
-    assert (math.isnan(found_gain) and sums[1] == 0) or found_gain == pytest.approx(sums[0] / sums[1] - 1)
+    assert (math.isnan(found_gain) and 0 in sums) or found_gain == pytest.approx(sums[0] / sums[1] - 1)
 
 
 def test_measures_of_the_lists(ran: Path) -> None:

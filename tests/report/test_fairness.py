@@ -206,3 +206,9 @@ def test_a_condition_that_found_nothing_in_any_trial_has_its_row() -> None:
     )
     gain, saturation = budget_row(nothing)[8:10]
     assert (gain, saturation) == ("-", "-")
+
+
+def test_a_bar_in_a_name_does_not_end_its_cell(sweep_dir: Path) -> None:
+    table = read_sweep(sweep_dir)
+    text = as_markdown(table, read_groups(table, sweep_dir))
+    assert r"| shop_50%&co\|1 | vbpr |" in text

@@ -155,6 +155,8 @@ def test_holm_is_within_a_model_and_dataset(tmp_path: Path) -> None:
     table = read_sweep(sweep)
     compared = {(c.model, c.contrast): c for c in read_contrasts(table, read_groups(table, sweep))}
     assert list(compared) == [("m", "text_vs_none"), ("m", "image_vs_none"), ("other", "text_vs_none")]
+    absent = [line for line in notes(table, list(compared.values())) if "not both conditions" in line]
+    assert absent == ["Planned, but not both conditions are in this sweep: fused_vs_text."]
     raw = {key: c.gain.p for key, c in compared.items() if c.gain}
     adjusted = {key: c.inference.holm for key, c in compared.items() if c.inference}
     smaller, larger = sorted([raw["m", "text_vs_none"], raw["m", "image_vs_none"]])
@@ -225,6 +227,9 @@ def test_all_files_say_the_same(tmp_path: Path) -> None:
     assert written["tex"] == as_latex(table, compared)
     assert table.text.endswith(as_text(table, compared))
     assert table.words == {f"{D}/{model}/text_vs_none": WORDS[model] for model in models}
+    assert {gap.name: gap.verdict for gap in table.gaps} == {
+        f"{model}/text_vs_none": WORDS[model] for model in ("better", "undecided")
+    }
     frame = pd.read_csv(io.StringIO(written["csv"]))
     assert {line.model: line.verdict for line in frame.itertuples()} == {model: WORDS[model] for model in models}
     for line in frame.itertuples():

@@ -125,7 +125,8 @@ class SliceGain:
     Args:
         n_pairs: test pairs in the slice.
         difference: A minus B, mean over the slice's pairs and seeds, with bounds that hold for all slices at once.
-        gain: the same relative to B's mean in the slice; None where B finds nothing there.
+        gain: the same relative to B's mean in the slice; None where A or B finds nothing there, for then no user's
+            difference tells how uncertain the ratio is.
         share: part of the slice in the whole difference, None where there is none; the parts add up to one where every
             pair is in a slice.
     """
@@ -170,7 +171,7 @@ def slice_gains(
     kept = [label for label, row in enumerate(rows) if row.any()]
     sizes = np.array([rows[label].sum() for label in kept])
     top, base = (np.array([side[rows[label]].mean() for label in kept]) for side in (a, b))
-    compared = np.flatnonzero(base > 0)
+    compared = np.flatnonzero((base > 0) & (top > 0))
     ratio, of_base = top[compared] / base[compared], 1.0 / (sizes * base)[compared]
     resampled = _Resampled(users, level, replicas, seed)
     half = resampled.half_widths(

@@ -56,6 +56,8 @@ class Comparison:
         tuned: the gain after tuning with other draws of the trials; None where too few trials can tell it.
         inference: tests; None without a gain or with one seed.
         pending: what has not run.
+        redundancy: share of what the modality in question adds to nothing that the others tell too; None where it is
+            not told, see :func:`mmbench.report.contribution.with_redundancy`.
     """
 
     a: CellResult
@@ -67,6 +69,7 @@ class Comparison:
     tuned: effort.Contrast | None = None
     inference: Inference | None = None
     pending: str = ""
+    redundancy: float | None = None
 
     @property
     def dataset(self) -> str:

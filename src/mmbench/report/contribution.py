@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from mmbench.report.facts import as_markdown as facts_as_markdown
 from mmbench.report.list_measures import beyond_facts, guardrail_facts, read_lists
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable, comparable
 
+REDUNDANCY = "redundancy share"
 VALUES, HITS, EXCESS = "M1 value", "M2 hits", "M2 hits beyond the noise floor"
 OVERLAP, RELIANCE, SLICES = "M3 overlap and headroom", "reliance", "M6 slices"
 
@@ -48,6 +50,19 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], found: Sequen
             measure(facts, _in_order(table, cells), compared, catalogues[dataset])
             measured.append(facts)
     return measured
+
+
+def with_redundancy(found: Sequence[Comparison], measured: Sequence[Facts]) -> list[Comparison]:
+    """Contrasts of everything against everything but one modality, with the redundancy share of that modality."""
+    shares = {(f.dataset, f.model, x.subject): x.value for f in measured for x in f.found if x.part == REDUNDANCY}
+
+    def share(c: Comparison) -> float | None:
+        if c.gain is None or set(c.a.states.values()) != {"real"}:
+            return None
+        added = [name for name, state in c.b.states.items() if state == "drop"]
+        return shares.get((c.dataset, c.model, added[0])) if len(added) == 1 else None
+
+    return [replace(c, redundancy=share(c)) for c in found]
 
 
 def _in_order(table: SweepTable, cells: Sequence[CellResult]) -> list[CellResult]:
@@ -96,14 +111,17 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
     except ValueError as error:
         facts.unknown.append(f"M1, M2 and M3: {error}")
         return
+    several = len(found.modalities) > 1
     for name, value in found.modalities.items():
-        facts.add(VALUES, name, "Shapley value", value.shapley)
         facts.add(VALUES, name, "added to nothing", value.alone)
+        if not several:
+            continue
         facts.add(VALUES, name, "added to the others", value.given_rest)
+        facts.add(VALUES, name, "Shapley value", value.shapley)
         if value.redundancy is None:
             facts.unknown.append(f"redundancy of {name}: what it adds to nothing is not told from zero")
         elif facts.inferred:
-            facts.add(VALUES, name, "redundancy share", value.redundancy)
+            facts.add(VALUES, name, REDUNDANCY, value.redundancy)
     for (a, b), pair in found.pairs.items():
         agrees = "agrees" if pair.log_agrees else "disagrees"
         facts.add(VALUES, f"{a} and {b}", f"interaction (sign of the log scale {agrees})", pair.interaction)
@@ -113,13 +131,15 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
 
 def readings(found: shapley.Contributions) -> Iterator[str]:
     """What M1 says in words; an interval over zero is never read as an absence."""
+    several = len(found.modalities) > 1
     for name, value in found.modalities.items():
+        rest = "the others" if several else "nothing but behaviour"
         if value.given_rest.lo > 0:
-            yield f"{name} adds to the others"
+            yield f"{name} adds to {rest}"
         elif value.given_rest.hi < 0:
-            yield f"{name} takes away from the others"
-        elif value.alone.lo > 0 and len(found.modalities) > 1:
-            yield f"{name} adds to nothing at all, but is not shown to add to the others"
+            yield f"{name} takes away from {rest}"
+        elif several and value.alone.lo > 0:
+            yield f"{name} adds to nothing but behaviour, and is not shown to add to the others"
         else:
             yield f"no use of {name} is shown with this encoder and model"
     for (a, b), pair in found.pairs.items():
@@ -143,7 +163,7 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
     for tested, other in ((a, b), (b, a)):
         for part, share in hits.hit_attribution(found[none.modality], of, found[both.modality], tested, users).items():
             facts.add(HITS, f"testing {tested}", part, share.share, baseline=share.floor)
-            if share.excess is not None:
+            if share.excess is not None and part not in (f"only_{other}", f"missed_{other}"):
                 facts.add(EXCESS, f"testing {tested}", part, share.excess)
         if not facts.inferred:
             continue
@@ -171,6 +191,8 @@ def _reliance(facts: Facts, cells: Sequence[CellResult]) -> None:
                 change = stats.relative_gain(np.stack(by_seed, axis=1), cell.per_user(PRIMARY))
                 said = Estimate(change.mean, change.lo, change.hi)
                 facts.add(RELIANCE, cell.modality, f"{name.removeprefix('shuffled_')} shuffled at inference", said)
+    if not any(fact.measure == RELIANCE for fact in facts.found):
+        facts.unknown.append("reliance: no final run was scored with a modality shuffled at inference")
 
 
 def _slices(facts: Facts, c: Comparison, data: Catalogue) -> None:

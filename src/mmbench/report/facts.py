@@ -11,6 +11,7 @@ import pandas as pd
 from mmbench.contribution.bootstrap import Estimate
 from mmbench.report import layout
 from mmbench.report.layout import Block, block
+from mmbench.stats import UNCHANGED
 from mmbench.verdicts import MIN_SEEDS
 
 #: Cut-off of hits and lists.
@@ -136,8 +137,10 @@ def _optional(fact: Fact) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Four significant figures, enough to see an effect and its bounds."""
-    return "not defined" if math.isnan(value) else f"{value:.4g}"
+    """Four significant figures, enough to see an effect and its bounds; rounding noise is zero."""
+    if math.isnan(value):
+        return "not defined"
+    return "0" if abs(value) < UNCHANGED else f"{value:.4g}"
 
 
 def notes(measured: Sequence[Facts]) -> Iterable[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from mmbench import effort, paths, records
 from mmbench.report import charts
 from mmbench.report.effort import CellEffort, Group, edges, read_groups
+from mmbench.report.layout import markdown_table
 from mmbench.report.table import SweepTable
 
 COLUMNS = (
@@ -92,16 +93,17 @@ def sentence(group: Group) -> str:
 
 def as_markdown(table: SweepTable, groups: Sequence[Group]) -> str:
     """The report as Markdown."""
-    lines = [f"# Fairness of {table.name}", "", "| dataset | model | verdict | why |", "|---|---|---|---|"]
+    verdicts = [(g.dataset, g.model, g.level, "; ".join(_doubts(g)) or "every check passed") for g in groups]
+    pieces = [f"# Fairness of {table.name}", markdown_table(("dataset", "model", "verdict", "why"), verdicts)]
     for group in groups:
-        why = "; ".join(c.reason for c in group.checks if c.level != "PASS") or "every check passed"
-        lines.append(f"| {group.dataset} | {group.model} | **{group.level}** | {why} |")
-    for group in groups:
-        lines += ["", f"## {group.dataset}, {group.model}: {group.level}", "", sentence(group), ""]
-        lines += [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-        lines += [f"| {' | '.join(budget_row(cell))} |" for cell in group.cells]
-        lines += ["", *(f"- {check.level}: {check.name}: {check.reason}" for check in group.checks)]
-    return "\n".join(lines) + "\n"
+        pieces += [f"## {group.dataset}, {group.model}: {group.level}", sentence(group)]
+        pieces.append(markdown_table(COLUMNS, [budget_row(cell) for cell in group.cells]))
+        pieces.append("\n".join(f"- {check.level}: {check.name}: {check.reason}" for check in group.checks))
+    return "\n\n".join(pieces) + "\n"
+
+
+def _doubts(group: Group) -> list[str]:
+    return [check.reason for check in group.checks if check.level != "PASS"]
 
 
 def as_html(table: SweepTable, groups: Sequence[Group]) -> str:

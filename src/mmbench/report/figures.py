@@ -86,5 +86,5 @@ def gain_cells(found: Sequence[Comparison]) -> dict[str, dict[str, dict[str, str
     for c in found:
         if c.gain is not None:
             mark = "†" if c.inference is not None and c.inference.holm < ALPHA else ""
-            cells.setdefault(c.dataset, {}).setdefault(c.model, {})[c.contrast] = f"{100 * c.gain.mean:+.1f}{mark}"
+            cells.setdefault(c.dataset, {}).setdefault(c.model, {})[c.contrast] = f"{100 * c.gain.mean:+z.1f}{mark}"
     return cells

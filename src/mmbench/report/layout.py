@@ -48,18 +48,18 @@ def block(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, k
 
 def markdown(title: str, blocks: Sequence[Block], notes: Sequence[str]) -> str:
     """Tables as GitHub Markdown: best bold, second italic; notes as a list below."""
-    marks = {0: "{}", 1: "**{}**", 2: "*{}*"}
     pieces = [f"# {title}"]
-    for table in blocks:
-        lines = [
-            f"## {table.title}",
-            "",
-            _markdown_row([md(name) for name in table.header]),
-            _markdown_row(["---"] * len(table.header)),
-        ]
-        lines += [_markdown_row([marks[e.rank].format(md(e.text)) for e in row]) for row in table.rows]
-        pieces.append("\n".join(lines))
+    pieces += [f"## {table.title}\n\n{markdown_table(table.header, table.rows)}" for table in blocks]
     return "\n\n".join([*pieces, "\n".join(f"- {md(line)}" for line in notes)]) + "\n"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Entry | str]]) -> str:
+    """Header and rows as one Markdown table, without a line end."""
+    marks = {0: "{}", 1: "**{}**", 2: "*{}*"}
+    entries = [[Entry(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    lines = [_markdown_row([md(name) for name in header]), _markdown_row(["---"] * len(header))]
+    lines += [_markdown_row([marks[e.rank].format(md(e.text)) for e in row]) for row in entries]
+    return "\n".join(lines)
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

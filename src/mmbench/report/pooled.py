@@ -43,13 +43,13 @@ def pooled_block(found: Sequence[Comparison]) -> list[Block]:
         predicted = "-" if effect.predicted is None else _percents(*effect.predicted)
         interval = _percents(effect.lo, effect.hi)
         rows.append(
-            [model, contrast, str(effect.k), f"{100 * effect.mean:+.1f}", interval, predicted, f"{effect.tau:.3f}"]
+            [model, contrast, str(effect.k), f"{100 * effect.mean:+z.1f}", interval, predicted, f"{effect.tau:.3f}"]
         )
     return [block("all data sets, random effects of log(1 + gain)", HEADER, rows, keys=2)] if rows else []
 
 
 def _percents(lo: float, hi: float) -> str:
-    return f"[{100 * lo:+.1f}, {100 * hi:+.1f}]"
+    return f"[{100 * lo:+z.1f}, {100 * hi:+z.1f}]"
 
 
 def ranks(table: SweepTable, model: str) -> tuple[list[str], RankComparison] | None:

@@ -17,6 +17,7 @@ from mmbench.contribution.pretest import EPSILON, Light, Pretest
 from mmbench.contribution.shapley import Coalition
 from mmbench.contribution.signal import MIN_INTERACTIONS
 from mmbench.data.dataset import Dataset
+from mmbench.report.layout import markdown_table
 
 COLOURS = {Light.GREEN: "green", Light.AMBER: "yellow", Light.RED: "red"}
 NOTES = (
@@ -110,8 +111,7 @@ def as_markdown(name: str, dataset: Dataset, found: Pretest) -> str:
     blocks = [f"# {title}", "\n".join(f"- {line}" for line in lines)]
     for header, rows in (lights(found), subsets(found), pairs(found)):
         if rows:
-            cells = [header, ["---"] * len(header), *rows]
-            blocks.append("\n".join(f"| {' | '.join(row)} |" for row in cells))
+            blocks.append(markdown_table(header, rows))
     return "\n\n".join([*blocks, "\n".join(f"- {line}" for line in NOTES)]) + "\n"
 
 

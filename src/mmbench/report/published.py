@@ -135,8 +135,8 @@ def blocks(rows: Sequence[Row]) -> list[Block]:
 
 def _pair(row: Row, metric: str) -> tuple[str, str]:
     printed, value, change = row.changes.get(metric, ""), row.mean(metric), row.change(metric)
-    published = row.values[metric] + (f" ({float(printed):+.1f})" if printed else "")
-    ours = "-" if value is None else f"{value:.4f}" + ("" if change is None else f" ({100 * change:+.1f})")
+    published = row.values[metric] + (f" ({float(printed):+z.1f})" if printed else "")
+    ours = "-" if value is None else f"{value:.4f}" + ("" if change is None else f" ({100 * change:+z.1f})")
     return published, ours
 
 

@@ -171,16 +171,18 @@ class SweepTable:
 
     @property
     def gaps(self) -> list[Gap]:
-        """Relative gain of every condition over every other one that the table compares with."""
+        """Relative gain of every condition over every other one that the table or a contrast compares with."""
         found = []
         for dataset in self.datasets:
             for model in self.models(dataset):
                 pairs = [("fused", c) for c in self.conditions] + [(c, "none") for c in self.conditions]
-                for a, b in dict.fromkeys(pairs):
+                for a, b in dict.fromkeys([*pairs, *self.contrasts]):
                     interval = self.change(dataset, model, a, b, PRIMARY) if a != b else None
                     if interval is not None:
-                        name = f"{model}/{a}_vs_{b}" if len(self.datasets) == 1 else f"{dataset}/{model}/{a}_vs_{b}"
-                        found.append(Gap(name, interval.mean, interval.lo, interval.hi))
+                        whole = f"{dataset}/{model}/{a}_vs_{b}"
+                        name = whole if len(self.datasets) > 1 else whole.removeprefix(f"{dataset}/")
+                        word = self.words.get(whole, "")
+                        found.append(Gap(name, interval.mean, interval.lo, interval.hi, word))
         return found
 
 

@@ -28,6 +28,7 @@ HEADER = (
     "MDE %",
     "improved %",
     "harmed %",
+    "R",
 )
 #: A terminal shows the verdict first and what lies behind it in a second table.
 PARTS = (range(2, 8), range(8, len(HEADER)))
@@ -36,7 +37,7 @@ NOTHING = "-"
 
 def row(c: Comparison) -> list[str]:
     """One contrast in the order of :data:`HEADER`."""
-    gain = NOTHING if c.gain is None else f"{100 * c.gain.mean:+.1f}"
+    gain = NOTHING if c.gain is None else f"{100 * c.gain.mean:+z.1f}"
     users = [NOTHING] * 2
     if c.effects is not None:
         users = [f"{100 * share:.1f}" for share in (c.effects.improved, c.effects.harmed)]
@@ -45,11 +46,12 @@ def row(c: Comparison) -> list[str]:
     if c.gain is not None and c.inference is not None:
         i = c.inference
         lo, hi = bounds(c.gain, 0.95)
-        interval = [f"[{100 * lo:+.1f}, {100 * hi:+.1f}]"]
+        interval = [f"[{100 * lo:+z.1f}, {100 * hi:+z.1f}]"]
         adjusted = [_p(i.holm) + ("†" if i.holm < ALPHA else ""), _p(i.bh)]
         tests = [*map(_p, (i.equivalence_p, i.noninferior_p, i.dispensable_p))]
         tests += [f"{100 * share:.1f}" for share in (i.margin, i.mde)]
-    return [c.model, c.contrast, gain, *interval, *adjusted, c.word, c.fairness, *tests, *users]
+    redundancy = NOTHING if c.redundancy is None else f"{c.redundancy:.2f}"
+    return [c.model, c.contrast, gain, *interval, *adjusted, c.word, c.fairness, *tests, *users, redundancy]
 
 
 def _p(p: float) -> str:
@@ -72,16 +74,22 @@ def notes(table: SweepTable, found: Sequence[Comparison]) -> list[str]:
         planned = ", ".join(f"{a}_vs_{b}" for a, b in table.contrasts)
         return [f"no verdict: this sweep holds both conditions of none of the planned contrasts ({planned})"]
     one_seed = any(c.gain is not None and c.inference is None for c in found)
+    budget = table.budget
     said = [
+        f"budget {budget['name']}: {budget['trials']} trials and {budget['seeds']} final seeds of every condition.",
         f"A_vs_B: relative gain of A over B in {PRIMARY}, equivalence margin {100 * table.delta:g} %, fixed before the "
         "sweep; interval over users and seeds; Holm p within a model, BH q over the table, † Holm p below .05.",
+        "The word rests on the interval alone, whether or not it survives the adjustment.",
         "equivalence p: TOST within the margin; A (B) not worse p: non-inferiority of A to B (of B to A); margin: "
         "smallest one at which the two are equivalent; MDE: gain that is detected with 80 % power; improved, harmed: "
-        "share of users.",
+        "share of users; R: share of what the modality adds to nothing that the others tell too (contribution.md).",
         "{} of {} tested contrasts are significant over the table (BH q < .05); undecided is never 'no effect'.".format(
             *significant(found)
         ),
     ]
+    absent = [name for name in (f"{a}_vs_{b}" for a, b in table.contrasts) if name not in {c.contrast for c in found}]
+    if absent:
+        said.append(f"Planned, but not both conditions are in this sweep: {', '.join(absent)}.")
     if one_seed:
         said.append("One seed: training noise was not measured, so nothing is inferred and no word is allowed.")
     if table.budget["name"] == "small":
@@ -153,6 +161,7 @@ def as_frame(table: SweepTable, found: Sequence[Comparison]) -> pd.DataFrame:
                 "improved": c.effects.improved if c.effects else None,
                 "harmed": c.effects.harmed if c.effects else None,
                 "d_z": c.effects.d_z if c.effects else None,
+                "redundancy": c.redundancy,
                 "records_a": str(c.a.folder.relative_to(table.folder)),
                 "records_b": str(c.b.folder.relative_to(table.folder)),
             }

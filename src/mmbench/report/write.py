@@ -10,7 +10,7 @@ import pandas as pd
 from mmbench import paths, records
 from mmbench.report import contribution, facts, layout, published, verdict_table
 from mmbench.report.contrasts import read_contrasts
-from mmbench.report.contribution import read_contributions
+from mmbench.report.contribution import read_contributions, with_redundancy
 from mmbench.report.fairness import write_fairness
 from mmbench.report.figures import write_figures
 from mmbench.report.layout import Block, Entry
@@ -40,6 +40,7 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
     groups = write_fairness(table, sweep_dir)
     found = read_contrasts(table, groups)
     measured = read_contributions(table, groups, found)
+    found = with_redundancy(found, measured)
     words = {c.name: c.word for c in found}
     table = replace(table, text=f"{as_text(table)}\n{verdict_table.as_text(table, found)}", words=words)
     folder = paths.report_dir(sweep_dir)
