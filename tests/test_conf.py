@@ -20,9 +20,10 @@ from omegaconf import OmegaConf
 from mmbench import models as models_package
 from mmbench import paths, search
 from mmbench.budget import Budget
-from mmbench.cli.compose import compose
+from mmbench.cli.compose import check_overrides, compose
 from mmbench.cli.jobs import Job
 from mmbench.cli.sweep import _check_settings
+from mmbench.cli.tiers import TIERS, models_of, tiers_of
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.modality import STATES, ModalityCondition
 from mmbench.data.planted import WORLDS, make_world
@@ -95,6 +96,33 @@ def test_what_is_trained_tunes_its_learning_rate(name: str) -> None:
     assert issubclass(model, Recommender)
     assert issubclass(model, FactorModel) != issubclass(model, ClosedForm)
     assert ("optimizer.lr" in space) == issubclass(model, FactorModel)
+
+
+# Tiers
+
+#: Models in the tables of Ye et al., arXiv 2508.07399.
+STUDY = "bm3,damrs,dragon,dualgnn,freedom,grcn,lattice,lgmrec,mgcn,mmgcn,pgl,slmrec,smore,vbpr"
+
+
+def test_every_model_declares_its_tiers() -> None:
+    """External has none: it is no model."""
+    declared = {name: tiers_of(name) for name in MODELS}
+    assert [name for name, tiers in declared.items() if not tiers] == ["external"]
+    for name, tiers in declared.items():
+        assert list(tiers) == [tier for tier in TIERS if tier in tiers], name
+        assert "extra" not in tiers or tiers == ("extra",), name
+    assert ",".join(models_of("study")) == STUDY
+    assert set(models_of("core")) > {"popularity", "itemknn", "contentknn", "hybridknn"}  # METHOD, tier 0
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_tier_can_be_pasted(tier: str) -> None:
+    check_overrides([f"model={','.join(models_of(tier))}"])
+
+
+def test_a_model_of_the_user_needs_no_tier() -> None:
+    assert compose([]).config["tiers"] == ["core", "study"]
+    assert OmegaConf.load(CONF / "config.yaml")["tiers"] == []
 
 
 # Data sets

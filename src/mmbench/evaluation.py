@@ -132,9 +132,19 @@ def top_items(scores: Tensor, users: Tensor, k: int) -> Tensor:
 
 
 def tie_keys(users: Tensor, n_items: int, seed: int = TIE_SEED) -> Tensor:
-    """Pseudo-random 64-bit key of each (user, item) by the SplitMix64 finaliser: ``(B, n_items)``."""
-    item = torch.arange(n_items, device=users.device)
-    key = users.unsqueeze(1) * 0x9E3779B97F4A7C1 + item * 0xD1B54A32D192ED0 + seed
+    """:func:`tie_key` of every item for each of ``users`` ``(B,)``: ``(B, n_items)``."""
+    return tie_key(users.unsqueeze(1), torch.arange(n_items, device=users.device), seed)
+
+
+def tie_key(users: Tensor, items: Tensor, seed: int = TIE_SEED) -> Tensor:
+    """Pseudo-random 64-bit key of (user, item) by the SplitMix64 finaliser; the lower key goes first.
+
+    Args:
+        users: user indices.
+        items: item indices, of a shape that broadcasts with that of ``users``.
+        seed: of the keys.
+    """
+    key = users * 0x9E3779B97F4A7C1 + items * 0xD1B54A32D192ED0 + seed
     for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
         key = (key ^ _shifted(key, shift)) * factor
     return key ^ _shifted(key, 31)

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -229,6 +229,12 @@ def read_lists(path: Path) -> NDArray[np.int32]:
     """Read the best items of every evaluated user, users ascending, -1 where candidates ran out: ``(n_users, k)``."""
     frame = pd.read_parquet(path).sort_values("user", kind="stable")
     return np.stack(frame["items"].to_list()).astype(np.int32)
+
+
+def read_final(cell: Path, seed: int) -> Ranking:
+    """Read the test ranks and the lists of a final run."""
+    tested = read_tested(paths.final_file(cell, seed, "test.parquet"))
+    return replace(tested, top=read_lists(paths.final_file(cell, seed, "lists.parquet")))
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

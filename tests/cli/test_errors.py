@@ -209,6 +209,15 @@ def test_a_mistake_is_told_before_anything_is_written(command: Command, tmp_path
     assert not list(tmp_path.rglob("*.jsonl"))
 
 
+def test_a_model_without_its_first_line_is_named(command: Command, tmp_path: Path) -> None:
+    """Hydra reads the package from the very first lines only."""
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    text = "# mine\n# @package _global_\nmodel: {_target_: mmbench.models.bpr.BPR, _partial_: true}\nsearch: {}\n"
+    (tmp_path / "conf" / "model" / "mine.yaml").write_text(text)
+    said = command(f"--config-dir={tmp_path / 'conf'}", "model=mine")
+    is_one_line(said, "model=mine has no model._target_; is the first line of its YAML # @package _global_ ?")
+
+
 @pytest.mark.parametrize("words, message", [("optimizr.lr=0.1", "optimizr"), ("budget.trials=0", "budget.trials=0")])
 def test_debug_shows_the_traceback(command: Command, words: str, message: str) -> None:
     said = command(words, "debug=true")

@@ -13,6 +13,7 @@ import pytest
 
 from mmbench.cli import run
 from mmbench.cli.compose import Composed
+from mmbench.cli.tiers import TIERS, models_of
 from tests.cli.conftest import Command
 
 
@@ -141,6 +142,8 @@ print(json.dumps({"said": said, "loaded": sorted(slow & set(sys.modules))}))
     answer = json.loads(done.stdout.splitlines()[-1])
     assert answer["loaded"] == []
     helped, shown, refused = answer["said"]
+    for tier in TIERS:
+        assert f"model={','.join(models_of(tier))}\n" in helped
     for word in ("model: ", "vbpr", "modality: ", "text_shuffled_image", "budget: ", "smoke"):
         assert word in helped
     assert "_target_: mmbench.models.fusion.Fusion" in shown

@@ -14,8 +14,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def mmbench(tmp_path: Path) -> Run:
+def mmbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """``python -m mmbench`` in an empty folder, where ``multirun`` comes to lie."""
+    monkeypatch.delenv("MMBENCH_DATA", raising=False)  # the data of the command lie in that folder too
 
     def run(*words: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -167,6 +167,15 @@ def trained(block_world: BlockWorld) -> Callable[[Model, str], Training]:
     return get
 
 
+def test_a_batch_gathers_its_rows_and_its_nodes() -> None:
+    batch = Triplets(torch.tensor([1, 0, 1]), torch.tensor([2, 0, 1]), torch.tensor([0, 0, 2]))
+    users, items = torch.randn(2, 4), torch.randn(3, 4)
+    whole = torch.cat([users, items])
+    for rows, nodes in zip(batch.rows(users, items), batch.nodes(2), strict=True):
+        assert torch.equal(rows, whole[nodes])
+    assert [nodes.tolist() for nodes in batch.nodes(2)] == [[1, 0, 1], [4, 2, 3], [2, 2, 4]]
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_holds_one_model(file: str) -> None:
     model_of(file)

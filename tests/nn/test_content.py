@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmbench.nn.content import ProjectedContent, fused_item_graph, modality_shares, projected_content
+from mmbench.nn.content import ProjectedContent, content_graphs, fused_item_graph, modality_shares, projected_content
+from mmbench.nn.knn import cached_knn, row_sum_normalised, weighted
 from tests.conftest import BlockWorld
 from tests.models import dense
 
@@ -30,6 +31,17 @@ def test_one_projection_per_modality_in_name_order(block_world: BlockWorld) -> N
     towers = projected_content(block_world.data(("audio", "image", "text")), 4)
     assert list(towers) == ["audio", "image", "text"]
     assert not projected_content(block_world.data(()), 4)
+
+
+def test_content_graphs_are_those_of_each_modality(block_world: BlockWorld) -> None:
+    data = block_world.data(("image", "text"))
+    graphs = content_graphs(data, lambda name: {"image": 3, "text": 5}[name])
+    assert list(graphs) == ["image", "text"]
+    for name, k in (("image", 3), ("text", 5)):
+        expected = row_sum_normalised(weighted(cached_knn(data.features[name], data.present[name], k)))
+        assert torch.equal(graphs[name].edge_index, expected.edge_index)
+        assert torch.equal(graphs[name].weights, expected.weights)
+    assert content_graphs(block_world.data(()), lambda name: 3) == {}
 
 
 def test_shares_of_modalities() -> None:

@@ -11,15 +11,14 @@ from mmbench.nn.graph import (
     DirectedGraph,
     SelfLoopedMean,
     common_neighbours,
-    degree_weights,
     dense_rows,
     gram_matrix,
     history_scores,
     interaction_matrix,
-    sample_edges,
     select_rows,
     weighted_propagate,
 )
+from mmbench.nn.subgraph import degree_weights, sample_edges
 
 N_USERS, N_ITEMS = 9, 7
 

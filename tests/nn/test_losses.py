@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from mmbench.nn.losses import bpr, bpr_bits, bpr_terms, mean_squares, norm_penalty, triplet_mean_squares, vector_bpr
+from mmbench.nn.losses import (
+    bit_terms,
+    bpr,
+    bpr_bits,
+    bpr_terms,
+    mean_squares,
+    norm_penalty,
+    triplet_mean_squares,
+    vector_bpr,
+)
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -65,6 +74,14 @@ def test_bits_of_a_coin_flip() -> None:
     user, positive, negative = (random(6, 4, seed=s) for s in range(3))
     expected = vector_bpr(user, positive, negative).item() / math.log(2)
     assert bpr_bits(user, positive, negative).item() == pytest.approx(expected)
+
+
+def test_bit_terms_leave_out_what_is_not_there() -> None:
+    user, positive, negative, weights = (random(6, 4, seed=s) for s in range(4))
+    terms = bit_terms(user, positive, negative, 0.3, [user, None, weights])
+    assert list(terms) == ["bpr", "reg"]
+    assert torch.equal(terms["bpr"], bpr_bits(user, positive, negative))
+    assert torch.equal(terms["reg"], 0.3 * mean_squares(user, weights))
 
 
 def test_mean_squares_are_per_entry_and_summed() -> None:

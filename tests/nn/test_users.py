@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmbench.nn.users import UserGraph, common_items, padded, softmax_graph, user_weights
+from mmbench.nn.users import UserGraph, common_items, free_weights, padded, softmax_graph
 from tests.conftest import BlockWorld
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -120,9 +120,16 @@ def test_padding_is_drawn_every_epoch_and_never_ranks() -> None:
     assert torch.equal(drawn[0][3:], x[3:])
 
 
+def test_one_modality_has_no_weights() -> None:
+    assert free_weights(5, 1) is None
+    shapes = {n: weights.shape for n in (1, 2, 3) if (weights := free_weights(5, n, pair=True)) is not None}
+    assert shapes == {1: (5, 2), 2: (5, 2), 3: (5, 3)}
+
+
 def test_user_weights_start_positive_with_sum_one() -> None:
     torch.manual_seed(0)
-    weights = user_weights(2000, 3)
+    weights = free_weights(2000, 3)
+    assert weights is not None
     torch.testing.assert_close(weights.sum(1), torch.ones(2000))
     assert (weights > 0).all()
     # Logits have the standard deviation sqrt(2 / 2003).

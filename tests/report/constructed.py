@@ -88,8 +88,9 @@ def write_sweep(
 def _write_cell(place: Path, names: tuple[str, str, str], key: str, made: Made, budget: Mapping[str, Any]) -> None:
     dataset, model, modality = names
     config = {"model": {"_target_": model}, "search": SEARCH, "optimizer": {}, "budget": budget}
-    config |= {"dataset": {"name": dataset}, **made.config}
-    described = {"kind": "cell", "dataset": dataset, "model": model, "modality": modality, "config": config}
+    config |= {"dataset": {"name": dataset}, "modality": {"missing": {}}, **made.config}
+    described = {"kind": "cell", "dataset": dataset, "model": model, "modality": modality, "states": {}}
+    described["config"] = config
     records.write_json(place / "cell.json", {**described, "key": key, "split_hash": "s", **made.cell})
     if made.failure:
         records.write_json(place / "failure.json", {"kind": "failure", "key": key, "reason": made.failure})

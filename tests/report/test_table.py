@@ -31,21 +31,26 @@ def test_every_planned_cell_has_a_status(table: SweepTable) -> None:
     assert {(m, c): cell.status for (_, m, c), cell in table.cells.items()} == {
         ("popularity", "-"): "done",
         ("bpr", "-"): "done",
-        **{("vbpr", c): "done" for c in ("none", "text", "image", "fused")},
+        **{("vbpr", c): "done" for c in ("none", "text", "image", "fused", "late")},
         **{("fusion", c): "done" for c in ("none", "text", "fused")},
         ("fusion", "image"): "stale",
         ("lightgcn", "-"): "missing",
         ("broken", "text"): "failed",
     }
     assert table.datasets == [DATASET]
-    assert table.conditions == ("none", "text", "image", "fused")
+    assert table.conditions == ("none", "text", "image", "fused", "late")
     assert table.models(DATASET) == ["bpr", "lightgcn", "popularity", "broken", "fusion", "vbpr"]
     assert (table.name, table.budget["seeds"], table.metrics) == ("my_table", 3, ("ndcg@20", "recall@20"))
 
 
+def test_tiers_are_those_of_the_configuration(table: SweepTable) -> None:
+    expected = {"popularity": ("core",), "lightgcn": ("core",), "vbpr": ("core", "study"), "broken": ()}
+    assert {model: table.tiers(DATASET, model) for model in expected} == expected
+
+
 def test_numbers_are_those_of_the_ranks(table: SweepTable) -> None:
     for cell in table.cells.values():
-        if cell.status != "done":
+        if cell.status != "done" or cell.parts:
             continue
         by_hand = np.array([ndcg_at_20(cell.folder, seed).mean() for seed in (1, 2, 3)])
         assert cell.seeds == (1, 2, 3)
@@ -124,13 +129,13 @@ def test_models_are_ranked_by_their_means(table: SweepTable) -> None:
         assert means == sorted(means, reverse=True)
         assert {"bpr", "popularity", "vbpr"} <= set(ranked)
         assert not {"lightgcn", "broken"} & set(ranked)
-        assert ("fusion" in ranked) == (condition != "image")
+        assert ("fusion" in ranked) == (condition not in ("image", "late"))
 
 
 def test_gaps_have_their_bounds(table: SweepTable) -> None:
     gaps = {gap.name: gap for gap in table.gaps}
     pairs = ["fused_vs_none", "fused_vs_text", "text_vs_none"]
-    with_image = ["fused_vs_image", "image_vs_none"]
+    with_image = ["fused_vs_image", "image_vs_none", "fused_vs_late", "late_vs_none"]
     assert gaps.keys() == {*(f"fusion/{pair}" for pair in pairs), *(f"vbpr/{pair}" for pair in pairs + with_image)}
     for name, gap in gaps.items():
         model, _, pair = name.partition("/")
@@ -152,9 +157,11 @@ def test_columns_compare_with_none_and_with_fused(table: SweepTable) -> None:
         ("text", "none"),
         ("image", "none"),
         ("fused", "none"),
+        ("late", "none"),
         ("none", "fused"),
         ("text", "fused"),
         ("image", "fused"),
+        ("fused", "late"),
     ]
     assert condition_columns(replace(table, conditions=("text", "image"))) == []
 
@@ -165,7 +172,7 @@ def test_conditions_stand_in_the_order_of_a_paper(sweep_dir: Path) -> None:
     plan["modalities"] = ["zeta", "shuffled", "audio", "fused", "alpha", "none"]
     records.write_json(file, {key: value for key, value in plan.items() if key != "schema_version"})
     conditions = read_sweep(sweep_dir).conditions
-    assert conditions == ("none", "text", "image", "audio", "fused", "shuffled", "alpha", "zeta")
+    assert conditions == ("none", "text", "image", "audio", "fused", "late", "shuffled", "alpha", "zeta")
 
 
 def test_a_folder_without_a_plan_is_no_sweep(sweep_dir: Path) -> None:

@@ -50,6 +50,7 @@ def test_every_kind_of_entry(table: SweepTable) -> None:
     assert re.fullmatch(number, found["popularity", "none"])
     assert [found["bpr", condition] for condition in ("text", "image", "fused")] == ["="] * 3
     assert found["bpr", "fused vs none %"] == "-"
+    assert [found[model, "tier"] for model in ("vbpr", "bpr", "broken")] == ["core, study", "core", ""]
     assert found["lightgcn", "none"] == "-"
     assert found["broken", "text"] == "failed"
     assert found["broken", "none"] == "-"
@@ -90,7 +91,7 @@ def test_markdown_is_a_table_for_each_metric(table: SweepTable) -> None:
         assert f"## {DATASET}, {metric}" in text
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == len(table.metrics) * (2 + 6)
-    assert {len(row) for row in rows} == {1 + 4 + 6}
+    assert {len(row) for row in rows} == {2 + 5 + 8}
     assert all(cell == cell.strip().join("  ") for row in rows for cell in row)
     best = {model for model, *cells in rows if any(re.fullmatch(r" \*\*0\..*\*\* ", cell) for cell in cells)}
     assert best
@@ -203,6 +204,7 @@ def test_csv_has_a_row_per_cell_and_metric(table: SweepTable, whole_sweep: Path)
     for row in frame.itertuples():
         cell = table.cells[row.dataset, row.model, row.modality]
         assert row.status == cell.status
+        assert ("" if pd.isna(row.tiers) else row.tiers) == " ".join(cell.tiers)
         assert whole_sweep / row.records == cell.folder
         assert not Path(row.records).is_absolute()
         if cell.status != "done":

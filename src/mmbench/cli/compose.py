@@ -20,10 +20,12 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mmbench import paths
 from mmbench.cli.errors import did_you_mean
+from mmbench.cli.tiers import models_of
 
 CONFIG_NAME = "config"
 # Hydra's own folder of a sweep must be the one that the sweep uses, whatever its name is made of.
 OmegaConf.register_new_resolver("slug", lambda name: paths.slug([str(name)]), replace=True)
+OmegaConf.register_new_resolver("models_of", lambda tier: ",".join(models_of(tier)), replace=True)
 #: Sections whose keys are names of the user's modalities, so a new key is normal and needs no plus sign.
 OPEN_SECTIONS = ("modality.states.", "modality.missing.")
 

@@ -32,7 +32,7 @@ from mmbench.training import ModelFactory, TrainingSettings
 
 ID_ONLY = "-"
 #: Sections that say where or how a sweep runs, not what; no record may depend on them.
-PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug")
+PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,12 @@ class Job:
         """The model's class.
 
         Raises:
-            ValueError: if ``model._target_`` is no recommender.
+            ValueError: if ``model._target_`` is missing or no recommender.
         """
-        target = self.config["model"]["_target_"]
+        target = self.config["model"].get("_target_")
+        if target is None:
+            name = self.composed.choices["model"]
+            raise ValueError(f"model={name} has no model._target_; is the first line of its YAML # @package _global_ ?")
         try:
             found = get_class(target)
         except Exception as error:  # Hydra wraps whatever importing the user's module raised

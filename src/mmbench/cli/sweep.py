@@ -275,6 +275,7 @@ def _write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plan
             "key": plan.store.key,
             "folder": folder,
             "trainings": plan.trainings,
+            "tiers": plan.job.config["tiers"],
         }
     asked = sorted({job.asked_modality for job in jobs} | {str(m) for c in known for m in c.get("asked", [])})
     for plan in planned:

@@ -19,6 +19,14 @@ class Triplets:
     positives: Tensor
     negatives: Tensor
 
+    def rows(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of users, positives and negatives, each ``(B, d)``, of tables ``(n_users, d)`` and ``(n_items, d)``."""
+        return users[self.users], items[self.positives], items[self.negatives]
+
+    def nodes(self, n_users: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Users, positives and negatives as nodes of a graph whose first nodes are the users, each ``(B,)``."""
+        return self.users, n_users + self.positives, n_users + self.negatives
+
 
 class Recommender(nn.Module, ABC):
     """Anything that scores all items for a user."""

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.checks import rate
 from mmbench.nn.content import projected_content
 from mmbench.nn.contrast import cosine_distance
 from mmbench.nn.features import on_unique_rows
-from mmbench.nn.graph import mean_of_layers, symmetric_normalised
 from mmbench.nn.init import table, xavier_normal, xavier_uniform
 from mmbench.nn.noise import Noise
+from mmbench.nn.smoothing import propagated, set_adjacency
 
 
 class BM3(FactorModel):
@@ -58,9 +59,8 @@ class BM3(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
-        self.n_layers, self.dropout, self.cl_weight, self.reg_weight = n_layers, dropout, cl_weight, reg_weight
+        self.n_layers, self.dropout = n_layers, rate("dropout", dropout)
+        self.cl_weight, self.reg_weight = cl_weight, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.predictor = nn.Linear(embedding_dim, embedding_dim)
@@ -69,14 +69,11 @@ class BM3(FactorModel):
             if isinstance(module, nn.Linear):  # the predictor and the projections
                 xavier_normal(module.weight)
         self.noise = Noise("user", "item", *(f"content_{name}" for name in data.features))
-        adjacency = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps=1e-7)
-        self.register_buffer("adjacency", adjacency, persistent=False)
+        set_adjacency(self, data, eps=1e-7)
 
     def _propagated(self) -> tuple[Tensor, Tensor]:
         """User vectors, and item vectors with the ID vectors added once more."""
-        ego = torch.cat([self.user_embedding, self.item_embedding])
-        nodes = mean_of_layers(self.adjacency, ego, self.n_layers)
-        users, items = nodes.split([len(self.user_embedding), len(self.item_embedding)])
+        users, items = propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers)
         return users, items + self.item_embedding
 
     def forward(self) -> tuple[Tensor, Tensor]:

@@ -35,6 +35,4 @@ class BPR(FactorModel):
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR and the norm penalty on the batch rows (SPEC A §1)."""
-        user = self.user_embedding[batch.users]
-        positive, negative = self.item_embedding[batch.positives], self.item_embedding[batch.negatives]
-        return bpr_terms(user, positive, negative, self.reg_weight)
+        return bpr_terms(*batch.rows(self.user_embedding, self.item_embedding), self.reg_weight)

@@ -10,8 +10,9 @@ from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.denoised import companion_graph, consistent_graphs
 from mmbench.nn.discrimination import bernoulli_divergence, neighbour_discrimination, positives_of
-from mmbench.nn.graph import DirectedGraph, mean_of_layers, symmetric_normalised
+from mmbench.nn.graph import DirectedGraph
 from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.smoothing import propagated, repeated, set_adjacency
 
 #: Of the softmax of neighbour discrimination; the authors do not tune it.
 TEMPERATURE = 0.2
@@ -64,8 +65,7 @@ class DAMRS(FactorModel):
         self.n_positives = min(n_positives, data.n_items // 2)
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        adjacency = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps=1e-7)
-        self.register_buffer("adjacency", adjacency, persistent=False)
+        set_adjacency(self, data, eps=1e-7)
         consistent = consistent_graphs(data.features, data.present, k)
         graphs = {f"content_{name}": graph for name, graph in consistent.items()}
         graphs["companions"] = companion_graph(data.edge_index, data.n_users, data.n_items, n_companions)
@@ -75,17 +75,9 @@ class DAMRS(FactorModel):
 
     def _propagated(self) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Users ``(n_users, d)``, items ``(n_items, d)`` and the items of each view ``(n_items, d)``."""
-        ego = torch.cat([self.user_embedding, self.item_embedding])
-        users, items = mean_of_layers(self.adjacency, ego, self.n_ui_layers).split(
-            [len(self.user_embedding), len(self.item_embedding)]
-        )
-        views = {}
-        for name, graph in self.item_graphs.items():
-            h: Tensor = self.item_embedding
-            for _ in range(self.n_layers):
-                h = graph(h)
-            views[name] = h
-        return users, items, views
+        users, items = propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
+        graphs = self.item_graphs.items()
+        return users, items, {name: repeated(graph, self.item_embedding, self.n_layers) for name, graph in graphs}
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Propagated users, and items plus the mean of the views."""

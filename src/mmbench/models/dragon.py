@@ -7,10 +7,10 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.content import fused_item_graph
-from mmbench.nn.graph import symmetric_normalised
-from mmbench.nn.losses import bpr_bits, mean_squares
+from mmbench.nn.losses import bit_terms
+from mmbench.nn.smoothing import set_adjacency, with_neighbours
 from mmbench.nn.towers import Towers, hidden_layer
-from mmbench.nn.users import UserGraph, user_weights
+from mmbench.nn.users import UserGraph, free_weights
 
 N_HOPS = 2
 
@@ -61,10 +61,8 @@ class DRAGON(FactorModel):
         super().__init__()
         self.n_users, self.n_layers, self.reg_weight = data.n_users, n_layers, reg_weight
         self.towers = Towers(data, embedding_dim, hidden_layer(hidden_dim, embedding_dim))
-        n_weights = max(2, len(self.towers)) if as_reference else len(self.towers)
-        self.user_weights = user_weights(data.n_users, n_weights) if n_weights > 1 else None
-        graph = symmetric_normalised(data.edge_index, data.n_users, data.n_items)
-        self.register_buffer("adjacency", graph, persistent=False)
+        self.user_weights = free_weights(data.n_users, len(self.towers), pair=as_reference)
+        set_adjacency(self, data)
         self.user_graph = UserGraph(data.edge_index, data.n_users, data.n_items, k_users, pad=as_reference)
         self.item_graph = fused_item_graph(data, k, first_modality_weight)
 
@@ -78,19 +76,9 @@ class DRAGON(FactorModel):
         users, items = outputs[: self.n_users], outputs[self.n_users :].flatten(1)
         if self.user_weights is not None and len(self.towers) > 1:
             users = self.user_weights.unsqueeze(2) * users
-        h = items
-        if self.item_graph is not None:
-            for _ in range(self.n_layers):
-                h = self.item_graph(h)
-            items = items + h
-        return self.user_graph(users.flatten(1)), items
+        return self.user_graph(users.flatten(1)), with_neighbours(items, items, self.item_graph, self.n_layers)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR in bits, and mean squares of q and of the weights (SPEC B §5)."""
-        users, items = self()
-        penalised = self.towers.preferences(batch.users)
-        penalised += [self.user_weights] if self.user_weights is not None else []
-        return {
-            "bpr": bpr_bits(users[batch.users], items[batch.positives], items[batch.negatives]),
-            "reg": self.reg_weight * mean_squares(*penalised),
-        }
+        penalised = [*self.towers.preferences(batch.users), self.user_weights]
+        return bit_terms(*batch.rows(*self()), self.reg_weight, penalised)

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.graph import symmetric_normalised
-from mmbench.nn.losses import bpr_bits, mean_squares
+from mmbench.nn.losses import bit_terms
+from mmbench.nn.smoothing import set_adjacency
 from mmbench.nn.towers import Towers, hidden_layer
-from mmbench.nn.users import UserGraph, user_weights
+from mmbench.nn.users import UserGraph, free_weights
 
 N_HOPS = 2
 
@@ -52,11 +52,9 @@ class DualGNN(FactorModel):
         super().__init__()
         self.n_users, self.reg_weight, self.as_reference = data.n_users, reg_weight, as_reference
         self.towers = Towers(data, embedding_dim, hidden_layer(hidden_dim, embedding_dim))
-        n_weights = max(2, len(self.towers)) if as_reference else len(self.towers)
-        self.user_weights = user_weights(data.n_users, n_weights) if n_weights > 1 else None
-        self.item_weights = user_weights(data.n_items, n_weights) if as_reference else None
-        graph = symmetric_normalised(data.edge_index, data.n_users, data.n_items)
-        self.register_buffer("adjacency", graph, persistent=False)
+        self.user_weights = free_weights(data.n_users, len(self.towers), pair=as_reference)
+        self.item_weights = free_weights(data.n_items, len(self.towers), pair=True) if as_reference else None
+        set_adjacency(self, data)
         self.user_graph = UserGraph(data.edge_index, data.n_users, data.n_items, k_users, pad=as_reference)
 
     def begin_epoch(self) -> None:
@@ -80,10 +78,5 @@ class DualGNN(FactorModel):
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR in bits, and mean squares of q and of the weights (SPEC A §10)."""
-        users, items = self()
-        penalised = self.towers.preferences(batch.users)
-        penalised += [weights for weights in (self.user_weights, self.item_weights) if weights is not None]
-        return {
-            "bpr": bpr_bits(users[batch.users], items[batch.positives], items[batch.negatives]),
-            "reg": self.reg_weight * mean_squares(*penalised),
-        }
+        penalised = [*self.towers.preferences(batch.users), self.user_weights, self.item_weights]
+        return bit_terms(*batch.rows(*self()), self.reg_weight, penalised)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.checks import rate
 from mmbench.nn.content import fused_item_graph, projected_content
 from mmbench.nn.features import on_unique_rows
-from mmbench.nn.graph import mean_of_layers
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.losses import vector_bpr
+from mmbench.nn.smoothing import propagated, with_neighbours
 from mmbench.nn.subgraph import SampledGraph
 
 
@@ -55,13 +55,11 @@ class FREEDOM(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
         self.n_ui_layers, self.n_layers, self.reg_weight = n_ui_layers, n_layers, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
-        self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, keep=1.0 - dropout)
+        self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, keep=1.0 - rate("dropout", dropout))
         self.item_graph = fused_item_graph(data, k, first_modality_weight)
 
     def begin_epoch(self) -> None:
@@ -70,22 +68,13 @@ class FREEDOM(FactorModel):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """User vectors, and item vectors plus their smoothed counterparts."""
-        ego = torch.cat([self.user_embedding, self.item_embedding])
-        users, items = mean_of_layers(self.graph(), ego, self.n_ui_layers).split(
-            [len(self.user_embedding), len(self.item_embedding)]
-        )
-        if self.item_graph is not None:
-            h: Tensor = self.item_embedding
-            for _ in range(self.n_layers):
-                h = self.item_graph(h)
-            items = items + h
-        return users, items
+        users, items = propagated(self.graph(), self.user_embedding, self.item_embedding, self.n_ui_layers)
+        return users, with_neighbours(items, self.item_embedding, self.item_graph, self.n_layers)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR on the final vectors and, per modality, on the projected features (SPEC B §2)."""
-        users, items = self()
-        user = users[batch.users]
-        terms = {"bpr": vector_bpr(user, items[batch.positives], items[batch.negatives])}
+        user, *ranked = batch.rows(*self())
+        terms = {"bpr": vector_bpr(user, *ranked)}
         if self.reg_weight > 0:
             for name, tower in self.content.items():
                 projected = on_unique_rows(tower, batch.positives, batch.negatives)

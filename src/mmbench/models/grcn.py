@@ -11,6 +11,7 @@ from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.edges import UserItemEdges
 from mmbench.nn.init import table, xavier_normal
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
+from mmbench.nn.smoothing import halves
 from mmbench.nn.towers import Towers
 
 
@@ -83,16 +84,13 @@ class GRCN(FactorModel):
         x = functional.normalize(self.id_embedding, dim=1, eps=1e-12)
         y = self.edges.propagate(weights, x)
         z = torch.cat([x + y + self.edges.propagate(weights, y), *contents], dim=1)
-        return z[: self.n_users], z[self.n_users :]
+        return halves(z, self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, and mean squares of the batch rows of the ID vectors and of q (SPEC A §8)."""
-        users, items = self()
-        nodes = (batch.users, self.n_users + batch.positives, self.n_users + batch.negatives)
-        ids = triplet_mean_squares(*(self.id_embedding[rows] for rows in nodes))
+        final = batch.rows(*self())
+        ids = triplet_mean_squares(*(self.id_embedding[rows] for rows in batch.nodes(self.n_users)))
         preferences = self.towers.preferences(batch.users)
         preferences += self.towers.preferences(slice(None), self.penalised_twice)
-        return {
-            "bpr": vector_bpr(users[batch.users], items[batch.positives], items[batch.negatives]),
-            "reg": self.reg_weight * (ids + mean_squares(*preferences)),
-        }
+        penalty = ids + mean_squares(*preferences)
+        return {"bpr": vector_bpr(*final), "reg": self.reg_weight * penalty}

@@ -11,11 +11,13 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.content import projected_content
+from mmbench.nn.checks import one_of
+from mmbench.nn.content import content_graphs, projected_content
 from mmbench.nn.graph import DirectedGraph, SelfLoopedMean, weighted_propagate
 from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.knn import ItemGraph, cached_knn, learned_knn, row_sum_normalised, weighted, weighted_sum
+from mmbench.nn.knn import ItemGraph, learned_knn, row_sum_normalised, weighted, weighted_sum
 from mmbench.nn.losses import half_squares, vector_bpr
+from mmbench.nn.smoothing import halves, repeated
 
 BACKBONES = ("lightgcn", "mf", "ngcf")
 
@@ -68,9 +70,8 @@ class LATTICE(FactorModel):
         train_batch_size: int = 2048,
     ) -> None:
         super().__init__()
-        if backbone not in BACKBONES:
-            raise ValueError(f"backbone={backbone!r} must be one of {', '.join(BACKBONES)}")
-        self.backbone, self.n_ui_layers, self.n_layers, self.k = backbone, n_ui_layers, n_layers, k
+        self.backbone = one_of("backbone", backbone, BACKBONES)
+        self.n_ui_layers, self.n_layers, self.k = n_ui_layers, n_layers, k
         self.frozen_weight, self.message_dropout, self.reg_weight = frozen_weight, message_dropout, reg_weight
         self.divisor = train_batch_size if as_reference else None
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
@@ -83,8 +84,7 @@ class LATTICE(FactorModel):
         n_modalities = len(data.features)
         self.modal_weight = nn.Parameter(torch.full((n_modalities,), 0.5)) if n_modalities > 1 else None
         self.present = [data.present[name] for name in data.features]
-        lists = [cached_knn(data.features[name], data.present[name], k) for name in data.features]
-        self.frozen = [row_sum_normalised(weighted(neighbours)) for neighbours in lists]
+        self.frozen = list(content_graphs(data, lambda name: k).values())
         self.stored = None
 
     def begin_epoch(self) -> None:
@@ -110,10 +110,7 @@ class LATTICE(FactorModel):
             step = partial(weighted_propagate, graph.edge_index, graph.weights)
             if self.training:
                 self.stored = DirectedGraph(graph.edge_index, graph.weights.detach(), graph.n_items)
-        h: Tensor = self.item_embedding
-        for _ in range(self.n_layers):
-            h = step(h)
-        return h
+        return repeated(step, self.item_embedding, self.n_layers)
 
     def _collaborative(self) -> Tensor:
         """Vectors of all users and items from the backbone, ``(n_users + n_items, d)``."""
@@ -135,14 +132,13 @@ class LATTICE(FactorModel):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """User vectors, and item vectors plus their smoothed, normalised counterparts."""
-        users, items = self._collaborative().split([len(self.user_embedding), len(self.item_embedding)])
+        users, items = halves(self._collaborative(), len(self.user_embedding))
         if self.content:
             items = items + functional.normalize(self._smoothed(), dim=1)
         return users, items
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR and half the squared norms of the final batch rows (SPEC A §9)."""
-        users, items = self()
-        rows = users[batch.users], items[batch.positives], items[batch.negatives]
+        rows = batch.rows(*self())
         divisor = self.divisor or len(batch.users)
         return {"bpr": vector_bpr(*rows), "reg": self.reg_weight * half_squares(*rows) / divisor}

@@ -10,11 +10,12 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.graph import sample_edges
+from mmbench.nn.checks import rate
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.losses import half_squares
 from mmbench.nn.refinement import sum_of_refined_layers
-from mmbench.nn.subgraph import SampledGraph
+from mmbench.nn.smoothing import halves
+from mmbench.nn.subgraph import SampledGraph, sample_edges
 
 
 class LayerGCN(FactorModel):
@@ -44,12 +45,10 @@ class LayerGCN(FactorModel):
         reg_weight: float = 1e-4,
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
         self.n_layers, self.reg_weight = n_layers, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, 1.0 - dropout)
+        self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, 1.0 - rate("dropout", dropout))
         self.by_degree = True
 
     def begin_epoch(self) -> None:
@@ -65,19 +64,11 @@ class LayerGCN(FactorModel):
     def forward(self) -> tuple[Tensor, Tensor]:
         """Sum of the refined layers, split into users and items."""
         ego = torch.cat([self.user_embedding, self.item_embedding])
-        users, items = sum_of_refined_layers(self.graph(), ego, self.n_layers).split(
-            [len(self.user_embedding), len(self.item_embedding)]
-        )
-        return users, items
+        return halves(sum_of_refined_layers(self.graph(), ego, self.n_layers), len(self.user_embedding))
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR and half the squared norms of the ego rows, both summed over the batch (SPEC A §3)."""
-        users, items = self()
-        user = users[batch.users]
-        margins = (user * (items[batch.positives] - items[batch.negatives])).sum(1)
-        ego = (
-            self.user_embedding[batch.users],
-            self.item_embedding[batch.positives],
-            self.item_embedding[batch.negatives],
-        )
+        user, positive, negative = batch.rows(*self())
+        margins = (user * (positive - negative)).sum(1)
+        ego = batch.rows(self.user_embedding, self.item_embedding)
         return {"bpr": -functional.logsigmoid(margins).sum(), "reg": self.reg_weight * half_squares(*ego)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import torch
@@ -10,12 +11,14 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.checks import one_of
 from mmbench.nn.contrast import nce_with_all
-from mmbench.nn.graph import ItemsToUsers, interaction_matrix, mean_of_layers, propagate, symmetric_normalised
+from mmbench.nn.graph import ItemsToUsers, interaction_matrix, propagate
 from mmbench.nn.hypergraph import memberships, through_hyperedges
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.losses import norm_penalty, vector_bpr
 from mmbench.nn.noise import Noise
+from mmbench.nn.smoothing import halves, propagated_nodes, repeated, set_adjacency
 
 TEMPERATURE = 0.2
 BACKBONES = ("lightgcn", "mf")
@@ -72,13 +75,12 @@ class LGMRec(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        if backbone not in BACKBONES:
-            raise ValueError(f"backbone={backbone!r} must be one of {', '.join(BACKBONES)}")
         if not 0.0 < keep_rate <= 1.0:
             raise ValueError(f"keep_rate={keep_rate} must be more than 0 and at most 1")
         if n_hyper_layers < 1:
             raise ValueError(f"n_hyper_layers={n_hyper_layers} must be at least 1")
-        self.n_users, self.n_ui_layers = data.n_users, 0 if backbone == "mf" else n_ui_layers
+        self.n_users = data.n_users
+        self.n_ui_layers = n_ui_layers if one_of("backbone", backbone, BACKBONES) == "lightgcn" else 0
         self.n_content_layers, self.n_hyper_layers, self.dropout = n_content_layers, n_hyper_layers, 1.0 - keep_rate
         self.alpha, self.cl_weight, self.reg_weight, self.as_reference = alpha, cl_weight, reg_weight, as_reference
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
@@ -90,20 +92,17 @@ class LGMRec(FactorModel):
             self.hyperedges[name] = table(features.shape[1], n_hyperedges, xavier_uniform)
         draws = [f"{draw}_{kind}" for draw in ("gumbel", "drop") for kind in ("item", "user")]
         self.noise = Noise(*(f"{draw}_{name}" for name in data.features for draw in draws))
-        adjacency = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps=1e-7)
-        self.register_buffer("adjacency", adjacency, persistent=False)
+        set_adjacency(self, data, eps=1e-7)
         history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         self.histories = ItemsToUsers(history, interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users))
-        degree = torch.bincount(data.edge_index[0], minlength=data.n_users).to(adjacency.dtype)
+        degree = torch.bincount(data.edge_index[0], minlength=data.n_users).to(self.adjacency.dtype)
         self.register_buffer("inverse_degree", (degree + 1e-7).reciprocal().unsqueeze(1), persistent=False)
 
     def _local(self, name: str) -> Tensor:
         """Content of a modality on all nodes after propagation, ``(n_users + n_items, d)``."""
         items = self.get_buffer(f"content_{name}") @ self.projection[name]
         nodes = torch.cat([self.inverse_degree * self.histories(items), items])
-        for _ in range(self.n_content_layers):
-            nodes = propagate(self.adjacency, nodes)
-        return nodes
+        return repeated(partial(propagate, self.adjacency), nodes, self.n_content_layers)
 
     def _global(self, name: str, items: Tensor) -> Pair:
         """Users and items through the hyperedges of a modality."""
@@ -118,8 +117,7 @@ class LGMRec(FactorModel):
 
     def _parts(self) -> tuple[Tensor, dict[str, Pair]]:
         """Final vectors of all nodes, and the global users and items of each modality."""
-        nodes = torch.cat([self.user_embedding, self.item_embedding])
-        nodes = mean_of_layers(self.adjacency, nodes, self.n_ui_layers)
+        nodes = propagated_nodes(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
         through = {name: self._global(name, nodes[self.n_users :]) for name in self.projection}
         for name in self.projection:
             nodes = nodes + functional.normalize(self._local(name), dim=1, eps=1e-12)
@@ -131,17 +129,13 @@ class LGMRec(FactorModel):
     def forward(self) -> Pair:
         """Final vectors of users and of items."""
         nodes, _ = self._parts()
-        return nodes[: self.n_users], nodes[self.n_users :]
+        return halves(nodes, self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, norms and the contrast between modalities (SPEC B §4)."""
         nodes, through = self._parts()
-        rows = (batch.users, batch.positives + self.n_users, batch.negatives + self.n_users)
-        user, positive, negative = (nodes[row] for row in rows)
-        terms = {
-            "bpr": vector_bpr(user, positive, negative),
-            "reg": self.reg_weight * norm_penalty(user, positive, negative),
-        }
+        rows = batch.rows(*halves(nodes, self.n_users))
+        terms = {"bpr": vector_bpr(*rows), "reg": self.reg_weight * norm_penalty(*rows)}
         for first, second in combinations(through, 2):
             for kind, row in enumerate((batch.users, batch.positives)):
                 anchors, others = through[first][kind], through[second][kind]

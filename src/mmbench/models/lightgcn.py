@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.graph import mean_of_layers, symmetric_normalised
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.losses import bpr_terms
+from mmbench.nn.smoothing import propagated, set_adjacency
 
 
 class LightGCN(FactorModel):
@@ -33,24 +32,14 @@ class LightGCN(FactorModel):
         self.reg_weight = reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        graph = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps=1e-7)
-        self.register_buffer("adjacency", graph, persistent=False)
+        set_adjacency(self, data, eps=1e-7)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Mean of the layers, split into users and items."""
-        ego = torch.cat([self.user_embedding, self.item_embedding])
-        users, items = mean_of_layers(self.adjacency, ego, self.n_layers).split(
-            [len(self.user_embedding), len(self.item_embedding)]
-        )
-        return users, items
+        return propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR on the propagated vectors, norm penalty on the ego rows (SPEC A §2)."""
-        users, items = self()
-        user, positive, negative = users[batch.users], items[batch.positives], items[batch.negatives]
-        ego = (
-            self.user_embedding[batch.users],
-            self.item_embedding[batch.positives],
-            self.item_embedding[batch.negatives],
-        )
-        return bpr_terms(user, positive, negative, self.reg_weight, penalised=ego)
+        final = batch.rows(*self())
+        ego = batch.rows(self.user_embedding, self.item_embedding)
+        return bpr_terms(*final, self.reg_weight, penalised=ego)

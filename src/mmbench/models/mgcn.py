@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.content import projected_content
-from mmbench.nn.graph import ItemsToUsers, mean_of_layers, symmetric_normalised, user_item_blocks
+from mmbench.nn.content import content_graphs, projected_content
+from mmbench.nn.graph import ItemsToUsers, user_item_blocks
 from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.knn import cached_knn, row_sum_normalised, weighted
-from mmbench.nn.views import PurifiedView, side_losses
+from mmbench.nn.smoothing import halves, propagated_nodes, set_adjacency
+from mmbench.nn.views import PurifiedView, final_vectors, side_losses
 
 
 class MGCN(FactorModel):
@@ -59,23 +59,16 @@ class MGCN(FactorModel):
         train_batch_size: int = 2048,
     ) -> None:
         super().__init__()
-        self.n_users, self.n_ui_layers, self.reg_weight, self.cl_weight = (
-            data.n_users,
-            n_ui_layers,
-            reg_weight,
-            cl_weight,
-        )
+        self.n_users, self.n_ui_layers = data.n_users, n_ui_layers
+        self.reg_weight, self.cl_weight = reg_weight, cl_weight
         self.divisor = train_batch_size if as_reference else None
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
-        adjacency = symmetric_normalised(data.edge_index, data.n_users, data.n_items)
-        self.register_buffer("adjacency", adjacency, persistent=False)
-        self.to_users = ItemsToUsers(*user_item_blocks(adjacency, data.n_users))
-        self.views = nn.ModuleDict()
-        for name, features in data.features.items():
-            graph = row_sum_normalised(weighted(cached_knn(features, data.present[name], k)))
-            self.views[name] = PurifiedView(graph, embedding_dim, n_layers)
+        set_adjacency(self, data)
+        self.to_users = ItemsToUsers(*user_item_blocks(self.adjacency, data.n_users))
+        graphs = content_graphs(data, lambda name: k)
+        self.views = nn.ModuleDict({m: PurifiedView(graph, embedding_dim, n_layers) for m, graph in graphs.items()})
         self.preference, self.query = nn.ModuleDict(), None
         if len(data.features) > 1:
             self.preference.update({name: nn.Linear(embedding_dim, embedding_dim) for name in data.features})
@@ -84,8 +77,7 @@ class MGCN(FactorModel):
 
     def _parts(self) -> tuple[Tensor, Tensor | None]:
         """Behaviour c and, with content, side information s of all nodes, each ``(n_users + n_items, d)``."""
-        ego = torch.cat([self.user_embedding, self.item_embedding])
-        behaviour = mean_of_layers(self.adjacency, ego, self.n_ui_layers)
+        behaviour = propagated_nodes(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
         if not self.views:
             return behaviour, None
         ids = self.item_embedding
@@ -98,12 +90,8 @@ class MGCN(FactorModel):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Behaviour plus side information of users and of items."""
-        behaviour, side = self._parts()
-        nodes = behaviour if side is None else behaviour + side
-        return nodes[: self.n_users], nodes[self.n_users :]
+        return halves(final_vectors(*self._parts()), self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, squared norms and the contrast (SPEC B §3)."""
-        rows = (batch.users, batch.positives + self.n_users, batch.negatives + self.n_users)
-        divisor = self.divisor or len(batch.users)
-        return side_losses(*self._parts(), rows, self.reg_weight, self.cl_weight, divisor)
+        return side_losses(*self._parts(), batch.nodes(self.n_users), self.reg_weight, self.cl_weight, self.divisor)

@@ -8,12 +8,13 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.checks import one_of, rate
 from mmbench.nn.combine import Combine
 from mmbench.nn.content import projected_content
 from mmbench.nn.features import on_unique_rows
-from mmbench.nn.graph import mean_of_layers
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.losses import half_squares, vector_bpr
+from mmbench.nn.smoothing import propagated
 from mmbench.nn.subgraph import SampledGraph
 
 WEIGHTINGS = ("equal", "alpha", "normalized")
@@ -54,14 +55,11 @@ class MMGCF(FactorModel):
         reg_weight: float = 1e-3,
     ) -> None:
         super().__init__()
-        if weighting not in WEIGHTINGS:
-            raise ValueError(f"weighting={weighting!r} must be one of {', '.join(WEIGHTINGS)}")
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
-        self.n_layers, self.weighting, self.reg_weight = n_layers, weighting, reg_weight
+        self.weighting = one_of("weighting", weighting, WEIGHTINGS)
+        self.n_layers, self.reg_weight = n_layers, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, 1.0 - dropout)
+        self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, 1.0 - rate("dropout", dropout))
         self.content = projected_content(data, embedding_dim)
         n_modalities = len(self.content)
         self.alpha = nn.Parameter(torch.zeros(())) if self.content and weighting == "alpha" else None
@@ -75,11 +73,7 @@ class MMGCF(FactorModel):
 
     def _propagated(self) -> tuple[Tensor, Tensor]:
         """LightGCN's vectors, ``(n_users, d)`` and ``(n_items, d)``."""
-        ego = torch.cat([self.user_embedding, self.item_embedding])
-        users, items = mean_of_layers(self.graph(), ego, self.n_layers).split(
-            [len(self.user_embedding), len(self.item_embedding)]
-        )
-        return users, items
+        return propagated(self.graph(), self.user_embedding, self.item_embedding, self.n_layers)
 
     def _fused(self, items: Tensor, rows: Tensor | slice) -> Tensor:
         """Final vectors of the chosen items from all propagated ones: ``(n_rows, d)``."""
@@ -103,11 +97,7 @@ class MMGCF(FactorModel):
         """BPR on fused rows, and squared norms of the ego rows (SPEC B §10); only items of the batch are fused."""
         users, items = self._propagated()
         positive, negative = on_unique_rows(lambda rows: self._fused(items, rows), batch.positives, batch.negatives)
-        ego = (
-            self.user_embedding[batch.users],
-            self.item_embedding[batch.positives],
-            self.item_embedding[batch.negatives],
-        )
+        ego = batch.rows(self.user_embedding, self.item_embedding)
         return {
             "bpr": vector_bpr(users[batch.users], positive, negative),
             "reg": self.reg_weight * half_squares(*ego) / len(batch.users),

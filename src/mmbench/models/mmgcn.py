@@ -14,6 +14,7 @@ from mmbench.nn.edges import neighbour_mean
 from mmbench.nn.graph import DirectedGraph
 from mmbench.nn.init import set_table, table, xavier_normal
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
+from mmbench.nn.smoothing import halves
 from mmbench.nn.towers import FreeItems, MappedFeatures, Tower
 
 
@@ -111,15 +112,11 @@ class MMGCN(FactorModel):
         """Mean of the branches, split into users and items."""
         outputs = [branch(self.id_embedding, self.mean) for branch in self.branches.values()]
         z = torch.stack(outputs).mean(0)
-        return z[: self.n_users], z[self.n_users :]
+        return halves(z, self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, and mean squares of the ID vectors of the batch and of all users' content vectors (SPEC A §7)."""
-        users, items = self()
-        nodes = (batch.users, self.n_users + batch.positives, self.n_users + batch.negatives)
-        ids = triplet_mean_squares(*(self.id_embedding[rows] for rows in nodes))
+        final = batch.rows(*self())
+        ids = triplet_mean_squares(*(self.id_embedding[rows] for rows in batch.nodes(self.n_users)))
         preferences = mean_squares(*(tower.preference for tower in self.penalised))
-        return {
-            "bpr": vector_bpr(users[batch.users], items[batch.positives], items[batch.negatives]),
-            "reg": self.reg_weight * (ids + preferences),
-        }
+        return {"bpr": vector_bpr(*final), "reg": self.reg_weight * (ids + preferences)}

@@ -12,6 +12,7 @@ from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.graph import SelfLoopedMean
 from mmbench.nn.losses import bpr, bpr_bits
 from mmbench.nn.noise import Noise
+from mmbench.nn.smoothing import halves
 from mmbench.nn.towers import MappedFeatures, Tower
 from mmbench.nn.variational import (
     MAX_LOG_VARIANCE,
@@ -83,7 +84,7 @@ class MVGAE(FactorModel):
     def forward(self) -> tuple[Tensor, Tensor]:
         """Means of users and items, each number between 0 and 1."""
         mean = torch.sigmoid(self._gaussians()["fused"][0])
-        return mean[: self.n_users], mean[self.n_users :]
+        return halves(mean, self.n_users)
 
     def _reconstruction(self, z: Tensor, batch: Triplets) -> Tensor:
         """Sum over the batch of how surprising the ranking of the positives is, in bits."""

@@ -8,13 +8,13 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.content import modality_shares, projected_content
+from mmbench.nn.checks import one_of, rate
+from mmbench.nn.content import fused_item_graph, projected_content
 from mmbench.nn.contrast import nce
-from mmbench.nn.graph import DirectedGraph, mean_of_layers
 from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.knn import binary_normalised, cached_knn, weighted_sum
 from mmbench.nn.losses import vector_bpr
 from mmbench.nn.noise import Noise
+from mmbench.nn.smoothing import propagated, with_neighbours
 from mmbench.nn.subgraph import SampledGraph, principal_graph
 
 TEMPERATURE = 0.2
@@ -70,12 +70,8 @@ class PGL(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise ValueError(f"mode={mode!r} must be one of {', '.join(MODES)}")
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
-        self.mode, self.n_ui_layers, self.n_layers = mode, n_ui_layers, n_layers
-        self.dropout, self.reg_weight = dropout, reg_weight
+        self.mode, self.n_ui_layers, self.n_layers = one_of("mode", mode, MODES), n_ui_layers, n_layers
+        self.dropout, self.reg_weight = rate("dropout", dropout), reg_weight
         self.users = nn.ParameterDict(
             {name: table(data.n_users, embedding_dim, xavier_uniform) for name in data.features or [ID_ONLY]}
         )
@@ -85,11 +81,7 @@ class PGL(FactorModel):
         self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, keep)
         if mode == "global":
             self.graph.sampled = principal_graph(self.graph.full, data.n_users, embedding_dim)
-        self.item_graph: DirectedGraph | None = None
-        if data.features:
-            graphs = [binary_normalised(cached_knn(data.features[m], data.present[m], k)) for m in data.features]
-            fused = weighted_sum(graphs, modality_shares(data.features, first_modality_weight))
-            self.item_graph = DirectedGraph(fused.edge_index, fused.weights, data.n_items)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight)
 
     def begin_epoch(self) -> None:
         """Draw the edges of this epoch."""
@@ -100,20 +92,13 @@ class PGL(FactorModel):
         """User vectors, and item vectors plus their smoothed counterparts, one block of columns per modality."""
         towers = [tower() for tower in self.content.values()] if self.item_embedding is None else [self.item_embedding]
         x = torch.cat([functional.normalize(tower, dim=1, eps=1e-12) for tower in towers], dim=1)
-        users = torch.cat(list(self.users.values()), dim=1)
-        nodes = mean_of_layers(self.graph(), torch.cat([users, x]), self.n_ui_layers)
-        users, items = nodes.split([len(users), len(x)])
-        if self.item_graph is not None:
-            for _ in range(self.n_layers):
-                x = self.item_graph(x)
-            items = items + x
-        return users, items
+        users, items = propagated(self.graph(), torch.cat(list(self.users.values()), dim=1), x, self.n_ui_layers)
+        return users, with_neighbours(items, x, self.item_graph, self.n_layers)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR and the contrast of two dropouts (SPEC B §8)."""
-        users, items = self()
-        user, positive = users[batch.users], items[batch.positives]
-        terms = {"bpr": vector_bpr(user, positive, items[batch.negatives])}
+        user, positive, negative = batch.rows(*self())
+        terms = {"bpr": vector_bpr(user, positive, negative)}
         if self.reg_weight > 0:
             for name, rows in (("user", user), ("positive", positive)):
                 first, second = (self.noise.drop(f"{name}_{view}", rows, self.dropout) for view in (1, 2))

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.checks import rate
 from mmbench.nn.contrast import cosine_distance
 from mmbench.nn.edges import UserItemEdges
-from mmbench.nn.graph import mean_of_layers, symmetric_normalised
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.losses import half_squares
 from mmbench.nn.noise import Noise
+from mmbench.nn.smoothing import halves, propagated, set_adjacency
 
 
 class SelfCF(FactorModel):
@@ -52,31 +53,24 @@ class SelfCF(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
-        self.n_layers, self.dropout, self.reg_weight = n_layers, dropout, reg_weight
+        self.n_layers, self.dropout, self.reg_weight = n_layers, rate("dropout", dropout), reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.predictor = nn.Linear(embedding_dim, embedding_dim)
-        graph = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps=1e-7)
-        self.register_buffer("adjacency", graph, persistent=False)
+        set_adjacency(self, data, eps=1e-7)
         self.noise = Noise("edge_rate", "edges", "user_target", "item_target")
         self.edges = UserItemEdges(data.edge_index, data.n_users, data.n_items) if as_reference else None
 
     def _propagated(self) -> tuple[Tensor, Tensor]:
         """Mean of the layers, ``(n_users, d)`` and ``(n_items, d)``."""
-        x = torch.cat([self.user_embedding, self.item_embedding])
         if self.edges is None or not self.training:
-            mean = mean_of_layers(self.adjacency, x, self.n_layers)
-        else:
-            # The entries of both structures are sorted by receiver and sender.
-            weights = self.noise.drop("edges", self.adjacency.values(), self.noise.uniform("edge_rate"))
-            layers = [x]
-            for _ in range(self.n_layers):
-                layers.append(self.edges.propagate(weights, layers[-1]))
-            mean = torch.stack(layers).mean(0)
-        users, items = mean.split([len(self.user_embedding), len(self.item_embedding)])
-        return users, items
+            return propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers)
+        # The entries of both structures are sorted by receiver and sender.
+        weights = self.noise.drop("edges", self.adjacency.values(), self.noise.uniform("edge_rate"))
+        layers = [torch.cat([self.user_embedding, self.item_embedding])]
+        for _ in range(self.n_layers):
+            layers.append(self.edges.propagate(weights, layers[-1]))
+        return halves(torch.stack(layers).mean(0), len(self.user_embedding))
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """User vectors ``[g(z_u), z_u]`` and item vectors ``[z_i, g(z_i)]``."""

@@ -9,8 +9,8 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.contrast import nce_of_pairs
-from mmbench.nn.graph import mean_of_layers, symmetric_normalised
 from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.smoothing import propagated, set_adjacency
 from mmbench.nn.towers import MappedFeatures
 
 
@@ -75,17 +75,13 @@ class SLMRec(FactorModel):
                 self.views[name] = _linear(embedding_dim, width, bias=as_reference)
         fused = embedding_dim * (1 + len(self.content))
         self.fuse_users, self.fuse_items = _linear(fused, embedding_dim), _linear(fused, embedding_dim)
-        graph = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps=1e-8)
-        self.register_buffer("adjacency", graph, persistent=False)
+        set_adjacency(self, data, eps=1e-8)
 
     def _views(self) -> tuple[Tensor, Tensor]:
         """ID view and views of modalities side by side, of all users and of all items: ``(n, (1 + M) d)``."""
         items = torch.cat([self.item_embedding, *(content() for content in self.content.values())], dim=1)
-        ego = torch.cat([self.user_embedding.repeat(1, 1 + len(self.content)), items])  # every view has the same users
-        users, items = mean_of_layers(self.adjacency, ego, self.n_layers).split(
-            [len(self.user_embedding), len(self.item_embedding)]
-        )
-        return users, items
+        users = self.user_embedding.repeat(1, 1 + len(self.content))  # the same in every view
+        return propagated(self.adjacency, users, items, self.n_layers)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """The views fused."""

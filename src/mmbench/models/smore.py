@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.content import projected_content
-from mmbench.nn.graph import ItemsToUsers, mean_of_layers, symmetric_normalised, user_item_blocks
+from mmbench.nn.checks import rate
+from mmbench.nn.content import content_graphs, projected_content
+from mmbench.nn.graph import ItemsToUsers, user_item_blocks
 from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.knn import cached_knn, row_sum_normalised, union_maximum, weighted
+from mmbench.nn.knn import union_maximum
 from mmbench.nn.noise import Noise
-from mmbench.nn.views import PurifiedView, side_losses
+from mmbench.nn.smoothing import halves, propagated_nodes, set_adjacency
+from mmbench.nn.views import PurifiedView, final_vectors, side_losses
 
 #: Of the fused view among the modalities; no key of a configuration, and so no modality, can be called so.
 FUSED = "*"
@@ -71,21 +73,15 @@ class SMORE(FactorModel):
         train_batch_size: int = 2048,
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout={dropout} must be at least 0 and less than 1")
-        self.n_users, self.n_ui_layers, self.dropout = data.n_users, n_ui_layers, dropout
+        self.n_users, self.n_ui_layers, self.dropout = data.n_users, n_ui_layers, rate("dropout", dropout)
         self.reg_weight, self.cl_weight = reg_weight, cl_weight
         self.divisor = train_batch_size if as_reference else None
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
-        adjacency = symmetric_normalised(data.edge_index, data.n_users, data.n_items)
-        self.register_buffer("adjacency", adjacency, persistent=False)
-        self.to_users = ItemsToUsers(*user_item_blocks(adjacency, data.n_users))
-        graphs = {}
-        for name, features in data.features.items():
-            neighbours = cached_knn(features, data.present[name], (k_of or {}).get(name, k))
-            graphs[name] = row_sum_normalised(weighted(neighbours))
+        set_adjacency(self, data)
+        self.to_users = ItemsToUsers(*user_item_blocks(self.adjacency, data.n_users))
+        graphs = content_graphs(data, lambda name: (k_of or {}).get(name, k))
         if graphs:
             graphs[FUSED] = union_maximum(list(graphs.values()))
         frequencies = (1, embedding_dim // 2 + 1, 2)  # real and imaginary parts
@@ -110,8 +106,7 @@ class SMORE(FactorModel):
 
     def _parts(self) -> tuple[Tensor, Tensor | None]:
         """Behaviour c and, with content, side information s of all nodes, each ``(n_users + n_items, d)``."""
-        ego = torch.cat([self.user_embedding, self.item_embedding])
-        behaviour = mean_of_layers(self.adjacency, ego, self.n_ui_layers)
+        behaviour = propagated_nodes(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
         if not self.views:
             return behaviour, None
         denoised = self._denoised()
@@ -126,12 +121,8 @@ class SMORE(FactorModel):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Behaviour plus side information of users and of items."""
-        behaviour, side = self._parts()
-        nodes = behaviour if side is None else behaviour + side
-        return nodes[: self.n_users], nodes[self.n_users :]
+        return halves(final_vectors(*self._parts()), self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, squared norms and the contrast (SPEC B §7)."""
-        rows = (batch.users, batch.positives + self.n_users, batch.negatives + self.n_users)
-        divisor = self.divisor or len(batch.users)
-        return side_losses(*self._parts(), rows, self.reg_weight, self.cl_weight, divisor)
+        return side_losses(*self._parts(), batch.nodes(self.n_users), self.reg_weight, self.cl_weight, self.divisor)

@@ -49,6 +49,5 @@ class VBPR(FactorModel):
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR and the norm penalty on the batch rows (SPEC A §6); only items of the batch are projected."""
-        user = self.user_embedding[batch.users]
         positive, negative = on_unique_rows(self._items, batch.positives, batch.negatives)
-        return bpr_terms(user, positive, negative, self.reg_weight)
+        return bpr_terms(self.user_embedding[batch.users], positive, negative, self.reg_weight)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmbench.nn.checks import one_of
+
 MODES = ("mean", "sum", "concat")
 
 
@@ -21,9 +23,7 @@ class Combine(nn.Module):
 
     def __init__(self, mode: str, n_inputs: int, dim: int) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise ValueError(f"fusion={mode!r} must be one of {', '.join(MODES)}")
-        self.mode = mode
+        self.mode = one_of("fusion", mode, MODES)
         self.layer = nn.Linear(n_inputs * dim, dim) if mode == "concat" and n_inputs > 1 else None
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.graph import DirectedGraph
-from mmbench.nn.knn import binary_normalised, cached_knn, weighted_sum
+from mmbench.nn.knn import ItemGraph, binary_normalised, cached_knn, row_sum_normalised, weighted, weighted_sum
 
 
 class ProjectedContent(nn.Module):
@@ -56,6 +56,17 @@ def modality_shares(names: Collection[str], first: float) -> list[float]:
     if not 0.0 <= first <= 1.0:
         raise ValueError(f"the weight of the first modality is {first}; it must lie between 0 and 1")
     return [first, 1.0 - first] if len(names) == 2 else [1.0 / len(names) for _ in names]
+
+
+def content_graphs(data: RecData, k: Callable[[str], int]) -> dict[str, ItemGraph]:
+    """Graph of the nearest items by the raw features of each modality, normalised by its row sums (SPEC A §9).
+
+    Args:
+        data: training data; items without content have no edges in the graph of that modality.
+        k: neighbours per item, itself included, by modality.
+    """
+    lists = {name: cached_knn(features, data.present[name], k(name)) for name, features in data.features.items()}
+    return {name: row_sum_normalised(weighted(neighbours)) for name, neighbours in lists.items()}
 
 
 def fused_item_graph(data: RecData, k: int, first: float) -> DirectedGraph | None:

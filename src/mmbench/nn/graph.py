@@ -240,40 +240,6 @@ def gram_matrix(edge_index: Tensor, n_users: int, n_items: int) -> Tensor:
     return gram
 
 
-def degree_weights(edge_index: Tensor, n_users: int, n_items: int) -> Tensor:
-    r"""Sampling weight of each edge, :math:`1/\sqrt{(d_u + \epsilon)(d_i + \epsilon)}`: edges of busy nodes are rare.
-
-    Returns:
-        ``(n_edges,)`` in float64.
-    """
-    users, items = edge_index
-    user_degree = torch.bincount(users, minlength=n_users).double() + 1e-7
-    item_degree = torch.bincount(items, minlength=n_items).double() + 1e-7
-    return (user_degree[users] * item_degree[items]).rsqrt()
-
-
-def sample_edges(edge_index: Tensor, weights: Tensor, keep: float, generator: torch.Generator) -> Tensor:
-    r"""Draw a fraction of the edges without replacement, each draw proportional to its weight.
-
-    The edges with the smallest :math:`E_e / w_e`, :math:`E_e` standard exponential, are such a sample (Efraimidis &
-    Spirakis 2006); unlike ``torch.multinomial`` this has no limit of 2^24 edges.
-
-    Args:
-        edge_index: ``(2, n_edges)``.
-        weights: positive, ``(n_edges,)``.
-        keep: fraction to keep; at least one edge stays.
-        generator: source of randomness, on the device of ``weights``.
-
-    Returns:
-        The kept edges in their old order, ``(2, n_kept)``.
-    """
-    n_edges = edge_index.shape[1]
-    n_kept = max(1, int(n_edges * keep + 1e-6))
-    arrival = torch.empty_like(weights).exponential_(generator=generator) / weights
-    kept, _ = arrival.topk(n_kept, largest=False, sorted=False).indices.sort()
-    return edge_index[:, kept]
-
-
 def user_item_blocks(adjacency: Tensor, n_users: int) -> tuple[Tensor, Tensor]:
     """The two blocks of a graph between users and items that hold its edges.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -75,6 +76,22 @@ def mean_squares(*rows: Tensor) -> Tensor:
         rows: tensors of any shape, such as gathered batch rows ``(B, d)``.
     """
     return sum((r.square().mean() for r in rows), torch.zeros(()))
+
+
+def bit_terms(
+    user: Tensor, positive: Tensor, negative: Tensor, reg_weight: float, penalised: Iterable[Tensor | None]
+) -> dict[str, Tensor]:
+    """:func:`bpr_bits` and the weighted :func:`mean_squares` of what is penalised: the loss of DualGNN and DRAGON.
+
+    Args:
+        user: user vectors of the batch, ``(B, d)``.
+        positive: item vectors of the positives, ``(B, d)``.
+        negative: item vectors of the negatives, ``(B, d)``.
+        reg_weight: weight of the penalty.
+        penalised: tensors of any shape; None stands for what the model does not have.
+    """
+    squares = mean_squares(*(tensor for tensor in penalised if tensor is not None))
+    return {"bpr": bpr_bits(user, positive, negative), "reg": reg_weight * squares}
 
 
 def triplet_mean_squares(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

@@ -10,9 +10,13 @@ from mmbench.nn.init import xavier_normal
 from mmbench.nn.knn import nearest
 
 
-def user_weights(n_users: int, n_modalities: int) -> nn.Parameter:
-    """Free weights of modalities per user, ``(n_users, n_modalities)``; at first positive and of sum one."""
-    return nn.Parameter(torch.softmax(xavier_normal(torch.empty(n_users, n_modalities)), dim=1))
+def free_weights(n: int, n_modalities: int, *, pair: bool = False) -> nn.Parameter | None:
+    """Free weights of modalities per user or item, ``(n, n_modalities)``; at first positive and of sum one.
+
+    One modality needs none and gets None; with ``pair`` it gets two, as in the reference.
+    """
+    n_weights = max(2, n_modalities) if pair else n_modalities
+    return nn.Parameter(torch.softmax(xavier_normal(torch.empty(n, n_weights)), dim=1)) if n_weights > 1 else None
 
 
 def common_items(edge_index: Tensor, n_users: int, n_items: int, k: int) -> tuple[Tensor, Tensor]:

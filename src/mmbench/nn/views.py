@@ -9,6 +9,7 @@ from mmbench.nn.contrast import nce_in_batch
 from mmbench.nn.graph import DirectedGraph, ItemsToUsers
 from mmbench.nn.knn import ItemGraph
 from mmbench.nn.losses import half_squares, vector_bpr
+from mmbench.nn.smoothing import repeated
 
 #: Of the contrast between side information and behaviour; the reference lets no configuration change it.
 TEMPERATURE = 0.2
@@ -41,10 +42,13 @@ class PurifiedView(nn.Module):
             content: projected content of items, ``(n_items, d)``.
             to_users: sum over a user's items.
         """
-        items = ids * torch.sigmoid(self.gate(content))
-        for _ in range(self.n_layers):
-            items = self.item_graph(items)
+        items = repeated(self.item_graph, ids * torch.sigmoid(self.gate(content)), self.n_layers)
         return torch.cat([to_users(items), items])
+
+
+def final_vectors(behaviour: Tensor, side: Tensor | None) -> Tensor:
+    """Behaviour and side information added up, both ``(n, d)``; behaviour alone without content."""
+    return behaviour if side is None else behaviour + side
 
 
 def side_losses(
@@ -53,7 +57,7 @@ def side_losses(
     rows: tuple[Tensor, Tensor, Tensor],
     reg_weight: float,
     cl_weight: float,
-    divisor: int,
+    divisor: int | None,
 ) -> dict[str, Tensor]:
     r"""BPR, squared norms and the contrast of side information with behaviour: the loss of MGCN and SMORE.
 
@@ -67,13 +71,13 @@ def side_losses(
         rows: nodes of the batch: users, positives and negatives, each ``(B,)``.
         reg_weight: weight of the squared norms.
         cl_weight: weight of the contrast.
-        divisor: D.
+        divisor: D, by default the length of the batch.
     """
-    final = behaviour if side is None else behaviour + side
+    final = final_vectors(behaviour, side)
     user, positive, negative = (final[nodes] for nodes in rows)
     terms = {
         "bpr": vector_bpr(user, positive, negative),
-        "reg": reg_weight * half_squares(user, positive, negative) / divisor,
+        "reg": reg_weight * half_squares(user, positive, negative) / (divisor or len(user)),
     }
     if side is not None:
         for name, nodes in (("users", rows[0]), ("items", rows[1])):

@@ -40,7 +40,11 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], found: Sequen
     measured = []
     for dataset in table.datasets:
         for model in table.models(dataset):
-            cells = [c for (d, m, _), c in table.cells.items() if (d, m) == (dataset, model) and c.status == "done"]
+            cells = [
+                c
+                for (d, m, _), c in table.cells.items()
+                if (d, m) == (dataset, model) and c.status == "done" and not c.parts
+            ]
             if len(cells) < 2 or any(c.modality == ID_ONLY for c in cells):
                 continue
             if dataset not in catalogues:

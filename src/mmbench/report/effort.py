@@ -138,7 +138,8 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
     groups = []
     for dataset in table.datasets:
         for model in table.models(dataset):
-            results = [r for (d, m, _), r in table.cells.items() if (d, m) == (dataset, model) and r.status == "done"]
+            cells_of = [r for (d, m, _), r in table.cells.items() if (d, m) == (dataset, model) and not r.parts]
+            results = [r for r in cells_of if r.status == "done"]
             order = {name: place for place, name in enumerate(table.conditions)}
             results.sort(key=lambda r: order.get(r.modality, -1))
             cells = [_read_cell(r.modality, r.folder, rows) for r in results]

@@ -29,7 +29,11 @@ def explainable(sweep_dir: Path) -> Mapping[str, Callable[[], str]]:
     table = read_sweep(sweep_dir)
     groups = read_groups(table, sweep_dir)
     found = read_contrasts(table, groups)
-    cells = {"/".join(key): functools.partial(_told, _cell, table, c, groups) for key, c in table.cells.items()}
+    cells = {
+        "/".join(key): functools.partial(_told, _cell, table, c, groups)
+        for key, c in table.cells.items()
+        if not c.parts
+    }
     return cells | {c.name: functools.partial(_told, _contrast, table, c, found, groups) for c in found}
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench import fingerprint, metrics, paths, records, stats
+from mmbench import ensemble, fingerprint, metrics, paths, records, stats
 from mmbench.metrics import RankedPairs, Ranking
+from mmbench.sealed import LIST_LENGTH
 from mmbench.tracking import Gap
 
 PRIMARY = "ndcg@20"
-CONDITIONS = ("none", "text", "image", "audio", "fused", "shuffled", "text_shuffled_image", "image_shuffled_text")
+#: The row that no cell runs: averaged ranks of the single-modality conditions.
+LATE = "late"
+CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "text_shuffled_image", "image_shuffled_text")
 ID_ONLY = "-"
 Pair = tuple[str, str]
 #: Planned contrasts, A against B, of a manifest that names none (METHOD §3.3: C1, C3, C4, C5; C2 is in the row of C1).
@@ -47,6 +50,10 @@ class CellResult:
         test_hash: fingerprint of the test split.
         effort: fingerprint of model, search space, optimizer and budget: what conditions that are compared must share.
         data: name of the data set whatever its split, for splits of one data set share its users.
+        modalities: those of the dataset.
+        only: the one modality that the condition keeps, as it is; empty for any other condition.
+        tiers: those that the model's YAML declares.
+        parts: cells whose lists this one averages, by modality name; no cell has run then.
     """
 
     dataset: str
@@ -59,23 +66,36 @@ class CellResult:
     test_hash: str = ""
     effort: str = ""
     data: str = ""
+    modalities: tuple[str, ...] = ()
+    only: str = ""
+    tiers: tuple[str, ...] = ()
+    parts: tuple[CellResult, ...] = ()
 
     @functools.cached_property
     def tested(self) -> list[Ranking]:
         """Test ranks of each final seed with their users and items."""
         return [records.read_tested(paths.final_file(self.folder, seed, "test.parquet")) for seed in self.seeds]
 
-    @property
+    @functools.cached_property
     def rankings(self) -> list[RankedPairs]:
         """Test ranks of each final seed."""
+        if self.parts:
+            runs = [[records.read_final(part.folder, seed) for part in self.parts] for seed in self.seeds]
+            return [ensemble.late(rankings) for rankings in runs]
         return [ranking.pairs for ranking in self.tested]
 
     @functools.cached_property
     def states(self) -> Mapping[str, str]:
-        """State of each modality; empty where a part of the items lost its content."""
+        """State of each modality; empty where a part of the items lost its content or nothing was run."""
+        if self.parts:
+            return {}
         described = records.read_json(self.folder / "cell.json")
         thinned = any(described["config"].get("modality", {}).get("missing", {}).values())
         return {} if thinned else dict(described.get("states", {}))
+
+    def reaches(self, metric: str) -> bool:
+        """Whether a metric is known: averaged lists say nothing of ranks beyond their length."""
+        return not self.parts or metrics.check_name(metric)[1] <= LIST_LENGTH
 
     def per_user(self, metric: str) -> NDArray[np.float64]:
         """A metric of every test user and seed, ``(n_users, n_seeds)``."""
@@ -125,7 +145,13 @@ class SweepTable:
     @property
     def key(self) -> str:
         """Identifies the sweep's cells."""
-        return fingerprint.of_json([self.name, sorted("/".join(key) for key in self.cells)])
+        return fingerprint.of_json([self.name, sorted("/".join(key) for key, c in self.cells.items() if not c.parts)])
+
+    def at(self, metric: str) -> SweepTable:
+        """The table without what does not reach a metric."""
+        cells = {key: cell for key, cell in self.cells.items() if cell.reaches(metric)}
+        gone = {condition for _, _, condition in self.cells} - {condition for _, _, condition in cells}
+        return replace(self, cells=cells, conditions=tuple(c for c in self.conditions if c not in gone))
 
     @property
     def datasets(self) -> list[str]:
@@ -136,6 +162,10 @@ class SweepTable:
         """Models of a dataset: those that ignore content first, each group in name order."""
         rows = {m: c for d, m, c in self.cells if d == dataset}
         return sorted(rows, key=lambda model: ((dataset, model, ID_ONLY) not in self.cells, model))
+
+    def tiers(self, dataset: str, model: str) -> tuple[str, ...]:
+        """Tiers of a model, none for one that declares none."""
+        return next(cell.tiers for (d, m, _), cell in self.cells.items() if (d, m) == (dataset, model))
 
     def result(self, dataset: str, model: str, condition: str) -> CellResult | None:
         """The cell of a condition; a model that ignores content has its one result under every condition."""
@@ -204,8 +234,9 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
     manifest = records.read_json(file)
     cells = {}
     for planned in manifest["cells"]:
-        result = _read_cell(sweep_dir, planned)
+        result = replace(_read_cell(sweep_dir, planned), tiers=tuple(planned.get("tiers", ())))
         cells[result.dataset, result.model, result.modality] = result
+    cells |= {key: cell for key, cell in late_ensembles(cells.values()).items() if key not in cells}
     conditions = _ordered({modality for _, _, modality in cells} | set(manifest["modalities"]))
     return SweepTable(
         manifest["name"],
@@ -231,6 +262,27 @@ def read_contrast(name: str) -> Pair:
     return a, b
 
 
+def late_ensembles(cells: Iterable[CellResult]) -> dict[tuple[str, str, str], CellResult]:
+    """The late ensemble of every model that has a result for each modality of the dataset alone.
+
+    Cells of other seeds, splits or effort are not mixed.
+    """
+    singles: dict[tuple[str, str], dict[str, CellResult]] = {}
+    for cell in sorted(cells, key=lambda c: c.modality == c.only):  # the condition called like its modality is the one
+        if cell.only and cell.status == "done":
+            singles.setdefault((cell.dataset, cell.model), {})[cell.only] = cell
+    found = {}
+    for (dataset, model), by_modality in singles.items():
+        parts = tuple(by_modality[name] for name in sorted(by_modality))
+        alike = len({(part.seeds, part.test_hash, part.effort) for part in parts}) == 1
+        if alike and len(parts) > 1 and len(parts) == len(parts[0].modalities):
+            names = " and ".join(part.modality for part in parts)
+            found[dataset, model, LATE] = replace(
+                parts[0], modality=LATE, folder=parts[0].folder.parent, reason=f"averages {names}", only="", parts=parts
+            )
+    return found
+
+
 def _ordered(conditions: Iterable[str]) -> tuple[str, ...]:
     def place(name: str) -> tuple[int, str]:
         return (CONDITIONS.index(name) if name in CONDITIONS else len(CONDITIONS), name)
@@ -254,12 +306,15 @@ def _read_cell(sweep_dir: Path, planned: Mapping[str, Any]) -> CellResult:
     sealed = records.read_json(seal)
     config = description["config"]
     effort = fingerprint.of_json({name: config[name] for name in ("model", "search", "optimizer", "budget")})
-    return CellResult(
-        *names, "done", folder, "", tuple(sealed["finals"]), sealed["test_hash"], effort, config["dataset"]["name"]
-    )
+    states, missing = description["states"], config["modality"].get("missing", {})
+    kept = [name for name, state in states.items() if state != "drop"]
+    alone = kept[0] if len(kept) == 1 and states[kept[0]] == "real" and not missing.get(kept[0]) else ""
+    seeds, data = tuple(sealed["finals"]), config["dataset"]["name"]
+    return CellResult(*names, "done", folder, "", seeds, sealed["test_hash"], effort, data, tuple(states), alone)
 
 
 def condition_columns(table: SweepTable) -> list[tuple[str, str]]:
     """Relative changes to print: (condition, reference) in table order."""
     present: Sequence[str] = table.conditions
-    return [(c, against) for against in AGAINST if against in present for c in present if c != against]
+    pairs = [(c, against) for against in AGAINST if against in present for c in present if c != against]
+    return [("fused", LATE) if pair == (LATE, "fused") else pair for pair in pairs]

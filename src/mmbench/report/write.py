@@ -14,7 +14,7 @@ from mmbench.report.contribution import read_contributions, with_redundancy
 from mmbench.report.fairness import write_fairness
 from mmbench.report.figures import write_figures
 from mmbench.report.layout import Block, Entry
-from mmbench.report.table import ID_ONLY, CellResult, SweepTable, condition_columns, read_sweep
+from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns, read_sweep
 
 SAME, MISSING, FAILED, STALE, LOW = "=", "-", "failed", "stale", "(below popularity)"
 LEGEND = (
@@ -71,8 +71,9 @@ def as_csv(frame: pd.DataFrame) -> str:
 
 def grid(table: SweepTable, dataset: str, metric: str) -> tuple[list[str], list[list[Entry]]]:
     """Header and rows of one dataset and metric."""
+    table = table.at(metric)
     changes = condition_columns(table)
-    header = ["model", *table.conditions, *(f"{c} vs {against} %" for c, against in changes)]
+    header = ["model", "tier", *table.conditions, *(f"{c} vs {against} %" for c, against in changes)]
     ranks = {
         (condition, model): place + 1
         for condition in table.conditions
@@ -80,7 +81,7 @@ def grid(table: SweepTable, dataset: str, metric: str) -> tuple[list[str], list[
     }
     rows = []
     for model in table.models(dataset):
-        row = [Entry(model)]
+        row = [Entry(model), Entry(", ".join(table.tiers(dataset, model)))]
         for number, condition in enumerate(table.conditions):
             result = table.result(dataset, model, condition)
             repeated = result is not None and result.modality == ID_ONLY and number > 0
@@ -111,6 +112,8 @@ def notes(table: SweepTable) -> list[str]:
     said = [f"{head}; {LEGEND}"]
     if budget["seeds"] == 1:
         said.append("One seed: training noise was not measured, so differences cannot be judged.")
+    if LATE in table.conditions:
+        said.append(f"{LATE}: averaged ranks of the runs with one modality each, by final seed; nothing tuned.")
     for cell in table.cells.values():
         if cell.status in ("failed", "stale"):
             reason = " ".join(cell.reason.split())
@@ -124,7 +127,7 @@ def blocks(table: SweepTable) -> list[Block]:
     for dataset in table.datasets:
         for metric in table.metrics:
             header, rows = grid(table, dataset, metric)
-            values = 1 + len(table.conditions)
+            values = 2 + len(table.at(metric).conditions)
             parts = (range(1, values), range(values, len(header)))
             found.append(Block(f"{dataset}, {metric}", header, rows, parts, " (* best of its column, + second)"))
     return found
@@ -149,12 +152,13 @@ def as_frame(table: SweepTable) -> pd.DataFrame:
     """One row per cell and metric, for a spreadsheet or a script; seeds are separated by a blank."""
     rows = []
     for cell in table.cells.values():
-        for metric in table.metrics:
+        for metric in filter(cell.reaches, table.metrics):
             done = cell.status == "done"
             rows.append(
                 {
                     "dataset": cell.dataset,
                     "model": cell.model,
+                    "tiers": " ".join(cell.tiers),
                     "modality": cell.modality,
                     "status": cell.status,
                     "metric": metric,

@@ -1,0 +1,112 @@
+"""Writes the README's model table: ``python -m tests.benchmarks.model_table`` with ``$MMBENCH_DATA`` set, minutes.
+
+Tiers come from each model's YAML, the paper from the first line of its file, parameters and cost from fused ml100k at
+the defaults. What a model fuses, and how, is written by hand in its row and kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from mmbench.cli.compose import compose
+from mmbench.cli.jobs import Job
+from mmbench.cli.tiers import tiers_of
+from mmbench.data.recdata import RecData, make_recdata
+from mmbench.models.base import ClosedForm, FactorModel, Recommender
+from mmbench.training import TrainingSettings, TripletLoader
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+HEADER = "| model | tier | paper | what it fuses, and how | parameters | cost |"
+ROW = re.compile(r"^\| (?P<name>[\w@-]+) \|(?P<cells>.*)\|$", flags=re.MULTILINE)
+BASELINE = "lightgcn"
+EPOCHS = 5
+
+
+def table_rows(text: str) -> dict[str, list[str]]:
+    """Cells of each row of the model table by model, without the name."""
+    _, _, below = text.partition(HEADER + "\n")
+    table = below.partition("\n\n")[0]
+    return {row["name"]: [cell.strip() for cell in row["cells"].split(" | ")] for row in ROW.finditer(table)}
+
+
+def paper(model: str) -> str:
+    """Authors, venue and year as the first line of the model's file has them."""
+    module = importlib.import_module(f"mmbench.models.{model.partition('@')[0]}")
+    assert module.__doc__ is not None
+    cited = re.sub(r',? "[^"]*"', "", module.__doc__.splitlines()[0].partition(": ")[2]).rstrip(".")
+    return cited if re.search(r"\d{4}", cited) else "-"
+
+
+def prepared(model: str) -> tuple[Callable[[], Recommender], RecData, TrainingSettings]:
+    """What makes the default model on fused ml100k, its data and its training settings."""
+    words = [f"model={model}", "dataset=ml100k", "modality=fused", "tracking=none", "training.accelerator=cpu"]
+    task = Job(compose(words), Path("sweep")).task()
+    build, settings = task.recipe(task.default)
+    data = make_recdata(task.train, task.inputs(0))
+    return lambda: build(data), data, settings
+
+
+def n_parameters(model: Recommender) -> int:
+    """Number of trained numbers."""
+    return sum(p.numel() for p in model.parameters())
+
+
+class Epochs:
+    """Training epochs of a model without validation; a model that is computed is computed anew in each."""
+
+    def __init__(self, name: str) -> None:
+        torch.manual_seed(0)
+        self.build, self.data, self.settings = prepared(name)
+        self.model = self.build()
+        if isinstance(self.model, FactorModel):
+            self.loader = TripletLoader(self.data, self.settings.batch_size, 0)
+            self.optimizer = torch.optim.Adam(self.model.parameters(), self.settings.lr, fused=True)
+            self.model.train()
+
+    def seconds(self) -> float:
+        """CPU time of one epoch."""
+        began = time.process_time()
+        if isinstance(self.model, ClosedForm):
+            model = self.build()
+            assert isinstance(model, ClosedForm)
+            model.fit(self.data)
+        elif isinstance(self.model, FactorModel):
+            self.model.begin_epoch()
+            for batch in self.loader:
+                self.optimizer.zero_grad()
+                torch.stack([term.reshape(()) for term in self.model.loss(batch).values()]).sum().backward()
+                self.optimizer.step()
+        return time.process_time() - began
+
+
+def measured(name: str, baseline: Epochs) -> tuple[int, str]:
+    """Parameters, and the cost of an epoch relative to an epoch of LightGCN right after it, so that noise cancels."""
+    epochs = Epochs(name)
+    epochs.seconds(), baseline.seconds()
+    cost = statistics.median(epochs.seconds() / baseline.seconds() for _ in range(EPOCHS))
+    return n_parameters(epochs.model), f"{'fit ' if isinstance(epochs.model, ClosedForm) else ''}{cost:.2g}"
+
+
+def main() -> None:
+    """Measure every model of the table and write its row anew."""
+    torch.set_num_threads(1)
+    baseline = Epochs(BASELINE)
+    text = README.read_text(encoding="utf-8")
+    for name, (_, _, fuses, *_) in table_rows(text).items():
+        count, cost = ("-", "-") if name == "external" else measured(name, baseline)
+        number = f"{count:,}" if isinstance(count, int) else count
+        row = f"| {name} | {', '.join(tiers_of(name)) or '-'} | {paper(name)} | {fuses} | {number} | {cost} |"
+        print(row, flush=True)
+        text = re.sub(rf"^\| {name} \|.*$", lambda _, row=row: row, text, count=1, flags=re.MULTILINE)
+    README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The README's model table says what the code says; what was measured is there for every model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mmbench import paths
+from mmbench.cli.tiers import tiers_of
+from tests.benchmarks.model_table import README, Epochs, n_parameters, paper, prepared, table_rows
+
+ROWS = table_rows(README.read_text(encoding="utf-8"))
+MODELS = sorted(path.stem for path in (paths.config_dir() / "model").glob("*.yaml"))
+
+
+def test_every_model_has_one_row() -> None:
+    assert sorted(ROWS) == MODELS
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_row_says_what_the_code_says(model: str) -> None:
+    tier, cited, fuses, parameters, cost = ROWS[model]
+    assert tier == (", ".join(tiers_of(model)) or "-")
+    assert cited == paper(model)
+    assert len(fuses) > 10
+    if model != "external":
+        assert re.fullmatch(r"[\d,]+", parameters)
+        assert re.fullmatch(r"(fit )?\d+(\.\d+)?", cost)
+
+
+def test_papers_have_authors_and_year() -> None:
+    assert paper("mgcn") == "Yu et al., ACM Multimedia 2023"
+    assert paper("fusion") == "-"
+    without = {model for model in MODELS if paper(model) == "-"}
+    assert without == {"external", "fusion", "hybridknn", "popularity"}
+
+
+@pytest.mark.parametrize("model", ["bpr", "popularity", "vbpr", "fusion", "mmgcn", "slmrec"])
+def test_parameters_are_those_of_the_default(model: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMBENCH_DATA", str(shared_data))
+    build, _, _ = prepared(model)
+    assert f"{n_parameters(build()):,}" == ROWS[model][3]
+
+
+def test_an_epoch_takes_time_and_trains(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMBENCH_DATA", str(shared_data))
+    epochs = Epochs("bpr")
+    before = [p.detach().clone() for p in epochs.model.parameters()]
+    assert epochs.seconds() > 0
+    assert any((a != b).any() for a, b in zip(before, epochs.model.parameters(), strict=True))

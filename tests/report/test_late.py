@@ -1,0 +1,131 @@
+"""The late ensemble in the table: a derived condition, made of records and traced to them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmbench import ensemble, metrics, records
+from mmbench.report import read_sweep, write_report
+from mmbench.report.effort import read_groups
+from mmbench.report.table import LATE, CellResult, SweepTable, late_ensembles
+from mmbench.report.write import as_frame, as_text, grid
+from tests.report.conftest import DATASET
+
+
+@pytest.fixture(scope="module")
+def table(whole_sweep: Path) -> SweepTable:
+    return read_sweep(whole_sweep)
+
+
+def test_it_averages_the_lists_of_the_same_seed(table: SweepTable) -> None:
+    cell = table.cells[DATASET, "vbpr", LATE]
+    assert [part.modality for part in cell.parts] == ["image", "text"]
+    for place, seed in enumerate(cell.seeds):
+        runs = [records.read_final(table.cells[DATASET, "vbpr", c].folder, seed) for c in ("text", "image")]
+        by_hand = metrics.per_user(ensemble.late(runs), "ndcg@20")
+        assert cell.per_user("ndcg@20")[:, place].tolist() == by_hand.tolist()
+    assert not (cell.folder / LATE).exists()  # nothing of it is stored
+
+
+def test_the_lists_it_reads_are_those_of_the_ranks(table: SweepTable) -> None:
+    ranking = records.read_final(table.cells[DATASET, "vbpr", "text"].folder, 2)
+    assert ranking.top is not None
+    for user, item, rank in zip(ranking.pairs.users, ranking.items, ranking.pairs.ranks, strict=True):
+        place = [*ranking.top[user]].index(item) + 1 if item in ranking.top[user] else None
+        assert place == (rank if rank <= 50 else None)
+
+
+def test_only_a_model_with_every_modality_alone_has_one(table: SweepTable) -> None:
+    assert [model for _, model, condition in table.cells if condition == LATE] == ["vbpr"]  # Fusion's image is stale
+
+
+def cells_of(table: SweepTable, **changes: dict[str, object]) -> list[CellResult]:
+    """VBPR's cells, some of them changed."""
+    by_name = {c: cell for (_, m, c), cell in table.cells.items() if m == "vbpr" and c != LATE}
+    return [replace(cell, **changes.get(name, {})) for name, cell in by_name.items()]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "failed"},
+        {"seeds": (1, 2)},
+        {"test_hash": "other"},
+        {"effort": "other"},
+        {"only": ""},  # a control is no content
+        {"modalities": ("audio", "image", "text")},  # which fused would have and late had not
+    ],
+)
+def test_runs_that_cannot_be_mixed_are_not(table: SweepTable, change: dict[str, object]) -> None:
+    assert len(late_ensembles(cells_of(table))) == 1
+    both = {"image": change, "text": change} if "modalities" in change else {"image": change}
+    assert not late_ensembles(cells_of(table, **both))
+
+
+def test_any_number_of_modalities_takes_part(table: SweepTable) -> None:
+    three = ("audio", "image", "text")
+    cells = cells_of(table, **{name: {"modalities": three} for name in ("image", "text")})
+    heard = replace(table.cells[DATASET, "vbpr", "text"], modality="audio", only="audio", modalities=three)
+    (cell,) = late_ensembles([*cells, heard]).values()
+    assert [part.modality for part in cell.parts] == ["audio", "image", "text"]
+    assert cell.mean("ndcg@20") > 0
+
+
+def test_the_condition_called_like_its_modality_goes_first(table: SweepTable) -> None:
+    twin = replace(table.cells[DATASET, "vbpr", "text"], modality="text_again")
+    for cells in ([twin, *cells_of(table)], [*cells_of(table), twin]):
+        (cell,) = late_ensembles(cells).values()
+        assert [part.modality for part in cell.parts] == ["image", "text"]
+
+
+@pytest.mark.parametrize(("states", "missing"), [({"image": "shuffle"}, {}), ({"image": "real"}, {"image": 0.5})])
+def test_controls_and_missing_content_are_no_part(sweep_dir: Path, states: dict, missing: dict) -> None:  # type: ignore[type-arg]
+    file = read_sweep(sweep_dir).cells[DATASET, "vbpr", "image"].folder / "cell.json"
+    cell = json.loads(file.read_text())
+    cell["states"] |= states
+    cell["config"]["modality"]["missing"] = missing
+    file.write_text(json.dumps(cell))
+    assert (DATASET, "vbpr", LATE) not in read_sweep(sweep_dir).cells
+
+
+def test_fused_stands_against_it(table: SweepTable) -> None:
+    header, rows = grid(table, DATASET, "ndcg@20")
+    assert header.index(LATE) == header.index("fused") + 1
+    assert "late vs fused %" not in header
+    row = next(row for row in rows if row[0].text == "vbpr")
+    fused, late = (table.cells[DATASET, "vbpr", c].mean("ndcg@20") for c in ("fused", LATE))
+    assert row[header.index("fused vs late %")].text == f"{100 * (fused / late - 1):+.1f}"
+    assert "late: averaged ranks of the runs with one modality each" in as_text(table)
+
+
+def test_deeper_metrics_are_not_shown(sweep_dir: Path) -> None:
+    """The lists hold fifty items."""
+    table = replace(read_sweep(sweep_dir), metrics=("ndcg@20", "ndcg@50", "recall@51"))
+    for metric, known in (("ndcg@50", True), ("recall@51", False)):
+        header, _ = grid(table, DATASET, metric)
+        assert {LATE, "fused vs late %", "late vs none %"} & set(header) == (
+            {LATE, "fused vs late %", "late vs none %"} if known else set()
+        )
+        assert (LATE in set(as_frame(table).query("metric == @metric")["modality"])) == known
+    assert "recall@51" in as_text(table)
+
+
+def test_it_is_in_no_report_on_tuning(sweep_dir: Path) -> None:
+    write_report(sweep_dir)
+    groups = read_groups(read_sweep(sweep_dir), sweep_dir)
+    assert not [cell for group in groups for cell in group.cells if cell.modality == LATE]
+
+
+def test_a_row_says_what_it_averages(table: SweepTable) -> None:
+    row = as_frame(table).query("modality == 'late'").iloc[0]
+    assert row["reason"] == "averages image and text"
+    assert table.folder / row["records"] == table.cells[DATASET, "vbpr", "text"].folder.parent
+
+
+def test_the_name_of_a_sweep_does_not_depend_on_it(table: SweepTable) -> None:
+    run = {key: cell for key, cell in table.cells.items() if not cell.parts}
+    assert replace(table, cells=run).key == table.key
