@@ -1,0 +1,94 @@
+"""Sentences for people, in English and Japanese: whole sentences by name, numbers and dates as the language has them.
+
+Sentences lie in ``<language>/<domain>.toml``. Word order and plurals differ between languages, so a message is
+always a whole sentence with named places, never glued of fragments; one that counts something has the forms
+``one`` and ``other``.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from datetime import date
+from importlib import resources
+from string import Formatter
+
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal, format_percent
+
+LANGUAGES = ("en", "ja")
+MINUS = "\N{MINUS SIGN}"
+#: Ten thousand, in which Japanese counts money.
+MAN = 10_000
+
+Entry = str | dict[str, str]
+
+
+class Words:
+    """The messages of one domain in one language.
+
+    Args:
+        domain: name of the catalogue, ``check`` for instance.
+        lang: ``en`` or ``ja``.
+
+    Raises:
+        ValueError: for a language that there is no catalogue of.
+    """
+
+    def __init__(self, domain: str, lang: str = "en") -> None:
+        if lang not in LANGUAGES:
+            raise ValueError(f"lang={lang}: there are only {', '.join(LANGUAGES)}")
+        self.lang = lang
+        self._entries = catalogue(domain, lang)
+
+    def __call__(self, name: str, count: int | None = None, /, **values: object) -> str:
+        """The sentence ``name`` with its places filled in; ``count`` picks its form and fills ``{n}``."""
+        entry = self._entries[name]
+        if isinstance(entry, dict):
+            if count is None:
+                raise TypeError(f"{name} counts something: say how many")
+            entry = entry["one" if count == 1 and "one" in entry else "other"]
+        return entry.format(**values, **({} if count is None else {"n": self.number(count)}))
+
+    def number(self, value: float, digits: int = 0, *, sign: bool = False) -> str:
+        """``1,234.5`` with ``digits`` decimals; ``sign`` writes the plus too. Minus is the minus sign."""
+        text = format_decimal(abs(value), format=f"#,##0.{'0' * digits}" if digits else "#,##0", locale=self.lang)
+        return _signed(text, value, sign)
+
+    def percent(self, share: float, digits: int = 0, *, sign: bool = False) -> str:
+        """A share as a percentage: 0.023 is ``2.3%``."""
+        text = format_percent(abs(share), format=f"#,##0.{'0' * digits}%" if digits else "#,##0%", locale=self.lang)
+        return _signed(text, share, sign)
+
+    def money(self, amount: float, currency: str, *, sign: bool = False) -> str:
+        """A rounded sum: ``€12,300``; yen from ten thousand on in Japanese as ``1.2万円``."""
+        if self.lang == "ja" and currency == "JPY":
+            large = abs(amount) >= MAN
+            text = self.number(abs(amount) / MAN, int(abs(amount) < 100 * MAN)) + "万円" if large else ""
+            return _signed(text or f"{self.number(abs(amount))}円", amount, sign)
+        text = format_currency(abs(amount), currency, format="¤#,##0", locale=self.lang, currency_digits=False)
+        return _signed(text, amount, sign)
+
+    def date(self, day: date) -> str:
+        """``November 24, 2026``, ``2026年11月24日``."""
+        return format_date(day, format="long", locale=self.lang)
+
+
+@functools.cache
+def catalogue(domain: str, lang: str) -> dict[str, Entry]:
+    """Every message of a domain by name."""
+    text = resources.files(__package__).joinpath(lang, f"{domain}.toml").read_text("utf-8")
+    return dict(tomllib.loads(text))
+
+
+def places(entry: Entry) -> set[str]:
+    """Names that a message has filled in, over all its forms."""
+    forms = entry.values() if isinstance(entry, dict) else [entry]
+    return {name for form in forms for _, name, _, _ in Formatter().parse(form) if name is not None}
+
+
+def _signed(text: str, value: float, sign: bool) -> str:
+    # A value that rounds to zero has no sign.
+    if not any(digit in text for digit in "123456789"):
+        return text
+    return (MINUS if value < 0 else "+" if sign else "") + text
