@@ -8,6 +8,8 @@ import signal
 #: Names a point; the process that reaches it dies as if by ``kill -9``. Read only, and unset outside of tests.
 VARIABLE = "MMBENCH_FAULT"
 POINTS = ("asked", "epoch", "fitted", "record", "ledger", "locked", "chosen", "sealing")
+#: The same in an encoding: a batch of vectors is on disk.
+ENCODED = "encoded"
 
 
 def reach(point: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -65,3 +66,8 @@ def proposal_file(cell: Path, place: int, ending: str) -> Path:
 def final_file(cell: Path, seed: int, ending: str) -> Path:
     """A file of one final run, for example ``finals/seed2.json``."""
     return cell / "finals" / f"seed{seed}.{ending}"
+
+
+def cache_dir() -> Path:
+    """Where vectors of encoders are kept between commands: ``$XDG_CACHE_HOME/mmbench`` or ``~/.cache/mmbench``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmbench"

@@ -16,6 +16,8 @@ def main() -> None:
         "report": report_command,
         "prepare": prepare_command,
         "signal": signal_command,
+        "encode": encode_command,
+        "check": check_command,
     }
     if len(sys.argv) > 1 and sys.argv[1] in commands:
         commands[sys.argv.pop(1)]()
@@ -58,6 +60,22 @@ def prepare_command() -> None:
 def signal_command() -> None:
     """``python -m mmbench.signal dataset=NAME``: is a trial of a modality worth it?"""
     from mmbench.cli.signal import main as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
+def encode_command() -> None:
+    """``python -m mmbench.encode DIR text=ENCODER image=ENCODER``: vectors for the texts and images of a folder."""
+    from mmbench.cli.encode import main as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
+def check_command() -> None:
+    """``python -m mmbench.check DIR``: what would spoil a study on this folder."""
+    from mmbench.cli.check import main as command
 
     with one_line_errors(sys.argv[1:]):
         command(sys.argv[1:])

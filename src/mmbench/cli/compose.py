@@ -27,7 +27,7 @@ CONFIG_NAME = "config"
 OmegaConf.register_new_resolver("slug", lambda name: paths.slug([str(name)]), replace=True)
 OmegaConf.register_new_resolver("models_of", lambda tier: ",".join(models_of(tier)), replace=True)
 #: Sections whose keys are names of the user's modalities, so a new key is normal and needs no plus sign.
-OPEN_SECTIONS = ("modality.states.", "modality.missing.")
+OPEN_SECTIONS = ("modality.states.", "modality.missing.", "dataset.encoder.")
 
 
 @dataclass(frozen=True)

@@ -75,10 +75,7 @@ class Job:
     @property
     def cell(self) -> Cell:
         """Dataset, model and condition; a model that ignores content has one cell per dataset (RULINGS 15)."""
-        name = self.config["dataset"]["name"]
-        seed = self.config["dataset"]["split_seed"]
-        dataset = name if seed == 0 else f"{name}-split{seed}"
-        return Cell(dataset, self.composed.choices["model"], self.modality)
+        return Cell(self.dataset_config.cell_name, self.composed.choices["model"], self.modality)
 
     @property
     def modality(self) -> str:
@@ -104,6 +101,11 @@ class Job:
     def condition(self) -> ModalityCondition:
         """The modality condition."""
         return made("modality", ModalityCondition, self.config["modality"])
+
+    @property
+    def dataset_config(self) -> DatasetConfig:
+        """How the dataset is read, without the range of its learning rate."""
+        return made("dataset", DatasetConfig, {k: v for k, v in self.config["dataset"].items() if k != "lr"})
 
     def dataset(self) -> Dataset:
         """The dataset; read once per process."""

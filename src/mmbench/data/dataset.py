@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data import planted, splits
+from mmbench.data import encoded, planted, splits
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
 from mmbench.data.sources import Source, read_folder
@@ -34,6 +34,7 @@ class DatasetConfig:
         k_core: users and items with fewer interactions are dropped before the split; 0 keeps all.
         min_rating: rows with a lower rating are dropped; None keeps all.
         trust_row_order: accept feature files whose row order nothing proves.
+        encoder: label of the encoder by modality, where a folder has several (:mod:`mmbench.data.encoded`).
     """
 
     name: str
@@ -46,12 +47,25 @@ class DatasetConfig:
     k_core: int = 0
     min_rating: float | None = None
     trust_row_order: bool = False
+    encoder: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.protocol not in splits.PROTOCOLS:
             raise ValueError(
                 f"dataset.protocol={self.protocol} is unknown; protocols are {', '.join(splits.PROTOCOLS)}"
             )
+        for modality, label in self.encoder.items():
+            if self.world is not None:
+                raise ValueError(f"dataset.encoder.{modality}={label}: planted world {self.world} has no encoders")
+            if not isinstance(label, str):
+                raise ValueError(f"dataset.encoder.{modality}={label} must be the label of an encoder")
+
+    @property
+    def cell_name(self) -> str:
+        """Name in paths and tables: the split and the encoders are part of it where they are not the default."""
+        split = f"-split{self.split_seed}" if self.split_seed else ""
+        labels = [f"-{name}={label}" for name, label in sorted(self.encoder.items()) if label != encoded.DEFAULT]
+        return "".join([self.name, split, *labels])
 
 
 @dataclass(frozen=True)
@@ -94,7 +108,8 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     if config.world is not None:
         source = planted.make_world(config.world, **(config.world_options or {}))
     else:
-        source = read_folder(Path(config.path or config.name), trust_row_order=config.trust_row_order)
+        folder = Path(config.path or config.name)
+        source = read_folder(folder, trust_row_order=config.trust_row_order, encoder=config.encoder)
     log = deduplicated(rating_at_least(source.log, config.min_rating))
     notices = list(source.notices)
     protocol = config.protocol

@@ -2,8 +2,9 @@
 
 A canonical folder holds ``interactions.parquet`` (``user_id, item_id`` and optionally ``rating``, ``timestamp`` and a
 split column), ``items.parquet`` (``item_id`` and optionally ``title``, ``has_<modality>`` and more), one
-``<modality>_feat.npy`` per modality and ``dataset.json``. The order of feature rows is proved by a hash in
-``dataset.json`` or by a sidecar ``<modality>_feat.ids.txt`` with one item id per line.
+``<modality>_feat.npy`` per modality, further encoders beside it (:mod:`mmbench.data.encoded`) and ``dataset.json``.
+The order of feature rows is proved by a hash in the encoder's sidecar or in ``dataset.json``, or by a list
+``<modality>_feat.ids.txt`` with one item id per line.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
+from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
 
 FEATURE_SUFFIX = "_feat.npy"
@@ -44,42 +46,62 @@ class Source:
     notices: tuple[str, ...] = ()
 
 
-def read_folder(path: Path, *, trust_row_order: bool = False) -> Source:
+def read_folder(path: Path, *, trust_row_order: bool = False, encoder: Mapping[str, str] | None = None) -> Source:
     """Read a canonical folder.
 
     Args:
         path: the folder.
         trust_row_order: accept feature files whose row order nothing proves.
+        encoder: label of the encoder by modality, see :func:`mmbench.data.encoded.chosen`.
 
     Raises:
         ValueError: naming the file and what is wrong with it.
     """
     if not path.is_dir():
         raise ValueError(f"{path} is not a folder; point dataset.path or $MMBENCH_DATA at the data")
-    log = _with_text_ids(_read_table(path / "interactions.parquet"), ["user_id", "item_id"], path)
-    if log.empty:
-        raise ValueError(f"{path / 'interactions.parquet'} has no rows")
+    log = read_log(path)
     items_file = path / "items.parquet"
-    matrices = sorted(path.glob(f"*{FEATURE_SUFFIX}"))
+    matrices = encoded.chosen(path, encoder or {})
     if items_file.exists():
-        items = _with_text_ids(_read_table(items_file), ["item_id"], path)
+        items = read_items(path)
     elif matrices:
-        raise ValueError(f"{path} has {matrices[0].name} but no items.parquet, so nobody knows which row is which item")
+        first = next(iter(matrices.values())).name
+        raise ValueError(f"{path} has {first} but no items.parquet, so nobody knows which row is which item")
     else:
         items = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
     _check_ids(log, items, items_file)
-    meta = _read_meta(path / "dataset.json")
-    features: dict[str, ItemFeature] = {}
     notices: list[str] = []
-    for matrix in matrices:
-        name = matrix.name.removesuffix(FEATURE_SUFFIX)
-        features[name] = _read_feature(matrix, name, items, meta, trust_row_order, notices)
+    features = {
+        name: read_feature(matrix, name, items, trust=trust_row_order, notices=notices)
+        for name, matrix in matrices.items()
+    }
     return Source(log, items, features, notices=tuple(notices))
 
 
 def modalities_in(path: Path) -> list[str]:
     """Names of the modalities of a canonical folder, without reading them."""
-    return sorted(p.name.removesuffix(FEATURE_SUFFIX) for p in path.glob(f"*{FEATURE_SUFFIX}"))
+    return list(encoded.encoders_in(path))
+
+
+def read_log(path: Path) -> pd.DataFrame:
+    """The interactions of a canonical folder, ids as strings.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    log = _with_text_ids(_read_table(path / "interactions.parquet"), ["user_id", "item_id"], path)
+    if log.empty:
+        raise ValueError(f"{path / 'interactions.parquet'} has no rows")
+    return log
+
+
+def read_items(path: Path) -> pd.DataFrame:
+    """The catalogue of a canonical folder, ids as strings; they may repeat.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    return _with_text_ids(_read_table(path / "items.parquet"), ["item_id"], path)
 
 
 def write_folder(source: Source, path: Path, provenance: Mapping[str, Any]) -> None:
@@ -141,15 +163,30 @@ def _read_meta(path: Path) -> dict[str, Any]:
     return dict(meta)
 
 
-def _read_feature(
-    path: Path, name: str, items: pd.DataFrame, meta: Mapping[str, Any], trust: bool, notices: list[str]
-) -> ItemFeature:
+def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, notices: list[str]) -> ItemFeature:
+    """Read one feature file in the order of ``items``.
+
+    Args:
+        path: the matrix.
+        name: its modality.
+        items: catalogue of the folder.
+        trust: accept a row order that nothing proves.
+        notices: takes what the reader should be told.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
     ids = items["item_id"].tolist()
-    sidecar = path.with_name(f"{name}_feat.ids.txt")
+    sidecar = path.with_name(f"{path.stem}.ids.txt")
     flag = f"has_{name}"
     if sidecar.exists():
         values, present = _rows_by_id(read_matrix(path), sidecar, ids)
+    elif encoded.proved_sidecar(path, ids) is not None:
+        # Its zero rows are the items without content: has_<modality> may be about an earlier encoder.
+        values = read_matrix(path, len(ids))
+        return with_missing_filled(values, np.asarray(values.any(axis=1)))
     else:
+        meta = _read_meta(path.with_name("dataset.json"))
         proof = meta.get("features", {}).get(name, {}).get("row_ids_sha256")
         if proof is not None and proof != fingerprint.of_strings(ids):
             raise ValueError(f"{path}: dataset.json was written for another items.parquet (ids or their order differ)")

@@ -222,7 +222,7 @@ def _chosen(table: Table, columns: Columns) -> dict[str, str]:
         table.check_column(name, f"--{role}")
     free = [name for name in table.names if name not in named.values()]
     for role in [role for role in asked if role not in {*named, *left_out}]:
-        found = _guessed(free, role)
+        found = guessed(free, role)
         if found:
             named[role] = found[0]
         elif role not in OPTIONAL:
@@ -242,7 +242,7 @@ def _pairs(named: Mapping[str, str]) -> str:
     return ", ".join(f"{role}={name}" for role, name in named.items())
 
 
-def _guessed(names: Iterable[str], role: str) -> list[str]:
+def guessed(names: Iterable[str], role: str) -> list[str]:
     """Columns with a usual name, the most usual first."""
     plain: dict[str, str] = {}
     for name in names:
@@ -268,12 +268,12 @@ def _items(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Listed items with their texts, each item once, and the names of the text columns."""
     if item_column is None:
-        found = _guessed(table.names, "listed item")
+        found = guessed(table.names, "listed item")
         if not found:
             raise _nothing_like(table, "the item", "--item-column")
         item_column = found[0]
     table.check_column(item_column, "--item-column")
-    texts = list(text) or _guessed([name for name in table.names if name != item_column], "text")
+    texts = list(text) or guessed([name for name in table.names if name != item_column], "text")
     if not texts:
         raise _nothing_like(table, "a text", "--text")
     for name in texts:

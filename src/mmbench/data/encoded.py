@@ -1,0 +1,126 @@
+"""Feature files of a folder: several encoders of a modality side by side, each with a sidecar that says what made it.
+
+``image_feat.npy`` is the default encoder of the modality ``image``, ``image_feat@clip.npy`` another one with the label
+``clip``. The sidecar is the same name with ``.json``: encoder, revision, coverage, languages, and the hashes that prove
+which file it describes and in which order its rows are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmbench import fingerprint
+
+#: Selects the file without a label.
+DEFAULT = "default"
+_FILE = re.compile(r"(?P<modality>[^@]+)_feat(?:@(?P<label>[^@]+))?\.npy")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")
+
+
+def feature_file(folder: Path, modality: str, label: str = DEFAULT) -> Path:
+    """Where the features of an encoder lie."""
+    return folder / (f"{modality}_feat.npy" if label == DEFAULT else f"{modality}_feat@{label}.npy")
+
+
+def check_label(label: str) -> str:
+    """Return a label that may stand in a file name and in a table.
+
+    Raises:
+        ValueError: for another one.
+    """
+    if not _LABEL.fullmatch(label):
+        raise ValueError(f"label {label!r} of an encoder must be up to 40 letters, digits, dots and hyphens")
+    return label
+
+
+def encoders_in(folder: Path) -> dict[str, dict[str, Path]]:
+    """Feature files by modality and label, both in name order; :data:`DEFAULT` is the label of those without one."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.glob("*_feat*.npy")):
+        if match := _FILE.fullmatch(path.name):
+            found.setdefault(match["modality"], {})[match["label"] or DEFAULT] = path
+    return {modality: dict(sorted(files.items())) for modality, files in sorted(found.items())}
+
+
+def chosen(folder: Path, encoder: Mapping[str, str]) -> dict[str, Path]:
+    """The feature file of every modality under a choice of encoders.
+
+    Args:
+        folder: canonical folder.
+        encoder: label by modality; a modality that is not named takes its default, or the only encoder it has.
+
+    Raises:
+        ValueError: for a modality or a label the folder lacks, or a choice that is left open.
+    """
+    found = encoders_in(folder)
+    for modality in encoder:
+        if modality not in found:
+            held = ", ".join(found) or "none"
+            raise ValueError(f"dataset.encoder.{modality}: {folder} has no features of {modality!r}; it has: {held}")
+    return {modality: _pick(folder, modality, files, encoder.get(modality)) for modality, files in found.items()}
+
+
+def _pick(folder: Path, modality: str, files: Mapping[str, Path], label: str | None) -> Path:
+    if label is None:
+        label = DEFAULT if DEFAULT in files or len(files) > 1 else next(iter(files))
+    if label not in files:
+        raise ValueError(
+            f"{folder} has no {feature_file(folder, modality, label).name}; "
+            f"choose with dataset.encoder.{modality}=LABEL one of: {', '.join(files)}"
+        )
+    return files[label]
+
+
+def sidecar_file(matrix: Path) -> Path:
+    """The sidecar of a feature file."""
+    return matrix.with_suffix(".json")
+
+
+def read_sidecar(matrix: Path) -> dict[str, Any] | None:
+    """What the sidecar says, None where there is none.
+
+    Raises:
+        ValueError: if it is not a sidecar.
+    """
+    path = sidecar_file(matrix)
+    if not path.is_file():
+        return None
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(said, dict) or not all(isinstance(said.get(key), str) for key in ("encoder", "sha256")):
+        raise ValueError(f'{path} must hold an object with "encoder" and "sha256", as mmbench.encode writes it')
+    return said
+
+
+def proved_sidecar(matrix: Path, ids: Sequence[str]) -> dict[str, Any] | None:
+    """The sidecar, after checking that it describes this matrix and these items.
+
+    Raises:
+        ValueError: if it describes another matrix, or items in another order.
+    """
+    said = read_sidecar(matrix)
+    if said is None:
+        return None
+    if said["sha256"] != file_hash(matrix):
+        raise ValueError(
+            f"{matrix} is not the file that {sidecar_file(matrix).name} describes; encode again, or remove the sidecar"
+        )
+    if said.get("row_ids_sha256") != fingerprint.of_strings(list(ids)):
+        raise ValueError(
+            f"{matrix} was encoded for another items.parquet (ids or their order differ); encode again, what is "
+            "unchanged comes from the cache"
+        )
+    return said
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

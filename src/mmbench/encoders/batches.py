@@ -1,0 +1,121 @@
+"""Encode contents batch by batch, each distinct one once in the life of a cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmbench.data.encoded import file_hash
+from mmbench.encoders import Encoder, Matrix
+from mmbench.encoders.cache import VectorCache
+from mmbench.encoders.reading import Problem, read_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Told the number of contents that are done and of all that are not in the cache.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A text or an image that may be encoded.
+
+    Args:
+        key: SHA-256 of what it is.
+        load: gives it, or why it cannot be encoded.
+        size: contents of a like size are encoded together, which saves padding.
+    """
+
+    key: bytes
+    load: Callable[[], Any | Problem]
+    size: int = 0
+
+
+def text_content(text: str) -> Content | Problem:
+    """A text; a blank one is a problem."""
+    if not text:
+        return Problem.EMPTY
+    return Content(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), lambda: text, len(text))
+
+
+def image_content(path: Path | None, *, max_megapixels: float, convert: bool) -> Content | Problem:
+    """An image file; one that is not there or is empty is a problem, all others show when they are read."""
+    if path is None or not path.is_file():
+        return Problem.MISSING
+    if path.stat().st_size == 0:
+        return Problem.EMPTY
+    load: Callable[[], Image | Problem] = partial(read_image, path, max_megapixels=max_megapixels, convert=convert)
+    return Content(bytes.fromhex(file_hash(path)), load)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors of items.
+
+    Args:
+        values: ``(n_items, d)``, zero rows where there is no vector.
+        problems: why an item has none, by row.
+        from_cache: items whose vector had been encoded before.
+    """
+
+    values: Matrix
+    problems: Mapping[int, Problem]
+    from_cache: int = 0
+
+
+def encode_contents(
+    encoder: Encoder[Any],
+    contents: Sequence[Content | Problem],
+    cache: VectorCache,
+    *,
+    batch: int,
+    progress: Progress = lambda done, total: None,
+) -> Vectors:
+    """Vectors of ``contents``, one per item; what a killed process had encoded comes from the cache.
+
+    Raises:
+        ValueError: if the encoder gives a number that is not finite.
+    """
+    problems = {row: found for row, found in enumerate(contents) if isinstance(found, Problem)}
+    wanted = {row: found for row, found in enumerate(contents) if isinstance(found, Content)}
+    with cache:
+        from_cache = sum(content.key in cache for content in wanted.values())
+        distinct = {content.key: content for content in wanted.values() if content.key not in cache}
+        waiting = sorted(distinct.values(), key=lambda content: content.size)
+        failed: dict[bytes, Problem] = {}
+        done = 0
+        progress(done, len(waiting))
+        for some in (waiting[start : start + batch] for start in range(0, len(waiting), batch)):
+            failed |= _encode_batch(encoder, some, cache)
+            done += len(some)
+            progress(done, len(waiting))
+        problems |= {row: failed[content.key] for row, content in wanted.items() if content.key in failed}
+        rows = [row for row in wanted if row not in problems]
+        values = np.zeros((len(contents), encoder.dim), np.float32)
+        values[rows] = cache.vectors([wanted[row].key for row in rows])
+    return Vectors(values, problems, from_cache)
+
+
+def _encode_batch(encoder: Encoder[Any], some: Sequence[Content], cache: VectorCache) -> dict[bytes, Problem]:
+    """Add the vectors of some contents to the cache; those that have none, and why."""
+    failed: dict[bytes, Problem] = {}
+    ready: dict[bytes, Any] = {}
+    for content in some:
+        loaded = content.load()
+        if isinstance(loaded, Problem):
+            failed[content.key] = loaded
+        else:
+            ready[content.key] = encoder.prepare(loaded)
+    if ready:
+        vectors = encoder.encode(list(ready.values()))
+        if not np.isfinite(vectors).all():
+            raise ValueError(f"encoder {encoder.name} gave numbers that are not finite; its weights cannot be trusted")
+        cache.append(list(ready), vectors)
+    return failed

@@ -1,0 +1,231 @@
+"""Encode the items of a canonical folder: a matrix and its sidecar for every encoder that was asked for."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmbench import fingerprint, paths, records
+from mmbench.data import encoded, text
+from mmbench.data.sources import read_items
+from mmbench.encoders import EVERY_LANGUAGE, Choice, Encoder, short_name
+from mmbench.encoders.batches import Content, Progress, Vectors, encode_contents, image_content, text_content
+from mmbench.encoders.cache import VectorCache
+from mmbench.encoders.contents import item_images, item_texts
+from mmbench.encoders.images import image_encoder
+from mmbench.encoders.languages import beyond, readable_scripts
+from mmbench.encoders.reading import MAX_MEGAPIXELS, MOST_MEGAPIXELS, Problem
+from mmbench.encoders.texts import NGRAM, text_encoder
+
+#: So many texts say how many of their tokens an encoder knows.
+TOKEN_SAMPLE = 500
+#: A row whose length differs from one by less has length one.
+UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a folder is encoded.
+
+    Args:
+        download: allow weights to be fetched.
+        overwrite: replace features that something else made.
+        batch: contents encoded together.
+        device: of torch; ``auto`` takes a GPU where there is one.
+        convert: encode animated, CMYK, grey and palette images as RGB instead of marking them missing.
+        max_megapixels: larger images are marked missing.
+        template: how an item's text is made, see :func:`mmbench.encoders.contents.item_texts`.
+        images: where image files are, see :func:`mmbench.encoders.contents.item_images`.
+        cache: folder of vectors that were encoded before.
+    """
+
+    download: bool = False
+    overwrite: bool = False
+    batch: int = 32
+    device: str = "auto"
+    convert: bool = False
+    max_megapixels: float = MAX_MEGAPIXELS
+    template: str | None = None
+    images: str | None = None
+    cache: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch={self.batch} must be at least 1")
+        if not 0 < self.max_megapixels <= MOST_MEGAPIXELS:
+            raise ValueError(f"max_megapixels={self.max_megapixels} must be above 0 and at most {MOST_MEGAPIXELS:g}")
+
+    def vectors(self, encoder: Encoder[Any]) -> VectorCache:
+        """What this encoder has encoded before."""
+        folder = Path(self.cache) if self.cache else paths.cache_dir() / "vectors"
+        return VectorCache(folder, encoder.name, encoder.identity, encoder.dim)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What was written for one choice.
+
+    Args:
+        choice: what was asked for.
+        path: the matrix.
+        vectors: what is in it.
+        about: its sidecar.
+        examples: an item id by problem.
+        unread: a text in letters that the encoder does not read; empty if it reads all.
+    """
+
+    choice: Choice
+    path: Path
+    vectors: Vectors
+    about: Mapping[str, Any]
+    examples: Mapping[Problem, str]
+    unread: str = ""
+
+
+def parse_choice(key: str, name: str) -> Choice:
+    """Read ``image=NAME`` or ``image@clip=NAME``.
+
+    Raises:
+        ValueError: for another modality, a label that cannot be one or no name.
+    """
+    modality, _, label = key.partition("@")
+    if modality not in ("text", "image"):
+        settings = ", ".join(option.name for option in fields(Options))
+        raise ValueError(f"{key!r} is not text, image, text@LABEL, image@LABEL or a setting ({settings}, lang)")
+    if not name:
+        raise ValueError(f"{key}= names no encoder: {key}=NAME or {key}=FOLDER")
+    return Choice(modality, encoded.check_label(label) if label else encoded.DEFAULT, name)
+
+
+def encode_folder(
+    folder: Path,
+    choices: Sequence[Choice],
+    options: Options | None = None,
+    progress: Callable[[Choice], Progress] = lambda choice: lambda done, total: None,
+) -> list[Encoded]:
+    """Write a feature file and its sidecar for every choice, in the order given.
+
+    Args:
+        folder: canonical folder; nothing but feature files is written.
+        choices: encoders.
+        options: settings for all of them.
+        progress: makes a listener for a choice.
+
+    Raises:
+        ValueError: before anything is encoded if two choices are one file or a file was made by something else; later
+            if there is nothing to encode or an encoder cannot be loaded.
+    """
+    options = options or Options()
+    items = read_items(folder)
+    named = [str(choice) for choice in choices]
+    if len(set(named)) < len(named):
+        raise ValueError(f"{max(named, key=named.count)} is named twice; give one of them a label, text@LABEL=NAME")
+    for choice in choices:
+        _check_replaceable(folder, choice, options)
+    return [_encode(folder, items, choice, options, progress(choice)) for choice in choices]
+
+
+def _check_replaceable(folder: Path, choice: Choice, options: Options) -> None:
+    path = encoded.feature_file(folder, choice.modality, choice.label)
+    if options.overwrite or not path.exists():
+        return
+    said = encoded.read_sidecar(path)
+    if said is None or said["encoder"] != short_name(choice.encoder):
+        maker = "something that left no sidecar" if said is None else f"encoder {said['encoder']}"
+        raise ValueError(
+            f"{path} was made by {maker}; keep both with {choice.modality}@LABEL={choice.encoder}, or replace it with "
+            "overwrite=true"
+        )
+
+
+def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options, progress: Progress) -> Encoded:
+    ids = items["item_id"].tolist()
+    unread = ""
+    if choice.modality == "text":
+        texts, source = item_texts(items, options.template)
+        vectors, about = _texts(texts, choice.encoder, options, progress)
+        foreign = np.flatnonzero(beyond(texts, readable_scripts(about["languages"] or [EVERY_LANGUAGE])))
+        about["unread_texts"] = len(foreign)
+        unread = texts[foreign[0]] if len(foreign) else ""
+    else:
+        files, source = item_images(items, folder, options.images)
+        vectors, about = _images(files, choice.encoder, options, progress)
+    about["made_from"] = source
+    # A vector without a direction tells two items apart no more than none does.
+    blank = ~vectors.values.any(axis=1)
+    problems = {row: vectors.problems.get(row, Problem.UNLIKE) for row in np.flatnonzero(blank).tolist()}
+    vectors = replace(vectors, problems=problems)
+    if len(problems) == len(ids):
+        reason = Counter(problems.values()).most_common(1)[0][0]
+        raise ValueError(f"{choice}={choice.encoder}: none of {len(ids)} items can be encoded (most of them: {reason})")
+    path = encoded.feature_file(folder, choice.modality, choice.label)
+    examples = {problem: ids[row] for row, problem in reversed(problems.items())}
+    return Encoded(choice, path, vectors, _write(path, choice, vectors, about, ids), examples, unread)
+
+
+def _texts(texts: Sequence[str], name: str, options: Options, progress: Progress) -> tuple[Vectors, dict[str, Any]]:
+    """Vectors of the texts, and what the sidecar says of their encoder."""
+    contents = [text_content(said) for said in texts]
+    if name == NGRAM:
+        problems = {row: found for row, found in enumerate(contents) if isinstance(found, Problem)}
+        identity = {"library": "mmbench", "texts_sha256": fingerprint.of_strings(list(texts))}
+        about = {"encoder": NGRAM, "identity": identity, "languages": [EVERY_LANGUAGE], "unknown_tokens": 0.0}
+        return Vectors(text.encode_texts(texts), problems), about
+    encoder = text_encoder(name, download=options.download, device=options.device)
+    vectors = encode_contents(encoder, contents, options.vectors(encoder), batch=options.batch, progress=progress)
+    filled = [said for said in texts if said]
+    sample = filled[:: max(1, len(filled) // TOKEN_SAMPLE)][:TOKEN_SAMPLE]
+    languages = None if encoder.languages is None else list(encoder.languages)
+    unknown = encoder.unknown(sample) if encoder.unknown is not None else 0.0
+    return vectors, {**_described(encoder), "languages": languages, "unknown_tokens": round(unknown, 4)}
+
+
+def _images(
+    files: Sequence[Path | None], name: str, options: Options, progress: Progress
+) -> tuple[Vectors, dict[str, Any]]:
+    encoder = image_encoder(name, download=options.download, device=options.device)
+    # What is refused without conversion must not come from the cache of a command with it.
+    encoder = replace(encoder, identity={**encoder.identity, "convert": options.convert})
+    contents: list[Content | Problem] = [
+        image_content(path, max_megapixels=options.max_megapixels, convert=options.convert) for path in files
+    ]
+    vectors = encode_contents(encoder, contents, options.vectors(encoder), batch=options.batch, progress=progress)
+    return vectors, _described(encoder)
+
+
+def _described(encoder: Encoder[Any]) -> dict[str, Any]:
+    return {"encoder": encoder.name, "identity": dict(encoder.identity)}
+
+
+def _write(
+    path: Path, choice: Choice, vectors: Vectors, about: Mapping[str, Any], ids: Sequence[str]
+) -> dict[str, Any]:
+    """Write matrix and sidecar; a command killed between them is told by the hash, and its repetition mends it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.save(file, vectors.values, allow_pickle=False)
+    lengths = np.linalg.norm(vectors.values[vectors.values.any(axis=1)], axis=1)
+    said = {
+        "modality": choice.modality,
+        "label": choice.label,
+        **about,
+        "d": vectors.values.shape[1],
+        "unit_length": bool((np.abs(lengths - 1) < UNIT_TOLERANCE).all()),
+        "coverage": {
+            "items": len(ids),
+            "encoded": len(lengths),
+            "missing": dict(sorted(Counter(str(problem) for problem in vectors.problems.values()).items())),
+        },
+        "sha256": encoded.file_hash(temporary),
+        "row_ids_sha256": fingerprint.of_strings(list(ids)),
+    }
+    records.write_json(encoded.sidecar_file(path), said)
+    temporary.replace(path)
+    return said

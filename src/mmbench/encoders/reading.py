@@ -1,0 +1,85 @@
+"""Image files as they are found: opened with care, and every kind that cannot serve is named and counted."""
+
+from __future__ import annotations
+
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Largest picture that is decoded, in millions of pixels: 64 take 256 MB of memory. Pillow refuses from 179 on.
+MAX_MEGAPIXELS = 64.0
+MOST_MEGAPIXELS = 170.0
+
+
+class Problem(StrEnum):
+    """Why an item has no vector; the value is the name of its message."""
+
+    MISSING = "missing"
+    EMPTY = "empty"
+    BROKEN = "broken"
+    TRUNCATED = "truncated"
+    HUGE = "huge"
+    ANIMATED = "animated"
+    CMYK = "cmyk"
+    GREY = "grey"
+    PALETTE = "palette"
+    UNLIKE = "unlike"
+
+
+_ODD_MODES = {
+    **dict.fromkeys(("CMYK",), Problem.CMYK),
+    **dict.fromkeys(("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"), Problem.GREY),
+    **dict.fromkeys(("P", "PA"), Problem.PALETTE),
+}
+#: Grey values that eight bits do not hold; a conversion would only clip them.
+_WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, convert: bool = False) -> Image | Problem:
+    """Open an image file as RGB, upright, transparency on white.
+
+    Args:
+        path: the file.
+        max_megapixels: a larger picture is refused before it is decoded.
+        convert: take the first frame of an animation and turn CMYK, grey and palette pictures into RGB; otherwise they
+            are refused, because encoders were trained on colour photographs.
+    """
+    import PIL.Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow warns of is counted here
+        try:
+            with PIL.Image.open(path) as image:
+                if image.width * image.height > max_megapixels * 1e6:
+                    return Problem.HUGE
+                odd = _odd(image)
+                if odd is not None and (not convert or image.mode in _WIDE_MODES):
+                    return odd
+                image.load()
+                return _upright_rgb(image)
+        except PIL.Image.DecompressionBombError:
+            return Problem.HUGE
+        except Exception as error:  # Pillow's plugins raise many kinds, all meaning the same to a user
+            return Problem.TRUNCATED if "truncated" in str(error).lower() else Problem.BROKEN
+
+
+def _odd(image: Image) -> Problem | None:
+    # The further pictures of an MPO file, which cameras write, are other views of the same scene.
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        return Problem.ANIMATED
+    return _ODD_MODES.get(image.mode)
+
+
+def _upright_rgb(image: Image) -> Image:
+    import PIL.Image
+    import PIL.ImageOps
+
+    upright = PIL.ImageOps.exif_transpose(image)
+    if upright.mode not in ("RGBA", "LA", "PA", "La", "RGBa") and "transparency" not in upright.info:
+        return upright.convert("RGB")
+    layered = upright.convert("RGBA")
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
