@@ -14,16 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mmbench.cli.encode import encode
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.interactions import deduplicated, rating_at_least
 from mmbench.data.mmrec import kept_by, read_mmrec, write_mmrec
-from mmbench.data.sources import Source, read_folder, write_folder
+from mmbench.data.sources import Source, modalities_in, read_folder, write_folder
 from mmbench.data.splits import automatic
 from mmbench.data.tabular import Columns, read_tabular
 from mmbench.paths import slug
 
 #: What a prepared folder may hold; a folder with anything else is never overwritten.
-CANONICAL_FILES = ("interactions.parquet", "items.parquet", "dataset.json", "truth.npz", "*_feat.npy")
+CANONICAL_FILES = ("interactions.parquet", "items.parquet", "dataset.json", "truth.npz", "*_feat*.npy", "*_feat*.json")
 MMREC_FILES = ("*.inter", "*_feat.npy", "i_id_mapping.csv", "u_id_mapping.csv", "missed_*_itemIDs.csv")
 
 
@@ -61,8 +62,11 @@ def _parser() -> Parser:
     table.add_argument("--text-dim", type=int, default=256, help="width of the text features (default: %(default)s)")
     table.add_argument("--encoding", default="utf-8", help="of text tables, for example cp932 (default: %(default)s)")
 
+    _add_encode(table)
+
     mmrec = _command(commands, "mmrec", _from_mmrec, "a folder of the MMRec toolbox")
     mmrec.add_argument("folder", type=Path, help="folder with a .inter file")
+    _add_encode(mmrec)
 
     export = _command(commands, "export-mmrec", _to_mmrec, "write a dataset folder as an MMRec folder")
     export.add_argument("folder", type=Path, help="canonical folder")
@@ -81,6 +85,23 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None]
     command.add_argument("--overwrite", action="store_true", help="replace what an earlier call wrote to --out")
     command.set_defaults(run=run)
     return command
+
+
+def _add_encode(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--encode",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a word of python -m mmbench.encode for the written folder, for example text=NAME; may be repeated",
+    )
+
+
+def _encode(given: argparse.Namespace) -> None:
+    """Run the encoders that were asked for on the folder that is now in place; what was imported there gives way."""
+    if given.encode:
+        pairs = [(key, value) for key, _, value in (word.partition("=") for word in given.encode)]
+        encode(given.out, [("overwrite", "true"), *pairs])
 
 
 def _from_table(arguments: argparse.Namespace) -> None:
@@ -103,6 +124,7 @@ def _from_table(arguments: argparse.Namespace) -> None:
         if source.features:
             provenance["text"] = {"encoder": "character n-grams, TF-IDF, SVD", "dim": given.text_dim}
         lines = _write(source, folder, provenance)
+    _encode(given)
     _tell(given.out, lines, source)
 
 
@@ -111,6 +133,7 @@ def _from_mmrec(arguments: argparse.Namespace) -> None:
         source = read_mmrec(arguments.folder)
         read = sorted(path for kind in (*MMREC_FILES, "*_?_id_mapping.csv") for path in arguments.folder.glob(kind))
         lines = _write(source, folder, {"format": "MMRec", "files": _digests(read)})
+    _encode(arguments)
     _tell(arguments.out, lines, source)
 
 
@@ -189,7 +212,7 @@ def _tell(out: Path, lines: Sequence[str], source: Source) -> None:
     protocol, why = automatic(deduplicated(source.log), "split")
     words = ["dataset=folder", _override("dataset.name", _name(out)), _override("dataset.path", str(out))]
     words.append(f"dataset.protocol={protocol}")
-    if not source.features:
+    if not modalities_in(out):
         words.append("modality=none")
     print("\n".join([f"written to {out}", *lines, why, "", f"next: python -m mmbench {shlex.join(words)}"]))
 

@@ -16,6 +16,7 @@ TEXT_COLUMN = "text"
 IMAGE_COLUMNS = ("image_path", "image", "image_url")
 IMAGE_FOLDER = "images"
 _PLACE = re.compile(r"\{([^{}]+)\}")
+_OPTIONAL = re.compile(r"\[([^\[\]]*\{[^\[\]]*)\]")
 
 
 def item_texts(items: pd.DataFrame, template: str | None = None) -> tuple[list[str], str]:
@@ -23,8 +24,9 @@ def item_texts(items: pd.DataFrame, template: str | None = None) -> tuple[list[s
 
     Args:
         items: the catalogue.
-        template: ``{title}. Genres: {genres}``, with columns of ``items`` in braces; by default the column ``text``,
-            else the columns with usual names, joined by spaces.
+        template: ``{title}.[ Genres: {genres}.]``, with columns of ``items`` in braces; a part in brackets is left out
+            where one of its columns is blank. By default the column ``text``, else the columns with usual names, joined
+            by spaces.
 
     Returns:
         The texts and the template they were made with.
@@ -43,9 +45,15 @@ def item_texts(items: pd.DataFrame, template: str | None = None) -> tuple[list[s
     texts = []
     for place in range(len(items)):
         own = {column: values[place] for column, values in cells.items()}
-        filled = _PLACE.sub(lambda found, own=own: own[found[1]], template).strip()  # type: ignore[misc]
-        texts.append(filled if any(own.values()) else "")
+        texts.append(_filled(template, own).strip() if any(own.values()) else "")
     return texts, template
+
+
+def _filled(template: str, cells: dict[str, str]) -> str:
+    def optional(found: re.Match[str]) -> str:
+        return found[1] if all(cells[column] for column in _PLACE.findall(found[1])) else ""
+
+    return _PLACE.sub(lambda found: cells[found[1]], _OPTIONAL.sub(optional, template))
 
 
 def _usual_template(items: pd.DataFrame) -> str:

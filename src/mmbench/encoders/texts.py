@@ -35,7 +35,7 @@ def text_encoder(name: str, *, download: bool = False, device: str = "cpu") -> E
     Raises:
         ValueError: if the library or the model is not there, naming the command that helps.
     """
-    where = _packaged(name) or name
+    where, device = _packaged(name) or name, device_of(device)
     try:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
@@ -43,7 +43,7 @@ def text_encoder(name: str, *, download: bool = False, device: str = "cpu") -> E
         raise missing_library(name, "sentence-transformers", "text") from error
     logging.disable_progress_bar()
     try:
-        model = SentenceTransformer(where, local_files_only=not download, device=device_of(device))
+        model = SentenceTransformer(where, local_files_only=not download, device=device)
     except Exception as error:  # the library and its hub raise many kinds
         raise not_here(name, "text", error) from error
     identity = {
