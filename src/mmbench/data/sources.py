@@ -150,7 +150,13 @@ def _check_ids(log: pd.DataFrame, items: pd.DataFrame, items_file: Path) -> None
         raise ValueError(f"{items_file}: no item_id of interactions.parquet occurs in it ({examples})")
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
+def read_meta(folder: Path) -> dict[str, Any]:
+    """What ``dataset.json`` says, empty without one.
+
+    Raises:
+        ValueError: if it is not what mmbench writes.
+    """
+    path = folder / "dataset.json"
     if not path.exists():
         return {}
     try:
@@ -186,7 +192,7 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
         values = read_matrix(path, len(ids))
         return with_missing_filled(values, np.asarray(values.any(axis=1)))
     else:
-        meta = _read_meta(path.with_name("dataset.json"))
+        meta = read_meta(path.parent)
         proof = meta.get("features", {}).get(name, {}).get("row_ids_sha256")
         if proof is not None and proof != fingerprint.of_strings(ids):
             raise ValueError(f"{path}: dataset.json was written for another items.parquet (ids or their order differ)")

@@ -1,0 +1,137 @@
+"""Findings in the catalogue: ids that do not meet those of the log, items that are one, texts that know the future."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from mmbench.checks import Finding, blocking, graded, warning
+from mmbench.data.text import normalised
+
+#: Share of the log's items without an entry, or of the catalogue's without an interaction.
+UNLISTED_LIMIT, IDLE_LIMIT = 0.5, 0.5
+#: Share of texts that must repeat another before it is said: two films may well have one title.
+SAME_TEXT_LIMIT = 0.01
+#: Share of texts that must sound like a buyer's.
+BUYER_LIMIT = 0.01
+#: A shorter review may stand in a text by chance.
+REVIEW_CHARACTERS = 30
+#: Rows of the log whose reviews are looked for.
+REVIEW_ROWS = 20_000
+#: When a text was written, by names of columns without case, spaces and underscores.
+WRITTEN = frozenset(
+    ("textdate", "texttime", "texttimestamp", "descriptiondate", "updated", "updatedat", "modified", "modifiedat",
+     "writtenat", "reviewdate", "reviewtime", "更新日", "更新日時", "説明更新日")
+)  # fmt: skip
+_BUYER = re.compile(
+    r"\b(?:i|we) (?:have )?(?:just )?(?:bought|purchased|ordered|received)\b|\bafter (?:buying|using) (?:it|this)\b|"
+    r"購入しました|買いました|届きました|使ってみました|リピート(?:購入|買い)"
+)
+
+
+def findings(log: pd.DataFrame, items: pd.DataFrame, texts: Sequence[str] | None) -> Iterator[Finding]:
+    """What is wrong with a catalogue.
+
+    Args:
+        log: interactions.
+        items: the catalogue.
+        texts: text of every item, None where nobody knows which columns are one.
+    """
+    yield from _ids(log, items)
+    if texts is not None:
+        clean = pd.Series([normalised(text) for text in texts])
+        yield from _same_texts(items, clean)
+        yield from _reviews(log, items, clean)
+        yield from _buyers(items, clean)
+    yield from _written_later(log, items)
+
+
+def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
+    repeated = items["item_id"].duplicated()
+    if repeated.any():
+        yield blocking("item_repeated", int(repeated.sum()), example=items["item_id"][repeated].iloc[0])
+    bought = pd.Index(log["item_id"].unique())
+    listed = pd.Index(items["item_id"].unique())
+    unlisted = bought.difference(listed)
+    if len(unlisted):
+        plain = {_plain(item): item for item in listed}
+        meant = [(item, plain[_plain(item)]) for item in unlisted if _plain(item) in plain]
+        if meant:
+            yield blocking("ids_differ", len(meant), log=meant[0][0], items=meant[0][1])
+        if len(meant) < len(unlisted):
+            strangers = [item for item in unlisted if _plain(item) not in plain]
+            share = len(strangers) / len(bought)
+            yield graded(share, UNLISTED_LIMIT, "unlisted", len(strangers), share=share, example=strangers[0])
+    idle = listed.difference(bought)
+    if len(idle) > IDLE_LIMIT * len(listed):
+        yield warning("idle", len(idle), share=len(idle) / len(listed), example=idle[0])
+
+
+def _plain(item: str) -> str:
+    """An id without what programs add or take away: leading zeros, a decimal point, case, spaces, full width."""
+    folded = unicodedata.normalize("NFKC", item).casefold().strip()
+    return re.sub(r"[\s_-]", "", folded.removesuffix(".0")).lstrip("0")
+
+
+def _same_texts(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
+    filled = clean[clean != ""]
+    repeated = filled[filled.duplicated(keep=False)]
+    if len(repeated) > SAME_TEXT_LIMIT * len(filled):
+        one, other = repeated.index[repeated == repeated.iloc[0]][:2]
+        ids = items["item_id"]
+        yield warning(
+            "same_text", len(repeated), share=len(repeated) / len(filled), one=ids[one], other=ids[other],
+            example=repeated.iloc[0][:40],
+        )  # fmt: skip
+
+
+def _reviews(log: pd.DataFrame, items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
+    """Texts of the log, which only a buyer can have written, inside the texts of items."""
+    text_of = dict(zip(items["item_id"], clean, strict=True))
+    rows = log.iloc[np.unique(np.linspace(0, len(log) - 1, min(REVIEW_ROWS, len(log))).astype(int))]
+    written = [c for c in log if c not in ("user_id", "item_id", "split") and pd.api.types.is_string_dtype(log[c])]
+    held: dict[str, str] = {}
+    for column in written:
+        for item, value in zip(rows["item_id"], rows[column], strict=True):
+            review = normalised(value) if isinstance(value, str) else ""
+            if len(review) >= REVIEW_CHARACTERS and review in text_of.get(item, ""):
+                held.setdefault(item, review)
+    if held:
+        item, review = next(iter(held.items()))
+        yield blocking("review_in_text", len(held), item=item, example=review[:40])
+
+
+def _buyers(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
+    sound = clean.str.contains(_BUYER)
+    filled = int((clean != "").sum())
+    if sound.sum() > BUYER_LIMIT * filled:
+        found = _BUYER.search(clean[sound].iloc[0])
+        assert found is not None
+        item = items["item_id"][sound.to_numpy()].iloc[0]
+        yield warning("buyer_text", int(sound.sum()), share=float(sound.sum()) / filled, item=item, example=found[0])
+
+
+def _written_later(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
+    if "timestamp" not in log:
+        return
+    first = log.groupby("item_id")["timestamp"].min().reindex(items["item_id"]).to_numpy(np.float64)
+    for column in items:
+        if re.sub(r"[\s_]", "", str(column)).casefold() not in WRITTEN:
+            continue
+        late = _seconds(items[column]) > first
+        if late.any():
+            item = items["item_id"].iloc[int(late.argmax())]
+            yield warning("written_later", int(late.sum()), column=str(column), item=item)
+
+
+def _seconds(values: pd.Series) -> np.ndarray:
+    """Numbers as they are, dates as seconds since 1970, NaN for what is neither."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    if pd.api.types.is_datetime64_any_dtype(values) or numbers.isna().all():
+        dates = pd.to_datetime(values, errors="coerce", utc=True)
+        return np.where(dates.isna(), np.nan, dates.dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.float64))
+    return numbers.to_numpy(np.float64)

@@ -1,0 +1,171 @@
+"""Findings in the feature files: what made them, whom they cover, whether two are one, and how long their rows are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.checks import Finding, blocking, warning
+from mmbench.data import encoded
+from mmbench.data.features import ItemFeature, read_matrix
+from mmbench.data.sources import read_feature
+
+#: Share of the interactions whose item has content, from which a comparison is about the content and not the gaps.
+COVERAGE, LEAST_COVERAGE = 0.8, 0.2
+#: Cosine from which two items are one to a model, and the share of such items that is worth a word.
+TWIN_COSINE, TWIN_LIMIT = 1 - 1e-4, 0.02
+#: Items that are compared with each other.
+TWIN_SAMPLE = 5000
+UNIT_TOLERANCE = 1e-3
+#: Shares between which rows of length one are neither the rule nor the exception.
+SOME_UNIT, MOST_UNIT = 0.05, 0.95
+#: Ratio of typical lengths from which the longer modality drowns the shorter.
+LENGTH_RATIO = 10.0
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """One feature file that could be read.
+
+    Args:
+        name: ``image`` or ``image@clip``.
+        modality: its modality.
+        path: the matrix.
+        feature: rows as the catalogue.
+        about: its sidecar, None without one.
+    """
+
+    name: str
+    modality: str
+    path: Path
+    feature: ItemFeature
+    about: Mapping[str, Any] | None
+
+
+def read_all(folder: Path, items: pd.DataFrame) -> tuple[list[FeatureFile], list[Finding]]:
+    """Every feature file of a folder, and what keeps one from being read or trusted."""
+    files, found = [], []
+    for modality, by_label in encoded.encoders_in(folder).items():
+        for label, path in by_label.items():
+            name = modality if label == encoded.DEFAULT else f"{modality}@{label}"
+            try:
+                about = encoded.read_sidecar(path)
+                if about is not None and (strange := _mixed_up(path, modality, about)) is not None:
+                    found.append(strange)
+                    continue
+                feature, proved = _read(path, modality, items)
+            except ValueError as error:
+                found.append(blocking("unreadable", name=name, error=str(error)))
+                continue
+            if not proved:
+                found.append(warning("row_order", name=name))
+            files.append(FeatureFile(name, modality, path, feature, about))
+    return files, found
+
+
+def _mixed_up(path: Path, modality: str, about: Mapping[str, Any]) -> Finding | None:
+    """A sidecar that tells of another file."""
+    maker, width = about["encoder"], read_matrix(path).shape[1]
+    if about.get("d") != width:
+        return blocking("other_width", name=path.name, width=str(width), said=str(about.get("d")), encoder=maker)
+    if about.get("modality") != modality:
+        return blocking("other_modality", name=path.name, said=str(about.get("modality")), encoder=maker)
+    if about["sha256"] != encoded.file_hash(path):
+        return blocking("other_file", name=path.name, encoder=maker)
+    return None
+
+
+def _read(path: Path, modality: str, items: pd.DataFrame) -> tuple[ItemFeature, bool]:
+    """The feature, and whether its row order is proved."""
+    notices: list[str] = []
+    try:
+        return read_feature(path, modality, items, trust=False, notices=notices), True
+    except ValueError:
+        return read_feature(path, modality, items, trust=True, notices=notices), False
+
+
+def findings(files: list[FeatureFile], items: pd.DataFrame, log: pd.DataFrame) -> Iterator[Finding]:
+    """What is wrong with feature files that could be read."""
+    ids = items["item_id"].to_numpy(object)
+    bought = np.asarray(log["item_id"].value_counts().reindex(ids).fillna(0), np.float64)
+    for file in files:
+        yield from _coverage(file, ids, bought)
+        yield from _twins(file, ids)
+        yield from _lengths(file, ids)
+    yield from _identical(files)
+    yield from _lengths_between(files)
+
+
+def _coverage(file: FeatureFile, ids: NDArray[np.object_], bought: NDArray[np.float64]) -> Iterator[Finding]:
+    present = file.feature.present
+    share = float(bought[present].sum() / max(bought.sum(), 1.0))
+    missing = int((~present).sum())
+    if share < COVERAGE and missing:
+        finding = blocking if share < LEAST_COVERAGE else warning
+        example = ids[~present][np.argmax(bought[~present])]
+        yield finding("coverage", missing, name=file.name, total=len(present), share=share, example=example)
+
+
+def _twins(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
+    having = np.flatnonzero(file.feature.present)
+    if len(having) < 2:
+        return
+    rows = having[np.unique(np.linspace(0, len(having) - 1, min(TWIN_SAMPLE, len(having))).astype(int))]
+    values = file.feature.values[rows]
+    unit = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    twin = np.full(len(rows), -1)
+    for start in range(0, len(rows), 1024):
+        cosine = unit[start : start + 1024] @ unit.T
+        cosine[np.arange(len(cosine)), start + np.arange(len(cosine))] = -1
+        best = cosine.argmax(axis=1)
+        alike = cosine[np.arange(len(cosine)), best] > TWIN_COSINE
+        twin[start : start + 1024][alike] = best[alike]
+    alike = twin >= 0
+    share = float(alike.mean())
+    if share == 1.0 and (unit @ unit[0] > TWIN_COSINE).all():
+        yield blocking("constant", name=file.name)
+    elif share > TWIN_LIMIT:
+        one = int(alike.argmax())
+        yield warning(
+            "twins", int(alike.sum()), name=file.name, share=share, one=ids[rows[one]], other=ids[rows[twin[one]]]
+        )
+
+
+def _typical(file: FeatureFile) -> float:
+    lengths = np.linalg.norm(file.feature.values[file.feature.present], axis=1)
+    return float(np.median(lengths)) if len(lengths) else 0.0
+
+
+def _lengths(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
+    lengths = np.linalg.norm(file.feature.values[file.feature.present], axis=1)
+    unit = np.abs(lengths - 1) < UNIT_TOLERANCE
+    if len(unit) and SOME_UNIT < unit.mean() < MOST_UNIT:
+        other = ids[file.feature.present][~unit][0]
+        yield warning("mixed_lengths", int(unit.sum()), name=file.name, total=len(unit), example=other)
+
+
+def _lengths_between(files: list[FeatureFile]) -> Iterator[Finding]:
+    first = {file.modality: file for file in reversed(files)}  # the default of each modality, which comes first
+    typical = {file.name: _typical(file) for file in first.values()}
+    longest, shortest = (pick(typical, key=typical.__getitem__, default=None) for pick in (max, min))
+    if longest is None or shortest is None or typical[shortest] == 0:
+        return
+    ratio = typical[longest] / typical[shortest]
+    if ratio > LENGTH_RATIO:
+        yield warning("lengths_differ", longer=longest, shorter=shortest, ratio=f"{ratio:.0f}")
+
+
+def _identical(files: list[FeatureFile]) -> Iterator[Finding]:
+    for one, other in itertools.combinations(files, 2):
+        if (
+            one.feature.values.shape == other.feature.values.shape
+            and one.feature.fingerprint() == other.feature.fingerprint()
+        ):
+            yield blocking("identical", one=one.path.name, other=other.path.name)

@@ -1,0 +1,73 @@
+"""Every check of a canonical folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from mmbench.checks import Finding, Severity, blocking, catalogue, features, log, power, reading
+from mmbench.data.dataset import DatasetConfig, load_dataset
+from mmbench.data.sources import read_items, read_log, read_meta
+from mmbench.encoders.contents import item_texts
+
+#: Relative gain that a study should be able to see unless another one is asked for.
+GAIN = 0.05
+
+
+def check_folder(folder: Path, gain: float = GAIN, now: datetime | None = None) -> list[Finding]:
+    """Find what would spoil a study on a folder, the blocking findings first.
+
+    Args:
+        folder: canonical folder; nothing is written.
+        gain: smallest relative gain of interest.
+        now: what counts as the present.
+
+    Raises:
+        ValueError: if the interactions or the items cannot be read at all, or for a gain that is none.
+    """
+    if not gain > 0:
+        raise ValueError(f"gain={gain} must be positive, for example 0.05 for five percent")
+    interactions = read_log(folder)
+    found = list(log.findings(interactions, now or datetime.now(UTC)))
+    if (folder / "items.parquet").is_file():
+        items = read_items(folder)
+        files, unread = features.read_all(folder, items)
+        found += unread
+        found += catalogue.findings(interactions, items, _texts(items, None))
+        found += features.findings(files, items, interactions)
+        for file in files:
+            made_from = None if file.about is None else file.about.get("made_from")
+            texts = _texts(items, made_from) if file.modality == "text" else None
+            if texts is not None:
+                found += reading.findings(file, texts, by_grams=_text_is_grams(folder))
+    if not any(finding.severity is Severity.BLOCKING for finding in found):
+        found += _in_use(folder, gain)
+    return sorted(found, key=lambda finding: finding.severity is not Severity.BLOCKING)
+
+
+def _texts(items: pd.DataFrame, template: str | None) -> list[str] | None:
+    try:
+        return item_texts(items, template)[0]
+    except ValueError:  # no column looks like a text
+        return None
+
+
+def _text_is_grams(folder: Path) -> bool:
+    """Whether ``dataset.json`` says that ``prepare`` made the text features of character n-grams."""
+    try:
+        provenance = read_meta(folder).get("provenance", {})
+        return str(provenance["text"]["encoder"]).startswith("character n-grams")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _in_use(folder: Path, gain: float) -> list[Finding]:
+    """What shows only when the folder is read as a sweep would read it."""
+    try:
+        config = DatasetConfig(folder.resolve().name, str(folder), protocol="auto", trust_row_order=True)
+        dataset = load_dataset(config)
+    except ValueError as error:
+        return [blocking("unusable", error=str(error))]
+    return list(power.findings(dataset.split, gain))
