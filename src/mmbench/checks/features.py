@@ -97,10 +97,12 @@ def findings(files: list[FeatureFile], items: pd.DataFrame, log: pd.DataFrame) -
     bought = np.asarray(log["item_id"].value_counts().reindex(ids).fillna(0), np.float64)
     for file in files:
         yield from _coverage(file, ids, bought)
-        yield from _twins(file, ids)
         yield from _lengths(file, ids)
+    firsts = list({file.modality: file for file in reversed(files)}.values())[::-1]  # labels come after the default
+    for file in firsts:
+        yield from _twins(file, ids)
     yield from _identical(files)
-    yield from _lengths_between(files)
+    yield from _lengths_between(firsts)
 
 
 def _coverage(file: FeatureFile, ids: NDArray[np.object_], bought: NDArray[np.float64]) -> Iterator[Finding]:
@@ -152,8 +154,7 @@ def _lengths(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
 
 
 def _lengths_between(files: list[FeatureFile]) -> Iterator[Finding]:
-    first = {file.modality: file for file in reversed(files)}  # the default of each modality, which comes first
-    typical = {file.name: _typical(file) for file in first.values()}
+    typical = {file.name: _typical(file) for file in files}
     longest, shortest = (pick(typical, key=typical.__getitem__, default=None) for pick in (max, min))
     if longest is None or shortest is None or typical[shortest] == 0:
         return

@@ -76,7 +76,9 @@ def readable_scripts(languages: Iterable[str]) -> frozenset[str] | None:
 def scripts_of(text: str) -> Counter[str]:
     """Letters of a text by script, ``LATIN``, ``HIRAGANA``, ``CJK``, ...; other characters do not count."""
     letters = (c for c in unicodedata.normalize("NFKC", text[:HEAD]) if c.isalpha())
-    return Counter(unicodedata.name(c, "UNKNOWN").replace("-", " ").split()[0] for c in letters)
+    # The mark that repeats an ideograph is called IDEOGRAPHIC, the one that lengthens a vowel KATAKANA-HIRAGANA.
+    names = (unicodedata.name(c, "UNKNOWN").replace("IDEOGRAPHIC", "CJK").replace("-", " ") for c in letters)
+    return Counter(name.split()[0] for name in names)
 
 
 def beyond(texts: Sequence[str], readable: frozenset[str] | None) -> NDArray[np.bool_]:

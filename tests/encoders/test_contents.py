@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mmbench.encoders.contents import item_images, item_texts
+
+
+@pytest.fixture
+def items() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "item_id": ["1", "a/b", "3"],
+            "title": ["Shoe", None, " "],
+            "genres": ["red", "", float("nan")],
+            "商品名": ["靴", "傘", ""],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "texts"),
+    [
+        ("{title}", ["Shoe", "", ""]),
+        ("{title}: {genres}", ["Shoe: red", "", ""]),
+        ("{title}[, {genres}]", ["Shoe, red", "", ""]),
+        ("[{title}, ]{商品名}", ["Shoe, 靴", "傘", ""]),
+        ("[sic] {商品名}", ["[sic] 靴", "[sic] 傘", ""]),
+    ],
+)
+def test_a_template_is_filled_and_its_optional_parts_vanish(
+    items: pd.DataFrame, template: str, texts: list[str]
+) -> None:
+    assert item_texts(items, template) == (texts, template)
+
+
+def test_without_a_template_the_text_is_guessed(items: pd.DataFrame) -> None:
+    assert item_texts(items) == (["Shoe 靴", "傘", ""], "{title} {商品名}")
+    assert item_texts(items.assign(text=["x", "y", ""])) == (["x", "y", ""], "{text}")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{titel}", r"items.parquet has no column 'titel'; columns are item_id, title, genres, 商品名"),
+        ("title", r"template='title' names no column; write them in braces"),
+        ("{title.__class__}", r"no column 'title.__class__'"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_is_refused(items: pd.DataFrame, template: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        item_texts(items, template)
+
+
+def test_no_text_at_all_is_refused(items: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=r"no column of items.parquet looks like a text; say how it is made"):
+        item_texts(items[["item_id", "genres"]])
+
+
+def test_files_are_found_by_item_id(items: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("1.jpg", "3.PNG", "3.txt.png", "b.jpg"):
+        (tmp_path / "images" / name).write_text("x")
+    found = [tmp_path / "images" / "1.jpg", None, tmp_path / "images" / "3.PNG"]
+    assert item_images(items, tmp_path) == (found, "images")
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    files, source = item_images(items, tmp_path, str(tmp_path / "elsewhere"))
+    assert (files[0], source) == (tmp_path / "elsewhere" / "1.jpg", "elsewhere")
+
+
+def test_files_are_found_by_a_column(items: pd.DataFrame, tmp_path: Path) -> None:
+    table = items.assign(cover=["pics/1.jpg", None, "https://shop.example/i/a%20b.jpg?size=2"])
+    found = [tmp_path / "pics" / "1.jpg", None, tmp_path / "images" / "a b.jpg"]
+    assert item_images(table, tmp_path, "cover") == (found, "cover")
+    assert item_images(table.rename(columns={"cover": "image_path"}), tmp_path) == (found, "image_path")
+
+
+def test_no_images_at_all_are_refused(items: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"images is not a folder; images=FOLDER has files called after the item ids"):
+        item_images(items, tmp_path)

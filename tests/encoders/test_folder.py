@@ -1,0 +1,231 @@
+"""What an encoding leaves in a folder, and what reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from mmbench.cli.prepare import main as prepare
+from mmbench.data.dataset import DatasetConfig, load_dataset
+from mmbench.data.encoded import encoders_in
+from mmbench.data.sources import read_folder
+from mmbench.encoders import Choice, Encoder, Matrix, folder
+from mmbench.encoders.folder import Options, encode_folder, parse_choice
+
+N_ITEMS = 9
+
+
+def bright(images: Sequence[np.ndarray]) -> Matrix:
+    return np.array([[image.mean() + 1, image.std(), 1] for image in images], np.float32)
+
+
+def hashed(texts: Sequence[str]) -> Matrix:
+    return np.array([list(hashlib.sha256(text.encode()).digest()[:5]) for text in texts], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _toy_encoders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Encoders without weights in the place of the real ones, and a cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def images(name: str, *, download: bool, device: str) -> Encoder[Image.Image]:
+        return Encoder(name, {"name": name}, 3, bright, prepare=np.asarray)
+
+    def texts(name: str, *, download: bool, device: str) -> Encoder[str]:
+        return Encoder(name, {"name": name}, 5, hashed, languages=("en",), unknown=lambda sample: 0.25)
+
+    monkeypatch.setattr(folder, "image_encoder", images)
+    monkeypatch.setattr(folder, "text_encoder", texts)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Items with every kind of image and text: four photographs, one broken, grey, empty and animated, one missing."""
+    made = tmp_path / "shop"
+    (made / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    photo = [Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)) for _ in range(4)]
+    for number, image in enumerate(photo):
+        image.save(made / "images" / f"i{number}.jpg")
+    (made / "images" / "i4.jpg").write_bytes(b"no image")
+    photo[0].convert("L").save(made / "images" / "i5.png")
+    (made / "images" / "i6.jpg").write_bytes(b"")
+    photo[0].save(made / "images" / "i7.gif", save_all=True, append_images=[photo[1]])
+    users = np.repeat([f"u{u}" for u in range(12)], 5)
+    items = np.hstack([rng.permutation(N_ITEMS)[:5] for _ in range(12)])
+    log = pd.DataFrame({"user_id": users, "item_id": [f"i{i}" for i in items]})
+    log["split"] = ["train", "train", "train", "valid", "test"] * 12
+    log.to_parquet(made / "interactions.parquet")
+    titles = [f"red shoe number {i}" for i in range(N_ITEMS)]
+    titles[2] = ""
+    titles[3] = "赤い靴です"
+    pd.DataFrame({"item_id": [f"i{i}" for i in range(N_ITEMS)], "title": titles}).to_parquet(made / "items.parquet")
+    return made
+
+
+def choices(*words: str) -> list[Choice]:
+    return [parse_choice(*word.split("=")) for word in words]
+
+
+def sidecar(shop: Path, name: str) -> dict:
+    return json.loads((shop / name).read_text(encoding="utf-8"))
+
+
+def test_odd_images_are_counted_and_missing(shop: Path) -> None:
+    (made,) = encode_folder(shop, choices("image=toy"))
+    about = sidecar(shop, "image_feat.json")
+    missing = {"animated": 1, "broken": 1, "empty": 1, "grey": 1, "missing": 1}
+    assert about["coverage"] == {"items": 9, "encoded": 4, "missing": missing}
+    assert {str(problem): item for problem, item in made.examples.items()} == {
+        "broken": "i4", "grey": "i5", "empty": "i6", "animated": "i7", "missing": "i8",
+    }  # fmt: skip
+    feature = read_folder(shop).features["image"]
+    assert feature.present.tolist() == [True] * 4 + [False] * 5
+    assert about["d"] == 3
+    assert not about["unit_length"]
+    assert about["made_from"] == "images"
+
+
+def test_converted_images_do_not_reach_a_command_that_refuses_them(shop: Path) -> None:
+    encode_folder(shop, choices("image=toy"), Options(convert=True))
+    assert sidecar(shop, "image_feat.json")["coverage"]["encoded"] == 6
+    (made,) = encode_folder(shop, choices("image=toy"))
+    assert (sidecar(shop, "image_feat.json")["coverage"]["encoded"], made.vectors.from_cache) == (4, 0)
+
+
+def test_the_same_again_comes_from_the_cache(shop: Path) -> None:
+    encode_folder(shop, choices("image=toy", "text=words"))
+    before = {path.name: path.read_bytes() for path in shop.glob("*_feat*")}
+    made = encode_folder(shop, choices("image=toy", "text=words"))
+    assert [one.vectors.from_cache for one in made] == [4, 8]
+    assert {path.name: path.read_bytes() for path in shop.glob("*_feat*")} == before
+    assert sorted(before) == ["image_feat.json", "image_feat.npy", "text_feat.json", "text_feat.npy"]
+
+
+def test_a_text_sidecar_tells_languages_and_what_is_not_read(shop: Path) -> None:
+    (made,) = encode_folder(shop, choices("text=words"), Options(template="{title}"))
+    about = sidecar(shop, "text_feat.json")
+    assert (about["languages"], about["unknown_tokens"], about["unread_texts"]) == (["en"], 0.25, 1)
+    assert (about["made_from"], made.unread) == ("{title}", "赤い靴です")
+    assert about["coverage"]["missing"] == {"empty": 1}
+
+
+def test_ngrams_read_everything(shop: Path) -> None:
+    (made,) = encode_folder(shop, choices("text=ngram"))
+    about = sidecar(shop, "text_feat.json")
+    assert (about["encoder"], about["languages"], about["unread_texts"], made.unread) == ("ngram", ["*"], 0, "")
+    assert about["unit_length"]
+    assert read_folder(shop).features["text"].present.tolist() == [True, True, False, *[True] * 6]
+
+
+def test_encoders_stand_side_by_side_and_one_is_chosen(shop: Path) -> None:
+    encode_folder(shop, choices("image=toy", "image@clip=other", "text@words=words", "text@ngram=ngram"))
+    assert {m: list(files) for m, files in encoders_in(shop).items()} == {
+        "image": ["clip", "default"], "text": ["ngram", "words"],
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"shop has no text_feat.npy; choose with dataset.encoder.text=LABEL one of"):
+        read_folder(shop)
+    config = DatasetConfig("shop", str(shop), encoder={"text": "words", "image": "clip"})
+    dataset = load_dataset(config)
+    assert dataset.features["text"].values.shape == (9, 5)
+    assert config.cell_name == "shop-image=clip-text=words"
+    other = load_dataset(DatasetConfig("shop", str(shop), encoder={"text": "ngram", "image": "default"}))
+    assert other.features["text"].fingerprint() != dataset.features["text"].fingerprint()
+    (shop / "text_feat@ngram.npy").unlink()
+    assert read_folder(shop).features["text"].values.shape == (9, 5)  # the only one needs no choice
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        ({"audio": "x"}, r"dataset.encoder.audio: .*shop has no features of 'audio'; it has: image"),
+        ({"image": "dino"}, r"shop has no image_feat@dino.npy; choose with dataset.encoder.image=LABEL one of: default"),
+    ],
+)
+def test_a_choice_that_is_not_there_is_refused(shop: Path, encoder: dict[str, str], message: str) -> None:
+    encode_folder(shop, choices("image=toy"))
+    with pytest.raises(ValueError, match=message):
+        load_dataset(DatasetConfig("shop", str(shop), encoder=encoder))
+
+
+def test_features_of_something_else_are_not_replaced(shop: Path) -> None:
+    encode_folder(shop, choices("image=toy"))
+    before = (shop / "image_feat.npy").read_bytes()
+    message = r"image_feat.npy was made by encoder toy; keep both with image@LABEL=other, or replace it"
+    with pytest.raises(ValueError, match=message):
+        encode_folder(shop, choices("text=ngram", "image=other"))
+    assert not (shop / "text_feat.npy").exists()  # refused before anything is encoded
+    (shop / "image_feat.json").unlink()
+    with pytest.raises(ValueError, match=r"was made by something that left no sidecar"):
+        encode_folder(shop, choices("image=toy"))
+    assert (shop / "image_feat.npy").read_bytes() == before
+    encode_folder(shop, choices("image=other"), Options(overwrite=True))
+    assert sidecar(shop, "image_feat.json")["encoder"] == "other"
+
+
+def test_a_changed_matrix_or_catalogue_is_not_read(shop: Path) -> None:
+    encode_folder(shop, choices("image=toy"))
+    matrix = np.load(shop / "image_feat.npy")
+    np.save(shop / "image_feat.npy", matrix[::-1])
+    with pytest.raises(ValueError, match=r"image_feat.npy is not the file that image_feat.json describes"):
+        read_folder(shop, trust_row_order=True)
+    np.save(shop / "image_feat.npy", matrix)
+    read_folder(shop)
+    items = pd.read_parquet(shop / "items.parquet")
+    items[::-1].to_parquet(shop / "items.parquet")
+    with pytest.raises(ValueError, match=r"was encoded for another items.parquet \(ids or their order differ\)"):
+        read_folder(shop)
+    (made,) = encode_folder(shop, choices("image=toy"))
+    assert made.vectors.from_cache == 4
+    assert read_folder(shop).features["image"].present.tolist() == [False] * 5 + [True] * 4
+
+
+def test_nothing_to_encode_is_refused(shop: Path) -> None:
+    for path in (shop / "images").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"image=toy: none of 9 items can be encoded \(most of them: empty\)"):
+        encode_folder(shop, choices("image=toy"))
+    assert not list(shop.glob("*_feat*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["text=ngram", "text=words"], "text is named twice; give one of them a label"),
+        (["text@=ngram", "text=x"], "text is named twice"),
+        (["audio=x"], "'audio' is not text, image, text@LABEL, image@LABEL or a setting"),
+        (["image="], "image= names no encoder: image=NAME or image=FOLDER"),
+        (["image@a/../b=x"], "label 'a/../b' of an encoder must be up to 40 letters"),
+    ],
+)
+def test_choices_that_are_none_are_refused(shop: Path, words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        encode_folder(shop, choices(*words))
+
+
+@pytest.mark.parametrize("options", [{"batch": 0}, {"max_megapixels": 0.0}, {"max_megapixels": 500.0}])
+def test_options_have_bounds(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(options))}="):
+        Options(**options)  # type: ignore[arg-type]
+
+
+def test_prepare_encodes_what_it_wrote(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, items, out = tmp_path / "log.csv", tmp_path / "items.csv", tmp_path / "out"
+    pd.read_parquet(shop / "interactions.parquet").to_csv(log, index=False)
+    pd.read_parquet(shop / "items.parquet").to_csv(items, index=False)
+    words = ["csv", "--interactions", log, "--items", items, "--out", out]
+    encoders = ["--encode", "text=words", "--encode", "image=toy", "--encode", f"images={shop / 'images'}"]
+    prepare([str(word) for word in [*words, *encoders]])
+    said = capsys.readouterr().out
+    assert "text_feat.npy: words encoded 8 of 9 items to 5 numbers each" in said
+    assert "1 image is grey and counts as missing without convert=true (for example of i5)" in said
+    assert sorted(read_folder(out).features) == ["image", "text"]
+    prepare([str(word) for word in [*words, "--overwrite"]])  # what encoders wrote is the command's own
+    assert sorted(read_folder(out).features) == ["text"]
