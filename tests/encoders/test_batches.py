@@ -40,7 +40,7 @@ def encoder(encode: Counting) -> Encoder[str]:
     return Encoder("toy", {"version": 1}, 3, encode)
 
 
-def run(texts: Sequence[str], folder: Path, encode: Counting, batch: int = 4):  # noqa: ANN201
+def run(texts: Sequence[str], folder: Path, encode: Counting, batch: int = 4):
     contents = [text_content(text) for text in texts]
     return encode_contents(encoder(encode), contents, VectorCache(folder, "toy", {"version": 1}, 3), batch=batch)
 

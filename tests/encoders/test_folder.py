@@ -146,7 +146,10 @@ def test_encoders_stand_side_by_side_and_one_is_chosen(shop: Path) -> None:
     ("encoder", "message"),
     [
         ({"audio": "x"}, r"dataset.encoder.audio: .*shop has no features of 'audio'; it has: image"),
-        ({"image": "dino"}, r"shop has no image_feat@dino.npy; choose with dataset.encoder.image=LABEL one of: default"),
+        (
+            {"image": "dino"},
+            r"no image_feat@dino.npy; choose with dataset.encoder.image=LABEL one of: default",
+        ),
     ],
 )
 def test_a_choice_that_is_not_there_is_refused(shop: Path, encoder: dict[str, str], message: str) -> None:

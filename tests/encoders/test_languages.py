@@ -21,9 +21,7 @@ from mmbench.encoders.languages import beyond, readable_scripts, scripts_of, sta
         ("some-model", "---\n: [broken\n---", None),
     ],
 )
-def test_languages_are_taken_from_the_card_or_the_name(
-    name: str, card: str, languages: tuple[str, ...] | None
-) -> None:
+def test_languages_are_taken_from_the_card_or_the_name(name: str, card: str, languages: tuple[str, ...] | None) -> None:
     assert stated_languages(name, card) == languages
 
 

