@@ -48,7 +48,7 @@ def test_raw_movielens_gives_the_published_features_and_a_cell_runs_on_them(shar
         assert (made.any(axis=1) == there).all()
         lengths = np.linalg.norm(made[there], axis=1) * np.linalg.norm(expected[there], axis=1)
         assert ((made * expected)[there].sum(axis=1) / lengths).min() >= 0.999
-    assert "1,680 came from the cache" in command(tmp_path, *words)
+    assert "1,682 came from the cache" in command(tmp_path, *words)
     where = (f"dataset.path={folder}", f"paths.multirun={tmp_path / 'multirun'}", "tracking=none")
     command(
         tmp_path, "mmbench", "dataset=ml100k", "model=vbpr", "budget=touch", "dataset.trust_row_order=false", *where
