@@ -38,6 +38,18 @@ def test_the_table_is_written_again_from_the_records(
     assert said.code != 0 or before["table.txt"].decode() in said.out
 
 
+def test_studies_for_optuna_dashboard_are_written_where_asked(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("sweep.name=s", "model=popularity")
+    file = tmp_path / "studies.db"
+    asked = (str(tmp_path / "s"), "--optuna", str(file))
+    assert report(monkeypatch, *asked) == 0
+    assert capsys.readouterr().out == f"cells in {file}: 1; optuna-dashboard sqlite:///{file} shows them\n"
+    assert report(monkeypatch, *asked) == 2
+    assert capsys.readouterr().err == f"error: {file} exists; studies are written to a new file\n"
+
+
 def test_a_folder_that_is_no_sweep_is_said_with_its_neighbours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
