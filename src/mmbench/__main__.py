@@ -1,6 +1,6 @@
-"""``python -m mmbench``: one cell, or with ``-m`` a sweep of cells."""
+"""``python -m mmbench``: one cell, with ``-m`` a sweep of cells, or a sub-command by its name."""
 
-from mmbench.cli import run_command
+from mmbench.cli import main
 
 if __name__ == "__main__":
-    run_command()
+    main()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmbench.cli import report_command
+from mmbench.cli import main, report_command
 from tests.cli.conftest import Command
 
 
@@ -33,9 +33,21 @@ def test_the_table_is_written_again_from_the_records(
     assert before["table.txt"].decode() in out
     assert f"written to {folder}" in out
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    # The console script has it as a sub-command.
-    said = command("report", str(tmp_path / "s"))
-    assert said.code != 0 or before["table.txt"].decode() in said.out
+    monkeypatch.setattr(sys, "argv", ["mmbench", "report", str(tmp_path / "s")])
+    main()  # the same as a sub-command
+    assert before["table.txt"].decode() in capsys.readouterr().out
+
+
+def test_studies_for_optuna_dashboard_are_written_where_asked(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("sweep.name=s", "model=popularity")
+    file = tmp_path / "studies.db"
+    asked = (str(tmp_path / "s"), "--optuna", str(file))
+    assert report(monkeypatch, *asked) == 0
+    assert capsys.readouterr().out == f"cells in {file}: 1; optuna-dashboard sqlite:///{file} shows them\n"
+    assert report(monkeypatch, *asked) == 2
+    assert capsys.readouterr().err == f"error: {file} exists; studies are written to a new file\n"
 
 
 def test_a_folder_that_is_no_sweep_is_said_with_its_neighbours(

@@ -1,53 +1,174 @@
-"""Does the instrument find what was planted? Whole studies on worlds whose truth is known; `make study` runs them."""
+"""Does the instrument find what was planted? Twelve whole studies on worlds whose truth is known (RULINGS 16, 28).
+
+``make study`` runs them and prints one row of the table in docs/results.md for each.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from mmbench import stats
+from mmbench import records, stats
+from mmbench.paths import slug
 from mmbench.report import SweepTable, read_sweep
+from mmbench.report.checks import read_groups
+from mmbench.report.contrasts import Comparison, read_contrasts
+from mmbench.report.contribution import SLICES, VALUES, read_contributions
+from mmbench.report.facts import Facts
+from mmbench.verdicts import Verdict
 from tests.e2e.conftest import Run
 
 pytestmark = pytest.mark.slow
 
 CONDITIONS = ("none", "text", "image", "fused")
+CONTRASTS = ("text_vs_none", "image_vs_none", "fused_vs_none", "fused_vs_text", "fused_vs_image")
 METRIC = "ndcg@20"
+GAINS = {Verdict.BETTER, Verdict.BETTER_SMALL}
 
 
-def study(mmbench: Run, tmp_path: Path, world: str) -> tuple[SweepTable, dict[str, float]]:
-    """Fusion under four conditions with the small budget: 44 trainings."""
-    words = ("-m", "sweep.name=study", f"dataset.world={world}", "model=fusion", f"modality={','.join(CONDITIONS)}")
-    done = mmbench(
-        *words, "budget=small", "tracking=none", "training.accelerator=cpu", "sweep.workers=1", timeout=3600.0
-    )
+@dataclass(frozen=True)
+class Study:
+    """A finished study of Fusion on one world, and the pre-test of its data."""
+
+    table: SweepTable
+    contrasts: dict[str, Comparison]
+    facts: Facts
+    signal: dict[str, Any]
+
+    def mean(self, condition: str) -> float:
+        """Test NDCG@20 under a condition."""
+        return self.table.cells[self.facts.dataset, "fusion", condition].mean(METRIC)
+
+    def gained(self, contrast: str) -> bool:
+        """Whether a contrast ends in a word for better."""
+        judgement = self.contrasts[contrast].judgement
+        assert judgement is not None
+        return judgement.word in GAINS
+
+    def value(self, modality: str, part: str) -> tuple[float, float]:
+        """Bounds of an M1 value."""
+        (fact,) = (f for f in self.facts.found if (f.measure, f.subject, f.part) == (VALUES, modality, part))
+        assert fact.lo is not None
+        assert fact.hi is not None
+        return fact.lo, fact.hi
+
+    def slices(self, contrast: str) -> dict[str, tuple[float, float]]:
+        """Bounds of the gain by popularity of the item."""
+        return {
+            f.part.removeprefix("item's training interactions: "): (f.lo, f.hi)
+            for f in self.facts.found
+            if f.measure == SLICES and f.subject == contrast and f.part.startswith("item's training interactions")
+            if f.lo is not None and f.hi is not None and not math.isnan(f.lo)
+        }
+
+    def unique_above_null(self, modality: str) -> bool:
+        """Whether M4 finds something in a modality that the other does not tell: above every shuffle."""
+        return float(self.signal["unique"][modality]["lo"]) > float(np.max(self.signal["null_unique"][modality]))
+
+    def row(self, world: str, seed: int) -> str:
+        """One row for docs/results.md."""
+        cells = [world, str(seed), *(f"{self.mean(c):.4f}" for c in CONDITIONS)]
+        for name in ("text_vs_none", "fused_vs_text"):
+            c = self.contrasts[name]
+            assert c.gain is not None
+            cells.append(f"{100 * c.gain.mean:+.1f} % [{100 * c.gain.lo:+.1f}, {100 * c.gain.hi:+.1f}] {c.word}")
+        unique = self.signal["unique"]["image"]
+        cells.append(f"{unique['value']:z.3f} [{unique['lo']:z.3f}, {unique['hi']:z.3f}]")
+        return "| " + " | ".join([*cells, f"{self.signal['common']:z.3f}"]) + " |"
+
+
+def study(mmbench: Run, tmp_path: Path, world: str, seed: int) -> Study:
+    """Fusion under four conditions, 8 trials and 5 final seeds: 52 trainings; then the pre-test."""
+    data = [f"dataset.world={world}", f"dataset.world_options.seed={seed}"]
+    if world == "cold_image":
+        data.append("dataset.protocol=given")  # its new items must not be trained on
+    words = ("-m", "sweep.name=study", *data, "model=fusion", f"modality={','.join(CONDITIONS)}", "budget=small")
+    words += ("budget.seeds=5", "tracking=none", "training.accelerator=cpu", "sweep.workers=1")
+    done = mmbench(*words, f"statistics.contrasts=[{','.join(CONTRASTS)}]", timeout=3600.0)
     assert done.returncode == 0, done.stderr
-    table = read_sweep(tmp_path / "multirun" / "study")
-    means = {}
-    for condition in CONDITIONS:
-        cell = table.done(f"planted-{world}", "fusion", condition)
-        assert cell is not None
-        means[condition] = cell.mean(METRIC)
-    print(f"\n{world}: " + ", ".join(f"{condition} {mean:.4f}" for condition, mean in means.items()))
-    for gap in table.gaps:
-        print(f"  {gap.name}: {100 * gap.mean:+.1f} % [{100 * gap.lo:+.1f}, {100 * gap.hi:+.1f}]")
-    return table, means
+    done = mmbench("signal", *data)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "multirun"
+    table = read_sweep(folder / "study")
+    groups = read_groups(table, folder / "study")
+    found = read_contrasts(table, groups)
+    (facts,) = read_contributions(table, groups, found)
+    signal = records.read_json(folder / slug([f"signal-planted-{world}"]) / "signal.json")
+    study = Study(table, {c.contrast: c for c in found}, facts, signal)
+    print("\n" + study.row(world, seed))
+    return study
 
 
-def test_text_that_tells_is_found_and_images_that_do_not_are_not(mmbench: Run, tmp_path: Path) -> None:
-    _, means = study(mmbench, tmp_path, "text_only")
-    assert min(means["text"], means["fused"]) > max(means["none"], means["image"]), means
+def redundant(s: Study) -> None:
+    """The image is a function of the text: given text it is never better, and M4 shares nearly all that it tells."""
+    assert not s.gained("fused_vs_text")
+    assert s.value("image", "added to the others")[0] <= 0
+    image_alone = s.signal["r2"]["image"]
+    assert image_alone > 0.1
+    assert s.signal["common"] > 0.8 * image_alone
 
 
-def test_two_modalities_that_complete_each_other_are_better_together(mmbench: Run, tmp_path: Path) -> None:
-    _, means = study(mmbench, tmp_path, "complementary")
-    assert means["fused"] > max(means["text"], means["image"]), means
+def complementary(s: Study) -> None:
+    """Each tells something that the other does not."""
+    assert s.mean("fused") > max(s.mean("text"), s.mean("image"))
+    assert s.gained("fused_vs_text")
+    assert s.value("image", "added to the others")[0] > 0
+    assert s.unique_above_null("image")
+    assert s.unique_above_null("text")
 
 
-def test_no_gain_is_claimed_where_there_is_none(mmbench: Run, tmp_path: Path) -> None:
-    """The lower 99 % bound of the relative gain, which is the lower end of the two-sided 98 % interval."""
-    table, means = study(mmbench, tmp_path, "no_signal")
-    fused, none = (table.cells["planted-no_signal", "fusion", condition] for condition in ("fused", "none"))
-    gain = stats.relative_gain(fused.per_user(METRIC), none.per_user(METRIC), level=0.98)
-    assert gain.lo <= 0.0, (means, gain)
+def useless_image(s: Study) -> None:
+    """The image shows structure that no user cares about."""
+    assert not s.gained("fused_vs_text")
+    assert not s.gained("image_vs_none")
+    assert not s.unique_above_null("image")
+
+
+def text_only(s: Study) -> None:
+    """Only text tells anything."""
+    assert min(s.mean("text"), s.mean("fused")) > max(s.mean("none"), s.mean("image"))
+    assert s.gained("text_vs_none")
+    assert not s.gained("fused_vs_text")
+    assert not s.unique_above_null("image")
+    assert s.unique_above_null("text")
+
+
+def cold_image(s: Study) -> None:
+    """The image tells what the text does, but new items have no text: only they gain."""
+    bounds = s.slices("fused_vs_text")
+    assert bounds["cold"][0] > 0
+    assert [name for name, (lo, _) in bounds.items() if lo > 0] == ["cold"]
+
+
+def no_signal(s: Study) -> None:
+    """No gain is claimed: the lower 99 % bound of fused over none, the lower end of the two-sided 98 % interval."""
+    fused, none = (s.table.cells["planted-no_signal", "fusion", c].per_user(METRIC) for c in ("fused", "none"))
+    assert stats.relative_gain(fused, none, level=0.98).lo <= 0.0
+    assert not any(s.gained(contrast) for contrast in ("text_vs_none", "image_vs_none", "fused_vs_none"))
+
+
+WORLDS: list[tuple[Callable[[Study], None], int]] = [
+    (redundant, 0),
+    (redundant, 1),
+    (complementary, 0),
+    (complementary, 1),
+    (complementary, 2),
+    (useless_image, 0),
+    (useless_image, 1),
+    (text_only, 0),
+    (text_only, 1),
+    (cold_image, 0),
+    (cold_image, 1),
+    (no_signal, 0),
+]
+
+
+@pytest.mark.parametrize(("truth", "seed"), WORLDS, ids=[f"{truth.__name__}-{seed}" for truth, seed in WORLDS])
+def test_the_planted_truth_is_found(mmbench: Run, tmp_path: Path, truth: Callable[[Study], None], seed: int) -> None:
+    truth(study(mmbench, tmp_path, truth.__name__, seed))

@@ -13,8 +13,8 @@ import pytest
 from scipy import stats as distributions
 
 from mmbench.report import read_sweep
+from mmbench.report.checks import read_groups
 from mmbench.report.contrasts import read_contrasts
-from mmbench.report.effort import read_groups
 from mmbench.report.explain import explainable
 from tests.report.constructed import Made, found, write_sweep
 from tests.report.test_verdict_table import NONE, TEXT, USERS, seeds

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mmbench import search
-from mmbench.report.effort import CellEffort, check, read_groups
+from mmbench.report.checks import check, read_groups
+from mmbench.report.effort import CellEffort
 from mmbench.report.fairness import as_html, as_markdown, budget_row, write_fairness
 from mmbench.report.table import read_sweep
 

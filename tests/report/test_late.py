@@ -10,7 +10,7 @@ import pytest
 
 from mmbench import ensemble, metrics, records
 from mmbench.report import read_sweep, write_report
-from mmbench.report.effort import read_groups
+from mmbench.report.checks import read_groups
 from mmbench.report.table import LATE, CellResult, SweepTable, late_ensembles
 from mmbench.report.write import as_frame, as_text, grid
 from tests.report.conftest import DATASET

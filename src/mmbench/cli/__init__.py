@@ -9,7 +9,7 @@ from mmbench.cli.errors import one_line_errors
 
 
 def main() -> None:
-    """The console script ``mmbench``: a sub-command by its name; anything else is passed to ``run``."""
+    """``mmbench`` and ``python -m mmbench``: a sub-command by its name; anything else is passed to ``run``."""
     commands: dict[str, Callable[[], None]] = {
         "run": run_command,
         "plan": plan_command,

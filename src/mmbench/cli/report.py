@@ -1,4 +1,4 @@
-"""``python -m mmbench.report SWEEP [--explain NAME] [--paper CSV]``."""
+"""``python -m mmbench.report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE]``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,18 @@ def main(argv: Sequence[str]) -> None:
         metavar="CSV",
         help="the published tables of the source study; they are written again with ours beside every number",
     )
+    parser.add_argument(
+        "--optuna",
+        type=Path,
+        metavar="FILE",
+        help="rebuild the Optuna study of every cell in this new SQLite file and write nothing else; "
+        "optuna-dashboard sqlite:///FILE shows it",
+    )
     options = parser.parse_args([word for word in argv if word != "debug=true"])
     from mmbench.paths import report_dir
-    from mmbench.report import write_report
+    from mmbench.report import read_sweep, write_report
     from mmbench.report.explain import explainable
+    from mmbench.report.studies import write_studies
 
     if options.explain is not None:
         known = explainable(options.sweep)
@@ -37,8 +45,12 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"{options.explain} is no contrast or cell of this sweep; {near}")
         print(known[options.explain](), end="")
         return
+    if options.optuna is not None:
+        names = write_studies(read_sweep(options.sweep), options.sweep, options.optuna)
+        print(f"cells in {options.optuna}: {len(names)}; optuna-dashboard sqlite:///{options.optuna} shows them")
+        return
     print(write_report(options.sweep, options.paper).text, end="")
-    files = "table.{md,csv,tex,txt}, verdicts.{md,csv,tex}, contribution.{md,csv}, fairness.{md,html}"
+    files = "table.{md,csv,tex,txt}, benchmark and verdicts.{md,csv,tex}, contribution.{md,csv}, fairness.{md,html}"
     figures = "forest-<contrast>, conditions and gains as .svg and .png"
     if options.paper is not None:
         files += ", paper.{md,csv,tex}"

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mmbench import effort, stats
-from mmbench.report.effort import ENOUGH_TRIALS, FAIL, Group, paired_trials
+from mmbench.report.checks import ENOUGH_TRIALS, FAIL, Group
+from mmbench.report.effort import paired_trials
 from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
 from mmbench.stats import Interval, UserEffects
 from mmbench.verdicts import MIN_SEEDS, Judgement, verdict

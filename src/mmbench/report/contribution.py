@@ -15,8 +15,8 @@ from mmbench.contribution.shapley import EMPTY, Coalition
 from mmbench.contribution.slices import Slicing
 from mmbench.metrics import Ranking
 from mmbench.report.catalogue import Catalogue, read_catalogue
+from mmbench.report.checks import FAIL, Group
 from mmbench.report.contrasts import Comparison
-from mmbench.report.effort import FAIL, Group
 from mmbench.report.facts import Facts, K
 from mmbench.report.facts import as_markdown as facts_as_markdown
 from mmbench.report.list_measures import beyond_facts, guardrail_facts, read_lists

@@ -1,9 +1,8 @@
-"""Was the effort equal? Read from the records alone, and checked claim by claim (METHOD §1, RULINGS 2)."""
+"""What the records of a sweep say of its tuning, condition by condition."""
 
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import effort, metrics, paths, records
-from mmbench.budget import PILOTS
 from mmbench.effort import Trials
-from mmbench.fingerprint import of_json
-from mmbench.report.table import CONTRASTS, PRIMARY, Pair, SweepTable
-
-PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
-#: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch (METHOD §1).
-CRASH_BALANCE, UNDER_TRAINED = 0.10, 0.10
-#: Share of pairs of learning curves that may cross after a rung before cutting trials short is suspect.
-CROSSED = 0.20
-#: Fewer trials than this say nothing about saturation, edges or half the budget.
-ENOUGH_TRIALS = 8
+from mmbench.report.table import PRIMARY
 
 
 @dataclass(frozen=True)
@@ -101,54 +90,8 @@ class CellEffort:
         return np.array([by_slot.get(t["index"], 0.0) for t in self.trials])
 
 
-@dataclass(frozen=True)
-class Check:
-    """One claim and whether the records bear it out."""
-
-    name: str
-    level: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """All conditions of one (dataset, model), and the checks of their tuning."""
-
-    dataset: str
-    model: str
-    cells: Sequence[CellEffort]
-    checks: Sequence[Check]
-
-    @property
-    def level(self) -> str:
-        """The worst level of its checks."""
-        levels = [check.level for check in self.checks]
-        return FAIL if FAIL in levels else WARN if WARN in levels else PASS
-
-    def enough_trials(self) -> bool:
-        """Whether curves over the number of trials mean anything."""
-        return len(self.cells) > 0 and min(len(c.trials) for c in self.cells) >= ENOUGH_TRIALS
-
-
-def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
-    """Read the sealed cells of a sweep, grouped by dataset and model, and check each group."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for row in records.read_ledger(sweep_dir):
-        rows.setdefault(row.get("cell_key", ""), []).append(row)
-    groups = []
-    for dataset in table.datasets:
-        for model in table.models(dataset):
-            cells_of = [r for (d, m, _), r in table.cells.items() if (d, m) == (dataset, model) and not r.parts]
-            results = [r for r in cells_of if r.status == "done"]
-            order = {name: place for place, name in enumerate(table.conditions)}
-            results.sort(key=lambda r: order.get(r.modality, -1))
-            cells = [_read_cell(r.modality, r.folder, rows) for r in results]
-            if cells:
-                groups.append(Group(dataset, model, cells, check(cells, table.contrasts)))
-    return groups
-
-
-def _read_cell(modality: str, folder: Path, rows: Mapping[str, list[dict[str, Any]]]) -> CellEffort:
+def read_cell(modality: str, folder: Path, rows: Mapping[str, list[dict[str, Any]]]) -> CellEffort:
+    """Read one sealed cell; ``rows`` are those of the ledger by the key of their cell."""
     cell = records.read_json(folder / "cell.json")
     key = cell["key"]
 
@@ -159,160 +102,6 @@ def _read_cell(modality: str, folder: Path, rows: Mapping[str, list[dict[str, An
     choice, seal = records.read_json(folder / "choice.json"), records.read_json(folder / "sealed.json")
     trials, proposals, finals = map(trainings, ("trials", "proposals", "finals"))
     return CellEffort(modality, cell, choice, seal, trials, proposals, finals, rows.get(key, []), folder)
-
-
-def check(cells: Sequence[CellEffort], contrasts: Sequence[Pair] = CONTRASTS) -> list[Check]:
-    """Check one (dataset, model): equality first, then health, then whether tuning decided a conclusion."""
-    checks: list[Check | None] = [
-        _same("split", [c.cell["split_hash"] for c in cells], "every condition saw the same train and validation"),
-        _same(
-            "test split", [c.seal["test_hash"] for c in cells], "every condition was tested on the same interactions"
-        ),
-        _same("budget", [of_json(c.cell["config"]["budget"]) for c in cells], "one epoch rule, T and S for all"),
-        _slots(cells),
-        _configurations(cells),
-        _proposals(cells),
-        _extension(cells),
-        _seeds(cells),
-        _choices(cells),
-        _crashes(cells),
-        _controls(cells),
-        _under_training(cells),
-        _rungs(cells),
-    ]
-    if min(len(c.trials) for c in cells) >= ENOUGH_TRIALS:
-        checks.append(_edges(cells))
-        checks += [_half_budget(cells, a, b) for a, b in contrasts]
-    return [check for check in checks if check is not None]
-
-
-def _same(name: str, values: Sequence[str], claim: str) -> Check:
-    if len(set(values)) > 1:
-        return Check(name, FAIL, f"conditions differ in their {name}: what was compared is not the same task")
-    return Check(name, PASS, claim)
-
-
-def _slots(cells: Sequence[CellEffort]) -> Check:
-    counts = {c.modality: [t["index"] for t in c.trials] for c in cells}
-    planned = {len(slots) for slots in counts.values()}
-    if len(planned) > 1 or any(slots != list(range(len(slots))) for slots in counts.values()):
-        told = ", ".join(f"{name} {len(slots)}" for name, slots in counts.items())
-        return Check("trials", FAIL, f"conditions were not given the same trials ({told})")
-    return Check("trials", PASS, f"{planned.pop()} trials each, slots without a gap")
-
-
-def _configurations(cells: Sequence[CellEffort]) -> Check:
-    shortest = min(len(c.trials) for c in cells)
-    lists = [[t["configuration_hash"] for t in c.trials][:shortest] for c in cells]
-    if any(hashes != lists[0] for hashes in lists):
-        return Check("configurations", FAIL, "the same slot holds different configurations under different conditions")
-    if len(set(lists[0])) != shortest:
-        return Check("configurations", FAIL, "a configuration was tried twice")
-    if any(t["configuration_hash"] != of_json(t["configuration"])[:16] for c in cells for t in c.trials):
-        return Check("configurations", FAIL, "a record's configuration is not the one its hash was taken from")
-    return Check("configurations", PASS, "identical lists of configurations, all distinct, the default first")
-
-
-def _proposals(cells: Sequence[CellEffort]) -> Check | None:
-    """Did TPE propose equally often to all conditions? What it proposes may differ, so no curve counts it."""
-    counts = {c.modality: len(c.proposals) for c in cells}
-    if not any(counts.values()):
-        return None
-    if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name} {n}" for name, n in counts.items())
-        return Check("proposals", FAIL, f"TPE proposed more to some conditions than to others ({told})")
-    reason = f"TPE proposed {max(counts.values())} further trials to each; curves over trials leave them out"
-    return Check("proposals", PASS, reason)
-
-
-def _extension(cells: Sequence[CellEffort]) -> Check | None:
-    """Is the number of trials the one that the extension rule gave (RULINGS 4)?"""
-    budget = cells[0].cell["config"]["budget"]
-    if not budget.get("extend"):
-        return None
-    file = cells[0].folder.parent / "extension.json"
-    decided = records.read_json(file) if file.exists() else None
-    if decided is None or not decided["settled"] or any(len(c.trials) > decided["trials"] for c in cells):
-        return Check("extension", FAIL, "no record says why the conditions got this number of trials")
-    moved = [f"{s['a']} against {s['b']}" for s in decided["rounds"][-1]["contrasts"] if s["more"]]
-    if moved:
-        reason = f"after {decided['trials']} trials, the most there are, {', '.join(moved)} still moved"
-        return Check("extension", WARN, reason)
-    n = len(decided["rounds"]) - 1
-    reason = f"extended {n} times to {decided['trials']} trials" if n else "no contrast asked for more trials"
-    return Check("extension", PASS, reason)
-
-
-def _rungs(cells: Sequence[CellEffort]) -> Check | None:
-    """Where trials may be cut short: how many survived, and whether that was fair to slow starters (METHOD §1.1)."""
-    rungs = cells[0].cell["config"]["budget"].get("rungs")
-    if not rungs:
-        return None
-    survived = {c.modality: sum(t.get("stop_reason") != "rung" for t in c.trials) for c in cells}
-    told = ", ".join(f"{name} {n} of {len(c.trials)}" for (name, n), c in zip(survived.items(), cells, strict=True))
-    crossed = [effort.crossings(rungs, [t.get("history") for t in c.trials[:PILOTS]]) for c in cells]
-    worst = max((share for share in crossed if share is not None), default=None)
-    if worst is None:
-        return Check("rungs", WARN, f"too few trials to tell whether cutting them short is fair; survived: {told}")
-    said = f"order of {100 * worst:.0f} % of the pairs of uncut trials changed after a rung; survived: {told}"
-    return Check("rungs", WARN if worst > CROSSED else PASS, said)
-
-
-def _seeds(cells: Sequence[CellEffort]) -> Check:
-    tuning = [[t["seed"] for t in (*c.trials, *c.proposals)] for c in cells]
-    finals = [[f["seed"] for f in c.finals] for c in cells]
-    shortest = min(map(len, tuning))
-    if any(s != finals[0] for s in finals) or any(s[:shortest] != tuning[0][:shortest] for s in tuning):
-        return Check("seeds", FAIL, "conditions ran with different seeds")
-    if set(itertools.chain(*tuning)) & set(itertools.chain(*finals)):
-        return Check("seeds", FAIL, "a final run repeats the seed of a trial")
-    return Check("seeds", PASS, "the same seeds for all, final seeds apart from tuning seeds")
-
-
-def _choices(cells: Sequence[CellEffort]) -> Check:
-    for c in cells:
-        tried = [t for t in (*c.trials, *c.proposals) if t["score"] is not None]
-        best = max(tried, key=lambda t: t["score"])  # the first of equals: the lower slot
-        chosen, right = _place(c.choice, "slot"), _place(best, "index")
-        if chosen != right:
-            return Check("choice", FAIL, f"{c.modality}: {chosen} was chosen, but {right} is best on validation")
-        if c.seal["choice_hash"] != c.choice["hash"]:
-            return Check("choice", FAIL, f"{c.modality}: the test split was opened for another choice")
-        if any(f["configuration"] != c.choice["configuration"] for f in c.finals):
-            return Check("choice", FAIL, f"{c.modality}: a final run did not use the chosen configuration")
-    return Check("choice", PASS, "best on validation, hashed before the test split was opened")
-
-
-def _place(record: Mapping[str, Any], number: str) -> str:
-    """Which trial a record speaks of."""
-    kind = {"tune": "slot", "extended": "proposal"}[record.get("stage", "tune")]
-    return f"{kind} {record[number]}"
-
-
-def _crashes(cells: Sequence[CellEffort]) -> Check:
-    shares = [c.failed_share for c in cells]
-    told = ", ".join(f"{c.modality} {100 * c.failed_share:.0f} %" for c in cells)
-    if max(shares) - min(shares) > CRASH_BALANCE:
-        return Check("failed trials", FAIL, f"some conditions lost more trials than others ({told})")
-    return Check("failed trials", WARN if max(shares) > 0 else PASS, told if max(shares) > 0 else "none failed")
-
-
-def _controls(cells: Sequence[CellEffort]) -> Check:
-    for c in cells:
-        for record in (*c.trials, *c.finals):
-            for name, control in record.get("controls", {}).items():
-                if not control["differs_from_real"]:
-                    return Check("controls", FAIL, f"{c.modality}: the control of {name} is the real features")
-    return Check("controls", PASS, "controls differ from the real features")
-
-
-def _under_training(cells: Sequence[CellEffort]) -> Check:
-    worst = max(cells, key=lambda c: c.under_trained_share)
-    if worst.under_trained_share > UNDER_TRAINED:
-        share = 100 * worst.under_trained_share
-        reason = f"{share:.0f} % of the trainings of {worst.modality} were still best in the last epoch"
-        return Check("under-training", WARN, reason)
-    return Check("under-training", PASS, "trainings stopped by themselves")
 
 
 def edges(cell: CellEffort) -> dict[str, float]:
@@ -334,13 +123,6 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mappin
     return sorted(found)
 
 
-def _edges(cells: Sequence[CellEffort]) -> Check:
-    hits = [f"{path} ({c.modality})" for c in cells for path, share in edges(c).items() if share > effort.EDGE_WARNING]
-    if hits:
-        return Check("ranges", WARN, f"the best trials lie at the edge of {', '.join(hits)}; widen the range")
-    return Check("ranges", PASS, "the best trials lie inside their ranges")
-
-
 def paired_trials(cells: Sequence[CellEffort], a: str, b: str) -> tuple[Trials, Trials] | None:
     """Trials of two conditions; None where one of them is not there, they are not the same ones or B finds nothing."""
     by_name = {c.modality: Trials(c.validation, c.test) for c in cells if c.modality in (a, b)}
@@ -350,23 +132,3 @@ def paired_trials(cells: Sequence[CellEffort], a: str, b: str) -> tuple[Trials, 
     if trials[0].test.shape != trials[1].test.shape or not all(np.nansum(t.test) > 0 for t in trials):
         return None
     return trials
-
-
-def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
-    """Would half the trials change the conclusion of a contrast (METHOD ii)?"""
-    trials = paired_trials(cells, a, b)
-    if trials is None:
-        return None
-    half = len(trials[0].validation) // 2 + len(trials[0].validation) % 2
-    whole, halved = (effort.tuned_contrast(trials[0], trials[1], n, default_first=True) for n in (None, half))
-    said = f"{a} against {b}: {_percent(halved)} after {half} trials, {_percent(whole)} after all"
-    opposite = whole.point * halved.point < 0 and not (whole.contains(0.0) or halved.contains(0.0))
-    name = f"half budget, {a} against {b}"
-    if opposite or whole.contains(0.0) != halved.contains(0.0):
-        verb = "reverses" if opposite else "changes"
-        return Check(name, WARN, f"half the budget {verb} the conclusion ({said})")
-    return Check(name, PASS, f"half the budget says the same ({said})")
-
-
-def _percent(contrast: effort.Contrast) -> str:
-    return f"{100 * contrast.point:+.1f} % [{100 * contrast.lo:+.1f}, {100 * contrast.hi:+.1f}]"

@@ -10,7 +10,8 @@ import numpy as np
 
 from mmbench import effort, paths, records
 from mmbench.report import charts
-from mmbench.report.effort import CellEffort, Group, edges, read_groups
+from mmbench.report.checks import Group, read_groups
+from mmbench.report.effort import CellEffort, edges
 from mmbench.report.layout import markdown_table
 from mmbench.report.table import SweepTable
 

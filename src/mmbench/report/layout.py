@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 
 @dataclass(frozen=True)
 class Entry:
-    """One printed value: text and rank of its column (1 best, 2 second, 0 neither)."""
+    """One printed value: text and rank of its column (1 best, 2 second, 3 not told from the best, 0 none of them)."""
 
     text: str
     rank: int = 0
@@ -47,7 +47,7 @@ def block(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, k
 
 
 def markdown(title: str, blocks: Sequence[Block], notes: Sequence[str]) -> str:
-    """Tables as GitHub Markdown: best bold, second italic; notes as a list below."""
+    """Tables as GitHub Markdown: best bold, second italic, not told from the best underlined; notes as a list below."""
     pieces = [f"# {title}"]
     pieces += [f"## {table.title}\n\n{markdown_table(table.header, table.rows)}" for table in blocks]
     return "\n\n".join([*pieces, "\n".join(f"- {md(line)}" for line in notes)]) + "\n"
@@ -55,7 +55,7 @@ def markdown(title: str, blocks: Sequence[Block], notes: Sequence[str]) -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Entry | str]]) -> str:
     """Header and rows as one Markdown table, without a line end."""
-    marks = {0: "{}", 1: "**{}**", 2: "*{}*"}
+    marks = {0: "{}", 1: "**{}**", 2: "*{}*", 3: "<u>{}</u>"}
     entries = [[Entry(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     lines = [_markdown_row([md(name) for name in header]), _markdown_row(["---"] * len(header))]
     lines += [_markdown_row([marks[e.rank].format(md(e.text)) for e in row]) for row in entries]
@@ -72,8 +72,8 @@ def md(text: str) -> str:
 
 
 def latex(blocks: Sequence[Block], notes: Sequence[str]) -> str:
-    """Tables for a paper (booktabs): best bold, second underlined; notes as comments below."""
-    marks = {0: "{}", 1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"}
+    """Tables for a paper (booktabs): best bold, second or not told from it underlined; notes as comments."""
+    marks = {0: "{}", 1: "\\textbf{{{}}}", 2: "\\underline{{{}}}", 3: "\\underline{{{}}}"}
     pieces = ["% needs \\usepackage{booktabs}"]
     for table in blocks:
         body = [" & ".join(marks[e.rank].format(tex(e.text)) for e in row) + r" \\" for row in table.rows]
@@ -101,6 +101,7 @@ def tex(text: str) -> str:
     """Text for LaTeX."""
     special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {c: f"\\{c}" for c in "&%$#_{}"} | {"†": r"$\dagger$", "<": "$<$", ">": "$>$"}
+    special |= {"≈": r"$\approx$", "✗": r"$\times$"}
     return "".join(special.get(c, c) for c in text)
 
 
@@ -119,7 +120,7 @@ def plain(blocks: Sequence[Block], notes: Sequence[str]) -> str:
 
 
 def _text_table(table: Block, columns: Sequence[int]) -> RichTable:
-    marks = {0: "{}  ", 1: "{} *", 2: "{} +"} if table.hint else dict.fromkeys(range(3), "{}")
+    marks = {0: "{}  ", 1: "{} *", 2: "{} +", 3: "{} ~"} if table.hint else dict.fromkeys(range(4), "{}")
     shown = RichTable(box=box.SIMPLE_HEAD)
     for name in table.header[: table.keys]:
         shown.add_column(escape(name))

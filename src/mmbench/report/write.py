@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmbench import paths, records
-from mmbench.report import contribution, facts, layout, published, verdict_table
+from mmbench.report import benchmark, contribution, facts, layout, published, verdict_table
 from mmbench.report.contrasts import read_contrasts
 from mmbench.report.contribution import read_contributions, with_redundancy
 from mmbench.report.fairness import write_fairness
@@ -49,6 +49,9 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
         "table.tex": as_latex(table),
         "table.txt": table.text,
         "table.csv": as_csv(as_frame(table)),
+        "benchmark.md": benchmark.as_markdown(table, found),
+        "benchmark.tex": benchmark.as_latex(table, found),
+        "benchmark.csv": as_csv(benchmark.as_frame(table, found)),
         "verdicts.md": verdict_table.as_markdown(table, found),
         "verdicts.tex": verdict_table.as_latex(table, found),
         "verdicts.csv": as_csv(verdict_table.as_frame(table, found)),
