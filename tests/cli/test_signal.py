@@ -17,6 +17,7 @@ from mmbench.contribution.signal import NeighbourRecall, Signal
 from mmbench.data.features import with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.sources import Source, write_folder
+from mmbench.messages import Words
 from mmbench.report import pretest as written
 from tests.cli.conftest import Command
 
@@ -47,7 +48,21 @@ def test_a_world_whose_image_repeats_its_text(command: Command, tmp_path: Path) 
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert rows[0] == "| modality | worth a trial? | predicts | only it | by chance | finds | why |"
     assert [row.split(" | ")[0] for row in rows[2:4]] == ["| image", "| text"]
-    assert all(note in markdown for note in written.NOTES)
+    assert all(note in markdown for note in written.notes(Words("signal")))
+
+
+def test_the_pretest_in_japanese(command: Command, tmp_path: Path) -> None:
+    said = command("signal", "dataset.world=redundant", *A_WORLD, "lang=ja")
+    assert (said.code, said.err) == (0, "")
+    assert "試す価値はありますか: planted-redundant" in said.out
+    assert "ほかがない場合のみ(黄)" in said.out
+    assert said.out.endswith("に signal.json と signal.md を書きました\n")
+    assert "| モダリティ | 試す価値 |" in (tmp_path / "signal-planted-redundant" / "signal.md").read_text(
+        encoding="utf-8"
+    )
+    record = json.loads((tmp_path / "signal-planted-redundant" / "signal.json").read_text(encoding="utf-8"))
+    assert record["lights"]["text"] == "yes"  # a record has no language
+    assert command("signal", "lang=fr").err == "error: lang=fr: there are only en, ja\n"
 
 
 def test_the_same_data_give_the_same_record(command: Command, tmp_path: Path) -> None:
@@ -159,7 +174,7 @@ def test_every_light(unique: float, lo: float, alone: float, others: bool, expec
 
 def test_every_light_says_why() -> None:
     said = [
-        written.why(found(*case), "image")
+        written.why(found(*case), "image", Words("signal"))
         for case in ((0.05, 0.02, 0.10), (0.02, 0.0, 0.10), (0.0, 0.0, 0.0), (0.05, 0.02, 0.05, False))
     ]
     assert said == [

@@ -6,15 +6,20 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmbench.cli.words import spoken
+
 
 def main(argv: Sequence[str]) -> None:
     """Run the pre-test of a data set, print it and write ``signal.json`` and ``signal.md``."""
     parser = argparse.ArgumentParser(
         prog="python -m mmbench.signal", description="Is a trial of text, images, ... worth it? Trains no recommender."
     )
-    parser.add_argument("overrides", nargs="*", help="overrides of the configuration, for example dataset=ml100k")
+    parser.add_argument(
+        "overrides", nargs="*", help="overrides of the configuration, for example dataset=ml100k; lang=ja for Japanese"
+    )
     parser.add_argument("--config-dir", type=Path, action="append", default=[], help="folder of further configurations")
     asked = parser.parse_args(argv)
+    words, overrides = spoken("signal", asked.overrides)
     import torch
 
     from mmbench import paths, records
@@ -23,7 +28,7 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.contribution.pretest import pretest
     from mmbench.report.pretest import as_markdown, as_record, as_text
 
-    composed = compose.compose(compose.open_modality_keys(asked.overrides), asked.config_dir)
+    composed = compose.compose(compose.open_modality_keys(overrides), asked.config_dir)
     torch.set_num_threads(1)  # many small factorisations: more threads only get in each other's way
     multirun = Path(composed.config["paths"]["multirun"])
     job = Job(composed, multirun)
@@ -31,6 +36,6 @@ def main(argv: Sequence[str]) -> None:
     found = pretest(dataset.split.train, dataset.features)
     folder = multirun / paths.slug([f"signal-{name}"])
     records.write_json(folder / "signal.json", as_record(name, dataset, found))
-    records.write_text(folder / "signal.md", as_markdown(name, dataset, found))
-    print(as_text(name, dataset, found), end="")
-    print(f"written to {folder}: signal.json, signal.md")
+    records.write_text(folder / "signal.md", as_markdown(name, dataset, found, words))
+    print(as_text(name, dataset, found, words), end="")
+    print(words("written", folder=folder))

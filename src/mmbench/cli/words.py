@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mmbench.cli.errors import did_you_mean
+from mmbench.messages import Words
 
 T = TypeVar("T")
 _TRUTH = {"true": True, "false": False}
@@ -26,6 +27,12 @@ def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tupl
         found = f", not {' '.join(plain)}" if plain else ""
         raise ValueError(f"python -m mmbench.{command} takes one folder and words key=value{found}; --help explains")
     return Path(plain[0]), [(key, value) for key, _, value in (word.partition("=") for word in words if "=" in word)]
+
+
+def spoken(domain: str, argv: Sequence[str]) -> tuple[Words, list[str]]:
+    """The messages that ``lang=ja`` asks for, English without it, and the other words of the command line."""
+    languages = [word.partition("=")[2] for word in argv if word.startswith("lang=")]
+    return Words(domain, *languages[-1:]), [word for word in argv if not word.startswith("lang=")]
 
 
 def settings(pairs: Sequence[tuple[str, str]], kind: type[T]) -> T:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from collections.abc import Sequence
 from datetime import date
 from importlib import resources
 from string import Formatter
 
 from babel.dates import format_date
+from babel.lists import format_list
 from babel.numbers import format_currency, format_decimal, format_percent
 
 LANGUAGES = ("en", "ja")
@@ -68,6 +70,10 @@ class Words:
             return _signed(text or f"{self.number(abs(amount))}円", amount, sign)
         text = format_currency(abs(amount), currency, format="¤#,##0", locale=self.lang, currency_digits=False)
         return _signed(text, amount, sign)
+
+    def list(self, names: Sequence[str]) -> str:
+        """``text and image``, ``textとimage`` as the language joins them."""
+        return format_list(names, locale=self.lang) if names else ""
 
     def date(self, day: date) -> str:
         """``November 24, 2026``, ``2026年11月24日``."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from mmbench import records
 from mmbench.contribution.bootstrap import Estimate
@@ -17,102 +17,106 @@ from mmbench.contribution.pretest import EPSILON, Light, Pretest
 from mmbench.contribution.shapley import Coalition
 from mmbench.contribution.signal import MIN_INTERACTIONS
 from mmbench.data.dataset import Dataset
+from mmbench.messages import Words
 from mmbench.report.layout import markdown_table
 
-COLOURS = {Light.GREEN: "green", Light.AMBER: "yellow", Light.RED: "red"}
-NOTES = (
-    "Behaviour is the training part only: item factors of the interaction matrix, and which items are bought together.",
-    "predicts: share of the variance of the item factors that content predicts for unseen items (1 is all of it).",
-    "only it: the part that no other modality predicts, with its 95 % interval; by chance: the same for shuffled rows.",
-    "finds: how many of an item's ten co-purchase neighbours are among its ten content neighbours.",
-    f"yes needs more than {EPSILON} above chance. A no holds for this encoder: try a second one before giving up.",
-    "Signal is not use: a recommender may fail to exploit what is there, and only a trial tells what it is worth.",
-)
+#: Header and rows.
+Table = tuple[list[str], list[list[str]]]
+LIGHTS = {Light.GREEN: "green", Light.AMBER: "amber", Light.RED: "red"}
+NOTES = ("note_behaviour", "note_predicts", "note_only_it", "note_finds", "note_yes", "note_use")
 
 
-def why(found: Pretest, name: str) -> str:
+def notes(words: Words) -> list[str]:
+    """What the columns mean, and what follows from them."""
+    return [words(name, epsilon=EPSILON) for name in NOTES]
+
+
+def why(found: Pretest, name: str, words: Words) -> str:
     """One sentence for the light of a modality."""
-    others = " and ".join(sorted(found.coverage.keys() - {name}))
+    others = words.list(sorted(found.coverage.keys() - {name}))
     alone, unique = found.signal.r2[frozenset({name})], found.signal.unique[name].value
     match found.lights[name]:
         case Light.GREEN if others:
-            return f"it tells something about behaviour that {others} cannot"
+            return words("why_green", others=others)
         case Light.GREEN:
-            return "it tells something about behaviour"
+            return words("why_green_alone")
         case Light.AMBER:
-            return f"{1 - max(unique, 0.0) / alone:.0%} of what it tells, {others} tells too"
+            return words("why_amber", share=words.percent(1 - max(unique, 0.0) / alone), others=others)
         case _:
-            return "with this encoder it tells nothing about behaviour"
+            return words("why_red")
 
 
-def lights(found: Pretest) -> tuple[list[str], list[list[str]]]:
+def lights(found: Pretest, words: Words) -> Table:
     """Header and rows of the main table, one row per modality."""
-    header = ["modality", "worth a trial?", "predicts", "only it", "by chance", "finds", "why"]
+    header = [words(name) for name in ("modality", "worth", "predicts", "only_it", "by_chance", "finds", "why")]
     rows = []
     for name, colour in found.lights.items():
         alone = frozenset({name})
+        recall, chance = f"{found.recall.recall[alone]:.3f}", f"{found.recall.chance:.3f}"
         rows.append(
             [
                 name,
-                f"{colour} ({COLOURS[colour].replace('yellow', 'amber')})",
+                words(LIGHTS[colour]),
                 f"{found.signal.r2[alone]:z.3f}",
                 _interval(found.signal.unique[name]),
                 f"{found.signal.null_unique[name].mean():z.3f}",
-                f"{found.recall.recall[alone]:.3f} (chance {found.recall.chance:.3f})",
-                why(found, name),
+                words("found", recall=recall, chance=chance),
+                why(found, name, words),
             ]
         )
     return header, rows
 
 
-def subsets(found: Pretest) -> tuple[list[str], list[list[str]]]:
+def subsets(found: Pretest, words: Words) -> Table:
     """Header and rows of what every subset of the modalities tells."""
-    rows = [[_named(s), f"{found.signal.r2[s]:z.3f}", f"{found.recall.recall[s]:.3f}"] for s in found.recall.recall]
-    return ["modalities", "predicts", "finds"], rows
-
-
-def pairs(found: Pretest) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of how alike two modalities see the items."""
-    header = ["modalities", "common neighbours", "by chance", "alignment (debiased CKA)"]
     rows = [
-        [" and ".join(names), f"{o.share:.1%}", f"{o.chance:.1%}", f"{found.cka[names]:z.3f}"]
+        [_named(s) or words("none"), f"{found.signal.r2[s]:z.3f}", f"{found.recall.recall[s]:.3f}"]
+        for s in found.recall.recall
+    ]
+    return [words("modalities"), words("predicts"), words("finds")], rows
+
+
+def pairs(found: Pretest, words: Words) -> Table:
+    """Header and rows of how alike two modalities see the items."""
+    header = [words(name) for name in ("modalities", "common_neighbours", "by_chance", "alignment")]
+    rows = [
+        [words.list(names), f"{o.share:.1%}", f"{o.chance:.1%}", f"{found.cka[names]:z.3f}"]
         for names, o in found.overlap.items()
     ]
     return header, rows
 
 
-def head(name: str, dataset: Dataset, found: Pretest) -> list[str]:
-    """Lines above the tables."""
-    used = (
-        f"{found.n_frequent} of {found.n_items} items have at least {MIN_INTERACTIONS} training interactions and count"
-    )
-    covered = ", ".join(f"{m} {share:.1%}" for m, share in found.coverage.items())
-    return [f"Is a trial worth it? {name}", f"{used}; with content: {covered}", *dataset.notices]
+def head(name: str, dataset: Dataset, found: Pretest, words: Words) -> list[str]:
+    """Lines above the tables; what the reader of the data has to say stands as it is."""
+    covered = ", ".join(f"{m} {words.percent(share, 1)}" for m, share in found.coverage.items())
+    numbers = {"frequent": found.n_frequent, "items": found.n_items, "least": MIN_INTERACTIONS}
+    used = words("used", covered=covered, **{key: words.number(value) for key, value in numbers.items()})
+    return [words("title", name=name), used, *dataset.notices]
 
 
-def as_text(name: str, dataset: Dataset, found: Pretest, width: int = 150) -> str:
+def as_text(name: str, dataset: Dataset, found: Pretest, words: Words, width: int = 150) -> str:
     """The pre-test for a terminal."""
     out = Console(file=io.StringIO(), width=width, force_terminal=False)
-    out.print("\n".join(head(name, dataset, found)), highlight=False, markup=False)
-    for header, rows in (lights(found), subsets(found), pairs(found)):
+    out.print("\n".join(head(name, dataset, found, words)), highlight=False, markup=False)
+    for header, rows in (lights(found, words), subsets(found, words), pairs(found, words)):
         if rows:
-            table = Table(*header, box=box.SIMPLE)
+            table = RichTable(*header, box=box.SIMPLE)
             for row in rows:
                 table.add_row(*row)
             out.print(table)
-    out.print("\n".join(NOTES), highlight=False, markup=False)
+    out.print("\n".join(notes(words)), highlight=False, markup=False)
     text: str = out.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def as_markdown(name: str, dataset: Dataset, found: Pretest) -> str:
+def as_markdown(name: str, dataset: Dataset, found: Pretest, words: Words) -> str:
     """The pre-test as GitHub Markdown."""
-    title, *lines = head(name, dataset, found)
+    title, *lines = head(name, dataset, found, words)
     blocks = [f"# {title}", "\n".join(f"- {line}" for line in lines)]
-    for header, rows in (lights(found), subsets(found), pairs(found)):
+    for header, rows in (lights(found, words), subsets(found, words), pairs(found, words)):
         if rows:
             blocks.append(markdown_table(header, rows))
-    return "\n\n".join([*blocks, "\n".join(f"- {line}" for line in NOTES)]) + "\n"
+    return "\n\n".join([*blocks, "\n".join(f"- {line}" for line in notes(words))]) + "\n"
 
 
 def as_record(name: str, dataset: Dataset, found: Pretest) -> dict[str, Any]:
@@ -141,11 +145,11 @@ def as_record(name: str, dataset: Dataset, found: Pretest) -> dict[str, Any]:
 
 
 def _named(subset: Coalition) -> str:
-    return "+".join(sorted(subset)) or "none"
+    return "+".join(sorted(subset))
 
 
 def _by_name(values: Mapping[Coalition, float]) -> dict[str, float]:
-    return {_named(subset): value for subset, value in values.items()}
+    return {_named(subset) or "none": value for subset, value in values.items()}
 
 
 def _interval(value: Estimate) -> str:
