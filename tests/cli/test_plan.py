@@ -23,6 +23,14 @@ def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: py
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_plan_in_japanese(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan.main([*TINY, f"paths.multirun={tmp_path}", "model=bpr", "lang=ja"])
+    said = capsys.readouterr().out
+    assert "\nセル1個、うち0個は終了\nこれから行う学習は2回です(1回につき1スレッド)\n" in said
+    assert "モデル(最も重い条件)" in said
+    assert "planted-complementary/bpr (-)" in said
+
+
 def test_a_preset_is_planned_as_it_runs() -> None:
     jobs = plan.expand(["experiment=demo"])
     assert len(jobs) == 16

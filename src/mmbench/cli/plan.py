@@ -14,7 +14,10 @@ import torch
 from mmbench.cli import compose
 from mmbench.cli.compose import Composed
 from mmbench.cli.sweep import Planned, Sweep
+from mmbench.cli.words import spoken
 from mmbench.data.recdata import make_recdata
+from mmbench.messages import Words
+from mmbench.report.layout import block, plain
 from mmbench.training import fit
 
 #: Epochs of a pilot: the first one warms up, the second one is counted.
@@ -47,22 +50,24 @@ class Pilot:
 
 def main(argv: Sequence[str]) -> None:
     """Print what the sweep of these overrides would cost; nothing of it is run or written."""
-    words = compose.open_modality_keys(word for word in argv if word not in ("-m", "--multirun"))
-    flags = [word for word in words if word.startswith("-")]
+    words, argv = spoken("plan", argv)
+    overrides = compose.open_modality_keys(word for word in argv if word not in ("-m", "--multirun"))
+    flags = [word for word in overrides if word.startswith("-")]
     if flags:
         raise ValueError(f"{flags[0]} is no override; write the overrides of the sweep alone")
-    composed = expand(words)
+    composed = expand(overrides)
     torch.set_num_threads(1)
-    sweep = Sweep.plan(composed, words)
+    sweep = Sweep.plan(composed, overrides)
     waiting = [plan for plan in sweep.planned if not plan.finished]
-    print(f"{len(sweep.planned)} cells, {len(sweep.planned) - len(waiting)} of them finished")
-    print(f"{sum(plan.trainings for plan in waiting)} trainings to run; each is one thread of one worker")
+    finished = len(sweep.planned) - len(waiting)
+    print(words("cells", len(sweep.planned), finished=words.number(finished)))
+    print(words("trainings", sum(plan.trainings for plan in waiting)))
     further = sum(plan.most_trainings - plan.trainings for plan in waiting)
     if further:
-        print(f"up to {further} further ones where the last half of the trials still moved a contrast (budget.extend)")
+        print(words("further", further))
     if waiting:
-        print("\n".join(described(waiting)))
-    print("smallest gain that this budget can detect: unknown before a pilot with two seeds has run")
+        print(described(waiting, words), end="")
+    print(words("detectable"))
 
 
 def expand(overrides: Sequence[str]) -> list[Composed]:
@@ -74,9 +79,9 @@ def expand(overrides: Sequence[str]) -> list[Composed]:
     return [compose.compose(words) for words in itertools.product(*variants)]
 
 
-def described(waiting: Sequence[Planned]) -> list[str]:
+def described(waiting: Sequence[Planned], words: Words) -> str:
     """The pilot of each (dataset, model) and what follows for the sweep."""
-    lines = ["", "model (heaviest condition)        set-up s  epoch s  trainings  shortest  longest", "-" * 80]
+    rows: list[list[str]] = []
     low = high = disk = peak = 0.0
     groups = itertools.groupby(waiting, key=lambda plan: (plan.task.cell.dataset, plan.task.cell.model))
     for (dataset, model), members in groups:
@@ -90,16 +95,16 @@ def described(waiting: Sequence[Planned]) -> list[str]:
         low, high = low + shortest, high + longest
         disk, peak = disk + most * pilot.state_mb, max(peak, pilot.peak_mb)
         name = f"{dataset}/{model} ({heaviest.task.cell.modality})"
-        lines.append(
-            f"{name:<34}{pilot.setup:8.1f}{pilot.epoch:9.2f}{trainings:11d}{_time(shortest):>10}{_time(longest):>9}"
-        )
-    lines += ["", "workers    shortest (every training stops at once)   longest (every training runs all epochs)"]
-    lines += [f"{n:<11}{_time(low / n):<42}{_time(high / n)}" for n in WORKERS]
+        costs = [words.number(pilot.setup, 1), words.number(pilot.epoch, 2), words.number(trainings)]
+        rows.append([name, *costs, _time(shortest, words), _time(longest, words)])
+    header = [words(name) for name in ("model", "setup", "epoch", "trainings_column", "shortest", "longest")]
+    spread = [[str(n), _time(low / n, words), _time(high / n, words)] for n in WORKERS]
     cores = len(os.sched_getaffinity(0))
-    lines.append(
-        f"this machine has {cores} cores; disk up to about {disk:.0f} MB, memory about {peak:.0f} MB per worker"
-    )
-    return lines
+    tables = [
+        block(words("pilots"), header, rows),
+        block(words("spread"), [words(name) for name in ("workers", "shortest", "longest")], spread),
+    ]
+    return plain(tables, [words("machine", cores, disk=words.number(disk), memory=words.number(peak))])
 
 
 def measure(plan: Planned) -> Pilot:
@@ -117,7 +122,9 @@ def measure(plan: Planned) -> Pilot:
     return Pilot(outcome.setup_seconds, epoch, state, peak, outcome.stop_reason != "closed_form")
 
 
-def _time(seconds: float) -> str:
+def _time(seconds: float, words: Words) -> str:
     if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return words("seconds", n=words.number(seconds))
+    if seconds < 5400:
+        return words("minutes", n=words.number(seconds / 60))
+    return words("hours", n=words.number(seconds / 3600, 1))
