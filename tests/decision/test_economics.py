@@ -86,6 +86,7 @@ def test_files_that_come_along(name: str) -> None:
         ({"discount": 10}, "discount=10 must be a rate"),
         ({"go": 0.4}, "go=0.4 must be a probability above 0.5"),
         ({"no_go": 0.6}, "no_go=0.6 must be a probability above 0 and below 0.5"),
+        ({"machine_hour": -1}, "machine_hour=-1 must be a price from 0"),
         ({"steps": {"users": {"cost": -1}}}, "steps.users.cost=-1 must be a number from 0"),
         ({"transfer_pairs": [[0.1, 0.2]]}, "must be at least 3 pairs"),
         ({"transfer_pairs": [[0, 0.2]] * 3}, "offline gains that are not all zero"),

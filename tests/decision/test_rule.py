@@ -173,7 +173,9 @@ def test_knowing_is_never_worth_more_than_knowing_everything() -> None:
     found = decide(evidence(0.05, 0.06), economics())
     assert found.value is not None
     assert all(0 <= (step.evsi or 0) <= 1.05 * found.value.evpi for step in found.steps)
-    assert [step.net for step in found.steps] == sorted((step.net for step in found.steps), reverse=True)
+    paying = [step.net for step in found.steps if step.net > 0]
+    assert paying == sorted(paying, reverse=True)
+    assert [step.net > 0 for step in found.steps] == [True] * len(paying) + [False] * (3 - len(paying))
 
 
 def test_without_components_only_users_are_reckoned() -> None:

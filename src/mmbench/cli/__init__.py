@@ -16,6 +16,7 @@ def main() -> None:
         "report": report_command,
         "prepare": prepare_command,
         "signal": signal_command,
+        "decide": decide_command,
     }
     if len(sys.argv) > 1 and sys.argv[1] in commands:
         commands[sys.argv.pop(1)]()
@@ -58,6 +59,14 @@ def prepare_command() -> None:
 def signal_command() -> None:
     """``python -m mmbench.signal dataset=NAME``: is a trial of a modality worth it?"""
     from mmbench.cli.signal import main as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
+def decide_command() -> None:
+    """``python -m mmbench.decide SWEEP economics=my.yaml lang=en``: should images be added?"""
+    from mmbench.cli.decide import main as command
 
     with one_line_errors(sys.argv[1:]):
         command(sys.argv[1:])

@@ -43,7 +43,7 @@ STEPS: Mapping[str, str] = {
     "ab_test": "recommendations in each arm",
 }
 RANGE = ("low", "likely", "high")
-SETTINGS = ("currency", "tax", "years", "discount", "go", "no_go")
+SETTINGS = ("currency", "tax", "years", "discount", "go", "no_go", "machine_hour")
 #: Fewer own pairs of an offline and an online gain do not give a slope with a spread.
 MIN_PAIRS = 3
 
@@ -99,6 +99,7 @@ class Economics:
         discount: yearly rate r.
         go: probability of paying from which the answer is GO.
         no_go: probability up to which it may be NO-GO.
+        machine_hour: price of an hour of the machine that serves, to show what each model costs to run.
         inputs: range by dotted key, see :data:`INPUTS`.
         steps: next steps on offer by name, see :data:`STEPS`.
         assumed: dotted keys whose values nobody in the company has confirmed.
@@ -110,6 +111,7 @@ class Economics:
     discount: float
     go: float
     no_go: float
+    machine_hour: float
     inputs: Mapping[str, Range]
     steps: Mapping[str, Step]
     assumed: tuple[str, ...]
@@ -258,6 +260,7 @@ def _checked(found: Economics) -> Economics:
         "years": (isinstance(found.years, int) and 1 <= found.years <= 30, "a whole number from 1 to 30"),
         "discount": (_is_number(found.discount) and 0 <= found.discount < 1, "a rate from 0 to below 1"),
         "go": (_is_number(found.go) and 0.5 < found.go < 1, "a probability above 0.5 and below 1"),
+        "machine_hour": (_is_number(found.machine_hour) and found.machine_hour >= 0, "a price from 0"),
         "no_go": (_is_number(found.no_go) and 0 < found.no_go < 0.5, "a probability above 0 and below 0.5"),
     }
     for name, (holds, allowed) in rules.items():

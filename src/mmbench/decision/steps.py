@@ -41,7 +41,7 @@ class NextStep:
 
 
 def measuring_steps(evidence: Evidence, gain: Interval, value: Value, economics: Economics) -> list[NextStep]:
-    """Every step that measures the gain better, the best value for its cost first.
+    """Every step that measures the gain better, the best one first.
 
     More users and more seeds shrink the standard error of the offline gain as its variance components say. An A/B test
     measures what reaches the business, the gain times the transfer, with the noise of two samples of conversions.
@@ -64,7 +64,13 @@ def measuring_steps(evidence: Evidence, gain: Interval, value: Value, economics:
             noise = _equivalent_noise(gain.se, _se_after(name, step.amount, evidence, gain))
         worth = evsi_normal(value.mean, sd * per_unit, noise * per_unit) if math.isfinite(noise) else 0.0
         found.append(NextStep(name, step.cost, step.days, worth))
-    return sorted(found, key=lambda step: (-step.net, step.cost))
+    return sorted(found, key=_order)
+
+
+def _order(step: NextStep) -> tuple[bool, float]:
+    """What is worth its cost first, by what is left; then what tells most for its cost."""
+    worth = step.net > 0
+    return (not worth, -step.net if worth else -(step.evsi or 0.0) / max(step.cost, 1e-9))
 
 
 def _se_after(name: str, amount: float, evidence: Evidence, gain: Interval) -> float:
