@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mmbench.messages import Words
-from mmbench.report import SweepTable
+from mmbench.report import SweepTable, write_report
 from mmbench.report.evidence import Read
 from tests.report import browser as web
 from tests.report.deciding import ANSWERS, read_shop, write_answer
@@ -83,3 +83,35 @@ def test_it_prints_on_a4_without_losing_anything(browser: Any, shop: tuple[Sweep
     web.show(browser, write_answer(*shop, "go", "ja").file)
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
     assert len(printed["data"]) > 10_000
+
+
+def test_index_page_sorts_and_filters_with_the_keyboard(browser: Any, shop_sweep: Path) -> None:
+    keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
+    write_report(shop_sweep)
+    file = shop_sweep / "report" / "report.html"
+    web.console(browser)
+    web.requests(browser)
+    for width in web.WIDTHS.values():
+        for scheme in ("light", "dark"):
+            web.show(browser, file, width, scheme=scheme)
+            assert web.overflow(browser) == 0
+
+    def column(place: int) -> list[str]:
+        cells = browser.find_elements("css selector", f"#results tbody tr:not([hidden]) td:nth-child({place})")
+        return [cell.text for cell in cells]
+
+    heads = browser.find_elements("css selector", "#results th button")
+    for order, press in (("ascending", keys.ENTER), ("descending", keys.SPACE)):
+        heads[4].send_keys(press)
+        head = browser.find_element("css selector", "#results th:nth-child(5)")
+        assert head.get_attribute("aria-sort") == order
+        numbers = [float(text.split(" ")[0]) for text in column(5)]
+        assert numbers == sorted(numbers, reverse=order == "descending")
+    heads[1].send_keys(keys.ENTER)
+    assert column(2) == sorted(column(2))
+    box = browser.find_element("id", "results-filter")
+    box.send_keys("hybridknn TEXT")
+    assert set(column(3)) == {"text", "text_shuffled_image"}
+    assert text(browser, "results-count") == "2 rows"
+    assert web.console(browser) == []
+    assert web.requests(browser) == []

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from mmbench import records
 from mmbench.decision import replay
 from mmbench.messages import Words
-from mmbench.report import SweepTable
+from mmbench.report import SweepTable, read_sweep
 from mmbench.report.evidence import Read, read_evidence
-from mmbench.report.examples import examples_of
+from mmbench.report.examples import examples_of, thumbnail, title
 from tests.report.constructed import Made, write_sweep
 from tests.report.deciding import ANSWERS, read_shop, write_answer
+from tests.report.pages import Text
 from tests.report.shop import TITLES
-
-
-class Text(HTMLParser):
-    """Text by id of the element it stands in, and attributes that could ask the network for something."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.lang, self.by_id, self.links, self.open, self.everything = "", {}, [], [], ""
-        self.by_id: dict[str, str]
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.lang = given.get("lang") or self.lang
-        self.links += [value for name, value in attrs if name in ("href", "src") and value]
-        if tag not in ("meta", "link", "img", "line", "rect", "circle", "br"):
-            self.open.append(given.get("id") or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Nothing stands in it."""
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in ("meta", "link", "img", "line", "rect", "circle", "br"):
-            self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        self.everything += data
-        for name in filter(None, self.open):
-            self.by_id[name] = self.by_id.get(name, "") + data
+from tests.report.test_contribution import STATES, USERS, cells, found
 
 
 @pytest.fixture(scope="module")
@@ -111,16 +86,12 @@ def test_nothing_is_asked_of_the_network_and_titles_are_text(shop: tuple[SweepTa
     assert any(link.startswith("data:image/jpeg") for link in page.links)
 
 
-def _parts(shop: tuple[SweepTable, Read]) -> tuple:
+def _parts(shop: tuple[SweepTable, Read]) -> Any:
     table, read = shop
     return table, read.comparison.a, read.catalogue
 
 
 def test_a_picture_outside_the_data_set_is_not_opened(shop: tuple[SweepTable, Read], tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from mmbench.report.examples import thumbnail, title
-
     _, _, data = _parts(shop)
     secret = tmp_path / "secret.png"
     secret.write_bytes((data.folder / "images" / "i00000.png").read_bytes())
@@ -155,9 +126,6 @@ def test_evidence_of_a_sweep(shop: tuple[SweepTable, Read]) -> None:
 
 
 def test_a_sweep_without_the_pair_is_told(tmp_path: Path) -> None:
-    from mmbench.report import read_sweep
-    from tests.report.test_contribution import cells
-
     whole = cells()
     only = {key: made for key, made in whole.items() if key[2] in ("none", "text")}
     with pytest.raises(ValueError, match="no results of any/any with and without images; run at least modality=text,"):
@@ -171,10 +139,6 @@ def test_a_sweep_without_the_pair_is_told(tmp_path: Path) -> None:
 
 
 def test_gates_of_constructed_records(tmp_path: Path) -> None:
-    import numpy as np
-
-    from mmbench.report import read_sweep
-    from tests.report.test_contribution import STATES, USERS, cells, found
 
     whole = cells()
     hits = np.stack([found(USERS, range(126))] * 3)

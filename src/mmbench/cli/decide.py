@@ -93,10 +93,13 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     """Write page and record of a decision; return what a terminal shows."""
     from mmbench.cli.serving import measure_serving
     from mmbench.report import read_sweep
+    from mmbench.report.contrasts import read_contrasts
     from mmbench.report.decision_page import write_decision
     from mmbench.report.decision_words import Speaker
     from mmbench.report.evidence import read_evidence
     from mmbench.report.examples import examples_of
+    from mmbench.report.index import write_index
+    from mmbench.report.write import as_frame
 
     economics = load_economics(settings["economics"])
     table = read_sweep(sweep_dir)
@@ -114,6 +117,9 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
         serving=serving,
         command=command,
     )
+    write_index(
+        table, read_contrasts(table, read.groups), read.groups, as_frame(table)
+    )  # now it has a decision to link
     s = Speaker.of(settings["lang"], read.evidence, economics, decision)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
     return "\n".join([*lines, f"written to {paths.report_dir(sweep_dir)}: decision.html, decision.json"]) + "\n"

@@ -37,14 +37,14 @@ class Read:
         evidence: what the rule takes.
         facts: contribution measures of the model.
         catalogue: its data set, or why there is none.
-        group: its fairness report.
+        groups: fairness report of the sweep.
     """
 
     comparison: Comparison
     evidence: Evidence
     facts: Facts
     catalogue: Catalogue | str
-    group: Group | None
+    groups: list[Group]
 
 
 def read_evidence(table: SweepTable, dataset: str | None = None, model: str | None = None) -> Read:
@@ -91,7 +91,7 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
         tuple(gates),
         tuple(subsets(c, data)) if inferred and isinstance(data, Catalogue) else (),
     )
-    return Read(c, evidence, facts, data, group)
+    return Read(c, evidence, facts, data, groups)
 
 
 def finished(table: SweepTable, of: CellResult) -> list[CellResult]:
