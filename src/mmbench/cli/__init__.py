@@ -17,6 +17,8 @@ def main() -> None:
         "prepare": prepare_command,
         "signal": signal_command,
         "decide": decide_command,
+        "bundle": bundle_command,
+        "verify": verify_command,
     }
     if len(sys.argv) > 1 and sys.argv[1] in commands:
         commands[sys.argv.pop(1)]()
@@ -67,6 +69,22 @@ def signal_command() -> None:
 def decide_command() -> None:
     """``python -m mmbench.decide SWEEP economics=my.yaml lang=en``: should images be added?"""
     from mmbench.cli.decide import main as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
+def bundle_command() -> None:
+    """``python -m mmbench.bundle SWEEP``: records, environment, hashes and commands in one archive."""
+    from mmbench.cli.bundle import bundle as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
+def verify_command() -> None:
+    """``python -m mmbench.verify ARCHIVE``: compute every table of an archive again."""
+    from mmbench.cli.bundle import verify as command
 
     with one_line_errors(sys.argv[1:]):
         command(sys.argv[1:])
