@@ -67,7 +67,7 @@ def write_sweep(
 ) -> Path:
     """Write the records of a sweep and return its folder."""
     seeds = max((len(made.finals) for made in cells.values()), default=0)
-    budget = {"name": "standard", "trials": 2, "seeds": seeds}
+    budget = {"name": "standard", "trials": 2, "seeds": seeds, "max_epochs": 9}
     planned = []
     for (dataset, model, modality), made in cells.items():
         key = of_json([dataset, model, modality])

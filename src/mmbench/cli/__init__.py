@@ -18,6 +18,9 @@ def main() -> None:
         "signal": signal_command,
         "encode": encode_command,
         "check": check_command,
+        "decide": decide_command,
+        "bundle": bundle_command,
+        "verify": verify_command,
     }
     if len(sys.argv) > 1 and sys.argv[1] in commands:
         commands[sys.argv.pop(1)]()
@@ -73,9 +76,33 @@ def encode_command() -> None:
         command(sys.argv[1:])
 
 
+def decide_command() -> None:
+    """``python -m mmbench.decide SWEEP economics=my.yaml lang=en``: should images be added?"""
+    from mmbench.cli.decide import main as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
 def check_command() -> None:
     """``python -m mmbench.check DIR``: what would spoil a study on this folder."""
     from mmbench.cli.check import main as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
+def bundle_command() -> None:
+    """``python -m mmbench.bundle SWEEP``: records, environment, hashes and commands in one archive."""
+    from mmbench.cli.bundle import bundle as command
+
+    with one_line_errors(sys.argv[1:]):
+        command(sys.argv[1:])
+
+
+def verify_command() -> None:
+    """``python -m mmbench.verify ARCHIVE``: compute every table of an archive again."""
+    from mmbench.cli.bundle import verify as command
 
     with one_line_errors(sys.argv[1:]):
         command(sys.argv[1:])

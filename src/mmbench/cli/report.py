@@ -50,7 +50,8 @@ def main(argv: Sequence[str]) -> None:
         print(f"cells in {options.optuna}: {len(names)}; optuna-dashboard sqlite:///{options.optuna} shows them")
         return
     print(write_report(options.sweep, options.paper).text, end="")
-    files = "table.{md,csv,tex,txt}, benchmark and verdicts.{md,csv,tex}, contribution.{md,csv}, fairness.{md,html}"
+    files = "report.html, table.{md,csv,tex,txt}, benchmark and verdicts.{md,csv,tex}, contribution.{md,csv}, "
+    files += "fairness.{md,html}"
     figures = "forest-<contrast>, conditions and gains as .svg and .png"
     if options.paper is not None:
         files += ", paper.{md,csv,tex}"

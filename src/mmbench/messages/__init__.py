@@ -62,13 +62,14 @@ class Words:
         text = format_percent(abs(share), format=f"#,##0.{'0' * digits}%" if digits else "#,##0%", locale=self.lang)
         return _signed(text, share, sign)
 
-    def money(self, amount: float, currency: str, *, sign: bool = False) -> str:
-        """A rounded sum: ``€12,300``; yen from ten thousand on in Japanese as ``1.2万円``."""
+    def money(self, amount: float, currency: str, digits: int = 0, *, sign: bool = False) -> str:
+        """A sum: ``€12,300``, with ``digits`` decimals; yen from ten thousand on in Japanese as ``1.2万円``."""
         if self.lang == "ja" and currency == "JPY":
             large = abs(amount) >= MAN
             text = self.number(abs(amount) / MAN, int(abs(amount) < 100 * MAN)) + "万円" if large else ""
-            return _signed(text or f"{self.number(abs(amount))}円", amount, sign)
-        text = format_currency(abs(amount), currency, format="¤#,##0", locale=self.lang, currency_digits=False)
+            return _signed(text or f"{self.number(abs(amount), digits)}円", amount, sign)
+        pattern = f"¤#,##0.{'0' * digits}" if digits else "¤#,##0"
+        text = format_currency(abs(amount), currency, format=pattern, locale=self.lang, currency_digits=False)
         return _signed(text, amount, sign)
 
     def list(self, names: Sequence[str]) -> str:

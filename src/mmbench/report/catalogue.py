@@ -34,6 +34,8 @@ class Catalogue:
         members: categories of each item, ``(n_items, n_categories)``, all that are named; None as before.
         lengths: characters of each item's text, ``(n_items,)``; None without such a column.
         unknown: what is not known, in words.
+        items: rows of items.parquet in the order of the catalogue; no columns where there is no such file.
+        folder: folder of the data set; None for a planted world.
     """
 
     dataset: Dataset
@@ -41,6 +43,8 @@ class Catalogue:
     members: NDArray[np.bool_] | None
     lengths: NDArray[np.int64] | None
     unknown: tuple[str, ...]
+    items: pd.DataFrame
+    folder: Path | None
 
     @property
     def item_counts(self) -> NDArray[np.int64]:
@@ -74,13 +78,18 @@ def read_catalogue(cell: CellResult) -> Catalogue | str:
         unknown.append(f"text length: items.parquet has no column {' or '.join(TEXT_COLUMNS)}")
     first = None if categories is None else tuple(names[0] if names else None for names in categories)
     members = None if categories is None else _members(categories)
-    return Catalogue(dataset, first, members, lengths, tuple(unknown))
+    folder = None if options.get("world") is not None else _folder(options)
+    return Catalogue(dataset, first, members, lengths, tuple(unknown), items, folder)
+
+
+def _folder(options: Mapping[str, Any]) -> Path:
+    return Path(options.get("path") or options["name"])
 
 
 def _items(options: Mapping[str, Any], dataset: Dataset) -> pd.DataFrame:
     """Rows of items.parquet in the order of the catalogue; no columns for a planted world."""
     index = pd.Index([str(name) for name in dataset.item_ids])
-    file = Path(options.get("path") or options["name"]) / "items.parquet"
+    file = _folder(options) / "items.parquet"
     if options.get("world") is not None or not file.is_file():
         return pd.DataFrame(index=index)
     frame = pd.read_parquet(file)

@@ -50,10 +50,26 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], found: Sequen
             if dataset not in catalogues:
                 catalogues[dataset] = read_catalogue(cells[0])
             compared = [c for c in found if (c.dataset, c.model) == (dataset, model) and c.gain is not None]
-            facts = Facts(dataset, model, len(cells[0].seeds), levels.get((dataset, model), "-"))
-            measure(facts, _in_order(table, cells), compared, catalogues[dataset])
-            measured.append(facts)
+            level = levels.get((dataset, model), "-")
+            measured.append(measure_model(table, cells, compared, catalogues[dataset], level))
     return measured
+
+
+def measure_model(
+    table: SweepTable, cells: Sequence[CellResult], compared: Sequence[Comparison], data: Catalogue | str, level: str
+) -> Facts:
+    """Measure one dataset and model.
+
+    Args:
+        table: the sweep.
+        cells: its finished conditions, in any order.
+        compared: its contrasts that have a gain.
+        data: its data set, or why there is none.
+        level: level of its fairness report.
+    """
+    facts = Facts(cells[0].dataset, cells[0].model, len(cells[0].seeds), level)
+    measure(facts, _in_order(table, cells), compared, data)
+    return facts
 
 
 def with_redundancy(found: Sequence[Comparison], measured: Sequence[Facts]) -> list[Comparison]:
@@ -204,7 +220,7 @@ def _slices(facts: Facts, c: Comparison, data: Catalogue) -> None:
     tested = c.a.tested[0]
     users = tested.pairs.users
     a, b = (np.stack([slices.pair_values(r, PRIMARY) for r in side.rankings], axis=1) for side in (c.a, c.b))
-    for division, slicing in _divisions(tested, data).items():
+    for division, slicing in divisions(tested, data).items():
         if len(np.unique(slicing.labels[slicing.labels >= 0])) < 2:
             continue
         for name, found in slices.slice_gains(a, b, users, slicing).items():
@@ -212,7 +228,7 @@ def _slices(facts: Facts, c: Comparison, data: Catalogue) -> None:
             facts.add(SLICES, c.contrast, f"{division}: {name}", value, share=found.share, n=found.n_pairs)
 
 
-def _divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
+def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
     """Divisions of the test pairs that the data allow; one that puts all pairs into one slice tells nothing."""
     items, users = tested.items, tested.users[tested.pairs.users]
     found = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from mmbench import effort, paths, records
@@ -13,6 +12,7 @@ from mmbench.report import charts
 from mmbench.report.checks import Group, read_groups
 from mmbench.report.effort import CellEffort, edges
 from mmbench.report.layout import markdown_table
+from mmbench.report.page import render
 from mmbench.report.table import SweepTable
 
 COLUMNS = (
@@ -109,13 +109,9 @@ def _doubts(group: Group) -> list[str]:
 
 def as_html(table: SweepTable, groups: Sequence[Group]) -> str:
     """The report as one page without outside requests; everything that is not ours is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmbench.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     sections = [{"group": group, "sentence": sentence(group), "rows": [budget_row(c) for c in group.cells],
                  "charts": _charts(group)} for group in groups]  # fmt: skip
-    page = environment.get_template("fairness.html")
-    return page.render(name=table.name, budget=table.budget, columns=COLUMNS, sections=sections)
+    return render("fairness.html", name=table.name, budget=table.budget, columns=COLUMNS, sections=sections)
 
 
 def _charts(group: Group) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Writes the table as Markdown, CSV, booktabs LaTeX and plain text."""
+"""Writes all reports of a sweep; the table as Markdown, CSV, booktabs LaTeX and plain text."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mmbench.report.contrasts import read_contrasts
 from mmbench.report.contribution import read_contributions, with_redundancy
 from mmbench.report.fairness import write_fairness
 from mmbench.report.figures import write_figures
+from mmbench.report.index import write_index
 from mmbench.report.layout import Block, Entry
 from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns, read_sweep
 
@@ -64,6 +65,7 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
         records.write_text(folder / "paper.tex", published.as_latex(rows))
         records.write_text(folder / "paper.csv", as_csv(published.as_frame(table, rows)))
     write_figures(table, found, folder)
+    write_index(table, found, groups, as_frame(table))
     return table
 
 

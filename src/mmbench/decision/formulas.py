@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import special
+
+#: One number, or one per draw ``(n_draws,)``.
+Amount = TypeVar("Amount", float, NDArray[np.float64])
 
 
 def annuity(years: int, discount: float) -> float:
@@ -18,15 +24,15 @@ def annuity(years: int, discount: float) -> float:
 
 
 def npv(
-    gain: float,
+    gain: Amount,
     *,
-    eta: float,
-    base_value_year: float,
-    cost_once: float,
-    cost_year: float,
+    eta: Amount,
+    base_value_year: Amount,
+    cost_once: Amount,
+    cost_year: Amount,
     years: int,
     discount: float,
-) -> float:
+) -> Amount:
     r"""Net present value of a relative gain, :math:`\rho \eta B \cdot AF - C_{once} - C_{year} \cdot AF`.
 
     Args:
@@ -37,6 +43,9 @@ def npv(
         cost_year: yearly cost.
         years: horizon.
         discount: yearly rate.
+
+    Returns:
+        In the currency of the costs; one per draw where the arguments are draws.
     """
     factor = annuity(years, discount)
     return gain * eta * base_value_year * factor - cost_once - cost_year * factor

@@ -1,0 +1,43 @@
+"""``python -m mmbench.bundle SWEEP [ARCHIVE]`` and ``python -m mmbench.verify ARCHIVE``."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def bundle(argv: Sequence[str]) -> None:
+    """Pack a sweep into one archive."""
+    parser = argparse.ArgumentParser(prog="python -m mmbench.bundle", description="A sweep as one archive to check.")
+    parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
+    parser.add_argument("archive", type=Path, nargs="?", help="archive to write, by default SWEEP.zip beside it")
+    asked = parser.parse_args([word for word in argv if word != "debug=true"])
+    from mmbench.report.bundle import pack
+
+    sweep = asked.sweep.resolve()
+    target = asked.archive or sweep.with_name(f"{sweep.name}.zip")
+    if target.resolve().is_relative_to(sweep):
+        raise ValueError(f"{target} would lie inside the sweep that it packs; name another place")
+    n = pack(asked.sweep, target)
+    print(f"{n} files packed into {target}; python -m mmbench.verify {target} checks it")
+
+
+def verify(argv: Sequence[str]) -> None:
+    """Check an archive; exit code 1 if a file is not what its records give."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mmbench.verify", description="Compute every table of an archive again from its records."
+    )
+    parser.add_argument("archive", type=Path, help="what python -m mmbench.bundle wrote")
+    asked = parser.parse_args([word for word in argv if word != "debug=true"])
+    from mmbench.report.bundle import verify as check
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = check(asked.archive, Path(folder))
+    words = {True: "same", False: "DIFFERS", None: "not checked"}
+    for finding in found:
+        print(f"{words[finding.same]:<12} {finding.file} ({finding.said})")
+    if any(finding.same is False for finding in found):
+        raise SystemExit(1)
+    print("every hash holds, and every table is what its records give")

@@ -1,0 +1,134 @@
+"""``python -m mmbench.decide SWEEP [economics=FILE] [lang=en|ja] [dataset=NAME] [model=NAME] [serving=false]``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from mmbench import paths, records
+from mmbench.cli.errors import did_you_mean
+from mmbench.decision import Economics, decide, read_economics, replay
+from mmbench.decision.economics import INPUTS
+from mmbench.messages import LANGUAGES
+
+KEYS = ("economics", "lang", "dataset", "model", "serving")
+DESCRIPTION = "Should images be added? Writes report/decision.html and report/decision.json of a sweep."
+
+
+def main(argv: Sequence[str]) -> None:
+    """Decide from the records of a sweep, or replay a decision record."""
+    parser = argparse.ArgumentParser(prog="python -m mmbench.decide", description=DESCRIPTION)
+    parser.add_argument("sweep", type=Path, help="folder of the sweep, or a decision.json to decide again from")
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="economics=FILE or a name in conf/economics (default), lang=en or ja, dataset=NAME, model=NAME, "
+        "serving=false to measure no latency",
+    )
+    asked = parser.parse_args([word for word in argv if word != "debug=true"])
+    settings = read_settings(asked.settings)
+    if asked.sweep.is_file():
+        print(_replayed(asked.sweep))
+        return
+    command = shlex.join(["python", "-m", "mmbench.decide", f"multirun/{asked.sweep.resolve().name}", *asked.settings])
+    print(write(asked.sweep, settings, command), end="")
+
+
+def read_settings(words: Sequence[str]) -> dict[str, str]:
+    """Settings by key.
+
+    Raises:
+        ValueError: naming the word, and what is accepted.
+    """
+    found = {"economics": "default", "lang": "en", "serving": "true"}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in KEYS:
+            raise ValueError(f"{word} is not a setting of decide; {did_you_mean(key, KEYS)}")
+        found[key] = value
+    if found["lang"] not in LANGUAGES:
+        raise ValueError(f"lang={found['lang']}: there are only {', '.join(LANGUAGES)}")
+    if found["serving"] not in ("true", "false"):
+        raise ValueError(f"serving={found['serving']} must be true or false")
+    return found
+
+
+def load_economics(name: str) -> Economics:
+    """The economics of a file, or of a name in ``conf/economics``, over the default.
+
+    Raises:
+        ValueError: if there is no such file or it is no mapping.
+    """
+    folder = paths.config_dir() / "economics"
+    file = Path(name) if Path(name).suffix else folder / f"{name}.yaml"
+    if not file.is_file():
+        names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+        raise ValueError(f"economics={name}: no such file; name a YAML file or one of {names}")
+    found = read_economics(_yaml(file), _yaml(folder / "default.yaml"))
+    # A file that comes along is nobody's business in particular.
+    return replace(found, assumed=tuple(INPUTS)) if file.parent == folder else found
+
+
+def _yaml(file: Path) -> Mapping[str, Any]:
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is no YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} must hold keys and values")
+    return {str(key): value for key, value in found.items()}
+
+
+def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> str:
+    """Write page and record of a decision; return what a terminal shows."""
+    from mmbench.cli.serving import measure_serving
+    from mmbench.report import read_sweep
+    from mmbench.report.contrasts import read_contrasts
+    from mmbench.report.decision_page import write_decision
+    from mmbench.report.decision_words import Speaker
+    from mmbench.report.evidence import read_evidence
+    from mmbench.report.examples import examples_of
+    from mmbench.report.index import write_index
+    from mmbench.report.write import as_frame
+
+    economics = load_economics(settings["economics"])
+    table = read_sweep(sweep_dir)
+    read = read_evidence(table, settings.get("dataset"), settings.get("model"))
+    decision = decide(read.evidence, economics)
+    serving = measure_serving(table, read.evidence.dataset) if settings["serving"] == "true" else []
+    write_decision(
+        table,
+        read,
+        economics,
+        decision,
+        settings["lang"],
+        day=date.today(),
+        examples=examples_of(table, read.comparison.a, read.catalogue),
+        serving=serving,
+        command=command,
+    )
+    write_index(
+        table, read_contrasts(table, read.groups), read.groups, as_frame(table)
+    )  # now it has a decision to link
+    s = Speaker.of(settings["lang"], read.evidence, economics, decision)
+    lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
+    return "\n".join([*lines, f"written to {paths.report_dir(sweep_dir)}: decision.html, decision.json"]) + "\n"
+
+
+def _replayed(file: Path) -> str:
+    record = records.read_json(file)
+    decision = replay(record)
+    was = record.get("result", {}).get("action")
+    if decision.action != was:
+        raise ValueError(f"{file} says {was}, but its inputs give {decision.action}")
+    return f"{decision.action}, as in {file}"

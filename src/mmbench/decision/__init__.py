@@ -1,0 +1,29 @@
+"""Is it worth adding images? Gates first, then the distribution of what the gain is worth (METHOD §6)."""
+
+from __future__ import annotations
+
+from mmbench.decision.economics import Economics, read_economics
+from mmbench.decision.evidence import Evidence, Gate, Status, SubsetGain
+from mmbench.decision.formulas import annuity, breakeven_gain, evpi_normal, evsi_normal, npv, unit_normal_loss
+from mmbench.decision.record import as_record, replay
+from mmbench.decision.rule import Action, Decision, decide
+
+__all__ = [
+    "Action",
+    "Decision",
+    "Economics",
+    "Evidence",
+    "Gate",
+    "Status",
+    "SubsetGain",
+    "annuity",
+    "as_record",
+    "breakeven_gain",
+    "decide",
+    "evpi_normal",
+    "evsi_normal",
+    "npv",
+    "read_economics",
+    "replay",
+    "unit_normal_loss",
+]

@@ -1,0 +1,271 @@
+"""What a company puts in: sums, shares and prices, each as a range with a likely value (METHOD §6)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmbench.decision.formulas import Amount
+
+#: Inputs by dotted key and the largest value each may have.
+INPUTS: Mapping[str, float] = {
+    "value.recommendations_year": math.inf,
+    "value.conversion": 1.0,
+    "value.order_value": math.inf,
+    "value.margin": 1.0,
+    "transfer": 2.0,
+    "items.stock": math.inf,
+    "items.new_year": math.inf,
+    "items.with_images": 1.0,
+    "items.target": 1.0,
+    "cost.image": math.inf,
+    "cost.encoding": math.inf,
+    "cost.kilobytes": math.inf,
+    "cost.gigabyte_month": math.inf,
+    "cost.serving_year": math.inf,
+    "cost.engineering_once": math.inf,
+    "cost.engineers": math.inf,
+    "cost.engineer_year": math.inf,
+}
+#: Next steps and what their ``amount`` counts.
+STEPS: Mapping[str, str] = {
+    "repair": "nothing",
+    "model": "nothing",
+    "trials": "factor on the trials",
+    "control": "nothing",
+    "images": "items in the pilot",
+    "encoder": "nothing",
+    "ensemble": "nothing",
+    "users": "factor on the users of the log",
+    "seeds": "final seeds in all",
+    "ab_test": "recommendations in each arm",
+}
+RANGE = ("low", "likely", "high")
+SETTINGS = ("currency", "tax", "years", "discount", "go", "no_go", "machine_hour")
+#: Fewer own pairs of an offline and an online gain do not give a slope with a spread.
+MIN_PAIRS = 3
+
+
+@dataclass(frozen=True)
+class Range:
+    """An uncertain input: triangular between low and high with its mode at likely."""
+
+    low: float
+    likely: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A next step on offer.
+
+    Args:
+        cost: what it costs, in the currency.
+        days: how long it takes.
+        amount: how large it is, in the unit of :data:`STEPS`.
+    """
+
+    cost: float
+    days: float
+    amount: float
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The part of the catalogue that gets images.
+
+    Args:
+        stock: share of the items in stock.
+        new: share of the new items of a year.
+    """
+
+    stock: float = 1.0
+    new: float = 1.0
+
+
+WHOLE = Scope()
+
+
+@dataclass(frozen=True)
+class Economics:
+    """Everything that is not measured.
+
+    Args:
+        currency: ISO 4217 code of all sums.
+        tax: ``excluded`` or ``included``, said once on the page.
+        years: horizon H.
+        discount: yearly rate r.
+        go: probability of paying from which the answer is GO.
+        no_go: probability up to which it may be NO-GO.
+        machine_hour: price of an hour of the machine that serves, to show what each model costs to run.
+        inputs: range by dotted key, see :data:`INPUTS`.
+        steps: next steps on offer by name, see :data:`STEPS`.
+        assumed: dotted keys whose values nobody in the company has confirmed.
+    """
+
+    currency: str
+    tax: str
+    years: int
+    discount: float
+    go: float
+    no_go: float
+    machine_hour: float
+    inputs: Mapping[str, Range]
+    steps: Mapping[str, Step]
+    assumed: tuple[str, ...]
+
+    @property
+    def likely(self) -> dict[str, float]:
+        """The likely value of every input."""
+        return {name: given.likely for name, given in self.inputs.items()}
+
+
+def base_value(x: Mapping[str, Amount]) -> Amount:
+    """Yearly margin B through recommendations: recommendations x conversion x order value x margin."""
+    return x["value.recommendations_year"] * x["value.conversion"] * x["value.order_value"] * x["value.margin"]
+
+
+def costs(x: Mapping[str, Amount], scope: Scope = WHOLE) -> dict[str, tuple[Amount, Amount]]:
+    """One-off and yearly cost by kind.
+
+    An image is bought for every item up to the target that has none yet, and for new items every year; every item with
+    an image is encoded. Engineering is the same for a part of the catalogue as for all of it.
+    """
+    stock, new = x["items.stock"] * scope.stock, x["items.new_year"] * scope.new
+    gap, target = lacking(x), x["items.target"]
+    nothing = 0.0 * stock
+    gigabytes = stock * target * x["cost.kilobytes"] / 1e6
+    return {
+        "images": (stock * gap * x["cost.image"], new * target * x["cost.image"]),
+        "encoding": (stock * target * x["cost.encoding"], new * target * x["cost.encoding"]),
+        "serving": (nothing, 12 * gigabytes * x["cost.gigabyte_month"] + x["cost.serving_year"]),
+        "engineering": (nothing + x["cost.engineering_once"], nothing + x["cost.engineers"] * x["cost.engineer_year"]),
+    }
+
+
+def lacking(x: Mapping[str, Amount]) -> Amount:
+    """Share of the items for which an image has to be bought."""
+    gap = x["items.target"] - x["items.with_images"]
+    return 0.5 * (gap + abs(gap))
+
+
+def totals(parts: Mapping[str, tuple[Amount, Amount]]) -> tuple[Amount, Amount]:
+    """One-off and yearly cost over all kinds."""
+    (once, year), *rest = parts.values()
+    for more_once, more_year in rest:
+        once, year = once + more_once, year + more_year
+    return once, year
+
+
+def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Economics:
+    """The company's own file over the default file; what only the default says counts as assumed.
+
+    Args:
+        own: nested keys of the company's file, any part of them.
+        default: a complete file.
+
+    Raises:
+        ValueError: naming the key, what it holds and what is allowed.
+    """
+    given, complete = _flat(own), _flat(default)
+    for key in given:
+        if key not in complete and key != "transfer_pairs":
+            near = ", ".join(name for name in complete if name.split(".")[0] == key.split(".")[0]) or ", ".join(
+                complete
+            )
+            raise ValueError(f"economics: {key} is not a key; accepted: {near}")
+    merged = {**complete, **given}
+    inputs = {name: _range(name, merged[name], most) for name, most in INPUTS.items()}
+    assumed = [name for name in INPUTS if name not in given]
+    if "transfer_pairs" in given:
+        inputs["transfer"] = slope(given["transfer_pairs"])
+        assumed = [name for name in assumed if name != "transfer"]
+    elif "transfer" not in assumed:
+        assumed.append("transfer")  # an opinion about it is still no measurement (RULINGS 31)
+    steps = {name: _step(name, merged) for name in STEPS}
+    settings = {name: merged[name] for name in SETTINGS}
+    return _checked(Economics(**settings, inputs=inputs, steps=steps, assumed=tuple(assumed)))
+
+
+def slope(pairs: Any) -> Range:
+    r"""The offline-to-online factor from own pairs: the slope through zero (METHOD §6), two standard errors each way.
+
+    :math:`\hat\eta = \sum x y / \sum x^2` for offline gains x and online gains y.
+
+    Raises:
+        ValueError: for fewer than three pairs of numbers, or offline gains that are all zero.
+    """
+    usable = (
+        isinstance(pairs, Sequence)
+        and len(pairs) >= MIN_PAIRS
+        and all(isinstance(pair, Sequence) and len(pair) == 2 and all(map(_is_number, pair)) for pair in pairs)
+    )
+    if not usable or not any(x for x, _ in pairs):
+        raise ValueError(
+            f"economics: transfer_pairs={pairs} must be at least {MIN_PAIRS} pairs [offline gain, online gain] with "
+            "offline gains that are not all zero, for example [[0.04, 0.02], [0.01, 0.0], [0.02, 0.015]]"
+        )
+    squares = sum(x * x for x, _ in pairs)
+    eta = sum(x * y for x, y in pairs) / squares
+    residual = sum((y - eta * x) ** 2 for x, y in pairs) / (len(pairs) - 1)
+    half = 2 * math.sqrt(residual / squares)
+    return Range(max(eta - half, 0.0), max(eta, 0.0), max(eta + half, 0.0))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted key; a range is a leaf, whatever part of it is given."""
+    found: dict[str, Any] = {}
+    for name, node in tree.items():
+        key = f"{prefix}{name}"
+        inner = isinstance(node, Mapping) and key not in INPUTS
+        found |= _flat(node, f"{key}.") if inner else {key: node}
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _range(name: str, value: Any, most: float) -> Range:
+    """A range, or one number where nothing is uncertain."""
+    ends: list[Any] = [value] * 3
+    if isinstance(value, Mapping):
+        ends = [value[end] for end in RANGE] if set(value) == set(RANGE) else []
+    if not ends or not all(map(_is_number, ends)) or not 0 <= ends[0] <= ends[1] <= ends[2] <= most:
+        limit = f" up to {most:g}" if math.isfinite(most) else ""
+        raise ValueError(
+            f"economics: {name}={value} must be a number or low, likely and high in rising order, from 0{limit}"
+        )
+    return Range(float(ends[0]), float(ends[1]), float(ends[2]))
+
+
+def _step(name: str, merged: Mapping[str, Any]) -> Step:
+    keys = [f"steps.{name}.{part}" for part in ("cost", "days", "amount")]
+    for key in keys:
+        if not _is_number(merged[key]) or merged[key] < 0:
+            raise ValueError(f"economics: {key}={merged[key]} must be a number from 0")
+    return Step(*(float(merged[key]) for key in keys))
+
+
+def _checked(found: Economics) -> Economics:
+    """Refuse settings out of range, and a business that no gain can help."""
+    rules = {
+        "currency": (
+            isinstance(found.currency, str) and len(found.currency) == 3 and found.currency.isupper(),
+            "a currency code such as EUR or JPY",
+        ),
+        "tax": (found.tax in ("excluded", "included"), "excluded or included"),
+        "years": (isinstance(found.years, int) and 1 <= found.years <= 30, "a whole number from 1 to 30"),
+        "discount": (_is_number(found.discount) and 0 <= found.discount < 1, "a rate from 0 to below 1"),
+        "go": (_is_number(found.go) and 0.5 < found.go < 1, "a probability above 0.5 and below 1"),
+        "machine_hour": (_is_number(found.machine_hour) and found.machine_hour >= 0, "a price from 0"),
+        "no_go": (_is_number(found.no_go) and 0 < found.no_go < 0.5, "a probability above 0 and below 0.5"),
+    }
+    for name, (holds, allowed) in rules.items():
+        if not holds:
+            raise ValueError(f"economics: {name}={getattr(found, name)} must be {allowed}")
+    if not base_value(found.likely) * found.likely["transfer"] > 0:
+        raise ValueError("economics: recommendations, conversion, order value, margin and transfer must be above 0")
+    return found

@@ -1,0 +1,72 @@
+"""The decision as a record that can be replayed: inputs, rule version, answer (METHOD iii)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from mmbench.decision.economics import Economics, Range, Step
+from mmbench.decision.evidence import Evidence, Gate, Status, SubsetGain
+from mmbench.decision.rule import RULE_VERSION, Decision, decide
+from mmbench.stats import Interval
+
+
+def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> dict[str, Any]:
+    """Inputs and answer as plain JSON."""
+    value = decision.value
+    return {
+        "kind": "decision",
+        "rule": RULE_VERSION,
+        "inputs": {"evidence": asdict(evidence), "economics": asdict(economics)},
+        "result": {
+            "action": str(decision.action),
+            "why": str(decision.why),
+            "barred": [gate.name for gate in decision.barred],
+            "gates": [asdict(gate) for gate in decision.gates],
+            "breakeven": decision.breakeven,
+            "probability": value.probability if value else None,
+            "confidence": str(decision.confidence),
+            "npv_mean": value.mean if value else None,
+            "npv_sd": value.sd if value else None,
+            "npv_quantiles": {f"{p:g}": q for p, q in value.quantiles.items()} if value else None,
+            "evpi": value.evpi if value else None,
+            "subset": decision.subset.name if decision.subset else None,
+            "flip": asdict(decision.flip) if decision.flip else None,
+            "tornado": [asdict(swing) for swing in decision.swings],
+            "steps": [asdict(step) for step in decision.steps],
+            "next_step": asdict(decision.step),
+        },
+    }
+
+
+def replay(record: Mapping[str, Any]) -> Decision:
+    """Decide again from the inputs of a record.
+
+    Raises:
+        ValueError: if it is no decision record, of another rule, or its inputs cannot be read.
+    """
+    if record.get("kind") != "decision":
+        raise ValueError(f"this is no decision record: kind is {record.get('kind')}")
+    if record.get("rule") != RULE_VERSION:
+        raise ValueError(f"the record was made by rule {record.get('rule')}; this mmbench has rule {RULE_VERSION}")
+    try:
+        evidence = _evidence(record["inputs"]["evidence"])
+        economics = _economics(record["inputs"]["economics"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the inputs of the decision record cannot be read: {error}") from error
+    return decide(evidence, economics)
+
+
+def _evidence(given: Mapping[str, Any]) -> Evidence:
+    gates = tuple(Gate(**{**gate, "status": Status(gate["status"])}) for gate in given["gates"])
+    subsets = tuple(SubsetGain(**subset) for subset in given["subsets"])
+    gain = None if given["gain"] is None else Interval(**given["gain"])
+    triples = {name: None if given[name] is None else tuple(given[name]) for name in ("tuned", "per_thousand")}
+    return Evidence(**{**given, **triples, "gain": gain, "gates": gates, "subsets": subsets})
+
+
+def _economics(given: Mapping[str, Any]) -> Economics:
+    inputs = {name: Range(**value) for name, value in given["inputs"].items()}
+    steps = {name: Step(**value) for name, value in given["steps"].items()}
+    return Economics(**{**given, "inputs": inputs, "steps": steps, "assumed": tuple(given["assumed"])})

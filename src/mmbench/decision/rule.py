@@ -1,0 +1,220 @@
+"""The rule: gates first, then what the gain is worth (METHOD §6, RULINGS 29)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mmbench.decision.economics import Economics, Scope
+from mmbench.decision.evidence import GATES, Bars, Evidence, Gate, Status, SubsetGain
+from mmbench.decision.steps import ROLL_OUT, WAIT, NextStep, measuring_steps, mending_step
+from mmbench.decision.value import DRAWS, Flip, Swing, Value, breakeven, flips, tornado, valued
+from mmbench.stats import Interval, bounds
+from mmbench.verdicts import MIN_SEEDS
+
+#: Raised whenever the same inputs may give another answer.
+RULE_VERSION = 1
+#: Half-width of a 95 % interval in standard errors where only the bounds are known.
+Z95 = 1.959963984540054
+
+
+class Action(StrEnum):
+    """What is recommended."""
+
+    GO = "GO"
+    GO_PARTIAL = "GO (partial)"
+    HOLD = "HOLD"
+    NO_GO = "NO-GO"
+
+
+class Why(StrEnum):
+    """Why it is HOLD."""
+
+    NONE = ""
+    UNTRUSTED = "the measurement cannot be trusted"
+    BARRED_GO = "it would pay, but a gate bars GO"
+    BARRED_NO_GO = "it would not pay, but a gate bars NO-GO"
+    UNCLEAR = "the data do not tell"
+
+
+class Confidence(StrEnum):
+    """Words for a probability, fixed (METHOD §6)."""
+
+    VERY_LIKELY = "very likely"
+    LIKELY = "likely"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer and everything it rests on.
+
+    Args:
+        action: what is recommended.
+        why: why nothing is, where it is HOLD.
+        gates: all nine gates in order.
+        barred: gates that stand in the way of an answer.
+        breakeven: gain at which it pays at likely inputs.
+        value: distribution of the net present value of the whole catalogue; None without a gain.
+        subset: slice that pays alone, for GO (partial).
+        subset_value: its value.
+        flip: what would turn the answer; None without a gain.
+        swings: what drives the value.
+        steps: steps that measure the gain better, best first.
+        step: what to do next.
+    """
+
+    action: Action
+    why: Why
+    gates: tuple[Gate, ...]
+    barred: tuple[Gate, ...]
+    breakeven: float
+    value: Value | None
+    subset: SubsetGain | None
+    subset_value: Value | None
+    flip: Flip | None
+    swings: tuple[Swing, ...]
+    steps: tuple[NextStep, ...]
+    step: NextStep
+
+    @property
+    def trusted(self) -> bool:
+        """Whether anything may be said about the gain."""
+        return self.why is not Why.UNTRUSTED
+
+    @property
+    def probability(self) -> float | None:
+        """Probability that what is recommended (or, where nothing is, the whole catalogue) pays; None if untrusted."""
+        shown = self.subset_value or self.value
+        return shown.probability if shown and self.trusted else None
+
+    @property
+    def confidence(self) -> Confidence:
+        """How sure one may be of paying, or for NO-GO of not paying."""
+        if self.probability is None or self.action is Action.HOLD:
+            return Confidence.UNCLEAR
+        return confidence(1 - self.probability if self.action is Action.NO_GO else self.probability)
+
+
+def confidence(probability: float) -> Confidence:
+    """The word of a probability: from .95 very likely, from .80 likely, else unclear."""
+    if probability >= 0.95:
+        return Confidence.VERY_LIKELY
+    return Confidence.LIKELY if probability >= 0.80 else Confidence.UNCLEAR
+
+
+def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> Decision:
+    """Apply the rule.
+
+    HOLD where a gate that bars every answer does not pass. GO where the probability of paying reaches ``go`` and the
+    expected value is above zero, unless a gate bars it; GO (partial) where that holds for one slice of the items alone
+    and its gain is above zero. NO-GO where the probability is at most ``no_go`` and the upper 95 % bound of the gain is
+    below break-even: evidence of smallness, not lack of evidence. HOLD otherwise.
+
+    Args:
+        evidence: what was measured.
+        economics: what the company put in.
+        n_draws: draws of the value.
+    """
+    limit = breakeven(economics)
+    gates = _in_order((*evidence.gates, _power(evidence, limit)))
+    closed = [gate for gate in gates if gate.status is not Status.PASS]
+    by_bar = {bar: tuple(gate for gate in closed if GATES[gate.name][0] is bar) for bar in Bars}
+    gain = evidence.gain
+    if gain is None or gain.seeds < MIN_SEEDS:
+        # Without training noise there is no distribution of the gain, hence none of its value.
+        barred = by_bar[Bars.EVERY]
+        mend = (
+            mending_step(barred, (), economics) if barred else _known("repair" if gain is None else "seeds", economics)
+        )
+        return Decision(
+            Action.HOLD, Why.UNTRUSTED, gates, barred, limit, None, None, None, None, swings=(), steps=(), step=mend
+        )
+    value = valued(economics, gain, n_draws=n_draws)
+    steps = tuple(measuring_steps(evidence, gain, value, economics))
+    found = Decision(
+        Action.HOLD,
+        Why.UNCLEAR,
+        gates,
+        (),
+        limit,
+        value,
+        None,
+        None,
+        flips(economics, gain.mean),
+        tuple(tornado(economics, gain)),
+        steps,
+        steps[0],
+    )
+
+    def hold(why: Why, barred: tuple[Gate, ...]) -> Decision:
+        return replace(found, why=why, barred=barred, step=mending_step(barred, steps, economics))
+
+    if by_bar[Bars.EVERY]:
+        return hold(Why.UNTRUSTED, by_bar[Bars.EVERY])
+    if _pays(value, economics):
+        if by_bar[Bars.GO]:
+            return hold(Why.BARRED_GO, by_bar[Bars.GO])
+        return replace(found, action=Action.GO, why=Why.NONE, step=_roll_out(economics))
+    part = None if by_bar[Bars.GO] else _part(evidence, economics)
+    if part is not None:
+        subset, subset_value, scope = part
+        return replace(
+            found,
+            action=Action.GO_PARTIAL,
+            why=Why.NONE,
+            subset=subset,
+            subset_value=subset_value,
+            flip=flips(economics, subset.mean, scope),
+            step=_roll_out(economics),
+        )
+    if value.probability <= economics.no_go and bounds(gain, 0.95)[1] < limit:
+        if by_bar[Bars.NO_GO]:
+            return hold(Why.BARRED_NO_GO, by_bar[Bars.NO_GO])
+        return replace(found, action=Action.NO_GO, why=Why.NONE, step=NextStep(WAIT, 0.0, 0.0, None))
+    return found
+
+
+def _power(evidence: Evidence, limit: float) -> Gate:
+    """G7: could a gain that just pays have been seen?"""
+    if evidence.mde is None:
+        return Gate("G7", Status.UNKNOWN, None, limit, "one seed: training noise was not measured")
+    return Gate("G7", Status.PASS if evidence.mde <= limit else Status.FAIL, evidence.mde, limit)
+
+
+def _in_order(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+    """All nine gates by number; one that nobody measured is not known."""
+    by_name = {gate.name: gate for gate in gates}
+    if unknown := sorted(by_name.keys() - GATES.keys()):
+        raise ValueError(f"{unknown[0]} is no gate; gates are {', '.join(sorted(GATES))}")
+    return tuple(by_name.get(name, Gate(name, Status.UNKNOWN, why="not measured")) for name in sorted(GATES))
+
+
+def _pays(value: Value, economics: Economics) -> bool:
+    return value.probability >= economics.go and value.mean > 0
+
+
+def _part(evidence: Evidence, economics: Economics) -> tuple[SubsetGain, Value, Scope] | None:
+    """The slice of the items that pays best alone; its standard error is that of the simultaneous bounds."""
+    found = []
+    assert evidence.gain is not None
+    for subset in evidence.subsets:
+        if subset.lo <= 0:
+            continue
+        se = (subset.hi - subset.lo) / 2 / Z95
+        gain = Interval(subset.mean, subset.lo, subset.hi, se, evidence.gain.df, 0.0, evidence.gain.seeds)
+        scope = Scope(subset.stock, subset.new)
+        value = valued(economics, gain, scope)
+        if _pays(value, economics):
+            found.append((subset, value, scope))
+    return max(found, key=lambda part: part[1].mean) if found else None
+
+
+def _roll_out(economics: Economics) -> NextStep:
+    """Rolling out means an A/B test that can be stopped."""
+    return replace(_known("ab_test", economics), name=ROLL_OUT)
+
+
+def _known(name: str, economics: Economics) -> NextStep:
+    step = economics.steps[name]
+    return NextStep(name, step.cost, step.days, None)

@@ -1,0 +1,195 @@
+"""What a gain is worth: draws of the net present value, what drives it, and where it turns (METHOD §6)."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from mmbench.decision import formulas
+from mmbench.decision.economics import INPUTS, WHOLE, Economics, Range, Scope, base_value, costs, lacking, totals
+from mmbench.stats import Interval
+
+Vector = NDArray[np.float64]
+DRAWS = 20_000
+#: Quantiles of the value that the page draws.
+QUANTILES = (0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975)
+BINS = 41
+
+
+@dataclass(frozen=True)
+class Value:
+    r"""The distribution of the net present value.
+
+    Args:
+        probability: share of the draws in which it is above zero.
+        mean: its mean.
+        sd: its standard deviation.
+        evpi: value of knowing everything before deciding, :math:`E[\max(NPV, 0)] - \max(E\,NPV, 0)`.
+        quantiles: by probability.
+        counts: draws in each of :data:`BINS` equal bins between the outermost quantiles.
+        per_gain: mean worth of one unit of relative gain, :math:`E[\eta B] \cdot AF`.
+    """
+
+    probability: float
+    mean: float
+    sd: float
+    evpi: float
+    quantiles: Mapping[float, float]
+    counts: tuple[int, ...]
+    per_gain: float
+
+
+@dataclass(frozen=True)
+class Swing:
+    """Net present value where one input takes its low or high value and all others their likely ones."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Where the net present value is zero, all else at its likely value.
+
+    Args:
+        gain: the break-even gain.
+        transfer: offline-to-online factor; None where the gain is not above zero.
+        image_price: price of one image, below zero where not even free images pay; None where none has to be bought.
+        payback: years after which the one-off cost has come back, undiscounted; None where it never does.
+    """
+
+    gain: float
+    transfer: float | None
+    image_price: float | None
+    payback: float | None
+
+
+@functools.lru_cache(maxsize=4)
+def uniforms(n_draws: int, seed: int) -> NDArray[np.float64]:
+    """Numbers in (0, 1), one row per input and a last one for the gain, ``(n_inputs + 1, n_draws)``."""
+    found = np.random.default_rng(seed).random((len(INPUTS) + 1, n_draws))
+    found = np.clip(found, 1e-12, 1 - 1e-12)
+    found.flags.writeable = False
+    return found
+
+
+def triangular(given: Range, u: Vector) -> Vector:
+    """Quantiles ``u`` ``(n_draws,)`` of the triangular distribution."""
+    width = given.high - given.low
+    if width == 0:
+        return np.full(len(u), given.likely)
+    turn = (given.likely - given.low) / width
+    rising = given.low + np.sqrt(u * width * (given.likely - given.low))
+    falling = given.high - np.sqrt((1 - u) * width * (given.high - given.likely))
+    return np.where(u < turn, rising, falling)
+
+
+def gains(gain: Interval, u: Vector) -> Vector:
+    """Quantiles ``u`` of what is known about the gain: Student's t around the estimate."""
+    if gain.se == 0:
+        return np.full(len(u), gain.mean)
+    drawn: Vector = gain.mean + gain.se * special.stdtrit(gain.df, u)
+    return drawn
+
+
+def valued(economics: Economics, gain: Interval, scope: Scope = WHOLE, n_draws: int = DRAWS, seed: int = 0) -> Value:
+    """Draw every input and the gain, independently of each other, and value each draw.
+
+    Args:
+        economics: the inputs.
+        gain: the relative gain.
+        scope: part of the catalogue that gets images.
+        n_draws: number of draws.
+        seed: seed of the draws.
+    """
+    u = uniforms(n_draws, seed)
+    x = {name: triangular(economics.inputs[name], row) for name, row in zip(INPUTS, u, strict=False)}
+    once, year = totals(costs(x, scope))
+    base, eta = base_value(x), x["transfer"]
+    drawn = formulas.npv(
+        gains(gain, u[-1]),
+        eta=eta,
+        base_value_year=base,
+        cost_once=once,
+        cost_year=year,
+        years=economics.years,
+        discount=economics.discount,
+    )
+    mean = float(drawn.mean())
+    quantiles = dict(zip(QUANTILES, map(float, np.quantile(drawn, QUANTILES)), strict=True))
+    counts, _ = np.histogram(drawn, BINS, (quantiles[QUANTILES[0]], quantiles[QUANTILES[-1]]))
+    return Value(
+        float((drawn > 0).mean()),
+        mean,
+        float(drawn.std()),
+        float(np.maximum(drawn, 0).mean()) - max(mean, 0.0),
+        quantiles,
+        tuple(map(int, counts)),
+        float((eta * base).mean()) * formulas.annuity(economics.years, economics.discount),
+    )
+
+
+def likely_npv(
+    economics: Economics, gain: float, scope: Scope = WHOLE, changed: Mapping[str, float] | None = None
+) -> float:
+    """Net present value at likely inputs, but for those ``changed``."""
+    x = {**economics.likely, **(changed or {})}
+    once, year = totals(costs(x, scope))
+    return formulas.npv(
+        gain,
+        eta=x["transfer"],
+        base_value_year=base_value(x),
+        cost_once=once,
+        cost_year=year,
+        years=economics.years,
+        discount=economics.discount,
+    )
+
+
+def breakeven(economics: Economics, scope: Scope = WHOLE) -> float:
+    """The gain at which the net present value is zero at likely inputs."""
+    x = economics.likely
+    once, year = totals(costs(x, scope))
+    return formulas.breakeven_gain(
+        eta=x["transfer"],
+        base_value_year=base_value(x),
+        cost_once=once,
+        cost_year=year,
+        years=economics.years,
+        discount=economics.discount,
+    )
+
+
+def flips(economics: Economics, gain: float, scope: Scope = WHOLE) -> Flip:
+    """Solve for a net present value of zero in the gain, the transfer, the price of an image and the years."""
+    x = economics.likely
+    once, year = totals(costs(x, scope))
+    factor = formulas.annuity(economics.years, economics.discount)
+    base = base_value(x)
+    transfer = (once / factor + year) / (gain * base) if gain > 0 else None
+    bought = x["items.stock"] * scope.stock * lacking(x) + x["items.new_year"] * scope.new * x["items.target"] * factor
+    price = x["cost.image"] + likely_npv(economics, gain, scope) / bought if bought > 0 else None
+    surplus = gain * x["transfer"] * base - year
+    payback = once / surplus if surplus > 0 else None
+    return Flip(breakeven(economics, scope), transfer, price, payback)
+
+
+def tornado(economics: Economics, gain: Interval) -> list[Swing]:
+    """Every uncertain input and the gain over its range, the widest swing first.
+
+    The gain moves over its 95 % interval and is called ``gain``.
+    """
+    found = [Swing("gain", likely_npv(economics, gain.lo), likely_npv(economics, gain.hi))]
+    for name, given in economics.inputs.items():
+        if given.low < given.high:
+            ends = (likely_npv(economics, gain.mean, changed={name: end}) for end in (given.low, given.high))
+            found.append(Swing(name, *ends))
+    widths = {swing.name: abs(swing.high - swing.low) for swing in found}
+    return sorted((s for s in found if not math.isclose(widths[s.name], 0.0)), key=lambda s: -widths[s.name])

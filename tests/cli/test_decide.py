@@ -1,0 +1,85 @@
+"""The command that decides, and its mistakes in one line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mmbench import cli, records
+from mmbench.cli import decide
+from mmbench.cli.serving import measure_serving
+from mmbench.decision.economics import INPUTS
+from mmbench.report import read_sweep
+from tests.report.conftest import shop_sweep
+
+__all__ = ["shop_sweep"]
+
+
+@pytest.fixture
+def sweep(shop_sweep: Path, tmp_path: Path) -> Path:
+    """A copy to write into."""
+    return Path(shutil.copytree(shop_sweep, tmp_path / "shop", ignore=shutil.ignore_patterns("report")))
+
+
+def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "my.yaml"
+    own.write_text("currency: JPY\nvalue: {margin: 0.3}\n")
+    decide.main([str(sweep), f"economics={own}", "lang=ja"])
+    told = capsys.readouterr().out
+    record = records.read_json(sweep / "report" / "decision.json")
+    assert "decision.html, decision.json" in told
+    assert record["inputs"]["economics"]["currency"] == "JPY"
+    assert set(record["inputs"]["economics"]["assumed"]) == set(INPUTS) - {"value.margin"}
+    assert 'lang="ja"' in (sweep / "report" / "decision.html").read_text()
+    decide.main([str(sweep / "report" / "decision.json")])
+    assert capsys.readouterr().out.startswith(f"{record['result']['action']}, as in ")
+    records.write_json(sweep / "report" / "decision.json", {**record, "result": {"action": "GO!"}})
+    with pytest.raises(ValueError, match="says GO!, but its inputs give"):
+        decide.main([str(sweep / "report" / "decision.json")])
+
+
+def test_a_packaged_file_is_nobodys_own() -> None:
+    assert set(decide.load_economics("default").assumed) == set(INPUTS)
+    assert set(decide.load_economics("yen").assumed) == set(INPUTS)
+
+
+def test_serving_is_measured_from_the_records(sweep: Path) -> None:
+    found = measure_serving(read_sweep(sweep), "shop")
+    assert {(s.model, s.modality) for s in found} == {("itemknn", "-"), ("hybridknn", "fused"), ("hybridknn", "text")}
+    assert all(0 < s.batch_ms < s.one_ms < 1000 for s in found)
+    assert [s.score for s in found] == sorted((s.score for s in found), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{sweep}", "lang=fr"], "error: lang=fr: there are only en, ja"),
+        (["{sweep}", "langue=en"], "error: langue=en is not a setting of decide; did you mean lang?"),
+        (["{sweep}", "economics"], "error: economics is not a setting of decide"),
+        (["{sweep}", "serving=no"], "error: serving=no must be true or false"),
+        (["{sweep}", "economics=nowhere.yaml"], "no such file; name a YAML file or one of default, yen"),
+        (["{sweep}", "economics={tmp}/list.yaml"], "list.yaml must hold keys and values"),
+        (["{sweep}", "economics={tmp}/broken.yaml"], "broken.yaml is no YAML file"),
+        (["{sweep}", "economics={tmp}/wrong.yaml"], "error: economics: value.margin=7 must be a number"),
+        (["{tmp}"], "is no sweep (no manifest.json)"),
+        (["{sweep}", "model=vbpr"], "no results of any/vbpr with and without images; there are shop/hybridknn"),
+        (["{tmp}/list.yaml"], "is not a record"),
+    ],
+)  # fmt: skip
+def test_mistakes(
+    sweep: Path, tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "broken.yaml").write_text("a: [1\n")
+    (tmp_path / "wrong.yaml").write_text("value: {margin: 7}\n")
+    given = [word.format(sweep=sweep, tmp=tmp_path) for word in words]
+    monkeypatch.setattr("sys.argv", ["mmbench", "decide", *given])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert message in told
+    assert told.count("\n") == 1

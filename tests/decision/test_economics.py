@@ -1,0 +1,99 @@
+"""The company's file: what it may hold, what is assumed, and mistakes told in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from mmbench import paths
+from mmbench.decision import read_economics
+from mmbench.decision.economics import INPUTS, Range, Scope, base_value, costs, slope, totals
+from mmbench.decision.value import breakeven
+from tests.decision.cases import default_file, economics
+
+
+def test_costs_by_hand() -> None:
+    setting = economics(
+        items={"stock": 10_000, "new_year": 1_000, "with_images": 0.4, "target": 0.9},
+        cost={"image": 2.0, "encoding": 0.01, "kilobytes": 4, "gigabyte_month": 0.5, "serving_year": 100,
+              "engineering_once": 7.0, "engineers": 0.5, "engineer_year": 100.0},
+    )  # fmt: skip
+    x = setting.likely
+    assert base_value(x) == pytest.approx(1e6)
+    assert costs(x) == {
+        "images": (pytest.approx(10_000), pytest.approx(1_800)),
+        "encoding": (pytest.approx(90), pytest.approx(9)),
+        "serving": (0.0, pytest.approx(12 * 10_000 * 0.9 * 4 / 1e6 * 0.5 + 100)),
+        "engineering": (7.0, 50.0),
+    }
+    once, year = totals(costs(x, Scope(0.5, 0.0)))
+    assert (once, year) == (pytest.approx(5_000 + 45 + 7), pytest.approx(12 * 0.018 * 0.5 + 100 + 50))
+
+
+def test_every_image_is_there_already() -> None:
+    setting = economics(items={"stock": 10, "new_year": 0, "with_images": 1.0, "target": 0.5})
+    assert costs(setting.likely)["images"] == (0.0, 0.0)
+
+
+def test_what_only_the_default_says_is_assumed() -> None:
+    found = read_economics(
+        {"value": {"margin": 0.3}, "cost": {"image": {"low": 1, "likely": 2, "high": 3}}}, default_file()
+    )
+    assert set(INPUTS) - set(found.assumed) == {"value.margin", "cost.image"}
+    assert found.inputs["value.margin"] == Range(0.3, 0.3, 0.3)
+    assert found.inputs["cost.image"] == Range(1, 2, 3)
+    # An opinion about the transfer is no measurement of it.
+    assert "transfer" in read_economics({"transfer": 0.6}, default_file()).assumed
+
+
+def test_own_pairs_measure_the_transfer() -> None:
+    pairs = [[0.04, 0.02], [0.02, 0.01], [0.01, 0.005]]
+    found = read_economics({"transfer_pairs": pairs}, default_file())
+    assert found.inputs["transfer"].likely == pytest.approx(0.5)
+    assert found.inputs["transfer"].low == pytest.approx(0.5)
+    assert "transfer" not in found.assumed
+    noisy = slope([[0.1, 0.08], [0.1, 0.02], [0.1, 0.05]])
+    # Residuals .03, -.03, 0: variance .0009 over squares of .03.
+    assert noisy.high == pytest.approx(0.5 + 2 * (0.0009 / 0.03) ** 0.5)
+
+
+@pytest.mark.parametrize("name", ["default", "yen"])
+def test_files_that_come_along(name: str) -> None:
+    own = OmegaConf.to_container(OmegaConf.load(paths.config_dir() / "economics" / f"{name}.yaml"))
+    assert isinstance(own, dict)
+    found = read_economics({str(k): v for k, v in own.items()}, default_file())
+    assert 0.005 < breakeven(found) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"value": {"marge": 0.2}}, "value.marge is not a key; accepted: value.recommendations_year, value.conversion"),
+        ({"profit": 1}, "profit is not a key; accepted: currency, tax"),
+        ({"value": {"margin": 1.5}}, "low, likely and high in rising order, from 0 up to 1"),
+        ({"value": {"margin": {"low": 0.3, "likely": 0.2, "high": 0.4}}}, "in rising order"),
+        ({"value": {"margin": {"low": 0.1, "high": 0.4}}}, "must be a number or low, likely and high"),
+        ({"value": {"margin": {"low": 0.1, "likely": 0.2, "high": 0.4, "most": 1}}}, "must be a number or low"),
+        ({"cost": {"image": "cheap"}}, "cost.image=cheap must be"),
+        ({"cost": {"image": float("nan")}}, "cost.image=nan must be"),
+        ({"cost": {"image": True}}, "cost.image=True must be"),
+        ({"value": {"margin": 0}}, "must be above 0"),
+        ({"currency": "euro"}, "currency=euro must be a currency code"),
+        ({"tax": "19 %"}, "tax=19 % must be excluded or included"),
+        ({"years": 2.5}, "years=2.5 must be a whole number"),
+        ({"discount": 10}, "discount=10 must be a rate"),
+        ({"go": 0.4}, "go=0.4 must be a probability above 0.5"),
+        ({"no_go": 0.6}, "no_go=0.6 must be a probability above 0 and below 0.5"),
+        ({"machine_hour": -1}, "machine_hour=-1 must be a price from 0"),
+        ({"steps": {"users": {"cost": -1}}}, "steps.users.cost=-1 must be a number from 0"),
+        ({"transfer_pairs": [[0.1, 0.2]]}, "must be at least 3 pairs"),
+        ({"transfer_pairs": [[0, 0.2]] * 3}, "offline gains that are not all zero"),
+    ],
+)  # fmt: skip
+def test_mistakes(own: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match="economics: ") as told:
+        read_economics(own, default_file())
+    assert message in str(told.value)
+    assert "\n" not in str(told.value)

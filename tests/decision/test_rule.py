@@ -1,0 +1,199 @@
+"""Every answer and every gate, on evidence and economics that are written down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmbench.decision import Action, Evidence, Gate, Status, SubsetGain, as_record, decide, evsi_normal, replay
+from mmbench.decision.economics import Range
+from mmbench.decision.evidence import GATES
+from mmbench.decision.rule import Confidence, Why, confidence
+from mmbench.decision.value import DRAWS, flips, likely_npv, tornado, triangular, uniforms, valued
+from tests.decision.cases import BREAKEVEN, economics, evidence, interval, without_gain
+
+FAIL, UNKNOWN, PASS = Status.FAIL, Status.UNKNOWN, Status.PASS
+NEW_ITEMS = SubsetGain("new items", 0.2, 0.15, 0.25, stock=0.1, new=1.0)
+#: What was measured, the answer, why it is HOLD, what bars it, the next step.
+CASES = {
+    "large gain": (evidence(0.25), Action.GO, Why.NONE, "", "roll_out"),
+    "large gain, no second encoder": (evidence(0.25, G6=FAIL, G8=FAIL), Action.GO, Why.NONE, "", "roll_out"),
+    "no gain": (evidence(0.0), Action.NO_GO, Why.NONE, "", "wait"),
+    "images harm": (evidence(-0.1), Action.NO_GO, Why.NONE, "", "wait"),
+    "no gain, images carry no signal of their own": (evidence(0.0, G3=FAIL), Action.NO_GO, Why.NONE, "", "wait"),
+    "gain at break-even": (evidence(BREAKEVEN), Action.HOLD, Why.UNCLEAR, "", "users"),
+    "wide interval": (evidence(0.05, se=0.06), Action.HOLD, Why.UNCLEAR, "", "users"),
+    "no gain, but too few users to see one": (evidence(0.0, mde=0.2), Action.HOLD, Why.BARRED_NO_GO, "G7", "users"),
+    "G1: unequal effort": (evidence(0.25, G1=FAIL), Action.HOLD, Why.UNTRUSTED, "G1", "repair"),
+    "G1: and no gain": (evidence(0.0, G1=FAIL), Action.HOLD, Why.UNTRUSTED, "G1", "repair"),
+    "G2: a simple baseline is better": (evidence(0.25, G2=FAIL), Action.HOLD, Why.UNTRUSTED, "G2", "model"),
+    "G3: shuffled images do as well": (evidence(0.25, G3=FAIL), Action.HOLD, Why.BARRED_GO, "G3", "control"),
+    "G3: no control was run": (evidence(0.25, G3=UNKNOWN), Action.HOLD, Why.BARRED_GO, "G3", "control"),
+    "G4: coverage breaks": (evidence(0.25, G4=FAIL), Action.HOLD, Why.BARRED_GO, "G4", "model"),
+    "G4: no guard-rail is needed to leave it": (evidence(0.0, G4=FAIL), Action.NO_GO, Why.NONE, "", "wait"),
+    "G5: few items have images": (evidence(0.0, G5=FAIL), Action.HOLD, Why.UNTRUSTED, "G5", "images"),
+    "G6: one encoder": (evidence(0.0, G6=FAIL), Action.HOLD, Why.BARRED_NO_GO, "G6", "encoder"),
+    "G8: unused signal": (evidence(0.0, G8=FAIL, G6=FAIL), Action.HOLD, Why.BARRED_NO_GO, "G6 G8", "ensemble"),
+    "G9: depends on tuning": (evidence(0.25, G9=FAIL), Action.HOLD, Why.UNTRUSTED, "G9", "trials"),
+    "G9: too few trials to tell": (evidence(0.0, G9=UNKNOWN), Action.HOLD, Why.UNTRUSTED, "G9", "trials"),
+    "several gates: the first is mended first": (
+        evidence(0.25, G9=FAIL, G2=FAIL, G3=FAIL), Action.HOLD, Why.UNTRUSTED, "G2 G9", "model"),
+    "one seed": (evidence(0.25, seeds=1), Action.HOLD, Why.UNTRUSTED, "", "seeds"),
+    "no gain was measured": (without_gain(evidence(0.0, G1=FAIL)), Action.HOLD, Why.UNTRUSTED, "G1", "repair"),
+    "pays for new items only": (
+        replace(evidence(0.03), subsets=(NEW_ITEMS,)), Action.GO_PARTIAL, Why.NONE, "", "roll_out"),
+    "a slice that may be luck": (
+        replace(evidence(0.0), subsets=(replace(NEW_ITEMS, lo=-0.01),)), Action.NO_GO, Why.NONE, "", "wait"),
+    "a slice, but the gain is not from images": (
+        replace(evidence(0.03, G3=FAIL), subsets=(NEW_ITEMS,)), Action.NO_GO, Why.NONE, "", "wait"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_answer(name: str) -> None:
+    measured, action, why, barred, step = CASES[name]
+    found = decide(measured, economics())
+    assert (found.action, found.why, found.step.name) == (action, why, step)
+    if barred:
+        assert " ".join(gate.name for gate in found.barred) == barred
+    assert [gate.name for gate in found.gates] == [f"G{i}" for i in range(1, 10)]
+    if found.why is Why.UNTRUSTED:
+        # Nothing is said about the gain, whatever it was measured to be.
+        assert (found.probability, found.confidence) == (None, Confidence.UNCLEAR)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_replaying_the_record_gives_the_same_answer(name: str) -> None:
+    measured, setting = CASES[name][0], economics()
+    found = decide(measured, setting)
+    record = json.loads(json.dumps(as_record(measured, setting, found), allow_nan=False))
+    assert replay(record) == found
+
+
+def test_the_cases_are_complete() -> None:
+    assert {case[1] for case in CASES.values()} == set(Action)
+    assert {case[2] for case in CASES.values()} == set(Why)
+    barring = {name for case in CASES.values() for name in case[3].split()}
+    assert barring == set(GATES)
+
+
+def test_a_record_of_something_else_is_refused() -> None:
+    record = as_record(evidence(0.1), economics(), decide(evidence(0.1), economics()))
+    with pytest.raises(ValueError, match="no decision record: kind is table"):
+        replay({**record, "kind": "table"})
+    with pytest.raises(ValueError, match="made by rule 0; this mmbench has rule 1"):
+        replay({**record, "rule": 0})
+    with pytest.raises(ValueError, match="inputs of the decision record cannot be read"):
+        replay({**record, "inputs": {}})
+    with pytest.raises(ValueError, match="G0 is no gate"):
+        decide(replace(evidence(0.1), gates=(Gate("G0", PASS),)), economics())
+
+
+def test_gates_that_nobody_looked_at_are_not_known() -> None:
+    found = decide(replace(evidence(0.25), gates=()), economics())
+    assert found.action is Action.HOLD
+    assert {gate.status for gate in found.gates if gate.name != "G7"} == {UNKNOWN}
+
+
+# Value
+
+
+def test_value_by_hand() -> None:
+    # 0.2 x 0.5 x 1,000,000 x 3 - 60,000 - 20,000 x 3
+    assert likely_npv(economics(), 0.2) == pytest.approx(180_000)
+    assert decide(evidence(0.2), economics()).breakeven == pytest.approx(BREAKEVEN)
+    value = valued(economics(), interval(0.2, 0.0))
+    assert value.mean == pytest.approx(180_000, rel=0.01)
+    # Only the transfer varies: sd of a symmetric triangular of half-width .2 is .2 / sqrt(6).
+    assert value.sd == pytest.approx(0.2 / np.sqrt(6) * 600_000, rel=0.02)
+    assert value.probability == 1.0
+    assert value.evpi == pytest.approx(0.0)
+
+
+def test_probability_of_paying_is_that_of_the_gain_beyond_break_even() -> None:
+    certain = economics(transfer=0.5)
+    value = valued(certain, interval(0.09, 0.01))
+    assert value.probability == pytest.approx(0.8413, abs=0.01)  # one standard error above break-even
+    assert value.sd == pytest.approx(0.01 * 0.5 * 1e6 * 3, rel=0.02)
+    # E max(NPV, 0) - max(E NPV, 0) of a normal value
+    assert value.evpi == pytest.approx(15_000 * 0.0833, rel=0.1)
+
+
+def test_where_it_turns() -> None:
+    flip = flips(economics(), 0.2)
+    assert flip.gain == pytest.approx(BREAKEVEN)
+    assert flip.transfer == pytest.approx(0.2)
+    # 13,000 images in three years eat up 180,000.
+    assert flip.image_price is not None
+    assert flip.image_price == pytest.approx(2.0 + 180_000 / 13_000)
+    assert likely_npv(economics(), 0.2, changed={"cost.image": flip.image_price}) == pytest.approx(0.0, abs=1e-6)
+    assert likely_npv(economics(), 0.2, changed={"transfer": 0.2}) == pytest.approx(0.0, abs=1e-6)
+    assert flip.payback == pytest.approx(60_000 / (100_000 - 20_000))
+    none = flips(economics(), -0.1)
+    assert (none.transfer, none.payback) == (None, None)
+    assert none.image_price is not None
+    assert none.image_price < 0
+    owned = economics(items={"stock": 10_000, "new_year": 0, "with_images": 1.0, "target": 1.0})
+    assert flips(owned, 0.2).image_price is None
+
+
+def test_tornado_is_sorted_by_swing_and_leaves_out_what_is_certain() -> None:
+    swings = tornado(economics(), interval(0.2, 0.01))
+    assert [swing.name for swing in swings] == ["transfer", "gain"]
+    assert (swings[0].low, swings[0].high) == (pytest.approx(60_000), pytest.approx(300_000))
+
+
+def test_draws_are_triangular() -> None:
+    drawn = triangular(Range(1, 2, 5), uniforms(DRAWS, 0)[0])
+    assert (drawn.min() > 1, drawn.max() < 5) == (True, True)
+    assert drawn.mean() == pytest.approx(8 / 3, abs=0.02)
+    assert drawn.var() == pytest.approx((1 + 4 + 25 - 2 - 5 - 10) / 18, abs=0.02)
+
+
+# Next steps
+
+
+def test_more_users_are_worth_what_their_standard_error_says() -> None:
+    certain = economics(transfer=0.5)
+    measured = evidence(BREAKEVEN, 0.02)
+    found = decide(measured, certain)
+    step = next(step for step in found.steps if step.name == "users")
+    # Users four times as many leave .7/4 + .2 + .1/4 of the variance.
+    after = 0.02 * np.sqrt(0.7 / 4 + 0.2 + 0.1 / 4)
+    noise = 1 / np.sqrt(1 / after**2 - 1 / 0.02**2)
+    assert found.value is not None
+    worth = evsi_normal(found.value.mean, 0.02 * 1.5e6, noise * 1.5e6)
+    assert step.evsi == pytest.approx(worth, rel=1e-3)
+
+
+def test_knowing_is_never_worth_more_than_knowing_everything() -> None:
+    found = decide(evidence(0.05, 0.06), economics())
+    assert found.value is not None
+    assert all(0 <= (step.evsi or 0) <= 1.05 * found.value.evpi for step in found.steps)
+    paying = [step.net for step in found.steps if step.net > 0]
+    assert paying == sorted(paying, reverse=True)
+    assert [step.net > 0 for step in found.steps] == [True] * len(paying) + [False] * (3 - len(paying))
+
+
+def test_without_components_only_users_are_reckoned() -> None:
+    bare: Evidence = replace(evidence(BREAKEVEN), components={})
+    worth = {step.name: step.evsi for step in decide(bare, economics()).steps}
+    assert worth["seeds"] == 0.0
+    assert worth["users"] is not None
+    assert worth["users"] > 0
+
+
+def test_a_certain_gain_needs_no_measuring() -> None:
+    worth = {step.name: step.evsi for step in decide(evidence(BREAKEVEN, 0.0), economics()).steps}
+    assert worth["users"] == worth["seeds"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("probability", "word"),
+    [(0.99, "very likely"), (0.95, "very likely"), (0.9, "likely"), (0.8, "likely"), (0.5, "unclear")],
+)
+def test_words_of_probability(probability: float, word: str) -> None:
+    assert confidence(probability) == word

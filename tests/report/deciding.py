@@ -1,0 +1,66 @@
+"""Decision pages of a sweep with its measured gain replaced, so that every answer can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+from mmbench.decision import Decision, Economics, Evidence, Gate, Status, SubsetGain, decide
+from mmbench.report import read_sweep
+from mmbench.report.decision_page import write_decision
+from mmbench.report.evidence import Read, read_evidence
+from mmbench.report.examples import examples_of
+from mmbench.report.serving import Serving
+from mmbench.report.table import SweepTable
+from tests.decision.cases import economics, evidence, without_gain
+
+NEW = SubsetGain("item's training interactions: cold", 0.2, 0.15, 0.25, stock=0.1, new=1.0)
+#: Evidence by the answer it leads to.
+ANSWERS: Mapping[str, Evidence] = {
+    "go": evidence(0.25),
+    "go_partial": replace(evidence(0.03), subsets=(NEW,)),
+    "no_go": evidence(0.0),
+    "hold": evidence(0.05, 0.06),
+    "untrusted": evidence(-0.05, G1=Status.FAIL),
+    "barred_go": evidence(0.25, G3=Status.FAIL),
+    "barred_no_go": evidence(-0.02, G6=Status.FAIL),
+    "one_seed": evidence(-0.05, seeds=1),
+    "nothing": without_gain(evidence(0.0, G1=Status.FAIL)),
+}
+SERVING = (Serving("hybridknn", "fused", 0.2, 0.21, 0.012, 0), Serving("itemknn", "-", 0.19, 0.1, 0.008, None))
+DAY = date(2026, 11, 24)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A page and what it says."""
+
+    file: Path
+    decision: Decision
+    economics: Economics
+
+
+def read_shop(sweep: Path) -> tuple[SweepTable, Read]:
+    table = read_sweep(sweep)
+    return table, read_evidence(table)
+
+
+def write_answer(table: SweepTable, read: Read, answer: str, lang: str, **changed: object) -> Decided:
+    """Write the page of one answer; names of the sweep, gates that were passed and titles are the real ones."""
+    measured = replace(
+        ANSWERS[answer],
+        dataset=read.evidence.dataset,
+        model=read.evidence.model,
+        contrast=read.evidence.contrast,
+        gates=tuple(Gate(g.name, g.status, 0.9, 0.8) for g in ANSWERS[answer].gates),
+    )
+    setting = economics(**changed)
+    decision = decide(measured, setting)
+    examples = examples_of(table, read.comparison.a, read.catalogue)
+    write_decision(
+        table, replace(read, evidence=measured), setting, decision, lang, day=DAY, examples=examples, serving=SERVING,
+        command="python -m mmbench.decide multirun/shop",
+    )  # fmt: skip
+    return Decided(table.folder / "report" / "decision.html", decision, setting)

@@ -1,0 +1,39 @@
+"""A page as a reader without eyes gets it."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+#: Elements that are never closed.
+VOID = ("meta", "link", "img", "input", "br")
+
+
+class Text(HTMLParser):
+    """Text by id of the element it stands in, and attributes that could ask the network for something."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.lang, self.everything = "", ""
+        self.by_id: dict[str, str] = {}
+        self.links: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.lang = given.get("lang") or self.lang
+        self.links += [value for name, value in attrs if name in ("href", "src") and value]
+        if tag not in VOID:
+            self.open.append(given.get("id") or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Nothing stands in it."""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.everything += data
+        for name in filter(None, self.open):
+            self.by_id[name] = self.by_id.get(name, "") + data

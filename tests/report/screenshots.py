@@ -1,0 +1,53 @@
+"""The pictures of docs/decision.md: ``python -m tests.report.screenshots docs/images`` (minutes; needs a browser)."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from mmbench.cli import decide
+from mmbench.report import write_report
+from tests.report import browser as web
+from tests.report.shop import run_shop, write_shop
+
+#: Answer shown in each language, with what a large shop puts in.
+OWN = {"en": "value: {recommendations_year: {low: 3.0e+8, likely: 4.0e+8, high: 5.0e+8}}\n", "ja": ""}
+#: Pixels from the top that are kept.
+KEPT = {"phone": 2000, "desk": 1900}
+COLOURS = 96
+
+
+def main(target: Path, sweep: Path | None = None) -> None:
+    """Run a shop, or take one that ran, and photograph its pages."""
+    with tempfile.TemporaryDirectory() as name, web.chromium(Path(name) / "profile") as browser:
+        folder = Path(name)
+        if sweep is None:
+            sweep = run_shop(folder / "multirun", write_shop(folder / "data", n_users=1200, n_items=400))
+        for lang, own in OWN.items():
+            file = folder / "big.yaml"
+            file.write_text(own)
+            economics = str(file) if own else "yen"
+            decide.main([str(sweep), f"economics={economics}", f"lang={lang}"])
+            photograph(browser, sweep / "report" / "decision.html", target, f"decision-{lang}")
+        write_report(sweep)
+        photograph(browser, sweep / "report" / "report.html", target, "report")
+
+
+def photograph(browser: object, page: Path, target: Path, name: str) -> None:
+    """One picture at each width, the dark one on the phone in Japanese."""
+    target.mkdir(parents=True, exist_ok=True)
+    for size, width in web.WIDTHS.items():
+        scheme = "dark" if name.endswith("ja") and size == "phone" else "light"
+        web.show(browser, page, width, KEPT[size], scheme)
+        shot = target / f"{name}-{size}.png"
+        web.picture(browser, shot, whole=False)
+        made = Image.open(io.BytesIO(shot.read_bytes())).convert("RGB")
+        made.quantize(COLOURS, dither=Image.Dither.NONE).save(shot, optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(Path, sys.argv[2:]))

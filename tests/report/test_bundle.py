@@ -1,0 +1,138 @@
+"""A sweep packed, checked, tampered with, and checked again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmbench import cli
+from mmbench.cli import bundle as command
+from mmbench.report.bundle import pack, verify
+from tests.report.constructed import write_sweep
+from tests.report.test_contribution import cells
+
+Change = Callable[[dict[str, bytes]], None]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packed")
+    sweep = write_sweep(folder / "s", cells(), contrasts=["fused_vs_text"])
+    (sweep / "d" / "m" / "none" / "finals" / "seed1.state.npz").write_bytes(b"weights")
+    (sweep / "ledger.jsonl").write_text("")
+    pack(sweep, folder / "s.zip")
+    return folder / "s.zip"
+
+
+def changed(archive: Path, target: Path, change: Change, *, honest: bool) -> Path:
+    """The archive with changed files; ``honest`` leaves its hashes as they were, else they are forged too."""
+    with zipfile.ZipFile(archive) as opened:
+        files = {name: opened.read(name) for name in opened.namelist()}
+    change(files)
+    if not honest:
+        hashes = {n: hashlib.sha256(c).hexdigest() for n, c in files.items() if n != "hashes.json"}
+        files["hashes.json"] = json.dumps(hashes).encode()
+    with zipfile.ZipFile(target, "w") as made:
+        for name, content in files.items():
+            made.writestr(name, content)
+    return target
+
+
+def test_what_was_packed_is_what_the_records_give(archive: Path, tmp_path: Path) -> None:
+    found = verify(archive, tmp_path)
+    assert {finding.file for finding in found} >= {"table.csv", "verdicts.csv", "verdicts.tex", "contribution.csv"}
+    assert all(finding.same for finding in found)
+
+
+def test_an_archive_holds_what_is_needed_and_no_more(archive: Path) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        names = set(opened.namelist())
+        read_me = opened.read("README.md").decode()
+        installed = json.loads(opened.read("environment.json"))["installed"]
+    assert {"manifest.json", "hashes.json", "d/m/none/cell.json", "d/m/none/finals/seed1.test.parquet"} <= names
+    assert not [name for name in names if name.endswith(".npz")]
+    assert "| report/verdicts.csv | `python -m mmbench.report s` |" in read_me
+    assert "numpy" in installed
+
+
+def test_the_same_sweep_gives_the_same_bytes(archive: Path, tmp_path: Path) -> None:
+    pack(archive.parent / "s", tmp_path / "s.zip")
+    assert (tmp_path / "s.zip").read_bytes() == archive.read_bytes()
+
+
+def test_a_changed_number_is_found(archive: Path, tmp_path: Path) -> None:
+    def better(files: dict[str, bytes]) -> None:
+        files["report/table.csv"] = files["report/table.csv"].replace(b"0.625", b"0.725")
+
+    for honest in (True, False):
+        folder = tmp_path / str(honest)
+        folder.mkdir()
+        found = verify(changed(archive, folder / "s.zip", better, honest=honest), folder / "out")
+        differing = {finding.file for finding in found if finding.same is False}
+        assert differing == ({"report/table.csv", "table.csv"} if honest else {"table.csv"})
+
+
+def test_a_changed_record_is_found_in_every_table_of_it(archive: Path, tmp_path: Path) -> None:
+    def swap(files: dict[str, bytes]) -> None:
+        a, b = (f"d/m/{c}/finals/seed1.test.parquet" for c in ("none", "fused"))
+        files[a], files[b] = files[b], files[a]
+
+    found = verify(changed(archive, tmp_path / "s.zip", swap, honest=False), tmp_path / "out")
+    assert {"table.csv", "verdicts.csv", "contribution.csv"} <= {f.file for f in found if f.same is False}
+
+
+def test_a_file_that_is_gone_or_too_many(archive: Path, tmp_path: Path) -> None:
+    def exchange(files: dict[str, bytes]) -> None:
+        del files["report/table.md"]
+        files["more.txt"] = b"more"
+
+    found = verify(changed(archive, tmp_path / "s.zip", exchange, honest=True), tmp_path / "out")
+    said = {finding.file: finding.said for finding in found if finding.same is False}
+    assert said == {
+        "report/table.md": "missing",
+        "table.md": "missing",
+        "more.txt": "not listed in hashes.json",
+    }
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/tmp/out.txt", "a/../../out.txt", "a\\b"])
+def test_a_name_that_leads_out_of_the_folder(archive: Path, tmp_path: Path, name: str) -> None:
+    bad = changed(archive, tmp_path / "s.zip", lambda files: files.update({name: b"x"}), honest=False)
+    with pytest.raises(ValueError, match="leads out of its folder"):
+        verify(bad, tmp_path / "inner" / "out")
+    assert not list(tmp_path.rglob("out.txt"))
+
+
+def test_the_commands(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command.bundle([str(archive.parent / "s"), str(tmp_path / "x.zip")])
+    command.verify([str(tmp_path / "x.zip")])
+    assert "every table is what its records give" in capsys.readouterr().out
+    bad = changed(archive, tmp_path / "y.zip", lambda f: f.update({"report/table.md": b"x"}), honest=False)
+    with pytest.raises(SystemExit) as stopped:
+        command.verify([str(bad)])
+    assert stopped.value.code == 1
+    assert "DIFFERS      table.md" in capsys.readouterr().out
+    (tmp_path / "no.zip").write_bytes(b"no archive")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as made:
+        made.writestr("a", "b")
+    for words, message in (
+        (["verify", str(tmp_path / "no.zip")], "is no archive of a sweep"),
+        (["verify", str(tmp_path / "other.zip")], "it holds no hashes.json"),
+        (["verify", str(tmp_path / "nowhere.zip")], "No such file"),
+        (["bundle", str(tmp_path)], "is no sweep"),
+        (["bundle", str(archive.parent / "s"), str(archive.parent / "s" / "x.zip")], "would lie inside the sweep"),
+    ):
+        monkeypatch.setattr("sys.argv", ["mmbench", *words])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        told = capsys.readouterr().err
+        assert stopped.value.code == 2
+        assert message in told
+        assert told.count("\n") == 1

@@ -1,0 +1,48 @@
+"""The index page of a sweep: everything is linked, every link leads somewhere, nothing of the user's is markup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from mmbench.report import write_report
+from tests.report.conftest import DATASET
+from tests.report.constructed import Made, write_sweep
+from tests.report.pages import Text
+from tests.report.test_contribution import cells
+
+
+def links(page: Text) -> list[str]:
+    return [unquote(link) for link in page.links if not link.startswith(("#", "data:"))]
+
+
+def test_every_link_leads_to_a_file(sweep_dir: Path) -> None:
+    write_report(sweep_dir)
+    folder = sweep_dir / "report"
+    page = Text((folder / "report.html").read_text())
+    found = links(page)
+    assert all((folder / link).exists() for link in found)
+    written = {path.name for path in folder.iterdir()} - {"report.html"}
+    assert written <= set(found)
+    assert {"../manifest.json", "../ledger.jsonl"} <= set(found)
+    assert DATASET in page.everything
+    assert all(word in page.everything for word in ("failed", "stale", "missing"))
+    assert "python -m mmbench.decide multirun/my_table" in page.everything
+
+
+def test_what_is_not_ours_is_escaped(tmp_path: Path) -> None:
+    made = {("<b>d</b>", m, c): one for (_, m, c), one in cells().items()}
+    sweep = write_sweep(tmp_path / "s", made)
+    write_report(sweep)
+    html = (sweep / "report" / "report.html").read_text()
+    assert "<b>d</b>" not in html
+    assert "&lt;b&gt;d&lt;/b&gt;" in html
+
+
+@pytest.mark.parametrize("made", [{("d", "m", "none"): Made(missing=True)}, {("d", "m", "none"): Made(failure="x")}])
+def test_a_sweep_without_a_result_has_a_page(tmp_path: Path, made: dict[tuple[str, str, str], Made]) -> None:
+    sweep = write_sweep(tmp_path / "s", made)
+    write_report(sweep)
+    assert "1 rows" in Text((sweep / "report" / "report.html").read_text()).everything.replace("1 row ", "1 rows")
