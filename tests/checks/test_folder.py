@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,189 +16,12 @@ from mmbench.cli.check import sentence
 from mmbench.data import encoded
 from mmbench.encoders.folder import Options, encode_folder, parse_choice
 from mmbench.messages import LANGUAGES, Words, catalogue
-from tests.checks.conftest import DAY, N_ITEMS, unit, write_feature
+from tests.checks.conftest import DAY, N_ITEMS, write_feature
+from tests.checks.spoilt import SPOILT, bought_by_one, first_rows, items, japanese, log, some_zero
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 #: So large that sixty users are enough.
 GAIN = 5.0
-RNG = np.random.default_rng(1)
-
-Frame = pd.DataFrame
-Spoil = Callable[[Path], None]
-
-
-def log(change: Callable[[Frame], Frame]) -> Spoil:
-    def spoil(shop: Path) -> None:
-        change(pd.read_parquet(shop / "interactions.parquet")).to_parquet(shop / "interactions.parquet")
-
-    return spoil
-
-
-def items(change: Callable[[Frame], Frame]) -> Spoil:
-    """Change the catalogue; what was encoded of it is encoded again."""
-
-    def spoil(shop: Path) -> None:
-        table = change(pd.read_parquet(shop / "items.parquet"))
-        table.to_parquet(shop / "items.parquet")
-        image = np.load(shop / "image_feat.npy")
-        write_feature(shop, "image_feat", np.vstack([image, unit(RNG.standard_normal((len(table), 16)))])[: len(table)])
-        encode_folder(shop, [parse_choice("text", "ngram")])
-
-    return spoil
-
-
-def image(values: Callable[[np.ndarray], np.ndarray], **about: object) -> Spoil:
-    return lambda shop: write_feature(shop, "image_feat", values(np.load(shop / "image_feat.npy")), **about)
-
-
-def text_made_by(encoder: str, titles: Callable[[int], str], **about: object) -> Spoil:
-    """Features of an encoder that tells of its languages, for other titles."""
-
-    def spoil(shop: Path) -> None:
-        items(lambda table: table.assign(title=[titles(n) for n in range(len(table))]))(shop)
-        said = {"made_from": "{title}", "unknown_tokens": 0.0, "encoder": encoder, **about}
-        write_feature(shop, "text_feat", np.load(shop / "text_feat.npy"), **said)
-
-    return spoil
-
-
-def first_rows(n: int, **values: object) -> Callable[[Frame], Frame]:
-    def change(table: Frame) -> Frame:
-        changed = table.copy()
-        for column, value in values.items():
-            if column not in changed:
-                changed[column] = ""
-            changed.loc[changed.index[:n], column] = value
-        return changed
-
-    return change
-
-
-def bought_by_one(column: str, name: str, rows: int) -> Callable[[Frame], Frame]:
-    """Rows of one user with many items, or of many users with one item."""
-    other = {"user_id": "item_id", "item_id": "user_id"}[column]
-
-    def change(table: Frame) -> Frame:
-        more = pd.DataFrame({column: [name] * rows, other: [f"x{n}" for n in range(rows)]})
-        return pd.concat([table, more.assign(timestamp=table["timestamp"].iloc[0])], ignore_index=True)
-
-    return change
-
-
-def with_a_till(table: Frame) -> Frame:
-    """A hundred and fifty users with three rows each, and one with forty."""
-    users = [*np.repeat([f"t{n}" for n in range(150)], 3), *["till"] * N_ITEMS]
-    bought = [f"i{n % N_ITEMS}" for n in range(len(users))]
-    return pd.DataFrame({"user_id": users, "item_id": bought, "timestamp": 1_700_000_000 + np.arange(len(users))})
-
-
-def same_titles(shop: Path) -> None:
-    items(first_rows(3, title="red shoe again"))(shop)
-    for path in shop.glob("text_feat*"):  # n-grams of equal texts are twins too
-        path.unlink()
-
-
-def japanese(number: int) -> str:
-    return f"{'あかさたなはまや'[number // 5]}い{'くつかさぼうしうわぎ'[2 * (number % 5) :][:2]}です"
-
-
-def replaced(shop: Path) -> None:
-    np.save(shop / "image_feat.npy", np.load(shop / "image_feat.npy")[::-1])
-
-
-def without_sidecar(shop: Path) -> None:
-    (shop / "image_feat.json").unlink()
-
-
-def copied(shop: Path) -> None:
-    write_feature(shop, "image_feat", np.load(shop / "text_feat.npy"))
-
-
-def some_zero(values: np.ndarray, n: int) -> np.ndarray:
-    return np.where(np.arange(len(values))[:, None] < n, 0.0, values)
-
-
-def near_copies(values: np.ndarray) -> np.ndarray:
-    values = values.copy()
-    values[1:4] = values[0] + 1e-5 * RNG.standard_normal((3, values.shape[1]))
-    return values
-
-
-SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
-    "a pair twice": (log(lambda t: pd.concat([t, t[:3]])), "repeated", Severity.WARNING, 3),
-    "milliseconds": (
-        log(lambda t: t.assign(timestamp=t["timestamp"] * 1000)), "milliseconds", Severity.BLOCKING, 480
-    ),
-    "some milliseconds": (log(first_rows(1, timestamp=1_700_000_000_000)), "milliseconds", Severity.BLOCKING, 1),
-    "words for times": (
-        log(lambda t: t.assign(timestamp=t["timestamp"].astype(str).where(t.index > 1, "soon"))),
-        "no_time", Severity.BLOCKING, 2,
-    ),
-    "one row of the future": (log(first_rows(1, timestamp=1_900_000_000)), "future", Severity.WARNING, 1),
-    "a future": (log(first_rows(20, timestamp=1_900_000_000)), "future", Severity.BLOCKING, 20),
-    "one time for all": (log(lambda t: t.assign(timestamp=1_700_000_000)), "one_time", Severity.WARNING, None),
-    "a till": (log(with_a_till), "user_dominance", Severity.WARNING, 40),
-    "an item twice": (
-        items(lambda t: pd.concat([t, t[:1].assign(title="a further title")])), "item_repeated", Severity.BLOCKING, 1
-    ),
-    "leading zeros": (
-        log(lambda t: t.assign(item_id=t["item_id"].where(t["item_id"] != "i7", "00I7"))), "ids_differ",
-        Severity.BLOCKING, 1,
-    ),
-    "an unknown item": (
-        log(lambda t: t.assign(item_id=t["item_id"].where(t["item_id"] != "i7", "z9"))), "unlisted",
-        Severity.WARNING, 1,
-    ),
-    "a catalogue of everything": (
-        items(lambda t: pd.DataFrame({
-            "item_id": [*t["item_id"], *(f"n{n}" for n in range(60))],
-            "title": [*t["title"], *(f"novelty {n * 7919 % 1000:03d} {chr(97 + n % 26)}" for n in range(60))],
-        })), "idle", Severity.WARNING, 60,
-    ),
-    "titles that repeat": (same_titles, "same_text", Severity.WARNING, 3),
-    "copies": (image(near_copies), "twins", Severity.WARNING, 4),
-    "buyers' words": (
-        items(lambda t: t.assign(title=[f"{x}, I bought it in May" if n < 2 else x for n, x in enumerate(t["title"])])),
-        "buyer_text", Severity.WARNING, 2,
-    ),
-    "japanese buyers": (
-        items(lambda t: t.assign(title=[f"{x} 先日購入しました" if n < 2 else x for n, x in enumerate(t["title"])])),
-        "buyer_text", Severity.WARNING, 2,
-    ),
-    "texts of tomorrow": (items(lambda t: t.assign(updated_at=1_800_000_000)), "written_later", Severity.WARNING, 40),
-    "dates of tomorrow": (
-        items(lambda t: t.assign(text_date=["2030-01-01"] * 2 + ["2001-01-01"] * (len(t) - 2))), "written_later",
-        Severity.WARNING, 2,
-    ),
-    "a gap": (image(lambda x: some_zero(x, 15)), "coverage", Severity.WARNING, 15),
-    "hardly any image": (image(lambda x: some_zero(x, 36)), "coverage", Severity.BLOCKING, 36),
-    "NaN": (image(lambda x: np.where(x > 1, x, np.nan)), "unreadable", Severity.BLOCKING, None),
-    "no sidecar": (without_sidecar, "row_order", Severity.WARNING, None),
-    "another file": (replaced, "other_file", Severity.BLOCKING, None),
-    "another width": (image(lambda x: x, d=512), "other_width", Severity.BLOCKING, None),
-    "another modality": (image(lambda x: x, modality="text"), "other_modality", Severity.BLOCKING, None),
-    "a copied file": (copied, "identical", Severity.BLOCKING, None),
-    "one row for all": (image(lambda x: np.ones_like(x)), "constant", Severity.BLOCKING, None),
-    "half normalised": (
-        image(lambda x: x * np.where(np.arange(len(x)) < 10, 3, 1)[:, None]), "mixed_lengths", Severity.WARNING, 30
-    ),
-    "long rows": (image(lambda x: 40 * x), "lengths_differ", Severity.WARNING, None),
-    "japanese for an english encoder": (
-        text_made_by("minilm", japanese, languages=["en"]), "unread", Severity.BLOCKING, 40
-    ),
-    "some japanese for an english encoder": (
-        text_made_by("minilm", lambda n: japanese(n) if n < 3 else f"thing {n * 7919} {chr(97 + n % 26)}",
-                     languages=["en"]),
-        "unread", Severity.WARNING, 3,
-    ),
-    "japanese for who knows whom": (
-        text_made_by("minilm", japanese, languages=None), "languages_unknown", Severity.WARNING, 40
-    ),
-    "words that the encoder does not know": (
-        text_made_by("minilm", lambda n: f"wörd {n * 7919} {chr(97 + n % 26)}", languages=["de"], unknown_tokens=0.4),
-        "unknown_tokens", Severity.BLOCKING, None,
-    ),
-}  # fmt: skip
 
 
 def names(found: list[Finding]) -> set[str]:
