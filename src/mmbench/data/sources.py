@@ -35,6 +35,7 @@ class Source:
         features: one :class:`ItemFeature` per modality, rows as ``items``.
         truth: the planted truth of a synthetic world, arrays by name.
         notices: what the reader wants said, one line each.
+        texts: columns of ``items`` that make up an item's text.
     """
 
     log: pd.DataFrame
@@ -42,6 +43,7 @@ class Source:
     features: Mapping[str, ItemFeature]
     truth: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 def read_folder(path: Path, *, trust_row_order: bool = False) -> Source:
@@ -82,8 +84,17 @@ def modalities_in(path: Path) -> list[str]:
     return sorted(p.name.removesuffix(FEATURE_SUFFIX) for p in path.glob(f"*{FEATURE_SUFFIX}"))
 
 
-def write_folder(source: Source, path: Path, provenance: Mapping[str, Any]) -> None:
-    """Write ``source`` as a canonical folder; ``dataset.json`` comes last and proves the row order."""
+def write_folder(
+    source: Source, path: Path, provenance: Mapping[str, Any], told: Mapping[str, Any] | None = None
+) -> None:
+    """Write ``source`` as a canonical folder; ``dataset.json`` comes last and proves the row order.
+
+    Args:
+        source: what to write.
+        path: the folder.
+        provenance: where it comes from.
+        told: further entries of ``dataset.json``.
+    """
     path.mkdir(parents=True, exist_ok=True)
     items = source.items.copy()
     row_ids = fingerprint.of_strings(items["item_id"].tolist())
@@ -96,7 +107,7 @@ def write_folder(source: Source, path: Path, provenance: Mapping[str, Any]) -> N
     items.to_parquet(path / "items.parquet", index=False)
     if source.truth:
         np.savez_compressed(path / "truth.npz", **dict(source.truth))  # type: ignore[arg-type]
-    meta = {"schema": SCHEMA, "provenance": dict(provenance), "features": described}
+    meta = {"schema": SCHEMA, "provenance": dict(provenance), "features": described, **dict(told or {})}
     (path / "dataset.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -148,7 +159,7 @@ def _read_feature(
     sidecar = path.with_name(f"{name}_feat.ids.txt")
     flag = f"has_{name}"
     if sidecar.exists():
-        values, present = _rows_by_id(read_matrix(path), sidecar, ids)
+        values, present = rows_by_id(read_matrix(path), sidecar, ids)
     else:
         proof = meta.get("features", {}).get(name, {}).get("row_ids_sha256")
         if proof is not None and proof != fingerprint.of_strings(ids):
@@ -170,9 +181,19 @@ def _read_feature(
     return with_missing_filled(values, present)
 
 
-def _rows_by_id(
+def rows_by_id(
     matrix: NDArray[np.float32], sidecar: Path, ids: list[str]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Rows of ``matrix`` ``(n, d)`` in the order of ``ids``, zeros for an id that is not listed, and which are.
+
+    Args:
+        matrix: features in the order of the sidecar.
+        sidecar: file with one item id per line.
+        ids: items wanted.
+
+    Raises:
+        ValueError: for a sidecar of another length, with a repeated id, or with none of ``ids``.
+    """
     rows = pd.Index(sidecar.read_text(encoding="utf-8").splitlines())
     if len(rows) != len(matrix):
         raise ValueError(f"{sidecar} has {len(rows)} ids but the matrix has {len(matrix)} rows; they must match")
