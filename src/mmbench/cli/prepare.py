@@ -18,7 +18,7 @@ from mmbench.cli.folders import new_folder
 from mmbench.data.archives import unpacked
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.delimited import AUTO
-from mmbench.data.describe import coverage, statistics
+from mmbench.data.describe import coded, coverage, statistics
 from mmbench.data.formats import READERS, Options, read_source
 from mmbench.data.interactions import deduplicated, rating_at_least
 from mmbench.data.item_features import read_item_feature
@@ -235,7 +235,7 @@ def _summary(out: Path, name: str, source: Source, told: Mapping[str, Any], jour
             lines.append(words("content", column=part.removeprefix("items."), items=sizes["items"], **values))
         else:
             lines.append(words("coverage", modality=part, **values))
-    protocol, why = automatic(deduplicated(source.log), "split", words.lang)
+    protocol, why = automatic(deduplicated(coded(source.log)), "split", words.lang)
     call = ["dataset=folder", _override("dataset.name", _name(out)), _override("dataset.path", str(out))]
     call += [f"dataset.protocol={protocol}", *([] if source.features else ["modality=none"])]
     return [*lines, *journal.lines, why, "", words("next", command=f"python -m mmbench {shlex.join(call)}")]

@@ -13,6 +13,12 @@ from mmbench.data.sources import Source
 CONTENT = ("image_url", "image_path")
 
 
+def coded(log: pd.DataFrame) -> pd.DataFrame:
+    """The log with ids as numbers: what counting needs, in a fraction of the memory."""
+    ids = {name: pd.factorize(log[name])[0] for name in ("user_id", "item_id")}
+    return pd.DataFrame({**ids, **{name: log[name] for name in ("timestamp", "split") if name in log}})
+
+
 def statistics(source: Source) -> dict[str, Any]:
     """Sizes, density, interactions per user and item, and the range of times and ratings.
 
@@ -20,7 +26,8 @@ def statistics(source: Source) -> dict[str, Any]:
     1970.
     """
     log, n_items = source.log, len(source.items)
-    users, items = (pd.factorize(log[name])[0] for name in ("user_id", "item_id"))
+    ids = coded(log)
+    users, items = (ids[name].to_numpy(np.int64) for name in ("user_id", "item_id"))
     per_user, per_item = np.bincount(users), np.bincount(items)
     pairs = len(np.unique(users * len(per_item) + items))
     told: dict[str, Any] = {

@@ -25,7 +25,7 @@ _NUMBER = r"[-+]?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
 #: Nothing larger is a time in any unit.
 MAX_NUMBER = 1e19
 _PACKED_DATES = ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S"))
-_CHUNK_ROWS = 1 << 17
+_CHUNK_ROWS = 1 << 15
 
 
 def unix_seconds(table: Table, column: str, journal: Journal) -> NDArray[np.int64]:
