@@ -1,8 +1,8 @@
 """Time and peak memory of imports: ``python -m tests.benchmarks.import_memory [LINES]``, minutes for two million.
 
-Writes a log of reviews with texts as JSON lines (Amazon 2023), as CSV and as order lines with dates, and imports each in
-a process of its own. Prints one row of the table in docs/data.md per file. Peak memory is the largest resident size of
-the process, the libraries included.
+Writes a log of reviews with texts as JSON lines (Amazon 2023), as CSV and as order lines with dates, and imports each
+in a process of its own. Prints one row of the table in docs/data.md per file. Peak memory is the largest resident size
+of the process, the libraries included.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 LINES = 2_000_000
-_WORDS = "soft light warm good bad large small red blue green cheap fine solid broken quick slow old new box gift".split()
+_WORDS = ["soft", "light", "warm", "good", "large", "small", "red", "blue", "green", "cheap", "solid", "broken", "new"]
 
 Row = tuple[str, str, float, int]
 

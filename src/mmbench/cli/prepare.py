@@ -26,7 +26,7 @@ from mmbench.data.journal import Journal, refusal
 from mmbench.data.mmrec import kept_by, write_mmrec
 from mmbench.data.roles import NONE, Columns, mapped
 from mmbench.data.sources import Source, read_folder, write_folder
-from mmbench.data.splits import automatic
+from mmbench.data.splits import PARTS, automatic
 from mmbench.data.text import with_text
 from mmbench.messages import LANGUAGES, Refusal, Words
 from mmbench.paths import slug
@@ -235,7 +235,12 @@ def _summary(out: Path, name: str, source: Source, told: Mapping[str, Any], jour
             lines.append(words("content", column=part.removeprefix("items."), items=sizes["items"], **values))
         else:
             lines.append(words("coverage", modality=part, **values))
-    protocol, why = automatic(deduplicated(coded(source.log)), "split", words.lang)
+    log = coded(source.log)
+    lacking = [part for part in PARTS if "split" in log and not (log["split"] == part).any()]
+    if lacking:
+        journal.tell("incomplete_split", parts=", ".join(lacking))
+        log = log.drop(columns="split")
+    protocol, why = automatic(deduplicated(log), "split", words.lang)
     call = ["dataset=folder", _override("dataset.name", _name(out)), _override("dataset.path", str(out))]
     call += [f"dataset.protocol={protocol}", *([] if source.features else ["modality=none"])]
     return [*lines, *journal.lines, why, "", words("next", command=f"python -m mmbench {shlex.join(call)}")]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
-import gzip
-import zlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from mmbench.data.journal import refusal
-from mmbench.data.streams import is_gzip, open_bytes, open_text, refuse_pickle
+from mmbench.data.streams import GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
 from mmbench.data.table import Table, shortened
 
 SEPARATORS = (",", "\t", ";")
@@ -25,7 +24,10 @@ SEPARATORS = (",", "\t", ";")
 AUTO = "auto"
 _BLOCK_BYTES = 1 << 23
 _SAMPLE_BYTES = 1 << 20
-_GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
+#: How Arrow tells of a row of another width; it counts rows from one, the first line included.
+_RAGGED = re.compile(
+    r"Row #(?P<row>\d+): Expected (?P<expected>\d+) columns, got (?P<found>\d+): (?P<text>.*)", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _faults(path: Path, encoding: str) -> Iterator[None]:
         yield
     except (UnicodeError, LookupError) as error:
         raise refusal("not_encoded", path=path, encoding=encoding, error=error) from error
-    except _GZIP_FAULTS as error:
+    except GZIP_FAULTS as error:
         raise refusal("gzip_damaged", path=path) from error
     except (pa.ArrowInvalid, csv.Error) as error:
         raise refusal("unreadable", path=path, error=error) from error
@@ -148,7 +150,7 @@ def line_of(path: Path, record: int, dialect: Dialect) -> int | None:
     begins = 1
     with open_text(path, dialect.encoding) as file:
         reader = _reader(file, dialect)
-        with contextlib.suppress(csv.Error, *_GZIP_FAULTS):
+        with contextlib.suppress(csv.Error, *GZIP_FAULTS):
             for cells in reader:
                 if cells and record == 0:
                     return begins
@@ -193,12 +195,6 @@ def _sniffed(path: Path, encoding: str) -> Dialect:
 
 def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
     """Columns by their place as text, the header included."""
-    ragged: list[Any] = []
-
-    def refuse(row: Any) -> str:
-        ragged.append(row)
-        return "error"
-
     # Columns without names are text by their place, the header too: nothing is taken for a number.
     reading = pa.csv.ReadOptions(
         use_threads=False, block_size=_BLOCK_BYTES, autogenerate_column_names=True, encoding=dialect.encoding
@@ -207,7 +203,6 @@ def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
         delimiter=dialect.separator,
         quote_char='"' if dialect.quoted else False,
         newlines_in_values=dialect.quoted,
-        invalid_row_handler=refuse,
     )
     as_text = pa.csv.ConvertOptions(
         column_types={f"f{i}": pa.large_string() for i in kept},
@@ -219,8 +214,8 @@ def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
             table = pa.csv.read_csv(stream, reading, parsing, as_text)
         cells: pd.DataFrame = table.to_pandas(self_destruct=True)
     except pa.ArrowInvalid as error:
-        if ragged:
-            raise _ragged(path, ragged[0], dialect) from error
+        if ragged := _RAGGED.search(str(error)):
+            raise _ragged(path, ragged, dialect) from error
         if "UTF8" in str(error):
             raise UnicodeError("a byte that UTF-8 does not know") from error
         raise
@@ -234,9 +229,10 @@ def _odd_quotes(path: Path, dialect: Dialect) -> bool:
         return sum(line.count('"') for line in file) % 2 == 1
 
 
-def _ragged(path: Path, row: Any, dialect: Dialect) -> ValueError:
-    # Arrow counts rows from one, the first line included.
-    line = None if row.number is None else line_of(path, row.number - 1, dialect)
-    place = f"{path}, row {row.number}" if line is None else f"{path}, line {line}"
-    text = repr(shortened(row.text))
-    return refusal("ragged", where=place, found=row.actual_columns, expected=row.expected_columns, text=text)
+def _ragged(path: Path, found: re.Match[str], dialect: Dialect) -> ValueError:
+    line = line_of(path, int(found["row"]) - 1, dialect)
+    if line is not None and dialect.quoted and found["text"].count('"') % 2:
+        return refusal("open_quote", path=path, line=line)
+    place = f"{path}, row {found['row']}" if line is None else f"{path}, line {line}"
+    text = repr(shortened(found["text"]))
+    return refusal("ragged", where=place, found=found["found"], expected=found["expected"], text=text)

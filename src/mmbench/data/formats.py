@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from mmbench.data.mmrec import read_mmrec
 from mmbench.data.movielens import read_movielens
 from mmbench.data.roles import Columns
 from mmbench.data.sources import Source
-from mmbench.data.streams import PICKLE_SUFFIXES, json_lines, open_text, refuse_pickle
+from mmbench.data.streams import GZIP_FAULTS, PICKLE_SUFFIXES, json_lines, open_bytes, refuse_pickle
 from mmbench.data.tables import DELIMITED, JSON_LINES, TABLES, suffix_of
 from mmbench.data.tabular import read_tabular
 
@@ -138,11 +139,10 @@ def _of_file(path: Path) -> str:
 
 
 def _is_ratings(path: Path) -> bool:
-    with open_text(path) as file:
-        try:
-            return amazon.is_ratings(file.readline(1000).strip().split(","))
-        except UnicodeDecodeError:
-            return False
+    first = b""
+    with open_bytes(path) as file, contextlib.suppress(*GZIP_FAULTS):  # the reader tells of a damaged file
+        first = file.readline(1000)
+    return amazon.is_ratings(first.decode("latin-1").strip().split(","))
 
 
 def _of_folder(folder: Path) -> str:

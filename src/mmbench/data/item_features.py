@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
 from mmbench.data.journal import Journal, refusal
 from mmbench.data.sources import rows_by_id
-from mmbench.data.streams import open_bytes, refuse_pickle
+from mmbench.data.streams import GZIP_FAULTS, open_bytes, refuse_pickle
 
 #: A record of a ``.b`` file of Amazon 2014: the asin, then 4096 numbers.
 RECORD = np.dtype([("asin", "S10"), ("values", "<f4", 4096)])
@@ -85,6 +86,13 @@ def _vector(path: Path) -> NDArray[np.float32]:
     return np.asarray(array.reshape(-1), np.float32)
 
 
+def _block(file: BinaryIO, path: Path) -> bytes:
+    try:
+        return file.read(RECORD.itemsize * _RECORDS_AT_ONCE)
+    except GZIP_FAULTS as error:
+        raise refusal("gzip_damaged", path=path) from error
+
+
 def _from_records(path: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:
     """Rows of a ``.b`` file, of which only those of ``ids`` are kept."""
     known = pd.Index(ids)
@@ -92,7 +100,7 @@ def _from_records(path: Path, ids: Sequence[str], journal: Journal) -> ItemFeatu
     example = ""
     with open_bytes(journal.read(path)) as file:
         done = 0
-        while block := file.read(RECORD.itemsize * _RECORDS_AT_ONCE):
+        while block := _block(file, path):
             if len(block) % RECORD.itemsize:
                 raise refusal("truncated_records", path=path, records=done + len(block) // RECORD.itemsize)
             records = np.frombuffer(block, RECORD)

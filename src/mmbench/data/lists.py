@@ -80,7 +80,6 @@ def _part(home: Path, part: str, suffix: str, journal: Journal) -> tuple[str, tu
     """Users and items of a part, both ``(n,)``; empty without a file."""
     path = next((home / f"{stem}{suffix}" for stem in STEMS[part] if (home / f"{stem}{suffix}").is_file()), None)
     if path is None:
-        journal.tell("no_part", part=part, path=home)
         return part, (np.empty(0, np.int64), np.empty(0, np.int64))
     journal.read(path)
     users, items = [], []

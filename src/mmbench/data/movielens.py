@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmbench.data.delimited import Dialect, read_delimited
-from mmbench.data.journal import Journal
+from mmbench.data.journal import Journal, refusal
 from mmbench.data.sources import Source
 from mmbench.data.table import Table
 from mmbench.data.tabular import first_of_each, log_of, with_ids, with_unlisted
@@ -31,6 +31,8 @@ def read_movielens(folder: Path, journal: Journal) -> Source:
     old = path.is_file()
     if old:
         ratings = read_delimited(journal.read(path), Dialect("\t", quoted=False, header=False), names=_RATINGS)
+        if "timestamp" not in ratings.frame:
+            raise refusal("too_few_columns", path=path, expected=", ".join(_RATINGS))
         log = log_of(ratings, {name: name for name in _RATINGS}, journal)
         movies = path.with_name("u.item")
     else:

@@ -20,7 +20,7 @@ from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.journal import Journal, refusal
 from mmbench.data.roles import Columns
 from mmbench.data.sources import Source
-from mmbench.data.splits import LABELS
+from mmbench.data.splits import LABELS, PARTS
 from mmbench.data.table import Table
 from mmbench.data.tabular import first_of_each, log_of, with_ids, with_unlisted
 
@@ -71,7 +71,7 @@ def _logs(folder: Path) -> tuple[Mapping[str, Path], str, Path]:
     stems = {path.stem.rpartition(".")[0] for path in split.values()}
     if whole or "train" not in split or len(stems) != 1:
         raise refusal("one_file", path=folder, pattern="*.inter", found=", ".join(p.name for p in found) or "-")
-    return split, stems.pop(), folder
+    return {part: split[part] for part in PARTS if part in split}, stems.pop(), folder
 
 
 def _log(path: Path, journal: Journal) -> pd.DataFrame:

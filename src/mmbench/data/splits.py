@@ -120,14 +120,14 @@ def last_out(log: pd.DataFrame) -> pd.Series:
 def automatic(log: pd.DataFrame, column: str, lang: str = "en") -> tuple[str, str]:
     """Choose a protocol for a log of one's own (RULINGS 11) and say why.
 
-    A split column with all three parts is taken as given; with timestamps the split is by time if enough users remain to test, otherwise
+    A split column is taken as given; with timestamps the split is by time if enough users remain to test, otherwise
     the last interactions are left out; without either it is random per user.
 
     Returns:
         The protocol and one line for the reader, in the language ``lang``.
     """
     words = Words("prepare", lang)
-    if column in log and set(given(log, column).unique()) == set(PARTS):
+    if column in log:
         return "given", words("protocol_given", column=repr(column))
     if "timestamp" not in log:
         return "paper", words("protocol_paper")

@@ -24,6 +24,8 @@ PICKLE_SUFFIXES = (".pkl", ".pickle", ".p", ".joblib", ".dill", ".pt", ".pth")
 _GZIP = b"\x1f\x8b"
 _PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _CHUNK_ROWS = 1 << 16
+#: What reading a damaged gzip file raises.
+GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
 
 Parse = Callable[[str], Any]
 
@@ -76,7 +78,7 @@ def numbered_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, s
         while True:
             try:
                 raw = file.readline(MAX_LINE_BYTES + 1)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            except GZIP_FAULTS as error:
                 raise refusal("gzip_broken", path=path, line=number + 1) from error
             if not raw:
                 return
@@ -131,7 +133,7 @@ def read_json(path: Path) -> Any:
     with open_bytes(path) as file:
         try:
             return json.loads(file.read().decode("utf-8-sig"))
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except GZIP_FAULTS as error:
             raise refusal("gzip_broken", path=path, line=1) from error
         except (ValueError, RecursionError) as error:
             raise refusal("bad_json", path=path, error=str(error)) from error

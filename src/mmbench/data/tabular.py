@@ -22,7 +22,7 @@ _WIDE = {code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21,
 _WIDE |= {0xFF0D: 0x2D, 0xFF3F: 0x5F}
 _WIDE_PATTERN = "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0d\uff3f]"
 #: What a spreadsheet makes of a long code: 4.90123E+12.
-_ROUNDED = r"\d\.\d+E\+\d+"
+_ROUNDED = r"\d(?:\.\d+)?[eE]\+\d+"
 _CONTROL = r"[\x00-\x08\x0a-\x1f\x7f]"
 
 
