@@ -151,8 +151,12 @@ def _options(given: argparse.Namespace) -> Options:
     columns = replace(columns, **{role: getattr(given, role) for role in ROLES if getattr(given, role)})
     if given.format == "table" and given.items is None and (given.text not in (None, NONE) or given.item_column):
         raise refusal("text_without_items")
-    text = () if given.text in (None, NONE) else tuple(name.strip() for name in given.text.split(","))
-    return Options(columns, given.items, given.item_column, text, given.encoding, given.sheet)
+    return Options(columns, given.items, given.item_column, _text(given), given.encoding, given.sheet)
+
+
+def _text(given: argparse.Namespace) -> tuple[str, ...]:
+    """The text columns asked for; none where they are guessed or unwanted."""
+    return () if given.text in (None, NONE) else tuple(name.strip() for name in given.text.split(","))
 
 
 @contextlib.contextmanager
@@ -177,9 +181,7 @@ def _with_features(source: Source, given: argparse.Namespace, journal: Journal) 
 
 def _with_texts(source: Source, given: argparse.Namespace, journal: Journal) -> tuple[Source, dict[str, Any]]:
     """The source with text features, where it has texts and no such features yet, and what made them."""
-    columns = source.texts
-    if given.text not in (None, NONE) and not columns:
-        columns = tuple(name.strip() for name in given.text.split(","))
+    columns = _text(given) or source.texts
     for name in columns:
         if name not in source.items:
             known = ", ".join(map(str, source.items))
