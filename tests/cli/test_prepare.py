@@ -63,9 +63,12 @@ def test_csv_ends_in_a_dataset_with_text(shop: Path, capsys: pytest.CaptureFixtu
     run("csv", "--interactions", shop / "log.csv", "--items", shop / "items.csv", "--out", out)
     told = capsys.readouterr().out
     assert told.splitlines() == [
-        f"written to {out}",
+        f"written to {out} (format table)",
         "30 users, 8 items, 180 rows",
+        "density 75.00%; interactions per user 6 to 6, median 6",
+        "from January 1, 2024 to December 28, 2024",
         "text 7/8 items, 0 constant, 0 duplicate rows",
+        "商品名 7/8 items",
         "columns of the log: user=顧客ID, item=商品コード, timestamp=購入日",
         "columns of the items: item=商品コード, text=商品名",
         "protocol last_out: a split by time would leave 15 test users, fewer than 500",
@@ -105,16 +108,17 @@ def test_overrides_survive_the_grammar(value: str) -> None:
 def test_mmrec_there_and_back(mmrec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("mmrec", mmrec, "--out", tmp_path / "data" / "toy")
     told = capsys.readouterr().out.splitlines()
-    assert told[1:4] == [
+    assert told[1:5] == [
         "10 users, 9 items, 50 rows",
+        "density 55.56%; interactions per user 5 to 5, median 5",
         "image 8/9 items, 0 constant, 0 duplicate rows",
         "text 9/9 items, 0 constant, 0 duplicate rows",
     ]
-    assert told[4] == "image: 1 all-zero rows count as missing (no missed_img_itemIDs.csv)"
+    assert told[5] == "image: 1 all-zero row counts as missing (no missed_img_itemIDs.csv)"
     assert told[-1].endswith("dataset.protocol=given")
     meta = json.loads((tmp_path / "data" / "toy" / "dataset.json").read_text(encoding="utf-8"))
     read = ["image_feat.npy", "text_feat.npy", "toy.inter", "toy_u_id_mapping.csv"]
-    assert list(meta["provenance"]["files"]) == read
+    assert sorted(meta["provenance"]["files"]) == read
     dataset = load_dataset(DatasetConfig("toy", str(tmp_path / "data" / "toy")))
     assert sorted(dataset.features) == ["image", "text"]
     assert not dataset.features["image"].present[3]
@@ -206,13 +210,13 @@ def test_a_failing_rename_puts_the_old_folder_back(
     ("words", "message"),
     [
         ([], "the following arguments are required: command"),
-        (["xlsx"], "invalid choice: 'xlsx'"),
+        (["xlsx"], "the following arguments are required: --out"),
         (["csv", "--out", "x"], "the following arguments are required: --interactions"),
         (["csv", "--out", "x", "--interactions", "log.csv", "--text", "title"], "--text and --item-column describe"),
         (["csv", "--out", "x", "--interactions", "log.csv", "--text-dim", "wide"], "invalid int value: 'wide'"),
         (["csv", "--out", "x", "--interactions", "log.csv", "--colour", "red"], "unrecognized arguments: --colour red"),
         (["export-mmrec", "none", "--out", "x"], "none is not a folder"),
-        (["mmrec", "none", "--out", "x"], "none is not a folder"),
+        (["mmrec", "none", "--out", "x"], "none is not there; SOURCE is a file, a folder or a .zip"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_with_2(

@@ -53,7 +53,7 @@ def report_command() -> None:
 
 
 def prepare_command() -> None:
-    """``python -m mmbench.prepare csv|mmrec|export-mmrec``: make a dataset folder, or an MMRec folder of one."""
+    """``python -m mmbench.prepare SOURCE --out DIR``: make a dataset folder, or an MMRec folder of one."""
     from mmbench.cli.prepare import main as command
 
     with one_line_errors(sys.argv[1:]):

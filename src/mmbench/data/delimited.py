@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
-import dataclasses
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
-from numpy.typing import NDArray
+
+from mmbench.data.journal import refusal
+from mmbench.data.streams import GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
+from mmbench.data.table import Table, shortened
 
 SEPARATORS = (",", "\t", ";")
-#: What stands for a missing cell in exports of databases and of pandas.
-MISSING_WORDS = ("", "NULL", "null", "None", "NaN", "nan", "\\N")
-_BLOCK_BYTES = 1 << 26
+#: Asks for the encoding to be found out, see :func:`detected_encoding`.
+AUTO = "auto"
+_BLOCK_BYTES = 1 << 23
+_SAMPLE_BYTES = 1 << 20
+#: How Arrow tells of a row of another width; it counts rows from one, the first line included.
+_RAGGED = re.compile(
+    r"Row #(?P<row>\d+): Expected (?P<expected>\d+) columns, got (?P<found>\d+): (?P<text>.*)", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -29,102 +38,108 @@ class Dialect:
         separator: character between two cells.
         quoted: whether double quotes enclose cells that hold separators or line ends.
         encoding: a byte order mark is skipped.
+        header: whether the first line names the columns.
     """
 
     separator: str = ","
     quoted: bool = True
     encoding: str = "utf-8"
+    header: bool = True
 
 
-@dataclass(frozen=True)
-class Table:
-    """Cells as text and where they came from.
+def read_header(path: Path, encoding: str = "utf-8") -> Table:
+    """Names of the columns of a table, without its rows.
 
-    Args:
-        path: file.
-        frame: one column of text per column of the file, indexed by record; an empty cell is the empty text.
-        dialect: how the file is written, or None for a file without lines.
+    Raises:
+        ValueError: as :func:`read_delimited`.
     """
-
-    path: Path
-    frame: pd.DataFrame
-    dialect: Dialect | None = None
-
-    def where(self, row: int) -> str:
-        """The place in its file of the row at position ``row``, as a person looks for it."""
-        record = int(self.frame.index[row]) + 1
-        line = None if self.dialect is None else line_of(self.path, record, self.dialect)
-        return f"{self.path}, row {record}" if line is None else f"{self.path}, line {line}"
-
-    def with_frame(self, frame: pd.DataFrame) -> Table:
-        """The same file with other columns or fewer rows."""
-        return dataclasses.replace(self, frame=frame)
-
-    def check_column(self, column: str, option: str) -> None:
-        """Refuse a column that is not there.
-
-        Raises:
-            ValueError: naming the columns that are.
-        """
-        if column not in self.frame:
-            raise ValueError(
-                f"{self.path}: column {column!r} ({option}) is not there; columns are {', '.join(self.names)}"
-            )
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the columns."""
-        return [str(name) for name in self.frame]
-
-    def require(self, good: NDArray[np.bool_], column: str, rule: str) -> None:
-        """Refuse the table if ``good`` ``(n,)`` is false anywhere.
-
-        Raises:
-            ValueError: naming the first bad line, its value and the rule.
-        """
-        if not good.all():
-            row = int(np.argmin(good))
-            rest = f" ({int((~good).sum())} such rows)" if (~good).sum() > 1 else ""
-            raise ValueError(f"{self.where(row)}: {column} is {self.frame[column].iloc[row]!r}; {rule}{rest}")
-
-    def numbers(self, column: str) -> NDArray[np.float64]:
-        """A column as numbers; a missing one is NaN.
-
-        Raises:
-            ValueError: for a cell that is no finite number, with its line.
-        """
-        text = self.frame[column].str.strip()
-        empty = text.isin(MISSING_WORDS).to_numpy(bool)
-        parsed = pd.to_numeric(text.where(~empty, "0"), errors="coerce").to_numpy(np.float64)
-        self.require(np.isfinite(parsed), column, "it must be a number")
-        exact = text.where(~empty, "nan").to_numpy(object).astype(np.float64)  # to_numeric is off by a last digit
-        return np.asarray(exact)
+    dialect = _dialect(path, None, encoding)
+    return Table(path, pd.DataFrame(columns=pd.Index(_names(path, dialect), dtype=object)))
 
 
-def read_delimited(path: Path, dialect: Dialect | None = None, encoding: str = "utf-8") -> Table:
-    """Read a table whose first line names its columns.
+def read_delimited(
+    path: Path,
+    dialect: Dialect | None = None,
+    encoding: str = "utf-8",
+    *,
+    columns: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+) -> Table:
+    """Read a table, plain or gzip, whose first line names its columns.
 
     Args:
         path: file.
         dialect: how it is written; by default sniffed from its name and first line.
-        encoding: used where ``dialect`` is sniffed.
+        encoding: used where ``dialect`` is sniffed; :data:`AUTO` finds it out.
+        columns: those to keep; a table may be larger than memory when few are. All by default.
+        names: names of the first columns where ``dialect`` has no header; further ones are not kept.
 
     Raises:
-        ValueError: for an empty file, another encoding, a repeated column, a row that is too short or too long, or a
-            quote that is never closed.
+        ValueError: for an empty file, another encoding, a repeated column, a row that is too short or too long, a quote
+            that is never closed, a damaged gzip file or a pickle.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} is missing")
+    dialect = _dialect(path, dialect, encoding)
+    with _faults(path, dialect.encoding):
+        known = _names(path, dialect, names)
+        kept = [known.index(name) for name in columns] if columns is not None else range(len(known))
+        frame = _cells(path, dialect, kept).set_axis([known[i] for i in kept], axis=1)
+        if dialect.header:
+            frame = frame.iloc[1:].reset_index(drop=True)
+        if frame.empty:
+            raise refusal("header_only", path=path)
+        if dialect.quoted and frame.iloc[-1].str.contains("\n").any() and _odd_quotes(path, dialect):
+            raise refusal("open_quote", path=path, line=line_of(path, len(frame) - 1 + dialect.header, dialect))
+        return Table(path, frame, lambda place: line_of(path, place + dialect.header, dialect))
+
+
+def detected_encoding(path: Path) -> str:
+    """Encoding of a text file as its byte order mark or its bytes tell it.
+
+    CP932 (Shift_JIS with NEC and IBM characters, what Excel writes in Japan) is recognised where the bytes are valid in
+    it and hold kana; anything else counts as UTF-8, whose faults are then told.
+    """
+    with open_bytes(path) as file, _faults(path, "utf-8"):
+        sample = file.read(_SAMPLE_BYTES)
+    if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if _decoded(sample, "utf-8") is None:
+        text = _decoded(sample, "cp932") or ""
+        if any("\u3040" <= letter <= "\u30ff" for letter in text):
+            return "cp932"
+    return "utf-8"
+
+
+def _decoded(sample: bytes, encoding: str) -> str | None:
+    """The text of a sample whose last character may be cut off, or None."""
+    decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        dialect = dialect or _sniffed(path, encoding)
-        return Table(path, _named(path, _cells(path, dialect), dialect), dialect)
+        return decoder.decode(sample)
+    except UnicodeDecodeError:
+        return None
+
+
+@contextlib.contextmanager
+def _faults(path: Path, encoding: str) -> Iterator[None]:
+    """What the libraries raise, as errors that name the file and what to do."""
+    try:
+        yield
     except (UnicodeError, LookupError) as error:
-        used = dialect.encoding if dialect else encoding
-        raise ValueError(
-            f"{path} is not {used} text ({error}); save it as UTF-8 or name its encoding (often cp932 in Japan)"
-        ) from error
+        raise refusal("not_encoded", path=path, encoding=encoding, error=error) from error
+    except GZIP_FAULTS as error:
+        raise refusal("gzip_damaged", path=path) from error
     except (pa.ArrowInvalid, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        raise refusal("unreadable", path=path, error=error) from error
+
+
+def _dialect(path: Path, dialect: Dialect | None, encoding: str) -> Dialect:
+    if not path.is_file():
+        raise refusal("missing_file", path=path)
+    refuse_pickle(path)
+    if dialect is not None:
+        return dialect
+    encoding = detected_encoding(path) if encoding == AUTO else encoding
+    with _faults(path, encoding):
+        return _sniffed(path, encoding)
 
 
 def line_of(path: Path, record: int, dialect: Dialect) -> int | None:
@@ -133,9 +148,9 @@ def line_of(path: Path, record: int, dialect: Dialect) -> int | None:
     Reads record by record, which is slow: for error messages only.
     """
     begins = 1
-    with path.open(encoding=dialect.encoding, newline="") as file:
+    with open_text(path, dialect.encoding) as file:
         reader = _reader(file, dialect)
-        with contextlib.suppress(csv.Error):
+        with contextlib.suppress(csv.Error, *GZIP_FAULTS):
             for cells in reader:
                 if cells and record == 0:
                     return begins
@@ -150,29 +165,36 @@ def _reader(file: TextIO, dialect: Dialect) -> Any:
     return csv.reader(file, delimiter=dialect.separator, quoting=csv.QUOTE_NONE)
 
 
-def _width(path: Path, dialect: Dialect) -> int:
-    """Number of cells of the header; 0 for a file without text."""
-    with path.open(encoding=dialect.encoding, newline="") as file:
-        return next((len(cells) for cells in _reader(file, dialect) if cells), 0)
+def _first(path: Path, dialect: Dialect) -> list[str]:
+    """Cells of the first line with text; none for a file without."""
+    with open_text(path, dialect.encoding) as file:
+        return next((cells for cells in _reader(file, dialect) if cells), [])
+
+
+def _names(path: Path, dialect: Dialect, names: Sequence[str] | None = None) -> list[str]:
+    """Names of the columns, from the first line or given."""
+    with _faults(path, dialect.encoding):
+        first = _first(path, dialect)
+    if not first:
+        raise refusal("empty_table", path=path)
+    if not dialect.header:
+        known = list(names or ())[: len(first)]
+        return known + [f"column {place}" for place in range(len(known) + 1, len(first) + 1)]
+    known = [cell.strip() for cell in first]
+    repeated = {name for name in known if name and known.count(name) > 1}
+    if repeated:
+        raise refusal("repeated_column", path=path, column=repr(min(repeated)))
+    return known
 
 
 def _sniffed(path: Path, encoding: str) -> Dialect:
-    separators = "\t" if path.suffix.lower() in (".tsv", ".tab") else SEPARATORS
-    dialects = [Dialect(separator, encoding=encoding) for separator in separators]
-    return max(dialects, key=lambda dialect: _width(path, dialect))
+    tabs = path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
+    dialects = [Dialect(separator, encoding=encoding) for separator in ("\t" if tabs else SEPARATORS)]
+    return max(dialects, key=lambda dialect: len(_first(path, dialect)))
 
 
-def _cells(path: Path, dialect: Dialect) -> pd.DataFrame:
-    """All rows, the header included, as text."""
-    width = _width(path, dialect)
-    if not width:
-        raise ValueError(f"{path} is empty; its first line must name the columns")
-    ragged: list[Any] = []
-
-    def refuse(row: Any) -> str:
-        ragged.append(row)
-        return "error"
-
+def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
+    """Columns by their place as text, the header included."""
     # Columns without names are text by their place, the header too: nothing is taken for a number.
     reading = pa.csv.ReadOptions(
         use_threads=False, block_size=_BLOCK_BYTES, autogenerate_column_names=True, encoding=dialect.encoding
@@ -181,43 +203,36 @@ def _cells(path: Path, dialect: Dialect) -> pd.DataFrame:
         delimiter=dialect.separator,
         quote_char='"' if dialect.quoted else False,
         newlines_in_values=dialect.quoted,
-        invalid_row_handler=refuse,
     )
     as_text = pa.csv.ConvertOptions(
-        column_types={f"f{i}": pa.string() for i in range(width)}, strings_can_be_null=False
+        column_types={f"f{i}": pa.large_string() for i in kept},
+        include_columns=[f"f{i}" for i in kept],
+        strings_can_be_null=False,
     )
     try:
-        cells: pd.DataFrame = pa.csv.read_csv(path, reading, parsing, as_text).to_pandas()
+        with pa.input_stream(str(path), compression="gzip" if is_gzip(path) else None) as stream:
+            table = pa.csv.read_csv(stream, reading, parsing, as_text)
+        cells: pd.DataFrame = table.to_pandas(self_destruct=True)
     except pa.ArrowInvalid as error:
-        if ragged:
-            raise ValueError(_ragged(path, ragged[0], dialect)) from error
+        if ragged := _RAGGED.search(str(error)):
+            raise _ragged(path, ragged, dialect) from error
         if "UTF8" in str(error):
             raise UnicodeError("a byte that UTF-8 does not know") from error
         raise
+    except OSError as error:
+        raise refusal("gzip_damaged", path=path) from error
     return cells
 
 
-def _named(path: Path, cells: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
-    """Take the first row as names."""
-    names = [str(cell).strip() for cell in cells.iloc[0]]
-    repeated = {name for name in names if name and names.count(name) > 1}
-    if repeated:
-        raise ValueError(f"{path}: column {min(repeated)!r} occurs more than once in the header")
-    frame = cells.iloc[1:].reset_index(drop=True).set_axis(names, axis=1)
-    if frame.empty:
-        raise ValueError(f"{path} has a header but no rows")
-    if dialect.quoted and frame.iloc[-1].str.contains("\n").any() and _odd_quotes(path, dialect):
-        begins = line_of(path, len(frame), dialect)
-        raise ValueError(f"{path}, line {begins}: a quote is opened and never closed")
-    return frame
-
-
 def _odd_quotes(path: Path, dialect: Dialect) -> bool:
-    return path.read_text(encoding=dialect.encoding).count('"') % 2 == 1
+    with open_text(path, dialect.encoding) as file:
+        return sum(line.count('"') for line in file) % 2 == 1
 
 
-def _ragged(path: Path, row: Any, dialect: Dialect) -> str:
-    line = None if row.number is None else line_of(path, row.number - 1, dialect)
-    place = f"{path}, row {row.number}" if line is None else f"{path}, line {line}"
-    text = row.text if len(row.text) <= 60 else f"{row.text[:60]}..."
-    return f"{place}: {row.actual_columns} cells where the header has {row.expected_columns}: {text!r}"
+def _ragged(path: Path, found: re.Match[str], dialect: Dialect) -> ValueError:
+    line = line_of(path, int(found["row"]) - 1, dialect)
+    if line is not None and dialect.quoted and found["text"].count('"') % 2:
+        return refusal("open_quote", path=path, line=line)
+    place = f"{path}, row {found['row']}" if line is None else f"{path}, line {line}"
+    text = repr(shortened(found["text"]))
+    return refusal("ragged", where=place, found=found["found"], expected=found["expected"], text=text)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
+from mmbench.data.journal import refusal
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,18 @@ class ItemFeature:
         """The items ``rows`` in that order, with missing items filled from the mean of those that stay."""
         return with_missing_filled(self.values[rows], self.present[rows])
 
-    def coverage(self, name: str) -> str:
-        """One line: how many items have content, how many rows are constant, how many repeat another."""
+    def counts(self) -> dict[str, int]:
+        """How many items have content, how many of their rows are constant, how many repeat another."""
         rows = self.values[self.present]
         constant = int((np.ptp(rows, axis=1) == 0).sum()) if rows.size else 0
         as_bytes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))
         duplicates = len(rows) - len(np.unique(as_bytes))
-        return f"{name} {len(rows)}/{len(self.values)} items, {constant} constant, {duplicates} duplicate rows"
+        return {"present": len(rows), "items": len(self.values), "constant": constant, "duplicates": duplicates}
+
+    def coverage(self, name: str) -> str:
+        """The counts in one line."""
+        n = self.counts()
+        return f"{name} {n['present']}/{n['items']} items, {n['constant']} constant, {n['duplicates']} duplicate rows"
 
 
 def with_missing_filled(values: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemFeature:
@@ -56,23 +62,20 @@ def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
         ValueError: for a pickled, non-float, wrongly shaped or non-finite array.
     """
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        array: Any = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         if "pickle" in str(error).lower():
-            raise ValueError(
-                f"{path} holds pickled objects, which are never loaded; save a plain float array with numpy.save"
-            ) from error
-        raise ValueError(f"{path} is not a readable .npy file: {error}") from error
+            raise refusal("pickled_matrix", path=path) from error
+        raise refusal("bad_matrix", path=path, error=error) from error
+    if not isinstance(array, np.ndarray):
+        raise refusal("bad_matrix", path=path, error="an archive of arrays")
     if array.dtype.kind != "f":
-        raise ValueError(f"{path} holds {array.dtype}; features must be float16, float32 or float64")
+        raise refusal("matrix_type", path=path, dtype=array.dtype)
     if array.ndim != 2 or array.shape[1] == 0:
-        raise ValueError(f"{path} has shape {array.shape}; features must be (n_items, d)")
+        raise refusal("matrix_shape", path=path, shape=array.shape)
     if n_rows is not None and len(array) != n_rows:
-        raise ValueError(f"{path} has {len(array)} rows but items.parquet has {n_rows}; they must match")
+        raise refusal("matrix_rows", path=path, rows=len(array), items=n_rows)
     bad = ~np.isfinite(array).all(axis=1)
     if bad.any():
-        raise ValueError(
-            f"{path} has NaN or infinite values in {int(bad.sum())} rows (first: row {int(bad.argmax())}); "
-            "mark missing items with an all-zero row or a column has_<modality> in items.parquet"
-        )
+        raise refusal("matrix_not_finite", int(bad.sum()), path=path, first=int(bad.argmax()))
     return array.astype(np.float32)

@@ -37,6 +37,7 @@ class Source:
         features: one :class:`ItemFeature` per modality, rows as ``items``.
         truth: the planted truth of a synthetic world, arrays by name.
         notices: what the reader wants said, one line each.
+        texts: columns of ``items`` that make up an item's text.
     """
 
     log: pd.DataFrame
@@ -44,6 +45,7 @@ class Source:
     features: Mapping[str, ItemFeature]
     truth: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 def read_folder(path: Path, *, trust_row_order: bool = False, encoder: Mapping[str, str] | None = None) -> Source:
@@ -104,8 +106,17 @@ def read_items(path: Path) -> pd.DataFrame:
     return _with_text_ids(_read_table(path / "items.parquet"), ["item_id"], path)
 
 
-def write_folder(source: Source, path: Path, provenance: Mapping[str, Any]) -> None:
-    """Write ``source`` as a canonical folder; ``dataset.json`` comes last and proves the row order."""
+def write_folder(
+    source: Source, path: Path, provenance: Mapping[str, Any], told: Mapping[str, Any] | None = None
+) -> None:
+    """Write ``source`` as a canonical folder; ``dataset.json`` comes last and proves the row order.
+
+    Args:
+        source: what to write.
+        path: the folder.
+        provenance: where it comes from.
+        told: further entries of ``dataset.json``.
+    """
     path.mkdir(parents=True, exist_ok=True)
     items = source.items.copy()
     row_ids = fingerprint.of_strings(items["item_id"].tolist())
@@ -118,7 +129,7 @@ def write_folder(source: Source, path: Path, provenance: Mapping[str, Any]) -> N
     items.to_parquet(path / "items.parquet", index=False)
     if source.truth:
         np.savez_compressed(path / "truth.npz", **dict(source.truth))  # type: ignore[arg-type]
-    meta = {"schema": SCHEMA, "provenance": dict(provenance), "features": described}
+    meta = {"schema": SCHEMA, "provenance": dict(provenance), "features": described, **dict(told or {})}
     (path / "dataset.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -186,7 +197,7 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
     sidecar = path.with_name(f"{path.stem}.ids.txt")
     flag = f"has_{name}"
     if sidecar.exists():
-        values, present = _rows_by_id(read_matrix(path), sidecar, ids)
+        values, present = rows_by_id(read_matrix(path), sidecar, ids)
     elif encoded.proved_sidecar(path, ids) is not None:
         # Its zero rows are the items without content: has_<modality> may be about an earlier encoder.
         values = read_matrix(path, len(ids))
@@ -213,9 +224,19 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
     return with_missing_filled(values, present)
 
 
-def _rows_by_id(
+def rows_by_id(
     matrix: NDArray[np.float32], sidecar: Path, ids: list[str]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Rows of ``matrix`` ``(n, d)`` in the order of ``ids``, zeros for an id that is not listed, and which are.
+
+    Args:
+        matrix: features in the order of the sidecar.
+        sidecar: file with one item id per line.
+        ids: items wanted.
+
+    Raises:
+        ValueError: for a sidecar of another length, with a repeated id, or with none of ``ids``.
+    """
     rows = pd.Index(sidecar.read_text(encoding="utf-8").splitlines())
     if len(rows) != len(matrix):
         raise ValueError(f"{sidecar} has {len(rows)} ids but the matrix has {len(matrix)} rows; they must match")

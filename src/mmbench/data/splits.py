@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mmbench import fingerprint
 from mmbench.data.interactions import Interactions
+from mmbench.messages import Words
 
 PARTS = ("train", "valid", "test")
 LABELS: Mapping[str, str] = {
@@ -116,26 +117,26 @@ def last_out(log: pd.DataFrame) -> pd.Series:
     return pd.Series(parts, index=log.index)
 
 
-def automatic(log: pd.DataFrame, column: str) -> tuple[str, str]:
+def automatic(log: pd.DataFrame, column: str, lang: str = "en") -> tuple[str, str]:
     """Choose a protocol for a log of one's own (RULINGS 11) and say why.
 
     A split column is taken as given; with timestamps the split is by time if enough users remain to test, otherwise
     the last interactions are left out; without either it is random per user.
 
     Returns:
-        The protocol and one line for the reader.
+        The protocol and one line for the reader, in the language ``lang``.
     """
+    words = Words("prepare", lang)
     if column in log:
-        return "given", f"protocol given: the log has a column {column!r}"
+        return "given", words("protocol_given", column=repr(column))
     if "timestamp" not in log:
-        return "paper", "protocol paper (random per user, can leak the future): the log has no column 'timestamp'"
+        return "paper", words("protocol_paper")
     parts = time(log)
-    known = set(log["user_id"][parts == "train"])
-    tested = log["user_id"][parts == "test"]
+    known, tested = (pd.Index(log["user_id"][parts == part].unique()) for part in ("train", "test"))
     n = len(known.intersection(tested))
     if n >= MIN_TEST_USERS:
-        return "time", f"protocol time: {n} users of the last tenth also have earlier interactions"
-    return "last_out", f"protocol last_out: a split by time would leave {n} test users, fewer than {MIN_TEST_USERS}"
+        return "time", words("protocol_time", n)
+    return "last_out", words("protocol_last_out", n, least=MIN_TEST_USERS)
 
 
 def _timestamps(log: pd.DataFrame, protocol: str) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy.linalg
@@ -22,6 +23,7 @@ import scipy.sparse.linalg
 from numpy.typing import NDArray
 
 from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.data.sources import Source
 
 GRAM_LENGTHS = (2, 3, 4)
 #: Only the head of a long text is read.
@@ -79,6 +81,12 @@ def text_feature(texts: Sequence[str], *, dim: int = 256, seed: int = 0) -> Item
     """Features of :func:`encode_texts`; an item is present if its row is not all zero."""
     values = encode_texts(texts, dim=dim, seed=seed)
     return with_missing_filled(values, np.abs(values).max(axis=1) > 0)
+
+
+def with_text(source: Source, columns: Sequence[str], dim: int) -> Source:
+    """The source with a modality ``text`` of its items' ``columns``, joined by a space."""
+    texts = [" ".join(filter(None, row)) for row in zip(*(source.items[name] for name in columns), strict=True)]
+    return replace(source, features={**source.features, "text": text_feature(texts, dim=dim)})
 
 
 def normalised(text: str) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
-from mmbench.data.tabular import guessed
+from mmbench.data.roles import guessed
 
 #: Column that is the text where a folder has it.
 TEXT_COLUMN = "text"

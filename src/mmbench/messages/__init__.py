@@ -81,6 +81,25 @@ class Words:
         return format_date(day, format="long", locale=self.lang)
 
 
+class Refusal(ValueError):
+    """An error whose sentence stands in a catalogue: English as its text, any language by :meth:`told`.
+
+    Args:
+        domain: name of the catalogue.
+        name: name of the message.
+        count: what picks its form and fills ``{n}``.
+        values: what fills its other places.
+    """
+
+    def __init__(self, domain: str, name: str, count: int | None = None, /, **values: object) -> None:
+        super().__init__(Words(domain)(name, count, **values))
+        self.domain, self.name, self.count, self.values = domain, name, count, values
+
+    def told(self, lang: str) -> str:
+        """The sentence in a language of :data:`LANGUAGES`."""
+        return Words(self.domain, lang)(self.name, self.count, **self.values)
+
+
 @functools.cache
 def catalogue(domain: str, lang: str) -> dict[str, Entry]:
     """Every message of a domain by name."""

@@ -88,7 +88,7 @@ def read_published(file: Path, table: SweepTable) -> list[Row]:
     for column in ("table", "title", "model", "dataset", *METRICS, *changes_of.values()):
         read.check_column(column, "of the study's tables")
     for column in ("table", *METRICS):
-        read.require(np.isfinite(read.numbers(column)), column, "it must be a number")
+        read.require(np.isfinite(read.numbers(column)), column, "cell_number")
     for column in changes_of.values():
         read.numbers(column)
     ours = _by_states(table)

@@ -1,0 +1,53 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mmbench.data.journal import refusal
+
+
+@contextlib.contextmanager
+def new_folder(out: Path, products: Sequence[str], overwrite: bool) -> Iterator[Path]:
+    """A folder beside ``out`` that takes its place at the end; an error leaves ``out`` as it was.
+
+    Args:
+        out: where the folder is to be.
+        products: patterns of the names that may be replaced.
+        overwrite: whether a folder with such files may be.
+
+    Raises:
+        ValueError: if ``out`` holds something and must not, or should not, be replaced.
+    """
+    out = out.resolve()
+    _check_replaceable(out, products, overwrite)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    made, old = (out.with_name(f".{out.name}.{word}-{os.getpid()}") for word in ("new", "old"))
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir()
+    try:
+        yield made
+        if out.exists():
+            out.rename(old)
+        made.rename(out)
+    finally:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_replaceable(out: Path, products: Sequence[str], overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise refusal("out_is_file", path=out)
+    held = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    if held and not overwrite:
+        raise refusal("out_not_empty", path=out)
+    strange = [name for name in held if not any(fnmatch.fnmatchcase(name, product) for product in products)]
+    if strange:
+        raise refusal("out_foreign", path=out, name=repr(strange[0]))

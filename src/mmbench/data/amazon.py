@@ -1,0 +1,217 @@
+"""Amazon reviews of 2014, 2018 and 2023 (McAuley lab): reviews and metadata line by line, image features of 2014.
+
+Metadata of 2014 are Python literals, not JSON; they are read by :func:`ast.literal_eval`, which runs no code. The item
+of 2023 is the ``parent_asin``. Of the metadata, only items with a review are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from mmbench.data.delimited import Dialect, read_delimited
+from mmbench.data.item_features import read_item_feature
+from mmbench.data.journal import Journal, refusal
+from mmbench.data.sources import Source
+from mmbench.data.streams import TEXT, Gathered, json_lines
+from mmbench.data.tabular import first_of_each, log_of, with_unlisted
+
+TEXTS = ("title", "brand", "categories", "description")
+REVIEW_SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
+#: Seconds of the year 2100: a larger time is in another unit or wrong.
+_MAX_SECONDS = 4_102_444_800
+_ASIN, _REVIEWER = r"[A-Z0-9]{10}", r"A[A-Z0-9]{9,20}"
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Names of the fields of a release.
+
+    Args:
+        user: who reviewed.
+        item: what.
+        rating: stars.
+        time: when.
+        per_second: 1, or 1000 for milliseconds.
+    """
+
+    user: str
+    item: str
+    rating: str
+    time: str
+    per_second: int
+
+
+_UNTIL_2018 = Fields("reviewerID", "asin", "overall", "unixReviewTime", 1)
+RELEASES: Mapping[str, Fields] = {
+    "amazon-2014": _UNTIL_2018,
+    "amazon-2018": _UNTIL_2018,
+    "amazon-2023": Fields("user_id", "parent_asin", "rating", "timestamp", 1000),
+}
+#: Fields of the metadata over all releases by what they tell; the first that is there counts.
+_META: Mapping[str, tuple[str, ...]] = {
+    "title": ("title",),
+    "brand": ("brand", "store"),
+    "categories": ("categories", "category"),
+    "description": ("description",),
+    "image_url": ("imUrl", "imageURLHighRes", "imageURL", "images", "image"),
+}
+
+
+def read_amazon(path: Path, journal: Journal, release: str, items: Path | None = None) -> Source:
+    """Read reviews, or ratings without header, and the metadata and image features that lie beside them.
+
+    Args:
+        path: file of reviews, or a folder with one.
+        journal: where to tell.
+        release: of :data:`RELEASES`.
+        items: metadata; by default ``meta_*`` beside the reviews or in ``meta_categories`` beside their folder.
+
+    Raises:
+        ValueError: naming the file, the line and what is wrong with it.
+    """
+    reviews = reviews_in(path) if path.is_dir() else path
+    log = ratings(reviews, journal) if reviews.suffix == ".csv" else _reviews(reviews, RELEASES[release], journal)
+    items = items or _beside(reviews)
+    if items is None:
+        catalogue = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
+    else:
+        catalogue = _metadata(items, RELEASES[release].item, log, journal)
+    binary = sorted(reviews.parent.glob("image_features_*.b"))
+    ids = catalogue["item_id"].tolist()
+    features = {"image": read_item_feature(binary[0], ids, journal)} if len(binary) == 1 else {}
+    texts = TEXTS if items is not None else ()
+    return Source(log, catalogue, features, notices=tuple(journal.lines), texts=texts)
+
+
+def release_of(row: Mapping[str, Any]) -> str | None:
+    """The release whose fields a review has, or None."""
+    if {"user_id", "parent_asin"} <= row.keys():
+        return "amazon-2023"
+    if {"reviewerID", "asin"} <= row.keys():
+        return "amazon-2014" if "helpful" in row else "amazon-2018"
+    return None
+
+
+def review_files(folder: Path) -> list[Path]:
+    """Files of a folder, or of its ``review_categories``, that may hold reviews."""
+    places = (folder, folder / "review_categories", folder / "raw" / "review_categories")
+    files = [path for place in places if place.is_dir() for path in sorted(place.iterdir())]
+    return [path for path in files if path.name.endswith(REVIEW_SUFFIXES) and not path.name.startswith("meta_")]
+
+
+def reviews_in(folder: Path) -> Path:
+    """The one file of reviews of a folder.
+
+    Raises:
+        ValueError: if there are none or several.
+    """
+    found = review_files(folder) or sorted(folder.glob("ratings_*.csv"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "-"
+        raise refusal("one_file", path=folder, pattern="*.json.gz, *.jsonl", found=names)
+    return found[0]
+
+
+def is_ratings(cells: Sequence[str]) -> bool:
+    """Whether the first line of a table is user, item (or item, user), rating and time of Amazon."""
+    return _order(cells) is not None
+
+
+def _order(cells: Sequence[str]) -> tuple[str, ...] | None:
+    if len(cells) != 4 or not re.fullmatch(r"\d{9,10}", cells[3]):
+        return None
+    first, second = cells[:2]
+    if re.fullmatch(_ASIN, second) and re.fullmatch(_REVIEWER, first):
+        return ("user", "item", "rating", "timestamp")
+    if re.fullmatch(_ASIN, first) and re.fullmatch(_REVIEWER, second):
+        return ("item", "user", "rating", "timestamp")
+    return None
+
+
+def ratings(path: Path, journal: Journal) -> pd.DataFrame:
+    """The log of a table without header: user, item, rating, time, or item first (releases differ)."""
+    dialect = Dialect(header=False)
+    table = read_delimited(journal.read(path), dialect, names=("user", "item", "rating", "timestamp"))
+    names = _order(table.frame.iloc[0].tolist())
+    if names is None:
+        raise refusal("not_ratings", path=path, line=1)
+    table = table.with_frame(table.frame.set_axis(list(names), axis=1))
+    return log_of(table, {name: name for name in ("user", "item", "rating", "timestamp")}, journal)
+
+
+def _reviews(path: Path, fields: Fields, journal: Journal) -> pd.DataFrame:
+    log = Gathered({"user_id": TEXT, "item_id": TEXT, "rating": pa.float64(), "timestamp": pa.int64()})
+    without = first = 0
+    for line, row in json_lines(journal.read(path)):
+        user, item = _id(row.get(fields.user)), _id(row.get(fields.item))
+        if not user or not item:
+            without, first = without + 1, first or line
+            continue
+        time = row.get(fields.time)
+        if type(time) is not int or not 0 <= time < _MAX_SECONDS * fields.per_second:
+            raise refusal("bad_time", path=path, line=line, field=fields.time, value=f"{time!r:.40}")
+        rating = row.get(fields.rating)
+        if isinstance(rating, bool) or not isinstance(rating, int | float | None) or not abs(rating or 0) < 1e6:
+            raise refusal("bad_rating", path=path, line=line, field=fields.rating, value=f"{rating!r:.40}")
+        log.add(user, item, rating, time // fields.per_second)
+    frame = log.frame()
+    if frame.empty:
+        raise refusal("no_ids" if without else "no_rows", path=path, columns=f"{fields.user}+{fields.item}")
+    if without:
+        journal.tell("reviews_without_ids", without, path=path, line=first)
+    return frame
+
+
+def _metadata(path: Path, item: str, log: pd.DataFrame, journal: Journal) -> pd.DataFrame:
+    """Items of the log with what the metadata tell of them."""
+    wanted = set(log["item_id"].unique())
+    rows = Gathered(dict.fromkeys(("item_id", *_META), TEXT))
+    example = ""
+    for _, row in json_lines(journal.read(path), literals=True):
+        listed = _id(row.get(item))
+        example = example or listed
+        if listed in wanted:
+            told = (next((row[name] for name in names if row.get(name)), None) for names in _META.values())
+            rows.add(listed, *(_flat(value) for value in told))
+    listed_items = rows.frame()
+    if listed_items.empty:
+        raise refusal("no_common_item", path=path, in_log=repr(log["item_id"].iloc[0]), listed=repr(example))
+    listed_items["image_url"] = listed_items["image_url"].str.partition(" ")[0]
+    return with_unlisted(log, first_of_each(listed_items, journal), path, journal)
+
+
+def _id(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else str(value) if type(value) is int else ""
+
+
+def _flat(value: Any) -> str:
+    """A text, a list of texts or a list of lists as one text; of an object with sizes of an image, the largest."""
+    return " ".join(" ".join(_words(value)).split())
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _words(entry)
+    elif isinstance(value, dict):
+        yield next((url for size in ("hi_res", "large", "thumb") if isinstance(url := value.get(size), str)), "")
+
+
+def _beside(reviews: Path) -> Path | None:
+    """The metadata of a file of reviews."""
+    category = re.sub(r"^(reviews|ratings)_|(_5)?(\.jsonl?|\.csv)?(\.gz)?$", "", reviews.name)
+    for folder in (reviews.parent, reviews.parent.parent / "meta_categories"):
+        for suffix in REVIEW_SUFFIXES:
+            if (folder / f"meta_{category}{suffix}").is_file():
+                return folder / f"meta_{category}{suffix}"
+    return None

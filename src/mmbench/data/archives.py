@@ -1,0 +1,61 @@
+"""Zip archives, unpacked where nothing in them can reach out of the folder made for them."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from mmbench.data.journal import refusal
+
+#: An entry that grows by more than this is made to fill a disk.
+MAX_RATIO = 1000
+_CHECKED_FROM = 1 << 24
+
+
+@contextlib.contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """A temporary folder with what a zip archive holds; the one folder that everything lies in, where there is one.
+
+    Raises:
+        ValueError: for a damaged or encrypted archive, a name that leads out of it, or a link.
+    """
+    with tempfile.TemporaryDirectory(prefix="mmbench-") as made:
+        folder = Path(made)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for entry in archive.infolist():
+                    _check(path, entry)
+                for entry in archive.infolist():
+                    _unpack(archive, entry, folder)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise refusal("bad_zip", path=path, error=str(error)) from error
+        held = [inner for inner in folder.iterdir() if inner.name != "__MACOSX"]
+        yield held[0] if len(held) == 1 and held[0].is_dir() else folder
+
+
+def _check(path: Path, entry: zipfile.ZipInfo) -> None:
+    name = PurePosixPath(entry.filename.replace("\\", "/"))
+    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        raise refusal("zip_climbs", path=path, entry=repr(entry.filename))
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise refusal("zip_link", path=path, entry=repr(entry.filename))
+    if entry.flag_bits & 1:
+        raise refusal("zip_encrypted", path=path, entry=repr(entry.filename))
+    if entry.file_size > max(_CHECKED_FROM, MAX_RATIO * entry.compress_size):
+        raise refusal("zip_bomb", path=path, entry=repr(entry.filename), ratio=MAX_RATIO)
+
+
+def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder / entry.filename.replace("\\", "/")
+    if entry.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(entry) as inside, target.open("wb") as outside:
+        shutil.copyfileobj(inside, outside)

@@ -1,0 +1,180 @@
+"""Every format that can be imported: how it is recognised and which reader knows it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmbench.data import amazon, recbole
+from mmbench.data.delimited import AUTO
+from mmbench.data.ducho import read_ducho
+from mmbench.data.journal import Journal, refusal
+from mmbench.data.lists import read_lists
+from mmbench.data.microlens import read_microlens
+from mmbench.data.mmrec import read_mmrec
+from mmbench.data.movielens import read_movielens
+from mmbench.data.roles import Columns
+from mmbench.data.sources import Source
+from mmbench.data.streams import GZIP_FAULTS, PICKLE_SUFFIXES, json_lines, open_bytes, refuse_pickle
+from mmbench.data.tables import DELIMITED, JSON_LINES, TABLES, suffix_of
+from mmbench.data.tabular import read_tabular
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user says beside the source.
+
+    Args:
+        columns: of a log that is a table.
+        items: table of items, or metadata of Amazon.
+        item_column: item id in ``items``.
+        text: columns of the items that make up their text.
+        encoding: of text tables; ``auto`` finds it out.
+        sheet: of a workbook.
+    """
+
+    columns: Columns = field(default_factory=Columns)
+    items: Path | None = None
+    item_column: str | None = None
+    text: tuple[str, ...] = ()
+    encoding: str = AUTO
+    sheet: str | None = None
+
+
+Reader = Callable[[Path, Options, Journal], Source]
+
+
+def _table(path: Path, options: Options, journal: Journal) -> Source:
+    return read_tabular(
+        _single_table(path) if path.is_dir() else path,
+        options.columns,
+        items=options.items,
+        item_column=options.item_column,
+        text=options.text,
+        text_dim=0,
+        encoding=options.encoding,
+        sheet=options.sheet,
+        journal=journal,
+    )
+
+
+def _amazon(release: str, path: Path, options: Options, journal: Journal) -> Source:
+    return amazon.read_amazon(path, journal, release, options.items)
+
+
+READERS: Mapping[str, Reader] = {
+    "mmrec": lambda path, _, journal: read_mmrec(path, journal),
+    "recbole": lambda path, _, journal: recbole.read_recbole(path, journal),
+    "lattice": lambda path, _, journal: read_lists(path, journal),
+    "lists": lambda path, _, journal: read_lists(path, journal, ".txt"),
+    "ducho": lambda path, _, journal: read_ducho(path, journal),
+    "microlens": lambda path, _, journal: read_microlens(path, journal),
+    "movielens": lambda path, _, journal: read_movielens(path, journal),
+    **{release: functools.partial(_amazon, release) for release in amazon.RELEASES},
+    "table": _table,
+}
+#: Formats whose source is a folder.
+FOLDERS = ("lattice", "lists", "ducho", "microlens")
+#: Formats that take ``items``.
+WITH_ITEMS = ("table", *amazon.RELEASES)
+
+
+def read_source(path: Path, name: str | None, options: Options, journal: Journal) -> tuple[str, Source]:
+    """Read a source.
+
+    Args:
+        path: file or folder.
+        name: of :data:`READERS`, or None to find it out.
+        options: what the user says beside it.
+        journal: where to tell.
+
+    Returns:
+        The format and what was read.
+
+    Raises:
+        ValueError: for an unknown format, options that it does not take, or a fault of the files.
+    """
+    if not path.exists():
+        raise refusal("no_source", path=path)
+    name = name or detected(path)
+    if name not in READERS:
+        raise refusal("unknown_format", name=name, names=", ".join(READERS))
+    if name in FOLDERS and not path.is_dir():
+        raise refusal("needs_folder", name=name, path=path)
+    if options.columns != Columns() and name != "table":
+        raise refusal("not_for_format", option="--map", name=name)
+    if (options.items or options.item_column) and name not in WITH_ITEMS:
+        raise refusal("not_for_format", option="--items", name=name)
+    return name, READERS[name](path, options, journal)
+
+
+def detected(path: Path) -> str:
+    """Name of the format of a file or folder.
+
+    Raises:
+        ValueError: for a pickle, a folder that is prepared already, or nothing that is known.
+    """
+    return _of_folder(path) if path.is_dir() else _of_file(path)
+
+
+def _of_file(path: Path) -> str:
+    refuse_pickle(path)
+    kind = suffix_of(path)
+    if path.suffix == ".inter":
+        return "recbole" if recbole.is_atomic(path) else "mmrec"
+    if path.name == "u.data":
+        return "movielens"
+    if kind in JSON_LINES:
+        row = next((row for _, row in itertools.islice(json_lines(path, literals=True), 1)), {})
+        return amazon.release_of(row) or "table"
+    if kind in DELIMITED and _is_ratings(path):
+        return "amazon-2014"
+    if kind in TABLES:
+        return "table"
+    raise refusal("unknown_file", path=path, names=", ".join(READERS))
+
+
+def _is_ratings(path: Path) -> bool:
+    first = b""
+    with open_bytes(path) as file, contextlib.suppress(*GZIP_FAULTS):  # the reader tells of a damaged file
+        first = file.readline(1000)
+    return amazon.is_ratings(first.decode("latin-1").strip().split(","))
+
+
+def _of_folder(folder: Path) -> str:
+    held = {path.name for path in folder.iterdir()}
+    logs = sorted(folder.glob("*.inter"))
+    if logs:
+        return "recbole" if recbole.is_atomic(logs[0]) else "mmrec"
+    if "train.json" in held or (folder / "5-core" / "train.json").is_file():
+        return "lattice"
+    if "u.data" in held or {"ratings.csv", "movies.csv"} <= held:
+        return "movielens"
+    if any(name.endswith(("_pairs.csv", "_pairs.tsv")) for name in held):
+        return "microlens"
+    if held & {"reviews.tsv", "train.tsv", "train_indexed.tsv"}:
+        return "ducho"
+    if "train.txt" in held:
+        return "lists"
+    if "interactions.parquet" in held and "dataset.json" in held:
+        raise refusal("already_prepared", path=folder)
+    if amazon.review_files(folder) or any(folder.glob("ratings_*.csv")):
+        return _of_file(amazon.reviews_in(folder))
+    pickles = sorted(name for name in held if name.lower().endswith(PICKLE_SUFFIXES))
+    if pickles:
+        raise refusal("pickle", path=folder / pickles[0])
+    _single_table(folder)
+    return "table"
+
+
+def _single_table(folder: Path) -> Path:
+    """The one table of a folder."""
+    found = [path for path in sorted(folder.iterdir()) if suffix_of(path) in TABLES and path.is_file()]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(path.name for path in found[:5]) or "-"
+    raise refusal("unknown_folder", path=folder, found=names, names=", ".join(READERS))

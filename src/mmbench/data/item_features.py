@@ -1,0 +1,119 @@
+"""Feature files of others whose rows are found by item id: a matrix with a list of ids, one file per item, ``.b``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
+from mmbench.data.journal import Journal, refusal
+from mmbench.data.sources import rows_by_id
+from mmbench.data.streams import GZIP_FAULTS, open_bytes, refuse_pickle
+
+#: A record of a ``.b`` file of Amazon 2014: the asin, then 4096 numbers.
+RECORD = np.dtype([("asin", "S10"), ("values", "<f4", 4096)])
+_RECORDS_AT_ONCE = 512
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def read_item_feature(path: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:
+    """Features of the items ``ids``, in their order; an item that the file lacks is missing.
+
+    Args:
+        path: a ``.npy`` matrix beside a ``<name>.ids.txt`` with one item id per line, a ``.b`` file, or a folder with
+            one ``<item>.npy`` of shape ``(d,)`` or ``(1, d)`` per item.
+        ids: item ids of the catalogue.
+        journal: remembers the files.
+
+    Raises:
+        ValueError: for a file of another kind, a truncated one, or one that knows none of the items.
+    """
+    if path.is_dir():
+        return _from_folder(path, ids, journal)
+    if not path.is_file():
+        raise refusal("missing_file", path=path)
+    if path.name.removesuffix(".gz").endswith(".b"):
+        return _from_records(path, ids, journal)
+    refuse_pickle(path)
+    sidecar = path.with_name(f"{path.stem}.ids.txt")
+    if path.suffix != ".npy" or not sidecar.is_file():
+        raise refusal("no_feature_file", path=path, sidecar=sidecar.name)
+    values, present = rows_by_id(read_matrix(journal.read(path)), journal.read(sidecar), list(ids))
+    return with_missing_filled(values, present & values.any(axis=1))
+
+
+def image_paths(folder: Path, ids: Sequence[str]) -> list[str]:
+    """Path of each item's image file ``<item>.jpg``, ``.png`` or ``.webp``; empty where there is none."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            found.setdefault(path.stem, str(path.resolve()))
+    return [found.get(item, "") for item in ids]
+
+
+def _from_folder(folder: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:
+    held = {path.stem: path for path in folder.iterdir() if path.suffix == ".npy"}
+    rows = [place for place, item in enumerate(ids) if item in held]
+    if not rows:
+        raise refusal("no_common_item", path=folder, in_log=repr(ids[0]), listed=repr(min(held, default="-")))
+    journal.read(folder)
+    first = _vector(held[ids[rows[0]]])
+    values, present = np.zeros((len(ids), len(first)), np.float32), np.zeros(len(ids), bool)
+    for row in rows:
+        path = held[ids[row]]
+        vector = _vector(path)
+        if len(vector) != len(first):
+            raise refusal("other_width", path=path, width=len(vector), expected=len(first))
+        values[row], present[row] = vector, vector.any()
+    return with_missing_filled(values, present)
+
+
+def _vector(path: Path) -> NDArray[np.float32]:
+    """The features of one item ``(d,)``."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise refusal("bad_vector", path=path, error=str(error).splitlines()[0]) from error
+    if array.dtype.kind != "f" or array.size == 0 or array.shape not in ((array.size,), (1, array.size)):
+        raise refusal("bad_vector", path=path, error=f"{array.dtype} {array.shape}")
+    if not np.isfinite(array).all():
+        raise refusal("bad_vector", path=path, error="NaN, inf")
+    return np.asarray(array.reshape(-1), np.float32)
+
+
+def _block(file: BinaryIO, path: Path) -> bytes:
+    try:
+        return file.read(RECORD.itemsize * _RECORDS_AT_ONCE)
+    except GZIP_FAULTS as error:
+        raise refusal("gzip_damaged", path=path) from error
+
+
+def _from_records(path: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:
+    """Rows of a ``.b`` file, of which only those of ``ids`` are kept."""
+    known = pd.Index(ids)
+    values, present = np.zeros((len(ids), 4096), np.float32), np.zeros(len(ids), bool)
+    example = ""
+    with open_bytes(journal.read(path)) as file:
+        done = 0
+        while block := _block(file, path):
+            if len(block) % RECORD.itemsize:
+                raise refusal("truncated_records", path=path, records=done + len(block) // RECORD.itemsize)
+            records = np.frombuffer(block, RECORD)
+            asins = [asin.decode("latin-1") for asin in records["asin"].tolist()]
+            example = example or asins[0]
+            where = known.get_indexer(pd.Index(asins))
+            kept = np.flatnonzero(where >= 0)
+            values[where[kept]] = records["values"][kept]
+            present[where[kept]] = True
+            done += len(records)
+    if not present.any():
+        raise refusal("no_common_item", path=path, in_log=repr(ids[0]), listed=repr(example))
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        raise refusal("bad_record", int(bad.sum()), path=path, item=repr(ids[int(bad.argmax())]))
+    return with_missing_filled(values, present & values.any(axis=1))

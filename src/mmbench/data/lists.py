@@ -1,0 +1,151 @@
+"""Users with their lists of items, one file per part of the split.
+
+LATTICE, MICRO, MMSSL and BM3 have ``train.json``, ``val.json`` and ``test.json``, each one object
+``{"user": [items]}``, in the folder or in its ``5-core``. Others have ``train.txt`` and ``test.txt`` with a user and
+its items per line. Ids are numbers; raw ids come from ``user2id.json`` and ``item2id.json`` or from ``user_list.txt``
+and ``item_list.txt``. Row ``k`` of ``<modality>_feat.npy`` belongs to item ``k``. ``items.txt`` may list the items with
+the addresses of their images, and ``images/`` may hold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.data.item_features import image_paths
+from mmbench.data.journal import Journal, refusal
+from mmbench.data.numbered import catalogue_size, feature_of, read_matrices
+from mmbench.data.roles import guessed
+from mmbench.data.sources import FEATURE_SUFFIX, Source
+from mmbench.data.splits import LABELS, PARTS
+from mmbench.data.streams import numbered_lines, read_json
+from mmbench.data.table import Table
+from mmbench.data.tables import TableFile
+
+#: Files of each part; the first that is there counts.
+STEMS: Mapping[str, tuple[str, ...]] = {
+    part: tuple(word for word, meaning in LABELS.items() if meaning == part and not word.isdigit()) for part in PARTS
+}
+MAX_NUMBER = 10**18
+
+
+def read_lists(folder: Path, journal: Journal, suffix: str = ".json") -> Source:
+    """Read a folder of lists.
+
+    Args:
+        folder: with the files of the parts, or with a folder ``5-core`` that has them.
+        journal: where to tell.
+        suffix: ``.json`` or ``.txt``.
+
+    Returns:
+        A source with a column ``split``.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    home = next((place for place in (folder, folder / "5-core") if (place / f"train{suffix}").is_file()), None)
+    if home is None:
+        raise refusal("no_lists", path=folder, suffix=suffix)
+    read = [_part(home, part, suffix, journal) for part in PARTS]
+    users, items = (np.concatenate(columns) for columns in zip(*(pair for _, pair in read), strict=True))
+    parts = np.repeat([part for part, _ in read], [len(pair[0]) for _, pair in read])
+    if not len(users):
+        raise refusal("no_rows", path=home)
+    table = Table(home, pd.DataFrame({"user": users, "item": items}))
+    raw_users, raw_items = (_raw_ids((folder, home), what, journal) for what in ("user", "item"))
+    urls = _listed_items(home / "items.txt", journal)
+    if raw_items is None and urls is not None:
+        raw_items = pd.Index(urls.index)
+    matrices = read_matrices(folder, journal)
+    n_items = catalogue_size(table, "item", items, raw_items, matrices, journal)
+    if raw_users is not None:
+        table.require(users < len(raw_users), "user", "cell_unmapped", size=len(raw_users))
+    names = pd.Index(np.arange(n_items).astype(str)) if raw_items is None else raw_items
+    log = {"user_id": users.astype(str) if raw_users is None else raw_users[users], "item_id": names[items]}
+    features = {path.name.removesuffix(FEATURE_SUFFIX): feature_of(path, m, journal) for path, m in matrices.items()}
+    catalogue = pd.DataFrame({"item_id": names})
+    if urls is not None:
+        catalogue["image_url"] = urls.reindex(names).fillna("").to_numpy()
+    paths = image_paths(home / "images", names.tolist())
+    if any(paths):
+        catalogue["image_path"] = paths
+    return Source(pd.DataFrame({**log, "split": parts}), catalogue, features, notices=tuple(journal.lines))
+
+
+def _part(home: Path, part: str, suffix: str, journal: Journal) -> tuple[str, tuple[NDArray[np.int64], ...]]:
+    """Users and items of a part, both ``(n,)``; empty without a file."""
+    path = next((home / f"{stem}{suffix}" for stem in STEMS[part] if (home / f"{stem}{suffix}").is_file()), None)
+    if path is None:
+        return part, (np.empty(0, np.int64), np.empty(0, np.int64))
+    journal.read(path)
+    users, items = [], []
+    for user, chosen in _json_lists(path) if suffix == ".json" else _text_lists(path):
+        users.append(np.full(len(chosen), user))
+        items.append(np.array(chosen, np.int64))
+    empty = [np.empty(0, np.int64)]
+    return part, (np.concatenate(empty + users), np.concatenate(empty + items))
+
+
+def _json_lists(path: Path) -> Iterator[tuple[int, list[int]]]:
+    lists = read_json(path)
+    if not isinstance(lists, dict):
+        raise refusal("no_lists_in_json", path=path)
+    for user, items in lists.items():
+        good = isinstance(items, list) and all(type(item) is int and 0 <= item < MAX_NUMBER for item in items)
+        if not good or not _is_number(user):
+            raise refusal("bad_list", where=f"{path}, {user!r:.40}")
+        yield int(user), items
+
+
+def _text_lists(path: Path) -> Iterator[tuple[int, list[int]]]:
+    for number, line in numbered_lines(path):
+        words = line.split()
+        if not all(map(_is_number, words)):
+            raise refusal("bad_list", where=f"{path}, line {number}")
+        yield int(words[0]), [int(word) for word in words[1:]]
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) <= 18
+
+
+def _raw_ids(folders: tuple[Path, ...], what: str, journal: Journal) -> pd.Index | None:
+    """Raw ids by number, or None where no file tells them."""
+    found = (folder / name for folder in folders for name in (f"{what}2id.json", f"{what}_list.txt"))
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        return None
+    journal.read(path)
+    if path.suffix == ".json":
+        pairs = read_json(path)
+        good = isinstance(pairs, dict) and all(type(number) is int for number in pairs.values())
+        raw, numbers = (list(pairs), list(pairs.values())) if good else ([], [])
+    else:
+        rows = [line.rsplit(None, 1) for _, line in numbered_lines(path)]
+        if rows and not _is_number(rows[0][-1]):
+            rows = rows[1:]
+        good = all(len(row) == 2 and _is_number(row[1]) for row in rows)
+        raw, numbers = ([row[0] for row in rows], [int(row[1]) for row in rows]) if good else ([], [])
+    if not good or sorted(numbers) != list(range(len(numbers))) or len(set(raw)) < len(raw):
+        raise refusal("bad_numbering", path=path)
+    return pd.Index(np.array(raw, object)[np.argsort(numbers)])
+
+
+def _listed_items(path: Path, journal: Journal) -> pd.Series | None:
+    """Addresses of images by item number as text, in the order of numbers; None without such a list."""
+    if not path.is_file():
+        return None
+    source = TableFile(journal.read(path))
+    header = source.header().names
+    columns = [found[0] for role in ("listed item", "image_url") if (found := guessed(header, role))]
+    if len(columns) < 2:
+        return None
+    ids, urls = (source.read(columns).frame[name].str.strip() for name in columns)
+    numbers = sorted(int(word) for word in ids if _is_number(word))
+    if numbers != list(range(len(ids))):
+        raise refusal("bad_numbering", path=path)
+    return pd.Series(urls.to_numpy(), index=ids.to_numpy()).reindex([str(number) for number in numbers])

@@ -1,0 +1,107 @@
+"""MicroLens (Ni et al., 2023): pairs with milliseconds or in time order, titles, features by item number from one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.data.features import read_matrix, with_missing_filled
+from mmbench.data.journal import Journal, refusal
+from mmbench.data.roles import Columns
+from mmbench.data.sources import Source
+from mmbench.data.streams import numbered_lines
+from mmbench.data.table import Table
+from mmbench.data.tables import TableFile
+from mmbench.data.tabular import log_of
+
+_FEATURES = re.compile(r".*_(?P<modality>text|image|video|audio)_features_.*\.npy")
+_COLUMNS = Columns(user="user", item="item", timestamp="timestamp")
+
+
+def read_microlens(folder: Path, journal: Journal) -> Source:
+    """Read a folder with ``*_pairs.csv`` or ``*_pairs.tsv``, and ``*_title*.csv`` and feature matrices where there are.
+
+    Without times the last item of each user is the test part and the one before validation, the standard protocol.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    tables = sorted(folder.glob("*_pairs.csv")) or sorted(folder.glob("*_pairs.tsv"))
+    if len(tables) != 1:
+        raise refusal("one_file", path=folder, pattern="*_pairs.csv", found=_names(tables))
+    path = journal.read(tables[0])
+    if path.suffix == ".csv":
+        source = TableFile(path)
+        names = _COLUMNS.chosen(source.header())
+        log = log_of(source.read(list(names.values())), names, journal)
+    else:
+        log = _ordered(path)
+    numbers = log["item_id"].str.fullmatch("[1-9][0-9]{0,9}").to_numpy(bool)
+    Table(path, log).require(numbers, "item_id", "cell_from_one")
+    matrices = _matrices(folder, journal)
+    titles = _titles(folder, journal)
+    size = max(log["item_id"].astype(np.int64).max(), *map(int, titles), 0)
+    size = len(next(iter(matrices.values()))) if matrices else int(size)
+    Table(path, log).require(log["item_id"].astype(np.int64).to_numpy() <= size, "item_id", "cell_beyond", size=size)
+    ids = [str(number) for number in range(1, size + 1)]
+    items = pd.DataFrame({"item_id": ids})
+    if titles:
+        items["title"] = [titles.get(item, "") for item in ids]
+    features = {name: with_missing_filled(m, np.abs(m).max(axis=1) > 0) for name, m in matrices.items()}
+    return Source(log, items, features, notices=tuple(journal.lines), texts=("title",) if titles else ())
+
+
+def _ordered(path: Path) -> pd.DataFrame:
+    """Rows of ``user<tab>item item ...`` in time order, with the parts of leave-one-out."""
+    users, items, parts = [], [], []
+    for number, line in numbered_lines(path):
+        user, tab, listed = line.partition("\t")
+        chosen = listed.split()
+        if not tab or not user.strip() or not chosen:
+            raise refusal("bad_list", where=f"{path}, line {number}")
+        users += [user.strip()] * len(chosen)
+        items += chosen
+        held = ["valid", "test"] if len(chosen) > 2 else []
+        parts += ["train"] * (len(chosen) - len(held)) + held
+    if not users:
+        raise refusal("no_rows", path=path)
+    return pd.DataFrame({"user_id": users, "item_id": items, "split": parts})
+
+
+def _titles(folder: Path, journal: Journal) -> dict[str, str]:
+    """Title by item; a line is split at its first comma, because titles are not quoted."""
+    found = sorted(folder.glob("*_title_en.csv")) or sorted(folder.glob("*_title*.csv"))
+    titles: dict[str, str] = {}
+    for number, line in numbered_lines(journal.read(found[0])) if found else ():
+        item, comma, title = line.partition(",")
+        if not item.strip().isdigit():
+            if number == 1:
+                continue  # some copies have a header
+            raise refusal("bad_title", path=found[0], line=number)
+        if comma:
+            titles[item.strip()] = title.strip()
+    return titles
+
+
+def _matrices(folder: Path, journal: Journal) -> dict[str, NDArray[np.float32]]:
+    """One matrix per modality, from the folder or its ``extracted_modality_features``."""
+    paths = [path for path in sorted(folder.rglob("*.npy")) if _FEATURES.fullmatch(path.name)]
+    found: dict[str, NDArray[np.float32]] = {}
+    for path in paths:
+        match = _FEATURES.fullmatch(path.name)
+        modality = match["modality"] if match else ""
+        if modality in found:
+            raise refusal("one_file", path=folder, pattern=f"*_{modality}_features_*.npy", found=_names(paths))
+        found[modality] = read_matrix(journal.read(path))
+    sizes = {len(matrix) for matrix in found.values()}
+    if len(sizes) > 1:
+        raise refusal("sizes_differ", path=folder, sizes=", ".join(map(str, sorted(sizes))))
+    return found
+
+
+def _names(paths: list[Path]) -> str:
+    return ", ".join(path.name for path in paths) or "-"

@@ -1,0 +1,100 @@
+"""Catalogues that number their items: row ``k`` of every feature matrix belongs to item ``k``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
+from mmbench.data.journal import Journal, refusal
+from mmbench.data.sources import FEATURE_SUFFIX
+from mmbench.data.table import Table
+
+#: Without a mapping file or features only the largest number tells how many items there are; a larger one is an error.
+MAX_ITEMS_PER_ROW = 1000
+
+Matrices = Mapping[Path, NDArray[np.float32]]
+
+
+def read_matrices(folder: Path, journal: Journal) -> dict[Path, NDArray[np.float32]]:
+    """Every ``<modality>_feat.npy`` of a folder.
+
+    Raises:
+        ValueError: for a file that is no feature matrix or names no modality.
+    """
+    paths = sorted(folder.glob(f"*{FEATURE_SUFFIX}"))
+    for path in paths:
+        if path.name == FEATURE_SUFFIX:
+            raise refusal("no_modality", path=path, suffix=FEATURE_SUFFIX)
+    return {path: read_matrix(journal.read(path)) for path in paths}
+
+
+def catalogue_size(
+    table: Table,
+    column: str,
+    numbers: NDArray[np.int64],
+    raw: pd.Index | None,
+    matrices: Matrices,
+    journal: Journal,
+) -> int:
+    """Number of items, told by the mapping file, else the matrices, else the largest number.
+
+    Args:
+        table: where ``numbers`` come from.
+        column: its column of item numbers.
+        numbers: item of each row ``(n,)``.
+        raw: raw ids by number, or None without a mapping file.
+        matrices: features by file.
+        journal: told of items without interaction.
+
+    Raises:
+        ValueError: where these do not agree.
+    """
+    first = next(iter(matrices), None)
+    if raw is not None:
+        n_items, who = len(raw), "mapping"
+    elif first is not None:
+        n_items, who = len(matrices[first]), "matrix"
+    else:
+        n_items, who = int(numbers.max()) + 1, "largest"
+        table.require(numbers < MAX_ITEMS_PER_ROW * len(numbers), column, "cell_large_gap")
+    matrix = first.name if first is not None else ""
+    for path, values in matrices.items():
+        if len(values) != n_items:
+            raise refusal(f"rows_against_{who}", path=path, rows=len(values), matrix=matrix, size=n_items)
+    table.require(numbers < n_items, column, f"cell_beyond_{who}", size=n_items, matrix=matrix)
+    idle = n_items - len(np.unique(numbers))
+    if idle:
+        journal.tell(f"idle_{who}", idle, size=journal.words.number(n_items), matrix=matrix)
+    return n_items
+
+
+def missed_file(folder: Path, modality: str) -> Path:
+    """The list of items without content of a modality, as MMRec names it."""
+    return folder / f"missed_{'img' if modality == 'image' else modality}_itemIDs.csv"
+
+
+def feature_of(path: Path, values: NDArray[np.float32], journal: Journal) -> ItemFeature:
+    """A modality whose missing items are those listed as missed, or without a list those with an all-zero row.
+
+    Raises:
+        ValueError: for a list that does not hold item numbers.
+    """
+    name = path.name.removesuffix(FEATURE_SUFFIX)
+    missed = missed_file(path.parent, name)
+    present = np.abs(values).max(axis=1) > 0
+    if missed.is_file():
+        words = pd.Series(journal.read(missed).read_text(encoding="utf-8").split(), dtype=object)
+        known = words.str.fullmatch("[0-9]{1,18}").astype(bool)
+        numbers = words[known].astype(np.int64).to_numpy()
+        if not known.all() or (numbers >= len(values)).any():
+            raise refusal("bad_missed", path=missed, size=len(values))
+        present = np.ones(len(values), bool)
+        present[numbers] = False
+    elif not present.all():
+        journal.tell("zero_rows", int((~present).sum()), modality=name, list=missed.name)
+    return with_missing_filled(values, present)

@@ -1,0 +1,134 @@
+"""Which column of a table plays which role: named, or guessed from usual names in English and Japanese."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+from mmbench.data.journal import refusal
+from mmbench.data.table import Table
+from mmbench.messages import Refusal
+
+#: Leaves an optional column out that would be guessed otherwise.
+NONE = "none"
+_ITEM = (
+    "item", "itemid", "iid", "product", "productid", "productcode", "parentasin", "asin", "sku", "movieid",
+    "articleid", "商品", "商品id", "商品コード", "商品番号", "アイテム", "アイテムid", "jan", "jancode", "janコード",
+    "品番", "stockcode",
+)  # fmt: skip
+#: Usual names by role, compared without case, spaces, hyphens and underscores; the first that is there counts.
+USUAL: Mapping[str, tuple[str, ...]] = {
+    "user": (
+        "user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid", "member", "memberid", "account",
+        "accountid", "ユーザー", "ユーザーid", "ユーザid", "顧客", "顧客id", "顧客コード", "顧客番号", "会員", "会員id",
+        "会員番号", "会員コード", "お客様番号",
+    ),
+    "item": _ITEM,
+    "rating": ("rating", "ratings", "score", "stars", "overall", "評価", "評点"),
+    "timestamp": (
+        "timestamp", "datetime", "date", "time", "unixreviewtime", "createdat", "purchasedat", "purchasedate",
+        "orderdate", "eventtime", "invoicedate", "日時", "日付", "購入日", "購入日時", "購買日", "注文日", "注文日時",
+        "受注日", "受注日時", "売上日",
+    ),
+    "split": ("split", "xlabel"),
+    "order": (
+        "order", "orderid", "orderno", "ordernumber", "invoice", "invoiceno", "basketid", "注文番号", "注文id",
+        "受注番号", "伝票番号", "レシート番号",
+    ),
+    "quantity": ("quantity", "qty", "units", "数量", "個数", "点数", "購入数", "購入数量", "注文数", "売上数量"),
+    "listed item": (*_ITEM, "id"),
+    "text": (
+        "title", "name", "productname", "itemname", "producttitle", "description", "productdescription", "タイトル",
+        "商品名", "商品名称", "品名", "説明", "商品説明", "説明文",
+    ),
+    "image_url": ("imageurl", "imurl", "image", "imagelink", "画像url", "商品画像url"),
+    "image_path": ("imagepath", "imagefile", "画像ファイル", "画像パス"),
+}  # fmt: skip
+OPTIONAL = ("rating", "timestamp", "split", "order", "quantity")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a log plays which role; None is guessed from usual names, ``none`` leaves an optional one out.
+
+    Args:
+        user: who.
+        item: what.
+        rating: optional number.
+        timestamp: optional time, see :func:`mmbench.data.times.unix_seconds`.
+        split: optional part of each row, see :func:`mmbench.data.splits.given`.
+        order: optional order that a row is a line of.
+        quantity: optional number of units; rows with none or fewer (returns) are left out.
+    """
+
+    user: str | None = None
+    item: str | None = None
+    rating: str | None = None
+    timestamp: str | None = None
+    split: str | None = None
+    order: str | None = None
+    quantity: str | None = None
+
+    def chosen(self, header: Table) -> dict[str, str]:
+        """The column of each role that has one.
+
+        Raises:
+            ValueError: for a column that is not there or plays two roles, or if nothing looks like user or item.
+        """
+        asked = {field.name: getattr(self, field.name) for field in fields(self)}
+        left_out = {role for role in OPTIONAL if asked[role] == NONE}
+        named = {role: name for role, name in asked.items() if name is not None and role not in left_out}
+        for role, name in named.items():
+            header.check_column(name, f"--{role}")
+        free = [name for name in header.names if name not in named.values()]
+        for role in [role for role in asked if role not in {*named, *left_out}]:
+            found = guessed(free, role)
+            if found:
+                named[role] = found[0]
+            elif role not in OPTIONAL:
+                raise nothing_like(header, f"nothing_like_{role}")
+        chosen = {role: named[role] for role in asked if role in named}
+        if len(set(chosen.values())) < len(chosen):
+            raise refusal("two_roles", path=header.path, pairs=pairs(chosen))
+        return chosen
+
+
+def mapped(text: str) -> Columns:
+    """Columns from ``user=customer,item=JAN``; a name may hold commas.
+
+    Raises:
+        ValueError: for a word that is no role.
+    """
+    roles = [field.name for field in fields(Columns)]
+    parts = re.split(rf",(?=\s*(?:{'|'.join(roles)})\s*=)", text)
+    found: dict[str, str] = {}
+    for part in parts:
+        role, is_pair, column = (word.strip() for word in part.partition("="))
+        if role not in roles or not is_pair or not column or role in found:
+            raise refusal("bad_map", part=repr(part), roles=", ".join(roles))
+        found[role] = column
+    return Columns(**found)
+
+
+def guessed(names: Iterable[str], role: str) -> list[str]:
+    """Columns with a usual name, the most usual first."""
+    plain: dict[str, str] = {}
+    for name in names:
+        plain.setdefault(re.sub(r"[\s_\-./]", "", unicodedata.normalize("NFKC", name).casefold()), name)
+    return [plain[usual] for usual in USUAL[role] if usual in plain]
+
+
+def nothing_like(header: Table, message: str) -> Refusal:
+    """The error of a table in which no column looks like what is needed."""
+    return refusal(message, path=header.path, columns=", ".join(map(_shown, header.names)))
+
+
+def pairs(named: Mapping[str, str]) -> str:
+    """``role=column`` of each role."""
+    return ", ".join(f"{role}={name}" for role, name in named.items())
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= 40 else f"{name[:40]}..."

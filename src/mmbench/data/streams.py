@@ -1,0 +1,196 @@
+"""Files of lines, plain or gzip, read one line at a time: a file of any size needs the memory of a line."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import io
+import json
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pandas as pd
+import pyarrow as pa
+
+from mmbench.data.journal import refusal
+from mmbench.data.table import shortened
+
+#: A longer line is no line of a log: most likely the whole file is one JSON array.
+MAX_LINE_BYTES = 1 << 24
+PICKLE_SUFFIXES = (".pkl", ".pickle", ".p", ".joblib", ".dill", ".pt", ".pth")
+_GZIP = b"\x1f\x8b"
+_PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+_CHUNK_ROWS = 1 << 16
+#: What reading a damaged gzip file raises.
+GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
+
+Parse = Callable[[str], Any]
+
+
+def refuse_pickle(path: Path) -> None:
+    """Refuse a file that loads by running what it says, by its name or its first bytes.
+
+    Raises:
+        ValueError: naming the safe alternative.
+    """
+    with path.open("rb") as file:
+        head = file.read(2)
+    if path.suffix.lower() in PICKLE_SUFFIXES or head in _PICKLE:
+        raise refusal("pickle", path=path)
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether a file is compressed, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(2) == _GZIP
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a plain or gzip file.
+
+    Raises:
+        ValueError: for a file that is not there or is a pickle.
+    """
+    if not path.is_file():
+        raise refusal("missing_file", path=path)
+    refuse_pickle(path)
+    # A GzipFile is a BinaryIO in all that is used of it.
+    return cast(BinaryIO, gzip.open(path)) if is_gzip(path) else path.open("rb")
+
+
+def open_text(path: Path, encoding: str = "utf-8") -> io.TextIOWrapper:
+    """Open a plain or gzip text file with its line ends as they are; a byte order mark is skipped."""
+    return io.TextIOWrapper(open_bytes(path), "utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+
+
+def numbered_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Lines with their number from one, without line ends; blank ones are skipped.
+
+    Raises:
+        ValueError: for a truncated or damaged gzip file, a byte that is not ``encoding``, a NUL, or a line of more than
+            :data:`MAX_LINE_BYTES`, with its number.
+    """
+    with open_bytes(path) as file:
+        number = 0
+        while True:
+            try:
+                raw = file.readline(MAX_LINE_BYTES + 1)
+            except GZIP_FAULTS as error:
+                raise refusal("gzip_broken", path=path, line=number + 1) from error
+            if not raw:
+                return
+            number += 1
+            if len(raw) > MAX_LINE_BYTES:
+                raise refusal("line_too_long", path=path, line=number, limit=MAX_LINE_BYTES >> 20)
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+            try:
+                line = raw.decode(encoding).rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise refusal("bad_bytes", path=path, line=number, encoding=encoding) from error
+            if "\0" in line:
+                raise refusal("nul", path=path, line=number)
+            if line.strip():
+                yield number, line
+
+
+def json_lines(path: Path, *, literals: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Objects of a file with one JSON object per line, and the line of each.
+
+    Args:
+        path: file, plain or gzip.
+        literals: whether a file whose first line is a Python literal (single quotes) is read as such, by
+            :func:`ast.literal_eval`, which knows values and no code.
+
+    Raises:
+        ValueError: as :func:`numbered_lines`, and for a line that is no object.
+    """
+    parse: Parse | None = None
+    for number, line in numbered_lines(path):
+        if parse is None:
+            if line.lstrip().startswith("["):
+                raise refusal("json_array", path=path)
+            parse = _literal if literals and not _is_json(line) else json.loads
+        try:
+            value = parse(line)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+            message = "not_literal" if parse is _literal else "not_json"
+            raise refusal(message, path=path, line=number, text=shortened(line)) from error
+        if not isinstance(value, dict):
+            raise refusal("not_object", path=path, line=number, text=shortened(line))
+        yield number, value
+
+
+def read_json(path: Path) -> Any:
+    """One JSON document.
+
+    Raises:
+        ValueError: for a file that is none.
+    """
+    with open_bytes(path) as file:
+        try:
+            return json.loads(file.read().decode("utf-8-sig"))
+        except GZIP_FAULTS as error:
+            raise refusal("gzip_broken", path=path, line=1) from error
+        except (ValueError, RecursionError) as error:
+            raise refusal("bad_json", path=path, error=str(error)) from error
+
+
+class Gathered:
+    """Rows gathered into Arrow columns chunk by chunk, so that few Python objects live at a time.
+
+    Args:
+        types: Arrow type of each column by name.
+    """
+
+    def __init__(self, types: Mapping[str, pa.DataType]) -> None:
+        self._schema = pa.schema(list(types.items()))
+        self._rows: list[tuple[Any, ...]] = []
+        self._batches: list[pa.RecordBatch] = []
+
+    def add(self, *values: Any) -> None:
+        """Add a row, values in the order of the columns; None is a missing cell."""
+        self._rows.append(values)
+        if len(self._rows) >= _CHUNK_ROWS:
+            self._flush()
+
+    def frame(self) -> pd.DataFrame:
+        """All rows."""
+        self._flush()
+        frame: pd.DataFrame = pa.Table.from_batches(self._batches, self._schema).to_pandas(self_destruct=True)
+        self._batches = []
+        return frame
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = zip(*self._rows, strict=True)
+            arrays = [_array(column, kind) for column, kind in zip(columns, self._schema.types, strict=True)]
+            self._batches.append(pa.record_batch(arrays, schema=self._schema))
+            self._rows = []
+
+
+TEXT = pa.large_string()
+
+
+def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # JSON can escape half of a surrogate pair
+        return pa.array([value and value.encode("utf-8", "replace").decode() for value in values], kind)
+
+
+def _literal(line: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # published metadata escape slashes
+        return ast.literal_eval(line)
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""A table of others as text: cells as they are written, and where in its file each row stands."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.data.journal import refusal
+
+#: What stands for a missing cell in exports of databases and of pandas.
+MISSING_WORDS = ("", "NULL", "null", "None", "NaN", "nan", "\\N")
+_CHUNK_ROWS = 1 << 18
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text and where they came from.
+
+    Args:
+        path: file.
+        frame: one column of text per column of the file, indexed by record; an empty cell is the empty text.
+        line_of: line of the row with an index, or None where nobody knows; a file without lines has none.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    line_of: Callable[[int], int | None] | None = None
+
+    def where(self, row: int) -> str:
+        """The place in its file of the row at position ``row``, as a person looks for it."""
+        place = int(self.frame.index[row])
+        line = self.line_of(place) if self.line_of else None
+        return f"{self.path}, row {place + 1}" if line is None else f"{self.path}, line {line}"
+
+    def with_frame(self, frame: pd.DataFrame) -> Table:
+        """The same file with other columns or fewer rows."""
+        return dataclasses.replace(self, frame=frame)
+
+    def check_column(self, column: str, option: str) -> None:
+        """Refuse a column that is not there.
+
+        Raises:
+            ValueError: naming the columns that are.
+        """
+        if column not in self.frame:
+            columns = ", ".join(self.names)
+            raise refusal("no_column", path=self.path, column=repr(column), option=option, columns=columns)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return [str(name) for name in self.frame]
+
+    def require(self, good: NDArray[np.bool_], column: str, rule: str, /, **values: object) -> None:
+        """Refuse the table if ``good`` ``(n,)`` is false anywhere.
+
+        Args:
+            good: whether each row is as it must be.
+            column: where to look.
+            rule: message with the places ``where``, ``column`` and ``value``.
+            values: what fills its other places.
+
+        Raises:
+            ValueError: naming the first bad line, its value and the rule.
+        """
+        if not good.all():
+            row, n = int(np.argmin(good)), int((~good).sum())
+            value = repr(shortened(str(self.frame[column].iloc[row])))
+            raise refusal(rule, n, where=self.where(row), column=column, value=value, **values)
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """A column as numbers; a missing one is NaN.
+
+        Raises:
+            ValueError: for a cell that is no finite number, with its line.
+        """
+        text = plain_digits(self.frame[column].str.strip())
+        empty = text.isin(MISSING_WORDS).to_numpy(bool)
+        parsed = pd.to_numeric(text.where(~empty, "0"), errors="coerce").to_numpy(np.float64)
+        self.require(np.isfinite(parsed), column, "cell_number")
+        text = text.where(~empty, "nan")
+        # to_numeric is off by a last digit; Python's own reading goes through objects, few at a time.
+        parts = (text.iloc[start : start + _CHUNK_ROWS] for start in range(0, len(text), _CHUNK_ROWS))
+        return np.concatenate([np.empty(0), *(part.to_numpy(object).astype(np.float64) for part in parts)])
+
+
+def plain_digits(text: pd.Series) -> pd.Series:
+    """Full-width digits, letters and signs as plain ones."""
+    return text if text.str.isascii().all() else text.str.normalize("NFKC")
+
+
+def shortened(text: str) -> str:
+    """The head of a long text, for a message."""
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,0 +1,93 @@
+"""Times as others write them, as seconds since 1970."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmbench.data.journal import Journal
+from mmbench.data.table import MISSING_WORDS, Table, plain_digits
+
+#: Least magnitude of a number that counts milliseconds, micro- or nanoseconds; 1e11 seconds are the year 5138.
+UNITS = (
+    (1e17, 1_000_000_000, "nanoseconds"),
+    (1e14, 1_000_000, "microseconds"),
+    (1e11, 1_000, "milliseconds"),
+    (0.0, 1, "seconds"),
+)
+_DATE = (
+    r"^(?P<year>[12]\d{3})[-/.年](?P<month>\d{1,2})[-/.月](?P<day>\d{1,2})日?"
+    r"(?:[T ]\s*(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,]\d+)?)?)?"
+    r"\s*(?:Z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?)?$"
+)
+_NUMBER = r"[-+]?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
+#: Nothing larger is a time in any unit.
+MAX_NUMBER = 1e19
+_PACKED_DATES = ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S"))
+_CHUNK_ROWS = 1 << 15
+
+
+def unix_seconds(table: Table, column: str, journal: Journal) -> NDArray[np.int64]:
+    """Read a column of times as seconds since 1970.
+
+    Numbers are seconds, or milliseconds and finer where they are too large for seconds; eight or fourteen digits that
+    are a date (20240105, 20240105123000) are read as one. Other times are dates with the year first: 2024-01-05,
+    2024/1/5, 2024年1月5日, with or without a time of day and a zone; without a zone they count as UTC.
+
+    Raises:
+        ValueError: for an empty cell, another way to write dates or mixed units, with the line.
+    """
+    text = plain_digits(table.frame[column]).str.strip()
+    table = table.with_frame(table.frame.assign(**{column: text}))
+    table.require(~text.isin(MISSING_WORDS).to_numpy(bool), column, "cell_time_empty")
+    for digits, form in _PACKED_DATES:
+        if text.str.fullmatch(rf"[12][0-9]{{{digits - 1}}}").all():
+            dates = pd.to_datetime(text, format=form, errors="coerce")
+            if dates.dt.year.between(1900, 2100).all():
+                journal.tell("packed_dates", column=column, digits=digits)
+                return _seconds(dates)
+    if text.str.fullmatch(_NUMBER).mean() >= 0.5:
+        return _from_numbers(table, column, journal)
+    return _from_dates(table, column)
+
+
+def unit_of(numbers: NDArray[np.float64]) -> tuple[float, int, str]:
+    """Least magnitude, number per second and name of the unit that most of ``numbers`` ``(n,)`` are in."""
+    middle = np.median(np.abs(numbers))
+    return next(entry for entry in UNITS if middle >= entry[0])
+
+
+def _from_numbers(table: Table, column: str, journal: Journal) -> NDArray[np.int64]:
+    numbers = table.numbers(column)
+    least, factor, unit = unit_of(numbers)
+    above = next((entry[0] for entry in reversed(UNITS) if entry[0] > least), MAX_NUMBER)
+    alike = (np.abs(numbers) >= least) & (np.abs(numbers) < above)
+    table.require(alike, column, "cell_time_unit", unit=unit)
+    if factor > 1:
+        journal.tell("time_unit", column=column, unit=unit, factor=factor)
+    return np.asarray(np.floor(numbers / factor).astype(np.int64))
+
+
+def _from_dates(table: Table, column: str) -> NDArray[np.int64]:
+    # A log has far fewer moments than rows where dates are days; each is read once, a bounded number at a time.
+    codes, moments = pd.factorize(table.frame[column])
+    starts = range(0, len(moments), _CHUNK_ROWS)
+    read = [_from_texts(pd.Series(moments[start : start + _CHUNK_ROWS])) for start in starts]
+    good, seconds = (np.concatenate(parts) for parts in zip(*read, strict=True))
+    table.require(good[codes], column, "cell_date")
+    return np.asarray(seconds[codes])
+
+
+def _from_texts(texts: pd.Series) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Whether each text is a date, and its second."""
+    parts = texts.str.extract(_DATE).fillna("")
+    whole = parts.drop(columns="sign").replace("", "0").apply(pd.to_numeric).astype(np.int64)
+    dates = pd.to_datetime(whole[["year", "month", "day", "hour", "minute", "second"]], errors="coerce")
+    zone = (3600 * whole["zone_hour"] + 60 * whole["zone_minute"]).to_numpy(np.int64)
+    good = dates.notna().to_numpy(bool)
+    return good, _seconds(dates.fillna(pd.Timestamp(0))) - np.where(parts["sign"] == "-", -zone, zone)
+
+
+def _seconds(dates: pd.Series) -> NDArray[np.int64]:
+    return np.asarray(dates.to_numpy("datetime64[s]").astype(np.int64))

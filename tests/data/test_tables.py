@@ -1,0 +1,170 @@
+"""Tables in every kind of file, and the files of a shop."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mmbench.data.delimited import detected_encoding
+from mmbench.data.journal import Journal
+from mmbench.data.roles import Columns, mapped
+from mmbench.data.tables import TableFile, cell_text
+from mmbench.data.tabular import read_tabular
+
+ORDERS = """受注番号,顧客コード,JANコード,数量,受注日
+0001,C-01,０４９０１２３４５６７８９４,１,2024/1/5
+0001,C-01,4901234567900,2,2024/1/5
+0002,C-02,0490123456789,-1,２０２４／１／６
+0003,C-02,04901234567894,3,2024年1月7日
+"""
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def workbook(path: Path, sheets: dict[str, list[list[Any]]], formats: dict[str, str] | None = None) -> Path:
+    openpyxl = pytest.importorskip("openpyxl", reason="pip install 'mmbench[excel]'")
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+        for cell, number_format in (formats or {}).items():
+            sheet[cell].number_format = number_format
+    book.save(path)
+    return path
+
+
+def test_order_lines_of_a_shop(tmp_path: Path) -> None:
+    journal = Journal()
+    path = write(tmp_path / "orders.csv", ORDERS.encode("cp932"))
+    source = read_tabular(path, encoding="auto", journal=journal)
+    assert source.log.to_dict("list") == {
+        "user_id": ["C-01", "C-01", "C-02"],
+        "item_id": ["04901234567894", "4901234567900", "04901234567894"],
+        "timestamp": [1704412800, 1704412800, 1704585600],
+        "order_id": ["0001", "0001", "0003"],
+        "quantity": [1.0, 2.0, 3.0],
+    }
+    assert journal.lines == [
+        "columns of the log: user=顧客コード, item=JANコード, timestamp=受注日, order=受注番号, quantity=数量",
+        "JANコード: 1 id in full-width characters is read as the plain one (０４９０１２３４５６７８９４)",
+        f"log: 1 row with a 数量 of zero or less (a return) is left out ({path}, line 4)",
+    ]
+
+
+def test_the_same_order_lines_as_a_workbook(tmp_path: Path) -> None:
+    day = datetime.datetime(2024, 1, 5)
+    rows = [
+        [],
+        ["受注番号", "顧客コード", "JANコード", "数量", "受注日", None],
+        ["0001", "C-01", 4901234567894, 1, day],
+    ]
+    rows += [[], ["0001", "C-01", 12, 2, day], ["0003", "C-02", "0012", 3, "2024/1/7"]]
+    path = workbook(tmp_path / "orders.xlsx", {"説明": [["x"]], "受注": rows}, {"C5": "0000"})
+    source = read_tabular(path, sheet="受注")
+    assert source.log["item_id"].tolist() == ["4901234567894", "0012", "0012"]
+    assert source.log["timestamp"].tolist() == [1704412800, 1704412800, 1704585600]
+    with pytest.raises(ValueError, match=r"has no sheet 'x'; sheets are 説明, 受注"):
+        read_tabular(path, sheet="x")
+    with pytest.raises(ValueError, match=r"no column looks like the user"):
+        read_tabular(path)
+
+
+def test_faults_of_a_workbook_have_their_line(tmp_path: Path) -> None:
+    rows = [["user", "item", "rating"], ["u", "i", 1.5], [], ["u", "j", "good"]]
+    path = workbook(tmp_path / "a.xlsx", {"a": rows})
+    with pytest.raises(ValueError, match=r"a.xlsx, line 4: rating is 'good'; it must be a number"):
+        read_tabular(path)
+    with pytest.raises(ValueError, match=r"a.xlsx is not a readable workbook"):
+        read_tabular(write(path, "user,item\n"))
+    with pytest.raises(ValueError, match=r"a.xlsx is empty"):
+        read_tabular(workbook(path, {"a": []}))
+    with pytest.raises(ValueError, match=r"a.xlsx has a header but no rows"):
+        read_tabular(workbook(path, {"a": rows[:1]}))
+    with pytest.raises(ValueError, match=r"column 'a' occurs more than once"):
+        read_tabular(workbook(path, {"a": [["a", "a"], [1, 2]]}))
+    # A code of more digits than a spreadsheet keeps.
+    with pytest.raises(ValueError, match=r"a spreadsheet has rounded this code"):
+        read_tabular(workbook(path, {"a": [["user", "item"], ["u", 49012345678901234567.0]]}))
+
+
+def test_a_workbook_without_openpyxl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(ValueError, match=r"workbooks need openpyxl; pip install 'mmbench\[excel\]', or save"):
+        read_tabular(write(tmp_path / "a.xlsx", ""))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp932", "utf-16"])
+def test_encodings_are_found_out(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path / "a.csv", "顧客コード,商品コード,商品名\n1,2,カフェ・オレ①\n".encode(encoding))
+    assert read_tabular(path, encoding="auto").log.to_dict("list") == {"user_id": ["1"], "item_id": ["2"]}
+    packed = write(tmp_path / "a.csv.gz", gzip.compress(path.read_bytes()))
+    assert detected_encoding(packed) == detected_encoding(path)
+    assert len(read_tabular(packed, encoding="auto").log) == 1
+
+
+def test_western_bytes_are_not_taken_for_japanese(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "user,item\ndétente,été\n".encode("latin-1"))
+    assert detected_encoding(path) == "utf-8"
+
+
+def test_an_encoding_is_found_where_the_sample_cuts_a_character(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "user,item\n" + "ア" * (1 << 19))
+    assert detected_encoding(path) == "utf-8"
+
+
+def test_json_lines_as_a_table(tmp_path: Path) -> None:
+    rows = '{"user": 7, "item": "007", "rating": 5.0}\n\n{"user": 8.0, "item": 12345678901234567890, "time": null}\n'
+    rows += '{"user": null, "item": "x"}\n{"user": NaN, "item": "x"}\n{"user": "\\ud800a", "item": "y"}\n'
+    path = write(tmp_path / "log.jsonl", rows)
+    source = read_tabular(path, Columns(timestamp="none"))
+    assert source.log["user_id"].tolist() == ["7", "8", "?a"]
+    assert source.log["item_id"].tolist() == ["007", "12345678901234567890", "y"]
+    assert source.notices[1] == f"log: 2 rows without user+item are left out (first: {path}, line 4)"
+    items = write(tmp_path / "items.jsonl", '{"id": "007", "title": "a", "description": ["b", "c"]}\n')
+    listed = read_tabular(path, Columns(timestamp="none"), items=items, text_dim=0)
+    assert listed.items["description"].tolist() == ["b c", "", ""]
+    assert (listed.texts, listed.features) == (("title", "description"), {})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), ("a", "a"), (5.0, "5"), (5.5, "5.5"), (1e300, "1e+300"), (float("nan"), ""), (True, "True"),
+     ([1, None, ["a"]], "1 a"), ({"a": 1}, "{'a': 1}")],
+)  # fmt: skip
+def test_cells_of_json(value: Any, text: str) -> None:
+    assert cell_text(value) == text
+
+
+def test_unneeded_columns_are_not_read_and_still_checked(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "user,comment,item\nu,x,i\nv,y\n")
+    assert TableFile(path).header().names == ["user", "comment", "item"]
+    with pytest.raises(ValueError, match="line 3: 2 cells where the header has 3"):
+        read_tabular(path)
+    frame = pd.DataFrame({"user": ["u"], "item": ["i"], "comment": ["x"]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert list(TableFile(tmp_path / "a.parquet").read(["item"]).frame) == ["item"]
+
+
+def test_images_of_the_items_are_kept(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "user,item\nu,a\nu,b\n")
+    items = write(tmp_path / "items.csv", "item,title,画像URL\na,x,http://a\nb,y,NULL\n")
+    source = read_tabular(log, items=items)
+    assert source.items["image_url"].tolist() == ["http://a", ""]
+
+
+def test_a_mapping_of_roles() -> None:
+    assert mapped("user=顧客, item = JAN,コード ,rating=none") == Columns(user="顧客", item="JAN,コード", rating="none")
+    for wrong in ("who=x", "user", "user=", "user=a,user=b", ""):
+        with pytest.raises(ValueError, match="write role=column,role=column with the roles user, item, rating"):
+            mapped(wrong)
