@@ -15,7 +15,9 @@ from mmbench.nn.graph import (
     gram_matrix,
     history_scores,
     interaction_matrix,
+    product,
     select_rows,
+    sparse_matrix,
     weighted_propagate,
 )
 from mmbench.nn.subgraph import degree_weights, sample_edges
@@ -154,3 +156,22 @@ def test_sampling_is_proportional_to_weights_without_replacement() -> None:
         counts[frozenset(sample_edges(torch.arange(3).repeat(2, 1), weights, 2 / 3, generator)[0].tolist())] += 1
     for pair, probability in expected.items():
         assert counts[pair] / n == pytest.approx(probability, abs=4 * (probability * (1 - probability) / n) ** 0.5)
+
+
+def test_the_fast_product_is_the_sparse_one() -> None:
+    """Rows without entries, one with many, columns of every width: equal to float64 and to torch's own product."""
+    generator = torch.Generator().manual_seed(3)
+    rows, columns = torch.randint(0, 40, (2, 300), generator=generator)
+    rows[rows == 7] = 8
+    matrix = sparse_matrix(rows, columns, torch.randn(300, generator=generator), (40, 40))
+    for width in (1, 3, 64, 130):
+        x = torch.randn(width, 40, generator=generator).T  # not contiguous, as gradients may be
+        exact = matrix.double().to_dense() @ x.double()
+        for result in (product(matrix, x), matrix @ x):
+            assert (result - exact).abs().max() <= 1e-6 * exact.abs().max()
+        torch.testing.assert_close(product(matrix.double(), x.double()), exact)
+
+
+def test_the_product_of_an_empty_matrix_is_zero() -> None:
+    none = torch.empty(0, dtype=torch.int64)
+    assert torch.equal(product(sparse_matrix(none, none, torch.empty(0), (3, 2)), torch.ones(2, 4)), torch.zeros(3, 4))

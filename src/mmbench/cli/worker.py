@@ -15,7 +15,7 @@ from types import FrameType
 import pandas as pd
 import torch
 
-from mmbench import records, sealed, tracking
+from mmbench import allocation, records, sealed, tracking
 from mmbench.cli.jobs import Job
 from mmbench.data.external import recommendations_frame
 from mmbench.extension import Extension
@@ -44,6 +44,7 @@ def start(jobs: Sequence[Job], parent: int | None) -> None:
         parent: process to outlive not, or None.
     """
     torch.set_num_threads(1)
+    allocation.keep_freed_memory()
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it sends SIGTERM
     signal.signal(signal.SIGTERM, _stop)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import softmax
 
-from mmbench.nn.graph import DirectedGraph, sparse_matrix
+from mmbench.nn.graph import DirectedGraph, product, sparse_matrix
 
 
 def both_directions(edge_index: Tensor, n_users: int) -> tuple[Tensor, Tensor]:
@@ -98,7 +98,7 @@ class _EndProducts(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
         (x,) = ctx.saved_tensors
-        return None, ctx.edges.matrix(grads[0] + grads[0][ctx.edges.reverse]) @ x
+        return None, product(ctx.edges.matrix(grads[0] + grads[0][ctx.edges.reverse]), x)
 
 
 class _EdgePropagation(torch.autograd.Function):
@@ -108,10 +108,10 @@ class _EdgePropagation(torch.autograd.Function):
     def forward(ctx: Any, edges: UserItemEdges, weights: Tensor, x: Tensor) -> Tensor:
         ctx.edges = edges
         ctx.save_for_backward(weights, x)
-        return edges.matrix(weights) @ x
+        return product(edges.matrix(weights), x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
         weights, x = ctx.saved_tensors
         grad = grads[0].contiguous()
-        return None, ctx.edges.of_ends(grad, x), ctx.edges.matrix(weights[ctx.edges.reverse]) @ grad
+        return None, ctx.edges.of_ends(grad, x), product(ctx.edges.matrix(weights[ctx.edges.reverse]), grad)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def sparse_matrix(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -22,6 +23,26 @@ def sparse_matrix(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[in
     with warnings.catch_warnings():  # torch announces on first use that its CSR layout is in beta
         warnings.filterwarnings("ignore", message=".*Sparse CSR tensor support is in beta.*")
         return coo.to_sparse_csr()
+
+
+def product(matrix: Tensor, x: Tensor) -> Tensor:
+    """Sparse CSR ``(n, m)`` times dense ``(m, d)``, without gradients.
+
+    In float32 on a CPU the rows are summed by torch's embedding bag: its kernel is about four times as fast as the
+    sparse product and differs from it by rounding only.
+    """
+    columns = matrix.col_indices()
+    if x.device.type != "cpu" or x.dtype != torch.float32 or not len(columns):
+        return matrix @ x
+    with torch.no_grad():
+        return functional.embedding_bag(
+            columns,
+            x.contiguous(),
+            matrix.crow_indices(),
+            mode="sum",
+            per_sample_weights=matrix.values(),
+            include_last_offset=True,
+        )
 
 
 def symmetric_normalised(edge_index: Tensor, n_users: int, n_items: int, eps: float = 0.0) -> Tensor:
@@ -51,12 +72,12 @@ class _SymmetricProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(matrix)
-        return matrix @ x
+        return product(matrix, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
         (matrix,) = ctx.saved_tensors
-        return None, matrix @ grads[0].contiguous()
+        return None, product(matrix, grads[0])
 
 
 def propagate(adjacency: Tensor, x: Tensor) -> Tensor:
@@ -85,12 +106,12 @@ class _DirectedProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, transposed: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(transposed)
-        return matrix @ x
+        return product(matrix, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
         (transposed,) = ctx.saved_tensors
-        return None, None, transposed @ grads[0].contiguous()
+        return None, None, product(transposed, grads[0])
 
 
 class DirectedGraph(nn.Module):
@@ -130,7 +151,7 @@ class _WeightedProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(edge_index, weights, x)
-        return sparse_matrix(edge_index[0], edge_index[1], weights, (len(x), len(x))) @ x
+        return product(sparse_matrix(edge_index[0], edge_index[1], weights, (len(x), len(x))), x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
@@ -139,7 +160,7 @@ class _WeightedProduct(torch.autograd.Function):
         rows, columns = edge_index
         blocks = zip(rows.split(BLOCK_EDGES), columns.split(BLOCK_EDGES), strict=True)
         of_weights = torch.cat([(grad[r] * x[c]).sum(1) for r, c in blocks])
-        return None, of_weights, sparse_matrix(columns, rows, weights, (len(x), len(x))) @ grad
+        return None, of_weights, product(sparse_matrix(columns, rows, weights, (len(x), len(x))), grad)
 
 
 def weighted_propagate(edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor:
