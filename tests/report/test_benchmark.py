@@ -67,7 +67,7 @@ def test_columns(folder: Path) -> None:
 def test_values_have_half_their_interval(rows: dict[str, dict[str, tuple[str, int]]]) -> None:
     share = np.repeat(found(USERS, range(1100))[:, None].astype(float), 3, axis=1)
     half = stats.crossed_interval(share).hi - 0.55
-    assert rows["better"]["text"][0] == f"0.550 ±{half:.2g}"
+    assert rows["better"]["text"][0] == f"0.550 ±{half:#.2g}"
     assert rows["lost"]["text"][0] == "✗"
     assert (rows["popularity"]["none"][0][:5], rows["popularity"]["text"][0]) == ("0.200", "=")
 

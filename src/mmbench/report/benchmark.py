@@ -65,7 +65,7 @@ def _value(result: CellResult | None) -> str:
     if len(result.seeds) < MIN_SEEDS:
         return f"{per_user.mean():#.3g}"
     found = stats.crossed_interval(per_user)
-    return f"{found.mean:#.3g} ±{found.hi - found.mean:.2g}"
+    return f"{found.mean:#.3g} ±{found.hi - found.mean:#.2g}"
 
 
 def _marks(table: SweepTable, dataset: str) -> dict[tuple[str, str], int]:
