@@ -87,7 +87,7 @@ def empty_log(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (nan_features, "text_feat.npy has NaN or infinite values in 1 rows (first: row 3); mark missing items with"),
+        (nan_features, "text_feat.npy has NaN or infinite values in 1 row (row 3); mark missing items with"),
         (pickled_features, "text_feat.npy holds pickled objects, which are never loaded"),
         (short_features, "image_feat.npy has 79 rows but items.parquet has 80; they must match"),
         (foreign_ids, "items.parquet: no item_id of interactions.parquet occurs in it ('xi"),

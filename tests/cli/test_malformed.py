@@ -32,6 +32,7 @@ REVIEW: dict[str, Any] = {
     "helpful": [0, 0],
 }
 NEW_REVIEW = {"user_id": "AF1", "parent_asin": "B000000001", "rating": 5.0, "timestamp": 1600000000000}
+PAIRS = "user,item,timestamp\n1,2,1600000000000\n"
 INTER = "userID\titemID\tx_label\n0\t0\t0\n0\t1\t1\n1\t1\t2\n"
 
 
@@ -330,6 +331,30 @@ files(
 )
 files("movielens cut off", {"u.data": "1\t2\t5\t881250949\n1\t2\n"}, "line 2: 2 cells where the header has 4")
 files("a prepared folder", {"interactions.parquet": b"", "dataset.json": "{}"}, "is a prepared folder already")
+
+files(
+    "microlens title without number",
+    {"M_pairs.csv": PAIRS, "M_title_en.csv": "1,a\nx,b\n"},
+    "line 2: must be item number",
+)
+files(
+    "microlens of two encoders",
+    {"M_pairs.csv": PAIRS, "M_text_features_a.npy": matrix(np.eye(2)), "M_text_features_b.npy": matrix(np.eye(2))},
+    "must hold one file \\*_text_features_\\*.npy",
+)
+files(
+    "microlens matrices of two sizes",
+    {"M_pairs.csv": PAIRS, "M_text_features_a.npy": matrix(np.eye(2)), "M_image_features_b.npy": matrix(np.eye(3))},
+    "feature matrices have different numbers of rows \\(2, 3\\)",
+)
+files("microlens without tab", {"M_pairs.tsv": "1 2 3\n"}, "M_pairs.tsv, line 1: a user and its items must be")
+files("lattice without interactions", {"train.json": '{"0": []}'}, "has no rows")
+table(
+    "lattice file alone",
+    json.dumps({str(k): [k] for k in range(99)}),
+    "columns are 0, 1, .*, 29, \\.\\.\\.$",
+    file="t.json",
+)
 
 # Archives, links, folders.
 

@@ -146,7 +146,7 @@ def _inter(folder: Path) -> Table:
     table = read_delimited(found[0], _TABS)
     missing = [column for column in (USER, ITEM, LABEL) if column not in table.frame]
     if missing:
-        raise refusal("missing_columns", path=found[0], missing=", ".join(missing), columns=", ".join(table.names))
+        raise refusal("missing_columns", path=found[0], missing=", ".join(missing), columns=table.told_names)
     return table
 
 
@@ -175,8 +175,7 @@ def _raw_ids(folder: Path, column: str, journal: Journal) -> pd.Index | None:
         table = read_delimited(found[0])
     raw = _RAW[column] if _RAW[column] in table.frame else next((n for n in table.names if n != column), "")
     if column not in table.frame or not raw:
-        columns = ", ".join(table.names)
-        raise refusal("mapping_columns", path=found[0], raw=_RAW[column], number=column, columns=columns)
+        raise refusal("mapping_columns", path=found[0], raw=_RAW[column], number=column, columns=table.told_names)
     numbers = _whole(table, column)
     repeated = table.frame.duplicated(column) | table.frame.duplicated(raw)
     table.require(~repeated.to_numpy(bool), raw, "cell_once")

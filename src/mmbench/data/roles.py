@@ -122,13 +122,9 @@ def guessed(names: Iterable[str], role: str) -> list[str]:
 
 def nothing_like(header: Table, message: str) -> Refusal:
     """The error of a table in which no column looks like what is needed."""
-    return refusal(message, path=header.path, columns=", ".join(map(_shown, header.names)))
+    return refusal(message, path=header.path, columns=header.told_names)
 
 
 def pairs(named: Mapping[str, str]) -> str:
     """``role=column`` of each role."""
     return ", ".join(f"{role}={name}" for role, name in named.items())
-
-
-def _shown(name: str) -> str:
-    return name if len(name) <= 40 else f"{name[:40]}..."

@@ -16,6 +16,7 @@ from mmbench.data.journal import refusal
 #: What stands for a missing cell in exports of databases and of pandas.
 MISSING_WORDS = ("", "NULL", "null", "None", "NaN", "nan", "\\N")
 _CHUNK_ROWS = 1 << 18
+_TOLD_NAMES = 30
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,18 @@ class Table:
             ValueError: naming the columns that are.
         """
         if column not in self.frame:
-            columns = ", ".join(self.names)
-            raise refusal("no_column", path=self.path, column=repr(column), option=option, columns=columns)
+            raise refusal("no_column", path=self.path, column=repr(column), option=option, columns=self.told_names)
 
     @property
     def names(self) -> list[str]:
         """Names of the columns."""
         return [str(name) for name in self.frame]
+
+    @property
+    def told_names(self) -> str:
+        """Names of the columns for a message: the first ones, shortened."""
+        told = [name if len(name) <= 40 else f"{name[:40]}..." for name in self.names[:_TOLD_NAMES]]
+        return ", ".join(told + ["..."] * (len(self.names) > _TOLD_NAMES))
 
     def require(self, good: NDArray[np.bool_], column: str, rule: str, /, **values: object) -> None:
         """Refuse the table if ``good`` ``(n,)`` is false anywhere.
