@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mmbench.decision import decide
 from mmbench.messages import Words
 from mmbench.report import SweepTable, write_report
+from mmbench.report.checklist import write_checklist
+from mmbench.report.decision_words import Speaker
 from mmbench.report.evidence import Read
+from tests.decision.cases import economics
 from tests.report import browser as web
-from tests.report.deciding import ANSWERS, read_shop, write_answer
+from tests.report.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report.shop import TITLES
 
 pytestmark = pytest.mark.slow
@@ -115,3 +120,26 @@ def test_index_page_sorts_and_filters_with_the_keyboard(browser: Any, shop_sweep
     assert text(browser, "results-count") == "2 rows"
     assert web.console(browser) == []
     assert web.requests(browser) == []
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+@pytest.mark.parametrize("answer", ["go", "untrusted"])
+def test_checklist_is_one_page(
+    browser: Any, shop: tuple[SweepTable, Read], tmp_path: Path, answer: str, lang: str
+) -> None:
+    measured = ANSWERS[answer]
+    setting = economics()
+    write_checklist(tmp_path, Speaker.of(lang, measured, setting, decide(measured, setting)), lang, DAY)
+    web.console(browser)
+    web.requests(browser)
+    for width in web.WIDTHS.values():
+        web.show(browser, tmp_path / "checklist.html", width)
+        assert web.overflow(browser) == 0
+    assert web.console(browser) == []
+    assert web.requests(browser) == []
+    boxes = browser.find_elements("css selector", "li b")
+    passed = sum(gate.status == "pass" for gate in measured.gates) + 1  # the power gate is computed by the rule
+    assert [box.text for box in boxes].count("\u2611") == passed
+    assert len(boxes) == 9 + 15
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
+    assert base64.b64decode(printed["data"]).count(b"/Type /Page\n") == 1

@@ -93,6 +93,7 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     """Write page and record of a decision; return what a terminal shows."""
     from mmbench.cli.serving import measure_serving
     from mmbench.report import read_sweep
+    from mmbench.report.checklist import write_checklist
     from mmbench.report.contrasts import read_contrasts
     from mmbench.report.decision_page import write_decision
     from mmbench.report.decision_words import Speaker
@@ -117,12 +118,15 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
         serving=serving,
         command=command,
     )
-    write_index(
-        table, read_contrasts(table, read.groups), read.groups, as_frame(table)
-    )  # now it has a decision to link
     s = Speaker.of(settings["lang"], read.evidence, economics, decision)
+    write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today())
+    # Now there is a decision that the index page can link.
+    write_index(table, read_contrasts(table, read.groups), read.groups, as_frame(table))
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
-    return "\n".join([*lines, f"written to {paths.report_dir(sweep_dir)}: decision.html, decision.json"]) + "\n"
+    return (
+        "\n".join([*lines, f"written to {paths.report_dir(sweep_dir)}: decision.html, decision.json, checklist.html"])
+        + "\n"
+    )
 
 
 def _replayed(file: Path) -> str:

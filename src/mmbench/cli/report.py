@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         return
     print(write_report(options.sweep, options.paper).text, end="")
     files = "report.html, table.{md,csv,tex,txt}, benchmark and verdicts.{md,csv,tex}, contribution.{md,csv}, "
-    files += "fairness.{md,html}"
+    files += "fairness.{md,html}, submission.{md,tex}"
     figures = "forest-<contrast>, conditions and gains as .svg and .png"
     if options.paper is not None:
         files += ", paper.{md,csv,tex}"

@@ -17,7 +17,7 @@ from mmbench.report.table import SweepTable
 
 #: Files of the report by what they are, in the order of the page; those that were not written are not linked.
 FILES: Mapping[str, tuple[str, ...]] = {
-    "Decision on images": ("decision.html", "decision.json", "checklist.md"),
+    "Decision on images": ("decision.html", "decision.json", "checklist.html"),
     "Fairness of the tuning": ("fairness.html", "fairness.md"),
     "Results": ("table.md", "table.csv", "table.tex", "table.txt"),
     "Verdicts": ("verdicts.md", "verdicts.csv", "verdicts.tex"),

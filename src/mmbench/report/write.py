@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmbench import paths, records
-from mmbench.report import benchmark, contribution, facts, layout, published, verdict_table
+from mmbench.report import benchmark, contribution, facts, layout, published, submission, verdict_table
 from mmbench.report.contrasts import read_contrasts
 from mmbench.report.contribution import read_contributions, with_redundancy
 from mmbench.report.fairness import write_fairness
@@ -45,6 +45,7 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
     words = {c.name: c.word for c in found}
     table = replace(table, text=f"{as_text(table)}\n{verdict_table.as_text(table, found)}", words=words)
     folder = paths.report_dir(sweep_dir)
+    asked = submission.answers(table, found, groups)
     for name, text in {
         "table.md": as_markdown(table),
         "table.tex": as_latex(table),
@@ -58,6 +59,8 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
         "verdicts.csv": as_csv(verdict_table.as_frame(table, found)),
         "contribution.md": contribution.as_markdown(table, measured),
         "contribution.csv": as_csv(facts.as_frame(measured)),
+        "submission.md": submission.as_markdown(table, asked),
+        "submission.tex": submission.as_latex(asked),
     }.items():
         records.write_text(folder / name, text)
     if rows is not None:

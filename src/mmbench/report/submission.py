@@ -1,0 +1,303 @@
+"""Checklists of venues, filled from the records: what they prove is answered, everything else waits for a person.
+
+NeurIPS paper checklist, ML reproducibility checklist (Pineau et al. 2021), ACM artifact badges 1.1, and the questions
+reviewers of the RecSys reproducibility track ask (METHOD §7).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmbench import records
+from mmbench.report.checks import FAIL, Group
+from mmbench.report.contrasts import Comparison
+from mmbench.report.layout import markdown_table, tex
+from mmbench.report.table import SweepTable
+from mmbench.verdicts import MIN_SEEDS
+
+YES, NO, NOT_APPLICABLE, OPEN = "yes", "no", "not applicable", "to be answered"
+NEURIPS, PINEAU, ACM, RECSYS = (
+    "NeurIPS paper checklist",
+    "ML reproducibility checklist",
+    "ACM badges",
+    "RecSys reproducibility",
+)
+HEADER = ("item", "answer", "why", "evidence", "filled by")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One item.
+
+    Args:
+        checklist: its checklist.
+        item: what is asked.
+        answer: one of the words above.
+        said: one or two sentences.
+        evidence: files beside the checklist that prove it.
+    """
+
+    checklist: str
+    item: str
+    answer: str
+    said: str
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """Who answered."""
+        return "person" if self.answer == OPEN else "records"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the records say of the whole sweep."""
+
+    trainings: int
+    failed: int
+    hours: float
+    kwh: float | None
+    devices: tuple[str, ...]
+    cells: tuple[Mapping[str, Any], ...]
+    protocols: tuple[str, ...]
+
+    @property
+    def versions(self) -> str:
+        """Versions of what decides numbers."""
+        told = sorted({f"{k} {v}" for cell in self.cells for k, v in cell.get("versions", {}).items() if v})
+        return ", ".join(told) or "not recorded"
+
+    @property
+    def data(self) -> str:
+        """Sizes of the data sets."""
+        return (
+            "; ".join(dict.fromkeys(str(cell["data"][0]) for cell in self.cells if cell.get("data"))) or "not recorded"
+        )
+
+
+def read_ledger(table: SweepTable) -> Ledger:
+    """Sum up the ledger and the cells of a sweep."""
+    rows = list(records.read_ledger(table.folder))
+    status = Counter(row.get("status", "ok") for row in rows)
+    seconds = sum(row.get("total_s") or row.get("wall_s") or 0.0 for row in rows)
+    energy = [row["energy_kwh"] for row in rows if row.get("energy_kwh") is not None]
+    done = [cell for cell in table.cells.values() if cell.status == "done" and not cell.parts]
+    seals = [records.read_json(cell.folder / "sealed.json") for cell in done]
+    return Ledger(
+        len(rows),
+        len(rows) - status["ok"],
+        seconds / 3600,
+        sum(energy) if energy and len(energy) == len(rows) else None,
+        tuple(sorted({str(row["device"]) for row in rows if row.get("device")})),
+        tuple(records.read_json(cell.folder / "cell.json") for cell in done),
+        tuple(sorted({str(seal["protocol"]) for seal in seals if "protocol" in seal})),
+    )
+
+
+def answers(table: SweepTable, found: Sequence[Comparison], groups: Sequence[Group]) -> list[Answer]:
+    """Every item of every checklist."""
+    ledger = read_ledger(table)
+    return [
+        *_neurips(table, found, ledger),
+        *_pineau(table, ledger),
+        *_acm(ledger),
+        *_recsys(table, found, groups, ledger),
+    ]
+
+
+def _significance(table: SweepTable, found: Sequence[Comparison]) -> tuple[str, str]:
+    """What is inferred, and from what."""
+    judged = sum(c.inference is not None for c in found)
+    if table.budget["seeds"] < MIN_SEEDS or not judged:
+        return NO, "One final seed, or no comparable pair: training noise was not measured, nothing is inferred."
+    return YES, (
+        f"{judged} contrasts with 95 % intervals over users and {table.budget['seeds']} seeds (crossed random effects, "
+        "Satterthwaite, Student's t of means; no normality of single users is assumed), Holm and Benjamini-Hochberg "
+        f"adjusted, equivalence margin {100 * table.delta:g} % fixed before the sweep. The split does not vary."
+    )
+
+
+def _settings(table: SweepTable) -> str:
+    b = table.budget
+    return (
+        f"{b['trials']} trials of every condition with the same configurations, chosen by validation NDCG@20, then "
+        f"{b['seeds']} final seeds. Ranges, chosen values and splits stand in the records."
+    )
+
+
+def _compute(ledger: Ledger) -> tuple[str, str]:
+    if not ledger.trainings:
+        return NO, "The ledger is empty."
+    energy = "energy was not measured" if ledger.kwh is None else f"{ledger.kwh:.3g} kWh"
+    return YES, (
+        f"{ledger.trainings} trainings, {ledger.failed} of them failed, {ledger.hours:.2g} hours in all on "
+        f"{', '.join(ledger.devices) or 'a device that was not recorded'}, {energy}. Every training has a row."
+    )
+
+
+def _neurips(table: SweepTable, found: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
+    def item(name: str, answer: str, said: str, *evidence: str) -> Answer:
+        return Answer(NEURIPS, name, answer, said, evidence)
+
+    names = ", ".join(dict.fromkeys(c.contrast for c in found)) or "none"
+    yield item(
+        "1 Claims", OPEN, f"Every claim about a difference should name one of the contrasts: {names}.", "verdicts.md"
+    )
+    limits = f"{len(table.datasets)} data set(s); one feature set per modality and data set; offline metrics only."
+    yield item("2 Limitations", OPEN, f"Say at least: {limits}", "table.md")
+    yield item("3 Theory", NOT_APPLICABLE, "There are no theorems.")
+    yield item(
+        "4 Reproducibility of results",
+        YES,
+        "Every number is computed from records; python -m mmbench.verify computes every table of a bundle again.",
+        "../manifest.json",
+        "../ledger.jsonl",
+    )
+    yield item("5 Open access to data and code", OPEN, "The code is under Apache-2.0; say where data and bundle lie.")
+    yield item("6 Experimental setting", YES, _settings(table), "fairness.md", "../manifest.json")
+    answer, said = _significance(table, found)
+    yield item("7 Statistical significance", answer, said, "verdicts.md")
+    answer, said = _compute(ledger)
+    yield item("8 Compute resources", answer, said, "../ledger.jsonl", "fairness.md")
+    for name in ("9 Code of ethics", "10 Broader impacts", "11 Safeguards"):
+        yield item(name, OPEN, "For a person.")
+    yield item("12 Licences of existing assets", OPEN, "Name the licence of every data set and encoder.")
+    yield item("13 New assets", OPEN, "If a data set or model is released, document it.")
+    for name in ("14 Human subjects", "15 Review board", "16 Use of language models"):
+        yield item(name, OPEN, "For a person.")
+
+
+def _pineau(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
+    def item(name: str, answer: str, said: str, *evidence: str) -> Answer:
+        return Answer(PINEAU, name, answer, said, evidence)
+
+    yield item("Clear description of the models", YES, "Each model file names its paper and formula.")
+    yield item("Statistics of the data", YES if ledger.cells else NO, ledger.data, "../manifest.json")
+    yield item(
+        "Splits",
+        YES if ledger.protocols else NO,
+        f"Protocol {', '.join(ledger.protocols) or 'not recorded'}; one frozen split with its hash in every "
+        "record, shared by all conditions.",
+        "fairness.md",
+    )
+    yield item(
+        "Excluded data and preprocessing",
+        YES,
+        "k-core, smallest rating and items without content are settings of the data set in every cell.json.",
+        "../manifest.json",
+    )
+    yield item("Link to the data", OPEN, "Say where the data can be had.")
+    yield item("Ranges of hyper-parameters, how the best were chosen", YES, _settings(table), "fairness.md")
+    yield item(
+        "Exact number of training and evaluation runs",
+        YES if ledger.trainings else NO,
+        f"{ledger.trainings} trainings in the ledger, failed ones included.",
+        "../ledger.jsonl",
+    )
+    yield item(
+        "Definition of the metrics",
+        YES,
+        f"{', '.join(table.metrics)}: all items are ranked but those seen in training; formulas in docs/protocol.md.",
+        "table.md",
+    )
+    answer = YES if table.budget["seeds"] >= MIN_SEEDS else NO
+    yield item(
+        "Central tendency and variation",
+        answer,
+        "Mean and standard deviation over seeds; intervals over users and seeds where there are several.",
+        "table.md",
+        "verdicts.md",
+    )
+    answer, said = _compute(ledger)
+    yield item("Average runtime, energy", answer, said, "../ledger.jsonl")
+    devices = ", ".join(ledger.devices) or "device not recorded"
+    yield item(
+        "Computing infrastructure", YES if ledger.devices else NO, f"{devices}; {ledger.versions}.", "../ledger.jsonl"
+    )
+
+
+def _acm(ledger: Ledger) -> Iterator[Answer]:
+    def item(name: str, answer: str, said: str, *evidence: str) -> Answer:
+        return Answer(ACM, name, answer, said, evidence)
+
+    yield item("Artifacts available", OPEN, "Put the bundle into an archive with a DOI and name its licence.")
+    yield item(
+        "Artifacts evaluated: functional",
+        OPEN,
+        "Documented, consistent, complete, exercisable: python -m "
+        "mmbench.bundle packs records, environment, hashes and a command per table.",
+        "../manifest.json",
+    )
+    yield item("Artifacts evaluated: reusable", OPEN, f"Versions: {ledger.versions}.")
+    yield item(
+        "Results reproduced",
+        OPEN,
+        "By another team with these artifacts: python -m mmbench.verify, then the command of the manifest.",
+    )
+    yield item("Results replicated", OPEN, "By another team without these artifacts.")
+
+
+def _recsys(
+    table: SweepTable, found: Sequence[Comparison], groups: Sequence[Group], ledger: Ledger
+) -> Iterator[Answer]:
+    def item(name: str, answer: str, said: str, *evidence: str) -> Answer:
+        return Answer(RECSYS, name, answer, said, evidence)
+
+    unfair = [f"{g.dataset}/{g.model}" for g in groups if g.level == FAIL]
+    equal = NO if unfair or not groups else YES
+    why = f"Not for {', '.join(unfair)}." if unfair else "Same trials, configurations, seeds and epoch rule, checked."
+    yield item("Were baselines tuned with equal effort?", equal, why, "fairness.md")
+    yield item(
+        "The same split for all?", equal, "Fingerprints of train, validation and test are compared.", "fairness.md"
+    )
+    yield item(
+        "Was the choice made on validation data?",
+        equal,
+        "The choice is hashed before the test split is opened; tuning code cannot import it.",
+        "fairness.md",
+    )
+    answer, said = _significance(table, found)
+    yield item("Which statistical test, over which unit?", answer, said, "verdicts.md")
+    yield item(
+        "How many seeds?", YES, f"{table.budget['seeds']} final seeds, apart from the tuning seeds.", "fairness.md"
+    )
+    yield item(
+        "Is nothing of the future seen?",
+        YES if ledger.protocols == ("time",) else OPEN,
+        f"Protocol {', '.join(ledger.protocols) or 'not recorded'}. A random split per user (paper) knows the "
+        "future, a split by time does not.",
+        "../manifest.json",
+    )
+    simple = sorted({m for _, m, _ in table.cells} & {"popularity", "itemknn", "ease", "contentknn", "hybridknn"})
+    yield item("Simple baselines?", YES if simple else NO, ", ".join(simple) or "None in this sweep.", "table.md")
+    yield item("Ranges and chosen values of all methods?", YES, _settings(table), "fairness.md")
+    yield item("Full ranking?", YES, "All items but those of the user's training part.", "table.md")
+    yield item("Code of baselines?", YES, "One file per model, tuned by the same command.", "../manifest.json")
+
+
+def as_markdown(table: SweepTable, found: Sequence[Answer]) -> str:
+    """All checklists as GitHub Markdown with links."""
+    pieces = [f"# Checklists for {table.name}", "Filled from the records; what waits for a person says so."]
+    for checklist in dict.fromkeys(a.checklist for a in found):
+        rows = [
+            (a.item, a.answer, a.said, ", ".join(f"[{f}]({f})" for f in a.evidence) or "-", a.status)
+            for a in found
+            if a.checklist == checklist
+        ]
+        pieces += [f"## {checklist}", markdown_table(HEADER, rows)]
+    return "\n\n".join(pieces) + "\n"
+
+
+def as_latex(found: Sequence[Answer]) -> str:
+    """All checklists for the appendix of a paper; needs no package."""
+    lines = []
+    for checklist in dict.fromkeys(a.checklist for a in found):
+        lines += [rf"\section*{{{tex(checklist)}}}", r"\begin{itemize}"]
+        for a in (a for a in found if a.checklist == checklist):
+            evidence = f" Evidence: {', '.join(a.evidence)}." if a.evidence else ""
+            lines.append(rf"\item \textbf{{{tex(a.item)}}} [{tex(a.answer)}] {tex(a.said + evidence)}")
+        lines.append(r"\end{itemize}")
+    return "\n".join(lines) + "\n"

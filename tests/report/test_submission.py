@@ -1,0 +1,66 @@
+"""Checklists filled from records: what is proved is answered, nothing else is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmbench.report import read_sweep, write_report
+from mmbench.report.checks import read_groups
+from mmbench.report.contrasts import read_contrasts
+from mmbench.report.submission import NO, OPEN, YES, Answer, answers
+from tests.report.constructed import write_sweep
+from tests.report.test_contribution import cells
+
+
+def filled(folder: Path) -> dict[tuple[str, str], Answer]:
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    return {(a.checklist.split()[0], a.item): a for a in answers(table, read_contrasts(table, groups), groups)}
+
+
+def test_a_sweep_that_ran(sweep_dir: Path) -> None:
+    found = filled(sweep_dir)
+    assert sum(name == "NeurIPS" for name, _ in found) == 16
+    assert {name for name, _ in found} == {"NeurIPS", "ML", "ACM", "RecSys"}
+    compute = found["NeurIPS", "8 Compute resources"]
+    n = len((sweep_dir / "ledger.jsonl").read_text().splitlines())
+    assert (compute.answer, compute.said.split(" trainings")[0]) == (YES, str(n))
+    assert "60 users, 80 items" in found["ML", "Statistics of the data"].said
+    assert "popularity" in found["RecSys", "Simple baselines?"].said
+    assert found["NeurIPS", "1 Claims"].status == "person"
+    for a in found.values():
+        assert a.said.endswith(".") or a.item in ("Simple baselines?", "Statistics of the data")
+
+
+def test_files_and_their_evidence(sweep_dir: Path) -> None:
+    write_report(sweep_dir)
+    report = sweep_dir / "report"
+    text, latex = ((report / f"submission.{ending}").read_text() for ending in ("md", "tex"))
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links
+    assert all((report / link).exists() for link in links)
+    assert latex.count(r"\begin{itemize}") == latex.count(r"\end{itemize}") == 4
+    assert latex.count("{") == latex.count("}")
+    assert not re.search(r"(?<!\\)[%&_#]", latex)
+
+
+@pytest.mark.parametrize(("n_seeds", "answer"), [(3, YES), (1, NO)])
+def test_one_seed_infers_nothing(tmp_path: Path, n_seeds: int, answer: str) -> None:
+    found = filled(write_sweep(tmp_path / "s", cells(n_seeds)))
+    assert found["NeurIPS", "7 Statistical significance"].answer == answer
+    assert found["ML", "Central tendency and variation"].answer == answer
+    assert found["NeurIPS", "8 Compute resources"].answer == NO  # there is no ledger
+    assert found["RecSys", "Simple baselines?"].answer == NO
+    assert found["ACM", "Artifacts available"].answer == OPEN
+
+
+def test_unequal_effort_is_not_called_equal(tmp_path: Path) -> None:
+    made = cells()
+    made["d", "m", "text"] = replace(made["d", "m", "text"], seal={"choice_hash": "another"})
+    found = filled(write_sweep(tmp_path / "s", made))
+    equal = found["RecSys", "Were baselines tuned with equal effort?"]
+    assert (equal.answer, equal.said) == (NO, "Not for d/m.")
