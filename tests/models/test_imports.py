@@ -52,5 +52,5 @@ def test_the_contract_forbids_every_other_library_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = [c for c in project["tool"]["importlinter"]["contracts"] if c["name"].startswith("Models and their")]
     names = {line.partition(">")[0].partition("[")[0].replace("-", "_") for line in project["project"]["dependencies"]}
-    modules = {"hydra_core": "hydra"}
+    modules = {"hydra_core": "hydra", "pillow": "PIL", "pyyaml": "yaml"}
     assert {modules.get(name, name) for name in names} - TORCH <= set(contract["forbidden_modules"])

@@ -20,6 +20,7 @@ FILES: Mapping[str, tuple[str, ...]] = {
     "Decision on images": ("decision.html", "decision.json", "checklist.html"),
     "Fairness of the tuning": ("fairness.html", "fairness.md"),
     "Results": ("table.md", "table.csv", "table.tex", "table.txt"),
+    "Benchmark": ("benchmark.md", "benchmark.csv", "benchmark.tex"),
     "Verdicts": ("verdicts.md", "verdicts.csv", "verdicts.tex"),
     "What each modality contributes": ("contribution.md", "contribution.csv"),
     "Published tables with ours beside them": ("paper.md", "paper.csv", "paper.tex"),
