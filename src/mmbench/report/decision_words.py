@@ -124,9 +124,12 @@ class Speaker:
         d = self.decision
         if d.probability is None:
             return self("unclear_untrusted")
+        n = self.words.number(100 * d.probability)
+        barred = {Why.BARRED_GO: "unclear_barred_go", Why.BARRED_NO_GO: "unclear_barred_no_go"}
+        if d.why in barred:
+            return self(barred[d.why], n=n, years=self.years)
         names = {Confidence.VERY_LIKELY: "very_likely", Confidence.LIKELY: "likely", Confidence.UNCLEAR: "unclear"}
         ending = "not" if d.action is Action.NO_GO and d.confidence is not Confidence.UNCLEAR else "pays"
-        n = self.words.number(100 * d.probability)
         return self(f"{names[d.confidence]}_{ending}", n=n, years=self.years)
 
     def range(self) -> str:

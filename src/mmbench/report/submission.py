@@ -19,12 +19,8 @@ from mmbench.report.table import SweepTable
 from mmbench.verdicts import MIN_SEEDS
 
 YES, NO, NOT_APPLICABLE, OPEN = "yes", "no", "not applicable", "to be answered"
-NEURIPS, PINEAU, ACM, RECSYS = (
-    "NeurIPS paper checklist",
-    "ML reproducibility checklist",
-    "ACM badges",
-    "RecSys reproducibility",
-)
+NEURIPS, PINEAU = "NeurIPS paper checklist", "ML reproducibility checklist"
+ACM, RECSYS = "ACM badges", "RecSys reproducibility"
 HEADER = ("item", "answer", "why", "evidence", "filled by")
 
 
