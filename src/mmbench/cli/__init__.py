@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 
 from mmbench.cli.errors import one_line_errors
 
 
+def _command(module: str, function: str = "main") -> Callable[[], None]:
+    """A command that hands the words of the command line to a function of ``mmbench.cli.<module>``."""
+
+    def command() -> None:
+        run = getattr(importlib.import_module(f"mmbench.cli.{module}"), function)
+        with one_line_errors(sys.argv[1:]):
+            run(sys.argv[1:])
+
+    return command
+
+
+#: ``python -m mmbench``: tune and test one cell, or with ``-m`` all cells of a sweep.
+run_command = _command("run")
+#: ``python -m mmbench.plan <overrides>``: what a sweep would cost.
+plan_command = _command("plan")
+#: ``python -m mmbench.report SWEEP``: write the tables of a sweep.
+report_command = _command("report")
+#: ``python -m mmbench.prepare SOURCE --out DIR``: make a dataset folder, or an MMRec folder of one.
+prepare_command = _command("prepare")
+#: ``python -m mmbench.signal dataset=NAME``: is a trial of a modality worth it?
+signal_command = _command("signal")
+#: ``python -m mmbench.encode DIR text=ENCODER image=ENCODER``: vectors for the texts and images of a folder.
+encode_command = _command("encode")
+#: ``python -m mmbench.check DIR``: what would spoil a study on this folder.
+check_command = _command("check")
+#: ``python -m mmbench.decide SWEEP economics=my.yaml lang=en``: should images be added?
+decide_command = _command("decide")
+#: ``python -m mmbench.bundle SWEEP``: records, environment, hashes and commands in one archive.
+bundle_command = _command("bundle", "bundle")
+#: ``python -m mmbench.verify ARCHIVE``: compute every table of an archive again.
+verify_command = _command("bundle", "verify")
+
+
 def main() -> None:
     """``mmbench`` and ``python -m mmbench``: a sub-command by its name; anything else is passed to ``run``."""
-    commands: dict[str, Callable[[], None]] = {
+    commands = {
         "run": run_command,
         "plan": plan_command,
         "report": report_command,
@@ -26,83 +60,3 @@ def main() -> None:
         commands[sys.argv.pop(1)]()
     else:
         run_command()
-
-
-def run_command() -> None:
-    """``python -m mmbench``: tune and test one cell, or with ``-m`` all cells of a sweep."""
-    from mmbench.cli.run import main as command
-
-    with one_line_errors(sys.argv[1:]):
-        command(sys.argv[1:])
-
-
-def plan_command() -> None:
-    """``python -m mmbench.plan <overrides>``: what a sweep would cost."""
-    from mmbench.cli.plan import main as command
-
-    with one_line_errors(sys.argv[1:]):
-        command(sys.argv[1:])
-
-
-def report_command() -> None:
-    """``python -m mmbench.report SWEEP``: write the table of a sweep."""
-    from mmbench.cli.report import main as command
-
-    with one_line_errors(sys.argv[1:]):
-        command(sys.argv[1:])
-
-
-def prepare_command() -> None:
-    """``python -m mmbench.prepare SOURCE --out DIR``: make a dataset folder, or an MMRec folder of one."""
-    from mmbench.cli.prepare import main as command
-
-    with one_line_errors(sys.argv[1:]):
-        command(sys.argv[1:])
-
-
-def signal_command() -> None:
-    """``python -m mmbench.signal dataset=NAME``: is a trial of a modality worth it?"""
-    from mmbench.cli.signal import main as command
-
-    with one_line_errors(sys.argv[1:]):
-        command(sys.argv[1:])
-
-
-def encode_command() -> None:
-    """``python -m mmbench.encode DIR text=ENCODER image=ENCODER``: vectors for the texts and images of a folder."""
-    from mmbench.cli.encode import main as command
-
-    with one_line_errors(sys.argv[1:]):
-        command(sys.argv[1:])
-
-
-def decide_command() -> None:
-    """``python -m mmbench.decide SWEEP economics=my.yaml lang=en``: should images be added?"""
-    from mmbench.cli.decide import main as command
-
-    with one_line_errors(sys.argv[1:]):
-        command(sys.argv[1:])
-
-
-def check_command() -> None:
-    """``python -m mmbench.check DIR``: what would spoil a study on this folder."""
-    from mmbench.cli.check import main as command
-
-    with one_line_errors(sys.argv[1:]):
-        command(sys.argv[1:])
-
-
-def bundle_command() -> None:
-    """``python -m mmbench.bundle SWEEP``: records, environment, hashes and commands in one archive."""
-    from mmbench.cli.bundle import bundle as command
-
-    with one_line_errors(sys.argv[1:]):
-        command(sys.argv[1:])
-
-
-def verify_command() -> None:
-    """``python -m mmbench.verify ARCHIVE``: compute every table of an archive again."""
-    from mmbench.cli.bundle import verify as command
-
-    with one_line_errors(sys.argv[1:]):
-        command(sys.argv[1:])

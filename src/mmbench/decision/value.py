@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,17 @@ DRAWS = 20_000
 #: Quantiles of the value that the page draws.
 QUANTILES = (0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975)
 BINS = 41
+
+
+class _Terms(TypedDict):
+    """Keywords of the formulas."""
+
+    eta: float
+    base_value_year: float
+    cost_once: float
+    cost_year: float
+    years: int
+    discount: float
 
 
 @dataclass(frozen=True)
@@ -140,31 +152,26 @@ def likely_npv(
     economics: Economics, gain: float, scope: Scope = WHOLE, changed: Mapping[str, float] | None = None
 ) -> float:
     """Net present value at likely inputs, but for those ``changed``."""
-    x = {**economics.likely, **(changed or {})}
-    once, year = totals(costs(x, scope))
-    return formulas.npv(
-        gain,
-        eta=x["transfer"],
-        base_value_year=base_value(x),
-        cost_once=once,
-        cost_year=year,
-        years=economics.years,
-        discount=economics.discount,
-    )
+    return formulas.npv(gain, **_terms(economics, scope, changed))
 
 
 def breakeven(economics: Economics, scope: Scope = WHOLE) -> float:
     """The gain at which the net present value is zero at likely inputs."""
-    x = economics.likely
+    return formulas.breakeven_gain(**_terms(economics, scope))
+
+
+def _terms(economics: Economics, scope: Scope, changed: Mapping[str, float] | None = None) -> _Terms:
+    """What the formulas ask for, at likely inputs but for those ``changed``."""
+    x = {**economics.likely, **(changed or {})}
     once, year = totals(costs(x, scope))
-    return formulas.breakeven_gain(
-        eta=x["transfer"],
-        base_value_year=base_value(x),
-        cost_once=once,
-        cost_year=year,
-        years=economics.years,
-        discount=economics.discount,
-    )
+    return {
+        "eta": x["transfer"],
+        "base_value_year": base_value(x),
+        "cost_once": once,
+        "cost_year": year,
+        "years": economics.years,
+        "discount": economics.discount,
+    }
 
 
 def flips(economics: Economics, gain: float, scope: Scope = WHOLE) -> Flip:

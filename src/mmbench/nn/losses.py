@@ -45,7 +45,7 @@ def bpr_terms(
         penalised: rows whose norms are penalised; the three above where empty.
     """
     return {
-        "bpr": bpr((user * positive).sum(1), (user * negative).sum(1)),
+        "bpr": vector_bpr(user, positive, negative),
         "reg": reg_weight * norm_penalty(*(penalised or (user, positive, negative))),
     }
 

@@ -134,8 +134,7 @@ def notes(table: SweepTable) -> list[str]:
         f"{EQUIVALENT} equivalent within {100 * table.delta:g} % (TOST), {UNDECIDED} undecided, {FAILED} failed or not "
         "trusted; margin: smallest one at which the two are equivalent; MDE: gain that is detected with 80 % power; "
         "R: share of what the added modality adds to nothing that the others tell too.",
-        f"Budget {table.budget['name']}; test split {', '.join(hashes) or NOTHING}; control: shuffled rows of the same "
-        "features. verdicts.md has every contrast with its reason.",
+        f"Budget {table.budget['name']}; test split {', '.join(hashes) or NOTHING}. Reasons: verdicts.md.",
     ]
     if table.budget["seeds"] < MIN_SEEDS:
         said.append("One seed: training noise was not measured, so no interval is given and nothing is told apart.")
