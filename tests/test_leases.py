@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -102,11 +103,11 @@ def test_holding_gives_a_sign_of_life_and_gives_back_whatever_happens(
     assert not file.exists()
 
 
-def _claim(folder: str, n: int, out: str) -> None:
+def _claim(folder: str, n: int, out: str, all_tried: Barrier) -> None:
     mine = FileLeases(Path(folder))
     won = [k for k in range(n) if mine.claim(f"tune-{k}")]
     Path(out).write_text(json.dumps(won))
-    time.sleep(1.0)  # stay alive until the others have tried
+    all_tried.wait()  # a lease of a worker that ended is free again
 
 
 def test_of_many_workers_exactly_one_gets_each_lease(tmp_path: Path) -> None:
@@ -116,13 +117,37 @@ def test_of_many_workers_exactly_one_gets_each_lease(tmp_path: Path) -> None:
     assert all(old.claim(f"tune-{k}") for k in range(40))
     context = multiprocessing.get_context("fork")
     outs = [tmp_path / f"{w}.json" for w in range(4)]
-    workers = [context.Process(target=_claim, args=(str(folder), 40, str(out))) for out in outs]
+    all_tried = context.Barrier(len(outs), timeout=60)
+    workers = [context.Process(target=_claim, args=(str(folder), 40, str(out), all_tried)) for out in outs]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     won = [k for out in outs for k in json.loads(out.read_text())]
     assert sorted(won) == list(range(40))
+
+
+def test_a_slow_reaper_does_not_bury_the_next_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It saw the dead owner, and another took over before it went on."""
+    assert FileLeases(tmp_path, owner=dead_owner()).claim("tune-0")
+    quick, slow = FileLeases(tmp_path), FileLeases(tmp_path)
+    monkeypatch.setattr(slow, "_is_dead", lambda file: quick.claim("tune-0"))
+    assert not slow.claim("tune-0")
+    assert quick.deaths("tune-0") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tune-0.deaths", "tune-0.lease"]
+
+
+def test_a_reaper_that_dies_at_the_grave_blocks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert FileLeases(tmp_path, owner=dead_owner()).claim("tune-0")
+    dies = FileLeases(tmp_path, owner=dead_owner())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", lambda a, b: sys.exit("killed"))
+        patched.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+        with pytest.raises(SystemExit):
+            dies.claim("tune-0")
+    assert list(tmp_path.glob("*.dead"))
+    assert FileLeases(tmp_path).claim("tune-0")
+    assert not list(tmp_path.glob("*.dead"))
 
 
 def test_storage_is_named_or_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ the same training at the same time, so losing one costs a repetition and never a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -117,20 +118,34 @@ class FileLeases:
     def claim(self, name: str) -> bool:
         """Take a lease if it is free or its owner is dead."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self._file(name)
+        return self._take(self._file(name), self._file(name).with_suffix(".deaths"))
+
+    def _take(self, file: Path, deaths: Path | None = None) -> bool:
+        """Make ``file`` or take it over from a dead owner; ``deaths`` notes the death.
+
+        Several workers may see the same dead owner, and a slow one may see it when another has long taken over. So who
+        takes over holds the grave of exactly that claim, which is a lease itself, and looks again.
+        """
         if self._create(file):
             return True
-        if not self._is_dead(file):
+        claim = self._content(file)
+        if claim is None or not self._is_dead(file):
             return False
-        grave = file.with_suffix(f".{uuid.uuid4().hex}.dead")
+        grave = file.with_name(f"{hashlib.sha256(file.name.encode() + claim).hexdigest()}.dead")
+        if not self._take(grave):
+            return False
         try:
-            os.rename(file, grave)  # one of several reapers wins
-        except FileNotFoundError:
-            return False
-        with file.with_suffix(".deaths").open("a", encoding="utf-8") as deaths:
-            deaths.write("x")
-        grave.unlink()
-        return self._create(file)
+            if self._content(file) != claim:
+                return False
+            if deaths is not None:
+                with deaths.open("a", encoding="utf-8") as noted:
+                    noted.write("x")
+            mine = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
+            mine.write_bytes(self._claim())
+            os.replace(mine, file)
+            return True
+        finally:
+            grave.unlink(missing_ok=True)
 
     def beat(self, name: str) -> None:
         """Touch the file."""
@@ -158,15 +173,24 @@ class FileLeases:
         except FileExistsError:
             return False
         try:
-            os.write(handle, json.dumps(vars(self.owner)).encode())
+            os.write(handle, self._claim())
         finally:
             os.close(handle)
         return True
 
+    def _claim(self) -> bytes:
+        return json.dumps(vars(self.owner)).encode()
+
+    def _content(self, file: Path) -> bytes | None:
+        try:
+            return file.read_bytes()
+        except OSError:
+            return None
+
     def _read(self, file: Path) -> Owner | None:
         try:
-            return Owner(**json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return Owner(**json.loads(self._content(file) or b""))
+        except (ValueError, TypeError):
             return None  # gone, or its maker has not written it yet
 
     def _is_dead(self, file: Path) -> bool:

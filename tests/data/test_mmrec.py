@@ -179,6 +179,7 @@ def test_mapping_files(folder: Path, separator: str) -> None:
         ("userID\titemID\tx_label\n0\t0\t3\n", r"line 2: x_label is '3'; it must be 0 \(train\), 1 \(validation\)"),
         ("userID\titemID\trating\tx_label\n0\t0\tgood\t0\n", r"line 2: rating is 'good'; it must be a number"),
         ("userID\titemID\ttimestamp\tx_label\n0\t0\t\t0\n", r"line 2: timestamp is ''; every row needs seconds"),
+        ("userID\titemID\ttimestamp\tx_label\n0\t0\t1e300\t0\n", r"line 2: timestamp is '1e300'; every row needs sec"),
         ("userID\titemID\tx_label\n0\t3\t0\n", r"line 2: itemID is '3'; image_feat.npy has rows for 3 items"),
     ],
 )

@@ -61,7 +61,7 @@ def read_mmrec(folder: Path, journal: Journal | None = None) -> Source:
         log["rating"] = table.numbers("rating")
     if "timestamp" in table.frame:
         times = table.numbers("timestamp")
-        table.require(np.isfinite(times), "timestamp", "cell_seconds")
+        table.require(np.abs(times) < 2.0**63, "timestamp", "cell_seconds")  # NaN is refused too
         log["timestamp"] = times.astype(np.int64)
     log["split"] = _labels(table)
     features = {
