@@ -84,12 +84,12 @@ class Study:
 
 
 def study(mmbench: Run, tmp_path: Path, world: str, seed: int) -> Study:
-    """Fusion under four conditions, 8 trials and 5 final seeds: 52 trainings; then the pre-test."""
+    """Fusion under four conditions, 16 trials and 5 final seeds: 84 trainings; then the pre-test."""
     data = [f"dataset.world={world}", f"dataset.world_options.seed={seed}"]
     if world == "cold_image":
         data.append("dataset.protocol=given")  # its new items must not be trained on
     words = ("-m", "sweep.name=study", *data, "model=fusion", f"modality={','.join(CONDITIONS)}", "budget=small")
-    words += ("budget.seeds=5", "tracking=none", "training.accelerator=cpu", "sweep.workers=1")
+    words += ("budget.trials=16", "budget.seeds=5", "tracking=none", "training.accelerator=cpu", "sweep.workers=1")
     done = mmbench(*words, f"statistics.contrasts=[{','.join(CONTRASTS)}]", timeout=3600.0)
     assert done.returncode == 0, done.stderr
     done = mmbench("signal", *data)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.features import concatenated, on_unique_rows
+from mmbench.nn.features import balanced, concatenated, on_unique_rows
 from tests.conftest import BlockWorld
 
 
@@ -17,36 +18,46 @@ def test_concatenated_in_name_order(block_world: BlockWorld) -> None:
     assert torch.equal(joined, torch.cat([data.features["image"], data.features["text"]], dim=1))
 
 
-def test_unit_norm_makes_modalities_weigh_the_same(block_world: BlockWorld) -> None:
+def test_balanced_modalities_weigh_the_same(block_world: BlockWorld) -> None:
     data = block_world.data(("image", "text"))
-    scaled = RecData(
-        data.n_users,
-        data.n_items,
-        data.edge_index,
-        {"image": 100 * data.features["image"], "text": data.features["text"]},
-        data.present,
-    )
-    image, text = concatenated(scaled, unit_norm=True).split([20, 12], dim=1)
+    louder = replace(data, features={"image": 100 * data.features["image"], "text": data.features["text"]})
+    image, text = balanced(louder).split([20, 12], dim=1)
     torch.testing.assert_close(image.norm(dim=1), torch.ones(data.n_items))
     torch.testing.assert_close(text.norm(dim=1), torch.ones(data.n_items))
-    torch.testing.assert_close(concatenated(scaled, unit_norm=True), concatenated(data, unit_norm=True))
+    torch.testing.assert_close(balanced(louder), balanced(data))
 
 
-def test_a_zero_row_stays_zero_under_unit_norm() -> None:
+def test_an_item_without_a_modality_is_told_as_much_by_its_others(block_world: BlockWorld) -> None:
+    """With all three of norm one, with two of norm 3/2, with one of norm 3; absent rows are zero."""
+    data = block_world.data(("audio", "image", "text"))
+    present = {name: mask.clone() for name, mask in data.present.items()}
+    present["text"][:2] = False
+    present["audio"][1:3] = False
+    present["audio"][3], present["image"][3], present["text"][3] = False, False, False
+    audio, image, text = balanced(replace(data, present=present)).split([7, 20, 12], dim=1)
+    norms = torch.stack([part.norm(dim=1) for part in (audio, image, text)], dim=1)
+    expected = torch.ones(data.n_items, 3)
+    expected[:4] = torch.tensor([[1.5, 1.5, 0], [0, 3, 0], [0, 1.5, 1.5], [0, 0, 0]])
+    torch.testing.assert_close(norms, expected)
+
+
+def test_a_zero_row_stays_zero_when_balanced() -> None:
     present = {"text": torch.tensor([True, True])}
     data = RecData(
         1, 2, torch.zeros(2, 1, dtype=torch.int64), {"text": torch.tensor([[0.0, 0.0], [3.0, 4.0]])}, present
     )
-    assert concatenated(data, unit_norm=True).tolist() == [[0.0, 0.0], [pytest.approx(0.6), pytest.approx(0.8)]]
+    assert balanced(data).tolist() == [[0.0, 0.0], [pytest.approx(0.6), pytest.approx(0.8)]]
 
 
-def test_without_features_there_is_no_column(block_world: BlockWorld) -> None:
-    assert concatenated(block_world.data(())).shape == (36, 0)
+@pytest.mark.parametrize("join", [concatenated, balanced])
+def test_without_features_there_is_no_column(block_world: BlockWorld, join: Callable[[RecData], Tensor]) -> None:
+    assert join(block_world.data(())).shape == (36, 0)
 
 
 @pytest.mark.usefixtures("float64")
-def test_features_come_in_the_default_type(block_world: BlockWorld) -> None:
-    assert concatenated(block_world.data(("text",))).dtype == torch.float64
+@pytest.mark.parametrize("join", [concatenated, balanced])
+def test_features_come_in_the_default_type(block_world: BlockWorld, join: Callable[[RecData], Tensor]) -> None:
+    assert join(block_world.data(("text",))).dtype == torch.float64
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.features import concatenated, on_unique_rows
+from mmbench.nn.features import balanced, on_unique_rows
 from mmbench.nn.init import table, xavier_normal
 from mmbench.nn.losses import bpr_terms
 
@@ -14,9 +14,9 @@ from mmbench.nn.losses import bpr_terms
 class Fusion(FactorModel):
     r"""Projected, concatenated features added to the ID vector, :math:`\hat y_{ui} = p_u^\top (q_i + g(f_i))`.
 
-    :math:`f_i` joins the present modalities in name order, each scaled to unit length so that none drowns the others;
-    :math:`g` is linear, or has one hidden layer with ReLU. Without any modality :math:`g` vanishes and the model is
-    BPR.
+    :math:`f_i` joins the present modalities in name order, each of unit length and louder where the item lacks others
+    (:func:`mmbench.nn.features.balanced`); :math:`g` is linear, or has one hidden layer with ReLU. Without any
+    modality :math:`g` vanishes and the model is BPR.
 
     Args:
         data: training data.
@@ -34,7 +34,7 @@ class Fusion(FactorModel):
         self.reg_weight = reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_normal)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_normal)
-        self.register_buffer("content", concatenated(data, unit_norm=True), persistent=False)
+        self.register_buffer("content", balanced(data), persistent=False)
         self.projection = _projection(self.content.shape[1], hidden_dim, embedding_dim)
 
     def _items(self, rows: Tensor | slice) -> Tensor:

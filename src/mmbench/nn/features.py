@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,17 +12,31 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 
 
-def concatenated(data: RecData, *, unit_norm: bool = False) -> Tensor:
+def concatenated(data: RecData) -> Tensor:
     """Features of all present modalities side by side, in name order: ``(n_items, sum of d)``.
 
-    Args:
-        data: training data; without features the result has no column.
-        unit_norm: scale each modality's rows to length one first, so that a wide modality does not drown the others.
+    Without features the result has no column.
     """
     parts = [torch.empty(data.n_items, 0), *data.features.values()]
-    if unit_norm:
-        parts = [functional.normalize(part, dim=1, eps=1e-12) for part in parts]
     return torch.cat([part.to(torch.get_default_dtype()) for part in parts], dim=1)
+
+
+def balanced(data: RecData) -> Tensor:
+    r"""Features of all present modalities side by side, none louder than another: ``(n_items, sum of d)``.
+
+    Rows have length one in each modality, so that a wide one does not drown the others. Where item :math:`i` has no
+    content its row is zero, and the :math:`M_i` modalities that it has are scaled by :math:`M / M_i`, as dropout
+    scales what it keeps: a new item with an image and no text yet is told by its image as much as others by both.
+    """
+    if not data.features:
+        return concatenated(data)
+    present = torch.stack([data.present[name] for name in data.features]).to(torch.get_default_dtype())
+    weights = len(present) * present / present.sum(dim=0).clamp(min=1)
+    rows = {
+        name: weight[:, None] * functional.normalize(part, dim=1, eps=1e-12)
+        for (name, part), weight in zip(data.features.items(), weights, strict=True)
+    }
+    return concatenated(replace(data, features=rows))
 
 
 def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tuple[Tensor, ...]:
