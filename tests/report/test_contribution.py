@@ -263,6 +263,19 @@ def test_gain_of_a_slice_is_that_of_its_pairs(ran: Path) -> None:
     assert (math.isnan(found_gain) and 0 in sums) or found_gain == pytest.approx(sums[0] / sums[1] - 1)
 
 
+def test_difference_of_a_slice_is_defined_where_a_side_finds_nothing(ran: Path) -> None:
+    """Differences of the slices times their pairs add up to the whole difference of the users."""
+    table = read_sweep(ran)
+    (facts,) = measured(table)
+    whole = table.cells["shop", "vbpr", "fused"].per_user("ndcg@20") - table.cells["shop", "vbpr", "text"].per_user(
+        "ndcg@20"
+    )
+    parts = [f for f in facts.found if (f.measure, f.subject) == ("M6 slices, difference", "fused_vs_text")]
+    popularity = [f for f in parts if f.part.startswith("item's")]
+    assert sum(f.value * (f.n or 0) for f in popularity) == pytest.approx(whole.mean(axis=1).sum())
+    assert all(f.lo is not None and f.hi is not None and f.lo <= f.value <= f.hi for f in popularity)
+
+
 def test_measures_of_the_lists(ran: Path) -> None:
     table = read_sweep(ran)
     (facts,) = measured(table)

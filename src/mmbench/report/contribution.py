@@ -24,7 +24,8 @@ from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable, compa
 
 REDUNDANCY = "redundancy share"
 VALUES, HITS, EXCESS = "M1 value", "M2 hits", "M2 hits beyond the noise floor"
-OVERLAP, RELIANCE, SLICES = "M3 overlap and headroom", "reliance", "M6 slices"
+OVERLAP, RELIANCE = "M3 overlap and headroom", "reliance"
+SLICES, DIFFERENCES = "M6 slices", "M6 slices, difference"
 
 
 def read_contributions(table: SweepTable, groups: Sequence[Group], found: Sequence[Comparison]) -> list[Facts]:
@@ -225,7 +226,9 @@ def _slices(facts: Facts, c: Comparison, data: Catalogue) -> None:
             continue
         for name, found in slices.slice_gains(a, b, users, slicing).items():
             value = found.gain or Estimate(float("nan"), float("nan"), float("nan"))
-            facts.add(SLICES, c.contrast, f"{division}: {name}", value, share=found.share, n=found.n_pairs)
+            part = f"{division}: {name}"
+            facts.add(SLICES, c.contrast, part, value, share=found.share, n=found.n_pairs)
+            facts.add(DIFFERENCES, c.contrast, part, found.difference, n=found.n_pairs)
 
 
 def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
@@ -250,6 +253,7 @@ LEGEND = (
     "What a modality adds to the others decides; the Shapley value credits an image for what text already tells.",
     "baseline: the same between two seeds of one condition, which differ too; for hits, the tested modality replaced "
     "by another seed. share: part of the slice in the whole difference. n: test pairs.",
+    "A slice in which a side finds nothing has no relative gain; its difference per test pair tells whether it gained.",
     f"Guard-rails: holds if the lower bound is above -{100 * MARGIN:.0f} %, broken if the upper one is below it. "
     "Reliance is what a trained model leans on, not what the modality is worth.",
     "Nothing here is corrected for multiplicity; slices are exploratory.",
