@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
-from mmbench.data.journal import refusal
+from mmbench.data.journal import message, refusal
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class ItemFeature:
 
     def coverage(self, name: str) -> str:
         """The counts in one line."""
-        n = self.counts()
-        return f"{name} {n['present']}/{n['items']} items, {n['constant']} constant, {n['duplicates']} duplicate rows"
+        return message("coverage", modality=name, **self.counts())
 
 
 def with_missing_filled(values: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemFeature:
@@ -68,7 +67,7 @@ def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
             raise refusal("pickled_matrix", path=path) from error
         raise refusal("bad_matrix", path=path, error=error) from error
     if not isinstance(array, np.ndarray):
-        raise refusal("bad_matrix", path=path, error="an archive of arrays")
+        raise refusal("bad_matrix", path=path, error=message("archive_of_arrays"))
     if array.dtype.kind != "f":
         raise refusal("matrix_type", path=path, dtype=array.dtype)
     if array.ndim != 2 or array.shape[1] == 0:

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.data.item_features import image_paths
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal, message, refusal
 from mmbench.data.numbered import catalogue_size, feature_of, read_matrices
 from mmbench.data.roles import guessed
 from mmbench.data.sources import FEATURE_SUFFIX, Source
@@ -97,7 +97,7 @@ def _json_lists(path: Path) -> Iterator[tuple[int, list[int]]]:
     for user, items in lists.items():
         good = isinstance(items, list) and all(type(item) is int and 0 <= item < MAX_NUMBER for item in items)
         if not good or not _is_number(user):
-            raise refusal("bad_list", where=f"{path}, {user!r:.40}")
+            raise refusal("bad_list", where=message("in_entry", path=path, entry=f"{user!r:.40}"))
         yield int(user), items
 
 
@@ -105,7 +105,7 @@ def _text_lists(path: Path) -> Iterator[tuple[int, list[int]]]:
     for number, line in numbered_lines(path):
         words = line.split()
         if not all(map(_is_number, words)):
-            raise refusal("bad_list", where=f"{path}, line {number}")
+            raise refusal("bad_list", where=message("in_line", path=path, line=number))
         yield int(words[0]), [int(word) for word in words[1:]]
 
 

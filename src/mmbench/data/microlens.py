@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.data.features import read_matrix, with_missing_filled
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal, message, refusal
 from mmbench.data.roles import Columns
 from mmbench.data.sources import Source
 from mmbench.data.streams import numbered_lines
@@ -62,7 +62,7 @@ def _ordered(path: Path) -> pd.DataFrame:
         user, tab, listed = line.partition("\t")
         chosen = listed.split()
         if not tab or not user.strip() or not chosen:
-            raise refusal("bad_list", where=f"{path}, line {number}")
+            raise refusal("bad_list", where=message("in_line", path=path, line=number))
         users += [user.strip()] * len(chosen)
         items += chosen
         held = ["valid", "test"] if len(chosen) > 2 else []

@@ -24,6 +24,7 @@ from mmbench.data.journal import Journal, refusal
 from mmbench.data.numbered import catalogue_size, feature_of, missed_file, read_matrices
 from mmbench.data.sources import FEATURE_SUFFIX, Source
 from mmbench.data.table import Table
+from mmbench.messages import listed
 
 INTER_SUFFIX = ".inter"
 USER, ITEM, LABEL = "userID", "itemID", "x_label"
@@ -141,7 +142,7 @@ def _inter(folder: Path) -> Table:
         named = folder / f"{folder.resolve().name}{INTER_SUFFIX}"
         found = [named] if named.is_file() else sorted(folder.glob(f"*{INTER_SUFFIX}"))
         if len(found) != 1:
-            names = ", ".join(path.name for path in found) or "none"
+            names = listed(path.name for path in found)
             raise refusal("one_inter", path=folder, named=named.name, found=names)
     table = read_delimited(found[0], _TABS)
     missing = [column for column in (USER, ITEM, LABEL) if column not in table.frame]

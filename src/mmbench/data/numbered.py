@@ -69,7 +69,7 @@ def catalogue_size(
     table.require(numbers < n_items, column, f"cell_beyond_{who}", size=n_items, matrix=matrix)
     idle = n_items - len(np.unique(numbers))
     if idle:
-        journal.tell(f"idle_{who}", idle, size=journal.words.number(n_items), matrix=matrix)
+        journal.tell(f"idle_{who}", idle, size=f"{n_items:,}", matrix=matrix)
     return n_items
 
 
