@@ -21,7 +21,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from mmbench import paths
 from mmbench.cli.errors import did_you_mean
 from mmbench.cli.tiers import models_of
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 
 CONFIG_NAME = "config"
 # Hydra's own folder of a sweep must be the one that the sweep uses, whatever its name is made of.
@@ -108,7 +108,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Compo
             config = hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
             return resolved(config, config.hydra)
     except (HydraException, OmegaConfBaseException) as error:
-        raise _explained(str(error), overrides) from error
+        raise Refusal.of(_explained(str(error), overrides)) from error
     finally:
         GlobalHydra.instance().clear()
 
@@ -133,7 +133,7 @@ def single_values(override: Override) -> list[str]:
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
-def _explained(message: str, overrides: Sequence[str]) -> Refusal:
+def _explained(message: str, overrides: Sequence[str]) -> Message:
     """Hydra's messages in our words: the nearest name first, then what is accepted."""
     missing = re.search(r"Could not find '([^']+)/([^'/]+)'", message) or re.search(
         r"In '[^']+': Could not find '([^']+)/([^'/]+)'", message
@@ -141,15 +141,15 @@ def _explained(message: str, overrides: Sequence[str]) -> Refusal:
     if missing:
         group, name = missing.groups()
         options = re.findall(r"^\t(\S+)$", message, flags=re.MULTILINE)
-        return Refusal("command", "unknown_choice", group=group, name=name, hint=did_you_mean(name, options))
+        return Message("command", "unknown_choice", group=group, name=name, hint=did_you_mean(name, options))
     unknown = re.search(r"Could not override '([^']+)'", message) or re.search(
         r"Key '([^']+)' is not in struct", message
     )
     if unknown:
         key = unknown.group(1)
         word, names = _unknown_part(key, overrides)
-        return Refusal("command", "unknown_key", key=key, hint=did_you_mean(word, names))
-    return Refusal("command", "other", error=message.strip().splitlines()[0])
+        return Message("command", "unknown_key", key=key, hint=did_you_mean(word, names))
+    return Message("command", "other", error=message.strip().splitlines()[0])
 
 
 def _unknown_part(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:

@@ -133,6 +133,11 @@ class Refusal(ValueError):
         self.message = Message(domain, name, count, **values)
         super().__init__(self.message)
 
+    @classmethod
+    def of(cls, message: Message) -> Refusal:
+        """The error that says a message."""
+        return cls(message.domain, message.name, message.n, **message.values)
+
     def __reduce__(self) -> tuple[object, ...]:
         return _again, (Refusal, self.message.domain, self.message.name, self.message.n, self.message.values)
 
