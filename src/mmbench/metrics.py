@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mmbench.messages import Refusal
+
 Vector = NDArray[np.float64]
 CUTOFFS = (5, 10, 20, 50)
 
@@ -120,7 +122,7 @@ def check_name(name: str) -> tuple[str, int]:
     """
     metric, _, cutoff = name.partition("@")
     if metric not in METRICS or not cutoff.isdecimal() or int(cutoff) < 1:
-        raise ValueError(f"{name!r} is not a metric; write one of {', '.join(METRICS)} and a cut-off, like ndcg@20")
+        raise Refusal("study", "no_metric", name=repr(name), metrics=", ".join(METRICS))
     return metric, int(cutoff)
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench import faults, paths
+from mmbench.messages import Refusal
 from mmbench.metrics import RankedPairs, Ranking
 
 SCHEMA_VERSION = 1
@@ -61,12 +62,12 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         record: Any = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not a record: {error}") from error
+        raise Refusal("study", "no_record", path=path, error=error) from error
     if not isinstance(record, dict):
-        raise ValueError(f"{path} is not a record: it holds {type(record).__name__}")
+        raise Refusal("study", "record_holds", path=path, kind=type(record).__name__)
     version = record.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise ValueError(f"{path} has schema version {version}; this mmbench reads version {SCHEMA_VERSION}")
+        raise Refusal("study", "other_schema", path=path, version=version, known=SCHEMA_VERSION)
     return dict(record)
 
 

@@ -11,6 +11,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mmbench import fingerprint
+from mmbench.messages import Refusal, said_by
 
 Space = Mapping[str, BaseDistribution]
 Configuration = dict[str, Any]
@@ -33,7 +34,7 @@ def read_space(tree: Mapping[str, Any], prefix: str = "") -> dict[str, BaseDistr
     for name in sorted(tree):
         node, path = tree[name], f"{prefix}{name}"
         if not isinstance(node, Mapping):
-            raise ValueError(f"search.{path}={node!r} must be {{low, high, log, step}} or {{choices}}")
+            raise Refusal("study", "no_range", path=path, value=repr(node))
         if "choices" in node or "low" in node or "high" in node:
             space[path] = _distribution(path, dict(node))
         else:
@@ -45,16 +46,16 @@ def _distribution(path: str, leaf: dict[str, Any]) -> BaseDistribution:
     try:
         if "choices" in leaf:
             if extra := leaf.keys() - {"choices"}:
-                raise ValueError(f"choices takes no {', '.join(sorted(extra))}")
+                raise Refusal("study", "choices_alone", extra=", ".join(sorted(extra)))
             return CategoricalDistribution(leaf["choices"])
         if unknown := leaf.keys() - set(RANGE_KEYS):
-            raise ValueError(f"unknown key {', '.join(sorted(unknown))}; allowed are {', '.join(RANGE_KEYS)}")
+            raise Refusal("study", "no_range_key", unknown=", ".join(sorted(unknown)), allowed=", ".join(RANGE_KEYS))
         low, high, log, step = leaf["low"], leaf["high"], bool(leaf.get("log", False)), leaf.get("step")
         if all(isinstance(v, int) for v in (low, high)):
             return IntDistribution(low, high, log=log, step=step or 1)
         return FloatDistribution(float(low), float(high), log=log, step=step)
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"search.{path}: {error}") from error
+        raise Refusal("study", "bad_range", path=path, error=said_by(error)) from error
 
 
 def uniform(key: str, slot: int, redraw: int, path: str) -> float:
@@ -98,10 +99,7 @@ def configurations(space: Space, default: Configuration, n: int, key: str) -> li
     """
     for path, distribution in space.items():
         if not _contains(distribution, default[path]):
-            raise ValueError(
-                f"{path}={default[path]} is outside its search range {distribution}; "
-                f"widen search.{path} or remove it with ~search.{path}"
-            )
+            raise Refusal("study", "outside_range", path=path, value=default[path], range=distribution)
     chosen, seen = [dict(default)], {configuration_hash(default)}
     for slot in range(1, n):
         for redraw in range(MAX_REDRAWS):

@@ -20,6 +20,7 @@ from mmbench import faults, metrics
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import DegenerateScores, Evaluator
+from mmbench.messages import Refusal
 from mmbench.models.base import ClosedForm, FactorModel, Recommender, Triplets
 from mmbench.nn.negatives import NegativeSampler
 
@@ -60,13 +61,13 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         if self.accelerator not in ACCELERATORS:
-            raise ValueError(f"training.accelerator={self.accelerator} is unknown; it is {', '.join(ACCELERATORS)}")
+            raise Refusal("study", "no_accelerator", accelerator=self.accelerator, accelerators=", ".join(ACCELERATORS))
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise ValueError(f"training.batch_size={self.batch_size} must be a whole number of at least 1")
+            raise Refusal("study", "at_least_one", key="training.batch_size", value=self.batch_size)
         if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
-            raise ValueError(f"optimizer.lr={self.lr} must be a positive number")
+            raise Refusal("study", "positive", key="optimizer.lr", value=self.lr)
         if not (isinstance(self.weight_decay, int | float) and 0 <= self.weight_decay < math.inf):
-            raise ValueError(f"optimizer.weight_decay={self.weight_decay} must be a number of at least 0")
+            raise Refusal("study", "number_from_zero", key="optimizer.weight_decay", value=self.weight_decay)
 
     @property
     def device(self) -> torch.device:
@@ -144,7 +145,7 @@ class TripletLoader:
         # A user who has every training item has no negative, hence no pair to learn from.
         self.edges = data.edge_index[:, self.sampler.free[data.edge_index[0]] > 0]
         if self.edges.shape[1] == 0:
-            raise ValueError("every user has every training item, so there is nothing to rank")
+            raise Refusal("study", "nothing_to_rank")
         self.batch_size = batch_size
         self.generator = torch.Generator(device=data.edge_index.device).manual_seed(seed)
         full = math.ceil(self.edges.shape[1] / batch_size)
@@ -260,7 +261,7 @@ def fit(
         elif isinstance(model, FactorModel):
             outcome = _trained(model, data, evaluator, settings, seed)
         else:
-            raise ValueError(f"{type(model).__name__} must derive from FactorModel or ClosedForm")
+            raise Refusal("study", "no_recommender", model=type(model).__name__)
     setup += outcome.setup_seconds
     seconds = time.perf_counter() - began
     return replace(outcome, seconds=seconds, setup_seconds=setup, device=str(settings.device))

@@ -135,6 +135,6 @@ def test_every_finding_is_a_sentence_with_its_example(lang: str, shop: Path) -> 
 def test_the_catalogue_has_no_message_that_nothing_says() -> None:
     spoken = {name for _, name, _, _ in SPOILT.values()} | {
         "item_dominance", "review_in_text", "few_users", "unusable",
-        "is_blocking", "is_warning", "clean", "summary",
+        "is_blocking", "is_warning", "clean", "summary", "help", "bad_gain",
     }  # fmt: skip
     assert spoken == set(catalogue("check", "en"))

@@ -223,7 +223,7 @@ def test_debug_shows_the_traceback(command: Command, words: str, message: str) -
     said = command(words, "debug=true")
     assert said.code == 2
     assert "Traceback" in said.err
-    assert f"ValueError: {message}" in said.err
+    assert f"Refusal: {message}" in said.err
     assert f"error: {message}" in said.err.splitlines()[-1]
 
 

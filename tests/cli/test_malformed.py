@@ -349,6 +349,56 @@ files(
 )
 files("microlens without tab", {"M_pairs.tsv": "1 2 3\n"}, "M_pairs.tsv, line 1: a user and its items must be")
 files("lattice without interactions", {"train.json": '{"0": []}'}, "has no rows")
+files(
+    "lattice more texts than items",
+    {"train.json": '{"0": [0, 1]}', "raw_text.txt": "a\nb\nc\n"},
+    "raw_text.txt, line 3: there are 2 items",
+)
+files(
+    "lightgt pickled lists", {"train.npy": matrix(np.array([[0, 1], [2]], object))}, "train.npy holds pickled objects"
+)
+files(
+    "lightgt of fractions",
+    {"train.npy": matrix(np.ones((2, 2)))},
+    "holds float64 of shape \\(2, 2\\); it must be a user",
+)
+files("lightgt of triples", {"train.npy": matrix(np.ones((2, 3), int))}, "holds int64 of shape \\(2, 3\\)")
+files("lightgt negative id", {"train.npy": matrix(np.array([[0, -1]]))}, "whole numbers of zero or larger")
+files("lightgt header cut off", {"train.npy": matrix(np.eye(2, dtype=int))[:40]}, "train.npy is not a readable .npy")
+files("lightgt cut off", {"train.npy": matrix(np.eye(2, dtype=int))[:-9]}, "train.npy is not a readable .npy file")
+BENCHMARK = "user_id,parent_asin,rating,timestamp\nA,B,5.0,1602133857705\n"
+files(
+    "benchmark of two categories",
+    {"A.train.csv": BENCHMARK, "B.train.csv": BENCHMARK},
+    "must hold one file <category>.*; found: A.train.csv, B.train.csv",
+)
+files(
+    "benchmark whole beside its parts",
+    {"A.csv": BENCHMARK, "A.train.csv": BENCHMARK},
+    "must hold one file <category>.*; found: A.csv, A.train.csv",
+)
+files(
+    "benchmark part of other columns",
+    {"A.train.csv": BENCHMARK, "A.test.csv": BENCHMARK.replace("rating", "stars")},
+    "A.test.csv: columns rating are missing; columns are user_id, parent_asin, stars",
+    "--format",
+    "amazon-2023-benchmark",
+)
+files(
+    "benchmark rating of words",
+    {"A.csv": BENCHMARK.replace("5.0", "good")},
+    "line 2: rating is 'good'; it must be a number",
+)
+files(
+    "mmrec meta of an unknown item",
+    {"a.inter": INTER, "meta-a.csv": "itemID,title\n7,x\n"},
+    "meta-a.csv, line 2: itemID is '7'; there are 2 items",
+)
+files(
+    "microlens likes of words",
+    {"M_pairs.csv": PAIRS, "M_likes_and_views.txt": "1\t2\t3\n2\tx\t3\n"},
+    "likes is 'x'; it must be a number",
+)
 table(
     "lattice file alone",
     json.dumps({str(k): [k] for k in range(99)}),
@@ -478,3 +528,30 @@ def test_one_clear_line_or_a_counted_warning(
     assert re.search(made.message, told.err), told.err
     assert told.out == ""
     assert sorted(os.walk(tmp_path)) == before, "something was left behind"
+
+
+#: Kana and kanji.
+JAPANESE = re.compile(r"[\u3041-\u30ff\u4e00-\u9fff]")
+
+
+@pytest.mark.parametrize("made", CASES, ids=lambda made: made.name.replace(" ", "_"))
+def test_the_same_in_japanese(
+    made: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = made.make(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["mmbench", "prepare", *words, "--out", str(tmp_path / "out"), "lang=ja"])
+    if made.warning:
+        mmbench.cli.main()
+        told = capsys.readouterr().out
+        spoken = [line for line in told.splitlines() if line]
+        assert not re.search(made.message, told) or JAPANESE.search(made.message)
+    else:
+        with pytest.raises(SystemExit) as ended:
+            mmbench.cli.main()
+        err = capsys.readouterr().err
+        assert (ended.value.code, err.count("\n")) == (2, 1)
+        assert err.startswith("エラー: ")
+        assert not err.startswith("エラー: 設定か入力の誤りです"), "no sentence of a catalogue says it"
+        spoken = [err.removeprefix("エラー: ")]
+    assert [line for line in spoken if not JAPANESE.search(line.replace(str(tmp_path), ""))] == []

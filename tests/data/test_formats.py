@@ -82,8 +82,7 @@ def there_and_back(source: Source, folder: Path) -> None:
 def test_real_mmrec_logs(fixtures: Path, tmp_path: Path, name: str, expected: tuple[int, int, int]) -> None:
     source = read(fixtures / "mmrec_inter" / f"{name}.inter", "mmrec")
     assert sizes(source) == expected
-    if name == "tiktok":
-        there_and_back(source, tmp_path)
+    there_and_back(source, tmp_path)
 
 
 def test_real_mmrec_features_of_half_precision(fixtures: Path, shared_data: Path, tmp_path: Path) -> None:
@@ -124,7 +123,7 @@ def test_real_recbole_files(fixtures: Path, tmp_path: Path) -> None:
 
 def test_real_text_lists_with_images(fixtures: Path, tmp_path: Path) -> None:
     source = read(fixtures / "vbpr_sample" / "src" / "datasets" / "sample", "lists")
-    assert sizes(source)[1:] == (11, 11)
+    assert sizes(source) == (38, 11, 11)
     assert source.items["image_url"].str.startswith("https://").all()
     assert all(Path(path).is_file() for path in source.items["image_path"])
     assert set(source.log["split"]) == {"train", "test"}
@@ -231,9 +230,16 @@ def test_microlens(tmp_path: Path) -> None:
     features.mkdir()
     np.save(features / "M_title_en_text_features_BgeM3.npy", np.eye(3, dtype=np.float32))
     np.save(features / "M_video_features_VideoMAE.npy", np.ones((3, 2), np.float32))
+    write(tmp_path / "M_likes_and_views.txt", "1\t5\t90\n3\t7\t80\n")
+    write(tmp_path / "M_covers" / "2.jpg", b"\xff\xd8")
     source = read(tmp_path, "microlens")
     assert source.log["timestamp"].tolist() == [1583378629, 1583378629, 1583378700]
-    assert source.items.to_dict("list") == {"item_id": ["1", "2", "3"], "title": ["One, two", "", "Three"]}
+    assert source.items[["item_id", "title"]].to_dict("list") == {
+        "item_id": ["1", "2", "3"], "title": ["One, two", "", "Three"]
+    }  # fmt: skip
+    assert source.items["likes"].fillna(-1).tolist() == [5, -1, 7]
+    assert source.items["views"].fillna(-1).tolist() == [90, -1, 80]
+    assert source.items["image_path"].tolist() == ["", str((tmp_path / "M_covers" / "2.jpg").resolve()), ""]
     assert source.features["text"].values[2].tolist() == [0, 0, 1]
     assert sorted(source.features) == ["text", "video"]
 
@@ -310,9 +316,81 @@ def test_amazon_ratings_in_either_order(tmp_path: Path, row: str) -> None:
     }  # fmt: skip
 
 
-def test_amazon_benchmark_tables_are_tables(tmp_path: Path) -> None:
-    path = write(tmp_path / "Toys.csv", "user_id,parent_asin,rating,timestamp,history\nA,B,5.0,1602133857705,x y\n")
-    assert read(path, "table").log["timestamp"].tolist() == [1602133857]
+BENCHMARK = "user_id,parent_asin,rating,timestamp"
+ROW = "AFKZENTNBQ7A7V7UXW5JJI6UGRYQ,B00YQ6X8EO,5.0,1602133857705"
+
+
+def test_amazon_benchmark_parts(tmp_path: Path) -> None:
+    folder = tmp_path / "benchmark" / "5core" / "last_out_w_his"
+    for part, user in (("train", "A"), ("valid", "B"), ("test", "C")):
+        write(folder / f"Toys.{part}.csv", f"{BENCHMARK},history\n{ROW.replace('AF', user)},B00YQ6X8EO B000000001\n")
+    meta = {"parent_asin": "B00YQ6X8EO", "title": "t", "images": []}
+    write(tmp_path / "raw" / "meta_categories" / "meta_Toys.jsonl", json_lines(meta))
+    source = read(folder, "amazon-2023-benchmark")
+    assert source.log["split"].tolist() == ["train", "valid", "test"]
+    assert source.log["timestamp"].tolist() == [1602133857] * 3
+    assert list(source.log) == ["user_id", "item_id", "rating", "timestamp", "split"]
+    assert source.items[["item_id", "title"]].to_numpy().tolist() == [["B00YQ6X8EO", "t"]]
+    assert source.texts == ("title", "brand", "categories", "description")
+    alone = read(folder / "Toys.train.csv", "amazon-2023-benchmark")
+    pd.testing.assert_frame_equal(alone.log, source.log)
+    there_and_back(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("header", [f"{BENCHMARK}\n", ""])
+def test_amazon_benchmark_whole_with_and_without_header(tmp_path: Path, header: str) -> None:
+    path = write(tmp_path / "rating_only" / "Toys.csv.gz", gzip.compress(f"{header}{ROW}\n".encode()))
+    for place in (path, path.parent):
+        source = read(place, "amazon-2023-benchmark")
+        assert source.log.to_dict("list") == {
+            "user_id": ["AFKZENTNBQ7A7V7UXW5JJI6UGRYQ"], "item_id": ["B00YQ6X8EO"], "rating": [5.0],
+            "timestamp": [1602133857],
+        }  # fmt: skip
+    write(path.with_name("Books.csv"), f"{ROW}\n")
+    assert len(read(path, "amazon-2023-benchmark").log) == 1
+    with pytest.raises(ValueError, match=r"must hold one file <category>\[.*found: Books.csv, Toys.csv.gz"):
+        read(path.parent, "amazon-2023-benchmark")
+
+
+def test_lattice_cores_and_raw_texts(tmp_path: Path) -> None:
+    """The 0-core splits the items of the 5-core anew, so ids, texts and features are those of the 5-core."""
+    write(tmp_path / "5-core" / "train.json", json.dumps({"0": [0, 1], "1": [2]}))
+    write(tmp_path / "5-core" / "item_list.txt", "x\t0\ny\t1\nz\t2\n")
+    write(tmp_path / "5-core" / "user_list.txt", "A\t0\nB\t1\n")
+    write(tmp_path / "5-core" / "raw_text.txt", " Baby Toys  bear \n\nball\n")
+    write(tmp_path / "0-core" / "train.json", json.dumps({"0": [0, 1], "1": []}))
+    write(tmp_path / "0-core" / "test.json", json.dumps({"0": [], "1": [2]}))
+    np.save(tmp_path / "text_feat.npy", np.eye(3) + 1)
+    whole, new = read(tmp_path, "lattice"), read(tmp_path / "0-core", "lattice")
+    assert whole.log["split"].tolist() == ["train"] * 3
+    assert new.log.to_dict("list") == {
+        "user_id": ["A", "A", "B"], "item_id": ["x", "y", "z"], "split": ["train", "train", "test"]
+    }  # fmt: skip
+    for source in (whole, new):
+        assert source.items.to_dict("list") == {"item_id": ["x", "y", "z"], "text": ["Baby Toys  bear", "", "ball"]}
+        assert source.texts == ("text",)
+        assert source.features["text"].values[2].tolist() == [1, 1, 2]
+    there_and_back(new, tmp_path / "out")
+
+
+@pytest.mark.parametrize("offset", [0, 2])
+def test_lightgt_arrays_with_and_without_offset(tmp_path: Path, offset: int) -> None:
+    for part, pairs in (("train", [[0, 0], [1, 2]]), ("val", [[0, 1]]), ("test", [[1, 0]])):
+        np.save(tmp_path / f"{part}.npy", np.add(pairs, [0, offset]))
+    np.save(tmp_path / "image_feat.npy", np.eye(3, dtype=np.float32))
+    source = read(tmp_path, "lightgt")
+    assert source.log.to_dict("list") == {
+        "user_id": ["0", "1", "0", "1"], "item_id": ["0", "2", "1", "0"], "split": ["train", "train", "valid", "test"]
+    }  # fmt: skip
+    assert len(source.items) == 3
+    told = ("items: their numbers begin behind the 2 users, so 2 is taken off each",)
+    assert source.notices == (told if offset else ())
+    there_and_back(source, tmp_path / "out")
+
+
+def test_any_other_columns_are_a_table(tmp_path: Path) -> None:
+    path = write(tmp_path / "Toys.csv", "user_id,parent_asin,stars\nA,B,5.0\n")
+    assert read(path, "table").log.to_dict("list") == {"user_id": ["A"], "item_id": ["B"], "rating": [5.0]}
 
 
 def test_every_format_is_recognised_by_some_test() -> None:

@@ -74,7 +74,7 @@ def test_published_files_without_ratings(
 def test_published_file_with_ratings_and_mapping_files(fixtures: Path, tmp_path: Path) -> None:
     made = tmp_path / "baby"
     made.mkdir()
-    for name in ("baby_head.inter", "baby_i_id_mapping.csv", "baby_u_id_mapping.csv"):
+    for name in ("baby_head.inter", "baby_i_id_mapping.csv", "baby_u_id_mapping.csv", "baby_baby_url.csv"):
         shutil.copy(fixtures / name, made)
     source = read_mmrec(made)
     assert (len(source.log), len(source.items)) == (75, 7_050)
@@ -89,6 +89,13 @@ def test_published_file_with_ratings_and_mapping_files(fixtures: Path, tmp_path:
     users = pd.read_csv(made / "baby_u_id_mapping.csv", sep="\t")
     assert (len(users), set(source.log["user_id"]) <= set(users["user_id"])) == (19_445, True)
     assert source.notices == ("items: the mapping file lists 7,050 items; 6,985 of them have no interaction",)
+    listed = pd.read_csv(made / "baby_baby_url.csv", dtype=str, keep_default_na=False)
+    assert source.items["item_id"].tolist() == listed["asin"].tolist()
+    assert source.items["image_url"].tolist() == listed["imUrl"].tolist()
+    write_mmrec(source, source.log["split"], tmp_path / "again" / "baby")
+    again = read_mmrec(tmp_path / "again" / "baby")
+    pd.testing.assert_frame_equal(again.log, source.log)
+    assert again.items["item_id"].tolist() == source.items["item_id"].tolist()
 
 
 def test_several_logs_are_refused(fixtures: Path) -> None:
@@ -112,6 +119,25 @@ def test_a_folder(folder: Path) -> None:
     assert source.features["image"].values.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]
     assert source.features["text"].values.dtype == np.float32
     assert source.notices == ("image: 1 all-zero row counts as missing (no missed_img_itemIDs.csv)",)
+
+
+def test_tables_of_the_items(folder: Path) -> None:
+    (folder / "meta-shop.csv").write_text(
+        "itemID,title,price,description,brand,categories\n2,Two,1,\"soft,\nred\",B,[['a']]\n0,None?,2,,,\n"
+    )
+    (folder / "shop_url.csv").write_text("itemID,asin,imUrl\n1,x,http://1\n")
+    source = read_mmrec(folder)
+    assert source.texts == ("title", "brand", "categories", "description")
+    assert source.items.to_dict("list") == {
+        "item_id": ["0", "1", "2"], "title": ["None?", "", "Two"], "brand": ["", "", "B"],
+        "categories": ["", "", "[['a']]"], "description": ["", "", "soft,\nred"], "image_url": ["", "http://1", ""],
+    }  # fmt: skip
+    (folder / "meta-shop.csv").write_text("itemID,title\n3,Three\n")
+    with pytest.raises(ValueError, match=r"meta-shop.csv, line 2: itemID is '3'; there are 3 items, numbered from 0"):
+        read_mmrec(folder)
+    (folder / "meta-shop.csv").write_text("asin,title\n3,Three\n")
+    with pytest.raises(ValueError, match=r"column 'itemID' \(meta-shop.csv\) is not there; columns are asin, title"):
+        read_mmrec(folder)
 
 
 def test_the_log_named_like_the_folder_wins(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ from mmbench.data.sources import write_folder
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
+
+def _saved(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 #: A good file of each kind by name, which the fuzzer then damages.
 GOOD: dict[str, bytes] = {
     "a.csv": 'user,item,rating,timestamp,数量\nu,i,5,1700000000,1\n"v,",j,,1700000001,2\n'.encode(),
@@ -36,6 +44,9 @@ GOOD: dict[str, bytes] = {
     "train.json": b'{"0": [1, 2], "1": [0]}',
     "train.txt": b"0 1 2\n1 0\n",
     "reviews.tsv": b"u\ti\t5\t100\nv\tj\t4\t200\n",
+    "train.npy": _saved(np.array([[0, 1], [1, 0]])),
+    "Toys.train.csv": b"user_id,parent_asin,rating,timestamp,history\nA,B,5.0,1602133857705,x\n",
+    "Toys.csv": b"AFKZENTNBQ7A7V7UXW5JJI6UGRYQ,B00YQ6X8EO,5.0,1602133857705\n",
     "M_pairs.csv": b"user,item,timestamp\n1,2,1583378629552\n",
     "M_pairs.tsv": b"1\t2 3\n2\t1\n",
 }

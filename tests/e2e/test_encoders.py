@@ -1,4 +1,4 @@
-"""From raw titles, overviews and posters of MovieLens 100K to the features that others computed, and a cell on them."""
+"""From raw titles, overviews and posters of MovieLens 100K to the features that others computed, and a sweep on them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def command(cache: Path, *words: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
-def test_raw_movielens_gives_the_published_features_and_a_cell_runs_on_them(shared_data: Path, tmp_path: Path) -> None:
+def test_raw_movielens_gives_the_published_features_and_a_sweep_runs_on_them(shared_data: Path, tmp_path: Path) -> None:
     given, folder = shared_data / "ml100k", tmp_path / "ml100k"
     if not (given / "images").is_dir():
         pytest.skip(f"{given} is not there")
-    folder.mkdir()
-    for name in ("interactions.parquet", "items.parquet", "images"):
-        (folder / name).symlink_to(given / name)
-    words = ("mmbench.encode", str(folder), f"text={MINILM}", f"template={TEMPLATE}", f"image={LITE0}")
-    said = command(tmp_path, *words)
+    encoders = (f"text={MINILM}", f"template={TEMPLATE}", f"images={given / 'images'}", f"image={LITE0}")
+    columns = ("--items", str(given / "items.parquet"), "--text", "title,genres,description")
+    asked = [word for encoder in encoders for word in ("--encode", encoder)]
+    log = str(given / "interactions.parquet")
+    said = command(tmp_path, "mmbench.prepare", log, *columns, *asked, "--out", str(folder))
     assert f"text_feat.npy: {MINILM} encoded 1,682 of 1,682 items to 384 numbers each" in said
     assert f"image_feat.npy: {LITE0} encoded 1,663 of 1,682 items to 1,280 numbers each" in said
     assert "19 items have no image file" in said
@@ -48,9 +48,12 @@ def test_raw_movielens_gives_the_published_features_and_a_cell_runs_on_them(shar
         assert (made.any(axis=1) == there).all()
         lengths = np.linalg.norm(made[there], axis=1) * np.linalg.norm(expected[there], axis=1)
         assert ((made * expected)[there].sum(axis=1) / lengths).min() >= 0.999
-    assert "1,682 came from the cache" in command(tmp_path, *words)
+    assert "1,682 came from the cache" in command(tmp_path, "mmbench.encode", str(folder), *encoders)
     where = (f"dataset.path={folder}", f"paths.multirun={tmp_path / 'multirun'}", "tracking=none")
-    command(
-        tmp_path, "mmbench", "dataset=ml100k", "model=vbpr", "budget=touch", "dataset.trust_row_order=false", *where
-    )
-    assert (tmp_path / "multirun" / "single" / "ml100k" / "vbpr" / "fused" / "sealed.json").is_file()
+    words = ("dataset=ml100k", "model=bpr,vbpr", "modality=none,text,image,fused", "budget=touch", "sweep.name=raw")
+    command(tmp_path, "mmbench", "-m", *words, "dataset.trust_row_order=false", *where)
+    cells = [path.parent for path in (tmp_path / "multirun" / "raw" / "ml100k").rglob("sealed.json")]
+    assert sorted(f"{cell.parent.name}/{cell.name}" for cell in cells) == [
+        "bpr/-", "vbpr/fused", "vbpr/image", "vbpr/none", "vbpr/text",
+    ]  # fmt: skip
+    assert (tmp_path / "multirun" / "raw" / "report" / "table.md").is_file()

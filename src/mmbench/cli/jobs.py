@@ -24,6 +24,7 @@ from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.external import read_recommendations
 from mmbench.data.modality import ModalityCondition
 from mmbench.data.planted import make_world
+from mmbench.messages import Refusal
 from mmbench.models.base import Recommender
 from mmbench.records import CellStore
 from mmbench.search import Configuration, read_space
@@ -61,14 +62,13 @@ class Job:
         """
         target = self.config["model"].get("_target_")
         if target is None:
-            name = self.composed.choices["model"]
-            raise ValueError(f"model={name} has no model._target_; is the first line of its YAML # @package _global_ ?")
+            raise Refusal("study", "no_target", model=self.composed.choices["model"])
         try:
             found = get_class(target)
         except Exception as error:  # Hydra wraps whatever importing the user's module raised
-            raise ValueError(f"model._target_={target} cannot be imported: {error}") from error
+            raise Refusal("study", "not_imported", target=target, error=error) from error
         if not (isinstance(found, type) and issubclass(found, Recommender)):
-            raise ValueError(f"model._target_={target} must derive from FactorModel or ClosedForm")
+            raise Refusal("study", "target_no_recommender", target=target)
         check_keys("model", found, {k: v for k, v in self.config["model"].items() if not k.startswith("_")})
         return found
 
@@ -194,7 +194,7 @@ def _recipe(config: Mapping[str, Any], configuration: Configuration) -> tuple[Mo
     try:
         build: ModelFactory = instantiate(merged.model)
     except InstantiationException as error:
-        raise ValueError(f"model: {str(error).splitlines()[0]}") from error
+        raise Refusal("study", "bad_model", error=str(error).splitlines()[0]) from error
     budget, training, optimizer = merged.budget, merged.training, merged.optimizer
     settings = TrainingSettings(
         max_epochs=budget.max_epochs,
@@ -213,7 +213,7 @@ def _at(config: Mapping[str, Any], path: str) -> Any:
     node: Any = config
     for part in path.split("."):
         if not isinstance(node, Mapping) or part not in node:
-            raise ValueError(f"search.{path}: the configuration has no key {path}")
+            raise Refusal("study", "no_path", path=path)
         node = node[part]
     return node
 

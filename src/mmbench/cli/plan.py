@@ -16,7 +16,7 @@ from mmbench.cli.compose import Composed
 from mmbench.cli.sweep import Planned, Sweep
 from mmbench.cli.words import spoken
 from mmbench.data.recdata import make_recdata
-from mmbench.messages import Words
+from mmbench.messages import Refusal, Words
 from mmbench.report.layout import block, plain
 from mmbench.training import fit
 
@@ -51,13 +51,16 @@ class Pilot:
 def main(argv: Sequence[str]) -> None:
     """Print what the sweep of these overrides would cost; nothing of it is run or written."""
     words, argv = spoken("plan", argv)
+    if {"-h", "--help"} & set(argv):
+        print(words("help"), end="")
+        return
     overrides = compose.open_modality_keys(word for word in argv if word not in ("-m", "--multirun"))
     flags = [word for word in overrides if word.startswith("-")]
     if flags:
-        raise ValueError(f"{flags[0]} is no override; write the overrides of the sweep alone")
+        raise Refusal("command", "flag", flag=flags[0])
     composed = expand(overrides)
     torch.set_num_threads(1)
-    sweep = Sweep.plan(composed, overrides)
+    sweep = Sweep.plan(composed, overrides, words.lang)
     waiting = [plan for plan in sweep.planned if not plan.finished]
     finished = len(sweep.planned) - len(waiting)
     print(words("cells", len(sweep.planned), finished=words.number(finished)))

@@ -12,40 +12,30 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from mmbench.cli.encode import encode
 from mmbench.cli.folders import new_folder
+from mmbench.cli.prepare_parser import EXPORT, ROLES, parsed
+from mmbench.cli.words import spoken
 from mmbench.data.archives import unpacked
 from mmbench.data.dataset import DatasetConfig, load_dataset
-from mmbench.data.delimited import AUTO
 from mmbench.data.describe import coded, coverage, statistics
-from mmbench.data.formats import READERS, Options, read_source
+from mmbench.data.formats import Options, read_source
 from mmbench.data.interactions import deduplicated, rating_at_least
 from mmbench.data.item_features import read_item_feature
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import DOMAIN, Journal, refusal
 from mmbench.data.mmrec import kept_by, write_mmrec
 from mmbench.data.roles import NONE, Columns, mapped
 from mmbench.data.sources import Source, modalities_in, read_folder, write_folder
 from mmbench.data.splits import PARTS, automatic
 from mmbench.data.text import with_text
-from mmbench.messages import LANGUAGES, Refusal, Words
+from mmbench.messages import Words
 from mmbench.paths import slug
 
 #: What a prepared folder may hold; a folder with anything else is never overwritten.
 CANONICAL_FILES = ("interactions.parquet", "items.parquet", "dataset.json", "truth.npz", "*_feat*.npy", "*_feat*.json")
 MMREC_FILES = ("*.inter", "*_feat.npy", "i_id_mapping.csv", "u_id_mapping.csv", "missed_*_itemIDs.csv")
-ROLES = ("user", "item", "rating", "timestamp", "split", "order", "quantity")
-#: First words that name a command; any other first word is a source.
-COMMANDS = ("import", "csv", "mmrec", "export-mmrec", "-h", "--help")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are errors like all others: one line, exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse a command line."""
-        raise refusal("bad_command", message=message, prog=self.prog)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -54,86 +44,13 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         ValueError: for a mistake in the command line or in the files.
     """
-    settings = dict(word.split("=", 1) for word in argv if re.match(r"(debug|lang)=", word))
-    lang = settings.get("lang", "en")
-    if lang not in LANGUAGES:
-        raise refusal("unknown_language", lang=lang, languages=", ".join(LANGUAGES))
-    words = [word for word in argv if not re.match(r"(debug|lang)=", word)]
-    if words and words[0] not in COMMANDS:
-        words = ["import", *words]
-    try:
-        arguments = _parser().parse_args(words)
-        arguments.run(arguments, Journal(lang))
-    except Refusal as error:
-        raise ValueError(error.told(lang)) from error
+    given, lang = parsed(argv)
+    run = _to_mmrec if given.command == EXPORT else _import
+    run(given, Words(DOMAIN, lang))
 
 
-def _parser() -> Parser:
-    parser = Parser(
-        prog="python -m mmbench.prepare",
-        usage="python -m mmbench.prepare SOURCE --out DIR [options] | export-mmrec DIR --out DIR [options]",
-        description="Make a dataset folder of your own data. lang=ja speaks Japanese.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, prog=parser.prog)
-
-    source = _command(
-        commands, "import", _import, "a file, folder or .zip of any known format; the word may be left out"
-    )
-    source.add_argument("source", type=Path, metavar="SOURCE", help="file, folder or .zip")
-    source.add_argument("--format", metavar="NAME", help=f"{', '.join(READERS)} (default: found out)")
-    _table_options(source)
-
-    table = _command(commands, "csv", _import, "the same for a table, as --interactions")
-    table.add_argument("--interactions", type=Path, required=True, dest="source", help="log: a table")
-    table.set_defaults(format="table")
-    _table_options(table)
-
-    mmrec = _command(commands, "mmrec", _import, "the same for a folder of the MMRec toolbox")
-    mmrec.add_argument("source", type=Path, metavar="FOLDER", help="folder with a .inter file")
-    mmrec.set_defaults(format="mmrec")
-    _table_options(mmrec)
-
-    export = _command(commands, "export-mmrec", _to_mmrec, "write a dataset folder as an MMRec folder")
-    export.add_argument("folder", type=Path, help="canonical folder")
-    export.add_argument("--protocol", default="given", help="how to split, as dataset.protocol (default: %(default)s)")
-    export.add_argument("--split-column", default="split", help="column of protocol given (default: %(default)s)")
-    export.add_argument("--split-seed", type=int, default=0, help="seed of a random protocol (default: %(default)s)")
-    export.add_argument("--k-core", type=int, default=0, help="as dataset.k_core (default: %(default)s)")
-    export.add_argument("--min-rating", type=float, help="as dataset.min_rating")
-    export.add_argument("--trust-row-order", action="store_true", help="as dataset.trust_row_order=true")
-    return parser
-
-
-def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    command.add_argument("--out", type=Path, required=True, help="folder to write")
-    command.add_argument("--overwrite", action="store_true", help="replace what an earlier call wrote to --out")
-    command.set_defaults(run=run)
-    return command
-
-
-def _table_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--map", metavar="ROLE=COL,...", help=f"columns of a log, by role: {', '.join(ROLES)}")
-    for role in ROLES:
-        command.add_argument(f"--{role}", metavar="COL", help=f"the same for the {role} alone (default: guessed)")
-    command.add_argument("--items", type=Path, help="table of items, or metadata of Amazon")
-    command.add_argument("--item-column", metavar="COL", help="item id in --items (default: guessed)")
-    command.add_argument("--text", metavar="COL,COL", help="columns joined to the item's text; none: no text features")
-    command.add_argument("--text-dim", type=int, default=256, help="width of the text features (default: %(default)s)")
-    command.add_argument("--features", metavar="MODALITY=PATH", action="append", default=[], help="features by item id")
-    command.add_argument("--encoding", default=AUTO, help="of text tables, for example cp932 (default: found out)")
-    command.add_argument(
-        "--encode",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a word of python -m mmbench.encode for the written folder, for example text=NAME; may be repeated",
-    )
-    command.add_argument("--sheet", metavar="NAME", help="sheet of a workbook (default: the first)")
-
-
-def _import(given: argparse.Namespace, journal: Journal) -> None:
-    options = _options(given)
+def _import(given: argparse.Namespace, words: Words) -> None:
+    options, journal = _options(given), Journal()
     with new_folder(given.out, CANONICAL_FILES, given.overwrite) as folder, _opened(given.source) as path:
         name, source = read_source(path, given.format, options, journal)
         source = _with_features(source, given, journal)
@@ -151,15 +68,16 @@ def _import(given: argparse.Namespace, journal: Journal) -> None:
         }
         told = {"statistics": statistics(source), "coverage": coverage(source), "texts": list(source.texts)}
         write_folder(source, folder, provenance, told)
-    _encode(given)
-    print("\n".join(_summary(given.out, name, source, told, journal)))
+    _encode(given, words.lang)
+    print("\n".join(_summary(given.out, name, source, told, journal, words)))
 
 
-def _encode(given: argparse.Namespace) -> None:
+def _encode(given: argparse.Namespace, lang: str) -> None:
     """Run the encoders that were asked for on the folder that is now in place; what was imported there gives way."""
     if given.encode:
-        pairs = [(key, value) for key, _, value in (word.partition("=") for word in given.encode)]
-        encode(given.out, [("overwrite", "true"), *pairs])
+        words, asked = spoken("encode", [f"lang={lang}", *given.encode])
+        pairs = [(key, value) for key, _, value in (word.partition("=") for word in asked)]
+        encode(given.out, [("overwrite", "true"), *pairs], words)
 
 
 def _options(given: argparse.Namespace) -> Options:
@@ -236,10 +154,11 @@ def _digests(root: Path, files: Sequence[Path]) -> dict[str, str]:
     return found
 
 
-def _summary(out: Path, name: str, source: Source, told: Mapping[str, Any], journal: Journal) -> list[str]:
+def _summary(
+    out: Path, name: str, source: Source, told: Mapping[str, Any], journal: Journal, words: Words
+) -> list[str]:
     """What was written and the command that uses it."""
-    words, numbers = journal.words, told["statistics"]
-    count = words.number
+    numbers, count = told["statistics"], words.number
     sizes = {key: count(numbers[key]) for key in ("users", "items", "rows")}
     lines = [words("written", path=out, format=name), words("sizes", **sizes)]
     spread = {key: count(value) for key, value in numbers["per_user"].items()}
@@ -258,10 +177,11 @@ def _summary(out: Path, name: str, source: Source, told: Mapping[str, Any], jour
     if lacking:
         journal.tell("incomplete_split", parts=", ".join(lacking))
         log = log.drop(columns="split")
-    protocol, why = automatic(deduplicated(log), "split", words.lang)
+    protocol, why = automatic(deduplicated(log), "split")
     call = ["dataset=folder", _override("dataset.name", _name(out)), _override("dataset.path", str(out))]
     call += [f"dataset.protocol={protocol}", *([] if modalities_in(out) else ["modality=none"])]
-    return [*lines, *journal.lines, why, "", words("next", command=f"python -m mmbench {shlex.join(call)}")]
+    said = map(words.said, [*journal.lines, why])
+    return [*lines, *said, "", words("next", command=f"python -m mmbench {shlex.join(call)}")]
 
 
 def _day(seconds: int) -> Any:
@@ -269,7 +189,7 @@ def _day(seconds: int) -> Any:
     return datetime.fromtimestamp(min(max(seconds, 0), 253_402_300_799), UTC).date()
 
 
-def _to_mmrec(given: argparse.Namespace, journal: Journal) -> None:
+def _to_mmrec(given: argparse.Namespace, words: Words) -> None:
     with new_folder(given.out, MMREC_FILES, given.overwrite) as folder:
         log = read_folder(given.folder, trust_row_order=given.trust_row_order).log
         if given.protocol == "given" and given.split_column not in log:
@@ -287,9 +207,8 @@ def _to_mmrec(given: argparse.Namespace, journal: Journal) -> None:
         dataset = load_dataset(config)
         source, parts = kept_by(dataset, deduplicated(rating_at_least(log, given.min_rating)))
         idle = write_mmrec(source, parts, folder, given.out.resolve().name)
-    words: Words = journal.words
     notices = [words("export_idle", idle)] if idle else []
-    print("\n".join([words("exported", path=given.out), *dataset.summary(), *notices]))
+    print("\n".join([words("exported", path=given.out), *map(words.said, dataset.summary()), *notices]))
 
 
 def _name(folder: Path) -> str:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from mmbench import paths
 from mmbench.cli import compose
 from mmbench.cli.errors import one_line_errors
+from mmbench.messages import Refusal
 
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 #: Flags that only show something; Hydra answers them alone.
@@ -82,7 +83,7 @@ def _config_dirs(flags: Sequence[str]) -> list[Path]:
     found += [Path(f.split("=", 1)[1]) for f in flags if f.startswith("--config-dir=")]
     for folder in found:
         if not folder.is_dir():
-            raise ValueError(f"--config-dir {folder} is not a folder")
+            raise Refusal("command", "no_config_dir", folder=folder)
     return found
 
 

@@ -6,20 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.words import spoken
+from mmbench.cli.words import Parser, speaking, spoken
+from mmbench.messages import Words
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the pre-test of a data set, print it and write ``signal.json`` and ``signal.md``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mmbench.signal", description="Is a trial of text, images, ... worth it? Trains no recommender."
-    )
-    parser.add_argument(
-        "overrides", nargs="*", help="overrides of the configuration, for example dataset=ml100k; lang=ja for Japanese"
-    )
-    parser.add_argument("--config-dir", type=Path, action="append", default=[], help="folder of further configurations")
-    asked = parser.parse_args(argv)
-    words, overrides = spoken("signal", asked.overrides)
+    words, argv = spoken("signal", argv)
+    asked = _asked(argv, words)
     import torch
 
     from mmbench import paths, records
@@ -28,7 +22,7 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.contribution.pretest import pretest
     from mmbench.report.pretest import as_markdown, as_record, as_text
 
-    composed = compose.compose(compose.open_modality_keys(overrides), asked.config_dir)
+    composed = compose.compose(compose.open_modality_keys(asked.overrides), asked.config_dir)
     torch.set_num_threads(1)  # many small factorisations: more threads only get in each other's way
     multirun = Path(composed.config["paths"]["multirun"])
     job = Job(composed, multirun)
@@ -39,3 +33,11 @@ def main(argv: Sequence[str]) -> None:
     records.write_text(folder / "signal.md", as_markdown(name, dataset, found, words))
     print(as_text(name, dataset, found, words), end="")
     print(words("written", folder=folder))
+
+
+def _asked(argv: Sequence[str], words: Words) -> argparse.Namespace:
+    with speaking(words.lang):
+        parser = Parser(prog="python -m mmbench.signal", description=words("description"))
+        parser.add_argument("overrides", nargs="*", help=words("help_overrides"))
+        parser.add_argument("--config-dir", type=Path, action="append", default=[], help=words("help_config_dir"))
+        return parser.parse_args(argv)

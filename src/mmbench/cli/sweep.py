@@ -23,6 +23,7 @@ from mmbench.cli.jobs import Job
 from mmbench.cli.progress import Progress
 from mmbench.extension import Extension
 from mmbench.leases import make_leases
+from mmbench.messages import Refusal, Words
 from mmbench.records import CellStore
 from mmbench.report import read_contrast, write_report
 from mmbench.study import Cell, CellTask
@@ -85,12 +86,13 @@ class Sweep:
     overrides: Sequence[str]
 
     @staticmethod
-    def plan(composed: Sequence[Composed], overrides: Sequence[str]) -> Sweep:
+    def plan(composed: Sequence[Composed], overrides: Sequence[str], lang: str = "en") -> Sweep:
         """Read the data, check everything a user has to mend, and find out which cells are finished.
 
         Args:
             composed: one configuration per job.
             overrides: the command line, for the manifest.
+            lang: of what is told of the data.
 
         Raises:
             ValueError: for anything a user has to mend before the first cell runs.
@@ -99,8 +101,9 @@ class Sweep:
         _check_settings(settings)
         folder = Path(settings["paths"]["multirun"]) / paths.slug([str(settings["sweep"]["name"])])
         jobs = [Job(c, folder) for c in composed]
-        print(f"sweep {settings['sweep']['name']} -> {folder}", flush=True)
-        return Sweep(folder, settings, jobs, _plan(jobs, settings["study"]["resume"]), overrides)
+        words = Words("study", lang)
+        print(words("planned", name=settings["sweep"]["name"], folder=folder), flush=True)
+        return Sweep(folder, settings, jobs, _plan(jobs, settings["study"]["resume"], words), overrides)
 
     @property
     def waiting(self) -> list[Job]:
@@ -222,21 +225,21 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
     workers, top_k = settings["sweep"]["workers"], settings["export"]["top_k"]
     resume = settings["study"]["resume"]
     if resume not in RESUME:
-        raise ValueError(f"study.resume={resume} is unknown; it is one of {', '.join(RESUME)}")
+        raise Refusal("study", "no_resume", resume=resume, known=", ".join(RESUME))
     if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise ValueError(f"sweep.workers={workers} must be a whole number of at least 1, or null for one per core")
+        raise Refusal("study", "bad_workers", workers=workers)
     if not isinstance(top_k, int) or not 0 <= top_k <= sealed.LIST_LENGTH:
-        raise ValueError(f"export.top_k={top_k} must be a whole number from 0 to {sealed.LIST_LENGTH}")
+        raise Refusal("study", "bad_top_k", top_k=top_k, most=sealed.LIST_LENGTH)
     for name in settings["report"]["metrics"]:
         metrics.check_name(name)
     delta = settings["statistics"]["delta"]
     if isinstance(delta, bool) or not isinstance(delta, int | float) or not delta > 0:
-        raise ValueError(f"statistics.delta={delta} must be a positive number, 0.02 for 2 %")
+        raise Refusal("study", "bad_delta", delta=delta)
     for name in settings["statistics"]["contrasts"]:
         read_contrast(str(name))
 
 
-def _plan(jobs: Sequence[Job], resume: str) -> list[Planned]:
+def _plan(jobs: Sequence[Job], resume: str, words: Words) -> list[Planned]:
     """Read each dataset once, say what was read, and find out which cells are finished."""
     said: set[str] = set()
     by_cell: dict[Cell, Planned] = {}
@@ -244,7 +247,7 @@ def _plan(jobs: Sequence[Job], resume: str) -> list[Planned]:
         dataset = job.dataset()
         if job.cell.dataset not in said:
             said.add(job.cell.dataset)
-            print("\n".join(dataset.summary()), flush=True)
+            print("\n".join(map(words.said, dataset.summary())), flush=True)
         task = job.task()
         task.slots()  # a default outside its range is told before anything runs
         task.recipe(task.default)
@@ -254,10 +257,7 @@ def _plan(jobs: Sequence[Job], resume: str) -> list[Planned]:
             finished = resume != "force" and store.is_current() and sealed.is_scored(store, dataset.split)
             by_cell[job.cell] = Planned(job, task, store, finished)
         elif twin.store.key != store.key:
-            raise ValueError(
-                f"two jobs of this sweep are the same cell {job.cell} with different settings; sweep over dataset, "
-                "model, modality and dataset.split_seed, and let the search tune the rest"
-            )
+            raise Refusal("study", "two_cells", cell=job.cell)
     return list(by_cell.values())
 
 

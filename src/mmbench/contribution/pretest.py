@@ -14,6 +14,7 @@ from mmbench.contribution.geometry import NeighbourOverlap, debiased_linear_cka,
 from mmbench.contribution.signal import NeighbourRecall, Signal
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
+from mmbench.messages import Refusal
 
 #: Share of the variance of item factors below which a signal is not worth a trial (METHOD §6, gate 8).
 EPSILON = 0.01
@@ -84,13 +85,10 @@ def pretest(train: Interactions, features: Mapping[str, ItemFeature], seed: int 
         ValueError: without a modality or with too few items.
     """
     if not features:
-        raise ValueError("the data set has no modality, so there is no signal to look for")
+        raise Refusal("signal", "no_modality")
     rows = signal.frequent_items(train)
     if len(rows) < MIN_ITEMS:
-        raise ValueError(
-            f"{len(rows)} items have {signal.MIN_INTERACTIONS} training interactions or more; "
-            f"the pre-test needs at least {MIN_ITEMS}"
-        )
+        raise Refusal("signal", "few_items", items=len(rows), least=signal.MIN_INTERACTIONS, needed=MIN_ITEMS)
     values = {name: features[name].values[rows].astype(np.float64) for name in sorted(features)}
     present = {name: features[name].present[rows] for name in values}
     overlap, cka = {}, {}

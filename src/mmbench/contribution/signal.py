@@ -21,6 +21,7 @@ from mmbench.contribution.bootstrap import REPLICAS, Estimate, Matrix, Vector, e
 from mmbench.contribution.ridge import principal_components, squared_errors
 from mmbench.contribution.shapley import Coalition, coalitions
 from mmbench.data.interactions import Interactions
+from mmbench.messages import Refusal
 from mmbench.nn.knn import content_neighbours, cooccurrence_knn
 
 RANK, FOLDS, SHUFFLES = 32, 5, 3
@@ -46,7 +47,7 @@ def item_factors(train: Interactions, rank: int = RANK) -> Matrix:
     """
     shape = (train.n_users, train.n_items)
     if min(shape) < 3:
-        raise ValueError(f"item factors need at least three users and items, not {shape[0]} and {shape[1]}")
+        raise Refusal("signal", "too_small", users=shape[0], items=shape[1])
     by_user, by_item = (np.bincount(ids, minlength=n) for ids, n in zip((train.users, train.items), shape, strict=True))
     values = 1.0 / np.sqrt(by_user[train.users] * by_item[train.items].astype(np.float64))
     matrix = sparse.csr_matrix((values, (train.users, train.items)), shape)
@@ -105,10 +106,10 @@ def embedding_signal(
         ValueError: without a modality, or with fewer than three folds or too few items for them.
     """
     if not features:
-        raise ValueError("signal needs at least one modality")
+        raise Refusal("signal", "needs_modality")
     n = len(targets)
     if not 3 <= n_folds <= n // 4:
-        raise ValueError(f"{n} items cannot be put into {n_folds} folds of at least four; at least three folds")
+        raise Refusal("signal", "few_for_folds", items=n, folds=n_folds)
     rng = np.random.default_rng(seed)
     folds = rng.permutation(n) % n_folds
     everyone = frozenset(features)
@@ -178,7 +179,7 @@ def neighbour_recall(
     wanted = np.repeat(together.items.numpy(), together.k).reshape(bought.shape) * n + together.indices.numpy()
     sizes = bought.sum(axis=1)
     if not sizes.any():
-        raise ValueError("no two items were bought together, so there are no co-purchase neighbours")
+        raise Refusal("signal", "never_together")
     found = {}
     for subset in coalitions(frozenset(features)):
         if subset:

@@ -79,16 +79,38 @@ def read_amazon(path: Path, journal: Journal, release: str, items: Path | None =
     """
     reviews = reviews_in(path) if path.is_dir() else path
     log = ratings(reviews, journal) if reviews.suffix == ".csv" else _reviews(reviews, RELEASES[release], journal)
-    items = items or _beside(reviews)
-    if items is None:
-        catalogue = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
-    else:
-        catalogue = _metadata(items, RELEASES[release].item, log, journal)
+    category = re.sub(r"^(reviews|ratings)_|(_5)?(\.jsonl?|\.csv)?(\.gz)?$", "", reviews.name)
+    items = items or metadata_of(category, (reviews.parent, reviews.parent.parent / "meta_categories"))
+    catalogue, texts = catalogue_of(log, items, RELEASES[release].item, journal)
     binary = sorted(reviews.parent.glob("image_features_*.b"))
     ids = catalogue["item_id"].tolist()
     features = {"image": read_item_feature(binary[0], ids, journal)} if len(binary) == 1 else {}
-    texts = TEXTS if items is not None else ()
     return Source(log, catalogue, features, notices=tuple(journal.lines), texts=texts)
+
+
+def catalogue_of(
+    log: pd.DataFrame, metadata: Path | None, item: str, journal: Journal
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The items of a log with what metadata tell of them, and its text columns; without metadata the ids alone.
+
+    Args:
+        log: interactions.
+        metadata: a file of them, or None.
+        item: field with the item's id.
+        journal: where to tell.
+
+    Raises:
+        ValueError: for a line that is no metadata, or none of an item of the log.
+    """
+    if metadata is None:
+        return pd.DataFrame({"item_id": np.sort(log["item_id"].unique())}), ()
+    return _metadata(metadata, item, log, journal), TEXTS
+
+
+def metadata_of(category: str, folders: Sequence[Path]) -> Path | None:
+    """The metadata of a category, in the first of some folders that holds them."""
+    names = [f"meta_{category}{suffix}" for suffix in REVIEW_SUFFIXES]
+    return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
 def release_of(row: Mapping[str, Any]) -> str | None:
@@ -205,13 +227,3 @@ def _words(value: Any) -> Iterator[str]:
             yield from _words(entry)
     elif isinstance(value, dict):
         yield next((url for size in ("hi_res", "large", "thumb") if isinstance(url := value.get(size), str)), "")
-
-
-def _beside(reviews: Path) -> Path | None:
-    """The metadata of a file of reviews."""
-    category = re.sub(r"^(reviews|ratings)_|(_5)?(\.jsonl?|\.csv)?(\.gz)?$", "", reviews.name)
-    for folder in (reviews.parent, reviews.parent.parent / "meta_categories"):
-        for suffix in REVIEW_SUFFIXES:
-            if (folder / f"meta_{category}{suffix}").is_file():
-                return folder / f"meta_{category}{suffix}"
-    return None

@@ -17,6 +17,7 @@ from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
 from mmbench.data.sources import Source, read_folder
 from mmbench.data.splits import PARTS, Split
+from mmbench.messages import Message, Refusal
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,12 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         if self.protocol not in splits.PROTOCOLS:
-            raise ValueError(
-                f"dataset.protocol={self.protocol} is unknown; protocols are {', '.join(splits.PROTOCOLS)}"
-            )
+            raise Refusal("data", "no_protocol", protocol=self.protocol, protocols=", ".join(splits.PROTOCOLS))
         for modality, label in self.encoder.items():
             if self.world is not None:
-                raise ValueError(f"dataset.encoder.{modality}={label}: planted world {self.world} has no encoders")
+                raise Refusal("data", "world_without_encoders", modality=modality, label=label, world=self.world)
             if not isinstance(label, str):
-                raise ValueError(f"dataset.encoder.{modality}={label} must be the label of an encoder")
+                raise Refusal("data", "no_label", modality=modality, label=label)
 
     @property
     def cell_name(self) -> str:
@@ -92,9 +91,9 @@ class Dataset:
 
     def summary(self) -> list[str]:
         """Lines that say what was read: sizes, coverage of each modality, notices."""
-        sizes = " / ".join(str(len(getattr(self.split, part))) for part in PARTS)
-        head = f"{self.name}: {self.n_users} users, {self.n_items} items, train / valid / test {sizes}"
-        lines = [f"{head} ({self.split.protocol})"]
+        sizes = {part: len(getattr(self.split, part)) for part in PARTS}
+        about = {"name": self.name, "users": self.n_users, "items": self.n_items, "protocol": self.split.protocol}
+        lines: list[str] = [Message("data", "sizes", **about, **sizes)]
         lines += [feature.coverage(name) for name, feature in sorted(self.features.items())]
         return lines + list(self.notices)
 
@@ -118,13 +117,13 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         notices.append(why)
     log, parts = _split(log, protocol, config)
     if log.empty:
-        raise ValueError(f"dataset {config.name}: no interaction is left after min_rating and k_core={config.k_core}")
+        raise Refusal("data", "nothing_left", name=config.name, k_core=config.k_core)
     log, parts = _users_with_train(log, parts, notices)
     items, features = _catalogue(source, log, config.k_core, notices)
     split = _indexed(log, parts, items, protocol)
     for part in PARTS:
         if len(getattr(split, part)) == 0:
-            raise ValueError(f"dataset {config.name}: the {part} part of protocol {protocol} is empty")
+            raise Refusal("data", "empty_part", name=config.name, part=part, protocol=protocol)
     users = np.sort(log["user_id"].unique())
     truth = dict(source.truth) or None
     return Dataset(config.name, split, features, users, items.to_numpy(object), tuple(notices), truth)
@@ -153,7 +152,7 @@ def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -
     known = log["user_id"].isin(log["user_id"][parts == "train"].unique())
     lost = log["user_id"][~known].nunique()
     if lost:
-        notices.append(f"{lost} users have no training interaction and are left out of every condition")
+        notices.append(Message("data", "users_without_train", users=lost))
     return log[known], parts[known]
 
 
@@ -166,16 +165,14 @@ def _catalogue(
     rows = np.flatnonzero(listed.isin(in_log)) if core > 1 else np.arange(len(listed))
     unlisted = in_log.difference(listed)
     if len(unlisted):
-        notices.append(f"{len(unlisted)} items of the log are not in items.parquet and count as missing every modality")
+        notices.append(Message("data", "unlisted_items", items=len(unlisted)))
     features: dict[str, ItemFeature] = {}
     for name, feature in sorted(source.features.items()):
         taken = feature.take(rows)
         pad = np.zeros((len(unlisted), taken.values.shape[1]), np.float32)
         values, present = np.vstack([taken.values, pad]), np.r_[taken.present, np.zeros(len(unlisted), bool)]
         if not present.any():
-            raise ValueError(
-                f"modality {name}: no item of the catalogue has content; remove {name}_feat.npy or mend it"
-            )
+            raise Refusal("data", "no_content", modality=name)
         features[name] = with_missing_filled(values, present)
     return listed[rows].append(unlisted), features
 

@@ -15,9 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from mmbench.data.journal import refusal
+from mmbench.data.journal import message, refusal
 from mmbench.data.streams import GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
-from mmbench.data.table import Table, shortened
+from mmbench.data.table import Table, place_of, shortened
 
 SEPARATORS = (",", "\t", ";")
 #: Asks for the encoding to be found out, see :func:`detected_encoding`.
@@ -217,7 +217,7 @@ def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
         if ragged := _RAGGED.search(str(error)):
             raise _ragged(path, ragged, dialect) from error
         if "UTF8" in str(error):
-            raise UnicodeError("a byte that UTF-8 does not know") from error
+            raise refusal("not_encoded", path=path, encoding=dialect.encoding, error=message("foreign_byte")) from error
         raise
     except OSError as error:
         raise refusal("gzip_damaged", path=path) from error
@@ -233,6 +233,6 @@ def _ragged(path: Path, found: re.Match[str], dialect: Dialect) -> ValueError:
     line = line_of(path, int(found["row"]) - 1, dialect)
     if line is not None and dialect.quoted and found["text"].count('"') % 2:
         return refusal("open_quote", path=path, line=line)
-    place = f"{path}, row {found['row']}" if line is None else f"{path}, line {line}"
+    place = place_of(path, line, int(found["row"]))
     text = repr(shortened(found["text"]))
     return refusal("ragged", where=place, found=found["found"], expected=found["expected"], text=text)

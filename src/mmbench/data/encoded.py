@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench import fingerprint
+from mmbench.messages import Refusal, listed
 
 #: Selects the file without a label.
 DEFAULT = "default"
@@ -34,7 +35,7 @@ def check_label(label: str) -> str:
         ValueError: for another one.
     """
     if not _LABEL.fullmatch(label):
-        raise ValueError(f"label {label!r} of an encoder must be up to 40 letters, digits, dots and hyphens")
+        raise Refusal("data", "bad_label", label=repr(label))
     return label
 
 
@@ -60,8 +61,7 @@ def chosen(folder: Path, encoder: Mapping[str, str]) -> dict[str, Path]:
     found = encoders_in(folder)
     for modality in encoder:
         if modality not in found:
-            held = ", ".join(found) or "none"
-            raise ValueError(f"dataset.encoder.{modality}: {folder} has no features of {modality!r}; it has: {held}")
+            raise Refusal("data", "no_such_modality", modality=modality, path=folder, held=listed(found))
     return {modality: _pick(folder, modality, files, encoder.get(modality)) for modality, files in found.items()}
 
 
@@ -69,10 +69,8 @@ def _pick(folder: Path, modality: str, files: Mapping[str, Path], label: str | N
     if label is None:
         label = DEFAULT if DEFAULT in files or len(files) > 1 else next(iter(files))
     if label not in files:
-        raise ValueError(
-            f"{folder} has no {feature_file(folder, modality, label).name}; "
-            f"choose with dataset.encoder.{modality}=LABEL one of: {', '.join(files)}"
-        )
+        name = feature_file(folder, modality, label).name
+        raise Refusal("data", "no_such_label", path=folder, name=name, modality=modality, labels=", ".join(files))
     return files[label]
 
 
@@ -93,9 +91,9 @@ def read_sidecar(matrix: Path) -> dict[str, Any] | None:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+        raise Refusal("data", "bad_json", path=path, error=error) from error
     if not isinstance(said, dict) or not all(isinstance(said.get(key), str) for key in ("encoder", "sha256")):
-        raise ValueError(f'{path} must hold an object with "encoder" and "sha256", as mmbench.encode writes it')
+        raise Refusal("data", "bad_sidecar", path=path)
     return said
 
 
@@ -109,14 +107,9 @@ def proved_sidecar(matrix: Path, ids: Sequence[str]) -> dict[str, Any] | None:
     if said is None:
         return None
     if said["sha256"] != file_hash(matrix):
-        raise ValueError(
-            f"{matrix} is not the file that {sidecar_file(matrix).name} describes; encode again, or remove the sidecar"
-        )
+        raise Refusal("data", "other_matrix", path=matrix, sidecar=sidecar_file(matrix).name)
     if said.get("row_ids_sha256") != fingerprint.of_strings(list(ids)):
-        raise ValueError(
-            f"{matrix} was encoded for another items.parquet (ids or their order differ); encode again, what is "
-            "unchanged comes from the cache"
-        )
+        raise Refusal("data", "encoded_for_others", path=matrix)
     return said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
-from mmbench.data.journal import refusal
+from mmbench.data.journal import message, refusal
+
+#: What reading a damaged ``.npy`` file raises: numpy tokenizes its header and believes the shape that stands there.
+NPY_FAULTS = (ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,7 @@ class ItemFeature:
 
     def coverage(self, name: str) -> str:
         """The counts in one line."""
-        n = self.counts()
-        return f"{name} {n['present']}/{n['items']} items, {n['constant']} constant, {n['duplicates']} duplicate rows"
+        return message("coverage", modality=name, **self.counts())
 
 
 def with_missing_filled(values: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemFeature:
@@ -55,20 +58,30 @@ def with_missing_filled(values: NDArray[np.float32], present: NDArray[np.bool_])
     return ItemFeature(filled, present)
 
 
+def read_array(path: Path, pickled: str = "pickled_matrix") -> NDArray[Any]:
+    """Read a ``.npy`` file, never unpickling; ``pickled`` is the message for one that would need it.
+
+    Raises:
+        ValueError: for a pickled array, an archive or a damaged file.
+    """
+    try:
+        array: Any = np.load(path, allow_pickle=False)
+    except NPY_FAULTS as error:
+        if "pickle" in str(error).lower():
+            raise refusal(pickled, path=path) from error
+        raise refusal("bad_matrix", path=path, error=error) from error
+    if not isinstance(array, np.ndarray):
+        raise refusal("bad_matrix", path=path, error=message("archive_of_arrays"))
+    return array
+
+
 def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
     """Read a feature matrix ``(n_rows, d)`` of any float type from ``.npy``, never unpickling.
 
     Raises:
         ValueError: for a pickled, non-float, wrongly shaped or non-finite array.
     """
-    try:
-        array: Any = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        if "pickle" in str(error).lower():
-            raise refusal("pickled_matrix", path=path) from error
-        raise refusal("bad_matrix", path=path, error=error) from error
-    if not isinstance(array, np.ndarray):
-        raise refusal("bad_matrix", path=path, error="an archive of arrays")
+    array = read_array(path)
     if array.dtype.kind != "f":
         raise refusal("matrix_type", path=path, dtype=array.dtype)
     if array.ndim != 2 or array.shape[1] == 0:

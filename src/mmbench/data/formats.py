@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmbench.data import amazon, recbole
+from mmbench.data import amazon, benchmark, recbole
 from mmbench.data.delimited import AUTO
 from mmbench.data.ducho import read_ducho
 from mmbench.data.journal import Journal, refusal
-from mmbench.data.lists import read_lists
+from mmbench.data.lists import homes, read_lists
 from mmbench.data.microlens import read_microlens
 from mmbench.data.mmrec import read_mmrec
 from mmbench.data.movielens import read_movielens
 from mmbench.data.roles import Columns
 from mmbench.data.sources import Source
-from mmbench.data.streams import GZIP_FAULTS, PICKLE_SUFFIXES, json_lines, open_bytes, refuse_pickle
+from mmbench.data.streams import PICKLE_SUFFIXES, first_cells, json_lines, refuse_pickle
 from mmbench.data.tables import DELIMITED, JSON_LINES, TABLES, suffix_of
 from mmbench.data.tabular import read_tabular
 
@@ -71,16 +70,18 @@ READERS: Mapping[str, Reader] = {
     "recbole": lambda path, _, journal: recbole.read_recbole(path, journal),
     "lattice": lambda path, _, journal: read_lists(path, journal),
     "lists": lambda path, _, journal: read_lists(path, journal, ".txt"),
+    "lightgt": lambda path, _, journal: read_lists(path, journal, ".npy"),
     "ducho": lambda path, _, journal: read_ducho(path, journal),
     "microlens": lambda path, _, journal: read_microlens(path, journal),
     "movielens": lambda path, _, journal: read_movielens(path, journal),
     **{release: functools.partial(_amazon, release) for release in amazon.RELEASES},
+    "amazon-2023-benchmark": lambda path, options, journal: benchmark.read_benchmark(path, journal, options.items),
     "table": _table,
 }
 #: Formats whose source is a folder.
-FOLDERS = ("lattice", "lists", "ducho", "microlens")
+FOLDERS = ("lattice", "lists", "lightgt", "ducho", "microlens")
 #: Formats that take ``items``.
-WITH_ITEMS = ("table", *amazon.RELEASES)
+WITH_ITEMS = ("table", *amazon.RELEASES, "amazon-2023-benchmark")
 
 
 def read_source(path: Path, name: str | None, options: Options, journal: Journal) -> tuple[str, Source]:
@@ -131,18 +132,13 @@ def _of_file(path: Path) -> str:
     if kind in JSON_LINES:
         row = next((row for _, row in itertools.islice(json_lines(path, literals=True), 1)), {})
         return amazon.release_of(row) or "table"
-    if kind in DELIMITED and _is_ratings(path):
+    if kind in DELIMITED and amazon.is_ratings(first_cells(path)):
         return "amazon-2014"
+    if kind in DELIMITED and benchmark.is_benchmark(first_cells(path)):
+        return "amazon-2023-benchmark"
     if kind in TABLES:
         return "table"
     raise refusal("unknown_file", path=path, names=", ".join(READERS))
-
-
-def _is_ratings(path: Path) -> bool:
-    first = b""
-    with open_bytes(path) as file, contextlib.suppress(*GZIP_FAULTS):  # the reader tells of a damaged file
-        first = file.readline(1000)
-    return amazon.is_ratings(first.decode("latin-1").strip().split(","))
 
 
 def _of_folder(folder: Path) -> str:
@@ -150,7 +146,7 @@ def _of_folder(folder: Path) -> str:
     logs = sorted(folder.glob("*.inter"))
     if logs:
         return "recbole" if recbole.is_atomic(logs[0]) else "mmrec"
-    if "train.json" in held or (folder / "5-core" / "train.json").is_file():
+    if any((place / "train.json").is_file() for place in homes(folder)):
         return "lattice"
     if "u.data" in held or {"ratings.csv", "movies.csv"} <= held:
         return "movielens"
@@ -160,10 +156,15 @@ def _of_folder(folder: Path) -> str:
         return "ducho"
     if "train.txt" in held:
         return "lists"
+    if "train.npy" in held:
+        return "lightgt"
     if "interactions.parquet" in held and "dataset.json" in held:
         raise refusal("already_prepared", path=folder)
     if amazon.review_files(folder) or any(folder.glob("ratings_*.csv")):
         return _of_file(amazon.reviews_in(folder))
+    tables = [path for parts in benchmark.tables_in(folder).values() for path in parts.values()]
+    if tables and all(benchmark.is_benchmark(first_cells(path)) for path in tables):
+        return "amazon-2023-benchmark"
     pickles = sorted(name for name in held if name.lower().endswith(PICKLE_SUFFIXES))
     if pickles:
         raise refusal("pickle", path=folder / pickles[0])

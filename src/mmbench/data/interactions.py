@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
+from mmbench.messages import Refusal
 
 Index = NDArray[np.int64]
 
@@ -63,9 +64,7 @@ def rating_at_least(log: pd.DataFrame, threshold: float | None) -> pd.DataFrame:
     if threshold is None:
         return log
     if "rating" not in log:
-        raise ValueError(
-            f"dataset.min_rating={threshold} needs a column 'rating'; columns are {', '.join(map(str, log.columns))}"
-        )
+        raise Refusal("data", "no_rating", threshold=threshold, columns=", ".join(map(str, log.columns)))
     return log[log["rating"] >= threshold]
 
 

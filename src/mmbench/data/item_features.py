@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
+from mmbench.data.features import NPY_FAULTS, ItemFeature, read_matrix, with_missing_filled
 from mmbench.data.journal import Journal, refusal
 from mmbench.data.sources import rows_by_id
 from mmbench.data.streams import GZIP_FAULTS, open_bytes, refuse_pickle
@@ -77,7 +77,7 @@ def _vector(path: Path) -> NDArray[np.float32]:
     """The features of one item ``(d,)``."""
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except NPY_FAULTS as error:
         raise refusal("bad_vector", path=path, error=str(error).splitlines()[0]) from error
     if array.dtype.kind != "f" or array.size == 0 or array.shape not in ((array.size,), (1, array.size)):
         raise refusal("bad_vector", path=path, error=f"{array.dtype} {array.shape}")

@@ -1,29 +1,24 @@
-"""What an import says and what it read: sentences of the catalogue ``prepare``, and the files behind a dataset."""
+"""What an import says and what it read: messages of the catalogue ``prepare``, and the files behind a dataset."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from mmbench.messages import Refusal, Words
+from mmbench.messages import Message, Refusal
 
 DOMAIN = "prepare"
 
 
 class Journal:
-    """Collects what a reader wants said, and the files it read.
+    """Collects what a reader wants said, and the files it read."""
 
-    Args:
-        lang: language of the sentences.
-    """
-
-    def __init__(self, lang: str = "en") -> None:
-        self.words = Words(DOMAIN, lang)
-        self.lines: list[str] = []
+    def __init__(self) -> None:
+        self.lines: list[Message] = []
         self.files: list[Path] = []
 
     def tell(self, name: str, count: int | None = None, /, **values: object) -> None:
-        """Add the sentence ``name``."""
-        self.lines.append(self.words(name, count, **values))
+        """Add the message ``name``."""
+        self.lines.append(message(name, count, **values))
 
     def read(self, path: Path) -> Path:
         """Remember ``path`` as read and return it."""
@@ -32,6 +27,11 @@ class Journal:
         return path
 
 
+def message(name: str, count: int | None = None, /, **values: object) -> Message:
+    """The message ``name``."""
+    return Message(DOMAIN, name, count, **values)
+
+
 def refusal(name: str, count: int | None = None, /, **values: object) -> Refusal:
-    """The error with the sentence ``name``: what, where, what is allowed."""
+    """The error with the message ``name``: what, where, what is allowed."""
     return Refusal(DOMAIN, name, count, **values)

@@ -1,23 +1,25 @@
 """Users with their lists of items, one file per part of the split.
 
 LATTICE, MICRO, MMSSL and BM3 have ``train.json``, ``val.json`` and ``test.json``, each one object
-``{"user": [items]}``, in the folder or in its ``5-core``. Others have ``train.txt`` and ``test.txt`` with a user and
-its items per line. Ids are numbers; raw ids come from ``user2id.json`` and ``item2id.json`` or from ``user_list.txt``
-and ``item_list.txt``. Row ``k`` of ``<modality>_feat.npy`` belongs to item ``k``. ``items.txt`` may list the items with
+``{"user": [items]}``, in the folder or in its ``5-core`` or ``0-core``. Others have ``train.txt`` and ``test.txt`` with
+a user and its items per line, LightGT ``train.npy`` and its like with a user and an item per row. Ids are numbers; raw
+ids come from ``user2id.json`` and ``item2id.json`` or from ``user_list.txt`` and ``item_list.txt``. Row ``k`` of
+``<modality>_feat.npy`` and line ``k`` of ``raw_text.txt`` belong to item ``k``. ``items.txt`` may list the items with
 the addresses of their images, and ``images/`` may hold them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench.data.features import read_array
 from mmbench.data.item_features import image_paths
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal, message, refusal
 from mmbench.data.numbered import catalogue_size, feature_of, read_matrices
 from mmbench.data.roles import guessed
 from mmbench.data.sources import FEATURE_SUFFIX, Source
@@ -31,15 +33,24 @@ STEMS: Mapping[str, tuple[str, ...]] = {
     part: tuple(word for word, meaning in LABELS.items() if meaning == part and not word.isdigit()) for part in PARTS
 }
 MAX_NUMBER = 10**18
+#: Folders of a core; the first one holds what the others share with it.
+CORES = ("5-core", "0-core")
+#: One text per line, and the column it becomes.
+RAW_TEXT, TEXT = "raw_text.txt", "text"
+
+
+def homes(folder: Path) -> tuple[Path, ...]:
+    """Folders that may hold the files of the parts: the folder itself, or one of its cores."""
+    return (folder, *(folder / core for core in CORES))
 
 
 def read_lists(folder: Path, journal: Journal, suffix: str = ".json") -> Source:
     """Read a folder of lists.
 
     Args:
-        folder: with the files of the parts, or with a folder ``5-core`` that has them.
+        folder: with the files of the parts, or with a core that has them.
         journal: where to tell.
-        suffix: ``.json`` or ``.txt``.
+        suffix: ``.json``, ``.txt`` or ``.npy``.
 
     Returns:
         A source with a column ``split``.
@@ -47,7 +58,7 @@ def read_lists(folder: Path, journal: Journal, suffix: str = ".json") -> Source:
     Raises:
         ValueError: naming the file and what is wrong with it.
     """
-    home = next((place for place in (folder, folder / "5-core") if (place / f"train{suffix}").is_file()), None)
+    home = next((place for place in homes(folder) if (place / f"train{suffix}").is_file()), None)
     if home is None:
         raise refusal("no_lists", path=folder, suffix=suffix)
     read = [_part(home, part, suffix, journal) for part in PARTS]
@@ -55,25 +66,58 @@ def read_lists(folder: Path, journal: Journal, suffix: str = ".json") -> Source:
     parts = np.repeat([part for part, _ in read], [len(pair[0]) for _, pair in read])
     if not len(users):
         raise refusal("no_rows", path=home)
+    places = _around(home)
+    raw_users, raw_items = (_raw_ids(places, what, journal) for what in ("user", "item"))
+    if suffix == ".npy":
+        items = _without_offset(users, items, raw_users, journal)
     table = Table(home, pd.DataFrame({"user": users, "item": items}))
-    raw_users, raw_items = (_raw_ids((folder, home), what, journal) for what in ("user", "item"))
     urls = _listed_items(home / "items.txt", journal)
     if raw_items is None and urls is not None:
         raw_items = pd.Index(urls.index)
-    matrices = read_matrices(folder, journal)
+    matrices = read_matrices(next((p for p in places if any(p.glob(f"*{FEATURE_SUFFIX}"))), home), journal)
     n_items = catalogue_size(table, "item", items, raw_items, matrices, journal)
     if raw_users is not None:
         table.require(users < len(raw_users), "user", "cell_unmapped", size=len(raw_users))
     names = pd.Index(np.arange(n_items).astype(str)) if raw_items is None else raw_items
     log = {"user_id": users.astype(str) if raw_users is None else raw_users[users], "item_id": names[items]}
     features = {path.name.removesuffix(FEATURE_SUFFIX): feature_of(path, m, journal) for path, m in matrices.items()}
+    catalogue = _catalogue(home, names, urls, _raw_texts(places, n_items, journal))
+    texts = tuple(name for name in (TEXT,) if name in catalogue)
+    return Source(pd.DataFrame({**log, "split": parts}), catalogue, features, notices=tuple(journal.lines), texts=texts)
+
+
+def _around(home: Path) -> tuple[Path, ...]:
+    """Where the ids, texts and features of the lists in a folder lie.
+
+    The 0-core of LATTICE (new items) is another split of the 5-core and keeps its numbers.
+    """
+    if home.resolve().name in CORES:
+        return (home, home.parent, home.parent / CORES[0])
+    return (home,)
+
+
+def _catalogue(home: Path, names: pd.Index, urls: pd.Series | None, texts: list[str] | None) -> pd.DataFrame:
+    """The items with what the folder tells of them."""
     catalogue = pd.DataFrame({"item_id": names})
     if urls is not None:
         catalogue["image_url"] = urls.reindex(names).fillna("").to_numpy()
+    if texts is not None:
+        catalogue[TEXT] = texts
     paths = image_paths(home / "images", names.tolist())
-    if any(paths):
-        catalogue["image_path"] = paths
-    return Source(pd.DataFrame({**log, "split": parts}), catalogue, features, notices=tuple(journal.lines))
+    return catalogue.assign(image_path=paths) if any(paths) else catalogue
+
+
+def _raw_texts(places: Sequence[Path], n_items: int, journal: Journal) -> list[str] | None:
+    """The text of each item, line ``k`` that of item ``k``; None without such a file."""
+    path = next((place / RAW_TEXT for place in places if (place / RAW_TEXT).is_file()), None)
+    if path is None:
+        return None
+    texts = [""] * n_items
+    for number, line in numbered_lines(journal.read(path)):
+        if number > n_items:
+            raise refusal("too_many_texts", path=path, line=number, size=n_items)
+        texts[number - 1] = line.strip()
+    return texts
 
 
 def _part(home: Path, part: str, suffix: str, journal: Journal) -> tuple[str, tuple[NDArray[np.int64], ...]]:
@@ -82,6 +126,8 @@ def _part(home: Path, part: str, suffix: str, journal: Journal) -> tuple[str, tu
     if path is None:
         return part, (np.empty(0, np.int64), np.empty(0, np.int64))
     journal.read(path)
+    if suffix == ".npy":
+        return part, _pairs(path)
     users, items = [], []
     for user, chosen in _json_lists(path) if suffix == ".json" else _text_lists(path):
         users.append(np.full(len(chosen), user))
@@ -97,7 +143,7 @@ def _json_lists(path: Path) -> Iterator[tuple[int, list[int]]]:
     for user, items in lists.items():
         good = isinstance(items, list) and all(type(item) is int and 0 <= item < MAX_NUMBER for item in items)
         if not good or not _is_number(user):
-            raise refusal("bad_list", where=f"{path}, {user!r:.40}")
+            raise refusal("bad_list", where=message("in_entry", path=path, entry=f"{user!r:.40}"))
         yield int(user), items
 
 
@@ -105,15 +151,35 @@ def _text_lists(path: Path) -> Iterator[tuple[int, list[int]]]:
     for number, line in numbered_lines(path):
         words = line.split()
         if not all(map(_is_number, words)):
-            raise refusal("bad_list", where=f"{path}, line {number}")
+            raise refusal("bad_list", where=message("in_line", path=path, line=number))
         yield int(words[0]), [int(word) for word in words[1:]]
+
+
+def _pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Users and items of an array ``(n, 2)``; lists of different lengths would be a pickle."""
+    array = read_array(path, "pickled_pairs")
+    if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != 2 or (array < 0).any():
+        raise refusal("bad_pairs", path=path, dtype=array.dtype, shape=array.shape)
+    users, items = array.astype(np.int64).T
+    return users, items
+
+
+def _without_offset(
+    users: NDArray[np.int64], items: NDArray[np.int64], raw_users: pd.Index | None, journal: Journal
+) -> NDArray[np.int64]:
+    """Item numbers from zero: some arrays number the items behind the users."""
+    size = len(raw_users) if raw_users is not None else int(users.max()) + 1
+    if items.min() < size:
+        return items
+    journal.tell("numbered_behind_users", size=f"{size:,}")
+    return items - size
 
 
 def _is_number(word: str) -> bool:
     return word.isascii() and word.isdigit() and len(word) <= 18
 
 
-def _raw_ids(folders: tuple[Path, ...], what: str, journal: Journal) -> pd.Index | None:
+def _raw_ids(folders: Sequence[Path], what: str, journal: Journal) -> pd.Index | None:
     """Raw ids by number, or None where no file tells them."""
     found = (folder / name for folder in folders for name in (f"{what}2id.json", f"{what}_list.txt"))
     path = next((path for path in found if path.is_file()), None)

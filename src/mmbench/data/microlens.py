@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.features import read_matrix, with_missing_filled
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.item_features import image_paths
+from mmbench.data.journal import Journal, message, refusal
 from mmbench.data.roles import Columns
 from mmbench.data.sources import Source
 from mmbench.data.streams import numbered_lines
@@ -19,11 +21,15 @@ from mmbench.data.tables import TableFile
 from mmbench.data.tabular import log_of
 
 _FEATURES = re.compile(r".*_(?P<modality>text|image|video|audio)_features_.*\.npy")
+_LIKED = Dialect("\t", quoted=False, header=False)
 _COLUMNS = Columns(user="user", item="item", timestamp="timestamp")
 
 
 def read_microlens(folder: Path, journal: Journal) -> Source:
-    """Read a folder with ``*_pairs.csv`` or ``*_pairs.tsv``, and ``*_title*.csv`` and feature matrices where there are.
+    """Read a folder with ``*_pairs.csv`` or ``*_pairs.tsv``, and what else there is.
+
+    That is ``*_title*.csv``, ``*_likes_and_views.txt``, feature matrices, and covers ``<item>.jpg`` in a folder
+    with ``cover`` in its name.
 
     Without times the last item of each user is the test part and the one before validation, the standard protocol.
 
@@ -51,6 +57,11 @@ def read_microlens(folder: Path, journal: Journal) -> Source:
     items = pd.DataFrame({"item_id": ids})
     if titles:
         items["title"] = [titles.get(item, "") for item in ids]
+    items = items.assign(**_liked(folder, ids, journal))
+    covers = sorted(place for place in folder.glob("*cover*") if place.is_dir())
+    paths = image_paths(covers[0], ids) if len(covers) == 1 else []
+    if any(paths):
+        items["image_path"] = paths
     features = {name: with_missing_filled(m, np.abs(m).max(axis=1) > 0) for name, m in matrices.items()}
     return Source(log, items, features, notices=tuple(journal.lines), texts=("title",) if titles else ())
 
@@ -62,7 +73,7 @@ def _ordered(path: Path) -> pd.DataFrame:
         user, tab, listed = line.partition("\t")
         chosen = listed.split()
         if not tab or not user.strip() or not chosen:
-            raise refusal("bad_list", where=f"{path}, line {number}")
+            raise refusal("bad_list", where=message("in_line", path=path, line=number))
         users += [user.strip()] * len(chosen)
         items += chosen
         held = ["valid", "test"] if len(chosen) > 2 else []
@@ -85,6 +96,21 @@ def _titles(folder: Path, journal: Journal) -> dict[str, str]:
         if comma:
             titles[item.strip()] = title.strip()
     return titles
+
+
+def _liked(folder: Path, ids: list[str], journal: Journal) -> dict[str, NDArray[np.float64]]:
+    """Likes and views of each item; NaN where the table lacks it, nothing without a table."""
+    found = sorted(folder.glob("*_likes_and_views.txt"))
+    if not found:
+        return {}
+    table = read_delimited(journal.read(found[0]), _LIKED, names=("item", "likes", "views"))
+    if "views" not in table.frame:
+        raise refusal("too_few_columns", path=found[0], expected="item, likes, views")
+    if not table.frame["likes"].iloc[0].strip().isdigit():
+        table = table.with_frame(table.frame.iloc[1:])  # some copies have a header
+    numbers = pd.DataFrame({name: table.numbers(name) for name in ("likes", "views")})
+    rows = numbers.groupby(table.frame["item"].str.strip().to_numpy()).first().reindex(ids)
+    return {name: rows[name].to_numpy(np.float64) for name in ("likes", "views")}
 
 
 def _matrices(folder: Path, journal: Journal) -> dict[str, NDArray[np.float32]]:

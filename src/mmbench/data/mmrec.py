@@ -4,7 +4,7 @@
 (seconds), and ``x_label`` (0 train, 1 validation, 2 test). Row ``k`` of ``<modality>_feat.npy`` belongs to item ``k``:
 the format itself proves the order of rows. ``i_id_mapping.csv`` and ``u_id_mapping.csv`` (tabs, despite their name)
 give raw ids back. ``missed_img_itemIDs.csv`` lists the items without an image; ``missed_<modality>_itemIDs.csv`` does
-the same for another modality.
+the same for another modality. ``meta-<name>.csv`` tells of the items, ``*_url.csv`` where their images are.
 """
 
 from __future__ import annotations
@@ -21,9 +21,17 @@ from mmbench.data import splits
 from mmbench.data.dataset import Dataset
 from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.journal import Journal, refusal
-from mmbench.data.numbered import catalogue_size, feature_of, missed_file, read_matrices
+from mmbench.data.numbered import (
+    catalogue_size,
+    feature_of,
+    missed_file,
+    read_matrices,
+    whole_numbers,
+    with_tables,
+)
 from mmbench.data.sources import FEATURE_SUFFIX, Source
 from mmbench.data.table import Table
+from mmbench.messages import listed
 
 INTER_SUFFIX = ".inter"
 USER, ITEM, LABEL = "userID", "itemID", "x_label"
@@ -50,7 +58,7 @@ def read_mmrec(folder: Path, journal: Journal | None = None) -> Source:
     journal = journal or Journal()
     table = _inter(folder)
     journal.read(table.path)
-    numbers = {column: _whole(table, column) for column in (USER, ITEM)}
+    numbers = {column: whole_numbers(table, column) for column in (USER, ITEM)}
     alone = not folder.is_dir()
     raw_users, raw_items = (None if alone else _raw_ids(folder, column, journal) for column in (USER, ITEM))
     matrices = {} if alone else read_matrices(folder, journal)
@@ -67,7 +75,9 @@ def read_mmrec(folder: Path, journal: Journal | None = None) -> Source:
     features = {
         path.name.removesuffix(FEATURE_SUFFIX): feature_of(path, values, journal) for path, values in matrices.items()
     }
-    return Source(log, pd.DataFrame({"item_id": items}), features, notices=tuple(journal.lines))
+    catalogue = pd.DataFrame({"item_id": items})
+    catalogue, texts = (catalogue, ()) if alone else with_tables(catalogue, folder, journal)
+    return Source(log, catalogue, features, notices=tuple(journal.lines), texts=texts)
 
 
 def write_mmrec(source: Source, parts: pd.Series, folder: Path, name: str | None = None) -> int:
@@ -141,19 +151,13 @@ def _inter(folder: Path) -> Table:
         named = folder / f"{folder.resolve().name}{INTER_SUFFIX}"
         found = [named] if named.is_file() else sorted(folder.glob(f"*{INTER_SUFFIX}"))
         if len(found) != 1:
-            names = ", ".join(path.name for path in found) or "none"
+            names = listed(path.name for path in found)
             raise refusal("one_inter", path=folder, named=named.name, found=names)
     table = read_delimited(found[0], _TABS)
     missing = [column for column in (USER, ITEM, LABEL) if column not in table.frame]
     if missing:
         raise refusal("missing_columns", path=found[0], missing=", ".join(missing), columns=table.told_names)
     return table
-
-
-def _whole(table: Table, column: str) -> Numbers:
-    text = table.frame[column].str.strip()
-    table.require(text.str.fullmatch(r"[0-9]{1,18}").to_numpy(bool), column, "cell_whole")
-    return np.asarray(text.astype(np.int64).to_numpy())
 
 
 def _labels(table: Table) -> NDArray[np.object_]:
@@ -176,7 +180,7 @@ def _raw_ids(folder: Path, column: str, journal: Journal) -> pd.Index | None:
     raw = _RAW[column] if _RAW[column] in table.frame else next((n for n in table.names if n != column), "")
     if column not in table.frame or not raw:
         raise refusal("mapping_columns", path=found[0], raw=_RAW[column], number=column, columns=table.told_names)
-    numbers = _whole(table, column)
+    numbers = whole_numbers(table, column)
     repeated = table.frame.duplicated(column) | table.frame.duplicated(raw)
     table.require(~repeated.to_numpy(bool), raw, "cell_once")
     table.require((table.frame[raw].str.strip() != "").to_numpy(bool), raw, "cell_empty_id")

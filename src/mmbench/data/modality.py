@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.messages import Message, Refusal, listed
 
 Maker = Callable[[ItemFeature, np.random.Generator], ItemFeature | None]
 
@@ -104,14 +105,13 @@ class ModalityCondition:
     def __post_init__(self) -> None:
         for where, state in [("default", self.default), *((f"states.{m}", s) for m, s in self.states.items())]:
             if state not in STATES:
-                raise ValueError(f"modality.{where}={state} is not a state; states are {', '.join(STATES)}")
+                raise Refusal("data", "no_state", where=where, state=state, states=", ".join(STATES))
         if self.missing_rule not in MISSING_RULES:
-            raise ValueError(
-                f"modality.missing_rule={self.missing_rule} is unknown; it is {' or '.join(MISSING_RULES)}"
-            )
+            first, second = MISSING_RULES
+            raise Refusal("data", "no_missing_rule", rule=self.missing_rule, first=first, second=second)
         for name, rate in self.missing.items():
             if not (isinstance(rate, int | float) and 0 <= rate < 1):
-                raise ValueError(f"modality.missing.{name}={rate} must be at least 0 and below 1; use drop for all")
+                raise Refusal("data", "bad_rate", modality=name, rate=rate)
 
     def state(self, modality: str) -> str:
         """The state of one modality."""
@@ -124,13 +124,11 @@ class ModalityCondition:
             ValueError: naming the modality and those the dataset has.
         """
         known = sorted(modalities)
-        asked = {n: f"asked as {s}" for n, s in self.states.items() if s != "drop"}
-        asked |= {n: f"asked to miss {rate}" for n, rate in self.missing.items() if rate}
+        asked = {n: Message("data", "asked_as", state=s) for n, s in self.states.items() if s != "drop"}
+        asked |= {n: Message("data", "asked_to_miss", rate=rate) for n, rate in self.missing.items() if rate}
         for name, how in asked.items():
             if name not in known:
-                raise ValueError(
-                    f"dataset {dataset} has no modality {name!r} ({how}); it has: {', '.join(known) or 'none'}"
-                )
+                raise Refusal("data", "no_modality", name=dataset, modality=repr(name), how=how, held=listed(known))
 
     def kept(self, modalities: Iterable[str]) -> list[str]:
         """Names of the modalities that are not dropped, in name order."""
@@ -157,9 +155,7 @@ class ModalityCondition:
             if made is None:
                 continue
             if state != "real" and made.fingerprint() == partial.fingerprint():
-                raise ValueError(
-                    f"modality {name}: state {state!r} left the features unchanged, so it controls nothing"
-                )
+                raise Refusal("data", "controls_nothing", modality=name, state=repr(state))
             result[name] = made
         return result
 
@@ -174,7 +170,7 @@ class ModalityCondition:
         order = _stream(self.seed, seed, f"{name}|missing").permutation(having)
         if self.missing_rule == "tail":
             if train_counts is None:
-                raise ValueError("modality.missing_rule=tail needs the training interactions of each item")
+                raise Refusal("data", "tail_without_counts")
             order = order[np.argsort(train_counts[order], kind="stable")]
         present = feature.present.copy()
         present[order[:n_lost]] = False

@@ -9,13 +9,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench.data.delimited import read_delimited, read_header
 from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
 from mmbench.data.journal import Journal, refusal
 from mmbench.data.sources import FEATURE_SUFFIX
 from mmbench.data.table import Table
+from mmbench.data.tabular import first_of_each
 
 #: Without a mapping file or features only the largest number tells how many items there are; a larger one is an error.
 MAX_ITEMS_PER_ROW = 1000
+
+#: Columns of the tables of items, and what they become; those that keep their name are texts.
+TABLE_COLUMNS: Mapping[str, str] = {
+    **{name: name for name in ("title", "brand", "categories", "description")},
+    "imUrl": "image_url",
+}
 
 Matrices = Mapping[Path, NDArray[np.float32]]
 
@@ -69,8 +77,40 @@ def catalogue_size(
     table.require(numbers < n_items, column, f"cell_beyond_{who}", size=n_items, matrix=matrix)
     idle = n_items - len(np.unique(numbers))
     if idle:
-        journal.tell(f"idle_{who}", idle, size=journal.words.number(n_items), matrix=matrix)
+        journal.tell(f"idle_{who}", idle, size=f"{n_items:,}", matrix=matrix)
     return n_items
+
+
+def with_tables(
+    items: pd.DataFrame, folder: Path, journal: Journal, number: str = "itemID"
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The catalogue with what ``meta-*.csv`` and ``*_url.csv`` tell of its items, and the text columns among it.
+
+    Raises:
+        ValueError: for a table without the column ``number`` or with an item that is not numbered.
+    """
+    for path in (*sorted(folder.glob("meta-*.csv")), *sorted(folder.glob("*_url.csv"))):
+        header = read_header(path)
+        header.check_column(number, path.name)
+        told = [name for name in TABLE_COLUMNS if name in header.frame and TABLE_COLUMNS[name] not in items]
+        table = read_delimited(journal.read(path), columns=[number, *told])
+        rows = whole_numbers(table, number)
+        table.require(rows < len(items), number, "cell_beyond_largest", size=len(items))
+        listed = first_of_each(table.frame[told].assign(item_id=items["item_id"].to_numpy()[rows]), journal)
+        found = listed.set_index("item_id").reindex(items["item_id"]).fillna("")
+        items = items.assign(**{TABLE_COLUMNS[name]: found[name].to_numpy() for name in told})
+    return items, tuple(name for name in TABLE_COLUMNS if name in items)
+
+
+def whole_numbers(table: Table, column: str) -> NDArray[np.int64]:
+    """A column of whole numbers, zero or larger.
+
+    Raises:
+        ValueError: for another cell, with its line.
+    """
+    text = table.frame[column].str.strip()
+    table.require(text.str.fullmatch(r"[0-9]{1,18}").to_numpy(bool), column, "cell_whole")
+    return np.asarray(text.astype(np.int64).to_numpy())
 
 
 def missed_file(folder: Path, modality: str) -> Path:

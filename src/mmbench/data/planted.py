@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.sources import Source
+from mmbench.messages import Refusal
 
 Array = NDArray[np.float64]
 BLOCK = 8
@@ -87,11 +88,11 @@ def make_world(
         ValueError: for an unknown world or a world without room for its interactions.
     """
     if world not in WORLDS:
-        raise ValueError(f"dataset.world={world} is unknown; worlds are {', '.join(WORLDS)}")
+        raise Refusal("data", "no_world", world=world, worlds=", ".join(WORLDS))
     spec = WORLDS[world]
     per_user = spec.per_user if per_user is None else per_user
     if not 5 <= per_user <= n_items // 2:
-        raise ValueError(f"per_user={per_user} must be at least 5 and at most half of n_items={n_items}")
+        raise Refusal("data", "no_room", per_user=per_user, n_items=n_items)
     rng = np.random.default_rng(seed)
     factors = {name: rng.standard_normal((n_items, BLOCK)) for name in (*BLOCKS, "junk")}
     tastes = rng.standard_normal((n_users, BLOCK * len(BLOCKS)))

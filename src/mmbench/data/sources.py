@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
+from mmbench.messages import Message, Refusal
 
 FEATURE_SUFFIX = "_feat.npy"
 SCHEMA = 1
@@ -60,15 +61,14 @@ def read_folder(path: Path, *, trust_row_order: bool = False, encoder: Mapping[s
         ValueError: naming the file and what is wrong with it.
     """
     if not path.is_dir():
-        raise ValueError(f"{path} is not a folder; point dataset.path or $MMBENCH_DATA at the data")
+        raise Refusal("data", "no_folder", path=path)
     log = read_log(path)
     items_file = path / "items.parquet"
     matrices = encoded.chosen(path, encoder or {})
     if items_file.exists():
         items = read_items(path)
     elif matrices:
-        first = next(iter(matrices.values())).name
-        raise ValueError(f"{path} has {first} but no items.parquet, so nobody knows which row is which item")
+        raise Refusal("data", "features_without_items", path=path, first=next(iter(matrices.values())).name)
     else:
         items = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
     _check_ids(log, items, items_file)
@@ -93,7 +93,7 @@ def read_log(path: Path) -> pd.DataFrame:
     """
     log = _with_text_ids(_read_table(path / "interactions.parquet"), ["user_id", "item_id"], path)
     if log.empty:
-        raise ValueError(f"{path / 'interactions.parquet'} has no rows")
+        raise Refusal("data", "no_rows", path=path / "interactions.parquet")
     return log
 
 
@@ -135,30 +135,31 @@ def write_folder(
 
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise ValueError(f"{path} is missing; a dataset folder needs interactions.parquet")
+        raise Refusal("data", "missing_table", path=path)
     try:
         return pd.read_parquet(path)
     except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        raise ValueError(f"{path} is not a readable parquet file: {str(error).splitlines()[0]}") from error
+        raise Refusal("data", "bad_parquet", path=path, error=str(error).splitlines()[0]) from error
 
 
 def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:
     for column in columns:
         if column not in table:
-            raise ValueError(f"{path}: column {column!r} is missing; columns are {', '.join(map(str, table))}")
+            raise Refusal("data", "no_column", path=path, column=repr(column), columns=", ".join(map(str, table)))
         if table[column].isna().any():
-            first = int(table[column].isna().to_numpy().argmax())
-            raise ValueError(f"{path}: {int(table[column].isna().sum())} rows have no {column} (first: row {first})")
+            missing = table[column].isna().to_numpy()
+            rows, first = int(missing.sum()), int(missing.argmax())
+            raise Refusal("data", "rows_without_id", path=path, rows=rows, column=column, first=first)
     return table.assign(**{column: table[column].astype(str) for column in columns})
 
 
 def _check_ids(log: pd.DataFrame, items: pd.DataFrame, items_file: Path) -> None:
     repeated = items["item_id"][items["item_id"].duplicated()]
     if len(repeated):
-        raise ValueError(f"{items_file}: item_id {repeated.iloc[0]!r} occurs more than once")
+        raise Refusal("data", "repeated_item", path=items_file, item=repr(repeated.iloc[0]))
     if not log["item_id"].isin(items["item_id"]).any():
-        examples = f"{log['item_id'].iloc[0]!r} against {items['item_id'].iloc[0]!r}"
-        raise ValueError(f"{items_file}: no item_id of interactions.parquet occurs in it ({examples})")
+        in_log, in_items = (repr(table["item_id"].iloc[0]) for table in (log, items))
+        raise Refusal("data", "no_common_item", path=items_file, in_log=in_log, listed=in_items)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -173,10 +174,10 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+        raise Refusal("data", "bad_json", path=path, error=error) from error
     described = meta.get("features", {}) if isinstance(meta, dict) else None
     if not isinstance(described, dict) or not all(isinstance(entry, dict) for entry in described.values()):
-        raise ValueError(f'{path} must hold an object with "features" by modality, as mmbench writes it')
+        raise Refusal("data", "bad_meta", path=path)
     return dict(meta)
 
 
@@ -206,12 +207,9 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
         meta = read_meta(path.parent)
         proof = meta.get("features", {}).get(name, {}).get("row_ids_sha256")
         if proof is not None and proof != fingerprint.of_strings(ids):
-            raise ValueError(f"{path}: dataset.json was written for another items.parquet (ids or their order differ)")
+            raise Refusal("data", "other_items", path=path)
         if proof is None and not trust:
-            raise ValueError(
-                f"{path}: nothing proves that its rows are in the order of items.parquet, and a wrong order looks like "
-                f"useless content; add {sidecar.name} (one item id per line) or set dataset.trust_row_order=true"
-            )
+            raise Refusal("data", "row_order", path=path, sidecar=sidecar.name)
         values = read_matrix(path, len(ids))
         present = np.ones(len(ids), bool)
     if flag in items:
@@ -219,7 +217,7 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
     else:
         zero = present & ~values.any(axis=1)
         if zero.any():
-            notices.append(f"{name}: {int(zero.sum())} all-zero rows count as missing (no column {flag})")
+            notices.append(Message("data", "zero_rows", modality=name, rows=int(zero.sum()), flag=flag))
         present &= ~zero
     return with_missing_filled(values, present)
 
@@ -239,12 +237,12 @@ def rows_by_id(
     """
     rows = pd.Index(sidecar.read_text(encoding="utf-8").splitlines())
     if len(rows) != len(matrix):
-        raise ValueError(f"{sidecar} has {len(rows)} ids but the matrix has {len(matrix)} rows; they must match")
+        raise Refusal("data", "ids_against_rows", path=sidecar, ids=len(rows), rows=len(matrix))
     if rows.has_duplicates:
-        raise ValueError(f"{sidecar}: id {rows[rows.duplicated()][0]!r} occurs more than once")
+        raise Refusal("data", "repeated_id", path=sidecar, id=repr(rows[rows.duplicated()][0]))
     where = rows.get_indexer(pd.Index(ids))
     if (where < 0).all():
-        raise ValueError(f"{sidecar}: none of its ids occurs in items.parquet ({rows[0]!r} against {ids[0]!r})")
+        raise Refusal("data", "no_common_id", path=sidecar, first=repr(rows[0]), listed=repr(ids[0]))
     values = matrix[np.maximum(where, 0)]
     values[where < 0] = 0
     return values, where >= 0

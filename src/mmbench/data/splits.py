@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmbench import fingerprint
 from mmbench.data.interactions import Interactions
-from mmbench.messages import Words
+from mmbench.messages import Message, Refusal
 
 PARTS = ("train", "valid", "test")
 LABELS: Mapping[str, str] = {
@@ -61,14 +61,12 @@ def given(log: pd.DataFrame, column: str) -> pd.Series:
         ValueError: if the column is missing or holds another word.
     """
     if column not in log:
-        raise ValueError(
-            f"dataset.split_column={column!r} is not a column; columns are {', '.join(map(str, log.columns))}"
-        )
+        raise Refusal("data", "no_split_column", column=repr(column), columns=", ".join(map(str, log.columns)))
     words = log[column].astype(str).str.strip().str.lower()
     parts = words.map(LABELS)
     if parts.isna().any():
         bad = sorted(words[parts.isna()].unique())[:3]
-        raise ValueError(f"column {column!r} holds {', '.join(map(repr, bad))}; allowed are {', '.join(LABELS)}")
+        raise Refusal("data", "bad_part", column=repr(column), bad=", ".join(map(repr, bad)), allowed=", ".join(LABELS))
     return parts
 
 
@@ -117,32 +115,30 @@ def last_out(log: pd.DataFrame) -> pd.Series:
     return pd.Series(parts, index=log.index)
 
 
-def automatic(log: pd.DataFrame, column: str, lang: str = "en") -> tuple[str, str]:
+def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
     """Choose a protocol for a log of one's own (RULINGS 11) and say why.
 
     A split column is taken as given; with timestamps the split is by time if enough users remain to test, otherwise
     the last interactions are left out; without either it is random per user.
 
     Returns:
-        The protocol and one line for the reader, in the language ``lang``.
+        The protocol and one line for the reader.
     """
-    words = Words("prepare", lang)
     if column in log:
-        return "given", words("protocol_given", column=repr(column))
+        return "given", Message("data", "protocol_given", column=repr(column))
     if "timestamp" not in log:
-        return "paper", words("protocol_paper")
+        return "paper", Message("data", "protocol_paper")
     parts = time(log)
     known, tested = (pd.Index(log["user_id"][parts == part].unique()) for part in ("train", "test"))
     n = len(known.intersection(tested))
     if n >= MIN_TEST_USERS:
-        return "time", words("protocol_time", n)
-    return "last_out", words("protocol_last_out", n, least=MIN_TEST_USERS)
+        return "time", Message("data", "protocol_time", n)
+    return "last_out", Message("data", "protocol_last_out", n, least=MIN_TEST_USERS)
 
 
 def _timestamps(log: pd.DataFrame, protocol: str) -> NDArray[np.int64]:
     if "timestamp" not in log:
-        columns = ", ".join(map(str, log.columns))
-        raise ValueError(f"dataset.protocol={protocol} needs a column 'timestamp'; columns are {columns}")
+        raise Refusal("data", "no_timestamp", protocol=protocol, columns=", ".join(map(str, log.columns)))
     return log["timestamp"].to_numpy(np.int64)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import gzip
 import io
 import json
@@ -20,8 +21,10 @@ from mmbench.data.table import shortened
 
 #: A longer line is no line of a log: most likely the whole file is one JSON array.
 MAX_LINE_BYTES = 1 << 24
+HEAD_BYTES = 1000
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".p", ".joblib", ".dill", ".pt", ".pth")
 _GZIP = b"\x1f\x8b"
+_MARK = b"\xef\xbb\xbf"
 _PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _CHUNK_ROWS = 1 << 16
 #: What reading a damaged gzip file raises.
@@ -66,6 +69,14 @@ def open_text(path: Path, encoding: str = "utf-8") -> io.TextIOWrapper:
     return io.TextIOWrapper(open_bytes(path), "utf-8-sig" if encoding == "utf-8" else encoding, newline="")
 
 
+def first_cells(path: Path) -> list[str]:
+    """Cells of the first line of a table with commas, as far as :data:`HEAD_BYTES` of it tell them."""
+    head = b""
+    with open_bytes(path) as file, contextlib.suppress(*GZIP_FAULTS):  # the reader tells of a damaged file
+        head = file.readline(HEAD_BYTES)
+    return head.removeprefix(_MARK).decode("latin-1").strip().split(",")
+
+
 def numbered_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """Lines with their number from one, without line ends; blank ones are skipped.
 
@@ -86,7 +97,7 @@ def numbered_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, s
             if len(raw) > MAX_LINE_BYTES:
                 raise refusal("line_too_long", path=path, line=number, limit=MAX_LINE_BYTES >> 20)
             if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
+                raw = raw.removeprefix(_MARK)
             try:
                 line = raw.decode(encoding).rstrip("\r\n")
             except UnicodeDecodeError as error:

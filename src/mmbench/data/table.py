@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.journal import refusal
+from mmbench.data.journal import message, refusal
+from mmbench.messages import Message
 
 #: What stands for a missing cell in exports of databases and of pandas.
 MISSING_WORDS = ("", "NULL", "null", "None", "NaN", "nan", "\\N")
@@ -33,11 +34,11 @@ class Table:
     frame: pd.DataFrame
     line_of: Callable[[int], int | None] | None = None
 
-    def where(self, row: int) -> str:
+    def where(self, row: int) -> Message:
         """The place in its file of the row at position ``row``, as a person looks for it."""
         place = int(self.frame.index[row])
         line = self.line_of(place) if self.line_of else None
-        return f"{self.path}, row {place + 1}" if line is None else f"{self.path}, line {line}"
+        return place_of(self.path, line, place + 1)
 
     def with_frame(self, frame: pd.DataFrame) -> Table:
         """The same file with other columns or fewer rows."""
@@ -94,6 +95,13 @@ class Table:
         # to_numeric is off by a last digit; Python's own reading goes through objects, few at a time.
         parts = (text.iloc[start : start + _CHUNK_ROWS] for start in range(0, len(text), _CHUNK_ROWS))
         return np.concatenate([np.empty(0), *(part.to_numpy(object).astype(np.float64) for part in parts)])
+
+
+def place_of(path: Path, line: int | None, row: int) -> Message:
+    """The line of a file, or the row of one whose lines nobody knows."""
+    if line is None:
+        return message("in_row", path=path, row=row)
+    return message("in_line", path=path, line=line)
 
 
 def plain_digits(text: pd.Series) -> pd.Series:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.sources import Source
+from mmbench.messages import Refusal
 
 GRAM_LENGTHS = (2, 3, 4)
 #: Only the head of a long text is read.
@@ -64,11 +65,11 @@ def encode_texts(texts: Sequence[str], *, dim: int = 256, seed: int = 0) -> NDAr
         ValueError: if every text is empty or ``dim`` is below one.
     """
     if dim < 1:
-        raise ValueError(f"dim={dim} must be at least 1")
+        raise Refusal("data", "bad_dim", dim=dim)
     clean = [normalised(text)[:MAX_CHARACTERS] for text in texts]
     filled = np.flatnonzero([bool(text) for text in clean])
     if not len(filled):
-        raise ValueError(f"none of the {len(clean)} texts has a character; there is nothing to encode")
+        raise Refusal("data", "no_texts", texts=len(clean))
     projected = _projected(_weights([clean[i] for i in filled]), dim, seed)
     norms = np.linalg.norm(projected, axis=1, keepdims=True)
     rows = np.where(norms > MIN_NORM, projected / np.maximum(norms, MIN_NORM), 0.0)

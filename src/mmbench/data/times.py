@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.journal import Journal
+from mmbench.data.journal import Journal, message
 from mmbench.data.table import MISSING_WORDS, Table, plain_digits
 
 #: Least magnitude of a number that counts milliseconds, micro- or nanoseconds; 1e11 seconds are the year 5138.
@@ -53,7 +53,7 @@ def unix_seconds(table: Table, column: str, journal: Journal) -> NDArray[np.int6
 
 
 def unit_of(numbers: NDArray[np.float64]) -> tuple[float, int, str]:
-    """Least magnitude, number per second and name of the unit that most of ``numbers`` ``(n,)`` are in."""
+    """Least magnitude, number per second and message of the unit that most of ``numbers`` ``(n,)`` are in."""
     middle = np.median(np.abs(numbers))
     return next(entry for entry in UNITS if middle >= entry[0])
 
@@ -63,9 +63,9 @@ def _from_numbers(table: Table, column: str, journal: Journal) -> NDArray[np.int
     least, factor, unit = unit_of(numbers)
     above = next((entry[0] for entry in reversed(UNITS) if entry[0] > least), MAX_NUMBER)
     alike = (np.abs(numbers) >= least) & (np.abs(numbers) < above)
-    table.require(alike, column, "cell_time_unit", unit=unit)
+    table.require(alike, column, "cell_time_unit", unit=message(unit))
     if factor > 1:
-        journal.tell("time_unit", column=column, unit=unit, factor=factor)
+        journal.tell("time_unit", column=column, unit=message(unit), factor=factor)
     return np.asarray(np.floor(numbers / factor).astype(np.int64))
 
 

@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mmbench.messages import Refusal, said_by
+
 Content = TypeVar("Content")
 Matrix = NDArray[np.float32]
 #: An encoder reads every language.
@@ -69,15 +71,13 @@ def short_name(name: str) -> str:
     return Path(name).resolve().name if Path(name).is_dir() else name
 
 
-def missing_library(name: str, library: str, extra: str) -> ValueError:
+def missing_library(name: str, library: str, extra: str) -> Refusal:
     """The error for an encoder whose library is not installed."""
-    return ValueError(f"encoder {name} needs {library}, which is not installed: pip install 'mmbench[{extra}]'")
+    return Refusal("encode", "no_library", name=name, library=library, extra=extra)
 
 
-def not_here(name: str, modality: str, why: object) -> ValueError:
+def not_here(name: str, modality: str, why: Exception) -> Refusal:
     """The error for an encoder whose weights are not on this machine."""
     said = str(why).strip().splitlines()
-    return ValueError(
-        f"encoder {name} cannot be loaded from this machine ({said[0][:160] if said else type(why).__name__}); "
-        f"name a local folder, or let it be fetched once: python -m mmbench.encode DIR {modality}={name} download=true"
-    )
+    reason = said_by(why) if isinstance(why, Refusal) else said[0][:160] if said else type(why).__name__
+    return Refusal("encode", "not_here", name=name, why=reason, modality=modality)

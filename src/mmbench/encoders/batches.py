@@ -15,6 +15,7 @@ from mmbench.data.encoded import file_hash
 from mmbench.encoders import Encoder, Matrix
 from mmbench.encoders.cache import VectorCache
 from mmbench.encoders.reading import Problem, read_image
+from mmbench.messages import Refusal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -116,6 +117,6 @@ def _encode_batch(encoder: Encoder[Any], some: Sequence[Content], cache: VectorC
     if ready:
         vectors = encoder.encode(list(ready.values()))
         if not np.isfinite(vectors).all():
-            raise ValueError(f"encoder {encoder.name} gave numbers that are not finite; its weights cannot be trusted")
+            raise Refusal("encode", "not_finite", name=encoder.name)
         cache.append(list(ready), vectors)
     return failed

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import faults, fingerprint, paths
+from mmbench.messages import Refusal
 
 KEY_BYTES = 32
 
@@ -42,9 +43,7 @@ class VectorCache:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.file.close()
-            raise ValueError(
-                f"{self.path} is in use by another process that encodes with the same encoder; wait for it"
-            ) from None
+            raise Refusal("encode", "in_use", path=self.path) from None
         self.file.truncate(self.file.tell() // self.record.itemsize * self.record.itemsize)
         keys = self._records()["key"]
         self.n_rows = len(keys)

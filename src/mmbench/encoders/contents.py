@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 
 from mmbench.data.roles import guessed
+from mmbench.messages import Refusal
 
 #: Column that is the text where a folder has it.
 TEXT_COLUMN = "text"
@@ -38,9 +39,9 @@ def item_texts(items: pd.DataFrame, template: str | None = None) -> tuple[list[s
     columns = _PLACE.findall(template)
     for column in columns:
         if column not in items:
-            raise ValueError(f"template={template!r}: items.parquet has no column {column!r}; {_held(items)}")
+            raise Refusal("encode", "no_column", template=repr(template), column=repr(column), columns=_held(items))
     if not columns:
-        raise ValueError(f"template={template!r} names no column; write them in braces, for example {{title}}")
+        raise Refusal("encode", "no_place", template=repr(template))
     cells = {column: [_text(value) for value in items[column]] for column in columns}
     texts = []
     for place in range(len(items)):
@@ -59,15 +60,12 @@ def _filled(template: str, cells: dict[str, str]) -> str:
 def _usual_template(items: pd.DataFrame) -> str:
     columns = [TEXT_COLUMN] if TEXT_COLUMN in items else guessed(map(str, items), "text")
     if not columns:
-        raise ValueError(
-            f"no column of items.parquet looks like a text; say how it is made, for example template='{{title}}'; "
-            f"{_held(items)}"
-        )
+        raise Refusal("encode", "nothing_like_text", columns=_held(items))
     return " ".join(f"{{{column}}}" for column in columns)
 
 
 def _held(items: pd.DataFrame) -> str:
-    return f"columns are {', '.join(map(str, items))}"
+    return ", ".join(map(str, items))
 
 
 def _text(value: object) -> str:
@@ -96,10 +94,7 @@ def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) ->
         return [_file_of(_text(value), folder) for value in items[column]], column
     where = Path(images) if images is not None else folder / IMAGE_FOLDER
     if not where.is_dir():
-        raise ValueError(
-            f"no images: {where} is not a folder; images=FOLDER has files called after the item ids, images=COLUMN "
-            f"names a column of items.parquet with their paths"
-        )
+        raise Refusal("encode", "no_images", path=where)
     files: dict[str, Path] = {}
     for path in sorted(where.iterdir()):
         files.setdefault(path.stem, path)

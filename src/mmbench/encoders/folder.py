@@ -23,6 +23,7 @@ from mmbench.encoders.images import image_encoder
 from mmbench.encoders.languages import beyond, readable_scripts
 from mmbench.encoders.reading import MAX_MEGAPIXELS, MOST_MEGAPIXELS, Problem
 from mmbench.encoders.texts import NGRAM, text_encoder
+from mmbench.messages import Message, Refusal
 
 #: So many texts say how many of their tokens an encoder knows.
 TOKEN_SAMPLE = 500
@@ -58,9 +59,10 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise ValueError(f"batch={self.batch} must be at least 1")
+            raise Refusal("encode", "bad_batch", batch=self.batch)
         if not 0 < self.max_megapixels <= MOST_MEGAPIXELS:
-            raise ValueError(f"max_megapixels={self.max_megapixels} must be above 0 and at most {MOST_MEGAPIXELS:g}")
+            most = f"{MOST_MEGAPIXELS:g}"
+            raise Refusal("encode", "bad_megapixels", value=self.max_megapixels, most=most)
 
     def vectors(self, encoder: Encoder[Any]) -> VectorCache:
         """What this encoder has encoded before."""
@@ -98,9 +100,9 @@ def parse_choice(key: str, name: str) -> Choice:
     modality, _, label = key.partition("@")
     if modality not in ("text", "image"):
         settings = ", ".join(option.name for option in fields(Options))
-        raise ValueError(f"{key!r} is not text, image, text@LABEL, image@LABEL or a setting ({settings}, lang)")
+        raise Refusal("encode", "bad_key", key=repr(key), settings=settings)
     if not name:
-        raise ValueError(f"{key}= names no encoder: {key}=NAME or {key}=FOLDER")
+        raise Refusal("encode", "names_none", key=key)
     return Choice(modality, encoded.check_label(label) if label else encoded.DEFAULT, name)
 
 
@@ -126,7 +128,7 @@ def encode_folder(
     items = read_items(folder)
     named = [str(choice) for choice in choices]
     if len(set(named)) < len(named):
-        raise ValueError(f"{max(named, key=named.count)} is named twice; give one of them a label, text@LABEL=NAME")
+        raise Refusal("encode", "named_twice", choice=max(named, key=named.count))
     for choice in choices:
         _check_replaceable(folder, choice, options)
     return [_encode(folder, items, choice, options, progress(choice)) for choice in choices]
@@ -138,10 +140,11 @@ def _check_replaceable(folder: Path, choice: Choice, options: Options) -> None:
         return
     said = encoded.read_sidecar(path)
     if said is None or said["encoder"] != short_name(choice.encoder):
-        maker = "something that left no sidecar" if said is None else f"encoder {said['encoder']}"
-        raise ValueError(
-            f"{path} was made by {maker}; keep both with {choice.modality}@LABEL={choice.encoder}, or replace it with "
-            "overwrite=true"
+        maker = (
+            Message("encode", "unknown_maker") if said is None else Message("encode", "maker", encoder=said["encoder"])
+        )
+        raise Refusal(
+            "encode", "made_by_other", path=path, maker=maker, modality=choice.modality, encoder=choice.encoder
         )
 
 
@@ -164,7 +167,8 @@ def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options,
     vectors = replace(vectors, problems=problems)
     if len(problems) == len(ids):
         reason = Counter(problems.values()).most_common(1)[0][0]
-        raise ValueError(f"{choice}={choice.encoder}: none of {len(ids)} items can be encoded (most of them: {reason})")
+        why = Message("encode", f"is_{reason}")
+        raise Refusal("encode", "none_encoded", choice=choice, encoder=choice.encoder, items=len(ids), reason=why)
     path = encoded.feature_file(folder, choice.modality, choice.label)
     examples = {problem: ids[row] for row, problem in reversed(problems.items())}
     return Encoded(choice, path, vectors, _write(path, choice, vectors, about, ids), examples, unread)

@@ -14,6 +14,7 @@ from mmbench import fingerprint
 from mmbench.encoders import Encoder, Matrix, missing_library, not_here, short_name
 from mmbench.encoders.languages import stated_languages
 from mmbench.encoders.weights import device_of, weights_hash
+from mmbench.messages import Refusal
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -69,7 +70,7 @@ def _packaged(name: str) -> str | None:
     module, folder = PACKAGES[name]
     found = importlib.util.find_spec(module)
     if found is None or not found.submodule_search_locations:
-        raise ValueError(f"encoder {name} is a package that is not installed: pip install {name}")
+        raise Refusal("encode", "no_package", name=name)
     return str(Path(found.submodule_search_locations[0]) / folder)
 
 

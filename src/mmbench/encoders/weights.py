@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmbench import fingerprint
+from mmbench.messages import Refusal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +28,7 @@ def device_of(asked: str) -> str:
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device={asked}: torch sees no GPU; use device=cpu")
+        raise Refusal("encode", "no_gpu", device=asked)
     return asked
 
 

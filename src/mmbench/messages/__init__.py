@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from importlib import resources
 from string import Formatter
+from typing import Any
 
 from babel.dates import format_date
 from babel.lists import format_list
@@ -24,6 +25,38 @@ MINUS = "\N{MINUS SIGN}"
 MAN = 10_000
 
 Entry = str | dict[str, str]
+
+
+class Message(str):
+    """A sentence that waits for its language: in English it is its own text, in any other :meth:`told` says it.
+
+    So readers and checks know no language, and the command that prints has the last word. A value of a message may be
+    a message itself: a place in a file, a hint.
+
+    Args:
+        domain: name of the catalogue.
+        name: name of the message.
+        count: what picks its form and fills ``{n}``.
+        values: what fills its other places.
+    """
+
+    domain: str
+    name: str
+    n: int | None
+    values: dict[str, object]
+
+    def __new__(cls, domain: str, name: str, count: int | None = None, /, **values: object) -> Message:
+        """The English sentence, and what says it in another language."""
+        made = super().__new__(cls, Words(domain)(name, count, **values))
+        made.domain, made.name, made.n, made.values = domain, name, count, values
+        return made
+
+    def told(self, lang: str) -> str:
+        """The sentence in a language of :data:`LANGUAGES`."""
+        return Words(self.domain, lang)(self.name, self.n, **self.values)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (Message, self.domain, self.name, self.n, self.values)
 
 
 class Words:
@@ -50,7 +83,12 @@ class Words:
             if count is None:
                 raise TypeError(f"{name} counts something: say how many")
             entry = entry["one" if count == 1 and "one" in entry else "other"]
-        return entry.format(**values, **({} if count is None else {"n": self.number(count)}))
+        told = {key: self.said(value) for key, value in values.items()}
+        return entry.format(**told, **({} if count is None else {"n": self.number(count)}))
+
+    def said(self, value: Any) -> Any:
+        """A message in this language; anything else as it is."""
+        return value.told(self.lang) if isinstance(value, Message) else value
 
     def number(self, value: float, digits: int = 0, *, sign: bool = False) -> str:
         """``1,234.5`` with ``digits`` decimals; ``sign`` writes the plus too. Minus is the minus sign."""
@@ -82,7 +120,7 @@ class Words:
 
 
 class Refusal(ValueError):
-    """An error whose sentence stands in a catalogue: English as its text, any language by :meth:`told`.
+    """An error whose sentence stands in a catalogue: English as its text, any language by its ``message``.
 
     Args:
         domain: name of the catalogue.
@@ -92,12 +130,31 @@ class Refusal(ValueError):
     """
 
     def __init__(self, domain: str, name: str, count: int | None = None, /, **values: object) -> None:
-        super().__init__(Words(domain)(name, count, **values))
-        self.domain, self.name, self.count, self.values = domain, name, count, values
+        self.message = Message(domain, name, count, **values)
+        super().__init__(self.message)
 
-    def told(self, lang: str) -> str:
-        """The sentence in a language of :data:`LANGUAGES`."""
-        return Words(self.domain, lang)(self.name, self.count, **self.values)
+    @classmethod
+    def of(cls, message: Message) -> Refusal:
+        """The error that says a message."""
+        return cls(message.domain, message.name, message.n, **message.values)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (Refusal, self.message.domain, self.message.name, self.message.n, self.message.values)
+
+
+def said_by(error: BaseException) -> str:
+    """What an error says: the message of a :class:`Refusal`, the text of any other."""
+    return error.message if isinstance(error, Refusal) else str(error)
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names with commas between them, or the word for none."""
+    return ", ".join(map(str, names)) or Message("common", "none")
+
+
+def _again(made: type[Message] | type[Refusal], domain: str, name: str, count: int | None, values: Any) -> object:
+    """What pickle makes a message or an error of again."""
+    return made(domain, name, count, **values)
 
 
 @functools.cache

@@ -87,11 +87,11 @@ def pairs(found: Pretest, words: Words) -> Table:
 
 
 def head(name: str, dataset: Dataset, found: Pretest, words: Words) -> list[str]:
-    """Lines above the tables; what the reader of the data has to say stands as it is."""
+    """Lines above the tables."""
     covered = ", ".join(f"{m} {words.percent(share, 1)}" for m, share in found.coverage.items())
     numbers = {"frequent": found.n_frequent, "items": found.n_items, "least": MIN_INTERACTIONS}
     used = words("used", covered=covered, **{key: words.number(value) for key, value in numbers.items()})
-    return [words("title", name=name), used, *dataset.notices]
+    return [words("title", name=name), used, *map(words.said, dataset.notices)]
 
 
 def as_text(name: str, dataset: Dataset, found: Pretest, words: Words, width: int = 150) -> str:

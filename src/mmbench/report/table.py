@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import ensemble, fingerprint, metrics, paths, records, stats
+from mmbench.messages import Refusal
 from mmbench.metrics import RankedPairs, Ranking
 from mmbench.sealed import LIST_LENGTH
 from mmbench.tracking import Gap
@@ -258,7 +259,7 @@ def read_contrast(name: str) -> Pair:
     """
     a, _, b = name.partition("_vs_")
     if not a or not b or a == b:
-        raise ValueError(f"{name!r} is no contrast; write two different conditions like fused_vs_text")
+        raise Refusal("study", "no_contrast", name=repr(name))
     return a, b
 
 

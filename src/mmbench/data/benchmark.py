@@ -1,0 +1,96 @@
+"""The benchmark tables of Amazon Reviews 2023: user, item, rating and milliseconds, whole or in train, valid and test.
+
+``<category>.csv`` (``rating_only``), or ``<category>.train.csv`` and its like (``last_out``, ``timestamp``). The column
+``history`` of the ``_w_his`` tables repeats earlier rows and is left out. Older revisions have no header.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mmbench.data.amazon import catalogue_of, metadata_of
+from mmbench.data.delimited import Dialect, read_delimited, read_header
+from mmbench.data.journal import Journal, refusal
+from mmbench.data.sources import Source
+from mmbench.data.splits import PARTS
+from mmbench.data.streams import first_cells
+from mmbench.data.tabular import log_of
+
+_ROLES = {"user": "user_id", "item": "parent_asin", "rating": "rating", "timestamp": "timestamp"}
+_COLUMNS = tuple(_ROLES.values())
+_FILE = re.compile(rf"(?P<category>.+?)(?:\.(?P<part>{'|'.join(PARTS)}))?\.csv(?:\.gz)?")
+_ROW = (r"A[A-Z0-9]{9,39}", r"[A-Z0-9]{10}", r"[0-9]+(?:\.[0-9]+)?", r"[0-9]{12,13}")
+#: Folders of the repository above a table, up to ``benchmark/<core>/<split>/``.
+_ABOVE = 4
+
+
+def is_benchmark(cells: Sequence[str]) -> bool:
+    """Whether the first line of a table is that of a benchmark table, with or without header."""
+    return tuple(cells[:4]) == _COLUMNS or _is_row(cells)
+
+
+def tables_in(folder: Path) -> dict[str, dict[str, Path]]:
+    """Files that are named like benchmark tables, by category and part; a whole one has the empty word as its part."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if (match := _FILE.fullmatch(path.name)) and path.is_file():
+            found.setdefault(match["category"], {})[match["part"] or ""] = path
+    return found
+
+
+def read_benchmark(path: Path, journal: Journal, items: Path | None = None) -> Source:
+    """Read the tables of a category and the metadata that lie in the repository around them.
+
+    Args:
+        path: a table, or the folder of one category; the three parts of a split belong together.
+        journal: where to tell.
+        items: metadata; by default ``meta_<category>`` beside the tables, or in ``raw/meta_categories`` above them.
+
+    Returns:
+        A source, with a column ``split`` where the tables are parts of one.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    folder = path if path.is_dir() else path.parent
+    category, files = _files(path, folder)
+    logs = [_log(file, journal).assign(**({"split": part} if part else {})) for part, file in files.items()]
+    log = pd.concat(logs, ignore_index=True)
+    above = [folder, *list(folder.resolve().parents)[:_ABOVE]]
+    places = [place / below for place in above for below in ("", "meta_categories", "raw/meta_categories")]
+    catalogue, texts = catalogue_of(log, items or metadata_of(category, places), "parent_asin", journal)
+    return Source(log, catalogue, {}, notices=tuple(journal.lines), texts=texts)
+
+
+def _files(path: Path, folder: Path) -> tuple[str, dict[str, Path]]:
+    """The category, and its tables by part; a whole one has the empty word as its part."""
+    found = tables_in(folder)
+    match = None if path.is_dir() else _FILE.fullmatch(path.name)
+    if match and not match["part"]:
+        return match["category"], {"": path}
+    wanted = {match["category"]} if match else set(found)
+    parts = {part: found[name][part] for name in wanted for part in PARTS if part in found[name]}
+    whole = [found[name][""] for name in wanted if "" in found[name] and not match]
+    if len(wanted) != 1 or bool(parts) == bool(whole):
+        names = ", ".join(file.name for tables in found.values() for file in tables.values()) or "-"
+        raise refusal("one_file", path=folder, pattern="<category>[.train|.valid|.test].csv", found=names)
+    return wanted.pop(), parts or {"": whole[0]}
+
+
+def _log(path: Path, journal: Journal) -> pd.DataFrame:
+    if _is_row(first_cells(path)):
+        table = read_delimited(journal.read(path), Dialect(header=False), columns=_COLUMNS, names=_COLUMNS)
+        return log_of(table, _ROLES, journal)
+    header = read_header(path)
+    missing = [name for name in _COLUMNS if name not in header.frame]
+    if missing:
+        raise refusal("missing_columns", path=path, missing=", ".join(missing), columns=header.told_names)
+    return log_of(read_delimited(journal.read(path), columns=_COLUMNS), _ROLES, journal)
+
+
+def _is_row(cells: Sequence[str]) -> bool:
+    return len(cells) in (4, 5) and all(re.fullmatch(*pair) for pair in zip(_ROW, cells, strict=False))
