@@ -34,7 +34,7 @@ class DatasetConfig:
         k_core: users and items with fewer interactions are dropped before the split; 0 keeps all.
         min_rating: rows with a lower rating are dropped; None keeps all.
         trust_row_order: accept feature files whose row order nothing proves.
-        encoder: label of the encoder by modality, where a folder has several (:mod:`mmbench.data.encoded`).
+        encoder: label of the encoder by modality, where there are several (:mod:`mmbench.data.encoded`).
     """
 
     name: str
@@ -55,8 +55,6 @@ class DatasetConfig:
                 f"dataset.protocol={self.protocol} is unknown; protocols are {', '.join(splits.PROTOCOLS)}"
             )
         for modality, label in self.encoder.items():
-            if self.world is not None:
-                raise ValueError(f"dataset.encoder.{modality}={label}: planted world {self.world} has no encoders")
             if not isinstance(label, str):
                 raise ValueError(f"dataset.encoder.{modality}={label} must be the label of an encoder")
 
@@ -106,7 +104,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         ValueError: naming the file or setting and what is allowed.
     """
     if config.world is not None:
-        source = planted.make_world(config.world, **(config.world_options or {}))
+        source = planted.make_world(config.world, config.encoder, **(config.world_options or {}))
     else:
         folder = Path(config.path or config.name)
         source = read_folder(folder, trust_row_order=config.trust_row_order, encoder=config.encoder)
