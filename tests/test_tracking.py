@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from mmbench import metrics, records, sealed
 from mmbench.records import CellStore
 from mmbench.study import tune
-from mmbench.tracking import Gap, NoTracker, WandbTracker, make_tracker
+from mmbench.tracking import SETTINGS, Gap, Grid, NoTracker, Summary, WandbTracker, make_tracker, remember, remembered
 from tests.tiny import digests, make_job, opened
 
 WANDB = {"kind": "wandb", "mode": "offline", "project": "mmbench", "entity": None, "tags": []}
 
 
-@dataclass
-class Table:
-    """What the summary needs of a report."""
-
-    gaps: list[Gap]
-    key: str = "k" * 64
+GAPS = [Gap("vbpr/fused_vs_text", 0.03, -0.01, 0.07, "undecided"), Gap("vbpr/text_vs_none", 0.2, 0.1, 0.3)]
+GRID = Grid(["model", "mean", "by_seed"], [["vbpr", 0.25, "0.2 0.3"], ["fusion", None, None]])
+DECIDED = {"badge": "HOLD", "sentence": "We cannot tell yet.", "probability": None}
 
 
-GAPS = Table([Gap("vbpr/fused_vs_text", 0.03, -0.01, 0.07, "undecided"), Gap("vbpr/text_vs_none", 0.2, 0.1, 0.3)])
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """What a report shows."""
+    figure = tmp_path_factory.mktemp("figures") / "gains.png"
+    Image.new("RGB", (8, 6), (200, 30, 30)).save(figure)
+    return Summary(GAPS, {"table": GRID}, {"gains": figure}, DECIDED)
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +64,12 @@ def test_settings_reach_the_tracker(tmp_path: Path) -> None:
     assert tracker == WandbTracker(tmp_path, "disabled", "mmbench", "us", ["a"])
 
 
-def test_none_writes_nothing(store: CellStore) -> None:
+def test_none_writes_nothing(store: CellStore, report: Summary) -> None:
     tracker = make_tracker({"kind": "none"}, store.sweep_dir)
     assert isinstance(tracker, NoTracker)
     before = digests(store.sweep_dir)
     tracker.cell(store.folder)
-    tracker.gaps(GAPS)
+    tracker.report(report)
     assert digests(store.sweep_dir) == before
 
 
@@ -80,11 +84,11 @@ class Run:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
-        self.rows: list[tuple[int, dict[str, Any]]] = []
+        self.rows: list[tuple[int | None, dict[str, Any]]] = []
         self.summary: dict[str, Any] = {}
         self.exit_code: int | None = None
 
-    def log(self, values: Mapping[str, Any], step: int) -> None:
+    def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         if self.settings["mode"] == "breaks":
             raise ConnectionError("lost")
         self.rows.append((step, dict(values)))
@@ -152,9 +156,10 @@ def test_runs_are_known_again(store: CellStore, runs: list[Run], tmp_path: Path)
     assert set(identities).isdisjoint(run.settings["id"] for run in runs[6:])
 
 
-def test_gaps_are_one_summary_with_bounds(runs: list[Run], tmp_path: Path) -> None:
-    make_tracker(WANDB, tmp_path).gaps(GAPS)
+def test_the_report_is_one_run_with_every_gap_and_its_bounds(runs: list[Run], tmp_path: Path) -> None:
+    make_tracker(WANDB, tmp_path).report(Summary(GAPS))
     (run,) = runs
+    assert run.rows == []
     assert run.summary == {
         "gap/vbpr/fused_vs_text": 0.03,
         "gap/vbpr/fused_vs_text/lo": -0.01,
@@ -166,12 +171,51 @@ def test_gaps_are_one_summary_with_bounds(runs: list[Run], tmp_path: Path) -> No
     }
 
 
-def test_without_gaps_there_is_no_summary(runs: list[Run], tmp_path: Path) -> None:
-    make_tracker(WANDB, tmp_path).gaps(Table([]))
-    assert runs == []
+def test_tables_figures_and_the_decision_are_in_it(runs: list[Run], report: Summary, tmp_path: Path) -> None:
+    make_tracker(WANDB, tmp_path).report(report)
+    (run,) = runs
+    ((_, shown),) = run.rows
+    assert shown.keys() == {"report/table", "figures/gains"}
+    assert (shown["report/table"].columns, shown["report/table"].data) == (GRID.columns, GRID.rows)
+    assert shown["figures/gains"].image.size == (8, 6)
+    assert {k: v for k, v in run.summary.items() if k.startswith("decision/")} == {
+        "decision/badge": "HOLD", "decision/sentence": "We cannot tell yet.", "decision/probability": None,
+    }  # fmt: skip
 
 
-def test_a_mirror_that_cannot_begin_costs_warnings_only(store: CellStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_of_a_report_is_known_again_whatever_the_sweep_grew_to(
+    runs: list[Run], report: Summary, tmp_path: Path
+) -> None:
+    for folder, shown in (("s", Summary()), ("s", report), ("t", report)):
+        make_tracker(WANDB, tmp_path / folder).report(shown)
+    first, again, other = (run.settings["id"] for run in runs)
+    assert first == again != other
+    online = make_tracker({**WANDB, "mode": "online"}, tmp_path / "s")
+    online.report(report)
+    assert (runs[-1].settings["id"], runs[-1].settings["resume"]) == (first, "allow")
+
+
+def test_commands_after_the_sweep_know_how_it_is_tracked(tmp_path: Path) -> None:
+    assert isinstance(remembered(tmp_path), NoTracker)
+    asked = {**WANDB, "mode": "disabled", "entity": "us", "tags": ["a"]}
+    remember(asked, tmp_path)
+    assert remembered(tmp_path) == make_tracker(asked, tmp_path)
+    remember({"kind": "none"}, tmp_path)
+    remember({"kind": "none"}, tmp_path)
+    assert isinstance(remembered(tmp_path), NoTracker)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({**WANDB, "mode": "on"}), "\xff"])
+def test_settings_that_cannot_be_read_cost_a_warning(content: str, tmp_path: Path) -> None:
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / SETTINGS).write_text(content, encoding="latin-1")
+    with pytest.warns(UserWarning, match="W&B does not mirror the report, .* cannot be read"):
+        assert isinstance(remembered(tmp_path), NoTracker)
+
+
+def test_a_mirror_that_cannot_begin_costs_warnings_only(
+    store: CellStore, report: Summary, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import wandb
 
     def refuse(**settings: Any) -> None:
@@ -183,28 +227,45 @@ def test_a_mirror_that_cannot_begin_costs_warnings_only(store: CellStore, monkey
     with pytest.warns(UserWarning, match=r"W&B does not mirror .*/vbpr/fused.*: CommError: no server") as told:
         tracker.cell(store.folder)
     assert len(told) == 3
-    with pytest.warns(UserWarning, match=r"W&B does not mirror .*gaps: CommError: no server"):
-        tracker.gaps(GAPS)
+    with pytest.warns(UserWarning, match=r"W&B does not mirror .*summary: CommError: no server") as told:
+        tracker.report(report)
+    assert len(told) == 1
     assert digests(store.sweep_dir) == before
 
 
-def test_a_mirror_that_breaks_off_is_closed_and_costs_warnings_only(store: CellStore, runs: list[Run]) -> None:
+def test_a_mirror_that_breaks_off_is_closed_and_costs_warnings_only(
+    store: CellStore, report: Summary, runs: list[Run]
+) -> None:
     tracker = WandbTracker(store.sweep_dir, mode="breaks")
     with pytest.warns(UserWarning, match="ConnectionError: lost"):
         tracker.cell(store.folder)
-    assert [run.exit_code for run in runs] == [1, 1, 1]
+    with pytest.warns(UserWarning, match="ConnectionError: lost"):
+        tracker.report(report)
+    assert [run.exit_code for run in runs] == [1, 1, 1, 1]
 
 
-def test_offline_runs_are_written_beside_the_sweep(store: CellStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real thing, once; without a network and without leaving anything elsewhere."""
+def test_offline_runs_are_written_beside_the_sweep(
+    store: CellStore, report: Summary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The real thing, once; without a network, and without leaving anything where W&B keeps tables of its own."""
     for name in ("WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "WANDB_DISABLED"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
     tracker = make_tracker(WANDB, store.sweep_dir)
     tracker.cell(store.folder)
-    tracker.gaps(GAPS)
+    tracker.report(report)
     written = list((store.sweep_dir / "wandb").glob("offline-run-*/run-*.wandb"))
     assert len({file.stem for file in written}) == len(written) == 4  # the study, two final runs and the summary
     assert all(file.stat().st_size > 0 for file in written)
-    tracker.gaps(GAPS)
+    (table,) = (store.sweep_dir / "wandb").glob("offline-run-*/files/media/table/report/table_*.json")
+    assert json.loads(table.read_text()) == {"columns": GRID.columns, "data": GRID.rows}
+    (picture,) = (store.sweep_dir / "wandb").glob("offline-run-*/files/media/images/figures/gains_*.png")
+    assert picture.read_bytes() == report.figures["gains"].read_bytes()
+    (of_report,) = (file for file in written if file.parent in table.parents)
+    words, end = (b"fused_vs_text/verdict", b"undecided", b"We cannot tell yet."), time.monotonic() + 30
+    while not all(word in of_report.read_bytes() for word in words):
+        assert time.monotonic() < end, "the process of W&B closes its file a moment after a run is finished"
+        time.sleep(0.1)
+    tracker.report(report)
     again = {file.stem for file in (store.sweep_dir / "wandb").glob("offline-run-*/run-*.wandb")}
     assert again == {file.stem for file in written}

@@ -1,14 +1,15 @@
-"""Weights & Biases as a mirror of the records, one run per cell and per final seed (RULINGS 24).
+"""Weights & Biases as a mirror of the records: one run per cell and per final seed, and one of the report (RULINGS 24).
 
 The results store is the truth: a mirror that fails costs a warning, never a result. Run ids are derived from the cell's
-key, so a resumed sweep updates its runs instead of repeating them.
+key, that of the report's run from the name of the sweep, so that runs are updated instead of repeated.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from mmbench import fingerprint, records
 from mmbench.metrics import mean_metrics
 
 MODES = ("offline", "online", "disabled")
+#: What the mirror of a sweep was asked for, in the folder where W&B keeps its files.
+SETTINGS = "mmbench.json"
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,29 @@ class Gap:
     verdict: str = ""
 
 
-class GapTable(Protocol):
-    """What the summary run needs of a report."""
+@dataclass(frozen=True)
+class Grid:
+    """A table of the report: names of its columns, and its rows with None where there is nothing."""
 
-    @property
-    def gaps(self) -> list[Gap]:
-        """The gaps of the sweep."""
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
 
-    @property
-    def key(self) -> str:
-        """Identifies the sweep's cells."""
+
+@dataclass(frozen=True)
+class Summary:
+    """What the summary run of a sweep shows of its report.
+
+    Args:
+        gaps: every gap.
+        tables: tables by name.
+        figures: pictures by name.
+        decision: what was decided about images, empty where nothing was.
+    """
+
+    gaps: Sequence[Gap] = ()
+    tables: Mapping[str, Grid] = field(default_factory=dict)
+    figures: Mapping[str, Path] = field(default_factory=dict)
+    decision: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Tracker(Protocol):
@@ -48,8 +64,8 @@ class Tracker(Protocol):
     def cell(self, folder: Path) -> None:
         """A cell has been sealed."""
 
-    def gaps(self, table: GapTable) -> None:
-        """The sweep has been reported."""
+    def report(self, summary: Summary) -> None:
+        """The report of the sweep has been written."""
 
 
 class NoTracker:
@@ -58,13 +74,13 @@ class NoTracker:
     def cell(self, folder: Path) -> None:
         """Nothing."""
 
-    def gaps(self, table: GapTable) -> None:
+    def report(self, summary: Summary) -> None:
         """Nothing."""
 
 
 @dataclass(frozen=True)
 class WandbTracker:
-    """Mirrors cells, final runs and gaps.
+    """Mirrors cells, final runs and the report.
 
     Args:
         sweep_dir: folder of the sweep; offline files lie in its ``wandb`` folder.
@@ -101,17 +117,18 @@ class WandbTracker:
                 test = records.read_ranking(path.with_name(path.name.replace(".json", ".test.parquet")))
                 run.summary.update({f"test/{k}": v for k, v in mean_metrics(test).items()})
 
-    def gaps(self, table: GapTable) -> None:
-        """One summary run with every gap, its bounds and its verdict."""
-        if not table.gaps:
-            return
-        with self._run(f"gaps-{table.key[:16]}", f"{self.sweep_dir.name}/gaps", "summary", {}) as run:
-            for gap in table.gaps:
+    def report(self, summary: Summary) -> None:
+        """One summary run: tables and figures, every gap with its bounds and verdict, and the decision on images."""
+        with self._run("summary", f"{self.sweep_dir.name}/summary", "summary", {}) as run:
+            if media := _media(summary):
+                run.log(media)
+            for gap in summary.gaps:
                 run.summary.update(
                     {f"gap/{gap.name}": gap.mean, f"gap/{gap.name}/lo": gap.lo, f"gap/{gap.name}/hi": gap.hi}
                 )
                 if gap.verdict:
                     run.summary.update({f"gap/{gap.name}/verdict": gap.verdict})
+            run.summary.update({f"decision/{name}": value for name, value in summary.decision.items()})
 
     @contextlib.contextmanager
     def _run(
@@ -155,8 +172,43 @@ class _Silent:
     def __init__(self) -> None:
         self.summary = {}
 
-    def log(self, values: Mapping[str, Any], step: int) -> None:
+    def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Nothing."""
+
+
+def _media(summary: Summary) -> dict[str, Any]:
+    """Tables and figures as W&B shows them, by key."""
+    import wandb
+
+    tables = {
+        f"report/{name}": wandb.Table(columns=list(grid.columns), data=list(grid.rows), allow_mixed_types=True)
+        for name, grid in summary.tables.items()
+    }
+    return {**tables, **{f"figures/{name}": wandb.Image(str(file)) for name, file in summary.figures.items()}}
+
+
+def remember(config: Mapping[str, Any], sweep_dir: Path) -> None:
+    """Keep the ``tracking`` section of a sweep beside its mirror, for commands that write its report again.
+
+    It is no record: an archive of the sweep leaves it out, for it may name a team.
+    """
+    file = sweep_dir / "wandb" / SETTINGS
+    if config["kind"] == "wandb":
+        records.write_text(file, json.dumps(dict(config), indent=1, sort_keys=True) + "\n")
+    else:
+        file.unlink(missing_ok=True)
+
+
+def remembered(sweep_dir: Path) -> Tracker:
+    """The tracker of a sweep that has run; none where it was not mirrored. What cannot be read costs a warning."""
+    file = sweep_dir / "wandb" / SETTINGS
+    if not file.is_file():
+        return NoTracker()
+    try:
+        return make_tracker(json.loads(file.read_text(encoding="utf-8")), sweep_dir)
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        warnings.warn(f"W&B does not mirror the report, {file} cannot be read: {error}", stacklevel=2)
+        return NoTracker()
 
 
 def make_tracker(config: Mapping[str, Any], sweep_dir: Path) -> Tracker:

@@ -174,6 +174,11 @@ def is_one_line(said: object, message: str) -> None:
             "no/such/folder is not a folder; point dataset.path",
         ),
         (["+dataset.world_options.n_shops=3"], "n_shops"),
+        (["+dataset.world_options.encoder={image: second}"], "dataset.world_options.encoder is not a key of dataset.w"),
+        (
+            ["dataset.encoder.image=third"],
+            "has no image_feat@third.npy; choose with dataset.encoder.image=LABEL one of",
+        ),
         (["+budget.hours=3"], "hours"),
         (["+modality.fusion=late"], "fusion"),
         (["+tracking.team=me", "tracking=wandb"], "team"),

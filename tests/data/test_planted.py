@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.data.planted import WORLDS, make_world
+from mmbench.data.planted import SECOND, WORLDS, make_world
 from mmbench.data.sources import Source
 
 SMALL = {"n_users": 80, "n_items": 60, "per_user": 10}
@@ -145,6 +145,46 @@ def test_options_reach_the_world() -> None:
     agreement = np.mean([len(own & set(best[user].tolist())) / 10 for user, own in enumerate(chosen)])
     assert agreement > 0.97, "with hardly any noise everybody takes the best items"
     assert np.linalg.matrix_rank(flat.features["text"].values.astype(float), tol=1e-3) == 16
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_second_image_encoder_changes_the_image_alone(world: str) -> None:
+    first, second = (make_world(world, choice, **SMALL) for choice in ({"image": "default"}, {"image": SECOND}))
+    assert fingerprint(first) == fingerprint(make_world(world, **SMALL))
+    a, b = fingerprint(first), fingerprint(second)
+    assert [x == y for x, y in zip(a, b, strict=True)] == [True, False, True]  # log, image, text
+    assert all((first.truth[name] == second.truth[name]).all() for name in first.truth)
+    assert fingerprint(second) == fingerprint(make_world(world, {"image": SECOND}, **SMALL))
+
+
+@pytest.mark.parametrize("world, told", [("complementary", {"shared", "image"}), ("useless_image", {"junk"})])
+def test_both_image_encoders_see_the_same(world: str, told: set[str]) -> None:
+    source = make_world(world, {"image": SECOND}, n_users=10, n_items=1000, per_user=10)
+    for block in ("shared", "text", "image", "id", "junk"):
+        share = explained(source.features["image"].values, source.truth[f"factors_{block}"])
+        assert share > 0.4 if block in told else share < 0.05, f"{block}: {share:.2f}"
+
+
+def test_a_second_encoder_of_a_function_of_the_text_is_one_too() -> None:
+    source = make_world("redundant", {"image": SECOND}, n_users=10, n_items=2000, per_user=10)
+    text, image = (source.features[name].values for name in ("text", "image"))
+    for block in ("shared", "text"):
+        known = source.truth[f"factors_{block}"]
+        assert explained(image, known) > 0.4
+        assert explained(np.hstack([text, image]), known) - explained(text, known) < 0.01
+
+
+@pytest.mark.parametrize(
+    "choice, message",
+    [
+        ({"image": "third"}, r"planted world two_views has no image_feat@third.npy; choose with dataset.encoder"),
+        ({"text": SECOND}, r"no text_feat@second.npy; choose with dataset.encoder.text=LABEL one of: default"),
+        ({"audio": SECOND}, r"dataset.encoder.audio: planted world two_views has no features of 'audio'"),
+    ],
+)
+def test_an_encoder_that_is_not_there_is_refused(choice: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_world("two_views", choice, **SMALL)
 
 
 @pytest.mark.parametrize(

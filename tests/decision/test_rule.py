@@ -36,6 +36,14 @@ CASES = {
     "G4: no guard-rail is needed to leave it": (evidence(0.0, G4=FAIL), Action.NO_GO, Why.NONE, "", "wait"),
     "G5: few items have images": (evidence(0.0, G5=FAIL), Action.HOLD, Why.UNTRUSTED, "G5", "images"),
     "G6: one encoder": (evidence(0.0, G6=FAIL), Action.HOLD, Why.BARRED_NO_GO, "G6", "encoder"),
+    "G6: nobody knows which": (evidence(0.0, G6=UNKNOWN), Action.HOLD, Why.BARRED_NO_GO, "G6", "encoder"),
+    "G6: one encoder, and images harm": (evidence(-0.1, G6=FAIL), Action.HOLD, Why.BARRED_NO_GO, "G6", "encoder"),
+    "G6: one encoder, too few users, the encoder comes first": (
+        evidence(0.0, mde=0.2, G6=FAIL), Action.HOLD, Why.BARRED_NO_GO, "G6 G7", "encoder"),
+    "G6: one encoder does not bar a part": (
+        replace(evidence(0.03, G6=FAIL), subsets=(NEW_ITEMS,)), Action.GO_PARTIAL, Why.NONE, "", "roll_out"),
+    "G6: one encoder is not why the data do not tell": (
+        evidence(BREAKEVEN, G6=FAIL), Action.HOLD, Why.UNCLEAR, "", "users"),
     "G8: unused signal": (evidence(0.0, G8=FAIL, G6=FAIL), Action.HOLD, Why.BARRED_NO_GO, "G6 G8", "ensemble"),
     "G9: depends on tuning": (evidence(0.25, G9=FAIL), Action.HOLD, Why.UNTRUSTED, "G9", "trials"),
     "G9: too few trials to tell": (evidence(0.0, G9=UNKNOWN), Action.HOLD, Why.UNTRUSTED, "G9", "trials"),

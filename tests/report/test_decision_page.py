@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mmbench import records
-from mmbench.decision import replay
+from mmbench.decision import Gate, Status, replay
 from mmbench.messages import Words
-from mmbench.report import SweepTable, read_sweep
+from mmbench.report import SweepTable, gates, read_sweep
 from mmbench.report.evidence import Read, read_evidence
 from mmbench.report.examples import examples_of, thumbnail, title
 from tests.report.constructed import Made, write_sweep
@@ -138,8 +139,63 @@ def test_a_sweep_without_the_pair_is_told(tmp_path: Path) -> None:
         read_evidence(read_sweep(write_sweep(tmp_path / "c", two)))
 
 
-def test_gates_of_constructed_records(tmp_path: Path) -> None:
+def with_encoders(*encoders: tuple[str, str], **changed: Any) -> dict[tuple[str, str, str], Made]:
+    """The constructed cells once for every image encoder, a label and what stands for its numbers."""
+    made = {}
+    for label, numbers in encoders:
+        name = "d" if label == "default" else f"d-image={label}"
+        config = {"dataset": {"name": "d", "encoder": {"image": label}}}
+        for (_, model, condition), one in cells().items():
+            described = {**one.cell, "features": {"image": numbers, "text": "t"}}
+            made[name, model, condition] = replace(one, cell=described, config=config)
+    return {key: replace(one, **changed) if key[0] != "d" else one for key, one in made.items()}
 
+
+@pytest.mark.parametrize(
+    ("whole", "status", "value", "told"),
+    [
+        (with_encoders(("default", "x")), "fail", 1, "tried: default"),
+        (with_encoders(("default", "x"), ("clip", "y")), "pass", 2, "tried: clip, default"),
+        (with_encoders(("default", "x"), ("copy", "x")), "fail", 1, "tried: default"),
+        (with_encoders(("default", "x"), ("copy", "x"), ("clip", "y")), "pass", 2, "tried: clip, default"),
+        # of another split, of other seeds, or never finished
+        (with_encoders(("default", "x"), ("clip", "y"), seal={"test_hash": "u"}), "fail", 1, "tried: default"),
+        (with_encoders(("default", "x"), ("clip", "y"), finals=np.ones((2, USERS), bool)), "fail", 1, "tried: default"),
+        (with_encoders(("default", "x"), ("clip", "y"), missing=True), "fail", 1, "tried: default"),
+        (with_encoders(("default", "x"), ("clip", "y"), failure="out of memory"), "fail", 1, "tried: default"),
+    ],
+)
+def test_image_encoders_are_counted_by_their_numbers(
+    whole: dict[tuple[str, str, str], Made], status: str, value: int, told: str, tmp_path: Path
+) -> None:
+    table = read_sweep(write_sweep(tmp_path / "s", whole))
+    (gate,) = (gate for gate in read_evidence(table, dataset="d").evidence.gates if gate.name == "G6")
+    assert (gate.status, gate.value, gate.why) == (status, value, told)
+
+
+def test_an_encoder_of_another_model_or_beside_less_is_not_tried(tmp_path: Path) -> None:
+    two = with_encoders(("default", "x"), ("clip", "y"))
+    other = {(d, "n" if d != "d" else m, c): made for (d, m, c), made in two.items()}
+    alone = {key: made for key, made in two.items() if key[0] == "d" or key[2] in ("none", "image", "text")}
+    for name, whole in {"model": other, "alone": alone}.items():
+        read = read_evidence(read_sweep(write_sweep(tmp_path / name, whole)), dataset="d", model="m")
+        assert {gate.name: gate.value for gate in read.evidence.gates}["G6"] == 1
+
+
+def test_the_best_encoder_on_validation_is_decided_about_and_the_other_one_counts(tmp_path: Path) -> None:
+    better = np.stack([found(USERS, range(150))] * 3)
+    two = with_encoders(("default", "x"), ("clip", "y"))
+    two["d-image=clip", "m", "fused"] = replace(two["d-image=clip", "m", "fused"], finals=better)
+    two["d", "itemknn", "-"] = Made(np.stack([found(USERS, range(155))] * 3))
+    e = read_evidence(read_sweep(write_sweep(tmp_path / "s", two))).evidence
+    by_name = {gate.name: gate for gate in e.gates}
+    assert e.dataset == "d-image=clip"
+    assert by_name["G6"].status == "pass"
+    # The simple baseline ran on the same split under the other encoder's name.
+    assert (by_name["G2"].status, by_name["G2"].limit) == ("fail", 0.775)
+
+
+def test_gates_of_constructed_records(tmp_path: Path) -> None:
     whole = cells()
     hits = np.stack([found(USERS, range(126))] * 3)
     shuffled = np.stack([found(USERS, range(118))] * 3)
@@ -154,3 +210,21 @@ def test_gates_of_constructed_records(tmp_path: Path) -> None:
     # 125 of 200 users against 120, one of 20 places each
     assert read.evidence.per_thousand is not None
     assert read.evidence.per_thousand[0] == pytest.approx(1000 * 5 / 200 / 20)
+
+
+def test_unused_signal_is_asked_of_every_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = read_sweep(write_sweep(tmp_path / "s", with_encoders(("default", "x"), ("clip", "y"))))
+    monkeypatch.setattr(gates, "read_catalogue", lambda cell: SimpleNamespace())
+    tells = {"d": (0.02, 0.03), "d-image=clip": (0.05, 0.03)}
+    monkeypatch.setattr(gates, "_unique", lambda table, cell, data: tells[cell.dataset])
+
+    def asked() -> Gate:
+        a = table.cells["d", "m", "fused"]
+        cells = [(cell, gates.read_catalogue(cell)) for cell in gates.encoders_tried(table, a).values()]
+        return gates._unused(table, cells)
+
+    assert asked() == Gate("G8", Status.FAIL, 0.05, 0.03, "image encoder: clip")
+    tells["d-image=clip"] = (0.01, 0.03)
+    assert asked() == Gate("G8", Status.PASS, 0.02, 0.03, "image encoder: default")
+    monkeypatch.setattr(gates, "read_catalogue", lambda cell: "not here")
+    assert asked().status is Status.UNKNOWN

@@ -100,6 +100,7 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     from mmbench.report.evidence import read_evidence
     from mmbench.report.examples import examples_of
     from mmbench.report.index import write_index
+    from mmbench.report.mirror import mirror
     from mmbench.report.write import as_frame
 
     economics = load_economics(settings["economics"])
@@ -122,6 +123,7 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today())
     # Now there is a decision that the index page can link.
     write_index(table, read_contrasts(table, read.groups), read.groups, as_frame(table))
+    mirror(table)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
     return (
         "\n".join([*lines, f"written to {paths.report_dir(sweep_dir)}: decision.html, decision.json, checklist.html"])

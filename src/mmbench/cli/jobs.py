@@ -223,5 +223,6 @@ def _dataset(config: str) -> Dataset:
     options = json.loads(config)
     options.pop("lr")
     if options.get("world") is not None:
-        check_keys("dataset.world_options", make_world, options["world_options"] or {})
+        of_world = functools.partial(make_world, options["world"], options["encoder"])
+        check_keys("dataset.world_options", of_world, options["world_options"] or {})
     return load_dataset(made("dataset", DatasetConfig, options))

@@ -11,6 +11,25 @@ from mmbench.cli.errors import did_you_mean
 
 def main(argv: Sequence[str]) -> None:
     """Write the reports of a sweep and print its tables, or explain one verdict."""
+    options = _parser().parse_args([word for word in argv if word != "debug=true"])
+    from mmbench.report import read_sweep
+    from mmbench.report.explain import explainable
+    from mmbench.report.studies import write_studies
+
+    if options.explain is not None:
+        known = explainable(options.sweep)
+        if options.explain not in known:
+            near = did_you_mean(options.explain, known)
+            raise ValueError(f"{options.explain} is no contrast or cell of this sweep; {near}")
+        print(known[options.explain](), end="")
+    elif options.optuna is not None:
+        names = write_studies(read_sweep(options.sweep), options.sweep, options.optuna)
+        print(f"cells in {options.optuna}: {len(names)}; optuna-dashboard sqlite:///{options.optuna} shows them")
+    else:
+        _write(options.sweep, options.paper)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mmbench.report", description="The tables of a sweep.")
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
     parser.add_argument(
@@ -32,27 +51,21 @@ def main(argv: Sequence[str]) -> None:
         help="rebuild the Optuna study of every cell in this new SQLite file and write nothing else; "
         "optuna-dashboard sqlite:///FILE shows it",
     )
-    options = parser.parse_args([word for word in argv if word != "debug=true"])
-    from mmbench.paths import report_dir
-    from mmbench.report import read_sweep, write_report
-    from mmbench.report.explain import explainable
-    from mmbench.report.studies import write_studies
+    return parser
 
-    if options.explain is not None:
-        known = explainable(options.sweep)
-        if options.explain not in known:
-            near = did_you_mean(options.explain, known)
-            raise ValueError(f"{options.explain} is no contrast or cell of this sweep; {near}")
-        print(known[options.explain](), end="")
-        return
-    if options.optuna is not None:
-        names = write_studies(read_sweep(options.sweep), options.sweep, options.optuna)
-        print(f"cells in {options.optuna}: {len(names)}; optuna-dashboard sqlite:///{options.optuna} shows them")
-        return
-    print(write_report(options.sweep, options.paper).text, end="")
+
+def _write(sweep: Path, paper: Path | None) -> None:
+    """Write every report, show it in W&B where the sweep is tracked, and say what was written."""
+    from mmbench.paths import report_dir
+    from mmbench.report import write_report
+    from mmbench.report.mirror import mirror
+
+    table = write_report(sweep, paper)
+    print(table.text, end="")
     files = "report.html, table.{md,csv,tex,txt}, benchmark and verdicts.{md,csv,tex}, contribution.{md,csv}, "
     files += "fairness.{md,html}, submission.{md,tex}"
     figures = "forest-<contrast>, conditions and gains as .svg and .png"
-    if options.paper is not None:
+    if paper is not None:
         files += ", paper.{md,csv,tex}"
-    print(f"written to {report_dir(options.sweep)}: {files}; {figures}")
+    print(f"written to {report_dir(sweep)}: {files}; {figures}")
+    mirror(table)

@@ -26,6 +26,7 @@ from mmbench.leases import make_leases
 from mmbench.messages import Refusal, Words
 from mmbench.records import CellStore
 from mmbench.report import read_contrast, write_report
+from mmbench.report.mirror import mirror
 from mmbench.study import Cell, CellTask
 
 RESUME = ("auto", "force", "never")
@@ -129,9 +130,10 @@ class Sweep:
         return Pool(self.waiting, self.settings["sweep"]["workers"], progress).run() if self.waiting else 0
 
     def report(self, code: int) -> int:
-        """Write the table, mirror the gaps, tell what failed; returns the exit code of the sweep."""
+        """Write the report, mirror it, tell what failed; returns the exit code of the sweep."""
         table = write_report(self.folder)
-        tracking.make_tracker(self.settings["tracking"], self.folder).gaps(table)
+        tracking.remember(self.settings["tracking"], self.folder)
+        mirror(table)
         print(table.text)
         for plan in self.planned:
             if reason := plan.failure():

@@ -35,7 +35,7 @@ class DatasetConfig:
         k_core: users and items with fewer interactions are dropped before the split; 0 keeps all.
         min_rating: rows with a lower rating are dropped; None keeps all.
         trust_row_order: accept feature files whose row order nothing proves.
-        encoder: label of the encoder by modality, where a folder has several (:mod:`mmbench.data.encoded`).
+        encoder: label of the encoder by modality, where there are several (:mod:`mmbench.data.encoded`).
     """
 
     name: str
@@ -54,8 +54,6 @@ class DatasetConfig:
         if self.protocol not in splits.PROTOCOLS:
             raise Refusal("data", "no_protocol", protocol=self.protocol, protocols=", ".join(splits.PROTOCOLS))
         for modality, label in self.encoder.items():
-            if self.world is not None:
-                raise Refusal("data", "world_without_encoders", modality=modality, label=label, world=self.world)
             if not isinstance(label, str):
                 raise Refusal("data", "no_label", modality=modality, label=label)
 
@@ -105,7 +103,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         ValueError: naming the file or setting and what is allowed.
     """
     if config.world is not None:
-        source = planted.make_world(config.world, **(config.world_options or {}))
+        source = planted.make_world(config.world, config.encoder, **(config.world_options or {}))
     else:
         folder = Path(config.path or config.name)
         source = read_folder(folder, trust_row_order=config.trust_row_order, encoder=config.encoder)

@@ -12,11 +12,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmbench import fingerprint
 from mmbench.messages import Refusal, listed
 
+T = TypeVar("T")
 #: Selects the file without a label.
 DEFAULT = "default"
 _FILE = re.compile(r"(?P<modality>[^@]+)_feat(?:@(?P<label>[^@]+))?\.npy")
@@ -58,20 +59,33 @@ def chosen(folder: Path, encoder: Mapping[str, str]) -> dict[str, Path]:
     Raises:
         ValueError: for a modality or a label the folder lacks, or a choice that is left open.
     """
-    found = encoders_in(folder)
+    return picked(encoders_in(folder), encoder, str(folder))
+
+
+def picked(held: Mapping[str, Mapping[str, T]], encoder: Mapping[str, str], where: str) -> dict[str, T]:
+    """What belongs to the chosen encoder of every modality.
+
+    Args:
+        held: by modality and label.
+        encoder: label by modality, as for :func:`chosen`.
+        where: who holds them, for an error.
+
+    Raises:
+        ValueError: as :func:`chosen`.
+    """
     for modality in encoder:
-        if modality not in found:
-            raise Refusal("data", "no_such_modality", modality=modality, path=folder, held=listed(found))
-    return {modality: _pick(folder, modality, files, encoder.get(modality)) for modality, files in found.items()}
+        if modality not in held:
+            raise Refusal("data", "no_such_modality", modality=modality, path=where, held=listed(held))
+    return {modality: _pick(by_label, encoder.get(modality), modality, where) for modality, by_label in held.items()}
 
 
-def _pick(folder: Path, modality: str, files: Mapping[str, Path], label: str | None) -> Path:
+def _pick(by_label: Mapping[str, T], label: str | None, modality: str, where: str) -> T:
     if label is None:
-        label = DEFAULT if DEFAULT in files or len(files) > 1 else next(iter(files))
-    if label not in files:
-        name = feature_file(folder, modality, label).name
-        raise Refusal("data", "no_such_label", path=folder, name=name, modality=modality, labels=", ".join(files))
-    return files[label]
+        label = DEFAULT if DEFAULT in by_label or len(by_label) > 1 else next(iter(by_label))
+    if label not in by_label:
+        name = feature_file(Path(), modality, label).name
+        raise Refusal("data", "no_such_label", path=where, name=name, modality=modality, labels=", ".join(by_label))
+    return by_label[label]
 
 
 def sidecar_file(matrix: Path) -> Path:

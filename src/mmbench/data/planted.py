@@ -2,7 +2,7 @@
 
 Every item has four blocks of eight factors: *shared* (told by text), *text* (told by text only), *image* (told by
 images only) and *id* (told by behaviour only). A user likes an item by the inner product of factors plus a popularity
-term, and picks items by Gumbel choice.
+term, and picks items by Gumbel choice. Two encoders see the images, each with a projection and noise of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench.data.encoded import DEFAULT, picked
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.sources import Source
 from mmbench.messages import Refusal
@@ -23,6 +24,8 @@ Array = NDArray[np.float64]
 BLOCK = 8
 BLOCKS = ("shared", "text", "image", "id")
 FEATURE_DIM = 32
+#: Label of the second image encoder.
+SECOND = "second"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ WORLDS: Mapping[str, World] = {
 
 def make_world(
     world: str,
+    encoder: Mapping[str, str] | None = None,
     *,
     n_users: int = 1500,
     n_items: int = 600,
@@ -71,6 +75,7 @@ def make_world(
 
     Args:
         world: one of :data:`WORLDS`.
+        encoder: label of the encoder by modality; ``image`` has a ``default`` and a ``second`` one that sees the same.
         n_users: number of users.
         n_items: number of items.
         per_user: interactions of each user, by default those of the world; the last fifth of them is held out, half
@@ -85,7 +90,7 @@ def make_world(
         utility ``(n_users, n_items)`` before noise and which items are new.
 
     Raises:
-        ValueError: for an unknown world or a world without room for its interactions.
+        ValueError: for an unknown world or encoder, or a world without room for its interactions.
     """
     if world not in WORLDS:
         raise Refusal("data", "no_world", world=world, worlds=", ".join(WORLDS))
@@ -100,35 +105,44 @@ def make_world(
     new = np.zeros(n_items, bool)
     new[rng.permutation(n_items)[: round(spec.new_items * n_items)]] = True
     utility = tastes @ np.hstack([factors[b] for b in BLOCKS]).T + popularity
-    features = _features(spec, factors, new, feature_noise, rng)
+    # The second encoder draws from a generator of its own, so that without it every world is what it was.
+    views = _views(spec, factors, new, feature_noise, (rng, np.random.default_rng([seed, 1])))
+    features = picked(views, encoder or {}, f"planted world {world}")
     log = _choices(utility / temperature, new, per_user, rng)
     items = pd.DataFrame({"item_id": [f"i{i:05d}" for i in range(n_items)]})
     truth: dict[str, NDArray[Any]] = {**{f"factors_{b}": v for b, v in factors.items()}, "utility": utility, "new": new}
     return Source(log, items, features, truth)
 
 
-def _features(
-    spec: World, factors: Mapping[str, Array], new: NDArray[np.bool_], noise: float, rng: np.random.Generator
-) -> dict[str, ItemFeature]:
-    n_items = len(new)
+def _views(
+    spec: World,
+    factors: Mapping[str, Array],
+    new: NDArray[np.bool_],
+    noise: float,
+    generators: tuple[np.random.Generator, np.random.Generator],
+) -> dict[str, dict[str, ItemFeature]]:
+    """Features by modality and encoder; both image encoders see the same blocks, or the same text."""
+    text = _view(spec.text, factors, noise, generators[0])
+    images = {}
+    for label, rng in zip((DEFAULT, SECOND), generators, strict=True):
+        image = _of_text(text, rng) if spec.image_of_text else _view(spec.image, factors, noise, rng)
+        images[label] = with_missing_filled(image.astype(np.float32), np.ones(len(new), bool))
+    return {"image": images, "text": {DEFAULT: with_missing_filled(text.astype(np.float32), ~new)}}
 
-    def view(blocks: tuple[str, ...]) -> Array:
-        seen = np.hstack([factors[b] for b in blocks]) if blocks else np.zeros((n_items, 1))
-        mixing = rng.standard_normal((seen.shape[1], FEATURE_DIM)) / np.sqrt(seen.shape[1])
-        scale = noise if blocks else 1.0
-        return seen @ mixing + scale * rng.standard_normal((n_items, FEATURE_DIM))
 
-    text = view(spec.text)
-    if spec.image_of_text:
-        mixing = rng.standard_normal((FEATURE_DIM, FEATURE_DIM)) / np.sqrt(FEATURE_DIM)
-        image = np.tanh(text @ mixing) + 0.3 * rng.standard_normal((n_items, FEATURE_DIM))
-    else:
-        image = view(spec.image)
-    everywhere = np.ones(n_items, bool)
-    return {
-        "image": with_missing_filled(image.astype(np.float32), everywhere),
-        "text": with_missing_filled(text.astype(np.float32), ~new),
-    }
+def _view(blocks: tuple[str, ...], factors: Mapping[str, Array], noise: float, rng: np.random.Generator) -> Array:
+    """A random projection of blocks with noise, ``(n_items, FEATURE_DIM)``; of none of them, noise alone."""
+    n_items = len(factors["id"])
+    seen = np.hstack([factors[b] for b in blocks]) if blocks else np.zeros((n_items, 1))
+    mixing = rng.standard_normal((seen.shape[1], FEATURE_DIM)) / np.sqrt(seen.shape[1])
+    scale = noise if blocks else 1.0
+    return seen @ mixing + scale * rng.standard_normal((n_items, FEATURE_DIM))
+
+
+def _of_text(text: Array, rng: np.random.Generator) -> Array:
+    """A function of the observed text with little noise, ``(n_items, FEATURE_DIM)``."""
+    mixing = rng.standard_normal((FEATURE_DIM, FEATURE_DIM)) / np.sqrt(FEATURE_DIM)
+    return np.tanh(text @ mixing) + 0.3 * rng.standard_normal(text.shape)
 
 
 def _choices(logits: Array, new: NDArray[np.bool_], per_user: int, rng: np.random.Generator) -> pd.DataFrame:

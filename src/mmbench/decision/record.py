@@ -46,6 +46,15 @@ def replay(record: Mapping[str, Any]) -> Decision:
     Raises:
         ValueError: if it is no decision record, of another rule, or its inputs cannot be read.
     """
+    return decided(record)[2]
+
+
+def decided(record: Mapping[str, Any]) -> tuple[Evidence, Economics, Decision]:
+    """The inputs of a record, and the decision again.
+
+    Raises:
+        ValueError: as :func:`replay`.
+    """
     if record.get("kind") != "decision":
         raise ValueError(f"this is no decision record: kind is {record.get('kind')}")
     if record.get("rule") != RULE_VERSION:
@@ -55,7 +64,7 @@ def replay(record: Mapping[str, Any]) -> Decision:
         economics = _economics(record["inputs"]["economics"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"the inputs of the decision record cannot be read: {error}") from error
-    return decide(evidence, economics)
+    return evidence, economics, decide(evidence, economics)
 
 
 def _evidence(given: Mapping[str, Any]) -> Evidence:

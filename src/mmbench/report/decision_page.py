@@ -16,9 +16,10 @@ from mmbench.messages import Words
 from mmbench.report import plots
 from mmbench.report.contribution import HITS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.decision_words import Speaker
-from mmbench.report.evidence import IMAGE, Read
+from mmbench.report.evidence import Read
 from mmbench.report.examples import Example
 from mmbench.report.facts import Fact
+from mmbench.report.gates import IMAGE
 from mmbench.report.list_measures import GUARDRAILS
 from mmbench.report.page import render
 from mmbench.report.serving import Serving

@@ -13,8 +13,8 @@ from PIL import Image
 from mmbench.contribution import hits
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.contribution import coalitions
-from mmbench.report.evidence import IMAGE, finished
 from mmbench.report.facts import K
+from mmbench.report.gates import IMAGE, finished
 from mmbench.report.table import CellResult, SweepTable
 
 SHOWN = 6

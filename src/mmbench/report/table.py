@@ -143,11 +143,6 @@ class SweepTable:
     text: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def key(self) -> str:
-        """Identifies the sweep's cells."""
-        return fingerprint.of_json([self.name, sorted("/".join(key) for key, c in self.cells.items() if not c.parts)])
-
     def at(self, metric: str) -> SweepTable:
         """The table without what does not reach a metric."""
         cells = {key: cell for key, cell in self.cells.items() if cell.reaches(metric)}

@@ -1,0 +1,68 @@
+"""The report of a sweep as its summary run in W&B: the very tables, figures and verdicts that were written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmbench import paths, records, tracking
+from mmbench.decision.record import decided
+from mmbench.report.decision_words import Speaker
+from mmbench.report.table import SweepTable
+from mmbench.tracking import Grid, Summary
+
+TABLES = ("table", "verdicts", "benchmark")
+
+
+def mirror(table: SweepTable) -> None:
+    """Show the written report of a sweep in its summary run, where the sweep is tracked; a failure costs a warning."""
+    tracker = tracking.remembered(table.folder)
+    if not isinstance(tracker, tracking.NoTracker):
+        tracker.report(read_summary(table))
+
+
+def read_summary(table: SweepTable) -> Summary:
+    """What the files of the report say; what was not written is left out."""
+    folder = paths.report_dir(table.folder)
+    frames = {name: _frame(folder / f"{name}.csv") for name in TABLES if (folder / f"{name}.csv").is_file()}
+    words = {
+        f"{row['dataset']}/{row['model']}/{row['contrast']}": row["verdict"]
+        for row in (frames["verdicts"].to_dict("records") if "verdicts" in frames else ())
+    }
+    return Summary(
+        replace(table, words=words).gaps,
+        {name: Grid(list(map(str, frame.columns)), frame.to_numpy(object).tolist()) for name, frame in frames.items()},
+        {file.stem: file for file in sorted(folder.glob("*.png"))},
+        _decision(folder / "decision.json"),
+    )
+
+
+def _frame(file: Path) -> pd.DataFrame:
+    """A table with None where there is nothing; seeds in one cell stay text."""
+    try:
+        frame = pd.read_csv(file, dtype={"by_seed": str})
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    return frame.astype(object).where(frame.notna(), None)
+
+
+def _decision(file: Path) -> dict[str, Any]:
+    """Badge and sentence of the decision, in English as the tables are; nothing of a record of an earlier rule."""
+    if not file.is_file():
+        return {}
+    try:
+        evidence, economics, decision = decided(records.read_json(file))
+    except ValueError:
+        return {}
+    s = Speaker.of("en", evidence, economics, decision)
+    return {
+        "badge": s.badge,
+        "sentence": s.sentence(),
+        "dataset": evidence.dataset,
+        "model": evidence.model,
+        "breakeven": decision.breakeven,
+        "probability": decision.probability,
+    }

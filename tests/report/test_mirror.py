@@ -1,0 +1,96 @@
+"""The summary run shows what the files of the report say."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmbench import paths, records, tracking
+from mmbench.cli import main
+from mmbench.decision import as_record, decide
+from mmbench.report import read_sweep, write_report
+from mmbench.report.mirror import TABLES, mirror, read_summary
+from tests.decision.cases import economics, evidence
+from tests.report.constructed import Made, write_sweep
+from tests.report.test_contribution import cells
+
+WANDB = {"kind": "wandb", "mode": "offline", "project": "mmbench", "entity": None, "tags": []}
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """A sweep with a report; one cell is missing."""
+    folder = write_sweep(tmp_path / "s", {**cells(), ("d", "n", "text"): Made(missing=True)})
+    write_report(folder)
+    return folder
+
+
+def test_every_table_figure_gap_and_verdict_is_in_it(sweep: Path) -> None:
+    summary = read_summary(read_sweep(sweep))
+    folder = paths.report_dir(sweep)
+    assert summary.tables.keys() == set(TABLES)
+    for name, grid in summary.tables.items():
+        header, *rows = csv.reader((folder / f"{name}.csv").open(encoding="utf-8"))
+        assert list(grid.columns) == header
+        shown = [["" if cell is None else cell for cell in row] for row in grid.rows]
+        for read, row in zip(shown, rows, strict=True):
+            assert [_text(cell, given) for cell, given in zip(read, row, strict=True)] == row
+    assert summary.figures == {file.stem: file for file in folder.glob("*.png")}
+    assert "gains" in summary.figures
+    (gap,) = (gap for gap in summary.gaps if gap.name == "m/text_vs_none")
+    assert gap.mean == pytest.approx(0.2)
+    assert gap.verdict == next(r[4] for r in csv.reader((folder / "verdicts.csv").open()) if r[2] == "text_vs_none")
+    assert summary.decision == {}
+
+
+def _text(cell: object, given: str) -> str:
+    """A cell as the file has it."""
+    same = isinstance(cell, float | int) and not isinstance(cell, bool) and float(given) == pytest.approx(float(cell))
+    return given if same else str(cell)
+
+
+def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
+    file = paths.report_dir(sweep) / "decision.json"
+    measured, setting = replace(evidence(0.0), dataset="d", model="m"), economics()
+    made = as_record(measured, setting, decide(measured, setting))
+    records.write_json(file, made)
+    said = read_summary(read_sweep(sweep)).decision
+    assert (said["badge"], said["dataset"], said["model"]) == ("NO-GO", "d", "m")
+    assert said["breakeven"] == pytest.approx(0.08)
+    assert said["sentence"].startswith("Even in the favourable case")
+    records.write_json(file, {**made, "rule": 0})
+    assert read_summary(read_sweep(sweep)).decision == {}
+
+
+def test_a_sweep_that_is_not_tracked_is_not_mirrored(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmbench.report.mirror.read_summary", lambda table: pytest.fail("read for nothing"))
+    mirror(read_sweep(sweep))
+    assert not (sweep / "wandb").exists()
+
+
+def test_the_report_command_mirrors_what_it_wrote_and_outlives_a_mirror_that_fails(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wandb
+
+    shown: list[tracking.Summary] = []
+    tracking.remember(WANDB, sweep)
+    monkeypatch.setattr(tracking.WandbTracker, "report", lambda self, summary: shown.append(summary))
+    monkeypatch.setattr("sys.argv", ["mmbench", "report", str(sweep)])
+    main()
+    assert [summary.tables.keys() for summary in shown] == [set(TABLES)]
+    monkeypatch.undo()
+
+    def refuse(**settings: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    monkeypatch.setattr("sys.argv", ["mmbench", "report", str(sweep)])
+    before = capsys.readouterr().out
+    with pytest.warns(UserWarning, match="W&B does not mirror s/summary: OSError: disk full") as told:
+        main()
+    assert len(told) == 1
+    assert capsys.readouterr().out == before
