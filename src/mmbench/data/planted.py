@@ -2,12 +2,13 @@
 
 Every item has four blocks of eight factors: *shared* (told by text), *text* (told by text only), *image* (told by
 images only) and *id* (told by behaviour only). A user likes an item by the inner product of factors plus a popularity
-term, and picks items by Gumbel choice.
+term, and picks items by Gumbel choice. Worlds of any size are drawn in blocks of rows; nothing holds an array of users
+by items beyond a block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ Array = NDArray[np.float64]
 BLOCK = 8
 BLOCKS = ("shared", "text", "image", "id")
 FEATURE_DIM = 32
+#: Numbers drawn at once; the worlds of the default size are a single block.
+BLOCK_ENTRIES = 1 << 22
+#: Interactions of every user at least, where only their total is given.
+FEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,9 @@ def make_world(
     n_users: int = 1500,
     n_items: int = 600,
     per_user: int | None = None,
+    n_interactions: int | None = None,
+    text_dim: int = FEATURE_DIM,
+    image_dim: int = FEATURE_DIM,
     feature_noise: float = 0.5,
     temperature: float = 1.5,
     popularity_sd: float = 0.6,
@@ -74,14 +82,18 @@ def make_world(
         n_items: number of items.
         per_user: interactions of each user, by default those of the world; the last fifth of them is held out, half
             each.
+        n_interactions: interactions of all users together, in place of ``per_user``: at least five of each user, the
+            rest by a long tail, as in the log of a shop.
+        text_dim: width of the text features.
+        image_dim: width of the image features.
         feature_noise: standard deviation of the noise on each feature dimension.
         temperature: divides the utility before Gumbel noise is added.
         popularity_sd: standard deviation of the popularity term.
         seed: seed of everything.
 
     Returns:
-        A source with text and image features and a column ``split``; ``truth`` holds the factors by block, the
-        utility ``(n_users, n_items)`` before noise and which items are new.
+        A source with text and image features and a column ``split``; ``truth`` holds the factors by block, which items
+        are new and, in a world of at most :data:`BLOCK_ENTRIES` pairs, the utility ``(n_users, n_items)`` before noise.
 
     Raises:
         ValueError: for an unknown world or a world without room for its interactions.
@@ -89,69 +101,166 @@ def make_world(
     if world not in WORLDS:
         raise ValueError(f"dataset.world={world} is unknown; worlds are {', '.join(WORLDS)}")
     spec = WORLDS[world]
-    per_user = spec.per_user if per_user is None else per_user
-    if not 5 <= per_user <= n_items // 2:
-        raise ValueError(f"per_user={per_user} must be at least 5 and at most half of n_items={n_items}")
+    counts = None
+    if n_interactions is None:
+        per_user = spec.per_user if per_user is None else per_user
+        if not 5 <= per_user <= n_items // 2:
+            raise ValueError(f"per_user={per_user} must be at least 5 and at most half of n_items={n_items}")
+    elif per_user is not None or spec.new_items:
+        raise ValueError(f"n_interactions={n_interactions} goes with neither per_user nor a world that has new items")
+    else:
+        counts = _long_tailed(n_interactions, n_users, n_items, seed)
     rng = np.random.default_rng(seed)
     factors = {name: rng.standard_normal((n_items, BLOCK)) for name in (*BLOCKS, "junk")}
     tastes = rng.standard_normal((n_users, BLOCK * len(BLOCKS)))
     popularity = popularity_sd * rng.standard_normal(n_items)
     new = np.zeros(n_items, bool)
     new[rng.permutation(n_items)[: round(spec.new_items * n_items)]] = True
-    utility = tastes @ np.hstack([factors[b] for b in BLOCKS]).T + popularity
-    features = _features(spec, factors, new, feature_noise, rng)
-    log = _choices(utility / temperature, new, per_user, rng)
+    utility = _Utility(tastes, np.hstack([factors[b] for b in BLOCKS]), popularity)
+    features = _features(spec, factors, new, feature_noise, {"text": text_dim, "image": image_dim}, rng)
+    if counts is None:
+        assert per_user is not None
+        log = _choices(utility, temperature, new, per_user, rng)
+    else:
+        log = _uneven_choices(utility, temperature, counts, rng)
     items = pd.DataFrame({"item_id": [f"i{i:05d}" for i in range(n_items)]})
-    truth: dict[str, NDArray[Any]] = {**{f"factors_{b}": v for b, v in factors.items()}, "utility": utility, "new": new}
-    return Source(log, items, features, truth)
+    truth: dict[str, NDArray[Any]] = {f"factors_{b}": v for b, v in factors.items()}
+    if n_users * n_items <= BLOCK_ENTRIES:
+        truth["utility"] = next(utility.blocks())
+    return Source(log, items, features, {**truth, "new": new})
+
+
+@dataclass(frozen=True)
+class _Utility:
+    """What every item is worth to every user before noise.
+
+    Args:
+        tastes: ``(n_users, d)``.
+        factors: ``(n_items, d)``.
+        popularity: ``(n_items,)``.
+    """
+
+    tastes: Array
+    factors: Array
+    popularity: Array
+
+    def blocks(self) -> Iterator[Array]:
+        """Rows of users, in order, each block ``(b, n_items)``."""
+        step = max(1, BLOCK_ENTRIES // len(self.factors))
+        for begin in range(0, len(self.tastes), step):
+            yield self.tastes[begin : begin + step] @ self.factors.T + self.popularity
 
 
 def _features(
-    spec: World, factors: Mapping[str, Array], new: NDArray[np.bool_], noise: float, rng: np.random.Generator
+    spec: World,
+    factors: Mapping[str, Array],
+    new: NDArray[np.bool_],
+    noise: float,
+    widths: Mapping[str, int],
+    rng: np.random.Generator,
 ) -> dict[str, ItemFeature]:
     n_items = len(new)
 
-    def view(blocks: tuple[str, ...]) -> Array:
-        seen = np.hstack([factors[b] for b in blocks]) if blocks else np.zeros((n_items, 1))
-        mixing = rng.standard_normal((seen.shape[1], FEATURE_DIM)) / np.sqrt(seen.shape[1])
-        scale = noise if blocks else 1.0
-        return seen @ mixing + scale * rng.standard_normal((n_items, FEATURE_DIM))
+    def filled(width: int, dtype: type, rows: Callable[[slice], Array]) -> NDArray[Any]:
+        values = np.empty((n_items, width), dtype)
+        step = max(1, BLOCK_ENTRIES // width)
+        for begin in range(0, n_items, step):
+            values[begin : begin + step] = rows(slice(begin, min(begin + step, n_items)))
+        return values
 
-    text = view(spec.text)
+    def view(blocks: tuple[str, ...], width: int, dtype: type) -> NDArray[Any]:
+        seen = np.hstack([factors[b] for b in blocks]) if blocks else np.zeros((n_items, 1))
+        mixing = rng.standard_normal((seen.shape[1], width)) / np.sqrt(seen.shape[1])
+        scale = noise if blocks else 1.0
+        return filled(width, dtype, lambda r: seen[r] @ mixing + scale * rng.standard_normal((r.stop - r.start, width)))
+
+    text = view(spec.text, widths["text"], np.float64)
+    width = widths["image"]
     if spec.image_of_text:
-        mixing = rng.standard_normal((FEATURE_DIM, FEATURE_DIM)) / np.sqrt(FEATURE_DIM)
-        image = np.tanh(text @ mixing) + 0.3 * rng.standard_normal((n_items, FEATURE_DIM))
+        mixing = rng.standard_normal((widths["text"], width)) / np.sqrt(widths["text"])
+        image = filled(
+            width,
+            np.float32,
+            lambda r: np.tanh(text[r] @ mixing) + 0.3 * rng.standard_normal((r.stop - r.start, width)),
+        )
     else:
-        image = view(spec.image)
+        image = view(spec.image, width, np.float32)
     everywhere = np.ones(n_items, bool)
     return {
-        "image": with_missing_filled(image.astype(np.float32), everywhere),
+        "image": with_missing_filled(image, everywhere),
         "text": with_missing_filled(text.astype(np.float32), ~new),
     }
 
 
-def _choices(logits: Array, new: NDArray[np.bool_], per_user: int, rng: np.random.Generator) -> pd.DataFrame:
+def _choices(
+    utility: _Utility, temperature: float, new: NDArray[np.bool_], per_user: int, rng: np.random.Generator
+) -> pd.DataFrame:
     """Gumbel top-k choice without replacement; training choices avoid new items."""
-    n_users = len(logits)
+    n_users = len(utility.tastes)
     held = max(2, per_user // 5)
     n_train = per_user - held
-    noisy = logits + rng.gumbel(size=logits.shape)
+
+    def noisy() -> Iterator[Array]:
+        for block in utility.blocks():
+            yield block / temperature + rng.gumbel(size=block.shape)
+
     if new.any():
-        train = _best(np.where(new, -np.inf, noisy), n_train)
-        later = logits + rng.gumbel(size=logits.shape)
-        np.put_along_axis(later, train, -np.inf, axis=1)
-        chosen = np.hstack([train, rng.permuted(_best(later, held), axis=1)])
+        train = np.vstack([_best(np.where(new, -np.inf, block), n_train) for block in noisy()])
+        later, begin = [], 0
+        for block in noisy():
+            np.put_along_axis(block, train[begin : begin + len(block)], -np.inf, axis=1)
+            later.append(_best(block, held))
+            begin += len(block)
+        chosen = np.hstack([train, rng.permuted(np.vstack(later), axis=1)])
     else:
-        chosen = rng.permuted(_best(noisy, per_user), axis=1)
-    parts = np.array(["train"] * n_train + ["valid"] * (held // 2) + ["test"] * (held - held // 2))
+        chosen = rng.permuted(np.vstack([_best(block, per_user) for block in noisy()]), axis=1)
+    return _log(np.full(n_users, per_user), chosen.ravel(), held)
+
+
+def _long_tailed(total: int, n_users: int, n_items: int, seed: int) -> NDArray[np.int64]:
+    """Interactions of each user ``(n_users,)``: five, and a share of the rest by a log-normal weight."""
+    rng = np.random.default_rng([seed, n_users])
+    weights = rng.lognormal(size=n_users)
+    if total < FEWEST * n_users:
+        raise ValueError(f"n_interactions={total} must be at least {FEWEST} for each of n_users={n_users}")
+    counts = FEWEST + rng.multinomial(total - FEWEST * n_users, weights / weights.sum())
+    if counts.max() > n_items // 2:
+        raise ValueError(f"n_interactions={total} gives a user {counts.max()}, more than half of n_items={n_items}")
+    return counts.astype(np.int64)
+
+
+def _uneven_choices(
+    utility: _Utility, temperature: float, counts: NDArray[np.int64], rng: np.random.Generator
+) -> pd.DataFrame:
+    """Gumbel choice of ``counts`` ``(n_users,)`` items; a fifth of each user's is held out, two at least."""
+    most, chosen, begin = int(counts.max()), [], 0
+    for block in utility.blocks():
+        # A Gumbel variable is minus the logarithm of an exponential one, which single precision draws quickly.
+        noise = rng.standard_exponential(block.shape, dtype=np.float32)
+        noisy = (block / temperature).astype(np.float32) - np.log(np.maximum(noise, np.finfo(np.float32).tiny))
+        best = _best(noisy, most)
+        order = np.argsort(-np.take_along_axis(noisy, best, axis=1), axis=1)
+        kept = np.arange(most) < counts[begin : begin + len(block), None]
+        chosen.append(np.take_along_axis(best, order, axis=1)[kept])
+        begin += len(block)
+    shuffled = np.lexsort((rng.random(int(counts.sum())), np.repeat(np.arange(len(counts)), counts)))
+    return _log(counts, np.concatenate(chosen)[shuffled], np.maximum(2, counts // 5))
+
+
+def _log(counts: NDArray[np.int64], items: NDArray[np.int64], held: NDArray[np.int64] | int) -> pd.DataFrame:
+    """The log of users with ``counts`` ``(n_users,)`` of ``items`` ``(n,)``, the last ``held`` of each held out."""
+    n_users, ends = len(counts), np.cumsum(counts)
+    left = np.repeat(ends, counts) - np.arange(len(items))  # of this user, this one included
+    held = np.repeat(np.broadcast_to(held, n_users), counts)
+    parts = np.where(left > held, "train", np.where(left > held - held // 2, "valid", "test"))
     return pd.DataFrame(
         {
-            "user_id": np.repeat([f"u{u:05d}" for u in range(n_users)], per_user),
-            "item_id": [f"i{i:05d}" for i in chosen.ravel()],
-            "split": np.tile(parts, n_users),
+            "user_id": np.repeat([f"u{u:05d}" for u in range(n_users)], counts),
+            "item_id": [f"i{i:05d}" for i in items],
+            "split": parts,
         }
     )
 
 
-def _best(scores: Array, k: int) -> NDArray[np.int64]:
+def _best(scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
     return np.argpartition(-scores, k, axis=1)[:, :k]
