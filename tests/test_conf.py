@@ -136,6 +136,7 @@ def test_every_data_set_composes(name: str) -> None:
     assert rate["low"] <= rate["default"] <= rate["high"]
     if name != "planted":
         assert config.name == name
+    if config.world is None:
         assert config.path is not None
         assert Path(config.path).name == name
 
@@ -154,6 +155,14 @@ def test_every_planted_world_composes_and_can_be_made(world: str) -> None:
     assert section["world_options"]["n_items"] == 600
     small = {**section["world_options"], "n_users": 20, "n_items": 40, "per_user": 10}
     assert len(make_world(section["world"], **small).log) == 200
+
+
+def test_planted_baby_has_the_size_of_amazon_baby() -> None:
+    config = compose(["dataset=planted_baby"]).config["dataset"]
+    sizes = {"n_users": 19445, "n_items": 7050, "n_interactions": 160792, "text_dim": 384, "image_dim": 4096}
+    assert config["world_options"].items() >= sizes.items()
+    small = {**config["world_options"], "n_users": 40, "n_items": 60, "n_interactions": 260}
+    assert len(make_world(config["world"], **small).log) == 260
 
 
 # Conditions

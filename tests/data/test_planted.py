@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench.data import planted
 from mmbench.data.planted import SECOND, WORLDS, make_world
 from mmbench.data.sources import Source
 
@@ -187,12 +188,58 @@ def test_an_encoder_that_is_not_there_is_refused(choice: dict[str, str], message
         make_world("two_views", choice, **SMALL)
 
 
+@pytest.mark.parametrize("world", WORLDS)
+def test_blocks_change_no_choice(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make_world(world, **SMALL)
+    monkeypatch.setattr(planted, "BLOCK_ENTRIES", 700)  # eleven users, twenty rows of features
+    pieces = make_world(world, **SMALL)
+    pd.testing.assert_frame_equal(whole.log, pieces.log)
+    for name, feature in whole.features.items():
+        np.testing.assert_allclose(pieces.features[name].values, feature.values, rtol=1e-5, atol=1e-6)
+    assert whole.truth.keys() - pieces.truth.keys() == {"utility"}
+
+
+def test_only_the_total_of_interactions_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"n_users": 400, "n_items": 200, "n_interactions": 3301, "text_dim": 24, "image_dim": 48}
+    source = make_world("complementary", **options)
+    assert {name: feature.values.shape for name, feature in source.features.items()} == {
+        "image": (200, 48),
+        "text": (200, 24),
+    }
+    assert not source.log.duplicated(["user_id", "item_id"]).any()
+    assert len(source.log) == 3301
+    counts = source.log.groupby("user_id").size()
+    assert len(counts) == 400
+    assert counts.min() == 5
+    assert counts.max() > 5 * counts.median() / 2, "a long tail"
+    held = source.log[source.log["split"] != "train"].groupby("user_id").size()
+    assert (held == np.maximum(2, counts // 5)).all()
+    by_part = pd.crosstab(source.log["user_id"], source.log["split"])
+    assert ((by_part["test"] - by_part["valid"]).isin([0, 1])).all()
+    monkeypatch.setattr(planted, "BLOCK_ENTRIES", 700)
+    pd.testing.assert_frame_equal(source.log, make_world("complementary", **options).log)
+
+
+def test_users_of_uneven_logs_choose_what_they_like() -> None:
+    source = make_world("complementary", n_users=400, n_items=200, n_interactions=3301)
+    users, items = (source.log[column].str[1:].astype(int).to_numpy() for column in ("user_id", "item_id"))
+    utility = source.truth["utility"]
+    advantage = (utility[users, items] - utility.mean(1)[users]) / utility.std(1)[users]
+    means = [advantage[(source.log["split"] == part).to_numpy()].mean() for part in ("train", "valid", "test")]
+    assert min(means) > 0.7
+    assert max(means) - min(means) < 0.3
+
+
 @pytest.mark.parametrize(
     "world, options, message",
     [
         ("moon", {}, r"dataset.world=moon is unknown; worlds are complementary, redundant"),
         ("no_signal", {"per_user": 4}, r"per_user=4 must be at least 5 and at most half of n_items=600"),
         ("no_signal", {"n_items": 30}, r"per_user=20 must be at least 5 and at most half of n_items=30"),
+        ("no_signal", {"n_interactions": 7499}, r"n_interactions=7499 must be at least 5 for each of n_users=1500"),
+        ("no_signal", {"n_interactions": 9000, "n_items": 20}, r"gives a user \d+, more than half of n_items=20"),
+        ("no_signal", {"n_interactions": 9000, "per_user": 6}, r"goes with neither per_user nor a world that has new"),
+        ("cold_image", {"n_interactions": 9000}, r"goes with neither per_user nor a world that has new items"),
     ],
 )
 def test_impossible_worlds_are_refused(world: str, options: dict[str, int], message: str) -> None:

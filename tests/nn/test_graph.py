@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbench.nn.graph import mean_of_layers, propagate, sparse_matrix, symmetric_normalised, user_item_blocks
+from mmbench.nn.graph import propagate, sparse_matrix, symmetric_normalised, user_item_blocks
+from mmbench.nn.smoothing import mean_of_layers
 
 N_USERS, N_ITEMS = 9, 7
 NODES = N_USERS + N_ITEMS

@@ -7,7 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.smoothing import halves, propagated, propagated_nodes, repeated, set_adjacency, with_neighbours
+from mmbench.nn.smoothing import (
+    add_rows,
+    halves,
+    propagated,
+    propagated_nodes,
+    repeated,
+    rows_of_mean,
+    set_adjacency,
+    with_neighbours,
+)
 
 N_USERS, N_ITEMS, DIM = 5, 4, 3
 EDGES = torch.tensor([[0, 0, 1, 2, 3], [1, 2, 0, 2, 1]])
@@ -45,6 +54,31 @@ def test_propagation_is_the_mean_of_the_layers(n_layers: int) -> None:
     of_users, of_items = propagated(adjacency, users, items, n_layers)
     torch.testing.assert_close(of_users, expected[:N_USERS])
     torch.testing.assert_close(of_items, expected[N_USERS:])
+
+
+@pytest.mark.parametrize("n_layers", [0, 1, 3])
+def test_rows_of_the_mean_and_their_gradients_are_those_of_the_whole(n_layers: int) -> None:
+    owner = nn.Module()
+    set_adjacency(owner, RecData(N_USERS, N_ITEMS, EDGES))
+    adjacency, nodes = owner.get_buffer("adjacency"), torch.tensor([0, 7, 3, 7, 0, 8])
+    tables = [torch.randn(n, DIM, requires_grad=True) for n in (N_USERS, N_ITEMS)]
+    weights = torch.randn(2, len(nodes), DIM)
+
+    def results(final: Tensor, ego: Tensor) -> list[Tensor]:
+        loss = (weights[0] * final).square().sum() + (weights[1] * ego).square().sum()
+        return [final, ego, *torch.autograd.grad(loss, tables)]
+
+    rows = results(*rows_of_mean(adjacency, tables[0], tables[1], n_layers, nodes))
+    whole = results(propagated_nodes(adjacency, tables[0], tables[1], n_layers)[nodes], torch.cat(tables)[nodes])
+    halved = results(torch.cat(propagated(adjacency, tables[0], tables[1], n_layers))[nodes], torch.cat(tables)[nodes])
+    for a, b, c in zip(rows, whole, halved, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(c, b, rtol=1e-12, atol=1e-14)
+
+
+def test_rows_asked_for_twice_are_added_twice() -> None:
+    added = add_rows(torch.zeros(3, 2), torch.tensor([2, 0, 2]), torch.ones(3, 2))
+    assert added.tolist() == [[1.0, 1.0], [0.0, 0.0], [2.0, 2.0]]
 
 
 def test_halves_are_users_and_items() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
@@ -11,7 +13,7 @@ from mmbench.nn.content import fused_item_graph, projected_content
 from mmbench.nn.features import on_unique_rows
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.losses import vector_bpr
-from mmbench.nn.smoothing import propagated, with_neighbours
+from mmbench.nn.smoothing import propagated, repeated, rows_of_mean, with_neighbours
 from mmbench.nn.subgraph import SampledGraph
 
 
@@ -73,7 +75,13 @@ class FREEDOM(FactorModel):
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR on the final vectors and, per modality, on the projected features (SPEC B §2)."""
-        user, *ranked = batch.rows(*self())
+        nodes = torch.cat(batch.nodes(len(self.user_embedding)))
+        final, _ = rows_of_mean(self.graph(), self.user_embedding, self.item_embedding, self.n_ui_layers, nodes)
+        user, *ranked = final.chunk(3)
+        if self.item_graph is not None:
+            smooth = repeated(self.item_graph, self.item_embedding, self.n_layers)
+            rows = functional.embedding(torch.cat([batch.positives, batch.negatives]), smooth)
+            ranked = [own + near for own, near in zip(ranked, rows.chunk(2), strict=True)]
         terms = {"bpr": vector_bpr(user, *ranked)}
         if self.reg_weight > 0:
             for name, tower in self.content.items():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.losses import bpr_terms
-from mmbench.nn.smoothing import propagated, set_adjacency
+from mmbench.nn.smoothing import propagated, rows_of_mean, set_adjacency
 
 
 class LightGCN(FactorModel):
@@ -40,6 +41,7 @@ class LightGCN(FactorModel):
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR on the propagated vectors, norm penalty on the ego rows (SPEC A §2)."""
-        final = batch.rows(*self())
-        ego = batch.rows(self.user_embedding, self.item_embedding)
-        return bpr_terms(*final, self.reg_weight, penalised=ego)
+        nodes = torch.cat(batch.nodes(len(self.user_embedding)))
+        final, ego = rows_of_mean(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers, nodes)
+        user, positive, negative = final.chunk(3)
+        return bpr_terms(user, positive, negative, self.reg_weight, penalised=ego.chunk(3))

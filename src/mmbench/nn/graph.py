@@ -85,21 +85,6 @@ def propagate(adjacency: Tensor, x: Tensor) -> Tensor:
     return _SymmetricProduct.apply(adjacency, x)
 
 
-def mean_of_layers(adjacency: Tensor, x: Tensor, n_layers: int) -> Tensor:
-    r"""Mean of the propagated layers, :math:`\frac{1}{L+1}\sum_{l=0}^{L} A^l X` (He et al. 2020, eq. 8).
-
-    Args:
-        adjacency: symmetric, ``(n, n)``.
-        x: ego embeddings, ``(n, d)``.
-        n_layers: L.
-    """
-    total = x
-    for _ in range(n_layers):
-        x = propagate(adjacency, x)
-        total = total + x
-    return total / (n_layers + 1)
-
-
 class _DirectedProduct(torch.autograd.Function):
     """Product with a constant matrix; the transposed matrix serves the backward pass."""
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.graph import mean_of_layers
 from mmbench.nn.init import set_table, table, xavier_normal
+from mmbench.nn.smoothing import mean_of_layers
 
 
 class MappedFeatures(nn.Module):

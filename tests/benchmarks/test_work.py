@@ -1,0 +1,153 @@
+"""The counts behind the floors are those of the models: dense products as torch counts them, sparse ones by entries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmbench.cli.compose import compose
+from mmbench.cli.jobs import Job
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn import edges, graph
+from mmbench.training import TripletLoader
+from tests.benchmarks import work
+from tests.benchmarks.subjects import made, sizes_of
+from tests.benchmarks.work import COUNTS, Ceilings, Sizes, Work
+
+#: No two sizes alike, so that no factor can stand in for another.
+WORLD = [
+    "dataset.world_options.n_users=90",
+    "dataset.world_options.n_items=70",
+    "dataset.world_options.per_user=12",
+    "dataset.world_options.text_dim=24",
+    "dataset.world_options.image_dim=40",
+]
+BATCH = 100
+
+
+class Cell:
+    """A default model on a small world, its sizes and one batch."""
+
+    def __init__(self, name: str) -> None:
+        words = [f"model={name}", *WORLD, "modality=fused", "tracking=none", "training.accelerator=cpu"]
+        if name == "lightgcn":
+            words.append("model.n_layers=2")
+        task = Job(compose(words), Path("sweep")).task()
+        model, data = made(task)
+        assert isinstance(model, FactorModel)
+        self.model = model.train()
+        self.batch: Triplets = next(iter(TripletLoader(data, BATCH, 0)))
+        b = self.batch
+        sizes = sizes_of(task, model, data, BATCH)
+        self.sizes = replace(
+            sizes,
+            unique_users=len(b.users.unique()),
+            unique_positives=len(b.positives.unique()),
+            unique_items=len(torch.cat([b.positives, b.negatives]).unique()),
+        )
+        self.model.begin_epoch()
+        self.step()  # whatever a model does only once an epoch is behind it
+
+    def step(self) -> None:
+        """Loss and gradients of the batch."""
+        torch.stack([term.reshape(()) for term in self.model.loss(self.batch).values()]).sum().backward()
+
+
+@pytest.fixture(scope="module", params=COUNTS)
+def cell(request: pytest.FixtureRequest) -> tuple[str, Cell]:
+    return request.param, Cell(request.param)
+
+
+def flops(counter: FlopCounterMode) -> int:
+    return counter.get_total_flops()
+
+
+def test_dense_products_of_a_step_are_those_that_torch_counts(cell: tuple[str, Cell]) -> None:
+    name, subject = cell
+    with FlopCounterMode(display=False) as counter:
+        subject.step()
+    assert flops(counter) == COUNTS[name].step(subject.sizes).flops
+
+
+def test_products_of_an_evaluation_are_those_that_torch_counts(cell: tuple[str, Cell]) -> None:
+    name, subject = cell
+    subject.model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        for users in torch.arange(subject.sizes.evaluated).split(64):
+            subject.model.score(users)
+    subject.model.train()
+    counted = COUNTS[name].evaluation(subject.sizes)
+    least = counted.flops + counted.score_flops
+    # The final maps of BM3, and what MGCN, MMGCN, GRCN and the towers do to all nodes, are left out of the floor.
+    assert least <= flops(counter)
+    if name in ("bpr", "lightgcn", "vbpr", "freedom", "lattice"):
+        assert least == flops(counter)
+
+
+@pytest.fixture
+def entries(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Traffic of every sparse product that is made."""
+    seen: list[float] = []
+    real = graph.product
+
+    def counted(matrix: Tensor, x: Tensor) -> Tensor:
+        seen.append(work.sparse(matrix.values().numel(), len(matrix), x.shape[1]).traffic)
+        return real(matrix, x)
+
+    for module in (graph, edges):
+        monkeypatch.setattr(module, "product", counted)
+    of_ends = edges.UserItemEdges.of_ends
+
+    def counted_ends(self: edges.UserItemEdges, a: Tensor, b: Tensor) -> Tensor:
+        seen.append(work.ends(len(self.columns), a.shape[1]).traffic)
+        return of_ends(self, a, b)
+
+    monkeypatch.setattr(edges.UserItemEdges, "of_ends", counted_ends)
+    return seen
+
+
+def test_sparse_products_of_a_step_are_those_that_are_made(cell: tuple[str, Cell], entries: list[float]) -> None:
+    name, subject = cell
+    subject.step()
+    s = subject.sizes
+    dim = {"vbpr": 2, "dragon": s.modalities}.get(name, 1) * s.dim
+    counted = COUNTS[name].step(s) + (work.tables(s) + work.lookups(s, dim)).times(-1)
+    if name == "freedom":  # a sample has a whole number of edges
+        assert counted.traffic == pytest.approx(sum(entries), rel=0.01)
+    elif name == "lattice":  # neighbours that are learned may be others than the frozen ones
+        assert 0.5 * sum(entries) < counted.traffic <= sum(entries)
+    elif name == "grcn":  # gradients of two uses of an attention are added before its backward pass
+        assert counted.traffic == pytest.approx(sum(entries), rel=0.1)
+    else:
+        assert counted.traffic == sum(entries)
+
+
+def test_parameters_are_those_of_the_model(cell: tuple[str, Cell]) -> None:
+    name, subject = cell
+    expected = sum(p.numel() for p in subject.model.parameters())
+    assert COUNTS[name].step(subject.sizes).parameters == expected
+    if name == "bpr":
+        assert expected == (90 + 70) * 64
+
+
+def test_a_floor_is_the_sum_of_its_parts() -> None:
+    ceilings = Ceilings(gemm=100.0, scores=50.0, copy=10.0, adam=5.0)
+    assert Work(flops=200.0, score_flops=50.0, traffic=30.0, parameters=10.0).seconds(ceilings) == 8.0
+    assert (Work(flops=1.0) + Work(flops=2.0, traffic=4.0)).times(3) == Work(flops=9.0, traffic=12.0)
+
+
+def test_counts_of_bpr_and_its_evaluation_by_hand() -> None:
+    s = Sizes(3, 5, 8, {}, 2, 2, 2, 4, parameters=8 * 4, evaluated=3, pairs=6, dim=4)
+    step = COUNTS["bpr"].step(s)
+    assert step == Work(traffic=4 * 32 + 2 * 2 * 3 * 2 * 4 * 4, parameters=32)
+    assert COUNTS["bpr"].evaluation(s) == Work(score_flops=2 * 3 * 5 * 4, traffic=4 * 6 * 5)
+    assert COUNTS["bpr"].epoch_of(s, 10) == step.times(10)
+
+
+def test_counts_of_neighbours_by_hand() -> None:
+    assert work.similarities(10, 7) == Work(flops=2 * 10 * 7 * 10, traffic=400)
