@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
@@ -225,7 +225,7 @@ class LitRecommender(pl.LightningModule):
         course.losses.append({name: float(total) / float(steps) for name, total in self._sums.items()})
         # One process ranks for all: they hold the same state, and no rounding of theirs may part their ways.
         per_user, course.degenerate = self.trainer.strategy.broadcast(
-            self._validated() if self.trainer.is_global_zero else (None, "")
+            self._validated() if self.trainer.is_global_zero else (np.empty(0), "")
         )
         if course.degenerate:
             self.trainer.should_stop = True
@@ -240,17 +240,17 @@ class LitRecommender(pl.LightningModule):
             course.stop_reason = "rung"
         self.trainer.should_stop = course.stop_reason != "max_epochs"
 
-    def _validated(self) -> tuple[NDArray[np.float64] | None, str]:
+    def _validated(self) -> tuple[NDArray[np.float64], str]:
         """Validation score of each user, or what is wrong with the loss or the scores."""
         losses = self.course.losses[-1]
         if not all(math.isfinite(value) for value in losses.values()):
-            return None, f"loss is not finite in epoch {self.current_epoch + 1}: {losses}"
+            return np.empty(0), f"loss is not finite in epoch {self.current_epoch + 1}: {losses}"
         self.model.eval()
         began = time.perf_counter()
         try:
             return validation_scores(self.evaluator, self.model), ""
         except DegenerateScores as error:
-            return None, str(error)
+            return np.empty(0), str(error)
         finally:
             self.course.ranking_seconds += time.perf_counter() - began
 
@@ -281,9 +281,7 @@ def check_devices(model: type[Recommender], settings: TrainingSettings) -> None:
         )
 
 
-def train(
-    model: FactorModel, data: RecData, evaluator: Evaluator, settings: TrainingSettings, seed: int
-) -> Course:
+def train(model: FactorModel, data: RecData, evaluator: Evaluator, settings: TrainingSettings, seed: int) -> Course:
     """Train a model, which ends in its best validation state.
 
     Args:

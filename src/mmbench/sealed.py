@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from mmbench import faults, fingerprint, records
+from mmbench.cells import CellTask
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.data.modality import ModalityCondition
@@ -19,7 +20,7 @@ from mmbench.data.splits import Split
 from mmbench.evaluation import DegenerateScores, Evaluator
 from mmbench.metrics import Ranking
 from mmbench.records import CellStore
-from mmbench.study import CellTask, feature_hash
+from mmbench.study import feature_hash
 from mmbench.training import rebuild
 
 LIST_LENGTH = 50

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 from mmbench import fingerprint, paths, records
 from mmbench.budget import Budget
+from mmbench.cells import Cell, CellTask
 from mmbench.cli.compose import Composed
 from mmbench.cli.errors import check_keys, made
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
@@ -27,7 +28,6 @@ from mmbench.data.planted import make_world
 from mmbench.models.base import Recommender
 from mmbench.records import CellStore
 from mmbench.search import Configuration, read_space
-from mmbench.study import Cell, CellTask
 from mmbench.training import ModelFactory, TrainingSettings
 
 ID_ONLY = "-"

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmbench.nn.graph import BLOCK_ENTRIES, common_neighbours, interaction_matrix, sparse_matrix
+from mmbench.nn.graph import BLOCK_ENTRIES, sparse_matrix
+from mmbench.nn.interactions import common_neighbours, interaction_matrix
 
 #: Neighbours kept per item at least, so that one computation serves every k of a search space.
 STORED = 64
