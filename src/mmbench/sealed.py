@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mmbench import faults, fingerprint, records
+from mmbench import faults, fingerprint, paths, records
 from mmbench.cells import CellTask
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
@@ -84,7 +84,8 @@ def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interacti
     evaluator = Evaluator(split.test, *seen, device=settings.device)
 
     def rank(inputs: Mapping[str, ItemFeature], top_k: int) -> Ranking:
-        model = rebuild(build, make_recdata(task.train, inputs), state, settings, record["seed"])
+        data = make_recdata(task.train, inputs)
+        model = rebuild(build, data, state, settings, record["seed"], graph_dir=paths.graph_dir(store.sweep_dir))
         return evaluator.rank(model, top_k)
 
     store.write_ranking(stage, index, rank(features, LIST_LENGTH if stage == "final" else 0))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmbench import energy, faults, fingerprint, proposals, records, search
+from mmbench import energy, faults, fingerprint, paths, proposals, records, search
 from mmbench.budget import PILOTS
 from mmbench.cells import CellFailed, CellTask, Unit
 from mmbench.data.features import ItemFeature
@@ -142,10 +142,13 @@ def run_training(task: CellTask, store: CellStore, unit: Unit, configuration: Co
     if unit.stage != "final" and not (unit.stage == "tune" and unit.number < PILOTS):
         settings = replace(settings, rungs=_rungs(task, store))
     data = make_recdata(task.train, features)
+    graph_dir = paths.graph_dir(store.sweep_dir)
     began = time.perf_counter()
     try:
         with energy.metered() as meter:
-            outcome = _with_one_retry(lambda: fit(build, data, task.train, task.valid, settings, unit.seed))
+            outcome = _with_one_retry(
+                lambda: fit(build, data, task.train, task.valid, settings, unit.seed, graph_dir=graph_dir)
+            )
     except Exception as error:
         record |= _failure(f"{type(error).__name__}: {error}", traceback.format_exc())
         row = _ledger_row(task, record, None) | {"energy_kwh": meter.kwh}
@@ -161,6 +164,8 @@ def run_training(task: CellTask, store: CellStore, unit: Unit, configuration: Co
         "losses": outcome.losses,
         "n_parameters": outcome.n_parameters,
     }
+    if outcome.approximations:
+        record["approximate_neighbours"] = outcome.approximations
     faults.reach("fitted")
     valid = pd.DataFrame({"user": outcome.users.astype("int32"), SELECTION_METRIC: outcome.per_user})
     state = {name: value.cpu().numpy() for name, value in outcome.model.state_dict().items()}

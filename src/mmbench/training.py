@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmbench import loop
+from mmbench import graphs, loop
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import Evaluator
-from mmbench.loop import SELECTION_METRIC, TrainingSettings, TripletLoader
+from mmbench.loop import SELECTION_METRIC, TripletLoader
 from mmbench.models.base import ClosedForm, FactorModel, Recommender
+from mmbench.settings import TrainingSettings
 
 __all__ = ["SELECTION_METRIC", "ModelFactory", "Outcome", "TrainingSettings", "TripletLoader", "fit", "rebuild"]
 
@@ -42,6 +44,7 @@ class Outcome:
         ranking_seconds: of it, scoring and ranking validation.
         n_samples: triplets trained on.
         device: where it ran.
+        approximations: what is to be said of item graphs that are not exact, see :class:`mmbench.graphs.Graphs`.
     """
 
     model: Recommender
@@ -58,6 +61,7 @@ class Outcome:
     ranking_seconds: float = 0.0
     n_samples: int = 0
     device: str = "cpu"
+    approximations: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def samples_per_second(self) -> float | None:
@@ -77,7 +81,14 @@ class Outcome:
 
 
 def fit(
-    build: ModelFactory, data: RecData, train: Interactions, valid: Interactions, settings: TrainingSettings, seed: int
+    build: ModelFactory,
+    data: RecData,
+    train: Interactions,
+    valid: Interactions,
+    settings: TrainingSettings,
+    seed: int,
+    *,
+    graph_dir: Path | None = None,
 ) -> Outcome:
     """Train one model from one seed and return it in its best validation state.
 
@@ -90,6 +101,7 @@ def fit(
         valid: validation interactions.
         settings: how long and how to train.
         seed: seed of initial values, batch order, negatives and dropout.
+        graph_dir: where large item graphs are kept for other processes.
 
     Raises:
         DegenerateScores: if the loss or the scores are NaN or infinite, or the scores are constant.
@@ -97,7 +109,7 @@ def fit(
     began = time.perf_counter()
     # The processes of a shared training bring it to their devices.
     evaluator = Evaluator(valid, train, device=settings.device if settings.devices == 1 else "cpu")
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), graphs.searching(settings.neighbours, graph_dir) as search:
         torch.manual_seed(seed)
         model = build(data)
         setup = time.perf_counter() - began
@@ -110,7 +122,8 @@ def fit(
     setup += outcome.setup_seconds
     seconds = time.perf_counter() - began
     device = str(settings.device) if settings.devices == 1 else f"{settings.devices} x {settings.device}"
-    return replace(outcome, seconds=seconds, setup_seconds=setup, device=device)
+    known = search.approximations
+    return replace(outcome, seconds=seconds, setup_seconds=setup, device=device, approximations=known)
 
 
 def rebuild(
@@ -119,13 +132,23 @@ def rebuild(
     state: Mapping[str, NDArray[Any]],
     settings: TrainingSettings,
     seed: int,
+    *,
+    graph_dir: Path | None = None,
 ) -> Recommender:
     """Make a model as :func:`fit` did and put a stored state back; a closed-form model is computed again.
+
+    Args:
+        build: makes the model from the training data.
+        data: what the model sees.
+        state: its parameters by name.
+        settings: as in the training.
+        seed: as in the training.
+        graph_dir: where large item graphs are kept for other processes.
 
     Returns:
         The model in eval mode on the device of ``settings``.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), graphs.searching(settings.neighbours, graph_dir):
         torch.manual_seed(seed)
         model = build(data)
         if isinstance(model, ClosedForm):

@@ -206,6 +206,7 @@ def _recipe(config: Mapping[str, Any], configuration: Configuration) -> tuple[Mo
         accelerator=training.accelerator,
         devices=training.devices,
         precision=training.precision,
+        neighbours=training.neighbours,
         lr=optimizer.lr,
         weight_decay=optimizer.weight_decay,
     )

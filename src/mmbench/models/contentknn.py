@@ -9,7 +9,8 @@ from mmbench.data.recdata import RecData
 from mmbench.models.base import ClosedForm
 from mmbench.nn.features import concatenated
 from mmbench.nn.interactions import history_scores, interaction_matrix
-from mmbench.nn.knn import cached_knn, transposed, weighted
+from mmbench.nn.knn import transposed, weighted
+from mmbench.nn.neighbours import cached_knn
 
 
 class ContentKNN(ClosedForm):
