@@ -22,7 +22,7 @@ from mmbench import paths, search
 from mmbench.budget import Budget
 from mmbench.cli.compose import check_overrides, compose
 from mmbench.cli.jobs import Job
-from mmbench.cli.sweep import _check_settings
+from mmbench.cli.planned import check_settings
 from mmbench.cli.tiers import TIERS, models_of, tiers_of
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.modality import STATES, ModalityCondition
@@ -232,13 +232,13 @@ def test_every_preset_names_what_exists(name: str) -> None:
         ((group, choice),) = default.items()
         assert choice in options(group.split("/")[-1])
     job = compose([f"experiment={name}"])
-    _check_settings(job.config)
+    check_settings(job.config)
     assert job.config["sweep"]["name"] == name
 
 
 def test_settings_of_a_plain_job_are_accepted() -> None:
     job = compose([])
-    _check_settings(job.config)
+    check_settings(job.config)
     assert job.config["statistics"]["delta"] == 0.02  # RULINGS 8
     assert job.config["search"]
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from mmbench import effort, records
+from mmbench.cells import CellTask, Unit
 from mmbench.effort import Contrast, Trials
 from mmbench.extension import Extension, Grant, contrast_shifts
 from mmbench.records import CellStore
-from mmbench.study import CellTask, Unit, run_unit, tune, waiting
+from mmbench.study import run_unit, tune, waiting
 from tests.tiny import make_job, opened
 
 USERS = 400

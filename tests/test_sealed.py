@@ -17,6 +17,7 @@ from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from mmbench import records, sealed
+from mmbench.cells import CellTask
 from mmbench.cli.jobs import Job
 from mmbench.data.dataset import Dataset
 from mmbench.data.interactions import Interactions
@@ -25,7 +26,7 @@ from mmbench.data.splits import Split
 from mmbench.evaluation import DegenerateScores
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.records import CellStore
-from mmbench.study import CellTask, tune
+from mmbench.study import tune
 from tests.tiny import digests, make_job, opened
 
 EFFORT = ("budget.trials=2", "budget.seeds=2", "training.batch_size=128")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -54,6 +55,15 @@ class Evaluator:
         self._mask_users = torch.from_numpy(mask_users).to(self.device)
         self._mask_items = torch.from_numpy(mask_items).to(self.device)
         self._pair_starts = np.searchsorted(self.pair_users, np.arange(len(self.users) + 1))
+
+    def to(self, device: torch.device) -> Evaluator:
+        """The same evaluator for scores that live on ``device``."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        moved.device = device
+        return moved
 
     def rank(self, model: Scorer, top_k: int = 0) -> Ranking:
         """Rank the part with ``model``; with ``top_k`` also return each user's list.

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from mmbench import effort, fingerprint, paths, records
+from mmbench.cells import CellTask
 from mmbench.effort import Trials
 from mmbench.records import CellStore
-from mmbench.study import CellTask
 from mmbench.training import SELECTION_METRIC
 
 

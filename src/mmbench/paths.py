@@ -38,6 +38,11 @@ def ledger_file(sweep_dir: Path) -> Path:
     return sweep_dir / "ledger.jsonl"
 
 
+def graph_dir(sweep_dir: Path) -> Path:
+    """Where large item graphs of a sweep are kept for its workers; it can be deleted at any time."""
+    return sweep_dir / ".graphs"
+
+
 def report_dir(sweep_dir: Path) -> Path:
     """Where tables and figures of a sweep are written."""
     return sweep_dir / "report"

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mmbench import faults, fingerprint, records
+from mmbench import faults, fingerprint, paths, records
+from mmbench.cells import CellTask
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.data.modality import ModalityCondition
@@ -19,7 +20,7 @@ from mmbench.data.splits import Split
 from mmbench.evaluation import DegenerateScores, Evaluator
 from mmbench.metrics import Ranking
 from mmbench.records import CellStore
-from mmbench.study import CellTask, feature_hash
+from mmbench.study import feature_hash
 from mmbench.training import rebuild
 
 LIST_LENGTH = 50
@@ -83,7 +84,8 @@ def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interacti
     evaluator = Evaluator(split.test, *seen, device=settings.device)
 
     def rank(inputs: Mapping[str, ItemFeature], top_k: int) -> Ranking:
-        model = rebuild(build, make_recdata(task.train, inputs), state, settings, record["seed"])
+        data = make_recdata(task.train, inputs)
+        model = rebuild(build, data, state, settings, record["seed"], graph_dir=paths.graph_dir(store.sweep_dir))
         return evaluator.rank(model, top_k)
 
     store.write_ranking(stage, index, rank(features, LIST_LENGTH if stage == "final" else 0))

@@ -10,101 +10,21 @@ import resource
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from mmbench import energy, faults, fingerprint, proposals, records, search
-from mmbench.budget import PILOTS, Budget
+from mmbench import energy, faults, fingerprint, paths, proposals, records, search
+from mmbench.budget import PILOTS
+from mmbench.cells import CellFailed, CellTask, Unit
 from mmbench.data.features import ItemFeature
-from mmbench.data.interactions import Interactions
-from mmbench.data.modality import ModalityCondition, control_statistics
+from mmbench.data.modality import control_statistics
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation import DegenerateScores
 from mmbench.records import CellStore
-from mmbench.search import Configuration, Space
-from mmbench.training import SELECTION_METRIC, ModelFactory, Outcome, TrainingSettings, fit
-
-#: Added to a trial's number to give its seed, by stage; final seeds are 1..S, so no two stages meet.
-SEEDS = {"tune": 10_000, "extended": 20_000, "final": 0}
-
-Recipe = Callable[[Configuration], tuple[ModelFactory, TrainingSettings]]
-
-
-class Cell(NamedTuple):
-    """The unit of tuning and of a table; modality ``-`` for a model that ignores content."""
-
-    dataset: str
-    model: str
-    modality: str
-
-    def __str__(self) -> str:
-        return "/".join(self)
-
-
-@dataclass(frozen=True)
-class CellTask:
-    """Everything that tuning a cell needs, and nothing of the test split.
-
-    Args:
-        cell: which cell.
-        train: training interactions.
-        valid: validation interactions.
-        features: real features by modality, before the condition.
-        condition: the modality condition.
-        space: search space.
-        default: default configuration, slot 0.
-        budget: tuning effort.
-        recipe: makes a model factory and training settings from a configuration.
-        split_fingerprint: SHA-256 of train and validation.
-    """
-
-    cell: Cell
-    train: Interactions
-    valid: Interactions
-    features: Mapping[str, ItemFeature]
-    condition: ModalityCondition
-    space: Space
-    default: Configuration
-    budget: Budget
-    recipe: Recipe
-    split_fingerprint: str
-
-    def slots(self, trials: int | None = None) -> list[Configuration]:
-        """The configuration of each slot; the draws depend on dataset and model only.
-
-        Args:
-            trials: how many, by default those of the budget; fewer are the beginning of more.
-        """
-        key = f"{self.cell.dataset}|{self.cell.model}|space"
-        return search.configurations(self.space, self.default, trials or self.budget.trials, key)
-
-    def inputs(self, seed: int, condition: ModalityCondition | None = None) -> dict[str, ItemFeature]:
-        """Features of a run after the condition (or after another one); ``seed`` drives the random states."""
-        counts = np.bincount(self.train.items, minlength=self.train.n_items)
-        return (condition or self.condition).apply(self.features, seed, counts)
-
-
-class CellFailed(RuntimeError):
-    """The cell has no result; the message says why."""
-
-
-class Unit(NamedTuple):
-    """One training of a cell.
-
-    A random trial (``tune``, its slot), one that TPE proposes (``extended``, its place) or a final run (``final``, its
-    seed).
-    """
-
-    stage: str
-    number: int
-
-    @property
-    def seed(self) -> int:
-        """Seed of the training: the same for all conditions."""
-        return SEEDS[self.stage] + self.number
+from mmbench.search import Configuration
+from mmbench.training import SELECTION_METRIC, Outcome, fit
 
 
 def waiting(task: CellTask, store: CellStore, trials: int | None = None, *, settled: bool = True) -> list[Unit]:
@@ -218,14 +138,17 @@ def run_training(task: CellTask, store: CellStore, unit: Unit, configuration: Co
     """
     features = task.inputs(unit.seed)
     build, settings = task.recipe(configuration)
-    record = _record(task, unit, configuration, features)
+    record = _record(task, unit, configuration, features) | {"precision": settings.precision}
     if unit.stage != "final" and not (unit.stage == "tune" and unit.number < PILOTS):
         settings = replace(settings, rungs=_rungs(task, store))
     data = make_recdata(task.train, features)
+    graph_dir = paths.graph_dir(store.sweep_dir)
     began = time.perf_counter()
     try:
         with energy.metered() as meter:
-            outcome = _with_one_retry(lambda: fit(build, data, task.train, task.valid, settings, unit.seed))
+            outcome = _with_one_retry(
+                lambda: fit(build, data, task.train, task.valid, settings, unit.seed, graph_dir=graph_dir)
+            )
     except Exception as error:
         record |= _failure(f"{type(error).__name__}: {error}", traceback.format_exc())
         row = _ledger_row(task, record, None) | {"energy_kwh": meter.kwh}
@@ -241,6 +164,8 @@ def run_training(task: CellTask, store: CellStore, unit: Unit, configuration: Co
         "losses": outcome.losses,
         "n_parameters": outcome.n_parameters,
     }
+    if outcome.approximations:
+        record["approximate_neighbours"] = outcome.approximations
     faults.reach("fitted")
     valid = pd.DataFrame({"user": outcome.users.astype("int32"), SELECTION_METRIC: outcome.per_user})
     state = {name: value.cpu().numpy() for name, value in outcome.model.state_dict().items()}

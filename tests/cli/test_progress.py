@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mmbench import paths, records
+from mmbench.cells import Cell
 from mmbench.cli.progress import Progress
-from mmbench.study import Cell
 
 PLANNED = {"a" * 8: Cell("data", "vbpr", "text"), "b" * 8: Cell("data", "vbpr", "image")}
 

@@ -180,6 +180,18 @@ def test_summary_says_what_was_read(write: Write) -> None:
     ]
 
 
+def test_features_of_the_whole_catalogue_stay_mapped(tmp_path: Path) -> None:
+    """Workers share one copy of them, also where some items have no content."""
+    source = make_world("complementary", n_users=60, n_items=80, per_user=10)
+    text = source.features["text"]
+    half = with_missing_filled(text.values, np.arange(80) % 2 == 0)
+    write_folder(dataclasses.replace(source, features={"image": source.features["image"], "text": half}), tmp_path, {})
+    dataset = load_dataset(DatasetConfig("shop", str(tmp_path), protocol="paper"))
+    for name, feature in {"image": source.features["image"], "text": half}.items():
+        assert dataset.features[name].fingerprint() == feature.fingerprint()
+        assert isinstance(dataset.features[name].values.base, np.memmap)
+
+
 def test_a_planted_world_carries_its_truth() -> None:
     options = {"n_users": 40, "n_items": 30, "per_user": 10}
     dataset = load_dataset(DatasetConfig("w", world="two_views", world_options=options, protocol="paper"))

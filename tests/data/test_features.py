@@ -135,3 +135,55 @@ def test_fingerprint_sees_values_and_presence() -> None:
     assert ItemFeature(np.asfortranarray(values), everywhere).fingerprint() == base
     assert ItemFeature(values[::-1], everywhere).fingerprint() != base
     assert ItemFeature(values, np.array([True, True, False])).fingerprint() != base
+
+
+def mapped(values: np.ndarray) -> bool:
+    """Whether an array lies in a mapped file."""
+    while isinstance(values, np.ndarray):
+        if isinstance(values, np.memmap):
+            return True
+        values = values.base
+    return False
+
+
+def test_a_matrix_is_mapped_and_never_written(tmp_path: Path) -> None:
+    """Processes share the pages of the file; filling the missing rows changes this process's view only."""
+    path = tmp_path / "text_feat.npy"
+    np.save(path, np.arange(12, dtype=np.float32).reshape(4, 3))
+    before = path.read_bytes()
+    values = read_matrix(path)
+    assert mapped(values)
+    feature = with_missing_filled(values, np.array([True, False, True, True]), in_place=True)
+    assert feature.values is values
+    assert values[1].tolist() == [5.0, 6.0, 7.0]
+    assert path.read_bytes() == before
+    assert read_matrix(path)[1].tolist() == [3.0, 4.0, 5.0]
+
+
+def test_other_types_are_converted(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, 2), np.float16))
+    values = read_matrix(tmp_path / "a.npy")
+    assert values.dtype == np.float32
+    assert not mapped(values)
+
+
+def test_filling_leaves_the_rows_of_the_caller_alone() -> None:
+    values = np.zeros((2, 1), np.float32)
+    values[0] = 4.0
+    assert with_missing_filled(values, np.array([True, False])).values.tolist() == [[4.0], [4.0]]
+    assert values.tolist() == [[4.0], [0.0]]
+
+
+def test_counts_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).integers(0, 3, (60, 2)).astype(np.float32)
+    present = np.arange(60) % 7 > 0
+    there = rows[present]
+    expected = {
+        "present": len(there),
+        "items": 60,
+        "constant": int((there[:, 0] == there[:, 1]).sum()),
+        "duplicates": len(there) - len(np.unique(there, axis=0)),
+    }
+    assert ItemFeature(rows, present).counts() == expected
+    monkeypatch.setattr("mmbench.data.features.BLOCK_NUMBERS", 10)
+    assert ItemFeature(rows, present).counts() == expected

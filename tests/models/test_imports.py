@@ -18,8 +18,8 @@ OWN = {
     "models": ("mmbench.nn.", "mmbench.models.base", "mmbench.data.recdata"),
     "nn": ("mmbench.nn.", "mmbench.data.recdata"),
 }
-#: What single files need besides: silencing an announcement of torch.
-BESIDES = {"nn/graph.py": {"warnings"}}
+#: What single files need besides: silencing an announcement of torch, and how lists are found for now.
+BESIDES = {"nn/graph.py": {"warnings"}, "nn/neighbours.py": {"contextlib", "contextvars"}}
 FILES = sorted(file for floor in OWN for file in (paths.PACKAGE / floor).rglob("*.py"))
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mmbench.nn.content import ProjectedContent, content_graphs, fused_item_graph, modality_shares, projected_content
-from mmbench.nn.knn import cached_knn, row_sum_normalised, weighted
+from mmbench.nn.knn import row_sum_normalised, weighted
+from mmbench.nn.neighbours import cached_knn
 from tests.conftest import BlockWorld
 from tests.models import dense
 

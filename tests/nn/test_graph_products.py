@@ -7,18 +7,14 @@ import torch
 from torch import Tensor
 
 from mmbench.nn import graph as module
-from mmbench.nn.graph import (
-    DirectedGraph,
-    SelfLoopedMean,
+from mmbench.nn.graph import DirectedGraph, SelfLoopedMean, product, sparse_matrix, weighted_propagate
+from mmbench.nn.interactions import (
     common_neighbours,
     dense_rows,
     gram_matrix,
     history_scores,
     interaction_matrix,
-    product,
     select_rows,
-    sparse_matrix,
-    weighted_propagate,
 )
 from mmbench.nn.subgraph import degree_weights, sample_edges
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -12,8 +10,6 @@ from mmbench.nn.knn import (
     ItemGraph,
     Neighbours,
     binary_normalised,
-    cached_knn,
-    content_neighbours,
     cooccurrence_knn,
     knn,
     learned_knn,
@@ -23,15 +19,9 @@ from mmbench.nn.knn import (
     weighted,
     weighted_sum,
 )
+from mmbench.nn.neighbours import content_neighbours
 
 N = 41
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> Iterator[None]:
-    module._lists.clear()
-    yield
-    module._lists.clear()
 
 
 def random_features(n: int = N, d: int = 6, seed: int = 0) -> Tensor:
@@ -148,45 +138,6 @@ def test_hardly_anything_present(n_present: int) -> None:
     assert graph.edge_index.shape == (2, n_present)
     assert weighted(content_neighbours(random_features(), present, 5)).edge_index.shape == (2, 0)
     assert not binary_normalised(knn(random_features(), present, 5)).matrix().to_dense().count_nonzero() - n_present
-
-
-def test_a_stored_list_serves_smaller_k(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-
-    def counted(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
-        calls.append(k)
-        return knn(features, present, k, shrink=shrink)
-
-    monkeypatch.setattr(module, "knn", counted)
-    monkeypatch.setattr(module, "STORED", 8)
-    features = random_features()
-    assert cached_knn(features, everyone(), 5).k == 5
-    assert cached_knn(features.clone(), everyone(), 8).k == 8
-    assert calls == [8]
-    assert cached_knn(features, everyone(), 20).k == 20
-    assert same(cached_knn(features, everyone(), 3), knn(features, everyone(), 3))
-    assert calls == [8, 20]
-    cached_knn(features, everyone(), 100)
-    cached_knn(features, everyone(), 1000)  # there are no more items to list
-    assert calls == [8, 20, 100]
-
-
-def test_the_cache_is_keyed_by_content() -> None:
-    features, present = random_features(), everyone()
-    stored = cached_knn(features, present, 4)
-    features[0] = features[1]  # in place: the same tensor, other content
-    assert not same(cached_knn(features, present, 4), stored)
-    present[2] = False
-    assert 2 not in cached_knn(features, present, 4).items
-    assert torch.equal(
-        cached_knn(features, present, 4, shrink=9.0).values, knn(features, present, 4, shrink=9.0).values
-    )
-
-
-def test_the_cache_is_bounded() -> None:
-    for seed in range(module.CACHED_LISTS + 3):
-        cached_knn(random_features(seed=seed), everyone(), 3)
-    assert len(module._lists) == module.CACHED_LISTS
 
 
 @pytest.mark.usefixtures("float64")

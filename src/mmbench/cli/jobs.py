@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 from mmbench import fingerprint, paths, records
 from mmbench.budget import Budget
+from mmbench.cells import Cell, CellTask
 from mmbench.cli.compose import Composed
 from mmbench.cli.errors import check_keys, made
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
@@ -28,12 +29,13 @@ from mmbench.messages import Refusal
 from mmbench.models.base import Recommender
 from mmbench.records import CellStore
 from mmbench.search import Configuration, read_space
-from mmbench.study import Cell, CellTask
 from mmbench.training import ModelFactory, TrainingSettings
 
 ID_ONLY = "-"
 #: Sections that say where or how a sweep runs, not what; no record may depend on them.
 PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
+#: Training settings that say on what a training runs; they change no result beyond rounding.
+WHERE_IT_TRAINS = ("accelerator", "devices")
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class Job:
             "features": {name: task.features[name].fingerprint() for name in seen},
             "external": None if external is None else fingerprint.of_arrays(external),
             "condition": _condition_key(task.condition, seen),
-            "training": {k: v for k, v in self.config["training"].items() if k != "accelerator"},
+            "training": {k: v for k, v in self.config["training"].items() if k not in WHERE_IT_TRAINS},
             **{name: self.config[name] for name in ("model", "search", "optimizer", "budget")},
         }
         folder = paths.cell_dir(self.sweep_dir, *task.cell)
@@ -202,7 +204,9 @@ def _recipe(config: Mapping[str, Any], configuration: Configuration) -> tuple[Mo
         batches_per_epoch=budget.batches_per_epoch,
         batch_size=training.batch_size,
         accelerator=training.accelerator,
+        devices=training.devices,
         precision=training.precision,
+        neighbours=training.neighbours,
         lr=optimizer.lr,
         weight_decay=optimizer.weight_decay,
     )

@@ -13,7 +13,8 @@ import torch
 
 from mmbench.cli import compose
 from mmbench.cli.compose import Composed
-from mmbench.cli.sweep import Planned, Sweep
+from mmbench.cli.planned import Planned
+from mmbench.cli.sweep import Sweep
 from mmbench.cli.words import spoken
 from mmbench.data.recdata import make_recdata
 from mmbench.messages import Refusal, Words

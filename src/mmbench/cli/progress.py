@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mmbench import records
-from mmbench.study import Cell
+from mmbench.cells import Cell
 
 
 class Progress:

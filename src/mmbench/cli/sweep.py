@@ -2,70 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shlex
-import signal
 import sys
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
-from mmbench import fingerprint, metrics, paths, records, sealed, tracking
-from mmbench.cli import worker
+from mmbench import paths, tracking
 from mmbench.cli.compose import Composed
 from mmbench.cli.jobs import Job
+from mmbench.cli.planned import Planned, check_fixed, check_settings, plan_cells, write_manifest
+from mmbench.cli.pool import Pool
 from mmbench.cli.progress import Progress
-from mmbench.extension import Extension
 from mmbench.leases import make_leases
-from mmbench.messages import Refusal, Words
-from mmbench.records import CellStore
-from mmbench.report import read_contrast, write_report
+from mmbench.messages import Words
+from mmbench.report import write_report
 from mmbench.report.mirror import mirror
-from mmbench.study import Cell, CellTask
-
-RESUME = ("auto", "force", "never")
-#: Workers that die are replaced, but not for ever.
-MAX_REPLACEMENTS = 20
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A cell of the sweep after planning.
-
-    Args:
-        job: how to run it.
-        task: what tuning is given.
-        store: where it lives.
-        finished: whether its records are complete and current.
-    """
-
-    job: Job
-    task: CellTask
-    store: CellStore
-    finished: bool
-
-    @property
-    def trainings(self) -> int:
-        """Trials granted so far and final runs."""
-        trials = Extension([(self.task, self.store)], (), delta=0.0).grant().trials
-        return len(self.task.slots(trials)) + self.task.budget.tpe + self.task.budget.seeds
-
-    @property
-    def most_trainings(self) -> int:
-        """Trainings with every extension that the budget allows."""
-        budget = self.task.budget
-        return len(self.task.slots(budget.most_trials)) + budget.tpe + budget.seeds
-
-    def failure(self) -> str | None:
-        """Why the cell failed, or None."""
-        file = self.store.folder / "failure.json"
-        return str(records.read_json(file)["reason"]) if file.exists() else None
 
 
 @dataclass(frozen=True)
@@ -99,12 +52,12 @@ class Sweep:
             ValueError: for anything a user has to mend before the first cell runs.
         """
         settings = composed[0].config
-        _check_settings(settings)
+        check_settings(settings)
         folder = Path(settings["paths"]["multirun"]) / paths.slug([str(settings["sweep"]["name"])])
         jobs = [Job(c, folder) for c in composed]
         words = Words("study", lang)
         print(words("planned", name=settings["sweep"]["name"], folder=folder), flush=True)
-        return Sweep(folder, settings, jobs, _plan(jobs, settings["study"]["resume"], words), overrides)
+        return Sweep(folder, settings, jobs, plan_cells(jobs, settings["study"]["resume"], words), overrides)
 
     @property
     def waiting(self) -> list[Job]:
@@ -113,9 +66,9 @@ class Sweep:
 
     def open(self) -> None:
         """Write the manifest and claim the folders of the cells that will run."""
-        _check_fixed(self.folder, self.settings["statistics"])
+        check_fixed(self.folder, self.settings["statistics"])
         _open(self.planned, self.settings["study"]["resume"])
-        _write_manifest(self.folder, self.jobs, self.planned, self.overrides)
+        write_manifest(self.folder, self.jobs, self.planned, self.overrides)
 
     def run_pool(self) -> int:
         """Work on the cells that wait with a pool of this machine; returns its exit code."""
@@ -220,149 +173,3 @@ def _open(planned: Sequence[Planned], resume: str) -> None:
         if moved:
             why = "set aside" if resume == "force" else "belong to other data or settings"
             print(f"{plan.task.cell}: its records {why}; moved to {moved}, nothing reused", flush=True)
-
-
-def _check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse what belongs to the sweep as a whole and is out of range."""
-    workers, top_k = settings["sweep"]["workers"], settings["export"]["top_k"]
-    resume = settings["study"]["resume"]
-    if resume not in RESUME:
-        raise Refusal("study", "no_resume", resume=resume, known=", ".join(RESUME))
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise Refusal("study", "bad_workers", workers=workers)
-    if not isinstance(top_k, int) or not 0 <= top_k <= sealed.LIST_LENGTH:
-        raise Refusal("study", "bad_top_k", top_k=top_k, most=sealed.LIST_LENGTH)
-    for name in settings["report"]["metrics"]:
-        metrics.check_name(name)
-    delta = settings["statistics"]["delta"]
-    if isinstance(delta, bool) or not isinstance(delta, int | float) or not delta > 0:
-        raise Refusal("study", "bad_delta", delta=delta)
-    for name in settings["statistics"]["contrasts"]:
-        read_contrast(str(name))
-
-
-def _plan(jobs: Sequence[Job], resume: str, words: Words) -> list[Planned]:
-    """Read each dataset once, say what was read, and find out which cells are finished."""
-    said: set[str] = set()
-    by_cell: dict[Cell, Planned] = {}
-    for job in jobs:
-        dataset = job.dataset()
-        if job.cell.dataset not in said:
-            said.add(job.cell.dataset)
-            print("\n".join(map(words.said, dataset.summary())), flush=True)
-        task = job.task()
-        task.slots()  # a default outside its range is told before anything runs
-        task.recipe(task.default)
-        store = job.store(task)
-        twin = by_cell.get(job.cell)
-        if twin is None:
-            finished = resume != "force" and store.is_current() and sealed.is_scored(store, dataset.split)
-            by_cell[job.cell] = Planned(job, task, store, finished)
-        elif twin.store.key != store.key:
-            raise Refusal("study", "two_cells", cell=job.cell)
-    return list(by_cell.values())
-
-
-def _write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> None:
-    """Write what is planned before it runs; cells that an earlier command planned under this name stay listed."""
-    file = paths.manifest_file(sweep_dir)
-    config = jobs[0].config
-    earlier = records.read_json(file) if file.exists() else {}
-    known = earlier.get("cells", [])
-    cells = {tuple(c[name] for name in Cell._fields): c for c in known}
-    for plan in planned:
-        folder = str(plan.store.folder.relative_to(sweep_dir))
-        cells[tuple(plan.task.cell)] = {
-            **plan.task.cell._asdict(),
-            "key": plan.store.key,
-            "folder": folder,
-            "trainings": plan.trainings,
-            "tiers": plan.job.config["tiers"],
-        }
-    asked = sorted({job.asked_modality for job in jobs} | {str(m) for c in known for m in c.get("asked", [])})
-    for plan in planned:
-        cells[tuple(plan.task.cell)]["asked"] = asked
-    shared = {name: config[name] for name in ("budget", "training", "optimizer", "statistics")}
-    manifest: dict[str, Any] = {
-        "kind": "manifest",
-        "name": config["sweep"]["name"],
-        "command": list(overrides),
-        "budget": config["budget"],
-        "delta": config["statistics"]["delta"],
-        "contrasts": list(config["statistics"]["contrasts"]),
-        "config_hash": fingerprint.of_json(shared),
-        "metrics": config["report"]["metrics"],
-        "modalities": asked,
-        "cells": [cells[key] for key in sorted(cells)],
-    }
-    records.write_json(file, manifest)
-
-
-def _check_fixed(sweep_dir: Path, statistics: Mapping[str, Any]) -> None:
-    """Refuse another margin or other contrasts than those the sweep was planned with: its results may be known."""
-    file = paths.manifest_file(sweep_dir)
-    earlier = records.read_json(file) if file.exists() else {}
-    for name in ("delta", "contrasts"):
-        if name in earlier and earlier[name] != statistics[name]:
-            raise ValueError(
-                f"statistics.{name}={statistics[name]}, but this sweep was planned with {earlier[name]}, before its "
-                "results were known; keep that or take another sweep.name"
-            )
-
-
-class Pool:
-    """Worker processes on this machine, one thread each.
-
-    Args:
-        jobs: unfinished cells.
-        workers: number of processes, None for one per core.
-        progress: told about the ledger while the workers run.
-    """
-
-    def __init__(self, jobs: Sequence[Job], workers: int | None, progress: Progress) -> None:
-        self.jobs = jobs
-        self.size = workers or len(os.sched_getaffinity(0))
-        self.progress = progress
-        self.processes: list[SpawnProcess] = []
-        self.stopped = 0
-
-    def run(self) -> int:
-        """Run until the workers have nothing left to start.
-
-        Returns:
-            0, the exit code of a worker that could not go on, or 128 plus the signal that stopped the sweep.
-        """
-        if threading.current_thread() is threading.main_thread():  # a Ray task is not; Ray stops it by itself
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._stop)
-        self.processes = [self._start() for _ in range(self.size)]
-        replacements = 0
-        while self.processes:
-            time.sleep(self.progress.interval if all(p.is_alive() for p in self.processes) else 0.0)
-            self.progress.update()
-            for process in [p for p in self.processes if not p.is_alive()]:
-                self.processes.remove(process)
-                if process.exitcode is not None and process.exitcode < 0 and not self.stopped:
-                    replacements += 1
-                    if replacements > MAX_REPLACEMENTS:
-                        return 3
-                    self.processes.append(self._start())
-                elif process.exitcode and not self.stopped:
-                    self.stopped = process.exitcode  # it has said why; the others would meet the same
-                    self._terminate()
-        self.progress.update()
-        return self.stopped
-
-    def _start(self) -> SpawnProcess:
-        context = multiprocessing.get_context("spawn")  # forking a process that holds torch threads can hang
-        process = context.Process(target=worker.start, args=(self.jobs, os.getpid()))
-        process.start()
-        return process
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stopped = 128 + number
-        self._terminate()
-
-    def _terminate(self) -> None:
-        for process in self.processes:
-            process.terminate()

@@ -166,12 +166,17 @@ def _catalogue(
         notices.append(Message("data", "unlisted_items", items=len(unlisted)))
     features: dict[str, ItemFeature] = {}
     for name, feature in sorted(source.features.items()):
-        taken = feature.take(rows)
-        pad = np.zeros((len(unlisted), taken.values.shape[1]), np.float32)
-        values, present = np.vstack([taken.values, pad]), np.r_[taken.present, np.zeros(len(unlisted), bool)]
+        values, present = feature.values, feature.present
+        if len(rows) < len(listed):
+            values, present = values[rows], present[rows]
+        if len(unlisted):
+            values = np.vstack([values, np.zeros((len(unlisted), values.shape[1]), np.float32)])
+            present = np.r_[present, np.zeros(len(unlisted), bool)]
         if not present.any():
             raise Refusal("data", "no_content", modality=name)
-        features[name] = with_missing_filled(values, present)
+        # Nothing left out and nothing added: the missing are filled already, and a mapped file stays mapped.
+        whole = values is feature.values
+        features[name] = feature if whole else with_missing_filled(values, present, in_place=True)
     return listed[rows].append(unlisted), features
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import tokenize
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,13 @@ from mmbench.data.journal import message, refusal
 #: What reading a damaged ``.npy`` file raises: numpy tokenizes its header and believes the shape that stands there.
 NPY_FAULTS = (ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
 
+#: Numbers looked at together where a matrix may be larger than what memory is left.
+BLOCK_NUMBERS = 1 << 22
+
 
 @dataclass(frozen=True)
 class ItemFeature:
-    """Features of one modality.
+    """Features of one modality; they are never changed, so what is computed from them is computed once.
 
     Args:
         values: ``(n_items, d)`` float32; a missing item holds the mean of the present ones.
@@ -31,6 +37,10 @@ class ItemFeature:
 
     def fingerprint(self) -> str:
         """SHA-256 of values and presence."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         return fingerprint.of_arrays(self.values, self.present)
 
     def take(self, rows: NDArray[np.int64]) -> ItemFeature:
@@ -39,35 +49,63 @@ class ItemFeature:
 
     def counts(self) -> dict[str, int]:
         """How many items have content, how many of their rows are constant, how many repeat another."""
-        rows = self.values[self.present]
-        constant = int((np.ptp(rows, axis=1) == 0).sum()) if rows.size else 0
-        as_bytes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))
-        duplicates = len(rows) - len(np.unique(as_bytes))
-        return {"present": len(rows), "items": len(self.values), "constant": constant, "duplicates": duplicates}
+        return dict(self._counts)
+
+    @functools.cached_property
+    def _counts(self) -> dict[str, int]:
+        constant = 0
+        seen: set[bytes] = set()
+        for block in row_blocks(self.values):
+            rows = np.ascontiguousarray(self.values[block][self.present[block]])
+            constant += int((np.ptp(rows, axis=1) == 0).sum()) if rows.size else 0
+            seen.update(hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)
+        n_present = int(self.present.sum())
+        counts = {"present": n_present, "items": len(self.values), "constant": constant}
+        return {**counts, "duplicates": n_present - len(seen)}
 
     def coverage(self, name: str) -> str:
         """The counts in one line."""
         return message("coverage", modality=name, **self.counts())
 
 
-def with_missing_filled(values: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemFeature:
-    """Give every missing item the column mean of the present ones (zeros where none is present)."""
-    filled = values.copy()
-    if not present.all():
-        filled[~present] = values[present].mean(axis=0, dtype=np.float64) if present.any() else 0.0
+def row_blocks(values: NDArray[Any]) -> Iterator[slice]:
+    """Rows of a matrix ``(n, d)`` in blocks that take little memory."""
+    step = max(1, BLOCK_NUMBERS // max(1, values.shape[1]))
+    return (slice(begin, begin + step) for begin in range(0, len(values), step))
+
+
+def with_missing_filled(
+    values: NDArray[np.float32], present: NDArray[np.bool_], *, in_place: bool = False
+) -> ItemFeature:
+    """Give every missing item the column mean of the present ones (zeros where none is present).
+
+    Args:
+        values: ``(n_items, d)``; nobody changes them afterwards.
+        present: ``(n_items,)``.
+        in_place: write into ``values``, of a mapped file into this process's view of it only.
+    """
+    if present.all():
+        return ItemFeature(values, present)
+    filled = values if in_place else values.copy()
+    filled[~present] = values[present].mean(axis=0, dtype=np.float64) if present.any() else 0.0
     return ItemFeature(filled, present)
 
 
-def read_array(path: Path, pickled: str = "pickled_matrix") -> NDArray[Any]:
-    """Read a ``.npy`` file, never unpickling; ``pickled`` is the message for one that would need it.
+def read_array(path: Path, pickled: str = "pickled_matrix", *, mapped: bool = False) -> NDArray[Any]:
+    """Read a ``.npy`` file, never unpickling.
+
+    Args:
+        path: the file.
+        pickled: the message for one that would need it.
+        mapped: share its pages with other processes; what is written stays in this one.
 
     Raises:
         ValueError: for a pickled array, an archive or a damaged file.
     """
     try:
-        array: Any = np.load(path, allow_pickle=False)
+        array: Any = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
     except NPY_FAULTS as error:
-        if "pickle" in str(error).lower():
+        if "pickle" in str(error).lower() or "python object" in str(error).lower():
             raise refusal(pickled, path=path) from error
         raise refusal("bad_matrix", path=path, error=error) from error
     if not isinstance(array, np.ndarray):
@@ -78,17 +116,20 @@ def read_array(path: Path, pickled: str = "pickled_matrix") -> NDArray[Any]:
 def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
     """Read a feature matrix ``(n_rows, d)`` of any float type from ``.npy``, never unpickling.
 
+    A file of 4-byte numbers is mapped into memory: all processes of a machine share its pages. What a process writes
+    stays its own and never reaches the file. Other types are converted to a copy.
+
     Raises:
         ValueError: for a pickled, non-float, wrongly shaped or non-finite array.
     """
-    array = read_array(path)
+    array = read_array(path, mapped=True)
     if array.dtype.kind != "f":
         raise refusal("matrix_type", path=path, dtype=array.dtype)
     if array.ndim != 2 or array.shape[1] == 0:
         raise refusal("matrix_shape", path=path, shape=array.shape)
     if n_rows is not None and len(array) != n_rows:
         raise refusal("matrix_rows", path=path, rows=len(array), items=n_rows)
-    bad = ~np.isfinite(array).all(axis=1)
+    bad = np.concatenate([~np.isfinite(array[block]).all(axis=1) for block in row_blocks(array)] or [np.zeros(0, bool)])
     if bad.any():
         raise refusal("matrix_not_finite", int(bad.sum()), path=path, first=int(bad.argmax()))
-    return array.astype(np.float32)
+    return np.asarray(array).astype(np.float32, copy=False)

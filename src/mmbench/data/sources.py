@@ -10,6 +10,7 @@ The order of feature rows is proved by a hash in the encoder's sidecar or in ``d
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from mmbench import fingerprint
 from mmbench.data import encoded
-from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
+from mmbench.data.features import ItemFeature, read_matrix, row_blocks, with_missing_filled
 from mmbench.messages import Message, Refusal
 
 FEATURE_SUFFIX = "_feat.npy"
@@ -122,7 +123,7 @@ def write_folder(
     row_ids = fingerprint.of_strings(items["item_id"].tolist())
     described: dict[str, Any] = {}
     for name, feature in source.features.items():
-        np.save(path / f"{name}{FEATURE_SUFFIX}", np.where(feature.present[:, None], feature.values, np.float32(0)))
+        _save(path / f"{name}{FEATURE_SUFFIX}", np.where(feature.present[:, None], feature.values, np.float32(0)))
         items[f"has_{name}"] = feature.present
         described[name] = {"row_ids_sha256": row_ids, "sha256": feature.fingerprint(), "d": feature.values.shape[1]}
     source.log.to_parquet(path / "interactions.parquet", index=False)
@@ -131,6 +132,14 @@ def write_folder(
         np.savez_compressed(path / "truth.npz", **dict(source.truth))  # type: ignore[arg-type]
     meta = {"schema": SCHEMA, "provenance": dict(provenance), "features": described, **dict(told or {})}
     (path / "dataset.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _save(path: Path, values: NDArray[np.float32]) -> None:
+    """Put a new file in the place of an old one, which a running sweep may have mapped."""
+    partial = path.with_name(f".{path.name}.tmp")
+    with partial.open("wb") as file:
+        np.save(file, values, allow_pickle=False)
+    os.replace(partial, path)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -202,7 +211,7 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
     elif encoded.proved_sidecar(path, ids) is not None:
         # Its zero rows are the items without content: has_<modality> may be about an earlier encoder.
         values = read_matrix(path, len(ids))
-        return with_missing_filled(values, np.asarray(values.any(axis=1)))
+        return with_missing_filled(values, nonzero_rows(values), in_place=True)
     else:
         meta = read_meta(path.parent)
         proof = meta.get("features", {}).get(name, {}).get("row_ids_sha256")
@@ -215,11 +224,16 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
     if flag in items:
         present &= items[flag].to_numpy(bool)
     else:
-        zero = present & ~values.any(axis=1)
+        zero = present & ~nonzero_rows(values)
         if zero.any():
             notices.append(Message("data", "zero_rows", modality=name, rows=int(zero.sum()), flag=flag))
         present &= ~zero
-    return with_missing_filled(values, present)
+    return with_missing_filled(values, present, in_place=True)
+
+
+def nonzero_rows(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows of ``(n, d)`` are not all zero, ``(n,)``."""
+    return np.concatenate([np.zeros(0, bool), *(values[block].any(axis=1) for block in row_blocks(values))])
 
 
 def rows_by_id(
@@ -243,6 +257,8 @@ def rows_by_id(
     where = rows.get_indexer(pd.Index(ids))
     if (where < 0).all():
         raise Refusal("data", "no_common_id", path=sidecar, first=repr(rows[0]), listed=repr(ids[0]))
+    if np.array_equal(where, np.arange(len(matrix))):
+        return matrix, where >= 0  # in order already, so a mapped file stays mapped
     values = matrix[np.maximum(where, 0)]
     values[where < 0] = 0
     return values, where >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,12 +35,12 @@ class Split:
     test: Interactions
     protocol: str
 
-    @property
+    @functools.cached_property
     def tuning_fingerprint(self) -> str:
         """SHA-256 of what tuning may see: train and validation."""
         return fingerprint.of_json([self.protocol, self.train.fingerprint(), self.valid.fingerprint()])
 
-    @property
+    @functools.cached_property
     def test_fingerprint(self) -> str:
         """SHA-256 of the sealed part."""
         return self.test.fingerprint()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.parts import Part
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,18 @@ class Triplets:
     users: Tensor
     positives: Tensor
     negatives: Tensor
+    part: Part | None = None
+
+    def share(self, rank: int, n_ranks: int) -> Triplets:
+        """What one of ``n_ranks`` processes makes the vectors of; the batch itself where there is one process."""
+        if n_ranks == 1:
+            return self
+        part = Part.of(len(self.users), rank, n_ranks)
+        return Triplets(self.users[part.place], self.positives[part.place], self.negatives[part.place], part)
+
+    def whole(self, *rows: Tensor) -> tuple[Tensor, ...]:
+        """Vectors of the whole batch, each ``(B, d)``, from those of this process; a loss is computed from them."""
+        return rows if self.part is None else tuple(self.part.gathered(r) for r in rows)
 
     def rows(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of users, positives and negatives, each ``(B, d)``, of tables ``(n_users, d)`` and ``(n_items, d)``.
@@ -28,7 +41,8 @@ class Triplets:
         """
         both = functional.embedding(torch.cat([self.positives, self.negatives]), items)
         positive, negative = both.split(len(self.positives))
-        return functional.embedding(self.users, users), positive, negative
+        user, positive, negative = self.whole(functional.embedding(self.users, users), positive, negative)
+        return user, positive, negative
 
     def nodes(self, n_users: int) -> tuple[Tensor, Tensor, Tensor]:
         """Users, positives and negatives as nodes of a graph whose first nodes are the users, each ``(B,)``."""
@@ -48,6 +62,10 @@ class Recommender(nn.Module, ABC):
 
 class FactorModel(Recommender):
     """A trained model whose score is the inner product of a user and an item vector."""
+
+    #: True for a model whose loss rests on vectors of the whole batch (:meth:`Triplets.whole`) and on nothing drawn at
+    #: random, so that several devices can share its batches.
+    shares_batches: ClassVar[bool] = False
 
     _frozen: tuple[Tensor, Tensor] | None = None
 

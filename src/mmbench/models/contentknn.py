@@ -8,8 +8,9 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.models.base import ClosedForm
 from mmbench.nn.features import concatenated
-from mmbench.nn.graph import history_scores, interaction_matrix
-from mmbench.nn.knn import cached_knn, transposed, weighted
+from mmbench.nn.interactions import history_scores, interaction_matrix
+from mmbench.nn.knn import transposed, weighted
+from mmbench.nn.neighbours import cached_knn
 
 
 class ContentKNN(ClosedForm):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import ClosedForm
-from mmbench.nn.graph import gram_matrix, interaction_matrix, select_rows
+from mmbench.nn.interactions import gram_matrix, interaction_matrix, select_rows
 
 
 class EASE(ClosedForm):

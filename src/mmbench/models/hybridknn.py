@@ -8,8 +8,9 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.models.base import ClosedForm
 from mmbench.nn.content import modality_shares
-from mmbench.nn.graph import history_scores, interaction_matrix
-from mmbench.nn.knn import content_neighbours, cooccurrence_knn, weighted, weighted_sum
+from mmbench.nn.interactions import history_scores, interaction_matrix
+from mmbench.nn.knn import cooccurrence_knn, weighted, weighted_sum
+from mmbench.nn.neighbours import content_neighbours
 
 
 class HybridKNN(ClosedForm):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import ClosedForm
-from mmbench.nn.graph import interaction_matrix
+from mmbench.nn.interactions import interaction_matrix
 
 #: Entries of padded histories solved at once; bounds the memory of a block of users.
 BLOCK_ENTRIES = 1 << 16

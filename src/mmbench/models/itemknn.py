@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import ClosedForm
-from mmbench.nn.graph import history_scores, interaction_matrix
+from mmbench.nn.interactions import history_scores, interaction_matrix
 from mmbench.nn.knn import cooccurrence_knn, weighted
 
 

@@ -13,9 +13,10 @@ from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.checks import one_of
 from mmbench.nn.contrast import nce_with_all
-from mmbench.nn.graph import ItemsToUsers, interaction_matrix, propagate
+from mmbench.nn.graph import ItemsToUsers, propagate
 from mmbench.nn.hypergraph import memberships, through_hyperedges
 from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.interactions import interaction_matrix
 from mmbench.nn.losses import norm_penalty, vector_bpr
 from mmbench.nn.noise import Noise
 from mmbench.nn.smoothing import halves, propagated_nodes, repeated, set_adjacency

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,7 @@ class VBPR(FactorModel):
         reg_weight: weight of the un-squared norms of the batch rows (projected content included).
     """
 
+    shares_batches: ClassVar[bool] = True
     content: Tensor
 
     def __init__(self, data: RecData, *, embedding_dim: int = 64, reg_weight: float = 1e-4) -> None:
@@ -49,5 +52,6 @@ class VBPR(FactorModel):
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR and the norm penalty on the batch rows (SPEC A §6); only items of the batch are projected."""
-        positive, negative = on_unique_rows(self._items, batch.positives, batch.negatives)
-        return bpr_terms(self.user_embedding[batch.users], positive, negative, self.reg_weight)
+        items = on_unique_rows(self._items, batch.positives, batch.negatives)
+        user, positive, negative = batch.whole(self.user_embedding[batch.users], *items)
+        return bpr_terms(user, positive, negative, self.reg_weight)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.graph import DirectedGraph
-from mmbench.nn.knn import ItemGraph, binary_normalised, cached_knn, row_sum_normalised, weighted, weighted_sum
+from mmbench.nn.knn import ItemGraph, binary_normalised, row_sum_normalised, weighted, weighted_sum
+from mmbench.nn.neighbours import cached_knn
 
 
 class ProjectedContent(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mmbench.nn.graph import common_neighbours, interaction_matrix
+from mmbench.nn.interactions import common_neighbours, interaction_matrix
 from mmbench.nn.knn import RING_SEED, ItemGraph, nearest, row_sum_normalised
 
 #: Below every cosine: marks a pair that some modality calls unlike.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,16 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmbench.nn.graph import BLOCK_ENTRIES, common_neighbours, interaction_matrix, sparse_matrix
+from mmbench.nn.graph import BLOCK_ENTRIES, sparse_matrix
+from mmbench.nn.interactions import common_neighbours, interaction_matrix
 
-#: Neighbours kept per item at least, so that one computation serves every k of a search space.
-STORED = 64
-#: Neighbour lists kept in memory: one per modality of a few data sets.
-CACHED_LISTS = 8
 RING_SEED = 0x5EED
 
 #: Similarities of the items ``begin`` to ``end`` to all items: ``(end - begin, n)``.
 Similarity = Callable[[int, int], Tensor]
+#: Told how many items are done.
+Told = Callable[[int], None]
 
 #: By type: integer of the same width, low bits of the mantissa that rounding errors reach, exponent of the tie-break.
 _PRECISION = {torch.float32: (torch.int32, 6, -19), torch.float64: (torch.int64, 22, -32)}
@@ -35,12 +32,14 @@ class Neighbours:
         items: items that have neighbours, ascending, ``(m,)``; the others are isolated.
         indices: their neighbours, ``(m, k)``.
         values: similarities, ``(m, k)``.
+        recall: share of the exact neighbours among approximate ones, on a sample; None where the lists are exact.
     """
 
     n_items: int
     items: Tensor
     indices: Tensor
     values: Tensor
+    recall: float | None = None
 
     @property
     def k(self) -> int:
@@ -78,7 +77,7 @@ class ItemGraph:
 
 
 def nearest(
-    similarity: Similarity, n: int, k: int, *, include_self: bool = True, width: int = 0
+    similarity: Similarity, n: int, k: int, *, include_self: bool = True, width: int = 0, told: Told | None = None
 ) -> tuple[Tensor, Tensor]:
     """Exact ``k`` most similar items of each item, in blocks of rows.
 
@@ -93,6 +92,7 @@ def nearest(
         k: neighbours per item; at most all items are listed.
         include_self: whether an item competes for its own list.
         width: numbers per row that ``similarity`` needs, where that is more than ``n``.
+        told: told how many items are done, after every block.
 
     Returns:
         Neighbours and similarities, each ``(n, min(k, n))`` (``n - 1`` without the item itself), best first.
@@ -101,7 +101,7 @@ def nearest(
         return torch.empty(0, 0, dtype=torch.int64), torch.empty(0, 0)
     k = min(k, n if include_self else n - 1)
     step = max(1, BLOCK_ENTRIES // max(n, width))
-    ring = torch.randperm(n, generator=torch.Generator().manual_seed(RING_SEED))
+    ring = tie_ring(n)
     indices, values = [], []
     for begin in range(0, n, step):
         end = min(begin + step, n)
@@ -112,7 +112,28 @@ def nearest(
         index = _best(block, rows, ring.to(block.device), k)
         indices.append(index)
         values.append(block.gather(1, index))
+        if told is not None:
+            told(end)
     return torch.cat(indices), torch.cat(values)
+
+
+def tie_ring(n: int) -> Tensor:
+    """The fixed random order of ``n`` items that decides ties, ``(n,)``."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(RING_SEED))
+
+
+def best_of(similarities: Tensor, rows: Tensor, candidates: Tensor, k: int, n: int) -> Tensor:
+    """The ``k`` best of some candidates of each row, in the order of :func:`nearest`: places ``(b, k)`` among them.
+
+    Args:
+        similarities: ``(b, c)``.
+        rows: the rows' items, ``(b,)``.
+        candidates: items, ``(b, c)``.
+        k: how many.
+        n: number of items.
+    """
+    keys = _keys(_without_rounding_noise(similarities), rows, candidates, tie_ring(n).to(rows.device))
+    return keys.topk(k, dim=1).indices
 
 
 def _best(block: Tensor, rows: Tensor, ring: Tensor, k: int) -> Tensor:
@@ -143,29 +164,7 @@ def _keys(rounded: Tensor, rows: Tensor, columns: Tensor, ring: Tensor) -> Tenso
     return value + (value.abs() * 2.0 ** _PRECISION[rounded.dtype][2] + 1e-300) * nearness
 
 
-_lists: OrderedDict[bytes, Neighbours] = OrderedDict()
-
-
-def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
-    """:func:`knn` of constant features, kept in memory by content: other features can never be served by mistake.
-
-    A stored list serves every smaller ``k``.
-    """
-    features = features.to(torch.get_default_dtype())
-    digest = hashlib.sha256(repr((features.dtype, tuple(features.shape), shrink)).encode())
-    for tensor in (features, present):
-        digest.update(tensor.cpu().contiguous().numpy().data)
-    key = digest.digest()
-    found = _lists.pop(key, None)
-    if found is None or found.k < min(k, len(found.items)):
-        found = knn(features, present, max(k, STORED), shrink=shrink)
-    _lists[key] = found
-    while len(_lists) > CACHED_LISTS:
-        _lists.popitem(last=False)
-    return found.top(k)
-
-
-def knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
+def knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0, told: Told | None = None) -> Neighbours:
     r"""Exact nearest items by cosine, the item itself among them (SPEC A §5 and §9, B §0).
 
     .. math:: s_{ij} = \frac{\langle f_i, f_j\rangle}{\|f_i\| \|f_j\| + \text{shrink}}
@@ -178,35 +177,25 @@ def knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Ne
         present: whether an item has content, ``(n_items,)``.
         k: neighbours per item, itself included.
         shrink: added to the product of norms; damps similarities of items with small features.
+        told: told how many items are done.
     """
-    norms = torch.linalg.vector_norm(features, dim=1)
-    items = torch.nonzero(present & (norms > 0)).squeeze(1)
-    chosen, norm = features[items], norms[items]
-    if shrink == 0:
-        chosen = chosen / norm.unsqueeze(1)
+    items, chosen, norm = directions(features, present)
+    if shrink != 0:
+        chosen = features[items]
 
     def similarity(begin: int, end: int) -> Tensor:
         products = chosen[begin:end] @ chosen.T
         return products if shrink == 0 else products / (norm[begin:end].unsqueeze(1) * norm + shrink)
 
-    indices, values = nearest(similarity, len(items), k)
+    indices, values = nearest(similarity, len(items), k, told=told)
     return Neighbours(len(features), items, items[indices], values)
 
 
-def content_neighbours(features: Tensor, present: Tensor, k: int) -> Neighbours:
-    r"""Nearest items by content around its mean, :math:`c_{ij} = \max(\cos(f_i - \bar f, f_j - \bar f), 0)`.
-
-    Embeddings of one encoder all point much the same way; around their mean they differ. The item itself is left out,
-    and an item whose features are the mean has no direction left and is isolated.
-
-    Args:
-        features: ``(n_items, d)``.
-        present: whether an item has content, ``(n_items,)``.
-        k: neighbours per item.
-    """
-    mean = features[present].double().mean(0)  # of equal rows it is that row to the last bit, which leaves zero
-    lists = cached_knn(features - mean.to(features.dtype), present, k + 1)
-    return replace(lists, indices=lists.indices[:, 1:], values=lists.values[:, 1:].clamp_min(0.0))
+def directions(features: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Items that have a direction ``(m,)``, their rows at length one ``(m, d)``, and their lengths ``(m,)``."""
+    norms = torch.linalg.vector_norm(features, dim=1)
+    items = torch.nonzero(present & (norms > 0)).squeeze(1)
+    return items, features[items] / norms[items].unsqueeze(1), norms[items]
 
 
 def cooccurrence_knn(edge_index: Tensor, n_users: int, n_items: int, k: int, *, shrink: float = 0.0) -> Neighbours:

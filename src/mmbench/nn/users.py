@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmbench.nn.graph import DirectedGraph, common_neighbours, interaction_matrix
+from mmbench.nn.graph import DirectedGraph
 from mmbench.nn.init import xavier_normal
+from mmbench.nn.interactions import common_neighbours, interaction_matrix
 from mmbench.nn.knn import nearest
 
 
