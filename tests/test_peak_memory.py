@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-N_USERS, N_ITEMS, PER_USER, WIDTH = 4_000, 50_000, 50, 64
+N_USERS, N_ITEMS, PER_USER, WIDTH = 500, 50_000, 200, 32
 #: Gigabytes above the libraries and the features; all pairs of items would be 10 in single precision.
 LIMIT_GB = 3.0
 
