@@ -325,6 +325,10 @@ def test_device_of_an_accelerator(accelerator: str, device: str) -> None:
     [
         ({"accelerator": "tpu"}, r"training.accelerator=tpu is unknown; it is "),
         ({"batch_size": 0}, r"training.batch_size=0 must be a whole number of at least 1"),
+        ({"devices": 0}, r"training.devices=0 must be a whole number of at least 1"),
+        ({"devices": True}, r"training.devices=True must be a whole number of at least 1"),
+        ({"precision": "8-bit"}, r"training.precision=8-bit is unknown; it is 32-true, 64-true, bf16-mixed, 16-mixed"),
+        ({"neighbours": "fast"}, r"training.neighbours=fast is unknown; it is exact or approximate"),
         ({"batch_size": 2.5}, r"training.batch_size=2.5 must be a whole number of at least 1"),
         ({"lr": 0.0}, r"optimizer.lr=0.0 must be a positive number"),
         ({"lr": float("nan")}, r"optimizer.lr=nan must be a positive number"),

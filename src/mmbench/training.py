@@ -122,7 +122,8 @@ def fit(
             raise Refusal("study", "no_recommender", model=type(model).__name__)
     setup += outcome.setup_seconds
     seconds = time.perf_counter() - began
-    device = str(settings.device) if settings.devices == 1 else f"{settings.devices} x {settings.device}"
+    shared = settings.devices > 1 and isinstance(model, FactorModel)
+    device = f"{settings.devices} x {settings.device}" if shared else str(settings.device)
     known = search.approximations
     return replace(outcome, seconds=seconds, setup_seconds=setup, device=device, approximations=known)
 

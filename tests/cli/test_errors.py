@@ -184,6 +184,9 @@ def is_one_line(said: object, message: str) -> None:
         (["+tracking.team=me", "tracking=wandb"], "team"),
         (["training.accelerator=tpux"], "training.accelerator=tpux"),
         (["training.batch_size=0"], "training.batch_size=0"),
+        (["training.precision=8-bit"], "training.precision=8-bit is unknown; it is 32-true, 64-true"),
+        (["training.neighbours=fast"], "training.neighbours=fast is unknown; it is exact or approximate"),
+        (["model=freedom", "training.devices=2"], "training.devices=2: FREEDOM cannot share its batches"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

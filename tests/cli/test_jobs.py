@@ -74,6 +74,7 @@ def test_even_under_a_condition_that_the_data_cannot_serve() -> None:
         ["sweep.name=other"],
         ["paths.multirun=elsewhere"],
         ["training.accelerator=auto"],
+        ["training.devices=2"],
         ["statistics.delta=0.05"],
         ["report.metrics=[recall@5]"],
         ["export.top_k=10"],

@@ -222,7 +222,7 @@ def _at(config: Mapping[str, Any], path: str) -> Any:
     return node
 
 
-@functools.lru_cache(maxsize=4)
+@functools.cache  # tasks hold on to their data anyway; dropping one would only mean to read it again
 def _dataset(config: str) -> Dataset:
     options = json.loads(config)
     options.pop("lr")

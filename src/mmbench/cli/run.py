@@ -31,7 +31,17 @@ SHOWING_FLAGS = (
 )
 
 #: Overrides that say where or how a sweep runs and not what.
-PLACE_OR_MANNER = ("sweep.", "paths.", "study.", "export.", "tracking", "hydra", "debug=", "training.accelerator=")
+PLACE_OR_MANNER = (
+    "sweep.",
+    "paths.",
+    "study.",
+    "export.",
+    "tracking",
+    "hydra",
+    "debug=",
+    "training.accelerator=",
+    "training.devices=",
+)
 
 
 def main(argv: Sequence[str]) -> None:

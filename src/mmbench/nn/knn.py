@@ -226,9 +226,12 @@ def learned_knn(features: Tensor, present: Tensor, k: int) -> Neighbours:
 
     Which items are neighbours is not differentiated, how similar they are is (SPEC A §9).
     """
-    lists = knn(features.detach(), present, k)
-    unit = functional.normalize(features, dim=1, eps=1e-12)
-    values = torch.bmm(unit[lists.indices], unit[lists.items].unsqueeze(2)).squeeze(2)
+    # In full precision whatever a training in mixed precision does with its products: lists are decided by digits.
+    with torch.autocast(features.device.type, enabled=False):
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        lists = knn(features.detach(), present, k)
+        unit = functional.normalize(features, dim=1, eps=1e-12)
+        values = torch.bmm(unit[lists.indices], unit[lists.items].unsqueeze(2)).squeeze(2)
     return replace(lists, values=values)
 
 

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmbench import records
+from mmbench.models.base import Triplets
+from mmbench.models.vbpr import VBPR
+from tests.conftest import BlockWorld
+from tests.tiny import make_job, opened
+
+
+def models(block_world: BlockWorld) -> list[VBPR]:
+    """The same model with a full and with a bf16 projection."""
+    made = []
+    for precision in ("full", "bf16"):
+        torch.manual_seed(0)
+        made.append(VBPR(block_world.data(("image", "text")), embedding_dim=16, projection_precision=precision))
+    return made
+
+
+def test_a_bf16_projection_is_close(block_world: BlockWorld) -> None:
+    """Three significant digits; and it is no copy of the full one."""
+    full, short = (model.score(torch.arange(44)).detach() for model in models(block_world))
+    assert short.dtype == torch.float32
+    assert not torch.equal(short, full)
+    assert (short - full).abs().max() < 0.01 * full.abs().max()
+
+
+def test_its_gradients_are_close(block_world: BlockWorld) -> None:
+    generator = torch.Generator().manual_seed(0)
+    batch = Triplets(*(torch.randint(size, (300,), generator=generator) for size in (44, 36, 36)))
+    gradients = []
+    for model in models(block_world):
+        sum(model.loss(batch).values()).backward()
+        gradients.append({name: value.grad for name, value in model.named_parameters()})
+    full, short = gradients
+    for name, expected in full.items():
+        assert short[name].dtype == torch.float32
+        assert (short[name] - expected).norm() < 0.01 * expected.norm(), name
+
+
+def test_its_content_takes_half_the_memory(block_world: BlockWorld) -> None:
+    full, short = models(block_world)
+    assert short.content.dtype == torch.bfloat16
+    assert short.content.nbytes * 2 == full.content.nbytes
+    assert full.state_dict().keys() == short.state_dict().keys()
+
+
+def test_without_content_nothing_is_projected(block_world: BlockWorld) -> None:
+    model = VBPR(block_world.data(()), projection_precision="bf16")
+    assert model.projection is None
+    assert model.score(torch.arange(3)).shape == (3, 36)
+
+
+def test_another_precision_is_refused(block_world: BlockWorld) -> None:
+    with pytest.raises(ValueError, match="projection_precision='int8' must be one of full, bf16"):
+        VBPR(block_world.data(("text",)), projection_precision="int8")
+
+
+def test_the_records_say_so(tmp_path: Path) -> None:
+    stores = {}
+    for precision in ("full", "bf16"):
+        _, stores[precision] = opened(make_job(tmp_path / precision, f"model.projection_precision={precision}"))
+        cell = records.read_json(stores[precision].folder / "cell.json")
+        assert cell["config"]["model"]["projection_precision"] == precision
+    assert stores["full"].key != stores["bf16"].key
