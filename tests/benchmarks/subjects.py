@@ -11,6 +11,7 @@ import torch
 from mmbench.cli.compose import compose
 from mmbench.cli.jobs import Job
 from mmbench.data.recdata import RecData, make_recdata
+from mmbench.data.splits import Split
 from mmbench.models.base import Recommender
 from mmbench.nn.knn import cached_knn
 from mmbench.nn.users import UserGraph
@@ -21,6 +22,8 @@ from tests.benchmarks.work import Sizes
 
 WARM_UPS, STEPS = 5, 30
 BABY_ITEMS = 7050
+#: Features that nobody looks at may be narrow.
+NARROW = ("dataset.world_options.text_dim=8", "dataset.world_options.image_dim=8")
 #: Batches that the mean numbers of distinct rows are taken over.
 COUNTED_BATCHES = 10
 
@@ -34,12 +37,17 @@ def baby_words(model: str, n_items: int = BABY_ITEMS) -> list[str]:
         "modality=fused",
         "budget.trials=1",
         "budget.max_epochs=2",
-        f"budget.batches_per_epoch={WARM_UPS + STEPS}",
+        f"budget.batches_per_epoch={WARM_UPS + STEPS + 1}",
         "tracking=none",
         "training.accelerator=cpu",
         # One size of model for all of them: d 64, L 2, k 10.
         *(["model.n_layers=2"] if model == "lightgcn" else []),
     ]
+
+
+def baby_log() -> Split:
+    """The split of the planted log alone."""
+    return Job(compose(["dataset=planted_baby", *NARROW]), Path("sweep")).dataset().split
 
 
 def opened(words: Sequence[str], folder: Path) -> tuple[CellTask, CellStore]:

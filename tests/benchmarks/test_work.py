@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmbench.cli.compose import compose
 from mmbench.cli.jobs import Job
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn import edges, graph
+from mmbench.nn import edges, graph, smoothing
 from mmbench.training import TripletLoader
 from tests.benchmarks import work
 from tests.benchmarks.subjects import made, sizes_of
@@ -90,41 +90,42 @@ def test_products_of_an_evaluation_are_those_that_torch_counts(cell: tuple[str, 
 
 
 @pytest.fixture
-def entries(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Traffic of every sparse product that is made."""
-    seen: list[float] = []
+def entries(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
+    """Work of every sparse product that is made."""
+    seen: list[Work] = []
     real = graph.product
 
     def counted(matrix: Tensor, x: Tensor) -> Tensor:
-        seen.append(work.sparse(matrix.values().numel(), len(matrix), x.shape[1]).traffic)
+        seen.append(work.sparse(matrix.values().numel(), len(matrix), x.shape[1]))
         return real(matrix, x)
 
-    for module in (graph, edges):
+    for module in (graph, edges, smoothing):
         monkeypatch.setattr(module, "product", counted)
     of_ends = edges.UserItemEdges.of_ends
 
     def counted_ends(self: edges.UserItemEdges, a: Tensor, b: Tensor) -> Tensor:
-        seen.append(work.ends(len(self.columns), a.shape[1]).traffic)
+        seen.append(work.ends(len(self.columns), a.shape[1]))
         return of_ends(self, a, b)
 
     monkeypatch.setattr(edges.UserItemEdges, "of_ends", counted_ends)
     return seen
 
 
-def test_sparse_products_of_a_step_are_those_that_are_made(cell: tuple[str, Cell], entries: list[float]) -> None:
+def test_sparse_products_of_a_step_are_those_that_are_made(cell: tuple[str, Cell], entries: list[Work]) -> None:
     name, subject = cell
     subject.step()
     s = subject.sizes
     dim = {"vbpr": 2, "dragon": s.modalities}.get(name, 1) * s.dim
     counted = COUNTS[name].step(s) + (work.tables(s) + work.lookups(s, dim)).times(-1)
+    made = sum(entries, Work())
     if name == "freedom":  # a sample has a whole number of edges
-        assert counted.traffic == pytest.approx(sum(entries), rel=0.01)
+        assert counted.gathered == pytest.approx(made.gathered, rel=0.01)
     elif name == "lattice":  # neighbours that are learned may be others than the frozen ones
-        assert 0.5 * sum(entries) < counted.traffic <= sum(entries)
+        assert 0.5 * made.gathered < counted.gathered <= made.gathered
     elif name == "grcn":  # gradients of two uses of an attention are added before its backward pass
-        assert counted.traffic == pytest.approx(sum(entries), rel=0.1)
+        assert counted.gathered == pytest.approx(made.gathered, rel=0.1)
     else:
-        assert counted.traffic == sum(entries)
+        assert (counted.gathered, counted.traffic) == (made.gathered, made.traffic)
 
 
 def test_parameters_are_those_of_the_model(cell: tuple[str, Cell]) -> None:
@@ -136,8 +137,9 @@ def test_parameters_are_those_of_the_model(cell: tuple[str, Cell]) -> None:
 
 
 def test_a_floor_is_the_sum_of_its_parts() -> None:
-    ceilings = Ceilings(gemm=100.0, scores=50.0, copy=10.0, adam=5.0)
-    assert Work(flops=200.0, score_flops=50.0, traffic=30.0, parameters=10.0).seconds(ceilings) == 8.0
+    ceilings = Ceilings(gemm=100.0, scores=50.0, copy=10.0, gather=20.0, adam=5.0)
+    work = Work(flops=200.0, score_flops=50.0, traffic=30.0, gathered=80.0, parameters=10.0)
+    assert work.seconds(ceilings) == 2 + 1 + 3 + 4 + 2
     assert (Work(flops=1.0) + Work(flops=2.0, traffic=4.0)).times(3) == Work(flops=9.0, traffic=12.0)
 
 

@@ -8,6 +8,7 @@ index arithmetic are not. ``test_work.py`` compares the counts with what torch c
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,13 +24,15 @@ class Ceilings:
     Args:
         gemm: floating-point operations per second of a projection of features.
         scores: the same of a block of scores.
-        copy: bytes per second, read and written, of copying a table.
+        copy: bytes per second, read and written, of copying tables.
+        gather: bytes per second of rows read in random order.
         adam: parameters per second of fused Adam.
     """
 
     gemm: float
     scores: float
     copy: float
+    gather: float
     adam: float
 
 
@@ -40,26 +43,24 @@ class Work:
     Args:
         flops: of dense products, two per multiplication.
         score_flops: of the products of user and item vectors.
-        traffic: bytes read and written by what no cache spares.
+        traffic: bytes read and written in order.
+        gathered: bytes of rows read in random order.
         parameters: numbers that Adam moves.
     """
 
     flops: float = 0.0
     score_flops: float = 0.0
     traffic: float = 0.0
+    gathered: float = 0.0
     parameters: float = 0.0
 
     def __add__(self, other: Work) -> Work:
-        return Work(
-            self.flops + other.flops,
-            self.score_flops + other.score_flops,
-            self.traffic + other.traffic,
-            self.parameters + other.parameters,
-        )
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return Work(*(mine + theirs for mine, theirs in pairs))
 
     def times(self, n: float) -> Work:
         """The same work ``n`` times."""
-        return Work(n * self.flops, n * self.score_flops, n * self.traffic, n * self.parameters)
+        return Work(*(n * value for value in dataclasses.astuple(self)))
 
     def seconds(self, ceilings: Ceilings) -> float:
         """Time on one thread at the ceilings."""
@@ -67,6 +68,7 @@ class Work:
             self.flops / ceilings.gemm
             + self.score_flops / ceilings.scores
             + self.traffic / ceilings.copy
+            + self.gathered / ceilings.gather
             + self.parameters / ceilings.adam
         )
 
@@ -140,7 +142,7 @@ def layer(rows: float, inputs: float, outputs: float, *, inputs_trained: bool = 
 
 def sparse(entries: float, rows: float, dim: float) -> Work:
     """A sparse product: for every entry the row it points to, the entry itself, and the result written once."""
-    return Work(traffic=entries * (FLOAT * dim + ENTRY) + rows * FLOAT * dim)
+    return Work(gathered=entries * FLOAT * dim, traffic=entries * ENTRY + rows * FLOAT * dim)
 
 
 def both_ways(entries: float, rows: float, dim: float) -> Work:
@@ -150,7 +152,7 @@ def both_ways(entries: float, rows: float, dim: float) -> Work:
 
 def ends(entries: float, dim: float) -> Work:
     """Inner products of the two ends of every edge."""
-    return Work(traffic=entries * (2 * FLOAT * dim + ENTRY))
+    return Work(gathered=entries * 2 * FLOAT * dim, traffic=entries * ENTRY)
 
 
 def tables(s: Sizes) -> Work:

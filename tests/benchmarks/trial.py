@@ -1,0 +1,174 @@
+"""Times one model through the real path: ``python -m tests.benchmarks.trial MODEL [ITEMS]`` prints one JSON object.
+
+The model is trained twice by :func:`mmbench.study.run_training`, records included, for two epochs of 36 steps. The
+first training finds empty caches; of the second the last 30 steps of the last epoch are taken. Nothing is added to a
+training but looks at the clock. The clock is the processor time of the one thread, which a busy machine disturbs less
+than the time on the wall. A process of its own gives a peak memory of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mmbench import allocation, training
+from mmbench.evaluation import Evaluator
+from mmbench.models.base import Recommender, Triplets
+from mmbench.study import CellTask, Unit, run_training
+from mmbench.training import TripletLoader
+from tests.benchmarks.subjects import BABY_ITEMS, WARM_UPS, baby_words, made, opened, sizes_of
+
+now = time.process_time
+#: Epochs of the trial that is put together from the measured parts.
+TRIAL_EPOCHS = 30
+
+
+@dataclass
+class Epoch:
+    """Moments of one epoch, in seconds of the clock.
+
+    Args:
+        began: the loader was asked for its first batch.
+        batches: each batch was handed out.
+        validated: validation began and ended.
+    """
+
+    began: float
+    batches: list[float] = field(default_factory=list)
+    validated: tuple[float, float] = (math.nan, math.nan)
+
+    @property
+    def steps(self) -> list[float]:
+        """Seconds of every step but the last, the draw of the next batch included."""
+        return [after - before for before, after in itertools.pairwise(self.batches)]
+
+    @property
+    def step(self) -> float:
+        """Median of the steps after the warm-ups."""
+        return statistics.median(self.steps[WARM_UPS:])
+
+
+class Clock:
+    """Looks at the time whenever a training asks for a batch or validates."""
+
+    def __init__(self) -> None:
+        self.epochs: list[Epoch] = []
+
+    def install(self) -> None:
+        """Have every training of this process watched."""
+        clock = self
+
+        class Watched(TripletLoader):
+            def __iter__(self) -> Iterator[Triplets]:
+                epoch = Epoch(now())
+                clock.epochs.append(epoch)
+                for batch in super().__iter__():
+                    epoch.batches.append(now())
+                    yield batch
+
+        validate = training.validation_scores
+
+        def watched(evaluator: Evaluator, model: Recommender) -> NDArray[np.float64]:
+            began = now()
+            scores = validate(evaluator, model)
+            clock.epochs[-1].validated = (began, now())
+            return scores
+
+        training.TripletLoader = Watched  # type: ignore[misc]
+        training.validation_scores = watched
+
+
+def peak_mb() -> float:
+    """Largest resident size of this process so far, in MB of a million bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def parts(epochs: Sequence[Epoch], called: float, returned: float, n_batches: int) -> dict[str, float]:
+    """Seconds of the parts of a training of two epochs.
+
+    Args:
+        epochs: its two epochs.
+        called: moment of its call.
+        returned: moment of its return.
+        n_batches: steps of a whole epoch.
+    """
+    first, last = epochs
+    # What happens once an epoch stands before its first batch, in its first step, and between last step and ranking.
+    before = last.batches[0] - first.validated[1]
+    after = last.validated[0] - last.batches[-1] - last.step
+    once = before + max(0.0, last.steps[0] - last.step) + max(0.0, after)
+    evaluation = last.validated[1] - last.validated[0]
+    setup, written = first.began - called, returned - last.validated[1]
+    epoch = once + n_batches * last.step
+    return {
+        "step": last.step,
+        "once_per_epoch": once,
+        "epoch": epoch,
+        "evaluation": evaluation,
+        "setup": setup,
+        "records": written,
+        "trial": setup + TRIAL_EPOCHS * (epoch + evaluation) + written,
+    }
+
+
+def timed_training(task: CellTask, store: Any, clock: Clock, number: int, n_batches: int) -> dict[str, float]:
+    """Parts of one training of the default configuration."""
+    clock.epochs.clear()
+    called = now()
+    record = run_training(task, store, Unit("tune", number), task.default)
+    returned = now()
+    if record["status"] != "ok":
+        raise RuntimeError(f"{task.cell}: {record['error']}")
+    return parts(clock.epochs, called, returned, n_batches)
+
+
+def measured(model: str, n_items: int) -> dict[str, Any]:
+    """Parts of the second training, set-up of the first, memory and sizes."""
+    with tempfile.TemporaryDirectory() as folder:
+        task, store = opened(baby_words(model, n_items), Path(folder))
+        loaded = peak_mb()
+        _, settings = task.recipe(task.default)
+        clock = Clock()
+        clock.install()
+        n_batches = math.ceil(len(task.train) / settings.batch_size)
+        cold = timed_training(task, store, clock, 0, n_batches)
+        warm = timed_training(task, store, clock, 1, n_batches)
+        peak = peak_mb()
+        subject, data = made(task)
+    features = sum(f.values.nbytes for f in task.features.values()) / 1e6
+    return {
+        **warm,
+        "first_setup": cold["setup"],
+        "peak_mb": peak,
+        "loaded_mb": loaded,
+        "features_mb": features,
+        "n_batches": n_batches,
+        "sizes": dataclasses.asdict(sizes_of(task, subject, data, settings.batch_size)),
+    }
+
+
+def main() -> None:
+    """Measure on one thread, as a worker of a sweep runs."""
+    torch.set_num_threads(1)
+    allocation.keep_freed_memory()
+    model, *rest = sys.argv[1:]
+    print(json.dumps(measured(model, int(rest[0]) if rest else BABY_ITEMS)))
+
+
+if __name__ == "__main__":
+    main()
