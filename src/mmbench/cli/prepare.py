@@ -151,15 +151,15 @@ def _import(given: argparse.Namespace, journal: Journal) -> None:
         }
         told = {"statistics": statistics(source), "coverage": coverage(source), "texts": list(source.texts)}
         write_folder(source, folder, provenance, told)
-    _encode(given)
+    _encode(given, journal)
     print("\n".join(_summary(given.out, name, source, told, journal)))
 
 
-def _encode(given: argparse.Namespace) -> None:
+def _encode(given: argparse.Namespace, journal: Journal) -> None:
     """Run the encoders that were asked for on the folder that is now in place; what was imported there gives way."""
     if given.encode:
         pairs = [(key, value) for key, _, value in (word.partition("=") for word in given.encode)]
-        encode(given.out, [("overwrite", "true"), *pairs])
+        encode(given.out, [("overwrite", "true"), ("lang", journal.words.lang), *pairs])
 
 
 def _options(given: argparse.Namespace) -> Options:
