@@ -74,7 +74,7 @@ from pathlib import Path
 
 order = np.random.default_rng(1).permutation(len(items))
 np.save("clip.npy", world.features["image"].values[order])
-Path("clip.ids.txt").write_text("\n".join(items["sku"].iloc[order]))
+Path("clip.ids.txt").write_text("\n".join(items["sku"].iloc[order]));
 
 # %% language="bash"
 # python -m mmbench.prepare log.csv --items items.csv --text title --map timestamp=bought_at \
@@ -108,5 +108,5 @@ Markdown(told[told.index("| modality | worth") : told.index("| modalities | pred
 # grep trainings, sweep.log | tail -n 1
 
 # %%
-verdicts = pd.read_csv("multirun/shop/report/verdicts.csv")
-verdicts[["model", "contrast", "gain", "lo95", "hi95", "verdict", "reason"]].T
+for row in pd.read_csv("multirun/shop/report/verdicts.csv").itertuples():
+    print(f"{row.model}, {row.contrast}: {row.verdict}\n    {row.reason}")

@@ -1,13 +1,15 @@
-"""Links of Markdown files, as paths of the repository."""
+"""Links and headings of Markdown files."""
 
 from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 
-#: ``[text](address)`` and ``![text](address)``; the text may hold code.
+#: ``[text](address)`` and ``![text](address)``.
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]\[]*)\]\((?P<address>[^)\s]+)\)")
 IMAGE = re.compile(r"!\[[^\]]*\]\((?P<address>[^)\s]+)\)")
+FENCE = re.compile(r"^(?P<fence>```+).*?^(?P=fence)[ ]*$", flags=re.MULTILINE | re.DOTALL)
 
 
 def target(source: str, address: str) -> str | None:
@@ -21,3 +23,19 @@ def target(source: str, address: str) -> str | None:
         return None
     path, mark, heading = address.partition("#")
     return posixpath.normpath(posixpath.join(posixpath.dirname(source), path)) + mark + heading
+
+
+def without_code(text: str) -> str:
+    """A page without its blocks of code."""
+    return FENCE.sub("", text)
+
+
+def headings(text: str) -> list[str]:
+    """Names of the headings of a page, as the site makes them."""
+    found: Counter[str] = Counter()
+    names = []
+    for heading in re.findall(r"^#+ +(.*)$", without_code(text), flags=re.MULTILINE):
+        name = re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
+        names.append(name if not found[name] else f"{name}_{found[name]}")
+        found[name] += 1
+    return names

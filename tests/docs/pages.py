@@ -23,7 +23,7 @@ SOURCES = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "chang
 PAGES = {source: page for page, source in SOURCES.items()}
 #: Set to 0 to show notebooks without running them.
 RUN = "DOCS_RUN_NOTEBOOKS"
-ROLE = re.compile(r":(?:math|func|class|meth|mod|data|attr|mmbench):(?=<)")
+ROLE = re.compile(r":(?:math|func|class|meth|mod|data|attr):(?=<)")
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
@@ -31,9 +31,9 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for page, source in SOURCES.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
     for file in notebooks.FILES:
-        source = files.get_file_from_path(f"notebooks/{file.name}")
-        if source is not None:
-            files.remove(source)
+        source_file = files.get_file_from_path(f"notebooks/{file.name}")
+        if source_file is not None:
+            files.remove(source_file)
         notebook = notebooks.read(file) if os.environ.get(RUN) == "0" else notebooks.run(file)
         text, pictures = notebooks.as_markdown(notebook, file.stem)
         files.append(File.generated(config, f"notebooks/{file.stem}.md", content=text))
@@ -44,9 +44,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links of the repository into links of the site."""
-    place = PurePosixPath(page.file.src_uri)
-    source = SOURCES.get(str(place), f"docs/{place}")
-    return LINK.sub(lambda match: _link(match, source, place), markdown)
+    place = page.file.src_uri
+    return linked(markdown, SOURCES.get(place, f"docs/{place}"), PurePosixPath(place))
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -59,20 +58,26 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     return output.replace('<html lang="en"', '<html lang="ja"', 1) if page.file.src_uri.startswith("ja/") else output
 
 
+def linked(markdown: str, source: str, page: PurePosixPath) -> str:
+    """A page with the links of the site.
+
+    Args:
+        markdown: its text.
+        source: path of its file within the repository.
+        page: path within the site's sources.
+    """
+    return LINK.sub(lambda match: _link(match, source, page), markdown)
+
+
 def _link(match: re.Match[str], source: str, page: PurePosixPath) -> str:
-    """A link of ``source`` as the page writes it."""
-    text, address = match["text"], match["address"]
-    found = target(source, address)
-    if found is None:  # an address of the web, or a heading of the same page
+    found = target(source, match["address"])
+    if found is None:
         return match[0]
-    path, _, heading = found.partition("#")
+    path, mark, heading = found.partition("#")
     if path in PAGES or path.startswith("docs/"):
-        place = PAGES.get(path, path.removeprefix("docs/"))
-        if place.startswith("notebooks/"):
-            place = str(PurePosixPath(place).with_suffix(".md"))
-        relative = os.path.relpath(place, page.parent)
-        return f"[{text}]({relative}{'#' + heading if heading else ''})"
-    bare = text.strip("`")
-    return f"`{path}`" if path.endswith(bare) else f"{text} (`{path}`)"
-
-
+        place = PurePosixPath(PAGES.get(path, path.removeprefix("docs/")))
+        if place.suffix == ".py":
+            place = place.with_suffix(".md")
+        return f"[{match['text']}]({os.path.relpath(place, page.parent)}{mark}{heading})"
+    bare = match["text"].strip("`")
+    return f"`{path}`" if path.endswith(bare) else f"{match['text']} (`{path}`)"

@@ -24,7 +24,7 @@ HEADERS = {
 }
 FILES = {"en": ("orders.csv", "products.csv"), "ja": ("受注.csv", "商品マスタ.csv")}
 ENCODINGS = {"en": "utf-8", "ja": "cp932"}
-#: Words for the low and the high half of each factor that the text tells: eight shared with the picture, eight of its own.
+#: Words for the low and the high half of each factor that the text tells; the first eight are of the shared block.
 WORDS = {
     "en": (
         "desk lamp/coffee cup", "wooden/steel", "round/square", "light/heavy", "indoor/garden", "matt/glossy",
@@ -50,7 +50,9 @@ def write_shop(folder: Path, lang: str) -> None:
     for code, factors in zip(codes, seen, strict=True):
         picture(factors).save(folder / "images" / f"{code}.png")
     header, (orders, products), encoding = HEADERS[lang], FILES[lang], ENCODINGS[lang]
-    items = pd.DataFrame([(code, *texts(told[i], lang)) for i, code in enumerate(codes)], columns=header[2:3] + header[5:])
+    items = pd.DataFrame(
+        [(code, *texts(told[i], lang)) for i, code in enumerate(codes)], columns=header[2:3] + header[5:]
+    )
     items.to_csv(folder / products, index=False, encoding=encoding)
     log = order_lines(source.log, codes, rng)
     log.columns = pd.Index(header[:5])
