@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-all study bench bench-full clean
+.PHONY: help setup demo lint format test test-all study bench bench-full docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ bench-full: $(STAMP) ## the same with catalogues of 25,000 and 50,000 items, hou
 	$(BIN)/python -m tests.benchmarks.performance build/bench.json
 	$(BIN)/python -m tests.benchmarks.workers
 
+docs: $(STAMP) ## the documentation as a site in site/, its notebooks executed; needs no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean: ## remove caches and builds; multirun/ and data/ stay
-	rm -rf build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -56,6 +56,7 @@ def test_the_pretest_in_japanese(command: Command, tmp_path: Path) -> None:
     assert (said.code, said.err) == (0, "")
     assert "試す価値はありますか: planted-redundant" in said.out
     assert "ほかがない場合のみ(黄)" in said.out
+    assert "…" not in said.out  # a reason is never cut, though it has no blank to break at
     assert said.out.endswith("に signal.json と signal.md を書きました\n")
     assert "| モダリティ | 試す価値 |" in (tmp_path / "signal-planted-redundant" / "signal.md").read_text(
         encoding="utf-8"

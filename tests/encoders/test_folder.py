@@ -232,3 +232,6 @@ def test_prepare_encodes_what_it_wrote(shop: Path, tmp_path: Path, capsys: pytes
     assert sorted(read_folder(out).features) == ["image", "text"]
     prepare([str(word) for word in [*words, "--overwrite"]])  # what encoders wrote is the command's own
     assert sorted(read_folder(out).features) == ["text"]
+    capsys.readouterr()
+    prepare([str(word) for word in [*words, *encoders, "--overwrite", "lang=ja"]])
+    assert "text_feat.npy: words で商品9点中8点を" in capsys.readouterr().out

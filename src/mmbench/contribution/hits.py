@@ -203,7 +203,9 @@ def hit_overlap(
     realised = None
     if headroom.lo > 0:
         share = float((fused.astype(np.float64) - other).mean()) / headroom.value
-        realised = estimate(share, np.concatenate(gains) / np.concatenate(drawn), level)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a sample without headroom bounds nothing
+            shares = np.concatenate(gains) / np.concatenate(drawn)
+        realised = estimate(share, shares, level)
     return Overlap(_ratio(both, either), _ratio(both_seeds, either_seeds), headroom, realised)
 
 

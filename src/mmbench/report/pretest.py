@@ -100,7 +100,9 @@ def as_text(name: str, dataset: Dataset, found: Pretest, words: Words, width: in
     out.print("\n".join(head(name, dataset, found, words)), highlight=False, markup=False)
     for header, rows in (lights(found, words), subsets(found, words), pairs(found, words)):
         if rows:
-            table = RichTable(*header, box=box.SIMPLE)
+            table = RichTable(box=box.SIMPLE)
+            for column in header:  # Japanese has no blanks to break at, and a sentence is never cut
+                table.add_column(column, overflow="fold")
             for row in rows:
                 table.add_row(*row)
             out.print(table)

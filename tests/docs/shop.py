@@ -1,0 +1,116 @@
+"""Files as a shop has them, for the pages on a company's path: ``python -m tests.docs.shop FOLDER ja`` (or ``en``).
+
+A planted world whose texts and pictures each tell something of their own. Japanese files are CP932 and have what such
+files have: full-width codes, returns, lines without a member, dates like 2024/1/5.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from mmbench.data.planted import make_world
+
+USERS, ITEMS, BOUGHT = 1800, 400, 10
+HEADERS = {
+    "en": ("order_id", "customer_id", "product_code", "quantity", "order_date", "product_name", "description"),
+    "ja": ("受注番号", "会員番号", "商品コード", "数量", "受注日", "商品名", "商品説明"),
+}
+FILES = {"en": ("orders.csv", "products.csv"), "ja": ("受注.csv", "商品マスタ.csv")}
+ENCODINGS = {"en": "utf-8", "ja": "cp932"}
+#: Words for the low and the high half of each factor that the text tells; the first eight are of the shared block.
+WORDS = {
+    "en": (
+        "desk lamp/coffee cup", "wooden/steel", "round/square", "light/heavy", "indoor/garden", "matt/glossy",
+        "plain/patterned", "low/tall", "foldable/fixed", "gift box/refill pack", "washable/wipe clean",
+        "Nordic/vintage", "for one/for families", "handmade/machine made", "import/domestic", "daily/festive",
+    ),
+    "ja": (
+        "卓上ライト/コーヒーカップ", "木製/スチール製", "丸型/角型", "軽量/重厚", "室内用/屋外用", "つや消し/光沢",
+        "無地/柄入り", "低め/高め", "折りたたみ式/固定式", "贈答箱入り/詰め替え用", "丸洗い可/拭き取り式",
+        "北欧風/昭和レトロ", "一人用/家族用", "手作り/量産品", "輸入品/国産", "普段使い/行事用",
+    ),
+}  # fmt: skip
+
+
+def write_shop(folder: Path, lang: str) -> None:
+    """Write order lines, the list of products and ``images/<code>.png`` into a folder."""
+    source = make_world("complementary", n_users=USERS, n_items=ITEMS, per_user=BOUGHT, popularity_sd=0.8)
+    rng = np.random.default_rng(1)
+    codes = np.array([f"{number:05d}" for number in 70 + 13 * rng.permutation(ITEMS)])
+    (folder / "images").mkdir(parents=True)
+    told = np.hstack([source.truth["factors_shared"], source.truth["factors_text"]]) > 0
+    seen = np.hstack([source.truth["factors_shared"][:, :3], source.truth["factors_image"]])
+    for code, factors in zip(codes, seen, strict=True):
+        picture(factors).save(folder / "images" / f"{code}.png")
+    header, (orders, products), encoding = HEADERS[lang], FILES[lang], ENCODINGS[lang]
+    items = pd.DataFrame(
+        [(code, *texts(told[i], lang)) for i, code in enumerate(codes)], columns=header[2:3] + header[5:]
+    )
+    items.to_csv(folder / products, index=False, encoding=encoding)
+    log = order_lines(source.log, codes, rng)
+    log.columns = pd.Index(header[:5])
+    log.to_csv(folder / orders, index=False, encoding=encoding)
+
+
+def texts(high: NDArray[np.bool_], lang: str) -> tuple[str, str]:
+    """Name and description of a product from the halves in which its factors lie, ``(16,)``."""
+    words = [pair.split("/")[int(half)] for pair, half in zip(WORDS[lang], high, strict=True)]
+    name = " ".join([*words[1:3], words[0]])
+    return name, ("、" if lang == "ja" else ", ").join(words[3:])
+
+
+def order_lines(log: pd.DataFrame, codes: NDArray[np.str_], rng: np.random.Generator) -> pd.DataFrame:
+    """Order lines of two years: order, customer, product, quantity and day, with what is wrong in such files."""
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.sort(rng.integers(0, 730, len(log))), unit="D")
+    shuffled = log.iloc[rng.permutation(len(log))]
+    number = shuffled["item_id"].str[1:].astype(int).to_numpy()
+    customers = "M" + shuffled["user_id"].str[2:]
+    lines = pd.DataFrame(
+        {
+            "order": np.arange(len(log)) // 2 + 500_001,
+            "customer": customers.to_numpy(),
+            "product": codes[number],
+            "quantity": rng.choice([1, 1, 1, 2, 3], len(log)),
+            "day": [f"{d.year}/{d.month}/{d.day}" for d in day],
+        }
+    )
+    returned, anonymous, wide = np.split(rng.permutation(len(log))[:150], [100, 130])
+    lines.loc[returned, "quantity"] = -1
+    lines.loc[anonymous, "customer"] = ""
+    full = str.maketrans("0123456789", "０１２３４５６７８９")
+    lines.loc[wide, "product"] = lines.loc[wide, "product"].str.translate(full)
+    return lines
+
+
+def picture(factors: NDArray[np.float64]) -> Image.Image:
+    """A drawn product whose colour, shape, size, ground and pattern tell its factors, ``(11,)``."""
+    squeezed = 1 / (1 + np.exp(-1.5 * factors))
+    hue, ground, size, corner, stripes, dot, frame, tone = squeezed[3:]
+    colour = colour_of(hue, 0.75, 0.45 + 0.5 * tone)
+    made = Image.new("RGB", (160, 160), colour_of(0.12, 0.1, 0.5 + 0.5 * ground))
+    draw = ImageDraw.Draw(made)
+    half = 25 + 45 * size
+    box = (80 - half, 80 - half * (0.5 + squeezed[1]), 80 + half, 80 + half * (0.5 + squeezed[1]))
+    draw.rounded_rectangle(box, radius=half * corner, fill=colour, outline="black", width=1 + int(8 * frame))
+    for x in range(int(box[0]) + 4, int(box[2]) - 4, 4 + int(30 * (1 - stripes))):
+        draw.line((x, box[1] + 6, x, box[3] - 6), fill="white", width=1 + int(3 * squeezed[2]))
+    radius = 4 + 16 * dot
+    draw.ellipse((80 - radius, 80 - radius, 80 + radius, 80 + radius), fill=colour_of(1 - hue, squeezed[0], 0.9))
+    return made
+
+
+def colour_of(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
+    """A colour in 8 bits."""
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+if __name__ == "__main__":
+    write_shop(Path(sys.argv[1]), sys.argv[2])
