@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbench import metrics, stats
-from mmbench.contribution import bootstrap, geometry, hits, pretest, ridge, shapley, signal, slices
+from mmbench.contribution import bootstrap, geometry, hits, pretest, rankings, ridge, shapley, signal, slices
 from mmbench.contribution.pretest import Light
 from mmbench.contribution.shapley import EMPTY
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
@@ -65,7 +65,7 @@ def test_known_answer_hit_partition(answer: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize("answer", known_answers("rbo_ext"))
 def test_known_answer_rbo_ext(answer: Mapping[str, Any]) -> None:
-    (found,) = hits.rbo_ext(np.array([answer["a"]]), np.array([answer["b"]]), answer["p"])
+    (found,) = rankings.rbo_ext(np.array([answer["a"]]), np.array([answer["b"]]), answer["p"])
     assert found == pytest.approx(answer["expected"], rel=1e-9)
 
 
@@ -302,11 +302,11 @@ def test_examples_that_one_modality_finds() -> None:
 
 def test_hits_of_rankings() -> None:
     users = np.array([0, 0, 1])
-    rankings = [RankedPairs(users, np.array(ranks), 2) for ranks in ([1, 30, 20], [21, 2, 3])]
-    assert hits.hits(rankings, 20).tolist() == [[True, False, True], [False, True, True]]
+    ranked = [RankedPairs(users, np.array(ranks), 2) for ranks in ([1, 30, 20], [21, 2, 3])]
+    assert hits.hits(ranked, 20).tolist() == [[True, False, True], [False, True, True]]
     other = RankedPairs(np.array([0, 1, 1]), np.array([1, 2, 3]), 2)
     with pytest.raises(ValueError, match="rankings of different test pairs"):
-        hits.hits([rankings[0], other], 20)
+        hits.hits([ranked[0], other], 20)
 
 
 def test_headroom_is_what_another_seed_could_not_find() -> None:
@@ -354,26 +354,26 @@ def test_rank_biased_overlap_of_its_definition(seed: int, k: int, p: float) -> N
     rng = np.random.default_rng(seed)
     a, b = (np.stack([rng.permutation(25)[:k] for _ in range(5)]) for _ in range(2))
     expected = [rbo_by_its_definition(list(x), list(y), p) for x, y in zip(a, b, strict=True)]
-    assert hits.rbo_ext(a, b, p).tolist() == pytest.approx(expected)
-    assert hits.rbo_ext(a, a, p) == pytest.approx(np.ones(5))
+    assert rankings.rbo_ext(a, b, p).tolist() == pytest.approx(expected)
+    assert rankings.rbo_ext(a, a, p) == pytest.approx(np.ones(5))
 
 
 def test_lists_that_ran_out_match_nothing_where_they_are_empty() -> None:
     empty = np.full((1, 5), -1)
-    assert hits.rbo_ext(empty, empty).tolist() == [0.0]
+    assert rankings.rbo_ext(empty, empty).tolist() == [0.0]
     with pytest.raises(ValueError, match=r"lists \(1, 5\) and \(1, 4\) are not paired"):
-        hits.rbo_ext(empty, empty[:, :4])
+        rankings.rbo_ext(empty, empty[:, :4])
 
 
 def test_lists_are_compared_across_seeds() -> None:
     rng = np.random.default_rng(6)
     lists = np.stack([[rng.permutation(30)[:10] for _ in range(8)] for _ in range(3)])
     pairs = itertools.permutations(range(3), 2)
-    expected = np.mean([hits.rbo_ext(lists[i], lists[j]).mean() for i, j in pairs])
-    assert hits.list_overlap(lists, lists) == pytest.approx(expected)
-    assert hits.list_overlap(np.stack([lists[0]] * 2), np.stack([lists[0]] * 2)) == pytest.approx(1.0)
+    expected = np.mean([rankings.rbo_ext(lists[i], lists[j]).mean() for i, j in pairs])
+    assert rankings.list_overlap(lists, lists) == pytest.approx(expected)
+    assert rankings.list_overlap(np.stack([lists[0]] * 2), np.stack([lists[0]] * 2)) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="list overlap needs at least two seeds"):
-        hits.list_overlap(lists[:1], lists[:1])
+        rankings.list_overlap(lists[:1], lists[:1])
 
 
 # M4 and M5.

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmbench import effort, records
+from mmbench import records, tuning_luck
 from mmbench.cells import CellTask, Unit
-from mmbench.effort import Contrast, Trials
 from mmbench.extension import Extension, Grant, contrast_shifts
 from mmbench.records import CellStore
 from mmbench.study import run_unit, tune, waiting
+from mmbench.tuning_luck import Contrast, Trials
 from tests.tiny import make_job, opened
 
 USERS = 400
@@ -66,7 +66,7 @@ def run_trials(members: list[tuple[CellTask, CellStore]], granted: int) -> None:
 
 
 def asks(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
-    monkeypatch.setattr(effort, "needs_more_trials", lambda shift, delta: answer)
+    monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda shift, delta: answer)
 
 
 def test_nothing_is_decided_before_every_member_has_run(members: list[tuple[CellTask, CellStore]]) -> None:
@@ -150,7 +150,7 @@ def test_without_the_rule_nothing_is_read_or_written(tmp_path: Path) -> None:
 
 def test_the_rule_is_that_of_effort(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Contrast, float]] = []
-    monkeypatch.setattr(effort, "needs_more_trials", lambda *asked: bool(seen.append(asked)))
+    monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda *asked: bool(seen.append(asked)))
     contrast_shifts({"none": trials([0.1, 0.2]), "text": trials([0.1, 0.3])}, PAIRS, delta=0.07)
     assert [delta for _, delta in seen] == [0.07]
 

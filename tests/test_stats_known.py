@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as distributions
 
-from mmbench import effort, stats
+from mmbench import effort, power, stats
 from mmbench.stats import Interval, MeanSquares
 from mmbench.verdicts import Verdict, verdict
 from tests.test_stats import RENAMED, known_answers
@@ -51,7 +51,7 @@ def test_known_answer_benjamini_hochberg(answer: Mapping[str, Any]) -> None:
 @pytest.mark.parametrize("answer", known_answers("mde_relative"))
 def test_known_answer_mde_relative(answer: Mapping[str, Any]) -> None:
     arguments = {RENAMED.get(name, name): value for name, value in answer.items() if name != "expected"}
-    np.testing.assert_allclose(stats.mde_relative(**arguments), answer["expected"], **CLOSE)
+    np.testing.assert_allclose(power.mde_relative(**arguments), answer["expected"], **CLOSE)
 
 
 @pytest.mark.parametrize("answer", known_answers("expected_validation_performance"))
@@ -256,30 +256,30 @@ COMPONENTS = {"var_user": 0.9, "var_seed": 0.0004, "var_interaction": 1.6}
 
 @pytest.mark.parametrize("target", [0.03, 0.05, 0.2])
 def test_needed_users_and_seeds_are_the_fewest_that_detect(target: float) -> None:
-    users = stats.users_needed(target, **COMPONENTS, seeds=5)
+    users = power.users_needed(target, **COMPONENTS, seeds=5)
     assert users is not None
-    assert stats.mde_relative(**COMPONENTS, n=users, seeds=5) <= target
-    assert users == 1 or stats.mde_relative(**COMPONENTS, n=users - 1, seeds=5) > target
-    seeds = stats.seeds_needed(target, **COMPONENTS, n=20_000)
+    assert power.mde_relative(**COMPONENTS, n=users, seeds=5) <= target
+    assert users == 1 or power.mde_relative(**COMPONENTS, n=users - 1, seeds=5) > target
+    seeds = power.seeds_needed(target, **COMPONENTS, n=20_000)
     assert seeds is not None
-    assert stats.mde_relative(**COMPONENTS, n=20_000, seeds=seeds) <= target
-    assert seeds == 1 or stats.mde_relative(**COMPONENTS, n=20_000, seeds=seeds - 1) > target
+    assert power.mde_relative(**COMPONENTS, n=20_000, seeds=seeds) <= target
+    assert seeds == 1 or power.mde_relative(**COMPONENTS, n=20_000, seeds=seeds - 1) > target
 
 
 def test_some_targets_are_out_of_reach() -> None:
-    assert stats.users_needed(0.01, **COMPONENTS, seeds=3) is None  # training noise alone is larger
-    assert stats.seeds_needed(0.01, **COMPONENTS, n=2000) is None  # users alone are too few
+    assert power.users_needed(0.01, **COMPONENTS, seeds=3) is None  # training noise alone is larger
+    assert power.seeds_needed(0.01, **COMPONENTS, n=2000) is None  # users alone are too few
     with pytest.raises(ValueError, match="a target gain must be positive, not 0"):
-        stats.users_needed(0, **COMPONENTS, seeds=3)
+        power.users_needed(0, **COMPONENTS, seeds=3)
 
 
 def test_power_is_what_it_says() -> None:
-    mde = stats.mde_relative(**COMPONENTS, n=5000, seeds=5)
+    mde = power.mde_relative(**COMPONENTS, n=5000, seeds=5)
     se = math.sqrt(0.9 / 5000 + 0.0004 / 5 + 1.6 / 25_000)
     found = np.random.default_rng(0).normal(mde, se, 200_000)
     assert np.mean(found > 1.959964 * se) == pytest.approx(0.8, abs=0.005)
 
 
 def test_a_negative_component_counts_as_zero() -> None:
-    whole = stats.mde_relative(var_user=0.0, var_seed=0.0, var_interaction=1.0, n=100, seeds=2)
-    assert stats.mde_relative(var_user=-0.1, var_seed=0.0, var_interaction=1.0, n=100, seeds=2) == whole
+    whole = power.mde_relative(var_user=0.0, var_seed=0.0, var_interaction=1.0, n=100, seeds=2)
+    assert power.mde_relative(var_user=-0.1, var_seed=0.0, var_interaction=1.0, n=100, seeds=2) == whole

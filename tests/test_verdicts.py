@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from mmbench.effort import Contrast
 from mmbench.stats import Interval
+from mmbench.tuning_luck import Contrast
 from mmbench.verdicts import Verdict, holds, verdict
 
 DELTA = 0.02

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mmbench import effort, fingerprint, paths, records
+from mmbench import fingerprint, paths, records, tuning_luck
 from mmbench.cells import CellTask
-from mmbench.effort import Trials
 from mmbench.records import CellStore
 from mmbench.training import SELECTION_METRIC
+from mmbench.tuning_luck import Trials
 
 
 class Grant(NamedTuple):
@@ -124,8 +124,8 @@ def contrast_shifts(
     for a, b in contrasts:
         if a not in by_condition or b not in by_condition or not _usable(by_condition[a], by_condition[b]):
             continue
-        shift = effort.budget_shift(by_condition[a], by_condition[b], default_first=True)
-        more = effort.needs_more_trials(shift, delta)
+        shift = tuning_luck.budget_shift(by_condition[a], by_condition[b], default_first=True)
+        more = tuning_luck.needs_more_trials(shift, delta)
         shifts.append({"a": a, "b": b, "shift": shift.point, "lo": shift.lo, "hi": shift.hi, "more": more})
     return shifts
 

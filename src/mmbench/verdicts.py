@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mmbench.effort import Contrast
 from mmbench.stats import Interval, bounds
+from mmbench.tuning_luck import Contrast
 
 #: Fewer seeds do not measure training noise, and no word about a difference is allowed (METHOD §3.1).
 MIN_SEEDS = 2

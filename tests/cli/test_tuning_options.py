@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import effort, records
+from mmbench import records, tuning_luck
 from mmbench.cli import plan
 from tests.cli.conftest import Command
 from tests.tiny import TINY, digests
@@ -26,7 +26,7 @@ def trials(cell: Path, kind: str = "trials") -> list[dict[str, object]]:
 def test_an_extended_sweep_gives_all_conditions_the_same_trials(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(effort, "needs_more_trials", lambda shift, delta: True)
+    monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda shift, delta: True)
     said = command(*SWEEP, "budget.trials=2", "budget.extend=true")
     assert said.code == 0, said.err
     assert [len(trials(cell)) for cell in cells(tmp_path)] == [4, 4]
@@ -42,10 +42,10 @@ def test_an_extended_sweep_gives_all_conditions_the_same_trials(
 def test_conditions_added_later_get_the_trials_of_the_others(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(effort, "needs_more_trials", lambda shift, delta: True)
+    monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda shift, delta: True)
     extending = ("budget.trials=2", "budget.extend=true")
     command(*SWEEP, *extending)
-    monkeypatch.setattr(effort, "needs_more_trials", lambda shift, delta: False)
+    monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda shift, delta: False)
     said = command(*(word.replace("none,text", "image") for word in SWEEP), *extending)
     assert said.code == 0, said.err
     assert len(trials(cells(tmp_path)[0].with_name("image"))) == 4

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mmbench import stats
+from mmbench import power, stats
 from mmbench.decision import Action, Evidence, Gate, Status, decide, read_economics
 from mmbench.decision.economics import Economics, Range
 from mmbench.decision.value import breakeven
@@ -67,7 +67,7 @@ def world(rng: np.random.Generator, truth: float, n_users: int) -> Action:
     matrix = scores(rng, gain, n_users)
     measured = stats.crossed_interval(matrix)
     squares = stats.mean_squares(matrix)
-    mde = stats.mde_relative(**squares.components(), n=n_users, seeds=SEEDS)
+    mde = power.mde_relative(**squares.components(), n=n_users, seeds=SEEDS)
     control = stats.crossed_interval(scores(rng, gain, n_users))
     statuses = {f"G{i}": Status.PASS for i in (1, 2, 4, 5, 6, 8)}
     statuses["G3"] = Status.PASS if stats.bounds(control, 0.9)[0] > 0 else Status.FAIL

@@ -16,7 +16,7 @@ from mmbench import search
 from mmbench.report.checks import check, read_groups
 from mmbench.report.effort import CellEffort
 from mmbench.report.fairness import as_html, as_markdown, budget_row, write_fairness
-from mmbench.report.table import read_sweep
+from mmbench.report.reading import read_sweep
 
 T, USERS = 8, 400
 SEARCH = {"model": {"reg_weight": {"low": 1e-3, "high": 1.0, "log": True}}}

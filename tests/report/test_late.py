@@ -11,7 +11,8 @@ import pytest
 from mmbench import ensemble, metrics, records
 from mmbench.report import read_sweep, write_report
 from mmbench.report.checks import read_groups
-from mmbench.report.table import LATE, CellResult, SweepTable, late_ensembles
+from mmbench.report.reading import late_ensembles
+from mmbench.report.table import LATE, CellResult, SweepTable
 from mmbench.report.write import as_frame, as_text, grid
 from tests.report.conftest import DATASET
 
@@ -124,8 +125,3 @@ def test_a_row_says_what_it_averages(table: SweepTable) -> None:
     row = as_frame(table).query("modality == 'late'").iloc[0]
     assert row["reason"] == "averages image and text"
     assert table.folder / row["records"] == table.cells[DATASET, "vbpr", "text"].folder.parent
-
-
-def test_the_name_of_a_sweep_does_not_depend_on_it(table: SweepTable) -> None:
-    run = {key: cell for key, cell in table.cells.items() if not cell.parts}
-    assert replace(table, cells=run).key == table.key

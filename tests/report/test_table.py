@@ -180,9 +180,3 @@ def test_a_folder_without_a_plan_is_no_sweep(sweep_dir: Path) -> None:
         read_sweep(sweep_dir.parent / "elsewhere")
     with pytest.raises(ValueError, match="sweeps beside it: none"):
         read_sweep(sweep_dir / "nowhere" / "at all")
-
-
-def test_a_table_is_known_by_its_cells(table: SweepTable) -> None:
-    cells = dict(list(table.cells.items())[1:])
-    assert replace(table, cells=cells).key != table.key
-    assert replace(table, text="other", budget={}).key == table.key

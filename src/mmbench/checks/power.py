@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mmbench import metrics, stats
+from mmbench import metrics, power
 from mmbench.checks import Finding, graded
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
@@ -48,8 +48,8 @@ def findings(split: Split, gain: float) -> Iterator[Finding]:
         return
     components = {"var_user": variance, "var_seed": 0.0, "var_interaction": 0.0}
     n = len(np.unique(split.test.users))
-    seen = stats.mde_relative(**components, n=n, seeds=SEEDS)
+    seen = power.mde_relative(**components, n=n, seeds=SEEDS)
     if seen > gain:
-        needed = stats.users_needed(gain, **components, seeds=SEEDS)
+        needed = power.users_needed(gain, **components, seeds=SEEDS)
         assert needed is not None  # without training noise some number is always enough
         yield graded(seen / gain, HOPELESS, "few_users", n, seen=seen, gain=gain, needed=needed)

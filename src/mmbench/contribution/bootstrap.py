@@ -79,3 +79,8 @@ def pigeonhole_means(values: Matrix, replicas: int = REPLICAS, seed: int = 0) ->
 def sums_by_user(values: Matrix, users: NDArray[np.int64], n_users: int) -> Matrix:
     """Sum rows of ``values`` ``(n_pairs, c)`` over the pairs of each user: ``(n_users, c)``."""
     return np.stack([np.bincount(users, column, n_users) for column in values.T], axis=1)
+
+
+def ordered_pairs(n_seeds: int) -> list[tuple[int, int]]:
+    """Ordered pairs of different seeds."""
+    return [(i, j) for i in range(n_seeds) for j in range(n_seeds) if i != j]

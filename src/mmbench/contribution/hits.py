@@ -13,12 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench.contribution.bootstrap import REPLICAS, Estimate, Matrix, Vector, estimate, resamples, sums_by_user
+from mmbench.contribution.bootstrap import (
+    REPLICAS,
+    Estimate,
+    Matrix,
+    Vector,
+    estimate,
+    ordered_pairs,
+    resamples,
+    sums_by_user,
+)
 from mmbench.metrics import RankedPairs
 
 Hits = NDArray[np.bool_]
-#: Lists compared at once by rank-biased overlap.
-BLOCK_LISTS = 4096
 
 
 def hits(rankings: Sequence[RankedPairs], k: int) -> Hits:
@@ -118,24 +125,36 @@ def hit_attribution(
     n_seeds = len(none)
     if n_seeds == 1:
         return {name: HitShare(share, None, None) for name, share in shares.items()}
-    other = next(name for name in singles if name != tested)
-    fake = np.zeros((*table.shape, n_seeds))
-    for first, second in _ordered_pairs(n_seeds):
-        replaced = {name: none[second] if name == tested else singles[other][first] for name in singles}
-        found = hit_classes(none[first], replaced, singles[other][second])
-        fake[:, :, first, second] = _by_user(np.stack(list(found.values()))[:, None], users)[:, :, 0]
-    n_pairs = len(users)
-    floors = fake.sum(axis=(1, 2, 3)) / (n_pairs * n_seeds * (n_seeds - 1))
-    sizes = _pairs_of(users)
-    drawn = []
-    for user_counts, seed_counts in resamples(len(sizes), n_seeds, replicas, seed):
-        total = user_counts @ sizes
-        drawn.append(_over_seeds(table, user_counts, seed_counts, total) - _off(fake, user_counts, seed_counts, total))
-    excess = np.concatenate(drawn)
+    fake = _floor_table(none, singles, tested, users, table.shape)
+    floors = fake.sum(axis=(1, 2, 3)) / (len(users) * n_seeds * (n_seeds - 1))
+    excess = _excess_samples(table, fake, _pairs_of(users), replicas, seed)
     return {
         name: HitShare(share, float(floors[i]), estimate(share - float(floors[i]), excess[:, i], level))
         for i, (name, share) in enumerate(shares.items())
     }
+
+
+def _excess_samples(table: Matrix, fake: Matrix, sizes: NDArray[np.int64], replicas: int, seed: int) -> Matrix:
+    """Samples of the shares less those of the floor, ``(replicas, n_classes)``."""
+    drawn = []
+    for user_counts, seed_counts in resamples(len(sizes), table.shape[2], replicas, seed):
+        total = user_counts @ sizes
+        drawn.append(_over_seeds(table, user_counts, seed_counts, total) - _off(fake, user_counts, seed_counts, total))
+    return np.concatenate(drawn)
+
+
+def _floor_table(
+    none: Hits, singles: Mapping[str, Hits], tested: str, users: NDArray[np.int64], shape: tuple[int, ...]
+) -> Matrix:
+    """Classes of hits where no modality differs, by user and ordered pair of seeds; ``shape`` with seeds once more."""
+    n_seeds = len(none)
+    other = next(name for name in singles if name != tested)
+    fake = np.zeros((*shape, n_seeds))
+    for first, second in ordered_pairs(n_seeds):
+        replaced = {name: none[second] if name == tested else singles[other][first] for name in singles}
+        found = hit_classes(none[first], replaced, singles[other][second])
+        fake[:, :, first, second] = _by_user(np.stack(list(found.values()))[:, None], users)[:, :, 0]
+    return fake
 
 
 @dataclass(frozen=True)
@@ -185,36 +204,45 @@ def hit_overlap(
     n_seeds = len(other)
     if n_seeds < 2:
         raise ValueError("headroom needs at least two seeds: two runs of one condition find different pairs too")
-    sizes = _pairs_of(users)
-    between = np.zeros((4, len(sizes), n_seeds, n_seeds))
-    for first, second in _ordered_pairs(n_seeds):
-        a, b, c = other[first], tested[second], other[second]
-        rows = np.stack([a & b, a | b, a & c, a | c]).astype(np.float64)
-        between[:, :, first, second] = _by_user(rows[:, None], users)[:, :, 0]
+    between = _between_seeds(other, tested, users)
     gain = _by_user((fused.astype(np.float64) - other)[None], users)
     both, either, both_seeds, either_seeds = between.sum(axis=(1, 2, 3)) / (len(users) * n_seeds * (n_seeds - 1))
-    drawn, gains = [], []
-    for user_counts, seed_counts in resamples(len(sizes), n_seeds, replicas, seed):
-        total = user_counts @ sizes
-        unions = _off(between[[1, 3]], user_counts, seed_counts, total)
-        drawn.append(unions[:, 0] - unions[:, 1])
-        gains.append(_over_seeds(gain, user_counts, seed_counts, total)[:, 0])
-    headroom = estimate(float(either - either_seeds), np.concatenate(drawn), level)
+    drawn, gains = _headroom_samples(between[[1, 3]], gain, _pairs_of(users), replicas, seed)
+    headroom = estimate(float(either - either_seeds), drawn, level)
     realised = None
     if headroom.lo > 0:
         share = float((fused.astype(np.float64) - other).mean()) / headroom.value
         with np.errstate(divide="ignore", invalid="ignore"):  # a sample without headroom bounds nothing
-            shares = np.concatenate(gains) / np.concatenate(drawn)
-        realised = estimate(share, shares, level)
+            realised = estimate(share, gains / drawn, level)
     return Overlap(_ratio(both, either), _ratio(both_seeds, either_seeds), headroom, realised)
+
+
+def _between_seeds(other: Hits, tested: Hits, users: NDArray[np.int64]) -> Matrix:
+    """Hits that two runs share and that either has, of both modalities and of one modality twice, by user and seeds."""
+    n_seeds = len(other)
+    between = np.zeros((4, len(_pairs_of(users)), n_seeds, n_seeds))
+    for first, second in ordered_pairs(n_seeds):
+        a, b, c = other[first], tested[second], other[second]
+        rows = np.stack([a & b, a | b, a & c, a | c]).astype(np.float64)
+        between[:, :, first, second] = _by_user(rows[:, None], users)[:, :, 0]
+    return between
+
+
+def _headroom_samples(
+    unions: Matrix, gain: Matrix, sizes: NDArray[np.int64], replicas: int, seed: int
+) -> tuple[Vector, Vector]:
+    """Samples of the headroom and of the gain of using both, each ``(replicas,)``."""
+    drawn, gains = [], []
+    for user_counts, seed_counts in resamples(len(sizes), gain.shape[2], replicas, seed):
+        total = user_counts @ sizes
+        shares = _off(unions, user_counts, seed_counts, total)
+        drawn.append(shares[:, 0] - shares[:, 1])
+        gains.append(_over_seeds(gain, user_counts, seed_counts, total)[:, 0])
+    return np.concatenate(drawn), np.concatenate(gains)
 
 
 def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole > 0 else float("nan")
-
-
-def _ordered_pairs(n_seeds: int) -> list[tuple[int, int]]:
-    return [(i, j) for i in range(n_seeds) for j in range(n_seeds) if i != j]
 
 
 def _pairs_of(users: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -246,53 +274,3 @@ def _off(table: Matrix, users: NDArray[np.int64], seeds: NDArray[np.int64], tota
     mass = weights.sum(axis=1)
     scale = np.where(mass > 0, mass, np.nan) * total
     return np.einsum("btp,bp->bt", by_pair, weights) / scale[:, None]
-
-
-def rbo_ext(a: NDArray[np.int32], b: NDArray[np.int32], p: float = 0.9) -> Vector:
-    r"""Extrapolated rank-biased overlap of lists of one length (Webber, Moffat & Zobel 2010, eq. 30).
-
-    :math:`\frac{X_k}{k} p^k + \frac{1-p}{p} \sum_{d=1}^{k} \frac{X_d}{d} p^d`, X the overlap of the first d entries.
-    With p = .9 the first ten ranks carry 86 % of the weight.
-
-    Args:
-        a: lists, best first, ``(n_users, k)``; negative entries are empty and match nothing.
-        b: the lists to compare with, of the same shape.
-        p: persistence.
-
-    Returns:
-        ``(n_users,)``, from 0 to 1.
-
-    Raises:
-        ValueError: if the shapes differ.
-    """
-    if a.shape != b.shape or a.ndim != 2:
-        raise ValueError(f"lists {a.shape} and {b.shape} are not paired")
-    depth = np.arange(1, a.shape[1] + 1)
-    weights = (1 - p) / p * p**depth / depth
-    weights[-1] += p ** depth[-1] / depth[-1]
-    found = []
-    for begin in range(0, len(a), BLOCK_LISTS):
-        left, right = a[begin : begin + BLOCK_LISTS, :, None], b[begin : begin + BLOCK_LISTS, None, :]
-        place = np.maximum(depth[:, None], depth[None, :])  # a match counts from the deeper of its two ranks on
-        equal = (left == right) & (left >= 0)
-        tail = np.cumsum(weights[::-1])[::-1]
-        found.append((equal * tail[place - 1]).sum(axis=(1, 2)))
-    return np.concatenate(found) if found else np.empty(0)
-
-
-def list_overlap(a: NDArray[np.int32], b: NDArray[np.int32], p: float = 0.9) -> float:
-    """Mean rank-biased overlap of two conditions over users and ordered pairs of different seeds.
-
-    The baseline is the same with ``b`` equal to ``a``.
-
-    Args:
-        a: lists of every seed and user, ``(n_seeds, n_users, k)``.
-        b: the same under the other condition.
-        p: persistence.
-
-    Raises:
-        ValueError: with one seed.
-    """
-    if len(a) < 2:
-        raise ValueError("list overlap needs at least two seeds: two runs of one condition differ too")
-    return float(np.mean([rbo_ext(a[i], b[j], p).mean() for i, j in _ordered_pairs(len(a))]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,33 +178,47 @@ def contributions(
         raise ValueError(f"tables of shapes {', '.join(map(str, sorted(shapes)))} are not paired")
     order = list(coalitions(everyone))
     drawn = pigeonhole_means(np.stack([tables[subset] for subset in order]), replicas, seed)
-    means = {subset: float(tables[subset].mean()) for subset in order}
+    game = _SampledGame(everyone, order, {subset: float(tables[subset].mean()) for subset in order}, drawn, level)
+    return Contributions(
+        game.measured({EMPTY: 1.0}),
+        game.measured({everyone: 1.0}),
+        {name: game.modality(name) for name in sorted(everyone)},
+        {names: game.pair(*names) for names in itertools.combinations(sorted(everyone), 2)},
+    )
 
-    def samples(weights: Weights) -> NDArray[np.float64]:
-        return drawn @ np.array([weights.get(subset, 0.0) for subset in order])
 
-    def measured(weights: Weights) -> Estimate:
-        return estimate(combined(weights, means), samples(weights), level)
+@dataclass(frozen=True)
+class _SampledGame:
+    """A game's values with bootstrap samples of them, ``(replicas, n_subsets)``, columns in their order."""
 
-    def modality(name: str) -> ModalityValue:
-        first, last = alone_weights(everyone, name), given_rest_weights(everyone, name)
-        on_nothing, on_rest = measured(first), measured(last)
+    everyone: Coalition
+    order: Sequence[Coalition]
+    means: Mapping[Coalition, float]
+    drawn: NDArray[np.float64]
+    level: float
+
+    def samples(self, weights: Weights) -> NDArray[np.float64]:
+        """Samples of a weighted sum of values."""
+        return self.drawn @ np.array([weights.get(subset, 0.0) for subset in self.order])
+
+    def measured(self, weights: Weights) -> Estimate:
+        """A weighted sum of values with its interval."""
+        return estimate(combined(weights, self.means), self.samples(weights), self.level)
+
+    def modality(self, name: str) -> ModalityValue:
+        """What one modality is worth."""
+        first, last = alone_weights(self.everyone, name), given_rest_weights(self.everyone, name)
+        on_nothing, on_rest = self.measured(first), self.measured(last)
         redundancy = None
         if on_nothing.excludes_zero:
-            shares = 1.0 - samples(last) / samples(first)
-            redundancy = estimate(1.0 - on_rest.value / on_nothing.value, shares, level)
-        return ModalityValue(measured(shapley_weights(everyone, name)), on_nothing, on_rest, redundancy)
+            shares = 1.0 - self.samples(last) / self.samples(first)
+            redundancy = estimate(1.0 - on_rest.value / on_nothing.value, shares, self.level)
+        return ModalityValue(self.measured(shapley_weights(self.everyone, name)), on_nothing, on_rest, redundancy)
 
-    def pair(a: str, b: str) -> PairValue:
-        found = measured(interaction_weights(everyone, a, b))
-        return PairValue(found, _log_agrees(means, a, b, found.value))
-
-    return Contributions(
-        measured({EMPTY: 1.0}),
-        measured({everyone: 1.0}),
-        {name: modality(name) for name in sorted(everyone)},
-        {names: pair(*names) for names in itertools.combinations(sorted(everyone), 2)},
-    )
+    def pair(self, a: str, b: str) -> PairValue:
+        """How two modalities work together."""
+        found = self.measured(interaction_weights(self.everyone, a, b))
+        return PairValue(found, _log_agrees(self.means, a, b, found.value))
 
 
 def _log_agrees(means: Mapping[Coalition, float], a: str, b: str, value: float) -> bool:

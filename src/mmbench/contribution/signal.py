@@ -119,15 +119,9 @@ def embedding_signal(
     base = errors[frozenset()]
     r2 = {subset: 1.0 - float(e.sum() / base.sum()) for subset, e in errors.items()}
     null_alone, null_unique = {}, {}
-    for name in sorted(features):
-        alone, beside = frozenset({name}), everyone - {name}
-        drawn = []
-        for _ in range(shuffles):
-            mixed = {**narrow, name: narrow[name][rng.permutation(n)]}
-            wrong = squared_errors(mixed, targets, list({alone, everyone}), folds)
-            drawn.append([1.0 - float(wrong[s].sum() / base.sum()) for s in (alone, everyone)])
-        null_alone[name] = np.array([row[0] for row in drawn])
-        null_unique[name] = np.array([row[1] for row in drawn]) - r2[beside]
+    for name in narrow:
+        null_alone[name], beside = _shuffled_r2(narrow, name, targets, folds, float(base.sum()), shuffles, rng)
+        null_unique[name] = beside - r2[everyone - {name}]
     counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(replicas)])
     unique = {
         name: estimate(
@@ -139,6 +133,25 @@ def embedding_signal(
     }
     common = r2[everyone] - sum(share.value for share in unique.values())
     return Signal(n, r2, unique, common, null_alone, null_unique)
+
+
+def _shuffled_r2(
+    narrow: Mapping[str, Matrix],
+    name: str,
+    targets: Matrix,
+    folds: NDArray[np.int64],
+    whole: float,
+    shuffles: int,
+    rng: np.random.Generator,
+) -> tuple[Vector, Vector]:
+    """:math:`R^2` of a modality's shuffled rows alone, and beside the others, each ``(shuffles,)``."""
+    alone, everyone = frozenset({name}), frozenset(narrow)
+    drawn = np.empty((shuffles, 2))
+    for row in drawn:
+        mixed = {**narrow, name: narrow[name][rng.permutation(len(targets))]}
+        wrong = squared_errors(mixed, targets, list({alone, everyone}), folds)
+        row[:] = [1.0 - float(wrong[subset].sum() / whole) for subset in (alone, everyone)]
+    return drawn[:, 0], drawn[:, 1]
 
 
 @dataclass(frozen=True)

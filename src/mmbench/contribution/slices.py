@@ -171,23 +171,38 @@ def slice_gains(
     kept = [label for label, row in enumerate(rows) if row.any()]
     sizes = np.array([rows[label].sum() for label in kept])
     top, base = (np.array([side[rows[label]].mean() for label in kept]) for side in (a, b))
-    compared = np.flatnonzero((base > 0) & (top > 0))
-    ratio, of_base = top[compared] / base[compared], 1.0 / (sizes * base)[compared]
     resampled = _Resampled(users, level, replicas, seed)
-    half = resampled.half_widths(
-        [((a - b) - d) * rows[label][:, None] for d, label in zip(top - base, kept, strict=True)], 1.0 / sizes
-    )
-    gain_half = resampled.half_widths(
-        [(a - r * b) * rows[kept[i]][:, None] for r, i in zip(ratio, compared, strict=True)], of_base
-    )
-    gains = {int(i): _around(r - 1.0, h) for i, r, h in zip(compared, ratio, gain_half, strict=True)}
+    members = [rows[label][:, None] for label in kept]
+    differences = _differences(a, b, top - base, members, resampled)
+    gains = _relative(a, b, top, base, members, resampled)
     whole = float((a - b).mean()) * len(a)
     found = {}
     for i, label in enumerate(kept):
-        d = float(top[i] - base[i])
-        share = d * int(sizes[i]) / whole if whole else None
-        found[slicing.names[label]] = SliceGain(int(sizes[i]), _around(d, half[i]), gains.get(i), share)
+        share = differences[i].value * int(sizes[i]) / whole if whole else None
+        found[slicing.names[label]] = SliceGain(int(sizes[i]), differences[i], gains.get(i), share)
     return found
+
+
+def _differences(
+    a: Matrix, b: Matrix, d: Vector, members: Sequence[NDArray[np.bool_]], resampled: _Resampled
+) -> list[Estimate]:
+    """Mean differences ``d`` of the slices, linear in the pairs: each pair's part is what it differs by from d."""
+    sizes = np.array([rows.sum() for rows in members])
+    residuals = [((a - b) - mean) * rows for mean, rows in zip(d, members, strict=True)]
+    half = resampled.half_widths(residuals, 1.0 / sizes)
+    return [_around(mean, width) for mean, width in zip(d, half, strict=True)]
+
+
+def _relative(
+    a: Matrix, b: Matrix, top: Vector, base: Vector, members: Sequence[NDArray[np.bool_]], resampled: _Resampled
+) -> dict[int, Estimate]:
+    """Relative gains by slice where both find something, linearised at the ratio of the means (delta method)."""
+    compared = np.flatnonzero((base > 0) & (top > 0))
+    sizes = np.array([rows.sum() for rows in members])
+    ratio, of_base = top[compared] / base[compared], 1.0 / (sizes * base)[compared]
+    residuals = [(a - r * b) * members[int(i)] for r, i in zip(ratio, compared, strict=True)]
+    half = resampled.half_widths(residuals, of_base)
+    return {int(i): _around(r - 1.0, width) for i, r, width in zip(compared, ratio, half, strict=True)}
 
 
 def _around(value: float, half: float) -> Estimate:

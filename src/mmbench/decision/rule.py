@@ -118,61 +118,62 @@ def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> De
     """
     limit = breakeven(economics)
     gates = _in_order((*evidence.gates, _power(evidence, limit)))
-    closed = [gate for gate in gates if gate.status is not Status.PASS]
-    by_bar = {bar: tuple(gate for gate in closed if GATES[gate.name][0] is bar) for bar in Bars}
+    closed = _closed(gates)
     gain = evidence.gain
     if gain is None or gain.seeds < MIN_SEEDS:
-        # Without training noise there is no distribution of the gain, hence none of its value.
-        barred = by_bar[Bars.EVERY]
-        mend = (
-            mending_step(barred, (), economics) if barred else _known("repair" if gain is None else "seeds", economics)
-        )
-        return Decision(
-            Action.HOLD, Why.UNTRUSTED, gates, barred, limit, None, None, None, None, swings=(), steps=(), step=mend
-        )
+        return _unmeasured(gain, gates, closed[Bars.EVERY], limit, economics)
     value = valued(economics, gain, n_draws=n_draws)
     steps = tuple(measuring_steps(evidence, gain, value, economics))
+    flip, swings = flips(economics, gain.mean), tuple(tornado(economics, gain))
     found = Decision(
-        Action.HOLD,
-        Why.UNCLEAR,
-        gates,
-        (),
-        limit,
-        value,
-        None,
-        None,
-        flips(economics, gain.mean),
-        tuple(tornado(economics, gain)),
-        steps,
-        steps[0],
+        Action.HOLD, Why.UNCLEAR, gates, (), limit, value, None, None, flip, swings, steps=steps, step=steps[0]
     )
-
-    def hold(why: Why, barred: tuple[Gate, ...]) -> Decision:
-        return replace(found, why=why, barred=barred, step=mending_step(barred, steps, economics))
-
-    if by_bar[Bars.EVERY]:
-        return hold(Why.UNTRUSTED, by_bar[Bars.EVERY])
+    if closed[Bars.EVERY]:
+        return _held(found, Why.UNTRUSTED, closed[Bars.EVERY], economics)
     if _pays(value, economics):
-        if by_bar[Bars.GO]:
-            return hold(Why.BARRED_GO, by_bar[Bars.GO])
+        if closed[Bars.GO]:
+            return _held(found, Why.BARRED_GO, closed[Bars.GO], economics)
         return replace(found, action=Action.GO, why=Why.NONE, step=_roll_out(economics))
-    part = None if by_bar[Bars.GO] else _part(evidence, economics)
+    part = None if closed[Bars.GO] else _part(evidence, economics)
     if part is not None:
-        subset, subset_value, scope = part
-        return replace(
-            found,
-            action=Action.GO_PARTIAL,
-            why=Why.NONE,
-            subset=subset,
-            subset_value=subset_value,
-            flip=flips(economics, subset.mean, scope),
-            step=_roll_out(economics),
-        )
+        return _partial(found, part, economics)
     if value.probability <= economics.no_go and bounds(gain, 0.95)[1] < limit:
-        if by_bar[Bars.NO_GO]:
-            return hold(Why.BARRED_NO_GO, by_bar[Bars.NO_GO])
+        if closed[Bars.NO_GO]:
+            return _held(found, Why.BARRED_NO_GO, closed[Bars.NO_GO], economics)
         return replace(found, action=Action.NO_GO, why=Why.NONE, step=NextStep(WAIT, 0.0, 0.0, None))
     return found
+
+
+def _closed(gates: tuple[Gate, ...]) -> dict[Bars, tuple[Gate, ...]]:
+    """Gates that do not pass, by the answer that they bar."""
+    closed = [gate for gate in gates if gate.status is not Status.PASS]
+    return {bar: tuple(gate for gate in closed if GATES[gate.name][0] is bar) for bar in Bars}
+
+
+def _unmeasured(
+    gain: Interval | None, gates: tuple[Gate, ...], barred: tuple[Gate, ...], limit: float, economics: Economics
+) -> Decision:
+    """HOLD without a value: without training noise there is no distribution of the gain, hence none of its value."""
+    missing = "repair" if gain is None else "seeds"
+    step = mending_step(barred, (), economics) if barred else _known(missing, economics)
+    return Decision(
+        Action.HOLD, Why.UNTRUSTED, gates, barred, limit, None, None, None, None, swings=(), steps=(), step=step
+    )
+
+
+def _held(found: Decision, why: Why, barred: tuple[Gate, ...], economics: Economics) -> Decision:
+    """HOLD, with the step that mends what bars the answer."""
+    return replace(found, why=why, barred=barred, step=mending_step(barred, found.steps, economics))
+
+
+def _partial(found: Decision, part: tuple[SubsetGain, Value, Scope], economics: Economics) -> Decision:
+    """GO for one slice of the items."""
+    subset, value, scope = part
+    flip = flips(economics, subset.mean, scope)
+    step = _roll_out(economics)
+    return replace(
+        found, action=Action.GO_PARTIAL, why=Why.NONE, subset=subset, subset_value=value, flip=flip, step=step
+    )
 
 
 def _power(evidence: Evidence, limit: float) -> Gate:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from mmbench import paths, records
 from mmbench.decision import replay
-from mmbench.report.table import read_sweep
+from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
 
 HASHES, READ_ME, ENVIRONMENT = "hashes.json", "README.md", "environment.json"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmbench import effort, records
+from mmbench import effort, records, tuning_luck
 from mmbench.budget import PILOTS
 from mmbench.fingerprint import of_json
 from mmbench.report.effort import CellEffort, edges, paired_trials, read_cell
@@ -237,7 +237,7 @@ def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
     if trials is None:
         return None
     half = len(trials[0].validation) // 2 + len(trials[0].validation) % 2
-    whole, halved = (effort.tuned_contrast(trials[0], trials[1], n, default_first=True) for n in (None, half))
+    whole, halved = (tuning_luck.tuned_contrast(trials[0], trials[1], n, default_first=True) for n in (None, half))
     said = f"{a} against {b}: {_percent(halved)} after {half} trials, {_percent(whole)} after all"
     opposite = whole.point * halved.point < 0 and not (whole.contains(0.0) or halved.contains(0.0))
     name = f"half budget, {a} against {b}"
@@ -247,5 +247,5 @@ def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
     return Check(name, PASS, f"half the budget says the same ({said})")
 
 
-def _percent(contrast: effort.Contrast) -> str:
+def _percent(contrast: tuning_luck.Contrast) -> str:
     return f"{100 * contrast.point:+.1f} % [{100 * contrast.lo:+.1f}, {100 * contrast.hi:+.1f}]"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmbench import effort, stats
+from mmbench import power, stats, tuning_luck
 from mmbench.report.checks import ENOUGH_TRIALS, FAIL, Group
 from mmbench.report.effort import paired_trials
 from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
@@ -67,7 +67,7 @@ class Comparison:
     fairness: str = "-"
     gain: Interval | None = None
     effects: UserEffects | None = None
-    tuned: effort.Contrast | None = None
+    tuned: tuning_luck.Contrast | None = None
     inference: Inference | None = None
     pending: str = ""
     redundancy: float | None = None
@@ -145,13 +145,13 @@ def _distrust(a: CellResult, b: CellResult, group: Group | None) -> str:
     return "; ".join(reasons)
 
 
-def _tuned(group: Group | None, a: CellResult, b: CellResult) -> effort.Contrast | None:
+def _tuned(group: Group | None, a: CellResult, b: CellResult) -> tuning_luck.Contrast | None:
     trials = paired_trials(group.cells, a.modality, b.modality) if group else None
     if trials is None or min(len(side.validation) for side in trials) < ENOUGH_TRIALS:
         return None
     if len(trials[0].validation) != len(trials[1].validation):
         return None
-    return effort.tuned_contrast(*trials, default_first=True)
+    return tuning_luck.tuned_contrast(*trials, default_first=True)
 
 
 def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: Interval) -> Inference | None:
@@ -162,7 +162,7 @@ def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: Interval) 
     reverse = stats.tost(stats.relative_gain(base, top), table.delta) if top.any() else None
     squares = stats.mean_squares(stats.scaled_differences(top, base)[0])
     components = squares.components()
-    mde = stats.mde_relative(**components, n=squares.n, seeds=squares.s)
+    mde = power.mde_relative(**components, n=squares.n, seeds=squares.s)
     margin = stats.smallest_equivalence_margin(gain)
     dispensable = 0.0 if reverse is None else reverse.noninferiority_p  # over nothing at all, anything is no loss
     return Inference(tested.equivalence_p, tested.noninferiority_p, dispensable, margin, mde, components)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from mmbench import metrics, paths, records, stats
-from mmbench.contribution import hits, shapley, slices
+from mmbench.contribution import hits, rankings, shapley, slices
 from mmbench.contribution.bootstrap import Estimate
 from mmbench.contribution.guardrails import MARGIN
 from mmbench.contribution.shapley import EMPTY, Coalition
@@ -192,8 +192,8 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
         pair = f"{tested} beside {other}"
         facts.add(OVERLAP, pair, "hits in common (Jaccard)", overlap.jaccard, baseline=overlap.jaccard_seeds)
         beside, own = (read_lists(single[name]) for name in (other, tested))
-        baseline = hits.list_overlap(beside, beside)
-        facts.add(OVERLAP, pair, "lists in common (RBO)", hits.list_overlap(beside, own), baseline=baseline)
+        baseline = rankings.list_overlap(beside, beside)
+        facts.add(OVERLAP, pair, "lists in common (RBO)", rankings.list_overlap(beside, own), baseline=baseline)
         facts.add(OVERLAP, pair, "net headroom", overlap.headroom)
         if overlap.realised is not None:
             facts.add(OVERLAP, pair, "realised share of it", overlap.realised)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import effort, metrics, paths, records
-from mmbench.effort import Trials
 from mmbench.report.table import PRIMARY
+from mmbench.tuning_luck import Trials
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from scipy import special
 from mmbench import paths, records, stats
 from mmbench.report.checks import ENOUGH_TRIALS, Group, read_groups
 from mmbench.report.contrasts import Comparison, read_contrasts
-from mmbench.report.table import PRIMARY, CellResult, SweepTable, read_sweep
+from mmbench.report.reading import read_sweep
+from mmbench.report.table import PRIMARY, CellResult, SweepTable
 from mmbench.report.verdict_table import reason
 from mmbench.stats import Interval
 from mmbench.verdicts import MIN_SEEDS, Verdict, holds

@@ -6,6 +6,7 @@ reviewers of the RecSys reproducibility track ask (METHOD §7).
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,7 +99,8 @@ def answers(table: SweepTable, found: Sequence[Comparison], groups: Sequence[Gro
     ledger = read_ledger(table)
     return [
         *_neurips(table, found, ledger),
-        *_pineau(table, ledger),
+        *_pineau_data(ledger),
+        *_pineau_runs(table, ledger),
         *_acm(ledger),
         *_recsys(table, found, groups, ledger),
     ]
@@ -134,10 +136,12 @@ def _compute(ledger: Ledger) -> tuple[str, str]:
     )
 
 
-def _neurips(table: SweepTable, found: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
-    def item(name: str, answer: str, said: str, *evidence: str) -> Answer:
-        return Answer(NEURIPS, name, answer, said, evidence)
+def _answer(checklist: str, name: str, answer: str, said: str, *evidence: str) -> Answer:
+    return Answer(checklist, name, answer, said, evidence)
 
+
+def _neurips(table: SweepTable, found: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
+    item = functools.partial(_answer, NEURIPS)
     names = ", ".join(dict.fromkeys(c.contrast for c in found)) or "none"
     yield item(
         "1 Claims", OPEN, f"Every claim about a difference should name one of the contrasts: {names}.", "verdicts.md"
@@ -166,10 +170,8 @@ def _neurips(table: SweepTable, found: Sequence[Comparison], ledger: Ledger) -> 
         yield item(name, OPEN, "For a person.")
 
 
-def _pineau(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
-    def item(name: str, answer: str, said: str, *evidence: str) -> Answer:
-        return Answer(PINEAU, name, answer, said, evidence)
-
+def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
+    item = functools.partial(_answer, PINEAU)
     yield item("Clear description of the models", YES, "Each model file names its paper and formula.")
     yield item("Statistics of the data", YES if ledger.cells else NO, ledger.data, "../manifest.json")
     yield item(
@@ -186,6 +188,10 @@ def _pineau(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
         "../manifest.json",
     )
     yield item("Link to the data", OPEN, "Say where the data can be had.")
+
+
+def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
+    item = functools.partial(_answer, PINEAU)
     yield item("Ranges of hyper-parameters, how the best were chosen", YES, _settings(table), "fairness.md")
     yield item(
         "Exact number of training and evaluation runs",
@@ -216,9 +222,7 @@ def _pineau(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
 
 
 def _acm(ledger: Ledger) -> Iterator[Answer]:
-    def item(name: str, answer: str, said: str, *evidence: str) -> Answer:
-        return Answer(ACM, name, answer, said, evidence)
-
+    item = functools.partial(_answer, ACM)
     yield item("Artifacts available", OPEN, "Put the bundle into an archive with a DOI and name its licence.")
     yield item(
         "Artifacts evaluated: functional",
@@ -239,9 +243,7 @@ def _acm(ledger: Ledger) -> Iterator[Answer]:
 def _recsys(
     table: SweepTable, found: Sequence[Comparison], groups: Sequence[Group], ledger: Ledger
 ) -> Iterator[Answer]:
-    def item(name: str, answer: str, said: str, *evidence: str) -> Answer:
-        return Answer(RECSYS, name, answer, said, evidence)
-
+    item = functools.partial(_answer, RECSYS)
     unfair = [f"{g.dataset}/{g.model}" for g in groups if g.level == FAIL]
     equal = NO if unfair or not groups else YES
     why = f"Not for {', '.join(unfair)}." if unfair else "Same trials, configurations, seeds and epoch rule, checked."

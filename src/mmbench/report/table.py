@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench import ensemble, fingerprint, metrics, paths, records, stats
-from mmbench.messages import Refusal
+from mmbench import ensemble, metrics, paths, records, stats
 from mmbench.metrics import RankedPairs, Ranking
 from mmbench.sealed import LIST_LENGTH
 from mmbench.tracking import Gap
@@ -215,98 +214,6 @@ class SweepTable:
 def comparable(a: CellResult, b: CellResult) -> bool:
     """Whether two results share final seeds, test split and effort."""
     return (a.seeds, a.test_hash, a.effort) == (b.seeds, b.test_hash, b.effort)
-
-
-def read_sweep(sweep_dir: Path) -> SweepTable:
-    """Read the records of a sweep against its manifest.
-
-    Raises:
-        ValueError: if the folder has no manifest.
-    """
-    file = paths.manifest_file(sweep_dir)
-    if not file.is_file():
-        known = sorted(p.parent.name for p in sweep_dir.parent.glob("*/manifest.json"))
-        raise ValueError(f"{sweep_dir} is no sweep (no manifest.json); sweeps beside it: {', '.join(known) or 'none'}")
-    manifest = records.read_json(file)
-    cells = {}
-    for planned in manifest["cells"]:
-        result = replace(_read_cell(sweep_dir, planned), tiers=tuple(planned.get("tiers", ())))
-        cells[result.dataset, result.model, result.modality] = result
-    cells |= {key: cell for key, cell in late_ensembles(cells.values()).items() if key not in cells}
-    conditions = _ordered({modality for _, _, modality in cells} | set(manifest["modalities"]))
-    return SweepTable(
-        manifest["name"],
-        manifest["budget"],
-        tuple(manifest["metrics"]),
-        conditions,
-        cells,
-        sweep_dir,
-        tuple(read_contrast(name) for name in manifest["contrasts"]) if "contrasts" in manifest else CONTRASTS,
-        float(manifest.get("delta", DELTA)),
-    )
-
-
-def read_contrast(name: str) -> Pair:
-    """The two conditions of a contrast such as ``fused_vs_text``.
-
-    Raises:
-        ValueError: for another form.
-    """
-    a, _, b = name.partition("_vs_")
-    if not a or not b or a == b:
-        raise Refusal("study", "no_contrast", name=repr(name))
-    return a, b
-
-
-def late_ensembles(cells: Iterable[CellResult]) -> dict[tuple[str, str, str], CellResult]:
-    """The late ensemble of every model that has a result for each modality of the dataset alone.
-
-    Cells of other seeds, splits or effort are not mixed.
-    """
-    singles: dict[tuple[str, str], dict[str, CellResult]] = {}
-    for cell in sorted(cells, key=lambda c: c.modality == c.only):  # the condition called like its modality is the one
-        if cell.only and cell.status == "done":
-            singles.setdefault((cell.dataset, cell.model), {})[cell.only] = cell
-    found = {}
-    for (dataset, model), by_modality in singles.items():
-        parts = tuple(by_modality[name] for name in sorted(by_modality))
-        alike = len({(part.seeds, part.test_hash, part.effort) for part in parts}) == 1
-        if alike and len(parts) > 1 and len(parts) == len(parts[0].modalities):
-            names = " and ".join(part.modality for part in parts)
-            found[dataset, model, LATE] = replace(
-                parts[0], modality=LATE, folder=parts[0].folder.parent, reason=f"averages {names}", only="", parts=parts
-            )
-    return found
-
-
-def _ordered(conditions: Iterable[str]) -> tuple[str, ...]:
-    def place(name: str) -> tuple[int, str]:
-        return (CONDITIONS.index(name) if name in CONDITIONS else len(CONDITIONS), name)
-
-    return tuple(sorted((c for c in conditions if c != ID_ONLY), key=place))
-
-
-def _read_cell(sweep_dir: Path, planned: Mapping[str, Any]) -> CellResult:
-    folder = sweep_dir / planned["folder"]
-    names = (planned["dataset"], planned["model"], planned["modality"])
-    cell, failure, seal = folder / "cell.json", folder / "failure.json", folder / "sealed.json"
-    if not cell.exists():
-        return CellResult(*names, "missing", folder)
-    description = records.read_json(cell)
-    if description["key"] != planned["key"]:
-        return CellResult(*names, "stale", folder, "its records belong to other data or settings")
-    if failure.exists():
-        return CellResult(*names, "failed", folder, records.read_json(failure)["reason"])
-    if not seal.exists():
-        return CellResult(*names, "missing", folder)
-    sealed = records.read_json(seal)
-    config = description["config"]
-    effort = fingerprint.of_json({name: config[name] for name in ("model", "search", "optimizer", "budget")})
-    states, missing = description["states"], config["modality"].get("missing", {})
-    kept = [name for name, state in states.items() if state != "drop"]
-    alone = kept[0] if len(kept) == 1 and states[kept[0]] == "real" and not missing.get(kept[0]) else ""
-    seeds, data = tuple(sealed["finals"]), config["dataset"]["name"]
-    return CellResult(*names, "done", folder, "", seeds, sealed["test_hash"], effort, data, tuple(states), alone)
 
 
 def condition_columns(table: SweepTable) -> list[tuple[str, str]]:

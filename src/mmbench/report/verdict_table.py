@@ -124,46 +124,63 @@ def as_frame(table: SweepTable, found: Sequence[Comparison]) -> pd.DataFrame:
     """One row per contrast, numbers as fractions in full precision; empty where nothing may be said."""
     rows = []
     for c in found:
-        i, gain = c.inference, c.gain
-        inferred = gain is not None and i is not None
-        lo95, hi95 = bounds(gain, 0.95) if gain is not None and inferred else (None, None)
-        lo90, hi90 = bounds(gain, 0.90) if gain is not None and inferred else (None, None)
-        rows.append(
-            {
-                "dataset": c.dataset,
-                "model": c.model,
-                "contrast": c.contrast,
-                "metric": PRIMARY,
-                "verdict": c.word,
-                "also": "; ".join(c.judgement.also) if c.judgement else "",
-                "reason": c.judgement.reason if c.judgement else "",
-                "fairness": c.fairness,
-                "delta": table.delta,
-                "seeds": gain.seeds if gain else None,
-                "gain": gain.mean if gain else None,
-                "lo95": lo95,
-                "hi95": hi95,
-                "lo90": lo90,
-                "hi90": hi90,
-                "se": gain.se if gain and inferred else None,
-                "df": gain.df if gain and inferred else None,
-                "p": gain.p if gain and inferred else None,
-                "holm_p": i.holm if i else None,
-                "bh_q": i.bh if i else None,
-                "equivalence_p": i.equivalence_p if i else None,
-                "noninferior_p": i.noninferior_p if i else None,
-                "dispensable_p": i.dispensable_p if i else None,
-                "smallest_margin": i.margin if i else None,
-                "mde": i.mde if i else None,
-                "tuned_gain": c.tuned.point if c.tuned else None,
-                "tuned_lo90": c.tuned.lo if c.tuned else None,
-                "tuned_hi90": c.tuned.hi if c.tuned else None,
-                "improved": c.effects.improved if c.effects else None,
-                "harmed": c.effects.harmed if c.effects else None,
-                "d_z": c.effects.d_z if c.effects else None,
-                "redundancy": c.redundancy,
-                "records_a": str(c.a.folder.relative_to(table.folder)),
-                "records_b": str(c.b.folder.relative_to(table.folder)),
-            }
-        )
+        said = {
+            "dataset": c.dataset,
+            "model": c.model,
+            "contrast": c.contrast,
+            "metric": PRIMARY,
+            "verdict": c.word,
+            "also": "; ".join(c.judgement.also) if c.judgement else "",
+            "reason": c.judgement.reason if c.judgement else "",
+            "fairness": c.fairness,
+            "delta": table.delta,
+        }
+        sides = {"records_a": c.a, "records_b": c.b}
+        traced = {name: str(cell.folder.relative_to(table.folder)) for name, cell in sides.items()}
+        rows.append({**said, **_gain(c), **_tests(c), **_beside(c), **traced})
     return pd.DataFrame(rows)
+
+
+def _gain(c: Comparison) -> dict[str, float | None]:
+    """The gain, with bounds where something is inferred."""
+    gain, inferred = c.gain, c.gain if c.inference is not None else None
+    lo95, hi95 = bounds(inferred, 0.95) if inferred else (None, None)
+    lo90, hi90 = bounds(inferred, 0.90) if inferred else (None, None)
+    return {
+        "seeds": gain.seeds if gain else None,
+        "gain": gain.mean if gain else None,
+        "lo95": lo95,
+        "hi95": hi95,
+        "lo90": lo90,
+        "hi90": hi90,
+        "se": inferred.se if inferred else None,
+        "df": inferred.df if inferred else None,
+        "p": inferred.p if inferred else None,
+    }
+
+
+def _tests(c: Comparison) -> dict[str, float | None]:
+    """Adjusted p, equivalence and power."""
+    i = c.inference
+    return {
+        "holm_p": i.holm if i else None,
+        "bh_q": i.bh if i else None,
+        "equivalence_p": i.equivalence_p if i else None,
+        "noninferior_p": i.noninferior_p if i else None,
+        "dispensable_p": i.dispensable_p if i else None,
+        "smallest_margin": i.margin if i else None,
+        "mde": i.mde if i else None,
+    }
+
+
+def _beside(c: Comparison) -> dict[str, float | None]:
+    """The luck of tuning, users, and redundancy."""
+    return {
+        "tuned_gain": c.tuned.point if c.tuned else None,
+        "tuned_lo90": c.tuned.lo if c.tuned else None,
+        "tuned_hi90": c.tuned.hi if c.tuned else None,
+        "improved": c.effects.improved if c.effects else None,
+        "harmed": c.effects.harmed if c.effects else None,
+        "d_z": c.effects.d_z if c.effects else None,
+        "redundancy": c.redundancy,
+    }

@@ -9,13 +9,14 @@ import pandas as pd
 
 from mmbench import paths, records
 from mmbench.report import benchmark, contribution, facts, layout, published, submission, verdict_table
-from mmbench.report.contrasts import read_contrasts
+from mmbench.report.contrasts import Comparison, read_contrasts
 from mmbench.report.contribution import read_contributions, with_redundancy
 from mmbench.report.fairness import write_fairness
 from mmbench.report.figures import write_figures
 from mmbench.report.index import write_index
 from mmbench.report.layout import Block, Entry
-from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns, read_sweep
+from mmbench.report.reading import read_sweep
+from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns
 
 SAME, MISSING, FAILED, STALE, LOW = "=", "-", "failed", "stale", "(below popularity)"
 LEGEND = (
@@ -45,8 +46,25 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
     words = {c.name: c.word for c in found}
     table = replace(table, text=f"{as_text(table)}\n{verdict_table.as_text(table, found)}", words=words)
     folder = paths.report_dir(sweep_dir)
+    texts = _tables(table, found) | {
+        "contribution.md": contribution.as_markdown(table, measured),
+        "contribution.csv": as_csv(facts.as_frame(measured)),
+    }
     asked = submission.answers(table, found, groups)
-    for name, text in {
+    texts |= {"submission.md": submission.as_markdown(table, asked), "submission.tex": submission.as_latex(asked)}
+    if rows is not None:
+        texts |= {"paper.md": published.as_markdown(table, rows), "paper.tex": published.as_latex(rows)}
+        texts["paper.csv"] = as_csv(published.as_frame(table, rows))
+    for name, text in texts.items():
+        records.write_text(folder / name, text)
+    write_figures(table, found, folder)
+    write_index(table, found, groups, as_frame(table))
+    return table
+
+
+def _tables(table: SweepTable, found: list[Comparison]) -> dict[str, str]:
+    """The table, the benchmark and the verdicts in every format, by file name."""
+    return {
         "table.md": as_markdown(table),
         "table.tex": as_latex(table),
         "table.txt": table.text,
@@ -57,19 +75,7 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
         "verdicts.md": verdict_table.as_markdown(table, found),
         "verdicts.tex": verdict_table.as_latex(table, found),
         "verdicts.csv": as_csv(verdict_table.as_frame(table, found)),
-        "contribution.md": contribution.as_markdown(table, measured),
-        "contribution.csv": as_csv(facts.as_frame(measured)),
-        "submission.md": submission.as_markdown(table, asked),
-        "submission.tex": submission.as_latex(asked),
-    }.items():
-        records.write_text(folder / name, text)
-    if rows is not None:
-        records.write_text(folder / "paper.md", published.as_markdown(table, rows))
-        records.write_text(folder / "paper.tex", published.as_latex(rows))
-        records.write_text(folder / "paper.csv", as_csv(published.as_frame(table, rows)))
-    write_figures(table, found, folder)
-    write_index(table, found, groups, as_frame(table))
-    return table
+    }
 
 
 def as_csv(frame: pd.DataFrame) -> str:
