@@ -40,7 +40,9 @@ def balanced(data: RecData) -> Tensor:
 
 
 def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tuple[Tensor, ...]:
-    """Evaluate a row-wise function once per distinct row and gather: exact, and cheaper than once per occurrence.
+    """Evaluate a row-wise function once per distinct row and gather: exact, and on CPUs cheaper than once per occurrence.
+
+    On a GPU every occurrence is computed, as counting the distinct ones would make the host wait in every step.
 
     Args:
         compute: maps row indices ``(n,)`` to vectors ``(n, d)``.
@@ -49,5 +51,8 @@ def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tup
     Returns:
         One ``(B, d)`` tensor per entry of ``indices``.
     """
-    rows, place = torch.unique(torch.cat(indices), return_inverse=True)
-    return compute(rows)[place].split([len(index) for index in indices])
+    wanted, sizes = torch.cat(indices), [len(index) for index in indices]
+    if wanted.is_cuda:
+        return compute(wanted).split(sizes)
+    rows, place = torch.unique(wanted, return_inverse=True)
+    return compute(rows)[place].split(sizes)
