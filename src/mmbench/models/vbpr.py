@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.features import concatenated, on_unique_rows
+from mmbench.nn.features import concatenated, on_unique_rows, projected_rows
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.losses import bpr_terms
 
@@ -41,7 +41,9 @@ class VBPR(FactorModel):
 
     def _items(self, rows: Tensor | slice) -> Tensor:
         ids = self.item_embedding[rows]
-        return ids if self.projection is None else torch.cat([ids, self.projection(self.content[rows])], dim=1)
+        if self.projection is None:
+            return ids
+        return torch.cat([ids, projected_rows(self.content, rows, self.projection)], dim=1)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """User vectors and item vectors ``[id, projected content]``."""

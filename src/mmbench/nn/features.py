@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
@@ -35,4 +36,43 @@ def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tup
         One ``(B, d)`` tensor per entry of ``indices``.
     """
     rows, place = torch.unique(torch.cat(indices), return_inverse=True)
-    return compute(rows)[place].split([len(index) for index in indices])
+    return functional.embedding(place, compute(rows)).split([len(index) for index in indices])
+
+
+#: Numbers of gathered rows at once: small enough to stay in a cache between gathering and the product.
+GATHERED_ENTRIES = 1 << 21
+
+
+class _ProjectedRows(torch.autograd.Function):
+    """Gathers rows again in the backward pass, which is cheaper than keeping a copy of them in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(table, rows)
+        ctx.step, ctx.dtype = max(1, GATHERED_ENTRIES // table.shape[1]), weight.dtype
+        parts = rows.split(ctx.step)
+        return torch.cat([functional.linear(table.index_select(0, part), weight, bias) for part in parts])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
+        table, rows = ctx.saved_tensors
+        (grad,) = grads
+        of_weight = grad.new_zeros(grad.shape[1], table.shape[1])
+        for part, of_part in zip(rows.split(ctx.step), grad.split(ctx.step), strict=True):
+            of_weight.addmm_(of_part.T, table.index_select(0, part).to(grad.dtype))
+        return None, None, of_weight.to(ctx.dtype), grad.sum(0).to(ctx.dtype)
+
+
+def projected_rows(table: Tensor, rows: Tensor | slice, layer: nn.Linear) -> Tensor:
+    """A linear map of chosen rows, ``W x + b``: ``(n_rows, d_out)``.
+
+    Rows of a constant table are gathered block by block, so that no copy of all of them is made.
+
+    Args:
+        table: ``(n, d_in)``.
+        rows: row indices ``(n_rows,)`` or a slice.
+        layer: the map, with a bias.
+    """
+    if isinstance(rows, slice) or table.requires_grad:
+        return layer(table[rows])
+    return _ProjectedRows.apply(table, rows, layer.weight, layer.bias)
