@@ -169,9 +169,11 @@ def _catalogue(
         notices.append(f"{len(unlisted)} items of the log are not in items.parquet and count as missing every modality")
     features: dict[str, ItemFeature] = {}
     for name, feature in sorted(source.features.items()):
-        taken = feature.take(rows)
-        pad = np.zeros((len(unlisted), taken.values.shape[1]), np.float32)
-        values, present = np.vstack([taken.values, pad]), np.r_[taken.present, np.zeros(len(unlisted), bool)]
+        taken = feature if len(rows) == len(listed) else feature.take(rows)
+        values, present = taken.values, taken.present
+        if len(unlisted):  # only then, since a wide matrix would be copied
+            pad = np.zeros((len(unlisted), values.shape[1]), np.float32)
+            values, present = np.vstack([values, pad]), np.r_[present, np.zeros(len(unlisted), bool)]
         if not present.any():
             raise ValueError(
                 f"modality {name}: no item of the catalogue has content; remove {name}_feat.npy or mend it"

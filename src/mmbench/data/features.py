@@ -48,10 +48,14 @@ class ItemFeature:
 
 
 def with_missing_filled(values: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemFeature:
-    """Give every missing item the column mean of the present ones (zeros where none is present)."""
+    """Give every missing item the column mean of the present ones (zeros where none is present).
+
+    Where nothing is missing the matrix is taken as it is, without a copy.
+    """
+    if present.all():
+        return ItemFeature(values, present)
     filled = values.copy()
-    if not present.all():
-        filled[~present] = values[present].mean(axis=0, dtype=np.float64) if present.any() else 0.0
+    filled[~present] = values[present].mean(axis=0, dtype=np.float64) if present.any() else 0.0
     return ItemFeature(filled, present)
 
 
