@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.features import balanced, concatenated, on_unique_rows
+from mmbench.nn import features
+from mmbench.nn.features import balanced, concatenated, on_unique_rows, projected_rows
 from tests.conftest import BlockWorld
 
 
@@ -102,3 +103,37 @@ def test_on_unique_rows_computes_each_row_once() -> None:
     assert [rows.tolist() for rows in asked] == [[2, 4, 7]]
     assert first.tolist() == [[4.0], [2.0], [4.0]]
     assert second.tolist() == [[2.0], [7.0]]
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 7, 23])
+def test_projected_rows_are_the_layer_on_gathered_rows(n_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "GATHERED_ENTRIES", 30)  # blocks of five rows
+    table, rows, layer = torch.randn(12, 6), torch.randint(12, (n_rows,)), nn.Linear(6, 4)
+    weights = torch.randn(n_rows, 4)
+
+    def results(projected: Tensor) -> list[Tensor]:
+        loss = (weights * projected).square().sum()
+        return [projected, *torch.autograd.grad(loss, list(layer.parameters()))]
+
+    blocks, whole = results(projected_rows(table, rows, layer)), results(layer(table[rows]))
+    for a, b in zip(blocks, whole, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_projected_rows_of_a_trained_table_train_it() -> None:
+    table, layer = torch.randn(5, 3, requires_grad=True), nn.Linear(3, 2)
+    projected_rows(table, torch.tensor([1, 1]), layer).sum().backward()
+    assert table.grad is not None
+    torch.testing.assert_close(table.grad[1], 2 * layer.weight.sum(0))
+    assert torch.equal(projected_rows(table, slice(None), layer), layer(table))
+
+
+def test_projected_rows_in_mixed_precision_keep_float32_weights() -> None:
+    table, rows, layer = torch.randn(9, 8), torch.tensor([3, 1, 3]), nn.Linear(8, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        projected = projected_rows(table, rows, layer)
+    assert projected.dtype == torch.bfloat16
+    projected.float().sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.dtype == torch.float32
+    torch.testing.assert_close(layer.weight.grad, table[rows].sum(0).expand(4, -1), rtol=0.03, atol=0.03)

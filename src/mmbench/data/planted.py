@@ -290,5 +290,5 @@ def _log(counts: NDArray[np.int64], items: NDArray[np.int64], held: NDArray[np.i
     )
 
 
-def _best(scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
+def _best(scores: NDArray[np.floating[Any]], k: int) -> NDArray[np.int64]:
     return np.argpartition(-scores, k, axis=1)[:, :k]

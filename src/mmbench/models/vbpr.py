@@ -11,7 +11,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.checks import one_of
-from mmbench.nn.features import concatenated, on_unique_rows
+from mmbench.nn.features import concatenated, on_unique_rows, projected_rows
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.losses import bpr_terms
 
@@ -61,16 +61,16 @@ class VBPR(FactorModel):
 
     def _items(self, rows: Tensor | slice) -> Tensor:
         ids = self.item_embedding[rows]
-        return ids if self.projection is None else torch.cat([ids, self._projected(self.projection, rows)], dim=1)
+        if self.projection is None:
+            return ids
+        return torch.cat([ids, self._projected(self.projection, rows)], dim=1)
 
     def _projected(self, projection: nn.Linear, rows: Tensor | slice) -> Tensor:
         """Content of the chosen rows times W plus b, ``(n_rows, embedding_dim)``."""
-        content = self.content[rows]
-        if content.dtype == projection.weight.dtype:
-            return projection(content)
-        return (
-            functional.linear(content, projection.weight.to(content.dtype)).to(projection.bias.dtype) + projection.bias
-        )
+        if self.content.dtype == projection.weight.dtype:
+            return projected_rows(self.content, rows, projection)
+        weight = projection.weight.to(self.content.dtype)
+        return functional.linear(self.content[rows], weight).to(projection.bias.dtype) + projection.bias
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """User vectors and item vectors ``[id, projected content]``."""

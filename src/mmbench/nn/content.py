@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.features import projected_rows
 from mmbench.nn.graph import DirectedGraph
 from mmbench.nn.knn import ItemGraph, binary_normalised, row_sum_normalised, weighted, weighted_sum
 from mmbench.nn.neighbours import cached_knn
@@ -36,7 +37,7 @@ class ProjectedContent(nn.Module):
 
     def forward(self, rows: Tensor | slice = slice(None)) -> Tensor:
         """Project the chosen rows, all of them by default: ``(n_rows, dim)``."""
-        return self.projection(self.table[rows])
+        return projected_rows(self.table, rows, self.projection)
 
 
 def projected_content(data: RecData, dim: int, *, trainable: bool = False) -> nn.ModuleDict:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
@@ -40,7 +41,7 @@ def balanced(data: RecData) -> Tensor:
 
 
 def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tuple[Tensor, ...]:
-    """Evaluate a row-wise function once per distinct row and gather: exact, and on CPUs cheaper than once per occurrence.
+    """Evaluate a row-wise function once per distinct row and gather: exact, and cheaper than once per occurrence.
 
     On a GPU every occurrence is computed, as counting the distinct ones would make the host wait in every step.
 
@@ -55,4 +56,43 @@ def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tup
     if wanted.is_cuda:
         return compute(wanted).split(sizes)
     rows, place = torch.unique(wanted, return_inverse=True)
-    return compute(rows)[place].split(sizes)
+    return functional.embedding(place, compute(rows)).split(sizes)
+
+
+#: Numbers of gathered rows at once: small enough to stay in a cache between gathering and the product.
+GATHERED_ENTRIES = 1 << 21
+
+
+class _ProjectedRows(torch.autograd.Function):
+    """Gathers rows again in the backward pass, which is cheaper than keeping a copy of them in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(table, rows)
+        ctx.step, ctx.dtype = max(1, GATHERED_ENTRIES // table.shape[1]), weight.dtype
+        parts = rows.split(ctx.step)
+        return torch.cat([functional.linear(table.index_select(0, part), weight, bias) for part in parts])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
+        table, rows = ctx.saved_tensors
+        (grad,) = grads
+        of_weight = grad.new_zeros(grad.shape[1], table.shape[1])
+        for part, of_part in zip(rows.split(ctx.step), grad.split(ctx.step), strict=True):
+            of_weight.addmm_(of_part.T, table.index_select(0, part).to(grad.dtype))
+        return None, None, of_weight.to(ctx.dtype), grad.sum(0).to(ctx.dtype)
+
+
+def projected_rows(table: Tensor, rows: Tensor | slice, layer: nn.Linear) -> Tensor:
+    """A linear map of chosen rows, ``W x + b``: ``(n_rows, d_out)``.
+
+    Rows of a constant table are gathered block by block, so that no copy of all of them is made.
+
+    Args:
+        table: ``(n, d_in)``.
+        rows: row indices ``(n_rows,)`` or a slice.
+        layer: the map, with a bias.
+    """
+    if isinstance(rows, slice) or table.requires_grad:
+        return layer(table[rows])
+    return _ProjectedRows.apply(table, rows, layer.weight, layer.bias)

@@ -1,0 +1,127 @@
+"""What the timings are turned into: parts of a training, distances, marks, warnings, the page, shares of a sweep."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from tests.benchmarks import performance
+from tests.benchmarks.performance import PAGE, RESULTS, SECTIONS, distances, marked, results_of, warnings_of
+from tests.benchmarks.sweep_share import shares
+from tests.benchmarks.trial import WARM_UPS, Epoch, parts
+from tests.benchmarks.work import COUNTS, Ceilings, Sizes
+
+RATES = {"gemm": 1e9, "scores": 2e9, "copy": 1e9, "gather": 5e8, "adam": 1e8}
+SIZES = Sizes(30, 20, 100, {"image": 9}, 16, 10, 8, 14, parameters=3_200_000, evaluated=30, pairs=31)
+
+
+def report(step: float = 0.05) -> dict[str, Any]:
+    """As pytest-benchmark writes it."""
+    timed = {"step": step, "epoch": 10 * step, "evaluation": 1.0, "trial": 50.0, "setup": 0.5, "first_setup": 2.5}
+    model = {"model": "lightgcn", "items": 20, "n_batches": 10, "sizes": dataclasses.asdict(SIZES), "peak_mb": 900.0}
+    benches: list[tuple[float, dict[str, Any]]] = [
+        *((2.0, {"ceiling": name, "amount": 2.0 * rate, "unit": "x"}) for name, rate in RATES.items()),
+        (0.1, {"kernel": performance.PRODUCT, "work": {"gathered": 2.5e7}}),
+        (0.25, {"kernel": performance.SCATTER, "work": {"gathered": 2.5e7}}),
+        (0.7, {"kernel": "negatives of an epoch"}),
+        (9.0, {**model, **timed}),
+        (1.0, {"overhead": {"trainer": 0.0030, "loop": 0.0012}}),
+    ]
+    return {"benchmarks": [{"stats": {"median": median}, "extra_info": said} for median, said in benches]}
+
+
+def test_floors_are_counted_work_over_the_ceilings_of_the_same_run() -> None:
+    results = results_of(report())
+    assert results["ceilings"] == RATES
+    model = results["models"]["lightgcn, 20 items"]
+    ceilings = Ceilings(**RATES)
+    assert model["floors"]["epoch"] == pytest.approx(10 * COUNTS["lightgcn"].step(SIZES).seconds(ceilings))
+    found = {name: (distance, goal) for name, distance, goal in distances(results)}
+    assert found["lightgcn, 20 items, epoch"] == (pytest.approx(0.5 / model["floors"]["epoch"]), 2.0)
+    assert found[performance.PRODUCT] == (pytest.approx(2.0), None)
+    assert "negatives of an epoch" not in found
+
+
+def test_a_report_without_a_ceiling_is_refused() -> None:
+    broken = report()
+    del broken["benchmarks"][0]
+    with pytest.raises(ValueError, match=r"lacks the ceilings gemm; time bench_kernels.py too"):
+        results_of(broken)
+
+
+def test_only_what_became_much_slower_is_warned_of() -> None:
+    before = results_of(report())
+    assert warnings_of(results_of(report(step=0.06)), before) == []
+    (line,) = warnings_of(results_of(report(step=0.07)), before)
+    assert line.startswith("warning: lightgcn, 20 items, epoch: ")
+    assert warnings_of(results_of(report(step=0.02)), before) == []
+
+
+def test_what_misses_its_goal_is_marked() -> None:
+    assert marked(1.5, 1.4) == "**1.50 !**"
+    assert marked(1.4, 1.4) == "1.40"
+    assert marked(9.0, None) == "9.00"
+
+
+def test_the_tables_say_what_was_timed() -> None:
+    results = results_of(report(step=0.5))
+    row = performance.model_rows(results).splitlines()[2]
+    assert row.startswith("| lightgcn | 20 | 500.0 | 5.00 | ")
+    assert " !** | 2.0 | 1.00 |" in row
+    assert "2.50 / 0.50" in row
+    kernels = performance.kernel_rows(results)
+    assert "Gather and scatter over sparse product: 2.5 times (goal: 3) **!**." in kernels
+    assert "Lightning per step: **1.80 ms !**" in kernels
+    assert "GPU: not measured." in performance.machine_lines(results)
+
+
+def test_the_page_is_written_between_its_markers() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    written = performance.with_sections(page, results_of(report()))
+    assert written.count("| lightgcn | 20 |") == 1
+    assert performance.with_sections(written, results_of(report())) == written
+    with pytest.raises(ValueError, match="the page lacks <!-- models: begin -->"):
+        performance.with_sections(page.replace("<!-- models: begin -->", ""), results_of(report()))
+
+
+def test_the_committed_page_shows_the_committed_results() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    if not RESULTS.exists():
+        assert page.count("Not measured yet: `make bench` writes this.") == len(SECTIONS)
+        return
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for make in SECTIONS.values():
+        assert make(results) in page
+
+
+def test_parts_of_a_training() -> None:
+    steps = [4.0, *[1.0] * (WARM_UPS - 1), *[2.0] * 30]
+    moments = [100.5]
+    for step in steps:
+        moments.append(moments[-1] + step)
+    first = Epoch(50.0, [50.0], validated=(90.0, 100.0))
+    last = Epoch(100.25, moments, validated=(moments[-1] + 2.0 + 0.125, moments[-1] + 10.0))
+    found = parts([first, last], called=47.0, returned=moments[-1] + 11.0, n_batches=50)
+    assert found["step"] == 2.0
+    assert found["once_per_epoch"] == pytest.approx(0.5 + 2.0 + 0.125)
+    assert found["epoch"] == pytest.approx(2.625 + 50 * 2.0)
+    assert found["evaluation"] == pytest.approx(7.875)
+    assert (found["setup"], found["records"]) == (3.0, pytest.approx(1.0))
+    assert found["trial"] == pytest.approx(3.0 + 30 * (102.625 + 7.875) + 1.0)
+
+
+def test_shares_of_a_sweep_add_up() -> None:
+    rows = [
+        {"wall_s": 40.0, "setup_s": 4.0, "total_s": 41.0},
+        {"wall_s": 50.0, "setup_s": 2.0, "total_s": 53.0},
+        {"wall_s": None, "setup_s": None},
+    ]
+    found = shares(copy.deepcopy(rows), wall=60.0, workers=2)
+    assert found["training and ranking"] == pytest.approx(84 / 120)
+    assert found["set-up"] == pytest.approx(6 / 120)
+    assert found["records"] == pytest.approx(4 / 120)
+    assert sum(found.values()) == pytest.approx(1.0)
