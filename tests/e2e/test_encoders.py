@@ -1,4 +1,4 @@
-"""From raw titles, overviews and posters of MovieLens 100K to the features others computed, and a sweep on them."""
+"""From raw titles, overviews and posters of MovieLens 100K to the features that others computed, and a sweep."""
 
 from __future__ import annotations
 

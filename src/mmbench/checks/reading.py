@@ -9,6 +9,7 @@ import numpy as np
 from mmbench.checks import Finding, graded, warning
 from mmbench.checks.features import FeatureFile
 from mmbench.encoders.languages import beyond, readable_scripts, scripts_of
+from mmbench.messages import Message, catalogue
 
 #: Share of texts beyond the encoder that is worth a word, and from which the texts are not read at all.
 SOME, TOO_MANY = 0.02, 0.2
@@ -38,7 +39,7 @@ def findings(file: FeatureFile, texts: Sequence[str], by_grams: bool = False) ->
     share = float(foreign.mean())
     if share > SOME:
         example = filled[int(np.argmax(foreign))][:40]
-        script = scripts_of(example).most_common(1)[0][0].title()
+        script = _named(scripts_of(example).most_common(1)[0][0])
         common = {"name": file.name, "share": share, "example": example, "script": script}
         if languages is None:
             yield warning("languages_unknown", int(foreign.sum()), **common)
@@ -50,3 +51,8 @@ def findings(file: FeatureFile, texts: Sequence[str], by_grams: bool = False) ->
         yield graded(
             unknown, TOO_MANY, "unknown_tokens", name=file.name, share=unknown, encoder=str(about.get("encoder"))
         )
+
+
+def _named(script: str) -> str:
+    """A script as people call it; one that the catalogue lacks as Unicode does."""
+    return Message("scripts", script) if script in catalogue("scripts", "en") else script.title()

@@ -14,6 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+
 from mmbench.cli.encode import encode
 from mmbench.cli.folders import new_folder
 from mmbench.cli.prepare_parser import EXPORT, ROLES, parsed
@@ -66,10 +69,13 @@ def _import(given: argparse.Namespace, words: Words) -> None:
             "options": _told_options(given, options),
             **encoder,
         }
-        told = {"statistics": statistics(source), "coverage": coverage(source), "texts": list(source.texts)}
+        log = coded(source.log)
+        told = {"statistics": statistics(source, log), "coverage": coverage(source), "texts": list(source.texts)}
         write_folder(source, folder, provenance, told)
+    del source  # the log as text is most of the memory, and what follows takes some of its own
+    pa.default_memory_pool().release_unused()
     _encode(given, words.lang)
-    print("\n".join(_summary(given.out, name, source, told, journal, words)))
+    print("\n".join(_summary(given.out, name, log, told, journal, words)))
 
 
 def _encode(given: argparse.Namespace, lang: str) -> None:
@@ -155,7 +161,7 @@ def _digests(root: Path, files: Sequence[Path]) -> dict[str, str]:
 
 
 def _summary(
-    out: Path, name: str, source: Source, told: Mapping[str, Any], journal: Journal, words: Words
+    out: Path, name: str, log: pd.DataFrame, told: Mapping[str, Any], journal: Journal, words: Words
 ) -> list[str]:
     """What was written and the command that uses it."""
     numbers, count = told["statistics"], words.number
@@ -172,7 +178,6 @@ def _summary(
             lines.append(words("content", column=part.removeprefix("items."), items=sizes["items"], **values))
         else:
             lines.append(words("coverage", modality=part, **values))
-    log = coded(source.log)
     lacking = [part for part in PARTS if "split" in log and not (log["split"] == part).any()]
     if lacking:
         journal.tell("incomplete_split", parts=", ".join(lacking))

@@ -22,7 +22,9 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.contribution.pretest import pretest
     from mmbench.report.pretest import as_markdown, as_record, as_text
 
-    composed = compose.compose(compose.open_modality_keys(asked.overrides), asked.config_dir)
+    overrides = compose.open_modality_keys(asked.overrides)
+    compose.parse(overrides)
+    composed = compose.compose(overrides, asked.config_dir)
     torch.set_num_threads(1)  # many small factorisations: more threads only get in each other's way
     multirun = Path(composed.config["paths"]["multirun"])
     job = Job(composed, multirun)

@@ -14,22 +14,28 @@ CONTENT = ("image_url", "image_path")
 
 
 def coded(log: pd.DataFrame) -> pd.DataFrame:
-    """The log with ids as numbers: what counting needs, in a fraction of the memory."""
-    ids = {name: pd.factorize(log[name])[0] for name in ("user_id", "item_id")}
+    """The log with ids as numbers: what counting and splitting need, in a fraction of the memory."""
+    ids = {name: pd.factorize(log[name])[0].astype(np.int32) for name in ("user_id", "item_id")}
     return pd.DataFrame({**ids, **{name: log[name] for name in ("timestamp", "split") if name in log}})
 
 
-def statistics(source: Source) -> dict[str, Any]:
+def statistics(source: Source, ids: pd.DataFrame | None = None) -> dict[str, Any]:
     """Sizes, density, interactions per user and item, and the range of times and ratings.
 
     ``pairs`` are the different pairs of user and item, ``density`` is their share of all, and times are seconds since
     1970.
+
+    Args:
+        source: what to describe.
+        ids: its log as :func:`coded` gives it, where that was done already.
     """
     log, n_items = source.log, len(source.items)
-    ids = coded(log)
+    ids = coded(log) if ids is None else ids
     users, items = (ids[name].to_numpy(np.int64) for name in ("user_id", "item_id"))
     per_user, per_item = np.bincount(users), np.bincount(items)
-    pairs = len(np.unique(users * len(per_item) + items))
+    keys = users * len(per_item) + items
+    keys.sort()  # numpy's unique would hash them, in many times their memory
+    pairs = 1 + int((keys[1:] != keys[:-1]).sum())
     told: dict[str, Any] = {
         "users": len(per_user),
         "items": n_items,

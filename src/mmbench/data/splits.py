@@ -95,10 +95,15 @@ def time(log: pd.DataFrame) -> pd.Series:
     Raises:
         ValueError: without a column ``timestamp``.
     """
+    before, after = _early_and_late(log)
+    return pd.Series(np.where(before, "train", np.where(after, "test", "valid")), index=log.index)
+
+
+def _early_and_late(log: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The rows of train and of test under a split by time."""
     times = _timestamps(log, "time")
     first, second = np.quantile(times, [0.8, 0.9], method="lower")
-    parts = np.where(times <= first, "train", np.where(times <= second, "valid", "test"))
-    return pd.Series(parts, index=log.index)
+    return times <= first, times > second
 
 
 def last_out(log: pd.DataFrame) -> pd.Series:
@@ -129,8 +134,7 @@ def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
         return "given", Message("data", "protocol_given", column=repr(column))
     if "timestamp" not in log:
         return "paper", Message("data", "protocol_paper")
-    parts = time(log)
-    known, tested = (pd.Index(log["user_id"][parts == part].unique()) for part in ("train", "test"))
+    known, tested = (pd.Index(log["user_id"][rows].unique()) for rows in _early_and_late(log))
     n = len(known.intersection(tested))
     if n >= MIN_TEST_USERS:
         return "time", Message("data", "protocol_time", n)

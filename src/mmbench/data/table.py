@@ -87,14 +87,22 @@ class Table:
         Raises:
             ValueError: for a cell that is no finite number, with its line.
         """
-        text = plain_digits(self.frame[column].str.strip())
-        empty = text.isin(MISSING_WORDS).to_numpy(bool)
-        parsed = pd.to_numeric(text.where(~empty, "0"), errors="coerce").to_numpy(np.float64)
-        self.require(np.isfinite(parsed), column, "cell_number")
-        text = text.where(~empty, "nan")
-        # to_numeric is off by a last digit; Python's own reading goes through objects, few at a time.
-        parts = (text.iloc[start : start + _CHUNK_ROWS] for start in range(0, len(text), _CHUNK_ROWS))
-        return np.concatenate([np.empty(0), *(part.to_numpy(object).astype(np.float64) for part in parts)])
+        text = self.frame[column]
+        found, good = np.empty(len(text)), np.empty(len(text), bool)
+        for start in range(0, len(text), _CHUNK_ROWS):
+            rows = slice(start, start + _CHUNK_ROWS)
+            found[rows], good[rows] = _numbers(text.iloc[rows])
+        self.require(good, column, "cell_number")
+        return found
+
+
+def _numbers(text: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Cells as numbers, and whether each is missing or finite."""
+    text = plain_digits(text.str.strip())
+    empty = text.isin(MISSING_WORDS).to_numpy(bool)
+    good = np.isfinite(pd.to_numeric(text.where(~empty, "0"), errors="coerce").to_numpy(np.float64))
+    # to_numeric is off by a last digit; Python's own reading goes through objects, which is why few are read at a time.
+    return text.where(~empty & good, "nan").to_numpy(object).astype(np.float64), good
 
 
 def place_of(path: Path, line: int | None, row: int) -> Message:

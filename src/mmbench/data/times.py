@@ -70,13 +70,16 @@ def _from_numbers(table: Table, column: str, journal: Journal) -> NDArray[np.int
 
 
 def _from_dates(table: Table, column: str) -> NDArray[np.int64]:
-    # A log has far fewer moments than rows where dates are days; each is read once, a bounded number at a time.
-    codes, moments = pd.factorize(table.frame[column])
-    starts = range(0, len(moments), _CHUNK_ROWS)
-    read = [_from_texts(pd.Series(moments[start : start + _CHUNK_ROWS])) for start in starts]
-    good, seconds = (np.concatenate(parts) for parts in zip(*read, strict=True))
-    table.require(good[codes], column, "cell_date")
-    return np.asarray(seconds[codes])
+    texts = table.frame[column]
+    good, seconds = np.empty(len(texts), bool), np.empty(len(texts), np.int64)
+    for start in range(0, len(texts), _CHUNK_ROWS):
+        # Where dates are days, many rows have one; each is read once in a chunk.
+        rows = slice(start, start + _CHUNK_ROWS)
+        codes, moments = pd.factorize(texts.iloc[rows])
+        read, moment = _from_texts(pd.Series(moments))
+        good[rows], seconds[rows] = read[codes], moment[codes]
+    table.require(good, column, "cell_date")
+    return seconds
 
 
 def _from_texts(texts: pd.Series) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
