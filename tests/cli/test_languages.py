@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench.cli import main
 from mmbench.cli.errors import language_in, one_line_errors
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
@@ -48,6 +50,22 @@ def is_japanese(said: Said, whatever: str = "") -> None:
 
 
 @pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run ``mmbench`` with these words and no others."""
+
+    def run(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["mmbench", *words])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
 def shop(tmp_path: Path) -> Path:
     folder = tmp_path / "data" / "shop"
     write_folder(make_world("complementary", n_users=60, n_items=80, per_user=10), folder, {})
@@ -69,8 +87,8 @@ def shop(tmp_path: Path) -> Path:
         ["plan", "modality.missing.image=2"], ["plan", "modality.missing_rule=some"],
         ["plan", "dataset.protocol=random"],
         ["plan", "dataset.min_rating=3"], ["plan", "dataset.k_core=70"], ["plan", "dataset.protocol=time"],
-        ["plan", "dataset.protocol=given", "dataset.split_column=fold"], ["plan", "sweep.workers=0"],
-        ["plan", "report.metrics=[ndcg]"],
+        ["plan", "dataset.protocol=given", "dataset.split_column=fold"],
+        ["plan", "sweep.workers=0"], ["plan", "report.metrics=[ndcg]"],
         ["plan", "export.top_k=100"], ["plan", "study.resume=maybe"], ["plan", "statistics.delta=0"],
         ["plan", "statistics.contrasts=[x]"], ["plan", "budget.trials=1,2"], ["plan", "+budget.hours=3"],
         ["plan", "training.accelerator=tpux"], ["plan", "training.batch_size=0"], ["plan", "+model.depth=3"],
@@ -81,17 +99,9 @@ def shop(tmp_path: Path) -> Path:
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_a_mistake_is_told_in_japanese(words: list[str], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = words[0] in ("check", "prepare")
-    is_japanese(_asked(command, monkeypatch, [*words, "lang=ja"], plain=plain))
-
-
-def _asked(command: Command, monkeypatch: pytest.MonkeyPatch, words: list[str], *, plain: bool) -> Said:
-    """The command; without overrides of a tiny world where it takes none."""
-    if plain:
-        monkeypatch.setattr("tests.cli.conftest.TINY", [])
-        return command(*words, "paths.multirun=none")
-    return command(*words)
+def test_a_mistake_is_told_in_japanese(words: list[str], command: Command, plain: Command) -> None:
+    run = plain if words[0] in ("check", "prepare") else command
+    is_japanese(run(*words, "lang=ja"))
 
 
 @pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__)
@@ -157,8 +167,8 @@ def test_everything_a_plan_tells_is_japanese(shop: Path, command: Command) -> No
 @pytest.mark.parametrize("words", [["prepare", "--help"], ["prepare", "import", "--help"], ["signal", "--help"],
                                    ["prepare", "export-mmrec", "--help"], ["check", "--help"], ["plan", "--help"],
                                    ["encode", "--help"]], ids=" ".join)  # fmt: skip
-def test_help(words: list[str], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    english, japanese = (_asked(command, monkeypatch, [*words, f"lang={lang}"], plain=True) for lang in ("en", "ja"))
+def test_help(words: list[str], plain: Command) -> None:
+    english, japanese = (plain(*words, f"lang={lang}") for lang in ("en", "ja"))
     assert (english.code, japanese.code, english.err, japanese.err) == (0, 0, "", "")
     assert not JAPANESE.search(english.out)
     for word in ("usage:", "options:", "positional arguments", "show this help", "default:", "the same for"):
