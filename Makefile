@@ -38,7 +38,7 @@ test-all: $(STAMP) ## the test suite and the slow end-to-end checks
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 study: $(STAMP) ## planted worlds end to end: does the instrument find what was planted?
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow -rP tests/e2e/test_planted_study.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow -rP tests/e2e/test_planted_study.py tests/e2e/test_planted_decisions.py
 
 bench: $(STAMP) ## timings; never part of the tests
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,rounds
