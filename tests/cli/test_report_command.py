@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmbench.cli import main, report_command
+from mmbench.tracking import SETTINGS
 from tests.cli.conftest import Command
 
 
@@ -105,3 +107,11 @@ def test_published_tables_that_are_not_there_are_one_line_and_nothing_is_written
     assert report(monkeypatch, str(tmp_path / "s"), "--paper", str(tmp_path / "tables.csv")) == 2
     assert capsys.readouterr().err == f"error: {tmp_path / 'tables.csv'} is missing\n"
     assert not (tmp_path / "s" / "report").exists()
+
+
+def test_a_sweep_remembers_how_it_was_tracked_last(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "s" / "wandb" / SETTINGS
+    assert command("sweep.name=s", "model=popularity", "tracking=wandb", "tracking.mode=disabled").code == 0
+    assert json.loads(file.read_text())["mode"] == "disabled"
+    assert command("sweep.name=s", "model=popularity", "tracking=none").code == 0
+    assert not file.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -46,3 +47,34 @@ def test_a_sweep_without_a_result_has_a_page(tmp_path: Path, made: dict[tuple[st
     sweep = write_sweep(tmp_path / "s", made)
     write_report(sweep)
     assert "1 rows" in Text((sweep / "report" / "report.html").read_text()).everything.replace("1 row ", "1 rows")
+
+
+def test_a_page_says_in_which_language_it_is(sweep_dir: Path) -> None:
+    folder = sweep_dir / "report"
+    write_report(sweep_dir)
+    for name, lang in (("decision.html", "ja"), ("checklist.html", "en")):
+        (folder / name).write_text(f'<!doctype html>\n<html lang="{lang}">')
+    write_report(sweep_dir)
+    everything = Text((folder / "report.html").read_text()).everything
+    assert "decision.html (ja)" in everything
+    assert "checklist.html (en)" in everything
+    assert "fairness.html (" not in everything
+
+
+def test_it_can_be_heard(sweep_dir: Path) -> None:
+    """Tables have captions, every field a label of its own, and no two links of one name lead to two places."""
+    write_report(sweep_dir)
+    html = (sweep_dir / "report" / "report.html").read_text()
+    assert (
+        len(re.findall(r"<table", html))
+        == len(re.findall(r"<caption>[^<]+; the buttons in the header sort", html))
+        == 2
+    )
+    labels = re.findall(r'<label for="([^"]+)">Filter rows<span class="heard"> of ([^<]+)</span>', html)
+    assert [place for place, _ in labels] == re.findall(r'<input id="([^"]+)"', html)
+    assert len({title for _, title in labels}) == 2
+    places: dict[str, set[str]] = {}
+    for address, label, text in re.findall(r'<a href="([^"]+)"(?: aria-label="([^"]+)")?>([^<]*)</a>', html):
+        places.setdefault(label or text, set()).add(address)
+    assert len(places) > 20
+    assert [name for name, found in places.items() if len(found) > 1] == []

@@ -65,10 +65,11 @@ class Sweep:
         return [plan.job for plan in self.planned if not plan.finished]
 
     def open(self) -> None:
-        """Write the manifest and claim the folders of the cells that will run."""
+        """Write the manifest and how the sweep is tracked, and claim the folders of the cells that will run."""
         check_fixed(self.folder, self.settings["statistics"])
         _open(self.planned, self.settings["study"]["resume"])
         write_manifest(self.folder, self.jobs, self.planned, self.overrides)
+        tracking.remember(self.settings["tracking"], self.folder)
 
     def run_pool(self) -> int:
         """Work on the cells that wait with a pool of this machine; returns its exit code."""
@@ -85,7 +86,6 @@ class Sweep:
     def report(self, code: int) -> int:
         """Write the report, mirror it, tell what failed; returns the exit code of the sweep."""
         table = write_report(self.folder)
-        tracking.remember(self.settings["tracking"], self.folder)
         mirror(table)
         print(table.text)
         for plan in self.planned:

@@ -30,6 +30,10 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.formatter.useoffset": False,
 }
+#: A figure grows around what is longer than its axes, such as names of data sets: nothing is cut off.
+WHOLE: Any = {"bbox_inches": "tight", "pad_inches": 0.08}
+#: Letters of a row's name for which a forest plot has room, and letters in a row of its legend; an inch holds 14.
+ROOM, LEGEND = 20, 72
 Vector = NDArray[np.float64]
 
 
@@ -55,8 +59,8 @@ def drawing(paint: Paint, panels: int = 1, width: float = 6.0, height: float = 3
     with rc_context({**STYLE, "text.parse_math": False}):
         figure = _figure(paint, panels, width, height)
         png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
-        return Drawing(_svg(figure), png.getvalue())
+        figure.savefig(png, format="png", dpi=200, metadata={"Software": None}, **WHOLE)
+        return Drawing(_svg(figure, **WHOLE), png.getvalue())
 
 
 def _figure(paint: Paint, panels: int, width: float, height: float) -> Figure:
@@ -70,9 +74,9 @@ def _figure(paint: Paint, panels: int, width: float, height: float) -> Figure:
     return figure
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: Figure, **extent: Any) -> str:
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, **extent)
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
 
@@ -222,9 +226,11 @@ def forest(lines: Sequence[Line], label: str, margin: float) -> Drawing:
         axis.set_yticks(range(len(lines)), [line.name for line in lines])
         axis.set_ylim(len(lines) - 0.4, -0.6)
         axis.set_xlabel(label)
-        axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8)
+        columns = max(1, min(4, LEGEND // (6 + max(map(len, groups)))))
+        axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=8)
 
-    return drawing(paint, height=1.1 + 0.28 * len(lines))
+    longest = max(len(line.name) for line in lines)
+    return drawing(paint, width=6.0 + max(0, longest - ROOM) / 14, height=1.1 + 0.28 * len(lines))
 
 
 def dumbbells(panels: Mapping[str, Mapping[str, Mapping[str, float]]], names: Sequence[str], label: str) -> Drawing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ FILES: Mapping[str, tuple[str, ...]] = {
     "Published tables with ours beside them": ("paper.md", "paper.csv", "paper.tex"),
     "Checklists for a submission": ("submission.md", "submission.tex"),
 }
+
+
+#: Pages in the language that was asked for last.
+IN_EITHER = ("decision.html", "checklist.html")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ def as_html(table: SweepTable, found: Sequence[Comparison], groups: Sequence[Gro
         counts=status.value_counts().to_dict(),
         links={title: names for title, names in links.items() if names},
         decided=(folder / "decision.html").exists(),
+        languages={name: language_of(folder / name) for names in links.values() for name in names},
         fairness=[(g.dataset, g.model, g.level) for g in groups],
         verdicts=verdict_rows(found),
         results=result_rows(cells, table.metrics),
@@ -72,6 +78,14 @@ def as_html(table: SweepTable, found: Sequence[Comparison], groups: Sequence[Gro
         figures=[(figure, quote(figure)) for figure in figures],
         records=_records(table.folder),
     )
+
+
+def language_of(file: Path) -> str:
+    """Language of a page that is written in one of several; nothing for files that are English always."""
+    if file.name not in IN_EITHER:
+        return ""
+    found = re.search(r'<html lang="([a-z]+)"', file.read_text(encoding="utf-8")[:200])
+    return found[1] if found else ""
 
 
 def verdict_rows(found: Sequence[Comparison]) -> list[list[Entry]]:

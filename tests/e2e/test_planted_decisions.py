@@ -1,0 +1,174 @@
+"""Does the decision say what was planted? Twelve studies with two image encoders, each decided for two businesses.
+
+In one of them images pay from a third of the gain that they bring to the world ``complementary``, in the other from
+twice that gain: they pay for themselves there, and nowhere (RULINGS 29, 31). ``make study`` runs them and prints one
+row of the table in docs/decision.md for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmbench import records
+from mmbench.data.encoded import DEFAULT
+from mmbench.data.planted import SECOND
+from mmbench.decision import Action, Decision, Economics, Evidence, Status, decide, read_economics
+from mmbench.paths import report_dir
+from mmbench.report import read_sweep
+from mmbench.report.evidence import read_evidence
+from tests.decision.cases import BREAKEVEN, OWN, default_file
+from tests.e2e.conftest import Run
+
+CONDITIONS = ("text", "fused", "text_shuffled_image")
+MODELS = ("itemknn", "hybridknn", "fusion")
+#: Relative gain of images given text in ``complementary``, rounded (docs/results.md), and what it takes to pay.
+PLANTED_GAIN = 0.15
+CHEAP, DEAR = PLANTED_GAIN / 3, 2 * PLANTED_GAIN
+GO = (Action.GO, Action.GO_PARTIAL)
+
+
+def business(breakeven: float) -> dict[str, Any]:
+    """A business without uncertainty whose images pay from a gain of ``breakeven`` on."""
+    value = {**OWN["value"], "recommendations_year": OWN["value"]["recommendations_year"] * BREAKEVEN / breakeven}
+    return {**OWN, "transfer": 0.5, "value": value}
+
+
+def economics(breakeven: float) -> Economics:
+    return read_economics(business(breakeven), default_file())
+
+
+def told(decision: Decision) -> str:
+    """The answer, and the gates that stand in the way of one."""
+    barred = " ".join(gate.name for gate in decision.barred)
+    return f"{decision.action} ({barred or 'unclear'})" if decision.action is Action.HOLD else str(decision.action)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the records of a study say of one model, and what follows for each business."""
+
+    evidence: Evidence
+    decisions: Mapping[float, Decision]
+
+    @property
+    def cells(self) -> list[str]:
+        """Cells of a row: model and encoder, gain, detectable gain, answers, gates that did not pass."""
+        e = self.evidence
+        assert e.gain is not None
+        assert e.mde is not None
+        _, _, encoder = e.dataset.partition("-image=")
+        closed = [gate.name for gate in self.decisions[CHEAP].gates if gate.status is not Status.PASS]
+        gain = f"{100 * e.gain.mean:+.1f} % [{100 * e.gain.lo:+.1f}, {100 * e.gain.hi:+.1f}]"
+        answers = [told(self.decisions[breakeven]) for breakeven in (CHEAP, DEAR)]
+        return [f"{e.model}, {encoder or DEFAULT}", gain, f"{100 * e.mde:.1f} %", *answers, " ".join(closed) or "-"]
+
+    def gaining(self) -> set[str]:
+        """Slices of the items by popularity whose gain is above zero, for all slices at once."""
+        division = "item's training interactions: "
+        return {
+            s.name.removeprefix(division) for s in self.evidence.subsets if s.name.startswith(division) and s.lo > 0
+        }
+
+
+def study(mmbench: Run, tmp_path: Path, world: str, seed: int) -> dict[str, Study]:
+    """Two simple models and Fusion with either encoder: 154 trainings. The rule's choice of a model, and Fusion."""
+    data = [f"dataset.world={world}", f"dataset.world_options.seed={seed}"]
+    if world == "cold_image":
+        data.append("dataset.protocol=given")  # its new items must not be trained on
+    words = ("-m", "sweep.name=study", *data, f"dataset.encoder.image={DEFAULT},{SECOND}", f"model={','.join(MODELS)}")
+    words += (f"modality={','.join(CONDITIONS)}", "statistics.contrasts=[fused_vs_text,fused_vs_text_shuffled_image]")
+    words += ("budget=small", "tracking=none", "training.accelerator=cpu", "sweep.workers=1")
+    done = mmbench(*words, timeout=3600.0)
+    assert done.returncode == 0, done.stderr
+    for label in (DEFAULT, SECOND):  # its result is what G8 reads
+        done = mmbench("signal", *data, f"dataset.encoder.image={label}")
+        assert done.returncode == 0, done.stderr
+    table = read_sweep(tmp_path / "multirun" / "study")
+    found = {}
+    for name, model in (("chosen", None), ("fusion", "fusion")):
+        evidence = read_evidence(table, model=model).evidence
+        found[name] = Study(evidence, {b: decide(evidence, economics(b)) for b in (CHEAP, DEAR)})
+    for name, one in found.items():
+        print(f"\n| {world} | {seed} | {name} | {' | '.join(one.cells)} |", end="")
+    return found
+
+
+def never_wrong(world: str, s: Study) -> None:
+    """What must hold of every study, whatever its noise."""
+    gates = {gate.name: gate for gate in s.decisions[CHEAP].gates}
+    assert (gates["G6"].status, gates["G6"].value) == (Status.PASS, 2)
+    actions = {breakeven: decision.action for breakeven, decision in s.decisions.items()}
+    if world == "complementary":
+        assert actions[CHEAP] is not Action.NO_GO
+        assert actions[DEAR] not in GO
+        assert gates["G8"].status is Status.FAIL  # images tell what no text does
+    elif world == "cold_image":
+        # Images help the new items, and whatever is said rests on them.
+        assert actions[CHEAP] not in GO or s.gaining() == {"cold"}
+    else:
+        assert not set(actions.values()) & set(GO)
+        assert gates["G8"].status is Status.PASS
+
+
+def answered(world: str, s: Study) -> bool:
+    """Whether the rule dares to say it: GO where images pay three times, NO-GO where they bring nothing."""
+    if world in ("complementary", "cold_image"):
+        return s.decisions[CHEAP].action in GO
+    return s.decisions[DEAR].action is Action.NO_GO
+
+
+STUDIES = [
+    ("complementary", 0),
+    ("complementary", 1),
+    ("complementary", 2),
+    ("complementary", 3),
+    ("redundant", 0),
+    ("redundant", 1),
+    ("useless_image", 0),
+    ("useless_image", 1),
+    ("text_only", 0),
+    ("text_only", 1),
+    ("no_signal", 0),
+    ("cold_image", 0),
+]
+#: Studies that end in HOLD although the truth is known, and why.
+HELD: dict[tuple[str, int], str] = {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("world", "seed"), STUDIES, ids=[f"{world}-{seed}" for world, seed in STUDIES])
+def test_the_decision_is_the_planted_one(mmbench: Run, tmp_path: Path, world: str, seed: int) -> None:
+    found = study(mmbench, tmp_path, world, seed)
+    for one in found.values():
+        never_wrong(world, one)
+    sweep, file = tmp_path / "multirun" / "study", tmp_path / "business.yaml"
+    file.write_text(yaml.safe_dump(business(CHEAP)))
+    done = mmbench("decide", str(sweep), f"economics={file}", "serving=false")
+    assert done.returncode == 0, done.stderr
+    written = records.read_json(report_dir(sweep) / "decision.json")["result"]
+    assert written["action"] == found["chosen"].decisions[CHEAP].action
+    said = answered(world, found["chosen"])
+    assert said is ((world, seed) not in HELD), "HELD is no longer true"
+    if not said:
+        pytest.xfail(HELD[world, seed])
+
+
+@pytest.mark.parametrize(
+    ("worlds", "share"), [({"complementary"}, 0.8), ({"redundant", "useless_image", "text_only", "no_signal"}, 0.6)]
+)
+def test_a_rule_that_always_says_hold_would_fail(worlds: set[str], share: float) -> None:
+    """RULINGS 29, over the studies above, each of which is held to what HELD says of it."""
+    asked = [study for study in STUDIES if study[0] in worlds]
+    assert sum(study not in HELD for study in asked) >= share * len(asked)
+
+
+def test_the_businesses_turn_where_they_should() -> None:
+    for breakeven in (CHEAP, DEAR):
+        evidence = Evidence("d", "m", "fused_vs_text", 1, None, None, None, {}, None, ())
+        assert decide(evidence, economics(breakeven)).breakeven == pytest.approx(breakeven)
