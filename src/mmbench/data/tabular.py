@@ -79,9 +79,8 @@ def log_of(table: Table, names: Mapping[str, str], journal: Journal) -> pd.DataF
     journal.tell("log_columns", pairs=pairs(names))
     table = with_ids(table, {"user_id": names["user"], "item_id": names["item"]}, "log", journal)
     others = (name for role, name in names.items() if role not in ("user", "item"))
-    table = table.with_frame(
-        table.frame[list(dict.fromkeys(["user_id", "item_id", *others]))]
-    )  # the ids as they were are half a log
+    kept = list(dict.fromkeys(["user_id", "item_id", *others]))
+    table = table.with_frame(table.frame[kept])  # the ids as they were written take half as much as the log
     if "quantity" in names:
         table = _bought(table, names["quantity"], journal)
     log = table.frame[["user_id", "item_id"]].copy()
