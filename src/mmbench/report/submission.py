@@ -1,7 +1,6 @@
-"""Checklists of venues, filled from the records: what they prove is answered, everything else waits for a person.
+"""Checklists of venues: what records prove is answered, everything else waits for a person (METHOD §7).
 
-NeurIPS paper checklist, ML reproducibility checklist (Pineau et al. 2021), ACM artifact badges 1.1, and the questions
-reviewers of the RecSys reproducibility track ask (METHOD §7).
+NeurIPS paper, ML reproducibility (Pineau et al. 2021), ACM artifact badges 1.1, RecSys reproducibility track.
 """
 
 from __future__ import annotations
