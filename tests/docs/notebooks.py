@@ -23,7 +23,7 @@ FILES = sorted(FOLDER.glob("*.py"))
 #: Seconds from which on a cell is shown with its time.
 WORTH_SAYING = 1.0
 #: Seconds that one cell may take.
-TIMEOUT = 600
+TIMEOUT = 1200
 LANGUAGES = {".yaml": "yaml", ".py": "python"}
 #: Printed text as a code block of its own kind, which the site styles apart from code.
 TEMPLATE = """{% extends 'markdown/index.md.j2' %}

@@ -1,7 +1,7 @@
-"""Files as a shop has them, for the pages on a company's path: ``python -m tests.docs.shop FOLDER ja`` (or ``en``).
+"""Files as a Japanese shop has them, for the pages on a company's path: ``python -m tests.docs.shop FOLDER``.
 
-A planted world whose texts and pictures each tell something of their own. Japanese files are CP932 and have what such
-files have: full-width codes, returns, lines without a member, dates like 2024/1/5.
+A planted world whose texts and pictures each tell something of their own. The files are CP932 and have what such files
+have: full-width codes, returns, lines without a member, dates like 2024/1/5.
 """
 
 from __future__ import annotations
@@ -18,28 +18,18 @@ from PIL import Image, ImageDraw
 from mmbench.data.planted import make_world
 
 USERS, ITEMS, BOUGHT = 1800, 400, 10
-HEADERS = {
-    "en": ("order_id", "customer_id", "product_code", "quantity", "order_date", "product_name", "description"),
-    "ja": ("受注番号", "会員番号", "商品コード", "数量", "受注日", "商品名", "商品説明"),
-}
-FILES = {"en": ("orders.csv", "products.csv"), "ja": ("受注.csv", "商品マスタ.csv")}
-ENCODINGS = {"en": "utf-8", "ja": "cp932"}
-#: Words for the low and the high half of each factor that the text tells; the first eight are of the shared block.
-WORDS = {
-    "en": (
-        "desk lamp/coffee cup", "wooden/steel", "round/square", "light/heavy", "indoor/garden", "matt/glossy",
-        "plain/patterned", "low/tall", "foldable/fixed", "gift box/refill pack", "washable/wipe clean",
-        "Nordic/vintage", "for one/for families", "handmade/machine made", "import/domestic", "daily/festive",
-    ),
-    "ja": (
-        "卓上ライト/コーヒーカップ", "木製/スチール製", "丸型/角型", "軽量/重厚", "室内用/屋外用", "つや消し/光沢",
-        "無地/柄入り", "低め/高め", "折りたたみ式/固定式", "贈答箱入り/詰め替え用", "丸洗い可/拭き取り式",
-        "北欧風/昭和レトロ", "一人用/家族用", "手作り/量産品", "輸入品/国産", "普段使い/行事用",
-    ),
-}  # fmt: skip
+ORDERS, PRODUCTS, ENCODING = "受注.csv", "商品マスタ.csv", "cp932"
+ORDER_LINE = ("受注番号", "会員番号", "商品コード", "数量", "受注日")
+PRODUCT = ("商品コード", "商品名", "商品説明")
+#: Words for the low and the high half of each factor that the text tells.
+WORDS = (
+    "卓上ライト/コーヒーカップ", "木製/スチール製", "丸型/角型", "軽量/重厚", "室内用/屋外用", "つや消し/光沢",
+    "無地/柄入り", "低め/高め", "折りたたみ式/固定式", "贈答箱入り/詰め替え用", "丸洗い可/拭き取り式",
+    "北欧風/昭和レトロ", "一人用/家族用", "手作り/量産品", "輸入品/国産", "普段使い/行事用",
+)  # fmt: skip
 
 
-def write_shop(folder: Path, lang: str) -> None:
+def write_shop(folder: Path) -> None:
     """Write order lines, the list of products and ``images/<code>.png`` into a folder."""
     source = make_world("complementary", n_users=USERS, n_items=ITEMS, per_user=BOUGHT, popularity_sd=0.8)
     rng = np.random.default_rng(1)
@@ -49,21 +39,16 @@ def write_shop(folder: Path, lang: str) -> None:
     seen = np.hstack([source.truth["factors_shared"][:, :3], source.truth["factors_image"]])
     for code, factors in zip(codes, seen, strict=True):
         picture(factors).save(folder / "images" / f"{code}.png")
-    header, (orders, products), encoding = HEADERS[lang], FILES[lang], ENCODINGS[lang]
-    items = pd.DataFrame(
-        [(code, *texts(told[i], lang)) for i, code in enumerate(codes)], columns=header[2:3] + header[5:]
-    )
-    items.to_csv(folder / products, index=False, encoding=encoding)
-    log = order_lines(source.log, codes, rng)
-    log.columns = pd.Index(header[:5])
-    log.to_csv(folder / orders, index=False, encoding=encoding)
+    items = pd.DataFrame([(code, *texts(high)) for code, high in zip(codes, told, strict=True)], columns=PRODUCT)
+    items.to_csv(folder / PRODUCTS, index=False, encoding=ENCODING)
+    order_lines(source.log, codes, rng).to_csv(folder / ORDERS, index=False, encoding=ENCODING)
 
 
-def texts(high: NDArray[np.bool_], lang: str) -> tuple[str, str]:
+def texts(high: NDArray[np.bool_]) -> tuple[str, str]:
     """Name and description of a product from the halves in which its factors lie, ``(16,)``."""
-    words = [pair.split("/")[int(half)] for pair, half in zip(WORDS[lang], high, strict=True)]
+    words = [pair.split("/")[int(half)] for pair, half in zip(WORDS, high, strict=True)]
     name = " ".join([*words[1:3], words[0]])
-    return name, ("、" if lang == "ja" else ", ").join(words[3:])
+    return name, "、".join(words[3:])
 
 
 def order_lines(log: pd.DataFrame, codes: NDArray[np.str_], rng: np.random.Generator) -> pd.DataFrame:
@@ -86,7 +71,7 @@ def order_lines(log: pd.DataFrame, codes: NDArray[np.str_], rng: np.random.Gener
     lines.loc[anonymous, "customer"] = ""
     full = str.maketrans("0123456789", "０１２３４５６７８９")
     lines.loc[wide, "product"] = lines.loc[wide, "product"].str.translate(full)
-    return lines
+    return lines.set_axis(ORDER_LINE, axis=1)
 
 
 def picture(factors: NDArray[np.float64]) -> Image.Image:
@@ -113,4 +98,4 @@ def colour_of(hue: float, saturation: float, value: float) -> tuple[int, int, in
 
 
 if __name__ == "__main__":
-    write_shop(Path(sys.argv[1]), sys.argv[2])
+    write_shop(Path(sys.argv[1]))

