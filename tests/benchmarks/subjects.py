@@ -13,7 +13,7 @@ from mmbench.cli.jobs import Job
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.data.splits import Split
 from mmbench.models.base import Recommender
-from mmbench.nn.knn import cached_knn
+from mmbench.nn.neighbours import cached_knn
 from mmbench.nn.users import UserGraph
 from mmbench.records import CellStore
 from mmbench.study import CellTask

@@ -139,8 +139,7 @@ def test_letters_have_names_in_both_languages(shop: Path, capsys: pytest.Capture
     items = pd.read_parquet(shop / "items.parquet").assign(title="あたたかい くつした です")
     items.to_parquet(shop / "items.parquet")
     for lang, name in (("en", "mostly in Hiragana letters"), ("ja", "文章は主にひらがなで書かれています")):
-        with pytest.raises(SystemExit):
-            check.main([str(shop), f"lang={lang}"])
+        check.main([str(shop), f"lang={lang}"])
         assert name in capsys.readouterr().out
 
 

@@ -25,9 +25,9 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     noted: list[Any] = []
     original = study.fit
 
-    def noting(*args: Any) -> Any:
+    def noting(*args: Any, **named: Any) -> Any:
         noted.append(args)
-        return original(*args)
+        return original(*args, **named)
 
     monkeypatch.setattr(study, "fit", noting)
     return noted

@@ -79,7 +79,7 @@ class _ProjectedRows(torch.autograd.Function):
         (grad,) = grads
         of_weight = grad.new_zeros(grad.shape[1], table.shape[1])
         for part, of_part in zip(rows.split(ctx.step), grad.split(ctx.step), strict=True):
-            of_weight.addmm_(of_part.T, table.index_select(0, part).to(grad.dtype))
+            of_weight = torch.addmm(of_weight, of_part.T, table.index_select(0, part).to(grad.dtype))
         return None, None, of_weight.to(ctx.dtype), grad.sum(0).to(ctx.dtype)
 
 
