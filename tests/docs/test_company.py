@@ -15,9 +15,7 @@ from tests.docs.shop import write_shop
 from tests.docs.test_links import ROOT
 
 #: A block of one command and the block of text that it prints.
-SHOWN = re.compile(
-    r"^```\n(?P<command>python -m [^`]*?)```\n\n```text\n(?P<printed>.*?)^```$", re.MULTILINE | re.DOTALL
-)
+SHOWN = re.compile(r"^```\n(?P<command>python -m [^`]*?)```\n\n```text\n(?P<printed>.*?)^```$", re.M | re.S)
 #: Numbers of further commands come from factorisations and trainings, which other machines round differently.
 EXACT = ("mmbench.prepare", "mmbench.check")
 

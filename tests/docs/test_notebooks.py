@@ -66,8 +66,7 @@ def test_a_notebook_is_well_formed(file: Path) -> None:
         magic, _, rest = source.partition("\n")
         if magic != "%%bash":
             ast.parse(rest if magic.startswith("%%writefile ") else source)
-        assert "/work" not in source
-        assert "/tmp" not in source
+        assert not re.search(r"""["'\s=]/[a-z]+/""", source), "a path of one machine"
 
 
 @pytest.mark.slow
