@@ -159,15 +159,6 @@ def test_the_decision_is_the_planted_one(mmbench: Run, tmp_path: Path, world: st
         pytest.xfail(HELD[world, seed])
 
 
-@pytest.mark.parametrize(
-    ("worlds", "share"), [({"complementary"}, 0.8), ({"redundant", "useless_image", "text_only", "no_signal"}, 0.6)]
-)
-def test_a_rule_that_always_says_hold_would_fail(worlds: set[str], share: float) -> None:
-    """RULINGS 29, over the studies above, each of which is held to what HELD says of it."""
-    asked = [study for study in STUDIES if study[0] in worlds]
-    assert sum(study not in HELD for study in asked) >= share * len(asked)
-
-
 def test_the_businesses_turn_where_they_should() -> None:
     for breakeven in (CHEAP, DEAR):
         evidence = Evidence("d", "m", "fused_vs_text", 1, None, None, None, {}, None, ())
