@@ -29,7 +29,7 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
     decide.main([str(sweep), f"economics={own}", "lang=ja"])
     told = capsys.readouterr().out
     record = records.read_json(sweep / "report" / "decision.json")
-    assert "decision.html, decision.json, checklist.html" in told
+    assert "decision.html、decision.json、checklist.html を書きました" in told
     assert record["inputs"]["economics"]["currency"] == "JPY"
     assert set(record["inputs"]["economics"]["assumed"]) == set(INPUTS) - {"value.margin"}
     assert 'lang="ja"' in (sweep / "report" / "decision.html").read_text()

@@ -18,7 +18,7 @@ from mmbench import paths, records
 from mmbench.cli.errors import did_you_mean
 from mmbench.decision import Economics, decide, read_economics, replay
 from mmbench.decision.economics import INPUTS
-from mmbench.messages import LANGUAGES
+from mmbench.messages import LANGUAGES, Words
 
 KEYS = ("economics", "lang", "dataset", "model", "serving")
 DESCRIPTION = "Should images be added? Writes report/decision.html and report/decision.json of a sweep."
@@ -125,10 +125,8 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     write_index(table, read_contrasts(table, read.groups), read.groups, as_frame(table))
     mirror(table)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
-    return (
-        "\n".join([*lines, f"written to {paths.report_dir(sweep_dir)}: decision.html, decision.json, checklist.html"])
-        + "\n"
-    )
+    written = Words("command", settings["lang"])("decided", folder=paths.report_dir(sweep_dir))
+    return "\n".join([*lines, written]) + "\n"
 
 
 def _replayed(file: Path) -> str:
