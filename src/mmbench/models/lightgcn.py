@@ -44,5 +44,5 @@ class LightGCN(FactorModel):
         """BPR on the propagated vectors, norm penalty on the ego rows (SPEC A §2)."""
         nodes = torch.cat(batch.nodes(len(self.user_embedding)))
         final, ego = rows_of_mean(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers, nodes)
-        user, positive, negative = final.chunk(3)
-        return bpr_terms(user, positive, negative, self.reg_weight, penalised=ego.chunk(3))
+        user, positive, negative = batch.whole(*final.tensor_split(3))
+        return bpr_terms(user, positive, negative, self.reg_weight, penalised=batch.whole(*ego.tensor_split(3)))
