@@ -123,16 +123,23 @@ def embedding_signal(
         null_alone[name], beside = _shuffled_r2(narrow, name, targets, folds, float(base.sum()), shuffles, rng)
         null_unique[name] = beside - r2[everyone - {name}]
     counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(replicas)])
-    unique = {
-        name: estimate(
-            r2[everyone] - r2[everyone - {name}],
-            (counts @ (errors[everyone - {name}] - errors[everyone])) / (counts @ base),
-            level,
-        )
-        for name in sorted(features)
-    }
+    unique = {name: _unique(name, errors, r2, counts, level) for name in sorted(features)}
     common = r2[everyone] - sum(share.value for share in unique.values())
     return Signal(n, r2, unique, common, null_alone, null_unique)
+
+
+def _unique(
+    name: str,
+    errors: Mapping[Coalition, Vector],
+    r2: Mapping[Coalition, float],
+    counts: NDArray[np.int64],
+    level: float,
+) -> Estimate:
+    """What a modality adds to all others; ``counts`` ``(replicas, n)`` tells how often a sample has each item."""
+    everyone = max(errors, key=len)
+    others = everyone - {name}
+    samples = (counts @ (errors[others] - errors[everyone])) / (counts @ errors[frozenset()])
+    return estimate(r2[everyone] - r2[others], samples, level)
 
 
 def _shuffled_r2(

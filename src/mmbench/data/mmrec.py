@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mmbench.data import splits
 from mmbench.data.dataset import Dataset
 from mmbench.data.delimited import Dialect, read_delimited
+from mmbench.data.features import ItemFeature
 from mmbench.data.journal import Journal, refusal
 from mmbench.data.numbered import (
     catalogue_size,
@@ -116,11 +117,16 @@ def write_mmrec(source: Source, parts: pd.Series, folder: Path, name: str | None
         _check_writable(ids, column)
         _write_table(pd.DataFrame({_RAW[column]: ids, column: np.arange(len(ids))}), folder / _MAPPINGS[column])
     for modality, feature in source.features.items():
-        np.save(folder / f"{modality}{FEATURE_SUFFIX}", feature.values.astype(np.float32))
-        if not (feature.present & feature.values.any(axis=1)).all():
-            missed = "".join(f"{number}\n" for number in np.flatnonzero(~feature.present))
-            missed_file(folder, modality).write_text(missed, encoding="utf-8")
+        _write_feature(feature, folder, modality)
     return len(items) - 1 - int(numbers.max())
+
+
+def _write_feature(feature: ItemFeature, folder: Path, modality: str) -> None:
+    """The matrix, and the items that miss it where there are some or a row of zeros could be taken for one."""
+    np.save(folder / f"{modality}{FEATURE_SUFFIX}", feature.values.astype(np.float32))
+    if not (feature.present & feature.values.any(axis=1)).all():
+        missed = "".join(f"{number}\n" for number in np.flatnonzero(~feature.present))
+        missed_file(folder, modality).write_text(missed, encoding="utf-8")
 
 
 def kept_by(dataset: Dataset, log: pd.DataFrame) -> tuple[Source, pd.Series]:

@@ -107,15 +107,7 @@ def make_world(
     if world not in WORLDS:
         raise Refusal("data", "no_world", world=world, worlds=", ".join(WORLDS))
     spec = WORLDS[world]
-    counts = None
-    if n_interactions is None:
-        per_user = spec.per_user if per_user is None else per_user
-        if not 5 <= per_user <= n_items // 2:
-            raise Refusal("data", "no_room", per_user=per_user, n_items=n_items)
-    elif per_user is not None or spec.new_items:
-        raise Refusal("data", "total_alone", total=n_interactions)
-    else:
-        counts = _long_tailed(n_interactions, n_users, n_items, seed)
+    counts = _counts(spec, n_users, n_items, per_user, n_interactions, seed)
     rng = np.random.default_rng(seed)
     factors = {name: rng.standard_normal((n_items, BLOCK)) for name in (*BLOCKS, "junk")}
     tastes = rng.standard_normal((n_users, BLOCK * len(BLOCKS)))
@@ -126,9 +118,8 @@ def make_world(
     views = _views(spec, factors, new, feature_noise, (text_dim, image_dim), (rng, np.random.default_rng([seed, 1])))
     features = {name: view() for name, view in picked(views, encoder or {}, f"planted world {world}").items()}
     utility = _Utility(tastes, np.hstack([factors[b] for b in BLOCKS]), popularity)
-    if counts is None:
-        assert per_user is not None
-        log = _choices(utility, temperature, new, per_user, rng)
+    if isinstance(counts, int):
+        log = _choices(utility, temperature, new, counts, rng)
     else:
         log = _uneven_choices(utility, temperature, counts, rng)
     items = pd.DataFrame({"item_id": [f"i{i:05d}" for i in range(n_items)]})
@@ -136,6 +127,20 @@ def make_world(
     if n_users * n_items <= BLOCK_ENTRIES:
         truth["utility"] = next(utility.blocks())
     return Source(log, items, features, {**truth, "new": new})
+
+
+def _counts(
+    spec: World, n_users: int, n_items: int, per_user: int | None, total: int | None, seed: int
+) -> int | NDArray[np.int64]:
+    """Interactions of every user, or of each ``(n_users,)`` where only their total is given."""
+    if total is not None:
+        if per_user is not None or spec.new_items:
+            raise Refusal("data", "total_alone", total=total)
+        return _long_tailed(total, n_users, n_items, seed)
+    per_user = spec.per_user if per_user is None else per_user
+    if not 5 <= per_user <= n_items // 2:
+        raise Refusal("data", "no_room", per_user=per_user, n_items=n_items)
+    return per_user
 
 
 @dataclass(frozen=True)
