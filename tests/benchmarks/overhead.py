@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from mmbench import training
+from mmbench import loop
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.models.bpr import BPR
@@ -28,7 +28,7 @@ def log(n_edges: int) -> Interactions:
 def by_trainer(train: Interactions, data: RecData) -> float:
     """Seconds per step of a training, ranking and set-up left out."""
     marks: list[float] = []
-    validate = training.validation_scores
+    validate = loop.validation_scores
 
     def watched(*given: object) -> object:
         marks.append(now())
@@ -36,12 +36,12 @@ def by_trainer(train: Interactions, data: RecData) -> float:
         marks.append(now())
         return result
 
-    training.validation_scores = watched  # type: ignore[assignment]
+    loop.validation_scores = watched  # type: ignore[assignment]
     try:
         settings = TrainingSettings(max_epochs=3, patience=3, batch_size=BATCH)
         fit(BPR, data, train, train, settings, seed=0)
     finally:
-        training.validation_scores = validate
+        loop.validation_scores = validate
     epochs = [began - ended for ended, began in zip(marks[1::2], marks[2::2], strict=False)]
     return statistics.median(epochs) / len(TripletLoader(data, BATCH, 0))
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import performance
+from mmbench import loop
+from tests.benchmarks import overhead, performance
 from tests.benchmarks.performance import PAGE, RESULTS, SECTIONS, distances, marked, results_of, warnings_of
+from tests.benchmarks.subjects import baby_words
 from tests.benchmarks.sweep_share import shares
-from tests.benchmarks.trial import WARM_UPS, Epoch, parts
+from tests.benchmarks.trial import WARM_UPS, Epoch, measured, parts
 from tests.benchmarks.work import COUNTS, Ceilings, Sizes
 
 RATES = {"gemm": 1e9, "scores": 2e9, "copy": 1e9, "gather": 5e8, "adam": 1e8}
@@ -112,6 +114,26 @@ def test_parts_of_a_training() -> None:
     assert found["evaluation"] == pytest.approx(7.875)
     assert (found["setup"], found["records"]) == (3.0, pytest.approx(1.0))
     assert found["trial"] == pytest.approx(3.0 + 30 * (102.625 + 7.875) + 1.0)
+
+
+def test_a_small_training_is_timed_through_the_real_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TripletLoader", "validation_scores"):  # put back what the clock replaces
+        monkeypatch.setattr(loop, name, getattr(loop, name))
+    small = {"n_users": 300, "n_items": 80, "n_interactions": 3000, "text_dim": 8, "image_dim": 8}
+    words = [f"dataset.world_options.{name}={value}" for name, value in small.items()]
+    found = measured([*baby_words("lightgcn"), *words, "training.batch_size=32"])
+    assert all(found[part] > 0 for part in ("step", "epoch", "evaluation", "setup", "trial"))
+    assert found["trial"] > 30 * (found["epoch"] + found["evaluation"])
+    assert found["sizes"]["items"] == 80
+    assert found["sizes"]["batch"] == 32
+    assert found["n_batches"] * 32 >= found["sizes"]["edges"] > (found["n_batches"] - 1) * 32
+
+
+def test_the_trainer_is_timed_against_the_same_steps_by_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overhead, "ROUNDS", 1)
+    trainer, bare = overhead.seconds_per_step()
+    assert trainer > 0
+    assert bare > 0
 
 
 def test_shares_of_a_sweep_add_up() -> None:

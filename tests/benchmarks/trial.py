@@ -26,11 +26,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmbench import allocation, training
+from mmbench import allocation, loop
 from mmbench.evaluation import Evaluator
 from mmbench.models.base import Recommender, Triplets
 from mmbench.study import CellTask, Unit, run_training
-from mmbench.training import TripletLoader
 from tests.benchmarks.subjects import BABY_ITEMS, WARM_UPS, baby_words, made, opened, sizes_of
 
 now = time.process_time
@@ -73,7 +72,7 @@ class Clock:
         """Have every training of this process watched."""
         clock = self
 
-        class Watched(TripletLoader):
+        class Watched(loop.TripletLoader):
             def __iter__(self) -> Iterator[Triplets]:
                 epoch = Epoch(now())
                 clock.epochs.append(epoch)
@@ -81,7 +80,7 @@ class Clock:
                     epoch.batches.append(now())
                     yield batch
 
-        validate = training.validation_scores
+        validate = loop.validation_scores
 
         def watched(evaluator: Evaluator, model: Recommender) -> NDArray[np.float64]:
             began = now()
@@ -89,8 +88,8 @@ class Clock:
             clock.epochs[-1].validated = (began, now())
             return scores
 
-        training.TripletLoader = Watched  # type: ignore[misc]
-        training.validation_scores = watched
+        loop.TripletLoader = Watched  # type: ignore[misc]
+        loop.validation_scores = watched
 
 
 def peak_mb() -> float:
@@ -137,10 +136,10 @@ def timed_training(task: CellTask, store: Any, clock: Clock, number: int, n_batc
     return parts(clock.epochs, called, returned, n_batches)
 
 
-def measured(model: str, n_items: int) -> dict[str, Any]:
-    """Parts of the second training, set-up of the first, memory and sizes."""
+def measured(words: Sequence[str]) -> dict[str, Any]:
+    """Parts of the second training, set-up of the first, memory and sizes of the cell of a command line."""
     with tempfile.TemporaryDirectory() as folder:
-        task, store = opened(baby_words(model, n_items), Path(folder))
+        task, store = opened(words, Path(folder))
         loaded = peak_mb()
         _, settings = task.recipe(task.default)
         clock = Clock()
@@ -167,7 +166,7 @@ def main() -> None:
     torch.set_num_threads(1)
     allocation.keep_freed_memory()
     model, *rest = sys.argv[1:]
-    print(json.dumps(measured(model, int(rest[0]) if rest else BABY_ITEMS)))
+    print(json.dumps(measured(baby_words(model, int(rest[0]) if rest else BABY_ITEMS))))
 
 
 if __name__ == "__main__":
