@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
@@ -130,6 +130,28 @@ def test_ranks_among_unseen_candidates(world: tuple[Interactions, Interactions, 
     assert ranking.top is not None
     assert ranking.top.tolist() == [expected[user][:6] for user in ranking.users]
     assert ranking.pairs.n_users == len(ranking.users)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(levels=st.sampled_from([2, 9, 10**6]), held=st.integers(1, 40), seed=st.integers(0, 10**6))
+def test_ranks_are_those_of_the_masked_scores(levels: int, held: int, seed: int) -> None:
+    """With and without ties; held-out items that were seen rank behind all candidates, pairs seen twice count once."""
+    rng = np.random.default_rng(seed)
+    pairs = rng.integers(0, (7, 11), (30 + held, 2))
+    seen, heldout = (
+        Interactions(part[:, 0], part[:, 1], 7, 11) for part in (pairs[:30], np.unique(pairs[30:], axis=0))
+    )
+    scores = torch.from_numpy(rng.integers(0, levels, (7, 11)).astype(np.float32))
+    assume(scores.unique().numel() > 1)
+    masked = scores.clone()
+    masked[seen.users, seen.items] = -torch.inf
+    try:
+        ranking = Evaluator(heldout, seen, seen).rank(Table(scores))
+    except DegenerateScores:
+        assume(False)
+    users = torch.from_numpy(ranking.users)
+    rows, items = torch.from_numpy(ranking.pairs.users), torch.from_numpy(ranking.items)
+    assert ranking.pairs.ranks.tolist() == count_ranks(masked[users], rows, items, users).tolist()
 
 
 def test_no_seen_item_is_listed(world: tuple[Interactions, Interactions, Tensor]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +56,7 @@ class Evaluator:
         self._mask_users = torch.from_numpy(mask_users).to(self.device)
         self._mask_items = torch.from_numpy(mask_items).to(self.device)
         self._pair_starts = np.searchsorted(self.pair_users, np.arange(len(self.users) + 1))
+        self._leading = torch.from_numpy(self._first_unseen(mask_users, mask_items)).to(self.device)
 
     def to(self, device: torch.device) -> Evaluator:
         """The same evaluator for scores that live on ``device``."""
@@ -64,6 +66,15 @@ class Evaluator:
                 setattr(moved, name, value.to(device))
         moved.device = device
         return moved
+
+    def _first_unseen(self, mask_users: NDArray[np.int64], mask_items: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Marks the first pair of each user that is a candidate, ``(n_pairs,)``."""
+        keys = self.pair_users * self.n_items + self.items
+        unseen = np.flatnonzero(~np.isin(keys, mask_users * self.n_items + mask_items))
+        _, first = np.unique(self.pair_users[unseen], return_index=True)
+        marks = np.zeros(len(keys), dtype=np.bool_)
+        marks[unseen[first]] = True
+        return marks
 
     def rank(self, model: Scorer, top_k: int = 0) -> Ranking:
         """Rank the part with ``model``; with ``top_k`` also return each user's list.
@@ -75,13 +86,13 @@ class Evaluator:
         top = np.empty((len(self.users), min(top_k, self.n_items)), np.int32) if top_k else None
         informative = False
         for begin, end in self._blocks():
-            scores = self._masked_scores(model, begin, end)
-            informative = informative or _varies(scores)
+            block = self._scored(model, begin, end)
+            informative = informative or _varies(block.candidates())
             pairs = slice(self._pair_starts[begin], self._pair_starts[end])
-            rows = self._pair_users[pairs] - begin
-            ranks[pairs] = count_ranks(scores, rows, self._pair_items[pairs], self._user_index[begin:end])
+            rows, items = self._pair_users[pairs] - begin, self._pair_items[pairs]
+            ranks[pairs] = block.ranks(rows, items, self._leading[pairs])
             if top is not None:
-                top[begin:end] = top_items(scores, self._user_index[begin:end], top.shape[1]).cpu().numpy()
+                top[begin:end] = top_items(block.candidates(), block.users, top.shape[1]).cpu().numpy()
         if not informative:
             raise DegenerateScores("all scores are equal, so they rank nothing")
         pairs_ranked = RankedPairs(self.pair_users, ranks.cpu().numpy(), len(self.users))
@@ -91,15 +102,72 @@ class Evaluator:
         for begin in range(0, len(self.users), BLOCK_USERS):
             yield begin, min(begin + BLOCK_USERS, len(self.users))
 
-    def _masked_scores(self, model: Scorer, begin: int, end: int) -> Tensor:
+    def _scored(self, model: Scorer, begin: int, end: int) -> _Block:
+        users = self._user_index[begin:end]
         with torch.no_grad():
-            scores = model.score(self._user_index[begin:end]).clone()
+            scores = model.score(users)
         # A finite sum has finite terms and takes one pass; only an infinite one asks for the long look.
         if not torch.isfinite(scores.sum()) and not torch.isfinite(scores).all():
             raise DegenerateScores("scores are NaN or infinite")
         seen = slice(self._mask_starts[begin], self._mask_starts[end])
-        scores[self._mask_users[seen] - begin, self._mask_items[seen]] = -torch.inf
-        return scores
+        return _Block(scores, users, self._mask_users[seen] - begin, self._mask_items[seen])
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Scores of some users.
+
+    Args:
+        scores: of all items, ``(B, n_items)``; they stay as the model gave them, which may keep them.
+        users: user index of each row, ``(B,)``.
+        seen_rows: rows of the pairs that are no candidates, each pair once, ``(n_seen,)``.
+        seen_items: their items, ``(n_seen,)``.
+    """
+
+    scores: Tensor
+    users: Tensor
+    seen_rows: Tensor
+    seen_items: Tensor
+
+    def candidates(self, rows: Tensor | slice = slice(None)) -> Tensor:
+        """A copy of rows, minus infinity where an item is no candidate."""
+        seen = torch.zeros(self.scores.shape, dtype=torch.bool, device=self.scores.device)
+        seen[self.seen_rows, self.seen_items] = True
+        return self.scores[rows].masked_fill(seen[rows], -torch.inf)
+
+    def ranks(self, rows: Tensor, items: Tensor, leading: Tensor) -> Tensor:
+        """Rank of each (row, item) among the candidates of its row, as :func:`count_ranks` has it.
+
+        Args:
+            rows: row of each pair, ``(n_pairs,)``.
+            items: item of each pair, ``(n_pairs,)``.
+            leading: marks one candidate of every row, ``(n_pairs,)``, or of no row at all. These are ranked without a
+                copy of the scores: items that were seen are counted along and taken off again.
+        """
+        ranks = torch.empty_like(items)
+        certain = torch.zeros_like(leading)
+        if int(leading.sum()) == len(self.users):
+            ranks[leading], certain[leading] = self._ranks_of_leading(items[leading])
+        rest = torch.nonzero(~certain).squeeze(1)
+        if len(rest):
+            chosen, place = torch.unique(rows[rest], return_inverse=True)
+            ranks[rest] = count_ranks(self.candidates(chosen), place, items[rest], self.users[chosen])
+        return ranks
+
+    def _ranks_of_leading(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Rank of one item of every row ``(B,)``, and whether no other candidate has its score."""
+        own = self.scores.gather(1, items.unsqueeze(1))
+        seen, own_of_seen = self.scores[self.seen_rows, self.seen_items], own[self.seen_rows, 0]
+        better = _count(torch.gt, self.scores, own).index_add_(0, self.seen_rows, -(seen > own_of_seen).int())
+        at_least = _count(torch.ge, self.scores, own).index_add_(0, self.seen_rows, -(seen >= own_of_seen).int())
+        return better.long() + 1, at_least == better + 1
+
+
+def _count(compare: Callable[..., Tensor], scores: Tensor, own: Tensor) -> Tensor:
+    """How many scores ``(m, n)`` of each row compare with its own score ``(m, 1)``: ``(m,)``."""
+    # A comparison written as a number is summed several times as fast as a boolean; the count is exact.
+    beats = torch.empty(scores.shape, dtype=torch.int32, device=scores.device)
+    return compare(scores, own, out=beats).sum(1, dtype=torch.int32)
 
 
 def count_ranks(scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> Tensor:
@@ -119,10 +187,8 @@ def count_ranks(scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> T
     for begin in range(0, len(items), step):
         row, item = rows[begin : begin + step], items[begin : begin + step]
         candidates, own = scores[row], scores[row, item].unsqueeze(1)
-        # A comparison written as a number is summed several times as fast as a boolean; the count is exact.
-        beats = torch.empty(candidates.shape, dtype=torch.int32, device=scores.device)
-        rank = torch.gt(candidates, own, out=beats).sum(1, dtype=torch.int32) + 1
-        at_least = torch.ge(candidates, own, out=beats).sum(1, dtype=torch.int32)
+        rank = _count(torch.gt, candidates, own) + 1
+        at_least = _count(torch.ge, candidates, own)
         tied = torch.nonzero(at_least > rank).squeeze(1)
         if len(tied):
             equal = candidates[tied] == own[tied]
@@ -177,10 +243,11 @@ def _varies(scores: Tensor) -> bool:
 
 
 def _seen_by(users: NDArray[np.int64], seen: tuple[Interactions, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Masked pairs of the evaluated users: position of the user, ascending, and item."""
+    """Masked pairs of the evaluated users, each once: position of the user, ascending, and item."""
     all_users = np.concatenate([part.users for part in seen]) if seen else np.empty(0, np.int64)
     all_items = np.concatenate([part.items for part in seen]) if seen else np.empty(0, np.int64)
     known = np.isin(all_users, users)
     place = np.searchsorted(users, all_users[known])
-    order = np.argsort(place, kind="stable")
-    return place[order], all_items[known][order]
+    n_items = max((part.n_items for part in seen), default=1)
+    pairs = np.unique(place * n_items + all_items[known])
+    return pairs // n_items, pairs % n_items
