@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.graph import SelfLoopedMean
 from mmbench.nn.smoothing import (
     add_rows,
     halves,
@@ -74,6 +75,18 @@ def test_rows_of_the_mean_and_their_gradients_are_those_of_the_whole(n_layers: i
     for a, b, c in zip(rows, whole, halved, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(c, b, rtol=1e-12, atol=1e-14)
+
+
+def test_a_graph_that_is_not_symmetric_has_its_transposed_for_the_way_back() -> None:
+    graph, nodes = SelfLoopedMean(EDGES, N_USERS, N_ITEMS), torch.tensor([0, 7, 3, 7])
+    tables = [torch.randn(n, DIM, requires_grad=True) for n in (N_USERS, N_ITEMS)]
+    rows, _ = rows_of_mean(graph.matrix, tables[0], tables[1], 2, nodes, transposed=graph.transposed)
+    matrix, x = graph.matrix.to_dense(), torch.cat(tables)
+    expected = ((x + matrix @ x + matrix @ matrix @ x) / 3)[nodes]
+    torch.testing.assert_close(rows, expected)
+    found, wanted = (torch.autograd.grad(result.square().sum(), tables) for result in (rows, expected))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_rows_asked_for_twice_are_added_twice() -> None:

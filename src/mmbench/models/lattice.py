@@ -17,7 +17,7 @@ from mmbench.nn.graph import DirectedGraph, SelfLoopedMean, weighted_propagate
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.knn import ItemGraph, learned_knn, row_sum_normalised, weighted, weighted_sum
 from mmbench.nn.losses import half_squares, vector_bpr
-from mmbench.nn.smoothing import halves, repeated
+from mmbench.nn.smoothing import halves, repeated, rows_of_mean
 
 BACKBONES = ("lightgcn", "mf", "ngcf")
 
@@ -112,33 +112,35 @@ class LATTICE(FactorModel):
                 self.stored = DirectedGraph(graph.edge_index, graph.weights.detach(), graph.n_items)
         return repeated(step, self.item_embedding, self.n_layers)
 
-    def _collaborative(self) -> Tensor:
-        """Vectors of all users and items from the backbone, ``(n_users + n_items, d)``."""
-        x = torch.cat([self.user_embedding, self.item_embedding])
-        if self.backbone == "mf":
-            return x
-        total = x
-        for layer in range(self.n_ui_layers):
-            y = self.neighbourhood(x)
-            if self.backbone == "lightgcn":
-                x = y
-                total = total + x
-                continue
-            sums = functional.leaky_relu(self.sum_layers[layer](y))
-            products = functional.leaky_relu(self.product_layers[layer](x * y))
-            x = functional.dropout(sums + products, self.message_dropout, self.training)
+    def _collaborative(self, nodes: Tensor) -> Tensor:
+        """Vectors of chosen nodes from the backbone, users first, ``(m, d)``."""
+        graph, users, items = self.neighbourhood, self.user_embedding, self.item_embedding
+        if self.backbone == "lightgcn":
+            return rows_of_mean(graph.matrix, users, items, self.n_ui_layers, nodes, transposed=graph.transposed)[0]
+        x = total = torch.cat([users, items])
+        for of_sums, of_products in zip(self.sum_layers, self.product_layers, strict=True):  # mf has none
+            y = graph(x)
+            messages = functional.leaky_relu(of_sums(y)) + functional.leaky_relu(of_products(x * y))
+            x = functional.dropout(messages, self.message_dropout, self.training)
             total = total + functional.normalize(x, dim=1)
-        return total / (self.n_ui_layers + 1)
+        return functional.embedding(nodes, total / (len(self.sum_layers) + 1))
+
+    def _final(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors of chosen users, and of chosen items plus their smoothed, normalised counterparts."""
+        chosen = self._collaborative(torch.cat([users, len(self.user_embedding) + items]))
+        of_users, of_items = halves(chosen, len(users))
+        if self.content:
+            of_items = of_items + functional.normalize(functional.embedding(items, self._smoothed()), dim=1)
+        return of_users, of_items
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """User vectors, and item vectors plus their smoothed, normalised counterparts."""
-        users, items = halves(self._collaborative(), len(self.user_embedding))
-        if self.content:
-            items = items + functional.normalize(self._smoothed(), dim=1)
-        return users, items
+        tables = (self.user_embedding, self.item_embedding)
+        return self._final(*(torch.arange(len(table), device=table.device) for table in tables))
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR and half the squared norms of the final batch rows (SPEC A §9)."""
-        rows = batch.rows(*self())
+        users, items = self._final(batch.users, torch.cat([batch.positives, batch.negatives]))
+        rows = (users, *items.split(len(batch.users)))
         divisor = self.divisor or len(batch.users)
         return {"bpr": vector_bpr(*rows), "reg": self.reg_weight * half_squares(*rows) / divisor}

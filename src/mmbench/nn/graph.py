@@ -159,10 +159,8 @@ def weighted_propagate(edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor
     return _WeightedProduct.apply(edge_index, weights, x)
 
 
-class SelfLoopedMean(nn.Module):
+class SelfLoopedMean(DirectedGraph):
     r"""Mean of a node and its neighbours, :math:`D^{-1}(A + I) x` over users and items (SPEC A §9).
-
-    The symmetric :math:`A + I` is kept apart from the inverse row sums, so that it serves its own backward pass.
 
     Args:
         edge_index: users and items of each edge, ``(2, n_edges)``.
@@ -170,22 +168,12 @@ class SelfLoopedMean(nn.Module):
         n_items: number of items.
     """
 
-    adjacency: Tensor
-    inverse_degree: Tensor
-
     def __init__(self, edge_index: Tensor, n_users: int, n_items: int) -> None:
-        super().__init__()
         n = n_users + n_items
         users, items, nodes = edge_index[0], edge_index[1] + n_users, torch.arange(n)
         rows, columns = torch.cat([users, items, nodes]), torch.cat([items, users, nodes])
         degree = torch.bincount(rows, minlength=n).to(torch.get_default_dtype())
-        adjacency = sparse_matrix(rows, columns, torch.ones(len(rows)), (n, n))
-        self.register_buffer("adjacency", adjacency, persistent=False)
-        self.register_buffer("inverse_degree", degree.reciprocal().unsqueeze(1), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """One step of propagation: ``(n_users + n_items, d)`` to the same."""
-        return self.inverse_degree * propagate(self.adjacency, x)
+        super().__init__(torch.stack([rows, columns]), degree.reciprocal()[rows], n)
 
 
 def user_item_blocks(adjacency: Tensor, n_users: int) -> tuple[Tensor, Tensor]:

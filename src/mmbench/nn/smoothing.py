@@ -84,8 +84,10 @@ class _RowsOfMean(torch.autograd.Function):
     """:func:`rows_of_mean`: whatever a step does beside the sparse products it does to the rows of the batch alone."""
 
     @staticmethod
-    def forward(ctx: Any, adjacency: Tensor, n_layers: int, nodes: Tensor, *parts: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(adjacency, nodes)
+    def forward(
+        ctx: Any, adjacency: Tensor, transposed: Tensor, n_layers: int, nodes: Tensor, *parts: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(transposed, nodes)
         ctx.n_layers, ctx.lengths = n_layers, [len(part) for part in parts]
         layer = torch.cat(parts)
         ego = layer.index_select(0, nodes)
@@ -97,12 +99,12 @@ class _RowsOfMean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        adjacency, nodes = ctx.saved_tensors
+        transposed, nodes = ctx.saved_tensors
         of_total, of_ego = grads[0] / (ctx.n_layers + 1), grads[1]
-        grad = add_rows(of_total.new_zeros(len(adjacency), of_total.shape[1]), nodes, of_total)
-        for _ in range(ctx.n_layers):  # (I + A + A A) g = g + A (g + A g)
-            grad = add_rows(product(adjacency, grad), nodes, of_total)
-        return None, None, None, *add_rows(grad, nodes, of_ego).split(ctx.lengths)
+        grad = add_rows(of_total.new_zeros(len(transposed), of_total.shape[1]), nodes, of_total)
+        for _ in range(ctx.n_layers):  # with B the transposed graph: (I + B + B B) g = g + B (g + B g)
+            grad = add_rows(product(transposed, grad), nodes, of_total)
+        return None, None, None, None, *add_rows(grad, nodes, of_ego).split(ctx.lengths)
 
 
 def add_rows(target: Tensor, rows: Tensor, values: Tensor) -> Tensor:
@@ -116,20 +118,27 @@ def add_rows(target: Tensor, rows: Tensor, values: Tensor) -> Tensor:
 
 
 def rows_of_mean(
-    adjacency: Tensor, users: Tensor, items: Tensor, n_layers: int, nodes: Tensor
+    adjacency: Tensor,
+    users: Tensor,
+    items: Tensor,
+    n_layers: int,
+    nodes: Tensor,
+    *,
+    transposed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Chosen rows of :func:`propagated_nodes` and of the ID vectors themselves, each ``(m, d)``.
 
     The same numbers and gradients, without a sum, a mean or a gradient of them over all nodes.
 
     Args:
-        adjacency: symmetric, ``(n_users + n_items, n_users + n_items)``.
+        adjacency: constant, ``(n_users + n_items, n_users + n_items)``.
         users: ``(n_users, d)``.
         items: ``(n_items, d)``.
         n_layers: number of propagation layers.
         nodes: rows, users first, ``(m,)``; a row may be asked for several times.
+        transposed: the graph turned round, where it is not symmetric.
     """
-    return _RowsOfMean.apply(adjacency, n_layers, nodes, users, items)
+    return _RowsOfMean.apply(adjacency, adjacency if transposed is None else transposed, n_layers, nodes, users, items)
 
 
 def repeated(step: Callable[[Tensor], Tensor], x: Tensor, n_layers: int) -> Tensor:

@@ -35,10 +35,10 @@ def encoder(name: str, prefix: str) -> dict[str, Any]:
 
 
 def give_graph(model: Any, case: Case) -> None:
-    """The golden mean over neighbours; all numbers of a row are the same."""
+    """The golden mean over neighbours."""
     golden = torch.from_numpy(case.arrays["graph/mean_adj_with_self_loops"])
-    model.neighbourhood.inverse_degree = golden.diagonal().unsqueeze(1).clone()
-    model.neighbourhood.adjacency = (golden != 0).to(golden.dtype).to_sparse_csr()
+    model.neighbourhood.matrix = golden.to_sparse_csr()
+    model.neighbourhood.transposed = golden.T.to_sparse_csr()
 
 
 MAPPING = Mapping(
