@@ -125,7 +125,8 @@ def machine_lines(results: Mapping[str, Any]) -> str:
 def model_rows(results: Mapping[str, Any]) -> str:
     """One row per model and size of the catalogue."""
     header = ["model", "items", "step ms", "epoch s", "floor s", "distance", "goal", "evaluation s", "floor s"]
-    header += ["distance", "set-up s, first / again", f"trial of {TRIAL_EPOCHS} epochs s", "peak memory MB"]
+    header += ["distance", "gather and scatter", "set-up s, first / again", f"trial of {TRIAL_EPOCHS} epochs s"]
+    header.append("peak memory MB")
     rows = []
     for m in results["models"].values():
         floors, goal = m["floors"], GOALS.get(m["model"])
@@ -141,12 +142,21 @@ def model_rows(results: Mapping[str, Any]) -> str:
                 f"{m['evaluation']:.2f}",
                 f"{floors['evaluation']:.2f}",
                 marked(m["evaluation"] / floors["evaluation"], EVALUATION_GOAL),
+                of_scatter(m),
                 f"{m['first_setup']:.2f} / {marked(m['setup'], SETUP_GOAL)}",
                 f"{m['trial']:.0f}",
                 f"{m['peak_mb']:,.0f}",
             ]
         )
     return table(header, rows)
+
+
+def of_scatter(model: Mapping[str, Any]) -> str:
+    """How many times as long loss and gradients take by gather and scatter, where that was timed."""
+    if "scatter_step" not in model:
+        return "-"
+    ratio = model["scatter_step"] / model["sparse_step"]
+    return f"{ratio:.1f}x" if ratio >= SCATTER_GOAL else f"**{ratio:.1f}x !**"
 
 
 def kernel_rows(results: Mapping[str, Any]) -> str:

@@ -81,6 +81,12 @@ def test_the_tables_say_what_was_timed() -> None:
     assert "GPU: not measured." in performance.machine_lines(results)
 
 
+def test_gather_and_scatter_stand_beside_the_models_timed_both_ways() -> None:
+    assert performance.of_scatter({}) == "-"
+    assert performance.of_scatter({"sparse_step": 0.1, "scatter_step": 0.35}) == "3.5x"
+    assert performance.of_scatter({"sparse_step": 0.1, "scatter_step": 0.29}) == "**2.9x !**"
+
+
 def test_the_page_is_written_between_its_markers() -> None:
     page = PAGE.read_text(encoding="utf-8")
     written = performance.with_sections(page, results_of(report()))

@@ -14,8 +14,10 @@ from mmbench.cli.compose import compose
 from mmbench.cli.jobs import Job
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn import edges, graph, smoothing
+from mmbench.nn.noise import Noise
 from mmbench.training import TripletLoader
 from tests.benchmarks import work
+from tests.benchmarks.scatter import SCATTERED, compared, scattered
 from tests.benchmarks.subjects import made, sizes_of
 from tests.benchmarks.work import COUNTS, Ceilings, Sizes, Work
 
@@ -153,3 +155,25 @@ def test_counts_of_bpr_and_its_evaluation_by_hand() -> None:
 
 def test_counts_of_neighbours_by_hand() -> None:
     assert work.similarities(10, 7) == Work(flops=2 * 10 * 7 * 10, traffic=400)
+
+
+@pytest.mark.parametrize("name", SCATTERED)
+def test_gather_and_scatter_give_the_same_gradients(name: str) -> None:
+    cell = Cell(name)
+
+    def gradients() -> list[Tensor]:
+        torch.manual_seed(0)
+        for module in cell.model.modules():
+            if isinstance(module, Noise):
+                module.generators.clear()
+        cell.model.zero_grad()
+        cell.step()
+        return [p.grad for p in cell.model.parameters() if p.grad is not None]
+
+    ours = gradients()
+    with scattered():
+        theirs = gradients()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)
+    times = compared(cell.model, cell.batch, rounds=1)
+    assert min(times.values()) > 0
