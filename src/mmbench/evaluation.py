@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,7 +56,8 @@ class Evaluator:
         self._mask_users = torch.from_numpy(mask_users).to(self.device)
         self._mask_items = torch.from_numpy(mask_items).to(self.device)
         self._pair_starts = np.searchsorted(self.pair_users, np.arange(len(self.users) + 1))
-        self._leading = torch.from_numpy(self._first_unseen(mask_users, mask_items)).to(self.device)
+        keys = self.pair_users * self.n_items + self.items
+        self._pair_seen = torch.from_numpy(np.isin(keys, mask_users * self.n_items + mask_items)).to(self.device)
 
     def to(self, device: torch.device) -> Evaluator:
         """The same evaluator for scores that live on ``device``."""
@@ -67,22 +68,13 @@ class Evaluator:
         moved.device = device
         return moved
 
-    def _first_unseen(self, mask_users: NDArray[np.int64], mask_items: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Marks the first pair of each user that is a candidate, ``(n_pairs,)``."""
-        keys = self.pair_users * self.n_items + self.items
-        unseen = np.flatnonzero(~np.isin(keys, mask_users * self.n_items + mask_items))
-        _, first = np.unique(self.pair_users[unseen], return_index=True)
-        marks = np.zeros(len(keys), dtype=np.bool_)
-        marks[unseen[first]] = True
-        return marks
-
     def rank(self, model: Scorer, top_k: int = 0) -> Ranking:
         """Rank the part with ``model``; with ``top_k`` also return each user's list.
 
         Raises:
             DegenerateScores: if scores are NaN, infinite or all equal.
         """
-        ranks = torch.empty(len(self.items), dtype=torch.int64, device=self.device)
+        ranks, own, of_seen = [], [], []
         top = np.empty((len(self.users), min(top_k, self.n_items)), np.int32) if top_k else None
         informative = False
         for begin, end in self._blocks():
@@ -90,13 +82,34 @@ class Evaluator:
             informative = informative or _varies(block.candidates())
             pairs = slice(self._pair_starts[begin], self._pair_starts[end])
             rows, items = self._pair_users[pairs] - begin, self._pair_items[pairs]
-            ranks[pairs] = block.ranks(rows, items, self._leading[pairs])
+            for results, result in zip((ranks, own), block.ranks(rows, items, self._pair_seen[pairs]), strict=True):
+                results.append(result)
+            of_seen.append(block.of_seen)
             if top is not None:
                 top[begin:end] = top_items(block.candidates(), block.users, top.shape[1]).cpu().numpy()
         if not informative:
             raise DegenerateScores("all scores are equal, so they rank nothing")
-        pairs_ranked = RankedPairs(self.pair_users, ranks.cpu().numpy(), len(self.users))
+        among_unseen = torch.cat(ranks) - self._seen_ahead(torch.cat(own), torch.cat(of_seen))
+        pairs_ranked = RankedPairs(self.pair_users, among_unseen.cpu().numpy(), len(self.users))
         return Ranking(self.users, pairs_ranked, self.items, top)
+
+    def _seen_ahead(self, own: Tensor, of_seen: Tensor) -> Tensor:
+        """How many of its user's seen items score more than each pair, ``(n_pairs,)``.
+
+        Args:
+            own: score of each pair, ``(n_pairs,)``.
+            of_seen: scores of the seen items, user after user, ``(n_seen,)``.
+        """
+        sizes = torch.bincount(self._mask_users, minlength=len(self.users))
+        starts = sizes.cumsum(0) - sizes
+        ahead, step = [], _at_once(self.n_items)
+        for users, level in zip(self._pair_users.split(step), own.split(step), strict=True):
+            many = sizes[users]
+            pairs = torch.arange(len(users), device=own.device).repeat_interleave(many)
+            place = torch.arange(len(pairs), device=own.device) - (many.cumsum(0) - many)[pairs]
+            before = of_seen[starts[users][pairs] + place] > level[pairs]
+            ahead.append(torch.zeros_like(users).index_add_(0, pairs, before.long()))
+        return torch.cat(ahead)
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
         for begin in range(0, len(self.users), BLOCK_USERS):
@@ -135,39 +148,48 @@ class _Block:
         seen[self.seen_rows, self.seen_items] = True
         return self.scores[rows].masked_fill(seen[rows], -torch.inf)
 
-    def ranks(self, rows: Tensor, items: Tensor, leading: Tensor) -> Tensor:
-        """Rank of each (row, item) among the candidates of its row, as :func:`count_ranks` has it.
+    @property
+    def of_seen(self) -> Tensor:
+        """Scores of the seen items, ``(n_seen,)``."""
+        return self.scores[self.seen_rows, self.seen_items]
+
+    def ranks(self, rows: Tensor, items: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Rank of each (row, item) among all items, seen ones too, and its score; both ``(n_pairs,)``.
+
+        Of a tied score it is the rank among the candidates, and infinity stands for the score, which no seen item
+        beats. So no copy of the scores without the seen items is made where nothing is tied.
 
         Args:
             rows: row of each pair, ``(n_pairs,)``.
             items: item of each pair, ``(n_pairs,)``.
-            leading: marks one candidate of every row, ``(n_pairs,)``, or of no row at all. These are ranked without a
-                copy of the scores: items that were seen are counted along and taken off again.
+            seen: whether the pair itself is no candidate, ``(n_pairs,)``; it is treated as tied.
         """
-        ranks = torch.empty_like(items)
-        certain = torch.zeros_like(leading)
-        if int(leading.sum()) == len(self.users):
-            ranks[leading], certain[leading] = self._ranks_of_leading(items[leading])
-        rest = torch.nonzero(~certain).squeeze(1)
-        if len(rest):
-            chosen, place = torch.unique(rows[rest], return_inverse=True)
-            ranks[rest] = count_ranks(self.candidates(chosen), place, items[rest], self.users[chosen])
-        return ranks
-
-    def _ranks_of_leading(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Rank of one item of every row ``(B,)``, and whether no other candidate has its score."""
-        own = self.scores.gather(1, items.unsqueeze(1))
-        seen, own_of_seen = self.scores[self.seen_rows, self.seen_items], own[self.seen_rows, 0]
-        better = _count(torch.gt, self.scores, own).index_add_(0, self.seen_rows, -(seen > own_of_seen).int())
-        at_least = _count(torch.ge, self.scores, own).index_add_(0, self.seen_rows, -(seen >= own_of_seen).int())
-        return better.long() + 1, at_least == better + 1
+        own = self.scores[rows, items]
+        better, at_least = _counts(self.scores, rows, own)
+        ranks = better + 1
+        tied = torch.nonzero((at_least != ranks) | seen).squeeze(1)
+        if len(tied):
+            chosen, place = torch.unique(rows[tied], return_inverse=True)
+            ranks[tied] = count_ranks(self.candidates(chosen), place, items[tied], self.users[chosen])
+            own[tied] = torch.inf
+        return ranks, own
 
 
-def _count(compare: Callable[..., Tensor], scores: Tensor, own: Tensor) -> Tensor:
-    """How many scores ``(m, n)`` of each row compare with its own score ``(m, 1)``: ``(m,)``."""
-    # A comparison written as a number is summed several times as fast as a boolean; the count is exact.
-    beats = torch.empty(scores.shape, dtype=torch.int32, device=scores.device)
-    return compare(scores, own, out=beats).sum(1, dtype=torch.int32)
+def _at_once(n_items: int) -> int:
+    """Pairs that are compared with all items at once."""
+    return max(1, BLOCK_COMPARISONS // n_items)
+
+
+def _counts(scores: Tensor, rows: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """How many scores ``(B, n_items)`` of each pair's row are above its own, and how many at least that."""
+    step, better, at_least = _at_once(scores.shape[1]), [], []
+    for row, level in zip(rows.split(step), own.unsqueeze(1).split(step), strict=True):
+        compared = scores.index_select(0, row)
+        # A comparison written as a number is summed several times as fast as a boolean; below 2^24 the sum is exact.
+        passed = torch.empty(compared.shape, device=scores.device)
+        better.append(torch.gt(compared, level, out=passed).sum(1).long())
+        at_least.append(torch.ge(compared, level, out=passed).sum(1).long())
+    return torch.cat(better), torch.cat(at_least)
 
 
 def count_ranks(scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> Tensor:
@@ -182,19 +204,14 @@ def count_ranks(scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> T
         items: item of each pair, ``(n_pairs,)``.
         users: user index of each row, ``(B,)``.
     """
-    ranks = torch.empty_like(items)
-    step = max(1, BLOCK_COMPARISONS // scores.shape[1])
-    for begin in range(0, len(items), step):
-        row, item = rows[begin : begin + step], items[begin : begin + step]
-        candidates, own = scores[row], scores[row, item].unsqueeze(1)
-        rank = _count(torch.gt, candidates, own) + 1
-        at_least = _count(torch.ge, candidates, own)
-        tied = torch.nonzero(at_least > rank).squeeze(1)
-        if len(tied):
-            equal = candidates[tied] == own[tied]
-            keys = tie_keys(users[row[tied]], scores.shape[1])
-            rank[tied] += (equal & (keys < keys.gather(1, item[tied].unsqueeze(1)))).sum(1)
-        ranks[begin : begin + step] = rank
+    own = scores[rows, items]
+    better, at_least = _counts(scores, rows, own)
+    ranks = better + 1
+    for tied in torch.nonzero(at_least > ranks).squeeze(1).split(_at_once(scores.shape[1])):
+        row = rows[tied]
+        equal = scores[row] == own[tied].unsqueeze(1)
+        keys = tie_keys(users[row], scores.shape[1])
+        ranks[tied] += (equal & (keys < keys.gather(1, items[tied].unsqueeze(1)))).sum(1)
     return ranks
 
 
