@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from mmbench import metrics
+from mmbench.counting import tie_key, tie_keys
 from mmbench.data.interactions import Interactions
 from mmbench.ensemble import late
-from mmbench.evaluation import Evaluator, tie_key, tie_keys
+from mmbench.evaluation import Evaluator
 from mmbench.metrics import Ranking
 
 N_USERS, N_ITEMS = 23, 60

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from mmbench import evaluation
+from mmbench import counting, evaluation
+from mmbench.counting import count_ranks, tie_keys, top_items
 from mmbench.data.interactions import Interactions
-from mmbench.evaluation import DegenerateScores, Evaluator, count_ranks, tie_keys, top_items
+from mmbench.evaluation import DegenerateScores, Evaluator
 
 N_USERS, N_ITEMS = 30, 25
 
@@ -104,13 +105,13 @@ def test_tie_keys_are_fixed() -> None:
         return value - 2**64 if value >= 2**63 else value
 
     def key(user: int, item: int) -> int:
-        z = (user * 0x9E3779B97F4A7C1 + item * 0xD1B54A32D192ED0 + evaluation.TIE_SEED) & (2**64 - 1)
+        z = (user * 0x9E3779B97F4A7C1 + item * 0xD1B54A32D192ED0 + counting.TIE_SEED) & (2**64 - 1)
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
         return signed(z ^ (z >> 31))
 
     users = [0, 1, 77, 1_000_003]
-    assert evaluation.TIE_SEED == 0x5EED
+    assert counting.TIE_SEED == 0x5EED
     assert tie_keys(torch.tensor(users), 30).tolist() == [[key(u, i) for i in range(30)] for u in users]
 
 
@@ -123,7 +124,9 @@ def test_ranks_among_unseen_candidates(world: tuple[Interactions, Interactions, 
     expected = brute_force(masked, torch.arange(N_USERS))
 
     assert ranking.users.tolist() == sorted(set(heldout.users.tolist()))
-    assert model.asked == ranking.users.tolist()
+    n = len(ranking.users)
+    assert model.asked[:n] == ranking.users.tolist()
+    assert model.asked[n:] == ranking.users.tolist(), "one more look, as every user has a tied item here"
     pairs = list(zip(ranking.users[ranking.pairs.users].tolist(), ranking.items.tolist(), strict=True))
     assert sorted(pairs) == sorted(zip(heldout.users.tolist(), heldout.items.tolist(), strict=True))
     assert ranking.pairs.ranks.tolist() == [expected[user].index(item) + 1 for user, item in pairs]
@@ -152,6 +155,12 @@ def test_ranks_are_those_of_the_masked_scores(levels: int, held: int, seed: int)
     users = torch.from_numpy(ranking.users)
     rows, items = torch.from_numpy(ranking.pairs.users), torch.from_numpy(ranking.items)
     assert ranking.pairs.ranks.tolist() == count_ranks(masked[users], rows, items, users).tolist()
+
+
+def test_scores_without_ties_are_asked_for_once(world: tuple[Interactions, Interactions, Tensor]) -> None:
+    train, heldout, _ = world
+    model = Table(torch.rand(N_USERS, N_ITEMS, generator=torch.Generator().manual_seed(0)))
+    assert Evaluator(heldout, train).rank(model).users.tolist() == model.asked
 
 
 def test_no_seen_item_is_listed(world: tuple[Interactions, Interactions, Tensor]) -> None:
@@ -208,7 +217,7 @@ def test_blocks_do_not_change_ranks(
     train, heldout, scores = world
     whole = Evaluator(heldout, train).rank(Table(scores), top_k=5)
     monkeypatch.setattr(evaluation, "BLOCK_USERS", users)
-    monkeypatch.setattr(evaluation, "BLOCK_COMPARISONS", comparisons)
+    monkeypatch.setattr(counting, "BLOCK_COMPARISONS", comparisons)
     blocks = Evaluator(heldout, train).rank(Table(scores), top_k=5)
     assert blocks.pairs.ranks.tolist() == whole.pairs.ranks.tolist()
     assert blocks.top is not None

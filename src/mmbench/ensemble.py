@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mmbench.evaluation import tie_key
+from mmbench.counting import tie_key
 from mmbench.metrics import RankedPairs, Ranking
 
 

@@ -1,0 +1,100 @@
+"""Ranks by counting: the rank of an item is one more than the number of candidates that beat it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: Comparisons held at once, a number each; bounds the memory of a block with many held-out items.
+BLOCK_COMPARISONS = 1 << 24
+TIE_SEED = 0x5EED
+
+
+def at_once(n_items: int) -> int:
+    """Pairs that are compared with all items at once."""
+    return max(1, BLOCK_COMPARISONS // n_items)
+
+
+def compared(scores: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Score of one item of each row, how many scores of the row are above it, and how many at least that.
+
+    Args:
+        scores: ``(m, n_items)``.
+        items: one item of each row, ``(m,)``.
+
+    Returns:
+        Three tensors ``(m,)``. Counts are single-precision numbers and exact below 2^24 items.
+    """
+    own = scores.gather(1, items.unsqueeze(1))
+    # A comparison written as a number is summed several times as fast as a boolean.
+    passed = torch.empty(scores.shape, device=scores.device)
+    return own.squeeze(1), torch.gt(scores, own, out=passed).sum(1), torch.ge(scores, own, out=passed).sum(1)
+
+
+def compared_rows(scores: Tensor, rows: Tensor, items: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """:func:`compared` of any pairs of row and item ``(n_pairs,)``, as many at once as memory is meant to hold."""
+    step = at_once(scores.shape[1])
+    parts = zip(rows.split(step), items.split(step), strict=True)
+    return [compared(scores.index_select(0, row), item) for row, item in parts if len(row)]
+
+
+def count_ranks(scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> Tensor:
+    """Rank of each (row, item) among the candidates of its row, from 1.
+
+    Equal scores are ordered by a seeded hash of (user, item): index order would leak popularity, and a hash of the
+    item alone would give every user the same list.
+
+    Args:
+        scores: ``(B, n_items)``; minus infinity marks what is not a candidate.
+        rows: row of each pair, ``(n_pairs,)``.
+        items: item of each pair, ``(n_pairs,)``.
+        users: user index of each row, ``(B,)``.
+    """
+    if not len(rows):
+        return torch.empty_like(rows)
+    own, better, at_least = (torch.cat(parts) for parts in zip(*compared_rows(scores, rows, items), strict=True))
+    ranks = better.long() + 1
+    for tied in torch.nonzero(at_least > ranks).squeeze(1).split(at_once(scores.shape[1])):
+        row = rows[tied]
+        equal = scores[row] == own[tied].unsqueeze(1)
+        keys = tie_keys(users[row], scores.shape[1])
+        ranks[tied] += (equal & (keys < keys.gather(1, items[tied].unsqueeze(1)))).sum(1)
+    return ranks
+
+
+def top_items(scores: Tensor, users: Tensor, k: int) -> Tensor:
+    """The ``k`` best items of each row in the order that :func:`count_ranks` counts, -1 where candidates run out.
+
+    Args:
+        scores: ``(B, n_items)``; minus infinity marks what is not a candidate.
+        users: user index of each row, ``(B,)``.
+        k: length of the lists.
+    """
+    by_key = tie_keys(users, scores.shape[1]).argsort(dim=1)
+    order = scores.gather(1, by_key).argsort(dim=1, descending=True, stable=True)[:, :k]
+    items = by_key.gather(1, order)
+    return items.masked_fill(scores.gather(1, items) == -torch.inf, -1)
+
+
+def tie_keys(users: Tensor, n_items: int, seed: int = TIE_SEED) -> Tensor:
+    """:func:`tie_key` of every item for each of ``users`` ``(B,)``: ``(B, n_items)``."""
+    return tie_key(users.unsqueeze(1), torch.arange(n_items, device=users.device), seed)
+
+
+def tie_key(users: Tensor, items: Tensor, seed: int = TIE_SEED) -> Tensor:
+    """Pseudo-random 64-bit key of (user, item) by the SplitMix64 finaliser; the lower key goes first.
+
+    Args:
+        users: user indices.
+        items: item indices, of a shape that broadcasts with that of ``users``.
+        seed: of the keys.
+    """
+    key = users * 0x9E3779B97F4A7C1 + items * 0xD1B54A32D192ED0 + seed
+    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
+        key = (key ^ _shifted(key, shift)) * factor
+    return key ^ _shifted(key, 31)
+
+
+def _shifted(key: Tensor, bits: int) -> Tensor:
+    """Logical right shift of a signed 64-bit tensor."""
+    return (key >> bits) & ((1 << (64 - bits)) - 1)
