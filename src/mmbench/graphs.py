@@ -24,7 +24,8 @@ from torch import Tensor
 
 from mmbench import records
 from mmbench.messages import Refusal
-from mmbench.nn.knn import Neighbours, best_of, directions, knn
+from mmbench.nn.knn import Neighbours, directions, knn
+from mmbench.nn.nearest import best_of
 from mmbench.nn.neighbours import found_by
 
 MODES = ("exact", "approximate")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbench.nn import knn
+from mmbench.nn import nearest
 from mmbench.nn.denoised import companion_graph, consistent_graphs
 from tests.models import dense
 
@@ -56,12 +56,12 @@ def denoised(features: dict[str, Tensor], present: dict[str, Tensor], k: int) ->
     return graphs
 
 
-@pytest.mark.parametrize("block_entries", [knn.BLOCK_ENTRIES, 100])
+@pytest.mark.parametrize("block_entries", [nearest.BLOCK_ENTRIES, 100])
 @pytest.mark.parametrize("k", [3, 40])
 def test_consistent_graphs_against_dense(
     k: int, block_entries: int, features: dict[str, Tensor], present: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knn, "BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(nearest, "BLOCK_ENTRIES", block_entries)
     expected = denoised(features, present, k)
     found = consistent_graphs(features, present, k)
     assert list(found) == list(features)

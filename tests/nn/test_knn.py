@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbench.nn import knn as module
+from mmbench.nn import nearest as module
 from mmbench.nn.knn import (
     ItemGraph,
     Neighbours,
@@ -94,7 +94,26 @@ def test_ties_are_decided_the_same_way_everywhere(
     features[5:25] = features[4]
     expected = knn(features.double(), everyone(), 6)
     monkeypatch.setattr(module, "BLOCK_ENTRIES", block)
+    monkeypatch.setattr(module, "CACHED_ENTRIES", block)
     assert same(knn(features, everyone(), 6), expected)
+
+
+@pytest.mark.parametrize("levels", [2, 50, 10**6])
+@pytest.mark.parametrize("n", [640, 700])
+def test_a_look_at_maxima_finds_what_a_look_at_all_finds(levels: int, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many ties, some and hardly any; with and without a last chunk that is not full; negative values too."""
+    table = torch.randint(-levels, levels, (n, n), generator=torch.Generator().manual_seed(0)).float()
+
+    def lists() -> tuple[Tensor, Tensor]:
+        return nearest(lambda begin, end: table[begin:end].clone(), n, 5, include_self=False)
+
+    quick = lists()
+    assert module._promising(table, 6).shape[1] == 6 * module.CHUNK + n % module.CHUNK
+    monkeypatch.setattr(module, "CHUNK", n)
+    assert module._promising(table, 6).shape[1] == n
+    whole = lists()
+    assert torch.equal(quick[0], whole[0])
+    assert torch.equal(quick[1], whole[1])
 
 
 def test_constant_features_make_no_hubs() -> None:

@@ -38,7 +38,7 @@ def test_only_the_best_are_listed() -> None:
 def test_counts_in_blocks_are_those_of_the_whole(block_world: BlockWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     data = block_world.data(())
     whole = common_items(data.edge_index, data.n_users, data.n_items, 7)
-    monkeypatch.setattr("mmbench.nn.knn.BLOCK_ENTRIES", 100)
+    monkeypatch.setattr("mmbench.nn.nearest.BLOCK_ENTRIES", 100)
     blocks = common_items(data.edge_index, data.n_users, data.n_items, 7)
     assert torch.equal(whole[0], blocks[0])
     assert torch.equal(whole[1], blocks[1])

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mmbench.nn.interactions import common_neighbours, interaction_matrix
-from mmbench.nn.knn import RING_SEED, ItemGraph, nearest, row_sum_normalised
+from mmbench.nn.knn import ItemGraph, row_sum_normalised
+from mmbench.nn.nearest import RING_SEED, nearest
 
 #: Below every cosine: marks a pair that some modality calls unlike.
 UNLIKE = -2.0

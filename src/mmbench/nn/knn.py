@@ -1,26 +1,20 @@
-"""Item graphs: exact nearest neighbours without an ``(n, n)`` array, and their normalisations."""
+"""Item graphs: nearest neighbours and normalisations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmbench.nn.graph import BLOCK_ENTRIES, sparse_matrix
+from mmbench.nn.graph import sparse_matrix
 from mmbench.nn.interactions import common_neighbours, interaction_matrix
+from mmbench.nn.nearest import Told, nearest
 
-RING_SEED = 0x5EED
-
-#: Similarities of the items ``begin`` to ``end`` to all items: ``(end - begin, n)``.
-Similarity = Callable[[int, int], Tensor]
-#: Told how many items are done.
-Told = Callable[[int], None]
-
-#: By type: integer of the same width, low bits of the mantissa that rounding errors reach, exponent of the tie-break.
-_PRECISION = {torch.float32: (torch.int32, 6, -19), torch.float64: (torch.int64, 22, -32)}
+#: Width of features whose products are as fast in small blocks.
+NARROW = 128
 
 
 @dataclass(frozen=True)
@@ -76,94 +70,6 @@ class ItemGraph:
         return ItemGraph(self.edge_index.to(device), self.weights.to(device), self.n_items)
 
 
-def nearest(
-    similarity: Similarity, n: int, k: int, *, include_self: bool = True, width: int = 0, told: Told | None = None
-) -> tuple[Tensor, Tensor]:
-    """Exact ``k`` most similar items of each item, in blocks of rows.
-
-    Similarities that differ by no more than rounding errors are ties, and ties go to the next items around one fixed
-    random ring, the item itself first. So lists do not depend on the size of blocks or the number of threads, and
-    items that are all alike share their neighbours evenly instead of all pointing at the first few. A shorter list is
-    the beginning of a longer one.
-
-    Args:
-        similarity: gives a block of rows.
-        n: number of items.
-        k: neighbours per item; at most all items are listed.
-        include_self: whether an item competes for its own list.
-        width: numbers per row that ``similarity`` needs, where that is more than ``n``.
-        told: told how many items are done, after every block.
-
-    Returns:
-        Neighbours and similarities, each ``(n, min(k, n))`` (``n - 1`` without the item itself), best first.
-    """
-    if n == 0:
-        return torch.empty(0, 0, dtype=torch.int64), torch.empty(0, 0)
-    k = min(k, n if include_self else n - 1)
-    step = max(1, BLOCK_ENTRIES // max(n, width))
-    ring = tie_ring(n)
-    indices, values = [], []
-    for begin in range(0, n, step):
-        end = min(begin + step, n)
-        block = similarity(begin, end)
-        rows = torch.arange(begin, end, device=block.device)
-        if not include_self:
-            block[rows - begin, rows] = torch.finfo(block.dtype).min / 2
-        index = _best(block, rows, ring.to(block.device), k)
-        indices.append(index)
-        values.append(block.gather(1, index))
-        if told is not None:
-            told(end)
-    return torch.cat(indices), torch.cat(values)
-
-
-def tie_ring(n: int) -> Tensor:
-    """The fixed random order of ``n`` items that decides ties, ``(n,)``."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(RING_SEED))
-
-
-def best_of(similarities: Tensor, rows: Tensor, candidates: Tensor, k: int, n: int) -> Tensor:
-    """The ``k`` best of some candidates of each row, in the order of :func:`nearest`: places ``(b, k)`` among them.
-
-    Args:
-        similarities: ``(b, c)``.
-        rows: the rows' items, ``(b,)``.
-        candidates: items, ``(b, c)``.
-        k: how many.
-        n: number of items.
-    """
-    keys = _keys(_without_rounding_noise(similarities), rows, candidates, tie_ring(n).to(rows.device))
-    return keys.topk(k, dim=1).indices
-
-
-def _best(block: Tensor, rows: Tensor, ring: Tensor, k: int) -> Tensor:
-    """Columns of the ``k`` largest entries of each row in the order of :func:`_keys`: ``(b, k)``."""
-    rounded = _without_rounding_noise(block)
-    best, index = rounded.topk(min(k + 1, block.shape[1]), dim=1)
-    if best.shape[1] > k:
-        undecided = torch.nonzero(best[:, k - 1] == best[:, k]).squeeze(1)
-        index = index[:, :k]
-        if len(undecided):
-            everyone = torch.arange(block.shape[1], device=block.device).expand(len(undecided), -1)
-            index[undecided] = _keys(rounded[undecided], rows[undecided], everyone, ring).topk(k, dim=1).indices
-    order = _keys(rounded.gather(1, index), rows, index, ring).argsort(dim=1, descending=True)
-    return index.gather(1, order)
-
-
-def _without_rounding_noise(block: Tensor) -> Tensor:
-    """Round away the low bits of the mantissa, so that equal similarities are equal whatever the order of sums."""
-    integer, bits, _ = _PRECISION[block.dtype]
-    return ((block.view(integer) + (1 << (bits - 1))) & -(1 << bits)).view(block.dtype)
-
-
-def _keys(rounded: Tensor, rows: Tensor, columns: Tensor, ring: Tensor) -> Tensor:
-    """A number per (row, column) ``(b, c)``: the rounded similarity, and below its resolution nearness on the ring."""
-    n = len(ring)
-    nearness = 1.0 - ((ring[columns] - ring[rows].unsqueeze(1)) % n).double() / n
-    value = rounded.double()
-    return value + (value.abs() * 2.0 ** _PRECISION[rounded.dtype][2] + 1e-300) * nearness
-
-
 def knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0, told: Told | None = None) -> Neighbours:
     r"""Exact nearest items by cosine, the item itself among them (SPEC A §5 and §9, B §0).
 
@@ -187,7 +93,7 @@ def knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0, told:
         products = chosen[begin:end] @ chosen.T
         return products if shrink == 0 else products / (norm[begin:end].unsqueeze(1) * norm + shrink)
 
-    indices, values = nearest(similarity, len(items), k, told=told)
+    indices, values = nearest(similarity, len(items), k, told=told, narrow=features.shape[1] <= NARROW)
     return Neighbours(len(features), items, items[indices], values)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmbench.nn.graph import DirectedGraph
 from mmbench.nn.init import xavier_normal
 from mmbench.nn.interactions import common_neighbours, interaction_matrix
-from mmbench.nn.knn import nearest
+from mmbench.nn.nearest import nearest
 
 
 def free_weights(n: int, n_modalities: int, *, pair: bool = False) -> nn.Parameter | None:
