@@ -137,7 +137,8 @@ def learned_knn(features: Tensor, present: Tensor, k: int) -> Neighbours:
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         lists = knn(features.detach(), present, k)
         unit = functional.normalize(features, dim=1, eps=1e-12)
-        values = torch.bmm(unit[lists.indices], unit[lists.items].unsqueeze(2)).squeeze(2)
+        neighbours, own = functional.embedding(lists.indices, unit), functional.embedding(lists.items, unit)
+        values = torch.bmm(neighbours, own.unsqueeze(2)).squeeze(2)
     return replace(lists, values=values)
 
 

@@ -68,6 +68,7 @@ def nearest(
         index = _best(block, rows, ring.to(block.device), k)
         indices.append(index)
         values.append(block.gather(1, index))
+        del block  # its memory, still in the cache, serves the next one
         if told is not None:
             told(end)
     return torch.cat(indices), torch.cat(values)
