@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmbench import metrics, training
+from mmbench import loop, metrics, training
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import DegenerateScores, Evaluator
@@ -287,6 +287,20 @@ def test_the_loader_follows_its_seed(block_world: BlockWorld) -> None:
 
     assert first(3) == first(3)
     assert first(3) != first(4)
+
+
+def test_batches_drawn_at_once_are_those_drawn_one_by_one(
+    block_world: BlockWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def batches() -> list[list[int]]:
+        loader = TripletLoader(block_world.data(()), batch_size=50, seed=0)
+        return [
+            torch.cat([b.users, b.positives, b.negatives]).tolist() for epoch in epochs_of(loader, 2) for b in epoch
+        ]
+
+    at_once = batches()
+    monkeypatch.setattr(loop, "BATCHES_AT_ONCE", 1)
+    assert batches() == at_once
 
 
 def test_a_limited_epoch_is_a_random_part(block_world: BlockWorld) -> None:

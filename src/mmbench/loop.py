@@ -34,6 +34,8 @@ from mmbench.nn.negatives import NegativeSampler
 from mmbench.settings import TrainingSettings
 
 SELECTION_METRIC = "ndcg@20"
+#: Batches drawn at once: the tables that drawing looks into are then in a cache, which every step empties.
+BATCHES_AT_ONCE = 256
 
 for _name in ("pytorch_lightning", "lightning", "lightning_fabric", "lightning.pytorch"):
     logging.getLogger(_name).setLevel(logging.ERROR)
@@ -66,9 +68,11 @@ class TripletLoader:
     def __iter__(self) -> Iterator[Triplets]:
         n = self.edges.shape[1]
         order = torch.randperm(n, generator=self.generator, device=self.edges.device)
-        for batch in range(self.n_batches):
-            users, positives = self.edges[:, order[batch * self.batch_size : (batch + 1) * self.batch_size]]
-            yield Triplets(users, positives, self.sampler.sample(users, self.generator))
+        for part in order[: self.n_batches * self.batch_size].split(BATCHES_AT_ONCE * self.batch_size):
+            users, positives = self.edges[:, part]
+            negatives = self.sampler.sample(users, self.generator)
+            for batch in zip(*(x.split(self.batch_size) for x in (users, positives, negatives)), strict=True):
+                yield Triplets(*batch)
 
 
 @dataclass
