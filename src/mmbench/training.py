@@ -12,16 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmbench import graphs, loop
+from mmbench import fingerprint, graphs, loop
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import Evaluator
 from mmbench.loop import SELECTION_METRIC, TripletLoader
 from mmbench.messages import Refusal
 from mmbench.models.base import ClosedForm, FactorModel, Recommender
+from mmbench.nn.memo import Memo
 from mmbench.settings import TrainingSettings
 
 __all__ = ["SELECTION_METRIC", "ModelFactory", "Outcome", "TrainingSettings", "TripletLoader", "fit", "rebuild"]
+
+#: Of the last few splits.
+_evaluators = Memo[Evaluator](2)
 
 ModelFactory = Callable[[RecData], Recommender]
 
@@ -109,7 +113,7 @@ def fit(
     """
     began = time.perf_counter()
     # The processes of a shared training bring it to their devices.
-    evaluator = Evaluator(valid, train, device=settings.device if settings.devices == 1 else "cpu")
+    evaluator = _evaluator(valid, train, settings.device if settings.devices == 1 else torch.device("cpu"))
     with torch.random.fork_rng(), graphs.searching(settings.neighbours, graph_dir) as search:
         torch.manual_seed(seed)
         model = build(data)
@@ -160,6 +164,12 @@ def rebuild(
             model.load_state_dict(tensors)  # float16 is cast to the parameter's type
     model.eval()
     return model.to(settings.device)
+
+
+def _evaluator(valid: Interactions, train: Interactions, device: torch.device) -> Evaluator:
+    """What ranks validation; trainings on the same split share it."""
+    key = fingerprint.of_arrays(valid.users, valid.items, train.users, train.items)
+    return _evaluators.get(f"{key} {valid.n_items} {device}", lambda: Evaluator(valid, train, device=device))
 
 
 def _computed(model: ClosedForm, data: RecData, evaluator: Evaluator) -> Outcome:

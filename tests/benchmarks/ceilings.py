@@ -16,7 +16,7 @@ ROWS, DIM = 26_495, 64
 #: Tables that take turns, so that none waits in a cache for its next turn; together as much as a training step touches.
 TABLES = 8
 #: Distinct items of a batch and the width of both features: the product that content models wait for.
-BATCH_ITEMS, WIDTH = 2_937, 4_480
+BATCH_ITEMS, WIDTH, HIDDEN = 2_937, 4_480, 256
 BLOCK_USERS, ITEMS = 64, 7_050
 DEGREE = 9
 
@@ -35,17 +35,22 @@ class Ceiling(NamedTuple):
     unit: str
 
 
-def gemm() -> Ceiling:
+def gemm(columns: int = DIM) -> Ceiling:
     """A projection of features forward and its gradient of the weights."""
-    features, gradient = torch.randn(BATCH_ITEMS, WIDTH), torch.randn(BATCH_ITEMS, DIM)
-    weight, projected = torch.randn(DIM, WIDTH), torch.empty(BATCH_ITEMS, DIM)
-    of_weight = torch.empty(DIM, WIDTH)
+    features, gradient = torch.randn(BATCH_ITEMS, WIDTH), torch.randn(BATCH_ITEMS, columns)
+    weight, projected = torch.randn(columns, WIDTH), torch.empty(BATCH_ITEMS, columns)
+    of_weight = torch.empty(columns, WIDTH)
 
     def run() -> None:
         torch.mm(features, weight.T, out=projected)
         torch.mm(gradient.T, features, out=of_weight)
 
-    return Ceiling(run, 4.0 * BATCH_ITEMS * WIDTH * DIM, "flop")
+    return Ceiling(run, 4.0 * BATCH_ITEMS * WIDTH * columns, "flop")
+
+
+def hidden() -> Ceiling:
+    """The same to a hidden layer."""
+    return gemm(HIDDEN)
 
 
 def scores() -> Ceiling:
@@ -87,4 +92,4 @@ def adam() -> Ceiling:
     return Ceiling(optimizer.step, 2.0 * ROWS * DIM, "parameter")
 
 
-CEILINGS: Mapping[str, Callable[[], Ceiling]] = {f.__name__: f for f in (gemm, scores, copy, gather, adam)}
+CEILINGS: Mapping[str, Callable[[], Ceiling]] = {f.__name__: f for f in (gemm, hidden, scores, copy, gather, adam)}

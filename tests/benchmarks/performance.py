@@ -114,6 +114,7 @@ def machine_lines(results: Mapping[str, Any]) -> str:
         f"Python {m['python']}. GPU: not measured.",
     ]
     units = {"gemm": ("dense product, projection of features", 1e9, "GFLOP/s")}
+    units["hidden"] = ("dense product, projection to a hidden layer", 1e9, "GFLOP/s")
     units["scores"] = ("dense product, block of scores", 1e9, "GFLOP/s")
     units["copy"] = ("copy, bytes read and written", 1e9, "GB/s")
     units["gather"] = ("rows gathered in random order", 1e9, "GB/s")

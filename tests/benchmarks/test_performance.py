@@ -17,7 +17,7 @@ from tests.benchmarks.sweep_share import shares
 from tests.benchmarks.trial import WARM_UPS, Epoch, measured, parts
 from tests.benchmarks.work import COUNTS, Ceilings, Sizes
 
-RATES = {"gemm": 1e9, "scores": 2e9, "copy": 1e9, "gather": 5e8, "adam": 1e8}
+RATES = {"gemm": 1e9, "hidden": 1e9, "scores": 2e9, "copy": 1e9, "gather": 5e8, "adam": 1e8}
 SIZES = Sizes(30, 20, 100, {"image": 9}, 16, 10, 8, 14, parameters=3_200_000, evaluated=30, pairs=31)
 
 

@@ -23,6 +23,7 @@ class Ceilings:
 
     Args:
         gemm: floating-point operations per second of a projection of features.
+        hidden: the same of a projection to a hidden layer of towers, which is four times as wide.
         scores: the same of a block of scores.
         copy: bytes per second, read and written, of copying tables.
         gather: bytes per second of rows read in random order.
@@ -30,6 +31,7 @@ class Ceilings:
     """
 
     gemm: float
+    hidden: float
     scores: float
     copy: float
     gather: float
@@ -42,6 +44,7 @@ class Work:
 
     Args:
         flops: of dense products, two per multiplication.
+        hidden_flops: of those with a hidden layer of towers.
         score_flops: of the products of user and item vectors.
         traffic: bytes read and written in order.
         gathered: bytes of rows read in random order.
@@ -49,6 +52,7 @@ class Work:
     """
 
     flops: float = 0.0
+    hidden_flops: float = 0.0
     score_flops: float = 0.0
     traffic: float = 0.0
     gathered: float = 0.0
@@ -58,6 +62,11 @@ class Work:
         pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
         return Work(*(mine + theirs for mine, theirs in pairs))
 
+    @property
+    def all_flops(self) -> float:
+        """Operations of all dense products."""
+        return self.flops + self.hidden_flops + self.score_flops
+
     def times(self, n: float) -> Work:
         """The same work ``n`` times."""
         return Work(*(n * value for value in dataclasses.astuple(self)))
@@ -66,6 +75,7 @@ class Work:
         """Time on one thread at the ceilings."""
         return (
             self.flops / ceilings.gemm
+            + self.hidden_flops / ceilings.hidden
             + self.score_flops / ceilings.scores
             + self.traffic / ceilings.copy
             + self.gathered / ceilings.gather
@@ -245,10 +255,9 @@ def grcn(s: Sizes) -> Work:
 
 def towers(s: Sizes) -> Work:
     """Towers with one hidden layer, propagated side by side."""
-    maps = (
-        layer(s.items, w, s.hidden, inputs_trained=False) + layer(s.items, s.hidden, s.dim) for w in s.widths.values()
-    )
-    return sum(maps, Work()) + interactions(s, s.modalities * s.dim, s.layers)
+    first = sum((layer(s.items, width, s.hidden, inputs_trained=False).flops for width in s.widths.values()), 0.0)
+    second = layer(s.items, s.hidden, s.dim).times(s.modalities)
+    return Work(hidden_flops=first) + second + interactions(s, s.modalities * s.dim, s.layers)
 
 
 def dualgnn(s: Sizes) -> Work:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import hashlib
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mmbench.nn.knn import Neighbours, knn
+from mmbench.nn.memo import Memo, content_key
 
 #: Neighbours kept per item at least, so that one computation serves every k of a search space.
 STORED = 64
@@ -61,7 +60,7 @@ def found_by(search: Search) -> Iterator[None]:
         _search.reset(token)
 
 
-_lists: OrderedDict[str, Neighbours] = OrderedDict()
+_lists = Memo[Neighbours](CACHED_LISTS)
 
 
 def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
@@ -71,16 +70,12 @@ def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0
     """
     search = _search.get() or Exact()
     features = features.to(torch.get_default_dtype())
-    digest = hashlib.sha256(repr((search.name, features.dtype, tuple(features.shape), shrink)).encode())
-    for tensor in (features, present):
-        digest.update(tensor.cpu().contiguous().numpy().data)
-    key = digest.hexdigest()
-    found = _lists.pop(key, None)
-    if found is None or found.k < min(k, len(found.items)):
-        found = search.find(key, features, present, max(k, STORED), shrink)
-    _lists[key] = found
-    while len(_lists) > CACHED_LISTS:
-        _lists.popitem(last=False)
+    key = content_key(search.name, shrink, features, present)
+    found = _lists.get(
+        key,
+        lambda: search.find(key, features, present, max(k, STORED), shrink),
+        lambda kept: kept.k >= min(k, len(kept.items)),
+    )
     search.used(found)
     return found.top(k)
 

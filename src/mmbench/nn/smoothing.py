@@ -10,11 +10,22 @@ from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.graph import product, symmetric_normalised
+from mmbench.nn.memo import Memo, content_key
+
+#: Graphs kept in memory, of a few data sets and models.
+_graphs = Memo[Tensor](4)
 
 
 def set_adjacency(owner: nn.Module, data: RecData, eps: float = 0.0) -> None:
-    """Give a module the buffer ``adjacency``, the graph of :func:`symmetric_normalised`; no state stores it."""
-    adjacency = symmetric_normalised(data.edge_index, data.n_users, data.n_items, eps)
+    """Give a module the buffer ``adjacency``, the graph of :func:`symmetric_normalised`; no state stores it.
+
+    Trainings on the same interactions share it.
+    """
+    edges = data.edge_index
+    adjacency = _graphs.get(
+        content_key(torch.get_default_dtype(), edges.device, data.n_users, data.n_items, eps, edges),
+        lambda: symmetric_normalised(edges, data.n_users, data.n_items, eps),
+    )
     owner.register_buffer("adjacency", adjacency, persistent=False)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmbench.nn.graph import DirectedGraph
 from mmbench.nn.init import xavier_normal
 from mmbench.nn.interactions import common_neighbours, interaction_matrix
+from mmbench.nn.memo import Memo, content_key
 from mmbench.nn.nearest import nearest
 
 
@@ -18,6 +19,20 @@ def free_weights(n: int, n_modalities: int, *, pair: bool = False) -> nn.Paramet
     """
     n_weights = max(2, n_modalities) if pair else n_modalities
     return nn.Parameter(torch.softmax(xavier_normal(torch.empty(n, n_weights)), dim=1)) if n_weights > 1 else None
+
+
+#: Lists of users kept in memory, of a few data sets.
+_lists = Memo[tuple[Tensor, Tensor]](4)
+
+
+def cached_common_items(edge_index: Tensor, n_users: int, n_items: int, k: int) -> tuple[Tensor, Tensor]:
+    """:func:`common_items`, kept in memory by content; a stored list serves every smaller ``k``."""
+    users, counts = _lists.get(
+        content_key(torch.get_default_dtype(), edge_index.device, n_users, n_items, edge_index),
+        lambda: common_items(edge_index, n_users, n_items, k),
+        lambda kept: kept[0].shape[1] >= min(k, n_users - 1),
+    )
+    return users[:, :k], counts[:, :k]
 
 
 def common_items(edge_index: Tensor, n_users: int, n_items: int, k: int) -> tuple[Tensor, Tensor]:
@@ -85,7 +100,7 @@ class UserGraph(nn.Module):
     def __init__(self, edge_index: Tensor, n_users: int, n_items: int, k: int, *, pad: bool = False) -> None:
         super().__init__()
         self.k, self.pad = k, pad
-        self.lists = common_items(edge_index, n_users, n_items, k)
+        self.lists = cached_common_items(edge_index, n_users, n_items, k)
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.graph = softmax_graph(*self.lists)
         self.training_graph = self.graph
