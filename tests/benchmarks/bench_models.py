@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.counts import COUNTS
 from tests.benchmarks.subjects import BABY_ITEMS
-from tests.benchmarks.work import COUNTS
 
 #: Models that are timed on 25,000 items too.
 GROWN = ("lightgcn", "vbpr", "freedom")

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from tests.benchmarks.ceilings import CEILINGS
+from tests.benchmarks.counts import COUNTS
 from tests.benchmarks.trial import TRIAL_EPOCHS
-from tests.benchmarks.work import COUNTS, Ceilings, Sizes, Work
+from tests.benchmarks.work import Ceilings, Sizes, Work
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"

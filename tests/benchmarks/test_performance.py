@@ -11,11 +11,12 @@ import pytest
 
 from mmbench import loop
 from tests.benchmarks import overhead, performance
+from tests.benchmarks.counts import COUNTS
 from tests.benchmarks.performance import PAGE, RESULTS, SECTIONS, distances, marked, results_of, warnings_of
 from tests.benchmarks.subjects import baby_words
 from tests.benchmarks.sweep_share import shares
 from tests.benchmarks.trial import WARM_UPS, Epoch, measured, parts
-from tests.benchmarks.work import COUNTS, Ceilings, Sizes
+from tests.benchmarks.work import Ceilings, Sizes
 
 RATES = {"gemm": 1e9, "hidden": 1e9, "scores": 2e9, "copy": 1e9, "gather": 5e8, "adam": 1e8}
 SIZES = Sizes(30, 20, 100, {"image": 9}, 16, 10, 8, 14, parameters=3_200_000, evaluated=30, pairs=31)
