@@ -19,6 +19,7 @@ import torch
 
 from tests.benchmarks.ceilings import CEILINGS
 from tests.benchmarks.counts import COUNTS
+from tests.benchmarks.profiles import KINDS, REST
 from tests.benchmarks.trial import TRIAL_EPOCHS
 from tests.benchmarks.work import Ceilings, Sizes, Work
 
@@ -182,7 +183,19 @@ def kernel_rows(results: Mapping[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
-SECTIONS = {"machine": machine_lines, "models": model_rows, "kernels": kernel_rows}
+def profile_rows(results: Mapping[str, Any]) -> str:
+    """Shares of a step by kind of work, one row per model on the smaller catalogue."""
+    kinds = [*KINDS, REST]
+    small = min(m["items"] for m in results["models"].values())
+    rows = [
+        [m["model"], *(f"{m['profile'][kind]:.0%}" for kind in kinds)]
+        for m in results["models"].values()
+        if m["items"] == small
+    ]
+    return table(["model", *kinds], rows)
+
+
+SECTIONS = {"machine": machine_lines, "models": model_rows, "kernels": kernel_rows, "profiles": profile_rows}
 
 
 def with_sections(page: str, results: Mapping[str, Any]) -> str:

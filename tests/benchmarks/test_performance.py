@@ -13,6 +13,7 @@ from mmbench import loop
 from tests.benchmarks import overhead, performance
 from tests.benchmarks.counts import COUNTS
 from tests.benchmarks.performance import PAGE, RESULTS, SECTIONS, distances, marked, results_of, warnings_of
+from tests.benchmarks.profiles import shares as shares_of
 from tests.benchmarks.subjects import baby_words
 from tests.benchmarks.sweep_share import shares
 from tests.benchmarks.trial import WARM_UPS, Epoch, measured, parts
@@ -26,6 +27,7 @@ def report(step: float = 0.05) -> dict[str, Any]:
     """As pytest-benchmark writes it."""
     timed = {"step": step, "epoch": 10 * step, "evaluation": 1.0, "trial": 50.0, "setup": 0.5, "first_setup": 2.5}
     model = {"model": "lightgcn", "items": 20, "n_batches": 10, "sizes": dataclasses.asdict(SIZES), "peak_mb": 900.0}
+    model["profile"] = shares_of([("aten::mm", 1.0), ("aten::index_select", 2.0), ("aten::mul", 1.0)])
     benches: list[tuple[float, dict[str, Any]]] = [
         *((2.0, {"ceiling": name, "amount": 2.0 * rate, "unit": "x"}) for name, rate in RATES.items()),
         (0.1, {"kernel": performance.PRODUCT, "work": {"gathered": 2.5e7}}),
@@ -88,6 +90,19 @@ def test_gather_and_scatter_stand_beside_the_models_timed_both_ways() -> None:
     assert performance.of_scatter({"sparse_step": 0.1, "scatter_step": 0.29}) == "**2.9x !**"
 
 
+def test_a_profile_tells_kinds_of_work_apart() -> None:
+    found = shares_of([("aten::addmm", 3.0), ("aten::_embedding_bag_forward_only", 2.0), ("aten::_fused_adam_", 1.0)])
+    assert found == {
+        "dense products": 0.5,
+        "sparse products": pytest.approx(1 / 3),
+        "rows": 0.0,
+        "Adam": pytest.approx(1 / 6),
+        "rest": 0.0,
+    }
+    row = performance.profile_rows(results_of(report())).splitlines()[2]
+    assert row == "| lightgcn | 25% | 0% | 50% | 0% | 25% |"
+
+
 def test_the_page_is_written_between_its_markers() -> None:
     page = PAGE.read_text(encoding="utf-8")
     written = performance.with_sections(page, results_of(report()))
@@ -132,6 +147,8 @@ def test_a_small_training_is_timed_through_the_real_path(monkeypatch: pytest.Mon
     assert all(found[part] > 0 for part in ("step", "epoch", "evaluation", "setup", "trial"))
     assert found["trial"] > 30 * (found["epoch"] + found["evaluation"])
     assert found["sizes"]["items"] == 80
+    assert sum(found["profile"].values()) == pytest.approx(1.0)
+    assert min(found["profile"][kind] for kind in ("sparse products", "rows", "Adam")) > 0.0
     assert found["sizes"]["batch"] == 32
     assert found["n_batches"] * 32 >= found["sizes"]["edges"] > (found["n_batches"] - 1) * 32
 

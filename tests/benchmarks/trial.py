@@ -27,14 +27,16 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import allocation, loop
-from mmbench.data.recdata import RecData
 from mmbench.evaluation import Evaluator
 from mmbench.models.base import FactorModel, Recommender, Triplets
 from mmbench.study import CellTask, Unit, run_training
+from tests.benchmarks.profiles import profiled
 from tests.benchmarks.scatter import SCATTERED, compared
 from tests.benchmarks.subjects import BABY_ITEMS, WARM_UPS, baby_words, made, opened, sizes_of
 
 now = time.process_time
+#: Batches of the profile of a step.
+PROFILED = 6
 #: Epochs of the trial that is put together from the measured parts.
 TRIAL_EPOCHS = 30
 
@@ -138,13 +140,6 @@ def timed_training(task: CellTask, store: Any, clock: Clock, number: int, n_batc
     return parts(clock.epochs, called, returned, n_batches)
 
 
-def by_scatter(model: Recommender, data: RecData, batch_size: int) -> dict[str, float]:
-    """Seconds of a step's loss and gradients by sparse products and by gather and scatter."""
-    assert isinstance(model, FactorModel)
-    model.begin_epoch()
-    return compared(model, next(iter(loop.TripletLoader(data, batch_size, 0))))
-
-
 def measured(words: Sequence[str]) -> dict[str, Any]:
     """Parts of the second training, set-up of the first, memory and sizes of the cell of a command line."""
     with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +153,11 @@ def measured(words: Sequence[str]) -> dict[str, Any]:
         warm = timed_training(task, store, clock, 1, n_batches)
         peak = peak_mb()
         subject, data = made(task)
-        both_ways = by_scatter(subject, data, settings.batch_size) if task.cell.model in SCATTERED else {}
+        assert isinstance(subject, FactorModel)
+        subject.begin_epoch()
+        batches = list(itertools.islice(loop.TripletLoader(data, settings.batch_size, 0), PROFILED))
+        both_ways = compared(subject, batches[0]) if task.cell.model in SCATTERED else {}
+        profile = profiled(subject, batches)
     features = sum(f.values.nbytes for f in task.features.values()) / 1e6
     return {
         **warm,
@@ -168,6 +167,7 @@ def measured(words: Sequence[str]) -> dict[str, Any]:
         "loaded_mb": loaded,
         "features_mb": features,
         "n_batches": n_batches,
+        "profile": profile,
         "sizes": dataclasses.asdict(sizes_of(task, subject, data, settings.batch_size)),
     }
 
