@@ -70,10 +70,21 @@ def top_items(scores: Tensor, users: Tensor, k: int) -> Tensor:
         users: user index of each row, ``(B,)``.
         k: length of the lists.
     """
-    by_key = tie_keys(users, scores.shape[1]).argsort(dim=1)
-    order = scores.gather(1, by_key).argsort(dim=1, descending=True, stable=True)[:, :k]
-    items = by_key.gather(1, order)
-    return items.masked_fill(scores.gather(1, items) == -torch.inf, -1)
+    best, items = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    listed = _in_order(best[:, :k], items[:, :k], users)
+    if best.shape[1] > k:
+        undecided = torch.nonzero(best[:, k - 1] == best[:, k]).squeeze(1)
+        for rows in undecided.split(at_once(scores.shape[1])):
+            everything = torch.arange(scores.shape[1], device=scores.device).expand(len(rows), -1)
+            listed[rows] = _in_order(scores[rows], everything, users[rows])[:, :k]
+    return listed.masked_fill(scores.gather(1, listed) == -torch.inf, -1)
+
+
+def _in_order(scores: Tensor, items: Tensor, users: Tensor) -> Tensor:
+    """Items ``(B, m)`` by their scores, larger first, equal ones by their tie keys; users as in :func:`top_items`."""
+    by_key = tie_key(users.unsqueeze(1), items).argsort(dim=1)
+    by_score = scores.gather(1, by_key).argsort(dim=1, descending=True, stable=True)
+    return items.gather(1, by_key.gather(1, by_score))
 
 
 def tie_keys(users: Tensor, n_items: int, seed: int = TIE_SEED) -> Tensor:
