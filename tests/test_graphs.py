@@ -200,7 +200,7 @@ def test_a_quick_search_says_nothing() -> None:
 
 
 def test_the_bar_follows_the_search(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmbench.nn.nearest.CACHED_ENTRIES", 2000)
+    monkeypatch.setattr("mmbench.nn.nearest.BLOCK_ENTRIES", 2000)
     monkeypatch.setattr(graphs, "Bar", lambda total: Bar(total, after=0.0, every=0.0))
     features = clustered(100)
     Graphs().find("key", features, torch.ones(100, dtype=torch.bool), 5, 0.0)

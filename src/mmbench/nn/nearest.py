@@ -10,8 +10,8 @@ from torch import Tensor
 from mmbench.nn.graph import BLOCK_ENTRIES
 
 RING_SEED = 0x5EED
-#: Numbers of a block that stays in a cache.
-CACHED_ENTRIES = 1 << 19
+#: Numbers of a block that stays in a cache, and rows that such a block has at least.
+CACHED_ENTRIES, LEAST_ROWS = 1 << 19, 64
 #: Columns that one look at their largest entry decides on.
 CHUNK = 32
 
@@ -56,7 +56,9 @@ def nearest(
     if n == 0:
         return torch.empty(0, 0, dtype=torch.int64), torch.empty(0, 0)
     k = min(k, n if include_self else n - 1)
-    step = max(1, (CACHED_ENTRIES if narrow else BLOCK_ENTRIES) // max(n, width))
+    step = max(1, BLOCK_ENTRIES // max(n, width))
+    if narrow:
+        step = min(step, max(LEAST_ROWS, CACHED_ENTRIES // n))
     ring = tie_ring(n)
     indices, values = [], []
     for begin in range(0, n, step):
