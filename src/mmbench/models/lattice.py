@@ -13,7 +13,7 @@ from mmbench.data.recdata import RecData
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.checks import one_of
 from mmbench.nn.content import content_graphs, projected_content
-from mmbench.nn.graph import DirectedGraph, SelfLoopedMean, weighted_propagate
+from mmbench.nn.graph import DirectedGraph, SelfLoopedMean, product, weighted_propagate
 from mmbench.nn.init import table, xavier_uniform
 from mmbench.nn.knn import ItemGraph, learned_knn, row_sum_normalised, weighted, weighted_sum
 from mmbench.nn.losses import half_squares, vector_bpr
@@ -103,13 +103,15 @@ class LATTICE(FactorModel):
 
     def _smoothed(self) -> Tensor:
         """Item vectors after the item graph, ``(n_items, d)``; in training a stored graph is constant."""
+        step: Callable[[Tensor], Tensor]
         if self.training and self.stored is not None:
-            step: Callable[[Tensor], Tensor] = self.stored
-        else:
+            step = self.stored
+        elif self.training:
             graph = self._item_graph()
-            step = partial(weighted_propagate, graph.edge_index, graph.weights)
-            if self.training:
-                self.stored = DirectedGraph(graph.edge_index, graph.weights.detach(), graph.n_items)
+            self.stored = DirectedGraph(graph.edge_index, graph.weights.detach(), graph.n_items)
+            step = partial(weighted_propagate, self.stored, graph.edge_index, graph.weights)
+        else:
+            step = partial(product, self._item_graph().matrix())
         return repeated(step, self.item_embedding, self.n_layers)
 
     def _collaborative(self, nodes: Tensor) -> Tensor:

@@ -134,29 +134,29 @@ class _WeightedProduct(torch.autograd.Function):
     """Sparse product that is differentiable in the weights of the edges too."""
 
     @staticmethod
-    def forward(ctx: Any, edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor:
-        ctx.save_for_backward(edge_index, weights, x)
-        return product(sparse_matrix(edge_index[0], edge_index[1], weights, (len(x), len(x))), x)
+    def forward(ctx: Any, graph: DirectedGraph, edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(graph.transposed, edge_index, x)
+        return product(graph.matrix, x)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
-        edge_index, weights, x = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
+        transposed, edge_index, x = ctx.saved_tensors
         grad = grads[0].contiguous()
-        rows, columns = edge_index
-        blocks = zip(rows.split(BLOCK_EDGES), columns.split(BLOCK_EDGES), strict=True)
+        blocks = zip(*(ends.split(BLOCK_EDGES) for ends in edge_index), strict=True)
         of_weights = torch.cat([(grad[r] * x[c]).sum(1) for r, c in blocks])
-        return None, of_weights, product(sparse_matrix(columns, rows, weights, (len(x), len(x))), grad)
+        return None, None, of_weights, product(transposed, grad)
 
 
-def weighted_propagate(edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor:
+def weighted_propagate(graph: DirectedGraph, edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor:
     r"""One step :math:`y_r = \sum_{(r, c)} w_{rc} x_c` with gradients for the weights and for ``x``.
 
     Args:
+        graph: made of these edges and weights.
         edge_index: row and column of each edge, ``(2, n_edges)``; edges given twice are added.
         weights: ``(n_edges,)``.
         x: ``(n, d)``.
     """
-    return _WeightedProduct.apply(edge_index, weights, x)
+    return _WeightedProduct.apply(graph, edge_index, weights, x)
 
 
 class SelfLoopedMean(DirectedGraph):
