@@ -57,7 +57,7 @@ class Recommender(nn.Module, ABC):
 
     @abstractmethod
     def score(self, users: Tensor) -> Tensor:
-        """Score every item for ``users`` ``(B,)``: ``(B, n_items)``, larger is better."""
+        """Score every item for ``users`` ``(B,)``: ``(B, n_items)``, larger is better; in eval mode always the same."""
 
 
 class FactorModel(Recommender):
