@@ -18,6 +18,8 @@ from mmbench.metrics import RankedPairs, Ranking
 
 #: Scores of so many users fit the processor's cache for the passes that follow the product.
 BLOCK_USERS = 64
+#: Room of a seen item beside a held-out one, in numbers of a block: some 64-bit integers.
+SEEN_INTEGERS = 8
 
 
 class Scorer(Protocol):
@@ -132,7 +134,7 @@ class Evaluator:
         """
         sizes = torch.bincount(self._mask_users, minlength=len(self.users))
         starts = sizes.cumsum(0) - sizes
-        ahead, step = [], at_once(self.n_items)
+        ahead, step = [], at_once(SEEN_INTEGERS * max(1, int(sizes.max())))
         for users, level in zip(self._pair_users.split(step), own.split(step), strict=True):
             many = sizes[users]
             pairs = torch.arange(len(users), device=own.device).repeat_interleave(many)
