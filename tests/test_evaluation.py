@@ -252,6 +252,12 @@ def test_constant_scores_rank_nothing(world: tuple[Interactions, Interactions, T
             Evaluator(heldout, train).rank(Table(scores))
 
 
+def test_a_part_without_interactions_ranks_nothing(world: tuple[Interactions, Interactions, Tensor]) -> None:
+    train, _, scores = world
+    with pytest.raises(DegenerateScores, match="rank nothing"):
+        Evaluator(interactions(set()), train).rank(Table(scores))
+
+
 def test_one_informative_user_is_enough(
     world: tuple[Interactions, Interactions, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

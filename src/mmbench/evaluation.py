@@ -98,7 +98,7 @@ class Evaluator:
             if top_k:
                 top.append(top_items(block.candidates(), block.users, min(top_k, self.n_items)).int().cpu().numpy())
             del block  # its memory, still in the cache, serves the next one
-        self._refuse_degenerate(model, torch.stack(sums), informative)
+        self._refuse_degenerate(model, sums, informative)
         own, better, at_least = (torch.cat(x)[self._in_order] for x in zip(*first, *others, strict=True))
         ranks = better.long() + 1 - self._seen_ahead(own, torch.cat(of_seen))
         self._settle(model, ranks, (at_least > better + 1) | self._pair_seen)
@@ -116,9 +116,9 @@ class Evaluator:
         seen = slice(self._mask_starts[begin], self._mask_starts[end])
         return _Block(scores, users, self._mask_users[seen] - begin, self._mask_items[seen])
 
-    def _refuse_degenerate(self, model: Scorer, sums: Tensor, informative: bool) -> None:
+    def _refuse_degenerate(self, model: Scorer, sums: list[Tensor], informative: bool) -> None:
         # A finite sum has finite terms; only an infinite one asks for a look at all scores.
-        if not torch.isfinite(sums.sum()):
+        if sums and not torch.isfinite(torch.stack(sums).sum()):
             for bounds in self._blocks():
                 if not torch.isfinite(self._scored(model, *bounds).scores).all():
                     raise DegenerateScores("scores are NaN or infinite")
