@@ -14,10 +14,12 @@ from mmbench.data.recdata import RecData
 
 
 def concatenated(data: RecData) -> Tensor:
-    """Features of all present modalities side by side, in name order: ``(n_items, sum of d)``.
+    """Features of all present modalities side by side, in name order: ``(n_items, sum of d)``; not to be changed.
 
-    Without features the result has no column.
+    Without features the result has no column; of one modality it is the features themselves, not a copy.
     """
+    if len(data.features) == 1:
+        return next(iter(data.features.values())).to(torch.get_default_dtype())
     parts = [torch.empty(data.n_items, 0), *data.features.values()]
     return torch.cat([part.to(torch.get_default_dtype()) for part in parts], dim=1)
 
