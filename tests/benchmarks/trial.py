@@ -8,6 +8,7 @@ than the time on the wall. A process of its own gives a peak memory of its own.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -96,8 +97,14 @@ class Clock:
         loop.validation_scores = watched
 
 
+def forget_peak() -> None:
+    """Let :func:`peak_mb` count from now on, where the system can: what made the data is no memory of the model."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_mb() -> float:
-    """Largest resident size of this process so far, in MB of a million bytes."""
+    """Largest resident size of this process since :func:`forget_peak`, in MB of a million bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
@@ -144,6 +151,7 @@ def measured(words: Sequence[str]) -> dict[str, Any]:
     """Parts of the second training, set-up of the first, memory and sizes of the cell of a command line."""
     with tempfile.TemporaryDirectory() as folder:
         task, store = opened(words, Path(folder))
+        forget_peak()
         loaded = peak_mb()
         _, settings = task.recipe(task.default)
         clock = Clock()
