@@ -84,9 +84,11 @@ def main() -> None:
             folder, wall = Path(arguments[0]), float(arguments[1])
         else:
             folder, wall = Path(made) / "share", run(*((2, 3) if "--short" in sys.argv else (10, 30)), Path(made))
-        found = shares(read_ledger(folder), wall, workers)
+        rows = read_ledger(folder)
+    found = shares(rows, wall, workers)
     mark = "" if found["training and ranking"] >= GOAL else f" (goal: {GOAL:.0%})"
-    print(f"{wall:.0f} s on the wall, {workers} workers{mark}")
+    hourly = 3600 * sum(row["wall_s"] is not None for row in rows) / wall
+    print(f"{wall:.0f} s on the wall, {workers} workers, {hourly:.0f} trainings per hour{mark}")
     print("\n".join(f"{name}: {share:.1%}" for name, share in found.items()))
 
 
