@@ -84,7 +84,7 @@ def main() -> None:
             folder, wall = Path(arguments[0]), float(arguments[1])
         else:
             folder, wall = Path(made) / "share", run(*((2, 3) if "--short" in sys.argv else (10, 30)), Path(made))
-        rows = read_ledger(folder)
+        rows = list(read_ledger(folder))
     found = shares(rows, wall, workers)
     mark = "" if found["training and ranking"] >= GOAL else f" (goal: {GOAL:.0%})"
     hourly = 3600 * sum(row["wall_s"] is not None for row in rows) / wall
