@@ -6,6 +6,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 import torch
@@ -37,8 +38,44 @@ class Receivers:
         return self.known[key][1]
 
 
+class Watch:
+    """Adds up the processor time of calls."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The same function, timed."""
+
+        def timed(*given: Any) -> Tensor:
+            began = now()
+            try:
+                return call(*given)
+            finally:
+                self.seconds += now() - began
+
+        return timed
+
+
 @contextlib.contextmanager
-def scattered() -> Iterator[None]:
+def propagation(product: Callable[..., Tensor], of_ends: Callable[..., Tensor]) -> Iterator[Watch]:
+    """Let every sparse product and every product of ends be these; yields their time."""
+    watch = Watch()
+    with contextlib.ExitStack() as stack:
+        for module in (graph, smoothing, edges):
+            stack.enter_context(mock.patch.object(module, "product", watch(product)))
+        ends = watch(of_ends)
+        # A function of its own, so that it becomes a method.
+        stack.enter_context(mock.patch.object(edges.UserItemEdges, "of_ends", lambda *given: ends(*given)))
+        yield watch
+
+
+def sparse() -> contextlib.AbstractContextManager[Watch]:
+    """Propagation as it is."""
+    return propagation(graph.product, edges.UserItemEdges.of_ends)
+
+
+def scattered() -> contextlib.AbstractContextManager[Watch]:
     """Let every sparse product gather one message per edge and scatter them to the receivers."""
     receivers = Receivers()
 
@@ -50,11 +87,7 @@ def scattered() -> Iterator[None]:
     def of_ends(self: edges.UserItemEdges, a: Tensor, b: Tensor) -> Tensor:
         return (a.index_select(0, self.rows) * b.index_select(0, self.columns)).sum(1)
 
-    with contextlib.ExitStack() as stack:
-        for module in (graph, smoothing, edges):
-            stack.enter_context(mock.patch.object(module, "product", product))
-        stack.enter_context(mock.patch.object(edges.UserItemEdges, "of_ends", of_ends))
-        yield
+    return propagation(product, of_ends)
 
 
 def gradients(model: FactorModel, batch: Triplets) -> Tensor:
@@ -65,20 +98,17 @@ def gradients(model: FactorModel, batch: Triplets) -> Tensor:
     return loss.detach()
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Processor time of one call."""
-    began = now()
-    run()
-    return now() - began
+def seconds(model: FactorModel, batch: Triplets, way: contextlib.AbstractContextManager[Watch]) -> tuple[float, float]:
+    """Processor time of loss and gradients one way, and that of the propagation in it."""
+    with way as watch:
+        began = now()
+        gradients(model, batch)
+        return now() - began, watch.seconds
 
 
 def compared(model: FactorModel, batch: Triplets, rounds: int = ROUNDS) -> dict[str, float]:
-    """Medians of loss and gradients by sparse products and by gather and scatter, in turns after one of each."""
-    pairs = []
+    """Medians of loss and gradients, and of the propagation in them, both ways in turns after one of each."""
     model.train()
-    for _ in range(rounds + 1):
-        ours = seconds(lambda: gradients(model, batch))
-        with scattered():
-            pairs.append((ours, seconds(lambda: gradients(model, batch))))
-    ours, theirs = (statistics.median(times) for times in zip(*pairs[1:], strict=True))
-    return {"sparse_step": ours, "scatter_step": theirs}
+    both = [(*seconds(model, batch, sparse()), *seconds(model, batch, scattered())) for _ in range(rounds + 1)]
+    names = ("sparse_step", "sparse_propagation", "scatter_step", "scatter_propagation")
+    return {name: statistics.median(times) for name, times in zip(names, zip(*both[1:], strict=True), strict=True)}

@@ -86,8 +86,9 @@ def test_the_tables_say_what_was_timed() -> None:
 
 def test_gather_and_scatter_stand_beside_the_models_timed_both_ways() -> None:
     assert performance.of_scatter({}) == "-"
-    assert performance.of_scatter({"sparse_step": 0.1, "scatter_step": 0.35}) == "3.5x"
-    assert performance.of_scatter({"sparse_step": 0.1, "scatter_step": 0.29}) == "**2.9x !**"
+    timed = {"sparse_step": 0.2, "scatter_step": 0.3, "sparse_propagation": 0.04, "scatter_propagation": 0.14}
+    assert performance.of_scatter(timed) == "3.5x / 1.5x"
+    assert performance.of_scatter({**timed, "scatter_propagation": 0.1}) == "**2.5x !** / 1.5x"
 
 
 def test_a_profile_tells_kinds_of_work_apart() -> None:

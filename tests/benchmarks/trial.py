@@ -9,6 +9,7 @@ than the time on the wall. A process of its own gives a peak memory of its own.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import itertools
 import json
@@ -99,7 +100,8 @@ class Clock:
 
 def forget_peak() -> None:
     """Let :func:`peak_mb` count from now on, where the system can: what made the data is no memory of the model."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
 
 
