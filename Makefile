@@ -43,7 +43,7 @@ study: $(STAMP) ## planted worlds end to end: does the instrument find what was 
 # Not collected by the tests: no file of theirs begins with test_. Processor time, as another process may be running.
 BENCH := $(BIN)/python -m pytest tests/benchmarks/bench_kernels.py tests/benchmarks/bench_models.py -q --benchmark-timer=time.process_time --benchmark-json=build/bench.json --benchmark-columns=min,median,rounds
 
-bench: $(STAMP) ## timings into tests/benchmarks/results.json and docs/performance.md
+bench: $(STAMP) ## timings into tests/benchmarks/results.json and docs/performance.md, about 14 minutes
 	mkdir -p build
 	$(BENCH) -m "not full"
 	$(BIN)/python -m tests.benchmarks.performance build/bench.json
