@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmbench import loop, metrics, training
+from mmbench import batches as module
+from mmbench import metrics, training
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import DegenerateScores, Evaluator
@@ -299,8 +300,17 @@ def test_batches_drawn_at_once_are_those_drawn_one_by_one(
         ]
 
     at_once = batches()
-    monkeypatch.setattr(loop, "BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(module, "BATCHES_AT_ONCE", 1)
     assert batches() == at_once
+
+
+def test_trainings_on_the_same_split_share_what_ranks_validation(block_world: BlockWorld) -> None:
+    world, cpu = block_world, torch.device("cpu")
+    shared = training._evaluator(world.heldout, world.train, cpu)
+    everything = np.ones(len(world.train), dtype=np.bool_)
+    assert training._evaluator(world.heldout, world.train.select(everything), cpu) is shared
+    everything[0] = False
+    assert training._evaluator(world.heldout, world.train.select(everything), cpu) is not shared
 
 
 def test_a_limited_epoch_is_a_random_part(block_world: BlockWorld) -> None:

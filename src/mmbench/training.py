@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, graphs, loop
+from mmbench.batches import TripletLoader
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import Evaluator
-from mmbench.loop import SELECTION_METRIC, TripletLoader
+from mmbench.loop import SELECTION_METRIC
 from mmbench.messages import Refusal
 from mmbench.models.base import ClosedForm, FactorModel, Recommender
 from mmbench.nn.memo import Memo

@@ -56,10 +56,7 @@ def nearest(
     if n == 0:
         return torch.empty(0, 0, dtype=torch.int64), torch.empty(0, 0)
     k = min(k, n if include_self else n - 1)
-    step = max(1, BLOCK_ENTRIES // max(n, width))
-    if narrow:
-        step = min(step, max(LEAST_ROWS, CACHED_ENTRIES // n))
-    ring = tie_ring(n)
+    step, ring = _rows_at_once(n, width, narrow), tie_ring(n)
     indices, values = [], []
     for begin in range(0, n, step):
         end = min(begin + step, n)
@@ -74,6 +71,12 @@ def nearest(
         if told is not None:
             told(end)
     return torch.cat(indices), torch.cat(values)
+
+
+def _rows_at_once(n: int, width: int, narrow: bool) -> int:
+    """Rows of a block, arguments as in :func:`nearest`."""
+    most = max(1, BLOCK_ENTRIES // max(n, width))
+    return min(most, max(LEAST_ROWS, CACHED_ENTRIES // n)) if narrow else most
 
 
 def tie_ring(n: int) -> Tensor:
