@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmbench import batches as module
 from mmbench import metrics, training
+from mmbench.batches import TripletLoader
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import DegenerateScores, Evaluator
@@ -19,7 +20,7 @@ from mmbench.models.base import FactorModel, Recommender, Triplets
 from mmbench.models.bpr import BPR
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.popularity import Popularity
-from mmbench.training import Outcome, TrainingSettings, TripletLoader, fit, rebuild
+from mmbench.training import Outcome, TrainingSettings, fit, rebuild
 from tests.conftest import BlockWorld
 
 Fit = Callable[..., Outcome]

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, graphs, loop
-from mmbench.batches import TripletLoader
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import Evaluator
@@ -23,7 +22,7 @@ from mmbench.models.base import ClosedForm, FactorModel, Recommender
 from mmbench.nn.memo import Memo
 from mmbench.settings import TrainingSettings
 
-__all__ = ["SELECTION_METRIC", "ModelFactory", "Outcome", "TrainingSettings", "TripletLoader", "fit", "rebuild"]
+__all__ = ["SELECTION_METRIC", "ModelFactory", "Outcome", "TrainingSettings", "fit", "rebuild"]
 
 #: Of the last few splits.
 _evaluators = Memo[Evaluator](2)

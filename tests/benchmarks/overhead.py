@@ -8,10 +8,11 @@ import time
 import torch
 
 from mmbench import loop
+from mmbench.batches import TripletLoader
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.models.bpr import BPR
-from mmbench.training import TrainingSettings, TripletLoader, fit
+from mmbench.training import TrainingSettings, fit
 
 USERS, ITEMS, EDGES, BATCH = 200, 100, 12_000, 32
 ROUNDS = 5

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from mmbench.batches import TripletLoader
 from mmbench.cli.compose import compose
 from mmbench.cli.jobs import Job
 from mmbench.data.recdata import RecData, make_recdata
@@ -17,7 +18,6 @@ from mmbench.nn.neighbours import cached_knn
 from mmbench.nn.users import UserGraph
 from mmbench.records import CellStore
 from mmbench.study import CellTask
-from mmbench.training import TripletLoader
 from tests.benchmarks.work import Sizes
 
 WARM_UPS, STEPS = 5, 30
