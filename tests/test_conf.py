@@ -18,17 +18,18 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from mmbench import models as models_package
-from mmbench import paths, search
-from mmbench.budget import Budget
+from mmbench import paths
 from mmbench.cli.compose import check_overrides, compose
-from mmbench.cli.jobs import Job
-from mmbench.cli.planned import check_settings
 from mmbench.cli.tiers import TIERS, models_of, tiers_of
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.modality import STATES, ModalityCondition
 from mmbench.data.planted import WORLDS, make_world
 from mmbench.models.base import ClosedForm, FactorModel, Recommender
-from mmbench.tracking import make_tracker
+from mmbench.scheduling.job import Job
+from mmbench.scheduling.planned import check_settings
+from mmbench.store.trackers import make_tracker
+from mmbench.tuning.budget import Budget
+from mmbench.tuning.space import read_space
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = paths.config_dir()
@@ -81,7 +82,7 @@ def test_keys_of_a_model_are_the_parameters_of_its_class(name: str) -> None:
 @pytest.mark.parametrize("dataset", ["planted", "folder"])  # which have other ranges of the learning rate
 def test_every_search_path_exists_and_holds_its_default(name: str, dataset: str) -> None:
     config = job_of(name, dataset).config
-    space = search.read_space(config["search"])
+    space = read_space(config["search"])
     for path, distribution in space.items():
         node: Any = config
         for part in path.split("."):
@@ -92,7 +93,7 @@ def test_every_search_path_exists_and_holds_its_default(name: str, dataset: str)
 
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_trained_tunes_its_learning_rate(name: str) -> None:
-    model, space = job_of(name).model_class, search.read_space(job_of(name).config["search"])
+    model, space = job_of(name).model_class, read_space(job_of(name).config["search"])
     assert issubclass(model, Recommender)
     assert issubclass(model, FactorModel) != issubclass(model, ClosedForm)
     assert ("optimizer.lr" in space) == issubclass(model, FactorModel)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mmbench.cells import CellTask
 from mmbench.cli.compose import compose
-from mmbench.cli.jobs import Job
 from mmbench.data.recdata import RecData
 from mmbench.models.base import ClosedForm
-from mmbench.records import CellStore
+from mmbench.scheduling.job import Job
+from mmbench.store.records import CellStore
+from mmbench.tuning.cell import CellTask
 
 #: Eighty items, so that a list of fifty does not hold them all.
 WORLD = (

@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 if TYPE_CHECKING:
-    from mmbench.cli.sweep import Placement
+    from mmbench.scheduling.sweep import Placement
 
 
 class LocalLauncher(Launcher):
@@ -29,7 +29,7 @@ class LocalLauncher(Launcher):
         """Compose every job, run the sweep, and exit with its code when it is not 0."""
         from mmbench.cli.compose import resolved
         from mmbench.cli.errors import one_line_errors
-        from mmbench.cli.sweep import run_sweep
+        from mmbench.scheduling.sweep import run_sweep
 
         # Hydra would print a traceback of its own for an exception that leaves here.
         with one_line_errors(["debug=true"] if self.config.debug else []):
@@ -42,7 +42,7 @@ class LocalLauncher(Launcher):
 
     def placement(self) -> Placement:
         """Where the pools run."""
-        from mmbench.cli.sweep import LocalPool
+        from mmbench.scheduling.sweep import LocalPool
 
         return LocalPool()
 
@@ -62,7 +62,7 @@ class SlurmLauncher(LocalLauncher):
 
     def placement(self) -> Placement:
         """Pools on allocations."""
-        from mmbench.cli.placement import Slurm
+        from mmbench.scheduling.placement import Slurm
 
         return Slurm(*self.arguments)  # type: ignore[arg-type]
 
@@ -75,7 +75,7 @@ class RayLauncher(LocalLauncher):
 
     def placement(self) -> Placement:
         """Pools as Ray tasks."""
-        from mmbench.cli.placement import Ray
+        from mmbench.scheduling.placement import Ray
 
         return Ray(*self.arguments)
 

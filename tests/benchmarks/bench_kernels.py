@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import LGConv
 
-from mmbench import allocation
 from mmbench.data.interactions import Interactions
-from mmbench.evaluation import Evaluator
+from mmbench.evaluation.ranking import Evaluator
 from mmbench.nn import knn
 from mmbench.nn.graph import propagate, symmetric_normalised
 from mmbench.nn.negatives import NegativeSampler
+from mmbench.training import allocation
 from tests.benchmarks import work
 from tests.benchmarks.ceilings import CEILINGS, DIM
 from tests.benchmarks.overhead import seconds_per_step

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from mmbench.batches import TripletLoader
 from mmbench.cli.compose import compose
-from mmbench.cli.jobs import Job
 from mmbench.cli.tiers import tiers_of
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.models.base import ClosedForm, FactorModel, Recommender
-from mmbench.training import TrainingSettings
+from mmbench.scheduling.job import Job
+from mmbench.training.batches import TripletLoader
+from mmbench.training.fit import TrainingSettings
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 HEADER = "| model | tier | paper | what it fuses, and how | parameters | cost |"

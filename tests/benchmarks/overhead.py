@@ -1,4 +1,4 @@
-"""Lightning's own time per step: the same short steps by :func:`mmbench.training.fit` and by a bare loop."""
+"""Lightning's own time per step: the same short steps by :func:`mmbench.training.fit.fit` and by a bare loop."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 
 import torch
 
-from mmbench import loop
-from mmbench.batches import TripletLoader
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.models.bpr import BPR
-from mmbench.training import TrainingSettings, fit
+from mmbench.training import fit, loop
+from mmbench.training.batches import TripletLoader
+from mmbench.training.fit import TrainingSettings
 
 USERS, ITEMS, EDGES, BATCH = 200, 100, 12_000, 32
 ROUNDS = 5

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from mmbench.batches import TripletLoader
 from mmbench.cli.compose import compose
-from mmbench.cli.jobs import Job
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.data.splits import Split
 from mmbench.models.base import Recommender
 from mmbench.nn.neighbours import cached_knn
 from mmbench.nn.users import UserGraph
-from mmbench.records import CellStore
-from mmbench.study import CellTask
+from mmbench.scheduling.job import Job
+from mmbench.store.records import CellStore
+from mmbench.training.batches import TripletLoader
+from mmbench.tuning.study import CellTask
 from tests.benchmarks.work import Sizes
 
 WARM_UPS, STEPS = 5, 30

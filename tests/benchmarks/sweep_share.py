@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmbench.records import read_ledger
+from mmbench.store.records import read_ledger
 
 GOAL = 0.8
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmbench import loop
+from mmbench.training import loop
 from tests.benchmarks import overhead, performance
 from tests.benchmarks.counts import COUNTS
 from tests.benchmarks.performance import PAGE, RESULTS, SECTIONS, distances, marked, results_of, warnings_of

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmbench.batches import TripletLoader
 from mmbench.cli.compose import compose
-from mmbench.cli.jobs import Job
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn import edges, graph, smoothing
 from mmbench.nn.noise import Noise
+from mmbench.scheduling.job import Job
+from mmbench.training.batches import TripletLoader
 from tests.benchmarks import work
 from tests.benchmarks.counts import COUNTS
 from tests.benchmarks.scatter import SCATTERED, compared, scattered

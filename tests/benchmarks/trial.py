@@ -1,9 +1,9 @@
 """Times one model through the real path: ``python -m tests.benchmarks.trial MODEL [ITEMS]`` prints one JSON object.
 
-The model is trained twice by :func:`mmbench.study.run_training`, records included, for two epochs of 36 steps. The
-first training finds empty caches; of the second the last 30 steps of the last epoch are taken. Nothing is added to a
-training but looks at the clock. The clock is the processor time of the one thread, which a busy machine disturbs less
-than the time on the wall. A process of its own gives a peak memory of its own.
+The model is trained twice by :func:`mmbench.tuning.study.run_training`, records included, for two epochs of 36 steps.
+The first training finds empty caches; of the second the last 30 steps of the last epoch are taken. Nothing is added
+to a training but looks at the clock. The clock is the processor time of the one thread, which a busy machine disturbs
+less than the time on the wall. A process of its own gives a peak memory of its own.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmbench import allocation, loop
-from mmbench.evaluation import Evaluator
+from mmbench.evaluation.ranking import Evaluator
 from mmbench.models.base import FactorModel, Recommender, Triplets
-from mmbench.study import CellTask, Unit, run_training
+from mmbench.training import allocation, loop
+from mmbench.tuning.study import CellTask, Unit, run_training
 from tests.benchmarks.profiles import profiled
 from tests.benchmarks.scatter import SCATTERED, compared
 from tests.benchmarks.subjects import BABY_ITEMS, WARM_UPS, baby_words, made, opened, sizes_of

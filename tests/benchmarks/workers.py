@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from mmbench import allocation
-from mmbench.study import Unit, run_training
+from mmbench.training import allocation
+from mmbench.tuning.study import Unit, run_training
 from tests.benchmarks.subjects import baby_words, opened
 
 MODELS, ROUNDS, TRIALS, EPOCHS = ("lightgcn", "vbpr"), 5, 4, 3

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench import fingerprint, records
+from mmbench import fingerprint
 from mmbench.data import encoded
 from mmbench.encoders.folder import encode_folder, parse_choice
+from mmbench.store import records
 
 N_USERS, N_ITEMS, PER_USER = 60, 40, 8
 DAY = 86_400

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 
 from mmbench.cli import jobs, main, sweep, worker
-from mmbench.cli.jobs import Job
-from mmbench.cli.progress import Progress
+from mmbench.scheduling.job import Job
+from mmbench.scheduling.progress import Progress
 from tests.tiny import TINY, WORLD
 
 

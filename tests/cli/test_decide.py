@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import cli, records
+from mmbench import cli
 from mmbench.cli import decide
 from mmbench.cli.serving import measure_serving
 from mmbench.decision.economics import INPUTS
 from mmbench.report import read_sweep
+from mmbench.store import records
 from tests.report.conftest import shop_sweep
 
 __all__ = ["shop_sweep"]

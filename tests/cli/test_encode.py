@@ -12,8 +12,8 @@ import pytest
 
 from mmbench.cli import main
 from mmbench.cli.compose import compose
-from mmbench.cli.jobs import Job
 from mmbench.data.modality import ModalityCondition
+from mmbench.scheduling.job import Job
 
 
 @pytest.fixture

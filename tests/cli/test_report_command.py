@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmbench.cli import main, report_command
-from mmbench.tracking import SETTINGS
+from mmbench.store.trackers import SETTINGS
 from tests.cli.conftest import Command
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.contribution.bootstrap import Estimate
-from mmbench.contribution.pretest import Light, Pretest, light, restricted
-from mmbench.contribution.signal import NeighbourRecall, Signal
 from mmbench.data.features import with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.sources import Source, write_folder
+from mmbench.inference.contribution.bootstrap import Estimate
+from mmbench.inference.contribution.pretest import Light, Pretest, light, restricted
+from mmbench.inference.contribution.signal import NeighbourRecall, Signal
 from mmbench.messages import Words
 from mmbench.report import pretest as written
 from tests.cli.conftest import Command

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import records, tuning_luck
 from mmbench.cli import plan
+from mmbench.inference import tuning_luck
+from mmbench.store import records
 from tests.cli.conftest import Command
 from tests.tiny import TINY, digests
 

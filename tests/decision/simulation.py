@@ -14,10 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from mmbench import power, stats
 from mmbench.decision import Action, Evidence, Gate, Status, decide, read_economics
 from mmbench.decision.economics import Economics, Range
 from mmbench.decision.value import breakeven
+from mmbench.inference import intervals, power
 from tests.decision.cases import default_file
 
 #: True gain in break-even gains; between nothing and three times of it lies the grey zone.
@@ -65,12 +65,12 @@ def world(rng: np.random.Generator, truth: float, n_users: int) -> Action:
     economics = business(rng)
     gain = truth * breakeven(economics)
     matrix = scores(rng, gain, n_users)
-    measured = stats.crossed_interval(matrix)
-    squares = stats.mean_squares(matrix)
+    measured = intervals.crossed_interval(matrix)
+    squares = intervals.mean_squares(matrix)
     mde = power.mde_relative(**squares.components(), n=n_users, seeds=SEEDS)
-    control = stats.crossed_interval(scores(rng, gain, n_users))
+    control = intervals.crossed_interval(scores(rng, gain, n_users))
     statuses = {f"G{i}": Status.PASS for i in (1, 2, 4, 5, 6, 8)}
-    statuses["G3"] = Status.PASS if stats.bounds(control, 0.9)[0] > 0 else Status.FAIL
+    statuses["G3"] = Status.PASS if intervals.bounds(control, 0.9)[0] > 0 else Status.FAIL
     statuses["G9"] = Status.PASS if rng.random() < 0.9 else Status.FAIL
     gates = tuple(Gate(name, status) for name, status in statuses.items())
     evidence = Evidence(

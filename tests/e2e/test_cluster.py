@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from mmbench import records
-from mmbench.leases import Owner, PostgresLeases
+from mmbench.store import records
+from mmbench.store.leases import Owner, PostgresLeases
 from tests.e2e.conftest import Run
 from tests.tiny import TINY, digests
 

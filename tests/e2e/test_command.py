@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmbench import records
 from mmbench.cli import run_command
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.report import read_sweep
+from mmbench.store import records
 from tests.cli.conftest import Here
 from tests.e2e.conftest import Run
 from tests.tiny import TINY, digests
@@ -109,7 +109,7 @@ def test_swapped_images_and_a_model_that_fails(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "argv", ["mmbench", *words])
-    monkeypatch.setattr("mmbench.cli.sweep.Pool", Here)
+    monkeypatch.setattr("mmbench.scheduling.sweep.Pool", Here)
     with pytest.raises(SystemExit) as end:
         run_command()
     assert end.value.code == 1

@@ -14,15 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import faults, records
-from mmbench.cli import worker
+from mmbench import faults
 from mmbench.cli.compose import compose
-from mmbench.cli.sweep import Sweep
-from mmbench.leases import MAX_DEATHS, FileLeases
+from mmbench.scheduling import worker
+from mmbench.scheduling.sweep import Sweep
+from mmbench.store import records
+from mmbench.store.leases import MAX_DEATHS, FileLeases
 from tests.tiny import TINY, digests
 
 #: Starts a worker on the pickled jobs of this very test.
-WORKER = "import pickle, sys; from mmbench.cli import worker; worker.start(pickle.load(open(sys.argv[1], 'rb')), None)"
+WORKER = (
+    "import pickle, sys; from mmbench.scheduling import worker; "
+    "worker.start(pickle.load(open(sys.argv[1], 'rb')), None)"
+)
 CELLS = (("bpr", "none"), ("fusion", "text"), ("itemknn", "none"))
 
 

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmbench import records, stats
+from mmbench.inference import intervals
+from mmbench.inference.verdicts import Verdict
 from mmbench.paths import slug
 from mmbench.report import SweepTable, read_sweep
 from mmbench.report.checks import read_groups
 from mmbench.report.contrasts import Comparison, read_contrasts
 from mmbench.report.contribution import DIFFERENCES, VALUES, read_contributions
 from mmbench.report.facts import Facts
-from mmbench.verdicts import Verdict
+from mmbench.store import records
 from tests.e2e.conftest import Run
 
 pytestmark = pytest.mark.slow
@@ -147,7 +148,7 @@ def cold_image(s: Study) -> None:
 def no_signal(s: Study) -> None:
     """No gain is claimed: the lower 99 % bound of fused over none, the lower end of the two-sided 98 % interval."""
     fused, none = (s.table.cells["planted-no_signal", "fusion", c].per_user(METRIC) for c in ("fused", "none"))
-    assert stats.relative_gain(fused, none, level=0.98).lo <= 0.0
+    assert intervals.relative_gain(fused, none, level=0.98).lo <= 0.0
     assert not any(s.gained(contrast) for contrast in ("text_vs_none", "image_vs_none", "fused_vs_none"))
 
 

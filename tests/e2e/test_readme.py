@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmbench import records
 from mmbench.report import read_sweep
+from mmbench.store import records
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 import mmbench.models
-from mmbench import metrics
 from mmbench.data.features import with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData, make_recdata
-from mmbench.evaluation import Evaluator
+from mmbench.evaluation import metrics
+from mmbench.evaluation.ranking import Evaluator
 from mmbench.models.base import ClosedForm, FactorModel, Recommender, Triplets
 from mmbench.models.popularity import Popularity
 from mmbench.nn.negatives import NegativeSampler

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmbench import records
 from mmbench.models.base import Triplets
 from mmbench.models.vbpr import VBPR
+from mmbench.store import records
 from tests.conftest import BlockWorld
 from tests.tiny import make_job, opened
 

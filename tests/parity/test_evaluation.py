@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmbench import metrics
-from mmbench.evaluation import Evaluator
+from mmbench.evaluation import metrics
+from mmbench.evaluation.ranking import Evaluator
 from tests.parity.golden import HERE, Case
 
 GOLDEN = json.loads((HERE / "a" / "evaluation.json").read_text(encoding="utf-8"))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmbench.cli import worker
 from mmbench.cli.compose import compose
-from mmbench.cli.sweep import Sweep
+from mmbench.scheduling import worker
+from mmbench.scheduling.sweep import Sweep
 from tests.report.shop import run_shop, write_shop
 from tests.tiny import TINY, write_broken_model
 

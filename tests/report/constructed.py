@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench import paths, records, search
+from mmbench import paths
 from mmbench.fingerprint import of_json
+from mmbench.store import records
+from mmbench.tuning.space import configuration_hash
 
 HIT, MISS = 1, 60
 SEARCH = {"optimizer": {"lr": {"low": 1e-3, "high": 1.0, "log": True}}}
@@ -124,7 +126,7 @@ def _write_cell(place: Path, names: tuple[str, str, str], key: str, made: Made, 
 
 
 def _configured(configuration: Mapping[str, float]) -> dict[str, Any]:
-    return {"configuration": configuration, "configuration_hash": search.configuration_hash(dict(configuration))}
+    return {"configuration": configuration, "configuration_hash": configuration_hash(dict(configuration))}
 
 
 def _write_ranks(file: Path, hits: Hits, items: NDArray[np.int32] | None) -> None:

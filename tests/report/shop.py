@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mmbench.cli import worker
 from mmbench.cli.compose import compose
-from mmbench.cli.sweep import Sweep
 from mmbench.data.planted import make_world
+from mmbench.scheduling import worker
+from mmbench.scheduling.sweep import Sweep
 
 #: Titles as shops have them: markup, quotes, emoji, right-to-left text, no end.
 TITLES = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmbench import stats
+from mmbench.inference import intervals
 from mmbench.report import read_sweep, write_report
 from mmbench.report.benchmark import as_frame, as_latex, as_markdown, blocks
 from mmbench.report.checks import read_groups
@@ -66,7 +66,7 @@ def test_columns(folder: Path) -> None:
 
 def test_values_have_half_their_interval(rows: dict[str, dict[str, tuple[str, int]]]) -> None:
     share = np.repeat(found(USERS, range(1100))[:, None].astype(float), 3, axis=1)
-    half = stats.crossed_interval(share).hi - 0.55
+    half = intervals.crossed_interval(share).hi - 0.55
     assert rows["better"]["text"][0] == f"0.550 ±{half:#.2g}"
     assert rows["lost"]["text"][0] == "✗"
     assert (rows["popularity"]["none"][0][:5], rows["popularity"]["text"][0]) == ("0.200", "=")

@@ -11,14 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench import records
-from mmbench.cli import worker
 from mmbench.cli.compose import compose
-from mmbench.cli.sweep import Sweep
-from mmbench.contribution.bootstrap import Estimate
-from mmbench.contribution.guardrails import Rail, coverage_change, rail
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
+from mmbench.inference.contribution.bootstrap import Estimate
+from mmbench.inference.contribution.guardrails import Rail, coverage_change, rail
 from mmbench.report import SweepTable, read_sweep, write_report
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.checks import read_groups
@@ -26,6 +23,9 @@ from mmbench.report.contrasts import read_contrasts
 from mmbench.report.contribution import as_markdown, read_contributions
 from mmbench.report.facts import Fact, Facts, as_frame, blocks
 from mmbench.report.table import CellResult
+from mmbench.scheduling import worker
+from mmbench.scheduling.sweep import Sweep
+from mmbench.store import records
 from tests.report.constructed import Made, found, write_sweep
 from tests.tiny import TINY, WORLD
 

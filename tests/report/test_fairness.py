@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mmbench import search
 from mmbench.report.checks import check, read_groups
 from mmbench.report.effort import CellEffort
 from mmbench.report.fairness import as_html, as_markdown, budget_row, write_fairness
 from mmbench.report.reading import read_sweep
+from mmbench.tuning.space import configuration_hash
 
 T, USERS = 8, 400
 SEARCH = {"model": {"reg_weight": {"low": 1e-3, "high": 1.0, "log": True}}}
@@ -34,7 +34,7 @@ def cell(name: str, validation: NDArray[np.float64], test: NDArray[np.float64], 
                 "status": "ok",
                 "score": float(score),
                 "configuration": configuration,
-                "configuration_hash": search.configuration_hash(configuration),
+                "configuration_hash": configuration_hash(configuration),
                 "stop_reason": "patience",
                 "epochs": 20,
                 "best_epoch": 15,
@@ -105,7 +105,7 @@ def test_other_configurations_in_the_same_slots() -> None:
     none, text = fair()
     trials = [dict(t) for t in text.trials]
     trials[3] = {**trials[3], "configuration": {"model.reg_weight": 0.5}}
-    trials[3]["configuration_hash"] = search.configuration_hash(trials[3]["configuration"])
+    trials[3]["configuration_hash"] = configuration_hash(trials[3]["configuration"])
     assert raised([none, replace_keeping(text, trials=trials)]) == {"configurations": "FAIL"}
     trials[3]["configuration_hash"] = none.trials[3]["configuration_hash"]
     assert raised([none, replace_keeping(text, trials=trials)]) == {"configurations": "FAIL"}

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import ensemble, metrics, records
+from mmbench.evaluation import late_ensemble, metrics
 from mmbench.report import read_sweep, write_report
 from mmbench.report.checks import read_groups
 from mmbench.report.reading import late_ensembles
 from mmbench.report.table import LATE, CellResult, SweepTable
 from mmbench.report.write import as_frame, as_text, grid
+from mmbench.store import records
 from tests.report.conftest import DATASET
 
 
@@ -27,7 +28,7 @@ def test_it_averages_the_lists_of_the_same_seed(table: SweepTable) -> None:
     assert [part.modality for part in cell.parts] == ["image", "text"]
     for place, seed in enumerate(cell.seeds):
         runs = [records.read_final(table.cells[DATASET, "vbpr", c].folder, seed) for c in ("text", "image")]
-        by_hand = metrics.per_user(ensemble.late(runs), "ndcg@20")
+        by_hand = metrics.per_user(late_ensemble.late(runs), "ndcg@20")
         assert cell.per_user("ndcg@20")[:, place].tolist() == by_hand.tolist()
     assert not (cell.folder / LATE).exists()  # nothing of it is stored
 

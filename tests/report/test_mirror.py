@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import paths, records, tracking
+from mmbench import paths
 from mmbench.cli import main
 from mmbench.decision import as_record, decide
 from mmbench.report import read_sweep, write_report
 from mmbench.report.mirror import TABLES, mirror, read_summary
+from mmbench.store import records, trackers
 from tests.decision.cases import economics, evidence
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import cells
@@ -76,9 +77,9 @@ def test_the_report_command_mirrors_what_it_wrote_and_outlives_a_mirror_that_fai
 ) -> None:
     import wandb
 
-    shown: list[tracking.Summary] = []
-    tracking.remember(WANDB, sweep)
-    monkeypatch.setattr(tracking.WandbTracker, "report", lambda self, summary: shown.append(summary))
+    shown: list[trackers.Summary] = []
+    trackers.remember(WANDB, sweep)
+    monkeypatch.setattr(trackers.WandbTracker, "report", lambda self, summary: shown.append(summary))
     monkeypatch.setattr("sys.argv", ["mmbench", "report", str(sweep)])
     main()
     assert [summary.tables.keys() for summary in shown] == [set(TABLES)]

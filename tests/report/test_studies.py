@@ -9,13 +9,13 @@ import pytest
 
 from mmbench.report import read_sweep
 from mmbench.report.studies import write_studies
-from mmbench.study import tune
+from mmbench.tuning.study import tune
 from tests.tiny import make_job, opened
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    from mmbench.cli.sweep import Sweep
+    from mmbench.scheduling.sweep import Sweep
 
     words = ("model=vbpr", "modality=text", "budget.trials=3", "budget.tpe=1", "budget.batches_per_epoch=1")
     job = make_job(tmp_path, *words)

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench import records, stats
+from mmbench.inference import intervals
 from mmbench.report import read_sweep
 from mmbench.report.table import CellResult, SweepTable, condition_columns
+from mmbench.store import records
 from tests.report.conftest import DATASET
 
 
@@ -74,7 +75,7 @@ def test_a_change_is_the_ratio_of_the_means(table: SweepTable, model: str, condi
     assert change is not None
     by_hand = [np.stack([ndcg_at_20(cell.folder, seed) for seed in (1, 2, 3)], axis=1) for cell in (a, b)]
     assert change.mean == pytest.approx(by_hand[0].mean() / by_hand[1].mean() - 1)
-    whole = stats.relative_gain(by_hand[0], by_hand[1])
+    whole = intervals.relative_gain(by_hand[0], by_hand[1])
     assert (change.lo, change.hi) == pytest.approx((whole.lo, whole.hi))
 
 

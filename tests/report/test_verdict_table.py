@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats as distributions
 
-from mmbench import stats
+from mmbench.inference import intervals
 from mmbench.report import read_sweep, write_report
 from mmbench.report.checks import read_groups
 from mmbench.report.contrasts import Comparison, read_contrasts, significant
@@ -129,15 +129,15 @@ def test_numbers_by_hand(by_model: dict[str, Comparison]) -> None:
     assert c.inference.mde == pytest.approx(z * se)
     assert (c.effects.improved, c.effects.harmed) == (10 / USERS, 0.0)
     # The other way round: 1,000 / 1,010 - 1.
-    reverse = stats.relative_gain(c.b.per_user("ndcg@20"), c.a.per_user("ndcg@20"))
+    reverse = intervals.relative_gain(c.b.per_user("ndcg@20"), c.a.per_user("ndcg@20"))
     assert reverse.mean == pytest.approx(1000 / 1010 - 1)
-    assert c.inference.dispensable_p == stats.tost(reverse, 0.02).noninferiority_p
+    assert c.inference.dispensable_p == intervals.tost(reverse, 0.02).noninferiority_p
 
 
 def test_adjusted_p(by_model: dict[str, Comparison]) -> None:
     tested = [c for c in by_model.values() if c.inference]
     assert len(tested) == 9  # what failed, was not run, was not paired or has nothing below it is not tested
-    for c, q in zip(tested, stats.benjamini_hochberg([c.gain.p for c in tested if c.gain]), strict=True):
+    for c, q in zip(tested, intervals.benjamini_hochberg([c.gain.p for c in tested if c.gain]), strict=True):
         assert c.gain is not None
         assert c.inference is not None
         assert c.inference.bh == q

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mmbench import metrics, power
 from mmbench.checks import Finding, graded
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
-from mmbench.evaluation import DegenerateScores, Evaluator
+from mmbench.evaluation import metrics
+from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.inference import power
 from mmbench.models.popularity import Popularity
 
 METRIC = "ndcg@20"

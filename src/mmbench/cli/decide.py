@@ -14,11 +14,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mmbench import paths, records
+from mmbench import paths
 from mmbench.cli.errors import did_you_mean
 from mmbench.decision import Economics, decide, read_economics, replay
 from mmbench.decision.economics import INPUTS
 from mmbench.messages import LANGUAGES, Words
+from mmbench.store import records
 
 KEYS = ("economics", "lang", "dataset", "model", "serving")
 DESCRIPTION = "Should images be added? Writes report/decision.html and report/decision.json of a sweep."

@@ -13,13 +13,13 @@ import torch
 
 from mmbench.cli import compose
 from mmbench.cli.compose import Composed
-from mmbench.cli.planned import Planned
-from mmbench.cli.sweep import Sweep
 from mmbench.cli.words import spoken
 from mmbench.data.recdata import make_recdata
 from mmbench.messages import Refusal, Words
 from mmbench.report.layout import block, plain
-from mmbench.training import fit
+from mmbench.scheduling.planned import Planned
+from mmbench.scheduling.sweep import Sweep
+from mmbench.training.fit import fit
 
 #: Epochs of a pilot: the first one warms up, the second one is counted.
 PILOT_EPOCHS = 2

@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _one_cell(config: DictConfig) -> None:
     """Hydra's task function without ``-m``."""
-    from mmbench.cli.sweep import run_sweep
+    from mmbench.scheduling.sweep import run_sweep
 
     # Hydra would print a traceback of its own for an exception that leaves here.
     with one_line_errors(["debug=true"] if config.debug else []):

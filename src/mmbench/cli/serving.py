@@ -8,14 +8,15 @@ from pathlib import Path
 
 import torch
 
-from mmbench import paths, records
+from mmbench import paths
 from mmbench.cli.compose import Composed
-from mmbench.cli.jobs import Job
 from mmbench.data.recdata import make_recdata
 from mmbench.report.gates import IMAGE
 from mmbench.report.serving import Serving
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable
-from mmbench.training import rebuild
+from mmbench.scheduling.job import Job
+from mmbench.store import records
+from mmbench.training.fit import rebuild
 
 BATCH, LIST = 256, 20
 #: Repetitions; the median counts.

@@ -16,11 +16,12 @@ def main(argv: Sequence[str]) -> None:
     asked = _asked(argv, words)
     import torch
 
-    from mmbench import paths, records
+    from mmbench import paths
     from mmbench.cli import compose
-    from mmbench.cli.jobs import Job
-    from mmbench.contribution.pretest import pretest
+    from mmbench.inference.contribution.pretest import pretest
     from mmbench.report.pretest import as_markdown, as_record, as_text
+    from mmbench.scheduling.job import Job
+    from mmbench.store import records
 
     overrides = compose.open_modality_keys(asked.overrides)
     compose.parse(overrides)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mmbench.stats import Interval
+from mmbench.inference.intervals import Interval
 
 
 class Status(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 from mmbench.decision.economics import Economics, Range, Step
 from mmbench.decision.evidence import Evidence, Gate, Status, SubsetGain
 from mmbench.decision.rule import RULE_VERSION, Decision, decide
-from mmbench.stats import Interval
+from mmbench.inference.intervals import Interval
 
 
 def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from mmbench.decision.economics import Economics, Scope
 from mmbench.decision.evidence import GATES, Bars, Evidence, Gate, Status, SubsetGain
 from mmbench.decision.steps import ROLL_OUT, WAIT, NextStep, measuring_steps, mending_step
 from mmbench.decision.value import DRAWS, Flip, Swing, Value, breakeven, flips, tornado, valued
-from mmbench.stats import Interval, bounds
-from mmbench.verdicts import MIN_SEEDS
+from mmbench.inference.intervals import Interval, bounds
+from mmbench.inference.verdicts import MIN_SEEDS
 
 #: Raised whenever the same inputs may give another answer.
 RULE_VERSION = 1

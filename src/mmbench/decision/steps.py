@@ -10,7 +10,7 @@ from mmbench.decision.economics import Economics
 from mmbench.decision.evidence import GATES, Evidence, Gate
 from mmbench.decision.formulas import evsi_normal
 from mmbench.decision.value import Value
-from mmbench.stats import Interval
+from mmbench.inference.intervals import Interval
 
 #: Steps that narrow what is known about the gain, so that their value can be computed.
 MEASURING = ("users", "seeds", "ab_test")

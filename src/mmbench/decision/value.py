@@ -14,7 +14,7 @@ from scipy import special
 
 from mmbench.decision import formulas
 from mmbench.decision.economics import INPUTS, WHOLE, Economics, Range, Scope, base_value, costs, lacking, totals
-from mmbench.stats import Interval
+from mmbench.inference.intervals import Interval
 
 Vector = NDArray[np.float64]
 DRAWS = 20_000

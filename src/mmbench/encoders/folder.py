@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmbench import fingerprint, paths, records
+from mmbench import fingerprint, paths
 from mmbench.data import encoded, text
 from mmbench.data.sources import read_items
 from mmbench.encoders import EVERY_LANGUAGE, Choice, Encoder, short_name
@@ -24,6 +24,7 @@ from mmbench.encoders.languages import beyond, readable_scripts
 from mmbench.encoders.reading import MAX_MEGAPIXELS, MOST_MEGAPIXELS, Problem
 from mmbench.encoders.texts import NGRAM, text_encoder
 from mmbench.messages import Message, Refusal
+from mmbench.store import records
 
 #: So many texts say how many of their tokens an encoder knows.
 TOKEN_SAMPLE = 500

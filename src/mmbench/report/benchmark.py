@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mmbench import stats
+from mmbench.inference import intervals
+from mmbench.inference.intervals import bounds
+from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.report import layout
 from mmbench.report.contrasts import ALPHA, Comparison
 from mmbench.report.layout import Block, Entry
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, Pair, SweepTable
-from mmbench.stats import bounds
-from mmbench.verdicts import MIN_SEEDS, Verdict
 
 BEST, ALIKE = 1, 3
 SAME, NOTHING = "=", "-"
@@ -64,7 +64,7 @@ def _value(result: CellResult | None) -> str:
     per_user = result.per_user(PRIMARY)
     if len(result.seeds) < MIN_SEEDS:
         return f"{per_user.mean():#.3g}"
-    found = stats.crossed_interval(per_user)
+    found = intervals.crossed_interval(per_user)
     return f"{found.mean:#.3g} ±{found.hi - found.mean:#.2g}"
 
 
@@ -86,7 +86,7 @@ def _marks(table: SweepTable, dataset: str) -> dict[tuple[str, str], int]:
 def _told_apart(best: CellResult, other: CellResult) -> bool:
     if (best.seeds, best.test_hash) != (other.seeds, other.test_hash) or len(best.seeds) < MIN_SEEDS:
         return True
-    gap = stats.crossed_interval(best.per_user(PRIMARY) - other.per_user(PRIMARY))
+    gap = intervals.crossed_interval(best.per_user(PRIMARY) - other.per_user(PRIMARY))
     return not gap.lo <= 0.0 <= gap.hi
 
 

@@ -19,10 +19,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from mmbench import paths, records
+from mmbench import paths
 from mmbench.decision import replay
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
+from mmbench.store import records
 
 HASHES, READ_ME, ENVIRONMENT = "hashes.json", "README.md", "environment.json"
 #: Endings of records that tables are made of; everything else of a sweep stays behind.

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench import records
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.report.table import CellResult
+from mmbench.store import records
 
 #: Columns of items.parquet that may hold a category, the first that is there counts.
 CATEGORY_COLUMNS = ("category", "categories", "genre", "genres")

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mmbench.effort import EDGE_WARNING, Band
+from mmbench.inference.tuning_curves import EDGE_WARNING, Band
 
 if TYPE_CHECKING:
     from mmbench.report.effort import CellEffort

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from mmbench import records
 from mmbench.messages import Words
 from mmbench.report.decision_words import Speaker
 from mmbench.report.page import render
+from mmbench.store import records
 
 #: Lines for people, by section.
 PARTS = {"rights": ("r", 4), "data": ("d", 5), "money": ("m", 3), "after": ("a", 3)}

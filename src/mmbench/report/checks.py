@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmbench import effort, records, tuning_luck
-from mmbench.budget import PILOTS
 from mmbench.fingerprint import of_json
+from mmbench.inference import tuning_curves, tuning_luck
 from mmbench.report.effort import CellEffort, edges, paired_trials, read_cell
 from mmbench.report.table import CONTRASTS, Pair, SweepTable
+from mmbench.store import records
+from mmbench.tuning.budget import PILOTS
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 #: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch (METHOD §1).
@@ -159,7 +160,7 @@ def _rungs(cells: Sequence[CellEffort]) -> Check | None:
         return None
     survived = {c.modality: sum(t.get("stop_reason") != "rung" for t in c.trials) for c in cells}
     told = ", ".join(f"{name} {n} of {len(c.trials)}" for (name, n), c in zip(survived.items(), cells, strict=True))
-    crossed = [effort.crossings(rungs, [t.get("history") for t in c.trials[:PILOTS]]) for c in cells]
+    crossed = [tuning_curves.crossings(rungs, [t.get("history") for t in c.trials[:PILOTS]]) for c in cells]
     worst = max((share for share in crossed if share is not None), default=None)
     if worst is None:
         return Check("rungs", WARN, f"too few trials to tell whether cutting them short is fair; survived: {told}")
@@ -225,7 +226,12 @@ def _under_training(cells: Sequence[CellEffort]) -> Check:
 
 
 def _edges(cells: Sequence[CellEffort]) -> Check:
-    hits = [f"{path} ({c.modality})" for c in cells for path, share in edges(c).items() if share > effort.EDGE_WARNING]
+    hits = [
+        f"{path} ({c.modality})"
+        for c in cells
+        for path, share in edges(c).items()
+        if share > tuning_curves.EDGE_WARNING
+    ]
     if hits:
         return Check("ranges", WARN, f"the best trials lie at the edge of {', '.join(hits)}; widen the range")
     return Check("ranges", PASS, "the best trials lie inside their ranges")

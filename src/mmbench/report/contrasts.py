@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmbench import power, stats, tuning_luck
+from mmbench.inference import intervals, power, tuning_luck
+from mmbench.inference.intervals import Interval, UserEffects
+from mmbench.inference.verdicts import MIN_SEEDS, Judgement, verdict
 from mmbench.report.checks import ENOUGH_TRIALS, FAIL, Group
 from mmbench.report.effort import paired_trials
 from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
-from mmbench.stats import Interval, UserEffects
-from mmbench.verdicts import MIN_SEEDS, Judgement, verdict
 
 #: Adjusted p below which a contrast counts as significant, within a cell and over the table.
 ALPHA = 0.05
@@ -131,7 +131,7 @@ def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None
         return Comparison(a, b, verdict(None, table.delta, untrusted=untrusted), fairness)
     tuned = _tuned(group, a, b)
     judged = verdict(gain, table.delta, tuned=tuned, untrusted=untrusted)
-    effects = stats.user_effects(a.per_user(PRIMARY), b.per_user(PRIMARY))
+    effects = intervals.user_effects(a.per_user(PRIMARY), b.per_user(PRIMARY))
     return Comparison(a, b, judged, fairness, gain, effects, tuned, _inference(table, a, b, gain))
 
 
@@ -158,12 +158,12 @@ def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: Interval) 
     if gain.seeds < MIN_SEEDS:
         return None
     top, base = a.per_user(PRIMARY), b.per_user(PRIMARY)
-    tested = stats.tost(gain, table.delta)
-    reverse = stats.tost(stats.relative_gain(base, top), table.delta) if top.any() else None
-    squares = stats.mean_squares(stats.scaled_differences(top, base)[0])
+    tested = intervals.tost(gain, table.delta)
+    reverse = intervals.tost(intervals.relative_gain(base, top), table.delta) if top.any() else None
+    squares = intervals.mean_squares(intervals.scaled_differences(top, base)[0])
     components = squares.components()
     mde = power.mde_relative(**components, n=squares.n, seeds=squares.s)
-    margin = stats.smallest_equivalence_margin(gain)
+    margin = intervals.smallest_equivalence_margin(gain)
     dispensable = 0.0 if reverse is None else reverse.noninferiority_p  # over nothing at all, anything is no loss
     return Inference(tested.equivalence_p, tested.noninferiority_p, dispensable, margin, mde, components)
 
@@ -175,11 +175,11 @@ def _adjusted(found: Sequence[Comparison]) -> list[Comparison]:
     """
     tested = [i for i, c in enumerate(found) if c.inference is not None]
     p = {i: c.gain.p for i, c in enumerate(found) if i in set(tested) and c.gain is not None}
-    over_all = dict(zip(tested, stats.benjamini_hochberg([p[i] for i in tested]), strict=True))
+    over_all = dict(zip(tested, intervals.benjamini_hochberg([p[i] for i in tested]), strict=True))
     adjusted = list(found)
     for family in {(found[i].dataset, found[i].model) for i in tested}:
         members = [i for i in tested if (found[i].dataset, found[i].model) == family]
-        for i, holm in zip(members, stats.holm([p[i] for i in members]), strict=True):
+        for i, holm in zip(members, intervals.holm([p[i] for i in members]), strict=True):
             inference = found[i].inference
             assert inference is not None
             filled = replace(inference, holm=float(holm), bh=float(over_all[i]))

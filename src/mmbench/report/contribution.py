@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from mmbench import metrics, paths, records, stats
-from mmbench.contribution import hits, rankings, shapley, slices
-from mmbench.contribution.bootstrap import Estimate
-from mmbench.contribution.guardrails import MARGIN
-from mmbench.contribution.shapley import EMPTY, Coalition
-from mmbench.contribution.slices import Slicing
-from mmbench.metrics import Ranking
+from mmbench import paths
+from mmbench.evaluation import metrics
+from mmbench.evaluation.metrics import Ranking
+from mmbench.inference import intervals
+from mmbench.inference.contribution import hits, rankings, shapley, slices
+from mmbench.inference.contribution.bootstrap import Estimate
+from mmbench.inference.contribution.guardrails import MARGIN
+from mmbench.inference.contribution.shapley import EMPTY, Coalition
+from mmbench.inference.contribution.slices import Slicing
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.checks import FAIL, Group
 from mmbench.report.contrasts import Comparison
@@ -21,6 +23,7 @@ from mmbench.report.facts import Facts, K
 from mmbench.report.facts import as_markdown as facts_as_markdown
 from mmbench.report.list_measures import beyond_facts, guardrail_facts, read_lists
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable, comparable
+from mmbench.store import records
 
 REDUNDANCY = "redundancy share"
 VALUES, HITS, EXCESS = "M1 value", "M2 hits", "M2 hits beyond the noise floor"
@@ -209,7 +212,7 @@ def _reliance(facts: Facts, cells: Sequence[CellResult]) -> None:
             files = [paths.final_file(cell.folder, seed, f"{name}.test.parquet") for seed in cell.seeds]
             if all(file.exists() for file in files) and cell.mean(PRIMARY) > 0:
                 by_seed = [metrics.per_user(records.read_ranking(file), PRIMARY) for file in files]
-                change = stats.relative_gain(np.stack(by_seed, axis=1), cell.per_user(PRIMARY))
+                change = intervals.relative_gain(np.stack(by_seed, axis=1), cell.per_user(PRIMARY))
                 said = Estimate(change.mean, change.lo, change.hi)
                 facts.add(RELIANCE, cell.modality, f"{name.removeprefix('shuffled_')} shuffled at inference", said)
     if not any(fact.measure == RELIANCE for fact in facts.found):

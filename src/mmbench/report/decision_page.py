@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from mmbench import paths, records
-from mmbench.contribution.guardrails import Rail
+from mmbench import paths
 from mmbench.decision import Action, Decision, Economics, annuity, as_record
 from mmbench.decision.economics import INPUTS, costs
 from mmbench.decision.value import DRAWS
+from mmbench.inference.contribution.guardrails import Rail
 from mmbench.messages import Words
 from mmbench.report import plots
 from mmbench.report.contribution import HITS, REDUNDANCY, SLICES, VALUES
@@ -24,6 +24,7 @@ from mmbench.report.list_measures import GUARDRAILS
 from mmbench.report.page import render
 from mmbench.report.serving import Serving
 from mmbench.report.table import SweepTable
+from mmbench.store import records
 
 #: Bars and slices that still can be read.
 MOST_SWINGS, MOST_SLICES = 8, 14

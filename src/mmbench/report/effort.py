@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench import effort, metrics, paths, records
+from mmbench import paths
+from mmbench.evaluation import metrics
+from mmbench.inference import tuning_curves
+from mmbench.inference.tuning_luck import Trials
 from mmbench.report.table import PRIMARY
-from mmbench.tuning_luck import Trials
+from mmbench.store import records
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def edges(cell: CellEffort) -> dict[str, float]:
         if "low" in leaf:
             values = [t["configuration"][path] for t in cell.trials]
             log = bool(leaf.get("log", False))
-            found[path] = effort.edge_share(values, cell.validation, leaf["low"], leaf["high"], log=log)
+            found[path] = tuning_curves.edge_share(values, cell.validation, leaf["low"], leaf["high"], log=log)
     return found
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmbench import records, stats
-from mmbench.contribution import slices
 from mmbench.decision.evidence import Evidence, SubsetGain
+from mmbench.inference import intervals
+from mmbench.inference.contribution import slices
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.checks import Group, read_groups
 from mmbench.report.contrasts import Comparison, compare
@@ -16,6 +16,7 @@ from mmbench.report.contribution import divisions, measure_model
 from mmbench.report.facts import Facts, K
 from mmbench.report.gates import IMAGE, finished, read_gates, split_of
 from mmbench.report.table import PRIMARY, CellResult, SweepTable
+from mmbench.store import records
 
 #: Divisions whose slices are sets of items, so that images can be bought for one of them alone.
 ITEM_DIVISIONS = ("item's training interactions", "category")
@@ -112,7 +113,7 @@ def _validation(cell: CellResult) -> float:
 def per_thousand(a: CellResult, b: CellResult) -> tuple[float, float, float]:
     """Relevant items more per 1,000 recommendations: 1,000 times the difference of Precision@20 (RULINGS 31)."""
     name = f"precision@{K}"
-    found = stats.crossed_interval(a.per_user(name) - b.per_user(name))
+    found = intervals.crossed_interval(a.per_user(name) - b.per_user(name))
     return 1000 * found.mean, 1000 * found.lo, 1000 * found.hi
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from mmbench.contribution import hits
+from mmbench.inference.contribution import hits
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.contribution import coalitions
 from mmbench.report.facts import K

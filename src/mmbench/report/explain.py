@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from mmbench import paths, records, stats
+from mmbench import paths
+from mmbench.inference import intervals
+from mmbench.inference.intervals import Interval
+from mmbench.inference.verdicts import MIN_SEEDS, Verdict, holds
 from mmbench.report.checks import ENOUGH_TRIALS, Group, read_groups
 from mmbench.report.contrasts import Comparison, read_contrasts
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import PRIMARY, CellResult, SweepTable
 from mmbench.report.verdict_table import reason
-from mmbench.stats import Interval
-from mmbench.verdicts import MIN_SEEDS, Verdict, holds
+from mmbench.store import records
 
 
 def explainable(sweep_dir: Path) -> Mapping[str, Callable[[], str]]:
@@ -117,7 +119,7 @@ def _gain(c: Comparison, gain: Interval) -> Iterator[str]:
 
 
 def _interval(c: Comparison, gain: Interval) -> Iterator[str]:
-    ms = stats.mean_squares(stats.scaled_differences(c.a.per_user(PRIMARY), c.b.per_user(PRIMARY))[0])
+    ms = intervals.mean_squares(intervals.scaled_differences(c.a.per_user(PRIMARY), c.b.per_user(PRIMARY))[0])
     both, users = (ms.users + ms.seeds - ms.residual) / (ms.n * ms.s), ms.users / (ms.n * ms.s)
     yield f"  n = {ms.n} users, S = {ms.s} seeds"
     yield f"  MS_u = {ms.users:.10g}, MS_s = {ms.seeds:.10g}, MS_e = {ms.residual:.10g}"
@@ -127,7 +129,7 @@ def _interval(c: Comparison, gain: Interval) -> Iterator[str]:
     yield f"  se = sqrt(Var) = {gain.se:.10g}, df (Satterthwaite) = {gain.df:.10g}"
     for level in (0.95, 0.90):
         t = float(special.stdtrit(gain.df, 0.5 + level / 2))
-        lo, hi = stats.bounds(gain, level)
+        lo, hi = intervals.bounds(gain, level)
         yield f"  {100 * level:.0f} %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{lo:.10g}, {hi:.10g}]"
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from mmbench.contribution.bootstrap import Estimate
+from mmbench.inference.contribution.bootstrap import Estimate
+from mmbench.inference.intervals import UNCHANGED
+from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.report import layout
 from mmbench.report.layout import Block, block
-from mmbench.stats import UNCHANGED
-from mmbench.verdicts import MIN_SEEDS
 
 #: Cut-off of hits and lists.
 K = 20

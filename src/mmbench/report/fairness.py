@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mmbench import effort, paths, records
+from mmbench import paths
+from mmbench.inference import tuning_curves
 from mmbench.report import charts
 from mmbench.report.checks import Group, read_groups
 from mmbench.report.effort import CellEffort, edges
 from mmbench.report.layout import markdown_table
 from mmbench.report.page import render
 from mmbench.report.table import SweepTable
+from mmbench.store import records
 
 COLUMNS = (
     "condition",
@@ -48,7 +50,9 @@ def budget_row(cell: CellEffort) -> list[str]:
     finite = bool(np.isfinite(validation).all()) and n_trials > 1 and validation.max() > 0
     failed = sum(t["status"] != "ok" for t in cell.trials)
     n_parameters = {t.get("n_parameters") for t in cell.trials if t["status"] == "ok"}
-    at_edge = [path for path, share in edges(cell).items() if share > effort.EDGE_WARNING] if n_trials > 1 else []
+    at_edge = (
+        [path for path, share in edges(cell).items() if share > tuning_curves.EDGE_WARNING] if n_trials > 1 else []
+    )
     chosen = ", ".join(f"{path.split('.')[-1]}={_short(value)}" for path, value in cell.choice["configuration"].items())
     return [
         cell.modality,
@@ -59,8 +63,8 @@ def budget_row(cell: CellEffort) -> list[str]:
         f"{cell.seconds:.0f}",
         "-" if cell.energy_kwh is None else f"{1000 * cell.energy_kwh:.2g}",
         f"{cell.choice['score']:.4f}",
-        f"{100 * effort.tuning_gain(validation):+.1f} %" if finite and validation[0] > 0 else "-",
-        f"{100 * effort.saturation(validation, default_first=True):.1f} %" if finite else "-",
+        f"{100 * tuning_curves.tuning_gain(validation):+.1f} %" if finite and validation[0] > 0 else "-",
+        f"{100 * tuning_curves.saturation(validation, default_first=True):.1f} %" if finite else "-",
         _optimism(cell),
         ", ".join(f"{n:,}" for n in sorted(n for n in n_parameters if n is not None)),
         ", ".join(at_edge) or "-",
@@ -75,8 +79,8 @@ def _optimism(cell: CellEffort) -> str:
         return "-"
     validation, test = cell.validation[usable], cell.test[usable].mean(axis=1)
     n = len(validation)
-    promised = effort.expected_validation_performance(validation, n)
-    kept = effort.expected_tuned_test_performance(validation, test, n)
+    promised = tuning_curves.expected_validation_performance(validation, n)
+    kept = tuning_curves.expected_tuned_test_performance(validation, test, n)
     return f"{promised - float(kept):+.4f}"
 
 
@@ -119,7 +123,7 @@ def _charts(group: Group) -> Mapping[str, str]:
     cells = [c for c in group.cells if np.isfinite(c.validation).all() and len(c.trials) > 1]
     drawn: dict[str, str] = {}
     if cells and group.enough_trials() and len({len(c.trials) for c in cells}) == 1:
-        bands = effort.tuning_bands({c.modality: c.validation for c in cells}, default_first=True)
+        bands = tuning_curves.tuning_bands({c.modality: c.validation for c in cells}, default_first=True)
         drawn["Expected best validation score by number of trials"] = charts.curves(bands, "trials")
         cost = {c.modality: np.cumsum(c.trial_seconds()) for c in cells}
         drawn["The same by seconds of tuning"] = charts.curves(bands, "seconds", cost)

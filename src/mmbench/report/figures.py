@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mmbench import paths, records
+from mmbench import paths
 from mmbench.report import charts
 from mmbench.report.charts import Drawing, Line
 from mmbench.report.contrasts import ALPHA, Comparison
 from mmbench.report.table import PRIMARY, SweepTable
+from mmbench.store import records
 
 ID_NAME = "ID only"
 

@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from mmbench import paths, records, stats
-from mmbench.contribution.guardrails import Rail
-from mmbench.contribution.pretest import EPSILON, pretest
+from mmbench import paths
 from mmbench.data.encoded import DEFAULT
 from mmbench.decision.evidence import Gate, Status
+from mmbench.inference import intervals
+from mmbench.inference.contribution.guardrails import Rail
+from mmbench.inference.contribution.pretest import EPSILON, pretest
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.checks import FAIL, Group
 from mmbench.report.contrasts import Comparison
 from mmbench.report.facts import Facts
 from mmbench.report.list_measures import GUARDRAILS, read_lists
 from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
+from mmbench.store import records
 
 IMAGE = "image"
 #: Baselines without training by gradient; a model that does not reach the best of them is not worth feeding.
@@ -103,7 +105,7 @@ def _control(table: SweepTable, a: CellResult) -> Gate:
         if cell.states.get(IMAGE) == "shuffle" and set(others.values()) <= {"real"}:
             gain = table.change(a.dataset, a.model, a.modality, cell.modality, PRIMARY)
             if gain is not None and gain.seeds > 1:
-                lo = stats.bounds(gain, 0.9)[0]
+                lo = intervals.bounds(gain, 0.9)[0]
                 return Gate("G3", Status.PASS if lo > 0 else Status.FAIL, lo, 0.0, f"against {cell.modality}")
     return Gate("G3", Status.UNKNOWN, why="no condition with shuffled images beside everything else")
 

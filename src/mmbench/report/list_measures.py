@@ -7,14 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench import beyond, paths, records, stats
-from mmbench.contribution.bootstrap import Estimate
-from mmbench.contribution.guardrails import LEVEL, coverage_change, rail
-from mmbench.metrics import Ranking
+from mmbench import paths
+from mmbench.evaluation import list_measures
+from mmbench.evaluation.metrics import Ranking
+from mmbench.inference import intervals
+from mmbench.inference.contribution.bootstrap import Estimate
+from mmbench.inference.contribution.guardrails import LEVEL, coverage_change, rail
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.contrasts import Comparison
 from mmbench.report.facts import Facts, K
 from mmbench.report.table import CellResult
+from mmbench.store import records
 
 BEYOND, GUARDRAILS = "beyond accuracy", "guard-rails"
 
@@ -39,13 +42,13 @@ def _measures(lists: NDArray[np.int32], tested: Ranking, data: Catalogue) -> dic
     train = data.dataset.split.train
     known = np.isin(train.users, tested.users)
     rows, items = np.searchsorted(tested.users, train.users[known]), train.items[known]
-    found = beyond.summary(lists, data.item_counts, data.dataset.n_users, rows, items, lists.shape[1])
-    cold = beyond.cold_recall(tested.pairs.users, tested.items, tested.pairs.ranks, data.item_counts, K)
+    found = list_measures.summary(lists, data.item_counts, data.dataset.n_users, rows, items, lists.shape[1])
+    cold = list_measures.cold_recall(tested.pairs.users, tested.items, tested.pairs.ranks, data.item_counts, K)
     if cold is not None:
         found[f"cold recall@{K}"] = cold
     if data.members is not None:
-        found[f"category diversity@{K}"] = beyond.category_diversity(lists, data.members)
-        found[f"miscalibration@{K}"] = beyond.miscalibration(lists, data.members, rows, items)
+        found[f"category diversity@{K}"] = list_measures.category_diversity(lists, data.members)
+        found[f"miscalibration@{K}"] = list_measures.miscalibration(lists, data.members, rows, items)
     return found
 
 
@@ -54,7 +57,7 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
     if not facts.inferred:
         facts.unknown.append("guard-rails: one seed does not measure training noise")
         return
-    tail = beyond.long_tail(data.item_counts).astype(np.float64)
+    tail = list_measures.long_tail(data.item_counts).astype(np.float64)
     cold = False
     for c in compared:
         lists = [read_lists(side) for side in (c.a, c.b)]
@@ -74,11 +77,11 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
 
 
 def _tail_by_user(lists: NDArray[np.int32], tail: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.nan_to_num(np.stack([beyond.list_means(by_user, tail) for by_user in lists], axis=1))
+    return np.nan_to_num(np.stack([list_measures.list_means(by_user, tail) for by_user in lists], axis=1))
 
 
 def _cold_by_user(cell: CellResult, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    by_seed = [beyond.cold_recall_by_user(r.pairs.users, r.items, r.pairs.ranks, counts, K) for r in cell.tested]
+    by_seed = [list_measures.cold_recall_by_user(r.pairs.users, r.items, r.pairs.ranks, counts, K) for r in cell.tested]
     return np.stack(by_seed, axis=1)
 
 
@@ -86,5 +89,5 @@ def _relative(a: NDArray[np.float64], b: NDArray[np.float64]) -> Estimate | None
     """Relative change with its crossed 90 % interval; None over a mean of zero."""
     if not b.any():
         return None
-    change = stats.relative_gain(a, b, LEVEL)
+    change = intervals.relative_gain(a, b, LEVEL)
     return Estimate(change.mean, change.lo, change.hi)

@@ -8,19 +8,20 @@ from typing import Any
 
 import pandas as pd
 
-from mmbench import paths, records, tracking
+from mmbench import paths
 from mmbench.decision.record import decided
 from mmbench.report.decision_words import Speaker
 from mmbench.report.table import SweepTable
-from mmbench.tracking import Grid, Summary
+from mmbench.store import records, trackers
+from mmbench.store.trackers import Grid, Summary
 
 TABLES = ("table", "verdicts", "benchmark")
 
 
 def mirror(table: SweepTable) -> None:
     """Show the written report of a sweep in its summary run, where the sweep is tracked; a failure costs a warning."""
-    tracker = tracking.remembered(table.folder)
-    if not isinstance(tracker, tracking.NoTracker):
+    tracker = trackers.remembered(table.folder)
+    if not isinstance(tracker, trackers.NoTracker):
         tracker.report(read_summary(table))
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmbench.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
+from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
+from mmbench.inference.verdicts import Verdict
 from mmbench.report.contrasts import Comparison
 from mmbench.report.layout import Block, block
 from mmbench.report.table import ID_ONLY, PRIMARY, SweepTable
-from mmbench.verdicts import Verdict
 
 HEADER = ("model", "contrast", "data sets", "gain %", "95 %", "in a new data set %", "tau")
 NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)

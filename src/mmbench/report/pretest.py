@@ -11,14 +11,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from mmbench import records
-from mmbench.contribution.bootstrap import Estimate
-from mmbench.contribution.pretest import EPSILON, Light, Pretest
-from mmbench.contribution.shapley import Coalition
-from mmbench.contribution.signal import MIN_INTERACTIONS
 from mmbench.data.dataset import Dataset
+from mmbench.inference.contribution.bootstrap import Estimate
+from mmbench.inference.contribution.pretest import EPSILON, Light, Pretest
+from mmbench.inference.contribution.shapley import Coalition
+from mmbench.inference.contribution.signal import MIN_INTERACTIONS
 from mmbench.messages import Words
 from mmbench.report.layout import markdown_table
+from mmbench.store import records
 
 #: Header and rows.
 Table = tuple[list[str], list[list[str]]]

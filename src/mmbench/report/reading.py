@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmbench import fingerprint, paths, records
+from mmbench import fingerprint, paths
 from mmbench.messages import Refusal
 from mmbench.report.table import CONDITIONS, CONTRASTS, DELTA, ID_ONLY, LATE, CellResult, Pair, SweepTable
+from mmbench.store import records
 
 
 def read_sweep(sweep_dir: Path) -> SweepTable:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmbench import proposals, records, search
-from mmbench.records import CellStore
 from mmbench.report.table import SweepTable
+from mmbench.store import records
+from mmbench.store.records import CellStore
+from mmbench.tuning import sampler
+from mmbench.tuning.space import read_space
 
 
 def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
@@ -36,8 +38,8 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
         done = CellStore(sweep_dir, cell.folder, described["key"]).finished_trainings()
         if done:
             name = f"{cell.dataset}/{cell.model}/{cell.modality}"
-            found[name] = (search.read_space(described["config"]["search"]), done)
+            found[name] = (read_space(described["config"]["search"]), done)
     if not found:
         raise ValueError(f"{sweep_dir} has no finished trial")
-    records.write_atomic(file, lambda temporary: proposals.keep_studies(found, temporary))
+    records.write_atomic(file, lambda temporary: sampler.keep_studies(found, temporary))
     return sorted(found)

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmbench import records
+from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.report.checks import FAIL, Group
 from mmbench.report.contrasts import Comparison
 from mmbench.report.layout import markdown_table, tex
 from mmbench.report.table import SweepTable
-from mmbench.verdicts import MIN_SEEDS
+from mmbench.store import records
 
 YES, NO, NOT_APPLICABLE, OPEN = "yes", "no", "not applicable", "to be answered"
 NEURIPS, PINEAU = "NeurIPS paper checklist", "ML reproducibility checklist"

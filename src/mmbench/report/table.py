@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench import ensemble, metrics, paths, records, stats
-from mmbench.metrics import RankedPairs, Ranking
-from mmbench.sealed import LIST_LENGTH
-from mmbench.tracking import Gap
+from mmbench import paths
+from mmbench.evaluation import late_ensemble, metrics
+from mmbench.evaluation.metrics import RankedPairs, Ranking
+from mmbench.inference import intervals
+from mmbench.sealing.score_test import LIST_LENGTH
+from mmbench.store import records
+from mmbench.store.trackers import Gap
 
 PRIMARY = "ndcg@20"
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
@@ -81,7 +84,7 @@ class CellResult:
         """Test ranks of each final seed."""
         if self.parts:
             runs = [[records.read_final(part.folder, seed) for part in self.parts] for seed in self.seeds]
-            return [ensemble.late(rankings) for rankings in runs]
+            return [late_ensemble.late(rankings) for rankings in runs]
         return [ranking.pairs for ranking in self.tested]
 
     @functools.cached_property
@@ -171,7 +174,7 @@ class SweepTable:
         result = self.result(dataset, model, condition)
         return result if result is not None and result.status == "done" else None
 
-    def change(self, dataset: str, model: str, condition: str, against: str, metric: str) -> stats.Interval | None:
+    def change(self, dataset: str, model: str, condition: str, against: str, metric: str) -> intervals.Interval | None:
         """Relative change of a condition against another, over users and the seeds both have.
 
         None where one of them has no result, where both are the same cell, or where splits or effort differ.
@@ -179,7 +182,7 @@ class SweepTable:
         a, b = self.done(dataset, model, condition), self.done(dataset, model, against)
         if a is None or b is None or a is b or not comparable(a, b) or b.mean(metric) == 0.0:
             return None
-        return stats.relative_gain(a.per_user(metric), b.per_user(metric))
+        return intervals.relative_gain(a.per_user(metric), b.per_user(metric))
 
     def below_popularity(self, result: CellResult) -> bool:
         """Whether a result is below the popularity baseline of its dataset (which may not be in the sweep)."""

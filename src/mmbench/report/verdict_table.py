@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from mmbench.inference.intervals import bounds
 from mmbench.report import layout, pooled
 from mmbench.report.contrasts import ALPHA, Comparison, significant
 from mmbench.report.layout import Block
 from mmbench.report.table import PRIMARY, SweepTable
-from mmbench.stats import bounds
 
 HEADER = (
     "model",

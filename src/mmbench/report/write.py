@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmbench import paths, records
+from mmbench import paths
 from mmbench.report import benchmark, contribution, facts, layout, published, submission, verdict_table
 from mmbench.report.contrasts import Comparison, read_contrasts
 from mmbench.report.contribution import read_contributions, with_redundancy
@@ -17,6 +17,7 @@ from mmbench.report.index import write_index
 from mmbench.report.layout import Block, Entry
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns
+from mmbench.store import records
 
 SAME, MISSING, FAILED, STALE, LOW = "=", "-", "failed", "stale", "(below popularity)"
 LEGEND = (

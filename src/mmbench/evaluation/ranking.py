@@ -1,0 +1,205 @@
+"""Full ranking of a held-out part."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmbench.data.interactions import Interactions
+from mmbench.evaluation.counting import at_once, compared, compared_rows, count_ranks, top_items
+from mmbench.evaluation.metrics import RankedPairs, Ranking
+
+#: Scores of so many users fit the processor's cache for the passes that follow the product.
+BLOCK_USERS = 64
+#: Room of a seen item beside a held-out one, in numbers of a block: some 64-bit integers.
+SEEN_INTEGERS = 8
+
+
+class Scorer(Protocol):
+    """What evaluation needs of a model."""
+
+    def score(self, users: Tensor) -> Tensor:
+        """Scores of all items, ``(B, n_items)``; the same whenever it is asked."""
+
+
+class DegenerateScores(ArithmeticError):
+    """Scores that rank nothing: NaN, infinite, or the same for every item of every user."""
+
+
+class Evaluator:
+    """Ranks every held-out item of one part among all items the user has not seen.
+
+    One pass over the scores of a block counts, for every held-out item, all items that beat it. Seen ones among them
+    are taken off at the end, so nothing is masked and, but for users with several held-out items, nothing copied.
+    Only blocks with a tied score are scored once more and masked.
+
+    Args:
+        heldout: the part to rank.
+        seen: interactions whose items are not candidates for their user.
+        device: where scores live.
+    """
+
+    def __init__(self, heldout: Interactions, *seen: Interactions, device: torch.device | str = "cpu") -> None:
+        order = np.lexsort((heldout.items, heldout.users))
+        self.users, self.pair_users = np.unique(heldout.users[order], return_inverse=True)
+        self.items = heldout.items[order]
+        self.n_items = heldout.n_items
+        self.device = torch.device(device)
+        mask_users, mask_items = _seen_by(self.users, seen)
+        self._mask_starts = np.searchsorted(mask_users, np.arange(len(self.users) + 1))
+        self._pair_starts = np.searchsorted(self.pair_users, np.arange(len(self.users) + 1))
+        # The first pair of each user meets the scores where they are; the others need a copy of the user's row.
+        others = np.delete(np.arange(len(self.items)), self._pair_starts[:-1])
+        self._other_starts = np.searchsorted(others, self._pair_starts)
+        pair_seen = np.isin(self.pair_users * self.n_items + self.items, mask_users * self.n_items + mask_items)
+
+        def on_device(values: NDArray[np.generic]) -> Tensor:
+            return torch.from_numpy(values).to(self.device)
+
+        self._user_index = on_device(self.users)
+        self._mask_users, self._mask_items = on_device(mask_users), on_device(mask_items)
+        self._pair_users, self._pair_items, self._pair_seen = map(on_device, (self.pair_users, self.items, pair_seen))
+        self._others = on_device(others)
+        self._first_items = on_device(self.items[self._pair_starts[:-1]])
+        self._in_order = on_device(np.argsort(np.concatenate([self._pair_starts[:-1], others])))
+
+    def to(self, device: torch.device) -> Evaluator:
+        """The same evaluator for scores that live on ``device``."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        moved.device = device
+        return moved
+
+    def rank(self, model: Scorer, top_k: int = 0) -> Ranking:
+        """Rank the part with ``model``; with ``top_k`` also return each user's list.
+
+        Raises:
+            DegenerateScores: if scores are NaN, infinite or all equal.
+        """
+        first, others, of_seen, sums, top = [], [], [], [], []
+        informative = False
+        for begin, end in self._blocks():
+            block = self._scored(model, begin, end)
+            informative = informative or _varies(block.candidates())
+            sums.append(block.scores.sum())
+            of_seen.append(block.of_seen())
+            first.append(compared(block.scores, self._first_items[begin:end]))
+            rest = self._others[self._other_starts[begin] : self._other_starts[end]]
+            others += compared_rows(block.scores, self._pair_users[rest] - begin, self._pair_items[rest])
+            if top_k:
+                top.append(top_items(block.candidates(), block.users, min(top_k, self.n_items)).int().cpu().numpy())
+            del block  # its memory, still in the cache, serves the next one
+        self._refuse_degenerate(model, sums, informative)
+        own, better, at_least = (torch.cat(x)[self._in_order] for x in zip(*first, *others, strict=True))
+        ranks = better.long() + 1 - self._seen_ahead(own, torch.cat(of_seen))
+        self._settle(model, ranks, (at_least > better + 1) | self._pair_seen)
+        pairs_ranked = RankedPairs(self.pair_users, ranks.cpu().numpy(), len(self.users))
+        return Ranking(self.users, pairs_ranked, self.items, np.concatenate(top) if top else None)
+
+    def _blocks(self) -> Iterator[tuple[int, int]]:
+        for begin in range(0, len(self.users), BLOCK_USERS):
+            yield begin, min(begin + BLOCK_USERS, len(self.users))
+
+    def _scored(self, model: Scorer, begin: int, end: int) -> _Block:
+        users = self._user_index[begin:end]
+        with torch.no_grad():
+            scores = model.score(users)
+        seen = slice(self._mask_starts[begin], self._mask_starts[end])
+        return _Block(scores, users, self._mask_users[seen] - begin, self._mask_items[seen])
+
+    def _refuse_degenerate(self, model: Scorer, sums: list[Tensor], informative: bool) -> None:
+        # A finite sum has finite terms; only an infinite one asks for a look at all scores.
+        if sums and not torch.isfinite(torch.stack(sums).sum()):
+            for bounds in self._blocks():
+                if not torch.isfinite(self._scored(model, *bounds).scores).all():
+                    raise DegenerateScores("scores are NaN or infinite")
+        if not informative:
+            raise DegenerateScores("all scores are equal, so they rank nothing")
+
+    def _seen_ahead(self, own: Tensor, of_seen: Tensor) -> Tensor:
+        """How many of its user's seen items score more than each pair, ``(n_pairs,)``.
+
+        Args:
+            own: score of each pair, ``(n_pairs,)``.
+            of_seen: scores of the seen items, user after user, ``(n_seen,)``.
+        """
+        sizes = torch.bincount(self._mask_users, minlength=len(self.users))
+        starts = sizes.cumsum(0) - sizes
+        ahead, step = [], at_once(SEEN_INTEGERS * max(1, int(sizes.max())))
+        for users, level in zip(self._pair_users.split(step), own.split(step), strict=True):
+            many = sizes[users]
+            pairs = torch.arange(len(users), device=own.device).repeat_interleave(many)
+            place = torch.arange(len(pairs), device=own.device) - (many.cumsum(0) - many)[pairs]
+            before = of_seen[starts[users][pairs] + place] > level[pairs]
+            ahead.append(torch.zeros_like(users).index_add_(0, pairs, before.long()))
+        return torch.cat(ahead)
+
+    def _settle(self, model: Scorer, ranks: Tensor, tied: Tensor) -> None:
+        """Rank the tied pairs among the candidates alone, and those that are no candidates behind them.
+
+        Args:
+            model: what gave the scores.
+            ranks: rank of every pair, ``(n_pairs,)``; those of tied pairs are replaced.
+            tied: which pairs are tied, ``(n_pairs,)``.
+        """
+        blocks = np.logical_or.reduceat(tied.cpu().numpy(), self._pair_starts[:-1:BLOCK_USERS])
+        for (begin, end), any_tied in zip(self._blocks(), blocks, strict=True):
+            if any_tied:
+                start = self._pair_starts[begin]
+                chosen = start + torch.nonzero(tied[start : self._pair_starts[end]]).squeeze(1)
+                block = self._scored(model, begin, end)
+                rows, items = self._pair_users[chosen] - begin, self._pair_items[chosen]
+                ranks[chosen] = count_ranks(block.candidates(), rows, items, block.users)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Scores of some users.
+
+    Args:
+        scores: of all items, ``(B, n_items)``; they stay as the model gave them, which may keep them.
+        users: user index of each row, ``(B,)``.
+        seen_rows: rows of the pairs that are no candidates, each pair once, ``(n_seen,)``.
+        seen_items: their items, ``(n_seen,)``.
+    """
+
+    scores: Tensor
+    users: Tensor
+    seen_rows: Tensor
+    seen_items: Tensor
+
+    def candidates(self) -> Tensor:
+        """A copy of the scores, minus infinity where an item is no candidate."""
+        masked = self.scores.clone()
+        masked[self.seen_rows, self.seen_items] = -torch.inf
+        return masked
+
+    def of_seen(self) -> Tensor:
+        """Scores of the seen items, ``(n_seen,)``."""
+        return self.scores[self.seen_rows, self.seen_items]
+
+
+def _varies(scores: Tensor) -> bool:
+    candidates = scores > -torch.inf
+    low = scores.masked_fill(~candidates, torch.inf).amin(1)
+    return bool((scores.amax(1) > low).any())
+
+
+def _seen_by(users: NDArray[np.int64], seen: tuple[Interactions, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Masked pairs of the evaluated users, each once: position of the user, ascending, and item."""
+    all_users = np.concatenate([part.users for part in seen]) if seen else np.empty(0, np.int64)
+    all_items = np.concatenate([part.items for part in seen]) if seen else np.empty(0, np.int64)
+    known = np.isin(all_users, users)
+    place = np.searchsorted(users, all_users[known])
+    n_items = max((part.n_items for part in seen), default=1)
+    pairs = np.unique(place * n_items + all_items[known])
+    return pairs // n_items, pairs % n_items

@@ -1,0 +1,1 @@
+"""Statistics of conditions: intervals, power, tuning curves, pooling, verdicts, contribution of modalities."""

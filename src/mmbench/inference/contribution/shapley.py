@@ -1,0 +1,228 @@
+"""M1: what each modality adds to the metric, alone, on top of the others, and together (METHOD §4).
+
+A game gives every subset of the modalities the value the metric has with it. Each measure is a weighted sum of values,
+so one table of weights serves the estimate and all its bootstrap samples.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmbench.inference.contribution.bootstrap import REPLICAS, Estimate, Matrix, estimate, pigeonhole_means
+
+Coalition = frozenset[str]
+#: Weight of each subset's value in a measure.
+Weights = Mapping[Coalition, float]
+
+EMPTY: Coalition = frozenset()
+
+
+def coalitions(modalities: Coalition) -> Iterator[Coalition]:
+    """All subsets, the empty one first."""
+    names = sorted(modalities)
+    for size in range(len(names) + 1):
+        yield from map(frozenset, itertools.combinations(names, size))
+
+
+def modalities_of(game: Mapping[Coalition, object]) -> Coalition:
+    """The modalities of a game.
+
+    Raises:
+        ValueError: if a subset has no value.
+    """
+    everyone = frozenset().union(*game)
+    if not everyone:
+        raise ValueError("a game needs at least one modality")
+    if missing := [subset for subset in coalitions(everyone) if subset not in game]:
+        told = ", ".join("+".join(sorted(subset)) or "none" for subset in missing)
+        raise ValueError(f"no value for {told}; every subset of {', '.join(sorted(everyone))} needs one")
+    return everyone
+
+
+def shapley_weights(everyone: Coalition, name: str) -> Weights:
+    r"""Shapley value of a modality, :math:`\sum_{S \not\ni m} \frac{|S|!\,(n-|S|-1)!}{n!} [v(S \cup m) - v(S)]`.
+
+    The values of all modalities add up to :math:`v(\text{all}) - v(\emptyset)` (Shapley 1953). Each of two modalities
+    that repeat each other gets half of what they tell, so a decision about one rests on what it adds to the rest.
+    """
+    n = len(everyone)
+    weights: dict[Coalition, float] = {}
+    for s in coalitions(everyone - {name}):
+        weight = math.factorial(len(s)) * math.factorial(n - len(s) - 1) / math.factorial(n)
+        weights |= {s | {name}: weight, s: -weight}
+    return weights
+
+
+def interaction_weights(everyone: Coalition, a: str, b: str) -> Weights:
+    r"""Interaction of a pair: negative for substitutes, positive for synergy (Grabisch & Roubens 1999).
+
+    :math:`\sum_{S \not\ni a,b} \frac{|S|!\,(n-|S|-2)!}{(n-1)!} [v(S{+}a{+}b) - v(S{+}a) - v(S{+}b) + v(S)]`.
+    """
+    n = len(everyone)
+    weights: dict[Coalition, float] = {}
+    for s in coalitions(everyone - {a, b}):
+        weight = math.factorial(len(s)) * math.factorial(n - len(s) - 2) / math.factorial(n - 1)
+        weights |= {s | {a, b}: weight, s | {a}: -weight, s | {b}: -weight, s: weight}
+    return weights
+
+
+def alone_weights(everyone: Coalition, name: str) -> Weights:
+    r"""What a modality adds to nothing, :math:`v(m) - v(\emptyset)`."""
+    return {frozenset({name}): 1.0, EMPTY: -1.0}
+
+
+def given_rest_weights(everyone: Coalition, name: str) -> Weights:
+    r"""What a modality adds to all the others, :math:`v(\text{all}) - v(\text{all} \setminus m)`."""
+    return {everyone: 1.0, everyone - {name}: -1.0}
+
+
+def combined(weights: Weights, game: Mapping[Coalition, float]) -> float:
+    """The weighted sum of a game's values."""
+    return math.fsum(weight * game[subset] for subset, weight in weights.items())
+
+
+def shapley(game: Mapping[Coalition, float]) -> dict[str, float]:
+    """Shapley value of every modality in name order; see :func:`shapley_weights`."""
+    everyone = modalities_of(game)
+    return {name: combined(shapley_weights(everyone, name), game) for name in sorted(everyone)}
+
+
+def interaction(game: Mapping[Coalition, float], a: str, b: str) -> float:
+    """Interaction of two modalities; see :func:`interaction_weights`."""
+    return combined(interaction_weights(modalities_of(game), a, b), game)
+
+
+def alone(game: Mapping[Coalition, float], name: str) -> float:
+    """What a modality adds to nothing."""
+    return combined(alone_weights(modalities_of(game), name), game)
+
+
+def given_rest(game: Mapping[Coalition, float], name: str) -> float:
+    """What a modality adds to all the others."""
+    return combined(given_rest_weights(modalities_of(game), name), game)
+
+
+@dataclass(frozen=True)
+class ModalityValue:
+    """What one modality is worth, in units of the metric.
+
+    Args:
+        shapley: its Shapley value.
+        alone: what it adds to nothing.
+        given_rest: what it adds to all others; decisions rest on this.
+        redundancy: share of what it adds alone that the others tell too, ``1 - given_rest / alone``; None unless the
+            interval of ``alone`` excludes zero.
+    """
+
+    shapley: Estimate
+    alone: Estimate
+    given_rest: Estimate
+    redundancy: Estimate | None
+
+
+@dataclass(frozen=True)
+class PairValue:
+    """How two modalities work together.
+
+    Args:
+        interaction: negative where they repeat each other, positive where they help each other.
+        log_agrees: whether it has the same sign on the logarithm of the metric, where effects are relative; near a
+            ceiling or floor of the metric the two can differ. False where a value is zero.
+    """
+
+    interaction: Estimate
+    log_agrees: bool
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """M1 of one dataset and model.
+
+    Args:
+        base: metric without any modality.
+        full: metric with all of them.
+        modalities: by name.
+        pairs: by the two names in name order.
+    """
+
+    base: Estimate
+    full: Estimate
+    modalities: Mapping[str, ModalityValue]
+    pairs: Mapping[tuple[str, str], PairValue]
+
+
+def contributions(
+    tables: Mapping[Coalition, Matrix], *, level: float = 0.95, replicas: int = REPLICAS, seed: int = 0
+) -> Contributions:
+    """Shapley values, marginals, redundancy and interactions with pigeonhole intervals over users and seeds.
+
+    Args:
+        tables: metric of every user and seed, ``(n_users, n_seeds)``, users and seeds paired, for every subset of the
+            modalities.
+        level: coverage.
+        replicas: bootstrap samples.
+        seed: seed of the bootstrap.
+
+    Raises:
+        ValueError: if a subset is missing or the tables differ in shape.
+    """
+    everyone = modalities_of(tables)
+    shapes = {table.shape for table in tables.values()}
+    if len(shapes) != 1:
+        raise ValueError(f"tables of shapes {', '.join(map(str, sorted(shapes)))} are not paired")
+    order = list(coalitions(everyone))
+    drawn = pigeonhole_means(np.stack([tables[subset] for subset in order]), replicas, seed)
+    game = _SampledGame(everyone, order, {subset: float(tables[subset].mean()) for subset in order}, drawn, level)
+    return Contributions(
+        game.measured({EMPTY: 1.0}),
+        game.measured({everyone: 1.0}),
+        {name: game.modality(name) for name in sorted(everyone)},
+        {names: game.pair(*names) for names in itertools.combinations(sorted(everyone), 2)},
+    )
+
+
+@dataclass(frozen=True)
+class _SampledGame:
+    """A game's values with bootstrap samples of them, ``(replicas, n_subsets)``, columns in their order."""
+
+    everyone: Coalition
+    order: Sequence[Coalition]
+    means: Mapping[Coalition, float]
+    drawn: NDArray[np.float64]
+    level: float
+
+    def samples(self, weights: Weights) -> NDArray[np.float64]:
+        """Samples of a weighted sum of values."""
+        return self.drawn @ np.array([weights.get(subset, 0.0) for subset in self.order])
+
+    def measured(self, weights: Weights) -> Estimate:
+        """A weighted sum of values with its interval."""
+        return estimate(combined(weights, self.means), self.samples(weights), self.level)
+
+    def modality(self, name: str) -> ModalityValue:
+        """What one modality is worth."""
+        first, last = alone_weights(self.everyone, name), given_rest_weights(self.everyone, name)
+        on_nothing, on_rest = self.measured(first), self.measured(last)
+        redundancy = None
+        if on_nothing.excludes_zero:
+            shares = 1.0 - self.samples(last) / self.samples(first)
+            redundancy = estimate(1.0 - on_rest.value / on_nothing.value, shares, self.level)
+        return ModalityValue(self.measured(shapley_weights(self.everyone, name)), on_nothing, on_rest, redundancy)
+
+    def pair(self, a: str, b: str) -> PairValue:
+        """How two modalities work together."""
+        found = self.measured(interaction_weights(self.everyone, a, b))
+        return PairValue(found, _log_agrees(self.means, a, b, found.value))
+
+
+def _log_agrees(means: Mapping[Coalition, float], a: str, b: str, value: float) -> bool:
+    if not all(mean > 0 for mean in means.values()):
+        return False
+    logs = {subset: math.log(mean) for subset, mean in means.items()}
+    return bool(np.sign(interaction(logs, a, b)) == np.sign(value))

@@ -1,0 +1,224 @@
+"""M4: what embeddings tell about behaviour, without training a recommender (METHOD §4).
+
+Item factors from the training interactions alone are predicted from content by ridge regression across folds of items.
+What a modality predicts that the others do not is its unique signal; shuffled rows of the same modality say how much of
+that is chance. Content neighbours that are also bought together are the second view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import svds
+from torch import Tensor
+
+from mmbench.data.interactions import Interactions
+from mmbench.inference.contribution.bootstrap import REPLICAS, Estimate, Matrix, Vector, estimate
+from mmbench.inference.contribution.ridge import principal_components, squared_errors
+from mmbench.inference.contribution.shapley import Coalition, coalitions
+from mmbench.messages import Refusal
+from mmbench.nn.knn import cooccurrence_knn
+from mmbench.nn.neighbours import content_neighbours
+
+RANK, FOLDS, SHUFFLES = 32, 5, 3
+#: Neighbours of the co-purchase recall, and the damping of co-purchase similarities that rest on few users.
+NEIGHBOURS, SHRINK = 10, 10.0
+#: Items with fewer training interactions have no factors worth predicting.
+MIN_INTERACTIONS = 5
+
+
+def frequent_items(train: Interactions, least: int = MIN_INTERACTIONS) -> NDArray[np.int64]:
+    """Items with at least ``least`` training interactions, ascending."""
+    return np.flatnonzero(np.bincount(train.items, minlength=train.n_items) >= least)
+
+
+def item_factors(train: Interactions, rank: int = RANK) -> Matrix:
+    r"""Collaborative item factors of unit length, ``(n_items, rank)``: what behaviour says about each item.
+
+    :math:`V \Sigma` of the truncated singular value decomposition of :math:`D_u^{-1/2} R D_i^{-1/2}`, rows scaled to
+    length one, so that popular items do not outweigh the others. Items without interactions are zero.
+
+    Raises:
+        ValueError: with fewer than three users or items.
+    """
+    shape = (train.n_users, train.n_items)
+    if min(shape) < 3:
+        raise Refusal("signal", "too_small", users=shape[0], items=shape[1])
+    by_user, by_item = (np.bincount(ids, minlength=n) for ids, n in zip((train.users, train.items), shape, strict=True))
+    values = 1.0 / np.sqrt(by_user[train.users] * by_item[train.items].astype(np.float64))
+    matrix = sparse.csr_matrix((values, (train.users, train.items)), shape)
+    start = np.random.default_rng(0).standard_normal(min(shape))
+    _, scales, directions = svds(matrix, k=min(rank, min(shape) - 1), v0=start)
+    factors: Matrix = directions.T * scales
+    lengths = np.linalg.norm(factors, axis=1, keepdims=True)
+    return np.divide(factors, lengths, out=np.zeros_like(factors), where=lengths > 1e-12)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """How well content predicts collaborative item factors.
+
+    Args:
+        n_items: items it rests on.
+        r2: share of their variance predicted from each subset of the modalities; negative is worse than the mean.
+        unique: share that only this modality predicts, :math:`R^2_{all} - R^2_{others}`.
+        common: the rest, told by several modalities (or only together, where it is negative).
+        null_alone: share predicted by the modality's shuffled rows alone, ``(n_shuffles,)``.
+        null_unique: unique share of the modality's shuffled rows beside the others, ``(n_shuffles,)``.
+    """
+
+    n_items: int
+    r2: Mapping[Coalition, float]
+    unique: Mapping[str, Estimate]
+    common: float
+    null_alone: Mapping[str, Vector]
+    null_unique: Mapping[str, Vector]
+
+
+def embedding_signal(
+    features: Mapping[str, Matrix],
+    targets: Matrix,
+    *,
+    n_folds: int = FOLDS,
+    shuffles: int = SHUFFLES,
+    level: float = 0.95,
+    replicas: int = REPLICAS,
+    seed: int = 0,
+) -> Signal:
+    r"""Commonality analysis of cross-validated :math:`R^2`, with shuffled modalities as its null.
+
+    Intervals are over items, given the fits.
+
+    Args:
+        features: ``(n, d)`` by modality.
+        targets: what content should predict, ``(n, r)``; see :func:`item_factors`.
+        n_folds: folds of items.
+        shuffles: permutations of each modality.
+        level: coverage.
+        replicas: bootstrap samples.
+        seed: seed of folds, permutations and bootstrap.
+
+    Raises:
+        ValueError: without a modality, or with fewer than three folds or too few items for them.
+    """
+    if not features:
+        raise Refusal("signal", "needs_modality")
+    n = len(targets)
+    if not 3 <= n_folds <= n // 4:
+        raise Refusal("signal", "few_for_folds", items=n, folds=n_folds)
+    rng = np.random.default_rng(seed)
+    folds = rng.permutation(n) % n_folds
+    everyone = frozenset(features)
+    narrow = {name: principal_components(np.asarray(features[name], np.float64)) for name in sorted(features)}
+    errors = squared_errors(narrow, targets, list(coalitions(everyone)), folds)
+    base = errors[frozenset()]
+    r2 = {subset: 1.0 - float(e.sum() / base.sum()) for subset, e in errors.items()}
+    null_alone, null_unique = {}, {}
+    for name in narrow:
+        null_alone[name], beside = _shuffled_r2(narrow, name, targets, folds, float(base.sum()), shuffles, rng)
+        null_unique[name] = beside - r2[everyone - {name}]
+    counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(replicas)])
+    unique = {name: _unique(name, errors, r2, counts, level) for name in sorted(features)}
+    common = r2[everyone] - sum(share.value for share in unique.values())
+    return Signal(n, r2, unique, common, null_alone, null_unique)
+
+
+def _unique(
+    name: str,
+    errors: Mapping[Coalition, Vector],
+    r2: Mapping[Coalition, float],
+    counts: NDArray[np.int64],
+    level: float,
+) -> Estimate:
+    """What a modality adds to all others; ``counts`` ``(replicas, n)`` tells how often a sample has each item."""
+    everyone = max(errors, key=len)
+    others = everyone - {name}
+    samples = (counts @ (errors[others] - errors[everyone])) / (counts @ errors[frozenset()])
+    return estimate(r2[everyone] - r2[others], samples, level)
+
+
+def _shuffled_r2(
+    narrow: Mapping[str, Matrix],
+    name: str,
+    targets: Matrix,
+    folds: NDArray[np.int64],
+    whole: float,
+    shuffles: int,
+    rng: np.random.Generator,
+) -> tuple[Vector, Vector]:
+    """:math:`R^2` of a modality's shuffled rows alone, and beside the others, each ``(shuffles,)``."""
+    alone, everyone = frozenset({name}), frozenset(narrow)
+    drawn = np.empty((shuffles, 2))
+    for row in drawn:
+        mixed = {**narrow, name: narrow[name][rng.permutation(len(targets))]}
+        wrong = squared_errors(mixed, targets, list({alone, everyone}), folds)
+        row[:] = [1.0 - float(wrong[subset].sum() / whole) for subset in (alone, everyone)]
+    return drawn[:, 0], drawn[:, 1]
+
+
+@dataclass(frozen=True)
+class NeighbourRecall:
+    """How many of an item's co-purchase neighbours its content neighbours are.
+
+    Args:
+        recall: mean over items by subset of the modalities.
+        chance: the same for random neighbours.
+        k: neighbours of each kind.
+    """
+
+    recall: Mapping[Coalition, float]
+    chance: float
+    k: int
+
+
+def neighbour_recall(
+    features: Mapping[str, Matrix], present: Mapping[str, NDArray[np.bool_]], train: Interactions, k: int = NEIGHBOURS
+) -> NeighbourRecall:
+    r"""Recall of co-purchase neighbours among content neighbours, a proxy for new items (METHOD §4).
+
+    Mean over items of :math:`|N_{content}(i) \cap N_{bought}(i)| / |N_{bought}(i)|` with k neighbours of each
+    kind. An item without content finds nothing; an item never bought together with another is left out.
+
+    Args:
+        features: ``(n_items, d)`` by modality.
+        present: which items have content, ``(n_items,)`` by modality.
+        train: training interactions among these items.
+        k: neighbours.
+
+    Raises:
+        ValueError: if no two items were bought together.
+    """
+    n = train.n_items
+    edges = torch.from_numpy(np.stack([train.users, train.items]))
+    together = cooccurrence_knn(edges, train.n_users, n, k, shrink=SHRINK)
+    bought = together.values.numpy() > 0
+    wanted = np.repeat(together.items.numpy(), together.k).reshape(bought.shape) * n + together.indices.numpy()
+    sizes = bought.sum(axis=1)
+    if not sizes.any():
+        raise Refusal("signal", "never_together")
+    found = {}
+    for subset in coalitions(frozenset(features)):
+        if subset:
+            lists = content_neighbours(*_joined(features, present, sorted(subset)), k)
+            keys = (lists.items.unsqueeze(1) * n + lists.indices).numpy()
+            hits = np.isin(wanted, keys) & bought
+            found[subset] = float((hits.sum(axis=1)[sizes > 0] / sizes[sizes > 0]).mean())
+    return NeighbourRecall(found, min(k, n - 1) / (n - 1), k)
+
+
+def _joined(
+    features: Mapping[str, Matrix], present: Mapping[str, NDArray[np.bool_]], names: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """Modalities side by side, each centred and of mean length one, so that none drowns another."""
+    parts = []
+    for name in names:
+        centred = features[name] - features[name][present[name]].mean(axis=0, dtype=np.float64)
+        size = np.sqrt((centred[present[name]] ** 2).sum(axis=1).mean())
+        parts.append(np.where(present[name][:, None], centred / size if size > 0 else centred, 0.0))
+    everywhere = np.logical_or.reduce([present[name] for name in names])
+    return torch.from_numpy(np.hstack(parts)), torch.from_numpy(everywhere)

@@ -1,0 +1,159 @@
+"""From data sets to one statement: pooled gains, and ranks where there are enough data sets (METHOD §3.4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+from scipy import stats as distributions
+
+from mmbench.inference.intervals import Interval, Matrix, Vector, holm
+
+#: Mean ranks over fewer data sets than this tell nothing.
+MIN_DATASETS = 10
+
+
+@dataclass(frozen=True)
+class PooledEffect:
+    """A mean over independent studies that differ in their true effects.
+
+    Args:
+        mean: the mean effect.
+        lo: lower bound of its interval.
+        hi: upper bound.
+        se: its standard error.
+        tau: standard deviation of the true effects.
+        predicted: interval for the effect in a new study; None below three studies.
+        k: number of studies.
+    """
+
+    mean: float
+    lo: float
+    hi: float
+    se: float
+    tau: float
+    predicted: tuple[float, float] | None
+    k: int
+
+
+def random_effects(estimates: Sequence[float], errors: Sequence[float], level: float = 0.95) -> PooledEffect:
+    r"""Random-effects mean: DerSimonian and Laird's :math:`\tau^2`, Hartung and Knapp's t interval (METHOD §3.4).
+
+    With :math:`w_i = 1/(se_i^2 + \tau^2)`: mean :math:`\mu = \sum w_i y_i / \sum w_i`, variance
+    :math:`q / \sum w_i` with :math:`q = \max\{1, \sum w_i (y_i - \mu)^2 / (k-1)\}` (never narrower than the errors
+    alone allow; Knapp & Hartung 2003), t with k - 1 degrees of freedom. Prediction interval
+    :math:`\mu \pm t_{k-2} \sqrt{\tau^2 + var}` (Higgins, Thompson & Spiegelhalter 2009).
+
+    Args:
+        estimates: one effect per independent study, ``(k,)``.
+        errors: their standard errors, ``(k,)``.
+        level: coverage.
+
+    Raises:
+        ValueError: for fewer than two studies, or a standard error that is not positive.
+    """
+    y, variances = np.asarray(estimates, np.float64), np.asarray(errors, np.float64) ** 2
+    k = len(y)
+    if k < 2 or len(variances) != k:
+        raise ValueError(f"pooling needs at least two studies and one standard error for each, not {k}")
+    if not (variances > 0).all():
+        raise ValueError(f"standard errors must be positive, not {list(errors)}")
+    fixed = 1.0 / variances
+    q_fixed = float((fixed * (y - np.average(y, weights=fixed)) ** 2).sum())
+    tau2 = max(0.0, (q_fixed - (k - 1)) / float(fixed.sum() - (fixed**2).sum() / fixed.sum()))
+    w = 1.0 / (variances + tau2)
+    mean = float(np.average(y, weights=w))
+    q = max(1.0, float((w * (y - mean) ** 2).sum()) / (k - 1))
+    se = math.sqrt(q / float(w.sum()))
+    half = float(special.stdtrit(k - 1, 0.5 + level / 2)) * se
+    predicted = None
+    if k > 2:
+        reach = float(special.stdtrit(k - 2, 0.5 + level / 2)) * math.sqrt(tau2 + se**2)
+        predicted = (mean - reach, mean + reach)
+    return PooledEffect(mean, mean - half, mean + half, se, math.sqrt(tau2), predicted, k)
+
+
+def pooled_gain(gains: Sequence[Interval], level: float = 0.95) -> PooledEffect:
+    r"""Random-effects mean of relative gains, pooled as :math:`\log(1 + \rho)` and turned back (METHOD §3.4).
+
+    Args:
+        gains: one gain per data set; models on one data set share its users and are no independent studies.
+        level: coverage.
+
+    Returns:
+        Mean, bounds and prediction interval as relative gains; ``se`` and ``tau`` on the log scale.
+    """
+    pooled = random_effects([math.log1p(g.mean) for g in gains], [g.se / (1 + g.mean) for g in gains], level)
+    predicted = pooled.predicted and (math.expm1(pooled.predicted[0]), math.expm1(pooled.predicted[1]))
+    mean, lo, hi = map(math.expm1, (pooled.mean, pooled.lo, pooled.hi))
+    return PooledEffect(mean, lo, hi, pooled.se, pooled.tau, predicted, pooled.k)
+
+
+@dataclass(frozen=True)
+class RankComparison:
+    """Methods compared over many data sets by their ranks.
+
+    Args:
+        mean_ranks: ``(k,)``, 1 is best.
+        friedman_p: p of equal ranks (Friedman 1937).
+        critical_difference: difference of mean ranks that Nemenyi's test calls significant.
+        pairwise_p: Wilcoxon signed-rank p of every pair, Holm-adjusted, ``(k, k)``, 1 on the diagonal.
+    """
+
+    mean_ranks: Vector
+    friedman_p: float
+    critical_difference: float
+    pairwise_p: Matrix
+
+
+def compare_ranks(scores: Matrix, alpha: float = 0.05) -> RankComparison:
+    """Friedman's test, critical difference and pairwise tests over data sets (Demsar 2006; METHOD §3.4).
+
+    Cliques in a diagram come from ``pairwise_p``: mean ranks depend on which other methods are compared.
+
+    Args:
+        scores: mean metric of every data set and method, ``(n_datasets, k)``, larger is better.
+        alpha: level of the critical difference.
+
+    Raises:
+        ValueError: below :data:`MIN_DATASETS` data sets or three methods.
+    """
+    n, k = scores.shape
+    if n < MIN_DATASETS:
+        raise ValueError(
+            f"ranks over {n} data sets decide nothing, {MIN_DATASETS} are needed; show a forest plot and pooled_gain"
+        )
+    if k < 3:
+        raise ValueError(f"Friedman's test compares at least three methods, not {k}")
+    mean_ranks = distributions.rankdata(-scores, axis=1).mean(axis=0)
+    pairs = [(i, j) for i in range(k) for j in range(i)]
+    raw = [_wilcoxon_p(scores[:, i] - scores[:, j]) for i, j in pairs]
+    pairwise = np.ones((k, k))
+    for (i, j), p in zip(pairs, holm(raw), strict=True):
+        pairwise[i, j] = pairwise[j, i] = p
+    friedman = float(distributions.friedmanchisquare(*scores.T).pvalue)
+    return RankComparison(mean_ranks, friedman, critical_difference(k, n, alpha), pairwise)
+
+
+def _wilcoxon_p(d: Vector) -> float:
+    return float(distributions.wilcoxon(d, zero_method="zsplit").pvalue) if d.any() else 1.0
+
+
+def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
+    r"""Nemenyi's critical difference of mean ranks, :math:`q_\alpha \sqrt{k (k+1) / (6n)}` (Demsar 2006).
+
+    Args:
+        k: number of methods.
+        n: number of data sets.
+        alpha: level.
+
+    Raises:
+        ValueError: below :data:`MIN_DATASETS` data sets.
+    """
+    if n < MIN_DATASETS:
+        raise ValueError(f"a critical difference needs at least {MIN_DATASETS} data sets, not {n}")
+    q = float(distributions.studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(k * (k + 1) / (6 * n))

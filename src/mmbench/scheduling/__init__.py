@@ -1,0 +1,1 @@
+"""From the jobs of a sweep to workers that run them: planning, pool, worker, placement, progress."""

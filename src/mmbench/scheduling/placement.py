@@ -1,0 +1,164 @@
+"""Places worker pools on other machines: SLURM through submitit, or Ray (RULINGS 20).
+
+Every allocation runs the same pool over the same shared folder; leases keep them apart. A time limit shorter than a
+cell is normal: what was finished stays, the training in hand is given back, and the next allocation goes on.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmbench.cli.compose import Composed
+from mmbench.scheduling.sweep import Sweep, join_sweep
+
+
+@dataclass(frozen=True)
+class PoolTask:
+    """What an allocation runs; submitit calls :meth:`checkpoint` when the scheduler takes the allocation away.
+
+    Args:
+        composed: one configuration per job.
+        overrides: the command line.
+    """
+
+    composed: Sequence[Composed]
+    overrides: Sequence[str]
+
+    def __call__(self) -> int:
+        """Work until nothing is left to start."""
+        return join_sweep(self.composed, self.overrides)
+
+    def checkpoint(self) -> Any:
+        """Queue the same pool again."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def _task(sweep: Sweep) -> PoolTask:
+    """The pool task of a sweep; records that were set aside once are not set aside again by every allocation."""
+    composed = []
+    for job in sweep.jobs:
+        config = {**job.config, "study": {**job.config["study"], "resume": "auto"}}
+        composed.append(Composed(config, job.composed.choices, job.composed.overrides))
+    return PoolTask(composed, list(sweep.overrides))
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """Pools on SLURM allocations.
+
+    Args:
+        allocations: how many pools.
+        cluster: ``slurm``, or ``local`` to try it out without SLURM.
+        dry_run: print what would be submitted and submit nothing.
+        max_timeouts: a timed-out allocation is queued again this often.
+        options: options of submitit's executor (``timeout_min``, ``slurm_partition``, ...).
+    """
+
+    allocations: int
+    cluster: str
+    dry_run: bool
+    max_timeouts: int
+    options: Mapping[str, Any]
+
+    def __call__(self, sweep: Sweep) -> int:
+        """Submit, wait, and return the worst exit code.
+
+        Raises:
+            ValueError: if submitit is missing or refuses an option.
+        """
+        n = min(self.allocations, max(1, sum(plan.trainings for plan in sweep.planned if not plan.finished)))
+        if self.dry_run:
+            print(self.described(sweep, n))
+            return 0
+        try:
+            import submitit
+        except ImportError as error:
+            raise ValueError("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
+        if not sweep.waiting:
+            return 0
+        folder = sweep.folder.resolve() / "slurm"
+        try:
+            requeue = {"slurm_max_num_timeout": self.max_timeouts} if self.cluster == "slurm" else {}
+            executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self.cluster, **requeue)
+            executor.update_parameters(**{k: v for k, v in self.options.items() if v is not None})
+        except (RuntimeError, TypeError, ValueError, NameError) as error:
+            raise ValueError(f"hydra/launcher=slurm: {error}") from error
+        task = _task(sweep)
+        with executor.batch():
+            submitted = [executor.submit(task) for _ in range(n)]
+        print(f"submitted {n} allocations: {', '.join(job.job_id for job in submitted)} (logs in {folder})", flush=True)
+        return max(_result(job) for job in submitted)
+
+    def described(self, sweep: Sweep, n: int) -> str:
+        """What would be submitted."""
+        options = "\n".join(f"  {name}: {value}" for name, value in self.options.items() if value is not None)
+        command = f"python -m mmbench -m {shlex.join(sweep.overrides)}"
+        left = sum(plan.trainings for plan in sweep.planned if not plan.finished)
+        head = f"would submit {n} allocations to {self.cluster}; each works on the {left} open trainings of"
+        return f"{head}\n  {command}\nwith\n{options}"
+
+
+def _result(job: Any) -> int:
+    try:
+        return int(job.result())
+    except Exception as error:  # submitit raises its own kinds for a lost, failed or cancelled job
+        print(f"allocation {job.job_id} ended badly: {str(error).strip().splitlines()[-1]}", flush=True)
+        return 3
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Pools as Ray tasks.
+
+    Args:
+        pools: how many pools.
+        address: Ray cluster, ``auto`` for a running one, or null to start one on this machine.
+        num_cpus: processors of each pool; its workers are that many unless ``sweep.workers`` says otherwise.
+        num_gpus: GPUs of each pool.
+        dry_run: print what would be started and start nothing.
+    """
+
+    pools: int
+    address: str | None
+    num_cpus: int
+    num_gpus: float
+    dry_run: bool
+
+    def __call__(self, sweep: Sweep) -> int:
+        """Start the tasks, wait, and return the worst exit code.
+
+        Raises:
+            ValueError: if Ray is missing or cannot be reached.
+        """
+        if self.dry_run:
+            where = self.address or "this machine"
+            print(f"would start {self.pools} pools of {self.num_cpus} CPUs and {self.num_gpus} GPUs on {where}")
+            return 0
+        try:
+            import ray
+        except ImportError as error:
+            raise ValueError("hydra/launcher=ray needs Ray: pip install mmbench[ray]") from error
+        try:
+            ray.init(address=self.address, ignore_reinit_error=True, log_to_driver=True, include_dashboard=False)
+        except ConnectionError as error:
+            raise ValueError(f"hydra/launcher=ray: no cluster at {self.address}: {error}") from error
+        try:
+            remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
+            task = _task(sweep)
+            return max(ray.get([remote.remote(task, self.num_cpus) for _ in range(self.pools)]))
+        finally:
+            ray.shutdown()
+
+
+def _join(task: PoolTask, workers: int) -> int:
+    """Run a pool inside a Ray task, which is no main thread and so takes no signal handlers."""
+    composed = []
+    for job in task.composed:
+        sweep = {**job.config["sweep"], "workers": job.config["sweep"]["workers"] or workers}
+        composed.append(Composed({**job.config, "sweep": sweep}, job.choices, job.overrides))
+    return join_sweep(composed, task.overrides)

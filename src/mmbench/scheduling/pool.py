@@ -1,0 +1,77 @@
+"""A pool of worker processes on this machine (RULINGS 20)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+from mmbench.scheduling import worker
+from mmbench.scheduling.job import Job
+from mmbench.scheduling.progress import Progress
+
+#: Workers that die are replaced, but not for ever.
+MAX_REPLACEMENTS = 20
+
+
+class Pool:
+    """Worker processes on this machine, one thread each.
+
+    Args:
+        jobs: unfinished cells.
+        workers: number of processes, None for one per core and process of a training.
+        progress: told about the ledger while the workers run.
+    """
+
+    def __init__(self, jobs: Sequence[Job], workers: int | None, progress: Progress) -> None:
+        self.jobs = jobs
+        self.size = workers or max(1, len(os.sched_getaffinity(0)) // jobs[0].config["training"]["devices"])
+        self.progress = progress
+        self.processes: list[SpawnProcess] = []
+        self.stopped = 0
+
+    def run(self) -> int:
+        """Run until the workers have nothing left to start.
+
+        Returns:
+            0, the exit code of a worker that could not go on, or 128 plus the signal that stopped the sweep.
+        """
+        if threading.current_thread() is threading.main_thread():  # a Ray task is not; Ray stops it by itself
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._stop)
+        self.processes = [self._start() for _ in range(self.size)]
+        replacements = 0
+        while self.processes:
+            time.sleep(self.progress.interval if all(p.is_alive() for p in self.processes) else 0.0)
+            self.progress.update()
+            for process in [p for p in self.processes if not p.is_alive()]:
+                self.processes.remove(process)
+                if process.exitcode is not None and process.exitcode < 0 and not self.stopped:
+                    replacements += 1
+                    if replacements > MAX_REPLACEMENTS:
+                        return 3
+                    self.processes.append(self._start())
+                elif process.exitcode and not self.stopped:
+                    self.stopped = process.exitcode  # it has said why; the others would meet the same
+                    self._terminate()
+        self.progress.update()
+        return self.stopped
+
+    def _start(self) -> SpawnProcess:
+        context = multiprocessing.get_context("spawn")  # forking a process that holds torch threads can hang
+        process = context.Process(target=worker.start, args=(self.jobs, os.getpid()))
+        process.start()
+        return process
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopped = 128 + number
+        self._terminate()
+
+    def _terminate(self) -> None:
+        for process in self.processes:
+            process.terminate()

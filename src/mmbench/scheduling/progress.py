@@ -1,0 +1,140 @@
+"""Progress of a sweep, read from its ledger: lines that make sense in a log, redrawn in place on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from mmbench.store import records
+from mmbench.tuning.cell import Cell
+
+
+class Progress:
+    """Follows the ledger of a sweep.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        planned: cell by cell key.
+        trainings: number of trainings of a cell by its key; it may grow while the sweep runs.
+        out: where to write.
+        interval: seconds between two looks at the ledger.
+        stands: whether the record behind a ledger row of an earlier start is still there; a cell can be deleted.
+        line_every: seconds between two lines where the output is no terminal; a finished cell is always told.
+    """
+
+    def __init__(
+        self,
+        sweep_dir: Path,
+        planned: Mapping[str, Cell],
+        trainings: Callable[[str], int],
+        out: TextIO | None = None,
+        interval: float = 1.0,
+        line_every: float = 15.0,
+        stands: Callable[[str, tuple[str, int]], bool] = lambda key, training: True,
+    ) -> None:
+        self.sweep_dir = sweep_dir
+        self.planned = planned
+        self.trainings = trainings
+        self.out = out or sys.stdout
+        self.interval = interval
+        self.line_every = line_every
+        self.stands = stands
+        self.rows_read = 0
+        self.done: dict[str, set[tuple[str, int]]] = {key: set() for key in planned}
+        self.best: dict[str, float] = {}
+        self.began = self.last_line = 0.0
+        self.before = 0
+        self.sizes: dict[str, int] = {}
+
+    def start(self, finished: Sequence[str]) -> None:
+        """Read what the ledger holds already and say what is left.
+
+        Args:
+            finished: keys of the cells that are complete.
+        """
+        self.began = time.monotonic()
+        self._measure()
+        for _ in self._read(self.stands):
+            pass
+        for key in finished:
+            self.done[key] |= {("skipped", i) for i in range(self.sizes[key] - len(self.done[key]))}
+        self.before = self.n_done
+        left = self.total - self.before
+        text = f"{len(self.planned)} cells, {self.total} trainings planned"
+        self._say(f"{text}; {self.before} done before, {left} to go")
+
+    def update(self) -> None:
+        """Tell the trainings that ended since the last call."""
+        before = self.total
+        self._measure()
+        if self.total > before:
+            self._say(f"{self.total - before} further trainings: the last trials still moved a contrast")
+        for row in self._read():
+            whole = len(self.done[row["cell_key"]]) >= self.sizes[row["cell_key"]]
+            quiet = time.monotonic() - self.last_line < self.line_every
+            if self.out.isatty():
+                self._say(self.line(row), end="\n" if whole else "\r")
+            elif whole or not quiet:
+                self._say(self.line(row))
+
+    def stop(self) -> None:
+        """Tell the last trainings."""
+        self.update()
+
+    def _measure(self) -> None:
+        self.sizes = {key: self.trainings(key) for key in self.planned}
+
+    @property
+    def total(self) -> int:
+        """Trainings that are planned so far."""
+        return sum(self.sizes.values())
+
+    @property
+    def n_done(self) -> int:
+        """Trainings that are done."""
+        return sum(len(done) for done in self.done.values())
+
+    def line(self, row: Mapping[str, Any]) -> str:
+        """One line: how far the sweep is, how long it still takes, and what the last training gave."""
+        key = row["cell_key"]
+        cells = sum(len(self.done[k]) >= trainings for k, trainings in self.sizes.items())
+        what = {"tune": "trial", "extended": "proposal", "final": "final seed"}[row["stage"]]
+        score = "failed" if row["val_metric"] is None else f"{row['val_metric']:.4f}"
+        best = f"best {self.best[key]:.4f}" if key in self.best else "no score yet"
+        return (
+            f"[{cells}/{len(self.planned)} cells, {self.n_done}/{self.total} trainings, {self.time_left()} left] "
+            f"{self.planned[key]} {what} {row['index']}: {score} ({best})"
+        )
+
+    def time_left(self) -> str:
+        """Time left at the pace so far, readable."""
+        ran = self.n_done - self.before
+        if not ran:
+            return "unknown time"
+        seconds = (time.monotonic() - self.began) / ran * (self.total - self.n_done)
+        if seconds < 90:
+            return f"{seconds:.0f} s"
+        return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+    def _read(self, stands: Callable[[str, tuple[str, int]], bool] | None = None) -> Iterator[dict[str, Any]]:
+        """Rows that are new since the last look, each counted before it is given."""
+        for number, row in enumerate(records.read_ledger(self.sweep_dir)):
+            if number < self.rows_read:
+                continue
+            self.rows_read = number + 1
+            key, training = row.get("cell_key", ""), (row["stage"], row["index"])
+            if key not in self.done or training in self.done[key] or not (stands is None or stands(key, training)):
+                continue
+            self.done[key].add(training)
+            if row["val_metric"] is not None and row["stage"] != "final":
+                self.best[key] = max(self.best.get(key, row["val_metric"]), row["val_metric"])
+            yield row
+
+    def _say(self, text: str, end: str = "\n") -> None:
+        self.last_line = time.monotonic()
+        clear = "\x1b[2K" if self.out.isatty() else ""
+        self.out.write(f"{clear}{text}{end}")
+        self.out.flush()

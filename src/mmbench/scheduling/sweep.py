@@ -1,0 +1,176 @@
+"""One scheduler: plan the cells of a sweep, keep a pool of single-threaded workers on them, report (RULINGS 19, 20)."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mmbench import paths
+from mmbench.cli.compose import Composed
+from mmbench.messages import Words
+from mmbench.report import write_report
+from mmbench.report.mirror import mirror
+from mmbench.scheduling.job import Job
+from mmbench.scheduling.planned import Planned, check_fixed, check_settings, plan_cells, write_manifest
+from mmbench.scheduling.pool import Pool
+from mmbench.scheduling.progress import Progress
+from mmbench.store import trackers
+from mmbench.store.leases import make_leases
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A planned sweep.
+
+    Args:
+        folder: where it lives.
+        settings: configuration that all its jobs share.
+        jobs: what was asked for.
+        planned: its cells.
+        overrides: the command line.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    jobs: Sequence[Job]
+    planned: Sequence[Planned]
+    overrides: Sequence[str]
+
+    @staticmethod
+    def plan(composed: Sequence[Composed], overrides: Sequence[str], lang: str = "en") -> Sweep:
+        """Read the data, check everything a user has to mend, and find out which cells are finished.
+
+        Args:
+            composed: one configuration per job.
+            overrides: the command line, for the manifest.
+            lang: of what is told of the data.
+
+        Raises:
+            ValueError: for anything a user has to mend before the first cell runs.
+        """
+        settings = composed[0].config
+        check_settings(settings)
+        folder = Path(settings["paths"]["multirun"]) / paths.slug([str(settings["sweep"]["name"])])
+        jobs = [Job(c, folder) for c in composed]
+        words = Words("study", lang)
+        print(words("planned", name=settings["sweep"]["name"], folder=folder), flush=True)
+        return Sweep(folder, settings, jobs, plan_cells(jobs, settings["study"]["resume"], words), overrides)
+
+    @property
+    def waiting(self) -> list[Job]:
+        """Cells that are not finished."""
+        return [plan.job for plan in self.planned if not plan.finished]
+
+    def open(self) -> None:
+        """Write the manifest and how the sweep is tracked, and claim the folders of the cells that will run."""
+        check_fixed(self.folder, self.settings["statistics"])
+        _open(self.planned, self.settings["study"]["resume"])
+        write_manifest(self.folder, self.jobs, self.planned, self.overrides)
+        trackers.remember(self.settings["tracking"], self.folder)
+
+    def run_pool(self) -> int:
+        """Work on the cells that wait with a pool of this machine; returns its exit code."""
+        planned = {plan.store.key: plan for plan in self.planned}
+        progress = Progress(
+            self.folder,
+            {key: plan.task.cell for key, plan in planned.items()},
+            trainings=lambda key: planned[key].trainings,
+            stands=lambda key, training: planned[key].store.training_file(*training, "json").exists(),
+        )
+        progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])
+        return Pool(self.waiting, self.settings["sweep"]["workers"], progress).run() if self.waiting else 0
+
+    def report(self, code: int) -> int:
+        """Write the report, mirror it, tell what failed; returns the exit code of the sweep."""
+        table = write_report(self.folder)
+        mirror(table)
+        print(table.text)
+        for plan in self.planned:
+            if reason := plan.failure():
+                print(f"failed: {plan.task.cell}: {reason}", file=sys.stderr)
+                code = code or 1
+        if code not in (0, 1):
+            command = _command(self.overrides, str(self.settings["sweep"]["name"]))
+            print(f"not finished; this goes on from the last finished training: {command}", file=sys.stderr)
+        return code
+
+
+class Placement(Protocol):
+    """Runs the waiting cells of an opened sweep somewhere; a dry run only says where."""
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is to be started or written."""
+
+    def __call__(self, sweep: Sweep) -> int:
+        """Run and return the worst exit code."""
+
+
+class LocalPool:
+    """A pool on this machine."""
+
+    dry_run = False
+
+    def __call__(self, sweep: Sweep) -> int:
+        """Run the pool."""
+        return sweep.run_pool()
+
+
+def run_sweep(composed: Sequence[Composed], overrides: Sequence[str], place: Placement | None = None) -> int:
+    """Plan, run and report a sweep.
+
+    Args:
+        composed: one configuration per job.
+        overrides: the command line.
+        place: where the waiting cells run; by default on a pool of this machine.
+
+    Returns:
+        0, 1 if a cell failed, or the code that stopped it.
+
+    Raises:
+        ValueError: for anything a user has to mend before the first cell runs.
+    """
+    place = place or LocalPool()
+    sweep = Sweep.plan(composed, overrides)
+    if place.dry_run:
+        return place(sweep)
+    trackers.make_tracker(sweep.settings["tracking"], sweep.folder)  # a mistake there is told now
+    study = sweep.settings["study"]
+    make_leases(study["storage"], sweep.folder, study["lease_timeout"])  # and a server that does not answer
+    sweep.open()
+    return sweep.report(place(sweep))
+
+
+def join_sweep(composed: Sequence[Composed], overrides: Sequence[str]) -> int:
+    """Add a pool of this machine to a sweep that somebody else has planned and will report."""
+    return Sweep.plan(composed, overrides).run_pool()
+
+
+def _command(overrides: Sequence[str], name: str) -> str:
+    """The command that goes on with this very sweep, whether or not its name was typed."""
+    named = any(word.startswith("sweep.name=") for word in overrides)
+    words = ["-m", *overrides, *([] if named else [f"sweep.name='{name}'"])]
+    return f"python -m mmbench {shlex.join(words)}"
+
+
+def _open(planned: Sequence[Planned], resume: str) -> None:
+    """Claim the folders of unfinished cells; records of another key, or all with ``resume=force``, are moved aside.
+
+    Raises:
+        ValueError: with ``resume=never`` if a cell has records already.
+    """
+    for plan in planned:
+        if resume == "never" and (plan.store.folder / "cell.json").exists():
+            raise ValueError(
+                f"study.resume=never, but {plan.store.folder} has records; use auto, force or another name"
+            )
+        if plan.finished:
+            continue
+        moved = plan.store.open(plan.job.description(plan.task), afresh=resume == "force")
+        if moved:
+            why = "set aside" if resume == "force" else "belong to other data or settings"
+            print(f"{plan.task.cell}: its records {why}; moved to {moved}, nothing reused", flush=True)

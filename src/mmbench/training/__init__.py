@@ -1,0 +1,1 @@
+"""Training of one model: from a factory to the best validation state."""

@@ -1,0 +1,137 @@
+"""Further trials for all conditions of a model while the last ones still moved a contrast (METHOD §1.2, RULINGS 4).
+
+The rule looks at validation scores only. Test scores would make the number of trials, and with it the choice, depend on
+the test split, which RULINGS 1 forbids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mmbench import fingerprint, paths
+from mmbench.inference import tuning_luck
+from mmbench.inference.tuning_luck import Trials
+from mmbench.store import records
+from mmbench.store.records import CellStore
+from mmbench.training.fit import SELECTION_METRIC
+from mmbench.tuning.cell import CellTask
+
+
+class Grant(NamedTuple):
+    """How many random trials each condition of a model gets, and whether that number can still grow."""
+
+    trials: int
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Extension:
+    """The trials of the conditions of one (dataset, model).
+
+    Args:
+        members: task and records of every condition of a sweep that is tuned together.
+        contrasts: the planned contrasts, condition against reference.
+        delta: margin that a contrast has to move by.
+    """
+
+    members: Sequence[tuple[CellTask, CellStore]]
+    contrasts: Sequence[tuple[str, str]]
+    delta: float
+
+    @property
+    def file(self) -> Path:
+        """Where the decision stands."""
+        (task, store), *_ = self.members
+        return paths.extension_file(store.sweep_dir, task.cell.dataset, task.cell.model)
+
+    def grant(self) -> Grant:
+        """What stands written; before anything does, the trials of the budget."""
+        budget = self.members[0][0].budget
+        if not budget.extend:
+            return Grant(budget.trials, settled=True)
+        decided = self._read()
+        return Grant(decided["trials"], decided["settled"]) if decided else Grant(budget.trials, settled=False)
+
+    def decide(self) -> None:
+        """Grant further trials or settle, once every member has run what it was granted; otherwise do nothing.
+
+        A cell that cannot go on is not waited for. All workers come to the same decision, so it does not matter which
+        of them writes it.
+        """
+        trials, settled = self.grant()
+        if settled:
+            return
+        alive = [(task, store) for task, store in self.members if not (store.folder / "failure.json").exists()]
+        finished = [(task, store.finished_trainings(), store) for task, store in alive]
+        if any(("tune", slot) not in done for task, done, _ in finished for slot in range(len(task.slots(trials)))):
+            return
+        by_condition = {task.cell.modality: _validation(task, done, store, trials) for task, done, store in finished}
+        shifts = contrast_shifts(by_condition, self.contrasts, self.delta)
+        before = self._read() or {"rounds": []}
+        granted = trials
+        if any(shift["more"] for shift in shifts):
+            granted = self.members[0][0].budget.extended(trials)
+        decision = {
+            "kind": "extension",
+            "effort": self._effort,
+            "trials": granted,
+            "settled": granted == trials,
+            "rounds": [*before["rounds"], {"trials": trials, "contrasts": shifts}],
+        }
+        records.write_json(self.file, decision)
+
+    @property
+    def _effort(self) -> str:
+        """What all members share; a decision about anything else is not theirs."""
+        task = self.members[0][0]
+        shared = {"split": task.split_fingerprint, "slots": task.slots(), "budget": repr(task.budget)}
+        return fingerprint.of_json(shared)
+
+    def _read(self) -> dict[str, Any] | None:
+        if not self.file.exists():
+            return None
+        decided = records.read_json(self.file)
+        return decided if decided["effort"] == self._effort else None
+
+
+def _validation(task: CellTask, done: Mapping[tuple[str, int], Any], store: CellStore, trials: int) -> Trials:
+    """Validation of each slot: the score ``(n_trials,)`` and the metric per user ``(n_trials, n_users)``."""
+    n_users = len(np.unique(task.valid.users))
+    scores, per_user = [], []
+    for slot in range(len(task.slots(trials))):
+        ok = done["tune", slot]["status"] == "ok"
+        scores.append(done["tune", slot]["score"] if ok else -np.inf)
+        file = store.training_file("tune", slot, "valid.parquet")
+        per_user.append(pd.read_parquet(file)[SELECTION_METRIC].to_numpy() if ok else np.full(n_users, np.nan))
+    return Trials(np.array(scores, np.float64), np.array(per_user, np.float64))
+
+
+def contrast_shifts(
+    by_condition: Mapping[str, Trials], contrasts: Sequence[tuple[str, str]], delta: float
+) -> list[dict[str, Any]]:
+    """How far each planned contrast moved in the second half of the trials, and whether that asks for more of them.
+
+    Args:
+        by_condition: trials of each condition, paired.
+        contrasts: the planned contrasts; one whose conditions are not both there is passed over.
+        delta: margin that a contrast has to move by.
+    """
+    shifts = []
+    for a, b in contrasts:
+        if a not in by_condition or b not in by_condition or not _usable(by_condition[a], by_condition[b]):
+            continue
+        shift = tuning_luck.budget_shift(by_condition[a], by_condition[b], default_first=True)
+        more = tuning_luck.needs_more_trials(shift, delta)
+        shifts.append({"a": a, "b": b, "shift": shift.point, "lo": shift.lo, "hi": shift.hi, "more": more})
+    return shifts
+
+
+def _usable(a: Trials, b: Trials) -> bool:
+    """Whether both conditions have a trial that finished and scored something."""
+    return all(np.isfinite(side.validation).any() and np.nansum(side.test) > 0 for side in (a, b))

@@ -1,0 +1,666 @@
+"""The six contribution measures: known answers, published tables, laws, and worlds whose truth is planted."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import itertools
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.interactions import Interactions
+from mmbench.evaluation import metrics
+from mmbench.evaluation.metrics import RankedPairs
+from mmbench.inference import intervals
+from mmbench.inference.contribution import bootstrap, geometry, hits, pretest, rankings, ridge, shapley, signal, slices
+from mmbench.inference.contribution.pretest import Light
+from mmbench.inference.contribution.shapley import EMPTY
+from tests.conftest import BlockWorld
+from tests.test_stats import known_answers
+
+CLOSE = {"rtol": 1e-9, "atol": 1e-12}
+TEXT, IMAGE, BOTH = frozenset({"text"}), frozenset({"image"}), frozenset({"text", "image"})
+
+
+def game(none: float, text: float, image: float, fused: float) -> dict[frozenset[str], float]:
+    return {EMPTY: none, TEXT: text, IMAGE: image, BOTH: fused}
+
+
+# Known answers.
+
+
+@pytest.mark.parametrize("answer", known_answers("shapley"))
+def test_known_answer_shapley(answer: Mapping[str, Any]) -> None:
+    values = game(answer["none"], answer["text"], answer["image"], answer["fused"])
+    phi = shapley.shapley(values)
+    found = {
+        "phi_T": phi["text"],
+        "phi_I": phi["image"],
+        "inter": shapley.interaction(values, "text", "image"),
+        "dT": shapley.alone(values, "text"),
+        "dI": shapley.alone(values, "image"),
+        "I_given_T": shapley.given_rest(values, "image"),
+        "T_given_I": shapley.given_rest(values, "text"),
+    }
+    np.testing.assert_allclose([found[k] for k in answer["expected"]], list(answer["expected"].values()), **CLOSE)
+
+
+@pytest.mark.parametrize("answer", known_answers("hit_partition"))
+def test_known_answer_hit_partition(answer: Mapping[str, Any]) -> None:
+    none, text, image, fused = (np.array(answer[name], bool) for name in ("none", "text", "image", "fused"))
+    found = hits.hit_partition(none, {"text": text, "image": image}, fused)
+    names = {"base": "kept", "unique_T": "only_text", "unique_I": "only_image", "missed_both": "missed_several"}
+    names |= {"missed_T": "missed_text", "missed_I": "missed_image"}
+    ours = [found[names.get(name, name)] for name in answer["expected"]]
+    np.testing.assert_allclose(ours, list(answer["expected"].values()), **CLOSE)
+
+
+@pytest.mark.parametrize("answer", known_answers("rbo_ext"))
+def test_known_answer_rbo_ext(answer: Mapping[str, Any]) -> None:
+    (found,) = rankings.rbo_ext(np.array([answer["a"]]), np.array([answer["b"]]), answer["p"])
+    assert found == pytest.approx(answer["expected"], rel=1e-9)
+
+
+@pytest.mark.parametrize("answer", known_answers("debiased_linear_cka"))
+def test_known_answer_debiased_linear_cka(answer: Mapping[str, Any]) -> None:
+    found = geometry.debiased_linear_cka(np.array(answer["x"]), np.array(answer["y"]))
+    assert found == pytest.approx(answer["expected"], rel=1e-9)
+
+
+# The published tables of the source study.
+
+
+def published() -> Path:
+    named = os.environ.get("MMBENCH_PAPER")
+    folder = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "paper"
+    file = folder / "appendix_tables.csv"
+    if not file.is_file():
+        pytest.skip("no published tables: set $MMBENCH_PAPER or put appendix_tables.csv into ../shared/paper")
+    return file
+
+
+#: Tables of the study: both modalities, both replaced by noise, image only, text only.
+TABLES = {"4": BOTH, "5": EMPTY, "6": IMAGE, "7": TEXT}
+
+
+def test_known_answer_of_the_published_tables() -> None:
+    cells: dict[tuple[str, str], dict[frozenset[str], float]] = {}
+    with published().open(encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            if row["table"] in TABLES:
+                cells.setdefault((row["model"], row["dataset"]), {})[TABLES[row["table"]]] = float(row["NDCG@10"])
+    assert len(cells) == 42
+
+    def percent(measure: Any) -> float:
+        return round(float(np.mean([100 * measure(values) / values[BOTH] for values in cells.values()])), 1)
+
+    assert percent(lambda v: shapley.shapley(v)["text"]) == 21.6
+    assert percent(lambda v: shapley.shapley(v)["image"]) == 4.7
+    assert percent(lambda v: shapley.alone(v, "image")) == 7.1
+    assert percent(lambda v: shapley.given_rest(v, "image")) == 2.3
+    assert percent(lambda v: shapley.interaction(v, "text", "image")) == -4.8
+    using = [v for (model, _), v in cells.items() if model not in ("VBPR", "BM3", "SLMRec")]
+    assert len(using) == 33
+    assert sum(shapley.interaction(v, "image", "text") < 0 for v in using) == 30
+
+
+# M1.
+
+THREE = [frozenset(s) for n in range(4) for s in itertools.combinations("abc", n)]
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.floats(0, 1), min_size=8, max_size=8))
+def test_shapley_is_the_mean_over_orders_of_arrival(values: list[float]) -> None:
+    v = dict(zip(THREE, values, strict=True))
+    expected = dict.fromkeys("abc", 0.0)
+    for order in itertools.permutations("abc"):
+        for place, name in enumerate(order):
+            expected[name] += (v[frozenset(order[: place + 1])] - v[frozenset(order[:place])]) / 6
+    found = shapley.shapley(v)
+    assert list(found) == ["a", "b", "c"]
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert sum(found.values()) == pytest.approx(v[frozenset("abc")] - v[EMPTY], abs=1e-12)
+    # A pair's interaction: how much the value of one changes when the other comes, over what else may be there.
+    without, with_c = (v[s | {"a", "b"}] - v[s | {"a"}] - v[s | {"b"}] + v[s] for s in (EMPTY, frozenset("c")))
+    assert shapley.interaction(v, "a", "b") == pytest.approx((without + with_c) / 2, abs=1e-12)
+
+
+def test_a_modality_that_adds_nothing_gets_nothing() -> None:
+    v = {s: 0.1 + 0.2 * ("a" in s) + 0.1 * ("b" in s) for s in THREE}
+    assert shapley.shapley(v) == pytest.approx({"a": 0.2, "b": 0.1, "c": 0.0}, abs=1e-12)
+    assert shapley.interaction(v, "a", "c") == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_game_without_a_subset_is_refused() -> None:
+    with pytest.raises(ValueError, match="no value for image; every subset of image, text needs one"):
+        shapley.shapley({EMPTY: 0.1, TEXT: 0.2, BOTH: 0.3})
+    with pytest.raises(ValueError, match="no value for none"):
+        shapley.shapley({TEXT: 0.2})
+    with pytest.raises(ValueError, match="a game needs at least one modality"):
+        shapley.shapley({EMPTY: 0.2})
+
+
+def tables(text: float, image: float, both: float, n: int = 3000, s: int = 4) -> dict[frozenset[str], np.ndarray]:
+    """Metric tables of a shared taste, run-to-run noise and given mean gains."""
+    rng = np.random.default_rng(0)
+    taste = rng.gamma(1.0, 0.1, (n, 1))
+    gains = {EMPTY: 0.0, TEXT: text, IMAGE: image, BOTH: both}
+    return {c: taste + g + 0.002 * rng.normal(size=(1, s)) + 0.05 * rng.normal(size=(n, s)) for c, g in gains.items()}
+
+
+def test_contributions_of_repeating_modalities() -> None:
+    found = shapley.contributions(tables(0.03, 0.02, 0.031))
+    text, image = found.modalities["text"], found.modalities["image"]
+    means = {c: float(t.mean()) for c, t in tables(0.03, 0.02, 0.031).items()}
+    assert text.shapley.value == pytest.approx(shapley.shapley(means)["text"])
+    assert image.given_rest.value == pytest.approx(means[BOTH] - means[TEXT])
+    assert found.full.value - found.base.value == pytest.approx(text.shapley.value + image.shapley.value)
+    for estimate in (text.shapley, text.alone, image.alone, image.given_rest):
+        assert estimate.lo < estimate.value < estimate.hi
+    assert image.alone.excludes_zero
+    assert image.redundancy is not None
+    assert image.redundancy.value == pytest.approx(1 - image.given_rest.value / image.alone.value)
+    assert image.redundancy.lo > 0.5
+    pair = found.pairs["image", "text"]
+    assert pair.interaction.hi < 0
+    assert pair.log_agrees
+
+
+def test_redundancy_needs_something_to_repeat() -> None:
+    found = shapley.contributions(tables(0.03, 0.0, 0.03))
+    assert not found.modalities["image"].alone.excludes_zero
+    assert found.modalities["image"].redundancy is None
+    assert found.modalities["text"].redundancy is not None
+
+
+def test_a_modality_alone_is_a_game_too() -> None:
+    found = shapley.contributions({c: t for c, t in tables(0.03, 0.0, 0.0).items() if c in (EMPTY, TEXT)})
+    assert found.pairs == {}
+    assert found.modalities["text"].shapley.value == pytest.approx(found.modalities["text"].given_rest.value)
+
+
+def test_signs_on_the_logarithm_can_differ() -> None:
+    values = game(0.1, 0.2, 0.2, 0.35)  # adds .05 to the sum of gains, but is less than twice times twice
+    assert shapley.interaction(values, "text", "image") > 0
+    assert (
+        not shapley.contributions({c: np.full((5, 2), v) for c, v in values.items()}).pairs["image", "text"].log_agrees
+    )
+    zero = shapley.contributions({c: np.full((5, 2), v) for c, v in game(0.0, 0.2, 0.2, 0.35).items()})
+    assert not zero.pairs["image", "text"].log_agrees
+
+
+def test_unpaired_tables_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"tables of shapes \(3, 2\), \(4, 2\) are not paired"):
+        shapley.contributions({EMPTY: np.ones((4, 2)), TEXT: np.ones((3, 2))})
+
+
+def test_the_pigeonhole_spread_is_that_of_users_and_seeds() -> None:
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(400, 1)) + 0.3 * rng.normal(size=(1, 5)) + rng.normal(size=(400, 5))
+    drawn = bootstrap.pigeonhole_means(table[None], replicas=4000)[:, 0]
+    assert drawn.mean() == pytest.approx(table.mean(), abs=0.02)
+    # Owen (2007): the bootstrap variance is the sum of the crossed terms, each with its population divisor.
+    ms = intervals.mean_squares(table)
+    n, s = table.shape
+    by_user, by_seed = ms.users * (n - 1) / n / (n * s), ms.seeds * (s - 1) / s / (n * s)
+    inner = ms.residual * (n - 1) * (s - 1) / (n * s) / (n * s)
+    assert drawn.std() == pytest.approx(math.sqrt(by_user + by_seed + inner), rel=0.04)
+    both = bootstrap.pigeonhole_means(np.stack([table, 2 * table]), replicas=50)
+    np.testing.assert_allclose(both[:, 1], 2 * both[:, 0])
+    again = bootstrap.pigeonhole_means(np.stack([table, 2 * table]), replicas=50)
+    np.testing.assert_array_equal(both, again)
+
+
+def test_an_estimate_without_samples_knows_nothing() -> None:
+    found = bootstrap.estimate(0.3, np.array([np.nan, np.nan]))
+    assert (found.lo, found.hi) == (-np.inf, np.inf)
+    assert not found.excludes_zero
+
+
+# M2 and M3.
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(0, 10_000), st.integers(1, 3))
+def test_the_partition_adds_up_to_the_net_gain(seed: int, n_modalities: int) -> None:
+    rng = np.random.default_rng(seed)
+    none, fused, *singles = rng.random((2 + n_modalities, 40)) < 0.3
+    by_name = {f"m{i}": single for i, single in enumerate(singles)}
+    found = hits.hit_partition(none, by_name, fused)
+    parts = found["redundant"] + found["synergy"] - found["lost"] + sum(found[f"only_{name}"] for name in by_name)
+    assert found["net"] == pytest.approx(parts)
+    assert found["net"] == pytest.approx(fused.mean() - none.mean())
+    assert found["kept"] + found["lost"] == pytest.approx(none.mean())
+
+
+def flicker(rng: np.random.Generator, n_seeds: int, chance: np.ndarray) -> np.ndarray:
+    """Hits of a condition under which each pair is found with its own chance in each training."""
+    return rng.random((n_seeds, len(chance))) < chance
+
+
+def test_a_modality_without_information_stays_on_the_floor() -> None:
+    rng = np.random.default_rng(2)
+    users = np.repeat(np.arange(3000), 2)
+    chance = rng.beta(0.5, 3.0, 6000)
+    text_chance = np.clip(chance + 0.1 * rng.random(6000), 0, 1)
+    none, text = flicker(rng, 5, chance), flicker(rng, 5, text_chance)
+    image, fused = flicker(rng, 5, chance), flicker(rng, 5, text_chance)
+    found = hits.hit_attribution(none, {"text": text, "image": image}, fused, "image", users)
+    for name in ("only_image", "synergy", "redundant", "net", "missed_image"):
+        share = found[name]
+        assert share.floor is not None
+        assert share.excess is not None
+        assert share.share > 0.01  # far from zero, although there is nothing
+        assert not share.excess.excludes_zero, name
+        assert share.excess.value == pytest.approx(share.share - share.floor)
+    helped = flicker(rng, 5, np.clip(text_chance + 0.1, 0, 1))
+    better = hits.hit_attribution(none, {"text": text, "image": image}, helped, "image", users)["net"]
+    assert better.excess is not None
+    assert better.excess.lo > 0.05
+
+
+def test_the_floor_is_the_mean_over_ordered_pairs_of_seeds() -> None:
+    rng = np.random.default_rng(3)
+    none, text, image, fused = (rng.random((3, 50)) < p for p in (0.2, 0.3, 0.25, 0.35))
+    users = np.sort(rng.integers(0, 20, 50))
+    found = hits.hit_attribution(none, {"text": text, "image": image}, fused, "image", users, replicas=20)
+    pairs = list(itertools.permutations(range(3), 2))
+    fakes = [hits.hit_partition(none[i], {"text": text[i], "image": none[j]}, text[j]) for i, j in pairs]
+    truth = hits.hit_partition(none, {"text": text, "image": image}, fused)
+    for name, share in found.items():
+        assert share.floor == pytest.approx(np.mean([fake[name] for fake in fakes]))
+        assert share.share == pytest.approx(truth[name])
+
+
+def test_hit_attribution_has_its_limits() -> None:
+    h = np.ones((1, 4), bool)
+    users = np.arange(4)
+    single = hits.hit_attribution(h, {"text": h, "image": ~h}, h, "image", users)
+    assert single["kept"] == hits.HitShare(1.0, None, None)
+    with pytest.raises(ValueError, match="tests one of two modalities, not image of text"):
+        hits.hit_attribution(h, {"text": h}, h, "image", users)
+    with pytest.raises(ValueError, match="headroom needs at least two seeds"):
+        hits.hit_overlap(h, h, h, users)
+
+
+def test_examples_that_one_modality_finds() -> None:
+    none, text = np.zeros((2, 3), bool), np.array([[1, 0, 0], [1, 0, 0]], bool)
+    image = np.array([[1, 1, 0], [1, 1, 1]], bool)
+    fused = np.array([[1, 1, 1], [1, 1, 1]], bool)
+    shares = hits.found_only_with(none, {"text": text, "image": image}, fused, "image")
+    assert shares.tolist() == [0.0, 1.0, 0.5]
+
+
+def test_hits_of_rankings() -> None:
+    users = np.array([0, 0, 1])
+    ranked = [RankedPairs(users, np.array(ranks), 2) for ranks in ([1, 30, 20], [21, 2, 3])]
+    assert hits.hits(ranked, 20).tolist() == [[True, False, True], [False, True, True]]
+    other = RankedPairs(np.array([0, 1, 1]), np.array([1, 2, 3]), 2)
+    with pytest.raises(ValueError, match="rankings of different test pairs"):
+        hits.hits([ranked[0], other], 20)
+
+
+def test_headroom_is_what_another_seed_could_not_find() -> None:
+    rng = np.random.default_rng(4)
+    users = np.repeat(np.arange(2000), 2)
+    chance = rng.beta(0.5, 3.0, 4000)
+    shown = rng.random(4000) < 0.1  # what only images show
+    text, same = flicker(rng, 4, chance), flicker(rng, 4, chance)
+    image = flicker(rng, 4, np.where(shown, 0.9, chance))
+    fused = flicker(rng, 4, np.where(shown, 0.5, chance))
+    found = hits.hit_overlap(text, image, fused, users)
+    assert found.jaccard < found.jaccard_seeds
+    assert found.headroom.lo > 0.03
+    assert found.realised is not None
+    assert 0.2 < found.realised.value < 0.8
+    assert found.realised.lo < found.realised.value < found.realised.hi
+    nothing = hits.hit_overlap(text, same, fused, users)
+    assert not nothing.headroom.excludes_zero
+    assert nothing.realised is None
+    assert nothing.jaccard == pytest.approx(nothing.jaccard_seeds, abs=0.01)
+
+
+def test_overlap_is_counted_across_seeds() -> None:
+    rng = np.random.default_rng(5)
+    text, image, fused = (rng.random((3, 60)) < p for p in (0.3, 0.3, 0.4))
+    found = hits.hit_overlap(text, image, fused, np.arange(60), replicas=20)
+    pairs = list(itertools.permutations(range(3), 2))
+    both = sum((text[i] & image[j]).sum() for i, j in pairs)
+    either, either_seeds = (sum((text[i] | x[j]).sum() for i, j in pairs) for x in (image, text))
+    assert found.jaccard == pytest.approx(both / either)
+    assert found.headroom.value == pytest.approx((either - either_seeds) / (60 * len(pairs)))
+    empty = np.zeros((2, 3), bool)
+    assert math.isnan(hits.hit_overlap(empty, empty, empty, np.arange(3), replicas=5).jaccard)
+
+
+def rbo_by_its_definition(a: list[int], b: list[int], p: float) -> float:
+    overlap = [len(set(a[:d]) & set(b[:d])) for d in range(1, len(a) + 1)]
+    k = len(a)
+    return overlap[-1] / k * p**k + (1 - p) / p * sum(x / (d + 1) * p ** (d + 1) for d, x in enumerate(overlap))
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(st.integers(0, 10_000), st.integers(1, 20), st.sampled_from([0.5, 0.9, 0.98]))
+def test_rank_biased_overlap_of_its_definition(seed: int, k: int, p: float) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = (np.stack([rng.permutation(25)[:k] for _ in range(5)]) for _ in range(2))
+    expected = [rbo_by_its_definition(list(x), list(y), p) for x, y in zip(a, b, strict=True)]
+    assert rankings.rbo_ext(a, b, p).tolist() == pytest.approx(expected)
+    assert rankings.rbo_ext(a, a, p) == pytest.approx(np.ones(5))
+
+
+def test_lists_that_ran_out_match_nothing_where_they_are_empty() -> None:
+    empty = np.full((1, 5), -1)
+    assert rankings.rbo_ext(empty, empty).tolist() == [0.0]
+    with pytest.raises(ValueError, match=r"lists \(1, 5\) and \(1, 4\) are not paired"):
+        rankings.rbo_ext(empty, empty[:, :4])
+
+
+def test_lists_are_compared_across_seeds() -> None:
+    rng = np.random.default_rng(6)
+    lists = np.stack([[rng.permutation(30)[:10] for _ in range(8)] for _ in range(3)])
+    pairs = itertools.permutations(range(3), 2)
+    expected = np.mean([rankings.rbo_ext(lists[i], lists[j]).mean() for i, j in pairs])
+    assert rankings.list_overlap(lists, lists) == pytest.approx(expected)
+    assert rankings.list_overlap(np.stack([lists[0]] * 2), np.stack([lists[0]] * 2)) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="list overlap needs at least two seeds"):
+        rankings.list_overlap(lists[:1], lists[:1])
+
+
+# M4 and M5.
+
+
+@functools.cache
+def world(name: str) -> Dataset:
+    return load_dataset(DatasetConfig(name, world=name, protocol="given"))
+
+
+@functools.cache
+def pretested(name: str) -> pretest.Pretest:
+    return pretest.pretest(world(name).split.train, world(name).features)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "image"),
+    [
+        ("complementary", Light.GREEN, Light.GREEN),
+        ("redundant", Light.GREEN, Light.AMBER),
+        ("text_only", Light.GREEN, Light.RED),
+        ("useless_image", Light.GREEN, Light.RED),
+        ("no_signal", Light.RED, Light.RED),
+        ("cold_image", Light.GREEN, Light.AMBER),
+    ],
+)
+def test_the_pretest_finds_what_was_planted(name: str, text: Light, image: Light) -> None:
+    assert pretested(name).lights == {"image": image, "text": text}
+
+
+def test_signal_of_planted_worlds() -> None:
+    complementary, redundant = pretested("complementary").signal, pretested("redundant").signal
+    assert complementary.unique["image"].lo > 0.1
+    assert redundant.unique["image"].hi < 0.01
+    assert redundant.common > 0.15
+    for found in (complementary, redundant):
+        for null in (*found.null_alone.values(), *found.null_unique.values()):
+            assert np.abs(null).max() < 0.005
+        total = found.common + sum(share.value for share in found.unique.values())
+        assert total == pytest.approx(found.r2[BOTH])
+        assert found.r2[EMPTY] == 0.0
+        two = found.r2[TEXT] + found.r2[IMAGE] - found.r2[BOTH]
+        assert found.common == pytest.approx(two)
+
+
+def test_geometry_of_planted_worlds() -> None:
+    names = ("image", "text")
+    redundant, useless = pretested("redundant"), pretested("useless_image")
+    assert redundant.cka[names] > 0.6
+    assert abs(useless.cka[names]) < 0.02
+    assert redundant.overlap[names].share > 10 * redundant.overlap[names].chance
+    assert useless.overlap[names].share == pytest.approx(useless.overlap[names].chance, abs=0.005)
+
+
+def test_neighbours_by_content_are_bought_together_where_content_tells() -> None:
+    telling, silent = pretested("complementary").recall, pretested("no_signal").recall
+    assert telling.recall[BOTH] > telling.recall[TEXT] > 3 * telling.chance
+    for subset in (TEXT, IMAGE, BOTH):
+        assert silent.recall[subset] == pytest.approx(silent.chance, abs=0.006)
+
+
+def test_the_pretest_needs_modalities_and_items(block_world: BlockWorld) -> None:
+    with pytest.raises(ValueError, match="no modality, so there is no signal to look for"):
+        pretest.pretest(block_world.train, {})
+    with pytest.raises(
+        ValueError, match=r"\d+ items have 5 training interactions or more; the pre-test needs at least 50"
+    ):
+        pretest.pretest(block_world.train, block_world.features)
+
+
+def test_one_modality_is_green_or_red() -> None:
+    found = pretest.pretest(world("text_only").split.train, {"image": world("text_only").features["image"]})
+    assert found.lights == {"image": Light.RED}
+    assert found.overlap == {}
+
+
+def test_item_factors_tell_blocks_apart(block_world: BlockWorld) -> None:
+    factors = signal.item_factors(block_world.train, rank=4)
+    bought = np.bincount(block_world.train.items, minlength=block_world.train.n_items) > 0
+    np.testing.assert_allclose(np.linalg.norm(factors[bought], axis=1), 1.0)
+    assert not factors[~bought].any()
+    cosine = factors[bought] @ factors[bought].T
+    same = np.equal.outer(*[np.flatnonzero(bought) % 4] * 2)
+    assert cosine[same].min() > 0.99
+    assert np.abs(cosine[~same]).max() < 0.01
+    with pytest.raises(ValueError, match="at least three users and items, not 2 and 5"):
+        signal.item_factors(Interactions(np.array([0, 1]), np.array([0, 4]), 2, 5))
+
+
+def test_ridge_is_that_of_the_rows_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ridge, "PENALTIES", np.array([0.3]))
+    rng = np.random.default_rng(7)
+    x = {"a": rng.normal(2.0, 1.0, (60, 4)), "b": rng.normal(0.0, 3.0, (60, 2))}
+    y = x["a"] @ rng.normal(size=(4, 3)) + rng.normal(size=(60, 3))
+    folds = np.arange(60) % 5
+    ab = frozenset("ab")
+    errors = ridge.squared_errors(x, y, [EMPTY, frozenset("a"), ab], folds)
+    for subset, expected in errors.items():
+        for k in range(5):
+            train, test = folds != k, folds == k
+            level = y[train].mean(0)
+            prediction = np.broadcast_to(level, y[test].shape)
+            if subset:
+                rows = np.hstack([x[name] for name in sorted(subset)])
+                mean = rows[train].mean(0)
+                variances = np.concatenate([np.full(x[n].shape[1], x[n][train].var(0).mean()) for n in sorted(subset)])
+                centred = rows[train] - mean
+                system = centred.T @ centred + train.sum() * np.diag(0.3 * variances)
+                slope = np.linalg.solve(system, centred.T @ (y[train] - level))
+                prediction = level + (rows[test] - mean) @ slope
+            np.testing.assert_allclose(expected[test], ((y[test] - prediction) ** 2).sum(1))
+
+
+def test_penalties_are_chosen_on_rows_not_fitted() -> None:
+    rng = np.random.default_rng(8)
+    x = {"good": rng.normal(size=(200, 5)), "junk": rng.normal(size=(200, 30))}
+    y = x["good"] @ rng.normal(size=(5, 2)) + 0.5 * rng.normal(size=(200, 2))
+    found = signal.embedding_signal(x, y)
+    assert found.r2[frozenset({"good"})] > 0.8
+    assert found.unique["junk"].value == pytest.approx(0.0, abs=0.01)
+    assert found.unique["good"].lo > 0.7
+    with pytest.raises(ValueError, match="signal needs at least one modality"):
+        signal.embedding_signal({}, y)
+    with pytest.raises(ValueError, match="10 items cannot be put into 5 folds"):
+        signal.embedding_signal({"good": x["good"][:10]}, y[:10])
+
+
+def test_wide_features_are_narrowed() -> None:
+    rng = np.random.default_rng(9)
+    low = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 20)) + 5.0
+    narrow = ridge.principal_components(low, 3)
+    assert narrow.shape == (50, 3)
+    centred = low - low.mean(0)
+    np.testing.assert_allclose(narrow @ narrow.T, centred @ centred.T, atol=1e-8)
+    np.testing.assert_allclose(ridge.principal_components(low), centred)
+
+
+def test_neighbour_recall_counts_common_neighbours() -> None:
+    # Items 0, 1, 2 are bought together, and so are 3, 4, 5; item 6 is bought alone.
+    users = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4])
+    train = Interactions(users, np.array([0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5, 6]), 5, 7)
+    angles = np.array([0.0, 0.1, 0.2, 3.0, 3.1, 3.2, 1.5])
+    alike = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    everywhere = np.ones(7, bool)
+    found = signal.neighbour_recall({"text": alike}, {"text": everywhere}, train, k=2)
+    assert found.recall[TEXT] == 1.0
+    assert found.chance == pytest.approx(2 / 6)
+    some = everywhere.copy()
+    some[:3] = False
+    without = signal.neighbour_recall({"text": alike}, {"text": some}, train, k=2)
+    assert without.recall[TEXT] == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="no two items were bought together"):
+        signal.neighbour_recall({"text": alike}, {"text": everywhere}, train.select(users > 3), k=2)
+
+
+def naive_hsic(k: np.ndarray, m: np.ndarray) -> float:
+    n = len(k)
+    k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
+    one = np.ones(n)
+    whole = np.trace(k @ m) + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
+    return float((whole - 2 / (n - 2) * one @ k @ m @ one) / (n * (n - 3)))
+
+
+def test_cka_of_its_definition_and_its_invariances() -> None:
+    rng = np.random.default_rng(10)
+    x = rng.normal(size=(40, 7)) + 3.0
+    y = x[:, :4] @ rng.normal(size=(4, 5)) + rng.normal(size=(40, 5))
+    k, m = x @ x.T, y @ y.T
+    expected = naive_hsic(k, m) / math.sqrt(naive_hsic(k, k) * naive_hsic(m, m))
+    found = geometry.debiased_linear_cka(x, y)
+    assert found == pytest.approx(expected, rel=1e-9)
+    rotation = np.linalg.qr(rng.normal(size=(7, 7)))[0]
+    assert geometry.debiased_linear_cka(2 * x @ rotation - 1.0, y) == pytest.approx(found)
+    assert geometry.debiased_linear_cka(y, x) == pytest.approx(found)
+    assert geometry.debiased_linear_cka(x, x) == pytest.approx(1.0)
+    assert math.isnan(geometry.debiased_linear_cka(np.ones((40, 2)), y))
+
+
+def test_cka_of_independent_wide_features_is_near_zero() -> None:
+    x, y = np.random.default_rng(11).normal(size=(2, 300, 2000))
+    assert abs(geometry.debiased_linear_cka(x, y)) < 0.02
+
+
+def test_neighbour_overlap() -> None:
+    x, y = np.random.default_rng(12).normal(size=(2, 400, 16))
+    same = geometry.neighbour_overlap(x, 3 * x + 1, 10)
+    assert (same.share, same.n_items) == (1.0, 400)
+    other = geometry.neighbour_overlap(x, y, 10)
+    assert other.chance == pytest.approx(10 / 399)
+    assert other.share == pytest.approx(other.chance, abs=0.01)
+
+
+def test_rows_that_are_not_paired_are_refused() -> None:
+    with pytest.raises(ValueError, match="5 and 4 rows: they must be paired and at least 4"):
+        geometry.debiased_linear_cka(np.ones((5, 2)), np.ones((4, 2)))
+    with pytest.raises(ValueError, match="8 and 8 rows: they must be paired and at least 12"):
+        geometry.neighbour_overlap(np.ones((8, 2)), np.ones((8, 2)), 10)
+
+
+# M6.
+
+
+def ranked(seed: int, n_users: int = 30) -> RankedPairs:
+    rng = np.random.default_rng(seed)
+    users = np.sort(np.concatenate([np.arange(n_users), rng.integers(0, n_users, 2 * n_users)]))
+    ranks = np.concatenate([rng.choice(60, (users == u).sum(), replace=False) + 1 for u in range(n_users)])
+    return RankedPairs(users, ranks, n_users)
+
+
+@pytest.mark.parametrize("metric", ["ndcg@20", "recall@10", "precision@5", "hr@20", "mrr@20", "map@10"])
+def test_parts_of_pairs_add_up_to_the_metric(metric: str) -> None:
+    pairs = ranked(0)
+    parts = slices.pair_values(pairs, metric)
+    whole = np.bincount(pairs.users, parts, pairs.n_users)
+    np.testing.assert_allclose(whole, metrics.per_user(pairs, metric), atol=1e-12)
+    assert (parts[pairs.ranks > 20] == 0).all()
+
+
+def test_slices_of_counts_and_content() -> None:
+    counts, items = np.array([0, 1, 5, 6, 20, 21, 100, 101]), np.arange(8)
+    by_popularity = slices.by_popularity(items, counts)
+    assert by_popularity.names == ("cold", "1-5", "6-20", "21-100", "101 and more")
+    assert by_popularity.labels.tolist() == [0, 1, 1, 2, 2, 3, 3, 4]
+    by_history = slices.by_history(np.array([0, 2, 3]), np.array([4, 0, 5, 60]))
+    assert by_history.names == ("0-4", "5-9", "10-19", "20-49", "50 and more")
+    assert by_history.labels.tolist() == [0, 1, 4]
+    assert slices.by_count(np.array([1, 2]), (2, 3)).names == ("0-1", "2", "3 and more")
+    has = slices.by_presence(np.array([0, 1, 1]), np.array([True, False]), "image")
+    assert (has.labels.tolist(), has.names) == ([0, 1, 1], ("has image", "no image"))
+    categories = slices.by_category(np.array([0, 1, 2, 3, 0, 1]), ["toys", "books", None, "games"], most=2)
+    assert categories.names == ("books", "toys", "other categories")
+    assert categories.labels.tolist() == [1, 0, -1, 2, 1, 0]
+    assert slices.by_category(np.array([0]), ["toys"]).names == ("toys",)
+    lengths = slices.by_length(np.array([0, 1, 2, 3]), np.array([0, 10, 20, 30]))
+    assert lengths.labels.tolist() == [0, 1, 2, 3]
+    assert lengths.names == ("no text", "short text", "medium text", "long text")
+    with pytest.raises(ValueError, match="label 2 has no name; names are a, b"):
+        slices.Slicing(np.array([0, 2]), ("a", "b"))
+
+
+def test_slices_tell_where_the_gain_lives() -> None:
+    rng = np.random.default_rng(13)
+    users = np.repeat(np.arange(1500), 2)
+    cold = np.arange(3000) % 2 == 0
+    taste = rng.gamma(0.5, 0.2, (3000, 1))
+    b = np.where(cold[:, None], 0.0, taste * rng.gamma(4, 0.25, (3000, 3)))
+    a = np.where(cold[:, None], 0.04 * rng.gamma(1.0, 1.0, (3000, 3)), taste * rng.gamma(4, 0.25, (3000, 3)))
+    slicing = slices.Slicing(np.where(cold, 0, 1), ("cold", "warm", "nowhere"))
+    found = slices.slice_gains(a, b, users, slicing)
+    assert list(found) == ["cold", "warm"]
+    assert found["cold"].gain is None
+    assert found["cold"].difference.lo > 0.03
+    assert not found["warm"].difference.excludes_zero
+    assert found["warm"].gain is not None
+    assert found["warm"].gain.value == pytest.approx(a[~cold].mean() / b[~cold].mean() - 1)
+    shares = [slice_.share for slice_ in found.values()]
+    assert all(share is not None for share in shares)
+    assert sum(share for share in shares if share is not None) == pytest.approx(1.0)
+    assert sum(s.difference.value * s.n_pairs for s in found.values()) == pytest.approx((a - b).mean() * 3000)
+    nothing = slices.slice_gains(b, b, users, slicing)
+    assert nothing["warm"].share is None
+    assert nothing["warm"].difference == bootstrap.Estimate(0.0, 0.0, 0.0)
+    empty = slices.slice_gains(0 * b, 0 * b, users, slicing)
+    assert empty["warm"].gain is None
+    # A that finds nothing would have a gain of exactly -1 in every sample, an interval of no width.
+    lost = slices.slice_gains(0 * b, b, users, slicing)
+    assert lost["warm"].gain is None
+    assert lost["warm"].difference.hi < 0
+
+
+def test_slice_intervals_hold_for_all_slices_at_once() -> None:
+    rng = np.random.default_rng(14)
+    users = np.repeat(np.arange(250), 2)
+    slicing = slices.Slicing(np.arange(500) % 5, tuple("abcde"))
+    all_held, each_held, replicas = 0, 0, 200
+    for _ in range(replicas):
+        b = rng.gamma(1.0, 0.2, (500, 1)) * rng.gamma(2.0, 0.5, (500, 2))
+        a = b + 0.01 + 0.1 * rng.normal(size=(500, 2)) + 0.05 * rng.normal(size=(250, 1))[users]
+        found = slices.slice_gains(a, b, users, slicing, replicas=200)
+        held = [s.difference.lo <= 0.01 <= s.difference.hi for s in found.values()]
+        all_held, each_held = all_held + all(held), each_held + sum(held)
+    assert all_held / replicas >= 0.92
+    assert each_held / (5 * replicas) > 0.97  # wider than intervals that hold one at a time
+
+
+def test_slices_of_other_pairs_are_refused() -> None:
+    slicing = slices.Slicing(np.array([0, 0]), ("all",))
+    with pytest.raises(ValueError, match=r"tables \(3, 1\) and \(3, 1\), 2 users, 2 labels: not paired"):
+        slices.slice_gains(np.ones((3, 1)), np.ones((3, 1)), np.array([0, 1]), slicing)

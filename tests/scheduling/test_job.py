@@ -1,0 +1,186 @@
+"""A cell's name, and the key that decides whether its records may be used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmbench.cli.compose import compose, open_modality_keys
+from mmbench.models.bpr import BPR
+from mmbench.scheduling.job import Job
+from tests.tiny import TINY, make_job
+
+HERE = Path("sweep")
+
+
+def job(*words: str) -> Job:
+    return Job(compose([*TINY, *open_modality_keys(words)]), HERE)
+
+
+def key(asked: Job) -> str:
+    return asked.store(asked.task()).key
+
+
+@pytest.mark.parametrize(
+    ("words", "cell"),
+    [
+        ([], "planted-complementary/vbpr/fused"),
+        (["modality=text"], "planted-complementary/vbpr/text"),
+        (["model=bpr", "modality=text"], "planted-complementary/bpr/-"),
+        (["dataset.split_seed=2"], "planted-complementary-split2/vbpr/fused"),
+        (["modality.states.image=shuffle"], "planted-complementary/vbpr/fused_states.image=shuffle"),
+        (
+            ["modality=text", "modality.seed=1", "modality.missing.text=0.5"],
+            "planted-complementary/vbpr/text_missing.text=0.5_seed=1",
+        ),
+        (["dataset.name=mine"], "mine/vbpr/fused"),
+    ],
+)
+def test_a_cell_is_named_after_what_was_asked(words: list[str], cell: str) -> None:
+    asked = job(*words)
+    assert str(asked.cell) == cell
+    assert asked.store(asked.task()).folder == HERE / cell
+
+
+def test_order_of_words_is_no_part_of_a_name() -> None:
+    words = ["modality.states.image=shuffle", "modality.missing.text=0.5"]
+    assert job(*words).cell == job(*reversed(words)).cell
+    assert key(job(*words)) == key(job(*reversed(words)))
+
+
+def test_a_model_that_ignores_content_has_one_cell() -> None:
+    cells = {(str(asked.cell), key(asked)) for asked in (job("model=bpr", f"modality={m}") for m in ("none", "fused"))}
+    assert len(cells) == 1
+    assert job("model=bpr").task().features == {}
+    assert job("model=bpr").asked_modality == "fused"
+
+
+def test_even_under_a_condition_that_the_data_cannot_serve() -> None:
+    """Its other conditions point to the one cell, so a sweep over audio does not stop at BPR."""
+    assert job("model=bpr", "modality=audio").task().cell.modality == "-"
+    with pytest.raises(ValueError, match="has no modality 'audio'"):
+        job("model=vbpr", "modality=audio").task()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tracking=wandb"],
+        ["sweep.workers=3"],
+        ["sweep.name=other"],
+        ["paths.multirun=elsewhere"],
+        ["training.accelerator=auto"],
+        ["training.devices=2"],
+        ["statistics.delta=0.05"],
+        ["report.metrics=[recall@5]"],
+        ["export.top_k=10"],
+        ["study.lease_timeout=5"],
+        ["debug=true"],
+        ["modality.states.image=real"],
+    ],
+    ids="".join,
+)
+def test_what_changes_no_number_keeps_the_key(words: list[str]) -> None:
+    base, other = job(), job(*words)
+    if "modality" not in words[0]:
+        assert key(other) == key(base)
+    else:  # another name, but the same condition: only the name differs
+        assert other.task().condition.apply(other.task().features, 1) == base.task().features
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["budget.trials=2"],
+        ["budget.seeds=2"],
+        ["budget.max_epochs=2"],
+        ["budget.batches_per_epoch=4"],
+        ["model.embedding_dim=32"],
+        ["model.reg_weight=0.25"],
+        ["optimizer.weight_decay=0.1"],
+        ["search.model.reg_weight.high=3.0"],
+        ["~search.model.reg_weight"],
+        ["training.batch_size=128"],
+        ["training.precision=64-true"],
+        ["dataset.split_seed=1"],
+        ["dataset.world_options.seed=1"],
+        ["dataset.world_options.feature_noise=0.6"],
+        ["modality=none"],
+        ["modality=shuffled"],
+        ["modality.seed=1"],
+        ["modality.missing.image=0.5"],
+        ["model=fusion"],
+    ],
+    ids="".join,
+)
+def test_what_changes_numbers_changes_the_key(words: list[str]) -> None:
+    assert key(job(*words)) != key(job())
+
+
+def changed(asked: Job, monkeypatch: pytest.MonkeyPatch, **of_dataset: Any) -> str:
+    whole = asked.dataset()
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "dataset", lambda self: replace(whole, **of_dataset))
+        return key(asked)
+
+
+@pytest.mark.parametrize(
+    ("condition", "depends"),
+    [("none", False), ("text", False), ("image", True), ("fused", True), ("text_shuffled_image", True)],
+)
+def test_only_conditions_that_see_a_modality_depend_on_it(
+    condition: str, depends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = job(f"modality={condition}")
+    features = asked.dataset().features
+    image = replace(features["image"], values=features["image"].values + np.float32(0.5))
+    assert (changed(asked, monkeypatch, features={**features, "image": image}) != key(asked)) == depends
+
+
+def test_the_key_follows_train_and_validation_and_never_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = job()
+    split = asked.dataset().split
+    fewer = {
+        part: replace(split, **{part: getattr(split, part).select(np.arange(len(getattr(split, part))) > 0)})
+        for part in ("train", "valid", "test")
+    }
+    depends = {part: changed(asked, monkeypatch, split=other) != key(asked) for part, other in fewer.items()}
+    assert depends == {"train": True, "valid": True, "test": False}
+
+
+def test_a_slot_reaches_model_and_optimizer(tmp_path: Path) -> None:
+    task = make_job(tmp_path, "model=bpr", "optimizer.weight_decay=0.125").task()
+    build, settings = task.recipe({"model.reg_weight": 0.75, "optimizer.lr": 0.0025})
+    assert (settings.lr, settings.weight_decay, settings.max_epochs, settings.batches_per_epoch) == (
+        0.0025,
+        0.125,
+        1,
+        5,
+    )
+    assert (settings.accelerator, settings.precision, settings.batch_size) == ("cpu", "32-true", 2048)
+    assert build.func is BPR  # type: ignore[attr-defined]
+    assert build.keywords == {"embedding_dim": 64, "reg_weight": 0.75}  # type: ignore[attr-defined]
+
+
+def test_a_path_of_the_search_need_not_be_the_models() -> None:
+    task = job("model=bpr", "+search.training.batch_size={choices:[2048,64]}").task()
+    assert task.default["training.batch_size"] == 2048
+    _, settings = task.recipe({**task.default, "training.batch_size": 64})
+    assert settings.batch_size == 64
+
+
+def test_description_says_what_the_records_rest_on() -> None:
+    asked = job("modality=text_shuffled_image")
+    said = asked.description(asked.task())
+    assert (said["dataset"], said["model"], said["modality"]) == tuple(asked.cell)
+    assert said["states"] == {"image": "shuffle", "text": "real"}
+    assert said["features"].keys() == {"image", "text"}
+    assert said["split_hash"] == asked.dataset().split.tuning_fingerprint
+    assert said["config"]["model"]["embedding_dim"] == 64
+    assert not said["config"].keys() & {"paths", "tracking", "sweep"}
+    assert said["versions"]["mmbench"]
+    assert said["data"][0].startswith("planted-complementary: 60 users, 80 items, train / valid / test 480 / 60 / 60")

@@ -1,0 +1,159 @@
+"""Progress is read from the ledger and makes sense in a log and on a terminal."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench import paths
+from mmbench.scheduling.progress import Progress
+from mmbench.store import records
+from mmbench.tuning.cell import Cell
+
+PLANNED = {"a" * 8: Cell("data", "vbpr", "text"), "b" * 8: Cell("data", "vbpr", "image")}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def ended(sweep: Path, key: str, index: int, score: float | None = 0.5, stage: str = "tune", **more: Any) -> None:
+    row = {"cell_key": key * 8, "stage": stage, "index": index, "val_metric": score, **more}
+    records.append_ledger(sweep, row)
+
+
+def progress(
+    sweep: Path, out: io.StringIO, line_every: float = 0.0, trainings: Callable[[str], int] | None = None
+) -> Progress:
+    return Progress(sweep, PLANNED, trainings or (lambda key: 3), out, line_every=line_every)
+
+
+def test_it_begins_with_what_is_planned_and_done(tmp_path: Path) -> None:
+    ended(tmp_path, "a", 0)
+    out = io.StringIO()
+    progress(tmp_path, out).start(finished=["b" * 8])
+    assert out.getvalue() == "2 cells, 6 trainings planned; 4 done before, 2 to go\n"
+
+
+def test_each_training_is_told_once(tmp_path: Path) -> None:
+    out = io.StringIO()
+    shown = progress(tmp_path, out)
+    shown.start(finished=[])
+    ended(tmp_path, "a", 0, 0.25)
+    ended(tmp_path, "a", 1, 0.125)
+    shown.update()
+    shown.update()
+    ended(tmp_path, "a", 1, 0.75)  # run again by somebody who did not know
+    ended(tmp_path, "c", 0)  # of another sweep's cell
+    shown.update()
+    ended(tmp_path, "a", 1, 0.5, "final")
+    shown.update()
+    lines = out.getvalue().splitlines()[1:]
+    assert [line.split("] ")[1] for line in lines] == [
+        "data/vbpr/text trial 0: 0.2500 (best 0.2500)",
+        "data/vbpr/text trial 1: 0.1250 (best 0.2500)",
+        "data/vbpr/text final seed 1: 0.5000 (best 0.2500)",
+    ]
+    assert [line.split(",")[0] for line in lines] == ["[0/2 cells", "[0/2 cells", "[1/2 cells"]
+    assert [" 1/6 " in lines[0], " 2/6 " in lines[1], " 3/6 " in lines[2]] == [True] * 3
+
+
+def test_a_failed_training_is_said(tmp_path: Path) -> None:
+    out = io.StringIO()
+    shown = progress(tmp_path, out)
+    shown.start(finished=[])
+    ended(tmp_path, "b", 0, None)
+    ended(tmp_path, "b", 1, 0.5)
+    shown.update()
+    first, second = out.getvalue().splitlines()[1:]
+    assert first.endswith("data/vbpr/image trial 0: failed (no score yet)")
+    assert second.endswith("data/vbpr/image trial 1: 0.5000 (best 0.5000)")
+
+
+def test_a_torn_line_does_not_stop_it(tmp_path: Path) -> None:
+    out = io.StringIO()
+    shown = progress(tmp_path, out)
+    shown.start(finished=[])
+    ended(tmp_path, "a", 0)
+    with paths.ledger_file(tmp_path).open("a") as ledger:
+        ledger.write('{"schema_version": 1, "cell_key": "aaaa')
+    shown.update()
+    ended(tmp_path, "a", 1)
+    shown.update()
+    assert shown.n_done == 2
+
+
+@pytest.mark.parametrize(
+    ("ran_seconds", "said"), [(20, "20 s"), (80, "80 s"), (400, "7 min"), (5000, "83 min"), (9000, "2.5 h")]
+)
+def test_time_left_follows_the_pace_so_far(ran_seconds: float, said: str, tmp_path: Path) -> None:
+    """Three of six trainings ran in the time, so the other three take as long."""
+    shown = progress(tmp_path, io.StringIO())
+    shown.start(finished=[])
+    assert shown.time_left() == "unknown time"
+    for index in range(3):
+        ended(tmp_path, "a", index)
+    shown.update()
+    shown.began = time.monotonic() - ran_seconds
+    assert shown.time_left() == said
+
+
+def test_what_was_done_before_says_nothing_about_the_pace(tmp_path: Path) -> None:
+    for index in range(3):
+        ended(tmp_path, "a", index)
+    shown = progress(tmp_path, io.StringIO())
+    shown.start(finished=["a" * 8])
+    assert shown.time_left() == "unknown time"
+    ended(tmp_path, "b", 0)
+    shown.update()
+    shown.began = time.monotonic() - 10
+    assert shown.time_left() == "20 s"
+
+
+def test_a_log_is_not_flooded_but_hears_of_every_cell(tmp_path: Path) -> None:
+    out = io.StringIO()
+    shown = progress(tmp_path, out, line_every=3600.0)
+    shown.start(finished=[])
+    for index in range(3):
+        ended(tmp_path, "a", index)
+    shown.update()
+    (line,) = out.getvalue().splitlines()[1:]
+    assert line.startswith("[1/2 cells, 3/6 trainings")
+
+
+def test_a_terminal_keeps_one_line_and_the_cells(tmp_path: Path) -> None:
+    out = Terminal()
+    shown = progress(tmp_path, out, line_every=3600.0)
+    shown.start(finished=[])
+    for index in range(3):
+        ended(tmp_path, "a", index)
+    shown.update()
+    written = out.getvalue()
+    assert written.count("\x1b[2K") == 4
+    assert written.count("\r") == 2
+    assert written.count("\n") == 2
+    assert written.endswith("\n")
+
+
+def test_an_extension_is_told_and_counted(tmp_path: Path) -> None:
+    out, sizes = io.StringIO(), {"a" * 8: 3, "b" * 8: 3}
+    shown = progress(tmp_path, out, trainings=sizes.__getitem__)
+    shown.start(finished=[])
+    for index in (0, 1):
+        ended(tmp_path, "a", index)
+    shown.update()
+    sizes |= {"a" * 8: 4, "b" * 8: 4}
+    ended(tmp_path, "a", 2)
+    ended(tmp_path, "a", 0, stage="extended")
+    shown.update()
+    lines = out.getvalue().splitlines()[3:]
+    assert lines[0] == "2 further trainings: the last trials still moved a contrast"
+    assert [" 3/8 " in lines[1], " 4/8 " in lines[2]] == [True, True]
+    assert "text proposal 0" in lines[2]
+    assert lines[2].startswith("[1/2 cells")

@@ -1,0 +1,346 @@
+"""A sweep from its plan to its table: what runs, what is not run again, and what a failure costs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mmbench.report import read_sweep
+from mmbench.store import records
+from mmbench.tuning import study
+from tests.cli.conftest import Command, Here
+from tests.tiny import digests, write_broken_model
+
+SWEEP = ("-m", "sweep.name=s", "model=popularity,vbpr", "modality=none,fused")
+
+
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Note every training."""
+    noted: list[Any] = []
+    original = study.fit
+
+    def noting(*args: Any, **named: Any) -> Any:
+        noted.append(args)
+        return original(*args, **named)
+
+    monkeypatch.setattr(study, "fit", noting)
+    return noted
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("finished") / "sweeps"
+
+
+@pytest.fixture
+def finished(finished_once: Path, command: Command, tmp_path: Path) -> dict[str, str]:
+    """A copy of the finished sweep; bytes of its files."""
+    if not finished_once.exists():
+        said = command(*SWEEP, f"paths.multirun={finished_once}")
+        assert said.code == 0, said.err
+    shutil.copytree(finished_once, tmp_path, dirs_exist_ok=True)
+    return results(tmp_path)
+
+
+def results(folder: Path) -> dict[str, str]:
+    """Bytes of ledger and cells; plan and report name the folder they lie in, which is the test's own."""
+    kept = ("s/ledger.jsonl", "s/planted-complementary/")
+    return {name: digest for name, digest in digests(folder).items() if name.startswith(kept)}
+
+
+def manifest(tmp_path: Path, name: str = "s") -> dict[str, Any]:
+    return json.loads((tmp_path / name / "manifest.json").read_text())
+
+
+def cell(tmp_path: Path, model: str, modality: str, name: str = "s") -> Path:
+    return tmp_path / name / "planted-complementary" / model / modality
+
+
+def test_a_sweep_tunes_tests_and_reports(command: Command, tmp_path: Path) -> None:
+    said = command(*SWEEP)
+    assert said.code == 0, said.err
+    assert f"sweep s -> {tmp_path / 's'}" in said.out
+    assert said.out.count("planted-complementary: 60 users, 80 items, train / valid / test 480 / 60 / 60 (paper)") == 1
+    assert "3 cells, 6 trainings planned; 0 done before, 6 to go" in said.out
+    assert "[3/3 cells, 6/6 trainings" in said.out
+    assert said.err == ""
+    for folder in (cell(tmp_path, "popularity", "-"), cell(tmp_path, "vbpr", "none"), cell(tmp_path, "vbpr", "fused")):
+        left = {path.name for path in folder.iterdir()}
+        assert left == {"cell.json", "choice.json", "sealed.json", "trials", "finals"}
+    assert {path.name for path in (tmp_path / "s" / "report").iterdir()} >= {
+        "table.md",
+        "table.csv",
+        "table.tex",
+        "table.txt",
+    }
+    assert (tmp_path / "s" / "report" / "table.txt").read_text() in said.out
+
+
+def test_the_plan_is_written_down(finished: dict[str, str], tmp_path: Path) -> None:
+    plan = manifest(tmp_path)
+    assert (plan["name"], plan["delta"], plan["modalities"]) == ("s", 0.02, ["fused", "none"])
+    assert plan["contrasts"] == ["fused_vs_text", "image_vs_none", "text_vs_none", "fused_vs_text_shuffled_image"]
+    assert {"sweep.name=s", "model=popularity,vbpr", "modality=none,fused"} <= set(plan["command"])
+    assert plan["budget"]["name"] == "touch"
+    assert [(c["model"], c["modality"], c["trainings"]) for c in plan["cells"]] == [
+        ("popularity", "-", 2),
+        ("vbpr", "fused", 2),
+        ("vbpr", "none", 2),
+    ]
+    for planned in plan["cells"]:
+        described = records.read_json(tmp_path / "s" / planned["folder"] / "cell.json")
+        assert described["key"] == planned["key"]
+        assert planned["folder"] == f"planted-complementary/{planned['model']}/{planned['modality']}"
+
+
+def test_the_same_command_again_has_nothing_to_do(
+    finished: dict[str, str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = fits(monkeypatch)
+    again = command(*SWEEP)
+    assert again.code == 0
+    assert "6 done before, 0 to go" in again.out
+    assert trained == []
+    assert results(tmp_path) == finished
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("statistics.delta=0.05", "statistics.delta=0.05, but this sweep was planned with 0.02, before its results"),
+        ("statistics.contrasts=[fused_vs_none]", "but this sweep was planned with ['fused_vs_text', 'image_vs_none', "),
+    ],
+)
+def test_what_was_planned_before_the_results_stays(
+    finished: dict[str, str], command: Command, tmp_path: Path, word: str, said: str
+) -> None:
+    done = command(*SWEEP, word, "study.resume=force")
+    assert done.code == 2
+    assert said in done.err
+    assert results(tmp_path) == finished
+    assert manifest(tmp_path)["delta"] == 0.02
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("statistics.delta=0", "error: statistics.delta=0 must be a positive number, 0.02 for 2 %"),
+        ("statistics.delta=much", "error: statistics.delta=much must be a positive number, 0.02 for 2 %"),
+        ("statistics.contrasts=[fused]", "error: 'fused' is no contrast; write two different conditions like fused_vs"),
+        ("statistics.contrasts=[text_vs_text]", "error: 'text_vs_text' is no contrast; write two different conditions"),
+    ],
+)
+def test_a_margin_or_contrast_that_is_none(command: Command, word: str, said: str) -> None:
+    done = command("sweep.name=s", "model=popularity", word)
+    assert (done.code, said in done.err) == (2, True), done.err
+
+
+def test_another_command_under_the_name_adds_its_cells(
+    finished: dict[str, str], command: Command, tmp_path: Path
+) -> None:
+    said = command("-m", "sweep.name=s", "model=vbpr,bpr", "modality=text,fused")
+    assert said.code == 0
+    assert "3 cells, 6 trainings planned; 2 done before, 4 to go" in said.out
+    table = read_sweep(tmp_path / "s")
+    assert sorted((m, c) for _, m, c in table.cells) == [
+        ("bpr", "-"),
+        ("popularity", "-"),
+        ("vbpr", "fused"),
+        ("vbpr", "none"),
+        ("vbpr", "text"),
+    ]
+    assert all(result.status == "done" for result in table.cells.values())
+    assert table.conditions == ("none", "text", "fused")
+
+
+def test_records_of_other_settings_are_set_aside(finished: dict[str, str], command: Command, tmp_path: Path) -> None:
+    old = digests(cell(tmp_path, "vbpr", "none"))
+    said = command("-m", "sweep.name=s", "model=vbpr", "modality=none", "model.embedding_dim=16")
+    assert said.code == 0
+    assert "vbpr/none: its records belong to other data or settings; moved to none.stale-" in said.out
+    (key,) = (c["key"] for c in manifest(tmp_path)["cells"] if c["modality"] == "none")
+    assert records.read_json(cell(tmp_path, "vbpr", "none") / "cell.json")["key"] == key
+    (aside,) = cell(tmp_path, "vbpr", "x").parent.glob("none.stale-*")
+    assert digests(aside) == old
+
+
+@pytest.mark.parametrize("word", ["budget.trials=2", "model.embedding_dim=16"])
+def test_conditions_tuned_otherwise_are_not_compared(
+    word: str, finished: dict[str, str], command: Command, tmp_path: Path
+) -> None:
+    """A second command under the name, with twice the trials or another model: its gap is not one of the modality."""
+    assert read_sweep(tmp_path / "s").gaps
+    command("-m", "sweep.name=s", "model=vbpr", "modality=fused", word)
+    table = read_sweep(tmp_path / "s")
+    assert table.done("planted-complementary", "vbpr", "fused") is not None
+    assert table.change("planted-complementary", "vbpr", "fused", "none", "ndcg@20") is None
+    assert table.gaps == []
+
+
+def test_a_deleted_cell_is_run_again_and_counted(
+    finished: dict[str, str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(cell(tmp_path, "vbpr", "none"))
+    trained = fits(monkeypatch)
+    said = command(*SWEEP)
+    assert len(trained) == 2
+    after = results(tmp_path)
+    assert {name for name in finished if finished[name] != after[name]} <= {"s/ledger.jsonl"}
+    assert "4 done before, 2 to go" in said.out
+
+
+def test_another_test_split_is_scored_without_training(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which a folder of the user can come to; here its rows of the test part change items."""
+    from mmbench.data.planted import make_world
+    from mmbench.data.sources import write_folder
+
+    source = make_world("complementary", n_users=60, n_items=80, per_user=10)
+    shop = tmp_path / "shop"
+    write_folder(source, shop, {})
+    words = ("sweep.name=s", "dataset=folder", "dataset.protocol=given", "dataset.name=shop", f"dataset.path={shop}")
+    assert command(*words).code == 0
+    tuned = digests(tmp_path / "s" / "shop")
+    log = pd.read_parquet(shop / "interactions.parquet")
+    test = log["split"] == "test"
+    log.loc[test, "item_id"] = log.loc[test, "item_id"].to_numpy()[::-1]
+    log.drop_duplicates(["user_id", "item_id"]).to_parquet(shop / "interactions.parquet")
+    trained = fits(monkeypatch)
+    said = command(*words)
+    assert said.code == 0
+    assert trained == []
+    changed = {name for name, digest in digests(tmp_path / "s" / "shop").items() if tuned.get(name) != digest}
+    assert "vbpr/fused/sealed.json" in changed
+    assert all(name.endswith(("sealed.json", "test.parquet", "lists.parquet")) for name in changed)
+
+
+# Going on, or not
+
+
+def test_never_refuses_where_records_are(finished: dict[str, str], command: Command, tmp_path: Path) -> None:
+    said = command(*SWEEP, "study.resume=never")
+    assert said.code == 2
+    assert "study.resume=never, but " in said.err
+    assert results(tmp_path) == finished
+    assert command("sweep.name=other", "model=popularity", "study.resume=never").code == 0
+
+
+def test_force_begins_afresh_and_keeps_the_old(
+    finished: dict[str, str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {condition: digests(cell(tmp_path, "vbpr", condition)) for condition in ("none", "fused")}
+    trained = fits(monkeypatch)
+    said = command(*SWEEP, "study.resume=force")
+    assert said.code == 0
+    assert len(trained) == 6
+    for condition, digest in old.items():
+        (aside,) = cell(tmp_path, "vbpr", "x").parent.glob(f"{condition}.stale-*")
+        assert digests(aside) == digest
+        again = digests(cell(tmp_path, "vbpr", condition))
+        assert {**again, "cell.json": ""} == {**digest, "cell.json": ""}  # which says that force was asked for
+    assert "0 done before, 6 to go" in said.out
+
+
+@pytest.mark.parametrize("words", [["model=popularity"], ["-m", "model=popularity,bpr"]], ids=["one-cell", "sweep"])
+def test_a_stopped_sweep_says_the_command_that_goes_on(
+    words: list[str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Here):
+        def run(self) -> int:
+            return 143
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmbench.scheduling.sweep.Pool", Stopped)
+        said = command(*words)
+    assert said.code == 143
+    (told,) = re.findall(r"goes on from the last finished training: python -m mmbench (.*)", said.err)
+    assert command(*shlex.split(told)).code == 0
+    (sweep,) = {path.parent for path in tmp_path.glob("*/manifest.json")}
+    assert {cell.status for cell in read_sweep(sweep).cells.values()} == {"done"}
+
+
+def test_a_name_with_blanks_is_one_folder(command: Command, tmp_path: Path) -> None:
+    assert command("-m", "sweep.name='my shop'", "model=popularity").code == 0
+    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert read_sweep(folder).name == "my shop"
+
+
+# Failures
+
+
+def test_a_cell_that_fails_leaves_its_reason_and_the_others_run(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_broken_model(tmp_path / "conf")
+    words = (f"--config-dir={tmp_path / 'conf'}", "-m", "sweep.name=s", "model=broken,vbpr", "modality=text")
+    said = command(*words)
+    assert said.code == 1
+    folder = cell(tmp_path, "broken", "text")
+    failure = records.read_json(folder / "failure.json")
+    assert "all 1 trials failed; the first: RuntimeError: no use for\n80 items" in failure["reason"]
+    assert "Traceback" in failure["traceback"]
+    assert not (folder / "sealed.json").exists()
+    assert (cell(tmp_path, "vbpr", "text") / "sealed.json").exists()
+    assert "failed: planted-complementary/broken/text: " in said.err
+    table = read_sweep(tmp_path / "s")
+    assert {key[1:]: result.status for key, result in table.cells.items()} == {
+        ("broken", "text"): "failed",
+        ("vbpr", "text"): "done",
+    }
+    # The same command fails again, from the records and without training.
+    before = digests(tmp_path)
+    trained = fits(monkeypatch)
+    again = command(*words)
+    assert (again.code, again.err) == (1, said.err)
+    assert trained == []
+    assert digests(tmp_path) == before
+
+
+def test_features_that_controls_leave_alone_fail_their_cell_only(command: Command, tmp_path: Path) -> None:
+    """Rows that are all equal are the same in any order, so shuffling them controls nothing."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from mmbench.data.features import ItemFeature
+    from mmbench.data.planted import make_world
+    from mmbench.data.sources import write_folder
+
+    source = make_world("complementary", n_users=60, n_items=80, per_user=10)
+    flat = ItemFeature(np.ones((80, 4), np.float32), np.ones(80, bool))
+    write_folder(replace(source, features={**source.features, "image": flat}), tmp_path / "shop", {})
+    words = ("dataset=folder", "dataset.protocol=given", "dataset.name=shop", f"dataset.path={tmp_path / 'shop'}")
+    said = command("-m", "sweep.name=s", *words, "modality=text,text_shuffled_image")
+    assert said.code == 1
+    assert "modality image: state 'shuffle' left the features unchanged, so it controls nothing" in said.err
+    assert (tmp_path / "s" / "shop" / "vbpr" / "text" / "sealed.json").exists()
+
+
+# Lists in and out
+
+
+def test_lists_go_out_with_raw_ids_and_come_back_as_another_system(command: Command, tmp_path: Path) -> None:
+    assert command("sweep.name=ours", "export.top_k=50").code == 0
+    lists = cell(tmp_path, "vbpr", "fused", "ours") / "recommendations.csv"
+    frame = pd.read_csv(lists)
+    assert list(frame) == ["user", "item", "rank"]
+    assert frame["user"].str.fullmatch(r"u\d{5}").all()
+    assert frame["item"].str.fullmatch(r"i\d{5}").all()
+    assert frame.groupby("user")["rank"].apply(lambda ranks: ranks.tolist() == list(range(1, 51))).all()
+    assert command("sweep.name=theirs", "model=external", f"model.recommendations={lists}").code == 0
+    ours, theirs = (read_sweep(tmp_path / name).cells for name in ("ours", "theirs"))
+    (one,), (other,) = ours.values(), theirs.values()
+    assert other.per_user("ndcg@20").tolist() == one.per_user("ndcg@20").tolist()
+
+
+def test_no_lists_unless_they_are_asked_for(command: Command, tmp_path: Path) -> None:
+    command("sweep.name=s")
+    assert not list(tmp_path.rglob("recommendations.csv"))

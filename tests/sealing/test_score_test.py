@@ -1,0 +1,318 @@
+"""The test split decides nothing, and every test number can be computed again from what is stored."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from optuna.distributions import CategoricalDistribution
+from torch import Tensor, nn
+
+from mmbench.data.dataset import Dataset
+from mmbench.data.interactions import Interactions
+from mmbench.data.recdata import RecData
+from mmbench.data.splits import Split
+from mmbench.evaluation.ranking import DegenerateScores
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.scheduling.job import Job
+from mmbench.sealing.score_test import LIST_LENGTH, inference_shuffles, is_scored, score_test
+from mmbench.store import records
+from mmbench.store.records import CellStore
+from mmbench.tuning.cell import CellTask
+from mmbench.tuning.study import tune
+from tests.tiny import digests, make_job, opened
+
+EFFORT = ("budget.trials=2", "budget.seeds=2", "training.batch_size=128")
+#: Each hides other interactions at test.
+PROTOCOLS = ("paper", "given")
+CONDITIONS = ("none", "fused", "shuffled")
+
+
+def with_test(dataset: Dataset, test: Interactions) -> Dataset:
+    return replace(dataset, split=replace(dataset.split, test=test))
+
+
+def deleted(test: Interactions) -> Interactions:
+    return test.select(np.zeros(len(test), bool))
+
+
+def permuted(test: Interactions) -> Interactions:
+    return replace(test, items=np.random.default_rng(0).permutation(test.items))
+
+
+def replaced(test: Interactions) -> Interactions:
+    return replace(test, users=np.arange(20), items=np.arange(20), times=None)
+
+
+def scored(job: Job) -> tuple[CellTask, CellStore, Split]:
+    task, store = opened(job)
+    tune(task, store)
+    split = job.dataset().split
+    score_test(task, store, split)
+    return task, store, split
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[CellTask, CellStore, Split]]:
+    """Sealed cells by protocol and condition."""
+    return {
+        (protocol, condition): scored(
+            make_job(
+                tmp_path_factory.mktemp(protocol), *EFFORT, f"dataset.protocol={protocol}", f"modality={condition}"
+            )
+        )
+        for protocol in PROTOCOLS
+        for condition in CONDITIONS
+    }
+
+
+Cells = Mapping[tuple[str, str], tuple[CellTask, CellStore, Split]]
+
+
+# The test split decides nothing
+
+
+@pytest.mark.parametrize("change", [deleted, permuted, replaced])
+def test_another_test_split_leaves_tuning_byte_equal(
+    change: Any, cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, whole, split = cells["paper", "shuffled"]
+    job = make_job(tmp_path, *EFFORT, "modality=shuffled")
+    other = with_test(job.dataset(), change(split.test))
+    assert other.split.test_fingerprint != split.test_fingerprint
+    monkeypatch.setattr(Job, "dataset", lambda self: other)
+    task, store = opened(job)
+    tune(task, store)
+    assert store.key == whole.key
+    tuned, expected = digests(store.folder), digests(whole.folder)
+    assert "choice.json" in tuned
+    assert {name for name in tuned if name.startswith(("trials", "finals"))}
+    for name in tuned.keys() - {"cell.json"}:  # which says how large the test split is
+        assert tuned[name] == expected[name], name
+
+
+def test_what_tuning_is_given_holds_no_test_split(cells: Cells) -> None:
+    task, _, split = cells["paper", "fused"]
+    given = pickle.dumps(task)
+    assert split.valid.items.tobytes() in given  # so the next line would see the test split
+    assert split.test.items.tobytes() not in given
+
+
+def test_a_replaced_test_split_is_scored_again_without_training(
+    cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, store, split = scored(make_job(tmp_path, *EFFORT))
+    other = replace(split, test=replaced(split.test))
+    assert is_scored(store, split)
+    assert not is_scored(store, other)
+    before = digests(store.folder)
+    monkeypatch.setattr("mmbench.tuning.study.fit", None)
+    score_test(task, store, other)
+    assert is_scored(store, other)
+    assert not is_scored(store, split)
+    changed = {name for name, digest in digests(store.folder).items() if before.get(name) != digest}
+    assert all(name == "sealed.json" or name.endswith((".test.parquet", ".lists.parquet")) for name in changed)
+    score_test(task, store, split)
+    assert digests(store.folder) == before
+
+
+def test_a_cell_is_scored_only_with_its_seal_and_its_choice(tmp_path: Path) -> None:
+    _, store, split = scored(make_job(tmp_path, *EFFORT, "modality=none"))
+    assert is_scored(store, split)
+    choice = store.folder / "choice.json"
+    records.write_json(choice, {**records.read_json(choice), "hash": "of another choice"})
+    assert not is_scored(store, split)
+    choice.unlink()
+    assert not is_scored(store, split)
+
+
+def test_a_cell_without_a_seal_is_not_scored(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    task, store = opened(job)
+    tune(task, store)
+    assert not is_scored(store, job.dataset().split)
+
+
+# Every test number can be computed again
+
+
+def scores_from_file(store: CellStore, file: Path, features: Mapping[str, np.ndarray]) -> np.ndarray:
+    """VBPR's scores, written out: ``[id, projected content]`` of the stored half-precision parameters."""
+    with np.load(file) as state:
+        given = {name: state[name] for name in state.files}
+    assert {str(value.dtype) for value in given.values()} == {"float16"}
+    full = {name: value.astype(np.float64) for name, value in given.items()}
+    items = full["item_embedding"]
+    if features:
+        content = np.hstack([features[name].astype(np.float64) for name in sorted(features)])
+        items = np.hstack([items, content @ full["projection.weight"].T + full["projection.bias"]])
+    return full["user_embedding"] @ items.T
+
+
+def rank_of(scores: np.ndarray, user: int, item: int, hidden: set[tuple[int, int]]) -> int:
+    candidates = [i for i in range(scores.shape[1]) if (user, i) not in hidden]
+    assert item in candidates
+    return 1 + sum(scores[user, i] > scores[user, item] for i in candidates)
+
+
+def pairs_of(part: Interactions) -> set[tuple[int, int]]:
+    return set(zip(part.users.tolist(), part.items.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_ranks_are_those_of_the_stored_parameters(protocol: str, condition: str, cells: Cells) -> None:
+    task, store, split = cells[protocol, condition]
+    hidden = pairs_of(split.train)
+    if protocol != "paper":  # which hides train only, as the source study did
+        hidden |= pairs_of(split.valid)
+    for (stage, index), record in store.finished_trainings().items():
+        features = {name: feature.values for name, feature in task.inputs(record["seed"]).items()}
+        scores = scores_from_file(store, store.training_file(stage, index, "state.npz"), features)
+        table = pd.read_parquet(store.training_file(stage, index, "test.parquet"))
+        assert set(zip(table["user"], table["item"], strict=True)) == pairs_of(split.test)
+        expected = [rank_of(scores, u, i, hidden) for u, i in zip(table["user"], table["item"], strict=True)]
+        assert table["rank"].tolist() == expected
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_protocol_decides_what_is_hidden(protocol: str, cells: Cells) -> None:
+    _, store, split = cells[protocol, "none"]
+    seal = records.read_json(store.folder / "sealed.json")
+    assert (seal["protocol"], seal["valid_masked"]) == (protocol, protocol != "paper")
+    lists = pd.read_parquet(store.training_file("final", 1, "lists.parquet"))
+    shown = {(user, item) for user, items in zip(lists["user"], lists["items"], strict=True) for item in items}
+    assert not shown & pairs_of(split.train)
+    assert bool(shown & pairs_of(split.valid)) == (protocol == "paper")
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_lists_of_fifty_agree_with_the_ranks(condition: str, cells: Cells) -> None:
+    _, store, split = cells["given", condition]
+    for seed in (1, 2):
+        table = pd.read_parquet(store.training_file("final", seed, "test.parquet"))
+        lists = pd.read_parquet(store.training_file("final", seed, "lists.parquet"))
+        by_user = dict(zip(lists["user"], lists["items"], strict=True))
+        assert set(by_user) == set(split.test.users.tolist())
+        assert all(len(items) == len(set(items)) == LIST_LENGTH for items in by_user.values())
+        assert table["rank"].max() > LIST_LENGTH  # or the next line would not see what a list leaves out
+        for user, item, rank in table.itertuples(index=False):
+            place = np.flatnonzero(by_user[user] == item)
+            assert place.tolist() == ([rank - 1] if rank <= LIST_LENGTH else [])
+
+
+def test_only_final_runs_keep_lists(cells: Cells) -> None:
+    _, store, _ = cells["paper", "fused"]
+    assert not list((store.folder / "trials").glob("*.lists.parquet"))
+    assert len(list((store.folder / "finals").glob("*.lists.parquet"))) == 2
+    assert len(list((store.folder / "trials").glob("*.test.parquet"))) == 2
+
+
+def test_seal_names_what_it_holds(cells: Cells) -> None:
+    _, store, split = cells["paper", "fused"]
+    seal = records.read_json(store.folder / "sealed.json")
+    assert seal["finals"] == [1, 2]
+    assert seal["unscored"] == []
+    assert seal["test_hash"] == split.test_fingerprint
+    assert seal["choice_hash"] == records.read_json(store.folder / "choice.json")["hash"]
+    assert seal["cell_key"] == store.key
+
+
+def test_swapped_features_are_refused(cells: Cells) -> None:
+    task, store, split = cells["paper", "fused"]
+    real = dict(task.features)
+    swapped = replace(task, features={"image": real["text"], "text": real["image"]})
+    with pytest.raises(ValueError, match="vbpr/fused: features of final 1 are not those it was trained on"):
+        score_test(swapped, store, split)
+
+
+# What a trained model leans on
+
+
+def test_every_real_modality_is_shuffled_once_at_inference(cells: Cells) -> None:
+    found = {
+        condition: sorted(path.name for path in (cells["paper", condition][1].folder / "finals").glob("*.shuffled_*"))
+        for condition in CONDITIONS
+    }
+    assert found["none"] == found["shuffled"] == []
+    assert found["fused"] == [f"seed{seed}.shuffled_{m}.test.parquet" for seed in (1, 2) for m in ("image", "text")]
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_reliance_is_the_stored_model_with_one_modality_shuffled(modality: str, cells: Cells) -> None:
+    task, store, split = cells["paper", "fused"]
+    condition = inference_shuffles(task)[modality]
+    assert {name: condition.state(name) for name in task.features} == {
+        name: "shuffle" if name == modality else "real" for name in task.features
+    }
+    features = {name: feature.values for name, feature in task.inputs(2, condition).items()}
+    scores = scores_from_file(store, store.training_file("final", 2, "state.npz"), features)
+    table = pd.read_parquet(store.training_file("final", 2, f"shuffled_{modality}.test.parquet"))
+    hidden = pairs_of(split.train)
+    expected = [rank_of(scores, u, i, hidden) for u, i in zip(table["user"], table["item"], strict=True)]
+    assert table["rank"].tolist() == expected
+    assert expected != pd.read_parquet(store.training_file("final", 2, "test.parquet"))["rank"].tolist()
+
+
+# Failures
+
+
+class Fragile(FactorModel):
+    """Ranks well in single precision; rounded to half precision all its item vectors are the same."""
+
+    uses_content = False
+
+    def __init__(self, data: RecData, *, kind: str) -> None:
+        super().__init__()
+        if kind == "broken":
+            raise RuntimeError("cannot be built")
+        step = torch.linspace(0.0, 1e-5, data.n_items) if kind == "fragile" else torch.linspace(1.0, 0.0, data.n_items)
+        self.items = nn.Parameter(1.0 + step.unsqueeze(1))
+        self.n_users = data.n_users
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        return torch.ones(self.n_users, 1), self.items
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        return {"nothing": 0.0 * self.items.sum()}
+
+
+def fragile(sweep_dir: Path, kinds: list[str]) -> tuple[CellTask, CellStore, Split]:
+    job = make_job(sweep_dir, "model=bpr", "budget.batches_per_epoch=1")
+    task, store = opened(job)
+    _, settings = task.recipe(task.default)
+    task = replace(
+        task,
+        space={"model.kind": CategoricalDistribution(kinds)},
+        default={"model.kind": kinds[0]},
+        budget=replace(task.budget, trials=len(kinds)),
+        recipe=lambda configuration: (functools.partial(Fragile, kind=configuration["model.kind"]), settings),
+    )
+    return task, store, job.dataset().split
+
+
+def test_a_trial_that_ranks_nothing_is_named_and_a_failed_one_is_left_out(tmp_path: Path) -> None:
+    task, store, split = fragile(tmp_path, ["sound", "fragile", "broken"])
+    kind_of = [slot["model.kind"] for slot in task.slots()]
+    assert tune(task, store)["configuration"] == {"model.kind": "sound"}
+    score_test(task, store, split)
+    seal = records.read_json(store.folder / "sealed.json")
+    assert seal["unscored"] == [f"trial {kind_of.index('fragile')}: all scores are equal, so they rank nothing"]
+    scored_trials = sorted(path.name for path in (store.folder / "trials").glob("*.test.parquet"))
+    assert scored_trials == [f"{kind_of.index('sound'):03d}.test.parquet"]
+
+
+def test_a_final_run_that_ranks_nothing_has_no_seal(tmp_path: Path) -> None:
+    task, store, split = fragile(tmp_path, ["fragile"])
+    tune(task, store)
+    with pytest.raises(DegenerateScores, match="all scores are equal"):
+        score_test(task, store, split)
+    assert not is_scored(store, split)

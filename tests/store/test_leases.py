@@ -1,0 +1,164 @@
+"""Who may run a training: one owner at a time, and never a dead one."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from mmbench.store import leases
+from mmbench.store.leases import FileLeases, Owner, holding, make_leases, process_start
+
+
+def dead_owner() -> Owner:
+    """A process of this machine that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        owner = replace(Owner.me(), pid=process.pid, started=process_start(process.pid))
+        assert owner.started is not None
+    return owner
+
+
+def test_a_lease_has_one_owner_until_it_is_given_back(tmp_path: Path) -> None:
+    mine, other = FileLeases(tmp_path), FileLeases(tmp_path, owner=replace(Owner.me(), host="elsewhere"))
+    assert mine.claim("tune-0")
+    assert not mine.claim("tune-0")
+    assert not other.claim("tune-0")
+    assert other.claim("tune-1")
+    mine.release("tune-0")
+    assert other.claim("tune-0")
+    assert other.deaths("tune-0") == 0
+
+
+def test_only_the_owner_can_give_a_lease_back(tmp_path: Path) -> None:
+    mine, other = FileLeases(tmp_path), FileLeases(tmp_path, owner=replace(Owner.me(), host="elsewhere"))
+    assert mine.claim("tune-0")
+    other.release("tune-0")
+    assert not other.claim("tune-0")
+
+
+def test_a_dead_process_of_this_machine_loses_its_lease_at_once_and_its_death_is_counted(tmp_path: Path) -> None:
+    assert FileLeases(tmp_path, owner=dead_owner()).claim("tune-0")
+    mine = FileLeases(tmp_path, timeout=1e9)
+    assert mine.deaths("tune-0") == 0
+    assert mine.claim("tune-0")
+    assert mine.deaths("tune-0") == 1
+    assert not mine.claim("tune-0")
+    assert [p.name for p in tmp_path.glob("*.dead")] == []
+
+
+def test_a_process_number_that_was_given_away_is_not_the_old_owner(tmp_path: Path) -> None:
+    reused = replace(Owner.me(), started="1")
+    assert FileLeases(tmp_path, owner=reused).claim("tune-0")
+    assert FileLeases(tmp_path).claim("tune-0")
+
+
+def test_an_owner_on_another_machine_is_dead_after_its_silence(tmp_path: Path) -> None:
+    far = FileLeases(tmp_path, owner=Owner("elsewhere", 1, "1"))
+    assert far.claim("tune-0")
+    mine = FileLeases(tmp_path, timeout=60.0)
+    assert not mine.claim("tune-0")
+    long_ago = time.time() - 61
+    os.utime(tmp_path / "tune-0.lease", (long_ago, long_ago))
+    far.beat("tune-0")
+    assert not mine.claim("tune-0")
+    os.utime(tmp_path / "tune-0.lease", (long_ago, long_ago))
+    assert mine.claim("tune-0")
+
+
+def test_a_lease_that_its_maker_has_not_written_yet_is_alive(tmp_path: Path) -> None:
+    (tmp_path / "tune-0.lease").touch()
+    assert not FileLeases(tmp_path).claim("tune-0")
+
+
+def test_holding_gives_a_sign_of_life_and_gives_back_whatever_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "BEAT", 0.01)
+    mine = FileLeases(tmp_path)
+    assert mine.claim("tune-0")
+    file = tmp_path / "tune-0.lease"
+    os.utime(file, (1, 1))
+    seen = []
+
+    def hold_until_a_sign_of_life() -> None:
+        with holding(mine, "tune-0"):
+            for _ in range(500):
+                if file.stat().st_mtime > 1:
+                    break
+                time.sleep(0.01)
+            seen.append(file.stat().st_mtime)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hold_until_a_sign_of_life()
+    assert seen[0] > 1
+    assert not file.exists()
+
+
+def _claim(folder: str, n: int, out: str, all_tried: Barrier) -> None:
+    mine = FileLeases(Path(folder))
+    won = [k for k in range(n) if mine.claim(f"tune-{k}")]
+    Path(out).write_text(json.dumps(won))
+    all_tried.wait()  # a lease of a worker that ended is free again
+
+
+def test_of_many_workers_exactly_one_gets_each_lease(tmp_path: Path) -> None:
+    folder = tmp_path / "leases"
+    # Every lease belongs to a dead process first, so that the workers race for the grave too.
+    old = FileLeases(folder, owner=dead_owner())
+    assert all(old.claim(f"tune-{k}") for k in range(40))
+    context = multiprocessing.get_context("fork")
+    outs = [tmp_path / f"{w}.json" for w in range(4)]
+    all_tried = context.Barrier(len(outs), timeout=60)
+    workers = [context.Process(target=_claim, args=(str(folder), 40, str(out), all_tried)) for out in outs]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    won = [k for out in outs for k in json.loads(out.read_text())]
+    assert sorted(won) == list(range(40))
+
+
+def test_a_slow_reaper_does_not_bury_the_next_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It saw the dead owner, and another took over before it went on."""
+    assert FileLeases(tmp_path, owner=dead_owner()).claim("tune-0")
+    quick, slow = FileLeases(tmp_path), FileLeases(tmp_path)
+    monkeypatch.setattr(slow, "_is_dead", lambda file: quick.claim("tune-0"))
+    assert not slow.claim("tune-0")
+    assert quick.deaths("tune-0") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tune-0.deaths", "tune-0.lease"]
+
+
+def test_a_reaper_that_dies_at_the_grave_blocks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert FileLeases(tmp_path, owner=dead_owner()).claim("tune-0")
+    dies = FileLeases(tmp_path, owner=dead_owner())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", lambda a, b: sys.exit("killed"))
+        patched.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+        with pytest.raises(SystemExit):
+            dies.claim("tune-0")
+    assert list(tmp_path.glob("*.dead"))
+    assert FileLeases(tmp_path).claim("tune-0")
+    assert not list(tmp_path.glob("*.dead"))
+
+
+def test_storage_is_named_or_refused(tmp_path: Path) -> None:
+    made = make_leases("files", tmp_path, 7.0)
+    assert isinstance(made, FileLeases)
+    assert made.timeout == 7.0
+    with pytest.raises(ValueError, match=r"study.storage=redis://x is unknown; write files or postgresql\+psycopg://"):
+        make_leases("redis://x", tmp_path, 7.0)
+
+
+def test_postgresql_without_its_driver_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ValueError, match=r"psycopg is missing: pip install mmbench\[postgres\]"):
+        make_leases("postgresql+psycopg://localhost/x", tmp_path, 7.0)

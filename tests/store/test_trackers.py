@@ -1,0 +1,283 @@
+"""The mirror: what it writes offline, and that it never costs a result."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mmbench.evaluation import metrics
+from mmbench.sealing.score_test import score_test
+from mmbench.store import records
+from mmbench.store.records import CellStore
+from mmbench.store.trackers import (
+    SETTINGS,
+    Gap,
+    Grid,
+    NoTracker,
+    Summary,
+    WandbTracker,
+    make_tracker,
+    remember,
+    remembered,
+)
+from mmbench.tuning.study import tune
+from tests.tiny import digests, make_job, opened
+
+WANDB = {"kind": "wandb", "mode": "offline", "project": "mmbench", "entity": None, "tags": []}
+
+
+GAPS = [Gap("vbpr/fused_vs_text", 0.03, -0.01, 0.07, "undecided"), Gap("vbpr/text_vs_none", 0.2, 0.1, 0.3)]
+GRID = Grid(["model", "mean", "by_seed"], [["vbpr", 0.25, "0.2 0.3"], ["fusion", None, None]])
+DECIDED = {"badge": "HOLD", "sentence": "We cannot tell yet.", "probability": None}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """What a report shows."""
+    figure = tmp_path_factory.mktemp("figures") / "gains.png"
+    Image.new("RGB", (8, 6), (200, 30, 30)).save(figure)
+    return Summary(GAPS, {"table": GRID}, {"gains": figure}, DECIDED)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> CellStore:
+    """A sealed cell."""
+    job = make_job(tmp_path_factory.mktemp("sweep"), "budget.trials=2", "budget.seeds=2", "budget.max_epochs=2")
+    task, store = opened(job)
+    tune(task, store)
+    score_test(task, store, job.dataset().split)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "mlflow"}, "tracking.kind=mlflow is unknown; kinds are none, wandb"),
+        ({"mode": "on"}, "tracking.mode=on is unknown; modes are offline, online, disabled"),
+        ({"mode": None}, "tracking.mode=None is unknown; modes are"),
+        ({"team": "us"}, "team"),
+    ],
+)
+def test_a_wrong_setting_is_named(change: Mapping[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_tracker({**WANDB, **change}, tmp_path)
+
+
+def test_settings_reach_the_tracker(tmp_path: Path) -> None:
+    tracker = make_tracker({**WANDB, "entity": "us", "tags": ["a"], "mode": "disabled"}, tmp_path)
+    assert tracker == WandbTracker(tmp_path, "disabled", "mmbench", "us", ["a"])
+
+
+def test_none_writes_nothing(store: CellStore, report: Summary) -> None:
+    tracker = make_tracker({"kind": "none"}, store.sweep_dir)
+    assert isinstance(tracker, NoTracker)
+    before = digests(store.sweep_dir)
+    tracker.cell(store.folder)
+    tracker.report(report)
+    assert digests(store.sweep_dir) == before
+
+
+def test_without_wandb_there_is_a_warning_and_no_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.warns(UserWarning, match="wandb is not installed, so the sweep is not mirrored"):
+        assert isinstance(make_tracker(WANDB, tmp_path), NoTracker)
+
+
+class Run:
+    """Notes what a run is told."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = settings
+        self.rows: list[tuple[int | None, dict[str, Any]]] = []
+        self.summary: dict[str, Any] = {}
+        self.exit_code: int | None = None
+
+    def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        if self.settings["mode"] == "breaks":
+            raise ConnectionError("lost")
+        self.rows.append((step, dict(values)))
+
+    def finish(self, exit_code: int) -> None:
+        self.exit_code = exit_code
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Run]]:
+    """Runs that were begun. The real ones are begun in the test of the offline mode; they take seconds each."""
+    import wandb
+
+    begun: list[Run] = []
+
+    def init(**settings: Any) -> Run:
+        begun.append(Run(settings))
+        return begun[-1]
+
+    monkeypatch.setattr(wandb, "init", init)
+    yield begun
+    assert all(run.exit_code is not None for run in begun), "an unfinished run swallows the next"
+
+
+def test_a_cell_is_a_study_and_a_run_for_each_seed(store: CellStore, runs: list[Run]) -> None:
+    make_tracker({**WANDB, "tags": ["t"]}, store.sweep_dir).cell(store.folder)
+    study, *finals = runs
+    trainings = store.finished_trainings()
+    assert [step for step, _ in study.rows] == [0, 1]
+    for step, values in study.rows:
+        record = trainings["tune", step]
+        assert values["validation"] == record["score"]
+        assert values["configuration/optimizer.lr"] == record["configuration"]["optimizer.lr"]
+    assert study.summary["validation"] == max(values["validation"] for _, values in study.rows)
+    assert study.settings["config"]["model"]["_target_"].endswith("VBPR")
+    assert len(finals) == 2
+    for seed, run in enumerate(finals, 1):
+        record = trainings["final", seed]
+        assert [(step, values["validation"]) for step, values in run.rows] == list(enumerate(record["history"], 1))
+        assert [values["loss/bpr"] for _, values in run.rows] == [losses["bpr"] for losses in record["losses"]]
+        expected = metrics.mean_metrics(store.read_ranking("final", seed))
+        assert run.summary == {f"test/{name}": value for name, value in expected.items()}
+    assert all(run.exit_code == 0 and run.settings["tags"] == ["t"] for run in runs)
+    assert {run.settings["project"] for run in runs} == {"mmbench"}
+
+
+def test_a_failed_trial_has_a_step_without_a_score(store: CellStore, runs: list[Run], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(store.folder, tmp_path / "cell"))
+    file = folder / "trials" / "001.json"
+    kept = {name: value for name, value in records.read_json(file).items() if name != "schema_version"}
+    records.write_json(file, {**kept, "status": "failed", "score": None, "error": "why"})
+    make_tracker(WANDB, store.sweep_dir).cell(folder)
+    assert [step for step, _ in runs[0].rows] == [0, 1]
+    assert runs[0].rows[1][1]["validation"] is None
+    assert [run.exit_code for run in runs] == [0, 0, 0]
+
+
+def test_runs_are_known_again(store: CellStore, runs: list[Run], tmp_path: Path) -> None:
+    for _ in range(2):
+        make_tracker(WANDB, store.sweep_dir).cell(store.folder)
+    identities = [run.settings["id"] for run in runs]
+    assert identities[:3] == identities[3:]
+    assert len(set(identities)) == 3
+    make_tracker(WANDB, tmp_path / "other").cell(store.folder)  # the same cell in another sweep
+    assert set(identities).isdisjoint(run.settings["id"] for run in runs[6:])
+
+
+def test_the_report_is_one_run_with_every_gap_and_its_bounds(runs: list[Run], tmp_path: Path) -> None:
+    make_tracker(WANDB, tmp_path).report(Summary(GAPS))
+    (run,) = runs
+    assert run.rows == []
+    assert run.summary == {
+        "gap/vbpr/fused_vs_text": 0.03,
+        "gap/vbpr/fused_vs_text/lo": -0.01,
+        "gap/vbpr/fused_vs_text/hi": 0.07,
+        "gap/vbpr/fused_vs_text/verdict": "undecided",
+        "gap/vbpr/text_vs_none": 0.2,
+        "gap/vbpr/text_vs_none/lo": 0.1,
+        "gap/vbpr/text_vs_none/hi": 0.3,
+    }
+
+
+def test_tables_figures_and_the_decision_are_in_it(runs: list[Run], report: Summary, tmp_path: Path) -> None:
+    make_tracker(WANDB, tmp_path).report(report)
+    (run,) = runs
+    ((_, shown),) = run.rows
+    assert shown.keys() == {"report/table", "figures/gains"}
+    assert (shown["report/table"].columns, shown["report/table"].data) == (GRID.columns, GRID.rows)
+    assert shown["figures/gains"].image.size == (8, 6)
+    assert {k: v for k, v in run.summary.items() if k.startswith("decision/")} == {
+        "decision/badge": "HOLD", "decision/sentence": "We cannot tell yet.", "decision/probability": None,
+    }  # fmt: skip
+
+
+def test_the_run_of_a_report_is_known_again_whatever_the_sweep_grew_to(
+    runs: list[Run], report: Summary, tmp_path: Path
+) -> None:
+    for folder, shown in (("s", Summary()), ("s", report), ("t", report)):
+        make_tracker(WANDB, tmp_path / folder).report(shown)
+    first, again, other = (run.settings["id"] for run in runs)
+    assert first == again != other
+    online = make_tracker({**WANDB, "mode": "online"}, tmp_path / "s")
+    online.report(report)
+    assert (runs[-1].settings["id"], runs[-1].settings["resume"]) == (first, "allow")
+
+
+def test_commands_after_the_sweep_know_how_it_is_tracked(tmp_path: Path) -> None:
+    assert isinstance(remembered(tmp_path), NoTracker)
+    asked = {**WANDB, "mode": "disabled", "entity": "us", "tags": ["a"]}
+    remember(asked, tmp_path)
+    assert remembered(tmp_path) == make_tracker(asked, tmp_path)
+    remember({"kind": "none"}, tmp_path)
+    remember({"kind": "none"}, tmp_path)
+    assert isinstance(remembered(tmp_path), NoTracker)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({**WANDB, "mode": "on"}), "\xff"])
+def test_settings_that_cannot_be_read_cost_a_warning(content: str, tmp_path: Path) -> None:
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / SETTINGS).write_text(content, encoding="latin-1")
+    with pytest.warns(UserWarning, match="W&B does not mirror the report, .* cannot be read"):
+        assert isinstance(remembered(tmp_path), NoTracker)
+
+
+def test_a_mirror_that_cannot_begin_costs_warnings_only(
+    store: CellStore, report: Summary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    def refuse(**settings: Any) -> None:
+        raise wandb.errors.CommError("no server")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    before = digests(store.sweep_dir)
+    tracker = make_tracker(WANDB, store.sweep_dir)
+    with pytest.warns(UserWarning, match=r"W&B does not mirror .*/vbpr/fused.*: CommError: no server") as told:
+        tracker.cell(store.folder)
+    assert len(told) == 3
+    with pytest.warns(UserWarning, match=r"W&B does not mirror .*summary: CommError: no server") as told:
+        tracker.report(report)
+    assert len(told) == 1
+    assert digests(store.sweep_dir) == before
+
+
+def test_a_mirror_that_breaks_off_is_closed_and_costs_warnings_only(
+    store: CellStore, report: Summary, runs: list[Run]
+) -> None:
+    tracker = WandbTracker(store.sweep_dir, mode="breaks")
+    with pytest.warns(UserWarning, match="ConnectionError: lost"):
+        tracker.cell(store.folder)
+    with pytest.warns(UserWarning, match="ConnectionError: lost"):
+        tracker.report(report)
+    assert [run.exit_code for run in runs] == [1, 1, 1, 1]
+
+
+def test_offline_runs_are_written_beside_the_sweep(
+    store: CellStore, report: Summary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The real thing, once; without a network, and without leaving anything where W&B keeps tables of its own."""
+    for name in ("WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "WANDB_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
+    tracker = make_tracker(WANDB, store.sweep_dir)
+    tracker.cell(store.folder)
+    tracker.report(report)
+    written = list((store.sweep_dir / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len({file.stem for file in written}) == len(written) == 4  # the study, two final runs and the summary
+    assert all(file.stat().st_size > 0 for file in written)
+    (table,) = (store.sweep_dir / "wandb").glob("offline-run-*/files/media/table/report/table_*.json")
+    assert json.loads(table.read_text()) == {"columns": GRID.columns, "data": GRID.rows}
+    (picture,) = (store.sweep_dir / "wandb").glob("offline-run-*/files/media/images/figures/gains_*.png")
+    assert picture.read_bytes() == report.figures["gains"].read_bytes()
+    (of_report,) = (file for file in written if file.parent in table.parents)
+    words, end = (b"fused_vs_text/verdict", b"undecided", b"We cannot tell yet."), time.monotonic() + 30
+    while not all(word in of_report.read_bytes() for word in words):
+        assert time.monotonic() < end, "the process of W&B closes its file a moment after a run is finished"
+        time.sleep(0.1)
+    tracker.report(report)
+    again = {file.stem for file in (store.sweep_dir / "wandb").glob("offline-run-*/run-*.wandb")}
+    assert again == {file.stem for file in written}

@@ -1,0 +1,391 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmbench.data.interactions import Interactions
+from mmbench.data.recdata import RecData
+from mmbench.evaluation import metrics
+from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.models.base import FactorModel, Recommender, Triplets
+from mmbench.models.bpr import BPR
+from mmbench.models.lightgcn import LightGCN
+from mmbench.models.popularity import Popularity
+from mmbench.training import batches as module
+from mmbench.training import fit
+from mmbench.training.batches import TripletLoader
+from mmbench.training.fit import Outcome, TrainingSettings, rebuild
+from tests.conftest import BlockWorld
+
+Fit = Callable[..., Outcome]
+
+
+@pytest.fixture
+def fitted(block_world: BlockWorld) -> Fit:
+    """Fit a model to the block world."""
+
+    def run(build: Callable[[RecData], Recommender], seed: int = 0, **settings: Any) -> Outcome:
+        chosen = {"max_epochs": 4, "patience": 4, "batch_size": 64, "lr": 0.02, **settings}
+        data = block_world.data(())
+        return fit(build, data, block_world.train, block_world.heldout, TrainingSettings(**chosen), seed)
+
+    return run
+
+
+def bpr(data: RecData) -> BPR:
+    return BPR(data, embedding_dim=8)
+
+
+def state_of(outcome: Outcome) -> dict[str, list[Any]]:
+    return {name: value.tolist() for name, value in outcome.model.state_dict().items()}
+
+
+class Scripted(FactorModel):
+    """A model whose quality in each epoch is given: 1 ranks the held-out items first, 0 at random.
+
+    Its one parameter moves in every step, so that states of different epochs can be told apart.
+    """
+
+    def __init__(self, data: RecData, truth: Tensor, qualities: list[float]) -> None:
+        super().__init__()
+        self.truth, self.qualities = truth, qualities
+        self.noise = torch.rand(truth.shape, generator=torch.Generator().manual_seed(0))
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
+        self.steps = 0
+
+    def begin_epoch(self) -> None:
+        self.epoch += 1
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        quality = self.qualities[int(self.epoch) - 1]
+        return quality * self.truth + self.noise, torch.eye(self.truth.shape[1])
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        self.steps += 1
+        return {"move": (self.weight - 100.0).abs().sum(), "constant": torch.tensor(float(self.steps))}
+
+
+@pytest.fixture
+def scripted(block_world: BlockWorld) -> Callable[[list[float]], Callable[[RecData], Scripted]]:
+    truth = torch.zeros(44, 36)
+    truth[block_world.heldout.users, block_world.heldout.items] = 1.0
+
+    def with_qualities(qualities: list[float]) -> Callable[[RecData], Scripted]:
+        return lambda data: Scripted(data, truth, qualities)
+
+    return with_qualities
+
+
+@pytest.mark.parametrize("build", [bpr, lambda data: LightGCN(data, embedding_dim=8)], ids=["BPR", "LightGCN"])
+def test_same_seed_same_run_bit_for_bit(fitted: Fit, build: Callable[[RecData], Recommender]) -> None:
+    first, second = fitted(build), fitted(build)
+    assert state_of(first) == state_of(second)
+    assert first.history == second.history
+    assert first.losses == second.losses
+    assert first.per_user.tolist() == second.per_user.tolist()
+
+
+def test_another_seed_another_run(fitted: Fit) -> None:
+    first, second = fitted(bpr, seed=0), fitted(bpr, seed=1)
+    assert state_of(first) != state_of(second)
+    assert first.losses != second.losses
+
+
+def test_a_run_does_not_depend_on_the_global_random_state(fitted: Fit) -> None:
+    torch.manual_seed(1)
+    first = fitted(bpr)
+    torch.manual_seed(2)
+    assert state_of(fitted(bpr)) == state_of(first)
+
+
+@pytest.mark.parametrize("build", [bpr, Popularity], ids=["trained", "computed"])
+def test_the_global_random_state_is_left_alone(fitted: Fit, build: Callable[[RecData], Recommender]) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002 - it is the global state that is tested
+    random.seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    fitted(build)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+    assert random.getstate() == before[2]
+
+
+def test_training_learns(fitted: Fit) -> None:
+    outcome = fitted(bpr, max_epochs=30, patience=30)
+    assert outcome.score > 0.8
+    assert outcome.losses[-1]["bpr"] < 0.5 * outcome.losses[0]["bpr"]
+    assert set(outcome.losses[0]) == {"bpr", "reg"}
+
+
+def test_training_stops_when_patience_is_over(fitted: Fit, scripted: Any) -> None:
+    """Best in epoch 3, then three epochs that are not better, one of them equally good."""
+    outcome = fitted(scripted([0.1, 0.3, 0.8, 0.2, 0.8, 0.5, 0.9, 1.0]), max_epochs=8, patience=3)
+    assert (outcome.epochs, outcome.best_epoch, outcome.stop_reason) == (6, 3, "patience")
+    assert len(outcome.history) == len(outcome.losses) == 6
+    assert outcome.score == max(outcome.history) == outcome.history[2] == outcome.history[4]
+
+
+def test_patience_starts_anew_with_every_improvement(fitted: Fit, scripted: Any) -> None:
+    outcome = fitted(scripted([0.3, 0.2, 0.5, 0.4, 0.7, 0.6, 0.5, 1.0]), max_epochs=8, patience=2)
+    assert (outcome.epochs, outcome.best_epoch, outcome.stop_reason) == (7, 5, "patience")
+
+
+def test_training_ends_at_max_epochs(fitted: Fit, scripted: Any) -> None:
+    outcome = fitted(scripted([0.2, 0.5, 0.4, 0.7]), max_epochs=4, patience=3)
+    assert (outcome.epochs, outcome.best_epoch, outcome.stop_reason) == (4, 4, "max_epochs")
+
+
+def test_the_best_state_is_restored(fitted: Fit, scripted: Any, block_world: BlockWorld) -> None:
+    """The model that comes back scores what the outcome says, and holds the parameters of the best epoch."""
+    outcome = fitted(scripted([0.1, 0.9, 0.2, 0.3]), max_epochs=4, patience=4, batch_size=110)
+    assert outcome.best_epoch == 2
+    assert not outcome.model.training
+    assert int(outcome.model.epoch) == 2
+    # Two batches an epoch and steps of lr each: after epoch 2 the weight has made four of them.
+    assert outcome.model.weight.item() == pytest.approx(4 * 0.02, rel=1e-4)
+    ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
+    per_user = metrics.per_user(ranking.pairs, fit.SELECTION_METRIC)
+    assert per_user.tolist() == outcome.per_user.tolist()
+    assert per_user.mean() == outcome.score == outcome.history[1]
+    assert ranking.users.tolist() == outcome.users.tolist()
+
+
+def test_the_best_state_of_a_real_model_is_restored(fitted: Fit, block_world: BlockWorld) -> None:
+    """Large steps: the score goes up and down, and the best is not the last."""
+    outcome = fitted(bpr, max_epochs=12, patience=12, lr=0.3)
+    assert outcome.best_epoch < outcome.epochs
+    ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
+    assert metrics.per_user(ranking.pairs, fit.SELECTION_METRIC).mean() == outcome.score
+    assert outcome.score == max(outcome.history)
+
+
+def test_rebuilding_gives_the_same_model(fitted: Fit, block_world: BlockWorld) -> None:
+    outcome = fitted(bpr)
+    state = {name: value.numpy() for name, value in outcome.model.state_dict().items()}
+    users = torch.arange(44)
+    model = rebuild(bpr, block_world.data(()), state, TrainingSettings(max_epochs=1, patience=1), seed=0)
+    assert not model.training
+    assert torch.equal(model.score(users), outcome.model.score(users))
+
+
+def test_rebuilding_a_computed_model_computes_it(fitted: Fit, block_world: BlockWorld) -> None:
+    outcome = fitted(Popularity)
+    model = rebuild(Popularity, block_world.data(()), {}, TrainingSettings(max_epochs=1, patience=1), seed=0)
+    assert torch.equal(model.score(torch.arange(44)), outcome.model.score(torch.arange(44)))
+
+
+@pytest.mark.parametrize("limit, steps", [(None, 4), (2, 2), (1, 1), (99, 4)])
+def test_batches_per_epoch_is_a_limit(fitted: Fit, scripted: Any, limit: int | None, steps: int) -> None:
+    """The block world has 220 training interactions: four batches of 64, the last one short."""
+    outcome = fitted(scripted([0.1, 0.2, 0.3]), max_epochs=3, patience=3, batches_per_epoch=limit)
+    assert outcome.model.steps == 3 * steps
+    # The term counts steps, so its mean over an epoch says which steps the mean was taken over.
+    assert [terms["constant"] for terms in outcome.losses] == [
+        pytest.approx(epoch * steps + (steps + 1) / 2) for epoch in range(3)
+    ]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_fails_the_run(fitted: Fit, scripted: Any, bad: float) -> None:
+    class Broken(Scripted):
+        def loss(self, batch: Triplets) -> dict[str, Tensor]:
+            terms = super().loss(batch)
+            return terms if int(self.epoch) < 2 else {**terms, "constant": torch.tensor(bad)}
+
+    good = scripted([0.1, 0.2, 0.3])(None)
+    with pytest.raises(DegenerateScores, match=r"loss is not finite in epoch 2: .*constant"):
+        fitted(lambda data: Broken(data, good.truth, good.qualities), max_epochs=3)
+
+
+def test_scores_that_are_not_finite_fail_the_run(fitted: Fit, scripted: Any) -> None:
+    with pytest.raises(DegenerateScores, match="scores are NaN or infinite"):
+        fitted(scripted([0.1, float("nan")]), max_epochs=2)
+
+
+def test_constant_scores_fail_the_run(fitted: Fit) -> None:
+    class Constant(Popularity):
+        def score(self, users: Tensor) -> Tensor:
+            return torch.zeros(len(users), 36)
+
+    with pytest.raises(DegenerateScores, match="all scores are equal"):
+        fitted(Constant)
+
+
+def test_a_closed_form_model_is_computed_once(fitted: Fit, block_world: BlockWorld) -> None:
+    calls = []
+
+    class Counting(Popularity):
+        def fit(self, data: RecData) -> None:
+            calls.append(data)
+            super().fit(data)
+
+    outcome = fitted(Counting)
+    assert len(calls) == 1
+    assert (outcome.epochs, outcome.best_epoch, outcome.stop_reason) == (1, 1, "closed_form")
+    assert outcome.n_parameters == 0
+    counts = np.bincount(block_world.train.items, minlength=36).tolist()
+    assert outcome.model.score(torch.tensor([0, 3])).tolist() == [counts, counts]
+    ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
+    assert outcome.per_user.tolist() == metrics.per_user(ranking.pairs, fit.SELECTION_METRIC).tolist()
+    assert outcome.score == outcome.per_user.mean()
+
+
+def test_a_model_of_neither_kind_is_refused(fitted: Fit) -> None:
+    class Neither(Recommender):
+        def score(self, users: Tensor) -> Tensor:
+            return torch.zeros(len(users), 36)
+
+    with pytest.raises(ValueError, match="Neither must derive from FactorModel or ClosedForm"):
+        fitted(lambda data: Neither())
+
+
+def test_outcome_counts_parameters_and_says_where_it_ran(fitted: Fit) -> None:
+    outcome = fitted(bpr, max_epochs=1)
+    assert outcome.n_parameters == 8 * (44 + 36)
+    assert outcome.device == "cpu"
+
+
+def epochs_of(loader: TripletLoader, n: int) -> list[list[Triplets]]:
+    return [list(loader) for _ in range(n)]
+
+
+def test_every_interaction_comes_once_per_epoch(block_world: BlockWorld) -> None:
+    data = block_world.data(())
+    loader = TripletLoader(data, batch_size=50, seed=0)
+    edges = Counter(map(tuple, data.edge_index.T.tolist()))
+    orders = []
+    for batches in epochs_of(loader, 3):
+        assert len(batches) == len(loader) == 5
+        assert [len(batch.users) for batch in batches] == [50, 50, 50, 50, 20]
+        users = torch.cat([batch.users for batch in batches])
+        positives = torch.cat([batch.positives for batch in batches])
+        assert Counter(zip(users.tolist(), positives.tolist(), strict=True)) == edges
+        orders.append(users.tolist())
+    assert orders[0] != orders[1] != orders[2], "the order is drawn anew in every epoch"
+
+
+def test_negatives_are_unseen_items_drawn_anew(block_world: BlockWorld) -> None:
+    data = block_world.data(())
+    edges = set(map(tuple, data.edge_index.T.tolist()))
+    drawn = []
+    for batches in epochs_of(TripletLoader(data, batch_size=50, seed=0), 2):
+        pairs = [(u, n) for b in batches for u, n in zip(b.users.tolist(), b.negatives.tolist(), strict=True)]
+        assert not set(pairs) & edges
+        drawn.append(sorted(pairs))
+    assert drawn[0] != drawn[1]
+
+
+def test_the_loader_follows_its_seed(block_world: BlockWorld) -> None:
+    def first(seed: int) -> list[int]:
+        batch = next(iter(TripletLoader(block_world.data(()), 64, seed)))
+        return [*batch.users.tolist(), *batch.positives.tolist(), *batch.negatives.tolist()]
+
+    assert first(3) == first(3)
+    assert first(3) != first(4)
+
+
+def test_batches_drawn_at_once_are_those_drawn_one_by_one(
+    block_world: BlockWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def batches() -> list[list[int]]:
+        loader = TripletLoader(block_world.data(()), batch_size=50, seed=0)
+        return [
+            torch.cat([b.users, b.positives, b.negatives]).tolist() for epoch in epochs_of(loader, 2) for b in epoch
+        ]
+
+    at_once = batches()
+    monkeypatch.setattr(module, "BATCHES_AT_ONCE", 1)
+    assert batches() == at_once
+
+
+def test_trainings_on_the_same_split_share_what_ranks_validation(block_world: BlockWorld) -> None:
+    world, cpu = block_world, torch.device("cpu")
+    shared = fit._evaluator(world.heldout, world.train, cpu)
+    everything = np.ones(len(world.train), dtype=np.bool_)
+    assert fit._evaluator(world.heldout, world.train.select(everything), cpu) is shared
+    everything[0] = False
+    assert fit._evaluator(world.heldout, world.train.select(everything), cpu) is not shared
+
+
+def test_a_limited_epoch_is_a_random_part(block_world: BlockWorld) -> None:
+    """Over many epochs all interactions come, although each epoch has one batch only."""
+    loader = TripletLoader(block_world.data(()), batch_size=50, seed=0, limit=1)
+    assert len(loader) == 1
+    seen = {
+        (user, item)
+        for (batch,) in epochs_of(loader, 60)
+        for user, item in zip(batch.users.tolist(), batch.positives.tolist(), strict=True)
+    }
+    assert len(seen) == 220
+
+
+def test_users_who_have_everything_teach_nothing() -> None:
+    edges = torch.tensor([[0, 0, 0, 1], [0, 1, 2, 1]])
+    (batch,) = TripletLoader(RecData(2, 4, edges), batch_size=10, seed=0)
+    assert batch.users.tolist() == [1]
+    assert batch.positives.tolist() == [1]
+    assert batch.negatives.tolist() in ([0], [2])
+
+
+def test_nothing_to_rank_is_refused() -> None:
+    edges = torch.tensor([[0, 0, 1, 1], [0, 1, 0, 1]])
+    with pytest.raises(ValueError, match="every user has every training item, so there is nothing to rank"):
+        TripletLoader(RecData(2, 2, edges), batch_size=10, seed=0)
+
+
+@pytest.mark.parametrize("accelerator, device", [("cpu", "cpu"), ("gpu", "cuda")])
+def test_device_of_an_accelerator(accelerator: str, device: str) -> None:
+    assert TrainingSettings(1, 1, accelerator=accelerator).device == torch.device(device)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"accelerator": "tpu"}, r"training.accelerator=tpu is unknown; it is "),
+        ({"batch_size": 0}, r"training.batch_size=0 must be a whole number of at least 1"),
+        ({"devices": 0}, r"training.devices=0 must be a whole number of at least 1"),
+        ({"devices": True}, r"training.devices=True must be a whole number of at least 1"),
+        ({"precision": "8-bit"}, r"training.precision=8-bit is unknown; it is 32-true, 64-true, bf16-mixed, 16-mixed"),
+        ({"neighbours": "fast"}, r"training.neighbours=fast is unknown; it is exact or approximate"),
+        ({"batch_size": 2.5}, r"training.batch_size=2.5 must be a whole number of at least 1"),
+        ({"lr": 0.0}, r"optimizer.lr=0.0 must be a positive number"),
+        ({"lr": float("nan")}, r"optimizer.lr=nan must be a positive number"),
+        ({"lr": "1e-3"}, r"optimizer.lr=1e-3 must be a positive number"),
+        ({"weight_decay": -0.1}, r"optimizer.weight_decay=-0.1 must be a number of at least 0"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingSettings(1, 1, **settings)
+
+
+def test_automatic_device() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert TrainingSettings(1, 1, accelerator="auto").device == torch.device(expected)
+
+
+def test_no_state_of_validation_reaches_training(block_world: BlockWorld) -> None:
+    """Other validation interactions choose another epoch, but every epoch trains alike."""
+    settings = TrainingSettings(max_epochs=4, patience=4, batch_size=64, lr=0.02)
+    data, train = block_world.data(()), block_world.train
+    first = fit(bpr, data, train, block_world.heldout, settings, 0)
+    reversed_part = Interactions(block_world.heldout.users[:10], block_world.heldout.items[:10], 44, 36)
+    second = fit(bpr, data, train, reversed_part, settings, 0)
+    assert first.losses == second.losses
+
+
+def test_parameters_loaded_in_eval_mode_are_the_ones_that_score() -> None:
+    data = RecData(2, 3, torch.tensor([[0, 1], [0, 1]]))
+    model, other = BPR(data), BPR(data)
+    everyone = torch.arange(2)
+    model.eval().score(everyone)
+    model.load_state_dict(other.state_dict())
+    assert torch.equal(model.score(everyone), other.eval().score(everyone))

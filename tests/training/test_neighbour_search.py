@@ -1,0 +1,211 @@
+"""Neighbour lists of a sweep: shared between processes, approximate only where asked for and never silently."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmbench import paths
+from mmbench.nn import neighbours
+from mmbench.nn.knn import Neighbours, knn
+from mmbench.nn.neighbours import cached_knn
+from mmbench.store import records
+from mmbench.training import neighbour_search
+from mmbench.training.neighbour_search import Bar, Graphs, approximate_knn, check_mode, searching
+from mmbench.tuning.study import tune
+from tests.tiny import make_job, opened
+
+N = 1500
+
+
+@pytest.fixture(autouse=True)
+def _another_process() -> Iterator[None]:
+    neighbours._lists.clear()
+    yield
+    neighbours._lists.clear()
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The k of every computation; every list is worth a file."""
+    calls: list[int] = []
+
+    def counted(features: Tensor, present: Tensor, k: int, **options: Any) -> Neighbours:
+        calls.append(k)
+        return knn(features, present, k, **options)
+
+    monkeypatch.setattr(neighbour_search, "knn", counted)
+    monkeypatch.setattr(neighbour_search, "KEPT_ABOVE", 0)
+    return calls
+
+
+def clustered(n: int = N, d: int = 16, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(30, d, generator=generator)
+    return centres[torch.randint(30, (n,), generator=generator)] + 0.7 * torch.randn(n, d, generator=generator)
+
+
+def present(n: int = N) -> Tensor:
+    return torch.arange(n) % 50 > 0
+
+
+def found(folder: Path | None, k: int, features: Tensor) -> Neighbours:
+    """What a process that has found nothing yet gets."""
+    neighbours._lists.clear()
+    with searching("exact", folder):
+        return cached_knn(features, present(len(features)), k)
+
+
+def test_one_process_computes_for_all(tmp_path: Path, computed: list[int]) -> None:
+    """A larger list serves every smaller one; only a larger k is computed again, and then kept."""
+    features = clustered(200)
+    first = found(tmp_path / "graphs", 10, features)
+    again = found(tmp_path / "graphs", 5, features)
+    assert computed == [64]
+    assert torch.equal(again.indices, first.indices[:, :5])
+    assert torch.equal(again.values, first.values[:, :5])
+    assert torch.equal(again.items, first.items)
+    assert found(tmp_path / "graphs", 100, features).k == 100
+    assert found(tmp_path / "graphs", 70, features).k == 70
+    assert computed == [64, 100]
+    found(tmp_path / "graphs", 5, features + 1.0)
+    assert computed == [64, 100, 64]
+
+
+def test_a_damaged_file_is_computed_again(tmp_path: Path, computed: list[int]) -> None:
+    features = clustered(200)
+    expected = found(tmp_path, 5, features)
+    (file,) = tmp_path.glob("*.npz")
+    file.write_bytes(file.read_bytes()[:100])
+    assert torch.equal(found(tmp_path, 5, features).indices, expected.indices)
+    assert computed == [64, 64]
+
+
+def test_small_lists_are_not_worth_a_file(tmp_path: Path) -> None:
+    found(tmp_path / "graphs", 5, clustered(200))
+    assert not (tmp_path / "graphs").exists()
+
+
+def test_unknown_modes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"training.neighbours=fast is unknown; it is exact or approximate"):
+        check_mode("fast")
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    check_mode("exact")
+    with pytest.raises(ValueError, match=r"training.neighbours=approximate needs faiss: pip install mmbench\[ann\]"):
+        make_job(Path("unused"), "model=freedom", "training.neighbours=approximate").task().recipe({})
+
+
+@pytest.fixture
+def approximate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The approximate search on small catalogues."""
+    pytest.importorskip("faiss", reason="the extra ann is not installed")
+    monkeypatch.setattr(neighbour_search, "APPROXIMATE_ABOVE", 20)
+
+
+@pytest.mark.usefixtures("approximate")
+@pytest.mark.parametrize("shrink", [0.0, 5.0])
+def test_what_is_found_is_scored_exactly_and_the_recall_is_true(shrink: float) -> None:
+    features, k = clustered(), 20
+    features[7] = 0.0
+    exact, lists = knn(features, present(), k, shrink=shrink), approximate_knn(features, present(), k, shrink=shrink)
+    assert torch.equal(lists.items, exact.items)
+    assert lists.indices.shape == exact.indices.shape
+    sample = torch.linspace(0, len(exact.items) - 1, neighbour_search.SAMPLE).long()
+    hits = (lists.indices[sample].unsqueeze(2) == exact.indices[sample].unsqueeze(1)).any(2)
+    assert lists.recall == pytest.approx(hits.double().mean().item(), abs=1e-3)
+    assert 0.5 < lists.recall <= 1.0
+    same = lists.indices == exact.indices
+    assert same[:, 0].double().mean() > 0.9
+    torch.testing.assert_close(lists.values[same], exact.values[same], rtol=1e-5, atol=1e-6)
+    assert (lists.values.diff(dim=1) <= 1e-5).all()
+
+
+@pytest.mark.usefixtures("approximate")
+def test_a_poor_search_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without structure and with one cluster looked at, most neighbours are missed, and the recall says how many."""
+    monkeypatch.setattr(neighbour_search, "PROBED", 1e-9)
+    features = torch.randn(N, 16, generator=torch.Generator().manual_seed(0))
+    lists = approximate_knn(features, present(), 5)
+    assert lists.recall is not None
+    assert lists.recall < 0.9
+    exact = knn(features, present(), 5)
+    few = (lists.indices == exact.indices).all(1)
+    assert 0 < few.sum() < len(few)
+
+
+@pytest.mark.usefixtures("approximate")
+def test_few_items_are_searched_exactly(capsys: pytest.CaptureFixture[str]) -> None:
+    features = clustered(20)
+    with searching("approximate") as search:
+        lists = cached_knn(features, present(20), 3)
+    assert lists.recall is None
+    assert search.approximations == []
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("approximate")
+def test_an_approximation_is_told_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every training that uses it, also those that take the lists from memory."""
+    words = ["model=freedom", "training.neighbours=approximate", "modality=image"]
+    task, store = opened(make_job(tmp_path, *words))
+    tune(task, store)
+    assert "approximate neighbours of 80 items: 1.0000 of the exact 64 found, measured on" in capsys.readouterr().err
+    (trial,) = (store.folder / "trials").glob("*.json")
+    (final,) = (store.folder / "finals").glob("*.json")
+    for file in (trial, final):
+        (note,) = records.read_json(file)["approximate_neighbours"]
+        assert (note["items"], note["k"], note["recall"]) == (80, 64, 1.0)
+        assert note["library"].startswith("faiss ")
+    exact_task, exact_store = opened(make_job(tmp_path / "exact", "model=freedom", "modality=image"))
+    assert exact_store.key != store.key
+    tune(exact_task, exact_store)
+    assert "approximate_neighbours" not in records.read_json(paths.trial_file(exact_store.folder, 0, "json"))
+
+
+@pytest.mark.usefixtures("approximate")
+def test_the_recall_survives_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbour_search, "KEPT_ABOVE", 0)
+    notes = []
+    for _ in range(2):
+        neighbours._lists.clear()
+        with searching("approximate", tmp_path) as search:
+            cached_knn(clustered(), present(), 5)
+        notes.append(search.approximations)
+    assert notes[0] == notes[1] != []
+
+
+def test_a_search_that_takes_long_says_how_far_it_is() -> None:
+    out = io.StringIO()
+    bar = Bar(1000, out, after=0.0, every=0.0)
+    bar(500)
+    bar(1000)
+    first, last = out.getvalue().splitlines()
+    assert first.startswith("neighbours of 1,000 items [##########..........]  50%, ")
+    assert last.startswith("neighbours of 1,000 items [####################] 100%, 0 s left")
+
+
+def test_a_quick_search_says_nothing() -> None:
+    out = io.StringIO()
+    for done in range(0, 1001, 100):
+        Bar(1000, out)(done)
+    assert out.getvalue() == ""
+
+
+def test_the_bar_follows_the_search(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmbench.nn.nearest.BLOCK_ENTRIES", 2000)
+    monkeypatch.setattr(neighbour_search, "Bar", lambda total: Bar(total, after=0.0, every=0.0))
+    features = clustered(100)
+    Graphs().find("key", features, torch.ones(100, dtype=torch.bool), 5, 0.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5
+    assert " 100%" in lines[-1]

@@ -1,0 +1,56 @@
+"""A budget says what every condition gets, and refuses what cannot be meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mmbench.tuning.budget import Budget
+
+STANDARD: dict[str, Any] = {"name": "standard", "trials": 30, "seeds": 5, "max_epochs": 200, "patience": 10}
+
+
+def test_extensions_are_half_the_trials_each_and_end_at_twice() -> None:
+    budget = Budget(**STANDARD, extend=True)
+    assert budget.most_trials == 60
+    assert [budget.extended(n) for n in (30, 45, 60)] == [45, 60, 60]
+    odd = Budget(**{**STANDARD, "trials": 5}, extend=True)
+    assert [odd.extended(n) for n in (5, 8, 10)] == [8, 10, 10]
+
+
+def test_without_extension_the_trials_are_what_was_said() -> None:
+    budget = Budget(**STANDARD)
+    assert budget.most_trials == 30
+    assert budget.extended(30) == 30
+
+
+def test_rungs_may_come_as_a_list() -> None:
+    assert Budget(**STANDARD, rungs=[5, 20]).rungs == (5, 20)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", ["trials", "seeds", "max_epochs", "patience", "batches_per_epoch"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, "8", True])
+def test_a_budget_that_is_no_effort_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"budget\.{field}={value} must be a whole number of at least 1"):
+        Budget(**{**STANDARD, field: value})
+
+
+def test_a_budget_may_leave_the_steps_of_an_epoch_open() -> None:
+    assert Budget(**STANDARD).batches_per_epoch is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extend": 1}, "budget.extend=1 must be true or false"),
+        ({"tpe": -1}, "budget.tpe=-1 must be a whole number of at least 0"),
+        ({"rungs": [0, 5]}, r"budget.rungs=\[0, 5\] must be ascending epochs from 1 to below max_epochs=200"),
+        ({"rungs": [5, 5]}, r"budget.rungs=\[5, 5\] must be ascending"),
+        ({"rungs": [200]}, r"budget.rungs=\[200\] must be ascending"),
+        ({"rungs": ["5"]}, r"budget.rungs=\['5'\] must be ascending"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Budget(**{**STANDARD, **change})
