@@ -58,19 +58,62 @@ def extension_file(sweep_dir: Path, dataset: str, model: str) -> Path:
     return sweep_dir / slug([dataset]) / slug([model]) / "extension.json"
 
 
-def trial_file(cell: Path, slot: int, ending: str) -> Path:
-    """A file of one trial, for example ``trials/003.json``."""
-    return cell / "trials" / f"{slot:03d}.{ending}"
+def cell_file(cell: Path) -> Path:
+    """What a cell is about."""
+    return cell / "cell.json"
 
 
-def proposal_file(cell: Path, place: int, ending: str) -> Path:
-    """A file of one trial that TPE proposed, for example ``proposals/003.json``."""
-    return cell / "proposals" / f"{place:03d}.{ending}"
+def choice_file(cell: Path) -> Path:
+    """The configuration that validation chose."""
+    return cell / "choice.json"
+
+
+def seal_file(cell: Path) -> Path:
+    """The record of the opened test split."""
+    return cell / "sealed.json"
+
+
+def failure_file(cell: Path) -> Path:
+    """Why a cell has no result."""
+    return cell / "failure.json"
+
+
+def recommendations_file(cell: Path) -> Path:
+    """The best items of every user with raw ids, where they were asked for."""
+    return cell / "recommendations.csv"
+
+
+#: Where the files of a training lie in the folder of its cell, by stage.
+TRAINING_FILES = {"tune": "trials/{:03d}", "extended": "proposals/{:03d}", "final": "finals/seed{}"}
+#: Endings of the files of a training.
+RECORD, VALIDATION, STATE, RANKS, LISTS = "json", "valid.parquet", "state.npz", "test.parquet", "lists.parquet"
+
+
+def training_file(cell: Path, stage: str, number: int, ending: str) -> Path:
+    """A file of one training, for example ``trials/003.json``, ``proposals/000.json`` or ``finals/seed2.json``.
+
+    Args:
+        cell: folder of the cell.
+        stage: one of :data:`TRAINING_FILES`.
+        number: slot of a trial, place of a proposal, seed of a final run.
+        ending: one of the endings above, or :func:`shuffled_ranks`.
+    """
+    return cell / f"{TRAINING_FILES[stage].format(number)}.{ending}"
 
 
 def final_file(cell: Path, seed: int, ending: str) -> Path:
     """A file of one final run, for example ``finals/seed2.json``."""
-    return cell / "finals" / f"seed{seed}.{ending}"
+    return training_file(cell, "final", seed, ending)
+
+
+def training_records(cell: Path, stage: str) -> list[Path]:
+    """Records of all trainings of a stage."""
+    return sorted((cell / TRAINING_FILES[stage]).parent.glob(f"*.{RECORD}"))
+
+
+def shuffled_ranks(modality: str) -> str:
+    """Ending of the test ranks of a final run with one modality shuffled at inference."""
+    return f"shuffled_{modality}.{RANKS}"
 
 
 def cache_dir() -> Path:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,27 +178,29 @@ class ModalityCondition:
         return with_missing_filled(feature.values, present)
 
 
-def control_statistics(made: ItemFeature, real_feature: ItemFeature, sample: int = 500) -> dict[str, float | bool]:
-    """What a record says of a control: is it different, and how alike are its rows (METHOD §2 rule 6)?
+class ControlStatistics(NamedTuple):
+    """Does a control differ from the real features? Mean and standard deviation of the cosine over pairs of rows."""
+
+    differs_from_real: bool
+    cosine_mean: float
+    cosine_sd: float
+
+
+def control_statistics(made: ItemFeature, real_feature: ItemFeature, sample: int = 500) -> ControlStatistics:
+    """What a record says of a control: is it different, and how alike are its rows?
 
     Args:
         made: features after the condition.
         real_feature: features before it.
-        sample: rows of the pairwise cosine, evenly spaced.
-
-    Returns:
-        ``differs_from_real``, and mean and standard deviation of the cosine over pairs of present rows.
+        sample: present rows whose pairwise cosine is taken, evenly spaced.
     """
     rows = made.values[made.present].astype(np.float64)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(sample, len(rows))).astype(int))] if len(rows) else rows
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     unit = rows / np.maximum(norms, 1e-12)
     cosine = (unit @ unit.T)[np.triu_indices(len(rows), 1)] if len(rows) > 1 else np.zeros(1)
-    return {
-        "differs_from_real": made.fingerprint() != real_feature.fingerprint(),
-        "cosine_mean": float(cosine.mean()),
-        "cosine_sd": float(cosine.std()),
-    }
+    differs = made.fingerprint() != real_feature.fingerprint()
+    return ControlStatistics(differs, float(cosine.mean()), float(cosine.std()))
 
 
 def _stream(condition_seed: int, run_seed: int, purpose: str) -> np.random.Generator:

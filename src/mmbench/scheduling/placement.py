@@ -1,4 +1,4 @@
-"""Places worker pools on other machines: SLURM through submitit, or Ray (RULINGS 20).
+"""Places worker pools on other machines: SLURM through submitit, or Ray.
 
 Every allocation runs the same pool over the same shared folder; leases keep them apart. A time limit shorter than a
 cell is normal: what was finished stays, the training in hand is given back, and the next allocation goes on.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mmbench.cli.compose import Composed
+from mmbench.scheduling.job import Job
 from mmbench.scheduling.sweep import Sweep, join_sweep
 
 
@@ -20,16 +20,16 @@ class PoolTask:
     """What an allocation runs; submitit calls :meth:`checkpoint` when the scheduler takes the allocation away.
 
     Args:
-        composed: one configuration per job.
+        jobs: what was asked for.
         overrides: the command line.
     """
 
-    composed: Sequence[Composed]
+    jobs: Sequence[Job]
     overrides: Sequence[str]
 
     def __call__(self) -> int:
         """Work until nothing is left to start."""
-        return join_sweep(self.composed, self.overrides)
+        return join_sweep(self.jobs, self.overrides)
 
     def checkpoint(self) -> Any:
         """Queue the same pool again."""
@@ -40,11 +40,7 @@ class PoolTask:
 
 def _task(sweep: Sweep) -> PoolTask:
     """The pool task of a sweep; records that were set aside once are not set aside again by every allocation."""
-    composed = []
-    for job in sweep.jobs:
-        config = {**job.config, "study": {**job.config["study"], "resume": "auto"}}
-        composed.append(Composed(config, job.composed.choices, job.composed.overrides))
-    return PoolTask(composed, list(sweep.overrides))
+    return PoolTask([replace(job, config=job.config.resuming()) for job in sweep.jobs], list(sweep.overrides))
 
 
 @dataclass(frozen=True)
@@ -157,8 +153,4 @@ class Ray:
 
 def _join(task: PoolTask, workers: int) -> int:
     """Run a pool inside a Ray task, which is no main thread and so takes no signal handlers."""
-    composed = []
-    for job in task.composed:
-        sweep = {**job.config["sweep"], "workers": job.config["sweep"]["workers"] or workers}
-        composed.append(Composed({**job.config, "sweep": sweep}, job.choices, job.overrides))
-    return join_sweep(composed, task.overrides)
+    return join_sweep([replace(job, config=job.config.with_workers(workers)) for job in task.jobs], task.overrides)

@@ -1,25 +1,22 @@
-"""What a sweep is going to do: its cells, and the manifest that fixes them before the first one runs (RULINGS 19)."""
+"""What a sweep is going to do: its cells, and the manifest that fixes them before the first one runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmbench import fingerprint, paths
-from mmbench.evaluation import metrics
 from mmbench.messages import Refusal, Words
-from mmbench.report import read_contrast
+from mmbench.scheduling.configuration import StatisticsConfig
+from mmbench.scheduling.extension import Extension
 from mmbench.scheduling.job import Job
-from mmbench.sealing.score_test import LIST_LENGTH, is_scored
+from mmbench.sealing.score_test import is_scored
 from mmbench.store import records
 from mmbench.store.records import CellStore
+from mmbench.store.schema import CellName, Manifest, PlannedCell
 from mmbench.training.loop import check_devices
-from mmbench.tuning.cell import Cell, CellTask
-from mmbench.tuning.extension import Extension
-
-RESUME = ("auto", "force", "never")
+from mmbench.tuning.cell import CellTask
 
 
 @dataclass(frozen=True)
@@ -52,33 +49,14 @@ class Planned:
 
     def failure(self) -> str | None:
         """Why the cell failed, or None."""
-        file = self.store.folder / "failure.json"
-        return str(records.read_json(file)["reason"]) if file.exists() else None
-
-
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse what belongs to the sweep as a whole and is out of range."""
-    workers, top_k = settings["sweep"]["workers"], settings["export"]["top_k"]
-    resume = settings["study"]["resume"]
-    if resume not in RESUME:
-        raise Refusal("study", "no_resume", resume=resume, known=", ".join(RESUME))
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise Refusal("study", "bad_workers", workers=workers)
-    if not isinstance(top_k, int) or not 0 <= top_k <= LIST_LENGTH:
-        raise Refusal("study", "bad_top_k", top_k=top_k, most=LIST_LENGTH)
-    for name in settings["report"]["metrics"]:
-        metrics.check_name(name)
-    delta = settings["statistics"]["delta"]
-    if isinstance(delta, bool) or not isinstance(delta, int | float) or not delta > 0:
-        raise Refusal("study", "bad_delta", delta=delta)
-    for name in settings["statistics"]["contrasts"]:
-        read_contrast(str(name))
+        failure = self.store.failure()
+        return None if failure is None else failure.reason
 
 
 def plan_cells(jobs: Sequence[Job], resume: str, words: Words) -> list[Planned]:
     """Read each dataset once, say what was read, and find out which cells are finished."""
     said: set[str] = set()
-    by_cell: dict[Cell, Planned] = {}
+    by_cell: dict[CellName, Planned] = {}
     for job in jobs:
         dataset = job.dataset()
         if job.cell.dataset not in said:
@@ -100,45 +78,46 @@ def plan_cells(jobs: Sequence[Job], resume: str, words: Words) -> list[Planned]:
 def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> None:
     """Write what is planned before it runs; cells that an earlier command planned under this name stay listed."""
     file = paths.manifest_file(sweep_dir)
-    config = jobs[0].config
-    earlier = records.read_json(file) if file.exists() else {}
-    known = earlier.get("cells", [])
-    cells = {tuple(c[name] for name in Cell._fields): c for c in known}
+    known = records.read(file, Manifest).cells if file.exists() else []
+    asked = sorted({job.asked_modality for job in jobs} | {modality for cell in known for modality in cell.asked})
+    cells = {cell.name: cell for cell in known}
     for plan in planned:
-        folder = str(plan.store.folder.relative_to(sweep_dir))
-        cells[tuple(plan.task.cell)] = {
+        cells[plan.task.cell] = PlannedCell(
             **plan.task.cell._asdict(),
-            "key": plan.store.key,
-            "folder": folder,
-            "trainings": plan.trainings,
-            "tiers": plan.job.config["tiers"],
-        }
-    asked = sorted({job.asked_modality for job in jobs} | {str(m) for c in known for m in c.get("asked", [])})
-    for plan in planned:
-        cells[tuple(plan.task.cell)]["asked"] = asked
-    shared = {name: config[name] for name in ("budget", "training", "optimizer", "statistics")}
-    manifest: dict[str, Any] = {
-        "kind": "manifest",
-        "name": config["sweep"]["name"],
-        "command": list(overrides),
-        "budget": config["budget"],
-        "delta": config["statistics"]["delta"],
-        "contrasts": list(config["statistics"]["contrasts"]),
-        "config_hash": fingerprint.of_json(shared),
-        "metrics": config["report"]["metrics"],
-        "modalities": asked,
-        "cells": [cells[key] for key in sorted(cells)],
-    }
-    records.write_json(file, manifest)
+            key=plan.store.key,
+            folder=str(plan.store.folder.relative_to(sweep_dir)),
+            trainings=plan.trainings,
+            tiers=list(plan.job.config.plain["tiers"]),
+            asked=asked,
+        )
+    config = jobs[0].config
+    shared = {name: config.plain[name] for name in ("budget", "training", "optimizer", "statistics")}
+    manifest = Manifest(
+        name=config.sweep.name,
+        command=list(overrides),
+        budget=dict(config.plain["budget"]),
+        delta=config.statistics.delta,
+        contrasts=list(config.statistics.contrasts),
+        config_hash=fingerprint.of_json(shared),
+        metrics=list(config.report.metrics),
+        modalities=asked,
+        cells=[cells[name] for name in sorted(cells)],
+    )
+    records.write(file, manifest)
 
 
-def check_fixed(sweep_dir: Path, statistics: Mapping[str, Any]) -> None:
+def check_fixed(sweep_dir: Path, statistics: StatisticsConfig) -> None:
     """Refuse another margin or other contrasts than those the sweep was planned with: its results may be known."""
     file = paths.manifest_file(sweep_dir)
-    earlier = records.read_json(file) if file.exists() else {}
-    for name in ("delta", "contrasts"):
-        if name in earlier and earlier[name] != statistics[name]:
+    if not file.exists():
+        return
+    earlier = records.read(file, Manifest)
+    for name, before, now in (
+        ("delta", earlier.delta, statistics.delta),
+        ("contrasts", earlier.contrasts, statistics.contrasts),
+    ):
+        if before != now:
             raise ValueError(
-                f"statistics.{name}={statistics[name]}, but this sweep was planned with {earlier[name]}, before its "
+                f"statistics.{name}={now}, but this sweep was planned with {before}, before its "
                 "results were known; keep that or take another sweep.name"
             )

@@ -1,4 +1,4 @@
-"""A pool of worker processes on this machine (RULINGS 20)."""
+"""A pool of worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pool:
 
     def __init__(self, jobs: Sequence[Job], workers: int | None, progress: Progress) -> None:
         self.jobs = jobs
-        self.size = workers or max(1, len(os.sched_getaffinity(0)) // jobs[0].config["training"]["devices"])
+        self.size = workers or max(1, len(os.sched_getaffinity(0)) // jobs[0].config.plain["training"]["devices"])
         self.progress = progress
         self.processes: list[SpawnProcess] = []
         self.stopped = 0

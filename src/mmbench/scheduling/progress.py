@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from mmbench.store import records
-from mmbench.tuning.cell import Cell
+from mmbench.store import ledger
+from mmbench.store.schema import CellName, LedgerRow, Stage, Unit
 
 
 class Progress:
@@ -28,12 +28,12 @@ class Progress:
     def __init__(
         self,
         sweep_dir: Path,
-        planned: Mapping[str, Cell],
+        planned: Mapping[str, CellName],
         trainings: Callable[[str], int],
         out: TextIO | None = None,
         interval: float = 1.0,
         line_every: float = 15.0,
-        stands: Callable[[str, tuple[str, int]], bool] = lambda key, training: True,
+        stands: Callable[[str, Unit], bool] = lambda key, unit: True,
     ) -> None:
         self.sweep_dir = sweep_dir
         self.planned = planned
@@ -43,7 +43,8 @@ class Progress:
         self.line_every = line_every
         self.stands = stands
         self.rows_read = 0
-        self.done: dict[str, set[tuple[str, int]]] = {key: set() for key in planned}
+        self.done: dict[str, set[Unit]] = {key: set() for key in planned}
+        self.skipped: dict[str, int] = dict.fromkeys(planned, 0)
         self.best: dict[str, float] = {}
         self.began = self.last_line = 0.0
         self.before = 0
@@ -60,7 +61,7 @@ class Progress:
         for _ in self._read(self.stands):
             pass
         for key in finished:
-            self.done[key] |= {("skipped", i) for i in range(self.sizes[key] - len(self.done[key]))}
+            self.skipped[key] = self.sizes[key] - len(self.done[key])
         self.before = self.n_done
         left = self.total - self.before
         text = f"{len(self.planned)} cells, {self.total} trainings planned"
@@ -73,16 +74,12 @@ class Progress:
         if self.total > before:
             self._say(f"{self.total - before} further trainings: the last trials still moved a contrast")
         for row in self._read():
-            whole = len(self.done[row["cell_key"]]) >= self.sizes[row["cell_key"]]
+            whole = self._n_done(row.cell_key) >= self.sizes[row.cell_key]
             quiet = time.monotonic() - self.last_line < self.line_every
             if self.out.isatty():
                 self._say(self.line(row), end="\n" if whole else "\r")
             elif whole or not quiet:
                 self._say(self.line(row))
-
-    def stop(self) -> None:
-        """Tell the last trainings."""
-        self.update()
 
     def _measure(self) -> None:
         self.sizes = {key: self.trainings(key) for key in self.planned}
@@ -95,18 +92,21 @@ class Progress:
     @property
     def n_done(self) -> int:
         """Trainings that are done."""
-        return sum(len(done) for done in self.done.values())
+        return sum(map(self._n_done, self.planned))
 
-    def line(self, row: Mapping[str, Any]) -> str:
+    def _n_done(self, key: str) -> int:
+        return len(self.done[key]) + self.skipped[key]
+
+    def line(self, row: LedgerRow) -> str:
         """One line: how far the sweep is, how long it still takes, and what the last training gave."""
-        key = row["cell_key"]
-        cells = sum(len(self.done[k]) >= trainings for k, trainings in self.sizes.items())
-        what = {"tune": "trial", "extended": "proposal", "final": "final seed"}[row["stage"]]
-        score = "failed" if row["val_metric"] is None else f"{row['val_metric']:.4f}"
+        key = row.cell_key
+        cells = sum(self._n_done(k) >= trainings for k, trainings in self.sizes.items())
+        what = {Stage.TRIAL: "trial", Stage.PROPOSAL: "proposal", Stage.FINAL: "final seed"}[row.stage]
+        score = "failed" if row.score is None else f"{row.score:.4f}"
         best = f"best {self.best[key]:.4f}" if key in self.best else "no score yet"
         return (
             f"[{cells}/{len(self.planned)} cells, {self.n_done}/{self.total} trainings, {self.time_left()} left] "
-            f"{self.planned[key]} {what} {row['index']}: {score} ({best})"
+            f"{self.planned[key]} {what} {row.index}: {score} ({best})"
         )
 
     def time_left(self) -> str:
@@ -119,18 +119,18 @@ class Progress:
             return f"{seconds:.0f} s"
         return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
-    def _read(self, stands: Callable[[str, tuple[str, int]], bool] | None = None) -> Iterator[dict[str, Any]]:
+    def _read(self, stands: Callable[[str, Unit], bool] | None = None) -> Iterator[LedgerRow]:
         """Rows that are new since the last look, each counted before it is given."""
-        for number, row in enumerate(records.read_ledger(self.sweep_dir)):
+        for number, row in enumerate(ledger.read(self.sweep_dir)):
             if number < self.rows_read:
                 continue
             self.rows_read = number + 1
-            key, training = row.get("cell_key", ""), (row["stage"], row["index"])
-            if key not in self.done or training in self.done[key] or not (stands is None or stands(key, training)):
+            key = row.cell_key
+            if key not in self.done or row.unit in self.done[key] or not (stands is None or stands(key, row.unit)):
                 continue
-            self.done[key].add(training)
-            if row["val_metric"] is not None and row["stage"] != "final":
-                self.best[key] = max(self.best.get(key, row["val_metric"]), row["val_metric"])
+            self.done[key].add(row.unit)
+            if row.score is not None and row.stage != Stage.FINAL:
+                self.best[key] = max(self.best.get(key, row.score), row.score)
             yield row
 
     def _say(self, text: str, end: str = "\n") -> None:

@@ -1,21 +1,19 @@
-"""One scheduler: plan the cells of a sweep, keep a pool of single-threaded workers on them, report (RULINGS 19, 20)."""
+"""One scheduler: plan the cells of a sweep, keep a pool of single-threaded workers on them, have the report written."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from mmbench import paths
-from mmbench.cli.compose import Composed
 from mmbench.messages import Words
-from mmbench.report import write_report
-from mmbench.report.mirror import mirror
+from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
-from mmbench.scheduling.planned import Planned, check_fixed, check_settings, plan_cells, write_manifest
+from mmbench.scheduling.planned import Planned, check_fixed, plan_cells, write_manifest
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
 from mmbench.store import trackers
@@ -28,37 +26,37 @@ class Sweep:
 
     Args:
         folder: where it lives.
-        settings: configuration that all its jobs share.
         jobs: what was asked for.
         planned: its cells.
         overrides: the command line.
     """
 
     folder: Path
-    settings: Mapping[str, Any]
     jobs: Sequence[Job]
     planned: Sequence[Planned]
     overrides: Sequence[str]
 
     @staticmethod
-    def plan(composed: Sequence[Composed], overrides: Sequence[str], lang: str = "en") -> Sweep:
+    def plan(jobs: Sequence[Job], overrides: Sequence[str], lang: str = "en") -> Sweep:
         """Read the data, check everything a user has to mend, and find out which cells are finished.
 
         Args:
-            composed: one configuration per job.
+            jobs: what was asked for.
             overrides: the command line, for the manifest.
-            lang: of what is told of the data.
+            lang: language of what is said about the data.
 
         Raises:
             ValueError: for anything a user has to mend before the first cell runs.
         """
-        settings = composed[0].config
-        check_settings(settings)
-        folder = Path(settings["paths"]["multirun"]) / paths.slug([str(settings["sweep"]["name"])])
-        jobs = [Job(c, folder) for c in composed]
+        config, folder = jobs[0].config, jobs[0].sweep_dir
         words = Words("study", lang)
-        print(words("planned", name=settings["sweep"]["name"], folder=folder), flush=True)
-        return Sweep(folder, settings, jobs, plan_cells(jobs, settings["study"]["resume"], words), overrides)
+        print(words("planned", name=config.sweep.name, folder=folder), flush=True)
+        return Sweep(folder, jobs, plan_cells(jobs, config.study.resume, words), overrides)
+
+    @property
+    def config(self) -> JobConfig:
+        """Configuration of the sweep as a whole, which all jobs share."""
+        return self.jobs[0].config
 
     @property
     def waiting(self) -> list[Job]:
@@ -67,10 +65,10 @@ class Sweep:
 
     def open(self) -> None:
         """Write the manifest and how the sweep is tracked, and claim the folders of the cells that will run."""
-        check_fixed(self.folder, self.settings["statistics"])
-        _open(self.planned, self.settings["study"]["resume"])
+        check_fixed(self.folder, self.config.statistics)
+        _open(self.planned, self.config.study.resume)
         write_manifest(self.folder, self.jobs, self.planned, self.overrides)
-        trackers.remember(self.settings["tracking"], self.folder)
+        trackers.remember(self.config.plain["tracking"], self.folder)
 
     def run_pool(self) -> int:
         """Work on the cells that wait with a pool of this machine; returns its exit code."""
@@ -79,22 +77,19 @@ class Sweep:
             self.folder,
             {key: plan.task.cell for key, plan in planned.items()},
             trainings=lambda key: planned[key].trainings,
-            stands=lambda key, training: planned[key].store.training_file(*training, "json").exists(),
+            stands=lambda key, unit: planned[key].store.training_file(unit, paths.RECORD).exists(),
         )
         progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])
-        return Pool(self.waiting, self.settings["sweep"]["workers"], progress).run() if self.waiting else 0
+        return Pool(self.waiting, self.config.sweep.workers, progress).run() if self.waiting else 0
 
-    def report(self, code: int) -> int:
-        """Write the report, mirror it, tell what failed; returns the exit code of the sweep."""
-        table = write_report(self.folder)
-        mirror(table)
-        print(table.text)
+    def conclude(self, code: int) -> int:
+        """Say which cells failed and how to go on; returns the exit code of the sweep."""
         for plan in self.planned:
             if reason := plan.failure():
                 print(f"failed: {plan.task.cell}: {reason}", file=sys.stderr)
                 code = code or 1
         if code not in (0, 1):
-            command = _command(self.overrides, str(self.settings["sweep"]["name"]))
+            command = _command(self.overrides, str(self.config.sweep.name))
             print(f"not finished; this goes on from the last finished training: {command}", file=sys.stderr)
         return code
 
@@ -120,12 +115,15 @@ class LocalPool:
         return sweep.run_pool()
 
 
-def run_sweep(composed: Sequence[Composed], overrides: Sequence[str], place: Placement | None = None) -> int:
+def run_sweep(
+    jobs: Sequence[Job], overrides: Sequence[str], report: Callable[[Path], str], place: Placement | None = None
+) -> int:
     """Plan, run and report a sweep.
 
     Args:
-        composed: one configuration per job.
+        jobs: what was asked for.
         overrides: the command line.
+        report: writes the report of a sweep folder and returns what a terminal shows of it.
         place: where the waiting cells run; by default on a pool of this machine.
 
     Returns:
@@ -135,19 +133,21 @@ def run_sweep(composed: Sequence[Composed], overrides: Sequence[str], place: Pla
         ValueError: for anything a user has to mend before the first cell runs.
     """
     place = place or LocalPool()
-    sweep = Sweep.plan(composed, overrides)
+    sweep = Sweep.plan(jobs, overrides)
     if place.dry_run:
         return place(sweep)
-    trackers.make_tracker(sweep.settings["tracking"], sweep.folder)  # a mistake there is told now
-    study = sweep.settings["study"]
-    make_leases(study["storage"], sweep.folder, study["lease_timeout"])  # and a server that does not answer
+    trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # a mistake there is told now
+    study = sweep.config.study
+    make_leases(study.storage, sweep.folder, study.lease_timeout)  # and a server that does not answer
     sweep.open()
-    return sweep.report(place(sweep))
+    code = place(sweep)
+    print(report(sweep.folder))
+    return sweep.conclude(code)
 
 
-def join_sweep(composed: Sequence[Composed], overrides: Sequence[str]) -> int:
+def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
     """Add a pool of this machine to a sweep that somebody else has planned and will report."""
-    return Sweep.plan(composed, overrides).run_pool()
+    return Sweep.plan(jobs, overrides).run_pool()
 
 
 def _command(overrides: Sequence[str], name: str) -> str:
@@ -164,13 +164,14 @@ def _open(planned: Sequence[Planned], resume: str) -> None:
         ValueError: with ``resume=never`` if a cell has records already.
     """
     for plan in planned:
-        if resume == "never" and (plan.store.folder / "cell.json").exists():
+        if resume == "never" and paths.cell_file(plan.store.folder).exists():
             raise ValueError(
                 f"study.resume=never, but {plan.store.folder} has records; use auto, force or another name"
             )
         if plan.finished:
             continue
-        moved = plan.store.open(plan.job.description(plan.task), afresh=resume == "force")
+        cell = plan.job.record(plan.task, plan.store.key)
+        moved = plan.store.open(cell, afresh=resume == "force")
         if moved:
             why = "set aside" if resume == "force" else "belong to other data or settings"
             print(f"{plan.task.cell}: its records {why}; moved to {moved}, nothing reused", flush=True)

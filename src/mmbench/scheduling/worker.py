@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -9,27 +10,30 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FrameType
 
 import pandas as pd
 import torch
 
+from mmbench import paths
 from mmbench.data.external import recommendations_frame
-from mmbench.report import read_contrast
+from mmbench.data.splits import Split
+from mmbench.inference.contrast import Contrast
+from mmbench.scheduling.extension import Extension
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
-from mmbench.store import records, trackers
+from mmbench.store import files, trackers
 from mmbench.store.leases import MAX_DEATHS, Leases, holding, make_leases
 from mmbench.store.records import CellStore
+from mmbench.store.schema import Unit
 from mmbench.training import allocation
-from mmbench.tuning.cell import CellFailed, CellTask, Unit
-from mmbench.tuning.extension import Extension
+from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.study import give_up, run_unit, waiting
 
 #: Seconds between two looks for work while other workers hold what is left.
 POLL = 0.5
-SEAL = Unit("seal", 0)
 EXIT_STOPPED = 143
 
 
@@ -44,7 +48,7 @@ def start(jobs: Sequence[Job], parent: int | None) -> None:
 
     Args:
         jobs: unfinished cells of the sweep.
-        parent: process to outlive not, or None.
+        parent: the process whose end ends this worker too, or None.
     """
     torch.set_num_threads(1)
     allocation.keep_freed_memory()
@@ -77,87 +81,107 @@ def work(jobs: Sequence[Job]) -> None:
 
     Cells are taken in order, so that the first ones are complete early; all workers may be in one cell.
     """
-    settings = jobs[0].config["study"]
-    leases = make_leases(settings["storage"], jobs[0].sweep_dir, settings["lease_timeout"])
-    cells = [_Cell(job) for job in jobs]
-    for cell in cells:
-        cell.tuned_with([other for other in cells if other.task.cell[:2] == cell.task.cell[:2]])
-    while open_cells := [cell for cell in cells if not cell.is_over()]:
-        if not any(_run_one(cell, leases) for cell in open_cells):
-            time.sleep(POLL)
+    study, statistics = jobs[0].config.study, jobs[0].config.statistics
+    cells = []
+    for job in jobs:
+        task = job.task()
+        after = functools.partial(_finish, job)
+        cells.append(OpenCell(task, job.store(task), job.dataset().split, after))
+    work_on(
+        cells, make_leases(study.storage, jobs[0].sweep_dir, study.lease_timeout), statistics.pairs, statistics.delta
+    )
 
 
-class _Cell:
-    """A cell as a worker sees it; its task is made when first needed and kept."""
+def _finish(job: Job, store: CellStore) -> None:
+    """After the seal: write what was asked for besides, and mirror the cell."""
+    top_k = job.config.export.top_k
+    if top_k:
+        dataset = job.dataset()
+        lists = pd.read_parquet(paths.final_file(store.folder, 1, paths.LISTS))
+        frame = recommendations_frame(lists, top_k, dataset.user_ids, dataset.item_ids)
+        text = frame.to_csv(index=False, lineterminator="\n")
+        files.write_text(paths.recommendations_file(store.folder), text)
+    trackers.make_tracker(job.config.plain["tracking"], job.sweep_dir).cell(store.folder)
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.task: CellTask = job.task()
-        self.store: CellStore = job.store(self.task)
-        self.extension = self._extension([self])
 
-    def tuned_with(self, members: Sequence[_Cell]) -> None:
-        """Name the conditions of the same dataset and model, this one included: they get the same trials."""
-        self.extension = self._extension(members)
+@dataclass(frozen=True)
+class OpenCell:
+    """A cell that a worker may work on.
 
-    def _extension(self, members: Sequence[_Cell]) -> Extension:
-        statistics = self.job.config["statistics"]
-        contrasts = [read_contrast(name) for name in statistics["contrasts"]]
-        return Extension([(cell.task, cell.store) for cell in members], contrasts, statistics["delta"])
+    Args:
+        task: what tuning is given.
+        store: its records.
+        split: the split, whose test part is opened when the choice is written.
+        after: called once the cell is sealed.
+    """
+
+    task: CellTask
+    store: CellStore
+    split: Split
+    after: Callable[[CellStore], None] = lambda store: None
 
     def is_over(self) -> bool:
         """Whether the cell is sealed or has failed."""
-        return (self.store.folder / "failure.json").exists() or is_scored(self.store, self.job.dataset().split)
-
-    def units(self) -> list[Unit]:
-        """What may start now; a cell that cannot go on leaves its failure record."""
-        try:
-            grant = self.extension.grant()
-            units = waiting(self.task, self.store, grant.trials, settled=grant.settled)
-            if not units and not grant.settled:
-                self.extension.decide()
-                return []  # more trials, or the choice, with the next look
-            return units or [SEAL]
-        except CellFailed as error:
-            self.store.fail(str(error), traceback.format_exc())
-            return []
+        return self.store.failure() is not None or is_scored(self.store, self.split)
 
 
-def _run_one(cell: _Cell, leases: Leases) -> bool:
-    """Run the first unit of a cell that nobody else holds; whether there was one."""
-    for unit in cell.units():
-        name = f"{cell.store.key[:20]}.{unit.stage}-{unit.number}"
+def work_on(cells: Sequence[OpenCell], leases: Leases, contrasts: Sequence[Contrast] = (), delta: float = 0.02) -> None:
+    """The engine: run trainings of cells until every one is sealed or has failed.
+
+    Args:
+        cells: what there is to do, in the order in which it is taken.
+        leases: keep workers from doing the same training at the same time.
+        contrasts: the planned contrasts, which the extension rule looks at.
+        delta: margin that a contrast has to move by before all conditions get more trials.
+    """
+    families: dict[tuple[str, str], list[tuple[CellTask, CellStore]]] = {}
+    for cell in cells:
+        families.setdefault(cell.task.cell[:2], []).append((cell.task, cell.store))
+    extensions = {names: Extension(members, contrasts, delta) for names, members in families.items()}
+    while open_cells := [cell for cell in cells if not cell.is_over()]:
+        if not any(_run_one(cell, extensions[cell.task.cell[:2]], leases) for cell in open_cells):
+            time.sleep(POLL)
+
+
+def _steps(cell: OpenCell, extension: Extension) -> list[Unit | None]:
+    """What may start now, None being the opening of the test split; a cell that cannot go on leaves its failure."""
+    try:
+        grant = extension.grant()
+        units = waiting(cell.task, cell.store, grant.trials, settled=grant.settled)
+        if not units and not grant.settled:
+            extension.decide()
+            return []  # more trials, or the choice, with the next look
+        return [*units] or [None]
+    except CellFailed as error:
+        cell.store.fail(str(error), traceback.format_exc())
+        return []
+
+
+def _run_one(cell: OpenCell, extension: Extension, leases: Leases) -> bool:
+    """Take the first step of a cell that nobody else holds; whether there was one."""
+    for step in _steps(cell, extension):
+        place = "seal-0" if step is None else f"{step.stage}-{step.number}"
+        name = f"{cell.store.key[:20]}.{place}"
         if not leases.claim(name):
             continue
         with holding(leases, name):
             # Between the look at the ledger and the claim another worker may have finished it.
-            if unit in cell.units():
-                _run(cell, unit, leases.deaths(name))
+            if step in _steps(cell, extension):
+                _run(cell, step, leases.deaths(name))
         return True
     return False
 
 
-def _run(cell: _Cell, unit: Unit, deaths: int) -> None:
+def _run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
     try:
-        if unit == SEAL:
-            seal(cell.job, cell.task, cell.store)
+        if step is None:
+            score_test(cell.task, cell.store, cell.split)
+            cell.after(cell.store)
         elif deaths >= MAX_DEATHS:
-            give_up(cell.task, cell.store, unit, f"its worker died {deaths} times (out of memory?)")
+            give_up(cell.task, cell.store, step, f"its worker died {deaths} times (out of memory?)")
         else:
-            run_unit(cell.task, cell.store, unit)
+            run_unit(cell.task, cell.store, step)
     except OSError:
         raise  # a full disk or a lost share is not the cell's fault: the training stays open
     except Exception as error:
         cell.store.fail(f"{type(error).__name__}: {error}", traceback.format_exc())
-
-
-def seal(job: Job, task: CellTask, store: CellStore) -> None:
-    """Open the test split for a cell, write what was asked for besides, and mirror the cell."""
-    score_test(task, store, job.dataset().split)
-    top_k = job.config["export"]["top_k"]
-    if top_k:
-        dataset = job.dataset()
-        lists = pd.read_parquet(store.training_file("final", 1, "lists.parquet"))
-        frame = recommendations_frame(lists, top_k, dataset.user_ids, dataset.item_ids)
-        records.write_text(store.folder / "recommendations.csv", frame.to_csv(index=False, lineterminator="\n"))
-    trackers.make_tracker(job.config["tracking"], job.sweep_dir).cell(store.folder)

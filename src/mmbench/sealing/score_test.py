@@ -1,4 +1,4 @@
-"""Opening the test split: after a cell's choice is written, and only here (RULINGS 1).
+"""Opening the test split: after a cell's choice is written, and only here.
 
 Tuning may not import this module; import-linter holds it. The models are rebuilt from their records, so every test
 number can be computed again from what is stored.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from mmbench import faults, fingerprint, paths
+from mmbench import faults, paths
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.data.modality import ModalityCondition
@@ -18,89 +17,90 @@ from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import Ranking
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
-from mmbench.store import records
+from mmbench.store.files import read_state
 from mmbench.store.records import CellStore
+from mmbench.store.schema import Seal, Stage, Training, hashed
 from mmbench.training.fit import rebuild
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.study import feature_hash
 
 LIST_LENGTH = 50
 
-Record = Mapping[str, Any]
-
 
 def is_scored(store: CellStore, split: Split) -> bool:
     """Whether the cell's current choice has been scored on this very test split."""
-    file = store.folder / "sealed.json"
-    choice = store.folder / "choice.json"
-    if not (file.exists() and choice.exists()):
+    seal, choice = store.seal(), store.choice()
+    if seal is None or choice is None:
         return False
-    seal = records.read_json(file)
-    return bool(
-        seal["choice_hash"] == records.read_json(choice)["hash"] and seal["test_hash"] == split.test_fingerprint
-    )
+    return (seal.choice_hash, seal.test_hash) == (choice.hash, split.test_fingerprint)
 
 
 def score_test(task: CellTask, store: CellStore, split: Split) -> None:
     """Rank the test split with every trial's best state and with every final run, and seal the cell.
 
-    Trials are scored for the expected test performance of METHOD §1.2; only final runs keep their lists.
+    Trials are scored for the expected test performance of tuning; only final runs keep their lists.
+
+    Raises:
+        DegenerateScores: if the scores of a final run are NaN, infinite or constant.
+        ValueError: if nothing was chosen yet, or if features are not those that a training saw.
     """
-    choice = records.read_json(store.folder / "choice.json")
+    choice = store.choice()
+    if choice is None:
+        raise ValueError(f"{task.cell}: the test split stays closed until a configuration is chosen")
     seen = (split.train, split.valid) if split.masks_valid_at_test else (split.train,)
     trainings = store.finished_trainings()
     unscored: list[str] = []
-    for (stage, index), record in sorted(trainings.items()):
-        if record["status"] != "ok":
+    for _, training in sorted(trainings.items()):
+        if not training.succeeded:
             continue
         try:
-            _score(task, store, split, seen, record)
+            _score(task, store, split, seen, training)
         except DegenerateScores as error:
-            if stage == "final":
+            if training.stage == Stage.FINAL:
                 raise
-            unscored.append(f"trial {index}: {error}")
+            unscored.append(f"trial {training.index}: {error}")
     faults.reach("sealing")
     store.clear_leftovers()
-    seal: Mapping[str, Any] = {
-        "kind": "seal",
-        "cell_key": store.key,
-        "choice_hash": choice["hash"],
-        "test_hash": split.test_fingerprint,
-        "protocol": split.protocol,
-        "valid_masked": split.masks_valid_at_test,
-        "finals": sorted(index for stage, index in trainings if stage == "final"),
-        "unscored": unscored,
-    }
-    records.write_json(store.folder / "sealed.json", {**seal, "hash": fingerprint.of_json(dict(seal))})
+    seal = Seal(
+        cell_key=store.key,
+        choice_hash=choice.hash,
+        test_hash=split.test_fingerprint,
+        protocol=split.protocol,
+        valid_masked=split.masks_valid_at_test,
+        finals=sorted(unit.number for unit in trainings if unit.stage == Stage.FINAL),
+        unscored=unscored,
+    )
+    store.write_seal(hashed(seal))
 
 
-def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interactions, ...], record: Record) -> None:
-    stage, index = record["stage"], record["index"]
-    features = task.inputs(record["seed"])
-    if feature_hash(features) != record["feature_hash"]:
-        raise ValueError(f"{task.cell}: features of {stage} {index} are not those it was trained on")
-    build, settings = task.recipe(record["configuration"])
-    file = store.training_file(stage, index, "state.npz")
-    state = records.read_state(file) if file.exists() else {}
+def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interactions, ...], training: Training) -> None:
+    unit = training.unit
+    features = task.inputs(training.seed)
+    if feature_hash(features) != training.feature_hash:
+        raise ValueError(f"{task.cell}: features of {unit.stage} {unit.number} are not those it was trained on")
+    build, settings = task.recipe(training.configuration)
+    file = store.training_file(unit, paths.STATE)
+    state = read_state(file) if file.exists() else {}
     evaluator = Evaluator(split.test, *seen, device=settings.device)
 
     def rank(inputs: Mapping[str, ItemFeature], top_k: int) -> Ranking:
         data = make_recdata(task.train, inputs)
-        model = rebuild(build, data, state, settings, record["seed"], graph_dir=paths.graph_dir(store.sweep_dir))
+        model = rebuild(build, data, state, settings, training.seed, graph_dir=paths.graph_dir(store.sweep_dir))
         return evaluator.rank(model, top_k)
 
-    store.write_ranking(stage, index, rank(features, LIST_LENGTH if stage == "final" else 0))
-    if stage == "final" and state:
+    final = unit.stage == Stage.FINAL
+    store.write_ranking(unit, rank(features, LIST_LENGTH if final else 0))
+    if final and state:
         for name, condition in inference_shuffles(task).items():
             try:
-                ranking = rank(task.inputs(record["seed"], condition), 0)
+                ranking = rank(task.inputs(training.seed, condition), 0)
             except DegenerateScores:
                 continue  # nothing is left to rank by; the absent file says so
-            store.write_ranking(stage, index, ranking, variant=f"shuffled_{name}")
+            store.write_ranking(unit, ranking, paths.shuffled_ranks(name))
 
 
 def inference_shuffles(task: CellTask) -> dict[str, ModalityCondition]:
-    """For each real modality of the condition, the condition with that modality shuffled (METHOD §2 rule 3).
+    """For each real modality of the condition, the condition with that modality shuffled.
 
     Scoring a trained model under it shows how much the model relies on the modality. Item graphs are rebuilt from the
     shuffled features. It is no measure of worth: a model may rely on what another modality could replace.

@@ -1,4 +1,4 @@
-"""Weights & Biases as a mirror of the records: one run per cell and per final seed, and one of the report (RULINGS 24).
+"""Weights & Biases as a mirror of the records: one run per cell and per final seed, and one of the report.
 
 The results store is the truth: a mirror that fails costs a warning, never a result. Run ids are derived from the cell's
 key, that of the report's run from the name of the sweep, so that runs are updated instead of repeated.
@@ -14,9 +14,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from mmbench import fingerprint
+from mmbench import fingerprint, paths
 from mmbench.evaluation.metrics import mean_metrics
 from mmbench.store import records
+from mmbench.store.files import write_text
+from mmbench.store.schema import Cell, Choice, Stage
 
 MODES = ("offline", "online", "disabled")
 #: What the mirror of a sweep was asked for, in the folder where W&B keeps its files.
@@ -99,23 +101,23 @@ class WandbTracker:
 
     def cell(self, folder: Path) -> None:
         """One run for the study with a step per trial, and one per final seed with a step per epoch."""
-        cell = records.read_json(folder / "cell.json")
-        choice = records.read_json(folder / "choice.json")
-        name = f"{cell['dataset']}/{cell['model']}/{cell['modality']}"
-        trials = [records.read_json(path) for path in sorted((folder / "trials").glob("*.json"))]
-        with self._run(f"study-{cell['key'][:16]}", name, "study", cell["config"]) as run:
-            for trial in trials:
-                values = {f"configuration/{k}": v for k, v in trial["configuration"].items()}
-                run.log({"validation": trial["score"], **values}, step=trial["index"])
-            run.summary.update({"choice": choice["configuration"], "validation": choice["score"]})
-        for path in sorted((folder / "finals").glob("*.json")):
-            final = records.read_json(path)
-            identity = f"final-{cell['key'][:16]}-{final['index']}"
-            with self._run(identity, f"{name}/seed{final['index']}", "final", cell["config"], group=name) as run:
-                for epoch, score in enumerate(final["history"], 1):
-                    losses = final["losses"][epoch - 1] if final["losses"] else {}
+        cell = records.read(paths.cell_file(folder), Cell)
+        choice = records.read(paths.choice_file(folder), Choice)
+        name = str(cell.name)
+        with self._run(f"study-{cell.key[:16]}", name, "study", cell.config) as run:
+            for trial in records.read_trainings(folder, Stage.TRIAL, cell.key):
+                values = {f"configuration/{path}": value for path, value in trial.configuration.items()}
+                run.log({"validation": trial.score, **values}, step=trial.index)
+            run.summary.update({"choice": choice.configuration, "validation": choice.score})
+        for final in records.read_trainings(folder, Stage.FINAL, cell.key):
+            if final.course is None:
+                continue
+            identity = f"final-{cell.key[:16]}-{final.index}"
+            with self._run(identity, f"{name}/seed{final.index}", "final", cell.config, group=name) as run:
+                for epoch, score in enumerate(final.course.history, 1):
+                    losses = final.course.losses[epoch - 1] if final.course.losses else {}
                     run.log({"validation": score, **{f"loss/{k}": v for k, v in losses.items()}}, step=epoch)
-                test = records.read_ranking(path.with_name(path.name.replace(".json", ".test.parquet")))
+                test = records.read_ranking(paths.final_file(folder, final.index, paths.RANKS))
                 run.summary.update({f"test/{k}": v for k, v in mean_metrics(test).items()})
 
     def report(self, summary: Summary) -> None:
@@ -195,7 +197,7 @@ def remember(config: Mapping[str, Any], sweep_dir: Path) -> None:
     """
     file = sweep_dir / "wandb" / SETTINGS
     if config["kind"] == "wandb":
-        records.write_text(file, json.dumps(dict(config), indent=1, sort_keys=True) + "\n")
+        write_text(file, json.dumps(dict(config), indent=1, sort_keys=True) + "\n")
     else:
         file.unlink(missing_ok=True)
 

@@ -1,10 +1,10 @@
-"""One training run, from a model to an :class:`Outcome`."""
+"""One training run, from a factory of models to a :class:`Fitted` model."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,9 @@ from mmbench.evaluation.ranking import Evaluator
 from mmbench.messages import Refusal
 from mmbench.models.base import ClosedForm, FactorModel, Recommender
 from mmbench.nn.memo import Memo
+from mmbench.store.schema import Approximation, Cost, Course
 from mmbench.training import loop, neighbour_search
-from mmbench.training.loop import SELECTION_METRIC
 from mmbench.training.settings import TrainingSettings
-
-__all__ = ["SELECTION_METRIC", "ModelFactory", "Outcome", "TrainingSettings", "fit", "rebuild"]
 
 #: Of the last few splits.
 _evaluators = Memo[Evaluator](2)
@@ -32,53 +30,24 @@ ModelFactory = Callable[[RecData], Recommender]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one training run gave.
+class Fitted:
+    """A trained model and what its training came to.
 
     Args:
         model: the model in its best state, in eval mode.
-        score: best validation score, full precision.
-        per_user: validation score of each evaluated user in the best state, ``(n_valid_users,)``.
         users: the evaluated users, ``(n_valid_users,)``.
-        epochs: epochs run.
-        best_epoch: epoch of the best state, from 1.
-        stop_reason: ``patience``, ``max_epochs``, ``rung`` or ``closed_form``.
-        history: validation score after each epoch.
-        losses: mean of each loss term by epoch.
-        seconds: wall time of the run.
-        setup_seconds: of it, building (and computing) the model.
-        ranking_seconds: of it, scoring and ranking validation.
-        n_samples: triplets trained on.
-        device: where it ran.
-        approximations: notes on item graphs that are not exact, see :class:`~mmbench.training.neighbour_search.Graphs`.
+        per_user: validation score of each evaluated user in the best state, ``(n_valid_users,)``.
+        course: scores and losses by epoch.
+        cost: seconds and device.
+        approximations: item graphs that are not exact.
     """
 
     model: Recommender
-    score: float
-    per_user: NDArray[np.float64]
     users: NDArray[np.int64]
-    epochs: int
-    best_epoch: int
-    stop_reason: str
-    history: list[float] = field(default_factory=list)
-    losses: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-    setup_seconds: float = 0.0
-    ranking_seconds: float = 0.0
-    n_samples: int = 0
-    device: str = "cpu"
-    approximations: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def samples_per_second(self) -> float | None:
-        """Triplets per second of training steps; None for a model that is computed."""
-        training = self.seconds - self.setup_seconds - self.ranking_seconds
-        return self.n_samples / training if self.n_samples and training > 0 else None
-
-    @property
-    def inference_us_per_user(self) -> float:
-        """Microseconds to score and rank one user among all items, averaged over the validations."""
-        return 1e6 * self.ranking_seconds / (len(self.users) * len(self.history))
+    per_user: NDArray[np.float64]
+    course: Course
+    cost: Cost
+    approximations: list[Approximation]
 
     @property
     def n_parameters(self) -> int:
@@ -95,7 +64,7 @@ def fit(
     seed: int,
     *,
     graph_dir: Path | None = None,
-) -> Outcome:
+) -> Fitted:
     """Train one model from one seed and return it in its best validation state.
 
     The global random state is put back afterwards.
@@ -115,22 +84,29 @@ def fit(
     began = time.perf_counter()
     # The processes of a shared training bring it to their devices.
     evaluator = _evaluator(valid, train, settings.device if settings.devices == 1 else torch.device("cpu"))
+    cost = Cost(device=str(settings.device))
     with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir) as search:
         torch.manual_seed(seed)
         model = build(data)
-        setup = time.perf_counter() - began
+        cost.setup_seconds = time.perf_counter() - began
         if isinstance(model, ClosedForm):
-            outcome = _computed(model, data, evaluator)
+            model.fit(data)
+            model.eval().to(evaluator.device)
+            cost.setup_seconds = time.perf_counter() - began
+            per_user = loop.validation_scores(evaluator, model)
+            cost.ranking_seconds = time.perf_counter() - began - cost.setup_seconds
+            course = Course(history=[float(per_user.mean())], best_epoch=1, stop_reason="closed_form")
         elif isinstance(model, FactorModel):
-            outcome = _trained(model, data, evaluator, settings, seed)
+            state = loop.train(model, data, evaluator, settings, seed)
+            course, per_user = state.course, state.best_per_user.numpy()
+            cost.ranking_seconds, cost.n_samples = state.ranking_seconds, state.n_samples
+            if settings.devices > 1:
+                cost.device = f"{settings.devices} x {settings.device}"
         else:
             raise Refusal("study", "no_recommender", model=type(model).__name__)
-    setup += outcome.setup_seconds
-    seconds = time.perf_counter() - began
-    shared = settings.devices > 1 and isinstance(model, FactorModel)
-    device = f"{settings.devices} x {settings.device}" if shared else str(settings.device)
-    known = search.approximations
-    return replace(outcome, seconds=seconds, setup_seconds=setup, device=device, approximations=known)
+    cost.ranked_users = len(evaluator.users) * course.epochs
+    cost.seconds = time.perf_counter() - began
+    return Fitted(model, evaluator.users, per_user, course, cost, search.approximations)
 
 
 def rebuild(
@@ -171,32 +147,3 @@ def _evaluator(valid: Interactions, train: Interactions, device: torch.device) -
     """What ranks validation; trainings on the same split share it."""
     key = fingerprint.of_arrays(valid.users, valid.items, train.users, train.items)
     return _evaluators.get(f"{key} {valid.n_items} {device}", lambda: Evaluator(valid, train, device=device))
-
-
-def _computed(model: ClosedForm, data: RecData, evaluator: Evaluator) -> Outcome:
-    began = time.perf_counter()
-    model.fit(data)
-    model.eval().to(evaluator.device)
-    fitted = time.perf_counter()
-    per_user = loop.validation_scores(evaluator, model)
-    score = float(per_user.mean())
-    ranking = time.perf_counter() - fitted
-    outcome = Outcome(model, score, per_user, evaluator.users, 1, 1, "closed_form", [score])
-    return replace(outcome, setup_seconds=fitted - began, ranking_seconds=ranking)
-
-
-def _trained(model: FactorModel, data: RecData, evaluator: Evaluator, settings: TrainingSettings, seed: int) -> Outcome:
-    course = loop.train(model, data, evaluator, settings, seed)
-    return Outcome(
-        model,
-        course.best_score,
-        course.best_per_user.numpy(),
-        evaluator.users,
-        len(course.history),
-        course.best_epoch,
-        course.stop_reason,
-        course.history,
-        course.losses,
-        ranking_seconds=course.ranking_seconds,
-        n_samples=course.n_samples,
-    )

@@ -15,6 +15,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -30,6 +31,7 @@ from mmbench.evaluation import metrics
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
 from mmbench.models.base import FactorModel, Recommender, Triplets
+from mmbench.store.schema import Course
 from mmbench.training import allocation
 from mmbench.training.batches import TripletLoader
 from mmbench.training.settings import TrainingSettings
@@ -41,31 +43,23 @@ for _name in ("pytorch_lightning", "lightning", "lightning_fabric", "lightning.p
 
 
 @dataclass
-class Course:
-    """What a training has come to; the processes of a shared training hand it back.
+class LoopState:
+    """How far a training has come; the processes of a shared training hand it back.
 
     Args:
-        best_score: best validation score so far.
-        best_epoch: its epoch, from 1.
-        best_state: the model's state then.
-        best_per_user: validation score of each evaluated user then, ``(n_valid_users,)``.
-        history: validation score after each epoch.
-        losses: mean of each loss term by epoch.
+        course: scores, losses and the reason to stop.
         ranking_seconds: time spent on scoring and ranking.
         n_samples: triplets trained on.
-        stop_reason: why training ended.
+        best_state: the model's state after the best epoch.
+        best_per_user: validation score of each evaluated user then, ``(n_valid_users,)``.
         degenerate: what is wrong with the loss or the scores, empty while nothing is.
     """
 
-    best_score: float = -math.inf
-    best_epoch: int = 0
-    best_state: dict[str, Tensor] = field(default_factory=dict)
-    best_per_user: Tensor = field(default_factory=lambda: torch.empty(0))
-    history: list[float] = field(default_factory=list)
-    losses: list[dict[str, float]] = field(default_factory=list)
+    course: Course = field(default_factory=Course)
     ranking_seconds: float = 0.0
     n_samples: int = 0
-    stop_reason: str = "max_epochs"
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+    best_per_user: Tensor = field(default_factory=lambda: torch.empty(0))
     degenerate: str = ""
 
 
@@ -88,22 +82,22 @@ class LitRecommender(pl.LightningModule):
         self.settings = settings
         self.evaluator = evaluator
         self.seed = seed
-        self.course = Course()
+        self.loop_state = LoopState()
         self.n_threads = torch.get_num_threads()
         self._size = (data.n_users, data.n_items)
         self._edges = data.edge_index
         self._sums: dict[str, Tensor] = {}
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The course: it comes back with the state from the processes of a shared training."""
-        return vars(self.course)
+        """The state of the loop: it comes back with the state from the processes of a shared training."""
+        return {**vars(self.loop_state), "course": msgspec.to_builtins(self.loop_state.course)}
 
     def set_extra_state(self, state: Any) -> None:
-        """Take over the course of another process."""
-        self.course = Course(**state)
+        """Take over the state of another process."""
+        self.loop_state = LoopState(**{**state, "course": msgspec.convert(state["course"], Course)})
 
     def on_fit_start(self) -> None:
-        """Bring what ranks to the device; a process that shares a training gets this one's manner of running."""
+        """Move the evaluator to the device; processes that share a training use the same threads and allocator."""
         if self.trainer.world_size > 1:
             torch.set_num_threads(self.n_threads)
             allocation.keep_freed_memory()
@@ -131,7 +125,7 @@ class LitRecommender(pl.LightningModule):
 
     def training_step(self, batch: Triplets, batch_idx: int) -> Tensor:
         """Sum of the model's loss terms."""
-        self.course.n_samples += len(batch.users)
+        self.loop_state.n_samples += len(batch.users)
         terms = self.model.loss(batch.share(self.trainer.global_rank, self.trainer.world_size))
         for name, value in terms.items():
             before = self._sums.get(name)
@@ -141,28 +135,31 @@ class LitRecommender(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Validate, keep the best state, stop when patience is over."""
         faults.reach("epoch")
-        course, steps = self.course, self.trainer.num_training_batches
+        state, course, steps = self.loop_state, self.loop_state.course, self.trainer.num_training_batches
         course.losses.append({name: float(total) / float(steps) for name, total in self._sums.items()})
         # One process ranks for all: they hold the same state, and no rounding of theirs may part their ways.
-        per_user, course.degenerate = self.trainer.strategy.broadcast(
+        per_user, state.degenerate = self.trainer.strategy.broadcast(
             self._validated() if self.trainer.is_global_zero else (np.empty(0), "")
         )
-        if course.degenerate:
+        if state.degenerate:
             self.trainer.should_stop = True
             return
-        self._keep(per_user)
-        epoch = len(course.history)
-        if epoch == self.settings.max_epochs:
+        course.history.append(float(per_user.mean()))
+        if course.epochs == 1 or course.history[-1] > course.score:
+            course.best_epoch = course.epochs
+            state.best_per_user = torch.from_numpy(per_user)
+            state.best_state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        if course.epochs == self.settings.max_epochs:
             return
-        if epoch - course.best_epoch >= self.settings.patience:
+        if course.epochs - course.best_epoch >= self.settings.patience:
             course.stop_reason = "patience"
-        elif course.best_score < dict(self.settings.rungs).get(epoch, -math.inf):
+        elif course.score < dict(self.settings.rungs).get(course.epochs, -math.inf):
             course.stop_reason = "rung"
         self.trainer.should_stop = course.stop_reason != "max_epochs"
 
     def _validated(self) -> tuple[NDArray[np.float64], str]:
         """Validation score of each user, or what is wrong with the loss or the scores."""
-        losses = self.course.losses[-1]
+        losses = self.loop_state.course.losses[-1]
         if not all(math.isfinite(value) for value in losses.values()):
             return np.empty(0), f"loss is not finite in epoch {self.current_epoch + 1}: {losses}"
         self.model.eval()
@@ -172,15 +169,7 @@ class LitRecommender(pl.LightningModule):
         except DegenerateScores as error:
             return np.empty(0), str(error)
         finally:
-            self.course.ranking_seconds += time.perf_counter() - began
-
-    def _keep(self, per_user: NDArray[np.float64]) -> None:
-        course, score = self.course, float(per_user.mean())
-        course.history.append(score)
-        if score > course.best_score:
-            course.best_score, course.best_epoch = score, len(course.history)
-            course.best_per_user = torch.from_numpy(per_user)
-            course.best_state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self.loop_state.ranking_seconds += time.perf_counter() - began
 
 
 def validation_scores(evaluator: Evaluator, model: Recommender) -> NDArray[np.float64]:
@@ -198,7 +187,7 @@ def check_devices(model: type[Recommender], settings: TrainingSettings) -> None:
         raise Refusal("study", "shares_no_batches", devices=settings.devices, model=model.__name__)
 
 
-def train(model: FactorModel, data: RecData, evaluator: Evaluator, settings: TrainingSettings, seed: int) -> Course:
+def train(model: FactorModel, data: RecData, evaluator: Evaluator, settings: TrainingSettings, seed: int) -> LoopState:
     """Train a model, which ends in its best validation state.
 
     Args:
@@ -230,11 +219,11 @@ def train(model: FactorModel, data: RecData, evaluator: Evaluator, settings: Tra
             **_placement(settings),
         )
         _fit(trainer, module)
-    if module.course.degenerate:
-        raise DegenerateScores(module.course.degenerate)
-    model.load_state_dict(module.course.best_state)
+    if module.loop_state.degenerate:
+        raise DegenerateScores(module.loop_state.degenerate)
+    model.load_state_dict(module.loop_state.best_state)
     model.eval()
-    return module.course
+    return module.loop_state
 
 
 def _placement(settings: TrainingSettings) -> dict[str, Any]:

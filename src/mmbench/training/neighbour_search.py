@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -26,7 +26,8 @@ from mmbench.messages import Refusal
 from mmbench.nn.knn import Neighbours, directions, knn
 from mmbench.nn.nearest import best_of
 from mmbench.nn.neighbours import found_by
-from mmbench.store import records
+from mmbench.store.files import write_atomic
+from mmbench.store.schema import Approximation
 
 MODES = ("exact", "approximate")
 #: Up to so many items lists are exact in either mode.
@@ -65,7 +66,7 @@ class Graphs:
         check_mode(mode)
         self.name = mode
         self.folder = folder
-        self.approximations: list[dict[str, Any]] = []
+        self.approximations: list[Approximation] = []
 
     def find(self, key: str, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
         """Lists of at least ``k`` neighbours: those of a file, or computed while others wait for them."""
@@ -84,9 +85,13 @@ class Graphs:
         """Note what a record has to say of approximate lists."""
         if lists.recall is None:
             return
-        library = f"faiss {importlib.metadata.version('faiss-cpu')}"
-        recall = round(lists.recall, 6)
-        note = {"items": lists.n_items, "k": lists.k, "recall": recall, "sample": SAMPLE, "library": library}
+        note = Approximation(
+            items=lists.n_items,
+            k=lists.k,
+            recall=round(lists.recall, 6),
+            sample=SAMPLE,
+            library=f"faiss {importlib.metadata.version('faiss-cpu')}",
+        )
         if note not in self.approximations:
             self.approximations.append(note)
 
@@ -246,4 +251,4 @@ def _write(file: Path, lists: Neighbours) -> None:
         with target.open("wb") as handle:
             np.savez(handle, **arrays)  # type: ignore[arg-type]
 
-    records.write_atomic(file, save)
+    write_atomic(file, save)

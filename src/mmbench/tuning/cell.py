@@ -1,35 +1,22 @@
-"""The unit of tuning and of a table: one dataset, one model, one condition, and what tuning it needs."""
+"""What tuning a cell needs, and nothing of the test split."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.data.modality import ModalityCondition
-from mmbench.training.fit import ModelFactory, TrainingSettings
+from mmbench.store.schema import CellName, Configuration
+from mmbench.training.fit import ModelFactory
+from mmbench.training.settings import TrainingSettings
 from mmbench.tuning.budget import Budget
-from mmbench.tuning.space import Configuration, Space, configurations
-
-#: Added to a trial's number to give its seed, by stage; final seeds are 1..S, so no two stages meet.
-SEEDS = {"tune": 10_000, "extended": 20_000, "final": 0}
+from mmbench.tuning.space import Space, configurations
 
 Recipe = Callable[[Configuration], tuple[ModelFactory, TrainingSettings]]
-
-
-class Cell(NamedTuple):
-    """The unit of tuning and of a table; modality ``-`` for a model that ignores content."""
-
-    dataset: str
-    model: str
-    modality: str
-
-    def __str__(self) -> str:
-        return "/".join(self)
 
 
 @dataclass(frozen=True)
@@ -49,7 +36,7 @@ class CellTask:
         split_fingerprint: SHA-256 of train and validation.
     """
 
-    cell: Cell
+    cell: CellName
     train: Interactions
     valid: Interactions
     features: Mapping[str, ItemFeature]
@@ -77,19 +64,3 @@ class CellTask:
 
 class CellFailed(RuntimeError):
     """The cell has no result; the message says why."""
-
-
-class Unit(NamedTuple):
-    """One training of a cell.
-
-    A random trial (``tune``, its slot), one that TPE proposes (``extended``, its place) or a final run (``final``, its
-    seed).
-    """
-
-    stage: str
-    number: int
-
-    @property
-    def seed(self) -> int:
-        """Seed of the training: the same for all conditions."""
-        return SEEDS[self.stage] + self.number

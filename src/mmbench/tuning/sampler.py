@@ -1,6 +1,6 @@
 """What a trial tries, asked from Optuna, and what it has to reach to go on.
 
-The records are the truth; an Optuna study is rebuilt from them whenever one is needed (RULINGS 18).
+The records are the truth; an Optuna study is rebuilt from them whenever one is needed .
 """
 
 from __future__ import annotations
@@ -12,13 +12,48 @@ from statistics import median
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 
-from mmbench.tuning.space import Configuration, SlotSampler, Space
+from mmbench.store.schema import Configuration, Stage, Training, Unit
+from mmbench.tuning.space import Space
 
-Record = Mapping[str, Any]
-Done = Mapping[tuple[str, int], Record]
-#: Stages whose trials Optuna is told.
-STAGES = ("tune", "extended")
+#: Finished trainings of a cell.
+Done = Mapping[Unit, Training]
+#: Stages that Optuna is told about, in the order in which they run.
+STAGES = (Stage.TRIAL, Stage.PROPOSAL)
+
+
+class SlotSampler(optuna.samplers.BaseSampler):
+    """Answers Optuna with the configuration of the trial's slot, so that all conditions are asked the same.
+
+    Args:
+        slots: configuration of each slot; a trial carries its slot as a user attribute.
+    """
+
+    def __init__(self, slots: Sequence[Configuration]) -> None:
+        self.slots = slots
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Nothing is drawn jointly: a slot is one draw of all coordinates."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing is drawn jointly."""
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The value of ``param_name`` in the trial's slot."""
+        return self.slots[trial.user_attrs["slot"]][param_name]
 
 
 def rebuilt_study(
@@ -34,7 +69,7 @@ def rebuilt_study(
 
     Args:
         space: search space.
-        done: record of every finished training by (stage, number).
+        done: every finished training.
         sampler: answers what the study is asked.
         waiting: slots to queue.
         storage: where the study is kept; in memory by default.
@@ -42,20 +77,19 @@ def rebuilt_study(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage, study_name=name)
-    for stage, number in sorted((key for key in done if key[0] in STAGES), key=lambda key: (STAGES.index(key[0]), key)):
-        record = done[stage, number]
-        failed = record["status"] != "ok"
+    told = [training for unit, training in done.items() if unit.stage in STAGES]
+    for training in sorted(told, key=lambda training: (STAGES.index(training.stage), training.index)):
         study.add_trial(
             optuna.trial.create_trial(
-                state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
-                value=None if failed else record["score"],
-                params=record["configuration"],
+                state=optuna.trial.TrialState.COMPLETE if training.succeeded else optuna.trial.TrialState.FAIL,
+                value=training.score,
+                params=training.configuration,
                 distributions=dict(space),
-                user_attrs={"stage": stage, "slot": number},
+                user_attrs={"stage": training.stage.value, "slot": training.index},
             )
         )
     for slot in waiting:
-        study.enqueue_trial({}, user_attrs={"stage": "tune", "slot": slot})
+        study.enqueue_trial({}, user_attrs={"stage": Stage.TRIAL.value, "slot": slot})
     return study
 
 
@@ -65,7 +99,7 @@ def ask_slot(space: Space, slots: Sequence[Configuration], done: Done, slot: int
     Args:
         space: search space.
         slots: configuration of each slot, at least up to ``slot``.
-        done: record of every finished training.
+        done: every finished training.
         slot: the slot.
     """
     study = rebuilt_study(space, done, sampler=SlotSampler(slots), waiting=[slot])
@@ -77,11 +111,15 @@ def ask_tpe(space: Space, done: Done, place: int, key: str) -> Configuration:
 
     Args:
         space: search space.
-        done: record of every finished training; proposals from ``place`` on are not looked at.
+        done: every finished training; proposals from ``place`` on are not looked at.
         place: place among the proposals, from 0.
         key: what the randomness of the proposal depends on.
     """
-    known = {unit: record for unit, record in done.items() if unit[0] == "tune" or unit < ("extended", place)}
+    known = {
+        unit: training
+        for unit, training in done.items()
+        if unit.stage == Stage.TRIAL or (unit.stage == Stage.PROPOSAL and unit.number < place)
+    }
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
     # Optuna 5 changed both defaults; said here, a proposal is the same under either version.
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=False)
@@ -89,7 +127,7 @@ def ask_tpe(space: Space, done: Done, place: int, key: str) -> Configuration:
     return dict(study.ask(dict(space)).params)
 
 
-def thresholds(rungs: Sequence[int], pilots: Sequence[Record]) -> tuple[tuple[int, float], ...]:
+def thresholds(rungs: Sequence[int], pilots: Sequence[Training]) -> tuple[tuple[int, float], ...]:
     """The score to reach at each rung: the median over the pilots of their best score up to it.
 
     A rule that compares with whatever has finished by then would depend on the order in which workers are done; this
@@ -102,7 +140,7 @@ def thresholds(rungs: Sequence[int], pilots: Sequence[Record]) -> tuple[tuple[in
     Returns:
         Epoch and score per rung; empty without a pilot that trained.
     """
-    histories = [pilot["history"] for pilot in pilots if pilot["status"] == "ok"]
+    histories = [pilot.course.history for pilot in pilots if pilot.course is not None]
     return tuple((rung, median(max(h[:rung]) for h in histories)) for rung in rungs) if histories else ()
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mmbench import fingerprint
 from mmbench.messages import Refusal, said_by
+from mmbench.store.schema import Configuration
 
 Space = Mapping[str, BaseDistribution]
-Configuration = dict[str, Any]
 RANGE_KEYS = ("low", "high", "log", "step")
 #: Redraws of one slot before the space counts as exhausted.
 MAX_REDRAWS = 200
@@ -86,7 +85,7 @@ def inverse_cdf(distribution: BaseDistribution, u: float) -> Any:
 
 
 def configurations(space: Space, default: Configuration, n: int, key: str) -> list[Configuration]:
-    """The configurations of all slots: the default first, then distinct i.i.d. draws (METHOD §1.1, RULINGS 2).
+    """The configurations of all slots: the default first, then distinct i.i.d. draws.
 
     Args:
         space: distributions by dotted path.
@@ -123,36 +122,3 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
 def configuration_hash(configuration: Configuration) -> str:
     """Short hash that identifies a configuration over conditions."""
     return fingerprint.of_json(configuration)[:16]
-
-
-class SlotSampler(optuna.samplers.BaseSampler):
-    """Answers Optuna with the configuration of the trial's slot, so that all conditions are asked the same.
-
-    Args:
-        slots: configuration of each slot; a trial carries its slot as a user attribute.
-    """
-
-    def __init__(self, slots: Sequence[Configuration]) -> None:
-        self.slots = slots
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Nothing is drawn jointly: a slot is one draw of all coordinates."""
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Nothing is drawn jointly."""
-        return {}
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: optuna.trial.FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """The value of ``param_name`` in the trial's slot."""
-        return self.slots[trial.user_attrs["slot"]][param_name]

@@ -1,7 +1,7 @@
 """Equal-effort tuning of one cell: exact slots, one choice, final seeds. Nothing here can reach the test split.
 
 What is equal for every condition of a (dataset, model): the number of trials, the sampled configurations and their
-order, the seed of each trial, the budget rule and the selection rule (METHOD §1, RULINGS 1-3, 6).
+order, the seed of each trial, the budget rule and the selection rule; see ``docs/protocol.md``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
@@ -20,14 +19,28 @@ from mmbench.data.features import ItemFeature
 from mmbench.data.modality import control_statistics
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
-from mmbench.store import records
+from mmbench.store import ledger
 from mmbench.store.records import CellStore
+from mmbench.store.schema import (
+    TRAININGS,
+    Choice,
+    Configuration,
+    Control,
+    Cost,
+    Failure,
+    LedgerRow,
+    Stage,
+    Training,
+    Unit,
+    hashed,
+)
 from mmbench.training import energy
-from mmbench.training.fit import SELECTION_METRIC, Outcome, fit
+from mmbench.training.fit import Fitted, fit
+from mmbench.training.loop import SELECTION_METRIC
 from mmbench.tuning import sampler
 from mmbench.tuning.budget import PILOTS
-from mmbench.tuning.cell import CellFailed, CellTask, Unit
-from mmbench.tuning.space import Configuration, configuration_hash
+from mmbench.tuning.cell import CellFailed, CellTask
+from mmbench.tuning.space import configuration_hash
 
 
 def waiting(task: CellTask, store: CellStore, trials: int | None = None, *, settled: bool = True) -> list[Unit]:
@@ -46,135 +59,141 @@ def waiting(task: CellTask, store: CellStore, trials: int | None = None, *, sett
         CellFailed: if every trial or one of the final runs failed.
     """
     done = store.finished_trainings()
-    random = [Unit("tune", slot) for slot in range(len(task.slots(trials)))]
+    random = [Unit(Stage.TRIAL, slot) for slot in range(len(task.slots(trials)))]
     if unfinished := [unit for unit in random if unit not in done]:
         pilots = [unit for unit in unfinished if unit.number < PILOTS]
         return pilots if task.budget.rungs and pilots else unfinished
     if not settled:
         return []
-    proposed = [Unit("extended", place) for place in range(task.budget.tpe)]
+    proposed = [Unit(Stage.PROPOSAL, place) for place in range(task.budget.tpe)]
     if unfinished := [unit for unit in proposed if unit not in done]:
         return unfinished[:1]  # each proposal has seen the score of the one before
-    file = store.folder / "choice.json"
-    if not file.exists():
-        choice = {**choose([done[unit] for unit in (*random, *proposed)]), "cell_key": store.key}
-        records.write_json(file, choice)
+    if store.choice() is None:
+        store.write_choice(choose([done[unit] for unit in (*random, *proposed)]))
         faults.reach("chosen")
-    finals = [Unit("final", seed) for seed in range(1, task.budget.seeds + 1)]
+    finals = [Unit(Stage.FINAL, seed) for seed in range(1, task.budget.seeds + 1)]
     for unit in finals:
-        if unit in done and done[unit]["status"] != "ok":
-            raise CellFailed(f"final run with seed {unit.number} failed: {done[unit]['error']}")
+        if unit in done and (failure := done[unit].failure) is not None:
+            raise CellFailed(f"final run with seed {unit.number} failed: {failure.reason}")
     return [unit for unit in finals if unit not in done]
 
 
-def run_unit(task: CellTask, store: CellStore, unit: Unit) -> dict[str, Any]:
-    """Run one training that :func:`waiting` named and return its record; a trial's values are asked from Optuna."""
-    configuration = _configuration(task, store, unit)
-    if unit.stage != "final":
-        faults.reach("asked")
-    return run_training(task, store, unit, configuration)
-
-
-def give_up(task: CellTask, store: CellStore, unit: Unit, reason: str) -> None:
-    """Count a training as failed that kills its worker again and again."""
-    record = _record(task, unit, _configuration(task, store, unit), task.inputs(unit.seed)) | _failure(reason, "")
-    store.write_training(record, _ledger_row(task, record, None), None, None)
-
-
-def _configuration(task: CellTask, store: CellStore, unit: Unit) -> Configuration:
-    """What a training tries."""
-    if unit.stage == "final":
-        chosen: Configuration = records.read_json(store.folder / "choice.json")["configuration"]
-        return chosen
-    done = store.finished_trainings()
-    if unit.stage == "extended":
-        key = f"{task.cell.dataset}|{task.cell.model}|tpe|{unit.number}"
-        return sampler.ask_tpe(task.space, done, unit.number, key)
-    return sampler.ask_slot(task.space, task.slots(unit.number + 1), done, unit.number)
-
-
-def tune(task: CellTask, store: CellStore) -> Mapping[str, Any]:
-    """Run every open trial and final run of a cell in this process, without extension, and return its choice.
-
-    Raises:
-        CellFailed: if every trial or one of the final runs failed.
-    """
-    while units := waiting(task, store):
-        run_unit(task, store, units[0])
-    return records.read_json(store.folder / "choice.json")
-
-
-def feature_hash(features: Mapping[str, ItemFeature]) -> str:
-    """One fingerprint of all features of a run (RULINGS 9)."""
-    return fingerprint.of_json({name: feature.fingerprint() for name, feature in features.items()})
-
-
-def choose(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Pick the trial with the best validation score; a tie goes to the lower slot (RULINGS 6).
+def choose(trials: Sequence[Training]) -> Choice:
+    """Pick the trial with the best validation score; a tie goes to the lower slot, and a slot before a proposal.
 
     Raises:
         CellFailed: if every trial failed.
     """
-    order = {"tune": 0, "extended": 1}
-    finished = [trial for trial in trials if trial["status"] == "ok"]
-    if not finished:
-        raise CellFailed(f"all {len(trials)} trials failed; the first: {trials[0]['error']}")
-    best = max(finished, key=lambda trial: (trial["score"], -order[trial["stage"]], -trial["index"]))
-    choice = {
-        "kind": "choice",
-        "stage": best["stage"],
-        "slot": best["index"],
-        "configuration": best["configuration"],
-        "metric": SELECTION_METRIC,
-        "score": best["score"],
-        "n_trials": len(trials),
-        "n_failed": len(trials) - len(finished),
-    }
-    return {**choice, "hash": fingerprint.of_json(choice)}
+    order = {Stage.TRIAL: 0, Stage.PROPOSAL: 1}
+    scored = [(trial.score, trial) for trial in trials if trial.score is not None]
+    if not scored:
+        failure = trials[0].failure
+        raise CellFailed(f"all {len(trials)} trials failed; the first: {failure and failure.reason}")
+    score, best = max(scored, key=lambda pair: (pair[0], -order[pair[1].stage], -pair[1].index))
+    choice = Choice(
+        cell_key=best.cell_key,
+        stage=best.stage,
+        slot=best.index,
+        configuration=best.configuration,
+        metric=SELECTION_METRIC,
+        score=score,
+        n_trials=len(trials),
+        n_failed=len(trials) - len(scored),
+    )
+    return hashed(choice, leave_out=("cell_key",))
 
 
-def run_training(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration) -> dict[str, Any]:
-    """Train, write the record and return it.
+def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
+    """Run one training that :func:`waiting` named, write its record and return it; Optuna is asked for its values.
 
-    An exception is tried once more with the same configuration; the second one becomes a record with status ``failed``,
-    which counts as a trial (METHOD §1.3). Degenerate scores are no accident and are not tried again.
+    An exception is tried once more with the same configuration; the second one becomes the record of a failed
+    training, which counts as a trial. Degenerate scores are no accident and are not tried again.
     """
+    configuration = _configuration(task, store, unit)
+    if unit.stage != Stage.FINAL:
+        faults.reach("asked")
     features = task.inputs(unit.seed)
     build, settings = task.recipe(configuration)
-    record = _record(task, unit, configuration, features) | {"precision": settings.precision}
-    if unit.stage != "final" and not (unit.stage == "tune" and unit.number < PILOTS):
+    training = _begun(task, store, unit, configuration, features, settings.precision)
+    if unit.stage != Stage.FINAL and not (unit.stage == Stage.TRIAL and unit.number < PILOTS):
         settings = replace(settings, rungs=_rungs(task, store))
     data = make_recdata(task.train, features)
     graph_dir = paths.graph_dir(store.sweep_dir)
     began = time.perf_counter()
     try:
         with energy.metered() as meter:
-            outcome = _with_one_retry(
+            fitted = _with_one_retry(
                 lambda: fit(build, data, task.train, task.valid, settings, unit.seed, graph_dir=graph_dir)
             )
     except Exception as error:
-        record |= _failure(f"{type(error).__name__}: {error}", traceback.format_exc())
-        row = _ledger_row(task, record, None) | {"energy_kwh": meter.kwh}
-        store.write_training(record, row, None, None)
-        return record
-    record |= {
-        "status": "ok",
-        "score": outcome.score,
-        "epochs": outcome.epochs,
-        "best_epoch": outcome.best_epoch,
-        "stop_reason": outcome.stop_reason,
-        "history": outcome.history,
-        "losses": outcome.losses,
-        "n_parameters": outcome.n_parameters,
-    }
-    if outcome.approximations:
-        record["approximate_neighbours"] = outcome.approximations
+        failure = Failure(reason=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+        training = training.ended(failure=failure)
+        store.write_training(training, _ledger_row(task, training, Cost(energy_kwh=meter.kwh)))
+        return training
+    training = training.ended(
+        course=fitted.course, n_parameters=fitted.n_parameters, approximations=fitted.approximations
+    )
     faults.reach("fitted")
-    valid = pd.DataFrame({"user": outcome.users.astype("int32"), SELECTION_METRIC: outcome.per_user})
-    state = {name: value.cpu().numpy() for name, value in outcome.model.state_dict().items()}
-    row = _ledger_row(task, record, outcome) | {"energy_kwh": meter.kwh, "total_s": time.perf_counter() - began}
-    store.write_training(record, row, valid, state or None)
-    return record
+    fitted.cost.energy_kwh, fitted.cost.total_seconds = meter.kwh, time.perf_counter() - began
+    valid = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
+    state = {name: value.cpu().numpy() for name, value in fitted.model.state_dict().items()}
+    store.write_training(training, _ledger_row(task, training, fitted.cost), valid, state or None)
+    return training
+
+
+def give_up(task: CellTask, store: CellStore, unit: Unit, reason: str) -> None:
+    """Count a training as failed that kills its worker again and again."""
+    configuration = _configuration(task, store, unit)
+    precision = task.recipe(configuration)[1].precision
+    begun = _begun(task, store, unit, configuration, task.inputs(unit.seed), precision)
+    training = begun.ended(failure=Failure(reason=reason))
+    store.write_training(training, _ledger_row(task, training, Cost()))
+
+
+def feature_hash(features: Mapping[str, ItemFeature]) -> str:
+    """One fingerprint of all features of a run."""
+    return fingerprint.of_json({name: feature.fingerprint() for name, feature in features.items()})
+
+
+def _configuration(task: CellTask, store: CellStore, unit: Unit) -> Configuration:
+    """What a training tries."""
+    if unit.stage == Stage.FINAL:
+        choice = store.choice()
+        assert choice is not None, "final runs are named by waiting, which writes the choice first"
+        return choice.configuration
+    done = store.finished_trainings()
+    if unit.stage == Stage.PROPOSAL:
+        key = f"{task.cell.dataset}|{task.cell.model}|tpe|{unit.number}"
+        return sampler.ask_tpe(task.space, done, unit.number, key)
+    return sampler.ask_slot(task.space, task.slots(unit.number + 1), done, unit.number)
+
+
+def _begun(
+    task: CellTask,
+    store: CellStore,
+    unit: Unit,
+    configuration: Configuration,
+    features: Mapping[str, ItemFeature],
+    precision: str,
+) -> Training:
+    """The record of a training before it runs."""
+    controlled = {name: task.condition.state(name) for name in features if task.condition.state(name) != "real"}
+    return TRAININGS[unit.stage](
+        cell_key=store.key,
+        stage=unit.stage,
+        index=unit.number,
+        seed=unit.seed,
+        configuration=configuration,
+        configuration_hash=configuration_hash(configuration),
+        feature_hash=feature_hash(features),
+        split_hash=task.split_fingerprint,
+        metric=SELECTION_METRIC,
+        precision=precision,
+        controls={
+            name: Control(state=state, **control_statistics(features[name], task.features[name])._asdict())
+            for name, state in controlled.items()
+        },
+    )
 
 
 def _rungs(task: CellTask, store: CellStore) -> tuple[tuple[int, float], ...]:
@@ -182,11 +201,11 @@ def _rungs(task: CellTask, store: CellStore) -> tuple[tuple[int, float], ...]:
     if not task.budget.rungs:
         return ()
     done = store.finished_trainings()
-    pilots = [done["tune", slot] for slot in range(PILOTS) if ("tune", slot) in done]
+    pilots = [done[unit] for slot in range(PILOTS) if (unit := Unit(Stage.TRIAL, slot)) in done]
     return sampler.thresholds(task.budget.rungs, pilots)
 
 
-def _with_one_retry(train: Callable[[], Outcome]) -> Outcome:
+def _with_one_retry(train: Callable[[], Fitted]) -> Fitted:
     try:
         return train()
     except DegenerateScores:
@@ -195,52 +214,8 @@ def _with_one_retry(train: Callable[[], Outcome]) -> Outcome:
         return train()
 
 
-def _record(
-    task: CellTask, unit: Unit, configuration: Configuration, features: Mapping[str, ItemFeature]
-) -> dict[str, Any]:
-    """What a record says of a training before it runs."""
-    return {
-        "kind": "training",
-        "stage": unit.stage,
-        "index": unit.number,
-        "seed": unit.seed,
-        "configuration": configuration,
-        "configuration_hash": configuration_hash(configuration),
-        "feature_hash": feature_hash(features),
-        "controls": {
-            name: {"state": task.condition.state(name), **control_statistics(feature, task.features[name])}
-            for name, feature in features.items()
-            if task.condition.state(name) != "real"
-        },
-        "split_hash": task.split_fingerprint,
-        "metric": SELECTION_METRIC,
-    }
-
-
-def _failure(reason: str, trace: str) -> dict[str, Any]:
-    return {"status": "failed", "score": None, "error": reason, "traceback": trace}
-
-
-def _ledger_row(task: CellTask, record: Mapping[str, Any], outcome: Outcome | None) -> dict[str, Any]:
-    """What the ledger says of a training (METHOD §1.3): the record's fields that compare, and what it cost."""
-    fields = ("stage", "index", "seed", "configuration", "configuration_hash", "feature_hash", "split_hash", "status")
-    row = {name: record[name] for name in fields}
-    row |= {
-        **task.cell._asdict(),
-        "budget": task.budget.name,
-        "d_eff": len(task.space),
-        "val_metric": record["score"],
-        "epochs_run": record.get("epochs"),
-        "best_epoch": record.get("best_epoch"),
-        "stop_reason": record.get("stop_reason"),
-        "hit_max_epochs": record.get("stop_reason") == "max_epochs",
-        "n_params_trainable": record.get("n_parameters"),
-        "wall_s": None if outcome is None else outcome.seconds,
-        "setup_s": None if outcome is None else outcome.setup_seconds,
-        "samples_per_s": None if outcome is None else outcome.samples_per_second,
-        "inference_us_per_user": None if outcome is None else outcome.inference_us_per_user,
-        "device": None if outcome is None else outcome.device,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "finished_at": records.now(),
-    }
-    return row
+def _ledger_row(task: CellTask, training: Training, cost: Cost) -> LedgerRow:
+    cost.peak_rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return LedgerRow.of(
+        task.cell, training, cost, budget=task.budget.name, searched=len(task.space), finished_at=ledger.now()
+    )

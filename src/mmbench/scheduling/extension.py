@@ -1,7 +1,7 @@
-"""Further trials for all conditions of a model while the last ones still moved a contrast (METHOD §1.2, RULINGS 4).
+"""Further trials for all conditions of a model while the last ones still moved a contrast.
 
 The rule looks at validation scores only. Test scores would make the number of trials, and with it the choice, depend on
-the test split, which RULINGS 1 forbids.
+the test split.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,10 @@ import pandas as pd
 from mmbench import fingerprint, paths
 from mmbench.inference import tuning_luck
 from mmbench.inference.tuning_luck import Trials
-from mmbench.store import records
+from mmbench.store import records, schema
 from mmbench.store.records import CellStore
-from mmbench.training.fit import SELECTION_METRIC
+from mmbench.store.schema import Stage, Training, Unit
+from mmbench.training.loop import SELECTION_METRIC
 from mmbench.tuning.cell import CellTask
 
 
@@ -56,7 +57,7 @@ class Extension:
         if not budget.extend:
             return Grant(budget.trials, settled=True)
         decided = self._read()
-        return Grant(decided["trials"], decided["settled"]) if decided else Grant(budget.trials, settled=False)
+        return Grant(decided.trials, decided.settled) if decided else Grant(budget.trials, settled=False)
 
     def decide(self) -> None:
         """Grant further trials or settle, once every member has run what it was granted; otherwise do nothing.
@@ -67,24 +68,21 @@ class Extension:
         trials, settled = self.grant()
         if settled:
             return
-        alive = [(task, store) for task, store in self.members if not (store.folder / "failure.json").exists()]
+        alive = [(task, store) for task, store in self.members if store.failure() is None]
         finished = [(task, store.finished_trainings(), store) for task, store in alive]
-        if any(("tune", slot) not in done for task, done, _ in finished for slot in range(len(task.slots(trials)))):
+        if any(
+            Unit(Stage.TRIAL, slot) not in done for task, done, _ in finished for slot in range(len(task.slots(trials)))
+        ):
             return
         by_condition = {task.cell.modality: _validation(task, done, store, trials) for task, done, store in finished}
         shifts = contrast_shifts(by_condition, self.contrasts, self.delta)
-        before = self._read() or {"rounds": []}
+        before = self._read()
         granted = trials
-        if any(shift["more"] for shift in shifts):
+        if any(shift.more for shift in shifts):
             granted = self.members[0][0].budget.extended(trials)
-        decision = {
-            "kind": "extension",
-            "effort": self._effort,
-            "trials": granted,
-            "settled": granted == trials,
-            "rounds": [*before["rounds"], {"trials": trials, "contrasts": shifts}],
-        }
-        records.write_json(self.file, decision)
+        rounds = [*(before.rounds if before else []), schema.Round(trials=trials, contrasts=shifts)]
+        decision = schema.Extension(effort=self._effort, trials=granted, settled=granted == trials, rounds=rounds)
+        records.write(self.file, decision)
 
     @property
     def _effort(self) -> str:
@@ -93,28 +91,30 @@ class Extension:
         shared = {"split": task.split_fingerprint, "slots": task.slots(), "budget": repr(task.budget)}
         return fingerprint.of_json(shared)
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> schema.Extension | None:
         if not self.file.exists():
             return None
-        decided = records.read_json(self.file)
-        return decided if decided["effort"] == self._effort else None
+        decided = records.read(self.file, schema.Extension)
+        return decided if decided.effort == self._effort else None
 
 
-def _validation(task: CellTask, done: Mapping[tuple[str, int], Any], store: CellStore, trials: int) -> Trials:
+def _validation(task: CellTask, done: Mapping[Unit, Training], store: CellStore, trials: int) -> Trials:
     """Validation of each slot: the score ``(n_trials,)`` and the metric per user ``(n_trials, n_users)``."""
     n_users = len(np.unique(task.valid.users))
     scores, per_user = [], []
     for slot in range(len(task.slots(trials))):
-        ok = done["tune", slot]["status"] == "ok"
-        scores.append(done["tune", slot]["score"] if ok else -np.inf)
-        file = store.training_file("tune", slot, "valid.parquet")
-        per_user.append(pd.read_parquet(file)[SELECTION_METRIC].to_numpy() if ok else np.full(n_users, np.nan))
+        unit = Unit(Stage.TRIAL, slot)
+        score = done[unit].score
+        scores.append(-np.inf if score is None else score)
+        file = store.training_file(unit, paths.VALIDATION)
+        failed = np.full(n_users, np.nan)
+        per_user.append(failed if score is None else pd.read_parquet(file)[SELECTION_METRIC].to_numpy())
     return Trials(np.array(scores, np.float64), np.array(per_user, np.float64))
 
 
 def contrast_shifts(
     by_condition: Mapping[str, Trials], contrasts: Sequence[tuple[str, str]], delta: float
-) -> list[dict[str, Any]]:
+) -> list[schema.Shift]:
     """How far each planned contrast moved in the second half of the trials, and whether that asks for more of them.
 
     Args:
@@ -128,7 +128,7 @@ def contrast_shifts(
             continue
         shift = tuning_luck.budget_shift(by_condition[a], by_condition[b], default_first=True)
         more = tuning_luck.needs_more_trials(shift, delta)
-        shifts.append({"a": a, "b": b, "shift": shift.point, "lo": shift.lo, "hi": shift.hi, "more": more})
+        shifts.append(schema.Shift(a=a, b=b, shift=shift.point, lo=shift.lo, hi=shift.hi, more=more))
     return shifts
 
 

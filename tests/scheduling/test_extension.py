@@ -13,7 +13,7 @@ from mmbench.inference.tuning_luck import Contrast, Trials
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.tuning.cell import CellTask, Unit
-from mmbench.tuning.extension import Extension, Grant, contrast_shifts
+from mmbench.scheduling.extension import Extension, Grant, contrast_shifts
 from mmbench.tuning.study import run_unit, tune, waiting
 from tests.tiny import make_job, opened
 

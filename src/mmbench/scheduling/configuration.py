@@ -1,0 +1,211 @@
+"""The configuration of a job as types: every section is checked where its type is, and a mistake is one clear line."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mmbench import paths
+from mmbench.data.dataset import DatasetConfig
+from mmbench.data.modality import ModalityCondition
+from mmbench.data.planted import make_world
+from mmbench.evaluation import metrics
+from mmbench.inference.contrast import Contrast
+from mmbench.messages import Message, Refusal
+from mmbench.sealing.score_test import LIST_LENGTH
+from mmbench.tuning.budget import Budget
+
+T = TypeVar("T")
+RESUME = ("auto", "force", "never")
+#: A resolved section of a configuration file, as plain Python.
+Section = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """The sweep as a whole.
+
+    Args:
+        name: its name.
+        workers: worker processes of a machine; None is one per core.
+    """
+
+    name: str
+    workers: int | None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
+            raise Refusal("study", "bad_workers", workers=self.workers)
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """How workers share a sweep and go on with it.
+
+    Args:
+        resume: ``auto`` goes on, ``force`` sets records aside, ``never`` refuses where records exist.
+        storage: where leases are kept.
+        lease_timeout: seconds of silence after which a worker of another machine counts as dead.
+    """
+
+    resume: str
+    storage: str
+    lease_timeout: float
+
+    def __post_init__(self) -> None:
+        if self.resume not in RESUME:
+            raise Refusal("study", "no_resume", resume=self.resume, known=", ".join(RESUME))
+
+
+@dataclass(frozen=True)
+class StatisticsConfig:
+    """What is inferred, fixed before a sweep runs.
+
+    Args:
+        delta: equivalence margin of the relative gain.
+        contrasts: planned contrasts by name.
+    """
+
+    delta: float
+    contrasts: list[str]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not self.delta > 0:
+            raise Refusal("study", "bad_delta", delta=self.delta)
+        for name in self.contrasts:
+            Contrast.parse(str(name))
+
+    @property
+    def pairs(self) -> list[Contrast]:
+        """The planned contrasts."""
+        return [Contrast.parse(name) for name in self.contrasts]
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Metrics that the report prints."""
+
+    metrics: list[str]
+
+    def __post_init__(self) -> None:
+        for name in self.metrics:
+            metrics.check_name(name)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """How many of the best items of every user a cell writes with raw ids, 0 for none."""
+
+    top_k: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.top_k, int) or not 0 <= self.top_k <= LIST_LENGTH:
+            raise Refusal("study", "bad_top_k", top_k=self.top_k, most=LIST_LENGTH)
+
+
+@dataclass(frozen=True)
+class JobConfig:
+    """The configuration of one job.
+
+    ``model``, ``search``, ``optimizer`` and ``training`` stay plain: every trial puts values of its own into them, and
+    what comes out is checked by the model and by :class:`mmbench.training.settings.TrainingSettings`.
+
+    Args:
+        plain: the whole configuration, resolved.
+        sweep: the sweep as a whole.
+        study: how workers share it.
+        dataset: how the dataset is read, without the range of its learning rate.
+        modality: the modality condition.
+        budget: tuning effort.
+        statistics: what is inferred.
+        report: what the report prints.
+        export: what a cell exports.
+    """
+
+    plain: Section
+    sweep: SweepConfig
+    study: StudyConfig
+    dataset: DatasetConfig
+    modality: ModalityCondition
+    budget: Budget
+    statistics: StatisticsConfig
+    report: ReportConfig
+    export: ExportConfig
+
+    @staticmethod
+    def of(plain: Section) -> JobConfig:
+        """Read a resolved configuration.
+
+        Raises:
+            ValueError: for a key that a section does not have, or a value that it does not allow.
+        """
+        dataset = {key: value for key, value in plain["dataset"].items() if key != "lr"}
+        if dataset.get("world") is not None:
+            check_keys("dataset.world_options", make_world, dataset["world_options"] or {}, given=2)
+        return JobConfig(
+            plain,
+            sweep=made("sweep", SweepConfig, plain["sweep"]),
+            study=made("study", StudyConfig, plain["study"]),
+            dataset=made("dataset", DatasetConfig, dataset),
+            modality=made("modality", ModalityCondition, plain["modality"]),
+            budget=made("budget", Budget, plain["budget"]),
+            statistics=made("statistics", StatisticsConfig, plain["statistics"]),
+            report=made("report", ReportConfig, plain["report"]),
+            export=made("export", ExportConfig, plain["export"]),
+        )
+
+    @property
+    def sweep_dir(self) -> Path:
+        """The folder of the sweep."""
+        return Path(self.plain["paths"]["multirun"]) / paths.slug([str(self.sweep.name)])
+
+    def with_workers(self, workers: int) -> JobConfig:
+        """The same with a number of worker processes where none was asked for."""
+        return replace(self, sweep=replace(self.sweep, workers=self.sweep.workers or workers))
+
+    def resuming(self) -> JobConfig:
+        """The same for a sweep that has been opened: no records are set aside again."""
+        return replace(self, study=replace(self.study, resume="auto"))
+
+
+def made(section: str, make: Callable[..., T], options: Section) -> T:
+    """Make a type from a section of the configuration.
+
+    Raises:
+        ValueError: for a key of the section that ``make`` does not take.
+    """
+    check_keys(section, make, options)
+    return make(**options)
+
+
+def check_keys(section: str, make: Callable[..., Any], options: Section, given: int = 0) -> None:
+    """Refuse a key of a section that ``make`` does not take.
+
+    Args:
+        section: dotted path of the section.
+        make: what takes the keys as arguments.
+        options: the section.
+        given: arguments, the first ones, that do not come from the section.
+
+    Raises:
+        ValueError: naming the key and those that are accepted.
+    """
+    parameters = list(inspect.signature(make).parameters.values())[given:]
+    accepted = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    for key in options:
+        if key not in accepted:
+            raise Refusal("command", "no_key_of", section=section, key=key, hint=did_you_mean(key, accepted))
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> Message:
+    """A hint at the nearest allowed name, and the list of all of them."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    listed = ", ".join(names) or Message("command", "nothing")
+    if close:
+        return Message("command", "did_you_mean", close=close[0], names=listed)
+    return Message("command", "accepted", names=listed)

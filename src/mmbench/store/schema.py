@@ -1,0 +1,523 @@
+"""Types of everything that a sweep writes down: one frozen type per kind of record, validated when it is read.
+
+A record of a training is deterministic: the same training gives the same bytes. What differs from run to run (seconds,
+machine, time of day) is a :class:`Cost` and stands in the ledger.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from mmbench import fingerprint
+
+#: Layout of the records; a reader refuses any other.
+SCHEMA_VERSION = 2
+
+#: Values of the searched hyper-parameters by dotted path.
+Configuration = dict[str, Any]
+
+
+class CellName(NamedTuple):
+    """The unit of tuning and of a table: a dataset, a model and a modality condition.
+
+    The condition is ``-`` for a model that ignores content.
+    """
+
+    dataset: str
+    model: str
+    modality: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
+class Stage(StrEnum):
+    """Why a training ran."""
+
+    TRIAL = "tune"
+    PROPOSAL = "extended"
+    FINAL = "final"
+
+
+#: Added to the number of a training to give its seed; final seeds are 1..S, so no two stages share one.
+FIRST_SEED = {Stage.TRIAL: 10_000, Stage.PROPOSAL: 20_000, Stage.FINAL: 0}
+
+
+class Unit(NamedTuple):
+    """One training of a cell.
+
+    Args:
+        stage: a random trial, a trial that TPE proposed, or a final run.
+        number: its slot, its place among the proposals, or its seed.
+    """
+
+    stage: Stage
+    number: int
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training, the same for all conditions."""
+        return FIRST_SEED[self.stage] + self.number
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a record."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
+    """A file of its own; its tag is the ``kind`` in the file."""
+
+    schema_version: int = SCHEMA_VERSION
+
+
+class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a training came to, epoch by epoch; the loop fills it.
+
+    Args:
+        history: validation score after each epoch.
+        losses: mean of each term of the loss by epoch; empty for a model that is computed.
+        best_epoch: epoch of the best score, from 1.
+        stop_reason: ``patience``, ``max_epochs``, ``rung`` or ``closed_form``.
+    """
+
+    history: list[float] = []
+    losses: list[dict[str, float]] = []
+    best_epoch: int = 0
+    stop_reason: str = "max_epochs"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were run."""
+        return len(self.history)
+
+    @property
+    def score(self) -> float:
+        """The best validation score."""
+        return self.history[self.best_epoch - 1]
+
+
+class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a training cost.
+
+    Args:
+        seconds: wall time of the training; None for one that failed.
+        setup_seconds: of it, building (and computing) the model.
+        ranking_seconds: of it, scoring and ranking validation.
+        total_seconds: wall time with reading features and retries.
+        n_samples: triplets trained on.
+        ranked_users: users whose validation was ranked, summed over epochs.
+        device: where the training ran.
+        peak_rss_mb: largest resident memory of the process so far, in MiB.
+        energy_kwh: energy; None where no meter is installed.
+    """
+
+    seconds: float | None = None
+    setup_seconds: float = 0.0
+    ranking_seconds: float = 0.0
+    total_seconds: float | None = None
+    n_samples: int = 0
+    ranked_users: int = 0
+    device: str | None = None
+    peak_rss_mb: float | None = None
+    energy_kwh: float | None = None
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """Triplets per second of training steps; None for a model that is computed or a training that failed."""
+        if self.seconds is None:
+            return None
+        steps = self.seconds - self.setup_seconds - self.ranking_seconds
+        return self.n_samples / steps if self.n_samples and steps > 0 else None
+
+    @property
+    def inference_us_per_user(self) -> float | None:
+        """Microseconds to score and rank one user among all items, averaged over the validations."""
+        return 1e6 * self.ranking_seconds / self.ranked_users if self.ranked_users else None
+
+
+class Control(Value, frozen=True):
+    """Proof that a modality was under control: does it differ from the real features, how alike are its rows?"""
+
+    state: str
+    differs_from_real: bool
+    cosine_mean: float
+    cosine_sd: float
+
+
+class Approximation(Value, frozen=True):
+    """Neighbour lists that are not exact: their size, their recall on a sample, and the library that found them."""
+
+    items: int
+    k: int
+    recall: float
+    sample: int
+    library: str
+
+
+class Failure(Value, frozen=True):
+    """Why a training has no result."""
+
+    reason: str
+    traceback: str = ""
+
+
+class Training(Record, frozen=True):
+    """One training of a cell.
+
+    Args:
+        cell_key: key of the cell.
+        stage: why it ran.
+        index: slot of a trial, place of a proposal, seed of a final run.
+        seed: seed of initial values, batch order, negatives and dropout.
+        configuration: values of the searched hyper-parameters.
+        configuration_hash: hash of ``configuration``.
+        feature_hash: fingerprint of all features that the model was given.
+        split_hash: fingerprint of training and validation interactions.
+        metric: what validation measured.
+        precision: Lightning's precision flag.
+        controls: every modality whose state is not ``real``.
+        course: epochs and scores; None for a training that failed.
+        n_parameters: trained numbers of the model.
+        approximations: item graphs that are not exact.
+        failure: why there is no result.
+    """
+
+    cell_key: str
+    stage: Stage
+    index: int
+    seed: int
+    configuration: Configuration
+    configuration_hash: str
+    feature_hash: str
+    split_hash: str
+    metric: str
+    precision: str
+    controls: dict[str, Control] = {}
+    course: Course | None = None
+    n_parameters: int | None = None
+    approximations: list[Approximation] = []
+    failure: Failure | None = None
+
+    @property
+    def unit(self) -> Unit:
+        """Which training of the cell this is."""
+        return Unit(self.stage, self.index)
+
+    def ended(self, **result: Any) -> Training:
+        """The record with its result: ``course`` and what goes with it, or ``failure``."""
+        return msgspec.structs.replace(self, **result)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is a result."""
+        return self.course is not None
+
+    @property
+    def score(self) -> float | None:
+        """Best validation score; None for a training that failed."""
+        return None if self.course is None else self.course.score
+
+
+class Trial(Training, frozen=True, tag="trial"):
+    """A training that tuning may choose: a random slot or a proposal of TPE."""
+
+
+class FinalRun(Training, frozen=True, tag="final"):
+    """A training of the chosen configuration from one of the final seeds."""
+
+
+#: Type of the record by stage.
+TRAININGS: dict[Stage, type[Training]] = {Stage.TRIAL: Trial, Stage.PROPOSAL: Trial, Stage.FINAL: FinalRun}
+
+
+class Choice(Record, frozen=True, tag="choice"):
+    """The configuration that validation chose, written before the test split is opened.
+
+    Args:
+        cell_key: key of the cell.
+        stage: stage of the chosen trial.
+        slot: its slot or place.
+        configuration: its configuration.
+        metric: what validation measured.
+        score: its validation score.
+        n_trials: trials that took part.
+        n_failed: of them, failed ones.
+        hash: hash of all of this but the key of the cell; the seal repeats it.
+    """
+
+    cell_key: str
+    stage: Stage
+    slot: int
+    configuration: Configuration
+    metric: str
+    score: float
+    n_trials: int
+    n_failed: int
+    hash: str = ""
+
+    @property
+    def unit(self) -> Unit:
+        """The trial that was chosen."""
+        return Unit(self.stage, self.slot)
+
+
+class Seal(Record, frozen=True, tag="seal"):
+    """The test split was opened for one choice.
+
+    Args:
+        cell_key: key of the cell.
+        choice_hash: hash of the choice.
+        test_hash: fingerprint of the test interactions.
+        protocol: how the data were split.
+        valid_masked: whether validation items are taken off the lists too.
+        finals: seeds of the final runs.
+        unscored: trials whose scores on test were degenerate, and why.
+        hash: hash of all of this.
+    """
+
+    cell_key: str
+    choice_hash: str
+    test_hash: str
+    protocol: str
+    valid_masked: bool
+    finals: list[int]
+    unscored: list[str] = []
+    hash: str = ""
+
+
+class Cell(Record, frozen=True, tag="cell"):
+    """What a cell is about, written when its folder is claimed.
+
+    Args:
+        key: hash of everything that decides its results, the test split left out.
+        dataset: its dataset.
+        model: its model.
+        modality: its condition.
+        config: the resolved configuration, without what says where or how the sweep runs.
+        states: state of every modality of the dataset.
+        split_hash: fingerprint of training and validation interactions.
+        data: what was read of the dataset, in words.
+        features: fingerprint of the real features by modality.
+        versions: versions of what decides numbers.
+    """
+
+    key: str
+    dataset: str
+    model: str
+    modality: str
+    config: dict[str, Any]
+    states: dict[str, str]
+    split_hash: str
+    data: list[str]
+    features: dict[str, str]
+    versions: dict[str, str | None]
+
+    @property
+    def name(self) -> CellName:
+        """Dataset, model and condition."""
+        return CellName(self.dataset, self.model, self.modality)
+
+
+class CellFailure(Record, frozen=True, tag="failure"):
+    """Why a cell has no result."""
+
+    key: str
+    reason: str
+    traceback: str
+
+
+class Shift(Value, frozen=True):
+    """How far the contrast of conditions ``a`` and ``b`` moved in the second half of the trials."""
+
+    a: str
+    b: str
+    shift: float
+    lo: float
+    hi: float
+    more: bool
+
+
+class Round(Value, frozen=True):
+    """What the extension rule saw after so many trials."""
+
+    trials: int
+    contrasts: list[Shift]
+
+
+class Extension(Record, frozen=True, tag="extension"):
+    """How many random trials the conditions of a model get.
+
+    Args:
+        effort: fingerprint of what they share; a decision about anything else is not theirs.
+        trials: how many.
+        settled: whether that number can no longer grow.
+        rounds: what led to it.
+    """
+
+    effort: str
+    trials: int
+    settled: bool
+    rounds: list[Round]
+
+
+class PlannedCell(Value, frozen=True):
+    """A cell that a sweep is going to run.
+
+    Args:
+        dataset: its dataset.
+        model: its model.
+        modality: its condition.
+        key: key of its records.
+        folder: its folder, relative to that of the sweep.
+        trainings: how many.
+        tiers: those that the model's YAML declares.
+        asked: conditions that the command asked for.
+    """
+
+    dataset: str
+    model: str
+    modality: str
+    key: str
+    folder: str
+    trainings: int
+    tiers: list[str] = []
+    asked: list[str] = []
+
+    @property
+    def name(self) -> CellName:
+        """Dataset, model and condition."""
+        return CellName(self.dataset, self.model, self.modality)
+
+
+class Manifest(Record, frozen=True, tag="manifest"):
+    """What a sweep is going to run, written before the first cell runs.
+
+    Args:
+        name: name of the sweep.
+        command: overrides of the command line.
+        budget: the budget section of the configuration.
+        delta: equivalence margin.
+        contrasts: planned contrasts, like ``fused_vs_text``.
+        config_hash: fingerprint of budget, training, optimizer and statistics.
+        metrics: metrics of the report.
+        modalities: conditions that were asked for.
+        cells: what runs.
+    """
+
+    name: str
+    command: list[str]
+    budget: dict[str, Any]
+    delta: float
+    contrasts: list[str]
+    config_hash: str
+    metrics: list[str]
+    modalities: list[str]
+    cells: list[PlannedCell]
+
+
+class LedgerRow(Record, frozen=True, tag="training"):
+    """A finished training in the ledger: what of its record compares, and what it cost.
+
+    Args:
+        dataset: dataset of the cell.
+        model: model of the cell.
+        modality: condition of the cell.
+        budget: name of the budget.
+        searched: number of searched hyper-parameters.
+        status: ``ok`` or ``failed``.
+        score: best validation score; None for a training that failed.
+        epochs: epochs that were run.
+        best_epoch: epoch of the best score.
+        stop_reason: why it ended.
+        n_parameters: trained numbers.
+        cost: what it cost.
+        finished_at: when it ended, UTC.
+        cell_key: as in the record; so are the other fields.
+    """
+
+    cell_key: str
+    dataset: str
+    model: str
+    modality: str
+    stage: Stage
+    index: int
+    seed: int
+    configuration: Configuration
+    configuration_hash: str
+    feature_hash: str
+    split_hash: str
+    budget: str
+    searched: int
+    status: str
+    score: float | None
+    epochs: int | None
+    best_epoch: int | None
+    stop_reason: str | None
+    n_parameters: int | None
+    cost: Cost
+    finished_at: str
+
+    @property
+    def unit(self) -> Unit:
+        """Which training of the cell this is."""
+        return Unit(self.stage, self.index)
+
+    @staticmethod
+    def of(
+        name: CellName, training: Training, cost: Cost, *, budget: str, searched: int, finished_at: str
+    ) -> LedgerRow:
+        """The row of a training: a projection of its record.
+
+        Args:
+            name: its cell.
+            training: its record.
+            cost: what it cost.
+            budget: name of the budget.
+            searched: number of searched hyper-parameters.
+            finished_at: when it ended, UTC.
+        """
+        same = (
+            "cell_key",
+            "stage",
+            "index",
+            "seed",
+            "configuration",
+            "configuration_hash",
+            "feature_hash",
+            "split_hash",
+        )
+        course = training.course
+        return LedgerRow(
+            **name._asdict(),
+            **{field: getattr(training, field) for field in same},
+            budget=budget,
+            searched=searched,
+            status="ok" if training.succeeded else "failed",
+            score=training.score,
+            epochs=None if course is None else course.epochs,
+            best_epoch=None if course is None else course.best_epoch,
+            stop_reason=None if course is None else course.stop_reason,
+            n_parameters=training.n_parameters,
+            cost=cost,
+            finished_at=finished_at,
+        )
+
+
+#: A record that carries its own hash.
+Hashed = TypeVar("Hashed", Choice, Seal)
+
+
+def hashed(record: Hashed, *, leave_out: tuple[str, ...] = ()) -> Hashed:
+    """The record with its hash filled in, taken over every other field.
+
+    Args:
+        record: a choice or a seal.
+        leave_out: further fields that the hash says nothing about.
+    """
+    fields = msgspec.to_builtins(record)
+    for name in ("hash", *leave_out):
+        del fields[name]
+    return msgspec.structs.replace(record, hash=fingerprint.of_json(fields))
