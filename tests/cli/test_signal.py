@@ -18,7 +18,7 @@ from mmbench.data.features import with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.sources import Source, write_folder
 from mmbench.messages import Words
-from mmbench.report import pretest as written
+from mmbench.report import pretest_text as written
 from tests.cli.conftest import Command
 
 A_WORLD = (

@@ -21,10 +21,10 @@ from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
 from mmbench.report import SweepTable, read_sweep, write_report
 from mmbench.report.catalogue import Catalogue, read_catalogue
-from mmbench.report.checks import read_groups
-from mmbench.report.contrasts import read_contrasts
-from mmbench.report.contribution import as_markdown, read_contributions
+from mmbench.report.comparisons import read_contrasts
+from mmbench.report.contribution_facts import as_markdown, read_contributions
 from mmbench.report.facts import Fact, Facts, as_frame, blocks
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.table import CellResult
 from tests.report.constructed import Made, found, write_sweep
 from tests.tiny import TINY, WORLD

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mmbench import search
-from mmbench.report.checks import check, read_groups
-from mmbench.report.effort import CellEffort
+from mmbench.report.cell_effort import CellEffort
 from mmbench.report.fairness import as_html, as_markdown, budget_row, write_fairness
+from mmbench.report.fairness_checks import check, read_groups
 from mmbench.report.reading import read_sweep
 
 T, USERS = 8, 400

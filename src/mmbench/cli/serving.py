@@ -12,8 +12,8 @@ from mmbench import paths, records
 from mmbench.cli.compose import Composed
 from mmbench.cli.jobs import Job
 from mmbench.data.recdata import make_recdata
-from mmbench.report.gates import IMAGE
-from mmbench.report.serving import Serving
+from mmbench.decision.gates import IMAGE
+from mmbench.decision.serving import Serving
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable
 from mmbench.training import rebuild
 

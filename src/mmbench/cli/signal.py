@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.cli import compose
     from mmbench.cli.jobs import Job
     from mmbench.contribution.pretest import pretest
-    from mmbench.report.pretest import as_markdown, as_record, as_text
+    from mmbench.report.pretest_text import as_markdown, as_record, as_text
 
     overrides = compose.open_modality_keys(asked.overrides)
     compose.parse(overrides)

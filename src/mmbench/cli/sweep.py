@@ -15,10 +15,10 @@ from mmbench.cli.jobs import Job
 from mmbench.cli.planned import Planned, check_fixed, check_settings, plan_cells, write_manifest
 from mmbench.cli.pool import Pool
 from mmbench.cli.progress import Progress
+from mmbench.decision.mirror import mirror
 from mmbench.leases import make_leases
 from mmbench.messages import Words
 from mmbench.report import write_report
-from mmbench.report.mirror import mirror
 
 
 @dataclass(frozen=True)

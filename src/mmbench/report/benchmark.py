@@ -6,7 +6,7 @@ import pandas as pd
 
 from mmbench import stats
 from mmbench.report import layout
-from mmbench.report.contrasts import ALPHA, Comparison
+from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import Block, Entry
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, Pair, SweepTable
 from mmbench.stats import bounds

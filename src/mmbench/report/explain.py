@@ -12,8 +12,8 @@ import numpy as np
 from scipy import special
 
 from mmbench import paths, records, stats
-from mmbench.report.checks import ENOUGH_TRIALS, Group, read_groups
-from mmbench.report.contrasts import Comparison, read_contrasts
+from mmbench.report.comparisons import Comparison, read_contrasts
+from mmbench.report.fairness_checks import ENOUGH_TRIALS, Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import PRIMARY, CellResult, SweepTable
 from mmbench.report.verdict_table import reason

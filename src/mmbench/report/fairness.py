@@ -9,11 +9,11 @@ import numpy as np
 
 from mmbench import effort, paths, records
 from mmbench.report import charts
-from mmbench.report.checks import Group, read_groups
-from mmbench.report.effort import CellEffort, edges
+from mmbench.report.cell_effort import CellEffort, edges
+from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.layout import markdown_table
-from mmbench.report.page import render
 from mmbench.report.table import SweepTable
+from mmbench.report.templating import render
 
 COLUMNS = (
     "condition",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmbench.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
-from mmbench.report.contrasts import Comparison
+from mmbench.report.comparisons import Comparison
 from mmbench.report.layout import Block, block
 from mmbench.report.table import ID_ONLY, PRIMARY, SweepTable
 from mmbench.verdicts import Verdict

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mmbench.report import layout, pooled
-from mmbench.report.contrasts import ALPHA, Comparison, significant
+from mmbench.report.comparisons import ALPHA, Comparison, significant
 from mmbench.report.layout import Block
 from mmbench.report.table import PRIMARY, SweepTable
 from mmbench.stats import bounds

@@ -6,9 +6,9 @@ from datetime import date
 from pathlib import Path
 
 from mmbench import records
+from mmbench.decision.page.speaker import Speaker
 from mmbench.messages import Words
-from mmbench.report.decision_words import Speaker
-from mmbench.report.page import render
+from mmbench.report.templating import render
 
 #: Lines for people, by section.
 PARTS = {"rights": ("r", 4), "data": ("d", 5), "money": ("m", 3), "after": ("a", 3)}
@@ -33,4 +33,4 @@ def as_html(s: Speaker, lang: str, day: date) -> str:
     about = w("about", dataset=s.evidence.dataset, model=s.evidence.model, date=w.date(day), answer=s.badge)
     parts = {name: [w(f"{key}_{n}", **filled) for n in range(1, most + 1)] for name, (key, most) in PARTS.items()}
     gates = [s.gate(gate) for gate in s.decision.gates]
-    return render("checklist.html", lang=lang, w=w, about=about, gates=gates, parts=parts)
+    return render("checklist.html", "mmbench.decision.page", lang=lang, w=w, about=about, gates=gates, parts=parts)

@@ -13,10 +13,10 @@ from mmbench.contribution.pretest import EPSILON, pretest
 from mmbench.data.encoded import DEFAULT
 from mmbench.decision.evidence import Gate, Status
 from mmbench.report.catalogue import Catalogue, read_catalogue
-from mmbench.report.checks import FAIL, Group
-from mmbench.report.contrasts import Comparison
+from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts
-from mmbench.report.list_measures import GUARDRAILS, read_lists
+from mmbench.report.fairness_checks import FAIL, Group
+from mmbench.report.list_facts import GUARDRAILS, read_lists
 from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
 
 IMAGE = "image"

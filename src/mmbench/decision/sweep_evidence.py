@@ -9,12 +9,12 @@ import numpy as np
 from mmbench import records, stats
 from mmbench.contribution import slices
 from mmbench.decision.evidence import Evidence, SubsetGain
+from mmbench.decision.gates import IMAGE, finished, read_gates, split_of
 from mmbench.report.catalogue import Catalogue, read_catalogue
-from mmbench.report.checks import Group, read_groups
-from mmbench.report.contrasts import Comparison, compare
-from mmbench.report.contribution import divisions, measure_model
+from mmbench.report.comparisons import Comparison, compare
+from mmbench.report.contribution_facts import divisions, measure_model
 from mmbench.report.facts import Facts, K
-from mmbench.report.gates import IMAGE, finished, read_gates, split_of
+from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.table import PRIMARY, CellResult, SweepTable
 
 #: Divisions whose slices are sets of items, so that images can be bought for one of them alone.

@@ -12,7 +12,7 @@ from mmbench.contribution.bootstrap import Estimate
 from mmbench.contribution.guardrails import LEVEL, coverage_change, rail
 from mmbench.metrics import Ranking
 from mmbench.report.catalogue import Catalogue
-from mmbench.report.contrasts import Comparison
+from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts, K
 from mmbench.report.table import CellResult
 

@@ -11,7 +11,7 @@ from typing import Any
 from mmbench import effort, records, tuning_luck
 from mmbench.budget import PILOTS
 from mmbench.fingerprint import of_json
-from mmbench.report.effort import CellEffort, edges, paired_trials, read_cell
+from mmbench.report.cell_effort import CellEffort, edges, paired_trials, read_cell
 from mmbench.report.table import CONTRASTS, Pair, SweepTable
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
