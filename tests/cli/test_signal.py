@@ -18,7 +18,7 @@ from mmbench.inference.contribution.bootstrap import Estimate
 from mmbench.inference.contribution.pretest import Light, Pretest, light, restricted
 from mmbench.inference.contribution.signal import NeighbourRecall, Signal
 from mmbench.messages import Words
-from mmbench.report import pretest as written
+from mmbench.report import pretest_text as written
 from tests.cli.conftest import Command
 
 A_WORLD = (

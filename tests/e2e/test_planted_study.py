@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmbench.store import records
 from mmbench.inference import intervals
-from mmbench.inference.verdicts import Verdict
 from mmbench.paths import slug
 from mmbench.report import SweepTable, read_sweep
-from mmbench.report.checks import read_groups
-from mmbench.report.contrasts import Comparison, read_contrasts
-from mmbench.report.contribution import DIFFERENCES, VALUES, read_contributions
+from mmbench.report.comparisons import Comparison, read_contrasts
+from mmbench.report.contribution_facts import DIFFERENCES, VALUES, read_contributions
 from mmbench.report.facts import Facts
-from mmbench.store import records
+from mmbench.report.fairness_checks import read_groups
+from mmbench.inference.verdicts import Verdict
 from tests.e2e.conftest import Run
 
 pytestmark = pytest.mark.slow

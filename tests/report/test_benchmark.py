@@ -10,8 +10,8 @@ import pytest
 from mmbench.inference import intervals
 from mmbench.report import read_sweep, write_report
 from mmbench.report.benchmark import as_frame, as_latex, as_markdown, blocks
-from mmbench.report.checks import read_groups
-from mmbench.report.contrasts import read_contrasts
+from mmbench.report.comparisons import read_contrasts
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Block
 from tests.report.constructed import Hits, Made, found, write_sweep
 

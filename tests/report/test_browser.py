@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from mmbench.decision import decide
+from mmbench.decision.page.checklist import write_checklist
+from mmbench.decision.page.speaker import Speaker
+from mmbench.decision.sweep_evidence import Read
 from mmbench.messages import Words
 from mmbench.report import SweepTable, write_report
-from mmbench.report.checklist import write_checklist
-from mmbench.report.decision_words import Speaker
-from mmbench.report.evidence import Read
 from tests.decision.cases import economics
+from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report import browser as web
-from tests.report.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report.shop import TITLES
 
 pytestmark = pytest.mark.slow

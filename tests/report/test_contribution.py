@@ -18,10 +18,10 @@ from mmbench.inference.contribution.bootstrap import Estimate
 from mmbench.inference.contribution.guardrails import Rail, coverage_change, rail
 from mmbench.report import SweepTable, read_sweep, write_report
 from mmbench.report.catalogue import Catalogue, read_catalogue
-from mmbench.report.checks import read_groups
-from mmbench.report.contrasts import read_contrasts
-from mmbench.report.contribution import as_markdown, read_contributions
+from mmbench.report.comparisons import read_contrasts
+from mmbench.report.contribution_facts import as_markdown, read_contributions
 from mmbench.report.facts import Fact, Facts, as_frame, blocks
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.table import CellResult
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep

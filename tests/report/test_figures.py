@@ -11,8 +11,8 @@ import pytest
 from matplotlib.image import imread
 
 from mmbench.report import SweepTable, read_sweep, write_report
-from mmbench.report.checks import read_groups
-from mmbench.report.contrasts import Comparison, read_contrasts
+from mmbench.report.comparisons import Comparison, read_contrasts
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.figures import condition_means, figures, forest_lines, gain_cells
 from tests.report.constructed import write_sweep
 from tests.report.test_verdict_table import NONE, TEXT

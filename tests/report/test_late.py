@@ -10,7 +10,7 @@ import pytest
 
 from mmbench.evaluation import late_ensemble, metrics
 from mmbench.report import read_sweep, write_report
-from mmbench.report.checks import read_groups
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import late_ensembles
 from mmbench.report.table import LATE, CellResult, SweepTable
 from mmbench.report.write import as_frame, as_text, grid

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmbench.report import read_sweep, write_report
-from mmbench.report.checks import read_groups
-from mmbench.report.contrasts import read_contrasts
+from mmbench.report.comparisons import read_contrasts
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.submission import NO, OPEN, YES, Answer, answers
 from tests.report.constructed import write_sweep
 from tests.report.test_contribution import cells

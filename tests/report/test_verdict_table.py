@@ -13,8 +13,8 @@ from scipy import stats as distributions
 
 from mmbench.inference import intervals
 from mmbench.report import read_sweep, write_report
-from mmbench.report.checks import read_groups
-from mmbench.report.contrasts import Comparison, read_contrasts, significant
+from mmbench.report.comparisons import Comparison, read_contrasts, significant
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.pooled import pool, rank_blocks
 from mmbench.report.verdict_table import HEADER, as_frame, as_latex, as_markdown, as_text, notes, row
 from tests.report.constructed import Hits, Made, found, write_sweep

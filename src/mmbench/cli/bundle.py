@@ -14,7 +14,7 @@ def bundle(argv: Sequence[str]) -> None:
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
     parser.add_argument("archive", type=Path, nargs="?", help="archive to write, by default SWEEP.zip beside it")
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
-    from mmbench.report.bundle import pack
+    from mmbench.report.archive import pack
 
     sweep = asked.sweep.resolve()
     target = asked.archive or sweep.with_name(f"{sweep.name}.zip")
@@ -31,10 +31,11 @@ def verify(argv: Sequence[str]) -> None:
     )
     parser.add_argument("archive", type=Path, help="what python -m mmbench.bundle wrote")
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
-    from mmbench.report.bundle import verify as check
+    from mmbench.decision.record import holds
+    from mmbench.report.archive import verify as check
 
     with tempfile.TemporaryDirectory() as folder:
-        found = check(asked.archive, Path(folder))
+        found = check(asked.archive, Path(folder), holds)
     words = {True: "same", False: "DIFFERS", None: "not checked"}
     for finding in found:
         print(f"{words[finding.same]:<12} {finding.file} ({finding.said})")

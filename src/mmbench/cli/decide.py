@@ -93,15 +93,15 @@ def _yaml(file: Path) -> Mapping[str, Any]:
 def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> str:
     """Write page and record of a decision; return what a terminal shows."""
     from mmbench.cli.serving import measure_serving
+    from mmbench.decision.mirror import mirror
+    from mmbench.decision.page.checklist import write_checklist
+    from mmbench.decision.page.examples import examples_of
+    from mmbench.decision.page.sections import write_decision
+    from mmbench.decision.page.speaker import Speaker
+    from mmbench.decision.sweep_evidence import read_evidence
     from mmbench.report import read_sweep
-    from mmbench.report.checklist import write_checklist
-    from mmbench.report.contrasts import read_contrasts
-    from mmbench.report.decision_page import write_decision
-    from mmbench.report.decision_words import Speaker
-    from mmbench.report.evidence import read_evidence
-    from mmbench.report.examples import examples_of
+    from mmbench.report.comparisons import read_contrasts
     from mmbench.report.index import write_index
-    from mmbench.report.mirror import mirror
     from mmbench.report.write import as_frame
 
     economics = load_economics(settings["economics"])

@@ -56,9 +56,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _write(sweep: Path, paper: Path | None) -> None:
     """Write every report, show it in W&B where the sweep is tracked, and say what was written."""
+    from mmbench.decision.mirror import mirror
     from mmbench.paths import report_dir
     from mmbench.report import write_report
-    from mmbench.report.mirror import mirror
 
     table = write_report(sweep, paper)
     print(table.text, end="")

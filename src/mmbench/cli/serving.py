@@ -11,8 +11,8 @@ import torch
 from mmbench import paths
 from mmbench.cli.compose import Composed
 from mmbench.data.recdata import make_recdata
-from mmbench.report.gates import IMAGE
-from mmbench.report.serving import Serving
+from mmbench.decision.gates import IMAGE
+from mmbench.decision.serving import Serving
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable
 from mmbench.scheduling.job import Job
 from mmbench.store import records

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> None:
     from mmbench import paths
     from mmbench.cli import compose
     from mmbench.inference.contribution.pretest import pretest
-    from mmbench.report.pretest import as_markdown, as_record, as_text
+    from mmbench.report.pretest_text import as_markdown, as_record, as_text
     from mmbench.scheduling.job import Job
     from mmbench.store import records
 

@@ -49,6 +49,15 @@ def replay(record: Mapping[str, Any]) -> Decision:
     return decided(record)[2]
 
 
+def holds(record: Mapping[str, Any]) -> bool:
+    """Whether the inputs of a record lead to its answer again.
+
+    Raises:
+        ValueError: as :func:`replay`.
+    """
+    return str(replay(record).action) == record["result"]["action"]
+
+
 def decided(record: Mapping[str, Any]) -> tuple[Evidence, Economics, Decision]:
     """The inputs of a record, and the decision again.
 

@@ -8,7 +8,7 @@ from mmbench.inference import intervals
 from mmbench.inference.intervals import bounds
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.report import layout
-from mmbench.report.contrasts import ALPHA, Comparison
+from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import Block, Entry
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, Pair, SweepTable
 

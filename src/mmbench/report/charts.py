@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mmbench.inference.tuning_curves import EDGE_WARNING, Band
 
 if TYPE_CHECKING:
-    from mmbench.report.effort import CellEffort
+    from mmbench.report.cell_effort import CellEffort
 
 #: Okabe & Ito's palette, distinguishable with every kind of colour vision, and a marker for each.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")

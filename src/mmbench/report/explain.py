@@ -15,8 +15,8 @@ from mmbench import paths
 from mmbench.inference import intervals
 from mmbench.inference.intervals import Interval
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict, holds
-from mmbench.report.checks import ENOUGH_TRIALS, Group, read_groups
-from mmbench.report.contrasts import Comparison, read_contrasts
+from mmbench.report.comparisons import Comparison, read_contrasts
+from mmbench.report.fairness_checks import ENOUGH_TRIALS, Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import PRIMARY, CellResult, SweepTable
 from mmbench.report.verdict_table import reason

@@ -10,11 +10,11 @@ import numpy as np
 from mmbench import paths
 from mmbench.inference import tuning_curves
 from mmbench.report import charts
-from mmbench.report.checks import Group, read_groups
-from mmbench.report.effort import CellEffort, edges
+from mmbench.report.cell_effort import CellEffort, edges
+from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.layout import markdown_table
-from mmbench.report.page import render
 from mmbench.report.table import SweepTable
+from mmbench.report.templating import render
 from mmbench.store import records
 
 COLUMNS = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmbench import paths
 from mmbench.report import charts
 from mmbench.report.charts import Drawing, Line
-from mmbench.report.contrasts import ALPHA, Comparison
+from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.table import PRIMARY, SweepTable
 from mmbench.store import records
 

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import pandas as pd
 
 from mmbench import paths
-from mmbench.report.checks import Group
-from mmbench.report.contrasts import Comparison
-from mmbench.report.page import render
+from mmbench.report.comparisons import Comparison
+from mmbench.report.fairness_checks import Group
 from mmbench.report.table import SweepTable
+from mmbench.report.templating import render
 from mmbench.store import records
 
 #: Files of the report by what they are, in the order of the page; those that were not written are not linked.

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
 from mmbench.inference.verdicts import Verdict
-from mmbench.report.contrasts import Comparison
+from mmbench.report.comparisons import Comparison
 from mmbench.report.layout import Block, block
 from mmbench.report.table import ID_ONLY, PRIMARY, SweepTable
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmbench.inference.verdicts import MIN_SEEDS
-from mmbench.report.checks import FAIL, Group
-from mmbench.report.contrasts import Comparison
+from mmbench.report.comparisons import Comparison
+from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import markdown_table, tex
 from mmbench.report.table import SweepTable
 from mmbench.store import records

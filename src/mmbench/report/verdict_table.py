@@ -8,7 +8,7 @@ import pandas as pd
 
 from mmbench.inference.intervals import bounds
 from mmbench.report import layout, pooled
-from mmbench.report.contrasts import ALPHA, Comparison, significant
+from mmbench.report.comparisons import ALPHA, Comparison, significant
 from mmbench.report.layout import Block
 from mmbench.report.table import PRIMARY, SweepTable
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from mmbench import paths
-from mmbench.report import benchmark, contribution, facts, layout, published, submission, verdict_table
-from mmbench.report.contrasts import Comparison, read_contrasts
-from mmbench.report.contribution import read_contributions, with_redundancy
+from mmbench.report import benchmark, contribution_facts, facts, layout, published, submission, verdict_table
+from mmbench.report.comparisons import Comparison, read_contrasts
+from mmbench.report.contribution_facts import read_contributions, with_redundancy
 from mmbench.report.fairness import write_fairness
 from mmbench.report.figures import write_figures
 from mmbench.report.index import write_index
@@ -48,7 +48,7 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
     table = replace(table, text=f"{as_text(table)}\n{verdict_table.as_text(table, found)}", words=words)
     folder = paths.report_dir(sweep_dir)
     texts = _tables(table, found) | {
-        "contribution.md": contribution.as_markdown(table, measured),
+        "contribution.md": contribution_facts.as_markdown(table, measured),
         "contribution.csv": as_csv(facts.as_frame(measured)),
     }
     asked = submission.answers(table, found, groups)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmbench.decision import Gate, Status, replay
-from mmbench.messages import Words
-from mmbench.report import SweepTable, gates, read_sweep
-from mmbench.report.evidence import Read, read_evidence
-from mmbench.report.examples import examples_of, thumbnail, title
 from mmbench.store import records
+from mmbench.decision import Gate, Status, gates, replay
+from mmbench.decision.page.examples import examples_of, thumbnail, title
+from mmbench.decision.sweep_evidence import Read, read_evidence
+from mmbench.messages import Words
+from mmbench.report import SweepTable, read_sweep
+from tests.decision.deciding import ANSWERS, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
-from tests.report.deciding import ANSWERS, read_shop, write_answer
 from tests.report.pages import Text
 from tests.report.shop import TITLES
 from tests.report.test_contribution import STATES, USERS, cells, found

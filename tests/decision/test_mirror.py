@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from mmbench import paths
+from mmbench.store import records
+from mmbench.store import trackers
 from mmbench.cli import main
 from mmbench.decision import as_record, decide
+from mmbench.decision.mirror import TABLES, mirror, read_summary
 from mmbench.report import read_sweep, write_report
-from mmbench.report.mirror import TABLES, mirror, read_summary
-from mmbench.store import records, trackers
 from tests.decision.cases import economics, evidence
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import cells
@@ -67,7 +68,7 @@ def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
 
 
 def test_a_sweep_that_is_not_tracked_is_not_mirrored(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmbench.report.mirror.read_summary", lambda table: pytest.fail("read for nothing"))
+    monkeypatch.setattr("mmbench.decision.mirror.read_summary", lambda table: pytest.fail("read for nothing"))
     mirror(read_sweep(sweep))
     assert not (sweep / "wandb").exists()
 

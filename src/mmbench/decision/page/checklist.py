@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+from mmbench.decision.page.speaker import Speaker
 from mmbench.messages import Words
-from mmbench.report.decision_words import Speaker
-from mmbench.report.page import render
+from mmbench.report.templating import render
 from mmbench.store import records
 
 #: Lines for people, by section.
@@ -33,4 +33,4 @@ def as_html(s: Speaker, lang: str, day: date) -> str:
     about = w("about", dataset=s.evidence.dataset, model=s.evidence.model, date=w.date(day), answer=s.badge)
     parts = {name: [w(f"{key}_{n}", **filled) for n in range(1, most + 1)] for name, (key, most) in PARTS.items()}
     gates = [s.gate(gate) for gate in s.decision.gates]
-    return render("checklist.html", lang=lang, w=w, about=about, gates=gates, parts=parts)
+    return render("checklist.html", "mmbench.decision.page", lang=lang, w=w, about=about, gates=gates, parts=parts)

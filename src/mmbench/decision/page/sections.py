@@ -10,20 +10,20 @@ from typing import Any
 from mmbench import paths
 from mmbench.decision import Action, Decision, Economics, annuity, as_record
 from mmbench.decision.economics import INPUTS, costs
+from mmbench.decision.gates import IMAGE
+from mmbench.decision.page import plots
+from mmbench.decision.page.examples import Example
+from mmbench.decision.page.speaker import Speaker
+from mmbench.decision.serving import Serving
+from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.messages import Words
-from mmbench.report import plots
-from mmbench.report.contribution import HITS, REDUNDANCY, SLICES, VALUES
-from mmbench.report.decision_words import Speaker
-from mmbench.report.evidence import Read
-from mmbench.report.examples import Example
+from mmbench.report.contribution_facts import HITS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.facts import Fact
-from mmbench.report.gates import IMAGE
-from mmbench.report.list_measures import GUARDRAILS
-from mmbench.report.page import render
-from mmbench.report.serving import Serving
+from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.table import SweepTable
+from mmbench.report.templating import render
 from mmbench.store import records
 
 #: Bars and slices that still can be read.
@@ -79,6 +79,7 @@ def as_html(
     s = Speaker.of(lang, read.evidence, economics, decision)
     return render(
         "decision.html",
+        "mmbench.decision.page",
         lang=lang,
         w=s.words,
         g=s.gates,

@@ -17,11 +17,11 @@ from mmbench.inference.contribution.guardrails import MARGIN
 from mmbench.inference.contribution.shapley import EMPTY, Coalition
 from mmbench.inference.contribution.slices import Slicing
 from mmbench.report.catalogue import Catalogue, read_catalogue
-from mmbench.report.checks import FAIL, Group
-from mmbench.report.contrasts import Comparison
+from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts, K
 from mmbench.report.facts import as_markdown as facts_as_markdown
-from mmbench.report.list_measures import beyond_facts, guardrail_facts, read_lists
+from mmbench.report.fairness_checks import FAIL, Group
+from mmbench.report.list_facts import beyond_facts, guardrail_facts, read_lists
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable, comparable
 from mmbench.store import records
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from mmbench import paths
+from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.record import decided
-from mmbench.report.decision_words import Speaker
 from mmbench.report.table import SweepTable
 from mmbench.store import records, trackers
 from mmbench.store.trackers import Grid, Summary

@@ -14,7 +14,7 @@ from mmbench.inference import intervals
 from mmbench.inference.contribution.bootstrap import Estimate
 from mmbench.inference.contribution.guardrails import LEVEL, coverage_change, rail
 from mmbench.report.catalogue import Catalogue
-from mmbench.report.contrasts import Comparison
+from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts, K
 from mmbench.report.table import CellResult
 from mmbench.store import records

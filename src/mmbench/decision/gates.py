@@ -14,10 +14,10 @@ from mmbench.inference import intervals
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.contribution.pretest import EPSILON, pretest
 from mmbench.report.catalogue import Catalogue, read_catalogue
-from mmbench.report.checks import FAIL, Group
-from mmbench.report.contrasts import Comparison
+from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts
-from mmbench.report.list_measures import GUARDRAILS, read_lists
+from mmbench.report.fairness_checks import FAIL, Group
+from mmbench.report.list_facts import GUARDRAILS, read_lists
 from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
 from mmbench.store import records
 

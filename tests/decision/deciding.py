@@ -8,11 +8,11 @@ from datetime import date
 from pathlib import Path
 
 from mmbench.decision import Decision, Economics, Evidence, Gate, Status, SubsetGain, decide
+from mmbench.decision.page.examples import examples_of
+from mmbench.decision.page.sections import write_decision
+from mmbench.decision.serving import Serving
+from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.report import read_sweep
-from mmbench.report.decision_page import write_decision
-from mmbench.report.evidence import Read, read_evidence
-from mmbench.report.examples import examples_of
-from mmbench.report.serving import Serving
 from mmbench.report.table import SweepTable
 from tests.decision.cases import economics, evidence, without_gain
 

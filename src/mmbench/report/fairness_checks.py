@@ -10,7 +10,7 @@ from typing import Any
 
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves, tuning_luck
-from mmbench.report.effort import CellEffort, edges, paired_trials, read_cell
+from mmbench.report.cell_effort import CellEffort, edges, paired_trials, read_cell
 from mmbench.report.table import CONTRASTS, Pair, SweepTable
 from mmbench.store import records
 from mmbench.tuning.budget import PILOTS

@@ -12,7 +12,8 @@ import pytest
 
 from mmbench import cli
 from mmbench.cli import bundle as command
-from mmbench.report.bundle import pack, verify
+from mmbench.decision.record import holds
+from mmbench.report.archive import pack, verify
 from tests.report.constructed import write_sweep
 from tests.report.test_contribution import cells
 
@@ -44,7 +45,7 @@ def changed(archive: Path, target: Path, change: Change, *, honest: bool) -> Pat
 
 
 def test_what_was_packed_is_what_the_records_give(archive: Path, tmp_path: Path) -> None:
-    found = verify(archive, tmp_path)
+    found = verify(archive, tmp_path, holds)
     assert {finding.file for finding in found} >= {"table.csv", "verdicts.csv", "verdicts.tex", "contribution.csv"}
     assert all(finding.same for finding in found)
 
@@ -72,7 +73,7 @@ def test_a_changed_number_is_found(archive: Path, tmp_path: Path) -> None:
     for honest in (True, False):
         folder = tmp_path / str(honest)
         folder.mkdir()
-        found = verify(changed(archive, folder / "s.zip", better, honest=honest), folder / "out")
+        found = verify(changed(archive, folder / "s.zip", better, honest=honest), folder / "out", holds)
         differing = {finding.file for finding in found if finding.same is False}
         assert differing == ({"report/table.csv", "table.csv"} if honest else {"table.csv"})
 
@@ -82,7 +83,7 @@ def test_a_changed_record_is_found_in_every_table_of_it(archive: Path, tmp_path:
         a, b = (f"d/m/{c}/finals/seed1.test.parquet" for c in ("none", "fused"))
         files[a], files[b] = files[b], files[a]
 
-    found = verify(changed(archive, tmp_path / "s.zip", swap, honest=False), tmp_path / "out")
+    found = verify(changed(archive, tmp_path / "s.zip", swap, honest=False), tmp_path / "out", holds)
     assert {"table.csv", "verdicts.csv", "contribution.csv"} <= {f.file for f in found if f.same is False}
 
 
@@ -91,7 +92,7 @@ def test_a_file_that_is_gone_or_too_many(archive: Path, tmp_path: Path) -> None:
         del files["report/table.md"]
         files["more.txt"] = b"more"
 
-    found = verify(changed(archive, tmp_path / "s.zip", exchange, honest=True), tmp_path / "out")
+    found = verify(changed(archive, tmp_path / "s.zip", exchange, honest=True), tmp_path / "out", holds)
     said = {finding.file: finding.said for finding in found if finding.same is False}
     assert said == {
         "report/table.md": "missing",
@@ -104,7 +105,7 @@ def test_a_file_that_is_gone_or_too_many(archive: Path, tmp_path: Path) -> None:
 def test_a_name_that_leads_out_of_the_folder(archive: Path, tmp_path: Path, name: str) -> None:
     bad = changed(archive, tmp_path / "s.zip", lambda files: files.update({name: b"x"}), honest=False)
     with pytest.raises(ValueError, match="leads out of its folder"):
-        verify(bad, tmp_path / "inner" / "out")
+        verify(bad, tmp_path / "inner" / "out", holds)
     assert not list(tmp_path.rglob("out.txt"))
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmbench.decision.evidence import Evidence, SubsetGain
+from mmbench.decision.gates import IMAGE, finished, read_gates, split_of
 from mmbench.inference import intervals
 from mmbench.inference.contribution import slices
 from mmbench.report.catalogue import Catalogue, read_catalogue
-from mmbench.report.checks import Group, read_groups
-from mmbench.report.contrasts import Comparison, compare
-from mmbench.report.contribution import divisions, measure_model
+from mmbench.report.comparisons import Comparison, compare
+from mmbench.report.contribution_facts import divisions, measure_model
 from mmbench.report.facts import Facts, K
-from mmbench.report.gates import IMAGE, finished, read_gates, split_of
+from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.table import PRIMARY, CellResult, SweepTable
 from mmbench.store import records
 

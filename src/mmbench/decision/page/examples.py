@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from mmbench.decision.gates import IMAGE, finished
 from mmbench.inference.contribution import hits
 from mmbench.report.catalogue import Catalogue
-from mmbench.report.contribution import coalitions
+from mmbench.report.contribution_facts import coalitions
 from mmbench.report.facts import K
-from mmbench.report.gates import IMAGE, finished
 from mmbench.report.table import CellResult, SweepTable
 
 SHOWN = 6

@@ -10,8 +10,8 @@ import numpy as np
 from mmbench.inference import intervals, power, tuning_luck
 from mmbench.inference.intervals import Interval, UserEffects
 from mmbench.inference.verdicts import MIN_SEEDS, Judgement, verdict
-from mmbench.report.checks import ENOUGH_TRIALS, FAIL, Group
-from mmbench.report.effort import paired_trials
+from mmbench.report.cell_effort import paired_trials
+from mmbench.report.fairness_checks import ENOUGH_TRIALS, FAIL, Group
 from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
 
 #: Adjusted p below which a contrast counts as significant, within a cell and over the table.
@@ -58,7 +58,7 @@ class Comparison:
         inference: tests; None without a gain or with one seed.
         pending: what has not run.
         redundancy: share of what the modality in question adds to nothing that the others tell too; None where it is
-            not told, see :func:`mmbench.report.contribution.with_redundancy`.
+            not told, see :func:`mmbench.report.contribution_facts.with_redundancy`.
     """
 
     a: CellResult
