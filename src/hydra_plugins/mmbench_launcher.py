@@ -29,13 +29,13 @@ class LocalLauncher(Launcher):
         """Compose every job, run the sweep, and exit with its code when it is not 0."""
         from mmbench.cli.compose import resolved
         from mmbench.cli.errors import one_line_errors
-        from mmbench.scheduling.sweep import run_sweep
+        from mmbench.cli.run import run
 
         # Hydra would print a traceback of its own for an exception that leaves here.
         with one_line_errors(["debug=true"] if self.config.debug else []):
             jobs = [self._job(list(words), initial_job_idx + i) for i, words in enumerate(job_overrides)]
             composed = [resolved(job, job.hydra) for job in jobs]
-            code = run_sweep(composed, list(self.config.hydra.overrides.task), self.placement())
+            code = run(composed, list(self.config.hydra.overrides.task), self.placement())
         if code:
             raise SystemExit(code)
         return [_done(words) for words in job_overrides]

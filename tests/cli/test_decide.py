@@ -11,7 +11,7 @@ from mmbench import cli
 from mmbench.cli import decide
 from mmbench.cli.serving import measure_serving
 from mmbench.decision.economics import INPUTS
-from mmbench.report import read_sweep
+from mmbench.report.reading import read_sweep
 from mmbench.store import records
 from tests.report.conftest import shop_sweep
 

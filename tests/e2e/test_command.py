@@ -11,7 +11,7 @@ import pytest
 from mmbench.cli import run_command
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
-from mmbench.report import read_sweep
+from mmbench.report.reading import read_sweep
 from mmbench.store import records
 from tests.cli.conftest import Here
 from tests.e2e.conftest import Run

@@ -21,7 +21,7 @@ from mmbench.data.planted import SECOND
 from mmbench.decision import Action, Decision, Economics, Evidence, Status, decide, read_economics
 from mmbench.decision.sweep_evidence import read_evidence
 from mmbench.paths import report_dir
-from mmbench.report import read_sweep
+from mmbench.report.reading import read_sweep
 from tests.decision.cases import BREAKEVEN, OWN, default_file
 from tests.e2e.conftest import Run
 

@@ -17,7 +17,8 @@ import pytest
 from mmbench.store import records
 from mmbench.inference import intervals
 from mmbench.paths import slug
-from mmbench.report import SweepTable, read_sweep
+from mmbench.report.table import SweepTable
+from mmbench.report.reading import read_sweep
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.contribution_facts import DIFFERENCES, VALUES, read_contributions
 from mmbench.report.facts import Facts

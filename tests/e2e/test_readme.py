@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmbench.report import read_sweep
+from mmbench.report.reading import read_sweep
 from mmbench.store import records
 
 README = Path(__file__).resolve().parents[2] / "README.md"

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from mmbench.cli import decide
-from mmbench.report import write_report
+from mmbench.report.write import write_report
 from tests.report import browser as web
 from tests.report.shop import run_shop, write_shop
 

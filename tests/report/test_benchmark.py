@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mmbench.inference import intervals
-from mmbench.report import read_sweep, write_report
+from mmbench.report.reading import read_sweep
+from mmbench.report.write import write_report
 from mmbench.report.benchmark import as_frame, as_latex, as_markdown, blocks
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups

@@ -14,7 +14,8 @@ from mmbench.decision.page.checklist import write_checklist
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.sweep_evidence import Read
 from mmbench.messages import Words
-from mmbench.report import SweepTable, write_report
+from mmbench.report.table import SweepTable
+from mmbench.report.write import write_report
 from tests.decision.cases import economics
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report import browser as web

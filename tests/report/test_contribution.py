@@ -16,7 +16,9 @@ from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
 from mmbench.inference.contribution.bootstrap import Estimate
 from mmbench.inference.contribution.guardrails import Rail, coverage_change, rail
-from mmbench.report import SweepTable, read_sweep, write_report
+from mmbench.report.table import SweepTable
+from mmbench.report.reading import read_sweep
+from mmbench.report.write import write_report
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import as_markdown, read_contributions

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats as distributions
 
-from mmbench.report import read_sweep
+from mmbench.report.reading import read_sweep
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups

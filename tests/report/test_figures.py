@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from mmbench.report import SweepTable, read_sweep, write_report
+from mmbench.report.table import SweepTable
+from mmbench.report.reading import read_sweep
+from mmbench.report.write import write_report
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.figures import condition_means, figures, forest_lines, gain_cells

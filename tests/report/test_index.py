@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from mmbench.report import write_report
+from mmbench.report.write import write_report
 from tests.report.conftest import DATASET
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text

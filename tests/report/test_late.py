@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmbench.evaluation import late_ensemble, metrics
-from mmbench.report import read_sweep, write_report
+from mmbench.report.reading import read_sweep
+from mmbench.report.write import write_report
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import late_ensembles
 from mmbench.report.table import LATE, CellResult, SweepTable

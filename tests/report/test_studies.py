@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from mmbench.report import read_sweep
+from mmbench.report.reading import read_sweep
 from mmbench.report.studies import write_studies
 from mmbench.tuning.study import tune
 from tests.tiny import make_job, opened

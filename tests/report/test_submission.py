@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mmbench.report import read_sweep, write_report
+from mmbench.report.reading import read_sweep
+from mmbench.report.write import write_report
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.submission import NO, OPEN, YES, Answer, answers

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mmbench.inference import intervals
-from mmbench.report import read_sweep
+from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable, condition_columns
 from mmbench.store import records
 from tests.report.conftest import DATASET

@@ -12,7 +12,8 @@ import pytest
 from scipy import stats as distributions
 
 from mmbench.inference import intervals
-from mmbench.report import read_sweep, write_report
+from mmbench.report.reading import read_sweep
+from mmbench.report.write import write_report
 from mmbench.report.comparisons import Comparison, read_contrasts, significant
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.pooled import pool, rank_blocks

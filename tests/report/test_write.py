@@ -12,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmbench.report import SweepTable, read_sweep, write_report
+from mmbench.report.table import SweepTable
+from mmbench.report.reading import read_sweep
+from mmbench.report.write import write_report
 from mmbench.report.write import as_frame, as_latex, as_markdown, as_text, grid
 from tests.report.conftest import DATASET
 

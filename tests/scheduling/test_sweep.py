@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mmbench.report import read_sweep
+from mmbench.report.reading import read_sweep
 from mmbench.store import records
 from mmbench.tuning import study
 from tests.cli.conftest import Command, Here

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -19,9 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mmbench import paths
-from mmbench.cli.errors import did_you_mean
 from mmbench.cli.tiers import models_of
 from mmbench.messages import Message, Refusal
+from mmbench.messages.hints import did_you_mean
+
+if TYPE_CHECKING:
+    from mmbench.scheduling.job import Job
 
 CONFIG_NAME = "config"
 # Hydra's own folder of a sweep must be the one that the sweep uses, whatever its name is made of.
@@ -46,6 +49,18 @@ class Composed:
     choices: Mapping[str, str]
     overrides: tuple[str, ...] = ()
     sweeper_params: tuple[str, ...] = ()
+
+    def job(self) -> Job:
+        """The job, its sections checked.
+
+        Raises:
+            ValueError: for a key or a value that a section does not allow.
+        """
+        from mmbench.scheduling.configuration import JobConfig  # what follows loads torch
+        from mmbench.scheduling.job import Job
+
+        config = JobConfig.of(self.config)
+        return Job(config, self.choices, self.overrides, config.sweep_dir)
 
 
 def open_modality_keys(overrides: Iterable[str]) -> list[str]:

@@ -15,11 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mmbench import paths
-from mmbench.cli.errors import did_you_mean
 from mmbench.decision import Economics, decide, read_economics, replay
 from mmbench.decision.economics import INPUTS
 from mmbench.messages import LANGUAGES, Words
-from mmbench.store import records
+from mmbench.messages.hints import did_you_mean
+from mmbench.store.files import read_document
 
 KEYS = ("economics", "lang", "dataset", "model", "serving")
 DESCRIPTION = "Should images be added? Writes report/decision.html and report/decision.json of a sweep."
@@ -99,9 +99,9 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     from mmbench.decision.page.sections import write_decision
     from mmbench.decision.page.speaker import Speaker
     from mmbench.decision.sweep_evidence import read_evidence
-    from mmbench.report import read_sweep
     from mmbench.report.comparisons import read_contrasts
     from mmbench.report.index import write_index
+    from mmbench.report.reading import read_sweep
     from mmbench.report.write import as_frame
 
     economics = load_economics(settings["economics"])
@@ -131,7 +131,7 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
 
 
 def _replayed(file: Path) -> str:
-    record = records.read_json(file)
+    record = read_document(file)
     decision = replay(record)
     was = record.get("result", {}).get("action")
     if decision.action != was:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
-import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
 
 from mmbench.messages import LANGUAGES, Message, Refusal, Words
-
-T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -42,35 +37,3 @@ def _message(error: ValueError | OSError) -> Message:
     if isinstance(error, Refusal):
         return error.message
     return Message("command", "system" if isinstance(error, OSError) else "other", error=str(error))
-
-
-def did_you_mean(word: str, allowed: Iterable[str]) -> Message:
-    """A hint at the nearest allowed name, and the list of all of them."""
-    names = sorted(allowed)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    held = ", ".join(names) or Message("command", "nothing")
-    if close:
-        return Message("command", "did_you_mean", close=close[0], names=held)
-    return Message("command", "accepted", names=held)
-
-
-def made(section: str, make: Callable[..., T], options: Mapping[str, Any]) -> T:
-    """Call ``make`` with a section of the configuration.
-
-    Raises:
-        ValueError: for a key of the section that ``make`` does not take.
-    """
-    check_keys(section, make, options)
-    return make(**options)
-
-
-def check_keys(section: str, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Refuse a key of a section that ``make`` does not take.
-
-    Raises:
-        ValueError: naming the key and those that are accepted.
-    """
-    accepted = [p.name for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    for key in options:
-        if key not in accepted:
-            raise Refusal("command", "no_key_of", section=section, key=key, hint=did_you_mean(key, accepted))

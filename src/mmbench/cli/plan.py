@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
         raise Refusal("command", "flag", flag=flags[0])
     composed = expand(overrides)
     torch.set_num_threads(1)
-    sweep = Sweep.plan(composed, overrides, words.lang)
+    sweep = Sweep.plan([job.job() for job in composed], overrides, words.lang)
     waiting = [plan for plan in sweep.planned if not plan.finished]
     finished = len(sweep.planned) - len(waiting)
     print(words("cells", len(sweep.planned), finished=words.number(finished)))
@@ -118,12 +118,12 @@ def measure(plan: Planned) -> Pilot:
     data = make_recdata(task.train, task.inputs(1))
     settings = replace(settings, max_epochs=PILOT_EPOCHS, patience=PILOT_EPOCHS)
     began = time.perf_counter()
-    outcome = fit(build, data, task.train, task.valid, settings, seed=1)
+    fitted = fit(build, data, task.train, task.valid, settings, seed=1)
     seconds = time.perf_counter() - began
-    state = sum(p.numel() for p in outcome.model.parameters()) * 2 / 1e6
-    epoch = (seconds - outcome.setup_seconds) / outcome.epochs
+    epoch = (seconds - fitted.cost.setup_seconds) / fitted.course.epochs
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Pilot(outcome.setup_seconds, epoch, state, peak, outcome.stop_reason != "closed_form")
+    trained = fitted.course.stop_reason != "closed_form"
+    return Pilot(fitted.cost.setup_seconds, epoch, fitted.n_parameters * 2 / 1e6, peak, trained)
 
 
 def _time(seconds: float, words: Words) -> str:

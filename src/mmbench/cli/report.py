@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.errors import did_you_mean
+from mmbench.messages.hints import did_you_mean
 
 
 def main(argv: Sequence[str]) -> None:
     """Write the reports of a sweep and print its tables, or explain one verdict."""
     options = _parser().parse_args([word for word in argv if word != "debug=true"])
-    from mmbench.report import read_sweep
     from mmbench.report.explain import explainable
+    from mmbench.report.reading import read_sweep
     from mmbench.report.studies import write_studies
 
     if options.explain is not None:
@@ -58,7 +58,7 @@ def _write(sweep: Path, paper: Path | None) -> None:
     """Write every report, show it in W&B where the sweep is tracked, and say what was written."""
     from mmbench.decision.mirror import mirror
     from mmbench.paths import report_dir
-    from mmbench.report import write_report
+    from mmbench.report.write import write_report
 
     table = write_report(sweep, paper)
     print(table.text, end="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -12,8 +13,12 @@ from omegaconf import DictConfig
 
 from mmbench import paths
 from mmbench.cli import compose
+from mmbench.cli.compose import Composed
 from mmbench.cli.errors import one_line_errors
 from mmbench.messages import Refusal
+
+if TYPE_CHECKING:
+    from mmbench.scheduling.sweep import Placement
 
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 #: Flags that only show something; Hydra answers them alone.
@@ -62,13 +67,34 @@ def main(argv: Sequence[str]) -> None:
 
 def _one_cell(config: DictConfig) -> None:
     """Hydra's task function without ``-m``."""
-    from mmbench.scheduling.sweep import run_sweep
-
     # Hydra would print a traceback of its own for an exception that leaves here.
     with one_line_errors(["debug=true"] if config.debug else []):
-        code = run_sweep([compose.resolved(config, HydraConfig.get())], list(HydraConfig.get().overrides.task))
+        code = run([compose.resolved(config, HydraConfig.get())], list(HydraConfig.get().overrides.task))
     if code:
         raise SystemExit(code)
+
+
+def run(composed: Sequence[Composed], overrides: Sequence[str], place: Placement | None = None) -> int:
+    """Run a sweep, write its report and mirror it.
+
+    Args:
+        composed: its jobs.
+        overrides: the command line.
+        place: where its cells run; by default on this machine.
+
+    Returns:
+        The exit code.
+    """
+    from mmbench.decision.mirror import mirror
+    from mmbench.report.write import write_report
+    from mmbench.scheduling.sweep import run_sweep
+
+    def report(folder: Path) -> str:
+        table = write_report(folder)
+        mirror(table)
+        return table.text
+
+    return run_sweep([one.job() for one in composed], overrides, report, place)
 
 
 def _separated(argv: list[str]) -> tuple[list[str], list[str]]:

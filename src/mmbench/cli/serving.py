@@ -9,13 +9,15 @@ from pathlib import Path
 import torch
 
 from mmbench import paths
-from mmbench.cli.compose import Composed
 from mmbench.data.recdata import make_recdata
 from mmbench.decision.gates import IMAGE
 from mmbench.decision.serving import Serving
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable
+from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
 from mmbench.store import records
+from mmbench.store.files import read_state
+from mmbench.store.schema import Cell, FinalRun
 from mmbench.training.fit import rebuild
 
 BATCH, LIST = 256, 20
@@ -50,13 +52,13 @@ def _shown(cell: CellResult) -> bool:
 
 
 def _measure(cell: CellResult, sweep_dir: Path) -> Serving:
-    described = records.read_json(cell.folder / "cell.json")
-    job = Job(Composed(described["config"], {"model": cell.model, "modality": cell.modality}), sweep_dir)
+    record = records.read(paths.cell_file(cell.folder), Cell)
+    job = Job(JobConfig.of(record.config), {"model": cell.model, "modality": cell.modality}, (), sweep_dir)
     task, seed = job.task(), cell.seeds[0]
-    final = records.read_json(paths.final_file(cell.folder, seed, "json"))
-    build, settings = task.recipe(final["configuration"])
-    file = paths.final_file(cell.folder, seed, "state.npz")
-    state = records.read_state(file) if file.exists() else {}
+    final = records.read(paths.final_file(cell.folder, seed, paths.RECORD), FinalRun)
+    build, settings = task.recipe(final.configuration)
+    file = paths.final_file(cell.folder, seed, paths.STATE)
+    state = read_state(file) if file.exists() else {}
     model = rebuild(build, make_recdata(task.train, task.inputs(seed)), state, settings, seed)
     n_users, n_items = task.train.n_users, task.train.n_items
 
@@ -68,7 +70,7 @@ def _measure(cell: CellResult, sweep_dir: Path) -> Serving:
         rank(0, 1)  # what is computed once is not latency
         one = _milliseconds(lambda turn: rank(turn, 1), ONCE)
         batch = _milliseconds(lambda turn: rank(turn * BATCH, BATCH), MANY) / BATCH
-    return Serving(cell.model, cell.modality, cell.mean(PRIMARY), one, batch, final.get("n_parameters"))
+    return Serving(cell.model, cell.modality, cell.mean(PRIMARY), one, batch, final.n_parameters)
 
 
 def _milliseconds(call: Callable[[int], None], times: int) -> float:

@@ -20,20 +20,18 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.cli import compose
     from mmbench.inference.contribution.pretest import pretest
     from mmbench.report.pretest_text import as_markdown, as_record, as_text
-    from mmbench.scheduling.job import Job
-    from mmbench.store import records
+    from mmbench.store import files
 
     overrides = compose.open_modality_keys(asked.overrides)
     compose.parse(overrides)
     composed = compose.compose(overrides, asked.config_dir)
     torch.set_num_threads(1)  # many small factorisations: more threads only get in each other's way
-    multirun = Path(composed.config["paths"]["multirun"])
-    job = Job(composed, multirun)
+    job = composed.job()
     dataset, name = job.dataset(), job.cell.dataset
     found = pretest(dataset.split.train, dataset.features)
-    folder = multirun / paths.slug([f"signal-{name}"])
-    records.write_json(folder / "signal.json", as_record(name, dataset, found))
-    records.write_text(folder / "signal.md", as_markdown(name, dataset, found, words))
+    folder = job.sweep_dir.parent / paths.slug([f"signal-{name}"])
+    files.write_document(folder / "signal.json", as_record(name, dataset, found))
+    files.write_text(folder / "signal.md", as_markdown(name, dataset, found, words))
     print(as_text(name, dataset, found, words), end="")
     print(words("written", folder=folder))
 

@@ -10,8 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from mmbench.cli.errors import did_you_mean
 from mmbench.messages import Refusal, Words, catalogue
+from mmbench.messages.hints import did_you_mean
 
 T = TypeVar("T")
 _TRUTH = {"true": True, "false": False}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,8 @@ from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.list_facts import GUARDRAILS, read_lists
 from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
 from mmbench.store import records
+from mmbench.store.files import read_document
+from mmbench.store.schema import Cell
 
 IMAGE = "image"
 #: Baselines without training by gradient; a model that does not reach the best of them is not worth feeding.
@@ -57,7 +58,7 @@ def read_gates(
 
 def split_of(cell: CellResult) -> tuple[str, str]:
     """What a cell was tuned and tested on: data sets that differ in nothing but an encoder share it."""
-    return cell.test_hash, str(_described(cell)["split_hash"])
+    return cell.test_hash, _record(cell).split_hash
 
 
 def finished(table: SweepTable, of: CellResult) -> list[CellResult]:
@@ -147,7 +148,7 @@ def encoders_tried(table: SweepTable, a: CellResult) -> dict[str, CellResult]:
     for cell in sorted(table.cells.values(), key=lambda c: (c is not a, c.dataset)):
         if cell.model != a.model or cell.status != "done" or set(cell.states.values()) != {"real"}:
             continue
-        features = _described(cell).get("features", {})
+        features = _record(cell).features
         if split_of(cell) == split_of(a) and comparable(cell, a) and IMAGE in features:
             tried.setdefault(features[IMAGE], cell)
     return tried
@@ -155,12 +156,12 @@ def encoders_tried(table: SweepTable, a: CellResult) -> dict[str, CellResult]:
 
 def _label(cell: CellResult) -> str:
     """What the configuration calls the image encoder."""
-    encoder = _described(cell)["config"]["dataset"].get("encoder") or {}
+    encoder = _record(cell).config["dataset"].get("encoder") or {}
     return str(encoder.get(IMAGE, DEFAULT))
 
 
-def _described(cell: CellResult) -> dict[str, Any]:
-    return records.read_json(cell.folder / "cell.json")
+def _record(cell: CellResult) -> Cell:
+    return records.read(paths.cell_file(cell.folder), Cell)
 
 
 def _unused(table: SweepTable, cells: Sequence[tuple[CellResult, Catalogue | str]]) -> Gate:
@@ -186,7 +187,7 @@ def _unique(table: SweepTable, cell: CellResult, data: Catalogue) -> tuple[float
     """
     train = data.dataset.split.train
     file = table.folder.parent / paths.slug([f"signal-{cell.dataset}"]) / "signal.json"
-    found = records.read_json(file) if file.exists() else {}
+    found = read_document(file) if file.exists() else {}
     features = {name: feature.fingerprint() for name, feature in data.dataset.features.items()}
     if (found.get("train_hash"), found.get("features")) == (train.fingerprint(), features):
         unique, null = float(found["unique"][IMAGE]["value"]), np.array(found["null_unique"][IMAGE])

@@ -12,7 +12,8 @@ from mmbench import paths
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.record import decided
 from mmbench.report.table import SweepTable
-from mmbench.store import records, trackers
+from mmbench.store import trackers
+from mmbench.store.files import read_document
 from mmbench.store.trackers import Grid, Summary
 
 TABLES = ("table", "verdicts", "benchmark")
@@ -55,7 +56,7 @@ def _decision(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        evidence, economics, decision = decided(records.read_json(file))
+        evidence, economics, decision = decided(read_document(file))
     except ValueError:
         return {}
     s = Speaker.of("en", evidence, economics, decision)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmbench import paths
 from mmbench.decision.evidence import Evidence, SubsetGain
 from mmbench.decision.gates import IMAGE, finished, read_gates, split_of
 from mmbench.inference import intervals
@@ -17,6 +18,7 @@ from mmbench.report.facts import Facts, K
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.table import PRIMARY, CellResult, SweepTable
 from mmbench.store import records
+from mmbench.store.schema import Choice
 
 #: Divisions whose slices are sets of items, so that images can be bought for one of them alone.
 ITEM_DIVISIONS = ("item's training interactions", "category")
@@ -107,7 +109,7 @@ def _choose(table: SweepTable, dataset: str | None, model: str | None) -> tuple[
 
 
 def _validation(cell: CellResult) -> float:
-    return float(records.read_json(cell.folder / "choice.json")["score"])
+    return records.read(paths.choice_file(cell.folder), Choice).score
 
 
 def per_thousand(a: CellResult, b: CellResult) -> tuple[float, float, float]:

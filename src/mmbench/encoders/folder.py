@@ -24,7 +24,7 @@ from mmbench.encoders.languages import beyond, readable_scripts
 from mmbench.encoders.reading import MAX_MEGAPIXELS, MOST_MEGAPIXELS, Problem
 from mmbench.encoders.texts import NGRAM, text_encoder
 from mmbench.messages import Message, Refusal
-from mmbench.store import records
+from mmbench.store import files
 
 #: So many texts say how many of their tokens an encoder knows.
 TOKEN_SAMPLE = 500
@@ -231,6 +231,6 @@ def _write(
         "sha256": encoded.file_hash(temporary),
         "row_ids_sha256": fingerprint.of_strings(list(ids)),
     }
-    records.write_json(encoded.sidecar_file(path), said)
+    files.write_document(encoded.sidecar_file(path), said)
     temporary.replace(path)
     return said

@@ -23,7 +23,7 @@ import pandas as pd
 from mmbench import paths
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
-from mmbench.store import records
+from mmbench.store import files
 
 HASHES, READ_ME, ENVIRONMENT = "hashes.json", "README.md", "environment.json"
 #: Endings of records that tables are made of; everything else of a sweep stays behind.
@@ -63,18 +63,18 @@ def pack(sweep_dir: Path, target: Path) -> int:
         ValueError: if the folder is no sweep.
     """
     table = write_report(sweep_dir)
-    files = {path.relative_to(sweep_dir).as_posix(): path.read_bytes() for path in _files(sweep_dir)}
-    files[ENVIRONMENT] = _json(_environment())
-    files[READ_ME] = _read_me(table.name, target.name, sorted(files)).encode()
-    files[HASHES] = _json({name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())})
+    contents = {path.relative_to(sweep_dir).as_posix(): path.read_bytes() for path in _files(sweep_dir)}
+    contents[ENVIRONMENT] = _json(_environment())
+    contents[READ_ME] = _read_me(table.name, target.name, sorted(contents)).encode()
+    contents[HASHES] = _json({name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())})
 
     def save(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in sorted(files.items()):
+            for name, content in sorted(contents.items()):
                 archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
 
-    records.write_atomic(target, save)
-    return len(files)
+    files.write_atomic(target, save)
+    return len(contents)
 
 
 def _files(sweep_dir: Path) -> Iterator[Path]:
@@ -185,7 +185,7 @@ def verify(archive: Path, folder: Path, holds: Callable[[Mapping[str, Any]], boo
     if "contribution.csv" in packed:
         found.append(_contribution(packed["contribution.csv"], (report / "contribution.csv").read_bytes()))
     if "decision.json" in packed:
-        record = records.read_json(report / "decision.json")
+        record = files.read_document(report / "decision.json")
         found.append(Finding("decision.json", holds(record), "decided again"))
     if "paper.csv" in packed:
         found.append(Finding("paper.csv", None, "needs the published tables, which are not in the archive"))

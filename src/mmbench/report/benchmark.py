@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from mmbench.inference import intervals
+from mmbench.inference.contrast import Contrast
 from mmbench.inference.intervals import bounds
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.report import layout
 from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import Block, Entry
-from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, Pair, SweepTable
+from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable
 
 BEST, ALIKE = 1, 3
 SAME, NOTHING = "=", "-"
@@ -51,7 +52,7 @@ def _block(table: SweepTable, dataset: str, found: Found) -> Block:
     return Block(f"{dataset}, benchmark on {PRIMARY}", [*values, *tests], rows, parts, hint)
 
 
-def _name(pair: Pair) -> str:
+def _name(pair: Contrast) -> str:
     return "{}_vs_{}".format(*pair)
 
 

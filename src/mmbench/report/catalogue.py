@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench import paths
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.report.table import CellResult
 from mmbench.store import records
+from mmbench.store.schema import Cell
 
 #: Columns of items.parquet that may hold a category, the first that is there counts.
 CATEGORY_COLUMNS = ("category", "categories", "genre", "genres")
@@ -59,14 +61,14 @@ class Catalogue:
 
 def read_catalogue(cell: CellResult) -> Catalogue | str:
     """The catalogue of a finished cell, or why there is none."""
-    described = records.read_json(cell.folder / "cell.json")
-    options = {name: value for name, value in described["config"]["dataset"].items() if name != "lr"}
+    record = records.read(paths.cell_file(cell.folder), Cell)
+    options = {name: value for name, value in record.config["dataset"].items() if name != "lr"}
     try:
         dataset = load_dataset(DatasetConfig(**options))
     except (ValueError, OSError, TypeError):
         return "the data set cannot be read where the sweep's configuration says"
     split = dataset.split
-    if (split.tuning_fingerprint, split.test_fingerprint) != (described["split_hash"], cell.test_hash):
+    if (split.tuning_fingerprint, split.test_fingerprint) != (record.split_hash, cell.test_hash):
         return "the data set is no longer the one that the sweep ran on"
     items = _items(options, dataset)
     categories = _categories(items)

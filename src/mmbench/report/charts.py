@@ -122,11 +122,11 @@ def marginals(paths: Sequence[str], cells: Sequence[CellEffort], shares: Mapping
 
     def paint(axes: Sequence[Axes]) -> None:
         for axis, path in zip(axes, paths, strict=True):
-            leaf: Any = cells[0].cell["config"]["search"]
+            leaf: Any = cells[0].cell.config["search"]
             for part in path.split("."):
                 leaf = leaf[part]
             for place, cell in enumerate(cells):
-                x = [t["configuration"][path] for t in cell.trials]
+                x = [t.configuration[path] for t in cell.trials]
                 axis.scatter(x, cell.validation, 14, alpha=0.7, label=cell.modality, **_look(place))
             if leaf.get("log"):
                 axis.set_xscale("log")

@@ -21,6 +21,7 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.table import PRIMARY, CellResult, SweepTable
 from mmbench.report.verdict_table import reason
 from mmbench.store import records
+from mmbench.store.schema import Cell, Choice, FinalRun, Seal, Stage
 
 
 def explainable(sweep_dir: Path) -> Mapping[str, Callable[[], str]]:
@@ -82,20 +83,22 @@ def _records(table: SweepTable, head: str, cell: CellResult) -> Iterator[str]:
     if cell.status != "done":
         yield f"  {cell.status}{': ' + ' '.join(cell.reason.split()) if cell.reason else ''}"
         return
-    described, choice = (records.read_json(cell.folder / f"{name}.json") for name in ("cell", "choice"))
-    seal = records.read_json(cell.folder / "sealed.json")
-    yield f"  cell.json    key {described['key']}"
-    yield f"               train and validation {described['split_hash']}"
-    yield f"  choice.json  slot {choice['slot']}, validation {choice['score']:.10g}, hash {choice['hash']}"
-    yield f"               {_settings(choice['configuration'])}"
-    trials = sorted(file.name for file in (cell.folder / "trials").glob("*.json"))
+    record = records.read(paths.cell_file(cell.folder), Cell)
+    choice = records.read(paths.choice_file(cell.folder), Choice)
+    seal = records.read(paths.seal_file(cell.folder), Seal)
+    yield f"  {paths.cell_file(cell.folder).name}    key {record.key}"
+    yield f"               train and validation {record.split_hash}"
+    chosen = f"slot {choice.slot}, validation {choice.score:.10g}, hash {choice.hash}"
+    yield f"  {paths.choice_file(cell.folder).name}  {chosen}"
+    yield f"               {_settings(choice.configuration)}"
+    trials = [file.name for file in paths.training_records(cell.folder, Stage.TRIAL)]
     if trials:
-        yield f"  trials       {trials[0]} to {trials[-1]} (validation) and the .test.parquet beside each (test)"
-    yield f"  sealed.json  test split {seal['test_hash']}, seal {seal['hash']}"
+        yield f"  trials       {trials[0]} to {trials[-1]} (validation) and the .{paths.RANKS} beside each (test)"
+    yield f"  {paths.seal_file(cell.folder).name}  test split {seal.test_hash}, seal {seal.hash}"
     per_seed = cell.by_seed(PRIMARY)
     for seed, pairs, mean in zip(cell.seeds, cell.rankings, per_seed, strict=True):
-        file = paths.final_file(cell.folder, seed, "test.parquet")
-        features = records.read_json(paths.final_file(cell.folder, seed, "json"))["feature_hash"]
+        file = paths.final_file(cell.folder, seed, paths.RANKS)
+        features = records.read(paths.final_file(cell.folder, seed, paths.RECORD), FinalRun).feature_hash
         yield f"  seed {seed}: {file.relative_to(table.folder)}, {pairs.n_users} users, {len(pairs.ranks)} test pairs"
         yield f"    {PRIMARY} {mean:.10g}; file {_sha256(file)}; features {features}"
     total = " + ".join(f"{mean:.10g}" for mean in per_seed)

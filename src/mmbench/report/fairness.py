@@ -15,7 +15,8 @@ from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.layout import markdown_table
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import render
-from mmbench.store import records
+from mmbench.store import files
+from mmbench.store.schema import Stage
 
 COLUMNS = (
     "condition",
@@ -39,8 +40,8 @@ def write_fairness(table: SweepTable, sweep_dir: Path) -> list[Group]:
     """Write the fairness report of a sweep and return its groups."""
     groups = read_groups(table, sweep_dir)
     folder = paths.report_dir(sweep_dir)
-    records.write_text(folder / "fairness.md", as_markdown(table, groups))
-    records.write_text(folder / "fairness.html", as_html(table, groups))
+    files.write_text(folder / "fairness.md", as_markdown(table, groups))
+    files.write_text(folder / "fairness.html", as_html(table, groups))
     return groups
 
 
@@ -48,21 +49,21 @@ def budget_row(cell: CellEffort) -> list[str]:
     """One condition's line of the budget table, in the order of :data:`COLUMNS`."""
     validation, n_trials = cell.validation, len(cell.trials)
     finite = bool(np.isfinite(validation).all()) and n_trials > 1 and validation.max() > 0
-    failed = sum(t["status"] != "ok" for t in cell.trials)
-    n_parameters = {t.get("n_parameters") for t in cell.trials if t["status"] == "ok"}
+    failed = sum(not t.succeeded for t in cell.trials)
+    n_parameters = {t.n_parameters for t in cell.trials if t.succeeded}
     at_edge = (
         [path for path, share in edges(cell).items() if share > tuning_curves.EDGE_WARNING] if n_trials > 1 else []
     )
-    chosen = ", ".join(f"{path.split('.')[-1]}={_short(value)}" for path, value in cell.choice["configuration"].items())
+    chosen = ", ".join(f"{path.split('.')[-1]}={_short(value)}" for path, value in cell.choice.configuration.items())
     return [
         cell.modality,
         f"{n_trials} ({failed})",
-        str(len(cell.choice["configuration"])),
+        str(len(cell.choice.configuration)),
         f"{cell.epochs:.0f}",
         f"{100 * cell.under_trained_share:.0f} %",
         f"{cell.seconds:.0f}",
         "-" if cell.energy_kwh is None else f"{1000 * cell.energy_kwh:.2g}",
-        f"{cell.choice['score']:.4f}",
+        f"{cell.choice.score:.4f}",
         f"{100 * tuning_curves.tuning_gain(validation):+.1f} %" if finite and validation[0] > 0 else "-",
         f"{100 * tuning_curves.saturation(validation, default_first=True):.1f} %" if finite else "-",
         _optimism(cell),
@@ -129,9 +130,7 @@ def _charts(group: Group) -> Mapping[str, str]:
         drawn["The same by seconds of tuning"] = charts.curves(bands, "seconds", cost)
     if cells:
         drawn["Every trial"] = charts.strip({c.modality: c.validation for c in cells})
-        paths_searched = [
-            path for path, value in cells[0].choice["configuration"].items() if not isinstance(value, str)
-        ]
+        paths_searched = [path for path, value in cells[0].choice.configuration.items() if not isinstance(value, str)]
         if paths_searched:
             drawn["Score over each range (bounds drawn; red: best trials at the edge)"] = charts.marginals(
                 paths_searched, cells, {c.modality: edges(c) for c in cells}
@@ -139,7 +138,7 @@ def _charts(group: Group) -> Mapping[str, str]:
         drawn["Validation against test, every trial"] = charts.scatter(
             {c.modality: (c.validation, np.nanmean(c.test, axis=1)) for c in cells if c.test.size}
         )
-    histories = {c.modality: [f["history"] for f in c.finals if f["status"] == "ok"] for c in group.cells}
+    histories = {c.modality: [f.course.history for f in c.finals if f.course is not None] for c in group.cells}
     if any(len(h) > 1 for runs in histories.values() for h in runs):
         drawn["Learning curves of the final runs"] = charts.learning(histories)
     seconds = {c.modality: _seconds_by_stage(c) for c in group.cells}
@@ -148,5 +147,5 @@ def _charts(group: Group) -> Mapping[str, str]:
 
 
 def _seconds_by_stage(cell: CellEffort) -> tuple[float, float]:
-    seconds = [(row["stage"] == "final", row.get("wall_s") or 0.0) for row in cell.ledger]
+    seconds = [(row.stage == Stage.FINAL, row.cost.seconds or 0.0) for row in cell.ledger]
     return sum(s for final, s in seconds if not final), sum(s for final, s in seconds if final)

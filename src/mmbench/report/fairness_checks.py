@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mmbench import paths
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves, tuning_luck
+from mmbench.inference.contrast import Contrast
 from mmbench.report.cell_effort import CellEffort, edges, paired_trials, read_cell
-from mmbench.report.table import CONTRASTS, Pair, SweepTable
-from mmbench.store import records
+from mmbench.report.table import CONTRASTS, SweepTable
+from mmbench.store import ledger, records, schema
+from mmbench.store.schema import LedgerRow, Stage, Unit
 from mmbench.tuning.budget import PILOTS
+from mmbench.tuning.space import configuration_hash
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 #: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch (METHOD §1).
@@ -55,9 +58,9 @@ class Group:
 
 def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
     """Read the sealed cells of a sweep, grouped by dataset and model, and check each group."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for row in records.read_ledger(sweep_dir):
-        rows.setdefault(row.get("cell_key", ""), []).append(row)
+    rows: dict[str, list[LedgerRow]] = {}
+    for row in ledger.read(sweep_dir):
+        rows.setdefault(row.cell_key, []).append(row)
     groups = []
     for dataset in table.datasets:
         for model in table.models(dataset):
@@ -71,14 +74,12 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
     return groups
 
 
-def check(cells: Sequence[CellEffort], contrasts: Sequence[Pair] = CONTRASTS) -> list[Check]:
+def check(cells: Sequence[CellEffort], contrasts: Sequence[Contrast] = CONTRASTS) -> list[Check]:
     """Check one (dataset, model): equality first, then health, then whether tuning decided a conclusion."""
     checks: list[Check | None] = [
-        _same("split", [c.cell["split_hash"] for c in cells], "every condition saw the same train and validation"),
-        _same(
-            "test split", [c.seal["test_hash"] for c in cells], "every condition was tested on the same interactions"
-        ),
-        _same("budget", [of_json(c.cell["config"]["budget"]) for c in cells], "one epoch rule, T and S for all"),
+        _same("split", [c.cell.split_hash for c in cells], "every condition saw the same train and validation"),
+        _same("test split", [c.seal.test_hash for c in cells], "every condition was tested on the same interactions"),
+        _same("budget", [of_json(c.cell.config["budget"]) for c in cells], "one epoch rule, T and S for all"),
         _slots(cells),
         _configurations(cells),
         _proposals(cells),
@@ -103,7 +104,7 @@ def _same(name: str, values: Sequence[str], claim: str) -> Check:
 
 
 def _slots(cells: Sequence[CellEffort]) -> Check:
-    counts = {c.modality: [t["index"] for t in c.trials] for c in cells}
+    counts = {c.modality: [t.index for t in c.trials] for c in cells}
     planned = {len(slots) for slots in counts.values()}
     if len(planned) > 1 or any(slots != list(range(len(slots))) for slots in counts.values()):
         told = ", ".join(f"{name} {len(slots)}" for name, slots in counts.items())
@@ -113,12 +114,12 @@ def _slots(cells: Sequence[CellEffort]) -> Check:
 
 def _configurations(cells: Sequence[CellEffort]) -> Check:
     shortest = min(len(c.trials) for c in cells)
-    lists = [[t["configuration_hash"] for t in c.trials][:shortest] for c in cells]
+    lists = [[t.configuration_hash for t in c.trials][:shortest] for c in cells]
     if any(hashes != lists[0] for hashes in lists):
         return Check("configurations", FAIL, "the same slot holds different configurations under different conditions")
     if len(set(lists[0])) != shortest:
         return Check("configurations", FAIL, "a configuration was tried twice")
-    if any(t["configuration_hash"] != of_json(t["configuration"])[:16] for c in cells for t in c.trials):
+    if any(t.configuration_hash != configuration_hash(t.configuration) for c in cells for t in c.trials):
         return Check("configurations", FAIL, "a record's configuration is not the one its hash was taken from")
     return Check("configurations", PASS, "identical lists of configurations, all distinct, the default first")
 
@@ -137,30 +138,31 @@ def _proposals(cells: Sequence[CellEffort]) -> Check | None:
 
 def _extension(cells: Sequence[CellEffort]) -> Check | None:
     """Is the number of trials the one that the extension rule gave (RULINGS 4)?"""
-    budget = cells[0].cell["config"]["budget"]
+    budget = cells[0].cell.config["budget"]
     if not budget.get("extend"):
         return None
-    file = cells[0].folder.parent / "extension.json"
-    decided = records.read_json(file) if file.exists() else None
-    if decided is None or not decided["settled"] or any(len(c.trials) > decided["trials"] for c in cells):
+    name = cells[0].cell.name
+    file = paths.extension_file(cells[0].folder.parents[2], name.dataset, name.model)
+    decided = records.read(file, schema.Extension) if file.exists() else None
+    if decided is None or not decided.settled or any(len(c.trials) > decided.trials for c in cells):
         return Check("extension", FAIL, "no record says why the conditions got this number of trials")
-    moved = [f"{s['a']} against {s['b']}" for s in decided["rounds"][-1]["contrasts"] if s["more"]]
+    moved = [f"{shift.a} against {shift.b}" for shift in decided.rounds[-1].contrasts if shift.more]
     if moved:
-        reason = f"after {decided['trials']} trials, the most there are, {', '.join(moved)} still moved"
+        reason = f"after {decided.trials} trials, the most there are, {', '.join(moved)} still moved"
         return Check("extension", WARN, reason)
-    n = len(decided["rounds"]) - 1
-    reason = f"extended {n} times to {decided['trials']} trials" if n else "no contrast asked for more trials"
+    n = len(decided.rounds) - 1
+    reason = f"extended {n} times to {decided.trials} trials" if n else "no contrast asked for more trials"
     return Check("extension", PASS, reason)
 
 
 def _rungs(cells: Sequence[CellEffort]) -> Check | None:
     """Where trials may be cut short: how many survived, and whether that was fair to slow starters (METHOD §1.1)."""
-    rungs = cells[0].cell["config"]["budget"].get("rungs")
+    rungs = cells[0].cell.config["budget"].get("rungs")
     if not rungs:
         return None
-    survived = {c.modality: sum(t.get("stop_reason") != "rung" for t in c.trials) for c in cells}
+    survived = {c.modality: sum(t.course is None or t.course.stop_reason != "rung" for t in c.trials) for c in cells}
     told = ", ".join(f"{name} {n} of {len(c.trials)}" for (name, n), c in zip(survived.items(), cells, strict=True))
-    crossed = [tuning_curves.crossings(rungs, [t.get("history") for t in c.trials[:PILOTS]]) for c in cells]
+    crossed = [tuning_curves.crossings(rungs, _histories(c)) for c in cells]
     worst = max((share for share in crossed if share is not None), default=None)
     if worst is None:
         return Check("rungs", WARN, f"too few trials to tell whether cutting them short is fair; survived: {told}")
@@ -168,9 +170,14 @@ def _rungs(cells: Sequence[CellEffort]) -> Check | None:
     return Check("rungs", WARN if worst > CROSSED else PASS, said)
 
 
+def _histories(cell: CellEffort) -> list[list[float] | None]:
+    """Learning curves of the trials that are never cut short; None for a failed one."""
+    return [None if t.course is None else t.course.history for t in cell.trials[:PILOTS]]
+
+
 def _seeds(cells: Sequence[CellEffort]) -> Check:
-    tuning = [[t["seed"] for t in (*c.trials, *c.proposals)] for c in cells]
-    finals = [[f["seed"] for f in c.finals] for c in cells]
+    tuning = [[t.seed for t in (*c.trials, *c.proposals)] for c in cells]
+    finals = [[f.seed for f in c.finals] for c in cells]
     shortest = min(map(len, tuning))
     if any(s != finals[0] for s in finals) or any(s[:shortest] != tuning[0][:shortest] for s in tuning):
         return Check("seeds", FAIL, "conditions ran with different seeds")
@@ -181,22 +188,21 @@ def _seeds(cells: Sequence[CellEffort]) -> Check:
 
 def _choices(cells: Sequence[CellEffort]) -> Check:
     for c in cells:
-        tried = [t for t in (*c.trials, *c.proposals) if t["score"] is not None]
-        best = max(tried, key=lambda t: t["score"])  # the first of equals: the lower slot
-        chosen, right = _place(c.choice, "slot"), _place(best, "index")
+        tried = [(t.score, t) for t in (*c.trials, *c.proposals) if t.score is not None]
+        _, best = max(tried, key=lambda pair: pair[0])  # the first of equals: the lower slot
+        chosen, right = _place(c.choice.unit), _place(best.unit)
         if chosen != right:
             return Check("choice", FAIL, f"{c.modality}: {chosen} was chosen, but {right} is best on validation")
-        if c.seal["choice_hash"] != c.choice["hash"]:
+        if c.seal.choice_hash != c.choice.hash:
             return Check("choice", FAIL, f"{c.modality}: the test split was opened for another choice")
-        if any(f["configuration"] != c.choice["configuration"] for f in c.finals):
+        if any(f.configuration != c.choice.configuration for f in c.finals):
             return Check("choice", FAIL, f"{c.modality}: a final run did not use the chosen configuration")
     return Check("choice", PASS, "best on validation, hashed before the test split was opened")
 
 
-def _place(record: Mapping[str, Any], number: str) -> str:
-    """Which trial a record speaks of."""
-    kind = {"tune": "slot", "extended": "proposal"}[record.get("stage", "tune")]
-    return f"{kind} {record[number]}"
+def _place(unit: Unit) -> str:
+    """Which trial it is, in words."""
+    return f"{'slot' if unit.stage == Stage.TRIAL else 'proposal'} {unit.number}"
 
 
 def _crashes(cells: Sequence[CellEffort]) -> Check:
@@ -210,8 +216,8 @@ def _crashes(cells: Sequence[CellEffort]) -> Check:
 def _controls(cells: Sequence[CellEffort]) -> Check:
     for c in cells:
         for record in (*c.trials, *c.finals):
-            for name, control in record.get("controls", {}).items():
-                if not control["differs_from_real"]:
+            for name, control in record.controls.items():
+                if not control.differs_from_real:
                     return Check("controls", FAIL, f"{c.modality}: the control of {name} is the real features")
     return Check("controls", PASS, "controls differ from the real features")
 

@@ -10,7 +10,7 @@ from mmbench.report import charts
 from mmbench.report.charts import Drawing, Line
 from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.table import PRIMARY, SweepTable
-from mmbench.store import records
+from mmbench.store import files
 
 ID_NAME = "ID only"
 
@@ -22,9 +22,9 @@ def write_figures(table: SweepTable, found: Sequence[Comparison], folder: Path) 
         if old.stem not in drawn:
             old.unlink()
     for name, drawing in drawn.items():
-        records.write_text(folder / f"{name}.svg", drawing.svg)
+        files.write_text(folder / f"{name}.svg", drawing.svg)
         png = drawing.png
-        records.write_atomic(folder / f"{name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
+        files.write_atomic(folder / f"{name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
 
 
 def figures(table: SweepTable, found: Sequence[Comparison]) -> Mapping[str, Drawing]:

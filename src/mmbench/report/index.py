@@ -15,7 +15,7 @@ from mmbench.report.comparisons import Comparison
 from mmbench.report.fairness_checks import Group
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import render
-from mmbench.store import records
+from mmbench.store import files
 
 #: Files of the report by what they are, in the order of the page; those that were not written are not linked.
 FILES: Mapping[str, tuple[str, ...]] = {
@@ -54,7 +54,7 @@ def write_index(table: SweepTable, found: Sequence[Comparison], groups: Sequence
         cells: its results, one row per cell and metric.
     """
     folder = paths.report_dir(table.folder)
-    records.write_text(folder / "report.html", as_html(table, found, groups, cells))
+    files.write_text(folder / "report.html", as_html(table, found, groups, cells))
 
 
 def as_html(table: SweepTable, found: Sequence[Comparison], groups: Sequence[Group], cells: pd.DataFrame) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mmbench import fingerprint, paths
-from mmbench.messages import Refusal
-from mmbench.report.table import CONDITIONS, CONTRASTS, DELTA, ID_ONLY, LATE, CellResult, Pair, SweepTable
+from mmbench.inference.contrast import Contrast
+from mmbench.report.table import CONDITIONS, ID_ONLY, LATE, CellResult, SweepTable
 from mmbench.store import records
+from mmbench.store.records import CellStore
+from mmbench.store.schema import Cell, Manifest, PlannedCell
 
 
 def read_sweep(sweep_dir: Path) -> SweepTable:
@@ -21,37 +22,25 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
     """
     file = paths.manifest_file(sweep_dir)
     if not file.is_file():
-        known = sorted(p.parent.name for p in sweep_dir.parent.glob("*/manifest.json"))
-        raise ValueError(f"{sweep_dir} is no sweep (no manifest.json); sweeps beside it: {', '.join(known) or 'none'}")
-    manifest = records.read_json(file)
+        known = sorted(p.parent.name for p in sweep_dir.parent.glob(f"*/{file.name}"))
+        raise ValueError(f"{sweep_dir} is no sweep (no {file.name}); sweeps beside it: {', '.join(known) or 'none'}")
+    manifest = records.read(file, Manifest)
     cells = {}
-    for planned in manifest["cells"]:
-        result = replace(_read_cell(sweep_dir, planned), tiers=tuple(planned.get("tiers", ())))
+    for planned in manifest.cells:
+        result = replace(_read_cell(sweep_dir, planned), tiers=tuple(planned.tiers))
         cells[result.dataset, result.model, result.modality] = result
     cells |= {key: cell for key, cell in late_ensembles(cells.values()).items() if key not in cells}
-    conditions = _ordered({modality for _, _, modality in cells} | set(manifest["modalities"]))
+    conditions = _ordered({modality for _, _, modality in cells} | set(manifest.modalities))
     return SweepTable(
-        manifest["name"],
-        manifest["budget"],
-        tuple(manifest["metrics"]),
+        manifest.name,
+        manifest.budget,
+        tuple(manifest.metrics),
         conditions,
         cells,
         sweep_dir,
-        tuple(read_contrast(name) for name in manifest["contrasts"]) if "contrasts" in manifest else CONTRASTS,
-        float(manifest.get("delta", DELTA)),
+        tuple(map(Contrast.parse, manifest.contrasts)),
+        manifest.delta,
     )
-
-
-def read_contrast(name: str) -> Pair:
-    """The two conditions of a contrast such as ``fused_vs_text``.
-
-    Raises:
-        ValueError: for another form.
-    """
-    a, _, b = name.partition("_vs_")
-    if not a or not b or a == b:
-        raise Refusal("study", "no_contrast", name=repr(name))
-    return a, b
 
 
 def late_ensembles(cells: Iterable[CellResult]) -> dict[tuple[str, str, str], CellResult]:
@@ -82,24 +71,22 @@ def _ordered(conditions: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted((c for c in conditions if c != ID_ONLY), key=place))
 
 
-def _read_cell(sweep_dir: Path, planned: Mapping[str, Any]) -> CellResult:
-    folder = sweep_dir / planned["folder"]
-    names = (planned["dataset"], planned["model"], planned["modality"])
-    cell, failure, seal = folder / "cell.json", folder / "failure.json", folder / "sealed.json"
-    if not cell.exists():
-        return CellResult(*names, "missing", folder)
-    description = records.read_json(cell)
-    if description["key"] != planned["key"]:
-        return CellResult(*names, "stale", folder, "its records belong to other data or settings")
-    if failure.exists():
-        return CellResult(*names, "failed", folder, records.read_json(failure)["reason"])
-    if not seal.exists():
-        return CellResult(*names, "missing", folder)
-    sealed = records.read_json(seal)
-    config = description["config"]
+def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
+    folder = sweep_dir / planned.folder
+    store = CellStore(sweep_dir, folder, planned.key)
+    if not paths.cell_file(folder).exists():
+        return CellResult(*planned.name, "missing", folder)
+    if not store.is_current():
+        return CellResult(*planned.name, "stale", folder, "its records belong to other data or settings")
+    if (failure := store.failure()) is not None:
+        return CellResult(*planned.name, "failed", folder, failure.reason)
+    if (seal := store.seal()) is None:
+        return CellResult(*planned.name, "missing", folder)
+    cell = records.read(paths.cell_file(folder), Cell)
+    config, states = cell.config, cell.states
     effort = fingerprint.of_json({name: config[name] for name in ("model", "search", "optimizer", "budget")})
-    states, missing = description["states"], config["modality"].get("missing", {})
+    missing = config["modality"].get("missing", {})
     kept = [name for name, state in states.items() if state != "drop"]
     alone = kept[0] if len(kept) == 1 and states[kept[0]] == "real" and not missing.get(kept[0]) else ""
-    seeds, data = tuple(sealed["finals"]), config["dataset"]["name"]
-    return CellResult(*names, "done", folder, "", seeds, sealed["test_hash"], effort, data, tuple(states), alone)
+    seeds, data = tuple(seal.finals), config["dataset"]["name"]
+    return CellResult(*planned.name, "done", folder, "", seeds, seal.test_hash, effort, data, tuple(states), alone)

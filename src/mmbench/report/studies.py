@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmbench import paths
 from mmbench.report.table import SweepTable
-from mmbench.store import records
+from mmbench.store import files, records
 from mmbench.store.records import CellStore
+from mmbench.store.schema import Cell
 from mmbench.tuning import sampler
 from mmbench.tuning.space import read_space
 
@@ -31,15 +33,14 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
         raise ValueError(f"{file} exists; studies are written to a new file")
     found = {}
     for cell in table.cells.values():
-        description = cell.folder / "cell.json"
-        if not description.exists():
+        file_of_cell = paths.cell_file(cell.folder)
+        if not file_of_cell.exists():
             continue
-        described = records.read_json(description)
-        done = CellStore(sweep_dir, cell.folder, described["key"]).finished_trainings()
+        record = records.read(file_of_cell, Cell)
+        done = CellStore(sweep_dir, cell.folder, record.key).finished_trainings()
         if done:
-            name = f"{cell.dataset}/{cell.model}/{cell.modality}"
-            found[name] = (read_space(described["config"]["search"]), done)
+            found[str(record.name)] = (read_space(record.config["search"]), done)
     if not found:
         raise ValueError(f"{sweep_dir} has no finished trial")
-    records.write_atomic(file, lambda temporary: sampler.keep_studies(found, temporary))
+    files.write_atomic(file, lambda temporary: sampler.keep_studies(found, temporary))
     return sorted(found)

@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from mmbench import paths
 from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.report.comparisons import Comparison
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import markdown_table, tex
 from mmbench.report.table import SweepTable
 from mmbench.store import records
+from mmbench.store.ledger import read as read_rows
+from mmbench.store.schema import Cell, Seal
 
 YES, NO, NOT_APPLICABLE, OPEN = "yes", "no", "not applicable", "to be answered"
 NEURIPS, PINEAU = "NeurIPS paper checklist", "ML reproducibility checklist"
 ACM, RECSYS = "ACM badges", "RecSys reproducibility"
 HEADER = ("item", "answer", "why", "evidence", "filled by")
+
+
+#: Links from the report to what the sweep wrote beside it.
+LEDGER, MANIFEST = str(paths.ledger_file(Path(".."))), str(paths.manifest_file(Path("..")))
 
 
 @dataclass(frozen=True)
@@ -57,39 +64,37 @@ class Ledger:
     hours: float
     kwh: float | None
     devices: tuple[str, ...]
-    cells: tuple[Mapping[str, Any], ...]
+    cells: tuple[Cell, ...]
     protocols: tuple[str, ...]
 
     @property
     def versions(self) -> str:
         """Versions of what decides numbers."""
-        told = sorted({f"{k} {v}" for cell in self.cells for k, v in cell.get("versions", {}).items() if v})
+        told = sorted({f"{k} {v}" for cell in self.cells for k, v in cell.versions.items() if v})
         return ", ".join(told) or "not recorded"
 
     @property
     def data(self) -> str:
         """Sizes of the data sets."""
-        return (
-            "; ".join(dict.fromkeys(str(cell["data"][0]) for cell in self.cells if cell.get("data"))) or "not recorded"
-        )
+        return "; ".join(dict.fromkeys(cell.data[0] for cell in self.cells if cell.data)) or "not recorded"
 
 
 def read_ledger(table: SweepTable) -> Ledger:
     """Sum up the ledger and the cells of a sweep."""
-    rows = list(records.read_ledger(table.folder))
-    status = Counter(row.get("status", "ok") for row in rows)
-    seconds = sum(row.get("total_s") or row.get("wall_s") or 0.0 for row in rows)
-    energy = [row["energy_kwh"] for row in rows if row.get("energy_kwh") is not None]
+    rows = list(read_rows(table.folder))
+    status = Counter(row.status for row in rows)
+    seconds = sum(row.cost.total_seconds or row.cost.seconds or 0.0 for row in rows)
+    energy = [row.cost.energy_kwh for row in rows if row.cost.energy_kwh is not None]
     done = [cell for cell in table.cells.values() if cell.status == "done" and not cell.parts]
-    seals = [records.read_json(cell.folder / "sealed.json") for cell in done]
+    seals = [records.read(paths.seal_file(cell.folder), Seal) for cell in done]
     return Ledger(
         len(rows),
         len(rows) - status["ok"],
         seconds / 3600,
         sum(energy) if energy and len(energy) == len(rows) else None,
-        tuple(sorted({str(row["device"]) for row in rows if row.get("device")})),
-        tuple(records.read_json(cell.folder / "cell.json") for cell in done),
-        tuple(sorted({str(seal["protocol"]) for seal in seals if "protocol" in seal})),
+        tuple(sorted({row.cost.device for row in rows if row.cost.device})),
+        tuple(records.read(paths.cell_file(cell.folder), Cell) for cell in done),
+        tuple(sorted({seal.protocol for seal in seals})),
     )
 
 
@@ -152,15 +157,15 @@ def _neurips(table: SweepTable, found: Sequence[Comparison], ledger: Ledger) -> 
         "4 Reproducibility of results",
         YES,
         "Every number is computed from records; python -m mmbench.verify computes every table of a bundle again.",
-        "../manifest.json",
-        "../ledger.jsonl",
+        MANIFEST,
+        LEDGER,
     )
     yield item("5 Open access to data and code", OPEN, "The code is under Apache-2.0; say where data and bundle lie.")
-    yield item("6 Experimental setting", YES, _settings(table), "fairness.md", "../manifest.json")
+    yield item("6 Experimental setting", YES, _settings(table), "fairness.md", MANIFEST)
     answer, said = _significance(table, found)
     yield item("7 Statistical significance", answer, said, "verdicts.md")
     answer, said = _compute(ledger)
-    yield item("8 Compute resources", answer, said, "../ledger.jsonl", "fairness.md")
+    yield item("8 Compute resources", answer, said, LEDGER, "fairness.md")
     for name in ("9 Code of ethics", "10 Broader impacts", "11 Safeguards"):
         yield item(name, OPEN, "For a person.")
     yield item("12 Licences of existing assets", OPEN, "Name the licence of every data set and encoder.")
@@ -172,7 +177,7 @@ def _neurips(table: SweepTable, found: Sequence[Comparison], ledger: Ledger) -> 
 def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
     yield item("Clear description of the models", YES, "Each model file names its paper and formula.")
-    yield item("Statistics of the data", YES if ledger.cells else NO, ledger.data, "../manifest.json")
+    yield item("Statistics of the data", YES if ledger.cells else NO, ledger.data, MANIFEST)
     yield item(
         "Splits",
         YES if ledger.protocols else NO,
@@ -184,7 +189,7 @@ def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
         "Excluded data and preprocessing",
         YES,
         "k-core, smallest rating and items without content are settings of the data set in every cell.json.",
-        "../manifest.json",
+        MANIFEST,
     )
     yield item("Link to the data", OPEN, "Say where the data can be had.")
 
@@ -196,7 +201,7 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
         "Exact number of training and evaluation runs",
         YES if ledger.trainings else NO,
         f"{ledger.trainings} trainings in the ledger, failed ones included.",
-        "../ledger.jsonl",
+        LEDGER,
     )
     yield item(
         "Definition of the metrics",
@@ -213,11 +218,9 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
         "verdicts.md",
     )
     answer, said = _compute(ledger)
-    yield item("Average runtime, energy", answer, said, "../ledger.jsonl")
+    yield item("Average runtime, energy", answer, said, LEDGER)
     devices = ", ".join(ledger.devices) or "device not recorded"
-    yield item(
-        "Computing infrastructure", YES if ledger.devices else NO, f"{devices}; {ledger.versions}.", "../ledger.jsonl"
-    )
+    yield item("Computing infrastructure", YES if ledger.devices else NO, f"{devices}; {ledger.versions}.", LEDGER)
 
 
 def _acm(ledger: Ledger) -> Iterator[Answer]:
@@ -228,7 +231,7 @@ def _acm(ledger: Ledger) -> Iterator[Answer]:
         OPEN,
         "Documented, consistent, complete, exercisable: python -m "
         "mmbench.bundle packs records, environment, hashes and a command per table.",
-        "../manifest.json",
+        MANIFEST,
     )
     yield item("Artifacts evaluated: reusable", OPEN, f"Versions: {ledger.versions}.")
     yield item(
@@ -266,13 +269,13 @@ def _recsys(
         YES if ledger.protocols == ("time",) else OPEN,
         f"Protocol {', '.join(ledger.protocols) or 'not recorded'}. A random split per user (paper) knows the "
         "future, a split by time does not.",
-        "../manifest.json",
+        MANIFEST,
     )
     simple = sorted({m for _, m, _ in table.cells} & {"popularity", "itemknn", "ease", "contentknn", "hybridknn"})
     yield item("Simple baselines?", YES if simple else NO, ", ".join(simple) or "None in this sweep.", "table.md")
     yield item("Ranges and chosen values of all methods?", YES, _settings(table), "fairness.md")
     yield item("Full ranking?", YES, "All items but those of the user's training part.", "table.md")
-    yield item("Code of baselines?", YES, "One file per model, tuned by the same command.", "../manifest.json")
+    yield item("Code of baselines?", YES, "One file per model, tuned by the same command.", MANIFEST)
 
 
 def as_markdown(table: SweepTable, found: Sequence[Answer]) -> str:

@@ -15,8 +15,10 @@ from mmbench import paths
 from mmbench.evaluation import late_ensemble, metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference import intervals
+from mmbench.inference.contrast import Contrast
 from mmbench.sealing.score_test import LIST_LENGTH
 from mmbench.store import records
+from mmbench.store.schema import Cell
 from mmbench.store.trackers import Gap
 
 PRIMARY = "ndcg@20"
@@ -24,13 +26,12 @@ PRIMARY = "ndcg@20"
 LATE = "late"
 CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "text_shuffled_image", "image_shuffled_text")
 ID_ONLY = "-"
-Pair = tuple[str, str]
-#: Planned contrasts, A against B, of a manifest that names none (METHOD §3.3: C1, C3, C4, C5; C2 is in the row of C1).
-CONTRASTS: tuple[Pair, ...] = (
-    ("fused", "text"),
-    ("image", "none"),
-    ("text", "none"),
-    ("fused", "text_shuffled_image"),
+#: Planned contrasts, A against B, of a manifest that names none.
+CONTRASTS: tuple[Contrast, ...] = (
+    Contrast("fused", "text"),
+    Contrast("image", "none"),
+    Contrast("text", "none"),
+    Contrast("fused", "text_shuffled_image"),
 )
 #: Equivalence margin of a manifest that names none.
 DELTA = 0.02
@@ -77,7 +78,7 @@ class CellResult:
     @functools.cached_property
     def tested(self) -> list[Ranking]:
         """Test ranks of each final seed with their users and items."""
-        return [records.read_tested(paths.final_file(self.folder, seed, "test.parquet")) for seed in self.seeds]
+        return [records.read_tested(paths.final_file(self.folder, seed, paths.RANKS)) for seed in self.seeds]
 
     @functools.cached_property
     def rankings(self) -> list[RankedPairs]:
@@ -92,9 +93,9 @@ class CellResult:
         """State of each modality; empty where a part of the items lost its content or nothing was run."""
         if self.parts:
             return {}
-        described = records.read_json(self.folder / "cell.json")
-        thinned = any(described["config"].get("modality", {}).get("missing", {}).values())
-        return {} if thinned else dict(described.get("states", {}))
+        cell = records.read(paths.cell_file(self.folder), Cell)
+        thinned = any(cell.config.get("modality", {}).get("missing", {}).values())
+        return {} if thinned else cell.states
 
     def reaches(self, metric: str) -> bool:
         """Whether a metric is known: averaged lists say nothing of ranks beyond their length."""
@@ -140,7 +141,7 @@ class SweepTable:
     conditions: tuple[str, ...]
     cells: Mapping[tuple[str, str, str], CellResult]
     folder: Path
-    contrasts: tuple[Pair, ...] = CONTRASTS
+    contrasts: tuple[Contrast, ...] = CONTRASTS
     delta: float = DELTA
     text: str = ""
     words: Mapping[str, str] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from mmbench.report.index import write_index
 from mmbench.report.layout import Block, Entry
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns
-from mmbench.store import records
+from mmbench.store import files
 
 SAME, MISSING, FAILED, STALE, LOW = "=", "-", "failed", "stale", "(below popularity)"
 LEGEND = (
@@ -57,7 +57,7 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
         texts |= {"paper.md": published.as_markdown(table, rows), "paper.tex": published.as_latex(rows)}
         texts["paper.csv"] = as_csv(published.as_frame(table, rows))
     for name, text in texts.items():
-        records.write_text(folder / name, text)
+        files.write_text(folder / name, text)
     write_figures(table, found, folder)
     write_index(table, found, groups, as_frame(table))
     return table

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,8 @@ from mmbench.data.modality import ModalityCondition
 from mmbench.data.planted import make_world
 from mmbench.evaluation import metrics
 from mmbench.inference.contrast import Contrast
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Refusal
+from mmbench.messages.hints import did_you_mean
 from mmbench.sealing.score_test import LIST_LENGTH
 from mmbench.tuning.budget import Budget
 
@@ -199,13 +199,3 @@ def check_keys(section: str, make: Callable[..., Any], options: Section, given: 
     for key in options:
         if key not in accepted:
             raise Refusal("command", "no_key_of", section=section, key=key, hint=did_you_mean(key, accepted))
-
-
-def did_you_mean(word: str, allowed: Iterable[str]) -> Message:
-    """A hint at the nearest allowed name, and the list of all of them."""
-    names = sorted(allowed)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    listed = ", ".join(names) or Message("command", "nothing")
-    if close:
-        return Message("command", "did_you_mean", close=close[0], names=listed)
-    return Message("command", "accepted", names=listed)

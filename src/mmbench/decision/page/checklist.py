@@ -8,7 +8,7 @@ from pathlib import Path
 from mmbench.decision.page.speaker import Speaker
 from mmbench.messages import Words
 from mmbench.report.templating import render
-from mmbench.store import records
+from mmbench.store import files
 
 #: Lines for people, by section.
 PARTS = {"rights": ("r", 4), "data": ("d", 5), "money": ("m", 3), "after": ("a", 3)}
@@ -23,7 +23,7 @@ def write_checklist(folder: Path, s: Speaker, lang: str, day: date) -> None:
         lang: ``en`` or ``ja``.
         day: date on the page.
     """
-    records.write_text(folder / "checklist.html", as_html(s, lang, day))
+    files.write_text(folder / "checklist.html", as_html(s, lang, day))
 
 
 def as_html(s: Speaker, lang: str, day: date) -> str:

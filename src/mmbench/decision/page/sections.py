@@ -24,7 +24,7 @@ from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import render
-from mmbench.store import records
+from mmbench.store import files
 
 #: Bars and slices that still can be read.
 MOST_SWINGS, MOST_SLICES = 8, 14
@@ -60,8 +60,8 @@ def write_decision(
     """
     page = as_html(table, read, economics, decision, lang, day, examples, serving, command)
     folder = paths.report_dir(table.folder)
-    records.write_text(folder / "decision.html", page)
-    records.write_json(folder / "decision.json", as_record(read.evidence, economics, decision))
+    files.write_text(folder / "decision.html", page)
+    files.write_document(folder / "decision.json", as_record(read.evidence, economics, decision))
 
 
 def as_html(
