@@ -10,9 +10,9 @@ import numpy as np
 
 from mmbench import search
 from mmbench.budget import Budget
+from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
-from mmbench.data.modality import ModalityCondition
 from mmbench.search import Configuration, Space
 from mmbench.training import ModelFactory, TrainingSettings
 

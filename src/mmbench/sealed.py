@@ -12,9 +12,9 @@ from typing import Any
 
 from mmbench import faults, fingerprint, paths, records
 from mmbench.cells import CellTask
+from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
-from mmbench.data.modality import ModalityCondition
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation import DegenerateScores, Evaluator

@@ -18,8 +18,8 @@ import pandas as pd
 from mmbench import energy, faults, fingerprint, paths, proposals, records, search
 from mmbench.budget import PILOTS
 from mmbench.cells import CellFailed, CellTask, Unit
+from mmbench.data.conditions import control_statistics
 from mmbench.data.features import ItemFeature
-from mmbench.data.modality import control_statistics
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation import DegenerateScores
 from mmbench.records import CellStore

@@ -13,7 +13,7 @@ import pytest
 from mmbench.cli import main
 from mmbench.cli.compose import compose
 from mmbench.cli.jobs import Job
-from mmbench.data.modality import ModalityCondition
+from mmbench.data.conditions import ModalityCondition
 
 
 @pytest.fixture

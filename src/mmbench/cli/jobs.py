@@ -21,10 +21,10 @@ from mmbench.budget import Budget
 from mmbench.cells import Cell, CellTask
 from mmbench.cli.compose import Composed
 from mmbench.cli.errors import check_keys, made
+from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
-from mmbench.data.external import read_recommendations
-from mmbench.data.modality import ModalityCondition
 from mmbench.data.planted import make_world
+from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.messages import Refusal
 from mmbench.models.base import Recommender
 from mmbench.records import CellStore

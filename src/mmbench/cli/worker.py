@@ -18,7 +18,7 @@ import torch
 from mmbench import allocation, records, sealed, tracking
 from mmbench.cells import CellFailed, CellTask, Unit
 from mmbench.cli.jobs import Job
-from mmbench.data.external import recommendations_frame
+from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.extension import Extension
 from mmbench.leases import MAX_DEATHS, Leases, holding, make_leases
 from mmbench.records import CellStore
