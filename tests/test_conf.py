@@ -21,8 +21,8 @@ from mmbench import models as models_package
 from mmbench import paths
 from mmbench.cli.compose import check_overrides, compose
 from mmbench.cli.tiers import TIERS, models_of, tiers_of
+from mmbench.data.conditions import STATES, ModalityCondition
 from mmbench.data.dataset import DatasetConfig
-from mmbench.data.modality import STATES, ModalityCondition
 from mmbench.data.planted import WORLDS, make_world
 from mmbench.models.base import ClosedForm, FactorModel, Recommender
 from mmbench.scheduling.job import Job

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmbench import messages
-from mmbench.data.journal import DOMAIN
+from mmbench.data.readers.journal import DOMAIN
 from mmbench.messages import LANGUAGES, Message, Refusal, Words, catalogue, listed, places, said_by
 
 DOMAINS = sorted(file.name[:-5] for file in resources.files(messages).joinpath("en").iterdir())

@@ -12,8 +12,9 @@ import pytest
 
 from mmbench.cli import main
 from mmbench.cli.compose import compose
-from mmbench.data.modality import ModalityCondition
+from mmbench.data.conditions import ModalityCondition
 from mmbench.scheduling.job import Job
+from mmbench.data.conditions import ModalityCondition
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import mmbench.cli
 from mmbench.cli import compose
 from mmbench.cli.prepare import _override, main
 from mmbench.data.dataset import DatasetConfig, load_dataset
-from mmbench.data.mmrec import read_mmrec
+from mmbench.data.readers.mmrec import read_mmrec
 from mmbench.data.sources import read_folder
 from tests.tiny import digests
 

@@ -16,7 +16,7 @@ import pytest
 import mmbench.cli
 from mmbench.cli import prepare
 from mmbench.data.dataset import DatasetConfig, load_dataset
-from mmbench.data.mmrec import read_mmrec
+from mmbench.data.readers.mmrec import read_mmrec
 from mmbench.data.sources import read_folder
 
 ITEMS = "item,title,brand\na,red shoe,X\nb,blue shoe,\nc,red hat,Y\n"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mmbench.checks import Finding, blocking, graded, warning
-from mmbench.data.text import normalised
+from mmbench.encoders.ngrams import normalised
 
 #: Share of the log's items without an entry, or of the catalogue's without an interaction.
 UNLISTED_LIMIT, IDLE_LIMIT = 0.5, 0.5

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mmbench.data.journal import refusal
+from mmbench.data.readers.journal import refusal
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mmbench.cli.words import Parser, speaking
-from mmbench.data.delimited import AUTO
-from mmbench.data.formats import READERS
+from mmbench.data.readers.delimited import AUTO
+from mmbench.data.readers.formats import READERS
 from mmbench.messages import LANGUAGES, Refusal, Words
 
 ROLES = ("user", "item", "rating", "timestamp", "split", "order", "quantity")

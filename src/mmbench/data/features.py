@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
-from mmbench.data.journal import message, refusal
+from mmbench.messages import Message, Refusal
 
 #: What reading a damaged ``.npy`` file raises: numpy tokenizes its header and believes the shape that stands there.
 NPY_FAULTS = (ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
@@ -65,7 +65,7 @@ class ItemFeature:
 
     def coverage(self, name: str) -> str:
         """The counts in one line."""
-        return message("coverage", modality=name, **self.counts())
+        return Message("prepare", "coverage", modality=name, **self.counts())
 
 
 def row_blocks(values: NDArray[Any]) -> Iterator[slice]:
@@ -106,10 +106,10 @@ def read_array(path: Path, pickled: str = "pickled_matrix", *, mapped: bool = Fa
         array: Any = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
     except NPY_FAULTS as error:
         if "pickle" in str(error).lower() or "python object" in str(error).lower():
-            raise refusal(pickled, path=path) from error
-        raise refusal("bad_matrix", path=path, error=error) from error
+            raise Refusal("prepare", pickled, path=path) from error
+        raise Refusal("prepare", "bad_matrix", path=path, error=error) from error
     if not isinstance(array, np.ndarray):
-        raise refusal("bad_matrix", path=path, error=message("archive_of_arrays"))
+        raise Refusal("prepare", "bad_matrix", path=path, error=Message("prepare", "archive_of_arrays"))
     return array
 
 
@@ -124,12 +124,12 @@ def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
     """
     array = read_array(path, mapped=True)
     if array.dtype.kind != "f":
-        raise refusal("matrix_type", path=path, dtype=array.dtype)
+        raise Refusal("prepare", "matrix_type", path=path, dtype=array.dtype)
     if array.ndim != 2 or array.shape[1] == 0:
-        raise refusal("matrix_shape", path=path, shape=array.shape)
+        raise Refusal("prepare", "matrix_shape", path=path, shape=array.shape)
     if n_rows is not None and len(array) != n_rows:
-        raise refusal("matrix_rows", path=path, rows=len(array), items=n_rows)
+        raise Refusal("prepare", "matrix_rows", path=path, rows=len(array), items=n_rows)
     bad = np.concatenate([~np.isfinite(array[block]).all(axis=1) for block in row_blocks(array)] or [np.zeros(0, bool)])
     if bad.any():
-        raise refusal("matrix_not_finite", int(bad.sum()), path=path, first=int(bad.argmax()))
+        raise Refusal("prepare", "matrix_not_finite", int(bad.sum()), path=path, first=int(bad.argmax()))
     return np.asarray(array).astype(np.float32, copy=False)

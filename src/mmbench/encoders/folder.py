@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mmbench import fingerprint, paths
-from mmbench.data import encoded, text
+from mmbench.data import encoded
 from mmbench.data.sources import read_items
 from mmbench.encoders import EVERY_LANGUAGE, Choice, Encoder, short_name
 from mmbench.encoders.batches import Content, Progress, Vectors, encode_contents, image_content, text_content
@@ -21,6 +21,7 @@ from mmbench.encoders.cache import VectorCache
 from mmbench.encoders.contents import item_images, item_texts
 from mmbench.encoders.images import image_encoder
 from mmbench.encoders.languages import beyond, readable_scripts
+from mmbench.encoders.ngrams import encode_texts
 from mmbench.encoders.reading import MAX_MEGAPIXELS, MOST_MEGAPIXELS, Problem
 from mmbench.encoders.texts import NGRAM, text_encoder
 from mmbench.messages import Message, Refusal
@@ -182,7 +183,7 @@ def _texts(texts: Sequence[str], name: str, options: Options, progress: Progress
         problems = {row: found for row, found in enumerate(contents) if isinstance(found, Problem)}
         identity = {"library": "mmbench", "texts_sha256": fingerprint.of_strings(list(texts))}
         about = {"encoder": NGRAM, "identity": identity, "languages": [EVERY_LANGUAGE], "unknown_tokens": 0.0}
-        return Vectors(text.encode_texts(texts), problems), about
+        return Vectors(encode_texts(texts), problems), about
     encoder = text_encoder(name, download=options.download, device=options.device)
     vectors = encode_contents(encoder, contents, options.vectors(encoder), batch=options.batch, progress=progress)
     filled = [said for said in texts if said]

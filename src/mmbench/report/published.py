@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmbench.data.delimited import read_delimited
+from mmbench.data.readers.delimited import read_delimited
 from mmbench.report import layout
 from mmbench.report.layout import Block, block
 from mmbench.report.table import CellResult, SweepTable

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mmbench import paths
+from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
-from mmbench.data.modality import ModalityCondition
 from mmbench.data.planted import make_world
 from mmbench.evaluation import metrics
 from mmbench.inference.contrast import Contrast

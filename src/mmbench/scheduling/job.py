@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
+from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
-from mmbench.data.external import read_recommendations
-from mmbench.data.modality import ModalityCondition
+from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.messages import Refusal
 from mmbench.models.base import Recommender
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys

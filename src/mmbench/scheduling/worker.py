@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from mmbench import paths
-from mmbench.data.external import recommendations_frame
+from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
 from mmbench.inference.contrast import Contrast
 from mmbench.scheduling.extension import Extension

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mmbench import faults, paths
+from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
-from mmbench.data.modality import ModalityCondition
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import Ranking

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
-from mmbench.data.modality import ModalityCondition
 from mmbench.store.schema import CellName, Configuration
 from mmbench.training.fit import ModelFactory
 from mmbench.training.settings import TrainingSettings

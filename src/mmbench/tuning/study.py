@@ -15,8 +15,8 @@ from dataclasses import replace
 import pandas as pd
 
 from mmbench import faults, fingerprint, paths
+from mmbench.data.conditions import control_statistics
 from mmbench.data.features import ItemFeature
-from mmbench.data.modality import control_statistics
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.store import ledger

@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.features import read_matrix, with_missing_filled
-from mmbench.data.item_features import image_paths
-from mmbench.data.journal import Journal, message, refusal
-from mmbench.data.roles import Columns
+from mmbench.data.readers.delimited import Dialect, read_delimited
+from mmbench.data.readers.item_features import image_paths
+from mmbench.data.readers.journal import Journal, message, refusal
+from mmbench.data.readers.roles import Columns
+from mmbench.data.readers.streams import numbered_lines
+from mmbench.data.readers.table import Table
+from mmbench.data.readers.tables import TableFile
+from mmbench.data.readers.tabular import log_of
 from mmbench.data.sources import Source
-from mmbench.data.streams import numbered_lines
-from mmbench.data.table import Table
-from mmbench.data.tables import TableFile
-from mmbench.data.tabular import log_of
 
 _FEATURES = re.compile(r".*_(?P<modality>text|image|video|audio)_features_.*\.npy")
 _LIKED = Dialect("\t", quoted=False, header=False)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmbench.data.archives import unpacked
 from mmbench.data.describe import coverage, statistics
-from mmbench.data.formats import READERS, Options, read_source
-from mmbench.data.item_features import read_item_feature
-from mmbench.data.journal import Journal
+from mmbench.data.readers.archives import unpacked
+from mmbench.data.readers.formats import READERS, Options, read_source
+from mmbench.data.readers.item_features import read_item_feature
+from mmbench.data.readers.journal import Journal
 from mmbench.data.sources import write_folder
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

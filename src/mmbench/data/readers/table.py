@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.journal import message, refusal
+from mmbench.data.readers.journal import message, refusal
 from mmbench.messages import Message
 
 #: What stands for a missing cell in exports of databases and of pandas.

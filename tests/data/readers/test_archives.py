@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmbench.data.archives import unpacked
+from mmbench.data.readers.archives import unpacked
 
 
 def make(path: Path, *names: str) -> Path:

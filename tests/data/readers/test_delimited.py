@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmbench.data.delimited import Dialect, line_of, read_delimited
+from mmbench.data.readers.delimited import Dialect, line_of, read_delimited
 
 TABS = Dialect("\t", quoted=False)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmbench.data.delimited import Dialect, read_delimited
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.readers.delimited import Dialect, read_delimited
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.table import Table
+from mmbench.data.readers.tabular import first_of_each, log_of, with_ids, with_unlisted
 from mmbench.data.sources import Source
-from mmbench.data.table import Table
-from mmbench.data.tabular import first_of_each, log_of, with_ids, with_unlisted
 
 _RATINGS = ("user", "item", "rating", "timestamp")
 _GENRES = (

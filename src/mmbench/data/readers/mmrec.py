@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from mmbench.data import splits
 from mmbench.data.dataset import Dataset
-from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.features import ItemFeature
-from mmbench.data.journal import Journal, refusal
-from mmbench.data.numbered import (
+from mmbench.data.readers.delimited import Dialect, read_delimited
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.numbered import (
     catalogue_size,
     feature_of,
     missed_file,
@@ -30,8 +30,8 @@ from mmbench.data.numbered import (
     whole_numbers,
     with_tables,
 )
+from mmbench.data.readers.table import Table
 from mmbench.data.sources import FEATURE_SUFFIX, Source
-from mmbench.data.table import Table
 from mmbench.messages import listed
 
 INTER_SUFFIX = ".inter"

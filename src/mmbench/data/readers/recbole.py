@@ -15,14 +15,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.features import ItemFeature, with_missing_filled
-from mmbench.data.journal import Journal, refusal
-from mmbench.data.roles import Columns
+from mmbench.data.readers.delimited import Dialect, read_delimited
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.roles import Columns
+from mmbench.data.readers.table import Table
+from mmbench.data.readers.tabular import first_of_each, log_of, with_ids, with_unlisted
 from mmbench.data.sources import Source
 from mmbench.data.splits import LABELS, PARTS
-from mmbench.data.table import Table
-from mmbench.data.tabular import first_of_each, log_of, with_ids, with_unlisted
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 _TABS = Dialect("\t", quoted=False)

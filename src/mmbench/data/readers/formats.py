@@ -8,19 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmbench.data import amazon, benchmark, recbole
-from mmbench.data.delimited import AUTO
-from mmbench.data.ducho import read_ducho
-from mmbench.data.journal import Journal, refusal
-from mmbench.data.lists import homes, read_lists
-from mmbench.data.microlens import read_microlens
-from mmbench.data.mmrec import read_mmrec
-from mmbench.data.movielens import read_movielens
-from mmbench.data.roles import Columns
+from mmbench.data.readers import amazon, benchmark, recbole
+from mmbench.data.readers.delimited import AUTO
+from mmbench.data.readers.ducho import read_ducho
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.lists import homes, read_lists
+from mmbench.data.readers.microlens import read_microlens
+from mmbench.data.readers.mmrec import read_mmrec
+from mmbench.data.readers.movielens import read_movielens
+from mmbench.data.readers.roles import Columns
+from mmbench.data.readers.streams import PICKLE_SUFFIXES, first_cells, json_lines, refuse_pickle
+from mmbench.data.readers.tables import DELIMITED, JSON_LINES, TABLES, suffix_of
+from mmbench.data.readers.tabular import read_tabular
 from mmbench.data.sources import Source
-from mmbench.data.streams import PICKLE_SUFFIXES, first_cells, json_lines, refuse_pickle
-from mmbench.data.tables import DELIMITED, JSON_LINES, TABLES, suffix_of
-from mmbench.data.tabular import read_tabular
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,6 @@ def _table(path: Path, options: Options, journal: Journal) -> Source:
         items=options.items,
         item_column=options.item_column,
         text=options.text,
-        text_dim=0,
         encoding=options.encoding,
         sheet=options.sheet,
         journal=journal,

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from mmbench.data import splits
-from mmbench.data.journal import Journal, refusal
-from mmbench.data.roles import Columns, guessed, nothing_like, pairs
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.roles import Columns, guessed, nothing_like, pairs
+from mmbench.data.readers.table import MISSING_WORDS, Table
+from mmbench.data.readers.tables import TableFile
+from mmbench.data.readers.times import unix_seconds
 from mmbench.data.sources import Source
-from mmbench.data.table import MISSING_WORDS, Table
-from mmbench.data.tables import TableFile
-from mmbench.data.text import with_text
-from mmbench.data.times import unix_seconds
 
 #: Full-width letters, digits and hyphens, and their plain forms: one code must not be two items.
 _WIDE = {code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))}
@@ -33,23 +32,21 @@ def read_tabular(
     items: Path | None = None,
     item_column: str | None = None,
     text: Sequence[str] = (),
-    text_dim: int = 256,
     encoding: str = "utf-8",
     sheet: str | None = None,
     journal: Journal | None = None,
 ) -> Source:
-    """Read a log and optionally a table of items, whose texts become the modality ``text``.
+    """Read a log and optionally a table of items.
 
     Ids stay as they are written, leading zeros included; only full-width letters and digits become plain ones. The
     catalogue is the table of items in its order, followed by items that only the log knows.
 
     Args:
-        interactions: the log, see :class:`mmbench.data.tables.TableFile`.
+        interactions: the log, see :class:`mmbench.data.readers.tables.TableFile`.
         columns: columns of the log.
         items: table of items.
         item_column: column of ``items`` with the item id; guessed by default.
         text: columns of ``items`` that are joined to one text; guessed by default.
-        text_dim: width of the text features, see :func:`mmbench.data.text.encode_texts`; 0 leaves texts as they are.
         encoding: of text tables.
         sheet: of a workbook with the log.
         journal: where to tell; a new one by default.
@@ -66,8 +63,7 @@ def read_tabular(
         return Source(log, catalogue, {}, notices=tuple(journal.lines))
     listed, texts = _items(TableFile(journal.read(items), encoding), item_column, text, journal)
     catalogue = with_unlisted(log, listed, items, journal)
-    made = Source(log, catalogue, {}, notices=tuple(journal.lines), texts=tuple(texts))
-    return with_text(made, texts, text_dim) if text_dim else made
+    return Source(log, catalogue, {}, notices=tuple(journal.lines), texts=tuple(texts))
 
 
 def log_of(table: Table, names: Mapping[str, str], journal: Journal) -> pd.DataFrame:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmbench.data.conditions import STATES, ModalityCondition, control_statistics
 from mmbench.data.features import ItemFeature, with_missing_filled
-from mmbench.data.modality import STATES, ModalityCondition, control_statistics
 
 
 def feature(seed: int, width: int = 3, n: int = 50) -> ItemFeature:

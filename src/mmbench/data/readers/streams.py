@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, cast
 import pandas as pd
 import pyarrow as pa
 
-from mmbench.data.journal import refusal
-from mmbench.data.table import shortened
+from mmbench.data.readers.journal import refusal
+from mmbench.data.readers.table import shortened
 
 #: A longer line is no line of a log: most likely the whole file is one JSON array.
 MAX_LINE_BYTES = 1 << 24

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmbench.data.journal import Journal
-from mmbench.data.roles import Columns
-from mmbench.data.table import Table
-from mmbench.data.tabular import read_tabular
-from mmbench.data.times import unix_seconds
+from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.roles import Columns
+from mmbench.data.readers.table import Table
+from mmbench.data.readers.tabular import read_tabular
+from mmbench.data.readers.times import unix_seconds
 
 LOG = "user_id,item_id,rating,timestamp\nu1,007,5,30\nu1,08,,10\nu2,007,4.5,20\n"
 ITEMS = "item_id,title,description\n007,赤い靴,革の靴\n08,青い帽子,\n9,Lamp,LED lamp\n"
@@ -31,14 +31,15 @@ def times(values: list[str]) -> tuple[list[int], list[str]]:
 
 
 def test_a_log_and_its_items(tmp_path: Path) -> None:
-    source = read_tabular(write(tmp_path / "log.csv", LOG), items=write(tmp_path / "items.csv", ITEMS), text_dim=2)
+    source = read_tabular(write(tmp_path / "log.csv", LOG), items=write(tmp_path / "items.csv", ITEMS))
     assert source.log["user_id"].tolist() == ["u1", "u1", "u2"]
     assert source.log["item_id"].tolist() == ["007", "08", "007"]
     np.testing.assert_array_equal(source.log["rating"], [5, np.nan, 4.5])
     assert source.log["timestamp"].tolist() == [30, 10, 20]
     assert source.items["item_id"].tolist() == ["007", "08", "9"]
     assert source.items["title"].tolist() == ["赤い靴", "青い帽子", "Lamp"]
-    assert source.features["text"].values.shape == (3, 2)
+    assert source.texts == ("title", "description")
+    assert source.features == {}
     assert source.notices == (
         "columns of the log: user=user_id, item=item_id, rating=rating, timestamp=timestamp",
         "columns of the items: item=item_id, text=title+description",
@@ -122,7 +123,6 @@ def test_items_are_cleaned_and_completed(tmp_path: Path) -> None:
     items = write(tmp_path / "items.tsv", "id\tname\n b \tlamp\n\tlost\na\tshoe\nb\tagain\na\tagain\n")
     source = read_tabular(log, items=items)
     assert source.items.to_dict("list") == {"item_id": ["b", "a", "y", "z"], "name": ["lamp", "shoe", "", ""]}
-    assert source.features["text"].present.tolist() == [True, True, False, False]
     assert source.notices[2:] == (
         f"items: 1 row without id is left out (first: {items}, line 3)",
         "items: 2 repeated items, the first row of each counts (first: 'b')",
@@ -137,8 +137,7 @@ def test_texts_are_joined_in_the_order_asked(tmp_path: Path) -> None:
     source = read_tabular(log, items=items, text=["two", "one"])
     assert list(source.items) == ["item_id", "two", "one"]
     assert source.items["one"].tolist() == ["x NULL", ""]
-    only = read_tabular(log, items=items, text=["one"])
-    assert only.features["text"].present.tolist() == [True, False]
+    assert source.texts == ("two", "one")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,6 @@ def test_texts_are_joined_in_the_order_asked(tmp_path: Path) -> None:
             r"column 'color' \(--text\) is the item id or stands twice",
         ),
         ("item,title\nb,x\n", {}, r"no item of the log occurs in it \('a' against 'b'\)"),
-        ("item,title\na,\n", {}, "none of the 1 texts has a character"),
     ],
 )
 def test_faults_of_the_items(tmp_path: Path, items: str, options: dict[str, list[str]], message: str) -> None:

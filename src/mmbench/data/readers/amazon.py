@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from mmbench.data.delimited import Dialect, read_delimited
-from mmbench.data.item_features import read_item_feature
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.readers.delimited import Dialect, read_delimited
+from mmbench.data.readers.item_features import read_item_feature
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.streams import TEXT, Gathered, json_lines
+from mmbench.data.readers.tabular import first_of_each, log_of, with_unlisted
 from mmbench.data.sources import Source
-from mmbench.data.streams import TEXT, Gathered, json_lines
-from mmbench.data.tabular import first_of_each, log_of, with_unlisted
 
 TEXTS = ("title", "brand", "categories", "description")
 REVIEW_SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")

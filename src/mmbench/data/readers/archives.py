@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from mmbench.data.journal import refusal
+from mmbench.data.readers.journal import refusal
 
 #: An entry that grows by more than this is made to fill a disk.
 MAX_RATIO = 1000

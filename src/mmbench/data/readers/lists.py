@@ -18,15 +18,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.data.features import read_array
-from mmbench.data.item_features import image_paths
-from mmbench.data.journal import Journal, message, refusal
-from mmbench.data.numbered import catalogue_size, feature_of, read_matrices
-from mmbench.data.roles import guessed
+from mmbench.data.readers.item_features import image_paths
+from mmbench.data.readers.journal import Journal, message, refusal
+from mmbench.data.readers.numbered import catalogue_size, feature_of, read_matrices
+from mmbench.data.readers.roles import guessed
+from mmbench.data.readers.streams import numbered_lines, read_json
+from mmbench.data.readers.table import Table
+from mmbench.data.readers.tables import TableFile
 from mmbench.data.sources import FEATURE_SUFFIX, Source
 from mmbench.data.splits import LABELS, PARTS
-from mmbench.data.streams import numbered_lines, read_json
-from mmbench.data.table import Table
-from mmbench.data.tables import TableFile
 
 #: Files of each part; the first that is there counts.
 STEMS: Mapping[str, tuple[str, ...]] = {

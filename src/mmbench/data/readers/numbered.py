@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.delimited import read_delimited, read_header
 from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.readers.delimited import read_delimited, read_header
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.table import Table
+from mmbench.data.readers.tabular import first_of_each
 from mmbench.data.sources import FEATURE_SUFFIX
-from mmbench.data.table import Table
-from mmbench.data.tabular import first_of_each
 
 #: Without a mapping file or features only the largest number tells how many items there are; a larger one is an error.
 MAX_ITEMS_PER_ROW = 1000

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmbench.data.journal import refusal
+from mmbench.data.readers.journal import refusal
 
 #: A number format of zeros alone pads with zeros.
 _PADDED = re.compile(r"0{2,}")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmbench.data import text
-from mmbench.data.text import encode_texts, normalised, text_feature
+from mmbench.encoders import ngrams
+from mmbench.encoders.ngrams import encode_texts, normalised, text_feature
 
 TOPICS = {
     "cups": ["珈琲カップ 白 陶器", "珈琲カップ 黒 陶器", "コーヒーカップ 陶器製", "陶器の珈琲カップセット"],
@@ -115,7 +115,7 @@ def test_the_iterative_decomposition_agrees_with_the_dense_one(
     corpus: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dense = encode_texts(corpus, dim=8)
-    monkeypatch.setattr(text, "DENSE_SIZE", 16)
+    monkeypatch.setattr(ngrams, "DENSE_SIZE", 16)
     iterative = encode_texts(corpus, dim=8, seed=3)
     np.testing.assert_allclose(iterative, dense, atol=1e-5)
     np.testing.assert_array_equal(iterative, encode_texts(corpus, dim=8, seed=3))
@@ -124,18 +124,18 @@ def test_the_iterative_decomposition_agrees_with_the_dense_one(
 
 def test_chunks_do_not_matter(corpus: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = encode_texts(corpus, dim=8)
-    monkeypatch.setattr(text, "_CHUNK_CHARACTERS", 100)
+    monkeypatch.setattr(ngrams, "_CHUNK_CHARACTERS", 100)
     np.testing.assert_array_equal(encode_texts(corpus, dim=8), whole)
 
 
 def test_what_is_kept_is_bounded(corpus: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "MAX_GRAMS", 50)
-    assert text._weights(corpus).shape == (300, 50)
-    monkeypatch.setattr(text, "MAX_NONZERO", 1000)
-    kept = text._weights(corpus)
+    monkeypatch.setattr(ngrams, "MAX_GRAMS", 50)
+    assert ngrams._weights(corpus).shape == (300, 50)
+    monkeypatch.setattr(ngrams, "MAX_NONZERO", 1000)
+    kept = ngrams._weights(corpus)
     assert kept.shape[1] < 50
     assert 0 < kept.nnz <= 1000
-    monkeypatch.setattr(text, "MAX_CHARACTERS", 4)
+    monkeypatch.setattr(ngrams, "MAX_CHARACTERS", 4)
     np.testing.assert_array_equal(encode_texts(["abcdX", "abcdY", "ab"])[0], encode_texts(["abcdX", "abcdY", "ab"])[1])
 
 
@@ -144,7 +144,7 @@ def test_a_text_that_shares_nothing_in_a_large_corpus_is_missing(
 ) -> None:
     """From a thousand texts on, grams of a single text are dropped: such a row would be noise."""
     assert text_feature([*corpus, "Ωψξ"], dim=301).present.all()
-    monkeypatch.setattr(text, "MIN_TEXTS_TO_DROP_SINGLES", 300)
+    monkeypatch.setattr(ngrams, "MIN_TEXTS_TO_DROP_SINGLES", 300)
     feature = text_feature([*corpus, "Ωψξ"], dim=8)
     assert feature.present[:-1].all()
     assert not feature.present[-1]

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.features import ItemFeature, with_missing_filled
-from mmbench.data.item_features import image_paths, read_item_feature
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.readers.delimited import Dialect, read_delimited
+from mmbench.data.readers.item_features import image_paths, read_item_feature
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.streams import numbered_lines
+from mmbench.data.readers.tabular import first_of_each, log_of, with_ids, with_unlisted
 from mmbench.data.sources import Source
-from mmbench.data.streams import numbered_lines
-from mmbench.data.tabular import first_of_each, log_of, with_ids, with_unlisted
 
 NAMES = ("user", "item", "rating", "timestamp")
 _HEADLESS = Dialect("\t", quoted=False, header=False)

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.data.formats import READERS, Options, detected, read_source
-from mmbench.data.journal import Journal
-from mmbench.data.mmrec import read_mmrec, write_mmrec
+from mmbench.data.readers.formats import READERS, Options, detected, read_source
+from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.mmrec import read_mmrec, write_mmrec
 from mmbench.data.sources import Source, read_folder, write_folder
 
 

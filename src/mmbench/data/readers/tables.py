@@ -13,11 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from mmbench.data.delimited import read_delimited, read_header
-from mmbench.data.journal import refusal
-from mmbench.data.streams import TEXT, Gathered, json_lines, refuse_pickle
-from mmbench.data.table import Table
-from mmbench.data.workbook import rows_of
+from mmbench.data.readers.delimited import read_delimited, read_header
+from mmbench.data.readers.journal import refusal
+from mmbench.data.readers.streams import TEXT, Gathered, json_lines, refuse_pickle
+from mmbench.data.readers.table import Table
+from mmbench.data.readers.workbook import rows_of
 
 DELIMITED, PARQUET, EXCEL = (".csv", ".tsv", ".tab", ".txt"), (".parquet", ".pq"), (".xlsx", ".xlsm")
 JSON_LINES = (".jsonl", ".ndjson", ".json")

@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.data.features import NPY_FAULTS, ItemFeature, read_matrix, with_missing_filled
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.streams import GZIP_FAULTS, open_bytes, refuse_pickle
 from mmbench.data.sources import rows_by_id
-from mmbench.data.streams import GZIP_FAULTS, open_bytes, refuse_pickle
 
 #: A record of a ``.b`` file of Amazon 2014: the asin, then 4096 numbers.
 RECORD = np.dtype([("asin", "S10"), ("values", "<f4", 4096)])

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmbench.data.amazon import catalogue_of, metadata_of
-from mmbench.data.delimited import Dialect, read_delimited, read_header
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.readers.amazon import catalogue_of, metadata_of
+from mmbench.data.readers.delimited import Dialect, read_delimited, read_header
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.streams import first_cells
+from mmbench.data.readers.tabular import log_of
 from mmbench.data.sources import Source
 from mmbench.data.splits import PARTS
-from mmbench.data.streams import first_cells
-from mmbench.data.tabular import log_of
 
 _ROLES = {"user": "user_id", "item": "parent_asin", "rating": "rating", "timestamp": "timestamp"}
 _COLUMNS = tuple(_ROLES.values())

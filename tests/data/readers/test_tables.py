@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mmbench.data.delimited import detected_encoding
-from mmbench.data.journal import Journal
-from mmbench.data.roles import Columns, mapped
-from mmbench.data.tables import TableFile, cell_text
-from mmbench.data.tabular import read_tabular
+from mmbench.data.readers.delimited import detected_encoding
+from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.roles import Columns, mapped
+from mmbench.data.readers.tables import TableFile, cell_text
+from mmbench.data.readers.tabular import read_tabular
 
 ORDERS = """受注番号,顧客コード,JANコード,数量,受注日
 0001,C-01,０４９０１２３４５６７８９４,１,2024/1/5
@@ -132,7 +132,7 @@ def test_json_lines_as_a_table(tmp_path: Path) -> None:
     assert source.log["item_id"].tolist() == ["007", "12345678901234567890", "y"]
     assert source.notices[1] == f"log: 2 rows without user+item are left out (first: {path}, line 4)"
     items = write(tmp_path / "items.jsonl", '{"id": "007", "title": "a", "description": ["b", "c"]}\n')
-    listed = read_tabular(path, Columns(timestamp="none"), items=items, text_dim=0)
+    listed = read_tabular(path, Columns(timestamp="none"), items=items)
     assert listed.items["description"].tolist() == ["b c", "", ""]
     assert (listed.texts, listed.features) == (("title", "description"), {})
 

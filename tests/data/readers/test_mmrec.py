@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import deduplicated
-from mmbench.data.mmrec import kept_by, read_mmrec, write_mmrec
+from mmbench.data.readers.mmrec import kept_by, read_mmrec, write_mmrec
 from mmbench.data.sources import Source, write_folder
 
 INTER = "userID\titemID\trating\ttimestamp\tx_label\n0\t2\t5.0\t30\t0\n0\t0\t4.5\t10\t1\n1\t1\t3.0\t20\t2\n"

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from mmbench.data.journal import refusal
-from mmbench.data.table import Table
+from mmbench.data.readers.journal import refusal
+from mmbench.data.readers.table import Table
 from mmbench.messages import Refusal
 
 #: Leaves an optional column out that would be guessed otherwise.
@@ -57,7 +57,7 @@ class Columns:
         user: who.
         item: what.
         rating: optional number.
-        timestamp: optional time, see :func:`mmbench.data.times.unix_seconds`.
+        timestamp: optional time, see :func:`mmbench.data.readers.times.unix_seconds`.
         split: optional part of each row, see :func:`mmbench.data.splits.given`.
         order: optional order that a row is a line of.
         quantity: optional number of units; rows with none or fewer (returns) are left out.
