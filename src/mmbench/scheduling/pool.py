@@ -44,6 +44,12 @@ class Pool:
         if threading.current_thread() is threading.main_thread():  # a Ray task is not; Ray stops it by itself
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._stop)
+        try:
+            return self._run()
+        finally:
+            self.progress.stop()
+
+    def _run(self) -> int:
         self.processes = [self._start() for _ in range(self.size)]
         replacements = 0
         while self.processes:
@@ -59,7 +65,6 @@ class Pool:
                 elif process.exitcode and not self.stopped:
                     self.stopped = process.exitcode  # it has said why; the others would meet the same
                     self._terminate()
-        self.progress.update()
         return self.stopped
 
     def _start(self) -> SpawnProcess:

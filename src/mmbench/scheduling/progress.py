@@ -1,4 +1,4 @@
-"""Progress of a sweep, read from its ledger: lines that make sense in a log, redrawn in place on a terminal."""
+"""Progress of a sweep, read from its ledger: lines that make sense in a log, a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
 from mmbench.store import ledger
 from mmbench.store.schema import CellName, LedgerRow, Stage, Unit
@@ -19,7 +23,7 @@ class Progress:
         sweep_dir: folder of the sweep.
         planned: cell by cell key.
         trainings: number of trainings of a cell by its key; it may grow while the sweep runs.
-        out: where to write.
+        out: where to write; standard output by default.
         interval: seconds between two looks at the ledger.
         stands: whether the record behind a ledger row of an earlier start is still there; a cell can be deleted.
         line_every: seconds between two lines where the output is no terminal; a finished cell is always told.
@@ -38,7 +42,12 @@ class Progress:
         self.sweep_dir = sweep_dir
         self.planned = planned
         self.trainings = trainings
-        self.out = out or sys.stdout
+        self.console = Console(file=out or sys.stdout, highlight=False, markup=False, soft_wrap=True)
+        text = TextColumn("{task.description}", markup=False)
+        self.bar = Bar(
+            BarColumn(20), TimeElapsedColumn(), text, console=self.console, disable=not self.console.is_terminal
+        )
+        self.task = self.bar.add_task("", total=None)
         self.interval = interval
         self.line_every = line_every
         self.stands = stands
@@ -64,22 +73,29 @@ class Progress:
             self.skipped[key] = self.sizes[key] - len(self.done[key])
         self.before = self.n_done
         left = self.total - self.before
-        text = f"{len(self.planned)} cells, {self.total} trainings planned"
-        self._say(f"{text}; {self.before} done before, {left} to go")
+        self._print(
+            f"{len(self.planned)} cells, {self.total} trainings planned; {self.before} done before, {left} to go"
+        )
+        self.bar.start()
 
     def update(self) -> None:
-        """Tell the trainings that ended since the last call."""
+        """Show the trainings that ended since the last call."""
         before = self.total
         self._measure()
         if self.total > before:
-            self._say(f"{self.total - before} further trainings: the last trials still moved a contrast")
+            self._print(f"{self.total - before} further trainings: the last trials still moved a contrast")
         for row in self._read():
+            line = self.line(row)
+            self.bar.update(self.task, completed=self.n_done, total=self.total, description=line)
             whole = self._n_done(row.cell_key) >= self.sizes[row.cell_key]
-            quiet = time.monotonic() - self.last_line < self.line_every
-            if self.out.isatty():
-                self._say(self.line(row), end="\n" if whole else "\r")
-            elif whole or not quiet:
-                self._say(self.line(row))
+            quiet = self.console.is_terminal or time.monotonic() - self.last_line < self.line_every
+            if whole or not quiet:
+                self._print(line)
+
+    def stop(self) -> None:
+        """Show the last trainings and leave the terminal as it was."""
+        self.update()
+        self.bar.stop()
 
     def _measure(self) -> None:
         self.sizes = {key: self.trainings(key) for key in self.planned}
@@ -133,8 +149,7 @@ class Progress:
                 self.best[key] = max(self.best.get(key, row.score), row.score)
             yield row
 
-    def _say(self, text: str, end: str = "\n") -> None:
+    def _print(self, line: str) -> None:
         self.last_line = time.monotonic()
-        clear = "\x1b[2K" if self.out.isatty() else ""
-        self.out.write(f"{clear}{text}{end}")
-        self.out.flush()
+        self.console.print(line)
+        self.console.file.flush()
