@@ -1,4 +1,4 @@
-"""LateEnsemble: the averaged ranks of several runs' lists, what fusing inside a model has to beat (RULINGS 21).
+"""LateEnsemble: the averaged ranks of several runs' lists, what fusing inside a model has to beat.
 
 Nothing is trained or tuned here, and nothing is stored: the lists of the runs are the records.
 """

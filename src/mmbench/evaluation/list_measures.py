@@ -1,4 +1,4 @@
-"""Measures of recommendation lists other than accuracy (METHOD §5).
+"""Measures of recommendation lists other than accuracy.
 
 Lists are item indices ``(n_users, k)``, best first, -1 where candidates ran out. Counts are training interactions by
 item ``(n_items,)``. What is averaged over users leaves out those whose list is empty.
@@ -16,7 +16,7 @@ Counts = NDArray[np.int64]
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: The short head is the smallest set of items with this share of the training interactions (METHOD §5).
+#: The short head is the smallest set of items with this share of the training interactions.
 HEAD_SHARE = 0.8
 #: Weight of the profile in the smoothed recommendation distribution of calibration (Steck 2018).
 CALIBRATION_ALPHA = 0.01

@@ -1,4 +1,4 @@
-"""Ranking metrics per user, all derived from the ranks of the held-out items (METHOD §5)."""
+"""Ranking metrics per user, all derived from the ranks of the held-out items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals for paired comparisons over users and seeds, equivalence and multiplicity (METHOD §3)."""
+"""Intervals for paired comparisons over users and seeds, equivalence and multiplicity; see ``docs/protocol.md``."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MeanSquares:
     s: int
 
     def components(self) -> dict[str, float]:
-        """Variance components of users, seeds and their interaction (RULINGS 27)."""
+        """Variance components of users, seeds and their interaction (Searle et al. 1992)."""
         return {
             "var_user": (self.users - self.residual) / self.s,
             "var_seed": max((self.seeds - self.residual) / self.n, 0.0),
@@ -79,7 +79,7 @@ def mean_squares(d: Matrix) -> MeanSquares:
 
 
 def crossed_interval(d: Matrix, level: float = 0.95) -> Interval:
-    r"""Interval for the mean of a crossed users x seeds table (METHOD §3.1).
+    r"""Interval for the mean of a crossed users x seeds table.
 
     :math:`d = \delta + a_u + b_s + e_{us}`,
     :math:`Var = \max\{(MS_u + MS_s - MS_e) / nS,\; MS_u / nS\}`, Satterthwaite's degrees of freedom, Student's t.
@@ -104,7 +104,7 @@ def crossed_interval(d: Matrix, level: float = 0.95) -> Interval:
 
 
 def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> Interval:
-    r"""Relative gain :math:`\rho = \bar m_A / \bar m_B - 1` with its crossed interval (METHOD §3.1, delta method).
+    r"""Relative gain :math:`\rho = \bar m_A / \bar m_B - 1` with its crossed interval (delta method).
 
     Args:
         a: metric of every user and seed under A, ``(n_users, n_seeds)``.
@@ -127,7 +127,7 @@ def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> Interval:
 def scaled_differences(a: Matrix, b: Matrix) -> tuple[Matrix, float]:
     r"""Differences :math:`(m_A - r\, m_B) / \bar m_B` that carry the noise of the ratio r of the means, and r.
 
-    Their mean squares give the variance components of the relative gain (METHOD §3.1, delta method).
+    Their mean squares give the variance components of the relative gain (delta method).
 
     Args:
         a: metric of every user and seed under A, ``(n_users, n_seeds)``.
@@ -159,7 +159,7 @@ class Tost(NamedTuple):
 
 
 def tost(gain: Interval, margin: float) -> Tost:
-    r"""Two one-sided t tests (Schuirmann 1987; METHOD §3.3).
+    r"""Two one-sided t tests (Schuirmann 1987).
 
     Non-inferiority: :math:`t = (\rho + \delta)/se`. Equivalence: the larger p of that and of
     :math:`t = (\delta - \rho)/se`; below .05 exactly where the 90 % interval lies within
@@ -185,7 +185,7 @@ def _one_sided_p(distance: float, gain: Interval) -> float:
 
 
 def smallest_equivalence_margin(gain: Interval, level: float = 0.9) -> float:
-    """The smallest margin at which the effect counts as equivalent: the larger end of its interval (METHOD §3.3)."""
+    """The smallest margin at which the effect counts as equivalent: the larger end of its interval."""
     return max(abs(bound) for bound in bounds(gain, level))
 
 
@@ -240,7 +240,7 @@ class UserEffects:
 
 
 def user_effects(a: Matrix, b: Matrix) -> UserEffects:
-    """Share of users whom A serves better and worse than B, and the standardised difference (METHOD §3.3).
+    """Share of users whom A serves better and worse than B, and the standardised difference.
 
     Args:
         a: metric of every user and seed under A, ``(n_users, n_seeds)``.

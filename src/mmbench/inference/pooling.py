@@ -1,4 +1,4 @@
-"""From data sets to one statement: pooled gains, and ranks where there are enough data sets (METHOD §3.4)."""
+"""From data sets to one statement: pooled gains, and ranks where there are enough data sets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PooledEffect:
 
 
 def random_effects(estimates: Sequence[float], errors: Sequence[float], level: float = 0.95) -> PooledEffect:
-    r"""Random-effects mean: DerSimonian and Laird's :math:`\tau^2`, Hartung and Knapp's t interval (METHOD §3.4).
+    r"""Random-effects mean: DerSimonian and Laird's :math:`\tau^2`, Hartung and Knapp's t interval.
 
     With :math:`w_i = 1/(se_i^2 + \tau^2)`: mean :math:`\mu = \sum w_i y_i / \sum w_i`, variance
     :math:`q / \sum w_i` with :math:`q = \max\{1, \sum w_i (y_i - \mu)^2 / (k-1)\}` (never narrower than the errors
@@ -77,7 +77,7 @@ def random_effects(estimates: Sequence[float], errors: Sequence[float], level: f
 
 
 def pooled_gain(gains: Sequence[Interval], level: float = 0.95) -> PooledEffect:
-    r"""Random-effects mean of relative gains, pooled as :math:`\log(1 + \rho)` and turned back (METHOD §3.4).
+    r"""Random-effects mean of relative gains, pooled as :math:`\log(1 + \rho)` and turned back.
 
     Args:
         gains: one gain per data set; models on one data set share its users and are no independent studies.
@@ -110,7 +110,7 @@ class RankComparison:
 
 
 def compare_ranks(scores: Matrix, alpha: float = 0.05) -> RankComparison:
-    """Friedman's test, critical difference and pairwise tests over data sets (Demsar 2006; METHOD §3.4).
+    """Friedman's test, critical difference and pairwise tests over data sets (Demsar 2006).
 
     Cliques in a diagram come from ``pairwise_p``: mean ranks depend on which other methods are compared.
 

@@ -1,4 +1,4 @@
-"""Power: which gain a study can see, and how many users or seeds a gain needs (METHOD §3.5)."""
+"""Power: which gain a study can see, and how many users or seeds a gain needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def mde_relative(
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> float:
-    r"""Minimal detectable relative effect (METHOD §3.5).
+    r"""Minimal detectable relative effect.
 
     :math:`(z_{1-\alpha/2} + z_{power}) \sqrt{\sigma^2_u/n + \sigma^2_s/S + \sigma^2_{us}/(nS)}`, components of the
     differences scaled by B's mean, as ``stats.MeanSquares.components`` gives them; one below zero counts as zero.

@@ -1,4 +1,4 @@
-"""What a number of trials was worth: expected performance after tuning, its bands, saturation, edges (METHOD §1.2).
+"""What a number of trials was worth: expected performance after tuning, its bands, saturation, edges (Dodge et al. 2019; Tang et al. 2020).
 
 Trials are i.i.d. random draws, all conditions of a comparison share their slots, and slot 0 may be the default
 configuration, which is always tried. A failed trial has the validation score minus infinity and counts as a trial.
@@ -19,7 +19,7 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Slots = NDArray[np.int64]
 
-#: Which trials are near the top, and how near a bound is its edge (METHOD §1.2, edge warning).
+#: Which trials are near the top, and how near a bound is its edge (``docs/protocol.md``, Fairness report).
 TOP_SHARE, EDGE_WIDTH, EDGE_WARNING = 0.2, 0.05, 0.5
 
 
@@ -48,7 +48,7 @@ def chance_of_choice(validation: Matrix, n: int, *, default_first: bool = False)
     Args:
         validation: validation score of each slot, ``(..., n_trials)``.
         n: number of trials that had been run.
-        default_first: slot 0 is always among them, the other n - 1 are random (RULINGS 2); otherwise all are random.
+        default_first: slot 0 is always among them, the other n - 1 are random; otherwise all are random.
 
     Returns:
         ``(..., n_trials)``, each row adds up to one.
@@ -183,7 +183,7 @@ def optimum_at_end(values: Sequence[float] | Vector, validation: Vector, grid: S
 def crossings(rungs: Sequence[int], histories: Sequence[Sequence[float] | None]) -> float | None:
     """Share of the pairs of learning curves, per rung, whose order at the rung is not their order at the end.
 
-    Where curves cross often, cutting trials short at a rung favours what learns fast (METHOD §1.1).
+    Where curves cross often, cutting trials short at a rung favours what learns fast.
 
     Args:
         rungs: epochs.

@@ -1,4 +1,4 @@
-"""A gain after tuning, and how far the luck of tuning moves it: trials, then users are drawn again (METHOD §8)."""
+"""A gain after tuning, and how far the luck of tuning moves it: trials, then users are drawn again."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tuned_contrast(
     replicas: int = 1000,
     seed: int = 0,
 ) -> Contrast:
-    r"""Relative gain of A over B after tuning with ``n`` trials, and how far the luck of tuning moves it (METHOD §8).
+    r"""Relative gain of A over B after tuning with ``n`` trials, and how far the luck of tuning moves it.
 
     :math:`\overline{ETP}_A(n) / \overline{ETP}_B(n) - 1`. Percentile bootstrap: trials are resampled jointly for both
     conditions, then users.
@@ -88,7 +88,7 @@ def budget_shift(
     replicas: int = 1000,
     seed: int = 0,
 ) -> Contrast:
-    """How much the gain moved in the second half of the trials: gain after T minus gain after T/2 (RULINGS 4).
+    """How much the gain moved in the second half of the trials: gain after T minus gain after T/2.
 
     Arguments as for :func:`tuned_contrast`; the band is paired, both gains come from the same samples.
     """
@@ -99,7 +99,7 @@ def budget_shift(
 
 
 def needs_more_trials(shift: Contrast, delta: float) -> bool:
-    """Whether a shift is both larger than the margin and more than the luck of tuning (extension rule, RULINGS 4)."""
+    """Whether a shift is both larger than the margin and more than the luck of tuning (extension rule)."""
     return abs(shift.point) > delta and not shift.contains(0.0)
 
 

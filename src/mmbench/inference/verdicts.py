@@ -1,4 +1,4 @@
-"""The words a comparison may end in, and the one list that says which of them goes first (METHOD §3.3, RULINGS 10)."""
+"""The words a comparison may end in, and the one list that says which of them goes first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 from mmbench.inference.intervals import Interval, bounds
 from mmbench.inference.tuning_luck import Contrast
 
-#: Fewer seeds do not measure training noise, and no word about a difference is allowed (METHOD §3.1).
+#: Fewer seeds do not measure training noise, and no word about a difference is allowed.
 MIN_SEEDS = 2
 
 
@@ -78,7 +78,7 @@ def holds(gain: Interval, delta: float, tuned: Contrast | None) -> Mapping[Verdi
 
     Better and worse need a 95 % interval beyond zero, and a point beyond the margin unless small; equivalent needs the
     90 % interval within the margins. A gain depends on tuning where the interval of its tuned contrast leaves out the
-    chosen configurations' gain (RULINGS 5); that is always so where the two lie significantly on different sides of
+    chosen configurations' gain; that is always so where the two lie significantly on different sides of
     zero.
     """
     (lo95, hi95), (lo90, hi90) = bounds(gain, 0.95), bounds(gain, 0.90)

@@ -14,7 +14,7 @@ PILOTS = 5
 
 @dataclass(frozen=True)
 class Budget:
-    """Tuning effort of a cell (METHOD §1, RULINGS 3 and 4).
+    """Tuning effort of a cell.
 
     Args:
         name: name of the budget.

@@ -1,4 +1,4 @@
-"""Pigeonhole bootstrap: users and seeds are resampled independently of each other (Owen 2007; METHOD §3.1)."""
+"""Pigeonhole bootstrap: users and seeds are resampled independently of each other (Owen 2007)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""M5: how alike two modalities see the items (METHOD §4)."""
+"""M5: how alike two modalities see the items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gain in accuracy must not cost: coverage, the long tail, new items (METHOD §5)."""
+"""What a gain in accuracy must not cost: coverage, the long tail, new items."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import sparse
 from mmbench.evaluation import list_measures
 from mmbench.inference.contribution.bootstrap import REPLICAS, Estimate, Matrix, estimate, resamples
 
-#: Relative loss that counts as none (METHOD §5).
+#: Relative loss that counts as none.
 MARGIN = 0.05
 #: A one-sided bound of 95 % is an end of the two-sided 90 % interval.
 LEVEL = 0.90

@@ -1,4 +1,4 @@
-"""M2 and M3: which test interactions are found thanks to what, and what a perfect union could find (METHOD §4).
+"""M2 and M3: which test interactions are found thanks to what, and what a perfect union could find.
 
 Two trainings of one condition with different seeds find different interactions too, so every share stands beside the
 same share with the tested modality replaced by nothing but another seed. Hits are boolean arrays ``(n_seeds, n_pairs)``

@@ -1,4 +1,4 @@
-"""Is a trial worth it? M4 and M5 together, before any recommender is trained (METHOD §9, tier 0)."""
+"""Is a trial worth it? M4 and M5 together, before any recommender is trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmbench.inference.contribution.geometry import NeighbourOverlap, debiased_l
 from mmbench.inference.contribution.signal import NeighbourRecall, Signal
 from mmbench.messages import Refusal
 
-#: Share of the variance of item factors below which a signal is not worth a trial (METHOD §6, gate 8).
+#: Share of the variance of item factors below which a signal is not worth a trial; gate G8 of a decision uses it too (``docs/decision.md``).
 EPSILON = 0.01
 #: With fewer frequent items the pre-test says nothing.
 MIN_ITEMS = 50

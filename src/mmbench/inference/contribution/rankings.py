@@ -1,4 +1,4 @@
-"""M3: how much the lists of two conditions overlap (METHOD §4)."""
+"""M3: how much the lists of two conditions overlap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""M1: what each modality adds to the metric, alone, on top of the others, and together (METHOD §4).
+"""M1: what each modality adds to the metric, alone, on top of the others, and together (Shapley 1953).
 
 A game gives every subset of the modalities the value the metric has with it. Each measure is a weighted sum of values,
 so one table of weights serves the estimate and all its bootstrap samples.

@@ -1,4 +1,4 @@
-"""M4: what embeddings tell about behaviour, without training a recommender (METHOD §4).
+"""M4: what embeddings tell about behaviour, without training a recommender.
 
 Item factors from the training interactions alone are predicted from content by ridge regression across folds of items.
 What a modality predicts that the others do not is its unique signal; shuffled rows of the same modality say how much of
@@ -179,7 +179,7 @@ class NeighbourRecall:
 def neighbour_recall(
     features: Mapping[str, Matrix], present: Mapping[str, NDArray[np.bool_]], train: Interactions, k: int = NEIGHBOURS
 ) -> NeighbourRecall:
-    r"""Recall of co-purchase neighbours among content neighbours, a proxy for new items (METHOD §4).
+    r"""Recall of co-purchase neighbours among content neighbours, a proxy for new items.
 
     Mean over items of :math:`|N_{content}(i) \cap N_{bought}(i)| / |N_{bought}(i)|` with k neighbours of each
     kind. An item without content finds nothing; an item never bought together with another is left out.

@@ -1,4 +1,4 @@
-"""M6: where the gain lives, by kinds of items and users (METHOD §4).
+"""M6: where the gain lives, by kinds of items and users.
 
 A metric of a user is divided among the user's held-out pairs, so that every slice of pairs has its part of the whole
 difference. Popularity and history are counted on train.

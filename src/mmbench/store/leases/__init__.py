@@ -1,7 +1,7 @@
 """Leases: who runs which training, so that any number of workers on any number of machines share a sweep.
 
 A lease is a claim that dies with its owner. The ledger says what is finished; leases only keep two workers from doing
-the same training at the same time, so losing one costs a repetition and never a result (RULINGS 18).
+the same training at the same time, so losing one costs a repetition and never a result.
 """
 
 from __future__ import annotations
