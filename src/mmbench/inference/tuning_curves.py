@@ -1,4 +1,6 @@
-"""What a number of trials was worth: expected performance after tuning, its bands, saturation, edges (Dodge et al. 2019; Tang et al. 2020).
+"""What a number of trials was worth: expected performance after tuning, its bands, saturation, edges.
+
+Dodge et al. 2019 introduced the curves, Tang et al. 2020 the unbiased estimator.
 
 Trials are i.i.d. random draws, all conditions of a comparison share their slots, and slot 0 may be the default
 configuration, which is always tried. A failed trial has the validation score minus infinity and counts as a trial.

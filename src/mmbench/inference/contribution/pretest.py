@@ -16,7 +16,7 @@ from mmbench.inference.contribution.geometry import NeighbourOverlap, debiased_l
 from mmbench.inference.contribution.signal import NeighbourRecall, Signal
 from mmbench.messages import Refusal
 
-#: Share of the variance of item factors below which a signal is not worth a trial; gate G8 of a decision uses it too (``docs/decision.md``).
+#: Share of the variance of item factors below which a signal is not worth a trial, see docs/decision.md.
 EPSILON = 0.01
 #: With fewer frequent items the pre-test says nothing.
 MIN_ITEMS = 50
