@@ -27,7 +27,7 @@ from mmbench.cli.tiers import TIERS, models_of, tiers_of
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.modality import STATES, ModalityCondition
 from mmbench.data.planted import WORLDS, make_world
-from mmbench.models.base import ClosedForm, FactorModel, Recommender
+from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.tracking import make_tracker
 
 ROOT = Path(__file__).resolve().parents[1]

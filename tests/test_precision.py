@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from mmbench import records
-from mmbench.models.base import FactorModel
 from mmbench.models.bpr import BPR
 from mmbench.models.freedom import FREEDOM
 from mmbench.models.lattice import LATTICE
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.vbpr import VBPR
+from mmbench.nn.recommender import FactorModel
 from mmbench.study import tune
 from mmbench.training import Outcome, TrainingSettings, fit
 from tests.conftest import BlockWorld

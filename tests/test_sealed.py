@@ -24,7 +24,7 @@ from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
 from mmbench.evaluation import DegenerateScores
-from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.records import CellStore
 from mmbench.study import tune
 from tests.tiny import digests, make_job, opened

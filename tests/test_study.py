@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from mmbench import paths, records, study
 from mmbench.cells import Cell, CellFailed, CellTask, Unit
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm, FactorModel, Triplets
 from mmbench.models.vbpr import VBPR
+from mmbench.nn.recommender import ClosedForm, FactorModel, Triplets
 from mmbench.records import CellStore
 from mmbench.study import choose, give_up, run_unit, tune, waiting
 from tests.tiny import digests, make_job, opened

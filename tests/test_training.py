@@ -16,10 +16,10 @@ from mmbench.batches import TripletLoader
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import DegenerateScores, Evaluator
-from mmbench.models.base import FactorModel, Recommender, Triplets
 from mmbench.models.bpr import BPR
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.popularity import Popularity
+from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.training import Outcome, TrainingSettings, fit, rebuild
 from tests.conftest import BlockWorld
 

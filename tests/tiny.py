@@ -11,7 +11,7 @@ from mmbench.cells import CellTask
 from mmbench.cli.compose import compose
 from mmbench.cli.jobs import Job
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm
+from mmbench.nn.recommender import ClosedForm
 from mmbench.records import CellStore
 
 #: Eighty items, so that a list of fifty does not hold them all.

@@ -29,7 +29,7 @@ from mmbench.batches import TripletLoader
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
-from mmbench.models.base import FactorModel, Recommender, Triplets
+from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.settings import TrainingSettings
 
 SELECTION_METRIC = "ndcg@20"

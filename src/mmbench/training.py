@@ -18,8 +18,8 @@ from mmbench.data.recdata import RecData
 from mmbench.evaluation import Evaluator
 from mmbench.loop import SELECTION_METRIC
 from mmbench.messages import Refusal
-from mmbench.models.base import ClosedForm, FactorModel, Recommender
 from mmbench.nn.memo import Memo
+from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.settings import TrainingSettings
 
 __all__ = ["SELECTION_METRIC", "ModelFactory", "Outcome", "TrainingSettings", "fit", "rebuild"]

@@ -20,7 +20,7 @@ from mmbench.cli.compose import compose
 from mmbench.cli.jobs import Job
 from mmbench.cli.tiers import tiers_of
 from mmbench.data.recdata import RecData, make_recdata
-from mmbench.models.base import ClosedForm, FactorModel, Recommender
+from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.training import TrainingSettings
 
 README = Path(__file__).resolve().parents[2] / "README.md"

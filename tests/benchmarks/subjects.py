@@ -13,9 +13,9 @@ from mmbench.cli.compose import compose
 from mmbench.cli.jobs import Job
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.data.splits import Split
-from mmbench.models.base import Recommender
-from mmbench.nn.neighbours import cached_knn
-from mmbench.nn.users import UserGraph
+from mmbench.nn.item_neighbours import cached_knn
+from mmbench.nn.recommender import Recommender
+from mmbench.nn.user_graph import UserGraph
 from mmbench.records import CellStore
 from mmbench.study import CellTask
 from tests.benchmarks.work import Sizes

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from mmbench import allocation, loop
 from mmbench.evaluation import Evaluator
-from mmbench.models.base import FactorModel, Recommender, Triplets
+from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.study import CellTask, Unit, run_training
 from tests.benchmarks.profiles import profiled
 from tests.benchmarks.scatter import SCATTERED, compared

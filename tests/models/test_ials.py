@@ -7,7 +7,7 @@ import torch
 from mmbench.data.recdata import RecData
 from mmbench.models import ials
 from mmbench.models.ials import IALS, solve
-from mmbench.nn.interactions import interaction_matrix
+from mmbench.nn.sparse import interaction_matrix
 
 N_USERS, N_ITEMS, D = 40, 30, 5
 ALPHA, REG = 0.3, 0.02

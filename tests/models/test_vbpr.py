@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mmbench import records
-from mmbench.models.base import Triplets
 from mmbench.models.vbpr import VBPR
+from mmbench.nn.recommender import Triplets
 from tests.conftest import BlockWorld
 from tests.tiny import make_job, opened
 

@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData, make_recdata
-from mmbench.models.base import FactorModel, Recommender, Triplets
+from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 
 HERE = Path(__file__).resolve().parent
 MODALITIES: abc.Mapping[str, tuple[str, ...]] = {

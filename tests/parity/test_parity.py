@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmbench.models.base import FactorModel
+from mmbench.nn.recommender import FactorModel
 from tests.parity import golden
 from tests.parity.golden import Case, Recorded, Run, close, total_of
 

@@ -26,7 +26,7 @@ from mmbench.data.external import read_recommendations
 from mmbench.data.modality import ModalityCondition
 from mmbench.data.planted import make_world
 from mmbench.messages import Refusal
-from mmbench.models.base import Recommender
+from mmbench.nn.recommender import Recommender
 from mmbench.records import CellStore
 from mmbench.search import Configuration, read_space
 from mmbench.training import ModelFactory, TrainingSettings

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm
-from mmbench.nn.content import modality_shares
-from mmbench.nn.interactions import history_scores, interaction_matrix
-from mmbench.nn.knn import cooccurrence_knn, weighted, weighted_sum
-from mmbench.nn.neighbours import content_neighbours
+from mmbench.nn.item_graphs import modality_shares, weighted, weighted_sum
+from mmbench.nn.item_neighbours import content_neighbours, cooccurrence_knn
+from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.sparse import history_scores, interaction_matrix
 
 
 class HybridKNN(ClosedForm):

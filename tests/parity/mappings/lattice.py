@@ -3,7 +3,7 @@ from typing import Any
 import torch
 
 from mmbench.models.lattice import LATTICE
-from mmbench.nn.knn import ItemGraph
+from mmbench.nn.item_graphs import ItemGraph
 from tests.parity.golden import Case, Mapping
 
 
