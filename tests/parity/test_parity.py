@@ -59,7 +59,8 @@ def test_everything_of_the_reference_is_accounted_for(case: Case) -> None:
 
     model = mapping.model(case.data, **keywords)
     own = [name for name, _ in model.named_parameters()]
-    assert set(own) <= set(mapping.parameters)
+    parameters = mapping.parameters_of(case)
+    assert set(own) <= set(parameters)
     asked: set[str] = set()
 
     def get(name: str) -> np.ndarray:
@@ -67,7 +68,7 @@ def test_everything_of_the_reference_is_accounted_for(case: Case) -> None:
         return case.arrays[f"param/{name}"]
 
     for name in own:
-        source = mapping.parameters[name]
+        source = parameters[name]
         _ = get(source) if isinstance(source, str) else source(case, get)
     reference = {key.removeprefix("param/") for key in case.arrays if key.startswith("param/")}
     assert reference <= asked | set(mapping.unused)
@@ -160,12 +161,12 @@ def test_initial_laws(case: Case) -> None:
         else:
             continue
         compared += 1
-    assert compared or not mapping.parameters
+    assert compared or not mapping.parameters_of(case)
 
 
 def single_source(mapping: golden.Mapping, case: Case, name: str) -> str | None:
     """The one reference parameter that ours corresponds to, or None."""
-    source = mapping.parameters[name]
+    source = mapping.parameters_of(case)[name]
     if isinstance(source, str):
         return source
     asked: list[str] = []
