@@ -57,11 +57,11 @@ FILES = [info.name for info in pkgutil.iter_modules(mmbench.models.__path__)]
 
 def usable(files: list[str]) -> list[Model]:
     """Models that the contract is checked for. A file that cannot be imported fails its own test only."""
-    found = []
+    classes = []
     for file in files:
         with contextlib.suppress(Exception):
-            found.append(model_of(file))
-    return found
+            classes.append(model_of(file))
+    return classes
 
 
 # External needs the lists of another system; it has its own test.

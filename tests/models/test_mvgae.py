@@ -51,13 +51,13 @@ def encoded(p: dict[str, Tensor], data: RecData, name: str, n_layers: int) -> Ga
 
 def all_gaussians(p: dict[str, Tensor], data: RecData, n_layers: int) -> dict[str, Gaussian]:
     names = [*(f"content_{name}" for name in data.features), "table"]
-    found = {name: encoded(p, data, name, n_layers) for name in names}
-    mu, log_variance = found[names[0]]
+    gaussians = {name: encoded(p, data, name, n_layers) for name in names}
+    mu, log_variance = gaussians[names[0]]
     for name in names[1:]:
-        precision = [1 / (lv.exp() + 1e-8) for lv in (log_variance, found[name][1])]
-        mu = (mu * precision[0] + found[name][0] * precision[1]) / sum(precision)
+        precision = [1 / (lv.exp() + 1e-8) for lv in (log_variance, gaussians[name][1])]
+        mu = (mu * precision[0] + gaussians[name][0] * precision[1]) / sum(precision)
         log_variance = -torch.log(sum(precision))
-    return {"fused": (mu, log_variance), **found}
+    return {"fused": (mu, log_variance), **gaussians}
 
 
 def expected_loss(

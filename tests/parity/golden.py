@@ -188,11 +188,11 @@ class Mapping:
 
     def keywords(self, given: abc.Mapping[str, Any]) -> dict[str, Any]:
         """Our keyword arguments for the reference's hyper-parameters."""
-        found = {
+        keywords = {
             k: given[source] if isinstance(source, str) else source(given)
             for k, source in self.hyper_parameters.items()
         }
-        return {**found, **self.fixed}
+        return {**keywords, **self.fixed}
 
     def parameters_of(self, case: Case) -> ParameterSources:
         """Sources of our parameters in one case."""
@@ -237,13 +237,13 @@ def cases() -> list[Case]:
         if not Path(name).is_dir():
             raise ValueError(f"$MMBENCH_PARITY names {name}, which is not a folder")
         roots.append((f"further{number}:", Path(name)))
-    found = []
+    collected = []
     for prefix, root in roots:
         for file in sorted(root.rglob("*.json")):
             meta = json.loads(file.read_text(encoding="utf-8"))
             if "model" in meta:
-                found.append(Case(file.parent, file.stem, meta, prefix))
-    return found
+                collected.append(Case(file.parent, file.stem, meta, prefix))
+    return collected
 
 
 MAPPING_FILES = [info.name for info in pkgutil.iter_modules([str(HERE / "mappings")])]
@@ -256,12 +256,12 @@ def mapping_of(file: str) -> Mapping:
 
 def mappings() -> dict[str, Mapping]:
     """Mappings by the reference's name of the model. A file that cannot be imported fails its own test only."""
-    found = {}
+    by_reference = {}
     for file in MAPPING_FILES:
         with contextlib.suppress(Exception):
             mapping = mapping_of(file)
-            found[mapping.reference] = mapping
-    return found
+            by_reference[mapping.reference] = mapping
+    return by_reference
 
 
 def close(ours: Any, golden: Any, tolerance: float, what: str) -> None:

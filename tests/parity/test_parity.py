@@ -18,7 +18,7 @@ MAPPINGS = golden.mappings()
 
 def runs(*, trained_only: bool = True) -> list[Any]:
     """Every case that can run, with graphs of our own and with the given ones."""
-    found = []
+    collected = []
     for case in CASES:
         mapping = MAPPINGS.get(case.meta["model"])
         if mapping is None or case.meta["status"] != "ok":
@@ -27,8 +27,8 @@ def runs(*, trained_only: bool = True) -> list[Any]:
             continue
         for given in [False, True] if mapping.has_graphs else [False]:
             words = ("given-graphs" if given else "own-graphs") if mapping.has_graphs else "no-graphs"
-            found.append(pytest.param(Run(case, mapping, given), id=f"{case.id}-{words}"))
-    return found
+            collected.append(pytest.param(Run(case, mapping, given), id=f"{case.id}-{words}"))
+    return collected
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.sparse import ConstantMap, interaction_matrix
 from mmbench.nn.user_item_graph import set_adjacency
 
+#: Of the memberships and of the contrast.
 TEMPERATURE = 0.2
 BACKBONES = ("lightgcn", "mf")
 Pair = tuple[Tensor, Tensor]
@@ -32,9 +33,9 @@ class LGMRec(FactorModel):
     :math:`e` are the vectors of the backbone, :math:`f_m = S^L [D^{-1} R\,x_m; x_m]` the projected content
     :math:`x_m = X_m T_m` of items and of a user's items after L propagations, hats scale rows to length one. An item
     belongs to the hyperedges of modality m by :math:`\mathrm{softmax}((X_m V_m + g) / 0.2)` with Gumbel noise g, a user
-    by the sum over the items of the same logits; :math:`y_m` is what the hyperedges pass on of e. The global vectors of
-    every two modalities are contrasted; with one modality there is nothing to contrast, and without any the model is
-    its backbone. Raw features are frozen.
+    by the sum over the items of the same logits; :math:`y_m` is what the hyperedges pass on from e, see
+    :func:`through_hyperedges`. The global vectors of every two modalities are contrasted; with one modality there is
+    nothing to contrast, and without any the model is its backbone. Raw features are frozen.
 
     ``as_reference`` differs from the default in one way: it draws Gumbel noise in evaluation too, so that its scores
     are random.

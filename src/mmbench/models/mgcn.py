@@ -23,7 +23,7 @@ class MGCN(FactorModel):
         s = \frac{1}{M + 1} \Big(\sum_m \sigma(P_m c) \odot (v_m - k) + k\Big), \quad k = \sum_m a_m v_m
 
     :math:`v_m` is the view of modality m: ID vectors gated by content, smoothed over its item graph and summed over
-    the items of a user. :math:`a = \mathrm{softmax}_m\, w^\top \tanh(W v_m + b)` says what the views have in common.
+    the items of a user. :math:`a = \mathrm{softmax}_m\, w^\top \tanh(W v_m + b)` weighs what the views have in common.
     Besides BPR, s is contrasted with c. With one modality :math:`k = v_m`, hence :math:`s = v_m / 2` and neither
     P nor the attention exists; without any the model is LightGCN. Items without content are isolated in the graph of
     that modality.

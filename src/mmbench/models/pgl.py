@@ -19,6 +19,7 @@ from mmbench.nn.sampled_graph import SampledGraph
 from mmbench.nn.sparse import BLOCK_ENTRIES, sparse_matrix
 from mmbench.nn.user_item_graph import user_item_blocks
 
+#: Of the contrast of two dropouts.
 TEMPERATURE = 0.2
 #: Smallest size of an entry that a principal graph keeps.
 THRESHOLD = 1e-3
@@ -26,6 +27,7 @@ THRESHOLD = 1e-3
 MAX_ITERATIONS = 200
 #: Columns iterated beyond those wanted; they make the wanted ones converge.
 SPARE_COLUMNS = 16
+#: Seed of the start of the iteration.
 SVD_SEED = 0
 MODES = ("local", "global")
 ID_ONLY = "id"

@@ -101,6 +101,8 @@ def best_of(similarities: Tensor, rows: Tensor, candidates: Tensor, k: int, n: i
 
 def _best(block: Tensor, rows: Tensor, ring: Tensor, k: int) -> Tensor:
     """Columns of the ``k`` largest entries of each row in the order of :func:`_keys`: ``(b, k)``."""
+    # Keys of all entries would cost several passes over the block. One entry more than wanted shows whether rounded
+    # similarities alone decide which entries are listed; only rows where they do not need the keys of all entries.
     columns = _promising(block, k + 1)
     best, place = _without_rounding_noise(block.gather(1, columns)).topk(min(k + 1, block.shape[1]), dim=1)
     index = columns.gather(1, place)
@@ -111,6 +113,7 @@ def _best(block: Tensor, rows: Tensor, ring: Tensor, k: int) -> Tensor:
             everyone = torch.arange(block.shape[1], device=block.device).expand(len(undecided), -1)
             rounded = _without_rounding_noise(block[undecided])
             index[undecided] = _keys(rounded, rows[undecided], everyone, ring).topk(k, dim=1).indices
+    # The order within a list does depend on the keys.
     order = _keys(_without_rounding_noise(block.gather(1, index)), rows, index, ring).argsort(dim=1, descending=True)
     return index.gather(1, order)
 
