@@ -24,7 +24,7 @@ from mmbench.cli.tiers import TIERS, models_of, tiers_of
 from mmbench.data.conditions import STATES, ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import WORLDS, make_world
-from mmbench.models.base import ClosedForm, FactorModel, Recommender
+from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.planned import check_settings
 from mmbench.store.trackers import make_tracker

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmbench.cli.compose import compose
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm
+from mmbench.nn.recommender import ClosedForm
 from mmbench.scheduling.job import Job
 from mmbench.store.records import CellStore
 from mmbench.tuning.cell import CellTask

@@ -30,9 +30,9 @@
 
 from torch import nn
 
-from mmbench.models.base import FactorModel
-from mmbench.nn.init import table, xavier_normal
+from mmbench.nn.initialisation import table, xavier_normal
 from mmbench.nn.losses import bpr_terms
+from mmbench.nn.recommender import FactorModel
 
 
 class Additive(FactorModel):
@@ -81,8 +81,8 @@ import torch
 
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.recdata import make_recdata
-from mmbench.models.base import Triplets
 from mmbench.nn.negatives import NegativeSampler
+from mmbench.nn.recommender import Triplets
 
 sys.path.append("my_models")
 from additive import Additive

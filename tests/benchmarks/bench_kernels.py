@@ -15,8 +15,10 @@ from torch_geometric.nn import LGConv
 from mmbench.data.interactions import Interactions
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.nn import knn
-from mmbench.nn.graph import propagate, symmetric_normalised
+from mmbench.nn.item_neighbours import knn
 from mmbench.nn.negatives import NegativeSampler
+from mmbench.nn.propagation import propagate
+from mmbench.nn.user_item_graph import symmetric_normalised
 from mmbench.training import allocation
 from tests.benchmarks import work
 from tests.benchmarks.ceilings import CEILINGS, DIM
@@ -108,7 +110,13 @@ def test_neighbours(benchmark: Any, log: Log, width: int) -> None:
     features, present = torch.randn(n, width), torch.ones(n, dtype=torch.bool)
     counted = work.similarities(n, width)
     name = f"nearest neighbours, {n:,} items of {width:,} numbers"
-    timed(benchmark, lambda: knn.knn(features, present, 64), 3 if width < 1000 else 1, kernel=name, work=vars(counted))
+    timed(
+        benchmark,
+        lambda: knn(features, present, 64),
+        3 if width < 1000 else 1,
+        kernel=name,
+        work=vars(counted),
+    )
 
 
 class Vectors:

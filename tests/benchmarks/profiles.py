@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets
 
 #: Kinds of work by the beginning of the operation's name; the first that fits counts.
 KINDS: Mapping[str, tuple[str, ...]] = {

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn import edges, graph, smoothing
+from mmbench.nn import kernels
+from mmbench.nn.recommender import FactorModel, Triplets
 
 ROUNDS = 5
 #: Models whose steps are timed both ways.
@@ -62,17 +62,14 @@ def propagation(product: Callable[..., Tensor], of_ends: Callable[..., Tensor]) 
     """Let every sparse product and every product of ends be these; yields their time."""
     watch = Watch()
     with contextlib.ExitStack() as stack:
-        for module in (graph, smoothing, edges):
-            stack.enter_context(mock.patch.object(module, "product", watch(product)))
-        ends = watch(of_ends)
-        # A function of its own, so that it becomes a method.
-        stack.enter_context(mock.patch.object(edges.UserItemEdges, "of_ends", lambda *given: ends(*given)))
+        stack.enter_context(mock.patch.object(kernels, "product", watch(product)))
+        stack.enter_context(mock.patch.object(kernels, "products_of_ends", watch(of_ends)))
         yield watch
 
 
 def sparse() -> contextlib.AbstractContextManager[Watch]:
     """Propagation as it is."""
-    return propagation(graph.product, edges.UserItemEdges.of_ends)
+    return propagation(kernels.product, kernels.products_of_ends)
 
 
 def scattered() -> contextlib.AbstractContextManager[Watch]:
@@ -84,8 +81,9 @@ def scattered() -> contextlib.AbstractContextManager[Watch]:
             messages = x.index_select(0, matrix.col_indices()) * matrix.values().unsqueeze(1)
             return scatter(messages, receivers.of(matrix.crow_indices()), dim=0, dim_size=len(matrix), reduce="sum")
 
-    def of_ends(self: edges.UserItemEdges, a: Tensor, b: Tensor) -> Tensor:
-        return (a.index_select(0, self.rows) * b.index_select(0, self.columns)).sum(1)
+    def of_ends(pattern: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        rows, columns = receivers.of(pattern.crow_indices()), pattern.col_indices()
+        return (a.index_select(0, rows) * b.index_select(0, columns)).sum(1)
 
     return propagation(product, of_ends)
 

@@ -11,9 +11,9 @@ import torch
 from mmbench.cli.compose import compose
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.data.splits import Split
-from mmbench.models.base import Recommender
-from mmbench.nn.neighbours import cached_knn
-from mmbench.nn.users import UserGraph
+from mmbench.nn.item_neighbours import cached_knn
+from mmbench.nn.recommender import Recommender
+from mmbench.nn.user_graph import UserGraph
 from mmbench.scheduling.job import Job
 from mmbench.store.records import CellStore
 from mmbench.training.batches import TripletLoader

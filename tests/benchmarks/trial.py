@@ -30,8 +30,9 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench.evaluation.ranking import Evaluator
-from mmbench.models.base import FactorModel, Recommender, Triplets
+from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.training import allocation, loop
+from mmbench.training.fit import allocation, loop
 from mmbench.tuning.study import CellTask, Unit, run_training
 from tests.benchmarks.profiles import profiled
 from tests.benchmarks.scatter import SCATTERED, compared

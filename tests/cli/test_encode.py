@@ -14,7 +14,6 @@ from mmbench.cli import main
 from mmbench.cli.compose import compose
 from mmbench.data.conditions import ModalityCondition
 from mmbench.scheduling.job import Job
-from mmbench.data.conditions import ModalityCondition
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import Triplets
+from mmbench.nn.recommender import Triplets
 
 
 def with_gaps(data: RecData) -> RecData:
@@ -104,7 +104,7 @@ def content(p: Mapping[str, Tensor], data: RecData, name: str) -> Tensor:
 def side_loss(
     behaviour: Tensor, side: Tensor | None, data: RecData, batch: Triplets, weights: tuple[float, float], divisor: int
 ) -> Tensor:
-    """BPR, half the squared norms over a divisor, and the contrast of s with c at temperature 0.2 (SPEC B §3)."""
+    """BPR, half the squared norms over a divisor, and the contrast of s with c at temperature 0.2."""
     reg_weight, cl_weight = weights
     final = behaviour if side is None else behaviour + side
     positives = batch.positives + data.n_users
@@ -179,7 +179,7 @@ def same_bits(
 
 
 def hops_of_towers(p: Mapping[str, Tensor], data: RecData) -> list[Tensor]:
-    """Ego vectors of each tower plus one and two steps over the graph (SPEC A §10); one hidden layer."""
+    """Ego vectors of each tower plus one and two steps over the graph; one hidden layer."""
     graph = normalised(interactions(data))
     outputs = []
     for name in data.features or ["free"]:

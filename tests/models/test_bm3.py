@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import Triplets
 from mmbench.models.bm3 import BM3
+from mmbench.nn.recommender import Triplets
 from tests.conftest import BlockWorld
 from tests.models import dense
 from tests.models.test_contract import CONDITIONS
@@ -32,7 +32,7 @@ def distance(online: Tensor, target: Tensor) -> Tensor:
 
 
 def expected_loss(p: dict[str, Tensor], data: RecData, batch: Triplets, drop: dict[str, Tensor]) -> Tensor:
-    """SPEC B §1; ``drop`` holds the factors of all users, all items, and the distinct items of the batch."""
+    """The loss; ``drop`` holds the factors of all users, all items, and the distinct items of the batch."""
     users, items = propagated(p, data)
     u, i = batch.users, batch.positives
     user_target, item_target = (users.detach() * drop["user"])[u], (items.detach() * drop["item"])[i]

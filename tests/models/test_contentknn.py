@@ -14,7 +14,7 @@ from tests.conftest import BlockWorld
 @pytest.mark.parametrize("names", [("text",), ("audio", "image", "text")])
 @pytest.mark.usefixtures("float64")
 def test_known_answer_against_numpy(block_world: BlockWorld, names: tuple[str, ...]) -> None:
-    """SPEC A §5: the k largest of each row of the history's items, itself included, negative ones too."""
+    """The k largest of each row of the history's items, itself included, negative ones too."""
     data = block_world.data(names)
     features = np.concatenate([data.features[name].numpy().astype(float) for name in names], axis=1)
     norms = np.linalg.norm(features, axis=1)

@@ -21,9 +21,9 @@ from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.evaluation import metrics
 from mmbench.evaluation.ranking import Evaluator
-from mmbench.models.base import ClosedForm, FactorModel, Recommender, Triplets
 from mmbench.models.popularity import Popularity
 from mmbench.nn.negatives import NegativeSampler
+from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender, Triplets
 from tests.conftest import BlockWorld
 
 CONDITIONS = {
@@ -52,16 +52,16 @@ def model_of(file: str) -> Model:
     return own[0]
 
 
-FILES = [info.name for info in pkgutil.iter_modules(mmbench.models.__path__) if info.name != "base"]
+FILES = [info.name for info in pkgutil.iter_modules(mmbench.models.__path__)]
 
 
 def usable(files: list[str]) -> list[Model]:
     """Models that the contract is checked for. A file that cannot be imported fails its own test only."""
-    found = []
+    classes = []
     for file in files:
         with contextlib.suppress(Exception):
-            found.append(model_of(file))
-    return found
+            classes.append(model_of(file))
+    return classes
 
 
 # External needs the lists of another system; it has its own test.

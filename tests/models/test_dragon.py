@@ -27,7 +27,7 @@ def item_graph(data: RecData) -> Tensor:
 
 
 def factors(p: dict[str, Tensor], data: RecData, n_layers: int) -> tuple[Tensor, Tensor]:
-    """Users and items (SPEC B §5); every user that shares an item is a neighbour."""
+    """Users and items; every user that shares an item is a neighbour."""
     outputs = dense.hops_of_towers(p, data)
     weights = p["user_weights"] if len(outputs) > 1 else torch.ones(data.n_users, 1)
     users = torch.cat([weights[:, [m]] * output[: data.n_users] for m, output in enumerate(outputs)], 1)

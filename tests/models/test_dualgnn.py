@@ -19,7 +19,7 @@ REG = 0.7
 
 
 def factors(p: dict[str, Tensor], data: RecData) -> tuple[Tensor, Tensor]:
-    """Users and items (SPEC A §10); every user that shares an item is a neighbour."""
+    """Users and items; every user that shares an item is a neighbour."""
     outputs = dense.hops_of_towers(p, data)
     users = [output[: data.n_users] for output in outputs]
     items = [output[data.n_users :] for output in outputs]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmbench.models import ease
 from mmbench.models.ease import EASE
 from tests.conftest import BlockWorld
 
@@ -33,3 +34,11 @@ def test_too_many_items_are_refused_before_anything_is_allocated(block_world: Bl
     with pytest.raises(ValueError, match=r"EASE needs 60\.0 GB for 50,000 items, more than max_memory_gb=8"):
         EASE(data)
     EASE(data, max_memory_gb=60.0)
+
+
+def test_common_users_in_blocks_are_all_of_them(block_world: BlockWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = block_world.data(())
+    history = torch.zeros(data.n_users, data.n_items, dtype=torch.float64)
+    history[tuple(data.edge_index)] = 1.0
+    monkeypatch.setattr(ease, "BLOCK_ENTRIES", 5 * data.n_users)
+    assert torch.equal(ease.gram_matrix(data.edge_index, data.n_users, data.n_items), history.T @ history)

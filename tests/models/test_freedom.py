@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import Triplets
 from mmbench.models.freedom import FREEDOM
-from mmbench.nn.graph import symmetric_normalised
+from mmbench.nn.recommender import Triplets
+from mmbench.nn.user_item_graph import symmetric_normalised
 from tests.conftest import BlockWorld
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -42,7 +42,7 @@ def dense_backbone(model: FREEDOM, data: RecData, edges: Tensor) -> tuple[Tensor
 
 
 def dense_item_graph(data: RecData) -> Tensor:
-    """SPEC B §0: k ones per row over k."""
+    """An item graph of k ones per row over k."""
     total = torch.zeros(data.n_items, data.n_items)
     for name, weight in zip(BOTH, (WEIGHT, 1 - WEIGHT), strict=True):
         unit = functional.normalize(data.features[name].to(torch.float64), dim=1)

@@ -25,7 +25,7 @@ def attention(edges: Tensor, x: Tensor) -> Tensor:
 
 
 def factors(p: dict[str, Tensor], data: RecData, n_routings: int) -> tuple[Tensor, Tensor]:
-    """Users and items (SPEC A §8)."""
+    """Users and items."""
     edges = (dense.normalised(dense.interactions(data)) > 0).double()
     n_users, contents, weights = data.n_users, [], []
     for column, name in enumerate(data.features or ["free"]):

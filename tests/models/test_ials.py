@@ -7,7 +7,7 @@ import torch
 from mmbench.data.recdata import RecData
 from mmbench.models import ials
 from mmbench.models.ials import IALS, solve
-from mmbench.nn.interactions import interaction_matrix
+from mmbench.nn.sparse import interaction_matrix
 
 N_USERS, N_ITEMS, D = 40, 30, 5
 ALPHA, REG = 0.3, 0.02
@@ -16,9 +16,9 @@ ALPHA, REG = 0.3, 0.02
 @pytest.fixture
 def interactions() -> np.ndarray:
     """Histories of very different length; a user and an item have none."""
-    found = np.random.default_rng(0).random((N_USERS, N_ITEMS)) < np.linspace(0.03, 0.9, N_USERS)[:, None]
-    found[4], found[:, 2] = False, False
-    return found
+    pairs = np.random.default_rng(0).random((N_USERS, N_ITEMS)) < np.linspace(0.03, 0.9, N_USERS)[:, None]
+    pairs[4], pairs[:, 2] = False, False
+    return pairs
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ N_USERS, N_ITEMS = 60, 25
 @pytest.fixture
 def interactions() -> np.ndarray:
     """Skewed popularity, and one item that nobody has."""
-    found = np.random.default_rng(0).random((N_USERS, N_ITEMS)) < np.linspace(0.05, 0.5, N_ITEMS)
-    found[:, 3] = False
-    return found
+    pairs = np.random.default_rng(0).random((N_USERS, N_ITEMS)) < np.linspace(0.05, 0.5, N_ITEMS)
+    pairs[:, 3] = False
+    return pairs
 
 
 @pytest.mark.parametrize("k", [3, 200])

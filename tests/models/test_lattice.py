@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import Triplets
-from mmbench.models.lattice import LATTICE
+from mmbench.models.lattice import LATTICE, learned_knn
+from mmbench.nn.item_graphs import row_sum_normalised, weighted
+from mmbench.nn.recommender import Triplets
 from tests.conftest import BlockWorld
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -63,7 +64,7 @@ def dense_backbone(model: LATTICE, data: RecData) -> tuple[Tensor, Tensor]:
 
 
 def dense_forward(model: LATTICE, data: RecData) -> tuple[Tensor, Tensor]:
-    """SPEC A §9, densely, with frozen features."""
+    """Users and items, densely, with frozen features."""
     raw = [data.features[name].to(torch.float64) for name in BOTH]
     weights = torch.softmax(model.modal_weight, 0)
     learned = sum(w * dense_knn(model.content[m].projection(f)) for w, m, f in zip(weights, BOTH, raw, strict=True))
@@ -160,3 +161,23 @@ def test_other_backbones_train(data: RecData, backbone: str) -> None:
 def test_unknown_backbone(data: RecData) -> None:
     with pytest.raises(ValueError, match="backbone='gcn' must be one of lightgcn, mf, ngcf"):
         LATTICE(data, backbone="gcn")
+
+
+def test_gradients_flow_through_similarities(block_world: BlockWorld) -> None:
+    """Against a dense graph masked to the same neighbours; an item without content gets none."""
+    features = block_world.data(("text",)).features["text"].double().requires_grad_()
+    n = len(features)
+    present = torch.arange(n) != 4
+    lists = learned_knn(features, present, K)
+    pull = torch.randn(n, n, generator=torch.Generator().manual_seed(3))
+    graph = row_sum_normalised(weighted(lists)).matrix
+    (ours,) = torch.autograd.grad((graph().to_dense() * pull).sum(), features)
+
+    unit = functional.normalize(features, dim=1)
+    chosen = torch.zeros(n, n)
+    chosen[lists.items.repeat_interleave(K), lists.indices.flatten()] = 1.0
+    matrix = unit @ unit.T * chosen
+    root = torch.where(present, matrix.sum(1), 1.0).rsqrt()
+    (expected,) = torch.autograd.grad((root[:, None] * matrix * root * pull).sum(), features)
+    torch.testing.assert_close(ours, expected)
+    assert not ours[4].any()

@@ -16,7 +16,7 @@ REG = 0.3
 
 
 def final(p: dict[str, Tensor], data: RecData) -> tuple[Tensor, Tensor]:
-    """The sum of three refined layers (SPEC A §3)."""
+    """The sum of three refined layers."""
     graph = dense.normalised(dense.interactions(data), 1e-7)
     ego = torch.cat([p["user_embedding"], p["item_embedding"]])
     x, total = ego, torch.zeros_like(ego)
@@ -83,3 +83,13 @@ def test_without_dropout_every_epoch_trains_on_all_edges(data: RecData) -> None:
 def test_bad_keywords(keywords: dict[str, float], message: str, data: RecData) -> None:
     with pytest.raises(ValueError, match=message):
         LayerGCN(data, **keywords)()
+
+
+def test_a_node_without_edges_is_zero_and_its_gradient_finite() -> None:
+    model = LayerGCN(RecData(3, 3, torch.tensor([[0, 1], [0, 2]])), embedding_dim=4, dropout=0.0)
+    users, items = model()
+    assert not users[2].any()
+    assert not items[1].any()
+    (users.square().sum() + items.square().sum()).backward()
+    assert not model.user_embedding.grad[2].any()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import Triplets
-from mmbench.models.lgmrec import LGMRec
+from mmbench.models.lgmrec import TEMPERATURE, LGMRec, contrast_with_all, through_hyperedges
+from mmbench.nn.recommender import Triplets
 from tests.conftest import BlockWorld
 from tests.models import dense
 from tests.models.test_contract import CONDITIONS
@@ -27,7 +27,7 @@ def softmax(x: Tensor) -> Tensor:
 
 
 def parts(p: Parameters, data: RecData, backbone: str, drawn: Parameters) -> tuple[Tensor, dict[str, list[Tensor]]]:
-    """Final nodes, and users and items of each modality through its hyperedges (SPEC B §4)."""
+    """Final nodes, and users and items of each modality through its hyperedges."""
     r = dense.interactions(data)
     graph = dense.normalised(r, 1e-7)
     ego = torch.cat([p["user_embedding"], p["item_embedding"]])
@@ -122,3 +122,22 @@ def test_default_trains_as_the_reference(block_world: BlockWorld) -> None:
 def test_bad_keywords(keywords: dict[str, Any], message: str, block_world: BlockWorld) -> None:
     with pytest.raises(ValueError, match=message):
         LGMRec(block_world.data(CONDITIONS["text"]), **keywords)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_users_hear_what_the_last_hyperedges_say(n_layers: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    of_users, of_items, x = (torch.rand(shape, generator=generator) for shape in ((5, 3), (4, 3), (4, 2)))
+    passing = of_items @ of_items.T
+    users, items = through_hyperedges(of_users, of_items, x, n_layers)
+    before_last = torch.linalg.matrix_power(passing, n_layers - 1) @ x
+    torch.testing.assert_close(items, passing @ before_last)
+    torch.testing.assert_close(users, of_users @ of_items.T @ before_last)
+
+
+def test_the_contrast_compares_with_every_row_and_counts_repeated_ones() -> None:
+    a, b = (torch.randn(6, 5, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    chosen = torch.tensor([4, 0, 4])
+    logits = dense.unit(a)[chosen] @ dense.unit(b).T / TEMPERATURE
+    expected = (logits.exp().sum(1).log() - logits.gather(1, chosen[:, None]).squeeze(1)).sum()
+    torch.testing.assert_close(contrast_with_all(a, b, chosen), expected, rtol=1e-12, atol=0)

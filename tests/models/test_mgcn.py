@@ -19,7 +19,7 @@ K, WEIGHTS = 4, (0.3, 0.2)
 
 
 def parts(p: dict[str, Tensor], data: RecData) -> tuple[Tensor, Tensor | None]:
-    """Behaviour and side information (SPEC B §3)."""
+    """Behaviour and side information."""
     graph = dense.normalised(dense.interactions(data))
     ids = p["item_embedding"]
     behaviour = dense.mean_of_layers(graph, torch.cat([p["user_embedding"], ids]), 2)

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.mmgcf import MMGCF, WEIGHTINGS
-from mmbench.nn.combine import MODES
+from mmbench.models.mmgcf import FUSIONS, MMGCF, WEIGHTINGS, Combine
 from tests.conftest import BlockWorld
 from tests.models import dense
 from tests.models.test_contract import CONDITIONS
@@ -25,7 +24,7 @@ def combined(p: dict[str, Tensor], name: str, fusion: str, vectors: list[Tensor]
 
 
 def final(p: dict[str, Tensor], data: RecData, fusion: str, weighting: str, edges: RecData) -> tuple[Tensor, Tensor]:
-    """Users and fused items over the given edges (SPEC B §10)."""
+    """Users and fused items over the given edges."""
     graph = dense.normalised(dense.interactions(edges), 1e-7)
     ego = torch.cat([p["user_embedding"], p["item_embedding"]])
     users, ids = dense.mean_of_layers(graph, ego, 2).split([data.n_users, data.n_items])
@@ -43,7 +42,7 @@ def final(p: dict[str, Tensor], data: RecData, fusion: str, weighting: str, edge
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-@pytest.mark.parametrize("fusion", MODES)
+@pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_against_the_equations(condition: str, fusion: str, weighting: str, block_world: BlockWorld) -> None:
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
@@ -84,3 +83,10 @@ def test_every_epoch_draws_other_edges(block_world: BlockWorld) -> None:
 def test_bad_keywords(keywords: dict[str, object], message: str, block_world: BlockWorld) -> None:
     with pytest.raises(ValueError, match=message):
         MMGCF(block_world.data(()), **keywords)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_one_vector_alone_stays(fusion: str) -> None:
+    combine, x = Combine(fusion, 1, 2), torch.ones(3, 2)
+    assert combine([x]) is x
+    assert list(combine.parameters()) == []

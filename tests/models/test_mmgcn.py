@@ -28,7 +28,7 @@ def neighbour_mean(data: RecData) -> Tensor:
 
 
 def factors(p: dict[str, Tensor], data: RecData, n_layers: int) -> tuple[Tensor, Tensor]:
-    """Users and items (SPEC A §7)."""
+    """Users and items."""
     mean, ids, outputs = neighbour_mean(data), p["id_embedding"], []
     for name in data.features or ["free"]:
         tower = f"branches.{name}.tower"

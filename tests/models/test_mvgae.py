@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Normal, kl_divergence
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import Triplets
-from mmbench.models.mvgae import MVGAE
+from mmbench.models.mvgae import MVGAE, GaussianEncoder, MappedTable, product_of_experts, standard_divergence
+from mmbench.nn.recommender import Triplets
 from tests.conftest import BlockWorld
 from tests.models import dense
 from tests.models.test_contract import CONDITIONS
@@ -25,7 +26,7 @@ def leaky(x: Tensor) -> Tensor:
 
 
 def encoded(p: dict[str, Tensor], data: RecData, name: str, n_layers: int) -> Gaussian:
-    """Mean and log-variance of one encoder (SPEC B §9)."""
+    """Mean and log-variance of one encoder."""
     prefix, r = f"encoders.{name}", dense.interactions(data)
     mean_graph = torch.eye(data.n_users + data.n_items)
     mean_graph[: data.n_users, data.n_users :], mean_graph[data.n_users :, : data.n_users] = r, r.T
@@ -50,13 +51,13 @@ def encoded(p: dict[str, Tensor], data: RecData, name: str, n_layers: int) -> Ga
 
 def all_gaussians(p: dict[str, Tensor], data: RecData, n_layers: int) -> dict[str, Gaussian]:
     names = [*(f"content_{name}" for name in data.features), "table"]
-    found = {name: encoded(p, data, name, n_layers) for name in names}
-    mu, log_variance = found[names[0]]
+    gaussians = {name: encoded(p, data, name, n_layers) for name in names}
+    mu, log_variance = gaussians[names[0]]
     for name in names[1:]:
-        precision = [1 / (lv.exp() + 1e-8) for lv in (log_variance, found[name][1])]
-        mu = (mu * precision[0] + found[name][0] * precision[1]) / sum(precision)
+        precision = [1 / (lv.exp() + 1e-8) for lv in (log_variance, gaussians[name][1])]
+        mu = (mu * precision[0] + gaussians[name][0] * precision[1]) / sum(precision)
         log_variance = -torch.log(sum(precision))
-    return {"fused": (mu, log_variance), **found}
+    return {"fused": (mu, log_variance), **gaussians}
 
 
 def expected_loss(
@@ -139,3 +140,62 @@ def test_users_and_items_get_their_own_noise_in_every_step(block_world: BlockWor
 def test_layers_are_checked(block_world: BlockWorld) -> None:
     with pytest.raises(ValueError, match=r"n_layers=0 hidden layers must be at least 1"):
         MVGAE(block_world.data(()), n_layers=0)
+
+
+N_NODES, DIM = 12, 5
+
+
+@pytest.fixture
+def experts() -> list[Gaussian]:
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(3, 2, N_NODES, DIM, generator=generator)
+    return [(mean, log_variance) for mean, log_variance in draws]
+
+
+def test_product_of_experts_is_the_product_of_densities(experts: list[Gaussian]) -> None:
+    """The sum of log-densities differs from the log-density of the product by a constant."""
+    mean, log_variance = product_of_experts(*experts)
+    points = torch.linspace(-3, 3, 7).view(-1, 1, 1)
+
+    def density(m: torch.Tensor, lv: torch.Tensor) -> torch.Tensor:
+        return Normal(m, torch.exp(lv / 2)).log_prob(points)
+
+    difference = sum(density(*expert) for expert in experts) - density(mean, log_variance)
+    torch.testing.assert_close(difference, difference[:1].expand_as(difference), rtol=0, atol=1e-4)
+
+
+def test_one_expert_stays(experts: list[Gaussian]) -> None:
+    assert all(a is b for a, b in zip(product_of_experts(experts[0]), experts[0], strict=True))
+
+
+def test_an_expert_that_knows_nothing_changes_nothing(experts: list[Gaussian]) -> None:
+    unsure = (torch.full((N_NODES, DIM), 7.0), torch.full((N_NODES, DIM), 40.0))
+    torch.testing.assert_close(product_of_experts(experts[0], unsure), experts[0])
+
+
+def test_experts_that_all_know_nothing_give_finite_numbers() -> None:
+    unsure = [
+        (torch.full((N_NODES, DIM), value, dtype=torch.float32), torch.full((N_NODES, DIM), 500.0))
+        for value in (1.0, 3.0)
+    ]
+    mean, log_variance = product_of_experts(*((m, lv.float()) for m, lv in unsure))
+    torch.testing.assert_close(mean, torch.full((N_NODES, DIM), 2.0, dtype=torch.float32))
+    assert torch.isfinite(log_variance).all()
+
+
+def test_divergence_against_distributions(experts: list[Gaussian]) -> None:
+    mean, log_variance = experts[0]
+    expected = kl_divergence(Normal(mean, torch.exp(log_variance / 2)), Normal(0.0, 1.0)).sum(1).mean()
+    torch.testing.assert_close(standard_divergence(mean, log_variance), expected)
+
+
+def test_initial_laws() -> None:
+    """Xavier's normal law of every weight and of the table, the usual uniform law of biases."""
+    torch.manual_seed(0)
+    encoder = GaussianEncoder(MappedTable(300, 64, 128), 128, 64, 1, 0.0)
+    for name, parameter in encoder.named_parameters():
+        if name.endswith("bias"):
+            continue
+        spread = (2.0 / sum(parameter.shape)) ** 0.5
+        assert parameter.std().item() == pytest.approx(spread, rel=0.05), name
+        assert parameter.abs().max().item() > 2.5 * spread, name

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import Triplets
-from mmbench.models.pgl import PGL
+from mmbench.models import pgl
+from mmbench.models.pgl import PGL, principal_graph, truncated_svd
+from mmbench.nn.recommender import Triplets
+from mmbench.nn.user_item_graph import symmetric_normalised, user_item_blocks
 from tests.conftest import BlockWorld
 from tests.models import dense
 from tests.models.test_contract import CONDITIONS
@@ -21,7 +23,7 @@ SHARES = {0: [], 1: [1.0], 2: [0.2, 0.8], 3: [1 / 3, 1 / 3, 1 / 3]}
 
 
 def final(p: dict[str, Tensor], data: RecData, graph: Tensor) -> tuple[Tensor, Tensor]:
-    """Users and items over the given graph (SPEC B §8)."""
+    """Users and items over the given graph."""
     names = list(data.features)
     users = torch.cat([p[f"users.{name}"] for name in names or ["id"]], dim=1)
     towers = [dense.content(p, data, name) for name in names] or [p["item_embedding"]]
@@ -124,3 +126,75 @@ def test_without_weight_there_is_no_contrast(block_world: BlockWorld) -> None:
 def test_bad_keywords(keywords: dict[str, Any], message: str, block_world: BlockWorld) -> None:
     with pytest.raises(ValueError, match=message):
         PGL(block_world.data(()), **keywords)
+
+
+N_USERS, N_ITEMS = 30, 24
+
+
+@pytest.fixture
+def edges() -> Tensor:
+    """Random interactions; user 4 and item 2 have none."""
+    pairs = torch.rand(N_USERS, N_ITEMS, generator=torch.Generator().manual_seed(0)) < 0.3
+    pairs[4], pairs[:, 2] = False, False
+    return pairs.nonzero().T
+
+
+@pytest.fixture
+def adjacency(edges: Tensor) -> Tensor:
+    return symmetric_normalised(edges, N_USERS, N_ITEMS)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_truncated_svd(adjacency: Tensor, monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:
+    """By a dense decomposition of small matrices and by subspace iteration of others."""
+    monkeypatch.setattr(pgl, "BLOCK_ENTRIES", 1 << 22 if exact else 1)
+    matrix, transposed = user_item_blocks(adjacency, N_USERS)
+    left, values, right = truncated_svd(matrix, transposed, 5)
+    expected = torch.linalg.svd(matrix.to_dense(), full_matrices=False)
+    torch.testing.assert_close(values, expected.S[:5], rtol=1e-6, atol=1e-6)
+    assert left.shape == (N_USERS, 5)
+    assert right.shape == (N_ITEMS, 5)
+    for vectors in (left, right):
+        torch.testing.assert_close(vectors.T @ vectors, torch.eye(5), rtol=0, atol=1e-10)
+    best = expected.U[:, :3] * expected.S[:3] @ expected.Vh[:3]
+    torch.testing.assert_close((left * values)[:, :3] @ right[:, :3].T, best, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_truncated_svd_of_more_than_there_is(adjacency: Tensor, monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:
+    monkeypatch.setattr(pgl, "BLOCK_ENTRIES", 1 << 22 if exact else 1)
+    matrix, transposed = user_item_blocks(adjacency, N_USERS)
+    left, values, right = truncated_svd(matrix, transposed, 99)
+    assert len(values) == N_ITEMS
+    torch.testing.assert_close(left * values @ right.T, matrix.to_dense(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("block", [1 << 22, 1])
+def test_principal_graph_against_the_whole_spectrum(
+    adjacency: Tensor, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """The formula over the singular values of the whole graph, each of which occurs twice."""
+    monkeypatch.setattr(pgl, "BLOCK_ENTRIES", block)
+    rank, q = 16, 4
+    left, values, right = torch.linalg.svd(adjacency.to_dense())
+    expected = sum(values[r] * values[rank - q + r] * torch.outer(left[:, r], right[r]) for r in range(q))
+    graph = principal_graph(adjacency, N_USERS, rank).to_dense()
+    assert torch.equal(graph, graph.T)
+    assert not graph[:N_USERS, :N_USERS].any()
+    clear = (expected.abs() - 1e-3).abs() > 1e-5
+    wanted = torch.where(expected.abs() >= 1e-3, expected, 0.0)
+    torch.testing.assert_close(graph[clear], wanted[clear], rtol=0, atol=2e-6)
+    assert float(graph[graph != 0].abs().min()) >= 1e-3
+
+
+def test_both_precisions_keep_the_same_entries(edges: Tensor) -> None:
+    double = principal_graph(symmetric_normalised(edges, N_USERS, N_ITEMS, eps=1e-7), N_USERS, 16)
+    torch.set_default_dtype(torch.float32)
+    single = principal_graph(symmetric_normalised(edges, N_USERS, N_ITEMS, eps=1e-7), N_USERS, 16)
+    assert single.dtype == torch.float32
+    assert torch.equal(single.to_dense(), double.to_dense().float())
+
+
+def test_a_principal_graph_needs_a_rank(adjacency: Tensor) -> None:
+    with pytest.raises(ValueError, match="rank 7 is empty; the rank must be at least 8"):
+        principal_graph(adjacency, N_USERS, 7)

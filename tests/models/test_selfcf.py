@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import Triplets
 from mmbench.models.selfcf import SelfCF
+from mmbench.nn.recommender import Triplets
 from tests.conftest import BlockWorld
 from tests.models import dense
 

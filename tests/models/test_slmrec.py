@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import Triplets
-from mmbench.models.slmrec import SLMRec
+from mmbench.models.slmrec import SLMRec, nce_of_pairs
+from mmbench.nn.recommender import Triplets
 from tests.conftest import BlockWorld
 from tests.models import dense
 from tests.models.test_contract import CONDITIONS
@@ -18,7 +20,7 @@ TEMPERATURE, ALIGNMENT, ALIGNMENT_TEMPERATURE = 0.3, 0.7, 0.4
 
 
 def views(p: dict[str, Tensor], data: RecData) -> list[Tensor]:
-    """ID view and one view per modality, users and items (SPEC A §11)."""
+    """ID view and one view per modality, users and items."""
     graph = dense.normalised(dense.interactions(data), 1e-8)
     tables = [p["item_embedding"]]
     tables += [dense.linear(p, f"content.{name}.layers", dense.unit(data.features[name])) for name in data.features]
@@ -102,3 +104,26 @@ def test_no_chain_without_weight(block_world: BlockWorld) -> None:
     model = SLMRec(data, alignment_weight=0.0)
     assert list(model.loss(dense.batch_of(data))) == ["contrast"]
     assert not [name for name, _ in model.named_parameters() if name.startswith(("chain", "views"))]
+
+
+def rows(n: int, seed: int) -> torch.Tensor:
+    return torch.randn(n, 5, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("unit_norm", [True, False])
+def test_nce_of_pairs_by_hand(unit_norm: bool) -> None:
+    """Rows that occur several times count as often, as anchors and as candidates."""
+    anchors, others = rows(6, 0), rows(7, 1)
+    pairs = torch.tensor([0, 5, 0, 3, 5]), torch.tensor([2, 2, 2, 6, 0])
+    a, b = anchors[pairs[0]], others[pairs[1]]
+    if unit_norm:
+        a, b = a / a.norm(dim=1, keepdim=True), b / b.norm(dim=1, keepdim=True)
+    logits = (a @ b.T / 0.3).tolist()
+    expected = sum(math.log(sum(math.exp(x) for x in row)) - row[k] for k, row in enumerate(logits)) / 5
+    assert nce_of_pairs(anchors, others, pairs, 0.3, unit_norm=unit_norm).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_gradient_of_nce_of_pairs() -> None:
+    anchors, others = rows(4, 0).requires_grad_(), rows(4, 1).requires_grad_()
+    pairs = torch.tensor([0, 3, 0]), torch.tensor([2, 2, 1])
+    assert torch.autograd.gradcheck(lambda a, b: nce_of_pairs(a, b, pairs, 0.5), [anchors, others])

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.smore import FUSED, SMORE
+from mmbench.models.smore import FUSED, SMORE, union_maximum
+from mmbench.nn.item_graphs import ItemGraph
 from tests.conftest import BlockWorld
 from tests.models import dense
 from tests.models.test_contract import CONDITIONS
@@ -33,7 +34,7 @@ def signal(spectrum: Tensor, filter_: Tensor) -> Tensor:
 
 
 def parts(p: dict[str, Tensor], data: RecData, drop: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Behaviour and side information (SPEC B §7); ``drop`` holds the factors of the gates."""
+    """Behaviour and side information; ``drop`` holds the factors of the gates."""
     graph = dense.normalised(dense.interactions(data))
     ids = p["item_embedding"]
     behaviour = dense.mean_of_layers(graph, torch.cat([p["user_embedding"], ids]), 3)
@@ -113,3 +114,25 @@ def test_names_that_are_not_present_have_no_effect(block_world: BlockWorld) -> N
 def test_rate_of_dropout_is_checked(block_world: BlockWorld) -> None:
     with pytest.raises(ValueError, match=r"dropout=1.0 must be at least 0 and less than 1"):
         SMORE(block_world.data(()), dropout=1.0)
+
+
+N_ITEMS = 4
+
+
+def graph(*edges: tuple[int, int, float]) -> ItemGraph:
+    rows, columns, weights = zip(*edges, strict=True)
+    return ItemGraph(torch.tensor([rows, columns]), torch.tensor(weights), N_ITEMS)
+
+
+def test_union_keeps_the_larger_weight_of_an_edge() -> None:
+    first = graph((0, 1, 0.5), (1, 0, 0.2), (2, 2, -0.3))
+    second = graph((0, 1, 0.4), (1, 0, 0.6), (3, 0, 0.1), (2, 1, -0.2))
+    expected = torch.zeros(N_ITEMS, N_ITEMS)
+    expected[0, 1], expected[1, 0], expected[2, 2], expected[3, 0], expected[2, 1] = 0.5, 0.6, -0.3, 0.1, -0.2
+    assert torch.equal(union_maximum([first, second]).matrix().to_dense(), expected)
+    assert torch.equal(union_maximum([second, first]).matrix().to_dense(), expected)
+
+
+def test_union_of_one_graph_is_that_graph() -> None:
+    only = graph((0, 1, 0.5), (2, 2, -0.3))
+    assert torch.equal(union_maximum([only]).matrix().to_dense(), only.matrix().to_dense())

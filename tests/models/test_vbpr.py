@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmbench.models.base import Triplets
 from mmbench.models.vbpr import VBPR
+from mmbench.nn.recommender import Triplets
 from mmbench.store import records
 from tests.conftest import BlockWorld
 from tests.tiny import make_job, opened

@@ -10,7 +10,9 @@ from mmbench.nn.losses import (
     bpr,
     bpr_bits,
     bpr_terms,
+    cosine_distance,
     mean_squares,
+    nce_of_rows,
     norm_penalty,
     triplet_mean_squares,
     vector_bpr,
@@ -94,3 +96,68 @@ def test_mean_squares_are_per_entry_and_summed() -> None:
 def test_both_items_of_a_triplet_weigh_as_much_as_the_user() -> None:
     ones = torch.ones(4, 3)
     assert triplet_mean_squares(ones, 2 * ones, 3 * ones).item() == pytest.approx(1 + (4 + 9) / 2)
+
+
+def rows(n: int, seed: int) -> torch.Tensor:
+    return torch.randn(n, 5, generator=torch.Generator().manual_seed(seed))
+
+
+def by_hand(anchor: torch.Tensor, positive: torch.Tensor, candidates: torch.Tensor, temperature: float) -> float:
+    def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float(a @ b / (a.norm() * b.norm()))
+
+    total = sum(math.exp(cosine(anchor, c) / temperature) for c in candidates)
+    return -math.log(math.exp(cosine(anchor, positive) / temperature) / total)
+
+
+def test_nce_of_rows_by_hand() -> None:
+    a, b, c = rows(4, 0), rows(4, 1), rows(9, 2)
+    expected = [by_hand(x, y, c, 0.3) for x, y in zip(a, b, strict=True)]
+    assert nce_of_rows(a, b, c, 0.3).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_row_given_twice_is_its_own_negative_too() -> None:
+    a, b = rows(4, 0)[[0, 1, 1, 3]], rows(4, 1)[[0, 1, 1, 3]]
+    expected = [by_hand(x, y, b, 0.2) for x, y in zip(a, b, strict=True)]
+    assert nce_of_rows(a, b, b, 0.2).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_candidates_count_as_often_as_they_are_said_to() -> None:
+    a, b = rows(4, 0), rows(4, 1)
+    often = torch.tensor([1, 3, 1, 2])
+    repeated = nce_of_rows(a, b, b.repeat_interleave(often, 0), 0.2)
+    torch.testing.assert_close(nce_of_rows(a, b, b, 0.2, often.double()), repeated, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 0.5, 1.0])])
+def test_gradients_of_the_contrast(weights: torch.Tensor | None) -> None:
+    given = [rows(4, seed).requires_grad_() for seed in range(3)]
+    if weights is not None:
+        weights = weights.double()
+    assert torch.autograd.gradcheck(lambda a, b, c: nce_of_rows(a, b, c, 0.7, weights), given)
+
+
+def test_equal_views_of_orthogonal_rows() -> None:
+    losses = nce_of_rows(torch.eye(5), torch.eye(5), torch.eye(5), 1.0)
+    assert losses.tolist() == [pytest.approx(math.log(1 + 4 / math.e))] * 5
+
+
+def test_rows_of_zeros_and_small_temperatures_stay_finite() -> None:
+    a, b = rows(4, 0).requires_grad_(), rows(4, 1)
+    zero = torch.zeros(4, 5)
+    others = torch.cat([b, zero])
+    loss = nce_of_rows(torch.cat([a, zero]), others, others, 1e-3).mean()
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(a.grad).all()
+
+
+def test_cosine_distance_ends_at_the_target() -> None:
+    online, target = rows(3, 0).requires_grad_(), rows(3, 1).requires_grad_()
+    value = cosine_distance(online, target)
+    cosines = (online * target).sum(1) / online.norm(dim=1) / target.norm(dim=1)
+    assert value.item() == pytest.approx(1 - cosines.mean().item(), rel=1e-12)
+    value.backward()
+    assert online.grad is not None
+    assert target.grad is None
+    assert cosine_distance(torch.zeros(3, 5), target).item() == 1.0

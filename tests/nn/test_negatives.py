@@ -23,8 +23,8 @@ def edges() -> Tensor:
     pairs[2, used[:4]] = True  # positives at the front
     pairs[3, used[-4:]] = True  # and at the end
     pairs[:, list(UNUSED_ITEMS)] = False
-    found = pairs.nonzero().T
-    return found[:, torch.randperm(found.shape[1], generator=generator)]
+    edges = pairs.nonzero().T
+    return edges[:, torch.randperm(edges.shape[1], generator=generator)]
 
 
 def complement(edges: Tensor, user: int) -> list[int]:

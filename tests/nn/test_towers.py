@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mmbench.nn.graph import symmetric_normalised
 from mmbench.nn.towers import FreeItems, MappedFeatures, Tower, Towers, hidden_layer
+from mmbench.nn.user_item_graph import symmetric_normalised
 from tests.conftest import BlockWorld
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmbench.nn.graph import ItemsToUsers, symmetric_normalised, user_item_blocks
-from mmbench.nn.knn import ItemGraph, union_maximum
-from mmbench.nn.views import PurifiedView, side_losses
+from mmbench.nn.item_graphs import ItemGraph
+from mmbench.nn.losses import nce_of_rows
+from mmbench.nn.sparse import ConstantMap
+from mmbench.nn.user_item_graph import symmetric_normalised, user_item_blocks
+from mmbench.nn.views import PurifiedView, nce_in_batch, side_losses
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -18,20 +20,6 @@ def graph(*edges: tuple[int, int, float]) -> ItemGraph:
     return ItemGraph(torch.tensor([rows, columns]), torch.tensor(weights), N_ITEMS)
 
 
-def test_union_keeps_the_larger_weight_of_an_edge() -> None:
-    first = graph((0, 1, 0.5), (1, 0, 0.2), (2, 2, -0.3))
-    second = graph((0, 1, 0.4), (1, 0, 0.6), (3, 0, 0.1), (2, 1, -0.2))
-    expected = torch.zeros(N_ITEMS, N_ITEMS)
-    expected[0, 1], expected[1, 0], expected[2, 2], expected[3, 0], expected[2, 1] = 0.5, 0.6, -0.3, 0.1, -0.2
-    assert torch.equal(union_maximum([first, second]).matrix().to_dense(), expected)
-    assert torch.equal(union_maximum([second, first]).matrix().to_dense(), expected)
-
-
-def test_union_of_one_graph_is_that_graph() -> None:
-    only = graph((0, 1, 0.5), (2, 2, -0.3))
-    assert torch.equal(union_maximum([only]).matrix().to_dense(), only.matrix().to_dense())
-
-
 @pytest.mark.parametrize("n_layers", [0, 1, 2])
 def test_a_view_gates_smooths_and_sums(n_layers: int) -> None:
     items = graph((0, 1, 0.5), (1, 0, 0.2), (3, 3, 0.7))
@@ -39,11 +27,11 @@ def test_a_view_gates_smooths_and_sums(n_layers: int) -> None:
     torch.manual_seed(0)
     ids, content = torch.randn(N_ITEMS, DIM), torch.randn(N_ITEMS, DIM)
     view = PurifiedView(items, DIM, n_layers)
-    found = view(ids, content, ItemsToUsers(*user_item_blocks(adjacency, N_USERS)))
+    nodes = view(ids, content, ConstantMap(*user_item_blocks(adjacency, N_USERS)))
     gate = 1 / (1 + torch.exp(-(content @ view.gate.weight.T + view.gate.bias)))
     smoothed = torch.linalg.matrix_power(items.matrix().to_dense(), n_layers) @ (ids * gate)
-    torch.testing.assert_close(found[N_USERS:], smoothed)
-    torch.testing.assert_close(found[:N_USERS], adjacency.to_dense()[:N_USERS, N_USERS:] @ smoothed)
+    torch.testing.assert_close(nodes[N_USERS:], smoothed)
+    torch.testing.assert_close(nodes[:N_USERS], adjacency.to_dense()[:N_USERS, N_USERS:] @ smoothed)
 
 
 def test_losses_without_side_information_have_no_contrast() -> None:
@@ -59,3 +47,21 @@ def test_losses_without_side_information_have_no_contrast() -> None:
         "contrast_users",
         "contrast_items",
     }
+
+
+def rows(n: int, seed: int) -> torch.Tensor:
+    return torch.randn(n, 5, generator=torch.Generator().manual_seed(seed))
+
+
+def test_nce_in_batch_is_nce_of_the_gathered_rows() -> None:
+    chosen = torch.tensor([4, 0, 4, 5, 0, 4])
+    values, gradients = [], []
+    for gathered in (False, True):
+        a, b = rows(6, 0).requires_grad_(), rows(6, 1).requires_grad_()
+        others = b[chosen]
+        of_gathered = nce_of_rows(a[chosen], others, others, 0.2).mean()
+        value = of_gathered if gathered else nce_in_batch(a, b, chosen, 0.2)
+        values.append(value)
+        gradients.append(torch.autograd.grad(value, (a, b)))
+    torch.testing.assert_close(*values, rtol=1e-12, atol=0)
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)

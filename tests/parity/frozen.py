@@ -18,7 +18,7 @@ def draw(name: str, rows: Callable[[Case], Array] | None = None) -> Callable[[Ca
     """
 
     def source(case: Case) -> Array:
-        found = case.arrays.get(f"noise/{name}", np.empty(0))
-        return found[rows(case)] if rows is not None and found.size else found
+        drawn = case.arrays.get(f"noise/{name}", np.empty(0))
+        return drawn[rows(case)] if rows is not None and drawn.size else drawn
 
     return source

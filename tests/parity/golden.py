@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData, make_recdata
-from mmbench.models.base import FactorModel, Recommender, Triplets
+from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 
 HERE = Path(__file__).resolve().parent
 MODALITIES: abc.Mapping[str, tuple[str, ...]] = {
@@ -129,6 +129,7 @@ class Case:
 
 #: A golden array by its name, or computed: ``lambda case, get: case.name_order(get("item_linear.weight"))``.
 ParameterSource = str | Callable[[Case, Getter], Array]
+ParameterSources = abc.Mapping[str, ParameterSource]
 #: A golden array by its full key (``graph/norm_adj``), or computed: ``lambda case: case.arrays["..."]``.
 ArraySource = str | Callable[[Case], Array]
 #: A loss term by its name without ``loss/``, or computed: ``lambda case: 0.1 * case.arrays["loss/reg_unweighted"]``.
@@ -152,8 +153,9 @@ class Mapping:
         hyper_parameters: reference name (or a function of all of them) by our keyword.
         fixed: further keyword arguments, such as ``{"as_reference": True}``.
         ignored: reference hyper-parameters without effect or without counterpart.
-        parameters: reference name (or a function) by our parameter name. Parameters that the model lacks in a case
-            (a tower of an absent modality) are skipped; a parameter of ours without an entry fails.
+        parameters: reference name (or a function) by our parameter name; where their number depends on a size, a
+            function of the reference's hyper-parameters that gives them. Parameters that the model lacks in a case (a
+            tower of an absent modality) are skipped; a parameter of ours without an entry fails.
         unused: reference parameters without a gradient in the cases where we do not have them.
         losses: golden term by our term; terms that one side lacks are left out, the total is always compared.
         graphs: golden array by the name of our buffer; injected in the second run, in the layout of our buffer.
@@ -169,7 +171,7 @@ class Mapping:
     hyper_parameters: abc.Mapping[str, HyperParameterSource] = field(default_factory=dict)
     fixed: abc.Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
-    parameters: abc.Mapping[str, ParameterSource] = field(default_factory=dict)
+    parameters: ParameterSources | Callable[[abc.Mapping[str, Any]], ParameterSources] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     losses: abc.Mapping[str, LossSource] = field(default_factory=dict)
     graphs: abc.Mapping[str, ArraySource] = field(default_factory=dict)
@@ -186,11 +188,15 @@ class Mapping:
 
     def keywords(self, given: abc.Mapping[str, Any]) -> dict[str, Any]:
         """Our keyword arguments for the reference's hyper-parameters."""
-        found = {
+        keywords = {
             k: given[source] if isinstance(source, str) else source(given)
             for k, source in self.hyper_parameters.items()
         }
-        return {**found, **self.fixed}
+        return {**keywords, **self.fixed}
+
+    def parameters_of(self, case: Case) -> ParameterSources:
+        """Sources of our parameters in one case."""
+        return self.parameters(case.hyper_parameters) if callable(self.parameters) else self.parameters
 
     def arrays_of(self, case: Case, kind: str, names: abc.Mapping[str, Any]) -> dict[str, Array]:
         """Golden arrays of one kind (``param``, ``grad``, ``traj/param``) under our names, for the given names."""
@@ -201,7 +207,8 @@ class Mapping:
                 return np.zeros_like(case.arrays[f"param/{name}"])
             return case.arrays[key]
 
-        sources = {name: self.parameters[name] for name in names}
+        parameters = self.parameters_of(case)
+        sources = {name: parameters[name] for name in names}
         return {name: get(source) if isinstance(source, str) else source(case, get) for name, source in sources.items()}
 
 
@@ -230,13 +237,13 @@ def cases() -> list[Case]:
         if not Path(name).is_dir():
             raise ValueError(f"$MMBENCH_PARITY names {name}, which is not a folder")
         roots.append((f"further{number}:", Path(name)))
-    found = []
+    collected = []
     for prefix, root in roots:
         for file in sorted(root.rglob("*.json")):
             meta = json.loads(file.read_text(encoding="utf-8"))
             if "model" in meta:
-                found.append(Case(file.parent, file.stem, meta, prefix))
-    return found
+                collected.append(Case(file.parent, file.stem, meta, prefix))
+    return collected
 
 
 MAPPING_FILES = [info.name for info in pkgutil.iter_modules([str(HERE / "mappings")])]
@@ -249,12 +256,12 @@ def mapping_of(file: str) -> Mapping:
 
 def mappings() -> dict[str, Mapping]:
     """Mappings by the reference's name of the model. A file that cannot be imported fails its own test only."""
-    found = {}
+    by_reference = {}
     for file in MAPPING_FILES:
         with contextlib.suppress(Exception):
             mapping = mapping_of(file)
-            found[mapping.reference] = mapping
-    return found
+            by_reference[mapping.reference] = mapping
+    return by_reference
 
 
 def close(ours: Any, golden: Any, tolerance: float, what: str) -> None:

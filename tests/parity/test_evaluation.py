@@ -27,13 +27,13 @@ class Table:
 
 def names() -> list[str]:
     """Golden scores that rank without ties; a neighbourhood model gives most items the score 0."""
-    found = []
+    without_ties = []
     for name in GOLDEN:
         if (HERE / "a" / f"{name}.npz").exists():
             scores = Case(HERE / "a", name, {}).arrays["scores"]
             if all(len(np.unique(row)) == len(row) for row in scores):
-                found.append(name)
-    return found
+                without_ties.append(name)
+    return without_ties
 
 
 @pytest.mark.parametrize("name", names())

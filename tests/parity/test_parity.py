@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmbench.models.base import FactorModel
+from mmbench.nn.recommender import FactorModel
 from tests.parity import golden
 from tests.parity.golden import Case, Recorded, Run, close, total_of
 
@@ -18,7 +18,7 @@ MAPPINGS = golden.mappings()
 
 def runs(*, trained_only: bool = True) -> list[Any]:
     """Every case that can run, with graphs of our own and with the given ones."""
-    found = []
+    collected = []
     for case in CASES:
         mapping = MAPPINGS.get(case.meta["model"])
         if mapping is None or case.meta["status"] != "ok":
@@ -27,8 +27,8 @@ def runs(*, trained_only: bool = True) -> list[Any]:
             continue
         for given in [False, True] if mapping.has_graphs else [False]:
             words = ("given-graphs" if given else "own-graphs") if mapping.has_graphs else "no-graphs"
-            found.append(pytest.param(Run(case, mapping, given), id=f"{case.id}-{words}"))
-    return found
+            collected.append(pytest.param(Run(case, mapping, given), id=f"{case.id}-{words}"))
+    return collected
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,8 @@ def test_everything_of_the_reference_is_accounted_for(case: Case) -> None:
 
     model = mapping.model(case.data, **keywords)
     own = [name for name, _ in model.named_parameters()]
-    assert set(own) <= set(mapping.parameters)
+    parameters = mapping.parameters_of(case)
+    assert set(own) <= set(parameters)
     asked: set[str] = set()
 
     def get(name: str) -> np.ndarray:
@@ -67,7 +68,7 @@ def test_everything_of_the_reference_is_accounted_for(case: Case) -> None:
         return case.arrays[f"param/{name}"]
 
     for name in own:
-        source = mapping.parameters[name]
+        source = parameters[name]
         _ = get(source) if isinstance(source, str) else source(case, get)
     reference = {key.removeprefix("param/") for key in case.arrays if key.startswith("param/")}
     assert reference <= asked | set(mapping.unused)
@@ -160,12 +161,12 @@ def test_initial_laws(case: Case) -> None:
         else:
             continue
         compared += 1
-    assert compared or not mapping.parameters
+    assert compared or not mapping.parameters_of(case)
 
 
 def single_source(mapping: golden.Mapping, case: Case, name: str) -> str | None:
     """The one reference parameter that ours corresponds to, or None."""
-    source = mapping.parameters[name]
+    source = mapping.parameters_of(case)[name]
     if isinstance(source, str):
         return source
     asked: list[str] = []

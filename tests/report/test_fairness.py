@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mmbench.tuning.space import configuration_hash
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.fairness import as_html, as_markdown, budget_row, write_fairness
 from mmbench.report.fairness_checks import check, read_groups
 from mmbench.report.reading import read_sweep
+from mmbench.tuning.space import configuration_hash
 
 T, USERS = 8, 400
 SEARCH = {"model": {"reg_weight": {"low": 1e-3, "high": 1.0, "log": True}}}

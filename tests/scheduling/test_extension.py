@@ -10,10 +10,10 @@ import pytest
 
 from mmbench.inference import tuning_luck
 from mmbench.inference.tuning_luck import Contrast, Trials
+from mmbench.scheduling.extension import Extension, Grant, contrast_shifts
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.tuning.cell import CellTask, Unit
-from mmbench.scheduling.extension import Extension, Grant, contrast_shifts
 from mmbench.tuning.study import run_unit, tune, waiting
 from tests.tiny import make_job, opened
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmbench.scheduling import sweep as sweep_module
 from mmbench.cli.compose import Composed, compose
+from mmbench.scheduling import sweep as sweep_module
 from mmbench.scheduling.placement import PoolTask, Ray, Slurm
 from mmbench.scheduling.sweep import Sweep, run_sweep
 from tests.cli.conftest import Here

@@ -10,13 +10,12 @@ import torch
 
 from mmbench.data.recdata import RecData
 from mmbench.evaluation.ranking import DegenerateScores
-from mmbench.models.base import FactorModel, Recommender, Triplets
 from mmbench.models.bpr import BPR
 from mmbench.models.freedom import FREEDOM
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.popularity import Popularity
 from mmbench.models.vbpr import VBPR
-from mmbench.nn.parts import Part
+from mmbench.nn.recommender import FactorModel, Part, Recommender, Triplets
 from mmbench.training.fit import Outcome, TrainingSettings, fit
 from tests.conftest import BlockWorld
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mmbench.models.base import FactorModel
 from mmbench.models.bpr import BPR
 from mmbench.models.freedom import FREEDOM
 from mmbench.models.lattice import LATTICE
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.vbpr import VBPR
+from mmbench.nn.recommender import FactorModel
 from mmbench.store import records
 from mmbench.training.fit import Outcome, TrainingSettings, fit
 from mmbench.tuning.study import tune

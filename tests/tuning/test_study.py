@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from mmbench import paths
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm, FactorModel, Triplets
 from mmbench.models.vbpr import VBPR
+from mmbench.nn.recommender import ClosedForm, FactorModel, Triplets
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.tuning import study

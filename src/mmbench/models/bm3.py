@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.checks import rate
-from mmbench.nn.content import projected_content
-from mmbench.nn.contrast import cosine_distance
-from mmbench.nn.features import on_unique_rows
-from mmbench.nn.init import table, xavier_normal, xavier_uniform
+from mmbench.nn.content_features import on_unique_rows, projected_content
+from mmbench.nn.hyperparameters import rate
+from mmbench.nn.initialisation import table, xavier_normal, xavier_uniform
+from mmbench.nn.losses import cosine_distance
 from mmbench.nn.noise import Noise
-from mmbench.nn.smoothing import propagated, set_adjacency
+from mmbench.nn.propagation import propagated
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.user_item_graph import set_adjacency
 
 
 class BM3(FactorModel):
@@ -59,22 +59,18 @@ class BM3(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        trainable_features |= as_reference  # all that as_reference changes
         self.n_layers, self.dropout = n_layers, rate("dropout", dropout)
         self.cl_weight, self.reg_weight = cl_weight, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.predictor = nn.Linear(embedding_dim, embedding_dim)
-        self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
+        self.content = projected_content(data, embedding_dim, trainable=trainable_features)
         for module in self.modules():
             if isinstance(module, nn.Linear):  # the predictor and the projections
                 xavier_normal(module.weight)
         self.noise = Noise("user", "item", *(f"content_{name}" for name in data.features))
         set_adjacency(self, data, eps=1e-7)
-
-    def _propagated(self) -> tuple[Tensor, Tensor]:
-        """User vectors, and item vectors with the ID vectors added once more."""
-        users, items = propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers)
-        return users, items + self.item_embedding
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Predictions of users and items."""
@@ -82,7 +78,7 @@ class BM3(FactorModel):
         return self.predictor(users), self.predictor(items)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """Alignment of users, items and content, and the norms (SPEC B §1); negatives are not read."""
+        """Alignment of users, items and content, and the norms; negatives are not read."""
         users, items = self._propagated()
         user_target = self.noise.drop("user", users.detach(), self.dropout)[batch.users]
         item_target = self.noise.drop("item", items.detach(), self.dropout)[batch.positives]
@@ -99,6 +95,11 @@ class BM3(FactorModel):
             terms[f"{name}_align"] = self.cl_weight * cosine_distance(online, item_target)
             terms[f"{name}_intra"] = self.cl_weight * cosine_distance(online, target)
         return terms
+
+    def _propagated(self) -> tuple[Tensor, Tensor]:
+        """User vectors, and item vectors with the ID vectors added once more."""
+        users, items = propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers)
+        return users, items + self.item_embedding
 
     def _with_target(self, name: str, tower: nn.Module, rows: Tensor) -> Tensor:
         """Projected content of items beside its target, ``(n_rows, 2 d)``."""

@@ -7,9 +7,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.init import table, xavier_normal
+from mmbench.nn.initialisation import table, xavier_normal
 from mmbench.nn.losses import bpr_terms
+from mmbench.nn.recommender import FactorModel, Triplets
 
 
 class BPR(FactorModel):
@@ -35,5 +35,5 @@ class BPR(FactorModel):
         return self.user_embedding, self.item_embedding
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR and the norm penalty on the batch rows (SPEC A §1)."""
-        return bpr_terms(*batch.rows(self.user_embedding, self.item_embedding), self.reg_weight)
+        """BPR and the norm penalty on the batch rows."""
+        return bpr_terms(*batch.rows(*self()), self.reg_weight)

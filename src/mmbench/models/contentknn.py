@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm
-from mmbench.nn.features import concatenated
-from mmbench.nn.interactions import history_scores, interaction_matrix
-from mmbench.nn.knn import transposed, weighted
-from mmbench.nn.neighbours import cached_knn
+from mmbench.nn.content_features import concatenated
+from mmbench.nn.item_graphs import transposed, weighted
+from mmbench.nn.item_neighbours import cached_knn
+from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.sparse import history_scores, interaction_matrix
 
 
 class ContentKNN(ClosedForm):
@@ -18,8 +18,8 @@ class ContentKNN(ClosedForm):
 
     :math:`s_{ij} = \langle f_i, f_j\rangle / (\|f_i\|\|f_j\| + \text{shrink})`, :math:`f_i` the raw features of all
     present modalities in name order; :math:`N_k(i)` are the k items most similar to i, itself included. Interactions
-    do not shape the similarity, so this shows what content says alone. An item without any content has no neighbours.
-    Without any modality there is nothing to compare, and the score is the popularity of the item.
+    do not shape the similarity, so that this model shows what content alone is worth. An item without any content has
+    no neighbours. Without any modality there is nothing to compare, and the score is the popularity of the item.
 
     Args:
         data: training data.

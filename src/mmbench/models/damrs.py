@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.denoised import companion_graph, consistent_graphs
-from mmbench.nn.discrimination import bernoulli_divergence, neighbour_discrimination, positives_of
-from mmbench.nn.graph import DirectedGraph
-from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.smoothing import propagated, repeated, set_adjacency
+from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.item_graphs import ItemGraph, row_sum_normalised
+from mmbench.nn.nearest import RING_SEED, nearest
+from mmbench.nn.propagation import propagated, repeated
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.sparse import BLOCK_ENTRIES, DirectedGraph, common_neighbours, interaction_matrix
+from mmbench.nn.user_item_graph import set_adjacency
 
 #: Of the softmax of neighbour discrimination; the authors do not tune it.
 TEMPERATURE = 0.2
+#: Below every cosine: marks a pair that some modality calls unlike.
+UNLIKE = -2.0
+#: Common users that a pair of items needs to count as going together.
+MIN_COMMON = 2
 
 
 class DAMRS(FactorModel):
@@ -27,10 +35,12 @@ class DAMRS(FactorModel):
     .. math:: -\frac{1}{B}\sum_b \left[w^+ \log\sigma(x) + w^- \log\sigma(-x)\right] + \lambda_n \mathrm{ND}
               + \lambda_k \mathrm{KL}, \quad x = \bar u^\top (z_i - z_j)
 
-    :math:`w^\pm` say how far the views agree that the positive is liked and the negative perhaps too. ND pulls an item
-    to its neighbours of all views and of each, KL aligns what :math:`\bar e` and the views say of users. An absent
-    modality drops out of the masks, means and products; the variance of one view is 0. Without any modality the only
-    view is that of common users. It reproduces the numbers of the reference, which crashes with one modality, as it is.
+    The weight :math:`w^+` is large where the views agree that the positive is liked, :math:`w^-` where one of them says
+    that the negative is liked too. ND (:func:`neighbour_discrimination`) pulls an item to its neighbours in all views
+    and in each, KL (:func:`bernoulli_divergence`) aligns the preferences of users by :math:`\bar e` and by the views.
+    An absent modality drops out of the masks, means and products; the variance of one view is 0. Without any modality
+    the only view is that of common users. The model has the numbers of the reference without any option; the reference
+    itself crashes with one modality.
 
     Args:
         data: training data.
@@ -73,32 +83,14 @@ class DAMRS(FactorModel):
             {name: DirectedGraph(graph.edge_index, graph.weights, data.n_items) for name, graph in graphs.items()}
         )
 
-    def _propagated(self) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Users ``(n_users, d)``, items ``(n_items, d)`` and the items of each view ``(n_items, d)``."""
-        users, items = propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
-        graphs = self.item_graphs.items()
-        return users, items, {name: repeated(graph, self.item_embedding, self.n_layers) for name, graph in graphs}
-
     def forward(self) -> tuple[Tensor, Tensor]:
         """Propagated users, and items plus the mean of the views."""
-        users, items, views = self._propagated()
-        return users, items + torch.stack(list(views.values())).mean(0)
-
-    @torch.no_grad()
-    def _confidence(self, users: Tensor, units: list[Tensor], batch: Triplets) -> tuple[Tensor, Tensor]:
-        """Weights of the positives as liked and of the negatives as liked after all, each ``(B,)``."""
-        user = users[batch.users]
-        of_positive = torch.stack([torch.sigmoid((user * unit[batch.positives]).sum(1)) for unit in units])
-        of_negative = torch.stack([torch.sigmoid((user * unit[batch.negatives]).sum(1)) for unit in units])
-        mean, largest, threshold = of_positive.mean(0), of_positive.amax(0), of_negative.mean()
-        variance = (of_positive - mean).square().sum(0) / max(1, len(units) - 1)
-        liked = (mean * torch.exp(-2.0 * variance)).clamp(0.0, 1.0)
-        return liked, ((largest - threshold) * (mean < threshold)).clamp(0.0, 1.0)
+        users, items, smoothed, _ = self._parts()
+        return users, items + smoothed
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """Weighted BPR, neighbour discrimination of each view, and alignment (SPEC B §6)."""
-        users, items, views = self._propagated()
-        smoothed = torch.stack(list(views.values())).mean(0)
+        """Weighted BPR, neighbour discrimination of each view, and alignment."""
+        users, items, smoothed, views = self._parts()
         final = items + smoothed
         units = {name: functional.normalize(view, dim=1, eps=1e-12) for name, view in views.items()}
         liked, disliked = self._confidence(users, list(units.values()), batch)
@@ -112,6 +104,167 @@ class DAMRS(FactorModel):
             terms[f"neighbours_{name}"] = self.neighbor_weight / len(units) * value
 
         user = users[torch.unique(batch.users)]
-        said = [user @ functional.normalize(table[rows], dim=1, eps=1e-12).T for table in (items, smoothed)]
-        terms["kl"] = self.kl_weight * bernoulli_divergence(*said)
+        by_behaviour, by_views = (
+            user @ functional.normalize(vectors[rows], dim=1, eps=1e-12).T for vectors in (items, smoothed)
+        )
+        terms["kl"] = self.kl_weight * bernoulli_divergence(by_behaviour, by_views)
         return terms
+
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Users, items before smoothing, the mean of the views, and the items of each view: each ``(n, d)``."""
+        users, items = propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
+        views = {name: repeated(graph, self.item_embedding, self.n_layers) for name, graph in self.item_graphs.items()}
+        return users, items, torch.stack(list(views.values())).mean(0), views
+
+    @torch.no_grad()
+    def _confidence(self, users: Tensor, units: list[Tensor], batch: Triplets) -> tuple[Tensor, Tensor]:
+        """Weights of the positives as liked, and of the negatives as liked after all, each ``(B,)``."""
+        user = users[batch.users]
+        of_positive = torch.stack([torch.sigmoid((user * unit[batch.positives]).sum(1)) for unit in units])
+        of_negative = torch.stack([torch.sigmoid((user * unit[batch.negatives]).sum(1)) for unit in units])
+        mean, largest, threshold = of_positive.mean(0), of_positive.amax(0), of_negative.mean()
+        variance = (of_positive - mean).square().sum(0) / max(1, len(units) - 1)
+        liked = (mean * torch.exp(-2.0 * variance)).clamp(0.0, 1.0)
+        return liked, ((largest - threshold) * (mean < threshold)).clamp(0.0, 1.0)
+
+
+def binary_graph(rows: Tensor, columns: Tensor, n_items: int) -> ItemGraph:
+    """Edges of weight one over the square roots of the row sums of both ends."""
+    weights = torch.ones(len(rows), dtype=torch.get_default_dtype(), device=rows.device)
+    return row_sum_normalised(ItemGraph(torch.stack([rows, columns]), weights, n_items))
+
+
+def consistent_graphs(features: Mapping[str, Tensor], present: Mapping[str, Tensor], k: int) -> dict[str, ItemGraph]:
+    r"""For each modality the k nearest items, among those that every modality calls similar.
+
+    Modality m calls two items similar if their cosine is not below its mean over all pairs,
+    :math:`\frac{1}{n^2}\sum_{ij} \langle \hat f_i, \hat f_j\rangle = \|\frac{1}{n}\sum_i \hat f_i\|^2`; differences
+    that rounding explains do not count. It says nothing about an item without content or with features of zero, which
+    has no edges in its graph. Rows may have fewer than k neighbours, the item itself is always one. No ``(n, n)`` array
+    is made.
+
+    Args:
+        features: ``(n_items, d)`` by modality.
+        present: whether an item has content, ``(n_items,)`` by modality.
+        k: neighbours per item at most, itself included.
+    """
+    dtype = torch.get_default_dtype()
+    tolerance = 16 * torch.finfo(dtype).eps
+    units, known, means = {}, {}, {}
+    for name, values in features.items():
+        norms = torch.linalg.vector_norm(values.double(), dim=1, keepdim=True)
+        known[name] = present[name] & (norms.squeeze(1) > 0)
+        unit = torch.where(known[name].unsqueeze(1), values.double() / norms.clamp_min(1e-300), 0.0)
+        means[name] = float((unit.sum(0) / known[name].sum().clamp_min(1)).square().sum())
+        units[name] = unit.to(dtype)
+
+    def graph(name: str) -> ItemGraph:
+        items = torch.nonzero(known[name]).squeeze(1)
+
+        def similarity(begin: int, end: int) -> Tensor:
+            rows = items[begin:end]
+            block = units[name][rows] @ units[name][items].T
+            unlike = torch.zeros_like(block, dtype=torch.bool)
+            for other, unit in units.items():
+                cosines = block if other == name else unit[rows] @ unit[items].T
+                informed = known[other][rows].unsqueeze(1) & known[other][items]
+                unlike |= informed & (cosines < means[other] - tolerance)
+            return block.masked_fill(unlike, UNLIKE)
+
+        indices, values = nearest(similarity, len(items), k)
+        place, rank = torch.nonzero(values > UNLIKE / 2).T
+        return binary_graph(items[place], items[indices[place, rank]], len(known[name]))
+
+    return {name: graph(name) for name in features}
+
+
+def companion_graph(edge_index: Tensor, n_users: int, n_items: int, k: int) -> ItemGraph:
+    """Each item with itself and the ``k`` items that it has most users in common with, two at least.
+
+    Of equally frequent companions the one with fewer users comes first, since it owes more of them to this item; users
+    count with fixed random weights there, so that few ties remain.
+
+    Args:
+        edge_index: training interactions, ``(2, n_edges)``.
+        n_users: number of users.
+        n_items: number of items.
+        k: companions per item at most.
+    """
+    of_items = interaction_matrix(edge_index.flip(0), n_items, n_users).double()
+    weights = 1.0 + torch.rand(n_users, generator=torch.Generator().manual_seed(RING_SEED), dtype=torch.float64)
+    handicap = of_items @ weights / (weights.sum() + 1.0)
+
+    def similarity(begin: int, end: int) -> Tensor:
+        return common_neighbours(of_items, begin, end) - handicap
+
+    indices, counts = nearest(similarity, n_items, k, include_self=False, width=n_users)
+    place, rank = torch.nonzero(counts > MIN_COMMON - 1).T
+    items = torch.arange(n_items)
+    return binary_graph(torch.cat([items, place]), torch.cat([items, indices[place, rank]]), n_items)
+
+
+def _blocks(rows: Tensor, n: int) -> Sequence[Tensor]:
+    return rows.split(max(1, BLOCK_ENTRIES // n))
+
+
+@torch.no_grad()
+def positives_of(views: Sequence[Tensor], rows: Tensor, n_positives: int) -> list[tuple[Tensor, Tensor]]:
+    r"""For each view the nearest items by all views, and among the others the nearest by the view alone.
+
+    With :math:`P_v = \mathrm{softmax}(\hat H_v[J] \hat H_v^\top)` by rows, the first are the largest entries of
+    :math:`\sum_w P_w + P_v`, in which the own view counts twice. Computed in blocks of rows.
+
+    Args:
+        views: vectors of length one of all items, each ``(n, d)``.
+        rows: the items J, ``(B,)``.
+        n_positives: items of each kind, at most half of all.
+
+    Returns:
+        Two index tensors ``(B, n_positives)`` per view.
+    """
+    by_view: list[list[tuple[Tensor, Tensor]]] = [[] for _ in views]
+    for block in _blocks(rows, len(views[0])):
+        shares = [torch.softmax(view[block] @ view.T, dim=1) for view in views]
+        total = torch.stack(shares).sum(0)
+        for lists, share in zip(by_view, shares, strict=True):
+            shared = (total + share).topk(n_positives, dim=1).indices
+            lists.append((shared, share.scatter(1, shared, -1.0).topk(n_positives, dim=1).indices))
+    return [(torch.cat([a for a, _ in lists]), torch.cat([b for _, b in lists])) for lists in by_view]
+
+
+def neighbour_discrimination(view: Tensor, rows: Tensor, shared: Tensor, own: Tensor, temperature: float) -> Tensor:
+    r"""Contrast of two kinds of positives with all items.
+
+    .. math:: \frac{1}{|J|}\sum_j \left[-\log\left(\frac{a_j}{t_j} + 10^{-9}\right)
+              - \log\left(\frac{b_j}{t_j - a_j} + 10^{-9}\right)\right]
+
+    :math:`a, b, t` sum :math:`\exp(\hat h_j^\top \hat h_l / \tau)` over the shared positives, the own ones and all
+    items. Blocks of rows are computed again for the backward pass, which bounds the memory.
+
+    Args:
+        view: vectors of length one of all items, ``(n, d)``.
+        rows: the items J, ``(B,)``.
+        shared: ``(B, p)``.
+        own: ``(B, p)``, disjoint from ``shared`` row by row.
+        temperature: :math:`\tau`.
+    """
+
+    def of_block(view: Tensor, rows: Tensor, shared: Tensor, own: Tensor) -> Tensor:
+        affinity = torch.exp(view[rows] @ view.T / temperature)
+        a, b = affinity.gather(1, shared).sum(1), affinity.gather(1, own).sum(1)
+        rest = affinity.scatter(1, shared, 0.0).sum(1)
+        return -(torch.log(a / (a + rest) + 1e-9) + torch.log(b / rest + 1e-9)).sum()
+
+    total = view.new_zeros(())
+    parts = (_blocks(tensor, len(view)) for tensor in (rows, shared, own))
+    for block in zip(*parts, strict=True):
+        total = total + checkpoint(of_block, view, *block, use_reentrant=False, preserve_rng_state=False)
+    return total / len(rows)
+
+
+def bernoulli_divergence(x: Tensor, y: Tensor) -> Tensor:
+    r"""Mean of :math:`\mathrm{KL}(\sigma(x) \| \sigma(y)) + \mathrm{KL}(\sigma(y) \| \sigma(x))`.
+
+    The logarithms cancel: the sum of both is :math:`(\sigma(x) - \sigma(y))(x - y)`.
+    """
+    return ((torch.sigmoid(x) - torch.sigmoid(y)) * (x - y)).mean()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.content import fused_item_graph
+from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import bit_terms
-from mmbench.nn.smoothing import set_adjacency, with_neighbours
+from mmbench.nn.propagation import with_neighbours
+from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.towers import Towers, hidden_layer
-from mmbench.nn.users import UserGraph, free_weights
+from mmbench.nn.user_graph import UserGraph, free_weights
+from mmbench.nn.user_item_graph import set_adjacency
 
 N_HOPS = 2
 
@@ -61,8 +62,9 @@ class DRAGON(FactorModel):
         super().__init__()
         self.n_users, self.n_layers, self.reg_weight = data.n_users, n_layers, reg_weight
         self.towers = Towers(data, embedding_dim, hidden_layer(hidden_dim, embedding_dim))
-        self.user_weights = free_weights(data.n_users, len(self.towers), pair=as_reference)
         set_adjacency(self, data)
+        # Deviations of the reference: a weight that one modality leaves unused, and padded lists of users.
+        self.user_weights = free_weights(data.n_users, len(self.towers), pair=as_reference)
         self.user_graph = UserGraph(data.edge_index, data.n_users, data.n_items, k_users, pad=as_reference)
         self.item_graph = fused_item_graph(data, k, first_modality_weight)
 
@@ -79,6 +81,6 @@ class DRAGON(FactorModel):
         return self.user_graph(users.flatten(1)), with_neighbours(items, items, self.item_graph, self.n_layers)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR in bits, and mean squares of q and of the weights (SPEC B §5)."""
+        """BPR in bits, and mean squares of q and of the weights."""
         penalised = [*self.towers.preferences(batch.users), self.user_weights]
         return bit_terms(*batch.rows(*self()), self.reg_weight, penalised)

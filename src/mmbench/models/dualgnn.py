@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.losses import bit_terms
-from mmbench.nn.smoothing import set_adjacency
+from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.towers import Towers, hidden_layer
-from mmbench.nn.users import UserGraph, free_weights
+from mmbench.nn.user_graph import UserGraph, free_weights
+from mmbench.nn.user_item_graph import set_adjacency
 
 N_HOPS = 2
 
@@ -50,25 +50,18 @@ class DualGNN(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        self.n_users, self.reg_weight, self.as_reference = data.n_users, reg_weight, as_reference
+        self.n_users, self.reg_weight = data.n_users, reg_weight
         self.towers = Towers(data, embedding_dim, hidden_layer(hidden_dim, embedding_dim))
+        set_adjacency(self, data)
+        # Deviations of the reference: weights that nothing uses, a sum in place of a tower, and padded lists of users.
         self.user_weights = free_weights(data.n_users, len(self.towers), pair=as_reference)
         self.item_weights = free_weights(data.n_items, len(self.towers), pair=True) if as_reference else None
-        set_adjacency(self, data)
+        self.sum_comes_first = as_reference
         self.user_graph = UserGraph(data.edge_index, data.n_users, data.n_items, k_users, pad=as_reference)
 
     def begin_epoch(self) -> None:
         """Draw the padding of the user graph, where there is any."""
         self.user_graph.begin_epoch()
-
-    def _blended(self, towers_of_users: Tensor) -> Tensor:
-        """The users' modalities ``(n_users, n_modalities, d)`` by their own weights: ``(n_users, d)``."""
-        if self.user_weights is None or towers_of_users.shape[1] == 1:
-            return towers_of_users.sum(1)
-        if self.as_reference:
-            total = towers_of_users.sum(1, keepdim=True)
-            towers_of_users = torch.cat([total, towers_of_users[:, 1:]], dim=1)
-        return (self.user_weights.unsqueeze(2) * towers_of_users).sum(1)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Users with their like-minded users, and the sum of the towers of items."""
@@ -77,6 +70,15 @@ class DualGNN(FactorModel):
         return users, outputs[self.n_users :].sum(1)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR in bits, and mean squares of q and of the weights (SPEC A §10)."""
+        """BPR in bits, and mean squares of q and of the weights."""
         penalised = [*self.towers.preferences(batch.users), self.user_weights, self.item_weights]
         return bit_terms(*batch.rows(*self()), self.reg_weight, penalised)
+
+    def _blended(self, towers_of_users: Tensor) -> Tensor:
+        """Sum of the users' modalities ``(n_users, n_modalities, d)``, each user with weights of its own."""
+        if self.user_weights is None or towers_of_users.shape[1] == 1:
+            return towers_of_users.sum(1)
+        if self.sum_comes_first:
+            total = towers_of_users.sum(1, keepdim=True)
+            towers_of_users = torch.cat([total, towers_of_users[:, 1:]], dim=1)
+        return (self.user_weights.unsqueeze(2) * towers_of_users).sum(1)

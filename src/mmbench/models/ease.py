@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm
-from mmbench.nn.interactions import gram_matrix, interaction_matrix, select_rows
+from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.sparse import BLOCK_ENTRIES, common_neighbours, interaction_matrix, select_rows
 
 
 class EASE(ClosedForm):
@@ -55,3 +55,23 @@ class EASE(ClosedForm):
     def score(self, users: Tensor) -> Tensor:
         """Histories times weights: ``(B, n_items)``."""
         return select_rows(self.history, users) @ self.weights
+
+
+def gram_matrix(edge_index: Tensor, n_users: int, n_items: int) -> Tensor:
+    r"""Common users of every pair of items, :math:`R^\top R`, made in blocks of rows.
+
+    Args:
+        edge_index: training interactions, ``(2, n_edges)``.
+        n_users: number of users.
+        n_items: number of items.
+
+    Returns:
+        ``(n_items, n_items)`` in float64.
+    """
+    of_items = interaction_matrix(edge_index.flip(0), n_items, n_users)
+    gram = torch.empty(n_items, n_items, dtype=torch.float64)
+    step = max(1, BLOCK_ENTRIES // max(n_items, n_users))
+    for begin in range(0, n_items, step):
+        end = min(begin + step, n_items)
+        gram[begin:end] = common_neighbours(of_items, begin, end)
+    return gram

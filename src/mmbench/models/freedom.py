@@ -7,14 +7,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.checks import rate
-from mmbench.nn.content import fused_item_graph, projected_content
-from mmbench.nn.features import on_unique_rows
-from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.content_features import on_unique_rows, projected_content
+from mmbench.nn.hyperparameters import rate
+from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import vector_bpr
-from mmbench.nn.smoothing import propagated, repeated, rows_of_mean, with_neighbours
-from mmbench.nn.subgraph import SampledGraph
+from mmbench.nn.propagation import halves, repeated, rows_of_mean
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.sampled_graph import SampledGraph
 
 
 class FREEDOM(FactorModel):
@@ -57,10 +57,11 @@ class FREEDOM(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        trainable_features |= as_reference  # all that as_reference changes
         self.n_ui_layers, self.n_layers, self.reg_weight = n_ui_layers, n_layers, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
+        self.content = projected_content(data, embedding_dim, trainable=trainable_features)
         self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, keep=1.0 - rate("dropout", dropout))
         self.item_graph = fused_item_graph(data, k, first_modality_weight)
 
@@ -70,21 +71,25 @@ class FREEDOM(FactorModel):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """User vectors, and item vectors plus their smoothed counterparts."""
-        users, items = propagated(self.graph(), self.user_embedding, self.item_embedding, self.n_ui_layers)
-        return users, with_neighbours(items, self.item_embedding, self.item_graph, self.n_layers)
+        tables = (self.user_embedding, self.item_embedding)
+        return self._final(*(torch.arange(len(table), device=table.device) for table in tables))
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR on the final vectors and, per modality, on the projected features (SPEC B §2)."""
-        nodes = torch.cat(batch.nodes(len(self.user_embedding)))
-        final, _ = rows_of_mean(self.graph(), self.user_embedding, self.item_embedding, self.n_ui_layers, nodes)
-        user, *ranked = final.chunk(3)
-        if self.item_graph is not None:
-            smooth = repeated(self.item_graph, self.item_embedding, self.n_layers)
-            rows = functional.embedding(torch.cat([batch.positives, batch.negatives]), smooth)
-            ranked = [own + near for own, near in zip(ranked, rows.chunk(2), strict=True)]
-        terms = {"bpr": vector_bpr(user, *ranked)}
+        """BPR on the final vectors and, per modality, on the projected features."""
+        user, items = self._final(batch.users, torch.cat([batch.positives, batch.negatives]))
+        terms = {"bpr": vector_bpr(user, *items.chunk(2))}
         if self.reg_weight > 0:
             for name, tower in self.content.items():
                 projected = on_unique_rows(tower, batch.positives, batch.negatives)
                 terms[f"bpr_{name}"] = self.reg_weight * vector_bpr(user, *projected)
         return terms
+
+    def _final(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors of chosen users, and of chosen items plus their smoothed counterparts."""
+        nodes = torch.cat([users, len(self.user_embedding) + items])
+        chosen, _ = rows_of_mean(self.graph(), self.user_embedding, self.item_embedding, self.n_ui_layers, nodes)
+        of_users, of_items = halves(chosen, len(users))
+        if self.item_graph is not None:
+            smoothed = repeated(self.item_graph, self.item_embedding, self.n_layers)
+            of_items = of_items + functional.embedding(items, smoothed)
+        return of_users, of_items

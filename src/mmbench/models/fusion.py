@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.features import balanced, on_unique_rows
-from mmbench.nn.init import table, xavier_normal
+from mmbench.nn.content_features import concatenated, on_unique_rows
+from mmbench.nn.initialisation import table, xavier_normal
 from mmbench.nn.losses import bpr_terms
+from mmbench.nn.recommender import FactorModel, Triplets
 
 
 class Fusion(FactorModel):
     r"""Projected, concatenated features added to the ID vector, :math:`\hat y_{ui} = p_u^\top (q_i + g(f_i))`.
 
     :math:`f_i` joins the present modalities in name order, each of unit length and louder where the item lacks others
-    (:func:`mmbench.nn.features.balanced`); :math:`g` is linear, or has one hidden layer with ReLU. Without any
+    (:func:`balanced`); :math:`g` is linear, or has one hidden layer with ReLU. Without any
     modality :math:`g` vanishes and the model is BPR.
 
     Args:
@@ -37,10 +41,6 @@ class Fusion(FactorModel):
         self.register_buffer("content", balanced(data), persistent=False)
         self.projection = _projection(self.content.shape[1], hidden_dim, embedding_dim)
 
-    def _items(self, rows: Tensor | slice) -> Tensor:
-        ids = self.item_embedding[rows]
-        return ids if self.projection is None else ids + self.projection(self.content[rows])
-
     def forward(self) -> tuple[Tensor, Tensor]:
         """User vectors and fused item vectors."""
         return self.user_embedding, self._items(slice(None))
@@ -50,6 +50,10 @@ class Fusion(FactorModel):
         positive, negative = on_unique_rows(self._items, batch.positives, batch.negatives)
         return bpr_terms(self.user_embedding[batch.users], positive, negative, self.reg_weight)
 
+    def _items(self, rows: Tensor | slice) -> Tensor:
+        ids = self.item_embedding[rows]
+        return ids if self.projection is None else ids + self.projection(self.content[rows])
+
 
 def _projection(width: int, hidden: int, out: int) -> nn.Module | None:
     if width == 0:
@@ -57,3 +61,21 @@ def _projection(width: int, hidden: int, out: int) -> nn.Module | None:
     if hidden == 0:
         return nn.Linear(width, out)
     return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+
+def balanced(data: RecData) -> Tensor:
+    r"""Features of all present modalities side by side, all of the same weight: ``(n_items, sum of d)``.
+
+    Rows have length one in each modality, so that a wide one does not drown the others. Where item :math:`i` has no
+    content its row is zero, and the :math:`M_i` modalities that it has are scaled by :math:`M / M_i`, as dropout
+    scales what it keeps: the image of a new item without a text weighs as much as image and text of others together.
+    """
+    if not data.features:
+        return concatenated(data)
+    present = torch.stack([data.present[name] for name in data.features]).to(torch.get_default_dtype())
+    weights = len(present) * present / present.sum(dim=0).clamp(min=1)
+    rows = {
+        name: weight[:, None] * functional.normalize(part, dim=1, eps=1e-12)
+        for (name, part), weight in zip(data.features.items(), weights, strict=True)
+    }
+    return concatenated(replace(data, features=rows))

@@ -7,18 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.edges import UserItemEdges
-from mmbench.nn.init import table, xavier_normal
+from mmbench.nn.initialisation import table, xavier_normal
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
-from mmbench.nn.smoothing import halves
+from mmbench.nn.propagation import halves
+from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.towers import Towers
-
-
-def _projection(raw: int, width: int) -> nn.Module:
-    linear = nn.Linear(raw, width)
-    nn.init.xavier_normal_(linear.weight)
-    return nn.Sequential(linear, nn.LeakyReLU())
+from mmbench.nn.user_item_graph import UserItemEdges
 
 
 class GRCN(FactorModel):
@@ -27,7 +21,7 @@ class GRCN(FactorModel):
     Per modality, users q and mapped items :math:`\varphi` of length one give every edge an attention
     :math:`\alpha^m = \mathrm{softmax}\langle q_u, \varphi_i\rangle` over the neighbours of its receiver, and
     :math:`\mathrm{rep}^m` adds the attended neighbours. The weight of an edge is
-    :math:`\mathrm{relu}(\max_m \alpha^m C_{s m})` with the confidence C of its sender s. Before that, q is drawn
+    :math:`\mathrm{relu}(\max_m \alpha^m C_{s m})` with the confidence C of its sender s. Before that, q moves
     towards the attended items ``n_routings`` times. Without any modality the one attention compares q with a learned
     item table of the same width.
 
@@ -55,23 +49,14 @@ class GRCN(FactorModel):
     ) -> None:
         super().__init__()
         self.n_users, self.reg_weight = data.n_users, reg_weight
-        self.n_routings = 0 if as_reference else n_routings
         n = data.n_users + data.n_items
         self.id_embedding = table(n, embedding_dim, xavier_normal)
         self.towers = Towers(data, content_dim, lambda raw: _projection(raw, content_dim))
         self.confidence = table(n, len(self.towers), xavier_normal)
         self.edges = UserItemEdges(data.edge_index, data.n_users, data.n_items)
+        # Deviations of the reference: no routing, and users' vectors of images are penalised a second time.
+        self.n_routings = 0 if as_reference else n_routings
         self.penalised_twice = [name for name in self.towers if name == "image" and as_reference]
-
-    def _attention(self, ego: Tensor) -> Tensor:
-        return self.edges.attention(self.edges.products(ego))
-
-    def _routed(self, ego: Tensor) -> Tensor:
-        """Content vectors ``(n_users + n_items, c)`` after routing; those of items stay."""
-        for _ in range(self.n_routings):
-            users = (ego + self.edges.propagate(self._attention(ego), ego))[: self.n_users]
-            ego = torch.cat([functional.normalize(users, dim=1, eps=1e-12), ego[self.n_users :]])
-        return ego
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """ID vectors after two steps over the refined graph beside the content vectors of each modality."""
@@ -87,10 +72,26 @@ class GRCN(FactorModel):
         return halves(z, self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR, and mean squares of the batch rows of the ID vectors and of q (SPEC A §8)."""
+        """BPR, and mean squares of the batch rows of the ID vectors and of q."""
         final = batch.rows(*self())
         ids = triplet_mean_squares(*(self.id_embedding[rows] for rows in batch.nodes(self.n_users)))
         preferences = self.towers.preferences(batch.users)
         preferences += self.towers.preferences(slice(None), self.penalised_twice)
         penalty = ids + mean_squares(*preferences)
         return {"bpr": vector_bpr(*final), "reg": self.reg_weight * penalty}
+
+    def _routed(self, ego: Tensor) -> Tensor:
+        """Content vectors ``(n_users + n_items, c)`` after routing; those of items stay."""
+        for _ in range(self.n_routings):
+            users = (ego + self.edges.propagate(self._attention(ego), ego))[: self.n_users]
+            ego = torch.cat([functional.normalize(users, dim=1, eps=1e-12), ego[self.n_users :]])
+        return ego
+
+    def _attention(self, ego: Tensor) -> Tensor:
+        return self.edges.attention(self.edges.products(ego))
+
+
+def _projection(raw: int, width: int) -> nn.Module:
+    linear = nn.Linear(raw, width)
+    nn.init.xavier_normal_(linear.weight)
+    return nn.Sequential(linear, nn.LeakyReLU())

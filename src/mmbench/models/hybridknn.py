@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm
-from mmbench.nn.content import modality_shares
-from mmbench.nn.interactions import history_scores, interaction_matrix
-from mmbench.nn.knn import cooccurrence_knn, weighted, weighted_sum
-from mmbench.nn.neighbours import content_neighbours
+from mmbench.nn.item_graphs import modality_shares, weighted, weighted_sum
+from mmbench.nn.item_neighbours import content_neighbours, cooccurrence_knn
+from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.sparse import history_scores, interaction_matrix
 
 
 class HybridKNN(ClosedForm):
@@ -19,9 +18,9 @@ class HybridKNN(ClosedForm):
     .. math:: \hat y_{uj} = \sum_{i \in R_u} \Big((1 - \beta)\, s_{ji} + \beta \sum_m w_m c^m_{ji}\Big)
 
     :math:`s` is the shrunk cosine of common users, :math:`c^m` the cosine of the features of modality m around their
-    mean, negative ones cut off: embeddings of one encoder all point the same way, so without the mean everything is
-    alike. Each similarity keeps the k best items of each item j. An item without content has no neighbours in that
-    modality. Without any modality, or with ``content_weight`` 0, the model is ItemKNN.
+    mean, or 0 where it is negative: embeddings of one encoder all point in much the same direction, so that around zero
+    all items would be alike. Each similarity keeps the k best items of each item j. An item without content has no
+    neighbours in that modality. Without any modality, or with ``content_weight`` 0, the model is ItemKNN.
 
     Args:
         data: training data.

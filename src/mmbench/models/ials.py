@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm
-from mmbench.nn.interactions import interaction_matrix
+from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.sparse import interaction_matrix
 
 #: Entries of padded histories solved at once; bounds the memory of a block of users.
 BLOCK_ENTRIES = 1 << 16

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm
-from mmbench.nn.interactions import history_scores, interaction_matrix
-from mmbench.nn.knn import cooccurrence_knn, weighted
+from mmbench.nn.item_graphs import weighted
+from mmbench.nn.item_neighbours import cooccurrence_knn
+from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.sparse import history_scores, interaction_matrix
 
 
 class ItemKNN(ClosedForm):

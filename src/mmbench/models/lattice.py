@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -10,14 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.checks import one_of
-from mmbench.nn.content import content_graphs, projected_content
-from mmbench.nn.graph import DirectedGraph, SelfLoopedMean, product, weighted_propagate
-from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.knn import ItemGraph, learned_knn, row_sum_normalised, weighted, weighted_sum
+from mmbench.nn.content_features import projected_content
+from mmbench.nn.hyperparameters import one_of
+from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.item_graphs import ItemGraph, content_graphs, row_sum_normalised, weighted, weighted_sum
+from mmbench.nn.item_neighbours import Neighbours, knn
+from mmbench.nn.kernels import WeightedProduct, product
 from mmbench.nn.losses import half_squares, vector_bpr
-from mmbench.nn.smoothing import halves, repeated, rows_of_mean
+from mmbench.nn.propagation import halves, repeated, rows_of_mean
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.sparse import DirectedGraph
+from mmbench.nn.user_item_graph import NeighbourMean
 
 BACKBONES = ("lightgcn", "mf", "ngcf")
 
@@ -70,17 +74,19 @@ class LATTICE(FactorModel):
         train_batch_size: int = 2048,
     ) -> None:
         super().__init__()
+        # Deviations of the reference: raw features are trained too, and the regulariser has the nominal divisor.
+        trainable_features |= as_reference
+        self.divisor = train_batch_size if as_reference else None
         self.backbone = one_of("backbone", backbone, BACKBONES)
         self.n_ui_layers, self.n_layers, self.k = n_ui_layers, n_layers, k
         self.frozen_weight, self.message_dropout, self.reg_weight = frozen_weight, message_dropout, reg_weight
-        self.divisor = train_batch_size if as_reference else None
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.neighbourhood = SelfLoopedMean(data.edge_index, data.n_users, data.n_items)
+        self.neighbourhood = NeighbourMean(data.edge_index, data.n_users, data.n_items, self_loops=True)
         widths = [(embedding_dim, embedding_dim)] * (n_ui_layers if backbone == "ngcf" else 0)
         self.sum_layers = nn.ModuleList(nn.Linear(*width) for width in widths)
         self.product_layers = nn.ModuleList(nn.Linear(*width) for width in widths)
-        self.content = projected_content(data, feature_dim, trainable=trainable_features or as_reference)
+        self.content = projected_content(data, feature_dim, trainable=trainable_features)
         n_modalities = len(data.features)
         self.modal_weight = nn.Parameter(torch.full((n_modalities,), 0.5)) if n_modalities > 1 else None
         self.present = [data.present[name] for name in data.features]
@@ -91,28 +97,25 @@ class LATTICE(FactorModel):
         """The next batch builds the item graph anew, with gradients."""
         self.stored = None
 
-    def _item_graph(self) -> ItemGraph:
-        """The mixed graph S from the current parameters."""
-        device = self.item_embedding.device
-        weights = [1.0] if self.modal_weight is None else list(torch.softmax(self.modal_weight, 0))
-        towers = zip(self.content.values(), self.present, strict=True)
-        learned = [weighted(learned_knn(tower(), present.to(device), self.k)) for tower, present in towers]
-        frozen = [graph.to(device) for graph in self.frozen]
-        mixed = [row_sum_normalised(weighted_sum(learned, weights)), weighted_sum(frozen, weights)]
-        return weighted_sum(mixed, [1.0 - self.frozen_weight, self.frozen_weight])
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """User vectors, and item vectors plus their smoothed, normalised counterparts."""
+        tables = (self.user_embedding, self.item_embedding)
+        return self._final(*(torch.arange(len(table), device=table.device) for table in tables))
 
-    def _smoothed(self) -> Tensor:
-        """Item vectors after the item graph, ``(n_items, d)``; in training a stored graph is constant."""
-        step: Callable[[Tensor], Tensor]
-        if self.training and self.stored is not None:
-            step = self.stored
-        elif self.training:
-            graph = self._item_graph()
-            self.stored = DirectedGraph(graph.edge_index, graph.weights.detach(), graph.n_items)
-            step = partial(weighted_propagate, self.stored, graph.edge_index, graph.weights)
-        else:
-            step = partial(product, self._item_graph().matrix())
-        return repeated(step, self.item_embedding, self.n_layers)
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR and half the squared norms of the final batch rows."""
+        users, items = self._final(batch.users, torch.cat([batch.positives, batch.negatives]))
+        rows = (users, *items.split(len(batch.users)))
+        divisor = self.divisor or len(batch.users)
+        return {"bpr": vector_bpr(*rows), "reg": self.reg_weight * half_squares(*rows) / divisor}
+
+    def _final(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors of chosen users, and of chosen items plus their smoothed, normalised counterparts."""
+        chosen = self._collaborative(torch.cat([users, len(self.user_embedding) + items]))
+        of_users, of_items = halves(chosen, len(users))
+        if self.content:
+            of_items = of_items + functional.normalize(functional.embedding(items, self._smoothed()), dim=1)
+        return of_users, of_items
 
     def _collaborative(self, nodes: Tensor) -> Tensor:
         """Vectors of chosen nodes from the backbone, users first, ``(m, d)``."""
@@ -127,22 +130,46 @@ class LATTICE(FactorModel):
             total = total + functional.normalize(x, dim=1)
         return functional.embedding(nodes, total / (len(self.sum_layers) + 1))
 
-    def _final(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors of chosen users, and of chosen items plus their smoothed, normalised counterparts."""
-        chosen = self._collaborative(torch.cat([users, len(self.user_embedding) + items]))
-        of_users, of_items = halves(chosen, len(users))
-        if self.content:
-            of_items = of_items + functional.normalize(functional.embedding(items, self._smoothed()), dim=1)
-        return of_users, of_items
+    def _smoothed(self) -> Tensor:
+        """Item vectors after the item graph, ``(n_items, d)``; in training a stored graph is constant."""
+        step: Callable[[Tensor], Tensor]
+        if self.training and self.stored is not None:
+            step = self.stored
+        elif self.training:
+            graph = self._item_graph()
+            self.stored = DirectedGraph(graph.edge_index, graph.weights.detach(), graph.n_items)
+            structure = (self.stored.matrix, self.stored.transposed, graph.edge_index)
+            step = partial(WeightedProduct.apply, *structure, graph.weights)
+        else:
+            step = partial(product, self._item_graph().matrix())
+        return repeated(step, self.item_embedding, self.n_layers)
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """User vectors, and item vectors plus their smoothed, normalised counterparts."""
-        tables = (self.user_embedding, self.item_embedding)
-        return self._final(*(torch.arange(len(table), device=table.device) for table in tables))
+    def _item_graph(self) -> ItemGraph:
+        """The mixed graph S from the current parameters."""
+        device = self.item_embedding.device
+        weights = [1.0] if self.modal_weight is None else list(torch.softmax(self.modal_weight, 0))
+        towers = zip(self.content.values(), self.present, strict=True)
+        learned = [weighted(learned_knn(tower(), present.to(device), self.k)) for tower, present in towers]
+        frozen = [graph.to(device) for graph in self.frozen]
+        mixed = [row_sum_normalised(weighted_sum(learned, weights)), weighted_sum(frozen, weights)]
+        return weighted_sum(mixed, [1.0 - self.frozen_weight, self.frozen_weight])
 
-    def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR and half the squared norms of the final batch rows (SPEC A §9)."""
-        users, items = self._final(batch.users, torch.cat([batch.positives, batch.negatives]))
-        rows = (users, *items.split(len(batch.users)))
-        divisor = self.divisor or len(batch.users)
-        return {"bpr": vector_bpr(*rows), "reg": self.reg_weight * half_squares(*rows) / divisor}
+
+def learned_knn(features: Tensor, present: Tensor, k: int) -> Neighbours:
+    """Nearest items by cosine, whose similarities carry gradients to ``features`` ``(n_items, d)``.
+
+    Which items are neighbours is not differentiated, how similar they are is.
+
+    Args:
+        features: ``(n_items, d)``.
+        present: whether an item has content, ``(n_items,)``.
+        k: neighbours per item, itself included.
+    """
+    # In full precision whatever a training in mixed precision does with its products: the last digits decide lists.
+    with torch.autocast(features.device.type, enabled=False):
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        lists = knn(features.detach(), present, k)
+        unit = functional.normalize(features, dim=1, eps=1e-12)
+        neighbours, own = functional.embedding(lists.indices, unit), functional.embedding(lists.items, unit)
+        values = torch.bmm(neighbours, own.unsqueeze(2)).squeeze(2)
+    return replace(lists, values=values)

@@ -9,13 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.checks import rate
-from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.hyperparameters import rate
+from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import half_squares
-from mmbench.nn.refinement import sum_of_refined_layers
-from mmbench.nn.smoothing import halves
-from mmbench.nn.subgraph import SampledGraph, sample_edges
+from mmbench.nn.propagation import halves, propagate
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.sampled_graph import SampledGraph, sample_edges
 
 
 class LayerGCN(FactorModel):
@@ -23,7 +22,8 @@ class LayerGCN(FactorModel):
 
     :math:`X^l = \cos(H^l, X^0) \odot H^l` with :math:`H^l = \hat A X^{l-1}`. The edges of the first epoch are a sample
     that prefers those between nodes of low degree, the edges of the next one a uniform sample, and so on in turn;
-    scores use all edges. The loss is a sum over the batch. It reproduces the numbers of the reference as it is.
+    scores use all edges. The ego layer is not part of the sum. The loss is a sum over the batch. The model has the
+    numbers of the reference without any option.
 
     Args:
         data: training data; features are ignored.
@@ -45,6 +45,8 @@ class LayerGCN(FactorModel):
         reg_weight: float = 1e-4,
     ) -> None:
         super().__init__()
+        if n_layers < 1:
+            raise ValueError(f"n_layers={n_layers} must be at least 1, as the ego layer is not part of the sum")
         self.n_layers, self.reg_weight = n_layers, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
@@ -64,10 +66,16 @@ class LayerGCN(FactorModel):
     def forward(self) -> tuple[Tensor, Tensor]:
         """Sum of the refined layers, split into users and items."""
         ego = torch.cat([self.user_embedding, self.item_embedding])
-        return halves(sum_of_refined_layers(self.graph(), ego, self.n_layers), len(self.user_embedding))
+        adjacency, x, layers = self.graph(), ego, []
+        for _ in range(self.n_layers):
+            h = propagate(adjacency, x)
+            # Row by row, with gradients to both sides; 0 for a node without edges.
+            x = functional.cosine_similarity(h, ego, dim=1, eps=1e-8).unsqueeze(1) * h
+            layers.append(x)
+        return halves(sum(layers[1:], layers[0]), len(self.user_embedding))
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR and half the squared norms of the ego rows, both summed over the batch (SPEC A §3)."""
+        """BPR and half the squared norms of the ego rows, both summed over the batch."""
         user, positive, negative = batch.rows(*self())
         margins = (user * (positive - negative)).sum(1)
         ego = batch.rows(self.user_embedding, self.item_embedding)

@@ -10,17 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.checks import one_of
-from mmbench.nn.contrast import nce_with_all
-from mmbench.nn.graph import ItemsToUsers, propagate
-from mmbench.nn.hypergraph import memberships, through_hyperedges
-from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.interactions import interaction_matrix
-from mmbench.nn.losses import norm_penalty, vector_bpr
+from mmbench.nn.hyperparameters import one_of
+from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.losses import nce_of_rows, norm_penalty, vector_bpr
 from mmbench.nn.noise import Noise
-from mmbench.nn.smoothing import halves, propagated_nodes, repeated, set_adjacency
+from mmbench.nn.propagation import halves, propagate, propagated_nodes, repeated
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.sparse import ConstantMap, interaction_matrix
+from mmbench.nn.user_item_graph import set_adjacency
 
+#: Of the memberships and of the contrast.
 TEMPERATURE = 0.2
 BACKBONES = ("lightgcn", "mf")
 Pair = tuple[Tensor, Tensor]
@@ -34,9 +33,9 @@ class LGMRec(FactorModel):
     :math:`e` are the vectors of the backbone, :math:`f_m = S^L [D^{-1} R\,x_m; x_m]` the projected content
     :math:`x_m = X_m T_m` of items and of a user's items after L propagations, hats scale rows to length one. An item
     belongs to the hyperedges of modality m by :math:`\mathrm{softmax}((X_m V_m + g) / 0.2)` with Gumbel noise g, a user
-    by the sum over the items of the same logits; :math:`y_m` is what the hyperedges pass on of e. The global vectors of
-    every two modalities are contrasted; with one modality there is nothing to contrast, and without any the model is
-    its backbone. Raw features are frozen.
+    by the sum over the items of the same logits; :math:`y_m` is what the hyperedges pass on from e, see
+    :func:`through_hyperedges`. The global vectors of every two modalities are contrasted; with one modality there is
+    nothing to contrast, and without any the model is its backbone. Raw features are frozen.
 
     ``as_reference`` differs from the default in one way: it draws Gumbel noise in evaluation too, so that its scores
     are random.
@@ -83,7 +82,8 @@ class LGMRec(FactorModel):
         self.n_users = data.n_users
         self.n_ui_layers = n_ui_layers if one_of("backbone", backbone, BACKBONES) == "lightgcn" else 0
         self.n_content_layers, self.n_hyper_layers, self.dropout = n_content_layers, n_hyper_layers, 1.0 - keep_rate
-        self.alpha, self.cl_weight, self.reg_weight, self.as_reference = alpha, cl_weight, reg_weight, as_reference
+        self.alpha, self.cl_weight, self.reg_weight = alpha, cl_weight, reg_weight
+        self.ranks_with_noise = as_reference  # all that as_reference changes
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.projection, self.hyperedges = nn.ParameterDict(), nn.ParameterDict()
@@ -95,9 +95,37 @@ class LGMRec(FactorModel):
         self.noise = Noise(*(f"{draw}_{name}" for name in data.features for draw in draws))
         set_adjacency(self, data, eps=1e-7)
         history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        self.histories = ItemsToUsers(history, interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users))
+        self.histories = ConstantMap(history, interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users))
         degree = torch.bincount(data.edge_index[0], minlength=data.n_users).to(self.adjacency.dtype)
         self.register_buffer("inverse_degree", (degree + 1e-7).reciprocal().unsqueeze(1), persistent=False)
+
+    def forward(self) -> Pair:
+        """Final vectors of users and of items."""
+        nodes, _ = self._parts()
+        return halves(nodes, self.n_users)
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR, norms and the contrast between modalities."""
+        nodes, through = self._parts()
+        rows = batch.rows(*halves(nodes, self.n_users))
+        terms = {"bpr": vector_bpr(*rows), "reg": self.reg_weight * norm_penalty(*rows)}
+        for first, second in combinations(through, 2):
+            for kind, row in enumerate((batch.users, batch.positives)):
+                anchors, others = through[first][kind], through[second][kind]
+                contrast = contrast_with_all(anchors, others, row)
+                terms[f"contrast_{('users', 'items')[kind]}_{first}_{second}"] = self.cl_weight * contrast
+        return terms
+
+    def _parts(self) -> tuple[Tensor, dict[str, Pair]]:
+        """Final vectors of all nodes, and the global users and items of each modality."""
+        nodes = propagated_nodes(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
+        through = {name: self._global(name, nodes[self.n_users :]) for name in self.projection}
+        for name in self.projection:
+            nodes = nodes + functional.normalize(self._local(name), dim=1, eps=1e-12)
+        if through:
+            total = torch.stack([torch.cat(pair) for pair in through.values()]).sum(0)
+            nodes = nodes + self.alpha * functional.normalize(total, dim=1, eps=1e-12)
+        return nodes, through
 
     def _local(self, name: str) -> Tensor:
         """Content of a modality on all nodes after propagation, ``(n_users + n_items, d)``."""
@@ -111,35 +139,43 @@ class LGMRec(FactorModel):
         logits = {"item": of_items, "user": self.histories(of_items)}
         parts = {}
         for kind, logit in logits.items():
-            if self.training or self.as_reference:
+            if self.training or self.ranks_with_noise:
                 logit = self.noise.add_gumbel(f"gumbel_{kind}_{name}", logit)
-            parts[kind] = self.noise.drop(f"drop_{kind}_{name}", memberships(logit, TEMPERATURE), self.dropout)
+            parts[kind] = self.noise.drop(
+                f"drop_{kind}_{name}", torch.softmax(logit / TEMPERATURE, dim=1), self.dropout
+            )
         return through_hyperedges(parts["user"], parts["item"], items, self.n_hyper_layers)
 
-    def _parts(self) -> tuple[Tensor, dict[str, Pair]]:
-        """Final vectors of all nodes, and the global users and items of each modality."""
-        nodes = propagated_nodes(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
-        through = {name: self._global(name, nodes[self.n_users :]) for name in self.projection}
-        for name in self.projection:
-            nodes = nodes + functional.normalize(self._local(name), dim=1, eps=1e-12)
-        if through:
-            total = torch.stack([torch.cat(pair) for pair in through.values()]).sum(0)
-            nodes = nodes + self.alpha * functional.normalize(total, dim=1, eps=1e-12)
-        return nodes, through
 
-    def forward(self) -> Pair:
-        """Final vectors of users and of items."""
-        nodes, _ = self._parts()
-        return halves(nodes, self.n_users)
+def through_hyperedges(of_users: Tensor, of_items: Tensor, items: Tensor, n_layers: int) -> Pair:
+    r"""Hypergraph convolution from items to items and users.
 
-    def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR, norms and the contrast between modalities (SPEC B §4)."""
-        nodes, through = self._parts()
-        rows = batch.rows(*halves(nodes, self.n_users))
-        terms = {"bpr": vector_bpr(*rows), "reg": self.reg_weight * norm_penalty(*rows)}
-        for first, second in combinations(through, 2):
-            for kind, row in enumerate((batch.users, batch.positives)):
-                anchors, others = through[first][kind], through[second][kind]
-                contrast = nce_with_all(anchors, others, row, TEMPERATURE)
-                terms[f"contrast_{('users', 'items')[kind]}_{first}_{second}"] = self.cl_weight * contrast
-        return terms
+    .. math:: x^{l+1} = H_i H_i^\top x^l, \quad y^{l+1} = H_u H_i^\top x^l
+
+    Args:
+        of_users: memberships :math:`H_u`, ``(n_users, n_edges)``.
+        of_items: memberships :math:`H_i`, ``(n_items, n_edges)``.
+        items: :math:`x^0`, ``(n_items, d)``.
+        n_layers: at least one.
+
+    Returns:
+        Users ``(n_users, d)`` and items ``(n_items, d)`` of the last layer.
+    """
+    for _ in range(n_layers):
+        edges = of_items.T @ items
+        items = of_items @ edges
+    return of_users @ edges, items
+
+
+def contrast_with_all(anchors: Tensor, others: Tensor, rows: Tensor) -> Tensor:
+    """Sum over chosen rows of :func:`~mmbench.nn.losses.nce_of_rows`, with all rows of the other view as candidates.
+
+    A row that is given twice counts twice and is computed once.
+
+    Args:
+        anchors: one view, ``(n, d)``.
+        others: the other view, ``(n, d)``.
+        rows: the chosen rows, ``(B,)``.
+    """
+    chosen, counts = torch.unique(rows, return_counts=True)
+    return (counts * nce_of_rows(anchors[chosen], others[chosen], others, TEMPERATURE)).sum()

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import bpr_terms
-from mmbench.nn.smoothing import propagated, rows_of_mean, set_adjacency
+from mmbench.nn.propagation import halves, rows_of_mean
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.user_item_graph import set_adjacency
 
 
 class LightGCN(FactorModel):
@@ -37,12 +38,16 @@ class LightGCN(FactorModel):
         set_adjacency(self, data, eps=1e-7)
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Mean of the layers, split into users and items."""
-        return propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers)
+        """Mean of the layers (eq. 8), split into users and items."""
+        final, _ = self._rows()
+        return halves(final, len(self.user_embedding))
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR on the propagated vectors, norm penalty on the ego rows (SPEC A §2)."""
-        nodes = torch.cat(batch.nodes(len(self.user_embedding)))
-        final, ego = rows_of_mean(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers, nodes)
+        """BPR on the propagated vectors, norm penalty on the ego rows (eq. 15, whose norms are squared)."""
+        final, ego = self._rows(torch.cat(batch.nodes(len(self.user_embedding))))
         user, positive, negative = batch.whole(*final.tensor_split(3))
         return bpr_terms(user, positive, negative, self.reg_weight, penalised=batch.whole(*ego.tensor_split(3)))
+
+    def _rows(self, nodes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Final and ego vectors of chosen nodes, of all by default, users first: each ``(n_rows, d)``."""
+        return rows_of_mean(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers, nodes)

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.content import content_graphs, projected_content
-from mmbench.nn.graph import ItemsToUsers, user_item_blocks
-from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.smoothing import halves, propagated_nodes, set_adjacency
+from mmbench.nn.content_features import projected_content
+from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.item_graphs import content_graphs
+from mmbench.nn.propagation import halves, propagated_nodes
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.sparse import ConstantMap
+from mmbench.nn.user_item_graph import set_adjacency, user_item_blocks
 from mmbench.nn.views import PurifiedView, final_vectors, side_losses
 
 
@@ -21,7 +23,7 @@ class MGCN(FactorModel):
         s = \frac{1}{M + 1} \Big(\sum_m \sigma(P_m c) \odot (v_m - k) + k\Big), \quad k = \sum_m a_m v_m
 
     :math:`v_m` is the view of modality m: ID vectors gated by content, smoothed over its item graph and summed over
-    the items of a user. :math:`a = \mathrm{softmax}_m\, w^\top \tanh(W v_m + b)` says what the views have in common.
+    the items of a user. :math:`a = \mathrm{softmax}_m\, w^\top \tanh(W v_m + b)` weighs what the views have in common.
     Besides BPR, s is contrasted with c. With one modality :math:`k = v_m`, hence :math:`s = v_m / 2` and neither
     P nor the attention exists; without any the model is LightGCN. Items without content are isolated in the graph of
     that modality.
@@ -59,14 +61,16 @@ class MGCN(FactorModel):
         train_batch_size: int = 2048,
     ) -> None:
         super().__init__()
+        # Deviations of the reference: raw features are trained too, and the regulariser has the nominal divisor.
+        trainable_features |= as_reference
+        self.divisor = train_batch_size if as_reference else None
         self.n_users, self.n_ui_layers = data.n_users, n_ui_layers
         self.reg_weight, self.cl_weight = reg_weight, cl_weight
-        self.divisor = train_batch_size if as_reference else None
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
+        self.content = projected_content(data, embedding_dim, trainable=trainable_features)
         set_adjacency(self, data)
-        self.to_users = ItemsToUsers(*user_item_blocks(self.adjacency, data.n_users))
+        self.to_users = ConstantMap(*user_item_blocks(self.adjacency, data.n_users))
         graphs = content_graphs(data, lambda name: k)
         self.views = nn.ModuleDict({m: PurifiedView(graph, embedding_dim, n_layers) for m, graph in graphs.items()})
         self.preference, self.query = nn.ModuleDict(), None
@@ -74,6 +78,14 @@ class MGCN(FactorModel):
             self.preference.update({name: nn.Linear(embedding_dim, embedding_dim) for name in data.features})
             hidden, logit = nn.Linear(embedding_dim, embedding_dim), nn.Linear(embedding_dim, 1, bias=False)
             self.query = nn.Sequential(hidden, nn.Tanh(), logit)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Behaviour plus side information of users and of items."""
+        return halves(final_vectors(*self._parts()), self.n_users)
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR, squared norms and the contrast."""
+        return side_losses(*self._parts(), batch.nodes(self.n_users), self.reg_weight, self.cl_weight, self.divisor)
 
     def _parts(self) -> tuple[Tensor, Tensor | None]:
         """Behaviour c and, with content, side information s of all nodes, each ``(n_users + n_items, d)``."""
@@ -87,11 +99,3 @@ class MGCN(FactorModel):
         common = (torch.softmax(self.query(views), dim=0) * views).sum(0)
         gates = torch.stack([torch.sigmoid(layer(behaviour)) for layer in self.preference.values()])
         return behaviour, ((gates * (views - common)).sum(0) + common) / (len(views) + 1)
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Behaviour plus side information of users and of items."""
-        return halves(final_vectors(*self._parts()), self.n_users)
-
-    def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR, squared norms and the contrast (SPEC B §3)."""
-        return side_losses(*self._parts(), batch.nodes(self.n_users), self.reg_weight, self.cl_weight, self.divisor)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.checks import one_of, rate
-from mmbench.nn.combine import Combine
-from mmbench.nn.content import projected_content
-from mmbench.nn.features import on_unique_rows
-from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.content_features import on_unique_rows, projected_content
+from mmbench.nn.hyperparameters import one_of, rate
+from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import half_squares, vector_bpr
-from mmbench.nn.smoothing import propagated
-from mmbench.nn.subgraph import SampledGraph
+from mmbench.nn.propagation import propagated
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.sampled_graph import SampledGraph
 
+FUSIONS = ("mean", "sum", "concat")
 WEIGHTINGS = ("equal", "alpha", "normalized")
 
 
@@ -30,8 +31,8 @@ class MMGCF(FactorModel):
     - ``normalized``: :math:`F(k\,\hat e, \hat f^1, \dots, \hat f^k)`, vectors of length one
 
     Each epoch trains on a sample of the edges that prefers those between nodes of low degree; scores use all edges.
-    Without any modality there is nothing to fuse and the model is LightGCN on the pruned graph. It reproduces the
-    numbers of the reference as it is; layers that the chosen weighting does not use are not made.
+    Without any modality there is nothing to fuse and the model is LightGCN on the pruned graph. The model has the
+    numbers of the reference without any option; it lacks the layers that the chosen weighting does not use.
 
     Args:
         data: training data.
@@ -71,6 +72,21 @@ class MMGCF(FactorModel):
         """Draw the edges of this epoch."""
         self.graph.draw()
 
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Propagated users and fused items."""
+        users, items = self._propagated()
+        return users, self._fused(items, slice(None))
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR on fused rows, and squared norms of the ego rows; only items of the batch are fused."""
+        users, items = self._propagated()
+        positive, negative = on_unique_rows(lambda rows: self._fused(items, rows), batch.positives, batch.negatives)
+        ego = batch.rows(self.user_embedding, self.item_embedding)
+        return {
+            "bpr": vector_bpr(users[batch.users], positive, negative),
+            "reg": self.reg_weight * half_squares(*ego) / len(batch.users),
+        }
+
     def _propagated(self) -> tuple[Tensor, Tensor]:
         """LightGCN's vectors, ``(n_users, d)`` and ``(n_items, d)``."""
         return propagated(self.graph(), self.user_embedding, self.item_embedding, self.n_layers)
@@ -88,17 +104,26 @@ class MMGCF(FactorModel):
         ids, *content = (functional.normalize(vectors, dim=1, eps=1e-12) for vectors in (ids, *content))
         return self.fuse([len(content) * ids, *content])
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Propagated users and fused items."""
-        users, items = self._propagated()
-        return users, self._fused(items, slice(None))
 
-    def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR on fused rows, and squared norms of the ego rows (SPEC B §10); only items of the batch are fused."""
-        users, items = self._propagated()
-        positive, negative = on_unique_rows(lambda rows: self._fused(items, rows), batch.positives, batch.negatives)
-        ego = batch.rows(self.user_embedding, self.item_embedding)
-        return {
-            "bpr": vector_bpr(users[batch.users], positive, negative),
-            "reg": self.reg_weight * half_squares(*ego) / len(batch.users),
-        }
+class Combine(nn.Module):
+    """Mean, sum, or a linear map of the concatenation of vectors; one vector alone stays as it is.
+
+    Args:
+        mode: ``mean``, ``sum`` or ``concat``.
+        n_inputs: number of vectors.
+        dim: their size, and the size of the result.
+    """
+
+    def __init__(self, mode: str, n_inputs: int, dim: int) -> None:
+        super().__init__()
+        self.mode = one_of("fusion", mode, FUSIONS)
+        self.layer = nn.Linear(n_inputs * dim, dim) if mode == "concat" and n_inputs > 1 else None
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """``n_inputs`` tensors ``(n, dim)`` to one ``(n, dim)``."""
+        if len(inputs) == 1:
+            return inputs[0]
+        if self.layer is not None:
+            return self.layer(torch.cat(list(inputs), dim=1))
+        total = torch.stack(list(inputs)).sum(0)
+        return total / len(inputs) if self.mode == "mean" else total

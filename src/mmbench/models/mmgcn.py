@@ -9,50 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.edges import neighbour_mean
-from mmbench.nn.graph import DirectedGraph
-from mmbench.nn.init import set_table, table, xavier_normal
+from mmbench.nn.initialisation import set_table, table, xavier_normal
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
-from mmbench.nn.smoothing import halves
+from mmbench.nn.propagation import halves
+from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.towers import FreeItems, MappedFeatures, Tower
-
-
-class MessageLayer(nn.Module):
-    r"""Message from the neighbours beside the node itself, :math:`x' = \phi(G [\phi(M x K); \phi(W x) + e] + c)`.
-
-    :math:`\phi` is the leaky ReLU, M the mean over neighbours and e the ID vectors that all branches share.
-    """
-
-    def __init__(self, width: int, dim: int, *, first: bool) -> None:
-        super().__init__()
-        self.message = table(width, width, xavier_normal)
-        self.own = nn.Linear(width, dim)
-        self.combine = nn.Linear(width + dim, dim)
-        for layer in [self.own, self.combine] if first else [self.own]:
-            nn.init.xavier_normal_(layer.weight)
-
-    def forward(self, x: Tensor, ids: Tensor, mean: DirectedGraph) -> Tensor:
-        """``(n, width)`` to ``(n, dim)``."""
-        message = functional.leaky_relu(mean(x @ self.message))
-        own = functional.leaky_relu(self.own(x)) + ids
-        return functional.leaky_relu(self.combine(torch.cat([message, own], dim=1)))
-
-
-class Branch(nn.Module):
-    """The tower of one modality and its layers."""
-
-    def __init__(self, tower: Tower, widths: list[int]) -> None:
-        super().__init__()
-        self.tower = tower
-        self.layers = nn.ModuleList(MessageLayer(*w, first=not layer) for layer, w in enumerate(pairwise(widths)))
-
-    def forward(self, ids: Tensor, mean: DirectedGraph) -> Tensor:
-        """Users and items after the last layer, ``(n_users + n_items, dim)``."""
-        x = self.tower()
-        for layer in self.layers:
-            x = layer(x, ids, mean)
-        return x
+from mmbench.nn.user_item_graph import NeighbourMean
 
 
 class MMGCN(FactorModel):
@@ -91,22 +53,23 @@ class MMGCN(FactorModel):
         if n_layers < 1:
             raise ValueError(f"n_layers={n_layers} must be at least 1")
         self.n_users, self.reg_weight = data.n_users, reg_weight
+        # Deviations of the reference: its width, constant tables, and only images are projected and penalised.
         content_dim = content_dim or (256 if as_reference else embedding_dim)
+        trained, projected = not as_reference, {"image"} if as_reference else set(data.features)
         ids = xavier_normal(torch.empty(data.n_users + data.n_items, embedding_dim))
-        set_table(self, "id_embedding", ids, trained=not as_reference)
+        set_table(self, "id_embedding", ids, trained=trained)
         self.branches, self.penalised = nn.ModuleDict(), list[Tower]()
         for name, features in data.features.items():
-            projected = name == "image" or not as_reference
-            width = content_dim if projected else features.shape[1]
-            layer = nn.Linear(features.shape[1], content_dim) if projected else nn.Identity()
-            tower = Tower(data.n_users, MappedFeatures(features, layer), width, trained=not as_reference)
+            width = content_dim if name in projected else features.shape[1]
+            layer = nn.Linear(features.shape[1], content_dim) if name in projected else nn.Identity()
+            tower = Tower(data.n_users, MappedFeatures(features, layer), width, trained=trained)
             self.branches[name] = Branch(tower, [width] + [embedding_dim] * n_layers)
-            self.penalised += [tower] if projected else []
+            self.penalised += [tower] if name in projected else []
         if not data.features:
-            tower = Tower(data.n_users, FreeItems(data.n_items, content_dim), content_dim, trained=not as_reference)
+            tower = Tower(data.n_users, FreeItems(data.n_items, content_dim), content_dim, trained=trained)
             self.branches["free"] = Branch(tower, [content_dim] + [embedding_dim] * n_layers)
             self.penalised += [tower]
-        self.mean = neighbour_mean(data.edge_index, data.n_users, data.n_items)
+        self.mean = NeighbourMean(data.edge_index, data.n_users, data.n_items)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Mean of the branches, split into users and items."""
@@ -115,8 +78,45 @@ class MMGCN(FactorModel):
         return halves(z, self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR, and mean squares of the ID vectors of the batch and of all users' content vectors (SPEC A §7)."""
+        """BPR, and mean squares of the ID vectors of the batch and of all users' content vectors."""
         final = batch.rows(*self())
         ids = triplet_mean_squares(*(self.id_embedding[rows] for rows in batch.nodes(self.n_users)))
         preferences = mean_squares(*(tower.preference for tower in self.penalised))
         return {"bpr": vector_bpr(*final), "reg": self.reg_weight * (ids + preferences)}
+
+
+class MessageLayer(nn.Module):
+    r"""Message from the neighbours beside the node itself, :math:`x' = \phi(G [\phi(M x K); \phi(W x) + e] + c)`.
+
+    :math:`\phi` is the leaky ReLU, M the mean over neighbours and e the ID vectors that all branches share.
+    """
+
+    def __init__(self, width: int, dim: int, *, first: bool) -> None:
+        super().__init__()
+        self.message = table(width, width, xavier_normal)
+        self.own = nn.Linear(width, dim)
+        self.combine = nn.Linear(width + dim, dim)
+        for layer in [self.own, self.combine] if first else [self.own]:
+            nn.init.xavier_normal_(layer.weight)
+
+    def forward(self, x: Tensor, ids: Tensor, mean: NeighbourMean) -> Tensor:
+        """``(n, width)`` to ``(n, dim)``."""
+        message = functional.leaky_relu(mean(x @ self.message))
+        own = functional.leaky_relu(self.own(x)) + ids
+        return functional.leaky_relu(self.combine(torch.cat([message, own], dim=1)))
+
+
+class Branch(nn.Module):
+    """The tower of one modality and its layers."""
+
+    def __init__(self, tower: Tower, widths: list[int]) -> None:
+        super().__init__()
+        self.tower = tower
+        self.layers = nn.ModuleList(MessageLayer(*w, first=not layer) for layer, w in enumerate(pairwise(widths)))
+
+    def forward(self, ids: Tensor, mean: NeighbourMean) -> Tensor:
+        """Users and items after the last layer, ``(n_users + n_items, dim)``."""
+        x = self.tower()
+        for layer in self.layers:
+            x = layer(x, ids, mean)
+        return x

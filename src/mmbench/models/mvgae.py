@@ -6,21 +6,21 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.graph import SelfLoopedMean
+from mmbench.nn.initialisation import set_table, xavier_normal
 from mmbench.nn.losses import bpr, bpr_bits
 from mmbench.nn.noise import Noise
-from mmbench.nn.smoothing import halves
+from mmbench.nn.propagation import halves
+from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.towers import MappedFeatures, Tower
-from mmbench.nn.variational import (
-    MAX_LOG_VARIANCE,
-    GaussianEncoder,
-    MappedTable,
-    product_of_experts,
-    standard_divergence,
-)
+from mmbench.nn.user_item_graph import NeighbourMean
+
+#: Largest log-variance that enters a sample or a divergence.
+MAX_LOG_VARIANCE = 10.0
+#: Largest log-variance that has an exponential in single precision, with room to spare.
+OVERFLOW = 80.0
 
 Gaussian = tuple[Tensor, Tensor]
 
@@ -37,9 +37,9 @@ class MVGAE(FactorModel):
     Scores are inner products of :math:`\sigma(\mu)` of the fused Gaussian. An absent modality has neither encoder nor
     loss term; without any the fused Gaussian is that of the table.
 
-    ``as_reference`` does what the reference does instead of this: items are read from the rows of users (indices
-    without the offset), a positive is compared with the hardest negative of the whole batch, products pass another
-    sigmoid before the difference, and users' vectors and the item table are random constants.
+    ``as_reference`` differs from the default in four ways: items are read from the rows of users (indices without the
+    offset), a positive is compared with the hardest negative of the whole batch, inner products pass another sigmoid
+    before their difference, and users' vectors and the item table are random constants.
 
     Args:
         data: training data.
@@ -63,44 +63,152 @@ class MVGAE(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        self.n_users, self.beta, self.as_reference = data.n_users, beta, as_reference
+        self.n_users, self.beta = data.n_users, beta
+        # Deviations of the reference: users' vectors and the item table are constants, and see its reconstruction.
+        trained = not as_reference
+        self.reconstruction = reconstruction_of_the_reference if as_reference else reconstruction
         items: dict[str, nn.Module] = {
             f"content_{name}": MappedFeatures(features, nn.Linear(features.shape[1], feature_dim))
             for name, features in data.features.items()
         }
-        items["table"] = MappedTable(data.n_items, embedding_dim, feature_dim, trained=not as_reference)
+        items["table"] = MappedTable(data.n_items, embedding_dim, feature_dim, trained=trained)
         self.encoders = nn.ModuleDict()
         for name, module in items.items():
-            ego = Tower(data.n_users, module, feature_dim, trained=not as_reference)
+            ego = Tower(data.n_users, module, feature_dim, trained=trained)
             self.encoders[name] = GaussianEncoder(ego, feature_dim, embedding_dim, n_layers, dropout)
-        self.neighbourhood = SelfLoopedMean(data.edge_index, data.n_users, data.n_items)
+        self.neighbourhood = NeighbourMean(data.edge_index, data.n_users, data.n_items, self_loops=True)
         self.noise = Noise("fused", *items)
-
-    def _gaussians(self) -> dict[str, Gaussian]:
-        """Mean and log-variance of all nodes, fused and by encoder, each ``(n_users + n_items, d)``."""
-        encoded = {name: encoder(self.neighbourhood) for name, encoder in self.encoders.items()}
-        return {"fused": product_of_experts(*encoded.values()), **encoded}
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Means of users and items, each number between 0 and 1."""
         mean = torch.sigmoid(self._gaussians()["fused"][0])
         return halves(mean, self.n_users)
 
-    def _reconstruction(self, z: Tensor, batch: Triplets) -> Tensor:
-        """Sum over the batch of how surprising the ranking of the positives is, in bits."""
-        offset = 0 if self.as_reference else self.n_users
-        user, positive, negative = z[batch.users], z[batch.positives + offset], z[batch.negatives + offset]
-        if not self.as_reference:
-            return len(user) * bpr_bits(user, positive, negative)
-        hardest = (user @ negative.T).amax(1)
-        return len(user) * bpr(torch.sigmoid((user * positive).sum(1)), torch.sigmoid(hardest)) / math.log(2.0)
-
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """Reconstruction and divergence of the fused Gaussian and of every encoder (SPEC B §9)."""
+        """Reconstruction and divergence of the fused Gaussian and of every encoder."""
         terms = {}
         for name, (mean, log_variance) in self._gaussians().items():
             limited = log_variance.clamp(max=MAX_LOG_VARIANCE)
             z = torch.sigmoid(mean + 0.1 * self.noise.normal(name, mean) * torch.exp(limited / 2))
-            terms[f"reconstruction_{name}"] = self._reconstruction(z, batch)
+            terms[f"reconstruction_{name}"] = self.reconstruction(z, batch, self.n_users)
             terms[f"kl_{name}"] = self.beta * standard_divergence(mean, limited)
         return terms
+
+    def _gaussians(self) -> dict[str, Gaussian]:
+        """Mean and log-variance of all nodes, fused and by encoder, each ``(n_users + n_items, d)``."""
+        encoded = {name: encoder(self.neighbourhood) for name, encoder in self.encoders.items()}
+        return {"fused": product_of_experts(*encoded.values()), **encoded}
+
+
+def reconstruction(z: Tensor, batch: Triplets, n_users: int) -> Tensor:
+    """BPR in bits, summed over the batch, on sampled vectors of all nodes ``(n_users + n_items, d)``."""
+    user, positive, negative = (z[nodes] for nodes in batch.nodes(n_users))
+    return len(user) * bpr_bits(user, positive, negative)
+
+
+def reconstruction_of_the_reference(z: Tensor, batch: Triplets, n_users: int) -> Tensor:
+    """Read items from the rows of users, and compare each positive with the hardest negative of the whole batch."""
+    user, positive, negative = z[batch.users], z[batch.positives], z[batch.negatives]
+    hardest = (user @ negative.T).amax(1)
+    return len(user) * bpr(torch.sigmoid((user * positive).sum(1)), torch.sigmoid(hardest)) / math.log(2.0)
+
+
+class MappedTable(nn.Module):
+    """A table of item vectors through a linear map, ``(n_items, width)``.
+
+    Args:
+        n_items: number of items.
+        dim: size of the vectors in the table.
+        width: size of the result.
+        trained: whether the table is a parameter.
+    """
+
+    table: Tensor
+
+    def __init__(self, n_items: int, dim: int, width: int, *, trained: bool = True) -> None:
+        super().__init__()
+        set_table(self, "table", xavier_normal(torch.empty(n_items, dim)), trained=trained)
+        self.layers = nn.Linear(dim, width)
+
+    def forward(self) -> Tensor:
+        """Map all items."""
+        return self.layers(self.table)
+
+
+class GraphLayer(nn.Module):
+    r"""Graph convolution and a linear map of its result, :math:`V\,\phi(\mathrm{norm}(\bar A x W + b)) + c`.
+
+    :math:`\bar A` averages a node and its neighbours, :math:`\phi` is leaky ReLU; dropout follows the norm.
+    """
+
+    def __init__(self, n_inputs: int, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.convolution, self.linear, self.dropout = nn.Linear(n_inputs, dim), nn.Linear(dim, dim), dropout
+
+    def forward(self, x: Tensor, mean: NeighbourMean) -> Tensor:
+        """``(n, n_inputs)`` to ``(n, dim)``."""
+        # The rows of the mean add up to one, so that the bias may be averaged along.
+        y = functional.normalize(mean(self.convolution(x)), dim=1, eps=1e-12)
+        return self.linear(functional.leaky_relu(functional.dropout(y, self.dropout, self.training)))
+
+
+class GaussianEncoder(nn.Module):
+    r"""Mean and log-variance of a Gaussian for every user and item.
+
+    Each is a :class:`GraphLayer` of the last hidden layer plus :math:`\phi` of a linear map of it.
+
+    Args:
+        ego: gives the ego vectors of all nodes, ``(n, width)``.
+        width: their size.
+        dim: size of the Gaussians and of the hidden layers.
+        n_layers: number of hidden layers, at least one.
+        dropout: rate after every convolution.
+    """
+
+    def __init__(self, ego: nn.Module, width: int, dim: int, n_layers: int, dropout: float) -> None:
+        super().__init__()
+        if n_layers < 1:
+            raise ValueError(f"n_layers={n_layers} hidden layers must be at least 1")
+        self.ego = ego
+        widths = [width] + [dim] * (n_layers - 1)
+        self.hidden = nn.ModuleList(GraphLayer(n_inputs, dim, dropout) for n_inputs in widths)
+        self.heads = nn.ModuleDict({name: GraphLayer(dim, dim, dropout) for name in ("mean", "log_variance")})
+        self.skips = nn.ModuleDict({name: nn.Linear(dim, dim) for name in self.heads})
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                xavier_normal(module.weight)
+
+    def forward(self, mean: NeighbourMean) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, each ``(n, dim)``."""
+        x = self.ego()
+        for layer in self.hidden:
+            x = functional.leaky_relu(layer(x, mean))
+        mu, log_variance = (self.heads[k](x, mean) + functional.leaky_relu(self.skips[k](x)) for k in self.heads)
+        return mu, log_variance
+
+
+def product_of_experts(*experts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    r"""Mean and log-variance of the product of Gaussians, two at a time from the left.
+
+    .. math:: \mu = \frac{\sum_k \mu_k T_k}{\sum_k T_k}, \quad \log\sigma^2 = -\log\sum_k T_k, \quad
+              T_k = \frac{1}{\sigma_k^2 + 10^{-8}}
+
+    Args:
+        experts: mean and log-variance of each, ``(n, d)``; one alone stays as it is.
+    """
+    mean, log_variance = experts[0]
+    for other_mean, other_log_variance in experts[1:]:
+        own, other = ((lv.clamp(max=OVERFLOW).exp() + 1e-8).reciprocal() for lv in (log_variance, other_log_variance))
+        total = own + other
+        mean, log_variance = (mean * own + other_mean * other) / total, -total.log()
+    return mean, log_variance
+
+
+def standard_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    r"""Divergence from the standard normal, mean over nodes of :math:`-\frac12 \sum_d (1 + l - \mu^2 - e^l)`.
+
+    Args:
+        mean: ``(n, d)``.
+        log_variance: l, ``(n, d)``.
+    """
+    return -0.5 * (1.0 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()

@@ -7,17 +7,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.checks import one_of, rate
-from mmbench.nn.content import fused_item_graph, projected_content
-from mmbench.nn.contrast import nce
-from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.losses import vector_bpr
+from mmbench.nn.content_features import projected_content
+from mmbench.nn.hyperparameters import one_of, rate
+from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.item_graphs import fused_item_graph
+from mmbench.nn.losses import nce_of_rows, vector_bpr
 from mmbench.nn.noise import Noise
-from mmbench.nn.smoothing import propagated, with_neighbours
-from mmbench.nn.subgraph import SampledGraph, principal_graph
+from mmbench.nn.propagation import propagated, with_neighbours
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.sampled_graph import SampledGraph
+from mmbench.nn.sparse import BLOCK_ENTRIES, sparse_matrix
+from mmbench.nn.user_item_graph import user_item_blocks
 
+#: Of the contrast of two dropouts.
 TEMPERATURE = 0.2
+#: Smallest size of an entry that a principal graph keeps.
+THRESHOLD = 1e-3
+#: Iterations of :func:`truncated_svd` at most; it stops when the singular values stand still.
+MAX_ITERATIONS = 200
+#: Columns iterated beyond those wanted; they make the wanted ones converge.
+SPARE_COLUMNS = 16
+#: Seed of the start of the iteration.
+SVD_SEED = 0
 MODES = ("local", "global")
 ID_ONLY = "id"
 
@@ -70,12 +81,13 @@ class PGL(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        trainable_features |= as_reference  # all that as_reference changes
         self.mode, self.n_ui_layers, self.n_layers = one_of("mode", mode, MODES), n_ui_layers, n_layers
         self.dropout, self.reg_weight = rate("dropout", dropout), reg_weight
         self.users = nn.ParameterDict(
             {name: table(data.n_users, embedding_dim, xavier_uniform) for name in data.features or [ID_ONLY]}
         )
-        self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
+        self.content = projected_content(data, embedding_dim, trainable=trainable_features)
         self.item_embedding = None if data.features else table(data.n_items, embedding_dim, xavier_uniform)
         self.noise = Noise("user_1", "user_2", "positive_1", "positive_2")
         self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, keep)
@@ -96,11 +108,88 @@ class PGL(FactorModel):
         return users, with_neighbours(items, x, self.item_graph, self.n_layers)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR and the contrast of two dropouts (SPEC B §8)."""
+        """BPR and the contrast of two dropouts."""
         user, positive, negative = batch.rows(*self())
         terms = {"bpr": vector_bpr(user, positive, negative)}
         if self.reg_weight > 0:
             for name, rows in (("user", user), ("positive", positive)):
                 first, second = (self.noise.drop(f"{name}_{view}", rows, self.dropout) for view in (1, 2))
-                terms[f"contrast_{name}"] = 0.5 * self.reg_weight * nce(first, second, TEMPERATURE)
+                contrast = nce_of_rows(first, second, second, TEMPERATURE).mean()
+                terms[f"contrast_{name}"] = 0.5 * self.reg_weight * contrast
         return terms
+
+
+def principal_graph(adjacency: Tensor, n_users: int, rank: int) -> Tensor:
+    r"""Principal part of the normalised user-item graph by its spectrum.
+
+    .. math:: M = \sum_{r<q} s_r s_{d-q+r}\, u_r v_r^\top, \quad q = \lfloor d/4 \rfloor
+
+    over the singular values of the graph in descending order, entries below :data:`THRESHOLD` left out. The graph of
+    users and items has every singular value of its block :math:`R = P\,\mathrm{diag}(\sigma)\,Q^\top` twice, and a pair
+    contributes :math:`\sigma_j\,(p_j q_j^\top)` to that block; half as many terms of the block are thus the same sum,
+    defined for every rank.
+
+    Args:
+        adjacency: symmetric sparse CSR, users first, ``(n_users + n_items, n_users + n_items)``.
+        n_users: number of users.
+        rank: number of singular values of the whole graph, d.
+
+    Returns:
+        Sparse CSR of the same shape and dtype.
+    """
+    if rank < 8:
+        raise ValueError(f"a principal graph of rank {rank} is empty; the rank must be at least 8")
+    matrix, transposed = user_item_blocks(adjacency, n_users)
+    # Of the float32 graph in either precision: which entries pass the threshold must not depend on it.
+    left, values, right = truncated_svd(matrix.float(), transposed.float(), rank // 2)
+    n_terms = rank // 4 // 2
+    weights = values[:n_terms] * values[len(values) - n_terms :]
+    rows, columns, entries = [], [], []
+    step = max(1, BLOCK_ENTRIES // len(right))
+    for begin in range(0, n_users, step):
+        block = (left[begin : begin + step, :n_terms] * weights) @ right[:, :n_terms].T
+        kept = (block.abs() >= THRESHOLD).nonzero().T
+        rows.append(kept[0] + begin)
+        columns.append(kept[1] + n_users)
+        entries.append(block[kept[0], kept[1]])
+    users, items, weight = torch.cat(rows), torch.cat(columns), torch.cat(entries).to(adjacency.dtype)
+    shape = (len(left) + len(right), len(left) + len(right))
+    return sparse_matrix(torch.cat([users, items]), torch.cat([items, users]), torch.cat([weight, weight]), shape)
+
+
+def truncated_svd(matrix: Tensor, transposed: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Largest singular values of a sparse matrix and their vectors, :math:`A \approx P\,\mathrm{diag}(s)\,Q^\top`.
+
+    By :func:`torch.linalg.svd` for small matrices; otherwise by subspace iteration from a fixed start (Halko,
+    Martinsson & Tropp 2011, algorithm 4.4) until the values stand still, never with a dense ``(n, m)`` array.
+    :func:`torch.svd_lowrank` runs a given number of iterations instead, and draws its start from the global generator,
+    which would shift every later draw of a training.
+
+    Args:
+        matrix: sparse CSR, ``(n, m)``.
+        transposed: the same turned round, ``(m, n)``.
+        rank: number of singular values; at most ``min(n, m)`` come back.
+
+    Returns:
+        ``(n, rank)``, ``(rank,)`` in descending order and ``(m, rank)``, in float64.
+    """
+    matrix, transposed = matrix.double(), transposed.double()
+    n_rows, n_columns = matrix.shape
+    rank = min(rank, n_rows, n_columns)
+    if n_rows * n_columns <= BLOCK_ENTRIES:
+        left, values, right = torch.linalg.svd(matrix.to_dense(), full_matrices=False)
+        return left[:, :rank], values[:rank], right[:rank].T
+    start = torch.Generator().manual_seed(SVD_SEED)
+    width = min(rank + SPARE_COLUMNS, n_rows, n_columns)
+    basis = torch.randn(n_columns, width, generator=start, dtype=torch.float64).to(matrix.device)
+    previous = torch.zeros(rank, dtype=torch.float64, device=matrix.device)
+    for _ in range(MAX_ITERATIONS):
+        left, _ = torch.linalg.qr(matrix @ basis)
+        basis, triangle = torch.linalg.qr(transposed @ left)
+        values = torch.linalg.svdvals(triangle)[:rank]
+        if bool(((values - previous).abs() <= 1e-7 * values[0]).all()):
+            break
+        previous = values
+    # A = left (left' A) = left (basis triangle)' on the subspace found.
+    inner, values, outer = torch.linalg.svd(triangle.T)
+    return left @ inner[:, :rank], values[:rank], basis @ outer[:rank].T

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import ClosedForm
+from mmbench.nn.recommender import ClosedForm
 
 
 class Popularity(ClosedForm):

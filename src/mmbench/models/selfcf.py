@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.checks import rate
-from mmbench.nn.contrast import cosine_distance
-from mmbench.nn.edges import UserItemEdges
-from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.losses import half_squares
+from mmbench.nn.hyperparameters import rate
+from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.losses import cosine_distance, half_squares
 from mmbench.nn.noise import Noise
-from mmbench.nn.smoothing import halves, propagated, set_adjacency
+from mmbench.nn.propagation import halves, propagated
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.user_item_graph import UserItemEdges, set_adjacency
 
 
 class SelfCF(FactorModel):
@@ -59,18 +58,8 @@ class SelfCF(FactorModel):
         self.predictor = nn.Linear(embedding_dim, embedding_dim)
         set_adjacency(self, data, eps=1e-7)
         self.noise = Noise("edge_rate", "edges", "user_target", "item_target")
-        self.edges = UserItemEdges(data.edge_index, data.n_users, data.n_items) if as_reference else None
-
-    def _propagated(self) -> tuple[Tensor, Tensor]:
-        """Mean of the layers, ``(n_users, d)`` and ``(n_items, d)``."""
-        if self.edges is None or not self.training:
-            return propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers)
-        # The entries of both structures are sorted by receiver and sender.
-        weights = self.noise.drop("edges", self.adjacency.values(), self.noise.uniform("edge_rate"))
-        layers = [torch.cat([self.user_embedding, self.item_embedding])]
-        for _ in range(self.n_layers):
-            layers.append(self.edges.propagate(weights, layers[-1]))
-        return halves(torch.stack(layers).mean(0), len(self.user_embedding))
+        # Deviation of the reference, see _over_dropped_edges.
+        self.dropped_edges = UserItemEdges(data.edge_index, data.n_users, data.n_items) if as_reference else None
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """User vectors ``[g(z_u), z_u]`` and item vectors ``[z_i, g(z_i)]``."""
@@ -78,7 +67,7 @@ class SelfCF(FactorModel):
         return torch.cat([self.predictor(users), users], dim=1), torch.cat([items, self.predictor(items)], dim=1)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """Mutual prediction, and half the squared norms summed over the batch (SPEC A §4)."""
+        """Mutual prediction, and half the squared norms summed over the batch."""
         users, items = self._propagated()
         user, item = users[batch.users], items[batch.positives]
         user_target = self.noise.drop("user_target", user.detach(), self.dropout)
@@ -86,3 +75,18 @@ class SelfCF(FactorModel):
         of_item = cosine_distance(self.predictor(user), item_target)
         of_user = cosine_distance(self.predictor(item), user_target)
         return {"prediction": 0.5 * (of_item + of_user) - 1.0, "reg": self.reg_weight * half_squares(user, item)}
+
+    def _propagated(self) -> tuple[Tensor, Tensor]:
+        """Mean of the layers, ``(n_users, d)`` and ``(n_items, d)``."""
+        if self.dropped_edges is not None and self.training:
+            return self._over_dropped_edges(self.dropped_edges)
+        return propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_layers)
+
+    def _over_dropped_edges(self, edges: UserItemEdges) -> tuple[Tensor, Tensor]:
+        """The reference's mean of the layers in training, after dropout of edges at a random rate."""
+        # The entries of both structures are sorted by receiver and sender.
+        weights = self.noise.drop("edges", self.adjacency.values(), self.noise.uniform("edge_rate"))
+        layers = [torch.cat([self.user_embedding, self.item_embedding])]
+        for _ in range(self.n_layers):
+            layers.append(edges.propagate(weights, layers[-1]))
+        return halves(torch.stack(layers).mean(0), len(self.user_embedding))

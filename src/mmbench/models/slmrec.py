@@ -7,17 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.contrast import nce_of_pairs
-from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.smoothing import propagated, set_adjacency
+from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.kernels import LogSumExp
+from mmbench.nn.propagation import propagated
+from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.towers import MappedFeatures
-
-
-def _linear(width: int, out: int, *, bias: bool = True) -> nn.Linear:
-    layer = nn.Linear(width, out, bias=bias)
-    nn.init.xavier_uniform_(layer.weight)
-    return layer
+from mmbench.nn.user_item_graph import set_adjacency
 
 
 class SLMRec(FactorModel):
@@ -58,8 +53,10 @@ class SLMRec(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        self.n_layers, self.temperature, self.as_reference = n_layers, temperature, as_reference
+        self.n_layers, self.temperature = n_layers, temperature
         self.alignment_weight, self.alignment_temperature = alignment_weight, alignment_temperature
+        # Deviations of the reference: a further map in the last step of two, a bias of B, and scores through a sigmoid.
+        detour = bias_of_views = self.squashed = as_reference
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.content = nn.ModuleDict()
@@ -68,20 +65,14 @@ class SLMRec(FactorModel):
             unit = functional.normalize(features.to(torch.get_default_dtype()), dim=1, eps=1e-12)
             self.content[name] = MappedFeatures(unit, _linear(features.shape[1], embedding_dim))
             last = 1 < place == len(data.features)
-            detour = [_linear(embedding_dim, embedding_dim)] if as_reference and last and place == 2 else []
+            first = [_linear(embedding_dim, embedding_dim)] if detour and last and place == 2 else []
             width = embedding_dim // 2 if last else embedding_dim
             if alignment_weight > 0:
-                self.chain[name] = nn.Sequential(*detour, _linear(embedding_dim, width))
-                self.views[name] = _linear(embedding_dim, width, bias=as_reference)
+                self.chain[name] = nn.Sequential(*first, _linear(embedding_dim, width))
+                self.views[name] = _linear(embedding_dim, width, bias=bias_of_views)
         fused = embedding_dim * (1 + len(self.content))
         self.fuse_users, self.fuse_items = _linear(fused, embedding_dim), _linear(fused, embedding_dim)
         set_adjacency(self, data, eps=1e-8)
-
-    def _views(self) -> tuple[Tensor, Tensor]:
-        """ID view and views of modalities side by side, of all users and of all items: ``(n, (1 + M) d)``."""
-        items = torch.cat([self.item_embedding, *(content() for content in self.content.values())], dim=1)
-        users = self.user_embedding.repeat(1, 1 + len(self.content))  # the same in every view
-        return propagated(self.adjacency, users, items, self.n_layers)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """The views fused."""
@@ -91,10 +82,10 @@ class SLMRec(FactorModel):
     def score(self, users: Tensor) -> Tensor:
         """Inner products ``(B, n_items)``; the reference takes their sigmoid."""
         scores = super().score(users)
-        return scores.sigmoid() if self.as_reference else scores
+        return scores.sigmoid() if self.squashed else scores
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """Contrast of users and positives in the batch, and of the views of the positives (SPEC A §11)."""
+        """Contrast of users and positives in the batch, and of the views of the positives."""
         users, items = self._views()
         anchors, of_user = torch.unique(batch.users, return_inverse=True)
         positives, of_item = torch.unique(batch.positives, return_inverse=True)
@@ -107,3 +98,41 @@ class SLMRec(FactorModel):
             alignment = nce_of_pairs(x, self.views[name](view), same, self.alignment_temperature, unit_norm=False)
             terms[f"align_{name}"] = self.alignment_weight * alignment
         return terms
+
+    def _views(self) -> tuple[Tensor, Tensor]:
+        """ID view and views of modalities side by side, of all users and of all items: ``(n, (1 + M) d)``."""
+        items = torch.cat([self.item_embedding, *(content() for content in self.content.values())], dim=1)
+        users = self.user_embedding.repeat(1, 1 + len(self.content))  # the same in every view
+        return propagated(self.adjacency, users, items, self.n_layers)
+
+
+def nce_of_pairs(
+    anchors: Tensor, others: Tensor, pairs: tuple[Tensor, Tensor], temperature: float, *, unit_norm: bool = True
+) -> Tensor:
+    r"""Noise-contrastive loss, mean over pairs, with the other ends of all pairs as candidates.
+
+    .. math:: \frac{1}{B} \sum_k \left(-a_{r_k} \cdot b_{s_k} / \tau + \log\sum_l \exp(a_{r_k} b_{s_l} / \tau)\right)
+
+    A row that occurs in several pairs counts as often, as anchor and as candidate, and is computed once.
+
+    Args:
+        anchors: ``(n, d)``.
+        others: ``(m, d)``.
+        pairs: rows r of the anchors and s of the others, each ``(B,)``.
+        temperature: of the softmax.
+        unit_norm: scale rows to length one; otherwise they keep their length.
+    """
+    rows, place = torch.unique(pairs[0], return_inverse=True)
+    candidates, other_place, counts = torch.unique(pairs[1], return_inverse=True, return_counts=True)
+    a, b = anchors[rows], others[candidates]
+    if unit_norm:
+        a, b = functional.normalize(a, dim=1, eps=1e-12), functional.normalize(b, dim=1, eps=1e-12)
+    a = a / temperature
+    total = LogSumExp.apply(a, b, counts.to(b.dtype).log())
+    return (total[place] - (a[place] * b[other_place]).sum(1)).mean()
+
+
+def _linear(width: int, out: int, *, bias: bool = True) -> nn.Linear:
+    layer = nn.Linear(width, out, bias=bias)
+    nn.init.xavier_uniform_(layer.weight)
+    return layer

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.checks import rate
-from mmbench.nn.content import content_graphs, projected_content
-from mmbench.nn.graph import ItemsToUsers, user_item_blocks
-from mmbench.nn.init import table, xavier_uniform
-from mmbench.nn.knn import union_maximum
+from mmbench.nn.content_features import projected_content
+from mmbench.nn.hyperparameters import rate
+from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.item_graphs import ItemGraph, content_graphs
 from mmbench.nn.noise import Noise
-from mmbench.nn.smoothing import halves, propagated_nodes, set_adjacency
+from mmbench.nn.propagation import halves, propagated_nodes
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.sparse import ConstantMap
+from mmbench.nn.user_item_graph import set_adjacency, user_item_blocks
 from mmbench.nn.views import PurifiedView, final_vectors, side_losses
 
 #: Of the fused view among the modalities; no key of a configuration, and so no modality, can be called so.
@@ -73,14 +74,16 @@ class SMORE(FactorModel):
         train_batch_size: int = 2048,
     ) -> None:
         super().__init__()
+        # Deviations of the reference: raw features are trained too, and the regulariser has the nominal divisor.
+        trainable_features |= as_reference
+        self.divisor = train_batch_size if as_reference else None
         self.n_users, self.n_ui_layers, self.dropout = data.n_users, n_ui_layers, rate("dropout", dropout)
         self.reg_weight, self.cl_weight = reg_weight, cl_weight
-        self.divisor = train_batch_size if as_reference else None
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.content = projected_content(data, embedding_dim, trainable=trainable_features or as_reference)
+        self.content = projected_content(data, embedding_dim, trainable=trainable_features)
         set_adjacency(self, data)
-        self.to_users = ItemsToUsers(*user_item_blocks(self.adjacency, data.n_users))
+        self.to_users = ConstantMap(*user_item_blocks(self.adjacency, data.n_users))
         graphs = content_graphs(data, lambda name: (k_of or {}).get(name, k))
         if graphs:
             graphs[FUSED] = union_maximum(list(graphs.values()))
@@ -94,15 +97,13 @@ class SMORE(FactorModel):
             self.query[name] = nn.Sequential(hidden, nn.Tanh(), out)
         self.noise = Noise(*(f"preference_{name}" for name in graphs))
 
-    def _denoised(self) -> dict[str, Tensor]:
-        """Filtered content of each modality and of their fusion, each ``(n_items, d)``."""
-        width = self.item_embedding.shape[1]
-        spectra = {name: torch.fft.rfft(tower(), dim=1, norm="ortho") for name, tower in self.content.items()}
-        spectra[FUSED] = torch.stack(list(spectra.values())).prod(0)
-        return {
-            name: torch.fft.irfft(spectrum * torch.view_as_complex(self.filters[name]), width, dim=1, norm="ortho")
-            for name, spectrum in spectra.items()
-        }
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Behaviour plus side information of users and of items."""
+        return halves(final_vectors(*self._parts()), self.n_users)
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR, squared norms and the contrast."""
+        return side_losses(*self._parts(), batch.nodes(self.n_users), self.reg_weight, self.cl_weight, self.divisor)
 
     def _parts(self) -> tuple[Tensor, Tensor | None]:
         """Behaviour c and, with content, side information s of all nodes, each ``(n_users + n_items, d)``."""
@@ -119,10 +120,25 @@ class SMORE(FactorModel):
             side = side + self.noise.drop(f"preference_{name}", gate, self.dropout) * view
         return behaviour, side / len(views)
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Behaviour plus side information of users and of items."""
-        return halves(final_vectors(*self._parts()), self.n_users)
+    def _denoised(self) -> dict[str, Tensor]:
+        """Filtered content of each modality and of their fusion, each ``(n_items, d)``."""
+        width = self.item_embedding.shape[1]
+        spectra = {name: torch.fft.rfft(tower(), dim=1, norm="ortho") for name, tower in self.content.items()}
+        spectra[FUSED] = torch.stack(list(spectra.values())).prod(0)
+        return {
+            name: torch.fft.irfft(spectrum * torch.view_as_complex(self.filters[name]), width, dim=1, norm="ortho")
+            for name, spectrum in spectra.items()
+        }
 
-    def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR, squared norms and the contrast (SPEC B §7)."""
-        return side_losses(*self._parts(), batch.nodes(self.n_users), self.reg_weight, self.cl_weight, self.divisor)
+
+def union_maximum(graphs: Sequence[ItemGraph]) -> ItemGraph:
+    """Union of the edges of graphs over the same items, each with its largest weight.
+
+    An edge of one graph keeps its weight, a negative one too.
+    """
+    n = graphs[0].n_items
+    keys = torch.cat([graph.edge_index[0] * n + graph.edge_index[1] for graph in graphs])
+    weights = torch.cat([graph.weights for graph in graphs])
+    edges, place = torch.unique(keys, return_inverse=True)
+    largest = torch.full_like(weights[: len(edges)], -torch.inf).scatter_reduce(0, place, weights, "amax")
+    return ItemGraph(torch.stack([edges // n, edges % n]), largest, n)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn.checks import one_of
-from mmbench.nn.features import concatenated, on_unique_rows, projected_rows
-from mmbench.nn.init import table, xavier_uniform
+from mmbench.nn.content_features import concatenated, on_unique_rows, projected_rows
+from mmbench.nn.hyperparameters import one_of
+from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import bpr_terms
+from mmbench.nn.recommender import FactorModel, Triplets
 
 #: How content is projected.
 PRECISIONS = ("full", "bf16")
@@ -59,6 +59,16 @@ class VBPR(FactorModel):
             nn.init.xavier_normal_(self.projection.weight)
             nn.init.zeros_(self.projection.bias)
 
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """User vectors and item vectors ``[id, projected content]``."""
+        return self.user_embedding, self._items(slice(None))
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR and the norm penalty on the batch rows; only items of the batch are projected."""
+        items = on_unique_rows(self._items, batch.positives, batch.negatives)
+        user, positive, negative = batch.whole(self.user_embedding[batch.users], *items)
+        return bpr_terms(user, positive, negative, self.reg_weight)
+
     def _items(self, rows: Tensor | slice) -> Tensor:
         ids = self.item_embedding[rows]
         if self.projection is None:
@@ -71,13 +81,3 @@ class VBPR(FactorModel):
             return projected_rows(self.content, rows, projection)
         weight = projection.weight.to(self.content.dtype)
         return functional.linear(self.content[rows], weight).to(projection.bias.dtype) + projection.bias
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """User vectors and item vectors ``[id, projected content]``."""
-        return self.user_embedding, self._items(slice(None))
-
-    def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR and the norm penalty on the batch rows (SPEC A §6); only items of the batch are projected."""
-        items = on_unique_rows(self._items, batch.positives, batch.negatives)
-        user, positive, negative = batch.whole(self.user_embedding[batch.users], *items)
-        return bpr_terms(user, positive, negative, self.reg_weight)

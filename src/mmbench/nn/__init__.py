@@ -1,1 +1,1 @@
-"""Shared parts of models: graphs, losses, sampling of negatives. Torch and PyG only."""
+"""Operators that two models or more share, and the contract of a model; torch and PyG only."""

@@ -1,4 +1,4 @@
-"""Loss terms shared by models."""
+"""Terms of losses that models share: pairwise ranking, penalties, contrast between two views."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmbench.nn.kernels import LogSumExp
+
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:
-    r"""Bayesian personalised ranking, :math:`-\frac{1}{B}\sum \log\sigma(x^+ - x^-)` (Rendle et al. 2009).
+    r"""Bayesian personalised ranking, :math:`-\frac{1}{B}\sum \log\sigma(x^+ - x^-)` (Rendle et al. 2009, section 4.1).
 
-    The reference writes :math:`\log(10^{-10} + \sigma)`; the stable log-sigmoid agrees to 1e-9 and has a gradient
-    everywhere.
+    Reference implementations write :math:`\log(10^{-10} + \sigma)`; the stable log-sigmoid agrees to 1e-9 and has a
+    gradient everywhere.
 
     Args:
         positive: scores of positives, ``(B,)``.
@@ -23,8 +25,18 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
     return -functional.logsigmoid(positive - negative).mean()
 
 
+def vector_bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """:func:`bpr` of the inner products of batch rows, each ``(B, d)``."""
+    return bpr((user * positive).sum(1), (user * negative).sum(1))
+
+
+def bpr_bits(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """:func:`vector_bpr` with the logarithm to base 2, as in DualGNN, DRAGON and MVGAE."""
+    return vector_bpr(user, positive, negative) / math.log(2.0)
+
+
 def norm_penalty(*rows: Tensor) -> Tensor:
-    r"""Sum of un-squared Frobenius norms over the batch size, :math:`\sum_k \|E_k\|_F / B` (SPEC A §0, NormReg).
+    r"""Sum of un-squared Frobenius norms over the batch size, :math:`\sum_k \|E_k\|_F / B`.
 
     Args:
         rows: gathered batch rows, each ``(B, d)``.
@@ -32,10 +44,33 @@ def norm_penalty(*rows: Tensor) -> Tensor:
     return torch.stack([torch.linalg.vector_norm(r) for r in rows]).sum() / len(rows[-1])
 
 
+def half_squares(*rows: Tensor) -> Tensor:
+    r"""Half the sum of squares, :math:`\frac{1}{2}\sum_k \|E_k\|_F^2`, not divided by the batch size.
+
+    Args:
+        rows: gathered batch rows, each ``(B, d)``.
+    """
+    return 0.5 * torch.stack([r.square().sum() for r in rows]).sum()
+
+
+def mean_squares(*rows: Tensor) -> Tensor:
+    r"""Sum of the mean squares of tensors, :math:`\sum_k \|E_k\|_F^2 / |E_k|` with the number of entries |E|.
+
+    Args:
+        rows: tensors of any shape, such as gathered batch rows ``(B, d)``.
+    """
+    return sum((r.square().mean() for r in rows), torch.zeros(()))
+
+
+def triplet_mean_squares(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """Mean squares of batch rows ``(B, d)``, in which both items together weigh as much as the user."""
+    return mean_squares(user) + 0.5 * mean_squares(positive, negative)
+
+
 def bpr_terms(
     user: Tensor, positive: Tensor, negative: Tensor, reg_weight: float, *, penalised: tuple[Tensor, ...] = ()
 ) -> dict[str, Tensor]:
-    """BPR on inner products and the weighted norm penalty: the loss of BPR, LightGCN, VBPR and Fusion.
+    """BPR on inner products and the weighted :func:`norm_penalty`: the loss of BPR, LightGCN, VBPR and Fusion.
 
     Args:
         user: user vectors of the batch, ``(B, d)``.
@@ -50,34 +85,6 @@ def bpr_terms(
     }
 
 
-def vector_bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """:func:`bpr` of the inner products of batch rows, each ``(B, d)``."""
-    return bpr((user * positive).sum(1), (user * negative).sum(1))
-
-
-def half_squares(*rows: Tensor) -> Tensor:
-    r"""Half the sum of squares, :math:`\frac{1}{2}\sum_k \|E_k\|_F^2`, not divided by the batch (SPEC A §0, HalfSq).
-
-    Args:
-        rows: gathered batch rows, each ``(B, d)``.
-    """
-    return 0.5 * torch.stack([r.square().sum() for r in rows]).sum()
-
-
-def bpr_bits(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """:func:`vector_bpr` with the logarithm to base 2, as DualGNN, DRAGON and MVGAE have it."""
-    return vector_bpr(user, positive, negative) / math.log(2.0)
-
-
-def mean_squares(*rows: Tensor) -> Tensor:
-    r"""Sum of the mean squares of tensors, :math:`\sum_k \|E_k\|_F^2 / |E_k|` with the number of entries |E|.
-
-    Args:
-        rows: tensors of any shape, such as gathered batch rows ``(B, d)``.
-    """
-    return sum((r.square().mean() for r in rows), torch.zeros(()))
-
-
 def bit_terms(
     user: Tensor, positive: Tensor, negative: Tensor, reg_weight: float, penalised: Iterable[Tensor | None]
 ) -> dict[str, Tensor]:
@@ -88,12 +95,43 @@ def bit_terms(
         positive: item vectors of the positives, ``(B, d)``.
         negative: item vectors of the negatives, ``(B, d)``.
         reg_weight: weight of the penalty.
-        penalised: tensors of any shape; None stands for what the model does not have.
+        penalised: tensors of any shape; None stands for a tensor that the model does not have.
     """
     squares = mean_squares(*(tensor for tensor in penalised if tensor is not None))
     return {"bpr": bpr_bits(user, positive, negative), "reg": reg_weight * squares}
 
 
-def triplet_mean_squares(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """Mean squares of batch rows ``(B, d)``, the two items together as much as the user (SPEC A §7 and §8)."""
-    return mean_squares(user) + 0.5 * mean_squares(positive, negative)
+def cosine_distance(online: Tensor, target: Tensor) -> Tensor:
+    r"""Mean over rows of :math:`1 - \cos(a_b, t_b)`; no gradient reaches ``target``.
+
+    Args:
+        online: ``(B, d)``.
+        target: ``(B, d)``.
+    """
+    return 1.0 - functional.cosine_similarity(online, target.detach(), dim=1, eps=1e-8).mean()
+
+
+def nce_of_rows(
+    anchors: Tensor, positives: Tensor, candidates: Tensor, temperature: float, weights: Tensor | None = None
+) -> Tensor:
+    r"""Noise-contrastive loss of each anchor, with rows scaled to length one.
+
+    .. math:: \ell_k = -\hat a_k \cdot \hat b_k / \tau + \log\sum_l w_l \exp(\hat a_k \cdot \hat c_l / \tau)
+
+    The positive should be among the candidates. The loss is one-sided: anchors look for their positives, positives do
+    not look for their anchors.
+
+    Args:
+        anchors: a, ``(B, d)``.
+        positives: b, ``(B, d)``.
+        candidates: c, ``(n, d)``.
+        temperature: of the softmax, :math:`\tau`.
+        weights: how often each candidate counts, ``(n,)``; once where None.
+
+    Returns:
+        ``(B,)``.
+    """
+    a = functional.normalize(anchors, dim=1, eps=1e-12) / temperature
+    b = functional.normalize(positives, dim=1, eps=1e-12)
+    c = b if candidates is positives else functional.normalize(candidates, dim=1, eps=1e-12)
+    return LogSumExp.apply(a, c, None if weights is None else weights.log()) - (a * b).sum(1)

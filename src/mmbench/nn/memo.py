@@ -1,4 +1,4 @@
-"""What follows from data alone, kept in memory for the next training of this process."""
+"""Results that follow from data alone, kept in memory for the next training of this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def content_key(*parts: object) -> str:
-    """SHA-256 of values by what they print and of tensors by type, shape and bytes, wherever they live."""
+    """SHA-256 of values by their ``repr`` and of tensors by type, shape and bytes, whatever their device."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
@@ -26,10 +26,10 @@ def content_key(*parts: object) -> str:
 
 
 class Memo(Generic[T]):
-    """The results used last, by key. Whoever gets one must not change it.
+    """The results that were used last, by key. A caller must not change what it gets.
 
     Args:
-        capacity: how many are kept.
+        capacity: number of results that are kept.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -37,18 +37,17 @@ class Memo(Generic[T]):
         self._kept: OrderedDict[str, T] = OrderedDict()
 
     def get(self, key: str, make: Callable[[], T], serves: Callable[[T], bool] = lambda kept: True) -> T:
-        """What is kept under ``key``, made first where nothing is or what is kept does not serve."""
-        found = self._kept.pop(key, None)
-        if found is None or not serves(found):
-            found = make()
-        self._kept[key] = found
-        while len(self._kept) > self.capacity:
+        """The result under ``key``.
+
+        Args:
+            key: says everything that the result depends on.
+            make: computes it, where none is kept or the one that is kept does not serve.
+            serves: whether a kept result will do.
+        """
+        result = self._kept.pop(key, None)
+        if result is None or not serves(result):
+            result = make()
+        self._kept[key] = result  # the newest place
+        if len(self._kept) > self.capacity:
             self._kept.popitem(last=False)
-        return found
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()
+        return result

@@ -1,4 +1,4 @@
-"""The most similar items of each item, exactly, without an ``(n, n)`` array."""
+"""The most similar of n things for each of them, exactly, without an ``(n, n)`` array."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmbench.nn.graph import BLOCK_ENTRIES
+from mmbench.nn.sparse import BLOCK_ENTRIES
 
+#: Seed of the order that decides ties, see :func:`tie_ring`.
 RING_SEED = 0x5EED
 #: Numbers of a block that stays in a cache, and rows that such a block has at least.
 CACHED_ENTRIES, LEAST_ROWS = 1 << 19, 64
@@ -17,8 +18,8 @@ CHUNK = 32
 
 #: Similarities of the items ``begin`` to ``end`` to all items: ``(end - begin, n)``.
 Similarity = Callable[[int, int], Tensor]
-#: Told how many items are done.
-Told = Callable[[int], None]
+#: Called with the number of items that are done.
+Progress = Callable[[int], None]
 
 #: By type: integer of the same width, low bits of the mantissa that rounding errors reach, exponent of the tie-break.
 _PRECISION = {torch.float32: (torch.int32, 6, -19), torch.float64: (torch.int64, 22, -32)}
@@ -31,7 +32,7 @@ def nearest(
     *,
     include_self: bool = True,
     width: int = 0,
-    told: Told | None = None,
+    progress: Progress | None = None,
     narrow: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Exact ``k`` most similar items of each item, in blocks of rows.
@@ -47,7 +48,7 @@ def nearest(
         k: neighbours per item; at most all items are listed.
         include_self: whether an item competes for its own list.
         width: numbers per row that ``similarity`` needs, where that is more than ``n``.
-        told: told how many items are done, after every block.
+        progress: called after every block with the number of items that are done.
         narrow: whether blocks are to stay in a cache, because small ones cost ``similarity`` nothing.
 
     Returns:
@@ -68,8 +69,8 @@ def nearest(
         indices.append(index)
         values.append(block.gather(1, index))
         del block  # its memory, still in the cache, serves the next one
-        if told is not None:
-            told(end)
+        if progress is not None:
+            progress(end)
     return torch.cat(indices), torch.cat(values)
 
 
@@ -100,6 +101,8 @@ def best_of(similarities: Tensor, rows: Tensor, candidates: Tensor, k: int, n: i
 
 def _best(block: Tensor, rows: Tensor, ring: Tensor, k: int) -> Tensor:
     """Columns of the ``k`` largest entries of each row in the order of :func:`_keys`: ``(b, k)``."""
+    # Keys of all entries would cost several passes over the block. One entry more than wanted shows whether rounded
+    # similarities alone decide which entries are listed; only rows where they do not need the keys of all entries.
     columns = _promising(block, k + 1)
     best, place = _without_rounding_noise(block.gather(1, columns)).topk(min(k + 1, block.shape[1]), dim=1)
     index = columns.gather(1, place)
@@ -110,6 +113,7 @@ def _best(block: Tensor, rows: Tensor, ring: Tensor, k: int) -> Tensor:
             everyone = torch.arange(block.shape[1], device=block.device).expand(len(undecided), -1)
             rounded = _without_rounding_noise(block[undecided])
             index[undecided] = _keys(rounded, rows[undecided], everyone, ring).topk(k, dim=1).indices
+    # The order within a list does depend on the keys.
     order = _keys(_without_rounding_noise(block.gather(1, index)), rows, index, ring).argsort(dim=1, descending=True)
     return index.gather(1, order)
 

@@ -1,4 +1,4 @@
-"""Uniform negatives that are never a known positive, without rejection and without loops."""
+"""Negatives drawn uniformly from the items that a user does not have, without rejection and without loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random tensors that a model draws at every step, by name and from one explicit generator."""
+"""Random tensors that a model draws at every step, by name and from a generator of its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class Noise(nn.Module):
     """The random draws of a model.
 
-    Each draw is a buffer, empty as long as it is drawn afresh every time. A tensor put there
-    (``noise.user_target = factors``) is used in place of a draw, on the same way into the model.
+    Each draw has a buffer, which is empty while the draw is made anew at every step. A tensor that is put there
+    (``noise.user_target = factors``) takes the place of the draw.
 
     Args:
         names: names of the draws.

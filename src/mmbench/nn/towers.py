@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.init import set_table, table, xavier_normal
-from mmbench.nn.smoothing import mean_of_layers
+from mmbench.nn.initialisation import set_table, table, xavier_normal
+from mmbench.nn.propagation import mean_of_layers
 
 
 class MappedFeatures(nn.Module):
@@ -35,7 +35,7 @@ class MappedFeatures(nn.Module):
 
 
 class FreeItems(nn.Module):
-    """A learned item table in the place of mapped features, for a model that has no modality."""
+    """A learned item table in place of mapped features, for a model without any modality."""
 
     def __init__(self, n_items: int, width: int) -> None:
         super().__init__()

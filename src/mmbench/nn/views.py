@@ -1,26 +1,25 @@
-"""Views of users and items through one modality, purified by behaviour, and the losses on them (SPEC B §3 and §7)."""
+"""Views of users and items through one modality, purified by behaviour, and the loss on them: MGCN and SMORE."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from mmbench.nn.contrast import nce_in_batch
-from mmbench.nn.graph import DirectedGraph, ItemsToUsers
-from mmbench.nn.knn import ItemGraph
-from mmbench.nn.losses import half_squares, vector_bpr
-from mmbench.nn.smoothing import repeated
+from mmbench.nn.item_graphs import ItemGraph
+from mmbench.nn.losses import half_squares, nce_of_rows, vector_bpr
+from mmbench.nn.propagation import repeated
+from mmbench.nn.sparse import ConstantMap, DirectedGraph
 
 #: Of the contrast between side information and behaviour; the reference lets no configuration change it.
 TEMPERATURE = 0.2
 
 
 class PurifiedView(nn.Module):
-    r"""What an item graph says of users and items, :math:`[\hat R\,p;\, p]`.
+    r"""What an item graph says about users and items, :math:`[\hat R\,p;\, p]`.
 
     .. math:: p = G^L (Q \odot \sigma(W f + b))
 
-    The gate lets through those channels of the ID vector that the content supports.
+    The gate passes those channels of the ID vector that the content supports.
 
     Args:
         graph: item graph G.
@@ -34,13 +33,13 @@ class PurifiedView(nn.Module):
         self.item_graph = DirectedGraph(graph.edge_index, graph.weights, graph.n_items)
         self.n_layers = n_layers
 
-    def forward(self, ids: Tensor, content: Tensor, to_users: ItemsToUsers) -> Tensor:
+    def forward(self, ids: Tensor, content: Tensor, to_users: ConstantMap) -> Tensor:
         """Users and items in this view, ``(n_users + n_items, d)``.
 
         Args:
-            ids: ID vectors of items, ``(n_items, d)``.
-            content: projected content of items, ``(n_items, d)``.
-            to_users: sum over a user's items.
+            ids: ID vectors of items, Q, ``(n_items, d)``.
+            content: projected content of items, f, ``(n_items, d)``.
+            to_users: weighted sum over the items of every user, ``(n_items, d)`` to ``(n_users, d)``.
         """
         items = repeated(self.item_graph, ids * torch.sigmoid(self.gate(content)), self.n_layers)
         return torch.cat([to_users(items), items])
@@ -83,3 +82,19 @@ def side_losses(
         for name, nodes in (("users", rows[0]), ("items", rows[1])):
             terms[f"contrast_{name}"] = cl_weight * nce_in_batch(side, behaviour, nodes, TEMPERATURE)
     return terms
+
+
+def nce_in_batch(anchors: Tensor, others: Tensor, rows: Tensor, temperature: float) -> Tensor:
+    """Mean over chosen rows of :func:`~mmbench.nn.losses.nce_of_rows` within the batch of these rows.
+
+    A row that is given twice counts twice, among the anchors and among the candidates, and is computed once.
+
+    Args:
+        anchors: one view, ``(n, d)``.
+        others: the other view, ``(n, d)``.
+        rows: the chosen rows, ``(B,)``.
+        temperature: of the softmax.
+    """
+    chosen, counts = torch.unique(rows, return_counts=True)
+    weights, candidates = counts.to(others.dtype), others[chosen]
+    return (weights * nce_of_rows(anchors[chosen], candidates, candidates, temperature, weights)).sum() / len(rows)

@@ -20,7 +20,7 @@ from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.messages import Refusal
-from mmbench.models.base import Recommender
+from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys
 from mmbench.store import records
 from mmbench.store.records import CellStore

@@ -9,8 +9,8 @@ import torch
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
-from mmbench.models.base import Triplets
 from mmbench.nn.negatives import NegativeSampler
+from mmbench.nn.recommender import Triplets
 
 #: Batches drawn at once: the tables that drawing looks into are then in a cache, which every step empties.
 BATCHES_AT_ONCE = 256

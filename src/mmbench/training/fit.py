@@ -17,8 +17,8 @@ from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.messages import Refusal
-from mmbench.models.base import ClosedForm, FactorModel, Recommender
 from mmbench.nn.memo import Memo
+from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.store.schema import Approximation, Cost, Course
 from mmbench.training import loop, neighbour_search
 from mmbench.training.settings import TrainingSettings

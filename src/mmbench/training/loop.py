@@ -30,7 +30,7 @@ from mmbench.data.recdata import RecData
 from mmbench.evaluation import metrics
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
-from mmbench.models.base import FactorModel, Recommender, Triplets
+from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.store.schema import Course
 from mmbench.training import allocation
 from mmbench.training.batches import TripletLoader

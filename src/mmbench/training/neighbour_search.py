@@ -23,9 +23,8 @@ import torch
 from torch import Tensor
 
 from mmbench.messages import Refusal
-from mmbench.nn.knn import Neighbours, directions, knn
+from mmbench.nn.item_neighbours import Neighbours, directions, found_by, knn
 from mmbench.nn.nearest import best_of
-from mmbench.nn.neighbours import found_by
 from mmbench.store.files import write_atomic
 from mmbench.store.schema import Approximation
 
@@ -97,7 +96,7 @@ class Graphs:
 
     def _compute(self, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
         if self.name == "exact" or int(present.sum()) <= APPROXIMATE_ABOVE:
-            return knn(features, present, k, shrink=shrink, told=Bar(int(present.sum())))
+            return knn(features, present, k, shrink=shrink, progress=Bar(int(present.sum())))
         found = approximate_knn(features, present, k, shrink=shrink)
         print(
             f"approximate neighbours of {found.n_items:,} items: {found.recall:.4f} of the exact {found.k} found, "
@@ -117,7 +116,7 @@ def searching(mode: str, folder: Path | None = None) -> Iterator[Graphs]:
 
 
 def approximate_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
-    """:func:`mmbench.nn.knn.knn` among candidates of an inverted file, each candidate scored exactly.
+    """:func:`mmbench.nn.item_neighbours.knn` among candidates of an inverted file, each candidate scored exactly.
 
     Items are clustered (k-means of faiss, fixed seed) and an item's candidates are the best of the nearest clusters. An
     item that gets too few of them has an exact list.

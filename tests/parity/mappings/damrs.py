@@ -8,7 +8,8 @@ def term(view: str) -> object:
     """The share of one view in the weighted sum."""
 
     def source(case: Case) -> Array:
-        return case.hyper_parameters["neighbor_weight"] / len(VIEWS) * case.arrays[f"loss/nd_{view}"]
+        n_views = 1 + len(case.modalities)
+        return case.hyper_parameters["neighbor_weight"] / n_views * case.arrays[f"loss/nd_{view}"]
 
     return source
 

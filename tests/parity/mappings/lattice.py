@@ -1,10 +1,12 @@
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from mmbench.models.lattice import LATTICE
-from mmbench.nn.knn import ItemGraph
-from tests.parity.golden import Case, Mapping
+from mmbench.nn.item_graphs import ItemGraph
+from tests.parity import golden
+from tests.parity.golden import Case, ParameterSource
 
 
 def give_graphs(model: Any, case: Case) -> None:
@@ -15,23 +17,9 @@ def give_graphs(model: Any, case: Case) -> None:
         model.frozen.append(ItemGraph(dense.nonzero().T, dense[dense != 0], len(dense)))
 
 
-MAPPING = Mapping(
-    reference="LATTICE",
-    model=LATTICE,
-    hyper_parameters={
-        "embedding_dim": "embedding_size",
-        "feature_dim": "feat_embed_dim",
-        "backbone": "cf_model",
-        "n_ui_layers": lambda given: len(given["weight_size"]),
-        "n_layers": "n_layers",
-        "k": "knn_k",
-        "frozen_weight": "lambda_coeff",
-        "message_dropout": lambda given: given["mess_dropout"][0],
-        "reg_weight": "reg_weight",
-        "train_batch_size": "train_batch_size",
-    },
-    fixed={"as_reference": True},
-    parameters={
+def parameters(given: Mapping[str, Any]) -> dict[str, ParameterSource]:
+    """By modality, and for every layer of NGCF."""
+    return {
         "user_embedding": "user_embedding.weight",
         "item_embedding": "item_id_embedding.weight",
         "modal_weight": "modal_weight",
@@ -47,10 +35,29 @@ MAPPING = Mapping(
         **{
             f"{ours}.{layer}.{part}": f"{theirs}.{layer}.{part}"
             for ours, theirs in [("sum_layers", "GC_Linear_list"), ("product_layers", "Bi_Linear_list")]
-            for layer in (0, 1)
+            for layer in range(len(given["weight_size"]))
             for part in ("weight", "bias")
         },
+    }
+
+
+MAPPING = golden.Mapping(
+    reference="LATTICE",
+    model=LATTICE,
+    hyper_parameters={
+        "embedding_dim": "embedding_size",
+        "feature_dim": "feat_embed_dim",
+        "backbone": "cf_model",
+        "n_ui_layers": lambda given: len(given["weight_size"]),
+        "n_layers": "n_layers",
+        "k": "knn_k",
+        "frozen_weight": "lambda_coeff",
+        "message_dropout": lambda given: given["mess_dropout"][0],
+        "reg_weight": "reg_weight",
+        "train_batch_size": "train_batch_size",
     },
+    fixed={"as_reference": True},
+    parameters=parameters,
     unused=("modal_weight",),  # with one modality
     losses={"bpr": "data_term", "reg": "weighted_regulariser"},
     give_graphs=give_graphs,

@@ -1,6 +1,8 @@
 from mmbench.models.mmgcn import MMGCN
 from tests.parity.golden import Mapping
 
+#: The reference always has three, whatever its ``n_layers`` is.
+N_LAYERS = 3
 BRANCHES = [("image", "v_gcn"), ("text", "t_gcn")]
 LAYERS = [
     ("message", "conv_embed_{}.weight"),
@@ -14,8 +16,8 @@ MAPPING = Mapping(
     reference="MMGCN",
     model=MMGCN,
     hyper_parameters={"embedding_dim": "embedding_size", "reg_weight": "reg_weight"},
-    fixed={"as_reference": True},
-    ignored=("n_layers",),  # the reference always has three
+    fixed={"as_reference": True, "n_layers": N_LAYERS},
+    ignored=("n_layers",),
     parameters={
         **{
             f"branches.{name}.tower.items.layers.{part}": f"{theirs}.MLP.{part}"
@@ -25,7 +27,7 @@ MAPPING = Mapping(
         **{
             f"branches.{name}.layers.{layer}.{ours}": f"{theirs}.{golden.format(layer + 1)}"
             for name, theirs in BRANCHES
-            for layer in range(3)
+            for layer in range(N_LAYERS)
             for ours, golden in LAYERS
         },
     },

@@ -1,9 +1,11 @@
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from mmbench.models.mvgae import MVGAE
-from tests.parity.golden import Array, Case, Getter, Mapping
+from tests.parity import golden
+from tests.parity.golden import Array, Case, Getter, ParameterSource
 
 #: Our name of an encoder: the prefix of the reference, and its name elsewhere in the golden file.
 ENCODERS = {"content_image": ("v", "image"), "content_text": ("t", "text"), "table": ("c", "collab")}
@@ -23,15 +25,23 @@ def layer(ours: str, prefix: str, number: int) -> dict[str, Any]:
     }
 
 
-def encoder(name: str, prefix: str) -> dict[str, Any]:
+def encoder(name: str, prefix: str, n_layers: int) -> dict[str, Any]:
+    """Parameters of one encoder; the reference numbers its hidden layers from 1 and its heads 4 and 5."""
     ours = f"encoders.{name}"
-    found = {f"{ours}.ego.items.layers.{part}": f"{prefix}.MLP.{part}" for part in ("weight", "bias")}
-    for number in (1, 2):
-        found |= layer(f"{ours}.hidden.{number - 1}", prefix, number)
+    sources = {f"{ours}.ego.items.layers.{part}": f"{prefix}.MLP.{part}" for part in ("weight", "bias")}
+    for number in range(1, n_layers + 1):
+        sources |= layer(f"{ours}.hidden.{number - 1}", prefix, number)
     for head, number in (("mean", 4), ("log_variance", 5)):
-        found |= layer(f"{ours}.heads.{head}", prefix, number)
-        found |= {f"{ours}.skips.{head}.{part}": f"{prefix}.linear_layer{number}.{part}" for part in ("weight", "bias")}
-    return found
+        sources |= layer(f"{ours}.heads.{head}", prefix, number)
+        sources |= {
+            f"{ours}.skips.{head}.{part}": f"{prefix}.linear_layer{number}.{part}" for part in ("weight", "bias")
+        }
+    return sources
+
+
+def parameters(given: Mapping[str, Any]) -> dict[str, ParameterSource]:
+    encoders = [encoder(ours, f"{prefix}_gcn", given["n_layers"]) for ours, (prefix, _) in ENCODERS.items()]
+    return {name: source for sources in encoders for name, source in sources.items()}
 
 
 def give_graph(model: Any, case: Case) -> None:
@@ -41,13 +51,13 @@ def give_graph(model: Any, case: Case) -> None:
     model.neighbourhood.transposed = golden.T.to_sparse_csr()
 
 
-MAPPING = Mapping(
+MAPPING = golden.Mapping(
     reference="MVGAE",
     model=MVGAE,
     hyper_parameters={"embedding_dim": "embedding_size", "n_layers": "n_layers", "beta": "beta"},
     fixed={"as_reference": True, "dropout": 0.0},  # dropout is off in the golden files
     ignored=("train_batch_size",),
-    parameters={k: v for ours, (prefix, _) in ENCODERS.items() for k, v in encoder(ours, f"{prefix}_gcn").items()},
+    parameters=parameters,
     # Results of the skip maps of hidden layers are thrown away; the second hidden layer may be absent.
     unused=tuple(
         f"{prefix}_gcn.{module}.{part}"

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench.inference.contribution.bootstrap import Matrix
-from mmbench.nn.neighbours import content_neighbours
+from mmbench.nn.item_neighbours import content_neighbours
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ from mmbench.inference.contribution.bootstrap import REPLICAS, Estimate, Matrix,
 from mmbench.inference.contribution.ridge import principal_components, squared_errors
 from mmbench.inference.contribution.shapley import Coalition, coalitions
 from mmbench.messages import Refusal
-from mmbench.nn.knn import cooccurrence_knn
-from mmbench.nn.neighbours import content_neighbours
+from mmbench.nn.item_neighbours import content_neighbours, cooccurrence_knn
 
 RANK, FOLDS, SHUFFLES = 32, 5, 3
 #: Neighbours of the co-purchase recall, and the damping of co-purchase similarities that rest on few users.

@@ -1,0 +1,90 @@
+"""Raw features of items on their way into a model: side by side, row by row, projected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmbench.data.recdata import RecData
+from mmbench.nn.kernels import ProjectedRows
+
+
+def concatenated(data: RecData) -> Tensor:
+    """Features of all present modalities side by side, in name order: ``(n_items, sum of d)``; not to be changed.
+
+    Without features the result has no column; of one modality it is the features themselves, not a copy.
+    """
+    if len(data.features) == 1:
+        return next(iter(data.features.values())).to(torch.get_default_dtype())
+    parts = [torch.empty(data.n_items, 0), *data.features.values()]
+    return torch.cat([part.to(torch.get_default_dtype()) for part in parts], dim=1)
+
+
+def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tuple[Tensor, ...]:
+    """Evaluate a row-wise function once per distinct row and gather: exact, and cheaper than once per occurrence.
+
+    On a GPU every occurrence is computed, because counting the distinct rows would make the host wait in every step.
+
+    Args:
+        compute: maps row indices ``(n,)`` to vectors ``(n, d)``.
+        indices: row indices, each ``(B,)``.
+
+    Returns:
+        One ``(B, d)`` tensor per entry of ``indices``.
+    """
+    wanted, sizes = torch.cat(indices), [len(index) for index in indices]
+    if wanted.is_cuda:
+        return compute(wanted).split(sizes)
+    rows, place = torch.unique(wanted, return_inverse=True)
+    return functional.embedding(place, compute(rows)).split(sizes)
+
+
+def projected_rows(table: Tensor, rows: Tensor | slice, layer: nn.Linear) -> Tensor:
+    """A linear map of chosen rows, ``W x + b``: ``(n_rows, d_out)``.
+
+    Rows of a constant table are gathered block by block, so that no copy of all of them is made.
+
+    Args:
+        table: ``(n, d_in)``.
+        rows: row indices ``(n_rows,)`` or a slice.
+        layer: the map, with a bias.
+    """
+    if isinstance(rows, slice) or table.requires_grad:
+        return layer(table[rows])
+    return ProjectedRows.apply(table, rows, layer.weight, layer.bias)
+
+
+class ProjectedContent(nn.Module):
+    """A linear map of raw features, ``W x + b``.
+
+    Args:
+        features: raw features, ``(n_items, d_raw)``.
+        dim: width of the projection.
+        trainable: whether the features themselves are parameters. Frozen features keep what a condition put into them;
+            a trainable matrix turns into a table of item vectors, whatever it held at first.
+    """
+
+    table: Tensor
+
+    def __init__(self, features: Tensor, dim: int, *, trainable: bool = False) -> None:
+        super().__init__()
+        values = features.to(torch.get_default_dtype())
+        if trainable:
+            self.table = nn.Parameter(values.clone())  # the caller's features must not be trained along
+        else:
+            self.register_buffer("table", values, persistent=False)
+        self.projection = nn.Linear(features.shape[1], dim)
+
+    def forward(self, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Project the chosen rows, all of them by default: ``(n_rows, dim)``."""
+        return projected_rows(self.table, rows, self.projection)
+
+
+def projected_content(data: RecData, dim: int, *, trainable: bool = False) -> nn.ModuleDict:
+    """A :class:`ProjectedContent` for every modality, in name order."""
+    return nn.ModuleDict(
+        {name: ProjectedContent(features, dim, trainable=trainable) for name, features in data.features.items()}
+    )

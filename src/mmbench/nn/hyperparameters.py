@@ -1,0 +1,27 @@
+"""Checks of hyper-parameters that several models have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+def rate(name: str, value: float) -> float:
+    """Return a dropout rate unchanged.
+
+    Raises:
+        ValueError: outside [0, 1).
+    """
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name}={value} must be at least 0 and less than 1")
+    return value
+
+
+def one_of(name: str, value: str, allowed: Collection[str]) -> str:
+    """Return a word unchanged.
+
+    Raises:
+        ValueError: if it is not one of the allowed words; the message names them.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} must be one of {', '.join(allowed)}")
+    return value

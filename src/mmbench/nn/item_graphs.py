@@ -1,0 +1,124 @@
+"""Weighted graphs over items, mostly of nearest neighbours: normalisations, sums, and the graphs of raw features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.nn.item_neighbours import Neighbours, cached_knn
+from mmbench.nn.sparse import DirectedGraph, sparse_matrix
+
+
+@dataclass(frozen=True)
+class ItemGraph:
+    """A weighted directed graph over items as a list of edges.
+
+    Args:
+        edge_index: row (the item that receives) and column of each edge, ``(2, n_edges)``.
+        weights: ``(n_edges,)``; edges given twice are added.
+        n_items: number of items.
+    """
+
+    edge_index: Tensor
+    weights: Tensor
+    n_items: int
+
+    def matrix(self) -> Tensor:
+        """Sparse CSR ``(n_items, n_items)``, without the edges of weight zero."""
+        kept = self.weights != 0
+        rows, columns = self.edge_index[:, kept]
+        return sparse_matrix(rows, columns, self.weights[kept], (self.n_items, self.n_items))
+
+    def to(self, device: torch.device) -> ItemGraph:
+        """The same graph on another device."""
+        return ItemGraph(self.edge_index.to(device), self.weights.to(device), self.n_items)
+
+
+def weighted(neighbours: Neighbours) -> ItemGraph:
+    """The graph whose weights are the similarities."""
+    rows = neighbours.items.repeat_interleave(neighbours.k)
+    edge_index = torch.stack([rows, neighbours.indices.flatten()])
+    return ItemGraph(edge_index, neighbours.values.flatten(), neighbours.n_items)
+
+
+def binary_normalised(neighbours: Neighbours) -> ItemGraph:
+    r"""Edges of weight one over :math:`\sqrt{r_i + \epsilon}\sqrt{r_j + \epsilon}` with the row sums r.
+
+    This is the item graph of FREEDOM (Zhou & Shen 2023, section 3.1), :math:`\epsilon = 10^{-7}`. Every item with edges
+    has k of them, so that every weight is :math:`1/(k + \epsilon)`.
+    """
+    return weighted(replace(neighbours, values=torch.full_like(neighbours.values, 1.0 / (neighbours.k + 1e-7))))
+
+
+def row_sum_normalised(graph: ItemGraph) -> ItemGraph:
+    r"""Weights over :math:`\sqrt{r_i r_j}` with the row sums r of both ends, as in LATTICE (Zhang et al. 2021).
+
+    A row whose sum is not positive has no edges; the formula would give NaN.
+    """
+    rows, columns = graph.edge_index
+    sums = torch.zeros(graph.n_items, dtype=graph.weights.dtype, device=rows.device).index_add(0, rows, graph.weights)
+    scale = torch.where(sums > 0, sums, 1.0).rsqrt() * (sums > 0)
+    return replace(graph, weights=graph.weights * scale[rows] * scale[columns])
+
+
+def transposed(graph: ItemGraph) -> ItemGraph:
+    """The graph with every edge turned round."""
+    return replace(graph, edge_index=graph.edge_index.flip(0))
+
+
+def weighted_sum(graphs: Sequence[ItemGraph], weights: Sequence[Tensor | float]) -> ItemGraph:
+    """Sum of graphs over the same items, each times its weight."""
+    return ItemGraph(
+        torch.cat([graph.edge_index for graph in graphs], dim=1),
+        torch.cat([weight * graph.weights for graph, weight in zip(graphs, weights, strict=True)]),
+        graphs[0].n_items,
+    )
+
+
+def modality_shares(names: Collection[str], first: float) -> list[float]:
+    """Fixed weights of modalities, in name order, which add up to one.
+
+    Args:
+        names: present modalities.
+        first: weight of the first of exactly two modalities (image before text); one modality weighs 1, more than two
+            weigh the same.
+
+    Raises:
+        ValueError: if ``first`` is outside [0, 1].
+    """
+    if not 0.0 <= first <= 1.0:
+        raise ValueError(f"the weight of the first modality is {first}; it must lie between 0 and 1")
+    return [first, 1.0 - first] if len(names) == 2 else [1.0 / len(names) for _ in names]
+
+
+def content_graphs(data: RecData, k: Callable[[str], int]) -> dict[str, ItemGraph]:
+    """Graph of the nearest items by the raw features of each modality, see :func:`row_sum_normalised`.
+
+    Args:
+        data: training data; items without content have no edges in the graph of that modality.
+        k: neighbours per item, itself included, by modality.
+    """
+    lists = {name: cached_knn(features, data.present[name], k(name)) for name, features in data.features.items()}
+    return {name: row_sum_normalised(weighted(neighbours)) for name, neighbours in lists.items()}
+
+
+def fused_item_graph(data: RecData, k: int, first: float) -> DirectedGraph | None:
+    r"""Frozen item graph of the raw features, :math:`\sum_m w_m \mathrm{kNN}(f^m)` (Zhou & Shen 2023, section 3.1).
+
+    Args:
+        data: training data; items without content have no edges in the graph of that modality.
+        k: neighbours per item, itself included.
+        first: weight of the first modality, see :func:`modality_shares`.
+
+    Returns:
+        The graph; None without any modality. See :func:`binary_normalised` for kNN.
+    """
+    if not data.features:
+        return None
+    graphs = [binary_normalised(cached_knn(data.features[m], data.present[m], k)) for m in data.features]
+    fused = weighted_sum(graphs, modality_shares(data.features, first))
+    return DirectedGraph(fused.edge_index, fused.weights, data.n_items)

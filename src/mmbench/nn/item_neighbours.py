@@ -1,0 +1,186 @@
+"""Lists of the nearest items of every item, by content or by common users, and the cache that models share."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mmbench.nn.memo import Memo, content_key
+from mmbench.nn.nearest import Progress, nearest
+from mmbench.nn.sparse import common_neighbours, interaction_matrix
+
+#: Width of features whose products are as fast in small blocks.
+NARROW = 128
+#: Neighbours kept per item at least, so that one computation serves every k of a search space.
+STORED = 64
+#: Neighbour lists kept in memory: one per modality of a few data sets.
+CACHED_LISTS = 8
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The most similar items of each item, best first.
+
+    Args:
+        n_items: number of items.
+        items: items that have neighbours, ascending, ``(m,)``; the others are isolated.
+        indices: their neighbours, ``(m, k)``.
+        values: similarities, ``(m, k)``.
+        recall: share of the exact neighbours among approximate ones, on a sample; None where the lists are exact.
+    """
+
+    n_items: int
+    items: Tensor
+    indices: Tensor
+    values: Tensor
+    recall: float | None = None
+
+    @property
+    def k(self) -> int:
+        """Neighbours per item."""
+        return self.indices.shape[1]
+
+    def top(self, k: int) -> Neighbours:
+        """The best ``k`` of the list."""
+        return replace(self, indices=self.indices[:, :k], values=self.values[:, :k])
+
+
+def directions(features: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Items that have a direction ``(m,)``, their rows at length one ``(m, d)``, and their lengths ``(m,)``."""
+    norms = torch.linalg.vector_norm(features, dim=1)
+    items = torch.nonzero(present & (norms > 0)).squeeze(1)
+    return items, features[items] / norms[items].unsqueeze(1), norms[items]
+
+
+def knn(
+    features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0, progress: Progress | None = None
+) -> Neighbours:
+    r"""Exact nearest items by cosine, the item itself among them.
+
+    .. math:: s_{ij} = \frac{\langle f_i, f_j\rangle}{\|f_i\| \|f_j\| + \text{shrink}}
+
+    An item without content, or whose features are all zero and so have no direction, is isolated: no edge leaves or
+    reaches it.
+
+    Args:
+        features: ``(n_items, d)``.
+        present: whether an item has content, ``(n_items,)``.
+        k: neighbours per item, itself included.
+        shrink: added to the product of norms; damps similarities of items with small features.
+        progress: called with the number of items that are done.
+    """
+    items, chosen, norm = directions(features, present)
+    if shrink != 0:
+        chosen = features[items]
+
+    def similarity(begin: int, end: int) -> Tensor:
+        products = chosen[begin:end] @ chosen.T
+        return products if shrink == 0 else products / (norm[begin:end].unsqueeze(1) * norm + shrink)
+
+    indices, values = nearest(similarity, len(items), k, progress=progress, narrow=features.shape[1] <= NARROW)
+    return Neighbours(len(features), items, items[indices], values)
+
+
+def cooccurrence_knn(edge_index: Tensor, n_users: int, n_items: int, k: int, *, shrink: float = 0.0) -> Neighbours:
+    r"""Nearest items by their common users, without the item itself (Deshpande & Karypis 2004).
+
+    .. math:: s_{ij} = \frac{c_{ij}}{\sqrt{c_{ii} c_{jj}} + \text{shrink}},\quad c_{ij} = |U_i \cap U_j|
+
+    Args:
+        edge_index: training interactions, ``(2, n_edges)``.
+        n_users: number of users.
+        n_items: number of items.
+        k: neighbours per item.
+        shrink: added to the denominator; damps similarities that rest on few users.
+    """
+    of_items = interaction_matrix(edge_index.flip(0), n_items, n_users)
+    root = torch.bincount(edge_index[1], minlength=n_items).to(of_items.dtype).sqrt()
+
+    def similarity(begin: int, end: int) -> Tensor:
+        scale = (root[begin:end].unsqueeze(1) * root + shrink).clamp_min(1e-12)  # an item without users divides by 0
+        return common_neighbours(of_items, begin, end) / scale
+
+    indices, values = nearest(similarity, n_items, k, include_self=False, width=n_users)
+    return Neighbours(n_items, torch.arange(n_items, device=edge_index.device), indices, values)
+
+
+class Search(Protocol):
+    """A way to find nearest items."""
+
+    @property
+    def name(self) -> str:
+        """Name of the way; lists found in one way are never served in place of those of another."""
+
+    def find(self, key: str, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
+        """Lists of at least ``k`` neighbours; arguments as in :func:`knn`, ``key`` is their hash."""
+
+    def used(self, lists: Neighbours) -> None:
+        """Called with all lists that are handed out."""
+
+
+class Exact:
+    """Exact lists, computed in this process."""
+
+    name = "exact"
+
+    def find(self, key: str, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
+        """:func:`knn`."""
+        return knn(features, present, k, shrink=shrink)
+
+    def used(self, lists: Neighbours) -> None:
+        """Nothing is noted."""
+
+
+_search: contextvars.ContextVar[Search | None] = contextvars.ContextVar("search", default=None)
+
+
+@contextlib.contextmanager
+def found_by(search: Search) -> Iterator[None]:
+    """Let :func:`cached_knn` find lists by ``search`` until the end of the block."""
+    token = _search.set(search)
+    try:
+        yield
+    finally:
+        _search.reset(token)
+
+
+_lists = Memo[Neighbours](CACHED_LISTS)
+
+
+def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
+    """:func:`knn` of constant features, kept in memory under the hash of its arguments.
+
+    A stored list serves every smaller ``k``.
+    """
+    search = _search.get() or Exact()
+    features = features.to(torch.get_default_dtype())
+    key = content_key(search.name, shrink, features, present)
+    lists = _lists.get(
+        key,
+        lambda: search.find(key, features, present, max(k, STORED), shrink),
+        lambda kept: kept.k >= min(k, len(kept.items)),
+    )
+    search.used(lists)
+    return lists.top(k)
+
+
+def content_neighbours(features: Tensor, present: Tensor, k: int) -> Neighbours:
+    r"""Nearest items by content around its mean, :math:`c_{ij} = \max(\cos(f_i - \bar f, f_j - \bar f), 0)`.
+
+    Embeddings of one encoder all point in much the same direction; around their mean they differ. The item itself is
+    left out, and an item whose features are the mean has no direction left and is isolated.
+
+    Args:
+        features: ``(n_items, d)``.
+        present: whether an item has content, ``(n_items,)``.
+        k: neighbours per item.
+    """
+    mean = features[present].double().mean(0)  # of equal rows it is that row to the last bit, which leaves zero
+    lists = cached_knn(features - mean.to(features.dtype), present, k + 1)
+    return replace(lists, indices=lists.indices[:, 1:], values=lists.values[:, 1:].clamp_min(0.0))

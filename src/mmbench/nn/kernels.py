@@ -1,0 +1,312 @@
+r"""Operators whose gradients are written by hand, because they then need less memory or less work.
+
+Notation: :math:`g` is the gradient of the loss with respect to the result, ``(n, d)`` or ``(B, d)`` like the result;
+matrices of graphs are sparse CSR and constant unless a class says otherwise.
+"""
+# The docstring of a class describes both of its passes.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.autograd import Function
+from torch.nn import functional
+
+#: Edges whose gradients :class:`WeightedProduct` computes at once; bounds the memory of its backward pass.
+BLOCK_EDGES = 1 << 16
+#: Numbers that :class:`ProjectedRows` gathers at once: few enough to stay in a cache until they are multiplied.
+GATHERED_ENTRIES = 1 << 21
+
+
+def product(matrix: Tensor, x: Tensor) -> Tensor:
+    """Sparse CSR ``(n, m)`` times dense ``(m, d)``, without gradients.
+
+    In float32 on a CPU the rows are summed by torch's embedding bag: its kernel is about four times as fast as the
+    sparse product and differs from it by rounding only.
+    """
+    columns = matrix.col_indices()
+    if x.device.type != "cpu" or x.dtype != torch.float32 or not len(columns):
+        return matrix @ x
+    with torch.no_grad():
+        return functional.embedding_bag(
+            columns,
+            x.contiguous(),
+            matrix.crow_indices(),
+            mode="sum",
+            per_sample_weights=matrix.values(),
+            include_last_offset=True,
+        )
+
+
+def with_values(pattern: Tensor, values: Tensor) -> Tensor:
+    """The sparse CSR matrix that has the structure of ``pattern`` and the given values ``(nnz,)``."""
+    structure = (pattern.crow_indices(), pattern.col_indices(), values, pattern.shape)
+    return torch.sparse_csr_tensor(*structure, check_invariants=False)
+
+
+def products_of_ends(pattern: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    r"""Inner products :math:`\langle a_r, b_c\rangle` for the entries (r, c) of a pattern, without gradients.
+
+    Args:
+        pattern: sparse CSR, ``(n, m)``.
+        a: ``(n, d)``.
+        b: ``(m, d)``.
+
+    Returns:
+        ``(nnz,)``, in the order of the entries.
+    """
+    return torch.sparse.sampled_addmm(pattern, a, b.T, beta=0.0).values()
+
+
+def add_rows(target: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """Add ``values`` ``(m, d)`` to the rows ``(m,)`` of ``target`` ``(n, d)``, which is changed and returned.
+
+    The order of the additions is fixed on every device, so that results repeat; on a GPU the faster ``index_add_`` does
+    not promise that.
+    """
+    if target.device.type == "cpu":
+        return target.index_add_(0, rows, values)
+    return target.index_put_((rows,), values, accumulate=True)
+
+
+class DirectedProduct(Function):
+    r""":math:`y = A x` with a constant matrix, called as ``(matrix, transposed, x)``.
+
+    The gradient of x is :math:`A^\top g`. The transposed matrix is given, because turning a CSR matrix round in every
+    step would cost more than the product; for a symmetric graph it is the matrix itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(transposed)
+        return product(matrix, x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
+        (transposed,) = ctx.saved_tensors
+        return None, None, product(transposed, grads[0])
+
+
+class WeightedProduct(Function):
+    r""":math:`y_r = \sum_{(r, c)} w_{rc} x_c` with gradients for the weights too.
+
+    Called as ``(matrix, transposed, edge_index, weights, x)``; the matrices are made of these edges and weights.
+
+    .. math:: \frac{\partial L}{\partial w_{rc}} = \langle g_r, x_c\rangle, \quad
+              \frac{\partial L}{\partial x} = W^\top g
+
+    Edges may be given twice, so that the entries of the matrix are not the edges; the inner products are therefore
+    taken edge by edge, in blocks, since all gathered rows at once would be an array of ``(n_edges, d)``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, edge_index: Tensor, weights: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(transposed, edge_index, x)
+        return product(matrix, x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, Tensor, Tensor]:
+        transposed, edge_index, x = ctx.saved_tensors
+        grad = grads[0].contiguous()
+        blocks = zip(*(ends.split(BLOCK_EDGES) for ends in edge_index), strict=True)
+        of_weights = torch.cat([(grad[r] * x[c]).sum(1) for r, c in blocks])
+        return None, None, None, of_weights, product(transposed, grad)
+
+
+class EdgeProducts(Function):
+    r"""Inner products :math:`p_{rc} = \langle x_r, x_c\rangle` along the edges of a symmetric pattern.
+
+    Called as ``(pattern, reverse, x)``, where ``reverse`` is the place of the edge (c, r) for each edge (r, c). Row r
+    of x enters the edges that leave it and those that reach it:
+
+    .. math:: \frac{\partial L}{\partial x_r} = \sum_c (g_{rc} + g_{cr})\, x_c
+
+    which is one sparse product over the same pattern.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pattern: Tensor, reverse: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(pattern, reverse, x)
+        return products_of_ends(pattern, x, x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
+        pattern, reverse, x = ctx.saved_tensors
+        return None, None, product(with_values(pattern, grads[0] + grads[0][reverse]), x)
+
+
+class EdgePropagation(Function):
+    r""":math:`y_r = \sum_c w_{rc} x_c` over a symmetric pattern, with gradients for the weights and for x.
+
+    Called as ``(pattern, reverse, weights, x)``, see :class:`EdgeProducts`.
+
+    .. math:: \frac{\partial L}{\partial w_{rc}} = \langle g_r, x_c\rangle, \quad
+              \frac{\partial L}{\partial x_c} = \sum_r w_{rc}\, g_r
+
+    The pattern is symmetric, so that the transposed matrix is the pattern with the weights of the reversed edges.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pattern: Tensor, reverse: Tensor, weights: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(pattern, reverse, weights, x)
+        return product(with_values(pattern, weights), x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
+        pattern, reverse, weights, x = ctx.saved_tensors
+        grad = grads[0].contiguous()
+        of_weights = products_of_ends(pattern, grad, x)
+        return None, None, of_weights, product(with_values(pattern, weights[reverse]), grad)
+
+
+class MeanOfLayers(Function):
+    r""":math:`Y = \frac{1}{L+1}\sum_{l=0}^{L} A^l X` over a symmetric graph; keeps no layer in memory.
+
+    Called as ``(adjacency, n_layers, *tables)``; X is the tables stacked, and so is the result, one tensor per table.
+    The map is linear and symmetric, so that its gradient is the same sum of g,
+
+    .. math:: \frac{\partial L}{\partial X} = \frac{1}{L+1}\sum_{l=0}^{L} A^l g,
+
+    computed from the inside by Horner's rule: :math:`(I + A + A^2) g = g + A (g + A g)`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, adjacency: Tensor, n_layers: int, *tables: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(adjacency)
+        ctx.n_layers, ctx.lengths = n_layers, [len(table) for table in tables]
+        layer = tables[0] if len(tables) == 1 else torch.cat(tables)
+        total = layer.clone()
+        for _ in range(n_layers):
+            layer = product(adjacency, layer)
+            total += layer
+        return total.div_(n_layers + 1).split(ctx.lengths)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (adjacency,) = ctx.saved_tensors
+        scaled = (grads[0] if len(grads) == 1 else torch.cat(grads)) / (ctx.n_layers + 1)
+        grad = scaled
+        for _ in range(ctx.n_layers):
+            grad = product(adjacency, grad).add_(scaled)
+        return None, None, *grad.split(ctx.lengths)
+
+
+class RowsOfMean(Function):
+    r"""Rows N of :class:`MeanOfLayers` and of X itself, of a graph that need not be symmetric.
+
+    Called as ``(adjacency, transposed, n_layers, nodes, *tables)``. With the selection :math:`S_N`, the results are
+    :math:`S_N \frac{1}{L+1}\sum_l A^l X` and :math:`S_N X`, and with their gradients :math:`g` and :math:`h`
+
+    .. math:: \frac{\partial L}{\partial X} = \frac{1}{L+1}\sum_{l=0}^{L} (A^\top)^l S_N^\top g + S_N^\top h
+
+    by Horner's rule. Sums, means and gradients over all nodes never exist: besides the sparse products, a step works on
+    the rows of the batch alone.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, adjacency: Tensor, transposed: Tensor, n_layers: int, nodes: Tensor, *tables: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(transposed, nodes)
+        ctx.n_layers, ctx.lengths = n_layers, [len(table) for table in tables]
+        layer = torch.cat(tables)
+        ego = layer.index_select(0, nodes)
+        total = ego.clone()
+        for _ in range(n_layers):
+            layer = product(adjacency, layer)
+            total += layer.index_select(0, nodes)
+        return total.div_(n_layers + 1), ego
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        transposed, nodes = ctx.saved_tensors
+        of_total, of_ego = grads[0] / (ctx.n_layers + 1), grads[1]
+        grad = add_rows(of_total.new_zeros(len(transposed), of_total.shape[1]), nodes, of_total)
+        for _ in range(ctx.n_layers):
+            grad = add_rows(product(transposed, grad), nodes, of_total)
+        return None, None, None, None, *add_rows(grad, nodes, of_ego).split(ctx.lengths)
+
+
+class LogSumExp(Function):
+    r""":math:`y_k = \log\sum_l w_l \exp(a_k \cdot b_l)` with constant weights.
+
+    Called as ``(a, b, log_weights)`` of shapes ``(B, d)``, ``(n, d)`` and ``(n,)``; None stands for weights of one.
+    With the shares :math:`p_{kl} = w_l \exp(a_k \cdot b_l) / \exp(y_k)`, which sum to one over l,
+
+    .. math:: \frac{\partial L}{\partial a_k} = g_k \sum_l p_{kl}\, b_l, \quad
+              \frac{\partial L}{\partial b_l} = \sum_k p_{kl}\, g_k\, a_k
+
+    One array ``(B, n)`` is allocated and turned from logits into shares in place; automatic differentiation would keep
+    several.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, log_weights: Tensor | None) -> Tensor:
+        shares = a @ b.T
+        if log_weights is not None:
+            shares += log_weights
+        largest = shares.amax(1, keepdim=True)  # taken out of the exponentials, so that none overflows
+        sums = shares.sub_(largest).exp_().sum(1, keepdim=True)
+        ctx.save_for_backward(a, b, shares.div_(sums))
+        return (sums.log() + largest).squeeze(1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, b, shares = ctx.saved_tensors
+        grad = grads[0].unsqueeze(1)
+        return grad * (shares @ b), shares.T @ (grad * a), None
+
+
+class ProjectedRows(Function):
+    r""":math:`y_k = W f_{r_k} + b` for chosen rows r of a constant table, called as ``(table, rows, weight, bias)``.
+
+    .. math:: \frac{\partial L}{\partial W} = \sum_k g_k f_{r_k}^\top, \quad \frac{\partial L}{\partial b} = \sum_k g_k
+
+    The rows are gathered block by block, and again in the backward pass: that is cheaper than keeping a copy of all of
+    them in memory.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(table, rows)
+        ctx.step, ctx.dtype = max(1, GATHERED_ENTRIES // table.shape[1]), weight.dtype
+        blocks = rows.split(ctx.step)
+        return torch.cat([functional.linear(table.index_select(0, block), weight, bias) for block in blocks])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
+        table, rows = ctx.saved_tensors
+        (grad,) = grads
+        of_weight = grad.new_zeros(grad.shape[1], table.shape[1])
+        for block, of_block in zip(rows.split(ctx.step), grad.split(ctx.step), strict=True):
+            of_weight = torch.addmm(of_weight, of_block.T, table.index_select(0, block).to(grad.dtype))
+        # In mixed precision g is narrower than the parameters, which want gradients of their own type.
+        return None, None, of_weight.to(ctx.dtype), grad.sum(0).to(ctx.dtype)
+
+
+class GatheredRows(Function):
+    r"""Rows of a whole batch ``(B, ...)`` from those of every process, called as ``(place, size, rows)``.
+
+    Every process then computes the same loss L from them. With the Jacobian :math:`J_r` of the rows :math:`E_r` that
+    process r made, the gradient of the parameters is
+
+    .. math:: \sum_r J_r^\top \frac{\partial L}{\partial E_r}
+
+    Data-parallel training averages gradients over the processes, which divides this sum by their number; the backward
+    pass multiplies by it beforehand.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, place: slice, size: int, rows: Tensor) -> Tensor:
+        ctx.place = place
+        whole = rows.new_zeros(size, *rows.shape[1:])
+        whole[place] = rows
+        distributed.all_reduce(whole)  # each row belongs to one process and is zero elsewhere, so the sum is exact
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, grads[0][ctx.place] * distributed.get_world_size()

@@ -1,0 +1,147 @@
+"""The contract of a model: what it is given for training and what it owes for ranking."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmbench.data.recdata import RecData
+from mmbench.nn.kernels import GatheredRows
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of a batch that one process works on.
+
+    Args:
+        begin: the first row.
+        end: one after the last row; parts of a batch differ by one row at most and may be empty.
+        size: rows of the batch, B.
+    """
+
+    begin: int
+    end: int
+    size: int
+
+    @staticmethod
+    def of(size: int, rank: int, n_ranks: int) -> Part:
+        """The part of process ``rank`` among ``n_ranks``."""
+        return Part(size * rank // n_ranks, size * (rank + 1) // n_ranks, size)
+
+    @property
+    def place(self) -> slice:
+        """The rows as a slice."""
+        return slice(self.begin, self.end)
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """A batch of training triplets.
+
+    Args:
+        users: ``(B,)``.
+        positives: an item that each user has, ``(B,)``.
+        negatives: an item that each user does not have, ``(B,)``.
+        part: which rows of the batch these are, where several processes share it.
+    """
+
+    users: Tensor
+    positives: Tensor
+    negatives: Tensor
+    part: Part | None = None
+
+    def share(self, rank: int, n_ranks: int) -> Triplets:
+        """The rows that process ``rank`` of ``n_ranks`` makes vectors of; the batch itself where there is only one."""
+        if n_ranks == 1:
+            return self
+        part = Part.of(len(self.users), rank, n_ranks)
+        return Triplets(self.users[part.place], self.positives[part.place], self.negatives[part.place], part)
+
+    def whole(self, *rows: Tensor) -> tuple[Tensor, ...]:
+        """Vectors of the whole batch, each ``(B, d)``, from those of this process; a loss is computed from them."""
+        if self.part is None:
+            return rows
+        return tuple(GatheredRows.apply(self.part.place, self.part.size, r) for r in rows)
+
+    def rows(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of users, positives and negatives, each ``(B, d)``, of tables ``(n_users, d)`` and ``(n_items, d)``.
+
+        Both kinds of items are looked up together: their table then gets one dense gradient instead of two and a sum.
+        """
+        both = functional.embedding(torch.cat([self.positives, self.negatives]), items)
+        positive, negative = both.split(len(self.positives))
+        user, positive, negative = self.whole(functional.embedding(self.users, users), positive, negative)
+        return user, positive, negative
+
+    def nodes(self, n_users: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Users, positives and negatives as nodes of a graph whose first nodes are the users, each ``(B,)``."""
+        return self.users, n_users + self.positives, n_users + self.negatives
+
+
+class Recommender(nn.Module, ABC):
+    """Anything that scores all items for a user."""
+
+    #: False for a model that never looks at features; it then has one cell per dataset.
+    uses_content: ClassVar[bool] = True
+
+    @abstractmethod
+    def score(self, users: Tensor) -> Tensor:
+        """Score every item for ``users`` ``(B,)``.
+
+        Returns:
+            ``(B, n_items)``, larger is better; in eval mode the same numbers at every call.
+        """
+
+
+class FactorModel(Recommender):
+    """A trained model whose score is the inner product of a user vector and an item vector."""
+
+    #: True for a model whose loss depends on vectors of the whole batch (:meth:`Triplets.whole`) and on no random draw,
+    #: so that several devices can share its batches.
+    shares_batches: ClassVar[bool] = False
+
+    _frozen: tuple[Tensor, Tensor] | None = None
+
+    @abstractmethod
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Final vectors of all users ``(n_users, d)`` and of all items ``(n_items, d)``."""
+
+    @abstractmethod
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """Named terms of the loss, already weighted; their sum is minimised."""
+
+    def begin_epoch(self) -> None:
+        """Draw anew whatever is drawn once per epoch."""
+
+    def score(self, users: Tensor) -> Tensor:
+        """Inner products ``(B, n_items)``; in eval mode one forward pass serves all blocks of users."""
+        if self.training:
+            user_vectors, item_vectors = self()
+        else:
+            self._frozen = self._frozen or self()
+            user_vectors, item_vectors = self._frozen
+        return user_vectors[users] @ item_vectors.T
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Load parameters; the final vectors are computed anew afterwards."""
+        self._frozen = None
+        return super().load_state_dict(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> FactorModel:
+        """Switch between training and evaluation; either way the final vectors are computed anew afterwards."""
+        self._frozen = None
+        super().train(mode)
+        return self
+
+
+class ClosedForm(Recommender):
+    """A model that is computed, not trained: popularity, neighbourhoods, linear solutions."""
+
+    @abstractmethod
+    def fit(self, data: RecData) -> None:
+        """Compute everything that :meth:`score` needs from the training data."""

@@ -1,0 +1,115 @@
+"""Sparse matrices: how they are built, what blocks of their rows hold, and constant ones as linear maps."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from mmbench.nn.kernels import DirectedProduct
+
+#: Entries of a dense block of rows; bounds memory whatever the number of users and items.
+BLOCK_ENTRIES = 1 << 22
+
+
+def sparse_matrix(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Build a sparse CSR matrix; entries given twice are added.
+
+    Args:
+        rows: ``(nnz,)``.
+        columns: ``(nnz,)``.
+        values: ``(nnz,)``.
+        shape: number of rows and columns.
+    """
+    coo = torch.sparse_coo_tensor(torch.stack([rows, columns]), values, shape, check_invariants=True).coalesce()
+    with warnings.catch_warnings():  # torch announces on first use that its CSR layout is in beta
+        warnings.filterwarnings("ignore", message=".*Sparse CSR tensor support is in beta.*")
+        return coo.to_sparse_csr()
+
+
+def interaction_matrix(edge_index: Tensor, n_users: int, n_items: int) -> Tensor:
+    """Training interactions ``(2, n_edges)`` as a sparse CSR matrix of ones, ``(n_users, n_items)``."""
+    return sparse_matrix(edge_index[0], edge_index[1], torch.ones(edge_index.shape[1]), (n_users, n_items))
+
+
+def select_rows(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Chosen rows of a sparse CSR matrix ``(n, m)`` as a sparse CSR matrix ``(B, m)``.
+
+    Args:
+        matrix: sparse CSR.
+        rows: row indices, ``(B,)``.
+    """
+    starts = matrix.crow_indices()
+    lengths = (starts[1:] - starts[:-1])[rows]
+    ends = lengths.cumsum(0)
+    # For every entry of the result: its row there, and its place among the entries of the matrix.
+    place = torch.arange(len(rows), device=rows.device).repeat_interleave(lengths)
+    entry = starts[rows[place]] + torch.arange(len(place), device=rows.device) - (ends - lengths)[place]
+    new_starts = torch.cat([ends.new_zeros(1), ends])
+    columns, values = matrix.col_indices()[entry], matrix.values()[entry]
+    return torch.sparse_csr_tensor(new_starts, columns, values, (len(rows), matrix.shape[1]), check_invariants=True)
+
+
+def dense_rows(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Chosen rows of a sparse CSR matrix ``(n, m)`` as a dense block ``(B, m)``."""
+    return select_rows(matrix, rows).to_dense()
+
+
+def common_neighbours(matrix: Tensor, begin: int, end: int) -> Tensor:
+    """Rows ``begin`` to ``end`` of the product of a sparse CSR matrix ``(n, m)`` and its transpose.
+
+    Returns:
+        ``(end - begin, n)``, dense.
+    """
+    rows = torch.arange(begin, end, device=matrix.device)
+    return (matrix @ dense_rows(matrix, rows).T.contiguous()).T.contiguous()
+
+
+def history_scores(history: Tensor, similarity: Tensor, users: Tensor) -> Tensor:
+    r"""Sum of similarities to the items of a user's history, :math:`\hat y_{uj} = \sum_{i \in R_u} s_{ji}`.
+
+    Args:
+        history: sparse CSR of ones, ``(n_users, n_items)``.
+        similarity: sparse CSR ``(n_items, n_items)``; row j holds what each item of a history adds to item j.
+        users: ``(B,)``.
+
+    Returns:
+        ``(B, n_items)``.
+    """
+    return (similarity @ dense_rows(history, users).T.contiguous()).T.contiguous()
+
+
+class ConstantMap(nn.Module):
+    """Multiplication by a constant sparse matrix, ``(m, d)`` to ``(n, d)``; no state stores it.
+
+    Args:
+        matrix: sparse CSR, ``(n, m)``.
+        transposed: the same matrix turned round, ``(m, n)``; it serves the backward pass.
+    """
+
+    matrix: Tensor
+    transposed: Tensor
+
+    def __init__(self, matrix: Tensor, transposed: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("matrix", matrix, persistent=False)
+        self.register_buffer("transposed", transposed, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply: ``A x``."""
+        return DirectedProduct.apply(self.matrix, self.transposed, x)
+
+
+class DirectedGraph(ConstantMap):
+    """A constant weighted graph that need not be symmetric; ``graph(x)`` is one step of propagation, ``A x``.
+
+    Args:
+        edge_index: row (receiver) and column (sender) of each edge, ``(2, n_edges)``; edges given twice are added.
+        weights: ``(n_edges,)``.
+        n: number of nodes.
+    """
+
+    def __init__(self, edge_index: Tensor, weights: Tensor, n: int) -> None:
+        rows, columns = edge_index
+        super().__init__(sparse_matrix(rows, columns, weights, (n, n)), sparse_matrix(columns, rows, weights, (n, n)))

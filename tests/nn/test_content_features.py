@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmbench.nn import kernels
+from mmbench.nn.content_features import (
+    ProjectedContent,
+    concatenated,
+    on_unique_rows,
+    projected_content,
+    projected_rows,
+)
+from tests.conftest import BlockWorld
+
+
+def test_concatenated_in_name_order(block_world: BlockWorld) -> None:
+    data = block_world.data(("image", "text"))
+    joined = concatenated(data)
+    assert torch.equal(joined, torch.cat([data.features["image"], data.features["text"]], dim=1))
+
+
+def test_without_features_there_is_no_column(block_world: BlockWorld) -> None:
+    assert concatenated(block_world.data(())).shape == (36, 0)
+
+
+@pytest.mark.usefixtures("float64")
+def test_features_come_in_the_default_type(block_world: BlockWorld) -> None:
+    assert concatenated(block_world.data(("text",))).dtype == torch.float64
+
+
+@pytest.fixture
+def network(float64: None) -> Callable[[Tensor], Tensor]:
+    """A row-wise function with parameters behind it."""
+    torch.manual_seed(0)
+    table = nn.Parameter(torch.randn(9, 5))
+    layer = nn.Linear(5, 3)
+
+    def compute(rows: Tensor) -> Tensor:
+        return layer(table[rows]).tanh()
+
+    compute.parameters = [table, *layer.parameters()]  # type: ignore[attr-defined]
+    return compute
+
+
+def test_on_unique_rows_equals_direct(network: Callable[[Tensor], Tensor]) -> None:
+    """Values and gradients, with repeated rows and index vectors of different lengths."""
+    torch.manual_seed(0)
+    indices = (torch.tensor([3, 3, 0, 8]), torch.tensor([8, 1]), torch.tensor([3]))
+    weights = [torch.randn(len(index), 3) for index in indices]
+
+    def gradients(outputs: tuple[Tensor, ...]) -> list[Tensor]:
+        value = torch.stack([(w * out).sum() for w, out in zip(weights, outputs, strict=True)]).sum()
+        return list(torch.autograd.grad(value, network.parameters))  # type: ignore[attr-defined]
+
+    unique, direct = on_unique_rows(network, *indices), tuple(network(index) for index in indices)
+    for ours, expected in zip(unique, direct, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-14)
+    for ours, expected in zip(gradients(unique), gradients(direct), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-14)
+
+
+def test_on_unique_rows_computes_each_row_once() -> None:
+    asked = []
+
+    def compute(rows: Tensor) -> Tensor:
+        asked.append(rows)
+        return rows[:, None].float()
+
+    first, second = on_unique_rows(compute, torch.tensor([4, 2, 4]), torch.tensor([2, 7]))
+    assert [rows.tolist() for rows in asked] == [[2, 4, 7]]
+    assert first.tolist() == [[4.0], [2.0], [4.0]]
+    assert second.tolist() == [[2.0], [7.0]]
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 7, 23])
+def test_projected_rows_are_the_layer_on_gathered_rows(n_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "GATHERED_ENTRIES", 30)  # blocks of five rows
+    table, rows, layer = torch.randn(12, 6), torch.randint(12, (n_rows,)), nn.Linear(6, 4)
+    weights = torch.randn(n_rows, 4)
+
+    def results(projected: Tensor) -> list[Tensor]:
+        loss = (weights * projected).square().sum()
+        return [projected, *torch.autograd.grad(loss, list(layer.parameters()))]
+
+    blocks, whole = results(projected_rows(table, rows, layer)), results(layer(table[rows]))
+    for a, b in zip(blocks, whole, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_projected_rows_of_a_trained_table_train_it() -> None:
+    table, layer = torch.randn(5, 3, requires_grad=True), nn.Linear(3, 2)
+    projected_rows(table, torch.tensor([1, 1]), layer).sum().backward()
+    assert table.grad is not None
+    torch.testing.assert_close(table.grad[1], 2 * layer.weight.sum(0))
+    assert torch.equal(projected_rows(table, slice(None), layer), layer(table))
+
+
+def test_projected_rows_in_mixed_precision_keep_float32_weights() -> None:
+    table, rows, layer = torch.randn(9, 8), torch.tensor([3, 1, 3]), nn.Linear(8, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        projected = projected_rows(table, rows, layer)
+    assert projected.dtype == torch.bfloat16
+    projected.float().sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.dtype == torch.float32
+    torch.testing.assert_close(layer.weight.grad, table[rows].sum(0).expand(4, -1), rtol=0.03, atol=0.03)
+
+
+def test_frozen_features_are_no_state_and_trainable_ones_are_a_copy() -> None:
+    features = torch.randn(5, 3)
+    frozen, trainable = ProjectedContent(features, 4), ProjectedContent(features, 4, trainable=True)
+    assert sorted(frozen.state_dict()) == ["projection.bias", "projection.weight"]
+    assert sorted(dict(trainable.named_parameters())) == ["projection.bias", "projection.weight", "table"]
+    with torch.no_grad():
+        trainable.table.zero_()
+    assert features.any()
+
+
+def test_projection_of_all_and_of_some_rows() -> None:
+    features = torch.randn(5, 3)
+    tower = ProjectedContent(features, 4)
+    expected = features @ tower.projection.weight.T + tower.projection.bias
+    torch.testing.assert_close(tower(), expected)
+    torch.testing.assert_close(tower(torch.tensor([3, 3, 0])), expected[[3, 3, 0]])
+
+
+def test_one_projection_per_modality_in_name_order(block_world: BlockWorld) -> None:
+    towers = projected_content(block_world.data(("audio", "image", "text")), 4)
+    assert list(towers) == ["audio", "image", "text"]
+    assert not projected_content(block_world.data(()), 4)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from mmbench.nn.hyperparameters import one_of, rate
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 0.999])
+def test_a_rate_stays_as_it_is(value: float) -> None:
+    assert rate("dropout", value) == value
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_what_is_no_rate_is_named(value: float) -> None:
+    with pytest.raises(ValueError, match=f"noise={value} must be at least 0 and less than 1"):
+        rate("noise", value)
+
+
+def test_a_word_is_one_of_the_allowed() -> None:
+    assert one_of("mode", "local", ("local", "global")) == "local"
+    with pytest.raises(ValueError, match="mode='lokal' must be one of local, global"):
+        one_of("mode", "lokal", ("local", "global"))

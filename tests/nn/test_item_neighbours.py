@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mmbench.nn import item_neighbours, nearest
+from mmbench.nn.item_graphs import ItemGraph, binary_normalised, row_sum_normalised, weighted
+from mmbench.nn.item_neighbours import (
+    CACHED_LISTS,
+    Neighbours,
+    cached_knn,
+    content_neighbours,
+    cooccurrence_knn,
+    found_by,
+    knn,
+)
+from mmbench.nn.memo import Memo
+
+N = 41
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_neighbours, "_lists", Memo[Neighbours](CACHED_LISTS))
+
+
+def random_features(n: int = N, d: int = 6, seed: int = 0) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def everyone(n: int = N) -> Tensor:
+    return torch.ones(n, dtype=torch.bool)
+
+
+def dense_cosine(features: Tensor) -> Tensor:
+    unit = features / features.norm(dim=1, keepdim=True)
+    return unit @ unit.T
+
+
+def dense(graph: ItemGraph) -> Tensor:
+    matrix = torch.zeros(graph.n_items, graph.n_items, dtype=graph.weights.dtype)
+    return matrix.index_put(tuple(graph.edge_index), graph.weights, accumulate=True)
+
+
+def same(a: Neighbours, b: Neighbours) -> bool:
+    return torch.equal(a.items, b.items) and torch.equal(a.indices, b.indices)
+
+
+@pytest.mark.parametrize("k", [1, 5, N, N + 20])
+@pytest.mark.parametrize("block", [1, 3 * N, 1 << 22])
+def test_blocks_equal_dense(k: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "BLOCK_ENTRIES", block)
+    features = random_features()
+    lists = knn(features, everyone(), k)
+    values, indices = dense_cosine(features).sort(dim=1, descending=True)
+    assert torch.equal(lists.indices, indices[:, :k])
+    torch.testing.assert_close(lists.values, values[:, :k])
+    assert torch.equal(lists.indices[:, 0], torch.arange(N))
+
+
+def test_shrink_equals_dense() -> None:
+    """With shrink an item need not be its own nearest."""
+    features = random_features() * torch.linspace(0.1, 9, N).unsqueeze(1)
+    norms = features.norm(dim=1)
+    values, indices = ((features @ features.T) / (norms[:, None] * norms + 10.0)).sort(dim=1, descending=True)
+    lists = knn(features, everyone(), 7, shrink=10.0)
+    assert torch.equal(lists.indices, indices[:, :7])
+    torch.testing.assert_close(lists.values, values[:, :7])
+    assert not torch.equal(lists.indices[:, 0], torch.arange(N))
+
+
+@pytest.mark.parametrize("block", [1, 7 * N, 1 << 22])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ties_are_decided_the_same_way_everywhere(
+    block: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the block and the type, duplicates included: their similarities differ in the last bit only."""
+    features = random_features(N, 33).to(dtype)
+    features[5:25] = features[4]
+    expected = knn(features.double(), everyone(), 6)
+    monkeypatch.setattr(nearest, "BLOCK_ENTRIES", block)
+    assert same(knn(features, everyone(), 6), expected)
+
+
+def test_constant_features_make_no_hubs() -> None:
+    """When everything is tied an item comes first in its own list and everybody is listed equally often."""
+    lists = knn(torch.full((N, 5), 0.3), everyone(), 4)
+    assert torch.equal(lists.indices[:, 0], torch.arange(N))
+    assert (torch.bincount(lists.indices.flatten(), minlength=N) == 4).all()
+    assert (lists.indices.sort(dim=1).values.diff(dim=1) > 0).all()
+
+
+def test_a_zero_row_is_isolated() -> None:
+    features = random_features()
+    features[[3, 9]] = 0.0
+    lists = knn(features, everyone(), N)
+    assert torch.isfinite(lists.values).all()
+    assert not torch.isin(torch.tensor([3, 9]), lists.items).any()
+    assert not torch.isin(torch.tensor([3, 9]), lists.indices).any()
+    for graph in (binary_normalised(lists), row_sum_normalised(weighted(lists))):
+        matrix = dense(graph)
+        assert torch.isfinite(matrix).all()
+        assert not matrix[[3, 9]].any()
+        assert not matrix[:, [3, 9]].any()
+
+
+def test_a_missing_item_is_isolated() -> None:
+    """Although its row, the mean, is similar to many; the others' lists are as if it did not exist."""
+    features, present = random_features() + 1.0, everyone()
+    features[7] = features.mean(0)
+    present[7] = False
+    lists = knn(features, present, 5)
+    rest = torch.arange(N)[present]
+    alone = knn(features[rest], everyone(N - 1), 5)
+    assert torch.equal(lists.items, rest)
+    assert torch.equal(lists.indices, rest[alone.indices])
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("shrink", [0.0, 3.0])
+def test_common_users_against_numpy(shrink: float) -> None:
+    rng = np.random.default_rng(0)
+    interactions = rng.random((30, 12)) < 0.3
+    interactions[:, 5] = False  # an item nobody has
+    edge_index = torch.from_numpy(np.argwhere(interactions).T.copy())
+    common = interactions.T.astype(float) @ interactions
+    scale = np.sqrt(np.outer(common.diagonal(), common.diagonal())) + shrink
+    expected = np.divide(common, scale, out=np.zeros_like(common), where=scale > 0)
+    np.fill_diagonal(expected, -1)
+
+    lists = cooccurrence_knn(edge_index, 30, 12, 4, shrink=shrink)
+    np.testing.assert_allclose(lists.values, -np.sort(-expected, axis=1)[:, :4], rtol=1e-12)
+    np.testing.assert_allclose(lists.values, np.take_along_axis(expected, lists.indices.numpy(), 1), rtol=1e-12)
+    assert (lists.indices != torch.arange(12)[:, None]).all()
+    assert cooccurrence_knn(edge_index, 30, 12, 99).k == 11
+
+
+def test_content_around_its_mean() -> None:
+    """Embeddings that share one large direction; the item itself and negative cosines are left out."""
+    features = random_features() + 50.0
+    lists = content_neighbours(features, everyone(), 6)
+    expected = dense_cosine(features.double() - features.double().mean(0)).fill_diagonal_(-2.0)
+    values, indices = expected.sort(dim=1, descending=True)
+    assert torch.equal(lists.indices, indices[:, :6])
+    torch.testing.assert_close(lists.values.double(), values[:, :6].clamp_min(0), rtol=0, atol=1e-4)
+    assert (content_neighbours(features, everyone(), N).values >= 0).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0, 1e6])
+def test_constant_content_has_no_neighbours(value: float) -> None:
+    assert len(content_neighbours(torch.full((N, 7), value), everyone(), 5).items) == 0
+
+
+def test_a_stored_list_serves_smaller_k(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
+        calls.append(k)
+        return knn(features, present, k, shrink=shrink)
+
+    monkeypatch.setattr(item_neighbours, "knn", counted)
+    monkeypatch.setattr(item_neighbours, "STORED", 8)
+    features = random_features()
+    assert cached_knn(features, everyone(), 5).k == 5
+    assert cached_knn(features.clone(), everyone(), 8).k == 8
+    assert calls == [8]
+    assert cached_knn(features, everyone(), 20).k == 20
+    assert same(cached_knn(features, everyone(), 3), knn(features, everyone(), 3))
+    assert calls == [8, 20]
+    cached_knn(features, everyone(), 100)
+    cached_knn(features, everyone(), 1000)  # there are no more items to list
+    assert calls == [8, 20, 100]
+
+
+def test_the_cache_is_keyed_by_content() -> None:
+    features, present = random_features(), everyone()
+    stored = cached_knn(features, present, 4)
+    features[0] = features[1]  # in place: the same tensor, other content
+    assert not same(cached_knn(features, present, 4), stored)
+    present[2] = False
+    assert 2 not in cached_knn(features, present, 4).items
+    assert torch.equal(
+        cached_knn(features, present, 4, shrink=9.0).values, knn(features, present, 4, shrink=9.0).values
+    )
+
+
+class Halved:
+    """Finds lists whose similarities are half of what they are."""
+
+    name = "halved"
+
+    def __init__(self) -> None:
+        self.handed_out: list[Neighbours] = []
+
+    def find(self, key: str, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
+        return knn(features / 2, present, k, shrink=shrink + 7.0)
+
+    def used(self, lists: Neighbours) -> None:
+        self.handed_out.append(lists)
+
+
+def test_lists_of_another_search_are_never_served() -> None:
+    features = random_features()
+    exact = cached_knn(features, everyone(), 4)
+    search = Halved()
+    with found_by(search):
+        other = cached_knn(features, everyone(), 4)
+        again = cached_knn(features, everyone(), 3)
+    assert not same(other, exact)
+    assert torch.equal(again.values, other.values[:, :3])
+    assert len(search.handed_out) == 2
+    assert same(cached_knn(features, everyone(), 4), exact)

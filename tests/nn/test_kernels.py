@@ -1,0 +1,75 @@
+"""Sparse products and the gradients that are written by hand, where no operator of a topic tests them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmbench.nn import kernels
+from mmbench.nn.kernels import LogSumExp, WeightedProduct, add_rows, product, products_of_ends, with_values
+from mmbench.nn.sparse import DirectedGraph, sparse_matrix
+from tests.nn.test_sparse import N_ITEMS, directed
+
+__all__ = ["directed"]
+
+
+def test_the_fast_product_is_the_sparse_one() -> None:
+    """Rows without entries, one with many, columns of every width: equal to float64 and to torch's own product."""
+    generator = torch.Generator().manual_seed(3)
+    rows, columns = torch.randint(0, 40, (2, 300), generator=generator)
+    rows[rows == 7] = 8
+    matrix = sparse_matrix(rows, columns, torch.randn(300, generator=generator), (40, 40))
+    for width in (1, 3, 64, 130):
+        x = torch.randn(width, 40, generator=generator).T  # not contiguous, as gradients may be
+        exact = matrix.double().to_dense() @ x.double()
+        for result in (product(matrix, x), matrix @ x):
+            assert (result - exact).abs().max() <= 1e-6 * exact.abs().max()
+        torch.testing.assert_close(product(matrix.double(), x.double()), exact)
+
+
+def test_the_product_of_an_empty_matrix_is_zero() -> None:
+    none = torch.empty(0, dtype=torch.int64)
+    assert torch.equal(product(sparse_matrix(none, none, torch.empty(0), (3, 2)), torch.ones(2, 4)), torch.zeros(3, 4))
+
+
+@pytest.mark.usefixtures("float64")
+def test_products_of_two_tables_and_values_follow_the_order_of_the_entries() -> None:
+    pattern = sparse_matrix(torch.tensor([0, 0, 2]), torch.tensor([1, 3, 0]), torch.ones(3), (3, 4))
+    a, b = torch.randn(3, 5), torch.randn(4, 5)
+    values = products_of_ends(pattern, a, b)
+    torch.testing.assert_close(values, (a @ b.T)[[0, 0, 2], [1, 3, 0]])
+    torch.testing.assert_close(with_values(pattern, values).to_dense(), a @ b.T * pattern.to_dense())
+
+
+@pytest.mark.usefixtures("float64")
+def test_weighted_propagation_and_its_gradients(
+    directed: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "BLOCK_EDGES", 7)
+    edge_index, weights, matrix = directed
+    x = torch.randn(N_ITEMS, 3, requires_grad=True)
+
+    def propagated(weights: Tensor, x: Tensor) -> Tensor:
+        graph = DirectedGraph(edge_index, weights.detach(), N_ITEMS)
+        return WeightedProduct.apply(graph.matrix, graph.transposed, edge_index, weights, x)
+
+    torch.testing.assert_close(propagated(weights, x), matrix @ x)
+    weights.requires_grad_()
+    assert torch.autograd.gradcheck(propagated, (weights, x))
+
+
+def test_rows_asked_for_twice_are_added_twice() -> None:
+    added = add_rows(torch.zeros(3, 2), torch.tensor([2, 0, 2]), torch.ones(3, 2))
+    assert added.tolist() == [[1.0, 1.0], [0.0, 0.0], [2.0, 2.0]]
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("log_weights", [None, torch.tensor([0.0, 1.0, -2.0, 0.5])])
+def test_logarithm_of_sums_and_its_gradients(log_weights: Tensor | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(n, 5, generator=generator).requires_grad_() for n in (3, 4))
+    weights = None if log_weights is None else log_weights.double()
+    logits = a @ b.T if weights is None else a @ b.T + weights
+    torch.testing.assert_close(LogSumExp.apply(a, b, weights), torch.logsumexp(logits, dim=1))
+    assert torch.autograd.gradcheck(lambda a, b: LogSumExp.apply(a, b, weights), (a, b))

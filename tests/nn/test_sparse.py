@@ -1,0 +1,92 @@
+"""How sparse matrices are built, their rows, and constant ones as linear maps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmbench.nn.sparse import (
+    DirectedGraph,
+    common_neighbours,
+    dense_rows,
+    history_scores,
+    interaction_matrix,
+    select_rows,
+    sparse_matrix,
+)
+
+N_USERS, N_ITEMS = 9, 7
+
+
+@pytest.fixture
+def edges() -> Tensor:
+    """Random interactions; user 4 and item 2 have none."""
+    pairs = torch.rand(N_USERS, N_ITEMS, generator=torch.Generator().manual_seed(0)) < 0.4
+    pairs[4], pairs[:, 2] = False, False
+    return pairs.nonzero().T
+
+
+@pytest.fixture
+def directed() -> tuple[Tensor, Tensor, Tensor]:
+    """Edges, some given twice, their weights and the dense matrix."""
+    generator = torch.Generator().manual_seed(1)
+    edge_index = torch.randint(0, N_ITEMS, (2, 30), generator=generator)
+    weights = torch.randn(30, generator=generator, dtype=torch.float64)
+    matrix = torch.zeros(N_ITEMS, N_ITEMS, dtype=torch.float64)
+    return edge_index, weights, matrix.index_put(tuple(edge_index), weights, accumulate=True)
+
+
+def dense_interactions(edges: Tensor) -> Tensor:
+    return torch.zeros(N_USERS, N_ITEMS).index_put(tuple(edges), torch.ones(()))
+
+
+def test_sparse_matrix_adds_entries_given_twice() -> None:
+    rows, columns = torch.tensor([2, 0, 2, 1]), torch.tensor([1, 3, 1, 0])
+    matrix = sparse_matrix(rows, columns, torch.tensor([1.0, 2.0, 4.0, 8.0]), (3, 4))
+    expected = torch.zeros(3, 4)
+    expected[2, 1], expected[0, 3], expected[1, 0] = 5.0, 2.0, 8.0
+    assert torch.equal(matrix.to_dense(), expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warning_about_the_layout() -> None:
+    sparse_matrix(torch.tensor([0]), torch.tensor([1]), torch.tensor([1.0]), (2, 2))
+
+
+@pytest.mark.usefixtures("float64")
+def test_directed_graph_against_dense(directed: tuple[Tensor, Tensor, Tensor]) -> None:
+    edge_index, weights, matrix = directed
+    graph = DirectedGraph(edge_index, weights, N_ITEMS)
+    x = torch.randn(N_ITEMS, 3, requires_grad=True)
+    pull = torch.randn(N_ITEMS, 3)
+    torch.testing.assert_close(graph(x), matrix @ x)
+    (gradient,) = torch.autograd.grad((graph(x) * pull).sum(), x)
+    torch.testing.assert_close(gradient, matrix.T @ pull)
+    assert not graph.state_dict()
+
+
+def test_rows_of_a_sparse_matrix(edges: Tensor) -> None:
+    rows = torch.tensor([4, 0, 8, 0])
+    matrix = interaction_matrix(edges, N_USERS, N_ITEMS)
+    assert torch.equal(matrix.to_dense(), dense_interactions(edges))
+    assert torch.equal(dense_rows(matrix, rows), dense_interactions(edges)[rows])
+    assert select_rows(matrix, rows).layout == torch.sparse_csr
+    torch.testing.assert_close(select_rows(matrix, rows) @ torch.eye(N_ITEMS), dense_interactions(edges)[rows])
+    assert dense_rows(matrix, rows[:0]).shape == (0, N_ITEMS)
+
+
+def test_common_users(edges: Tensor) -> None:
+    interactions = dense_interactions(edges)
+    of_items = interaction_matrix(edges.flip(0), N_ITEMS, N_USERS)
+    assert torch.equal(common_neighbours(of_items, 2, 5), (interactions.T @ interactions)[2:5])
+
+
+@pytest.mark.usefixtures("float64")
+def test_scores_of_histories(edges: Tensor, directed: tuple[Tensor, Tensor, Tensor]) -> None:
+    similarity = directed[2]
+    users = torch.tensor([8, 4, 1])
+    history = interaction_matrix(edges, N_USERS, N_ITEMS)
+    ours = history_scores(history, similarity.to_sparse_csr(), users)
+    torch.testing.assert_close(ours, (dense_interactions(edges) @ similarity.T)[users])
+    assert ours.is_contiguous()
