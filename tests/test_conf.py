@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
 import os
 import subprocess
@@ -29,6 +28,7 @@ from mmbench.data.modality import STATES, ModalityCondition
 from mmbench.data.planted import WORLDS, make_world
 from mmbench.models.base import ClosedForm, FactorModel, Recommender
 from mmbench.tracking import make_tracker
+from tests.parts import require_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = paths.config_dir()
@@ -256,8 +256,8 @@ def test_the_wheel_takes_the_configuration_along() -> None:
     assert paths.PACKAGE / "conf" not in [CONF] or (paths.PACKAGE / "conf" / "config.yaml").is_file()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed, so no build")
 def test_a_built_wheel_holds_the_configuration(tmp_path: Path) -> None:
+    require_modules("hatchling")
     command = [
         sys.executable,
         "-m",

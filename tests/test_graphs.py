@@ -18,6 +18,7 @@ from mmbench.nn import neighbours
 from mmbench.nn.knn import Neighbours, knn
 from mmbench.nn.neighbours import cached_knn
 from mmbench.study import tune
+from tests.parts import require_modules
 from tests.tiny import make_job, opened
 
 N = 1500
@@ -106,7 +107,7 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def approximate(monkeypatch: pytest.MonkeyPatch) -> None:
     """The approximate search on small catalogues."""
-    pytest.importorskip("faiss", reason="the extra ann is not installed")
+    require_modules("faiss")
     monkeypatch.setattr(graphs, "APPROXIMATE_ABOVE", 20)
 
 
