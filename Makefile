@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EXTRA ?= dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lint format test test-all study bench bench-full docs clean
@@ -13,7 +14,7 @@ help: ## show this list
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	touch README.md
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRA)]'
 	touch $(STAMP)
 
 setup: $(STAMP) ## make .venv and install the project with its development tools

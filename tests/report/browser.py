@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.parts import require_modules, require_program
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
@@ -21,16 +20,15 @@ WIDTHS = {"phone": 390, "desk": 1440}
 @contextlib.contextmanager
 def chromium(profile: Path) -> Iterator[Any]:
     """A browser of its own; the test is skipped where there is none."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("no chromium with chromedriver on this machine")
+    require_modules("selenium")
+    from selenium import webdriver
+
     options = webdriver.ChromeOptions()
-    options.binary_location = binary
+    options.binary_location = require_program("chromium")
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(require_program("chromedriver")))
     try:
         yield browser
     finally:

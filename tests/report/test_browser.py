@@ -92,7 +92,8 @@ def test_it_prints_on_a4_without_losing_anything(browser: Any, shop: tuple[Sweep
 
 
 def test_index_page_sorts_and_filters_with_the_keyboard(browser: Any, shop_sweep: Path) -> None:
-    keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
+    from selenium.webdriver.common.keys import Keys
+
     write_report(shop_sweep)
     file = shop_sweep / "report" / "report.html"
     web.console(browser)
@@ -107,13 +108,13 @@ def test_index_page_sorts_and_filters_with_the_keyboard(browser: Any, shop_sweep
         return [cell.text for cell in cells]
 
     heads = browser.find_elements("css selector", "#results th button")
-    for order, press in (("ascending", keys.ENTER), ("descending", keys.SPACE)):
+    for order, press in (("ascending", Keys.ENTER), ("descending", Keys.SPACE)):
         heads[4].send_keys(press)
         head = browser.find_element("css selector", "#results th:nth-child(5)")
         assert head.get_attribute("aria-sort") == order
         numbers = [float(text.split(" ")[0]) for text in column(5)]
         assert numbers == sorted(numbers, reverse=order == "descending")
-    heads[1].send_keys(keys.ENTER)
+    heads[1].send_keys(Keys.ENTER)
     assert column(2) == sorted(column(2))
     box = browser.find_element("id", "results-filter")
     box.send_keys("hybridknn TEXT")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,9 @@ import pytest
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from mmbench.report.write import as_frame, as_latex, as_markdown, as_text, grid, write_report
+from mmbench.report import SweepTable, read_sweep, write_report
+from mmbench.report.write import as_frame, as_latex, as_markdown, as_text, grid
+from tests.parts import require_program
 from tests.report.conftest import DATASET
 
 ENDINGS = ("md", "csv", "tex", "txt")
@@ -154,12 +156,11 @@ def test_latex_escapes_and_marks(table: SweepTable) -> None:
         assert text.count(command) == sum(r == rank for m in table.metrics for _, r in entries(table, m).values())
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex; balance and columns are checked instead")
 def test_latex_compiles(table: SweepTable, tmp_path: Path) -> None:
     head, foot = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n", "\\end{document}\n"
     page = head + as_latex(table) + foot
     (tmp_path / "page.tex").write_text(page, encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    command = [require_program("pdflatex"), "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
 

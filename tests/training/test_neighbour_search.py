@@ -18,9 +18,9 @@ from mmbench.nn.item_neighbours import CACHED_LISTS, Neighbours, cached_knn, knn
 from mmbench.nn.memo import Memo
 from mmbench.store import records
 from mmbench.training import neighbour_search
-from mmbench.training.fit import neighbour_search
 from mmbench.training.neighbour_search import Bar, Graphs, approximate_knn, check_mode, searching
 from mmbench.tuning.study import tune
+from tests.parts import require_modules
 from tests.tiny import make_job, opened
 
 N = 1500
@@ -109,7 +109,7 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def approximate(monkeypatch: pytest.MonkeyPatch) -> None:
     """The approximate search on small catalogues."""
-    pytest.importorskip("faiss", reason="the extra ann is not installed")
+    require_modules("faiss")
     monkeypatch.setattr(neighbour_search, "APPROXIMATE_ABOVE", 20)
 
 

@@ -16,6 +16,12 @@ from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.roles import Columns, mapped
 from mmbench.data.readers.tables import TableFile, cell_text
 from mmbench.data.readers.tabular import read_tabular
+from mmbench.data.delimited import detected_encoding
+from mmbench.data.journal import Journal
+from mmbench.data.roles import Columns, mapped
+from mmbench.data.tables import TableFile, cell_text
+from mmbench.data.tabular import read_tabular
+from tests.parts import require_modules
 
 ORDERS = """受注番号,顧客コード,JANコード,数量,受注日
 0001,C-01,０４９０１２３４５６７８９４,１,2024/1/5
@@ -31,7 +37,9 @@ def write(path: Path, content: str | bytes) -> Path:
 
 
 def workbook(path: Path, sheets: dict[str, list[list[Any]]], formats: dict[str, str] | None = None) -> Path:
-    openpyxl = pytest.importorskip("openpyxl", reason="pip install 'mmbench[excel]'")
+    require_modules("openpyxl")
+    import openpyxl
+
     book = openpyxl.Workbook()
     book.remove(book.active)
     for name, rows in sheets.items():
