@@ -22,10 +22,10 @@
 # %% [markdown]
 # ## What would it cost?
 #
-# `mmbench.plan` takes the same words as the sweep, trains each model for two epochs and multiplies.
+# `mmbench plan` takes the same words as the sweep, trains each model for two epochs and multiplies.
 
 # %% language="bash"
-# python -m mmbench.plan dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
+# python -m mmbench plan dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
 #     model=popularity,fusion modality=none,text,image,fused budget=small budget.trials=4 budget.max_epochs=15
 
 # %% [markdown]

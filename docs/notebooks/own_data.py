@@ -53,7 +53,7 @@ items.head(3)
 # and the split is by time where enough test users remain. The last line is the command that uses the folder.
 
 # %% language="bash"
-# python -m mmbench.prepare log.csv --items items.csv --text title --map timestamp=bought_at --out data/shop
+# python -m mmbench prepare log.csv --items items.csv --text title --map timestamp=bought_at --out data/shop
 
 # %% [markdown]
 # ## Check
@@ -61,7 +61,7 @@ items.head(3)
 # What would spoil a study is found before it costs anything.
 
 # %% language="bash"
-# python -m mmbench.check data/shop gain=0.05
+# python -m mmbench check data/shop gain=0.05
 
 # %% [markdown]
 # ## Vectors you have
@@ -77,7 +77,7 @@ np.save("clip.npy", world.features["image"].values[order])
 Path("clip.ids.txt").write_text("\n".join(items["sku"].iloc[order]));
 
 # %% language="bash"
-# python -m mmbench.prepare log.csv --items items.csv --text title --map timestamp=bought_at \
+# python -m mmbench prepare log.csv --items items.csv --text title --map timestamp=bought_at \
 #     --features image=clip.npy --out data/shop --overwrite | grep -E "^(text|image) "
 
 # %% [markdown]
@@ -87,7 +87,7 @@ Path("clip.ids.txt").write_text("\n".join(items["sku"].iloc[order]));
 # does only one of them tell?
 
 # %% language="bash"
-# python -m mmbench.signal dataset=folder dataset.name=shop dataset.path=data/shop > signal.log
+# python -m mmbench signal dataset=folder dataset.name=shop dataset.path=data/shop > signal.log
 # tail -n 1 signal.log
 
 # %%

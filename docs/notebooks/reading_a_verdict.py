@@ -112,5 +112,5 @@ Markdown(tables[0])
 # adjusted p, and each word with yes or no.
 
 # %% language="bash"
-# python -m mmbench.report multirun/redundant --explain planted-redundant/fusion/fused_vs_text > explained.txt
+# python -m mmbench report multirun/redundant --explain planted-redundant/fusion/fused_vs_text > explained.txt
 # grep -A 35 "relative gain" explained.txt
