@@ -19,8 +19,8 @@ COMMAND = re.compile(r"python -m (?P<module>mmbench[\w.]*|tests\.[\w.]+)(?P<word
 SWEEP = "mmbench"
 #: Commands whose words are overrides of the configuration.
 CONFIGURED = (SWEEP, "plan", "signal")
-#: Models that a page asks the reader to write, and the misspelt one that the README shows.
-MADE_BY_THE_READER = {"model=mine", "model=bpr,fusion,additive", "model=vpbr"}
+#: Models and conditions that a page asks the reader to write, and the misspelt one that the README shows.
+MADE_BY_THE_READER = {"model=mine", "model=bpr,fusion,additive", "model=x", "modality=x", "model=vpbr"}
 #: Commands whose keys are no fixed list, such as names of modalities or of columns.
 FREE = ("encode", "prepare")
 #: Keys of ``key=value`` words that a command takes beside the configuration.
