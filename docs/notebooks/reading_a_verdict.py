@@ -30,7 +30,8 @@ from mmbench.inference.verdicts import verdict
 
 
 def gain(mean, se, seeds=3, df=100):
-    half = t.ppf(0.975, df) * se    p = 2 * t.sf(abs(mean / se), df)
+    half = t.ppf(0.975, df) * se
+    p = 2 * t.sf(abs(mean / se), df)
     return CrossedInterval(mean, mean - half, mean + half, se=se, df=df, p=p, seeds=seeds)
 
 
