@@ -13,26 +13,26 @@
 # %% [markdown]
 # # A first sweep
 #
-# Does content help? Here the answer is known: the data is a *planted world* in which text and images each tell
+# Does content help? Here the answer is known: the data are a *planted world* in which text and images each say
 # something that the other does not. The sweep has to find that.
 #
-# A sweep is every combination of dataset, model and *condition*. A condition says which modalities a model may see:
+# A sweep is every combination of data set, model and *condition*. A condition says which modalities a model may see:
 # `none`, `text`, `image` or `fused` (both).
 
 # %% [markdown]
 # ## What would it cost?
 #
-# `mmbench.plan` takes the same words as the sweep, trains each model for two epochs and multiplies.
+# `mmbench plan` takes the same words as the sweep, trains each model for two epochs and extrapolates.
 
 # %% language="bash"
-# python -m mmbench.plan dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
+# python -m mmbench plan dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
 #     model=popularity,fusion modality=none,text,image,fused budget=small budget.trials=4 budget.max_epochs=15
 
 # %% [markdown]
 # ## Run it
 #
 # Every condition gets the same four configurations, the same seeds and the same split. `budget=small` trains three final
-# seeds; the other two settings make it shorter than it should be for real questions.
+# seeds; the other two settings make the sweep shorter than a real question needs.
 
 # %% language="bash"
 # python -m mmbench -m sweep.name=first tracking=none \
@@ -45,8 +45,8 @@
 # %% [markdown]
 # ## The table
 #
-# Everything that was found lies in `multirun/first/report`, as Markdown, CSV, LaTeX and one HTML page. The table for
-# people is `benchmark.md`; [Reading the table](../reading.md) explains every mark.
+# All results are in `multirun/first/report`, as Markdown, CSV, LaTeX and one HTML page. Start with the table
+# `benchmark.md`; [Reading the table](../reading.md) explains every mark.
 
 # %%
 from pathlib import Path
@@ -67,7 +67,7 @@ Image(report / "conditions.png", width=640)
 # %% [markdown]
 # ## The same from Python
 #
-# Records are read, never recomputed by hand: `read_sweep` knows every cell, and `change` gives a relative gain with its
+# `read_sweep` reads the records of every cell, and `change` returns a relative gain with its
 # interval over users and seeds.
 
 # %%
@@ -80,7 +80,7 @@ print(f"fused over text: {gain.mean:+.1%}, 95 % interval {gain.lo:+.1%} to {gain
 # %% [markdown]
 # ## The same command again
 #
-# What is finished is never run twice, so a sweep that was stopped goes on where it was.
+# Finished trainings never run twice, so a sweep that was stopped resumes where it was.
 
 # %% language="bash"
 # python -m mmbench -m sweep.name=first tracking=none \

@@ -11,16 +11,16 @@
 # ---
 
 # %% [markdown]
-# # Own data
+# # Your own data
 #
-# From two tables to a verdict: a log of purchases and a list of products. Both are made here, so that the notebook runs
-# anywhere; in your own study they are the export of your shop.
+# From two tables to a verdict: a log of purchases and a list of products. This notebook makes both, so that it runs
+# anywhere; in your study they are the export of your shop.
 
 # %% [markdown]
 # ## A log and a catalogue
 #
 # The customers of this shop choose by sixteen properties that the titles name, by some that only pictures show, and by
-# some that nothing shows.
+# some that neither shows.
 
 # %%
 import numpy as np
@@ -49,24 +49,24 @@ items.head(3)
 # %% [markdown]
 # ## Prepare
 #
-# Columns with usual names are recognised, any other is named by `--map`. Titles are encoded without any downloaded weights,
-# and the split is by time where enough test users remain. The last line is the command that uses the folder.
+# `prepare` recognises columns with usual names; `--map` names any other. It encodes titles without any downloaded weights
+# and splits by time where enough test users remain. The last line is the command that uses the folder.
 
 # %% language="bash"
-# python -m mmbench.prepare log.csv --items items.csv --text title --map timestamp=bought_at --out data/shop
+# python -m mmbench prepare log.csv --items items.csv --text title --map timestamp=bought_at --out data/shop
 
 # %% [markdown]
 # ## Check
 #
-# What would spoil a study is found before it costs anything.
+# `check` finds what would spoil a study before the study costs anything.
 
 # %% language="bash"
-# python -m mmbench.check data/shop gain=0.05
+# python -m mmbench check data/shop gain=0.05
 
 # %% [markdown]
 # ## Vectors you have
 #
-# Vectors of another system come with the ids they belong to, one per line. Their order does not matter: rows are found by
+# Vectors from another system come with the ids they belong to, one per line. Their order does not matter: rows are found by
 # id, never by position.
 
 # %%
@@ -77,29 +77,29 @@ np.save("clip.npy", world.features["image"].values[order])
 Path("clip.ids.txt").write_text("\n".join(items["sku"].iloc[order]));
 
 # %% language="bash"
-# python -m mmbench.prepare log.csv --items items.csv --text title --map timestamp=bought_at \
+# python -m mmbench prepare log.csv --items items.csv --text title --map timestamp=bought_at \
 #     --features image=clip.npy --out data/shop --overwrite | grep -E "^(text|image) "
 
 # %% [markdown]
 # ## Is there a signal?
 #
-# Before any recommender is trained: how much of what customers buy together do the vectors predict, and how much of that
-# does only one of them tell?
+# `signal` answers before any recommender is trained: how much of what customers buy together do the vectors predict, and how
+# much of that does only one of them predict?
 
 # %% language="bash"
-# python -m mmbench.signal dataset=folder dataset.name=shop dataset.path=data/shop > signal.log
+# python -m mmbench signal dataset=folder dataset.name=shop dataset.path=data/shop > signal.log
 # tail -n 1 signal.log
 
 # %%
 from IPython.display import Markdown
 
-told = Path("multirun/signal-shop/signal.md").read_text()
-Markdown(told[told.index("| modality | worth") : told.index("| modalities | predicts")])
+pretest = Path("multirun/signal-shop/signal.md").read_text()
+Markdown(pretest[pretest.index("| modality | worth") : pretest.index("| modalities | predicts")])
 
 # %% [markdown]
 # ## A small sweep
 #
-# Text against nothing, with the simplest model that can use it. Images can join the same sweep later: finished cells are
+# Text against no content, with the simplest model that can use it. Images can join the same sweep later: finished cells
 # never run again.
 
 # %% language="bash"

@@ -11,15 +11,15 @@
 # ---
 
 # %% [markdown]
-# # An own model
+# # Your own model
 #
-# A model is a Python file and a YAML. Neither is registered anywhere, and nothing of mmbench is changed.
+# A model is a Python file and a YAML. You register neither of them, and you change nothing in mmbench.
 
 # %% [markdown]
 # ## The model
 #
 # The vector of an item is the sum of its ID vector and one linear map per modality. `data.features` may hold any modalities
-# or none; without any, this is plain matrix factorisation.
+# or none; without any, the model is plain matrix factorisation.
 
 # %% language="bash"
 # mkdir -p my_models my_conf/model
@@ -55,23 +55,23 @@ class Additive(FactorModel):
 
 
 # %% [markdown]
-# ## Its settings and what is tuned
+# ## Its settings and its search space
 #
-# `model` has the defaults, `search` the space. The first line of the file is for Hydra.
+# `model` holds the defaults, `search` the space that is tuned. Hydra needs the first line of the file.
 
 # %% language="bash"
 # cat > my_conf/model/additive.yaml <<'END'
 # # @package _global_
-# model: {_target_: additive.Additive, _partial_: true, embedding_dim: 32, reg_weight: 0.1}
+# model: {_target_: additive.Additive, embedding_dim: 32, reg_weight: 0.1}
 # search:
 #   optimizer: {lr: {low: 1.0e-3, high: 2.0e-2, log: true}}
 #   model: {reg_weight: {low: 1.0e-2, high: 1.0, log: true}}
 # END
 
 # %% [markdown]
-# ## Look at it alone
+# ## Try it alone
 #
-# Before any sweep: build it on a small world, take a few steps, watch the loss.
+# Before any sweep, build it on a small world, take a few steps and watch the loss.
 
 # %%
 import sys
@@ -112,7 +112,7 @@ print(f"modalities {', '.join(data.features)}; loss {losses[0]:.3f} at first, {l
 # %% [markdown]
 # ## In a sweep, beside the others
 #
-# `PYTHONPATH` finds the file, `--config-dir` the YAML. It gets the trials, seeds and split that every model gets.
+# `PYTHONPATH` finds the file, `--config-dir` finds the YAML. The model gets the trials, seeds and split that every model gets.
 
 # %% language="bash"
 # export PYTHONPATH=my_models:$PYTHONPATH
@@ -134,4 +134,4 @@ for model_name in table.models("planted-complementary"):
             print(f"{model_name:10}{condition:8}{result.mean('ndcg@20'):.4f} ± {result.spread('ndcg@20'):.4f}")
 
 # %% [markdown]
-# What belongs to a model that joins the package: [Adding a model](../adding-a-model.md).
+# [Adding a model](../adding-a-model.md) says what a model needs to join the package.

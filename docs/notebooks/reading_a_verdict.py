@@ -13,25 +13,26 @@
 # %% [markdown]
 # # Reading a verdict
 #
-# Every planned comparison ends in one word. This notebook shows where the word comes from: first from an interval, then
-# from a sweep, then from the records on disk.
+# Every planned comparison ends in one word. This notebook shows where the word comes from: first an interval, then
+# a sweep, then the records on disk.
 
 # %% [markdown]
 # ## From an interval to a word
 #
 # The rule is a function. It takes a relative gain with its interval over users and seeds, and the margin δ that was fixed
-# beforehand: here 2 %.
+# beforehand, here 2 %.
 
 # %%
 from scipy.stats import t
 
-from mmbench.stats import Interval
-from mmbench.verdicts import verdict
+from mmbench.inference.intervals import CrossedInterval
+from mmbench.inference.verdicts import verdict
 
 
 def gain(mean, se, seeds=3, df=100):
     half = t.ppf(0.975, df) * se
-    return Interval(mean, mean - half, mean + half, se, df, 2 * t.sf(abs(mean / se), df), seeds)
+    p = 2 * t.sf(abs(mean / se), df)
+    return CrossedInterval(mean, mean - half, mean + half, se=se, df=df, p=p, seeds=seeds)
 
 
 cases = [gain(0.06, 0.015), gain(0.012, 0.004), gain(0.004, 0.006), gain(-0.05, 0.012), gain(0.02, 0.03)]
@@ -41,8 +42,8 @@ for case, word in zip(cases, words):
     print(f"{case.mean:+.1%} [{case.lo:+.1%}, {case.hi:+.1%}], seeds {case.seeds}: {word}")
 
 # %% [markdown]
-# The grey band is ±δ. *Equivalent* is a finding: the interval lies within the band. *Undecided* is none. With one seed, the
-# last line, even a clear gain gives no word, since nobody measured what another seed would do.
+# The grey band is ±δ. *Equivalent* is a finding: the interval lies within the band. *Undecided* is not. With one seed, the
+# last line, even a clear gain gives no word, because nobody measured what another seed would do.
 
 # %%
 import matplotlib.pyplot as plt
@@ -61,8 +62,8 @@ figure.tight_layout()
 # %% [markdown]
 # ## From a sweep
 #
-# A planted world in which the image is *redundant*: it is a function of the text. Eight trials, so that the luck of tuning
-# can be judged too.
+# In this planted world the image is *redundant*: it is a function of the text. Eight trials are enough to judge the luck of
+# tuning too.
 
 # %% language="bash"
 # python -m mmbench -m sweep.name=redundant tracking=none dataset.world=redundant \
@@ -81,9 +82,9 @@ for row in verdicts.itertuples():
     print(f"{row.contrast}: {row.verdict}\n    {row.reason}")
 
 # %% [markdown]
-# The primary contrast is `fused_vs_text`: is the image worth it on top of text? Its forest plot has the interval, the band of
+# The primary contrast is `fused_vs_text`: is the image worth it on top of text? Its forest plot shows the interval, the band of
 # ±δ and the word. A redundant image cannot bring much here, but that is not yet *shown*: with so few users the interval is
-# wider than the band. The column MDE says which gain this sweep would have seen in four of five cases.
+# wider than the band. The column MDE says which gain this sweep would have detected in four of five cases.
 
 # %%
 from IPython.display import Image
@@ -97,7 +98,7 @@ for row in verdicts.itertuples():
 # %% [markdown]
 # ## Was the effort equal?
 #
-# The verdict rests on a fair comparison, and that is checked from the records.
+# The verdict requires a fair comparison. The fairness report checks it from the records.
 
 # %%
 from IPython.display import Markdown
@@ -108,9 +109,9 @@ Markdown(tables[0])
 # %% [markdown]
 # ## From the word to the records
 #
-# `--explain` walks the whole way back: files and their hashes, the mean of each seed, the mean squares, the interval, the
+# `--explain` goes all the way back: files and their hashes, the mean of each seed, the mean squares, the interval, the
 # adjusted p, and each word with yes or no.
 
 # %% language="bash"
-# python -m mmbench.report multirun/redundant --explain planted-redundant/fusion/fused_vs_text > explained.txt
+# python -m mmbench report multirun/redundant --explain planted-redundant/fusion/fused_vs_text > explained.txt
 # grep -A 35 "relative gain" explained.txt

@@ -32,10 +32,10 @@ def without_code(text: str) -> str:
 
 def headings(text: str) -> list[str]:
     """Names of the headings of a page, as the site makes them."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     names = []
     for heading in re.findall(r"^#+ +(.*)$", without_code(text), flags=re.MULTILINE):
         name = re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
-        names.append(name if not found[name] else f"{name}_{found[name]}")
-        found[name] += 1
+        names.append(name if not counts[name] else f"{name}_{counts[name]}")
+        counts[name] += 1
     return names

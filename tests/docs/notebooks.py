@@ -20,12 +20,12 @@ from nbformat.v4 import new_markdown_cell
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "notebooks"
 FILES = sorted(FOLDER.glob("*.py"))
-#: Seconds from which on a cell is shown with its time.
+#: A cell that runs for at least this many seconds is shown with its time.
 WORTH_SAYING = 1.0
 #: Seconds that one cell may take.
 TIMEOUT = 1200
 LANGUAGES = {".yaml": "yaml", ".py": "python"}
-#: Printed text as a code block of its own kind, which the site styles apart from code.
+#: Printed text as a separate kind of code block, which the site styles differently from code.
 TEMPLATE = """{% extends 'markdown/index.md.j2' %}
 {% block stream %}
 ``` {.text .printed}
@@ -57,7 +57,7 @@ def run(file: Path) -> NotebookNode:
         **kept,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")]),
         "OMP_NUM_THREADS": "1",
-        "PYTHONWARNINGS": "ignore:IProgress not found",  # a progress bar that no notebook here shows
+        "PYTHONWARNINGS": "ignore:IProgress not texts",  # no notebook shows this progress bar
     }
     with tempfile.TemporaryDirectory(prefix="mmbench-") as folder:
         client = NotebookClient(
@@ -84,12 +84,12 @@ def seconds(cell: NotebookNode) -> float:
 
 def printed(notebook: NotebookNode) -> str:
     """Everything that a notebook printed or displayed as text."""
-    found = []
+    texts = []
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            found.append(output.get("text") or data.get("text/markdown") or data.get("text/plain", ""))
-    return "\n".join(found)
+            texts.append(output.get("text") or data.get("text/markdown") or data.get("text/plain", ""))
+    return "\n".join(texts)
 
 
 def as_markdown(notebook: NotebookNode, name: str) -> tuple[str, Mapping[str, bytes]]:
@@ -129,7 +129,7 @@ def _shown(cell: NotebookNode) -> NotebookNode:
 
 
 def _below(output: NotebookNode) -> NotebookNode:
-    """An output whose headings are no headings of the page, and whose tables look like the page's."""
+    """An output with bold text in place of headings, and with tables in the page's style."""
     data = dict(output.get("data", {}))
     if "text/markdown" in data:
         data["text/markdown"] = re.sub(r"^#+ (.*)$", r"**\1**", data["text/markdown"], flags=re.MULTILINE)

@@ -1,7 +1,7 @@
-"""What the site needs beside mkdocs: pages from files outside ``docs/``, notebooks as pages, links between all of them.
+"""Hooks of mkdocs: pages from files outside ``docs/``, notebooks as pages, and links between all of them.
 
-``mkdocs.yml`` names this file as a hook. Links in the sources are those of the repository, so that they also lead
-somewhere when a file is read there; here they become links of the site, or a plain path where the site has no page.
+``mkdocs.yml`` names this file as a hook. Links in the sources are those of the repository, so they also work when a
+file is read there. Here they become links of the site, or a plain path where the site has no page.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Take the roles of docstrings away; what they stand before is code already."""
+    """Remove the roles of docstrings; the text behind them is formatted as code already."""
     return ROLE.sub("", html)
 
 
@@ -70,10 +70,10 @@ def linked(markdown: str, source: str, page: PurePosixPath) -> str:
 
 
 def _link(match: re.Match[str], source: str, page: PurePosixPath) -> str:
-    found = target(source, match["address"])
-    if found is None:
+    destination = target(source, match["address"])
+    if destination is None:
         return match[0]
-    path, mark, heading = found.partition("#")
+    path, mark, heading = destination.partition("#")
     if path in PAGES or path.startswith("docs/"):
         place = PurePosixPath(PAGES.get(path, path.removeprefix("docs/")))
         if place.suffix == ".py":

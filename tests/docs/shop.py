@@ -1,7 +1,7 @@
-"""Files as a Japanese shop has them, for the pages on a company's path: ``python -m tests.docs.shop FOLDER``.
+"""Files of a Japanese shop, for the pages on a company's path: ``python -m tests.docs.shop FOLDER``.
 
-A planted world whose texts and pictures each tell something of their own. The files are CP932 and have what such files
-have: full-width codes, returns, lines without a member, dates like 2024/1/5.
+A planted world whose texts and pictures each carry information of their own. The files are CP932 and have the usual
+problems: full-width codes, returns, lines without a member, dates like 2024/1/5.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ USERS, ITEMS, BOUGHT = 1800, 400, 10
 ORDERS, PRODUCTS, ENCODING = "受注.csv", "商品マスタ.csv", "cp932"
 ORDER_LINE = ("受注番号", "会員番号", "商品コード", "数量", "受注日")
 PRODUCT = ("商品コード", "商品名", "商品説明")
-#: Words for the low and the high half of each factor that the text tells.
+#: Words for the low and the high half of each factor that the text describes.
 WORDS = (
     "卓上ライト/コーヒーカップ", "木製/スチール製", "丸型/角型", "軽量/重厚", "室内用/屋外用", "つや消し/光沢",
     "無地/柄入り", "低め/高め", "折りたたみ式/固定式", "贈答箱入り/詰め替え用", "丸洗い可/拭き取り式",
@@ -35,11 +35,11 @@ def write_shop(folder: Path) -> None:
     rng = np.random.default_rng(1)
     codes = np.array([f"{number:05d}" for number in 70 + 13 * rng.permutation(ITEMS)])
     (folder / "images").mkdir(parents=True)
-    told = np.hstack([source.truth["factors_shared"], source.truth["factors_text"]]) > 0
+    described = np.hstack([source.truth["factors_shared"], source.truth["factors_text"]]) > 0
     seen = np.hstack([source.truth["factors_shared"][:, :3], source.truth["factors_image"]])
     for code, factors in zip(codes, seen, strict=True):
         picture(factors).save(folder / "images" / f"{code}.png")
-    items = pd.DataFrame([(code, *texts(high)) for code, high in zip(codes, told, strict=True)], columns=PRODUCT)
+    items = pd.DataFrame([(code, *texts(high)) for code, high in zip(codes, described, strict=True)], columns=PRODUCT)
     items.to_csv(folder / PRODUCTS, index=False, encoding=ENCODING)
     order_lines(source.log, codes, rng).to_csv(folder / ORDERS, index=False, encoding=ENCODING)
 
@@ -52,7 +52,7 @@ def texts(high: NDArray[np.bool_]) -> tuple[str, str]:
 
 
 def order_lines(log: pd.DataFrame, codes: NDArray[np.str_], rng: np.random.Generator) -> pd.DataFrame:
-    """Order lines of two years: order, customer, product, quantity and day, with what is wrong in such files."""
+    """Order lines of two years: order, customer, product, quantity and day, with the usual errors of such files."""
     day = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.sort(rng.integers(0, 730, len(log))), unit="D")
     shuffled = log.iloc[rng.permutation(len(log))]
     number = shuffled["item_id"].str[1:].astype(int).to_numpy()
@@ -75,7 +75,7 @@ def order_lines(log: pd.DataFrame, codes: NDArray[np.str_], rng: np.random.Gener
 
 
 def picture(factors: NDArray[np.float64]) -> Image.Image:
-    """A drawn product whose colour, shape, size, ground and pattern tell its factors, ``(11,)``."""
+    """A drawn product whose colour, shape, size, ground and pattern show its factors, ``(11,)``."""
     squeezed = 1 / (1 + np.exp(-1.5 * factors))
     hue, ground, size, corner, stripes, dot, frame, tone = squeezed[3:]
     colour = colour_of(hue, 0.75, 0.45 + 0.5 * tone)

@@ -15,36 +15,45 @@ from mmbench.cli.compose import open_modality_keys
 from tests.docs.test_links import ROOT, SOURCES
 
 COMMAND = re.compile(r"python -m (?P<module>mmbench[\w.]*|tests\.[\w.]+)(?P<words>[^`|>#]*)")
+#: The command without a sub-command: it tunes and tests cells.
+SWEEP = "mmbench"
 #: Commands whose words are overrides of the configuration.
-CONFIGURED = ("mmbench", "mmbench.plan", "mmbench.signal")
-#: A model that the page has the reader write, and the mistake that the README shows.
-MADE_BY_THE_READER = {"model=mine", "model=bpr,fusion,additive", "model=vpbr"}
-#: Commands with keys that are no fixed list, such as names of modalities or of columns.
-FREE = ("mmbench.encode", "mmbench.prepare")
-#: Words ``key=value`` that a command takes besides.
+CONFIGURED = (SWEEP, "plan", "signal")
+#: Models and conditions that a page asks the reader to write, and the misspelt one that the README shows.
+MADE_BY_THE_READER = {"model=mine", "model=bpr,fusion,additive", "model=x", "modality=x", "model=vpbr"}
+#: Commands whose keys are no fixed list, such as names of modalities or of columns.
+FREE = ("encode", "prepare")
+#: Keys of ``key=value`` words that a command takes beside the configuration.
 OWN_KEYS = {
-    "mmbench.check": {"gain", "lang"},
-    "mmbench.decide": {"economics", "lang", "dataset", "model", "serving"},
-    "mmbench.plan": {"lang"},
-    "mmbench.signal": {"lang"},
+    "check": {"gain", "lang"},
+    "decide": {"economics", "lang", "dataset", "model", "serving"},
+    "plan": {"lang"},
+    "signal": {"lang"},
 }
 
 
+def command_name(module: str, words: list[str]) -> tuple[str, list[str]]:
+    """Name and words of a command; the name is its sub-command: a first word that is no option and no setting."""
+    if module == SWEEP and words and re.fullmatch(r"[a-z]+", words[0]):
+        return words[0], words[1:]
+    return module, words
+
+
 def commands(source: str) -> list[tuple[str, list[str]]]:
-    """Module and words of every command of a page; lines that end in a backslash go on."""
+    """Name and words of every command of a page; a backslash at the end of a line continues the command."""
     text = (ROOT / source).read_text(encoding="utf-8")
     if source.endswith(".py"):
         text = re.sub(r"^# ?", "", text, flags=re.MULTILINE)
     text = re.sub(r"\\\n\s*", " ", text)
-    found = []
+    shown = []
     for match in COMMAND.finditer(text):
         line = match["words"].partition("\n")[0]
         try:
             words = shlex.split(line)
         except ValueError:  # prose with an apostrophe
             words = line.split()
-        found.append((match["module"].rstrip("."), words))
-    return found
+        shown.append(command_name(match["module"].rstrip("."), words))
+    return shown
 
 
 EVERY = [(source, *command) for source in SOURCES for command in commands(source)]
@@ -57,21 +66,23 @@ def test_the_documentation_shows_commands() -> None:
 
 @pytest.mark.parametrize("source", sorted({source for source, *_ in EVERY}))
 def test_commands_are_there(source: str) -> None:
-    for _, module, _ in (entry for entry in EVERY if entry[0] == source):
-        assert importlib.util.find_spec(module) is not None, f"{source} names {module}"
-        if module.startswith("mmbench."):
-            assert importlib.util.find_spec(f"mmbench.cli.{module.partition('.')[2].replace('verify', 'bundle')}")
+    for _, name, _ in (entry for entry in EVERY if entry[0] == source):
+        if name == SWEEP or name.startswith("tests."):
+            assert importlib.util.find_spec(name) is not None, f"{source} names {name}"
+        else:
+            module = f"mmbench.cli.{name.replace('verify', 'bundle')}"
+            assert importlib.util.find_spec(module) is not None, f"{source} names the command {name}"
 
 
 @pytest.mark.parametrize("source", sorted({source for source, *_ in EVERY}))
 def test_settings_are_there(source: str) -> None:
-    for _, module, words in (entry for entry in EVERY if entry[0] == source):
+    for _, name, words in (entry for entry in EVERY if entry[0] == source):
         settings = [word for word in words if re.match(r"[\w@./]+=", word) and "..." not in word]
-        settings = [word for word in settings if word.partition("=")[0] not in OWN_KEYS.get(module, ())]
-        if module in CONFIGURED:
+        settings = [word for word in settings if word.partition("=")[0] not in OWN_KEYS.get(name, ())]
+        if name in CONFIGURED:
             check(tuple(open_modality_keys(word for word in settings if word not in MADE_BY_THE_READER)))
         else:
-            assert not settings or module in FREE, f"{source}: {module} does not take {settings}"
+            assert not settings or name in FREE, f"{source}: {name} does not take {settings}"
 
 
 @functools.cache

@@ -30,9 +30,9 @@ def targets(source: str) -> list[str]:
     """What a page links to, as paths of the repository with their headings."""
     text = text_of(source)
     addresses = [m["address"] for pattern in (LINK, IMAGE) for m in pattern.finditer(text)]
-    found = [target(source, address) for address in addresses]
+    paths = [target(source, address) for address in addresses]
     own = [f"{source}{address}" for address in addresses if address.startswith("#")]
-    return [path for path in found if path is not None] + own
+    return [path for path in paths if path is not None] + own
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -42,6 +42,21 @@ def test_links_lead_somewhere(source: str) -> None:
         assert (ROOT / path).exists(), f"{source} links to {path}, which is not there"
         if heading and path.endswith(".md"):
             assert heading in headings((ROOT / path).read_text(encoding="utf-8")), f"{source} links to {link}"
+
+
+#: Pages that name a file for a formula or a claim; a module is named from the package on.
+NAMING_FILES = ("cluster", "data", "decision", "performance", "protocol", "results")
+NAMED_FILE = re.compile(r"`([\w/-]+/[\w-]+\.(?:py|yaml))`")
+#: Folders of the repository that a named file may begin with; any other name is that of a module.
+FOLDERS = ("conf", "docs", "src", "tests")
+
+
+@pytest.mark.parametrize("page", NAMING_FILES)
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    for name in NAMED_FILE.findall(text_of(f"docs/{page}.md")):
+        folder = name.partition("/")[0]
+        path = ROOT / name if folder in FOLDERS else ROOT / "src" / "mmbench" / name
+        assert path.exists(), f"docs/{page}.md names {name}, which is not there"
 
 
 def in_nav(nav: Any) -> Iterator[str]:

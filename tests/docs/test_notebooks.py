@@ -58,10 +58,10 @@ def test_a_notebook_is_well_formed(file: Path) -> None:
     first, *others = notebook.cells
     assert first.cell_type == "markdown"
     assert re.match(r"# \w", first.source), "a notebook begins with its title"
-    told = [cell.source for cell in others if cell.cell_type == "markdown"]
-    assert not any(re.search(r"^# ", source, flags=re.MULTILINE) for source in told), "and has no other"
+    texts = [cell.source for cell in others if cell.cell_type == "markdown"]
+    assert not any(re.search(r"^# ", source, flags=re.MULTILINE) for source in texts), "and has no other"
     code = [cell.source for cell in others if cell.cell_type == "code"]
-    assert len(told) >= len(code) // 2, "code without a word"
+    assert len(texts) >= len(code) // 2, "code without a word"
     for source in code:
         magic, _, rest = source.partition("\n")
         if magic != "%%bash":
@@ -73,11 +73,11 @@ def test_a_notebook_is_well_formed(file: Path) -> None:
 @every_notebook
 def test_a_notebook_runs_to_its_end(file: Path) -> None:
     notebook = notebooks.run(file)
-    said = notebooks.printed(notebook)
+    output = notebooks.printed(notebook)
     for promise in PROMISED[file.stem]:
-        assert re.search(promise, said), f"{file.name} did not print {promise}:\n{said}"
-    assert "Warning" not in said
-    assert "Traceback" not in said
+        assert re.search(promise, output), f"{file.name} did not print {promise}:\n{output}"
+    assert "Warning" not in output
+    assert "Traceback" not in output
     text, pictures = notebooks.as_markdown(notebook, file.stem)
     assert re.search(r"The whole notebook ran for \d+ s when this page was made", text)
     assert all(f"]({name})" in text or f"](./{name})" in text for name in pictures)

@@ -115,9 +115,9 @@ def test_the_search_works_in_a_file_that_was_opened(site: Path, tmp_path: Path) 
         field.click()
         field.send_keys("undecided")
         until = time.monotonic() + 60
-        found: list[str] = []
-        while "FAQ" not in found and time.monotonic() < until:
+        titles: list[str] = []
+        while "FAQ" not in titles and time.monotonic() < until:
             time.sleep(0.5)
-            found = [entry.text for entry in shown.find_elements("css selector", ".md-search-result__item h1")]
-        assert "FAQ" in found
+            titles = [entry.text for entry in shown.find_elements("css selector", ".md-search-result__item h1")]
+        assert "FAQ" in titles
         assert browser.requests(shown) == []
