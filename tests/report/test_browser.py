@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from mmbench.decision import decide
-from mmbench.messages import Words
+from mmbench.decision import Action, decide
+from mmbench.messages import Translator
 from mmbench.report import SweepTable, write_report
 from mmbench.report.checklist import write_checklist
-from mmbench.report.decision_words import Speaker
+from mmbench.report.decision_words import BADGES, Speaker
 from mmbench.report.evidence import Read
 from tests.decision.cases import economics
 from tests.report import browser as web
@@ -51,7 +51,7 @@ def test_decision_page(browser: Any, shop: tuple[SweepTable, Read], answer: str,
     assert web.console(browser) == []
     assert web.requests(browser) == []
     name = answer if answer in ("go", "go_partial", "no_go") else "hold"
-    assert text(browser, "badge") == Words("decision", lang)(name)
+    assert text(browser, "badge") == Translator(lang)(BADGES[Action[name.upper()]])
     assert browser.find_element("tag name", "html").get_attribute("lang") == lang
     assert "8.0%" in text(browser, "range")
 

@@ -9,6 +9,7 @@ import numpy as np
 from mmbench import records, stats
 from mmbench.contribution import slices
 from mmbench.decision.evidence import Evidence, SubsetGain
+from mmbench.messages import Refusal
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.checks import Group, read_groups
 from mmbench.report.contrasts import Comparison, compare
@@ -95,13 +96,23 @@ def _choose(table: SweepTable, dataset: str | None, model: str | None) -> tuple[
     kept = [(a, b) for a, b in pairs if dataset in (None, a.dataset) and model in (None, a.model)]
     if not kept:
         asked = "/".join(word or "any" for word in (dataset, model))
-        raise ValueError(
-            f"{table.folder}: no results of {asked} with and without images; "
-            + (f"there are {', '.join(known)}" if known else "run at least modality=text,fused")
+        if known:
+            raise Refusal(
+                "{folder}: no results of {asked} with and without images; there are {known}",
+                folder=table.folder,
+                asked=asked,
+                known=", ".join(known),
+            )
+        raise Refusal(
+            "{folder}: no results of {asked} with and without images; run at least modality=text,fused",
+            folder=table.folder,
+            asked=asked,
         )
     if dataset is None and len({split_of(a) for a, _ in kept}) > 1:
         names = ", ".join(sorted({a.dataset for a, _ in kept}))
-        raise ValueError(f"{table.folder} holds several data sets; add dataset=NAME, one of {names}")
+        raise Refusal(
+            "{folder} holds several data sets; add dataset=NAME, one of {names}", folder=table.folder, names=names
+        )
     return max(kept, key=lambda pair: (_validation(pair[0]), pair[0].model))
 
 

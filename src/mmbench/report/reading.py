@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench import fingerprint, paths, records
-from mmbench.messages import Refusal
+from mmbench.messages import Refusal, listed
 from mmbench.report.table import CONDITIONS, CONTRASTS, DELTA, ID_ONLY, LATE, CellResult, Pair, SweepTable
 
 
@@ -21,7 +21,11 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
     file = paths.manifest_file(sweep_dir)
     if not file.is_file():
         known = sorted(p.parent.name for p in sweep_dir.parent.glob("*/manifest.json"))
-        raise ValueError(f"{sweep_dir} is no sweep (no manifest.json); sweeps beside it: {', '.join(known) or 'none'}")
+        raise Refusal(
+            "{sweep_dir} is no sweep (no manifest.json); sweeps beside it: {sweeps}",
+            sweep_dir=sweep_dir,
+            sweeps=listed(known),
+        )
     manifest = records.read_json(file)
     cells = {}
     for planned in manifest["cells"]:
@@ -49,7 +53,7 @@ def read_contrast(name: str) -> Pair:
     """
     a, _, b = name.partition("_vs_")
     if not a or not b or a == b:
-        raise Refusal("study", "no_contrast", name=repr(name))
+        raise Refusal("{name} is no contrast; write two different conditions like fused_vs_text", name=repr(name))
     return a, b
 
 
