@@ -46,10 +46,10 @@ def test_the_catalogue_translates_what_the_code_says(lang: str) -> None:
 
 
 def test_every_place_of_a_sentence_is_filled_where_it_is_said() -> None:
-    found = [sentence for sentence in sentences() if sentence.filled is not None]
-    assert len(found) > 300
-    for sentence in found:
-        assert sentence.filled == places(*sentence.forms) | ({"n"} & (sentence.filled or set())), sentence
+    for sentence in sentences():
+        if sentence.filled is not None:
+            # A count picks a form even where no form says it.
+            assert sentence.filled - {"n"} == places(*sentence.forms) - {"n"}, sentence
 
 
 def test_japanese_is_japanese_and_avoids_the_words_that_mislead() -> None:
@@ -66,15 +66,13 @@ def test_japanese_is_japanese_and_avoids_the_words_that_mislead() -> None:
 def test_sentences_are_found_wherever_they_stand(code: Catalog, translated: Catalog) -> None:
     known = {(message.id, message.context) for message in code if message.id}
     assert known == {
-        (("{n} cell", "{n} cells"), None), ("{error}", "library"), (("{path} has {n} hole", "{path} has {n} holes"), None),
-        ("{path} is {what}", None), ("empty", None), ("Cost of {years} years", None),
+        (("{n} cell", "{n} cells"), None), (("{path} has {n} hole", "{path} has {n} holes"), None),
+        ("{error}", "library"), ("{path} is {what}", None), ("empty", None), ("Cost of {years} years", None),
     }  # fmt: skip
     assert faults(translated, code) == []
 
 
-def test_the_check_names_what_is_missing_left_over_unread_or_filled_otherwise(
-    code: Catalog, translated: Catalog
-) -> None:
+def test_the_check_names_what_is_missing_unread_left_over_or_wrong(code: Catalog, translated: Catalog) -> None:
     translated["empty"].string = ""
     translated["Cost of {years} years"].flags.add("fuzzy")
     translated["{path} is {what}"].string = "{path} is"

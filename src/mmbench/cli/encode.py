@@ -126,49 +126,41 @@ def described(one: Encoded, translator: Translator) -> list[str]:
     about, vectors = one.about, one.vectors
     coverage = about["coverage"]
     lines = [
-        translator(
-            Message(
-                "{file}: {encoder} encoded {encoded} of {items} items to {width} numbers each; {cached} came from the "
-                "cache",
-                file=one.path.name,
-                encoder=about["encoder"],
-                encoded=translator.number(coverage["encoded"]),
-                items=translator.number(coverage["items"]),
-                width=translator.number(about["d"]),
-                cached=translator.number(vectors.from_cache),
-            )
+        Message(
+            "{file}: {encoder} encoded {encoded} of {items} items to {width} numbers each; {cached} came from the "
+            "cache",
+            file=one.path.name,
+            encoder=about["encoder"],
+            encoded=translator.number(coverage["encoded"]),
+            items=translator.number(coverage["items"]),
+            width=translator.number(about["d"]),
+            cached=translator.number(vectors.from_cache),
         )
     ]
     for problem, example in one.examples.items():
-        count = coverage["missing"][problem]
         template = (_TEXTS_LEFT_OUT if one.choice.modality == "text" else _LEFT_OUT)[problem]
-        lines.append("  " + translator(Message(template, count, example=example)))
+        lines.append(Message(template, coverage["missing"][problem], example=example))
     if one.unread:
         lines.append(
-            "  "
-            + translator(
-                Message.counted(
-                    "{n} text is in letters that no language of this encoder uses (for example {example}); take a "
-                    "multilingual encoder or text=ngram",
-                    "{n} texts are in letters that no language of this encoder uses (for example {example}); take a "
-                    "multilingual encoder or text=ngram",
-                    about["unread_texts"],
-                    example=one.unread[:40],
-                )
+            Message.counted(
+                "{n} text is in letters that no language of this encoder uses (for example {example}); take a "
+                "multilingual encoder or text=ngram",
+                "{n} texts are in letters that no language of this encoder uses (for example {example}); take a "
+                "multilingual encoder or text=ngram",
+                about["unread_texts"],
+                example=one.unread[:40],
             )
         )
     if one.choice.label != "default":
         lines.append(
-            "  "
-            + translator(
-                Message(
-                    "choose it with dataset.encoder.{modality}={label}",
-                    modality=one.choice.modality,
-                    label=one.choice.label,
-                )
+            Message(
+                "choose it with dataset.encoder.{modality}={label}",
+                modality=one.choice.modality,
+                label=one.choice.label,
             )
         )
-    return lines
+    first, *others = map(translator, lines)
+    return [first, *(f"  {line}" for line in others)]
 
 
 @contextmanager

@@ -74,37 +74,29 @@ def main(argv: Sequence[str]) -> None:
     torch.set_num_threads(1)
     sweep = Sweep.plan(composed, overrides, translator)
     waiting = [plan for plan in sweep.planned if not plan.finished]
-    finished = len(sweep.planned) - len(waiting)
-    print(
-        translator(
-            Message.counted(
-                "{n} cell, {finished} of them finished",
-                "{n} cells, {finished} of them finished",
-                len(sweep.planned),
-                finished=translator.number(finished),
-            )
-        )
-    )
-    print(
-        translator(
-            Message.counted(
-                "{n} training to run; it is one thread of one worker",
-                "{n} trainings to run; each is one thread of one worker",
-                sum(plan.trainings for plan in waiting),
-            )
-        )
-    )
+    lines = [
+        Message.counted(
+            "{n} cell, {finished} of them finished",
+            "{n} cells, {finished} of them finished",
+            len(sweep.planned),
+            finished=translator.number(len(sweep.planned) - len(waiting)),
+        ),
+        Message.counted(
+            "{n} training to run; it is one thread of one worker",
+            "{n} trainings to run; each is one thread of one worker",
+            sum(plan.trainings for plan in waiting),
+        ),
+    ]
     further = sum(plan.most_trainings - plan.trainings for plan in waiting)
     if further:
-        print(
-            translator(
-                Message.counted(
-                    "up to {n} further one where the last half of the trials still moved a contrast (budget.extend)",
-                    "up to {n} further ones where the last half of the trials still moved a contrast (budget.extend)",
-                    further,
-                )
+        lines.append(
+            Message.counted(
+                "up to {n} further one where the last half of the trials still moved a contrast (budget.extend)",
+                "up to {n} further ones where the last half of the trials still moved a contrast (budget.extend)",
+                further,
             )
         )
+    print("\n".join(map(translator, lines)))
     if waiting:
         print(described(waiting, translator), end="")
     print(

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from mmbench.data.streams import GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
+from mmbench.data.streams import DAMAGED, GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
 from mmbench.data.table import Table, place_of, shortened
 from mmbench.messages import Message, Refusal
 
@@ -135,9 +135,7 @@ def _faults(path: Path, encoding: str) -> Iterator[None]:
             error=error,
         ) from error
     except GZIP_FAULTS as error:
-        raise Refusal(
-            "{path} is cut off or damaged: its gzip data do not end as they should; fetch it again", path=path
-        ) from error
+        raise Refusal(DAMAGED, path=path) from error
     except (pa.ArrowInvalid, csv.Error) as error:
         raise Refusal("{path} cannot be read: {error}", path=path, error=error) from error
 
@@ -238,9 +236,7 @@ def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
             ) from error
         raise
     except OSError as error:
-        raise Refusal(
-            "{path} is cut off or damaged: its gzip data do not end as they should; fetch it again", path=path
-        ) from error
+        raise Refusal(DAMAGED, path=path) from error
     return cells
 
 

@@ -18,7 +18,7 @@ from mmbench.data.mmrec import read_mmrec
 from mmbench.data.movielens import read_movielens
 from mmbench.data.roles import Columns
 from mmbench.data.sources import Source
-from mmbench.data.streams import PICKLE_SUFFIXES, first_cells, json_lines, refuse_pickle
+from mmbench.data.streams import PICKLE, PICKLE_SUFFIXES, first_cells, json_lines, refuse_pickle
 from mmbench.data.tables import DELIMITED, JSON_LINES, TABLES, suffix_of
 from mmbench.data.tabular import read_tabular
 from mmbench.messages import Refusal
@@ -172,12 +172,7 @@ def _of_folder(folder: Path) -> str:
         return "amazon-2023-benchmark"
     pickles = sorted(name for name in held if name.lower().endswith(PICKLE_SUFFIXES))
     if pickles:
-        raise Refusal(
-            "{path} is a pickle, which can run code when it is loaded, and is never read; where it was made, save "
-            'interactions as train.json, test.json ({{"user": [items]}}) or a CSV file, and features with numpy.save '
-            "as plain float arrays",
-            path=folder / pickles[0],
-        )
+        raise Refusal(PICKLE, path=folder / pickles[0])
     _single_table(folder)
     return "table"
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from mmbench.data.features import NPY_FAULTS, ItemFeature, read_matrix, with_missing_filled
 from mmbench.data.journal import Journal
 from mmbench.data.sources import rows_by_id
-from mmbench.data.streams import GZIP_FAULTS, open_bytes, refuse_pickle
-from mmbench.messages import Refusal
+from mmbench.data.streams import DAMAGED, GZIP_FAULTS, open_bytes, refuse_pickle
+from mmbench.messages import Refusal, Template
 
 #: A record of a ``.b`` file of Amazon 2014: the asin, then 4096 numbers.
 RECORD = np.dtype([("asin", "S10"), ("values", "<f4", 4096)])
 _RECORDS_AT_ONCE = 512
+_BAD_VECTOR = Template("{path} must be a plain float array of one item, (d,) or (1, d), all finite: {error}")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -94,23 +95,11 @@ def _vector(path: Path) -> NDArray[np.float32]:
     try:
         array = np.load(path, allow_pickle=False)
     except NPY_FAULTS as error:
-        raise Refusal(
-            "{path} must be a plain float array of one item, (d,) or (1, d), all finite: {error}",
-            path=path,
-            error=str(error).splitlines()[0],
-        ) from error
+        raise Refusal(_BAD_VECTOR, path=path, error=str(error).splitlines()[0]) from error
     if array.dtype.kind != "f" or array.size == 0 or array.shape not in ((array.size,), (1, array.size)):
-        raise Refusal(
-            "{path} must be a plain float array of one item, (d,) or (1, d), all finite: {error}",
-            path=path,
-            error=f"{array.dtype} {array.shape}",
-        )
+        raise Refusal(_BAD_VECTOR, path=path, error=f"{array.dtype} {array.shape}")
     if not np.isfinite(array).all():
-        raise Refusal(
-            "{path} must be a plain float array of one item, (d,) or (1, d), all finite: {error}",
-            path=path,
-            error="NaN, inf",
-        )
+        raise Refusal(_BAD_VECTOR, path=path, error="NaN, inf")
     return np.asarray(array.reshape(-1), np.float32)
 
 
@@ -118,9 +107,7 @@ def _block(file: BinaryIO, path: Path) -> bytes:
     try:
         return file.read(RECORD.itemsize * _RECORDS_AT_ONCE)
     except GZIP_FAULTS as error:
-        raise Refusal(
-            "{path} is cut off or damaged: its gzip data do not end as they should; fetch it again", path=path
-        ) from error
+        raise Refusal(DAMAGED, path=path) from error
 
 
 def _from_records(path: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:

@@ -36,12 +36,10 @@ class _Size(NamedTuple):
     Args:
         beyond: an item number is too large.
         idle: some items have no interaction.
-        other_rows: a feature matrix has another number of rows.
     """
 
     beyond: Template
     idle: Template
-    other_rows: Template = Template("")
 
 
 _BY_MAPPING = _Size(
@@ -50,9 +48,6 @@ _BY_MAPPING = _Size(
         "items: the mapping file lists {size} items; 1 of them has no interaction",
         "items: the mapping file lists {size} items; {n} of them have no interaction",
     ),
-    Template(
-        "{path} has {rows} rows, but the mapping file lists {size} items; row k belongs to item k, so they must match"
-    ),
 )
 _BY_MATRIX = _Size(
     Template("{matrix} has rows for {size} items, numbered from 0"),
@@ -60,11 +55,7 @@ _BY_MATRIX = _Size(
         "items: {matrix} has rows for {size} items; 1 of them has no interaction",
         "items: {matrix} has rows for {size} items; {n} of them have no interaction",
     ),
-    Template(
-        "{path} has {rows} rows, but {matrix} has rows for {size} items; row k belongs to item k, so they must match"
-    ),
 )
-#: Without a mapping file and without a matrix there are no other rows.
 _BY_LARGEST = _Size(
     Template("there are {size} items, numbered from 0"),
     Template(
@@ -125,7 +116,22 @@ def catalogue_size(
     matrix = first.name if first is not None else ""
     for path, values in matrices.items():
         if len(values) != n_items:
-            raise Refusal(size.other_rows, path=path, rows=len(values), matrix=matrix, size=n_items)
+            if raw is not None:
+                raise Refusal(
+                    "{path} has {rows} rows, but the mapping file lists {size} items; row k belongs to item k, so they "
+                    "must match",
+                    path=path,
+                    rows=len(values),
+                    size=n_items,
+                )
+            raise Refusal(
+                "{path} has {rows} rows, but {matrix} has rows for {size} items; row k belongs to item k, so they "
+                "must match",
+                path=path,
+                rows=len(values),
+                matrix=matrix,
+                size=n_items,
+            )
     table.require(numbers < n_items, column, Message(size.beyond, size=n_items, matrix=matrix))
     idle = n_items - len(np.unique(numbers))
     if idle:

@@ -104,20 +104,17 @@ def _vectors(table: Table, name: str) -> ItemFeature:
     present = (cells != "").to_numpy(bool)
     lists = pc.utf8_split_whitespace(pa.array(cells[present], pa.large_string()))
     widths = np.unique(pc.list_value_length(lists).to_numpy(zero_copy_only=False))
+    uneven = Refusal(
+        "{path}: {column} must hold equally many numbers apart by spaces in every row that has some",
+        path=table.path,
+        column=name,
+    )
     try:
         flat = pc.cast(lists.flatten(), pa.float32()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid as error:
-        raise Refusal(
-            "{path}: {column} must hold equally many numbers apart by spaces in every row that has some",
-            path=table.path,
-            column=name,
-        ) from error
+        raise uneven from error
     if len(widths) != 1 or not np.isfinite(flat).all():
-        raise Refusal(
-            "{path}: {column} must hold equally many numbers apart by spaces in every row that has some",
-            path=table.path,
-            column=name,
-        )
+        raise uneven
     values = np.zeros((len(cells), int(widths[0])), np.float32)
     values[present] = flat.reshape(-1, int(widths[0]))
     return with_missing_filled(values, present)

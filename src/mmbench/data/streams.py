@@ -32,6 +32,16 @@ GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
 
 Parse = Callable[[str], Any]
 
+PICKLE = Template(
+    "{path} is a pickle, which can run code when it is loaded, and is never read; where it was made, save "
+    'interactions as train.json, test.json ({{"user": [items]}}) or a CSV file, and features with numpy.save as plain '
+    "float arrays"
+)
+#: A gzip file that ends too early, and where.
+DAMAGED = Template("{path} is cut off or damaged: its gzip data do not end as they should; fetch it again")
+_DAMAGED_AFTER = Template(
+    "{path} is cut off or damaged after line {line}: its gzip data do not end as they should; fetch it again"
+)
 _NOT_JSON = Template("{path}, line {line}: not JSON: {text}")
 _NOT_LITERAL = Template("{path}, line {line}: neither JSON nor a plain Python value; code is never run: {text}")
 
@@ -45,12 +55,7 @@ def refuse_pickle(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(2)
     if path.suffix.lower() in PICKLE_SUFFIXES or head in _PICKLE:
-        raise Refusal(
-            "{path} is a pickle, which can run code when it is loaded, and is never read; where it was made, save "
-            'interactions as train.json, test.json ({{"user": [items]}}) or a CSV file, and features with numpy.save '
-            "as plain float arrays",
-            path=path,
-        )
+        raise Refusal(PICKLE, path=path)
 
 
 def is_gzip(path: Path) -> bool:
@@ -98,12 +103,7 @@ def numbered_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, s
             try:
                 raw = file.readline(MAX_LINE_BYTES + 1)
             except GZIP_FAULTS as error:
-                raise Refusal(
-                    "{path} is cut off or damaged after line {line}: its gzip data do not end as they should; fetch "
-                    "it again",
-                    path=path,
-                    line=number + 1,
-                ) from error
+                raise Refusal(_DAMAGED_AFTER, path=path, line=number + 1) from error
             if not raw:
                 return
             number += 1
@@ -176,12 +176,7 @@ def read_json(path: Path) -> Any:
         try:
             return json.loads(file.read().decode("utf-8-sig"))
         except GZIP_FAULTS as error:
-            raise Refusal(
-                "{path} is cut off or damaged after line {line}: its gzip data do not end as they should; fetch it "
-                "again",
-                path=path,
-                line=1,
-            ) from error
+            raise Refusal(_DAMAGED_AFTER, path=path, line=1) from error
         except (ValueError, RecursionError) as error:
             raise Refusal("{path} is not valid JSON: {error}", path=path, error=str(error)) from error
 

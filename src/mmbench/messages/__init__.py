@@ -14,7 +14,7 @@ from datetime import date
 from gettext import GNUTranslations, NullTranslations
 from importlib import resources
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import NamedTuple, overload
 
 from babel.dates import format_date
 from babel.lists import format_list
@@ -114,7 +114,11 @@ class Translator:
             raise Refusal("lang={lang}: there are only {languages}", lang=lang, languages=", ".join(LANGUAGES))
         self.lang = lang
 
-    def __call__(self, text: Any) -> Any:
+    @overload
+    def __call__(self, text: str) -> str: ...
+    @overload
+    def __call__(self, text: object) -> object: ...
+    def __call__(self, text: object) -> object:
         """A message in this language; anything else as it is."""
         return self.fill(text.template, text.n, text.values) if isinstance(text, Message) else text
 
@@ -187,7 +191,7 @@ def translations(lang: str) -> NullTranslations:
     return GNUTranslations(compiled)
 
 
-def _rebuilt(template: Template, n: int | None, values: dict[str, Any]) -> Message:
+def _rebuilt(template: Template, n: int | None, values: dict[str, object]) -> Message:
     """The message that pickle takes apart."""
     return Message(template, n, **values)
 

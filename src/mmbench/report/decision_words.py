@@ -41,7 +41,7 @@ REASONS = {
         "images have no effect."
     ),
 }
-#: How likely it pays where a gate bars the answer, where the answer is NO-GO, and elsewhere.
+#: How likely it pays where a gate bars the answer; below, where none does, and where the answer is NO-GO.
 BARRED = {
     Why.BARRED_GO: Template(
         "Unclear: as measured it would pay for itself within {years} years in {n} of 100 calculated cases, but a "
@@ -52,17 +52,6 @@ BARRED = {
         "but not everything has been tried."
     ),
 }
-NOT_TO_PAY = {
-    Confidence.VERY_LIKELY: Template(
-        "Very likely not to pay: only in {n} of 100 calculated cases would it pay for itself within {years} years."
-    ),
-    Confidence.LIKELY: Template(
-        "Likely not to pay: only in {n} of 100 calculated cases would it pay for itself within {years} years."
-    ),
-    Confidence.UNCLEAR: Template(
-        "Unclear: in {n} of 100 calculated cases it would pay for itself within {years} years."
-    ),
-}
 TO_PAY = {
     Confidence.VERY_LIKELY: Template(
         "Very likely: in {n} of 100 calculated cases it pays for itself within {years} years."
@@ -70,6 +59,14 @@ TO_PAY = {
     Confidence.LIKELY: Template("Likely: in {n} of 100 calculated cases it pays for itself within {years} years."),
     Confidence.UNCLEAR: Template(
         "Unclear: in {n} of 100 calculated cases it would pay for itself within {years} years."
+    ),
+}
+NOT_TO_PAY = TO_PAY | {
+    Confidence.VERY_LIKELY: Template(
+        "Very likely not to pay: only in {n} of 100 calculated cases would it pay for itself within {years} years."
+    ),
+    Confidence.LIKELY: Template(
+        "Likely not to pay: only in {n} of 100 calculated cases would it pay for itself within {years} years."
     ),
 }
 TAX = {"excluded": Message("All amounts exclude tax."), "included": Message("All amounts include tax.")}
