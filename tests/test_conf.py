@@ -25,7 +25,6 @@ from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import WORLDS, make_world
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.scheduling.job import Job
-from mmbench.scheduling.planned import check_settings
 from mmbench.store.trackers import make_tracker
 from mmbench.tuning.budget import Budget
 from mmbench.tuning.space import read_space

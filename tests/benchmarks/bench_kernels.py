@@ -14,7 +14,6 @@ from torch_geometric.nn import LGConv
 
 from mmbench.data.interactions import Interactions
 from mmbench.evaluation.ranking import Evaluator
-from mmbench.nn import knn
 from mmbench.nn.item_neighbours import knn
 from mmbench.nn.negatives import NegativeSampler
 from mmbench.nn.propagation import propagate

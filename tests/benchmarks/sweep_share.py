@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmbench.store.records import read_ledger
 
 GOAL = 0.8
 

@@ -32,8 +32,7 @@ from numpy.typing import NDArray
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.training import allocation, loop
-from mmbench.training.fit import allocation, loop
-from mmbench.tuning.study import CellTask, Unit, run_training
+from mmbench.tuning.study import CellTask, Unit
 from tests.benchmarks.profiles import profiled
 from tests.benchmarks.scatter import SCATTERED, compared
 from tests.benchmarks.subjects import BABY_ITEMS, WARM_UPS, baby_words, made, opened, sizes_of

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from mmbench.training import allocation
-from mmbench.tuning.study import Unit, run_training
+from mmbench.tuning.study import Unit
 from tests.benchmarks.subjects import baby_words, opened
 
 MODELS, ROUNDS, TRIALS, EPOCHS = ("lightgcn", "vbpr"), 5, 4, 3

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from mmbench.cli import jobs, main, sweep, worker
+from mmbench.cli import main
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.progress import Progress
 from tests.tiny import TINY, WORLD

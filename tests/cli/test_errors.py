@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.cli.errors import did_you_mean, one_line_errors
+from mmbench.cli.errors import one_line_errors
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from tests.cli.conftest import Command

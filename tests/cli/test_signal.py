@@ -17,8 +17,8 @@ from mmbench.data.sources import Source, write_folder
 from mmbench.inference.contribution.bootstrap import Estimate
 from mmbench.inference.contribution.pretest import Light, Pretest, light, restricted
 from mmbench.inference.contribution.signal import NeighbourRecall, Signal
-from mmbench.messages import Words
 from mmbench.report import pretest_text as written
+from mmbench.messages import Translator
 from tests.cli.conftest import Command
 
 A_WORLD = (
@@ -48,7 +48,7 @@ def test_a_world_whose_image_repeats_its_text(command: Command, tmp_path: Path) 
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert rows[0] == "| modality | worth a trial? | predicts | only it | by chance | finds | why |"
     assert [row.split(" | ")[0] for row in rows[2:4]] == ["| image", "| text"]
-    assert all(note in markdown for note in written.notes(Words("signal")))
+    assert all(note in markdown for note in written.NOTES)
 
 
 def test_the_pretest_in_japanese(command: Command, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_every_light(unique: float, lo: float, alone: float, others: bool, expec
 
 def test_every_light_says_why() -> None:
     said = [
-        written.why(found(*case), "image", Words("signal"))
+        written.why(found(*case), "image", Translator())
         for case in ((0.05, 0.02, 0.10), (0.02, 0.0, 0.10), (0.0, 0.0, 0.0), (0.05, 0.02, 0.05, False))
     ]
     assert said == [

@@ -9,7 +9,6 @@ import pytest
 
 from mmbench.report.reading import read_sweep
 from mmbench.report.studies import write_studies
-from mmbench.tuning.study import tune
 from tests.tiny import make_job, opened
 
 

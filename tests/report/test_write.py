@@ -14,8 +14,6 @@ import pytest
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from mmbench.report.write import as_frame, as_latex, as_markdown, as_text, grid, write_report
-from mmbench.report import SweepTable, read_sweep, write_report
-from mmbench.report.write import as_frame, as_latex, as_markdown, as_text, grid
 from tests.parts import require_program
 from tests.report.conftest import DATASET
 

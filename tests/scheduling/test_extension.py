@@ -13,8 +13,8 @@ from mmbench.inference.tuning_luck import Contrast, Trials
 from mmbench.scheduling.extension import Extension, Grant, contrast_shifts
 from mmbench.store import records
 from mmbench.store.records import CellStore
-from mmbench.tuning.cell import CellTask, Unit
-from mmbench.tuning.study import run_unit, tune, waiting
+from mmbench.tuning.cell import CellTask
+from mmbench.tuning.study import run_unit, waiting
 from tests.tiny import make_job, opened
 
 USERS = 400

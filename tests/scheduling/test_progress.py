@@ -13,7 +13,6 @@ import pytest
 from mmbench import paths
 from mmbench.scheduling.progress import Progress
 from mmbench.store import records
-from mmbench.tuning.cell import Cell
 
 PLANNED = {"a" * 8: Cell("data", "vbpr", "text"), "b" * 8: Cell("data", "vbpr", "image")}
 

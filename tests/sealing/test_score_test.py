@@ -27,7 +27,6 @@ from mmbench.sealing.score_test import LIST_LENGTH, inference_shuffles, is_score
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.tuning.cell import CellTask
-from mmbench.tuning.study import tune
 from tests.tiny import digests, make_job, opened
 
 EFFORT = ("budget.trials=2", "budget.seeds=2", "training.batch_size=128")

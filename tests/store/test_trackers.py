@@ -28,7 +28,6 @@ from mmbench.store.trackers import (
     remember,
     remembered,
 )
-from mmbench.tuning.study import tune
 from tests.tiny import digests, make_job, opened
 
 WANDB = {"kind": "wandb", "mode": "offline", "project": "mmbench", "entity": None, "tags": []}

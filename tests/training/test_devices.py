@@ -16,7 +16,7 @@ from mmbench.models.lightgcn import LightGCN
 from mmbench.models.popularity import Popularity
 from mmbench.models.vbpr import VBPR
 from mmbench.nn.recommender import FactorModel, Part, Recommender, Triplets
-from mmbench.training.fit import Outcome, TrainingSettings, fit
+from mmbench.training.fit import TrainingSettings, fit
 from tests.conftest import BlockWorld
 
 Build = Callable[[RecData], Recommender]

@@ -21,7 +21,7 @@ from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.training import batches as module
 from mmbench.training import fit
 from mmbench.training.batches import TripletLoader
-from mmbench.training.fit import Outcome, TrainingSettings, fit, rebuild
+from mmbench.training.fit import TrainingSettings, rebuild
 from tests.conftest import BlockWorld
 
 Fit = Callable[..., Outcome]

@@ -19,7 +19,6 @@ from mmbench.nn.memo import Memo
 from mmbench.store import records
 from mmbench.training import neighbour_search
 from mmbench.training.neighbour_search import Bar, Graphs, approximate_knn, check_mode, searching
-from mmbench.tuning.study import tune
 from tests.parts import require_modules
 from tests.tiny import make_job, opened
 

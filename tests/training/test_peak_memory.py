@@ -37,10 +37,8 @@ def tuned_and_tested(folder: Path, model: str, answers: SimpleQueue[float]) -> N
     import torch
 
     from mmbench.cli.compose import compose
-    from mmbench.models.lattice import LATTICE  # noqa: F401 - so that PyG counts among the libraries
     from mmbench.scheduling.job import Job
     from mmbench.sealing.score_test import is_scored, score_test
-    from mmbench.tuning.study import tune
 
     torch.set_num_threads(1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

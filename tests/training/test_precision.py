@@ -14,8 +14,7 @@ from mmbench.models.lightgcn import LightGCN
 from mmbench.models.vbpr import VBPR
 from mmbench.nn.recommender import FactorModel
 from mmbench.store import records
-from mmbench.training.fit import Outcome, TrainingSettings, fit
-from mmbench.tuning.study import tune
+from mmbench.training.fit import TrainingSettings, fit
 from tests.conftest import BlockWorld
 from tests.tiny import make_job, opened
 

@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mmbench.tuning import sampler
-from mmbench.tuning.space import SlotSampler, Space, configurations
+from mmbench.tuning.space import Space, configurations
 
 SPACE: Space = {
     "model.kind": CategoricalDistribution(["a", "b"]),

@@ -22,8 +22,8 @@ from mmbench.nn.recommender import ClosedForm, FactorModel, Triplets
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.tuning import study
-from mmbench.tuning.cell import Cell, CellFailed, CellTask, Unit
-from mmbench.tuning.study import choose, give_up, run_unit, tune, waiting
+from mmbench.tuning.cell import CellFailed, CellTask
+from mmbench.tuning.study import choose, give_up, run_unit, waiting
 from tests.tiny import digests, make_job, opened
 
 #: Three trials and two final runs of two epochs with four steps each.

@@ -7,23 +7,27 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 
-from mmbench.messages import LANGUAGES, Message, Refusal, Words
+from mmbench.messages import LANGUAGES, Message, Refusal, Template, Translator
+
+#: An error of the operating system, and one of a library.
+_SYSTEM = Template("{error}", context="operating system")
+FOREIGN = Template("{error}", context="library")
 
 
 @contextlib.contextmanager
 def one_line_errors(argv: Sequence[str]) -> Iterator[None]:
     """Print a ``ValueError`` or ``OSError`` as one line and exit with 2; ``debug=true`` shows its traceback first."""
-    words = Words("command", language_in(argv))
+    translator = Translator(language_in(argv))
     try:
         yield
     except (ValueError, OSError) as error:
         if "debug=true" in argv:
             traceback.print_exc()
-        message = " ".join(words.said(_message(error)).split())
-        print(words("error", message=message), file=sys.stderr)
+        message = " ".join(translator(_message(error)).split())
+        print(translator(Message("error: {message}", message=message)), file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print(words("stopped"), file=sys.stderr)
+        print(translator(Message("stopped; the same command goes on from here")), file=sys.stderr)
         raise SystemExit(130) from None
 
 
@@ -36,4 +40,4 @@ def language_in(argv: Iterable[str]) -> str:
 def _message(error: ValueError | OSError) -> Message:
     if isinstance(error, Refusal):
         return error.message
-    return Message("command", "system" if isinstance(error, OSError) else "other", error=str(error))
+    return Message(_SYSTEM if isinstance(error, OSError) else FOREIGN, error=str(error))

@@ -25,5 +25,5 @@ class Contrast(NamedTuple):
         """
         a, _, b = name.partition("_vs_")
         if not a or not b or a == b:
-            raise Refusal("study", "no_contrast", name=repr(name))
+            raise Refusal("{name} is no contrast; write two different conditions like fused_vs_text", name=repr(name))
         return Contrast(a, b)

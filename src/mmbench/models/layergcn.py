@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import half_squares
@@ -46,7 +47,9 @@ class LayerGCN(FactorModel):
     ) -> None:
         super().__init__()
         if n_layers < 1:
-            raise ValueError(f"n_layers={n_layers} must be at least 1, as the ego layer is not part of the sum")
+            raise Refusal(
+                "n_layers={n_layers} must be at least 1, as the ego layer is not part of the sum", n_layers=n_layers
+            )
         self.n_layers, self.reg_weight = n_layers, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)

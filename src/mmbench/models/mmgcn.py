@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.nn.initialisation import set_table, table, xavier_normal
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
 from mmbench.nn.propagation import halves
@@ -51,7 +52,7 @@ class MMGCN(FactorModel):
     ) -> None:
         super().__init__()
         if n_layers < 1:
-            raise ValueError(f"n_layers={n_layers} must be at least 1")
+            raise Refusal("{name}={value} must be at least 1", name="n_layers", value=n_layers)
         self.n_users, self.reg_weight = data.n_users, reg_weight
         # Deviations of the reference: its width, constant tables, and only images are projected and penalised.
         content_dim = content_dim or (256 if as_reference else embedding_dim)

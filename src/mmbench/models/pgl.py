@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.nn.content_features import projected_content
 from mmbench.nn.hyperparameters import one_of, rate
 from mmbench.nn.initialisation import table, xavier_uniform
@@ -138,7 +139,7 @@ def principal_graph(adjacency: Tensor, n_users: int, rank: int) -> Tensor:
         Sparse CSR of the same shape and dtype.
     """
     if rank < 8:
-        raise ValueError(f"a principal graph of rank {rank} is empty; the rank must be at least 8")
+        raise Refusal("a principal graph of rank {rank} is empty; the rank must be at least 8", rank=rank)
     matrix, transposed = user_item_blocks(adjacency, n_users)
     # Of the float32 graph in either precision: which entries pass the threshold must not depend on it.
     left, values, right = truncated_svd(matrix.float(), transposed.float(), rank // 2)

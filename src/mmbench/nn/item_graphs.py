@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.nn.item_neighbours import Neighbours, cached_knn
 from mmbench.nn.sparse import DirectedGraph, sparse_matrix
 
@@ -91,7 +92,7 @@ def modality_shares(names: Collection[str], first: float) -> list[float]:
         ValueError: if ``first`` is outside [0, 1].
     """
     if not 0.0 <= first <= 1.0:
-        raise ValueError(f"the weight of the first modality is {first}; it must lie between 0 and 1")
+        raise Refusal("the weight of the first modality is {first}; it must lie between 0 and 1", first=first)
     return [first, 1.0 - first] if len(names) == 2 else [1.0 / len(names) for _ in names]
 
 

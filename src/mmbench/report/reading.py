@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmbench import fingerprint, paths
 from mmbench.inference.contrast import Contrast
+from mmbench.messages import Refusal, listed
 from mmbench.report.table import CONDITIONS, ID_ONLY, LATE, CellResult, SweepTable
 from mmbench.store import records
 from mmbench.store.records import CellStore
@@ -23,7 +24,12 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
     file = paths.manifest_file(sweep_dir)
     if not file.is_file():
         known = sorted(p.parent.name for p in sweep_dir.parent.glob(f"*/{file.name}"))
-        raise ValueError(f"{sweep_dir} is no sweep (no {file.name}); sweeps beside it: {', '.join(known) or 'none'}")
+        raise Refusal(
+            "{sweep_dir} is no sweep (no {file}); sweeps beside it: {sweeps}",
+            sweep_dir=sweep_dir,
+            file=file.name,
+            sweeps=listed(known),
+        )
     manifest = records.read(file, Manifest)
     cells = {}
     for planned in manifest.cells:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmbench import paths
+from mmbench.messages import Refusal
 from mmbench.report.table import SweepTable
 from mmbench.store import files, records
 from mmbench.store.records import CellStore
@@ -30,7 +31,7 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
         ValueError: if the file exists or no cell has a finished trial.
     """
     if file.exists():
-        raise ValueError(f"{file} exists; studies are written to a new file")
+        raise Refusal("{file} exists; studies are written to a new file", file=file)
     found = {}
     for cell in table.cells.values():
         file_of_cell = paths.cell_file(cell.folder)
@@ -41,6 +42,6 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
         if done:
             found[str(record.name)] = (read_space(record.config["search"]), done)
     if not found:
-        raise ValueError(f"{sweep_dir} has no finished trial")
+        raise Refusal("{sweep_dir} has no finished trial", sweep_dir=sweep_dir)
     files.write_atomic(file, lambda temporary: sampler.keep_studies(found, temporary))
     return sorted(found)

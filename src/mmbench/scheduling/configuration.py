@@ -39,7 +39,10 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
-            raise Refusal("study", "bad_workers", workers=self.workers)
+            raise Refusal(
+                "sweep.workers={workers} must be a whole number of at least 1, or null for one per core",
+                workers=self.workers,
+            )
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         if self.resume not in RESUME:
-            raise Refusal("study", "no_resume", resume=self.resume, known=", ".join(RESUME))
+            raise Refusal(
+                "study.resume={resume} is unknown; it is one of {known}", resume=self.resume, known=", ".join(RESUME)
+            )
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class StatisticsConfig:
 
     def __post_init__(self) -> None:
         if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not self.delta > 0:
-            raise Refusal("study", "bad_delta", delta=self.delta)
+            raise Refusal("statistics.delta={delta} must be a positive number, 0.02 for 2 %", delta=self.delta)
         for name in self.contrasts:
             Contrast.parse(str(name))
 
@@ -104,7 +109,9 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.top_k, int) or not 0 <= self.top_k <= LIST_LENGTH:
-            raise Refusal("study", "bad_top_k", top_k=self.top_k, most=LIST_LENGTH)
+            raise Refusal(
+                "export.top_k={top_k} must be a whole number from 0 to {most}", top_k=self.top_k, most=LIST_LENGTH
+            )
 
 
 @dataclass(frozen=True)
@@ -198,4 +205,9 @@ def check_keys(section: str, make: Callable[..., Any], options: Section, given: 
     accepted = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
     for key in options:
         if key not in accepted:
-            raise Refusal("command", "no_key_of", section=section, key=key, hint=did_you_mean(key, accepted))
+            raise Refusal(
+                "{section}.{key} is not a key of {section}; {hint}",
+                section=section,
+                key=key,
+                hint=did_you_mean(key, accepted),
+            )

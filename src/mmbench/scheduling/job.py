@@ -69,14 +69,17 @@ class Job:
         """
         target = self._model.get("_target_")
         if target is None:
-            raise Refusal("study", "no_target", model=self.choices["model"])
+            raise Refusal(
+                "model={model} has no model._target_; is the first line of its YAML # @package _global_ ?",
+                model=self.choices["model"],
+            )
         try:
             module, _, name = str(target).rpartition(".")
             model = getattr(importlib.import_module(module), name)
         except Exception as error:  # importing the user's module can raise anything
-            raise Refusal("study", "not_imported", target=target, error=error) from error
+            raise Refusal("model._target_={target} cannot be imported: {error}", target=target, error=error) from error
         if not (isinstance(model, type) and issubclass(model, Recommender)):
-            raise Refusal("study", "target_no_recommender", target=target)
+            raise Refusal("model._target_={target} must derive from FactorModel or ClosedForm", target=target)
         check_keys("model", model, _arguments(self._model), given=1)
         return model
 
@@ -211,7 +214,7 @@ def _at(config: Section, path: str) -> Any:
     node: Any = config
     for part in path.split("."):
         if not isinstance(node, Mapping) or part not in node:
-            raise Refusal("study", "no_path", path=path)
+            raise Refusal("search.{path}: the configuration has no key {path}", path=path)
         node = node[part]
     return node
 

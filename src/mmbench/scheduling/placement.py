@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mmbench.messages import Refusal
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.sweep import Sweep, join_sweep
 
@@ -74,7 +75,7 @@ class Slurm:
         try:
             import submitit
         except ImportError as error:
-            raise ValueError("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
+            raise Refusal("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
         if not sweep.waiting:
             return 0
         folder = sweep.folder.resolve() / "slurm"
@@ -83,7 +84,7 @@ class Slurm:
             executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self.cluster, **requeue)
             executor.update_parameters(**{k: v for k, v in self.options.items() if v is not None})
         except (RuntimeError, TypeError, ValueError, NameError) as error:
-            raise ValueError(f"hydra/launcher=slurm: {error}") from error
+            raise Refusal("hydra/launcher=slurm: {error}", error=error) from error
         task = _task(sweep)
         with executor.batch():
             submitted = [executor.submit(task) for _ in range(n)]
@@ -138,11 +139,13 @@ class Ray:
         try:
             import ray
         except ImportError as error:
-            raise ValueError("hydra/launcher=ray needs Ray: pip install mmbench[ray]") from error
+            raise Refusal("hydra/launcher=ray needs Ray: pip install mmbench[ray]") from error
         try:
             ray.init(address=self.address, ignore_reinit_error=True, log_to_driver=True, include_dashboard=False)
         except ConnectionError as error:
-            raise ValueError(f"hydra/launcher=ray: no cluster at {self.address}: {error}") from error
+            raise Refusal(
+                "hydra/launcher=ray: no cluster at {address}: {error}", address=self.address, error=error
+            ) from error
         try:
             remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
             task = _task(sweep)

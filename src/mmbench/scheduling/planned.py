@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmbench import fingerprint, paths
-from mmbench.messages import Refusal, Words
+from mmbench.messages import Refusal, Translator
 from mmbench.scheduling.configuration import StatisticsConfig
 from mmbench.scheduling.extension import Extension
 from mmbench.scheduling.job import Job
@@ -53,15 +53,15 @@ class Planned:
         return None if failure is None else failure.reason
 
 
-def plan_cells(jobs: Sequence[Job], resume: str, words: Words) -> list[Planned]:
+def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list[Planned]:
     """Read each dataset once, say what was read, and find out which cells are finished."""
-    said: set[str] = set()
+    described: set[str] = set()
     by_cell: dict[CellName, Planned] = {}
     for job in jobs:
         dataset = job.dataset()
-        if job.cell.dataset not in said:
-            said.add(job.cell.dataset)
-            print("\n".join(map(words.said, dataset.summary())), flush=True)
+        if job.cell.dataset not in described:
+            described.add(job.cell.dataset)
+            print("\n".join(map(translator, dataset.summary())), flush=True)
         task = job.task()
         task.slots()  # a default outside its range is told before anything runs
         check_devices(job.model_class, task.recipe(task.default)[1])
@@ -71,7 +71,11 @@ def plan_cells(jobs: Sequence[Job], resume: str, words: Words) -> list[Planned]:
             finished = resume != "force" and store.is_current() and is_scored(store, dataset.split)
             by_cell[job.cell] = Planned(job, task, store, finished)
         elif twin.store.key != store.key:
-            raise Refusal("study", "two_cells", cell=job.cell)
+            raise Refusal(
+                "two jobs of this sweep are the same cell {cell} with different settings; sweep over dataset, model, "
+                "modality and dataset.split_seed, and let the search tune the rest",
+                cell=job.cell,
+            )
     return list(by_cell.values())
 
 
@@ -117,7 +121,10 @@ def check_fixed(sweep_dir: Path, statistics: StatisticsConfig) -> None:
         ("contrasts", earlier.contrasts, statistics.contrasts),
     ):
         if before != now:
-            raise ValueError(
-                f"statistics.{name}={now}, but this sweep was planned with {before}, before its "
-                "results were known; keep that or take another sweep.name"
+            raise Refusal(
+                "statistics.{name}={value}, but this sweep was planned with {earlier}, before its results were "
+                "known; keep that or take another sweep.name",
+                name=name,
+                value=now,
+                earlier=before,
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mmbench import paths
-from mmbench.messages import Words
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.planned import Planned, check_fixed, plan_cells, write_manifest
@@ -37,21 +37,21 @@ class Sweep:
     overrides: Sequence[str]
 
     @staticmethod
-    def plan(jobs: Sequence[Job], overrides: Sequence[str], lang: str = "en") -> Sweep:
+    def plan(jobs: Sequence[Job], overrides: Sequence[str], translator: Translator | None = None) -> Sweep:
         """Read the data, check everything a user has to mend, and find out which cells are finished.
 
         Args:
             jobs: what was asked for.
             overrides: the command line, for the manifest.
-            lang: language of what is said about the data.
+            translator: into the language of what is printed of the data, English without one.
 
         Raises:
             ValueError: for anything a user has to mend before the first cell runs.
         """
         config, folder = jobs[0].config, jobs[0].sweep_dir
-        words = Words("study", lang)
-        print(words("planned", name=config.sweep.name, folder=folder), flush=True)
-        return Sweep(folder, jobs, plan_cells(jobs, config.study.resume, words), overrides)
+        translator = translator or Translator()
+        print(translator(Message("sweep {name} -> {folder}", name=config.sweep.name, folder=folder)), flush=True)
+        return Sweep(folder, jobs, plan_cells(jobs, config.study.resume, translator), overrides)
 
     @property
     def config(self) -> JobConfig:
@@ -165,8 +165,9 @@ def _open(planned: Sequence[Planned], resume: str) -> None:
     """
     for plan in planned:
         if resume == "never" and paths.cell_file(plan.store.folder).exists():
-            raise ValueError(
-                f"study.resume=never, but {plan.store.folder} has records; use auto, force or another name"
+            raise Refusal(
+                "study.resume=never, but {folder} has records; use auto, force or another name",
+                folder=plan.store.folder,
             )
         if plan.finished:
             continue

@@ -17,6 +17,7 @@ from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import Ranking
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.messages import Refusal
 from mmbench.store.files import read_state
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Seal, Stage, Training, hashed
@@ -77,7 +78,12 @@ def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interacti
     unit = training.unit
     features = task.inputs(training.seed)
     if feature_hash(features) != training.feature_hash:
-        raise ValueError(f"{task.cell}: features of {unit.stage} {unit.number} are not those it was trained on")
+        raise Refusal(
+            "{cell}: features of {stage} {index} are not those it was trained on",
+            cell=task.cell,
+            stage=unit.stage,
+            index=unit.number,
+        )
     build, settings = task.recipe(training.configuration)
     file = store.training_file(unit, paths.STATE)
     state = read_state(file) if file.exists() else {}

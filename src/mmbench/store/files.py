@@ -56,12 +56,17 @@ def read_document(path: Path) -> dict[str, Any]:
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise Refusal("study", "no_record", path=path, error=error) from error
+        raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
     if not isinstance(value, dict):
-        raise Refusal("study", "record_holds", path=path, kind=type(value).__name__)
+        raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(value).__name__)
     version = value.get("schema_version")
     if version != DOCUMENT_VERSION:
-        raise Refusal("study", "other_schema", path=path, version=version, known=DOCUMENT_VERSION)
+        raise Refusal(
+            "{path} is a document of version {version}; this mmbench reads version {known}",
+            path=path,
+            version=version,
+            known=DOCUMENT_VERSION,
+        )
     return dict(value)
 
 

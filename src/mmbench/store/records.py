@@ -56,15 +56,21 @@ def read(path: Path, kind: type[R]) -> R:
     try:
         plain: Any = json.loads(path.read_bytes())
     except ValueError as error:
-        raise Refusal("study", "no_record", path=path, error=error) from error
+        raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
     if not isinstance(plain, dict):
-        raise Refusal("study", "record_holds", path=path, kind=type(plain).__name__)
+        raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(plain).__name__)
     if (version := plain.get("schema_version")) != SCHEMA_VERSION:
-        raise Refusal("study", "other_schema", path=path, version=version, known=SCHEMA_VERSION)
+        raise Refusal(
+            "{path} has schema version {version}, this mmbench reads version {known}; use the version of mmbench that "
+            "wrote it, or run the sweep again under another sweep.name",
+            path=path,
+            version=version,
+            known=SCHEMA_VERSION,
+        )
     try:
         return msgspec.convert(plain, kind)
     except msgspec.ValidationError as error:
-        raise Refusal("study", "no_record", path=path, error=error) from error
+        raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def fit(
             if settings.devices > 1:
                 cost.device = f"{settings.devices} x {settings.device}"
         else:
-            raise Refusal("study", "no_recommender", model=type(model).__name__)
+            raise Refusal("{model} must derive from FactorModel or ClosedForm", model=type(model).__name__)
     cost.ranked_users = len(evaluator.users) * course.epochs
     cost.seconds = time.perf_counter() - began
     return Fitted(model, evaluator.users, per_user, course, cost, search.approximations)

@@ -16,11 +16,6 @@ from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.roles import Columns, mapped
 from mmbench.data.readers.tables import TableFile, cell_text
 from mmbench.data.readers.tabular import read_tabular
-from mmbench.data.delimited import detected_encoding
-from mmbench.data.journal import Journal
-from mmbench.data.roles import Columns, mapped
-from mmbench.data.tables import TableFile, cell_text
-from mmbench.data.tabular import read_tabular
 from tests.parts import require_modules
 
 ORDERS = """受注番号,顧客コード,JANコード,数量,受注日
