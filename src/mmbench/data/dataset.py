@@ -1,4 +1,4 @@
-"""From a source to a frozen split with features: what every cell of a dataset shares."""
+"""From a source to a frozen split with features, which all cells of a dataset share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmbench.messages import Message, Refusal
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """How a dataset is read and split; one YAML of conf/dataset.
+    """How a dataset is read and split; one file of ``conf/dataset``.
 
     Args:
         name: name in paths and tables.
@@ -59,7 +59,7 @@ class DatasetConfig:
 
     @property
     def cell_name(self) -> str:
-        """Name in paths and tables: the split and the encoders are part of it where they are not the default."""
+        """Name in paths and tables; it includes a split seed and encoders other than the default ones."""
         split = f"-split{self.split_seed}" if self.split_seed else ""
         labels = [f"-{name}={label}" for name, label in sorted(self.encoder.items()) if label != encoded.DEFAULT]
         return "".join([self.name, split, *labels])
@@ -67,7 +67,17 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset ready for use: one frozen split, indexed items, features in item order."""
+    """A dataset with indexed users and items.
+
+    Args:
+        name: name in sentences.
+        split: train, validation and test.
+        features: features by modality, rows in item order.
+        user_ids: raw id of each user, ``(n_users,)``.
+        item_ids: raw id of each item, ``(n_items,)``.
+        notices: remarks of the reader and of the filters.
+        truth: arrays of a planted world by name; None for other data.
+    """
 
     name: str
     split: Split
@@ -88,7 +98,7 @@ class Dataset:
         return self.split.train.n_items
 
     def summary(self) -> list[str]:
-        """Lines that say what was read: sizes, coverage of each modality, notices."""
+        """Sizes, coverage of each modality and notices, one line each."""
         sizes = {part: len(getattr(self.split, part)) for part in PARTS}
         about = {"name": self.name, "users": self.n_users, "items": self.n_items, "protocol": self.split.protocol}
         lines: list[str] = [Message("data", "sizes", **about, **sizes)]
@@ -130,8 +140,8 @@ def load_dataset(config: DatasetConfig) -> Dataset:
 def _split(log: pd.DataFrame, protocol: str, config: DatasetConfig) -> tuple[pd.DataFrame, pd.Series]:
     """Filter by the k-core and split.
 
-    The core comes before the split, except by time: there it is fitted on train, because a core over the whole log
-    knows the future. Items that are new after train stay as the cold slice.
+    The core is taken before the split, except by time: then it is fitted on train, because a core of the whole log
+    would depend on the future. Items that first occur after train stay as the cold slice.
     """
     split_rows = functools.partial(splits.split_rows, column=config.split_column, seed=config.split_seed)
     if protocol != "time":
@@ -146,7 +156,7 @@ def _split(log: pd.DataFrame, protocol: str, config: DatasetConfig) -> tuple[pd.
 
 
 def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -> tuple[pd.DataFrame, pd.Series]:
-    """Drop users without a training row: nothing can rank for them, under any condition."""
+    """Drop users without a training row: no model can rank for them under any condition."""
     known = log["user_id"].isin(log["user_id"][parts == "train"].unique())
     lost = log["user_id"][~known].nunique()
     if lost:
@@ -157,7 +167,7 @@ def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -
 def _catalogue(
     source: Source, log: pd.DataFrame, core: int, notices: list[str]
 ) -> tuple[pd.Index, dict[str, ItemFeature]]:
-    """Items in the order of the source: all of them, or those the k-core left; unlisted items of the log come last."""
+    """Items in the order of the source, without those that the k-core dropped, then unlisted items of the log."""
     listed = pd.Index(source.items["item_id"])
     in_log = pd.Index(log["item_id"].unique())
     rows = np.flatnonzero(listed.isin(in_log)) if core > 1 else np.arange(len(listed))
@@ -174,7 +184,7 @@ def _catalogue(
             present = np.r_[present, np.zeros(len(unlisted), bool)]
         if not present.any():
             raise Refusal("data", "no_content", modality=name)
-        # Nothing left out and nothing added: the missing are filled already, and a mapped file stays mapped.
+        # With no row dropped or added the missing items are filled already; a mapped file stays mapped.
         whole = values is feature.values
         features[name] = feature if whole else with_missing_filled(values, present, in_place=True)
     return listed[rows].append(unlisted), features
