@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from mmbench.data.readers.journal import message, refusal
-from mmbench.data.readers.streams import GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
-from mmbench.data.readers.table import Table, place_of, shortened
+from mmbench.data.readers.lines import GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
+from mmbench.data.readers.text_table import Table, place_of, shortened
 
 SEPARATORS = (",", "\t", ";")
 #: Asks for the encoding to be found out, see :func:`detected_encoding`.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
 from mmbench.data.readers.delimited import read_delimited, read_header
 from mmbench.data.readers.journal import Journal, refusal
-from mmbench.data.readers.table import Table
-from mmbench.data.readers.tabular import first_of_each
+from mmbench.data.readers.own_tables import first_of_each
+from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import FEATURE_SUFFIX
 
 #: Without a mapping file or features only the largest number tells how many items there are; a larger one is an error.

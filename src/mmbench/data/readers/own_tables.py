@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mmbench.data import splits
+from mmbench.data.readers.columns import Columns, guessed, nothing_like, pairs
 from mmbench.data.readers.journal import Journal, refusal
-from mmbench.data.readers.roles import Columns, guessed, nothing_like, pairs
-from mmbench.data.readers.table import MISSING_WORDS, Table
-from mmbench.data.readers.tables import TableFile
+from mmbench.data.readers.table_files import TableFile
+from mmbench.data.readers.text_table import MISSING_WORDS, Table
 from mmbench.data.readers.times import unix_seconds
 from mmbench.data.sources import Source
 
@@ -42,7 +42,7 @@ def read_tabular(
     catalogue is the table of items in its order, followed by items that only the log knows.
 
     Args:
-        interactions: the log, see :class:`mmbench.data.readers.tables.TableFile`.
+        interactions: the log, see :class:`mmbench.data.readers.table_files.TableFile`.
         columns: columns of the log.
         items: table of items.
         item_column: column of ``items`` with the item id; guessed by default.

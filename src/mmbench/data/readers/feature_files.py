@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmbench.data.features import NPY_FAULTS, ItemFeature, read_matrix, with_missing_filled
 from mmbench.data.readers.journal import Journal, refusal
-from mmbench.data.readers.streams import GZIP_FAULTS, open_bytes, refuse_pickle
+from mmbench.data.readers.lines import GZIP_FAULTS, open_bytes, refuse_pickle
 from mmbench.data.sources import rows_by_id
 
 #: A record of a ``.b`` file of Amazon 2014: the asin, then 4096 numbers.

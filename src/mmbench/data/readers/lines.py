@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mmbench.data.readers.journal import refusal
-from mmbench.data.readers.table import shortened
+from mmbench.data.readers.text_table import shortened
 
 #: A longer line is no line of a log: most likely the whole file is one JSON array.
 MAX_LINE_BYTES = 1 << 24

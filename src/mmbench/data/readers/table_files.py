@@ -15,8 +15,8 @@ import pyarrow.parquet
 
 from mmbench.data.readers.delimited import read_delimited, read_header
 from mmbench.data.readers.journal import refusal
-from mmbench.data.readers.streams import TEXT, Gathered, json_lines, refuse_pickle
-from mmbench.data.readers.table import Table
+from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
+from mmbench.data.readers.text_table import Table
 from mmbench.data.readers.workbook import rows_of
 
 DELIMITED, PARQUET, EXCEL = (".csv", ".tsv", ".tab", ".txt"), (".parquet", ".pq"), (".xlsx", ".xlsm")

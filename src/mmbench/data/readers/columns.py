@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 from mmbench.data.readers.journal import refusal
-from mmbench.data.readers.table import Table
+from mmbench.data.readers.text_table import Table
 from mmbench.messages import Refusal
 
 #: Leaves an optional column out that would be guessed otherwise.
