@@ -20,7 +20,7 @@ from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.feature_files import read_item_feature
 from mmbench.data.readers.journal import Journal, refusal
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines
-from mmbench.data.readers.own_tables import first_of_each, log_of, with_unlisted
+from mmbench.data.readers.log_and_items import first_of_each, log_of, with_unlisted
 from mmbench.data.sources import Source
 
 TEXTS = ("title", "brand", "categories", "description")

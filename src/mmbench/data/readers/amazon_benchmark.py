@@ -16,7 +16,7 @@ from mmbench.data.readers.amazon import catalogue_of, metadata_of
 from mmbench.data.readers.delimited import Dialect, read_delimited, read_header
 from mmbench.data.readers.journal import Journal, refusal
 from mmbench.data.readers.lines import first_cells
-from mmbench.data.readers.own_tables import log_of
+from mmbench.data.readers.log_and_items import log_of
 from mmbench.data.sources import Source
 from mmbench.data.splits import PARTS
 

@@ -18,7 +18,7 @@ from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.feature_files import image_paths, read_item_feature
 from mmbench.data.readers.journal import Journal, refusal
 from mmbench.data.readers.lines import numbered_lines
-from mmbench.data.readers.own_tables import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.data.readers.log_and_items import first_of_each, log_of, with_ids, with_unlisted
 from mmbench.data.sources import Source
 
 NAMES = ("user", "item", "rating", "timestamp")

@@ -15,7 +15,7 @@ from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.feature_files import image_paths
 from mmbench.data.readers.journal import Journal, message, refusal
 from mmbench.data.readers.lines import numbered_lines
-from mmbench.data.readers.own_tables import log_of
+from mmbench.data.readers.log_and_items import log_of
 from mmbench.data.readers.table_files import TableFile
 from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import Source

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.journal import Journal, refusal
-from mmbench.data.readers.own_tables import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.data.readers.log_and_items import first_of_each, log_of, with_ids, with_unlisted
 from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import Source
 

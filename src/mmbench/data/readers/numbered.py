@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
 from mmbench.data.readers.delimited import read_delimited, read_header
 from mmbench.data.readers.journal import Journal, refusal
-from mmbench.data.readers.own_tables import first_of_each
+from mmbench.data.readers.log_and_items import first_of_each
 from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import FEATURE_SUFFIX
 

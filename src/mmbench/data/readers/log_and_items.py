@@ -1,0 +1,128 @@
+"""From a text table to the log and the catalogue of a source: ids, ratings, times, parts, and each item once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmbench.data import splits
+from mmbench.data.readers.columns import pairs
+from mmbench.data.readers.journal import Journal, refusal
+from mmbench.data.readers.text_table import MISSING_WORDS, Table
+from mmbench.data.readers.times import unix_seconds
+
+#: Full-width letters, digits and hyphens, and their plain forms: one code must not be two items.
+_WIDE = {code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))}
+_WIDE |= {0xFF0D: 0x2D, 0xFF3F: 0x5F}
+_WIDE_PATTERN = "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0d\uff3f]"
+#: What a spreadsheet makes of a long code: 4.90123E+12.
+_ROUNDED = r"\d(?:\.\d+)?[eE]\+\d+"
+_CONTROL = r"[\x00-\x08\x0a-\x1f\x7f]"
+
+
+def log_of(table: Table, names: Mapping[str, str], journal: Journal) -> pd.DataFrame:
+    """The log in a table whose columns play the roles ``names``.
+
+    Raises:
+        ValueError: for a bad cell, with its line.
+    """
+    journal.tell("log_columns", pairs=pairs(names))
+    table = with_ids(table, {"user_id": names["user"], "item_id": names["item"]}, "log", journal)
+    others = (name for role, name in names.items() if role not in ("user", "item"))
+    kept = list(dict.fromkeys(["user_id", "item_id", *others]))
+    table = table.with_frame(table.frame[kept])  # the ids as they were written take half as much as the log
+    if "quantity" in names:
+        table = _bought(table, names["quantity"], journal)
+    log = table.frame[["user_id", "item_id"]].copy()
+    if "rating" in names:
+        log["rating"] = table.numbers(names["rating"])
+    if "timestamp" in names:
+        log["timestamp"] = unix_seconds(table, names["timestamp"], journal)
+    if "split" in names:
+        log["split"] = splits.given(table.frame, names["split"])
+    if "order" in names:
+        log["order_id"] = table.frame[names["order"]].str.strip()
+    if "quantity" in names:
+        log["quantity"] = table.numbers(names["quantity"])
+    return log.reset_index(drop=True)
+
+
+def _bought(table: Table, column: str, journal: Journal) -> Table:
+    """The rows that are no returns: with a quantity above zero, or an unknown one."""
+    returned = table.numbers(column) <= 0
+    if returned.all():
+        raise refusal("all_returns", path=table.path, column=column)
+    if returned.any():
+        journal.tell("returns", int(returned.sum()), column=column, where=table.where(int(returned.argmax())))
+    return table.with_frame(table.frame[~returned])
+
+
+def with_ids(table: Table, names: Mapping[str, str], what: str, journal: Journal) -> Table:
+    """Add the ids as columns, without white space around them, and drop rows that lack one.
+
+    Args:
+        table: cells.
+        names: column by name of the id.
+        what: ``log`` or ``items``.
+        journal: told what was dropped or read as another id.
+
+    Raises:
+        ValueError: if no row has its ids, or an id is a rounded number or holds a control character.
+    """
+    ids = {target: table.frame[name].str.strip() for target, name in names.items()}
+    missing = np.logical_or.reduce([column.isin(MISSING_WORDS).to_numpy(bool) for column in ids.values()])
+    columns = "+".join(names.values())
+    if missing.all():
+        raise refusal("no_ids", path=table.path, columns=columns)
+    for target, column in ids.items():
+        if not column.str.isascii().all():
+            ids[target] = _plain_ids(column, names[target], journal)
+    table = table.with_frame(table.frame.assign(**ids))
+    if missing.any():
+        first = table.where(int(missing.argmax()))
+        journal.tell(f"{what}_rows_without_ids", int(missing.sum()), columns=columns, where=first)
+        table = table.with_frame(table.frame[~missing])
+    for target, name in names.items():
+        column = table.frame[target]
+        table.require(~column.str.fullmatch(_ROUNDED).to_numpy(bool), name, "cell_rounded")
+        table.require(~column.str.contains(_CONTROL).to_numpy(bool), name, "cell_control")
+    return table
+
+
+def _plain_ids(column: pd.Series, name: str, journal: Journal) -> pd.Series:
+    wide = column.str.contains(_WIDE_PATTERN)
+    if wide.any():
+        journal.tell("wide_ids", int(wide.sum()), column=name, example=column[wide].iloc[0])
+        column = column.str.translate(_WIDE)
+    return column
+
+
+def first_of_each(items: pd.DataFrame, journal: Journal) -> pd.DataFrame:
+    """The first row of each item."""
+    repeated = items["item_id"].duplicated().to_numpy(bool)
+    if repeated.any():
+        first = items["item_id"][repeated].iloc[0]
+        journal.tell("repeated_items", int(repeated.sum()), example=repr(first))
+    return items[~repeated].reset_index(drop=True)
+
+
+def with_unlisted(log: pd.DataFrame, listed: pd.DataFrame, path: Path, journal: Journal) -> pd.DataFrame:
+    """The catalogue: listed items, then those that only the log knows, with empty cells.
+
+    Raises:
+        ValueError: if log and list have no item in common.
+    """
+    in_log = pd.Index(log["item_id"].unique())
+    unlisted = in_log.difference(pd.Index(listed["item_id"]))
+    if len(unlisted) == len(in_log):
+        listed_id = repr(listed["item_id"].iloc[0]) if len(listed) else "-"
+        raise refusal("no_common_item", path=path, in_log=repr(in_log[0]), listed=listed_id)
+    if len(unlisted):
+        journal.tell("unlisted_items", len(unlisted))
+    idle = len(listed) - (len(in_log) - len(unlisted))
+    if idle:
+        journal.tell("idle_items", idle)
+    return pd.concat([listed, pd.DataFrame({"item_id": unlisted})], ignore_index=True).fillna("")
