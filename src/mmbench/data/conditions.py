@@ -103,6 +103,11 @@ class ModalityCondition:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for setting in ("states", "missing"):
+            if not isinstance(getattr(self, setting), Mapping):
+                raise Refusal("data", "not_by_modality", setting=f"modality.{setting}", value=getattr(self, setting))
+        if type(self.seed) is not int or self.seed < 0:
+            raise Refusal("data", "not_whole", setting="modality.seed", value=self.seed)
         for where, state in [("default", self.default), *((f"states.{m}", s) for m, s in self.states.items())]:
             if state not in STATES:
                 raise Refusal("data", "no_state", where=where, state=state, states=", ".join(STATES))

@@ -51,6 +51,18 @@ class DatasetConfig:
     encoder: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise Refusal("data", "not_text", setting="dataset.name", value=self.name)
+        for setting in ("split_seed", "k_core"):
+            number = getattr(self, setting)
+            if type(number) is not int or number < 0:
+                raise Refusal("data", "not_whole", setting=f"dataset.{setting}", value=number)
+        if isinstance(self.min_rating, bool) or not isinstance(self.min_rating, int | float | None):
+            raise Refusal("data", "not_number", setting="dataset.min_rating", value=self.min_rating)
+        if not isinstance(self.trust_row_order, bool):
+            raise Refusal("data", "not_boolean", setting="dataset.trust_row_order", value=self.trust_row_order)
+        if not isinstance(self.encoder, Mapping):
+            raise Refusal("data", "not_by_modality", setting="dataset.encoder", value=self.encoder)
         if self.protocol not in splits.PROTOCOLS:
             raise Refusal("data", "no_protocol", protocol=self.protocol, protocols=", ".join(splits.PROTOCOLS))
         for modality, label in self.encoder.items():
