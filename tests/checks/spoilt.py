@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mmbench.checks import Severity
-from mmbench.encoders.folder import encode_folder, parse_choice
+from mmbench.encoders.encode_folder import encode_folder, parse_choice
 from tests.checks.conftest import N_ITEMS, unit, write_feature
 
 RNG = np.random.default_rng(1)

@@ -95,9 +95,12 @@ def test_a_control_that_changes_nothing_is_refused(n: int) -> None:
     [
         ({"default": "noise!"}, r"modality.default=noise! is not a state; states are real, drop, shuffle"),
         ({"states": {"image": "shufle"}}, r"modality.states.image=shufle is not a state; states are real, drop"),
+        ({"states": "shuffle"}, r"modality.states=shuffle must be set by modality, as in modality.states.image="),
+        ({"missing": 0.5}, r"modality.missing=0.5 must be set by modality"),
+        ({"seed": "one"}, r"modality.seed=one must be a whole number of at least 0"),
     ],
 )
-def test_unknown_states_are_refused(arguments: dict[str, object], message: str) -> None:
+def test_settings_out_of_range_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ModalityCondition(**arguments)  # type: ignore[arg-type]
 

@@ -136,9 +136,22 @@ def test_a_core_that_nothing_survives_is_refused(write: Write) -> None:
         load_dataset(write(ROWS[:6], k_core=9))
 
 
-def test_an_unknown_protocol_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"dataset.protocol=tmie is unknown; protocols are .*given, paper"):
-        DatasetConfig("shop", protocol="tmie")
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("protocol", "tmie", "is unknown; protocols are .*given, paper"),
+        ("name", 2024, "must be a text; put a number in double quotes"),
+        ("k_core", "five", "must be a whole number of at least 0"),
+        ("k_core", -1, "must be a whole number of at least 0"),
+        ("split_seed", True, "must be a whole number of at least 0"),
+        ("min_rating", "good", "must be a number, or null for none"),
+        ("trust_row_order", "maybe", "must be true or false"),
+        ("encoder", "clip", "must be set by modality, as in dataset.encoder.image="),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"dataset.{setting}={value} {message}"):
+        DatasetConfig(**{"name": "shop", setting: value})  # type: ignore[arg-type]
 
 
 def test_the_seed_decides_a_random_split(write: Write) -> None:

@@ -110,13 +110,6 @@ def test_nothing_present_gives_zeros() -> None:
     assert not feature.values.any()
 
 
-def test_take_fills_from_those_that_stay() -> None:
-    feature = with_missing_filled(np.array([[1], [0], [3], [5]], np.float32), np.array([True, False, True, True]))
-    taken = feature.take(np.array([3, 1, 0]))
-    assert taken.values.tolist() == [[5], [3], [1]]
-    assert taken.present.tolist() == [True, False, True]
-
-
 def test_coverage_counts_content_constant_and_repeated_rows() -> None:
     rows = np.array([[1, 2], [1, 2], [1, 2], [4, 4], [0, 0], [7, 8], [1, 2]], np.float32)
     feature = ItemFeature(rows, np.array([True] * 6 + [False]))

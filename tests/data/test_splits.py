@@ -173,7 +173,7 @@ def split() -> Split:
 
 def test_test_part_does_not_reach_the_tuning_fingerprint(split: Split) -> None:
     other = Split(split.train, split.valid, interactions((0, 3)), "paper")
-    assert other.tuning_fingerprint == split.tuning_fingerprint == split.without_test().tuning_fingerprint
+    assert other.tuning_fingerprint == split.tuning_fingerprint
     assert other.test_fingerprint != split.test_fingerprint
 
 
@@ -185,14 +185,6 @@ def test_train_valid_and_protocol_reach_the_tuning_fingerprint(split: Split) -> 
         Split(split.train, split.valid, split.test, "given"),
     ]
     assert len({split.tuning_fingerprint, *(other.tuning_fingerprint for other in others)}) == 5
-
-
-def test_without_test(split: Split) -> None:
-    sealed = split.without_test()
-    assert len(sealed.test) == 0
-    assert (sealed.test.n_users, sealed.test.n_items) == (5, 5)
-    assert sealed.train is split.train
-    assert sealed.valid is split.valid
 
 
 def test_only_the_protocol_of_the_source_study_ranks_validation_items_at_test(split: Split) -> None:

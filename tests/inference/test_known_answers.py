@@ -45,7 +45,7 @@ def test_known_answer_holm(answer: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize("answer", known_answers("benjamini_hochberg"))
 def test_known_answer_benjamini_hochberg(answer: Mapping[str, Any]) -> None:
-    np.testing.assert_allclose(intervals.benjamini_hochberg(answer["p"]), answer["expected"], **CLOSE)
+    np.testing.assert_array_equal(intervals.benjamini_hochberg(answer["p"]), answer["expected"])
 
 
 @pytest.mark.parametrize("answer", known_answers("mde_relative"))
@@ -225,11 +225,6 @@ def test_adjusted_p_follow_the_raw_ones(p: list[float]) -> None:
     # The step-down rule itself: reject in order of p until the first that is not below alpha over what is left.
     kept = [value * (len(p) - place) >= 0.05 for place, value in enumerate(sorted(p))]
     assert (intervals.holm(p) < 0.05).sum() == (kept.index(True) if True in kept else len(p))
-
-
-def test_adjusted_p_of_scipy() -> None:
-    p = np.random.default_rng(0).random(40) ** 2
-    np.testing.assert_allclose(intervals.benjamini_hochberg(p), distributions.false_discovery_control(p), rtol=1e-12)
 
 
 @pytest.mark.parametrize("p", [[0.5, 1.2], [-0.1], [math.nan], [[0.1, 0.2]]])

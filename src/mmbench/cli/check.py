@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
     import torch
 
     from mmbench.checks import Severity
-    from mmbench.checks.folder import check_folder
+    from mmbench.checks.check_folder import check_folder
 
     torch.set_num_threads(1)
     found = check_folder(folder, options.gain)

@@ -12,8 +12,8 @@ from mmbench.cli.words import folder_and_pairs, settings, take_language
 from mmbench.messages import Message, Refusal, Template, Translator
 
 if TYPE_CHECKING:
-    from mmbench.encoders.batches import Progress
-    from mmbench.encoders.folder import Encoded
+    from mmbench.encoders.encode_folder import Encoded
+    from mmbench.encoders.encoding import Progress
 
 HELP = Message(
     """\
@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> None:
 
 def encode(folder: Path, pairs: Sequence[tuple[str, str]], translator: Translator) -> None:
     """What the command does with its words; ``prepare`` calls it for ``--encode``."""
-    from mmbench.encoders.folder import Options, encode_folder, parse_choice
+    from mmbench.encoders.encode_folder import Options, encode_folder, parse_choice
 
     names = [field.name for field in fields(Options)]
     options = settings([pair for pair in pairs if pair[0] in names], Options)

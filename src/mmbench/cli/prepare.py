@@ -25,11 +25,11 @@ from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.describe import coded, coverage, statistics
 from mmbench.data.interactions import deduplicated, rating_at_least
 from mmbench.data.readers.archives import unpacked
+from mmbench.data.readers.columns import NONE, Columns, mapped
+from mmbench.data.readers.feature_files import read_item_feature
 from mmbench.data.readers.formats import Options, read_source
-from mmbench.data.readers.item_features import read_item_feature
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.mmrec import kept_by, write_mmrec
-from mmbench.data.readers.roles import NONE, Columns, mapped
 from mmbench.data.sources import Source, modalities_in, read_folder, write_folder
 from mmbench.data.splits import PARTS, automatic
 from mmbench.encoders.ngrams import with_text

@@ -1,4 +1,4 @@
-"""Modality conditions: the only place where the conditions of a comparison differ (METHOD §2, RULINGS 13).
+"""Modality conditions: the only place where the conditions of a comparison differ (docs/protocol.md).
 
 A condition gives every modality a state. Controls keep as much of the real features as they can, so that what they
 destroy is the only difference: ``shuffle`` is the strictest, ``gaussian_cov`` loses clusters too, ``gaussian_diag``
@@ -28,7 +28,7 @@ def real(feature: ItemFeature, rng: np.random.Generator) -> ItemFeature:
 
 
 def drop(feature: ItemFeature, rng: np.random.Generator) -> None:
-    """No features: towers, loss terms and graphs of the modality vanish. The business counterfactual."""
+    """No features: towers, loss terms and graphs of the modality vanish, as if it had never been bought."""
     return
 
 
@@ -92,7 +92,7 @@ class ModalityCondition:
     Args:
         default: state of a modality that ``states`` does not name.
         states: state by modality name.
-        missing: share of the items with content that lose it, by modality name (METHOD §2 rule 4).
+        missing: share of the items with content that lose it, by modality name.
         missing_rule: ``random``, or ``tail``: the items with the fewest training interactions lose theirs first.
         seed: added to the run's seed where a state draws random numbers.
     """
@@ -104,6 +104,17 @@ class ModalityCondition:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for setting in ("states", "missing"):
+            if not isinstance(getattr(self, setting), Mapping):
+                raise Refusal(
+                    "{setting}={value} must be set by modality, as in {setting}.image=...",
+                    setting=f"modality.{setting}",
+                    value=getattr(self, setting),
+                )
+        if type(self.seed) is not int or self.seed < 0:
+            raise Refusal(
+                "{setting}={value} must be a whole number of at least 0", setting="modality.seed", value=self.seed
+            )
         for where, state in [("default", self.default), *((f"states.{m}", s) for m, s in self.states.items())]:
             if state not in STATES:
                 raise Refusal(
@@ -187,7 +198,7 @@ class ModalityCondition:
     def _with_missing(
         self, name: str, feature: ItemFeature, seed: int, train_counts: NDArray[np.int64] | None
     ) -> ItemFeature:
-        """Take away content; the items that miss at a rate also miss at every higher one."""
+        """Take content away from some items; an item without content at one rate has none at any higher rate."""
         having = np.flatnonzero(feature.present)
         n_lost = round(self.missing.get(name, 0.0) * len(having))
         if n_lost == 0:

@@ -1,4 +1,4 @@
-"""From a source to a frozen split with features: what every cell of a dataset shares."""
+"""From a source to a frozen split with features, which all cells of a dataset share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmbench.messages import Message, Refusal
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """How a dataset is read and split; one YAML of conf/dataset.
+    """How a dataset is read and split; one file of ``conf/dataset``.
 
     Args:
         name: name in paths and tables.
@@ -51,6 +51,34 @@ class DatasetConfig:
     encoder: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise Refusal(
+                "{setting}={value} must be a text; put a number in double quotes",
+                setting="dataset.name",
+                value=self.name,
+            )
+        for setting in ("split_seed", "k_core"):
+            number = getattr(self, setting)
+            if type(number) is not int or number < 0:
+                raise Refusal(
+                    "{setting}={value} must be a whole number of at least 0", setting=f"dataset.{setting}", value=number
+                )
+        if isinstance(self.min_rating, bool) or not isinstance(self.min_rating, int | float | None):
+            raise Refusal(
+                "{setting}={value} must be a number, or null for none",
+                setting="dataset.min_rating",
+                value=self.min_rating,
+            )
+        if not isinstance(self.trust_row_order, bool):
+            raise Refusal(
+                "{setting}={value} must be true or false", setting="dataset.trust_row_order", value=self.trust_row_order
+            )
+        if not isinstance(self.encoder, Mapping):
+            raise Refusal(
+                "{setting}={value} must be set by modality, as in {setting}.image=...",
+                setting="dataset.encoder",
+                value=self.encoder,
+            )
         if self.protocol not in splits.PROTOCOLS:
             raise Refusal(
                 "dataset.protocol={protocol} is unknown; protocols are {protocols}",
@@ -65,7 +93,7 @@ class DatasetConfig:
 
     @property
     def cell_name(self) -> str:
-        """Name in paths and tables: the split and the encoders are part of it where they are not the default."""
+        """Name in paths and tables; it includes a split seed and encoders other than the default ones."""
         split = f"-split{self.split_seed}" if self.split_seed else ""
         labels = [f"-{name}={label}" for name, label in sorted(self.encoder.items()) if label != encoded.DEFAULT]
         return "".join([self.name, split, *labels])
@@ -73,7 +101,17 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset ready for use: one frozen split, indexed items, features in item order."""
+    """A dataset with indexed users and items.
+
+    Args:
+        name: name in sentences.
+        split: train, validation and test.
+        features: features by modality, rows in item order.
+        user_ids: raw id of each user, ``(n_users,)``.
+        item_ids: raw id of each item, ``(n_items,)``.
+        notices: remarks of the reader and of the filters.
+        truth: arrays of a planted world by name; None for other data.
+    """
 
     name: str
     split: Split
@@ -94,7 +132,7 @@ class Dataset:
         return self.split.train.n_items
 
     def summary(self) -> list[str]:
-        """Lines that say what was read: sizes, coverage of each modality, notices."""
+        """Sizes, coverage of each modality and notices, one line each."""
         sizes = {part: len(getattr(self.split, part)) for part in PARTS}
         about = {"name": self.name, "users": self.n_users, "items": self.n_items, "protocol": self.split.protocol}
         lines: list[str] = [
@@ -151,8 +189,8 @@ def load_dataset(config: DatasetConfig) -> Dataset:
 def _split(log: pd.DataFrame, protocol: str, config: DatasetConfig) -> tuple[pd.DataFrame, pd.Series]:
     """Filter by the k-core and split.
 
-    The core comes before the split, except by time: there it is fitted on train, because a core over the whole log
-    knows the future. Items that are new after train stay as the cold slice.
+    The core is taken before the split, except by time: then it is fitted on train, because a core of the whole log
+    would depend on the future. Items that first occur after train stay as the cold slice.
     """
     split_rows = functools.partial(splits.split_rows, column=config.split_column, seed=config.split_seed)
     if protocol != "time":
@@ -167,7 +205,7 @@ def _split(log: pd.DataFrame, protocol: str, config: DatasetConfig) -> tuple[pd.
 
 
 def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -> tuple[pd.DataFrame, pd.Series]:
-    """Drop users without a training row: nothing can rank for them, under any condition."""
+    """Drop users without a training row: no model can rank for them under any condition."""
     known = log["user_id"].isin(log["user_id"][parts == "train"].unique())
     lost = log["user_id"][~known].nunique()
     if lost:
@@ -180,7 +218,7 @@ def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -
 def _catalogue(
     source: Source, log: pd.DataFrame, core: int, notices: list[str]
 ) -> tuple[pd.Index, dict[str, ItemFeature]]:
-    """Items in the order of the source: all of them, or those the k-core left; unlisted items of the log come last."""
+    """Items in the order of the source, without those that the k-core dropped, then unlisted items of the log."""
     listed = pd.Index(source.items["item_id"])
     in_log = pd.Index(log["item_id"].unique())
     rows = np.flatnonzero(listed.isin(in_log)) if core > 1 else np.arange(len(listed))
@@ -205,7 +243,7 @@ def _catalogue(
                 "modality {modality}: no item of the catalogue has content; remove {modality}_feat.npy or mend it",
                 modality=name,
             )
-        # Nothing left out and nothing added: the missing are filled already, and a mapped file stays mapped.
+        # With no row dropped or added the missing items are filled already; a mapped file stays mapped.
         whole = values is feature.values
         features[name] = feature if whole else with_missing_filled(values, present, in_place=True)
     return listed[rows].append(unlisted), features

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.messages import Message, Refusal, Template
 
-#: What reading a damaged ``.npy`` file raises: numpy tokenizes its header and believes the shape that stands there.
+#: What reading a damaged ``.npy`` file raises: numpy tokenizes the header and allocates whatever shape it states.
 NPY_FAULTS = (ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
 
-#: Numbers looked at together where a matrix may be larger than what memory is left.
+#: Numbers checked at once, so that a matrix larger than the free memory can be read.
 BLOCK_NUMBERS = 1 << 22
 PICKLED = Template("{path} holds pickled objects, which are never loaded; save a plain float array with numpy.save")
 
 
 @dataclass(frozen=True)
 class ItemFeature:
-    """Features of one modality; they are never changed, so what is computed from them is computed once.
+    """Features of one modality. They never change, so fingerprint and counts are computed once.
 
     Args:
         values: ``(n_items, d)`` float32; a missing item holds the mean of the present ones.
@@ -44,12 +44,8 @@ class ItemFeature:
     def _fingerprint(self) -> str:
         return fingerprint.of_arrays(self.values, self.present)
 
-    def take(self, rows: NDArray[np.int64]) -> ItemFeature:
-        """The items ``rows`` in that order, with missing items filled from the mean of those that stay."""
-        return with_missing_filled(self.values[rows], self.present[rows])
-
     def counts(self) -> dict[str, int]:
-        """How many items have content, how many of their rows are constant, how many repeat another."""
+        """Numbers of items with content, of all items, of constant rows and of rows that repeat another one."""
         return dict(self._counts)
 
     @functools.cached_property
@@ -74,7 +70,7 @@ class ItemFeature:
 
 
 def row_blocks(values: NDArray[Any]) -> Iterator[slice]:
-    """Rows of a matrix ``(n, d)`` in blocks that take little memory."""
+    """Slices of the rows of a matrix ``(n, d)``, each of at most :data:`BLOCK_NUMBERS` numbers."""
     step = max(1, BLOCK_NUMBERS // max(1, values.shape[1]))
     return (slice(begin, begin + step) for begin in range(0, len(values), step))
 
@@ -85,9 +81,9 @@ def with_missing_filled(
     """Give every missing item the column mean of the present ones (zeros where none is present).
 
     Args:
-        values: ``(n_items, d)``; nobody changes them afterwards.
+        values: ``(n_items, d)``; the caller must not change them afterwards.
         present: ``(n_items,)``.
-        in_place: write into ``values``, of a mapped file into this process's view of it only.
+        in_place: write into ``values``; for a mapped file only this process sees the change.
     """
     if present.all():
         return ItemFeature(values, present)
@@ -102,7 +98,7 @@ def read_array(path: Path, pickled: Template = PICKLED, *, mapped: bool = False)
     Args:
         path: the file.
         pickled: the error for one that would need it.
-        mapped: share its pages with other processes; what is written stays in this one.
+        mapped: map the file copy-on-write, so that processes share its pages.
 
     Raises:
         ValueError: for a pickled array, an archive or a damaged file.
@@ -121,8 +117,8 @@ def read_array(path: Path, pickled: Template = PICKLED, *, mapped: bool = False)
 def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
     """Read a feature matrix ``(n_rows, d)`` of any float type from ``.npy``, never unpickling.
 
-    A file of 4-byte numbers is mapped into memory: all processes of a machine share its pages. What a process writes
-    stays its own and never reaches the file. Other types are converted to a copy.
+    A float32 file is mapped into memory copy-on-write: the processes of a machine share its pages, and no write reaches
+    the file. Other types are copied.
 
     Raises:
         ValueError: for a pickled, non-float, wrongly shaped or non-finite array.

@@ -21,8 +21,8 @@ class Interactions:
     Args:
         users: user of each interaction, ``(n,)``, in ``[0, n_users)``.
         items: item of each interaction, ``(n,)``, in ``[0, n_items)``.
-        n_users: number of users, those without an interaction included.
-        n_items: number of items, those without an interaction included.
+        n_users: number of users, including those without an interaction.
+        n_items: number of items, including those without an interaction.
         times: seconds since 1970 of each interaction, ``(n,)``, or None.
     """
 
@@ -44,7 +44,7 @@ class Interactions:
         return len(self.users)
 
     def select(self, rows: NDArray[np.bool_]) -> Interactions:
-        """Keep the rows where ``rows`` ``(n,)`` is true; the numbers of users and items stay."""
+        """The rows where ``rows`` ``(n,)`` is true, with the same numbers of users and items."""
         times = None if self.times is None else self.times[rows]
         return Interactions(self.users[rows], self.items[rows], self.n_users, self.n_items, times)
 
@@ -80,7 +80,7 @@ def deduplicated(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def k_core(log: pd.DataFrame, k: int) -> pd.DataFrame:
-    """Drop users and items with fewer than ``k`` rows until none is left; ``k <= 1`` keeps all."""
+    """Drop users and items with fewer than ``k`` rows until all have at least ``k``; ``k <= 1`` keeps all rows."""
     while k > 1:
         counts = (log.groupby(column)["item_id"].transform("size") for column in ("user_id", "item_id"))
         keep = np.logical_and.reduce([count >= k for count in counts])

@@ -1,9 +1,10 @@
-"""Planted worlds: synthetic data whose truth about text and images is known (RULINGS 16).
+"""Planted worlds: synthetic data sets whose value of text and images is known.
 
-Every item has four blocks of eight factors: *shared* (told by text), *text* (told by text only), *image* (told by
-images only) and *id* (told by behaviour only). A user likes an item by the inner product of factors plus a popularity
-term, and picks items by Gumbel choice. Two encoders see the images, each with a projection and noise of its own. Worlds
-of any size are drawn in blocks of rows; nothing holds an array of users by items beyond a block.
+Every item has four blocks of eight factors. Both modalities may describe the block *shared*, only text describes
+*text*, only images describe *image*, and only behaviour depends on *id*. The utility of an item to a user is the inner
+product of their factors plus a popularity term; users choose items by utility plus Gumbel noise. Two image encoders see
+the same blocks, each through its own projection and noise. Users are drawn in blocks of rows, so that memory never
+holds the utilities of all users and items.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ BLOCKS = ("shared", "text", "image", "id")
 FEATURE_DIM = 32
 #: Label of the second image encoder.
 SECOND = "second"
-#: Numbers drawn at once; the worlds of the default size are a single block.
+#: Numbers drawn at once; a world of the default size is a single block.
 BLOCK_ENTRIES = 1 << 22
-#: Interactions of every user at least, where only their total is given.
+#: Least number of interactions of a user where only the total is given.
 FEWEST = 5
 
 
 @dataclass(frozen=True)
 class World:
-    """What the two modalities tell.
+    """What text and images of a world describe.
 
     Args:
         text: blocks that the text describes; empty means pure noise.
-        image: blocks that the image describes; ``junk`` is structure no user cares about; empty means pure noise.
-        image_of_text: the image is a function of the observed text, so it adds nothing to it.
+        image: blocks that the image describes; empty means pure noise. No utility depends on the block ``junk``.
+        image_of_text: the image is a function of the observed text, so it adds no information.
         new_items: share of items without a training interaction and without text.
-        per_user: interactions of each user where nothing else is asked for.
+        per_user: default number of interactions of each user.
     """
 
     text: tuple[str, ...]
@@ -56,7 +57,7 @@ WORLDS: Mapping[str, World] = {
     "complementary": World(text=("shared", "text"), image=("shared", "image")),
     "redundant": World(text=("shared", "text"), image_of_text=True),
     "two_views": World(text=("shared",), image=("shared",)),
-    # A short log: with 20 interactions behaviour tells nearly all that the text does (docs/decisions/0008).
+    # A short log: 20 interactions reveal nearly all that the text describes (docs/decisions/0008).
     "text_only": World(text=("shared", "text"), per_user=10),
     "useless_image": World(text=("shared", "text"), image=("junk",)),
     "no_signal": World(text=()),
@@ -83,19 +84,19 @@ def make_world(
 
     Args:
         world: one of :data:`WORLDS`.
-        encoder: label of the encoder by modality; ``image`` has a ``default`` and a ``second`` one that sees the same.
+        encoder: label of the encoder by modality; ``image`` has the encoders ``default`` and ``second``.
         n_users: number of users.
         n_items: number of items.
         per_user: interactions of each user, by default those of the world; the last fifth of them is held out, half
             each.
-        n_interactions: interactions of all users together, in place of ``per_user``: at least five of each user, the
-            rest by a long tail, as in the log of a shop.
+        n_interactions: total number of interactions, in place of ``per_user``: five of each user, the rest with a long
+            tail, as in the log of a shop.
         text_dim: width of the text features.
         image_dim: width of the image features.
         feature_noise: standard deviation of the noise on each feature dimension.
         temperature: divides the utility before Gumbel noise is added.
         popularity_sd: standard deviation of the popularity term.
-        seed: seed of everything.
+        seed: seed of all random numbers.
 
     Returns:
         A source with text and image features and a column ``split``; ``truth`` holds the factors by block, which items
@@ -114,7 +115,7 @@ def make_world(
     popularity = popularity_sd * rng.standard_normal(n_items)
     new = np.zeros(n_items, bool)
     new[rng.permutation(n_items)[: round(spec.new_items * n_items)]] = True
-    # The second encoder draws from a generator of its own, so that without it every world is what it was.
+    # The second encoder draws from its own generator, so that its existence changes no other number of a world.
     views = _views(spec, factors, new, feature_noise, (text_dim, image_dim), (rng, np.random.default_rng([seed, 1])))
     features = {name: view() for name, view in picked(views, encoder or {}, f"planted world {world}").items()}
     utility = _Utility(tastes, np.hstack([factors[b] for b in BLOCKS]), popularity)
@@ -151,7 +152,7 @@ def _counts(
 
 @dataclass(frozen=True)
 class _Utility:
-    """What every item is worth to every user before noise.
+    """Utility of every item to every user before noise.
 
     Args:
         tastes: ``(n_users, d)``.
@@ -164,7 +165,7 @@ class _Utility:
     popularity: Array
 
     def blocks(self) -> Iterator[Array]:
-        """Rows of users, in order, each block ``(b, n_items)``."""
+        """Utilities of consecutive users, each block ``(b, n_items)``."""
         step = max(1, BLOCK_ENTRIES // len(self.factors))
         for begin in range(0, len(self.tastes), step):
             yield self.tastes[begin : begin + step] @ self.factors.T + self.popularity
@@ -178,7 +179,7 @@ def _views(
     widths: tuple[int, int],
     generators: tuple[np.random.Generator, np.random.Generator],
 ) -> dict[str, dict[str, Callable[[], ItemFeature]]]:
-    """Features by modality and encoder; both image encoders see the same blocks, or the same text."""
+    """Features by modality and encoder; both image encoders see the same blocks, or the same observed text."""
     of_text, of_image = widths
     text = _view(spec.text, factors, of_text, np.float64, noise, generators[0])
 
@@ -189,7 +190,8 @@ def _views(
             values = _view(spec.image, factors, of_image, np.float32, noise, rng)
         return with_missing_filled(values, np.ones(len(new), bool))
 
-    first = image(generators[0])  # drawn whatever is chosen, for the log comes after it
+    # Drawn even if it is not chosen: the log is drawn from the same generator afterwards.
+    first = image(generators[0])
     return {
         "image": {DEFAULT: lambda: first, SECOND: lambda: image(generators[1])},
         "text": {DEFAULT: lambda: with_missing_filled(text.astype(np.float32), ~new)},
@@ -234,7 +236,7 @@ def _in_blocks(seen: Array, width: int, dtype: type, of: Callable[[Array], Array
 def _choices(
     utility: _Utility, temperature: float, new: NDArray[np.bool_], per_user: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Gumbel top-k choice without replacement; training choices avoid new items."""
+    """Log of users who choose the ``per_user`` items of largest noisy utility; new items are never in train."""
     n_users = len(utility.tastes)
     held = max(2, per_user // 5)
     n_train = per_user - held
@@ -281,10 +283,10 @@ def _long_tailed(total: int, n_users: int, n_items: int, seed: int) -> NDArray[n
 def _uneven_choices(
     utility: _Utility, temperature: float, counts: NDArray[np.int64], rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Gumbel choice of ``counts`` ``(n_users,)`` items; a fifth of each user's is held out, two at least."""
+    """Log of users who choose ``counts`` ``(n_users,)`` items each; a fifth is held out, at least two."""
     most, chosen, begin = int(counts.max()), [], 0
     for block in utility.blocks():
-        # A Gumbel variable is minus the logarithm of an exponential one, which single precision draws quickly.
+        # Minus the logarithm of an exponential variable is a Gumbel variable; numpy draws it fast in single precision.
         noise = rng.standard_exponential(block.shape, dtype=np.float32)
         noisy = (block / temperature).astype(np.float32) - np.log(np.maximum(noise, np.finfo(np.float32).tiny))
         best = _best(noisy, most)
@@ -297,9 +299,9 @@ def _uneven_choices(
 
 
 def _log(counts: NDArray[np.int64], items: NDArray[np.int64], held: NDArray[np.int64] | int) -> pd.DataFrame:
-    """The log of users with ``counts`` ``(n_users,)`` of ``items`` ``(n,)``, the last ``held`` of each held out."""
+    """Log of users with ``counts`` ``(n_users,)`` of the ``items`` ``(n,)``; the last ``held`` of each are held out."""
     n_users, ends = len(counts), np.cumsum(counts)
-    left = np.repeat(ends, counts) - np.arange(len(items))  # of this user, this one included
+    left = np.repeat(ends, counts) - np.arange(len(items))  # interactions of the user from this one on
     held = np.repeat(np.broadcast_to(held, n_users), counts)
     parts = np.where(left > held, "train", np.where(left > held - held // 2, "valid", "test"))
     return pd.DataFrame(

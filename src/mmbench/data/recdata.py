@@ -1,4 +1,4 @@
-"""What a model is given: training edges and features. Nothing held out is inside, so no model can leak."""
+"""What a model is given: training edges and features. It holds no validation or test data, so no model can leak."""
 
 from __future__ import annotations
 

@@ -27,7 +27,13 @@ LABELS: Mapping[str, str] = {
 class Split:
     """Train, validation and test interactions of one protocol.
 
-    Two fingerprints are kept apart, because everything that tunes may depend on the first only.
+    There are two fingerprints, because tuning may depend on train and validation only.
+
+    Args:
+        train: interactions that models learn from.
+        valid: interactions that choose an epoch and a configuration.
+        test: interactions that only the sealed test reads.
+        protocol: name of the rule that made the parts.
     """
 
     train: Interactions
@@ -50,13 +56,9 @@ class Split:
         """Whether validation items are hidden when test is ranked; the source study hid train only."""
         return self.protocol != "paper"
 
-    def without_test(self) -> Split:
-        """The same split with an empty test part: all that tuning is given."""
-        return Split(self.train, self.valid, self.test.select(np.zeros(len(self.test), bool)), self.protocol)
-
 
 def given(log: pd.DataFrame, column: str) -> pd.Series:
-    """Read the part of each row from ``column``; ``val``, ``valid``, ``validation`` and 1 are one word.
+    """Read the part of each row from ``column``; ``val``, ``valid``, ``validation`` and ``1`` mean the same.
 
     Raises:
         ValueError: if the column is missing or holds another word.
@@ -81,10 +83,10 @@ def given(log: pd.DataFrame, column: str) -> pd.Series:
 
 
 def paper(log: pd.DataFrame, seed: int) -> pd.Series:
-    """Per-user random split of the source study (METHOD §5, P2).
+    """Split the interactions of each user at random, as the source study does (docs/protocol.md, "Data").
 
-    With ``n < 10`` interactions a user gives one to validation and one to test, otherwise ``floor(n / 5)`` are held
-    out and halved (the odd one goes to validation). A user with fewer than three keeps all in train.
+    A user with ``n < 10`` interactions gives one to validation and one to test; any other user gives ``floor(n / 5)``,
+    halved, the odd one to validation. A user with fewer than three keeps all of them in train.
     """
     users = log["user_id"].to_numpy()
     keys = np.random.default_rng(seed).random(len(log))
@@ -96,10 +98,10 @@ def paper(log: pd.DataFrame, seed: int) -> pd.Series:
 
 
 def time(log: pd.DataFrame) -> pd.Series:
-    """Global temporal split (METHOD §5, P1): train up to the 80 % quantile of time, validation up to 90 %, then test.
+    """Split at two moments: train up to the 80 % quantile of time, validation up to the 90 % quantile, then test.
 
-    Items that appear only later stay as the cold slice; users who appear only later have nothing to learn from and are
-    dropped afterwards for every condition.
+    Items that first occur after train stay in the catalogue as the cold slice. Users who first occur after train have
+    no interaction to learn from; they are dropped later, for every condition alike.
 
     Raises:
         ValueError: without a column ``timestamp``.
@@ -116,9 +118,9 @@ def _early_and_late(log: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bo
 
 
 def last_out(log: pd.DataFrame) -> pd.Series:
-    """Leave the last interaction of each user for test and the one before for validation.
+    """Hold out the last interaction of each user for test and the one before it for validation.
 
-    Rows of one second are ordered as in the log; a user with fewer than three keeps all in train.
+    Rows with the same timestamp keep the order of the log. A user with fewer than three keeps all of them in train.
 
     Raises:
         ValueError: without a column ``timestamp``.
@@ -131,13 +133,14 @@ def last_out(log: pd.DataFrame) -> pd.Series:
 
 
 def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
-    """Choose a protocol for a log of one's own (RULINGS 11) and say why.
+    """Choose a protocol for a log that comes without one.
 
-    A split column is taken as given; with timestamps the split is by time if enough users remain to test, otherwise
-    the last interactions are left out; without either it is random per user.
+    A log with a split column is split as given. A log with timestamps is split by time if at least
+    :data:`MIN_TEST_USERS` users can be tested, otherwise the last interactions are held out. Any other log is split at
+    random per user.
 
     Returns:
-        The protocol and one line for the reader.
+        The protocol and one line that says why.
     """
     if column in log:
         return "given", Message("protocol given: the log has a column {column}", column=repr(column))
@@ -165,7 +168,7 @@ def _timestamps(log: pd.DataFrame, protocol: str) -> NDArray[np.int64]:
 
 
 def _place_within(groups: NDArray[np.object_], keys: NDArray[Any]) -> NDArray[np.int64]:
-    """Rank of each row among the rows of its group by ascending key, from zero."""
+    """Rank of each row within its group by ascending key, from zero, ``(n,)``."""
     codes, _ = pd.factorize(groups)
     order = np.lexsort((keys, codes))
     starts = np.r_[0, np.flatnonzero(np.diff(codes[order])) + 1]
@@ -185,5 +188,5 @@ def split_rows(log: pd.DataFrame, protocol: str, *, column: str, seed: int) -> p
 
 
 PROTOCOLS = ("auto", "given", "paper", "time", "last_out")
-#: A split by time needs at least this many test users (RULINGS 11).
+#: A split by time needs at least this many users who have both a training and a test interaction.
 MIN_TEST_USERS = 500

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
-from mmbench.data.readers.roles import guessed
+from mmbench.data.readers.columns import guessed
 from mmbench.messages import Refusal
 
 #: Column that is the text where a folder has it.

@@ -197,7 +197,9 @@ def holm(p: Sequence[float] | Vector) -> Vector:
     p = _checked_p(p)
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return _in_order(np.minimum(steps, 1.0), order)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
 
 
 def benjamini_hochberg(p: Sequence[float] | Vector) -> Vector:
@@ -205,10 +207,7 @@ def benjamini_hochberg(p: Sequence[float] | Vector) -> Vector:
 
     Controls the false discovery rate.
     """
-    p = _checked_p(p)
-    order = np.argsort(p, kind="stable")
-    steps = p[order] * len(p) / np.arange(1, len(p) + 1)
-    return _in_order(np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0), order)
+    return np.asarray(distributions.false_discovery_control(_checked_p(p)))
 
 
 def _checked_p(p: Sequence[float] | Vector) -> Vector:
@@ -216,12 +215,6 @@ def _checked_p(p: Sequence[float] | Vector) -> Vector:
     if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"p-values must be a vector of numbers in [0, 1], not {values.tolist()}")
     return values
-
-
-def _in_order(values: Vector, order: NDArray[np.intp]) -> Vector:
-    back = np.empty_like(values)
-    back[order] = values
-    return back
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from mmbench.data.describe import coverage, statistics
 from mmbench.data.readers.archives import unpacked
+from mmbench.data.readers.feature_files import read_item_feature
 from mmbench.data.readers.formats import READERS, Options, read_source
-from mmbench.data.readers.item_features import read_item_feature
 from mmbench.data.readers.journal import Journal
 from mmbench.data.sources import write_folder
 

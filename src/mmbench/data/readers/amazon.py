@@ -17,10 +17,10 @@ import pandas as pd
 import pyarrow as pa
 
 from mmbench.data.readers.delimited import Dialect, read_delimited
-from mmbench.data.readers.item_features import read_item_feature
+from mmbench.data.readers.feature_files import read_item_feature
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.streams import TEXT, Gathered, json_lines
-from mmbench.data.readers.tabular import first_of_each, log_of, with_unlisted
+from mmbench.data.readers.lines import TEXT, Gathered, json_lines
+from mmbench.data.readers.log_and_items import first_of_each, log_of, with_unlisted
 from mmbench.data.sources import Source
 from mmbench.messages import Message, Refusal
 

@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from mmbench.data.readers.streams import DAMAGED, GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
-from mmbench.data.readers.table import Table, place_of, shortened
+from mmbench.data.readers.lines import DAMAGED, GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
+from mmbench.data.readers.text_table import Table, place_of, shortened
 from mmbench.messages import Message, Refusal
 
 SEPARATORS = (",", "\t", ";")

@@ -15,10 +15,10 @@ import pandas as pd
 
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.readers.delimited import Dialect, read_delimited
-from mmbench.data.readers.item_features import image_paths, read_item_feature
+from mmbench.data.readers.feature_files import image_paths, read_item_feature
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.streams import numbered_lines
-from mmbench.data.readers.tabular import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.data.readers.lines import numbered_lines
+from mmbench.data.readers.log_and_items import first_of_each, log_of, with_ids, with_unlisted
 from mmbench.data.sources import Source
 from mmbench.messages import Refusal
 

@@ -8,18 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmbench.data.readers import amazon, benchmark, recbole
+from mmbench.data.readers import amazon, recbole
+from mmbench.data.readers.amazon_benchmark import is_benchmark, read_benchmark, tables_in
+from mmbench.data.readers.columns import Columns
 from mmbench.data.readers.delimited import AUTO
 from mmbench.data.readers.ducho import read_ducho
 from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.lines import PICKLE, PICKLE_SUFFIXES, first_cells, json_lines, refuse_pickle
 from mmbench.data.readers.lists import homes, read_lists
 from mmbench.data.readers.microlens import read_microlens
 from mmbench.data.readers.mmrec import read_mmrec
 from mmbench.data.readers.movielens import read_movielens
-from mmbench.data.readers.roles import Columns
-from mmbench.data.readers.streams import PICKLE, PICKLE_SUFFIXES, first_cells, json_lines, refuse_pickle
-from mmbench.data.readers.tables import DELIMITED, JSON_LINES, TABLES, suffix_of
-from mmbench.data.readers.tabular import read_tabular
+from mmbench.data.readers.own_tables import read_tabular
+from mmbench.data.readers.table_files import DELIMITED, JSON_LINES, TABLES, suffix_of
 from mmbench.data.sources import Source
 from mmbench.messages import Refusal
 
@@ -75,7 +76,7 @@ READERS: Mapping[str, Reader] = {
     "microlens": lambda path, _, journal: read_microlens(path, journal),
     "movielens": lambda path, _, journal: read_movielens(path, journal),
     **{release: functools.partial(_amazon, release) for release in amazon.RELEASES},
-    "amazon-2023-benchmark": lambda path, options, journal: benchmark.read_benchmark(path, journal, options.items),
+    "amazon-2023-benchmark": lambda path, options, journal: read_benchmark(path, journal, options.items),
     "table": _table,
 }
 #: Formats whose source is a folder.
@@ -134,7 +135,7 @@ def _of_file(path: Path) -> str:
         return amazon.release_of(row) or "table"
     if kind in DELIMITED and amazon.is_ratings(first_cells(path)):
         return "amazon-2014"
-    if kind in DELIMITED and benchmark.is_benchmark(first_cells(path)):
+    if kind in DELIMITED and is_benchmark(first_cells(path)):
         return "amazon-2023-benchmark"
     if kind in TABLES:
         return "table"
@@ -166,8 +167,8 @@ def _of_folder(folder: Path) -> str:
         )
     if amazon.review_files(folder) or any(folder.glob("ratings_*.csv")):
         return _of_file(amazon.reviews_in(folder))
-    tables = [path for parts in benchmark.tables_in(folder).values() for path in parts.values()]
-    if tables and all(benchmark.is_benchmark(first_cells(path)) for path in tables):
+    tables = [path for parts in tables_in(folder).values() for path in parts.values()]
+    if tables and all(is_benchmark(first_cells(path)) for path in tables):
         return "amazon-2023-benchmark"
     pickles = sorted(name for name in held if name.lower().endswith(PICKLE_SUFFIXES))
     if pickles:

@@ -18,13 +18,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.data.features import read_array
-from mmbench.data.readers.item_features import image_paths
+from mmbench.data.readers.columns import guessed
+from mmbench.data.readers.feature_files import image_paths
 from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.lines import numbered_lines, read_json
 from mmbench.data.readers.numbered import catalogue_size, feature_of, read_matrices
-from mmbench.data.readers.roles import guessed
-from mmbench.data.readers.streams import numbered_lines, read_json
-from mmbench.data.readers.table import Table
-from mmbench.data.readers.tables import TableFile
+from mmbench.data.readers.table_files import TableFile
+from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import FEATURE_SUFFIX, Source
 from mmbench.data.splits import LABELS, PARTS
 from mmbench.messages import Message, Refusal, Template

@@ -10,14 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.data.features import read_matrix, with_missing_filled
+from mmbench.data.readers.columns import Columns
 from mmbench.data.readers.delimited import Dialect, read_delimited
-from mmbench.data.readers.item_features import image_paths
+from mmbench.data.readers.feature_files import image_paths
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.roles import Columns
-from mmbench.data.readers.streams import numbered_lines
-from mmbench.data.readers.table import Table
-from mmbench.data.readers.tables import TableFile
-from mmbench.data.readers.tabular import log_of
+from mmbench.data.readers.lines import numbered_lines
+from mmbench.data.readers.log_and_items import log_of
+from mmbench.data.readers.table_files import TableFile
+from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import Source
 from mmbench.messages import Message, Refusal
 

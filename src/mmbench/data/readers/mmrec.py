@@ -30,7 +30,7 @@ from mmbench.data.readers.numbered import (
     whole_numbers,
     with_tables,
 )
-from mmbench.data.readers.table import Table
+from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import FEATURE_SUFFIX, Source
 from mmbench.messages import Message, Refusal, listed
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.table import Table
-from mmbench.data.readers.tabular import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.data.readers.log_and_items import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import Source
 from mmbench.messages import Refusal
 

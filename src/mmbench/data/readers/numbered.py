@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
 from mmbench.data.readers.delimited import read_delimited, read_header
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.table import Table
-from mmbench.data.readers.tabular import first_of_each
+from mmbench.data.readers.log_and_items import first_of_each
+from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import FEATURE_SUFFIX
 from mmbench.messages import Message, Refusal, Template
 

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.data.readers.columns import Columns
 from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.roles import Columns
-from mmbench.data.readers.table import Table
-from mmbench.data.readers.tabular import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.data.readers.log_and_items import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import Source
 from mmbench.data.splits import LABELS, PARTS
 from mmbench.messages import Refusal

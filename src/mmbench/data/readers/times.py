@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.table import MISSING_WORDS, Table, plain_digits
+from mmbench.data.readers.text_table import MISSING_WORDS, Table, plain_digits
 from mmbench.messages import Message
 
 #: Least magnitude of a number that counts milliseconds, micro- or nanoseconds; 1e11 seconds are the year 5138.

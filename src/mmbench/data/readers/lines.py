@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 import pandas as pd
 import pyarrow as pa
 
-from mmbench.data.readers.table import shortened
+from mmbench.data.readers.text_table import shortened
 from mmbench.messages import Refusal, Template
 
 #: A longer line is no line of a log: most likely the whole file is one JSON array.

@@ -14,7 +14,7 @@ import numpy as np
 from mmbench.data.encoded import file_hash
 from mmbench.encoders import Encoder, Matrix
 from mmbench.encoders.cache import VectorCache
-from mmbench.encoders.reading import Problem, read_image
+from mmbench.encoders.image_files import Problem, read_image
 from mmbench.messages import Refusal
 
 if TYPE_CHECKING:

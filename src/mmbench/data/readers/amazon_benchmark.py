@@ -15,8 +15,8 @@ import pandas as pd
 from mmbench.data.readers.amazon import catalogue_of, metadata_of
 from mmbench.data.readers.delimited import Dialect, read_delimited, read_header
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.streams import first_cells
-from mmbench.data.readers.tabular import log_of
+from mmbench.data.readers.lines import first_cells
+from mmbench.data.readers.log_and_items import log_of
 from mmbench.data.sources import Source
 from mmbench.data.splits import PARTS
 from mmbench.messages import Refusal

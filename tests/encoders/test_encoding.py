@@ -14,9 +14,9 @@ import pytest
 
 from mmbench import faults
 from mmbench.encoders import Encoder, Matrix
-from mmbench.encoders.batches import Content, encode_contents, text_content
 from mmbench.encoders.cache import VectorCache
-from mmbench.encoders.reading import Problem
+from mmbench.encoders.encoding import Content, encode_contents, text_content
+from mmbench.encoders.image_files import Problem
 
 TEXTS = [f"text {number:02d}" for number in range(20)]
 
@@ -70,7 +70,7 @@ def test_another_identity_is_another_cache(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from tests.encoders.test_batches import TEXTS, Counting, run
+from tests.encoders.test_encoding import TEXTS, Counting, run
 print(run(TEXTS, Path(sys.argv[1]), Counting(Path(sys.argv[2]))).from_cache)
 """
 

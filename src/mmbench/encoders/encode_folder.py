@@ -16,13 +16,13 @@ from mmbench import fingerprint, paths
 from mmbench.data import encoded
 from mmbench.data.sources import read_items
 from mmbench.encoders import EVERY_LANGUAGE, Choice, Encoder, short_name
-from mmbench.encoders.batches import Content, Progress, Vectors, encode_contents, image_content, text_content
 from mmbench.encoders.cache import VectorCache
 from mmbench.encoders.contents import item_images, item_texts
+from mmbench.encoders.encoding import Content, Progress, Vectors, encode_contents, image_content, text_content
+from mmbench.encoders.image_files import MAX_MEGAPIXELS, MOST_MEGAPIXELS, Problem
 from mmbench.encoders.images import image_encoder
 from mmbench.encoders.languages import beyond, readable_scripts
 from mmbench.encoders.ngrams import encode_texts
-from mmbench.encoders.reading import MAX_MEGAPIXELS, MOST_MEGAPIXELS, Problem
 from mmbench.encoders.texts import NGRAM, text_encoder
 from mmbench.messages import Message, Refusal
 from mmbench.store import files

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mmbench.checks import Finding, graded, warning
-from mmbench.checks.features import FeatureFile
+from mmbench.checks.feature_rows import FeatureFile
 from mmbench.encoders.languages import beyond, readable_scripts, scripts_of
 from mmbench.messages import Message, Template
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmbench.data.readers.columns import Columns
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.roles import Columns
-from mmbench.data.readers.table import Table
-from mmbench.data.readers.tabular import read_tabular
+from mmbench.data.readers.own_tables import read_tabular
+from mmbench.data.readers.text_table import Table
 from mmbench.data.readers.times import unix_seconds
 
 LOG = "user_id,item_id,rating,timestamp\nu1,007,5,30\nu1,08,,10\nu2,007,4.5,20\n"

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from mmbench.data.readers.table import Table
+from mmbench.data.readers.text_table import Table
 from mmbench.messages import Refusal, Template
 
 #: Leaves an optional column out that would be guessed otherwise.

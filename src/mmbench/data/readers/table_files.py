@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import itertools
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from mmbench.data.readers.delimited import read_delimited, read_header
-from mmbench.data.readers.streams import TEXT, Gathered, json_lines, refuse_pickle
-from mmbench.data.readers.table import Table
-from mmbench.data.readers.workbook import rows_of
+from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
+from mmbench.data.readers.text_table import Table
 from mmbench.messages import Refusal
 
 DELIMITED, PARQUET, EXCEL = (".csv", ".tsv", ".tab", ".txt"), (".parquet", ".pq"), (".xlsx", ".xlsm")
@@ -24,6 +27,8 @@ JSON_LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (*DELIMITED, *PARQUET, *EXCEL, *JSON_LINES)
 #: Objects of a JSON lines file whose keys are its columns.
 _SAMPLE_ROWS = 1000
+#: A number format of zeros alone pads with zeros.
+_PADDED = re.compile(r"0{2,}")
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class TableFile:
         return Table(self.path, frame, lambda place: int(lines[place]))
 
     def _sheet_header(self) -> list[str]:
-        with rows_of(self.path, self.sheet) as rows:
+        with _sheet_rows(self.path, self.sheet) as rows:
             first = next((row for _, row in rows), None)
         if first is None:
             raise Refusal("{path} is empty; its first line must name the columns", path=self.path)
@@ -124,7 +129,7 @@ class TableFile:
     def _from_sheet(self, columns: Sequence[str]) -> Table:
         places = [self._sheet_header().index(name) for name in columns]
         table = Gathered({**dict.fromkeys(columns, TEXT), "line": pa.int64()})
-        with rows_of(self.path, self.sheet) as rows:
+        with _sheet_rows(self.path, self.sheet) as rows:
             for number, row in itertools.islice(rows, 1, None):
                 table.add(*(row[place] if place < len(row) else "" for place in places), number)
         frame = table.frame()
@@ -172,3 +177,64 @@ def _schema(path: Path) -> Any:
         raise Refusal(
             "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
         ) from error
+
+
+@contextlib.contextmanager
+def _sheet_rows(path: Path, sheet: str | None = None) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """Number and cells of each row of a sheet, by default the first one, without empty rows.
+
+    Raises:
+        ValueError: if openpyxl is not installed, the file is no workbook, or the sheet is not there.
+    """
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise Refusal(
+            "{path}: workbooks need openpyxl; pip install 'mmbench[excel]', or save the sheet as CSV", path=path
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about styles and validation, which are not read
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except Exception as error:  # openpyxl, zipfile and the XML parser raise many kinds, all meaning the same
+        raise Refusal(
+            "{path} is not a readable workbook: {error}", path=path, error=str(error).splitlines()[0]
+        ) from error
+    try:
+        if sheet is not None and sheet not in book.sheetnames:
+            raise Refusal(
+                "{path} has no sheet {sheet}; sheets are {sheets}",
+                path=path,
+                sheet=repr(sheet),
+                sheets=", ".join(book.sheetnames),
+            )
+        yield _numbered_rows(path, book.worksheets[0] if sheet is None else book[sheet])
+    finally:
+        book.close()
+
+
+def _numbered_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
+    sheet.reset_dimensions()  # what a file says of its size is often wrong
+    try:
+        for number, row in enumerate(sheet.iter_rows(), start=1):
+            cells = [_shown(cell) for cell in row]
+            if any(cells):
+                yield number, cells
+    except (ValueError, KeyError, SyntaxError, OSError) as error:
+        raise Refusal(
+            "{path} is not a readable workbook: {error}", path=path, error=str(error).splitlines()[0]
+        ) from error
+
+
+def _shown(cell: Any) -> str:
+    """A cell as a person sees it: a code shown as 0012 keeps its zeros, an error is empty."""
+    value = cell.value
+    if value is None or cell.data_type == "e":
+        return ""
+    if isinstance(value, datetime.datetime | datetime.date):
+        return value.isoformat()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)  # beyond 15 digits Excel has rounded already
+    if isinstance(value, int) and not isinstance(value, bool) and _PADDED.fullmatch(cell.number_format or ""):
+        return str(value).zfill(len(cell.number_format))
+    return str(value)

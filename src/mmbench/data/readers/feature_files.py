@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmbench.data.features import NPY_FAULTS, ItemFeature, read_matrix, with_missing_filled
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.streams import DAMAGED, GZIP_FAULTS, open_bytes, refuse_pickle
+from mmbench.data.readers.lines import DAMAGED, GZIP_FAULTS, open_bytes, refuse_pickle
 from mmbench.data.sources import rows_by_id
 from mmbench.messages import Refusal, Template
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmbench.checks import Finding, Severity, blocking, catalogue, features, log, power, reading
+from mmbench.checks import Finding, Severity, blocking, enough_users, feature_rows, item_table, log, unread_texts
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.sources import read_items, read_log, read_meta
 from mmbench.encoders.contents import item_texts
@@ -34,15 +34,15 @@ def check_folder(folder: Path, gain: float = GAIN, now: datetime | None = None) 
     found = list(log.findings(interactions, now or datetime.now(UTC)))
     if (folder / "items.parquet").is_file():
         items = read_items(folder)
-        files, unread = features.read_all(folder, items)
+        files, unread = feature_rows.read_all(folder, items)
         found += unread
-        found += catalogue.findings(interactions, items, _texts(items, None))
-        found += features.findings(files, items, interactions)
+        found += item_table.findings(interactions, items, _texts(items, None))
+        found += feature_rows.findings(files, items, interactions)
         for file in files:
             made_from = None if file.about is None else file.about.get("made_from")
             texts = _texts(items, made_from) if file.modality == "text" else None
             if texts is not None:
-                found += reading.findings(file, texts, by_grams=_text_is_grams(folder))
+                found += unread_texts.findings(file, texts, by_grams=_text_is_grams(folder))
     if not any(finding.severity is Severity.BLOCKING for finding in found):
         found += _in_use(folder, gain)
     return sorted(found, key=lambda finding: finding.severity is not Severity.BLOCKING)
@@ -71,4 +71,4 @@ def _in_use(folder: Path, gain: float) -> list[Finding]:
         dataset = load_dataset(config)
     except ValueError as error:
         return [blocking("unusable", Template("A sweep cannot read this folder: {error}"), error=message_of(error))]
-    return list(power.findings(dataset.split, gain))
+    return list(enough_users.findings(dataset.split, gain))

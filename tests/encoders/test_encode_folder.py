@@ -16,8 +16,8 @@ from mmbench.cli.prepare import main as prepare
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.encoded import encoders_in
 from mmbench.data.sources import read_folder
-from mmbench.encoders import Choice, Encoder, Matrix, folder
-from mmbench.encoders.folder import Options, encode_folder, parse_choice
+from mmbench.encoders import Choice, Encoder, Matrix
+from mmbench.encoders.encode_folder import Options, encode_folder, parse_choice
 
 N_ITEMS = 9
 
@@ -41,8 +41,8 @@ def _toy_encoders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def texts(name: str, *, download: bool, device: str) -> Encoder[str]:
         return Encoder(name, {"name": name}, 5, hashed, languages=("en",), unknown=lambda sample: 0.25)
 
-    monkeypatch.setattr(folder, "image_encoder", images)
-    monkeypatch.setattr(folder, "text_encoder", texts)
+    monkeypatch.setattr("mmbench.encoders.encode_folder.image_encoder", images)
+    monkeypatch.setattr("mmbench.encoders.encode_folder.text_encoder", texts)
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from mmbench.data.readers.columns import Columns, mapped
 from mmbench.data.readers.delimited import detected_encoding
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.roles import Columns, mapped
-from mmbench.data.readers.tables import TableFile, cell_text
-from mmbench.data.readers.tabular import read_tabular
 from tests.parts import require_modules
+from mmbench.data.readers.own_tables import read_tabular
+from mmbench.data.readers.table_files import TableFile, cell_text
 
 ORDERS = """受注番号,顧客コード,JANコード,数量,受注日
 0001,C-01,０４９０１２３４５６７８９４,１,2024/1/5

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmbench.encoders.batches import image_content
-from mmbench.encoders.reading import Problem, read_image
+from mmbench.encoders.encoding import image_content
+from mmbench.encoders.image_files import Problem, read_image
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)
 PHOTO = Image.fromarray(NOISE)
