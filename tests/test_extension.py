@@ -12,8 +12,9 @@ from mmbench import records, tuning_luck
 from mmbench.cells import CellTask, Unit
 from mmbench.extension import Extension, Grant, contrast_shifts
 from mmbench.records import CellStore
+from mmbench.stats import Interval
 from mmbench.study import run_unit, tune, waiting
-from mmbench.tuning_luck import Contrast, Trials
+from mmbench.tuning_luck import Trials
 from tests.tiny import make_job, opened
 
 USERS = 400
@@ -149,7 +150,7 @@ def test_without_the_rule_nothing_is_read_or_written(tmp_path: Path) -> None:
 
 
 def test_the_rule_is_that_of_effort(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Contrast, float]] = []
+    seen: list[tuple[Interval, float]] = []
     monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda *asked: bool(seen.append(asked)))
     contrast_shifts({"none": trials([0.1, 0.2]), "text": trials([0.1, 0.3])}, PAIRS, delta=0.07)
     assert [delta for _, delta in seen] == [0.07]

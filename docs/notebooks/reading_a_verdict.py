@@ -25,13 +25,14 @@
 # %%
 from scipy.stats import t
 
-from mmbench.stats import Interval
+from mmbench.stats import CrossedInterval
 from mmbench.verdicts import verdict
 
 
 def gain(mean, se, seeds=3, df=100):
     half = t.ppf(0.975, df) * se
-    return Interval(mean, mean - half, mean + half, se, df, 2 * t.sf(abs(mean / se), df), seeds)
+    p = 2 * t.sf(abs(mean / se), df)
+    return CrossedInterval(mean, mean - half, mean + half, se=se, df=df, p=p, seeds=seeds)
 
 
 cases = [gain(0.06, 0.015), gain(0.012, 0.004), gain(0.004, 0.006), gain(-0.05, 0.012), gain(0.02, 0.03)]

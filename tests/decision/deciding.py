@@ -14,9 +14,10 @@ from mmbench.decision.serving import Serving
 from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.report import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.stats import Interval
 from tests.decision.cases import economics, evidence, without_gain
 
-NEW = SubsetGain("item's training interactions: cold", 0.2, 0.15, 0.25, stock=0.1, new=1.0)
+NEW = SubsetGain("item's training interactions: cold", Interval(0.2, 0.15, 0.25), stock=0.1, new=1.0)
 #: Evidence by the answer it leads to.
 ANSWERS: Mapping[str, Evidence] = {
     "go": evidence(0.25),

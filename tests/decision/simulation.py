@@ -70,7 +70,7 @@ def world(rng: np.random.Generator, truth: float, n_users: int) -> Action:
     mde = power.mde_relative(**squares.components(), n=n_users, seeds=SEEDS)
     control = stats.crossed_interval(scores(rng, gain, n_users))
     statuses = {f"G{i}": Status.PASS for i in (1, 2, 4, 5, 6, 8)}
-    statuses["G3"] = Status.PASS if stats.bounds(control, 0.9)[0] > 0 else Status.FAIL
+    statuses["G3"] = Status.PASS if control.at(0.9).lo > 0 else Status.FAIL
     statuses["G9"] = Status.PASS if rng.random() < 0.9 else Status.FAIL
     gates = tuple(Gate(name, status) for name, status in statuses.items())
     evidence = Evidence(

@@ -18,7 +18,7 @@ from mmbench.cli.sweep import Sweep
 from mmbench.cli.words import spoken
 from mmbench.data.recdata import make_recdata
 from mmbench.messages import Refusal, Words
-from mmbench.report.layout import block, plain
+from mmbench.report.layout import Document, terminal, text_table
 from mmbench.training import fit
 
 #: Epochs of a pilot: the first one warms up, the second one is counted.
@@ -105,10 +105,11 @@ def described(waiting: Sequence[Planned], words: Words) -> str:
     spread = [[str(n), _time(low / n, words), _time(high / n, words)] for n in WORKERS]
     cores = len(os.sched_getaffinity(0))
     tables = [
-        block(words("pilots"), header, rows),
-        block(words("spread"), [words(name) for name in ("workers", "shortest", "longest")], spread),
+        text_table(words("pilots"), header, rows),
+        text_table(words("spread"), [words(name) for name in ("workers", "shortest", "longest")], spread),
     ]
-    return plain(tables, [words("machine", cores, disk=words.number(disk), memory=words.number(peak))])
+    notes = [words("machine", cores, disk=words.number(disk), memory=words.number(peak))]
+    return terminal(Document("", tables, notes))
 
 
 def measure(plan: Planned) -> Pilot:

@@ -10,11 +10,11 @@ from typing import Any
 from mmbench import fingerprint, metrics, paths, records, sealed
 from mmbench.cells import Cell, CellTask
 from mmbench.cli.jobs import Job
+from mmbench.contrast import read_contrast
 from mmbench.extension import Extension
 from mmbench.loop import check_devices
 from mmbench.messages import Refusal, Words
 from mmbench.records import CellStore
-from mmbench.report import read_contrast
 
 RESUME = ("auto", "force", "never")
 

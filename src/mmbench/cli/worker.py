@@ -18,11 +18,11 @@ import torch
 from mmbench import allocation, records, sealed, tracking
 from mmbench.cells import CellFailed, CellTask, Unit
 from mmbench.cli.jobs import Job
+from mmbench.contrast import read_contrast
 from mmbench.data.external import recommendations_frame
 from mmbench.extension import Extension
 from mmbench.leases import MAX_DEATHS, Leases, holding, make_leases
 from mmbench.records import CellStore
-from mmbench.report import read_contrast
 from mmbench.study import give_up, run_unit, waiting
 
 #: Seconds between two looks for work while other workers hold what is left.

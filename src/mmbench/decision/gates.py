@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmbench import paths, records, stats
+from mmbench import paths, records
 from mmbench.contribution.guardrails import Rail
 from mmbench.contribution.pretest import EPSILON, pretest
 from mmbench.data.encoded import DEFAULT
@@ -103,7 +103,7 @@ def _control(table: SweepTable, a: CellResult) -> Gate:
         if cell.states.get(IMAGE) == "shuffle" and set(others.values()) <= {"real"}:
             gain = table.change(a.dataset, a.model, a.modality, cell.modality, PRIMARY)
             if gain is not None and gain.seeds > 1:
-                lo = stats.bounds(gain, 0.9)[0]
+                lo = gain.at(0.9).lo
                 return Gate("G3", Status.PASS if lo > 0 else Status.FAIL, lo, 0.0, f"against {cell.modality}")
     return Gate("G3", Status.UNKNOWN, why="no condition with shuffled images beside everything else")
 
@@ -190,7 +190,7 @@ def _unique(table: SweepTable, cell: CellResult, data: Catalogue) -> tuple[float
         unique, null = float(found["unique"][IMAGE]["value"]), np.array(found["null_unique"][IMAGE])
     else:
         signal = pretest(train, data.dataset.features).signal
-        unique, null = signal.unique[IMAGE].value, np.asarray(signal.null_unique[IMAGE])
+        unique, null = signal.unique[IMAGE].mean, np.asarray(signal.null_unique[IMAGE])
     return unique, float(null.mean()) + EPSILON
 
 

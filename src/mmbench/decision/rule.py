@@ -9,7 +9,7 @@ from mmbench.decision.economics import Economics, Scope
 from mmbench.decision.evidence import GATES, Bars, Evidence, Gate, Status, SubsetGain
 from mmbench.decision.steps import ROLL_OUT, WAIT, NextStep, measuring_steps, mending_step
 from mmbench.decision.value import DRAWS, Flip, Swing, Value, breakeven, flips, tornado, valued
-from mmbench.stats import Interval, bounds
+from mmbench.stats import CrossedInterval
 from mmbench.verdicts import MIN_SEEDS
 
 #: Raised whenever the same inputs may give another answer.
@@ -137,7 +137,7 @@ def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> De
     part = None if closed[Bars.GO] else _part(evidence, economics)
     if part is not None:
         return _partial(found, part, economics)
-    if value.probability <= economics.no_go and bounds(gain, 0.95)[1] < limit:
+    if value.probability <= economics.no_go and gain.at(0.95).hi < limit:
         if closed[Bars.NO_GO]:
             return _held(found, Why.BARRED_NO_GO, closed[Bars.NO_GO], economics)
         return replace(found, action=Action.NO_GO, why=Why.NONE, step=NextStep(WAIT, 0.0, 0.0, None))
@@ -151,7 +151,7 @@ def _closed(gates: tuple[Gate, ...]) -> dict[Bars, tuple[Gate, ...]]:
 
 
 def _unmeasured(
-    gain: Interval | None, gates: tuple[Gate, ...], barred: tuple[Gate, ...], limit: float, economics: Economics
+    gain: CrossedInterval | None, gates: tuple[Gate, ...], barred: tuple[Gate, ...], limit: float, economics: Economics
 ) -> Decision:
     """HOLD without a value: without training noise there is no distribution of the gain, hence none of its value."""
     missing = "repair" if gain is None else "seeds"
@@ -169,7 +169,7 @@ def _held(found: Decision, why: Why, barred: tuple[Gate, ...], economics: Econom
 def _partial(found: Decision, part: tuple[SubsetGain, Value, Scope], economics: Economics) -> Decision:
     """GO for one slice of the items."""
     subset, value, scope = part
-    flip = flips(economics, subset.mean, scope)
+    flip = flips(economics, subset.gain.mean, scope)
     step = _roll_out(economics)
     return replace(
         found, action=Action.GO_PARTIAL, why=Why.NONE, subset=subset, subset_value=value, flip=flip, step=step
@@ -200,10 +200,13 @@ def _part(evidence: Evidence, economics: Economics) -> tuple[SubsetGain, Value, 
     found = []
     assert evidence.gain is not None
     for subset in evidence.subsets:
-        if subset.lo <= 0:
+        part = subset.gain
+        if part.lo <= 0:
             continue
-        se = (subset.hi - subset.lo) / 2 / Z95
-        gain = Interval(subset.mean, subset.lo, subset.hi, se, evidence.gain.df, 0.0, evidence.gain.seeds)
+        se = (part.hi - part.lo) / 2 / Z95
+        gain = CrossedInterval(
+            part.mean, part.lo, part.hi, se=se, df=evidence.gain.df, p=0.0, seeds=evidence.gain.seeds
+        )
         scope = Scope(subset.stock, subset.new)
         value = valued(economics, gain, scope)
         if _pays(value, economics):

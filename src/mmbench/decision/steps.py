@@ -10,7 +10,7 @@ from mmbench.decision.economics import Economics
 from mmbench.decision.evidence import GATES, Evidence, Gate
 from mmbench.decision.formulas import evsi_normal
 from mmbench.decision.value import Value
-from mmbench.stats import Interval
+from mmbench.stats import CrossedInterval
 
 #: Steps that narrow what is known about the gain, so that their value can be computed.
 MEASURING = ("users", "seeds", "ab_test")
@@ -40,7 +40,7 @@ class NextStep:
         return (self.evsi or 0.0) - self.cost
 
 
-def measuring_steps(evidence: Evidence, gain: Interval, value: Value, economics: Economics) -> list[NextStep]:
+def measuring_steps(evidence: Evidence, gain: CrossedInterval, value: Value, economics: Economics) -> list[NextStep]:
     """Every step that measures the gain better, the best one first.
 
     More users and more seeds shrink the standard error of the offline gain as its variance components say. An A/B test
@@ -73,7 +73,7 @@ def _order(step: NextStep) -> tuple[bool, float]:
     return (not worth, -step.net if worth else -(step.evsi or 0.0) / max(step.cost, 1e-9))
 
 
-def _se_after(name: str, amount: float, evidence: Evidence, gain: Interval) -> float:
+def _se_after(name: str, amount: float, evidence: Evidence, gain: CrossedInterval) -> float:
     """Standard error of the gain with more users or seeds; without variance components only users are reckoned."""
     parts, n, seeds = evidence.components, evidence.n_users, gain.seeds
     if not parts:

@@ -16,6 +16,7 @@ from mmbench.report.contribution_facts import divisions, measure_model
 from mmbench.report.facts import Facts, K
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.table import PRIMARY, CellResult, SweepTable
+from mmbench.stats import Interval
 
 #: Divisions whose slices are sets of items, so that images can be bought for one of them alone.
 ITEM_DIVISIONS = ("item's training interactions", "category")
@@ -67,7 +68,7 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
         c.contrast,
         a.rankings[0].n_users,
         c.gain,
-        (c.tuned.point, c.tuned.lo, c.tuned.hi) if c.tuned else None,
+        c.tuned,
         c.inference.mde if c.inference else None,
         c.inference.components if c.inference else {},
         per_thousand(a, b) if inferred else None,
@@ -109,11 +110,11 @@ def _validation(cell: CellResult) -> float:
     return float(records.read_json(cell.folder / "choice.json")["score"])
 
 
-def per_thousand(a: CellResult, b: CellResult) -> tuple[float, float, float]:
-    """Relevant items more per 1,000 recommendations: 1,000 times the difference of Precision@20 (RULINGS 31)."""
+def per_thousand(a: CellResult, b: CellResult) -> Interval:
+    """Relevant items more per 1,000 recommendations: 1,000 times the difference of Precision@20."""
     name = f"precision@{K}"
-    found = stats.crossed_interval(a.per_user(name) - b.per_user(name))
-    return 1000 * found.mean, 1000 * found.lo, 1000 * found.hi
+    one = stats.crossed_interval(a.per_user(name) - b.per_user(name))
+    return Interval(1000 * one.mean, 1000 * one.lo, 1000 * one.hi)
 
 
 def subsets(c: Comparison, data: Catalogue) -> list[SubsetGain]:
@@ -136,8 +137,8 @@ def subsets(c: Comparison, data: Catalogue) -> list[SubsetGain]:
             stock = _share(catalogue, part)
             new = 1.0 if part == "cold" else 0.0 if name != "category" else stock
             d = gain.difference
-            bounds = (d.value * weight, d.lo * weight, d.hi * weight)
-            found.append(SubsetGain(f"{name}: {part}", *bounds, stock=stock, new=new))
+            share = Interval(d.mean * weight, d.lo * weight, d.hi * weight, d.level)
+            found.append(SubsetGain(f"{name}: {part}", share, stock=stock, new=new))
     return found
 
 

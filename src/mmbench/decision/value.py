@@ -14,7 +14,7 @@ from scipy import special
 
 from mmbench.decision import formulas
 from mmbench.decision.economics import INPUTS, WHOLE, Economics, Range, Scope, base_value, costs, lacking, totals
-from mmbench.stats import Interval
+from mmbench.stats import CrossedInterval
 
 Vector = NDArray[np.float64]
 DRAWS = 20_000
@@ -103,7 +103,7 @@ def triangular(given: Range, u: Vector) -> Vector:
     return np.where(u < turn, rising, falling)
 
 
-def gains(gain: Interval, u: Vector) -> Vector:
+def gains(gain: CrossedInterval, u: Vector) -> Vector:
     """Quantiles ``u`` of what is known about the gain: Student's t around the estimate."""
     if gain.se == 0:
         return np.full(len(u), gain.mean)
@@ -111,7 +111,9 @@ def gains(gain: Interval, u: Vector) -> Vector:
     return drawn
 
 
-def valued(economics: Economics, gain: Interval, scope: Scope = WHOLE, n_draws: int = DRAWS, seed: int = 0) -> Value:
+def valued(
+    economics: Economics, gain: CrossedInterval, scope: Scope = WHOLE, n_draws: int = DRAWS, seed: int = 0
+) -> Value:
     """Draw every input and the gain, independently of each other, and value each draw.
 
     Args:
@@ -188,7 +190,7 @@ def flips(economics: Economics, gain: float, scope: Scope = WHOLE) -> Flip:
     return Flip(breakeven(economics, scope), transfer, price, payback)
 
 
-def tornado(economics: Economics, gain: Interval) -> list[Swing]:
+def tornado(economics: Economics, gain: CrossedInterval) -> list[Swing]:
     """Every uncertain input and the gain over its range, the widest swing first.
 
     The gain moves over its 95 % interval and is called ``gain``.

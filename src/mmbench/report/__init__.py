@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mmbench.report.reading import read_contrast, read_sweep
+from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from mmbench.report.write import write_report
 
-__all__ = ["SweepTable", "read_contrast", "read_sweep", "write_report"]
+__all__ = ["SweepTable", "read_sweep", "write_report"]

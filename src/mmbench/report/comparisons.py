@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mmbench import power, stats, tuning_luck
+from mmbench.contrast import Contrast
 from mmbench.report.cell_effort import paired_trials
 from mmbench.report.fairness_checks import ENOUGH_TRIALS, FAIL, Group
 from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
-from mmbench.stats import Interval, UserEffects
+from mmbench.stats import CrossedInterval, Interval, UserEffects
 from mmbench.verdicts import MIN_SEEDS, Judgement, verdict
 
 #: Adjusted p below which a contrast counts as significant, within a cell and over the table.
@@ -65,9 +66,9 @@ class Comparison:
     b: CellResult
     judgement: Judgement | None
     fairness: str = "-"
-    gain: Interval | None = None
+    gain: CrossedInterval | None = None
     effects: UserEffects | None = None
-    tuned: tuning_luck.Contrast | None = None
+    tuned: Interval | None = None
     inference: Inference | None = None
     pending: str = ""
     redundancy: float | None = None
@@ -85,7 +86,7 @@ class Comparison:
     @property
     def contrast(self) -> str:
         """Its name, for example ``fused_vs_text``."""
-        return f"{self.a.modality}_vs_{self.b.modality}"
+        return Contrast(self.a.modality, self.b.modality).name
 
     @property
     def name(self) -> str:
@@ -145,16 +146,16 @@ def _distrust(a: CellResult, b: CellResult, group: Group | None) -> str:
     return "; ".join(reasons)
 
 
-def _tuned(group: Group | None, a: CellResult, b: CellResult) -> tuning_luck.Contrast | None:
+def _tuned(group: Group | None, a: CellResult, b: CellResult) -> Interval | None:
     trials = paired_trials(group.cells, a.modality, b.modality) if group else None
     if trials is None or min(len(side.validation) for side in trials) < ENOUGH_TRIALS:
         return None
     if len(trials[0].validation) != len(trials[1].validation):
         return None
-    return tuning_luck.tuned_contrast(*trials, default_first=True)
+    return tuning_luck.tuned_gain(*trials, default_first=True)
 
 
-def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: Interval) -> Inference | None:
+def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: CrossedInterval) -> Inference | None:
     if gain.seeds < MIN_SEEDS:
         return None
     top, base = a.per_user(PRIMARY), b.per_user(PRIMARY)

@@ -17,7 +17,7 @@ from mmbench.report.fairness_checks import ENOUGH_TRIALS, Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import PRIMARY, CellResult, SweepTable
 from mmbench.report.verdict_table import reason
-from mmbench.stats import Interval
+from mmbench.stats import CrossedInterval
 from mmbench.verdicts import MIN_SEEDS, Verdict, holds
 
 
@@ -108,7 +108,7 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _gain(c: Comparison, gain: Interval) -> Iterator[str]:
+def _gain(c: Comparison, gain: CrossedInterval) -> Iterator[str]:
     yield ""
     yield "relative gain (docs/protocol.md, Relative gain)"
     yield f"  gain = mean A / mean B - 1 = {c.a.mean(PRIMARY):.10g} / {c.b.mean(PRIMARY):.10g} - 1 = {gain.mean:.10g}"
@@ -116,7 +116,7 @@ def _gain(c: Comparison, gain: Interval) -> Iterator[str]:
         yield f"  users improved {c.effects.improved:.10g}, harmed {c.effects.harmed:.10g}, d_z {c.effects.d_z:.6g}"
 
 
-def _interval(c: Comparison, gain: Interval) -> Iterator[str]:
+def _interval(c: Comparison, gain: CrossedInterval) -> Iterator[str]:
     ms = stats.mean_squares(stats.scaled_differences(c.a.per_user(PRIMARY), c.b.per_user(PRIMARY))[0])
     both, users = (ms.users + ms.seeds - ms.residual) / (ms.n * ms.s), ms.users / (ms.n * ms.s)
     yield f"  n = {ms.n} users, S = {ms.s} seeds"
@@ -127,11 +127,11 @@ def _interval(c: Comparison, gain: Interval) -> Iterator[str]:
     yield f"  se = sqrt(Var) = {gain.se:.10g}, df (Satterthwaite) = {gain.df:.10g}"
     for level in (0.95, 0.90):
         t = float(special.stdtrit(gain.df, 0.5 + level / 2))
-        lo, hi = stats.bounds(gain, level)
-        yield f"  {100 * level:.0f} %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{lo:.10g}, {hi:.10g}]"
+        i = gain.at(level)
+        yield f"  {100 * level:.0f} %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{i.lo:.10g}, {i.hi:.10g}]"
 
 
-def _tests(table: SweepTable, c: Comparison, gain: Interval) -> Iterator[str]:
+def _tests(table: SweepTable, c: Comparison, gain: CrossedInterval) -> Iterator[str]:
     i = c.inference
     assert i is not None
     yield ""
@@ -172,11 +172,11 @@ def _benjamini_hochberg(found: Sequence[Comparison], c: Comparison) -> Iterator[
     yield f"    smallest from there on: {steps[least]:.6g} ({other}) -> q = {c.inference.bh:.6g}"
 
 
-def _words(table: SweepTable, c: Comparison, gain: Interval) -> Iterator[str]:
+def _words(table: SweepTable, c: Comparison, gain: CrossedInterval) -> Iterator[str]:
     yield ""
     yield "verdict: the first that holds"
     if c.tuned is not None:
-        point, lo, hi = c.tuned.point, c.tuned.lo, c.tuned.hi
+        point, lo, hi = c.tuned.mean, c.tuned.lo, c.tuned.hi
         yield f"  gain after tuning with other draws of the trials: {point:.10g}, 90 % [{lo:.10g}, {hi:.10g}]"
     else:
         yield f"  the luck of tuning was not checked: that takes {ENOUGH_TRIALS} trials of each condition"

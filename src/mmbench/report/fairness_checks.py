@@ -10,9 +10,11 @@ from typing import Any
 
 from mmbench import effort, records, tuning_luck
 from mmbench.budget import PILOTS
+from mmbench.contrast import Contrast
 from mmbench.fingerprint import of_json
 from mmbench.report.cell_effort import CellEffort, edges, paired_trials, read_cell
-from mmbench.report.table import CONTRASTS, Pair, SweepTable
+from mmbench.report.table import CONTRASTS, SweepTable
+from mmbench.stats import Interval
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 #: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch (METHOD §1).
@@ -70,7 +72,7 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
     return groups
 
 
-def check(cells: Sequence[CellEffort], contrasts: Sequence[Pair] = CONTRASTS) -> list[Check]:
+def check(cells: Sequence[CellEffort], contrasts: Sequence[Contrast] = CONTRASTS) -> list[Check]:
     """Check one (dataset, model): equality first, then health, then whether tuning decided a conclusion."""
     checks: list[Check | None] = [
         _same("split", [c.cell["split_hash"] for c in cells], "every condition saw the same train and validation"),
@@ -237,9 +239,9 @@ def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
     if trials is None:
         return None
     half = len(trials[0].validation) // 2 + len(trials[0].validation) % 2
-    whole, halved = (tuning_luck.tuned_contrast(trials[0], trials[1], n, default_first=True) for n in (None, half))
+    whole, halved = (tuning_luck.tuned_gain(trials[0], trials[1], n, default_first=True) for n in (None, half))
     said = f"{a} against {b}: {_percent(halved)} after {half} trials, {_percent(whole)} after all"
-    opposite = whole.point * halved.point < 0 and not (whole.contains(0.0) or halved.contains(0.0))
+    opposite = whole.mean * halved.mean < 0 and not (whole.contains(0.0) or halved.contains(0.0))
     name = f"half budget, {a} against {b}"
     if opposite or whole.contains(0.0) != halved.contains(0.0):
         verb = "reverses" if opposite else "changes"
@@ -247,5 +249,5 @@ def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
     return Check(name, PASS, f"half the budget says the same ({said})")
 
 
-def _percent(contrast: tuning_luck.Contrast) -> str:
-    return f"{100 * contrast.point:+.1f} % [{100 * contrast.lo:+.1f}, {100 * contrast.hi:+.1f}]"
+def _percent(gain: Interval) -> str:
+    return f"{100 * gain.mean:+.1f} % [{100 * gain.lo:+.1f}, {100 * gain.hi:+.1f}]"

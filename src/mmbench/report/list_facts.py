@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import beyond, paths, records, stats
-from mmbench.contribution.bootstrap import Estimate
 from mmbench.contribution.guardrails import LEVEL, coverage_change, rail
 from mmbench.metrics import Ranking
 from mmbench.report.catalogue import Catalogue
@@ -58,8 +57,10 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
     cold = False
     for c in compared:
         lists = [read_lists(side) for side in (c.a, c.b)]
-        changes: dict[str, Estimate | None] = {"coverage": coverage_change(lists[0], lists[1], data.dataset.n_items)}
-        changes["tail share"] = _relative(*(_tail_by_user(side, tail) for side in lists))
+        changes: dict[str, stats.Interval | None] = {
+            "coverage": coverage_change(lists[0], lists[1], data.dataset.n_items),
+            "tail share": _relative(*(_tail_by_user(side, tail) for side in lists)),
+        }
         by_user = [_cold_by_user(side, data.item_counts) for side in (c.a, c.b)]
         if len(by_user[0]) > 1:
             cold = True
@@ -68,7 +69,7 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
             if change is None:
                 facts.unknown.append(f"guard-rail {name} of {c.contrast}: {c.b.modality} has none to lose")
             else:
-                facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, level=LEVEL, word=rail(change))
+                facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, word=rail(change))
     if compared and not cold:
         facts.unknown.append("cold recall: no held-out item is without training interactions")
 
@@ -82,9 +83,8 @@ def _cold_by_user(cell: CellResult, counts: NDArray[np.int64]) -> NDArray[np.flo
     return np.stack(by_seed, axis=1)
 
 
-def _relative(a: NDArray[np.float64], b: NDArray[np.float64]) -> Estimate | None:
+def _relative(a: NDArray[np.float64], b: NDArray[np.float64]) -> stats.Interval | None:
     """Relative change with its crossed 90 % interval; None over a mean of zero."""
     if not b.any():
         return None
-    change = stats.relative_gain(a, b, LEVEL)
-    return Estimate(change.mean, change.lo, change.hi)
+    return stats.relative_gain(a, b, LEVEL)

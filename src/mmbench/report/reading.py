@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mmbench import fingerprint, paths, records
-from mmbench.messages import Refusal
-from mmbench.report.table import CONDITIONS, CONTRASTS, DELTA, ID_ONLY, LATE, CellResult, Pair, SweepTable
+from mmbench.contrast import read_contrast
+from mmbench.report.table import CONDITIONS, CONTRASTS, DELTA, ID_ONLY, LATE, CellResult, SweepTable
 
 
 def read_sweep(sweep_dir: Path) -> SweepTable:
@@ -39,18 +39,6 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
         tuple(read_contrast(name) for name in manifest["contrasts"]) if "contrasts" in manifest else CONTRASTS,
         float(manifest.get("delta", DELTA)),
     )
-
-
-def read_contrast(name: str) -> Pair:
-    """The two conditions of a contrast such as ``fused_vs_text``.
-
-    Raises:
-        ValueError: for another form.
-    """
-    a, _, b = name.partition("_vs_")
-    if not a or not b or a == b:
-        raise Refusal("study", "no_contrast", name=repr(name))
-    return a, b
 
 
 def late_ensembles(cells: Iterable[CellResult]) -> dict[tuple[str, str, str], CellResult]:

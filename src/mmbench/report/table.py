@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import ensemble, metrics, paths, records, stats
+from mmbench.contrast import Contrast
 from mmbench.metrics import RankedPairs, Ranking
 from mmbench.sealed import LIST_LENGTH
 from mmbench.tracking import Gap
@@ -21,13 +22,12 @@ PRIMARY = "ndcg@20"
 LATE = "late"
 CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "text_shuffled_image", "image_shuffled_text")
 ID_ONLY = "-"
-Pair = tuple[str, str]
 #: Planned contrasts, A against B, of a manifest that names none (METHOD §3.3: C1, C3, C4, C5; C2 is in the row of C1).
-CONTRASTS: tuple[Pair, ...] = (
-    ("fused", "text"),
-    ("image", "none"),
-    ("text", "none"),
-    ("fused", "text_shuffled_image"),
+CONTRASTS = (
+    Contrast("fused", "text"),
+    Contrast("image", "none"),
+    Contrast("text", "none"),
+    Contrast("fused", "text_shuffled_image"),
 )
 #: Equivalence margin of a manifest that names none.
 DELTA = 0.02
@@ -137,7 +137,7 @@ class SweepTable:
     conditions: tuple[str, ...]
     cells: Mapping[tuple[str, str, str], CellResult]
     folder: Path
-    contrasts: tuple[Pair, ...] = CONTRASTS
+    contrasts: tuple[Contrast, ...] = CONTRASTS
     delta: float = DELTA
     text: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
@@ -171,7 +171,9 @@ class SweepTable:
         result = self.result(dataset, model, condition)
         return result if result is not None and result.status == "done" else None
 
-    def change(self, dataset: str, model: str, condition: str, against: str, metric: str) -> stats.Interval | None:
+    def change(
+        self, dataset: str, model: str, condition: str, against: str, metric: str
+    ) -> stats.CrossedInterval | None:
         """Relative change of a condition against another, over users and the seeds both have.
 
         None where one of them has no result, where both are the same cell, or where splits or effort differ.
@@ -200,11 +202,11 @@ class SweepTable:
         found = []
         for dataset in self.datasets:
             for model in self.models(dataset):
-                pairs = [("fused", c) for c in self.conditions] + [(c, "none") for c in self.conditions]
+                pairs = [Contrast("fused", c) for c in self.conditions] + [Contrast(c, "none") for c in self.conditions]
                 for a, b in dict.fromkeys([*pairs, *self.contrasts]):
                     interval = self.change(dataset, model, a, b, PRIMARY) if a != b else None
                     if interval is not None:
-                        whole = f"{dataset}/{model}/{a}_vs_{b}"
+                        whole = f"{dataset}/{model}/{Contrast(a, b).name}"
                         name = whole if len(self.datasets) > 1 else whole.removeprefix(f"{dataset}/")
                         word = self.words.get(whole, "")
                         found.append(Gap(name, interval.mean, interval.lo, interval.hi, word))

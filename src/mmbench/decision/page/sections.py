@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -154,7 +153,7 @@ def _flips(s: Speaker) -> list[str]:
     flip, gain, now = s.decision.flip, s.evidence.gain, s.economics.likely
     if flip is None or gain is None or not s.decision.trusted:
         return [s("flip_none", need=s.need)]
-    shown = s.decision.subset.mean if s.decision.subset else gain.mean
+    shown = s.decision.subset.gain.mean if s.decision.subset else gain.mean
     said = [s("flip_gain", gain=s.gain(flip.gain), now=s.gain(shown))]
     if flip.transfer is not None:
         said.append(s("flip_transfer", eta=s.share(flip.transfer), now=s.share(now["transfer"])))
@@ -197,14 +196,12 @@ def _where(s: Speaker, read: Read) -> plots.Rows | None:
     found = [
         fact
         for fact in read.facts.found
-        if (fact.measure, fact.subject) == (SLICES, s.evidence.contrast)
-        and fact.lo is not None
-        and math.isfinite(fact.value)
+        if (fact.measure, fact.subject) == (SLICES, s.evidence.contrast) and fact.interval is not None
     ]
     lines = [
-        (s.part(f.part), f"{s.gain(f.value)} ({s.words.number(f.n or 0)})", f.value, f.lo, f.hi)
+        (s.part(f.part), f"{s.gain(f.value)} ({s.words.number(f.n or 0)})", f.value, f.interval.lo, f.interval.hi)
         for f in found[:MOST_SLICES]
-        if f.lo is not None and f.hi is not None
+        if f.interval is not None
     ]
     return plots.intervals(lines) if lines else None
 
@@ -236,14 +233,12 @@ def _rails(s: Speaker, read: Read) -> list[Mapping[str, str]]:
     return [
         {
             "name": s(names[fact.part.removeprefix("relative change of ")]),
-            "change": f"{s.gain(fact.value)} ({s.gain(fact.lo)} … {s.gain(fact.hi)})",
+            "change": f"{s.gain(fact.value)} ({s.gain(fact.interval.lo)} … {s.gain(fact.interval.hi)})",
             "word": s(RAILS[Rail(fact.word)]),
             "status": fact.word.replace(" ", "-"),
         }
         for fact in read.facts.found
-        if (fact.measure, fact.subject) == (GUARDRAILS, s.evidence.contrast)
-        and fact.lo is not None
-        and fact.hi is not None
+        if (fact.measure, fact.subject) == (GUARDRAILS, s.evidence.contrast) and fact.interval is not None
     ]
 
 

@@ -106,7 +106,8 @@ class Speaker:
         """Why, in one sentence for everybody."""
         d, gain, more = self.decision, self.evidence.gain, self.evidence.per_thousand
         if d.action is Action.GO and more is not None:
-            x, lo, hi = (self.words.number(value, 1 if abs(value) < 10 else 0) for value in more)
+            numbers = (more.mean, more.lo, more.hi)
+            x, lo, hi = (self.words.number(value, 1 if abs(value) < 10 else 0) for value in numbers)
             return self("say_go", x=x, lo=lo, hi=hi)
         if d.action is Action.GO_PARTIAL and d.subset is not None:
             return self("say_go_partial", part=self.part(d.subset.name))

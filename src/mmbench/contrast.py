@@ -1,0 +1,36 @@
+"""A contrast: the two conditions that a sweep plans to compare."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mmbench.messages import Refusal
+
+
+class Contrast(NamedTuple):
+    """Two conditions, of which the first is judged against the second.
+
+    Args:
+        a: condition in question, for example ``fused``.
+        b: condition that it is compared with, for example ``text``.
+    """
+
+    a: str
+    b: str
+
+    @property
+    def name(self) -> str:
+        """Its name in configurations and tables, for example ``fused_vs_text``."""
+        return f"{self.a}_vs_{self.b}"
+
+
+def read_contrast(name: str) -> Contrast:
+    """The contrast of a name such as ``fused_vs_text``.
+
+    Raises:
+        ValueError: for another form.
+    """
+    a, _, b = name.partition("_vs_")
+    if not a or not b or a == b:
+        raise Refusal("study", "no_contrast", name=repr(name))
+    return Contrast(a, b)
