@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from markupsafe import Markup
+
 from mmbench import paths, records
 from mmbench.contribution.guardrails import Rail
 from mmbench.decision import Action, Decision, Economics, annuity, as_record
 from mmbench.decision.economics import INPUTS, costs
 from mmbench.decision.gates import IMAGE
-from mmbench.decision.page import plots
+from mmbench.decision.page import drawings
+from mmbench.decision.page.drawings import Labels, Line
 from mmbench.decision.page.examples import Example
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.serving import Serving
@@ -109,12 +112,13 @@ def _hero(s: Speaker, delta: float) -> Mapping[str, Any] | None:
     gain = s.evidence.gain
     if gain is None:
         return None
-    bounds = (gain.lo, gain.hi) if s.decision.value is not None else None
-    drawn = plots.hero(gain.mean, bounds, s.decision.breakeven, delta, s.gain, s("hero_breakeven", need=s.need))
+    labels = Labels(s("hero_breakeven", need=s.need), f"{s('hero_title')}. {s.range()}")
+    bounded = s.decision.value is not None
+    drawn = drawings.hero(gain, bounded, s.decision.breakeven, delta, s.gain, labels)
     mde = "" if s.evidence.mde is None else s.words.percent(s.evidence.mde, 1)
     users, seeds = s.words.number(s.evidence.n_users), s.words.number(gain.seeds)
     note = s("hero_users", users=users, seeds=seeds, mde=mde) if mde else ""
-    return {"plot": drawn, "note": note, "range": s.range()}
+    return {"plot": drawn, "note": note}
 
 
 def _cost(s: Speaker) -> Mapping[str, Any]:
@@ -122,12 +126,12 @@ def _cost(s: Speaker) -> Mapping[str, Any]:
     factor = annuity(s.economics.years, s.economics.discount)
     amounts = {kind: once + year * factor for kind, (once, year) in costs(s.economics.likely).items()}
     parts = [
-        {"name": s(f"cost_{kind}"), "amount": s.money(amount), "x": x, "width": width, "n": place}
-        for place, ((kind, amount), (x, width)) in enumerate(
-            zip(amounts.items(), plots.stack(list(amounts.values())), strict=True)
-        )
+        {"name": s(f"cost_{kind}"), "amount": s.money(amount), "n": place}
+        for place, (kind, amount) in enumerate(amounts.items())
     ]
-    return {"parts": parts, "title": s("cost_title", years=s.years), "turn": _price(s), "payback": _payback(s)}
+    title = s("cost_title", years=s.years)
+    drawn = drawings.stacked(list(amounts.values()), [f"{part['name']} {part['amount']}" for part in parts], title)
+    return {"parts": parts, "plot": drawn, "title": title, "turn": _price(s), "payback": _payback(s)}
 
 
 def _price(s: Speaker) -> str:
@@ -167,43 +171,48 @@ def _value(s: Speaker) -> Mapping[str, Any] | None:
     if value is None or not s.decision.trusted:
         return None
     q = value.quantiles
-    drawn = plots.histogram(value.counts, q[0.025], q[0.975], s.money, 110)
     text = s("value_text", mean=s.money(value.mean), lo=s.money(q[0.05]), hi=s.money(q[0.95]))
     title = s("value_title", years=s.years, draws=s.words.number(DRAWS))
+    ends = (s("value_loss"), s("value_profit"))
+    drawn = drawings.histogram(value.counts, q[0.025], q[0.975], s.money, *ends, title)
     return {"plot": drawn, "text": text, "title": title, "sure": s.sure()}
 
 
-def _tornado(s: Speaker) -> plots.Rows | None:
+def _tornado(s: Speaker) -> Markup | None:
     if not s.decision.swings or not s.decision.trusted:
         return None
     lines = [
-        (
+        Line(
             _name(s, swing.name).partition("(")[0].strip(),
             f"{s.money(swing.low)} … {s.money(swing.high)}",
-            swing.low,
-            swing.high,
+            (swing.low, swing.high),
         )
         for swing in s.decision.swings[:MOST_SWINGS]
     ]
-    return plots.swings(lines)
+    return drawings.rows(lines, s("tornado_title"))
 
 
 def _name(s: Speaker, key: str) -> str:
     return s.gates(f"in_{key.replace('.', '_')}")
 
 
-def _where(s: Speaker, read: Read) -> plots.Rows | None:
+def _where(s: Speaker, read: Read) -> Markup | None:
     found = [
         fact
         for fact in read.facts.found
         if (fact.measure, fact.subject) == (SLICES, s.evidence.contrast) and fact.interval is not None
     ]
     lines = [
-        (s.part(f.part), f"{s.gain(f.value)} ({s.words.number(f.n or 0)})", f.value, f.interval.lo, f.interval.hi)
+        Line(
+            s.part(f.part),
+            f"{s.gain(f.value)} ({s.words.number(f.n or 0)})",
+            (f.interval.lo, f.interval.hi),
+            f.value,
+        )
         for f in found[:MOST_SLICES]
         if f.interval is not None
     ]
-    return plots.intervals(lines) if lines else None
+    return drawings.rows(lines, s("where_title")) if lines else None
 
 
 def _why(s: Speaker, read: Read) -> Mapping[str, Any] | None:
@@ -218,8 +227,10 @@ def _why(s: Speaker, read: Read) -> Mapping[str, Any] | None:
         label = s("hit_only", modality=s.modality(only)) if part != only else s(f"hit_{part}")
         # What only another modality finds is an effect in the floor's own table, not noise (see contribution).
         floor = None if part.startswith("only_") and only != IMAGE else fact.baseline
-        lines.append((label, s.words.number(1000 * fact.value, 1), 1000 * fact.value, floor and 1000 * floor))
-    return {"plot": plots.bars(lines), "repeat": _repeat(s, read.facts.found)}
+        share = 1000 * fact.value
+        mark = None if floor is None else 1000 * floor
+        lines.append(Line(label, s.words.number(share, 1), (0.0, share), mark=mark, negative=share < 0))
+    return {"plot": drawings.rows(lines, s("why_title")), "repeat": _repeat(s, read.facts.found)}
 
 
 def _repeat(s: Speaker, found: Sequence[Fact]) -> str:
