@@ -1,4 +1,4 @@
-"""Intervals for paired comparisons over users and seeds, equivalence and multiplicity (METHOD §3)."""
+"""Intervals for paired comparisons over users and seeds, equivalence and multiplicity."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class MeanSquares:
     s: int
 
     def components(self) -> dict[str, float]:
-        """Variance components of users, seeds and their interaction (RULINGS 27)."""
+        """Variance components of users, seeds and their interaction (docs/protocol.md, Relative gain)."""
         return {
             "var_user": (self.users - self.residual) / self.s,
             "var_seed": max((self.seeds - self.residual) / self.n, 0.0),
@@ -104,7 +104,7 @@ def mean_squares(d: Matrix) -> MeanSquares:
 
 
 def crossed_interval(d: Matrix, level: float = 0.95) -> CrossedInterval:
-    r"""Interval for the mean of a crossed users x seeds table (METHOD §3.1).
+    r"""Interval for the mean of a crossed users x seeds table (two-way random effects; Satterthwaite 1946).
 
     :math:`d = \delta + a_u + b_s + e_{us}`,
     :math:`Var = \max\{(MS_u + MS_s - MS_e) / nS,\; MS_u / nS\}`, Satterthwaite's degrees of freedom, Student's t.
@@ -130,7 +130,7 @@ def crossed_interval(d: Matrix, level: float = 0.95) -> CrossedInterval:
 
 
 def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> CrossedInterval:
-    r"""Relative gain :math:`\rho = \bar m_A / \bar m_B - 1` with its crossed interval (METHOD §3.1, delta method).
+    r"""Relative gain :math:`\rho = \bar m_A / \bar m_B - 1` with its crossed interval (delta method; docs/protocol.md).
 
     Args:
         a: metric of every user and seed under A, ``(n_users, n_seeds)``.
@@ -151,7 +151,7 @@ def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> CrossedInterval:
 def scaled_differences(a: Matrix, b: Matrix) -> tuple[Matrix, float]:
     r"""Differences :math:`(m_A - r\, m_B) / \bar m_B` that carry the noise of the ratio r of the means, and r.
 
-    Their mean squares give the variance components of the relative gain (METHOD §3.1, delta method).
+    Their mean squares give the variance components of the relative gain (delta method; docs/protocol.md).
 
     Args:
         a: metric of every user and seed under A, ``(n_users, n_seeds)``.
@@ -177,7 +177,7 @@ class Tost(NamedTuple):
 
 
 def tost(gain: CrossedInterval, margin: float) -> Tost:
-    r"""Two one-sided t tests (Schuirmann 1987; METHOD §3.3).
+    r"""Two one-sided t tests (Schuirmann 1987).
 
     Non-inferiority: :math:`t = (\rho + \delta)/se`. Equivalence: the larger p of that and of
     :math:`t = (\delta - \rho)/se`; below .05 exactly where the 90 % interval lies within
@@ -259,7 +259,7 @@ class UserEffects:
 
 
 def user_effects(a: Matrix, b: Matrix) -> UserEffects:
-    """Share of users whom A serves better and worse than B, and the standardised difference (METHOD §3.3).
+    """Share of users whom A serves better and worse than B, and the standardised difference.
 
     Args:
         a: metric of every user and seed under A, ``(n_users, n_seeds)``.

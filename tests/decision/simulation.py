@@ -1,4 +1,4 @@
-"""How often the rule says what, over simulated score matrices and economics whose truth is known (RULINGS 29, 31).
+"""How often the rule says what, over simulated score matrices and economics whose truth is known.
 
 Each world draws a business around the default file and a score matrix of users and seeds with a true gain that is a
 multiple of that business's break-even gain. ``python -m tests.decision.simulation`` prints the table of

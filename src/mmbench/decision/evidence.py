@@ -25,7 +25,7 @@ class Bars(StrEnum):
     NO_GO = "NO-GO"
 
 
-#: What each gate asks (METHOD §6), in the order in which they are mended: what it bars, and the step that mends it.
+#: What each gate asks, in the order in which they are mended: what it bars, and the step that mends it.
 #: Images that do not pay fail G3 and need no guard-rail, so these two bar GO alone.
 GATES: Mapping[str, tuple[Bars, str]] = {
     "G1": (Bars.EVERY, "repair"),

@@ -1,4 +1,4 @@
-"""The gates of the decision, each from the records of a sweep (METHOD §6)."""
+"""The gates of the decision, each from the records of a sweep (docs/decision.md)."""
 
 from __future__ import annotations
 

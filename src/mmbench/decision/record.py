@@ -1,4 +1,4 @@
-"""The decision as a record that can be replayed: inputs, rule version, answer (METHOD iii)."""
+"""The decision as a record that can be replayed: inputs, rule version, answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do next, and what knowing more is worth (METHOD §6)."""
+"""What to do next, and what knowing more is worth."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def measuring_steps(evidence: Evidence, gain: CrossedInterval, value: Value, eco
     More users and more seeds shrink the standard error of the offline gain as its variance components say. An A/B test
     measures what reaches the business, the gain times the transfer, with the noise of two samples of conversions.
     """
-    found = []
+    steps = []
     for name in MEASURING:
         step = economics.steps[name]
         if name == "ab_test":
@@ -63,8 +63,8 @@ def measuring_steps(evidence: Evidence, gain: CrossedInterval, value: Value, eco
             sd, per_unit = gain.se, value.per_gain
             noise = _equivalent_noise(gain.se, _se_after(name, step.amount, evidence, gain))
         worth = evsi_normal(value.mean, sd * per_unit, noise * per_unit) if math.isfinite(noise) else 0.0
-        found.append(NextStep(name, step.cost, step.days, worth))
-    return sorted(found, key=_order)
+        steps.append(NextStep(name, step.cost, step.days, worth))
+    return sorted(steps, key=_order)
 
 
 def _order(step: NextStep) -> tuple[bool, float]:

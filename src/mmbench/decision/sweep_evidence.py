@@ -1,4 +1,4 @@
-"""From the records of a sweep to the evidence of the decision: which model, which gain, which slices (METHOD §6)."""
+"""From the records of a sweep to the evidence of the decision: which model, which gain, which slices."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def subsets(c: Comparison, data: Catalogue) -> list[SubsetGain]:
     a, b = (np.stack([slices.pair_values(r, PRIMARY) for r in side.rankings], axis=1) for side in (c.a, c.b))
     base = c.b.mean(PRIMARY) * tested.pairs.n_users
     everything = np.arange(data.dataset.n_items)
-    found = []
+    gains = []
     for name, slicing in divisions(tested, data).items():
         if name not in ITEM_DIVISIONS or len(np.unique(slicing.labels[slicing.labels >= 0])) < 2:
             continue
@@ -138,8 +138,8 @@ def subsets(c: Comparison, data: Catalogue) -> list[SubsetGain]:
             new = 1.0 if part == "cold" else 0.0 if name != "category" else stock
             d = gain.difference
             share = Interval(d.mean * weight, d.lo * weight, d.hi * weight, d.level)
-            found.append(SubsetGain(f"{name}: {part}", share, stock=stock, new=new))
-    return found
+            gains.append(SubsetGain(f"{name}: {part}", share, stock=stock, new=new))
+    return gains
 
 
 def _share(catalogue: slices.Slicing, part: str) -> float:

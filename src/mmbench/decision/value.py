@@ -1,4 +1,4 @@
-"""What a gain is worth: draws of the net present value, what drives it, and where it turns (METHOD §6)."""
+"""What a gain is worth: draws of the net present value, what drives it, and where it turns."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ class Flip:
 @functools.lru_cache(maxsize=4)
 def uniforms(n_draws: int, seed: int) -> NDArray[np.float64]:
     """Numbers in (0, 1), one row per input and a last one for the gain, ``(n_inputs + 1, n_draws)``."""
-    found = np.random.default_rng(seed).random((len(INPUTS) + 1, n_draws))
-    found = np.clip(found, 1e-12, 1 - 1e-12)
-    found.flags.writeable = False
-    return found
+    drawn = np.random.default_rng(seed).random((len(INPUTS) + 1, n_draws))
+    drawn = np.clip(drawn, 1e-12, 1 - 1e-12)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def triangular(given: Range, u: Vector) -> Vector:
@@ -195,10 +195,10 @@ def tornado(economics: Economics, gain: CrossedInterval) -> list[Swing]:
 
     The gain moves over its 95 % interval and is called ``gain``.
     """
-    found = [Swing("gain", likely_npv(economics, gain.lo), likely_npv(economics, gain.hi))]
+    swings = [Swing("gain", likely_npv(economics, gain.lo), likely_npv(economics, gain.hi))]
     for name, given in economics.inputs.items():
         if given.low < given.high:
             ends = (likely_npv(economics, gain.mean, changed={name: end}) for end in (given.low, given.high))
-            found.append(Swing(name, *ends))
-    widths = {swing.name: abs(swing.high - swing.low) for swing in found}
-    return sorted((s for s in found if not math.isclose(widths[s.name], 0.0)), key=lambda s: -widths[s.name])
+            swings.append(Swing(name, *ends))
+    widths = {swing.name: abs(swing.high - swing.low) for swing in swings}
+    return sorted((s for s in swings if not math.isclose(widths[s.name], 0.0)), key=lambda s: -widths[s.name])

@@ -296,5 +296,5 @@ def heat(panels: Mapping[str, Mapping[str, Mapping[str, str]]], columns: Sequenc
 
 def _leading(text: str) -> float:
     """The number that a cell begins with, NaN without one."""
-    found = re.match(r"[-+]?[0-9.]+", text)
-    return float(found.group()) if found else float("nan")
+    number = re.match(r"[-+]?[0-9.]+", text)
+    return float(number.group()) if number else float("nan")

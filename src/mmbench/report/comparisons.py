@@ -1,4 +1,4 @@
-"""The planned contrasts of a sweep with everything that is said of them (METHOD §3)."""
+"""The planned contrasts of a sweep, each with its gain, its tests and its verdict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Inference:
     Args:
         equivalence_p: p of TOST within the margin.
         noninferior_p: p of "A is not worse than B by the margin".
-        dispensable_p: the same with A and B exchanged: B is not worse than A (C2 of METHOD §3.3).
+        dispensable_p: the same with A and B exchanged: B is not worse than A.
         margin: smallest margin at which the two are equivalent.
         mde: gain that these users and seeds detect with 80 % power.
         components: variance of users, seeds and their interaction, relative to B's mean squared.
@@ -107,14 +107,14 @@ def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Compariso
         groups: its fairness report: a FAIL blocks every verdict of that dataset and model.
     """
     by_model = {(group.dataset, group.model): group for group in groups}
-    found = []
+    compared = []
     for dataset in table.datasets:
         for model in table.models(dataset):
             for pair in table.contrasts:
                 a, b = (table.result(dataset, model, condition) for condition in pair)
                 if a is not None and b is not None and a is not b:
-                    found.append(compare(table, a, b, by_model.get((dataset, model))))
-    return _adjusted(found)
+                    compared.append(compare(table, a, b, by_model.get((dataset, model))))
+    return _adjusted(compared)
 
 
 def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None) -> Comparison:
@@ -169,26 +169,26 @@ def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: CrossedInt
     return Inference(tested.equivalence_p, tested.noninferiority_p, dispensable, margin, mde, components)
 
 
-def _adjusted(found: Sequence[Comparison]) -> list[Comparison]:
+def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
     """Fill in the adjusted p: Holm within a dataset and model, Benjamini-Hochberg over all.
 
     Untrusted contrasts stay in their families, so that distrust never makes the others look better.
     """
-    tested = [i for i, c in enumerate(found) if c.inference is not None]
-    p = {i: c.gain.p for i, c in enumerate(found) if i in set(tested) and c.gain is not None}
+    tested = [i for i, c in enumerate(compared) if c.inference is not None]
+    p = {i: c.gain.p for i, c in enumerate(compared) if i in set(tested) and c.gain is not None}
     over_all = dict(zip(tested, stats.benjamini_hochberg([p[i] for i in tested]), strict=True))
-    adjusted = list(found)
-    for family in {(found[i].dataset, found[i].model) for i in tested}:
-        members = [i for i in tested if (found[i].dataset, found[i].model) == family]
+    adjusted = list(compared)
+    for family in {(compared[i].dataset, compared[i].model) for i in tested}:
+        members = [i for i in tested if (compared[i].dataset, compared[i].model) == family]
         for i, holm in zip(members, stats.holm([p[i] for i in members]), strict=True):
-            inference = found[i].inference
+            inference = compared[i].inference
             assert inference is not None
             filled = replace(inference, holm=float(holm), bh=float(over_all[i]))
-            adjusted[i] = replace(found[i], inference=filled)
+            adjusted[i] = replace(compared[i], inference=filled)
     return adjusted
 
 
-def significant(found: Sequence[Comparison]) -> tuple[int, int]:
+def significant(compared: Sequence[Comparison]) -> tuple[int, int]:
     """How many contrasts are significant over the table, and how many were tested."""
-    tested = [c.inference.bh for c in found if c.inference is not None]
+    tested = [c.inference.bh for c in compared if c.inference is not None]
     return int(np.sum(np.array(tested) < ALPHA)) if tested else 0, len(tested)

@@ -1,4 +1,4 @@
-"""What each modality contributes to each dataset and model, measured from the records of a sweep (METHOD §4, §5)."""
+"""What each modality contributes to each dataset and model, measured from the records of a sweep."""
 
 from __future__ import annotations
 

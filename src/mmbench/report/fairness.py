@@ -119,10 +119,12 @@ VERDICTS: Sequence[Column[Group]] = (
 
 def sentence(group: Group) -> str:
     """Would the conclusion change with half the budget?"""
-    told = [check.reason for check in group.checks if check.name.startswith("half budget")]
-    if not told:
+    reasons = [check.reason for check in group.checks if check.name.startswith("half budget")]
+    if not reasons:
         return "Too few trials, or no two conditions, to say whether half the budget would change a conclusion."
-    return "Would half the budget change the conclusion? " + " ".join(f"{line[0].upper()}{line[1:]}." for line in told)
+    return "Would half the budget change the conclusion? " + " ".join(
+        f"{line[0].upper()}{line[1:]}." for line in reasons
+    )
 
 
 def as_markdown(table: SweepTable, groups: Sequence[Group]) -> str:

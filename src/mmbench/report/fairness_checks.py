@@ -1,4 +1,4 @@
-"""Was the effort equal? Checked from the records alone, claim by claim (METHOD §1, RULINGS 2)."""
+"""Was the effort equal? Checked from the records alone, claim by claim."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmbench.report.table import CONTRASTS, SweepTable
 from mmbench.stats import Interval
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
-#: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch (METHOD §1).
+#: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch.
 CRASH_BALANCE, UNDER_TRAINED = 0.10, 0.10
 #: Share of pairs of learning curves that may cross after a rung before cutting trials short is suspect.
 CROSSED = 0.20
@@ -137,7 +137,7 @@ def _proposals(cells: Sequence[CellEffort]) -> Check | None:
 
 
 def _extension(cells: Sequence[CellEffort]) -> Check | None:
-    """Is the number of trials the one that the extension rule gave (RULINGS 4)?"""
+    """Is the number of trials the one that the extension rule gave?"""
     budget = cells[0].cell["config"]["budget"]
     if not budget.get("extend"):
         return None
@@ -155,7 +155,7 @@ def _extension(cells: Sequence[CellEffort]) -> Check | None:
 
 
 def _rungs(cells: Sequence[CellEffort]) -> Check | None:
-    """Where trials may be cut short: how many survived, and whether that was fair to slow starters (METHOD §1.1)."""
+    """Where trials may be cut short: how many survived, and whether that was fair to slow starters."""
     rungs = cells[0].cell["config"]["budget"].get("rungs")
     if not rungs:
         return None
@@ -234,7 +234,7 @@ def _edges(cells: Sequence[CellEffort]) -> Check:
 
 
 def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
-    """Would half the trials change the conclusion of a contrast (METHOD ii)?"""
+    """Would half the trials change the conclusion of a contrast?"""
     trials = paired_trials(cells, a, b)
     if trials is None:
         return None

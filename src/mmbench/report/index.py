@@ -73,8 +73,8 @@ def language_of(file: Path) -> str:
     """Language of a page that is written in one of several; nothing for files that are English always."""
     if file.name not in IN_EITHER:
         return ""
-    found = re.search(r'<html lang="([a-z]+)"', file.read_text(encoding="utf-8")[:200])
-    return found[1] if found else ""
+    language = re.search(r'<html lang="([a-z]+)"', file.read_text(encoding="utf-8")[:200])
+    return language[1] if language else ""
 
 
 def _records(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Beyond accuracy: measures of the recommended lists by condition, and guard-rails by contrast (METHOD §5)."""
+"""Beyond accuracy: measures of the recommended lists by condition, and guard-rails by contrast."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def beyond_facts(facts: Facts, cells: Sequence[CellResult], data: Catalogue) -> 
     for cell in cells:
         by_seed = [_measures(lists, tested, data) for lists, tested in zip(read_lists(cell), cell.tested, strict=True)]
         for name in by_seed[0]:
-            facts.add(BEYOND, cell.modality, name, float(np.mean([found[name] for found in by_seed])))
+            facts.add(BEYOND, cell.modality, name, float(np.mean([measures[name] for measures in by_seed])))
     facts.unknown.append("diversity in a neutral embedding: the data set holds none besides the modalities under test")
 
 
@@ -38,14 +38,14 @@ def _measures(lists: NDArray[np.int32], tested: Ranking, data: Catalogue) -> dic
     train = data.dataset.split.train
     known = np.isin(train.users, tested.users)
     rows, items = np.searchsorted(tested.users, train.users[known]), train.items[known]
-    found = beyond.summary(lists, data.item_counts, data.dataset.n_users, rows, items, lists.shape[1])
+    measures = beyond.summary(lists, data.item_counts, data.dataset.n_users, rows, items, lists.shape[1])
     cold = beyond.cold_recall(tested.pairs.users, tested.items, tested.pairs.ranks, data.item_counts, K)
     if cold is not None:
-        found[f"cold recall@{K}"] = cold
+        measures[f"cold recall@{K}"] = cold
     if data.members is not None:
-        found[f"category diversity@{K}"] = beyond.category_diversity(lists, data.members)
-        found[f"miscalibration@{K}"] = beyond.miscalibration(lists, data.members, rows, items)
-    return found
+        measures[f"category diversity@{K}"] = beyond.category_diversity(lists, data.members)
+        measures[f"miscalibration@{K}"] = beyond.miscalibration(lists, data.members, rows, items)
+    return measures
 
 
 def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogue) -> None:

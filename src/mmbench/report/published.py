@@ -96,10 +96,10 @@ def read_published(file: Path, table: SweepTable) -> list[Row]:
         number = int(float(line["table"]))
         if number in STATES:
             place = (_plain(line["model"]), _plain(line["dataset"]))
-            found, base = (ours.get((*place, STATES[n]), []) for n in (number, BASELINE))
+            cells, base = (ours.get((*place, STATES[n]), []) for n in (number, BASELINE))
             values = {metric: str(line[metric]).strip() for metric in METRICS}
             changes = {m: str(line[d]).strip() for m, d in changes_of.items() if number != BASELINE}
-            rows.append(Row(number, line["title"], line["model"], line["dataset"], values, changes, found, base))
+            rows.append(Row(number, line["title"], line["model"], line["dataset"], values, changes, cells, base))
     if not rows:
         raise ValueError(f"{file} has no row of the tables {', '.join(map(str, STATES))}")
     return rows
@@ -112,12 +112,12 @@ def _plain(name: object) -> str:
 
 def _by_states(table: SweepTable) -> dict[tuple[str, str, tuple[str, str]], list[CellResult]]:
     """Finished cells by model, data set and states of text and image."""
-    found: dict[tuple[str, str, tuple[str, str]], list[CellResult]] = {}
+    by_states: dict[tuple[str, str, tuple[str, str]], list[CellResult]] = {}
     for cell in table.cells.values():
         if cell.status == "done" and cell.states.keys() == {"text", "image"}:
             place = (_plain(cell.model), _plain(cell.data), (cell.states["text"], cell.states["image"]))
-            found.setdefault(place, []).append(cell)
-    return found
+            by_states.setdefault(place, []).append(cell)
+    return by_states
 
 
 def document(table: SweepTable, rows: Sequence[Row]) -> Document:

@@ -27,7 +27,7 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
     """
     if file.exists():
         raise ValueError(f"{file} exists; studies are written to a new file")
-    found = {}
+    studies = {}
     for cell in table.cells.values():
         description = cell.folder / "cell.json"
         if not description.exists():
@@ -36,8 +36,8 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
         done = CellStore(sweep_dir, cell.folder, described["key"]).finished_trainings()
         if done:
             name = f"{cell.dataset}/{cell.model}/{cell.modality}"
-            found[name] = (search.read_space(described["config"]["search"]), done)
-    if not found:
+            studies[name] = (search.read_space(described["config"]["search"]), done)
+    if not studies:
         raise ValueError(f"{sweep_dir} has no finished trial")
-    records.write_atomic(file, lambda temporary: proposals.keep_studies(found, temporary))
-    return sorted(found)
+    records.write_atomic(file, lambda temporary: proposals.keep_studies(studies, temporary))
+    return sorted(studies)

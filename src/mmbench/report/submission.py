@@ -1,4 +1,4 @@
-"""Checklists of venues: what records prove is answered, everything else waits for a person (METHOD §7).
+"""Checklists of venues: what records prove is answered, everything else waits for a person.
 
 NeurIPS paper, ML reproducibility (Pineau et al. 2021), ACM artifact badges 1.1, RecSys reproducibility track.
 """

@@ -22,7 +22,7 @@ PRIMARY = "ndcg@20"
 LATE = "late"
 CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "text_shuffled_image", "image_shuffled_text")
 ID_ONLY = "-"
-#: Planned contrasts, A against B, of a manifest that names none (METHOD §3.3: C1, C3, C4, C5; C2 is in the row of C1).
+#: Planned contrasts, A against B, of a manifest that names none.
 CONTRASTS = (
     Contrast("fused", "text"),
     Contrast("image", "none"),

@@ -124,8 +124,8 @@ def rows(lines: Sequence[Line], title: str) -> Markup:
             if line.mark is not None:
                 axes.vlines(line.mark, y + 16, y + 34, color=INK, linewidth=2)
 
-    said = "; ".join(f"{line.name} {line.note}" for line in lines)
-    return _draw(paint, height, f"{title}: {said}")
+    texts = "; ".join(f"{line.name} {line.note}" for line in lines)
+    return _draw(paint, height, f"{title}: {texts}")
 
 
 def histogram(
@@ -139,13 +139,13 @@ def histogram(
 
     def paint(axes: Axes) -> None:
         axes.set_xlim(lo, hi)
-        axes.set_ylim(0, (max(counts) or 1) * 112 / 110)
+        axes.set_ylim(0, (max(counts) or 1) * 1.16)  # room for two words
         _ticks(axes, say, 4)
         colours = [BLUE if centre > 0 else ORANGE for centre in centres]
         axes.bar(centres, counts, width, color=colours, linewidth=0)
         if lo < 0 < hi:
             axes.axvline(0.0, color=ORANGE, linewidth=2, linestyle=(0, (2.5, 1.5)))
-            share, top = -lo / (hi - lo), 103 / 112
+            share, top = -lo / (hi - lo), 0.92
             place = axes.get_xaxis_transform()
             gap = 4 * (hi - lo) / (WIDTH - 2 * MARGIN)
             if share > 0.15:
@@ -217,7 +217,7 @@ def _draw(paint: Callable[[Axes], None], height: int, label: str, axis: int = 0)
 def _of_the_page(drawn: str, label: str) -> str:
     """An SVG element whose colours and font are those of the page; names of groups would not be unique in it."""
     drawn = re.sub(r" <metadata>.*?</metadata>\n| <defs>\s*<style.*?</style>\s*</defs>\n", "", drawn, flags=re.DOTALL)
-    drawn = re.sub(r" font-family: [^;]*;", "", drawn)
+    drawn = re.sub(r" xmlns(:xlink)?=\"[^\"]*\"| font-family: [^;]*;", "", drawn).replace("xlink:href=", "href=")
     drawn = re.sub(r' id="(?!need|range|mean|p[0-9a-f]{8}|m[0-9a-f]{8})[^"]*"', "", drawn)
     drawn = re.sub(r'id="(need|range|mean)"', r'class="\1"', drawn)
     for colour, name in NAMES.items():

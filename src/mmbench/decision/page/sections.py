@@ -1,4 +1,4 @@
-"""The decision as one page and one record (METHOD iii)."""
+"""The decision as one page and one record."""
 
 from __future__ import annotations
 
