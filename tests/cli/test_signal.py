@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench.inference.contribution.pretest import Light, Pretest, light, restricted
+from mmbench.inference.contribution.signal import NeighbourRecall, Signal
 from mmbench.data.features import with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.sources import Source, write_folder
-from mmbench.inference.contribution.bootstrap import Estimate
-from mmbench.inference.contribution.pretest import Light, Pretest, light, restricted
-from mmbench.inference.contribution.signal import NeighbourRecall, Signal
 from mmbench.report import pretest_text as written
 from mmbench.messages import Translator
+from mmbench.inference.intervals import Interval
 from tests.cli.conftest import Command
 
 A_WORLD = (
@@ -149,7 +149,7 @@ def found(unique: float, lo: float, alone: float, others: bool = True) -> Pretes
     signal = Signal(
         100,
         {**r2, text: 0.2},
-        {name: Estimate(unique, lo, unique + 0.01) for name in names},
+        {name: Interval(unique, lo, unique + 0.01) for name in names},
         0.0,
         dict.fromkeys(names, null),
         dict.fromkeys(names, null),

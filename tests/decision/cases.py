@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from mmbench import paths
 from mmbench.decision import Economics, Evidence, Gate, Status, read_economics
 from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import CrossedInterval
 
 #: Nothing but the transfer is uncertain: B = 1,000,000, one-off 60,000, yearly 20,000, no discount, three years.
 OWN: Mapping[str, Any] = {
@@ -38,9 +39,9 @@ def economics(**changed: Any) -> Economics:
     return read_economics({**OWN, **changed}, default_file())
 
 
-def interval(mean: float, se: float, seeds: int = 5) -> Interval:
+def interval(mean: float, se: float, seeds: int = 5) -> CrossedInterval:
     df = 1000.0
-    return Interval(mean, mean - 1.962 * se, mean + 1.962 * se, se, df, 0.5, seeds)
+    return CrossedInterval(mean, mean - 1.962 * se, mean + 1.962 * se, se=se, df=df, p=0.5, seeds=seeds)
 
 
 def evidence(mean: float, se: float = 0.01, mde: float | None = None, seeds: int = 5, **gates: Status) -> Evidence:
@@ -49,8 +50,8 @@ def evidence(mean: float, se: float = 0.01, mde: float | None = None, seeds: int
     made = tuple(Gate(name, status) for name, status in statuses.items())
     parts = {"var_user": se**2 * 2000 * 0.7, "var_seed": se**2 * 5 * 0.2, "var_interaction": se**2 * 10_000 * 0.1}
     return Evidence(
-        "shop", "fusion", "fused_vs_text", 2000, interval(mean, se, seeds), (mean, mean - se, mean + se),
-        2.8 * se if mde is None else mde, parts, (1.2, 0.4, 2.0), made,
+        "shop", "fusion", "fused_vs_text", 2000, interval(mean, se, seeds), Interval(mean, mean - se, mean + se, 0.9),
+        2.8 * se if mde is None else mde, parts, Interval(1.2, 0.4, 2.0), made,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from tests.decision.cases import economics, evidence, without_gain
 
-NEW = SubsetGain("item's training interactions: cold", 0.2, 0.15, 0.25, stock=0.1, new=1.0)
+NEW = SubsetGain("item's training interactions: cold", Interval(0.2, 0.15, 0.25), stock=0.1, new=1.0)
 #: Evidence by the answer it leads to.
 ANSWERS: Mapping[str, Evidence] = {
     "go": evidence(0.25),

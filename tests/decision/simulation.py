@@ -1,4 +1,4 @@
-"""How often the rule says what, over simulated score matrices and economics whose truth is known (RULINGS 29, 31).
+"""How often the rule says what, over simulated score matrices and economics whose truth is known.
 
 Each world draws a business around the default file and a score matrix of users and seeds with a true gain that is a
 multiple of that business's break-even gain. ``python -m tests.decision.simulation`` prints the table of
@@ -70,7 +70,7 @@ def world(rng: np.random.Generator, truth: float, n_users: int) -> Action:
     mde = power.mde_relative(**squares.components(), n=n_users, seeds=SEEDS)
     control = intervals.crossed_interval(scores(rng, gain, n_users))
     statuses = {f"G{i}": Status.PASS for i in (1, 2, 4, 5, 6, 8)}
-    statuses["G3"] = Status.PASS if intervals.bounds(control, 0.9)[0] > 0 else Status.FAIL
+    statuses["G3"] = Status.PASS if control.at(0.9).lo > 0 else Status.FAIL
     statuses["G9"] = Status.PASS if rng.random() < 0.9 else Status.FAIL
     gates = tuple(Gate(name, status) for name, status in statuses.items())
     evidence = Evidence(

@@ -16,7 +16,8 @@ from mmbench.decision.value import DRAWS, flips, likely_npv, tornado, triangular
 from tests.decision.cases import BREAKEVEN, economics, evidence, interval, without_gain
 
 FAIL, UNKNOWN, PASS = Status.FAIL, Status.UNKNOWN, Status.PASS
-NEW_ITEMS = SubsetGain("new items", 0.2, 0.15, 0.25, stock=0.1, new=1.0)
+NEW_ITEMS = SubsetGain("new items", Interval(0.2, 0.15, 0.25), stock=0.1, new=1.0)
+MAYBE_LUCK = replace(NEW_ITEMS, gain=Interval(0.2, -0.01, 0.25))
 #: What was measured, the answer, why it is HOLD, what bars it, the next step.
 CASES = {
     "large gain": (evidence(0.25), Action.GO, Why.NONE, "", "roll_out"),
@@ -54,7 +55,7 @@ CASES = {
     "pays for new items only": (
         replace(evidence(0.03), subsets=(NEW_ITEMS,)), Action.GO_PARTIAL, Why.NONE, "", "roll_out"),
     "a slice that may be luck": (
-        replace(evidence(0.0), subsets=(replace(NEW_ITEMS, lo=-0.01),)), Action.NO_GO, Why.NONE, "", "wait"),
+        replace(evidence(0.0), subsets=(MAYBE_LUCK,)), Action.NO_GO, Why.NONE, "", "wait"),
     "a slice, but the gain is not from images": (
         replace(evidence(0.03, G3=FAIL), subsets=(NEW_ITEMS,)), Action.NO_GO, Why.NONE, "", "wait"),
 }  # fmt: skip

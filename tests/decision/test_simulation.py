@@ -1,4 +1,4 @@
-"""The rule must answer: one that always says HOLD is a failure (RULINGS 29)."""
+"""The rule must answer: one that always says HOLD is a failure."""
 
 from __future__ import annotations
 

@@ -72,7 +72,9 @@ class Study:
         """Slices of the items by popularity whose gain is above zero, for all slices at once."""
         division = "item's training interactions: "
         return {
-            s.name.removeprefix(division) for s in self.evidence.subsets if s.name.startswith(division) and s.lo > 0
+            s.name.removeprefix(division)
+            for s in self.evidence.subsets
+            if s.name.startswith(division) and s.gain.lo > 0
         }
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,17 +55,16 @@ class Study:
     def value(self, modality: str, part: str) -> tuple[float, float]:
         """Bounds of an M1 value."""
         (fact,) = (f for f in self.facts.found if (f.measure, f.subject, f.part) == (VALUES, modality, part))
-        assert fact.lo is not None
-        assert fact.hi is not None
-        return fact.lo, fact.hi
+        assert fact.interval is not None
+        return fact.interval.lo, fact.interval.hi
 
     def slices(self, contrast: str) -> dict[str, tuple[float, float]]:
         """Bounds of the difference by popularity of the item: it is defined where a side finds nothing, too."""
         return {
-            f.part.removeprefix("item's training interactions: "): (f.lo, f.hi)
+            f.part.removeprefix("item's training interactions: "): (f.interval.lo, f.interval.hi)
             for f in self.facts.found
             if f.measure == DIFFERENCES and f.subject == contrast and f.part.startswith("item's training interactions")
-            if f.lo is not None and f.hi is not None and not math.isnan(f.lo)
+            if f.interval is not None
         }
 
     def unique_above_null(self, modality: str) -> bool:

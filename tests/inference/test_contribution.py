@@ -162,14 +162,14 @@ def test_contributions_of_repeating_modalities() -> None:
     found = shapley.contributions(tables(0.03, 0.02, 0.031))
     text, image = found.modalities["text"], found.modalities["image"]
     means = {c: float(t.mean()) for c, t in tables(0.03, 0.02, 0.031).items()}
-    assert text.shapley.value == pytest.approx(shapley.shapley(means)["text"])
-    assert image.given_rest.value == pytest.approx(means[BOTH] - means[TEXT])
-    assert found.full.value - found.base.value == pytest.approx(text.shapley.value + image.shapley.value)
+    assert text.shapley.mean == pytest.approx(shapley.shapley(means)["text"])
+    assert image.given_rest.mean == pytest.approx(means[BOTH] - means[TEXT])
+    assert found.full.mean - found.base.mean == pytest.approx(text.shapley.mean + image.shapley.mean)
     for estimate in (text.shapley, text.alone, image.alone, image.given_rest):
-        assert estimate.lo < estimate.value < estimate.hi
+        assert estimate.lo < estimate.mean < estimate.hi
     assert image.alone.excludes_zero
     assert image.redundancy is not None
-    assert image.redundancy.value == pytest.approx(1 - image.given_rest.value / image.alone.value)
+    assert image.redundancy.mean == pytest.approx(1 - image.given_rest.mean / image.alone.mean)
     assert image.redundancy.lo > 0.5
     pair = found.pairs["image", "text"]
     assert pair.interaction.hi < 0
@@ -186,7 +186,7 @@ def test_redundancy_needs_something_to_repeat() -> None:
 def test_a_modality_alone_is_a_game_too() -> None:
     found = shapley.contributions({c: t for c, t in tables(0.03, 0.0, 0.0).items() if c in (EMPTY, TEXT)})
     assert found.pairs == {}
-    assert found.modalities["text"].shapley.value == pytest.approx(found.modalities["text"].given_rest.value)
+    assert found.modalities["text"].shapley.mean == pytest.approx(found.modalities["text"].given_rest.mean)
 
 
 def test_signs_on_the_logarithm_can_differ() -> None:
@@ -262,7 +262,7 @@ def test_a_modality_without_information_stays_on_the_floor() -> None:
         assert share.excess is not None
         assert share.share > 0.01  # far from zero, although there is nothing
         assert not share.excess.excludes_zero, name
-        assert share.excess.value == pytest.approx(share.share - share.floor)
+        assert share.excess.mean == pytest.approx(share.share - share.floor)
     helped = flicker(rng, 5, np.clip(text_chance + 0.1, 0, 1))
     better = hits.hit_attribution(none, {"text": text, "image": image}, helped, "image", users)["net"]
     assert better.excess is not None
@@ -322,8 +322,8 @@ def test_headroom_is_what_another_seed_could_not_find() -> None:
     assert found.jaccard < found.jaccard_seeds
     assert found.headroom.lo > 0.03
     assert found.realised is not None
-    assert 0.2 < found.realised.value < 0.8
-    assert found.realised.lo < found.realised.value < found.realised.hi
+    assert 0.2 < found.realised.mean < 0.8
+    assert found.realised.lo < found.realised.mean < found.realised.hi
     nothing = hits.hit_overlap(text, same, fused, users)
     assert not nothing.headroom.excludes_zero
     assert nothing.realised is None
@@ -338,7 +338,7 @@ def test_overlap_is_counted_across_seeds() -> None:
     both = sum((text[i] & image[j]).sum() for i, j in pairs)
     either, either_seeds = (sum((text[i] | x[j]).sum() for i, j in pairs) for x in (image, text))
     assert found.jaccard == pytest.approx(both / either)
-    assert found.headroom.value == pytest.approx((either - either_seeds) / (60 * len(pairs)))
+    assert found.headroom.mean == pytest.approx((either - either_seeds) / (60 * len(pairs)))
     empty = np.zeros((2, 3), bool)
     assert math.isnan(hits.hit_overlap(empty, empty, empty, np.arange(3), replicas=5).jaccard)
 
@@ -413,7 +413,7 @@ def test_signal_of_planted_worlds() -> None:
     for found in (complementary, redundant):
         for null in (*found.null_alone.values(), *found.null_unique.values()):
             assert np.abs(null).max() < 0.005
-        total = found.common + sum(share.value for share in found.unique.values())
+        total = found.common + sum(share.mean for share in found.unique.values())
         assert total == pytest.approx(found.r2[BOTH])
         assert found.r2[EMPTY] == 0.0
         two = found.r2[TEXT] + found.r2[IMAGE] - found.r2[BOTH]
@@ -494,7 +494,7 @@ def test_penalties_are_chosen_on_rows_not_fitted() -> None:
     y = x["good"] @ rng.normal(size=(5, 2)) + 0.5 * rng.normal(size=(200, 2))
     found = signal.embedding_signal(x, y)
     assert found.r2[frozenset({"good"})] > 0.8
-    assert found.unique["junk"].value == pytest.approx(0.0, abs=0.01)
+    assert found.unique["junk"].mean == pytest.approx(0.0, abs=0.01)
     assert found.unique["good"].lo > 0.7
     with pytest.raises(ValueError, match="signal needs at least one modality"):
         signal.embedding_signal({}, y)
@@ -629,14 +629,14 @@ def test_slices_tell_where_the_gain_lives() -> None:
     assert found["cold"].difference.lo > 0.03
     assert not found["warm"].difference.excludes_zero
     assert found["warm"].gain is not None
-    assert found["warm"].gain.value == pytest.approx(a[~cold].mean() / b[~cold].mean() - 1)
+    assert found["warm"].gain.mean == pytest.approx(a[~cold].mean() / b[~cold].mean() - 1)
     shares = [slice_.share for slice_ in found.values()]
     assert all(share is not None for share in shares)
     assert sum(share for share in shares if share is not None) == pytest.approx(1.0)
-    assert sum(s.difference.value * s.n_pairs for s in found.values()) == pytest.approx((a - b).mean() * 3000)
+    assert sum(s.difference.mean * s.n_pairs for s in found.values()) == pytest.approx((a - b).mean() * 3000)
     nothing = slices.slice_gains(b, b, users, slicing)
     assert nothing["warm"].share is None
-    assert nothing["warm"].difference == bootstrap.Estimate(0.0, 0.0, 0.0)
+    assert nothing["warm"].difference == stats.Interval(0.0, 0.0, 0.0)
     empty = slices.slice_gains(0 * b, 0 * b, users, slicing)
     assert empty["warm"].gain is None
     # A that finds nothing would have a gain of exactly -1 in every sample, an interval of no width.

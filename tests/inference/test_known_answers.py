@@ -16,6 +16,7 @@ from scipy import stats as distributions
 from mmbench.inference import intervals, power, tuning_curves
 from mmbench.inference.intervals import Interval, MeanSquares
 from mmbench.inference.verdicts import Verdict, verdict
+from mmbench.inference.intervals import CrossedInterval
 from tests.test_stats import RENAMED, known_answers
 
 CLOSE = {"rtol": 1e-9, "atol": 0.0}
@@ -23,9 +24,9 @@ CLOSE = {"rtol": 1e-9, "atol": 0.0}
 NONINFERIORITY_MARGIN = 0.10
 
 
-def interval(mean: float, se: float, df: float = 20.0, seeds: int = 3) -> Interval:
+def interval(mean: float, se: float, df: float = 20.0, seeds: int = 3) -> CrossedInterval:
     """An interval of which only what tests look at is filled in."""
-    return Interval(mean, math.nan, math.nan, se, df, math.nan, seeds)
+    return CrossedInterval(mean, math.nan, math.nan, se=se, df=df, p=math.nan, seeds=seeds)
 
 
 @pytest.mark.parametrize("answer", known_answers("tost"))
@@ -186,7 +187,7 @@ def test_three_seeds_that_dominate_are_the_weakest_case() -> None:
 def test_tost_is_the_90_percent_interval_within_the_margins() -> None:
     for mean in np.linspace(-0.03, 0.03, 25):
         gain = interval(float(mean), 0.006, 11.3)
-        lo, hi = intervals.bounds(gain, 0.9)
+        lo, hi = gain.at(0.9).lo, gain.at(0.9).hi
         assert (intervals.tost(gain, 0.02).equivalence_p < 0.05) == (lo > -0.02 and hi < 0.02)
         smallest = intervals.smallest_equivalence_margin(gain)
         assert smallest == max(-lo, hi)
@@ -195,7 +196,8 @@ def test_tost_is_the_90_percent_interval_within_the_margins() -> None:
 
 def test_bounds_are_those_of_the_interval() -> None:
     found = intervals.crossed_interval(np.random.default_rng(4).normal(0.2, 1, (30, 4)), 0.95)
-    assert intervals.bounds(found, 0.95) == pytest.approx((found.lo, found.hi), rel=1e-12)
+    again = found.at(0.95)
+    assert (again.lo, again.hi) == pytest.approx((found.lo, found.hi), rel=1e-12)
 
 
 def test_an_effect_without_noise_is_equivalent_or_not() -> None:

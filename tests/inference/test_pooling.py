@@ -10,6 +10,7 @@ from scipy import stats as distributions
 
 from mmbench.inference import pooling
 from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import CrossedInterval
 
 #: Trials of the BCG vaccine: cases and others among the vaccinated, cases and others among the rest (Colditz 1994).
 BCG = [
@@ -29,16 +30,18 @@ def test_known_answer_of_the_textbook_example() -> None:
     # Published DerSimonian-Laird results: tau^2 = 0.3088, mean -0.7141.
     pooled = pooling.random_effects(*risk_ratios())
     assert pooled.tau**2 == pytest.approx(0.3088, abs=5e-5)
-    assert pooled.mean == pytest.approx(-0.7141, abs=5e-5)
+    assert pooled.effect.mean == pytest.approx(-0.7141, abs=5e-5)
     y, v = np.array(risk_ratios()[0]), np.array(risk_ratios()[1]) ** 2 + pooled.tau**2
     w = 1 / v
-    q = (w * (y - pooled.mean) ** 2).sum() / 12
+    q = (w * (y - pooled.effect.mean) ** 2).sum() / 12
     assert q > 1
     assert pooled.se == pytest.approx(math.sqrt(q / w.sum()))
-    assert pooled.hi - pooled.mean == pytest.approx(distributions.t.ppf(0.975, 12) * pooled.se)
+    assert pooled.effect.hi - pooled.effect.mean == pytest.approx(distributions.t.ppf(0.975, 12) * pooled.se)
     assert pooled.predicted is not None
     reach = distributions.t.ppf(0.975, 11) * math.sqrt(pooled.tau**2 + pooled.se**2)
-    assert pooled.predicted == pytest.approx((pooled.mean - reach, pooled.mean + reach))
+    assert (pooled.predicted.lo, pooled.predicted.hi) == pytest.approx(
+        (pooled.effect.mean - reach, pooled.effect.mean + reach)
+    )
 
 
 def test_agreement_by_chance_does_not_shrink_the_interval() -> None:
@@ -53,9 +56,9 @@ def test_pooled_intervals_cover() -> None:
     for _ in range(replicas):
         errors = rng.uniform(0.01, 0.03, 5)
         pooled = pooling.random_effects(rng.normal(0.05, 0.02, 5) + errors * rng.normal(size=5), list(errors))
-        covered += pooled.lo <= 0.05 <= pooled.hi
+        covered += pooled.effect.contains(0.05)
         assert pooled.predicted is not None
-        predicted += pooled.predicted[0] <= rng.normal(0.05, 0.02) <= pooled.predicted[1]
+        predicted += pooled.predicted.contains(rng.normal(0.05, 0.02))
     assert covered / replicas >= 0.935
     assert predicted / replicas >= 0.90  # tau of five studies is a rough guess
 
@@ -78,14 +81,21 @@ def test_what_cannot_be_pooled_is_refused(estimates: list[float], errors: list[f
 
 
 def test_gains_are_pooled_as_ratios() -> None:
-    gains = [Interval(g, 0, 0, se, 20, 0, 5) for g, se in ((0.10, 0.02), (-0.05, 0.03), (0.02, 0.02))]
+    gains = [
+        CrossedInterval(g, 0, 0, se=se, df=20, p=0, seeds=5) for g, se in ((0.10, 0.02), (-0.05, 0.03), (0.02, 0.02))
+    ]
     pooled = pooling.pooled_gain(gains)
     logs = pooling.random_effects([math.log1p(g.mean) for g in gains], [g.se / (1 + g.mean) for g in gains])
-    assert (math.log1p(pooled.mean), math.log1p(pooled.lo)) == pytest.approx((logs.mean, logs.lo))
+    assert (math.log1p(pooled.effect.mean), math.log1p(pooled.effect.lo)) == pytest.approx(
+        (logs.effect.mean, logs.effect.lo)
+    )
     assert pooled.predicted is not None
-    assert pooled.predicted[0] < pooled.lo < pooled.mean < pooled.hi < pooled.predicted[1]
-    turned = [Interval(1 / (1 + g.mean) - 1, 0, 0, g.se / (1 + g.mean) ** 2, 20, 0, 5) for g in gains]
-    assert 1 / (1 + pooling.pooled_gain(turned).mean) - 1 == pytest.approx(pooled.mean)
+    effect = pooled.effect
+    assert pooled.predicted.lo < effect.lo < effect.mean < effect.hi < pooled.predicted.hi
+    turned = [
+        CrossedInterval(1 / (1 + g.mean) - 1, 0, 0, se=g.se / (1 + g.mean) ** 2, df=20, p=0, seeds=5) for g in gains
+    ]
+    assert 1 / (1 + pooling.pooled_gain(turned).effect.mean) - 1 == pytest.approx(effect.mean)
 
 
 def test_critical_difference_of_the_table() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbench.inference import tuning_curves, tuning_luck
-from mmbench.inference.tuning_luck import Contrast, Trials
+from mmbench.inference.tuning_luck import Trials
+from mmbench.inference.intervals import Interval
 
 VALUES = [0.31, 0.12, 0.44, 0.44, 0.07, 0.29]
 
@@ -188,22 +189,22 @@ def two_conditions(users: int = 400) -> tuple[Trials, Trials]:
     return sides[0], sides[1]
 
 
-def test_the_tuned_contrast_is_that_of_etp() -> None:
+def test_the_tuned_gain_is_that_of_etp() -> None:
     a, b = two_conditions()
     for n in (1, 6, 12):
-        found = tuning_luck.tuned_contrast(a, b, n, replicas=50)
+        found = tuning_luck.tuned_gain(a, b, n, replicas=50)
         tested = [tuning_curves.expected_tuned_test_performance(s.validation, s.test.mean(axis=1), n) for s in (a, b)]
-        assert found.point == pytest.approx(tested[0] / tested[1] - 1)
+        assert found.mean == pytest.approx(tested[0] / tested[1] - 1)
         assert found.lo <= found.hi
-    whole = tuning_luck.tuned_contrast(a, b, replicas=50)
-    assert whole == tuning_luck.tuned_contrast(a, b, 12, replicas=50)
-    assert whole.contains(whole.point)
+    whole = tuning_luck.tuned_gain(a, b, replicas=50)
+    assert whole == tuning_luck.tuned_gain(a, b, 12, replicas=50)
+    assert whole.contains(whole.mean)
 
 
 def test_equal_conditions_have_no_contrast_whatever_is_drawn() -> None:
     a, _ = two_conditions()
-    assert tuning_luck.tuned_contrast(a, a, replicas=50) == Contrast(0.0, 0.0, 0.0)
-    assert tuning_luck.budget_shift(a, a, replicas=50) == Contrast(0.0, 0.0, 0.0)
+    assert tuning_luck.tuned_gain(a, a, replicas=50) == Interval(0.0, 0.0, 0.0, 0.9)
+    assert tuning_luck.budget_shift(a, a, replicas=50) == Interval(0.0, 0.0, 0.0, 0.9)
 
 
 def test_a_lucky_choice_widens_the_contrast() -> None:
@@ -214,28 +215,28 @@ def test_a_lucky_choice_widens_the_contrast() -> None:
     lucky[3] *= 1.3
     validation = np.linspace(0.1, 0.2, 10)
     best_is_lucky = np.where(np.arange(10) == 3, 0.5, validation)
-    found = tuning_luck.tuned_contrast(Trials(best_is_lucky, lucky), Trials(validation, test))
-    assert found.point == pytest.approx(0.3)
+    found = tuning_luck.tuned_gain(Trials(best_is_lucky, lucky), Trials(validation, test))
+    assert found.mean == pytest.approx(0.3)
     assert found.lo == pytest.approx(0.0)  # a third of the samples have not drawn it
     shift = tuning_luck.budget_shift(Trials(best_is_lucky, lucky), Trials(validation, test))
-    assert shift.point == pytest.approx(0.15)
+    assert shift.mean == pytest.approx(0.15)
 
 
 def test_more_trials_are_needed_where_the_contrast_still_moves() -> None:
-    assert tuning_luck.needs_more_trials(Contrast(0.05, 0.03, 0.08), 0.02)
-    assert tuning_luck.needs_more_trials(Contrast(-0.05, -0.08, -0.03), 0.02)
-    assert not tuning_luck.needs_more_trials(Contrast(0.05, -0.01, 0.08), 0.02)  # luck of tuning
-    assert not tuning_luck.needs_more_trials(Contrast(0.01, 0.005, 0.02), 0.02)  # moves, but by nothing that matters
+    assert tuning_luck.needs_more_trials(Interval(0.05, 0.03, 0.08), 0.02)
+    assert tuning_luck.needs_more_trials(Interval(-0.05, -0.08, -0.03), 0.02)
+    assert not tuning_luck.needs_more_trials(Interval(0.05, -0.01, 0.08), 0.02)  # luck of tuning
+    assert not tuning_luck.needs_more_trials(Interval(0.01, 0.005, 0.02), 0.02)  # moves, but by nothing that matters
 
 
 def test_contrasts_of_other_trials_are_refused() -> None:
     a, b = two_conditions()
     with pytest.raises(ValueError, match="are not paired"):
-        tuning_luck.tuned_contrast(a, Trials(b.validation, b.test[:, :5]))
+        tuning_luck.tuned_gain(a, Trials(b.validation, b.test[:, :5]))
     with pytest.raises(ValueError, match="12 validation scores and 11 test scores"):
-        tuning_luck.tuned_contrast(Trials(a.validation, a.test[:11]), Trials(b.validation, b.test[:11]))
+        tuning_luck.tuned_gain(Trials(a.validation, a.test[:11]), Trials(b.validation, b.test[:11]))
     with pytest.raises(ValueError, match="relative gain over a mean of zero is not defined"):
-        tuning_luck.tuned_contrast(a, Trials(b.validation, 0 * b.test))
+        tuning_luck.tuned_gain(a, Trials(b.validation, 0 * b.test))
 
 
 def test_samples_of_trials_keep_the_default() -> None:

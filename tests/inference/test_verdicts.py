@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from mmbench.inference.intervals import Interval
-from mmbench.inference.tuning_luck import Contrast
 from mmbench.inference.verdicts import Verdict, holds, verdict
+from mmbench.inference.intervals import CrossedInterval
 
 DELTA = 0.02
 PRECEDENCE = [
@@ -26,13 +26,13 @@ PRECEDENCE = [
 ]
 
 
-def gain(mean: float, half95: float, seeds: int = 5) -> Interval:
+def gain(mean: float, half95: float, seeds: int = 5) -> CrossedInterval:
     """A gain with many degrees of freedom; the half-width of its 90 % interval is .839 of that of the 95 % one."""
-    return Interval(mean, mean - half95, mean + half95, half95 / 1.959964, 1e9, 0.0, seeds)
+    return CrossedInterval(mean, mean - half95, mean + half95, se=half95 / 1.959964, df=1e9, p=0.0, seeds=seeds)
 
 
 #: What the intervals alone allow: point, half-width of the 95 % interval, words that hold.
-INTERVALS: list[tuple[str, Interval, list[str]]] = [
+INTERVALS: list[tuple[str, CrossedInterval, list[str]]] = [
     ("clear gain", gain(0.05, 0.03), ["better"]),
     ("gain of the margin", gain(0.02, 0.015), ["better"]),
     ("small gain, wide", gain(0.015, 0.014), ["better but small"]),
@@ -51,9 +51,9 @@ INTERVALS: list[tuple[str, Interval, list[str]]] = [
 #: What the luck of tuning says, and whether the verdict depends on it, by where the point is.
 TUNED = {
     "not checked": lambda point: (None, False),
-    "around the point": lambda point: (Contrast(point, point - 0.01, point + 0.01), False),
-    "beside the point": lambda point: (Contrast(point + 0.02, point + 0.01, point + 0.03), True),
-    "across zero": lambda point: (Contrast(0.0, -0.2, 0.2), False),
+    "around the point": lambda point: (Interval(point, point - 0.01, point + 0.01), False),
+    "beside the point": lambda point: (Interval(point + 0.02, point + 0.01, point + 0.03), True),
+    "across zero": lambda point: (Interval(0.0, -0.2, 0.2), False),
 }
 
 
@@ -63,7 +63,7 @@ TUNED = {
 @pytest.mark.parametrize("untrusted", ["", "splits differ"])
 @pytest.mark.parametrize("seeds", [1, 2, 5])
 def test_every_combination(
-    name: str, found: Interval, words: list[str], luck: str, failed: str, untrusted: str, seeds: int
+    name: str, found: CrossedInterval, words: list[str], luck: str, failed: str, untrusted: str, seeds: int
 ) -> None:
     tuned, depends = TUNED[luck](found.mean)
     judged = verdict(replace(found, seeds=seeds), DELTA, tuned=tuned, failed=failed, untrusted=untrusted)
@@ -105,8 +105,8 @@ def test_no_two_words_about_a_difference_contradict() -> None:
 
 def test_opposite_directions_depend_on_tuning() -> None:
     found = gain(0.05, 0.03)
-    assert verdict(found, DELTA, tuned=Contrast(-0.05, -0.08, -0.02)).word is Verdict.DEPENDS_ON_TUNING
-    assert verdict(gain(-0.05, 0.03), DELTA, tuned=Contrast(0.05, 0.02, 0.08)).word is Verdict.DEPENDS_ON_TUNING
+    assert verdict(found, DELTA, tuned=Interval(-0.05, -0.08, -0.02)).word is Verdict.DEPENDS_ON_TUNING
+    assert verdict(gain(-0.05, 0.03), DELTA, tuned=Interval(0.05, 0.02, 0.08)).word is Verdict.DEPENDS_ON_TUNING
 
 
 def test_one_seed_says_why() -> None:
@@ -118,13 +118,13 @@ def test_one_seed_says_why() -> None:
     ("found", "tuned", "said"),
     [
         (gain(0.05, 0.03), None, "gain +5.0% [+2.0%, +8.0%], margin 2.0%; the luck of tuning was not checked"),
-        (gain(0.01, 0.005), Contrast(0.01, 0.0, 0.02), "gain +1.0% [+0.5%, +1.5%], margin 2.0%; real but negligible"),
-        (gain(-0.01, 0.005), Contrast(-0.01, -0.02, 0.0), "margin 2.0%; real but negligible"),
-        (gain(0.05, 0.03), Contrast(0.01, 0.0, 0.02), "with other draws of the trials it would lie in [+0.0%, +2.0%]"),
-        (gain(0.01, 0.05), Contrast(0.01, 0.0, 0.02), "neither a difference nor its absence is shown"),
+        (gain(0.01, 0.005), Interval(0.01, 0.0, 0.02), "gain +1.0% [+0.5%, +1.5%], margin 2.0%; real but negligible"),
+        (gain(-0.01, 0.005), Interval(-0.01, -0.02, 0.0), "margin 2.0%; real but negligible"),
+        (gain(0.05, 0.03), Interval(0.01, 0.0, 0.02), "with other draws of the trials it would lie in [+0.0%, +2.0%]"),
+        (gain(0.01, 0.05), Interval(0.01, 0.0, 0.02), "neither a difference nor its absence is shown"),
     ],
 )
-def test_reasons(found: Interval, tuned: Contrast | None, said: str) -> None:
+def test_reasons(found: CrossedInterval, tuned: Interval | None, said: str) -> None:
     assert verdict(found, DELTA, tuned=tuned).reason.endswith(said)
 
 

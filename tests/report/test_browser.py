@@ -69,8 +69,9 @@ def test_the_answer_is_on_the_first_screen_of_a_phone(browser: Any, shop: tuple[
 def test_interval_and_break_even_are_drawn_where_they_are(browser: Any, shop: tuple[SweepTable, Read]) -> None:
     web.show(browser, write_answer(*shop, "go", "en").file)
     drawn = browser.execute_script(
-        "const at = (q, n) => parseFloat(document.querySelector('#gain svg ' + q).getAttribute(n));"
-        "return [at('.range', 'x1'), at('.dot', 'cx'), at('.range', 'x2'), at('.need', 'x1')]"
+        "const box = q => document.querySelector('#gain svg .' + q + ' :not(defs, defs *, g)').getBoundingClientRect();"
+        "const [range, dot, need] = ['range', 'mean', 'need'].map(box);"
+        "return [range.left, dot.left + dot.width / 2, range.right, need.left + need.width / 2]"
     )
     lo, dot, hi, need = drawn
     assert need < lo < dot < hi

@@ -12,21 +12,23 @@ import pandas as pd
 import pytest
 
 from mmbench.cli.compose import compose
+from mmbench.scheduling.sweep import Sweep
+from mmbench.inference.contribution.guardrails import Rail, coverage_change, rail
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
-from mmbench.inference.contribution.bootstrap import Estimate
-from mmbench.inference.contribution.guardrails import Rail, coverage_change, rail
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import read_contrasts
-from mmbench.report.contribution_facts import as_markdown, read_contributions
-from mmbench.report.facts import Fact, Facts, as_frame, blocks
+from mmbench.report.contribution_facts import document, read_contributions
+from mmbench.report.facts import Fact, Facts, tables
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.write import write_report
 from mmbench.scheduling import worker
-from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
+from mmbench.report.layout import csv as as_csv
+from mmbench.report.layout import markdown
+from mmbench.inference.intervals import Interval
 from tests.report.constructed import Made, found, write_sweep
 from tests.tiny import TINY, WORLD
 
@@ -114,8 +116,8 @@ def test_hits_and_their_noise_floor_by_hand(made: Facts) -> None:
     # Both against nothing, minus text against nothing, is what images add to text.
     net = facts["M2 hits beyond the noise floor", "testing image", "net"]
     assert net.value == pytest.approx(0.025)
-    assert net.lo is not None
-    assert net.lo > 0
+    assert net.interval is not None
+    assert net.interval.lo > 0
     assert facts["M2 hits beyond the noise floor", "testing image", "redundant"].value == pytest.approx(0.05)
     # What only the other modality finds is its effect, not noise, so it is not held against the floor.
     assert ("M2 hits beyond the noise floor", "testing image", "only_text") not in facts
@@ -150,9 +152,9 @@ def test_one_seed_has_no_bounds(tmp_path: Path) -> None:
     table = read_sweep(write_sweep(tmp_path / "s", cells(1)))
     (facts,) = measured(table)
     assert facts.found
-    assert not any(f.lo is not None or f.hi is not None or f.baseline is not None for f in facts.found)
+    assert not any(f.interval is not None or f.baseline is not None for f in facts.found)
     assert facts.readings == []
-    text = as_markdown(table, [facts])
+    text = markdown(document(table, [facts]))
     assert "d/m: one seed, training noise not measured, no bounds and no conclusions" in text
     assert "noise floor, overlap and headroom: one seed does not tell flicker from an effect" in text
 
@@ -189,7 +191,7 @@ def test_nothing_is_read_into_what_is_not_trusted(tmp_path: Path) -> None:
     table = read_sweep(write_sweep(tmp_path / "s", cells(text=other)))
     (facts,) = measured(table)
     assert (facts.fairness, facts.readings) == ("FAIL", [])
-    assert "d/m: measurement not trusted, see fairness.md" in as_markdown(table, [facts])
+    assert "d/m: measurement not trusted, see fairness.md" in markdown(document(table, [facts]))
     unpaired = replace(other, seal={"test_hash": "another"})
     (facts,) = measured(read_sweep(write_sweep(tmp_path / "t", cells(text=unpaired))))
     assert facts.found == []
@@ -274,7 +276,7 @@ def test_difference_of_a_slice_is_defined_where_a_side_finds_nothing(ran: Path) 
     parts = [f for f in facts.found if (f.measure, f.subject) == ("M6 slices, difference", "fused_vs_text")]
     popularity = [f for f in parts if f.part.startswith("item's")]
     assert sum(f.value * (f.n or 0) for f in popularity) == pytest.approx(whole.mean(axis=1).sum())
-    assert all(f.lo is not None and f.hi is not None and f.lo <= f.value <= f.hi for f in popularity)
+    assert all(f.interval is not None and f.interval.lo <= f.value <= f.interval.hi for f in popularity)
 
 
 def test_measures_of_the_lists(ran: Path) -> None:
@@ -294,7 +296,8 @@ def test_measures_of_the_lists(ran: Path) -> None:
     rails = {(f.subject, f.part): f for f in facts.found if f.measure == "guard-rails"}
     change = rails["text_vs_none", "relative change of coverage"]
     assert change.value == pytest.approx(beyond["text"]["coverage@20"] / beyond["none"]["coverage@20"] - 1)
-    assert change.level == 0.9
+    assert change.interval is not None
+    assert change.interval.level == 0.9
     assert {f.word for f in rails.values()} <= set(Rail)
     for tail in ("text_vs_none", "fused_vs_text", "image_vs_none"):
         a, b = tail.split("_vs_")
@@ -306,9 +309,10 @@ def test_files(ran: Path) -> None:
     table = write_report(ran)
     text, csv = ((ran / "report" / f"contribution.{ending}").read_text() for ending in ("md", "csv"))
     facts = measured(table)
-    assert text == as_markdown(table, facts)
+    assert text == markdown(document(table, facts))
+    assert csv == as_csv(document(table, facts))
     frame = pd.read_csv(io.StringIO(csv))
-    assert len(frame) == len(as_frame(facts)) == len(facts[0].found)
+    assert len(frame) == len(facts[0].found)
     assert frame["value"].to_numpy() == pytest.approx([f.value for f in facts[0].found], nan_ok=True)
     assert "## shop, vbpr: M6 slices" in text
     assert "not measured: diversity in a neutral embedding" in text
@@ -355,17 +359,17 @@ def test_a_world_has_no_categories(tmp_path: Path) -> None:
     [(-0.04, 0.1, "holds"), (-0.06, 0.1, "not shown"), (-0.2, -0.06, "broken"), (-0.05, 0, "not shown")],
 )
 def test_rail(lo: float, hi: float, word: str) -> None:
-    assert rail(Estimate((lo + hi) / 2, lo, hi)) == word
+    assert rail(Interval((lo + hi) / 2, lo, hi)) == word
 
 
 def test_coverage_change_by_hand() -> None:
     everywhere = np.arange(40).reshape(1, 20, 2) % 10
     half = everywhere % 5
     change = coverage_change(half, everywhere, 10)
-    assert change.value == pytest.approx(-0.5)
+    assert change.mean == pytest.approx(-0.5)
     assert change.lo <= -0.5 <= change.hi
     assert change.hi - change.lo < 0.2
-    assert coverage_change(everywhere, everywhere, 10) == Estimate(0.0, 0.0, 0.0)
+    assert coverage_change(everywhere, everywhere, 10) == Interval(0.0, 0.0, 0.0, 0.9)
     with pytest.raises(ValueError, match="are not paired"):
         coverage_change(half, everywhere[:, :5], 10)
     with pytest.raises(ValueError, match="nothing was recommended"):
@@ -373,6 +377,6 @@ def test_coverage_change_by_hand() -> None:
 
 
 def test_columns_that_would_be_empty_are_left_out(made: Facts) -> None:
-    headers = {table.title.split(": ")[1]: list(table.header) for table in blocks(made)}
+    headers = {table.title.split(": ")[1]: table.header for table in tables(made)}
     assert headers["M1 value"] == ["", "measured", "value", "95 %"]
     assert headers["M2 hits"] == ["", "measured", "value", "baseline"]

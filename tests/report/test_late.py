@@ -12,8 +12,10 @@ from mmbench.evaluation import late_ensemble, metrics
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import late_ensembles, read_sweep
 from mmbench.report.table import LATE, CellResult, SweepTable
-from mmbench.report.write import as_frame, as_text, grid, write_report
+from mmbench.report.write import write_report
 from mmbench.store import records
+from mmbench.report.layout import frame, terminal
+from mmbench.report.results import document
 from tests.report.conftest import DATASET
 
 
@@ -94,25 +96,27 @@ def test_controls_and_missing_content_are_no_part(sweep_dir: Path, states: dict,
 
 
 def test_fused_stands_against_it(table: SweepTable) -> None:
-    header, rows = grid(table, DATASET, "ndcg@20")
+    shown = document(table).tables[list(table.metrics).index("ndcg@20")]
+    header = shown.header
     assert header.index(LATE) == header.index("fused") + 1
     assert "late vs fused %" not in header
-    row = next(row for row in rows if row[0].text == "vbpr")
+    row = next(row for row in shown.entries if row[0].text == "vbpr")
     fused, late = (table.cells[DATASET, "vbpr", c].mean("ndcg@20") for c in ("fused", LATE))
     assert row[header.index("fused vs late %")].text == f"{100 * (fused / late - 1):+.1f}"
-    assert "late: averaged ranks of the runs with one modality each" in as_text(table)
+    assert "late: averaged ranks of the runs with one modality each" in terminal(document(table))
 
 
 def test_deeper_metrics_are_not_shown(sweep_dir: Path) -> None:
     """The lists hold fifty items."""
     table = replace(read_sweep(sweep_dir), metrics=("ndcg@20", "ndcg@50", "recall@51"))
-    for metric, known in (("ndcg@50", True), ("recall@51", False)):
-        header, _ = grid(table, DATASET, metric)
-        assert {LATE, "fused vs late %", "late vs none %"} & set(header) == (
+    made = document(table)
+    exported = frame(made.exported or ())
+    for place, metric, known in ((1, "ndcg@50", True), (2, "recall@51", False)):
+        assert {LATE, "fused vs late %", "late vs none %"} & set(made.tables[place].header) == (
             {LATE, "fused vs late %", "late vs none %"} if known else set()
         )
-        assert (LATE in set(as_frame(table).query("metric == @metric")["modality"])) == known
-    assert "recall@51" in as_text(table)
+        assert (LATE in set(exported[exported["metric"] == metric]["modality"])) == known
+    assert "recall@51" in terminal(made)
 
 
 def test_it_is_in_no_report_on_tuning(sweep_dir: Path) -> None:
@@ -122,6 +126,6 @@ def test_it_is_in_no_report_on_tuning(sweep_dir: Path) -> None:
 
 
 def test_a_row_says_what_it_averages(table: SweepTable) -> None:
-    row = as_frame(table).query("modality == 'late'").iloc[0]
+    row = frame(document(table).exported or ()).query("modality == 'late'").iloc[0]
     assert row["reason"] == "averages image and text"
     assert table.folder / row["records"] == table.cells[DATASET, "vbpr", "text"].folder.parent

@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.report.published import METRICS, Row, as_frame, as_latex, as_markdown, blocks, read_published
+from mmbench.report.published import METRICS, Row, read_published
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
+from mmbench.report.layout import csv as as_csv
+from mmbench.report.layout import latex, markdown
+from mmbench.report.published import document
 from tests.report.constructed import Made, found, write_sweep
 
 USERS = 100
@@ -82,31 +85,34 @@ def test_numbers(rows: list[Row]) -> None:
     assert text.change("NDCG@5") == pytest.approx(0.45 / 0.4 - 1)  # the split that has both
 
 
-def test_the_layout_is_the_published_one(rows: list[Row]) -> None:
-    made = blocks(rows)
+def test_the_layout_is_the_published_one(folder: Path, rows: list[Row]) -> None:
+    made = document(read_sweep(folder), rows).tables
     assert [table.title for table in made] == [
         "Table 4. Models, baseline & all",
         "Table 7. Image knocked out",
         "Table 9. Both zero",
     ]
-    assert list(made[0].header)[:6] == ["model", "data set", "NDCG@5", "ours", "NDCG@10", "ours"]
-    shown = [[entry.text for entry in row] for row in made[0].rows]
+    assert made[0].header[:6] == ["model", "data set", "NDCG@5", "ours", "NDCG@10", "ours"]
+    shown = [[entry.text for entry in row] for row in made[0].entries]
     assert shown[0][:4] == ["DA-MRS", "Baby", "0.0211", "0.5000"]
     assert shown[1][:4] == ["VBPR", "Sports", "0.0100", "-"]
-    assert [entry.text for entry in made[1].rows[0]][2:4] == ["0.0213 (+0.9)", "0.4500 (+12.5)"]
-    assert [entry.text for entry in made[2].rows[0]][2:4] == ["0.0000 (-100.0)", "-"]
+    assert [entry.text for entry in made[1].entries[0]][2:4] == ["0.0213 (+0.9)", "0.4500 (+12.5)"]
+    assert [entry.text for entry in made[2].entries[0]][2:4] == ["0.0000 (-100.0)", "-"]
 
 
 def test_files(folder: Path, csv: Path, rows: list[Row]) -> None:
     table = write_report(folder, csv)
     report = folder / "report"
-    assert (report / "paper.md").read_text() == as_markdown(table, rows)
-    latex = (report / "paper.tex").read_text()
-    assert latex == as_latex(rows)
-    assert r"\caption{Table 4. Models, baseline \& all}" in latex
-    assert "2 of 4 published rows have a cell in this sweep" in latex
-    frame = pd.read_csv(io.StringIO((report / "paper.csv").read_text()))
-    assert len(frame) == len(as_frame(table, rows)) == 4 * len(METRICS)
+    made = document(table, rows)
+    assert (report / "paper.md").read_text() == markdown(made)
+    tex = (report / "paper.tex").read_text()
+    assert tex == latex(made)
+    assert r"\caption{Table 4. Models, baseline \& all}" in tex
+    assert "2 of 4 published rows have a cell in this sweep" in tex
+    exported = (report / "paper.csv").read_text()
+    assert exported == as_csv(made)
+    frame = pd.read_csv(io.StringIO(exported))
+    assert len(frame) == 4 * len(METRICS)
     line = frame[(frame["table"] == 7) & (frame["metric"] == "NDCG@10")].iloc[0]
     assert (line["published"], line["published_change"]) == (0.0276, pytest.approx(0.004))
     assert (line["ours"], line["our_change"]) == (pytest.approx(0.45), pytest.approx(0.125))

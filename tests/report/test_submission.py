@@ -29,12 +29,12 @@ def test_a_sweep_that_ran(sweep_dir: Path) -> None:
     assert {name for name, _ in found} == {"NeurIPS", "ML", "ACM", "RecSys"}
     compute = found["NeurIPS", "8 Compute resources"]
     n = len((sweep_dir / "ledger.jsonl").read_text().splitlines())
-    assert (compute.answer, compute.said.split(" trainings")[0]) == (YES, str(n))
-    assert "60 users, 80 items" in found["ML", "Statistics of the data"].said
-    assert "popularity" in found["RecSys", "Simple baselines?"].said
+    assert (compute.answer, compute.reason.split(" trainings")[0]) == (YES, str(n))
+    assert "60 users, 80 items" in found["ML", "Statistics of the data"].reason
+    assert "popularity" in found["RecSys", "Simple baselines?"].reason
     assert found["NeurIPS", "1 Claims"].status == "person"
     for a in found.values():
-        assert a.said.endswith(".") or a.item in ("Simple baselines?", "Statistics of the data")
+        assert a.reason.endswith(".") or a.item in ("Simple baselines?", "Statistics of the data")
 
 
 def test_files_and_their_evidence(sweep_dir: Path) -> None:
@@ -64,4 +64,4 @@ def test_unequal_effort_is_not_called_equal(tmp_path: Path) -> None:
     made["d", "m", "text"] = replace(made["d", "m", "text"], seal={"choice_hash": "another"})
     found = filled(write_sweep(tmp_path / "s", made))
     equal = found["RecSys", "Were baselines tuned with equal effort?"]
-    assert (equal.answer, equal.said) == (NO, "Not for d/m.")
+    assert (equal.answer, equal.reason) == (NO, "Not for d/m.")

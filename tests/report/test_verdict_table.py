@@ -14,10 +14,13 @@ from scipy import stats as distributions
 from mmbench.inference import intervals
 from mmbench.report.comparisons import Comparison, read_contrasts, significant
 from mmbench.report.fairness_checks import read_groups
-from mmbench.report.pooled import pool, rank_blocks
+from mmbench.report.pooled import pool
 from mmbench.report.reading import read_sweep
-from mmbench.report.verdict_table import HEADER, as_frame, as_latex, as_markdown, as_text, notes, row
+from mmbench.report.verdict_table import notes
 from mmbench.report.write import write_report
+from mmbench.report.layout import csv, latex, markdown, terminal
+from mmbench.report.pooled import rank_tables
+from mmbench.report.verdict_table import document
 from tests.report.constructed import Hits, Made, found, write_sweep
 
 USERS, BASE = 2000, range(1000)
@@ -172,14 +175,15 @@ def test_one_seed_infers_nothing(tmp_path: Path) -> None:
     table = read_sweep(write_sweep(tmp_path / "s", one))
     (c,) = judged(table.folder).values()
     assert (c.word, c.inference) == ("undecided", None)
-    shown = dict(zip(HEADER, row(c), strict=True))
+    made = document(table, [c])
+    shown = {name: e.text for name, e in zip(made.tables[0].header, made.tables[0].entries[0], strict=True)}
     assert shown["gain %"] == "+10.0"
     assert {shown[name] for name in ("95 %", "Holm p", "BH q", "equivalence p", "margin %", "MDE %")} == {"-"}
     assert any("One seed" in line for line in notes(table, [c]))
-    text = as_markdown(table, [c])
+    text = markdown(made)
     assert "significant over" in text
     assert not any(word in text for word in ("better", "worse but", "equivalent:"))
-    frame = as_frame(table, [c])
+    frame = pd.read_csv(io.StringIO(csv(made)))
     assert frame.loc[0, ["lo95", "se", "p", "holm_p", "mde"]].isna().all()
 
 
@@ -198,21 +202,21 @@ def test_gains_are_pooled_over_data_sets_and_never_over_splits_of_one(tmp_path: 
     cells |= {(d, "m", "none"): Made(NONE.finals, config=config.get(d, {})) for d in text}
     table = read_sweep(write_sweep(tmp_path / "s", cells))
     compared = read_contrasts(table, read_groups(table, table.folder))
-    (effect,) = pool(compared).values()
-    assert effect.k == 3
-    assert effect.mean == pytest.approx(math.exp(np.mean(np.log([1.1, 1.04, 1.06]))) - 1, abs=0.004)
-    assert "random effects" in as_markdown(table, compared)
+    (pooled,) = pool(compared).values()
+    assert pooled.k == 3
+    assert pooled.effect.mean == pytest.approx(math.exp(np.mean(np.log([1.1, 1.04, 1.06]))) - 1, abs=0.004)
+    assert "random effects" in markdown(document(table, compared))
     assert pool([c for c in compared if c.a.data == "a"]) == {}
 
 
 def test_ranks_only_from_ten_data_sets_on(tmp_path: Path) -> None:
     shown = {"none": range(1000), "text": range(1100), "image": range(1050)}
     cells = {(f"d{i}", "m", c): Made(seeds(found(USERS, s))) for i in range(10) for c, s in shown.items()}
-    (block,) = rank_blocks(read_sweep(write_sweep(tmp_path / "ten", cells)))
-    assert {r[0].text: r[1].text for r in block.rows} == {"none": "3.00", "text": "1.00", "image": "2.00"}
-    assert "critical difference 1.05" in block.title
+    (ranked,) = rank_tables(read_sweep(write_sweep(tmp_path / "ten", cells)))
+    assert {r[0].text: r[1].text for r in ranked.entries} == {"none": "3.00", "text": "1.00", "image": "2.00"}
+    assert "critical difference 1.05" in ranked.title
     nine = {key: made for key, made in cells.items() if key[0] != "d9"}
-    assert rank_blocks(read_sweep(write_sweep(tmp_path / "nine", nine))) == []
+    assert rank_tables(read_sweep(write_sweep(tmp_path / "nine", nine))) == []
 
 
 # On paper
@@ -223,10 +227,11 @@ def test_all_files_say_the_same(tmp_path: Path) -> None:
     cells = {(D, m, "text"): TEXT[m] for m in models} | {(D, m, "none"): NONE for m in models}
     folder = write_sweep(tmp_path / "s", cells)
     table, compared = write_report(folder), list(judged(folder).values())
+    made = document(table, compared)
     written = {ending: (folder / "report" / f"verdicts.{ending}").read_text() for ending in ("md", "tex", "csv")}
-    assert written["md"] == as_markdown(table, compared)
-    assert written["tex"] == as_latex(table, compared)
-    assert table.text.endswith(as_text(table, compared))
+    assert written["md"] == markdown(made)
+    assert written["tex"] == latex(made)
+    assert table.text.endswith(terminal(made))
     assert table.words == {f"{D}/{model}/text_vs_none": WORDS[model] for model in models}
     assert {gap.name: gap.verdict for gap in table.gaps} == {
         f"{model}/text_vs_none": WORDS[model] for model in ("better", "undecided")
@@ -235,14 +240,15 @@ def test_all_files_say_the_same(tmp_path: Path) -> None:
     assert {line.model: line.verdict for line in frame.itertuples()} == {model: WORDS[model] for model in models}
     for line in frame.itertuples():
         assert (folder / line.records_a / "cell.json").exists() == (line.model != "missing")
-    for c in compared:
-        assert all(cell in table.text for cell in row(c))
-        assert f"| {' | '.join(row(c))} |" in written["md"]
+    (printed,) = made.tables
+    for entries in printed.entries:
+        assert all(entry.text in table.text for entry in entries)
+        assert f"| {' | '.join(entry.text for entry in entries)} |" in written["md"]
     assert "1 of 2 tested contrasts" in table.text
     assert "NaN in the loss" in written["md"]
     assert r"<.001$\dagger$".replace("<", "$<$") in written["tex"]
     rows = [line for line in written["md"].splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in rows} == {len(HEADER) + 1}
+    assert {line.count("|") for line in rows} == {len(printed.header) + 1}
 
 
 def test_without_a_planned_contrast_that_is_said(tmp_path: Path) -> None:

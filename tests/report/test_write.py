@@ -13,8 +13,10 @@ import pytest
 
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
-from mmbench.report.write import as_frame, as_latex, as_markdown, as_text, grid, write_report
+from mmbench.report.write import write_report
 from tests.parts import require_program
+from mmbench.report.layout import Entry, Table, csv, latex, markdown, terminal
+from mmbench.report.results import document
 from tests.report.conftest import DATASET
 
 ENDINGS = ("md", "csv", "tex", "txt")
@@ -38,13 +40,19 @@ def test_a_report_is_written_whole_and_always_the_same(sweep_dir: Path) -> None:
 # What stands in a cell of the table
 
 
-def entries(table: SweepTable, metric: str = "ndcg@20") -> dict[tuple[str, str], tuple[str, int]]:
-    header, rows = grid(table, DATASET, metric)
-    return {(row[0].text, name): (e.text, e.rank) for row in rows for name, e in zip(header[1:], row[1:], strict=True)}
+def printed(table: SweepTable, metric: str) -> Table[str]:
+    """The table of one metric."""
+    return document(table).tables[list(table.metrics).index(metric)]
+
+
+def entries(table: SweepTable, metric: str = "ndcg@20") -> dict[tuple[str, str], Entry]:
+    """What is printed, by model and header."""
+    shown = printed(table, metric)
+    return {(row[0].text, name): e for row in shown.entries for name, e in zip(shown.header[1:], row[1:], strict=True)}
 
 
 def test_every_kind_of_entry(table: SweepTable) -> None:
-    found = {place: text for place, (text, _) in entries(table).items()}
+    found = {place: entry.text for place, entry in entries(table).items()}
     number = r"0\.\d{4} ± 0\.\d{4}"
     assert re.fullmatch(rf"{number}( \(below popularity\))?", found["fusion", "text"])
     assert re.fullmatch(rf"{number} \(below popularity\)", found["vbpr", "none"])
@@ -65,28 +73,28 @@ def test_numbers_are_those_of_the_table(table: SweepTable) -> None:
         for model, condition in (("vbpr", "text"), ("fusion", "fused"), ("bpr", "none")):
             cell = table.result(DATASET, model, condition)
             assert cell is not None
-            assert found[model, condition][0].startswith(f"{cell.mean(metric):.4f} ± {cell.spread(metric):.4f}")
+            assert found[model, condition].text.startswith(f"{cell.mean(metric):.4f} ± {cell.spread(metric):.4f}")
         text, none = (table.cells[DATASET, "vbpr", condition].mean(metric) for condition in ("text", "none"))
         change = text / none - 1
-        assert found["vbpr", "text vs none %"][0] == f"{100 * change:+.1f}"
+        assert found["vbpr", "text vs none %"].text == f"{100 * change:+.1f}"
 
 
 def test_best_and_second_of_every_column_are_marked(table: SweepTable) -> None:
     found = entries(table)
     for condition in table.conditions:
         # A model that ignores content has its one number in the first column and competes in all.
-        by_rank = {rank: model for (model, column), (_, rank) in found.items() if column == condition and rank}
+        by_rank = {e.rank: model for (model, column), e in found.items() if column == condition and e.rank}
         expected = {1: None, 2: None} | dict(enumerate(table.ranked(DATASET, condition, "ndcg@20")[:2], 1))
-        shown = {rank: model for rank, model in expected.items() if found[model, condition][0] != "="}
+        shown = {rank: model for rank, model in expected.items() if found[model, condition].text != "="}
         assert by_rank == shown
-    assert not any(rank for (_, column), (_, rank) in found.items() if "vs" in column)
+    assert not any(entry.rank for (_, column), entry in found.items() if "vs" in column)
 
 
 # Markdown
 
 
 def test_markdown_is_a_table_for_each_metric(table: SweepTable) -> None:
-    text = as_markdown(table)
+    text = markdown(document(table))
     assert text.startswith("# my_table\n")
     for metric in table.metrics:
         assert f"## {DATASET}, {metric}" in text
@@ -96,11 +104,11 @@ def test_markdown_is_a_table_for_each_metric(table: SweepTable) -> None:
     assert all(cell == cell.strip().join("  ") for row in rows for cell in row)
     best = {model for model, *cells in rows if any(re.fullmatch(r" \*\*0\..*\*\* ", cell) for cell in cells)}
     assert best
-    assert text.count("**") == 2 * sum(rank == 1 for m in table.metrics for _, rank in entries(table, m).values())
+    assert text.count("**") == 2 * sum(e.rank == 1 for m in table.metrics for e in entries(table, m).values())
 
 
 def test_markdown_says_what_failed_in_one_line_each(table: SweepTable) -> None:
-    notes = as_markdown(table).rpartition("|\n")[2].strip().splitlines()
+    notes = markdown(document(table)).rpartition("|\n")[2].strip().splitlines()
     assert all(line.startswith("- ") for line in notes), notes
     assert any(r"failed: shop_50%&co\|1/broken/text: " in line and "80 items" in line for line in notes)
     assert any(r"stale: shop_50%&co\|1/fusion/image: its records belong to other data" in line for line in notes)
@@ -111,7 +119,7 @@ def test_markdown_says_what_failed_in_one_line_each(table: SweepTable) -> None:
 
 def test_one_seed_is_said(table: SweepTable) -> None:
     alone = replace(table, budget={**table.budget, "seeds": 1})
-    assert "One seed: training noise was not measured" in as_markdown(alone)
+    assert "One seed: training noise was not measured" in markdown(document(alone))
 
 
 # LaTeX
@@ -123,7 +131,7 @@ def body_of(text: str) -> str:
 
 
 def test_latex_is_balanced_and_its_rows_fit_its_columns(table: SweepTable) -> None:
-    body = body_of(as_latex(table))
+    body = body_of(latex(document(table)))
     assert body.count(r"\begin{table}") == body.count(r"\end{table}") == len(table.metrics)
     braces = 0
     for brace in re.findall(r"(?<!\\)[{}]", body):
@@ -139,24 +147,24 @@ def test_latex_is_balanced_and_its_rows_fit_its_columns(table: SweepTable) -> No
 
 
 def test_latex_holds_nothing_outside_tables_and_comments(table: SweepTable) -> None:
-    outside = re.sub(r"\\begin{table}.*?\\end{table}", "", as_latex(table), flags=re.DOTALL)
+    outside = re.sub(r"\\begin{table}.*?\\end{table}", "", latex(document(table)), flags=re.DOTALL)
     assert all(line.startswith("%") for line in outside.splitlines() if line)
     assert "80 items of 50 % {x}" in outside
 
 
 def test_latex_escapes_and_marks(table: SweepTable) -> None:
-    text = as_latex(table)
+    text = latex(document(table))
     assert r"\caption{shop\_50\%\&co|1, ndcg@20}" in text
     assert r"fused vs none \%" in text
     assert r"$\pm$" in text
     assert "±" not in body_of(text)
     for command, rank in ((r"\textbf{", 1), (r"\underline{", 2)):
-        assert text.count(command) == sum(r == rank for m in table.metrics for _, r in entries(table, m).values())
+        assert text.count(command) == sum(e.rank == rank for m in table.metrics for e in entries(table, m).values())
 
 
 def test_latex_compiles(table: SweepTable, tmp_path: Path) -> None:
     head, foot = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n", "\\end{document}\n"
-    page = head + as_latex(table) + foot
+    page = head + latex(document(table)) + foot
     (tmp_path / "page.tex").write_text(page, encoding="utf-8")
     command = [require_program("pdflatex"), "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -169,13 +177,13 @@ def test_latex_compiles(table: SweepTable, tmp_path: Path) -> None:
 def unbroken(text: str, table: SweepTable) -> None:
     """Every value stands in one piece on one line, or a reader would see half a number."""
     for metric in table.metrics:
-        for value in {entry.text for row in grid(table, DATASET, metric)[1] for entry in row}:
+        for value in {entry.text for row in printed(table, metric).entries for entry in row}:
             assert any(value in line for line in text.splitlines()), value
     assert "…" not in text
 
 
 def test_text_shows_everything(table: SweepTable) -> None:
-    text = as_text(table)
+    text = terminal(document(table))
     unbroken(text, table)
     assert not any(line != line.rstrip() for line in text.splitlines())
     assert f"{DATASET}, ndcg@20" in text
@@ -187,21 +195,21 @@ def test_text_is_as_wide_as_many_conditions_need(table: SweepTable) -> None:
     low = table.cells[DATASET, "vbpr", "none"]
     cells = {**table.cells, **{(DATASET, "vbpr", condition): replace(low, modality=condition) for condition in more}}
     wide = replace(table, cells=cells, conditions=(*table.conditions, *more))
-    unbroken(as_text(wide), wide)
+    unbroken(terminal(document(wide)), wide)
 
 
 def test_names_in_brackets_are_no_markup(table: SweepTable) -> None:
     cells = {("[red]shop", m, c): replace(cell, dataset="[red]shop") for (_, m, c), cell in table.cells.items()}
-    assert "[red]shop, ndcg@20" in as_text(replace(table, cells=cells))
+    assert "[red]shop, ndcg@20" in terminal(document(replace(table, cells=cells)))
 
 
 # CSV
 
 
 def test_csv_has_a_row_per_cell_and_metric(table: SweepTable, whole_sweep: Path) -> None:
-    frame = pd.read_csv(io.StringIO(as_frame(table).to_csv(index=False)))
-    assert len(frame) == len(table.cells) * len(table.metrics)
-    for row in frame.itertuples():
+    rows = pd.read_csv(io.StringIO(csv(document(table))))
+    assert len(rows) == len(table.cells) * len(table.metrics)
+    for row in rows.itertuples():
         cell = table.cells[row.dataset, row.model, row.modality]
         assert row.status == cell.status
         assert ("" if pd.isna(row.tiers) else row.tiers) == " ".join(cell.tiers)
@@ -214,4 +222,4 @@ def test_csv_has_a_row_per_cell_and_metric(table: SweepTable, whole_sweep: Path)
         assert row.sd_over_seeds == pytest.approx(cell.spread(row.metric))
         assert [float(v) for v in row.by_seed.split()] == pytest.approx(list(cell.by_seed(row.metric)))
         assert str(row.below_popularity) == str(table.below_popularity(cell))
-    assert frame.loc[frame["model"] == "broken", "reason"].str.contains("80 items").all()
+    assert rows.loc[rows["model"] == "broken", "reason"].str.contains("80 items").all()

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from mmbench.inference import tuning_luck
-from mmbench.inference.tuning_luck import Contrast, Trials
+from mmbench.inference.tuning_luck import Trials
 from mmbench.scheduling.extension import Extension, Grant, contrast_shifts
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.study import run_unit, waiting
+from mmbench.inference.intervals import Interval
 from tests.tiny import make_job, opened
 
 USERS = 400
@@ -150,7 +151,7 @@ def test_without_the_rule_nothing_is_read_or_written(tmp_path: Path) -> None:
 
 
 def test_the_rule_is_that_of_effort(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Contrast, float]] = []
+    seen: list[tuple[Interval, float]] = []
     monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda *asked: bool(seen.append(asked)))
     contrast_shifts({"none": trials([0.1, 0.2]), "text": trials([0.1, 0.3])}, PAIRS, delta=0.07)
     assert [delta for _, delta in seen] == [0.07]

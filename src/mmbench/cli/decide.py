@@ -101,7 +101,6 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     from mmbench.report.comparisons import read_contrasts
     from mmbench.report.index import write_index
     from mmbench.report.reading import read_sweep
-    from mmbench.report.write import as_frame
 
     economics = load_economics(settings["economics"])
     table = read_sweep(sweep_dir)
@@ -122,7 +121,7 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     s = Speaker.of(settings["lang"], read.evidence, economics, decision)
     write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today())
     # Now there is a decision that the index page can link.
-    write_index(table, read_contrasts(table, read.groups), read.groups, as_frame(table))
+    write_index(table, read_contrasts(table, read.groups), read.groups)
     mirror(table)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
     written = s(

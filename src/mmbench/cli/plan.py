@@ -16,7 +16,7 @@ from mmbench.cli.compose import Composed
 from mmbench.cli.words import take_language
 from mmbench.data.recdata import make_recdata
 from mmbench.messages import Message, Refusal, Translator
-from mmbench.report.layout import block, plain
+from mmbench.report.layout import Document, terminal, text_table
 from mmbench.scheduling.planned import Planned
 from mmbench.scheduling.sweep import Sweep
 from mmbench.training.fit import fit
@@ -135,8 +135,10 @@ def described(waiting: Sequence[Planned], translator: Translator) -> str:
     spread = [[str(n), _time(low / n, translator), _time(high / n, translator)] for n in WORKERS]
     cores = len(os.sched_getaffinity(0))
     tables = [
-        block(translator(Message("A pilot of two epochs for every model, with its heaviest condition")), header, rows),
-        block(
+        text_table(
+            translator(Message("A pilot of two epochs for every model, with its heaviest condition")), header, rows
+        ),
+        text_table(
             translator(
                 Message(
                     "How long the sweep takes: shortest if every training stops at once, longest if every one runs all "
@@ -147,20 +149,14 @@ def described(waiting: Sequence[Planned], translator: Translator) -> str:
             spread,
         ),
     ]
-    return plain(
-        tables,
-        [
-            translator(
-                Message.counted(
-                    "this machine has {n} core; disk up to about {disk} MB, memory about {memory} MB per worker",
-                    "this machine has {n} cores; disk up to about {disk} MB, memory about {memory} MB per worker",
-                    cores,
-                    disk=translator.number(disk),
-                    memory=translator.number(peak),
-                )
-            )
-        ],
+    note = Message.counted(
+        "this machine has {n} core; disk up to about {disk} MB, memory about {memory} MB per worker",
+        "this machine has {n} cores; disk up to about {disk} MB, memory about {memory} MB per worker",
+        cores,
+        disk=translator.number(disk),
+        memory=translator.number(peak),
     )
+    return terminal(Document("", tables, [translator(note)]))
 
 
 def measure(plan: Planned) -> Pilot:

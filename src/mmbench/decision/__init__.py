@@ -1,4 +1,4 @@
-"""Is it worth adding images? Gates first, then the distribution of what the gain is worth (METHOD §6)."""
+"""Is it worth adding images? Gates first, then the distribution of what the gain is worth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a company puts in: sums, shares and prices, each as a range with a likely value (METHOD §6)."""
+"""What a company puts in: sums, shares and prices, each as a range with a likely value."""
 
 from __future__ import annotations
 
@@ -184,14 +184,14 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
         inputs["transfer"] = slope(given["transfer_pairs"])
         assumed = [name for name in assumed if name != "transfer"]
     elif "transfer" not in assumed:
-        assumed.append("transfer")  # an opinion about it is still no measurement (RULINGS 31)
+        assumed.append("transfer")  # an opinion about it is still no measurement
     steps = {name: _step(name, merged) for name in STEPS}
     settings = {name: merged[name] for name in SETTINGS}
     return _checked(Economics(**settings, inputs=inputs, steps=steps, assumed=tuple(assumed)))
 
 
 def slope(pairs: Any) -> Range:
-    r"""The offline-to-online factor from own pairs: the slope through zero (METHOD §6), two standard errors each way.
+    r"""The offline-to-online factor from own pairs: least squares through zero, two standard errors each way.
 
     :math:`\hat\eta = \sum x y / \sum x^2` for offline gains x and online gains y.
 
@@ -219,12 +219,12 @@ def slope(pairs: Any) -> Range:
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Leaves by dotted key; a range is a leaf, whatever part of it is given."""
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for name, node in tree.items():
         key = f"{prefix}{name}"
         inner = isinstance(node, Mapping) and key not in INPUTS
-        found |= _flat(node, f"{key}.") if inner else {key: node}
-    return found
+        leaves |= _flat(node, f"{key}.") if inner else {key: node}
+    return leaves
 
 
 def _is_number(value: object) -> bool:
@@ -261,25 +261,37 @@ def _step(name: str, merged: Mapping[str, Any]) -> Step:
     return Step(*(float(merged[key]) for key in keys))
 
 
-def _checked(found: Economics) -> Economics:
+def _checked(economics: Economics) -> Economics:
     """Refuse settings out of range, and a business that no gain can help."""
     rules = {
         "currency": (
-            isinstance(found.currency, str) and len(found.currency) == 3 and found.currency.isupper(),
+            isinstance(economics.currency, str) and len(economics.currency) == 3 and economics.currency.isupper(),
             Message("a currency code such as EUR or JPY"),
         ),
-        "tax": (found.tax in ("excluded", "included"), Message("excluded or included")),
-        "years": (isinstance(found.years, int) and 1 <= found.years <= 30, Message("a whole number from 1 to 30")),
-        "discount": (_is_number(found.discount) and 0 <= found.discount < 1, Message("a rate from 0 to below 1")),
-        "go": (_is_number(found.go) and 0.5 < found.go < 1, Message("a probability above 0.5 and below 1")),
-        "machine_hour": (_is_number(found.machine_hour) and found.machine_hour >= 0, Message("a price from 0")),
-        "no_go": (_is_number(found.no_go) and 0 < found.no_go < 0.5, Message("a probability above 0 and below 0.5")),
+        "tax": (economics.tax in ("excluded", "included"), Message("excluded or included")),
+        "years": (
+            isinstance(economics.years, int) and 1 <= economics.years <= 30,
+            Message("a whole number from 1 to 30"),
+        ),
+        "discount": (
+            _is_number(economics.discount) and 0 <= economics.discount < 1,
+            Message("a rate from 0 to below 1"),
+        ),
+        "go": (_is_number(economics.go) and 0.5 < economics.go < 1, Message("a probability above 0.5 and below 1")),
+        "machine_hour": (_is_number(economics.machine_hour) and economics.machine_hour >= 0, Message("a price from 0")),
+        "no_go": (
+            _is_number(economics.no_go) and 0 < economics.no_go < 0.5,
+            Message("a probability above 0 and below 0.5"),
+        ),
     }
     for name, (holds, allowed) in rules.items():
         if not holds:
             raise Refusal(
-                "economics: {name}={value} must be {allowed}", name=name, value=getattr(found, name), allowed=allowed
+                "economics: {name}={value} must be {allowed}",
+                name=name,
+                value=getattr(economics, name),
+                allowed=allowed,
             )
-    if not base_value(found.likely) * found.likely["transfer"] > 0:
+    if not base_value(economics.likely) * economics.likely["transfer"] > 0:
         raise Refusal("economics: recommendations, conversion, order value, margin and transfer must be above 0")
-    return found
+    return economics

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import CrossedInterval, Interval
 
 
 class Status(StrEnum):
@@ -25,7 +25,7 @@ class Bars(StrEnum):
     NO_GO = "NO-GO"
 
 
-#: What each gate asks (METHOD §6), in the order in which they are mended: what it bars, and the step that mends it.
+#: What each gate asks, in the order in which they are mended: what it bars, and the step that mends it.
 #: Images that do not pay fail G3 and need no guard-rail, so these two bar GO alone.
 GATES: Mapping[str, tuple[Bars, str]] = {
     "G1": (Bars.EVERY, "repair"),
@@ -65,17 +65,14 @@ class SubsetGain:
 
     Args:
         name: the slice, as the report calls it.
-        mean: part of the slice in the relative gain of the whole.
-        lo: lower bound that holds for all slices of its division at once.
-        hi: upper bound.
+        gain: part of the slice in the relative gain of the whole; its bounds hold for all slices of its division at
+            once.
         stock: share of the catalogue in the slice.
         new: share of the new items that will belong to it.
     """
 
     name: str
-    mean: float
-    lo: float
-    hi: float
+    gain: Interval
     stock: float
     new: float
 
@@ -90,10 +87,10 @@ class Evidence:
         contrast: the contrast, for example ``fused_vs_text``.
         n_users: test users.
         gain: relative gain in the primary metric with its crossed interval; None where there is none.
-        tuned: the gain over other draws of the trials, point and 90 % bounds; None where unknown.
+        tuned: the gain over other draws of the trials, with 90 % bounds; None where unknown.
         mde: gain that is detected with 80 % power; None with one seed.
         components: variance of users, seeds and their interaction; empty with one seed.
-        per_thousand: relevant items more per 1,000 recommendations, point and 95 % bounds (RULINGS 31).
+        per_thousand: relevant items more per 1,000 recommendations.
         gates: every gate but G7, which needs the break-even gain.
         subsets: slices of the items that could get images alone.
     """
@@ -102,10 +99,10 @@ class Evidence:
     model: str
     contrast: str
     n_users: int
-    gain: Interval | None
-    tuned: tuple[float, float, float] | None
+    gain: CrossedInterval | None
+    tuned: Interval | None
     mde: float | None
     components: Mapping[str, float]
-    per_thousand: tuple[float, float, float] | None
+    per_thousand: Interval | None
     gates: tuple[Gate, ...]
     subsets: tuple[SubsetGain, ...] = ()

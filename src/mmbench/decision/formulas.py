@@ -1,4 +1,4 @@
-"""Economics of a gain: what it must be to pay, what it is worth, and what more knowledge would be worth (METHOD §6)."""
+"""Economics of a gain: what it must be to pay, what it is worth, and what more knowledge would be worth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gates of the decision, each from the records of a sweep (METHOD §6)."""
+"""The gates of the decision, each from the records of a sweep (docs/decision.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from mmbench import paths
 from mmbench.data.encoded import DEFAULT
 from mmbench.decision.evidence import Gate, Status
-from mmbench.inference import intervals
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.contribution.pretest import EPSILON, pretest
 from mmbench.report.catalogue import Catalogue, read_catalogue
@@ -106,7 +105,7 @@ def _control(table: SweepTable, a: CellResult) -> Gate:
         if cell.states.get(IMAGE) == "shuffle" and set(others.values()) <= {"real"}:
             gain = table.change(a.dataset, a.model, a.modality, cell.modality, PRIMARY)
             if gain is not None and gain.seeds > 1:
-                lo = intervals.bounds(gain, 0.9)[0]
+                lo = gain.at(0.9).lo
                 return Gate("G3", Status.PASS if lo > 0 else Status.FAIL, lo, 0.0, f"against {cell.modality}")
     return Gate("G3", Status.UNKNOWN, why="no condition with shuffled images beside everything else")
 
@@ -193,7 +192,7 @@ def _unique(table: SweepTable, cell: CellResult, data: Catalogue) -> tuple[float
         unique, null = float(found["unique"][IMAGE]["value"]), np.array(found["null_unique"][IMAGE])
     else:
         signal = pretest(train, data.dataset.features).signal
-        unique, null = signal.unique[IMAGE].value, np.asarray(signal.null_unique[IMAGE])
+        unique, null = signal.unique[IMAGE].mean, np.asarray(signal.null_unique[IMAGE])
     return unique, float(null.mean()) + EPSILON
 
 

@@ -1,15 +1,15 @@
-"""The decision as a record that can be replayed: inputs, rule version, answer (METHOD iii)."""
+"""The decision as a record that can be replayed: inputs, rule version, answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from mmbench.decision.economics import Economics, Range, Step
 from mmbench.decision.evidence import Evidence, Gate, Status, SubsetGain
 from mmbench.decision.rule import RULE_VERSION, Decision, decide
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.messages import Refusal
 
 
@@ -19,7 +19,7 @@ def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> d
     return {
         "kind": "decision",
         "rule": RULE_VERSION,
-        "inputs": {"evidence": asdict(evidence), "economics": asdict(economics)},
+        "inputs": {"evidence": _evidence_record(evidence), "economics": asdict(economics)},
         "result": {
             "action": str(decision.action),
             "why": str(decision.why),
@@ -76,17 +76,45 @@ def decided(record: Mapping[str, Any]) -> tuple[Evidence, Economics, Decision]:
     try:
         evidence = _evidence(record["inputs"]["evidence"])
         economics = _economics(record["inputs"]["economics"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise Refusal("the inputs of the decision record cannot be read: {error}", error=error) from error
     return evidence, economics, decide(evidence, economics)
 
 
+def _evidence_record(evidence: Evidence) -> dict[str, Any]:
+    """Evidence with the numbers of each interval side by side; ``tuned`` and ``per_thousand`` are lists of three."""
+    gain = asdict(evidence.gain) if evidence.gain else None
+    if gain is not None:
+        del gain["level"]
+    subsets = [
+        {"name": s.name, "mean": s.gain.mean, "lo": s.gain.lo, "hi": s.gain.hi, "stock": s.stock, "new": s.new}
+        for s in evidence.subsets
+    ]
+    triples = {
+        name: None if interval is None else [interval.mean, interval.lo, interval.hi]
+        for name, interval in (("tuned", evidence.tuned), ("per_thousand", evidence.per_thousand))
+    }
+    return {**asdict(evidence), **triples, "gain": gain, "subsets": subsets}
+
+
 def _evidence(given: Mapping[str, Any]) -> Evidence:
-    gates = tuple(Gate(**{**gate, "status": Status(gate["status"])}) for gate in given["gates"])
-    subsets = tuple(SubsetGain(**subset) for subset in given["subsets"])
-    gain = None if given["gain"] is None else Interval(**given["gain"])
-    triples = {name: None if given[name] is None else tuple(given[name]) for name in ("tuned", "per_thousand")}
-    return Evidence(**{**given, **triples, "gain": gain, "gates": gates, "subsets": subsets})
+    return Evidence(**{
+        **given,
+        "gain": None if given["gain"] is None else CrossedInterval(**given["gain"]),
+        "tuned": _interval(given["tuned"], 0.90),
+        "per_thousand": _interval(given["per_thousand"], 0.95),
+        "gates": tuple(Gate(**{**gate, "status": Status(gate["status"])}) for gate in given["gates"]),
+        "subsets": tuple(
+            SubsetGain(s["name"], Interval(s["mean"], s["lo"], s["hi"]), s["stock"], s["new"]) for s in given["subsets"]
+        ),
+    })  # fmt: skip
+
+
+def _interval(numbers: Sequence[float] | None, level: float) -> Interval | None:
+    if numbers is None:
+        return None
+    mean, lo, hi = numbers
+    return Interval(mean, lo, hi, level)
 
 
 def _economics(given: Mapping[str, Any]) -> Economics:

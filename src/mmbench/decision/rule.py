@@ -1,4 +1,4 @@
-"""The rule: gates first, then what the gain is worth (METHOD §6, RULINGS 29)."""
+"""The rule: gates first, then what the gain is worth (docs/decision.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmbench.decision.economics import Economics, Scope
 from mmbench.decision.evidence import GATES, Bars, Evidence, Gate, Status, SubsetGain
 from mmbench.decision.steps import ROLL_OUT, WAIT, NextStep, measuring_steps, mending_step
 from mmbench.decision.value import DRAWS, Flip, Swing, Value, breakeven, flips, tornado, valued
-from mmbench.inference.intervals import Interval, bounds
+from mmbench.inference.intervals import CrossedInterval
 from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.messages import Refusal
 
@@ -39,7 +39,7 @@ class Why(StrEnum):
 
 
 class Confidence(StrEnum):
-    """Words for a probability, fixed (METHOD §6)."""
+    """Words for a probability, fixed."""
 
     VERY_LIKELY = "very likely"
     LIKELY = "likely"
@@ -126,23 +126,23 @@ def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> De
     value = valued(economics, gain, n_draws=n_draws)
     steps = tuple(measuring_steps(evidence, gain, value, economics))
     flip, swings = flips(economics, gain.mean), tuple(tornado(economics, gain))
-    found = Decision(
+    decision = Decision(
         Action.HOLD, Why.UNCLEAR, gates, (), limit, value, None, None, flip, swings, steps=steps, step=steps[0]
     )
     if closed[Bars.EVERY]:
-        return _held(found, Why.UNTRUSTED, closed[Bars.EVERY], economics)
+        return _held(decision, Why.UNTRUSTED, closed[Bars.EVERY], economics)
     if _pays(value, economics):
         if closed[Bars.GO]:
-            return _held(found, Why.BARRED_GO, closed[Bars.GO], economics)
-        return replace(found, action=Action.GO, why=Why.NONE, step=_roll_out(economics))
+            return _held(decision, Why.BARRED_GO, closed[Bars.GO], economics)
+        return replace(decision, action=Action.GO, why=Why.NONE, step=_roll_out(economics))
     part = None if closed[Bars.GO] else _part(evidence, economics)
     if part is not None:
-        return _partial(found, part, economics)
-    if value.probability <= economics.no_go and bounds(gain, 0.95)[1] < limit:
+        return _partial(decision, part, economics)
+    if value.probability <= economics.no_go and gain.at(0.95).hi < limit:
         if closed[Bars.NO_GO]:
-            return _held(found, Why.BARRED_NO_GO, closed[Bars.NO_GO], economics)
-        return replace(found, action=Action.NO_GO, why=Why.NONE, step=NextStep(WAIT, 0.0, 0.0, None))
-    return found
+            return _held(decision, Why.BARRED_NO_GO, closed[Bars.NO_GO], economics)
+        return replace(decision, action=Action.NO_GO, why=Why.NONE, step=NextStep(WAIT, 0.0, 0.0, None))
+    return decision
 
 
 def _closed(gates: tuple[Gate, ...]) -> dict[Bars, tuple[Gate, ...]]:
@@ -152,7 +152,7 @@ def _closed(gates: tuple[Gate, ...]) -> dict[Bars, tuple[Gate, ...]]:
 
 
 def _unmeasured(
-    gain: Interval | None, gates: tuple[Gate, ...], barred: tuple[Gate, ...], limit: float, economics: Economics
+    gain: CrossedInterval | None, gates: tuple[Gate, ...], barred: tuple[Gate, ...], limit: float, economics: Economics
 ) -> Decision:
     """HOLD without a value: without training noise there is no distribution of the gain, hence none of its value."""
     missing = "repair" if gain is None else "seeds"
@@ -162,18 +162,18 @@ def _unmeasured(
     )
 
 
-def _held(found: Decision, why: Why, barred: tuple[Gate, ...], economics: Economics) -> Decision:
+def _held(decision: Decision, why: Why, barred: tuple[Gate, ...], economics: Economics) -> Decision:
     """HOLD, with the step that mends what bars the answer."""
-    return replace(found, why=why, barred=barred, step=mending_step(barred, found.steps, economics))
+    return replace(decision, why=why, barred=barred, step=mending_step(barred, decision.steps, economics))
 
 
-def _partial(found: Decision, part: tuple[SubsetGain, Value, Scope], economics: Economics) -> Decision:
+def _partial(decision: Decision, part: tuple[SubsetGain, Value, Scope], economics: Economics) -> Decision:
     """GO for one slice of the items."""
     subset, value, scope = part
-    flip = flips(economics, subset.mean, scope)
+    flip = flips(economics, subset.gain.mean, scope)
     step = _roll_out(economics)
     return replace(
-        found, action=Action.GO_PARTIAL, why=Why.NONE, subset=subset, subset_value=value, flip=flip, step=step
+        decision, action=Action.GO_PARTIAL, why=Why.NONE, subset=subset, subset_value=value, flip=flip, step=step
     )
 
 
@@ -198,18 +198,21 @@ def _pays(value: Value, economics: Economics) -> bool:
 
 def _part(evidence: Evidence, economics: Economics) -> tuple[SubsetGain, Value, Scope] | None:
     """The slice of the items that pays best alone; its standard error is that of the simultaneous bounds."""
-    found = []
+    paying = []
     assert evidence.gain is not None
     for subset in evidence.subsets:
-        if subset.lo <= 0:
+        part = subset.gain
+        if part.lo <= 0:
             continue
-        se = (subset.hi - subset.lo) / 2 / Z95
-        gain = Interval(subset.mean, subset.lo, subset.hi, se, evidence.gain.df, 0.0, evidence.gain.seeds)
+        se = (part.hi - part.lo) / 2 / Z95
+        gain = CrossedInterval(
+            part.mean, part.lo, part.hi, se=se, df=evidence.gain.df, p=0.0, seeds=evidence.gain.seeds
+        )
         scope = Scope(subset.stock, subset.new)
         value = valued(economics, gain, scope)
         if _pays(value, economics):
-            found.append((subset, value, scope))
-    return max(found, key=lambda part: part[1].mean) if found else None
+            paying.append((subset, value, scope))
+    return max(paying, key=lambda part: part[1].mean) if paying else None
 
 
 def _roll_out(economics: Economics) -> NextStep:

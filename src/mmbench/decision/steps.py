@@ -1,4 +1,4 @@
-"""What to do next, and what knowing more is worth (METHOD §6)."""
+"""What to do next, and what knowing more is worth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmbench.decision.economics import Economics
 from mmbench.decision.evidence import GATES, Evidence, Gate
 from mmbench.decision.formulas import evsi_normal
 from mmbench.decision.value import Value
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import CrossedInterval
 
 #: Steps that narrow what is known about the gain, so that their value can be computed.
 MEASURING = ("users", "seeds", "ab_test")
@@ -40,13 +40,13 @@ class NextStep:
         return (self.evsi or 0.0) - self.cost
 
 
-def measuring_steps(evidence: Evidence, gain: Interval, value: Value, economics: Economics) -> list[NextStep]:
+def measuring_steps(evidence: Evidence, gain: CrossedInterval, value: Value, economics: Economics) -> list[NextStep]:
     """Every step that measures the gain better, the best one first.
 
     More users and more seeds shrink the standard error of the offline gain as its variance components say. An A/B test
     measures what reaches the business, the gain times the transfer, with the noise of two samples of conversions.
     """
-    found = []
+    steps = []
     for name in MEASURING:
         step = economics.steps[name]
         if name == "ab_test":
@@ -63,8 +63,8 @@ def measuring_steps(evidence: Evidence, gain: Interval, value: Value, economics:
             sd, per_unit = gain.se, value.per_gain
             noise = _equivalent_noise(gain.se, _se_after(name, step.amount, evidence, gain))
         worth = evsi_normal(value.mean, sd * per_unit, noise * per_unit) if math.isfinite(noise) else 0.0
-        found.append(NextStep(name, step.cost, step.days, worth))
-    return sorted(found, key=_order)
+        steps.append(NextStep(name, step.cost, step.days, worth))
+    return sorted(steps, key=_order)
 
 
 def _order(step: NextStep) -> tuple[bool, float]:
@@ -73,7 +73,7 @@ def _order(step: NextStep) -> tuple[bool, float]:
     return (not worth, -step.net if worth else -(step.evsi or 0.0) / max(step.cost, 1e-9))
 
 
-def _se_after(name: str, amount: float, evidence: Evidence, gain: Interval) -> float:
+def _se_after(name: str, amount: float, evidence: Evidence, gain: CrossedInterval) -> float:
     """Standard error of the gain with more users or seeds; without variance components only users are reckoned."""
     parts, n, seeds = evidence.components, evidence.n_users, gain.seeds
     if not parts:

@@ -1,4 +1,4 @@
-"""From the records of a sweep to the evidence of the decision: which model, which gain, which slices (METHOD §6)."""
+"""From the records of a sweep to the evidence of the decision: which model, which gain, which slices."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mmbench.decision.evidence import Evidence, SubsetGain
 from mmbench.decision.gates import IMAGE, finished, read_gates, split_of
 from mmbench.inference import intervals
 from mmbench.inference.contribution import slices
+from mmbench.inference.intervals import Interval
 from mmbench.messages import Refusal
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import Comparison, compare
@@ -71,7 +72,7 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
         c.contrast,
         a.rankings[0].n_users,
         c.gain,
-        (c.tuned.point, c.tuned.lo, c.tuned.hi) if c.tuned else None,
+        c.tuned,
         c.inference.mde if c.inference else None,
         c.inference.components if c.inference else {},
         per_thousand(a, b) if inferred else None,
@@ -123,11 +124,11 @@ def _validation(cell: CellResult) -> float:
     return records.read(paths.choice_file(cell.folder), Choice).score
 
 
-def per_thousand(a: CellResult, b: CellResult) -> tuple[float, float, float]:
-    """Relevant items more per 1,000 recommendations: 1,000 times the difference of Precision@20 (RULINGS 31)."""
+def per_thousand(a: CellResult, b: CellResult) -> Interval:
+    """Relevant items more per 1,000 recommendations: 1,000 times the difference of Precision@20."""
     name = f"precision@{K}"
-    found = intervals.crossed_interval(a.per_user(name) - b.per_user(name))
-    return 1000 * found.mean, 1000 * found.lo, 1000 * found.hi
+    one = intervals.crossed_interval(a.per_user(name) - b.per_user(name))
+    return Interval(1000 * one.mean, 1000 * one.lo, 1000 * one.hi)
 
 
 def subsets(c: Comparison, data: Catalogue) -> list[SubsetGain]:
@@ -136,7 +137,7 @@ def subsets(c: Comparison, data: Catalogue) -> list[SubsetGain]:
     a, b = (np.stack([slices.pair_values(r, PRIMARY) for r in side.rankings], axis=1) for side in (c.a, c.b))
     base = c.b.mean(PRIMARY) * tested.pairs.n_users
     everything = np.arange(data.dataset.n_items)
-    found = []
+    gains = []
     for name, slicing in divisions(tested, data).items():
         if name not in ITEM_DIVISIONS or len(np.unique(slicing.labels[slicing.labels >= 0])) < 2:
             continue
@@ -150,9 +151,9 @@ def subsets(c: Comparison, data: Catalogue) -> list[SubsetGain]:
             stock = _share(catalogue, part)
             new = 1.0 if part == "cold" else 0.0 if name != "category" else stock
             d = gain.difference
-            bounds = (d.value * weight, d.lo * weight, d.hi * weight)
-            found.append(SubsetGain(f"{name}: {part}", *bounds, stock=stock, new=new))
-    return found
+            share = Interval(d.mean * weight, d.lo * weight, d.hi * weight, d.level)
+            gains.append(SubsetGain(f"{name}: {part}", share, stock=stock, new=new))
+    return gains
 
 
 def _share(catalogue: slices.Slicing, part: str) -> float:

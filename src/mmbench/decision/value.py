@@ -1,4 +1,4 @@
-"""What a gain is worth: draws of the net present value, what drives it, and where it turns (METHOD §6)."""
+"""What a gain is worth: draws of the net present value, what drives it, and where it turns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy import special
 
 from mmbench.decision import formulas
 from mmbench.decision.economics import INPUTS, WHOLE, Economics, Range, Scope, base_value, costs, lacking, totals
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import CrossedInterval
 
 Vector = NDArray[np.float64]
 DRAWS = 20_000
@@ -86,10 +86,10 @@ class Flip:
 @functools.lru_cache(maxsize=4)
 def uniforms(n_draws: int, seed: int) -> NDArray[np.float64]:
     """Numbers in (0, 1), one row per input and a last one for the gain, ``(n_inputs + 1, n_draws)``."""
-    found = np.random.default_rng(seed).random((len(INPUTS) + 1, n_draws))
-    found = np.clip(found, 1e-12, 1 - 1e-12)
-    found.flags.writeable = False
-    return found
+    drawn = np.random.default_rng(seed).random((len(INPUTS) + 1, n_draws))
+    drawn = np.clip(drawn, 1e-12, 1 - 1e-12)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def triangular(given: Range, u: Vector) -> Vector:
@@ -103,7 +103,7 @@ def triangular(given: Range, u: Vector) -> Vector:
     return np.where(u < turn, rising, falling)
 
 
-def gains(gain: Interval, u: Vector) -> Vector:
+def gains(gain: CrossedInterval, u: Vector) -> Vector:
     """Quantiles ``u`` of what is known about the gain: Student's t around the estimate."""
     if gain.se == 0:
         return np.full(len(u), gain.mean)
@@ -111,7 +111,9 @@ def gains(gain: Interval, u: Vector) -> Vector:
     return drawn
 
 
-def valued(economics: Economics, gain: Interval, scope: Scope = WHOLE, n_draws: int = DRAWS, seed: int = 0) -> Value:
+def valued(
+    economics: Economics, gain: CrossedInterval, scope: Scope = WHOLE, n_draws: int = DRAWS, seed: int = 0
+) -> Value:
     """Draw every input and the gain, independently of each other, and value each draw.
 
     Args:
@@ -188,15 +190,15 @@ def flips(economics: Economics, gain: float, scope: Scope = WHOLE) -> Flip:
     return Flip(breakeven(economics, scope), transfer, price, payback)
 
 
-def tornado(economics: Economics, gain: Interval) -> list[Swing]:
+def tornado(economics: Economics, gain: CrossedInterval) -> list[Swing]:
     """Every uncertain input and the gain over its range, the widest swing first.
 
     The gain moves over its 95 % interval and is called ``gain``.
     """
-    found = [Swing("gain", likely_npv(economics, gain.lo), likely_npv(economics, gain.hi))]
+    swings = [Swing("gain", likely_npv(economics, gain.lo), likely_npv(economics, gain.hi))]
     for name, given in economics.inputs.items():
         if given.low < given.high:
             ends = (likely_npv(economics, gain.mean, changed={name: end}) for end in (given.low, given.high))
-            found.append(Swing(name, *ends))
-    widths = {swing.name: abs(swing.high - swing.low) for swing in found}
-    return sorted((s for s in found if not math.isclose(widths[s.name], 0.0)), key=lambda s: -widths[s.name])
+            swings.append(Swing(name, *ends))
+    widths = {swing.name: abs(swing.high - swing.low) for swing in swings}
+    return sorted((s for s in swings if not math.isclose(widths[s.name], 0.0)), key=lambda s: -widths[s.name])

@@ -8,12 +8,19 @@ from mmbench.messages import Refusal
 
 
 class Contrast(NamedTuple):
-    """Condition ``a`` against condition ``b``, the reference."""
+    """Two conditions, of which the first is judged against the second.
+
+    Args:
+        a: condition in question, for example ``fused``.
+        b: condition that it is compared with, for example ``text``.
+    """
 
     a: str
     b: str
 
-    def __str__(self) -> str:
+    @property
+    def name(self) -> str:
+        """Its name in configurations and tables, for example ``fused_vs_text``."""
         return f"{self.a}_vs_{self.b}"
 
     @staticmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,25 +20,50 @@ UNCHANGED = 1e-12
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its uncertainty over users and training randomness.
+    """An estimate with its bounds.
 
     Args:
         mean: point estimate.
         lo: lower bound.
         hi: upper bound.
+        level: coverage of the bounds.
+    """
+
+    mean: float
+    lo: float
+    hi: float
+    level: float = 0.95
+
+    def contains(self, value: float) -> bool:
+        """Whether a value lies in the interval, its ends included."""
+        return self.lo <= value <= self.hi
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero lies outside the interval."""
+        return self.lo > 0 or self.hi < 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossedInterval(Interval):
+    """The interval of a mean over users and seeds, by Student's t.
+
+    Args:
         se: standard error.
         df: Satterthwaite's degrees of freedom.
         p: two-sided p of a mean of zero.
         seeds: seeds it rests on; with one seed training noise is not measured.
     """
 
-    mean: float
-    lo: float
-    hi: float
     se: float
     df: float
     p: float
     seeds: int
+
+    def at(self, level: float) -> Interval:
+        """The interval at another level."""
+        half = float(special.stdtrit(self.df, 0.5 + level / 2)) * self.se
+        return Interval(self.mean, self.mean - half, self.mean + half, level)
 
 
 @dataclass(frozen=True)
@@ -78,8 +103,8 @@ def mean_squares(d: Matrix) -> MeanSquares:
     return MeanSquares(users, seeds, float((residual**2).sum()) / ((n - 1) * (s - 1)), n, s)
 
 
-def crossed_interval(d: Matrix, level: float = 0.95) -> Interval:
-    r"""Interval for the mean of a crossed users x seeds table.
+def crossed_interval(d: Matrix, level: float = 0.95) -> CrossedInterval:
+    r"""Interval for the mean of a crossed users x seeds table (two-way random effects; Satterthwaite 1946).
 
     :math:`d = \delta + a_u + b_s + e_{us}`,
     :math:`Var = \max\{(MS_u + MS_s - MS_e) / nS,\; MS_u / nS\}`, Satterthwaite's degrees of freedom, Student's t.
@@ -96,15 +121,16 @@ def crossed_interval(d: Matrix, level: float = 0.95) -> Interval:
         spread += ms.seeds**2 / (ms.s - 1) + ms.residual**2 / ((ms.n - 1) * (ms.s - 1))
     se, mean = float(np.sqrt(variance)), float(d.mean())
     if se == 0.0:
-        return Interval(mean, mean, mean, 0.0, float(ms.n - 1), 1.0 if mean == 0.0 else 0.0, ms.s)
+        p, df = 1.0 if mean == 0.0 else 0.0, float(ms.n - 1)
+        return CrossedInterval(mean, mean, mean, level, se=0.0, df=df, p=p, seeds=ms.s)
     df = (cells * variance) ** 2 / spread
     half = float(distributions.t.ppf(0.5 + level / 2, df)) * se
     p = 2.0 * float(distributions.t.sf(abs(mean) / se, df))
-    return Interval(mean, mean - half, mean + half, se, df, p, ms.s)
+    return CrossedInterval(mean, mean - half, mean + half, level, se=se, df=df, p=p, seeds=ms.s)
 
 
-def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> Interval:
-    r"""Relative gain :math:`\rho = \bar m_A / \bar m_B - 1` with its crossed interval (delta method).
+def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> CrossedInterval:
+    r"""Relative gain :math:`\rho = \bar m_A / \bar m_B - 1` with its crossed interval (delta method; docs/protocol.md).
 
     Args:
         a: metric of every user and seed under A, ``(n_users, n_seeds)``.
@@ -119,9 +145,7 @@ def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> Interval:
     gain = ratio - 1.0
     certain = 1.0 if gain == 0.0 else 0.0
     p = certain if noise.se == 0.0 else 2.0 * float(distributions.t.sf(abs(gain) / noise.se, noise.df))
-    return Interval(
-        gain, gain + noise.lo - noise.mean, gain + noise.hi - noise.mean, noise.se, noise.df, p, noise.seeds
-    )
+    return replace(noise, mean=gain, lo=gain + noise.lo - noise.mean, hi=gain + noise.hi - noise.mean, p=p)
 
 
 def scaled_differences(a: Matrix, b: Matrix) -> tuple[Matrix, float]:
@@ -145,12 +169,6 @@ def scaled_differences(a: Matrix, b: Matrix) -> tuple[Matrix, float]:
     return (a - ratio * b) / base, ratio
 
 
-def bounds(gain: Interval, level: float) -> tuple[float, float]:
-    """Bounds of an interval at another level, from its standard error and degrees of freedom."""
-    half = float(special.stdtrit(gain.df, 0.5 + level / 2)) * gain.se
-    return gain.mean - half, gain.mean + half
-
-
 class Tost(NamedTuple):
     """P-values of two one-sided tests: that the effect is inside the margins, and that it is not below the lower."""
 
@@ -158,7 +176,7 @@ class Tost(NamedTuple):
     noninferiority_p: float
 
 
-def tost(gain: Interval, margin: float) -> Tost:
+def tost(gain: CrossedInterval, margin: float) -> Tost:
     r"""Two one-sided t tests (Schuirmann 1987).
 
     Non-inferiority: :math:`t = (\rho + \delta)/se`. Equivalence: the larger p of that and of
@@ -178,15 +196,16 @@ def tost(gain: Interval, margin: float) -> Tost:
     return Tost(max(noninferior, nonsuperior), noninferior)
 
 
-def _one_sided_p(distance: float, gain: Interval) -> float:
+def _one_sided_p(distance: float, gain: CrossedInterval) -> float:
     if gain.se == 0.0:
         return 0.0 if distance > 0 else 1.0
     return float(special.stdtr(gain.df, -distance / gain.se))
 
 
-def smallest_equivalence_margin(gain: Interval, level: float = 0.9) -> float:
+def smallest_equivalence_margin(gain: CrossedInterval, level: float = 0.9) -> float:
     """The smallest margin at which the effect counts as equivalent: the larger end of its interval."""
-    return max(abs(bound) for bound in bounds(gain, level))
+    interval = gain.at(level)
+    return max(abs(interval.lo), abs(interval.hi))
 
 
 def holm(p: Sequence[float] | Vector) -> Vector:

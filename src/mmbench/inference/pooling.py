@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 from scipy import stats as distributions
 
-from mmbench.inference.intervals import Interval, Matrix, Vector, holm
+from mmbench.inference.intervals import CrossedInterval, Interval, Matrix, Vector, holm
 from mmbench.messages import Refusal
 
 #: Mean ranks over fewer data sets than this tell nothing.
@@ -22,21 +22,17 @@ class PooledEffect:
     """A mean over independent studies that differ in their true effects.
 
     Args:
-        mean: the mean effect.
-        lo: lower bound of its interval.
-        hi: upper bound.
+        effect: the mean effect.
         se: its standard error.
         tau: standard deviation of the true effects.
         predicted: interval for the effect in a new study; None below three studies.
         k: number of studies.
     """
 
-    mean: float
-    lo: float
-    hi: float
+    effect: Interval
     se: float
     tau: float
-    predicted: tuple[float, float] | None
+    predicted: Interval | None
     k: int
 
 
@@ -73,11 +69,11 @@ def random_effects(estimates: Sequence[float], errors: Sequence[float], level: f
     predicted = None
     if k > 2:
         reach = float(special.stdtrit(k - 2, 0.5 + level / 2)) * math.sqrt(tau2 + se**2)
-        predicted = (mean - reach, mean + reach)
-    return PooledEffect(mean, mean - half, mean + half, se, math.sqrt(tau2), predicted, k)
+        predicted = Interval(mean, mean - reach, mean + reach, level)
+    return PooledEffect(Interval(mean, mean - half, mean + half, level), se, math.sqrt(tau2), predicted, k)
 
 
-def pooled_gain(gains: Sequence[Interval], level: float = 0.95) -> PooledEffect:
+def pooled_gain(gains: Sequence[CrossedInterval], level: float = 0.95) -> PooledEffect:
     r"""Random-effects mean of relative gains, pooled as :math:`\log(1 + \rho)` and turned back.
 
     Args:
@@ -88,9 +84,12 @@ def pooled_gain(gains: Sequence[Interval], level: float = 0.95) -> PooledEffect:
         Mean, bounds and prediction interval as relative gains; ``se`` and ``tau`` on the log scale.
     """
     pooled = random_effects([math.log1p(g.mean) for g in gains], [g.se / (1 + g.mean) for g in gains], level)
-    predicted = pooled.predicted and (math.expm1(pooled.predicted[0]), math.expm1(pooled.predicted[1]))
-    mean, lo, hi = map(math.expm1, (pooled.mean, pooled.lo, pooled.hi))
-    return PooledEffect(mean, lo, hi, pooled.se, pooled.tau, predicted, pooled.k)
+    return replace(pooled, effect=_as_gain(pooled.effect), predicted=pooled.predicted and _as_gain(pooled.predicted))
+
+
+def _as_gain(log: Interval) -> Interval:
+    """A relative gain from its logarithm."""
+    return Interval(math.expm1(log.mean), math.expm1(log.lo), math.expm1(log.hi), log.level)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmbench.inference.intervals import Interval
 from mmbench.inference.tuning_curves import Matrix, Slots, Vector, chance_of_choice, resampled_slots, tails
 
 #: Numbers held at once by the bootstrap over users.
@@ -27,26 +28,7 @@ class Trials:
     test: Matrix
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """A relative gain with its bootstrap interval.
-
-    Args:
-        point: the gain.
-        lo: lower bound.
-        hi: upper bound.
-    """
-
-    point: float
-    lo: float
-    hi: float
-
-    def contains(self, value: float) -> bool:
-        """Whether a value lies in the interval."""
-        return self.lo <= value <= self.hi
-
-
-def tuned_contrast(
+def tuned_gain(
     a: Trials,
     b: Trials,
     n: int | None = None,
@@ -55,7 +37,7 @@ def tuned_contrast(
     level: float = 0.9,
     replicas: int = 1000,
     seed: int = 0,
-) -> Contrast:
+) -> Interval:
     r"""Relative gain of A over B after tuning with ``n`` trials, and how far the luck of tuning moves it.
 
     :math:`\overline{ETP}_A(n) / \overline{ETP}_B(n) - 1`. Percentile bootstrap: trials are resampled jointly for both
@@ -76,7 +58,7 @@ def tuned_contrast(
     numbers = [n or len(a.validation)]
     (point,), drawn = _gains(a, b, numbers, default_first, replicas, seed)
     lo, hi = np.quantile(drawn[:, 0], tails(level))
-    return Contrast(float(point), float(lo), float(hi))
+    return Interval(float(point), float(lo), float(hi), level)
 
 
 def budget_shift(
@@ -87,20 +69,20 @@ def budget_shift(
     level: float = 0.9,
     replicas: int = 1000,
     seed: int = 0,
-) -> Contrast:
+) -> Interval:
     """How much the gain moved in the second half of the trials: gain after T minus gain after T/2.
 
-    Arguments as for :func:`tuned_contrast`; the band is paired, both gains come from the same samples.
+    Arguments as for :func:`tuned_gain`; the band is paired, both gains come from the same samples.
     """
     trials = len(a.validation)
     point, drawn = _gains(a, b, [trials, math.ceil(trials / 2)], default_first, replicas, seed)
     lo, hi = np.quantile(drawn[:, 0] - drawn[:, 1], tails(level))
-    return Contrast(float(point[0] - point[1]), float(lo), float(hi))
+    return Interval(float(point[0] - point[1]), float(lo), float(hi), level)
 
 
-def needs_more_trials(shift: Contrast, delta: float) -> bool:
+def needs_more_trials(shift: Interval, delta: float) -> bool:
     """Whether a shift is both larger than the margin and more than the luck of tuning (extension rule)."""
-    return abs(shift.point) > delta and not shift.contains(0.0)
+    return abs(shift.mean) > delta and not shift.contains(0.0)
 
 
 def _gains(

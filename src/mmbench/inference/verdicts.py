@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mmbench.inference.intervals import Interval, bounds
-from mmbench.inference.tuning_luck import Contrast
+from mmbench.inference.intervals import CrossedInterval, Interval
 
 #: Fewer seeds do not measure training noise, and no word about a difference is allowed.
 MIN_SEEDS = 2
@@ -43,7 +42,7 @@ class Judgement:
 
 
 def verdict(
-    gain: Interval | None, delta: float, *, tuned: Contrast | None = None, failed: str = "", untrusted: str = ""
+    gain: CrossedInterval | None, delta: float, *, tuned: Interval | None = None, failed: str = "", untrusted: str = ""
 ) -> Judgement:
     """Judge a relative gain.
 
@@ -73,7 +72,7 @@ def verdict(
     return Judgement(first, _reason(first, gain, delta, tuned, tuple(also)), tuple(also))
 
 
-def holds(gain: Interval, delta: float, tuned: Contrast | None) -> Mapping[Verdict, bool]:
+def holds(gain: CrossedInterval, delta: float, tuned: Interval | None) -> Mapping[Verdict, bool]:
     """Which words about a difference hold, each judged alone.
 
     Better and worse need a 95 % interval beyond zero, and a point beyond the margin unless small; equivalent needs the
@@ -81,20 +80,22 @@ def holds(gain: Interval, delta: float, tuned: Contrast | None) -> Mapping[Verdi
     chosen configurations' gain; that is always so where the two lie significantly on different sides of
     zero.
     """
-    (lo95, hi95), (lo90, hi90) = bounds(gain, 0.95), bounds(gain, 0.90)
+    at95, at90 = gain.at(0.95), gain.at(0.90)
     return {
         Verdict.DEPENDS_ON_TUNING: tuned is not None and not tuned.contains(gain.mean),
-        Verdict.BETTER: lo95 > 0 and gain.mean >= delta,
-        Verdict.BETTER_SMALL: lo95 > 0 and gain.mean < delta,
-        Verdict.EQUIVALENT: -delta < lo90 and hi90 < delta,
-        Verdict.WORSE: hi95 < 0 and gain.mean <= -delta,
-        Verdict.WORSE_SMALL: hi95 < 0 and gain.mean > -delta,
+        Verdict.BETTER: at95.lo > 0 and gain.mean >= delta,
+        Verdict.BETTER_SMALL: at95.lo > 0 and gain.mean < delta,
+        Verdict.EQUIVALENT: -delta < at90.lo and at90.hi < delta,
+        Verdict.WORSE: at95.hi < 0 and gain.mean <= -delta,
+        Verdict.WORSE_SMALL: at95.hi < 0 and gain.mean > -delta,
     }
 
 
-def _reason(word: Verdict, gain: Interval, delta: float, tuned: Contrast | None, also: tuple[Verdict, ...]) -> str:
-    lo, hi = bounds(gain, 0.95)
-    said = f"gain {gain.mean:+.1%} [{lo:+.1%}, {hi:+.1%}], margin {delta:.1%}"
+def _reason(
+    word: Verdict, gain: CrossedInterval, delta: float, tuned: Interval | None, also: tuple[Verdict, ...]
+) -> str:
+    interval = gain.at(0.95)
+    said = f"gain {gain.mean:+.1%} [{interval.lo:+.1%}, {interval.hi:+.1%}], margin {delta:.1%}"
     if word is Verdict.DEPENDS_ON_TUNING:
         assert tuned is not None
         return f"{said}; with other draws of the trials it would lie in [{tuned.lo:+.1%}, {tuned.hi:+.1%}]"

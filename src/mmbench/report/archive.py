@@ -179,26 +179,26 @@ def verify(archive: Path, folder: Path, holds: Callable[[Mapping[str, Any]], boo
     Raises:
         ValueError: as :func:`unpack`, or if its records cannot be read.
     """
-    found = unpack(archive, folder)
+    findings = unpack(archive, folder)
     report = paths.report_dir(folder)
     packed = {path.name: path.read_bytes() for path in report.iterdir() if path.is_file()} if report.is_dir() else {}
     read_sweep(folder)
     write_report(folder)
     for name in TABLES:
         if name not in packed:
-            found.append(Finding(name, False, "missing"))
+            findings.append(Finding(name, False, "missing"))
         elif name.endswith(".csv"):
-            found.append(_compared(name, packed[name], (report / name).read_bytes()))
+            findings.append(_compared(name, packed[name], (report / name).read_bytes()))
         else:
-            found.append(Finding(name, packed[name] == (report / name).read_bytes(), "letter by letter"))
+            findings.append(Finding(name, packed[name] == (report / name).read_bytes(), "letter by letter"))
     if "contribution.csv" in packed:
-        found.append(_contribution(packed["contribution.csv"], (report / "contribution.csv").read_bytes()))
+        findings.append(_contribution(packed["contribution.csv"], (report / "contribution.csv").read_bytes()))
     if "decision.json" in packed:
         record = files.read_document(report / "decision.json")
-        found.append(Finding("decision.json", holds(record), "decided again"))
+        findings.append(Finding("decision.json", holds(record), "decided again"))
     if "paper.csv" in packed:
-        found.append(Finding("paper.csv", None, "needs the published tables, which are not in the archive"))
-    return found
+        findings.append(Finding("paper.csv", None, "needs the published tables, which are not in the archive"))
+    return findings
 
 
 def _compared(name: str, packed: bytes, again: bytes) -> Finding:

@@ -51,7 +51,7 @@ class Drawing:
 def draw(paint: Paint, panels: int = 1, width: float = 6.0, height: float = 3.0) -> str:
     """Paint axes and return an SVG element without the XML head; the same data gives the same bytes."""
     with rc_context(STYLE):
-        return _svg(_figure(paint, panels, width, height))
+        return svg(_figure(paint, panels, width, height))
 
 
 def drawing(paint: Paint, panels: int = 1, width: float = 6.0, height: float = 3.0) -> Drawing:
@@ -60,7 +60,7 @@ def drawing(paint: Paint, panels: int = 1, width: float = 6.0, height: float = 3
         figure = _figure(paint, panels, width, height)
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=200, metadata={"Software": None}, **WHOLE)
-        return Drawing(_svg(figure, **WHOLE), png.getvalue())
+        return Drawing(svg(figure, **WHOLE), png.getvalue())
 
 
 def _figure(paint: Paint, panels: int, width: float, height: float) -> Figure:
@@ -74,11 +74,12 @@ def _figure(paint: Paint, panels: int, width: float, height: float) -> Figure:
     return figure
 
 
-def _svg(figure: Figure, **extent: Any) -> str:
+def svg(figure: Figure, **extent: Any) -> str:
+    """A figure as an SVG element without the XML head; the same data gives the same bytes."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, **extent)
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    written = text.getvalue()
+    return written[written.index("<svg") :]
 
 
 def _look(place: int) -> dict[str, Any]:
@@ -295,5 +296,5 @@ def heat(panels: Mapping[str, Mapping[str, Mapping[str, str]]], columns: Sequenc
 
 def _leading(text: str) -> float:
     """The number that a cell begins with, NaN without one."""
-    found = re.match(r"[-+]?[0-9.]+", text)
-    return float(found.group()) if found else float("nan")
+    number = re.match(r"[-+]?[0-9.]+", text)
+    return float(number.group()) if number else float("nan")

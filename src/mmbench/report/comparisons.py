@@ -1,4 +1,4 @@
-"""The planned contrasts of a sweep with everything that is said of them (METHOD §3)."""
+"""The planned contrasts of a sweep, each with its gain, its tests and its verdict."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mmbench.inference import intervals, power, tuning_luck
-from mmbench.inference.intervals import Interval, UserEffects
+from mmbench.inference.contrast import Contrast
+from mmbench.inference.intervals import CrossedInterval, Interval, UserEffects
 from mmbench.inference.verdicts import MIN_SEEDS, Judgement, verdict
 from mmbench.report.cell_effort import paired_trials
 from mmbench.report.fairness_checks import ENOUGH_TRIALS, FAIL, Group
@@ -25,7 +26,7 @@ class Inference:
     Args:
         equivalence_p: p of TOST within the margin.
         noninferior_p: p of "A is not worse than B by the margin".
-        dispensable_p: the same with A and B exchanged: B is not worse than A (C2 of METHOD §3.3).
+        dispensable_p: the same with A and B exchanged: B is not worse than A.
         margin: smallest margin at which the two are equivalent.
         mde: gain that these users and seeds detect with 80 % power.
         components: variance of users, seeds and their interaction, relative to B's mean squared.
@@ -65,9 +66,9 @@ class Comparison:
     b: CellResult
     judgement: Judgement | None
     fairness: str = "-"
-    gain: Interval | None = None
+    gain: CrossedInterval | None = None
     effects: UserEffects | None = None
-    tuned: tuning_luck.Contrast | None = None
+    tuned: Interval | None = None
     inference: Inference | None = None
     pending: str = ""
     redundancy: float | None = None
@@ -85,7 +86,7 @@ class Comparison:
     @property
     def contrast(self) -> str:
         """Its name, for example ``fused_vs_text``."""
-        return f"{self.a.modality}_vs_{self.b.modality}"
+        return Contrast(self.a.modality, self.b.modality).name
 
     @property
     def name(self) -> str:
@@ -106,14 +107,14 @@ def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Compariso
         groups: its fairness report: a FAIL blocks every verdict of that dataset and model.
     """
     by_model = {(group.dataset, group.model): group for group in groups}
-    found = []
+    compared = []
     for dataset in table.datasets:
         for model in table.models(dataset):
             for pair in table.contrasts:
                 a, b = (table.result(dataset, model, condition) for condition in pair)
                 if a is not None and b is not None and a is not b:
-                    found.append(compare(table, a, b, by_model.get((dataset, model))))
-    return _adjusted(found)
+                    compared.append(compare(table, a, b, by_model.get((dataset, model))))
+    return _adjusted(compared)
 
 
 def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None) -> Comparison:
@@ -145,16 +146,16 @@ def _distrust(a: CellResult, b: CellResult, group: Group | None) -> str:
     return "; ".join(reasons)
 
 
-def _tuned(group: Group | None, a: CellResult, b: CellResult) -> tuning_luck.Contrast | None:
+def _tuned(group: Group | None, a: CellResult, b: CellResult) -> Interval | None:
     trials = paired_trials(group.cells, a.modality, b.modality) if group else None
     if trials is None or min(len(side.validation) for side in trials) < ENOUGH_TRIALS:
         return None
     if len(trials[0].validation) != len(trials[1].validation):
         return None
-    return tuning_luck.tuned_contrast(*trials, default_first=True)
+    return tuning_luck.tuned_gain(*trials, default_first=True)
 
 
-def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: Interval) -> Inference | None:
+def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: CrossedInterval) -> Inference | None:
     if gain.seeds < MIN_SEEDS:
         return None
     top, base = a.per_user(PRIMARY), b.per_user(PRIMARY)
@@ -168,26 +169,26 @@ def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: Interval) 
     return Inference(tested.equivalence_p, tested.noninferiority_p, dispensable, margin, mde, components)
 
 
-def _adjusted(found: Sequence[Comparison]) -> list[Comparison]:
+def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
     """Fill in the adjusted p: Holm within a dataset and model, Benjamini-Hochberg over all.
 
     Untrusted contrasts stay in their families, so that distrust never makes the others look better.
     """
-    tested = [i for i, c in enumerate(found) if c.inference is not None]
-    p = {i: c.gain.p for i, c in enumerate(found) if i in set(tested) and c.gain is not None}
+    tested = [i for i, c in enumerate(compared) if c.inference is not None]
+    p = {i: c.gain.p for i, c in enumerate(compared) if i in set(tested) and c.gain is not None}
     over_all = dict(zip(tested, intervals.benjamini_hochberg([p[i] for i in tested]), strict=True))
-    adjusted = list(found)
-    for family in {(found[i].dataset, found[i].model) for i in tested}:
-        members = [i for i in tested if (found[i].dataset, found[i].model) == family]
+    adjusted = list(compared)
+    for family in {(compared[i].dataset, compared[i].model) for i in tested}:
+        members = [i for i in tested if (compared[i].dataset, compared[i].model) == family]
         for i, holm in zip(members, intervals.holm([p[i] for i in members]), strict=True):
-            inference = found[i].inference
+            inference = compared[i].inference
             assert inference is not None
             filled = replace(inference, holm=float(holm), bh=float(over_all[i]))
-            adjusted[i] = replace(found[i], inference=filled)
+            adjusted[i] = replace(compared[i], inference=filled)
     return adjusted
 
 
-def significant(found: Sequence[Comparison]) -> tuple[int, int]:
+def significant(compared: Sequence[Comparison]) -> tuple[int, int]:
     """How many contrasts are significant over the table, and how many were tested."""
-    tested = [c.inference.bh for c in found if c.inference is not None]
+    tested = [c.inference.bh for c in compared if c.inference is not None]
     return int(np.sum(np.array(tested) < ALPHA)) if tested else 0, len(tested)

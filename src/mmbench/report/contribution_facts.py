@@ -1,4 +1,4 @@
-"""What each modality contributes to each dataset and model, measured from the records of a sweep (METHOD §4, §5)."""
+"""What each modality contributes to each dataset and model, measured from the records of a sweep."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contribution import hits, rankings, shapley, slices
-from mmbench.inference.contribution.bootstrap import Estimate
 from mmbench.inference.contribution.guardrails import MARGIN
 from mmbench.inference.contribution.shapley import EMPTY, Coalition
 from mmbench.inference.contribution.slices import Slicing
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts, K
-from mmbench.report.facts import as_markdown as facts_as_markdown
+from mmbench.report.facts import document as facts_document
 from mmbench.report.fairness_checks import FAIL, Group
+from mmbench.report.layout import Document
 from mmbench.report.list_facts import beyond_facts, guardrail_facts, read_lists
 from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable, comparable
 from mmbench.store import records
@@ -213,8 +213,7 @@ def _reliance(facts: Facts, cells: Sequence[CellResult]) -> None:
             if all(file.exists() for file in files) and cell.mean(PRIMARY) > 0:
                 by_seed = [metrics.per_user(records.read_ranking(file), PRIMARY) for file in files]
                 change = intervals.relative_gain(np.stack(by_seed, axis=1), cell.per_user(PRIMARY))
-                said = Estimate(change.mean, change.lo, change.hi)
-                facts.add(RELIANCE, cell.modality, f"{name.removeprefix('shuffled_')} shuffled at inference", said)
+                facts.add(RELIANCE, cell.modality, f"{name.removeprefix('shuffled_')} shuffled at inference", change)
     if not any(fact.measure == RELIANCE for fact in facts.found):
         facts.unknown.append("reliance: no final run was scored with a modality shuffled at inference")
 
@@ -228,7 +227,7 @@ def _slices(facts: Facts, c: Comparison, data: Catalogue) -> None:
         if len(np.unique(slicing.labels[slicing.labels >= 0])) < 2:
             continue
         for name, found in slices.slice_gains(a, b, users, slicing).items():
-            value = found.gain or Estimate(float("nan"), float("nan"), float("nan"))
+            value = found.gain or float("nan")
             part = f"{division}: {name}"
             facts.add(SLICES, c.contrast, part, value, share=found.share, n=found.n_pairs)
             facts.add(DIFFERENCES, c.contrast, part, found.difference, n=found.n_pairs)
@@ -263,6 +262,6 @@ LEGEND = (
 )
 
 
-def as_markdown(table: SweepTable, measured: Sequence[Facts]) -> str:
-    """All measures as GitHub Markdown."""
-    return facts_as_markdown(f"{table.name}, contribution", measured, LEGEND)
+def document(table: SweepTable, measured: Sequence[Facts]) -> Document:
+    """All measures as tables."""
+    return facts_document(f"{table.name}, contribution", measured, LEGEND)

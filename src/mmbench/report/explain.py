@@ -13,7 +13,7 @@ from scipy import special
 
 from mmbench import paths
 from mmbench.inference import intervals
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import CrossedInterval
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict, holds
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.fairness_checks import ENOUGH_TRIALS, Group, read_groups
@@ -113,7 +113,7 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _gain(c: Comparison, gain: Interval) -> Iterator[str]:
+def _gain(c: Comparison, gain: CrossedInterval) -> Iterator[str]:
     yield ""
     yield "relative gain (docs/protocol.md, Relative gain)"
     yield f"  gain = mean A / mean B - 1 = {c.a.mean(PRIMARY):.10g} / {c.b.mean(PRIMARY):.10g} - 1 = {gain.mean:.10g}"
@@ -121,7 +121,7 @@ def _gain(c: Comparison, gain: Interval) -> Iterator[str]:
         yield f"  users improved {c.effects.improved:.10g}, harmed {c.effects.harmed:.10g}, d_z {c.effects.d_z:.6g}"
 
 
-def _interval(c: Comparison, gain: Interval) -> Iterator[str]:
+def _interval(c: Comparison, gain: CrossedInterval) -> Iterator[str]:
     ms = intervals.mean_squares(intervals.scaled_differences(c.a.per_user(PRIMARY), c.b.per_user(PRIMARY))[0])
     both, users = (ms.users + ms.seeds - ms.residual) / (ms.n * ms.s), ms.users / (ms.n * ms.s)
     yield f"  n = {ms.n} users, S = {ms.s} seeds"
@@ -132,11 +132,11 @@ def _interval(c: Comparison, gain: Interval) -> Iterator[str]:
     yield f"  se = sqrt(Var) = {gain.se:.10g}, df (Satterthwaite) = {gain.df:.10g}"
     for level in (0.95, 0.90):
         t = float(special.stdtrit(gain.df, 0.5 + level / 2))
-        lo, hi = intervals.bounds(gain, level)
-        yield f"  {100 * level:.0f} %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{lo:.10g}, {hi:.10g}]"
+        i = gain.at(level)
+        yield f"  {100 * level:.0f} %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{i.lo:.10g}, {i.hi:.10g}]"
 
 
-def _tests(table: SweepTable, c: Comparison, gain: Interval) -> Iterator[str]:
+def _tests(table: SweepTable, c: Comparison, gain: CrossedInterval) -> Iterator[str]:
     i = c.inference
     assert i is not None
     yield ""
@@ -177,11 +177,11 @@ def _benjamini_hochberg(found: Sequence[Comparison], c: Comparison) -> Iterator[
     yield f"    smallest from there on: {steps[least]:.6g} ({other}) -> q = {c.inference.bh:.6g}"
 
 
-def _words(table: SweepTable, c: Comparison, gain: Interval) -> Iterator[str]:
+def _words(table: SweepTable, c: Comparison, gain: CrossedInterval) -> Iterator[str]:
     yield ""
     yield "verdict: the first that holds"
     if c.tuned is not None:
-        point, lo, hi = c.tuned.point, c.tuned.lo, c.tuned.hi
+        point, lo, hi = c.tuned.mean, c.tuned.lo, c.tuned.hi
         yield f"  gain after tuning with other draws of the trials: {point:.10g}, 90 % [{lo:.10g}, {hi:.10g}]"
     else:
         yield f"  the luck of tuning was not checked: that takes {ENOUGH_TRIALS} trials of each condition"

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-import pandas as pd
-
-from mmbench.inference.contribution.bootstrap import Estimate
-from mmbench.inference.intervals import UNCHANGED
+from mmbench.inference.intervals import UNCHANGED, Interval
 from mmbench.inference.verdicts import MIN_SEEDS
-from mmbench.report import layout
-from mmbench.report.layout import Block, block
+from mmbench.report.layout import NOTHING, Column, Document, Table
 
 #: Cut-off of hits and lists.
 K = 20
@@ -27,9 +24,7 @@ class Fact:
         subject: the modality, contrast or condition it is about.
         part: what exactly is measured.
         value: the number; NaN where it is not defined.
-        lo: lower bound; None where nothing is inferred.
-        hi: upper bound.
-        level: coverage of the bounds.
+        interval: the number with its bounds; None where nothing is inferred.
         baseline: the same without an effect, for example between two seeds.
         share: its part in the whole.
         n: what it was counted over.
@@ -40,9 +35,7 @@ class Fact:
     subject: str
     part: str
     value: float
-    lo: float | None = None
-    hi: float | None = None
-    level: float = 0.95
+    interval: Interval | None = None
     baseline: float | None = None
     share: float | None = None
     n: int | None = None
@@ -81,59 +74,85 @@ class Facts:
         measure: str,
         subject: str,
         part: str,
-        value: Estimate | float,
+        value: Interval | float,
         *,
-        level: float = 0.95,
         baseline: float | None = None,
         share: float | None = None,
         n: int | None = None,
         word: str = "",
     ) -> None:
         """Note one number; its bounds only where training noise was measured."""
-        lo = hi = None
-        if isinstance(value, Estimate):
-            if self.inferred and math.isfinite(value.value):
-                lo, hi = value.lo, value.hi
-            value = value.value
-        self.found.append(Fact(measure, subject, part, value, lo, hi, level, baseline, share, n, word))
+        interval = None
+        if isinstance(value, Interval):
+            interval = value if self.inferred and math.isfinite(value.mean) else None
+            value = value.mean
+        self.found.append(Fact(measure, subject, part, value, interval, baseline, share, n, word))
 
 
-def blocks(facts: Facts) -> list[Block]:
+class Measured(NamedTuple):
+    """A fact with what it is a fact of."""
+
+    of: Facts
+    fact: Fact
+
+
+def document(title: str, measured: Sequence[Facts], legend: Sequence[str]) -> Document:
+    """All facts: one printed table per measure, one row per fact in the export."""
+    printed = [table for facts in measured for table in tables(facts)]
+    exported = Table("", columns_of(), [Measured(facts, fact) for facts in measured for fact in facts.found])
+    return Document(title, printed, [*legend, *notes(measured)], [exported])
+
+
+def columns_of(level: float = 0.95) -> Sequence[Column[Measured]]:
+    """Every column; ``level`` is the coverage that the printed bounds have."""
+    return (
+        Column("dataset", None, lambda m: m.of.dataset),
+        Column("model", None, lambda m: m.of.model),
+        Column("fairness", None, lambda m: m.of.fairness),
+        Column("seeds", None, lambda m: m.of.seeds),
+        Column("measure", None, lambda m: m.fact.measure),
+        Column("subject", "", lambda m: m.fact.subject, names=True),
+        Column("part", "measured", lambda m: m.fact.part, names=True),
+        Column("value", "value", lambda m: m.fact.value, number),
+        Column(None, f"{100 * level:.0f} %", lambda m: m.fact.interval, lambda i: f"[{number(i.lo)}, {number(i.hi)}]"),
+        Column("lo", None, lambda m: m.fact.interval.lo if m.fact.interval else None),
+        Column("hi", None, lambda m: m.fact.interval.hi if m.fact.interval else None),
+        Column("level", None, lambda m: m.fact.interval.level if m.fact.interval else 0.95),
+        Column("baseline", "baseline", lambda m: m.fact.baseline, number),
+        Column("share", "share", lambda m: m.fact.share, lambda share: f"{100 * share:.0f} %"),
+        Column("n", "n", lambda m: m.fact.n),
+        Column("word", "", lambda m: m.fact.word, lambda word: word or NOTHING),
+    )
+
+
+def tables(facts: Facts) -> list[Table[Any]]:
     """One table per measure, without columns that would be empty; plain numbers stand in one column per part."""
-    made = []
+    made: list[Table[Any]] = []
     for measure in dict.fromkeys(fact.measure for fact in facts.found):
-        members = [fact for fact in facts.found if fact.measure == measure]
+        rows = [Measured(facts, fact) for fact in facts.found if fact.measure == measure]
         title = f"{facts.dataset}, {facts.model}: {measure}"
-        plain = all(cell == "-" for fact in members for cell in _optional(fact))
-        made.append(_matrix(title, members) if plain else _list(title, members))
+        level = next((m.fact.interval.level for m in rows if m.fact.interval), 0.95)
+        columns = [
+            column
+            for column in columns_of(level)
+            if column.label is not None and any(column.get(row) not in (None, "") for row in rows)
+        ]
+        plain = [column.label for column in columns] == ["", "measured", "value"]
+        made.append(_matrix(title, [m.fact for m in rows]) if plain else Table(title, columns, rows))
     return made
 
 
-def _matrix(title: str, members: Sequence[Fact]) -> Block:
-    parts, subjects = (
-        list(dict.fromkeys(names)) for names in zip(*((f.part, f.subject) for f in members), strict=True)
-    )
-    values = {(fact.subject, fact.part): number(fact.value) for fact in members}
-    rows = [[subject, *(values.get((subject, part), "-") for part in parts)] for subject in subjects]
-    return block(title, ["", *parts], rows)
+def _matrix(title: str, members: Sequence[Fact]) -> Table[str]:
+    """A row for each subject, a column for each part."""
+    values = {(fact.subject, fact.part): fact.value for fact in members}
+    columns: list[Column[str]] = [Column(None, "", str, names=True)]
+    for part in dict.fromkeys(fact.part for fact in members):
 
+        def value(subject: str, part: str = part) -> float | None:
+            return values.get((subject, part))
 
-def _list(title: str, members: Sequence[Fact]) -> Block:
-    header = ("", "measured", "value", f"{100 * members[0].level:.0f} %", "baseline", "share", "n", "")
-    rows = [[fact.subject, fact.part, number(fact.value), *_optional(fact)] for fact in members]
-    kept = [i for i in range(len(header)) if i < 3 or any(row[i] != "-" for row in rows)]
-    return block(title, [header[i] for i in kept], [[row[i] for i in kept] for row in rows], keys=2)
-
-
-def _optional(fact: Fact) -> list[str]:
-    interval = "-" if fact.lo is None or fact.hi is None else f"[{number(fact.lo)}, {number(fact.hi)}]"
-    return [
-        interval,
-        "-" if fact.baseline is None else number(fact.baseline),
-        "-" if fact.share is None else f"{100 * fact.share:.0f} %",
-        "-" if fact.n is None else str(fact.n),
-        fact.word or "-",
-    ]
+        columns.append(Column(None, part, value, number))
+    return Table(title, columns, list(dict.fromkeys(fact.subject for fact in members)))
 
 
 def number(value: float) -> str:
@@ -153,20 +172,3 @@ def notes(measured: Sequence[Facts]) -> Iterable[str]:
             yield f"{name}: one seed, training noise not measured, no bounds and no conclusions"
         yield from (f"{name}: {line}" for line in facts.readings)
         yield from (f"{name}: not measured: {line}" for line in facts.unknown)
-
-
-def as_markdown(title: str, measured: Sequence[Facts], legend: Sequence[str]) -> str:
-    """All facts as GitHub Markdown."""
-    tables = [table for facts in measured for table in blocks(facts)]
-    return layout.markdown(title, tables, [*legend, *notes(measured)])
-
-
-def as_frame(measured: Sequence[Facts]) -> pd.DataFrame:
-    """One row per fact in full precision."""
-    columns = ["dataset", "model", "fairness", "seeds", *Fact.__dataclass_fields__]
-    rows = [
-        {"dataset": f.dataset, "model": f.model, "fairness": f.fairness, "seeds": f.seeds, **vars(fact)}
-        for f in measured
-        for fact in f.found
-    ]
-    return pd.DataFrame(rows, columns=columns)

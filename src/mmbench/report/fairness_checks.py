@@ -1,4 +1,4 @@
-"""Was the effort equal? Checked from the records alone, claim by claim (METHOD §1, RULINGS 2)."""
+"""Was the effort equal? Checked from the records alone, claim by claim."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mmbench import paths
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves, tuning_luck
 from mmbench.inference.contrast import Contrast
+from mmbench.inference.intervals import Interval
 from mmbench.report.cell_effort import CellEffort, edges, paired_trials, read_cell
 from mmbench.report.table import CONTRASTS, SweepTable
 from mmbench.store import ledger, records, schema
@@ -19,7 +20,7 @@ from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.space import configuration_hash
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
-#: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch (METHOD §1).
+#: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch.
 CRASH_BALANCE, UNDER_TRAINED = 0.10, 0.10
 #: Share of pairs of learning curves that may cross after a rung before cutting trials short is suspect.
 CROSSED = 0.20
@@ -137,7 +138,7 @@ def _proposals(cells: Sequence[CellEffort]) -> Check | None:
 
 
 def _extension(cells: Sequence[CellEffort]) -> Check | None:
-    """Is the number of trials the one that the extension rule gave (RULINGS 4)?"""
+    """Is the number of trials the one that the extension rule gave?"""
     budget = cells[0].cell.config["budget"]
     if not budget.get("extend"):
         return None
@@ -156,7 +157,7 @@ def _extension(cells: Sequence[CellEffort]) -> Check | None:
 
 
 def _rungs(cells: Sequence[CellEffort]) -> Check | None:
-    """Where trials may be cut short: how many survived, and whether that was fair to slow starters (METHOD §1.1)."""
+    """Where trials may be cut short: how many survived, and whether that was fair to slow starters."""
     rungs = cells[0].cell.config["budget"].get("rungs")
     if not rungs:
         return None
@@ -244,14 +245,14 @@ def _edges(cells: Sequence[CellEffort]) -> Check:
 
 
 def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
-    """Would half the trials change the conclusion of a contrast (METHOD ii)?"""
+    """Would half the trials change the conclusion of a contrast?"""
     trials = paired_trials(cells, a, b)
     if trials is None:
         return None
     half = len(trials[0].validation) // 2 + len(trials[0].validation) % 2
-    whole, halved = (tuning_luck.tuned_contrast(trials[0], trials[1], n, default_first=True) for n in (None, half))
+    whole, halved = (tuning_luck.tuned_gain(trials[0], trials[1], n, default_first=True) for n in (None, half))
     said = f"{a} against {b}: {_percent(halved)} after {half} trials, {_percent(whole)} after all"
-    opposite = whole.point * halved.point < 0 and not (whole.contains(0.0) or halved.contains(0.0))
+    opposite = whole.mean * halved.mean < 0 and not (whole.contains(0.0) or halved.contains(0.0))
     name = f"half budget, {a} against {b}"
     if opposite or whole.contains(0.0) != halved.contains(0.0):
         verb = "reverses" if opposite else "changes"
@@ -259,5 +260,5 @@ def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
     return Check(name, PASS, f"half the budget says the same ({said})")
 
 
-def _percent(contrast: tuning_luck.Contrast) -> str:
-    return f"{100 * contrast.point:+.1f} % [{100 * contrast.lo:+.1f}, {100 * contrast.hi:+.1f}]"
+def _percent(gain: Interval) -> str:
+    return f"{100 * gain.mean:+.1f} % [{100 * gain.lo:+.1f}, {100 * gain.hi:+.1f}]"

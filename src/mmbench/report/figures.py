@@ -15,9 +15,9 @@ from mmbench.store import files
 ID_NAME = "ID only"
 
 
-def write_figures(table: SweepTable, found: Sequence[Comparison], folder: Path) -> None:
+def write_figures(table: SweepTable, compared: Sequence[Comparison], folder: Path) -> None:
     """Write every figure that has something to show; those of an earlier report that has not are removed."""
-    drawn = figures(table, found)
+    drawn = figures(table, compared)
     for old in (*folder.glob("forest-*.*"), *folder.glob("conditions.*"), *folder.glob("gains.*")):
         if old.stem not in drawn:
             old.unlink()
@@ -27,11 +27,11 @@ def write_figures(table: SweepTable, found: Sequence[Comparison], folder: Path) 
         files.write_atomic(folder / f"{name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
 
 
-def figures(table: SweepTable, found: Sequence[Comparison]) -> Mapping[str, Drawing]:
+def figures(table: SweepTable, compared: Sequence[Comparison]) -> Mapping[str, Drawing]:
     """Figures by file name."""
     drawn = {}
-    for contrast in dict.fromkeys(c.contrast for c in found):
-        lines = forest_lines([c for c in found if c.contrast == contrast], several=len(table.datasets) > 1)
+    for contrast in dict.fromkeys(c.contrast for c in compared):
+        lines = forest_lines([c for c in compared if c.contrast == contrast], several=len(table.datasets) > 1)
         if lines:
             label = f"relative gain in {PRIMARY}, {contrast.replace('_vs_', ' against ')}, %"
             drawn[paths.slug(["forest-" + contrast])] = charts.forest(lines, label, 100 * table.delta)
@@ -43,14 +43,14 @@ def figures(table: SweepTable, found: Sequence[Comparison]) -> Mapping[str, Draw
     ]
     if len(names) > 1:
         drawn["conditions"] = charts.dumbbells(conditions, names, PRIMARY)
-    gains = gain_cells(found)
+    gains = gain_cells(compared)
     if gains:
-        columns = list(dict.fromkeys(c.contrast for c in found))
+        columns = list(dict.fromkeys(c.contrast for c in compared))
         drawn["gains"] = charts.heat(gains, columns, "relative gain, %")
     return drawn
 
 
-def forest_lines(found: Sequence[Comparison], *, several: bool) -> list[Line]:
+def forest_lines(compared: Sequence[Comparison], *, several: bool) -> list[Line]:
     """Rows of a forest plot: gains in percent, bounds where something is inferred."""
     return [
         Line(
@@ -60,14 +60,14 @@ def forest_lines(found: Sequence[Comparison], *, several: bool) -> list[Line]:
             None if c.inference is None else (100 * c.gain.lo, 100 * c.gain.hi),
             c.word,
         )
-        for c in found
+        for c in compared
         if c.gain is not None
     ]
 
 
 def condition_means(table: SweepTable) -> dict[str, dict[str, dict[str, float]]]:
     """Mean of every finished condition by dataset and model; a model that ignores content has one."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    means: dict[str, dict[str, dict[str, float]]] = {}
     for dataset in table.datasets:
         rows = {}
         for model in table.models(dataset):
@@ -77,14 +77,14 @@ def condition_means(table: SweepTable) -> dict[str, dict[str, dict[str, float]]]
             if done:
                 rows[model] = {ID_NAME if m == "-" else m: cell.mean(PRIMARY) for m, cell in done.items()}
         if rows:
-            found[dataset] = rows
-    return found
+            means[dataset] = rows
+    return means
 
 
-def gain_cells(found: Sequence[Comparison]) -> dict[str, dict[str, dict[str, str]]]:
+def gain_cells(compared: Sequence[Comparison]) -> dict[str, dict[str, dict[str, str]]]:
     """Gain in percent by dataset, model and contrast, a dagger where the Holm-adjusted p is below .05."""
     cells: dict[str, dict[str, dict[str, str]]] = {}
-    for c in found:
+    for c in compared:
         if c.gain is not None:
             mark = "†" if c.inference is not None and c.inference.holm < ALPHA else ""
             cells.setdefault(c.dataset, {}).setdefault(c.model, {})[c.contrast] = f"{100 * c.gain.mean:+z.1f}{mark}"

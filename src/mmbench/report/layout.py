@@ -1,69 +1,155 @@
-"""Tables of text as Markdown, booktabs LaTeX and plain text; everything that is not ours is escaped."""
+"""A table is a list of columns over rows; what is not ours is escaped.
+
+:func:`markdown`, :func:`latex`, :func:`terminal`, :func:`csv` and :func:`page` render the same tables.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+Row = TypeVar("Row")
+#: What stands where a row has no value.
+NOTHING = "-"
+#: Rank of a value in its column.
+BEST, SECOND, ALIKE = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Column(Generic[Row]):
+    """One column of a table.
+
+    Args:
+        key: its name in CSV; None where it is not exported.
+        label: its header in print and on a page; None where it is only exported.
+        get: value of a row in full precision; None where there is none.
+        format: text of a value in print and on a page.
+        names: whether it names the row.
+        part: number of the table in which a terminal shows it, beside the columns that name the row.
+        rank: rank of a row, 0 or one of :data:`BEST`, :data:`SECOND` and :data:`ALIKE` (not told from the best).
+        order: number by which a page sorts a value; None sorts by the text.
+        link: where a page leads from a row; empty leads nowhere.
+    """
+
+    key: str | None
+    label: str | None
+    get: Callable[[Row], Any]
+    format: Callable[[Any], str] = str
+    names: bool = False
+    part: int = 1
+    rank: Callable[[Row], int] = lambda row: 0
+    order: Callable[[Any], float] | None = None
+    link: Callable[[Row], str] = lambda row: ""
+
+    def entry(self, row: Row) -> Entry:
+        """What is printed of a row."""
+        value = self.get(row)
+        order = "" if value is None or self.order is None else repr(self.order(value))
+        text = NOTHING if value is None else self.format(value)
+        return Entry(text, self.rank(row), order, self.link(row), self.order is not None)
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One printed value: text and rank of its column (1 best, 2 second, 3 not told from the best, 0 none of them)."""
+    """One printed value.
+
+    Args:
+        text: what is read.
+        rank: as of its column.
+        order: number by which a page sorts; empty sorts by the text.
+        link: where a page leads; empty leads nowhere.
+        number: whether a page shows it as a number.
+    """
 
     text: str
     rank: int = 0
+    order: str = ""
+    link: str = ""
+    number: bool = False
 
 
 @dataclass(frozen=True)
-class Block:
-    """One table.
+class Table(Generic[Row]):
+    """Columns over rows.
 
     Args:
-        title: what stands above it.
-        header: names of the columns; the first one names the rows.
-        rows: one entry per column.
-        parts: columns that a terminal shows together, beside the first ``keys``; empty is all of them.
-        hint: what a terminal has to be told about its marks.
-        keys: number of columns that name a row.
+        title: what stands above them.
+        columns: all columns; printed are those with a label, exported those with a key.
+        rows: what the columns get their values from.
+        hint: what a terminal has to be told about its marks; without it a terminal shows no ranks.
     """
 
     title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[Entry]]
-    parts: Sequence[Sequence[int]] = ()
+    columns: Sequence[Column[Row]]
+    rows: Sequence[Row]
     hint: str = ""
-    keys: int = 1
+
+    @property
+    def printed(self) -> list[Column[Row]]:
+        """Columns with a label."""
+        return [column for column in self.columns if column.label is not None]
+
+    @property
+    def header(self) -> list[str]:
+        """Labels of the printed columns."""
+        return [column.label for column in self.columns if column.label is not None]
+
+    @property
+    def entries(self) -> list[list[Entry]]:
+        """What is printed, row by row."""
+        printed = self.printed
+        return [[column.entry(row) for column in printed] for row in self.rows]
 
 
-def block(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, keys: int = 1) -> Block:
-    """A table without ranks."""
-    return Block(title, header, [[Entry(text) for text in row] for row in rows], keys=keys)
+@dataclass(frozen=True)
+class Document:
+    """Tables that are printed one below the other, with notes.
+
+    Args:
+        title: what stands above them in Markdown.
+        tables: the tables.
+        notes: what has to be said under them.
+        exported: tables of the CSV file, where they are not those that are printed.
+    """
+
+    title: str
+    tables: Sequence[Table[Any]]
+    notes: Sequence[str]
+    exported: Sequence[Table[Any]] | None = None
 
 
-def markdown(title: str, blocks: Sequence[Block], notes: Sequence[str]) -> str:
-    """Tables as GitHub Markdown: best bold, second italic, not told from the best underlined; notes as a list below."""
-    pieces = [f"# {title}"]
-    pieces += [f"## {table.title}\n\n{markdown_table(table.header, table.rows)}" for table in blocks]
-    return "\n\n".join([*pieces, "\n".join(f"- {md(line)}" for line in notes)]) + "\n"
+def text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1) -> Table[Any]:
+    """A table of texts, whose first ``names`` columns name the row."""
+    columns: list[Column[Sequence[str]]] = [
+        Column(None, label, itemgetter(place), names=place < names) for place, label in enumerate(header)
+    ]
+    return Table(title, columns, rows)
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Entry | str]]) -> str:
-    """Header and rows as one Markdown table, without a line end."""
-    marks = {0: "{}", 1: "**{}**", 2: "*{}*", 3: "<u>{}</u>"}
-    entries = [[Entry(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
-    lines = [_markdown_row([md(name) for name in header]), _markdown_row(["---"] * len(header))]
-    lines += [_markdown_row([marks[e.rank].format(md(e.text)) for e in row]) for row in entries]
-    return "\n".join(lines)
+def markdown(document: Document) -> str:
+    """GitHub Markdown: best bold, second italic, not told from the best underlined; notes as a list below."""
+    pieces = [f"# {document.title}", *(f"## {table.title}\n\n{markdown_table(table)}" for table in document.tables)]
+    return "\n\n".join([*pieces, "\n".join(f"- {md(line)}" for line in document.notes)]) + "\n"
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def markdown_table(table: Table[Any]) -> str:
+    """Header and rows of one table, without its title and without a line end."""
+    marks = {0: "{}", BEST: "**{}**", SECOND: "*{}*", ALIKE: "<u>{}</u>"}
+    rows = [
+        [md(label) for label in table.header],
+        ["---"] * len(table.header),
+        *([marks[entry.rank].format(md(entry.text)) for entry in row] for row in table.entries),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def md(text: str) -> str:
@@ -71,30 +157,27 @@ def md(text: str) -> str:
     return " ".join(text.split("\n")).replace("|", "\\|")
 
 
-def latex(blocks: Sequence[Block], notes: Sequence[str]) -> str:
+def latex(document: Document) -> str:
     """Tables for a paper (booktabs): best bold, second or not told from it underlined; notes as comments."""
-    marks = {0: "{}", 1: "\\textbf{{{}}}", 2: "\\underline{{{}}}", 3: "\\underline{{{}}}"}
+    marks = {0: "{}", BEST: "\\textbf{{{}}}", SECOND: "\\underline{{{}}}", ALIKE: "\\underline{{{}}}"}
     pieces = ["% needs \\usepackage{booktabs}"]
-    for table in blocks:
-        body = [" & ".join(marks[e.rank].format(tex(e.text)) for e in row) + r" \\" for row in table.rows]
-        columns = "l" * table.keys + "r" * (len(table.header) - table.keys)
-        pieces.append(
-            "\n".join(
-                [
-                    r"\begin{table}",
-                    rf"\caption{{{tex(table.title)}}}",
-                    rf"\begin{{tabular}}{{{columns}}}",
-                    r"\toprule",
-                    " & ".join(map(tex, table.header)) + r" \\",
-                    r"\midrule",
-                    *body,
-                    r"\bottomrule",
-                    r"\end{tabular}",
-                    r"\end{table}",
-                ]
-            )
-        )
-    return "\n\n".join([*pieces, *(f"% {' '.join(line.split())}" for line in notes)]) + "\n"
+    for table in document.tables:
+        alignment = "".join("l" if column.names else "r" for column in table.printed)
+        body = [" & ".join(marks[e.rank].format(tex(e.text)) for e in row) + r" \\" for row in table.entries]
+        lines = [
+            r"\begin{table}",
+            rf"\caption{{{tex(table.title)}}}",
+            rf"\begin{{tabular}}{{{alignment}}}",
+            r"\toprule",
+            " & ".join(map(tex, table.header)) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        pieces.append("\n".join(lines))
+    return "\n\n".join([*pieces, *(f"% {' '.join(line.split())}" for line in document.notes)]) + "\n"
 
 
 def tex(text: str) -> str:
@@ -105,28 +188,48 @@ def tex(text: str) -> str:
     return "".join(special.get(c, c) for c in text)
 
 
-def plain(blocks: Sequence[Block], notes: Sequence[str]) -> str:
-    """Tables for a terminal or a log, as wide as they have to be."""
+def terminal(document: Document) -> str:
+    """Tables for a terminal or a log, as wide as they have to be; each part of a table below the other."""
     out = io.StringIO()
     console = Console(file=out, width=10_000, color_system=None)
-    for table in blocks:
+    for table in document.tables:
         console.print(f"{table.title}{table.hint}", markup=False, highlight=False)
-        for columns in table.parts or [range(table.keys, len(table.header))]:
-            if columns:
-                console.print(_text_table(table, columns))
-    for line in notes:
+        for part in sorted({column.part for column in table.printed if not column.names}):
+            console.print(_terminal_part(table, part))
+    for line in document.notes:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _text_table(table: Block, columns: Sequence[int]) -> RichTable:
-    marks = {0: "{}  ", 1: "{} *", 2: "{} +", 3: "{} ~"} if table.hint else dict.fromkeys(range(4), "{}")
+def _terminal_part(table: Table[Any], part: int) -> RichTable:
+    marks = {0: "{}  ", BEST: "{} *", SECOND: "{} +", ALIKE: "{} ~"} if table.hint else dict.fromkeys(range(4), "{}")
     shown = RichTable(box=box.SIMPLE_HEAD)
-    for name in table.header[: table.keys]:
-        shown.add_column(escape(name))
-    for place in columns:
-        shown.add_column(escape(table.header[place]), justify="right")
+    columns = [column for column in table.printed if column.names or column.part == part]
+    for column in columns:
+        shown.add_column(escape(column.label or ""), justify="left" if column.names else "right")
     for row in table.rows:
-        names = [escape(entry.text) for entry in row[: table.keys]]
-        shown.add_row(*names, *(escape(marks[row[i].rank].format(row[i].text)) for i in columns))
+        entries = [(column.names, column.entry(row)) for column in columns]
+        shown.add_row(*(escape(e.text if names else marks[e.rank].format(e.text)) for names, e in entries))
     return shown
+
+
+def csv(document: Document) -> str:
+    """The exported columns of all tables in full precision, the same on every machine."""
+    tables = document.tables if document.exported is None else document.exported
+    return str(frame(tables).to_csv(index=False, lineterminator="\n"))
+
+
+def frame(tables: Sequence[Table[Any]]) -> pd.DataFrame:
+    """The exported columns of tables below each other; empty where a table lacks a column or a row its value."""
+    columns = dict.fromkeys(column.key for table in tables for column in table.columns if column.key is not None)
+    rows = [
+        {column.key: column.get(row) for column in table.columns if column.key is not None}
+        for table in tables
+        for row in table.rows
+    ]
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def page(table: Table[Any]) -> dict[str, Any]:
+    """Header and entries of a table for a template, which escapes them."""
+    return {"header": table.header, "rows": table.entries}

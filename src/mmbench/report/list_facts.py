@@ -1,4 +1,4 @@
-"""Beyond accuracy: measures of the recommended lists by condition, and guard-rails by contrast (METHOD §5)."""
+"""Beyond accuracy: measures of the recommended lists by condition, and guard-rails by contrast."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mmbench import paths
 from mmbench.evaluation import list_measures
 from mmbench.evaluation.metrics import Ranking
 from mmbench.inference import intervals
-from mmbench.inference.contribution.bootstrap import Estimate
 from mmbench.inference.contribution.guardrails import LEVEL, coverage_change, rail
+from mmbench.inference.intervals import Interval
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts, K
@@ -33,7 +33,7 @@ def beyond_facts(facts: Facts, cells: Sequence[CellResult], data: Catalogue) -> 
     for cell in cells:
         by_seed = [_measures(lists, tested, data) for lists, tested in zip(read_lists(cell), cell.tested, strict=True)]
         for name in by_seed[0]:
-            facts.add(BEYOND, cell.modality, name, float(np.mean([found[name] for found in by_seed])))
+            facts.add(BEYOND, cell.modality, name, float(np.mean([measures[name] for measures in by_seed])))
     facts.unknown.append("diversity in a neutral embedding: the data set holds none besides the modalities under test")
 
 
@@ -42,14 +42,14 @@ def _measures(lists: NDArray[np.int32], tested: Ranking, data: Catalogue) -> dic
     train = data.dataset.split.train
     known = np.isin(train.users, tested.users)
     rows, items = np.searchsorted(tested.users, train.users[known]), train.items[known]
-    found = list_measures.summary(lists, data.item_counts, data.dataset.n_users, rows, items, lists.shape[1])
+    measures = list_measures.summary(lists, data.item_counts, data.dataset.n_users, rows, items, lists.shape[1])
     cold = list_measures.cold_recall(tested.pairs.users, tested.items, tested.pairs.ranks, data.item_counts, K)
     if cold is not None:
-        found[f"cold recall@{K}"] = cold
+        measures[f"cold recall@{K}"] = cold
     if data.members is not None:
-        found[f"category diversity@{K}"] = list_measures.category_diversity(lists, data.members)
-        found[f"miscalibration@{K}"] = list_measures.miscalibration(lists, data.members, rows, items)
-    return found
+        measures[f"category diversity@{K}"] = list_measures.category_diversity(lists, data.members)
+        measures[f"miscalibration@{K}"] = list_measures.miscalibration(lists, data.members, rows, items)
+    return measures
 
 
 def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogue) -> None:
@@ -61,8 +61,10 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
     cold = False
     for c in compared:
         lists = [read_lists(side) for side in (c.a, c.b)]
-        changes: dict[str, Estimate | None] = {"coverage": coverage_change(lists[0], lists[1], data.dataset.n_items)}
-        changes["tail share"] = _relative(*(_tail_by_user(side, tail) for side in lists))
+        changes: dict[str, Interval | None] = {
+            "coverage": coverage_change(lists[0], lists[1], data.dataset.n_items),
+            "tail share": _relative(*(_tail_by_user(side, tail) for side in lists)),
+        }
         by_user = [_cold_by_user(side, data.item_counts) for side in (c.a, c.b)]
         if len(by_user[0]) > 1:
             cold = True
@@ -71,7 +73,7 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
             if change is None:
                 facts.unknown.append(f"guard-rail {name} of {c.contrast}: {c.b.modality} has none to lose")
             else:
-                facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, level=LEVEL, word=rail(change))
+                facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, word=rail(change))
     if compared and not cold:
         facts.unknown.append("cold recall: no held-out item is without training interactions")
 
@@ -85,9 +87,8 @@ def _cold_by_user(cell: CellResult, counts: NDArray[np.int64]) -> NDArray[np.flo
     return np.stack(by_seed, axis=1)
 
 
-def _relative(a: NDArray[np.float64], b: NDArray[np.float64]) -> Estimate | None:
+def _relative(a: NDArray[np.float64], b: NDArray[np.float64]) -> Interval | None:
     """Relative change with its crossed 90 % interval; None over a mean of zero."""
     if not b.any():
         return None
-    change = intervals.relative_gain(a, b, LEVEL)
-    return Estimate(change.mean, change.lo, change.hi)
+    return intervals.relative_gain(a, b, LEVEL)

@@ -1,55 +1,67 @@
-"""From the data sets of a sweep to one statement per model and contrast (METHOD §3.4)."""
+"""From the data sets of a sweep to one statement per model and contrast."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from mmbench.inference.intervals import Interval
 from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
 from mmbench.inference.verdicts import Verdict
-from mmbench.report.comparisons import Comparison
-from mmbench.report.layout import Block, block
+from mmbench.report.comparisons import ALPHA, Comparison
+from mmbench.report.layout import Column, Table
 from mmbench.report.table import ID_ONLY, PRIMARY, SweepTable
 
-HEADER = ("model", "contrast", "data sets", "gain %", "95 %", "in a new data set %", "tau")
 NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)
 
 
-def studies(found: Sequence[Comparison]) -> dict[tuple[str, str], list[Comparison]]:
-    """Contrasts to pool by (model, contrast): one for each data set, trusted, with an error that is known.
+class Contrasted(NamedTuple):
+    """A contrast of one model."""
+
+    model: str
+    contrast: str
+
+
+def studies(compared: Sequence[Comparison]) -> dict[Contrasted, list[Comparison]]:
+    """Comparisons to pool by model and contrast: one for each data set, trusted, with an error that is known.
 
     Of several splits of one data set the first counts: they share their users and are no independent studies.
     """
-    pooled: dict[tuple[str, str], dict[str, Comparison]] = {}
-    for c in found:
+    pooled: dict[Contrasted, dict[str, Comparison]] = {}
+    for c in compared:
         trusted = c.judgement is not None and c.judgement.word not in NOT_POOLED
         if trusted and c.inference is not None and c.gain is not None and c.gain.se > 0 and c.gain.mean > -1:
-            pooled.setdefault((c.model, c.contrast), {}).setdefault(c.a.data, c)
+            pooled.setdefault(Contrasted(c.model, c.contrast), {}).setdefault(c.a.data, c)
     return {key: list(by_data.values()) for key, by_data in pooled.items() if len(by_data) > 1}
 
 
-def pool(found: Sequence[Comparison]) -> dict[tuple[str, str], PooledEffect]:
-    """Random-effects mean over data sets by (model, contrast), where there are at least two data sets."""
+def pool(compared: Sequence[Comparison]) -> dict[Contrasted, PooledEffect]:
+    """Random-effects mean over data sets by model and contrast, where there are at least two data sets."""
     return {
-        key: pooled_gain([c.gain for c in members if c.gain is not None]) for key, members in studies(found).items()
+        key: pooled_gain([c.gain for c in members if c.gain is not None]) for key, members in studies(compared).items()
     }
 
 
-def pooled_block(found: Sequence[Comparison]) -> list[Block]:
+def pooled_tables(compared: Sequence[Comparison]) -> list[Table[tuple[Contrasted, PooledEffect]]]:
     """The pooled gains as a table, if there are any."""
-    rows = []
-    for (model, contrast), effect in pool(found).items():
-        predicted = "-" if effect.predicted is None else _percents(*effect.predicted)
-        interval = _percents(effect.lo, effect.hi)
-        rows.append(
-            [model, contrast, str(effect.k), f"{100 * effect.mean:+z.1f}", interval, predicted, f"{effect.tau:.3f}"]
-        )
-    return [block("all data sets, random effects of log(1 + gain)", HEADER, rows, keys=2)] if rows else []
+    columns: Sequence[Column[tuple[Contrasted, PooledEffect]]] = (
+        Column(None, "model", lambda row: row[0].model, names=True),
+        Column(None, "contrast", lambda row: row[0].contrast, names=True),
+        Column(None, "data sets", lambda row: row[1].k),
+        Column(None, "gain %", lambda row: row[1].effect.mean, lambda gain: f"{100 * gain:+z.1f}"),
+        Column(None, "95 %", lambda row: row[1].effect, percents),
+        Column(None, "in a new data set %", lambda row: row[1].predicted, percents),
+        Column(None, "tau", lambda row: row[1].tau, lambda tau: f"{tau:.3f}"),
+    )
+    rows = list(pool(compared).items())
+    return [Table("all data sets, random effects of log(1 + gain)", columns, rows)] if rows else []
 
 
-def _percents(lo: float, hi: float) -> str:
-    return f"[{100 * lo:+z.1f}, {100 * hi:+z.1f}]"
+def percents(interval: Interval) -> str:
+    """Bounds in percent."""
+    return f"[{100 * interval.lo:+z.1f}, {100 * interval.hi:+z.1f}]"
 
 
 def ranks(table: SweepTable, model: str) -> tuple[list[str], RankComparison] | None:
@@ -65,25 +77,29 @@ def ranks(table: SweepTable, model: str) -> tuple[list[str], RankComparison] | N
     return list(whole), compare_ranks(np.array(list(whole.values())).T)
 
 
-def rank_blocks(table: SweepTable) -> list[Block]:
+def rank_tables(table: SweepTable) -> list[Table[int]]:
     """Mean ranks of the conditions of each model, only from ten data sets on."""
-    blocks = []
+    tables = []
     for model in sorted({model for _, model, _ in table.cells}):
-        compared = ranks(table, model)
-        if compared is not None:
-            names, found = compared
-            rows = [
-                [name, f"{found.mean_ranks[i]:.2f}", ", ".join(_alike(names, found, i)) or "-"]
-                for i, name in enumerate(names)
-            ]
+        ranked = ranks(table, model)
+        if ranked is not None:
+            names, compared = ranked
             title = (
-                f"{model}, mean ranks over data sets (Friedman p {found.friedman_p:.3g}, "
-                f"critical difference {found.critical_difference:.2f})"
+                f"{model}, mean ranks over data sets (Friedman p {compared.friedman_p:.3g}, "
+                f"critical difference {compared.critical_difference:.2f})"
             )
-            blocks.append(block(title, ("condition", "mean rank", "not told apart from"), rows))
-    return blocks
+            tables.append(Table(title, _rank_columns(names, compared), range(len(names))))
+    return tables
 
 
-def _alike(names: Sequence[str], found: RankComparison, i: int) -> list[str]:
-    """Conditions whose pairwise difference (Wilcoxon, Holm) is not significant."""
-    return [name for j, name in enumerate(names) if j != i and found.pairwise_p[i, j] >= 0.05]
+def _rank_columns(names: Sequence[str], compared: RankComparison) -> Sequence[Column[int]]:
+    def alike(place: int) -> str | None:
+        """Conditions whose pairwise difference (Wilcoxon, Holm) is not significant."""
+        others = (i for i in range(len(names)) if i != place and compared.pairwise_p[place, i] >= ALPHA)
+        return ", ".join(names[i] for i in others) or None
+
+    return (
+        Column(None, "condition", lambda place: names[place], names=True),
+        Column(None, "mean rank", lambda place: compared.mean_ranks[place], lambda rank: f"{rank:.2f}"),
+        Column(None, "not told apart from", alike),
+    )

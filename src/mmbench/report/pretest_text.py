@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from mmbench.data.dataset import Dataset
-from mmbench.inference.contribution.bootstrap import Estimate
 from mmbench.inference.contribution.pretest import EPSILON, Light, Pretest
 from mmbench.inference.contribution.shapley import Coalition
 from mmbench.inference.contribution.signal import MIN_INTERACTIONS
+from mmbench.inference.intervals import Interval
 from mmbench.messages import Message, Translator
-from mmbench.report.layout import markdown_table
+from mmbench.report.layout import markdown_table, text_table
 from mmbench.store import records
 
 #: Header and rows.
@@ -69,7 +69,7 @@ NOTES = (
 def why(found: Pretest, name: str, translator: Translator) -> str:
     """One sentence for the light of a modality."""
     others = translator.list(sorted(found.coverage.keys() - {name}))
-    alone, unique = found.signal.r2[frozenset({name})], found.signal.unique[name].value
+    alone, unique = found.signal.r2[frozenset({name})], found.signal.unique[name].mean
     match found.lights[name]:
         case Light.GREEN if others:
             return translator(Message("it tells something about behaviour that {others} cannot", others=others))
@@ -165,7 +165,7 @@ def as_markdown(name: str, dataset: Dataset, found: Pretest, translator: Transla
     blocks = [f"# {title}", "\n".join(f"- {line}" for line in lines)]
     for header, rows in (lights(found, translator), subsets(found, translator), pairs(found, translator)):
         if rows:
-            blocks.append(markdown_table(header, rows))
+            blocks.append(markdown_table(text_table("", header, rows)))
     return "\n\n".join([*blocks, "\n".join(f"- {line}" for line in map(translator, NOTES))]) + "\n"
 
 
@@ -183,7 +183,7 @@ def as_record(name: str, dataset: Dataset, found: Pretest) -> dict[str, Any]:
         "coverage": dict(found.coverage),
         "lights": {m: str(colour) for m, colour in found.lights.items()},
         "r2": _by_name(signal.r2),
-        "unique": {m: vars(value) for m, value in signal.unique.items()},
+        "unique": {m: {"value": i.mean, "lo": i.lo, "hi": i.hi} for m, i in signal.unique.items()},
         "common": signal.common,
         "null_alone": {m: values.tolist() for m, values in signal.null_alone.items()},
         "null_unique": {m: values.tolist() for m, values in signal.null_unique.items()},
@@ -202,5 +202,5 @@ def _by_name(values: Mapping[Coalition, float]) -> dict[str, float]:
     return {_named(subset) or "none": value for subset, value in values.items()}
 
 
-def _interval(value: Estimate) -> str:
-    return f"{value.value:z.3f} [{value.lo:z.3f}, {value.hi:z.3f}]"
+def _interval(i: Interval) -> str:
+    return f"{i.mean:z.3f} [{i.lo:z.3f}, {i.hi:z.3f}]"

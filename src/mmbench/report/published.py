@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from mmbench.data.readers.delimited import read_delimited
 from mmbench.messages import Message, Refusal
-from mmbench.report import layout
-from mmbench.report.layout import Block, block
+from mmbench.report.layout import Column, Document, Table
 from mmbench.report.table import CellResult, SweepTable
 
 METRICS = ("NDCG@5", "NDCG@10", "Recall@5", "Recall@10", "Precision@5", "Precision@10")
@@ -98,10 +97,10 @@ def read_published(file: Path, table: SweepTable) -> list[Row]:
         number = int(float(line["table"]))
         if number in STATES:
             place = (_plain(line["model"]), _plain(line["dataset"]))
-            found, base = (ours.get((*place, STATES[n]), []) for n in (number, BASELINE))
+            cells, base = (ours.get((*place, STATES[n]), []) for n in (number, BASELINE))
             values = {metric: str(line[metric]).strip() for metric in METRICS}
             changes = {m: str(line[d]).strip() for m, d in changes_of.items() if number != BASELINE}
-            rows.append(Row(number, line["title"], line["model"], line["dataset"], values, changes, found, base))
+            rows.append(Row(number, line["title"], line["model"], line["dataset"], values, changes, cells, base))
     if not rows:
         raise Refusal("{file} has no row of the tables {tables}", file=file, tables=", ".join(map(str, STATES)))
     return rows
@@ -114,64 +113,69 @@ def _plain(name: object) -> str:
 
 def _by_states(table: SweepTable) -> dict[tuple[str, str, tuple[str, str]], list[CellResult]]:
     """Finished cells by model, data set and states of text and image."""
-    found: dict[tuple[str, str, tuple[str, str]], list[CellResult]] = {}
+    by_states: dict[tuple[str, str, tuple[str, str]], list[CellResult]] = {}
     for cell in table.cells.values():
         if cell.status == "done" and cell.states.keys() == {"text", "image"}:
             place = (_plain(cell.model), _plain(cell.data), (cell.states["text"], cell.states["image"]))
-            found.setdefault(place, []).append(cell)
-    return found
+            by_states.setdefault(place, []).append(cell)
+    return by_states
 
 
-def blocks(rows: Sequence[Row]) -> list[Block]:
-    """One block per published table, laid out as it was printed, ours beside every number."""
-    header = ["model", "data set", *(name for metric in METRICS for name in (metric, "ours"))]
-    made = []
+def document(table: SweepTable, rows: Sequence[Row]) -> Document:
+    """One table per published table, laid out as it was printed, ours beside every number; CSV has a row per number."""
+    printed = []
     for number in STATES:
         members = [row for row in rows if row.table == number]
         if members:
-            cells = [[row.model, row.dataset, *(text for m in METRICS for text in _pair(row, m))] for row in members]
-            made.append(block(f"Table {number}. {members[0].title}", header, cells, keys=2))
-    return made
-
-
-def _pair(row: Row, metric: str) -> tuple[str, str]:
-    printed, value, change = row.changes.get(metric, ""), row.mean(metric), row.change(metric)
-    published = row.values[metric] + (f" ({float(printed):+z.1f})" if printed else "")
-    ours = "-" if value is None else f"{value:.4f}" + ("" if change is None else f" ({100 * change:+z.1f})")
-    return published, ours
-
-
-def as_markdown(table: SweepTable, rows: Sequence[Row]) -> str:
-    """The tables as GitHub Markdown."""
-    return layout.markdown(f"{table.name}, published and ours", blocks(rows), notes(rows))
-
-
-def as_latex(rows: Sequence[Row]) -> str:
-    """The tables for a paper."""
-    return layout.latex(blocks(rows), notes(rows))
-
-
-def notes(rows: Sequence[Row]) -> list[str]:
-    """What has to be said under the tables."""
+            printed.append(Table(f"Table {number}. {members[0].title}", PRINTED, members))
     matched = sum(bool(row.ours) for row in rows)
-    return [f"{matched} of {len(rows)} published rows have a cell in this sweep.", *NOTES]
+    notes = [f"{matched} of {len(rows)} published rows have a cell in this sweep.", *NOTES]
+    numbers = [Number(row, metric) for row in rows for metric in METRICS]
+    return Document(f"{table.name}, published and ours", printed, notes, [Table("", _exported(table), numbers)])
 
 
-def as_frame(table: SweepTable, rows: Sequence[Row]) -> pd.DataFrame:
-    """One row per published number; ours in full precision, changes as fractions."""
-    numbers = [
-        {
-            "table": row.table,
-            "model": row.model,
-            "dataset": row.dataset,
-            "metric": metric,
-            "published": float(row.values[metric]),
-            "published_change": float(row.changes[metric]) / 100 if row.changes.get(metric) else None,
-            "ours": row.mean(metric),
-            "our_change": row.change(metric),
-            "records": " ".join(str(cell.folder.relative_to(table.folder)) for cell in row.ours),
-        }
-        for row in rows
-        for metric in METRICS
-    ]
-    return pd.DataFrame(numbers)
+def _columns() -> Iterator[Column[Row]]:
+    yield Column(None, "model", lambda row: row.model, names=True)
+    yield Column(None, "data set", lambda row: row.dataset, names=True)
+    for metric in METRICS:
+
+        def published(row: Row, metric: str = metric) -> str:
+            change = row.changes.get(metric, "")
+            return row.values[metric] + (f" ({float(change):+z.1f})" if change else "")
+
+        def ours(row: Row, metric: str = metric) -> str | None:
+            value, change = row.mean(metric), row.change(metric)
+            return None if value is None else f"{value:.4f}" + ("" if change is None else f" ({100 * change:+z.1f})")
+
+        yield Column(None, metric, published)
+        yield Column(None, "ours", ours)
+
+
+PRINTED = tuple(_columns())
+
+
+class Number(NamedTuple):
+    """One published number."""
+
+    row: Row
+    metric: str
+
+
+def _exported(table: SweepTable) -> Sequence[Column[Number]]:
+    """Columns of the CSV file: ours in full precision, changes as fractions."""
+
+    def published_change(n: Number) -> float | None:
+        change = n.row.changes.get(n.metric)
+        return float(change) / 100 if change else None
+
+    return (
+        Column("table", None, lambda n: n.row.table),
+        Column("model", None, lambda n: n.row.model),
+        Column("dataset", None, lambda n: n.row.dataset),
+        Column("metric", None, lambda n: n.metric),
+        Column("published", None, lambda n: float(n.row.values[n.metric])),
+        Column("published_change", None, published_change),
+        Column("ours", None, lambda n: n.row.mean(n.metric)),
+        Column("our_change", None, lambda n: n.row.change(n.metric)),
+        Column("records", None, lambda n: " ".join(str(cell.folder.relative_to(table.folder)) for cell in n.row.ours)),
+    )

@@ -32,7 +32,7 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
     """
     if file.exists():
         raise Refusal("{file} exists; studies are written to a new file", file=file)
-    found = {}
+    studies = {}
     for cell in table.cells.values():
         file_of_cell = paths.cell_file(cell.folder)
         if not file_of_cell.exists():
@@ -40,8 +40,8 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
         record = records.read(file_of_cell, Cell)
         done = CellStore(sweep_dir, cell.folder, record.key).finished_trainings()
         if done:
-            found[str(record.name)] = (read_space(record.config["search"]), done)
-    if not found:
+            studies[str(record.name)] = (read_space(record.config["search"]), done)
+    if not studies:
         raise Refusal("{sweep_dir} has no finished trial", sweep_dir=sweep_dir)
-    files.write_atomic(file, lambda temporary: sampler.keep_studies(found, temporary))
-    return sorted(found)
+    files.write_atomic(file, lambda temporary: sampler.keep_studies(studies, temporary))
+    return sorted(studies)

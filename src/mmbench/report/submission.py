@@ -1,4 +1,4 @@
-"""Checklists of venues: what records prove is answered, everything else waits for a person (METHOD §7).
+"""Checklists of venues: what records prove is answered, everything else waits for a person.
 
 NeurIPS paper, ML reproducibility (Pineau et al. 2021), ACM artifact badges 1.1, RecSys reproducibility track.
 """
@@ -15,7 +15,7 @@ from mmbench import paths
 from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.report.comparisons import Comparison
 from mmbench.report.fairness_checks import FAIL, Group
-from mmbench.report.layout import markdown_table, tex
+from mmbench.report.layout import Column, Table, markdown_table, tex
 from mmbench.report.table import SweepTable
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
@@ -24,7 +24,6 @@ from mmbench.store.schema import Cell, Seal
 YES, NO, NOT_APPLICABLE, OPEN = "yes", "no", "not applicable", "to be answered"
 NEURIPS, PINEAU = "NeurIPS paper checklist", "ML reproducibility checklist"
 ACM, RECSYS = "ACM badges", "RecSys reproducibility"
-HEADER = ("item", "answer", "why", "evidence", "filled by")
 
 
 #: Links from the report to what the sweep wrote beside it.
@@ -39,14 +38,14 @@ class Answer:
         checklist: its checklist.
         item: what is asked.
         answer: one of the words above.
-        said: one or two sentences.
+        reason: one or two sentences.
         evidence: files beside the checklist that prove it.
     """
 
     checklist: str
     item: str
     answer: str
-    said: str
+    reason: str
     evidence: tuple[str, ...] = ()
 
     @property
@@ -278,16 +277,21 @@ def _recsys(
     yield item("Code of baselines?", YES, "One file per model, tuned by the same command.", MANIFEST)
 
 
+COLUMNS: Sequence[Column[Answer]] = (
+    Column(None, "item", lambda a: a.item),
+    Column(None, "answer", lambda a: a.answer),
+    Column(None, "why", lambda a: a.reason),
+    Column(None, "evidence", lambda a: ", ".join(f"[{file}]({file})" for file in a.evidence) or None),
+    Column(None, "filled by", lambda a: a.status),
+)
+
+
 def as_markdown(table: SweepTable, found: Sequence[Answer]) -> str:
     """All checklists as GitHub Markdown with links."""
     pieces = [f"# Checklists for {table.name}", "Filled from the records; what waits for a person says so."]
     for checklist in dict.fromkeys(a.checklist for a in found):
-        rows = [
-            (a.item, a.answer, a.said, ", ".join(f"[{f}]({f})" for f in a.evidence) or "-", a.status)
-            for a in found
-            if a.checklist == checklist
-        ]
-        pieces += [f"## {checklist}", markdown_table(HEADER, rows)]
+        rows = [a for a in found if a.checklist == checklist]
+        pieces += [f"## {checklist}", markdown_table(Table(checklist, COLUMNS, rows))]
     return "\n\n".join(pieces) + "\n"
 
 
@@ -298,6 +302,6 @@ def as_latex(found: Sequence[Answer]) -> str:
         lines += [rf"\section*{{{tex(checklist)}}}", r"\begin{itemize}"]
         for a in (a for a in found if a.checklist == checklist):
             evidence = f" Evidence: {', '.join(a.evidence)}." if a.evidence else ""
-            lines.append(rf"\item \textbf{{{tex(a.item)}}} [{tex(a.answer)}] {tex(a.said + evidence)}")
+            lines.append(rf"\item \textbf{{{tex(a.item)}}} [{tex(a.answer)}] {tex(a.reason + evidence)}")
         lines.append(r"\end{itemize}")
     return "\n".join(lines) + "\n"

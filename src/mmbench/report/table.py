@@ -175,7 +175,9 @@ class SweepTable:
         result = self.result(dataset, model, condition)
         return result if result is not None and result.status == "done" else None
 
-    def change(self, dataset: str, model: str, condition: str, against: str, metric: str) -> intervals.Interval | None:
+    def change(
+        self, dataset: str, model: str, condition: str, against: str, metric: str
+    ) -> intervals.CrossedInterval | None:
         """Relative change of a condition against another, over users and the seeds both have.
 
         None where one of them has no result, where both are the same cell, or where splits or effort differ.
@@ -204,11 +206,11 @@ class SweepTable:
         found = []
         for dataset in self.datasets:
             for model in self.models(dataset):
-                pairs = [("fused", c) for c in self.conditions] + [(c, "none") for c in self.conditions]
+                pairs = [Contrast("fused", c) for c in self.conditions] + [Contrast(c, "none") for c in self.conditions]
                 for a, b in dict.fromkeys([*pairs, *self.contrasts]):
                     interval = self.change(dataset, model, a, b, PRIMARY) if a != b else None
                     if interval is not None:
-                        whole = f"{dataset}/{model}/{a}_vs_{b}"
+                        whole = f"{dataset}/{model}/{Contrast(a, b).name}"
                         name = whole if len(self.datasets) > 1 else whole.removeprefix(f"{dataset}/")
                         word = self.words.get(whole, "")
                         found.append(Gap(name, interval.mean, interval.lo, interval.hi, word))

@@ -128,7 +128,7 @@ def contrast_shifts(
             continue
         shift = tuning_luck.budget_shift(by_condition[a], by_condition[b], default_first=True)
         more = tuning_luck.needs_more_trials(shift, delta)
-        shifts.append(schema.Shift(a=a, b=b, shift=shift.point, lo=shift.lo, hi=shift.hi, more=more))
+        shifts.append(schema.Shift(a=a, b=b, shift=shift.mean, lo=shift.lo, hi=shift.hi, more=more))
     return shifts
 
 

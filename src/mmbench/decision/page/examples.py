@@ -52,9 +52,9 @@ def read_examples(cells: list[CellResult], data: Catalogue, modality: str) -> li
     names = sorted(frozenset().union(*game))
     if len(names) != 2 or len(game) != 4 or modality not in names:
         return []
-    found = {subset: hits.hits(cell.rankings, K) for subset, cell in game.items()}
-    singles = {name: found[frozenset({name})] for name in names}
-    share = hits.found_only_with(found[frozenset()], singles, found[frozenset(names)], modality)
+    hit = {subset: hits.hits(cell.rankings, K) for subset, cell in game.items()}
+    singles = {name: hit[frozenset({name})] for name in names}
+    share = hits.found_only_with(hit[frozenset()], singles, hit[frozenset(names)], modality)
     items = game[frozenset()].tested[0].items
     best = pd.Series(share).groupby(items).max().sort_index()
     chosen = best[best >= 0.5].sort_values(ascending=False, kind="stable").head(SHOWN)
@@ -99,8 +99,8 @@ def thumbnail(data: Catalogue, item: int) -> str:
 
 def _places(data: Catalogue, root: Path, item: int) -> list[Path]:
     """Where the picture may lie: what items.parquet says, else ``images/<item id>``."""
-    said = data.items["image_path"].iloc[item] if "image_path" in data.items else None
-    places = [root / said] if isinstance(said, str) and said else []
+    path = data.items["image_path"].iloc[item] if "image_path" in data.items else None
+    places = [root / path] if isinstance(path, str) and path else []
     name = str(data.dataset.item_ids[item])
     if name and not set(name) & set("/\\\0"):
         places += [root / "images" / f"{name}{ending}" for ending in ENDINGS]

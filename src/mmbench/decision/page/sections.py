@@ -1,17 +1,19 @@
-"""The decision as one page and one record (METHOD iii)."""
+"""The decision as one page and one record."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
+
+from markupsafe import Markup
 
 from mmbench import paths
 from mmbench.decision import Action, Decision, Economics, annuity, as_record
 from mmbench.decision.economics import INPUTS, costs
 from mmbench.decision.gates import IMAGE
-from mmbench.decision.page import plots
+from mmbench.decision.page import drawings
+from mmbench.decision.page.drawings import Labels, Line
 from mmbench.decision.page.examples import Example
 from mmbench.decision.page.speaker import INPUT_NAMES, Speaker
 from mmbench.decision.serving import Serving
@@ -128,10 +130,11 @@ def _hero(s: Speaker, delta: float) -> Mapping[str, Any] | None:
     gain = s.evidence.gain
     if gain is None:
         return None
-    bounds = (gain.lo, gain.hi) if s.decision.value is not None else None
-    drawn = plots.hero(
-        gain.mean, bounds, s.decision.breakeven, delta, s.gain, s(Message("break-even {need}", need=s.need))
-    )
+    break_even = s(Message("break-even {need}", need=s.need))
+    title = s(Message("Gain of adding images to everything else, against the break-even line"))
+    labels = Labels(break_even, f"{title}. {s.range()}")
+    bounded = s.decision.value is not None
+    drawn = drawings.hero(gain, bounded, s.decision.breakeven, delta, s.gain, labels)
     mde = "" if s.evidence.mde is None else s.translator.percent(s.evidence.mde, 1)
     users, seeds = s.translator.number(s.evidence.n_users), s.translator.number(gain.seeds)
     note = Message(
@@ -140,7 +143,7 @@ def _hero(s: Speaker, delta: float) -> Mapping[str, Any] | None:
         seeds=seeds,
         mde=mde,
     )
-    return {"plot": drawn, "note": s(note) if mde else "", "range": s.range()}
+    return {"plot": drawn, "note": s(note) if mde else ""}
 
 
 def _cost(s: Speaker) -> Mapping[str, Any]:
@@ -148,17 +151,12 @@ def _cost(s: Speaker) -> Mapping[str, Any]:
     factor = annuity(s.economics.years, s.economics.discount)
     amounts = {kind: once + year * factor for kind, (once, year) in costs(s.economics.likely).items()}
     parts = [
-        {"name": s(COST_KINDS[kind]), "amount": s.money(amount), "x": x, "width": width, "n": place}
-        for place, ((kind, amount), (x, width)) in enumerate(
-            zip(amounts.items(), plots.stack(list(amounts.values())), strict=True)
-        )
+        {"name": s(COST_KINDS[kind]), "amount": s.money(amount), "n": place}
+        for place, (kind, amount) in enumerate(amounts.items())
     ]
-    return {
-        "parts": parts,
-        "title": s(Message("Cost over {years} years at today's value", years=s.years)),
-        "turn": _price(s),
-        "payback": _payback(s),
-    }
+    title = s(Message("Cost over {years} years at today's value", years=s.years))
+    drawn = drawings.stacked(list(amounts.values()), [f"{part['name']} {part['amount']}" for part in parts], title)
+    return {"parts": parts, "plot": drawn, "title": title, "turn": _price(s), "payback": _payback(s)}
 
 
 def _price(s: Speaker) -> str:
@@ -195,7 +193,7 @@ def _flips(s: Speaker) -> list[str]:
                 )
             )
         ]
-    shown = s.decision.subset.mean if s.decision.subset else gain.mean
+    shown = s.decision.subset.gain.mean if s.decision.subset else gain.mean
     said = [s(Message("A gain of {gain} instead of the measured {now}.", gain=s.gain(flip.gain), now=s.gain(shown)))]
     if flip.transfer is not None:
         said.append(
@@ -225,7 +223,6 @@ def _value(s: Speaker) -> Mapping[str, Any] | None:
     if value is None or not s.decision.trusted:
         return None
     q = value.quantiles
-    drawn = plots.histogram(value.counts, q[0.025], q[0.975], s.money, 110)
     text = s(
         Message(
             "Expected {mean}; in nine of ten cases between {lo} and {hi}.",
@@ -237,42 +234,46 @@ def _value(s: Speaker) -> Mapping[str, Any] | None:
     title = s(
         Message("Value over {years} years in {draws} calculated cases", years=s.years, draws=s.translator.number(DRAWS))
     )
+    ends = (s(Message("loss")), s(Message("profit")))
+    drawn = drawings.histogram(value.counts, q[0.025], q[0.975], s.money, *ends, title)
     return {"plot": drawn, "text": text, "title": title, "sure": s.sure()}
 
 
-def _tornado(s: Speaker) -> plots.Rows | None:
+def _tornado(s: Speaker) -> Markup | None:
     if not s.decision.swings or not s.decision.trusted:
         return None
     lines = [
-        (
+        Line(
             _name(s, swing.name).partition("(")[0].strip(),
             f"{s.money(swing.low)} … {s.money(swing.high)}",
-            swing.low,
-            swing.high,
+            (swing.low, swing.high),
         )
         for swing in s.decision.swings[:MOST_SWINGS]
     ]
-    return plots.swings(lines)
+    return drawings.rows(lines, s(Message("Which input moves the result most")))
 
 
 def _name(s: Speaker, key: str) -> str:
     return s(INPUT_NAMES[key])
 
 
-def _where(s: Speaker, read: Read) -> plots.Rows | None:
+def _where(s: Speaker, read: Read) -> Markup | None:
     found = [
         fact
         for fact in read.facts.found
-        if (fact.measure, fact.subject) == (SLICES, s.evidence.contrast)
-        and fact.lo is not None
-        and math.isfinite(fact.value)
+        if (fact.measure, fact.subject) == (SLICES, s.evidence.contrast) and fact.interval is not None
     ]
     lines = [
-        (s.part(f.part), f"{s.gain(f.value)} ({s.translator.number(f.n or 0)})", f.value, f.lo, f.hi)
+        Line(
+            s.part(f.part),
+            f"{s.gain(f.value)} ({s.translator.number(f.n or 0)})",
+            (f.interval.lo, f.interval.hi),
+            f.value,
+        )
         for f in found[:MOST_SLICES]
-        if f.lo is not None and f.hi is not None
+        if f.interval is not None
     ]
-    return plots.intervals(lines) if lines else None
+    return drawings.rows(lines, s(Message("Gain by kind of item and user"))) if lines else None
 
 
 def _why(s: Speaker, read: Read) -> Mapping[str, Any] | None:
@@ -287,8 +288,13 @@ def _why(s: Speaker, read: Read) -> Mapping[str, Any] | None:
         label = s(Message("{modality} only", modality=s.modality(only))) if part != only else s(HIT_KINDS[part])
         # What only another modality finds is an effect in the floor's own table, not noise (see contribution).
         floor = None if part.startswith("only_") and only != IMAGE else fact.baseline
-        lines.append((label, s.translator.number(1000 * fact.value, 1), 1000 * fact.value, floor and 1000 * floor))
-    return {"plot": plots.bars(lines), "repeat": _repeat(s, read.facts.found)}
+        share = 1000 * fact.value
+        mark = None if floor is None else 1000 * floor
+        lines.append(Line(label, s.translator.number(share, 1), (0.0, share), mark=mark, negative=share < 0))
+    return {
+        "plot": drawings.rows(lines, s(Message("Purchases found in the top 20 thanks to text or images"))),
+        "repeat": _repeat(s, read.facts.found),
+    }
 
 
 def _repeat(s: Speaker, found: Sequence[Fact]) -> str:
@@ -304,14 +310,12 @@ def _rails(s: Speaker, read: Read) -> list[Mapping[str, str]]:
     return [
         {
             "name": s(RAIL_NAMES[fact.part.removeprefix("relative change of ")]),
-            "change": f"{s.gain(fact.value)} ({s.gain(fact.lo)} … {s.gain(fact.hi)})",
+            "change": f"{s.gain(fact.value)} ({s.gain(fact.interval.lo)} … {s.gain(fact.interval.hi)})",
             "word": s(RAILS[Rail(fact.word)]),
             "status": fact.word.replace(" ", "-"),
         }
         for fact in read.facts.found
-        if (fact.measure, fact.subject) == (GUARDRAILS, s.evidence.contrast)
-        and fact.lo is not None
-        and fact.hi is not None
+        if (fact.measure, fact.subject) == (GUARDRAILS, s.evidence.contrast) and fact.interval is not None
     ]
 
 

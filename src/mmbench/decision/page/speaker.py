@@ -276,7 +276,8 @@ class Speaker:
         """Why, in one sentence for everybody."""
         d, gain, more = self.decision, self.evidence.gain, self.evidence.per_thousand
         if d.action is Action.GO and more is not None:
-            x, lo, hi = (self.translator.number(value, 1 if abs(value) < 10 else 0) for value in more)
+            numbers = (more.mean, more.lo, more.hi)
+            x, lo, hi = (self.translator.number(value, 1 if abs(value) < 10 else 0) for value in numbers)
             return self(
                 Message(
                     "Adding images finds about {x} more relevant items per 1,000 recommendations (range {lo} to {hi}).",

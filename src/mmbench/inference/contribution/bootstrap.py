@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mmbench.inference.intervals import Interval
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -16,27 +17,13 @@ REPLICAS = 1000
 BLOCK_NUMBERS = 1 << 22
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its bootstrap interval."""
-
-    value: float
-    lo: float
-    hi: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero lies outside the interval."""
-        return self.lo > 0 or self.hi < 0
-
-
-def estimate(value: float, drawn: Vector, level: float = 0.95) -> Estimate:
+def estimate(value: float, drawn: Vector, level: float = 0.95) -> Interval:
     """A value with the percentile interval of its bootstrap samples ``(replicas,)``; infinite without a sample."""
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
-        return Estimate(value, -np.inf, np.inf)
+        return Interval(value, -np.inf, np.inf, level)
     lo, hi = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(lo), float(hi))
+    return Interval(value, float(lo), float(hi), level)
 
 
 def resamples(

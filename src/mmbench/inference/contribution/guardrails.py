@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmbench.evaluation import list_measures
-from mmbench.inference.contribution.bootstrap import REPLICAS, Estimate, Matrix, estimate, resamples
+from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, estimate, resamples
+from mmbench.inference.intervals import Interval
 
 #: Relative loss that counts as none.
 MARGIN = 0.05
@@ -25,7 +26,7 @@ class Rail(StrEnum):
     OPEN = "not shown"
 
 
-def rail(change: Estimate, margin: float = MARGIN) -> Rail:
+def rail(change: Interval, margin: float = MARGIN) -> Rail:
     """Judge a relative change by its 90 % interval: holds above minus the margin, broken below it."""
     if change.lo > -margin:
         return Rail.HOLDS
@@ -34,7 +35,7 @@ def rail(change: Estimate, margin: float = MARGIN) -> Rail:
 
 def coverage_change(
     a: NDArray[np.integer], b: NDArray[np.integer], n_items: int, *, replicas: int = REPLICAS, seed: int = 0
-) -> Estimate:
+) -> Interval:
     r"""Relative change of coverage, :math:`\bar c_A / \bar c_B - 1`, with its pigeonhole interval of 90 %.
 
     A sample holds fewer distinct users and covers less, so the samples are moved to have the estimate as their mean.

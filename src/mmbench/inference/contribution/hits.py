@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference.contribution.bootstrap import (
     REPLICAS,
-    Estimate,
     Matrix,
     Vector,
     estimate,
@@ -24,6 +23,7 @@ from mmbench.inference.contribution.bootstrap import (
     resamples,
     sums_by_user,
 )
+from mmbench.inference.intervals import Interval
 
 Hits = NDArray[np.bool_]
 
@@ -85,7 +85,7 @@ class HitShare:
 
     share: float
     floor: float | None
-    excess: Estimate | None
+    excess: Interval | None
 
 
 def hit_attribution(
@@ -173,8 +173,8 @@ class Overlap:
 
     jaccard: float
     jaccard_seeds: float
-    headroom: Estimate
-    realised: Estimate | None
+    headroom: Interval
+    realised: Interval | None
 
 
 def hit_overlap(
@@ -211,7 +211,7 @@ def hit_overlap(
     headroom = estimate(float(either - either_seeds), drawn, level)
     realised = None
     if headroom.lo > 0:
-        share = float((fused.astype(np.float64) - other).mean()) / headroom.value
+        share = float((fused.astype(np.float64) - other).mean()) / headroom.mean
         with np.errstate(divide="ignore", invalid="ignore"):  # a sample without headroom bounds nothing
             realised = estimate(share, gains / drawn, level)
     return Overlap(_ratio(both, either), _ratio(both_seeds, either_seeds), headroom, realised)

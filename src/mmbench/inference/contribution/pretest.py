@@ -65,7 +65,7 @@ def light(found: Signal, name: str) -> Light:
     Amber: not that, but by itself it predicts more than chance, so it mostly repeats the others. Red: neither.
     """
     unique, null = found.unique[name], found.null_unique[name]
-    if unique.value > float(null.mean()) + EPSILON and unique.lo > float(null.max()):
+    if unique.mean > float(null.mean()) + EPSILON and unique.lo > float(null.max()):
         return Light.GREEN
     if len(found.unique) == 1:
         return Light.RED

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench.inference.contribution.bootstrap import REPLICAS, Estimate, Matrix, estimate, pigeonhole_means
+from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, estimate, pigeonhole_means
+from mmbench.inference.intervals import Interval
 
 Coalition = frozenset[str]
 #: Weight of each subset's value in a measure.
@@ -120,10 +121,10 @@ class ModalityValue:
             interval of ``alone`` excludes zero.
     """
 
-    shapley: Estimate
-    alone: Estimate
-    given_rest: Estimate
-    redundancy: Estimate | None
+    shapley: Interval
+    alone: Interval
+    given_rest: Interval
+    redundancy: Interval | None
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class PairValue:
             ceiling or floor of the metric the two can differ. False where a value is zero.
     """
 
-    interaction: Estimate
+    interaction: Interval
     log_agrees: bool
 
 
@@ -151,8 +152,8 @@ class Contributions:
         pairs: by the two names in name order.
     """
 
-    base: Estimate
-    full: Estimate
+    base: Interval
+    full: Interval
     modalities: Mapping[str, ModalityValue]
     pairs: Mapping[tuple[str, str], PairValue]
 
@@ -201,7 +202,7 @@ class _SampledGame:
         """Samples of a weighted sum of values."""
         return self.drawn @ np.array([weights.get(subset, 0.0) for subset in self.order])
 
-    def measured(self, weights: Weights) -> Estimate:
+    def measured(self, weights: Weights) -> Interval:
         """A weighted sum of values with its interval."""
         return estimate(combined(weights, self.means), self.samples(weights), self.level)
 
@@ -212,13 +213,13 @@ class _SampledGame:
         redundancy = None
         if on_nothing.excludes_zero:
             shares = 1.0 - self.samples(last) / self.samples(first)
-            redundancy = estimate(1.0 - on_rest.value / on_nothing.value, shares, self.level)
+            redundancy = estimate(1.0 - on_rest.mean / on_nothing.mean, shares, self.level)
         return ModalityValue(self.measured(shapley_weights(self.everyone, name)), on_nothing, on_rest, redundancy)
 
     def pair(self, a: str, b: str) -> PairValue:
         """How two modalities work together."""
         found = self.measured(interaction_weights(self.everyone, a, b))
-        return PairValue(found, _log_agrees(self.means, a, b, found.value))
+        return PairValue(found, _log_agrees(self.means, a, b, found.mean))
 
 
 def _log_agrees(means: Mapping[Coalition, float], a: str, b: str, value: float) -> bool:

@@ -18,9 +18,10 @@ from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from mmbench.data.interactions import Interactions
-from mmbench.inference.contribution.bootstrap import REPLICAS, Estimate, Matrix, Vector, estimate
+from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, Vector, estimate
 from mmbench.inference.contribution.ridge import principal_components, squared_errors
 from mmbench.inference.contribution.shapley import Coalition, coalitions
+from mmbench.inference.intervals import Interval
 from mmbench.messages import Refusal
 from mmbench.nn.item_neighbours import content_neighbours, cooccurrence_knn
 
@@ -75,7 +76,7 @@ class Signal:
 
     n_items: int
     r2: Mapping[Coalition, float]
-    unique: Mapping[str, Estimate]
+    unique: Mapping[str, Interval]
     common: float
     null_alone: Mapping[str, Vector]
     null_unique: Mapping[str, Vector]
@@ -129,7 +130,7 @@ def embedding_signal(
         null_unique[name] = beside - r2[everyone - {name}]
     counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(replicas)])
     unique = {name: _unique(name, errors, r2, counts, level) for name in sorted(features)}
-    common = r2[everyone] - sum(share.value for share in unique.values())
+    common = r2[everyone] - sum(share.mean for share in unique.values())
     return Signal(n, r2, unique, common, null_alone, null_unique)
 
 
@@ -139,7 +140,7 @@ def _unique(
     r2: Mapping[Coalition, float],
     counts: NDArray[np.int64],
     level: float,
-) -> Estimate:
+) -> Interval:
     """What a modality adds to all others; ``counts`` ``(replicas, n)`` tells how often a sample has each item."""
     everyone = max(errors, key=len)
     others = everyone - {name}

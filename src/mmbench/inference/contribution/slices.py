@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs
-from mmbench.inference.contribution.bootstrap import REPLICAS, Estimate, Matrix, Vector, pigeonhole_means, sums_by_user
+from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, Vector, pigeonhole_means, sums_by_user
+from mmbench.inference.intervals import Interval
 
 #: First count of each slice after the first one.
 POPULARITY_EDGES = (1, 6, 21, 101)
@@ -132,8 +133,8 @@ class SliceGain:
     """
 
     n_pairs: int
-    difference: Estimate
-    gain: Estimate | None
+    difference: Interval
+    gain: Interval | None
     share: float | None
 
 
@@ -178,35 +179,35 @@ def slice_gains(
     whole = float((a - b).mean()) * len(a)
     found = {}
     for i, label in enumerate(kept):
-        share = differences[i].value * int(sizes[i]) / whole if whole else None
+        share = differences[i].mean * int(sizes[i]) / whole if whole else None
         found[slicing.names[label]] = SliceGain(int(sizes[i]), differences[i], gains.get(i), share)
     return found
 
 
 def _differences(
     a: Matrix, b: Matrix, d: Vector, members: Sequence[NDArray[np.bool_]], resampled: _Resampled
-) -> list[Estimate]:
+) -> list[Interval]:
     """Mean differences ``d`` of the slices, linear in the pairs: each pair's part is what it differs by from d."""
     sizes = np.array([rows.sum() for rows in members])
     residuals = [((a - b) - mean) * rows for mean, rows in zip(d, members, strict=True)]
     half = resampled.half_widths(residuals, 1.0 / sizes)
-    return [_around(mean, width) for mean, width in zip(d, half, strict=True)]
+    return [_around(mean, width, resampled.level) for mean, width in zip(d, half, strict=True)]
 
 
 def _relative(
     a: Matrix, b: Matrix, top: Vector, base: Vector, members: Sequence[NDArray[np.bool_]], resampled: _Resampled
-) -> dict[int, Estimate]:
+) -> dict[int, Interval]:
     """Relative gains by slice where both find something, linearised at the ratio of the means (delta method)."""
     compared = np.flatnonzero((base > 0) & (top > 0))
     sizes = np.array([rows.sum() for rows in members])
     ratio, of_base = top[compared] / base[compared], 1.0 / (sizes * base)[compared]
     residuals = [(a - r * b) * members[int(i)] for r, i in zip(ratio, compared, strict=True)]
     half = resampled.half_widths(residuals, of_base)
-    return {int(i): _around(r - 1.0, width) for i, r, width in zip(compared, ratio, half, strict=True)}
+    return {int(i): _around(r - 1.0, width, resampled.level) for i, r, width in zip(compared, ratio, half, strict=True)}
 
 
-def _around(value: float, half: float) -> Estimate:
-    return Estimate(float(value), float(value - half), float(value + half))
+def _around(value: float, half: float, level: float) -> Interval:
+    return Interval(float(value), float(value - half), float(value + half), level)
 
 
 @dataclass(frozen=True)

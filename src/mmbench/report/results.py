@@ -1,0 +1,142 @@
+"""The table of results: mean of every condition of every model, changes between conditions, best and second marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import quote
+
+from mmbench.report.layout import NOTHING, Column, Document, Table
+from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns
+
+SAME, LOW = "=", "(below popularity)"
+STATUSES: Mapping[str, str] = {"failed": "failed", "missing": NOTHING, "stale": "stale"}
+LEGEND = (
+    f"mean over users and seeds, ± standard deviation over seeds; best and second of a column marked; "
+    f"{SAME} the model ignores content and has one result; {NOTHING} planned, not run; "
+    f"{LOW} worse than the popularity baseline, kept. Changes are relative, in percent; "
+    "this table tests nothing, verdicts.md does."
+)
+
+
+class Measured(NamedTuple):
+    """One cell and one metric."""
+
+    cell: CellResult
+    metric: str
+
+
+def document(table: SweepTable) -> Document:
+    """One printed table for each dataset and metric; one row for each cell and metric in the export."""
+    printed = [_models(table, dataset, metric) for dataset in table.datasets for metric in table.metrics]
+    return Document(table.name, printed, _notes(table), [_cells(table)])
+
+
+def _models(table: SweepTable, dataset: str, metric: str) -> Table[str]:
+    """A row for each model of a dataset, a column for each condition and change; these stand apart in a terminal."""
+    table = table.at(metric)
+    columns: list[Column[str]] = [
+        Column(None, "model", str, names=True),
+        Column(None, "tier", lambda model: ", ".join(table.tiers(dataset, model))),
+    ]
+    columns += [_condition(table, dataset, condition, metric) for condition in table.conditions]
+    for condition, against in condition_columns(table):
+
+        def change(model: str, condition: str = condition, against: str = against) -> float | None:
+            interval = table.change(dataset, model, condition, against, metric)
+            return None if interval is None else interval.mean
+
+        columns.append(Column(None, f"{condition} vs {against} %", change, lambda gain: f"{100 * gain:+.1f}", part=2))
+    return Table(f"{dataset}, {metric}", columns, table.models(dataset), " (* best of its column, + second)")
+
+
+def _condition(table: SweepTable, dataset: str, condition: str, metric: str) -> Column[str]:
+    first = condition == table.conditions[0]
+    ranks = {model: place for place, model in enumerate(table.ranked(dataset, condition, metric)[:2], 1)}
+
+    def repeated(model: str) -> bool:
+        result = table.result(dataset, model, condition)
+        return result is not None and result.modality == ID_ONLY and not first
+
+    def text(model: str) -> str | None:
+        result = table.result(dataset, model, condition)
+        if result is None:
+            return None
+        if repeated(model):
+            return SAME
+        if result.status != "done":
+            return STATUSES[result.status]
+        value = mean_and_spread((result.mean(metric), result.spread(metric)))
+        return f"{value} {LOW}" if table.below_popularity(result) else value
+
+    return Column(None, condition, text, rank=lambda model: 0 if repeated(model) else ranks.get(model, 0))
+
+
+def mean_and_spread(value: tuple[float, float | None]) -> str:
+    """A mean with its standard deviation over seeds, where there are several."""
+    mean, spread = value
+    return f"{mean:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
+
+
+def _cells(table: SweepTable) -> Table[Measured]:
+    columns: Sequence[Column[Measured]] = (
+        Column("dataset", None, lambda m: m.cell.dataset),
+        Column("model", None, lambda m: m.cell.model),
+        Column("tiers", None, lambda m: " ".join(m.cell.tiers)),
+        Column("modality", None, lambda m: m.cell.modality),
+        Column("status", None, lambda m: m.cell.status),
+        Column("metric", None, lambda m: m.metric),
+        Column("mean", None, lambda m: m.cell.mean(m.metric) if m.cell.status == "done" else None),
+        Column("sd_over_seeds", None, lambda m: m.cell.spread(m.metric) if m.cell.status == "done" else None),
+        Column("by_seed", None, _by_seed),
+        Column("below_popularity", None, lambda m: table.below_popularity(m.cell) if m.cell.status == "done" else None),
+        Column("reason", None, lambda m: m.cell.reason),
+        Column("records", None, lambda m: str(m.cell.folder.relative_to(table.folder))),
+    )
+    rows = [Measured(cell, metric) for cell in table.cells.values() for metric in filter(cell.reaches, table.metrics)]
+    return Table("", columns, rows)
+
+
+def _by_seed(measured: Measured) -> str:
+    """Means of the seeds, separated by a blank."""
+    if measured.cell.status != "done":
+        return ""
+    return " ".join(f"{value:.10g}" for value in measured.cell.by_seed(measured.metric))
+
+
+def page_table(table: SweepTable) -> Table[CellResult]:
+    """A row for each cell, which leads to its records, and a column for each metric."""
+
+    def link(cell: CellResult) -> str:
+        return f"../{quote(str(cell.folder.relative_to(table.folder)))}/" if cell.status != "missing" else ""
+
+    columns: list[Column[CellResult]] = [
+        Column(None, "dataset", lambda cell: cell.dataset),
+        Column(None, "model", lambda cell: cell.model),
+        Column(None, "condition", lambda cell: cell.modality, link=link),
+        Column(None, "status", lambda cell: cell.status),
+    ]
+    for metric in table.metrics:
+
+        def value(cell: CellResult, metric: str = metric) -> tuple[float, float | None] | None:
+            known = cell.status == "done" and cell.reaches(metric)
+            return (cell.mean(metric), cell.spread(metric)) if known else None
+
+        columns.append(Column(None, metric, value, mean_and_spread, order=lambda value: value[0]))
+    rows = [cell for cell in table.cells.values() if any(map(cell.reaches, table.metrics))]
+    return Table("Results", columns, rows)
+
+
+def _notes(table: SweepTable) -> list[str]:
+    budget = table.budget
+    head = f"sweep {table.name}: budget {budget['name']} ({budget['trials']} trials, {budget['seeds']} seeds)"
+    lines = [f"{head}; {LEGEND}"]
+    if budget["seeds"] == 1:
+        lines.append("One seed: training noise was not measured, so differences cannot be judged.")
+    if LATE in table.conditions:
+        lines.append(f"{LATE}: averaged ranks of the runs with one modality each, by final seed; nothing tuned.")
+    for cell in table.cells.values():
+        if cell.status in ("failed", "stale"):
+            reason = " ".join(cell.reason.split())
+            lines.append(f"{cell.status}: {cell.dataset}/{cell.model}/{cell.modality}: {reason}")
+    return lines
