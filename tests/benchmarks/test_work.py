@@ -14,7 +14,6 @@ from mmbench.cli.compose import compose
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn import edges, graph, smoothing
 from mmbench.nn.noise import Noise
-from mmbench.scheduling.job import Job
 from mmbench.training.batches import TripletLoader
 from tests.benchmarks import work
 from tests.benchmarks.counts import COUNTS
@@ -40,7 +39,7 @@ class Cell:
         words = [f"model={name}", *WORLD, "modality=fused", "tracking=none", "training.accelerator=cpu"]
         if name == "lightgcn":
             words.append("model.n_layers=2")
-        task = Job(compose(words), Path("sweep")).task()
+        task = compose(words).job().task()
         model, data = made(task)
         assert isinstance(model, FactorModel)
         self.model = model.train()

@@ -16,7 +16,7 @@ from scipy import stats as distributions
 from mmbench.inference import intervals, power, tuning_curves
 from mmbench.inference.intervals import Interval, MeanSquares
 from mmbench.inference.verdicts import Verdict, verdict
-from tests.test_stats import RENAMED, known_answers
+from tests.inference.test_intervals import RENAMED, known_answers
 
 CLOSE = {"rtol": 1e-9, "atol": 0.0}
 #: RULINGS 27: the known non-inferiority p is for this margin.

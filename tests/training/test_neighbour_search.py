@@ -12,15 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbench import paths
 from mmbench.nn import neighbours
 from mmbench.nn.knn import Neighbours, knn
 from mmbench.nn.neighbours import cached_knn
-from mmbench.store import records
 from mmbench.training import neighbour_search
 from mmbench.training.neighbour_search import Bar, Graphs, approximate_knn, check_mode, searching
-from mmbench.tuning.study import tune
-from tests.tiny import make_job, opened
+from tests.tiny import make_job, sealed
 
 N = 1500
 
@@ -157,19 +154,17 @@ def test_few_items_are_searched_exactly(capsys: pytest.CaptureFixture[str]) -> N
 def test_an_approximation_is_told_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every training that uses it, also those that take the lists from memory."""
     words = ["model=freedom", "training.neighbours=approximate", "modality=image"]
-    task, store = opened(make_job(tmp_path, *words))
-    tune(task, store)
+    store = sealed(make_job(tmp_path, *words))
     assert "approximate neighbours of 80 items: 1.0000 of the exact 64 found, measured on" in capsys.readouterr().err
-    (trial,) = (store.folder / "trials").glob("*.json")
-    (final,) = (store.folder / "finals").glob("*.json")
-    for file in (trial, final):
-        (note,) = records.read_json(file)["approximate_neighbours"]
-        assert (note["items"], note["k"], note["recall"]) == (80, 64, 1.0)
-        assert note["library"].startswith("faiss ")
-    exact_task, exact_store = opened(make_job(tmp_path / "exact", "model=freedom", "modality=image"))
-    assert exact_store.key != store.key
-    tune(exact_task, exact_store)
-    assert "approximate_neighbours" not in records.read_json(paths.trial_file(exact_store.folder, 0, "json"))
+    trainings = store.finished_trainings()
+    assert len(trainings) == 2
+    for training in trainings.values():
+        (note,) = training.approximations
+        assert (note.items, note.k, note.recall) == (80, 64, 1.0)
+        assert note.library.startswith("faiss ")
+    exact = sealed(make_job(tmp_path / "exact", "model=freedom", "modality=image"))
+    assert exact.key != store.key
+    assert [training.approximations for training in exact.finished_trainings().values()] == [[], []]
 
 
 @pytest.mark.usefixtures("approximate")
