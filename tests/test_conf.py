@@ -53,7 +53,7 @@ ASKED = {"external": ["model.recommendations=lists.csv"]}
 
 @functools.cache
 def job_of(model: str, dataset: str = "planted") -> Job:
-    return Job(compose([f"model={model}", f"dataset={dataset}", *ASKED.get(model, [])]), Path("sweep"))
+    return compose([f"model={model}", f"dataset={dataset}", *ASKED.get(model, [])]).job()
 
 
 # Models
@@ -80,7 +80,7 @@ def test_keys_of_a_model_are_the_parameters_of_its_class(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dataset", ["planted", "folder"])  # which have other ranges of the learning rate
 def test_every_search_path_exists_and_holds_its_default(name: str, dataset: str) -> None:
-    config = job_of(name, dataset).config
+    config = job_of(name, dataset).config.plain
     space = read_space(config["search"])
     for path, distribution in space.items():
         node: Any = config
@@ -92,7 +92,7 @@ def test_every_search_path_exists_and_holds_its_default(name: str, dataset: str)
 
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_trained_tunes_its_learning_rate(name: str) -> None:
-    model, space = job_of(name).model_class, read_space(job_of(name).config["search"])
+    model, space = job_of(name).model_class, read_space(job_of(name).config.plain["search"])
     assert issubclass(model, Recommender)
     assert issubclass(model, FactorModel) != issubclass(model, ClosedForm)
     assert ("optimizer.lr" in space) == issubclass(model, FactorModel)
@@ -231,16 +231,13 @@ def test_every_preset_names_what_exists(name: str) -> None:
     for default in section.get("defaults", []):
         ((group, choice),) = default.items()
         assert choice in options(group.split("/")[-1])
-    job = compose([f"experiment={name}"])
-    check_settings(job.config)
-    assert job.config["sweep"]["name"] == name
+    assert compose([f"experiment={name}"]).job().config.sweep.name == name
 
 
 def test_settings_of_a_plain_job_are_accepted() -> None:
-    job = compose([])
-    check_settings(job.config)
-    assert job.config["statistics"]["delta"] == 0.02  # RULINGS 8
-    assert job.config["search"]
+    config = compose([]).job().config
+    assert config.statistics.delta == 0.02
+    assert config.plain["search"]
 
 
 # The wheel

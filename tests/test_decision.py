@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmbench import decision
-from tests.test_stats import known_answers
+from tests.inference.test_intervals import known_answers
 
 NAMES = ("breakeven_gain", "npv", "evpi_normal", "evsi_normal")
 COSTS = {"eta": 0.5, "base_value_year": 1e6, "cost_once": 5000.0, "cost_year": 3000.0, "years": 3, "discount": 0.1}

@@ -1,16 +1,20 @@
-"""Cells small enough to be tuned in a tenth of a second, and the bytes they leave behind."""
+"""Cells small enough to be tuned in a tenth of a second, the engine that works on them, and the bytes they leave."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from mmbench.cli.compose import compose
 from mmbench.data.recdata import RecData
-from mmbench.nn.recommender import ClosedForm
+from mmbench.data.splits import Split
+from mmbench.models.base import ClosedForm
 from mmbench.scheduling.job import Job
+from mmbench.scheduling.worker import OpenCell, work_on
+from mmbench.store.leases import make_leases
 from mmbench.store.records import CellStore
 from mmbench.tuning.cell import CellTask
 
@@ -25,15 +29,26 @@ TINY = (*WORLD, "budget=touch", "tracking=none", "training.accelerator=cpu")
 
 def make_job(sweep_dir: Path, *words: str) -> Job:
     """The job that the command line ``words`` asks for, on a tiny planted world."""
-    return Job(compose([*TINY, *words]), sweep_dir)
+    return replace(compose([*TINY, *words]).job(), sweep_dir=sweep_dir)
 
 
 def opened(job: Job) -> tuple[CellTask, CellStore]:
     """The task of a job and its claimed folder."""
     task = job.task()
     store = job.store(task)
-    store.open(job.description(task))
+    store.open(job.record(task, store.key))
     return task, store
+
+
+def worked(task: CellTask, store: CellStore, split: Split) -> CellStore:
+    """Let the engine of a worker tune, choose, run the final seeds and seal; the cell's records."""
+    work_on([OpenCell(task, store, split)], make_leases("files", store.sweep_dir, timeout=60.0))
+    return store
+
+
+def sealed(job: Job) -> CellStore:
+    """The records of a job after its work."""
+    return worked(*opened(job), job.dataset().split)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -18,10 +18,9 @@ import torch
 from mmbench.cli.compose import compose
 from mmbench.cli.tiers import tiers_of
 from mmbench.data.recdata import RecData, make_recdata
-from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
-from mmbench.scheduling.job import Job
+from mmbench.models.base import ClosedForm, FactorModel, Recommender
 from mmbench.training.batches import TripletLoader
-from mmbench.training.fit import TrainingSettings
+from mmbench.training.settings import TrainingSettings
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 HEADER = "| model | tier | paper | what it fuses, and how | parameters | cost |"
@@ -48,7 +47,7 @@ def paper(model: str) -> str:
 def prepared(model: str) -> tuple[Callable[[], Recommender], RecData, TrainingSettings]:
     """What makes the default model on fused ml100k, its data and its training settings."""
     words = [f"model={model}", "dataset=ml100k", "modality=fused", "tracking=none", "training.accelerator=cpu"]
-    task = Job(compose(words), Path("sweep")).task()
+    task = compose(words).job().task()
     build, settings = task.recipe(task.default)
     data = make_recdata(task.train, task.inputs(0))
     return lambda: build(data), data, settings

@@ -10,9 +10,10 @@ import torch
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.models.bpr import BPR
-from mmbench.training import fit, loop
+from mmbench.training import loop
 from mmbench.training.batches import TripletLoader
-from mmbench.training.fit import TrainingSettings
+from mmbench.training.fit import fit
+from mmbench.training.settings import TrainingSettings
 
 USERS, ITEMS, EDGES, BATCH = 200, 100, 12_000, 32
 ROUNDS = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,13 +12,12 @@ import torch
 from mmbench.cli.compose import compose
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.data.splits import Split
-from mmbench.nn.item_neighbours import cached_knn
-from mmbench.nn.recommender import Recommender
-from mmbench.nn.user_graph import UserGraph
-from mmbench.scheduling.job import Job
+from mmbench.models.base import Recommender
+from mmbench.nn.neighbours import cached_knn
+from mmbench.nn.users import UserGraph
 from mmbench.store.records import CellStore
 from mmbench.training.batches import TripletLoader
-from mmbench.tuning.study import CellTask
+from mmbench.tuning.cell import CellTask
 from tests.benchmarks.work import Sizes
 
 WARM_UPS, STEPS = 5, 30
@@ -36,6 +36,7 @@ def baby_words(model: str, n_items: int = BABY_ITEMS) -> list[str]:
         f"dataset.world_options.n_items={n_items}",
         "modality=fused",
         "budget.trials=1",
+        "budget.seeds=1",
         "budget.max_epochs=2",
         f"budget.batches_per_epoch={WARM_UPS + STEPS + 1}",
         "tracking=none",
@@ -47,15 +48,15 @@ def baby_words(model: str, n_items: int = BABY_ITEMS) -> list[str]:
 
 def baby_log() -> Split:
     """The split of the planted log alone."""
-    return Job(compose(["dataset=planted_baby", *NARROW]), Path("sweep")).dataset().split
+    return compose(["dataset=planted_baby", *NARROW]).job().dataset().split
 
 
 def opened(words: Sequence[str], folder: Path) -> tuple[CellTask, CellStore]:
     """The task of a cell and its claimed folder of records."""
-    job = Job(compose(words), folder)
+    job = replace(compose(words).job(), sweep_dir=folder)
     task = job.task()
     store = job.store(task)
-    store.open(job.description(task))
+    store.open(job.record(task, store.key))
     return task, store
 
 

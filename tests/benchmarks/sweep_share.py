@@ -15,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from mmbench.store import ledger
+from mmbench.store.schema import LedgerRow
 
 GOAL = 0.8
 
@@ -41,7 +42,7 @@ def sweep_words(folder: Path, trials: int, epochs: int) -> list[str]:
     ]
 
 
-def shares(rows: Iterable[Mapping[str, Any]], wall: float, workers: int) -> dict[str, float]:
+def shares(rows: Iterable[LedgerRow], wall: float, workers: int) -> dict[str, float]:
     """Parts of the time of all workers, from the rows of a ledger.
 
     Args:
@@ -54,10 +55,11 @@ def shares(rows: Iterable[Mapping[str, Any]], wall: float, workers: int) -> dict
         reading data, the test split, the report, and waiting for the last training.
     """
     total = wall * workers
-    done = [row for row in rows if row["wall_s"] is not None]
-    setup = sum(row["setup_s"] for row in done)
-    steps = sum(row["wall_s"] for row in done) - setup
-    written = sum(row.get("total_s", row["wall_s"]) - row["wall_s"] for row in done)
+    costs = [(row.cost, row.cost.seconds) for row in rows]
+    done = [(cost, seconds) for cost, seconds in costs if seconds is not None]
+    setup = sum(cost.setup_seconds for cost, _ in done)
+    steps = sum(seconds for _, seconds in done) - setup
+    written = sum((cost.total_seconds or seconds) - seconds for cost, seconds in done)
     parts = {
         "training and ranking": steps,
         "set-up": setup,
@@ -83,10 +85,10 @@ def main() -> None:
             folder, wall = Path(arguments[0]), float(arguments[1])
         else:
             folder, wall = Path(made) / "share", run(*((2, 3) if "--short" in sys.argv else (10, 30)), Path(made))
-        rows = list(read_ledger(folder))
+        rows = list(ledger.read(folder))
     found = shares(rows, wall, workers)
     mark = "" if found["training and ranking"] >= GOAL else f" (goal: {GOAL:.0%})"
-    hourly = 3600 * sum(row["wall_s"] is not None for row in rows) / wall
+    hourly = 3600 * sum(row.cost.seconds is not None for row in rows) / wall
     print(f"{wall:.0f} s on the wall, {workers} workers, {hourly:.0f} trainings per hour{mark}")
     print("\n".join(f"{name}: {share:.1%}" for name, share in found.items()))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mmbench.store.schema import Cost
 from mmbench.training import loop
 from tests.benchmarks import overhead, performance
 from tests.benchmarks.counts import COUNTS
@@ -18,6 +19,7 @@ from tests.benchmarks.subjects import baby_words
 from tests.benchmarks.sweep_share import shares
 from tests.benchmarks.trial import WARM_UPS, Epoch, measured, parts
 from tests.benchmarks.work import Ceilings, Sizes
+from tests.records import row
 
 RATES = {"gemm": 1e9, "hidden": 1e9, "scores": 2e9, "copy": 1e9, "gather": 5e8, "adam": 1e8}
 SIZES = Sizes(30, 20, 100, {"image": 9}, 16, 10, 8, 14, parameters=3_200_000, evaluated=30, pairs=31)
@@ -162,12 +164,12 @@ def test_the_trainer_is_timed_against_the_same_steps_by_a_loop(monkeypatch: pyte
 
 
 def test_shares_of_a_sweep_add_up() -> None:
-    rows = [
-        {"wall_s": 40.0, "setup_s": 4.0, "total_s": 41.0},
-        {"wall_s": 50.0, "setup_s": 2.0, "total_s": 53.0},
-        {"wall_s": None, "setup_s": None},
-    ]
-    found = shares(copy.deepcopy(rows), wall=60.0, workers=2)
+    costs = (
+        Cost(seconds=40.0, setup_seconds=4.0, total_seconds=41.0),
+        Cost(seconds=50.0, setup_seconds=2.0, total_seconds=53.0),
+        Cost(),
+    )
+    found = shares([row(cost=cost) for cost in costs], wall=60.0, workers=2)
     assert found["training and ranking"] == pytest.approx(84 / 120)
     assert found["set-up"] == pytest.approx(6 / 120)
     assert found["records"] == pytest.approx(4 / 120)

@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmbench.cli.compose import compose
-from mmbench.nn import kernels
+from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn import edges, graph, smoothing
 from mmbench.nn.noise import Noise
-from mmbench.nn.recommender import FactorModel, Triplets
-from mmbench.scheduling.job import Job
 from mmbench.training.batches import TripletLoader
 from tests.benchmarks import work
 from tests.benchmarks.counts import COUNTS
@@ -40,7 +39,7 @@ class Cell:
         words = [f"model={name}", *WORLD, "modality=fused", "tracking=none", "training.accelerator=cpu"]
         if name == "lightgcn":
             words.append("model.n_layers=2")
-        task = Job(compose(words), Path("sweep")).task()
+        task = compose(words).job().task()
         model, data = made(task)
         assert isinstance(model, FactorModel)
         self.model = model.train()
@@ -91,18 +90,21 @@ def test_products_of_an_evaluation_are_those_that_torch_counts(cell: tuple[str, 
 def entries(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
     """Work of every sparse product that is made."""
     seen: list[Work] = []
-    real, real_ends = kernels.product, kernels.products_of_ends
+    real = graph.product
 
     def counted(matrix: Tensor, x: Tensor) -> Tensor:
         seen.append(work.sparse(matrix.values().numel(), len(matrix), x.shape[1]))
         return real(matrix, x)
 
-    def counted_ends(pattern: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        seen.append(work.ends(pattern.values().numel(), a.shape[1]))
-        return real_ends(pattern, a, b)
+    for module in (graph, edges, smoothing):
+        monkeypatch.setattr(module, "product", counted)
+    of_ends = edges.UserItemEdges.of_ends
 
-    monkeypatch.setattr(kernels, "product", counted)
-    monkeypatch.setattr(kernels, "products_of_ends", counted_ends)
+    def counted_ends(self: edges.UserItemEdges, a: Tensor, b: Tensor) -> Tensor:
+        seen.append(work.ends(len(self.columns), a.shape[1]))
+        return of_ends(self, a, b)
+
+    monkeypatch.setattr(edges.UserItemEdges, "of_ends", counted_ends)
     return seen
 
 

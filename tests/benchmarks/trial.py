@@ -1,6 +1,7 @@
 """Times one model through the real path: ``python -m tests.benchmarks.trial MODEL [ITEMS]`` prints one JSON object.
 
-The model is trained twice by :func:`mmbench.tuning.study.run_training`, records included, for two epochs of 36 steps.
+The model is trained twice by :func:`mmbench.tuning.study.run_unit`, records included, for two epochs of 36 steps: as
+the one trial of a cell and as its final run, both of the default configuration.
 The first training finds empty caches; of the second the last 30 steps of the last epoch are taken. Nothing is added
 to a training but looks at the clock. The clock is the processor time of the one thread, which a busy machine disturbs
 less than the time on the wall. A process of its own gives a peak memory of its own.
@@ -30,9 +31,11 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench.evaluation.ranking import Evaluator
-from mmbench.nn.recommender import FactorModel, Recommender, Triplets
+from mmbench.models.base import FactorModel, Recommender, Triplets
 from mmbench.training import allocation, loop
-from mmbench.tuning.study import CellTask, Unit
+from mmbench.store.records import CellStore
+from mmbench.tuning.cell import CellTask
+from mmbench.tuning.study import run_unit, waiting
 from tests.benchmarks.profiles import profiled
 from tests.benchmarks.scatter import SCATTERED, compared
 from tests.benchmarks.subjects import BABY_ITEMS, WARM_UPS, baby_words, made, opened, sizes_of
@@ -143,14 +146,15 @@ def parts(epochs: Sequence[Epoch], called: float, returned: float, n_batches: in
     }
 
 
-def timed_training(task: CellTask, store: Any, clock: Clock, number: int, n_batches: int) -> dict[str, float]:
-    """Parts of one training of the default configuration."""
+def timed_training(task: CellTask, store: CellStore, clock: Clock, n_batches: int) -> dict[str, float]:
+    """Parts of the next training of a cell."""
+    (unit,) = waiting(task, store)
     clock.epochs.clear()
     called = now()
-    record = run_training(task, store, Unit("tune", number), task.default)
+    training = run_unit(task, store, unit)
     returned = now()
-    if record["status"] != "ok":
-        raise RuntimeError(f"{task.cell}: {record['error']}")
+    if training.failure is not None:
+        raise RuntimeError(f"{task.cell}: {training.failure.reason}")
     return parts(clock.epochs, called, returned, n_batches)
 
 
@@ -164,8 +168,8 @@ def measured(words: Sequence[str]) -> dict[str, Any]:
         clock = Clock()
         clock.install()
         n_batches = math.ceil(len(task.train) / settings.batch_size)
-        cold = timed_training(task, store, clock, 0, n_batches)
-        warm = timed_training(task, store, clock, 1, n_batches)
+        cold = timed_training(task, store, clock, n_batches)
+        warm = timed_training(task, store, clock, n_batches)
         peak = peak_mb()
         subject, data = made(task)
         assert isinstance(subject, FactorModel)

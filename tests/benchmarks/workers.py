@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 
 from mmbench.training import allocation
-from mmbench.tuning.study import Unit
+from mmbench.store.schema import Stage, Unit
+from mmbench.tuning.study import run_unit, waiting
 from tests.benchmarks.subjects import baby_words, opened
 
 MODELS, ROUNDS, TRIALS, EPOCHS = ("lightgcn", "vbpr"), 5, 4, 3
@@ -33,14 +34,15 @@ def serve(model: str, threads: int) -> None:
     words = [word for word in baby_words(model) if not word.startswith("budget.")]
     with tempfile.TemporaryDirectory() as folder:
         task, store = opened([*words, "budget.trials=1", f"budget.max_epochs={EPOCHS}"], Path(folder))
-        run_training(task, store, Unit("tune", 0), task.default)  # caches, kernels, imports
+        run_unit(task, store, Unit(Stage.TRIAL, 0))  # caches, kernels, imports
+        waiting(task, store)  # chooses the one trial
         print("ready", flush=True)
         number = 0
         for line in sys.stdin:
             for _ in range(int(line)):
                 number += 1
-                record = run_training(task, store, Unit("tune", number), task.default)
-                assert record["status"] == "ok", record["error"]
+                training = run_unit(task, store, Unit(Stage.FINAL, number))  # all of them of the one configuration
+                assert training.succeeded, training.failure
             print("done", flush=True)
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import pytest
 
 from mmbench.cli import main
+from mmbench.scheduling import job as job_module
+from mmbench.scheduling import sweep, worker
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.progress import Progress
 from tests.tiny import TINY, WORLD
@@ -46,7 +48,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def run(*words: str) -> Said:
         capsys.readouterr()
-        jobs._dataset.cache_clear()  # another command is another process, which reads its data itself
+        job_module._dataset.cache_clear()  # another command is another process, which reads its data itself
         said = {word.split("=")[0] for word in words}
         settings = [word for word in (*TINY, f"paths.multirun={tmp_path}") if word.split("=")[0] not in said]
         if "dataset" in said:

@@ -26,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Composed]:
         noted[:] = composed
         return 0
 
-    monkeypatch.setattr("mmbench.scheduling.sweep.run_sweep", note)
+    monkeypatch.setattr(run, "run", note)
     return noted
 
 

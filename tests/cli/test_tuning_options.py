@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from mmbench import paths
 from mmbench.cli import plan
 from mmbench.inference import tuning_luck
-from mmbench.store import records
+from mmbench.store import ledger, records
+from mmbench.store.schema import Cell, Choice, Course, Stage, Training
 from tests.cli.conftest import Command
 from tests.tiny import TINY, digests
 
@@ -20,8 +21,13 @@ def cells(tmp_path: Path) -> list[Path]:
     return [tmp_path / "s" / "planted-complementary" / "vbpr" / name for name in ("none", "text")]
 
 
-def trials(cell: Path, kind: str = "trials") -> list[dict[str, object]]:
-    return [records.read_json(file) for file in sorted((cell / kind).glob("*.json"))]
+def trainings(cell: Path, stage: Stage = Stage.TRIAL) -> list[Training]:
+    return records.read_trainings(cell, stage, records.read(paths.cell_file(cell), Cell).key)
+
+
+def course(training: Training) -> Course:
+    assert training.course is not None
+    return training.course
 
 
 def test_an_extended_sweep_gives_all_conditions_the_same_trials(
@@ -30,7 +36,7 @@ def test_an_extended_sweep_gives_all_conditions_the_same_trials(
     monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda shift, delta: True)
     said = command(*SWEEP, "budget.trials=2", "budget.extend=true")
     assert said.code == 0, said.err
-    assert [len(trials(cell)) for cell in cells(tmp_path)] == [4, 4]
+    assert [len(trainings(cell)) for cell in cells(tmp_path)] == [4, 4]
     assert "2 cells, 6 trainings planned" in said.out
     assert "further trainings: the last trials still moved a contrast" in said.out
     assert "[2/2 cells, 10/10 trainings" in said.out
@@ -49,20 +55,21 @@ def test_conditions_added_later_get_the_trials_of_the_others(
     monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda shift, delta: False)
     said = command(*(word.replace("none,text", "image") for word in SWEEP), *extending)
     assert said.code == 0, said.err
-    assert len(trials(cells(tmp_path)[0].with_name("image"))) == 4
+    assert len(trainings(cells(tmp_path)[0].with_name("image"))) == 4
 
 
 def test_tpe_proposes_after_the_random_trials_and_is_left_out_of_the_curves(command: Command, tmp_path: Path) -> None:
     said = command(*SWEEP, "budget.trials=3", "budget.tpe=2")
     assert said.code == 0, said.err
     for cell in cells(tmp_path):
-        assert [len(trials(cell, kind)) for kind in ("trials", "proposals", "finals")] == [3, 2, 1]
-        assert [t["seed"] for t in trials(cell, "proposals")] == [20_000, 20_001]
-        everything = [*trials(cell), *trials(cell, "proposals")]
-        choice = records.read_json(cell / "choice.json")
-        assert choice["score"] == max(t["score"] for t in everything)  # type: ignore[type-var]
-        assert choice["n_trials"] == 5
-        assert all((cell / "proposals" / f"00{i}.test.parquet").exists() for i in (0, 1))
+        random, proposed, finals = (trainings(cell, stage) for stage in Stage)
+        assert [len(random), len(proposed), len(finals)] == [3, 2, 1]
+        assert [training.seed for training in proposed] == [20_000, 20_001]
+        choice = records.read(paths.choice_file(cell), Choice)
+        assert choice.score == max(course(training).score for training in (*random, *proposed))
+        assert choice.n_trials == 5
+        for training in proposed:
+            assert paths.training_file(cell, *training.unit, paths.RANKS).exists()
     report = (tmp_path / "s" / "report" / "fairness.md").read_text()
     assert "PASS: proposals: TPE proposed 2 further trials to each; curves over trials leave them out" in report
     assert "PASS: trials: 3 trials each, slots without a gap" in report
@@ -79,17 +86,18 @@ def test_proposals_are_the_same_on_another_day(command: Command, tmp_path: Path)
 def test_trials_below_the_median_of_the_pilots_stop_at_the_rung(command: Command, tmp_path: Path) -> None:
     said = command(*SWEEP, "budget.trials=9", "budget.max_epochs=4", "budget.rungs=[2]")
     assert said.code == 0, said.err
+    stopped = 0
     for cell in cells(tmp_path):
-        found = trials(cell)
-        bests = [max(t["history"][:2]) for t in found]  # type: ignore[index]
+        courses = [course(training) for training in trainings(cell)]
+        bests = [max(c.history[:2]) for c in courses]
         bar = sorted(bests[:5])[2]
-        assert [t["stop_reason"] == "rung" for t in found[:5]] == [False] * 5
-        for trial, best in zip(found[5:], bests[5:], strict=True):
-            assert (trial["stop_reason"] == "rung") == (best < bar)
-            assert (len(trial["history"]) == 2) == (best < bar)  # type: ignore[arg-type]
-            assert trial["score"] == max(trial["history"])  # type: ignore[call-overload]
-        assert trials(cell, "finals")[0]["stop_reason"] != "rung"
-    stopped = [t for cell in cells(tmp_path) for t in trials(cell) if t["stop_reason"] == "rung"]
+        assert [c.stop_reason == "rung" for c in courses[:5]] == [False] * 5
+        for c, best in zip(courses[5:], bests[5:], strict=True):
+            assert (c.stop_reason == "rung") == (c.epochs == 2) == (best < bar)
+            assert c.score == max(c.history)
+        (final,) = trainings(cell, Stage.FINAL)
+        assert course(final).stop_reason != "rung"
+        stopped += sum(c.stop_reason == "rung" for c in courses)
     assert stopped
     report = (tmp_path / "s" / "report" / "fairness.md").read_text()
     assert "rungs: order of" in report
@@ -120,6 +128,5 @@ def test_what_cannot_be_meant_ends_in_one_line(command: Command, word: str, mess
 
 def test_ledger_rows_of_proposals_say_so(command: Command, tmp_path: Path) -> None:
     command(*SWEEP, "budget.trials=2", "budget.tpe=1")
-    rows = [json.loads(line) for line in (tmp_path / "s" / "ledger.jsonl").read_text().splitlines()]
-    assert sorted({row["stage"] for row in rows}) == ["extended", "final", "tune"]
-    assert all("energy_kwh" in row for row in rows)
+    rows = list(ledger.read(tmp_path / "s"))
+    assert {row.stage for row in rows} == set(Stage)

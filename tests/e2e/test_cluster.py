@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from mmbench.store import records
+from mmbench import paths
+from mmbench.store import ledger
 from mmbench.store.leases import Owner, PostgresLeases
 from tests.e2e.conftest import Run
 from tests.parts import require_modules, require_program
@@ -26,19 +27,13 @@ SWEEP = ("-m", "sweep.name=s", "model=bpr,fusion", "modality=text", *TINY, "budg
 
 
 def cells(folder: Path) -> dict[str, str]:
-    """Digest of every record of every cell but the descriptions, which name the folder asked for."""
-    found = digests(folder / "multirun" / "s")
-    parts = {name: name.split("/") for name in found}
-    return {
-        name: digest
-        for name, digest in found.items()
-        if len(parts[name]) >= 4 and parts[name][0].startswith("planted") and parts[name][-1] != "cell.json"
-    }
+    """Digest of every file of every cell."""
+    return {name: mark for name, mark in digests(folder / "multirun" / "s").items() if name.startswith("planted")}
 
 
 def exactly_once(folder: Path) -> None:
     """Four trials and two final runs of each of the two cells, no training twice."""
-    rows = [(r["cell_key"], r["stage"], r["index"]) for r in records.read_ledger(folder / "multirun" / "s")]
+    rows = [(row.cell_key, row.unit) for row in ledger.read(folder / "multirun" / "s")]
     assert len(rows) == len(set(rows)) == 2 * (4 + 2)
 
 
@@ -49,7 +44,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     command = [sys.executable, "-m", "mmbench", *SWEEP]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
     found = cells(folder)
-    assert sum(name.endswith("sealed.json") for name in found) == 2
+    assert sum(name.endswith(paths.seal_file(folder).name) for name in found) == 2
     exactly_once(folder)
     return found
 

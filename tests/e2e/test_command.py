@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmbench import paths
 from mmbench.cli import run_command
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.report.reading import read_sweep
-from mmbench.store import records
+from mmbench.store import ledger, records
+from mmbench.store.schema import CellFailure
 from tests.cli.conftest import Here
 from tests.e2e.conftest import Run
 from tests.tiny import TINY, digests
@@ -42,7 +44,7 @@ search: {model: {depth: {low: 1, high: 3}}}
 
 def results(folder: Path) -> dict[str, str]:
     """Bytes of everything but the report and the plan."""
-    return {name: mark for name, mark in digests(folder).items() if not name.startswith(("report/", "manifest.json"))}
+    return {name: mark for name, mark in digests(folder).items() if not name.startswith(("report/", "manifest."))}
 
 
 def test_a_sweep_and_the_same_again(
@@ -58,8 +60,8 @@ def test_a_sweep_and_the_same_again(
     assert [path.name for path in tmp_path.iterdir()] == ["multirun"], "a user's folder holds nothing else"
     table = read_sweep(sweep)
     assert {cell.status for cell in table.cells.values()} == {"done"}
-    ledger = list(records.read_ledger(sweep))
-    assert len({(row["cell_key"], row["stage"], row["index"]) for row in ledger}) == len(ledger) == 6
+    rows = [(row.cell_key, row.unit) for row in ledger.read(sweep)]
+    assert len(set(rows)) == len(rows) == 6
     before = results(sweep)
     # With nothing to do no worker is started, so the same command may as well run here.
     monkeypatch.chdir(tmp_path)
@@ -94,11 +96,11 @@ def test_swapped_images_and_a_model_that_fails(
     cells = tmp_path / "multirun" / "shop" / "shop"
     for condition in ("none", "text", "image", "fused"):
         fails = condition in ("image", "fused")
-        assert (cells / "picky" / condition / "failure.json").exists() == fails
-        assert (cells / "picky" / condition / "sealed.json").exists() != fails
-        assert (cells / "vbpr" / condition / "sealed.json").exists()
+        assert paths.failure_file(cells / "picky" / condition).exists() == fails
+        assert paths.seal_file(cells / "picky" / condition).exists() != fails
+        assert paths.seal_file(cells / "vbpr" / condition).exists()
     why = "all 1 trials failed; the first: RuntimeError: no use for images at depth 2"
-    assert why in records.read_json(cells / "picky" / "fused" / "failure.json")["reason"]
+    assert why in records.read(paths.failure_file(cells / "picky" / "fused"), CellFailure).reason
     assert first.stderr.count(why) == 2
     assert "Traceback" not in first.stderr
 
@@ -121,10 +123,11 @@ def test_swapped_images_and_a_model_that_fails(
         for condition in ("none", "text"):
             assert not list((cells / model).glob(f"{condition}.stale-*"))
     after = results(cells)
+    state = str(paths.final_file(Path("vbpr/image"), 1, paths.STATE))
     kept = {name for name in before if name.split("/")[1] in ("none", "text")}
     assert kept
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
-    assert after["vbpr/image/finals/seed1.state.npz"] != before["vbpr/image/finals/seed1.state.npz"]
+    assert after[state] != before[state]
     (aside,) = (cells / "vbpr").glob("image.stale-*")
     assert results(aside) == results_of(before, "vbpr/image/")
 

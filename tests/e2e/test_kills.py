@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import faults
+from mmbench import faults, paths
 from mmbench.cli.compose import compose
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
-from mmbench.store import records
+from mmbench.store import ledger
 from mmbench.store.leases import MAX_DEATHS, FileLeases
 from tests.tiny import TINY, digests
 
@@ -33,8 +33,8 @@ CELLS = (("bpr", "none"), ("fusion", "text"), ("itemknn", "none"))
 def planned(folder: Path, *words: str) -> Sweep:
     """A small sweep, opened but not run."""
     shared = [*TINY, "budget=smoke", "budget.max_epochs=2", "budget.seeds=2", f"paths.multirun={folder}", *words]
-    composed = [compose([*shared, f"model={m}", f"modality={c}", "sweep.name=kills"]) for m, c in CELLS]
-    sweep = Sweep.plan(composed, [])
+    jobs = [compose([*shared, f"model={m}", f"modality={c}", "sweep.name=kills"]).job() for m, c in CELLS]
+    sweep = Sweep.plan(jobs, [])
     sweep.open()
     (folder / "jobs.pickle").write_bytes(pickle.dumps(sweep.waiting))
     return sweep
@@ -57,7 +57,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("undisturbed")
     worker.work(planned(folder).waiting)
     found = cells(folder)
-    assert sum(name.endswith("sealed.json") for name in found) == len(CELLS)
+    assert sum(name.endswith(paths.seal_file(folder).name) for name in found) == len(CELLS)
     return found
 
 
@@ -68,7 +68,7 @@ def check_kills(folder: Path, points: Sequence[str], undisturbed: dict[str, str]
     for process in [start(folder) for _ in range(workers)]:
         assert process.wait() == 0
     assert cells(folder) == undisturbed
-    rows = [(r["cell_key"], r["stage"], r["index"]) for r in records.read_ledger(folder / "kills")]
+    rows = [(row.cell_key, row.unit) for row in ledger.read(folder / "kills")]
     assert len(rows) == len(set(rows)), "a finished training was run again"
 
 
@@ -105,7 +105,7 @@ def test_twenty_kills_at_random_with_three_workers_lose_nothing(tmp_path: Path) 
     for process in workers:
         assert process.wait() == 0
     assert cells(together) == cells(alone)
-    rows = [(r["cell_key"], r["stage"], r["index"]) for r in records.read_ledger(together / "kills")]
+    rows = [(row.cell_key, row.unit) for row in ledger.read(together / "kills")]
     assert len(rows) == len(set(rows)) == len(CELLS) * (6 + 2)
 
 

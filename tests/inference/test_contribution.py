@@ -25,7 +25,7 @@ from mmbench.inference.contribution import bootstrap, geometry, hits, pretest, r
 from mmbench.inference.contribution.pretest import Light
 from mmbench.inference.contribution.shapley import EMPTY
 from tests.conftest import BlockWorld
-from tests.test_stats import known_answers
+from tests.inference.test_intervals import known_answers
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}
 TEXT, IMAGE, BOTH = frozenset({"text"}), frozenset({"image"}), frozenset({"text", "image"})

@@ -7,21 +7,19 @@ from pathlib import Path
 import optuna
 import pytest
 
+from mmbench import paths
 from mmbench.report.reading import read_sweep
 from mmbench.report.studies import write_studies
-from tests.tiny import make_job, opened
+from mmbench.scheduling.sweep import Sweep
+from tests.tiny import make_job, sealed
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    from mmbench.scheduling.sweep import Sweep
-
     words = ("model=vbpr", "modality=text", "budget.trials=3", "budget.tpe=1", "budget.batches_per_epoch=1")
-    job = make_job(tmp_path, *words)
-    planned = Sweep.plan([job.composed], list(words))
+    planned = Sweep.plan([make_job(tmp_path, *words)], words)
     planned.open()
-    task, store = opened(planned.jobs[0])
-    tune(task, store)
+    sealed(planned.jobs[0])
     return planned.folder
 
 
@@ -38,7 +36,7 @@ def test_a_study_holds_the_trials_of_its_cell(sweep: Path, tmp_path: Path) -> No
 
 
 def test_a_sweep_without_a_trial_gives_no_file(sweep: Path, tmp_path: Path) -> None:
-    (sweep / "ledger.jsonl").unlink()
+    paths.ledger_file(sweep).unlink()
     with pytest.raises(ValueError, match="has no finished trial"):
         write_studies(read_sweep(sweep), sweep, tmp_path / "studies.db")
     assert not (tmp_path / "studies.db").exists()

@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 
 from mmbench.inference import tuning_luck
+from mmbench.inference.contrast import Contrast
 from mmbench.inference.tuning_luck import Trials
 from mmbench.scheduling.extension import Extension, Grant, contrast_shifts
-from mmbench.store import records
+from mmbench.store import records, schema
 from mmbench.store.records import CellStore
+from mmbench.store.schema import Stage, Unit
+from mmbench.tuning import study
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.study import run_unit, waiting
-from mmbench.inference.intervals import Interval
-from tests.tiny import make_job, opened
+from tests.tiny import make_job, opened, worked
 
 USERS = 400
-PAIRS = (("fused", "text"), ("fused", "none"), ("text", "none"), ("image", "none"))
+PAIRS = tuple(map(Contrast.parse, ("fused_vs_text", "fused_vs_none", "text_vs_none", "image_vs_none")))
 EXTENDING = ("model=vbpr", "budget.trials=2", "budget.seeds=1", "budget.extend=true", "budget.batches_per_epoch=2")
 
 
@@ -33,18 +35,18 @@ def test_a_contrast_that_late_trials_moved_asks_for_more() -> None:
     """Text finds its best configurations rarely, the ID-only condition anywhere: half the trials undersell text."""
     rare = [0.10] * 10 + [0.20, 0.201, 0.202]
     shifts = contrast_shifts({"none": trials([0.1] * 13), "text": trials(rare)}, PAIRS, delta=0.02)
-    ((a, b, more),) = [(s["a"], s["b"], s["more"]) for s in shifts]
-    assert (a, b, more) == ("text", "none", True)
-    assert shifts[0]["lo"] <= shifts[0]["shift"] <= shifts[0]["hi"]
-    assert shifts[0]["shift"] > 0.02
-    assert not contrast_shifts({"none": trials([0.1] * 13), "text": trials(rare)}, PAIRS, delta=0.9)[0]["more"]
+    (shift,) = shifts
+    assert (shift.a, shift.b, shift.more) == ("text", "none", True)
+    assert shift.lo <= shift.shift <= shift.hi
+    assert shift.shift > 0.02
+    assert not contrast_shifts({"none": trials([0.1] * 13), "text": trials(rare)}, PAIRS, delta=0.9)[0].more
 
 
 def test_a_contrast_that_stood_asks_for_nothing() -> None:
     flat = {"none": trials([0.1] * 13), "text": trials([0.11] * 13), "fused": trials([0.12] * 13)}
     shifts = contrast_shifts(flat, PAIRS, delta=0.02)
-    assert [(s["a"], s["b"]) for s in shifts] == [("fused", "text"), ("fused", "none"), ("text", "none")]
-    assert not any(s["more"] for s in shifts)
+    assert [(s.a, s.b) for s in shifts] == [("fused", "text"), ("fused", "none"), ("text", "none")]
+    assert not any(s.more for s in shifts)
 
 
 def test_a_condition_without_a_result_is_passed_over() -> None:
@@ -79,7 +81,7 @@ def test_nothing_is_decided_before_every_member_has_run(members: list[tuple[Cell
     assert extension.grant() == Grant(2, settled=False)
     task, store = members[0]
     assert waiting(task, store, 2, settled=False) == []
-    assert not (store.folder / "choice.json").exists()
+    assert store.choice() is None
 
 
 def test_trials_grow_by_halves_to_twice_and_then_it_is_settled(
@@ -91,13 +93,16 @@ def test_trials_grow_by_halves_to_twice_and_then_it_is_settled(
         run_trials(members, granted)
         extension.decide()
         assert extension.grant() == then
-    decided = records.read_json(extension.file)
-    assert [r["trials"] for r in decided["rounds"]] == [2, 3, 4]
-    assert all(r["contrasts"][0].keys() == {"a", "b", "shift", "lo", "hi", "more"} for r in decided["rounds"])
+    decided = records.read(extension.file, schema.Extension)
+    assert [r.trials for r in decided.rounds] == [2, 3, 4]
+    assert all((r.contrasts[0].a, r.contrasts[0].b) == ("text", "none") for r in decided.rounds)
     for task, store in members:
-        assert waiting(task, store, *[4]) == [Unit("final", 1)]
-        assert records.read_json(store.folder / "choice.json")["n_trials"] == 4
-    hashes = [[store.finished_trainings()["tune", i]["configuration_hash"] for i in range(4)] for _, store in members]
+        assert waiting(task, store, 4) == [Unit(Stage.FINAL, 1)]
+        choice = store.choice()
+        assert choice is not None
+        assert choice.n_trials == 4
+    trials_of = [records.read_trainings(store.folder, Stage.TRIAL, store.key) for _, store in members]
+    hashes = [[trial.configuration_hash for trial in done] for done in trials_of]
     assert hashes[0] == hashes[1]
     assert len(set(hashes[0])) == 4
 
@@ -143,29 +148,28 @@ def test_a_member_that_cannot_go_on_is_not_waited_for(members: list[tuple[CellTa
 
 
 def test_without_the_rule_nothing_is_read_or_written(tmp_path: Path) -> None:
-    task, store = opened(make_job(tmp_path, "model=vbpr", "modality=none", "budget.trials=2"))
+    job = make_job(tmp_path, "model=vbpr", "modality=none", "budget.trials=2")
+    task, store = opened(job)
     extension = Extension([(task, store)], PAIRS, delta=0.02)
     assert extension.grant() == Grant(2, settled=True)
-    tune(task, store)
+    assert worked(task, store, job.dataset().split).seal() is not None
     assert not extension.file.exists()
 
 
 def test_the_rule_is_that_of_effort(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Interval, float]] = []
+    seen: list[tuple[tuning_luck.Contrast, float]] = []
     monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda *asked: bool(seen.append(asked)))
     contrast_shifts({"none": trials([0.1, 0.2]), "text": trials([0.1, 0.3])}, PAIRS, delta=0.07)
     assert [delta for _, delta in seen] == [0.07]
 
 
 def test_failed_trials_count(members: list[tuple[CellTask, CellStore]], monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmbench.tuning import study
-
     original: Any = study.fit
 
-    def failing(build: Any, *rest: Any) -> Any:
-        if rest[-1] == 10_001:
+    def failing(*given: Any, **options: Any) -> Any:
+        if given[-1] == 10_001:
             raise RuntimeError("no")
-        return original(build, *rest)
+        return original(*given, **options)
 
     monkeypatch.setattr(study, "fit", failing)
     run_trials(members, 2)

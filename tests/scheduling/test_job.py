@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmbench.cli.compose import compose, open_modality_keys
+from mmbench.cli.compose import open_modality_keys
 from mmbench.models.bpr import BPR
 from mmbench.scheduling.job import Job
-from tests.tiny import TINY, make_job
+from tests.tiny import make_job
 
 HERE = Path("sweep")
 
 
 def job(*words: str) -> Job:
-    return Job(compose([*TINY, *open_modality_keys(words)]), HERE)
+    return make_job(HERE, *open_modality_keys(words))
 
 
 def key(asked: Job) -> str:
@@ -173,14 +173,14 @@ def test_a_path_of_the_search_need_not_be_the_models() -> None:
     assert settings.batch_size == 64
 
 
-def test_description_says_what_the_records_rest_on() -> None:
+def test_the_record_of_a_cell_says_what_its_results_rest_on() -> None:
     asked = job("modality=text_shuffled_image")
-    said = asked.description(asked.task())
-    assert (said["dataset"], said["model"], said["modality"]) == tuple(asked.cell)
-    assert said["states"] == {"image": "shuffle", "text": "real"}
-    assert said["features"].keys() == {"image", "text"}
-    assert said["split_hash"] == asked.dataset().split.tuning_fingerprint
-    assert said["config"]["model"]["embedding_dim"] == 64
-    assert not said["config"].keys() & {"paths", "tracking", "sweep"}
-    assert said["versions"]["mmbench"]
-    assert said["data"][0].startswith("planted-complementary: 60 users, 80 items, train / valid / test 480 / 60 / 60")
+    cell = asked.record(asked.task(), "key")
+    assert (cell.key, cell.name) == ("key", asked.cell)
+    assert cell.states == {"image": "shuffle", "text": "real"}
+    assert cell.features.keys() == {"image", "text"}
+    assert cell.split_hash == asked.dataset().split.tuning_fingerprint
+    assert cell.config["model"]["embedding_dim"] == 64
+    assert not cell.config.keys() & {"paths", "tracking", "sweep"}
+    assert cell.versions["mmbench"]
+    assert cell.data[0].startswith("planted-complementary: 60 users, 80 items, train / valid / test 480 / 60 / 60")

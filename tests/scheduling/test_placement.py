@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mmbench.cli.compose import Composed, compose
+from mmbench.cli.compose import compose
 from mmbench.scheduling import sweep as sweep_module
+from mmbench.scheduling.job import Job
 from mmbench.scheduling.placement import PoolTask, Ray, Slurm
-from mmbench.scheduling.sweep import Sweep, run_sweep
+from mmbench.scheduling.sweep import Placement, Sweep, run_sweep
 from tests.cli.conftest import Here
 from tests.tiny import TINY, digests
 
@@ -23,22 +24,25 @@ def pool_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_module, "Pool", Here)
 
 
-def asked(folder: Path, *words: str) -> list[Composed]:
+def asked(folder: Path, *words: str) -> list[Job]:
     shared = [*TINY, f"paths.multirun={folder}", "sweep.name=s", *words]
-    return [compose([*shared, f"model={model}", "modality=text"]) for model in ("bpr", "fusion")]
+    return [compose([*shared, f"model={model}", "modality=text"]).job() for model in ("bpr", "fusion")]
+
+
+def run(jobs: list[Job], place: Placement | None = None) -> int:
+    return run_sweep(jobs, OVERRIDES, lambda folder: "", place)
 
 
 def cells(folder: Path) -> dict[str, str]:
-    """Digest of every record but the descriptions, which hold the folder asked for."""
-    found = digests(folder / "s")
-    return {name: d for name, d in found.items() if name.count("/") >= 3 and not name.endswith("cell.json")}
+    """Digest of every file of the cells."""
+    return {name: digest for name, digest in digests(folder / "s").items() if name.startswith("planted")}
 
 
 def test_allocations_give_the_records_of_the_local_pool(tmp_path: Path) -> None:
-    assert run_sweep(asked(tmp_path / "a"), OVERRIDES) == 0
+    assert run(asked(tmp_path / "a")) == 0
     # submitit's executor without a cluster; its job runs when its result is asked for.
     slurm = Slurm(allocations=2, cluster="debug", dry_run=False, max_timeouts=1, options=OPTIONS)
-    assert run_sweep(asked(tmp_path / "b"), OVERRIDES, slurm) == 0
+    assert run(asked(tmp_path / "b"), slurm) == 0
     assert cells(tmp_path / "a") == cells(tmp_path / "b") != {}
 
 
@@ -46,14 +50,14 @@ def test_a_dry_run_says_what_would_be_submitted_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slurm = Slurm(allocations=8, cluster="slurm", dry_run=True, max_timeouts=1, options=OPTIONS)
-    assert run_sweep(asked(tmp_path), OVERRIDES, slurm) == 0
+    assert run(asked(tmp_path), slurm) == 0
     said = capsys.readouterr().out
     assert "would submit 4 allocations to slurm" in said  # no more than there are trainings
     assert "python -m mmbench -m model=bpr,fusion modality=text" in said
     assert "timeout_min: 5" in said
     assert "slurm_partition" not in said
     ray = Ray(pools=3, address="auto", num_cpus=2, num_gpus=0, dry_run=True)
-    assert run_sweep(asked(tmp_path), OVERRIDES, ray) == 0
+    assert run(asked(tmp_path), ray) == 0
     assert "would start 3 pools of 2 CPUs" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
@@ -64,11 +68,14 @@ def test_an_allocation_that_is_taken_away_queues_the_same_pool(tmp_path: Path) -
     assert again.function is task
 
 
-def test_records_set_aside_once_are_not_set_aside_by_every_allocation(tmp_path: Path) -> None:
-    from mmbench.scheduling.placement import _task
-
-    planned = Sweep.plan(asked(tmp_path, "study.resume=force"), OVERRIDES)
-    assert {composed.config["study"]["resume"] for composed in _task(planned).composed} == {"auto"}
+def test_records_set_aside_once_are_not_set_aside_by_every_allocation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(asked(tmp_path)) == 0
+    slurm = Slurm(allocations=2, cluster="debug", dry_run=False, max_timeouts=1, options=OPTIONS)
+    assert run(asked(tmp_path, "study.resume=force"), slurm) == 0
+    assert capsys.readouterr().out.count("its records set aside") == 2  # one of each model
+    assert len(list(tmp_path.rglob("*.stale-*"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -83,10 +90,10 @@ def test_a_missing_library_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ValueError, match=message):
-        run_sweep(asked(tmp_path), OVERRIDES, place)
+        run(asked(tmp_path), place)
 
 
 def test_an_option_that_submitit_does_not_know_is_told(tmp_path: Path) -> None:
     slurm = Slurm(1, "local", False, 1, {"walltime": 3})
     with pytest.raises(ValueError, match=r"hydra/launcher=slurm: .*walltime"):
-        run_sweep(asked(tmp_path), OVERRIDES, slurm)
+        run(asked(tmp_path), slurm)

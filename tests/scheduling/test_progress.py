@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
 import pytest
 
 from mmbench import paths
 from mmbench.scheduling.progress import Progress
-from mmbench.store import records
+from mmbench.store import ledger
+from mmbench.store.schema import CellName, Stage
+from tests import records
 
-PLANNED = {"a" * 8: Cell("data", "vbpr", "text"), "b" * 8: Cell("data", "vbpr", "image")}
+PLANNED = {"a" * 8: CellName("data", "vbpr", "text"), "b" * 8: CellName("data", "vbpr", "image")}
 
 
 class Terminal(io.StringIO):
@@ -22,9 +23,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def ended(sweep: Path, key: str, index: int, score: float | None = 0.5, stage: str = "tune", **more: Any) -> None:
-    row = {"cell_key": key * 8, "stage": stage, "index": index, "val_metric": score, **more}
-    records.append_ledger(sweep, row)
+def ended(sweep: Path, key: str, index: int, score: float | None = 0.5, stage: Stage = Stage.TRIAL) -> None:
+    make = records.final if stage == Stage.FINAL else functools.partial(records.trial, stage=stage)
+    ledger.append(sweep, records.row(make(index, score=score, cell_key=key * 8)))
 
 
 def progress(
@@ -51,7 +52,7 @@ def test_each_training_is_told_once(tmp_path: Path) -> None:
     ended(tmp_path, "a", 1, 0.75)  # run again by somebody who did not know
     ended(tmp_path, "c", 0)  # of another sweep's cell
     shown.update()
-    ended(tmp_path, "a", 1, 0.5, "final")
+    ended(tmp_path, "a", 1, 0.5, Stage.FINAL)
     shown.update()
     lines = out.getvalue().splitlines()[1:]
     assert [line.split("] ")[1] for line in lines] == [
@@ -80,8 +81,8 @@ def test_a_torn_line_does_not_stop_it(tmp_path: Path) -> None:
     shown = progress(tmp_path, out)
     shown.start(finished=[])
     ended(tmp_path, "a", 0)
-    with paths.ledger_file(tmp_path).open("a") as ledger:
-        ledger.write('{"schema_version": 1, "cell_key": "aaaa')
+    with paths.ledger_file(tmp_path).open("a") as lines:
+        lines.write('{"schema_version": 2, "cell_key": "aaaa')
     shown.update()
     ended(tmp_path, "a", 1)
     shown.update()
@@ -149,7 +150,7 @@ def test_an_extension_is_told_and_counted(tmp_path: Path) -> None:
     shown.update()
     sizes |= {"a" * 8: 4, "b" * 8: 4}
     ended(tmp_path, "a", 2)
-    ended(tmp_path, "a", 0, stage="extended")
+    ended(tmp_path, "a", 0, stage=Stage.PROPOSAL)
     shown.update()
     lines = out.getvalue().splitlines()[3:]
     assert lines[0] == "2 further trainings: the last trials still moved a contrast"

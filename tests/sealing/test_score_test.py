@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,18 +17,19 @@ import torch
 from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
+from mmbench import paths
 from mmbench.data.dataset import Dataset
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
-from mmbench.evaluation.ranking import DegenerateScores
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.models.base import FactorModel, Triplets
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import LIST_LENGTH, inference_shuffles, is_scored, score_test
 from mmbench.store import records
 from mmbench.store.records import CellStore
+from mmbench.store.schema import Stage, Unit
 from mmbench.tuning.cell import CellTask
-from tests.tiny import digests, make_job, opened
+from tests.tiny import digests, make_job, opened, worked
 
 EFFORT = ("budget.trials=2", "budget.seeds=2", "training.batch_size=128")
 #: Each hides other interactions at test.
@@ -53,10 +55,8 @@ def replaced(test: Interactions) -> Interactions:
 
 def scored(job: Job) -> tuple[CellTask, CellStore, Split]:
     task, store = opened(job)
-    tune(task, store)
     split = job.dataset().split
-    score_test(task, store, split)
-    return task, store, split
+    return task, worked(task, store, split), split
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +88,16 @@ def test_another_test_split_leaves_tuning_byte_equal(
     other = with_test(job.dataset(), change(split.test))
     assert other.split.test_fingerprint != split.test_fingerprint
     monkeypatch.setattr(Job, "dataset", lambda self: other)
-    task, store = opened(job)
-    tune(task, store)
+    _, store, _ = scored(job)
     assert store.key == whole.key
-    tuned, expected = digests(store.folder), digests(whole.folder)
-    assert "choice.json" in tuned
-    assert {name for name in tuned if name.startswith(("trials", "finals"))}
-    for name in tuned.keys() - {"cell.json"}:  # which says how large the test split is
-        assert tuned[name] == expected[name], name
+    of_test = (paths.RANKS, paths.LISTS, paths.seal_file(store.folder).name)
+    tuned, expected = (
+        {name: digest for name, digest in digests(one.folder).items() if not name.endswith(of_test)}
+        for one in (store, whole)
+    )
+    file = paths.cell_file(store.folder).name  # which says how large the test split is
+    assert tuned.keys() == expected.keys() > {file, paths.choice_file(store.folder).name}
+    assert {**tuned, file: ""} == {**expected, file: ""}
 
 
 def test_what_tuning_is_given_holds_no_test_split(cells: Cells) -> None:
@@ -118,7 +120,8 @@ def test_a_replaced_test_split_is_scored_again_without_training(
     assert is_scored(store, other)
     assert not is_scored(store, split)
     changed = {name for name, digest in digests(store.folder).items() if before.get(name) != digest}
-    assert all(name == "sealed.json" or name.endswith((".test.parquet", ".lists.parquet")) for name in changed)
+    assert paths.seal_file(store.folder).name in changed
+    assert all(name.endswith((paths.seal_file(store.folder).name, paths.RANKS, paths.LISTS)) for name in changed)
     score_test(task, store, split)
     assert digests(store.folder) == before
 
@@ -126,24 +129,30 @@ def test_a_replaced_test_split_is_scored_again_without_training(
 def test_a_cell_is_scored_only_with_its_seal_and_its_choice(tmp_path: Path) -> None:
     _, store, split = scored(make_job(tmp_path, *EFFORT, "modality=none"))
     assert is_scored(store, split)
-    choice = store.folder / "choice.json"
-    records.write_json(choice, {**records.read_json(choice), "hash": "of another choice"})
+    choice = store.choice()
+    assert choice is not None
+    store.write_choice(msgspec.structs.replace(choice, hash="of another choice"))
     assert not is_scored(store, split)
-    choice.unlink()
+    paths.choice_file(store.folder).unlink()
+    assert not is_scored(store, split)
+    store.write_choice(choice)
+    assert is_scored(store, split)
+    paths.seal_file(store.folder).unlink()
     assert not is_scored(store, split)
 
 
-def test_a_cell_without_a_seal_is_not_scored(tmp_path: Path) -> None:
-    job = make_job(tmp_path)
+def test_the_test_split_stays_closed_until_something_is_chosen(tmp_path: Path) -> None:
+    job = make_job(tmp_path, *EFFORT)
     task, store = opened(job)
-    tune(task, store)
-    assert not is_scored(store, job.dataset().split)
+    with pytest.raises(ValueError, match="the test split stays closed until a configuration is chosen"):
+        score_test(task, store, job.dataset().split)
+    assert store.seal() is None
 
 
 # Every test number can be computed again
 
 
-def scores_from_file(store: CellStore, file: Path, features: Mapping[str, np.ndarray]) -> np.ndarray:
+def scores_from_file(file: Path, features: Mapping[str, np.ndarray]) -> np.ndarray:
     """VBPR's scores, written out: ``[id, projected content]`` of the stored half-precision parameters."""
     with np.load(file) as state:
         given = {name: state[name] for name in state.files}
@@ -173,10 +182,10 @@ def test_ranks_are_those_of_the_stored_parameters(protocol: str, condition: str,
     hidden = pairs_of(split.train)
     if protocol != "paper":  # which hides train only, as the source study did
         hidden |= pairs_of(split.valid)
-    for (stage, index), record in store.finished_trainings().items():
-        features = {name: feature.values for name, feature in task.inputs(record["seed"]).items()}
-        scores = scores_from_file(store, store.training_file(stage, index, "state.npz"), features)
-        table = pd.read_parquet(store.training_file(stage, index, "test.parquet"))
+    for unit, training in store.finished_trainings().items():
+        features = {name: feature.values for name, feature in task.inputs(training.seed).items()}
+        scores = scores_from_file(store.training_file(unit, paths.STATE), features)
+        table = pd.read_parquet(store.training_file(unit, paths.RANKS))
         assert set(zip(table["user"], table["item"], strict=True)) == pairs_of(split.test)
         expected = [rank_of(scores, u, i, hidden) for u, i in zip(table["user"], table["item"], strict=True)]
         assert table["rank"].tolist() == expected
@@ -185,9 +194,10 @@ def test_ranks_are_those_of_the_stored_parameters(protocol: str, condition: str,
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_protocol_decides_what_is_hidden(protocol: str, cells: Cells) -> None:
     _, store, split = cells[protocol, "none"]
-    seal = records.read_json(store.folder / "sealed.json")
-    assert (seal["protocol"], seal["valid_masked"]) == (protocol, protocol != "paper")
-    lists = pd.read_parquet(store.training_file("final", 1, "lists.parquet"))
+    seal = store.seal()
+    assert seal is not None
+    assert (seal.protocol, seal.valid_masked) == (protocol, protocol != "paper")
+    lists = pd.read_parquet(store.training_file(Unit(Stage.FINAL, 1), paths.LISTS))
     shown = {(user, item) for user, items in zip(lists["user"], lists["items"], strict=True) for item in items}
     assert not shown & pairs_of(split.train)
     assert bool(shown & pairs_of(split.valid)) == (protocol == "paper")
@@ -197,8 +207,8 @@ def test_the_protocol_decides_what_is_hidden(protocol: str, cells: Cells) -> Non
 def test_lists_of_fifty_agree_with_the_ranks(condition: str, cells: Cells) -> None:
     _, store, split = cells["given", condition]
     for seed in (1, 2):
-        table = pd.read_parquet(store.training_file("final", seed, "test.parquet"))
-        lists = pd.read_parquet(store.training_file("final", seed, "lists.parquet"))
+        table = pd.read_parquet(store.training_file(Unit(Stage.FINAL, seed), paths.RANKS))
+        lists = pd.read_parquet(store.training_file(Unit(Stage.FINAL, seed), paths.LISTS))
         by_user = dict(zip(lists["user"], lists["items"], strict=True))
         assert set(by_user) == set(split.test.users.tolist())
         assert all(len(items) == len(set(items)) == LIST_LENGTH for items in by_user.values())
@@ -210,19 +220,18 @@ def test_lists_of_fifty_agree_with_the_ranks(condition: str, cells: Cells) -> No
 
 def test_only_final_runs_keep_lists(cells: Cells) -> None:
     _, store, _ = cells["paper", "fused"]
-    assert not list((store.folder / "trials").glob("*.lists.parquet"))
-    assert len(list((store.folder / "finals").glob("*.lists.parquet"))) == 2
-    assert len(list((store.folder / "trials").glob("*.test.parquet"))) == 2
+    for unit in store.finished_trainings():
+        assert store.training_file(unit, paths.RANKS).exists()
+        assert store.training_file(unit, paths.LISTS).exists() == (unit.stage == Stage.FINAL)
 
 
 def test_seal_names_what_it_holds(cells: Cells) -> None:
     _, store, split = cells["paper", "fused"]
-    seal = records.read_json(store.folder / "sealed.json")
-    assert seal["finals"] == [1, 2]
-    assert seal["unscored"] == []
-    assert seal["test_hash"] == split.test_fingerprint
-    assert seal["choice_hash"] == records.read_json(store.folder / "choice.json")["hash"]
-    assert seal["cell_key"] == store.key
+    seal, choice = store.seal(), store.choice()
+    assert seal is not None
+    assert choice is not None
+    assert (seal.finals, seal.unscored) == ([1, 2], [])
+    assert (seal.test_hash, seal.choice_hash, seal.cell_key) == (split.test_fingerprint, choice.hash, store.key)
 
 
 def test_swapped_features_are_refused(cells: Cells) -> None:
@@ -237,12 +246,12 @@ def test_swapped_features_are_refused(cells: Cells) -> None:
 
 
 def test_every_real_modality_is_shuffled_once_at_inference(cells: Cells) -> None:
-    found = {
-        condition: sorted(path.name for path in (cells["paper", condition][1].folder / "finals").glob("*.shuffled_*"))
-        for condition in CONDITIONS
-    }
-    assert found["none"] == found["shuffled"] == []
-    assert found["fused"] == [f"seed{seed}.shuffled_{m}.test.parquet" for seed in (1, 2) for m in ("image", "text")]
+    for condition in CONDITIONS:
+        _, store, _ = cells["paper", condition]
+        for unit in store.finished_trainings():
+            shuffled = {m for m in ("image", "text") if store.training_file(unit, paths.shuffled_ranks(m)).exists()}
+            expected = {"image", "text"} if condition == "fused" and unit.stage == Stage.FINAL else set()
+            assert shuffled == expected
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
@@ -253,12 +262,12 @@ def test_reliance_is_the_stored_model_with_one_modality_shuffled(modality: str, 
         name: "shuffle" if name == modality else "real" for name in task.features
     }
     features = {name: feature.values for name, feature in task.inputs(2, condition).items()}
-    scores = scores_from_file(store, store.training_file("final", 2, "state.npz"), features)
-    table = pd.read_parquet(store.training_file("final", 2, f"shuffled_{modality}.test.parquet"))
+    scores = scores_from_file(store.training_file(Unit(Stage.FINAL, 2), paths.STATE), features)
+    table = pd.read_parquet(store.training_file(Unit(Stage.FINAL, 2), paths.shuffled_ranks(modality)))
     hidden = pairs_of(split.train)
     expected = [rank_of(scores, u, i, hidden) for u, i in zip(table["user"], table["item"], strict=True)]
     assert table["rank"].tolist() == expected
-    assert expected != pd.read_parquet(store.training_file("final", 2, "test.parquet"))["rank"].tolist()
+    assert expected != pd.read_parquet(store.training_file(Unit(Stage.FINAL, 2), paths.RANKS))["rank"].tolist()
 
 
 # Failures
@@ -300,18 +309,21 @@ def fragile(sweep_dir: Path, kinds: list[str]) -> tuple[CellTask, CellStore, Spl
 
 def test_a_trial_that_ranks_nothing_is_named_and_a_failed_one_is_left_out(tmp_path: Path) -> None:
     task, store, split = fragile(tmp_path, ["sound", "fragile", "broken"])
+    worked(task, store, split)
+    choice, seal = store.choice(), store.seal()
+    assert choice is not None
+    assert seal is not None
+    assert choice.configuration == {"model.kind": "sound"}
     kind_of = [slot["model.kind"] for slot in task.slots()]
-    assert tune(task, store)["configuration"] == {"model.kind": "sound"}
-    score_test(task, store, split)
-    seal = records.read_json(store.folder / "sealed.json")
-    assert seal["unscored"] == [f"trial {kind_of.index('fragile')}: all scores are equal, so they rank nothing"]
-    scored_trials = sorted(path.name for path in (store.folder / "trials").glob("*.test.parquet"))
-    assert scored_trials == [f"{kind_of.index('sound'):03d}.test.parquet"]
+    assert seal.unscored == [f"trial {kind_of.index('fragile')}: all scores are equal, so they rank nothing"]
+    for trial in records.read_trainings(store.folder, Stage.TRIAL, store.key):
+        ranked = store.training_file(trial.unit, paths.RANKS).exists()
+        assert ranked == (trial.configuration == {"model.kind": "sound"})
 
 
 def test_a_final_run_that_ranks_nothing_has_no_seal(tmp_path: Path) -> None:
     task, store, split = fragile(tmp_path, ["fragile"])
-    tune(task, store)
-    with pytest.raises(DegenerateScores, match="all scores are equal"):
-        score_test(task, store, split)
+    failure = worked(task, store, split).failure()
+    assert failure is not None
+    assert failure.reason == "DegenerateScores: all scores are equal, so they rank nothing"
     assert not is_scored(store, split)

@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
+from mmbench import paths
 from mmbench.evaluation import metrics
-from mmbench.sealing.score_test import score_test
 from mmbench.store import records
 from mmbench.store.records import CellStore
+from mmbench.store.schema import Failure, Stage, Unit
 from mmbench.store.trackers import (
     SETTINGS,
     Gap,
@@ -28,7 +30,7 @@ from mmbench.store.trackers import (
     remember,
     remembered,
 )
-from tests.tiny import digests, make_job, opened
+from tests.tiny import digests, make_job, sealed
 
 WANDB = {"kind": "wandb", "mode": "offline", "project": "mmbench", "entity": None, "tags": []}
 
@@ -49,11 +51,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Summary:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> CellStore:
     """A sealed cell."""
-    job = make_job(tmp_path_factory.mktemp("sweep"), "budget.trials=2", "budget.seeds=2", "budget.max_epochs=2")
-    task, store = opened(job)
-    tune(task, store)
-    score_test(task, store, job.dataset().split)
-    return store
+    words = ("budget.trials=2", "budget.seeds=2", "budget.max_epochs=2")
+    return sealed(make_job(tmp_path_factory.mktemp("sweep"), *words))
 
 
 @pytest.mark.parametrize(
@@ -130,17 +129,20 @@ def test_a_cell_is_a_study_and_a_run_for_each_seed(store: CellStore, runs: list[
     trainings = store.finished_trainings()
     assert [step for step, _ in study.rows] == [0, 1]
     for step, values in study.rows:
-        record = trainings["tune", step]
-        assert values["validation"] == record["score"]
-        assert values["configuration/optimizer.lr"] == record["configuration"]["optimizer.lr"]
+        assert step is not None
+        training = trainings[Unit(Stage.TRIAL, step)]
+        assert values["validation"] == training.score
+        assert values["configuration/optimizer.lr"] == training.configuration["optimizer.lr"]
     assert study.summary["validation"] == max(values["validation"] for _, values in study.rows)
     assert study.settings["config"]["model"]["_target_"].endswith("VBPR")
     assert len(finals) == 2
     for seed, run in enumerate(finals, 1):
-        record = trainings["final", seed]
-        assert [(step, values["validation"]) for step, values in run.rows] == list(enumerate(record["history"], 1))
-        assert [values["loss/bpr"] for _, values in run.rows] == [losses["bpr"] for losses in record["losses"]]
-        expected = metrics.mean_metrics(store.read_ranking("final", seed))
+        unit = Unit(Stage.FINAL, seed)
+        course = trainings[unit].course
+        assert course is not None
+        assert [(step, values["validation"]) for step, values in run.rows] == list(enumerate(course.history, 1))
+        assert [values["loss/bpr"] for _, values in run.rows] == [losses["bpr"] for losses in course.losses]
+        expected = metrics.mean_metrics(records.read_ranking(store.training_file(unit, paths.RANKS)))
         assert run.summary == {f"test/{name}": value for name, value in expected.items()}
     assert all(run.exit_code == 0 and run.settings["tags"] == ["t"] for run in runs)
     assert {run.settings["project"] for run in runs} == {"mmbench"}
@@ -148,9 +150,9 @@ def test_a_cell_is_a_study_and_a_run_for_each_seed(store: CellStore, runs: list[
 
 def test_a_failed_trial_has_a_step_without_a_score(store: CellStore, runs: list[Run], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(store.folder, tmp_path / "cell"))
-    file = folder / "trials" / "001.json"
-    kept = {name: value for name, value in records.read_json(file).items() if name != "schema_version"}
-    records.write_json(file, {**kept, "status": "failed", "score": None, "error": "why"})
+    _, trial = records.read_trainings(folder, Stage.TRIAL, store.key)
+    failed = msgspec.structs.replace(trial, course=None, failure=Failure(reason="why"))
+    records.write(paths.training_file(folder, Stage.TRIAL, 1, paths.RECORD), failed)
     make_tracker(WANDB, store.sweep_dir).cell(folder)
     assert [step for step, _ in runs[0].rows] == [0, 1]
     assert runs[0].rows[1][1]["validation"] is None

@@ -10,13 +10,15 @@ import torch
 
 from mmbench.data.recdata import RecData
 from mmbench.evaluation.ranking import DegenerateScores
+from mmbench.models.base import FactorModel, Recommender, Triplets
 from mmbench.models.bpr import BPR
 from mmbench.models.freedom import FREEDOM
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.popularity import Popularity
 from mmbench.models.vbpr import VBPR
-from mmbench.nn.recommender import FactorModel, Part, Recommender, Triplets
-from mmbench.training.fit import TrainingSettings, fit
+from mmbench.nn.parts import Part
+from mmbench.training.fit import Fitted, fit
+from mmbench.training.settings import TrainingSettings
 from tests.conftest import BlockWorld
 
 Build = Callable[[RecData], Recommender]
@@ -25,7 +27,7 @@ Build = Callable[[RecData], Recommender]
 SETTINGS = {"max_epochs": 3, "patience": 3, "batch_size": 51, "lr": 0.01}
 
 
-def trained(block_world: BlockWorld, build: Build, devices: int, **settings: object) -> Outcome:
+def trained(block_world: BlockWorld, build: Build, devices: int, **settings: object) -> Fitted:
     chosen = TrainingSettings(**{**SETTINGS, "devices": devices, **settings})  # type: ignore[arg-type]
     data = block_world.data(("image", "text"))
     return fit(build, data, block_world.train, block_world.heldout, chosen, seed=1)
@@ -37,12 +39,12 @@ def test_two_processes_train_as_one_does(block_world: BlockWorld, float64: None,
     """In double precision, so that nothing but the order of sums can differ; the penalty is large enough to matter."""
     build = partial(model, embedding_dim=8, reg_weight=0.1)
     alone, shared = (trained(block_world, build, n) for n in (1, 2))
-    assert shared.device == "2 x cpu"
-    assert (shared.epochs, shared.best_epoch, shared.n_samples) == (alone.epochs, alone.best_epoch, 660)
-    assert shared.history == pytest.approx(alone.history, rel=1e-9)
+    assert shared.cost.device == "2 x cpu"
+    assert (shared.course.epochs, shared.course.best_epoch, shared.cost.n_samples) == (alone.course.epochs, alone.course.best_epoch, 660)
+    assert shared.course.history == pytest.approx(alone.course.history, rel=1e-9)
     assert shared.per_user.tolist() == pytest.approx(alone.per_user.tolist(), rel=1e-9)
     assert shared.users.tolist() == alone.users.tolist()
-    for mine, theirs in zip(shared.losses, alone.losses, strict=True):
+    for mine, theirs in zip(shared.course.losses, alone.course.losses, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-9)
     expected = alone.model.state_dict()
     for name, value in shared.model.state_dict().items():
@@ -54,8 +56,8 @@ def test_two_processes_train_as_one_does(block_world: BlockWorld, float64: None,
 def test_single_precision_differs_by_rounding_only(block_world: BlockWorld) -> None:
     build = partial(VBPR, embedding_dim=8)
     alone, shared = (trained(block_world, build, n) for n in (1, 2))
-    assert shared.losses[-1]["bpr"] == pytest.approx(alone.losses[-1]["bpr"], rel=1e-5)
-    assert shared.score == pytest.approx(alone.score, rel=1e-3)
+    assert shared.course.losses[-1]["bpr"] == pytest.approx(alone.course.losses[-1]["bpr"], rel=1e-5)
+    assert shared.course.score == pytest.approx(alone.course.score, rel=1e-3)
 
 
 class Exploding(BPR):

@@ -14,24 +14,24 @@ from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import metrics
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.models.base import FactorModel, Recommender, Triplets
 from mmbench.models.bpr import BPR
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.popularity import Popularity
-from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.training import batches as module
-from mmbench.training import fit
 from mmbench.training.batches import TripletLoader
-from mmbench.training.fit import TrainingSettings, rebuild
+from mmbench.training.fit import Fitted, fit, rebuild
+from mmbench.training.settings import TrainingSettings
 from tests.conftest import BlockWorld
 
-Fit = Callable[..., Outcome]
+Fit = Callable[..., Fitted]
 
 
 @pytest.fixture
 def fitted(block_world: BlockWorld) -> Fit:
     """Fit a model to the block world."""
 
-    def run(build: Callable[[RecData], Recommender], seed: int = 0, **settings: Any) -> Outcome:
+    def run(build: Callable[[RecData], Recommender], seed: int = 0, **settings: Any) -> Fitted:
         chosen = {"max_epochs": 4, "patience": 4, "batch_size": 64, "lr": 0.02, **settings}
         data = block_world.data(())
         return fit(build, data, block_world.train, block_world.heldout, TrainingSettings(**chosen), seed)
@@ -43,7 +43,7 @@ def bpr(data: RecData) -> BPR:
     return BPR(data, embedding_dim=8)
 
 
-def state_of(outcome: Outcome) -> dict[str, list[Any]]:
+def state_of(outcome: Fitted) -> dict[str, list[Any]]:
     return {name: value.tolist() for name, value in outcome.model.state_dict().items()}
 
 
@@ -88,15 +88,15 @@ def scripted(block_world: BlockWorld) -> Callable[[list[float]], Callable[[RecDa
 def test_same_seed_same_run_bit_for_bit(fitted: Fit, build: Callable[[RecData], Recommender]) -> None:
     first, second = fitted(build), fitted(build)
     assert state_of(first) == state_of(second)
-    assert first.history == second.history
-    assert first.losses == second.losses
+    assert first.course.history == second.course.history
+    assert first.course.losses == second.course.losses
     assert first.per_user.tolist() == second.per_user.tolist()
 
 
 def test_another_seed_another_run(fitted: Fit) -> None:
     first, second = fitted(bpr, seed=0), fitted(bpr, seed=1)
     assert state_of(first) != state_of(second)
-    assert first.losses != second.losses
+    assert first.course.losses != second.course.losses
 
 
 def test_a_run_does_not_depend_on_the_global_random_state(fitted: Fit) -> None:
@@ -120,33 +120,33 @@ def test_the_global_random_state_is_left_alone(fitted: Fit, build: Callable[[Rec
 
 def test_training_learns(fitted: Fit) -> None:
     outcome = fitted(bpr, max_epochs=30, patience=30)
-    assert outcome.score > 0.8
-    assert outcome.losses[-1]["bpr"] < 0.5 * outcome.losses[0]["bpr"]
-    assert set(outcome.losses[0]) == {"bpr", "reg"}
+    assert outcome.course.score > 0.8
+    assert outcome.course.losses[-1]["bpr"] < 0.5 * outcome.course.losses[0]["bpr"]
+    assert set(outcome.course.losses[0]) == {"bpr", "reg"}
 
 
 def test_training_stops_when_patience_is_over(fitted: Fit, scripted: Any) -> None:
     """Best in epoch 3, then three epochs that are not better, one of them equally good."""
     outcome = fitted(scripted([0.1, 0.3, 0.8, 0.2, 0.8, 0.5, 0.9, 1.0]), max_epochs=8, patience=3)
-    assert (outcome.epochs, outcome.best_epoch, outcome.stop_reason) == (6, 3, "patience")
-    assert len(outcome.history) == len(outcome.losses) == 6
-    assert outcome.score == max(outcome.history) == outcome.history[2] == outcome.history[4]
+    assert (outcome.course.epochs, outcome.course.best_epoch, outcome.course.stop_reason) == (6, 3, "patience")
+    assert len(outcome.course.history) == len(outcome.course.losses) == 6
+    assert outcome.course.score == max(outcome.course.history) == outcome.course.history[2] == outcome.course.history[4]
 
 
 def test_patience_starts_anew_with_every_improvement(fitted: Fit, scripted: Any) -> None:
     outcome = fitted(scripted([0.3, 0.2, 0.5, 0.4, 0.7, 0.6, 0.5, 1.0]), max_epochs=8, patience=2)
-    assert (outcome.epochs, outcome.best_epoch, outcome.stop_reason) == (7, 5, "patience")
+    assert (outcome.course.epochs, outcome.course.best_epoch, outcome.course.stop_reason) == (7, 5, "patience")
 
 
 def test_training_ends_at_max_epochs(fitted: Fit, scripted: Any) -> None:
     outcome = fitted(scripted([0.2, 0.5, 0.4, 0.7]), max_epochs=4, patience=3)
-    assert (outcome.epochs, outcome.best_epoch, outcome.stop_reason) == (4, 4, "max_epochs")
+    assert (outcome.course.epochs, outcome.course.best_epoch, outcome.course.stop_reason) == (4, 4, "max_epochs")
 
 
 def test_the_best_state_is_restored(fitted: Fit, scripted: Any, block_world: BlockWorld) -> None:
     """The model that comes back scores what the outcome says, and holds the parameters of the best epoch."""
     outcome = fitted(scripted([0.1, 0.9, 0.2, 0.3]), max_epochs=4, patience=4, batch_size=110)
-    assert outcome.best_epoch == 2
+    assert outcome.course.best_epoch == 2
     assert not outcome.model.training
     assert int(outcome.model.epoch) == 2
     # Two batches an epoch and steps of lr each: after epoch 2 the weight has made four of them.
@@ -154,17 +154,17 @@ def test_the_best_state_is_restored(fitted: Fit, scripted: Any, block_world: Blo
     ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
     per_user = metrics.per_user(ranking.pairs, fit.SELECTION_METRIC)
     assert per_user.tolist() == outcome.per_user.tolist()
-    assert per_user.mean() == outcome.score == outcome.history[1]
+    assert per_user.mean() == outcome.course.score == outcome.course.history[1]
     assert ranking.users.tolist() == outcome.users.tolist()
 
 
 def test_the_best_state_of_a_real_model_is_restored(fitted: Fit, block_world: BlockWorld) -> None:
     """Large steps: the score goes up and down, and the best is not the last."""
     outcome = fitted(bpr, max_epochs=12, patience=12, lr=0.3)
-    assert outcome.best_epoch < outcome.epochs
+    assert outcome.course.best_epoch < outcome.course.epochs
     ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
-    assert metrics.per_user(ranking.pairs, fit.SELECTION_METRIC).mean() == outcome.score
-    assert outcome.score == max(outcome.history)
+    assert metrics.per_user(ranking.pairs, fit.SELECTION_METRIC).mean() == outcome.course.score
+    assert outcome.course.score == max(outcome.course.history)
 
 
 def test_rebuilding_gives_the_same_model(fitted: Fit, block_world: BlockWorld) -> None:
@@ -188,7 +188,7 @@ def test_batches_per_epoch_is_a_limit(fitted: Fit, scripted: Any, limit: int | N
     outcome = fitted(scripted([0.1, 0.2, 0.3]), max_epochs=3, patience=3, batches_per_epoch=limit)
     assert outcome.model.steps == 3 * steps
     # The term counts steps, so its mean over an epoch says which steps the mean was taken over.
-    assert [terms["constant"] for terms in outcome.losses] == [
+    assert [terms["constant"] for terms in outcome.course.losses] == [
         pytest.approx(epoch * steps + (steps + 1) / 2) for epoch in range(3)
     ]
 
@@ -229,13 +229,13 @@ def test_a_closed_form_model_is_computed_once(fitted: Fit, block_world: BlockWor
 
     outcome = fitted(Counting)
     assert len(calls) == 1
-    assert (outcome.epochs, outcome.best_epoch, outcome.stop_reason) == (1, 1, "closed_form")
+    assert (outcome.course.epochs, outcome.course.best_epoch, outcome.course.stop_reason) == (1, 1, "closed_form")
     assert outcome.n_parameters == 0
     counts = np.bincount(block_world.train.items, minlength=36).tolist()
     assert outcome.model.score(torch.tensor([0, 3])).tolist() == [counts, counts]
     ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
     assert outcome.per_user.tolist() == metrics.per_user(ranking.pairs, fit.SELECTION_METRIC).tolist()
-    assert outcome.score == outcome.per_user.mean()
+    assert outcome.course.score == outcome.per_user.mean()
 
 
 def test_a_model_of_neither_kind_is_refused(fitted: Fit) -> None:
@@ -250,7 +250,7 @@ def test_a_model_of_neither_kind_is_refused(fitted: Fit) -> None:
 def test_outcome_counts_parameters_and_says_where_it_ran(fitted: Fit) -> None:
     outcome = fitted(bpr, max_epochs=1)
     assert outcome.n_parameters == 8 * (44 + 36)
-    assert outcome.device == "cpu"
+    assert outcome.cost.device == "cpu"
 
 
 def epochs_of(loader: TripletLoader, n: int) -> list[list[Triplets]]:
@@ -379,7 +379,7 @@ def test_no_state_of_validation_reaches_training(block_world: BlockWorld) -> Non
     first = fit(bpr, data, train, block_world.heldout, settings, 0)
     reversed_part = Interactions(block_world.heldout.users[:10], block_world.heldout.items[:10], 44, 36)
     second = fit(bpr, data, train, reversed_part, settings, 0)
-    assert first.losses == second.losses
+    assert first.course.losses == second.course.losses
 
 
 def test_parameters_loaded_in_eval_mode_are_the_ones_that_score() -> None:

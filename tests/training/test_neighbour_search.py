@@ -12,24 +12,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbench import paths
-from mmbench.nn import item_neighbours
-from mmbench.nn.item_neighbours import CACHED_LISTS, Neighbours, cached_knn, knn
-from mmbench.nn.memo import Memo
-from mmbench.store import records
+from mmbench.nn import neighbours
+from mmbench.nn.knn import Neighbours, knn
+from mmbench.nn.neighbours import cached_knn
 from mmbench.training import neighbour_search
 from mmbench.training.neighbour_search import Bar, Graphs, approximate_knn, check_mode, searching
-from tests.parts import require_modules
-from tests.tiny import make_job, opened
+from tests.tiny import make_job, sealed
 
 N = 1500
 
 
 @pytest.fixture(autouse=True)
 def _another_process() -> Iterator[None]:
-    item_neighbours._lists = Memo[Neighbours](CACHED_LISTS)
+    neighbours._lists.clear()
     yield
-    item_neighbours._lists = Memo[Neighbours](CACHED_LISTS)
+    neighbours._lists.clear()
 
 
 @pytest.fixture
@@ -58,7 +55,7 @@ def present(n: int = N) -> Tensor:
 
 def found(folder: Path | None, k: int, features: Tensor) -> Neighbours:
     """What a process that has found nothing yet gets."""
-    item_neighbours._lists = Memo[Neighbours](CACHED_LISTS)
+    neighbours._lists.clear()
     with searching("exact", folder):
         return cached_knn(features, present(len(features)), k)
 
@@ -108,7 +105,7 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def approximate(monkeypatch: pytest.MonkeyPatch) -> None:
     """The approximate search on small catalogues."""
-    require_modules("faiss")
+    pytest.importorskip("faiss", reason="the extra ann is not installed")
     monkeypatch.setattr(neighbour_search, "APPROXIMATE_ABOVE", 20)
 
 
@@ -157,19 +154,17 @@ def test_few_items_are_searched_exactly(capsys: pytest.CaptureFixture[str]) -> N
 def test_an_approximation_is_told_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every training that uses it, also those that take the lists from memory."""
     words = ["model=freedom", "training.neighbours=approximate", "modality=image"]
-    task, store = opened(make_job(tmp_path, *words))
-    tune(task, store)
+    store = sealed(make_job(tmp_path, *words))
     assert "approximate neighbours of 80 items: 1.0000 of the exact 64 found, measured on" in capsys.readouterr().err
-    (trial,) = (store.folder / "trials").glob("*.json")
-    (final,) = (store.folder / "finals").glob("*.json")
-    for file in (trial, final):
-        (note,) = records.read_json(file)["approximate_neighbours"]
-        assert (note["items"], note["k"], note["recall"]) == (80, 64, 1.0)
-        assert note["library"].startswith("faiss ")
-    exact_task, exact_store = opened(make_job(tmp_path / "exact", "model=freedom", "modality=image"))
-    assert exact_store.key != store.key
-    tune(exact_task, exact_store)
-    assert "approximate_neighbours" not in records.read_json(paths.trial_file(exact_store.folder, 0, "json"))
+    trainings = store.finished_trainings()
+    assert len(trainings) == 2
+    for training in trainings.values():
+        (note,) = training.approximations
+        assert (note.items, note.k, note.recall) == (80, 64, 1.0)
+        assert note.library.startswith("faiss ")
+    exact = sealed(make_job(tmp_path / "exact", "model=freedom", "modality=image"))
+    assert exact.key != store.key
+    assert [training.approximations for training in exact.finished_trainings().values()] == [[], []]
 
 
 @pytest.mark.usefixtures("approximate")
@@ -177,7 +172,7 @@ def test_the_recall_survives_the_file(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(neighbour_search, "KEPT_ABOVE", 0)
     notes = []
     for _ in range(2):
-        item_neighbours._lists = Memo[Neighbours](CACHED_LISTS)
+        neighbours._lists.clear()
         with searching("approximate", tmp_path) as search:
             cached_knn(clustered(), present(), 5)
         notes.append(search.approximations)

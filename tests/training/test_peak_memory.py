@@ -37,18 +37,17 @@ def tuned_and_tested(folder: Path, model: str, answers: SimpleQueue[float]) -> N
     import torch
 
     from mmbench.cli.compose import compose
-    from mmbench.scheduling.job import Job
-    from mmbench.sealing.score_test import is_scored, score_test
+    from mmbench.models.lattice import LATTICE  # noqa: F401 - so that PyG counts among the libraries
+    from mmbench.sealing.score_test import is_scored
+    from tests.tiny import opened, worked
 
     torch.set_num_threads(1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     words = ["dataset=folder", "dataset.name=shop", f"dataset.path={folder}", "dataset.protocol=paper"]
-    job = Job(compose([*words, f"model={model}", "budget=touch", "tracking=none", "training.accelerator=cpu"]), folder)
-    task = job.task()
-    store = job.store(task)
-    store.open(job.description(task))
-    tune(task, store)
-    score_test(task, store, job.dataset().split)
+    words += [f"model={model}", "budget=touch", "tracking=none", "training.accelerator=cpu"]
+    job = compose([*words, f"paths.multirun={folder}"]).job()
+    task, store = opened(job)
+    worked(task, store, job.dataset().split)
     assert is_scored(store, job.dataset().split)
     answers.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
 

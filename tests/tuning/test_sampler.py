@@ -8,8 +8,11 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from mmbench.store.schema import Stage, Training, Unit
 from mmbench.tuning import sampler
+from mmbench.tuning.sampler import SlotSampler
 from mmbench.tuning.space import Space, configurations
+from tests import records
 
 SPACE: Space = {
     "model.kind": CategoricalDistribution(["a", "b"]),
@@ -17,28 +20,19 @@ SPACE: Space = {
 }
 
 
-def trial(index: int, reg: float, score: float | None, stage: str = "tune", kind: str = "a") -> dict[str, Any]:
-    return {
-        "stage": stage,
-        "index": index,
-        "status": "failed" if score is None else "ok",
-        "score": score,
-        "configuration": {"model.kind": kind, "model.reg": reg},
-    }
+def trial(index: int, reg: float, score: float | None, stage: Stage = Stage.TRIAL, kind: str = "a") -> Training:
+    return records.trial(index, score, stage, configuration={"model.kind": kind, "model.reg": reg})
 
 
-def by_unit(*trials: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
-    return {(t["stage"], t["index"]): t for t in trials}
+def by_unit(*trials: Training) -> dict[Unit, Training]:
+    return {training.unit: training for training in trials}
 
 
 def test_a_resumed_study_knows_what_was_told_before() -> None:
     """Ranges with a step included: their values are sums of floats."""
     space = {"model.dropout": FloatDistribution(0.1, 0.7, step=0.2), "model.width": IntDistribution(16, 64, step=16)}
     slots = configurations(space, {"model.dropout": 0.1, "model.width": 64}, 13, "key")
-    done = {
-        ("tune", slot): {"status": "ok" if slot else "failed", "score": slot / 10, "configuration": slots[slot]}
-        for slot in range(12)
-    }
+    done = by_unit(*(records.trial(i, i / 10 if i else None, configuration=slots[i]) for i in range(12)))
     rebuilt = sampler.rebuilt_study(space, done, sampler=SlotSampler(slots), waiting=[12])
     assert [trial.params for trial in rebuilt.trials[:12]] == slots[:12]
     assert rebuilt.best_value == 1.1
@@ -48,10 +42,10 @@ def test_a_resumed_study_knows_what_was_told_before() -> None:
 
 def test_the_study_holds_random_trials_before_proposed_ones_and_no_final_run() -> None:
     done = by_unit(
-        trial(0, 0.5, 0.9, "extended"),
+        trial(0, 0.5, 0.9, Stage.PROPOSAL),
         trial(1, 0.2, None),
         trial(0, 0.1, 0.3),
-        {**trial(1, 0.1, 0.3), "stage": "final"},
+        records.final(1, 0.3, configuration={"model.kind": "a", "model.reg": 0.1}),
     )
     study = sampler.rebuilt_study(SPACE, done)
     assert [t.params["model.reg"] for t in study.trials] == [0.1, 0.2, 0.5]
@@ -71,8 +65,8 @@ def test_a_rebuilt_study_can_be_kept(tmp_path: Any) -> None:
 
 def test_tpe_looks_where_trials_were_good() -> None:
     good = [trial(i, 0.01 * (1 + 0.1 * i), 0.9 + 0.001 * i, kind="b") for i in range(4)]
-    bad = [trial(4 + i, 10.0**-i, 0.1 + 0.001 * i) for i in range(12)]
-    done = by_unit(*good, *({**t, "configuration": {**t["configuration"], "model.reg": 0.9}} for t in bad))
+    bad = [trial(4 + i, 0.9, 0.1 + 0.001 * i) for i in range(12)]
+    done = by_unit(*good, *bad)
     drawn = [sampler.ask_tpe(SPACE, done, 0, f"key {k}") for k in range(20)]
     assert sum(0.001 < d["model.reg"] < 0.2 for d in drawn) >= 15
     assert sum(d["model.kind"] == "b" for d in drawn) >= 15
@@ -81,9 +75,9 @@ def test_tpe_looks_where_trials_were_good() -> None:
 def test_a_proposal_depends_on_what_came_before_it_and_on_nothing_else() -> None:
     done = by_unit(*(trial(i, 0.1 + 0.05 * i, 0.5 + 0.01 * i) for i in range(6)))
     first = sampler.ask_tpe(SPACE, done, 0, "key")
-    later = {**done, **by_unit(trial(0, 0.3, 0.9, "extended"), trial(1, 0.9, 0.1, "extended"))}
+    later = {**done, **by_unit(trial(0, 0.3, 0.9, Stage.PROPOSAL), trial(1, 0.9, 0.1, Stage.PROPOSAL))}
     assert sampler.ask_tpe(SPACE, later, 0, "key") == first
-    without_last = {unit: record for unit, record in later.items() if unit != ("extended", 1)}
+    without_last = {unit: training for unit, training in later.items() if unit != (Stage.PROPOSAL, 1)}
     assert sampler.ask_tpe(SPACE, later, 1, "key") == sampler.ask_tpe(SPACE, without_last, 1, "key")
     assert sampler.ask_tpe(SPACE, later, 1, "key") != sampler.ask_tpe(SPACE, done, 1, "key")
     assert sampler.ask_tpe(SPACE, done, 0, "other") != first
@@ -91,13 +85,14 @@ def test_a_proposal_depends_on_what_came_before_it_and_on_nothing_else() -> None
 
 def test_a_rung_is_the_median_of_the_best_scores_up_to_it() -> None:
     histories = ([0.1, 0.3, 0.2], [0.2, 0.1, 0.9], [0.5])
-    pilots = [{"status": "ok", "history": h} for h in histories] + [{"status": "failed"}]
+    pilots = [records.trial(course=records.course(history=h, best_epoch=1)) for h in histories]
+    pilots.append(records.trial(score=None))
     assert sampler.thresholds([1, 2], pilots) == ((1, 0.2), (2, 0.3))
     assert sampler.thresholds([1, 2], pilots[3:]) == ()
     assert sampler.thresholds([], pilots) == ()
 
 
-@pytest.mark.parametrize("stage", ["tune", "extended"])
-def test_failed_trials_count_but_have_no_value(stage: str) -> None:
+@pytest.mark.parametrize("stage", sampler.STAGES)
+def test_failed_trials_count_but_have_no_value(stage: Stage) -> None:
     study = sampler.rebuilt_study(SPACE, by_unit(trial(0, 0.1, None, stage)))
     assert [t.value for t in study.trials] == [None]

@@ -13,6 +13,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy import stats
 
+from mmbench.tuning.sampler import SlotSampler
 from mmbench.tuning.space import configuration_hash, configurations, inverse_cdf, read_space, uniform
 
 N = 4000

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 import pytest
 import torch
@@ -17,31 +18,25 @@ from torch import Tensor, nn
 
 from mmbench import paths
 from mmbench.data.recdata import RecData
+from mmbench.data.splits import Split
+from mmbench.models.base import ClosedForm, FactorModel, Triplets
 from mmbench.models.vbpr import VBPR
-from mmbench.nn.recommender import ClosedForm, FactorModel, Triplets
-from mmbench.store import records
+from mmbench.scheduling import worker
+from mmbench.scheduling.job import Job
+from mmbench.store import files, ledger, records
 from mmbench.store.records import CellStore
+from mmbench.store.schema import CellName, Cost, Failure, LedgerRow, Stage, Training, Unit
 from mmbench.tuning import study
 from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.study import choose, give_up, run_unit, waiting
-from tests.tiny import digests, make_job, opened
+from tests.records import cell, trial
+from tests.tiny import digests, make_job, opened, sealed, worked
 
 #: Three trials and two final runs of two epochs with four steps each.
 SEVERAL = ("budget.trials=3", "budget.seeds=2", "budget.max_epochs=2", "training.batch_size=128")
 #: The same with fewer trainings, for the many kills.
 FEW = ("budget.trials=2", "budget.seeds=2", "training.batch_size=128")
 CONDITIONS = ("none", "text", "image", "fused", "shuffled", "text_shuffled_image")
-#: What the ledger says of cost, which differs from run to run.
-COST = {
-    "wall_s",
-    "setup_s",
-    "total_s",
-    "samples_per_s",
-    "inference_us_per_user",
-    "peak_rss_mb",
-    "energy_kwh",
-    "finished_at",
-}
 
 
 class Killed(BaseException):
@@ -55,79 +50,86 @@ class Killed(BaseException):
 def conditions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CellStore]:
     """The same model tuned under several conditions."""
     sweep = tmp_path_factory.mktemp("conditions")
-    stores = {}
-    for condition in CONDITIONS:
-        task, stores[condition] = opened(make_job(sweep, *SEVERAL, f"modality={condition}"))
-        tune(task, stores[condition])
-    return stores
+    return {name: sealed(make_job(sweep, *SEVERAL, f"modality={name}")) for name in CONDITIONS}
 
 
-def column(store: CellStore, stage: str, name: str) -> list[Any]:
-    return [record[name] for (s, _), record in sorted(store.finished_trainings().items()) if s == stage]
+def trainings(store: CellStore, stage: Stage) -> list[Training]:
+    return records.read_trainings(store.folder, stage, store.key)
+
+
+def column(store: CellStore, stage: Stage, name: str) -> list[Any]:
+    return [getattr(training, name) for training in trainings(store, stage)]
 
 
 @pytest.mark.parametrize("name", ["index", "seed", "configuration", "configuration_hash", "split_hash", "metric"])
 def test_every_condition_is_asked_the_same(conditions: Mapping[str, CellStore], name: str) -> None:
-    asked = [column(store, "tune", name) for store in conditions.values()]
+    asked = [column(store, Stage.TRIAL, name) for store in conditions.values()]
     assert all(values == asked[0] for values in asked)
     assert len(asked[0]) == 3
 
 
 def test_trials_differ_from_each_other_and_from_the_finals(conditions: Mapping[str, CellStore]) -> None:
     store = conditions["fused"]
-    assert len(set(column(store, "tune", "configuration_hash"))) == 3
-    assert set(column(store, "tune", "seed")).isdisjoint(column(store, "final", "seed"))
-    assert column(store, "final", "seed") == [1, 2]
-    assert column(store, "tune", "configuration")[0] == {"model.reg_weight": 0.5, "optimizer.lr": 5e-3}
+    assert len(set(column(store, Stage.TRIAL, "configuration_hash"))) == 3
+    assert set(column(store, Stage.TRIAL, "seed")).isdisjoint(column(store, Stage.FINAL, "seed"))
+    assert column(store, Stage.FINAL, "seed") == [1, 2]
+    assert column(store, Stage.TRIAL, "configuration")[0] == {"model.reg_weight": 0.5, "optimizer.lr": 5e-3}
 
 
 def test_finals_run_the_chosen_configuration(conditions: Mapping[str, CellStore]) -> None:
     for store in conditions.values():
-        choice = records.read_json(store.folder / "choice.json")
-        assert column(store, "final", "configuration") == [choice["configuration"]] * 2
-        scores = column(store, "tune", "score")
-        assert choice["score"] == max(scores) == scores[choice["slot"]]
-        assert (choice["n_trials"], choice["n_failed"], choice["metric"]) == (3, 0, "ndcg@20")
+        choice = store.choice()
+        assert choice is not None
+        assert column(store, Stage.FINAL, "configuration") == [choice.configuration] * 2
+        scores = column(store, Stage.TRIAL, "score")
+        assert choice.score == max(scores) == scores[choice.slot]
+        assert (choice.n_trials, choice.n_failed, choice.metric) == (3, 0, "ndcg@20")
 
 
 def test_features_are_what_differs(conditions: Mapping[str, CellStore]) -> None:
-    marks = {name: column(store, "tune", "feature_hash") for name, store in conditions.items()}
+    marks = {name: column(store, Stage.TRIAL, "feature_hash") for name, store in conditions.items()}
     assert len({mark[0] for mark in marks.values()}) == len(CONDITIONS)
     for name, mark in marks.items():  # a permutation is drawn anew for every run's seed
-        drawn = column(conditions[name], "final", "feature_hash") + mark
+        drawn = column(conditions[name], Stage.FINAL, "feature_hash") + mark
         assert len(set(drawn)) == (5 if "shuffled" in name else 1)
 
 
 def test_validation_is_kept_per_user(conditions: Mapping[str, CellStore]) -> None:
     store = conditions["text"]
-    for (stage, index), record in store.finished_trainings().items():
-        table = pd.read_parquet(store.training_file(stage, index, "valid.parquet"))
-        assert table["ndcg@20"].mean() == pytest.approx(record["score"], rel=1e-12)
+    for unit, training in store.finished_trainings().items():
+        table = pd.read_parquet(store.training_file(unit, paths.VALIDATION))
+        assert table["ndcg@20"].mean() == pytest.approx(training.score, rel=1e-12)
         assert table["user"].is_monotonic_increasing
-        assert record["history"][record["best_epoch"] - 1] == max(record["history"]) == record["score"]
+        assert training.course is not None
+        assert training.score == max(training.course.history)
 
 
 def test_ledger_says_what_each_training_was_and_cost(conditions: Mapping[str, CellStore]) -> None:
     store = conditions["image"]
-    rows = [row for row in records.read_ledger(store.sweep_dir) if row["cell_key"] == store.key]
-    trainings = [("tune", 0), ("tune", 1), ("tune", 2), ("final", 1), ("final", 2)]
-    assert [(row["stage"], row["index"]) for row in rows] == trainings
+    rows = [row for row in ledger.read(store.sweep_dir) if row.cell_key == store.key]
+    done = store.finished_trainings()
+    assert [row.unit for row in rows] == [*(Unit(Stage.TRIAL, i) for i in range(3)), *(Unit(Stage.FINAL, i) for i in (1, 2))]
     for row in rows:
-        record = store.finished_trainings()[row["stage"], row["index"]]
-        for name in ("seed", "configuration", "configuration_hash", "feature_hash", "split_hash", "best_epoch"):
-            assert row[name] == record[name]
-        assert (row["dataset"], row["model"], row["modality"]) == ("planted-complementary", "vbpr", "image")
-        assert (row["budget"], row["d_eff"], row["status"]) == ("touch", 2, "ok")
-        assert row["val_metric"] == record["score"]
-        assert (row["epochs_run"], row["hit_max_epochs"]) == (2, True)
-        assert row["n_params_trainable"] > 0
-        assert row["wall_s"] > 0
-        assert row["peak_rss_mb"] > 1
+        training = done[row.unit]
+        for name in ("seed", "configuration", "configuration_hash", "feature_hash", "split_hash", "n_parameters", "score"):
+            assert getattr(row, name) == getattr(training, name)
+        assert training.course is not None
+        assert (row.epochs, row.best_epoch, row.stop_reason) == (2, training.course.best_epoch, "max_epochs")
+        assert (row.dataset, row.model, row.modality) == ("planted-complementary", "vbpr", "image")
+        assert (row.budget, row.searched, row.status) == ("touch", 2, "ok")
+        assert row.n_parameters is not None
+        assert row.n_parameters > 0
+        cost = row.cost
+        assert cost.seconds is not None
+        assert cost.total_seconds is not None
+        assert cost.peak_rss_mb is not None
+        assert 0 < cost.setup_seconds < cost.seconds <= cost.total_seconds
+        assert (cost.n_samples, cost.ranked_users) == (2 * 480, 2 * 60)
+        assert cost.peak_rss_mb > 1
 
 
 def test_another_run_gives_the_same_bytes(conditions: Mapping[str, CellStore], tmp_path: Path) -> None:
-    task, store = opened(make_job(tmp_path, *SEVERAL, "modality=shuffled"))
-    tune(task, store)
+    store = sealed(make_job(tmp_path, *SEVERAL, "modality=shuffled"))
     assert store.key == conditions["shuffled"].key
     assert digests(store.folder) == digests(conditions["shuffled"].folder)
 
@@ -139,33 +141,31 @@ def test_a_longer_study_begins_as_the_shorter_one(tmp_path: Path) -> None:
 
 
 def test_trainings_may_run_in_any_order(conditions: Mapping[str, CellStore], tmp_path: Path) -> None:
-    """As they do when many workers share a cell; finals wait for the last trial."""
-    task, store = opened(make_job(tmp_path, *SEVERAL, "modality=fused"))
+    """As they do when many workers share a cell; finals wait for the last trial, the test split for the last final."""
+    job = make_job(tmp_path, *SEVERAL, "modality=fused")
+    task, store = opened(job)
     for left in ([0, 1, 2], [0, 1], [0]):
-        assert waiting(task, store) == [("tune", slot) for slot in left]
-        assert not (store.folder / "choice.json").exists()
-        run_unit(task, store, Unit("tune", left[-1]))
+        assert waiting(task, store) == [Unit(Stage.TRIAL, slot) for slot in left]
+        assert store.choice() is None
+        run_unit(task, store, Unit(Stage.TRIAL, left[-1]))
     for left in ([1, 2], [1]):
-        assert waiting(task, store) == [("final", seed) for seed in left]
-        assert (store.folder / "choice.json").exists()
-        run_unit(task, store, Unit("final", left[-1]))
+        assert waiting(task, store) == [Unit(Stage.FINAL, seed) for seed in left]
+        assert store.choice() is not None
+        run_unit(task, store, Unit(Stage.FINAL, left[-1]))
     assert waiting(task, store) == []
+    assert store.seal() is None
+    worked(task, store, job.dataset().split)
     assert digests(store.folder) == digests(conditions["fused"].folder)
 
 
 def test_controls_are_shown_to_be_controls(conditions: Mapping[str, CellStore]) -> None:
     for condition, names in {"shuffled": {"image", "text"}, "text_shuffled_image": {"image"}, "fused": set()}.items():
-        for control in column(conditions[condition], "tune", "controls"):
+        for control in column(conditions[condition], Stage.TRIAL, "controls"):
             assert control.keys() == names
-            assert all(c["differs_from_real"] and c["state"] == "shuffle" for c in control.values())
+            assert all(c.differs_from_real and c.state == "shuffle" for c in control.values())
 
 
 # The choice
-
-
-def trial(index: int, score: float | None) -> dict[str, Any]:
-    state = {"status": "ok"} if score is not None else {"status": "failed", "error": f"ValueError: of slot {index}"}
-    return {"stage": "tune", "index": index, "score": score, "configuration": {"model.slot": index}, **state}
 
 
 @pytest.mark.parametrize(
@@ -176,18 +176,25 @@ def test_the_best_is_chosen_and_a_tie_goes_to_the_lower_slot(scores: list[float 
     trials = [trial(index, score) for index, score in enumerate(scores)]
     for order in itertools.permutations(trials):
         choice = choose(order)
-        assert (choice["slot"], choice["score"], choice["configuration"]) == (slot, scores[slot], {"model.slot": slot})
-        assert (choice["n_trials"], choice["n_failed"]) == (len(scores), scores.count(None))
-        assert choice["hash"] == choose(trials)["hash"]
+        assert (choice.slot, choice.score, choice.configuration) == (slot, scores[slot], trials[slot].configuration)
+        assert (choice.n_trials, choice.n_failed) == (len(scores), scores.count(None))
+        assert choice == choose(trials)
+
+
+def test_a_proposal_is_chosen_only_if_it_is_better_than_every_slot() -> None:
+    slots = [trial(0, 0.1), trial(1, 0.3)]
+    for score, stage in ((0.3, Stage.TRIAL), (0.4, Stage.PROPOSAL)):
+        assert choose([trial(0, score, Stage.PROPOSAL), *slots]).stage == stage
 
 
 def test_hash_of_a_choice_follows_what_was_chosen() -> None:
-    assert choose([trial(0, 0.1), trial(1, 0.2)])["hash"] != choose([trial(0, 0.2), trial(1, 0.1)])["hash"]
+    assert choose([trial(0, 0.1), trial(1, 0.2)]).hash != choose([trial(0, 0.2), trial(1, 0.1)]).hash
 
 
 def test_a_study_without_a_result_has_no_choice() -> None:
+    failed = [trial(slot, None, failure=Failure(reason=f"ValueError: of slot {slot}")) for slot in range(2)]
     with pytest.raises(CellFailed, match="all 2 trials failed; the first: ValueError: of slot 0"):
-        choose([trial(0, None), trial(1, None)])
+        choose(failed)
 
 
 # Failures
@@ -241,57 +248,63 @@ REASONS = {
 
 def moody(
     sweep_dir: Path, moods: list[str], model: Callable[..., Any] = Moody, seeds: int = 1
-) -> tuple[CellTask, CellStore]:
+) -> tuple[CellTask, CellStore, Split]:
     """A cell whose only hyper-parameter is the mood of its model; the first mood is the default."""
-    task = make_job(sweep_dir, "model=bpr").task()
+    job = make_job(sweep_dir, "model=bpr")
+    task = job.task()
     _, settings = task.recipe(task.default)
     task = replace(
         task,
-        cell=Cell("planted", "moody", "-"),
+        cell=CellName("planted", "moody", "-"),
         space={"model.mood": CategoricalDistribution(moods)},
         default={"model.mood": moods[0]},
         budget=replace(task.budget, trials=len(moods), seeds=seeds),
         recipe=lambda configuration: (functools.partial(model, mood=configuration["model.mood"]), settings),
     )
     store = CellStore(sweep_dir, paths.cell_dir(sweep_dir, *task.cell), "c" * 64)
-    store.open({})
-    return task, store
+    store.open(cell(key=store.key))
+    return task, store, job.dataset().split
+
+
+def reason(store: CellStore) -> str:
+    """Why a cell has no result."""
+    failure = store.failure()
+    assert failure is not None
+    assert store.seal() is None
+    return failure.reason
 
 
 def test_a_failed_trial_is_a_record_and_counts(tmp_path: Path) -> None:
-    task, store = moody(tmp_path, [*REASONS, "good"])
-    choice = tune(task, store)
-    trials = [record for (stage, _), record in store.finished_trainings().items() if stage == "tune"]
+    task, store, split = moody(tmp_path, [*REASONS, "good"])
+    choice = worked(task, store, split).choice()
+    assert choice is not None
+    trials = trainings(store, Stage.TRIAL)
     assert len(trials) == len(task.slots()) == len(REASONS) + 1
-    for record in trials:
-        mood = record["configuration"]["model.mood"]
+    for training in trials:
+        mood = training.configuration["model.mood"]
         if mood == "good":
-            assert (record["status"], choice["slot"]) == ("ok", record["index"])
+            assert (training.failure, choice.slot) == (None, training.index)
             continue
-        assert (record["status"], record["score"]) == ("failed", None)
-        assert record["error"].startswith(REASONS[mood])
-        assert "Traceback" in record["traceback"]
-        assert not store.training_file("tune", record["index"], "state.npz").exists()
-    assert (choice["n_trials"], choice["n_failed"]) == (len(REASONS) + 1, len(REASONS))
-    rows = [row for row in records.read_ledger(tmp_path) if row["stage"] == "tune"]
-    assert [row["status"] for row in rows].count("failed") == len(REASONS)
-    assert all((row["val_metric"] is None) == (row["status"] == "failed") for row in rows)
+        assert (training.course, training.score) == (None, None)
+        assert training.failure is not None
+        assert training.failure.reason.startswith(REASONS[mood])
+        assert "Traceback" in training.failure.traceback
+        assert not store.training_file(training.unit, paths.STATE).exists()
+        assert not store.training_file(training.unit, paths.RANKS).exists()
+    assert (choice.n_trials, choice.n_failed) == (len(REASONS) + 1, len(REASONS))
+    rows = [row for row in ledger.read(tmp_path) if row.stage == Stage.TRIAL]
+    assert [row.status for row in rows].count("failed") == len(REASONS)
+    assert all((row.score is None) == (row.status == "failed") for row in rows)
 
 
 def test_failures_give_the_same_bytes_too(tmp_path: Path) -> None:
-    found = []
-    for name in ("one", "other"):
-        task, store = moody(tmp_path / name, [*REASONS, "good"])
-        tune(task, store)
-        found.append(digests(store.folder))
-    assert found[0] == found[1]
+    one, other = (worked(*moody(tmp_path / name, [*REASONS, "good"])) for name in ("one", "other"))
+    assert digests(one.folder) == digests(other.folder)
 
 
 def test_an_accident_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And with the same result as without it."""
-    quiet, calm = moody(tmp_path / "calm", ["good"])
-    tune(quiet, calm)
-    task, store = moody(tmp_path / "rough", ["good"])
+    calm = worked(*moody(tmp_path / "calm", ["good"]))
     original, number = Moody.loss, itertools.count()
 
     def rough(self: Moody, batch: Triplets) -> dict[str, Tensor]:
@@ -301,7 +314,7 @@ def test_an_accident_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Moody, "loss", rough)
     fits = count(monkeypatch, study, "fit")
-    tune(task, store)
+    store = worked(*moody(tmp_path / "rough", ["good"]))
     assert len(fits) == 3  # the trial twice, the final run once
     assert digests(store.folder) == digests(calm.folder)
 
@@ -310,69 +323,73 @@ def test_an_accident_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.Monk
 def test_scores_that_rank_nothing_are_no_accident(
     mood: str, tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, store = moody(tmp_path, [mood])
     fits = count(monkeypatch, study, "fit")
-    with pytest.raises(CellFailed):
-        tune(task, store)
+    store = worked(*moody(tmp_path, [mood]))
     assert len(fits) == tries
+    assert reason(store).startswith("all 1 trials failed")
 
 
 def test_a_training_that_is_given_up_counts_as_failed(tmp_path: Path) -> None:
-    task, store = moody(tmp_path, ["good", "better"])
-    give_up(task, store, Unit("tune", 0), "its worker died")
-    choice = tune(task, store)
-    assert (choice["slot"], choice["n_trials"], choice["n_failed"]) == (1, 2, 1)
-    record = store.finished_trainings()["tune", 0]
-    assert (record["status"], record["error"], record["seed"]) == ("failed", "its worker died", 10_000)
-    assert record["configuration"] == task.slots()[0]
+    task, store, split = moody(tmp_path, ["good", "better"])
+    given_up = Unit(Stage.TRIAL, 0)
+    give_up(task, store, given_up, "its worker died")
+    choice = worked(task, store, split).choice()
+    assert choice is not None
+    assert (choice.slot, choice.n_trials, choice.n_failed) == (1, 2, 1)
+    training = store.finished_trainings()[given_up]
+    assert (training.failure, training.seed) == (Failure(reason="its worker died"), 10_000)
+    assert training.configuration == task.slots()[0]
 
 
 def test_a_final_run_that_is_given_up_fails_its_cell(tmp_path: Path) -> None:
-    task, store = moody(tmp_path, ["good"])
-    run_unit(task, store, Unit("tune", 0))
-    assert waiting(task, store) == [("final", 1)]
-    give_up(task, store, Unit("final", 1), "its worker died")
-    assert store.finished_trainings()["final", 1]["configuration"] == task.slots()[0]
-    with pytest.raises(CellFailed, match="final run with seed 1 failed: its worker died"):
-        waiting(task, store)
+    task, store, split = moody(tmp_path, ["good"])
+    run_unit(task, store, Unit(Stage.TRIAL, 0))
+    assert waiting(task, store) == [Unit(Stage.FINAL, 1)]
+    give_up(task, store, Unit(Stage.FINAL, 1), "its worker died")
+    assert store.finished_trainings()[Unit(Stage.FINAL, 1)].configuration == task.slots()[0]
+    assert reason(worked(task, store, split)) == "final run with seed 1 failed: its worker died"
 
 
 def test_a_cell_whose_trials_all_fail_has_failed(tmp_path: Path) -> None:
-    task, store = moody(tmp_path, ["nan", "not built", "constant"])
-    with pytest.raises(CellFailed, match="all 3 trials failed; the first: DegenerateScores: scores are NaN"):
-        tune(task, store)
-    assert not (store.folder / "choice.json").exists()
-    assert not (store.folder / "finals").exists()
+    store = worked(*moody(tmp_path, ["nan", "not built", "constant"]))
+    assert reason(store).startswith("all 3 trials failed; the first: DegenerateScores: scores are NaN")
+    assert store.choice() is None
+    assert {unit.stage for unit in store.finished_trainings()} == {Stage.TRIAL}
     assert len(store.finished_trainings()) == 3
 
 
 def test_a_cell_whose_final_run_fails_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task, store = moody(tmp_path, ["not built from seed 2"], seeds=3)
+    """And fails again from its records, without training."""
+    task, store, split = moody(tmp_path, ["not built from seed 2"], seeds=3)
     message = "final run with seed 2 failed: RuntimeError: cannot be built"
-    with pytest.raises(CellFailed, match=message):
-        tune(task, store)
-    assert {key: record["status"] for key, record in store.finished_trainings().items()} == {
-        ("tune", 0): "ok",
-        ("final", 1): "ok",
-        ("final", 2): "failed",
+    assert reason(worked(task, store, split)) == message
+    assert {unit: training.succeeded for unit, training in store.finished_trainings().items()} == {
+        Unit(Stage.TRIAL, 0): True,
+        Unit(Stage.FINAL, 1): True,
+        Unit(Stage.FINAL, 2): False,
     }
     fits = count(monkeypatch, study, "fit")
-    with pytest.raises(CellFailed, match=message):
-        tune(task, store)
+    store.open(cell(key=store.key))
+    assert store.failure() is None
+    assert reason(worked(task, store, split)) == message
     assert fits == []
 
 
 def test_equal_scores_go_to_the_lower_slot(tmp_path: Path) -> None:
-    task, store = moody(tmp_path, ["a", "b", "c"], model=SameForAll)
-    assert tune(task, store)["slot"] == 0
-    assert len(set(column(store, "tune", "score"))) == 1
+    store = worked(*moody(tmp_path, ["a", "b", "c"], model=SameForAll))
+    choice = store.choice()
+    assert choice is not None
+    assert choice.slot == 0
+    assert len(set(column(store, Stage.TRIAL, "score"))) == 1
 
 
 def test_a_model_that_keeps_nothing_has_no_state(tmp_path: Path) -> None:
-    task, store = moody(tmp_path, ["a"], model=SameForAll)
-    tune(task, store)
-    assert sorted(path.name for path in (store.folder / "trials").iterdir()) == ["000.json", "000.valid.parquet"]
-    assert column(store, "tune", "stop_reason") == ["closed_form"]
+    store = worked(*moody(tmp_path, ["a"], model=SameForAll))
+    (training,) = trainings(store, Stage.TRIAL)
+    assert not store.training_file(training.unit, paths.STATE).exists()
+    assert store.training_file(training.unit, paths.RANKS).exists()
+    assert training.course is not None
+    assert training.course.stop_reason == "closed_form"
 
 
 # Going on after a kill
@@ -407,36 +424,33 @@ def strike(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, *,
     monkeypatch.setattr(owner, name, struck)
 
 
-def ledger_of(sweep_dir: Path) -> dict[tuple[str, int], dict[str, Any]]:
+def ledger_of(sweep_dir: Path) -> dict[Unit, LedgerRow]:
     """What the ledger says of each training, its cost aside."""
-    rows = list(records.read_ledger(sweep_dir))
-    return {(row["stage"], row["index"]): {k: v for k, v in row.items() if k not in COST} for row in rows}
+    rows = (msgspec.structs.replace(row, cost=Cost(), finished_at="") for row in ledger.read(sweep_dir))
+    return {row.unit: row for row in rows}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> CellStore:
-    task, store = opened(make_job(tmp_path_factory.mktemp("undisturbed"), *FEW))
-    tune(task, store)
-    return store
+    return sealed(make_job(tmp_path_factory.mktemp("undisturbed"), *FEW))
 
 
-def goes_on(task: CellTask, store: CellStore, undisturbed: CellStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def goes_on(job: Job, undisturbed: CellStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same command again: it runs what is missing, and the end is as if nothing had happened."""
     monkeypatch.undo()
+    task, store = opened(job)
     finished = len(store.finished_trainings())
-    assert finished < 4
     fits = count(monkeypatch, study, "fit")
-    tune(task, store)
+    worked(task, store, job.dataset().split)
     assert len(fits) == 4 - finished
-    left = {name: digest for name, digest in digests(store.folder).items() if not Path(name).name.startswith(".")}
-    assert left == digests(undisturbed.folder)
+    assert digests(store.folder) == digests(undisturbed.folder)
     assert ledger_of(store.sweep_dir) == ledger_of(undisturbed.sweep_dir)
     fits.clear()
-    tune(task, store)
+    worked(task, store, job.dataset().split)
     assert fits == []
 
 
-#: Records are written in the order trial 0, 1, choice, final 1, 2; each training has four steps.
+#: Records are written in the order trial 0, 1, choice, final 1, 2, seal; each training has four steps.
 FAULTS = {
     "first step": (VBPR, "loss", 0, False),
     "mid-epoch of the second trial": (VBPR, "loss", 4 + 2, True),
@@ -445,12 +459,14 @@ FAULTS = {
     "after the fit of a final": (study, "fit", 2, True),
     "validation written, state not": (records, "write_state", 1, False),
     "arrays written, record not": (records, "write_json", 1, False),
-    "record written, its row not": (records, "append_ledger", 0, False),
-    "row written": (records, "append_ledger", 0, True),
+    "record written, its row not": (ledger, "append", 0, False),
+    "row written": (ledger, "append", 0, True),
     "all trials done, choice not written": (records, "write_json", 2, False),
     "between choice and finals": (records, "write_json", 2, True),
-    "record of a final written, its row not": (records, "append_ledger", 2, False),
-    "record of the last final written, its row not": (records, "append_ledger", 3, False),
+    "record of a final written, its row not": (ledger, "append", 2, False),
+    "record of the last final written, its row not": (ledger, "append", 3, False),
+    "all finals done, the test split closed": (worker, "score_test", 0, False),
+    "test ranks written, seal not": (records, "write_json", 5, False),
 }
 
 
@@ -458,24 +474,27 @@ FAULTS = {
 def test_a_kill_costs_at_most_the_training_it_hit(
     fault: str, undisturbed: CellStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, store = opened(make_job(tmp_path, *FEW))
+    job = make_job(tmp_path, *FEW)
+    task, store = opened(job)
     owner, name, call, done = FAULTS[fault]
     strike(monkeypatch, owner, name, call, done=done)
     with pytest.raises(Killed):
-        tune(task, store)
-    goes_on(task, store, undisturbed, monkeypatch)
+        worked(task, store, job.dataset().split)
+    assert store.seal() is None
+    goes_on(job, undisturbed, monkeypatch)
 
 
-@pytest.mark.parametrize("ending", [".json", ".state.npz", ".valid.parquet"])
+@pytest.mark.parametrize("ending", [paths.RECORD, paths.STATE, paths.VALIDATION, paths.RANKS])
 def test_a_kill_while_a_file_is_half_written(
     ending: str, undisturbed: CellStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A killed process cleans nothing up: half a temporary file stays where it was."""
-    task, store = opened(make_job(tmp_path, *FEW))
-    original = records.write_atomic
+    job = make_job(tmp_path, *FEW)
+    task, store = opened(job)
+    original, hit = files.write_atomic, store.training_file(Unit(Stage.TRIAL, 1), ending)
 
     def killed(path: Path, write: Callable[[Path], object]) -> None:
-        if path.name != f"001{ending}":
+        if path != hit:
             original(path, write)
             return
         temporary = path.with_name(f".{path.name}.1.tmp")
@@ -483,30 +502,45 @@ def test_a_kill_while_a_file_is_half_written(
         temporary.write_bytes(temporary.read_bytes()[: temporary.stat().st_size // 2])
         raise Killed
 
-    monkeypatch.setattr(records, "write_atomic", killed)
+    monkeypatch.setattr(files, "write_atomic", killed)
     with pytest.raises(Killed):
-        tune(task, store)
-    goes_on(task, store, undisturbed, monkeypatch)
+        worked(task, store, job.dataset().split)
+    goes_on(job, undisturbed, monkeypatch)
+
+
+@pytest.fixture
+def unsealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, CellStore]:
+    """A cell whose worker was killed before it opened the test split."""
+    job = make_job(tmp_path, *FEW)
+    task, store = opened(job)
+    strike(monkeypatch, worker, "score_test", 0, done=False)
+    with pytest.raises(Killed):
+        worked(task, store, job.dataset().split)
+    return job, store
 
 
 @pytest.mark.parametrize("lost", [1, 2, 4])
 @pytest.mark.parametrize("half", [False, True], ids=["whole-lines", "half-a-line"])
 def test_lines_that_the_ledger_lost_are_run_again(
-    lost: int, half: bool, undisturbed: CellStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lost: int,
+    half: bool,
+    unsealed: tuple[Job, CellStore],
+    undisturbed: CellStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    task, store = opened(make_job(tmp_path, *FEW))
-    tune(task, store)
-    ledger = paths.ledger_file(tmp_path)
-    lines = ledger.read_bytes().splitlines(keepends=True)
+    job, store = unsealed
+    file = paths.ledger_file(store.sweep_dir)
+    lines = file.read_bytes().splitlines(keepends=True)
     torn = lines[-lost][: len(lines[-lost]) // 2] if half else b""
-    ledger.write_bytes(b"".join(lines[:-lost]) + torn)
-    goes_on(task, store, undisturbed, monkeypatch)
+    file.write_bytes(b"".join(lines[:-lost]) + torn)
+    assert len(store.finished_trainings()) == 4 - lost
+    goes_on(job, undisturbed, monkeypatch)
 
 
 def test_a_record_that_was_deleted_is_made_again(
-    undisturbed: CellStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unsealed: tuple[Job, CellStore], undisturbed: CellStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, store = opened(make_job(tmp_path, *FEW))
-    tune(task, store)
-    store.training_file("tune", 1, "json").unlink()
-    goes_on(task, store, undisturbed, monkeypatch)
+    job, store = unsealed
+    store.training_file(Unit(Stage.TRIAL, 1), paths.RECORD).unlink()
+    assert len(store.finished_trainings()) == 3
+    goes_on(job, undisturbed, monkeypatch)

@@ -1,0 +1,145 @@
+"""Valid records to begin from: every field has a value, and a test names those that matter to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmbench.store.schema import (
+    FIRST_SEED,
+    Cell,
+    Choice,
+    Cost,
+    Course,
+    FinalRun,
+    LedgerRow,
+    Manifest,
+    PlannedCell,
+    Seal,
+    Stage,
+    Training,
+    Trial,
+    hashed,
+)
+from mmbench.tuning.space import configuration_hash
+
+KEY = "a" * 64
+NAMES = {"dataset": "data", "model": "vbpr", "modality": "text"}
+
+
+def course(score: float = 0.5, **changes: Any) -> Course:
+    """Scores by epoch that end in the best one."""
+    return Course(**{"history": [score / 2, score], "best_epoch": 2, **changes})
+
+
+def trial(index: int = 0, score: float | None = 0.5, stage: Stage = Stage.TRIAL, **changes: Any) -> Trial:
+    """A random trial, or with another stage a proposal; without a score a failed one says so itself."""
+    return Trial(**_training(stage, index, score, changes))
+
+
+def final(seed: int = 1, score: float | None = 0.5, **changes: Any) -> FinalRun:
+    """A final run."""
+    return FinalRun(**_training(Stage.FINAL, seed, score, changes))
+
+
+def _training(stage: Stage, index: int, score: float | None, changes: dict[str, Any]) -> dict[str, Any]:
+    configuration = changes.get("configuration", {"model.size": index})
+    fields = {
+        "cell_key": KEY,
+        "stage": stage,
+        "index": index,
+        "seed": FIRST_SEED[stage] + index,
+        "configuration": configuration,
+        "configuration_hash": configuration_hash(configuration),
+        "feature_hash": "features",
+        "split_hash": "split",
+        "metric": "ndcg@20",
+        "precision": "32-true",
+        "course": None if score is None else course(score),
+        "n_parameters": None if score is None else 7,
+    }
+    return fields | changes
+
+
+def choice(best: Training | None = None, **changes: Any) -> Choice:
+    """The choice of a trial."""
+    best = best or trial()
+    fields = {
+        "cell_key": best.cell_key,
+        "stage": best.stage,
+        "slot": best.index,
+        "configuration": best.configuration,
+        "metric": best.metric,
+        "score": best.score,
+        "n_trials": 1,
+        "n_failed": 0,
+    }
+    return hashed(Choice(**{**fields, **changes}), leave_out=("cell_key",))
+
+
+def seal(chosen: Choice | None = None, **changes: Any) -> Seal:
+    """The seal of a choice."""
+    chosen = chosen or choice()
+    fields = {
+        "cell_key": chosen.cell_key,
+        "choice_hash": chosen.hash,
+        "test_hash": "test",
+        "protocol": "paper",
+        "valid_masked": False,
+        "finals": [1],
+    }
+    return hashed(Seal(**{**fields, **changes}))
+
+
+def cell(**changes: Any) -> Cell:
+    """What a cell is about."""
+    fields = {
+        "key": KEY,
+        **NAMES,
+        "config": {"budget": {"name": "touch"}, "search": {}},
+        "states": {},
+        "split_hash": "split",
+        "data": [],
+        "features": {},
+        "versions": {},
+    }
+    return Cell(**{**fields, **changes})
+
+
+def planned(**changes: Any) -> PlannedCell:
+    """A cell of a manifest."""
+    return PlannedCell(**{**NAMES, "key": KEY, "folder": "data/vbpr/text", "trainings": 2, **changes})
+
+
+def manifest(**changes: Any) -> Manifest:
+    """The plan of a sweep."""
+    fields = {
+        "name": "s",
+        "command": [],
+        "budget": {"name": "touch", "trials": 1, "seeds": 1},
+        "delta": 0.02,
+        "contrasts": [],
+        "config_hash": "config",
+        "metrics": ["ndcg@20"],
+        "modalities": [],
+        "cells": [],
+    }
+    return Manifest(**{**fields, **changes})
+
+
+def row(training: Training | None = None, cost: Cost | None = None, **changes: Any) -> LedgerRow:
+    """The ledger's row of a training."""
+    training = training or trial()
+    made = {name: getattr(training, name) for name in training.__struct_fields__ if name in LedgerRow.__struct_fields__}
+    fields = {
+        **NAMES,
+        "budget": "touch",
+        "searched": 1,
+        "status": "ok" if training.succeeded else "failed",
+        "score": training.score,
+        "epochs": 2,
+        "best_epoch": 2,
+        "stop_reason": "max_epochs",
+        "cost": cost or Cost(seconds=1.0),
+        "finished_at": "2026-01-01T00:00:00+00:00",
+    }
+    return LedgerRow(**{**made, **fields, **changes})
