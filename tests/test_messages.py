@@ -7,9 +7,7 @@ from datetime import date
 
 import pytest
 
-from mmbench import messages
-from mmbench.messages import LANGUAGES, Message, Refusal, listed
-from mmbench.messages import Template, Translator, message_of
+from mmbench.messages import Message, Refusal, Template, Translator, listed, message_of
 
 ENGLISH, JAPANESE = Translator(), Translator("ja")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmbench.cli.compose import compose
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
-from mmbench.models.base import ClosedForm
+from mmbench.nn.recommender import ClosedForm
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.worker import OpenCell, work_on
 from mmbench.store.leases import make_leases

@@ -18,7 +18,7 @@ import torch
 from mmbench.cli.compose import compose
 from mmbench.cli.tiers import tiers_of
 from mmbench.data.recdata import RecData, make_recdata
-from mmbench.models.base import ClosedForm, FactorModel, Recommender
+from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.training.batches import TripletLoader
 from mmbench.training.settings import TrainingSettings
 

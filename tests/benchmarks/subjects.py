@@ -12,9 +12,9 @@ import torch
 from mmbench.cli.compose import compose
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.data.splits import Split
-from mmbench.models.base import Recommender
-from mmbench.nn.neighbours import cached_knn
-from mmbench.nn.users import UserGraph
+from mmbench.nn.item_neighbours import cached_knn
+from mmbench.nn.recommender import Recommender
+from mmbench.nn.user_graph import UserGraph
 from mmbench.store.records import CellStore
 from mmbench.training.batches import TripletLoader
 from mmbench.tuning.cell import CellTask
@@ -36,7 +36,6 @@ def baby_words(model: str, n_items: int = BABY_ITEMS) -> list[str]:
         f"dataset.world_options.n_items={n_items}",
         "modality=fused",
         "budget.trials=1",
-        "budget.seeds=1",
         "budget.max_epochs=2",
         f"budget.batches_per_epoch={WARM_UPS + STEPS + 1}",
         "tracking=none",

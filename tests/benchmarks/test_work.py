@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +10,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmbench.cli.compose import compose
-from mmbench.models.base import FactorModel, Triplets
-from mmbench.nn import edges, graph, smoothing
+from mmbench.nn import kernels
 from mmbench.nn.noise import Noise
+from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.training.batches import TripletLoader
 from tests.benchmarks import work
 from tests.benchmarks.counts import COUNTS
@@ -90,21 +89,18 @@ def test_products_of_an_evaluation_are_those_that_torch_counts(cell: tuple[str, 
 def entries(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
     """Work of every sparse product that is made."""
     seen: list[Work] = []
-    real = graph.product
+    real, real_ends = kernels.product, kernels.products_of_ends
 
     def counted(matrix: Tensor, x: Tensor) -> Tensor:
         seen.append(work.sparse(matrix.values().numel(), len(matrix), x.shape[1]))
         return real(matrix, x)
 
-    for module in (graph, edges, smoothing):
-        monkeypatch.setattr(module, "product", counted)
-    of_ends = edges.UserItemEdges.of_ends
+    def counted_ends(pattern: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        seen.append(work.ends(pattern.values().numel(), a.shape[1]))
+        return real_ends(pattern, a, b)
 
-    def counted_ends(self: edges.UserItemEdges, a: Tensor, b: Tensor) -> Tensor:
-        seen.append(work.ends(len(self.columns), a.shape[1]))
-        return of_ends(self, a, b)
-
-    monkeypatch.setattr(edges.UserItemEdges, "of_ends", counted_ends)
+    monkeypatch.setattr(kernels, "product", counted)
+    monkeypatch.setattr(kernels, "products_of_ends", counted_ends)
     return seen
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from mmbench import fingerprint
 from mmbench.data import encoded
-from mmbench.store import records
 from mmbench.encoders.encode_folder import encode_folder, parse_choice
+from mmbench.store import records
 
 N_USERS, N_ITEMS, PER_USER = 60, 40, 8
 DAY = 86_400

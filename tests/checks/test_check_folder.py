@@ -14,9 +14,8 @@ from mmbench.checks import Finding, Severity
 from mmbench.checks.check_folder import check_folder
 from mmbench.cli.check import sentence
 from mmbench.data import encoded
-from mmbench.messages import LANGUAGES, Translator
 from mmbench.encoders.encode_folder import Options, encode_folder, parse_choice
-from mmbench.messages import catalogue
+from mmbench.messages import LANGUAGES, Translator
 from tests.checks.conftest import DAY, N_ITEMS, write_feature
 from tests.checks.spoilt import SPOILT, bought_by_one, first_rows, items, japanese, log, some_zero
 

@@ -13,6 +13,7 @@ import pytest
 from mmbench.cli.errors import one_line_errors
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
+from mmbench.messages.hints import did_you_mean
 from tests.cli.conftest import Command
 
 FOLDER = ("dataset=folder", "dataset.name=shop", "dataset.protocol=given")

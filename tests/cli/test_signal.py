@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.inference.contribution.pretest import Light, Pretest, light, restricted
-from mmbench.inference.contribution.signal import NeighbourRecall, Signal
 from mmbench.data.features import with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.sources import Source, write_folder
-from mmbench.report import pretest_text as written
-from mmbench.messages import Translator
+from mmbench.inference.contribution.pretest import Light, Pretest, light, restricted
+from mmbench.inference.contribution.signal import NeighbourRecall, Signal
 from mmbench.inference.intervals import Interval
+from mmbench.messages import Translator
+from mmbench.report import pretest_text as written
 from tests.cli.conftest import Command
 
 A_WORLD = (

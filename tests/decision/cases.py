@@ -10,8 +10,7 @@ from omegaconf import OmegaConf
 
 from mmbench import paths
 from mmbench.decision import Economics, Evidence, Gate, Status, read_economics
-from mmbench.inference.intervals import Interval
-from mmbench.inference.intervals import CrossedInterval
+from mmbench.inference.intervals import CrossedInterval, Interval
 
 #: Nothing but the transfer is uncertain: B = 1,000,000, one-off 60,000, yearly 20,000, no discount, three years.
 OWN: Mapping[str, Any] = {

@@ -12,6 +12,7 @@ from mmbench.decision.page.examples import examples_of
 from mmbench.decision.page.sections import write_decision
 from mmbench.decision.serving import Serving
 from mmbench.decision.sweep_evidence import Read, read_evidence
+from mmbench.inference.intervals import Interval
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from tests.decision.cases import economics, evidence, without_gain

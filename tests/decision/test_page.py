@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmbench.decision import Gate, Status, gates, replay
+from mmbench.decision import Action, Gate, Status, gates, replay
 from mmbench.decision.page.examples import examples_of, thumbnail, title
+from mmbench.decision.page.speaker import ACTIONS, BADGES
 from mmbench.decision.sweep_evidence import Read, read_evidence
+from mmbench.messages import Translator
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from mmbench.store import records
 from tests.decision.deciding import ANSWERS, read_shop, write_answer
-from mmbench.decision import Action
-from mmbench.messages import Translator
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text
 from tests.report.shop import TITLES

@@ -13,6 +13,7 @@ from mmbench.decision.economics import Range
 from mmbench.decision.evidence import GATES
 from mmbench.decision.rule import Confidence, Why, confidence
 from mmbench.decision.value import DRAWS, flips, likely_npv, tornado, triangular, uniforms, valued
+from mmbench.inference.intervals import Interval
 from tests.decision.cases import BREAKEVEN, economics, evidence, interval, without_gain
 
 FAIL, UNKNOWN, PASS = Status.FAIL, Status.UNKNOWN, Status.PASS

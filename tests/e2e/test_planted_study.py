@@ -17,7 +17,7 @@ from mmbench.inference import intervals
 from mmbench.inference.verdicts import Verdict
 from mmbench.paths import slug
 from mmbench.report.comparisons import Comparison, read_contrasts
-from mmbench.report.contribution_facts import VALUES, read_contributions
+from mmbench.report.contribution_facts import DIFFERENCES, VALUES, read_contributions
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep

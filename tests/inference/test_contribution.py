@@ -636,7 +636,7 @@ def test_slices_tell_where_the_gain_lives() -> None:
     assert sum(s.difference.mean * s.n_pairs for s in found.values()) == pytest.approx((a - b).mean() * 3000)
     nothing = slices.slice_gains(b, b, users, slicing)
     assert nothing["warm"].share is None
-    assert nothing["warm"].difference == stats.Interval(0.0, 0.0, 0.0)
+    assert nothing["warm"].difference == intervals.Interval(0.0, 0.0, 0.0)
     empty = slices.slice_gains(0 * b, 0 * b, users, slicing)
     assert empty["warm"].gain is None
     # A that finds nothing would have a gain of exactly -1 in every sample, an interval of no width.

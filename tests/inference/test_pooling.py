@@ -9,7 +9,6 @@ import pytest
 from scipy import stats as distributions
 
 from mmbench.inference import pooling
-from mmbench.inference.intervals import Interval
 from mmbench.inference.intervals import CrossedInterval
 
 #: Trials of the BCG vaccine: cases and others among the vaccinated, cases and others among the rest (Colditz 1994).

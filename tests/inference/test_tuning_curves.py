@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbench.inference import tuning_curves, tuning_luck
-from mmbench.inference.tuning_luck import Trials
 from mmbench.inference.intervals import Interval
+from mmbench.inference.tuning_luck import Trials
 
 VALUES = [0.31, 0.12, 0.44, 0.44, 0.07, 0.29]
 

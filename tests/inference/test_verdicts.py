@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.verdicts import Verdict, holds, verdict
-from mmbench.inference.intervals import CrossedInterval
 
 DELTA = 0.02
 PRECEDENCE = [

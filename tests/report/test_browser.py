@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from mmbench.decision import decide
+from mmbench.decision import Action, decide
 from mmbench.decision.page.checklist import write_checklist
-from mmbench.decision.page.speaker import Speaker
+from mmbench.decision.page.speaker import BADGES, Speaker
 from mmbench.decision.sweep_evidence import Read
+from mmbench.messages import Translator
 from mmbench.report.table import SweepTable
 from mmbench.report.write import write_report
-from mmbench.decision import Action
-from mmbench.messages import Translator
 from tests.decision.cases import economics
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report import browser as web

@@ -12,23 +12,23 @@ import pandas as pd
 import pytest
 
 from mmbench.cli.compose import compose
-from mmbench.scheduling.sweep import Sweep
-from mmbench.inference.contribution.guardrails import Rail, coverage_change, rail
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
+from mmbench.inference.contribution.guardrails import Rail, coverage_change, rail
+from mmbench.inference.intervals import Interval
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import document, read_contributions
 from mmbench.report.facts import Fact, Facts, tables
 from mmbench.report.fairness_checks import read_groups
+from mmbench.report.layout import csv as as_csv
+from mmbench.report.layout import markdown
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.write import write_report
 from mmbench.scheduling import worker
+from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
-from mmbench.report.layout import csv as as_csv
-from mmbench.report.layout import markdown
-from mmbench.inference.intervals import Interval
 from tests.report.constructed import Made, found, write_sweep
 from tests.tiny import TINY, WORLD
 

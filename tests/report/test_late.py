@@ -10,12 +10,12 @@ import pytest
 
 from mmbench.evaluation import late_ensemble, metrics
 from mmbench.report.fairness_checks import read_groups
+from mmbench.report.layout import frame, terminal
 from mmbench.report.reading import late_ensembles, read_sweep
+from mmbench.report.results import document
 from mmbench.report.table import LATE, CellResult, SweepTable
 from mmbench.report.write import write_report
 from mmbench.store import records
-from mmbench.report.layout import frame, terminal
-from mmbench.report.results import document
 from tests.report.conftest import DATASET
 
 

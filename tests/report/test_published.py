@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.report.published import METRICS, Row, read_published
-from mmbench.report.reading import read_sweep
-from mmbench.report.write import write_report
 from mmbench.report.layout import csv as as_csv
 from mmbench.report.layout import latex, markdown
-from mmbench.report.published import document
+from mmbench.report.published import METRICS, Row, document, read_published
+from mmbench.report.reading import read_sweep
+from mmbench.report.write import write_report
 from tests.report.constructed import Made, found, write_sweep
 
 USERS = 100

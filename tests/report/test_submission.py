@@ -11,7 +11,7 @@ import pytest
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
-from mmbench.report.submission import YES, Answer, answers
+from mmbench.report.submission import NO, OPEN, YES, Answer, answers
 from mmbench.report.write import write_report
 from tests.report.constructed import write_sweep
 from tests.report.test_contribution import cells

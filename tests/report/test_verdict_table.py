@@ -14,13 +14,11 @@ from scipy import stats as distributions
 from mmbench.inference import intervals
 from mmbench.report.comparisons import Comparison, read_contrasts, significant
 from mmbench.report.fairness_checks import read_groups
-from mmbench.report.pooled import pool
-from mmbench.report.reading import read_sweep
-from mmbench.report.verdict_table import notes
-from mmbench.report.write import write_report
 from mmbench.report.layout import csv, latex, markdown, terminal
-from mmbench.report.pooled import rank_tables
-from mmbench.report.verdict_table import document
+from mmbench.report.pooled import pool, rank_tables
+from mmbench.report.reading import read_sweep
+from mmbench.report.verdict_table import document, notes
+from mmbench.report.write import write_report
 from tests.report.constructed import Hits, Made, found, write_sweep
 
 USERS, BASE = 2000, range(1000)

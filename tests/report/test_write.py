@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mmbench.report.layout import Entry, Table, csv, latex, markdown, terminal
 from mmbench.report.reading import read_sweep
+from mmbench.report.results import document
 from mmbench.report.table import SweepTable
 from mmbench.report.write import write_report
 from tests.parts import require_program
-from mmbench.report.layout import Entry, Table, csv, latex, markdown, terminal
-from mmbench.report.results import document
 from tests.report.conftest import DATASET
 
 ENDINGS = ("md", "csv", "tex", "txt")

@@ -22,7 +22,7 @@ from mmbench.data.dataset import Dataset
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
-from mmbench.models.base import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import LIST_LENGTH, inference_shuffles, is_scored, score_test
 from mmbench.store import records

@@ -10,13 +10,12 @@ import torch
 
 from mmbench.data.recdata import RecData
 from mmbench.evaluation.ranking import DegenerateScores
-from mmbench.models.base import FactorModel, Recommender, Triplets
 from mmbench.models.bpr import BPR
 from mmbench.models.freedom import FREEDOM
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.popularity import Popularity
 from mmbench.models.vbpr import VBPR
-from mmbench.nn.parts import Part
+from mmbench.nn.recommender import FactorModel, Part, Recommender, Triplets
 from mmbench.training.fit import Fitted, fit
 from mmbench.training.settings import TrainingSettings
 from tests.conftest import BlockWorld
@@ -40,7 +39,11 @@ def test_two_processes_train_as_one_does(block_world: BlockWorld, float64: None,
     build = partial(model, embedding_dim=8, reg_weight=0.1)
     alone, shared = (trained(block_world, build, n) for n in (1, 2))
     assert shared.cost.device == "2 x cpu"
-    assert (shared.course.epochs, shared.course.best_epoch, shared.cost.n_samples) == (alone.course.epochs, alone.course.best_epoch, 660)
+    assert (shared.course.epochs, shared.course.best_epoch, shared.cost.n_samples) == (
+        alone.course.epochs,
+        alone.course.best_epoch,
+        660,
+    )
     assert shared.course.history == pytest.approx(alone.course.history, rel=1e-9)
     assert shared.per_user.tolist() == pytest.approx(alone.per_user.tolist(), rel=1e-9)
     assert shared.users.tolist() == alone.users.tolist()

@@ -14,10 +14,10 @@ from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.evaluation import metrics
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
-from mmbench.models.base import FactorModel, Recommender, Triplets
 from mmbench.models.bpr import BPR
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.popularity import Popularity
+from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.training import batches as module
 from mmbench.training.batches import TripletLoader
 from mmbench.training.fit import Fitted, fit, rebuild

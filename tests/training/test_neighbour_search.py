@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbench.nn import neighbours
-from mmbench.nn.knn import Neighbours, knn
-from mmbench.nn.neighbours import cached_knn
+from mmbench.nn import item_neighbours
+from mmbench.nn.item_neighbours import CACHED_LISTS, Neighbours, cached_knn, knn
+from mmbench.nn.memo import Memo
 from mmbench.training import neighbour_search
 from mmbench.training.neighbour_search import Bar, Graphs, approximate_knn, check_mode, searching
 from tests.tiny import make_job, sealed
@@ -24,9 +24,9 @@ N = 1500
 
 @pytest.fixture(autouse=True)
 def _another_process() -> Iterator[None]:
-    neighbours._lists.clear()
+    item_neighbours._lists = Memo[Neighbours](CACHED_LISTS)
     yield
-    neighbours._lists.clear()
+    item_neighbours._lists = Memo[Neighbours](CACHED_LISTS)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def present(n: int = N) -> Tensor:
 
 def found(folder: Path | None, k: int, features: Tensor) -> Neighbours:
     """What a process that has found nothing yet gets."""
-    neighbours._lists.clear()
+    item_neighbours._lists = Memo[Neighbours](CACHED_LISTS)
     with searching("exact", folder):
         return cached_knn(features, present(len(features)), k)
 
@@ -172,7 +172,7 @@ def test_the_recall_survives_the_file(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(neighbour_search, "KEPT_ABOVE", 0)
     notes = []
     for _ in range(2):
-        neighbours._lists.clear()
+        item_neighbours._lists = Memo[Neighbours](CACHED_LISTS)
         with searching("approximate", tmp_path) as search:
             cached_knn(clustered(), present(), 5)
         notes.append(search.approximations)

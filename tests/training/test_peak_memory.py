@@ -37,7 +37,6 @@ def tuned_and_tested(folder: Path, model: str, answers: SimpleQueue[float]) -> N
     import torch
 
     from mmbench.cli.compose import compose
-    from mmbench.models.lattice import LATTICE  # noqa: F401 - so that PyG counts among the libraries
     from mmbench.sealing.score_test import is_scored
     from tests.tiny import opened, worked
 

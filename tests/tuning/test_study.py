@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from mmbench import paths
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
-from mmbench.models.base import ClosedForm, FactorModel, Triplets
 from mmbench.models.vbpr import VBPR
+from mmbench.nn.recommender import ClosedForm, FactorModel, Triplets
 from mmbench.scheduling import worker
 from mmbench.scheduling.job import Job
 from mmbench.store import files, ledger, records
@@ -108,10 +108,21 @@ def test_ledger_says_what_each_training_was_and_cost(conditions: Mapping[str, Ce
     store = conditions["image"]
     rows = [row for row in ledger.read(store.sweep_dir) if row.cell_key == store.key]
     done = store.finished_trainings()
-    assert [row.unit for row in rows] == [*(Unit(Stage.TRIAL, i) for i in range(3)), *(Unit(Stage.FINAL, i) for i in (1, 2))]
+    assert [row.unit for row in rows] == [
+        *(Unit(Stage.TRIAL, i) for i in range(3)),
+        *(Unit(Stage.FINAL, i) for i in (1, 2)),
+    ]
     for row in rows:
         training = done[row.unit]
-        for name in ("seed", "configuration", "configuration_hash", "feature_hash", "split_hash", "n_parameters", "score"):
+        for name in (
+            "seed",
+            "configuration",
+            "configuration_hash",
+            "feature_hash",
+            "split_hash",
+            "n_parameters",
+            "score",
+        ):
             assert getattr(row, name) == getattr(training, name)
         assert training.course is not None
         assert (row.epochs, row.best_epoch, row.stop_reason) == (2, training.course.best_epoch, "max_epochs")

@@ -14,9 +14,9 @@ import pytest
 from mmbench.data.readers.columns import Columns, mapped
 from mmbench.data.readers.delimited import detected_encoding
 from mmbench.data.readers.journal import Journal
-from tests.parts import require_modules
 from mmbench.data.readers.own_tables import read_tabular
 from mmbench.data.readers.table_files import TableFile, cell_text
+from tests.parts import require_modules
 
 ORDERS = """受注番号,顧客コード,JANコード,数量,受注日
 0001,C-01,０４９０１２３４５６７８９４,１,2024/1/5
