@@ -75,7 +75,7 @@ def measured(kind: str, n: int) -> str:
         with path.open("w", encoding="utf-8") as file:
             file.writelines(lines(n))
         began = time.monotonic()
-        words = [sys.executable, "-m", "mmbench.prepare", str(path), "--out", str(Path(made) / "out")]
+        words = [sys.executable, "-m", "mmbench", "prepare", str(path), "--out", str(Path(made) / "out")]
         with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)

@@ -1,4 +1,4 @@
-"""``python -m mmbench.check``: sentences in two languages and an exit code that a script can rely on."""
+"""``python -m mmbench check``: sentences in two languages and an exit code that a script can rely on."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_blocking_findings_end_with_2_and_come_first(bare: Path, check: Check) -
 def test_mistakes_are_one_line(bare: Path, check: Check, words: list[str], message: str | None) -> None:
     code, out, err = check(*[word.replace("{bare}", str(bare)) for word in words])
     if message is None:
-        assert (code, out.splitlines()[0]) == (0, "python -m mmbench.check DIR [gain=0.05] [lang=en|ja]")
+        assert (code, out.splitlines()[0]) == (0, "python -m mmbench check DIR [gain=0.05] [lang=en|ja]")
         return
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: ")

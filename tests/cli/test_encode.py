@@ -1,4 +1,4 @@
-"""``python -m mmbench.encode``: what it says, and what it refuses."""
+"""``python -m mmbench encode``: what it says, and what it refuses."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypa
     ("words", "message"),
     [
         (["nowhere", "text=ngram"], "nowhere/items.parquet is missing"),
-        (["text=ngram"], "python -m mmbench.encode takes one folder and words key=value; --help explains"),
+        (["text=ngram"], "python -m mmbench encode takes one folder and words key=value; --help explains"),
         (["{shop}"], "no encoder is named; write text=ENCODER or image=ENCODER"),
         (["{shop}", "text=ngram", "batch=many"], "batch=many must be a whole number"),
         (["{shop}", "text=ngram", "download=yes"], "download=yes must be true or false"),

@@ -235,7 +235,7 @@ def test_mistakes_are_one_line_and_exit_with_2(
 
 
 def test_the_module_is_a_command() -> None:
-    words = [sys.executable, "-m", "mmbench.prepare", "csv", "--help"]
+    words = [sys.executable, "-m", "mmbench", "prepare", "csv", "--help"]
     told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert "--interactions" in told
     asked = subprocess.run([*words[:4], "--out", "x"], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""``python -m mmbench.report SWEEP``."""
+"""``python -m mmbench report SWEEP``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from mmbench.cli import main, report_command
+from mmbench.cli import main
 from mmbench.store.trackers import SETTINGS
 from tests.cli.conftest import Command
 
 
 def report(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["mmbench.report", *words])
+    monkeypatch.setattr(sys, "argv", ["mmbench", "report", *words])
     try:
-        report_command()
+        main()
     except SystemExit as end:
         return int(end.code or 0)
     return 0

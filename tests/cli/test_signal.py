@@ -1,4 +1,4 @@
-"""``python -m mmbench.signal``: what it prints, what it writes, and what it refuses."""
+"""``python -m mmbench signal``: what it prints, what it writes, and what it refuses."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_mistake_is_told_in_one_line(command: Command, word: str, message: str
 
 def test_the_module_and_its_help() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mmbench.signal", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "mmbench", "signal", "--help"], capture_output=True, text=True, check=True
     )
     assert "overrides of the configuration, for example dataset=ml100k" in " ".join(done.stdout.split())
 

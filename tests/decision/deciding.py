@@ -62,6 +62,6 @@ def write_answer(table: SweepTable, read: Read, answer: str, lang: str, **change
     examples = examples_of(table, read.comparison.a, read.catalogue)
     write_decision(
         table, replace(read, evidence=measured), setting, decision, lang, day=DAY, examples=examples, serving=SERVING,
-        command="python -m mmbench.decide multirun/shop",
+        command="python -m mmbench decide multirun/shop",
     )  # fmt: skip
     return Decided(table.folder / "report" / "decision.html", decision, setting)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmbench import paths
-from mmbench.cli import run_command
+from mmbench.cli import main
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.report.reading import read_sweep
@@ -66,7 +66,7 @@ def test_a_sweep_and_the_same_again(
     # With nothing to do no worker is started, so the same command may as well run here.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["mmbench", *words])
-    run_command()
+    main()
     assert "6 done before, 0 to go" in capsys.readouterr().out
     assert results(sweep) == before
 
@@ -113,7 +113,7 @@ def test_swapped_images_and_a_model_that_fails(
     monkeypatch.setattr(sys, "argv", ["mmbench", *words])
     monkeypatch.setattr("mmbench.scheduling.sweep.Pool", Here)
     with pytest.raises(SystemExit) as end:
-        run_command()
+        main()
     assert end.value.code == 1
     out = capsys.readouterr().out
     for model in ("picky", "vbpr"):

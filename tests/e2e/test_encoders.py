@@ -21,7 +21,9 @@ TEMPLATE = "{title}.[ Genres: {genres}.] {description}"
 
 def command(cache: Path, *words: str) -> str:
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-m", "mmbench", *words], capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -36,7 +38,7 @@ def test_raw_movielens_gives_the_published_features_and_a_sweep_runs_on_them(sha
     columns = ("--items", str(given / "items.parquet"), "--text", "title,genres,description")
     asked = [word for encoder in encoders for word in ("--encode", encoder)]
     log = str(given / "interactions.parquet")
-    said = command(tmp_path, "mmbench.prepare", log, *columns, *asked, "--out", str(folder))
+    said = command(tmp_path, "prepare", log, *columns, *asked, "--out", str(folder))
     assert f"text_feat.npy: {MINILM} encoded 1,682 of 1,682 items to 384 numbers each" in said
     assert f"image_feat.npy: {LITE0} encoded 1,663 of 1,682 items to 1,280 numbers each" in said
     assert "19 items have no image file" in said
@@ -46,7 +48,7 @@ def test_raw_movielens_gives_the_published_features_and_a_sweep_runs_on_them(sha
         assert (made.any(axis=1) == there).all()
         lengths = np.linalg.norm(made[there], axis=1) * np.linalg.norm(expected[there], axis=1)
         assert ((made * expected)[there].sum(axis=1) / lengths).min() >= 0.999
-    assert "1,682 came from the cache" in command(tmp_path, "mmbench.encode", str(folder), *encoders)
+    assert "1,682 came from the cache" in command(tmp_path, "encode", str(folder), *encoders)
     where = (f"dataset.path={folder}", f"paths.multirun={tmp_path / 'multirun'}", "tracking=none")
     words = ("dataset=ml100k", "model=bpr,vbpr", "modality=none,text,image,fused", "budget=touch", "sweep.name=raw")
     command(tmp_path, "mmbench", "-m", *words, "dataset.trust_row_order=false", *where)

@@ -57,7 +57,7 @@ def test_an_archive_holds_what_is_needed_and_no_more(archive: Path) -> None:
         installed = json.loads(opened.read("environment.json"))["installed"]
     assert {"manifest.json", "hashes.json", "d/m/none/cell.json", "d/m/none/finals/seed1.test.parquet"} <= names
     assert not [name for name in names if name.endswith(".npz")]
-    assert "| report/verdicts.csv | `python -m mmbench.report s` |" in read_me
+    assert "| report/verdicts.csv | `python -m mmbench report s` |" in read_me
     assert "numpy" in installed
 
 

@@ -1,4 +1,4 @@
-"""``python -m mmbench.bundle SWEEP [ARCHIVE]`` and ``python -m mmbench.verify ARCHIVE``."""
+"""``python -m mmbench bundle SWEEP [ARCHIVE]`` and ``python -m mmbench verify ARCHIVE``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmbench.messages import Refusal
 
 def bundle(argv: Sequence[str]) -> None:
     """Pack a sweep into one archive."""
-    parser = argparse.ArgumentParser(prog="python -m mmbench.bundle", description="A sweep as one archive to check.")
+    parser = argparse.ArgumentParser(prog="python -m mmbench bundle", description="A sweep as one archive to check.")
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
     parser.add_argument("archive", type=Path, nargs="?", help="archive to write, by default SWEEP.zip beside it")
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
@@ -23,15 +23,15 @@ def bundle(argv: Sequence[str]) -> None:
     if target.resolve().is_relative_to(sweep):
         raise Refusal("{target} would lie inside the sweep that it packs; name another place", target=target)
     n = pack(asked.sweep, target)
-    print(f"{n} files packed into {target}; python -m mmbench.verify {target} checks it")
+    print(f"{n} files packed into {target}; python -m mmbench verify {target} checks it")
 
 
 def verify(argv: Sequence[str]) -> None:
     """Check an archive; exit code 1 if a file is not what its records give."""
     parser = argparse.ArgumentParser(
-        prog="python -m mmbench.verify", description="Compute every table of an archive again from its records."
+        prog="python -m mmbench verify", description="Compute every table of an archive again from its records."
     )
-    parser.add_argument("archive", type=Path, help="what python -m mmbench.bundle wrote")
+    parser.add_argument("archive", type=Path, help="what python -m mmbench bundle wrote")
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
     from mmbench.decision.record import holds
     from mmbench.report.archive import verify as check

@@ -1,4 +1,4 @@
-"""``python -m mmbench.check DIR``: what would spoil a study, in plain words with count and example."""
+"""``python -m mmbench check DIR``: what would spoil a study, in plain words with count and example."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BLOCKED = 2
 HELP = Message(
     """\
-python -m mmbench.check DIR [gain=0.05] [lang=en|ja]
+python -m mmbench check DIR [gain=0.05] [lang=en|ja]
 
 Look for what would spoil a study on a dataset folder: repeated rows, times in milliseconds or in the future, ids that
 do not meet, items that are one, texts written after the purchase, content that is missing, feature files that are not

@@ -1,4 +1,4 @@
-"""``python -m mmbench.decide SWEEP [economics=FILE] [lang=en|ja] [dataset=NAME] [model=NAME] [serving=false]``."""
+"""``python -m mmbench decide SWEEP [economics=FILE] [lang=en|ja] [dataset=NAME] [model=NAME] [serving=false]``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DESCRIPTION = "Should images be added? Writes report/decision.html and report/de
 
 def main(argv: Sequence[str]) -> None:
     """Decide from the records of a sweep, or replay a decision record."""
-    parser = argparse.ArgumentParser(prog="python -m mmbench.decide", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(prog="python -m mmbench decide", description=DESCRIPTION)
     parser.add_argument("sweep", type=Path, help="folder of the sweep, or a decision.json to decide again from")
     parser.add_argument(
         "settings",
@@ -41,7 +41,9 @@ def main(argv: Sequence[str]) -> None:
     if asked.sweep.is_file():
         print(_replayed(asked.sweep))
         return
-    command = shlex.join(["python", "-m", "mmbench.decide", f"multirun/{asked.sweep.resolve().name}", *asked.settings])
+    command = shlex.join(
+        ["python", "-m", "mmbench", "decide", f"multirun/{asked.sweep.resolve().name}", *asked.settings]
+    )
     print(write(asked.sweep, settings, command), end="")
 
 

@@ -1,4 +1,4 @@
-"""``python -m mmbench.encode DIR text=ENCODER image=ENCODER``: vectors for the texts and images of a dataset folder."""
+"""``python -m mmbench encode DIR text=ENCODER image=ENCODER``: vectors for the texts and images of a dataset folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HELP = Message(
     """\
-python -m mmbench.encode DIR text=ENCODER image=ENCODER text@LABEL=ENCODER ... [setting=value ...]
+python -m mmbench encode DIR text=ENCODER image=ENCODER text@LABEL=ENCODER ... [setting=value ...]
 
 Encode the texts and images of a dataset folder. image=... writes image_feat.npy, the default of the modality;
 image@clip=... writes image_feat@clip.npy beside it, which dataset.encoder.image=clip chooses.

@@ -1,4 +1,4 @@
-"""``python -m mmbench.plan <same overrides>``: cells, trainings, time, disk and memory, measured by a short pilot."""
+"""``python -m mmbench plan <same overrides>``: cells, trainings, time, disk and memory, measured by a short pilot."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODEL_COLUMNS = (Message("model (heaviest condition)"), Message("set-up s"), Mes
 ENDS = (Message("shortest"), Message("longest"))
 HELP = Message(
     """\
-python -m mmbench.plan OVERRIDE ... [lang=en|ja]
+python -m mmbench plan OVERRIDE ... [lang=en|ja]
 
 What would a sweep cost? Takes the overrides of the sweep, for example dataset=ml100k model=lattice,freedom
 modality=none,fused budget=standard, and tells cells, trainings, time, disk and memory, measured by a pilot of two

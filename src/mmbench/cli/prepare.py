@@ -1,4 +1,4 @@
-"""``python -m mmbench.prepare``: from files of others to a canonical folder, and back to MMRec."""
+"""``python -m mmbench prepare``: from files of others to a canonical folder, and back to MMRec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of ``python -m mmbench.prepare``, explained in the language it is asked in."""
+"""The command line of ``python -m mmbench prepare``, explained in the language it is asked in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parsed(argv: Sequence[str]) -> tuple[argparse.Namespace, Translator]:
 
 
 def _parser(translator: Translator) -> Parser:
-    prog = "python -m mmbench.prepare"
+    prog = "python -m mmbench prepare"
     parser = Parser(
         prog=prog,
         usage=translator(
@@ -143,7 +143,7 @@ def _table_options(command: argparse.ArgumentParser, translator: Translator) -> 
         default=[],
         metavar="KEY=VALUE",
         help=translator(
-            Message("a word of python -m mmbench.encode for the written folder, for example text=NAME; may be repeated")
+            Message("a word of python -m mmbench encode for the written folder, for example text=NAME; may be repeated")
         ),
     )
     command.add_argument(

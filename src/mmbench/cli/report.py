@@ -1,4 +1,4 @@
-"""``python -m mmbench.report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE]``."""
+"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE]``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m mmbench.report", description="The tables of a sweep.")
+    parser = argparse.ArgumentParser(prog="python -m mmbench report", description="The tables of a sweep.")
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
     parser.add_argument(
         "--explain",

@@ -1,4 +1,4 @@
-"""``python -m mmbench.signal dataset=NAME``: is a trial worth it? Minutes on a CPU, no recommender is trained."""
+"""``python -m mmbench signal dataset=NAME``: is a trial worth it? Minutes on a CPU, no recommender is trained."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _asked(argv: Sequence[str], translator: Translator) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m mmbench.signal",
+        prog="python -m mmbench signal",
         description=translator(Message("Is a trial of text, images, ... worth it? Trains no recommender.")),
     )
     parser.add_argument(

@@ -120,7 +120,7 @@ def read_sidecar(matrix: Path) -> dict[str, Any] | None:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Refusal("{path} is not valid JSON: {error}", path=path, error=error) from error
     if not isinstance(said, dict) or not all(isinstance(said.get(key), str) for key in ("encoder", "sha256")):
-        raise Refusal('{path} must hold an object with "encoder" and "sha256", as mmbench.encode writes it', path=path)
+        raise Refusal('{path} must hold an object with "encoder" and "sha256", as mmbench encode writes it', path=path)
     return said
 
 

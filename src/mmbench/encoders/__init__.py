@@ -87,7 +87,7 @@ def not_here(name: str, modality: str, why: Exception) -> Refusal:
     reason = message_of(why) if isinstance(why, Refusal) else said[0][:160] if said else type(why).__name__
     return Refusal(
         "encoder {name} cannot be loaded from this machine ({why}); name a local folder, or let it be fetched once: "
-        "python -m mmbench.encode DIR {modality}={name} download=true",
+        "python -m mmbench encode DIR {modality}={name} download=true",
         name=name,
         why=reason,
         modality=modality,

@@ -101,17 +101,17 @@ def _environment() -> dict[str, object]:
 def _read_me(name: str, archive: str, files: list[str]) -> str:
     """What is in the archive, and the command of every table."""
     tables = [file for file in files if file.startswith("report/")]
-    command = {"decision": f"python -m mmbench.decide {name}", "checklist": f"python -m mmbench.decide {name}"}
+    command = {"decision": f"python -m mmbench decide {name}", "checklist": f"python -m mmbench decide {name}"}
     lines = [
         f"# Sweep {name}",
         "",
-        f"`python -m mmbench.verify {archive}` checks every hash and computes every table again from the records.",
+        f"`python -m mmbench verify {archive}` checks every hash and computes every table again from the records.",
         "By hand: unpack into a folder, install the versions of environment.json, and run",
         "",
         "| file | command |",
         "| --- | --- |",
         *(
-            f"| {file} | `{command.get(PurePosixPath(file).stem, f'python -m mmbench.report {name}')}` |"
+            f"| {file} | `{command.get(PurePosixPath(file).stem, f'python -m mmbench report {name}')}` |"
             for file in tables
         ),
         "",

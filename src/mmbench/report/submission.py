@@ -155,7 +155,7 @@ def _neurips(table: SweepTable, found: Sequence[Comparison], ledger: Ledger) -> 
     yield item(
         "4 Reproducibility of results",
         YES,
-        "Every number is computed from records; python -m mmbench.verify computes every table of a bundle again.",
+        "Every number is computed from records; python -m mmbench verify computes every table of a bundle again.",
         MANIFEST,
         LEDGER,
     )
@@ -229,14 +229,14 @@ def _acm(ledger: Ledger) -> Iterator[Answer]:
         "Artifacts evaluated: functional",
         OPEN,
         "Documented, consistent, complete, exercisable: python -m "
-        "mmbench.bundle packs records, environment, hashes and a command per table.",
+        "mmbench bundle packs records, environment, hashes and a command per table.",
         MANIFEST,
     )
     yield item("Artifacts evaluated: reusable", OPEN, f"Versions: {ledger.versions}.")
     yield item(
         "Results reproduced",
         OPEN,
-        "By another team with these artifacts: python -m mmbench.verify, then the command of the manifest.",
+        "By another team with these artifacts: python -m mmbench verify, then the command of the manifest.",
     )
     yield item("Results replicated", OPEN, "By another team without these artifacts.")
 
