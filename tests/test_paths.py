@@ -37,8 +37,9 @@ def test_no_configuration_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_files_of_a_cell_lie_below_its_names(name: str) -> None:
     folder = paths.cell_dir(Path("sweep"), "ml100k", "vbpr", name)
     assert folder.parent == Path("sweep/ml100k/vbpr")
-    assert paths.trial_file(folder, 3, "json") == folder / "trials" / "003.json"
-    assert paths.final_file(folder, 2, "test.parquet") == folder / "finals" / "seed2.test.parquet"
+    assert paths.training_file(folder, "tune", 3, paths.RECORD) == folder / "trials" / "003.json"
+    assert paths.training_file(folder, "extended", 0, paths.STATE) == folder / "proposals" / "000.state.npz"
+    assert paths.final_file(folder, 2, paths.RANKS) == folder / "finals" / "seed2.test.parquet"
 
 
 def test_a_good_name_is_kept() -> None:

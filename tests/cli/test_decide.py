@@ -12,7 +12,7 @@ from mmbench.cli import decide
 from mmbench.cli.serving import measure_serving
 from mmbench.decision.economics import INPUTS
 from mmbench.report.reading import read_sweep
-from mmbench.store import records
+from mmbench.store import files
 from tests.report.conftest import shop_sweep
 
 __all__ = ["shop_sweep"]
@@ -29,14 +29,14 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
     own.write_text("currency: JPY\nvalue: {margin: 0.3}\n")
     decide.main([str(sweep), f"economics={own}", "lang=ja"])
     told = capsys.readouterr().out
-    record = records.read_json(sweep / "report" / "decision.json")
+    record = files.read_document(sweep / "report" / "decision.json")
     assert "decision.html、decision.json、checklist.html を書きました" in told
     assert record["inputs"]["economics"]["currency"] == "JPY"
     assert set(record["inputs"]["economics"]["assumed"]) == set(INPUTS) - {"value.margin"}
     assert 'lang="ja"' in (sweep / "report" / "decision.html").read_text()
     decide.main([str(sweep / "report" / "decision.json")])
     assert capsys.readouterr().out.startswith(f"{record['result']['action']}, as in ")
-    records.write_json(sweep / "report" / "decision.json", {**record, "result": {"action": "GO!"}})
+    files.write_document(sweep / "report" / "decision.json", {**record, "result": {"action": "GO!"}})
     with pytest.raises(ValueError, match="says GO!, but its inputs give"):
         decide.main([str(sweep / "report" / "decision.json")])
 

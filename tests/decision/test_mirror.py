@@ -14,7 +14,7 @@ from mmbench.decision import as_record, decide
 from mmbench.decision.mirror import TABLES, mirror, read_summary
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
-from mmbench.store import records, trackers
+from mmbench.store import files, trackers
 from tests.decision.cases import economics, evidence
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import cells
@@ -58,12 +58,12 @@ def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
     file = paths.report_dir(sweep) / "decision.json"
     measured, setting = replace(evidence(0.0), dataset="d", model="m"), economics()
     made = as_record(measured, setting, decide(measured, setting))
-    records.write_json(file, made)
+    files.write_document(file, made)
     said = read_summary(read_sweep(sweep)).decision
     assert (said["badge"], said["dataset"], said["model"]) == ("NO-GO", "d", "m")
     assert said["breakeven"] == pytest.approx(0.08)
     assert said["sentence"].startswith("Even in the favourable case")
-    records.write_json(file, {**made, "rule": 0})
+    files.write_document(file, {**made, "rule": 0})
     assert read_summary(read_sweep(sweep)).decision == {}
 
 

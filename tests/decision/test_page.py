@@ -18,7 +18,7 @@ from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.messages import Translator
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
-from mmbench.store import records
+from mmbench.store import files
 from tests.decision.deciding import ANSWERS, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text
@@ -71,7 +71,7 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_the_record_beside_the_page_can_be_replayed(shop: tuple[SweepTable, Read], answer: str) -> None:
     made = write_answer(*shop, answer, "en")
-    record = records.read_json(made.file.with_suffix(".json"))
+    record = files.read_document(made.file.with_suffix(".json"))
     assert replay(record) == made.decision
     assert record["result"]["action"] == made.decision.action
     assert not [path for path in made.file.parent.iterdir() if path.name.startswith(".")]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 import pytest
 
+from mmbench import paths
 from mmbench.cli.compose import compose
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
+from mmbench.store import records
+from mmbench.store.schema import Cell, Stage
 from tests.report.shop import run_shop, write_shop
 from tests.tiny import TINY, write_broken_model
 
@@ -27,9 +30,10 @@ JOBS = (
 )
 
 
-def ruin(finals: Path) -> None:
-    """Give every held-out item the last rank, but for one user in ten."""
-    for file in finals.glob("*.test.parquet"):
+def ruin(cell: Path) -> None:
+    """Give every held-out item the last rank in the final runs, but for one user in ten."""
+    for record in paths.training_records(cell, Stage.FINAL):
+        file = record.with_suffix(f".{paths.RANKS}")
         frame = pd.read_parquet(file)
         frame.assign(rank=(frame["rank"] * 0 + 79).where(frame["user"] % 10 != 0, 3).astype("int32")).to_parquet(file)
 
@@ -40,15 +44,15 @@ def whole_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     write_broken_model(folder / "conf")
     words = [*TINY, f"paths.multirun={folder}", "sweep.name=my_table", "budget.seeds=3", f"dataset.name='{DATASET}'"]
-    composed = [compose([*words, f"model={m}", f"modality={c}"], [folder / "conf"]) for m, c in JOBS]
-    sweep = Sweep.plan(composed, words)
+    jobs = [compose([*words, f"model={m}", f"modality={c}"], [folder / "conf"]).job() for m, c in JOBS]
+    sweep = Sweep.plan(jobs, words)
     sweep.open()
     worker.work([job for job in sweep.waiting if job.cell.model != "lightgcn"])
     by_name = {(plan.task.cell.model, plan.task.cell.modality): plan.store.folder for plan in sweep.planned}
     shutil.rmtree(by_name["lightgcn", "-"])
-    ruin(by_name["vbpr", "none"] / "finals")
-    file = by_name["fusion", "image"] / "cell.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "key": "0" * 64}))
+    ruin(by_name["vbpr", "none"])
+    file = paths.cell_file(by_name["fusion", "image"])
+    records.write(file, msgspec.structs.replace(records.read(file, Cell), key="0" * 64))
     return sweep.folder
 
 

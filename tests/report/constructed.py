@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.fingerprint import of_json
-from mmbench.store import records
-from mmbench.tuning.space import configuration_hash
+from mmbench.store import files, records, schema
+from mmbench.store.schema import CellName, PlannedCell
+from tests import records as valid
 
 HIT, MISS = 1, 60
 SEARCH = {"optimizer": {"lr": {"low": 1e-3, "high": 1.0, "log": True}}}
@@ -43,8 +44,8 @@ class Made:
         lists: recommended items of each seed, ``(n_seeds, n_users, k)``.
         items: held-out item of each user.
         shuffled: hits of each seed with a modality shuffled at inference, by its name.
-        seal: changes to its ``sealed.json``.
-        cell: changes to its ``cell.json``.
+        seal: changes to its seal.
+        cell: changes to the record of the cell.
     """
 
     finals: Hits = field(default_factory=lambda: np.zeros((0, 0), bool))
@@ -71,66 +72,75 @@ def write_sweep(
     seeds = max((len(made.finals) for made in cells.values()), default=0)
     budget = {"name": "standard", "trials": 2, "seeds": seeds, "max_epochs": 9}
     planned = []
-    for (dataset, model, modality), made in cells.items():
-        key = of_json([dataset, model, modality])
-        place = paths.cell_dir(folder, dataset, model, modality)
-        planned.append({"dataset": dataset, "model": model, "modality": modality, "key": key,
-                        "folder": str(place.relative_to(folder)), "trainings": 2 + seeds})  # fmt: skip
+    for names, made in cells.items():
+        name = CellName(*names)
+        key = of_json(list(name))
+        place = paths.cell_dir(folder, *name)
+        relative = str(place.relative_to(folder))
+        planned.append(PlannedCell(**name._asdict(), key=key, folder=relative, trainings=2 + seeds))
         if not made.missing:
-            _write_cell(place, (dataset, model, modality), key, made, budget)
-    manifest = {"kind": "manifest", "name": folder.name, "budget": budget, "delta": delta, "contrasts": list(contrasts)}
-    modalities = sorted({modality for _, _, modality in cells})
-    records.write_json(
-        paths.manifest_file(folder),
-        {**manifest, "metrics": list(metrics), "modalities": modalities, "cells": planned},
+            _write_cell(place, name, key, made, budget)
+    manifest = valid.manifest(
+        name=folder.name,
+        budget=budget,
+        delta=delta,
+        contrasts=list(contrasts),
+        metrics=list(metrics),
+        modalities=sorted({modality for _, _, modality in cells}),
+        cells=planned,
     )
+    records.write(paths.manifest_file(folder), manifest)
     return folder
 
 
-def _write_cell(place: Path, names: tuple[str, str, str], key: str, made: Made, budget: Mapping[str, Any]) -> None:
-    dataset, model, modality = names
-    config = {"model": {"_target_": model}, "search": SEARCH, "optimizer": {}, "budget": budget}
-    config |= {"dataset": {"name": dataset}, "modality": {"missing": {}}, **made.config}
-    described = {"kind": "cell", "dataset": dataset, "model": model, "modality": modality, "states": {}}
-    described["config"] = config
-    records.write_json(place / "cell.json", {**described, "key": key, "split_hash": "s", **made.cell})
+def _write_cell(place: Path, name: CellName, key: str, made: Made, budget: Mapping[str, Any]) -> None:
+    config = {"model": {"_target_": name.model}, "search": SEARCH, "optimizer": {}, "budget": dict(budget)}
+    config |= {"dataset": {"name": name.dataset}, "modality": {"missing": {}}, **made.config}
+    cell = valid.cell(**{**name._asdict(), "key": key, "config": config, **made.cell})
+    records.write(paths.cell_file(place), cell)
     if made.failure:
-        records.write_json(place / "failure.json", {"kind": "failure", "key": key, "reason": made.failure})
+        failure = schema.CellFailure(key=key, reason=made.failure, traceback="")
+        records.write(paths.failure_file(place), failure)
         return
-    trials = made.finals[[0, 0]] if made.trials is None else made.trials
-    scores = [float(hits.mean()) for hits in trials]
-    configurations = [{"optimizer.lr": 0.01 * (slot + 1)} for slot in range(len(trials))]
-    shared = {"cell_key": key, "status": "ok", "stop_reason": "patience", "epochs": 9, "best_epoch": 4}
-    shared |= {"n_parameters": 7, "controls": {}}
-    for slot, hits in enumerate(trials):
-        record = {**shared, "stage": "tune", "index": slot, "seed": 10_000 + slot, "score": scores[slot]}
-        record |= _configured(configurations[slot])
-        records.write_json(paths.trial_file(place, slot, "json"), record)
-        _write_ranks(paths.trial_file(place, slot, "test.parquet"), hits, made.items)
-    best = int(np.argmax(scores))
-    for seed, hits in enumerate(made.finals, 1):
-        record = {**shared, "stage": "final", "index": seed, "seed": seed, "history": [0.1, 0.2], "feature_hash": "f"}
-        records.write_json(paths.final_file(place, seed, "json"), {**record, **_configured(configurations[best])})
-        _write_ranks(paths.final_file(place, seed, "test.parquet"), hits, made.items)
-        for name, by_seed in made.shuffled.items():
-            _write_ranks(paths.final_file(place, seed, f"shuffled_{name}.test.parquet"), by_seed[seed - 1], made.items)
+    tried = made.finals[[0, 0]] if made.trials is None else made.trials
+    trials = [
+        valid.trial(
+            slot,
+            cell_key=key,
+            configuration={"optimizer.lr": 0.01 * (slot + 1)},
+            course=_course(float(hits.mean())),
+        )
+        for slot, hits in enumerate(tried)
+    ]
+    best = max(trials, key=lambda trial: trial.score)
+    finals = [
+        valid.final(seed, cell_key=key, configuration=best.configuration, course=_course(0.2))
+        for seed in range(1, len(made.finals) + 1)
+    ]
+    for training, hits in zip((*trials, *finals), (*tried, *made.finals), strict=True):
+        records.write(paths.training_file(place, *training.unit, paths.RECORD), training)
+        _write_ranks(paths.training_file(place, *training.unit, paths.RANKS), hits, made.items)
+    for final in finals:
+        for modality, by_seed in made.shuffled.items():
+            file = paths.final_file(place, final.index, paths.shuffled_ranks(modality))
+            _write_ranks(file, by_seed[final.index - 1], made.items)
         if made.lists is not None:
-            lists = made.lists[seed - 1]
+            lists = made.lists[final.index - 1]
             frame = pd.DataFrame({"user": np.arange(len(lists), dtype=np.int32), "items": list(lists)})
-            records.write_parquet(paths.final_file(place, seed, "lists.parquet"), frame)
-    choice = {"slot": best, "hash": f"h{best}", "configuration": configurations[best], "score": scores[best]}
-    records.write_json(place / "choice.json", {"kind": "choice", **choice})
-    seal = {"kind": "seal", "choice_hash": f"h{best}", "test_hash": "t", "hash": "sealed"}
-    finals = list(range(1, len(made.finals) + 1))
-    records.write_json(place / "sealed.json", {**seal, "finals": finals, **made.seal})
+            files.write_parquet(paths.final_file(place, final.index, paths.LISTS), frame)
+    choice = valid.choice(best, n_trials=len(trials))
+    records.write(paths.choice_file(place), choice)
+    seal = valid.seal(choice, **{"finals": [final.index for final in finals], **made.seal})
+    records.write(paths.seal_file(place), seal)
 
 
-def _configured(configuration: Mapping[str, float]) -> dict[str, Any]:
-    return {"configuration": configuration, "configuration_hash": configuration_hash(dict(configuration))}
+def _course(score: float) -> schema.Course:
+    """Nine epochs, the fourth the best one."""
+    return valid.course(history=[0.0, 0.0, 0.0, score] + 5 * [0.0], best_epoch=4, stop_reason="patience")
 
 
 def _write_ranks(file: Path, hits: Hits, items: NDArray[np.int32] | None) -> None:
     users = np.arange(len(hits), dtype=np.int32)
     held_out = users % 50 if items is None else items
     ranks = np.where(hits, HIT, MISS).astype(np.int32)
-    records.write_parquet(file, pd.DataFrame({"user": users, "item": held_out.astype(np.int32), "rank": ranks}))
+    files.write_parquet(file, pd.DataFrame({"user": users, "item": held_out.astype(np.int32), "rank": ranks}))

@@ -72,10 +72,12 @@ def run_shop(
         f"budget.seeds={seeds}", "tracking=none", "training.accelerator=cpu", "dataset=folder", "dataset.name=shop",
         f"dataset.path={data}", "dataset.protocol=given", "dataset.trust_row_order=true",
     ]  # fmt: skip
-    composed = [
-        compose([*words, f"model={model}", f"modality={condition}"]) for model in models for condition in CONDITIONS
+    jobs = [
+        compose([*words, f"model={model}", f"modality={condition}"]).job()
+        for model in models
+        for condition in CONDITIONS
     ]
-    sweep = Sweep.plan(composed, words)
+    sweep = Sweep.plan(jobs, words)
     sweep.open()
     worker.work(sweep.waiting)
     return sweep.folder

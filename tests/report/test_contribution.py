@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench import paths
 from mmbench.cli.compose import compose
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
@@ -29,6 +30,8 @@ from mmbench.report.write import write_report
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
+from mmbench.store.schema import Cell
+from tests import records as valid
 from tests.report.constructed import Made, found, write_sweep
 from tests.tiny import TINY, WORLD
 
@@ -216,8 +219,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [word for word in TINY if word not in WORLD]
     words += [f"paths.multirun={folder}", "sweep.name=s", "budget.seeds=2", "dataset=folder", "dataset.name=shop"]
     words += [f"dataset.path={data}", "dataset.protocol=given", "dataset.trust_row_order=true", "model=vbpr"]
-    composed = [compose([*words, f"modality={c}"]) for c in ("none", "text", "image", "fused")]
-    sweep = Sweep.plan(composed, words)
+    jobs = [compose([*words, f"modality={c}"]).job() for c in ("none", "text", "image", "fused")]
+    sweep = Sweep.plan(jobs, words)
     sweep.open()
     worker.work(sweep.waiting)
     return sweep.folder
@@ -258,7 +261,7 @@ def test_gain_of_a_slice_is_that_of_its_pairs(ran: Path) -> None:
     sums = []
     for condition in ("fused", "text"):
         frames = [
-            pd.read_parquet(f) for f in sorted((ran / "shop/vbpr" / condition / "finals").glob("seed?.test.parquet"))
+            pd.read_parquet(paths.final_file(ran / "shop/vbpr" / condition, seed, paths.RANKS)) for seed in (1, 2)
         ]
         pairs = [f[counts[f["item"]] == 0] for f in frames]
         sums.append(sum((1 / np.log2(p["rank"] + 1) * (p["rank"] <= 20)).sum() for p in pairs))
@@ -325,9 +328,9 @@ def test_a_data_set_that_changed_is_not_used(ran: Path, tmp_path: Path) -> None:
     assert (
         read_catalogue(replace(cell, test_hash="another")) == "the data set is no longer the one that the sweep ran on"
     )
-    described = records.read_json(cell.folder / "cell.json")
-    described["config"]["dataset"]["path"] = str(tmp_path)
-    records.write_json(tmp_path / "cell.json", described)
+    described = records.read(paths.cell_file(cell.folder), Cell)
+    described.config["dataset"]["path"] = str(tmp_path)
+    records.write(paths.cell_file(tmp_path), described)
     gone = read_catalogue(replace(cell, folder=tmp_path))
     assert gone == "the data set cannot be read where the sweep's configuration says"
 
@@ -340,8 +343,8 @@ def test_a_world_has_no_categories(tmp_path: Path) -> None:
         "world_options": {"n_users": 60, "n_items": 80},
     }
     split = load_dataset(DatasetConfig(**options)).split  # type: ignore[arg-type]
-    cell = {"config": {"dataset": {**options, "lr": {}}}, "split_hash": split.tuning_fingerprint}
-    records.write_json(tmp_path / "cell.json", cell)
+    cell = valid.cell(config={"dataset": {**options, "lr": {}}}, split_hash=split.tuning_fingerprint)
+    records.write(paths.cell_file(tmp_path), cell)
     read = read_catalogue(replace(EMPTY_CELL, folder=tmp_path, test_hash=split.test_fingerprint))
     assert isinstance(read, Catalogue)
     assert (read.categories, read.members, read.lengths) == (None, None, None)

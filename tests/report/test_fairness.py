@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mmbench import paths
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.fairness import as_html, as_markdown, budget_table, write_fairness
 from mmbench.report.fairness_checks import check, read_groups
 from mmbench.report.reading import read_sweep
+from mmbench.store import records
+from mmbench.store.schema import Control, Failure, Stage, Trial
 from mmbench.tuning.space import configuration_hash
+from tests import records as valid
 
 T, USERS = 8, 400
 SEARCH = {"model": {"reg_weight": {"low": 1e-3, "high": 1.0, "log": True}}}
@@ -24,41 +28,18 @@ SEARCH = {"model": {"reg_weight": {"low": 1e-3, "high": 1.0, "log": True}}}
 
 def cell(name: str, validation: NDArray[np.float64], test: NDArray[np.float64], values: list[float]) -> CellEffort:
     """A condition with the given score, per-user test metric and hyper-parameter of every slot."""
-    trials: list[dict[str, Any]] = []
-    for slot, (score, value) in enumerate(zip(validation, values, strict=True)):
-        configuration = {"model.reg_weight": value}
-        trials.append(
-            {
-                "index": slot,
-                "seed": 10_000 + slot,
-                "status": "ok",
-                "score": float(score),
-                "configuration": configuration,
-                "configuration_hash": configuration_hash(configuration),
-                "stop_reason": "patience",
-                "epochs": 20,
-                "best_epoch": 15,
-                "n_parameters": 10,
-                "controls": {},
-            }
+    trials = [
+        valid.trial(
+            slot,
+            configuration={"model.reg_weight": value},
+            course=valid.course(history=[*14 * [0.0], float(score), *5 * [0.0]], best_epoch=15, stop_reason="patience"),
         )
-    best = int(np.argmax(validation))
-    chosen = trials[best]["configuration"]
-    finals = [
-        {**trials[best], "index": s, "seed": s, "configuration": chosen, "history": [0.1, 0.2]} for s in (1, 2, 3)
+        for slot, (score, value) in enumerate(zip(validation, values, strict=True))
     ]
-    config = {"budget": {"name": "small", "trials": T}, "search": SEARCH}
-    made = CellEffort(
-        name,
-        {"split_hash": "a", "config": config},
-        {"slot": best, "hash": "h", "configuration": chosen, "score": float(validation[best])},
-        {"test_hash": "t", "choice_hash": "h"},
-        trials,
-        [],
-        finals,
-        [],
-        Path("nowhere"),
-    )
+    choice = valid.choice(trials[int(np.argmax(validation))], n_trials=len(trials))
+    finals = [valid.final(seed, configuration=choice.configuration, course=trials[0].course) for seed in (1, 2, 3)]
+    described = valid.cell(config={"budget": {"name": "small", "trials": T}, "search": SEARCH})
+    made = CellEffort(name, described, choice, valid.seal(choice), trials, [], finals, [], Path("nowhere"))
     made.__dict__["test"] = test
     return made
 
@@ -91,8 +72,10 @@ def test_fewer_trials_for_one_condition() -> None:
 
 def test_another_split() -> None:
     none, text = fair()
-    assert raised([none, replace_keeping(text, cell={**text.cell, "split_hash": "b"})]) == {"split": "FAIL"}
-    assert raised([none, replace_keeping(text, seal={**text.seal, "test_hash": "b"})]) == {"test split": "FAIL"}
+    other = msgspec.structs.replace(text.cell, split_hash="b")
+    assert raised([none, replace_keeping(text, cell=other)]) == {"split": "FAIL"}
+    tested = msgspec.structs.replace(text.seal, test_hash="b")
+    assert raised([none, replace_keeping(text, seal=tested)]) == {"test split": "FAIL"}
 
 
 def replace_keeping(made: CellEffort, **changes: Any) -> CellEffort:
@@ -103,24 +86,25 @@ def replace_keeping(made: CellEffort, **changes: Any) -> CellEffort:
 
 def test_other_configurations_in_the_same_slots() -> None:
     none, text = fair()
-    trials = [dict(t) for t in text.trials]
-    trials[3] = {**trials[3], "configuration": {"model.reg_weight": 0.5}}
-    trials[3]["configuration_hash"] = configuration_hash(trials[3]["configuration"])
-    assert raised([none, replace_keeping(text, trials=trials)]) == {"configurations": "FAIL"}
-    trials[3]["configuration_hash"] = none.trials[3]["configuration_hash"]
-    assert raised([none, replace_keeping(text, trials=trials)]) == {"configurations": "FAIL"}
+    other = {"model.reg_weight": 0.5}
+    for mark in (configuration_hash(other), none.trials[3].configuration_hash):
+        third = msgspec.structs.replace(text.trials[3], configuration=other, configuration_hash=mark)
+        trials = [*text.trials[:3], third, *text.trials[4:]]
+        assert raised([none, replace_keeping(text, trials=trials)]) == {"configurations": "FAIL"}
 
 
 def test_a_choice_that_is_not_the_best_on_validation() -> None:
     none, text = fair()
-    other = (text.choice["slot"] + 1) % T
-    assert raised([none, replace_keeping(text, choice={**text.choice, "slot": other})]) == {"choice": "FAIL"}
-    assert raised([none, replace_keeping(text, seal={**text.seal, "choice_hash": "x"})]) == {"choice": "FAIL"}
+    other = text.trials[(text.choice.slot + 1) % T]
+    chosen = msgspec.structs.replace(text.choice, slot=other.index)
+    assert raised([none, replace_keeping(text, choice=chosen)]) == {"choice": "FAIL"}
+    seal = msgspec.structs.replace(text.seal, choice_hash="x")
+    assert raised([none, replace_keeping(text, seal=seal)]) == {"choice": "FAIL"}
 
 
 def test_a_seed_that_tuning_had_used() -> None:
     none, text = fair()
-    finals = [{**f, "seed": 10_000 + f["index"]} for f in none.finals]
+    finals = [msgspec.structs.replace(final, seed=10_000 + final.index) for final in none.finals]
     cells = [replace_keeping(c, finals=finals) for c in (none, text)]
     assert raised(cells) == {"seeds": "FAIL"}
 
@@ -128,7 +112,7 @@ def test_a_seed_that_tuning_had_used() -> None:
 def test_a_range_that_is_too_narrow() -> None:
     none, text = fair()
     order = np.argsort(-none.validation)
-    values = [t["configuration"]["model.reg_weight"] for t in none.trials]
+    values = [t.configuration["model.reg_weight"] for t in none.trials]
     for place, slot in enumerate(order[:2]):
         values[slot] = 0.99 - 0.01 * place
     cells = [cell(c.modality, c.validation, c.test, values) for c in (none, text)]
@@ -142,7 +126,7 @@ def test_a_conclusion_that_half_the_budget_changes() -> None:
     factor = np.full(T, 0.9)
     factor[good] = 1.1
     validation, test = none.validation * factor, none.test * factor[:, None]
-    values = [t["configuration"]["model.reg_weight"] for t in none.trials]
+    values = [t.configuration["model.reg_weight"] for t in none.trials]
     found = check([none, cell("text", validation, test, values)])
     (half,) = [c for c in found if c.name.startswith("half budget")]
     assert half.level == "WARN"
@@ -153,7 +137,8 @@ def test_a_conclusion_that_half_the_budget_changes() -> None:
 def test_trials_that_failed_in_one_condition_only() -> None:
     none, text = fair()
     worst = int(np.argmin(text.validation))
-    trials = [{**t, "status": "failed", "score": None} if t["index"] == worst else t for t in text.trials]
+    trials = list(text.trials)
+    trials[worst] = msgspec.structs.replace(trials[worst], course=None, failure=Failure(reason="why"))
     test = text.test.copy()
     test[worst] = np.nan
     lost = replace(text, trials=trials)
@@ -163,13 +148,15 @@ def test_trials_that_failed_in_one_condition_only() -> None:
 
 def test_a_control_that_is_the_real_thing() -> None:
     none, text = fair()
-    trials = [{**t, "controls": {"text": {"differs_from_real": False}}} for t in text.trials]
+    control = Control(state="shuffle", differs_from_real=False, cosine_mean=1.0, cosine_sd=0.0)
+    trials = [msgspec.structs.replace(t, controls={"text": control}) for t in text.trials]
     assert raised([none, replace_keeping(text, trials=trials)]) == {"controls": "FAIL"}
 
 
 def test_trainings_that_were_cut_off() -> None:
     none, text = fair()
-    trials = [{**t, "stop_reason": "max_epochs", "best_epoch": t["epochs"]} for t in text.trials]
+    courses = [valid.course(t.score, stop_reason="max_epochs") for t in text.trials]
+    trials = [msgspec.structs.replace(t, course=c) for t, c in zip(text.trials, courses, strict=True)]
     assert raised([none, replace_keeping(text, trials=trials)]) == {"under-training": "WARN"}
 
 
@@ -191,10 +178,10 @@ def test_the_report_of_a_sweep_that_ran(sweep_dir: Path) -> None:
 def test_a_record_changed_by_hand_is_noticed(sweep_dir: Path) -> None:
     table = read_sweep(sweep_dir)
     folder = next(c.folder for (_, m, c_), c in table.cells.items() if (m, c_) == ("vbpr", "text"))
-    file = folder / "trials" / "000.json"
-    record = json.loads(file.read_text())
-    record["configuration"]["model.reg_weight"] = 0.123
-    file.write_text(json.dumps(record))
+    file = paths.training_file(folder, Stage.TRIAL, 0, paths.RECORD)
+    trial = records.read(file, Trial)
+    trial.configuration["model.reg_weight"] = 0.123
+    records.write(file, trial)
     levels = {g.model: g.level for g in read_groups(table, sweep_dir)}
     assert levels["vbpr"] == "FAIL"
     assert levels["bpr"] != "FAIL"
@@ -203,7 +190,7 @@ def test_a_record_changed_by_hand_is_noticed(sweep_dir: Path) -> None:
 def test_a_condition_that_found_nothing_in_any_trial_has_its_row() -> None:
     none, _ = fair()
     nothing = cell(
-        "none", np.zeros(T), np.zeros((T, USERS)), [t["configuration"]["model.reg_weight"] for t in none.trials]
+        "none", np.zeros(T), np.zeros((T, USERS)), [t.configuration["model.reg_weight"] for t in none.trials]
     )
     table = budget_table([nothing])
     shown = {name: entry.text for name, entry in zip(table.header, table.entries[0], strict=True)}

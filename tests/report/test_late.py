@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mmbench import paths
 from mmbench.evaluation import late_ensemble, metrics
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import frame, terminal
@@ -16,6 +16,7 @@ from mmbench.report.results import document
 from mmbench.report.table import LATE, CellResult, SweepTable
 from mmbench.report.write import write_report
 from mmbench.store import records
+from mmbench.store.schema import Cell
 from tests.report.conftest import DATASET
 
 
@@ -87,11 +88,11 @@ def test_the_condition_called_like_its_modality_goes_first(table: SweepTable) ->
 
 @pytest.mark.parametrize(("states", "missing"), [({"image": "shuffle"}, {}), ({"image": "real"}, {"image": 0.5})])
 def test_controls_and_missing_content_are_no_part(sweep_dir: Path, states: dict, missing: dict) -> None:  # type: ignore[type-arg]
-    file = read_sweep(sweep_dir).cells[DATASET, "vbpr", "image"].folder / "cell.json"
-    cell = json.loads(file.read_text())
-    cell["states"] |= states
-    cell["config"]["modality"]["missing"] = missing
-    file.write_text(json.dumps(cell))
+    file = paths.cell_file(read_sweep(sweep_dir).cells[DATASET, "vbpr", "image"].folder)
+    cell = records.read(file, Cell)
+    cell.states.update(states)
+    cell.config["modality"]["missing"] = missing
+    records.write(file, cell)
     assert (DATASET, "vbpr", LATE) not in read_sweep(sweep_dir).cells
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench import paths
 from mmbench.inference import intervals
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable, condition_columns
 from mmbench.store import records
+from mmbench.store.schema import Manifest
 from tests.report.conftest import DATASET
 
 
@@ -23,7 +26,7 @@ def table(whole_sweep: Path) -> SweepTable:
 
 def ndcg_at_20(folder: Path, seed: int) -> pd.Series:
     """NDCG@20 of each user, written out; in this world everybody has one held-out item."""
-    frame = pd.read_parquet(folder / "finals" / f"seed{seed}.test.parquet")
+    frame = pd.read_parquet(paths.final_file(folder, seed, paths.RANKS))
     assert not frame["user"].duplicated().any()
     return pd.Series(np.where(frame["rank"] <= 20, 1 / np.log2(frame["rank"] + 1), 0.0), index=frame["user"])
 
@@ -102,7 +105,9 @@ def test_no_change_between_other_test_splits_or_seeds(table: SweepTable, change:
 
 def test_a_gain_over_nothing_is_no_number(sweep_dir: Path) -> None:
     table = read_sweep(sweep_dir)
-    for file in (table.cells[DATASET, "fusion", "none"].folder / "finals").glob("*.test.parquet"):
+    cell = table.cells[DATASET, "fusion", "none"]
+    for seed in cell.seeds:
+        file = paths.final_file(cell.folder, seed, paths.RANKS)
         frame = pd.read_parquet(file)
         frame.assign(rank=frame["rank"] * 0 + 79).to_parquet(file)
     assert read_sweep(sweep_dir).change(DATASET, "fusion", "text", "none", "ndcg@20") is None
@@ -168,10 +173,11 @@ def test_columns_compare_with_none_and_with_fused(table: SweepTable) -> None:
 
 
 def test_conditions_stand_in_the_order_of_a_paper(sweep_dir: Path) -> None:
-    file = sweep_dir / "manifest.json"
-    plan = records.read_json(file)
-    plan["modalities"] = ["zeta", "shuffled", "audio", "fused", "alpha", "none"]
-    records.write_json(file, {key: value for key, value in plan.items() if key != "schema_version"})
+    file = paths.manifest_file(sweep_dir)
+    plan = records.read(file, Manifest)
+    records.write(
+        file, msgspec.structs.replace(plan, modalities=["zeta", "shuffled", "audio", "fused", "alpha", "none"])
+    )
     conditions = read_sweep(sweep_dir).conditions
     assert conditions == ("none", "text", "image", "audio", "fused", "late", "shuffled", "alpha", "zeta")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
@@ -12,8 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from mmbench import paths
 from mmbench.report.reading import read_sweep
 from mmbench.store import records
+from mmbench.store.schema import Cell, CellFailure, Manifest
 from mmbench.tuning import study
 from tests.cli.conftest import Command, Here
 from tests.tiny import digests, write_broken_model
@@ -51,12 +52,12 @@ def finished(finished_once: Path, command: Command, tmp_path: Path) -> dict[str,
 
 def results(folder: Path) -> dict[str, str]:
     """Bytes of ledger and cells; plan and report name the folder they lie in, which is the test's own."""
-    kept = ("s/ledger.jsonl", "s/planted-complementary/")
+    kept = (str(paths.ledger_file(Path("s"))), "s/planted-complementary/")
     return {name: digest for name, digest in digests(folder).items() if name.startswith(kept)}
 
 
-def manifest(tmp_path: Path, name: str = "s") -> dict[str, Any]:
-    return json.loads((tmp_path / name / "manifest.json").read_text())
+def manifest(tmp_path: Path, name: str = "s") -> Manifest:
+    return records.read(paths.manifest_file(tmp_path / name), Manifest)
 
 
 def cell(tmp_path: Path, model: str, modality: str, name: str = "s") -> Path:
@@ -72,8 +73,13 @@ def test_a_sweep_tunes_tests_and_reports(command: Command, tmp_path: Path) -> No
     assert "[3/3 cells, 6/6 trainings" in said.out
     assert said.err == ""
     for folder in (cell(tmp_path, "popularity", "-"), cell(tmp_path, "vbpr", "none"), cell(tmp_path, "vbpr", "fused")):
-        left = {path.name for path in folder.iterdir()}
-        assert left == {"cell.json", "choice.json", "sealed.json", "trials", "finals"}
+        assert {path.name for path in folder.iterdir()} == {
+            "cell.json",
+            "choice.json",
+            "sealed.json",
+            "trials",
+            "finals",
+        }
     assert {path.name for path in (tmp_path / "s" / "report").iterdir()} >= {
         "table.md",
         "table.csv",
@@ -85,19 +91,16 @@ def test_a_sweep_tunes_tests_and_reports(command: Command, tmp_path: Path) -> No
 
 def test_the_plan_is_written_down(finished: dict[str, str], tmp_path: Path) -> None:
     plan = manifest(tmp_path)
-    assert (plan["name"], plan["delta"], plan["modalities"]) == ("s", 0.02, ["fused", "none"])
-    assert plan["contrasts"] == ["fused_vs_text", "image_vs_none", "text_vs_none", "fused_vs_text_shuffled_image"]
-    assert {"sweep.name=s", "model=popularity,vbpr", "modality=none,fused"} <= set(plan["command"])
-    assert plan["budget"]["name"] == "touch"
-    assert [(c["model"], c["modality"], c["trainings"]) for c in plan["cells"]] == [
-        ("popularity", "-", 2),
-        ("vbpr", "fused", 2),
-        ("vbpr", "none", 2),
-    ]
-    for planned in plan["cells"]:
-        described = records.read_json(tmp_path / "s" / planned["folder"] / "cell.json")
-        assert described["key"] == planned["key"]
-        assert planned["folder"] == f"planted-complementary/{planned['model']}/{planned['modality']}"
+    assert (plan.name, plan.delta, plan.modalities) == ("s", 0.02, ["fused", "none"])
+    assert plan.contrasts == ["fused_vs_text", "image_vs_none", "text_vs_none", "fused_vs_text_shuffled_image"]
+    assert {"sweep.name=s", "model=popularity,vbpr", "modality=none,fused"} <= set(plan.command)
+    assert plan.budget["name"] == "touch"
+    expected = [("popularity", "-", 2), ("vbpr", "fused", 2), ("vbpr", "none", 2)]
+    assert [(planned.model, planned.modality, planned.trainings) for planned in plan.cells] == expected
+    for planned in plan.cells:
+        folder = tmp_path / "s" / planned.folder
+        assert folder == cell(tmp_path, planned.model, planned.modality)
+        assert records.read(paths.cell_file(folder), Cell).key == planned.key
 
 
 def test_the_same_command_again_has_nothing_to_do(
@@ -125,7 +128,7 @@ def test_what_was_planned_before_the_results_stays(
     assert done.code == 2
     assert said in done.err
     assert results(tmp_path) == finished
-    assert manifest(tmp_path)["delta"] == 0.02
+    assert manifest(tmp_path).delta == 0.02
 
 
 @pytest.mark.parametrize(
@@ -165,8 +168,8 @@ def test_records_of_other_settings_are_set_aside(finished: dict[str, str], comma
     said = command("-m", "sweep.name=s", "model=vbpr", "modality=none", "model.embedding_dim=16")
     assert said.code == 0
     assert "vbpr/none: its records belong to other data or settings; moved to none.stale-" in said.out
-    (key,) = (c["key"] for c in manifest(tmp_path)["cells"] if c["modality"] == "none")
-    assert records.read_json(cell(tmp_path, "vbpr", "none") / "cell.json")["key"] == key
+    (key,) = (planned.key for planned in manifest(tmp_path).cells if planned.modality == "none")
+    assert records.read(paths.cell_file(cell(tmp_path, "vbpr", "none")), Cell).key == key
     (aside,) = cell(tmp_path, "vbpr", "x").parent.glob("none.stale-*")
     assert digests(aside) == old
 
@@ -192,7 +195,7 @@ def test_a_deleted_cell_is_run_again_and_counted(
     said = command(*SWEEP)
     assert len(trained) == 2
     after = results(tmp_path)
-    assert {name for name in finished if finished[name] != after[name]} <= {"s/ledger.jsonl"}
+    assert {name for name in finished if finished[name] != after[name]} <= {str(paths.ledger_file(Path("s")))}
     assert "4 done before, 2 to go" in said.out
 
 
@@ -218,8 +221,9 @@ def test_another_test_split_is_scored_without_training(
     assert said.code == 0
     assert trained == []
     changed = {name for name, digest in digests(tmp_path / "s" / "shop").items() if tuned.get(name) != digest}
-    assert "vbpr/fused/sealed.json" in changed
-    assert all(name.endswith(("sealed.json", "test.parquet", "lists.parquet")) for name in changed)
+    seal = str(paths.seal_file(Path("vbpr/fused")))
+    assert seal in changed
+    assert all(name.endswith((seal, paths.RANKS, paths.LISTS)) for name in changed)
 
 
 # Going on, or not
@@ -244,8 +248,7 @@ def test_force_begins_afresh_and_keeps_the_old(
     for condition, digest in old.items():
         (aside,) = cell(tmp_path, "vbpr", "x").parent.glob(f"{condition}.stale-*")
         assert digests(aside) == digest
-        again = digests(cell(tmp_path, "vbpr", condition))
-        assert {**again, "cell.json": ""} == {**digest, "cell.json": ""}  # which says that force was asked for
+        assert digests(cell(tmp_path, "vbpr", condition)) == digest
     assert "0 done before, 6 to go" in said.out
 
 
@@ -263,7 +266,7 @@ def test_a_stopped_sweep_says_the_command_that_goes_on(
     assert said.code == 143
     (told,) = re.findall(r"goes on from the last finished training: python -m mmbench (.*)", said.err)
     assert command(*shlex.split(told)).code == 0
-    (sweep,) = {path.parent for path in tmp_path.glob("*/manifest.json")}
+    (sweep,) = {path.parent for path in tmp_path.glob(str(paths.manifest_file(Path("*"))))}
     assert {cell.status for cell in read_sweep(sweep).cells.values()} == {"done"}
 
 
@@ -284,11 +287,11 @@ def test_a_cell_that_fails_leaves_its_reason_and_the_others_run(
     said = command(*words)
     assert said.code == 1
     folder = cell(tmp_path, "broken", "text")
-    failure = records.read_json(folder / "failure.json")
-    assert "all 1 trials failed; the first: RuntimeError: no use for\n80 items" in failure["reason"]
-    assert "Traceback" in failure["traceback"]
-    assert not (folder / "sealed.json").exists()
-    assert (cell(tmp_path, "vbpr", "text") / "sealed.json").exists()
+    failure = records.read(paths.failure_file(folder), CellFailure)
+    assert "all 1 trials failed; the first: RuntimeError: no use for\n80 items" in failure.reason
+    assert "Traceback" in failure.traceback
+    assert not paths.seal_file(folder).exists()
+    assert paths.seal_file(cell(tmp_path, "vbpr", "text")).exists()
     assert "failed: planted-complementary/broken/text: " in said.err
     table = read_sweep(tmp_path / "s")
     assert {key[1:]: result.status for key, result in table.cells.items()} == {
@@ -321,7 +324,7 @@ def test_features_that_controls_leave_alone_fail_their_cell_only(command: Comman
     said = command("-m", "sweep.name=s", *words, "modality=text,text_shuffled_image")
     assert said.code == 1
     assert "modality image: state 'shuffle' left the features unchanged, so it controls nothing" in said.err
-    assert (tmp_path / "s" / "shop" / "vbpr" / "text" / "sealed.json").exists()
+    assert paths.seal_file(tmp_path / "s" / "shop" / "vbpr" / "text").exists()
 
 
 # Lists in and out
@@ -329,7 +332,7 @@ def test_features_that_controls_leave_alone_fail_their_cell_only(command: Comman
 
 def test_lists_go_out_with_raw_ids_and_come_back_as_another_system(command: Command, tmp_path: Path) -> None:
     assert command("sweep.name=ours", "export.top_k=50").code == 0
-    lists = cell(tmp_path, "vbpr", "fused", "ours") / "recommendations.csv"
+    lists = paths.recommendations_file(cell(tmp_path, "vbpr", "fused", "ours"))
     frame = pd.read_csv(lists)
     assert list(frame) == ["user", "item", "rank"]
     assert frame["user"].str.fullmatch(r"u\d{5}").all()
@@ -343,4 +346,4 @@ def test_lists_go_out_with_raw_ids_and_come_back_as_another_system(command: Comm
 
 def test_no_lists_unless_they_are_asked_for(command: Command, tmp_path: Path) -> None:
     command("sweep.name=s")
-    assert not list(tmp_path.rglob("recommendations.csv"))
+    assert not list(tmp_path.rglob(paths.recommendations_file(tmp_path).name))

@@ -6,8 +6,8 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,8 +15,12 @@ import pytest
 from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
-from mmbench.store import records
+from mmbench.store import files, ledger, records
 from mmbench.store.records import CellStore
+from mmbench.store.schema import Stage, Unit
+from tests.records import cell, final, row, trial
+
+FIRST, FINAL = Unit(Stage.TRIAL, 0), Unit(Stage.FINAL, 1)
 
 
 @pytest.fixture
@@ -24,34 +28,33 @@ def store(tmp_path: Path) -> CellStore:
     return CellStore(tmp_path, paths.cell_dir(tmp_path, "data", "vbpr", "text"), "a" * 64)
 
 
-def files(folder: Path) -> list[str]:
+def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def record_of(index: int, stage: str = "tune", **values: Any) -> dict[str, Any]:
-    return {"kind": "training", "stage": stage, "index": index, "status": "ok", **values}
 
 
 # Whole files or none
 
 
-def test_a_record_comes_back(tmp_path: Path) -> None:
-    file = tmp_path / "deep" / "down" / "record.json"
-    records.write_json(file, {"kind": "x", "score": 0.1 + 0.2, "name": "é", "none": None})
-    assert records.read_json(file) == {
-        "schema_version": records.SCHEMA_VERSION,
-        "kind": "x",
-        "score": 0.30000000000000004,
-        "name": "é",
-        "none": None,
-    }
+def test_a_document_comes_back(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "down" / "document.json"
+    document = {"kind": "x", "score": 0.1 + 0.2, "name": "é", "none": None}
+    files.write_document(file, document)
+    assert files.read_document(file) == {"schema_version": files.DOCUMENT_VERSION, **document}
     assert file.read_text(encoding="utf-8").endswith("}\n")
+
+
+@pytest.mark.parametrize("text", ["", '{"schema_version": 1', "[]", '{"schema_version": 2}', "{}"])
+def test_what_is_no_document_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "decision.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"decision\.json (is not a record|has schema version)"):
+        files.read_document(file)
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_write_that_breaks_leaves_what_was_there(tmp_path: Path, error: BaseException) -> None:
     file = tmp_path / "record.json"
-    records.write_json(file, {"old": 1})
+    files.write_json(file, {"old": 1})
     before = file.read_bytes()
 
     def half(path: Path) -> None:
@@ -59,90 +62,78 @@ def test_a_write_that_breaks_leaves_what_was_there(tmp_path: Path, error: BaseEx
         raise error
 
     with pytest.raises(type(error)):
-        records.write_atomic(file, half)
+        files.write_atomic(file, half)
     assert file.read_bytes() == before
-    assert files(tmp_path) == ["record.json"]
+    assert names(tmp_path) == ["record.json"]
 
 
 def test_a_first_write_that_breaks_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.write_json(tmp_path / "a.json", {"score": float("nan")})
+        files.write_json(tmp_path / "a.json", {"score": float("nan")})
     (tmp_path / "target").mkdir()
     with pytest.raises(OSError, match="target"):
-        records.write_text(tmp_path / "target", "text")
-    assert files(tmp_path) == []
-
-
-# What cannot be read is said
-
-
-@pytest.mark.parametrize("version", [None, 0, 2, "1"])
-def test_another_schema_is_refused_by_name(tmp_path: Path, version: object) -> None:
-    file = tmp_path / "cell.json"
-    file.write_text(json.dumps({"schema_version": version, "key": "k"}))
-    with pytest.raises(ValueError, match=rf"cell\.json has schema version {version}; this mmbench reads version 1"):
-        records.read_json(file)
-
-
-@pytest.mark.parametrize("text", ["", '{"schema_version": 1', "[]", "3"])
-def test_what_is_no_record_is_refused_by_name(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "choice.json"
-    file.write_text(text)
-    with pytest.raises(ValueError, match=r"choice\.json is not a record"):
-        records.read_json(file)
+        files.write_text(tmp_path / "target", "text")
+    assert names(tmp_path) == []
 
 
 # The ledger
 
 
+def indices(sweep_dir: Path) -> list[int]:
+    return [one.index for one in ledger.read(sweep_dir)]
+
+
+def append(sweep_dir: Path, *numbers: int) -> None:
+    for number in numbers:
+        ledger.append(sweep_dir, row(trial(number)))
+
+
 def test_ledger_comes_back_in_order(tmp_path: Path) -> None:
-    assert list(records.read_ledger(tmp_path)) == []
-    for index in range(3):
-        records.append_ledger(tmp_path, {"index": index, "name": "line\nbreak \u2028"})
-    rows = list(records.read_ledger(tmp_path))
-    assert [row["index"] for row in rows] == [0, 1, 2]
-    assert {row["name"] for row in rows} == {"line\nbreak \u2028"}
+    assert list(ledger.read(tmp_path)) == []
+    rows = [row(trial(number), model="line\nbreak \u2028") for number in range(3)]
+    for one in rows:
+        ledger.append(tmp_path, one)
+    assert list(ledger.read(tmp_path)) == rows
 
 
 @pytest.mark.parametrize("kept", [1, 10, -2, -1])
 def test_a_torn_line_costs_itself_and_nothing_else(tmp_path: Path, kept: int) -> None:
-    for index in range(3):
-        records.append_ledger(tmp_path, {"index": index})
-    ledger = paths.ledger_file(tmp_path)
-    lines = ledger.read_bytes().splitlines(keepends=True)
-    ledger.write_bytes(b"".join(lines[:2]) + lines[2][:kept])
-    whole = kept == -1  # the row is there, only the end of its line is missing
-    assert [row["index"] for row in records.read_ledger(tmp_path)] == ([0, 1, 2] if whole else [0, 1])
-    records.append_ledger(tmp_path, {"index": 3})
-    records.append_ledger(tmp_path, {"index": 4})
-    assert [row["index"] for row in records.read_ledger(tmp_path)] == ([0, 1, 2, 3, 4] if whole else [0, 1, 3, 4])
+    append(tmp_path, 0, 1, 2)
+    file = paths.ledger_file(tmp_path)
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:2]) + lines[2][:kept])
+    whole = [2] if kept == -1 else []  # the row is there, only the end of its line is missing
+    assert indices(tmp_path) == [0, 1, *whole]
+    append(tmp_path, 3, 4)
+    assert indices(tmp_path) == [0, 1, *whole, 3, 4]
 
 
 def test_a_line_torn_inside_a_letter_is_passed_over(tmp_path: Path) -> None:
-    records.append_ledger(tmp_path, {"index": 0})
-    with paths.ledger_file(tmp_path).open("ab") as ledger:
-        ledger.write('{"name": "é'.encode()[:-1])
-    records.append_ledger(tmp_path, {"index": 1})
-    assert [row["index"] for row in records.read_ledger(tmp_path)] == [0, 1]
+    append(tmp_path, 0)
+    with paths.ledger_file(tmp_path).open("ab") as lines:
+        lines.write('{"name": "é'.encode()[:-1])
+    append(tmp_path, 1)
+    assert indices(tmp_path) == [0, 1]
 
 
 def test_rows_of_another_schema_and_other_lines_are_passed_over(tmp_path: Path) -> None:
-    records.append_ledger(tmp_path, {"index": 0})
-    with paths.ledger_file(tmp_path).open("a") as ledger:
-        ledger.write('{"schema_version": 2, "index": 9}\n[1, 2]\n7\n\n')
-    assert [row["index"] for row in records.read_ledger(tmp_path)] == [0]
+    append(tmp_path, 0)
+    other = {**msgspec.to_builtins(row(trial(9))), "schema_version": 1}
+    with paths.ledger_file(tmp_path).open("a") as lines:
+        lines.write(f"{json.dumps(other)}\n[1, 2]\n7\n\n")
+    assert indices(tmp_path) == [0]
 
 
 def test_a_row_that_json_cannot_spell_leaves_the_ledger_alone(tmp_path: Path) -> None:
-    records.append_ledger(tmp_path, {"index": 0})
+    append(tmp_path, 0)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.append_ledger(tmp_path, {"index": 1, "score": float("inf")})
-    assert [row["index"] for row in records.read_ledger(tmp_path)] == [0]
+        ledger.append(tmp_path, row(trial(1, float("inf"))))
+    assert indices(tmp_path) == [0]
 
 
 def _append_many(sweep_dir: Path, writer: int, n: int) -> None:
     for number in range(n):
-        records.append_ledger(sweep_dir, {"writer": writer, "number": number, "pad": "x" * (37 * writer + number)})
+        ledger.append(sweep_dir, row(trial(number), model=str(writer), budget="x" * (37 * writer + number)))
 
 
 def test_writers_at_the_same_time_lose_no_line(tmp_path: Path) -> None:
@@ -154,10 +145,10 @@ def test_writers_at_the_same_time_lose_no_line(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0] * n_writers
-    rows = [(row["writer"], row["number"]) for row in records.read_ledger(tmp_path)]
-    assert len(paths.ledger_file(tmp_path).read_text().splitlines()) == n_writers * n_rows
+    rows = list(ledger.read(tmp_path))
+    assert len(paths.ledger_file(tmp_path).read_text().splitlines()) == len(rows) == n_writers * n_rows
     for writer in range(n_writers):
-        assert [number for w, number in rows if w == writer] == list(range(n_rows))
+        assert [one.index for one in rows if one.model == str(writer)] == list(range(n_rows))
 
 
 # Arrays
@@ -173,8 +164,8 @@ def test_parameters_are_kept_in_half_precision(tmp_path: Path) -> None:
         "scalar": np.float32(0.25),
         "empty": np.empty((0, 3), np.float32),
     }
-    records.write_state(tmp_path / "state.npz", state)
-    found = records.read_state(tmp_path / "state.npz")
+    files.write_state(tmp_path / "state.npz", state)
+    found = files.read_state(tmp_path / "state.npz")
     assert list(found) == list(state)
     for name in ("single", "double", "scalar", "empty"):
         assert found[name].dtype == np.float16
@@ -188,8 +179,8 @@ def test_parameters_are_kept_in_half_precision(tmp_path: Path) -> None:
 def test_parameters_that_half_precision_cannot_hold_stay_whole(tmp_path: Path) -> None:
     largest = float(np.finfo(np.float16).max)
     state = {"fits": np.array([largest], np.float32), "large": np.array([1.0, -2.0 * largest], np.float32)}
-    records.write_state(tmp_path / "state.npz", state)
-    found = records.read_state(tmp_path / "state.npz")
+    files.write_state(tmp_path / "state.npz", state)
+    found = files.read_state(tmp_path / "state.npz")
     assert found["fits"].dtype == np.float16
     assert found["large"].dtype == np.float32
     for name, value in state.items():
@@ -199,8 +190,8 @@ def test_parameters_that_half_precision_cannot_hold_stay_whole(tmp_path: Path) -
 def test_the_same_parameters_and_tables_give_the_same_bytes(tmp_path: Path) -> None:
     frame = pd.DataFrame({"user": np.arange(50, dtype=np.int32), "ndcg@20": np.linspace(0, 1, 50)})
     for number in range(2):
-        records.write_state(tmp_path / f"{number}.npz", {"b": np.ones(3), "a": np.zeros((2, 2))})
-        records.write_parquet(tmp_path / f"{number}.parquet", frame)
+        files.write_state(tmp_path / f"{number}.npz", {"b": np.ones(3), "a": np.zeros((2, 2))})
+        files.write_parquet(tmp_path / f"{number}.parquet", frame)
         os.utime(tmp_path / f"{number}.npz", (number, number))
     for ending in ("npz", "parquet"):
         assert (tmp_path / f"0.{ending}").read_bytes() == (tmp_path / f"1.{ending}").read_bytes()
@@ -209,7 +200,7 @@ def test_the_same_parameters_and_tables_give_the_same_bytes(tmp_path: Path) -> N
 def test_pickled_parameters_are_never_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "state.npz", weight=np.array([{"an": "object"}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle=False"):
-        records.read_state(tmp_path / "state.npz")
+        files.read_state(tmp_path / "state.npz")
 
 
 def test_a_ranking_comes_back_with_its_metrics(store: CellStore) -> None:
@@ -217,12 +208,12 @@ def test_a_ranking_comes_back_with_its_metrics(store: CellStore) -> None:
     pairs = RankedPairs(np.array([0, 0, 1, 2, 2, 2]), np.array([1, 30, 4, 2, 19, 21]), 3)
     top = np.array([[4, 1], [0, -1], [7, 3]], np.int32)
     ranking = Ranking(users, pairs, np.array([4, 8, 0, 1, 3, 6]), top)
-    store.write_ranking("final", 1, ranking)
-    found = store.read_ranking("final", 1)
+    store.write_ranking(FINAL, ranking)
+    found = records.read_ranking(store.training_file(FINAL, paths.RANKS))
     np.testing.assert_array_equal(found.users, pairs.users)
     np.testing.assert_array_equal(found.ranks, pairs.ranks)
     assert metrics.mean_metrics(found) == metrics.mean_metrics(pairs)
-    table = pd.read_parquet(store.training_file("final", 1, "test.parquet"))
+    table = pd.read_parquet(store.training_file(FINAL, paths.RANKS))
     assert {name: str(kind) for name, kind in table.dtypes.items()} == {
         "user": "int32",
         "item": "int32",
@@ -230,34 +221,32 @@ def test_a_ranking_comes_back_with_its_metrics(store: CellStore) -> None:
     }
     assert table["user"].tolist() == [2, 2, 5, 9, 9, 9]
     assert table["item"].tolist() == [4, 8, 0, 1, 3, 6]
-    lists = pd.read_parquet(store.training_file("final", 1, "lists.parquet"))
+    lists = pd.read_parquet(store.training_file(FINAL, paths.LISTS))
     assert lists["user"].tolist() == [2, 5, 9]
-    assert [row.tolist() for row in lists["items"]] == top.tolist()
+    assert [items.tolist() for items in lists["items"]] == top.tolist()
 
 
 def test_a_ranking_without_lists_writes_none(store: CellStore) -> None:
     pairs = RankedPairs(np.array([0]), np.array([1]), 1)
-    store.write_ranking("tune", 0, Ranking(np.array([3]), pairs, np.array([4]), None))
-    assert files(store.folder) == ["trials/000.test.parquet"]
+    store.write_ranking(FIRST, Ranking(np.array([3]), pairs, np.array([4]), None))
+    assert [store.folder / name for name in names(store.folder)] == [store.training_file(FIRST, paths.RANKS)]
 
 
 # The folder of a cell
 
 
 def test_what_counts_as_finished_is_what_the_ledger_lists_and_the_folder_holds(store: CellStore) -> None:
-    for index in range(3):
-        row = {"stage": "tune", "index": index}
-        store.write_training(record_of(index, score=0.5), row, None, None)
-    store.write_training(record_of(1, "final", score=0.25), {"stage": "final", "index": 1}, None, None)
+    trainings = [*(trial(index) for index in range(3)), final(1, 0.25)]
+    for training in trainings:
+        store.write_training(training, row(training))
     other = CellStore(store.sweep_dir, store.folder, "b" * 64)
-    records.append_ledger(store.sweep_dir, {"cell_key": other.key, "stage": "tune", "index": 7})
-    assert list(store.finished_trainings()) == [("tune", 0), ("tune", 1), ("tune", 2), ("final", 1)]
-    assert store.finished_trainings()["final", 1]["score"] == 0.25
-    assert all(record["cell_key"] == store.key for record in store.finished_trainings().values())
-    store.training_file("tune", 1, "json").unlink()
-    assert ("tune", 1) not in store.finished_trainings()
-    records.write_json(store.training_file("tune", 8, "json"), record_of(8))  # written, but a kill came before its row
-    assert ("tune", 8) not in store.finished_trainings()
+    ledger.append(store.sweep_dir, row(trial(7, cell_key=other.key)))
+    assert store.finished_trainings() == {training.unit: training for training in trainings}
+    store.training_file(trainings[1].unit, paths.RECORD).unlink()
+    assert trainings[1].unit not in store.finished_trainings()
+    unlisted = trial(8)  # written, but a kill came before its row
+    records.write(store.training_file(unlisted.unit, paths.RECORD), unlisted)
+    assert unlisted.unit not in store.finished_trainings()
     assert other.finished_trainings() == {}
 
 
@@ -267,30 +256,31 @@ def test_a_training_writes_its_arrays_first_and_its_row_last(store: CellStore, m
 
     def seen(source: Path, target: Path) -> None:
         order.append(Path(target).name)
-        assert list(records.read_ledger(store.sweep_dir)) == []
+        assert indices(store.sweep_dir) == []
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", seen)
     valid = pd.DataFrame({"user": [1], "ndcg@20": [0.5]})
-    store.write_training(record_of(0), {"stage": "tune", "index": 0}, valid, {"weight": np.ones(2)})
-    assert order == ["000.valid.parquet", "000.state.npz", "000.json"]
-    assert len(list(records.read_ledger(store.sweep_dir))) == 1
+    store.write_training(trial(), row(), valid, {"weight": np.ones(2)})
+    written = (paths.VALIDATION, paths.STATE, paths.RECORD)
+    assert order == [store.training_file(FIRST, ending).name for ending in written]
+    assert indices(store.sweep_dir) == [0]
 
 
 def test_a_folder_is_claimed_once(store: CellStore) -> None:
     assert not store.is_current()
-    assert store.open({"model": "vbpr"}) is None
+    assert store.open(cell()) is None
     assert store.is_current()
-    before = (store.folder / "cell.json").read_bytes()
-    assert store.open({"model": "changed later"}) is None
-    assert (store.folder / "cell.json").read_bytes() == before
+    before = paths.cell_file(store.folder).read_bytes()
+    assert store.open(cell(data=["changed later"])) is None
+    assert paths.cell_file(store.folder).read_bytes() == before
 
 
 def test_stale_records_are_moved_aside_and_never_clobbered(store: CellStore) -> None:
     stores = {key: CellStore(store.sweep_dir, store.folder, key * 64) for key in "ab"}
     moved = []
     for number, key in enumerate("abab"):
-        moved.append(stores[key].open({}))
+        moved.append(stores[key].open(cell(key=key * 64)))
         assert stores[key].is_current()
         assert not stores["a" if key == "b" else "b"].is_current()
         assert not stores[key].finished_trainings()
@@ -306,12 +296,13 @@ def test_stale_records_are_moved_aside_and_never_clobbered(store: CellStore) -> 
 
 
 def test_a_failure_is_left_and_forgotten_by_the_next_start(store: CellStore) -> None:
-    store.open({})
+    store.open(cell())
     store.fail("ValueError: why", "Traceback ...")
-    failure = records.read_json(store.folder / "failure.json")
-    assert (failure["key"], failure["reason"], failure["traceback"]) == (store.key, "ValueError: why", "Traceback ...")
-    store.open({})
-    assert not (store.folder / "failure.json").exists()
+    failure = store.failure()
+    assert failure is not None
+    assert (failure.key, failure.reason, failure.traceback) == (store.key, "ValueError: why", "Traceback ...")
+    store.open(cell())
+    assert store.failure() is None
 
 
 def test_versions_name_what_decides_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,10 +315,11 @@ def test_versions_name_what_decides_numbers(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_what_killed_writers_left_is_cleared(store: CellStore) -> None:
-    store.open({})
-    left = [store.folder / ".cell.json.77.tmp", store.training_file("tune", 0, "state.npz").with_name(".000.npz.7.tmp")]
+    store.open(cell())
+    half = store.training_file(FIRST, paths.STATE)
+    left = [store.folder / ".cell.json.77.tmp", half.with_name(f".{half.name}.7.tmp")]
     for file in left:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"half")
     store.clear_leftovers()
-    assert files(store.folder) == ["cell.json"]
+    assert names(store.folder) == [paths.cell_file(store.folder).name]

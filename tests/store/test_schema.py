@@ -1,0 +1,163 @@
+"""Records as types: each comes back as it was written, and what cannot be read is refused in one clear line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from mmbench import paths
+from mmbench.store import ledger, records
+from mmbench.store.schema import (
+    Approximation,
+    CellFailure,
+    Control,
+    Cost,
+    Course,
+    Extension,
+    Failure,
+    LedgerRow,
+    Record,
+    Round,
+    Shift,
+    Stage,
+)
+from tests import records as valid
+
+CONTROL = Control(state="shuffle", differs_from_real=True, cosine_mean=0.1, cosine_sd=0.2)
+APPROXIMATION = Approximation(items=80, k=10, recall=0.99, sample=40, library="faiss 1.8")
+SHIFT = Shift(a="text", b="none", shift=0.03, lo=0.01, hi=0.05, more=True)
+EXAMPLES: dict[str, Record] = {
+    "trial": valid.trial(3, 0.1 + 0.2, controls={"text": CONTROL}, approximations=[APPROXIMATION]),
+    "failed trial": valid.trial(0, None, failure=Failure(reason="é\nsecond line", traceback="Traceback")),
+    "proposal": valid.trial(1, stage=Stage.PROPOSAL),
+    "final": valid.final(2, course=valid.course(losses=[{"bpr": 0.7}, {"bpr": 0.6}])),
+    "choice": valid.choice(),
+    "seal": valid.seal(unscored=["trial 1: all scores are equal"]),
+    "cell": valid.cell(states={"text": "real"}, versions={"torch": "2", "commit": None}),
+    "failure": CellFailure(key="key", reason="why", traceback="Traceback"),
+    "extension": Extension(effort="e", trials=3, settled=False, rounds=[Round(trials=2, contrasts=[SHIFT])]),
+    "manifest": valid.manifest(cells=[valid.planned(tiers=["core"], asked=["fused"])]),
+    "ledger row": valid.row(cost=Cost(seconds=1.5, device="cpu", energy_kwh=0.1)),
+}
+
+
+def refused(file: Path, kind: type[Record]) -> str:
+    """What is said of a file that cannot be read: one line that names it."""
+    with pytest.raises(ValueError, match=file.name) as error:
+        records.read(file, kind)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_there_is_an_example_of_every_type() -> None:
+    def kinds(base: type[Record]) -> set[type[Record]]:
+        return {base, *(kind for below in base.__subclasses__() for kind in kinds(below))}
+
+    without_tag = {kind for kind in kinds(Record) if kind.__struct_config__.tag is None}
+    assert {type(record) for record in EXAMPLES.values()} | without_tag == kinds(Record)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_record_comes_back(name: str, tmp_path: Path) -> None:
+    file, record = tmp_path / "deep" / "record.json", EXAMPLES[name]
+    records.write(file, record)
+    assert records.read(file, type(record)) == record
+    before = file.read_bytes()
+    records.write(file, records.read(file, type(record)))
+    assert file.read_bytes() == before
+
+
+def without_a_field(plain: dict[str, Any]) -> None:
+    del plain[next(name for name in plain if name not in ("kind", "schema_version"))]
+
+
+#: What is changed in a file, and what is said of it then.
+SPOILT: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "schema 1": (lambda plain: plain.update(schema_version=1), "schema version 1"),
+    "no schema": (lambda plain: plain.pop("schema_version"), "schema version None"),
+    "unknown field": (lambda plain: plain.update(surprise=1), "unknown field `surprise`"),
+    "missing field": (without_a_field, "missing required field"),
+    "another kind": (lambda plain: plain.update(kind="surprise"), "surprise"),
+    "no kind": (lambda plain: plain.pop("kind"), "kind"),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("fault", SPOILT)
+def test_a_spoilt_record_is_refused_in_one_line(name: str, fault: str, tmp_path: Path) -> None:
+    file, record = tmp_path / "record.json", EXAMPLES[name]
+    spoil, message = SPOILT[fault]
+    plain = msgspec.to_builtins(record)
+    spoil(plain)
+    file.write_text(json.dumps(plain))
+    assert message in refused(file, type(record))
+
+
+@pytest.mark.parametrize("text", ["", '{"schema_version": 2, "kind": "tri', "[]", "3", "\udcff"])
+def test_what_is_no_record_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "trial.json"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    assert "is not a record" in refused(file, type(EXAMPLES["trial"]))
+
+
+def test_a_number_that_is_none_is_neither_written_nor_read(tmp_path: Path) -> None:
+    file = tmp_path / "trial.json"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        records.write(file, valid.trial(0, math.nan))
+    assert not file.exists()
+    file.write_text(json.dumps(msgspec.to_builtins(valid.trial(0, math.nan))))
+    assert "is not a record" in refused(file, type(EXAMPLES["trial"]))
+
+
+def test_a_choice_of_one_kind_is_no_record_of_another(tmp_path: Path) -> None:
+    file = tmp_path / "choice.json"
+    records.write(file, valid.choice())
+    for name in ("seal", "trial", "manifest"):
+        refused(file, type(EXAMPLES[name]))
+
+
+def test_the_ledger_passes_over_what_is_no_row(tmp_path: Path) -> None:
+    row = EXAMPLES["ledger row"]
+    assert isinstance(row, LedgerRow)
+    ledger.append(tmp_path, row)
+    for spoil, _ in SPOILT.values():
+        plain = msgspec.to_builtins(row)
+        spoil(plain)
+        with paths.ledger_file(tmp_path).open("a") as lines:
+            lines.write(json.dumps(plain) + "\n")
+    ledger.append(tmp_path, row)
+    assert list(ledger.read(tmp_path)) == [row, row]
+
+
+def test_the_hash_of_a_choice_covers_all_but_the_key_of_its_cell() -> None:
+    choice = valid.choice()
+    for changes in ({"slot": 4}, {"score": 0.4}, {"n_failed": 1}, {"configuration": {"model.size": 9}}):
+        assert valid.choice(**changes).hash != choice.hash
+    assert valid.choice(cell_key="other").hash == choice.hash
+
+
+def test_the_score_of_a_course_is_that_of_its_best_epoch() -> None:
+    course = Course(history=[0.1, 0.4, 0.3], best_epoch=2)
+    assert (course.epochs, course.score) == (3, 0.4)
+
+
+def test_a_cost_says_its_rates() -> None:
+    cost = Cost(seconds=10.0, setup_seconds=2.0, ranking_seconds=3.0, n_samples=100, ranked_users=6000)
+    assert (cost.samples_per_second, cost.inference_us_per_user) == (20.0, 500.0)
+    assert (Cost().samples_per_second, Cost().inference_us_per_user) == (None, None)
+
+
+def test_a_row_is_a_projection_of_its_record() -> None:
+    name = valid.cell().name
+    for training in (valid.trial(), valid.final(), valid.trial(1, None, failure=Failure(reason="why"))):
+        row = LedgerRow.of(name, training, Cost(), budget="touch", searched=1, finished_at="now")
+        assert (row.unit, row.score, row.seed) == (training.unit, training.score, training.seed)
+        assert row.status == ("ok" if training.succeeded else "failed")
+        assert (row.stop_reason is None) == (training.course is None)
