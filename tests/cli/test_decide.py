@@ -9,8 +9,8 @@ import pytest
 
 from mmbench import cli
 from mmbench.cli import decide
-from mmbench.cli.serving import measure_serving
 from mmbench.decision.economics import INPUTS
+from mmbench.decision.serving import measure_serving
 from mmbench.report.reading import read_sweep
 from mmbench.store import files
 from tests.report.conftest import shop_sweep

@@ -93,12 +93,12 @@ def _yaml(file: Path) -> Mapping[str, Any]:
 
 def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> str:
     """Write page and record of a decision; return what a terminal shows."""
-    from mmbench.cli.serving import measure_serving
     from mmbench.decision.mirror import mirror
     from mmbench.decision.page.checklist import write_checklist
     from mmbench.decision.page.examples import examples_of
     from mmbench.decision.page.sections import write_decision
     from mmbench.decision.page.speaker import Speaker
+    from mmbench.decision.serving import measure_serving
     from mmbench.decision.sweep_evidence import read_evidence
     from mmbench.report.comparisons import read_contrasts
     from mmbench.report.index import write_index

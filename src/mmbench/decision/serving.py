@@ -1,8 +1,28 @@
-"""What a model costs to run, measured elsewhere and shown beside its quality."""
+"""What a model costs to run: rebuilt from its records and timed on one thread."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mmbench import paths
+from mmbench.data.recdata import make_recdata
+from mmbench.decision.gates import IMAGE
+from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable
+from mmbench.scheduling.configuration import JobConfig
+from mmbench.scheduling.job import Job
+from mmbench.store import records
+from mmbench.store.files import read_state
+from mmbench.store.schema import Cell, FinalRun
+from mmbench.training.fit import rebuild
+
+BATCH, LIST = 256, 20
+#: Repetitions; the median counts.
+ONCE, MANY = 15, 3
 
 
 @dataclass(frozen=True)
@@ -24,3 +44,61 @@ class Serving:
     one_ms: float
     batch_ms: float
     parameters: int | None
+
+
+def measure_serving(table: SweepTable, dataset: str) -> list[Serving]:
+    """Latency of every model of a data set: with everything, without images, and those that ignore content.
+
+    A model that cannot be rebuilt here, for example because its file is gone, is left out.
+    """
+    found = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for (name, _, _), cell in table.cells.items():
+            if name == dataset and cell.status == "done" and not cell.parts and _shown(cell):
+                try:
+                    found.append(_measure(cell, table.folder))
+                except (ValueError, OSError, KeyError, RuntimeError):
+                    continue
+    finally:
+        torch.set_num_threads(threads)
+    return sorted(found, key=lambda s: -s.score)
+
+
+def _shown(cell: CellResult) -> bool:
+    others = {state for name, state in cell.states.items() if name != IMAGE}
+    whole = others <= {"real"} and cell.states.get(IMAGE) in ("real", "drop")
+    return cell.modality == ID_ONLY or whole
+
+
+def _measure(cell: CellResult, sweep_dir: Path) -> Serving:
+    record = records.read(paths.cell_file(cell.folder), Cell)
+    job = Job(JobConfig.of(record.config), {"model": cell.model, "modality": cell.modality}, (), sweep_dir)
+    task, seed = job.task(), cell.seeds[0]
+    final = records.read(paths.final_file(cell.folder, seed, paths.RECORD), FinalRun)
+    build, settings = task.recipe(final.configuration)
+    file = paths.final_file(cell.folder, seed, paths.STATE)
+    state = read_state(file) if file.exists() else {}
+    model = rebuild(build, make_recdata(task.train, task.inputs(seed)), state, settings, seed)
+    n_users, n_items = task.train.n_users, task.train.n_items
+
+    def rank(first: int, n: int) -> None:
+        users = torch.arange(first, first + n, device=settings.device) % n_users
+        model.score(users).topk(min(LIST, n_items), dim=1)
+
+    with torch.no_grad():
+        rank(0, 1)  # what is computed once is not latency
+        one = _milliseconds(lambda turn: rank(turn, 1), ONCE)
+        batch = _milliseconds(lambda turn: rank(turn * BATCH, BATCH), MANY) / BATCH
+    return Serving(cell.model, cell.modality, cell.mean(PRIMARY), one, batch, final.n_parameters)
+
+
+def _milliseconds(call: Callable[[int], None], times: int) -> float:
+    """Median time of a call."""
+    taken = []
+    for turn in range(times):
+        began = time.perf_counter()
+        call(turn)
+        taken.append(time.perf_counter() - began)
+    return 1000 * sorted(taken)[times // 2]
