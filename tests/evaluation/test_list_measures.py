@@ -87,12 +87,6 @@ def test_an_empty_list_counts_for_nothing() -> None:
         list_measures.gini(list_measures.exposure(longer[3:], 5))
 
 
-def test_diversity_in_an_embedding() -> None:
-    vectors = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
-    # First list: distances 1, 0, 1; third: 1, 2, 1; the second has no pair.
-    assert list_measures.diversity(LISTS, vectors) == pytest.approx((2 / 3 + 4 / 3) / 2)
-
-
 def test_diversity_of_categories() -> None:
     categories = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]], bool)
     # First list: 1 - 1/2, 1, 1; third: items 3 and 1 share nothing, 3 and 0 neither, 1 and 0 half.
@@ -109,21 +103,12 @@ def test_diversity_against_loops(seed: int) -> None:
     rng = np.random.default_rng(seed)
     lists = np.stack([rng.permutation(9)[:4] for _ in range(6)])
     lists[0, 2:] = -1
-    vectors, categories = rng.standard_normal((9, 3)), rng.random((9, 4)) < 0.4
-    cosine, jaccard = [], []
+    categories = rng.random((9, 4)) < 0.4
+    jaccard = []
     for row in lists:
         kept = [i for i in row if i >= 0]
         pairs = [(a, b) for n, a in enumerate(kept) for b in kept[:n]]
-        cosine.append(
-            np.mean(
-                [
-                    1 - vectors[a] @ vectors[b] / np.linalg.norm(vectors[a]) / np.linalg.norm(vectors[b])
-                    for a, b in pairs
-                ]
-            )
-        )
         jaccard.append(np.mean([_jaccard(categories[a], categories[b]) for a, b in pairs]))
-    assert list_measures.diversity(lists, vectors) == pytest.approx(np.mean(cosine))
     assert list_measures.category_diversity(lists, categories) == pytest.approx(np.mean(jaccard))
 
 

@@ -141,13 +141,6 @@ def test_the_edge_rule_rounds_the_top_up_and_needs_a_range() -> None:
         tuning_curves.edge_share([3.0], validation[:1], 3, 3, log=False)
 
 
-def test_an_optimum_at_the_end_of_a_grid() -> None:
-    validation = np.array([0.1, 0.5, 0.3])
-    assert tuning_curves.optimum_at_end([2, 1, 3], validation, [1, 2, 3])
-    assert not tuning_curves.optimum_at_end([1, 2, 3], validation, [1, 2, 3])
-    assert not tuning_curves.optimum_at_end([1, 2, 1], validation, [1, 2])
-
-
 def test_bands_hold_their_curve_and_are_paired() -> None:
     rng = np.random.default_rng(5)
     score = rng.random(20)

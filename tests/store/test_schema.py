@@ -148,12 +148,6 @@ def test_the_score_of_a_course_is_that_of_its_best_epoch() -> None:
     assert (course.epochs, course.score) == (3, 0.4)
 
 
-def test_a_cost_says_its_rates() -> None:
-    cost = Cost(seconds=10.0, setup_seconds=2.0, ranking_seconds=3.0, n_samples=100, ranked_users=6000)
-    assert (cost.samples_per_second, cost.inference_us_per_user) == (20.0, 500.0)
-    assert (Cost().samples_per_second, Cost().inference_us_per_user) == (None, None)
-
-
 def test_a_row_is_a_projection_of_its_record() -> None:
     name = valid.cell().name
     for training in (valid.trial(), valid.final(), valid.trial(1, None, failure=Failure(reason="why"))):

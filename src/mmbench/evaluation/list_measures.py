@@ -138,18 +138,6 @@ def tail_count(lists: Lists, tail: Mask) -> float:
     return _over_users(np.where(there.any(axis=1), found, np.nan))
 
 
-def diversity(lists: Lists, vectors: NDArray[np.floating]) -> float:
-    """ILD: mean cosine distance of the pairs in a list, in an embedding other than the modalities under test.
-
-    Args:
-        lists: ``(n_users, k)``; lists with fewer than two items are left out.
-        vectors: neutral embedding, ``(n_items, d)``.
-    """
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = np.divide(vectors, lengths, out=np.zeros(vectors.shape), where=lengths > 0)
-    return _pairwise(lists, lambda rows: 1.0 - np.einsum("uid,ujd->uij", unit[rows], unit[rows]))
-
-
 def category_diversity(lists: Lists, categories: NDArray[np.bool_]) -> float:
     """ILD: mean Jaccard distance of the categories of the pairs in a list.
 

@@ -44,24 +44,6 @@ def users_needed(
     return _at_least_one((max(var_user, 0.0) + max(var_interaction, 0.0) / seeds), room)
 
 
-def seeds_needed(
-    target: float,
-    *,
-    var_user: float,
-    var_seed: float,
-    var_interaction: float,
-    n: int,
-    alpha: float = 0.05,
-    power: float = 0.8,
-) -> int | None:
-    """Seeds at which a relative gain of ``target`` is detected with ``n`` users; None if no number of seeds is enough.
-
-    The equation of :func:`mde_relative` solved for S: seeds cannot replace users.
-    """
-    room = _variance_allowed(target, alpha, power) - max(var_user, 0.0) / n
-    return _at_least_one((max(var_seed, 0.0) + max(var_interaction, 0.0) / n), room)
-
-
 def _detection(alpha: float, power: float) -> float:
     return float(special.ndtri(1 - alpha / 2) + special.ndtri(power))
 

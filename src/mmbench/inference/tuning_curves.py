@@ -176,12 +176,6 @@ def edge_share(values: Sequence[float] | Vector, validation: Vector, low: float,
     return float(((place <= reach) | (place >= 1 - reach)).mean())
 
 
-def optimum_at_end(values: Sequence[float] | Vector, validation: Vector, grid: Sequence[float]) -> bool:
-    """Whether the best trial has the first or last value of an ordered grid; a grid of two is nothing but ends."""
-    best = float(np.asarray(values, np.float64)[int(np.argmax(validation))])
-    return len(grid) > 2 and best in (min(grid), max(grid))
-
-
 def crossings(rungs: Sequence[int], histories: Sequence[Sequence[float] | None]) -> float | None:
     """Share of the pairs of learning curves, per rung, whose order at the rung is not their order at the end.
 

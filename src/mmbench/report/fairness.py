@@ -33,10 +33,6 @@ def budget_table(cells: Sequence[CellEffort]) -> Table[CellEffort]:
     return Table("budget", BUDGET, cells)
 
 
-def _doubts(group: Group) -> list[str]:
-    return [check.reason for check in group.checks if check.level != "PASS"]
-
-
 def _chosen(cell: CellEffort) -> str:
     """The chosen configuration by the last part of each path."""
     items = cell.choice.configuration.items()

@@ -124,19 +124,6 @@ class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     peak_rss_mb: float | None = None
     energy_kwh: float | None = None
 
-    @property
-    def samples_per_second(self) -> float | None:
-        """Triplets per second of training steps; None for a model that is computed or a training that failed."""
-        if self.seconds is None:
-            return None
-        steps = self.seconds - self.setup_seconds - self.ranking_seconds
-        return self.n_samples / steps if self.n_samples and steps > 0 else None
-
-    @property
-    def inference_us_per_user(self) -> float | None:
-        """Microseconds to score and rank one user among all items, averaged over the validations."""
-        return 1e6 * self.ranking_seconds / self.ranked_users if self.ranked_users else None
-
 
 class Control(Value, frozen=True):
     """Proof that a modality was under control: does it differ from the real features, how alike are its rows?"""

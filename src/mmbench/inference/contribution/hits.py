@@ -62,11 +62,6 @@ def hit_classes(none: Hits, singles: Mapping[str, Hits], fused: Hits) -> dict[st
     return {**shares, "net": fused.astype(np.float64) - none}
 
 
-def hit_partition(none: Hits, singles: Mapping[str, Hits], fused: Hits) -> dict[str, float]:
-    """Share of every class of :func:`hit_classes` among all pairs (and seeds, paired)."""
-    return {name: float(values.mean()) for name, values in hit_classes(none, singles, fused).items()}
-
-
 def found_only_with(none: Hits, singles: Mapping[str, Hits], fused: Hits, name: str) -> Vector:
     """Share of seeds in which a pair is found thanks to one modality only: examples to show, ``(n_pairs,)``."""
     shares: Vector = hit_classes(none, singles, fused)[f"only_{name}"].mean(axis=0)
