@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-all study bench bench-full docs clean
+.PHONY: help setup demo lint format messages test test-all study bench bench-full docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,15 +21,19 @@ setup: $(STAMP) ## make .venv and install the project with its development tools
 demo: $(STAMP) ## a sweep on a planted world, its table in the terminal and in multirun/demo/report
 	$(BIN)/python -m mmbench experiment=demo
 
-lint: $(STAMP) ## ruff, mypy, import-linter
+lint: $(STAMP) ## ruff, mypy, import-linter, translations
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.messages.catalogue
 
 format: $(STAMP) ## mend what ruff can mend
 	$(BIN)/ruff check --fix src tests
 	$(BIN)/ruff format src tests
+
+messages: $(STAMP) ## bring the sentences of the code into the translations and name what is to be translated
+	$(BIN)/python -m tests.messages.catalogue --update
 
 test: $(STAMP) ## the test suite with coverage of src, two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term --cov-fail-under=90

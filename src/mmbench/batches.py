@@ -31,7 +31,7 @@ class TripletLoader:
         # A user who has every training item has no negative, hence no pair to learn from.
         self.edges = data.edge_index[:, self.sampler.free[data.edge_index[0]] > 0]
         if self.edges.shape[1] == 0:
-            raise Refusal("study", "nothing_to_rank")
+            raise Refusal("every user has every training item, so there is nothing to rank")
         self.batch_size = batch_size
         self.generator = torch.Generator(device=data.edge_index.device).manual_seed(seed)
         full = math.ceil(self.edges.shape[1] / batch_size)

@@ -42,15 +42,19 @@ class Budget:
         for field in ("trials", "seeds", "max_epochs", "patience", "batches_per_epoch"):
             value = getattr(self, field)
             if value is not None and (not _is_whole(value) or value < 1):
-                raise Refusal("study", "at_least_one", key=f"budget.{field}", value=value)
+                raise Refusal("{key}={value} must be a whole number of at least 1", key=f"budget.{field}", value=value)
         if not isinstance(self.extend, bool):
-            raise Refusal("command", "true_or_false", key="budget.extend", value=self.extend)
+            raise Refusal("{key}={value} must be true or false", key="budget.extend", value=self.extend)
         if not _is_whole(self.tpe) or self.tpe < 0:
-            raise Refusal("study", "at_least_zero", key="budget.tpe", value=self.tpe)
+            raise Refusal("{key}={value} must be a whole number of at least 0", key="budget.tpe", value=self.tpe)
         object.__setattr__(self, "rungs", tuple(self.rungs or ()))
         epochs = [0, *self.rungs, self.max_epochs]
         if not all(map(_is_whole, epochs)) or any(a >= b for a, b in itertools.pairwise(epochs)):
-            raise Refusal("study", "bad_rungs", rungs=list(self.rungs), max_epochs=self.max_epochs)
+            raise Refusal(
+                "budget.rungs={rungs} must be ascending epochs from 1 to below max_epochs={max_epochs}",
+                rungs=list(self.rungs),
+                max_epochs=self.max_epochs,
+            )
 
     @property
     def most_trials(self) -> int:

@@ -32,5 +32,5 @@ def read_contrast(name: str) -> Contrast:
     """
     a, _, b = name.partition("_vs_")
     if not a or not b or a == b:
-        raise Refusal("study", "no_contrast", name=repr(name))
+        raise Refusal("{name} is no contrast; write two different conditions like fused_vs_text", name=repr(name))
     return Contrast(a, b)

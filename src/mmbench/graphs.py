@@ -48,9 +48,14 @@ def check_mode(mode: str) -> None:
         ValueError: saying what is allowed or missing.
     """
     if mode not in MODES:
-        raise Refusal("study", "no_neighbours", mode=mode, first=MODES[0], second=MODES[1])
+        raise Refusal(
+            "training.neighbours={mode} is unknown; it is {first} or {second}",
+            mode=mode,
+            first=MODES[0],
+            second=MODES[1],
+        )
     if mode == "approximate" and importlib.util.find_spec("faiss") is None:
-        raise Refusal("study", "no_faiss")
+        raise Refusal("training.neighbours=approximate needs faiss: pip install mmbench[ann]")
 
 
 class Graphs:

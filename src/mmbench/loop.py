@@ -193,7 +193,11 @@ def check_devices(model: type[Recommender], settings: TrainingSettings) -> None:
         ValueError: naming the model.
     """
     if settings.devices > 1 and issubclass(model, FactorModel) and not model.shares_batches:
-        raise Refusal("study", "shares_no_batches", devices=settings.devices, model=model.__name__)
+        raise Refusal(
+            "training.devices={devices}: {model} cannot share its batches between devices; leave training.devices=1",
+            devices=settings.devices,
+            model=model.__name__,
+        )
 
 
 def train(model: FactorModel, data: RecData, evaluator: Evaluator, settings: TrainingSettings, seed: int) -> Course:
@@ -241,7 +245,11 @@ def _placement(settings: TrainingSettings) -> dict[str, Any]:
         return {"devices": 1}
     on_gpu = settings.device.type == "cuda"
     if on_gpu and torch.cuda.device_count() < settings.devices:
-        raise Refusal("study", "few_gpus", devices=settings.devices, gpus=torch.cuda.device_count())
+        raise Refusal(
+            "training.devices={devices}, but this machine has {gpus} GPUs",
+            devices=settings.devices,
+            gpus=torch.cuda.device_count(),
+        )
     # The processes build nothing anew, so their states are equal from the start; sparse graphs cannot be broadcast.
     strategy = DDPStrategy(
         start_method="spawn",

@@ -122,7 +122,11 @@ def check_name(name: str) -> tuple[str, int]:
     """
     metric, _, cutoff = name.partition("@")
     if metric not in METRICS or not cutoff.isdecimal() or int(cutoff) < 1:
-        raise Refusal("study", "no_metric", name=repr(name), metrics=", ".join(METRICS))
+        raise Refusal(
+            "{name} is not a metric; write one of {metrics} and a cut-off, like ndcg@20",
+            name=repr(name),
+            metrics=", ".join(METRICS),
+        )
     return metric, int(cutoff)
 
 

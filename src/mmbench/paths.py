@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from mmbench.messages import Refusal
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -16,7 +18,9 @@ def config_dir() -> Path:
     for folder in candidates:
         if (folder / "config.yaml").is_file():
             return folder
-    raise ValueError(f"no configuration folder: looked for config.yaml in {' and '.join(map(str, candidates))}")
+    raise Refusal(
+        "no configuration folder: looked for config.yaml in {places}", places=" and ".join(map(str, candidates))
+    )
 
 
 def slug(parts: Iterable[str], limit: int = 60) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import special
 from scipy import stats as distributions
 
+from mmbench.messages import Refusal
 from mmbench.stats import CrossedInterval, Interval, Matrix, Vector, holm
 
 #: Mean ranks over fewer data sets than this tell nothing.
@@ -54,9 +55,9 @@ def random_effects(estimates: Sequence[float], errors: Sequence[float], level: f
     y, variances = np.asarray(estimates, np.float64), np.asarray(errors, np.float64) ** 2
     k = len(y)
     if k < 2 or len(variances) != k:
-        raise ValueError(f"pooling needs at least two studies and one standard error for each, not {k}")
+        raise Refusal("pooling needs at least two studies and one standard error for each, not {k}", k=k)
     if not (variances > 0).all():
-        raise ValueError(f"standard errors must be positive, not {list(errors)}")
+        raise Refusal("standard errors must be positive, not {errors}", errors=list(errors))
     fixed = 1.0 / variances
     q_fixed = float((fixed * (y - np.average(y, weights=fixed)) ** 2).sum())
     tau2 = max(0.0, (q_fixed - (k - 1)) / float(fixed.sum() - (fixed**2).sum() / fixed.sum()))
@@ -122,11 +123,13 @@ def compare_ranks(scores: Matrix, alpha: float = 0.05) -> RankComparison:
     """
     n, k = scores.shape
     if n < MIN_DATASETS:
-        raise ValueError(
-            f"ranks over {n} data sets decide nothing, {MIN_DATASETS} are needed; show a forest plot and pooled_gain"
+        raise Refusal(
+            "ranks over {n} data sets decide nothing, {needed} are needed; show a forest plot and pooled_gain",
+            n=n,
+            needed=MIN_DATASETS,
         )
     if k < 3:
-        raise ValueError(f"Friedman's test compares at least three methods, not {k}")
+        raise Refusal("Friedman's test compares at least three methods, not {k}", k=k)
     mean_ranks = distributions.rankdata(-scores, axis=1).mean(axis=0)
     pairs = [(i, j) for i in range(k) for j in range(i)]
     raw = [_wilcoxon_p(scores[:, i] - scores[:, j]) for i, j in pairs]
@@ -153,6 +156,6 @@ def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
         ValueError: below :data:`MIN_DATASETS` data sets.
     """
     if n < MIN_DATASETS:
-        raise ValueError(f"a critical difference needs at least {MIN_DATASETS} data sets, not {n}")
+        raise Refusal("a critical difference needs at least {needed} data sets, not {n}", needed=MIN_DATASETS, n=n)
     q = float(distributions.studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
     return q * math.sqrt(k * (k + 1) / (6 * n))

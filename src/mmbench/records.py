@@ -62,12 +62,17 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         record: Any = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise Refusal("study", "no_record", path=path, error=error) from error
+        raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
     if not isinstance(record, dict):
-        raise Refusal("study", "record_holds", path=path, kind=type(record).__name__)
+        raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(record).__name__)
     version = record.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise Refusal("study", "other_schema", path=path, version=version, known=SCHEMA_VERSION)
+        raise Refusal(
+            "{path} has schema version {version}; this mmbench reads version {known}",
+            path=path,
+            version=version,
+            known=SCHEMA_VERSION,
+        )
     return dict(record)
 
 

@@ -18,6 +18,7 @@ from mmbench.data.modality import ModalityCondition
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation import DegenerateScores, Evaluator
+from mmbench.messages import Refusal
 from mmbench.metrics import Ranking
 from mmbench.records import CellStore
 from mmbench.study import feature_hash
@@ -77,7 +78,12 @@ def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interacti
     stage, index = record["stage"], record["index"]
     features = task.inputs(record["seed"])
     if feature_hash(features) != record["feature_hash"]:
-        raise ValueError(f"{task.cell}: features of {stage} {index} are not those it was trained on")
+        raise Refusal(
+            "{cell}: features of {stage} {index} are not those it was trained on",
+            cell=task.cell,
+            stage=stage,
+            index=index,
+        )
     build, settings = task.recipe(record["configuration"])
     file = store.training_file(stage, index, "state.npz")
     state = records.read_state(file) if file.exists() else {}

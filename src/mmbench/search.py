@@ -11,7 +11,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mmbench import fingerprint
-from mmbench.messages import Refusal, said_by
+from mmbench.messages import Refusal, message_of
 
 Space = Mapping[str, BaseDistribution]
 Configuration = dict[str, Any]
@@ -34,7 +34,9 @@ def read_space(tree: Mapping[str, Any], prefix: str = "") -> dict[str, BaseDistr
     for name in sorted(tree):
         node, path = tree[name], f"{prefix}{name}"
         if not isinstance(node, Mapping):
-            raise Refusal("study", "no_range", path=path, value=repr(node))
+            raise Refusal(
+                "search.{path}={value} must be {{low, high, log, step}} or {{choices}}", path=path, value=repr(node)
+            )
         if "choices" in node or "low" in node or "high" in node:
             space[path] = _distribution(path, dict(node))
         else:
@@ -46,16 +48,20 @@ def _distribution(path: str, leaf: dict[str, Any]) -> BaseDistribution:
     try:
         if "choices" in leaf:
             if extra := leaf.keys() - {"choices"}:
-                raise Refusal("study", "choices_alone", extra=", ".join(sorted(extra)))
+                raise Refusal("choices takes no {extra}", extra=", ".join(sorted(extra)))
             return CategoricalDistribution(leaf["choices"])
         if unknown := leaf.keys() - set(RANGE_KEYS):
-            raise Refusal("study", "no_range_key", unknown=", ".join(sorted(unknown)), allowed=", ".join(RANGE_KEYS))
+            raise Refusal(
+                "unknown key {unknown}; allowed are {allowed}",
+                unknown=", ".join(sorted(unknown)),
+                allowed=", ".join(RANGE_KEYS),
+            )
         low, high, log, step = leaf["low"], leaf["high"], bool(leaf.get("log", False)), leaf.get("step")
         if all(isinstance(v, int) for v in (low, high)):
             return IntDistribution(low, high, log=log, step=step or 1)
         return FloatDistribution(float(low), float(high), log=log, step=step)
     except (ValueError, TypeError, KeyError) as error:
-        raise Refusal("study", "bad_range", path=path, error=said_by(error)) from error
+        raise Refusal("search.{path}: {error}", path=path, error=message_of(error)) from error
 
 
 def uniform(key: str, slot: int, redraw: int, path: str) -> float:
@@ -99,7 +105,13 @@ def configurations(space: Space, default: Configuration, n: int, key: str) -> li
     """
     for path, distribution in space.items():
         if not _contains(distribution, default[path]):
-            raise Refusal("study", "outside_range", path=path, value=default[path], range=distribution)
+            raise Refusal(
+                "{path}={value} is outside its search range {range}; widen search.{path} or remove it with "
+                "~search.{path}",
+                path=path,
+                value=default[path],
+                range=distribution,
+            )
     chosen, seen = [dict(default)], {configuration_hash(default)}
     for slot in range(1, n):
         for redraw in range(MAX_REDRAWS):

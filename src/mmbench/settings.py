@@ -46,17 +46,29 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         if self.accelerator not in ACCELERATORS:
-            raise Refusal("study", "no_accelerator", accelerator=self.accelerator, accelerators=", ".join(ACCELERATORS))
+            raise Refusal(
+                "training.accelerator={accelerator} is unknown; it is {accelerators}",
+                accelerator=self.accelerator,
+                accelerators=", ".join(ACCELERATORS),
+            )
         graphs.check_mode(self.neighbours)
         if self.precision not in PRECISIONS:
-            raise Refusal("study", "no_precision", precision=self.precision, precisions=", ".join(PRECISIONS))
+            raise Refusal(
+                "training.precision={precision} is unknown; it is {precisions}",
+                precision=self.precision,
+                precisions=", ".join(PRECISIONS),
+            )
         for name, number in (("batch_size", self.batch_size), ("devices", self.devices)):
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise Refusal("study", "at_least_one", key=f"training.{name}", value=number)
+                raise Refusal(
+                    "{key}={value} must be a whole number of at least 1", key=f"training.{name}", value=number
+                )
         if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
-            raise Refusal("study", "positive", key="optimizer.lr", value=self.lr)
+            raise Refusal("{key}={value} must be a positive number", key="optimizer.lr", value=self.lr)
         if not (isinstance(self.weight_decay, int | float) and 0 <= self.weight_decay < math.inf):
-            raise Refusal("study", "number_from_zero", key="optimizer.weight_decay", value=self.weight_decay)
+            raise Refusal(
+                "{key}={value} must be a number of at least 0", key="optimizer.weight_decay", value=self.weight_decay
+            )
 
     @property
     def device(self) -> torch.device:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmbench import fingerprint, records
+from mmbench.messages import Refusal
 from mmbench.metrics import mean_metrics
 
 MODES = ("offline", "online", "disabled")
@@ -222,12 +223,16 @@ def make_tracker(config: Mapping[str, Any], sweep_dir: Path) -> Tracker:
     if kind == "none":
         return NoTracker()
     if kind != "wandb":
-        raise ValueError(f"tracking.kind={kind} is unknown; kinds are none, wandb")
+        raise Refusal("tracking.kind={kind} is unknown; kinds are none, wandb", kind=kind)
     known = [f.name for f in fields(WandbTracker) if f.name != "sweep_dir"]
     if unknown := sorted(options.keys() - set(known)):
-        raise ValueError(f"tracking.{unknown[0]} is not a key of tracking; accepted: {', '.join(known)}")
+        raise Refusal(
+            "tracking.{name} is not a key of tracking; accepted: {known}", name=unknown[0], known=", ".join(known)
+        )
     if options.get("mode") not in MODES:
-        raise ValueError(f"tracking.mode={options.get('mode')} is unknown; modes are {', '.join(MODES)}")
+        raise Refusal(
+            "tracking.mode={mode} is unknown; modes are {modes}", mode=options.get("mode"), modes=", ".join(MODES)
+        )
     try:
         import wandb  # noqa: F401
     except ImportError:

@@ -123,7 +123,7 @@ def fit(
         elif isinstance(model, FactorModel):
             outcome = _trained(model, data, evaluator, settings, seed)
         else:
-            raise Refusal("study", "no_recommender", model=type(model).__name__)
+            raise Refusal("{model} must derive from FactorModel or ClosedForm", model=type(model).__name__)
     setup += outcome.setup_seconds
     seconds = time.perf_counter() - began
     shared = settings.devices > 1 and isinstance(model, FactorModel)

@@ -41,12 +41,12 @@ SPOILS = (
 
 
 def is_japanese(said: Said, whatever: str = "") -> None:
-    """One line of error that a catalogue has said, and nothing of the English around it."""
+    """One line of error in Japanese, and nothing of the English around it."""
     assert (said.code, said.err.count("\n")) == (2, 1), said.err
-    told = said.err.removeprefix("エラー: ")
-    assert told != said.err
-    assert not told.startswith("設定か入力の誤りです"), told
-    assert JAPANESE.search(told.replace(whatever, "") if whatever else told), told
+    message = said.err.removeprefix("エラー: ")
+    assert message != said.err
+    assert not message.startswith("設定か入力の誤りです"), message
+    assert JAPANESE.search(message.replace(whatever, "") if whatever else message), message
 
 
 @pytest.fixture
@@ -170,7 +170,8 @@ def test_help(words: list[str], plain: Command) -> None:
     english, japanese = (plain(*words, f"lang={lang}") for lang in ("en", "ja"))
     assert (english.code, japanese.code, english.err, japanese.err) == (0, 0, "", "")
     assert not JAPANESE.search(english.out)
-    for word in ("usage:", "options:", "positional arguments", "show this help", "default:", "the same for"):
+    # The few words of argparse itself stay English; the explanations are ours.
+    for word in ("default:", "the same for"):
         assert word not in japanese.out
     assert len(JAPANESE.findall(japanese.out)) > 40
 
@@ -184,7 +185,7 @@ def test_the_last_language_that_there_is_counts() -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (Refusal("prepare", "no_rows", path="a.csv"), "エラー: a.csv に行がありません\n"),
+        (Refusal("{path} has no rows", path="a.csv"), "エラー: a.csv に行がありません\n"),
         (
             FileNotFoundError(2, "No such file", "x"),
             "エラー: ファイルを読み書きできません: [Errno 2] No such file: 'x'\n",

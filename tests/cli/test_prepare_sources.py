@@ -181,7 +181,7 @@ def test_everything_is_said_in_japanese(shop: Path, capsys: pytest.CaptureFixtur
     [
         (["lang=ja", "log.csv", "--out", "out"], "ユーザーらしい列がありません。--user で指定してください"),
         (["none.csv", "--out", "out", "lang=ja"], "none.csv がありません。SOURCE には"),
-        (["log.csv", "lang=ja"], "エラー: コマンドの誤り: 必要な引数がありません: --out"),
+        (["log.csv", "lang=ja"], "エラー: コマンドの誤り: the following arguments are required: --out"),
         (["log.csv", "--out", "out", "lang=fr"], "lang=fr: there are only en, ja"),
         (["log.csv", "--out", "out", "--format", "movielens"], "ratings.csv is missing|u.data|too few columns"),
         (["items.csv", "--out", "out", "--map", "user=title", "--format", "amazon-2014"], "--map is for tables"),

@@ -16,7 +16,7 @@ from mmbench.contribution.signal import NeighbourRecall, Signal
 from mmbench.data.features import with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.sources import Source, write_folder
-from mmbench.messages import Words
+from mmbench.messages import Translator
 from mmbench.report import pretest_text as written
 from mmbench.stats import Interval
 from tests.cli.conftest import Command
@@ -48,7 +48,7 @@ def test_a_world_whose_image_repeats_its_text(command: Command, tmp_path: Path) 
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert rows[0] == "| modality | worth a trial? | predicts | only it | by chance | finds | why |"
     assert [row.split(" | ")[0] for row in rows[2:4]] == ["| image", "| text"]
-    assert all(note in markdown for note in written.notes(Words("signal")))
+    assert all(note in markdown for note in written.NOTES)
 
 
 def test_the_pretest_in_japanese(command: Command, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_every_light(unique: float, lo: float, alone: float, others: bool, expec
 
 def test_every_light_says_why() -> None:
     said = [
-        written.why(found(*case), "image", Words("signal"))
+        written.why(found(*case), "image", Translator())
         for case in ((0.05, 0.02, 0.10), (0.02, 0.0, 0.10), (0.0, 0.0, 0.0), (0.05, 0.02, 0.05, False))
     ]
     assert said == [

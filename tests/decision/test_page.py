@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from mmbench import records
-from mmbench.decision import Gate, Status, gates, replay
+from mmbench.decision import Action, Gate, Status, gates, replay
 from mmbench.decision.page.examples import examples_of, thumbnail, title
+from mmbench.decision.page.speaker import ACTIONS, BADGES
 from mmbench.decision.sweep_evidence import Read, read_evidence
-from mmbench.messages import Words
+from mmbench.messages import Translator
 from mmbench.report import SweepTable, read_sweep
 from tests.decision.deciding import ANSWERS, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
@@ -40,13 +41,14 @@ NEVER = (
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read], answer: str, lang: str) -> None:
     made = write_answer(*shop, answer, lang)
-    page, words = Text(made.file.read_text()), Words("decision", lang)
+    page, translator = Text(made.file.read_text()), Translator(lang)
     assert page.lang == lang
     first = page.by_id["answer"]
     badge = {"one_seed": "hold", "nothing": "hold", "untrusted": "hold", "barred_go": "hold", "barred_no_go": "hold"}
     name = badge.get(answer, answer)
-    assert page.by_id["badge"] == words(name)
-    assert page.by_id["action"] == words(f"action_{name}")
+    action = Action[name.upper()]
+    assert page.by_id["badge"] == translator(BADGES[action])
+    assert page.by_id["action"] == translator(ACTIONS[action])
     word = {"en": r"[Ll]ikely|Unclear", "ja": "可能性|どちらとも言えない"}[lang]
     assert re.search(word, page.by_id["sure"])
     assert re.search("break-even line 8.0%|採算ライン 8.0%", page.by_id["range"])

@@ -13,10 +13,10 @@ from mmbench import paths
 ROOT = Path(__file__).resolve().parents[2]
 STANDARD = {"__future__", "abc", "collections", "dataclasses", "functools", "hashlib", "itertools", "math", "typing"}
 TORCH = {"torch", "torch_geometric"}
-#: Of the package: the parts, the contract of a model, and the data that a model is given.
+#: Of the package: the parts, the contract of a model, the data that a model is given, and what it refuses with.
 OWN = {
-    "models": ("mmbench.nn.", "mmbench.models.base", "mmbench.data.recdata"),
-    "nn": ("mmbench.nn.", "mmbench.data.recdata"),
+    "models": ("mmbench.nn.", "mmbench.models.base", "mmbench.data.recdata", "mmbench.messages"),
+    "nn": ("mmbench.nn.", "mmbench.data.recdata", "mmbench.messages"),
 }
 #: What single files need besides: silencing an announcement of torch, and how lists are found for now.
 BESIDES = {"nn/graph.py": {"warnings"}, "nn/neighbours.py": {"contextlib", "contextvars"}}

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from mmbench.decision import decide
+from mmbench.decision import Action, decide
 from mmbench.decision.page.checklist import write_checklist
-from mmbench.decision.page.speaker import Speaker
+from mmbench.decision.page.speaker import BADGES, Speaker
 from mmbench.decision.sweep_evidence import Read
-from mmbench.messages import Words
+from mmbench.messages import Translator
 from mmbench.report import SweepTable, write_report
 from tests.decision.cases import economics
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
@@ -51,7 +51,7 @@ def test_decision_page(browser: Any, shop: tuple[SweepTable, Read], answer: str,
     assert web.console(browser) == []
     assert web.requests(browser) == []
     name = answer if answer in ("go", "go_partial", "no_go") else "hold"
-    assert text(browser, "badge") == Words("decision", lang)(name)
+    assert text(browser, "badge") == Translator(lang)(BADGES[Action[name.upper()]])
     assert browser.find_element("tag name", "html").get_attribute("lang") == lang
     assert "8.0%" in text(browser, "range")
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from mmbench.messages import Template
+
 
 class Severity(StrEnum):
     """Whether a study may go on."""
@@ -20,28 +22,32 @@ class Finding:
     """One thing that is wrong.
 
     Args:
-        name: of its message in the catalogue ``check``.
+        name: of the kind of finding.
+        template: its sentence.
         severity: whether it blocks.
-        count: how many cases; picks the form of the message.
-        values: what the message has filled in; a float is a share, an int a number, a string stands as it is.
+        count: how many cases; picks the form of the sentence.
+        values: what fills the places of the sentence; a float is a share, an int a number, a string stands as it is.
     """
 
     name: str
+    template: Template
     severity: Severity
     count: int | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def blocking(name: str, count: int | None = None, /, **values: Any) -> Finding:
+def blocking(name: str, template: Template, count: int | None = None, /, **values: Any) -> Finding:
     """A finding that blocks."""
-    return Finding(name, Severity.BLOCKING, count, values)
+    return Finding(name, template, Severity.BLOCKING, count, values)
 
 
-def warning(name: str, count: int | None = None, /, **values: Any) -> Finding:
+def warning(name: str, template: Template, count: int | None = None, /, **values: Any) -> Finding:
     """A finding that does not block."""
-    return Finding(name, Severity.WARNING, count, values)
+    return Finding(name, template, Severity.WARNING, count, values)
 
 
-def graded(share: float, limit: float, name: str, count: int | None = None, /, **values: Any) -> Finding:
+def graded(
+    share: float, limit: float, name: str, template: Template, count: int | None = None, /, **values: Any
+) -> Finding:
     """A finding that blocks from a share above ``limit``."""
-    return (blocking if share > limit else warning)(name, count, **values)
+    return (blocking if share > limit else warning)(name, template, count, **values)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mmbench.checks import Finding, blocking, graded, warning
 from mmbench.data.text import normalised
+from mmbench.messages import Template
 
 #: Share of the log's items without an entry, or of the catalogue's without an interaction.
 UNLISTED_LIMIT, IDLE_LIMIT = 0.5, 0.5
@@ -53,7 +54,15 @@ def findings(log: pd.DataFrame, items: pd.DataFrame, texts: Sequence[str] | None
 def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
     repeated = items["item_id"].duplicated()
     if repeated.any():
-        yield blocking("item_repeated", int(repeated.sum()), example=items["item_id"][repeated].iloc[0])
+        yield blocking(
+            "item_repeated",
+            Template(
+                "{n} row of items.parquet repeats an item (for example {example}). Every item may stand there once.",
+                "{n} rows of items.parquet repeat an item (for example {example}). Every item may stand there once.",
+            ),
+            int(repeated.sum()),
+            example=items["item_id"][repeated].iloc[0],
+        )
     bought = pd.Index(log["item_id"].unique())
     listed = pd.Index(items["item_id"].unique())
     unlisted = bought.difference(listed)
@@ -61,14 +70,48 @@ def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
         plain = {_plain(item): item for item in listed}
         meant = [(item, plain[_plain(item)]) for item in unlisted if _plain(item) in plain]
         if meant:
-            yield blocking("ids_differ", len(meant), log=meant[0][0], items=meant[0][1])
+            yield blocking(
+                "ids_differ",
+                Template(
+                    "{n} item of the log is only found if zeros, spaces and case are ignored ({log} in the log, "
+                    "{items} in items.parquet). Write ids alike in both.",
+                    "{n} items of the log are only found if zeros, spaces and case are ignored (for example {log} in "
+                    "the log, {items} in items.parquet). Write ids alike in both.",
+                ),
+                len(meant),
+                log=meant[0][0],
+                items=meant[0][1],
+            )
         if len(meant) < len(unlisted):
             strangers = [item for item in unlisted if _plain(item) not in plain]
             share = len(strangers) / len(bought)
-            yield graded(share, UNLISTED_LIMIT, "unlisted", len(strangers), share=share, example=strangers[0])
+            yield graded(
+                share,
+                UNLISTED_LIMIT,
+                "unlisted",
+                Template(
+                    "{n} item of the log ({share}) is not in items.parquet (for example {example}) and has no content.",
+                    "{n} items of the log ({share}) are not in items.parquet (for example {example}) and have no "
+                    "content.",
+                ),
+                len(strangers),
+                share=share,
+                example=strangers[0],
+            )
     idle = listed.difference(bought)
     if len(idle) > IDLE_LIMIT * len(listed):
-        yield warning("idle", len(idle), share=len(idle) / len(listed), example=idle[0])
+        yield warning(
+            "idle",
+            Template(
+                "{n} item of items.parquet ({share}) was never bought (for example {example}). Is it the catalogue "
+                "of this shop?",
+                "{n} items of items.parquet ({share}) were never bought (for example {example}). Is it the catalogue "
+                "of this shop?",
+            ),
+            len(idle),
+            share=len(idle) / len(listed),
+            example=idle[0],
+        )
 
 
 def _plain(item: str) -> str:
@@ -84,9 +127,19 @@ def _same_texts(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
         one, other = repeated.index[repeated == repeated.iloc[0]][:2]
         ids = items["item_id"]
         yield warning(
-            "same_text", len(repeated), share=len(repeated) / len(filled), one=ids[one], other=ids[other],
+            "same_text",
+            Template(
+                "{n} item ({share}) has the text of another one, for example {one} and {other} ({example!r}). "
+                "Variants of one product leak from train to test: join them.",
+                "{n} items ({share}) share their text with another one, for example {one} and {other} ({example!r}). "
+                "Variants of one product leak from train to test: join them.",
+            ),
+            len(repeated),
+            share=len(repeated) / len(filled),
+            one=ids[one],
+            other=ids[other],
             example=repeated.iloc[0][:40],
-        )  # fmt: skip
+        )
 
 
 def _reviews(log: pd.DataFrame, items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
@@ -102,7 +155,18 @@ def _reviews(log: pd.DataFrame, items: pd.DataFrame, clean: pd.Series) -> Iterat
                 held.setdefault(item, review)
     if held:
         item, review = next(iter(held.items()))
-        yield blocking("review_in_text", len(held), item=item, example=review[:40])
+        yield blocking(
+            "review_in_text",
+            Template(
+                "The text of {n} item holds a review from the log (for example item {item}: {example!r}). It was "
+                "written after the purchase and tells who bought: take reviews out of the texts.",
+                "The texts of {n} items hold reviews from the log (for example item {item}: {example!r}). They were "
+                "written after the purchase and tell who bought: take reviews out of the texts.",
+            ),
+            len(held),
+            item=item,
+            example=review[:40],
+        )
 
 
 def _buyers(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
@@ -112,7 +176,19 @@ def _buyers(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
         found = _BUYER.search(clean[sound].iloc[0])
         assert found is not None
         item = items["item_id"][sound.to_numpy()].iloc[0]
-        yield warning("buyer_text", int(sound.sum()), share=float(sound.sum()) / filled, item=item, example=found[0])
+        yield warning(
+            "buyer_text",
+            Template(
+                "{n} text ({share}) sounds like a buyer's (for example item {item}: {example!r}). What was written "
+                "after the purchase leaks: use the seller's text.",
+                "{n} texts ({share}) sound like a buyer's (for example item {item}: {example!r}). What was written "
+                "after the purchase leaks: use the seller's texts.",
+            ),
+            int(sound.sum()),
+            share=float(sound.sum()) / filled,
+            item=item,
+            example=found[0],
+        )
 
 
 def _written_later(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
@@ -125,7 +201,18 @@ def _written_later(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
         late = _seconds(items[column]) > first
         if late.any():
             item = items["item_id"].iloc[int(late.argmax())]
-            yield warning("written_later", int(late.sum()), column=str(column), item=item)
+            yield warning(
+                "written_later",
+                Template(
+                    "By the column {column}, the text of {n} item is younger than its first purchase (for example "
+                    "{item}). What was written after the purchase may leak.",
+                    "By the column {column}, the texts of {n} items are younger than their first purchase (for "
+                    "example {item}). What was written after the purchase may leak.",
+                ),
+                int(late.sum()),
+                column=str(column),
+                item=item,
+            )
 
 
 def _seconds(values: pd.Series) -> np.ndarray:

@@ -16,7 +16,7 @@ from mmbench.checks import Finding, blocking, warning
 from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, read_matrix
 from mmbench.data.sources import read_feature
-from mmbench.messages import said_by
+from mmbench.messages import Template, message_of
 
 #: Share of the interactions whose item has content, from which a comparison is about the content and not the gaps.
 COVERAGE, LEAST_COVERAGE = 0.8, 0.2
@@ -63,10 +63,26 @@ def read_all(folder: Path, items: pd.DataFrame) -> tuple[list[FeatureFile], list
                     continue
                 feature, proved = _read(path, modality, items)
             except ValueError as error:
-                found.append(blocking("unreadable", name=name, error=said_by(error)))
+                found.append(
+                    blocking(
+                        "unreadable",
+                        Template("The features {name} cannot be read: {error}"),
+                        name=name,
+                        error=message_of(error),
+                    )
+                )
                 continue
             if not proved:
-                found.append(warning("row_order", name=name))
+                found.append(
+                    warning(
+                        "row_order",
+                        Template(
+                            "Nothing proves that the rows of {name} are in the order of items.parquet, and a wrong "
+                            "order looks like useless content: encode again, or add a list of ids."
+                        ),
+                        name=name,
+                    )
+                )
             files.append(FeatureFile(name, modality, path, feature, about))
     return files, found
 
@@ -75,11 +91,38 @@ def _mixed_up(path: Path, modality: str, about: Mapping[str, Any]) -> Finding | 
     """A sidecar that tells of another file."""
     maker, width = about["encoder"], read_matrix(path).shape[1]
     if about.get("d") != width:
-        return blocking("other_width", name=path.name, width=str(width), said=str(about.get("d")), encoder=maker)
+        return blocking(
+            "other_width",
+            Template(
+                "{name} has rows of {width} numbers, but its sidecar says that {encoder} made rows of {said}: files "
+                "were mixed up. Encode again."
+            ),
+            name=path.name,
+            width=str(width),
+            said=str(about.get("d")),
+            encoder=maker,
+        )
     if about.get("modality") != modality:
-        return blocking("other_modality", name=path.name, said=str(about.get("modality")), encoder=maker)
+        return blocking(
+            "other_modality",
+            Template(
+                "The sidecar of {name} tells of the modality {said} and of {encoder}: files were mixed up. Encode "
+                "again."
+            ),
+            name=path.name,
+            said=str(about.get("modality")),
+            encoder=maker,
+        )
     if about["sha256"] != encoded.file_hash(path):
-        return blocking("other_file", name=path.name, encoder=maker)
+        return blocking(
+            "other_file",
+            Template(
+                "{name} is not the file that its sidecar describes ({encoder}): it was changed or replaced. Encode "
+                "again, or remove the sidecar."
+            ),
+            name=path.name,
+            encoder=maker,
+        )
     return None
 
 
@@ -113,7 +156,20 @@ def _coverage(file: FeatureFile, ids: NDArray[np.object_], bought: NDArray[np.fl
     if share < COVERAGE and missing:
         finding = blocking if share < LEAST_COVERAGE else warning
         example = ids[~present][np.argmax(bought[~present])]
-        yield finding("coverage", missing, name=file.name, total=len(present), share=share, example=example)
+        yield finding(
+            "coverage",
+            Template(
+                "{n} of {total} items has no {name} (for example {example}); those that have one carry {share} of "
+                "the interactions. The comparison is about gaps as much as about content.",
+                "{n} of {total} items have no {name} (for example {example}); those that have one carry {share} of "
+                "the interactions. The comparison is about gaps as much as about content.",
+            ),
+            missing,
+            name=file.name,
+            total=len(present),
+            share=share,
+            example=example,
+        )
 
 
 def _twins(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
@@ -133,11 +189,26 @@ def _twins(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
     alike = twin >= 0
     share = float(alike.mean())
     if share == 1.0 and (unit @ unit[0] > TWIN_COSINE).all():
-        yield blocking("constant", name=file.name)
+        yield blocking(
+            "constant",
+            Template("Every row of {name} is practically the same, so it cannot tell two items apart."),
+            name=file.name,
+        )
     elif share > TWIN_LIMIT:
         one = int(alike.argmax())
         yield warning(
-            "twins", int(alike.sum()), name=file.name, share=share, one=ids[rows[one]], other=ids[rows[twin[one]]]
+            "twins",
+            Template(
+                "{n} item ({share}) has nearly the vector of another one in {name}, for example {one} and {other}. "
+                "Near-identical items leak from train to test: join them.",
+                "{n} items ({share}) have nearly the vector of another one in {name}, for example {one} and {other}. "
+                "Near-identical items leak from train to test: join them.",
+            ),
+            int(alike.sum()),
+            name=file.name,
+            share=share,
+            one=ids[rows[one]],
+            other=ids[rows[twin[one]]],
         )
 
 
@@ -151,7 +222,19 @@ def _lengths(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
     unit = np.abs(lengths - 1) < UNIT_TOLERANCE
     if len(unit) and SOME_UNIT < unit.mean() < MOST_UNIT:
         other = ids[file.feature.present][~unit][0]
-        yield warning("mixed_lengths", int(unit.sum()), name=file.name, total=len(unit), example=other)
+        yield warning(
+            "mixed_lengths",
+            Template(
+                "{n} of {total} rows of {name} has length one and the others have not (for example item {example}): "
+                "normalise all rows alike.",
+                "{n} of {total} rows of {name} have length one and the others have not (for example item {example}): "
+                "normalise all rows alike.",
+            ),
+            int(unit.sum()),
+            name=file.name,
+            total=len(unit),
+            example=other,
+        )
 
 
 def _lengths_between(files: list[FeatureFile]) -> Iterator[Finding]:
@@ -161,7 +244,16 @@ def _lengths_between(files: list[FeatureFile]) -> Iterator[Finding]:
         return
     ratio = typical[longest] / typical[shortest]
     if ratio > LENGTH_RATIO:
-        yield warning("lengths_differ", longer=longest, shorter=shortest, ratio=f"{ratio:.0f}")
+        yield warning(
+            "lengths_differ",
+            Template(
+                "Rows of {longer} are typically {ratio} times as long as rows of {shorter}. A model that adds or "
+                "joins them hears {longer} only: normalise both alike."
+            ),
+            longer=longest,
+            shorter=shortest,
+            ratio=f"{ratio:.0f}",
+        )
 
 
 def _identical(files: list[FeatureFile]) -> Iterator[Finding]:
@@ -170,4 +262,9 @@ def _identical(files: list[FeatureFile]) -> Iterator[Finding]:
             one.feature.values.shape == other.feature.values.shape
             and one.feature.fingerprint() == other.feature.fingerprint()
         ):
-            yield blocking("identical", one=one.path.name, other=other.path.name)
+            yield blocking(
+                "identical",
+                Template("{one} and {other} hold the same numbers: one of them was copied in the place of the other."),
+                one=one.path.name,
+                other=other.path.name,
+            )

@@ -11,7 +11,7 @@ from mmbench.checks import Finding, Severity, blocking, catalogue, features, log
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.sources import read_items, read_log, read_meta
 from mmbench.encoders.contents import item_texts
-from mmbench.messages import Refusal, said_by
+from mmbench.messages import Refusal, Template, message_of
 
 #: Relative gain that a study should be able to see unless another one is asked for.
 GAIN = 0.05
@@ -29,7 +29,7 @@ def check_folder(folder: Path, gain: float = GAIN, now: datetime | None = None) 
         ValueError: if the interactions or the items cannot be read at all, or for a gain that is none.
     """
     if not gain > 0:
-        raise Refusal("check", "bad_gain", gain=gain)
+        raise Refusal("gain={gain} must be positive, for example 0.05 for five percent", gain=gain)
     interactions = read_log(folder)
     found = list(log.findings(interactions, now or datetime.now(UTC)))
     if (folder / "items.parquet").is_file():
@@ -70,5 +70,5 @@ def _in_use(folder: Path, gain: float) -> list[Finding]:
         config = DatasetConfig(folder.resolve().name, str(folder), protocol="auto", trust_row_order=True)
         dataset = load_dataset(config)
     except ValueError as error:
-        return [blocking("unusable", error=said_by(error))]
+        return [blocking("unusable", Template("A sweep cannot read this folder: {error}"), error=message_of(error))]
     return list(power.findings(dataset.split, gain))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mmbench.checks import Finding, blocking, graded, warning
+from mmbench.messages import Template
 
 #: Seconds since 1970 reach this in the year 5138; larger numbers count milliseconds or less.
 MOST_SECONDS = 1e11
@@ -17,6 +18,14 @@ DAY = 86_400
 FUTURE_LIMIT = 0.01
 #: Share of the log from which one user, or one item, outweighs the rest; it must also be so many equal shares.
 USER_SHARE, ITEM_SHARE, TIMES_EQUAL = 0.05, 0.2, 10.0
+_USER_DOMINANCE = Template(
+    "User {example} alone has {n} row, {share} of the log. Is that a till or a robot? Leave it out.",
+    "User {example} alone has {n} rows, {share} of the log. Is that a till or a robot? Leave it out.",
+)
+_ITEM_DOMINANCE = Template(
+    "Item {example} alone has {n} row, {share} of the log. Is that a bag or a shipping fee? Leave it out.",
+    "Item {example} alone has {n} rows, {share} of the log. Is that a bag or a shipping fee? Leave it out.",
+)
 
 
 def findings(log: pd.DataFrame, now: datetime) -> Iterator[Finding]:
@@ -24,15 +33,27 @@ def findings(log: pd.DataFrame, now: datetime) -> Iterator[Finding]:
     yield from _repeated(log)
     if "timestamp" in log:
         yield from _times(log, now)
-    yield from _dominance(log, "user_id", "user_dominance", USER_SHARE)
-    yield from _dominance(log, "item_id", "item_dominance", ITEM_SHARE)
+    yield from _dominance(log, "user_id", "user_dominance", _USER_DOMINANCE, USER_SHARE)
+    yield from _dominance(log, "item_id", "item_dominance", _ITEM_DOMINANCE, ITEM_SHARE)
 
 
 def _repeated(log: pd.DataFrame) -> Iterator[Finding]:
     again = log.duplicated(["user_id", "item_id"])
     if again.any():
         first = log[again].iloc[0]
-        yield warning("repeated", int(again.sum()), total=len(log), user=first["user_id"], item=first["item_id"])
+        yield warning(
+            "repeated",
+            Template(
+                "{n} of {total} rows repeats a user and an item (for example user {user}, item {item}). Only the "
+                "earliest counts.",
+                "{n} of {total} rows repeat a user and an item (for example user {user}, item {item}). Only the "
+                "earliest of each counts.",
+            ),
+            int(again.sum()),
+            total=len(log),
+            user=first["user_id"],
+            item=first["item_id"],
+        )
 
 
 def _times(log: pd.DataFrame, now: datetime) -> Iterator[Finding]:
@@ -40,22 +61,60 @@ def _times(log: pd.DataFrame, now: datetime) -> Iterator[Finding]:
     unreadable = ~np.isfinite(times)
     if unreadable.any():
         example = str(log["timestamp"].iloc[int(unreadable.argmax())])
-        yield blocking("no_time", int(unreadable.sum()), total=len(log), example=example)
+        yield blocking(
+            "no_time",
+            Template(
+                "{n} of {total} rows has no readable time (for example {example!r}). Write seconds since 1970.",
+                "{n} of {total} rows have no readable time (for example {example!r}). Write seconds since 1970.",
+            ),
+            int(unreadable.sum()),
+            total=len(log),
+            example=example,
+        )
         return
     fine = times >= MOST_SECONDS
     if fine.any():
-        yield blocking("milliseconds", int(fine.sum()), total=len(log), example=f"{times[fine][0]:.0f}")
+        yield blocking(
+            "milliseconds",
+            Template(
+                "{n} of {total} times is too large for seconds (for example {example}): it counts milliseconds or "
+                "less. Divide by 1,000.",
+                "{n} of {total} times are too large for seconds (for example {example}): they count milliseconds or "
+                "less. Divide by 1,000.",
+            ),
+            int(fine.sum()),
+            total=len(log),
+            example=f"{times[fine][0]:.0f}",
+        )
         return
     future = times > now.timestamp() + DAY
     if future.any():
         example = f"{datetime.fromtimestamp(times[future].max(), UTC):%Y-%m-%d}"
-        yield graded(float(future.mean()), FUTURE_LIMIT, "future", int(future.sum()), total=len(log), example=example)
+        yield graded(
+            float(future.mean()),
+            FUTURE_LIMIT,
+            "future",
+            Template(
+                "{n} of {total} times lies in the future (up to {example}). A split by time would test on it.",
+                "{n} of {total} times lie in the future (up to {example}). A split by time would test on them.",
+            ),
+            int(future.sum()),
+            total=len(log),
+            example=example,
+        )
     if len(times) > 1 and times.min() == times.max():
-        yield warning("one_time", example=f"{times[0]:.0f}")
+        yield warning(
+            "one_time",
+            Template(
+                "Every interaction has the same time ({example}), so a split by time means nothing: use "
+                "dataset.protocol=paper."
+            ),
+            example=f"{times[0]:.0f}",
+        )
 
 
-def _dominance(log: pd.DataFrame, column: str, name: str, limit: float) -> Iterator[Finding]:
+def _dominance(log: pd.DataFrame, column: str, name: str, template: Template, limit: float) -> Iterator[Finding]:
     counts = log[column].value_counts()
     share = float(counts.iloc[0] / len(log))
     if share > limit and share * len(counts) > TIMES_EQUAL:
-        yield warning(name, int(counts.iloc[0]), share=share, example=str(counts.index[0]))
+        yield warning(name, template, int(counts.iloc[0]), share=share, example=str(counts.index[0]))

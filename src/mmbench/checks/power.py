@@ -11,6 +11,7 @@ from mmbench.checks import Finding, graded
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation import DegenerateScores, Evaluator
+from mmbench.messages import Template
 from mmbench.models.popularity import Popularity
 
 METRIC = "ndcg@20"
@@ -52,4 +53,18 @@ def findings(split: Split, gain: float) -> Iterator[Finding]:
     if seen > gain:
         needed = power.users_needed(gain, **components, seeds=SEEDS)
         assert needed is not None  # without training noise some number is always enough
-        yield graded(seen / gain, HOPELESS, "few_users", n, seen=seen, gain=gain, needed=needed)
+        yield graded(
+            seen / gain,
+            HOPELESS,
+            "few_users",
+            Template(
+                "With {n} test user, gains below about {seen} will not be seen; for {gain} it takes about {needed}. "
+                "This is a rough guess; a pilot tells more.",
+                "With {n} test users, gains below about {seen} will not be seen; for {gain} it takes about {needed}. "
+                "This is a rough guess; a pilot tells more.",
+            ),
+            n,
+            seen=seen,
+            gain=gain,
+            needed=needed,
+        )

@@ -9,7 +9,7 @@ import numpy as np
 from mmbench.checks import Finding, graded, warning
 from mmbench.checks.features import FeatureFile
 from mmbench.encoders.languages import beyond, readable_scripts, scripts_of
-from mmbench.messages import Message, catalogue
+from mmbench.messages import Message, Template
 
 #: Share of texts beyond the encoder that is worth a word, and from which the texts are not read at all.
 SOME, TOO_MANY = 0.02, 0.2
@@ -18,6 +18,25 @@ UNKNOWN_TOKENS = 0.1
 #: Texts that are looked at.
 SAMPLE = 5000
 LATIN = frozenset({"LATIN"})
+#: Scripts as people call them, by the name that Unicode gives their letters.
+SCRIPTS = {
+    "LATIN": Message("Latin"),
+    "HIRAGANA": Message("Hiragana"),
+    "KATAKANA": Message("Katakana"),
+    "CJK": Message("Cjk"),
+    "HANGUL": Message("Hangul"),
+    "CYRILLIC": Message("Cyrillic"),
+    "ARABIC": Message("Arabic"),
+    "DEVANAGARI": Message("Devanagari"),
+    "GREEK": Message("Greek"),
+    "HEBREW": Message("Hebrew"),
+    "THAI": Message("Thai"),
+    "BENGALI": Message("Bengali"),
+    "TAMIL": Message("Tamil"),
+    "TELUGU": Message("Telugu"),
+    "GEORGIAN": Message("Georgian"),
+    "ARMENIAN": Message("Armenian"),
+}
 
 
 def findings(file: FeatureFile, texts: Sequence[str], by_grams: bool = False) -> Iterator[Finding]:
@@ -39,20 +58,47 @@ def findings(file: FeatureFile, texts: Sequence[str], by_grams: bool = False) ->
     share = float(foreign.mean())
     if share > SOME:
         example = filled[int(np.argmax(foreign))][:40]
-        script = _named(scripts_of(example).most_common(1)[0][0])
-        common = {"name": file.name, "share": share, "example": example, "script": script}
+        script = scripts_of(example).most_common(1)[0][0]
+        common = {"name": file.name, "share": share, "example": example, "script": SCRIPTS.get(script, script.title())}
         if languages is None:
-            yield warning("languages_unknown", int(foreign.sum()), **common)
+            yield warning(
+                "languages_unknown",
+                Template(
+                    "{n} text ({share}) is mostly in {script} letters (for example {example!r}), and nobody says "
+                    "which languages the encoder of {name} reads. Is it multilingual?",
+                    "{n} texts ({share}) are mostly in {script} letters (for example {example!r}), and nobody says "
+                    "which languages the encoder of {name} reads. Is it multilingual?",
+                ),
+                int(foreign.sum()),
+                **common,
+            )
             return
         said = {"encoder": str(about.get("encoder")), "languages": ", ".join(languages)}
-        yield graded(share, TOO_MANY, "unread", int(foreign.sum()), **common, **said)
+        yield graded(
+            share,
+            TOO_MANY,
+            "unread",
+            Template(
+                "{n} text ({share}) is mostly in {script} letters (for example {example!r}), but {encoder} reads "
+                "{languages}. A study on {name} cannot be called text-only: use a multilingual encoder or text=ngram.",
+                "{n} texts ({share}) are mostly in {script} letters (for example {example!r}), but {encoder} reads "
+                "{languages}. A study on {name} cannot be called text-only: use a multilingual encoder or text=ngram.",
+            ),
+            int(foreign.sum()),
+            **common,
+            **said,
+        )
     unknown = about.get("unknown_tokens")
     if isinstance(unknown, float) and unknown > UNKNOWN_TOKENS:
         yield graded(
-            unknown, TOO_MANY, "unknown_tokens", name=file.name, share=unknown, encoder=str(about.get("encoder"))
+            unknown,
+            TOO_MANY,
+            "unknown_tokens",
+            Template(
+                "{encoder} does not know {share} of the tokens of the texts, so {name} cannot stand for text. Use a "
+                "multilingual encoder or text=ngram."
+            ),
+            name=file.name,
+            share=unknown,
+            encoder=str(about.get("encoder")),
         )
-
-
-def _named(script: str) -> str:
-    """A script as people call it; one that the catalogue lacks as Unicode does."""
-    return Message("scripts", script) if script in catalogue("scripts", "en") else script.title()

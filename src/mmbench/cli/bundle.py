@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmbench.messages import Refusal
+
 
 def bundle(argv: Sequence[str]) -> None:
     """Pack a sweep into one archive."""
@@ -19,7 +21,7 @@ def bundle(argv: Sequence[str]) -> None:
     sweep = asked.sweep.resolve()
     target = asked.archive or sweep.with_name(f"{sweep.name}.zip")
     if target.resolve().is_relative_to(sweep):
-        raise ValueError(f"{target} would lie inside the sweep that it packs; name another place")
+        raise Refusal("{target} would lie inside the sweep that it packs; name another place", target=target)
     n = pack(asked.sweep, target)
     print(f"{n} files packed into {target}; python -m mmbench.verify {target} checks it")
 

@@ -6,13 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmbench.cli.words import folder_and_pairs, settings, spoken
-from mmbench.messages import Words
+from mmbench.cli.words import folder_and_pairs, settings, take_language
+from mmbench.messages import Message, Translator
 
 if TYPE_CHECKING:
     from mmbench.checks import Finding
 
 BLOCKED = 2
+HELP = Message(
+    """\
+python -m mmbench.check DIR [gain=0.05] [lang=en|ja]
+
+Look for what would spoil a study on a dataset folder: repeated rows, times in milliseconds or in the future, ids that
+do not meet, items that are one, texts written after the purchase, content that is missing, feature files that are not
+what their sidecar says, texts that the encoder cannot read, too few users for the gain of interest. Nothing is written.
+
+Ends with 0, also with warnings, and with 2 if something blocks a study.
+"""
+)
 
 
 @dataclass(frozen=True)
@@ -34,9 +45,9 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         ValueError: for a mistake in the command line, or a folder whose interactions cannot be read.
     """
-    words, _ = spoken("check", argv)
+    translator, _ = take_language(argv)
     if not argv or {"-h", "--help"} & set(argv):
-        print(words("help"), end="")
+        print(translator(HELP), end="")
         return
     folder, pairs = folder_and_pairs(argv, "check")
     options = settings(pairs, Options)
@@ -48,21 +59,32 @@ def main(argv: Sequence[str]) -> None:
     torch.set_num_threads(1)
     found = check_folder(folder, options.gain)
     for finding in found:
-        print(f"{words(f'is_{finding.severity}')}: {sentence(finding, words)}")
+        blocks = finding.severity is Severity.BLOCKING
+        severity = translator(Message("BLOCKS") if blocks else Message("warning"))
+        print(f"{severity}: {sentence(finding, translator)}")
     n_blocking = sum(finding.severity is Severity.BLOCKING for finding in found)
     if not found:
-        print(words("clean"))
-    print(words("summary", blocking=words.number(n_blocking), warnings=words.number(len(found) - n_blocking)))
+        print(translator(Message("Nothing was found that would spoil a study.")))
+    print(
+        translator(
+            Message(
+                "{blocking} blocking, {warnings} warnings",
+                blocking=translator.number(n_blocking),
+                warnings=translator.number(len(found) - n_blocking),
+            )
+        )
+    )
     if n_blocking:
         raise SystemExit(BLOCKED)
 
 
-def sentence(finding: Finding, words: Words) -> str:
+def sentence(finding: Finding, translator: Translator) -> str:
     """A finding in plain words."""
 
-    def told(value: Any) -> Any:
+    def formatted(value: Any) -> Any:
         if isinstance(value, float):
-            return words.percent(value, 1 if abs(value) < 0.1 else 0)
-        return words.number(value) if isinstance(value, int) else value
+            return translator.percent(value, 1 if abs(value) < 0.1 else 0)
+        return translator.number(value) if isinstance(value, int) else value
 
-    return words(finding.name, finding.count, **{key: told(value) for key, value in finding.values.items()})
+    values = {key: formatted(value) for key, value in finding.values.items()}
+    return translator(Message(finding.template, finding.count, **values))

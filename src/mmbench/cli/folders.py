@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mmbench.data.journal import refusal
+from mmbench.messages import Refusal
 
 
 @contextlib.contextmanager
@@ -44,10 +44,14 @@ def new_folder(out: Path, products: Sequence[str], overwrite: bool) -> Iterator[
 
 def _check_replaceable(out: Path, products: Sequence[str], overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
-        raise refusal("out_is_file", path=out)
+        raise Refusal("--out {path} is a file; name a folder", path=out)
     held = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if held and not overwrite:
-        raise refusal("out_not_empty", path=out)
+        raise Refusal("--out {path} is not empty; name another folder or add --overwrite", path=out)
     strange = [name for name in held if not any(fnmatch.fnmatchcase(name, product) for product in products)]
     if strange:
-        raise refusal("out_foreign", path=out, name=repr(strange[0]))
+        raise Refusal(
+            "--out {path} holds {name}, which this command did not write; it is not overwritten",
+            path=out,
+            name=repr(strange[0]),
+        )

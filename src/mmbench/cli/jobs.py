@@ -64,13 +64,16 @@ class Job:
         """
         target = self.config["model"].get("_target_")
         if target is None:
-            raise Refusal("study", "no_target", model=self.composed.choices["model"])
+            raise Refusal(
+                "model={model} has no model._target_; is the first line of its YAML # @package _global_ ?",
+                model=self.composed.choices["model"],
+            )
         try:
             found = get_class(target)
         except Exception as error:  # Hydra wraps whatever importing the user's module raised
-            raise Refusal("study", "not_imported", target=target, error=error) from error
+            raise Refusal("model._target_={target} cannot be imported: {error}", target=target, error=error) from error
         if not (isinstance(found, type) and issubclass(found, Recommender)):
-            raise Refusal("study", "target_no_recommender", target=target)
+            raise Refusal("model._target_={target} must derive from FactorModel or ClosedForm", target=target)
         check_keys("model", found, {k: v for k, v in self.config["model"].items() if not k.startswith("_")})
         return found
 
@@ -196,7 +199,7 @@ def _recipe(config: Mapping[str, Any], configuration: Configuration) -> tuple[Mo
     try:
         build: ModelFactory = instantiate(merged.model)
     except InstantiationException as error:
-        raise Refusal("study", "bad_model", error=str(error).splitlines()[0]) from error
+        raise Refusal("model: {error}", error=str(error).splitlines()[0]) from error
     budget, training, optimizer = merged.budget, merged.training, merged.optimizer
     settings = TrainingSettings(
         max_epochs=budget.max_epochs,
@@ -217,7 +220,7 @@ def _at(config: Mapping[str, Any], path: str) -> Any:
     node: Any = config
     for part in path.split("."):
         if not isinstance(node, Mapping) or part not in node:
-            raise Refusal("study", "no_path", path=path)
+            raise Refusal("search.{path}: the configuration has no key {path}", path=path)
         node = node[part]
     return node
 

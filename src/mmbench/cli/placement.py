@@ -13,6 +13,7 @@ from typing import Any
 
 from mmbench.cli.compose import Composed
 from mmbench.cli.sweep import Sweep, join_sweep
+from mmbench.messages import Refusal
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Slurm:
         try:
             import submitit
         except ImportError as error:
-            raise ValueError("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
+            raise Refusal("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
         if not sweep.waiting:
             return 0
         folder = sweep.folder.resolve() / "slurm"
@@ -87,7 +88,7 @@ class Slurm:
             executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self.cluster, **requeue)
             executor.update_parameters(**{k: v for k, v in self.options.items() if v is not None})
         except (RuntimeError, TypeError, ValueError, NameError) as error:
-            raise ValueError(f"hydra/launcher=slurm: {error}") from error
+            raise Refusal("hydra/launcher=slurm: {error}", error=error) from error
         task = _task(sweep)
         with executor.batch():
             submitted = [executor.submit(task) for _ in range(n)]
@@ -142,11 +143,13 @@ class Ray:
         try:
             import ray
         except ImportError as error:
-            raise ValueError("hydra/launcher=ray needs Ray: pip install mmbench[ray]") from error
+            raise Refusal("hydra/launcher=ray needs Ray: pip install mmbench[ray]") from error
         try:
             ray.init(address=self.address, ignore_reinit_error=True, log_to_driver=True, include_dashboard=False)
         except ConnectionError as error:
-            raise ValueError(f"hydra/launcher=ray: no cluster at {self.address}: {error}") from error
+            raise Refusal(
+                "hydra/launcher=ray: no cluster at {address}: {error}", address=self.address, error=error
+            ) from error
         try:
             remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
             task = _task(sweep)

@@ -15,15 +15,26 @@ from mmbench.cli import compose
 from mmbench.cli.compose import Composed
 from mmbench.cli.planned import Planned
 from mmbench.cli.sweep import Sweep
-from mmbench.cli.words import spoken
+from mmbench.cli.words import take_language
 from mmbench.data.recdata import make_recdata
-from mmbench.messages import Refusal, Words
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.report.layout import Document, terminal, text_table
 from mmbench.training import fit
 
 #: Epochs of a pilot: the first one warms up, the second one is counted.
 PILOT_EPOCHS = 2
 WORKERS = (1, 2, 4, 8, 16, 64)
+MODEL_COLUMNS = (Message("model (heaviest condition)"), Message("set-up s"), Message("epoch s"), Message("trainings"))
+ENDS = (Message("shortest"), Message("longest"))
+HELP = Message(
+    """\
+python -m mmbench.plan OVERRIDE ... [lang=en|ja]
+
+What would a sweep cost? Takes the overrides of the sweep, for example dataset=ml100k model=lattice,freedom
+modality=none,fused budget=standard, and tells cells, trainings, time, disk and memory, measured by a pilot of two
+epochs for every model. Nothing is written.
+"""
+)
 
 
 @dataclass(frozen=True)
@@ -51,27 +62,46 @@ class Pilot:
 
 def main(argv: Sequence[str]) -> None:
     """Print what the sweep of these overrides would cost; nothing of it is run or written."""
-    words, argv = spoken("plan", argv)
+    translator, argv = take_language(argv)
     if {"-h", "--help"} & set(argv):
-        print(words("help"), end="")
+        print(translator(HELP), end="")
         return
     overrides = compose.open_modality_keys(word for word in argv if word not in ("-m", "--multirun"))
     flags = [word for word in overrides if word.startswith("-")]
     if flags:
-        raise Refusal("command", "flag", flag=flags[0])
+        raise Refusal("{flag} is no override; write the overrides of the sweep alone", flag=flags[0])
     composed = expand(overrides)
     torch.set_num_threads(1)
-    sweep = Sweep.plan(composed, overrides, words.lang)
+    sweep = Sweep.plan(composed, overrides, translator)
     waiting = [plan for plan in sweep.planned if not plan.finished]
-    finished = len(sweep.planned) - len(waiting)
-    print(words("cells", len(sweep.planned), finished=words.number(finished)))
-    print(words("trainings", sum(plan.trainings for plan in waiting)))
+    lines = [
+        Message.counted(
+            "{n} cell, {finished} of them finished",
+            "{n} cells, {finished} of them finished",
+            len(sweep.planned),
+            finished=translator.number(len(sweep.planned) - len(waiting)),
+        ),
+        Message.counted(
+            "{n} training to run; it is one thread of one worker",
+            "{n} trainings to run; each is one thread of one worker",
+            sum(plan.trainings for plan in waiting),
+        ),
+    ]
     further = sum(plan.most_trainings - plan.trainings for plan in waiting)
     if further:
-        print(words("further", further))
+        lines.append(
+            Message.counted(
+                "up to {n} further one where the last half of the trials still moved a contrast (budget.extend)",
+                "up to {n} further ones where the last half of the trials still moved a contrast (budget.extend)",
+                further,
+            )
+        )
+    print("\n".join(map(translator, lines)))
     if waiting:
-        print(described(waiting, words), end="")
-    print(words("detectable"))
+        print(described(waiting, translator), end="")
+    print(
+        translator(Message("smallest gain that this budget can detect: unknown before a pilot with two seeds has run"))
+    )
 
 
 def expand(overrides: Sequence[str]) -> list[Composed]:
@@ -83,7 +113,7 @@ def expand(overrides: Sequence[str]) -> list[Composed]:
     return [compose.compose(words) for words in itertools.product(*variants)]
 
 
-def described(waiting: Sequence[Planned], words: Words) -> str:
+def described(waiting: Sequence[Planned], translator: Translator) -> str:
     """The pilot of each (dataset, model) and what follows for the sweep."""
     rows: list[list[str]] = []
     low = high = disk = peak = 0.0
@@ -99,16 +129,37 @@ def described(waiting: Sequence[Planned], words: Words) -> str:
         low, high = low + shortest, high + longest
         disk, peak = disk + most * pilot.state_mb, max(peak, pilot.peak_mb)
         name = f"{dataset}/{model} ({heaviest.task.cell.modality})"
-        costs = [words.number(pilot.setup, 1), words.number(pilot.epoch, 2), words.number(trainings)]
-        rows.append([name, *costs, _time(shortest, words), _time(longest, words)])
-    header = [words(name) for name in ("model", "setup", "epoch", "trainings_column", "shortest", "longest")]
-    spread = [[str(n), _time(low / n, words), _time(high / n, words)] for n in WORKERS]
+        costs = [translator.number(pilot.setup, 1), translator.number(pilot.epoch, 2), translator.number(trainings)]
+        rows.append([name, *costs, _time(shortest, translator), _time(longest, translator)])
+    header = [translator(name) for name in (*MODEL_COLUMNS, *ENDS)]
+    spread = [[str(n), _time(low / n, translator), _time(high / n, translator)] for n in WORKERS]
     cores = len(os.sched_getaffinity(0))
     tables = [
-        text_table(words("pilots"), header, rows),
-        text_table(words("spread"), [words(name) for name in ("workers", "shortest", "longest")], spread),
+        text_table(
+            translator(Message("A pilot of two epochs for every model, with its heaviest condition")), header, rows
+        ),
+        text_table(
+            translator(
+                Message(
+                    "How long the sweep takes: shortest if every training stops at once, longest if every one runs all "
+                    "epochs"
+                )
+            ),
+            [translator(name) for name in (Message("workers"), *ENDS)],
+            spread,
+        ),
     ]
-    notes = [words("machine", cores, disk=words.number(disk), memory=words.number(peak))]
+    notes = [
+        translator(
+            Message.counted(
+                "this machine has {n} core; disk up to about {disk} MB, memory about {memory} MB per worker",
+                "this machine has {n} cores; disk up to about {disk} MB, memory about {memory} MB per worker",
+                cores,
+                disk=translator.number(disk),
+                memory=translator.number(peak),
+            )
+        )
+    ]
     return terminal(Document("", tables, notes))
 
 
@@ -127,9 +178,9 @@ def measure(plan: Planned) -> Pilot:
     return Pilot(outcome.setup_seconds, epoch, state, peak, outcome.stop_reason != "closed_form")
 
 
-def _time(seconds: float, words: Words) -> str:
+def _time(seconds: float, translator: Translator) -> str:
     if seconds < 90:
-        return words("seconds", n=words.number(seconds))
+        return translator(Message("{n} s", n=translator.number(seconds)))
     if seconds < 5400:
-        return words("minutes", n=words.number(seconds / 60))
-    return words("hours", n=words.number(seconds / 3600, 1))
+        return translator(Message("{n} min", n=translator.number(seconds / 60)))
+    return translator(Message("{n} h", n=translator.number(seconds / 3600, 1)))

@@ -13,7 +13,7 @@ from mmbench.cli.jobs import Job
 from mmbench.contrast import read_contrast
 from mmbench.extension import Extension
 from mmbench.loop import check_devices
-from mmbench.messages import Refusal, Words
+from mmbench.messages import Refusal, Translator
 from mmbench.records import CellStore
 
 RESUME = ("auto", "force", "never")
@@ -58,21 +58,25 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     workers, top_k = settings["sweep"]["workers"], settings["export"]["top_k"]
     resume = settings["study"]["resume"]
     if resume not in RESUME:
-        raise Refusal("study", "no_resume", resume=resume, known=", ".join(RESUME))
+        raise Refusal("study.resume={resume} is unknown; it is one of {known}", resume=resume, known=", ".join(RESUME))
     if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise Refusal("study", "bad_workers", workers=workers)
+        raise Refusal(
+            "sweep.workers={workers} must be a whole number of at least 1, or null for one per core", workers=workers
+        )
     if not isinstance(top_k, int) or not 0 <= top_k <= sealed.LIST_LENGTH:
-        raise Refusal("study", "bad_top_k", top_k=top_k, most=sealed.LIST_LENGTH)
+        raise Refusal(
+            "export.top_k={top_k} must be a whole number from 0 to {most}", top_k=top_k, most=sealed.LIST_LENGTH
+        )
     for name in settings["report"]["metrics"]:
         metrics.check_name(name)
     delta = settings["statistics"]["delta"]
     if isinstance(delta, bool) or not isinstance(delta, int | float) or not delta > 0:
-        raise Refusal("study", "bad_delta", delta=delta)
+        raise Refusal("statistics.delta={delta} must be a positive number, 0.02 for 2 %", delta=delta)
     for name in settings["statistics"]["contrasts"]:
         read_contrast(str(name))
 
 
-def plan_cells(jobs: Sequence[Job], resume: str, words: Words) -> list[Planned]:
+def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list[Planned]:
     """Read each dataset once, say what was read, and find out which cells are finished."""
     said: set[str] = set()
     by_cell: dict[Cell, Planned] = {}
@@ -80,7 +84,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, words: Words) -> list[Planned]:
         dataset = job.dataset()
         if job.cell.dataset not in said:
             said.add(job.cell.dataset)
-            print("\n".join(map(words.said, dataset.summary())), flush=True)
+            print("\n".join(map(translator, dataset.summary())), flush=True)
         task = job.task()
         task.slots()  # a default outside its range is told before anything runs
         check_devices(job.model_class, task.recipe(task.default)[1])
@@ -90,7 +94,11 @@ def plan_cells(jobs: Sequence[Job], resume: str, words: Words) -> list[Planned]:
             finished = resume != "force" and store.is_current() and sealed.is_scored(store, dataset.split)
             by_cell[job.cell] = Planned(job, task, store, finished)
         elif twin.store.key != store.key:
-            raise Refusal("study", "two_cells", cell=job.cell)
+            raise Refusal(
+                "two jobs of this sweep are the same cell {cell} with different settings; sweep over dataset, model, "
+                "modality and dataset.split_seed, and let the search tune the rest",
+                cell=job.cell,
+            )
     return list(by_cell.values())
 
 
@@ -135,7 +143,10 @@ def check_fixed(sweep_dir: Path, statistics: Mapping[str, Any]) -> None:
     earlier = records.read_json(file) if file.exists() else {}
     for name in ("delta", "contrasts"):
         if name in earlier and earlier[name] != statistics[name]:
-            raise ValueError(
-                f"statistics.{name}={statistics[name]}, but this sweep was planned with {earlier[name]}, before its "
-                "results were known; keep that or take another sweep.name"
+            raise Refusal(
+                "statistics.{name}={value}, but this sweep was planned with {earlier}, before its results were "
+                "known; keep that or take another sweep.name",
+                name=name,
+                value=statistics[name],
+                earlier=earlier[name],
             )

@@ -20,20 +20,20 @@ import pyarrow as pa
 from mmbench.cli.encode import encode
 from mmbench.cli.folders import new_folder
 from mmbench.cli.prepare_parser import EXPORT, ROLES, parsed
-from mmbench.cli.words import spoken
+from mmbench.cli.words import take_language
 from mmbench.data.archives import unpacked
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.describe import coded, coverage, statistics
 from mmbench.data.formats import Options, read_source
 from mmbench.data.interactions import deduplicated, rating_at_least
 from mmbench.data.item_features import read_item_feature
-from mmbench.data.journal import DOMAIN, Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.mmrec import kept_by, write_mmrec
 from mmbench.data.roles import NONE, Columns, mapped
 from mmbench.data.sources import Source, modalities_in, read_folder, write_folder
 from mmbench.data.splits import PARTS, automatic
 from mmbench.data.text import with_text
-from mmbench.messages import Words
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.paths import slug
 
 #: What a prepared folder may hold; a folder with anything else is never overwritten.
@@ -47,19 +47,19 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         ValueError: for a mistake in the command line or in the files.
     """
-    given, lang = parsed(argv)
+    given, translator = parsed(argv)
     run = _to_mmrec if given.command == EXPORT else _import
-    run(given, Words(DOMAIN, lang))
+    run(given, translator)
 
 
-def _import(given: argparse.Namespace, words: Words) -> None:
+def _import(given: argparse.Namespace, translator: Translator) -> None:
     options, journal = _options(given), Journal()
     with new_folder(given.out, CANONICAL_FILES, given.overwrite) as folder, _opened(given.source) as path:
         name, source = read_source(path, given.format, options, journal)
         source = _with_features(source, given, journal)
         if path != given.source and "image_path" in source.items:
             source = replace(source, items=source.items.drop(columns="image_path"))
-            journal.tell("zip_images")
+            journal.tell(Message("images inside a .zip are not kept; unpack it to encode them"))
         source, encoder = _with_texts(source, given, journal)
         digests = _digests(path, journal.files) | ({} if path == given.source else _digests(path, [given.source]))
         provenance = {
@@ -74,23 +74,23 @@ def _import(given: argparse.Namespace, words: Words) -> None:
         write_folder(source, folder, provenance, told)
     del source  # the log as text is most of the memory, and what follows takes some of its own
     pa.default_memory_pool().release_unused()
-    _encode(given, words.lang)
-    print("\n".join(_summary(given.out, name, log, told, journal, words)))
+    _encode(given, translator)
+    print("\n".join(_summary(given.out, name, log, told, journal, translator)))
 
 
-def _encode(given: argparse.Namespace, lang: str) -> None:
+def _encode(given: argparse.Namespace, translator: Translator) -> None:
     """Run the encoders that were asked for on the folder that is now in place; what was imported there gives way."""
     if given.encode:
-        words, asked = spoken("encode", [f"lang={lang}", *given.encode])
+        translator, asked = take_language([f"lang={translator.lang}", *given.encode])
         pairs = [(key, value) for key, _, value in (word.partition("=") for word in asked)]
-        encode(given.out, [("overwrite", "true"), *pairs], words)
+        encode(given.out, [("overwrite", "true"), *pairs], translator)
 
 
 def _options(given: argparse.Namespace) -> Options:
     columns = mapped(given.map) if given.map else Columns()
     columns = replace(columns, **{role: getattr(given, role) for role in ROLES if getattr(given, role)})
     if given.format == "table" and given.items is None and (given.text not in (None, NONE) or given.item_column):
-        raise refusal("text_without_items")
+        raise Refusal("--text and --item-column describe the table --items, which is not given")
     return Options(columns, given.items, given.item_column, _text(given), given.encoding, given.sheet)
 
 
@@ -114,7 +114,10 @@ def _with_features(source: Source, given: argparse.Namespace, journal: Journal) 
     for word in given.features:
         modality, is_pair, path = word.partition("=")
         if not is_pair or not re.fullmatch(r"[a-z][a-z0-9_]*(@[\w.-]+)?", modality):
-            raise refusal("bad_features", word=repr(word))
+            raise Refusal(
+                "--features {word}: write modality=path with a modality of small letters, digits and underscores",
+                word=repr(word),
+            )
         features[modality] = read_item_feature(Path(path), source.items["item_id"].tolist(), journal)
     return replace(source, features=dict(sorted(features.items())))
 
@@ -125,12 +128,20 @@ def _with_texts(source: Source, given: argparse.Namespace, journal: Journal) -> 
     for name in columns:
         if name not in source.items:
             known = ", ".join(map(str, source.items))
-            raise refusal("no_column", path=given.source, column=repr(name), option="--text", columns=known)
+            raise Refusal(
+                "{path}: column {column} ({option}) is not there; columns are {columns}",
+                path=given.source,
+                column=repr(name),
+                option="--text",
+                columns=known,
+            )
     source = replace(source, texts=columns)
     if given.text == NONE or not columns or "text" in source.features:
         return source, {}
     if given.format != "table" and not (source.items[list(columns)] != "").to_numpy().any():
-        journal.tell("no_texts", columns=", ".join(columns))
+        journal.tell(
+            Message("{columns} are empty for every item; there is no modality text", columns=", ".join(columns))
+        )
         return source, {}
     encoder = {"text": {"encoder": "character n-grams, TF-IDF, SVD", "columns": list(columns), "dim": given.text_dim}}
     return with_text(source, columns, given.text_dim), encoder
@@ -161,32 +172,65 @@ def _digests(root: Path, files: Sequence[Path]) -> dict[str, str]:
 
 
 def _summary(
-    out: Path, name: str, log: pd.DataFrame, told: Mapping[str, Any], journal: Journal, words: Words
+    out: Path, name: str, log: pd.DataFrame, told: Mapping[str, Any], journal: Journal, translator: Translator
 ) -> list[str]:
     """What was written and the command that uses it."""
-    numbers, count = told["statistics"], words.number
+    numbers, count = told["statistics"], translator.number
     sizes = {key: count(numbers[key]) for key in ("users", "items", "rows")}
-    lines = [words("written", path=out, format=name), words("sizes", **sizes)]
+    lines = [
+        translator(Message("written to {path} (format {format})", path=out, format=name)),
+        translator(Message("{users} users, {items} items, {rows} rows", **sizes)),
+    ]
     spread = {key: count(value) for key, value in numbers["per_user"].items()}
-    lines.append(words("density", density=words.percent(numbers["density"], 2), **spread))
+    lines.append(
+        translator(
+            Message(
+                "density {density}; interactions per user {min} to {max}, median {median}",
+                density=translator.percent(numbers["density"], 2),
+                **spread,
+            )
+        )
+    )
     if "timestamp" in numbers:
-        days = {key: words.date(_day(value)) for key, value in numbers["timestamp"].items()}
-        lines.append(words("period", first=days["min"], last=days["max"]))
+        days = {key: translator.date(_day(value)) for key, value in numbers["timestamp"].items()}
+        lines.append(translator(Message("from {first} to {last}", first=days["min"], last=days["max"])))
     for part, counts in told["coverage"].items():
         values = {key: count(value) for key, value in counts.items()}
         if part.startswith("items."):
-            lines.append(words("content", column=part.removeprefix("items."), items=sizes["items"], **values))
+            lines.append(
+                translator(
+                    Message(
+                        "{column} {present}/{items} items",
+                        column=part.removeprefix("items."),
+                        items=sizes["items"],
+                        **values,
+                    )
+                )
+            )
         else:
-            lines.append(words("coverage", modality=part, **values))
+            lines.append(
+                translator(
+                    Message(
+                        "{modality} {present}/{items} items, {constant} constant, {duplicates} duplicate rows",
+                        modality=part,
+                        **values,
+                    )
+                )
+            )
     lacking = [part for part in PARTS if "split" in log and not (log["split"] == part).any()]
     if lacking:
-        journal.tell("incomplete_split", parts=", ".join(lacking))
+        journal.tell(
+            Message(
+                "the column 'split' has no rows of the part {parts}, so it cannot be used as it is",
+                parts=", ".join(lacking),
+            )
+        )
         log = log.drop(columns="split")
     protocol, why = automatic(deduplicated(log), "split")
     call = ["dataset=folder", _override("dataset.name", _name(out)), _override("dataset.path", str(out))]
     call += [f"dataset.protocol={protocol}", *([] if modalities_in(out) else ["modality=none"])]
-    said = map(words.said, [*journal.lines, why])
-    return [*lines, *said, "", words("next", command=f"python -m mmbench {shlex.join(call)}")]
+    said = map(translator, [*journal.lines, why])
+    return [*lines, *said, "", translator(Message("next: {command}", command=f"python -m mmbench {shlex.join(call)}"))]
 
 
 def _day(seconds: int) -> Any:
@@ -194,11 +238,16 @@ def _day(seconds: int) -> Any:
     return datetime.fromtimestamp(min(max(seconds, 0), 253_402_300_799), UTC).date()
 
 
-def _to_mmrec(given: argparse.Namespace, words: Words) -> None:
+def _to_mmrec(given: argparse.Namespace, translator: Translator) -> None:
     with new_folder(given.out, MMREC_FILES, given.overwrite) as folder:
         log = read_folder(given.folder, trust_row_order=given.trust_row_order).log
         if given.protocol == "given" and given.split_column not in log:
-            raise refusal("no_split_column", path=given.folder, column=repr(given.split_column))
+            raise Refusal(
+                "{path} has no column {column} with the part of each row; name it with --split-column, or split with "
+                "--protocol auto, time, last_out or paper",
+                path=given.folder,
+                column=repr(given.split_column),
+            )
         config = DatasetConfig(
             name=_name(given.folder),
             path=str(given.folder),
@@ -212,8 +261,16 @@ def _to_mmrec(given: argparse.Namespace, words: Words) -> None:
         dataset = load_dataset(config)
         source, parts = kept_by(dataset, deduplicated(rating_at_least(log, given.min_rating)))
         idle = write_mmrec(source, parts, folder, given.out.resolve().name)
-    notices = [words("export_idle", idle)] if idle else []
-    print("\n".join([words("exported", path=given.out), *map(words.said, dataset.summary()), *notices]))
+    lines = [Message("written to {path}", path=given.out), *dataset.summary()]
+    if idle:
+        lines.append(
+            Message.counted(
+                "the last item has no interaction; MMRec counts max(itemID) + 1 items and will not fit",
+                "the last {n} items have no interaction; MMRec counts max(itemID) + 1 items and will not fit",
+                idle,
+            )
+        )
+    print("\n".join(map(translator, lines)))
 
 
 def _name(folder: Path) -> str:

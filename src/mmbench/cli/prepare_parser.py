@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmbench.cli.words import Parser, speaking
+from mmbench.cli.words import Parser, take_language
 from mmbench.data.delimited import AUTO
 from mmbench.data.formats import READERS
-from mmbench.messages import LANGUAGES, Refusal, Words
+from mmbench.messages import Message, Translator
 
 ROLES = ("user", "item", "rating", "timestamp", "split", "order", "quantity")
 EXPORT = "export-mmrec"
@@ -19,70 +18,134 @@ EXPORT = "export-mmrec"
 COMMANDS = ("import", "csv", "mmrec", EXPORT, "-h", "--help")
 
 
-def parsed(argv: Sequence[str]) -> tuple[argparse.Namespace, str]:
-    """The options of a command line, and the language it asks for.
+def parsed(argv: Sequence[str]) -> tuple[argparse.Namespace, Translator]:
+    """The options of a command line, and a translator into the language it asks for.
 
     Raises:
         ValueError: for a mistake in the command line.
     """
-    settings = dict(word.split("=", 1) for word in argv if re.match(r"(debug|lang)=", word))
-    lang = settings.get("lang", LANGUAGES[0])
-    if lang not in LANGUAGES:
-        raise Refusal("command", "unknown_language", lang=lang, languages=", ".join(LANGUAGES))
-    words = [word for word in argv if not re.match(r"(debug|lang)=", word)]
+    translator, words = take_language(word for word in argv if not word.startswith("debug="))
     if words and words[0] not in COMMANDS:
         words = ["import", *words]
-    with speaking(lang):
-        return _parser(Words("usage", lang)).parse_args(words), lang
+    return _parser(translator).parse_args(words), translator
 
 
-def _parser(words: Words) -> Parser:
+def _parser(translator: Translator) -> Parser:
     prog = "python -m mmbench.prepare"
-    parser = Parser(prog=prog, usage=words("usage", prog=prog), description=words("description"))
+    parser = Parser(
+        prog=prog,
+        usage=translator(
+            Message("{prog} SOURCE --out DIR [options] | export-mmrec DIR --out DIR [options]", prog=prog)
+        ),
+        description=translator(Message("Make a dataset folder of your own data. lang=ja speaks Japanese.")),
+    )
     commands = parser.add_subparsers(dest="command", required=True, prog=parser.prog)
 
-    source = _command(commands, "import", words("import"), words)
-    source.add_argument("source", type=Path, metavar="SOURCE", help=words("source"))
-    source.add_argument("--format", metavar="NAME", help=words("format", names=", ".join(READERS)))
-    _table_options(source, words)
+    source = _command(
+        commands,
+        "import",
+        translator(Message("a file, folder or .zip of any known format; the word may be left out")),
+        translator,
+    )
+    source.add_argument("source", type=Path, metavar="SOURCE", help=translator(Message("file, folder or .zip")))
+    source.add_argument(
+        "--format", metavar="NAME", help=translator(Message("{names} (default: found out)", names=", ".join(READERS)))
+    )
+    _table_options(source, translator)
 
-    table = _command(commands, "csv", words("csv"), words)
-    table.add_argument("--interactions", type=Path, required=True, dest="source", help=words("interactions"))
+    table = _command(commands, "csv", translator(Message("the same for a table, as --interactions")), translator)
+    table.add_argument(
+        "--interactions", type=Path, required=True, dest="source", help=translator(Message("log: a table"))
+    )
     table.set_defaults(format="table")
-    _table_options(table, words)
+    _table_options(table, translator)
 
-    mmrec = _command(commands, "mmrec", words("mmrec"), words)
-    mmrec.add_argument("source", type=Path, metavar="FOLDER", help=words("mmrec_folder"))
+    mmrec = _command(commands, "mmrec", translator(Message("the same for a folder of the MMRec toolbox")), translator)
+    mmrec.add_argument("source", type=Path, metavar="FOLDER", help=translator(Message("folder with a .inter file")))
     mmrec.set_defaults(format="mmrec")
-    _table_options(mmrec, words)
+    _table_options(mmrec, translator)
 
-    export = _command(commands, EXPORT, words("export"), words)
-    export.add_argument("folder", type=Path, help=words("canonical"))
-    export.add_argument("--protocol", default="given", help=words("protocol"))
-    export.add_argument("--split-column", default="split", help=words("split_column"))
-    export.add_argument("--split-seed", type=int, default=0, help=words("split_seed"))
-    export.add_argument("--k-core", type=int, default=0, help=words("k_core"))
-    export.add_argument("--min-rating", type=float, help=words("min_rating"))
-    export.add_argument("--trust-row-order", action="store_true", help=words("trust_row_order"))
+    export = _command(commands, EXPORT, translator(Message("write a dataset folder as an MMRec folder")), translator)
+    export.add_argument("folder", type=Path, help=translator(Message("canonical folder")))
+    export.add_argument(
+        "--protocol",
+        default="given",
+        help=translator(Message("how to split, as dataset.protocol (default: %(default)s)")),
+    )
+    export.add_argument(
+        "--split-column", default="split", help=translator(Message("column of protocol given (default: %(default)s)"))
+    )
+    export.add_argument(
+        "--split-seed",
+        type=int,
+        default=0,
+        help=translator(Message("seed of a random protocol (default: %(default)s)")),
+    )
+    export.add_argument(
+        "--k-core", type=int, default=0, help=translator(Message("as dataset.k_core (default: %(default)s)"))
+    )
+    export.add_argument("--min-rating", type=float, help=translator(Message("as dataset.min_rating")))
+    export.add_argument(
+        "--trust-row-order", action="store_true", help=translator(Message("as dataset.trust_row_order=true"))
+    )
     return parser
 
 
-def _command(commands: Any, name: str, text: str, words: Words) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, text: str, translator: Translator) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    command.add_argument("--out", type=Path, required=True, help=words("out"))
-    command.add_argument("--overwrite", action="store_true", help=words("overwrite"))
+    command.add_argument("--out", type=Path, required=True, help=translator(Message("folder to write")))
+    command.add_argument(
+        "--overwrite", action="store_true", help=translator(Message("replace what an earlier call wrote to --out"))
+    )
     return command
 
 
-def _table_options(command: argparse.ArgumentParser, words: Words) -> None:
-    command.add_argument("--map", metavar="ROLE=COL,...", help=words("map", roles=", ".join(ROLES)))
+def _table_options(command: argparse.ArgumentParser, translator: Translator) -> None:
+    command.add_argument(
+        "--map",
+        metavar="ROLE=COL,...",
+        help=translator(Message("columns of a log, by role: {roles}", roles=", ".join(ROLES))),
+    )
     for role in ROLES:
-        command.add_argument(f"--{role}", metavar="COL", help=words("role", role=role))
-    command.add_argument("--items", type=Path, help=words("items"))
-    command.add_argument("--item-column", metavar="COL", help=words("item_column"))
-    command.add_argument("--text", metavar="COL,COL", help=words("text"))
-    command.add_argument("--text-dim", type=int, default=256, help=words("text_dim"))
-    command.add_argument("--features", metavar="MODALITY=PATH", action="append", default=[], help=words("features"))
-    command.add_argument("--encoding", default=AUTO, help=words("encoding"))
-    command.add_argument("--encode", action="append", default=[], metavar="KEY=VALUE", help=words("encode"))
-    command.add_argument("--sheet", metavar="NAME", help=words("sheet"))
+        command.add_argument(
+            f"--{role}",
+            metavar="COL",
+            help=translator(Message("the same for the {role} alone (default: guessed)", role=role)),
+        )
+    command.add_argument("--items", type=Path, help=translator(Message("table of items, or metadata of Amazon")))
+    command.add_argument(
+        "--item-column", metavar="COL", help=translator(Message("item id in --items (default: guessed)"))
+    )
+    command.add_argument(
+        "--text",
+        metavar="COL,COL",
+        help=translator(Message("columns joined to the item's text; none: no text features")),
+    )
+    command.add_argument(
+        "--text-dim",
+        type=int,
+        default=256,
+        help=translator(Message("width of the text features (default: %(default)s)")),
+    )
+    command.add_argument(
+        "--features",
+        metavar="MODALITY=PATH",
+        action="append",
+        default=[],
+        help=translator(Message("features by item id")),
+    )
+    command.add_argument(
+        "--encoding", default=AUTO, help=translator(Message("of text tables, for example cp932 (default: found out)"))
+    )
+    command.add_argument(
+        "--encode",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=translator(
+            Message("a word of python -m mmbench.encode for the written folder, for example text=NAME; may be repeated")
+        ),
+    )
+    command.add_argument(
+        "--sheet", metavar="NAME", help=translator(Message("sheet of a workbook (default: the first)"))
+    )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmbench.cli.errors import did_you_mean
+from mmbench.messages import Refusal
 
 
 def main(argv: Sequence[str]) -> None:
@@ -20,7 +21,7 @@ def main(argv: Sequence[str]) -> None:
         known = explainable(options.sweep)
         if options.explain not in known:
             near = did_you_mean(options.explain, known)
-            raise ValueError(f"{options.explain} is no contrast or cell of this sweep; {near}")
+            raise Refusal("{name} is no contrast or cell of this sweep; {near}", name=options.explain, near=near)
         print(known[options.explain](), end="")
     elif options.optuna is not None:
         names = write_studies(read_sweep(options.sweep), options.sweep, options.optuna)

@@ -93,7 +93,7 @@ def _config_dirs(flags: Sequence[str]) -> list[Path]:
     found += [Path(f.split("=", 1)[1]) for f in flags if f.startswith("--config-dir=")]
     for folder in found:
         if not folder.is_dir():
-            raise Refusal("command", "no_config_dir", folder=folder)
+            raise Refusal("--config-dir {folder} is not a folder", folder=folder)
     return found
 
 

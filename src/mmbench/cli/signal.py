@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.words import Parser, speaking, spoken
-from mmbench.messages import Words
+from mmbench.cli.words import Parser, take_language
+from mmbench.messages import Message, Translator
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the pre-test of a data set, print it and write ``signal.json`` and ``signal.md``."""
-    words, argv = spoken("signal", argv)
-    asked = _asked(argv, words)
+    translator, argv = take_language(argv)
+    asked = _asked(argv, translator)
     import torch
 
     from mmbench import paths, records
@@ -32,14 +32,26 @@ def main(argv: Sequence[str]) -> None:
     found = pretest(dataset.split.train, dataset.features)
     folder = multirun / paths.slug([f"signal-{name}"])
     records.write_json(folder / "signal.json", as_record(name, dataset, found))
-    records.write_text(folder / "signal.md", as_markdown(name, dataset, found, words))
-    print(as_text(name, dataset, found, words), end="")
-    print(words("written", folder=folder))
+    records.write_text(folder / "signal.md", as_markdown(name, dataset, found, translator))
+    print(as_text(name, dataset, found, translator), end="")
+    print(translator(Message("written to {folder}: signal.json, signal.md", folder=folder)))
 
 
-def _asked(argv: Sequence[str], words: Words) -> argparse.Namespace:
-    with speaking(words.lang):
-        parser = Parser(prog="python -m mmbench.signal", description=words("description"))
-        parser.add_argument("overrides", nargs="*", help=words("help_overrides"))
-        parser.add_argument("--config-dir", type=Path, action="append", default=[], help=words("help_config_dir"))
-        return parser.parse_args(argv)
+def _asked(argv: Sequence[str], translator: Translator) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m mmbench.signal",
+        description=translator(Message("Is a trial of text, images, ... worth it? Trains no recommender.")),
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        help=translator(Message("overrides of the configuration, for example dataset=ml100k; lang=ja for Japanese")),
+    )
+    parser.add_argument(
+        "--config-dir",
+        type=Path,
+        action="append",
+        default=[],
+        help=translator(Message("folder of further configurations")),
+    )
+    return parser.parse_args(argv)

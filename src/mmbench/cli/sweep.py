@@ -17,7 +17,7 @@ from mmbench.cli.pool import Pool
 from mmbench.cli.progress import Progress
 from mmbench.decision.mirror import mirror
 from mmbench.leases import make_leases
-from mmbench.messages import Words
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.report import write_report
 
 
@@ -40,13 +40,13 @@ class Sweep:
     overrides: Sequence[str]
 
     @staticmethod
-    def plan(composed: Sequence[Composed], overrides: Sequence[str], lang: str = "en") -> Sweep:
+    def plan(composed: Sequence[Composed], overrides: Sequence[str], translator: Translator | None = None) -> Sweep:
         """Read the data, check everything a user has to mend, and find out which cells are finished.
 
         Args:
             composed: one configuration per job.
             overrides: the command line, for the manifest.
-            lang: of what is told of the data.
+            translator: into the language of what is printed of the data, English without one.
 
         Raises:
             ValueError: for anything a user has to mend before the first cell runs.
@@ -55,9 +55,11 @@ class Sweep:
         check_settings(settings)
         folder = Path(settings["paths"]["multirun"]) / paths.slug([str(settings["sweep"]["name"])])
         jobs = [Job(c, folder) for c in composed]
-        words = Words("study", lang)
-        print(words("planned", name=settings["sweep"]["name"], folder=folder), flush=True)
-        return Sweep(folder, settings, jobs, plan_cells(jobs, settings["study"]["resume"], words), overrides)
+        translator = translator or Translator()
+        print(
+            translator(Message("sweep {name} -> {folder}", name=settings["sweep"]["name"], folder=folder)), flush=True
+        )
+        return Sweep(folder, settings, jobs, plan_cells(jobs, settings["study"]["resume"], translator), overrides)
 
     @property
     def waiting(self) -> list[Job]:
@@ -164,8 +166,9 @@ def _open(planned: Sequence[Planned], resume: str) -> None:
     """
     for plan in planned:
         if resume == "never" and (plan.store.folder / "cell.json").exists():
-            raise ValueError(
-                f"study.resume=never, but {plan.store.folder} has records; use auto, force or another name"
+            raise Refusal(
+                "study.resume=never, but {folder} has records; use auto, force or another name",
+                folder=plan.store.folder,
             )
         if plan.finished:
             continue

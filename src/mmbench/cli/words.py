@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from mmbench.cli.errors import did_you_mean
-from mmbench.messages import Refusal, Words, catalogue
+from mmbench.messages import Refusal, Translator
 
 T = TypeVar("T")
 _TRUTH = {"true": True, "false": False}
@@ -22,28 +21,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuse a command line."""
-        raise Refusal("command", "bad_command", message=message, prog=self.prog)
-
-
-@contextlib.contextmanager
-def speaking(lang: str) -> Iterator[None]:
-    """Within it, :mod:`argparse` speaks a language of the catalogues.
-
-    It looks its sentences up by gettext, which follows the machine's settings and compiled files; here the words of the
-    command line decide.
-    """
-    known = catalogue("argparse", lang)
-
-    def plural(one: str, other: str, n: int) -> object:
-        return known.get(one if n == 1 else other, one if n == 1 else other)
-
-    ours = {"_": lambda text: known.get(text, text), "ngettext": plural}
-    theirs = {name: getattr(argparse, name) for name in ours}
-    vars(argparse).update(ours)
-    try:
-        yield
-    finally:
-        vars(argparse).update(theirs)
+        raise Refusal("{message}; {prog} --help explains", message=message, prog=self.prog)
 
 
 def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tuple[str, str]]]:
@@ -56,15 +34,25 @@ def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tupl
     plain = [word for word in words if "=" not in word]
     if len(plain) != 1 or plain[0].startswith("-"):
         if plain:
-            raise Refusal("command", "one_folder_not", command=command, found=" ".join(plain))
-        raise Refusal("command", "one_folder", command=command)
+            raise Refusal(
+                "python -m mmbench.{command} takes one folder and words key=value, not {found}; --help explains",
+                command=command,
+                found=" ".join(plain),
+            )
+        raise Refusal(
+            "python -m mmbench.{command} takes one folder and words key=value; --help explains", command=command
+        )
     return Path(plain[0]), [(key, value) for key, _, value in (word.partition("=") for word in words if "=" in word)]
 
 
-def spoken(domain: str, argv: Sequence[str]) -> tuple[Words, list[str]]:
-    """The messages that ``lang=ja`` asks for, English without it, and the other words of the command line."""
-    languages = [word.partition("=")[2] for word in argv if word.startswith("lang=")]
-    return Words(domain, *languages[-1:]), [word for word in argv if not word.startswith("lang=")]
+def take_language(argv: Iterable[str]) -> tuple[Translator, list[str]]:
+    """The translator that ``lang=ja`` asks for, English without it, and the other words of the command line."""
+    others: list[str] = []
+    languages: list[str] = []
+    for word in argv:
+        key, _, value = word.partition("=")
+        (languages if key == "lang" else others).append(value if key == "lang" else word)
+    return Translator(*languages[-1:]), others
 
 
 def settings(pairs: Sequence[tuple[str, str]], kind: type[T]) -> T:
@@ -79,7 +67,9 @@ def settings(pairs: Sequence[tuple[str, str]], kind: type[T]) -> T:
     for key, value in pairs:
         if key not in allowed:
             hint = did_you_mean(key, allowed)
-            raise Refusal("command", "no_setting", key=key, value=value, quoted=repr(key), hint=hint)
+            raise Refusal(
+                "{key}={value}: there is no setting {quoted}; {hint}", key=key, value=value, quoted=repr(key), hint=hint
+            )
         values[key] = _converted(key, value, hints[key])
     return kind(**values)
 
@@ -87,11 +77,13 @@ def settings(pairs: Sequence[tuple[str, str]], kind: type[T]) -> T:
 def _converted(key: str, value: str, hint: Any) -> Any:
     if hint is bool:
         if value not in _TRUTH:
-            raise Refusal("command", "true_or_false", key=key, value=value)
+            raise Refusal("{key}={value} must be true or false", key=key, value=value)
         return _TRUTH[value]
     if hint in (int, float):
         try:
             return hint(value)
         except ValueError:
-            raise Refusal("command", "whole_number" if hint is int else "number", key=key, value=value) from None
+            if hint is int:
+                raise Refusal("{key}={value} must be a whole number", key=key, value=value) from None
+            raise Refusal("{key}={value} must be a number", key=key, value=value) from None
     return value

@@ -85,10 +85,15 @@ def pretest(train: Interactions, features: Mapping[str, ItemFeature], seed: int 
         ValueError: without a modality or with too few items.
     """
     if not features:
-        raise Refusal("signal", "no_modality")
+        raise Refusal("the data set has no modality, so there is no signal to look for")
     rows = signal.frequent_items(train)
     if len(rows) < MIN_ITEMS:
-        raise Refusal("signal", "few_items", items=len(rows), least=signal.MIN_INTERACTIONS, needed=MIN_ITEMS)
+        raise Refusal(
+            "{items} items have {least} training interactions or more; the pre-test needs at least {needed}",
+            items=len(rows),
+            least=signal.MIN_INTERACTIONS,
+            needed=MIN_ITEMS,
+        )
     values = {name: features[name].values[rows].astype(np.float64) for name in sorted(features)}
     present = {name: features[name].present[rows] for name in values}
     overlap, cka = {}, {}

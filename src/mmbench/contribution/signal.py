@@ -49,7 +49,9 @@ def item_factors(train: Interactions, rank: int = RANK) -> Matrix:
     """
     shape = (train.n_users, train.n_items)
     if min(shape) < 3:
-        raise Refusal("signal", "too_small", users=shape[0], items=shape[1])
+        raise Refusal(
+            "item factors need at least three users and items, not {users} and {items}", users=shape[0], items=shape[1]
+        )
     by_user, by_item = (np.bincount(ids, minlength=n) for ids, n in zip((train.users, train.items), shape, strict=True))
     values = 1.0 / np.sqrt(by_user[train.users] * by_item[train.items].astype(np.float64))
     matrix = sparse.csr_matrix((values, (train.users, train.items)), shape)
@@ -108,10 +110,14 @@ def embedding_signal(
         ValueError: without a modality, or with fewer than three folds or too few items for them.
     """
     if not features:
-        raise Refusal("signal", "needs_modality")
+        raise Refusal("signal needs at least one modality")
     n = len(targets)
     if not 3 <= n_folds <= n // 4:
-        raise Refusal("signal", "few_for_folds", items=n, folds=n_folds)
+        raise Refusal(
+            "{items} items cannot be put into {folds} folds of at least four; at least three folds",
+            items=n,
+            folds=n_folds,
+        )
     rng = np.random.default_rng(seed)
     folds = rng.permutation(n) % n_folds
     everyone = frozenset(features)
@@ -201,7 +207,7 @@ def neighbour_recall(
     wanted = np.repeat(together.items.numpy(), together.k).reshape(bought.shape) * n + together.indices.numpy()
     sizes = bought.sum(axis=1)
     if not sizes.any():
-        raise Refusal("signal", "never_together")
+        raise Refusal("no two items were bought together, so there are no co-purchase neighbours")
     found = {}
     for subset in coalitions(frozenset(features)):
         if subset:

@@ -18,10 +18,11 @@ import pyarrow as pa
 
 from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.item_features import read_item_feature
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.sources import Source
 from mmbench.data.streams import TEXT, Gathered, json_lines
 from mmbench.data.tabular import first_of_each, log_of, with_unlisted
+from mmbench.messages import Message, Refusal
 
 TEXTS = ("title", "brand", "categories", "description")
 REVIEW_SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
@@ -138,7 +139,12 @@ def reviews_in(folder: Path) -> Path:
     found = review_files(folder) or sorted(folder.glob("ratings_*.csv"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "-"
-        raise refusal("one_file", path=folder, pattern="*.json.gz, *.jsonl", found=names)
+        raise Refusal(
+            "{path} must hold one file {pattern}; found: {found}",
+            path=folder,
+            pattern="*.json.gz, *.jsonl",
+            found=names,
+        )
     return found[0]
 
 
@@ -164,7 +170,9 @@ def ratings(path: Path, journal: Journal) -> pd.DataFrame:
     table = read_delimited(journal.read(path), dialect, names=("user", "item", "rating", "timestamp"))
     names = _order(table.frame.iloc[0].tolist())
     if names is None:
-        raise refusal("not_ratings", path=path, line=1)
+        raise Refusal(
+            "{path}, line {line}: must be user, item (or item, user), rating, seconds since 1970", path=path, line=1
+        )
     table = table.with_frame(table.frame.set_axis(list(names), axis=1))
     return log_of(table, {name: name for name in ("user", "item", "rating", "timestamp")}, journal)
 
@@ -179,16 +187,39 @@ def _reviews(path: Path, fields: Fields, journal: Journal) -> pd.DataFrame:
             continue
         time = row.get(fields.time)
         if type(time) is not int or not 0 <= time < _MAX_SECONDS * fields.per_second:
-            raise refusal("bad_time", path=path, line=line, field=fields.time, value=f"{time!r:.40}")
+            raise Refusal(
+                "{path}, line {line}: {field} is {value}; it must be a whole number that is a time before the year "
+                "2100",
+                path=path,
+                line=line,
+                field=fields.time,
+                value=f"{time!r:.40}",
+            )
         rating = row.get(fields.rating)
         if isinstance(rating, bool) or not isinstance(rating, int | float | None) or not abs(rating or 0) < 1e6:
-            raise refusal("bad_rating", path=path, line=line, field=fields.rating, value=f"{rating!r:.40}")
+            raise Refusal(
+                "{path}, line {line}: {field} is {value}; it must be a number",
+                path=path,
+                line=line,
+                field=fields.rating,
+                value=f"{rating!r:.40}",
+            )
         log.add(user, item, rating, time // fields.per_second)
     frame = log.frame()
     if frame.empty:
-        raise refusal("no_ids" if without else "no_rows", path=path, columns=f"{fields.user}+{fields.item}")
+        if without:
+            raise Refusal("{path}: every row lacks {columns}", path=path, columns=f"{fields.user}+{fields.item}")
+        raise Refusal("{path} has no rows", path=path)
     if without:
-        journal.tell("reviews_without_ids", without, path=path, line=first)
+        journal.tell(
+            Message.counted(
+                "log: 1 review without user or item is left out ({path}, line {line})",
+                "log: {n} reviews without user or item are left out (first: {path}, line {line})",
+                without,
+                path=path,
+                line=first,
+            )
+        )
     return frame
 
 
@@ -205,7 +236,12 @@ def _metadata(path: Path, item: str, log: pd.DataFrame, journal: Journal) -> pd.
             rows.add(listed, *(_flat(value) for value in told))
     listed_items = rows.frame()
     if listed_items.empty:
-        raise refusal("no_common_item", path=path, in_log=repr(log["item_id"].iloc[0]), listed=repr(example))
+        raise Refusal(
+            "{path}: no item of the log occurs in it ({in_log} against {listed})",
+            path=path,
+            in_log=repr(log["item_id"].iloc[0]),
+            listed=repr(example),
+        )
     listed_items["image_url"] = listed_items["image_url"].str.partition(" ")[0]
     return with_unlisted(log, first_of_each(listed_items, journal), path, journal)
 

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from mmbench.data.journal import refusal
+from mmbench.messages import Refusal
 
 #: An entry that grows by more than this is made to fill a disk.
 MAX_RATIO = 1000
@@ -34,7 +34,7 @@ def unpacked(path: Path) -> Iterator[Path]:
                 for entry in archive.infolist():
                     _unpack(archive, entry, folder)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise refusal("bad_zip", path=path, error=str(error)) from error
+            raise Refusal("{path} is no readable .zip: {error}", path=path, error=str(error)) from error
         held = [inner for inner in folder.iterdir() if inner.name != "__MACOSX"]
         yield held[0] if len(held) == 1 and held[0].is_dir() else folder
 
@@ -42,13 +42,29 @@ def unpacked(path: Path) -> Iterator[Path]:
 def _check(path: Path, entry: zipfile.ZipInfo) -> None:
     name = PurePosixPath(entry.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-        raise refusal("zip_climbs", path=path, entry=repr(entry.filename))
+        raise Refusal(
+            "{path}: the entry {entry} leads out of the archive; nothing was unpacked",
+            path=path,
+            entry=repr(entry.filename),
+        )
     if stat.S_ISLNK(entry.external_attr >> 16):
-        raise refusal("zip_link", path=path, entry=repr(entry.filename))
+        raise Refusal(
+            "{path}: the entry {entry} is a link; an archive may hold files and folders only",
+            path=path,
+            entry=repr(entry.filename),
+        )
     if entry.flag_bits & 1:
-        raise refusal("zip_encrypted", path=path, entry=repr(entry.filename))
+        raise Refusal(
+            "{path}: the entry {entry} is encrypted; unpack the archive first", path=path, entry=repr(entry.filename)
+        )
     if entry.file_size > max(_CHECKED_FROM, MAX_RATIO * entry.compress_size):
-        raise refusal("zip_bomb", path=path, entry=repr(entry.filename), ratio=MAX_RATIO)
+        raise Refusal(
+            "{path}: the entry {entry} grows more than {ratio}-fold; unpack the archive yourself if it is to be "
+            "trusted",
+            path=path,
+            entry=repr(entry.filename),
+            ratio=MAX_RATIO,
+        )
 
 
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:

@@ -14,11 +14,12 @@ import pandas as pd
 
 from mmbench.data.amazon import catalogue_of, metadata_of
 from mmbench.data.delimited import Dialect, read_delimited, read_header
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.sources import Source
 from mmbench.data.splits import PARTS
 from mmbench.data.streams import first_cells
 from mmbench.data.tabular import log_of
+from mmbench.messages import Refusal
 
 _ROLES = {"user": "user_id", "item": "parent_asin", "rating": "rating", "timestamp": "timestamp"}
 _COLUMNS = tuple(_ROLES.values())
@@ -77,7 +78,12 @@ def _files(path: Path, folder: Path) -> tuple[str, dict[str, Path]]:
     whole = [found[name][""] for name in wanted if "" in found[name] and not match]
     if len(wanted) != 1 or bool(parts) == bool(whole):
         names = ", ".join(file.name for tables in found.values() for file in tables.values()) or "-"
-        raise refusal("one_file", path=folder, pattern="<category>[.train|.valid|.test].csv", found=names)
+        raise Refusal(
+            "{path} must hold one file {pattern}; found: {found}",
+            path=folder,
+            pattern="<category>[.train|.valid|.test].csv",
+            found=names,
+        )
     return wanted.pop(), parts or {"": whole[0]}
 
 
@@ -88,7 +94,12 @@ def _log(path: Path, journal: Journal) -> pd.DataFrame:
     header = read_header(path)
     missing = [name for name in _COLUMNS if name not in header.frame]
     if missing:
-        raise refusal("missing_columns", path=path, missing=", ".join(missing), columns=header.told_names)
+        raise Refusal(
+            "{path}: columns {missing} are missing; columns are {columns}",
+            path=path,
+            missing=", ".join(missing),
+            columns=header.told_names,
+        )
     return log_of(read_delimited(journal.read(path), columns=_COLUMNS), _ROLES, journal)
 
 

@@ -52,10 +52,16 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         if self.protocol not in splits.PROTOCOLS:
-            raise Refusal("data", "no_protocol", protocol=self.protocol, protocols=", ".join(splits.PROTOCOLS))
+            raise Refusal(
+                "dataset.protocol={protocol} is unknown; protocols are {protocols}",
+                protocol=self.protocol,
+                protocols=", ".join(splits.PROTOCOLS),
+            )
         for modality, label in self.encoder.items():
             if not isinstance(label, str):
-                raise Refusal("data", "no_label", modality=modality, label=label)
+                raise Refusal(
+                    "dataset.encoder.{modality}={label} must be the label of an encoder", modality=modality, label=label
+                )
 
     @property
     def cell_name(self) -> str:
@@ -91,7 +97,13 @@ class Dataset:
         """Lines that say what was read: sizes, coverage of each modality, notices."""
         sizes = {part: len(getattr(self.split, part)) for part in PARTS}
         about = {"name": self.name, "users": self.n_users, "items": self.n_items, "protocol": self.split.protocol}
-        lines: list[str] = [Message("data", "sizes", **about, **sizes)]
+        lines: list[str] = [
+            Message(
+                "{name}: {users} users, {items} items, train / valid / test {train} / {valid} / {test} ({protocol})",
+                **about,
+                **sizes,
+            )
+        ]
         lines += [feature.coverage(name) for name, feature in sorted(self.features.items())]
         return lines + list(self.notices)
 
@@ -115,13 +127,22 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         notices.append(why)
     log, parts = _split(log, protocol, config)
     if log.empty:
-        raise Refusal("data", "nothing_left", name=config.name, k_core=config.k_core)
+        raise Refusal(
+            "dataset {name}: no interaction is left after min_rating and k_core={k_core}",
+            name=config.name,
+            k_core=config.k_core,
+        )
     log, parts = _users_with_train(log, parts, notices)
     items, features = _catalogue(source, log, config.k_core, notices)
     split = _indexed(log, parts, items, protocol)
     for part in PARTS:
         if len(getattr(split, part)) == 0:
-            raise Refusal("data", "empty_part", name=config.name, part=part, protocol=protocol)
+            raise Refusal(
+                "dataset {name}: the {part} part of protocol {protocol} is empty",
+                name=config.name,
+                part=part,
+                protocol=protocol,
+            )
     users = np.sort(log["user_id"].unique())
     truth = dict(source.truth) or None
     return Dataset(config.name, split, features, users, items.to_numpy(object), tuple(notices), truth)
@@ -150,7 +171,9 @@ def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -
     known = log["user_id"].isin(log["user_id"][parts == "train"].unique())
     lost = log["user_id"][~known].nunique()
     if lost:
-        notices.append(Message("data", "users_without_train", users=lost))
+        notices.append(
+            Message("{users} users have no training interaction and are left out of every condition", users=lost)
+        )
     return log[known], parts[known]
 
 
@@ -163,7 +186,12 @@ def _catalogue(
     rows = np.flatnonzero(listed.isin(in_log)) if core > 1 else np.arange(len(listed))
     unlisted = in_log.difference(listed)
     if len(unlisted):
-        notices.append(Message("data", "unlisted_items", items=len(unlisted)))
+        notices.append(
+            Message(
+                "{items} items of the log are not in items.parquet and count as missing every modality",
+                items=len(unlisted),
+            )
+        )
     features: dict[str, ItemFeature] = {}
     for name, feature in sorted(source.features.items()):
         values, present = feature.values, feature.present
@@ -173,7 +201,10 @@ def _catalogue(
             values = np.vstack([values, np.zeros((len(unlisted), values.shape[1]), np.float32)])
             present = np.r_[present, np.zeros(len(unlisted), bool)]
         if not present.any():
-            raise Refusal("data", "no_content", modality=name)
+            raise Refusal(
+                "modality {modality}: no item of the catalogue has content; remove {modality}_feat.npy or mend it",
+                modality=name,
+            )
         # Nothing left out and nothing added: the missing are filled already, and a mapped file stays mapped.
         whole = values is feature.values
         features[name] = feature if whole else with_missing_filled(values, present, in_place=True)

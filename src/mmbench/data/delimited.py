@@ -15,9 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from mmbench.data.journal import message, refusal
-from mmbench.data.streams import GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
+from mmbench.data.streams import DAMAGED, GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
 from mmbench.data.table import Table, place_of, shortened
+from mmbench.messages import Message, Refusal
 
 SEPARATORS = (",", "\t", ";")
 #: Asks for the encoding to be found out, see :func:`detected_encoding`.
@@ -86,9 +86,13 @@ def read_delimited(
         if dialect.header:
             frame = frame.iloc[1:].reset_index(drop=True)
         if frame.empty:
-            raise refusal("header_only", path=path)
+            raise Refusal("{path} has a header but no rows", path=path)
         if dialect.quoted and frame.iloc[-1].str.contains("\n").any() and _odd_quotes(path, dialect):
-            raise refusal("open_quote", path=path, line=line_of(path, len(frame) - 1 + dialect.header, dialect))
+            raise Refusal(
+                "{path}, line {line}: a quote is opened and never closed",
+                path=path,
+                line=line_of(path, len(frame) - 1 + dialect.header, dialect),
+            )
         return Table(path, frame, lambda place: line_of(path, place + dialect.header, dialect))
 
 
@@ -124,16 +128,21 @@ def _faults(path: Path, encoding: str) -> Iterator[None]:
     try:
         yield
     except (UnicodeError, LookupError) as error:
-        raise refusal("not_encoded", path=path, encoding=encoding, error=error) from error
+        raise Refusal(
+            "{path} is not {encoding} text ({error}); save it as UTF-8 or name its encoding (often cp932 in Japan)",
+            path=path,
+            encoding=encoding,
+            error=error,
+        ) from error
     except GZIP_FAULTS as error:
-        raise refusal("gzip_damaged", path=path) from error
+        raise Refusal(DAMAGED, path=path) from error
     except (pa.ArrowInvalid, csv.Error) as error:
-        raise refusal("unreadable", path=path, error=error) from error
+        raise Refusal("{path} cannot be read: {error}", path=path, error=error) from error
 
 
 def _dialect(path: Path, dialect: Dialect | None, encoding: str) -> Dialect:
     if not path.is_file():
-        raise refusal("missing_file", path=path)
+        raise Refusal("{path} is missing", path=path)
     refuse_pickle(path)
     if dialect is not None:
         return dialect
@@ -176,14 +185,16 @@ def _names(path: Path, dialect: Dialect, names: Sequence[str] | None = None) -> 
     with _faults(path, dialect.encoding):
         first = _first(path, dialect)
     if not first:
-        raise refusal("empty_table", path=path)
+        raise Refusal("{path} is empty; its first line must name the columns", path=path)
     if not dialect.header:
         known = list(names or ())[: len(first)]
         return known + [f"column {place}" for place in range(len(known) + 1, len(first) + 1)]
     known = [cell.strip() for cell in first]
     repeated = {name for name in known if name and known.count(name) > 1}
     if repeated:
-        raise refusal("repeated_column", path=path, column=repr(min(repeated)))
+        raise Refusal(
+            "{path}: column {column} occurs more than once in the header", path=path, column=repr(min(repeated))
+        )
     return known
 
 
@@ -217,10 +228,15 @@ def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
         if ragged := _RAGGED.search(str(error)):
             raise _ragged(path, ragged, dialect) from error
         if "UTF8" in str(error):
-            raise refusal("not_encoded", path=path, encoding=dialect.encoding, error=message("foreign_byte")) from error
+            raise Refusal(
+                "{path} is not {encoding} text ({error}); save it as UTF-8 or name its encoding (often cp932 in Japan)",
+                path=path,
+                encoding=dialect.encoding,
+                error=Message("a byte that UTF-8 does not know"),
+            ) from error
         raise
     except OSError as error:
-        raise refusal("gzip_damaged", path=path) from error
+        raise Refusal(DAMAGED, path=path) from error
     return cells
 
 
@@ -232,7 +248,13 @@ def _odd_quotes(path: Path, dialect: Dialect) -> bool:
 def _ragged(path: Path, found: re.Match[str], dialect: Dialect) -> ValueError:
     line = line_of(path, int(found["row"]) - 1, dialect)
     if line is not None and dialect.quoted and found["text"].count('"') % 2:
-        return refusal("open_quote", path=path, line=line)
+        return Refusal("{path}, line {line}: a quote is opened and never closed", path=path, line=line)
     place = place_of(path, line, int(found["row"]))
     text = repr(shortened(found["text"]))
-    return refusal("ragged", where=place, found=found["found"], expected=found["expected"], text=text)
+    return Refusal(
+        "{where}: {found} cells where the header has {expected}: {text}",
+        where=place,
+        found=found["found"],
+        expected=found["expected"],
+        text=text,
+    )

@@ -16,10 +16,11 @@ import pandas as pd
 from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.item_features import image_paths, read_item_feature
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.sources import Source
 from mmbench.data.streams import numbered_lines
 from mmbench.data.tabular import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.messages import Refusal
 
 NAMES = ("user", "item", "rating", "timestamp")
 _HEADLESS = Dialect("\t", quoted=False, header=False)
@@ -64,7 +65,11 @@ def _rows(path: Path, journal: Journal) -> pd.DataFrame:
     table = read_delimited(journal.read(path), _HEADLESS, names=NAMES)
     names = {name: name for name in NAMES if name in table.frame}
     if "item" not in names:
-        raise refusal("too_few_columns", path=path, expected=", ".join(NAMES))
+        raise Refusal(
+            "{path} has too few columns; it must hold {expected}, apart by tabs and without a header",
+            path=path,
+            expected=", ".join(NAMES),
+        )
     return log_of(table, names, journal)
 
 
@@ -87,7 +92,13 @@ def _extractor(root: Path, modality: str) -> Path | None:
     found = sorted({path.parent for path in root.rglob("*.npy")}) if root.is_dir() else []
     if len(found) > 1:
         names = ", ".join(str(path.relative_to(root)) for path in found)
-        raise refusal("several_extractors", path=root, modality=modality, found=names)
+        raise Refusal(
+            "{path} holds features of several extractors for {modality} ({found}); keep one, or name a folder with "
+            "--features {modality}=FOLDER",
+            path=root,
+            modality=modality,
+            found=names,
+        )
     return found[0] if found else None
 
 

@@ -36,7 +36,9 @@ def check_label(label: str) -> str:
         ValueError: for another one.
     """
     if not _LABEL.fullmatch(label):
-        raise Refusal("data", "bad_label", label=repr(label))
+        raise Refusal(
+            "label {label} of an encoder must be up to 40 letters, digits, dots and hyphens", label=repr(label)
+        )
     return label
 
 
@@ -75,7 +77,12 @@ def picked(held: Mapping[str, Mapping[str, T]], encoder: Mapping[str, str], wher
     """
     for modality in encoder:
         if modality not in held:
-            raise Refusal("data", "no_such_modality", modality=modality, path=where, held=listed(held))
+            raise Refusal(
+                "dataset.encoder.{modality}: {path} has no features of '{modality}'; it has: {held}",
+                modality=modality,
+                path=where,
+                held=listed(held),
+            )
     return {modality: _pick(by_label, encoder.get(modality), modality, where) for modality, by_label in held.items()}
 
 
@@ -84,7 +91,13 @@ def _pick(by_label: Mapping[str, T], label: str | None, modality: str, where: st
         label = DEFAULT if DEFAULT in by_label or len(by_label) > 1 else next(iter(by_label))
     if label not in by_label:
         name = feature_file(Path(), modality, label).name
-        raise Refusal("data", "no_such_label", path=where, name=name, modality=modality, labels=", ".join(by_label))
+        raise Refusal(
+            "{path} has no {name}; choose with dataset.encoder.{modality}=LABEL one of: {labels}",
+            path=where,
+            name=name,
+            modality=modality,
+            labels=", ".join(by_label),
+        )
     return by_label[label]
 
 
@@ -105,9 +118,9 @@ def read_sidecar(matrix: Path) -> dict[str, Any] | None:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Refusal("data", "bad_json", path=path, error=error) from error
+        raise Refusal("{path} is not valid JSON: {error}", path=path, error=error) from error
     if not isinstance(said, dict) or not all(isinstance(said.get(key), str) for key in ("encoder", "sha256")):
-        raise Refusal("data", "bad_sidecar", path=path)
+        raise Refusal('{path} must hold an object with "encoder" and "sha256", as mmbench.encode writes it', path=path)
     return said
 
 
@@ -121,9 +134,17 @@ def proved_sidecar(matrix: Path, ids: Sequence[str]) -> dict[str, Any] | None:
     if said is None:
         return None
     if said["sha256"] != file_hash(matrix):
-        raise Refusal("data", "other_matrix", path=matrix, sidecar=sidecar_file(matrix).name)
+        raise Refusal(
+            "{path} is not the file that {sidecar} describes; encode again, or remove the sidecar",
+            path=matrix,
+            sidecar=sidecar_file(matrix).name,
+        )
     if said.get("row_ids_sha256") != fingerprint.of_strings(list(ids)):
-        raise Refusal("data", "encoded_for_others", path=matrix)
+        raise Refusal(
+            "{path} was encoded for another items.parquet (ids or their order differ); encode again, what is "
+            "unchanged comes from the cache",
+            path=matrix,
+        )
     return said
 
 

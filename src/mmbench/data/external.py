@@ -31,21 +31,29 @@ def read_recommendations(
         ValueError: naming the file and what is wrong with it.
     """
     if not path.is_file():
-        raise Refusal("data", "no_recommendations", path=path)
+        raise Refusal(
+            "{path} is missing; model.recommendations must name a file with columns user, item, score|rank", path=path
+        )
     frame = _read(path)
     missing = [name for name in COLUMNS if name not in frame]
     value = next((name for name in ("score", "rank") if name in frame), None)
     if missing or value is None:
-        raise Refusal("data", "recommendation_columns", path=path, columns=", ".join(map(str, frame.columns)))
+        raise Refusal(
+            "{path} needs columns user, item and score or rank; it has {columns}",
+            path=path,
+            columns=", ".join(map(str, frame.columns)),
+        )
     scores = pd.to_numeric(frame[value], errors="coerce").to_numpy(np.float64)
     if not np.isfinite(scores).all():
         row = int((~np.isfinite(scores)).argmax())
-        raise Refusal("data", "bad_score", path=path, column=value, row=row)
+        raise Refusal("{path}: column {column} is no finite number in row {row}", path=path, column=value, row=row)
     users = pd.Index(user_ids).get_indexer(pd.Index(frame["user"].astype(str)))
     items = pd.Index(item_ids).get_indexer(pd.Index(frame["item"].astype(str)))
     known = (users >= 0) & (items >= 0)
     if not known.any():
-        raise Refusal("data", "foreign_recommendations", path=path)
+        raise Refusal(
+            "{path}: none of its (user, item) pairs belongs to the dataset; are the ids the raw ones?", path=path
+        )
     rows = np.column_stack([users, items, scores if value == "score" else -scores])[known]
     n_users = len(np.unique(users[known]))
     return rows, f"{path.name}: {known.sum()} of {len(known)} rows known, lists for {n_users} of {len(user_ids)} users"
@@ -58,7 +66,7 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, sep="\t" if path.suffix in (".tsv", ".txt") else ",", dtype={"user": str, "item": str})
     except Exception as error:  # pandas and pyarrow raise many kinds, all meaning the same to a user
         kind, said = path.suffix or "CSV", str(error).splitlines()[0]
-        raise Refusal("data", "unreadable_recommendations", path=path, kind=kind, error=said) from error
+        raise Refusal("{path} is not readable as {kind}: {error}", path=path, kind=kind, error=said) from error
 
 
 def recommendations_frame(

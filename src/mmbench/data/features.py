@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
-from mmbench.data.journal import message, refusal
+from mmbench.messages import Message, Refusal, Template
 
 #: What reading a damaged ``.npy`` file raises: numpy tokenizes its header and believes the shape that stands there.
 NPY_FAULTS = (ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
 
 #: Numbers looked at together where a matrix may be larger than what memory is left.
 BLOCK_NUMBERS = 1 << 22
+PICKLED = Template("{path} holds pickled objects, which are never loaded; save a plain float array with numpy.save")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,11 @@ class ItemFeature:
 
     def coverage(self, name: str) -> str:
         """The counts in one line."""
-        return message("coverage", modality=name, **self.counts())
+        return Message(
+            "{modality} {present}/{items} items, {constant} constant, {duplicates} duplicate rows",
+            modality=name,
+            **self.counts(),
+        )
 
 
 def row_blocks(values: NDArray[Any]) -> Iterator[slice]:
@@ -91,12 +96,12 @@ def with_missing_filled(
     return ItemFeature(filled, present)
 
 
-def read_array(path: Path, pickled: str = "pickled_matrix", *, mapped: bool = False) -> NDArray[Any]:
+def read_array(path: Path, pickled: Template = PICKLED, *, mapped: bool = False) -> NDArray[Any]:
     """Read a ``.npy`` file, never unpickling.
 
     Args:
         path: the file.
-        pickled: the message for one that would need it.
+        pickled: the error for one that would need it.
         mapped: share its pages with other processes; what is written stays in this one.
 
     Raises:
@@ -106,10 +111,10 @@ def read_array(path: Path, pickled: str = "pickled_matrix", *, mapped: bool = Fa
         array: Any = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
     except NPY_FAULTS as error:
         if "pickle" in str(error).lower() or "python object" in str(error).lower():
-            raise refusal(pickled, path=path) from error
-        raise refusal("bad_matrix", path=path, error=error) from error
+            raise Refusal(pickled, path=path) from error
+        raise Refusal("{path} is not a readable .npy file: {error}", path=path, error=error) from error
     if not isinstance(array, np.ndarray):
-        raise refusal("bad_matrix", path=path, error=message("archive_of_arrays"))
+        raise Refusal("{path} is not a readable .npy file: {error}", path=path, error=Message("an archive of arrays"))
     return array
 
 
@@ -124,12 +129,27 @@ def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
     """
     array = read_array(path, mapped=True)
     if array.dtype.kind != "f":
-        raise refusal("matrix_type", path=path, dtype=array.dtype)
+        raise Refusal(
+            "{path} holds {dtype}; features must be float16, float32 or float64", path=path, dtype=array.dtype
+        )
     if array.ndim != 2 or array.shape[1] == 0:
-        raise refusal("matrix_shape", path=path, shape=array.shape)
+        raise Refusal("{path} has shape {shape}; features must be (n_items, d)", path=path, shape=array.shape)
     if n_rows is not None and len(array) != n_rows:
-        raise refusal("matrix_rows", path=path, rows=len(array), items=n_rows)
+        raise Refusal(
+            "{path} has {rows} rows but items.parquet has {items}; they must match",
+            path=path,
+            rows=len(array),
+            items=n_rows,
+        )
     bad = np.concatenate([~np.isfinite(array[block]).all(axis=1) for block in row_blocks(array)] or [np.zeros(0, bool)])
     if bad.any():
-        raise refusal("matrix_not_finite", int(bad.sum()), path=path, first=int(bad.argmax()))
+        raise Refusal.counted(
+            "{path} has NaN or infinite values in 1 row (row {first}); mark missing items with an all-zero row or a "
+            "column has_<modality> in items.parquet",
+            "{path} has NaN or infinite values in {n} rows (first: row {first}); mark missing items with an all-zero "
+            "row or a column has_<modality> in items.parquet",
+            int(bad.sum()),
+            path=path,
+            first=int(bad.argmax()),
+        )
     return np.asarray(array).astype(np.float32, copy=False)

@@ -11,16 +11,17 @@ from pathlib import Path
 from mmbench.data import amazon, benchmark, recbole
 from mmbench.data.delimited import AUTO
 from mmbench.data.ducho import read_ducho
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.lists import homes, read_lists
 from mmbench.data.microlens import read_microlens
 from mmbench.data.mmrec import read_mmrec
 from mmbench.data.movielens import read_movielens
 from mmbench.data.roles import Columns
 from mmbench.data.sources import Source
-from mmbench.data.streams import PICKLE_SUFFIXES, first_cells, json_lines, refuse_pickle
+from mmbench.data.streams import PICKLE, PICKLE_SUFFIXES, first_cells, json_lines, refuse_pickle
 from mmbench.data.tables import DELIMITED, JSON_LINES, TABLES, suffix_of
 from mmbench.data.tabular import read_tabular
+from mmbench.messages import Refusal
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,16 @@ def read_source(path: Path, name: str | None, options: Options, journal: Journal
         ValueError: for an unknown format, options that it does not take, or a fault of the files.
     """
     if not path.exists():
-        raise refusal("no_source", path=path)
+        raise Refusal("{path} is not there; SOURCE is a file, a folder or a .zip", path=path)
     name = name or detected(path)
     if name not in READERS:
-        raise refusal("unknown_format", name=name, names=", ".join(READERS))
+        raise Refusal("--format {name} is unknown; formats are {names}", name=name, names=", ".join(READERS))
     if name in FOLDERS and not path.is_dir():
-        raise refusal("needs_folder", name=name, path=path)
+        raise Refusal("the format {name} is a folder of files; {path} is a file", name=name, path=path)
     if options.columns != Columns() and name != "table":
-        raise refusal("not_for_format", option="--map", name=name)
+        raise Refusal("{option} is for tables and does not go with the format {name}", option="--map", name=name)
     if (options.items or options.item_column) and name not in WITH_ITEMS:
-        raise refusal("not_for_format", option="--items", name=name)
+        raise Refusal("{option} is for tables and does not go with the format {name}", option="--items", name=name)
     return name, READERS[name](path, options, journal)
 
 
@@ -138,7 +139,9 @@ def _of_file(path: Path) -> str:
         return "amazon-2023-benchmark"
     if kind in TABLES:
         return "table"
-    raise refusal("unknown_file", path=path, names=", ".join(READERS))
+    raise Refusal(
+        "{path} is of no known format; name it with --format, one of {names}", path=path, names=", ".join(READERS)
+    )
 
 
 def _of_folder(folder: Path) -> str:
@@ -159,7 +162,9 @@ def _of_folder(folder: Path) -> str:
     if "train.npy" in held:
         return "lightgt"
     if "interactions.parquet" in held and "dataset.json" in held:
-        raise refusal("already_prepared", path=folder)
+        raise Refusal(
+            "{path} is a prepared folder already; use it with dataset=folder dataset.path={path}", path=folder
+        )
     if amazon.review_files(folder) or any(folder.glob("ratings_*.csv")):
         return _of_file(amazon.reviews_in(folder))
     tables = [path for parts in benchmark.tables_in(folder).values() for path in parts.values()]
@@ -167,7 +172,7 @@ def _of_folder(folder: Path) -> str:
         return "amazon-2023-benchmark"
     pickles = sorted(name for name in held if name.lower().endswith(PICKLE_SUFFIXES))
     if pickles:
-        raise refusal("pickle", path=folder / pickles[0])
+        raise Refusal(PICKLE, path=folder / pickles[0])
     _single_table(folder)
     return "table"
 
@@ -178,4 +183,10 @@ def _single_table(folder: Path) -> Path:
     if len(found) == 1:
         return found[0]
     names = ", ".join(path.name for path in found[:5]) or "-"
-    raise refusal("unknown_folder", path=folder, found=names, names=", ".join(READERS))
+    raise Refusal(
+        "{path} is of no known format and holds no single table (found: {found}); name a file, or --format, one of "
+        "{names}",
+        path=folder,
+        found=names,
+        names=", ".join(READERS),
+    )

@@ -64,7 +64,11 @@ def rating_at_least(log: pd.DataFrame, threshold: float | None) -> pd.DataFrame:
     if threshold is None:
         return log
     if "rating" not in log:
-        raise Refusal("data", "no_rating", threshold=threshold, columns=", ".join(map(str, log.columns)))
+        raise Refusal(
+            "dataset.min_rating={threshold} needs a column 'rating'; columns are {columns}",
+            threshold=threshold,
+            columns=", ".join(map(str, log.columns)),
+        )
     return log[log["rating"] >= threshold]
 
 

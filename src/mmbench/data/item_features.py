@@ -11,13 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.data.features import NPY_FAULTS, ItemFeature, read_matrix, with_missing_filled
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.sources import rows_by_id
-from mmbench.data.streams import GZIP_FAULTS, open_bytes, refuse_pickle
+from mmbench.data.streams import DAMAGED, GZIP_FAULTS, open_bytes, refuse_pickle
+from mmbench.messages import Refusal, Template
 
 #: A record of a ``.b`` file of Amazon 2014: the asin, then 4096 numbers.
 RECORD = np.dtype([("asin", "S10"), ("values", "<f4", 4096)])
 _RECORDS_AT_ONCE = 512
+_BAD_VECTOR = Template("{path} must be a plain float array of one item, (d,) or (1, d), all finite: {error}")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -36,13 +38,18 @@ def read_item_feature(path: Path, ids: Sequence[str], journal: Journal) -> ItemF
     if path.is_dir():
         return _from_folder(path, ids, journal)
     if not path.is_file():
-        raise refusal("missing_file", path=path)
+        raise Refusal("{path} is missing", path=path)
     if path.name.removesuffix(".gz").endswith(".b"):
         return _from_records(path, ids, journal)
     refuse_pickle(path)
     sidecar = path.with_name(f"{path.stem}.ids.txt")
     if path.suffix != ".npy" or not sidecar.is_file():
-        raise refusal("no_feature_file", path=path, sidecar=sidecar.name)
+        raise Refusal(
+            "{path} must be a folder with <item>.npy files, a .b file, or a .npy file beside {sidecar} with one item "
+            "id per line",
+            path=path,
+            sidecar=sidecar.name,
+        )
     values, present = rows_by_id(read_matrix(journal.read(path)), journal.read(sidecar), list(ids))
     return with_missing_filled(values, present & values.any(axis=1))
 
@@ -60,7 +67,12 @@ def _from_folder(folder: Path, ids: Sequence[str], journal: Journal) -> ItemFeat
     held = {path.stem: path for path in folder.iterdir() if path.suffix == ".npy"}
     rows = [place for place, item in enumerate(ids) if item in held]
     if not rows:
-        raise refusal("no_common_item", path=folder, in_log=repr(ids[0]), listed=repr(min(held, default="-")))
+        raise Refusal(
+            "{path}: no item of the log occurs in it ({in_log} against {listed})",
+            path=folder,
+            in_log=repr(ids[0]),
+            listed=repr(min(held, default="-")),
+        )
     journal.read(folder)
     first = _vector(held[ids[rows[0]]])
     values, present = np.zeros((len(ids), len(first)), np.float32), np.zeros(len(ids), bool)
@@ -68,7 +80,12 @@ def _from_folder(folder: Path, ids: Sequence[str], journal: Journal) -> ItemFeat
         path = held[ids[row]]
         vector = _vector(path)
         if len(vector) != len(first):
-            raise refusal("other_width", path=path, width=len(vector), expected=len(first))
+            raise Refusal(
+                "{path} has {width} numbers where others have {expected}",
+                path=path,
+                width=len(vector),
+                expected=len(first),
+            )
         values[row], present[row] = vector, vector.any()
     return with_missing_filled(values, present)
 
@@ -78,11 +95,11 @@ def _vector(path: Path) -> NDArray[np.float32]:
     try:
         array = np.load(path, allow_pickle=False)
     except NPY_FAULTS as error:
-        raise refusal("bad_vector", path=path, error=str(error).splitlines()[0]) from error
+        raise Refusal(_BAD_VECTOR, path=path, error=str(error).splitlines()[0]) from error
     if array.dtype.kind != "f" or array.size == 0 or array.shape not in ((array.size,), (1, array.size)):
-        raise refusal("bad_vector", path=path, error=f"{array.dtype} {array.shape}")
+        raise Refusal(_BAD_VECTOR, path=path, error=f"{array.dtype} {array.shape}")
     if not np.isfinite(array).all():
-        raise refusal("bad_vector", path=path, error="NaN, inf")
+        raise Refusal(_BAD_VECTOR, path=path, error="NaN, inf")
     return np.asarray(array.reshape(-1), np.float32)
 
 
@@ -90,7 +107,7 @@ def _block(file: BinaryIO, path: Path) -> bytes:
     try:
         return file.read(RECORD.itemsize * _RECORDS_AT_ONCE)
     except GZIP_FAULTS as error:
-        raise refusal("gzip_damaged", path=path) from error
+        raise Refusal(DAMAGED, path=path) from error
 
 
 def _from_records(path: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:
@@ -102,7 +119,12 @@ def _from_records(path: Path, ids: Sequence[str], journal: Journal) -> ItemFeatu
         done = 0
         while block := _block(file, path):
             if len(block) % RECORD.itemsize:
-                raise refusal("truncated_records", path=path, records=done + len(block) // RECORD.itemsize)
+                raise Refusal(
+                    "{path} is cut off after {records} records; every record has 10 bytes of asin and 4096 numbers "
+                    "of 4 bytes",
+                    path=path,
+                    records=done + len(block) // RECORD.itemsize,
+                )
             records = np.frombuffer(block, RECORD)
             asins = [asin.decode("latin-1") for asin in records["asin"].tolist()]
             example = example or asins[0]
@@ -112,8 +134,19 @@ def _from_records(path: Path, ids: Sequence[str], journal: Journal) -> ItemFeatu
             present[where[kept]] = True
             done += len(records)
     if not present.any():
-        raise refusal("no_common_item", path=path, in_log=repr(ids[0]), listed=repr(example))
+        raise Refusal(
+            "{path}: no item of the log occurs in it ({in_log} against {listed})",
+            path=path,
+            in_log=repr(ids[0]),
+            listed=repr(example),
+        )
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
-        raise refusal("bad_record", int(bad.sum()), path=path, item=repr(ids[int(bad.argmax())]))
+        raise Refusal.counted(
+            "{path} has NaN or infinite values for the item {item}",
+            "{path} has NaN or infinite values for {n} items (first: {item})",
+            int(bad.sum()),
+            path=path,
+            item=repr(ids[int(bad.argmax())]),
+        )
     return with_missing_filled(values, present & values.any(axis=1))

@@ -1,12 +1,10 @@
-"""What an import says and what it read: messages of the catalogue ``prepare``, and the files behind a dataset."""
+"""What an import says, and the files behind a dataset."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from mmbench.messages import Message, Refusal
-
-DOMAIN = "prepare"
+from mmbench.messages import Message
 
 
 class Journal:
@@ -16,22 +14,12 @@ class Journal:
         self.lines: list[Message] = []
         self.files: list[Path] = []
 
-    def tell(self, name: str, count: int | None = None, /, **values: object) -> None:
-        """Add the message ``name``."""
-        self.lines.append(message(name, count, **values))
+    def tell(self, message: Message) -> None:
+        """Add a message."""
+        self.lines.append(message)
 
     def read(self, path: Path) -> Path:
         """Remember ``path`` as read and return it."""
         if path not in self.files:
             self.files.append(path)
         return path
-
-
-def message(name: str, count: int | None = None, /, **values: object) -> Message:
-    """The message ``name``."""
-    return Message(DOMAIN, name, count, **values)
-
-
-def refusal(name: str, count: int | None = None, /, **values: object) -> Refusal:
-    """The error with the message ``name``: what, where, what is allowed."""
-    return Refusal(DOMAIN, name, count, **values)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mmbench.data.features import read_array
 from mmbench.data.item_features import image_paths
-from mmbench.data.journal import Journal, message, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.numbered import catalogue_size, feature_of, read_matrices
 from mmbench.data.roles import guessed
 from mmbench.data.sources import FEATURE_SUFFIX, Source
@@ -27,6 +27,7 @@ from mmbench.data.splits import LABELS, PARTS
 from mmbench.data.streams import numbered_lines, read_json
 from mmbench.data.table import Table
 from mmbench.data.tables import TableFile
+from mmbench.messages import Message, Refusal, Template
 
 #: Files of each part; the first that is there counts.
 STEMS: Mapping[str, tuple[str, ...]] = {
@@ -37,6 +38,10 @@ MAX_NUMBER = 10**18
 CORES = ("5-core", "0-core")
 #: One text per line, and the column it becomes.
 RAW_TEXT, TEXT = "raw_text.txt", "text"
+_PICKLED = Template(
+    "{path} holds pickled objects, which are never loaded; where it was made, save the interactions as train.json, "
+    'test.json ({{"user": [items]}}) or as an array (n, 2) of whole numbers'
+)
 
 
 def homes(folder: Path) -> tuple[Path, ...]:
@@ -60,12 +65,12 @@ def read_lists(folder: Path, journal: Journal, suffix: str = ".json") -> Source:
     """
     home = next((place for place in homes(folder) if (place / f"train{suffix}").is_file()), None)
     if home is None:
-        raise refusal("no_lists", path=folder, suffix=suffix)
+        raise Refusal("{path} must hold train{suffix}, or 5-core/train{suffix}", path=folder, suffix=suffix)
     read = [_part(home, part, suffix, journal) for part in PARTS]
     users, items = (np.concatenate(columns) for columns in zip(*(pair for _, pair in read), strict=True))
     parts = np.repeat([part for part, _ in read], [len(pair[0]) for _, pair in read])
     if not len(users):
-        raise refusal("no_rows", path=home)
+        raise Refusal("{path} has no rows", path=home)
     places = _around(home)
     raw_users, raw_items = (_raw_ids(places, what, journal) for what in ("user", "item"))
     if suffix == ".npy":
@@ -77,7 +82,11 @@ def read_lists(folder: Path, journal: Journal, suffix: str = ".json") -> Source:
     matrices = read_matrices(next((p for p in places if any(p.glob(f"*{FEATURE_SUFFIX}"))), home), journal)
     n_items = catalogue_size(table, "item", items, raw_items, matrices, journal)
     if raw_users is not None:
-        table.require(users < len(raw_users), "user", "cell_unmapped", size=len(raw_users))
+        table.require(
+            users < len(raw_users),
+            "user",
+            Message("the mapping file knows {size} of them, from 0", size=len(raw_users)),
+        )
     names = pd.Index(np.arange(n_items).astype(str)) if raw_items is None else raw_items
     log = {"user_id": users.astype(str) if raw_users is None else raw_users[users], "item_id": names[items]}
     features = {path.name.removesuffix(FEATURE_SUFFIX): feature_of(path, m, journal) for path, m in matrices.items()}
@@ -115,7 +124,13 @@ def _raw_texts(places: Sequence[Path], n_items: int, journal: Journal) -> list[s
     texts = [""] * n_items
     for number, line in numbered_lines(journal.read(path)):
         if number > n_items:
-            raise refusal("too_many_texts", path=path, line=number, size=n_items)
+            raise Refusal(
+                "{path}, line {line}: there are {size} items; line k is the text of item k - 1, so there cannot be "
+                "more",
+                path=path,
+                line=number,
+                size=n_items,
+            )
         texts[number - 1] = line.strip()
     return texts
 
@@ -139,11 +154,14 @@ def _part(home: Path, part: str, suffix: str, journal: Journal) -> tuple[str, tu
 def _json_lists(path: Path) -> Iterator[tuple[int, list[int]]]:
     lists = read_json(path)
     if not isinstance(lists, dict):
-        raise refusal("no_lists_in_json", path=path)
+        raise Refusal('{path} must hold one object {{"user": [items]}}', path=path)
     for user, items in lists.items():
         good = isinstance(items, list) and all(type(item) is int and 0 <= item < MAX_NUMBER for item in items)
         if not good or not _is_number(user):
-            raise refusal("bad_list", where=message("in_entry", path=path, entry=f"{user!r:.40}"))
+            raise Refusal(
+                "{where}: a user and its items must be whole numbers, zero or larger",
+                where=Message("{path}, {entry}", path=path, entry=f"{user!r:.40}"),
+            )
         yield int(user), items
 
 
@@ -151,15 +169,24 @@ def _text_lists(path: Path) -> Iterator[tuple[int, list[int]]]:
     for number, line in numbered_lines(path):
         words = line.split()
         if not all(map(_is_number, words)):
-            raise refusal("bad_list", where=message("in_line", path=path, line=number))
+            raise Refusal(
+                "{where}: a user and its items must be whole numbers, zero or larger",
+                where=Message("{path}, line {line}", path=path, line=number),
+            )
         yield int(words[0]), [int(word) for word in words[1:]]
 
 
 def _pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Users and items of an array ``(n, 2)``; lists of different lengths would be a pickle."""
-    array = read_array(path, "pickled_pairs")
+    array = read_array(path, _PICKLED)
     if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != 2 or (array < 0).any():
-        raise refusal("bad_pairs", path=path, dtype=array.dtype, shape=array.shape)
+        raise Refusal(
+            "{path} holds {dtype} of shape {shape}; it must be a user and an item per row, whole numbers of zero or "
+            "larger, (n, 2)",
+            path=path,
+            dtype=array.dtype,
+            shape=array.shape,
+        )
     users, items = array.astype(np.int64).T
     return users, items
 
@@ -171,7 +198,9 @@ def _without_offset(
     size = len(raw_users) if raw_users is not None else int(users.max()) + 1
     if items.min() < size:
         return items
-    journal.tell("numbered_behind_users", size=f"{size:,}")
+    journal.tell(
+        Message("items: their numbers begin behind the {size} users, so {size} is taken off each", size=f"{size:,}")
+    )
     return items - size
 
 
@@ -197,7 +226,7 @@ def _raw_ids(folders: Sequence[Path], what: str, journal: Journal) -> pd.Index |
         good = all(len(row) == 2 and _is_number(row[1]) for row in rows)
         raw, numbers = ([row[0] for row in rows], [int(row[1]) for row in rows]) if good else ([], [])
     if not good or sorted(numbers) != list(range(len(numbers))) or len(set(raw)) < len(raw):
-        raise refusal("bad_numbering", path=path)
+        raise Refusal("{path} must number different ids from 0 without a gap", path=path)
     return pd.Index(np.array(raw, object)[np.argsort(numbers)])
 
 
@@ -213,5 +242,5 @@ def _listed_items(path: Path, journal: Journal) -> pd.Series | None:
     ids, urls = (source.read(columns).frame[name].str.strip() for name in columns)
     numbers = sorted(int(word) for word in ids if _is_number(word))
     if numbers != list(range(len(ids))):
-        raise refusal("bad_numbering", path=path)
+        raise Refusal("{path} must number different ids from 0 without a gap", path=path)
     return pd.Series(urls.to_numpy(), index=ids.to_numpy()).reindex([str(number) for number in numbers])

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.features import read_matrix, with_missing_filled
 from mmbench.data.item_features import image_paths
-from mmbench.data.journal import Journal, message, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.roles import Columns
 from mmbench.data.sources import Source
 from mmbench.data.streams import numbered_lines
 from mmbench.data.table import Table
 from mmbench.data.tables import TableFile
 from mmbench.data.tabular import log_of
+from mmbench.messages import Message, Refusal
 
 _FEATURES = re.compile(r".*_(?P<modality>text|image|video|audio)_features_.*\.npy")
 _LIKED = Dialect("\t", quoted=False, header=False)
@@ -38,7 +39,12 @@ def read_microlens(folder: Path, journal: Journal) -> Source:
     """
     tables = sorted(folder.glob("*_pairs.csv")) or sorted(folder.glob("*_pairs.tsv"))
     if len(tables) != 1:
-        raise refusal("one_file", path=folder, pattern="*_pairs.csv", found=_names(tables))
+        raise Refusal(
+            "{path} must hold one file {pattern}; found: {found}",
+            path=folder,
+            pattern="*_pairs.csv",
+            found=_names(tables),
+        )
     path = journal.read(tables[0])
     if path.suffix == ".csv":
         source = TableFile(path)
@@ -47,12 +53,16 @@ def read_microlens(folder: Path, journal: Journal) -> Source:
     else:
         log = _ordered(path)
     numbers = log["item_id"].str.fullmatch("[1-9][0-9]{0,9}").to_numpy(bool)
-    Table(path, log).require(numbers, "item_id", "cell_from_one")
+    Table(path, log).require(numbers, "item_id", Message("items must be whole numbers from 1"))
     matrices = _matrices(folder, journal)
     titles = _titles(folder, journal)
     size = max(log["item_id"].astype(np.int64).max(), *map(int, titles), 0)
     size = len(next(iter(matrices.values()))) if matrices else int(size)
-    Table(path, log).require(log["item_id"].astype(np.int64).to_numpy() <= size, "item_id", "cell_beyond", size=size)
+    Table(path, log).require(
+        log["item_id"].astype(np.int64).to_numpy() <= size,
+        "item_id",
+        Message("there are {size} items, numbered from 1", size=size),
+    )
     ids = [str(number) for number in range(1, size + 1)]
     items = pd.DataFrame({"item_id": ids})
     if titles:
@@ -73,13 +83,16 @@ def _ordered(path: Path) -> pd.DataFrame:
         user, tab, listed = line.partition("\t")
         chosen = listed.split()
         if not tab or not user.strip() or not chosen:
-            raise refusal("bad_list", where=message("in_line", path=path, line=number))
+            raise Refusal(
+                "{where}: a user and its items must be whole numbers, zero or larger",
+                where=Message("{path}, line {line}", path=path, line=number),
+            )
         users += [user.strip()] * len(chosen)
         items += chosen
         held = ["valid", "test"] if len(chosen) > 2 else []
         parts += ["train"] * (len(chosen) - len(held)) + held
     if not users:
-        raise refusal("no_rows", path=path)
+        raise Refusal("{path} has no rows", path=path)
     return pd.DataFrame({"user_id": users, "item_id": items, "split": parts})
 
 
@@ -92,7 +105,7 @@ def _titles(folder: Path, journal: Journal) -> dict[str, str]:
         if not item.strip().isdigit():
             if number == 1:
                 continue  # some copies have a header
-            raise refusal("bad_title", path=found[0], line=number)
+            raise Refusal("{path}, line {line}: must be item number, comma, title", path=found[0], line=number)
         if comma:
             titles[item.strip()] = title.strip()
     return titles
@@ -105,7 +118,11 @@ def _liked(folder: Path, ids: list[str], journal: Journal) -> dict[str, NDArray[
         return {}
     table = read_delimited(journal.read(found[0]), _LIKED, names=("item", "likes", "views"))
     if "views" not in table.frame:
-        raise refusal("too_few_columns", path=found[0], expected="item, likes, views")
+        raise Refusal(
+            "{path} has too few columns; it must hold {expected}, apart by tabs and without a header",
+            path=found[0],
+            expected="item, likes, views",
+        )
     if not table.frame["likes"].iloc[0].strip().isdigit():
         table = table.with_frame(table.frame.iloc[1:])  # some copies have a header
     numbers = pd.DataFrame({name: table.numbers(name) for name in ("likes", "views")})
@@ -121,11 +138,20 @@ def _matrices(folder: Path, journal: Journal) -> dict[str, NDArray[np.float32]]:
         match = _FEATURES.fullmatch(path.name)
         modality = match["modality"] if match else ""
         if modality in found:
-            raise refusal("one_file", path=folder, pattern=f"*_{modality}_features_*.npy", found=_names(paths))
+            raise Refusal(
+                "{path} must hold one file {pattern}; found: {found}",
+                path=folder,
+                pattern=f"*_{modality}_features_*.npy",
+                found=_names(paths),
+            )
         found[modality] = read_matrix(journal.read(path))
     sizes = {len(matrix) for matrix in found.values()}
     if len(sizes) > 1:
-        raise refusal("sizes_differ", path=folder, sizes=", ".join(map(str, sorted(sizes))))
+        raise Refusal(
+            "{path}: feature matrices have different numbers of rows ({sizes}); row k belongs to item k + 1",
+            path=folder,
+            sizes=", ".join(map(str, sorted(sizes))),
+        )
     return found
 
 

@@ -21,7 +21,7 @@ from mmbench.data import splits
 from mmbench.data.dataset import Dataset
 from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.features import ItemFeature
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.numbered import (
     catalogue_size,
     feature_of,
@@ -32,7 +32,7 @@ from mmbench.data.numbered import (
 )
 from mmbench.data.sources import FEATURE_SUFFIX, Source
 from mmbench.data.table import Table
-from mmbench.messages import listed
+from mmbench.messages import Message, Refusal, listed
 
 INTER_SUFFIX = ".inter"
 USER, ITEM, LABEL = "userID", "itemID", "x_label"
@@ -70,7 +70,9 @@ def read_mmrec(folder: Path, journal: Journal | None = None) -> Source:
         log["rating"] = table.numbers("rating")
     if "timestamp" in table.frame:
         times = table.numbers("timestamp")
-        table.require(np.abs(times) < 2.0**63, "timestamp", "cell_seconds")  # NaN is refused too
+        table.require(
+            np.abs(times) < 2.0**63, "timestamp", Message("every row needs seconds since 1970")
+        )  # NaN is refused too
         log["timestamp"] = times.astype(np.int64)
     log["split"] = _labels(table)
     features = {
@@ -103,7 +105,7 @@ def write_mmrec(source: Source, parts: pd.Series, folder: Path, name: str | None
     users = _in_order(pd.Index(log["user_id"].unique()))
     if not log["item_id"].isin(items).all():
         stray = log["item_id"][~log["item_id"].isin(items)].iloc[0]
-        raise refusal("stray_item", item=repr(stray))
+        raise Refusal("item {item} of the log is not listed, so it has no number", item=repr(stray))
     folder.mkdir(parents=True, exist_ok=True)
     numbers = items.get_indexer(pd.Index(log["item_id"]))
     table = pd.DataFrame({USER: users.get_indexer(pd.Index(log["user_id"])), ITEM: numbers})
@@ -152,23 +154,33 @@ def _inter(folder: Path) -> Table:
     if folder.is_file():
         found = [folder]
     elif not folder.is_dir():
-        raise refusal("no_folder", path=folder)
+        raise Refusal("{path} is not a folder", path=folder)
     else:
         named = folder / f"{folder.resolve().name}{INTER_SUFFIX}"
         found = [named] if named.is_file() else sorted(folder.glob(f"*{INTER_SUFFIX}"))
         if len(found) != 1:
             names = listed(path.name for path in found)
-            raise refusal("one_inter", path=folder, named=named.name, found=names)
+            raise Refusal(
+                "{path} must hold {named} or one single .inter file; found: {found}",
+                path=folder,
+                named=named.name,
+                found=names,
+            )
     table = read_delimited(found[0], _TABS)
     missing = [column for column in (USER, ITEM, LABEL) if column not in table.frame]
     if missing:
-        raise refusal("missing_columns", path=found[0], missing=", ".join(missing), columns=table.told_names)
+        raise Refusal(
+            "{path}: columns {missing} are missing; columns are {columns}",
+            path=found[0],
+            missing=", ".join(missing),
+            columns=table.told_names,
+        )
     return table
 
 
 def _labels(table: Table) -> NDArray[np.object_]:
     words = table.frame[LABEL].str.strip().str.lower().map(splits.LABELS)
-    table.require(words.notna().to_numpy(bool), LABEL, "cell_label")
+    table.require(words.notna().to_numpy(bool), LABEL, Message("it must be 0 (train), 1 (validation) or 2 (test)"))
     return np.asarray(words.to_numpy(object))
 
 
@@ -179,25 +191,38 @@ def _raw_ids(folder: Path, column: str, journal: Journal) -> pd.Index | None:
     if not found:
         return None
     if len(found) > 1:
-        raise refusal("one_mapping", path=folder, name=name, found=", ".join(path.name for path in found))
+        raise Refusal(
+            "{path} must hold one {name}; found: {found}",
+            path=folder,
+            name=name,
+            found=", ".join(path.name for path in found),
+        )
     table = read_delimited(journal.read(found[0]), _TABS)
     if len(table.names) == 1:
         table = read_delimited(found[0])
     raw = _RAW[column] if _RAW[column] in table.frame else next((n for n in table.names if n != column), "")
     if column not in table.frame or not raw:
-        raise refusal("mapping_columns", path=found[0], raw=_RAW[column], number=column, columns=table.told_names)
+        raise Refusal(
+            "{path} must have the columns {raw} and {number}; columns are {columns}",
+            path=found[0],
+            raw=_RAW[column],
+            number=column,
+            columns=table.told_names,
+        )
     numbers = whole_numbers(table, column)
     repeated = table.frame.duplicated(column) | table.frame.duplicated(raw)
-    table.require(~repeated.to_numpy(bool), raw, "cell_once")
-    table.require((table.frame[raw].str.strip() != "").to_numpy(bool), raw, "cell_empty_id")
-    table.require(numbers < len(numbers), column, "cell_gap", size=len(numbers))
+    table.require(~repeated.to_numpy(bool), raw, Message("every id and every number must stand once"))
+    table.require((table.frame[raw].str.strip() != "").to_numpy(bool), raw, Message("an id must not be empty"))
+    table.require(
+        numbers < len(numbers), column, Message("the {size} numbers must run from 0 without a gap", size=len(numbers))
+    )
     return pd.Index(table.frame[raw].to_numpy()[np.argsort(numbers)])
 
 
 def _named(table: Table, column: str, numbers: Numbers, raw: pd.Index | None) -> pd.Index:
     if raw is None:
         return pd.Index(numbers.astype(str))
-    table.require(numbers < len(raw), column, "cell_unmapped", size=len(raw))
+    table.require(numbers < len(raw), column, Message("the mapping file knows {size} of them, from 0", size=len(raw)))
     return raw[numbers]
 
 
@@ -210,7 +235,11 @@ def _in_order(ids: pd.Index) -> pd.Index:
 def _check_writable(ids: pd.Index, column: str) -> None:
     bad = ids[ids.str.contains(r"[\t\r\n]") | (ids.str.strip() == "")]
     if len(bad):
-        raise refusal("not_for_mmrec", column=_RAW[column], value=repr(bad[0]))
+        raise Refusal(
+            "{column} {value} is empty or holds a tab or a line end, which MMRec's tables cannot",
+            column=_RAW[column],
+            value=repr(bad[0]),
+        )
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:

@@ -105,13 +105,27 @@ class ModalityCondition:
     def __post_init__(self) -> None:
         for where, state in [("default", self.default), *((f"states.{m}", s) for m, s in self.states.items())]:
             if state not in STATES:
-                raise Refusal("data", "no_state", where=where, state=state, states=", ".join(STATES))
+                raise Refusal(
+                    "modality.{where}={state} is not a state; states are {states}",
+                    where=where,
+                    state=state,
+                    states=", ".join(STATES),
+                )
         if self.missing_rule not in MISSING_RULES:
             first, second = MISSING_RULES
-            raise Refusal("data", "no_missing_rule", rule=self.missing_rule, first=first, second=second)
+            raise Refusal(
+                "modality.missing_rule={rule} is unknown; it is {first} or {second}",
+                rule=self.missing_rule,
+                first=first,
+                second=second,
+            )
         for name, rate in self.missing.items():
             if not (isinstance(rate, int | float) and 0 <= rate < 1):
-                raise Refusal("data", "bad_rate", modality=name, rate=rate)
+                raise Refusal(
+                    "modality.missing.{modality}={rate} must be at least 0 and below 1; use drop for all",
+                    modality=name,
+                    rate=rate,
+                )
 
     def state(self, modality: str) -> str:
         """The state of one modality."""
@@ -124,11 +138,17 @@ class ModalityCondition:
             ValueError: naming the modality and those the dataset has.
         """
         known = sorted(modalities)
-        asked = {n: Message("data", "asked_as", state=s) for n, s in self.states.items() if s != "drop"}
-        asked |= {n: Message("data", "asked_to_miss", rate=rate) for n, rate in self.missing.items() if rate}
+        asked = {n: Message("asked as {state}", state=s) for n, s in self.states.items() if s != "drop"}
+        asked |= {n: Message("asked to miss {rate}", rate=rate) for n, rate in self.missing.items() if rate}
         for name, how in asked.items():
             if name not in known:
-                raise Refusal("data", "no_modality", name=dataset, modality=repr(name), how=how, held=listed(known))
+                raise Refusal(
+                    "dataset {name} has no modality {modality} ({how}); it has: {held}",
+                    name=dataset,
+                    modality=repr(name),
+                    how=how,
+                    held=listed(known),
+                )
 
     def kept(self, modalities: Iterable[str]) -> list[str]:
         """Names of the modalities that are not dropped, in name order."""
@@ -155,7 +175,11 @@ class ModalityCondition:
             if made is None:
                 continue
             if state != "real" and made.fingerprint() == partial.fingerprint():
-                raise Refusal("data", "controls_nothing", modality=name, state=repr(state))
+                raise Refusal(
+                    "modality {modality}: state {state} left the features unchanged, so it controls nothing",
+                    modality=name,
+                    state=repr(state),
+                )
             result[name] = made
         return result
 
@@ -170,7 +194,7 @@ class ModalityCondition:
         order = _stream(self.seed, seed, f"{name}|missing").permutation(having)
         if self.missing_rule == "tail":
             if train_counts is None:
-                raise Refusal("data", "tail_without_counts")
+                raise Refusal("modality.missing_rule=tail needs the training interactions of each item")
             order = order[np.argsort(train_counts[order], kind="stable")]
         present = feature.present.copy()
         present[order[:n_lost]] = False

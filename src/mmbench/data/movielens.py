@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from mmbench.data.delimited import Dialect, read_delimited
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.sources import Source
 from mmbench.data.table import Table
 from mmbench.data.tabular import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.messages import Refusal
 
 _RATINGS = ("user", "item", "rating", "timestamp")
 _GENRES = (
@@ -32,7 +33,11 @@ def read_movielens(folder: Path, journal: Journal) -> Source:
     if old:
         ratings = read_delimited(journal.read(path), Dialect("\t", quoted=False, header=False), names=_RATINGS)
         if "timestamp" not in ratings.frame:
-            raise refusal("too_few_columns", path=path, expected=", ".join(_RATINGS))
+            raise Refusal(
+                "{path} has too few columns; it must hold {expected}, apart by tabs and without a header",
+                path=path,
+                expected=", ".join(_RATINGS),
+            )
         log = log_of(ratings, {name: name for name in _RATINGS}, journal)
         movies = path.with_name("u.item")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 
 from mmbench.data.delimited import read_delimited, read_header
 from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.sources import FEATURE_SUFFIX
 from mmbench.data.table import Table
 from mmbench.data.tabular import first_of_each
+from mmbench.messages import Message, Refusal, Template
 
 #: Without a mapping file or features only the largest number tells how many items there are; a larger one is an error.
 MAX_ITEMS_PER_ROW = 1000
@@ -28,6 +30,41 @@ TABLE_COLUMNS: Mapping[str, str] = {
 Matrices = Mapping[Path, NDArray[np.float32]]
 
 
+class _Size(NamedTuple):
+    """What is said of a catalogue whose size is known from somewhere.
+
+    Args:
+        beyond: an item number is too large.
+        idle: some items have no interaction.
+    """
+
+    beyond: Template
+    idle: Template
+
+
+_BY_MAPPING = _Size(
+    Template("the mapping file lists {size} items, numbered from 0"),
+    Template(
+        "items: the mapping file lists {size} items; 1 of them has no interaction",
+        "items: the mapping file lists {size} items; {n} of them have no interaction",
+    ),
+)
+_BY_MATRIX = _Size(
+    Template("{matrix} has rows for {size} items, numbered from 0"),
+    Template(
+        "items: {matrix} has rows for {size} items; 1 of them has no interaction",
+        "items: {matrix} has rows for {size} items; {n} of them have no interaction",
+    ),
+)
+_BY_LARGEST = _Size(
+    Template("there are {size} items, numbered from 0"),
+    Template(
+        "items: the largest item number makes {size} items; 1 of them has no interaction",
+        "items: the largest item number makes {size} items; {n} of them have no interaction",
+    ),
+)
+
+
 def read_matrices(folder: Path, journal: Journal) -> dict[Path, NDArray[np.float32]]:
     """Every ``<modality>_feat.npy`` of a folder.
 
@@ -37,7 +74,9 @@ def read_matrices(folder: Path, journal: Journal) -> dict[Path, NDArray[np.float
     paths = sorted(folder.glob(f"*{FEATURE_SUFFIX}"))
     for path in paths:
         if path.name == FEATURE_SUFFIX:
-            raise refusal("no_modality", path=path, suffix=FEATURE_SUFFIX)
+            raise Refusal(
+                "{path} names no modality; features are called <modality>{suffix}", path=path, suffix=FEATURE_SUFFIX
+            )
     return {path: read_matrix(journal.read(path)) for path in paths}
 
 
@@ -64,20 +103,39 @@ def catalogue_size(
     """
     first = next(iter(matrices), None)
     if raw is not None:
-        n_items, who = len(raw), "mapping"
+        n_items, size = len(raw), _BY_MAPPING
     elif first is not None:
-        n_items, who = len(matrices[first]), "matrix"
+        n_items, size = len(matrices[first]), _BY_MATRIX
     else:
-        n_items, who = int(numbers.max()) + 1, "largest"
-        table.require(numbers < MAX_ITEMS_PER_ROW * len(numbers), column, "cell_large_gap")
+        n_items, size = int(numbers.max()) + 1, _BY_LARGEST
+        table.require(
+            numbers < MAX_ITEMS_PER_ROW * len(numbers),
+            column,
+            Message("item numbers must run from 0 without large gaps"),
+        )
     matrix = first.name if first is not None else ""
     for path, values in matrices.items():
         if len(values) != n_items:
-            raise refusal(f"rows_against_{who}", path=path, rows=len(values), matrix=matrix, size=n_items)
-    table.require(numbers < n_items, column, f"cell_beyond_{who}", size=n_items, matrix=matrix)
+            if raw is not None:
+                raise Refusal(
+                    "{path} has {rows} rows, but the mapping file lists {size} items; row k belongs to item k, so they "
+                    "must match",
+                    path=path,
+                    rows=len(values),
+                    size=n_items,
+                )
+            raise Refusal(
+                "{path} has {rows} rows, but {matrix} has rows for {size} items; row k belongs to item k, so they "
+                "must match",
+                path=path,
+                rows=len(values),
+                matrix=matrix,
+                size=n_items,
+            )
+    table.require(numbers < n_items, column, Message(size.beyond, size=n_items, matrix=matrix))
     idle = n_items - len(np.unique(numbers))
     if idle:
-        journal.tell(f"idle_{who}", idle, size=f"{n_items:,}", matrix=matrix)
+        journal.tell(Message(size.idle, idle, size=f"{n_items:,}", matrix=matrix))
     return n_items
 
 
@@ -95,7 +153,7 @@ def with_tables(
         told = [name for name in TABLE_COLUMNS if name in header.frame and TABLE_COLUMNS[name] not in items]
         table = read_delimited(journal.read(path), columns=[number, *told])
         rows = whole_numbers(table, number)
-        table.require(rows < len(items), number, "cell_beyond_largest", size=len(items))
+        table.require(rows < len(items), number, Message("there are {size} items, numbered from 0", size=len(items)))
         listed = first_of_each(table.frame[told].assign(item_id=items["item_id"].to_numpy()[rows]), journal)
         found = listed.set_index("item_id").reindex(items["item_id"]).fillna("")
         items = items.assign(**{TABLE_COLUMNS[name]: found[name].to_numpy() for name in told})
@@ -109,7 +167,9 @@ def whole_numbers(table: Table, column: str) -> NDArray[np.int64]:
         ValueError: for another cell, with its line.
     """
     text = table.frame[column].str.strip()
-    table.require(text.str.fullmatch(r"[0-9]{1,18}").to_numpy(bool), column, "cell_whole")
+    table.require(
+        text.str.fullmatch(r"[0-9]{1,18}").to_numpy(bool), column, Message("ids must be whole numbers, zero or larger")
+    )
     return np.asarray(text.astype(np.int64).to_numpy())
 
 
@@ -132,9 +192,17 @@ def feature_of(path: Path, values: NDArray[np.float32], journal: Journal) -> Ite
         known = words.str.fullmatch("[0-9]{1,18}").astype(bool)
         numbers = words[known].astype(np.int64).to_numpy()
         if not known.all() or (numbers >= len(values)).any():
-            raise refusal("bad_missed", path=missed, size=len(values))
+            raise Refusal("{path} must hold item numbers below {size}, one per line", path=missed, size=len(values))
         present = np.ones(len(values), bool)
         present[numbers] = False
     elif not present.all():
-        journal.tell("zero_rows", int((~present).sum()), modality=name, list=missed.name)
+        journal.tell(
+            Message.counted(
+                "{modality}: 1 all-zero row counts as missing (no {list})",
+                "{modality}: {n} all-zero rows count as missing (no {list})",
+                int((~present).sum()),
+                modality=name,
+                list=missed.name,
+            )
+        )
     return with_missing_filled(values, present)

@@ -105,7 +105,7 @@ def make_world(
         ValueError: for an unknown world or encoder, or a world without room for its interactions.
     """
     if world not in WORLDS:
-        raise Refusal("data", "no_world", world=world, worlds=", ".join(WORLDS))
+        raise Refusal("dataset.world={world} is unknown; worlds are {worlds}", world=world, worlds=", ".join(WORLDS))
     spec = WORLDS[world]
     counts = _counts(spec, n_users, n_items, per_user, n_interactions, seed)
     rng = np.random.default_rng(seed)
@@ -135,11 +135,17 @@ def _counts(
     """Interactions of every user, or of each ``(n_users,)`` where only their total is given."""
     if total is not None:
         if per_user is not None or spec.new_items:
-            raise Refusal("data", "total_alone", total=total)
+            raise Refusal(
+                "n_interactions={total} goes with neither per_user nor a world that has new items", total=total
+            )
         return _long_tailed(total, n_users, n_items, seed)
     per_user = spec.per_user if per_user is None else per_user
     if not 5 <= per_user <= n_items // 2:
-        raise Refusal("data", "no_room", per_user=per_user, n_items=n_items)
+        raise Refusal(
+            "per_user={per_user} must be at least 5 and at most half of n_items={n_items}",
+            per_user=per_user,
+            n_items=n_items,
+        )
     return per_user
 
 
@@ -255,10 +261,20 @@ def _long_tailed(total: int, n_users: int, n_items: int, seed: int) -> NDArray[n
     rng = np.random.default_rng([seed, n_users])
     weights = rng.lognormal(size=n_users)
     if total < FEWEST * n_users:
-        raise Refusal("data", "total_too_small", total=total, fewest=FEWEST, n_users=n_users)
+        raise Refusal(
+            "n_interactions={total} must be at least {fewest} for each of n_users={n_users}",
+            total=total,
+            fewest=FEWEST,
+            n_users=n_users,
+        )
     counts = FEWEST + rng.multinomial(total - FEWEST * n_users, weights / weights.sum())
     if counts.max() > n_items // 2:
-        raise Refusal("data", "total_too_large", total=total, most=int(counts.max()), n_items=n_items)
+        raise Refusal(
+            "n_interactions={total} gives a user {most}, more than half of n_items={n_items}",
+            total=total,
+            most=int(counts.max()),
+            n_items=n_items,
+        )
     return counts.astype(np.int64)
 
 

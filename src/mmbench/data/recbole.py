@@ -17,12 +17,13 @@ import pyarrow.compute as pc
 
 from mmbench.data.delimited import Dialect, read_delimited
 from mmbench.data.features import ItemFeature, with_missing_filled
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.roles import Columns
 from mmbench.data.sources import Source
 from mmbench.data.splits import LABELS, PARTS
 from mmbench.data.table import Table
 from mmbench.data.tabular import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.messages import Refusal
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 _TABS = Dialect("\t", quoted=False)
@@ -70,7 +71,12 @@ def _logs(folder: Path) -> tuple[Mapping[str, Path], str, Path]:
     split = {LABELS[path.stem.rpartition(".")[2]]: path for path in found if path not in whole}
     stems = {path.stem.rpartition(".")[0] for path in split.values()}
     if whole or "train" not in split or len(stems) != 1:
-        raise refusal("one_file", path=folder, pattern="*.inter", found=", ".join(p.name for p in found) or "-")
+        raise Refusal(
+            "{path} must hold one file {pattern}; found: {found}",
+            path=folder,
+            pattern="*.inter",
+            found=", ".join(p.name for p in found) or "-",
+        )
     return {part: split[part] for part in PARTS if part in split}, stems.pop(), folder
 
 
@@ -82,7 +88,11 @@ def _log(path: Path, journal: Journal) -> pd.DataFrame:
 def _typed(path: Path) -> tuple[Table, dict[str, str]]:
     """A table with plain names, and the type of each column."""
     if path.is_file() and not is_atomic(path):
-        raise refusal("not_atomic", path=path, types=", ".join(TYPES))
+        raise Refusal(
+            "{path}: the first line of an atomic file names every column as name:type with a type of {types}",
+            path=path,
+            types=", ".join(TYPES),
+        )
     table = read_delimited(path, _TABS)
     types = dict(name.rsplit(":", 1) for name in table.names)
     return table.with_frame(table.frame.set_axis(list(types), axis=1)), types
@@ -94,12 +104,17 @@ def _vectors(table: Table, name: str) -> ItemFeature:
     present = (cells != "").to_numpy(bool)
     lists = pc.utf8_split_whitespace(pa.array(cells[present], pa.large_string()))
     widths = np.unique(pc.list_value_length(lists).to_numpy(zero_copy_only=False))
+    uneven = Refusal(
+        "{path}: {column} must hold equally many numbers apart by spaces in every row that has some",
+        path=table.path,
+        column=name,
+    )
     try:
         flat = pc.cast(lists.flatten(), pa.float32()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid as error:
-        raise refusal("bad_float_seq", path=table.path, column=name) from error
+        raise uneven from error
     if len(widths) != 1 or not np.isfinite(flat).all():
-        raise refusal("bad_float_seq", path=table.path, column=name)
+        raise uneven
     values = np.zeros((len(cells), int(widths[0])), np.float32)
     values[present] = flat.reshape(-1, int(widths[0]))
     return with_missing_filled(values, present)

@@ -7,9 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from mmbench.data.journal import refusal
 from mmbench.data.table import Table
-from mmbench.messages import Refusal
+from mmbench.messages import Refusal, Template
 
 #: Leaves an optional column out that would be guessed otherwise.
 NONE = "none"
@@ -47,6 +46,10 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "image_path": ("imagepath", "imagefile", "画像ファイル", "画像パス"),
 }  # fmt: skip
 OPTIONAL = ("rating", "timestamp", "split", "order", "quantity")
+_NOTHING_LIKE = {
+    "user": Template("{path}: no column looks like the user; name it with --user; columns are {columns}"),
+    "item": Template("{path}: no column looks like the item; name it with --item; columns are {columns}"),
+}
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,10 @@ class Columns:
             if found:
                 named[role] = found[0]
             elif role not in OPTIONAL:
-                raise nothing_like(header, f"nothing_like_{role}")
+                raise nothing_like(header, _NOTHING_LIKE[role])
         chosen = {role: named[role] for role in asked if role in named}
         if len(set(chosen.values())) < len(chosen):
-            raise refusal("two_roles", path=header.path, pairs=pairs(chosen))
+            raise Refusal("{path}: one column cannot be two things: {pairs}", path=header.path, pairs=pairs(chosen))
         return chosen
 
 
@@ -107,7 +110,11 @@ def mapped(text: str) -> Columns:
     for part in parts:
         role, is_pair, column = (word.strip() for word in part.partition("="))
         if role not in roles or not is_pair or not column or role in found:
-            raise refusal("bad_map", part=repr(part), roles=", ".join(roles))
+            raise Refusal(
+                "--map {part}: write role=column,role=column with the roles {roles}, each once",
+                part=repr(part),
+                roles=", ".join(roles),
+            )
         found[role] = column
     return Columns(**found)
 
@@ -120,9 +127,9 @@ def guessed(names: Iterable[str], role: str) -> list[str]:
     return [plain[usual] for usual in USUAL[role] if usual in plain]
 
 
-def nothing_like(header: Table, message: str) -> Refusal:
+def nothing_like(header: Table, template: Template) -> Refusal:
     """The error of a table in which no column looks like what is needed."""
-    return refusal(message, path=header.path, columns=header.told_names)
+    return Refusal(template, path=header.path, columns=header.told_names)
 
 
 def pairs(named: Mapping[str, str]) -> str:

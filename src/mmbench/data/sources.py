@@ -62,14 +62,18 @@ def read_folder(path: Path, *, trust_row_order: bool = False, encoder: Mapping[s
         ValueError: naming the file and what is wrong with it.
     """
     if not path.is_dir():
-        raise Refusal("data", "no_folder", path=path)
+        raise Refusal("{path} is not a folder; point dataset.path or $MMBENCH_DATA at the data", path=path)
     log = read_log(path)
     items_file = path / "items.parquet"
     matrices = encoded.chosen(path, encoder or {})
     if items_file.exists():
         items = read_items(path)
     elif matrices:
-        raise Refusal("data", "features_without_items", path=path, first=next(iter(matrices.values())).name)
+        raise Refusal(
+            "{path} has {first} but no items.parquet, so nobody knows which row is which item",
+            path=path,
+            first=next(iter(matrices.values())).name,
+        )
     else:
         items = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
     _check_ids(log, items, items_file)
@@ -94,7 +98,7 @@ def read_log(path: Path) -> pd.DataFrame:
     """
     log = _with_text_ids(_read_table(path / "interactions.parquet"), ["user_id", "item_id"], path)
     if log.empty:
-        raise Refusal("data", "no_rows", path=path / "interactions.parquet")
+        raise Refusal("{path} has no rows", path=path / "interactions.parquet")
     return log
 
 
@@ -144,31 +148,49 @@ def _save(path: Path, values: NDArray[np.float32]) -> None:
 
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise Refusal("data", "missing_table", path=path)
+        raise Refusal("{path} is missing; a dataset folder needs interactions.parquet", path=path)
     try:
         return pd.read_parquet(path)
     except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        raise Refusal("data", "bad_parquet", path=path, error=str(error).splitlines()[0]) from error
+        raise Refusal(
+            "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
+        ) from error
 
 
 def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:
     for column in columns:
         if column not in table:
-            raise Refusal("data", "no_column", path=path, column=repr(column), columns=", ".join(map(str, table)))
+            raise Refusal(
+                "{path}: column {column} is missing; columns are {columns}",
+                path=path,
+                column=repr(column),
+                columns=", ".join(map(str, table)),
+            )
         if table[column].isna().any():
             missing = table[column].isna().to_numpy()
             rows, first = int(missing.sum()), int(missing.argmax())
-            raise Refusal("data", "rows_without_id", path=path, rows=rows, column=column, first=first)
+            raise Refusal(
+                "{path}: {rows} rows have no {column} (first: row {first})",
+                path=path,
+                rows=rows,
+                column=column,
+                first=first,
+            )
     return table.assign(**{column: table[column].astype(str) for column in columns})
 
 
 def _check_ids(log: pd.DataFrame, items: pd.DataFrame, items_file: Path) -> None:
     repeated = items["item_id"][items["item_id"].duplicated()]
     if len(repeated):
-        raise Refusal("data", "repeated_item", path=items_file, item=repr(repeated.iloc[0]))
+        raise Refusal("{path}: item_id {item} occurs more than once", path=items_file, item=repr(repeated.iloc[0]))
     if not log["item_id"].isin(items["item_id"]).any():
         in_log, in_items = (repr(table["item_id"].iloc[0]) for table in (log, items))
-        raise Refusal("data", "no_common_item", path=items_file, in_log=in_log, listed=in_items)
+        raise Refusal(
+            "{path}: no item_id of interactions.parquet occurs in it ({in_log} against {listed})",
+            path=items_file,
+            in_log=in_log,
+            listed=in_items,
+        )
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -183,10 +205,10 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Refusal("data", "bad_json", path=path, error=error) from error
+        raise Refusal("{path} is not valid JSON: {error}", path=path, error=error) from error
     described = meta.get("features", {}) if isinstance(meta, dict) else None
     if not isinstance(described, dict) or not all(isinstance(entry, dict) for entry in described.values()):
-        raise Refusal("data", "bad_meta", path=path)
+        raise Refusal('{path} must hold an object with "features" by modality, as mmbench writes it', path=path)
     return dict(meta)
 
 
@@ -216,9 +238,16 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
         meta = read_meta(path.parent)
         proof = meta.get("features", {}).get(name, {}).get("row_ids_sha256")
         if proof is not None and proof != fingerprint.of_strings(ids):
-            raise Refusal("data", "other_items", path=path)
+            raise Refusal(
+                "{path}: dataset.json was written for another items.parquet (ids or their order differ)", path=path
+            )
         if proof is None and not trust:
-            raise Refusal("data", "row_order", path=path, sidecar=sidecar.name)
+            raise Refusal(
+                "{path}: nothing proves that its rows are in the order of items.parquet, and a wrong order looks "
+                "like useless content; add {sidecar} (one item id per line) or set dataset.trust_row_order=true",
+                path=path,
+                sidecar=sidecar.name,
+            )
         values = read_matrix(path, len(ids))
         present = np.ones(len(ids), bool)
     if flag in items:
@@ -226,7 +255,14 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
     else:
         zero = present & ~nonzero_rows(values)
         if zero.any():
-            notices.append(Message("data", "zero_rows", modality=name, rows=int(zero.sum()), flag=flag))
+            notices.append(
+                Message(
+                    "{modality}: {rows} all-zero rows count as missing (no column {flag})",
+                    modality=name,
+                    rows=int(zero.sum()),
+                    flag=flag,
+                )
+            )
         present &= ~zero
     return with_missing_filled(values, present, in_place=True)
 
@@ -251,12 +287,22 @@ def rows_by_id(
     """
     rows = pd.Index(sidecar.read_text(encoding="utf-8").splitlines())
     if len(rows) != len(matrix):
-        raise Refusal("data", "ids_against_rows", path=sidecar, ids=len(rows), rows=len(matrix))
+        raise Refusal(
+            "{path} has {ids} ids but the matrix has {rows} rows; they must match",
+            path=sidecar,
+            ids=len(rows),
+            rows=len(matrix),
+        )
     if rows.has_duplicates:
-        raise Refusal("data", "repeated_id", path=sidecar, id=repr(rows[rows.duplicated()][0]))
+        raise Refusal("{path}: id {id} occurs more than once", path=sidecar, id=repr(rows[rows.duplicated()][0]))
     where = rows.get_indexer(pd.Index(ids))
     if (where < 0).all():
-        raise Refusal("data", "no_common_id", path=sidecar, first=repr(rows[0]), listed=repr(ids[0]))
+        raise Refusal(
+            "{path}: none of its ids occurs in items.parquet ({first} against {listed})",
+            path=sidecar,
+            first=repr(rows[0]),
+            listed=repr(ids[0]),
+        )
     if np.array_equal(where, np.arange(len(matrix))):
         return matrix, where >= 0  # in order already, so a mapped file stays mapped
     values = matrix[np.maximum(where, 0)]

@@ -62,12 +62,21 @@ def given(log: pd.DataFrame, column: str) -> pd.Series:
         ValueError: if the column is missing or holds another word.
     """
     if column not in log:
-        raise Refusal("data", "no_split_column", column=repr(column), columns=", ".join(map(str, log.columns)))
+        raise Refusal(
+            "dataset.split_column={column} is not a column; columns are {columns}",
+            column=repr(column),
+            columns=", ".join(map(str, log.columns)),
+        )
     words = log[column].astype(str).str.strip().str.lower()
     parts = words.map(LABELS)
     if parts.isna().any():
         bad = sorted(words[parts.isna()].unique())[:3]
-        raise Refusal("data", "bad_part", column=repr(column), bad=", ".join(map(repr, bad)), allowed=", ".join(LABELS))
+        raise Refusal(
+            "column {column} holds {bad}; allowed are {allowed}",
+            column=repr(column),
+            bad=", ".join(map(repr, bad)),
+            allowed=", ".join(LABELS),
+        )
     return parts
 
 
@@ -131,19 +140,27 @@ def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
         The protocol and one line for the reader.
     """
     if column in log:
-        return "given", Message("data", "protocol_given", column=repr(column))
+        return "given", Message("protocol given: the log has a column {column}", column=repr(column))
     if "timestamp" not in log:
-        return "paper", Message("data", "protocol_paper")
+        return "paper", Message(
+            "protocol paper (random per user, can leak the future): the log has no column 'timestamp'"
+        )
     known, tested = (pd.Index(log["user_id"][rows].unique()) for rows in _early_and_late(log))
     n = len(known.intersection(tested))
     if n >= MIN_TEST_USERS:
-        return "time", Message("data", "protocol_time", n)
-    return "last_out", Message("data", "protocol_last_out", n, least=MIN_TEST_USERS)
+        return "time", Message("protocol time: {n} users of the last tenth also have earlier interactions", n)
+    return "last_out", Message(
+        "protocol last_out: a split by time would leave {n} test users, fewer than {least}", n, least=MIN_TEST_USERS
+    )
 
 
 def _timestamps(log: pd.DataFrame, protocol: str) -> NDArray[np.int64]:
     if "timestamp" not in log:
-        raise Refusal("data", "no_timestamp", protocol=protocol, columns=", ".join(map(str, log.columns)))
+        raise Refusal(
+            "dataset.protocol={protocol} needs a column 'timestamp'; columns are {columns}",
+            protocol=protocol,
+            columns=", ".join(map(str, log.columns)),
+        )
     return log["timestamp"].to_numpy(np.int64)
 
 

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, cast
 import pandas as pd
 import pyarrow as pa
 
-from mmbench.data.journal import refusal
 from mmbench.data.table import shortened
+from mmbench.messages import Refusal, Template
 
 #: A longer line is no line of a log: most likely the whole file is one JSON array.
 MAX_LINE_BYTES = 1 << 24
@@ -32,6 +32,19 @@ GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
 
 Parse = Callable[[str], Any]
 
+PICKLE = Template(
+    "{path} is a pickle, which can run code when it is loaded, and is never read; where it was made, save "
+    'interactions as train.json, test.json ({{"user": [items]}}) or a CSV file, and features with numpy.save as plain '
+    "float arrays"
+)
+#: A gzip file that ends too early, and where.
+DAMAGED = Template("{path} is cut off or damaged: its gzip data do not end as they should; fetch it again")
+_DAMAGED_AFTER = Template(
+    "{path} is cut off or damaged after line {line}: its gzip data do not end as they should; fetch it again"
+)
+_NOT_JSON = Template("{path}, line {line}: not JSON: {text}")
+_NOT_LITERAL = Template("{path}, line {line}: neither JSON nor a plain Python value; code is never run: {text}")
+
 
 def refuse_pickle(path: Path) -> None:
     """Refuse a file that loads by running what it says, by its name or its first bytes.
@@ -42,7 +55,7 @@ def refuse_pickle(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(2)
     if path.suffix.lower() in PICKLE_SUFFIXES or head in _PICKLE:
-        raise refusal("pickle", path=path)
+        raise Refusal(PICKLE, path=path)
 
 
 def is_gzip(path: Path) -> bool:
@@ -58,7 +71,7 @@ def open_bytes(path: Path) -> BinaryIO:
         ValueError: for a file that is not there or is a pickle.
     """
     if not path.is_file():
-        raise refusal("missing_file", path=path)
+        raise Refusal("{path} is missing", path=path)
     refuse_pickle(path)
     # A GzipFile is a BinaryIO in all that is used of it.
     return cast(BinaryIO, gzip.open(path)) if is_gzip(path) else path.open("rb")
@@ -90,20 +103,32 @@ def numbered_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, s
             try:
                 raw = file.readline(MAX_LINE_BYTES + 1)
             except GZIP_FAULTS as error:
-                raise refusal("gzip_broken", path=path, line=number + 1) from error
+                raise Refusal(_DAMAGED_AFTER, path=path, line=number + 1) from error
             if not raw:
                 return
             number += 1
             if len(raw) > MAX_LINE_BYTES:
-                raise refusal("line_too_long", path=path, line=number, limit=MAX_LINE_BYTES >> 20)
+                raise Refusal(
+                    "{path}, line {line}: longer than {limit} MB; the file must have one record per line",
+                    path=path,
+                    line=number,
+                    limit=MAX_LINE_BYTES >> 20,
+                )
             if number == 1:
                 raw = raw.removeprefix(_MARK)
             try:
                 line = raw.decode(encoding).rstrip("\r\n")
             except UnicodeDecodeError as error:
-                raise refusal("bad_bytes", path=path, line=number, encoding=encoding) from error
+                raise Refusal(
+                    "{path}, line {line}: a byte that is not {encoding}; save the file as UTF-8",
+                    path=path,
+                    line=number,
+                    encoding=encoding,
+                ) from error
             if "\0" in line:
-                raise refusal("nul", path=path, line=number)
+                raise Refusal(
+                    "{path}, line {line}: a NUL character; the file is binary or damaged", path=path, line=number
+                )
             if line.strip():
                 yield number, line
 
@@ -123,15 +148,21 @@ def json_lines(path: Path, *, literals: bool = False) -> Iterator[tuple[int, dic
     for number, line in numbered_lines(path):
         if parse is None:
             if line.lstrip().startswith("["):
-                raise refusal("json_array", path=path)
+                raise Refusal("{path} is one JSON array; write one object per line (jq -c '.[]' does)", path=path)
             parse = _literal if literals and not _is_json(line) else json.loads
         try:
             value = parse(line)
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-            message = "not_literal" if parse is _literal else "not_json"
-            raise refusal(message, path=path, line=number, text=shortened(line)) from error
+            raise Refusal(
+                _NOT_LITERAL if parse is _literal else _NOT_JSON, path=path, line=number, text=shortened(line)
+            ) from error
         if not isinstance(value, dict):
-            raise refusal("not_object", path=path, line=number, text=shortened(line))
+            raise Refusal(
+                "{path}, line {line}: must be an object with fields: {text}",
+                path=path,
+                line=number,
+                text=shortened(line),
+            )
         yield number, value
 
 
@@ -145,9 +176,9 @@ def read_json(path: Path) -> Any:
         try:
             return json.loads(file.read().decode("utf-8-sig"))
         except GZIP_FAULTS as error:
-            raise refusal("gzip_broken", path=path, line=1) from error
+            raise Refusal(_DAMAGED_AFTER, path=path, line=1) from error
         except (ValueError, RecursionError) as error:
-            raise refusal("bad_json", path=path, error=str(error)) from error
+            raise Refusal("{path} is not valid JSON: {error}", path=path, error=str(error)) from error
 
 
 class Gathered:

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.journal import message, refusal
-from mmbench.messages import Message
+from mmbench.messages import Message, Refusal
 
 #: What stands for a missing cell in exports of databases and of pandas.
 MISSING_WORDS = ("", "NULL", "null", "None", "NaN", "nan", "\\N")
@@ -51,7 +50,13 @@ class Table:
             ValueError: naming the columns that are.
         """
         if column not in self.frame:
-            raise refusal("no_column", path=self.path, column=repr(column), option=option, columns=self.told_names)
+            raise Refusal(
+                "{path}: column {column} ({option}) is not there; columns are {columns}",
+                path=self.path,
+                column=repr(column),
+                option=option,
+                columns=self.told_names,
+            )
 
     @property
     def names(self) -> list[str]:
@@ -64,14 +69,13 @@ class Table:
         told = [name if len(name) <= 40 else f"{name[:40]}..." for name in self.names[:_TOLD_NAMES]]
         return ", ".join(told + ["..."] * (len(self.names) > _TOLD_NAMES))
 
-    def require(self, good: NDArray[np.bool_], column: str, rule: str, /, **values: object) -> None:
+    def require(self, good: NDArray[np.bool_], column: str, rule: Message) -> None:
         """Refuse the table if ``good`` ``(n,)`` is false anywhere.
 
         Args:
             good: whether each row is as it must be.
             column: where to look.
-            rule: message with the places ``where``, ``column`` and ``value``.
-            values: what fills its other places.
+            rule: how it must be; ends the sentence of the error.
 
         Raises:
             ValueError: naming the first bad line, its value and the rule.
@@ -79,7 +83,10 @@ class Table:
         if not good.all():
             row, n = int(np.argmin(good)), int((~good).sum())
             value = repr(shortened(str(self.frame[column].iloc[row])))
-            raise refusal(rule, n, where=self.where(row), column=column, value=value, **values)
+            cell = {"where": self.where(row), "column": column, "value": value, "rule": rule}
+            if n == 1:
+                raise Refusal("{where}: {column} is {value}; {rule}", **cell)
+            raise Refusal("{where}: {column} is {value}; {rule} ({n} such rows)", n, **cell)
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """A column as numbers; a missing one is NaN.
@@ -92,7 +99,7 @@ class Table:
         for start in range(0, len(text), _CHUNK_ROWS):
             rows = slice(start, start + _CHUNK_ROWS)
             found[rows], good[rows] = _numbers(text.iloc[rows])
-        self.require(good, column, "cell_number")
+        self.require(good, column, Message("it must be a number"))
         return found
 
 
@@ -108,8 +115,8 @@ def _numbers(text: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 def place_of(path: Path, line: int | None, row: int) -> Message:
     """The line of a file, or the row of one whose lines nobody knows."""
     if line is None:
-        return message("in_row", path=path, row=row)
-    return message("in_line", path=path, line=line)
+        return Message("{path}, row {row}", path=path, row=row)
+    return Message("{path}, line {line}", path=path, line=line)
 
 
 def plain_digits(text: pd.Series) -> pd.Series:

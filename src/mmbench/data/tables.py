@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from mmbench.data.delimited import read_delimited, read_header
-from mmbench.data.journal import refusal
 from mmbench.data.streams import TEXT, Gathered, json_lines, refuse_pickle
 from mmbench.data.table import Table
 from mmbench.data.workbook import rows_of
+from mmbench.messages import Refusal
 
 DELIMITED, PARQUET, EXCEL = (".csv", ".tsv", ".tab", ".txt"), (".parquet", ".pq"), (".xlsx", ".xlsm")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -74,9 +74,11 @@ class TableFile:
     def _kind(self) -> str:
         kind = suffix_of(self.path)
         if kind not in TABLES:
-            raise refusal("no_table", path=self.path)
+            raise Refusal(
+                "{path} must end in .csv, .tsv, .txt, .jsonl, .json (each also .gz), .parquet or .xlsx", path=self.path
+            )
         if not self.path.is_file():
-            raise refusal("missing_file", path=self.path)
+            raise Refusal("{path} is missing", path=self.path)
         refuse_pickle(self.path)
         return kind
 
@@ -85,9 +87,11 @@ class TableFile:
         try:
             frame = pd.read_parquet(self.path, columns=list(columns)).reset_index(drop=True)
         except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-            raise refusal("bad_parquet", path=self.path, error=str(error).splitlines()[0]) from error
+            raise Refusal(
+                "{path} is not a readable parquet file: {error}", path=self.path, error=str(error).splitlines()[0]
+            ) from error
         if frame.empty:
-            raise refusal("no_rows", path=self.path)
+            raise Refusal("{path} has no rows", path=self.path)
         return Table(self.path, pd.DataFrame({name: _as_text(frame[name]) for name in columns}))
 
     def _from_json(self, columns: Sequence[str]) -> Table:
@@ -96,7 +100,7 @@ class TableFile:
             rows.add(*(cell_text(row.get(name)) for name in columns), line)
         frame = rows.frame()
         if frame.empty:
-            raise refusal("no_rows", path=self.path)
+            raise Refusal("{path} has no rows", path=self.path)
         lines = frame.pop("line").to_numpy()
         return Table(self.path, frame, lambda place: int(lines[place]))
 
@@ -104,13 +108,17 @@ class TableFile:
         with rows_of(self.path, self.sheet) as rows:
             first = next((row for _, row in rows), None)
         if first is None:
-            raise refusal("empty_table", path=self.path)
+            raise Refusal("{path} is empty; its first line must name the columns", path=self.path)
         names = [name.strip() for name in first]
         while not names[-1]:
             names.pop()
         repeated = {name for name in names if name and names.count(name) > 1}
         if repeated:
-            raise refusal("repeated_column", path=self.path, column=repr(min(repeated)))
+            raise Refusal(
+                "{path}: column {column} occurs more than once in the header",
+                path=self.path,
+                column=repr(min(repeated)),
+            )
         return names
 
     def _from_sheet(self, columns: Sequence[str]) -> Table:
@@ -121,7 +129,7 @@ class TableFile:
                 table.add(*(row[place] if place < len(row) else "" for place in places), number)
         frame = table.frame()
         if frame.empty:
-            raise refusal("header_only", path=self.path)
+            raise Refusal("{path} has a header but no rows", path=self.path)
         lines = frame.pop("line").to_numpy()
         return Table(self.path, frame, lambda place: int(lines[place]))
 
@@ -161,4 +169,6 @@ def _schema(path: Path) -> Any:
     try:
         return pa.parquet.read_schema(path)
     except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        raise refusal("bad_parquet", path=path, error=str(error).splitlines()[0]) from error
+        raise Refusal(
+            "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
+        ) from error

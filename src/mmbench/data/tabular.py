@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from mmbench.data import splits
-from mmbench.data.journal import Journal, refusal
+from mmbench.data.journal import Journal
 from mmbench.data.roles import Columns, guessed, nothing_like, pairs
 from mmbench.data.sources import Source
 from mmbench.data.table import MISSING_WORDS, Table
 from mmbench.data.tables import TableFile
 from mmbench.data.text import with_text
 from mmbench.data.times import unix_seconds
+from mmbench.messages import Message, Refusal, Template
 
 #: Full-width letters, digits and hyphens, and their plain forms: one code must not be two items.
 _WIDE = {code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))}
@@ -24,6 +25,16 @@ _WIDE_PATTERN = "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0d\uff3f]"
 #: What a spreadsheet makes of a long code: 4.90123E+12.
 _ROUNDED = r"\d(?:\.\d+)?[eE]\+\d+"
 _CONTROL = r"[\x00-\x08\x0a-\x1f\x7f]"
+_WITHOUT_IDS = {
+    "log": Template(
+        "log: 1 row without {columns} is left out (first: {where})",
+        "log: {n} rows without {columns} are left out (first: {where})",
+    ),
+    "items": Template(
+        "items: 1 row without {columns} is left out (first: {where})",
+        "items: {n} rows without {columns} are left out (first: {where})",
+    ),
+}
 
 
 def read_tabular(
@@ -76,7 +87,7 @@ def log_of(table: Table, names: Mapping[str, str], journal: Journal) -> pd.DataF
     Raises:
         ValueError: for a bad cell, with its line.
     """
-    journal.tell("log_columns", pairs=pairs(names))
+    journal.tell(Message("columns of the log: {pairs}", pairs=pairs(names)))
     table = with_ids(table, {"user_id": names["user"], "item_id": names["item"]}, "log", journal)
     others = (name for role, name in names.items() if role not in ("user", "item"))
     kept = list(dict.fromkeys(["user_id", "item_id", *others]))
@@ -101,9 +112,17 @@ def _bought(table: Table, column: str, journal: Journal) -> Table:
     """The rows that are no returns: with a quantity above zero, or an unknown one."""
     returned = table.numbers(column) <= 0
     if returned.all():
-        raise refusal("all_returns", path=table.path, column=column)
+        raise Refusal("{path}: no row has a {column} above zero", path=table.path, column=column)
     if returned.any():
-        journal.tell("returns", int(returned.sum()), column=column, where=table.where(int(returned.argmax())))
+        journal.tell(
+            Message.counted(
+                "log: 1 row with a {column} of zero or less (a return) is left out ({where})",
+                "log: {n} rows with a {column} of zero or less (returns) are left out (first: {where})",
+                int(returned.sum()),
+                column=column,
+                where=table.where(int(returned.argmax())),
+            )
+        )
     return table.with_frame(table.frame[~returned])
 
 
@@ -123,26 +142,40 @@ def with_ids(table: Table, names: Mapping[str, str], what: str, journal: Journal
     missing = np.logical_or.reduce([column.isin(MISSING_WORDS).to_numpy(bool) for column in ids.values()])
     columns = "+".join(names.values())
     if missing.all():
-        raise refusal("no_ids", path=table.path, columns=columns)
+        raise Refusal("{path}: every row lacks {columns}", path=table.path, columns=columns)
     for target, column in ids.items():
         if not column.str.isascii().all():
             ids[target] = _plain_ids(column, names[target], journal)
     table = table.with_frame(table.frame.assign(**ids))
     if missing.any():
         first = table.where(int(missing.argmax()))
-        journal.tell(f"{what}_rows_without_ids", int(missing.sum()), columns=columns, where=first)
+        journal.tell(Message(_WITHOUT_IDS[what], int(missing.sum()), columns=columns, where=first))
         table = table.with_frame(table.frame[~missing])
     for target, name in names.items():
         column = table.frame[target]
-        table.require(~column.str.fullmatch(_ROUNDED).to_numpy(bool), name, "cell_rounded")
-        table.require(~column.str.contains(_CONTROL).to_numpy(bool), name, "cell_control")
+        table.require(
+            ~column.str.fullmatch(_ROUNDED).to_numpy(bool),
+            name,
+            Message("a spreadsheet has rounded this code; format its column as text and save again"),
+        )
+        table.require(
+            ~column.str.contains(_CONTROL).to_numpy(bool), name, Message("an id must not hold control characters")
+        )
     return table
 
 
 def _plain_ids(column: pd.Series, name: str, journal: Journal) -> pd.Series:
     wide = column.str.contains(_WIDE_PATTERN)
     if wide.any():
-        journal.tell("wide_ids", int(wide.sum()), column=name, example=column[wide].iloc[0])
+        journal.tell(
+            Message.counted(
+                "{column}: 1 id in full-width characters is read as the plain one ({example})",
+                "{column}: {n} ids in full-width characters are read as the plain ones (first: {example})",
+                int(wide.sum()),
+                column=name,
+                example=column[wide].iloc[0],
+            )
+        )
         column = column.str.translate(_WIDE)
     return column
 
@@ -155,19 +188,26 @@ def _items(
     if item_column is None:
         found = guessed(header.names, "listed item")
         if not found:
-            raise nothing_like(header, "nothing_like_listed_item")
+            raise nothing_like(
+                header,
+                Template("{path}: no column looks like the item; name it with --item-column; columns are {columns}"),
+            )
         item_column = found[0]
     header.check_column(item_column, "--item-column")
     texts = list(text) or guessed([name for name in header.names if name != item_column], "text")
     if not texts:
-        raise nothing_like(header, "nothing_like_text")
+        raise nothing_like(
+            header, Template("{path}: no column looks like a text; name it with --text; columns are {columns}")
+        )
     for name in texts:
         header.check_column(name, "--text")
         if name in ("item_id", item_column) or texts.count(name) > 1:
-            raise refusal("bad_text_column", path=source.path, column=repr(name))
+            raise Refusal(
+                "{path}: column {column} (--text) is the item id or stands twice", path=source.path, column=repr(name)
+            )
     free = [name for name in header.names if name not in (item_column, *texts)]
     images = {found[0]: role for role in ("image_url", "image_path") if (found := guessed(free, role))}
-    journal.tell("item_columns", pairs=pairs({"item": item_column, "text": "+".join(texts)}))
+    journal.tell(Message("columns of the items: {pairs}", pairs=pairs({"item": item_column, "text": "+".join(texts)})))
     table = source.read([item_column, *texts, *images])
     frame = with_ids(table, {"item_id": item_column}, "items", journal).frame[["item_id", *texts, *images]]
     frame = first_of_each(frame, journal)
@@ -180,7 +220,14 @@ def first_of_each(items: pd.DataFrame, journal: Journal) -> pd.DataFrame:
     repeated = items["item_id"].duplicated().to_numpy(bool)
     if repeated.any():
         first = items["item_id"][repeated].iloc[0]
-        journal.tell("repeated_items", int(repeated.sum()), example=repr(first))
+        journal.tell(
+            Message.counted(
+                "items: 1 repeated item, the first row counts ({example})",
+                "items: {n} repeated items, the first row of each counts (first: {example})",
+                int(repeated.sum()),
+                example=repr(first),
+            )
+        )
     return items[~repeated].reset_index(drop=True)
 
 
@@ -194,10 +241,25 @@ def with_unlisted(log: pd.DataFrame, listed: pd.DataFrame, path: Path, journal: 
     unlisted = in_log.difference(pd.Index(listed["item_id"]))
     if len(unlisted) == len(in_log):
         listed_id = repr(listed["item_id"].iloc[0]) if len(listed) else "-"
-        raise refusal("no_common_item", path=path, in_log=repr(in_log[0]), listed=listed_id)
+        raise Refusal(
+            "{path}: no item of the log occurs in it ({in_log} against {listed})",
+            path=path,
+            in_log=repr(in_log[0]),
+            listed=listed_id,
+        )
     if len(unlisted):
-        journal.tell("unlisted_items", len(unlisted))
+        journal.tell(
+            Message.counted(
+                "items: 1 item of the log is not listed and has no text",
+                "items: {n} items of the log are not listed and have no text",
+                len(unlisted),
+            )
+        )
     idle = len(listed) - (len(in_log) - len(unlisted))
     if idle:
-        journal.tell("idle_items", idle)
+        journal.tell(
+            Message.counted(
+                "items: 1 listed item has no interaction", "items: {n} listed items have no interaction", idle
+            )
+        )
     return pd.concat([listed, pd.DataFrame({"item_id": unlisted})], ignore_index=True).fillna("")

@@ -65,11 +65,11 @@ def encode_texts(texts: Sequence[str], *, dim: int = 256, seed: int = 0) -> NDAr
         ValueError: if every text is empty or ``dim`` is below one.
     """
     if dim < 1:
-        raise Refusal("data", "bad_dim", dim=dim)
+        raise Refusal("dim={dim} must be at least 1", dim=dim)
     clean = [normalised(text)[:MAX_CHARACTERS] for text in texts]
     filled = np.flatnonzero([bool(text) for text in clean])
     if not len(filled):
-        raise Refusal("data", "no_texts", texts=len(clean))
+        raise Refusal("none of the {texts} texts has a character; there is nothing to encode", texts=len(clean))
     projected = _projected(_weights([clean[i] for i in filled]), dim, seed)
     norms = np.linalg.norm(projected, axis=1, keepdims=True)
     rows = np.where(norms > MIN_NORM, projected / np.maximum(norms, MIN_NORM), 0.0)

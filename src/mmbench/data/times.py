@@ -6,15 +6,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.journal import Journal, message
+from mmbench.data.journal import Journal
 from mmbench.data.table import MISSING_WORDS, Table, plain_digits
+from mmbench.messages import Message
 
 #: Least magnitude of a number that counts milliseconds, micro- or nanoseconds; 1e11 seconds are the year 5138.
 UNITS = (
-    (1e17, 1_000_000_000, "nanoseconds"),
-    (1e14, 1_000_000, "microseconds"),
-    (1e11, 1_000, "milliseconds"),
-    (0.0, 1, "seconds"),
+    (1e17, 1_000_000_000, Message("nanoseconds")),
+    (1e14, 1_000_000, Message("microseconds")),
+    (1e11, 1_000, Message("milliseconds")),
+    (0.0, 1, Message("seconds")),
 )
 _DATE = (
     r"^(?P<year>[12]\d{3})[-/.年](?P<month>\d{1,2})[-/.月](?P<day>\d{1,2})日?"
@@ -40,20 +41,24 @@ def unix_seconds(table: Table, column: str, journal: Journal) -> NDArray[np.int6
     """
     text = plain_digits(table.frame[column]).str.strip()
     table = table.with_frame(table.frame.assign(**{column: text}))
-    table.require(~text.isin(MISSING_WORDS).to_numpy(bool), column, "cell_time_empty")
+    table.require(
+        ~text.isin(MISSING_WORDS).to_numpy(bool), column, Message("every row needs a time, or leave the column out")
+    )
     for digits, form in _PACKED_DATES:
         if text.str.fullmatch(rf"[12][0-9]{{{digits - 1}}}").all():
             dates = pd.to_datetime(text, format=form, errors="coerce")
             if dates.dt.year.between(1900, 2100).all():
-                journal.tell("packed_dates", column=column, digits=digits)
+                journal.tell(
+                    Message("{column}: numbers of {digits} digits are read as dates", column=column, digits=digits)
+                )
                 return _seconds(dates)
     if text.str.fullmatch(_NUMBER).mean() >= 0.5:
         return _from_numbers(table, column, journal)
     return _from_dates(table, column)
 
 
-def unit_of(numbers: NDArray[np.float64]) -> tuple[float, int, str]:
-    """Least magnitude, number per second and message of the unit that most of ``numbers`` ``(n,)`` are in."""
+def unit_of(numbers: NDArray[np.float64]) -> tuple[float, int, Message]:
+    """Least magnitude, number per second and name of the unit that most of ``numbers`` ``(n,)`` are in."""
     middle = np.median(np.abs(numbers))
     return next(entry for entry in UNITS if middle >= entry[0])
 
@@ -63,9 +68,11 @@ def _from_numbers(table: Table, column: str, journal: Journal) -> NDArray[np.int
     least, factor, unit = unit_of(numbers)
     above = next((entry[0] for entry in reversed(UNITS) if entry[0] > least), MAX_NUMBER)
     alike = (np.abs(numbers) >= least) & (np.abs(numbers) < above)
-    table.require(alike, column, "cell_time_unit", unit=message(unit))
+    table.require(alike, column, Message("most rows are in {unit}, and units must not be mixed", unit=unit))
     if factor > 1:
-        journal.tell("time_unit", column=column, unit=message(unit), factor=factor)
+        journal.tell(
+            Message("{column}: taken as {unit} and divided by {factor}", column=column, unit=unit, factor=factor)
+        )
     return np.asarray(np.floor(numbers / factor).astype(np.int64))
 
 
@@ -78,7 +85,7 @@ def _from_dates(table: Table, column: str) -> NDArray[np.int64]:
         codes, moments = pd.factorize(texts.iloc[rows])
         read, moment = _from_texts(pd.Series(moments))
         good[rows], seconds[rows] = read[codes], moment[codes]
-    table.require(good, column, "cell_date")
+    table.require(good, column, Message("write times as seconds, 2024-01-05, 2024/1/5 or 2024-01-05T12:30:00"))
     return seconds
 
 

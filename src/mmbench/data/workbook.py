@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmbench.data.journal import refusal
+from mmbench.messages import Refusal
 
 #: A number format of zeros alone pads with zeros.
 _PADDED = re.compile(r"0{2,}")
@@ -26,16 +26,25 @@ def rows_of(path: Path, sheet: str | None = None) -> Iterator[Iterator[tuple[int
     try:
         import openpyxl
     except ImportError as error:
-        raise refusal("no_openpyxl", path=path) from error
+        raise Refusal(
+            "{path}: workbooks need openpyxl; pip install 'mmbench[excel]', or save the sheet as CSV", path=path
+        ) from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about styles and validation, which are not read
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # openpyxl, zipfile and the XML parser raise many kinds, all meaning the same
-        raise refusal("bad_workbook", path=path, error=str(error).splitlines()[0]) from error
+        raise Refusal(
+            "{path} is not a readable workbook: {error}", path=path, error=str(error).splitlines()[0]
+        ) from error
     try:
         if sheet is not None and sheet not in book.sheetnames:
-            raise refusal("no_sheet", path=path, sheet=repr(sheet), sheets=", ".join(book.sheetnames))
+            raise Refusal(
+                "{path} has no sheet {sheet}; sheets are {sheets}",
+                path=path,
+                sheet=repr(sheet),
+                sheets=", ".join(book.sheetnames),
+            )
         yield _rows(path, book.worksheets[0] if sheet is None else book[sheet])
     finally:
         book.close()
@@ -49,7 +58,9 @@ def _rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
             if any(cells):
                 yield number, cells
     except (ValueError, KeyError, SyntaxError, OSError) as error:
-        raise refusal("bad_workbook", path=path, error=str(error).splitlines()[0]) from error
+        raise Refusal(
+            "{path} is not a readable workbook: {error}", path=path, error=str(error).splitlines()[0]
+        ) from error
 
 
 def _text(cell: Any) -> str:

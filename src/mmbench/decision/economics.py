@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmbench.decision.formulas import Amount
+from mmbench.messages import Message, Refusal
 
 #: Inputs by dotted key and the largest value each may have.
 INPUTS: Mapping[str, float] = {
@@ -175,7 +176,7 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
             near = ", ".join(name for name in complete if name.split(".")[0] == key.split(".")[0]) or ", ".join(
                 complete
             )
-            raise ValueError(f"economics: {key} is not a key; accepted: {near}")
+            raise Refusal("economics: {key} is not a key; accepted: {near}", key=key, near=near)
     merged = {**complete, **given}
     inputs = {name: _range(name, merged[name], most) for name, most in INPUTS.items()}
     assumed = [name for name in INPUTS if name not in given]
@@ -203,9 +204,11 @@ def slope(pairs: Any) -> Range:
         and all(isinstance(pair, Sequence) and len(pair) == 2 and all(map(_is_number, pair)) for pair in pairs)
     )
     if not usable or not any(x for x, _ in pairs):
-        raise ValueError(
-            f"economics: transfer_pairs={pairs} must be at least {MIN_PAIRS} pairs [offline gain, online gain] with "
-            "offline gains that are not all zero, for example [[0.04, 0.02], [0.01, 0.0], [0.02, 0.015]]"
+        raise Refusal(
+            "economics: transfer_pairs={pairs} must be at least {least} pairs [offline gain, online gain] with "
+            "offline gains that are not all zero, for example [[0.04, 0.02], [0.01, 0.0], [0.02, 0.015]]",
+            pairs=pairs,
+            least=MIN_PAIRS,
         )
     squares = sum(x * x for x, _ in pairs)
     eta = sum(x * y for x, y in pairs) / squares
@@ -234,9 +237,18 @@ def _range(name: str, value: Any, most: float) -> Range:
     if isinstance(value, Mapping):
         ends = [value[end] for end in RANGE] if set(value) == set(RANGE) else []
     if not ends or not all(map(_is_number, ends)) or not 0 <= ends[0] <= ends[1] <= ends[2] <= most:
-        limit = f" up to {most:g}" if math.isfinite(most) else ""
-        raise ValueError(
-            f"economics: {name}={value} must be a number or low, likely and high in rising order, from 0{limit}"
+        if math.isfinite(most):
+            raise Refusal(
+                "economics: {name}={value} must be a number or low, likely and high in rising order, from 0 up to "
+                "{most:g}",
+                name=name,
+                value=value,
+                most=most,
+            )
+        raise Refusal(
+            "economics: {name}={value} must be a number or low, likely and high in rising order, from 0",
+            name=name,
+            value=value,
         )
     return Range(float(ends[0]), float(ends[1]), float(ends[2]))
 
@@ -245,7 +257,7 @@ def _step(name: str, merged: Mapping[str, Any]) -> Step:
     keys = [f"steps.{name}.{part}" for part in ("cost", "days", "amount")]
     for key in keys:
         if not _is_number(merged[key]) or merged[key] < 0:
-            raise ValueError(f"economics: {key}={merged[key]} must be a number from 0")
+            raise Refusal("economics: {key}={value} must be a number from 0", key=key, value=merged[key])
     return Step(*(float(merged[key]) for key in keys))
 
 
@@ -254,18 +266,32 @@ def _checked(economics: Economics) -> Economics:
     rules = {
         "currency": (
             isinstance(economics.currency, str) and len(economics.currency) == 3 and economics.currency.isupper(),
-            "a currency code such as EUR or JPY",
+            Message("a currency code such as EUR or JPY"),
         ),
-        "tax": (economics.tax in ("excluded", "included"), "excluded or included"),
-        "years": (isinstance(economics.years, int) and 1 <= economics.years <= 30, "a whole number from 1 to 30"),
-        "discount": (_is_number(economics.discount) and 0 <= economics.discount < 1, "a rate from 0 to below 1"),
-        "go": (_is_number(economics.go) and 0.5 < economics.go < 1, "a probability above 0.5 and below 1"),
-        "machine_hour": (_is_number(economics.machine_hour) and economics.machine_hour >= 0, "a price from 0"),
-        "no_go": (_is_number(economics.no_go) and 0 < economics.no_go < 0.5, "a probability above 0 and below 0.5"),
+        "tax": (economics.tax in ("excluded", "included"), Message("excluded or included")),
+        "years": (
+            isinstance(economics.years, int) and 1 <= economics.years <= 30,
+            Message("a whole number from 1 to 30"),
+        ),
+        "discount": (
+            _is_number(economics.discount) and 0 <= economics.discount < 1,
+            Message("a rate from 0 to below 1"),
+        ),
+        "go": (_is_number(economics.go) and 0.5 < economics.go < 1, Message("a probability above 0.5 and below 1")),
+        "machine_hour": (_is_number(economics.machine_hour) and economics.machine_hour >= 0, Message("a price from 0")),
+        "no_go": (
+            _is_number(economics.no_go) and 0 < economics.no_go < 0.5,
+            Message("a probability above 0 and below 0.5"),
+        ),
     }
     for name, (holds, allowed) in rules.items():
         if not holds:
-            raise ValueError(f"economics: {name}={getattr(economics, name)} must be {allowed}")
+            raise Refusal(
+                "economics: {name}={value} must be {allowed}",
+                name=name,
+                value=getattr(economics, name),
+                allowed=allowed,
+            )
     if not base_value(economics.likely) * economics.likely["transfer"] > 0:
-        raise ValueError("economics: recommendations, conversion, order value, margin and transfer must be above 0")
+        raise Refusal("economics: recommendations, conversion, order value, margin and transfer must be above 0")
     return economics

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from mmbench.messages import Refusal
+
 #: One number, or one per draw ``(n_draws,)``.
 Amount = TypeVar("Amount", float, NDArray[np.float64])
 
@@ -60,7 +62,11 @@ def breakeven_gain(
         ValueError: if nothing of a gain reaches the business.
     """
     if not eta * base_value_year > 0:
-        raise ValueError(f"no gain can pay with eta={eta} and a base value of {base_value_year} a year")
+        raise Refusal(
+            "no gain can pay with eta={eta} and a base value of {base_value_year} a year",
+            eta=eta,
+            base_value_year=base_value_year,
+        )
     return (cost_once / annuity(years, discount) + cost_year) / (eta * base_value_year)
 
 

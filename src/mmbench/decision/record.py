@@ -9,6 +9,7 @@ from typing import Any
 from mmbench.decision.economics import Economics, Range, Step
 from mmbench.decision.evidence import Evidence, Gate, Status, SubsetGain
 from mmbench.decision.rule import RULE_VERSION, Decision, decide
+from mmbench.messages import Refusal
 from mmbench.stats import CrossedInterval, Interval
 
 
@@ -65,14 +66,18 @@ def decided(record: Mapping[str, Any]) -> tuple[Evidence, Economics, Decision]:
         ValueError: as :func:`replay`.
     """
     if record.get("kind") != "decision":
-        raise ValueError(f"this is no decision record: kind is {record.get('kind')}")
+        raise Refusal("this is no decision record: kind is {kind}", kind=record.get("kind"))
     if record.get("rule") != RULE_VERSION:
-        raise ValueError(f"the record was made by rule {record.get('rule')}; this mmbench has rule {RULE_VERSION}")
+        raise Refusal(
+            "the record was made by rule {rule}; this mmbench has rule {known}",
+            rule=record.get("rule"),
+            known=RULE_VERSION,
+        )
     try:
         evidence = _evidence(record["inputs"]["evidence"])
         economics = _economics(record["inputs"]["economics"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"the inputs of the decision record cannot be read: {error}") from error
+        raise Refusal("the inputs of the decision record cannot be read: {error}", error=error) from error
     return evidence, economics, decide(evidence, economics)
 
 

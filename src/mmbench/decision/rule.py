@@ -9,6 +9,7 @@ from mmbench.decision.economics import Economics, Scope
 from mmbench.decision.evidence import GATES, Bars, Evidence, Gate, Status, SubsetGain
 from mmbench.decision.steps import ROLL_OUT, WAIT, NextStep, measuring_steps, mending_step
 from mmbench.decision.value import DRAWS, Flip, Swing, Value, breakeven, flips, tornado, valued
+from mmbench.messages import Refusal
 from mmbench.stats import CrossedInterval
 from mmbench.verdicts import MIN_SEEDS
 
@@ -187,7 +188,7 @@ def _in_order(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
     """All nine gates by number; one that nobody measured is not known."""
     by_name = {gate.name: gate for gate in gates}
     if unknown := sorted(by_name.keys() - GATES.keys()):
-        raise ValueError(f"{unknown[0]} is no gate; gates are {', '.join(sorted(GATES))}")
+        raise Refusal("{name} is no gate; gates are {gates}", name=unknown[0], gates=", ".join(sorted(GATES)))
     return tuple(by_name.get(name, Gate(name, Status.UNKNOWN, why="not measured")) for name in sorted(GATES))
 
 

@@ -10,6 +10,7 @@ from mmbench import records, stats
 from mmbench.contribution import slices
 from mmbench.decision.evidence import Evidence, SubsetGain
 from mmbench.decision.gates import IMAGE, finished, read_gates, split_of
+from mmbench.messages import Refusal
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import Comparison, compare
 from mmbench.report.contribution_facts import divisions, measure_model
@@ -96,13 +97,23 @@ def _choose(table: SweepTable, dataset: str | None, model: str | None) -> tuple[
     kept = [(a, b) for a, b in pairs if dataset in (None, a.dataset) and model in (None, a.model)]
     if not kept:
         asked = "/".join(word or "any" for word in (dataset, model))
-        raise ValueError(
-            f"{table.folder}: no results of {asked} with and without images; "
-            + (f"there are {', '.join(known)}" if known else "run at least modality=text,fused")
+        if known:
+            raise Refusal(
+                "{folder}: no results of {asked} with and without images; there are {known}",
+                folder=table.folder,
+                asked=asked,
+                known=", ".join(known),
+            )
+        raise Refusal(
+            "{folder}: no results of {asked} with and without images; run at least modality=text,fused",
+            folder=table.folder,
+            asked=asked,
         )
     if dataset is None and len({split_of(a) for a, _ in kept}) > 1:
         names = ", ".join(sorted({a.dataset for a, _ in kept}))
-        raise ValueError(f"{table.folder} holds several data sets; add dataset=NAME, one of {names}")
+        raise Refusal(
+            "{folder} holds several data sets; add dataset=NAME, one of {names}", folder=table.folder, names=names
+        )
     return max(kept, key=lambda pair: (_validation(pair[0]), pair[0].model))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench.messages import Refusal, said_by
+from mmbench.messages import Refusal, message_of
 
 Content = TypeVar("Content")
 Matrix = NDArray[np.float32]
@@ -73,11 +73,22 @@ def short_name(name: str) -> str:
 
 def missing_library(name: str, library: str, extra: str) -> Refusal:
     """The error for an encoder whose library is not installed."""
-    return Refusal("encode", "no_library", name=name, library=library, extra=extra)
+    return Refusal(
+        "encoder {name} needs {library}, which is not installed: pip install 'mmbench[{extra}]'",
+        name=name,
+        library=library,
+        extra=extra,
+    )
 
 
 def not_here(name: str, modality: str, why: Exception) -> Refusal:
     """The error for an encoder whose weights are not on this machine."""
     said = str(why).strip().splitlines()
-    reason = said_by(why) if isinstance(why, Refusal) else said[0][:160] if said else type(why).__name__
-    return Refusal("encode", "not_here", name=name, why=reason, modality=modality)
+    reason = message_of(why) if isinstance(why, Refusal) else said[0][:160] if said else type(why).__name__
+    return Refusal(
+        "encoder {name} cannot be loaded from this machine ({why}); name a local folder, or let it be fetched once: "
+        "python -m mmbench.encode DIR {modality}={name} download=true",
+        name=name,
+        why=reason,
+        modality=modality,
+    )

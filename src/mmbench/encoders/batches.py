@@ -117,6 +117,8 @@ def _encode_batch(encoder: Encoder[Any], some: Sequence[Content], cache: VectorC
     if ready:
         vectors = encoder.encode(list(ready.values()))
         if not np.isfinite(vectors).all():
-            raise Refusal("encode", "not_finite", name=encoder.name)
+            raise Refusal(
+                "encoder {name} gave numbers that are not finite; its weights cannot be trusted", name=encoder.name
+            )
         cache.append(list(ready), vectors)
     return failed

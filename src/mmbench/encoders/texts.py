@@ -70,7 +70,7 @@ def _packaged(name: str) -> str | None:
     module, folder = PACKAGES[name]
     found = importlib.util.find_spec(module)
     if found is None or not found.submodule_search_locations:
-        raise Refusal("encode", "no_package", name=name)
+        raise Refusal("encoder {name} is a package that is not installed: pip install {name}", name=name)
     return str(Path(found.submodule_search_locations[0]) / folder)
 
 

@@ -28,7 +28,7 @@ def device_of(asked: str) -> str:
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked.startswith("cuda") and not torch.cuda.is_available():
-        raise Refusal("encode", "no_gpu", device=asked)
+        raise Refusal("device={device}: torch sees no GPU; use device=cpu", device=asked)
     return asked
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from mmbench.leases.files import FileLeases
 from mmbench.leases.owner import Owner, process_start
 from mmbench.leases.postgres import PostgresLeases
+from mmbench.messages import Refusal
 
 __all__ = [
     "BEAT",
@@ -80,4 +81,6 @@ def make_leases(storage: str, sweep_dir: Path, timeout: float) -> Leases:
         return FileLeases(sweep_dir / "leases", timeout)
     if storage.startswith("postgresql"):
         return PostgresLeases(storage, str(sweep_dir.name), timeout)
-    raise ValueError(f"study.storage={storage} is unknown; write files or postgresql+psycopg://user@host/database")
+    raise Refusal(
+        "study.storage={storage} is unknown; write files or postgresql+psycopg://user@host/database", storage=storage
+    )

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 
 from mmbench.leases.owner import Owner
+from mmbench.messages import Refusal
 
 
 @dataclass
@@ -31,7 +32,7 @@ class PostgresLeases:
         try:
             import psycopg
         except ImportError as error:
-            raise ValueError(
+            raise Refusal(
                 "study.storage names PostgreSQL but psycopg is missing: pip install mmbench[postgres]"
             ) from error
         try:
@@ -43,7 +44,9 @@ class PostgresLeases:
         except psycopg.errors.UniqueViolation:
             pass  # another worker created the table in the same moment
         except psycopg.Error as error:
-            raise ValueError(f"study.storage: PostgreSQL does not answer: {str(error).splitlines()[0]}") from error
+            raise Refusal(
+                "study.storage: PostgreSQL does not answer: {error}", error=str(error).splitlines()[0]
+            ) from error
         self._lock = threading.Lock()
 
     def claim(self, name: str) -> bool:

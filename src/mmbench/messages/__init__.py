@@ -1,19 +1,20 @@
-"""Sentences for people, in English and Japanese: whole sentences by name, numbers and dates as the language has them.
+"""Sentences for people: English where the code says them, other languages from gettext catalogues.
 
-Sentences lie in ``<language>/<domain>.toml``. Word order and plurals differ between languages, so a message is
-always a whole sentence with named places, never glued of fragments; one that counts something has the forms
-``one`` and ``other``.
+A sentence is a template with named places, written in English where it is raised or printed; ``make messages`` collects
+the templates into ``<language>/LC_MESSAGES/mmbench.po``, which translates them. Word order and plurals differ between
+languages, so a template is always a whole sentence, never a fragment to be glued; one that counts something has a form
+for one and a form for more.
 """
 
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import date
+from gettext import GNUTranslations, NullTranslations
 from importlib import resources
-from string import Formatter
-from typing import Any
+from io import BytesIO
+from typing import NamedTuple, overload
 
 from babel.dates import format_date
 from babel.lists import format_list
@@ -24,71 +25,116 @@ MINUS = "\N{MINUS SIGN}"
 #: Ten thousand, in which Japanese counts money.
 MAN = 10_000
 
-Entry = str | dict[str, str]
+
+class Template(NamedTuple):
+    """An English sentence with named places that nothing fills yet, for tables of sentences.
+
+    Args:
+        one: the sentence; of one that counts, its form for one.
+        other: form for any other number, None for a sentence that does not count.
+        context: tells apart two sentences that are alike in English and differ in another language.
+    """
+
+    one: str
+    other: str | None = None
+    context: str = ""
 
 
 class Message(str):
-    """A sentence that waits for its language: in English it is its own text, in any other :meth:`told` says it.
+    """A sentence that waits for its language: in English it is its own text, a :class:`Translator` makes it another.
 
     So readers and checks know no language, and the command that prints has the last word. A value of a message may be
     a message itself: a place in a file, a hint.
 
     Args:
-        domain: name of the catalogue.
-        name: name of the message.
-        count: what picks its form and fills ``{n}``.
+        template: the English sentence.
+        n: what picks its form and fills ``{n}``.
         values: what fills its other places.
+
+    >>> Message("{path} has no rows", path="log.csv")
+    'log.csv has no rows'
+    >>> Message.counted("{n} row", "{n} rows of {path}", 1200, path="log.csv")
+    '1,200 rows of log.csv'
     """
 
-    domain: str
-    name: str
+    template: Template
     n: int | None
     values: dict[str, object]
 
-    def __new__(cls, domain: str, name: str, count: int | None = None, /, **values: object) -> Message:
-        """The English sentence, and what says it in another language."""
-        made = super().__new__(cls, Words(domain)(name, count, **values))
-        made.domain, made.name, made.n, made.values = domain, name, count, values
+    def __new__(cls, template: str | Template, n: int | None = None, /, **values: object) -> Message:
+        """The English sentence, and what makes it one of another language."""
+        template = Template(template) if isinstance(template, str) else template
+        made = super().__new__(cls, Translator().fill(template, n, values))
+        made.template, made.n, made.values = template, n, values
         return made
 
-    def told(self, lang: str) -> str:
-        """The sentence in a language of :data:`LANGUAGES`."""
-        return Words(self.domain, lang)(self.name, self.n, **self.values)
+    @classmethod
+    def counted(cls, one: str, other: str, n: int, /, **values: object) -> Message:
+        """A sentence with a form for one and a form for any other number ``n``."""
+        return cls(Template(one, other), n, **values)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _again, (Message, self.domain, self.name, self.n, self.values)
+        return _rebuilt, (self.template, self.n, self.values)
 
 
-class Words:
-    """The messages of one domain in one language.
+class Refusal(ValueError):
+    """An error that a user can cause: its sentence in English as its text, in any language by its ``message``.
 
     Args:
-        domain: name of the catalogue, ``check`` for instance.
-        lang: ``en`` or ``ja``.
-
-    Raises:
-        ValueError: for a language that there is no catalogue of.
+        sentence: a message, or its template.
+        n: what picks the form of the template and fills ``{n}``.
+        values: what fills its other places.
     """
 
-    def __init__(self, domain: str, lang: str = "en") -> None:
+    def __init__(self, sentence: str | Template | Message, n: int | None = None, /, **values: object) -> None:
+        self.message = sentence if isinstance(sentence, Message) else Message(sentence, n, **values)
+        super().__init__(self.message)
+
+    @classmethod
+    def counted(cls, one: str, other: str, n: int, /, **values: object) -> Refusal:
+        """An error whose sentence has a form for one and a form for any other number ``n``."""
+        return cls(Template(one, other), n, **values)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Refusal, (self.message,)
+
+
+class Translator:
+    """Writes messages, numbers, sums, lists and dates as one language has them.
+
+    Args:
+        lang: one of :data:`LANGUAGES`.
+
+    Raises:
+        Refusal: for another language.
+    """
+
+    def __init__(self, lang: str = "en") -> None:
         if lang not in LANGUAGES:
-            raise ValueError(f"lang={lang}: there are only {', '.join(LANGUAGES)}")
+            raise Refusal("lang={lang}: there are only {languages}", lang=lang, languages=", ".join(LANGUAGES))
         self.lang = lang
-        self._entries = catalogue(domain, lang)
 
-    def __call__(self, name: str, count: int | None = None, /, **values: object) -> str:
-        """The sentence ``name`` with its places filled in; ``count`` picks its form and fills ``{n}``."""
-        entry = self._entries[name]
-        if isinstance(entry, dict):
-            if count is None:
-                raise TypeError(f"{name} counts something: say how many")
-            entry = entry["one" if count == 1 and "one" in entry else "other"]
-        told = {key: self.said(value) for key, value in values.items()}
-        return entry.format(**told, **({} if count is None else {"n": self.number(count)}))
-
-    def said(self, value: Any) -> Any:
+    @overload
+    def __call__(self, text: str) -> str: ...
+    @overload
+    def __call__(self, text: object) -> object: ...
+    def __call__(self, text: object) -> object:
         """A message in this language; anything else as it is."""
-        return value.told(self.lang) if isinstance(value, Message) else value
+        return self.fill(text.template, text.n, text.values) if isinstance(text, Message) else text
+
+    def fill(self, template: Template, n: int | None, values: dict[str, object]) -> str:
+        """A template in this language with its places filled."""
+        catalogue = translations(self.lang)
+        if template.other is not None:
+            if n is None:
+                raise TypeError(f"{template.other!r} counts something: say how many")
+            sentence = catalogue.ngettext(template.one, template.other, n)
+        elif template.context:
+            sentence = catalogue.pgettext(template.context, template.one)
+        else:
+            sentence = catalogue.gettext(template.one)
+        number = {} if n is None else {"n": self.number(n)}
+        return sentence.format(**{name: self(value) for name, value in values.items()}, **number)
 
     def number(self, value: float, digits: int = 0, *, sign: bool = False) -> str:
         """``1,234.5`` with ``digits`` decimals; ``sign`` writes the plus too. Minus is the minus sign."""
@@ -119,55 +165,35 @@ class Words:
         return format_date(day, format="long", locale=self.lang)
 
 
-class Refusal(ValueError):
-    """An error whose sentence stands in a catalogue: English as its text, any language by its ``message``.
-
-    Args:
-        domain: name of the catalogue.
-        name: name of the message.
-        count: what picks its form and fills ``{n}``.
-        values: what fills its other places.
-    """
-
-    def __init__(self, domain: str, name: str, count: int | None = None, /, **values: object) -> None:
-        self.message = Message(domain, name, count, **values)
-        super().__init__(self.message)
-
-    @classmethod
-    def of(cls, message: Message) -> Refusal:
-        """The error that says a message."""
-        return cls(message.domain, message.name, message.n, **message.values)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _again, (Refusal, self.message.domain, self.message.name, self.message.n, self.message.values)
-
-
-def said_by(error: BaseException) -> str:
-    """What an error says: the message of a :class:`Refusal`, the text of any other."""
+def message_of(error: BaseException) -> str:
+    """The message of a :class:`Refusal`, the text of any other error."""
     return error.message if isinstance(error, Refusal) else str(error)
 
 
 def listed(names: Iterable[object]) -> str:
     """Names with commas between them, or the word for none."""
-    return ", ".join(map(str, names)) or Message("common", "none")
-
-
-def _again(made: type[Message] | type[Refusal], domain: str, name: str, count: int | None, values: Any) -> object:
-    """What pickle makes a message or an error of again."""
-    return made(domain, name, count, **values)
+    return ", ".join(map(str, names)) or Message("none")
 
 
 @functools.cache
-def catalogue(domain: str, lang: str) -> dict[str, Entry]:
-    """Every message of a domain by name."""
-    text = resources.files(__package__).joinpath(lang, f"{domain}.toml").read_text("utf-8")
-    return dict(tomllib.loads(text))
+def translations(lang: str) -> NullTranslations:
+    """The catalogue of a language, compiled in memory when it is first asked for; English needs none."""
+    if lang == LANGUAGES[0]:
+        return NullTranslations()
+    # Babel's reader of catalogues is needed by no command that speaks English.
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
+    compiled = BytesIO()
+    with resources.files(__package__).joinpath(lang, "LC_MESSAGES", "mmbench.po").open("rb") as file:
+        write_mo(compiled, read_po(file, locale=lang))
+    compiled.seek(0)
+    return GNUTranslations(compiled)
 
 
-def places(entry: Entry) -> set[str]:
-    """Names that a message has filled in, over all its forms."""
-    forms = entry.values() if isinstance(entry, dict) else [entry]
-    return {name for form in forms for _, name, _, _ in Formatter().parse(form) if name is not None}
+def _rebuilt(template: Template, n: int | None, values: dict[str, object]) -> Message:
+    """The message that pickle takes apart."""
+    return Message(template, n, **values)
 
 
 def _signed(text: str, value: float, sign: bool) -> str:

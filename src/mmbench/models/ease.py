@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.models.base import ClosedForm
 from mmbench.nn.interactions import gram_matrix, interaction_matrix, select_rows
 
@@ -36,8 +37,11 @@ class EASE(ClosedForm):
         super().__init__()
         need = data.n_items**2 * 8 * 3 / 1e9
         if need > max_memory_gb:
-            raise ValueError(
-                f"EASE needs {need:.1f} GB for {data.n_items:,} items, more than max_memory_gb={max_memory_gb:g}"
+            raise Refusal(
+                "EASE needs {need:.1f} GB for {n_items:,} items, more than max_memory_gb={max_memory_gb:g}",
+                need=need,
+                n_items=data.n_items,
+                max_memory_gb=max_memory_gb,
             )
         self.reg_weight = reg_weight
         self.register_buffer("history", torch.empty(0), persistent=False)

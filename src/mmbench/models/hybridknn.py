@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.models.base import ClosedForm
 from mmbench.nn.content import modality_shares
 from mmbench.nn.interactions import history_scores, interaction_matrix
@@ -46,7 +47,7 @@ class HybridKNN(ClosedForm):
     ) -> None:
         super().__init__()
         if not 0.0 <= content_weight <= 1.0:
-            raise ValueError(f"content_weight={content_weight} must lie between 0 and 1")
+            raise Refusal("content_weight={content_weight} must lie between 0 and 1", content_weight=content_weight)
         self.k, self.shrink = k, shrink
         share = content_weight if data.features else 0.0
         shares = modality_shares(data.features, first_modality_weight)

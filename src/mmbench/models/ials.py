@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.models.base import ClosedForm
 from mmbench.nn.interactions import interaction_matrix
 
@@ -49,9 +50,11 @@ class IALS(ClosedForm):
     ) -> None:
         super().__init__()
         if unobserved_weight <= 0 or reg_weight <= 0:
-            raise ValueError(
-                f"unobserved_weight={unobserved_weight} and reg_weight={reg_weight} must be positive, "
-                "else the least squares have no unique solution"
+            raise Refusal(
+                "unobserved_weight={unobserved_weight} and reg_weight={reg_weight} must be positive, else the least "
+                "squares have no unique solution",
+                unobserved_weight=unobserved_weight,
+                reg_weight=reg_weight,
             )
         self.embedding_dim, self.n_sweeps = embedding_dim, n_sweeps
         self.unobserved_weight, self.reg_weight = unobserved_weight, reg_weight

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.checks import one_of
 from mmbench.nn.contrast import nce_with_all
@@ -77,9 +78,9 @@ class LGMRec(FactorModel):
     ) -> None:
         super().__init__()
         if not 0.0 < keep_rate <= 1.0:
-            raise ValueError(f"keep_rate={keep_rate} must be more than 0 and at most 1")
+            raise Refusal("keep_rate={keep_rate} must be more than 0 and at most 1", keep_rate=keep_rate)
         if n_hyper_layers < 1:
-            raise ValueError(f"n_hyper_layers={n_hyper_layers} must be at least 1")
+            raise Refusal("{name}={value} must be at least 1", name="n_hyper_layers", value=n_hyper_layers)
         self.n_users = data.n_users
         self.n_ui_layers = n_ui_layers if one_of("backbone", backbone, BACKBONES) == "lightgcn" else 0
         self.n_content_layers, self.n_hyper_layers, self.dropout = n_content_layers, n_hyper_layers, 1.0 - keep_rate

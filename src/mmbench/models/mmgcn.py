@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.models.base import FactorModel, Triplets
 from mmbench.nn.edges import neighbour_mean
 from mmbench.nn.graph import DirectedGraph
@@ -89,7 +90,7 @@ class MMGCN(FactorModel):
     ) -> None:
         super().__init__()
         if n_layers < 1:
-            raise ValueError(f"n_layers={n_layers} must be at least 1")
+            raise Refusal("{name}={value} must be at least 1", name="n_layers", value=n_layers)
         self.n_users, self.reg_weight = data.n_users, reg_weight
         content_dim = content_dim or (256 if as_reference else embedding_dim)
         ids = xavier_normal(torch.empty(data.n_users + data.n_items, embedding_dim))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from mmbench.messages import Refusal
+
 
 def rate(name: str, value: float) -> float:
     """A dropout rate as it is.
@@ -12,7 +14,7 @@ def rate(name: str, value: float) -> float:
         ValueError: outside [0, 1).
     """
     if not 0.0 <= value < 1.0:
-        raise ValueError(f"{name}={value} must be at least 0 and less than 1")
+        raise Refusal("{name}={value} must be at least 0 and less than 1", name=name, value=value)
     return value
 
 
@@ -23,5 +25,5 @@ def one_of(name: str, value: str, allowed: Collection[str]) -> str:
         ValueError: naming the allowed words.
     """
     if value not in allowed:
-        raise ValueError(f"{name}={value!r} must be one of {', '.join(allowed)}")
+        raise Refusal("{name}={value!r} must be one of {allowed}", name=name, value=value, allowed=", ".join(allowed))
     return value

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.nn.features import projected_rows
 from mmbench.nn.graph import DirectedGraph
 from mmbench.nn.knn import ItemGraph, binary_normalised, row_sum_normalised, weighted, weighted_sum
@@ -56,7 +57,7 @@ def modality_shares(names: Collection[str], first: float) -> list[float]:
             weigh the same.
     """
     if not 0.0 <= first <= 1.0:
-        raise ValueError(f"the weight of the first modality is {first}; it must lie between 0 and 1")
+        raise Refusal("the weight of the first modality is {first}; it must lie between 0 and 1", first=first)
     return [first, 1.0 - first] if len(names) == 2 else [1.0 / len(names) for _ in names]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from mmbench.messages import Refusal
 from mmbench.nn.graph import propagate
 
 
@@ -21,7 +22,9 @@ def sum_of_refined_layers(adjacency: Tensor, ego: Tensor, n_layers: int) -> Tens
         n_layers: L, at least one.
     """
     if n_layers < 1:
-        raise ValueError(f"n_layers={n_layers} must be at least 1, as the ego layer is not part of the sum")
+        raise Refusal(
+            "n_layers={n_layers} must be at least 1, as the ego layer is not part of the sum", n_layers=n_layers
+        )
     x, layers = ego, []
     for _ in range(n_layers):
         h = propagate(adjacency, x)

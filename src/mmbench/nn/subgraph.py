@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmbench.messages import Refusal
 from mmbench.nn.graph import (
     BLOCK_ENTRIES,
     sparse_matrix,
@@ -71,7 +72,7 @@ class SampledGraph(nn.Module):
     def __init__(self, edge_index: Tensor, n_users: int, n_items: int, keep: float) -> None:
         super().__init__()
         if not 0.0 < keep <= 1.0:
-            raise ValueError(f"the fraction of edges to keep is {keep}; it must be more than 0 and at most 1")
+            raise Refusal("the fraction of edges to keep is {keep}; it must be more than 0 and at most 1", keep=keep)
         self.n_users, self.n_items, self.keep, self.edges = n_users, n_items, keep, edge_index
         self.weights = degree_weights(edge_index, n_users, n_items)
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
@@ -148,7 +149,7 @@ def principal_graph(adjacency: Tensor, n_users: int, rank: int, threshold: float
         Sparse CSR of the same shape and dtype.
     """
     if rank < 8:
-        raise ValueError(f"a principal graph of rank {rank} is empty; the rank must be at least 8")
+        raise Refusal("a principal graph of rank {rank} is empty; the rank must be at least 8", rank=rank)
     matrix, transposed = user_item_blocks(adjacency, n_users)
     # Of the float32 graph in either precision: which entries pass the threshold must not depend on it.
     left, values, right = truncated_svd(matrix.float(), transposed.float(), rank // 2)

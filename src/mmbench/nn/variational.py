@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmbench.messages import Refusal
 from mmbench.nn.graph import SelfLoopedMean
 from mmbench.nn.init import set_table, xavier_normal
 
@@ -70,7 +71,7 @@ class GaussianEncoder(nn.Module):
     def __init__(self, ego: nn.Module, width: int, dim: int, n_layers: int, dropout: float) -> None:
         super().__init__()
         if n_layers < 1:
-            raise ValueError(f"n_layers={n_layers} hidden layers must be at least 1")
+            raise Refusal("n_layers={n_layers} hidden layers must be at least 1", n_layers=n_layers)
         self.ego = ego
         widths = [width] + [dim] * (n_layers - 1)
         self.hidden = nn.ModuleList(GraphLayer(n_inputs, dim, dropout) for n_inputs in widths)

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from mmbench import paths, records
+from mmbench.messages import Refusal
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
 
@@ -129,16 +130,24 @@ def unpack(archive: Path, folder: Path) -> list[Finding]:
         with zipfile.ZipFile(archive) as opened:
             infos = [info for info in opened.infolist() if not info.is_dir()]
             if sum(info.file_size for info in infos) > MOST_BYTES:
-                raise ValueError(f"{archive} would unpack to more than {MOST_BYTES >> 30} GiB")
+                raise Refusal(
+                    "{archive} would unpack to more than {limit} GiB", archive=archive, limit=MOST_BYTES >> 30
+                )
             files = {info.filename: opened.read(info) for info in infos}
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise ValueError(f"{archive} is no archive of a sweep: {error}") from error
+        raise Refusal("{archive} is no archive of a sweep: {error}", archive=archive, error=error) from error
     if HASHES not in files or "manifest.json" not in files:
-        raise ValueError(f"{archive} is no archive of a sweep: it holds no {HASHES} or no manifest.json")
+        raise Refusal(
+            "{archive} is no archive of a sweep: it holds no {hashes} or no manifest.json",
+            archive=archive,
+            hashes=HASHES,
+        )
     for name, content in files.items():
         place = PurePosixPath(name)
         if place.is_absolute() or ".." in place.parts or "\\" in name or not place.parts:
-            raise ValueError(f"{archive} holds the name {name!r}, which leads out of its folder")
+            raise Refusal(
+                "{archive} holds the name {name!r}, which leads out of its folder", archive=archive, name=name
+            )
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     return list(_hashes(files))

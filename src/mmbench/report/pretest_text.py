@@ -16,39 +16,80 @@ from mmbench.contribution.pretest import EPSILON, Light, Pretest
 from mmbench.contribution.shapley import Coalition
 from mmbench.contribution.signal import MIN_INTERACTIONS
 from mmbench.data.dataset import Dataset
-from mmbench.messages import Words
+from mmbench.messages import Message, Translator
 from mmbench.report.layout import markdown_table, text_table
 from mmbench.stats import Interval
 
 #: Header and rows.
 Table = tuple[list[str], list[list[str]]]
-LIGHTS = {Light.GREEN: "green", Light.AMBER: "amber", Light.RED: "red"}
-NOTES = ("note_behaviour", "note_predicts", "note_only_it", "note_finds", "note_yes", "note_use")
+LIGHTS = {
+    Light.GREEN: Message("yes (green)"),
+    Light.AMBER: Message("only without the others (amber)"),
+    Light.RED: Message("no (red)"),
+}
+LIGHT_COLUMNS = (
+    Message("modality"),
+    Message("worth a trial?"),
+    Message("predicts"),
+    Message("only it"),
+    Message("by chance"),
+    Message("finds"),
+    Message("why"),
+)
+PAIR_COLUMNS = (
+    Message("modalities"),
+    Message("common neighbours"),
+    Message("by chance"),
+    Message("alignment (debiased CKA)"),
+)
+#: What the columns mean, and what follows from them.
+NOTES = (
+    Message(
+        "Behaviour is the training part only: item factors of the interaction matrix, and which items are bought "
+        "together."
+    ),
+    Message(
+        "predicts: share of the variance of the item factors that content predicts for unseen items (1 is all of it)."
+    ),
+    Message(
+        "only it: the part that no other modality predicts, with its 95 % interval; by chance: the same for shuffled "
+        "rows."
+    ),
+    Message("finds: how many of an item's ten co-purchase neighbours are among its ten content neighbours."),
+    Message(
+        "yes needs more than {epsilon} above chance. A no holds for this encoder: try a second one before giving up.",
+        epsilon=EPSILON,
+    ),
+    Message(
+        "Signal is not use: a recommender may fail to exploit what is there, and only a trial tells what it is worth."
+    ),
+)
 
 
-def notes(words: Words) -> list[str]:
-    """What the columns mean, and what follows from them."""
-    return [words(name, epsilon=EPSILON) for name in NOTES]
-
-
-def why(found: Pretest, name: str, words: Words) -> str:
+def why(found: Pretest, name: str, translator: Translator) -> str:
     """One sentence for the light of a modality."""
-    others = words.list(sorted(found.coverage.keys() - {name}))
+    others = translator.list(sorted(found.coverage.keys() - {name}))
     alone, unique = found.signal.r2[frozenset({name})], found.signal.unique[name].mean
     match found.lights[name]:
         case Light.GREEN if others:
-            return words("why_green", others=others)
+            return translator(Message("it tells something about behaviour that {others} cannot", others=others))
         case Light.GREEN:
-            return words("why_green_alone")
+            return translator(Message("it tells something about behaviour"))
         case Light.AMBER:
-            return words("why_amber", share=words.percent(1 - max(unique, 0.0) / alone), others=others)
+            return translator(
+                Message(
+                    "{share} of what it tells, {others} tells too",
+                    share=translator.percent(1 - max(unique, 0.0) / alone),
+                    others=others,
+                )
+            )
         case _:
-            return words("why_red")
+            return translator(Message("with this encoder it tells nothing about behaviour"))
 
 
-def lights(found: Pretest, words: Words) -> Table:
+def lights(found: Pretest, translator: Translator) -> Table:
     """Header and rows of the main table, one row per modality."""
-    header = [words(name) for name in ("modality", "worth", "predicts", "only_it", "by_chance", "finds", "why")]
+    header = [translator(name) for name in LIGHT_COLUMNS]
     rows = []
     for name, colour in found.lights.items():
         alone = frozenset({name})
@@ -56,49 +97,56 @@ def lights(found: Pretest, words: Words) -> Table:
         rows.append(
             [
                 name,
-                words(LIGHTS[colour]),
+                translator(LIGHTS[colour]),
                 f"{found.signal.r2[alone]:z.3f}",
                 _interval(found.signal.unique[name]),
                 f"{found.signal.null_unique[name].mean():z.3f}",
-                words("found", recall=recall, chance=chance),
-                why(found, name, words),
+                translator(Message("{recall} (chance {chance})", recall=recall, chance=chance)),
+                why(found, name, translator),
             ]
         )
     return header, rows
 
 
-def subsets(found: Pretest, words: Words) -> Table:
+def subsets(found: Pretest, translator: Translator) -> Table:
     """Header and rows of what every subset of the modalities tells."""
     rows = [
-        [_named(s) or words("none"), f"{found.signal.r2[s]:z.3f}", f"{found.recall.recall[s]:.3f}"]
+        [_named(s) or translator(Message("none")), f"{found.signal.r2[s]:z.3f}", f"{found.recall.recall[s]:.3f}"]
         for s in found.recall.recall
     ]
-    return [words("modalities"), words("predicts"), words("finds")], rows
+    return [translator(Message("modalities")), translator(Message("predicts")), translator(Message("finds"))], rows
 
 
-def pairs(found: Pretest, words: Words) -> Table:
+def pairs(found: Pretest, translator: Translator) -> Table:
     """Header and rows of how alike two modalities see the items."""
-    header = [words(name) for name in ("modalities", "common_neighbours", "by_chance", "alignment")]
+    header = [translator(name) for name in PAIR_COLUMNS]
     rows = [
-        [words.list(names), f"{o.share:.1%}", f"{o.chance:.1%}", f"{found.cka[names]:z.3f}"]
+        [translator.list(names), f"{o.share:.1%}", f"{o.chance:.1%}", f"{found.cka[names]:z.3f}"]
         for names, o in found.overlap.items()
     ]
     return header, rows
 
 
-def head(name: str, dataset: Dataset, found: Pretest, words: Words) -> list[str]:
+def head(name: str, dataset: Dataset, found: Pretest, translator: Translator) -> list[str]:
     """Lines above the tables."""
-    covered = ", ".join(f"{m} {words.percent(share, 1)}" for m, share in found.coverage.items())
+    covered = ", ".join(f"{m} {translator.percent(share, 1)}" for m, share in found.coverage.items())
     numbers = {"frequent": found.n_frequent, "items": found.n_items, "least": MIN_INTERACTIONS}
-    used = words("used", covered=covered, **{key: words.number(value) for key, value in numbers.items()})
-    return [words("title", name=name), used, *map(words.said, dataset.notices)]
+    used = translator(
+        Message(
+            "{frequent} of {items} items have at least {least} training interactions and count; with content: "
+            "{covered}",
+            covered=covered,
+            **{key: translator.number(value) for key, value in numbers.items()},
+        )
+    )
+    return [translator(Message("Is a trial worth it? {name}", name=name)), used, *map(translator, dataset.notices)]
 
 
-def as_text(name: str, dataset: Dataset, found: Pretest, words: Words, width: int = 150) -> str:
+def as_text(name: str, dataset: Dataset, found: Pretest, translator: Translator, width: int = 150) -> str:
     """The pre-test for a terminal."""
     out = Console(file=io.StringIO(), width=width, force_terminal=False)
-    out.print("\n".join(head(name, dataset, found, words)), highlight=False, markup=False)
-    for header, rows in (lights(found, words), subsets(found, words), pairs(found, words)):
+    out.print("\n".join(head(name, dataset, found, translator)), highlight=False, markup=False)
+    for header, rows in (lights(found, translator), subsets(found, translator), pairs(found, translator)):
         if rows:
             table = RichTable(box=box.SIMPLE)
             for column in header:  # Japanese has no blanks to break at, and a sentence is never cut
@@ -106,19 +154,19 @@ def as_text(name: str, dataset: Dataset, found: Pretest, words: Words, width: in
             for row in rows:
                 table.add_row(*row)
             out.print(table)
-    out.print("\n".join(notes(words)), highlight=False, markup=False)
+    out.print("\n".join(map(translator, NOTES)), highlight=False, markup=False)
     text: str = out.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def as_markdown(name: str, dataset: Dataset, found: Pretest, words: Words) -> str:
+def as_markdown(name: str, dataset: Dataset, found: Pretest, translator: Translator) -> str:
     """The pre-test as GitHub Markdown."""
-    title, *lines = head(name, dataset, found, words)
+    title, *lines = head(name, dataset, found, translator)
     blocks = [f"# {title}", "\n".join(f"- {line}" for line in lines)]
-    for header, rows in (lights(found, words), subsets(found, words), pairs(found, words)):
+    for header, rows in (lights(found, translator), subsets(found, translator), pairs(found, translator)):
         if rows:
             blocks.append(markdown_table(text_table("", header, rows)))
-    return "\n\n".join([*blocks, "\n".join(f"- {line}" for line in notes(words))]) + "\n"
+    return "\n\n".join([*blocks, "\n".join(f"- {line}" for line in map(translator, NOTES))]) + "\n"
 
 
 def as_record(name: str, dataset: Dataset, found: Pretest) -> dict[str, Any]:

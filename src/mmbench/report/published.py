@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmbench.data.delimited import read_delimited
+from mmbench.messages import Message, Refusal
 from mmbench.report.layout import Column, Document, Table
 from mmbench.report.table import CellResult, SweepTable
 
@@ -87,7 +88,7 @@ def read_published(file: Path, table: SweepTable) -> list[Row]:
     for column in ("table", "title", "model", "dataset", *METRICS, *changes_of.values()):
         read.check_column(column, "of the study's tables")
     for column in ("table", *METRICS):
-        read.require(np.isfinite(read.numbers(column)), column, "cell_number")
+        read.require(np.isfinite(read.numbers(column)), column, Message("it must be a number"))
     for column in changes_of.values():
         read.numbers(column)
     ours = _by_states(table)
@@ -101,7 +102,7 @@ def read_published(file: Path, table: SweepTable) -> list[Row]:
             changes = {m: str(line[d]).strip() for m, d in changes_of.items() if number != BASELINE}
             rows.append(Row(number, line["title"], line["model"], line["dataset"], values, changes, cells, base))
     if not rows:
-        raise ValueError(f"{file} has no row of the tables {', '.join(map(str, STATES))}")
+        raise Refusal("{file} has no row of the tables {tables}", file=file, tables=", ".join(map(str, STATES)))
     return rows
 
 

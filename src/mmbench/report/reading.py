@@ -9,6 +9,7 @@ from typing import Any
 
 from mmbench import fingerprint, paths, records
 from mmbench.contrast import read_contrast
+from mmbench.messages import Refusal, listed
 from mmbench.report.table import CONDITIONS, CONTRASTS, DELTA, ID_ONLY, LATE, CellResult, SweepTable
 
 
@@ -21,7 +22,11 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
     file = paths.manifest_file(sweep_dir)
     if not file.is_file():
         known = sorted(p.parent.name for p in sweep_dir.parent.glob("*/manifest.json"))
-        raise ValueError(f"{sweep_dir} is no sweep (no manifest.json); sweeps beside it: {', '.join(known) or 'none'}")
+        raise Refusal(
+            "{sweep_dir} is no sweep (no manifest.json); sweeps beside it: {sweeps}",
+            sweep_dir=sweep_dir,
+            sweeps=listed(known),
+        )
     manifest = records.read_json(file)
     cells = {}
     for planned in manifest["cells"]:

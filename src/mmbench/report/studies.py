@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmbench import proposals, records, search
+from mmbench.messages import Refusal
 from mmbench.records import CellStore
 from mmbench.report.table import SweepTable
 
@@ -26,7 +27,7 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
         ValueError: if the file exists or no cell has a finished trial.
     """
     if file.exists():
-        raise ValueError(f"{file} exists; studies are written to a new file")
+        raise Refusal("{file} exists; studies are written to a new file", file=file)
     studies = {}
     for cell in table.cells.values():
         description = cell.folder / "cell.json"
@@ -38,6 +39,6 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
             name = f"{cell.dataset}/{cell.model}/{cell.modality}"
             studies[name] = (search.read_space(described["config"]["search"]), done)
     if not studies:
-        raise ValueError(f"{sweep_dir} has no finished trial")
+        raise Refusal("{sweep_dir} has no finished trial", sweep_dir=sweep_dir)
     records.write_atomic(file, lambda temporary: proposals.keep_studies(studies, temporary))
     return sorted(studies)

@@ -7,11 +7,54 @@ from pathlib import Path
 
 from mmbench import records
 from mmbench.decision.page.speaker import Speaker
-from mmbench.messages import Words
+from mmbench.messages import Message, Template
 from mmbench.report.templating import render
 
-#: Lines for people, by section.
-PARTS = {"rights": ("r", 4), "data": ("d", 5), "money": ("m", 3), "after": ("a", 3)}
+#: Title and lines for people, by section.
+PARTS = {
+    "rights": (
+        Message("Rights and people"),
+        (
+            Template(
+                "We may use every image for this purpose, also for computing embeddings, in every country where we "
+                "sell."
+            ),
+            Template("Licences have no end date within {years} years, or the end dates are recorded."),
+            Template("People who can be recognised in images have agreed."),
+            Template("The licence of the image encoder allows commercial use."),
+        ),
+    ),
+    "data": (
+        Message("Data and operation"),
+        (
+            Template("At least {target} of the items will have an image; new items get theirs before they go on sale."),
+            Template("Items without an image are still recommended sensibly."),
+            Template("Placeholder and duplicate images are found and left out."),
+            Template(
+                "Encoder and preprocessing have fixed versions; a new version means new embeddings for all items."
+            ),
+            Template("Response time with images was measured on our own machines."),
+        ),
+    ),
+    "money": (
+        Message("Money"),
+        (
+            Template(
+                "The assumptions in amber on the decision page were confirmed by whoever is responsible for them."
+            ),
+            Template("The cost of an image includes photograph, rights and cleaning; break-even is a gain of {need}."),
+            Template("Somebody is named who keeps the pipeline running."),
+        ),
+    ),
+    "after": (
+        Message("After the start"),
+        (
+            Template("An A/B test is planned with a size and an end fixed beforehand."),
+            Template("It is fixed beforehand which result stops the introduction."),
+            Template("Its result is written down as a pair of an offline and an online gain, for the next decision."),
+        ),
+    ),
+}
 
 
 def write_checklist(folder: Path, s: Speaker, lang: str, day: date) -> None:
@@ -28,9 +71,25 @@ def write_checklist(folder: Path, s: Speaker, lang: str, day: date) -> None:
 
 def as_html(s: Speaker, lang: str, day: date) -> str:
     """The page."""
-    w = Words("checklist", lang)
     filled = {"years": s.years, "target": s.share(s.economics.likely["items.target"]), "need": s.need}
-    about = w("about", dataset=s.evidence.dataset, model=s.evidence.model, date=w.date(day), answer=s.badge)
-    parts = {name: [w(f"{key}_{n}", **filled) for n in range(1, most + 1)] for name, (key, most) in PARTS.items()}
+    about = Message(
+        "Data set {dataset}, model {model}; {date}. Answer of the decision: {answer}.",
+        dataset=s.evidence.dataset,
+        model=s.evidence.model,
+        date=s.translator.date(day),
+        answer=s.badge,
+    )
+    parts = {
+        name: {"title": s(title), "lines": [s(Message(line, **filled)) for line in lines]}
+        for name, (title, lines) in PARTS.items()
+    }
     gates = [s.gate(gate) for gate in s.decision.gates]
-    return render("checklist.html", "mmbench.decision.page", lang=lang, w=w, about=about, gates=gates, parts=parts)
+    return render(
+        "checklist.html",
+        "mmbench.decision.page",
+        lang=lang,
+        _=s.text,
+        about=s(about),
+        gates=gates,
+        parts=parts,
+    )

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from markupsafe import Markup
-
 from mmbench import paths, records
 from mmbench.contribution.guardrails import Rail
 from mmbench.decision import Action, Decision, Economics, annuity, as_record
@@ -16,11 +14,11 @@ from mmbench.decision.gates import IMAGE
 from mmbench.decision.page import drawings
 from mmbench.decision.page.drawings import Labels, Line
 from mmbench.decision.page.examples import Example
-from mmbench.decision.page.speaker import Speaker
+from mmbench.decision.page.speaker import INPUT_NAMES, Speaker
 from mmbench.decision.serving import Serving
 from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
-from mmbench.messages import Words
+from mmbench.messages import Message
 from mmbench.report.contribution_facts import HITS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
@@ -31,7 +29,25 @@ from mmbench.report.templating import render
 MOST_SWINGS, MOST_SLICES = 8, 14
 #: Recommended items that one request asks for.
 LIST = 20
-RAILS = {Rail.HOLDS: "rail_holds", Rail.BROKEN: "rail_broken", Rail.OPEN: "rail_open"}
+RAILS = {Rail.HOLDS: Message("✓ not worse"), Rail.BROKEN: Message("✗ worse"), Rail.OPEN: Message("? not shown")}
+#: Guard-rails as the facts name them.
+RAIL_NAMES = {
+    "coverage": Message("breadth of what is shown (coverage)"),
+    "tail share": Message("rarely bought items (long tail)"),
+    "cold recall": Message("new items found"),
+}
+COST_KINDS = {
+    "images": Message("images (photograph, rights, cleaning)"),
+    "encoding": Message("computing the embeddings"),
+    "serving": Message("storage and serving"),
+    "engineering": Message("engineering"),
+}
+#: Classes of hits as the facts name them.
+HIT_KINDS = {
+    "redundant": Message("text or images, either is enough (overlap)"),
+    "synergy": Message("only both together"),
+    "lost": Message("lost by adding content"),
+}
 
 
 def write_decision(
@@ -82,13 +98,12 @@ def as_html(
         "decision.html",
         "mmbench.decision.page",
         lang=lang,
-        w=s.words,
-        g=s.gates,
+        _=s.text,
         s=s,
         d=decision,
         about=s.about(day),
         hero=_hero(s, table.delta),
-        delta=s.words.percent(table.delta, 0 if table.delta >= 0.01 else 1),
+        delta=s.translator.percent(table.delta, 0 if table.delta >= 0.01 else 1),
         cost=_cost(s),
         flips=_flips(s),
         value=_value(s),
@@ -102,7 +117,7 @@ def as_html(
         examples=examples,
         serving=_serving(s, serving),
         machine_hour=s.price(economics.machine_hour),
-        requests=s.words.number(economics.likely["value.recommendations_year"] / LIST),
+        requests=s.translator.number(economics.likely["value.recommendations_year"] / LIST),
         command=command,
         per_thousand=read.evidence.per_thousand,
     )
@@ -112,13 +127,18 @@ def _hero(s: Speaker, delta: float) -> Mapping[str, Any] | None:
     gain = s.evidence.gain
     if gain is None:
         return None
-    labels = Labels(s("hero_breakeven", need=s.need), f"{s('hero_title')}. {s.range()}")
-    bounded = s.decision.value is not None
-    drawn = drawings.hero(gain, bounded, s.decision.breakeven, delta, s.gain, labels)
-    mde = "" if s.evidence.mde is None else s.words.percent(s.evidence.mde, 1)
-    users, seeds = s.words.number(s.evidence.n_users), s.words.number(gain.seeds)
-    note = s("hero_users", users=users, seeds=seeds, mde=mde) if mde else ""
-    return {"plot": drawn, "note": note}
+    title = s(Message("Gain of adding images to everything else, against the break-even line"))
+    labels = Labels(s(Message("break-even {need}", need=s.need)), f"{title}. {s.range()}")
+    drawn = drawings.hero(gain, s.decision.value is not None, s.decision.breakeven, delta, s.gain, labels)
+    mde = "" if s.evidence.mde is None else s.translator.percent(s.evidence.mde, 1)
+    users, seeds = s.translator.number(s.evidence.n_users), s.translator.number(gain.seeds)
+    note = Message(
+        "{users} test users, {seeds} training runs; gains below {mde} cannot be told apart from none with these data.",
+        users=users,
+        seeds=seeds,
+        mde=mde,
+    )
+    return {"plot": drawn, "title": title, "note": s(note) if mde else ""}
 
 
 def _cost(s: Speaker) -> Mapping[str, Any]:
@@ -126,12 +146,18 @@ def _cost(s: Speaker) -> Mapping[str, Any]:
     factor = annuity(s.economics.years, s.economics.discount)
     amounts = {kind: once + year * factor for kind, (once, year) in costs(s.economics.likely).items()}
     parts = [
-        {"name": s(f"cost_{kind}"), "amount": s.money(amount), "n": place}
+        {"name": s(COST_KINDS[kind]), "amount": s.money(amount), "n": place}
         for place, (kind, amount) in enumerate(amounts.items())
     ]
-    title = s("cost_title", years=s.years)
-    drawn = drawings.stacked(list(amounts.values()), [f"{part['name']} {part['amount']}" for part in parts], title)
-    return {"parts": parts, "plot": drawn, "title": title, "turn": _price(s), "payback": _payback(s)}
+    title = s(Message("Cost over {years} years at today's value", years=s.years))
+    texts = [f"{part['name']} {part['amount']}" for part in parts]
+    return {
+        "parts": parts,
+        "plot": drawings.stacked(list(amounts.values()), texts, title),
+        "title": title,
+        "turn": _price(s),
+        "payback": _payback(s),
+    }
 
 
 def _price(s: Speaker) -> str:
@@ -139,30 +165,57 @@ def _price(s: Speaker) -> str:
     if flip is None or not s.decision.trusted:
         return ""
     if flip.image_price is None:
-        return s("price_none")
+        return s(Message("No image has to be bought."))
     if flip.image_price > 0:
-        return s("price_flip", price=s.price(flip.image_price), now=now)
-    return s("price_free") if s.decision.action is Action.NO_GO else ""
+        return s(
+            Message("The answer turns at {price} per image (assumed: {now}).", price=s.price(flip.image_price), now=now)
+        )
+    return s(Message("Even free images would not pay with this gain.")) if s.decision.action is Action.NO_GO else ""
 
 
 def _payback(s: Speaker) -> str:
     flip = s.decision.flip
     if flip is None or not s.decision.trusted or (flip.payback is None and s.decision.action is not Action.NO_GO):
         return ""
-    return s("payback_never") if flip.payback is None else s("payback", years=s.words.number(flip.payback, 1))
+    if flip.payback is None:
+        return s(Message("With the measured gain the one-off cost would not come back."))
+    years = s.translator.number(flip.payback, 1)
+    return s(Message("The one-off cost would come back after {years} years.", years=years))
 
 
 def _flips(s: Speaker) -> list[str]:
     """What would change the answer."""
     flip, gain, now = s.decision.flip, s.evidence.gain, s.economics.likely
     if flip is None or gain is None or not s.decision.trusted:
-        return [s("flip_none", need=s.need)]
+        return [
+            s(
+                Message(
+                    "Without a measurement that is trusted, only the break-even line can be told: {need}.", need=s.need
+                )
+            )
+        ]
     shown = s.decision.subset.gain.mean if s.decision.subset else gain.mean
-    said = [s("flip_gain", gain=s.gain(flip.gain), now=s.gain(shown))]
+    said = [s(Message("A gain of {gain} instead of the measured {now}.", gain=s.gain(flip.gain), now=s.gain(shown)))]
     if flip.transfer is not None:
-        said.append(s("flip_transfer", eta=s.share(flip.transfer), now=s.share(now["transfer"])))
+        said.append(
+            s(
+                Message(
+                    "If {eta} of the offline gain reached sales (assumed: {now}).",
+                    eta=s.share(flip.transfer),
+                    now=s.share(now["transfer"]),
+                )
+            )
+        )
     if flip.image_price is not None and flip.image_price > 0:
-        said.append(s("flip_price", price=s.price(flip.image_price), now=s.price(now["cost.image"])))
+        said.append(
+            s(
+                Message(
+                    "A price of {price} per image (assumed: {now}).",
+                    price=s.price(flip.image_price),
+                    now=s.price(now["cost.image"]),
+                )
+            )
+        )
     return said
 
 
@@ -171,14 +224,23 @@ def _value(s: Speaker) -> Mapping[str, Any] | None:
     if value is None or not s.decision.trusted:
         return None
     q = value.quantiles
-    text = s("value_text", mean=s.money(value.mean), lo=s.money(q[0.05]), hi=s.money(q[0.95]))
-    title = s("value_title", years=s.years, draws=s.words.number(DRAWS))
-    ends = (s("value_loss"), s("value_profit"))
+    text = s(
+        Message(
+            "Expected {mean}; in nine of ten cases between {lo} and {hi}.",
+            mean=s.money(value.mean),
+            lo=s.money(q[0.05]),
+            hi=s.money(q[0.95]),
+        )
+    )
+    title = s(
+        Message("Value over {years} years in {draws} calculated cases", years=s.years, draws=s.translator.number(DRAWS))
+    )
+    ends = (s(Message("loss")), s(Message("profit")))
     drawn = drawings.histogram(value.counts, q[0.025], q[0.975], s.money, *ends, title)
     return {"plot": drawn, "text": text, "title": title, "sure": s.sure()}
 
 
-def _tornado(s: Speaker) -> Markup | None:
+def _tornado(s: Speaker) -> Mapping[str, Any] | None:
     if not s.decision.swings or not s.decision.trusted:
         return None
     lines = [
@@ -189,14 +251,15 @@ def _tornado(s: Speaker) -> Markup | None:
         )
         for swing in s.decision.swings[:MOST_SWINGS]
     ]
-    return drawings.rows(lines, s("tornado_title"))
+    title = s(Message("Which input moves the result most"))
+    return {"plot": drawings.rows(lines, title), "title": title}
 
 
 def _name(s: Speaker, key: str) -> str:
-    return s.gates(f"in_{key.replace('.', '_')}")
+    return s(INPUT_NAMES[key])
 
 
-def _where(s: Speaker, read: Read) -> Markup | None:
+def _where(s: Speaker, read: Read) -> Mapping[str, Any] | None:
     found = [
         fact
         for fact in read.facts.found
@@ -205,14 +268,15 @@ def _where(s: Speaker, read: Read) -> Markup | None:
     lines = [
         Line(
             s.part(f.part),
-            f"{s.gain(f.value)} ({s.words.number(f.n or 0)})",
+            f"{s.gain(f.value)} ({s.translator.number(f.n or 0)})",
             (f.interval.lo, f.interval.hi),
             f.value,
         )
         for f in found[:MOST_SLICES]
         if f.interval is not None
     ]
-    return drawings.rows(lines, s("where_title")) if lines else None
+    title = s(Message("Gain by kind of item and user"))
+    return {"plot": drawings.rows(lines, title), "title": title} if lines else None
 
 
 def _why(s: Speaker, read: Read) -> Mapping[str, Any] | None:
@@ -224,26 +288,28 @@ def _why(s: Speaker, read: Read) -> Mapping[str, Any] | None:
     lines = []
     for part in names:
         fact, only = facts[part], part.removeprefix("only_")
-        label = s("hit_only", modality=s.modality(only)) if part != only else s(f"hit_{part}")
+        label = s(Message("{modality} only", modality=s.modality(only))) if part != only else s(HIT_KINDS[part])
         # What only another modality finds is an effect in the floor's own table, not noise (see contribution).
         floor = None if part.startswith("only_") and only != IMAGE else fact.baseline
-        share = 1000 * fact.value
-        mark = None if floor is None else 1000 * floor
-        lines.append(Line(label, s.words.number(share, 1), (0.0, share), mark=mark, negative=share < 0))
-    return {"plot": drawings.rows(lines, s("why_title")), "repeat": _repeat(s, read.facts.found)}
+        share, mark = 1000 * fact.value, None if floor is None else 1000 * floor
+        lines.append(Line(label, s.translator.number(share, 1), (0.0, share), mark=mark, negative=share < 0))
+    title = s(Message("Purchases found in the top 20 thanks to text or images"))
+    return {"plot": drawings.rows(lines, title), "title": title, "repeat": _repeat(s, read.facts.found)}
 
 
 def _repeat(s: Speaker, found: Sequence[Fact]) -> str:
     """How much of what images tell the text tells too, where that is known."""
     share = next((f.value for f in found if (f.measure, f.subject, f.part) == (VALUES, IMAGE, REDUNDANCY)), None)
-    return s("repeat", share=s.words.percent(min(max(share, 0.0), 1.0))) if share is not None else ""
+    if share is None:
+        return ""
+    percent = s.translator.percent(min(max(share, 0.0), 1.0))
+    return s(Message("{share} of what images tell, text tells too.", share=percent))
 
 
 def _rails(s: Speaker, read: Read) -> list[Mapping[str, str]]:
-    names = {"coverage": "rail_coverage", "tail share": "rail_tail", "cold recall": "rail_cold"}
     return [
         {
-            "name": s(names[fact.part.removeprefix("relative change of ")]),
+            "name": s(RAIL_NAMES[fact.part.removeprefix("relative change of ")]),
             "change": f"{s.gain(fact.value)} ({s.gain(fact.interval.lo)} … {s.gain(fact.interval.hi)})",
             "word": s(RAILS[Rail(fact.word)]),
             "status": fact.word.replace(" ", "-"),
@@ -260,16 +326,27 @@ def _steps(s: Speaker) -> Mapping[str, Any]:
         {
             "name": s.step(step),
             "cost": s.money(step.cost),
-            "days": s.words.number(step.days),
-            "value": s("not_told") if step.evsi is None or not s.decision.trusted else s.money(step.evsi),
+            "days": s.translator.number(step.days),
+            "value": s(Message("not told")) if step.evsi is None or not s.decision.trusted else s.money(step.evsi),
             "chosen": step.name == s.decision.step.name,
         }
         for step in shown
     ]
     told = s.decision.value is not None and s.decision.trusted
-    evpi = s("steps_text", evpi=s.money(s.decision.value.evpi)) if told and s.decision.value else s("steps_none")
+    if told and s.decision.value:
+        text = Message(
+            "What more knowledge is worth: the money that better decisions would bring on average (expected value of "
+            "sample information). Knowing everything would be worth {evpi}.",
+            evpi=s.money(s.decision.value.evpi),
+        )
+    else:
+        text = Message("Before the checks are passed, no value of further knowledge can be told.")
     vain = told and not any(step.net > 0 for step in s.decision.steps)
-    return {"rows": rows, "text": evpi, "worth": s("steps_vain") if vain else ""}
+    return {
+        "rows": rows,
+        "text": s(text),
+        "worth": s(Message("On average none of these measurements is worth its cost.")) if vain else "",
+    }
 
 
 def _inputs(s: Speaker) -> list[Mapping[str, Any]]:
@@ -288,14 +365,14 @@ def _inputs(s: Speaker) -> list[Mapping[str, Any]]:
 
 def _serving(s: Speaker, measured: Sequence[Serving]) -> list[Mapping[str, str]]:
     requests = s.economics.likely["value.recommendations_year"] / LIST
-    w: Words = s.words
+    translator = s.translator
     return [
         {
             "name": f"{m.model}, {m.modality}",
-            "score": w.number(m.score, 4),
-            "one": w.number(m.one_ms, 2),
-            "batch": w.number(m.batch_ms, 3),
-            "parameters": "-" if m.parameters is None else w.number(m.parameters),
+            "score": translator.number(m.score, 4),
+            "one": translator.number(m.one_ms, 2),
+            "batch": translator.number(m.batch_ms, 3),
+            "parameters": "-" if m.parameters is None else translator.number(m.parameters),
             "year": s.money(requests * m.batch_ms / 3.6e6 * s.economics.machine_hour),
         }
         for m in measured

@@ -12,11 +12,182 @@ from mmbench.decision.economics import costs, totals
 from mmbench.decision.evidence import GATES, Bars, Gate, Status
 from mmbench.decision.rule import Confidence, Why
 from mmbench.decision.steps import WAIT, NextStep
-from mmbench.messages import Words
+from mmbench.messages import Message, Template, Translator
 
-BADGES = {Action.GO: "go", Action.GO_PARTIAL: "go_partial", Action.HOLD: "hold", Action.NO_GO: "no_go"}
-STATUSES = {Status.PASS: "pass", Status.FAIL: "fail", Status.UNKNOWN: "unknown"}
-BARS = {Bars.EVERY: "bars_every", Bars.GO: "bars_go", Bars.NO_GO: "bars_no_go"}
+BADGES = {
+    Action.GO: Message("GO"),
+    Action.GO_PARTIAL: Message("GO (partial)"),
+    Action.HOLD: Message("HOLD"),
+    Action.NO_GO: Message("NO-GO"),
+}
+ACTIONS = {
+    Action.GO: Message("Recommendation: add images."),
+    Action.GO_PARTIAL: Message("Recommendation: add images for one part of the catalogue first."),
+    Action.HOLD: Message("Recommendation: do not decide yet."),
+    Action.NO_GO: Message("Recommendation: do not invest in images now."),
+}
+#: Why it is HOLD, where that is known.
+REASONS = {
+    Why.UNTRUSTED: Message(
+        "The measurement does not reach the standard, so nothing is decided. This does not mean that images have no "
+        "effect."
+    ),
+    Why.BARRED_GO: Message(
+        "The measured gain would pay, but a check that it needs has not been passed. This does not mean that images "
+        "have no effect."
+    ),
+    Why.BARRED_NO_GO: Message(
+        "With what was tried the gain is too small to pay, but not everything has been tried. This does not mean that "
+        "images have no effect."
+    ),
+}
+#: How likely it pays where a gate bars the answer; below, where none does, and where the answer is NO-GO.
+BARRED = {
+    Why.BARRED_GO: Template(
+        "Unclear: as measured it would pay for itself within {years} years in {n} of 100 calculated cases, but a "
+        "check is missing."
+    ),
+    Why.BARRED_NO_GO: Template(
+        "Unclear: with what was tried it would pay for itself within {years} years in {n} of 100 calculated cases, "
+        "but not everything has been tried."
+    ),
+}
+TO_PAY = {
+    Confidence.VERY_LIKELY: Template(
+        "Very likely: in {n} of 100 calculated cases it pays for itself within {years} years."
+    ),
+    Confidence.LIKELY: Template("Likely: in {n} of 100 calculated cases it pays for itself within {years} years."),
+    Confidence.UNCLEAR: Template(
+        "Unclear: in {n} of 100 calculated cases it would pay for itself within {years} years."
+    ),
+}
+NOT_TO_PAY = TO_PAY | {
+    Confidence.VERY_LIKELY: Template(
+        "Very likely not to pay: only in {n} of 100 calculated cases would it pay for itself within {years} years."
+    ),
+    Confidence.LIKELY: Template(
+        "Likely not to pay: only in {n} of 100 calculated cases would it pay for itself within {years} years."
+    ),
+}
+TAX = {"excluded": Message("All amounts exclude tax."), "included": Message("All amounts include tax.")}
+STEPS = {
+    "repair": Message("Repeat the comparison with equal effort."),
+    "model": Message("Change the model before buying data."),
+    "trials": Message("Tune with more trials."),
+    "control": Message("Run the control with shuffled images."),
+    "images": Message("Add images for a pilot of some items."),
+    "encoder": Message("Try a second image encoder."),
+    "ensemble": Message("Combine text and image models late (ensemble)."),
+    "users": Message("Use a longer log with more users."),
+    "seeds": Message("Repeat the training with more seeds."),
+    "ab_test": Message("Run an A/B test."),
+    "roll_out": Message("Introduce step by step, with an A/B test that can be stopped."),
+}
+STATUSES = {
+    Status.PASS: ("pass", Message("✓ passed")),
+    Status.FAIL: ("fail", Message("✗ not passed")),
+    Status.UNKNOWN: ("unknown", Message("? not known")),
+}
+BARS = {
+    Bars.EVERY: Message("needed for every answer"),
+    Bars.GO: Message("needed for GO"),
+    Bars.NO_GO: Message("needed for NO-GO"),
+}
+#: What a gate asks, and what was found.
+QUESTIONS = {
+    "G1": Message("Was the effort equal?"),
+    "G2": Message("Is the model better than simple baselines?"),
+    "G3": Message("Does the gain come from the images?"),
+    "G4": Message("Does nothing else get worse?"),
+    "G5": Message("Do enough items have images?"),
+    "G6": Message("Were several image encoders tried?"),
+    "G7": Message("Could a gain at break-even have been seen?"),
+    "G8": Message("Is all the signal of the images used?"),
+    "G9": Message("Does the result hold with other trials?"),
+}
+ANSWERS = {
+    "G1": {
+        Status.PASS: Template("All conditions were tuned with the same effort on the same split."),
+        Status.FAIL: Template("The conditions were not treated alike, see the fairness report."),
+        Status.UNKNOWN: Template("There is no fairness report."),
+    },
+    "G2": {
+        Status.PASS: Template("NDCG@20 {value}, best simple baseline {limit}."),
+        Status.FAIL: Template(
+            "A simple baseline is better: {limit} against {value}. Change the model before buying data."
+        ),
+        Status.UNKNOWN: Template("No tuned simple baseline was run."),
+    },
+    "G3": {
+        Status.PASS: Template("Better than with shuffled images, at least {value}."),
+        Status.FAIL: Template("Not shown to be better than with shuffled images; the lower bound is {value}."),
+        Status.UNKNOWN: Template("The control with shuffled images was not run, or with one training run only."),
+    },
+    "G4": {
+        Status.PASS: Template("Breadth, long tail and new items are not worse."),
+        Status.FAIL: Template("A guard-rail is broken."),
+        Status.UNKNOWN: Template("Not all guard-rails are shown to hold."),
+    },
+    "G5": {
+        Status.PASS: Template("{value} of what is shown has an image; {limit} is needed."),
+        Status.FAIL: Template("Only {value} of what is shown has an image; {limit} is needed."),
+        Status.UNKNOWN: Template("How much of what is shown has an image could not be counted."),
+    },
+    "G6": {
+        Status.PASS: Template("{value} image encoders were tried."),
+        Status.FAIL: Template("Only one image encoder was tried; another may see more."),
+        Status.UNKNOWN: Template("The records do not say which image features were used."),
+    },
+    "G7": {
+        Status.PASS: Template("Gains from {value} on are seen; break-even is {limit}."),
+        Status.FAIL: Template("Only gains from {value} on are seen; break-even is {limit}."),
+        Status.UNKNOWN: Template("One training run does not tell which gains can be seen."),
+    },
+    "G8": {
+        Status.PASS: Template("What only images tell about purchases ({value}) is within chance ({limit})."),
+        Status.FAIL: Template(
+            "Images tell something about purchases ({value}, chance {limit}); that information may not be used yet."
+        ),
+        Status.UNKNOWN: Template("The signal in the images was not measured."),
+    },
+    "G9": {
+        Status.PASS: Template("With other draws of the trials the gain would be the same."),
+        Status.FAIL: Template("With other draws of the trials the gain would be another: it depends on tuning."),
+        Status.UNKNOWN: Template("Too few trials to tell the luck of tuning."),
+    },
+}
+#: Inputs by dotted key, and what else a decision rests on.
+INPUT_NAMES = {
+    "value.recommendations_year": Message("recommended items shown in a year"),
+    "value.conversion": Message("share of them that is bought"),
+    "value.order_value": Message("value of an item bought"),
+    "value.margin": Message("contribution margin"),
+    "transfer": Message("offline-to-online factor"),
+    "items.stock": Message("items in the catalogue"),
+    "items.new_year": Message("new items in a year"),
+    "items.with_images": Message("items that have usable images"),
+    "items.target": Message("items that are to have images"),
+    "cost.image": Message("cost of one image (photograph, rights, cleaning)"),
+    "cost.encoding": Message("computing one embedding"),
+    "cost.kilobytes": Message("kilobytes of one embedding"),
+    "cost.gigabyte_month": Message("storage of a gigabyte, a month"),
+    "cost.serving_year": Message("serving, a year"),
+    "cost.engineering_once": Message("engineering, once"),
+    "cost.engineers": Message("people who keep it running"),
+    "cost.engineer_year": Message("cost of one of them, a year"),
+    "gain": Message("gain in the quality of the order"),
+    "years": Message("horizon in years"),
+    "discount": Message("discount rate"),
+}
+MODALITIES = {"text": Message("text"), "image": Message("image"), "audio": Message("audio")}
+#: Divisions of items and users, as the report begins the names of their slices.
+DIVISIONS = {
+    "item's training interactions": Template("earlier purchases of the item: {part}"),
+    "user's training interactions": Template("earlier purchases of the user: {part}"),
+    "category": Template("category {part}"),
+    "text length": Template("text: {part}"),
+}
+LENGTHS = {"short": Message("short"), "medium": Message("medium"), "long": Message("long")}
 #: Gates whose numbers are shares, and those whose numbers are counts; all others are scores.
 SHARES, COUNTS = {"G3", "G5", "G7"}, {"G6"}
 #: Inputs in the currency, and inputs that are shares.
@@ -30,17 +201,13 @@ class Speaker:
     """Says what was decided.
 
     Args:
-        words: the page's catalogue.
-        gates: the catalogue of gates and inputs.
-        common: words that pages share.
+        translator: into the language of the page.
         evidence: what was measured.
         economics: what was put in.
         decision: the answer.
     """
 
-    words: Words
-    gates: Words
-    common: Words
+    translator: Translator
     evidence: Evidence
     economics: Economics
     decision: Decision
@@ -50,45 +217,48 @@ class Speaker:
         """A speaker of one language.
 
         Raises:
-            ValueError: for a language that there is no catalogue of.
+            Refusal: for a language that there is no catalogue of.
         """
-        words, gates, common = (Words(domain, lang) for domain in ("decision", "gates", "common"))
-        return Speaker(words, gates, common, evidence, economics, decision)
+        return Speaker(Translator(lang), evidence, economics, decision)
 
-    def __call__(self, name: str, **values: object) -> str:
+    def __call__(self, message: Message) -> str:
         """A sentence of the page."""
-        return self.words(name, **values)
+        return str(self.translator(message))
+
+    def text(self, template: str, /, **values: object) -> str:
+        """A sentence that stands in the template of the page."""
+        return self(Message(template, **values))
 
     def gain(self, share: float) -> str:
         """A relative gain with its sign."""
-        return self.words.percent(share, 1, sign=True)
+        return self.translator.percent(share, 1, sign=True)
 
     def days(self, n: float) -> str:
         """How long a step takes."""
-        return self.words("days", math.ceil(n))
+        return self(Message.counted("{n} day", "{n} days", math.ceil(n)))
 
     def share(self, share: float) -> str:
         """A share of something; small ones with decimals."""
-        return self.words.percent(share, 1 if 0 < abs(share) < 0.1 else 0)
+        return self.translator.percent(share, 1 if 0 < abs(share) < 0.1 else 0)
 
     def money(self, amount: float) -> str:
         """A sum."""
-        return self.words.money(amount, self.economics.currency)
+        return self.translator.money(amount, self.economics.currency)
 
     def price(self, amount: float) -> str:
         """A unit price, with decimals where it is small."""
         digits = 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else 6
-        return self.words.money(amount, self.economics.currency, digits)
+        return self.translator.money(amount, self.economics.currency, digits)
 
     @property
     def need(self) -> str:
         """The break-even gain."""
-        return self.words.percent(self.decision.breakeven, 1)
+        return self.translator.percent(self.decision.breakeven, 1)
 
     @property
     def years(self) -> str:
         """The horizon."""
-        return self.words.number(self.economics.years)
+        return self.translator.number(self.economics.years)
 
     # First screen
 
@@ -100,63 +270,106 @@ class Speaker:
     @property
     def action(self) -> str:
         """What to do."""
-        return self(f"action_{BADGES[self.decision.action]}")
+        return self(ACTIONS[self.decision.action])
 
     def sentence(self) -> str:
         """Why, in one sentence for everybody."""
         d, gain, more = self.decision, self.evidence.gain, self.evidence.per_thousand
         if d.action is Action.GO and more is not None:
             numbers = (more.mean, more.lo, more.hi)
-            x, lo, hi = (self.words.number(value, 1 if abs(value) < 10 else 0) for value in numbers)
-            return self("say_go", x=x, lo=lo, hi=hi)
+            x, lo, hi = (self.translator.number(value, 1 if abs(value) < 10 else 0) for value in numbers)
+            return self(
+                Message(
+                    "Adding images finds about {x} more relevant items per 1,000 recommendations (range {lo} to {hi}).",
+                    x=x,
+                    lo=lo,
+                    hi=hi,
+                )
+            )
         if d.action is Action.GO_PARTIAL and d.subset is not None:
-            return self("say_go_partial", part=self.part(d.subset.name))
+            return self(
+                Message(
+                    "The effect can be expected for {part}. Start with images for these only.",
+                    part=self.part(d.subset.name),
+                )
+            )
         if d.action is Action.NO_GO and gain is not None:
-            return self("say_no_go", hi=self.gain(gain.hi), need=self.need)
-        said = {Why.UNTRUSTED: "say_untrusted", Why.BARRED_GO: "say_barred_go", Why.BARRED_NO_GO: "say_barred_no_go"}
-        if d.why in said:
-            return self(said[d.why])
+            return self(
+                Message(
+                    "Even in the favourable case ({hi}), images would earn less than they cost: {need} is needed to "
+                    "pay.",
+                    hi=self.gain(gain.hi),
+                    need=self.need,
+                )
+            )
+        if d.why in REASONS:
+            return self(REASONS[d.why])
         if gain is None:
-            return self("range_none", need=self.need)
-        return self("say_unclear", lo=self.gain(gain.lo), hi=self.gain(gain.hi), need=self.need)
+            return self(Message("Not measured; break-even line {need}.", need=self.need))
+        return self(
+            Message(
+                "We cannot tell yet: the true effect may be anywhere from {lo} to {hi}, and {need} is needed to pay.",
+                lo=self.gain(gain.lo),
+                hi=self.gain(gain.hi),
+                need=self.need,
+            )
+        )
 
     def sure(self) -> str:
         """How likely it pays, in natural frequencies."""
         d = self.decision
         if d.probability is None:
-            return self("unclear_untrusted")
-        n = self.words.number(100 * d.probability)
-        barred = {Why.BARRED_GO: "unclear_barred_go", Why.BARRED_NO_GO: "unclear_barred_no_go"}
-        if d.why in barred:
-            return self(barred[d.why], n=n, years=self.years)
-        names = {Confidence.VERY_LIKELY: "very_likely", Confidence.LIKELY: "likely", Confidence.UNCLEAR: "unclear"}
-        ending = "not" if d.action is Action.NO_GO and d.confidence is not Confidence.UNCLEAR else "pays"
-        return self(f"{names[d.confidence]}_{ending}", n=n, years=self.years)
+            return self(Message("Unclear: as long as the measurement is not trusted, no probability can be told."))
+        n = self.translator.number(100 * d.probability)
+        if d.why in BARRED:
+            return self(Message(BARRED[d.why], n=n, years=self.years))
+        return self(Message((NOT_TO_PAY if d.action is Action.NO_GO else TO_PAY)[d.confidence], n=n, years=self.years))
 
     def range(self) -> str:
         """The gain with its range against the break-even line."""
         gain = self.evidence.gain
         if gain is None:
-            return self("range_none", need=self.need)
+            return self(Message("Not measured; break-even line {need}.", need=self.need))
         if self.decision.value is None:
-            return self("range_point", mean=self.gain(gain.mean), need=self.need)
-        name = "range_text" if self.decision.trusted else "range_untrusted"
-        return self(name, mean=self.gain(gain.mean), lo=self.gain(gain.lo), hi=self.gain(gain.hi), need=self.need)
+            return self(
+                Message(
+                    "Measured without its uncertainty: {mean}; break-even line {need}.",
+                    mean=self.gain(gain.mean),
+                    need=self.need,
+                )
+            )
+        values = {"mean": self.gain(gain.mean), "lo": self.gain(gain.lo), "hi": self.gain(gain.hi), "need": self.need}
+        if self.decision.trusted:
+            return self(Message("Gain {mean}, range {lo} to {hi}; break-even line {need}.", **values))
+        return self(Message("Measured, but not trusted: {mean}, range {lo} to {hi}; break-even line {need}.", **values))
 
     def cost(self) -> str:
         """What it costs, once, every year and in all."""
         once, year = totals(costs(self.economics.likely))
         total = once + year * annuity(self.economics.years, self.economics.discount)
         return self(
-            "cost_text", once=self.money(once), year=self.money(year), years=self.years, total=self.money(total)
+            Message(
+                "{once} once and {year} a year; over {years} years {total} at today's value.",
+                once=self.money(once),
+                year=self.money(year),
+                years=self.years,
+                total=self.money(total),
+            )
         )
 
     def step(self, step: NextStep) -> str:
         """A next step."""
         if step.name != WAIT:
-            return self(f"step_{step.name}")
+            return self(STEPS[step.name])
         price = self.decision.flip.image_price if self.decision.flip else None
-        return self("step_wait_plain") if price is None or price <= 0 else self("step_wait", price=self.price(price))
+        if price is None or price <= 0:
+            return self(Message("Keep text; look again when the catalogue or the image encoder changes."))
+        return self(
+            Message(
+                "Keep text; look again when images cost less than {price} each or the catalogue changes.",
+                price=self.price(price),
+            )
+        )
 
     def next_step(self) -> str:
         """The next step with its cost and duration."""
@@ -164,38 +377,47 @@ class Speaker:
         said = self.step(step)
         if step.name == WAIT:
             return said
-        return self("next_text", step=said, cost=self.money(step.cost), days=self.days(step.days))
+        return self(
+            Message(
+                "{step} Cost about {cost}, {days}.", step=said, cost=self.money(step.cost), days=self.days(step.days)
+            )
+        )
 
     def about(self, day: date) -> str:
         """What the page is about, when it was made, and how sums are meant."""
-        tax = self(f"tax_{self.economics.tax}")
         return self(
-            "about", dataset=self.evidence.dataset, model=self.evidence.model, date=self.words.date(day), tax=tax
+            Message(
+                "Data set {dataset}, model {model}; {date}. {tax}",
+                dataset=self.evidence.dataset,
+                model=self.evidence.model,
+                date=self.translator.date(day),
+                tax=TAX[self.economics.tax],
+            )
         )
 
     # Details
 
     def gate(self, gate: Gate) -> Mapping[str, str]:
         """One line of the trust panel."""
-        status = STATUSES[gate.status]
+        status, verdict = STATUSES[gate.status]
         given = {"value": self._gate_number(gate.name, gate.value), "limit": self._gate_number(gate.name, gate.limit)}
         return {
             "name": gate.name,
-            "asks": self.gates(gate.name),
+            "asks": self(QUESTIONS[gate.name]),
             "status": status,
-            "said": self.gates(status),
-            "found": self.gates(f"{gate.name}_{status}", **given),
-            "bars": self.gates(BARS[GATES[gate.name][0]]),
+            "said": self(verdict),
+            "found": self(Message(ANSWERS[gate.name][gate.status], **given)),
+            "bars": self(BARS[GATES[gate.name][0]]),
         }
 
     def _gate_number(self, name: str, value: float | None) -> str:
         if value is None:
             return "-"
         if name in COUNTS:
-            return self.words.number(value)
+            return self.translator.number(value)
         if name in SHARES:
-            return self.words.percent(value, 0 if name == "G5" else 1)
-        return self.words.number(value, 4)
+            return self.translator.percent(value, 0 if name == "G5" else 1)
+        return self.translator.number(value, 4)
 
     def input(self, name: str, value: float) -> str:
         """An input as its unit has it."""
@@ -203,36 +425,33 @@ class Speaker:
             return self.price(value)
         if name in PERCENT:
             return self.share(value)
-        return self.words.number(value, 0 if value >= 100 or value == int(value) else 2)
+        return self.translator.number(value, 0 if value >= 100 or value == int(value) else 2)
 
     def modality(self, name: str) -> str:
         """A modality by name; one of the user's own keeps it."""
-        return self.common(name) if name in ("text", "image", "audio") else name
+        return self(MODALITIES[name]) if name in MODALITIES else name
 
     def part(self, name: str) -> str:
         """A slice as the report calls it, in the language of the page."""
         division, _, part = name.partition(": ")
         if name == "item's training interactions: cold":
-            return self("part_cold")
-        divided = {
-            "item's training interactions": "div_items",
-            "user's training interactions": "div_users",
-            "category": "div_category",
-            "text length": "div_length",
-        }
-        key = divided.get(division, "div_presence" if division.endswith(" present") else "")
-        return self(key, part=self._slice(part, division)) if key else name
+            return self(Message("new items (no purchase yet)"))
+        if division in DIVISIONS:
+            return self(Message(DIVISIONS[division], part=self._slice(part, division)))
+        if division.endswith(" present"):
+            return self(Message("items {part}", part=self._slice(part, division)))
+        return name
 
     def _slice(self, part: str, division: str) -> str:
         first, _, rest = part.partition(" ")
         if division == "category":
-            return self("others") if part == "other categories" else part
+            return self(Message("all others")) if part == "other categories" else part
         if part == "cold":
-            return self("cold")
+            return self(Message("none (new items)"))
         if rest == "and more":
-            return self("more", n=first)
-        if first in ("has", "no"):
-            return self("has" if first == "has" else "lacks", modality=self.modality(rest))
-        if first in ("short", "medium", "long"):
-            return self(first)
-        return part
+            return self(Message("{n} and more", n=first))
+        if first == "has":
+            return self(Message("with {modality}", modality=self.modality(rest)))
+        if first == "no":
+            return self(Message("without {modality}", modality=self.modality(rest)))
+        return self(LENGTHS[first]) if first in LENGTHS else part
