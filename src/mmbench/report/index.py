@@ -124,4 +124,4 @@ def result_rows(cells: pd.DataFrame, metrics: Sequence[str]) -> list[list[Entry]
 
 def _records(folder: Path) -> list[str]:
     """The plan and the ledger of a sweep, where they are."""
-    return [name for name in ("manifest.json", "ledger.jsonl") if (folder / name).exists()]
+    return [file.name for file in (paths.manifest_file(folder), paths.ledger_file(folder)) if file.exists()]
