@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.models.base import FactorModel, Recommender, Triplets
-from mmbench.training import allocation, loop
 from mmbench.store.records import CellStore
+from mmbench.training import allocation, loop
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.study import run_unit, waiting
 from tests.benchmarks.profiles import profiled

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from mmbench.training import allocation
 from mmbench.store.schema import Stage, Unit
+from mmbench.training import allocation
 from mmbench.tuning.study import run_unit, waiting
 from tests.benchmarks.subjects import baby_words, opened
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from mmbench import paths
-from mmbench.store import files, trackers
 from mmbench.cli import main
 from mmbench.decision import as_record, decide
 from mmbench.decision.mirror import TABLES, mirror, read_summary
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
+from mmbench.store import files, trackers
 from tests.decision.cases import economics, evidence
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import cells

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmbench.store import files
 from mmbench.decision import Gate, Status, gates, replay
 from mmbench.decision.page.examples import examples_of, thumbnail, title
 from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.messages import Words
-from mmbench.report.table import SweepTable
 from mmbench.report.reading import read_sweep
+from mmbench.report.table import SweepTable
+from mmbench.store import files
 from tests.decision.deciding import ANSWERS, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text

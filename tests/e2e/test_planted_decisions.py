@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import yaml
 
-from mmbench.store import records
 from mmbench.data.encoded import DEFAULT
 from mmbench.data.planted import SECOND
 from mmbench.decision import Action, Decision, Economics, Evidence, Status, decide, read_economics
 from mmbench.decision.sweep_evidence import read_evidence
 from mmbench.paths import report_dir
 from mmbench.report.reading import read_sweep
+from mmbench.store import records
 from tests.decision.cases import BREAKEVEN, OWN, default_file
 from tests.e2e.conftest import Run
 

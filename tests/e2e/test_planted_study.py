@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmbench.store import records
 from mmbench.inference import intervals
+from mmbench.inference.verdicts import Verdict
 from mmbench.paths import slug
-from mmbench.report.table import SweepTable
-from mmbench.report.reading import read_sweep
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.contribution_facts import DIFFERENCES, VALUES, read_contributions
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
-from mmbench.inference.verdicts import Verdict
+from mmbench.report.reading import read_sweep
+from mmbench.report.table import SweepTable
+from mmbench.store import records
 from tests.e2e.conftest import Run
 
 pytestmark = pytest.mark.slow

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from mmbench.inference import intervals
-from mmbench.report.reading import read_sweep
-from mmbench.report.write import write_report
 from mmbench.report.benchmark import as_frame, as_latex, as_markdown, blocks
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Block
+from mmbench.report.reading import read_sweep
+from mmbench.report.write import write_report
 from tests.report.constructed import Hits, Made, found, write_sweep
 
 USERS = 2000

@@ -17,15 +17,14 @@ from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
 from mmbench.inference.contribution.bootstrap import Estimate
 from mmbench.inference.contribution.guardrails import Rail, coverage_change, rail
-from mmbench.report.table import SweepTable
-from mmbench.report.reading import read_sweep
-from mmbench.report.write import write_report
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import as_markdown, read_contributions
 from mmbench.report.facts import Fact, Facts, as_frame, blocks
 from mmbench.report.fairness_checks import read_groups
-from mmbench.report.table import CellResult
+from mmbench.report.reading import read_sweep
+from mmbench.report.table import CellResult, SweepTable
+from mmbench.report.write import write_report
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records

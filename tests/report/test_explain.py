@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from scipy import stats as distributions
 
-from mmbench.report.reading import read_sweep
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
+from mmbench.report.reading import read_sweep
 from tests.report.constructed import Made, found, write_sweep
 from tests.report.test_verdict_table import NONE, TEXT, USERS, seeds
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from mmbench.report.table import SweepTable
-from mmbench.report.reading import read_sweep
-from mmbench.report.write import write_report
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.figures import condition_means, figures, forest_lines, gain_cells
+from mmbench.report.reading import read_sweep
+from mmbench.report.table import SweepTable
+from mmbench.report.write import write_report
 from tests.report.constructed import write_sweep
 from tests.report.test_verdict_table import NONE, TEXT
 

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mmbench.evaluation import late_ensemble, metrics
 from mmbench import paths
-from mmbench.report.reading import read_sweep
-from mmbench.report.write import write_report
+from mmbench.evaluation import late_ensemble, metrics
 from mmbench.report.fairness_checks import read_groups
-from mmbench.report.reading import late_ensembles
+from mmbench.report.reading import late_ensembles, read_sweep
 from mmbench.report.table import LATE, CellResult, SweepTable
-from mmbench.report.write import as_frame, as_text, grid
+from mmbench.report.write import as_frame, as_text, grid, write_report
 from mmbench.store import records
 from mmbench.store.schema import Cell
 from tests.report.conftest import DATASET

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench.report.published import METRICS, Row, as_frame, as_latex, as_markdown, blocks, read_published
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
-from mmbench.report.published import METRICS, Row, as_frame, as_latex, as_markdown, blocks, read_published
 from tests.report.constructed import Made, found, write_sweep
 
 USERS = 100

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mmbench.report.reading import read_sweep
-from mmbench.report.write import write_report
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
+from mmbench.report.reading import read_sweep
 from mmbench.report.submission import NO, OPEN, YES, Answer, answers
+from mmbench.report.write import write_report
 from tests.report.constructed import write_sweep
 from tests.report.test_contribution import cells
 

@@ -175,7 +175,9 @@ def test_columns_compare_with_none_and_with_fused(table: SweepTable) -> None:
 def test_conditions_stand_in_the_order_of_a_paper(sweep_dir: Path) -> None:
     file = paths.manifest_file(sweep_dir)
     plan = records.read(file, Manifest)
-    records.write(file, msgspec.structs.replace(plan, modalities=["zeta", "shuffled", "audio", "fused", "alpha", "none"]))
+    records.write(
+        file, msgspec.structs.replace(plan, modalities=["zeta", "shuffled", "audio", "fused", "alpha", "none"])
+    )
     conditions = read_sweep(sweep_dir).conditions
     assert conditions == ("none", "text", "image", "audio", "fused", "late", "shuffled", "alpha", "zeta")
 

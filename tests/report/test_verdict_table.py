@@ -12,12 +12,12 @@ import pytest
 from scipy import stats as distributions
 
 from mmbench.inference import intervals
-from mmbench.report.reading import read_sweep
-from mmbench.report.write import write_report
 from mmbench.report.comparisons import Comparison, read_contrasts, significant
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.pooled import pool, rank_blocks
+from mmbench.report.reading import read_sweep
 from mmbench.report.verdict_table import HEADER, as_frame, as_latex, as_markdown, as_text, notes, row
+from mmbench.report.write import write_report
 from tests.report.constructed import Hits, Made, found, write_sweep
 
 USERS, BASE = 2000, range(1000)

@@ -12,10 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmbench.report.table import SweepTable
 from mmbench.report.reading import read_sweep
-from mmbench.report.write import write_report
-from mmbench.report.write import as_frame, as_latex, as_markdown, as_text, grid
+from mmbench.report.table import SweepTable
+from mmbench.report.write import as_frame, as_latex, as_markdown, as_text, grid, write_report
 from tests.report.conftest import DATASET
 
 ENDINGS = ("md", "csv", "tex", "txt")

@@ -11,7 +11,7 @@ from mmbench.cli.compose import compose
 from mmbench.scheduling import sweep as sweep_module
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.placement import PoolTask, Ray, Slurm
-from mmbench.scheduling.sweep import Placement, Sweep, run_sweep
+from mmbench.scheduling.sweep import Placement, run_sweep
 from tests.cli.conftest import Here
 from tests.tiny import TINY, digests
 

@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Callable
 from pathlib import Path
+
 import pytest
 
 from mmbench import paths

@@ -73,7 +73,13 @@ def test_a_sweep_tunes_tests_and_reports(command: Command, tmp_path: Path) -> No
     assert "[3/3 cells, 6/6 trainings" in said.out
     assert said.err == ""
     for folder in (cell(tmp_path, "popularity", "-"), cell(tmp_path, "vbpr", "none"), cell(tmp_path, "vbpr", "fused")):
-        assert {path.name for path in folder.iterdir()} == {"cell.json", "choice.json", "sealed.json", "trials", "finals"}
+        assert {path.name for path in folder.iterdir()} == {
+            "cell.json",
+            "choice.json",
+            "sealed.json",
+            "trials",
+            "finals",
+        }
     assert {path.name for path in (tmp_path / "s" / "report").iterdir()} >= {
         "table.md",
         "table.csv",

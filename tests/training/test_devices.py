@@ -40,7 +40,11 @@ def test_two_processes_train_as_one_does(block_world: BlockWorld, float64: None,
     build = partial(model, embedding_dim=8, reg_weight=0.1)
     alone, shared = (trained(block_world, build, n) for n in (1, 2))
     assert shared.cost.device == "2 x cpu"
-    assert (shared.course.epochs, shared.course.best_epoch, shared.cost.n_samples) == (alone.course.epochs, alone.course.best_epoch, 660)
+    assert (shared.course.epochs, shared.course.best_epoch, shared.cost.n_samples) == (
+        alone.course.epochs,
+        alone.course.best_epoch,
+        660,
+    )
     assert shared.course.history == pytest.approx(alone.course.history, rel=1e-9)
     assert shared.per_user.tolist() == pytest.approx(alone.per_user.tolist(), rel=1e-9)
     assert shared.users.tolist() == alone.users.tolist()

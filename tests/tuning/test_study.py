@@ -108,10 +108,21 @@ def test_ledger_says_what_each_training_was_and_cost(conditions: Mapping[str, Ce
     store = conditions["image"]
     rows = [row for row in ledger.read(store.sweep_dir) if row.cell_key == store.key]
     done = store.finished_trainings()
-    assert [row.unit for row in rows] == [*(Unit(Stage.TRIAL, i) for i in range(3)), *(Unit(Stage.FINAL, i) for i in (1, 2))]
+    assert [row.unit for row in rows] == [
+        *(Unit(Stage.TRIAL, i) for i in range(3)),
+        *(Unit(Stage.FINAL, i) for i in (1, 2)),
+    ]
     for row in rows:
         training = done[row.unit]
-        for name in ("seed", "configuration", "configuration_hash", "feature_hash", "split_hash", "n_parameters", "score"):
+        for name in (
+            "seed",
+            "configuration",
+            "configuration_hash",
+            "feature_hash",
+            "split_hash",
+            "n_parameters",
+            "score",
+        ):
             assert getattr(row, name) == getattr(training, name)
         assert training.course is not None
         assert (row.epochs, row.best_epoch, row.stop_reason) == (2, training.course.best_epoch, "max_epochs")
