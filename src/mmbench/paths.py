@@ -47,6 +47,26 @@ def graph_dir(sweep_dir: Path) -> Path:
     return sweep_dir / ".graphs"
 
 
+def lease_dir(sweep_dir: Path) -> Path:
+    """Where workers that share a folder say what they are running."""
+    return sweep_dir / "leases"
+
+
+def slurm_dir(sweep_dir: Path) -> Path:
+    """Where SLURM allocations write their logs, a folder per allocation."""
+    return sweep_dir / "slurm"
+
+
+def mirror_dir(sweep_dir: Path) -> Path:
+    """Where W&B keeps its files."""
+    return sweep_dir / "wandb"
+
+
+def mirror_settings_file(sweep_dir: Path) -> Path:
+    """What the mirror of a sweep was asked for."""
+    return mirror_dir(sweep_dir) / "mmbench.json"
+
+
 def report_dir(sweep_dir: Path) -> Path:
     """Where tables and figures of a sweep are written."""
     return sweep_dir / "report"
@@ -118,6 +138,13 @@ def training_records(cell: Path, stage: str) -> list[Path]:
 def shuffled_ranks(modality: str) -> str:
     """Ending of the test ranks of a final run with one modality shuffled at inference."""
     return f"shuffled_{modality}.{RANKS}"
+
+
+def shuffled_modalities(cell: Path, seed: int) -> list[str]:
+    """Modalities that a final run was scored with shuffled at inference, in order."""
+    pattern = final_file(cell, seed, shuffled_ranks("*"))
+    before, after = pattern.name.split("*")
+    return sorted(file.name.removeprefix(before).removesuffix(after) for file in pattern.parent.glob(pattern.name))
 
 
 def cache_dir() -> Path:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from mmbench.cli import main
-from mmbench.store.trackers import SETTINGS
 from tests.cli.conftest import Command
 
 

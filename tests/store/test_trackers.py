@@ -20,7 +20,6 @@ from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Failure, Stage, Unit
 from mmbench.store.trackers import (
-    SETTINGS,
     Gap,
     Grid,
     NoTracker,
@@ -220,8 +219,9 @@ def test_commands_after_the_sweep_know_how_it_is_tracked(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({**WANDB, "mode": "on"}), "\xff"])
 def test_settings_that_cannot_be_read_cost_a_warning(content: str, tmp_path: Path) -> None:
-    (tmp_path / "wandb").mkdir()
-    (tmp_path / "wandb" / SETTINGS).write_text(content, encoding="latin-1")
+    file = paths.mirror_settings_file(tmp_path)
+    file.parent.mkdir()
+    file.write_text(content, encoding="latin-1")
     with pytest.warns(UserWarning, match="W&B does not mirror the report, .* cannot be read"):
         assert isinstance(remembered(tmp_path), NoTracker)
 
@@ -267,12 +267,12 @@ def test_offline_runs_are_written_beside_the_sweep(
     tracker = make_tracker(WANDB, store.sweep_dir)
     tracker.cell(store.folder)
     tracker.report(report)
-    written = list((store.sweep_dir / "wandb").glob("offline-run-*/run-*.wandb"))
+    written = list(paths.mirror_dir(store.sweep_dir).glob("offline-run-*/run-*.wandb"))
     assert len({file.stem for file in written}) == len(written) == 4  # the study, two final runs and the summary
     assert all(file.stat().st_size > 0 for file in written)
-    (table,) = (store.sweep_dir / "wandb").glob("offline-run-*/files/media/table/report/table_*.json")
+    (table,) = paths.mirror_dir(store.sweep_dir).glob("offline-run-*/files/media/table/report/table_*.json")
     assert json.loads(table.read_text()) == {"columns": GRID.columns, "data": GRID.rows}
-    (picture,) = (store.sweep_dir / "wandb").glob("offline-run-*/files/media/images/figures/gains_*.png")
+    (picture,) = paths.mirror_dir(store.sweep_dir).glob("offline-run-*/files/media/images/figures/gains_*.png")
     assert picture.read_bytes() == report.figures["gains"].read_bytes()
     (of_report,) = (file for file in written if file.parent in table.parents)
     words, end = (b"fused_vs_text/verdict", b"undecided", b"We cannot tell yet."), time.monotonic() + 30
@@ -280,5 +280,5 @@ def test_offline_runs_are_written_beside_the_sweep(
         assert time.monotonic() < end, "the process of W&B closes its file a moment after a run is finished"
         time.sleep(0.1)
     tracker.report(report)
-    again = {file.stem for file in (store.sweep_dir / "wandb").glob("offline-run-*/run-*.wandb")}
+    again = {file.stem for file in paths.mirror_dir(store.sweep_dir).glob("offline-run-*/run-*.wandb")}
     assert again == {file.stem for file in written}

@@ -123,7 +123,7 @@ def _guardrails(facts: Facts, c: Comparison) -> Gate:
 
 def _exposure(a: CellResult, data: Catalogue | str) -> Gate:
     """G5: share of the recommended items that have an image."""
-    if isinstance(data, str) or not all(paths.final_file(a.folder, s, "lists.parquet").exists() for s in a.seeds):
+    if isinstance(data, str) or not all(paths.final_file(a.folder, s, paths.LISTS).exists() for s in a.seeds):
         return Gate("G5", Status.UNKNOWN, None, EXPOSURE, data if isinstance(data, str) else "no lists were kept")
     shown = read_lists(a)
     share = float(data.dataset.features[IMAGE].present[shown[shown >= 0]].mean())

@@ -28,8 +28,9 @@ from mmbench.store import files
 
 HASHES, READ_ME, ENVIRONMENT = "hashes.json", "README.md", "environment.json"
 #: Endings of records that tables are made of; everything else of a sweep stays behind.
-RECORDS = (".json", ".jsonl", ".test.parquet", ".lists.parquet")
-LEFT_OUT = ("wandb", "report")
+MANIFEST, REPORT = paths.manifest_file(Path()).name, paths.report_dir(Path()).name
+RECORDS = (f".{paths.RECORD}", paths.ledger_file(Path()).suffix, f".{paths.RANKS}", f".{paths.LISTS}")
+LEFT_OUT = (paths.mirror_dir(Path()).name, REPORT)
 #: Reports that are computed again, and rows of contribution.csv that need no data set.
 TABLES = (*(f"{n}.{e}" for n in ("table", "verdicts") for e in ("csv", "md", "tex")), "table.txt")
 WITHOUT_DATA = ("M1 value", "M2 hits", "M2 hits beyond the noise floor", "M3 overlap and headroom", "reliance")
@@ -85,7 +86,7 @@ def _files(sweep_dir: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in parts)
         if not path.is_file() or path.is_symlink() or hidden:
             continue
-        if parts[0] == "report" or (parts[0] not in LEFT_OUT and path.name.endswith(RECORDS)):
+        if parts[0] == REPORT or (parts[0] not in LEFT_OUT and path.name.endswith(RECORDS)):
             yield path
 
 
@@ -100,7 +101,7 @@ def _environment() -> dict[str, object]:
 
 def _read_me(name: str, archive: str, files: list[str]) -> str:
     """What is in the archive, and the command of every table."""
-    tables = [file for file in files if file.startswith("report/")]
+    tables = [file for file in files if file.startswith(f"{REPORT}/")]
     command = {"decision": f"python -m mmbench decide {name}", "checklist": f"python -m mmbench decide {name}"}
     lines = [
         f"# Sweep {name}",
@@ -116,7 +117,7 @@ def _read_me(name: str, archive: str, files: list[str]) -> str:
         ),
         "",
         "Seeds, configurations and fingerprints of the data stand in the records; the data are not in here.",
-        "What the sweep was asked for stands in manifest.json under `command`.",
+        f"What the sweep was asked for stands in {MANIFEST} under `command`.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -137,11 +138,12 @@ def unpack(archive: Path, folder: Path) -> list[Finding]:
             files = {info.filename: opened.read(info) for info in infos}
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise Refusal("{archive} is no archive of a sweep: {error}", archive=archive, error=error) from error
-    if HASHES not in files or "manifest.json" not in files:
+    if HASHES not in files or MANIFEST not in files:
         raise Refusal(
-            "{archive} is no archive of a sweep: it holds no {hashes} or no manifest.json",
+            "{archive} is no archive of a sweep: it holds no {hashes} or no {manifest}",
             archive=archive,
             hashes=HASHES,
+            manifest=MANIFEST,
         )
     for name, content in files.items():
         place = PurePosixPath(name)

@@ -207,13 +207,12 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
 def _reliance(facts: Facts, cells: Sequence[CellResult]) -> None:
     """Relative change of the metric where one modality is shuffled at inference only."""
     for cell in cells:
-        for first in sorted((cell.folder / "finals").glob(f"seed{cell.seeds[0]}.shuffled_*.test.parquet")):
-            name = first.name.split(".")[1]
-            files = [paths.final_file(cell.folder, seed, f"{name}.test.parquet") for seed in cell.seeds]
+        for name in paths.shuffled_modalities(cell.folder, cell.seeds[0]):
+            files = [paths.final_file(cell.folder, seed, paths.shuffled_ranks(name)) for seed in cell.seeds]
             if all(file.exists() for file in files) and cell.mean(PRIMARY) > 0:
                 by_seed = [metrics.per_user(records.read_ranking(file), PRIMARY) for file in files]
                 change = intervals.relative_gain(np.stack(by_seed, axis=1), cell.per_user(PRIMARY))
-                facts.add(RELIANCE, cell.modality, f"{name.removeprefix('shuffled_')} shuffled at inference", change)
+                facts.add(RELIANCE, cell.modality, f"{name} shuffled at inference", change)
     if not any(fact.measure == RELIANCE for fact in facts.found):
         facts.unknown.append("reliance: no final run was scored with a modality shuffled at inference")
 

@@ -80,4 +80,4 @@ def language_of(file: Path) -> str:
 
 def _records(folder: Path) -> list[str]:
     """The plan and the ledger of a sweep, where they are."""
-    return [name for name in ("manifest.json", "ledger.jsonl") if (folder / name).exists()]
+    return [file.name for file in (paths.manifest_file(folder), paths.ledger_file(folder)) if file.exists()]

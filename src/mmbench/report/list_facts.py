@@ -24,7 +24,7 @@ BEYOND, GUARDRAILS = "beyond accuracy", "guard-rails"
 
 def read_lists(cell: CellResult) -> NDArray[np.int32]:
     """The best :data:`~mmbench.report.facts.K` items of every seed and user, ``(n_seeds, n_users, K)``."""
-    files = [paths.final_file(cell.folder, seed, "lists.parquet") for seed in cell.seeds]
+    files = [paths.final_file(cell.folder, seed, paths.LISTS) for seed in cell.seeds]
     return np.stack([records.read_lists(file)[:, :K] for file in files])
 
 

@@ -28,6 +28,7 @@ ACM, RECSYS = "ACM badges", "RecSys reproducibility"
 
 #: Links from the report to what the sweep wrote beside it.
 LEDGER, MANIFEST = str(paths.ledger_file(Path(".."))), str(paths.manifest_file(Path("..")))
+CELL = paths.cell_file(Path()).name
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
     yield item(
         "Excluded data and preprocessing",
         YES,
-        "k-core, smallest rating and items without content are settings of the data set in every cell.json.",
+        f"k-core, smallest rating and items without content are settings of the data set in every {CELL}.",
         MANIFEST,
     )
     yield item("Link to the data", OPEN, "Say where the data can be had.")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mmbench import paths
 from mmbench.messages import Refusal
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.sweep import Sweep, join_sweep
@@ -78,7 +79,7 @@ class Slurm:
             raise Refusal("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
         if not sweep.waiting:
             return 0
-        folder = sweep.folder.resolve() / "slurm"
+        folder = paths.slurm_dir(sweep.folder.resolve())
         try:
             requeue = {"slurm_max_num_timeout": self.max_timeouts} if self.cluster == "slurm" else {}
             executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self.cluster, **requeue)

@@ -22,8 +22,6 @@ from mmbench.store.files import write_text
 from mmbench.store.schema import Cell, Choice, Stage
 
 MODES = ("offline", "online", "disabled")
-#: What the mirror of a sweep was asked for, in the folder where W&B keeps its files.
-SETTINGS = "mmbench.json"
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ def remember(config: Mapping[str, Any], sweep_dir: Path) -> None:
 
     It is no record: an archive of the sweep leaves it out, for it may name a team.
     """
-    file = sweep_dir / "wandb" / SETTINGS
+    file = paths.mirror_settings_file(sweep_dir)
     if config["kind"] == "wandb":
         write_text(file, json.dumps(dict(config), indent=1, sort_keys=True) + "\n")
     else:
@@ -205,7 +203,7 @@ def remember(config: Mapping[str, Any], sweep_dir: Path) -> None:
 
 def remembered(sweep_dir: Path) -> Tracker:
     """The tracker of a sweep that has run; none where it was not mirrored. What cannot be read costs a warning."""
-    file = sweep_dir / "wandb" / SETTINGS
+    file = paths.mirror_settings_file(sweep_dir)
     if not file.is_file():
         return NoTracker()
     try:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from mmbench import paths
 from mmbench.messages import Refusal
 from mmbench.store.leases.files import FileLeases
 from mmbench.store.leases.owner import Owner, process_start
@@ -78,7 +79,7 @@ def make_leases(storage: str, sweep_dir: Path, timeout: float) -> Leases:
         ValueError: for an unknown storage.
     """
     if storage == "files":
-        return FileLeases(sweep_dir / "leases", timeout)
+        return FileLeases(paths.lease_dir(sweep_dir), timeout)
     if storage.startswith("postgresql"):
         return PostgresLeases(storage, str(sweep_dir.name), timeout)
     raise Refusal(

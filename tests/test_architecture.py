@@ -1,0 +1,140 @@
+"""Rules of the house that no linter knows: records are types, file names have one home, and workers stay light."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmbench import paths
+
+SOURCE = paths.PACKAGE
+MODULES = {str(path.relative_to(SOURCE).with_suffix("")).replace("/", "."): path for path in SOURCE.rglob("*.py")}
+
+#: Rooms that can hold a record. The others stand below the store, which the import contracts see to, or beside it:
+#: ``encoders`` and ``checks`` read and write data sets.
+ROOMS = ("tuning", "training", "sealing", "inference", "scheduling", "report", "decision", "cli")
+PLAIN = re.compile(r"\b(dict|Mapping|MutableMapping)\[str, (Any|object)\]")
+#: Functions of these rooms that may take or return a mapping from names to anything, by what it is.
+PLAIN_MAPPINGS = {
+    "a section of the configuration, before it is a type or for a model's constructor": {
+        "cli.decide._yaml",
+        "report.catalogue._folder",
+        "report.catalogue._items",
+        "report.cell_effort._leaves",
+        "report.explain._settings",
+        "scheduling.job._arguments",
+        "tuning.space.read_space",
+        "tuning.space._distribution",
+    },
+    "a user's own figures for a decision, before they are a type": {
+        "decision.economics.read_economics",
+        "decision.economics._flat",
+        "decision.economics._step",
+    },
+    "a document: a decision, a pre-test, what an archive or a data set says of itself": {
+        "cli.prepare._summary",
+        "cli.prepare._with_texts",
+        "decision.mirror._decision",
+        "decision.record.as_record",
+        "decision.record.decided",
+        "decision.record.holds",
+        "decision.record.replay",
+        "decision.record._economics",
+        "decision.record._evidence",
+        "report.archive._environment",
+        "report.archive._json",
+        "report.archive.verify",
+        "report.pretest_text.as_record",
+    },
+    "words of a command line": {"cli.prepare._told_options"},
+    "what a template is filled with": {
+        "decision.page.sections._cost",
+        "decision.page.sections._hero",
+        "decision.page.sections._inputs",
+        "decision.page.sections._steps",
+        "decision.page.sections._value",
+        "decision.page.sections._why",
+    },
+    "keyword arguments or a signature of another library": {
+        "report.charts._look",
+        "training.loop.get_extra_state",
+        "training.loop._placement",
+        "tuning.sampler.sample_relative",
+    },
+}
+
+#: Parts of the names of a sweep's files and folders.
+NAMES = re.compile(
+    r"(cell|choice|sealed|failure|manifest|extension)\.json|ledger\.jsonl|recommendations\.csv|mmbench\.json"
+    r"|(test|valid|lists)\.parquet|state\.npz|\b(trials|proposals|finals)/|\.graphs|^(leases|wandb/.*|finals)$"
+)
+
+
+def functions(module: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{module}.{node.name}", node
+
+
+def annotations(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+    asked = function.args
+    parameters = [*asked.posonlyargs, *asked.args, *asked.kwonlyargs, asked.vararg, asked.kwarg]
+    for annotation in (*(p.annotation for p in parameters if p is not None), function.returns):
+        if annotation is not None:
+            yield ast.unparse(annotation)
+
+
+def test_no_function_takes_or_returns_a_record_as_a_mapping() -> None:
+    plain = {
+        name
+        for module in MODULES
+        if module.split(".")[0] in ROOMS
+        for name, function in functions(module)
+        if any(PLAIN.search(annotation) for annotation in annotations(function))
+    }
+    assert plain == set().union(*PLAIN_MAPPINGS.values())
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Every string of a module but its docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    docstrings = {
+        node.body[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+            yield node.value
+
+
+def test_names_of_a_sweep_s_files_are_spelled_in_one_module() -> None:
+    spelled = {(module, text) for module, path in MODULES.items() for text in texts(path) if NAMES.search(text)}
+    assert {one for one in spelled if one[0] != "paths"} == set()
+    assert ("paths", "cell.json") in spelled  # so the pattern sees what it is meant to see
+
+
+def test_few_modules_stand_at_the_top() -> None:
+    assert len([module for module in MODULES if "." not in module]) <= 6
+
+
+def test_a_worker_loads_neither_report_nor_decision_nor_what_only_they_need() -> None:
+    """Nor the composing of configurations: a worker is handed jobs.
+
+    Matplotlib is loaded all the same, by torchmetrics, which Lightning imports: ``python -X importtime -c "import
+    pytorch_lightning"`` shows ``torchmetrics.utilities.plot`` above it.
+    """
+    unwanted = ("mmbench.report", "mmbench.decision", "mmbench.cli", "jinja2", "hydra", "omegaconf")
+    program = f"""
+import json, sys
+import mmbench.scheduling.worker
+print(json.dumps([name for name in {unwanted} if name in sys.modules]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    assert json.loads(done.stdout) == []
