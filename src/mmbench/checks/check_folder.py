@@ -31,21 +31,21 @@ def check_folder(folder: Path, gain: float = GAIN, now: datetime | None = None) 
     if not gain > 0:
         raise Refusal("gain={gain} must be positive, for example 0.05 for five percent", gain=gain)
     interactions = read_log(folder)
-    found = list(log.findings(interactions, now or datetime.now(UTC)))
+    findings = list(log.findings(interactions, now or datetime.now(UTC)))
     if (folder / "items.parquet").is_file():
         items = read_items(folder)
         files, unread = feature_rows.read_all(folder, items)
-        found += unread
-        found += item_table.findings(interactions, items, _texts(items, None))
-        found += feature_rows.findings(files, items, interactions)
+        findings += unread
+        findings += item_table.findings(interactions, items, _texts(items, None))
+        findings += feature_rows.findings(files, items, interactions)
         for file in files:
             made_from = None if file.about is None else file.about.get("made_from")
             texts = _texts(items, made_from) if file.modality == "text" else None
             if texts is not None:
-                found += unread_texts.findings(file, texts, by_grams=_text_is_grams(folder))
-    if not any(finding.severity is Severity.BLOCKING for finding in found):
-        found += _in_use(folder, gain)
-    return sorted(found, key=lambda finding: finding.severity is not Severity.BLOCKING)
+                findings += unread_texts.findings(file, texts, by_grams=_text_is_grams(folder))
+    if not any(finding.severity is Severity.BLOCKING for finding in findings):
+        findings += _in_use(folder, gain)
+    return sorted(findings, key=lambda finding: finding.severity is not Severity.BLOCKING)
 
 
 def _texts(items: pd.DataFrame, template: str | None) -> list[str] | None:

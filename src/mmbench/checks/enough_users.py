@@ -39,8 +39,8 @@ def spread(split: Split, seed: int = 0) -> float | None:
         ranking = Evaluator(split.valid.select(np.isin(split.valid.users, some)), split.train).rank(model)
     except DegenerateScores:
         return None
-    found = metrics.per_user(ranking.pairs, METRIC)
-    return 2 * (1 - AGREEMENT) * float(found.var() / found.mean() ** 2) if found.mean() > 0 else None
+    by_user = metrics.per_user(ranking.pairs, METRIC)
+    return 2 * (1 - AGREEMENT) * float(by_user.var() / by_user.mean() ** 2) if by_user.mean() > 0 else None
 
 
 def findings(split: Split, gain: float) -> Iterator[Finding]:

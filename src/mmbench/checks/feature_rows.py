@@ -52,18 +52,18 @@ class FeatureFile:
 
 def read_all(folder: Path, items: pd.DataFrame) -> tuple[list[FeatureFile], list[Finding]]:
     """Every feature file of a folder, and what keeps one from being read or trusted."""
-    files, found = [], []
+    files, findings = [], []
     for modality, by_label in encoded.encoders_in(folder).items():
         for label, path in by_label.items():
             name = modality if label == encoded.DEFAULT else f"{modality}@{label}"
             try:
                 about = encoded.read_sidecar(path)
                 if about is not None and (strange := _mixed_up(path, modality, about)) is not None:
-                    found.append(strange)
+                    findings.append(strange)
                     continue
                 feature, proved = _read(path, modality, items)
             except ValueError as error:
-                found.append(
+                findings.append(
                     blocking(
                         "unreadable",
                         Template("The features {name} cannot be read: {error}"),
@@ -73,7 +73,7 @@ def read_all(folder: Path, items: pd.DataFrame) -> tuple[list[FeatureFile], list
                 )
                 continue
             if not proved:
-                found.append(
+                findings.append(
                     warning(
                         "row_order",
                         Template(
@@ -84,7 +84,7 @@ def read_all(folder: Path, items: pd.DataFrame) -> tuple[list[FeatureFile], list
                     )
                 )
             files.append(FeatureFile(name, modality, path, feature, about))
-    return files, found
+    return files, findings
 
 
 def _mixed_up(path: Path, modality: str, about: Mapping[str, Any]) -> Finding | None:

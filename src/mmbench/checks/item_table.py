@@ -173,8 +173,8 @@ def _buyers(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
     sound = clean.str.contains(_BUYER)
     filled = int((clean != "").sum())
     if sound.sum() > BUYER_LIMIT * filled:
-        found = _BUYER.search(clean[sound].iloc[0])
-        assert found is not None
+        match = _BUYER.search(clean[sound].iloc[0])
+        assert match is not None
         item = items["item_id"][sound.to_numpy()].iloc[0]
         yield warning(
             "buyer_text",
@@ -187,7 +187,7 @@ def _buyers(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
             int(sound.sum()),
             share=float(sound.sum()) / filled,
             item=item,
-            example=found[0],
+            example=match[0],
         )
 
 

@@ -73,7 +73,7 @@ def findings(file: FeatureFile, texts: Sequence[str], by_grams: bool = False) ->
                 **common,
             )
             return
-        said = {"encoder": str(about.get("encoder")), "languages": ", ".join(languages)}
+        encoder = {"encoder": str(about.get("encoder")), "languages": ", ".join(languages)}
         yield graded(
             share,
             TOO_MANY,
@@ -86,7 +86,7 @@ def findings(file: FeatureFile, texts: Sequence[str], by_grams: bool = False) ->
             ),
             int(foreign.sum()),
             **common,
-            **said,
+            **encoder,
         )
     unknown = about.get("unknown_tokens")
     if isinstance(unknown, float) and unknown > UNKNOWN_TOKENS:

@@ -66,16 +66,16 @@ def _import(given: argparse.Namespace, translator: Translator) -> None:
             "format": name,
             "mmbench": version("mmbench"),
             "files": digests,
-            "options": _told_options(given, options),
+            "options": _stated_options(given, options),
             **encoder,
         }
         log = coded(source.log)
-        told = {"statistics": statistics(source, log), "coverage": coverage(source), "texts": list(source.texts)}
-        write_folder(source, folder, provenance, told)
+        contents = {"statistics": statistics(source, log), "coverage": coverage(source), "texts": list(source.texts)}
+        write_folder(source, folder, provenance, contents)
     del source  # the log as text is most of the memory, and what follows takes some of its own
     pa.default_memory_pool().release_unused()
     _encode(given, translator)
-    print("\n".join(_summary(given.out, name, log, told, journal, translator)))
+    print("\n".join(_summary(given.out, name, log, contents, journal, translator)))
 
 
 def _encode(given: argparse.Namespace, translator: Translator) -> None:
@@ -147,16 +147,16 @@ def _with_texts(source: Source, given: argparse.Namespace, journal: Journal) -> 
     return with_text(source, columns, given.text_dim), encoder
 
 
-def _told_options(given: argparse.Namespace, options: Options) -> dict[str, Any]:
+def _stated_options(given: argparse.Namespace, options: Options) -> dict[str, Any]:
     """The options that say something, as dataset.json keeps them; of files the name."""
-    told = {**asdict(options), "columns": {k: v for k, v in asdict(options.columns).items() if v}}
-    told |= {"features": [re.sub("=.*[/\\\\]", "=", word) for word in given.features]}
-    return {key: value.name if isinstance(value, Path) else value for key, value in told.items() if value}
+    stated = {**asdict(options), "columns": {k: v for k, v in asdict(options.columns).items() if v}}
+    stated |= {"features": [re.sub("=.*[/\\\\]", "=", word) for word in given.features]}
+    return {key: value.name if isinstance(value, Path) else value for key, value in stated.items() if value}
 
 
 def _digests(root: Path, files: Sequence[Path]) -> dict[str, str]:
     """SHA-256 of input files by their path below ``root``; a folder counts as one, by all that it holds."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for path in files:
         digest = hashlib.sha256()
         inner = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
@@ -167,15 +167,15 @@ def _digests(root: Path, files: Sequence[Path]) -> dict[str, str]:
             if path.is_dir():
                 digest.update(f"{part.name}\0{one.hexdigest()}\n".encode())
         below = root.is_dir() and path.is_relative_to(root)
-        found[str(path.relative_to(root)) if below else path.name] = digest.hexdigest()
-    return found
+        digests[str(path.relative_to(root)) if below else path.name] = digest.hexdigest()
+    return digests
 
 
 def _summary(
-    out: Path, name: str, log: pd.DataFrame, told: Mapping[str, Any], journal: Journal, translator: Translator
+    out: Path, name: str, log: pd.DataFrame, contents: Mapping[str, Any], journal: Journal, translator: Translator
 ) -> list[str]:
     """What was written and the command that uses it."""
-    numbers, count = told["statistics"], translator.number
+    numbers, count = contents["statistics"], translator.number
     sizes = {key: count(numbers[key]) for key in ("users", "items", "rows")}
     lines = [
         translator(Message("written to {path} (format {format})", path=out, format=name)),
@@ -194,7 +194,7 @@ def _summary(
     if "timestamp" in numbers:
         days = {key: translator.date(_day(value)) for key, value in numbers["timestamp"].items()}
         lines.append(translator(Message("from {first} to {last}", first=days["min"], last=days["max"])))
-    for part, counts in told["coverage"].items():
+    for part, counts in contents["coverage"].items():
         values = {key: count(value) for key, value in counts.items()}
         if part.startswith("items."):
             lines.append(
@@ -229,8 +229,13 @@ def _summary(
     protocol, why = automatic(deduplicated(log), "split")
     call = ["dataset=folder", _override("dataset.name", _name(out)), _override("dataset.path", str(out))]
     call += [f"dataset.protocol={protocol}", *([] if modalities_in(out) else ["modality=none"])]
-    said = map(translator, [*journal.lines, why])
-    return [*lines, *said, "", translator(Message("next: {command}", command=f"python -m mmbench {shlex.join(call)}"))]
+    remarks = map(translator, [*journal.lines, why])
+    return [
+        *lines,
+        *remarks,
+        "",
+        translator(Message("next: {command}", command=f"python -m mmbench {shlex.join(call)}")),
+    ]
 
 
 def _day(seconds: int) -> Any:
@@ -282,5 +287,5 @@ def _override(key: str, value: str) -> str:
     words = ("true", "false", "null", "nan", "inf")
     if re.fullmatch(r"[A-Za-z/.][A-Za-z0-9/._-]*", value) and value.lower() not in words:
         return f"{key}={value}"
-    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + (found[2] and '\\"'), value)
+    escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + (match[2] and '\\"'), value)
     return f'{key}="{escaped}"'

@@ -36,7 +36,7 @@ def statistics(source: Source, ids: pd.DataFrame | None = None) -> dict[str, Any
     keys = users * len(per_item) + items
     keys.sort()  # numpy's unique would hash them, in many times their memory
     pairs = 1 + int((keys[1:] != keys[:-1]).sum())
-    told: dict[str, Any] = {
+    numbers: dict[str, Any] = {
         "users": len(per_user),
         "items": n_items,
         "items_with_interactions": len(per_item),
@@ -48,17 +48,17 @@ def statistics(source: Source, ids: pd.DataFrame | None = None) -> dict[str, Any
     }
     for column in ("timestamp", "rating", "quantity"):
         if column in log and log[column].notna().any():
-            told[column] = {"min": log[column].min().item(), "max": log[column].max().item()}
-    return told
+            numbers[column] = {"min": log[column].min().item(), "max": log[column].max().item()}
+    return numbers
 
 
 def coverage(source: Source) -> dict[str, dict[str, int]]:
     """Items with content by modality, and with a text or an image to encode."""
-    told = {name: feature.counts() for name, feature in sorted(source.features.items())}
+    counts = {name: feature.counts() for name, feature in sorted(source.features.items())}
     for column in (*source.texts, *CONTENT):
         if column in source.items:
-            told[f"items.{column}"] = {"present": int((source.items[column].fillna("") != "").sum())}
-    return told
+            counts[f"items.{column}"] = {"present": int((source.items[column].fillna("") != "").sum())}
+    return counts
 
 
 def _spread(counts: Any) -> dict[str, float]:

@@ -44,11 +44,11 @@ def check_label(label: str) -> str:
 
 def encoders_in(folder: Path) -> dict[str, dict[str, Path]]:
     """Feature files by modality and label, both in name order; :data:`DEFAULT` is the label of those without one."""
-    found: dict[str, dict[str, Path]] = {}
+    files_of: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.glob("*_feat*.npy")):
         if match := _FILE.fullmatch(path.name):
-            found.setdefault(match["modality"], {})[match["label"] or DEFAULT] = path
-    return {modality: dict(sorted(files.items())) for modality, files in sorted(found.items())}
+            files_of.setdefault(match["modality"], {})[match["label"] or DEFAULT] = path
+    return {modality: dict(sorted(files.items())) for modality, files in sorted(files_of.items())}
 
 
 def chosen(folder: Path, encoder: Mapping[str, str]) -> dict[str, Path]:
@@ -116,12 +116,12 @@ def read_sidecar(matrix: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        sidecar = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Refusal("{path} is not valid JSON: {error}", path=path, error=error) from error
-    if not isinstance(said, dict) or not all(isinstance(said.get(key), str) for key in ("encoder", "sha256")):
+    if not isinstance(sidecar, dict) or not all(isinstance(sidecar.get(key), str) for key in ("encoder", "sha256")):
         raise Refusal('{path} must hold an object with "encoder" and "sha256", as mmbench encode writes it', path=path)
-    return said
+    return sidecar
 
 
 def proved_sidecar(matrix: Path, ids: Sequence[str]) -> dict[str, Any] | None:
@@ -130,22 +130,22 @@ def proved_sidecar(matrix: Path, ids: Sequence[str]) -> dict[str, Any] | None:
     Raises:
         ValueError: if it describes another matrix, or items in another order.
     """
-    said = read_sidecar(matrix)
-    if said is None:
+    sidecar = read_sidecar(matrix)
+    if sidecar is None:
         return None
-    if said["sha256"] != file_hash(matrix):
+    if sidecar["sha256"] != file_hash(matrix):
         raise Refusal(
             "{path} is not the file that {sidecar} describes; encode again, or remove the sidecar",
             path=matrix,
             sidecar=sidecar_file(matrix).name,
         )
-    if said.get("row_ids_sha256") != fingerprint.of_strings(list(ids)):
+    if sidecar.get("row_ids_sha256") != fingerprint.of_strings(list(ids)):
         raise Refusal(
             "{path} was encoded for another items.parquet (ids or their order differ); encode again, what is "
             "unchanged comes from the cache",
             path=matrix,
         )
-    return said
+    return sidecar
 
 
 def file_hash(path: Path) -> str:

@@ -38,7 +38,7 @@ class Source:
         items: one row per item, ``item_id`` as string, unique.
         features: one :class:`ItemFeature` per modality, rows as ``items``.
         truth: the planted truth of a synthetic world, arrays by name.
-        notices: what the reader wants said, one line each.
+        notices: remarks of the reader, one line each.
         texts: columns of ``items`` that make up an item's text.
     """
 
@@ -112,7 +112,7 @@ def read_items(path: Path) -> pd.DataFrame:
 
 
 def write_folder(
-    source: Source, path: Path, provenance: Mapping[str, Any], told: Mapping[str, Any] | None = None
+    source: Source, path: Path, provenance: Mapping[str, Any], entries: Mapping[str, Any] | None = None
 ) -> None:
     """Write ``source`` as a canonical folder; ``dataset.json`` comes last and proves the row order.
 
@@ -120,7 +120,7 @@ def write_folder(
         source: what to write.
         path: the folder.
         provenance: where it comes from.
-        told: further entries of ``dataset.json``.
+        entries: further entries of ``dataset.json``.
     """
     path.mkdir(parents=True, exist_ok=True)
     items = source.items.copy()
@@ -134,7 +134,7 @@ def write_folder(
     items.to_parquet(path / "items.parquet", index=False)
     if source.truth:
         np.savez_compressed(path / "truth.npz", **dict(source.truth))  # type: ignore[arg-type]
-    meta = {"schema": SCHEMA, "provenance": dict(provenance), "features": described, **dict(told or {})}
+    meta = {"schema": SCHEMA, "provenance": dict(provenance), "features": described, **dict(entries or {})}
     (path / "dataset.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -220,7 +220,7 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
         name: its modality.
         items: catalogue of the folder.
         trust: accept a row order that nothing proves.
-        notices: takes what the reader should be told.
+        notices: list that remarks are added to.
 
     Raises:
         ValueError: naming the file and what is wrong with it.

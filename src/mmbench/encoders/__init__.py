@@ -83,8 +83,8 @@ def missing_library(name: str, library: str, extra: str) -> Refusal:
 
 def not_here(name: str, modality: str, why: Exception) -> Refusal:
     """The error for an encoder whose weights are not on this machine."""
-    said = str(why).strip().splitlines()
-    reason = message_of(why) if isinstance(why, Refusal) else said[0][:160] if said else type(why).__name__
+    lines = str(why).strip().splitlines()
+    reason = message_of(why) if isinstance(why, Refusal) else lines[0][:160] if lines else type(why).__name__
     return Refusal(
         "encoder {name} cannot be loaded from this machine ({why}); name a local folder, or let it be fetched once: "
         "python -m mmbench encode DIR {modality}={name} download=true",

@@ -58,10 +58,10 @@ def item_texts(items: pd.DataFrame, template: str | None = None) -> tuple[list[s
 
 
 def _filled(template: str, cells: dict[str, str]) -> str:
-    def optional(found: re.Match[str]) -> str:
-        return found[1] if all(cells[column] for column in _PLACE.findall(found[1])) else ""
+    def optional(match: re.Match[str]) -> str:
+        return match[1] if all(cells[column] for column in _PLACE.findall(match[1])) else ""
 
-    return _PLACE.sub(lambda found: cells[found[1]], _OPTIONAL.sub(optional, template))
+    return _PLACE.sub(lambda match: cells[match[1]], _OPTIONAL.sub(optional, template))
 
 
 def _usual_template(items: pd.DataFrame) -> str:

@@ -161,12 +161,12 @@ def _check_replaceable(folder: Path, choice: Choice, options: Options) -> None:
     path = encoded.feature_file(folder, choice.modality, choice.label)
     if options.overwrite or not path.exists():
         return
-    said = encoded.read_sidecar(path)
-    if said is None or said["encoder"] != short_name(choice.encoder):
+    sidecar = encoded.read_sidecar(path)
+    if sidecar is None or sidecar["encoder"] != short_name(choice.encoder):
         maker = (
             Message("something that left no sidecar")
-            if said is None
-            else Message("encoder {encoder}", encoder=said["encoder"])
+            if sidecar is None
+            else Message("encoder {encoder}", encoder=sidecar["encoder"])
         )
         raise Refusal(
             "{path} was made by {maker}; keep both with {modality}@LABEL={encoder}, or replace it with overwrite=true",
@@ -210,15 +210,15 @@ def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options,
 
 def _texts(texts: Sequence[str], name: str, options: Options, progress: Progress) -> tuple[Vectors, dict[str, Any]]:
     """Vectors of the texts, and what the sidecar says of their encoder."""
-    contents = [text_content(said) for said in texts]
+    contents = [text_content(words) for words in texts]
     if name == NGRAM:
-        problems = {row: found for row, found in enumerate(contents) if isinstance(found, Problem)}
+        problems = {row: content for row, content in enumerate(contents) if isinstance(content, Problem)}
         identity = {"library": "mmbench", "texts_sha256": fingerprint.of_strings(list(texts))}
         about = {"encoder": NGRAM, "identity": identity, "languages": [EVERY_LANGUAGE], "unknown_tokens": 0.0}
         return Vectors(encode_texts(texts), problems), about
     encoder = text_encoder(name, download=options.download, device=options.device)
     vectors = encode_contents(encoder, contents, options.vectors(encoder), batch=options.batch, progress=progress)
-    filled = [said for said in texts if said]
+    filled = [words for words in texts if words]
     sample = filled[:: max(1, len(filled) // TOKEN_SAMPLE)][:TOKEN_SAMPLE]
     languages = None if encoder.languages is None else list(encoder.languages)
     unknown = encoder.unknown(sample) if encoder.unknown is not None else 0.0
@@ -250,7 +250,7 @@ def _write(
     with temporary.open("wb") as file:
         np.save(file, vectors.values, allow_pickle=False)
     lengths = np.linalg.norm(vectors.values[vectors.values.any(axis=1)], axis=1)
-    said = {
+    sidecar = {
         "modality": choice.modality,
         "label": choice.label,
         **about,
@@ -264,6 +264,6 @@ def _write(
         "sha256": encoded.file_hash(temporary),
         "row_ids_sha256": fingerprint.of_strings(list(ids)),
     }
-    files.write_document(encoded.sidecar_file(path), said)
+    files.write_document(encoded.sidecar_file(path), sidecar)
     temporary.replace(path)
-    return said
+    return sidecar

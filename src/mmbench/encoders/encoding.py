@@ -84,8 +84,8 @@ def encode_contents(
     Raises:
         ValueError: if the encoder gives a number that is not finite.
     """
-    problems = {row: found for row, found in enumerate(contents) if isinstance(found, Problem)}
-    wanted = {row: found for row, found in enumerate(contents) if isinstance(found, Content)}
+    problems = {row: content for row, content in enumerate(contents) if isinstance(content, Problem)}
+    wanted = {row: content for row, content in enumerate(contents) if isinstance(content, Content)}
     with cache:
         from_cache = sum(content.key in cache for content in wanted.values())
         distinct = {content.key: content for content in wanted.values() if content.key not in cache}

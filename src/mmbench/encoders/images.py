@@ -75,14 +75,14 @@ def _lite0() -> Loaded:
     """EfficientNet-lite0: the last feature map averaged, ``(1280,)``."""
     import torch
 
-    found = importlib.util.find_spec(LITE0.replace("-", "_"))
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec(LITE0.replace("-", "_"))
+    if package is None or not package.submodule_search_locations:
         raise Refusal("encoder {name} is a package that is not installed: pip install {name}", name=LITE0)
     try:
         import timm
     except ImportError as error:
         raise missing_library(LITE0, "timm", "image") from error
-    (file,) = Path(found.submodule_search_locations[0]).glob("models/*.pth")
+    (file,) = Path(package.submodule_search_locations[0]).glob("models/*.pth")
     weights = torch.load(file, map_location="cpu", weights_only=True)
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))

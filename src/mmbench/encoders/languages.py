@@ -85,9 +85,9 @@ def beyond(texts: Sequence[str], readable: frozenset[str] | None) -> NDArray[np.
     """Which texts are mostly written in letters that are not readable, ``(n,)``."""
     if readable is None:
         return np.zeros(len(texts), bool)
-    found = np.zeros(len(texts), bool)
+    foreign_texts = np.zeros(len(texts), bool)
     for place, text in enumerate(texts):
         counts = scripts_of(text)
         foreign = sum(n for script, n in counts.items() if script not in readable)
-        found[place] = 2 * foreign > counts.total()
-    return found
+        foreign_texts[place] = 2 * foreign > counts.total()
+    return foreign_texts

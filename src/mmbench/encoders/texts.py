@@ -68,10 +68,10 @@ def _packaged(name: str) -> str | None:
     if name not in PACKAGES:
         return None
     module, folder = PACKAGES[name]
-    found = importlib.util.find_spec(module)
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec(module)
+    if package is None or not package.submodule_search_locations:
         raise Refusal("encoder {name} is a package that is not installed: pip install {name}", name=name)
-    return str(Path(found.submodule_search_locations[0]) / folder)
+    return str(Path(package.submodule_search_locations[0]) / folder)
 
 
 def _card(where: str, model: SentenceTransformer) -> str:

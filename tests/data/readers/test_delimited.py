@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from mmbench.data.readers.delimited import Dialect, line_of, read_delimited
+from tests.data.readers.files import write
 
 TABS = Dialect("\t", quoted=False)
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 @pytest.mark.parametrize(

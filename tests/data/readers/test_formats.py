@@ -16,6 +16,7 @@ from mmbench.data.readers.formats import READERS, Options, detected, read_source
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.mmrec import read_mmrec, write_mmrec
 from mmbench.data.sources import Source, read_folder, write_folder
+from tests.data.readers.files import write
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +36,6 @@ def read(path: Path, expected: str, **options: Any) -> Source:
 
 def sizes(source: Source) -> tuple[int, int, int]:
     return len(source.log), source.log["user_id"].nunique(), len(source.items)
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 def json_lines(*rows: Any) -> str:

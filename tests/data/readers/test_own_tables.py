@@ -14,14 +14,10 @@ from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.own_tables import read_tabular
 from mmbench.data.readers.text_table import Table
 from mmbench.data.readers.times import unix_seconds
+from tests.data.readers.files import write
 
 LOG = "user_id,item_id,rating,timestamp\nu1,007,5,30\nu1,08,,10\nu2,007,4.5,20\n"
 ITEMS = "item_id,title,description\n007,赤い靴,革の靴\n08,青い帽子,\n9,Lamp,LED lamp\n"
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 def times(values: list[str]) -> tuple[list[int], list[str]]:
@@ -159,11 +155,6 @@ def test_faults_of_the_items(tmp_path: Path, items: str, options: dict[str, list
     log = write(tmp_path / "log.csv", "user,item\nu,a\n")
     with pytest.raises(ValueError, match=message):
         read_tabular(log, items=write(tmp_path / "items.csv", items), **options)
-
-
-def test_a_ragged_log(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"log.csv, line 3: 1 cells where the header has 2"):
-        read_tabular(write(tmp_path / "log.csv", "user,item\nu,a\nu\n"))
 
 
 def test_encodings(tmp_path: Path) -> None:

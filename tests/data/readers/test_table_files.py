@@ -16,6 +16,7 @@ from mmbench.data.readers.delimited import detected_encoding
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.own_tables import read_tabular
 from mmbench.data.readers.table_files import TableFile, cell_text
+from tests.data.readers.files import write
 from tests.parts import require_modules
 
 ORDERS = """受注番号,顧客コード,JANコード,数量,受注日
@@ -24,11 +25,6 @@ ORDERS = """受注番号,顧客コード,JANコード,数量,受注日
 0002,C-02,0490123456789,-1,２０２４／１／６
 0003,C-02,04901234567894,3,2024年1月7日
 """
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 def workbook(path: Path, sheets: dict[str, list[list[Any]]], formats: dict[str, str] | None = None) -> Path:

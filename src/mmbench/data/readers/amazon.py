@@ -136,16 +136,16 @@ def reviews_in(folder: Path) -> Path:
     Raises:
         ValueError: if there are none or several.
     """
-    found = review_files(folder) or sorted(folder.glob("ratings_*.csv"))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "-"
+    files = review_files(folder) or sorted(folder.glob("ratings_*.csv"))
+    if len(files) != 1:
+        names = ", ".join(path.name for path in files) or "-"
         raise Refusal(
             "{path} must hold one file {pattern}; found: {found}",
             path=folder,
             pattern="*.json.gz, *.jsonl",
             found=names,
         )
-    return found[0]
+    return files[0]
 
 
 def is_ratings(cells: Sequence[str]) -> bool:
@@ -232,8 +232,8 @@ def _metadata(path: Path, item: str, log: pd.DataFrame, journal: Journal) -> pd.
         listed = _id(row.get(item))
         example = example or listed
         if listed in wanted:
-            told = (next((row[name] for name in names if row.get(name)), None) for names in _META.values())
-            rows.add(listed, *(_flat(value) for value in told))
+            values = (next((row[name] for name in names if row.get(name)), None) for names in _META.values())
+            rows.add(listed, *(_flat(value) for value in values))
     listed_items = rows.frame()
     if listed_items.empty:
         raise Refusal(

@@ -36,11 +36,11 @@ def is_benchmark(cells: Sequence[str]) -> bool:
 
 def tables_in(folder: Path) -> dict[str, dict[str, Path]]:
     """Files that are named like benchmark tables, by category and part; a whole one has the empty word as its part."""
-    found: dict[str, dict[str, Path]] = {}
+    tables: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.iterdir()):
         if (match := _FILE.fullmatch(path.name)) and path.is_file():
-            found.setdefault(match["category"], {})[match["part"] or ""] = path
-    return found
+            tables.setdefault(match["category"], {})[match["part"] or ""] = path
+    return tables
 
 
 def read_benchmark(path: Path, journal: Journal, items: Path | None = None) -> Source:
@@ -69,15 +69,15 @@ def read_benchmark(path: Path, journal: Journal, items: Path | None = None) -> S
 
 def _files(path: Path, folder: Path) -> tuple[str, dict[str, Path]]:
     """The category, and its tables by part; a whole one has the empty word as its part."""
-    found = tables_in(folder)
+    tables = tables_in(folder)
     match = None if path.is_dir() else _FILE.fullmatch(path.name)
     if match and not match["part"]:
         return match["category"], {"": path}
-    wanted = {match["category"]} if match else set(found)
-    parts = {part: found[name][part] for name in wanted for part in PARTS if part in found[name]}
-    whole = [found[name][""] for name in wanted if "" in found[name] and not match]
+    wanted = {match["category"]} if match else set(tables)
+    parts = {part: tables[name][part] for name in wanted for part in PARTS if part in tables[name]}
+    whole = [tables[name][""] for name in wanted if "" in tables[name] and not match]
     if len(wanted) != 1 or bool(parts) == bool(whole):
-        names = ", ".join(file.name for tables in found.values() for file in tables.values()) or "-"
+        names = ", ".join(file.name for files in tables.values() for file in files.values()) or "-"
         raise Refusal(
             "{path} must hold one file {pattern}; found: {found}",
             path=folder,
@@ -98,7 +98,7 @@ def _log(path: Path, journal: Journal) -> pd.DataFrame:
             "{path}: columns {missing} are missing; columns are {columns}",
             path=path,
             missing=", ".join(missing),
-            columns=header.told_names,
+            columns=header.names_in_short,
         )
     return log_of(read_delimited(journal.read(path), columns=_COLUMNS), _ROLES, journal)
 

@@ -87,9 +87,9 @@ class Columns:
             header.check_column(name, f"--{role}")
         free = [name for name in header.names if name not in named.values()]
         for role in [role for role in asked if role not in {*named, *left_out}]:
-            found = guessed(free, role)
-            if found:
-                named[role] = found[0]
+            alike = guessed(free, role)
+            if alike:
+                named[role] = alike[0]
             elif role not in OPTIONAL:
                 raise nothing_like(header, _NOTHING_LIKE[role])
         chosen = {role: named[role] for role in asked if role in named}
@@ -106,17 +106,17 @@ def mapped(text: str) -> Columns:
     """
     roles = [field.name for field in fields(Columns)]
     parts = re.split(rf",(?=\s*(?:{'|'.join(roles)})\s*=)", text)
-    found: dict[str, str] = {}
+    column_of: dict[str, str] = {}
     for part in parts:
         role, is_pair, column = (word.strip() for word in part.partition("="))
-        if role not in roles or not is_pair or not column or role in found:
+        if role not in roles or not is_pair or not column or role in column_of:
             raise Refusal(
                 "--map {part}: write role=column,role=column with the roles {roles}, each once",
                 part=repr(part),
                 roles=", ".join(roles),
             )
-        found[role] = column
-    return Columns(**found)
+        column_of[role] = column
+    return Columns(**column_of)
 
 
 def guessed(names: Iterable[str], role: str) -> list[str]:
@@ -129,7 +129,7 @@ def guessed(names: Iterable[str], role: str) -> list[str]:
 
 def nothing_like(header: Table, template: Template) -> Refusal:
     """The error of a table in which no column looks like what is needed."""
-    return Refusal(template, path=header.path, columns=header.told_names)
+    return Refusal(template, path=header.path, columns=header.names_in_short)
 
 
 def pairs(named: Mapping[str, str]) -> str:

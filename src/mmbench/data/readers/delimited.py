@@ -245,16 +245,16 @@ def _odd_quotes(path: Path, dialect: Dialect) -> bool:
         return sum(line.count('"') for line in file) % 2 == 1
 
 
-def _ragged(path: Path, found: re.Match[str], dialect: Dialect) -> ValueError:
-    line = line_of(path, int(found["row"]) - 1, dialect)
-    if line is not None and dialect.quoted and found["text"].count('"') % 2:
+def _ragged(path: Path, fault: re.Match[str], dialect: Dialect) -> ValueError:
+    line = line_of(path, int(fault["row"]) - 1, dialect)
+    if line is not None and dialect.quoted and fault["text"].count('"') % 2:
         return Refusal("{path}, line {line}: a quote is opened and never closed", path=path, line=line)
-    place = place_of(path, line, int(found["row"]))
-    text = repr(shortened(found["text"]))
+    place = place_of(path, line, int(fault["row"]))
+    text = repr(shortened(fault["text"]))
     return Refusal(
         "{where}: {found} cells where the header has {expected}: {text}",
         where=place,
-        found=found["found"],
-        expected=found["expected"],
+        found=fault["found"],
+        expected=fault["expected"],
         text=text,
     )

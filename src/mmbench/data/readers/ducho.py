@@ -89,9 +89,9 @@ def _items(folder: Path, log: pd.DataFrame, journal: Journal) -> tuple[pd.DataFr
 
 def _extractor(root: Path, modality: str) -> Path | None:
     """The one folder below ``root`` that holds feature files."""
-    found = sorted({path.parent for path in root.rglob("*.npy")}) if root.is_dir() else []
-    if len(found) > 1:
-        names = ", ".join(str(path.relative_to(root)) for path in found)
+    extractors = sorted({path.parent for path in root.rglob("*.npy")}) if root.is_dir() else []
+    if len(extractors) > 1:
+        names = ", ".join(str(path.relative_to(root)) for path in extractors)
         raise Refusal(
             "{path} holds features of several extractors for {modality} ({found}); keep one, or name a folder with "
             "--features {modality}=FOLDER",
@@ -99,7 +99,7 @@ def _extractor(root: Path, modality: str) -> Path | None:
             modality=modality,
             found=names,
         )
-    return found[0] if found else None
+    return extractors[0] if extractors else None
 
 
 def _without(feature: ItemFeature, path: Path, ids: list[str], journal: Journal) -> ItemFeature:

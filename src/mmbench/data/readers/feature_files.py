@@ -56,11 +56,11 @@ def read_item_feature(path: Path, ids: Sequence[str], journal: Journal) -> ItemF
 
 def image_paths(folder: Path, ids: Sequence[str]) -> list[str]:
     """Path of each item's image file ``<item>.jpg``, ``.png`` or ``.webp``; empty where there is none."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            found.setdefault(path.stem, str(path.resolve()))
-    return [found.get(item, "") for item in ids]
+            paths.setdefault(path.stem, str(path.resolve()))
+    return [paths.get(item, "") for item in ids]
 
 
 def _from_folder(folder: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:

@@ -179,10 +179,10 @@ def _of_folder(folder: Path) -> str:
 
 def _single_table(folder: Path) -> Path:
     """The one table of a folder."""
-    found = [path for path in sorted(folder.iterdir()) if suffix_of(path) in TABLES and path.is_file()]
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(path.name for path in found[:5]) or "-"
+    tables = [path for path in sorted(folder.iterdir()) if suffix_of(path) in TABLES and path.is_file()]
+    if len(tables) == 1:
+        return tables[0]
+    names = ", ".join(path.name for path in tables[:5]) or "-"
     raise Refusal(
         "{path} is of no known format and holds no single table (found: {found}); name a file, or --format, one of "
         "{names}",

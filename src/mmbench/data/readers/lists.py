@@ -210,8 +210,8 @@ def _is_number(word: str) -> bool:
 
 def _raw_ids(folders: Sequence[Path], what: str, journal: Journal) -> pd.Index | None:
     """Raw ids by number, or None where no file tells them."""
-    found = (folder / name for folder in folders for name in (f"{what}2id.json", f"{what}_list.txt"))
-    path = next((path for path in found if path.is_file()), None)
+    candidates = (folder / name for folder in folders for name in (f"{what}2id.json", f"{what}_list.txt"))
+    path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         return None
     journal.read(path)
@@ -236,7 +236,7 @@ def _listed_items(path: Path, journal: Journal) -> pd.Series | None:
         return None
     source = TableFile(journal.read(path))
     header = source.header().names
-    columns = [found[0] for role in ("listed item", "image_url") if (found := guessed(header, role))]
+    columns = [alike[0] for role in ("listed item", "image_url") if (alike := guessed(header, role))]
     if len(columns) < 2:
         return None
     ids, urls = (source.read(columns).frame[name].str.strip() for name in columns)

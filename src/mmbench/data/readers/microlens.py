@@ -98,14 +98,14 @@ def _ordered(path: Path) -> pd.DataFrame:
 
 def _titles(folder: Path, journal: Journal) -> dict[str, str]:
     """Title by item; a line is split at its first comma, because titles are not quoted."""
-    found = sorted(folder.glob("*_title_en.csv")) or sorted(folder.glob("*_title*.csv"))
+    tables = sorted(folder.glob("*_title_en.csv")) or sorted(folder.glob("*_title*.csv"))
     titles: dict[str, str] = {}
-    for number, line in numbered_lines(journal.read(found[0])) if found else ():
+    for number, line in numbered_lines(journal.read(tables[0])) if tables else ():
         item, comma, title = line.partition(",")
         if not item.strip().isdigit():
             if number == 1:
                 continue  # some copies have a header
-            raise Refusal("{path}, line {line}: must be item number, comma, title", path=found[0], line=number)
+            raise Refusal("{path}, line {line}: must be item number, comma, title", path=tables[0], line=number)
         if comma:
             titles[item.strip()] = title.strip()
     return titles
@@ -113,14 +113,14 @@ def _titles(folder: Path, journal: Journal) -> dict[str, str]:
 
 def _liked(folder: Path, ids: list[str], journal: Journal) -> dict[str, NDArray[np.float64]]:
     """Likes and views of each item; NaN where the table lacks it, nothing without a table."""
-    found = sorted(folder.glob("*_likes_and_views.txt"))
-    if not found:
+    tables = sorted(folder.glob("*_likes_and_views.txt"))
+    if not tables:
         return {}
-    table = read_delimited(journal.read(found[0]), _LIKED, names=("item", "likes", "views"))
+    table = read_delimited(journal.read(tables[0]), _LIKED, names=("item", "likes", "views"))
     if "views" not in table.frame:
         raise Refusal(
             "{path} has too few columns; it must hold {expected}, apart by tabs and without a header",
-            path=found[0],
+            path=tables[0],
             expected="item, likes, views",
         )
     if not table.frame["likes"].iloc[0].strip().isdigit():
@@ -133,26 +133,26 @@ def _liked(folder: Path, ids: list[str], journal: Journal) -> dict[str, NDArray[
 def _matrices(folder: Path, journal: Journal) -> dict[str, NDArray[np.float32]]:
     """One matrix per modality, from the folder or its ``extracted_modality_features``."""
     paths = [path for path in sorted(folder.rglob("*.npy")) if _FEATURES.fullmatch(path.name)]
-    found: dict[str, NDArray[np.float32]] = {}
+    matrices: dict[str, NDArray[np.float32]] = {}
     for path in paths:
         match = _FEATURES.fullmatch(path.name)
         modality = match["modality"] if match else ""
-        if modality in found:
+        if modality in matrices:
             raise Refusal(
                 "{path} must hold one file {pattern}; found: {found}",
                 path=folder,
                 pattern=f"*_{modality}_features_*.npy",
                 found=_names(paths),
             )
-        found[modality] = read_matrix(journal.read(path))
-    sizes = {len(matrix) for matrix in found.values()}
+        matrices[modality] = read_matrix(journal.read(path))
+    sizes = {len(matrix) for matrix in matrices.values()}
     if len(sizes) > 1:
         raise Refusal(
             "{path}: feature matrices have different numbers of rows ({sizes}); row k belongs to item k + 1",
             path=folder,
             sizes=", ".join(map(str, sorted(sizes))),
         )
-    return found
+    return matrices
 
 
 def _names(paths: list[Path]) -> str:

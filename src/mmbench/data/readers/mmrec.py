@@ -152,28 +152,28 @@ def kept_by(dataset: Dataset, log: pd.DataFrame) -> tuple[Source, pd.Series]:
 def _inter(folder: Path) -> Table:
     """The one log of a folder."""
     if folder.is_file():
-        found = [folder]
+        logs = [folder]
     elif not folder.is_dir():
         raise Refusal("{path} is not a folder", path=folder)
     else:
         named = folder / f"{folder.resolve().name}{INTER_SUFFIX}"
-        found = [named] if named.is_file() else sorted(folder.glob(f"*{INTER_SUFFIX}"))
-        if len(found) != 1:
-            names = listed(path.name for path in found)
+        logs = [named] if named.is_file() else sorted(folder.glob(f"*{INTER_SUFFIX}"))
+        if len(logs) != 1:
+            names = listed(path.name for path in logs)
             raise Refusal(
                 "{path} must hold {named} or one single .inter file; found: {found}",
                 path=folder,
                 named=named.name,
                 found=names,
             )
-    table = read_delimited(found[0], _TABS)
+    table = read_delimited(logs[0], _TABS)
     missing = [column for column in (USER, ITEM, LABEL) if column not in table.frame]
     if missing:
         raise Refusal(
             "{path}: columns {missing} are missing; columns are {columns}",
-            path=found[0],
+            path=logs[0],
             missing=", ".join(missing),
-            columns=table.told_names,
+            columns=table.names_in_short,
         )
     return table
 
@@ -187,27 +187,27 @@ def _labels(table: Table) -> NDArray[np.object_]:
 def _raw_ids(folder: Path, column: str, journal: Journal) -> pd.Index | None:
     """Raw ids by number from a mapping file, or None without one."""
     name = _MAPPINGS[column]
-    found = sorted(path for path in folder.glob(f"*{name}") if path.name == name or path.name.endswith(f"_{name}"))
-    if not found:
+    mappings = sorted(path for path in folder.glob(f"*{name}") if path.name == name or path.name.endswith(f"_{name}"))
+    if not mappings:
         return None
-    if len(found) > 1:
+    if len(mappings) > 1:
         raise Refusal(
             "{path} must hold one {name}; found: {found}",
             path=folder,
             name=name,
-            found=", ".join(path.name for path in found),
+            found=", ".join(path.name for path in mappings),
         )
-    table = read_delimited(journal.read(found[0]), _TABS)
+    table = read_delimited(journal.read(mappings[0]), _TABS)
     if len(table.names) == 1:
-        table = read_delimited(found[0])
+        table = read_delimited(mappings[0])
     raw = _RAW[column] if _RAW[column] in table.frame else next((n for n in table.names if n != column), "")
     if column not in table.frame or not raw:
         raise Refusal(
             "{path} must have the columns {raw} and {number}; columns are {columns}",
-            path=found[0],
+            path=mappings[0],
             raw=_RAW[column],
             number=column,
-            columns=table.told_names,
+            columns=table.names_in_short,
         )
     numbers = whole_numbers(table, column)
     repeated = table.frame.duplicated(column) | table.frame.duplicated(raw)

@@ -150,13 +150,13 @@ def with_tables(
     for path in (*sorted(folder.glob("meta-*.csv")), *sorted(folder.glob("*_url.csv"))):
         header = read_header(path)
         header.check_column(number, path.name)
-        told = [name for name in TABLE_COLUMNS if name in header.frame and TABLE_COLUMNS[name] not in items]
-        table = read_delimited(journal.read(path), columns=[number, *told])
+        known = [name for name in TABLE_COLUMNS if name in header.frame and TABLE_COLUMNS[name] not in items]
+        table = read_delimited(journal.read(path), columns=[number, *known])
         rows = whole_numbers(table, number)
         table.require(rows < len(items), number, Message("there are {size} items, numbered from 0", size=len(items)))
-        listed = first_of_each(table.frame[told].assign(item_id=items["item_id"].to_numpy()[rows]), journal)
-        found = listed.set_index("item_id").reindex(items["item_id"]).fillna("")
-        items = items.assign(**{TABLE_COLUMNS[name]: found[name].to_numpy() for name in told})
+        listed = first_of_each(table.frame[known].assign(item_id=items["item_id"].to_numpy()[rows]), journal)
+        cells = listed.set_index("item_id").reindex(items["item_id"]).fillna("")
+        items = items.assign(**{TABLE_COLUMNS[name]: cells[name].to_numpy() for name in known})
     return items, tuple(name for name in TABLE_COLUMNS if name in items)
 
 

@@ -64,13 +64,13 @@ def _items(
     """Listed items with their texts and images, each item once, and the names of the text columns."""
     header = source.header()
     if item_column is None:
-        found = guessed(header.names, "listed item")
-        if not found:
+        alike = guessed(header.names, "listed item")
+        if not alike:
             raise nothing_like(
                 header,
                 Template("{path}: no column looks like the item; name it with --item-column; columns are {columns}"),
             )
-        item_column = found[0]
+        item_column = alike[0]
     header.check_column(item_column, "--item-column")
     texts = list(text) or guessed([name for name in header.names if name != item_column], "text")
     if not texts:
@@ -84,7 +84,7 @@ def _items(
                 "{path}: column {column} (--text) is the item id or stands twice", path=source.path, column=repr(name)
             )
     free = [name for name in header.names if name not in (item_column, *texts)]
-    images = {found[0]: role for role in ("image_url", "image_path") if (found := guessed(free, role))}
+    images = {alike[0]: role for role in ("image_url", "image_path") if (alike := guessed(free, role))}
     journal.tell(Message("columns of the items: {pairs}", pairs=pairs({"item": item_column, "text": "+".join(texts)})))
     table = source.read([item_column, *texts, *images])
     frame = with_ids(table, {"item_id": item_column}, "items", journal).frame[["item_id", *texts, *images]]

@@ -64,18 +64,18 @@ def _logs(folder: Path) -> tuple[Mapping[str, Path], str, Path]:
     """The logs by part (no part: the empty word), the stem of the other files and their folder."""
     if folder.is_file():
         return {"": folder}, folder.stem, folder.parent
-    found = sorted(folder.glob("*.inter"))
-    whole = [path for path in found if path.stem.rpartition(".")[2] not in LABELS]
+    logs = sorted(folder.glob("*.inter"))
+    whole = [path for path in logs if path.stem.rpartition(".")[2] not in LABELS]
     if len(whole) == 1:
         return {"": whole[0]}, whole[0].stem, folder
-    split = {LABELS[path.stem.rpartition(".")[2]]: path for path in found if path not in whole}
+    split = {LABELS[path.stem.rpartition(".")[2]]: path for path in logs if path not in whole}
     stems = {path.stem.rpartition(".")[0] for path in split.values()}
     if whole or "train" not in split or len(stems) != 1:
         raise Refusal(
             "{path} must hold one file {pattern}; found: {found}",
             path=folder,
             pattern="*.inter",
-            found=", ".join(p.name for p in found) or "-",
+            found=", ".join(p.name for p in logs) or "-",
         )
     return {part: split[part] for part in PARTS if part in split}, stems.pop(), folder
 

@@ -65,8 +65,8 @@ def _read(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path)
         return pd.read_csv(path, sep="\t" if path.suffix in (".tsv", ".txt") else ",", dtype={"user": str, "item": str})
     except Exception as error:  # pandas and pyarrow raise many kinds, all meaning the same to a user
-        kind, said = path.suffix or "CSV", str(error).splitlines()[0]
-        raise Refusal("{path} is not readable as {kind}: {error}", path=path, kind=kind, error=said) from error
+        kind, reason = path.suffix or "CSV", str(error).splitlines()[0]
+        raise Refusal("{path} is not readable as {kind}: {error}", path=path, kind=kind, error=reason) from error
 
 
 def recommendations_frame(

@@ -16,7 +16,7 @@ from mmbench.messages import Message, Refusal
 #: What stands for a missing cell in exports of databases and of pandas.
 MISSING_WORDS = ("", "NULL", "null", "None", "NaN", "nan", "\\N")
 _CHUNK_ROWS = 1 << 18
-_TOLD_NAMES = 30
+_SHOWN_NAMES = 30
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Table:
                 path=self.path,
                 column=repr(column),
                 option=option,
-                columns=self.told_names,
+                columns=self.names_in_short,
             )
 
     @property
@@ -64,10 +64,10 @@ class Table:
         return [str(name) for name in self.frame]
 
     @property
-    def told_names(self) -> str:
+    def names_in_short(self) -> str:
         """Names of the columns for a message: the first ones, shortened."""
-        told = [name if len(name) <= 40 else f"{name[:40]}..." for name in self.names[:_TOLD_NAMES]]
-        return ", ".join(told + ["..."] * (len(self.names) > _TOLD_NAMES))
+        shown = [name if len(name) <= 40 else f"{name[:40]}..." for name in self.names[:_SHOWN_NAMES]]
+        return ", ".join(shown + ["..."] * (len(self.names) > _SHOWN_NAMES))
 
     def require(self, good: NDArray[np.bool_], column: str, rule: Message) -> None:
         """Refuse the table if ``good`` ``(n,)`` is false anywhere.
@@ -95,12 +95,12 @@ class Table:
             ValueError: for a cell that is no finite number, with its line.
         """
         text = self.frame[column]
-        found, good = np.empty(len(text)), np.empty(len(text), bool)
+        numbers, good = np.empty(len(text)), np.empty(len(text), bool)
         for start in range(0, len(text), _CHUNK_ROWS):
             rows = slice(start, start + _CHUNK_ROWS)
-            found[rows], good[rows] = _numbers(text.iloc[rows])
+            numbers[rows], good[rows] = _numbers(text.iloc[rows])
         self.require(good, column, Message("it must be a number"))
-        return found
+        return numbers
 
 
 def _numbers(text: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
