@@ -32,7 +32,7 @@ from tests.parts import require_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = paths.config_dir()
-#: RULINGS 3: trials, seeds, epochs, patience, steps of an epoch.
+#: Trials, seeds, epochs, patience, steps of an epoch.
 BUDGETS = {
     "touch": (1, 1, 1, 5, 5),
     "smoke": (2, 1, 5, 5, None),
@@ -73,8 +73,7 @@ def test_keys_of_a_model_are_the_parameters_of_its_class(name: str) -> None:
     parameters = inspect.signature(target).parameters.values()
     assert [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY] == ["data"]
     keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    assert {str(key) for key in section} - {"_target_", "_partial_"} == keywords
-    assert section["_partial_"] is True
+    assert {str(key) for key in section} - {"_target_"} == keywords
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -112,7 +111,7 @@ def test_every_model_declares_its_tiers() -> None:
         assert list(tiers) == [tier for tier in TIERS if tier in tiers], name
         assert "extra" not in tiers or tiers == ("extra",), name
     assert ",".join(models_of("study")) == STUDY
-    assert set(models_of("core")) > {"popularity", "itemknn", "contentknn", "hybridknn"}  # METHOD, tier 0
+    assert set(models_of("core")) > {"popularity", "itemknn", "contentknn", "hybridknn"}
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -142,7 +141,7 @@ def test_every_data_set_composes(name: str) -> None:
 
 
 def test_range_of_the_learning_rate_on_few_steps() -> None:
-    """RULINGS 6."""
+    """Learning rates of small data sets are larger, and every model tunes its own."""
     rate = compose(["dataset=ml100k"]).config["dataset"]["lr"]
     assert rate == {"low": 1e-3, "high": 2e-2, "default": 5e-3}
 
@@ -151,7 +150,7 @@ def test_range_of_the_learning_rate_on_few_steps() -> None:
 def test_every_planted_world_composes_and_can_be_made(world: str) -> None:
     section = compose([f"dataset.world={world}"]).config["dataset"]
     assert section["name"] == f"planted-{world}"
-    assert section["world_options"]["n_users"] == 1500  # RULINGS 16
+    assert section["world_options"]["n_users"] == 1500
     assert section["world_options"]["n_items"] == 600
     small = {**section["world_options"], "n_users": 20, "n_items": 40, "per_user": 10}
     assert len(make_world(section["world"], **small).log) == 200

@@ -74,5 +74,5 @@ def write_broken_model(folder: Path) -> None:
     """Write a configuration folder with ``model=broken``."""
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "broken.yaml").write_text(
-        "# @package _global_\nmodel: {_target_: tests.tiny.Broken, _partial_: true}\nsearch: {}\n"
+        "# @package _global_\nmodel: {_target_: tests.tiny.Broken}\nsearch: {}\n"
     )

@@ -1,4 +1,4 @@
-"""Named points at which tests kill the process, to prove that no finished training is lost (RULINGS 30)."""
+"""Named points at which tests kill the process, to prove that no finished training is lost."""
 
 from __future__ import annotations
 

@@ -48,10 +48,10 @@ def test_modalities_need_no_plus_sign() -> None:
 def test_folders_of_the_user_add_choices(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text(
-        "# @package _global_\nmodel: {_target_: my.Model, _partial_: true, depth: 2}\nsearch: {}\n"
+        "# @package _global_\nmodel: {_target_: my.Model, depth: 2}\nsearch: {}\n"
     )
     job = compose.compose(["model=mine", "model.depth=3"], [tmp_path])
-    assert job.config["model"] == {"_target_": "my.Model", "_partial_": True, "depth": 3}
+    assert job.config["model"] == {"_target_": "my.Model", "depth": 3}
     with pytest.raises(ValueError, match=r"model=mime is unknown; did you mean mine\?"):
         compose.compose(["model=mime"], [tmp_path])
     with pytest.raises(ValueError, match="model=mine is unknown"):

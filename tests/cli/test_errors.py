@@ -126,7 +126,7 @@ def is_one_line(said: object, message: str) -> None:
         ),
         (
             ["model.n_layer=3", "model=lightgcn"],
-            "did you mean n_layers? accepted: _partial_, _target_, embedding_",
+            "did you mean n_layers? accepted: _target_, embedding_dim, n_layers",
         ),
         (["modell=vbpr"], "modell is not a key of the configuration; did you mean model?"),
         (["budget.trial=3"], "budget.trial is not a key of the configuration; did you mean trials?"),
@@ -221,7 +221,7 @@ def test_a_mistake_is_told_before_anything_is_written(command: Command, tmp_path
 def test_a_model_without_its_first_line_is_named(command: Command, tmp_path: Path) -> None:
     """Hydra reads the package from the very first lines only."""
     (tmp_path / "conf" / "model").mkdir(parents=True)
-    text = "# mine\n# @package _global_\nmodel: {_target_: mmbench.models.bpr.BPR, _partial_: true}\nsearch: {}\n"
+    text = "# mine\n# @package _global_\nmodel: {_target_: mmbench.models.bpr.BPR}\nsearch: {}\n"
     (tmp_path / "conf" / "model" / "mine.yaml").write_text(text)
     said = command(f"--config-dir={tmp_path / 'conf'}", "model=mine")
     is_one_line(said, "model=mine has no model._target_; is the first line of its YAML # @package _global_ ?")

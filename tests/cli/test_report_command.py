@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mmbench import paths
 from mmbench.cli import main
 from tests.cli.conftest import Command
 
@@ -109,7 +110,7 @@ def test_published_tables_that_are_not_there_are_one_line_and_nothing_is_written
 
 
 def test_a_sweep_remembers_how_it_was_tracked_last(command: Command, tmp_path: Path) -> None:
-    file = tmp_path / "s" / "wandb" / SETTINGS
+    file = paths.mirror_settings_file(tmp_path / "s")
     assert command("sweep.name=s", "model=popularity", "tracking=wandb", "tracking.mode=disabled").code == 0
     assert json.loads(file.read_text())["mode"] == "disabled"
     assert command("sweep.name=s", "model=popularity", "tracking=none").code == 0

@@ -111,7 +111,7 @@ def test_models_of_the_user_need_no_fork(command: Command, asked: list[Composed]
     folder = tmp_path / "conf"
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "mine.yaml").write_text(
-        "# @package _global_\nmodel: {_target_: mmbench.models.bpr.BPR, _partial_: true}\nsearch: {}\n"
+        "# @package _global_\nmodel: {_target_: mmbench.models.bpr.BPR}\nsearch: {}\n"
     )
     said = command("--config-dir", str(folder), "model=mine")
     assert said.code == 0, said.err

@@ -37,7 +37,7 @@ class Picky(BPR):
         super().__init__(data)
 '''
 MY_CONF = """# @package _global_
-model: {_target_: my_model.Picky, _partial_: true, depth: 2}
+model: {_target_: my_model.Picky, depth: 2}
 search: {model: {depth: {low: 1, high: 3}}}
 """
 

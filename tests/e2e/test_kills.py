@@ -1,4 +1,4 @@
-"""Kill a worker anywhere: no finished training is lost, and the records come out the same (RULINGS 30)."""
+"""Kill a worker anywhere: no finished training is lost, and the records come out the same."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Does the decision say what was planted? Twelve studies with two image encoders, each decided for two businesses.
 
 In one of them images pay from a third of the gain that they bring to the world ``complementary``, in the other from
-twice that gain: they pay for themselves there, and nowhere (RULINGS 29, 31). ``make study`` runs them and prints one
+twice that gain: they pay for themselves there, and nowhere. ``make study`` runs them and prints one
 row of the table in docs/decision.md for each.
 """
 

@@ -1,4 +1,4 @@
-"""Does the instrument find what was planted? Twelve whole studies on worlds whose truth is known (RULINGS 16, 28).
+"""Does the instrument find what was planted? Twelve whole studies on worlds whose truth is known.
 
 ``make study`` runs them and prints one row of the table in docs/results.md for each.
 """

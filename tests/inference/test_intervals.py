@@ -74,13 +74,13 @@ def crossed_tables(
 def test_interval_covers_as_often_as_it_says_and_is_not_idle(n: int, s: int, sd_seed: float) -> None:
     replicas, level = 600, 0.95
     tables = crossed_tables(replicas, n, s, sd_user=0.02, sd_seed=sd_seed, sd_noise=0.03, mean=0.01)
-    intervals = [intervals.crossed_interval(table, level) for table in tables]
-    covered = sum(i.lo <= 0.01 <= i.hi for i in intervals)
+    found = [intervals.crossed_interval(table, level) for table in tables]
+    covered = sum(i.lo <= 0.01 <= i.hi for i in found)
     assert covered >= distributions.binom.ppf(1e-3, replicas, level)
     # Not wider than Student's interval of someone who knows the standard error, with the fewest possible degrees.
     true_se = np.sqrt(0.02**2 / n + sd_seed**2 / s + 0.03**2 / (n * s))
     widest = 2 * distributions.t.ppf(0.975, max(s - 1, 1) if s > 1 else n - 1) * true_se
-    assert np.mean([i.hi - i.lo for i in intervals]) < widest
+    assert np.mean([i.hi - i.lo for i in found]) < widest
     # Nor so wide that it never misses: coverage of a correct 80 % interval leaves room to see that.
     narrow = [intervals.crossed_interval(table, 0.6) for table in tables]
     assert sum(i.lo <= 0.01 <= i.hi for i in narrow) <= distributions.binom.ppf(0.999, replicas, 0.85)

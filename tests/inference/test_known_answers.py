@@ -19,7 +19,7 @@ from mmbench.inference.verdicts import Verdict, verdict
 from tests.inference.test_intervals import RENAMED, known_answers
 
 CLOSE = {"rtol": 1e-9, "atol": 0.0}
-#: RULINGS 27: the known non-inferiority p is for this margin.
+#: The known non-inferiority p is for this margin.
 NONINFERIORITY_MARGIN = 0.10
 
 
@@ -72,7 +72,7 @@ def test_known_answer_saturation(answer: Mapping[str, Any]) -> None:
     np.testing.assert_allclose(tuning_curves.saturation(np.array(answer["validation"])), answer["expected"], **CLOSE)
 
 
-# Calibration (RULINGS 28): intervals depend on a table only through its mean and mean squares, whose law is known.
+# Calibration: intervals depend on a table only through its mean and mean squares, whose law is known.
 
 REPLICAS = 20_000
 DELTA = 0.05

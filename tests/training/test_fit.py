@@ -20,7 +20,8 @@ from mmbench.models.popularity import Popularity
 from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.training import batches as module
 from mmbench.training.batches import TripletLoader
-from mmbench.training.fit import Fitted, fit, rebuild
+from mmbench.training.fit import Fitted, _evaluator, fit, rebuild
+from mmbench.training.loop import SELECTION_METRIC
 from mmbench.training.settings import TrainingSettings
 from tests.conftest import BlockWorld
 
@@ -152,7 +153,7 @@ def test_the_best_state_is_restored(fitted: Fit, scripted: Any, block_world: Blo
     # Two batches an epoch and steps of lr each: after epoch 2 the weight has made four of them.
     assert outcome.model.weight.item() == pytest.approx(4 * 0.02, rel=1e-4)
     ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
-    per_user = metrics.per_user(ranking.pairs, fit.SELECTION_METRIC)
+    per_user = metrics.per_user(ranking.pairs, SELECTION_METRIC)
     assert per_user.tolist() == outcome.per_user.tolist()
     assert per_user.mean() == outcome.course.score == outcome.course.history[1]
     assert ranking.users.tolist() == outcome.users.tolist()
@@ -163,7 +164,7 @@ def test_the_best_state_of_a_real_model_is_restored(fitted: Fit, block_world: Bl
     outcome = fitted(bpr, max_epochs=12, patience=12, lr=0.3)
     assert outcome.course.best_epoch < outcome.course.epochs
     ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
-    assert metrics.per_user(ranking.pairs, fit.SELECTION_METRIC).mean() == outcome.course.score
+    assert metrics.per_user(ranking.pairs, SELECTION_METRIC).mean() == outcome.course.score
     assert outcome.course.score == max(outcome.course.history)
 
 
@@ -234,7 +235,7 @@ def test_a_closed_form_model_is_computed_once(fitted: Fit, block_world: BlockWor
     counts = np.bincount(block_world.train.items, minlength=36).tolist()
     assert outcome.model.score(torch.tensor([0, 3])).tolist() == [counts, counts]
     ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
-    assert outcome.per_user.tolist() == metrics.per_user(ranking.pairs, fit.SELECTION_METRIC).tolist()
+    assert outcome.per_user.tolist() == metrics.per_user(ranking.pairs, SELECTION_METRIC).tolist()
     assert outcome.course.score == outcome.per_user.mean()
 
 
@@ -308,11 +309,11 @@ def test_batches_drawn_at_once_are_those_drawn_one_by_one(
 
 def test_trainings_on_the_same_split_share_what_ranks_validation(block_world: BlockWorld) -> None:
     world, cpu = block_world, torch.device("cpu")
-    shared = fit._evaluator(world.heldout, world.train, cpu)
+    shared = _evaluator(world.heldout, world.train, cpu)
     everything = np.ones(len(world.train), dtype=np.bool_)
-    assert fit._evaluator(world.heldout, world.train.select(everything), cpu) is shared
+    assert _evaluator(world.heldout, world.train.select(everything), cpu) is shared
     everything[0] = False
-    assert fit._evaluator(world.heldout, world.train.select(everything), cpu) is not shared
+    assert _evaluator(world.heldout, world.train.select(everything), cpu) is not shared
 
 
 def test_a_limited_epoch_is_a_random_part(block_world: BlockWorld) -> None:
