@@ -240,7 +240,10 @@ def test_a_record_of_another_version_is_named(command: Command, tmp_path: Path) 
     command("model=popularity", "sweep.name=s")
     cell = tmp_path / "s" / "planted-complementary" / "popularity" / "-" / "cell.json"
     cell.write_text(json.dumps({**json.loads(cell.read_text()), "schema_version": 9}))
-    is_one_line(command("model=popularity", "sweep.name=s"), "has schema version 9; this mmbench reads version 1")
+    is_one_line(
+        command("model=popularity", "sweep.name=s"),
+        "has schema version 9, this mmbench reads version 2; use the version of mmbench that wrote it",
+    )
 
 
 @pytest.mark.parametrize("error", [ValueError("two\n  lines"), FileNotFoundError(2, "No such file", "x")])

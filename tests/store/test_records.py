@@ -47,7 +47,7 @@ def test_a_document_comes_back(tmp_path: Path) -> None:
 def test_what_is_no_document_is_refused_by_name(tmp_path: Path, text: str) -> None:
     file = tmp_path / "decision.json"
     file.write_text(text)
-    with pytest.raises(ValueError, match=r"decision\.json (is not a record|has schema version)"):
+    with pytest.raises(ValueError, match=r"decision\.json (is not a record|is a document of version)"):
         files.read_document(file)
 
 

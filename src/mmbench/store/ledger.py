@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from mmbench import faults, paths
-from mmbench.store.schema import LedgerRow
+from mmbench.store.schema import SCHEMA_VERSION, AnyRecord, LedgerRow
 
 
 def append(sweep_dir: Path, row: LedgerRow) -> None:
@@ -39,12 +39,15 @@ def read(sweep_dir: Path) -> Iterator[LedgerRow]:
     path = paths.ledger_file(sweep_dir)
     if not path.exists():
         return
-    decoder = msgspec.json.Decoder(LedgerRow)
     with path.open("rb") as lines:
         for line in lines:
             try:
-                yield decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+                plain = msgspec.json.decode(line)
+                if isinstance(plain, dict) and plain.get("schema_version") == SCHEMA_VERSION:
+                    row = msgspec.convert(plain, AnyRecord)
+                    if isinstance(row, LedgerRow):
+                        yield row
+            except msgspec.MsgspecError:
                 continue
 
 

@@ -24,6 +24,7 @@ from mmbench.store.files import State, write_json, write_parquet, write_state
 from mmbench.store.schema import (
     SCHEMA_VERSION,
     TRAININGS,
+    AnyRecord,
     Cell,
     CellFailure,
     Choice,
@@ -54,7 +55,7 @@ def read(path: Path, kind: type[R]) -> R:
         ValueError: if the file is no record of that kind, or of a schema that this version cannot read.
     """
     try:
-        plain: Any = json.loads(path.read_bytes())
+        plain: Any = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except ValueError as error:
         raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
     if not isinstance(plain, dict):
@@ -68,9 +69,16 @@ def read(path: Path, kind: type[R]) -> R:
             known=SCHEMA_VERSION,
         )
     try:
-        return msgspec.convert(plain, kind)
+        record: Record = msgspec.convert(plain, AnyRecord)
     except msgspec.ValidationError as error:
         raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
+    if not isinstance(record, kind):
+        raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(record).__name__)
+    return record
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 @dataclass(frozen=True)

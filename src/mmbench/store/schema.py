@@ -493,6 +493,9 @@ class LedgerRow(Record, frozen=True, tag="training"):
         )
 
 
+#: Every kind of record; a reader decodes this union, so that a record without its ``kind`` is none.
+AnyRecord = Trial | FinalRun | Choice | Seal | Cell | CellFailure | Extension | Manifest | LedgerRow
+
 #: A record that carries its own hash.
 Hashed = TypeVar("Hashed", Choice, Seal)
 
