@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from mmbench import faults, paths
-from mmbench.store.schema import LedgerRow
+from mmbench.store.schema import SCHEMA_VERSION, LedgerRow
 
 
 def append(sweep_dir: Path, row: LedgerRow) -> None:
@@ -35,7 +35,7 @@ def append(sweep_dir: Path, row: LedgerRow) -> None:
 
 
 def read(sweep_dir: Path) -> Iterator[LedgerRow]:
-    """Rows of the ledger in order; a line that a kill left torn, or that is no row, is passed over."""
+    """Rows of the ledger in order; a line that a kill left torn, or that is no row of this schema, is passed over."""
     path = paths.ledger_file(sweep_dir)
     if not path.exists():
         return
@@ -43,9 +43,11 @@ def read(sweep_dir: Path) -> Iterator[LedgerRow]:
     with path.open("rb") as lines:
         for line in lines:
             try:
-                yield decoder.decode(line)
+                row = decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
+            if row.schema_version == SCHEMA_VERSION:
+                yield row
 
 
 def now() -> str:

@@ -54,17 +54,25 @@ def read(path: Path, kind: type[R]) -> R:
         ValueError: if the file is no record of that kind, or of a schema that this version cannot read.
     """
     try:
-        plain: Any = json.loads(path.read_bytes())
+        plain: Any = json.loads(path.read_bytes(), parse_constant=_no_number)
     except ValueError as error:
         raise Refusal("study", "no_record", path=path, error=error) from error
     if not isinstance(plain, dict):
         raise Refusal("study", "record_holds", path=path, kind=type(plain).__name__)
     if (version := plain.get("schema_version")) != SCHEMA_VERSION:
         raise Refusal("study", "other_schema", path=path, version=version, known=SCHEMA_VERSION)
+    tag = kind.__struct_config__.tag
+    if plain.get("kind") != tag:  # msgspec takes a missing tag for the right one
+        raise Refusal("study", "no_record", path=path, error=f"its kind is {plain.get('kind')}, not {tag}")
     try:
         return msgspec.convert(plain, kind)
     except msgspec.ValidationError as error:
         raise Refusal("study", "no_record", path=path, error=error) from error
+
+
+def _no_number(word: str) -> Any:
+    """Refuse what Python reads as a number though JSON has no such thing."""
+    raise ValueError(f"{word} is no number")
 
 
 @dataclass(frozen=True)
