@@ -35,7 +35,7 @@ def append(sweep_dir: Path, row: LedgerRow) -> None:
 
 
 def read(sweep_dir: Path) -> Iterator[LedgerRow]:
-    """Rows of the ledger in order; a line that a kill left torn, or that is no row, is passed over."""
+    """Rows of the ledger in order; a line that a kill left torn, or that is no row of this schema, is passed over."""
     path = paths.ledger_file(sweep_dir)
     if not path.exists():
         return
@@ -49,6 +49,8 @@ def read(sweep_dir: Path) -> Iterator[LedgerRow]:
                         yield row
             except msgspec.MsgspecError:
                 continue
+            if row.schema_version == SCHEMA_VERSION:
+                yield row
 
 
 def now() -> str:
