@@ -24,7 +24,13 @@ def config_dir() -> Path:
 
 
 def slug(parts: Iterable[str], limit: int = 60) -> str:
-    """Join ``parts`` to a name that every file system accepts; one that had to change ends in a hash of the whole."""
+    """Join ``parts`` to a name that every file system accepts; one that had to change ends in a hash of the whole.
+
+    >>> slug(["fused", "missing.image=0.5"])
+    'fused_missing.image=0.5'
+    >>> slug(["a/b"])
+    'a-b-c14cdd'
+    """
     whole = "_".join(parts)
     kept = "".join(c if c.isalnum() or c in "-.=_" else "-" for c in whole).lstrip(".") or "-"
     if kept == whole and len(kept) <= limit:

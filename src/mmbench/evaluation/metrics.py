@@ -58,7 +58,11 @@ class Ranking:
 
 
 def recall(pairs: RankedPairs, k: int) -> Vector:
-    r""":math:`|L_u^k \cap G_u| / |G_u|`."""
+    r""":math:`|L_u^k \cap G_u| / |G_u|` of each user, ``(n_users,)``.
+
+    >>> recall(RankedPairs(users=np.array([0, 0, 1]), ranks=np.array([1, 3, 30]), n_users=2), 2).tolist()
+    [0.5, 0.0]
+    """
     return pairs.sum_hits(np.ones(len(pairs.ranks)), k) / pairs.relevant
 
 
@@ -73,7 +77,21 @@ def hit_rate(pairs: RankedPairs, k: int) -> Vector:
 
 
 def ndcg(pairs: RankedPairs, k: int) -> Vector:
-    r""":math:`\sum_{hits} \log_2^{-1}(r+1) \,/\, \sum_{r \le \min(k, |G_u|)} \log_2^{-1}(r+1)`."""
+    r"""Normalised discounted cumulative gain (Järvelin & Kekäläinen 2002), with binary relevance.
+
+    :math:`\sum_{hits} \log_2^{-1}(r+1) \,/\, \sum_{r \le \min(k, |G_u|)} \log_2^{-1}(r+1)`.
+
+    Args:
+        pairs: ranks of the held-out pairs.
+        k: length of the list.
+
+    Returns:
+        One value per user, ``(n_users,)``.
+
+    >>> pairs = RankedPairs(users=np.array([0, 0, 1]), ranks=np.array([1, 3, 30]), n_users=2)
+    >>> ndcg(pairs, 20).round(4).tolist()  # the first user's items stand at ranks 1 and 3, the second user's too low
+    [0.9197, 0.0]
+    """
     ideal = np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))
     return pairs.sum_hits(1.0 / np.log2(pairs.ranks + 1.0), k) / ideal[np.minimum(k, pairs.relevant) - 1]
 

@@ -29,6 +29,9 @@ class Contrast(NamedTuple):
 
         Raises:
             ValueError: for another form.
+
+        >>> Contrast.parse("fused_vs_text")
+        Contrast(a='fused', b='text')
         """
         a, _, b = name.partition("_vs_")
         if not a or not b or a == b:
