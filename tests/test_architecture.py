@@ -46,12 +46,13 @@ PLAIN_MAPPINGS = {
         "decision.record.replay",
         "decision.record._economics",
         "decision.record._evidence",
+        "decision.record._evidence_record",
         "report.archive._environment",
         "report.archive._json",
         "report.archive.verify",
         "report.pretest_text.as_record",
     },
-    "words of a command line": {"cli.prepare._told_options"},
+    "words of a command line": {"cli.prepare._stated_options"},
     "what a template is filled with": {
         "decision.page.sections._cost",
         "decision.page.sections._hero",
@@ -59,6 +60,7 @@ PLAIN_MAPPINGS = {
         "decision.page.sections._steps",
         "decision.page.sections._value",
         "decision.page.sections._why",
+        "report.layout.page",
     },
     "keyword arguments or a signature of another library": {
         "report.charts._look",

@@ -11,7 +11,7 @@ import pytest
 from mmbench import fingerprint
 from mmbench.data import encoded
 from mmbench.encoders.encode_folder import encode_folder, parse_choice
-from mmbench.store import records
+from mmbench.store import files
 
 N_USERS, N_ITEMS, PER_USER = 60, 40, 8
 DAY = 86_400
@@ -32,7 +32,7 @@ def write_feature(folder: Path, name: str, values: np.ndarray, **about: object) 
         "sha256": encoded.file_hash(path),
         "row_ids_sha256": fingerprint.of_strings(ids),
     }
-    records.write_json(encoded.sidecar_file(path), {**said, **about})
+    files.write_document(encoded.sidecar_file(path), {**said, **about})
 
 
 def unit(values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ import pytest
 from mmbench.cli import main
 from mmbench.cli.compose import compose
 from mmbench.data.conditions import ModalityCondition
-from mmbench.scheduling.job import Job
 
 
 @pytest.fixture
@@ -56,15 +55,15 @@ def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypa
     encode(monkeypatch, shop, "text@ids=ngram", "template={item_id}")
     words = ["dataset=folder", "dataset.name=shop", f"dataset.path={shop}", "model=vbpr", "dataset.protocol=given"]
     jobs = {
-        label: Job(compose([*words, *([f"++dataset.encoder.text={label}"] if label else [])]), shop)
+        label: compose([*words, *([f"++dataset.encoder.text={label}"] if label else [])]).job()
         for label in ("", "default", "ids")
     }
     assert {label: job.cell.dataset for label, job in jobs.items()} == {
         "": "shop", "default": "shop", "ids": "shop-text=ids",
     }  # fmt: skip
-    described = {label: job.description(job.task()) for label, job in jobs.items()}
-    assert described["ids"]["config"]["dataset"]["encoder"] == {"text": "ids"}
-    assert described["ids"]["features"] != described[""]["features"] == described["default"]["features"]
+    described = {label: job.record(job.task(), "key") for label, job in jobs.items()}
+    assert described["ids"].config["dataset"]["encoder"] == {"text": "ids"}
+    assert described["ids"].features != described[""].features == described["default"].features
     keys = {label: job.store(job.task()).key for label, job in jobs.items()}
     assert keys[""] == keys["default"] != keys["ids"]
     assert jobs["ids"].condition == ModalityCondition()
@@ -96,7 +95,7 @@ def test_the_modules_are_commands(shop: Path) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(shop.parent)}
     for words, said in ((["encode", str(shop), "text=ngram"], "text_feat.npy: ngram"), (["check", str(shop)], "")):
         done = subprocess.run(
-            [sys.executable, "-m", f"mmbench.{words[0]}", *words[1:]],
+            [sys.executable, "-m", "mmbench", *words],
             capture_output=True, text=True, check=False, env=environment,
         )  # fmt: skip
         assert done.returncode in (0, 2), done.stderr

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmbench import paths
 from mmbench.models.vbpr import VBPR
 from mmbench.nn.recommender import Triplets
 from mmbench.store import records
+from mmbench.store.schema import Cell
 from tests.conftest import BlockWorld
 from tests.tiny import make_job, opened
 
@@ -64,6 +66,6 @@ def test_the_records_say_so(tmp_path: Path) -> None:
     stores = {}
     for precision in ("full", "bf16"):
         _, stores[precision] = opened(make_job(tmp_path / precision, f"model.projection_precision={precision}"))
-        cell = records.read_json(stores[precision].folder / "cell.json")
-        assert cell["config"]["model"]["projection_precision"] == precision
+        cell = records.read(paths.cell_file(stores[precision].folder), Cell)
+        assert cell.config["model"]["projection_precision"] == precision
     assert stores["full"].key != stores["bf16"].key

@@ -101,8 +101,8 @@ def test_a_model_that_needs_the_whole_batch_refuses(block_world: BlockWorld) -> 
 
 
 def test_a_computed_model_has_no_batches_to_share(block_world: BlockWorld) -> None:
-    outcome = trained(block_world, Popularity, 2)
-    assert (outcome.stop_reason, outcome.device) == ("closed_form", "cpu")
+    fitted = trained(block_world, Popularity, 2)
+    assert (fitted.course.stop_reason, fitted.cost.device) == ("closed_form", "cpu")
 
 
 def test_more_devices_than_there_are_is_refused(block_world: BlockWorld) -> None:

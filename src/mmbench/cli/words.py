@@ -35,12 +35,12 @@ def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tupl
     if len(plain) != 1 or plain[0].startswith("-"):
         if plain:
             raise Refusal(
-                "python -m mmbench.{command} takes one folder and words key=value, not {found}; --help explains",
+                "python -m mmbench {command} takes one folder and words key=value, not {found}; --help explains",
                 command=command,
                 found=" ".join(plain),
             )
         raise Refusal(
-            "python -m mmbench.{command} takes one folder and words key=value; --help explains", command=command
+            "python -m mmbench {command} takes one folder and words key=value; --help explains", command=command
         )
     return Path(plain[0]), [(key, value) for key, _, value in (word.partition("=") for word in words if "=" in word)]
 

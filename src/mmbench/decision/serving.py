@@ -74,7 +74,7 @@ def _shown(cell: CellResult) -> bool:
 
 def _measure(cell: CellResult, sweep_dir: Path) -> Serving:
     record = records.read(paths.cell_file(cell.folder), Cell)
-    job = Job(JobConfig.of(record.config), {"model": cell.model, "modality": cell.modality}, (), sweep_dir)
+    job = Job(JobConfig.of_record(record.config), {"model": cell.model, "modality": cell.modality}, (), sweep_dir)
     task, seed = job.task(), cell.seeds[0]
     final = records.read(paths.final_file(cell.folder, seed, paths.RECORD), FinalRun)
     build, settings = task.recipe(final.configuration)

@@ -165,6 +165,21 @@ class JobConfig:
             export=made("export", ExportConfig, plain["export"]),
         )
 
+    @staticmethod
+    def of_record(config: Section) -> JobConfig:
+        """The configuration of a recorded cell, which leaves out where and how its sweep ran.
+
+        Args:
+            config: field ``config`` of the cell's record.
+
+        Raises:
+            ValueError: as :meth:`of`.
+        """
+        sweep = {"name": "recorded", "workers": None}
+        study = {"resume": "auto", "storage": "files", "lease_timeout": 120.0}
+        left_out = {"sweep": sweep, "study": study, "report": {"metrics": []}, "export": {"top_k": 0}}
+        return JobConfig.of({**left_out, **config})
+
     @property
     def sweep_dir(self) -> Path:
         """The folder of the sweep."""
