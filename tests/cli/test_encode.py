@@ -66,7 +66,7 @@ def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypa
     assert described["ids"].features != described[""].features == described["default"].features
     keys = {label: job.store(job.task()).key for label, job in jobs.items()}
     assert keys[""] == keys["default"] != keys["ids"]
-    assert jobs["ids"].condition == ModalityCondition()
+    assert jobs["ids"].config.modality == ModalityCondition()
 
 
 @pytest.mark.parametrize(
