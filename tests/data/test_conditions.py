@@ -284,12 +284,12 @@ def test_control_statistics() -> None:
     everywhere = np.ones(3, bool)
     orthogonal = ItemFeature(np.eye(3, dtype=np.float32), everywhere)
     parallel = ItemFeature(np.full((3, 3), 2, np.float32) * np.array([[1], [2], [3]], np.float32), everywhere)
-    assert control_statistics(orthogonal, orthogonal) == {
+    assert control_statistics(orthogonal, orthogonal)._asdict() == {
         "differs_from_real": False,
         "cosine_mean": pytest.approx(0.0, abs=1e-12),
         "cosine_sd": pytest.approx(0.0, abs=1e-12),
     }
-    assert control_statistics(parallel, orthogonal) == {
+    assert control_statistics(parallel, orthogonal)._asdict() == {
         "differs_from_real": True,
         "cosine_mean": pytest.approx(1.0),
         "cosine_sd": pytest.approx(0.0, abs=1e-6),
@@ -299,4 +299,4 @@ def test_control_statistics() -> None:
 @pytest.mark.parametrize("n_present", [0, 1])
 def test_control_statistics_without_pairs(n_present: int) -> None:
     few = ItemFeature(np.ones((3, 2), np.float32), np.arange(3) < n_present)
-    assert control_statistics(few, few)["cosine_mean"] == 0.0
+    assert control_statistics(few, few).cosine_mean == 0.0
