@@ -13,7 +13,6 @@ import pytest
 from mmbench.cli import main
 from mmbench.cli.compose import compose
 from mmbench.data.modality import ModalityCondition
-from mmbench.scheduling.job import Job
 
 
 @pytest.fixture
@@ -56,18 +55,18 @@ def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypa
     encode(monkeypatch, shop, "text@ids=ngram", "template={item_id}")
     words = ["dataset=folder", "dataset.name=shop", f"dataset.path={shop}", "model=vbpr", "dataset.protocol=given"]
     jobs = {
-        label: Job(compose([*words, *([f"++dataset.encoder.text={label}"] if label else [])]), shop)
+        label: compose([*words, *([f"++dataset.encoder.text={label}"] if label else [])]).job()
         for label in ("", "default", "ids")
     }
     assert {label: job.cell.dataset for label, job in jobs.items()} == {
         "": "shop", "default": "shop", "ids": "shop-text=ids",
     }  # fmt: skip
-    described = {label: job.description(job.task()) for label, job in jobs.items()}
-    assert described["ids"]["config"]["dataset"]["encoder"] == {"text": "ids"}
-    assert described["ids"]["features"] != described[""]["features"] == described["default"]["features"]
+    cells = {label: job.record(job.task(), "key") for label, job in jobs.items()}
+    assert cells["ids"].config["dataset"]["encoder"] == {"text": "ids"}
+    assert cells["ids"].features != cells[""].features == cells["default"].features
     keys = {label: job.store(job.task()).key for label, job in jobs.items()}
     assert keys[""] == keys["default"] != keys["ids"]
-    assert jobs["ids"].condition == ModalityCondition()
+    assert jobs["ids"].config.modality == ModalityCondition()
 
 
 @pytest.mark.parametrize(

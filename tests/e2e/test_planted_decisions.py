@@ -21,7 +21,7 @@ from mmbench.decision import Action, Decision, Economics, Evidence, Status, deci
 from mmbench.decision.sweep_evidence import read_evidence
 from mmbench.paths import report_dir
 from mmbench.report.reading import read_sweep
-from mmbench.store import records
+from mmbench.store import files
 from tests.decision.cases import BREAKEVEN, OWN, default_file
 from tests.e2e.conftest import Run
 
@@ -159,7 +159,7 @@ def test_the_decision_is_the_planted_one(mmbench: Run, tmp_path: Path, world: st
     file.write_text(yaml.safe_dump(business(CHEAP)))
     done = mmbench("decide", str(sweep), f"economics={file}", "serving=false")
     assert done.returncode == 0, done.stderr
-    written = records.read_json(report_dir(sweep) / "decision.json")["result"]
+    written = files.read_document(report_dir(sweep) / "decision.json")["result"]
     assert written["action"] == found["chosen"].decisions[CHEAP].action
     said = answered(world, found["chosen"])
     assert said is ((world, seed) not in HELD), "HELD is no longer true"

@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mmbench import paths
 from mmbench.report.reading import read_sweep
 from mmbench.store import records
+from mmbench.store.schema import Cell
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -38,6 +40,6 @@ def test_a_model_of_ones_own_in_ten_lines(tmp_path: Path) -> None:
     (sweep,) = [path for path in (tmp_path / "multirun").iterdir() if path.is_dir()]
     ((_, model, _), cell), *others = read_sweep(sweep).cells.items()
     assert (model, cell.status, others) == ("mine", "done", [])
-    described = records.read_json(cell.folder / "cell.json")["config"]["model"]
+    described = records.read(paths.cell_file(cell.folder), Cell).config["model"]
     assert described["_target_"] == "mine.Mine"
     assert described["embedding_dim"] == 32

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmbench import paths
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
@@ -28,7 +29,7 @@ def test_a_sweep_that_ran(sweep_dir: Path) -> None:
     assert sum(name == "NeurIPS" for name, _ in found) == 16
     assert {name for name, _ in found} == {"NeurIPS", "ML", "ACM", "RecSys"}
     compute = found["NeurIPS", "8 Compute resources"]
-    n = len((sweep_dir / "ledger.jsonl").read_text().splitlines())
+    n = len(paths.ledger_file(sweep_dir).read_text().splitlines())
     assert (compute.answer, compute.said.split(" trainings")[0]) == (YES, str(n))
     assert "60 users, 80 items" in found["ML", "Statistics of the data"].said
     assert "popularity" in found["RecSys", "Simple baselines?"].said

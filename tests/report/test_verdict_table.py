@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats as distributions
 
+from mmbench import paths
 from mmbench.inference import intervals
 from mmbench.report.comparisons import Comparison, read_contrasts, significant
 from mmbench.report.fairness_checks import read_groups
@@ -234,7 +235,7 @@ def test_all_files_say_the_same(tmp_path: Path) -> None:
     frame = pd.read_csv(io.StringIO(written["csv"]))
     assert {line.model: line.verdict for line in frame.itertuples()} == {model: WORDS[model] for model in models}
     for line in frame.itertuples():
-        assert (folder / line.records_a / "cell.json").exists() == (line.model != "missing")
+        assert paths.cell_file(folder / line.records_a).exists() == (line.model != "missing")
     for c in compared:
         assert all(cell in table.text for cell in row(c))
         assert f"| {' | '.join(row(c))} |" in written["md"]
