@@ -22,7 +22,7 @@ from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
-from mmbench.store import records
+from mmbench.store import files
 from tests.e2e.conftest import Run
 
 pytestmark = pytest.mark.slow
@@ -99,7 +99,7 @@ def study(mmbench: Run, tmp_path: Path, world: str, seed: int) -> Study:
     groups = read_groups(table, folder / "study")
     found = read_contrasts(table, groups)
     (facts,) = read_contributions(table, groups, found)
-    signal = records.read_json(folder / slug([f"signal-planted-{world}"]) / "signal.json")
+    signal = files.read_document(folder / slug([f"signal-planted-{world}"]) / "signal.json")
     study = Study(table, {c.contrast: c for c in found}, facts, signal)
     print("\n" + study.row(world, seed))
     return study

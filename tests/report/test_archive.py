@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import cli
+from mmbench import cli, paths
 from mmbench.cli import bundle as command
 from mmbench.decision.record import holds
 from mmbench.report.archive import pack, verify
@@ -24,8 +24,8 @@ Change = Callable[[dict[str, bytes]], None]
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packed")
     sweep = write_sweep(folder / "s", cells(), contrasts=["fused_vs_text"])
-    (sweep / "d" / "m" / "none" / "finals" / "seed1.state.npz").write_bytes(b"weights")
-    (sweep / "ledger.jsonl").write_text("")
+    paths.final_file(sweep / "d" / "m" / "none", 1, paths.STATE).write_bytes(b"weights")
+    paths.ledger_file(sweep).write_text("")
     pack(sweep, folder / "s.zip")
     return folder / "s.zip"
 

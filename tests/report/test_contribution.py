@@ -291,7 +291,7 @@ def test_measures_of_the_lists(ran: Path) -> None:
     for condition in ENDS:
         by_seed = [
             np.stack(pd.read_parquet(f)["items"].to_list())[:, :20]
-            for f in sorted((ran / "shop/vbpr" / condition / "finals").glob("*.lists.parquet"))
+            for f in (paths.final_file(ran / "shop/vbpr" / condition, seed, paths.LISTS) for seed in (1, 2))
         ]
         covered = np.mean([len(np.unique(lists[lists >= 0])) / 80 for lists in by_seed])
         assert beyond[condition]["coverage@20"] == pytest.approx(covered)

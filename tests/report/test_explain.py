@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats as distributions
 
+from mmbench import paths
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
@@ -69,7 +70,7 @@ def test_every_record_is_named_with_its_hash_and_number(folder: Path) -> None:
     text = explain(folder, "d/m/text_vs_none")
     for condition in ("text", "none"):
         for seed in (1, 2, 3):
-            file = folder / "d" / "m" / condition / "finals" / f"seed{seed}.test.parquet"
+            file = paths.final_file(folder / "d" / "m" / condition, seed, paths.RANKS)
             assert f"seed {seed}: {file.relative_to(folder)}, {USERS} users, {USERS} test pairs" in text
             mean = (pd.read_parquet(file)["rank"] == 1).mean()
             assert f"ndcg@20 {mean:.10g}; file {hashlib.sha256(file.read_bytes()).hexdigest()}" in text

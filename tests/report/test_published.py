@@ -115,7 +115,7 @@ def test_files(folder: Path, csv: Path, rows: list[Row]) -> None:
     line = frame[(frame["table"] == 7) & (frame["metric"] == "NDCG@10")].iloc[0]
     assert (line["published"], line["published_change"]) == (0.0276, pytest.approx(0.004))
     assert (line["ours"], line["our_change"]) == (pytest.approx(0.45), pytest.approx(0.125))
-    assert (folder / line["records"] / "cell.json").exists()
+    assert paths.cell_file(folder / line["records"]).exists()
 
 
 @pytest.mark.parametrize(

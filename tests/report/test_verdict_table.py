@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats as distributions
 
+from mmbench import paths
 from mmbench.inference import intervals
 from mmbench.report.comparisons import Comparison, read_contrasts, significant
 from mmbench.report.fairness_checks import read_groups
