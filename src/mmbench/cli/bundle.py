@@ -37,10 +37,10 @@ def verify(argv: Sequence[str]) -> None:
     from mmbench.report.archive import verify as check
 
     with tempfile.TemporaryDirectory() as folder:
-        found = check(asked.archive, Path(folder), holds)
+        findings = check(asked.archive, Path(folder), holds)
     words = {True: "same", False: "DIFFERS", None: "not checked"}
-    for finding in found:
+    for finding in findings:
         print(f"{words[finding.same]:<12} {finding.file} ({finding.said})")
-    if any(finding.same is False for finding in found):
+    if any(finding.same is False for finding in findings):
         raise SystemExit(1)
     print("every hash holds, and every table is what its records give")

@@ -57,20 +57,20 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.checks.check_folder import check_folder
 
     torch.set_num_threads(1)
-    found = check_folder(folder, options.gain)
-    for finding in found:
+    findings = check_folder(folder, options.gain)
+    for finding in findings:
         blocks = finding.severity is Severity.BLOCKING
         severity = translator(Message("BLOCKS") if blocks else Message("warning"))
         print(f"{severity}: {sentence(finding, translator)}")
-    n_blocking = sum(finding.severity is Severity.BLOCKING for finding in found)
-    if not found:
+    n_blocking = sum(finding.severity is Severity.BLOCKING for finding in findings)
+    if not findings:
         print(translator(Message("Nothing was found that would spoil a study.")))
     print(
         translator(
             Message(
                 "{blocking} blocking, {warnings} warnings",
                 blocking=translator.number(n_blocking),
-                warnings=translator.number(len(found) - n_blocking),
+                warnings=translator.number(len(findings) - n_blocking),
             )
         )
     )

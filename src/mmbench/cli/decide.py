@@ -53,16 +53,16 @@ def read_settings(words: Sequence[str]) -> dict[str, str]:
     Raises:
         ValueError: naming the word, and what is accepted.
     """
-    found = {"economics": "default", "lang": "en", "serving": "true"}
+    settings = {"economics": "default", "lang": "en", "serving": "true"}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or key not in KEYS:
             raise Refusal("{word} is not a setting of decide; {hint}", word=word, hint=did_you_mean(key, KEYS))
-        found[key] = value
-    Translator(found["lang"])  # refuses a language that there is no catalogue of
-    if found["serving"] not in ("true", "false"):
-        raise Refusal("{key}={value} must be true or false", key="serving", value=found["serving"])
-    return found
+        settings[key] = value
+    Translator(settings["lang"])  # refuses a language that there is no catalogue of
+    if settings["serving"] not in ("true", "false"):
+        raise Refusal("{key}={value} must be true or false", key="serving", value=settings["serving"])
+    return settings
 
 
 def load_economics(name: str) -> Economics:
@@ -76,19 +76,19 @@ def load_economics(name: str) -> Economics:
     if not file.is_file():
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise Refusal("economics={name}: no such file; name a YAML file or one of {names}", name=name, names=names)
-    found = read_economics(_yaml(file), _yaml(folder / "default.yaml"))
+    economics = read_economics(_yaml(file), _yaml(folder / "default.yaml"))
     # A file that comes along is nobody's business in particular.
-    return replace(found, assumed=tuple(INPUTS)) if file.parent == folder else found
+    return replace(economics, assumed=tuple(INPUTS)) if file.parent == folder else economics
 
 
 def _yaml(file: Path) -> Mapping[str, Any]:
     try:
-        found = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+        content = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise Refusal("{file} is no YAML file: {error}", file=file, error=" ".join(str(error).split())) from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise Refusal("{file} must hold keys and values", file=file)
-    return {str(key): value for key, value in found.items()}
+    return {str(key): value for key, value in content.items()}
 
 
 def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> str:

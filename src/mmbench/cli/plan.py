@@ -17,7 +17,7 @@ from mmbench.cli.words import take_language
 from mmbench.data.recdata import make_recdata
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.report.layout import Document, terminal, text_table
-from mmbench.scheduling.planned import Planned
+from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
 from mmbench.training.fit import fit
 

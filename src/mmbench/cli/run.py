@@ -115,12 +115,12 @@ def _separated(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _config_dirs(flags: Sequence[str]) -> list[Path]:
-    found = [Path(flags[i + 1]) for i, flag in enumerate(flags[:-1]) if flag in CONFIG_DIR_FLAGS]
-    found += [Path(f.split("=", 1)[1]) for f in flags if f.startswith("--config-dir=")]
-    for folder in found:
+    folders = [Path(flags[i + 1]) for i, flag in enumerate(flags[:-1]) if flag in CONFIG_DIR_FLAGS]
+    folders += [Path(f.split("=", 1)[1]) for f in flags if f.startswith("--config-dir=")]
+    for folder in folders:
         if not folder.is_dir():
             raise Refusal("--config-dir {folder} is not a folder", folder=folder)
-    return found
+    return folders
 
 
 def _derived_name(overrides: Sequence[str]) -> str:

@@ -28,11 +28,11 @@ def main(argv: Sequence[str]) -> None:
     torch.set_num_threads(1)  # many small factorisations: more threads only get in each other's way
     job = composed.job()
     dataset, name = job.dataset(), job.cell.dataset
-    found = pretest(dataset.split.train, dataset.features)
+    result = pretest(dataset.split.train, dataset.features)
     folder = job.sweep_dir.parent / paths.slug([f"signal-{name}"])
-    files.write_document(folder / "signal.json", as_record(name, dataset, found))
-    files.write_text(folder / "signal.md", as_markdown(name, dataset, found, translator))
-    print(as_text(name, dataset, found, translator), end="")
+    files.write_document(folder / "signal.json", as_record(name, dataset, result))
+    files.write_text(folder / "signal.md", as_markdown(name, dataset, result, translator))
+    print(as_text(name, dataset, result, translator), end="")
     print(translator(Message("written to {folder}: signal.json, signal.md", folder=folder)))
 
 

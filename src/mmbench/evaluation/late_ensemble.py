@@ -52,6 +52,6 @@ def late(rankings: Sequence[Ranking]) -> RankedPairs:
     ranks = np.empty(len(listed), np.int64)
     ranks[order] = np.arange(len(listed)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + 1
     wanted = first.pairs.users * n_items + first.items
-    found = np.minimum(np.searchsorted(listed, wanted), len(listed) - 1)
+    position = np.minimum(np.searchsorted(listed, wanted), len(listed) - 1)
     behind = sizes[first.pairs.users] + 1
-    return RankedPairs(first.pairs.users, np.where(listed[found] == wanted, ranks[found], behind), n_users)
+    return RankedPairs(first.pairs.users, np.where(listed[position] == wanted, ranks[position], behind), n_users)

@@ -67,9 +67,9 @@ def _total(counts: Counts) -> int:
 
 def list_means(lists: Lists, values: Vector) -> Vector:
     """Mean of a value of the items ``(n_items,)`` over each list, NaN for an empty one: ``(n_users,)``."""
-    there = lists >= 0
-    sizes = there.sum(axis=1)
-    sums = np.where(there, values[np.maximum(lists, 0)], 0.0).sum(axis=1)
+    filled = lists >= 0
+    sizes = filled.sum(axis=1)
+    sums = np.where(filled, values[np.maximum(lists, 0)], 0.0).sum(axis=1)
     return np.divide(sums, sizes, out=np.full(len(lists), np.nan), where=sizes > 0)
 
 
@@ -133,9 +133,9 @@ def tail_share(lists: Lists, tail: Mask) -> float:
 
 def tail_count(lists: Lists, tail: Mask) -> float:
     """ACLT: mean number of long-tail items in a list."""
-    there = lists >= 0
-    found = (there & tail[np.maximum(lists, 0)]).sum(axis=1)
-    return _over_users(np.where(there.any(axis=1), found, np.nan))
+    filled = lists >= 0
+    hits = (filled & tail[np.maximum(lists, 0)]).sum(axis=1)
+    return _over_users(np.where(filled.any(axis=1), hits, np.nan))
 
 
 def category_diversity(lists: Lists, categories: NDArray[np.bool_]) -> float:
@@ -161,8 +161,8 @@ def _pairwise(lists: Lists, distance: Callable[[Lists], Vector]) -> float:
     means = []
     for begin in range(0, len(lists), BLOCK_USERS):
         block = lists[begin : begin + BLOCK_USERS]
-        there = block >= 0
-        pairs = there[:, :, None] & there[:, None, :] & upper
+        filled = block >= 0
+        pairs = filled[:, :, None] & filled[:, None, :] & upper
         sums, sizes = (distance(np.maximum(block, 0)) * pairs).sum(axis=(1, 2)), pairs.sum(axis=(1, 2))
         means.append(np.divide(sums, sizes, out=np.full(len(block), np.nan), where=sizes > 0))
     return _over_users(np.concatenate(means))
@@ -191,8 +191,8 @@ def miscalibration(
     weights = np.divide(categories, sizes, out=np.zeros(categories.shape), where=sizes > 0)
     columns = [np.bincount(users, column[items], len(lists)) for column in weights.T]
     p = _distributions(np.stack(columns, axis=1))
-    there = (lists >= 0)[:, :, None]
-    q = _distributions((weights[np.maximum(lists, 0)] * there).sum(axis=1))
+    filled = (lists >= 0)[:, :, None]
+    q = _distributions((weights[np.maximum(lists, 0)] * filled).sum(axis=1))
     smoothed = (1 - alpha) * q + alpha * p
     ratio = np.divide(p, smoothed, out=np.ones_like(p), where=p > 0)
     return _over_users((p * np.log(ratio)).sum(axis=1))
@@ -229,8 +229,8 @@ def cold_recall_by_user(
     """
     cold = counts[items] == 0
     _, place = np.unique(users[cold], return_inverse=True)
-    found: Vector = np.bincount(place, ranks[cold] <= k) / np.maximum(np.bincount(place), 1)
-    return found
+    recalls: Vector = np.bincount(place, ranks[cold] <= k) / np.maximum(np.bincount(place), 1)
+    return recalls
 
 
 def summary(

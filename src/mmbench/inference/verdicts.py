@@ -95,13 +95,13 @@ def _reason(
     word: Verdict, gain: CrossedInterval, delta: float, tuned: Interval | None, also: tuple[Verdict, ...]
 ) -> str:
     interval = gain.at(0.95)
-    said = f"gain {gain.mean:+.1%} [{interval.lo:+.1%}, {interval.hi:+.1%}], margin {delta:.1%}"
+    reason = f"gain {gain.mean:+.1%} [{interval.lo:+.1%}, {interval.hi:+.1%}], margin {delta:.1%}"
     if word is Verdict.DEPENDS_ON_TUNING:
         assert tuned is not None
-        return f"{said}; with other draws of the trials it would lie in [{tuned.lo:+.1%}, {tuned.hi:+.1%}]"
+        return f"{reason}; with other draws of the trials it would lie in [{tuned.lo:+.1%}, {tuned.hi:+.1%}]"
     small = {Verdict.BETTER_SMALL, Verdict.WORSE_SMALL}
     if (word in small and Verdict.EQUIVALENT in also) or (word is Verdict.EQUIVALENT and small & set(also)):
-        said += "; real but negligible"
+        reason += "; real but negligible"
     if word is Verdict.UNDECIDED:
-        said += "; neither a difference nor its absence is shown"
-    return said if tuned is not None else f"{said}; the luck of tuning was not checked"
+        reason += "; neither a difference nor its absence is shown"
+    return reason if tuned is not None else f"{reason}; the luck of tuning was not checked"

@@ -13,7 +13,7 @@ from mmbench import paths
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
-from mmbench.scheduling.planned import Planned, check_fixed, plan_cells, write_manifest
+from mmbench.scheduling.planning import Planned, check_fixed, plan_cells, write_manifest
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
 from mmbench.store import trackers

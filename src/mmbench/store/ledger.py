@@ -49,8 +49,6 @@ def read(sweep_dir: Path) -> Iterator[LedgerRow]:
                         yield row
             except msgspec.MsgspecError:
                 continue
-            if row.schema_version == SCHEMA_VERSION:
-                yield row
 
 
 def now() -> str:

@@ -81,11 +81,6 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def _no_number(word: str) -> Any:
-    """Refuse what Python reads as a number though JSON has no such thing."""
-    raise ValueError(f"{word} is no number")
-
-
 @dataclass(frozen=True)
 class CellStore:
     """The folder of one cell.

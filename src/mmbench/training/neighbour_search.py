@@ -79,11 +79,11 @@ class Graphs:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{key}.npz"
         with _alone(file.with_suffix(".lock")):
-            found = _read(file)
-            if found is None or found.k < min(k, len(found.items)):
-                found = self._compute(features, present, k, shrink)
-                _write(file, found)
-        return found
+            lists = _read(file)
+            if lists is None or lists.k < min(k, len(lists.items)):
+                lists = self._compute(features, present, k, shrink)
+                _write(file, lists)
+        return lists
 
     def used(self, lists: Neighbours) -> None:
         """Note what a record has to say of approximate lists."""
@@ -102,14 +102,14 @@ class Graphs:
     def _compute(self, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
         if self.name == "exact" or int(present.sum()) <= APPROXIMATE_ABOVE:
             return knn(features, present, k, shrink=shrink, progress=Bar(int(present.sum())))
-        found = approximate_knn(features, present, k, shrink=shrink)
+        lists = approximate_knn(features, present, k, shrink=shrink)
         print(
-            f"approximate neighbours of {found.n_items:,} items: {found.recall:.4f} of the exact {found.k} found, "
+            f"approximate neighbours of {lists.n_items:,} items: {lists.recall:.4f} of the exact {lists.k} lists, "
             f"measured on {SAMPLE:,} items",
             file=sys.stderr,
             flush=True,
         )
-        return found
+        return lists
 
 
 @contextlib.contextmanager
@@ -146,8 +146,8 @@ def approximate_knn(features: Tensor, present: Tensor, k: int, *, shrink: float 
         values[rows] = scores.of(rows, indices[rows])
     sample = torch.linspace(0, n - 1, min(n, SAMPLE)).long()
     truth = torch.cat([scores.exact(rows, k) for rows in sample.split(max(1, BLOCK_NUMBERS // n))])
-    found = (indices[sample].unsqueeze(2) == truth.unsqueeze(1)).any(2)
-    return Neighbours(len(features), items, items[indices], values, float(found.double().mean()))
+    hits = (indices[sample].unsqueeze(2) == truth.unsqueeze(1)).any(2)
+    return Neighbours(len(features), items, items[indices], values, float(hits.double().mean()))
 
 
 @dataclass(frozen=True)
@@ -186,11 +186,11 @@ def _candidates(unit: Tensor, count: int) -> Tensor:
         index.add(rows)
         index.nprobe = max(1, round(clusters * PROBED))
         bar = Bar(len(rows))
-        found = []
+        rows_found = []
         for begin in range(0, len(rows), step := 4096):
-            found.append(torch.from_numpy(index.search(rows[begin : begin + step], count)[1]))
+            rows_found.append(torch.from_numpy(index.search(rows[begin : begin + step], count)[1]))
             bar(min(begin + step, len(rows)))
-        return torch.cat(found)
+        return torch.cat(rows_found)
     finally:
         faiss.omp_set_num_threads(before)
 

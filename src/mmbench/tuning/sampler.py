@@ -77,8 +77,8 @@ def rebuilt_study(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage, study_name=name)
-    told = [training for unit, training in done.items() if unit.stage in STAGES]
-    for training in sorted(told, key=lambda training: (STAGES.index(training.stage), training.index)):
+    finished = [training for unit, training in done.items() if unit.stage in STAGES]
+    for training in sorted(finished, key=lambda training: (STAGES.index(training.stage), training.index)):
         study.add_trial(
             optuna.trial.create_trial(
                 state=optuna.trial.TrialState.COMPLETE if training.succeeded else optuna.trial.TrialState.FAIL,

@@ -59,8 +59,8 @@ def coverage_change(
     shown = [[_shown(lists, n_items) for lists in side] for side in (a, b)]
     drawn = []
     for users, seeds in resamples(n_users, n_seeds, replicas, seed):
-        there = (users > 0).T.astype(np.float64)
-        top, base = (_shares(side, there, seeds) for side in shown)
+        drawn_users = (users > 0).T.astype(np.float64)
+        top, base = (_shares(side, drawn_users, seeds) for side in shown)
         drawn.append(top / base - 1.0)
     value, samples = float(covered[0] / covered[1]) - 1.0, np.concatenate(drawn)
     return estimate(value, samples - samples.mean() + value, LEVEL)
@@ -73,8 +73,8 @@ def _shown(lists: NDArray[np.integer], n_items: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((np.ones(len(items)), (items, users)), (n_items, len(lists)))
 
 
-def _shares(side: list[sparse.csr_matrix], there: Matrix, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
+def _shares(side: list[sparse.csr_matrix], users: Matrix, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
     """Coverage in samples of users ``(n_users, b)`` and seeds ``(b, n_seeds)``: ``(b,)``."""
-    by_seed = np.stack([((shown @ there) > 0).mean(axis=0) for shown in side], axis=1)
+    by_seed = np.stack([((shown @ users) > 0).mean(axis=0) for shown in side], axis=1)
     share: NDArray[np.float64] = (by_seed * seeds).sum(axis=1) / seeds.sum(axis=1)
     return share

@@ -52,10 +52,10 @@ def hit_classes(none: Hits, singles: Mapping[str, Hits], fused: Hits) -> dict[st
         fused: hits with all modalities.
     """
     count = sum(single.astype(np.int64) for single in singles.values())
-    found, missed = ~none & fused, ~none & ~fused
-    classes = {"kept": none & fused, "redundant": found & (count >= 2)}
-    classes |= {f"only_{name}": found & single & (count == 1) for name, single in singles.items()}
-    classes |= {"synergy": found & (count == 0), "lost": none & ~fused}
+    gained, missed = ~none & fused, ~none & ~fused
+    classes = {"kept": none & fused, "redundant": gained & (count >= 2)}
+    classes |= {f"only_{name}": gained & single & (count == 1) for name, single in singles.items()}
+    classes |= {"synergy": gained & (count == 0), "lost": none & ~fused}
     classes |= {f"missed_{name}": missed & single & (count == 1) for name, single in singles.items()}
     classes["missed_several"] = missed & (count >= 2)
     shares = {name: indicator.astype(np.float64) for name, indicator in classes.items()}
@@ -147,8 +147,8 @@ def _floor_table(
     fake = np.zeros((*shape, n_seeds))
     for first, second in ordered_pairs(n_seeds):
         replaced = {name: none[second] if name == tested else singles[other][first] for name in singles}
-        found = hit_classes(none[first], replaced, singles[other][second])
-        fake[:, :, first, second] = _by_user(np.stack(list(found.values()))[:, None], users)[:, :, 0]
+        classes = hit_classes(none[first], replaced, singles[other][second])
+        fake[:, :, first, second] = _by_user(np.stack(list(classes.values()))[:, None], users)[:, :, 0]
     return fake
 
 

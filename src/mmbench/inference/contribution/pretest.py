@@ -58,19 +58,19 @@ class Pretest:
         return {name: light(self.signal, name) for name in self.coverage}
 
 
-def light(found: Signal, name: str) -> Light:
+def light(measured: Signal, name: str) -> Light:
     """The light of one modality.
 
     Green: what only it predicts exceeds chance by :data:`EPSILON`, and with its whole interval the luckiest shuffle.
     Amber: not that, but by itself it predicts more than chance, so it mostly repeats the others. Red: neither.
     """
-    unique, null = found.unique[name], found.null_unique[name]
+    unique, null = measured.unique[name], measured.null_unique[name]
     if unique.mean > float(null.mean()) + EPSILON and unique.lo > float(null.max()):
         return Light.GREEN
-    if len(found.unique) == 1:
+    if len(measured.unique) == 1:
         return Light.RED
-    alone = found.r2[frozenset({name})]
-    return Light.AMBER if alone > float(found.null_alone[name].mean()) + EPSILON else Light.RED
+    alone = measured.r2[frozenset({name})]
+    return Light.AMBER if alone > float(measured.null_alone[name].mean()) + EPSILON else Light.RED
 
 
 def pretest(train: Interactions, features: Mapping[str, ItemFeature], seed: int = 0) -> Pretest:

@@ -33,14 +33,14 @@ def rbo_ext(a: NDArray[np.int32], b: NDArray[np.int32], p: float = 0.9) -> Vecto
     depth = np.arange(1, a.shape[1] + 1)
     weights = (1 - p) / p * p**depth / depth
     weights[-1] += p ** depth[-1] / depth[-1]
-    found = []
+    overlaps = []
     for begin in range(0, len(a), BLOCK_LISTS):
         left, right = a[begin : begin + BLOCK_LISTS, :, None], b[begin : begin + BLOCK_LISTS, None, :]
         place = np.maximum(depth[:, None], depth[None, :])  # a match counts from the deeper of its two ranks on
         equal = (left == right) & (left >= 0)
         tail = np.cumsum(weights[::-1])[::-1]
-        found.append((equal * tail[place - 1]).sum(axis=(1, 2)))
-    return np.concatenate(found) if found else np.empty(0)
+        overlaps.append((equal * tail[place - 1]).sum(axis=(1, 2)))
+    return np.concatenate(overlaps) if overlaps else np.empty(0)
 
 
 def list_overlap(a: NDArray[np.int32], b: NDArray[np.int32], p: float = 0.9) -> float:

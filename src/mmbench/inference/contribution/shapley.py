@@ -41,8 +41,8 @@ def modalities_of(game: Mapping[Coalition, object]) -> Coalition:
     if not everyone:
         raise ValueError("a game needs at least one modality")
     if missing := [subset for subset in coalitions(everyone) if subset not in game]:
-        told = ", ".join("+".join(sorted(subset)) or "none" for subset in missing)
-        raise ValueError(f"no value for {told}; every subset of {', '.join(sorted(everyone))} needs one")
+        names = ", ".join("+".join(sorted(subset)) or "none" for subset in missing)
+        raise ValueError(f"no value for {names}; every subset of {', '.join(sorted(everyone))} needs one")
     return everyone
 
 
@@ -218,8 +218,8 @@ class _SampledGame:
 
     def pair(self, a: str, b: str) -> PairValue:
         """How two modalities work together."""
-        found = self.measured(interaction_weights(self.everyone, a, b))
-        return PairValue(found, _log_agrees(self.means, a, b, found.mean))
+        interaction = self.measured(interaction_weights(self.everyone, a, b))
+        return PairValue(interaction, _log_agrees(self.means, a, b, interaction.mean))
 
 
 def _log_agrees(means: Mapping[Coalition, float], a: str, b: str, value: float) -> bool:

@@ -207,14 +207,14 @@ def neighbour_recall(
     sizes = bought.sum(axis=1)
     if not sizes.any():
         raise Refusal("no two items were bought together, so there are no co-purchase neighbours")
-    found = {}
+    recalls = {}
     for subset in coalitions(frozenset(features)):
         if subset:
             lists = content_neighbours(*_joined(features, present, sorted(subset)), k)
             keys = (lists.items.unsqueeze(1) * n + lists.indices).numpy()
             hits = np.isin(wanted, keys) & bought
-            found[subset] = float((hits.sum(axis=1)[sizes > 0] / sizes[sizes > 0]).mean())
-    return NeighbourRecall(found, min(k, n - 1) / (n - 1), k)
+            recalls[subset] = float((hits.sum(axis=1)[sizes > 0] / sizes[sizes > 0]).mean())
+    return NeighbourRecall(recalls, min(k, n - 1) / (n - 1), k)
 
 
 def _joined(

@@ -83,13 +83,13 @@ def by_category(items: NDArray[np.int64], categories: Sequence[str | None], most
         most: categories shown by name.
     """
     named = np.array(["" if c is None else str(c) for c in categories], dtype=object)[items]
-    found, counts = np.unique(named[named != ""].astype(str), return_counts=True)
-    order = sorted(range(len(found)), key=lambda i: (-counts[i], found[i]))
-    shown = [str(found[i]) for i in order[:most]]
+    names, counts = np.unique(named[named != ""].astype(str), return_counts=True)
+    order = sorted(range(len(names)), key=lambda i: (-counts[i], names[i]))
+    shown = [str(names[i]) for i in order[:most]]
     place = {name: i for i, name in enumerate(shown)}
     rest = len(shown)
     labels = np.array([-1 if name == "" else place.get(name, rest) for name in named], dtype=np.int64)
-    return Slicing(labels, (*shown, "other categories") if len(found) > rest else tuple(shown))
+    return Slicing(labels, (*shown, "other categories") if len(names) > rest else tuple(shown))
 
 
 def by_length(items: NDArray[np.int64], lengths: NDArray[np.int64], what: str = "text") -> Slicing:
@@ -177,11 +177,11 @@ def slice_gains(
     differences = _differences(a, b, top - base, members, resampled)
     gains = _relative(a, b, top, base, members, resampled)
     whole = float((a - b).mean()) * len(a)
-    found = {}
+    slices = {}
     for i, label in enumerate(kept):
         share = differences[i].mean * int(sizes[i]) / whole if whole else None
-        found[slicing.names[label]] = SliceGain(int(sizes[i]), differences[i], gains.get(i), share)
-    return found
+        slices[slicing.names[label]] = SliceGain(int(sizes[i]), differences[i], gains.get(i), share)
+    return slices
 
 
 def _differences(
