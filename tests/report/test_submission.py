@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import paths
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from scipy import stats as distributions
 
-from mmbench import paths
 from mmbench.inference import intervals
 from mmbench.report.comparisons import Comparison, read_contrasts, significant
 from mmbench.report.fairness_checks import read_groups
