@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench import paths
 from mmbench.report.layout import csv as as_csv
 from mmbench.report.layout import latex, markdown
 from mmbench.report.published import METRICS, Row, document, read_published
