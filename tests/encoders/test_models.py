@@ -199,5 +199,5 @@ def test_help_loads_no_torch() -> None:
             "print({'torch', 'timm', 'transformers', 'pandas'} & set(sys.modules))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert done.stdout.startswith(f"python -m mmbench.{command} DIR")
+        assert done.stdout.startswith(f"python -m mmbench {command} DIR")
         assert done.stdout.endswith("set()\n")
