@@ -104,7 +104,7 @@ class Graphs:
             return knn(features, present, k, shrink=shrink, progress=Bar(int(present.sum())))
         lists = approximate_knn(features, present, k, shrink=shrink)
         print(
-            f"approximate neighbours of {lists.n_items:,} items: {lists.recall:.4f} of the exact {lists.k} lists, "
+            f"approximate neighbours of {lists.n_items:,} items: {lists.recall:.4f} of the exact {lists.k} found, "
             f"measured on {SAMPLE:,} items",
             file=sys.stderr,
             flush=True,
