@@ -78,14 +78,14 @@ def without_a_field(plain: dict[str, Any]) -> None:
     del plain[next(name for name in plain if name not in ("kind", "schema_version"))]
 
 
-#: What is changed in a file, and what is said of it then.
+#: How a file is spoilt, and a part of the message that refuses it.
 SPOILT: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "schema 1": (lambda plain: plain.update(schema_version=1), "schema version 1"),
     "no schema": (lambda plain: plain.pop("schema_version"), "schema version None"),
     "unknown field": (lambda plain: plain.update(surprise=1), "unknown field `surprise`"),
     "missing field": (without_a_field, "missing required field"),
-    "another kind": (lambda plain: plain.update(kind="surprise"), "its kind is surprise, not "),
-    "no kind": (lambda plain: plain.pop("kind"), "its kind is None, not "),
+    "another kind": (lambda plain: plain.update(kind="surprise"), "Invalid value 'surprise'"),
+    "no kind": (lambda plain: plain.pop("kind"), "missing required field `kind`"),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from mmbench.nn import item_neighbours
 from mmbench.nn.item_neighbours import CACHED_LISTS, Neighbours, cached_knn, knn
 from mmbench.nn.memo import Memo
 from mmbench.training import neighbour_search
-from mmbench.training.neighbour_search import Bar, Graphs, approximate_knn, check_mode, searching
+from mmbench.training.neighbour_search import Graphs, approximate_knn, check_mode, progress_bar, searching
 from tests.tiny import make_job, sealed
 
 N = 1500
@@ -179,28 +178,35 @@ def test_the_recall_survives_the_file(tmp_path: Path, monkeypatch: pytest.Monkey
     assert notes[0] == notes[1] != []
 
 
-def test_a_search_that_takes_long_says_how_far_it_is() -> None:
-    out = io.StringIO()
-    bar = Bar(1000, out, after=0.0, every=0.0)
-    bar(500)
-    bar(1000)
-    first, last = out.getvalue().splitlines()
-    assert first.startswith("neighbours of 1,000 items [##########..........]  50%, ")
-    assert last.startswith("neighbours of 1,000 items [####################] 100%, 0 s left")
-
-
-def test_a_quick_search_says_nothing() -> None:
-    out = io.StringIO()
-    for done in range(0, 1001, 100):
-        Bar(1000, out)(done)
-    assert out.getvalue() == ""
-
-
 def test_the_bar_follows_the_search(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    as_on_a_terminal(monkeypatch)
     monkeypatch.setattr("mmbench.nn.nearest.BLOCK_ENTRIES", 2000)
-    monkeypatch.setattr(neighbour_search, "Bar", lambda total: Bar(total, after=0.0, every=0.0))
+    monkeypatch.setattr(neighbour_search, "progress_bar", lambda total: progress_bar(total, delay=0.0))
     features = clustered(100)
     Graphs().find("key", features, torch.ones(100, dtype=torch.bool), 5, 0.0)
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 5
-    assert " 100%" in lines[-1]
+    shown = capsys.readouterr().err
+    assert "neighbours of 100 items" in shown
+    assert "100%" in shown
+
+
+def test_a_quick_search_shows_no_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    as_on_a_terminal(monkeypatch)
+    with progress_bar(1000) as advance:
+        advance(1000)
+    assert capsys.readouterr().err == ""
+
+
+def test_without_a_terminal_nothing_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    with progress_bar(1000, delay=0.0) as advance:
+        advance(500)
+        advance(1000)
+    assert capsys.readouterr() == ("", "")
+
+
+def as_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rich take standard error for a terminal."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")

@@ -1,7 +1,7 @@
-"""Neighbour lists of a sweep: found once for all its processes, exactly or, where asked for, approximately.
+"""Item neighbour lists, computed once for all processes of a sweep, by exact or by approximate search.
 
-Large lists are kept in the sweep's folder under the hash of what they are made of; the folder can be deleted at any
-time. Approximate search is never silent: its recall is measured against exact lists of a sample and recorded.
+Large lists are stored in the sweep's folder under the hash of their inputs; the folder can be deleted at any time. An
+approximate search always measures its recall against exact lists of a sample, and the record of the training holds it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import importlib.util
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from mmbench.messages import Refusal
@@ -29,23 +30,23 @@ from mmbench.store.files import write_atomic
 from mmbench.store.schema import Approximation
 
 MODES = ("exact", "approximate")
-#: Up to so many items lists are exact in either mode.
+#: Up to this number of items, lists are exact in either mode.
 APPROXIMATE_ABOVE = 100_000
-#: Lists are kept in a file if finding them exactly takes at least so many multiplications: some seconds.
+#: Lists are stored in a file if an exact search takes at least this number of multiplications, about some seconds.
 KEPT_ABOVE = 5e10
-#: Candidates of the first pass per neighbour, and the share of the clusters that is looked at.
+#: Candidates per neighbour in the first pass, and the share of clusters that is searched.
 CANDIDATES, PROBED = 2, 1 / 32
-#: Items whose exact lists say what the recall is.
+#: Number of items whose exact lists are computed to measure the recall.
 SAMPLE = 1000
-#: Candidates scored at once, in numbers.
+#: Numbers in a block of candidates that is scored at once.
 BLOCK_NUMBERS = 1 << 22
 
 
 def check_mode(mode: str) -> None:
-    """Refuse a way of searching that is unknown or not installed.
+    """Refuse a search mode that is unknown or whose library is not installed.
 
     Raises:
-        ValueError: saying what is allowed or missing.
+        ValueError: with the allowed modes or the missing library.
     """
     if mode not in MODES:
         raise Refusal(
@@ -59,11 +60,11 @@ def check_mode(mode: str) -> None:
 
 
 class Graphs:
-    """The way a training finds its neighbour lists.
+    """Computes or loads the neighbour lists of a training.
 
     Args:
         mode: ``exact``, or ``approximate`` for catalogues of more than :data:`APPROXIMATE_ABOVE` items.
-        folder: where large lists are kept for other processes, or None.
+        folder: where large lists are stored for other processes, or None.
     """
 
     def __init__(self, mode: str = "exact", folder: Path | None = None) -> None:
@@ -73,12 +74,12 @@ class Graphs:
         self.approximations: list[Approximation] = []
 
     def find(self, key: str, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
-        """Lists of at least ``k`` neighbours: those of a file, or computed while others wait for them."""
+        """Return lists of at least ``k`` neighbours, read from a file or computed while other processes wait."""
         if self.folder is None or len(features) ** 2 * features.shape[1] < KEPT_ABOVE:
             return self._compute(features, present, k, shrink)
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{key}.npz"
-        with _alone(file.with_suffix(".lock")):
+        with _locked(file.with_suffix(".lock")):
             lists = _read(file)
             if lists is None or lists.k < min(k, len(lists.items)):
                 lists = self._compute(features, present, k, shrink)
@@ -86,7 +87,7 @@ class Graphs:
         return lists
 
     def used(self, lists: Neighbours) -> None:
-        """Note what a record has to say of approximate lists."""
+        """Note the size, recall and library of approximate lists for the record of the training."""
         if lists.recall is None:
             return
         note = Approximation(
@@ -101,7 +102,8 @@ class Graphs:
 
     def _compute(self, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
         if self.name == "exact" or int(present.sum()) <= APPROXIMATE_ABOVE:
-            return knn(features, present, k, shrink=shrink, progress=Bar(int(present.sum())))
+            with progress_bar(int(present.sum())) as advance:
+                return knn(features, present, k, shrink=shrink, progress=advance)
         lists = approximate_knn(features, present, k, shrink=shrink)
         print(
             f"approximate neighbours of {lists.n_items:,} items: {lists.recall:.4f} of the exact {lists.k} found, "
@@ -114,7 +116,7 @@ class Graphs:
 
 @contextlib.contextmanager
 def searching(mode: str, folder: Path | None = None) -> Iterator[Graphs]:
-    """Let models built in the block find their neighbours in the given way, see :class:`Graphs`."""
+    """Let models that are built in the block search their neighbours in this mode, see :class:`Graphs`."""
     graphs = Graphs(mode, folder)
     with found_by(graphs):
         yield graphs
@@ -123,8 +125,8 @@ def searching(mode: str, folder: Path | None = None) -> Iterator[Graphs]:
 def approximate_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
     """:func:`mmbench.nn.item_neighbours.knn` among candidates of an inverted file, each candidate scored exactly.
 
-    Items are clustered (k-means of faiss, fixed seed) and an item's candidates are the best of the nearest clusters. An
-    item that gets too few of them has an exact list.
+    Items are clustered (k-means of faiss, fixed seed), and an item's candidates are the best items of its nearest
+    clusters. An item with too few candidates gets an exact list.
 
     Returns:
         The lists with their recall: the share of the exact neighbours of :data:`SAMPLE` items that were found.
@@ -185,57 +187,59 @@ def _candidates(unit: Tensor, count: int) -> Tensor:
         index.train(rows)
         index.add(rows)
         index.nprobe = max(1, round(clusters * PROBED))
-        bar = Bar(len(rows))
-        rows_found = []
-        for begin in range(0, len(rows), step := 4096):
-            rows_found.append(torch.from_numpy(index.search(rows[begin : begin + step], count)[1]))
-            bar(min(begin + step, len(rows)))
-        return torch.cat(rows_found)
+        blocks = []
+        with progress_bar(len(rows)) as advance:
+            for begin in range(0, len(rows), step := 4096):
+                blocks.append(torch.from_numpy(index.search(rows[begin : begin + step], count)[1]))
+                advance(min(begin + step, len(rows)))
+        return torch.cat(blocks)
     finally:
         faiss.omp_set_num_threads(before)
 
 
-class Bar:
-    """Tells how far a search is, once it takes longer than a moment.
+@contextlib.contextmanager
+def progress_bar(total: int, delay: float = 5.0) -> Iterator[Callable[[int], None]]:
+    """Show the progress of a search on standard error; nothing is written unless that is a terminal.
 
     Args:
         total: number of items.
-        out: where to write.
-        after: seconds before the first line.
-        every: seconds between two lines where the output is no terminal.
+        delay: seconds before the bar appears, so that a short search shows none.
+
+    Yields:
+        A function to call with the number of items that are done.
     """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("neighbours of {task.total:,} items"),
+        BarColumn(20),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=console, disable=not console.is_interactive)
+    task = bar.add_task("", total=total)
+    visible_from = time.monotonic() + delay
 
-    def __init__(self, total: int, out: TextIO | None = None, after: float = 5.0, every: float = 30.0) -> None:
-        self.total, self.out, self.every = total, out or sys.stderr, every
-        self.began = time.monotonic()
-        self.next = self.began + after
-        self.told = False
+    def advance(done: int) -> None:
+        bar.update(task, completed=done)
+        if time.monotonic() >= visible_from:
+            bar.start()  # does nothing once the bar is visible
 
-    def __call__(self, done: int) -> None:
-        """Say that ``done`` items have their lists."""
-        now = time.monotonic()
-        if now < self.next and not (self.told and done >= self.total):
-            return
-        terminal = self.out.isatty()
-        self.told, self.next = True, now + (0.5 if terminal else self.every)
-        share = done / max(1, self.total)
-        left = (now - self.began) * (1 - share) / max(share, 1e-9)
-        drawn = "#" * round(20 * share)
-        end = "\r" if terminal and done < self.total else "\n"
-        self.out.write(f"neighbours of {self.total:,} items [{drawn:.<20}] {share:4.0%}, {left:.0f} s left{end}")
-        self.out.flush()
+    try:
+        yield advance
+    finally:
+        bar.stop()
 
 
 @contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock among the processes that share a folder; it ends with its holder."""
+def _locked(lock: Path) -> Iterator[None]:
+    """Hold a lock among the processes that share a folder; the system releases it when its holder dies."""
     with lock.open("w") as handle:
         fcntl.lockf(handle, fcntl.LOCK_EX)
         yield
 
 
 def _read(file: Path) -> Neighbours | None:
-    """Lists from a file; None without a readable one."""
+    """Read lists from a file; None if it is missing or unreadable."""
     try:
         with np.load(file, allow_pickle=False) as stored:
             indices = torch.from_numpy(stored["indices"].astype(np.int64))
