@@ -40,7 +40,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Check a folder, print what was found and exit with 2 if something blocks.
+    """Check a folder, print the findings and exit with 2 if one of them blocks a study.
 
     Raises:
         ValueError: for a mistake in the command line, or a folder whose interactions cannot be read.

@@ -1,4 +1,4 @@
-"""The one place where a configuration is composed; it turns every mistake into one clear line."""
+"""Composes configurations and reports every user error as one line."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     """Parse command-line overrides.
 
     Raises:
-        ValueError: naming the word that is no override.
+        ValueError: for a word that is no override.
     """
     parser = OverridesParser.create()
     parsed = []
@@ -132,7 +132,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Compo
 
 
 def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> None:
-    """Compose every value of every sweep once, so that a mistake in the last cell is told before the first runs."""
+    """Compose every value of every sweep once, so that an error in the last cell is reported before the first runs."""
     parsed = parse(overrides)
     variants = [single_values(override) for override in parsed]
     first = [values[0] for values in variants]

@@ -59,7 +59,7 @@ def read_settings(words: Sequence[str]) -> dict[str, str]:
         if not equals or key not in KEYS:
             raise Refusal("{word} is not a setting of decide; {hint}", word=word, hint=did_you_mean(key, KEYS))
         settings[key] = value
-    Translator(settings["lang"])  # refuses a language that there is no catalogue of
+    Translator(settings["lang"])  # refuses a language without a catalogue
     if settings["serving"] not in ("true", "false"):
         raise Refusal("{key}={value} must be true or false", key="serving", value=settings["serving"])
     return settings
@@ -77,7 +77,7 @@ def load_economics(name: str) -> Economics:
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise Refusal("economics={name}: no such file; name a YAML file or one of {names}", name=name, names=names)
     economics = read_economics(_yaml(file), _yaml(folder / "default.yaml"))
-    # A file that comes along is nobody's business in particular.
+    # The files of the package describe no particular company, so all their inputs count as assumed.
     return replace(economics, assumed=tuple(INPUTS)) if file.parent == folder else economics
 
 

@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> None:
     """Encode a folder and say what was written.
 
     Raises:
-        ValueError: for a mistake in the command line, in the files, or an encoder that is not there.
+        ValueError: for a mistake in the command line, in the files, or a missing encoder.
     """
     translator, argv = take_language(argv)
     if not argv or {"-h", "--help"} & set(argv):
@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def encode(folder: Path, pairs: Sequence[tuple[str, str]], translator: Translator) -> None:
-    """What the command does with its words; ``prepare`` calls it for ``--encode``."""
+    """Encode a folder as the ``key=value`` words of the command line ask; ``prepare --encode`` calls it too."""
     from mmbench.encoders.encode_folder import Options, encode_folder, parse_choice
 
     names = [field.name for field in fields(Options)]

@@ -32,7 +32,7 @@ def one_line_errors(argv: Sequence[str]) -> Iterator[None]:
 
 
 def language_in(argv: Iterable[str]) -> str:
-    """The language that the last ``lang=`` of a command line asks for; English without one that there is."""
+    """Language of the last ``lang=`` on a command line; English if it is missing or unknown."""
     asked = [word.removeprefix("lang=") for word in argv if word.startswith("lang=")]
     return asked[-1] if asked and asked[-1] in LANGUAGES else LANGUAGES[0]
 

@@ -1,4 +1,4 @@
-"""The configuration of a job as types: every section is checked where its type is, and a mistake is one clear line."""
+"""Types for the configuration of a job; each type checks its section and reports an error as one line."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class SweepConfig:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """How workers share a sweep and go on with it.
+    """How workers share and resume a sweep.
 
     Args:
-        resume: ``auto`` goes on, ``force`` sets records aside, ``never`` refuses where records exist.
-        storage: where leases are kept.
+        resume: ``auto`` resumes, ``force`` moves records aside, ``never`` refuses if records exist.
+        storage: where leases are stored.
         lease_timeout: seconds of silence after which a worker of another machine counts as dead.
     """
 
@@ -68,7 +68,7 @@ class StudyConfig:
 
 @dataclass(frozen=True)
 class StatisticsConfig:
-    """What is inferred, fixed before a sweep runs.
+    """Margin and contrasts of the inference, fixed before a sweep runs.
 
     Args:
         delta: equivalence margin of the relative gain.
@@ -103,7 +103,7 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """How many of the best items of every user a cell writes with raw ids, 0 for none."""
+    """Number of top items per user that a cell exports with raw ids; 0 exports nothing."""
 
     top_k: int
 
@@ -118,8 +118,8 @@ class ExportConfig:
 class JobConfig:
     """The configuration of one job.
 
-    ``model``, ``search``, ``optimizer`` and ``training`` stay plain: every trial puts values of its own into them, and
-    what comes out is checked by the model and by :class:`mmbench.training.settings.TrainingSettings`.
+    ``model``, ``search``, ``optimizer`` and ``training`` stay plain mappings: every trial sets its own values in them,
+    and the result is checked by the model and by :class:`mmbench.training.settings.TrainingSettings`.
 
     Args:
         plain: the whole configuration, resolved.
@@ -186,11 +186,11 @@ class JobConfig:
         return Path(self.plain["paths"]["multirun"]) / paths.slug([str(self.sweep.name)])
 
     def with_workers(self, workers: int) -> JobConfig:
-        """The same with a number of worker processes where none was asked for."""
+        """Return a copy with this number of worker processes unless one is configured."""
         return replace(self, sweep=replace(self.sweep, workers=self.sweep.workers or workers))
 
     def resuming(self) -> JobConfig:
-        """The same for a sweep that has been opened: no records are set aside again."""
+        """Return a copy for an opened sweep, so that no records are moved aside again."""
         return replace(self, study=replace(self.study, resume="auto"))
 
 
@@ -209,9 +209,9 @@ def check_keys(section: str, make: Callable[..., Any], options: Section, given: 
 
     Args:
         section: dotted path of the section.
-        make: what takes the keys as arguments.
+        make: callable that takes the keys as arguments.
         options: the section.
-        given: arguments, the first ones, that do not come from the section.
+        given: number of leading arguments that do not come from the section.
 
     Raises:
         ValueError: naming the key and those that are accepted.

@@ -1,4 +1,4 @@
-"""Further trials for all conditions of a model while the last ones still moved a contrast.
+"""Grants further trials to all conditions of a model while the last trials still moved a contrast.
 
 The rule looks at validation scores only. Test scores would make the number of trials, and with it the choice, depend on
 the test split.
@@ -47,12 +47,12 @@ class Extension:
 
     @property
     def file(self) -> Path:
-        """Where the decision stands."""
+        """File of the decision."""
         (task, store), *_ = self.members
         return paths.extension_file(store.sweep_dir, task.cell.dataset, task.cell.model)
 
     def grant(self) -> Grant:
-        """What stands written; before anything does, the trials of the budget."""
+        """Read the granted trials; without a decision they are those of the budget."""
         budget = self.members[0][0].budget
         if not budget.extend:
             return Grant(budget.trials, settled=True)
@@ -62,7 +62,7 @@ class Extension:
     def decide(self) -> None:
         """Grant further trials or settle, once every member has run what it was granted; otherwise do nothing.
 
-        A cell that cannot go on is not waited for. All workers come to the same decision, so it does not matter which
+        Failed cells are ignored. All workers come to the same decision, so it does not matter which
         of them writes it.
         """
         trials, settled = self.grant()
@@ -86,7 +86,7 @@ class Extension:
 
     @property
     def _effort(self) -> str:
-        """What all members share; a decision about anything else is not theirs."""
+        """Hash of split, slots and budget, which all members share; a decision under another hash is ignored."""
         task = self.members[0][0]
         shared = {"split": task.split_fingerprint, "slots": task.slots(), "budget": repr(task.budget)}
         return fingerprint.of_json(shared)
@@ -119,7 +119,7 @@ def contrast_shifts(
 
     Args:
         by_condition: trials of each condition, paired.
-        contrasts: the planned contrasts; one whose conditions are not both there is passed over.
+        contrasts: the planned contrasts; a contrast is skipped unless both of its conditions have trials.
         delta: margin that a contrast has to move by.
     """
     shifts = []

@@ -1,4 +1,4 @@
-"""From a configuration to the task of a cell."""
+"""Turns a configuration into the task of a cell."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from mmbench.tuning.cell import CellTask
 from mmbench.tuning.space import read_space
 
 ID_ONLY = "-"
-#: Version of what is computed, part of every cell's key: it changes when the same configuration gives other numbers.
+#: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
 RESULTS_VERSION = 1
-#: Sections that say where or how a sweep runs, not what; no record may depend on them.
+#: Sections that set where or how a sweep runs; no record may depend on them.
 PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
-#: Training settings that say on what a training runs; they change no result beyond rounding.
+#: Training settings that choose the hardware; they change no result beyond rounding.
 WHERE_IT_TRAINS = ("accelerator", "devices")
 
 
@@ -95,7 +95,7 @@ class Job:
 
     @property
     def asked_modality(self) -> str:
-        """Name of the condition as asked for; what the command line changed of it is part of the name."""
+        """Name of the requested condition, including its overrides on the command line."""
         prefix = "modality."
         changed = sorted(word.lstrip("+") for word in self.overrides)
         changed = [word.removeprefix(prefix) for word in changed if word.startswith(prefix)]
@@ -106,7 +106,7 @@ class Job:
         return _dataset(fingerprint.canonical_json(self.config.plain["dataset"]))
 
     def task(self) -> CellTask:
-        """What tuning is given: no test split in it.
+        """Input of tuning, without the test split.
 
         Raises:
             ValueError: for a condition the dataset cannot serve or a search path that does not exist.
@@ -135,7 +135,7 @@ class Job:
         return None if file is None else read_recommendations(Path(file), dataset.user_ids, dataset.item_ids)[0]
 
     def store(self, task: CellTask) -> CellStore:
-        """The cell's folder under its key: everything that decides its results, the test split left out."""
+        """Records of the cell under a key that hashes everything its results depend on except the test split."""
         seen = task.condition.kept(task.features)
         external = self._recommendations(self.dataset())
         plain = self.config.plain
@@ -168,7 +168,7 @@ class Job:
 
 
 def _condition_key(condition: ModalityCondition, seen: Sequence[str]) -> Section:
-    """What of a condition decides results: states and missing rates of the modalities it keeps, and the seed."""
+    """Parts of a condition that its results depend on: states and missing rates of kept modalities, and the seed."""
     missing = {name: condition.missing[name] for name in seen if condition.missing.get(name)}
     rule = condition.missing_rule if missing else None
     states = {name: condition.state(name) for name in seen}
@@ -186,7 +186,7 @@ def _recipe(
     recommendations: NDArray[np.float64] | None,
     configuration: Configuration,
 ) -> tuple[ModelFactory, TrainingSettings]:
-    """A model factory and training settings from the job's configuration with one slot's values put in."""
+    """Build a model factory and training settings from the job's configuration with the values of one slot."""
     merged: dict[str, Any] = copy.deepcopy(dict(plain))
     for path, value in configuration.items():
         *sections, name = path.split(".")
@@ -219,7 +219,7 @@ def _at(config: Section, path: str) -> Any:
     return node
 
 
-@functools.cache  # tasks hold on to their data anyway; dropping one would only mean to read it again
+@functools.cache  # tasks keep their data in memory anyway
 def _dataset(section: str) -> Dataset:
     options = json.loads(section)
     options.pop("lr")

@@ -1,7 +1,8 @@
-"""Places worker pools on other machines: SLURM through submitit, or Ray.
+"""Runs worker pools on other machines: SLURM through submitit, or Ray.
 
-Every allocation runs the same pool over the same shared folder; leases keep them apart. A time limit shorter than a
-cell is normal: what was finished stays, the training in hand is given back, and the next allocation goes on.
+Every allocation runs the same pool on the same shared folder; leases keep workers from repeating trainings. A time
+limit shorter than a cell is normal: finished trainings stay, the current one is released, and the next allocation
+resumes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class PoolTask:
     """What an allocation runs; submitit calls :meth:`checkpoint` when the scheduler takes the allocation away.
 
     Args:
-        jobs: what was asked for.
+        jobs: the requested jobs.
         overrides: the command line.
     """
 
@@ -41,7 +42,7 @@ class PoolTask:
 
 
 def _task(sweep: Sweep) -> PoolTask:
-    """The pool task of a sweep; records that were set aside once are not set aside again by every allocation."""
+    """Pool task of a sweep that resumes, so that no allocation moves records aside again."""
     return PoolTask([replace(job, config=job.config.resuming()) for job in sweep.jobs], list(sweep.overrides))
 
 
@@ -50,10 +51,10 @@ class Slurm:
     """Pools on SLURM allocations.
 
     Args:
-        allocations: how many pools.
-        cluster: ``slurm``, or ``local`` to try it out without SLURM.
-        dry_run: print what would be submitted and submit nothing.
-        max_timeouts: a timed-out allocation is queued again this often.
+        allocations: number of pools.
+        cluster: ``slurm``, or ``local`` for a trial without SLURM.
+        dry_run: print the submission without submitting it.
+        max_timeouts: number of times that a timed-out allocation is queued again.
         options: options of submitit's executor (``timeout_min``, ``slurm_partition``, ...).
     """
 
@@ -114,11 +115,11 @@ class Ray:
     """Pools as Ray tasks.
 
     Args:
-        pools: how many pools.
+        pools: number of pools.
         address: Ray cluster, ``auto`` for a running one, or null to start one on this machine.
-        num_cpus: processors of each pool; its workers are that many unless ``sweep.workers`` says otherwise.
+        num_cpus: processors of each pool, and its number of workers unless ``sweep.workers`` is set.
         num_gpus: GPUs of each pool.
-        dry_run: print what would be started and start nothing.
+        dry_run: print the tasks without starting them.
     """
 
     pools: int

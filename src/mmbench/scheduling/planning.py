@@ -1,4 +1,4 @@
-"""What a sweep is going to do: its cells, and the manifest that fixes them before the first one runs."""
+"""Plans the cells of a sweep and writes the manifest that fixes them before the first one runs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Planned:
 
     Args:
         job: how to run it.
-        task: what tuning is given.
-        store: where it lives.
+        task: input of tuning.
+        store: records of the cell.
         finished: whether its records are complete and current.
     """
 
@@ -37,13 +37,13 @@ class Planned:
 
     @property
     def trainings(self) -> int:
-        """Trials granted so far and final runs."""
+        """Number of trials granted so far plus final runs."""
         trials = Extension([(self.task, self.store)], (), delta=0.0).grant().trials
         return len(self.task.slots(trials)) + self.task.budget.tpe + self.task.budget.seeds
 
     @property
     def most_trainings(self) -> int:
-        """Trainings with every extension that the budget allows."""
+        """Number of trainings if every extension that the budget allows is granted."""
         budget = self.task.budget
         return len(self.task.slots(budget.most_trials)) + budget.tpe + budget.seeds
 
@@ -54,7 +54,7 @@ class Planned:
 
 
 def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list[Planned]:
-    """Read each dataset once, say what was read, and find out which cells are finished."""
+    """Read each dataset once, print its summary, and find out which cells are finished."""
     described: set[str] = set()
     by_cell: dict[CellName, Planned] = {}
     for job in jobs:
@@ -63,7 +63,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
             described.add(job.cell.dataset)
             print("\n".join(map(translator, dataset.summary())), flush=True)
         task = job.task()
-        task.slots()  # a default outside its range is told before anything runs
+        task.slots()  # refuses a default outside its range before anything runs
         check_devices(job.model_class, task.recipe(task.default)[1])
         store = job.store(task)
         twin = by_cell.get(job.cell)
@@ -80,7 +80,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
 
 
 def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> None:
-    """Write what is planned before it runs; cells that an earlier command planned under this name stay listed."""
+    """Write the manifest before the cells run; it keeps the cells that earlier commands planned for this sweep."""
     file = paths.manifest_file(sweep_dir)
     known = records.read(file, Manifest).cells if file.exists() else []
     asked = sorted({job.asked_modality for job in jobs} | {modality for cell in known for modality in cell.asked})
@@ -111,7 +111,7 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
 
 
 def check_fixed(sweep_dir: Path, statistics: StatisticsConfig) -> None:
-    """Refuse another margin or other contrasts than those the sweep was planned with: its results may be known."""
+    """Refuse a margin or contrasts that differ from the manifest, because results may already be known."""
     file = paths.manifest_file(sweep_dir)
     if not file.exists():
         return

@@ -15,7 +15,7 @@ from mmbench.scheduling import worker
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.progress import Progress
 
-#: Workers that die are replaced, but not for ever.
+#: Dead workers are replaced up to this number of times.
 MAX_REPLACEMENTS = 20
 
 
@@ -25,7 +25,7 @@ class Pool:
     Args:
         jobs: unfinished cells.
         workers: number of processes, None for one per core and process of a training.
-        progress: told about the ledger while the workers run.
+        progress: updated from the ledger while the workers run.
     """
 
     def __init__(self, jobs: Sequence[Job], workers: int | None, progress: Progress) -> None:
@@ -41,7 +41,7 @@ class Pool:
         Returns:
             0, the exit code of a worker that could not go on, or 128 plus the signal that stopped the sweep.
         """
-        if threading.current_thread() is threading.main_thread():  # a Ray task is not; Ray stops it by itself
+        if threading.current_thread() is threading.main_thread():  # a Ray task runs in another thread, and Ray stops it
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._stop)
         try:
@@ -63,7 +63,7 @@ class Pool:
                         return 3
                     self.processes.append(self._start())
                 elif process.exitcode and not self.stopped:
-                    self.stopped = process.exitcode  # it has said why; the others would meet the same
+                    self.stopped = process.exitcode  # it printed its error; the others would fail alike
                     self._terminate()
         return self.stopped
 

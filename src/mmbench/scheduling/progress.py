@@ -1,4 +1,4 @@
-"""Progress of a sweep, read from its ledger: lines that make sense in a log, a bar on a terminal."""
+"""Shows the progress of a sweep from its ledger: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Progress:
         planned: cell by cell key.
         trainings: number of trainings of a cell by its key; it may grow while the sweep runs.
         out: where to write; standard output by default.
-        interval: seconds between two looks at the ledger.
-        stands: whether the record behind a ledger row of an earlier start is still there; a cell can be deleted.
-        line_every: seconds between two lines where the output is no terminal; a finished cell is always told.
+        interval: seconds between two reads of the ledger.
+        has_record: whether a ledger row of an earlier start still has its record, because a cell can be deleted.
+        line_every: seconds between two lines if the output is no terminal; a finished cell always gets a line.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Progress:
         out: TextIO | None = None,
         interval: float = 1.0,
         line_every: float = 15.0,
-        stands: Callable[[str, Unit], bool] = lambda key, unit: True,
+        has_record: Callable[[str, Unit], bool] = lambda key, unit: True,
     ) -> None:
         self.sweep_dir = sweep_dir
         self.planned = planned
@@ -50,7 +50,7 @@ class Progress:
         self.task = self.bar.add_task("", total=None)
         self.interval = interval
         self.line_every = line_every
-        self.stands = stands
+        self.has_record = has_record
         self.rows_read = 0
         self.done: dict[str, set[Unit]] = {key: set() for key in planned}
         self.skipped: dict[str, int] = dict.fromkeys(planned, 0)
@@ -60,14 +60,14 @@ class Progress:
         self.sizes: dict[str, int] = {}
 
     def start(self, finished: Sequence[str]) -> None:
-        """Read what the ledger holds already and say what is left.
+        """Read the existing rows of the ledger and print how many trainings are left.
 
         Args:
             finished: keys of the cells that are complete.
         """
         self.began = time.monotonic()
         self._measure()
-        for _ in self._read(self.stands):
+        for _ in self._read(self.has_record):
             pass
         for key in finished:
             self.skipped[key] = self.sizes[key] - len(self.done[key])
@@ -114,7 +114,7 @@ class Progress:
         return len(self.done[key]) + self.skipped[key]
 
     def line(self, row: LedgerRow) -> str:
-        """One line: how far the sweep is, how long it still takes, and what the last training gave."""
+        """One line with the progress of the sweep, the time left and the score of the last training."""
         key = row.cell_key
         cells = sum(self._n_done(k) >= trainings for k, trainings in self.sizes.items())
         what = {Stage.TRIAL: "trial", Stage.PROPOSAL: "proposal", Stage.FINAL: "final seed"}[row.stage]
@@ -126,7 +126,7 @@ class Progress:
         )
 
     def time_left(self) -> str:
-        """Time left at the pace so far, readable."""
+        """Time left at the pace so far, as text."""
         ran = self.n_done - self.before
         if not ran:
             return "unknown time"
@@ -135,14 +135,18 @@ class Progress:
             return f"{seconds:.0f} s"
         return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
-    def _read(self, stands: Callable[[str, Unit], bool] | None = None) -> Iterator[LedgerRow]:
-        """Rows that are new since the last look, each counted before it is given."""
+    def _read(self, has_record: Callable[[str, Unit], bool] | None = None) -> Iterator[LedgerRow]:
+        """Yield the rows added since the last read; each is counted before it is yielded."""
         for number, row in enumerate(ledger.read(self.sweep_dir)):
             if number < self.rows_read:
                 continue
             self.rows_read = number + 1
             key = row.cell_key
-            if key not in self.done or row.unit in self.done[key] or not (stands is None or stands(key, row.unit)):
+            if (
+                key not in self.done
+                or row.unit in self.done[key]
+                or not (has_record is None or has_record(key, row.unit))
+            ):
                 continue
             self.done[key].add(row.unit)
             if row.score is not None and row.stage != Stage.FINAL:

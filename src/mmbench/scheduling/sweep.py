@@ -25,8 +25,8 @@ class Sweep:
     """A planned sweep.
 
     Args:
-        folder: where it lives.
-        jobs: what was asked for.
+        folder: folder of the sweep.
+        jobs: the requested jobs.
         planned: its cells.
         overrides: the command line.
     """
@@ -38,15 +38,15 @@ class Sweep:
 
     @staticmethod
     def plan(jobs: Sequence[Job], overrides: Sequence[str], translator: Translator | None = None) -> Sweep:
-        """Read the data, check everything a user has to mend, and find out which cells are finished.
+        """Read the data, check all user input, and find out which cells are finished.
 
         Args:
-            jobs: what was asked for.
+            jobs: the requested jobs.
             overrides: the command line, for the manifest.
-            translator: into the language of what is printed of the data, English without one.
+            translator: language of the printed data summary; English by default.
 
         Raises:
-            ValueError: for anything a user has to mend before the first cell runs.
+            ValueError: for any user error that can be seen before the first cell runs.
         """
         config, folder = jobs[0].config, jobs[0].sweep_dir
         translator = translator or Translator()
@@ -71,19 +71,19 @@ class Sweep:
         trackers.remember(self.config.plain["tracking"], self.folder)
 
     def run_pool(self) -> int:
-        """Work on the cells that wait with a pool of this machine; returns its exit code."""
+        """Run the unfinished cells on a pool of this machine; return its exit code."""
         planned = {plan.store.key: plan for plan in self.planned}
         progress = Progress(
             self.folder,
             {key: plan.task.cell for key, plan in planned.items()},
             trainings=lambda key: planned[key].trainings,
-            stands=lambda key, unit: planned[key].store.training_file(unit, paths.RECORD).exists(),
+            has_record=lambda key, unit: planned[key].store.training_file(unit, paths.RECORD).exists(),
         )
         progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])
         return Pool(self.waiting, self.config.sweep.workers, progress).run() if self.waiting else 0
 
     def conclude(self, code: int) -> int:
-        """Say which cells failed and how to go on; returns the exit code of the sweep."""
+        """Print which cells failed and how to resume; return the exit code of the sweep."""
         for plan in self.planned:
             if reason := plan.failure():
                 print(f"failed: {plan.task.cell}: {reason}", file=sys.stderr)
@@ -95,7 +95,7 @@ class Sweep:
 
 
 class Placement(Protocol):
-    """Runs the waiting cells of an opened sweep somewhere; a dry run only says where."""
+    """Runs the unfinished cells of an opened sweep; a dry run only prints where they would run."""
 
     @property
     def dry_run(self) -> bool:
@@ -121,24 +121,24 @@ def run_sweep(
     """Plan, run and report a sweep.
 
     Args:
-        jobs: what was asked for.
+        jobs: the requested jobs.
         overrides: the command line.
         report: writes the report of a sweep folder and returns what a terminal shows of it.
-        place: where the waiting cells run; by default on a pool of this machine.
+        place: where the unfinished cells run; by default on a pool of this machine.
 
     Returns:
         0, 1 if a cell failed, or the code that stopped it.
 
     Raises:
-        ValueError: for anything a user has to mend before the first cell runs.
+        ValueError: for any user error that can be seen before the first cell runs.
     """
     place = place or LocalPool()
     sweep = Sweep.plan(jobs, overrides)
     if place.dry_run:
         return place(sweep)
-    trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # a mistake there is told now
+    trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
     study = sweep.config.study
-    make_leases(study.storage, sweep.folder, study.lease_timeout)  # and a server that does not answer
+    make_leases(study.storage, sweep.folder, study.lease_timeout)  # refuses a server that does not answer
     sweep.open()
     code = place(sweep)
     print(report(sweep.folder))
@@ -151,7 +151,7 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
 
 
 def _command(overrides: Sequence[str], name: str) -> str:
-    """The command that goes on with this very sweep, whether or not its name was typed."""
+    """Command that resumes this sweep, also if its name was derived from the overrides."""
     named = any(word.startswith("sweep.name=") for word in overrides)
     words = ["-m", *overrides, *([] if named else [f"sweep.name='{name}'"])]
     return f"python -m mmbench {shlex.join(words)}"

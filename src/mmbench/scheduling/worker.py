@@ -32,19 +32,19 @@ from mmbench.training import allocation
 from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.study import give_up, run_unit, waiting
 
-#: Seconds between two looks for work while other workers hold what is left.
+#: Seconds between two searches for work while other workers hold all remaining trainings.
 POLL = 0.5
 EXIT_STOPPED = 143
 
 
 class Stopped(BaseException):
-    """The worker was told to stop; no ``except Exception`` may hold it up."""
+    """Raised when the worker receives SIGTERM; a ``BaseException``, so that no ``except Exception`` catches it."""
 
 
 def start(jobs: Sequence[Job], parent: int | None) -> None:
     """Entry of a worker process.
 
-    SIGTERM hands the training back and exits within seconds; without its parent a worker ends by itself.
+    On SIGTERM the worker releases its training and exits within seconds; it also exits when its parent ends.
 
     Args:
         jobs: unfinished cells of the sweep.
@@ -77,9 +77,9 @@ def _end_without(parent: int) -> None:
 
 
 def work(jobs: Sequence[Job]) -> None:
-    """Run trainings until every cell is sealed or has failed; waits for what other workers hold.
+    """Run trainings until every cell is sealed or has failed, and wait for those that other workers hold.
 
-    Cells are taken in order, so that the first ones are complete early; all workers may be in one cell.
+    Cells are taken in order, so the first ones are complete early; several workers may work on one cell.
     """
     study, statistics = jobs[0].config.study, jobs[0].config.statistics
     cells = []
@@ -93,7 +93,7 @@ def work(jobs: Sequence[Job]) -> None:
 
 
 def _finish(job: Job, store: CellStore) -> None:
-    """After the seal: write what was asked for besides, and mirror the cell."""
+    """Write the requested exports of a sealed cell and mirror the cell."""
     top_k = job.config.export.top_k
     if top_k:
         dataset = job.dataset()
@@ -109,9 +109,9 @@ class OpenCell:
     """A cell that a worker may work on.
 
     Args:
-        task: what tuning is given.
+        task: input of tuning.
         store: its records.
-        split: the split, whose test part is opened when the choice is written.
+        split: the split; its test part is opened once the choice is written.
         after: called once the cell is sealed.
     """
 
@@ -126,10 +126,10 @@ class OpenCell:
 
 
 def work_on(cells: Sequence[OpenCell], leases: Leases, contrasts: Sequence[Contrast] = (), delta: float = 0.02) -> None:
-    """The engine: run trainings of cells until every one is sealed or has failed.
+    """Run trainings of cells until every cell is sealed or has failed.
 
     Args:
-        cells: what there is to do, in the order in which it is taken.
+        cells: the cells, in the order in which they are worked on.
         leases: keep workers from doing the same training at the same time.
         contrasts: the planned contrasts, which the extension rule looks at.
         delta: margin that a contrast has to move by before all conditions get more trials.
@@ -144,13 +144,13 @@ def work_on(cells: Sequence[OpenCell], leases: Leases, contrasts: Sequence[Contr
 
 
 def _steps(cell: OpenCell, extension: Extension) -> list[Unit | None]:
-    """What may start now, None being the opening of the test split; a cell that cannot go on leaves its failure."""
+    """Units that may start now, or None for the test split; a cell that cannot continue records its failure."""
     try:
         grant = extension.grant()
         units = waiting(cell.task, cell.store, grant.trials, settled=grant.settled)
         if not units and not grant.settled:
             extension.decide()
-            return []  # more trials, or the choice, with the next look
+            return []  # the next call returns further trials or the choice
         return [*units] or [None]
     except CellFailed as error:
         cell.store.fail(str(error), traceback.format_exc())
@@ -158,14 +158,14 @@ def _steps(cell: OpenCell, extension: Extension) -> list[Unit | None]:
 
 
 def _run_one(cell: OpenCell, extension: Extension, leases: Leases) -> bool:
-    """Take the first step of a cell that nobody else holds; whether there was one."""
+    """Run the first step of a cell that no other worker holds; return whether one was run."""
     for step in _steps(cell, extension):
         place = "seal-0" if step is None else f"{step.stage}-{step.number}"
         name = f"{cell.store.key[:20]}.{place}"
         if not leases.claim(name):
             continue
         with holding(leases, name):
-            # Between the look at the ledger and the claim another worker may have finished it.
+            # Another worker may have finished it between the read of the ledger and the claim.
             if step in _steps(cell, extension):
                 _run(cell, step, leases.deaths(name))
         return True

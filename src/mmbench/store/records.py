@@ -149,7 +149,7 @@ class CellStore:
 
     def choice(self) -> Choice | None:
         """The choice, once it is written."""
-        return _read_if_there(paths.choice_file(self.folder), Choice)
+        return _read_if_exists(paths.choice_file(self.folder), Choice)
 
     def write_choice(self, choice: Choice) -> None:
         """Write the choice."""
@@ -157,7 +157,7 @@ class CellStore:
 
     def seal(self) -> Seal | None:
         """The seal, once the test split has been opened."""
-        return _read_if_there(paths.seal_file(self.folder), Seal)
+        return _read_if_exists(paths.seal_file(self.folder), Seal)
 
     def write_seal(self, seal: Seal) -> None:
         """Write the seal."""
@@ -165,7 +165,7 @@ class CellStore:
 
     def failure(self) -> CellFailure | None:
         """Why the cell has no result, if it failed."""
-        return _read_if_there(paths.failure_file(self.folder), CellFailure)
+        return _read_if_exists(paths.failure_file(self.folder), CellFailure)
 
     def fail(self, reason: str, traceback: str) -> None:
         """Leave the record of a failed cell."""
@@ -187,12 +187,12 @@ class CellStore:
             write_parquet(self.training_file(unit, paths.LISTS), lists)
 
     def clear_leftovers(self) -> None:
-        """Remove temporary files of writers that were killed; only for who has the cell to himself."""
+        """Remove temporary files of writers that were killed; only safe while no other worker writes to the cell."""
         for file in self.folder.rglob(".*.tmp"):
             file.unlink(missing_ok=True)
 
 
-def _read_if_there(path: Path, kind: type[R]) -> R | None:
+def _read_if_exists(path: Path, kind: type[R]) -> R | None:
     return read(path, kind) if path.exists() else None
 
 

@@ -23,7 +23,7 @@ from mmbench.store.schema import Approximation, Cost, Course
 from mmbench.training import loop, neighbour_search
 from mmbench.training.settings import TrainingSettings
 
-#: Of the last few splits.
+#: Evaluators of the last few splits.
 _evaluators = Memo[Evaluator](2)
 
 ModelFactory = Callable[[RecData], Recommender]
@@ -31,7 +31,7 @@ ModelFactory = Callable[[RecData], Recommender]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model and what its training came to.
+    """A trained model with the scores and costs of its training.
 
     Args:
         model: the model in its best state, in eval mode.
@@ -67,7 +67,7 @@ def fit(
 ) -> Fitted:
     """Train one model from one seed and return it in its best validation state.
 
-    The global random state is put back afterwards.
+    The global random state is restored afterwards.
 
     Args:
         build: makes the model from the training data.
@@ -144,6 +144,6 @@ def rebuild(
 
 
 def _evaluator(valid: Interactions, train: Interactions, device: torch.device) -> Evaluator:
-    """What ranks validation; trainings on the same split share it."""
+    """Evaluator of the validation split; trainings on the same split share it."""
     key = fingerprint.of_arrays(valid.users, valid.items, train.users, train.items)
     return _evaluators.get(f"{key} {valid.n_items} {device}", lambda: Evaluator(valid, train, device=device))

@@ -52,7 +52,7 @@ class LoopState:
         n_samples: triplets trained on.
         best_state: the model's state after the best epoch.
         best_per_user: validation score of each evaluated user then, ``(n_valid_users,)``.
-        degenerate: what is wrong with the loss or the scores, empty while nothing is.
+        degenerate: error in the loss or the scores; empty without one.
     """
 
     course: Course = field(default_factory=Course)
@@ -137,7 +137,8 @@ class LitRecommender(pl.LightningModule):
         faults.reach("epoch")
         state, course, steps = self.loop_state, self.loop_state.course, self.trainer.num_training_batches
         course.losses.append({name: float(total) / float(steps) for name, total in self._sums.items()})
-        # One process ranks for all: they hold the same state, and no rounding of theirs may part their ways.
+        # One process ranks for all: they hold the same state, and different rounding must not let them stop at
+        # different epochs.
         per_user, state.degenerate = self.trainer.strategy.broadcast(
             self._validated() if self.trainer.is_global_zero else (np.empty(0), "")
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mmbench.messages import Refusal
 
-#: Trials that are never cut short; the median of their scores at a rung is what the others have to reach.
+#: Trials that are never cut short; the other trials have to reach the median of their scores at a rung.
 PILOTS = 5
 
 
@@ -62,7 +62,7 @@ class Budget:
         return 2 * self.trials if self.extend else self.trials
 
     def extended(self, trials: int) -> int:
-        """Random trials after one more extension of a cell that has so many."""
+        """Number of random trials after one more extension of a cell that has ``trials``."""
         return min(trials + math.ceil(self.trials / 2), self.most_trials)
 
 

@@ -1,6 +1,6 @@
-"""What a trial tries, asked from Optuna, and what it has to reach to go on.
+"""Configurations of trials, proposed by Optuna, and the scores that a trial needs to continue.
 
-The records are the truth; an Optuna study is rebuilt from them whenever one is needed .
+The records are authoritative; an Optuna study is rebuilt from them whenever one is needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mmbench.tuning.space import Space
 
 #: Finished trainings of a cell.
 Done = Mapping[Unit, Training]
-#: Stages that Optuna is told about, in the order in which they run.
+#: Stages whose trials are added to a study, in the order in which they run.
 STAGES = (Stage.TRIAL, Stage.PROPOSAL)
 
 
@@ -65,12 +65,12 @@ def rebuilt_study(
     storage: optuna.storages.BaseStorage | None = None,
     name: str | None = None,
 ) -> optuna.Study:
-    """An Optuna study with the finished trials of the records told and the waiting slots queued.
+    """An Optuna study with the finished trials of the records added and the waiting slots queued.
 
     Args:
         space: search space.
         done: every finished training.
-        sampler: answers what the study is asked.
+        sampler: sampler of the study.
         waiting: slots to queue.
         storage: where the study is kept; in memory by default.
         name: its name.
@@ -107,11 +107,11 @@ def ask_slot(space: Space, slots: Sequence[Configuration], done: Done, slot: int
 
 
 def ask_tpe(space: Space, done: Done, place: int, key: str) -> Configuration:
-    """What the tree-structured Parzen estimator proposes after the trials so far (Bergstra et al. 2011).
+    """The proposal of the tree-structured Parzen estimator after the trials so far (Bergstra et al. 2011).
 
     Args:
         space: search space.
-        done: every finished training; proposals from ``place`` on are not looked at.
+        done: every finished training; proposals from ``place`` on are ignored.
         place: place among the proposals, from 0.
         key: what the randomness of the proposal depends on.
     """
@@ -121,7 +121,7 @@ def ask_tpe(space: Space, done: Done, place: int, key: str) -> Configuration:
         if unit.stage == Stage.TRIAL or (unit.stage == Stage.PROPOSAL and unit.number < place)
     }
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
-    # Optuna 5 changed both defaults; said here, a proposal is the same under either version.
+    # Optuna 5 changed both defaults; explicit values give the same proposal under either version.
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=False)
     study = rebuilt_study(space, known, sampler=sampler)
     return dict(study.ask(dict(space)).params)

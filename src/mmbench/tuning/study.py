@@ -104,10 +104,10 @@ def choose(trials: Sequence[Training]) -> Choice:
 
 
 def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
-    """Run one training that :func:`waiting` named, write its record and return it; Optuna is asked for its values.
+    """Run one training that :func:`waiting` returned, with values from Optuna; write its record and return it.
 
-    An exception is tried once more with the same configuration; the second one becomes the record of a failed
-    training, which counts as a trial. Degenerate scores are no accident and are not tried again.
+    After an exception the training is repeated once with the same configuration; a second exception is recorded as a
+    failed training, which counts as a trial. Degenerate scores are deterministic, so they are not tried again.
     """
     configuration = _configuration(task, store, unit)
     if unit.stage != Stage.FINAL:
@@ -142,7 +142,7 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
 
 
 def give_up(task: CellTask, store: CellStore, unit: Unit, reason: str) -> None:
-    """Count a training as failed that kills its worker again and again."""
+    """Record a training as failed because it repeatedly killed its worker."""
     configuration = _configuration(task, store, unit)
     precision = task.recipe(configuration)[1].precision
     begun = _begun(task, store, unit, configuration, task.inputs(unit.seed), precision)
@@ -156,7 +156,7 @@ def feature_hash(features: Mapping[str, ItemFeature]) -> str:
 
 
 def _configuration(task: CellTask, store: CellStore, unit: Unit) -> Configuration:
-    """What a training tries."""
+    """Configuration of a training."""
     if unit.stage == Stage.FINAL:
         choice = store.choice()
         assert choice is not None, "final runs are named by waiting, which writes the choice first"
@@ -197,7 +197,7 @@ def _begun(
 
 
 def _rungs(task: CellTask, store: CellStore) -> tuple[tuple[int, float], ...]:
-    """Epochs of the rungs with the score that a trial has to reach there."""
+    """Epoch and required score of each rung."""
     if not task.budget.rungs:
         return ()
     done = store.finished_trainings()

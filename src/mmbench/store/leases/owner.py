@@ -18,7 +18,7 @@ def process_start(pid: int) -> str | None:
     except OSError:
         if Path("/proc/self/stat").exists():
             return None
-        try:  # no /proc on this system: only existence can be told
+        try:  # without /proc only the existence of the process is known
             os.kill(pid, 0)
         except ProcessLookupError:
             return None
