@@ -29,9 +29,9 @@ BREAKEVEN = 0.08
 
 
 def default_file() -> dict[str, Any]:
-    found = OmegaConf.to_container(OmegaConf.load(paths.config_dir() / "economics" / "default.yaml"))
-    assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items()}
+    default = OmegaConf.to_container(OmegaConf.load(paths.config_dir() / "economics" / "default.yaml"))
+    assert isinstance(default, dict)
+    return {str(key): value for key, value in default.items()}
 
 
 def economics(**changed: Any) -> Economics:
@@ -54,5 +54,5 @@ def evidence(mean: float, se: float = 0.01, mde: float | None = None, seeds: int
     )  # fmt: skip
 
 
-def without_gain(found: Evidence) -> Evidence:
-    return replace(found, gain=None, mde=None, components={}, per_thousand=None)
+def without_gain(measured: Evidence) -> Evidence:
+    return replace(measured, gain=None, mde=None, components={}, per_thousand=None)

@@ -81,13 +81,13 @@ def world(rng: np.random.Generator, truth: float, n_users: int) -> Action:
 
 def rates(n_worlds: int = WORLDS, n_users: int = MANY, seed: int = 0) -> dict[float, Mapping[Action, float]]:
     """Share of the worlds with each answer, by true gain in break-even gains."""
-    found = {}
+    rates_of = {}
     for place, truth in enumerate(TRUTHS):
         rng = np.random.default_rng([seed, place])
         n = n_worlds // len(TRUTHS)
         counts = Counter(world(rng, truth, n_users) for _ in range(n))
-        found[truth] = {action: counts[action] / n for action in Action}
-    return found
+        rates_of[truth] = {action: counts[action] / n for action in Action}
+    return rates_of
 
 
 def main() -> None:
@@ -95,8 +95,8 @@ def main() -> None:
     print("| users | true gain / break-even | GO | HOLD | NO-GO |\n| --- | --- | --- | --- | --- |")
     for n_users in (MANY, FEW):
         for truth, share in rates(n_users=n_users).items():
-            told = " | ".join(f"{100 * share[action]:.0f} %" for action in (Action.GO, Action.HOLD, Action.NO_GO))
-            print(f"| {n_users:,} | {truth:g} | {told} |")
+            percents = " | ".join(f"{100 * share[action]:.0f} %" for action in (Action.GO, Action.HOLD, Action.NO_GO))
+            print(f"| {n_users:,} | {truth:g} | {percents} |")
 
 
 if __name__ == "__main__":

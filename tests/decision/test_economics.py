@@ -38,22 +38,22 @@ def test_every_image_is_there_already() -> None:
 
 
 def test_what_only_the_default_says_is_assumed() -> None:
-    found = read_economics(
+    company = read_economics(
         {"value": {"margin": 0.3}, "cost": {"image": {"low": 1, "likely": 2, "high": 3}}}, default_file()
     )
-    assert set(INPUTS) - set(found.assumed) == {"value.margin", "cost.image"}
-    assert found.inputs["value.margin"] == Range(0.3, 0.3, 0.3)
-    assert found.inputs["cost.image"] == Range(1, 2, 3)
+    assert set(INPUTS) - set(company.assumed) == {"value.margin", "cost.image"}
+    assert company.inputs["value.margin"] == Range(0.3, 0.3, 0.3)
+    assert company.inputs["cost.image"] == Range(1, 2, 3)
     # An opinion about the transfer is no measurement of it.
     assert "transfer" in read_economics({"transfer": 0.6}, default_file()).assumed
 
 
 def test_own_pairs_measure_the_transfer() -> None:
     pairs = [[0.04, 0.02], [0.02, 0.01], [0.01, 0.005]]
-    found = read_economics({"transfer_pairs": pairs}, default_file())
-    assert found.inputs["transfer"].likely == pytest.approx(0.5)
-    assert found.inputs["transfer"].low == pytest.approx(0.5)
-    assert "transfer" not in found.assumed
+    company = read_economics({"transfer_pairs": pairs}, default_file())
+    assert company.inputs["transfer"].likely == pytest.approx(0.5)
+    assert company.inputs["transfer"].low == pytest.approx(0.5)
+    assert "transfer" not in company.assumed
     noisy = slope([[0.1, 0.08], [0.1, 0.02], [0.1, 0.05]])
     # Residuals .03, -.03, 0: variance .0009 over squares of .03.
     assert noisy.high == pytest.approx(0.5 + 2 * (0.0009 / 0.03) ** 0.5)
@@ -63,8 +63,8 @@ def test_own_pairs_measure_the_transfer() -> None:
 def test_files_that_come_along(name: str) -> None:
     own = OmegaConf.to_container(OmegaConf.load(paths.config_dir() / "economics" / f"{name}.yaml"))
     assert isinstance(own, dict)
-    found = read_economics({str(k): v for k, v in own.items()}, default_file())
-    assert 0.005 < breakeven(found) < 0.05
+    company = read_economics({str(k): v for k, v in own.items()}, default_file())
+    assert 0.005 < breakeven(company) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_files_that_come_along(name: str) -> None:
     ],
 )  # fmt: skip
 def test_mistakes(own: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match="economics: ") as told:
+    with pytest.raises(ValueError, match="economics: ") as refusal:
         read_economics(own, default_file())
-    assert message in str(told.value)
-    assert "\n" not in str(told.value)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)

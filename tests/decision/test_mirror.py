@@ -59,10 +59,10 @@ def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
     measured, setting = replace(evidence(0.0), dataset="d", model="m"), economics()
     made = as_record(measured, setting, decide(measured, setting))
     files.write_document(file, made)
-    said = read_summary(read_sweep(sweep)).decision
-    assert (said["badge"], said["dataset"], said["model"]) == ("NO-GO", "d", "m")
-    assert said["breakeven"] == pytest.approx(0.08)
-    assert said["sentence"].startswith("Even in the favourable case")
+    decision = read_summary(read_sweep(sweep)).decision
+    assert (decision["badge"], decision["dataset"], decision["model"]) == ("NO-GO", "d", "m")
+    assert decision["breakeven"] == pytest.approx(0.08)
+    assert decision["sentence"].startswith("Even in the favourable case")
     files.write_document(file, {**made, "rule": 0})
     assert read_summary(read_sweep(sweep)).decision == {}
 
@@ -92,7 +92,7 @@ def test_the_report_command_mirrors_what_it_wrote_and_outlives_a_mirror_that_fai
     monkeypatch.setattr(wandb, "init", refuse)
     monkeypatch.setattr("sys.argv", ["mmbench", "report", str(sweep)])
     before = capsys.readouterr().out
-    with pytest.warns(UserWarning, match="W&B does not mirror s/summary: OSError: disk full") as told:
+    with pytest.warns(UserWarning, match="W&B does not mirror s/summary: OSError: disk full") as warned:
         main()
-    assert len(told) == 1
+    assert len(warned) == 1
     assert capsys.readouterr().out == before

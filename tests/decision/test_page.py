@@ -23,7 +23,7 @@ from tests.decision.deciding import ANSWERS, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text
 from tests.report.shop import TITLES
-from tests.report.test_contribution import STATES, USERS, cells, found
+from tests.report.test_contribution import STATES, USERS, cells, hit_users
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
     if name == "hold":
         assert not re.search("NO-GO|見送り推奨", first)
     if answer in ("untrusted", "one_seed", "nothing"):
-        said = {"en": "does not mean that images have no effect", "ja": "画像に効果がないという意味ではありません"}
-        assert said[lang] in page.by_id["sentence"]
+        sentence = {"en": "does not mean that images have no effect", "ja": "画像に効果がないという意味ではありません"}
+        assert sentence[lang] in page.by_id["sentence"]
         assert "value" not in page.by_id
     if lang == "ja":
         sentences = re.findall(r"[a-z]+ [a-z]+ [a-z]+ [a-z]+", page.by_id["answer"] + page.by_id["trust"])
@@ -155,7 +155,7 @@ def with_encoders(*encoders: tuple[str, str], **changed: Any) -> dict[tuple[str,
 
 
 @pytest.mark.parametrize(
-    ("whole", "status", "value", "told"),
+    ("whole", "status", "value", "reason"),
     [
         (with_encoders(("default", "x")), "fail", 1, "tried: default"),
         (with_encoders(("default", "x"), ("clip", "y")), "pass", 2, "tried: clip, default"),
@@ -169,11 +169,11 @@ def with_encoders(*encoders: tuple[str, str], **changed: Any) -> dict[tuple[str,
     ],
 )
 def test_image_encoders_are_counted_by_their_numbers(
-    whole: dict[tuple[str, str, str], Made], status: str, value: int, told: str, tmp_path: Path
+    whole: dict[tuple[str, str, str], Made], status: str, value: int, reason: str, tmp_path: Path
 ) -> None:
     table = read_sweep(write_sweep(tmp_path / "s", whole))
     (gate,) = (gate for gate in read_evidence(table, dataset="d").evidence.gates if gate.name == "G6")
-    assert (gate.status, gate.value, gate.why) == (status, value, told)
+    assert (gate.status, gate.value, gate.why) == (status, value, reason)
 
 
 def test_an_encoder_of_another_model_or_beside_less_is_not_tried(tmp_path: Path) -> None:
@@ -186,10 +186,10 @@ def test_an_encoder_of_another_model_or_beside_less_is_not_tried(tmp_path: Path)
 
 
 def test_the_best_encoder_on_validation_is_decided_about_and_the_other_one_counts(tmp_path: Path) -> None:
-    better = np.stack([found(USERS, range(150))] * 3)
+    better = np.stack([hit_users(USERS, range(150))] * 3)
     two = with_encoders(("default", "x"), ("clip", "y"))
     two["d-image=clip", "m", "fused"] = replace(two["d-image=clip", "m", "fused"], finals=better)
-    two["d", "itemknn", "-"] = Made(np.stack([found(USERS, range(155))] * 3))
+    two["d", "itemknn", "-"] = Made(np.stack([hit_users(USERS, range(155))] * 3))
     e = read_evidence(read_sweep(write_sweep(tmp_path / "s", two))).evidence
     by_name = {gate.name: gate for gate in e.gates}
     assert e.dataset == "d-image=clip"
@@ -200,8 +200,8 @@ def test_the_best_encoder_on_validation_is_decided_about_and_the_other_one_count
 
 def test_gates_of_constructed_records(tmp_path: Path) -> None:
     whole = cells()
-    hits = np.stack([found(USERS, range(126))] * 3)
-    shuffled = np.stack([found(USERS, range(118))] * 3)
+    hits = np.stack([hit_users(USERS, range(126))] * 3)
+    shuffled = np.stack([hit_users(USERS, range(118))] * 3)
     whole["d", "m", "text_shuffled_image"] = Made(shuffled, cell={"states": {"text": "real", "image": "shuffle"}})
     whole["d", "itemknn", "-"] = Made(hits)
     read = read_evidence(read_sweep(write_sweep(tmp_path / "s", whole)))

@@ -65,22 +65,22 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_answer(name: str) -> None:
     measured, action, why, barred, step = CASES[name]
-    found = decide(measured, economics())
-    assert (found.action, found.why, found.step.name) == (action, why, step)
+    decided = decide(measured, economics())
+    assert (decided.action, decided.why, decided.step.name) == (action, why, step)
     if barred:
-        assert " ".join(gate.name for gate in found.barred) == barred
-    assert [gate.name for gate in found.gates] == [f"G{i}" for i in range(1, 10)]
-    if found.why is Why.UNTRUSTED:
+        assert " ".join(gate.name for gate in decided.barred) == barred
+    assert [gate.name for gate in decided.gates] == [f"G{i}" for i in range(1, 10)]
+    if decided.why is Why.UNTRUSTED:
         # Nothing is said about the gain, whatever it was measured to be.
-        assert (found.probability, found.confidence) == (None, Confidence.UNCLEAR)
+        assert (decided.probability, decided.confidence) == (None, Confidence.UNCLEAR)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_replaying_the_record_gives_the_same_answer(name: str) -> None:
     measured, setting = CASES[name][0], economics()
-    found = decide(measured, setting)
-    record = json.loads(json.dumps(as_record(measured, setting, found), allow_nan=False))
-    assert replay(record) == found
+    decided = decide(measured, setting)
+    record = json.loads(json.dumps(as_record(measured, setting, decided), allow_nan=False))
+    assert replay(record) == decided
 
 
 def test_the_cases_are_complete() -> None:
@@ -103,9 +103,9 @@ def test_a_record_of_something_else_is_refused() -> None:
 
 
 def test_gates_that_nobody_looked_at_are_not_known() -> None:
-    found = decide(replace(evidence(0.25), gates=()), economics())
-    assert found.action is Action.HOLD
-    assert {gate.status for gate in found.gates if gate.name != "G7"} == {UNKNOWN}
+    decided = decide(replace(evidence(0.25), gates=()), economics())
+    assert decided.action is Action.HOLD
+    assert {gate.status for gate in decided.gates if gate.name != "G7"} == {UNKNOWN}
 
 
 # Value
@@ -169,23 +169,23 @@ def test_draws_are_triangular() -> None:
 def test_more_users_are_worth_what_their_standard_error_says() -> None:
     certain = economics(transfer=0.5)
     measured = evidence(BREAKEVEN, 0.02)
-    found = decide(measured, certain)
-    step = next(step for step in found.steps if step.name == "users")
+    decided = decide(measured, certain)
+    step = next(step for step in decided.steps if step.name == "users")
     # Users four times as many leave .7/4 + .2 + .1/4 of the variance.
     after = 0.02 * np.sqrt(0.7 / 4 + 0.2 + 0.1 / 4)
     noise = 1 / np.sqrt(1 / after**2 - 1 / 0.02**2)
-    assert found.value is not None
-    worth = evsi_normal(found.value.mean, 0.02 * 1.5e6, noise * 1.5e6)
+    assert decided.value is not None
+    worth = evsi_normal(decided.value.mean, 0.02 * 1.5e6, noise * 1.5e6)
     assert step.evsi == pytest.approx(worth, rel=1e-3)
 
 
 def test_knowing_is_never_worth_more_than_knowing_everything() -> None:
-    found = decide(evidence(0.05, 0.06), economics())
-    assert found.value is not None
-    assert all(0 <= (step.evsi or 0) <= 1.05 * found.value.evpi for step in found.steps)
-    paying = [step.net for step in found.steps if step.net > 0]
+    decided = decide(evidence(0.05, 0.06), economics())
+    assert decided.value is not None
+    assert all(0 <= (step.evsi or 0) <= 1.05 * decided.value.evpi for step in decided.steps)
+    paying = [step.net for step in decided.steps if step.net > 0]
     assert paying == sorted(paying, reverse=True)
-    assert [step.net > 0 for step in found.steps] == [True] * len(paying) + [False] * (3 - len(paying))
+    assert [step.net > 0 for step in decided.steps] == [True] * len(paying) + [False] * (3 - len(paying))
 
 
 def test_without_components_only_users_are_reckoned() -> None:

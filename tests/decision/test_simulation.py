@@ -12,14 +12,14 @@ from tests.decision.simulation import FEW, GREY, MANY, WORLDS, rates
 Rates = Mapping[float, Mapping[Action, float]]
 
 
-def holds_what_it_promises(found: Rates) -> None:
-    clear = [share for truth, share in found.items() if truth not in GREY]
-    assert found[3.0][Action.GO] >= 0.8
-    assert found[0.0][Action.NO_GO] >= 0.6
+def holds_what_it_promises(shares: Rates) -> None:
+    clear = [share for truth, share in shares.items() if truth not in GREY]
+    assert shares[3.0][Action.GO] >= 0.8
+    assert shares[0.0][Action.NO_GO] >= 0.6
     assert max(share[Action.HOLD] for share in clear) <= 0.4
     # A wrong answer is rare whatever the truth: GO where it does not pay, NO-GO where it does.
-    assert max(share[Action.GO] for truth, share in found.items() if truth <= 0.5) <= 0.01
-    assert max(share[Action.NO_GO] for truth, share in found.items() if truth >= 1.5) <= 0.01
+    assert max(share[Action.GO] for truth, share in shares.items() if truth <= 0.5) <= 0.01
+    assert max(share[Action.NO_GO] for truth, share in shares.items() if truth >= 1.5) <= 0.01
 
 
 def test_many_users() -> None:
@@ -32,6 +32,6 @@ def test_five_thousand_worlds() -> None:
 
 
 def test_few_users_are_no_evidence_of_smallness() -> None:
-    found = rates(350, FEW, seed=2)
-    assert found[0.0][Action.NO_GO] <= 0.1
-    assert found[0.0][Action.GO] == 0.0
+    shares = rates(350, FEW, seed=2)
+    assert shares[0.0][Action.NO_GO] <= 0.1
+    assert shares[0.0][Action.GO] == 0.0

@@ -54,7 +54,7 @@ class Study:
 
     def value(self, modality: str, part: str) -> tuple[float, float]:
         """Bounds of an M1 value."""
-        (fact,) = (f for f in self.facts.found if (f.measure, f.subject, f.part) == (VALUES, modality, part))
+        (fact,) = (f for f in self.facts.facts if (f.measure, f.subject, f.part) == (VALUES, modality, part))
         assert fact.interval is not None
         return fact.interval.lo, fact.interval.hi
 
@@ -62,7 +62,7 @@ class Study:
         """Bounds of the difference by popularity of the item: it is defined where a side finds nothing, too."""
         return {
             f.part.removeprefix("item's training interactions: "): (f.interval.lo, f.interval.hi)
-            for f in self.facts.found
+            for f in self.facts.facts
             if f.measure == DIFFERENCES and f.subject == contrast and f.part.startswith("item's training interactions")
             if f.interval is not None
         }

@@ -51,12 +51,12 @@ def console(browser: Any) -> list[str]:
 
 def requests(browser: Any) -> list[str]:
     """Addresses asked for since the last look, but for files here, data addresses and pages of the browser itself."""
-    found = []
+    urls = []
     for entry in browser.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
-            found.append(message["params"]["request"]["url"])
-    return [url for url in found if not url.startswith(("file:", "data:", "chrome:", "about:"))]
+            urls.append(message["params"]["request"]["url"])
+    return [url for url in urls if not url.startswith(("file:", "data:", "chrome:", "about:"))]
 
 
 def overflow(browser: Any) -> int:

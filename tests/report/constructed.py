@@ -23,7 +23,7 @@ CONTRASTS = ("text_vs_none",)
 Hits = NDArray[np.bool_]
 
 
-def found(n_users: int, *spans: range) -> Hits:
+def hit_users(n_users: int, *spans: range) -> Hits:
     """Users whose one held-out item is ranked first: NDCG@20 is 1 for them and 0 for all others, ``(n_users,)``."""
     hit = np.zeros(n_users, bool)
     for span in spans:

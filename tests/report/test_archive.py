@@ -45,9 +45,9 @@ def changed(archive: Path, target: Path, change: Change, *, honest: bool) -> Pat
 
 
 def test_what_was_packed_is_what_the_records_give(archive: Path, tmp_path: Path) -> None:
-    found = verify(archive, tmp_path, holds)
-    assert {finding.file for finding in found} >= {"table.csv", "verdicts.csv", "verdicts.tex", "contribution.csv"}
-    assert all(finding.same for finding in found)
+    findings = verify(archive, tmp_path, holds)
+    assert {finding.file for finding in findings} >= {"table.csv", "verdicts.csv", "verdicts.tex", "contribution.csv"}
+    assert all(finding.same for finding in findings)
 
 
 def test_an_archive_holds_what_is_needed_and_no_more(archive: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_changed_number_is_found(archive: Path, tmp_path: Path) -> None:
     for honest in (True, False):
         folder = tmp_path / str(honest)
         folder.mkdir()
-        found = verify(changed(archive, folder / "s.zip", better, honest=honest), folder / "out", holds)
-        differing = {finding.file for finding in found if finding.same is False}
+        findings = verify(changed(archive, folder / "s.zip", better, honest=honest), folder / "out", holds)
+        differing = {finding.file for finding in findings if finding.same is False}
         assert differing == ({"report/table.csv", "table.csv"} if honest else {"table.csv"})
 
 
@@ -83,8 +83,8 @@ def test_a_changed_record_is_found_in_every_table_of_it(archive: Path, tmp_path:
         a, b = (f"d/m/{c}/finals/seed1.test.parquet" for c in ("none", "fused"))
         files[a], files[b] = files[b], files[a]
 
-    found = verify(changed(archive, tmp_path / "s.zip", swap, honest=False), tmp_path / "out", holds)
-    assert {"table.csv", "verdicts.csv", "contribution.csv"} <= {f.file for f in found if f.same is False}
+    findings = verify(changed(archive, tmp_path / "s.zip", swap, honest=False), tmp_path / "out", holds)
+    assert {"table.csv", "verdicts.csv", "contribution.csv"} <= {f.file for f in findings if f.same is False}
 
 
 def test_a_file_that_is_gone_or_too_many(archive: Path, tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def test_a_file_that_is_gone_or_too_many(archive: Path, tmp_path: Path) -> None:
         del files["report/table.md"]
         files["more.txt"] = b"more"
 
-    found = verify(changed(archive, tmp_path / "s.zip", exchange, honest=True), tmp_path / "out", holds)
-    said = {finding.file: finding.said for finding in found if finding.same is False}
-    assert said == {
+    findings = verify(changed(archive, tmp_path / "s.zip", exchange, honest=True), tmp_path / "out", holds)
+    comparisons = {finding.file: finding.comparison for finding in findings if finding.same is False}
+    assert comparisons == {
         "report/table.md": "missing",
         "table.md": "missing",
         "more.txt": "not listed in hashes.json",
@@ -133,7 +133,7 @@ def test_the_commands(
         monkeypatch.setattr("sys.argv", ["mmbench", *words])
         with pytest.raises(SystemExit) as stopped:
             cli.main()
-        told = capsys.readouterr().err
+        message_shown = capsys.readouterr().err
         assert stopped.value.code == 2
-        assert message in told
-        assert told.count("\n") == 1
+        assert message in message_shown
+        assert message_shown.count("\n") == 1

@@ -14,14 +14,14 @@ from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Entry, Table, frame, latex, markdown
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
-from tests.report.constructed import Hits, Made, found, write_sweep
+from tests.report.constructed import Hits, Made, hit_users, write_sweep
 
 USERS = 2000
 D = "shop_50%|1"
 
 
 def seeds(*spans: range) -> Hits:
-    return np.stack([found(USERS, span) for span in spans])
+    return np.stack([hit_users(USERS, span) for span in spans])
 
 
 def made(end: int) -> Made:
@@ -69,7 +69,7 @@ def test_columns(folder: Path) -> None:
 
 
 def test_values_have_half_their_interval(rows: dict[str, dict[str, Entry]]) -> None:
-    share = np.repeat(found(USERS, range(1100))[:, None].astype(float), 3, axis=1)
+    share = np.repeat(hit_users(USERS, range(1100))[:, None].astype(float), 3, axis=1)
     half = intervals.crossed_interval(share).hi - 0.55
     assert rows["better"]["text"].text == f"0.550 ±{half:#.2g}"
     assert rows["lost"]["text"].text == "✗"

@@ -17,7 +17,7 @@ from mmbench.report.comparisons import read_contrasts
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
-from tests.report.constructed import Made, found, write_sweep
+from tests.report.constructed import Made, hit_users, write_sweep
 from tests.report.test_verdict_table import NONE, TEXT, USERS, seeds
 
 
@@ -28,7 +28,7 @@ def explain(folder: Path, name: str) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
-    noisy = {span.stop: (rng.random((3, USERS)) < 0.9) & found(USERS, span) for span in (range(1000), range(1100))}
+    noisy = {span.stop: (rng.random((3, USERS)) < 0.9) & hit_users(USERS, span) for span in (range(1000), range(1100))}
     cells = {("d", "m", "none"): Made(noisy[1000]), ("d", "m", "text"): Made(noisy[1100])}
     cells |= {("d", "m", "image"): Made(noisy[1000][::-1])}
     cells |= {("d", model, "none"): NONE for model in ("failed", "missing", "untrusted", "steady")}
@@ -122,7 +122,7 @@ def test_one_cell(folder: Path) -> None:
 
 
 def test_one_seed(tmp_path: Path) -> None:
-    cells = {("d", "m", c): Made(seeds(found(USERS, range(end)), 1)) for c, end in (("none", 1000), ("text", 1100))}
+    cells = {("d", "m", c): Made(seeds(hit_users(USERS, range(end)), 1)) for c, end in (("none", 1000), ("text", 1100))}
     text = explain(write_sweep(tmp_path / "s", cells), "d/m/text_vs_none")
     assert "training noise is not measured, nothing is inferred" in text
     assert "95 %" not in text

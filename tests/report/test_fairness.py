@@ -127,11 +127,11 @@ def test_a_conclusion_that_half_the_budget_changes() -> None:
     factor[good] = 1.1
     validation, test = none.validation * factor, none.test * factor[:, None]
     values = [t.configuration["model.reg_weight"] for t in none.trials]
-    found = check([none, cell("text", validation, test, values)])
-    (half,) = [c for c in found if c.name.startswith("half budget")]
+    checks = check([none, cell("text", validation, test, values)])
+    (half,) = [c for c in checks if c.name.startswith("half budget")]
     assert half.level == "WARN"
     assert re.search(r"half the budget (changes|reverses) the conclusion \(text against none: ", half.reason)
-    assert {c.name for c in found if c.level != "PASS"} == {half.name}
+    assert {c.name for c in checks if c.level != "PASS"} == {half.name}
 
 
 def test_trials_that_failed_in_one_condition_only() -> None:

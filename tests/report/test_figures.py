@@ -32,27 +32,27 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Read:
 
 
 def test_a_forest_has_a_row_per_gain(sweep: Read) -> None:
-    _, found = sweep
-    lines = forest_lines(found, several=True)
+    _, comparisons = sweep
+    lines = forest_lines(comparisons, several=True)
     assert [(line.name, line.group, line.word) for line in lines] == [
         ("better, d", "d", "better"),
         ("undecided, d", "d", "undecided"),
         ("better, e", "e", "better"),
     ]
-    gain = found[0].gain
+    gain = comparisons[0].gain
     assert gain is not None
     assert (lines[0].value, lines[0].bounds) == (pytest.approx(10.0), (100 * gain.lo, 100 * gain.hi))
-    one_seed = replace(found[0], inference=None)
+    one_seed = replace(comparisons[0], inference=None)
     assert forest_lines([one_seed], several=False)[0].bounds is None
 
 
 def test_conditions_and_gains(sweep: Read) -> None:
-    table, found = sweep
+    table, comparisons = sweep
     means = condition_means(table)
     assert means["d"]["better"] == {"none": pytest.approx(0.5), "text": pytest.approx(0.55)}
     assert means["d"]["bpr"] == {"ID only": pytest.approx(0.5)}
     assert means["d"]["failed"] == {"none": pytest.approx(0.5)}
-    assert gain_cells(found) == {
+    assert gain_cells(comparisons) == {
         "d": {"better": {"text_vs_none": "+10.0†"}, "undecided": {"text_vs_none": "+1.5"}},
         "e": {"better": {"text_vs_none": "+10.0†"}},
     }

@@ -23,11 +23,11 @@ def test_every_link_leads_to_a_file(sweep_dir: Path) -> None:
     write_report(sweep_dir)
     folder = sweep_dir / "report"
     page = Text((folder / "report.html").read_text())
-    found = links(page)
-    assert all((folder / link).exists() for link in found)
+    targets = links(page)
+    assert all((folder / link).exists() for link in targets)
     written = {path.name for path in folder.iterdir()} - {"report.html"}
-    assert written <= set(found)
-    assert {"../manifest.json", "../ledger.jsonl"} <= set(found)
+    assert written <= set(targets)
+    assert {"../manifest.json", "../ledger.jsonl"} <= set(targets)
     assert DATASET in page.everything
     assert all(word in page.everything for word in ("failed", "stale", "missing"))
     assert "python -m mmbench decide multirun/my_table" in page.everything
@@ -77,4 +77,4 @@ def test_it_can_be_heard(sweep_dir: Path) -> None:
     for address, label, text in re.findall(r'<a href="([^"]+)"(?: aria-label="([^"]+)")?>([^<]*)</a>', html):
         places.setdefault(label or text, set()).add(address)
     assert len(places) > 20
-    assert [name for name, found in places.items() if len(found) > 1] == []
+    assert [name for name, places_of_name in places.items() if len(places_of_name) > 1] == []

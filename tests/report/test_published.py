@@ -15,7 +15,7 @@ from mmbench.report.layout import latex, markdown
 from mmbench.report.published import METRICS, Row, document, read_published
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
-from tests.report.constructed import Made, found, write_sweep
+from tests.report.constructed import Made, hit_users, write_sweep
 
 USERS = 100
 STATES = {
@@ -38,7 +38,7 @@ def cell(end: int, condition: str, dataset: str = "baby") -> Made:
     text, image = STATES[condition]
     config = {"dataset": {"name": dataset}}
     return Made(
-        np.stack([found(USERS, range(end))] * 2), config=config, cell={"states": {"text": text, "image": image}}
+        np.stack([hit_users(USERS, range(end))] * 2), config=config, cell={"states": {"text": text, "image": image}}
     )
 
 
@@ -120,7 +120,7 @@ def test_files(folder: Path, csv: Path, rows: list[Row]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         ("a,b\n1,2\n", "column 'table' (of the study's tables) is not there; columns are a, b"),
         (PUBLISHED.replace("0.0211", "high"), "line 2: NDCG@5 is 'high'; it must be a number"),
@@ -131,8 +131,8 @@ def test_files(folder: Path, csv: Path, rows: list[Row]) -> None:
         ),
     ],
 )
-def test_another_file_is_told(folder: Path, tmp_path: Path, text: str, said: str) -> None:
+def test_another_file_is_told(folder: Path, tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "other.csv").write_text(text)
-    with pytest.raises(ValueError) as told:
+    with pytest.raises(ValueError) as refusal:
         read_published(tmp_path / "other.csv", read_sweep(folder))
-    assert said in str(told.value)
+    assert sentence in str(refusal.value)

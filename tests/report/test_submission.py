@@ -24,16 +24,16 @@ def filled(folder: Path) -> dict[tuple[str, str], Answer]:
 
 
 def test_a_sweep_that_ran(sweep_dir: Path) -> None:
-    found = filled(sweep_dir)
-    assert sum(name == "NeurIPS" for name, _ in found) == 16
-    assert {name for name, _ in found} == {"NeurIPS", "ML", "ACM", "RecSys"}
-    compute = found["NeurIPS", "8 Compute resources"]
+    answers = filled(sweep_dir)
+    assert sum(name == "NeurIPS" for name, _ in answers) == 16
+    assert {name for name, _ in answers} == {"NeurIPS", "ML", "ACM", "RecSys"}
+    compute = answers["NeurIPS", "8 Compute resources"]
     n = len((sweep_dir / "ledger.jsonl").read_text().splitlines())
     assert (compute.answer, compute.reason.split(" trainings")[0]) == (YES, str(n))
-    assert "60 users, 80 items" in found["ML", "Statistics of the data"].reason
-    assert "popularity" in found["RecSys", "Simple baselines?"].reason
-    assert found["NeurIPS", "1 Claims"].status == "person"
-    for a in found.values():
+    assert "60 users, 80 items" in answers["ML", "Statistics of the data"].reason
+    assert "popularity" in answers["RecSys", "Simple baselines?"].reason
+    assert answers["NeurIPS", "1 Claims"].status == "person"
+    for a in answers.values():
         assert a.reason.endswith(".") or a.item in ("Simple baselines?", "Statistics of the data")
 
 
@@ -51,17 +51,17 @@ def test_files_and_their_evidence(sweep_dir: Path) -> None:
 
 @pytest.mark.parametrize(("n_seeds", "answer"), [(3, YES), (1, NO)])
 def test_one_seed_infers_nothing(tmp_path: Path, n_seeds: int, answer: str) -> None:
-    found = filled(write_sweep(tmp_path / "s", cells(n_seeds)))
-    assert found["NeurIPS", "7 Statistical significance"].answer == answer
-    assert found["ML", "Central tendency and variation"].answer == answer
-    assert found["NeurIPS", "8 Compute resources"].answer == NO  # there is no ledger
-    assert found["RecSys", "Simple baselines?"].answer == NO
-    assert found["ACM", "Artifacts available"].answer == OPEN
+    answers = filled(write_sweep(tmp_path / "s", cells(n_seeds)))
+    assert answers["NeurIPS", "7 Statistical significance"].answer == answer
+    assert answers["ML", "Central tendency and variation"].answer == answer
+    assert answers["NeurIPS", "8 Compute resources"].answer == NO  # there is no ledger
+    assert answers["RecSys", "Simple baselines?"].answer == NO
+    assert answers["ACM", "Artifacts available"].answer == OPEN
 
 
 def test_unequal_effort_is_not_called_equal(tmp_path: Path) -> None:
     made = cells()
     made["d", "m", "text"] = replace(made["d", "m", "text"], seal={"choice_hash": "another"})
-    found = filled(write_sweep(tmp_path / "s", made))
-    equal = found["RecSys", "Were baselines tuned with equal effort?"]
+    answers = filled(write_sweep(tmp_path / "s", made))
+    equal = answers["RecSys", "Were baselines tuned with equal effort?"]
     assert (equal.answer, equal.reason) == (NO, "Not for d/m.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from mmbench.report.pooled import pool, rank_tables
 from mmbench.report.reading import read_sweep
 from mmbench.report.verdict_table import document, notes
 from mmbench.report.write import write_report
-from tests.report.constructed import Hits, Made, found, write_sweep
+from tests.report.constructed import Hits, Made, hit_users, write_sweep
 
 USERS, BASE = 2000, range(1000)
 D = "shop_50%&co|1"
@@ -29,46 +30,56 @@ def seeds(hits: Hits, n: int = 3) -> Hits:
     return np.stack([hits] * n)
 
 
-NONE = Made(seeds(found(USERS, BASE)))
-#: Users found in addition and users lost decide the word; half of the users are found without text.
-TEXT = {
-    "better": Made(seeds(found(USERS, range(1100)))),
-    "better_small": Made(seeds(found(USERS, range(1010)))),
-    "equivalent": Made(seeds(found(USERS, range(2, 1002)))),
-    "worse": Made(seeds(found(USERS, range(900)))),
-    "worse_small": Made(seeds(found(USERS, range(26, 1009)))),
-    "undecided": Made(seeds(found(USERS, range(45, 1060)))),
-    "failed": Made(failure="NaN in\nthe loss"),
-    "missing": Made(missing=True),
-    "untrusted": Made(seeds(found(USERS, range(1100))), seal={"choice_hash": "another"}),
-    "other_test": Made(seeds(found(USERS, range(1100))), seal={"test_hash": "another"}),
-    "lucky": Made(seeds(found(USERS, range(1100))), trials=seeds(found(USERS, BASE), 8)),
-    "steady": Made(seeds(found(USERS, range(1100))), trials=seeds(found(USERS, range(1100)), 8)),
-}
-WORDS = {
-    "better": "better",
-    "better_small": "better but small",
-    "equivalent": "equivalent",
-    "worse": "worse",
-    "worse_small": "worse but small",
-    "undecided": "undecided",
-    "failed": "failed",
-    "missing": "text missing",
-    "untrusted": "measurement not trusted",
-    "other_test": "measurement not trusted",
-    "lucky": "depends on tuning",
-    "steady": "better",
-    "nothing": "measurement not trusted",
-}
+def three(*spans: range, **records: Any) -> Made:
+    """A cell whose three seeds all have a hit for the users of the spans."""
+    return Made(seeds(hit_users(USERS, *spans)), **records)
+
+
+def eight(*spans: range) -> Hits:
+    """Eight trials with a hit for the users of the spans; fewer say nothing about the luck of tuning."""
+    return seeds(hit_users(USERS, *spans), 8)
+
+
+NONE = three(BASE)
+UNTRUSTED = "measurement not trusted"
+#: One row a case: name, records with text, records without content -> verdict, level of the fairness report.
+#: Half of the users have a hit without content; users with a hit in addition and users who lose theirs decide the word.
+CASES = [
+    ("better",       three(range(1100)),                                  NONE, "better",            "PASS"),
+    ("better_small", three(range(1010)),                                  NONE, "better but small",  "PASS"),
+    ("equivalent",   three(range(2, 1002)),                               NONE, "equivalent",        "PASS"),
+    ("worse",        three(range(900)),                                   NONE, "worse",             "PASS"),
+    ("worse_small",  three(range(26, 1009)),                              NONE, "worse but small",   "PASS"),
+    ("undecided",    three(range(45, 1060)),                              NONE, "undecided",         "PASS"),
+    ("failed",       Made(failure="NaN in\nthe loss"),                    NONE, "failed",            "PASS"),
+    ("missing",      Made(missing=True),                                  NONE, "text missing",      "PASS"),
+    ("untrusted",    three(range(1100), seal={"choice_hash": "another"}), NONE, UNTRUSTED,           "FAIL"),
+    ("other_test",   three(range(1100), seal={"test_hash": "another"}),   NONE, UNTRUSTED,           "FAIL"),
+    ("lucky",        three(range(1100), trials=eight(BASE)),
+                                                     three(BASE, trials=eight(BASE)), "depends on tuning", "PASS"),
+    ("steady",       three(range(1100), trials=eight(range(1100))),
+                                                     three(BASE, trials=eight(BASE)), "better", "PASS"),
+    ("nothing",      NONE,                                                three(), UNTRUSTED,        "PASS"),
+]  # fmt: skip
+TEXT = {name: text for name, text, _, _, _ in CASES}
+WORDS = {name: word for name, _, _, word, _ in CASES}
+#: Name of a case, a sentence of the reason, whether it is given.
+REASONS = [
+    ("failed",       "text failed: NaN in\nthe loss",                               True),
+    ("untrusted",    "the test split was opened for another choice",                True),
+    ("other_test",   "the two differ in final seeds, test split or effort",         True),
+    ("nothing",      "none finds nothing",                                          True),
+    ("lucky",        "it would lie in [",                                           True),
+    ("better",       "the luck of tuning was not checked",                          True),
+    ("steady",       "the luck of tuning was not checked",                          False),
+    ("better_small", "real but negligible",                                         True),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cells = {(D, model, "text"): made for model, made in TEXT.items()}
-    cells |= {(D, model, "none"): NONE for model in TEXT}
-    eight = Made(NONE.finals, trials=seeds(found(USERS, BASE), 8))
-    cells |= {(D, model, "none"): eight for model in ("lucky", "steady")}
-    cells |= {(D, "nothing", "none"): Made(seeds(found(USERS))), (D, "nothing", "text"): NONE}
+    cells = {(D, name, "text"): text for name, text, _, _, _ in CASES}
+    cells |= {(D, name, "none"): none for name, _, none, _, _ in CASES}
     cells |= {(D, "bpr", "-"): NONE}
     return write_sweep(tmp_path_factory.mktemp("sweep") / "words", cells)
 
@@ -83,29 +94,22 @@ def by_model(folder: Path) -> dict[str, Comparison]:
     return judged(folder)
 
 
-def test_every_word(by_model: dict[str, Comparison]) -> None:
-    assert {model: c.word for model, c in by_model.items()} == WORDS
+@pytest.mark.parametrize(("name", "word", "fairness"), [(name, *result) for name, _, _, *result in CASES])
+def test_every_word(by_model: dict[str, Comparison], name: str, word: str, fairness: str) -> None:
+    assert by_model[name].word == word
+    assert by_model[name].fairness == fairness
 
 
-def test_why(by_model: dict[str, Comparison]) -> None:
-    def why(model: str) -> str:
-        judgement = by_model[model].judgement
-        assert judgement is not None
-        return judgement.reason
-
-    assert why("failed") == "text failed: NaN in\nthe loss"
-    assert "the test split was opened for another choice" in why("untrusted")
-    assert "the two differ in final seeds, test split or effort" in why("other_test")
-    assert "none finds nothing" in why("nothing")
-    assert "it would lie in [" in why("lucky")
-    assert "the luck of tuning was not checked" in why("better")
-    assert "the luck of tuning was not checked" not in why("steady")
-    assert "real but negligible" in why("better_small")
+def test_every_case_is_judged_and_nothing_else(by_model: dict[str, Comparison]) -> None:
+    assert by_model.keys() == WORDS.keys()
+    assert [name for name, comparison in by_model.items() if comparison.judgement is None] == ["missing"]
 
 
-def test_a_fail_of_the_fairness_report_goes_with_its_verdict(by_model: dict[str, Comparison]) -> None:
-    assert {model for model, c in by_model.items() if c.fairness == "FAIL"} == {"untrusted", "other_test"}
-    assert by_model["missing"].judgement is None
+@pytest.mark.parametrize(("name", "sentence", "given"), REASONS)
+def test_reasons(by_model: dict[str, Comparison], name: str, sentence: str, given: bool) -> None:
+    judgement = by_model[name].judgement
+    assert judgement is not None
+    assert (sentence in judgement.reason) == given
 
 
 def test_numbers_by_hand(by_model: dict[str, Comparison]) -> None:
@@ -144,13 +148,13 @@ def test_adjusted_p(by_model: dict[str, Comparison]) -> None:
         assert c.inference is not None
         assert c.inference.bh == q
         assert c.inference.holm == c.gain.p  # one contrast in its family
-    told, all_of_them = significant(tested)
-    assert (told, all_of_them) == (sum(c.inference.bh < 0.05 for c in tested if c.inference), 9)
-    assert 0 < told < 9
+    passing, all_of_them = significant(tested)
+    assert (passing, all_of_them) == (sum(c.inference.bh < 0.05 for c in tested if c.inference), 9)
+    assert 0 < passing < 9
 
 
 def test_holm_is_within_a_model_and_dataset(tmp_path: Path) -> None:
-    image = Made(seeds(found(USERS, range(30, 1060))))
+    image = Made(seeds(hit_users(USERS, range(30, 1060))))
     cells = {("d", "m", "none"): NONE, ("d", "m", "text"): TEXT["undecided"], ("d", "m", "image"): image}
     cells |= {("d", "other", "none"): NONE, ("d", "other", "text"): TEXT["undecided"]}
     sweep = write_sweep(tmp_path / "s", cells, contrasts=["text_vs_none", "image_vs_none", "fused_vs_text"])
@@ -168,7 +172,8 @@ def test_holm_is_within_a_model_and_dataset(tmp_path: Path) -> None:
 
 def test_one_seed_infers_nothing(tmp_path: Path) -> None:
     one = {
-        ("d", "m", name): Made(seeds(found(USERS, span), 1)) for name, span in (("none", BASE), ("text", range(1100)))
+        ("d", "m", name): Made(seeds(hit_users(USERS, span), 1))
+        for name, span in (("none", BASE), ("text", range(1100)))
     }
     table = read_sweep(write_sweep(tmp_path / "s", one))
     (c,) = judged(table.folder).values()
@@ -196,7 +201,7 @@ def test_the_margin_is_that_of_the_manifest(tmp_path: Path) -> None:
 def test_gains_are_pooled_over_data_sets_and_never_over_splits_of_one(tmp_path: Path) -> None:
     text = {"a": range(1100), "a-split1": range(1500), "b": range(1040), "c": range(1060)}
     config = {"a-split1": {"dataset": {"name": "a"}}}
-    cells = {(d, "m", "text"): Made(seeds(found(USERS, s)), config=config.get(d, {})) for d, s in text.items()}
+    cells = {(d, "m", "text"): Made(seeds(hit_users(USERS, s)), config=config.get(d, {})) for d, s in text.items()}
     cells |= {(d, "m", "none"): Made(NONE.finals, config=config.get(d, {})) for d in text}
     table = read_sweep(write_sweep(tmp_path / "s", cells))
     compared = read_contrasts(table, read_groups(table, table.folder))
@@ -209,7 +214,7 @@ def test_gains_are_pooled_over_data_sets_and_never_over_splits_of_one(tmp_path: 
 
 def test_ranks_only_from_ten_data_sets_on(tmp_path: Path) -> None:
     shown = {"none": range(1000), "text": range(1100), "image": range(1050)}
-    cells = {(f"d{i}", "m", c): Made(seeds(found(USERS, s))) for i in range(10) for c, s in shown.items()}
+    cells = {(f"d{i}", "m", c): Made(seeds(hit_users(USERS, s))) for i in range(10) for c, s in shown.items()}
     (ranked,) = rank_tables(read_sweep(write_sweep(tmp_path / "ten", cells)))
     assert {r[0].text: r[1].text for r in ranked.entries} == {"none": "3.00", "text": "1.00", "image": "2.00"}
     assert "critical difference 1.05" in ranked.title

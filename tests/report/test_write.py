@@ -52,42 +52,42 @@ def entries(table: SweepTable, metric: str = "ndcg@20") -> dict[tuple[str, str],
 
 
 def test_every_kind_of_entry(table: SweepTable) -> None:
-    found = {place: entry.text for place, entry in entries(table).items()}
+    shown = {place: entry.text for place, entry in entries(table).items()}
     number = r"0\.\d{4} ± 0\.\d{4}"
-    assert re.fullmatch(rf"{number}( \(below popularity\))?", found["fusion", "text"])
-    assert re.fullmatch(rf"{number} \(below popularity\)", found["vbpr", "none"])
-    assert re.fullmatch(number, found["popularity", "none"])
-    assert [found["bpr", condition] for condition in ("text", "image", "fused")] == ["="] * 3
-    assert found["bpr", "fused vs none %"] == "-"
-    assert [found[model, "tier"] for model in ("vbpr", "bpr", "broken")] == ["core, study", "core", ""]
-    assert found["lightgcn", "none"] == "-"
-    assert found["broken", "text"] == "failed"
-    assert found["broken", "none"] == "-"
-    assert found["fusion", "image"] == "stale"
-    assert found["fusion", "image vs none %"] == "-"
+    assert re.fullmatch(rf"{number}( \(below popularity\))?", shown["fusion", "text"])
+    assert re.fullmatch(rf"{number} \(below popularity\)", shown["vbpr", "none"])
+    assert re.fullmatch(number, shown["popularity", "none"])
+    assert [shown["bpr", condition] for condition in ("text", "image", "fused")] == ["="] * 3
+    assert shown["bpr", "fused vs none %"] == "-"
+    assert [shown[model, "tier"] for model in ("vbpr", "bpr", "broken")] == ["core, study", "core", ""]
+    assert shown["lightgcn", "none"] == "-"
+    assert shown["broken", "text"] == "failed"
+    assert shown["broken", "none"] == "-"
+    assert shown["fusion", "image"] == "stale"
+    assert shown["fusion", "image vs none %"] == "-"
 
 
 def test_numbers_are_those_of_the_table(table: SweepTable) -> None:
     for metric in ("ndcg@20", "recall@20"):
-        found = entries(table, metric)
+        printed = entries(table, metric)
         for model, condition in (("vbpr", "text"), ("fusion", "fused"), ("bpr", "none")):
             cell = table.result(DATASET, model, condition)
             assert cell is not None
-            assert found[model, condition].text.startswith(f"{cell.mean(metric):.4f} ± {cell.spread(metric):.4f}")
+            assert printed[model, condition].text.startswith(f"{cell.mean(metric):.4f} ± {cell.spread(metric):.4f}")
         text, none = (table.cells[DATASET, "vbpr", condition].mean(metric) for condition in ("text", "none"))
         change = text / none - 1
-        assert found["vbpr", "text vs none %"].text == f"{100 * change:+.1f}"
+        assert printed["vbpr", "text vs none %"].text == f"{100 * change:+.1f}"
 
 
 def test_best_and_second_of_every_column_are_marked(table: SweepTable) -> None:
-    found = entries(table)
+    printed = entries(table)
     for condition in table.conditions:
         # A model that ignores content has its one number in the first column and competes in all.
-        by_rank = {e.rank: model for (model, column), e in found.items() if column == condition and e.rank}
+        by_rank = {e.rank: model for (model, column), e in printed.items() if column == condition and e.rank}
         expected = {1: None, 2: None} | dict(enumerate(table.ranked(DATASET, condition, "ndcg@20")[:2], 1))
-        shown = {rank: model for rank, model in expected.items() if found[model, condition].text != "="}
+        shown = {rank: model for rank, model in expected.items() if printed[model, condition].text != "="}
         assert by_rank == shown
-    assert not any(entry.rank for (_, column), entry in found.items() if "vs" in column)
+    assert not any(entry.rank for (_, column), entry in printed.items() if "vs" in column)
 
 
 # Markdown

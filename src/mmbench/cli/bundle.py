@@ -40,7 +40,7 @@ def verify(argv: Sequence[str]) -> None:
         findings = check(asked.archive, Path(folder), holds)
     words = {True: "same", False: "DIFFERS", None: "not checked"}
     for finding in findings:
-        print(f"{words[finding.same]:<12} {finding.file} ({finding.said})")
+        print(f"{words[finding.same]:<12} {finding.file} ({finding.comparison})")
     if any(finding.same is False for finding in findings):
         raise SystemExit(1)
     print("every hash holds, and every table is what its records give")

@@ -29,29 +29,29 @@ EXPOSURE, ENCODERS = 0.80, 2
 
 
 def read_gates(
-    table: SweepTable, c: Comparison, group: Group | None, facts: Facts, data: Catalogue | str
+    table: SweepTable, comparison: Comparison, group: Group | None, facts: Facts, data: Catalogue | str
 ) -> tuple[Gate, ...]:
     """Every gate but G7, which needs the break-even gain.
 
     Args:
         table: the sweep.
-        c: everything against everything but images.
+        comparison: everything against everything but images.
         group: fairness report of its model.
         facts: contribution measures of its model.
         data: its data set, or why there is none.
     """
-    a = c.a
+    a = comparison.a
     tried = encoders_tried(table, a)
     others = [cell for cell in tried.values() if cell is not a]
     return (
-        _fairness(c, group),
+        _fairness(comparison, group),
         _baseline(table, a),
         _control(table, a),
-        _guardrails(facts, c),
+        _guardrails(facts, comparison),
         _exposure(a, data),
         _encoders(tried),
         _unused(table, [(a, data), *((cell, read_catalogue(cell)) for cell in others)]),
-        _tuning(c),
+        _tuning(comparison),
     )
 
 
@@ -69,13 +69,13 @@ def finished(table: SweepTable, of: CellResult) -> list[CellResult]:
     ]
 
 
-def _fairness(c: Comparison, group: Group | None) -> Gate:
+def _fairness(comparison: Comparison, group: Group | None) -> Gate:
     """G1: equal effort."""
     if group is None:
         return Gate("G1", Status.UNKNOWN, why="no fairness report")
     doubts = "; ".join(check.reason for check in group.checks if check.level == FAIL)
-    if c.gain is None and not doubts:
-        doubts = c.judgement.reason if c.judgement else c.pending
+    if comparison.gain is None and not doubts:
+        doubts = comparison.judgement.reason if comparison.judgement else comparison.pending
     return Gate("G1", Status.FAIL if doubts else Status.PASS, why=doubts or f"fairness report: {group.level}")
 
 
@@ -110,15 +110,15 @@ def _control(table: SweepTable, a: CellResult) -> Gate:
     return Gate("G3", Status.UNKNOWN, why="no condition with shuffled images beside everything else")
 
 
-def _guardrails(facts: Facts, c: Comparison) -> Gate:
+def _guardrails(facts: Facts, comparison: Comparison) -> Gate:
     """G4: every guard-rail holds."""
-    rails = [fact for fact in facts.found if fact.measure == GUARDRAILS and fact.subject == c.contrast]
+    rails = [fact for fact in facts.facts if fact.measure == GUARDRAILS and fact.subject == comparison.contrast]
     if not rails:
         return Gate("G4", Status.UNKNOWN, why="no guard-rail was measured")
-    told = "; ".join(f"{fact.part.removeprefix('relative change of ')} {fact.word}" for fact in rails)
+    reason = "; ".join(f"{fact.part.removeprefix('relative change of ')} {fact.word}" for fact in rails)
     words = {fact.word for fact in rails}
     status = Status.FAIL if Rail.BROKEN in words else Status.PASS if words == {Rail.HOLDS} else Status.UNKNOWN
-    return Gate("G4", status, why=told)
+    return Gate("G4", status, why=reason)
 
 
 def _exposure(a: CellResult, data: Catalogue | str) -> Gate:
@@ -165,7 +165,7 @@ def _record(cell: CellResult) -> Cell:
 
 def _unused(table: SweepTable, cells: Sequence[tuple[CellResult, Catalogue | str]]) -> Gate:
     """G8: what only images tell about behaviour is no more than chance with any encoder: none is left unused."""
-    found = []
+    by_encoder = []
     for cell, data in cells:
         if isinstance(data, str):
             return Gate("G8", Status.UNKNOWN, why=data)
@@ -173,9 +173,9 @@ def _unused(table: SweepTable, cells: Sequence[tuple[CellResult, Catalogue | str
             unique, limit = _unique(table, cell, data)
         except ValueError as error:
             return Gate("G8", Status.UNKNOWN, why=str(error))
-        found.append((unique, limit, f"image encoder: {_label(cell)}"))
-    unique, limit, why = max(found, key=lambda one: one[0] - one[1])
-    return Gate("G8", Status.PASS if unique <= limit else Status.FAIL, unique, limit, why)
+        by_encoder.append((unique, limit, f"image encoder: {_label(cell)}"))
+    unique, limit, encoder = max(by_encoder, key=lambda telling: telling[0] - telling[1])
+    return Gate("G8", Status.PASS if unique <= limit else Status.FAIL, unique, limit, encoder)
 
 
 def _unique(table: SweepTable, cell: CellResult, data: Catalogue) -> tuple[float, float]:
@@ -186,19 +186,24 @@ def _unique(table: SweepTable, cell: CellResult, data: Catalogue) -> tuple[float
     """
     train = data.dataset.split.train
     file = table.folder.parent / paths.slug([f"signal-{cell.dataset}"]) / "signal.json"
-    found = read_document(file) if file.exists() else {}
+    earlier = read_document(file) if file.exists() else {}
     features = {name: feature.fingerprint() for name, feature in data.dataset.features.items()}
-    if (found.get("train_hash"), found.get("features")) == (train.fingerprint(), features):
-        unique, null = float(found["unique"][IMAGE]["value"]), np.array(found["null_unique"][IMAGE])
+    if (earlier.get("train_hash"), earlier.get("features")) == (train.fingerprint(), features):
+        unique, null = float(earlier["unique"][IMAGE]["value"]), np.array(earlier["null_unique"][IMAGE])
     else:
         signal = pretest(train, data.dataset.features).signal
         unique, null = signal.unique[IMAGE].mean, np.asarray(signal.null_unique[IMAGE])
     return unique, float(null.mean()) + EPSILON
 
 
-def _tuning(c: Comparison) -> Gate:
+def _tuning(comparison: Comparison) -> Gate:
     """G9: other draws of the trials say the same."""
-    if c.tuned is None or c.gain is None:
+    if comparison.tuned is None or comparison.gain is None:
         return Gate("G9", Status.UNKNOWN, why="too few trials to tell the luck of tuning")
-    told = f"with other draws of the trials {c.tuned.lo:+.1%} to {c.tuned.hi:+.1%}"
-    return Gate("G9", Status.PASS if c.tuned.contains(c.gain.mean) else Status.FAIL, c.gain.mean, why=told)
+    reason = f"with other draws of the trials {comparison.tuned.lo:+.1%} to {comparison.tuned.hi:+.1%}"
+    return Gate(
+        "G9",
+        Status.PASS if comparison.tuned.contains(comparison.gain.mean) else Status.FAIL,
+        comparison.gain.mean,
+        why=reason,
+    )

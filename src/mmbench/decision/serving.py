@@ -51,19 +51,19 @@ def measure_serving(table: SweepTable, dataset: str) -> list[Serving]:
 
     A model that cannot be rebuilt here, for example because its file is gone, is left out.
     """
-    found = []
+    servings = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for (name, _, _), cell in table.cells.items():
             if name == dataset and cell.status == "done" and not cell.parts and _shown(cell):
                 try:
-                    found.append(_measure(cell, table.folder))
+                    servings.append(_measure(cell, table.folder))
                 except (ValueError, OSError, KeyError, RuntimeError):
                     continue
     finally:
         torch.set_num_threads(threads)
-    return sorted(found, key=lambda s: -s.score)
+    return sorted(servings, key=lambda s: -s.score)
 
 
 def _shown(cell: CellResult) -> bool:

@@ -61,25 +61,27 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
     groups = read_groups(table, table.folder)
     a, b = _choose(table, dataset, model)
     group = next((g for g in groups if (g.dataset, g.model) == (a.dataset, a.model)), None)
-    c = compare(table, a, b, group)
+    comparison = compare(table, a, b, group)
     data = read_catalogue(a)
     cells = finished(table, a)
-    facts = measure_model(table, cells, [c] if c.gain is not None else [], data, group.level if group else "-")
-    inferred = c.inference is not None
+    facts = measure_model(
+        table, cells, [comparison] if comparison.gain is not None else [], data, group.level if group else "-"
+    )
+    inferred = comparison.inference is not None
     evidence = Evidence(
         a.dataset,
         a.model,
-        c.contrast,
+        comparison.contrast,
         a.rankings[0].n_users,
-        c.gain,
-        c.tuned,
-        c.inference.mde if c.inference else None,
-        c.inference.components if c.inference else {},
+        comparison.gain,
+        comparison.tuned,
+        comparison.inference.mde if comparison.inference else None,
+        comparison.inference.components if comparison.inference else {},
         per_thousand(a, b) if inferred else None,
-        read_gates(table, c, group, facts, data),
-        tuple(subsets(c, data)) if inferred and isinstance(data, Catalogue) else (),
+        read_gates(table, comparison, group, facts, data),
+        tuple(subsets(comparison, data)) if inferred and isinstance(data, Catalogue) else (),
     )
-    return Read(c, evidence, facts, data, groups)
+    return Read(comparison, evidence, facts, data, groups)
 
 
 def _choose(table: SweepTable, dataset: str | None, model: str | None) -> tuple[CellResult, CellResult]:
@@ -127,15 +129,18 @@ def _validation(cell: CellResult) -> float:
 def per_thousand(a: CellResult, b: CellResult) -> Interval:
     """Relevant items more per 1,000 recommendations: 1,000 times the difference of Precision@20."""
     name = f"precision@{K}"
-    one = intervals.crossed_interval(a.per_user(name) - b.per_user(name))
-    return Interval(1000 * one.mean, 1000 * one.lo, 1000 * one.hi)
+    difference = intervals.crossed_interval(a.per_user(name) - b.per_user(name))
+    return Interval(1000 * difference.mean, 1000 * difference.lo, 1000 * difference.hi)
 
 
-def subsets(c: Comparison, data: Catalogue) -> list[SubsetGain]:
+def subsets(comparison: Comparison, data: Catalogue) -> list[SubsetGain]:
     """What each set of items contributes to the relative gain, with bounds for all sets of a division at once."""
-    tested = c.a.tested[0]
-    a, b = (np.stack([slices.pair_values(r, PRIMARY) for r in side.rankings], axis=1) for side in (c.a, c.b))
-    base = c.b.mean(PRIMARY) * tested.pairs.n_users
+    tested = comparison.a.tested[0]
+    a, b = (
+        np.stack([slices.pair_values(r, PRIMARY) for r in side.rankings], axis=1)
+        for side in (comparison.a, comparison.b)
+    )
+    base = comparison.b.mean(PRIMARY) * tested.pairs.n_users
     everything = np.arange(data.dataset.n_items)
     gains = []
     for name, slicing in divisions(tested, data).items():
@@ -150,8 +155,8 @@ def subsets(c: Comparison, data: Catalogue) -> list[SubsetGain]:
             weight = gain.n_pairs / base
             stock = _share(catalogue, part)
             new = 1.0 if part == "cold" else 0.0 if name != "category" else stock
-            d = gain.difference
-            share = Interval(d.mean * weight, d.lo * weight, d.hi * weight, d.level)
+            difference = gain.difference
+            share = Interval(difference.mean * weight, difference.lo * weight, difference.hi * weight, difference.level)
             gains.append(SubsetGain(f"{name}: {part}", share, stock=stock, new=new))
     return gains
 

@@ -46,12 +46,12 @@ class Finding:
     Args:
         file: the file.
         same: whether it is what the records give; None where that could not be told.
-        said: what was compared.
+        comparison: what was compared.
     """
 
     file: str
     same: bool | None
-    said: str
+    comparison: str
 
 
 def pack(sweep_dir: Path, target: Path) -> int:

@@ -108,17 +108,19 @@ def _told_apart(best: CellResult, other: CellResult) -> bool:
     return not gap.contains(0.0)
 
 
-def _gain(c: Comparison) -> str:
+def _gain(comparison: Comparison) -> str:
     """A gain with its interval and marks."""
-    if c.gain is None:
-        return FAILED if c.judgement is not None else NOTHING
-    text = f"{100 * c.gain.mean:+z.1f}"
-    if c.inference is None or c.judgement is None:
+    if comparison.gain is None:
+        return FAILED if comparison.judgement is not None else NOTHING
+    text = f"{100 * comparison.gain.mean:+z.1f}"
+    if comparison.inference is None or comparison.judgement is None:
         return text
-    interval = c.gain.at(0.95)
-    marks = SIGNIFICANT * (c.inference.holm < ALPHA) + EQUIVALENT * (c.inference.equivalence_p < ALPHA)
-    marks += UNDECIDED * (c.judgement.word is Verdict.UNDECIDED)
-    marks += FAILED * (c.judgement.word is Verdict.UNTRUSTED)
+    interval = comparison.gain.at(0.95)
+    marks = SIGNIFICANT * (comparison.inference.holm < ALPHA) + EQUIVALENT * (
+        comparison.inference.equivalence_p < ALPHA
+    )
+    marks += UNDECIDED * (comparison.judgement.word is Verdict.UNDECIDED)
+    marks += FAILED * (comparison.judgement.word is Verdict.UNTRUSTED)
     return f"{text} [{100 * interval.lo:+z.1f}, {100 * interval.hi:+z.1f}]{marks}"
 
 

@@ -56,9 +56,9 @@ class CellEffort:
     def test(self) -> NDArray[np.float64]:
         """Test metric by slot and user, NaN for a failed trial, ``(n_trials, n_users)``."""
         files = [paths.training_file(self.folder, t.stage, t.index, paths.RANKS) for t in self.trials]
-        found = [metrics.per_user(records.read_ranking(f), PRIMARY) if f.exists() else None for f in files]
-        n_users = max((len(row) for row in found if row is not None), default=0)
-        return np.array([np.full(n_users, np.nan) if row is None else row for row in found])
+        by_slot = [metrics.per_user(records.read_ranking(f), PRIMARY) if f.exists() else None for f in files]
+        n_users = max((len(row) for row in by_slot if row is not None), default=0)
+        return np.array([np.full(n_users, np.nan) if row is None else row for row in by_slot])
 
     @property
     def failed_share(self) -> float:
@@ -105,21 +105,21 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]]) 
 
 def edges(cell: CellEffort) -> dict[str, float]:
     """Share of the best trials near a bound, by path, for every numeric range of a cell."""
-    found = {}
+    shares = {}
     for path, leaf in _leaves(cell.cell.config["search"]):
         if "low" in leaf:
             values = [t.configuration[path] for t in cell.trials]
             log = bool(leaf.get("log", False))
-            found[path] = tuning_curves.edge_share(values, cell.validation, leaf["low"], leaf["high"], log=log)
-    return found
+            shares[path] = tuning_curves.edge_share(values, cell.validation, leaf["low"], leaf["high"], log=log)
+    return shares
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mapping[str, Any]]]:
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    leaves: list[tuple[str, Mapping[str, Any]]] = []
     for name, node in tree.items():
         is_leaf = "low" in node or "choices" in node
-        found += [(f"{prefix}{name}", node)] if is_leaf else _leaves(node, f"{prefix}{name}.")
-    return sorted(found)
+        leaves += [(f"{prefix}{name}", node)] if is_leaf else _leaves(node, f"{prefix}{name}.")
+    return sorted(leaves)
 
 
 def paired_trials(cells: Sequence[CellEffort], a: str, b: str) -> tuple[Trials, Trials] | None:

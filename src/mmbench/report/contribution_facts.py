@@ -31,13 +31,13 @@ OVERLAP, RELIANCE = "M3 overlap and headroom", "reliance"
 SLICES, DIFFERENCES = "M6 slices", "M6 slices, difference"
 
 
-def read_contributions(table: SweepTable, groups: Sequence[Group], found: Sequence[Comparison]) -> list[Facts]:
+def read_contributions(table: SweepTable, groups: Sequence[Group], comparisons: Sequence[Comparison]) -> list[Facts]:
     """Measure every dataset and model that has results under two conditions at least.
 
     Args:
         table: the sweep.
         groups: its fairness report.
-        found: its contrasts; slices and guard-rails are of these.
+        comparisons: its contrasts; slices and guard-rails are of these.
     """
     levels = {(group.dataset, group.model): group.level for group in groups}
     catalogues: dict[str, Catalogue | str] = {}
@@ -53,7 +53,7 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], found: Sequen
                 continue
             if dataset not in catalogues:
                 catalogues[dataset] = read_catalogue(cells[0])
-            compared = [c for c in found if (c.dataset, c.model) == (dataset, model) and c.gain is not None]
+            compared = [c for c in comparisons if (c.dataset, c.model) == (dataset, model) and c.gain is not None]
             level = levels.get((dataset, model), "-")
             measured.append(measure_model(table, cells, compared, catalogues[dataset], level))
     return measured
@@ -76,17 +76,17 @@ def measure_model(
     return facts
 
 
-def with_redundancy(found: Sequence[Comparison], measured: Sequence[Facts]) -> list[Comparison]:
+def with_redundancy(comparisons: Sequence[Comparison], measured: Sequence[Facts]) -> list[Comparison]:
     """Contrasts of everything against everything but one modality, with the redundancy share of that modality."""
-    shares = {(f.dataset, f.model, x.subject): x.value for f in measured for x in f.found if x.part == REDUNDANCY}
+    shares = {(f.dataset, f.model, x.subject): x.value for f in measured for x in f.facts if x.part == REDUNDANCY}
 
-    def share(c: Comparison) -> float | None:
-        if c.gain is None or set(c.a.states.values()) != {"real"}:
+    def share(comparison: Comparison) -> float | None:
+        if comparison.gain is None or set(comparison.a.states.values()) != {"real"}:
             return None
-        added = [name for name, state in c.b.states.items() if state == "drop"]
-        return shares.get((c.dataset, c.model, added[0])) if len(added) == 1 else None
+        added = [name for name, state in comparison.b.states.items() if state == "drop"]
+        return shares.get((comparison.dataset, comparison.model, added[0])) if len(added) == 1 else None
 
-    return [replace(c, redundancy=share(c)) for c in found]
+    return [replace(c, redundancy=share(c)) for c in comparisons]
 
 
 def _in_order(table: SweepTable, cells: Sequence[CellResult]) -> list[CellResult]:
@@ -131,12 +131,12 @@ def coalitions(cells: Sequence[CellResult]) -> dict[Coalition, CellResult]:
 def _values(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
     """M1: Shapley values, marginals, redundancy, interactions."""
     try:
-        found = shapley.contributions({subset: cell.per_user(PRIMARY) for subset, cell in game.items()})
+        contributions = shapley.contributions({subset: cell.per_user(PRIMARY) for subset, cell in game.items()})
     except ValueError as error:
         facts.unknown.append(f"M1, M2 and M3: {error}")
         return
-    several = len(found.modalities) > 1
-    for name, value in found.modalities.items():
+    several = len(contributions.modalities) > 1
+    for name, value in contributions.modalities.items():
         facts.add(VALUES, name, "added to nothing", value.alone)
         if not several:
             continue
@@ -146,17 +146,17 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
             facts.unknown.append(f"redundancy of {name}: what it adds to nothing is not told from zero")
         elif facts.inferred:
             facts.add(VALUES, name, REDUNDANCY, value.redundancy)
-    for (a, b), pair in found.pairs.items():
+    for (a, b), pair in contributions.pairs.items():
         agrees = "agrees" if pair.log_agrees else "disagrees"
         facts.add(VALUES, f"{a} and {b}", f"interaction (sign of the log scale {agrees})", pair.interaction)
     if facts.inferred and facts.fairness != FAIL:
-        facts.readings += readings(found)
+        facts.readings += readings(contributions)
 
 
-def readings(found: shapley.Contributions) -> Iterator[str]:
+def readings(contributions: shapley.Contributions) -> Iterator[str]:
     """What M1 says in words; an interval over zero is never read as an absence."""
-    several = len(found.modalities) > 1
-    for name, value in found.modalities.items():
+    several = len(contributions.modalities) > 1
+    for name, value in contributions.modalities.items():
         rest = "the others" if several else "nothing but behaviour"
         if value.given_rest.lo > 0:
             yield f"{name} adds to {rest}"
@@ -166,7 +166,7 @@ def readings(found: shapley.Contributions) -> Iterator[str]:
             yield f"{name} adds to nothing but behaviour, and is not shown to add to the others"
         else:
             yield f"no use of {name} is shown with this encoder and model"
-    for (a, b), pair in found.pairs.items():
+    for (a, b), pair in contributions.pairs.items():
         if pair.interaction.excludes_zero:
             yield f"{a} and {b} {'help each other' if pair.interaction.lo > 0 else 'replace each other in part'}"
 
@@ -181,17 +181,19 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
     a, b = names
     none, both = game[EMPTY], game[frozenset(names)]
     single = {name: game[frozenset({name})] for name in names}
-    found = {cell.modality: hits.hits(cell.rankings, K) for cell in (none, both, *single.values())}
-    of = {name: found[cell.modality] for name, cell in single.items()}
+    hits_of = {cell.modality: hits.hits(cell.rankings, K) for cell in (none, both, *single.values())}
+    alone = {name: hits_of[cell.modality] for name, cell in single.items()}
     users = none.rankings[0].users
     for tested, other in ((a, b), (b, a)):
-        for part, share in hits.hit_attribution(found[none.modality], of, found[both.modality], tested, users).items():
+        for part, share in hits.hit_attribution(
+            hits_of[none.modality], alone, hits_of[both.modality], tested, users
+        ).items():
             facts.add(HITS, f"testing {tested}", part, share.share, baseline=share.floor)
             if share.excess is not None and part not in (f"only_{other}", f"missed_{other}"):
                 facts.add(EXCESS, f"testing {tested}", part, share.excess)
         if not facts.inferred:
             continue
-        overlap = hits.hit_overlap(of[other], of[tested], found[both.modality], users)
+        overlap = hits.hit_overlap(alone[other], alone[tested], hits_of[both.modality], users)
         pair = f"{tested} beside {other}"
         facts.add(OVERLAP, pair, "hits in common (Jaccard)", overlap.jaccard, baseline=overlap.jaccard_seeds)
         beside, own = (read_lists(single[name]) for name in (other, tested))
@@ -213,39 +215,42 @@ def _reliance(facts: Facts, cells: Sequence[CellResult]) -> None:
                 by_seed = [metrics.per_user(records.read_ranking(file), PRIMARY) for file in files]
                 change = intervals.relative_gain(np.stack(by_seed, axis=1), cell.per_user(PRIMARY))
                 facts.add(RELIANCE, cell.modality, f"{name} shuffled at inference", change)
-    if not any(fact.measure == RELIANCE for fact in facts.found):
+    if not any(fact.measure == RELIANCE for fact in facts.facts):
         facts.unknown.append("reliance: no final run was scored with a modality shuffled at inference")
 
 
-def _slices(facts: Facts, c: Comparison, data: Catalogue) -> None:
+def _slices(facts: Facts, comparison: Comparison, data: Catalogue) -> None:
     """M6: where the gain of a contrast lives, with intervals that hold for all slices of a division at once."""
-    tested = c.a.tested[0]
+    tested = comparison.a.tested[0]
     users = tested.pairs.users
-    a, b = (np.stack([slices.pair_values(r, PRIMARY) for r in side.rankings], axis=1) for side in (c.a, c.b))
+    a, b = (
+        np.stack([slices.pair_values(r, PRIMARY) for r in side.rankings], axis=1)
+        for side in (comparison.a, comparison.b)
+    )
     for division, slicing in divisions(tested, data).items():
         if len(np.unique(slicing.labels[slicing.labels >= 0])) < 2:
             continue
-        for name, found in slices.slice_gains(a, b, users, slicing).items():
-            value = found.gain or float("nan")
+        for name, slice_gain in slices.slice_gains(a, b, users, slicing).items():
+            value = slice_gain.gain or float("nan")
             part = f"{division}: {name}"
-            facts.add(SLICES, c.contrast, part, value, share=found.share, n=found.n_pairs)
-            facts.add(DIFFERENCES, c.contrast, part, found.difference, n=found.n_pairs)
+            facts.add(SLICES, comparison.contrast, part, value, share=slice_gain.share, n=slice_gain.n_pairs)
+            facts.add(DIFFERENCES, comparison.contrast, part, slice_gain.difference, n=slice_gain.n_pairs)
 
 
 def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
     """Divisions of the test pairs that the data allow; one that puts all pairs into one slice tells nothing."""
     items, users = tested.items, tested.users[tested.pairs.users]
-    found = {
+    slicings = {
         "item's training interactions": slices.by_popularity(items, data.item_counts),
         "user's training interactions": slices.by_history(users, data.user_counts),
     }
     for name, feature in sorted(data.dataset.features.items()):
-        found[f"{name} present"] = slices.by_presence(items, feature.present, name)
+        slicings[f"{name} present"] = slices.by_presence(items, feature.present, name)
     if data.categories is not None:
-        found["category"] = slices.by_category(items, data.categories)
+        slicings["category"] = slices.by_category(items, data.categories)
     if data.lengths is not None:
-        found["text length"] = slices.by_length(items, data.lengths)
-    return found
+        slicings["text length"] = slices.by_length(items, data.lengths)
+    return slicings
 
 
 LEGEND = (

@@ -32,13 +32,13 @@ def explainable(sweep_dir: Path) -> Mapping[str, Callable[[], str]]:
     """
     table = read_sweep(sweep_dir)
     groups = read_groups(table, sweep_dir)
-    found = read_contrasts(table, groups)
+    comparisons = read_contrasts(table, groups)
     cells = {
         "/".join(key): functools.partial(_told, _cell, table, c, groups)
         for key, c in table.cells.items()
         if not c.parts
     }
-    return cells | {c.name: functools.partial(_told, _contrast, table, c, found, groups) for c in found}
+    return cells | {c.name: functools.partial(_told, _contrast, table, c, comparisons, groups) for c in comparisons}
 
 
 def _told(lines: Callable[..., Iterator[str]], *what: Any) -> str:
@@ -56,30 +56,35 @@ def _cell(table: SweepTable, cell: CellResult, groups: Sequence[Group]) -> Itera
     yield from _gates(cell, groups)
 
 
-def _contrast(table: SweepTable, c: Comparison, found: Sequence[Comparison], groups: Sequence[Group]) -> Iterator[str]:
-    yield f"{c.name}: {c.word}"
-    yield f"  {reason(c)}"
-    yield from _records(table, "A = ", c.a)
-    yield from _records(table, "B = ", c.b)
-    if c.gain is not None:
-        yield from _gain(c, c.gain)
-    if c.gain is not None and c.inference is not None:
-        yield from _interval(c, c.gain)
-        yield from _tests(table, c, c.gain)
-        yield from _holm([o for o in found if (o.dataset, o.model) == (c.dataset, c.model)], c)
-        yield from _benjamini_hochberg(found, c)
-    elif c.gain is not None:
-        yield f"  seeds: {c.gain.seeds}, fewer than {MIN_SEEDS}: training noise is not measured, nothing is inferred"
-    if c.gain is not None:
-        yield from _words(table, c, c.gain)
-    yield from _gates(c.a, groups)
+def _contrast(
+    table: SweepTable, comparison: Comparison, comparisons: Sequence[Comparison], groups: Sequence[Group]
+) -> Iterator[str]:
+    yield f"{comparison.name}: {comparison.word}"
+    yield f"  {reason(comparison)}"
+    yield from _records(table, "A = ", comparison.a)
+    yield from _records(table, "B = ", comparison.b)
+    if comparison.gain is not None:
+        yield from _gain(comparison, comparison.gain)
+    if comparison.gain is not None and comparison.inference is not None:
+        yield from _interval(comparison, comparison.gain)
+        yield from _tests(table, comparison, comparison.gain)
+        yield from _holm(
+            [o for o in comparisons if (o.dataset, o.model) == (comparison.dataset, comparison.model)], comparison
+        )
+        yield from _benjamini_hochberg(comparisons, comparison)
+    elif comparison.gain is not None:
+        seeds = comparison.gain.seeds
+        yield f"  seeds: {seeds}, fewer than {MIN_SEEDS}: training noise is not measured, nothing is inferred"
+    if comparison.gain is not None:
+        yield from _words(table, comparison, comparison.gain)
+    yield from _gates(comparison.a, groups)
 
 
-def _records(table: SweepTable, head: str, cell: CellResult) -> Iterator[str]:
+def _records(table: SweepTable, label: str, cell: CellResult) -> Iterator[str]:
     """Where a cell's numbers come from, its hashes and its mean by seed."""
     yield ""
     place = cell.folder.relative_to(table.folder)
-    yield f"{head}{cell.modality}: {place}"
+    yield f"{label}{cell.modality}: {place}"
     if cell.status != "done":
         yield f"  {cell.status}{': ' + ' '.join(cell.reason.split()) if cell.reason else ''}"
         return
@@ -113,16 +118,19 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _gain(c: Comparison, gain: CrossedInterval) -> Iterator[str]:
+def _gain(comparison: Comparison, gain: CrossedInterval) -> Iterator[str]:
     yield ""
     yield "relative gain (docs/protocol.md, Relative gain)"
-    yield f"  gain = mean A / mean B - 1 = {c.a.mean(PRIMARY):.10g} / {c.b.mean(PRIMARY):.10g} - 1 = {gain.mean:.10g}"
-    if c.effects is not None:
-        yield f"  users improved {c.effects.improved:.10g}, harmed {c.effects.harmed:.10g}, d_z {c.effects.d_z:.6g}"
+    a, b = comparison.a.mean(PRIMARY), comparison.b.mean(PRIMARY)
+    yield f"  gain = mean A / mean B - 1 = {a:.10g} / {b:.10g} - 1 = {gain.mean:.10g}"
+    if (effects := comparison.effects) is not None:
+        yield f"  users improved {effects.improved:.10g}, harmed {effects.harmed:.10g}, d_z {effects.d_z:.6g}"
 
 
-def _interval(c: Comparison, gain: CrossedInterval) -> Iterator[str]:
-    ms = intervals.mean_squares(intervals.scaled_differences(c.a.per_user(PRIMARY), c.b.per_user(PRIMARY))[0])
+def _interval(comparison: Comparison, gain: CrossedInterval) -> Iterator[str]:
+    ms = intervals.mean_squares(
+        intervals.scaled_differences(comparison.a.per_user(PRIMARY), comparison.b.per_user(PRIMARY))[0]
+    )
     both, users = (ms.users + ms.seeds - ms.residual) / (ms.n * ms.s), ms.users / (ms.n * ms.s)
     yield f"  n = {ms.n} users, S = {ms.s} seeds"
     yield f"  MS_u = {ms.users:.10g}, MS_s = {ms.seeds:.10g}, MS_e = {ms.residual:.10g}"
@@ -132,21 +140,22 @@ def _interval(c: Comparison, gain: CrossedInterval) -> Iterator[str]:
     yield f"  se = sqrt(Var) = {gain.se:.10g}, df (Satterthwaite) = {gain.df:.10g}"
     for level in (0.95, 0.90):
         t = float(special.stdtrit(gain.df, 0.5 + level / 2))
-        i = gain.at(level)
-        yield f"  {100 * level:.0f} %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{i.lo:.10g}, {i.hi:.10g}]"
+        lo, hi = gain.at(level).lo, gain.at(level).hi
+        yield f"  {100 * level:.0f} %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{lo:.10g}, {hi:.10g}]"
 
 
-def _tests(table: SweepTable, c: Comparison, gain: CrossedInterval) -> Iterator[str]:
-    i = c.inference
-    assert i is not None
+def _tests(table: SweepTable, comparison: Comparison, gain: CrossedInterval) -> Iterator[str]:
+    inference = comparison.inference
+    assert inference is not None
     yield ""
     yield f"tests (margin {table.delta:g})"
     yield f"  p = {gain.p:.10g}, two-sided, of a gain of zero"
-    yield f"  A not worse than B by the margin: p = {i.noninferior_p:.10g}"
-    yield f"  B not worse than A by the margin: p = {i.dispensable_p:.10g}"
-    yield f"  equivalence (TOST): p = {i.equivalence_p:.10g}; smallest margin of equivalence {i.margin:.10g}"
-    parts = ", ".join(f"{name} {value:.6g}" for name, value in i.components.items())
-    yield f"  detectable gain at 80 % power: {i.mde:.10g} ({parts})"
+    yield f"  A not worse than B by the margin: p = {inference.noninferior_p:.10g}"
+    yield f"  B not worse than A by the margin: p = {inference.dispensable_p:.10g}"
+    p, margin = inference.equivalence_p, inference.margin
+    yield f"  equivalence (TOST): p = {p:.10g}; smallest margin of equivalence {margin:.10g}"
+    parts = ", ".join(f"{name} {value:.6g}" for name, value in inference.components.items())
+    yield f"  detectable gain at 80 % power: {inference.mde:.10g} ({parts})"
 
 
 def _sorted(family: Sequence[Comparison]) -> list[tuple[Comparison, float]]:
@@ -154,42 +163,43 @@ def _sorted(family: Sequence[Comparison]) -> list[tuple[Comparison, float]]:
     return sorted(tested, key=lambda pair: pair[1])
 
 
-def _holm(family: Sequence[Comparison], c: Comparison) -> Iterator[str]:
-    assert c.inference is not None
+def _holm(family: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:
+    assert comparison.inference is not None
     ordered = _sorted(family)
-    yield f"  Holm, {len(ordered)} contrasts of {c.dataset}/{c.model}, smallest p first; each at least the one before:"
+    model = f"{comparison.dataset}/{comparison.model}"
+    yield f"  Holm, {len(ordered)} contrasts of {model}, smallest p first; each at least the one before:"
     for place, (other, p) in enumerate(ordered):
         assert other.inference is not None
         factor = len(ordered) - place
-        mark = "  <-" if other is c else ""
+        mark = "  <-" if other is comparison else ""
         yield f"    {other.contrast}: min(1, {factor} * {p:.6g}) -> {other.inference.holm:.6g}{mark}"
 
 
-def _benjamini_hochberg(found: Sequence[Comparison], c: Comparison) -> Iterator[str]:
-    assert c.inference is not None
-    ordered = _sorted(found)
+def _benjamini_hochberg(comparisons: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:
+    assert comparison.inference is not None
+    ordered = _sorted(comparisons)
     m = len(ordered)
-    rank = 1 + next(i for i, (other, _) in enumerate(ordered) if other is c)
+    rank = 1 + next(i for i, (other, _) in enumerate(ordered) if other is comparison)
     steps = [min(1.0, m * p / j) for j, (_, p) in enumerate(ordered, 1)]
     least = rank - 1 + int(np.argmin(steps[rank - 1 :]))
     yield f"  Benjamini-Hochberg, {m} contrasts of the sweep: rank {rank}, {m} * p / {rank} = {steps[rank - 1]:.6g};"
     other = ordered[least][0].name
-    yield f"    smallest from there on: {steps[least]:.6g} ({other}) -> q = {c.inference.bh:.6g}"
+    yield f"    smallest from there on: {steps[least]:.6g} ({other}) -> q = {comparison.inference.bh:.6g}"
 
 
-def _words(table: SweepTable, c: Comparison, gain: CrossedInterval) -> Iterator[str]:
+def _words(table: SweepTable, comparison: Comparison, gain: CrossedInterval) -> Iterator[str]:
     yield ""
     yield "verdict: the first that holds"
-    if c.tuned is not None:
-        point, lo, hi = c.tuned.mean, c.tuned.lo, c.tuned.hi
+    if comparison.tuned is not None:
+        point, lo, hi = comparison.tuned.mean, comparison.tuned.lo, comparison.tuned.hi
         yield f"  gain after tuning with other draws of the trials: {point:.10g}, 90 % [{lo:.10g}, {hi:.10g}]"
     else:
         yield f"  the luck of tuning was not checked: that takes {ENOUGH_TRIALS} trials of each condition"
-    judgement = c.judgement
+    judgement = comparison.judgement
     assert judgement is not None
     holding: dict[Verdict, bool] = {Verdict.FAILED: False, Verdict.UNTRUSTED: judgement.word is Verdict.UNTRUSTED}
-    if c.inference is not None:
-        holding |= holds(gain, table.delta, c.tuned)
+    if comparison.inference is not None:
+        holding |= holds(gain, table.delta, comparison.tuned)
     for word in Verdict:
         if word in holding:
             yield f"  {word}: {'yes' if holding[word] else 'no'}"

@@ -51,7 +51,7 @@ class Facts:
         model: its model.
         seeds: final seeds; with fewer than two no bound is told.
         fairness: level of the fairness report.
-        found: the facts.
+        facts: the facts.
         unknown: what could not be measured and why.
         readings: what they say in words.
     """
@@ -60,7 +60,7 @@ class Facts:
     model: str
     seeds: int
     fairness: str
-    found: list[Fact] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     readings: list[str] = field(default_factory=list)
 
@@ -86,7 +86,7 @@ class Facts:
         if isinstance(value, Interval):
             interval = value if self.inferred and math.isfinite(value.mean) else None
             value = value.mean
-        self.found.append(Fact(measure, subject, part, value, interval, baseline, share, n, word))
+        self.facts.append(Fact(measure, subject, part, value, interval, baseline, share, n, word))
 
 
 class Measured(NamedTuple):
@@ -99,7 +99,7 @@ class Measured(NamedTuple):
 def document(title: str, measured: Sequence[Facts], legend: Sequence[str]) -> Document:
     """All facts: one printed table per measure, one row per fact in the export."""
     printed = [table for facts in measured for table in tables(facts)]
-    exported = Table("", columns_of(), [Measured(facts, fact) for facts in measured for fact in facts.found])
+    exported = Table("", columns_of(), [Measured(facts, fact) for facts in measured for fact in facts.facts])
     return Document(title, printed, [*legend, *notes(measured)], [exported])
 
 
@@ -128,8 +128,8 @@ def columns_of(level: float = 0.95) -> Sequence[Column[Measured]]:
 def tables(facts: Facts) -> list[Table[Any]]:
     """One table per measure, without columns that would be empty; plain numbers stand in one column per part."""
     made: list[Table[Any]] = []
-    for measure in dict.fromkeys(fact.measure for fact in facts.found):
-        rows = [Measured(facts, fact) for fact in facts.found if fact.measure == measure]
+    for measure in dict.fromkeys(fact.measure for fact in facts.facts):
+        rows = [Measured(facts, fact) for fact in facts.facts if fact.measure == measure]
         title = f"{facts.dataset}, {facts.model}: {measure}"
         level = next((m.fact.interval.level for m in rows if m.fact.interval), 0.95)
         columns = [

@@ -108,8 +108,8 @@ def _slots(cells: Sequence[CellEffort]) -> Check:
     counts = {c.modality: [t.index for t in c.trials] for c in cells}
     planned = {len(slots) for slots in counts.values()}
     if len(planned) > 1 or any(slots != list(range(len(slots))) for slots in counts.values()):
-        told = ", ".join(f"{name} {len(slots)}" for name, slots in counts.items())
-        return Check("trials", FAIL, f"conditions were not given the same trials ({told})")
+        counted = ", ".join(f"{name} {len(slots)}" for name, slots in counts.items())
+        return Check("trials", FAIL, f"conditions were not given the same trials ({counted})")
     return Check("trials", PASS, f"{planned.pop()} trials each, slots without a gap")
 
 
@@ -131,8 +131,8 @@ def _proposals(cells: Sequence[CellEffort]) -> Check | None:
     if not any(counts.values()):
         return None
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name} {n}" for name, n in counts.items())
-        return Check("proposals", FAIL, f"TPE proposed more to some conditions than to others ({told})")
+        counted = ", ".join(f"{name} {n}" for name, n in counts.items())
+        return Check("proposals", FAIL, f"TPE proposed more to some conditions than to others ({counted})")
     reason = f"TPE proposed {max(counts.values())} further trials to each; curves over trials leave them out"
     return Check("proposals", PASS, reason)
 
@@ -162,13 +162,15 @@ def _rungs(cells: Sequence[CellEffort]) -> Check | None:
     if not rungs:
         return None
     survived = {c.modality: sum(t.course is None or t.course.stop_reason != "rung" for t in c.trials) for c in cells}
-    told = ", ".join(f"{name} {n} of {len(c.trials)}" for (name, n), c in zip(survived.items(), cells, strict=True))
+    survivors = ", ".join(
+        f"{name} {n} of {len(c.trials)}" for (name, n), c in zip(survived.items(), cells, strict=True)
+    )
     crossed = [tuning_curves.crossings(rungs, _histories(c)) for c in cells]
     worst = max((share for share in crossed if share is not None), default=None)
     if worst is None:
-        return Check("rungs", WARN, f"too few trials to tell whether cutting them short is fair; survived: {told}")
-    said = f"order of {100 * worst:.0f} % of the pairs of uncut trials changed after a rung; survived: {told}"
-    return Check("rungs", WARN if worst > CROSSED else PASS, said)
+        return Check("rungs", WARN, f"too few trials to tell whether cutting them short is fair; survived: {survivors}")
+    reason = f"order of {100 * worst:.0f} % of the pairs of uncut trials changed after a rung; survived: {survivors}"
+    return Check("rungs", WARN if worst > CROSSED else PASS, reason)
 
 
 def _histories(cell: CellEffort) -> list[list[float] | None]:
@@ -208,10 +210,10 @@ def _place(unit: Unit) -> str:
 
 def _crashes(cells: Sequence[CellEffort]) -> Check:
     shares = [c.failed_share for c in cells]
-    told = ", ".join(f"{c.modality} {100 * c.failed_share:.0f} %" for c in cells)
+    lost = ", ".join(f"{c.modality} {100 * c.failed_share:.0f} %" for c in cells)
     if max(shares) - min(shares) > CRASH_BALANCE:
-        return Check("failed trials", FAIL, f"some conditions lost more trials than others ({told})")
-    return Check("failed trials", WARN if max(shares) > 0 else PASS, told if max(shares) > 0 else "none failed")
+        return Check("failed trials", FAIL, f"some conditions lost more trials than others ({lost})")
+    return Check("failed trials", WARN if max(shares) > 0 else PASS, lost if max(shares) > 0 else "none failed")
 
 
 def _controls(cells: Sequence[CellEffort]) -> Check:
@@ -251,13 +253,13 @@ def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
         return None
     half = len(trials[0].validation) // 2 + len(trials[0].validation) % 2
     whole, halved = (tuning_luck.tuned_gain(trials[0], trials[1], n, default_first=True) for n in (None, half))
-    said = f"{a} against {b}: {_percent(halved)} after {half} trials, {_percent(whole)} after all"
+    gains = f"{a} against {b}: {_percent(halved)} after {half} trials, {_percent(whole)} after all"
     opposite = whole.mean * halved.mean < 0 and not (whole.contains(0.0) or halved.contains(0.0))
     name = f"half budget, {a} against {b}"
     if opposite or whole.contains(0.0) != halved.contains(0.0):
         verb = "reverses" if opposite else "changes"
-        return Check(name, WARN, f"half the budget {verb} the conclusion ({said})")
-    return Check(name, PASS, f"half the budget says the same ({said})")
+        return Check(name, WARN, f"half the budget {verb} the conclusion ({gains})")
+    return Check(name, PASS, f"half the budget says the same ({gains})")
 
 
 def _percent(gain: Interval) -> str:

@@ -34,7 +34,6 @@ def beyond_facts(facts: Facts, cells: Sequence[CellResult], data: Catalogue) -> 
         by_seed = [_measures(lists, tested, data) for lists, tested in zip(read_lists(cell), cell.tested, strict=True)]
         for name in by_seed[0]:
             facts.add(BEYOND, cell.modality, name, float(np.mean([measures[name] for measures in by_seed])))
-    facts.unknown.append("diversity in a neutral embedding: the data set holds none besides the modalities under test")
 
 
 def _measures(lists: NDArray[np.int32], tested: Ranking, data: Catalogue) -> dict[str, float]:

@@ -66,11 +66,11 @@ NOTES = (
 )
 
 
-def why(found: Pretest, name: str, translator: Translator) -> str:
+def light_reason(pretest: Pretest, name: str, translator: Translator) -> str:
     """One sentence for the light of a modality."""
-    others = translator.list(sorted(found.coverage.keys() - {name}))
-    alone, unique = found.signal.r2[frozenset({name})], found.signal.unique[name].mean
-    match found.lights[name]:
+    others = translator.list(sorted(pretest.coverage.keys() - {name}))
+    alone, unique = pretest.signal.r2[frozenset({name})], pretest.signal.unique[name].mean
+    match pretest.lights[name]:
         case Light.GREEN if others:
             return translator(Message("it tells something about behaviour that {others} cannot", others=others))
         case Light.GREEN:
@@ -87,50 +87,54 @@ def why(found: Pretest, name: str, translator: Translator) -> str:
             return translator(Message("with this encoder it tells nothing about behaviour"))
 
 
-def lights(found: Pretest, translator: Translator) -> Table:
+def lights(pretest: Pretest, translator: Translator) -> Table:
     """Header and rows of the main table, one row per modality."""
     header = [translator(name) for name in LIGHT_COLUMNS]
     rows = []
-    for name, colour in found.lights.items():
+    for name, colour in pretest.lights.items():
         alone = frozenset({name})
-        recall, chance = f"{found.recall.recall[alone]:.3f}", f"{found.recall.chance:.3f}"
+        recall, chance = f"{pretest.recall.recall[alone]:.3f}", f"{pretest.recall.chance:.3f}"
         rows.append(
             [
                 name,
                 translator(LIGHTS[colour]),
-                f"{found.signal.r2[alone]:z.3f}",
-                _interval(found.signal.unique[name]),
-                f"{found.signal.null_unique[name].mean():z.3f}",
+                f"{pretest.signal.r2[alone]:z.3f}",
+                _interval(pretest.signal.unique[name]),
+                f"{pretest.signal.null_unique[name].mean():z.3f}",
                 translator(Message("{recall} (chance {chance})", recall=recall, chance=chance)),
-                why(found, name, translator),
+                light_reason(pretest, name, translator),
             ]
         )
     return header, rows
 
 
-def subsets(found: Pretest, translator: Translator) -> Table:
+def subsets(pretest: Pretest, translator: Translator) -> Table:
     """Header and rows of what every subset of the modalities tells."""
     rows = [
-        [_named(s) or translator(Message("none")), f"{found.signal.r2[s]:z.3f}", f"{found.recall.recall[s]:.3f}"]
-        for s in found.recall.recall
+        [
+            _named(coalition) or translator(Message("none")),
+            f"{pretest.signal.r2[coalition]:z.3f}",
+            f"{pretest.recall.recall[coalition]:.3f}",
+        ]
+        for coalition in pretest.recall.recall
     ]
     return [translator(Message("modalities")), translator(Message("predicts")), translator(Message("finds"))], rows
 
 
-def pairs(found: Pretest, translator: Translator) -> Table:
+def pairs(pretest: Pretest, translator: Translator) -> Table:
     """Header and rows of how alike two modalities see the items."""
     header = [translator(name) for name in PAIR_COLUMNS]
     rows = [
-        [translator.list(names), f"{o.share:.1%}", f"{o.chance:.1%}", f"{found.cka[names]:z.3f}"]
-        for names, o in found.overlap.items()
+        [translator.list(names), f"{overlap.share:.1%}", f"{overlap.chance:.1%}", f"{pretest.cka[names]:z.3f}"]
+        for names, overlap in pretest.overlap.items()
     ]
     return header, rows
 
 
-def head(name: str, dataset: Dataset, found: Pretest, translator: Translator) -> list[str]:
+def heading(name: str, dataset: Dataset, pretest: Pretest, translator: Translator) -> list[str]:
     """Lines above the tables."""
-    covered = ", ".join(f"{m} {translator.percent(share, 1)}" for m, share in found.coverage.items())
-    numbers = {"frequent": found.n_frequent, "items": found.n_items, "least": MIN_INTERACTIONS}
+    covered = ", ".join(f"{m} {translator.percent(share, 1)}" for m, share in pretest.coverage.items())
+    numbers = {"frequent": pretest.n_frequent, "items": pretest.n_items, "least": MIN_INTERACTIONS}
     used = translator(
         Message(
             "{frequent} of {items} items have at least {least} training interactions and count; with content: "
@@ -142,11 +146,11 @@ def head(name: str, dataset: Dataset, found: Pretest, translator: Translator) ->
     return [translator(Message("Is a trial worth it? {name}", name=name)), used, *map(translator, dataset.notices)]
 
 
-def as_text(name: str, dataset: Dataset, found: Pretest, translator: Translator, width: int = 150) -> str:
+def as_text(name: str, dataset: Dataset, pretest: Pretest, translator: Translator, width: int = 150) -> str:
     """The pre-test for a terminal."""
     out = Console(file=io.StringIO(), width=width, force_terminal=False)
-    out.print("\n".join(head(name, dataset, found, translator)), highlight=False, markup=False)
-    for header, rows in (lights(found, translator), subsets(found, translator), pairs(found, translator)):
+    out.print("\n".join(heading(name, dataset, pretest, translator)), highlight=False, markup=False)
+    for header, rows in (lights(pretest, translator), subsets(pretest, translator), pairs(pretest, translator)):
         if rows:
             table = RichTable(box=box.SIMPLE)
             for column in header:  # Japanese has no blanks to break at, and a sentence is never cut
@@ -159,37 +163,37 @@ def as_text(name: str, dataset: Dataset, found: Pretest, translator: Translator,
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def as_markdown(name: str, dataset: Dataset, found: Pretest, translator: Translator) -> str:
+def as_markdown(name: str, dataset: Dataset, pretest: Pretest, translator: Translator) -> str:
     """The pre-test as GitHub Markdown."""
-    title, *lines = head(name, dataset, found, translator)
+    title, *lines = heading(name, dataset, pretest, translator)
     blocks = [f"# {title}", "\n".join(f"- {line}" for line in lines)]
-    for header, rows in (lights(found, translator), subsets(found, translator), pairs(found, translator)):
+    for header, rows in (lights(pretest, translator), subsets(pretest, translator), pairs(pretest, translator)):
         if rows:
             blocks.append(markdown_table(text_table("", header, rows)))
     return "\n\n".join([*blocks, "\n".join(f"- {line}" for line in map(translator, NOTES))]) + "\n"
 
 
-def as_record(name: str, dataset: Dataset, found: Pretest) -> dict[str, Any]:
+def as_record(name: str, dataset: Dataset, pretest: Pretest) -> dict[str, Any]:
     """The pre-test as a record."""
-    signal = found.signal
+    signal = pretest.signal
     return {
         "kind": "signal",
         "dataset": name,
         "data": dataset.summary(),
         "train_hash": dataset.split.train.fingerprint(),
         "features": {m: feature.fingerprint() for m, feature in sorted(dataset.features.items())},
-        "n_items": found.n_items,
-        "n_frequent": found.n_frequent,
-        "coverage": dict(found.coverage),
-        "lights": {m: str(colour) for m, colour in found.lights.items()},
+        "n_items": pretest.n_items,
+        "n_frequent": pretest.n_frequent,
+        "coverage": dict(pretest.coverage),
+        "lights": {m: str(colour) for m, colour in pretest.lights.items()},
         "r2": _by_name(signal.r2),
         "unique": {m: {"value": i.mean, "lo": i.lo, "hi": i.hi} for m, i in signal.unique.items()},
         "common": signal.common,
         "null_alone": {m: values.tolist() for m, values in signal.null_alone.items()},
         "null_unique": {m: values.tolist() for m, values in signal.null_unique.items()},
-        "neighbour_recall": {"k": found.recall.k, "chance": found.recall.chance, **_by_name(found.recall.recall)},
-        "neighbour_overlap": {"+".join(names): vars(overlap) for names, overlap in found.overlap.items()},
-        "debiased_cka": {"+".join(names): None if math.isnan(v) else v for names, v in found.cka.items()},
+        "neighbour_recall": {"k": pretest.recall.k, "chance": pretest.recall.chance, **_by_name(pretest.recall.recall)},
+        "neighbour_overlap": {"+".join(names): vars(overlap) for names, overlap in pretest.overlap.items()},
+        "debiased_cka": {"+".join(names): None if math.isnan(v) else v for names, v in pretest.cka.items()},
         "versions": records.versions(),
     }
 
@@ -202,5 +206,5 @@ def _by_name(values: Mapping[Coalition, float]) -> dict[str, float]:
     return {_named(subset) or "none": value for subset, value in values.items()}
 
 
-def _interval(i: Interval) -> str:
-    return f"{i.mean:z.3f} [{i.lo:z.3f}, {i.hi:z.3f}]"
+def _interval(interval: Interval) -> str:
+    return f"{interval.mean:z.3f} [{interval.lo:z.3f}, {interval.hi:z.3f}]"

@@ -58,16 +58,16 @@ def late_ensembles(cells: Iterable[CellResult]) -> dict[tuple[str, str, str], Ce
     for cell in sorted(cells, key=lambda c: c.modality == c.only):  # the condition called like its modality is the one
         if cell.only and cell.status == "done":
             singles.setdefault((cell.dataset, cell.model), {})[cell.only] = cell
-    found = {}
+    ensembles = {}
     for (dataset, model), by_modality in singles.items():
         parts = tuple(by_modality[name] for name in sorted(by_modality))
         alike = len({(part.seeds, part.test_hash, part.effort) for part in parts}) == 1
         if alike and len(parts) > 1 and len(parts) == len(parts[0].modalities):
             names = " and ".join(part.modality for part in parts)
-            found[dataset, model, LATE] = replace(
+            ensembles[dataset, model, LATE] = replace(
                 parts[0], modality=LATE, folder=parts[0].folder.parent, reason=f"averages {names}", only="", parts=parts
             )
-    return found
+    return ensembles
 
 
 def _ordered(conditions: Iterable[str]) -> tuple[str, ...]:

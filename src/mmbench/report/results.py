@@ -129,8 +129,8 @@ def page_table(table: SweepTable) -> Table[CellResult]:
 
 def _notes(table: SweepTable) -> list[str]:
     budget = table.budget
-    head = f"sweep {table.name}: budget {budget['name']} ({budget['trials']} trials, {budget['seeds']} seeds)"
-    lines = [f"{head}; {LEGEND}"]
+    effort = f"sweep {table.name}: budget {budget['name']} ({budget['trials']} trials, {budget['seeds']} seeds)"
+    lines = [f"{effort}; {LEGEND}"]
     if budget["seeds"] == 1:
         lines.append("One seed: training noise was not measured, so differences cannot be judged.")
     if LATE in table.conditions:

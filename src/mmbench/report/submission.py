@@ -70,8 +70,8 @@ class Ledger:
     @property
     def versions(self) -> str:
         """Versions of what decides numbers."""
-        told = sorted({f"{k} {v}" for cell in self.cells for k, v in cell.versions.items() if v})
-        return ", ".join(told) or "not recorded"
+        versions = sorted({f"{k} {v}" for cell in self.cells for k, v in cell.versions.items() if v})
+        return ", ".join(versions) or "not recorded"
 
     @property
     def data(self) -> str:
@@ -98,21 +98,21 @@ def read_ledger(table: SweepTable) -> Ledger:
     )
 
 
-def answers(table: SweepTable, found: Sequence[Comparison], groups: Sequence[Group]) -> list[Answer]:
+def answers(table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group]) -> list[Answer]:
     """Every item of every checklist."""
     ledger = read_ledger(table)
     return [
-        *_neurips(table, found, ledger),
+        *_neurips(table, comparisons, ledger),
         *_pineau_data(ledger),
         *_pineau_runs(table, ledger),
         *_acm(ledger),
-        *_recsys(table, found, groups, ledger),
+        *_recsys(table, comparisons, groups, ledger),
     ]
 
 
-def _significance(table: SweepTable, found: Sequence[Comparison]) -> tuple[str, str]:
+def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple[str, str]:
     """What is inferred, and from what."""
-    judged = sum(c.inference is not None for c in found)
+    judged = sum(c.inference is not None for c in comparisons)
     if table.budget["seeds"] < MIN_SEEDS or not judged:
         return NO, "One final seed, or no comparable pair: training noise was not measured, nothing is inferred."
     return YES, (
@@ -123,10 +123,10 @@ def _significance(table: SweepTable, found: Sequence[Comparison]) -> tuple[str, 
 
 
 def _settings(table: SweepTable) -> str:
-    b = table.budget
+    budget = table.budget
     return (
-        f"{b['trials']} trials of every condition with the same configurations, chosen by validation NDCG@20, then "
-        f"{b['seeds']} final seeds. Ranges, chosen values and splits stand in the records."
+        f"{budget['trials']} trials of every condition with the same configurations, chosen by validation NDCG@20, "
+        f"then {budget['seeds']} final seeds. Ranges, chosen values and splits stand in the records."
     )
 
 
@@ -140,13 +140,13 @@ def _compute(ledger: Ledger) -> tuple[str, str]:
     )
 
 
-def _answer(checklist: str, name: str, answer: str, said: str, *evidence: str) -> Answer:
-    return Answer(checklist, name, answer, said, evidence)
+def _answer(checklist: str, name: str, answer: str, reason: str, *evidence: str) -> Answer:
+    return Answer(checklist, name, answer, reason, evidence)
 
 
-def _neurips(table: SweepTable, found: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
+def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, NEURIPS)
-    names = ", ".join(dict.fromkeys(c.contrast for c in found)) or "none"
+    names = ", ".join(dict.fromkeys(c.contrast for c in comparisons)) or "none"
     yield item(
         "1 Claims", OPEN, f"Every claim about a difference should name one of the contrasts: {names}.", "verdicts.md"
     )
@@ -162,10 +162,10 @@ def _neurips(table: SweepTable, found: Sequence[Comparison], ledger: Ledger) -> 
     )
     yield item("5 Open access to data and code", OPEN, "The code is under Apache-2.0; say where data and bundle lie.")
     yield item("6 Experimental setting", YES, _settings(table), "fairness.md", MANIFEST)
-    answer, said = _significance(table, found)
-    yield item("7 Statistical significance", answer, said, "verdicts.md")
-    answer, said = _compute(ledger)
-    yield item("8 Compute resources", answer, said, LEDGER, "fairness.md")
+    answer, reason = _significance(table, comparisons)
+    yield item("7 Statistical significance", answer, reason, "verdicts.md")
+    answer, reason = _compute(ledger)
+    yield item("8 Compute resources", answer, reason, LEDGER, "fairness.md")
     for name in ("9 Code of ethics", "10 Broader impacts", "11 Safeguards"):
         yield item(name, OPEN, "For a person.")
     yield item("12 Licences of existing assets", OPEN, "Name the licence of every data set and encoder.")
@@ -217,8 +217,8 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
         "table.md",
         "verdicts.md",
     )
-    answer, said = _compute(ledger)
-    yield item("Average runtime, energy", answer, said, LEDGER)
+    answer, reason = _compute(ledger)
+    yield item("Average runtime, energy", answer, reason, LEDGER)
     devices = ", ".join(ledger.devices) or "device not recorded"
     yield item("Computing infrastructure", YES if ledger.devices else NO, f"{devices}; {ledger.versions}.", LEDGER)
 
@@ -243,13 +243,15 @@ def _acm(ledger: Ledger) -> Iterator[Answer]:
 
 
 def _recsys(
-    table: SweepTable, found: Sequence[Comparison], groups: Sequence[Group], ledger: Ledger
+    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], ledger: Ledger
 ) -> Iterator[Answer]:
     item = functools.partial(_answer, RECSYS)
     unfair = [f"{g.dataset}/{g.model}" for g in groups if g.level == FAIL]
     equal = NO if unfair or not groups else YES
-    why = f"Not for {', '.join(unfair)}." if unfair else "Same trials, configurations, seeds and epoch rule, checked."
-    yield item("Were baselines tuned with equal effort?", equal, why, "fairness.md")
+    reason = (
+        f"Not for {', '.join(unfair)}." if unfair else "Same trials, configurations, seeds and epoch rule, checked."
+    )
+    yield item("Were baselines tuned with equal effort?", equal, reason, "fairness.md")
     yield item(
         "The same split for all?", equal, "Fingerprints of train, validation and test are compared.", "fairness.md"
     )
@@ -259,8 +261,8 @@ def _recsys(
         "The choice is hashed before the test split is opened; tuning code cannot import it.",
         "fairness.md",
     )
-    answer, said = _significance(table, found)
-    yield item("Which statistical test, over which unit?", answer, said, "verdicts.md")
+    answer, reason = _significance(table, comparisons)
+    yield item("Which statistical test, over which unit?", answer, reason, "verdicts.md")
     yield item(
         "How many seeds?", YES, f"{table.budget['seeds']} final seeds, apart from the tuning seeds.", "fairness.md"
     )
@@ -287,21 +289,21 @@ COLUMNS: Sequence[Column[Answer]] = (
 )
 
 
-def as_markdown(table: SweepTable, found: Sequence[Answer]) -> str:
+def as_markdown(table: SweepTable, answered: Sequence[Answer]) -> str:
     """All checklists as GitHub Markdown with links."""
     pieces = [f"# Checklists for {table.name}", "Filled from the records; what waits for a person says so."]
-    for checklist in dict.fromkeys(a.checklist for a in found):
-        rows = [a for a in found if a.checklist == checklist]
+    for checklist in dict.fromkeys(a.checklist for a in answered):
+        rows = [a for a in answered if a.checklist == checklist]
         pieces += [f"## {checklist}", markdown_table(Table(checklist, COLUMNS, rows))]
     return "\n\n".join(pieces) + "\n"
 
 
-def as_latex(found: Sequence[Answer]) -> str:
+def as_latex(answered: Sequence[Answer]) -> str:
     """All checklists for the appendix of a paper; needs no package."""
     lines = []
-    for checklist in dict.fromkeys(a.checklist for a in found):
+    for checklist in dict.fromkeys(a.checklist for a in answered):
         lines += [rf"\section*{{{tex(checklist)}}}", r"\begin{itemize}"]
-        for a in (a for a in found if a.checklist == checklist):
+        for a in (a for a in answered if a.checklist == checklist):
             evidence = f" Evidence: {', '.join(a.evidence)}." if a.evidence else ""
             lines.append(rf"\item \textbf{{{tex(a.item)}}} [{tex(a.answer)}] {tex(a.reason + evidence)}")
         lines.append(r"\end{itemize}")

@@ -203,7 +203,7 @@ class SweepTable:
     @property
     def gaps(self) -> list[Gap]:
         """Relative gain of every condition over every other one that the table or a contrast compares with."""
-        found = []
+        gaps = []
         for dataset in self.datasets:
             for model in self.models(dataset):
                 pairs = [Contrast("fused", c) for c in self.conditions] + [Contrast(c, "none") for c in self.conditions]
@@ -213,8 +213,8 @@ class SweepTable:
                         whole = f"{dataset}/{model}/{Contrast(a, b).name}"
                         name = whole if len(self.datasets) > 1 else whole.removeprefix(f"{dataset}/")
                         word = self.words.get(whole, "")
-                        found.append(Gap(name, interval.mean, interval.lo, interval.hi, word))
-        return found
+                        gaps.append(Gap(name, interval.mean, interval.lo, interval.hi, word))
+        return gaps
 
 
 def comparable(a: CellResult, b: CellResult) -> bool:

@@ -141,9 +141,9 @@ def notes(table: SweepTable, compared: Sequence[Comparison]) -> list[str]:
     return [*lines, *(f"{c.name}: {reason(c)}" for c in compared)]
 
 
-def reason(c: Comparison) -> str:
+def reason(comparison: Comparison) -> str:
     """Verdict and reason of one contrast in a sentence."""
-    if c.judgement is None:
-        return f"not judged: {c.pending}"
-    also = f" (also {', '.join(c.judgement.also)})" if c.judgement.also else ""
-    return f"{c.judgement.word}{also}: {' '.join(c.judgement.reason.split())}"
+    if comparison.judgement is None:
+        return f"not judged: {comparison.pending}"
+    also = f" (also {', '.join(comparison.judgement.also)})" if comparison.judgement.also else ""
+    return f"{comparison.judgement.word}{also}: {' '.join(comparison.judgement.reason.split())}"

@@ -96,276 +96,305 @@ def as_html(
     command: str,
 ) -> str:
     """The page; see :func:`write_decision`."""
-    s = Speaker.of(lang, read.evidence, economics, decision)
+    speaker = Speaker.of(lang, read.evidence, economics, decision)
     return render(
         "decision.html",
         "mmbench.decision.page",
         lang=lang,
-        _=s.text,
-        s=s,
+        _=speaker.text,
+        speaker=speaker,
         d=decision,
-        about=s.about(day),
-        hero=_hero(s, table.delta),
-        delta=s.translator.percent(table.delta, 0 if table.delta >= 0.01 else 1),
-        cost=_cost(s),
-        flips=_flips(s),
-        value=_value(s),
-        tornado=_tornado(s),
-        where=_where(s, read),
-        why=_why(s, read),
-        rails=_rails(s, read),
-        steps=_steps(s),
-        gates=[s.gate(gate) for gate in decision.gates],
-        inputs=_inputs(s),
+        about=speaker.about(day),
+        hero=_hero(speaker, table.delta),
+        delta=speaker.translator.percent(table.delta, 0 if table.delta >= 0.01 else 1),
+        cost=_cost(speaker),
+        flips=_flips(speaker),
+        value=_value(speaker),
+        tornado=_tornado(speaker),
+        where=_where(speaker, read),
+        why=_why(speaker, read),
+        rails=_rails(speaker, read),
+        steps=_steps(speaker),
+        gates=[speaker.gate(gate) for gate in decision.gates],
+        inputs=_inputs(speaker),
         examples=examples,
-        serving=_serving(s, serving),
-        machine_hour=s.price(economics.machine_hour),
-        requests=s.translator.number(economics.likely["value.recommendations_year"] / LIST),
+        serving=_serving(speaker, serving),
+        machine_hour=speaker.price(economics.machine_hour),
+        requests=speaker.translator.number(economics.likely["value.recommendations_year"] / LIST),
         command=command,
         per_thousand=read.evidence.per_thousand,
     )
 
 
-def _hero(s: Speaker, delta: float) -> Mapping[str, Any] | None:
-    gain = s.evidence.gain
+def _hero(speaker: Speaker, delta: float) -> Mapping[str, Any] | None:
+    gain = speaker.evidence.gain
     if gain is None:
         return None
-    break_even = s(Message("break-even {need}", need=s.need))
-    title = s(Message("Gain of adding images to everything else, against the break-even line"))
-    labels = Labels(break_even, f"{title}. {s.range()}")
-    bounded = s.decision.value is not None
-    drawn = drawings.hero(gain, bounded, s.decision.breakeven, delta, s.gain, labels)
-    mde = "" if s.evidence.mde is None else s.translator.percent(s.evidence.mde, 1)
-    users, seeds = s.translator.number(s.evidence.n_users), s.translator.number(gain.seeds)
+    break_even = speaker(Message("break-even {need}", need=speaker.need))
+    title = speaker(Message("Gain of adding images to everything else, against the break-even line"))
+    labels = Labels(break_even, f"{title}. {speaker.range()}")
+    bounded = speaker.decision.value is not None
+    drawn = drawings.hero(gain, bounded, speaker.decision.breakeven, delta, speaker.gain, labels)
+    mde = "" if speaker.evidence.mde is None else speaker.translator.percent(speaker.evidence.mde, 1)
+    users, seeds = speaker.translator.number(speaker.evidence.n_users), speaker.translator.number(gain.seeds)
     note = Message(
         "{users} test users, {seeds} training runs; gains below {mde} cannot be told apart from none with these data.",
         users=users,
         seeds=seeds,
         mde=mde,
     )
-    return {"plot": drawn, "note": s(note) if mde else ""}
+    return {"plot": drawn, "note": speaker(note) if mde else ""}
 
 
-def _cost(s: Speaker) -> Mapping[str, Any]:
+def _cost(speaker: Speaker) -> Mapping[str, Any]:
     """Present value of each kind of cost."""
-    factor = annuity(s.economics.years, s.economics.discount)
-    amounts = {kind: once + year * factor for kind, (once, year) in costs(s.economics.likely).items()}
+    factor = annuity(speaker.economics.years, speaker.economics.discount)
+    amounts = {kind: once + year * factor for kind, (once, year) in costs(speaker.economics.likely).items()}
     parts = [
-        {"name": s(COST_KINDS[kind]), "amount": s.money(amount), "n": place}
+        {"name": speaker(COST_KINDS[kind]), "amount": speaker.money(amount), "n": place}
         for place, (kind, amount) in enumerate(amounts.items())
     ]
-    title = s(Message("Cost over {years} years at today's value", years=s.years))
+    title = speaker(Message("Cost over {years} years at today's value", years=speaker.years))
     drawn = drawings.stacked(list(amounts.values()), [f"{part['name']} {part['amount']}" for part in parts], title)
-    return {"parts": parts, "plot": drawn, "title": title, "turn": _price(s), "payback": _payback(s)}
+    return {"parts": parts, "plot": drawn, "title": title, "turn": _price(speaker), "payback": _payback(speaker)}
 
 
-def _price(s: Speaker) -> str:
-    flip, now = s.decision.flip, s.price(s.economics.likely["cost.image"])
-    if flip is None or not s.decision.trusted:
+def _price(speaker: Speaker) -> str:
+    flip, now = speaker.decision.flip, speaker.price(speaker.economics.likely["cost.image"])
+    if flip is None or not speaker.decision.trusted:
         return ""
     if flip.image_price is None:
-        return s(Message("No image has to be bought."))
+        return speaker(Message("No image has to be bought."))
     if flip.image_price > 0:
-        return s(
-            Message("The answer turns at {price} per image (assumed: {now}).", price=s.price(flip.image_price), now=now)
+        return speaker(
+            Message(
+                "The answer turns at {price} per image (assumed: {now}).",
+                price=speaker.price(flip.image_price),
+                now=now,
+            )
         )
-    return s(Message("Even free images would not pay with this gain.")) if s.decision.action is Action.NO_GO else ""
+    return (
+        speaker(Message("Even free images would not pay with this gain."))
+        if speaker.decision.action is Action.NO_GO
+        else ""
+    )
 
 
-def _payback(s: Speaker) -> str:
-    flip = s.decision.flip
-    if flip is None or not s.decision.trusted or (flip.payback is None and s.decision.action is not Action.NO_GO):
+def _payback(speaker: Speaker) -> str:
+    flip = speaker.decision.flip
+    if (
+        flip is None
+        or not speaker.decision.trusted
+        or (flip.payback is None and speaker.decision.action is not Action.NO_GO)
+    ):
         return ""
     if flip.payback is None:
-        return s(Message("With the measured gain the one-off cost would not come back."))
-    years = s.translator.number(flip.payback, 1)
-    return s(Message("The one-off cost would come back after {years} years.", years=years))
+        return speaker(Message("With the measured gain the one-off cost would not come back."))
+    years = speaker.translator.number(flip.payback, 1)
+    return speaker(Message("The one-off cost would come back after {years} years.", years=years))
 
 
-def _flips(s: Speaker) -> list[str]:
+def _flips(speaker: Speaker) -> list[str]:
     """What would change the answer."""
-    flip, gain, now = s.decision.flip, s.evidence.gain, s.economics.likely
-    if flip is None or gain is None or not s.decision.trusted:
+    flip, gain, now = speaker.decision.flip, speaker.evidence.gain, speaker.economics.likely
+    if flip is None or gain is None or not speaker.decision.trusted:
         return [
-            s(
+            speaker(
                 Message(
-                    "Without a measurement that is trusted, only the break-even line can be told: {need}.", need=s.need
+                    "Without a measurement that is trusted, only the break-even line can be told: {need}.",
+                    need=speaker.need,
                 )
             )
         ]
-    shown = s.decision.subset.gain.mean if s.decision.subset else gain.mean
-    said = [s(Message("A gain of {gain} instead of the measured {now}.", gain=s.gain(flip.gain), now=s.gain(shown)))]
+    shown = speaker.decision.subset.gain.mean if speaker.decision.subset else gain.mean
+    changes = [
+        speaker(
+            Message(
+                "A gain of {gain} instead of the measured {now}.", gain=speaker.gain(flip.gain), now=speaker.gain(shown)
+            )
+        )
+    ]
     if flip.transfer is not None:
-        said.append(
-            s(
+        changes.append(
+            speaker(
                 Message(
                     "If {eta} of the offline gain reached sales (assumed: {now}).",
-                    eta=s.share(flip.transfer),
-                    now=s.share(now["transfer"]),
+                    eta=speaker.share(flip.transfer),
+                    now=speaker.share(now["transfer"]),
                 )
             )
         )
     if flip.image_price is not None and flip.image_price > 0:
-        said.append(
-            s(
+        changes.append(
+            speaker(
                 Message(
                     "A price of {price} per image (assumed: {now}).",
-                    price=s.price(flip.image_price),
-                    now=s.price(now["cost.image"]),
+                    price=speaker.price(flip.image_price),
+                    now=speaker.price(now["cost.image"]),
                 )
             )
         )
-    return said
+    return changes
 
 
-def _value(s: Speaker) -> Mapping[str, Any] | None:
-    value = s.decision.value
-    if value is None or not s.decision.trusted:
+def _value(speaker: Speaker) -> Mapping[str, Any] | None:
+    value = speaker.decision.value
+    if value is None or not speaker.decision.trusted:
         return None
-    q = value.quantiles
-    text = s(
+    quantiles = value.quantiles
+    text = speaker(
         Message(
             "Expected {mean}; in nine of ten cases between {lo} and {hi}.",
-            mean=s.money(value.mean),
-            lo=s.money(q[0.05]),
-            hi=s.money(q[0.95]),
+            mean=speaker.money(value.mean),
+            lo=speaker.money(quantiles[0.05]),
+            hi=speaker.money(quantiles[0.95]),
         )
     )
-    title = s(
-        Message("Value over {years} years in {draws} calculated cases", years=s.years, draws=s.translator.number(DRAWS))
+    title = speaker(
+        Message(
+            "Value over {years} years in {draws} calculated cases",
+            years=speaker.years,
+            draws=speaker.translator.number(DRAWS),
+        )
     )
-    ends = (s(Message("loss")), s(Message("profit")))
-    drawn = drawings.histogram(value.counts, q[0.025], q[0.975], s.money, *ends, title)
-    return {"plot": drawn, "text": text, "title": title, "sure": s.sure()}
+    ends = (speaker(Message("loss")), speaker(Message("profit")))
+    drawn = drawings.histogram(value.counts, quantiles[0.025], quantiles[0.975], speaker.money, *ends, title)
+    return {"plot": drawn, "text": text, "title": title, "sure": speaker.sure()}
 
 
-def _tornado(s: Speaker) -> Markup | None:
-    if not s.decision.swings or not s.decision.trusted:
+def _tornado(speaker: Speaker) -> Markup | None:
+    if not speaker.decision.swings or not speaker.decision.trusted:
         return None
     lines = [
         Line(
-            _name(s, swing.name).partition("(")[0].strip(),
-            f"{s.money(swing.low)} … {s.money(swing.high)}",
+            _name(speaker, swing.name).partition("(")[0].strip(),
+            f"{speaker.money(swing.low)} … {speaker.money(swing.high)}",
             (swing.low, swing.high),
         )
-        for swing in s.decision.swings[:MOST_SWINGS]
+        for swing in speaker.decision.swings[:MOST_SWINGS]
     ]
-    return drawings.rows(lines, s(Message("Which input moves the result most")))
+    return drawings.rows(lines, speaker(Message("Which input moves the result most")))
 
 
-def _name(s: Speaker, key: str) -> str:
-    return s(INPUT_NAMES[key])
+def _name(speaker: Speaker, key: str) -> str:
+    return speaker(INPUT_NAMES[key])
 
 
-def _where(s: Speaker, read: Read) -> Markup | None:
-    found = [
+def _where(speaker: Speaker, read: Read) -> Markup | None:
+    slices = [
         fact
-        for fact in read.facts.found
-        if (fact.measure, fact.subject) == (SLICES, s.evidence.contrast) and fact.interval is not None
+        for fact in read.facts.facts
+        if (fact.measure, fact.subject) == (SLICES, speaker.evidence.contrast) and fact.interval is not None
     ]
     lines = [
         Line(
-            s.part(f.part),
-            f"{s.gain(f.value)} ({s.translator.number(f.n or 0)})",
+            speaker.part(f.part),
+            f"{speaker.gain(f.value)} ({speaker.translator.number(f.n or 0)})",
             (f.interval.lo, f.interval.hi),
             f.value,
         )
-        for f in found[:MOST_SLICES]
+        for f in slices[:MOST_SLICES]
         if f.interval is not None
     ]
-    return drawings.rows(lines, s(Message("Gain by kind of item and user"))) if lines else None
+    return drawings.rows(lines, speaker(Message("Gain by kind of item and user"))) if lines else None
 
 
-def _why(s: Speaker, read: Read) -> Mapping[str, Any] | None:
+def _why(speaker: Speaker, read: Read) -> Mapping[str, Any] | None:
     """The redundancy bar: classes of hits against their noise floor."""
-    facts = {f.part: f for f in read.facts.found if (f.measure, f.subject) == (HITS, f"testing {IMAGE}")}
+    facts = {f.part: f for f in read.facts.facts if (f.measure, f.subject) == (HITS, f"testing {IMAGE}")}
     names = [p for p in facts if p in ("redundant", "synergy", "lost") or p.startswith("only_")]
-    if not names or not s.decision.trusted or all(facts[p].baseline is None for p in names):
+    if not names or not speaker.decision.trusted or all(facts[p].baseline is None for p in names):
         return None
     lines = []
     for part in names:
         fact, only = facts[part], part.removeprefix("only_")
-        label = s(Message("{modality} only", modality=s.modality(only))) if part != only else s(HIT_KINDS[part])
+        label = (
+            speaker(Message("{modality} only", modality=speaker.modality(only)))
+            if part != only
+            else speaker(HIT_KINDS[part])
+        )
         # What only another modality finds is an effect in the floor's own table, not noise (see contribution).
         floor = None if part.startswith("only_") and only != IMAGE else fact.baseline
         share = 1000 * fact.value
         mark = None if floor is None else 1000 * floor
-        lines.append(Line(label, s.translator.number(share, 1), (0.0, share), mark=mark, negative=share < 0))
+        lines.append(Line(label, speaker.translator.number(share, 1), (0.0, share), mark=mark, negative=share < 0))
     return {
-        "plot": drawings.rows(lines, s(Message("Purchases found in the top 20 thanks to text or images"))),
-        "repeat": _repeat(s, read.facts.found),
+        "plot": drawings.rows(lines, speaker(Message("Purchases found in the top 20 thanks to text or images"))),
+        "repeat": _repeat(speaker, read.facts.facts),
     }
 
 
-def _repeat(s: Speaker, found: Sequence[Fact]) -> str:
+def _repeat(speaker: Speaker, facts: Sequence[Fact]) -> str:
     """How much of what images tell the text tells too, where that is known."""
-    share = next((f.value for f in found if (f.measure, f.subject, f.part) == (VALUES, IMAGE, REDUNDANCY)), None)
+    share = next((f.value for f in facts if (f.measure, f.subject, f.part) == (VALUES, IMAGE, REDUNDANCY)), None)
     if share is None:
         return ""
-    percent = s.translator.percent(min(max(share, 0.0), 1.0))
-    return s(Message("{share} of what images tell, text tells too.", share=percent))
+    percent = speaker.translator.percent(min(max(share, 0.0), 1.0))
+    return speaker(Message("{share} of what images tell, text tells too.", share=percent))
 
 
-def _rails(s: Speaker, read: Read) -> list[Mapping[str, str]]:
+def _rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
     return [
         {
-            "name": s(RAIL_NAMES[fact.part.removeprefix("relative change of ")]),
-            "change": f"{s.gain(fact.value)} ({s.gain(fact.interval.lo)} … {s.gain(fact.interval.hi)})",
-            "word": s(RAILS[Rail(fact.word)]),
+            "name": speaker(RAIL_NAMES[fact.part.removeprefix("relative change of ")]),
+            "change": "{} ({} … {})".format(*map(speaker.gain, (fact.value, fact.interval.lo, fact.interval.hi))),
+            "word": speaker(RAILS[Rail(fact.word)]),
             "status": fact.word.replace(" ", "-"),
         }
-        for fact in read.facts.found
-        if (fact.measure, fact.subject) == (GUARDRAILS, s.evidence.contrast) and fact.interval is not None
+        for fact in read.facts.facts
+        if (fact.measure, fact.subject) == (GUARDRAILS, speaker.evidence.contrast) and fact.interval is not None
     ]
 
 
-def _steps(s: Speaker) -> Mapping[str, Any]:
-    known = {step.name for step in s.decision.steps}
-    shown = [*([] if s.decision.step.name in known else [s.decision.step]), *s.decision.steps]
+def _steps(speaker: Speaker) -> Mapping[str, Any]:
+    known = {step.name for step in speaker.decision.steps}
+    shown = [*([] if speaker.decision.step.name in known else [speaker.decision.step]), *speaker.decision.steps]
     rows = [
         {
-            "name": s.step(step),
-            "cost": s.money(step.cost),
-            "days": s.translator.number(step.days),
-            "value": s(Message("not told")) if step.evsi is None or not s.decision.trusted else s.money(step.evsi),
-            "chosen": step.name == s.decision.step.name,
+            "name": speaker.step(step),
+            "cost": speaker.money(step.cost),
+            "days": speaker.translator.number(step.days),
+            "value": speaker(Message("not told"))
+            if step.evsi is None or not speaker.decision.trusted
+            else speaker.money(step.evsi),
+            "chosen": step.name == speaker.decision.step.name,
         }
         for step in shown
     ]
-    told = s.decision.value is not None and s.decision.trusted
-    if told and s.decision.value:
+    valued = speaker.decision.value is not None and speaker.decision.trusted
+    if valued and speaker.decision.value:
         text = Message(
             "What more knowledge is worth: the money that better decisions would bring on average (expected value of "
             "sample information). Knowing everything would be worth {evpi}.",
-            evpi=s.money(s.decision.value.evpi),
+            evpi=speaker.money(speaker.decision.value.evpi),
         )
     else:
         text = Message("Before the checks are passed, no value of further knowledge can be told.")
-    vain = told and not any(step.net > 0 for step in s.decision.steps)
+    vain = valued and not any(step.net > 0 for step in speaker.decision.steps)
     return {
         "rows": rows,
-        "text": s(text),
-        "worth": s(Message("On average none of these measurements is worth its cost.")) if vain else "",
+        "text": speaker(text),
+        "worth": speaker(Message("On average none of these measurements is worth its cost.")) if vain else "",
     }
 
 
-def _inputs(s: Speaker) -> list[Mapping[str, Any]]:
+def _inputs(speaker: Speaker) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
     for name in INPUTS:
-        given = s.economics.inputs[name]
-        ends = [s.input(name, end) for end in (given.low, given.high)]
+        given = speaker.economics.inputs[name]
+        ends = [speaker.input(name, end) for end in (given.low, given.high)]
         rows.append({
-            "name": _name(s, name), "likely": s.input(name, given.likely), "assumed": name in s.economics.assumed,
-            "range": " – ".join(ends) if given.low < given.high else "",
+            "name": _name(speaker, name), "likely": speaker.input(name, given.likely),
+            "assumed": name in speaker.economics.assumed, "range": " – ".join(ends) if given.low < given.high else "",
         })  # fmt: skip
-    for name, said in (("years", s.years), ("discount", s.share(s.economics.discount))):
-        rows.append({"name": _name(s, name), "likely": said, "range": "", "assumed": False})
+    for name, value in (("years", speaker.years), ("discount", speaker.share(speaker.economics.discount))):
+        rows.append({"name": _name(speaker, name), "likely": value, "range": "", "assumed": False})
     return rows
 
 
-def _serving(s: Speaker, measured: Sequence[Serving]) -> list[Mapping[str, str]]:
-    requests = s.economics.likely["value.recommendations_year"] / LIST
-    translator = s.translator
+def _serving(speaker: Speaker, measured: Sequence[Serving]) -> list[Mapping[str, str]]:
+    requests = speaker.economics.likely["value.recommendations_year"] / LIST
+    translator = speaker.translator
     return [
         {
             "name": f"{m.model}, {m.modality}",
@@ -373,7 +402,7 @@ def _serving(s: Speaker, measured: Sequence[Serving]) -> list[Mapping[str, str]]
             "one": translator.number(m.one_ms, 2),
             "batch": translator.number(m.batch_ms, 3),
             "parameters": "-" if m.parameters is None else translator.number(m.parameters),
-            "year": s.money(requests * m.batch_ms / 3.6e6 * s.economics.machine_hour),
+            "year": speaker.money(requests * m.batch_ms / 3.6e6 * speaker.economics.machine_hour),
         }
         for m in measured
     ]

@@ -374,12 +374,12 @@ class Speaker:
     def next_step(self) -> str:
         """The next step with its cost and duration."""
         step = self.decision.step
-        said = self.step(step)
+        name = self.step(step)
         if step.name == WAIT:
-            return said
+            return name
         return self(
             Message(
-                "{step} Cost about {cost}, {days}.", step=said, cost=self.money(step.cost), days=self.days(step.days)
+                "{step} Cost about {cost}, {days}.", step=name, cost=self.money(step.cost), days=self.days(step.days)
             )
         )
 
