@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats as distributions
 
 from mmbench.inference import intervals, power, tuning_curves
-from mmbench.inference.intervals import Interval, MeanSquares
+from mmbench.inference.intervals import CrossedInterval, MeanSquares
 from mmbench.inference.verdicts import Verdict, verdict
 from tests.inference.test_intervals import RENAMED, known_answers
 
@@ -23,9 +23,9 @@ CLOSE = {"rtol": 1e-9, "atol": 0.0}
 NONINFERIORITY_MARGIN = 0.10
 
 
-def interval(mean: float, se: float, df: float = 20.0, seeds: int = 3) -> Interval:
+def interval(mean: float, se: float, df: float = 20.0, seeds: int = 3) -> CrossedInterval:
     """An interval of which only what tests look at is filled in."""
-    return Interval(mean, math.nan, math.nan, se, df, math.nan, seeds)
+    return CrossedInterval(mean, math.nan, math.nan, se=se, df=df, p=math.nan, seeds=seeds)
 
 
 @pytest.mark.parametrize("answer", known_answers("tost"))
@@ -105,7 +105,7 @@ class Setting:
         cells = self.n * self.s
         return math.sqrt(self.var_user / self.n + self.var_seed / self.s + self.var_interaction / cells)
 
-    def intervals(self) -> tuple[list[Interval], Interval]:
+    def intervals(self) -> tuple[list[CrossedInterval], CrossedInterval]:
         """Intervals of replicas whose true mean is zero, and the interval of one who knows the components."""
         rng = np.random.default_rng([self.n, self.s])
         truth = self.expected_squares
@@ -134,7 +134,7 @@ SETTINGS = [
 
 
 @pytest.fixture(scope="module", params=SETTINGS, ids=lambda s: f"n{s.n}-s{s.s}-sd{s.sd_seed}")
-def replicas(request: pytest.FixtureRequest) -> tuple[Setting, list[Interval], Interval]:
+def replicas(request: pytest.FixtureRequest) -> tuple[Setting, list[CrossedInterval], CrossedInterval]:
     return request.param, *request.param.intervals()
 
 
@@ -144,7 +144,7 @@ def at_most(rate: float) -> float:
 
 
 def test_intervals_cover_and_are_hardly_wider_than_the_oracles(
-    replicas: tuple[Setting, list[Interval], Interval],
+    replicas: tuple[Setting, list[CrossedInterval], CrossedInterval],
 ) -> None:
     setting, found, oracle = replicas
     assert np.mean([i.lo <= 0 <= i.hi for i in found]) >= 0.935
@@ -154,7 +154,7 @@ def test_intervals_cover_and_are_hardly_wider_than_the_oracles(
         assert width <= 1.25 * 2 * distributions.norm.ppf(0.975) * setting.true_se
 
 
-def test_no_effect_is_rarely_called_better(replicas: tuple[Setting, list[Interval], Interval]) -> None:
+def test_no_effect_is_rarely_called_better(replicas: tuple[Setting, list[CrossedInterval], CrossedInterval]) -> None:
     words = [verdict(i, DELTA).word for i in replicas[1]]
     for called in ({Verdict.BETTER, Verdict.BETTER_SMALL}, {Verdict.WORSE, Verdict.WORSE_SMALL}):
         assert np.mean([word in called for word in words]) <= at_most(0.05)
@@ -162,7 +162,7 @@ def test_no_effect_is_rarely_called_better(replicas: tuple[Setting, list[Interva
 
 @pytest.mark.parametrize("side", [-1, 1])
 def test_an_effect_at_the_margin_is_rarely_called_equivalent(
-    replicas: tuple[Setting, list[Interval], Interval], side: int
+    replicas: tuple[Setting, list[CrossedInterval], CrossedInterval], side: int
 ) -> None:
     setting, found, _ = replicas
     margin = 4 * setting.true_se  # wide enough for equivalence to be found at all
@@ -186,7 +186,7 @@ def test_three_seeds_that_dominate_are_the_weakest_case() -> None:
 def test_tost_is_the_90_percent_interval_within_the_margins() -> None:
     for mean in np.linspace(-0.03, 0.03, 25):
         gain = interval(float(mean), 0.006, 11.3)
-        lo, hi = intervals.bounds(gain, 0.9)
+        lo, hi = gain.at(0.9).lo, gain.at(0.9).hi
         assert (intervals.tost(gain, 0.02).equivalence_p < 0.05) == (lo > -0.02 and hi < 0.02)
         smallest = intervals.smallest_equivalence_margin(gain)
         assert smallest == max(-lo, hi)
@@ -195,7 +195,8 @@ def test_tost_is_the_90_percent_interval_within_the_margins() -> None:
 
 def test_bounds_are_those_of_the_interval() -> None:
     found = intervals.crossed_interval(np.random.default_rng(4).normal(0.2, 1, (30, 4)), 0.95)
-    assert intervals.bounds(found, 0.95) == pytest.approx((found.lo, found.hi), rel=1e-12)
+    again = found.at(0.95)
+    assert (again.lo, again.hi) == pytest.approx((found.lo, found.hi), rel=1e-12)
 
 
 def test_an_effect_without_noise_is_equivalent_or_not() -> None:
