@@ -76,7 +76,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid
 class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a training came to, epoch by epoch; the loop fills it.
 
-    Args:
+    Attributes:
         history: validation score after each epoch.
         losses: mean of each term of the loss by epoch; empty for a model that is computed.
         best_epoch: epoch of the best score, from 1.
@@ -102,7 +102,7 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a training cost.
 
-    Args:
+    Attributes:
         seconds: wall time of the training; None for one that failed.
         setup_seconds: of it, building (and computing) the model.
         ranking_seconds: of it, scoring and ranking validation.
@@ -154,7 +154,7 @@ class Failure(Value, frozen=True):
 class Training(Record, frozen=True):
     """One training of a cell.
 
-    Args:
+    Attributes:
         cell_key: key of the cell.
         stage: why it ran.
         index: slot of a trial, place of a proposal, seed of a final run.
@@ -223,7 +223,7 @@ TRAININGS: dict[Stage, type[Training]] = {Stage.TRIAL: Trial, Stage.PROPOSAL: Tr
 class Choice(Record, frozen=True, tag="choice"):
     """The configuration that validation chose, written before the test split is opened.
 
-    Args:
+    Attributes:
         cell_key: key of the cell.
         stage: stage of the chosen trial.
         slot: its slot or place.
@@ -254,7 +254,7 @@ class Choice(Record, frozen=True, tag="choice"):
 class Seal(Record, frozen=True, tag="seal"):
     """The test split was opened for one choice.
 
-    Args:
+    Attributes:
         cell_key: key of the cell.
         choice_hash: hash of the choice.
         test_hash: fingerprint of the test interactions.
@@ -278,7 +278,7 @@ class Seal(Record, frozen=True, tag="seal"):
 class Cell(Record, frozen=True, tag="cell"):
     """What a cell is about, written when its folder is claimed.
 
-    Args:
+    Attributes:
         key: hash of everything that decides its results, the test split left out.
         dataset: its dataset.
         model: its model.
@@ -337,7 +337,7 @@ class Round(Value, frozen=True):
 class Extension(Record, frozen=True, tag="extension"):
     """How many random trials the conditions of a model get.
 
-    Args:
+    Attributes:
         effort: fingerprint of what they share; a decision about anything else is not theirs.
         trials: how many.
         settled: whether that number can no longer grow.
@@ -353,7 +353,7 @@ class Extension(Record, frozen=True, tag="extension"):
 class PlannedCell(Value, frozen=True):
     """A cell that a sweep is going to run.
 
-    Args:
+    Attributes:
         dataset: its dataset.
         model: its model.
         modality: its condition.
@@ -382,7 +382,7 @@ class PlannedCell(Value, frozen=True):
 class Manifest(Record, frozen=True, tag="manifest"):
     """What a sweep is going to run, written before the first cell runs.
 
-    Args:
+    Attributes:
         name: name of the sweep.
         command: overrides of the command line.
         budget: the budget section of the configuration.
@@ -408,7 +408,7 @@ class Manifest(Record, frozen=True, tag="manifest"):
 class LedgerRow(Record, frozen=True, tag="training"):
     """A finished training in the ledger: what of its record compares, and what it cost.
 
-    Args:
+    Attributes:
         dataset: dataset of the cell.
         model: model of the cell.
         modality: condition of the cell.
