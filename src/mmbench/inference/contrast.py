@@ -10,7 +10,7 @@ from mmbench.messages import Refusal
 class Contrast(NamedTuple):
     """Two conditions, of which the first is judged against the second.
 
-    Args:
+    Attributes:
         a: condition in question, for example ``fused``.
         b: condition that it is compared with, for example ``text``.
     """

@@ -49,7 +49,7 @@ FIRST_SEED = {Stage.TRIAL: 10_000, Stage.PROPOSAL: 20_000, Stage.FINAL: 0}
 class Unit(NamedTuple):
     """One training of a cell.
 
-    Args:
+    Attributes:
         stage: a random trial, a trial that TPE proposed, or a final run.
         number: its slot, its place among the proposals, or its seed.
     """
