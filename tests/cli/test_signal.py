@@ -175,7 +175,7 @@ def test_every_light(unique: float, lo: float, alone: float, others: bool, expec
 
 def test_every_light_says_why() -> None:
     said = [
-        written.why(found(*case), "image", Translator())
+        written.light_reason(found(*case), "image", Translator())
         for case in ((0.05, 0.02, 0.10), (0.02, 0.0, 0.10), (0.0, 0.0, 0.0), (0.05, 0.02, 0.05, False))
     ]
     assert said == [
