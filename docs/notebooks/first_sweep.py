@@ -71,7 +71,7 @@ Image(report / "conditions.png", width=640)
 # interval over users and seeds.
 
 # %%
-from mmbench.report import read_sweep
+from mmbench.report.reading import read_sweep
 
 table = read_sweep(Path("multirun/first"))
 gain = table.change("planted-complementary", "fusion", "fused", "text", "ndcg@20")

@@ -124,7 +124,7 @@ print(f"modalities {', '.join(data.features)}; loss {losses[0]:.3f} at first, {l
 # %%
 from pathlib import Path
 
-from mmbench.report import read_sweep
+from mmbench.report.reading import read_sweep
 
 table = read_sweep(Path("multirun/mine"))
 for model_name in table.models("planted-complementary"):
