@@ -79,7 +79,7 @@ def _import(given: argparse.Namespace, translator: Translator) -> None:
 
 
 def _encode(given: argparse.Namespace, translator: Translator) -> None:
-    """Run the encoders that were asked for on the folder that is now in place; what was imported there gives way."""
+    """Run the requested encoders on the new folder; their features replace imported ones."""
     if given.encode:
         translator, asked = take_language([f"lang={translator.lang}", *given.encode])
         pairs = [(key, value) for key, _, value in (word.partition("=") for word in asked)]

@@ -10,7 +10,7 @@ from mmbench.inference.intervals import CrossedInterval, Interval
 
 
 class Status(StrEnum):
-    """Whether a gate lets pass. What is not known does not let pass either, but is told apart."""
+    """Whether the evidence meets a gate; unknown evidence does not meet it and has a status of its own."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -46,7 +46,7 @@ class Gate:
 
     Args:
         name: ``G1`` to ``G9``.
-        status: whether it lets pass.
+        status: whether the evidence meets the gate.
         value: the number that decided it; None where there is none.
         limit: what the number is held against.
         why: the finding in the words of the records, for the annex.

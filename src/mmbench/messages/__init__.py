@@ -39,7 +39,7 @@ class Template(NamedTuple):
 class Message(str):
     """A sentence that waits for its language: in English it is its own text, a :class:`Translator` makes it another.
 
-    So readers and checks know no language, and the command that prints has the last word. A value of a message may be
+    So readers and checks know no language; the command that prints a message chooses it. A value of a message may be
     a message itself: a place in a file, a hint.
 
     Args:

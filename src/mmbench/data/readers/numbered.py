@@ -88,7 +88,7 @@ def catalogue_size(
     matrices: Matrices,
     journal: Journal,
 ) -> int:
-    """Number of items, told by the mapping file, else the matrices, else the largest number.
+    """Number of items: from the mapping file, else from the matrices, else from the largest number.
 
     Args:
         table: where ``numbers`` come from.

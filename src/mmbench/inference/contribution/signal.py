@@ -69,7 +69,7 @@ class Signal:
         n_items: items it rests on.
         r2: share of their variance predicted from each subset of the modalities; negative is worse than the mean.
         unique: share that only this modality predicts, :math:`R^2_{all} - R^2_{others}`.
-        common: the rest, told by several modalities (or only together, where it is negative).
+        common: the rest, which several modalities explain (or only together, where it is negative).
         null_alone: share predicted by the modality's shuffled rows alone, ``(n_shuffles,)``.
         null_unique: unique share of the modality's shuffled rows beside the others, ``(n_shuffles,)``.
     """
