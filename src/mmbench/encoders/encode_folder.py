@@ -245,7 +245,7 @@ def _described(encoder: Encoder[Any]) -> dict[str, Any]:
 def _write(
     path: Path, choice: Choice, vectors: Vectors, about: Mapping[str, Any], ids: Sequence[str]
 ) -> dict[str, Any]:
-    """Write matrix and sidecar; the hash shows a command that was killed between them, and running it again mends it."""
+    """Write matrix and sidecar; the hash shows that a command was killed between them, and a repetition mends it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         np.save(file, vectors.values, allow_pickle=False)
