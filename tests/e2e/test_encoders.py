@@ -51,7 +51,7 @@ def test_raw_movielens_gives_the_published_features_and_a_sweep_runs_on_them(sha
     assert "1,682 came from the cache" in command(tmp_path, "encode", str(folder), *encoders)
     where = (f"dataset.path={folder}", f"paths.multirun={tmp_path / 'multirun'}", "tracking=none")
     words = ("dataset=ml100k", "model=bpr,vbpr", "modality=none,text,image,fused", "budget=touch", "sweep.name=raw")
-    command(tmp_path, "mmbench", "-m", *words, "dataset.trust_row_order=false", *where)
+    command(tmp_path, "-m", *words, "dataset.trust_row_order=false", *where)
     cells = [path.parent for path in (tmp_path / "multirun" / "raw" / "ml100k").rglob("sealed.json")]
     assert sorted(f"{cell.parent.name}/{cell.name}" for cell in cells) == [
         "bpr/-", "vbpr/fused", "vbpr/image", "vbpr/none", "vbpr/text",
