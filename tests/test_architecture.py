@@ -129,14 +129,25 @@ def test_few_modules_stand_at_the_top() -> None:
 def test_a_worker_loads_neither_report_nor_decision_nor_what_only_they_need() -> None:
     """Nor the composing of configurations: a worker is handed jobs.
 
-    Matplotlib is loaded all the same, by torchmetrics, which Lightning imports: ``python -X importtime -c "import
-    pytorch_lightning"`` shows ``torchmetrics.utilities.plot`` above it.
+    Lightning imports torchmetrics, which imports matplotlib and, where transformers is installed, jinja2 through it. So
+    Lightning is imported first, and what counts is what a worker adds.
     """
-    unwanted = ("mmbench.report", "mmbench.decision", "mmbench.cli", "jinja2", "hydra", "omegaconf")
+    unwanted = (
+        "mmbench.report",
+        "mmbench.decision",
+        "mmbench.cli",
+        "matplotlib",
+        "jinja2",
+        "babel",
+        "hydra",
+        "omegaconf",
+    )
     program = f"""
 import json, sys
+import pytorch_lightning
+before = set(sys.modules)
 import mmbench.scheduling.worker
-print(json.dumps([name for name in {unwanted} if name in sys.modules]))
+print(json.dumps([name for name in {unwanted} if name in sys.modules and name not in before]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
     assert json.loads(done.stdout) == []
