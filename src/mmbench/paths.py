@@ -78,6 +78,22 @@ def report_dir(sweep_dir: Path) -> Path:
     return sweep_dir / "report"
 
 
+#: Names of the report's files without their endings: its index, its documents, and the pages of a decision.
+INDEX, FAIRNESS, SUBMISSION = "report", "fairness", "submission"
+TABLE, VERDICTS, BENCHMARK, CONTRIBUTION, PAPER = "table", "verdicts", "benchmark", "contribution", "paper"
+DECISION, CHECKLIST = "decision", "checklist"
+
+
+def decision_file(sweep_dir: Path) -> Path:
+    """The record of a decision on images."""
+    return report_dir(sweep_dir) / f"{DECISION}.json"
+
+
+def signal_file(multirun: Path, dataset: str) -> Path:
+    """The record of a pre-test of a data set, in a folder of its own beside the sweeps."""
+    return multirun / slug([f"signal-{dataset}"]) / "signal.json"
+
+
 def cell_dir(sweep_dir: Path, dataset: str, model: str, modality: str) -> Path:
     """The folder of one cell: dataset, model and modality condition."""
     return sweep_dir / slug([dataset]) / slug([model]) / slug([modality])

@@ -29,11 +29,16 @@ def main(argv: Sequence[str]) -> None:
     job = composed.job()
     dataset, name = job.dataset(), job.cell.dataset
     result = pretest(dataset.split.train, dataset.features)
-    folder = job.sweep_dir.parent / paths.slug([f"signal-{name}"])
-    files.write_document(folder / "signal.json", as_record(name, dataset, result))
-    files.write_text(folder / "signal.md", as_markdown(name, dataset, result, translator))
+    record = paths.signal_file(job.sweep_dir.parent, name)
+    text = record.with_suffix(".md")
+    files.write_document(record, as_record(name, dataset, result))
+    files.write_text(text, as_markdown(name, dataset, result, translator))
     print(as_text(name, dataset, result, translator), end="")
-    print(translator(Message("written to {folder}: signal.json, signal.md", folder=folder)))
+    print(
+        translator(
+            Message("written to {folder}: {record}, {text}", folder=record.parent, record=record.name, text=text.name)
+        )
+    )
 
 
 def _asked(argv: Sequence[str], translator: Translator) -> argparse.Namespace:

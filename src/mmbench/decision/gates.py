@@ -185,7 +185,7 @@ def _unique(table: SweepTable, cell: CellResult, data: Catalogue) -> tuple[float
         ValueError: if the data set is too small for it.
     """
     train = data.dataset.split.train
-    file = table.folder.parent / paths.slug([f"signal-{cell.dataset}"]) / "signal.json"
+    file = paths.signal_file(table.folder.parent, cell.dataset)
     earlier = read_document(file) if file.exists() else {}
     features = {name: feature.fingerprint() for name, feature in data.dataset.features.items()}
     if (earlier.get("train_hash"), earlier.get("features")) == (train.fingerprint(), features):

@@ -16,7 +16,7 @@ from mmbench.store import trackers
 from mmbench.store.files import read_document
 from mmbench.store.trackers import Grid, Summary
 
-TABLES = ("table", "verdicts", "benchmark")
+TABLES = (paths.TABLE, paths.VERDICTS, paths.BENCHMARK)
 
 
 def mirror(table: SweepTable) -> None:
@@ -32,13 +32,13 @@ def read_summary(table: SweepTable) -> Summary:
     frames = {name: _frame(folder / f"{name}.csv") for name in TABLES if (folder / f"{name}.csv").is_file()}
     words = {
         f"{row['dataset']}/{row['model']}/{row['contrast']}": row["verdict"]
-        for row in (frames["verdicts"].to_dict("records") if "verdicts" in frames else ())
+        for row in (frames[paths.VERDICTS].to_dict("records") if paths.VERDICTS in frames else ())
     }
     return Summary(
         replace(table, words=words).gaps,
         {name: Grid(list(map(str, frame.columns)), frame.to_numpy(object).tolist()) for name, frame in frames.items()},
         {file.stem: file for file in sorted(folder.glob("*.png"))},
-        _decision(folder / "decision.json"),
+        _decision(paths.decision_file(table.folder)),
     )
 
 

@@ -31,8 +31,10 @@ HASHES, READ_ME, ENVIRONMENT = "hashes.json", "README.md", "environment.json"
 MANIFEST, REPORT = paths.manifest_file(Path()).name, paths.report_dir(Path()).name
 RECORDS = (f".{paths.RECORD}", paths.ledger_file(Path()).suffix, f".{paths.RANKS}", f".{paths.LISTS}")
 LEFT_OUT = (paths.mirror_dir(Path()).name, REPORT)
-#: Reports that are computed again, and rows of contribution.csv that need no data set.
-TABLES = (*(f"{n}.{e}" for n in ("table", "verdicts") for e in ("csv", "md", "tex")), "table.txt")
+#: Reports that are computed again letter by letter, and those with a check of their own.
+TABLES = (*(f"{n}.{e}" for n in (paths.TABLE, paths.VERDICTS) for e in ("csv", "md", "tex")), f"{paths.TABLE}.txt")
+CONTRIBUTION, DECISION, PAPER = f"{paths.CONTRIBUTION}.csv", f"{paths.DECISION}.json", f"{paths.PAPER}.csv"
+#: Rows of the contribution report that need no data set.
 WITHOUT_DATA = ("M1 value", "M2 hits", "M2 hits beyond the noise floor", "M3 overlap and headroom", "reliance")
 #: Largest unpacked size of an archive that is opened, in bytes.
 MOST_BYTES = 20 << 30
@@ -193,13 +195,13 @@ def verify(archive: Path, folder: Path, holds: Callable[[Mapping[str, Any]], boo
             findings.append(_compared(name, packed[name], (report / name).read_bytes()))
         else:
             findings.append(Finding(name, packed[name] == (report / name).read_bytes(), "letter by letter"))
-    if "contribution.csv" in packed:
-        findings.append(_contribution(packed["contribution.csv"], (report / "contribution.csv").read_bytes()))
-    if "decision.json" in packed:
-        record = files.read_document(report / "decision.json")
-        findings.append(Finding("decision.json", holds(record), "decided again"))
-    if "paper.csv" in packed:
-        findings.append(Finding("paper.csv", None, "needs the published tables, which are not in the archive"))
+    if CONTRIBUTION in packed:
+        findings.append(_contribution(packed[CONTRIBUTION], (report / CONTRIBUTION).read_bytes()))
+    if DECISION in packed:
+        record = files.read_document(report / DECISION)
+        findings.append(Finding(DECISION, holds(record), "decided again"))
+    if PAPER in packed:
+        findings.append(Finding(PAPER, None, "needs the published tables, which are not in the archive"))
     return findings
 
 
@@ -211,9 +213,9 @@ def _contribution(packed: bytes, again: bytes) -> Finding:
     """Rows that need no data set always, all rows where the data set is there."""
     old, new = _frame(packed), _frame(again)
     if len(old) == len(new):
-        return Finding("contribution.csv", _same(old, new), "every number")
+        return Finding(CONTRIBUTION, _same(old, new), "every number")
     kept = [frame[frame["measure"].isin(WITHOUT_DATA)].reset_index(drop=True) for frame in (old, new)]
-    return Finding("contribution.csv", _same(*kept), "numbers that need no data set, which is not here")
+    return Finding(CONTRIBUTION, _same(*kept), "numbers that need no data set, which is not here")
 
 
 def _frame(content: bytes) -> pd.DataFrame:

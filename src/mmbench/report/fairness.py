@@ -23,8 +23,8 @@ def write_fairness(table: SweepTable, sweep_dir: Path) -> list[Group]:
     """Write the fairness report of a sweep and return its groups."""
     groups = read_groups(table, sweep_dir)
     folder = paths.report_dir(sweep_dir)
-    files.write_text(folder / "fairness.md", as_markdown(table, groups))
-    files.write_text(folder / "fairness.html", as_html(table, groups))
+    files.write_text(folder / f"{paths.FAIRNESS}.md", as_markdown(table, groups))
+    files.write_text(folder / f"{paths.FAIRNESS}.html", as_html(table, groups))
     return groups
 
 

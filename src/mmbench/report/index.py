@@ -20,19 +20,19 @@ from mmbench.store import files
 
 #: Files of the report by what they are, in the order of the page; those that were not written are not linked.
 FILES: Mapping[str, tuple[str, ...]] = {
-    "Decision on images": ("decision.html", "decision.json", "checklist.html"),
-    "Fairness of the tuning": ("fairness.html", "fairness.md"),
-    "Results": ("table.md", "table.csv", "table.tex", "table.txt"),
-    "Benchmark": ("benchmark.md", "benchmark.csv", "benchmark.tex"),
-    "Verdicts": ("verdicts.md", "verdicts.csv", "verdicts.tex"),
-    "What each modality contributes": ("contribution.md", "contribution.csv"),
-    "Published tables with ours beside them": ("paper.md", "paper.csv", "paper.tex"),
-    "Checklists for a submission": ("submission.md", "submission.tex"),
+    "Decision on images": (f"{paths.DECISION}.html", f"{paths.DECISION}.json", f"{paths.CHECKLIST}.html"),
+    "Fairness of the tuning": (f"{paths.FAIRNESS}.html", f"{paths.FAIRNESS}.md"),
+    "Results": tuple(f"{paths.TABLE}.{ending}" for ending in ("md", "csv", "tex", "txt")),
+    "Benchmark": tuple(f"{paths.BENCHMARK}.{ending}" for ending in ("md", "csv", "tex")),
+    "Verdicts": tuple(f"{paths.VERDICTS}.{ending}" for ending in ("md", "csv", "tex")),
+    "What each modality contributes": tuple(f"{paths.CONTRIBUTION}.{ending}" for ending in ("md", "csv")),
+    "Published tables with ours beside them": tuple(f"{paths.PAPER}.{ending}" for ending in ("md", "csv", "tex")),
+    "Checklists for a submission": tuple(f"{paths.SUBMISSION}.{ending}" for ending in ("md", "tex")),
 }
 
 
 #: Pages in the language that was asked for last.
-IN_EITHER = ("decision.html", "checklist.html")
+IN_EITHER = (f"{paths.DECISION}.html", f"{paths.CHECKLIST}.html")
 
 
 def write_index(table: SweepTable, compared: Sequence[Comparison], groups: Sequence[Group]) -> None:
@@ -44,7 +44,7 @@ def write_index(table: SweepTable, compared: Sequence[Comparison], groups: Seque
         groups: its fairness report.
     """
     folder = paths.report_dir(table.folder)
-    files.write_text(folder / "report.html", as_html(table, compared, groups))
+    files.write_text(folder / f"{paths.INDEX}.html", as_html(table, compared, groups))
 
 
 def as_html(table: SweepTable, compared: Sequence[Comparison], groups: Sequence[Group]) -> str:
@@ -60,7 +60,7 @@ def as_html(table: SweepTable, compared: Sequence[Comparison], groups: Sequence[
         delta=f"{100 * table.delta:g} %",
         counts=Counter(cell.status for cell in results.rows).most_common(),
         links={title: names for title, names in links.items() if names},
-        decided=(folder / "decision.html").exists(),
+        decided=(folder / f"{paths.DECISION}.html").exists(),
         languages={name: language_of(folder / name) for names in links.values() for name in names},
         fairness=[(g.dataset, g.model, g.level) for g in groups],
         verdicts=page(Table("Verdicts of the planned contrasts", PAGE, compared)),

@@ -29,6 +29,8 @@ ACM, RECSYS = "ACM badges", "RecSys reproducibility"
 #: Links from the report to what the sweep wrote beside it.
 LEDGER, MANIFEST = str(paths.ledger_file(Path(".."))), str(paths.manifest_file(Path("..")))
 CELL = paths.cell_file(Path()).name
+#: Evidence within the report.
+FAIRNESS, TABLE, VERDICTS = f"{paths.FAIRNESS}.md", f"{paths.TABLE}.md", f"{paths.VERDICTS}.md"
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,9 @@ def _answer(checklist: str, name: str, answer: str, reason: str, *evidence: str)
 def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, NEURIPS)
     names = ", ".join(dict.fromkeys(c.contrast for c in comparisons)) or "none"
-    yield item(
-        "1 Claims", OPEN, f"Every claim about a difference should name one of the contrasts: {names}.", "verdicts.md"
-    )
+    yield item("1 Claims", OPEN, f"Every claim about a difference should name one of the contrasts: {names}.", VERDICTS)
     limits = f"{len(table.datasets)} data set(s); one feature set per modality and data set; offline metrics only."
-    yield item("2 Limitations", OPEN, f"Say at least: {limits}", "table.md")
+    yield item("2 Limitations", OPEN, f"Say at least: {limits}", TABLE)
     yield item("3 Theory", NOT_APPLICABLE, "There are no theorems.")
     yield item(
         "4 Reproducibility of results",
@@ -161,11 +161,11 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledge
         LEDGER,
     )
     yield item("5 Open access to data and code", OPEN, "The code is under Apache-2.0; say where data and bundle lie.")
-    yield item("6 Experimental setting", YES, _settings(table), "fairness.md", MANIFEST)
+    yield item("6 Experimental setting", YES, _settings(table), FAIRNESS, MANIFEST)
     answer, reason = _significance(table, comparisons)
-    yield item("7 Statistical significance", answer, reason, "verdicts.md")
+    yield item("7 Statistical significance", answer, reason, VERDICTS)
     answer, reason = _compute(ledger)
-    yield item("8 Compute resources", answer, reason, LEDGER, "fairness.md")
+    yield item("8 Compute resources", answer, reason, LEDGER, FAIRNESS)
     for name in ("9 Code of ethics", "10 Broader impacts", "11 Safeguards"):
         yield item(name, OPEN, "For a person.")
     yield item("12 Licences of existing assets", OPEN, "Name the licence of every data set and encoder.")
@@ -183,7 +183,7 @@ def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
         YES if ledger.protocols else NO,
         f"Protocol {', '.join(ledger.protocols) or 'not recorded'}; one frozen split with its hash in every "
         "record, shared by all conditions.",
-        "fairness.md",
+        FAIRNESS,
     )
     yield item(
         "Excluded data and preprocessing",
@@ -196,7 +196,7 @@ def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
 
 def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
-    yield item("Ranges of hyper-parameters, how the best were chosen", YES, _settings(table), "fairness.md")
+    yield item("Ranges of hyper-parameters, how the best were chosen", YES, _settings(table), FAIRNESS)
     yield item(
         "Exact number of training and evaluation runs",
         YES if ledger.trainings else NO,
@@ -207,15 +207,15 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
         "Definition of the metrics",
         YES,
         f"{', '.join(table.metrics)}: all items are ranked but those seen in training; formulas in docs/protocol.md.",
-        "table.md",
+        TABLE,
     )
     answer = YES if table.budget["seeds"] >= MIN_SEEDS else NO
     yield item(
         "Central tendency and variation",
         answer,
         "Mean and standard deviation over seeds; intervals over users and seeds where there are several.",
-        "table.md",
-        "verdicts.md",
+        TABLE,
+        VERDICTS,
     )
     answer, reason = _compute(ledger)
     yield item("Average runtime, energy", answer, reason, LEDGER)
@@ -251,21 +251,17 @@ def _recsys(
     reason = (
         f"Not for {', '.join(unfair)}." if unfair else "Same trials, configurations, seeds and epoch rule, checked."
     )
-    yield item("Were baselines tuned with equal effort?", equal, reason, "fairness.md")
-    yield item(
-        "The same split for all?", equal, "Fingerprints of train, validation and test are compared.", "fairness.md"
-    )
+    yield item("Were baselines tuned with equal effort?", equal, reason, FAIRNESS)
+    yield item("The same split for all?", equal, "Fingerprints of train, validation and test are compared.", FAIRNESS)
     yield item(
         "Was the choice made on validation data?",
         equal,
         "The choice is hashed before the test split is opened; tuning code cannot import it.",
-        "fairness.md",
+        FAIRNESS,
     )
     answer, reason = _significance(table, comparisons)
-    yield item("Which statistical test, over which unit?", answer, reason, "verdicts.md")
-    yield item(
-        "How many seeds?", YES, f"{table.budget['seeds']} final seeds, apart from the tuning seeds.", "fairness.md"
-    )
+    yield item("Which statistical test, over which unit?", answer, reason, VERDICTS)
+    yield item("How many seeds?", YES, f"{table.budget['seeds']} final seeds, apart from the tuning seeds.", FAIRNESS)
     yield item(
         "Is nothing of the future seen?",
         YES if ledger.protocols == ("time",) else OPEN,
@@ -274,9 +270,9 @@ def _recsys(
         MANIFEST,
     )
     simple = sorted({m for _, m, _ in table.cells} & {"popularity", "itemknn", "ease", "contentknn", "hybridknn"})
-    yield item("Simple baselines?", YES if simple else NO, ", ".join(simple) or "None in this sweep.", "table.md")
-    yield item("Ranges and chosen values of all methods?", YES, _settings(table), "fairness.md")
-    yield item("Full ranking?", YES, "All items but those of the user's training part.", "table.md")
+    yield item("Simple baselines?", YES if simple else NO, ", ".join(simple) or "None in this sweep.", TABLE)
+    yield item("Ranges and chosen values of all methods?", YES, _settings(table), FAIRNESS)
+    yield item("Full ranking?", YES, "All items but those of the user's training part.", TABLE)
     yield item("Code of baselines?", YES, "One file per model, tuned by the same command.", MANIFEST)
 
 

@@ -34,21 +34,21 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
     measured = read_contributions(table, groups, compared)
     compared = with_redundancy(compared, measured)
     documents = {
-        "table": results.document(table),
-        "benchmark": benchmark.document(table, compared),
-        "verdicts": verdict_table.document(table, compared),
-        "contribution": contribution_facts.document(table, measured),
+        paths.TABLE: results.document(table),
+        paths.BENCHMARK: benchmark.document(table, compared),
+        paths.VERDICTS: verdict_table.document(table, compared),
+        paths.CONTRIBUTION: contribution_facts.document(table, measured),
     }
     if rows is not None:
-        documents["paper"] = published.document(table, rows)
-    shown = "\n".join(layout.terminal(documents[name]) for name in ("table", "verdicts"))
+        documents[paths.PAPER] = published.document(table, rows)
+    shown = "\n".join(layout.terminal(documents[name]) for name in (paths.TABLE, paths.VERDICTS))
     table = replace(table, text=shown, words={c.name: c.word for c in compared})
     answers = submission.answers(table, compared, groups)
-    texts = {"table.txt": shown, "submission.md": submission.as_markdown(table, answers)}
-    texts |= {"submission.tex": submission.as_latex(answers)}
+    texts = {f"{paths.TABLE}.txt": shown, f"{paths.SUBMISSION}.md": submission.as_markdown(table, answers)}
+    texts |= {f"{paths.SUBMISSION}.tex": submission.as_latex(answers)}
     for name, document in documents.items():
         texts |= {f"{name}.md": layout.markdown(document), f"{name}.csv": layout.csv(document)}
-        if name != "contribution":
+        if name != paths.CONTRIBUTION:
             texts[f"{name}.tex"] = layout.latex(document)
     folder = paths.report_dir(sweep_dir)
     for file, text in texts.items():

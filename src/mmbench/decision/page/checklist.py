@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+from mmbench import paths
 from mmbench.decision.page.speaker import Speaker
 from mmbench.messages import Message, Template
 from mmbench.report.templating import render
@@ -66,7 +67,7 @@ def write_checklist(folder: Path, s: Speaker, lang: str, day: date) -> None:
         lang: ``en`` or ``ja``.
         day: date on the page.
     """
-    files.write_text(folder / "checklist.html", as_html(s, lang, day))
+    files.write_text(folder / f"{paths.CHECKLIST}.html", as_html(s, lang, day))
 
 
 def as_html(s: Speaker, lang: str, day: date) -> str:

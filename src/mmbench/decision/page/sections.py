@@ -79,9 +79,8 @@ def write_decision(
         command: what made the page.
     """
     page = as_html(table, read, economics, decision, lang, day, examples, serving, command)
-    folder = paths.report_dir(table.folder)
-    files.write_text(folder / "decision.html", page)
-    files.write_document(folder / "decision.json", as_record(read.evidence, economics, decision))
+    files.write_text(paths.report_dir(table.folder) / f"{paths.DECISION}.html", page)
+    files.write_document(paths.decision_file(table.folder), as_record(read.evidence, economics, decision))
 
 
 def as_html(
