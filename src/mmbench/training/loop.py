@@ -208,22 +208,7 @@ def train(model: FactorModel, data: RecData, evaluator: Evaluator, settings: Tra
     """
     check_devices(type(model), settings)
     module = LitRecommender(model, data, settings, evaluator, seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-        trainer = pl.Trainer(
-            accelerator=settings.device.type,
-            precision=settings.precision,  # type: ignore[arg-type]
-            max_epochs=settings.max_epochs,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            inference_mode=False,
-            **_placement(settings),
-        )
-        _fit(trainer, module)
+    run(module)
     if module.loop_state.degenerate:
         raise DegenerateScores(module.loop_state.degenerate)
     model.load_state_dict(module.loop_state.best_state)
@@ -252,13 +237,29 @@ def _placement(settings: TrainingSettings) -> dict[str, Any]:
     return {"devices": settings.devices, "strategy": strategy, "plugins": [LightningEnvironment()]}
 
 
-def _fit(trainer: pl.Trainer, module: LitRecommender) -> None:
-    """Run the trainer; the processes of a shared training end with it, whatever ends it."""
-    try:
-        trainer.fit(module)
-    except ProcessException as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise RuntimeError(f"a process of the training ended: {reason}") from error
-    finally:
-        if trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGKILL)
+def run(module: LitRecommender) -> None:
+    """Train a module until it stops itself; the processes of a shared training end with it, whatever ends it."""
+    settings = module.settings
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+        trainer = pl.Trainer(
+            accelerator=settings.device.type,
+            precision=settings.precision,  # type: ignore[arg-type]
+            max_epochs=settings.max_epochs,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            inference_mode=False,
+            **_placement(settings),
+        )
+        try:
+            trainer.fit(module)
+        except ProcessException as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise RuntimeError(f"a process of the training ended: {reason}") from error
+        finally:
+            if trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(signal.SIGKILL)
