@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,6 +29,7 @@ from mmbench.nn.recommender import FactorModel
 from mmbench.store import files
 from mmbench.store.schema import Stage, Unit
 from mmbench.training import allocation, loop
+from mmbench.training.settings import StoppingRule
 
 CAP_STEPS, CAP_EPOCHS = 3000, 75
 SLOTS = 4
@@ -68,7 +68,7 @@ class Subject(NamedTuple):
 
 def subjects() -> Iterator[Subject]:
     """Every training, MovieLens first."""
-    for dataset in ("ml100k", *(f"{world}-{seed}" for world in WORLDS for seed in (0, 1))):
+    for dataset in ("ml100k", *(f"{world}-{seed}" for seed in (0, 1) for world in WORLDS)):
         for model in MODELS:
             for condition in ("-",) if model == "lightgcn" else CONDITIONS:
                 for slot in range(SLOTS):
@@ -99,15 +99,15 @@ def record(subject: Subject) -> dict[str, Any]:
     task, split = job.task(), job.dataset().split
     configuration = task.slots(SLOTS)[subject.slot]
     build, settings = task.recipe(configuration)
-    per_epoch = math.ceil(len(task.train) / settings.batch_size)
-    epochs = max(math.ceil(CAP_STEPS / per_epoch), CAP_EPOCHS)
     seed = Unit(Stage.TRIAL, subject.slot).seed
     data = make_recdata(task.train, task.inputs(seed))
     torch.manual_seed(seed)
     model = build(data)
     assert isinstance(model, FactorModel)
     validation = Evaluator(task.valid, task.train)
-    settings = replace(settings, max_epochs=epochs, patience=epochs)
+    # Patience as long as the cap ends nothing.
+    rule = StoppingRule(CAP_STEPS + 1, min_steps=0, max_steps=CAP_STEPS, least_epochs=CAP_EPOCHS)
+    settings = replace(settings, stopping=rule)
     seen = (task.train, task.valid) if split.masks_valid_at_test else (task.train,)
     module = Unstopped(model, data, settings, validation, seed, test=Evaluator(split.test, *seen))
     loop.run(module)
@@ -116,7 +116,7 @@ def record(subject: Subject) -> dict[str, Any]:
     return {
         **subject._asdict(),
         "configuration": configuration,
-        "steps_per_epoch": per_epoch,
+        "steps_per_epoch": module.loop_state.course.steps_per_epoch,
         "popularity": float(loop.validation_scores(validation, popularity).mean()),
         "validation": [float(f"{value:.7g}") for value in module.loop_state.course.history],
         "test_epochs": [epoch for epoch, _ in module.tested],

@@ -135,7 +135,7 @@ def test_a_decision_about_another_budget_is_not_theirs(
 ) -> None:
     run_trials(members, 2)
     Extension(members, PAIRS, delta=0.02).decide()
-    other = [opened(make_job(tmp_path, *EXTENDING, "budget.patience=7", "modality=none"))]
+    other = [opened(make_job(tmp_path, *EXTENDING, "budget.patience_steps=7", "modality=none"))]
     assert Extension(other, PAIRS, delta=0.02).grant() == Grant(2, settled=False)
 
 

@@ -135,8 +135,9 @@ class LitRecommender(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Validate, keep the best state, stop when patience is over."""
         faults.reach("epoch")
-        state, course, steps = self.loop_state, self.loop_state.course, self.trainer.num_training_batches
-        course.losses.append({name: float(total) / float(steps) for name, total in self._sums.items()})
+        state, course, rule = self.loop_state, self.loop_state.course, self.settings.stopping
+        steps = course.steps_per_epoch = int(self.trainer.num_training_batches)
+        course.losses.append({name: float(total) / steps for name, total in self._sums.items()})
         # One process ranks for all: they hold the same state, and different rounding must not let them stop at
         # different epochs.
         per_user, state.degenerate = self.trainer.strategy.broadcast(
@@ -150,13 +151,14 @@ class LitRecommender(pl.LightningModule):
             course.best_epoch = course.epochs
             state.best_per_user = torch.from_numpy(per_user)
             state.best_state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        if course.epochs == self.settings.max_epochs:
+        if course.epochs == rule.most_epochs(steps):
+            self.trainer.should_stop = True
             return
-        if course.epochs - course.best_epoch >= self.settings.patience:
+        if rule.is_out_of_patience(course.epochs, course.best_epoch, steps):
             course.stop_reason = "patience"
         elif course.score < dict(self.settings.rungs).get(course.epochs, -math.inf):
             course.stop_reason = "rung"
-        self.trainer.should_stop = course.stop_reason != "max_epochs"
+        self.trainer.should_stop = course.stop_reason != "max_steps"
 
     def _validated(self) -> tuple[NDArray[np.float64], str]:
         """Validation score of each user, or what is wrong with the loss or the scores."""
@@ -245,7 +247,7 @@ def run(module: LitRecommender) -> None:
         trainer = pl.Trainer(
             accelerator=settings.device.type,
             precision=settings.precision,  # type: ignore[arg-type]
-            max_epochs=settings.max_epochs,
+            max_epochs=-1,  # the module stops itself
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
