@@ -158,14 +158,20 @@ def main() -> None:
         print(subject, flush=True)
 
 
-def pack(folder: Path) -> None:
-    """Add the finished trainings of a folder to ``curves.parquet``."""
+def gathered(folder: Path) -> pd.DataFrame:
+    """The packed trainings and those of a folder, one row each."""
     rows = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
-    fresh = pd.DataFrame(rows).assign(configuration=lambda frame: frame["configuration"].map(json.dumps))
+    fresh = pd.DataFrame([{**row, "configuration": json.dumps(row["configuration"])} for row in rows])
     before = [pd.read_parquet(PACKED)] if PACKED.exists() else []
     frame = pd.concat([*before, fresh]).drop_duplicates(list(Subject._fields), keep="last")
-    frame.sort_values(list(Subject._fields)).to_parquet(PACKED, index=False, compression="zstd")
-    print(f"{len(frame)} trainings in {PACKED.name}, {frame['seconds'].sum():.0f} processor seconds")
+    return frame.sort_values(list(Subject._fields)).reset_index(drop=True)
+
+
+def pack(folder: Path) -> None:
+    """Add the finished trainings of a folder to ``curves.parquet``."""
+    frame = gathered(folder)
+    frame.to_parquet(PACKED, index=False, compression="zstd")
+    print(f"{len(frame)} trainings in {PACKED.name}, {frame['seconds'].sum():,.0f} processor seconds")
 
 
 if __name__ == "__main__":
