@@ -8,7 +8,7 @@ from mmbench.inference import intervals
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
-from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable
+from mmbench.report.table import ID_ONLY, CellResult, SweepTable
 
 SAME = "="
 SIGNIFICANT, EQUIVALENT, UNDECIDED, FAILED = "†", "≈", "?", "✗"
@@ -48,7 +48,7 @@ def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison]) -> 
             _text("fairness", first, lambda c: c.fairness if c else NOTHING),
         ]
     hint = " (* best of its column, ~ not told from it)"
-    return Table(f"{dataset}, benchmark on {PRIMARY}", columns, table.models(dataset), hint)
+    return Table(f"{dataset}, benchmark on {table.primary}", columns, table.models(dataset), hint)
 
 
 def _text(label: str, by_model: Mapping[str, Comparison], get: Callable[[Comparison | None], str]) -> Column[str]:
@@ -90,7 +90,7 @@ def _marks(table: SweepTable, dataset: str) -> dict[tuple[str, str], int]:
     """The best model of every condition, and those that a paired interval does not tell from it."""
     marks: dict[tuple[str, str], int] = {}
     for condition in table.conditions:
-        order = table.ranked(dataset, condition, PRIMARY)
+        order = table.ranked(dataset, condition, table.primary)
         results = {model: table.done(dataset, model, condition) for model in order}
         for model in order:
             best, other = results[order[0]], results[model]
@@ -128,7 +128,7 @@ def _notes(table: SweepTable) -> list[str]:
     """What has to be said under the table."""
     hashes = sorted({cell.test_hash[:12] for cell in table.cells.values() if cell.status == "done"})
     lines = [
-        f"{PRIMARY}, mean over users and seeds ± half its 95 % interval; {SAME} the model ignores content; best of a "
+        f"{table.primary}, mean over users and seeds ± half its 95 % interval; {SAME} the model ignores content; best of a "
         "column marked, and those that a paired 95 % interval over users and seeds (uncorrected) cannot tell from it.",
         f"Gains are relative, 95 % interval over users and seeds; {SIGNIFICANT} Holm p within the model below .05, "
         f"{EQUIVALENT} equivalent within {100 * table.delta:g} % (TOST), {UNDECIDED} undecided, {FAILED} failed or not "

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.inference import tuning_curves
-from mmbench.inference.tuning_luck import Trials
-from mmbench.report.table import PRIMARY
+from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
+from mmbench.messages import Refusal
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, LedgerRow, Seal, Stage, Training
+from mmbench.tuning.space import read_space, size
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class CellEffort:
         finals: final records in seed order.
         ledger: its rows of the ledger.
         folder: where the records lie.
+        metric: metric of the test split.
     """
 
     modality: str
@@ -46,6 +48,7 @@ class CellEffort:
     finals: Sequence[Training]
     ledger: Sequence[LedgerRow]
     folder: Path
+    metric: str
 
     @functools.cached_property
     def validation(self) -> NDArray[np.float64]:
@@ -53,12 +56,93 @@ class CellEffort:
         return np.array([-np.inf if t.score is None else t.score for t in self.trials], np.float64)
 
     @functools.cached_property
+    def users(self) -> NDArray[np.int64]:
+        """The test users, ``(n_users,)``; none where no trial was scored on test."""
+        return next((ranking.users for ranking in self._tested if ranking is not None), np.array([], np.int64))
+
+    @functools.cached_property
     def test(self) -> NDArray[np.float64]:
-        """Test metric by slot and user, NaN for a failed trial, ``(n_trials, n_users)``."""
+        """Test metric by slot and user, NaN for a failed trial, ``(n_trials, n_users)``.
+
+        Raises:
+            ValueError: if trials were tested with different users.
+        """
+        known = [ranking for ranking in self._tested if ranking is not None]
+        if any(not np.array_equal(ranking.users, self.users) for ranking in known):
+            raise Refusal("{folder}: its trials were tested with different users", folder=self.folder)
+        failed = np.full(len(self.users), np.nan)
+        by_slot = [failed if r is None else metrics.per_user(r.pairs, self.metric) for r in self._tested]
+        return np.array(by_slot).reshape(len(self.trials), len(self.users))
+
+    @functools.cached_property
+    def _tested(self) -> list[metrics.Ranking | None]:
+        """Test ranks by slot."""
         files = [paths.training_file(self.folder, t.stage, t.index, paths.RANKS) for t in self.trials]
-        by_slot = [metrics.per_user(records.read_ranking(f), PRIMARY) if f.exists() else None for f in files]
-        n_users = max((len(row) for row in by_slot if row is not None), default=0)
-        return np.array([np.full(n_users, np.nan) if row is None else row for row in by_slot])
+        return [records.read_tested(file) if file.exists() else None for file in files]
+
+    @functools.cached_property
+    def tuning(self) -> Tuning:
+        """Its random trials; one that could not be scored on test has failed.
+
+        Raises:
+            ValueError: if trials were tested with different users.
+        """
+        scored = np.isfinite(self.test).all(axis=1) if len(self.users) else np.zeros(len(self.trials), bool)
+        return Tuning(
+            validation=np.where(scored, self.validation, -np.inf),
+            test=self.test,
+            users=self.users,
+            configurations=[t.configuration_hash for t in self.trials],
+            seed_noise=NO_SEED_NOISE if self.exact else SeedNoise.of_finals(self._finals_test()),
+            exhausted=size(read_space(self.cell.config["search"])) <= len(self.trials),
+        )
+
+    def _finals_test(self) -> list[float]:
+        """Mean test metric of each successful final run."""
+        done = [f for f in self.finals if f.succeeded]
+        files = [paths.final_file(self.folder, final.index, paths.RANKS) for final in done]
+        return [float(metrics.per_user(records.read_ranking(file), self.metric).mean()) for file in files]
+
+    @property
+    def tuned_cell(self) -> TunedCell:
+        """It as a cell of one side of a tuned gain.
+
+        Raises:
+            ValueError: if trials were tested with different users.
+        """
+        used = sum(state != "drop" for state in self.cell.states.values())
+        return TunedCell(self.cell.model, self.modality, used, self.tuning, self.cell.key)
+
+    @property
+    def exact(self) -> bool:
+        """Whether another seed gives the same result: a model that is computed, from features without chance."""
+        runs = [t for t in (*self.trials, *self.finals) if t.course is not None]
+        computed = all(t.course is not None and t.course.stop_reason == "closed_form" for t in runs)
+        return bool(runs) and computed and len({t.feature_hash for t in runs}) == 1
+
+    @property
+    def seeds(self) -> int | None:
+        """Successful final runs; None where one tells as much as many."""
+        return None if self.exact else sum(final.succeeded for final in self.finals)
+
+    @property
+    def rungs(self) -> Sequence[int]:
+        """Steps after which a trial may have been cut short."""
+        return self.cell.config["budget"].get("rungs") or ()
+
+    @functools.cached_property
+    def stalled(self) -> NDArray[np.bool_]:
+        """Which trials patience ended below the popularity baseline, ``(n_trials,)``."""
+        return np.array([t.course is not None and t.course.stalled for t in self.trials], bool)
+
+    def cut_off(self, delta: float) -> NDArray[np.bool_]:
+        """Which trials the cap on steps ended while validation still rose, ``(n_trials,)``.
+
+        Args:
+            delta: equivalence margin; a rise of more than a quarter of it in the last quarter of a training counts.
+        """
+        rises = [None if t.course is None else t.course.late_rise for t in self.trials]
+        return np.array([rise is not None and rise > delta / 4 for rise in rises], bool)
 
     @property
     def failed_share(self) -> float:
@@ -94,13 +178,13 @@ class CellEffort:
         return np.array([by_slot.get(t.index, 0.0) for t in self.trials])
 
 
-def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]]) -> CellEffort:
+def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], metric: str) -> CellEffort:
     """Read one sealed cell; ``rows`` are those of the ledger by the key of their cell."""
     cell = records.read(paths.cell_file(folder), Cell)
     choice = records.read(paths.choice_file(folder), Choice)
     seal = records.read(paths.seal_file(folder), Seal)
     trials, proposals, finals = (records.read_trainings(folder, stage, cell.key) for stage in Stage)
-    return CellEffort(modality, cell, choice, seal, trials, proposals, finals, rows.get(cell.key, []), folder)
+    return CellEffort(modality, cell, choice, seal, trials, proposals, finals, rows.get(cell.key, []), folder, metric)
 
 
 def edges(cell: CellEffort) -> dict[str, float]:
@@ -120,14 +204,3 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mappin
         is_leaf = "low" in node or "choices" in node
         leaves += [(f"{prefix}{name}", node)] if is_leaf else _leaves(node, f"{prefix}{name}.")
     return sorted(leaves)
-
-
-def paired_trials(cells: Sequence[CellEffort], a: str, b: str) -> tuple[Trials, Trials] | None:
-    """Trials of two conditions; None where one of them is not there, they are not the same ones or B finds nothing."""
-    by_name = {c.modality: Trials(c.validation, c.test) for c in cells if c.modality in (a, b)}
-    if len(by_name) < 2:
-        return None
-    trials = by_name[a], by_name[b]
-    if trials[0].test.shape != trials[1].test.shape or not all(np.nansum(t.test) > 0 for t in trials):
-        return None
-    return trials

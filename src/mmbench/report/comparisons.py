@@ -1,19 +1,29 @@
-"""The planned contrasts of a sweep, each with its gain, its tests and its verdict."""
+"""The planned contrasts of a sweep, each with its tuned gain, its tests and its verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmbench.inference import intervals, power, tuning_luck
+from mmbench.inference import intervals, tuned_gain
 from mmbench.inference.contrast import Contrast
-from mmbench.inference.intervals import CrossedInterval, Interval, UserEffects
-from mmbench.inference.verdicts import MIN_SEEDS, Judgement, verdict
-from mmbench.report.cell_effort import paired_trials
-from mmbench.report.fairness_checks import ENOUGH_TRIALS, FAIL, Group
-from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
+from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
+from mmbench.inference.tuned_gain import TunedGain, TunedSide
+from mmbench.inference.verdicts import (
+    FAILED_SHARE,
+    MIN_SEEDS,
+    MIN_TRIALS,
+    UNTRAINED_WEIGHT,
+    Judgement,
+    verdict,
+)
+from mmbench.messages import message_of
+from mmbench.report.cell_effort import CellEffort
+from mmbench.report.fairness_checks import FAIL, Group
+from mmbench.report.table import CellResult, SweepTable, comparable
 
 #: Adjusted p below which a contrast counts as significant, within a cell and over the table.
 ALPHA = 0.05
@@ -21,25 +31,25 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Inference:
-    """What is inferred about a gain; with one seed nothing is.
+    """What is inferred about a tuned gain that has bounds.
 
     Args:
+        p: two-sided p of no gain.
         equivalence_p: p of TOST within the margin.
         noninferior_p: p of "A is not worse than B by the margin".
         dispensable_p: the same with A and B exchanged: B is not worse than A.
         margin: smallest margin at which the two are equivalent.
-        mde: gain that these users and seeds detect with 80 % power.
-        components: variance of users, seeds and their interaction, relative to B's mean squared.
+        mde: gain that is detected with 80 % power.
         holm: p adjusted for all contrasts of this dataset and model.
         bh: p adjusted for all contrasts of the sweep (Benjamini-Hochberg).
     """
 
+    p: float
     equivalence_p: float
     noninferior_p: float
     dispensable_p: float
     margin: float
     mde: float
-    components: dict[str, float]
     holm: float = 1.0
     bh: float = 1.0
 
@@ -51,12 +61,13 @@ class Comparison:
     Args:
         a: result under the condition in question.
         b: result under the condition it is compared with.
-        judgement: the verdict; None where one of the two has not run, which ``pending`` says.
+        judgement: the verdict on the tuned gain; None where one of the two has not run, which ``pending`` says.
         fairness: level of the fairness report.
-        gain: relative gain of A over B; None where there is no comparable pair.
-        effects: shares of users improved and harmed; None without a gain.
-        tuned: the gain after tuning with other draws of the trials; None where too few trials can tell it.
-        inference: tests; None without a gain or with one seed.
+        tuned: gain of A over B once both are tuned, the quantity that is judged; None where it is not defined.
+        configuration: gain of A's chosen configuration over B's, over users and seeds: these two configurations, not
+            the method; None where there is no comparable pair.
+        effects: shares of users whom the chosen configuration of A serves better and worse than that of B.
+        inference: tests of the tuned gain; None where it has no bounds.
         pending: what has not run.
         redundancy: share of what the modality in question adds to nothing that the others tell too; None where it is
             not told, see :func:`mmbench.report.contribution_facts.with_redundancy`.
@@ -66,9 +77,9 @@ class Comparison:
     b: CellResult
     judgement: Judgement | None
     fairness: str = "-"
-    gain: CrossedInterval | None = None
+    tuned: TunedGain | None = None
+    configuration: CrossedInterval | None = None
     effects: UserEffects | None = None
-    tuned: Interval | None = None
     inference: Inference | None = None
     pending: str = ""
     redundancy: float | None = None
@@ -96,15 +107,16 @@ class Comparison:
     @property
     def word(self) -> str:
         """The verdict, or what has not run."""
-        return self.pending if self.judgement is None else str(self.judgement.word)
+        return self.pending if self.judgement is None else str(self.judgement)
 
 
-def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Comparison]:
+def read_contrasts(table: SweepTable, groups: Sequence[Group], *, level: float = 0.95) -> list[Comparison]:
     """Every planned contrast both of whose conditions are in the sweep, judged.
 
     Args:
         table: the sweep.
         groups: its fairness report: a FAIL blocks every verdict of that dataset and model.
+        level: coverage of the intervals that words rest on.
     """
     by_model = {(group.dataset, group.model): group for group in groups}
     compared = []
@@ -113,11 +125,11 @@ def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Compariso
             for pair in table.contrasts:
                 a, b = (table.result(dataset, model, condition) for condition in pair)
                 if a is not None and b is not None and a is not b:
-                    compared.append(compare(table, a, b, by_model.get((dataset, model))))
+                    compared.append(compare(table, a, b, by_model.get((dataset, model)), level=level))
     return _adjusted(compared)
 
 
-def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None) -> Comparison:
+def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None, *, level: float = 0.95) -> Comparison:
     """Judge one contrast; p-values are adjusted later, when all are known."""
     fairness = group.level if group else "-"
     failed = [f"{side.modality} failed: {side.reason}" for side in (a, b) if side.status == "failed"]
@@ -126,47 +138,95 @@ def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None
     waiting = [f"{side.modality} {side.status}" for side in (a, b) if side.status != "done"]
     if waiting:
         return Comparison(a, b, None, fairness, pending=", ".join(waiting))
-    gain = table.change(a.dataset, a.model, a.modality, b.modality, PRIMARY)
-    untrusted = _distrust(a, b, group)
-    if gain is None:
-        return Comparison(a, b, verdict(None, table.delta, untrusted=untrusted), fairness)
-    tuned = _tuned(group, a, b)
-    judged = verdict(gain, table.delta, tuned=tuned, untrusted=untrusted)
-    effects = intervals.user_effects(a.per_user(PRIMARY), b.per_user(PRIMARY))
-    return Comparison(a, b, judged, fairness, gain, effects, tuned, _inference(table, a, b, gain))
-
-
-def _distrust(a: CellResult, b: CellResult, group: Group | None) -> str:
-    """Why the measurement cannot be trusted, or nothing."""
-    reasons = [check.reason for check in group.checks if check.level == FAIL] if group else []
+    doubts = unfairness(group)
+    efforts = {effort.modality: effort for effort in group.cells} if group else {}
+    pair = [efforts[side.modality] for side in (a, b) if side.modality in efforts]
+    tuned, silent = None, wordless(pair)
     if not comparable(a, b):
-        reasons.append("the two differ in final seeds, test split or effort")
-    if b.mean(PRIMARY) == 0.0:
-        reasons.append(f"{b.modality} finds nothing, so no gain can be relative to it")
+        doubts.append("the two differ in final seeds, test split or effort")
+    elif len(pair) < 2:
+        untuned = " and ".join(side.modality for side in (a, b) if side.modality not in efforts)
+        silent = f"nothing was tuned in {untuned}"
+    elif not any(effort.rungs for effort in pair):
+        try:
+            tuned = tuned_gain.tuned_gain(pair[0].tuning, pair[1].tuning, level=level)
+        except ValueError as error:
+            doubts.append(message_of(error))
+        else:
+            for side, effort in zip((tuned.a, tuned.b), pair, strict=True):
+                doubts += badly_trained(side, {side.cells[0]: effort}, table.delta)
+    judged = verdict(tuned, table.delta, untrusted="; ".join(doubts), wordless=silent)
+    configuration = table.change(a.dataset, a.model, a.modality, b.modality, table.primary)
+    effects = intervals.user_effects(a.per_user(table.primary), b.per_user(table.primary)) if configuration else None
+    inference = None if tuned is None else _inference(tuned, table.delta)
+    return Comparison(a, b, judged, fairness, tuned, configuration, effects, inference)
+
+
+def unfairness(group: Group | None) -> list[str]:
+    """Why the measurement of a dataset and model cannot be trusted, whatever its numbers."""
+    return [check.reason for check in group.checks if check.level == FAIL] if group else []
+
+
+def wordless(cells: Iterable[CellEffort]) -> str:
+    """Why nothing may be said in words about these conditions; nothing where it may."""
+    reasons = []
+    cells = list(cells)
+    if any(cell.rungs for cell in cells):
+        reasons.append("trials were cut short at rungs, so what they would have come to is unknown")
+    fewest = min((len(cell.trials) for cell in cells if not cell.tuning.exhausted), default=MIN_TRIALS)
+    if fewest < MIN_TRIALS:
+        reasons.append(f"{fewest} trials, and a word takes {MIN_TRIALS}: raise budget.trials")
+    seeds = min((cell.seeds for cell in cells if cell.seeds is not None), default=MIN_SEEDS)
+    if seeds < MIN_SEEDS:
+        reasons.append(f"training noise not measured, {seeds} final seed: raise budget.seeds")
     return "; ".join(reasons)
 
 
-def _tuned(group: Group | None, a: CellResult, b: CellResult) -> Interval | None:
-    trials = paired_trials(group.cells, a.modality, b.modality) if group else None
-    if trials is None or min(len(side.validation) for side in trials) < ENOUGH_TRIALS:
-        return None
-    if len(trials[0].validation) != len(trials[1].validation):
-        return None
-    return tuning_luck.tuned_gain(*trials, default_first=True)
+def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: float) -> list[str]:
+    """Why one side of a tuned gain cannot be trusted: what weighs in it was not trained to its end, or failed.
+
+    Args:
+        side: the side.
+        efforts: its cells by their names in ``side``.
+        delta: equivalence margin.
+
+    Returns:
+        Sentences that name the value to raise; none where the side is sound.
+    """
+    marks = {"stalled": 0.0, "cut off": 0.0}
+    slots, failed = 0, 0
+    for name, weights in zip(side.cells, side.weights, strict=True):
+        effort = efforts[name]
+        used = len(weights)
+        marks["stalled"] += float(weights[effort.stalled[:used]].sum())
+        marks["cut off"] += float(weights[effort.cut_off(delta)[:used]].sum())
+        slots += used
+        failed += int((~np.isfinite(effort.tuning.scores[:used])).sum())
+    reasons, named = [], ", ".join(effort.modality for effort in efforts.values())
+    if sum(marks.values()) > UNTRAINED_WEIGHT:
+        parts = " and ".join(f"{mark} trials {100 * weight:.0f} %" for mark, weight in marks.items() if weight > 0)
+        remedies = {"stalled": "budget.patience_steps", "cut off": "budget.max_steps"}
+        values = " and ".join(remedies[mark] for mark, weight in marks.items() if weight > 0)
+        reasons.append(f"of the weight of {named}, {parts}: raise {values}")
+    if failed > FAILED_SHARE * slots:
+        reasons.append(f"{failed} of the {slots} trials of {named} failed")
+    return reasons
 
 
-def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: CrossedInterval) -> Inference | None:
-    if gain.seeds < MIN_SEEDS:
+def _inference(tuned: TunedGain, delta: float) -> Inference | None:
+    log = tuned.log_gain
+    if log is None or np.isnan(log.p):
         return None
-    top, base = a.per_user(PRIMARY), b.per_user(PRIMARY)
-    tested = intervals.tost(gain, table.delta)
-    reverse = intervals.tost(intervals.relative_gain(base, top), table.delta) if top.any() else None
-    squares = intervals.mean_squares(intervals.scaled_differences(top, base)[0])
-    components = squares.components()
-    mde = power.mde_relative(**components, n=squares.n, seeds=squares.s)
-    margin = intervals.smallest_equivalence_margin(gain)
-    dispensable = 0.0 if reverse is None else reverse.noninferiority_p  # over nothing at all, anything is no loss
-    return Inference(tested.equivalence_p, tested.noninferiority_p, dispensable, margin, mde, components)
+    tested = log.tost(delta)
+    reverse = LogGain(-log.log_ratio, log.se, log.df).tost(delta)
+    return Inference(
+        p=log.p,
+        equivalence_p=tested.equivalence_p,
+        noninferior_p=tested.noninferiority_p,
+        dispensable_p=reverse.noninferiority_p,
+        margin=intervals.smallest_equivalence_margin(log),
+        mde=log.mde(),
+    )
 
 
 def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
@@ -174,16 +234,15 @@ def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
 
     Untrusted contrasts stay in their families, so that distrust never makes the others look better.
     """
-    tested = [i for i, c in enumerate(compared) if c.inference is not None]
-    p = {i: c.gain.p for i, c in enumerate(compared) if i in set(tested) and c.gain is not None}
-    over_all = dict(zip(tested, intervals.benjamini_hochberg([p[i] for i in tested]), strict=True))
+    tested = {i: c.inference for i, c in enumerate(compared) if c.inference is not None}
+    over_all = dict(
+        zip(tested, intervals.benjamini_hochberg([inference.p for inference in tested.values()]), strict=True)
+    )
     adjusted = list(compared)
-    for family in {(compared[i].dataset, compared[i].model) for i in tested}:
-        members = [i for i in tested if (compared[i].dataset, compared[i].model) == family]
-        for i, holm in zip(members, intervals.holm([p[i] for i in members]), strict=True):
-            inference = compared[i].inference
-            assert inference is not None
-            filled = replace(inference, holm=float(holm), bh=float(over_all[i]))
+    for _, members in itertools.groupby(tested, key=lambda i: (compared[i].dataset, compared[i].model)):
+        family = list(members)  # contrasts of a model stand together
+        for i, holm in zip(family, intervals.holm([tested[i].p for i in family]), strict=True):
+            filled = replace(tested[i], holm=float(holm), bh=float(over_all[i]))
             adjusted[i] = replace(compared[i], inference=filled)
     return adjusted
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.fingerprint import of_json
-from mmbench.inference import tuning_curves, tuning_luck
+from mmbench.inference import tuning_curves
 from mmbench.inference.contrast import Contrast
-from mmbench.inference.intervals import Interval
-from mmbench.report.cell_effort import CellEffort, edges, paired_trials, read_cell
+from mmbench.report.cell_effort import CellEffort, edges, read_cell
 from mmbench.report.table import CONTRASTS, SweepTable
 from mmbench.store import ledger, records, schema
 from mmbench.store.schema import LedgerRow, Stage, Unit
@@ -69,7 +68,7 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
             results = [r for r in cells_of if r.status == "done"]
             order = {name: place for place, name in enumerate(table.conditions)}
             results.sort(key=lambda r: order.get(r.modality, -1))
-            cells = [read_cell(r.modality, r.folder, rows) for r in results]
+            cells = [read_cell(r.modality, r.folder, rows, table.primary) for r in results]
             if cells:
                 groups.append(Group(dataset, model, cells, check(cells, table.contrasts)))
     return groups
@@ -94,7 +93,6 @@ def check(cells: Sequence[CellEffort], contrasts: Sequence[Contrast] = CONTRASTS
     ]
     if min(len(c.trials) for c in cells) >= ENOUGH_TRIALS:
         checks.append(_edges(cells))
-        checks += [_half_budget(cells, a, b) for a, b in contrasts]
     return [check for check in checks if check is not None]
 
 
@@ -250,23 +248,3 @@ def _edges(cells: Sequence[CellEffort]) -> Check:
     if hits:
         return Check("ranges", WARN, f"the best trials lie at the edge of {', '.join(hits)}; widen the range")
     return Check("ranges", PASS, "the best trials lie inside their ranges")
-
-
-def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
-    """Would half the trials change the conclusion of a contrast?"""
-    trials = paired_trials(cells, a, b)
-    if trials is None:
-        return None
-    half = len(trials[0].validation) // 2 + len(trials[0].validation) % 2
-    whole, halved = (tuning_luck.tuned_gain(trials[0], trials[1], n, default_first=True) for n in (None, half))
-    gains = f"{a} against {b}: {_percent(halved)} after {half} trials, {_percent(whole)} after all"
-    opposite = whole.mean * halved.mean < 0 and not (whole.contains(0.0) or halved.contains(0.0))
-    name = f"half budget, {a} against {b}"
-    if opposite or whole.contains(0.0) != halved.contains(0.0):
-        verb = "reverses" if opposite else "changes"
-        return Check(name, WARN, f"half the budget {verb} the conclusion ({gains})")
-    return Check(name, PASS, f"half the budget says the same ({gains})")
-
-
-def _percent(gain: Interval) -> str:
-    return f"{100 * gain.mean:+.1f} % [{100 * gain.lo:+.1f}, {100 * gain.hi:+.1f}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from mmbench import paths
 from mmbench.report import charts
 from mmbench.report.charts import Drawing, Line
 from mmbench.report.comparisons import ALPHA, Comparison
-from mmbench.report.table import PRIMARY, SweepTable
+from mmbench.report.table import SweepTable
 from mmbench.store import files
 
 ID_NAME = "ID only"
@@ -33,7 +34,7 @@ def figures(table: SweepTable, compared: Sequence[Comparison]) -> Mapping[str, D
     for contrast in dict.fromkeys(c.contrast for c in compared):
         lines = forest_lines([c for c in compared if c.contrast == contrast], several=len(table.datasets) > 1)
         if lines:
-            label = f"relative gain in {PRIMARY}, {contrast.replace('_vs_', ' against ')}, %"
+            label = f"relative gain in {table.primary}, {contrast.replace('_vs_', ' against ')}, %"
             drawn[paths.slug(["forest-" + contrast])] = charts.forest(lines, label, 100 * table.delta)
     conditions = condition_means(table)
     names = [
@@ -42,7 +43,7 @@ def figures(table: SweepTable, compared: Sequence[Comparison]) -> Mapping[str, D
         if any(c in row for rows in conditions.values() for row in rows.values())
     ]
     if len(names) > 1:
-        drawn["conditions"] = charts.dumbbells(conditions, names, PRIMARY)
+        drawn["conditions"] = charts.dumbbells(conditions, names, table.primary)
     gains = gain_cells(compared)
     if gains:
         columns = list(dict.fromkeys(c.contrast for c in compared))
@@ -56,12 +57,12 @@ def forest_lines(compared: Sequence[Comparison], *, several: bool) -> list[Line]
         Line(
             f"{c.model}, {c.dataset}" if several else c.model,
             c.dataset,
-            100 * c.gain.mean,
-            None if c.inference is None else (100 * c.gain.lo, 100 * c.gain.hi),
+            100 * c.tuned.gain,
+            None if c.tuned.interval is None else (100 * c.tuned.interval.lo, 100 * c.tuned.interval.hi),
             c.word,
         )
         for c in compared
-        if c.gain is not None
+        if c.tuned is not None and math.isfinite(c.tuned.gain)
     ]
 
 
@@ -75,7 +76,7 @@ def condition_means(table: SweepTable) -> dict[str, dict[str, dict[str, float]]]
                 m: c for (d, name, m), c in table.cells.items() if (d, name) == (dataset, model) and c.status == "done"
             }
             if done:
-                rows[model] = {ID_NAME if m == "-" else m: cell.mean(PRIMARY) for m, cell in done.items()}
+                rows[model] = {ID_NAME if m == "-" else m: cell.mean(table.primary) for m, cell in done.items()}
         if rows:
             means[dataset] = rows
     return means
@@ -85,7 +86,7 @@ def gain_cells(compared: Sequence[Comparison]) -> dict[str, dict[str, dict[str, 
     """Gain in percent by dataset, model and contrast, a dagger where the Holm-adjusted p is below .05."""
     cells: dict[str, dict[str, dict[str, str]]] = {}
     for c in compared:
-        if c.gain is not None:
+        if c.tuned is not None and math.isfinite(c.tuned.gain):
             mark = "†" if c.inference is not None and c.inference.holm < ALPHA else ""
-            cells.setdefault(c.dataset, {}).setdefault(c.model, {})[c.contrast] = f"{100 * c.gain.mean:+z.1f}{mark}"
+            cells.setdefault(c.dataset, {}).setdefault(c.model, {})[c.contrast] = f"{100 * c.tuned.gain:+z.1f}{mark}"
     return cells

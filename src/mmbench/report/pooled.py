@@ -12,7 +12,7 @@ from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison
 from mmbench.inference.verdicts import Verdict
 from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import Column, Table
-from mmbench.report.table import ID_ONLY, PRIMARY, SweepTable
+from mmbench.report.table import ID_ONLY, SweepTable
 
 NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)
 
@@ -71,7 +71,7 @@ def ranks(table: SweepTable, model: str) -> tuple[list[str], RankComparison] | N
         if name == model and modality != ID_ONLY and cell.status == "done":
             datasets.setdefault(cell.data, dataset)  # the first split of each data set
     done = {c: [table.done(d, model, c) for d in datasets.values()] for c in table.conditions}
-    whole = {c: [r.mean(PRIMARY) for r in row if r] for c, row in done.items() if row and all(row)}
+    whole = {c: [r.mean(table.primary) for r in row if r] for c, row in done.items() if row and all(row)}
     if len(datasets) < MIN_DATASETS or len(whole) < 3:
         return None
     return list(whole), compare_ranks(np.array(list(whole.values())).T)

@@ -418,6 +418,7 @@ class Manifest(Record, frozen=True, tag="manifest"):
         contrasts: planned contrasts, like ``fused_vs_text``.
         config_hash: fingerprint of budget, training, optimizer and statistics.
         metrics: metrics of the report.
+        primary: metric that is judged.
         modalities: conditions that were asked for.
         cells: what runs.
     """
@@ -431,6 +432,7 @@ class Manifest(Record, frozen=True, tag="manifest"):
     metrics: list[str]
     modalities: list[str]
     cells: list[PlannedCell]
+    primary: str = "ndcg@20"
 
 
 class LedgerRow(Record, frozen=True, tag="training"):
