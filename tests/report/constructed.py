@@ -20,6 +20,8 @@ from tests import records as valid
 HIT, MISS = 1, 60
 SEARCH = {"optimizer": {"lr": {"low": 1e-3, "high": 1.0, "log": True}}}
 CONTRASTS = ("text_vs_none",)
+#: Trials of a cell that names none: the fewest that allow a word.
+TRIALS = 8
 Hits = NDArray[np.bool_]
 
 
@@ -37,7 +39,9 @@ class Made:
 
     Args:
         finals: hits of each seed, ``(n_seeds, n_users)``.
-        trials: hits of each slot, ``(n_trials, n_users)``; the mean is its validation score too.
+        trials: hits of each slot, ``(n_trials, n_users)``; by default eight times those of the first seed.
+        validation: validation score of each slot; by default the mean of its hits, None for a failed trial.
+        courses: what the training of each slot came to besides its score.
         failure: why it failed; then nothing else is written.
         missing: planned, but nothing was written.
         config: what its configuration says besides.
@@ -50,6 +54,8 @@ class Made:
 
     finals: Hits = field(default_factory=lambda: np.zeros((0, 0), bool))
     trials: Hits | None = None
+    validation: Sequence[float | None] | None = None
+    courses: Sequence[Mapping[str, Any]] | None = None
     failure: str = ""
     missing: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -67,17 +73,18 @@ def write_sweep(
     contrasts: Sequence[str] = CONTRASTS,
     delta: float = 0.02,
     metrics: Sequence[str] = ("ndcg@20",),
+    **changes: Any,
 ) -> Path:
-    """Write the records of a sweep and return its folder."""
+    """Write the records of a sweep and return its folder; ``changes`` are of its manifest."""
     seeds = max((len(made.finals) for made in cells.values()), default=0)
-    budget = {"name": "standard", "trials": 2, "seeds": seeds, "max_steps": 9}
+    budget = {"name": "standard", "trials": TRIALS, "seeds": seeds, "max_steps": 9}
     planned = []
     for names, made in cells.items():
         name = CellName(*names)
         key = of_json(list(name))
         place = paths.cell_dir(folder, *name)
         relative = str(place.relative_to(folder))
-        planned.append(PlannedCell(**name._asdict(), key=key, folder=relative, trainings=2 + seeds))
+        planned.append(PlannedCell(**name._asdict(), key=key, folder=relative, trainings=TRIALS + seeds))
         if not made.missing:
             _write_cell(place, name, key, made, budget)
     manifest = valid.manifest(
@@ -88,6 +95,7 @@ def write_sweep(
         metrics=list(metrics),
         modalities=sorted({modality for _, _, modality in cells}),
         cells=planned,
+        **changes,
     )
     records.write(paths.manifest_file(folder), manifest)
     return folder
@@ -102,24 +110,27 @@ def _write_cell(place: Path, name: CellName, key: str, made: Made, budget: Mappi
         failure = schema.CellFailure(key=key, reason=made.failure, traceback="")
         records.write(paths.failure_file(place), failure)
         return
-    tried = made.finals[[0, 0]] if made.trials is None else made.trials
+    tried = made.finals[[0] * TRIALS] if made.trials is None else made.trials
+    scores = [float(hits.mean()) for hits in tried] if made.validation is None else made.validation
+    courses = [{}] * len(tried) if made.courses is None else made.courses
     trials = [
         valid.trial(
             slot,
             cell_key=key,
             configuration={"optimizer.lr": 0.01 * (slot + 1)},
-            course=_course(float(hits.mean())),
+            course=None if score is None else _course(score, **course),
         )
-        for slot, hits in enumerate(tried)
+        for slot, (score, course) in enumerate(zip(scores, courses, strict=True))
     ]
-    best = max(trials, key=lambda trial: trial.score)
+    best = max((trial for trial in trials if trial.succeeded), key=lambda trial: trial.score)
     finals = [
         valid.final(seed, cell_key=key, configuration=best.configuration, course=_course(0.2))
         for seed in range(1, len(made.finals) + 1)
     ]
     for training, hits in zip((*trials, *finals), (*tried, *made.finals), strict=True):
         records.write(paths.training_file(place, *training.unit, paths.RECORD), training)
-        _write_ranks(paths.training_file(place, *training.unit, paths.RANKS), hits, made.items)
+        if training.succeeded:
+            _write_ranks(paths.training_file(place, *training.unit, paths.RANKS), hits, made.items)
     for final in finals:
         for modality, by_seed in made.shuffled.items():
             file = paths.final_file(place, final.index, paths.shuffled_ranks(modality))
@@ -134,9 +145,10 @@ def _write_cell(place: Path, name: CellName, key: str, made: Made, budget: Mappi
     records.write(paths.seal_file(place), seal)
 
 
-def _course(score: float) -> schema.Course:
+def _course(score: float, **changes: Any) -> schema.Course:
     """Nine epochs, the fourth the best one."""
-    return valid.course(history=[0.0, 0.0, 0.0, score] + 5 * [0.0], best_epoch=4, stop_reason="patience")
+    history = [0.0, 0.0, 0.0, score] + 5 * [0.0]
+    return valid.course(**{"history": history, "best_epoch": 4, "stop_reason": "patience", **changes})
 
 
 def _write_ranks(file: Path, hits: Hits, items: NDArray[np.int32] | None) -> None:

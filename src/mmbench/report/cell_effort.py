@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.evaluation import metrics
-from mmbench.inference import tuning_curves
+from mmbench.inference import tuned_gain, tuning_curves
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
+from mmbench.inference.tuned_gain import TunedGain, TunedSide
+from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Refusal
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, LedgerRow, Seal, Stage, Training
@@ -131,30 +133,38 @@ class CellEffort:
         return self.cell.config["budget"].get("rungs") or ()
 
     @functools.cached_property
-    def stalled(self) -> NDArray[np.bool_]:
-        """Which trials patience ended below the popularity baseline, ``(n_trials,)``."""
-        return np.array([t.course is not None and t.course.stalled for t in self.trials], bool)
+    def alone(self) -> TunedGain:
+        """It against itself: the weights of its trials, and its curves over their number.
 
-    def cut_off(self, delta: float) -> NDArray[np.bool_]:
-        """Which trials the cap on steps ended while validation still rose, ``(n_trials,)``.
+        Raises:
+            ValueError: if trials were tested with different users.
+        """
+        return tuned_gain.tuned_gain(self.tuning, self.tuning)
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Chance of each trial to be chosen when as many are run as the verdicts speak of, ``(n_trials,)``."""
+        return self.alone.a.weights[0]
+
+    def marks(self, delta: float) -> list[str]:
+        """Whether its result is that of trainings that stalled or were cut off: ``stalled``, ``cut off`` or neither.
 
         Args:
-            delta: equivalence margin; a rise of more than a quarter of it in the last quarter of a training counts.
+            delta: equivalence margin.
         """
-        rises = [None if t.course is None else t.course.late_rise for t in self.trials]
-        return np.array([rise is not None and rise > delta / 4 for rise in rises], bool)
+        shares = []
+        for mark in (stalled(self.trials), cut_off(self.trials, delta)):
+            shares.append(0.0 if self.rungs else float(self.weights[mark].sum()))
+        of_finals = (stalled(self.finals), cut_off(self.finals, delta))
+        worst = [
+            max(share, float(mark.mean()) if len(mark) else 0.0) for share, mark in zip(shares, of_finals, strict=True)
+        ]
+        return [name for name, share in zip(REMEDIES, worst, strict=True) if share > UNTRAINED_WEIGHT]
 
     @property
     def failed_share(self) -> float:
         """Share of the trials that failed."""
         return sum(not t.succeeded for t in self.trials) / max(len(self.trials), 1)
-
-    @property
-    def under_trained_share(self) -> float:
-        """Share of the trainings that ended at the last epoch."""
-        courses = [t.course for t in (*self.trials, *self.finals) if t.course is not None]
-        ended = sum(c.stop_reason == "max_steps" and c.best_epoch == c.epochs for c in courses)
-        return ended / max(len(courses), 1)
 
     @property
     def seconds(self) -> float:
@@ -185,6 +195,56 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], 
     seal = records.read(paths.seal_file(folder), Seal)
     trials, proposals, finals = (records.read_trainings(folder, stage, cell.key) for stage in Stage)
     return CellEffort(modality, cell, choice, seal, trials, proposals, finals, rows.get(cell.key, []), folder, metric)
+
+
+#: Marks of a training that did not come to its end, and the value to raise against each.
+REMEDIES = {"stalled": "budget.patience_steps", "cut off": "budget.max_steps"}
+
+
+def stalled(trainings: Sequence[Training]) -> NDArray[np.bool_]:
+    """Which trainings patience ended below the popularity baseline, ``(n,)``."""
+    return np.array([t.course is not None and t.course.stalled for t in trainings], bool)
+
+
+def cut_off(trainings: Sequence[Training], delta: float) -> NDArray[np.bool_]:
+    """Which trainings the cap on steps ended while validation still rose, ``(n,)``.
+
+    Args:
+        trainings: the trainings.
+        delta: equivalence margin; a rise of more than a quarter of it in the last quarter of a training counts.
+    """
+    rises = [None if t.course is None else t.course.late_rise for t in trainings]
+    return np.array([rise is not None and rise > delta / 4 for rise in rises], bool)
+
+
+def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: float) -> list[str]:
+    """Why one side of a tuned gain cannot be trusted: what weighs in it was not trained to its end, or failed.
+
+    Args:
+        side: the side.
+        efforts: its cells by their names in ``side``.
+        delta: equivalence margin.
+
+    Returns:
+        Sentences that name the value to raise; none where the side is sound.
+    """
+    marks = dict.fromkeys(REMEDIES, 0.0)
+    slots, failed = 0, 0
+    for cell, weights in zip(side.cells, side.weights, strict=True):
+        effort = efforts[cell]
+        used = len(weights)
+        for name, marked in zip(REMEDIES, (stalled(effort.trials), cut_off(effort.trials, delta)), strict=True):
+            marks[name] += float(weights[marked[:used]].sum())
+        slots += used
+        failed += int((~np.isfinite(effort.tuning.scores[:used])).sum())
+    reasons, named = [], ", ".join(effort.modality for effort in efforts.values())
+    if sum(marks.values()) > UNTRAINED_WEIGHT:
+        parts = " and ".join(f"{mark} trials {100 * weight:.0f} %" for mark, weight in marks.items() if weight > 0)
+        values = " and ".join(REMEDIES[mark] for mark, weight in marks.items() if weight > 0)
+        reasons.append(f"of the weight of {named}, {parts}: raise {values}")
+    if failed > FAILED_SHARE * slots:
+        reasons.append(f"{failed} of the {slots} trials of {named} failed")
+    return reasons
 
 
 def edges(cell: CellEffort) -> dict[str, float]:

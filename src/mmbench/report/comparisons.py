@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,17 +11,10 @@ import numpy as np
 from mmbench.inference import intervals, tuned_gain
 from mmbench.inference.contrast import Contrast
 from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
-from mmbench.inference.tuned_gain import TunedGain, TunedSide
-from mmbench.inference.verdicts import (
-    FAILED_SHARE,
-    MIN_SEEDS,
-    MIN_TRIALS,
-    UNTRAINED_WEIGHT,
-    Judgement,
-    verdict,
-)
+from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, verdict
 from mmbench.messages import message_of
-from mmbench.report.cell_effort import CellEffort
+from mmbench.report.cell_effort import CellEffort, badly_trained
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.table import CellResult, SweepTable, comparable
 
@@ -68,6 +61,8 @@ class Comparison:
             the method; None where there is no comparable pair.
         effects: shares of users whom the chosen configuration of A serves better and worse than that of B.
         inference: tests of the tuned gain; None where it has no bounds.
+        optimism: expected validation score of A and of B minus the expected test metric; None where the two are
+            different metrics.
         pending: what has not run.
         redundancy: share of what the modality in question adds to nothing that the others tell too; None where it is
             not told, see :func:`mmbench.report.contribution_facts.with_redundancy`.
@@ -81,6 +76,7 @@ class Comparison:
     configuration: CrossedInterval | None = None
     effects: UserEffects | None = None
     inference: Inference | None = None
+    optimism: tuple[float, float] | None = None
     pending: str = ""
     redundancy: float | None = None
 
@@ -148,18 +144,20 @@ def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None
         untuned = " and ".join(side.modality for side in (a, b) if side.modality not in efforts)
         silent = f"nothing was tuned in {untuned}"
     elif not any(effort.rungs for effort in pair):
-        try:
-            tuned = tuned_gain.tuned_gain(pair[0].tuning, pair[1].tuning, level=level)
+        try:  # a contrast is the choice among one cell on each side
+            tuned = tuned_gain.free_disposal([pair[0].tuned_cell], [pair[1].tuned_cell], level=level)
         except ValueError as error:
             doubts.append(message_of(error))
         else:
             for side, effort in zip((tuned.a, tuned.b), pair, strict=True):
-                doubts += badly_trained(side, {side.cells[0]: effort}, table.delta)
+                doubts += badly_trained(side, {effort.tuned_cell.name: effort}, table.delta)
     judged = verdict(tuned, table.delta, untrusted="; ".join(doubts), wordless=silent)
     configuration = table.change(a.dataset, a.model, a.modality, b.modality, table.primary)
     effects = intervals.user_effects(a.per_user(table.primary), b.per_user(table.primary)) if configuration else None
     inference = None if tuned is None else _inference(tuned, table.delta)
-    return Comparison(a, b, judged, fairness, tuned, configuration, effects, inference)
+    same_metric = tuned is not None and all(effort.choice.metric == effort.metric for effort in pair)
+    optimism = (tuned.a.optimism, tuned.b.optimism) if tuned is not None and same_metric else None
+    return Comparison(a, b, judged, fairness, tuned, configuration, effects, inference, optimism)
 
 
 def unfairness(group: Group | None) -> list[str]:
@@ -180,37 +178,6 @@ def wordless(cells: Iterable[CellEffort]) -> str:
     if seeds < MIN_SEEDS:
         reasons.append(f"training noise not measured, {seeds} final seed: raise budget.seeds")
     return "; ".join(reasons)
-
-
-def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: float) -> list[str]:
-    """Why one side of a tuned gain cannot be trusted: what weighs in it was not trained to its end, or failed.
-
-    Args:
-        side: the side.
-        efforts: its cells by their names in ``side``.
-        delta: equivalence margin.
-
-    Returns:
-        Sentences that name the value to raise; none where the side is sound.
-    """
-    marks = {"stalled": 0.0, "cut off": 0.0}
-    slots, failed = 0, 0
-    for name, weights in zip(side.cells, side.weights, strict=True):
-        effort = efforts[name]
-        used = len(weights)
-        marks["stalled"] += float(weights[effort.stalled[:used]].sum())
-        marks["cut off"] += float(weights[effort.cut_off(delta)[:used]].sum())
-        slots += used
-        failed += int((~np.isfinite(effort.tuning.scores[:used])).sum())
-    reasons, named = [], ", ".join(effort.modality for effort in efforts.values())
-    if sum(marks.values()) > UNTRAINED_WEIGHT:
-        parts = " and ".join(f"{mark} trials {100 * weight:.0f} %" for mark, weight in marks.items() if weight > 0)
-        remedies = {"stalled": "budget.patience_steps", "cut off": "budget.max_steps"}
-        values = " and ".join(remedies[mark] for mark, weight in marks.items() if weight > 0)
-        reasons.append(f"of the weight of {named}, {parts}: raise {values}")
-    if failed > FAILED_SHARE * slots:
-        reasons.append(f"{failed} of the {slots} trials of {named} failed")
-    return reasons
 
 
 def _inference(tuned: TunedGain, delta: float) -> Inference | None:

@@ -13,8 +13,8 @@ from mmbench.inference import tuned_gain
 from mmbench.inference.tuned_gain import NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, verdict
 from mmbench.messages import message_of
-from mmbench.report.cell_effort import CellEffort
-from mmbench.report.comparisons import badly_trained, unfairness, wordless
+from mmbench.report.cell_effort import CellEffort, badly_trained
+from mmbench.report.comparisons import unfairness, wordless
 from mmbench.report.fairness_checks import Group
 from mmbench.report.table import CONDITIONS, SweepTable
 

@@ -7,24 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmbench import paths
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
-from mmbench.inference.contrast import Contrast
-from mmbench.report.cell_effort import CellEffort, edges, read_cell
-from mmbench.report.table import CONTRASTS, SweepTable
+from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
+from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, stalled
+from mmbench.report.table import DELTA, SweepTable
 from mmbench.store import ledger, records, schema
 from mmbench.store.schema import LedgerRow, Stage, Unit
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.space import configuration_hash
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
-#: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch.
-CRASH_BALANCE, UNDER_TRAINED = 0.10, 0.10
+#: Share of failed trials that two conditions may differ by.
+CRASH_BALANCE = 0.10
 #: Share of pairs of learning curves that may cross after a rung before cutting trials short is suspect.
 CROSSED = 0.20
-#: Fewer trials than this say nothing about saturation, edges or half the budget.
-ENOUGH_TRIALS = 8
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Group:
 
     def enough_trials(self) -> bool:
         """Whether curves over the number of trials mean anything."""
-        return len(self.cells) > 0 and min(len(c.trials) for c in self.cells) >= ENOUGH_TRIALS
+        return len(self.cells) > 0 and min(len(c.trials) for c in self.cells) >= MIN_TRIALS
 
 
 def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
@@ -70,12 +71,17 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
             results.sort(key=lambda r: order.get(r.modality, -1))
             cells = [read_cell(r.modality, r.folder, rows, table.primary) for r in results]
             if cells:
-                groups.append(Group(dataset, model, cells, check(cells, table.contrasts)))
+                groups.append(Group(dataset, model, cells, check(cells, table.delta)))
     return groups
 
 
-def check(cells: Sequence[CellEffort], contrasts: Sequence[Contrast] = CONTRASTS) -> list[Check]:
-    """Check one (dataset, model): equality first, then health, then whether tuning decided a conclusion."""
+def check(cells: Sequence[CellEffort], delta: float = DELTA) -> list[Check]:
+    """Check one (dataset, model): equality first, then health.
+
+    Args:
+        cells: its conditions.
+        delta: equivalence margin.
+    """
     checks: list[Check | None] = [
         _same("split", [c.cell.split_hash for c in cells], "every condition saw the same train and validation"),
         _same("test split", [c.seal.test_hash for c in cells], "every condition was tested on the same interactions"),
@@ -88,10 +94,10 @@ def check(cells: Sequence[CellEffort], contrasts: Sequence[Contrast] = CONTRASTS
         _choices(cells),
         _crashes(cells),
         _controls(cells),
-        _under_training(cells),
+        _ends(cells, delta),
         _rungs(cells),
     ]
-    if min(len(c.trials) for c in cells) >= ENOUGH_TRIALS:
+    if min(len(c.trials) for c in cells) >= MIN_TRIALS:
         checks.append(_edges(cells))
     return [check for check in checks if check is not None]
 
@@ -229,13 +235,28 @@ def _controls(cells: Sequence[CellEffort]) -> Check:
     return Check("controls", PASS, "controls differ from the real features")
 
 
-def _under_training(cells: Sequence[CellEffort]) -> Check:
-    worst = max(cells, key=lambda c: c.under_trained_share)
-    if worst.under_trained_share > UNDER_TRAINED:
-        share = 100 * worst.under_trained_share
-        reason = f"{share:.0f} % of the trainings of {worst.modality} were still best in the last epoch"
-        return Check("under-training", WARN, reason)
-    return Check("under-training", PASS, "trainings stopped by themselves")
+def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
+    """Did trainings come to their end, those that decide first?"""
+    marked = {c.modality: c.marks(delta) for c in cells}
+    if any(marked.values()):
+        named = "; ".join(f"{name} {' and '.join(marks)}" for name, marks in marked.items() if marks)
+        values = " and ".join(value for mark, value in REMEDIES.items() if any(mark in m for m in marked.values()))
+        reason = f"more than {100 * UNTRAINED_WEIGHT:.0f} % of what decides did not train to its end ({named})"
+        return Check("ends of trainings", WARN, f"{reason}: raise {values}")
+    counts = [
+        f"{c.modality} {int(marks.sum())} {name}"
+        for c in cells
+        for name, marks in zip(REMEDIES, _marks(c, delta), strict=True)
+        if marks.any()
+    ]
+    reason = f"of little weight: {', '.join(counts)}" if counts else "no training stalled or was cut off"
+    return Check("ends of trainings", PASS, reason)
+
+
+def _marks(cell: CellEffort, delta: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of all its trainings stalled, and which were cut off."""
+    trainings = [*cell.trials, *cell.finals]
+    return stalled(trainings), cut_off(trainings, delta)
 
 
 def _edges(cells: Sequence[CellEffort]) -> Check:

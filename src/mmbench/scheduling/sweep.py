@@ -65,7 +65,7 @@ class Sweep:
 
     def open(self) -> None:
         """Write the manifest and how the sweep is tracked, and claim the folders of the cells that will run."""
-        check_fixed(self.folder, self.config.statistics)
+        check_fixed(self.folder, self.config)
         _open(self.planned, self.config.study.resume)
         write_manifest(self.folder, self.jobs, self.planned, self.overrides)
         trackers.remember(self.config.plain["tracking"], self.folder)

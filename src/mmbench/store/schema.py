@@ -416,7 +416,7 @@ class Manifest(Record, frozen=True, tag="manifest"):
         budget: the budget section of the configuration.
         delta: equivalence margin.
         contrasts: planned contrasts, like ``fused_vs_text``.
-        config_hash: fingerprint of budget, training, optimizer and statistics.
+        config_hash: fingerprint of budget, training, optimizer, statistics and primary metric.
         metrics: metrics of the report.
         primary: metric that is judged.
         modalities: conditions that were asked for.
