@@ -42,6 +42,8 @@ class Made:
         trials: hits of each slot, ``(n_trials, n_users)``; by default eight times those of the first seed.
         validation: validation score of each slot; by default the mean of its hits, None for a failed trial.
         courses: what the training of each slot came to besides its score.
+        final: what the training of each final run came to besides its score.
+        ranks: rank of the held-out item of each user in all trials and finals, ``(n_users,)``, in place of the hits.
         failure: why it failed; then nothing else is written.
         missing: planned, but nothing was written.
         config: what its configuration says besides.
@@ -56,6 +58,8 @@ class Made:
     trials: Hits | None = None
     validation: Sequence[float | None] | None = None
     courses: Sequence[Mapping[str, Any]] | None = None
+    final: Mapping[str, Any] = field(default_factory=dict)
+    ranks: NDArray[np.int64] | None = None
     failure: str = ""
     missing: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -124,13 +128,14 @@ def _write_cell(place: Path, name: CellName, key: str, made: Made, budget: Mappi
     ]
     best = max((trial for trial in trials if trial.succeeded), key=lambda trial: trial.score)
     finals = [
-        valid.final(seed, cell_key=key, configuration=best.configuration, course=_course(0.2))
+        valid.final(seed, cell_key=key, configuration=best.configuration, course=_course(0.2, **made.final))
         for seed in range(1, len(made.finals) + 1)
     ]
     for training, hits in zip((*trials, *finals), (*tried, *made.finals), strict=True):
         records.write(paths.training_file(place, *training.unit, paths.RECORD), training)
         if training.succeeded:
-            _write_ranks(paths.training_file(place, *training.unit, paths.RANKS), hits, made.items)
+            file = paths.training_file(place, *training.unit, paths.RANKS)
+            _write_ranks(file, hits, made.items, made.ranks)
     for final in finals:
         for modality, by_seed in made.shuffled.items():
             file = paths.final_file(place, final.index, paths.shuffled_ranks(modality))
@@ -151,8 +156,10 @@ def _course(score: float, **changes: Any) -> schema.Course:
     return valid.course(**{"history": history, "best_epoch": 4, "stop_reason": "patience", **changes})
 
 
-def _write_ranks(file: Path, hits: Hits, items: NDArray[np.int32] | None) -> None:
+def _write_ranks(
+    file: Path, hits: Hits, items: NDArray[np.int32] | None, given: NDArray[np.int64] | None = None
+) -> None:
     users = np.arange(len(hits), dtype=np.int32)
     held_out = users % 50 if items is None else items
-    ranks = np.where(hits, HIT, MISS).astype(np.int32)
+    ranks = (np.where(hits, HIT, MISS) if given is None else given).astype(np.int32)
     files.write_parquet(file, pd.DataFrame({"user": users, "item": held_out.astype(np.int32), "rank": ranks}))

@@ -95,11 +95,12 @@ class CellEffort:
             test=self.test,
             users=self.users,
             configurations=[t.configuration_hash for t in self.trials],
-            seed_noise=NO_SEED_NOISE if self.exact else SeedNoise.of_finals(self._finals_test()),
+            seed_noise=NO_SEED_NOISE if self.exact else SeedNoise.of_finals(self.finals_test),
             exhausted=size(read_space(self.cell.config["search"])) <= len(self.trials),
         )
 
-    def _finals_test(self) -> list[float]:
+    @functools.cached_property
+    def finals_test(self) -> list[float]:
         """Mean test metric of each successful final run."""
         done = [f for f in self.finals if f.succeeded]
         files = [paths.final_file(self.folder, final.index, paths.RANKS) for final in done]
