@@ -198,6 +198,10 @@ def test_free_disposal_is_in_every_file(tmp_path: Path) -> None:
     told = "the free choice to use images brings +9.5 % ["
     assert told in table.text
     assert told in (report / "verdicts.md").read_text()
+    cells_told = (
+        "cells: m none, image, text, fused; against: m none, image_states.image=shuffle, text, text_shuffled_image"
+    )
+    assert cells_told in table.text
     assert told in (report / "fairness.md").read_text()
     page = (report / "report.html").read_text()
     assert "Free disposal of a modality" in page

@@ -59,8 +59,11 @@ class CellEffort:
 
     @functools.cached_property
     def users(self) -> NDArray[np.int64]:
-        """The test users, ``(n_users,)``; none where no trial was scored on test."""
-        return next((ranking.users for ranking in self._tested if ranking is not None), np.array([], np.int64))
+        """The test users, ``(n_users,)``."""
+        tested = next((ranking for ranking in self._tested if ranking is not None), None)
+        if tested is None:  # the choice was a proposal of TPE
+            tested = records.read_tested(paths.final_file(self.folder, self.seal.finals[0], paths.RANKS))
+        return tested.users
 
     @functools.cached_property
     def test(self) -> NDArray[np.float64]:
@@ -89,9 +92,8 @@ class CellEffort:
         Raises:
             ValueError: if trials were tested with different users.
         """
-        scored = np.isfinite(self.test).all(axis=1) if len(self.users) else np.zeros(len(self.trials), bool)
         return Tuning(
-            validation=np.where(scored, self.validation, -np.inf),
+            validation=np.where(np.isfinite(self.test).all(axis=1), self.validation, -np.inf),
             test=self.test,
             users=self.users,
             configurations=[t.configuration_hash for t in self.trials],

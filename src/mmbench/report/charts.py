@@ -122,9 +122,9 @@ def tuned(sides: Mapping[str, Band], gain: Band, n: int, margin: float, metric: 
         left.legend(frameon=False)
         right.axhspan(-100 * margin, 100 * margin, color="#DDDDDD", zorder=0, linewidth=0)
         right.axhline(0.0, color="#666666", linewidth=0.8, zorder=1)
-        right.plot(x, 100 * gain.mean, color=COLOURS[6], markersize=4)
-        right.fill_between(x, 100 * gain.lo, 100 * gain.hi, color=COLOURS[6], alpha=0.12, linewidth=0)
-        right.plot(n, 100 * gain.mean[n - 1], color=COLOURS[6], marker="o", markersize=6, linestyle="none")
+        right.plot(x, 100 * gain.mean, color=COLOURS[2], markersize=4)
+        right.fill_between(x, 100 * gain.lo, 100 * gain.hi, color=COLOURS[2], alpha=0.12, linewidth=0)
+        right.plot(n, 100 * gain.mean[n - 1], color=COLOURS[2], marker="o", markersize=6, linestyle="none")
         right.set(xlabel="trials", ylabel="tuned gain, %")
         for axis in axes:
             axis.axvline(n, color="#888888", linestyle=":", linewidth=1)

@@ -107,6 +107,18 @@ def disposal_sentence(disposal: Disposal, metric: str) -> str:
     )
 
 
+def disposal_cells(disposal: Disposal) -> str:
+    """The cells of both sides, model by model."""
+    sides = []
+    for names in (disposal.real, disposal.control):
+        by_model: dict[str, list[str]] = {}
+        for name in names:
+            model, _, condition = name.partition("/")
+            by_model.setdefault(model, []).append(condition)
+        sides.append("; ".join(f"{model} {', '.join(conditions)}" for model, conditions in by_model.items()))
+    return f"cells: {sides[0]}; against: {sides[1]}"
+
+
 def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 

@@ -16,6 +16,7 @@ from mmbench.report.pooled import percents, pooled_tables, rank_tables
 from mmbench.report.sentences import (
     MORE_SEARCH,
     contrast_verdict,
+    disposal_cells,
     disposal_sentence,
     disposal_verdict,
     metric_name,
@@ -105,14 +106,10 @@ def disposal_columns(table: SweepTable) -> Sequence[Column[Disposal]]:
         Column("delta", None, lambda d: table.delta),
         *(_of_disposal(column) for column in GAIN),
         Column(None, "verdict", lambda d: d.word if d.controlled else f"{d.word}: {MORE_SEARCH}"),
-        Column("real", "real cells", lambda d: " ".join(d.real), part=2),
-        Column("control", "cells they stand against", lambda d: " ".join(d.control), part=2),
-        Column(
-            "missing",
-            "controls not run",
-            lambda d: "; ".join(f"model={model} {overrides}" for model, overrides in d.missing) or None,
-            part=2,
-        ),
+        Column(None, "cells", lambda d: f"{len(d.real)} against {len(d.control)}"),
+        Column("real", None, lambda d: " ".join(d.real)),
+        Column("control", None, lambda d: " ".join(d.control)),
+        Column("missing", None, lambda d: "; ".join(f"model={model} {words}" for model, words in d.missing)),
         *(_of_disposal(column) for column in TUNING),
     )
 
@@ -336,4 +333,5 @@ def _free(table: SweepTable, disposals: Sequence[Disposal]) -> list[str]:
     )
     missing = {(d.dataset, model, overrides) for d in disposals for model, overrides in d.missing}
     lines = [f"control not run: dataset={d} model={m} {overrides}" for d, m, overrides in sorted(missing)]
-    return [legend, *lines, *(f"{d.name}: {disposal_verdict(d, table.primary)}" for d in disposals)]
+    lines += [f"{d.name}: {disposal_verdict(d, table.primary)}" for d in disposals]
+    return [legend, *lines, *(f"{d.name}: {disposal_cells(d)}" for d in disposals)]
