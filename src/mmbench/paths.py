@@ -99,11 +99,6 @@ def cell_dir(sweep_dir: Path, dataset: str, model: str, modality: str) -> Path:
     return sweep_dir / slug([dataset]) / slug([model]) / slug([modality])
 
 
-def extension_file(sweep_dir: Path, dataset: str, model: str) -> Path:
-    """How many trials the conditions of a model get, and why."""
-    return sweep_dir / slug([dataset]) / slug([model]) / "extension.json"
-
-
 def cell_file(cell: Path) -> Path:
     """What a cell is about."""
     return cell / "cell.json"

@@ -19,12 +19,9 @@ from mmbench.store.schema import (
     Control,
     Cost,
     Course,
-    Extension,
     Failure,
     LedgerRow,
     Record,
-    Round,
-    Shift,
     Stage,
     Training,
 )
@@ -32,7 +29,6 @@ from tests import records as valid
 
 CONTROL = Control(state="shuffle", differs_from_real=True, cosine_mean=0.1, cosine_sd=0.2)
 APPROXIMATION = Approximation(items=80, k=10, recall=0.99, sample=40, library="faiss 1.8")
-SHIFT = Shift(a="text", b="none", shift=0.03, lo=0.01, hi=0.05, more=True)
 EXAMPLES: dict[str, Record] = {
     "trial": valid.trial(3, 0.1 + 0.2, controls={"text": CONTROL}, approximations=[APPROXIMATION]),
     "failed trial": valid.trial(0, None, failure=Failure(reason="é\nsecond line", traceback="Traceback")),
@@ -42,7 +38,6 @@ EXAMPLES: dict[str, Record] = {
     "seal": valid.seal(unscored=["trial 1: all scores are equal"]),
     "cell": valid.cell(states={"text": "real"}, versions={"torch": "2", "commit": None}),
     "failure": CellFailure(key="key", reason="why", traceback="Traceback"),
-    "extension": Extension(effort="e", trials=3, settled=False, rounds=[Round(trials=2, contrasts=[SHIFT])]),
     "manifest": valid.manifest(cells=[valid.planned(tiers=["core"], asked=["fused"])]),
     "ledger row": valid.row(cost=Cost(seconds=1.5, device="cpu", energy_kwh=0.1)),
 }

@@ -87,15 +87,6 @@ def main(argv: Sequence[str]) -> None:
             sum(plan.trainings for plan in waiting),
         ),
     ]
-    further = sum(plan.most_trainings - plan.trainings for plan in waiting)
-    if further:
-        lines.append(
-            Message.counted(
-                "up to {n} further one where the last half of the trials still moved a contrast (budget.extend)",
-                "up to {n} further ones where the last half of the trials still moved a contrast (budget.extend)",
-                further,
-            )
-        )
     print("\n".join(map(translator, lines)))
     if waiting:
         print(described(waiting, translator), end="")
@@ -123,11 +114,10 @@ def described(waiting: Sequence[Planned], translator: Translator) -> str:
         heaviest = max(cells, key=lambda plan: sum(f.values.size for f in plan.task.inputs(1).values()))
         pilot = measure(heaviest)
         trainings, budget = sum(plan.trainings for plan in cells), heaviest.task.budget
-        most = sum(plan.most_trainings for plan in cells)
         shortest = trainings * pilot.seconds(min(budget.patience + 1, budget.max_epochs))
-        longest = most * pilot.seconds(budget.max_epochs)
+        longest = trainings * pilot.seconds(budget.max_epochs)
         low, high = low + shortest, high + longest
-        disk, peak = disk + most * pilot.state_mb, max(peak, pilot.peak_mb)
+        disk, peak = disk + trainings * pilot.state_mb, max(peak, pilot.peak_mb)
         name = f"{dataset}/{model} ({heaviest.task.cell.modality})"
         costs = [translator.number(pilot.setup, 1), translator.number(pilot.epoch, 2), translator.number(trainings)]
         rows.append([name, *costs, _time(shortest, translator), _time(longest, translator)])

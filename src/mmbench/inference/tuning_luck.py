@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,30 +58,6 @@ def tuned_gain(
     (point,), drawn = _gains(a, b, numbers, default_first, replicas, seed)
     lo, hi = np.quantile(drawn[:, 0], tails(level))
     return Interval(float(point), float(lo), float(hi), level)
-
-
-def budget_shift(
-    a: Trials,
-    b: Trials,
-    *,
-    default_first: bool = False,
-    level: float = 0.9,
-    replicas: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """How much the gain moved in the second half of the trials: gain after T minus gain after T/2.
-
-    Arguments as for :func:`tuned_gain`; the band is paired, both gains come from the same samples.
-    """
-    trials = len(a.validation)
-    point, drawn = _gains(a, b, [trials, math.ceil(trials / 2)], default_first, replicas, seed)
-    lo, hi = np.quantile(drawn[:, 0] - drawn[:, 1], tails(level))
-    return Interval(float(point[0] - point[1]), float(lo), float(hi), level)
-
-
-def needs_more_trials(shift: Interval, delta: float) -> bool:
-    """Whether a shift is both larger than the margin and more than the luck of tuning (extension rule)."""
-    return abs(shift.mean) > delta and not shift.contains(0.0)
 
 
 def _gains(

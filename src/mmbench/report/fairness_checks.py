@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmbench import paths
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves, tuning_luck
 from mmbench.inference.contrast import Contrast
 from mmbench.inference.intervals import Interval
 from mmbench.report.cell_effort import CellEffort, edges, paired_trials, read_cell
 from mmbench.report.table import CONTRASTS, SweepTable
-from mmbench.store import ledger, records, schema
+from mmbench.store import ledger
 from mmbench.store.schema import LedgerRow, Stage, Unit
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.space import configuration_hash
@@ -84,7 +83,6 @@ def check(cells: Sequence[CellEffort], contrasts: Sequence[Contrast] = CONTRASTS
         _slots(cells),
         _configurations(cells),
         _proposals(cells),
-        _extension(cells),
         _seeds(cells),
         _choices(cells),
         _crashes(cells),
@@ -135,25 +133,6 @@ def _proposals(cells: Sequence[CellEffort]) -> Check | None:
         return Check("proposals", FAIL, f"TPE proposed more to some conditions than to others ({counted})")
     reason = f"TPE proposed {max(counts.values())} further trials to each; curves over trials leave them out"
     return Check("proposals", PASS, reason)
-
-
-def _extension(cells: Sequence[CellEffort]) -> Check | None:
-    """Is the number of trials the one that the extension rule gave?"""
-    budget = cells[0].cell.config["budget"]
-    if not budget.get("extend"):
-        return None
-    name = cells[0].cell.name
-    file = paths.extension_file(cells[0].folder.parents[2], name.dataset, name.model)
-    decided = records.read(file, schema.Extension) if file.exists() else None
-    if decided is None or not decided.settled or any(len(c.trials) > decided.trials for c in cells):
-        return Check("extension", FAIL, "no record says why the conditions got this number of trials")
-    moved = [f"{shift.a} against {shift.b}" for shift in decided.rounds[-1].contrasts if shift.more]
-    if moved:
-        reason = f"after {decided.trials} trials, the most there are, {', '.join(moved)} still moved"
-        return Check("extension", WARN, reason)
-    n = len(decided.rounds) - 1
-    reason = f"extended {n} times to {decided.trials} trials" if n else "no contrast asked for more trials"
-    return Check("extension", PASS, reason)
 
 
 def _rungs(cells: Sequence[CellEffort]) -> Check | None:

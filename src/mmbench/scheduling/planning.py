@@ -9,7 +9,6 @@ from pathlib import Path
 from mmbench import fingerprint, paths
 from mmbench.messages import Refusal, Translator
 from mmbench.scheduling.configuration import StatisticsConfig
-from mmbench.scheduling.extension import Extension
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored
 from mmbench.store import records
@@ -37,15 +36,8 @@ class Planned:
 
     @property
     def trainings(self) -> int:
-        """Number of trials granted so far plus final runs."""
-        trials = Extension([(self.task, self.store)], (), delta=0.0).grant().trials
-        return len(self.task.slots(trials)) + self.task.budget.tpe + self.task.budget.seeds
-
-    @property
-    def most_trainings(self) -> int:
-        """Number of trainings if every extension that the budget allows is granted."""
-        budget = self.task.budget
-        return len(self.task.slots(budget.most_trials)) + budget.tpe + budget.seeds
+        """Number of trials, proposals and final runs."""
+        return len(self.task.slots()) + self.task.budget.tpe + self.task.budget.seeds
 
     def failure(self) -> str | None:
         """Why the cell failed, or None."""

@@ -22,7 +22,7 @@ class Progress:
     Args:
         sweep_dir: folder of the sweep.
         planned: cell by cell key.
-        trainings: number of trainings of a cell by its key; it may grow while the sweep runs.
+        trainings: number of trainings by the key of their cell.
         out: where to write; standard output by default.
         interval: seconds between two reads of the ledger.
         has_record: whether a ledger row of an earlier start still has its record, because a cell can be deleted.
@@ -33,7 +33,7 @@ class Progress:
         self,
         sweep_dir: Path,
         planned: Mapping[str, CellName],
-        trainings: Callable[[str], int],
+        trainings: Mapping[str, int],
         out: TextIO | None = None,
         interval: float = 1.0,
         line_every: float = 15.0,
@@ -41,7 +41,6 @@ class Progress:
     ) -> None:
         self.sweep_dir = sweep_dir
         self.planned = planned
-        self.trainings = trainings
         self.console = Console(file=out or sys.stdout, highlight=False, markup=False, soft_wrap=True)
         text = TextColumn("{task.description}", markup=False)
         self.bar = Bar(
@@ -57,7 +56,7 @@ class Progress:
         self.best: dict[str, float] = {}
         self.began = self.last_line = 0.0
         self.before = 0
-        self.sizes: dict[str, int] = {}
+        self.sizes = dict(trainings)
 
     def start(self, finished: Sequence[str]) -> None:
         """Read the existing rows of the ledger and print how many trainings are left.
@@ -66,7 +65,6 @@ class Progress:
             finished: keys of the cells that are complete.
         """
         self.began = time.monotonic()
-        self._measure()
         for _ in self._read(self.has_record):
             pass
         for key in finished:
@@ -80,10 +78,6 @@ class Progress:
 
     def update(self) -> None:
         """Show the trainings that ended since the last call."""
-        before = self.total
-        self._measure()
-        if self.total > before:
-            self._print(f"{self.total - before} further trainings: the last trials still moved a contrast")
         for row in self._read():
             line = self.line(row)
             self.bar.update(self.task, completed=self.n_done, total=self.total, description=line)
@@ -96,9 +90,6 @@ class Progress:
         """Show the last trainings and leave the terminal as it was."""
         self.update()
         self.bar.stop()
-
-    def _measure(self) -> None:
-        self.sizes = {key: self.trainings(key) for key in self.planned}
 
     @property
     def total(self) -> int:

@@ -76,7 +76,7 @@ class Sweep:
         progress = Progress(
             self.folder,
             {key: plan.task.cell for key, plan in planned.items()},
-            trainings=lambda key: planned[key].trainings,
+            trainings={key: plan.trainings for key, plan in planned.items()},
             has_record=lambda key, unit: planned[key].store.training_file(unit, paths.RECORD).exists(),
         )
         progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])

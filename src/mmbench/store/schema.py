@@ -316,40 +316,6 @@ class CellFailure(Record, frozen=True, tag="failure"):
     traceback: str
 
 
-class Shift(Value, frozen=True):
-    """How far the contrast of conditions ``a`` and ``b`` moved in the second half of the trials."""
-
-    a: str
-    b: str
-    shift: float
-    lo: float
-    hi: float
-    more: bool
-
-
-class Round(Value, frozen=True):
-    """What the extension rule saw after so many trials."""
-
-    trials: int
-    contrasts: list[Shift]
-
-
-class Extension(Record, frozen=True, tag="extension"):
-    """How many random trials the conditions of a model get.
-
-    Attributes:
-        effort: fingerprint of what they share; a decision about anything else is not theirs.
-        trials: how many.
-        settled: whether that number can no longer grow.
-        rounds: what led to it.
-    """
-
-    effort: str
-    trials: int
-    settled: bool
-    rounds: list[Round]
-
-
 class PlannedCell(Value, frozen=True):
     """A cell that a sweep is going to run.
 
@@ -494,7 +460,7 @@ class LedgerRow(Record, frozen=True, tag="training"):
 
 
 #: Every kind of record; a reader decodes this union, so that a record without its ``kind`` is none.
-AnyRecord = Trial | FinalRun | Choice | Seal | Cell | CellFailure | Extension | Manifest | LedgerRow
+AnyRecord = Trial | FinalRun | Choice | Seal | Cell | CellFailure | Manifest | LedgerRow
 
 #: A record that carries its own hash.
 Hashed = TypeVar("Hashed", Choice, Seal)

@@ -43,28 +43,23 @@ from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.space import configuration_hash
 
 
-def waiting(task: CellTask, store: CellStore, trials: int | None = None, *, settled: bool = True) -> list[Unit]:
+def waiting(task: CellTask, store: CellStore) -> list[Unit]:
     """Trainings of a cell that may start now: its open trials, and when all have ended its open final runs.
 
-    Writes the choice as soon as it is due. An empty list means that nothing is left to start before the number of
-    trials is settled or, when it is, that the cell is ready for the test split.
+    Writes the choice as soon as it is due. An empty list means that the cell is ready for the test split.
 
     Args:
         task: the cell.
         store: its records.
-        trials: random trials that it gets, by default those of its budget.
-        settled: whether that number can no longer grow; nothing is proposed or chosen before.
 
     Raises:
         CellFailed: if every trial or one of the final runs failed.
     """
     done = store.finished_trainings()
-    random = [Unit(Stage.TRIAL, slot) for slot in range(len(task.slots(trials)))]
+    random = [Unit(Stage.TRIAL, slot) for slot in range(len(task.slots()))]
     if unfinished := [unit for unit in random if unit not in done]:
         pilots = [unit for unit in unfinished if unit.number < PILOTS]
         return pilots if task.budget.rungs and pilots else unfinished
-    if not settled:
-        return []
     proposed = [Unit(Stage.PROPOSAL, place) for place in range(task.budget.tpe)]
     if unfinished := [unit for unit in proposed if unit not in done]:
         return unfinished[:1]  # each proposal has seen the score of the one before
