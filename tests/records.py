@@ -138,7 +138,9 @@ def row(training: Training | None = None, cost: Cost | None = None, **changes: A
         "score": training.score,
         "epochs": 2,
         "best_epoch": 2,
-        "stop_reason": "max_epochs",
+        "stop_reason": "max_steps",
+        "stalled": False,
+        "late_rise": None,
         "cost": cost or Cost(seconds=1.0),
         "finished_at": "2026-01-01T00:00:00+00:00",
     }

@@ -32,13 +32,13 @@ from tests.parts import require_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = paths.config_dir()
-#: Trials, seeds, epochs, patience, steps of an epoch.
+#: Trials, seeds, patience, least and most steps, least epochs, steps of an epoch.
 BUDGETS = {
-    "touch": (1, 1, 1, 5, 5),
-    "smoke": (2, 1, 5, 5, None),
-    "small": (8, 3, 60, 5, None),
-    "standard": (30, 5, 200, 10, None),
-    "paper": (30, 5, 500, 20, None),
+    "touch": (1, 1, 500, 0, 5, 1, 5),
+    "smoke": (2, 1, 500, 0, 60, 5, None),
+    "small": (8, 3, 500, 1000, 3000, 75, None),
+    "standard": (30, 5, 500, 1000, 3000, 75, None),
+    "paper": (30, 5, 500, 1000, 3000, 75, None),
 }
 
 

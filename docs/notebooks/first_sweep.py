@@ -26,7 +26,7 @@
 
 # %% language="bash"
 # python -m mmbench plan dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
-#     model=popularity,fusion modality=none,text,image,fused budget=small budget.trials=4 budget.max_epochs=15
+#     model=popularity,fusion modality=none,text,image,fused budget=small budget.trials=4 budget.max_steps=1 budget.least_epochs=15
 
 # %% [markdown]
 # ## Run it
@@ -37,7 +37,7 @@
 # %% language="bash"
 # python -m mmbench -m sweep.name=first tracking=none \
 #     dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
-#     model=popularity,fusion modality=none,text,image,fused budget=small budget.trials=4 budget.max_epochs=15 \
+#     model=popularity,fusion modality=none,text,image,fused budget=small budget.trials=4 budget.max_steps=1 budget.least_epochs=15 \
 #     > first.log
 # head -n 6 first.log
 # grep trainings, first.log | tail -n 1
@@ -85,5 +85,5 @@ print(f"fused over text: {gain.mean:+.1%}, 95 % interval {gain.lo:+.1%} to {gain
 # %% language="bash"
 # python -m mmbench -m sweep.name=first tracking=none \
 #     dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
-#     model=popularity,fusion modality=none,text,image,fused budget=small budget.trials=4 budget.max_epochs=15 \
+#     model=popularity,fusion modality=none,text,image,fused budget=small budget.trials=4 budget.max_steps=1 budget.least_epochs=15 \
 #     | grep planned

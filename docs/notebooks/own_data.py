@@ -104,7 +104,7 @@ Markdown(pretest[pretest.index("| modality | worth") : pretest.index("| modaliti
 
 # %% language="bash"
 # python -m mmbench -m sweep.name=shop dataset=folder dataset.name=shop dataset.path=data/shop tracking=none \
-#     model=popularity,fusion modality=none,text budget=small budget.trials=4 budget.max_epochs=20 > sweep.log
+#     model=popularity,fusion modality=none,text budget=small budget.trials=4 budget.max_steps=1 budget.least_epochs=20 > sweep.log
 # grep trainings, sweep.log | tail -n 1
 
 # %%

@@ -118,7 +118,7 @@ print(f"modalities {', '.join(data.features)}; loss {losses[0]:.3f} at first, {l
 # export PYTHONPATH=my_models:$PYTHONPATH
 # python -m mmbench --config-dir my_conf -m sweep.name=mine tracking=none \
 #     dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
-#     model=bpr,fusion,additive modality=none,fused budget=small budget.trials=3 budget.max_epochs=15 > sweep.log
+#     model=bpr,fusion,additive modality=none,fused budget=small budget.trials=3 budget.max_steps=1 budget.least_epochs=15 > sweep.log
 # grep trainings, sweep.log | tail -n 1
 
 # %%

@@ -68,7 +68,7 @@ figure.tight_layout()
 # %% language="bash"
 # python -m mmbench -m sweep.name=redundant tracking=none dataset.world=redundant \
 #     dataset.world_options.n_users=500 dataset.world_options.n_items=250 \
-#     model=fusion modality=none,text,fused budget=small budget.max_epochs=20 > sweep.log
+#     model=fusion modality=none,text,fused budget=small budget.max_steps=1 budget.least_epochs=20 > sweep.log
 # grep trainings, sweep.log | tail -n 1
 
 # %%

@@ -13,7 +13,7 @@ from mmbench.models.bpr import BPR
 from mmbench.training import loop
 from mmbench.training.batches import TripletLoader
 from mmbench.training.fit import fit
-from mmbench.training.settings import TrainingSettings
+from mmbench.training.settings import StoppingRule, TrainingSettings
 
 USERS, ITEMS, EDGES, BATCH = 200, 100, 12_000, 32
 ROUNDS = 5
@@ -40,7 +40,7 @@ def by_trainer(train: Interactions, data: RecData) -> float:
 
     loop.validation_scores = watched  # type: ignore[assignment]
     try:
-        settings = TrainingSettings(max_epochs=3, patience=3, batch_size=BATCH)
+        settings = TrainingSettings(StoppingRule(500, 0, 1, least_epochs=3), batch_size=BATCH)
         fit(BPR, data, train, train, settings, seed=0)
     finally:
         loop.validation_scores = validate

@@ -33,7 +33,9 @@ def serve(model: str, threads: int) -> None:
     allocation.keep_freed_memory()
     words = [word for word in baby_words(model) if not word.startswith("budget.")]
     with tempfile.TemporaryDirectory() as folder:
-        task, store = opened([*words, "budget.trials=1", f"budget.max_epochs={EPOCHS}"], Path(folder))
+        task, store = opened(
+            [*words, "budget.trials=1", "budget.max_steps=1", f"budget.least_epochs={EPOCHS}"], Path(folder)
+        )
         run_unit(task, store, Unit(Stage.TRIAL, 0))  # caches, kernels, imports
         waiting(task, store)  # chooses the one trial
         print("ready", flush=True)

@@ -54,7 +54,7 @@ def test_proposals_are_the_same_on_another_day(command: Command, tmp_path: Path)
 
 
 def test_trials_below_the_median_of_the_pilots_stop_at_the_rung(command: Command, tmp_path: Path) -> None:
-    said = command(*SWEEP, "budget.trials=9", "budget.max_epochs=4", "budget.rungs=[2]")
+    said = command(*SWEEP, "budget.trials=9", "budget.least_epochs=4", "budget.max_steps=3", "budget.rungs=[2]")
     assert said.code == 0, said.err
     stopped = 0
     for cell in cells(tmp_path):
@@ -77,7 +77,7 @@ def test_trials_below_the_median_of_the_pilots_stop_at_the_rung(command: Command
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("budget.rungs=[3,2]", "budget.rungs=[3, 2] must be ascending epochs from 1 to below max_epochs=1"),
+        ("budget.rungs=[3,2]", "budget.rungs=[3, 2] must be ascending steps from 1 to below max_steps=5"),
         ("budget.tpe=-1", "budget.tpe=-1 must be a whole number of at least 0"),
     ],
 )

@@ -32,7 +32,8 @@ CELLS = (("bpr", "none"), ("fusion", "text"), ("itemknn", "none"))
 
 def planned(folder: Path, *words: str) -> Sweep:
     """A small sweep, opened but not run."""
-    shared = [*TINY, "budget=smoke", "budget.max_epochs=2", "budget.seeds=2", f"paths.multirun={folder}", *words]
+    epochs = ("budget.max_steps=1", "budget.least_epochs=2")
+    shared = [*TINY, "budget=smoke", *epochs, "budget.seeds=2", f"paths.multirun={folder}", *words]
     jobs = [compose([*shared, f"model={m}", f"modality={c}", "sweep.name=kills"]).job() for m, c in CELLS]
     sweep = Sweep.plan(jobs, [])
     sweep.open()
@@ -88,7 +89,7 @@ def test_kills_at_every_point_lose_nothing(
 @pytest.mark.slow
 def test_twenty_kills_at_random_with_three_workers_lose_nothing(tmp_path: Path) -> None:
     """Each kill hits a worker that holds a training, somewhere in it."""
-    longer = ("budget.trials=6", "budget.max_epochs=150", "budget.patience=150")
+    longer = ("budget.trials=6", "budget.least_epochs=150", "budget.patience_steps=100000")
     alone, together = tmp_path / "alone", tmp_path / "together"
     for folder in (alone, together):
         folder.mkdir()
@@ -123,7 +124,7 @@ def holder(folder: Path, workers: Sequence[subprocess.Popen[bytes]], rng: random
 
 
 def test_a_worker_that_is_told_to_stop_gives_its_training_back(tmp_path: Path) -> None:
-    planned(tmp_path, "budget.max_epochs=100000", "budget.patience=100000")
+    planned(tmp_path, "budget.least_epochs=100000", "budget.patience_steps=1000000")
     process = start(tmp_path)
     leases = tmp_path / "kills" / "leases"
     for _ in range(600):

@@ -70,7 +70,7 @@ def write_sweep(
 ) -> Path:
     """Write the records of a sweep and return its folder."""
     seeds = max((len(made.finals) for made in cells.values()), default=0)
-    budget = {"name": "standard", "trials": 2, "seeds": seeds, "max_epochs": 9}
+    budget = {"name": "standard", "trials": 2, "seeds": seeds, "max_steps": 9}
     planned = []
     for names, made in cells.items():
         name = CellName(*names)

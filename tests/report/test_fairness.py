@@ -155,7 +155,7 @@ def test_a_control_that_is_the_real_thing() -> None:
 
 def test_trainings_that_were_cut_off() -> None:
     none, text = fair()
-    courses = [valid.course(t.score, stop_reason="max_epochs") for t in text.trials]
+    courses = [valid.course(t.score, stop_reason="max_steps") for t in text.trials]
     trials = [msgspec.structs.replace(t, course=c) for t, c in zip(text.trials, courses, strict=True)]
     assert raised([none, replace_keeping(text, trials=trials)]) == {"under-training": "WARN"}
 

@@ -97,7 +97,10 @@ def test_what_changes_no_number_keeps_the_key(words: list[str]) -> None:
     [
         ["budget.trials=2"],
         ["budget.seeds=2"],
-        ["budget.max_epochs=2"],
+        ["budget.patience_steps=2"],
+        ["budget.min_steps=2"],
+        ["budget.max_steps=6"],
+        ["budget.least_epochs=2"],
         ["budget.batches_per_epoch=4"],
         ["model.embedding_dim=32"],
         ["model.reg_weight=0.25"],
@@ -155,10 +158,10 @@ def test_the_key_follows_train_and_validation_and_never_test(monkeypatch: pytest
 def test_a_slot_reaches_model_and_optimizer(tmp_path: Path) -> None:
     task = make_job(tmp_path, "model=bpr", "optimizer.weight_decay=0.125").task()
     build, settings = task.recipe({"model.reg_weight": 0.75, "optimizer.lr": 0.0025})
-    assert (settings.lr, settings.weight_decay, settings.max_epochs, settings.batches_per_epoch) == (
+    assert (settings.lr, settings.weight_decay, settings.stopping.max_steps, settings.batches_per_epoch) == (
         0.0025,
         0.125,
-        1,
+        5,
         5,
     )
     assert (settings.accelerator, settings.precision, settings.batch_size) == ("cpu", "32-true", 2048)

@@ -144,6 +144,39 @@ def test_the_score_of_a_course_is_that_of_its_best_epoch() -> None:
     assert (course.epochs, course.score) == (3, 0.4)
 
 
+@pytest.mark.parametrize(
+    "reason, popularity, stalled",
+    [("patience", 0.5, True), ("patience", 0.4, False), ("patience", None, False), ("max_steps", 0.5, False)],
+)
+def test_a_training_stalled_if_patience_ended_it_below_popularity(
+    reason: str, popularity: float | None, stalled: bool
+) -> None:
+    course = Course(history=[0.1, 0.4, 0.3], best_epoch=2, stop_reason=reason, popularity=popularity)
+    assert course.stalled == stalled
+
+
+@pytest.mark.parametrize(
+    "history, rise",
+    [
+        ([0.1, 0.2, 0.4, 0.5], 0.25),  # the last quarter is one epoch
+        ([0.5, 0.2, 0.4, 0.4], 0.0),
+        ([0.1, 0.4, 0.1, 0.2, 0.3, 0.44], 0.1),  # of six epochs the last two
+        ([0.0, 0.0, 0.0, 0.1], float("inf")),
+        ([0.3], None),
+    ],
+)
+def test_the_late_rise_is_that_of_the_last_quarter(history: list[float], rise: float | None) -> None:
+    best = history.index(max(history)) + 1
+    course = Course(history=history, best_epoch=best, stop_reason="max_steps")
+    assert course.late_rise == pytest.approx(rise) if rise is not None else course.late_rise is None
+    assert Course(history=history, best_epoch=best, stop_reason="patience").late_rise is None
+
+
+def test_steps_become_epochs() -> None:
+    course = Course(steps_per_epoch=12)
+    assert [course.epoch_of(step) for step in (1, 12, 13, 250)] == [1, 1, 2, 21]
+
+
 def test_a_row_is_a_projection_of_its_record() -> None:
     name = valid.cell().name
     for training in (valid.trial(), valid.final(), valid.trial(1, None, failure=Failure(reason="why"))):

@@ -50,7 +50,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Summary:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> CellStore:
     """A sealed cell."""
-    words = ("budget.trials=2", "budget.seeds=2", "budget.max_epochs=2")
+    words = ("budget.trials=2", "budget.seeds=2", "budget.max_steps=1", "budget.least_epochs=2")
     return sealed(make_job(tmp_path_factory.mktemp("sweep"), *words))
 
 

@@ -17,13 +17,13 @@ from mmbench.models.popularity import Popularity
 from mmbench.models.vbpr import VBPR
 from mmbench.nn.recommender import FactorModel, Part, Recommender, Triplets
 from mmbench.training.fit import Fitted, fit
-from mmbench.training.settings import TrainingSettings
+from mmbench.training.settings import StoppingRule, TrainingSettings
 from tests.conftest import BlockWorld
 
 Build = Callable[[RecData], Recommender]
 
 #: 220 interactions in batches of 51: the last one has 16, and no batch can be halved evenly but that one.
-SETTINGS = {"max_epochs": 3, "patience": 3, "batch_size": 51, "lr": 0.01}
+SETTINGS = {"stopping": StoppingRule(500, 0, 1, least_epochs=3), "batch_size": 51, "lr": 0.01}
 
 
 def trained(block_world: BlockWorld, build: Build, devices: int, **settings: object) -> Fitted:

@@ -20,9 +20,9 @@ from mmbench.models.popularity import Popularity
 from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.training import batches as module
 from mmbench.training.batches import TripletLoader
-from mmbench.training.fit import Fitted, _evaluator, fit, rebuild
+from mmbench.training.fit import Fitted, _validation, fit, rebuild
 from mmbench.training.loop import SELECTION_METRIC
-from mmbench.training.settings import TrainingSettings
+from mmbench.training.settings import StoppingRule, TrainingSettings
 from tests.conftest import BlockWorld
 
 Fit = Callable[..., Fitted]
@@ -32,12 +32,17 @@ Fit = Callable[..., Fitted]
 def fitted(block_world: BlockWorld) -> Fit:
     """Fit a model to the block world."""
 
-    def run(build: Callable[[RecData], Recommender], seed: int = 0, **settings: Any) -> Fitted:
-        chosen = {"max_epochs": 4, "patience": 4, "batch_size": 64, "lr": 0.02, **settings}
+    def run(build: Callable[[RecData], Recommender], seed: int = 0, *, max_epochs: int = 4, **settings: Any) -> Fitted:
+        chosen = {"stopping": at_most(max_epochs), "batch_size": 64, "lr": 0.02, **settings}
         data = block_world.data(())
         return fit(build, data, block_world.train, block_world.heldout, TrainingSettings(**chosen), seed)
 
     return run
+
+
+def at_most(epochs: int) -> StoppingRule:
+    """A rule whose patience never ends a training."""
+    return StoppingRule(patience_steps=10**6, min_steps=0, max_steps=1, least_epochs=epochs)
 
 
 def bpr(data: RecData) -> BPR:
@@ -120,33 +125,71 @@ def test_the_global_random_state_is_left_alone(fitted: Fit, build: Callable[[Rec
 
 
 def test_training_learns(fitted: Fit) -> None:
-    outcome = fitted(bpr, max_epochs=30, patience=30)
+    outcome = fitted(bpr, max_epochs=30)
     assert outcome.course.score > 0.8
     assert outcome.course.losses[-1]["bpr"] < 0.5 * outcome.course.losses[0]["bpr"]
     assert set(outcome.course.losses[0]) == {"bpr", "reg"}
 
 
-def test_training_stops_when_patience_is_over(fitted: Fit, scripted: Any) -> None:
-    """Best in epoch 3, then three epochs that are not better, one of them equally good."""
-    outcome = fitted(scripted([0.1, 0.3, 0.8, 0.2, 0.8, 0.5, 0.9, 1.0]), max_epochs=8, patience=3)
-    assert (outcome.course.epochs, outcome.course.best_epoch, outcome.course.stop_reason) == (6, 3, "patience")
-    assert len(outcome.course.history) == len(outcome.course.losses) == 6
-    assert outcome.course.score == max(outcome.course.history) == outcome.course.history[2] == outcome.course.history[4]
+#: Best in epoch 3; the fourth and the sixth are worse, the fifth is equally good.
+RISE_AND_FALL = [0.1, 0.3, 0.8, 0.2, 0.8, 0.5, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1, 0.9]
+
+
+@pytest.mark.parametrize(
+    "patience, least, last",
+    [(1, 0, 8), (20, 0, 8), (21, 0, 9), (28, 0, 10), (1, 40, 10), (28, 45, 12)],
+    ids=["five rankings at least", "five epochs", "rounded up", "seven epochs", "steps at least", "both"],
+)
+def test_patience_is_counted_in_steps(fitted: Fit, scripted: Any, patience: int, least: int, last: int) -> None:
+    """Four steps an epoch, the best epoch is the third."""
+    rule = StoppingRule(patience_steps=patience, min_steps=least, max_steps=52)
+    course = fitted(scripted(RISE_AND_FALL), stopping=rule).course
+    assert (course.epochs, course.best_epoch, course.stop_reason) == (last, 3, "patience")
+    assert course.steps_per_epoch == 4
+    assert len(course.history) == len(course.losses) == last
+    assert course.score == max(course.history) == course.history[2] == course.history[4]
 
 
 def test_patience_starts_anew_with_every_improvement(fitted: Fit, scripted: Any) -> None:
-    outcome = fitted(scripted([0.3, 0.2, 0.5, 0.4, 0.7, 0.6, 0.5, 1.0]), max_epochs=8, patience=2)
-    assert (outcome.course.epochs, outcome.course.best_epoch, outcome.course.stop_reason) == (7, 5, "patience")
+    rule = StoppingRule(patience_steps=20, min_steps=0, max_steps=52)
+    course = fitted(scripted([0.3, 0.2, 0.2, 0.2, 0.5, *5 * [0.4], 0.9]), stopping=rule).course
+    assert (course.epochs, course.best_epoch, course.stop_reason) == (10, 5, "patience")
 
 
-def test_training_ends_at_max_epochs(fitted: Fit, scripted: Any) -> None:
-    outcome = fitted(scripted([0.2, 0.5, 0.4, 0.7]), max_epochs=4, patience=3)
-    assert (outcome.course.epochs, outcome.course.best_epoch, outcome.course.stop_reason) == (4, 4, "max_epochs")
+@pytest.mark.parametrize("max_steps, least_epochs, last", [(16, 1, 4), (17, 1, 5), (1, 6, 6), (16, 3, 4)])
+def test_training_ends_at_the_cap(fitted: Fit, scripted: Any, max_steps: int, least_epochs: int, last: int) -> None:
+    rule = StoppingRule(patience_steps=500, min_steps=0, max_steps=max_steps, least_epochs=least_epochs)
+    course = fitted(scripted([0.2, 0.5, 0.4, 0.7, 0.3, 0.2, 0.1]), stopping=rule).course
+    assert (course.epochs, course.best_epoch, course.stop_reason) == (last, 4, "max_steps")
+
+
+def test_a_rule_tells_its_shortest_and_longest_training() -> None:
+    rule = StoppingRule(patience_steps=500, min_steps=1000, max_steps=3000, least_epochs=75)
+    assert [rule.fewest_epochs(n) for n in (12, 40, 500)] == [84, 25, 6]
+    assert [rule.most_epochs(n) for n in (12, 40, 500)] == [250, 75, 75]
+    assert StoppingRule(500, 0, 5).fewest_epochs(5) == 1
+
+
+@pytest.mark.parametrize("field", ["patience_steps", "min_steps", "max_steps", "least_epochs"])
+@pytest.mark.parametrize("value", [-1, 2.5, "8", True])
+def test_what_is_no_rule_is_refused(field: str, value: object) -> None:
+    rule: dict[str, Any] = {"patience_steps": 500, "min_steps": 1000, "max_steps": 3000, "least_epochs": 75}
+    with pytest.raises(ValueError, match=rf"budget\.{field}={value} must be a whole number of at least"):
+        StoppingRule(**{**rule, field: value})
+
+
+def test_popularity_is_recorded_beside_every_score(fitted: Fit, scripted: Any) -> None:
+    floor = fitted(Popularity).course
+    assert floor.popularity == floor.score
+    rule = StoppingRule(patience_steps=1, min_steps=0, max_steps=52)
+    good, bad = (fitted(scripted([q] * 7), stopping=rule).course for q in (0.9, -0.9))
+    assert (good.popularity, bad.popularity) == (floor.score, floor.score)
+    assert (good.stalled, bad.stalled) == (False, True)
 
 
 def test_the_best_state_is_restored(fitted: Fit, scripted: Any, block_world: BlockWorld) -> None:
     """The model that comes back scores what the outcome says, and holds the parameters of the best epoch."""
-    outcome = fitted(scripted([0.1, 0.9, 0.2, 0.3]), max_epochs=4, patience=4, batch_size=110)
+    outcome = fitted(scripted([0.1, 0.9, 0.2, 0.3]), max_epochs=4, batch_size=110)
     assert outcome.course.best_epoch == 2
     assert not outcome.model.training
     assert int(outcome.model.epoch) == 2
@@ -161,7 +204,7 @@ def test_the_best_state_is_restored(fitted: Fit, scripted: Any, block_world: Blo
 
 def test_the_best_state_of_a_real_model_is_restored(fitted: Fit, block_world: BlockWorld) -> None:
     """Large steps: the score goes up and down, and the best is not the last."""
-    outcome = fitted(bpr, max_epochs=12, patience=12, lr=0.3)
+    outcome = fitted(bpr, max_epochs=12, lr=0.3)
     assert outcome.course.best_epoch < outcome.course.epochs
     ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
     assert metrics.per_user(ranking.pairs, SELECTION_METRIC).mean() == outcome.course.score
@@ -172,21 +215,21 @@ def test_rebuilding_gives_the_same_model(fitted: Fit, block_world: BlockWorld) -
     outcome = fitted(bpr)
     state = {name: value.numpy() for name, value in outcome.model.state_dict().items()}
     users = torch.arange(44)
-    model = rebuild(bpr, block_world.data(()), state, TrainingSettings(max_epochs=1, patience=1), seed=0)
+    model = rebuild(bpr, block_world.data(()), state, TrainingSettings(at_most(1)), seed=0)
     assert not model.training
     assert torch.equal(model.score(users), outcome.model.score(users))
 
 
 def test_rebuilding_a_computed_model_computes_it(fitted: Fit, block_world: BlockWorld) -> None:
     outcome = fitted(Popularity)
-    model = rebuild(Popularity, block_world.data(()), {}, TrainingSettings(max_epochs=1, patience=1), seed=0)
+    model = rebuild(Popularity, block_world.data(()), {}, TrainingSettings(at_most(1)), seed=0)
     assert torch.equal(model.score(torch.arange(44)), outcome.model.score(torch.arange(44)))
 
 
 @pytest.mark.parametrize("limit, steps", [(None, 4), (2, 2), (1, 1), (99, 4)])
 def test_batches_per_epoch_is_a_limit(fitted: Fit, scripted: Any, limit: int | None, steps: int) -> None:
     """The block world has 220 training interactions: four batches of 64, the last one short."""
-    outcome = fitted(scripted([0.1, 0.2, 0.3]), max_epochs=3, patience=3, batches_per_epoch=limit)
+    outcome = fitted(scripted([0.1, 0.2, 0.3]), max_epochs=3, batches_per_epoch=limit)
     assert outcome.model.steps == 3 * steps
     # The term counts steps, so its mean over an epoch says which steps the mean was taken over.
     assert [terms["constant"] for terms in outcome.course.losses] == [
@@ -309,11 +352,12 @@ def test_batches_drawn_at_once_are_those_drawn_one_by_one(
 
 def test_trainings_on_the_same_split_share_what_ranks_validation(block_world: BlockWorld) -> None:
     world, cpu = block_world, torch.device("cpu")
-    shared = _evaluator(world.heldout, world.train, cpu)
+    data = world.data(())
+    shared = _validation(world.heldout, world.train, data, cpu)
     everything = np.ones(len(world.train), dtype=np.bool_)
-    assert _evaluator(world.heldout, world.train.select(everything), cpu) is shared
+    assert _validation(world.heldout, world.train.select(everything), data, cpu) is shared
     everything[0] = False
-    assert _evaluator(world.heldout, world.train.select(everything), cpu) is not shared
+    assert _validation(world.heldout, world.train.select(everything), data, cpu) is not shared
 
 
 def test_a_limited_epoch_is_a_random_part(block_world: BlockWorld) -> None:
@@ -365,17 +409,17 @@ def test_device_of_an_accelerator(accelerator: str, device: str) -> None:
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TrainingSettings(1, 1, **settings)
+        TrainingSettings(at_most(1), **settings)
 
 
 def test_automatic_device() -> None:
     expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert TrainingSettings(1, 1, accelerator="auto").device == torch.device(expected)
+    assert TrainingSettings(at_most(1), accelerator="auto").device == torch.device(expected)
 
 
 def test_no_state_of_validation_reaches_training(block_world: BlockWorld) -> None:
     """Other validation interactions choose another epoch, but every epoch trains alike."""
-    settings = TrainingSettings(max_epochs=4, patience=4, batch_size=64, lr=0.02)
+    settings = TrainingSettings(at_most(4), batch_size=64, lr=0.02)
     data, train = block_world.data(()), block_world.train
     first = fit(bpr, data, train, block_world.heldout, settings, 0)
     reversed_part = Interactions(block_world.heldout.users[:10], block_world.heldout.items[:10], 44, 36)

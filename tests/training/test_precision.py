@@ -17,7 +17,7 @@ from mmbench.nn.recommender import FactorModel
 from mmbench.store import records
 from mmbench.store.schema import Cell
 from mmbench.training.fit import Fitted, fit
-from mmbench.training.settings import TrainingSettings
+from mmbench.training.settings import StoppingRule, TrainingSettings
 from tests.conftest import BlockWorld
 from tests.tiny import make_job, sealed
 
@@ -27,7 +27,9 @@ def test_mixed_precision_trains(block_world: BlockWorld, model: type[FactorModel
     """Parameters and scores stay in single precision, and it learns as much."""
 
     def trained(precision: str) -> Fitted:
-        settings = TrainingSettings(max_epochs=15, patience=15, batch_size=64, lr=0.02, precision=precision)
+        settings = TrainingSettings(
+            StoppingRule(500, 0, 1, least_epochs=15), batch_size=64, lr=0.02, precision=precision
+        )
         data = block_world.data(("image", "text"))
         return fit(partial(model, embedding_dim=16), data, block_world.train, block_world.heldout, settings, seed=0)
 

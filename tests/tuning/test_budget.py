@@ -8,14 +8,15 @@ import pytest
 
 from mmbench.tuning.budget import Budget
 
-STANDARD: dict[str, Any] = {"name": "standard", "trials": 30, "seeds": 5, "max_epochs": 200, "patience": 10}
+RULE = {"patience_steps": 500, "min_steps": 1000, "max_steps": 3000, "least_epochs": 75}
+STANDARD: dict[str, Any] = {"name": "standard", "trials": 30, "seeds": 5, **RULE}
 
 
 def test_rungs_may_come_as_a_list() -> None:
     assert Budget(**STANDARD, rungs=[5, 20]).rungs == (5, 20)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("field", ["trials", "seeds", "max_epochs", "patience", "batches_per_epoch"])
+@pytest.mark.parametrize("field", ["trials", "seeds", "max_steps", "patience_steps", "batches_per_epoch"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, "8", True])
 def test_a_budget_that_is_no_effort_is_refused(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"budget\.{field}={value} must be a whole number of at least 1"):
@@ -30,9 +31,9 @@ def test_a_budget_may_leave_the_steps_of_an_epoch_open() -> None:
     ("change", "message"),
     [
         ({"tpe": -1}, "budget.tpe=-1 must be a whole number of at least 0"),
-        ({"rungs": [0, 5]}, r"budget.rungs=\[0, 5\] must be ascending epochs from 1 to below max_epochs=200"),
+        ({"rungs": [0, 5]}, r"budget.rungs=\[0, 5\] must be ascending steps from 1 to below max_steps=3000"),
         ({"rungs": [5, 5]}, r"budget.rungs=\[5, 5\] must be ascending"),
-        ({"rungs": [200]}, r"budget.rungs=\[200\] must be ascending"),
+        ({"rungs": [3000]}, r"budget.rungs=\[3000\] must be ascending"),
         ({"rungs": ["5"]}, r"budget.rungs=\['5'\] must be ascending"),
     ],
 )

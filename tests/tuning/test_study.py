@@ -33,7 +33,8 @@ from tests.records import cell, trial
 from tests.tiny import digests, make_job, opened, sealed, worked
 
 #: Three trials and two final runs of two epochs with four steps each.
-SEVERAL = ("budget.trials=3", "budget.seeds=2", "budget.max_epochs=2", "training.batch_size=128")
+TWO_EPOCHS = ("budget.max_steps=1", "budget.least_epochs=2")
+SEVERAL = ("budget.trials=3", "budget.seeds=2", *TWO_EPOCHS, "training.batch_size=128")
 #: The same with fewer trainings, for the many kills.
 FEW = ("budget.trials=2", "budget.seeds=2", "training.batch_size=128")
 CONDITIONS = ("none", "text", "image", "fused", "shuffled", "text_shuffled_image")
@@ -125,7 +126,7 @@ def test_ledger_says_what_each_training_was_and_cost(conditions: Mapping[str, Ce
         ):
             assert getattr(row, name) == getattr(training, name)
         assert training.course is not None
-        assert (row.epochs, row.best_epoch, row.stop_reason) == (2, training.course.best_epoch, "max_epochs")
+        assert (row.epochs, row.best_epoch, row.stop_reason) == (2, training.course.best_epoch, "max_steps")
         assert (row.dataset, row.model, row.modality) == ("planted-complementary", "vbpr", "image")
         assert (row.budget, row.searched, row.status) == ("touch", 2, "ok")
         assert row.n_parameters is not None

@@ -20,6 +20,7 @@ from mmbench.report.layout import Document, terminal, text_table
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
 from mmbench.training.fit import fit
+from mmbench.training.settings import StoppingRule
 
 #: Epochs of a pilot: the first one warms up, the second one is counted.
 PILOT_EPOCHS = 2
@@ -47,6 +48,7 @@ class Pilot:
         state_mb: megabytes of a stored state.
         peak_mb: peak memory of this process so far, in megabytes.
         trained: false for a model that is computed in one go.
+        steps_per_epoch: optimizer steps of an epoch, at least 1.
     """
 
     setup: float
@@ -54,6 +56,7 @@ class Pilot:
     state_mb: float
     peak_mb: float
     trained: bool
+    steps_per_epoch: int
 
     def seconds(self, epochs: int) -> float:
         """Seconds of a training of so many epochs."""
@@ -114,8 +117,9 @@ def described(waiting: Sequence[Planned], translator: Translator) -> str:
         heaviest = max(cells, key=lambda plan: sum(f.values.size for f in plan.task.inputs(1).values()))
         pilot = measure(heaviest)
         trainings, budget = sum(plan.trainings for plan in cells), heaviest.task.budget
-        shortest = trainings * pilot.seconds(min(budget.patience + 1, budget.max_epochs))
-        longest = trainings * pilot.seconds(budget.max_epochs)
+        rule = budget.stopping
+        shortest = trainings * pilot.seconds(rule.fewest_epochs(pilot.steps_per_epoch))
+        longest = trainings * pilot.seconds(rule.most_epochs(pilot.steps_per_epoch))
         low, high = low + shortest, high + longest
         disk, peak = disk + trainings * pilot.state_mb, max(peak, pilot.peak_mb)
         name = f"{dataset}/{model} ({heaviest.task.cell.modality})"
@@ -131,8 +135,8 @@ def described(waiting: Sequence[Planned], translator: Translator) -> str:
         text_table(
             translator(
                 Message(
-                    "How long the sweep takes: shortest if every training stops at once, longest if every one runs all "
-                    "epochs"
+                    "How long the sweep takes: shortest if every training stops as early as the rule allows, longest "
+                    "if every one runs to the cap"
                 )
             ),
             [translator(name) for name in (Message("workers"), *ENDS)],
@@ -154,14 +158,15 @@ def measure(plan: Planned) -> Pilot:
     task = plan.task
     build, settings = task.recipe(task.default)
     data = make_recdata(task.train, task.inputs(1))
-    settings = replace(settings, max_epochs=PILOT_EPOCHS, patience=PILOT_EPOCHS)
+    settings = replace(settings, stopping=StoppingRule(1, 0, 1, least_epochs=PILOT_EPOCHS))
     began = time.perf_counter()
     fitted = fit(build, data, task.train, task.valid, settings, seed=1)
     seconds = time.perf_counter() - began
     epoch = (seconds - fitted.cost.setup_seconds) / fitted.course.epochs
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     trained = fitted.course.stop_reason != "closed_form"
-    return Pilot(fitted.cost.setup_seconds, epoch, fitted.n_parameters * 2 / 1e6, peak, trained)
+    steps = max(fitted.course.steps_per_epoch, 1)
+    return Pilot(fitted.cost.setup_seconds, epoch, fitted.n_parameters * 2 / 1e6, peak, trained, steps)
 
 
 def _time(seconds: float, translator: Translator) -> str:

@@ -67,6 +67,85 @@ class CrossedInterval(Interval):
 
 
 @dataclass(frozen=True)
+class LogGain:
+    r"""An estimate L of :math:`\log(1 + \rho)`, :math:`\rho` a relative gain, with Student's t for its error.
+
+    Methods speak of the gain itself. Without variance the interval is a point, and only a gain of exactly zero has a p.
+
+    Args:
+        log_ratio: L.
+        se: its standard error.
+        df: degrees of freedom.
+    """
+
+    log_ratio: float
+    se: float
+    df: float
+
+    @property
+    def gain(self) -> float:
+        r"""Relative gain :math:`\rho = e^L - 1`."""
+        return _gain_of(self.log_ratio)
+
+    def at(self, level: float) -> Interval:
+        r"""The gain with bounds :math:`\exp(L \pm t_{df} \, se) - 1`."""
+        half = self.half_width(level)
+        return Interval(self.gain, _gain_of(self.log_ratio - half), _gain_of(self.log_ratio + half), level)
+
+    def half_width(self, level: float) -> float:
+        """Half the width of the interval of L."""
+        return 0.0 if self.se == 0.0 else float(special.stdtrit(self.df, 0.5 + level / 2)) * self.se
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of no gain; NaN where a gain other than zero comes without variance."""
+        if self.se == 0.0:
+            return 1.0 if self.log_ratio == 0.0 else math.nan
+        return 2.0 * float(special.stdtr(self.df, -abs(self.log_ratio) / self.se))
+
+    def tost(self, margin: float) -> Tost:
+        r"""Two one-sided t tests against :math:`\log(1 - \delta)` and :math:`\log(1 + \delta)` (Schuirmann 1987).
+
+        Args:
+            margin: :math:`\delta`, a relative gain, fixed before the data were seen; from 1 on no loss reaches it.
+
+        Raises:
+            ValueError: for a margin that is not positive.
+        """
+        _checked_margin(margin)
+        lower = math.log1p(-margin) if margin < 1 else -math.inf
+        noninferior = _one_sided_p(self.log_ratio - lower, self)
+        return Tost(max(noninferior, _one_sided_p(math.log1p(margin) - self.log_ratio, self)), noninferior)
+
+    def mde(self, alpha: float = 0.05, power: float = 0.8) -> float:
+        r"""Minimal detectable gain, :math:`\exp((t_{df,1-\alpha/2} + t_{df,power}) \, se) - 1` (Bloom 1995)."""
+        if self.se == 0.0:
+            return 0.0
+        return _gain_of(float(special.stdtrit(self.df, [1 - alpha / 2, power]).sum()) * self.se)
+
+    def exceeds(self, gain: float) -> float:
+        r"""Probability of a gain above ``gain`` where :math:`\log(1 + \rho) \sim L + se \, t_{df}`."""
+        if gain <= -1:
+            return 1.0
+        distance = self.log_ratio - math.log1p(gain)
+        return float(distance > 0) if self.se == 0.0 else float(special.stdtr(self.df, distance / self.se))
+
+    def draws(self, rng: np.random.Generator, size: int) -> Vector:
+        r"""Gains drawn from :math:`\exp(L + se \, t_{df}) - 1`, ``(size,)``; this law has no finite mean."""
+        if self.se == 0.0:
+            return np.full(size, self.gain)
+        with np.errstate(over="ignore"):
+            gains: Vector = np.expm1(self.log_ratio + self.se * rng.standard_t(self.df, size))
+        return gains
+
+
+def _gain_of(log_ratio: float) -> float:
+    """A relative gain from its logarithm, infinite where it is too large for a number."""
+    with np.errstate(over="ignore"):
+        return float(np.expm1(log_ratio))
+
+
+@dataclass(frozen=True)
 class MeanSquares:
     """Mean squares of a users x seeds table: users, seeds, residual (the last two are 0 with one seed)."""
 
@@ -190,19 +269,23 @@ def tost(gain: CrossedInterval, margin: float) -> Tost:
     Raises:
         ValueError: for a margin that is not positive.
     """
-    if not margin > 0:
-        raise ValueError(f"an equivalence margin must be positive, not {margin}")
+    _checked_margin(margin)
     noninferior, nonsuperior = (_one_sided_p(distance, gain) for distance in (margin + gain.mean, margin - gain.mean))
     return Tost(max(noninferior, nonsuperior), noninferior)
 
 
-def _one_sided_p(distance: float, gain: CrossedInterval) -> float:
+def _checked_margin(margin: float) -> None:
+    if not margin > 0:
+        raise ValueError(f"an equivalence margin must be positive, not {margin}")
+
+
+def _one_sided_p(distance: float, gain: CrossedInterval | LogGain) -> float:
     if gain.se == 0.0:
         return 0.0 if distance > 0 else 1.0
     return float(special.stdtr(gain.df, -distance / gain.se))
 
 
-def smallest_equivalence_margin(gain: CrossedInterval, level: float = 0.9) -> float:
+def smallest_equivalence_margin(gain: CrossedInterval | LogGain, level: float = 0.9) -> float:
     """The smallest margin at which the effect counts as equivalent: the larger end of its interval."""
     interval = gain.at(level)
     return max(abs(interval.lo), abs(interval.hi))

@@ -69,7 +69,7 @@ class CellEffort:
     def under_trained_share(self) -> float:
         """Share of the trainings that ended at the last epoch."""
         courses = [t.course for t in (*self.trials, *self.finals) if t.course is not None]
-        ended = sum(c.stop_reason == "max_epochs" and c.best_epoch == c.epochs for c in courses)
+        ended = sum(c.stop_reason == "max_steps" and c.best_epoch == c.epochs for c in courses)
         return ended / max(len(courses), 1)
 
     @property

@@ -144,12 +144,18 @@ def _rungs(cells: Sequence[CellEffort]) -> Check | None:
     survivors = ", ".join(
         f"{name} {n} of {len(c.trials)}" for (name, n), c in zip(survived.items(), cells, strict=True)
     )
-    crossed = [tuning_curves.crossings(rungs, _histories(c)) for c in cells]
+    crossed = [tuning_curves.crossings(_epochs_of(c, rungs), _histories(c)) for c in cells]
     worst = max((share for share in crossed if share is not None), default=None)
     if worst is None:
         return Check("rungs", WARN, f"too few trials to tell whether cutting them short is fair; survived: {survivors}")
     reason = f"order of {100 * worst:.0f} % of the pairs of uncut trials changed after a rung; survived: {survivors}"
     return Check("rungs", WARN if worst > CROSSED else PASS, reason)
+
+
+def _epochs_of(cell: CellEffort, rungs: Sequence[int]) -> list[int]:
+    """Epochs after which the rungs of a cell were reached."""
+    course = next((t.course for t in cell.trials if t.course is not None), None)
+    return [] if course is None else [course.epoch_of(step) for step in rungs]
 
 
 def _histories(cell: CellEffort) -> list[list[float] | None]:

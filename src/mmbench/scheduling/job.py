@@ -7,7 +7,7 @@ import functools
 import importlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Cell, CellName, Configuration
 from mmbench.training.fit import ModelFactory
-from mmbench.training.settings import TrainingSettings
+from mmbench.training.settings import StoppingRule, TrainingSettings
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.space import read_space
 
@@ -196,8 +196,7 @@ def _recipe(
         arguments["recommendations"] = torch.from_numpy(recommendations)
     budget, training, optimizer = merged["budget"], merged["training"], merged["optimizer"]
     settings = TrainingSettings(
-        max_epochs=budget["max_epochs"],
-        patience=budget["patience"],
+        stopping=StoppingRule(*(budget[field.name] for field in fields(StoppingRule))),
         batches_per_epoch=budget["batches_per_epoch"],
         batch_size=training["batch_size"],
         accelerator=training["accelerator"],

@@ -6,6 +6,7 @@ machine, time of day) is a :class:`Cost` and stands in the ledger.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
@@ -80,23 +81,50 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         history: validation score after each epoch.
         losses: mean of each term of the loss by epoch; empty for a model that is computed.
         best_epoch: epoch of the best score, from 1.
-        stop_reason: ``patience``, ``max_epochs``, ``rung`` or ``closed_form``.
+        steps_per_epoch: optimizer steps of an epoch; 0 for a model that is computed.
+        stop_reason: ``patience``, ``max_steps``, ``rung`` or ``closed_form``.
+        popularity: validation score of the popularity baseline; None where all items are equally popular.
     """
 
     history: list[float] = []
     losses: list[dict[str, float]] = []
     best_epoch: int = 0
-    stop_reason: str = "max_epochs"
+    steps_per_epoch: int = 0
+    stop_reason: str = "max_steps"
+    popularity: float | None = None
 
     @property
     def epochs(self) -> int:
         """Epochs that were run."""
         return len(self.history)
 
+    def epoch_of(self, step: int) -> int:
+        """The first epoch after which so many steps were made."""
+        return math.ceil(step / max(self.steps_per_epoch, 1))
+
     @property
     def score(self) -> float:
         """The best validation score."""
         return self.history[self.best_epoch - 1]
+
+    @property
+    def stalled(self) -> bool:
+        """Whether patience ended it while it was worse than the popularity baseline."""
+        return self.stop_reason == "patience" and self.popularity is not None and self.score < self.popularity
+
+    @property
+    def late_rise(self) -> float | None:
+        """Relative rise of the best score in the last quarter of a training that the cap ended, None for any other.
+
+        Above a quarter of the equivalence margin the training counts as cut off: it was still rising.
+        """
+        begin = len(self.history) - math.ceil(len(self.history) / 4)
+        if self.stop_reason != "max_steps" or begin < 1:
+            return None
+        before, last = max(self.history[:begin]), max(self.history[begin:])
+        if before <= 0:
+            return math.inf if last > 0 else 0.0
+        return max(last / before - 1.0, 0.0)
 
 
 class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -385,6 +413,8 @@ class LedgerRow(Record, frozen=True, tag="training"):
         epochs: epochs that were run.
         best_epoch: epoch of the best score.
         stop_reason: why it ended.
+        stalled: whether patience ended it below the popularity baseline.
+        late_rise: relative rise in its last quarter, where the cap ended it.
         n_parameters: trained numbers.
         cost: what it cost.
         finished_at: when it ended, UTC.
@@ -409,6 +439,8 @@ class LedgerRow(Record, frozen=True, tag="training"):
     epochs: int | None
     best_epoch: int | None
     stop_reason: str | None
+    stalled: bool
+    late_rise: float | None
     n_parameters: int | None
     cost: Cost
     finished_at: str
@@ -453,6 +485,8 @@ class LedgerRow(Record, frozen=True, tag="training"):
             epochs=None if course is None else course.epochs,
             best_epoch=None if course is None else course.best_epoch,
             stop_reason=None if course is None else course.stop_reason,
+            stalled=course is not None and course.stalled,
+            late_rise=None if course is None or course.late_rise == math.inf else course.late_rise,
             n_parameters=training.n_parameters,
             cost=cost,
             finished_at=finished_at,

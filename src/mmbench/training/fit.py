@@ -15,16 +15,31 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
-from mmbench.evaluation.ranking import Evaluator
+from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
+from mmbench.models.popularity import Popularity
 from mmbench.nn.memo import Memo
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.store.schema import Approximation, Cost, Course
 from mmbench.training import loop, neighbour_search
 from mmbench.training.settings import TrainingSettings
 
-#: Evaluators of the last few splits.
-_evaluators = Memo[Evaluator](2)
+
+@dataclass(frozen=True)
+class Validation:
+    """The validation split: what ranks it, and what the popularity baseline scores there.
+
+    Args:
+        evaluator: ranks it.
+        popularity: score of the baseline; None where all items are equally popular.
+    """
+
+    evaluator: Evaluator
+    popularity: float | None
+
+
+#: Those of the last few splits.
+_validations = Memo[Validation](2)
 
 ModelFactory = Callable[[RecData], Recommender]
 
@@ -83,7 +98,8 @@ def fit(
     """
     began = time.perf_counter()
     # The processes of a shared training bring it to their devices.
-    evaluator = _evaluator(valid, train, settings.device if settings.devices == 1 else torch.device("cpu"))
+    validation = _validation(valid, train, data, settings.device if settings.devices == 1 else torch.device("cpu"))
+    evaluator = validation.evaluator
     cost = Cost(device=str(settings.device))
     with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir) as search:
         torch.manual_seed(seed)
@@ -104,6 +120,7 @@ def fit(
                 cost.device = f"{settings.devices} x {settings.device}"
         else:
             raise Refusal("{model} must derive from FactorModel or ClosedForm", model=type(model).__name__)
+    course.popularity = validation.popularity
     cost.ranked_users = len(evaluator.users) * course.epochs
     cost.seconds = time.perf_counter() - began
     return Fitted(model, evaluator.users, per_user, course, cost, search.approximations)
@@ -143,7 +160,18 @@ def rebuild(
     return model.to(settings.device)
 
 
-def _evaluator(valid: Interactions, train: Interactions, device: torch.device) -> Evaluator:
-    """Evaluator of the validation split; trainings on the same split share it."""
+def _validation(valid: Interactions, train: Interactions, data: RecData, device: torch.device) -> Validation:
+    """The validation split; trainings on the same split share it."""
+
+    def make() -> Validation:
+        evaluator = Evaluator(valid, train, device=device)
+        popularity = Popularity(data)
+        popularity.fit(data)
+        try:
+            score = float(loop.validation_scores(evaluator, popularity.to(device)).mean())
+        except DegenerateScores:
+            return Validation(evaluator, None)
+        return Validation(evaluator, score)
+
     key = fingerprint.of_arrays(valid.users, valid.items, train.users, train.items)
-    return _evaluators.get(f"{key} {valid.n_items} {device}", lambda: Evaluator(valid, train, device=device))
+    return _validations.get(f"{key} {valid.n_items} {device}", make)

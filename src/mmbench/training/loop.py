@@ -135,8 +135,9 @@ class LitRecommender(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Validate, keep the best state, stop when patience is over."""
         faults.reach("epoch")
-        state, course, steps = self.loop_state, self.loop_state.course, self.trainer.num_training_batches
-        course.losses.append({name: float(total) / float(steps) for name, total in self._sums.items()})
+        state, course, rule = self.loop_state, self.loop_state.course, self.settings.stopping
+        steps = course.steps_per_epoch = int(self.trainer.num_training_batches)
+        course.losses.append({name: float(total) / steps for name, total in self._sums.items()})
         # One process ranks for all: they hold the same state, and different rounding must not let them stop at
         # different epochs.
         per_user, state.degenerate = self.trainer.strategy.broadcast(
@@ -150,13 +151,14 @@ class LitRecommender(pl.LightningModule):
             course.best_epoch = course.epochs
             state.best_per_user = torch.from_numpy(per_user)
             state.best_state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        if course.epochs == self.settings.max_epochs:
+        if course.epochs == rule.most_epochs(steps):
+            self.trainer.should_stop = True
             return
-        if course.epochs - course.best_epoch >= self.settings.patience:
+        if rule.is_out_of_patience(course.epochs, course.best_epoch, steps):
             course.stop_reason = "patience"
         elif course.score < dict(self.settings.rungs).get(course.epochs, -math.inf):
             course.stop_reason = "rung"
-        self.trainer.should_stop = course.stop_reason != "max_epochs"
+        self.trainer.should_stop = course.stop_reason != "max_steps"
 
     def _validated(self) -> tuple[NDArray[np.float64], str]:
         """Validation score of each user, or what is wrong with the loss or the scores."""
@@ -208,22 +210,7 @@ def train(model: FactorModel, data: RecData, evaluator: Evaluator, settings: Tra
     """
     check_devices(type(model), settings)
     module = LitRecommender(model, data, settings, evaluator, seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-        trainer = pl.Trainer(
-            accelerator=settings.device.type,
-            precision=settings.precision,  # type: ignore[arg-type]
-            max_epochs=settings.max_epochs,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            inference_mode=False,
-            **_placement(settings),
-        )
-        _fit(trainer, module)
+    run(module)
     if module.loop_state.degenerate:
         raise DegenerateScores(module.loop_state.degenerate)
     model.load_state_dict(module.loop_state.best_state)
@@ -252,13 +239,29 @@ def _placement(settings: TrainingSettings) -> dict[str, Any]:
     return {"devices": settings.devices, "strategy": strategy, "plugins": [LightningEnvironment()]}
 
 
-def _fit(trainer: pl.Trainer, module: LitRecommender) -> None:
-    """Run the trainer; the processes of a shared training end with it, whatever ends it."""
-    try:
-        trainer.fit(module)
-    except ProcessException as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise RuntimeError(f"a process of the training ended: {reason}") from error
-    finally:
-        if trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGKILL)
+def run(module: LitRecommender) -> None:
+    """Train a module until it stops itself; the processes of a shared training end with it, whatever ends it."""
+    settings = module.settings
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+        trainer = pl.Trainer(
+            accelerator=settings.device.type,
+            precision=settings.precision,  # type: ignore[arg-type]
+            max_epochs=-1,  # the module stops itself
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            inference_mode=False,
+            **_placement(settings),
+        )
+        try:
+            trainer.fit(module)
+        except ProcessException as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise RuntimeError(f"a process of the training ended: {reason}") from error
+        finally:
+            if trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(signal.SIGKILL)

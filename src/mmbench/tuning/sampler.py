@@ -134,14 +134,17 @@ def thresholds(rungs: Sequence[int], pilots: Sequence[Training]) -> tuple[tuple[
     one gives every trial of a condition the same bar.
 
     Args:
-        rungs: epochs, ascending.
+        rungs: steps, ascending.
         pilots: records of the trials that are never cut short; failed ones are passed over.
 
     Returns:
         Epoch and score per rung; empty without a pilot that trained.
     """
-    histories = [pilot.course.history for pilot in pilots if pilot.course is not None]
-    return tuple((rung, median(max(h[:rung]) for h in histories)) for rung in rungs) if histories else ()
+    courses = [pilot.course for pilot in pilots if pilot.course is not None]
+    if not courses:
+        return ()
+    epochs = [courses[0].epoch_of(rung) for rung in rungs]
+    return tuple((epoch, median(max(course.history[:epoch]) for course in courses)) for epoch in epochs)
 
 
 def keep_studies(studies: Mapping[str, tuple[Space, Done]], file: Path) -> None:

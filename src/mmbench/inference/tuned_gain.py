@@ -1,0 +1,542 @@
+r"""Tuned gain: how much better one side is than another once both are tuned with n trials; see ``docs/protocol.md``.
+
+The metric of a side after tuning is the expected test metric of the trial that is best on validation among n trials,
+estimated by all subsets of the T trials that were run (Bajgar et al. 2018; Dodge et al. 2019; Tang et al. 2020). Its
+error has three sources: the trials that happened to be drawn (delete-one jackknife of this U-statistic, Arvesen 1969;
+Efron & Stein 1981), the users, and the seed of the default configuration, which is in every subset. Student's t with
+Satterthwaite's degrees of freedom (1946) joins them. Nothing is drawn at random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from mmbench.inference import best_of_n
+from mmbench.inference.best_of_n import SeedNoise, Side, TunedCell, Tuning, log_of_positive
+from mmbench.inference.intervals import UNCHANGED, Interval, LogGain, Matrix, Vector
+from mmbench.inference.tuning_curves import Band
+
+#: Below these numbers of trials, of successful trials of a condition, and of users, a tuned gain has no bounds.
+MIN_TRIALS, MIN_SUCCESSES, MIN_USERS = 3, 3, 30
+#: Largest half width of an interval, and largest change by one trial, of the logarithm of the ratio.
+WIDEST = math.log(2.0)
+
+
+class NoWord(StrEnum):
+    """Why a tuned gain carries no word; all but the last come without bounds."""
+
+    MORE_SEARCH = "one side was searched more than the other"
+    FEW_TRIALS = "fewer than three trials"
+    FEW_SUCCESSES = "fewer than three successful trials in a condition"
+    NOTHING_FOUND = "a side finds nothing, so there is no ratio"
+    FEW_USERS = "fewer than 30 test users"
+    SEED_UNKNOWN = "the seed noise of the default configuration is unknown: fewer than two successful final runs"
+    NOTHING_WITHOUT = "a side finds nothing, or nothing is left to draw, when one trial is taken away"
+    ONE_TRIAL = "a single trial changes the ratio by more than a factor of two"
+    WIDE = "the interval is wider than a factor of two to each side"
+    NO_VARIANCE = "a gain without any variance"
+
+
+#: With these there are bounds.
+BOUNDED = (None, NoWord.NO_VARIANCE)
+
+
+class TrialTerm(NamedTuple):
+    r"""Variance of L by the draw of the trials of one model.
+
+    Attributes:
+        model: its name.
+        variance: jackknife variance.
+        effective_configurations: :math:`k = (\sum w)^2 / \sum w^2` over random slots and sides; NaN where none is
+            ever chosen.
+    """
+
+    model: str
+    variance: float
+    effective_configurations: float
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom."""
+        return max(1.0, self.effective_configurations - 1.0)
+
+
+class SeedTerm(NamedTuple):
+    """Variance of L by the seed of one default configuration; NaN where it is unknown."""
+
+    variance: float
+    df: float
+
+
+class Shares(NamedTuple):
+    """Shares of the variance of L, which add up to one; NaN without variance."""
+
+    trials: float
+    users: float
+    seed: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Logarithm of a ratio of tuned metrics with every source of its error, for one number of trials.
+
+    Args:
+        log_ratio: L; NaN where a side finds nothing.
+        trial_terms: variance by the draw of trials, one term per model.
+        users_variance: variance by the draw of users.
+        n_users: number of users.
+        seed_terms: variance by the seed of default configurations, one term per training.
+        largest_change: largest change of L by one deleted trial; NaN where L without it is not defined.
+    """
+
+    log_ratio: float
+    trial_terms: tuple[TrialTerm, ...]
+    users_variance: float
+    n_users: int
+    seed_terms: tuple[SeedTerm, ...]
+    largest_change: float
+
+    @property
+    def trials_variance(self) -> float:
+        """Variance by the draw of trials."""
+        return math.fsum(term.variance for term in self.trial_terms)
+
+    @property
+    def seed_variance(self) -> float:
+        """Variance by the seed of default configurations."""
+        return math.fsum(term.variance for term in self.seed_terms)
+
+    @property
+    def shares(self) -> Shares:
+        """What the variance comes from."""
+        parts = (self.trials_variance, self.users_variance, self.seed_variance)
+        total = math.fsum(parts)
+        return Shares(*(part / total if total else math.nan for part in parts))
+
+    @property
+    def log_gain(self) -> LogGain:
+        r"""L with :math:`V = \sum V_i` and :math:`df = V^2 / \sum V_i^2 / df_i`, whatever speaks against its bounds."""
+        terms = [(self.users_variance, max(self.n_users - 1.0, 1.0))]
+        terms += [(term.variance, term.df) for term in self.trial_terms]
+        terms += [(term.variance, term.df) for term in self.seed_terms]
+        variance = math.fsum(part for part, _ in terms)
+        if variance <= UNCHANGED**2:  # sums of equal numbers round differently
+            return LogGain(0.0 if abs(self.log_ratio) <= UNCHANGED else self.log_ratio, 0.0, terms[0][1])
+        # Shares instead of variances: the square of a small variance would vanish.
+        spread = math.fsum((part / variance) ** 2 / df for part, df in terms if part != 0.0)
+        return LogGain(self.log_ratio, math.sqrt(variance), 1.0 / spread)
+
+    def no_word(self, level: float) -> NoWord | None:
+        """What speaks against bounds, or against a word."""
+        log = self.log_gain
+        reasons = {
+            NoWord.NOTHING_FOUND: math.isnan(self.log_ratio),
+            NoWord.FEW_USERS: self.n_users < MIN_USERS,
+            NoWord.SEED_UNKNOWN: math.isnan(self.seed_variance),
+            NoWord.NOTHING_WITHOUT: math.isnan(self.largest_change),
+            NoWord.ONE_TRIAL: self.largest_change > WIDEST,
+            NoWord.WIDE: log.half_width(level) > WIDEST,
+            NoWord.NO_VARIANCE: log.se == 0.0 and log.log_ratio != 0.0,
+        }
+        return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+@dataclass(frozen=True)
+class TunedSide:
+    """One side of a tuned gain.
+
+    Args:
+        cells: its cells in the order that decides between equal scores.
+        weights: chance of each slot to be the chosen one, ``(n_trials,)`` per cell; all add up to one.
+        tuned: expected test metric of the chosen trial.
+        validation: its expected validation score.
+    """
+
+    cells: tuple[str, ...]
+    weights: tuple[Vector, ...]
+    tuned: float
+    validation: float
+
+    @property
+    def optimism(self) -> float:
+        """How much of the expected validation score is not found again on test."""
+        return self.validation - self.tuned
+
+
+class TopTrial(NamedTuple):
+    """The random trial that is chosen most often.
+
+    Attributes:
+        model: its model.
+        slot: its slot.
+        weight_a: its chance to be chosen on side A.
+        weight_b: the same on side B.
+        gain_without: the gain with this slot deleted on both sides.
+    """
+
+    model: str
+    slot: int
+    weight_a: float
+    weight_b: float
+    gain_without: float
+
+
+class SideCurves(NamedTuple):
+    """Expected validation score and expected test metric of a side, entry k after k + 1 trials.
+
+    Bands of the validation score know the draw of the trials, those of the test metric also users and seed.
+    """
+
+    validation: Band
+    test: Band
+
+
+@dataclass(frozen=True)
+class TunedGain:
+    """Relative gain of side A over side B, both tuned with ``n`` trials.
+
+    Args:
+        n: trials per condition that the gain speaks of.
+        trials: trials per condition that were run.
+        level: coverage of the bounds.
+        a: side A.
+        b: side B.
+        estimate: L and its errors, whether or not they allow bounds.
+        log_gain: the same for intervals and tests; None where there are no bounds.
+        refusal: why there is no word; None where there may be one.
+        top_trial: the random trial with the largest weights; None where the default is always chosen.
+        a_beats_b: probability, over draws of n trials that both sides share, that the trial chosen on A has the higher
+            test metric; equal ones count half (Bouthillier et al. 2021).
+        curve: the gain after 1 to T trials; bounds up to half of them.
+        a_curves: curves of side A.
+        b_curves: curves of side B.
+        depends_on_tuning: the gain after all trials lies outside the interval, or the interval after a sixth of them
+            lies on the other side of zero.
+    """
+
+    n: int
+    trials: int
+    level: float
+    a: TunedSide
+    b: TunedSide
+    estimate: Estimate
+    log_gain: LogGain | None
+    refusal: NoWord | None
+    top_trial: TopTrial | None
+    a_beats_b: float
+    curve: Band
+    a_curves: SideCurves
+    b_curves: SideCurves
+    depends_on_tuning: bool
+
+    @property
+    def gain(self) -> float:
+        """The gain; NaN where it is not defined."""
+        return math.expm1(self.estimate.log_ratio)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The gain with its bounds; None where there are none."""
+        return None if self.log_gain is None else self.log_gain.at(self.level)
+
+    @property
+    def gain_at_defaults(self) -> float:
+        """The gain with the default configurations alone; NaN where it is not defined."""
+        return float(self.curve.mean[0])
+
+
+def tuned_gain(
+    a: Tuning, b: Tuning, n: int | None = None, *, level: float = 0.95, between_models: bool = False
+) -> TunedGain:
+    r"""Relative gain of condition A over condition B, both tuned with ``n`` trials.
+
+    :math:`\rho = e^L - 1`, :math:`L = \log(\Pi_A / \Pi_B)`, :math:`\Pi = \sum_j w_j t_j`: the expected test metric of
+    the best on validation among n trials. Bounds are :math:`\exp(L \pm t_{df} \sqrt V) - 1`.
+
+    Args:
+        a: trials of A.
+        b: trials of B; the same users and, within one model, the same configurations.
+        n: number of trials; None is a third of those that were run, rounded up, at least two.
+        level: coverage.
+        between_models: the two belong to different models, whose trials were drawn independently.
+
+    Raises:
+        ValueError: if users or configurations differ, or there are fewer than ``n`` trials.
+    """
+    models = ("a", "b") if between_models else ("a", "a")
+    real, control = (TunedCell(m, c, 0, t, c) for m, c, t in zip(models, ("a", "b"), (a, b), strict=True))
+    return _tuned_gain([real], [control], n, level, paired=not between_models)
+
+
+def free_disposal(
+    real: Sequence[TunedCell], control: Sequence[TunedCell], n: int | None = None, *, level: float = 0.95
+) -> TunedGain:
+    """Gain of the best of some cells over the best of their controls, the best being picked on validation.
+
+    Every cell is tuned with the same ``n`` slots within a model, drawn independently between models. What does not help
+    can be disposed of, because the smaller conditions are among the cells of both sides.
+
+    Args:
+        real: cells of one or several models; cells that share their runs count once.
+        control: the same number of cells for each model. Otherwise one side is searched more: the ratio is given, with
+            neither bounds nor a word.
+        n: number of trials per cell; None is a third of those that were run, rounded up, at least two.
+        level: coverage.
+
+    Raises:
+        ValueError: if users differ, configurations differ within a model, cells with one key of runs have different
+            trials, a side has no cell, or there are fewer than ``n`` trials.
+    """
+    return _tuned_gain(real, control, n, level, paired=True)
+
+
+def over_splits(gains: Sequence[LogGain]) -> LogGain:
+    r"""One gain from those of several splits of one data set.
+
+    Mean of the :math:`L_r`, variance :math:`\bar V + s^2 / R` with s their standard deviation, the least degrees of
+    freedom: splits of the same users are no independent samples of users.
+
+    Raises:
+        ValueError: for fewer than two splits.
+    """
+    if len(gains) < 2:
+        raise ValueError(f"gains of at least two splits are needed, not {len(gains)}")
+    logs = np.array([gain.log_ratio for gain in gains])
+    variance = float(np.mean([gain.se**2 for gain in gains]) + logs.var(ddof=1) / len(gains))
+    return LogGain(float(logs.mean()), math.sqrt(variance), min(gain.df for gain in gains))
+
+
+def over_folds(log_ratios: Sequence[float] | Vector) -> LogGain:
+    r"""One gain from folds of items, each with trials of its own: mean of L, :math:`sd/\sqrt K`, K - 1 degrees.
+
+    Users have no term: they are the same in all folds, and the folds are what is sampled.
+
+    Args:
+        log_ratios: L of each fold, ``(n_folds,)``.
+
+    Raises:
+        ValueError: for fewer than two folds, or one without a ratio.
+    """
+    logs = np.asarray(log_ratios, np.float64)
+    if len(logs) < 2 or not np.isfinite(logs).all():
+        raise ValueError(f"finite ratios of at least two folds are needed, not {logs.tolist()}")
+    return LogGain(float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs)), len(logs) - 1.0)
+
+
+class _Outcome:
+    """A side after each of several numbers of trials: the logarithm of its metric, and what its errors are made of.
+
+    Without ``test`` the metric is the validation score, of which only the draw of the trials is an error.
+    """
+
+    def __init__(self, side: Side, numbers: Sequence[int], *, test: bool) -> None:
+        self.side = side
+        chances = side.chances(numbers)
+        self.expected = chances @ (side.test if test else side.validation)
+        self.log = log_of_positive(self.expected)
+        self.slot_weights = {model: side.slot_weights(model, chances) for model in side.random}
+        self.log_without = {model: side.log_without(model, numbers, test=test) for model in side.random}
+        self.relative_by_user, self.default_effect = None, np.zeros(len(numbers))
+        if test:
+            positive = np.where(self.expected > 0, self.expected, np.nan)
+            self.relative_by_user = side.by_user(side.weights(chances)) / positive[:, None]
+            # A default that is never chosen has no effect, and may have failed.
+            self.default_effect = chances[:, 0] * side.test[0] / positive
+
+
+def _estimates(
+    outcomes: Sequence[tuple[int, _Outcome]], numbers: Sequence[int], census: Collection[str]
+) -> list[Estimate]:
+    """A sum of signed logarithms with its errors, one estimate for each number of trials.
+
+    ``census`` names models of which every configuration that exists was run.
+    """
+    logs = np.asarray(sum(sign * outcome.log for sign, outcome in outcomes))
+    n_users = len(outcomes[0][1].side.default.tuning.users)
+    by_users = np.zeros(len(numbers))
+    parts = [sign * o.relative_by_user for sign, o in outcomes if o.relative_by_user is not None]
+    if parts:
+        by_user = np.asarray(sum(parts))
+        by_user -= by_user.mean(axis=1, keepdims=True)
+        by_users = (by_user**2).sum(axis=1) / max(n_users * (n_users - 1), 1)
+    models = {model: len(random.level) for _, outcome in outcomes for model, random in outcome.side.random.items()}
+    without = {model: _without(outcomes, model) for model in models}
+    found = []
+    for at, n in enumerate(numbers):
+        terms, changes = [], [0.0]
+        for model, m in models.items():
+            if m == 0 or (model in census and n > m):
+                continue  # nothing was drawn
+            replicates = without[model][at]
+            variance = (m - 1) / m * float(((replicates - replicates.mean()) ** 2).sum())
+            weights = np.stack([o.slot_weights[model][at] for _, o in outcomes if model in o.slot_weights])
+            squares = float((weights**2).sum())
+            k = float((weights.sum(axis=1) ** 2).sum()) / squares if squares > 0 else math.nan
+            terms.append(TrialTerm(model, variance, k))
+            changes.append(float(np.abs(replicates - logs[at]).max()))
+        largest = math.nan if np.isnan(changes).any() else max(changes)
+        seeds = _seed_terms(outcomes, at)
+        found.append(Estimate(float(logs[at]), tuple(terms), float(by_users[at]), n_users, seeds, largest))
+    return found
+
+
+def _without(outcomes: Sequence[tuple[int, _Outcome]], model: str) -> Matrix:
+    """The sum with each random slot of a model deleted on all sides, ``(len(numbers), m)``."""
+    parts = [sign * outcome.log_without.get(model, outcome.log[:, None]) for sign, outcome in outcomes]
+    return np.asarray(sum(parts))
+
+
+def _seed_terms(outcomes: Sequence[tuple[int, _Outcome]], at: int) -> tuple[SeedTerm, ...]:
+    """One term for each default run that is ever chosen; a run on both sides moves both."""
+    moved: dict[str, tuple[float, SeedNoise]] = {}
+    for sign, outcome in outcomes:
+        effect, cell = float(outcome.default_effect[at]), outcome.side.default
+        if effect != 0.0:
+            before = moved[cell.runs][0] if cell.runs in moved else 0.0
+            moved[cell.runs] = before + sign * effect, cell.tuning.seed_noise or SeedNoise(math.nan, math.nan)
+    return tuple(SeedTerm((effect * noise.relative_sd) ** 2, noise.df) for effect, noise in moved.values())
+
+
+def _tuned_gain(
+    real: Sequence[TunedCell], control: Sequence[TunedCell], n: int | None, level: float, *, paired: bool
+) -> TunedGain:
+    cells = _distinct(real), _distinct(control)
+    slots, trials = _slots([*cells[0], *cells[1]])
+    if n is None:
+        n = min(max(math.ceil(trials / 3), 2), trials)
+    if not 1 <= n <= trials:
+        raise ValueError(f"n={n} must lie between 1 and the {trials} trials; nothing is extrapolated")
+    early = min(max(math.ceil(trials / 6), 2), trials)
+    numbers, whole = sorted({n, early, *range(1, trials // 2 + 1)}), range(1, trials + 1)
+    census = {model for model in slots if all(c.tuning.exhausted for side in cells for c in side if c.model == model)}
+    sides = [Side(side, slots) for side in cells]
+    outcomes = [_Outcome(side, numbers, test=True) for side in sides]
+    pair = [(1, outcomes[0]), (-1, outcomes[1])]
+    estimates = dict(zip(numbers, _estimates(pair, numbers, census), strict=True))
+    estimate = estimates[n] if trials >= MIN_TRIALS else replace(estimates[n], log_ratio=math.nan)
+    searched = [Counter(cell.model for cell in side) for side in cells]
+    refusal = NoWord.MORE_SEARCH if paired and searched[0] != searched[1] else None
+    refusal = refusal or _refusal([*cells[0], *cells[1]], slots, trials) or estimate.no_word(level)
+    log_gain = estimate.log_gain if refusal in BOUNDED else None
+    curves = []
+    for side, outcome in zip(sides, outcomes, strict=True):
+        chances = side.chances(whole)
+        alone = ((_Outcome(side, numbers, test=False), chances @ side.validation), (outcome, chances @ side.test))
+        curves.append(
+            SideCurves(*(_curve(mean, numbers, _estimates([(1, o)], numbers, census), level) for o, mean in alone))
+        )
+    ratio = np.exp(log_of_positive(curves[0].test.mean) - log_of_positive(curves[1].test.mean))
+    curve = _curve(ratio, numbers, list(estimates.values()), level)
+    gains = Band(curve.mean - 1.0, curve.lo - 1.0, curve.hi - 1.0)
+    return TunedGain(
+        n=n,
+        trials=trials,
+        level=level,
+        a=_described(sides[0], n),
+        b=_described(sides[1], n),
+        estimate=estimate,
+        log_gain=log_gain,
+        refusal=refusal,
+        top_trial=_top_trial(pair, numbers.index(n)),
+        a_beats_b=best_of_n.a_beats_b(sides[0], sides[1], n),
+        curve=gains,
+        a_curves=curves[0],
+        b_curves=curves[1],
+        depends_on_tuning=log_gain is not None and _depends(log_gain, estimates[early], float(gains.mean[-1]), level),
+    )
+
+
+def _distinct(cells: Sequence[TunedCell]) -> list[TunedCell]:
+    """Cells in the order that decides between equal scores, those with the same runs once."""
+    distinct: dict[str, TunedCell] = {}
+    for cell in sorted(cells, key=lambda cell: (cell.n_modalities, cell.condition, cell.model)):
+        distinct.setdefault(cell.runs, cell)
+    return list(distinct.values())
+
+
+def _slots(cells: Sequence[TunedCell]) -> tuple[dict[str, int], int]:
+    """Slots of each model that all its cells have, and the number of trials that are compared.
+
+    Raises:
+        ValueError: if the cells do not belong together.
+    """
+    tunings = [cell.tuning for cell in cells]
+    limits = [len(tuning.scores) for tuning in tunings if not tuning.exhausted]
+    trials = min(limits) if limits else max(len(tuning.scores) for tuning in tunings)
+    slots: dict[str, int] = {}
+    for cell in cells:
+        slots[cell.model] = min(slots.get(cell.model, trials), len(cell.tuning.scores))
+    first: dict[str, TunedCell] = {}
+    by_runs: dict[str, TunedCell] = {}
+    for cell in cells:
+        if not np.array_equal(cell.tuning.users, tunings[0].users):
+            raise ValueError(f"{cell.name} was not tested with the users of {cells[0].name}")
+        model, used = first.setdefault(cell.model, cell), slots[cell.model]
+        if list(cell.tuning.configurations[:used]) != list(model.tuning.configurations[:used]):
+            raise ValueError(f"{cell.name} and {model.name} were not tried in the same configurations")
+        twin = by_runs.setdefault(cell.runs, cell)
+        if cell.model != twin.model or not np.array_equal(cell.tuning.scores, twin.tuning.scores):
+            raise ValueError(f"{cell.name} and {twin.name} cannot both be the runs {cell.runs}")
+    return slots, trials
+
+
+def _refusal(cells: Sequence[TunedCell], slots: Mapping[str, int], trials: int) -> NoWord | None:
+    """What speaks against bounds before anything is computed."""
+    if trials < MIN_TRIALS:
+        return NoWord.FEW_TRIALS
+    for cell in cells:
+        used = slots[cell.model]
+        # All there is, where the space holds fewer configurations than that.
+        needed = min(MIN_SUCCESSES, used) if cell.tuning.exhausted else MIN_SUCCESSES
+        if np.isfinite(cell.tuning.scores[:used]).sum() < needed:
+            return NoWord.FEW_SUCCESSES
+    return None
+
+
+def _described(side: Side, n: int) -> TunedSide:
+    chances = side.chances([n])
+    weights = tuple(own[0] for own in side.weights(chances))
+    names = tuple(cell.name for cell in side.cells)
+    return TunedSide(names, weights, float(chances[0] @ side.test), float(chances[0] @ side.validation))
+
+
+def _top_trial(pair: Sequence[tuple[int, _Outcome]], at: int) -> TopTrial | None:
+    top: TopTrial | None = None
+    for model in {model: None for _, outcome in pair for model in outcome.slot_weights}:
+        nothing = np.zeros(max(o.slot_weights[model].shape[1] for _, o in pair if model in o.slot_weights))
+        a, b = (o.slot_weights[model][at] if model in o.slot_weights else nothing for _, o in pair)
+        if not len(a):
+            continue
+        slot = int(np.argmax(a + b))
+        weight_a, weight_b = float(a[slot]), float(b[slot])
+        if weight_a + weight_b > (0.0 if top is None else top.weight_a + top.weight_b):
+            without = math.expm1(float(_without(pair, model)[at, slot]))
+            top = TopTrial(model, slot + 1, weight_a, weight_b, without)
+    return top
+
+
+def _curve(mean: Vector, numbers: Sequence[int], estimates: Sequence[Estimate], level: float) -> Band:
+    """A curve over 1 to T trials with bounds of exp(L), NaN beyond half of the trials and where there are none."""
+    lo, hi = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    for n, estimate in zip(numbers, estimates, strict=True):
+        if n <= len(mean) / 2 and estimate.no_word(level) in BOUNDED:
+            interval = estimate.log_gain.at(level)
+            lo[n - 1], hi[n - 1] = 1.0 + interval.lo, 1.0 + interval.hi
+    return Band(mean, lo, hi)
+
+
+def _depends(log_gain: LogGain, early: Estimate, gain_of_all: float, level: float) -> bool:
+    """Whether more trials, or fewer, say something else."""
+    if not log_gain.at(level).contains(gain_of_all):
+        return True
+    if early.no_word(level) not in BOUNDED:
+        return False
+    bounds = early.log_gain.at(level)
+    return (bounds.lo > 0 > log_gain.log_ratio) or (bounds.hi < 0 < log_gain.log_ratio)

@@ -1,0 +1,214 @@
+"""Regret of training rules on recorded curves: ``python -m tests.calibration.rules [FOLDER]`` prints the tables.
+
+The regret of a rule in one training is 1 - t_rule / t_cap, where t is test NDCG@20 of the state with the best
+validation score, up to the end that the rule sets or up to the cap that all curves share. A rule passes if, for every
+data set and model, both the mean regret and the mean difference of regret between the conditions, paired by slot, are
+below a quarter of the equivalence margin, or cannot be told from zero by an interval of half a margin on either side.
+Of the rules that pass the cheapest is taken. FOLDER holds recorded curves that are not packed yet.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from mmbench.report.layout import Column, Table, markdown_table
+from mmbench.training.settings import LEAST_RANKINGS, StoppingRule
+from tests.calibration.curves import CAP_EPOCHS, CAP_STEPS, PACKED, gathered
+
+DELTA = 0.02
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One recorded training.
+
+    Args:
+        validation: score after each epoch, ``(n_epochs,)``.
+        test: test score of the best state so far after each epoch, ``(n_epochs,)``.
+        steps_per_epoch: optimizer steps of an epoch.
+        popularity: validation score of the popularity baseline.
+    """
+
+    validation: NDArray[np.float64]
+    test: NDArray[np.float64]
+    steps_per_epoch: int
+    popularity: float
+
+    def last_epoch(self, ends: Callable[[int, int], bool]) -> int:
+        """Epoch after which a rule ends this training, given (epoch, best epoch), both from 1; at most the last one."""
+        best = 1
+        for epoch, score in enumerate(self.validation, 1):
+            if score > self.validation[best - 1]:
+                best = epoch
+            if ends(epoch, best):
+                return epoch
+        return len(self.validation)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A candidate: its name and the last epoch of a curve under it."""
+
+    name: str
+    last_epoch: Callable[[Curve], int]
+
+
+def by_epochs(patience: int) -> Rule:
+    """Patience counted in epochs from the last improvement."""
+    return Rule(f"{patience} epochs", lambda curve: curve.last_epoch(lambda epoch, best: epoch - best >= patience))
+
+
+def by_steps(patience: int, least: int = 0) -> Rule:
+    """Patience counted in steps, the rule of :class:`mmbench.training.settings.StoppingRule`."""
+    rule = StoppingRule(patience, least, CAP_STEPS, CAP_EPOCHS)
+
+    def last(curve: Curve) -> int:
+        return curve.last_epoch(lambda epoch, best: rule.is_out_of_patience(epoch, best, curve.steps_per_epoch))
+
+    return Rule(f"{patience:,} steps" + (f", at least {least:,}" if least else ""), last)
+
+
+def from_popularity(patience: int) -> Rule:
+    """Patience counted in steps, only once the popularity baseline is passed."""
+
+    def last(curve: Curve) -> int:
+        def ends(epoch: int, best: int) -> bool:
+            waited = epoch - best
+            passed = curve.validation[best - 1] > curve.popularity
+            return passed and waited >= LEAST_RANKINGS and waited * curve.steps_per_epoch >= patience
+
+        return curve.last_epoch(ends)
+
+    return Rule(f"{patience:,} steps, from popularity passed", last)
+
+
+CAP = Rule("the cap", lambda curve: len(curve.validation))
+RULES = [
+    *(by_epochs(n) for n in (5, 10, 20)),
+    *(by_steps(n, least) for n in (250, 500, 1000) for least in (0, 500, 1000, 1500, 2000) if least != n),
+    *(from_popularity(n) for n in (250, 500, 1000)),
+    CAP,
+]
+
+
+def curve_of(row: pd.Series) -> Curve:
+    """The curve of a recorded training; its test score is kept from one best state to the next."""
+    validation = np.asarray(row["validation"], np.float64)
+    test = np.full(len(validation), np.nan)
+    test[np.asarray(row["test_epochs"], np.int64) - 1] = row["test"]
+    known = np.maximum.accumulate(np.where(np.isnan(test), 0, np.arange(len(test))))
+    return Curve(validation, test[known], int(row["steps_per_epoch"]), float(row["popularity"]))
+
+
+def applied(frame: pd.DataFrame, rules: Sequence[Rule]) -> pd.DataFrame:
+    """Regret on test and on validation, epochs and steps of every training under every rule, one row each."""
+    rows = []
+    for _, recorded in frame.iterrows():
+        curve = curve_of(recorded)
+        for rule in rules:
+            last = rule.last_epoch(curve)
+            rows.append(
+                {
+                    **{name: recorded[name] for name in ("dataset", "model", "condition", "slot")},
+                    "rule": rule.name,
+                    "test": 1 - curve.test[last - 1] / curve.test[-1],
+                    "validation": 1 - curve.validation[:last].max() / curve.validation.max(),
+                    "steps": last * curve.steps_per_epoch,
+                    "share": last / len(curve.validation),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with the half width of its 95 % interval by Student's t."""
+
+    mean: float
+    half: float
+
+    @staticmethod
+    def of(values: NDArray[np.float64]) -> Estimate:
+        """Mean of ``(n,)`` values; the half width of a single one is infinite."""
+        n = len(values)
+        if n < 2:
+            return Estimate(float(values.mean()), math.inf)
+        return Estimate(float(values.mean()), float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)))
+
+    def passes(self, delta: float = DELTA, *, absolute: bool = False) -> bool:
+        """Whether it is below a quarter of the margin, or not told from zero by a half width below half a margin."""
+        size = abs(self.mean) if absolute else self.mean
+        return size < delta / 4 or (abs(self.mean) <= self.half < delta / 2)
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:+.2f} ± {100 * self.half:.2f}"
+
+
+def judged(results: pd.DataFrame, kind: str = "test") -> pd.DataFrame:
+    """Mean regret and mean difference between conditions of every rule, data set and model, and whether both pass."""
+    rows = []
+    for (rule, dataset, model), group in results.groupby(["rule", "dataset", "model"], sort=False):
+        regret = Estimate.of(group[kind].to_numpy())
+        wide = group.pivot(index="slot", columns="condition", values=kind).dropna()
+        differences = [Estimate.of((wide[a] - wide[b]).to_numpy()) for a, b in itertools.combinations(wide, 2)]
+        passes = regret.passes() and all(difference.passes(absolute=True) for difference in differences)
+        rows.append(
+            {"rule": rule, "dataset": dataset, "model": model, "regret": regret}
+            | {"difference": differences[0] if differences else None, "passes": passes}
+        )
+    return pd.DataFrame(rows)
+
+
+def summary(results: pd.DataFrame) -> pd.DataFrame:
+    """One row for each rule: cost, worst regrets, and how many pairs of data set and model pass."""
+    rows = []
+    for rule, group in results.groupby("rule", sort=False):
+        verdict = judged(group)
+        worst = max(verdict["regret"], key=lambda estimate: estimate.mean)
+        differences = [difference for difference in verdict["difference"] if difference is not None]
+        widest = max(differences, key=lambda estimate: abs(estimate.mean))
+        validation = judged(group, "validation")
+        rows.append(
+            {
+                "rule": rule,
+                "share of the cap's epochs": f"{100 * group['share'].mean():.0f} %",
+                "steps": f"{group['steps'].mean():,.0f}",
+                "mean regret": f"{100 * group['test'].mean():+.2f}",
+                "worst mean": str(worst),
+                "worst difference": str(widest),
+                "worst mean on validation": str(max(validation["regret"], key=lambda estimate: estimate.mean)),
+                "passes": f"{verdict['passes'].sum()} of {len(verdict)}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def printed(frame: pd.DataFrame) -> str:
+    """A table in Markdown."""
+    columns = [Column(None, name, lambda row, name=name: row[name], str) for name in frame]
+    return markdown_table(Table("", columns, frame.to_dict("records")))
+
+
+def main() -> None:
+    """Print the summary, then what each rule that is asked for does on every data set and model."""
+    frame = gathered(Path(sys.argv[1])) if len(sys.argv) > 1 else pd.read_parquet(PACKED)
+    results = applied(frame, RULES)
+    print(f"{len(frame)} trainings; regret in per cent, ± half width of the 95 % interval\n")
+    print(printed(summary(results)))
+    failing = judged(results)
+    failing = failing[~failing["passes"]].drop(columns="passes")
+    print("\nWhat does not pass\n\n" + printed(failing))
+
+
+if __name__ == "__main__":
+    main()
