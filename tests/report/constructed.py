@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.fingerprint import of_json
 from mmbench.store import files, records, schema
-from mmbench.store.schema import CellName, PlannedCell
+from mmbench.store.schema import CellName, Effort
 from tests import records as valid
 
 HIT, MISS = 1, 60
@@ -77,7 +77,7 @@ def write_sweep(
         key = of_json(list(name))
         place = paths.cell_dir(folder, *name)
         relative = str(place.relative_to(folder))
-        planned.append(PlannedCell(**name._asdict(), key=key, folder=relative, trainings=2 + seeds))
+        planned.append(valid.planned(**name._asdict(), key=key, folder=relative, trials=2, seeds=seeds))
         if not made.missing:
             _write_cell(place, name, key, made, budget)
     manifest = valid.manifest(
@@ -96,7 +96,9 @@ def write_sweep(
 def _write_cell(place: Path, name: CellName, key: str, made: Made, budget: Mapping[str, Any]) -> None:
     config = {"model": {"_target_": name.model}, "search": SEARCH, "optimizer": {}, "budget": dict(budget)}
     config |= {"dataset": {"name": name.dataset}, "modality": {"missing": {}}, **made.config}
-    cell = valid.cell(**{**name._asdict(), "key": key, "config": config, **made.cell})
+    n_trials = 2 if made.trials is None else len(made.trials)
+    effort = Effort(trials=n_trials, proposals=0, seeds=len(made.finals))
+    cell = valid.cell(**{**name._asdict(), "key": key, "config": config, "effort": effort, **made.cell})
     records.write(paths.cell_file(place), cell)
     if made.failure:
         failure = schema.CellFailure(key=key, reason=made.failure, traceback="")

@@ -80,7 +80,7 @@ def test_a_torn_line_does_not_stop_it(tmp_path: Path) -> None:
     shown.start(finished=[])
     ended(tmp_path, "a", 0)
     with paths.ledger_file(tmp_path).open("a") as lines:
-        lines.write('{"schema_version": 2, "cell_key": "aaaa')
+        lines.write('{"schema_version": 3, "cell_key": "aaaa')
     shown.update()
     ended(tmp_path, "a", 1)
     shown.update()

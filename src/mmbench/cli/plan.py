@@ -76,6 +76,7 @@ def main(argv: Sequence[str]) -> None:
     composed = expand(overrides)
     torch.set_num_threads(1)
     sweep = Sweep.plan([job.job() for job in composed], overrides, translator)
+    sweep.check()
     waiting = [plan for plan in sweep.planned if not plan.finished]
     lines = [
         Message.counted(
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
         Message.counted(
             "{n} training to run; it is one thread of one worker",
             "{n} trainings to run; each is one thread of one worker",
-            sum(plan.trainings for plan in waiting),
+            sum(plan.left for plan in waiting),
         ),
     ]
     print("\n".join(map(translator, lines)))
@@ -116,7 +117,7 @@ def described(waiting: Sequence[Planned], translator: Translator) -> str:
         cells = list(members)
         heaviest = max(cells, key=lambda plan: sum(f.values.size for f in plan.task.inputs(1).values()))
         pilot = measure(heaviest)
-        trainings, budget = sum(plan.trainings for plan in cells), heaviest.task.budget
+        trainings, budget = sum(plan.left for plan in cells), heaviest.task.budget
         rule = budget.stopping
         shortest = trainings * pilot.seconds(rule.fewest_epochs(pilot.steps_per_epoch))
         longest = trainings * pilot.seconds(rule.most_epochs(pilot.steps_per_epoch))

@@ -18,6 +18,7 @@ from mmbench.inference import tuning_curves
 from mmbench.inference.tuning_luck import Trials
 from mmbench.report.table import PRIMARY
 from mmbench.store import records
+from mmbench.store.records import Look
 from mmbench.store.schema import Cell, Choice, LedgerRow, Seal, Stage, Training
 
 
@@ -35,6 +36,7 @@ class CellEffort:
         finals: final records in seed order.
         ledger: its rows of the ledger.
         folder: where the records lie.
+        looks: every opening of its test split, in order.
     """
 
     modality: str
@@ -46,6 +48,7 @@ class CellEffort:
     finals: Sequence[Training]
     ledger: Sequence[LedgerRow]
     folder: Path
+    looks: Sequence[Look] = ()
 
     @functools.cached_property
     def validation(self) -> NDArray[np.float64]:
@@ -100,7 +103,8 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]]) 
     choice = records.read(paths.choice_file(folder), Choice)
     seal = records.read(paths.seal_file(folder), Seal)
     trials, proposals, finals = (records.read_trainings(folder, stage, cell.key) for stage in Stage)
-    return CellEffort(modality, cell, choice, seal, trials, proposals, finals, rows.get(cell.key, []), folder)
+    listed, looks = rows.get(cell.key, []), records.read_looks(folder)
+    return CellEffort(modality, cell, choice, seal, trials, proposals, finals, listed, folder, looks)
 
 
 def edges(cell: CellEffort) -> dict[str, float]:

@@ -22,7 +22,7 @@ class Progress:
     Args:
         sweep_dir: folder of the sweep.
         planned: cell by cell key.
-        trainings: number of trainings by the key of their cell.
+        trainings: number of trainings by the key of their cell; final runs of another choice than before come on top.
         out: where to write; standard output by default.
         interval: seconds between two reads of the ledger.
         has_record: whether a ledger row of an earlier start still has its record, because a cell can be deleted.
@@ -51,12 +51,13 @@ class Progress:
         self.line_every = line_every
         self.has_record = has_record
         self.rows_read = 0
-        self.done: dict[str, set[Unit]] = {key: set() for key in planned}
+        self.done: dict[str, dict[Unit, str]] = {key: {} for key in planned}
         self.skipped: dict[str, int] = dict.fromkeys(planned, 0)
         self.best: dict[str, float] = {}
         self.began = self.last_line = 0.0
         self.before = 0
         self.sizes = dict(trainings)
+        self.again: dict[str, int] = dict.fromkeys(planned, 0)
 
     def start(self, finished: Sequence[str]) -> None:
         """Read the existing rows of the ledger and print how many trainings are left.
@@ -102,7 +103,7 @@ class Progress:
         return sum(map(self._n_done, self.planned))
 
     def _n_done(self, key: str) -> int:
-        return len(self.done[key]) + self.skipped[key]
+        return len(self.done[key]) + self.again[key] + self.skipped[key]
 
     def line(self, row: LedgerRow) -> str:
         """One line with the progress of the sweep, the time left and the score of the last training."""
@@ -133,13 +134,15 @@ class Progress:
                 continue
             self.rows_read = number + 1
             key = row.cell_key
-            if (
-                key not in self.done
-                or row.unit in self.done[key]
-                or not (has_record is None or has_record(key, row.unit))
-            ):
+            known = self.done.get(key, {}).get(row.unit)
+            if key not in self.done or known == row.configuration_hash:
                 continue
-            self.done[key].add(row.unit)
+            if has_record is not None and not has_record(key, row.unit):
+                continue
+            if has_record is None and known is not None:  # the final run of another choice, after trials were raised
+                self.again[key] += 1
+                self.sizes[key] += 1
+            self.done[key][row.unit] = row.configuration_hash
             if row.score is not None and row.stage != Stage.FINAL:
                 self.best[key] = max(self.best.get(key, row.score), row.score)
             yield row

@@ -28,7 +28,7 @@ from mmbench.store.records import CellStore
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
 from mmbench.tuning.cell import CellFailed, CellTask
-from mmbench.tuning.study import give_up, run_unit, waiting
+from mmbench.tuning.study import choose_again, give_up, is_outdated, run_unit, waiting
 
 #: Seconds between two searches for work while other workers hold all remaining trainings.
 POLL = 0.5
@@ -116,6 +116,10 @@ class OpenCell:
     split: Split
     after: Callable[[CellStore], None] = lambda store: None
 
+    def planned(self) -> CellTask:
+        """The task with the trials and final runs planned by now, which a later command may have raised."""
+        return self.task.raised(self.store.effort())
+
     def is_over(self) -> bool:
         """Whether the cell is sealed or has failed."""
         return self.store.failure() is not None or is_scored(self.store, self.split)
@@ -128,15 +132,15 @@ def work_on(cells: Sequence[OpenCell], leases: Leases) -> None:
         cells: the cells, in the order in which they are worked on.
         leases: keep workers from doing the same training at the same time.
     """
-    while open_cells := [cell for cell in cells if not cell.is_over()]:
-        if not any(_run_one(cell, leases) for cell in open_cells):
+    while cells := [cell for cell in cells if not cell.is_over()]:
+        if not any(_run_one(cell, leases) for cell in cells):
             time.sleep(POLL)
 
 
 def _steps(cell: OpenCell) -> list[Unit | None]:
-    """Units that may start now, or None for the test split; a cell that cannot continue records its failure."""
+    """Units that may start now, or None for what follows them; a cell that cannot continue records its failure."""
     try:
-        return [*waiting(cell.task, cell.store)] or [None]
+        return [*waiting(cell.planned(), cell.store)] or [None]
     except CellFailed as error:
         cell.store.fail(str(error), traceback.format_exc())
         return []
@@ -159,13 +163,16 @@ def _run_one(cell: OpenCell, leases: Leases) -> bool:
 
 def _run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
     try:
-        if step is None:
-            score_test(cell.task, cell.store, cell.split)
-            cell.after(cell.store)
-        elif deaths >= MAX_DEATHS:
-            give_up(cell.task, cell.store, step, f"its worker died {deaths} times (out of memory?)")
+        task, choice = cell.planned(), cell.store.choice()
+        if step is not None and deaths >= MAX_DEATHS:
+            give_up(task, cell.store, step, f"its worker died {deaths} times (out of memory?)")
+        elif step is not None:
+            run_unit(task, cell.store, step)
+        elif choice is not None and is_outdated(task, choice):
+            choose_again(task, cell.store)
         else:
-            run_unit(cell.task, cell.store, step)
+            score_test(task, cell.store, cell.split)
+            cell.after(cell.store)
     except OSError:
         raise  # a full disk or a lost share is not the cell's fault: the training stays open
     except Exception as error:
