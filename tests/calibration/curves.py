@@ -67,7 +67,7 @@ class Subject(NamedTuple):
 
 
 def subjects() -> Iterator[Subject]:
-    """Every training: MovieLens first, then the worlds of one seed after the other, the cheap models before the dear."""
+    """Every training: MovieLens, then the worlds of one seed after the other, the cheap models before the dear."""
     worlds = [[f"{world}-{seed}" for world in WORLDS] for seed in (0, 1)]
     for datasets, models in (
         (["ml100k"], MODELS),
