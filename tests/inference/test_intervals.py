@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats as distributions
 
 from mmbench.inference import intervals
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import Interval, LogGain
 
 OWN = Path(__file__).parent / "known_answers"
 #: Names in the files that differ from the names here.
@@ -189,3 +190,76 @@ def test_tables_that_are_not_paired_are_refused() -> None:
 def test_a_gain_over_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="relative gain over a mean of zero is not defined"):
         intervals.relative_gain(np.ones((4, 3)), np.zeros((4, 3)))
+
+
+# Gains by their logarithm.
+
+
+def test_a_log_gain_is_student_s_t_on_the_logarithm() -> None:
+    gain = LogGain(0.05, 0.02, 7.3)
+    half = distributions.t.ppf(0.95, 7.3) * 0.02
+    found = gain.at(0.9)
+    assert [found.mean, found.lo, found.hi] == pytest.approx(np.expm1([0.05, 0.05 - half, 0.05 + half]))
+    assert found.level == 0.9
+    assert gain.gain == pytest.approx(math.expm1(0.05))
+    assert gain.p == pytest.approx(2 * distributions.t.sf(0.05 / 0.02, 7.3))
+    assert LogGain(-0.05, 0.02, 7.3).p == gain.p
+    for level in (0.5, 0.95, 0.999):
+        assert gain.at(level).excludes_zero == (gain.p < 1 - level)
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.05, 0.2, 1.0, 3.0])
+def test_equivalence_by_log_gains_is_the_90_percent_interval_within_the_margins(margin: float) -> None:
+    for log_ratio in np.linspace(-0.3, 0.3, 31):
+        gain = LogGain(float(log_ratio), 0.02, 7.3)
+        interval = gain.at(0.9)
+        found = gain.tost(margin)
+        assert (found.equivalence_p < 0.05) == (interval.lo > -margin and interval.hi < margin)
+        assert (found.noninferiority_p < 0.05) == (interval.lo > -margin)
+        if margin < 1:
+            assert found.noninferiority_p == pytest.approx(
+                distributions.t.sf((log_ratio - math.log1p(-margin)) / 0.02, 7.3)
+            )
+        smallest = intervals.smallest_equivalence_margin(gain)
+        assert gain.tost(smallest * 1.0001).equivalence_p < 0.05 < gain.tost(smallest * 0.9999).equivalence_p
+    for wrong in (0.0, -0.1, math.nan):
+        with pytest.raises(ValueError, match="margin must be positive"):
+            LogGain(0.0, 0.1, 5.0).tost(wrong)
+
+
+def test_the_detectable_log_gain_is_found_in_four_of_five_cases() -> None:
+    rng, se, df = np.random.default_rng(0), 0.02, 12.0
+    target = math.log1p(LogGain(0.0, se, df).mde())
+    assert target == pytest.approx((distributions.t.ppf(0.975, df) + distributions.t.ppf(0.8, df)) * se)
+    errors = se * np.sqrt(rng.chisquare(df, 20_000) / df)
+    found = target + se * rng.standard_normal(20_000)
+    power = np.mean(np.abs(found) > distributions.t.ppf(0.975, df) * errors)
+    assert power == pytest.approx(0.8, abs=0.02)
+    assert LogGain(0.0, se, 3.0).mde() > math.expm1(target) > LogGain(0.0, se, 1e9).mde()
+
+
+def test_draws_of_a_log_gain_follow_its_law() -> None:
+    gain = LogGain(0.03, 0.02, 4.0)
+    drawn = gain.draws(np.random.default_rng(1), 40_000)
+    assert drawn.shape == (40_000,)
+    for limit in (-0.02, 0.0, 0.05):
+        assert np.mean(drawn > limit) == pytest.approx(gain.exceeds(limit), abs=0.01)
+    assert gain.exceeds(gain.gain) == pytest.approx(0.5)
+    assert gain.exceeds(-1.0) == 1.0
+
+
+def test_a_log_gain_without_variance_is_a_point() -> None:
+    none, some = LogGain(0.0, 0.0, 9.0), LogGain(0.05, 0.0, 9.0)
+    assert none.p == 1.0
+    assert math.isnan(some.p)
+    assert (some.at(0.95).lo, some.at(0.95).hi) == (some.gain, some.gain)
+    assert none.tost(0.02) == (0.0, 0.0)
+    assert some.tost(0.02) == (1.0, 0.0)
+    assert (some.exceeds(0.05), some.exceeds(0.06)) == (1.0, 0.0)
+    assert set(some.draws(np.random.default_rng(0), 3)) == {some.gain}
+    assert some.mde() == 0.0
+
+
+def test_a_log_gain_too_large_for_a_number_is_infinite() -> None:
+    assert LogGain(0.0, 100.0, 1.0).at(0.99).hi == math.inf
+    assert LogGain(0.0, 100.0, 1.0).at(0.99).lo == -1.0

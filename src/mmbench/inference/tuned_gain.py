@@ -30,7 +30,7 @@ WIDEST = math.log(2.0)
 
 
 class NoWord(StrEnum):
-    """Why a tuned gain carries no word; all but the last come without bounds."""
+    """Why a tuned gain carries no word; with all but the last it has no bounds either."""
 
     MORE_SEARCH = "one side was searched more than the other"
     FEW_TRIALS = "fewer than three trials"
@@ -218,7 +218,7 @@ class TunedGain:
         a_curves: curves of side A.
         b_curves: curves of side B.
         depends_on_tuning: the gain after all trials lies outside the interval, or the interval after a sixth of them
-            lies on the other side of zero.
+            lies on the other side of zero; never where there is no word.
     """
 
     n: int
@@ -269,6 +269,15 @@ def tuned_gain(
 
     Raises:
         ValueError: if users or configurations differ, or there are fewer than ``n`` trials.
+
+    >>> users, slots = np.arange(2), ["default", "x", "y"]
+    >>> a = Tuning(np.array([0.1, 0.3, 0.2]), np.array([[0.1, 0.1], [0.3, 0.5], [0.2, 0.2]]), users, slots, None)
+    >>> b = Tuning(np.array([0.2, 0.1, 0.1]), np.full((3, 2), 0.2), users, slots, None)
+    >>> found = tuned_gain(a, b)
+    >>> [chances.tolist() for chances in (*found.a.weights, *found.b.weights)]
+    [[0.0, 0.5, 0.5], [1.0, 0.0, 0.0]]
+    >>> round(found.gain, 6), str(found.refusal)
+    (0.5, 'fewer than 30 test users')
     """
     models = ("a", "b") if between_models else ("a", "a")
     real, control = (TunedCell(m, c, 0, t, c) for m, c, t in zip(models, ("a", "b"), (a, b), strict=True))
@@ -407,8 +416,10 @@ def _seed_terms(outcomes: Sequence[tuple[int, _Outcome]], at: int) -> tuple[Seed
 def _tuned_gain(
     real: Sequence[TunedCell], control: Sequence[TunedCell], n: int | None, level: float, *, paired: bool
 ) -> TunedGain:
+    if not real or not control:
+        raise ValueError("a side without cells cannot be compared")
+    slots, trials = _slots([*real, *control])
     cells = _distinct(real), _distinct(control)
-    slots, trials = _slots([*cells[0], *cells[1]])
     if n is None:
         n = min(max(math.ceil(trials / 3), 2), trials)
     if not 1 <= n <= trials:
@@ -435,6 +446,7 @@ def _tuned_gain(
     ratio = np.exp(log_of_positive(curves[0].test.mean) - log_of_positive(curves[1].test.mean))
     curve = _curve(ratio, numbers, list(estimates.values()), level)
     gains = Band(curve.mean - 1.0, curve.lo - 1.0, curve.hi - 1.0)
+    depends = refusal is None and _depends(estimate.log_gain, estimates[early], float(gains.mean[-1]), level)
     return TunedGain(
         n=n,
         trials=trials,
@@ -449,7 +461,7 @@ def _tuned_gain(
         curve=gains,
         a_curves=curves[0],
         b_curves=curves[1],
-        depends_on_tuning=log_gain is not None and _depends(log_gain, estimates[early], float(gains.mean[-1]), level),
+        depends_on_tuning=depends,
     )
 
 
@@ -482,7 +494,7 @@ def _slots(cells: Sequence[TunedCell]) -> tuple[dict[str, int], int]:
         if list(cell.tuning.configurations[:used]) != list(model.tuning.configurations[:used]):
             raise ValueError(f"{cell.name} and {model.name} were not tried in the same configurations")
         twin = by_runs.setdefault(cell.runs, cell)
-        if cell.model != twin.model or not np.array_equal(cell.tuning.scores, twin.tuning.scores):
+        if cell.model != twin.model or not np.array_equal(cell.tuning.means, twin.tuning.means, equal_nan=True):
             raise ValueError(f"{cell.name} and {twin.name} cannot both be the runs {cell.runs}")
     return slots, trials
 
@@ -534,7 +546,8 @@ def _curve(mean: Vector, numbers: Sequence[int], estimates: Sequence[Estimate], 
 
 def _depends(log_gain: LogGain, early: Estimate, gain_of_all: float, level: float) -> bool:
     """Whether more trials, or fewer, say something else."""
-    if not log_gain.at(level).contains(gain_of_all):
+    interval = log_gain.at(level)
+    if not interval.lo - UNCHANGED <= gain_of_all <= interval.hi + UNCHANGED:
         return True
     if early.no_word(level) not in BOUNDED:
         return False
