@@ -10,6 +10,7 @@ from mmbench.store.schema import (
     Choice,
     Cost,
     Course,
+    Effort,
     FinalRun,
     LedgerRow,
     Manifest,
@@ -95,6 +96,8 @@ def cell(**changes: Any) -> Cell:
     fields = {
         "key": KEY,
         **NAMES,
+        "draw": 0,
+        "effort": Effort(trials=1, proposals=0, seeds=1),
         "config": {"budget": {"name": "touch"}, "search": {}},
         "states": {},
         "split_hash": "split",
@@ -107,7 +110,16 @@ def cell(**changes: Any) -> Cell:
 
 def planned(**changes: Any) -> PlannedCell:
     """A cell of a manifest."""
-    return PlannedCell(**{**NAMES, "key": KEY, "folder": "data/vbpr/text", "trainings": 2, **changes})
+    fields = {
+        "key": KEY,
+        "folder": "data/vbpr/text",
+        "draw": 0,
+        "rule": "rule",
+        "trials": 1,
+        "seeds": 1,
+        "trainings": 2,
+    }
+    return PlannedCell(**{**NAMES, **fields, **changes})
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -120,8 +132,10 @@ def manifest(**changes: Any) -> Manifest:
         "contrasts": [],
         "config_hash": "config",
         "metrics": ["ndcg@20"],
+        "primary": "ndcg@20",
         "modalities": [],
         "cells": [],
+        "revisions": [],
     }
     return Manifest(**{**fields, **changes})
 

@@ -72,7 +72,7 @@ PLAIN_MAPPINGS = {
 
 #: Parts of the names of a sweep's files and folders.
 NAMES = re.compile(
-    r"(cell|choice|sealed|failure|manifest|extension)\.json|ledger\.jsonl|recommendations\.csv|mmbench\.json"
+    r"(cell|choice|sealed|failure|manifest)\.json|ledger\.jsonl|recommendations\.csv|mmbench\.json"
     r"|(test|valid|lists)\.parquet|state\.npz|\b(trials|proposals|finals)/|\.graphs|^(leases|wandb/.*|finals)$"
     r"|^(decision|signal)\.json$|^(table|verdicts|benchmark|contribution|paper|submission|fairness)\.(md|csv|tex|txt)$"
 )

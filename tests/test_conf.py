@@ -206,7 +206,7 @@ def test_every_state_can_be_asked_for(state: str) -> None:
 @pytest.mark.parametrize("name", options("budget"))
 def test_budgets_are_those_of_the_protocol(name: str) -> None:
     budget = Budget(**compose([f"budget={name}"]).config["budget"])
-    assert budget == Budget(name, *BUDGETS[name], extend=name in ("standard", "paper"))
+    assert budget == Budget(name, *BUDGETS[name])
 
 
 def test_no_budget_is_missing() -> None:

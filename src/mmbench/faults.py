@@ -8,6 +8,9 @@ import signal
 #: Names a point; the process that reaches it dies as if by ``kill -9``. Read only, and unset outside of tests.
 VARIABLE = "MMBENCH_FAULT"
 POINTS = ("asked", "epoch", "fitted", "record", "ledger", "locked", "chosen", "sealing")
+#: The same where a sweep gets more trials or final runs: they are planned, an earlier look is kept, and final runs of
+#: the earlier choice are set aside.
+RAISING = ("planned", "look", "aside")
 #: The same in an encoding: a batch of vectors is on disk.
 ENCODED = "encoded"
 

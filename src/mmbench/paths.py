@@ -99,11 +99,6 @@ def cell_dir(sweep_dir: Path, dataset: str, model: str, modality: str) -> Path:
     return sweep_dir / slug([dataset]) / slug([model]) / slug([modality])
 
 
-def extension_file(sweep_dir: Path, dataset: str, model: str) -> Path:
-    """How many trials the conditions of a model get, and why."""
-    return sweep_dir / slug([dataset]) / slug([model]) / "extension.json"
-
-
 def cell_file(cell: Path) -> Path:
     """What a cell is about."""
     return cell / "cell.json"
@@ -124,6 +119,26 @@ def failure_file(cell: Path) -> Path:
     return cell / "failure.json"
 
 
+def look_dir(cell: Path, number: int) -> Path:
+    """Where the choice and the seal of an earlier opening of the test split are kept, numbered from 1."""
+    return cell / "looks" / str(number)
+
+
+def looks_kept(cell: Path) -> int:
+    """How many earlier openings of the test split are kept; they are numbered without a gap."""
+    return len(list((cell / "looks").glob(f"*/{seal_file(cell).name}")))
+
+
+def aside_dir(cell: Path, configuration_hash: str) -> Path:
+    """Where final runs of a configuration that is no longer the choice are kept, laid out as in the cell itself."""
+    return cell / "aside" / configuration_hash
+
+
+def cell_files(sweep_dir: Path) -> list[Path]:
+    """Records of all cells of a sweep, planned or set aside."""
+    return sorted(sweep_dir.glob(f"*/*/*/{cell_file(sweep_dir).name}"))
+
+
 def recommendations_file(cell: Path) -> Path:
     """The best items of every user with raw ids, where they were asked for."""
     return cell / "recommendations.csv"
@@ -141,7 +156,7 @@ def training_file(cell: Path, stage: str, number: int, ending: str) -> Path:
     Args:
         cell: folder of the cell.
         stage: one of :data:`TRAINING_FILES`.
-        number: slot of a trial, place of a proposal, seed of a final run.
+        number: slot of a trial, place of a proposal, number of a final run.
         ending: one of the endings above, or :func:`shuffled_ranks`.
     """
     return cell / f"{TRAINING_FILES[stage].format(number)}.{ending}"
@@ -150,6 +165,13 @@ def training_file(cell: Path, stage: str, number: int, ending: str) -> Path:
 def final_file(cell: Path, seed: int, ending: str) -> Path:
     """A file of one final run, for example ``finals/seed2.json``."""
     return training_file(cell, "final", seed, ending)
+
+
+def training_files(cell: Path, stage: str, number: int) -> list[Path]:
+    """All files of one training, its record last."""
+    record = training_file(cell, stage, number, RECORD)
+    found = record.parent.glob(f"{record.name.removesuffix(RECORD)}*")
+    return sorted(found, key=lambda file: (file == record, file.name))
 
 
 def training_records(cell: Path, stage: str) -> list[Path]:

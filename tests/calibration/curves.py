@@ -67,12 +67,17 @@ class Subject(NamedTuple):
 
 
 def subjects() -> Iterator[Subject]:
-    """Every training, MovieLens first."""
-    for dataset in ("ml100k", *(f"{world}-{seed}" for seed in (0, 1) for world in WORLDS)):
-        for model in MODELS:
-            for condition in ("-",) if model == "lightgcn" else CONDITIONS:
-                for slot in range(SLOTS):
-                    yield Subject(dataset, model, condition, slot)
+    """Every training: MovieLens, then the worlds of one seed after the other, the cheap models before the dear."""
+    worlds = [[f"{world}-{seed}" for world in WORLDS] for seed in (0, 1)]
+    for datasets, models in (
+        (["ml100k"], MODELS),
+        *((of_seed, group) for of_seed in worlds for group in (MODELS[:3], MODELS[3:])),
+    ):
+        for dataset in datasets:
+            for model in models:
+                for condition in ("-",) if model == "lightgcn" else CONDITIONS:
+                    for slot in range(SLOTS):
+                        yield Subject(dataset, model, condition, slot)
 
 
 class Unstopped(loop.LitRecommender):

@@ -62,7 +62,7 @@ def test_a_sweep_without_a_name_is_named_after_its_words(command: Command, asked
     for words in (
         ["model=bpr,vbpr", "modality=none,text"],
         ["modality=none,text", "model=bpr,vbpr"],
-        ["modality=none,text", "model=bpr,vbpr", "budget.trials=2"],
+        ["modality=none,text", "model=bpr,vbpr", "budget.max_steps=2"],
         ["modality.states.image=shuffle", "model=bpr,vbpr"],
     ):
         said = command("-m", *words)

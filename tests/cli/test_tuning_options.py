@@ -1,4 +1,4 @@
-"""Extension, proposals and rungs through whole sweeps: equal for all conditions, whoever works on them."""
+"""Proposals and rungs through whole sweeps: equal for all conditions, whoever works on them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from mmbench import paths
-from mmbench.cli import plan
-from mmbench.inference import tuning_luck
 from mmbench.store import ledger, records
 from mmbench.store.schema import Cell, Choice, Course, Stage, Training
 from tests.cli.conftest import Command
-from tests.tiny import TINY, digests
+from tests.tiny import digests
 
 SWEEP = ("-m", "sweep.name=s", "model=vbpr", "modality=none,text", "budget.seeds=1", "budget.batches_per_epoch=2")
 
@@ -28,34 +26,6 @@ def trainings(cell: Path, stage: Stage = Stage.TRIAL) -> list[Training]:
 def course(training: Training) -> Course:
     assert training.course is not None
     return training.course
-
-
-def test_an_extended_sweep_gives_all_conditions_the_same_trials(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda shift, delta: True)
-    said = command(*SWEEP, "budget.trials=2", "budget.extend=true")
-    assert said.code == 0, said.err
-    assert [len(trainings(cell)) for cell in cells(tmp_path)] == [4, 4]
-    assert "2 cells, 6 trainings planned" in said.out
-    assert "further trainings: the last trials still moved a contrast" in said.out
-    assert "[2/2 cells, 10/10 trainings" in said.out
-    report = (tmp_path / "s" / "report" / "fairness.md").read_text()
-    assert "WARN: extension: after 4 trials, the most there are, text against none still moved" in report
-    again = command(*SWEEP, "budget.trials=2", "budget.extend=true")
-    assert "10 done before, 0 to go" in again.out
-
-
-def test_conditions_added_later_get_the_trials_of_the_others(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda shift, delta: True)
-    extending = ("budget.trials=2", "budget.extend=true")
-    command(*SWEEP, *extending)
-    monkeypatch.setattr(tuning_luck, "needs_more_trials", lambda shift, delta: False)
-    said = command(*(word.replace("none,text", "image") for word in SWEEP), *extending)
-    assert said.code == 0, said.err
-    assert len(trainings(cells(tmp_path)[0].with_name("image"))) == 4
 
 
 def test_tpe_proposes_after_the_random_trials_and_is_left_out_of_the_curves(command: Command, tmp_path: Path) -> None:
@@ -104,20 +74,11 @@ def test_trials_below_the_median_of_the_pilots_stop_at_the_rung(command: Command
     assert "survived: none " in report
 
 
-def test_the_plan_announces_what_may_come(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [*TINY, *SWEEP[1:], "budget.trials=4", "budget.extend=true", "budget.tpe=1", f"paths.multirun={tmp_path}"]
-    plan.main(words)
-    said = capsys.readouterr().out
-    assert "12 trainings to run; each is one thread of one worker" in said
-    assert "up to 8 further ones where the last half of the trials still moved a contrast (budget.extend)" in said
-
-
 @pytest.mark.parametrize(
     ("word", "message"),
     [
         ("budget.rungs=[3,2]", "budget.rungs=[3, 2] must be ascending steps from 1 to below max_steps=5"),
         ("budget.tpe=-1", "budget.tpe=-1 must be a whole number of at least 0"),
-        ("budget.extend=yes", "budget.extend=yes must be true or false"),
     ],
 )
 def test_what_cannot_be_meant_ends_in_one_line(command: Command, word: str, message: str) -> None:

@@ -27,15 +27,24 @@ WORKER = (
     "import pickle, sys; from mmbench.scheduling import worker; "
     "worker.start(pickle.load(open(sys.argv[1], 'rb')), None)"
 )
+#: Opens the pickled sweep of this very test, as its command does before it starts workers.
+OPENER = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb')).open()"
+#: Folders of what was superseded when effort was raised.
+EARLIER = {"looks", "aside"}
 CELLS = (("bpr", "none"), ("fusion", "text"), ("itemknn", "none"))
 
 
-def planned(folder: Path, *words: str) -> Sweep:
-    """A small sweep, opened but not run."""
+def prepared(folder: Path, *words: str) -> Sweep:
+    """A small sweep."""
     epochs = ("budget.max_steps=1", "budget.least_epochs=2")
     shared = [*TINY, "budget=smoke", *epochs, "budget.seeds=2", f"paths.multirun={folder}", *words]
     jobs = [compose([*shared, f"model={m}", f"modality={c}", "sweep.name=kills"]).job() for m, c in CELLS]
-    sweep = Sweep.plan(jobs, [])
+    return Sweep.plan(jobs, [])
+
+
+def planned(folder: Path, *words: str) -> Sweep:
+    """The same, opened but not run."""
+    sweep = prepared(folder, *words)
     sweep.open()
     (folder / "jobs.pickle").write_bytes(pickle.dumps(sweep.waiting))
     return sweep
@@ -45,6 +54,15 @@ def start(folder: Path, fault: str = "") -> subprocess.Popen[bytes]:
     """Start a worker process that dies at a point, or works to the end."""
     environment = {**os.environ, faults.VARIABLE: fault}
     return subprocess.Popen([sys.executable, "-c", WORKER, str(folder / "jobs.pickle")], env=environment)
+
+
+def raised(folder: Path, fault: str = "") -> int:
+    """Plan two more trials and one more final run in a process that dies at a point or gives its exit code."""
+    sweep = prepared(folder, "budget.trials=4", "budget.seeds=3")
+    (folder / "sweep.pickle").write_bytes(pickle.dumps(sweep))
+    (folder / "jobs.pickle").write_bytes(pickle.dumps(sweep.waiting))
+    environment = {**os.environ, faults.VARIABLE: fault}
+    return subprocess.run([sys.executable, "-c", OPENER, str(folder / "sweep.pickle")], env=environment).returncode
 
 
 def cells(folder: Path) -> dict[str, str]:
@@ -75,6 +93,43 @@ def check_kills(folder: Path, points: Sequence[str], undisturbed: dict[str, str]
 
 def test_a_kill_loses_nothing_that_was_finished(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     check_kills(tmp_path, ["fitted", "locked", "sealing"], undisturbed)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_raise(undisturbed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The sweep raised after its end: what is current is what a sweep leaves that was planned like this at once."""
+    folder, at_once = tmp_path_factory.mktemp("raised"), tmp_path_factory.mktemp("at_once")
+    worker.work(planned(folder).waiting)
+    assert raised(folder) == 0
+    worker.work(prepared(folder, "budget.trials=4", "budget.seeds=3").waiting)
+    worker.work(planned(at_once, "budget.trials=4", "budget.seeds=3").waiting)
+    found = cells(folder)
+    assert {name: digest for name, digest in found.items() if not EARLIER & set(Path(name).parts)} == cells(at_once)
+    earlier = {part for name in found for part in EARLIER & set(Path(name).parts)}
+    assert earlier == EARLIER, "no cell chose another configuration"
+    return found
+
+
+@pytest.mark.slow
+def test_a_kill_while_effort_is_raised_loses_nothing(
+    tmp_path: Path, undisturbed_raise: dict[str, str], undisturbed: dict[str, str]
+) -> None:
+    """Of the trainings of before none runs again, and of the later ones only those that a kill hit."""
+    planned(tmp_path)
+    assert start(tmp_path).wait() == 0
+    assert cells(tmp_path) == undisturbed
+    before = len(list(ledger.read(tmp_path / "kills")))
+    planning, *working = faults.RAISING
+    assert raised(tmp_path, planning) == -signal.SIGKILL
+    assert raised(tmp_path) == 0
+    for point in (*working, "chosen", "record", "ledger", "sealing"):
+        assert start(tmp_path, point).wait() == -signal.SIGKILL, f"no worker reached {point!r}"
+    for process in [start(tmp_path) for _ in range(2)]:
+        assert process.wait() == 0
+    assert cells(tmp_path) == undisturbed_raise
+    rows = [(row.cell_key, row.unit, row.configuration_hash) for row in ledger.read(tmp_path / "kills")]
+    assert len(rows) == len(set(rows)), "a finished training was run again"
+    assert before == len(CELLS) * (2 + 2)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.fingerprint import of_json
 from mmbench.store import files, records, schema
-from mmbench.store.schema import CellName, PlannedCell
+from mmbench.store.schema import CellName, Effort
 from tests import records as valid
 
 HIT, MISS = 1, 60
@@ -88,7 +88,7 @@ def write_sweep(
         key = of_json(list(name))
         place = paths.cell_dir(folder, *name)
         relative = str(place.relative_to(folder))
-        planned.append(PlannedCell(**name._asdict(), key=key, folder=relative, trainings=TRIALS + seeds))
+        planned.append(valid.planned(**name._asdict(), key=key, folder=relative, trials=TRIALS, seeds=seeds))
         if not made.missing:
             _write_cell(place, name, key, made, budget)
     manifest = valid.manifest(
@@ -108,7 +108,9 @@ def write_sweep(
 def _write_cell(place: Path, name: CellName, key: str, made: Made, budget: Mapping[str, Any]) -> None:
     config = {"model": {"_target_": name.model}, "search": SEARCH, "optimizer": {}, "budget": dict(budget)}
     config |= {"dataset": {"name": name.dataset}, "modality": {"missing": {}}, **made.config}
-    cell = valid.cell(**{**name._asdict(), "key": key, "config": config, **made.cell})
+    n_trials = TRIALS if made.trials is None else len(made.trials)
+    effort = Effort(trials=n_trials, proposals=0, seeds=len(made.finals))
+    cell = valid.cell(**{**name._asdict(), "key": key, "config": config, "effort": effort, **made.cell})
     records.write(paths.cell_file(place), cell)
     if made.failure:
         failure = schema.CellFailure(key=key, reason=made.failure, traceback="")
@@ -163,3 +165,29 @@ def _write_ranks(
     held_out = users % 50 if items is None else items
     ranks = (np.where(hits, HIT, MISS) if given is None else given).astype(np.int32)
     files.write_parquet(file, pd.DataFrame({"user": users, "item": held_out.astype(np.int32), "rank": ranks}))
+
+
+def write_earlier_look(place: Path, n_trials: int, finals: Hits | None = None, **seal: Any) -> None:
+    """Write what a cell was when it had so many trials, as if T had been raised since.
+
+    Args:
+        place: folder of the cell.
+        n_trials: T of then.
+        finals: hits of each final run of then, where another configuration was chosen; they were set aside.
+        seal: changes to the seal of then.
+    """
+    cell = records.read(paths.cell_file(place), schema.Cell)
+    trials = records.read_trainings(place, schema.Stage.TRIAL, cell.key)[:n_trials]
+    best = max((trial for trial in trials if trial.score is not None), key=lambda trial: trial.score or 0.0)
+    choice = valid.choice(best, n_trials=n_trials)
+    folder = paths.look_dir(place, paths.looks_kept(place) + 1)
+    now = records.read(paths.seal_file(place), schema.Seal)
+    n_finals = len(now.finals) if finals is None else len(finals)
+    records.write(paths.choice_file(folder), choice)
+    fields = {"finals": list(range(1, n_finals + 1)), "test_hash": now.test_hash}
+    records.write(paths.seal_file(folder), valid.seal(choice, **{**fields, **seal}))
+    for number, hits in enumerate([] if finals is None else finals, 1):
+        aside = paths.aside_dir(place, best.configuration_hash)
+        final = valid.final(number, cell_key=cell.key, configuration=best.configuration, course=_course(0.2))
+        records.write(paths.final_file(aside, number, paths.RECORD), final)
+        _write_ranks(paths.final_file(aside, number, paths.RANKS), hits, None)

@@ -16,7 +16,7 @@ from mmbench.report.cell_effort import CellEffort, read_cell
 from mmbench.store import records
 from mmbench.store.schema import Stage, Trial
 from tests import records as valid
-from tests.report.constructed import Made, hit_users, write_sweep
+from tests.report.constructed import Made, hit_users, write_earlier_look, write_sweep
 
 USERS = 100
 FINALS = np.stack([hit_users(USERS, range(n)) for n in (50, 40, 60)])
@@ -122,3 +122,26 @@ def test_marks_weigh_what_is_chosen(tmp_path: Path) -> None:
     assert effort(tmp_path / "light", courses=light).marks(0.02) == []
     assert effort(tmp_path / "heavy", courses=heavy).marks(0.02) == ["stalled"]
     assert effort(tmp_path / "final", final={"popularity": 0.9}).marks(0.02) == ["stalled"]
+
+
+def test_a_condition_at_an_earlier_look(tmp_path: Path) -> None:
+    made = effort(tmp_path)
+    assert [look.number for look in made.openings] == [1]
+    other = np.stack([hit_users(USERS, range(n)) for n in (20, 20, 26)])
+    write_earlier_look(made.folder, 5, other)
+    again = read(made.folder.parents[2])
+    assert [(look.number, look.trials) for look in again.openings] == [(1, 5), (2, 8)]
+    past = again.past(1)
+    assert (len(past.trials), past.choice.slot, len(past.openings)) == (5, 4, 1)
+    assert past.tuning.scores.tolist() == made.tuning.scores[:5].tolist()
+    assert past.finals_test == pytest.approx([0.2, 0.2, 0.26])  # those that were set aside
+    assert again.past(2) is again
+    assert again.finals_test == made.finals_test
+
+
+def test_a_look_at_another_test_split_does_not_count(tmp_path: Path) -> None:
+    made = effort(tmp_path)
+    write_earlier_look(made.folder, 5, FINALS, test_hash="another")
+    again = read(made.folder.parents[2])
+    assert len(again.looks) == 2
+    assert [look.trials for look in again.openings] == [8]

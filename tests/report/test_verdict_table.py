@@ -22,7 +22,7 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import sentence
 from mmbench.report.verdict_table import document, notes
 from mmbench.report.write import write_report
-from tests.report.constructed import Hits, Made, hit_users, write_sweep
+from tests.report.constructed import Hits, Made, hit_users, write_earlier_look, write_sweep
 
 USERS, BASE = 2000, range(1000)
 D = "shop_50%&co|1"
@@ -263,6 +263,43 @@ def test_the_primary_metric_is_that_of_the_manifest(tmp_path: Path) -> None:
     assert words == {"ndcg@20": "worse", "recall@20": "equivalent"}
     assert optimism["ndcg@20"] is not None
     assert optimism["recall@20"] is None  # validation is NDCG@20, and the two are not the same thing
+
+
+# Looks
+
+
+def test_after_raising_words_need_more_and_earlier_ones_are_listed(tmp_path: Path) -> None:
+    """Ten users more are found: at the first look that shows, at the second the interval is wider."""
+    hits = {"text": hit_users(USERS, range(6, 1016)), "none": hit_users(USERS, BASE)}
+    before, after = (
+        write_sweep(tmp_path / name, {("d", "m", c): Made(seeds(h), trials=seeds(h, n)) for c, h in hits.items()})
+        for name, n in (("before", 8), ("after", 16))
+    )
+    for condition in hits:
+        write_earlier_look(after / "d" / "m" / condition, 8)
+    (first,), (second,) = (judged(folder).values() for folder in (before, after))
+    assert first.tuned is not None
+    assert second.tuned is not None
+    assert (first.tuned.level, first.earlier) == (0.95, ())
+    assert (second.tuned.level, second.tuned.trials, second.tuned.n) == (0.975, 16, 6)
+    assert (first.word, second.word) == ("better but small", "equivalent")
+    (look,) = second.earlier
+    assert (look.number, look.trials, look.seeds, look.judgement) == (1, 8, 3, first.judgement)
+    assert look.tuned is not None
+    assert look.tuned.interval == first.tuned.interval
+    table = write_report(after)
+    assert "d/m/text_vs_none, look 1, with T 8 and S 3: better but small +1.0 % [" in table.text
+    assert "at the k-th look at the test split words use the level 1 - .05/k" in table.text
+    assert "] at 97.5 % to interactions alone" in table.text or "] at 97.5 % (NDCG@20, d)" in table.text
+
+
+def test_a_condition_that_joined_later_has_no_earlier_words_but_the_level_of_the_others(tmp_path: Path) -> None:
+    hits = {"text": hit_users(USERS, range(1100)), "none": hit_users(USERS, BASE)}
+    folder = write_sweep(tmp_path / "s", {("d", "m", c): Made(seeds(h), trials=seeds(h, 16)) for c, h in hits.items()})
+    write_earlier_look(folder / "d" / "m" / "none", 8)
+    (c,) = judged(folder).values()
+    assert c.tuned is not None
+    assert (c.tuned.level, c.earlier) == (0.975, ())
 
 
 # Sentences

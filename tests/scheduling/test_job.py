@@ -31,6 +31,7 @@ def key(asked: Job) -> str:
         ([], "planted-complementary/vbpr/fused"),
         (["modality=text"], "planted-complementary/vbpr/text"),
         (["model=bpr", "modality=text"], "planted-complementary/bpr/-"),
+        (["study.draw=1"], "planted-complementary-draw1/vbpr/fused"),
         (["dataset.split_seed=2"], "planted-complementary-split2/vbpr/fused"),
         (["modality.states.image=shuffle"], "planted-complementary/vbpr/fused_states.image=shuffle"),
         (
@@ -80,6 +81,9 @@ def test_even_under_a_condition_that_the_data_cannot_serve() -> None:
         ["report.primary=recall@20"],
         ["export.top_k=10"],
         ["study.lease_timeout=5"],
+        ["budget.trials=2"],
+        ["budget.seeds=2"],
+        ["budget.name=mine"],
         ["debug=true"],
         ["modality.states.image=real"],
     ],
@@ -96,8 +100,6 @@ def test_what_changes_no_number_keeps_the_key(words: list[str]) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["budget.trials=2"],
-        ["budget.seeds=2"],
         ["budget.patience_steps=2"],
         ["budget.min_steps=2"],
         ["budget.max_steps=6"],
@@ -110,6 +112,8 @@ def test_what_changes_no_number_keeps_the_key(words: list[str]) -> None:
         ["~search.model.reg_weight"],
         ["training.batch_size=128"],
         ["training.precision=64-true"],
+        ["budget.tpe=1"],
+        ["study.draw=1"],
         ["dataset.split_seed=1"],
         ["dataset.world_options.seed=1"],
         ["dataset.world_options.feature_noise=0.6"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,10 +28,8 @@ def ended(sweep: Path, key: str, index: int, score: float | None = 0.5, stage: S
     ledger.append(sweep, records.row(make(index, score=score, cell_key=key * 8)))
 
 
-def progress(
-    sweep: Path, out: io.StringIO, line_every: float = 0.0, trainings: Callable[[str], int] | None = None
-) -> Progress:
-    return Progress(sweep, PLANNED, trainings or (lambda key: 3), out, line_every=line_every)
+def progress(sweep: Path, out: io.StringIO, line_every: float = 0.0) -> Progress:
+    return Progress(sweep, PLANNED, dict.fromkeys(PLANNED, 3), out, line_every=line_every)
 
 
 def test_it_begins_with_what_is_planned_and_done(tmp_path: Path) -> None:
@@ -83,7 +80,7 @@ def test_a_torn_line_does_not_stop_it(tmp_path: Path) -> None:
     shown.start(finished=[])
     ended(tmp_path, "a", 0)
     with paths.ledger_file(tmp_path).open("a") as lines:
-        lines.write('{"schema_version": 2, "cell_key": "aaaa')
+        lines.write('{"schema_version": 3, "cell_key": "aaaa')
     shown.update()
     ended(tmp_path, "a", 1)
     shown.update()
@@ -141,21 +138,3 @@ def test_a_terminal_shows_a_bar_and_keeps_a_line_for_every_cell(tmp_path: Path) 
     assert written.count("[1/2 cells, 3/6 trainings") >= 2  # the line that stays, and the bar's text
     assert "\u2501" in written
     assert "\x1b[?25h" in written  # the cursor is back
-
-
-def test_an_extension_is_told_and_counted(tmp_path: Path) -> None:
-    out, sizes = io.StringIO(), {"a" * 8: 3, "b" * 8: 3}
-    shown = progress(tmp_path, out, trainings=sizes.__getitem__)
-    shown.start(finished=[])
-    for index in (0, 1):
-        ended(tmp_path, "a", index)
-    shown.update()
-    sizes |= {"a" * 8: 4, "b" * 8: 4}
-    ended(tmp_path, "a", 2)
-    ended(tmp_path, "a", 0, stage=Stage.PROPOSAL)
-    shown.update()
-    lines = out.getvalue().splitlines()[3:]
-    assert lines[0] == "2 further trainings: the last trials still moved a contrast"
-    assert [" 3/8 " in lines[1], " 4/8 " in lines[2]] == [True, True]
-    assert "text proposal 0" in lines[2]
-    assert lines[2].startswith("[1/2 cells")

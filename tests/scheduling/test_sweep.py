@@ -176,13 +176,13 @@ def test_records_of_other_settings_are_set_aside(finished: dict[str, str], comma
     assert digests(aside) == old
 
 
-@pytest.mark.parametrize("word", ["budget.trials=2", "model.embedding_dim=16"])
+@pytest.mark.parametrize("words", [["budget.trials=2", "budget.max_steps=4"], ["model.embedding_dim=16"]])
 def test_conditions_tuned_otherwise_are_not_compared(
-    word: str, finished: dict[str, str], command: Command, tmp_path: Path
+    words: list[str], finished: dict[str, str], command: Command, tmp_path: Path
 ) -> None:
-    """A second command under the name, with twice the trials or another model: its gain is not one of the modality."""
+    """A second command under the name, with another training rule or model: its gain is not one of the modality."""
     assert read_sweep(tmp_path / "s").change("planted-complementary", "vbpr", "fused", "none", "ndcg@20") is not None
-    command("-m", "sweep.name=s", "model=vbpr", "modality=fused", word)
+    command("-m", "sweep.name=s", "model=vbpr", "modality=fused", *words)
     table = read_sweep(tmp_path / "s")
     assert table.done("planted-complementary", "vbpr", "fused") is not None
     assert table.change("planted-complementary", "vbpr", "fused", "none", "ndcg@20") is None

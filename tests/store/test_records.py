@@ -16,9 +16,9 @@ from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.store import files, ledger, records
-from mmbench.store.records import CellStore
-from mmbench.store.schema import Stage, Unit
-from tests.records import cell, final, row, trial
+from mmbench.store.records import CellStore, read_looks
+from mmbench.store.schema import Cell, Effort, FinalRun, Stage, Unit, training_rule
+from tests.records import cell, choice, final, row, seal, trial
 
 FIRST, FINAL = Unit(Stage.TRIAL, 0), Unit(Stage.FINAL, 1)
 
@@ -303,6 +303,104 @@ def test_a_failure_is_left_and_forgotten_by_the_next_start(store: CellStore) -> 
     assert (failure.key, failure.reason, failure.traceback) == (store.key, "ValueError: why", "Traceback ...")
     store.open(cell())
     assert store.failure() is None
+
+
+# Raised effort
+
+
+def test_an_effort_is_raised_and_never_lowered(store: CellStore) -> None:
+    store.open(cell(effort=Effort(trials=8, proposals=2, seeds=3), versions={"torch": "1"}))
+    for trials, seeds, then in ((8, 3, (8, 3)), (16, 3, (16, 3)), (4, 5, (16, 5)), (8, 3, (16, 5))):
+        raised = cell(effort=Effort(trials=trials, proposals=2, seeds=seeds), config={"budget": {"name": "b"}})
+        store.open(raised)
+        assert store.effort() == Effort(trials=then[0], proposals=2, seeds=then[1])
+    kept = records.read(paths.cell_file(store.folder), Cell)
+    assert kept.versions == {"torch": "1"}  # of the first trainings
+    assert kept.config == {"budget": {"name": "b"}}
+    assert kept.effort.trainings == 16 + 2 + 5
+
+
+def test_an_effort_is_met_by_a_choice_among_all_trials_and_a_seal_over_all_final_runs() -> None:
+    effort = Effort(trials=3, proposals=1, seeds=2)
+    chosen = choice(n_trials=4)
+    assert effort.is_met_by(chosen, seal(chosen, finals=[1, 2]))
+    assert not effort.is_met_by(chosen, seal(chosen, finals=[1]))
+    fewer = choice(n_trials=3)
+    assert not effort.is_met_by(fewer, seal(fewer, finals=[1, 2]))
+
+
+def test_what_says_how_often_is_no_part_of_the_training_rule() -> None:
+    budget = {"name": "small", "trials": 8, "seeds": 3, "max_steps": 9, "tpe": 0, "rungs": []}
+    assert training_rule(budget) == {"max_steps": 9, "tpe": 0, "rungs": []}
+
+
+@pytest.fixture
+def looked(store: CellStore) -> CellStore:
+    """A cell whose test split was opened three times: twice for slot 0, then for slot 1 with another configuration."""
+    store.open(cell(effort=Effort(trials=3, proposals=1, seeds=2)))
+    first, second = trial(0), trial(1, 0.6)
+    for training in (first, second):
+        store.write_training(training, row(training))
+    for chosen, n_trials, finals in ((first, 2, [1]), (first, 2, [1, 2]), (second, 4, [1, 2])):
+        made = choice(chosen, n_trials=n_trials)
+        store.keep_look()
+        store.set_finals_aside(made.configuration)
+        store.write_choice(made)
+        for number in finals:
+            ended = final(number, configuration=made.configuration)
+            if ended.unit not in store.finished_trainings():
+                store.write_training(ended, row(ended))
+                paths.final_file(store.folder, number, paths.RANKS).write_bytes(f"{n_trials}".encode())
+        store.write_seal(seal(made, finals=finals))
+    return store
+
+
+def test_looks_are_kept_in_order_with_what_they_were_made_of(looked: CellStore) -> None:
+    looks = read_looks(looked.folder)
+    assert [(look.number, look.trials, look.seeds, look.choice.slot) for look in looks] == [
+        (1, 1, 1, 0),
+        (2, 1, 2, 0),
+        (3, 3, 2, 1),
+    ]
+    aside = paths.aside_dir(looked.folder, trial(0).configuration_hash)
+    assert [look.folder for look in looks] == [aside, aside, looked.folder]
+    for look in looks:
+        for number in look.seal.finals:
+            found = records.read(paths.final_file(look.folder, number, paths.RECORD), FinalRun)
+            assert found.configuration == look.choice.configuration
+            assert paths.final_file(look.folder, number, paths.RANKS).read_bytes() == (
+                b"4" if look.number == 3 else b"2"
+            )
+    paths.seal_file(looked.folder).unlink()  # raised again and not finished
+    assert read_looks(looked.folder) == looks[:2]
+
+
+def test_without_a_seal_there_is_no_look_to_keep(looked: CellStore) -> None:
+    before = names(looked.folder)
+    paths.seal_file(looked.folder).unlink()
+    looked.keep_look()
+    assert names(looked.folder) == [name for name in before if name != paths.seal_file(Path()).name]
+    looked.write_choice(choice(trial(1, 0.6), n_trials=4))
+    assert len(read_looks(looked.folder)) == 2
+
+
+def test_a_final_run_counts_only_with_a_row_of_its_own_configuration(looked: CellStore) -> None:
+    """The rows of the earlier configuration stay in the ledger; a kill before the new row must not go unnoticed."""
+    assert looked.finished_trainings()[FINAL].configuration == {"model.size": 1}
+    lines = paths.ledger_file(looked.sweep_dir).read_bytes().splitlines(keepends=True)
+    paths.ledger_file(looked.sweep_dir).write_bytes(b"".join(lines[:-2]))
+    assert paths.final_file(looked.folder, 1, paths.RECORD).exists()
+    assert set(looked.finished_trainings()) == {FIRST, Unit(Stage.TRIAL, 1)}
+
+
+def test_a_file_of_one_final_run_is_not_taken_for_one_of_another(tmp_path: Path) -> None:
+    for number in (1, 10):
+        for ending in (paths.RECORD, paths.STATE, paths.shuffled_ranks("image")):
+            file = paths.final_file(tmp_path, number, ending)
+            file.parent.mkdir(exist_ok=True)
+            file.touch()
+    found = paths.training_files(tmp_path, Stage.FINAL, 1)
+    assert [file.name for file in found] == ["seed1.shuffled_image.test.parquet", "seed1.state.npz", "seed1.json"]
 
 
 def test_versions_name_what_decides_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

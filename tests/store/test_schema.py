@@ -19,12 +19,10 @@ from mmbench.store.schema import (
     Control,
     Cost,
     Course,
-    Extension,
     Failure,
     LedgerRow,
     Record,
-    Round,
-    Shift,
+    Revision,
     Stage,
     Training,
 )
@@ -32,7 +30,7 @@ from tests import records as valid
 
 CONTROL = Control(state="shuffle", differs_from_real=True, cosine_mean=0.1, cosine_sd=0.2)
 APPROXIMATION = Approximation(items=80, k=10, recall=0.99, sample=40, library="faiss 1.8")
-SHIFT = Shift(a="text", b="none", shift=0.03, lo=0.01, hi=0.05, more=True)
+REVISION = Revision(trials=8, seeds=3, models=["data/vbpr"], command=["budget=small"], planned_at="now")
 EXAMPLES: dict[str, Record] = {
     "trial": valid.trial(3, 0.1 + 0.2, controls={"text": CONTROL}, approximations=[APPROXIMATION]),
     "failed trial": valid.trial(0, None, failure=Failure(reason="é\nsecond line", traceback="Traceback")),
@@ -40,10 +38,9 @@ EXAMPLES: dict[str, Record] = {
     "final": valid.final(2, course=valid.course(losses=[{"bpr": 0.7}, {"bpr": 0.6}])),
     "choice": valid.choice(),
     "seal": valid.seal(unscored=["trial 1: all scores are equal"]),
-    "cell": valid.cell(states={"text": "real"}, versions={"torch": "2", "commit": None}),
+    "cell": valid.cell(draw=2, states={"text": "real"}, versions={"torch": "2", "commit": None}),
     "failure": CellFailure(key="key", reason="why", traceback="Traceback"),
-    "extension": Extension(effort="e", trials=3, settled=False, rounds=[Round(trials=2, contrasts=[SHIFT])]),
-    "manifest": valid.manifest(cells=[valid.planned(tiers=["core"], asked=["fused"])]),
+    "manifest": valid.manifest(cells=[valid.planned(tiers=["core"], asked=["fused"])], revisions=[REVISION]),
     "ledger row": valid.row(cost=Cost(seconds=1.5, device="cpu", energy_kwh=0.1)),
 }
 
@@ -80,7 +77,7 @@ def without_a_field(plain: dict[str, Any]) -> None:
 
 #: How a file is spoilt, and a part of the message that refuses it.
 SPOILT: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "schema 1": (lambda plain: plain.update(schema_version=1), "schema version 1"),
+    "schema 2": (lambda plain: plain.update(schema_version=2), "schema version 2, this mmbench reads version 3; use "),
     "no schema": (lambda plain: plain.pop("schema_version"), "schema version None"),
     "unknown field": (lambda plain: plain.update(surprise=1), "unknown field `surprise`"),
     "missing field": (without_a_field, "missing required field"),
@@ -100,7 +97,7 @@ def test_a_spoilt_record_is_refused_in_one_line(name: str, fault: str, tmp_path:
     assert message in refused(file, type(record))
 
 
-@pytest.mark.parametrize("text", ["", '{"schema_version": 2, "kind": "tri', "[]", "3", "\udcff"])
+@pytest.mark.parametrize("text", ["", '{"schema_version": 3, "kind": "tri', "[]", "3", "\udcff"])
 def test_what_is_no_record_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     file = tmp_path / "trial.json"
     file.write_bytes(text.encode(errors="surrogateescape"))
@@ -127,7 +124,7 @@ def test_the_ledger_passes_over_what_is_no_row(tmp_path: Path) -> None:
     row = EXAMPLES["ledger row"]
     assert isinstance(row, LedgerRow)
     ledger.append(tmp_path, row)
-    for fault in ("schema 1", "unknown field", "missing field", "another kind"):
+    for fault in ("schema 2", "unknown field", "missing field", "another kind"):
         spoil, _ = SPOILT[fault]
         plain = msgspec.to_builtins(row)
         spoil(plain)

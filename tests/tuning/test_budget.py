@@ -12,20 +12,6 @@ RULE = {"patience_steps": 500, "min_steps": 1000, "max_steps": 3000, "least_epoc
 STANDARD: dict[str, Any] = {"name": "standard", "trials": 30, "seeds": 5, **RULE}
 
 
-def test_extensions_are_half_the_trials_each_and_end_at_twice() -> None:
-    budget = Budget(**STANDARD, extend=True)
-    assert budget.most_trials == 60
-    assert [budget.extended(n) for n in (30, 45, 60)] == [45, 60, 60]
-    odd = Budget(**{**STANDARD, "trials": 5}, extend=True)
-    assert [odd.extended(n) for n in (5, 8, 10)] == [8, 10, 10]
-
-
-def test_without_extension_the_trials_are_what_was_said() -> None:
-    budget = Budget(**STANDARD)
-    assert budget.most_trials == 30
-    assert budget.extended(30) == 30
-
-
 def test_rungs_may_come_as_a_list() -> None:
     assert Budget(**STANDARD, rungs=[5, 20]).rungs == (5, 20)  # type: ignore[arg-type]
 
@@ -44,7 +30,6 @@ def test_a_budget_may_leave_the_steps_of_an_epoch_open() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"extend": 1}, "budget.extend=1 must be true or false"),
         ({"tpe": -1}, "budget.tpe=-1 must be a whole number of at least 0"),
         ({"rungs": [0, 5]}, r"budget.rungs=\[0, 5\] must be ascending steps from 1 to below max_steps=3000"),
         ({"rungs": [5, 5]}, r"budget.rungs=\[5, 5\] must be ascending"),

@@ -274,7 +274,7 @@ def moody(
         recipe=lambda configuration: (functools.partial(model, mood=configuration["model.mood"]), settings),
     )
     store = CellStore(sweep_dir, paths.cell_dir(sweep_dir, *task.cell), "c" * 64)
-    store.open(cell(key=store.key))
+    store.open(cell(key=store.key, effort=task.effort))
     return task, store, job.dataset().split
 
 

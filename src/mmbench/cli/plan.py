@@ -76,6 +76,7 @@ def main(argv: Sequence[str]) -> None:
     composed = expand(overrides)
     torch.set_num_threads(1)
     sweep = Sweep.plan([job.job() for job in composed], overrides, translator)
+    sweep.check()
     waiting = [plan for plan in sweep.planned if not plan.finished]
     lines = [
         Message.counted(
@@ -87,18 +88,9 @@ def main(argv: Sequence[str]) -> None:
         Message.counted(
             "{n} training to run; it is one thread of one worker",
             "{n} trainings to run; each is one thread of one worker",
-            sum(plan.trainings for plan in waiting),
+            sum(plan.left for plan in waiting),
         ),
     ]
-    further = sum(plan.most_trainings - plan.trainings for plan in waiting)
-    if further:
-        lines.append(
-            Message.counted(
-                "up to {n} further one where the last half of the trials still moved a contrast (budget.extend)",
-                "up to {n} further ones where the last half of the trials still moved a contrast (budget.extend)",
-                further,
-            )
-        )
     print("\n".join(map(translator, lines)))
     if waiting:
         print(described(waiting, translator), end="")
@@ -125,13 +117,12 @@ def described(waiting: Sequence[Planned], translator: Translator) -> str:
         cells = list(members)
         heaviest = max(cells, key=lambda plan: sum(f.values.size for f in plan.task.inputs(1).values()))
         pilot = measure(heaviest)
-        trainings, budget = sum(plan.trainings for plan in cells), heaviest.task.budget
-        most = sum(plan.most_trainings for plan in cells)
+        trainings, budget = sum(plan.left for plan in cells), heaviest.task.budget
         rule = budget.stopping
         shortest = trainings * pilot.seconds(rule.fewest_epochs(pilot.steps_per_epoch))
-        longest = most * pilot.seconds(rule.most_epochs(pilot.steps_per_epoch))
+        longest = trainings * pilot.seconds(rule.most_epochs(pilot.steps_per_epoch))
         low, high = low + shortest, high + longest
-        disk, peak = disk + most * pilot.state_mb, max(peak, pilot.peak_mb)
+        disk, peak = disk + trainings * pilot.state_mb, max(peak, pilot.peak_mb)
         name = f"{dataset}/{model} ({heaviest.task.cell.modality})"
         costs = [translator.number(pilot.setup, 1), translator.number(pilot.epoch, 2), translator.number(trainings)]
         rows.append([name, *costs, _time(shortest, translator), _time(longest, translator)])

@@ -47,6 +47,8 @@ PLACE_OR_MANNER = (
     "training.accelerator=",
     "training.devices=",
 )
+#: Overrides that say how often: the same sweep takes more trials or final runs up, and further draws (``study.draw``).
+HOW_OFTEN = ("budget.trials=", "budget.seeds=")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -124,7 +126,7 @@ def _config_dirs(flags: Sequence[str]) -> list[Path]:
 
 
 def _derived_name(overrides: Sequence[str]) -> str:
-    """Name a sweep after what runs, not where or how: the same command finds its own results again."""
+    """Name a sweep after what runs, not where, how or how often: the same command finds its own results again."""
     words = sorted(word.lstrip("+") for word in overrides)
-    what = [word for word in words if not word.startswith(PLACE_OR_MANNER)]
+    what = [word for word in words if not word.startswith((*PLACE_OR_MANNER, *HOW_OFTEN))]
     return paths.slug(what).replace("=", "-")

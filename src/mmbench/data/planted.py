@@ -25,7 +25,11 @@ from mmbench.messages import Refusal
 Array = NDArray[np.float64]
 BLOCK = 8
 BLOCKS = ("shared", "text", "image", "id")
+#: Blocks that features may describe: no utility depends on the last one.
+TOLD = (*BLOCKS, "junk")
 FEATURE_DIM = 32
+#: Standard deviation of the noise on an image that is a function of the observed text.
+FUNCTION_NOISE = 0.3
 #: Label of the second image encoder.
 SECOND = "second"
 #: Numbers drawn at once; a world of the default size is a single block.
@@ -44,6 +48,7 @@ class World:
         image_of_text: the image is a function of the observed text, so it adds no information.
         new_items: share of items without a training interaction and without text.
         per_user: default number of interactions of each user.
+        feature_noise: default standard deviation of the noise on each feature dimension.
     """
 
     text: tuple[str, ...]
@@ -51,10 +56,13 @@ class World:
     image_of_text: bool = False
     new_items: float = 0.0
     per_user: int = 20
+    feature_noise: float = 0.5
 
 
+#: Worlds by name. A world that was redefined keeps its earlier definition as ``<name>@<edition>``.
 WORLDS: Mapping[str, World] = {
-    "complementary": World(text=("shared", "text"), image=("shared", "image")),
+    # A short log and clear features: otherwise trained models do not show what is planted (docs/decisions/0016).
+    "complementary": World(text=("shared", "text"), image=("shared", "image"), per_user=10, feature_noise=0.25),
     "redundant": World(text=("shared", "text"), image_of_text=True),
     "two_views": World(text=("shared",), image=("shared",)),
     # A short log: 20 interactions reveal nearly all that the text describes (docs/decisions/0008).
@@ -62,6 +70,7 @@ WORLDS: Mapping[str, World] = {
     "useless_image": World(text=("shared", "text"), image=("junk",)),
     "no_signal": World(text=()),
     "cold_image": World(text=("shared", "text"), image_of_text=True, new_items=0.15),
+    "complementary@1": World(text=("shared", "text"), image=("shared", "image")),
 }
 
 
@@ -75,7 +84,7 @@ def make_world(
     n_interactions: int | None = None,
     text_dim: int = FEATURE_DIM,
     image_dim: int = FEATURE_DIM,
-    feature_noise: float = 0.5,
+    feature_noise: float | None = None,
     temperature: float = 1.5,
     popularity_sd: float = 0.6,
     seed: int = 0,
@@ -93,14 +102,18 @@ def make_world(
             tail, as in the log of a shop.
         text_dim: width of the text features.
         image_dim: width of the image features.
-        feature_noise: standard deviation of the noise on each feature dimension.
+        feature_noise: standard deviation of the noise on each feature dimension, by default that of the world.
         temperature: divides the utility before Gumbel noise is added.
         popularity_sd: standard deviation of the popularity term.
         seed: seed of all random numbers.
 
     Returns:
-        A source with text and image features and a column ``split``; ``truth`` holds the factors by block, which items
-        are new and, in a world of at most :data:`BLOCK_ENTRIES` pairs, the utility ``(n_users, n_items)`` before noise.
+        A source with text and image features and a column ``split``. Its ``truth`` holds ``factors_<block>``
+        ``(n_items, 8)``; ``tastes`` ``(n_users, 32)``, in the order of :data:`BLOCKS`; ``popularity`` ``(n_items,)``;
+        ``new``, which items are; ``text_mixing`` and ``image_mixing``, the projections of the factors in the order
+        of :data:`TOLD` ``(40, d)``, or of the text ``(text_dim, image_dim)`` for an image that is a function of it;
+        ``feature_noise`` and ``temperature`` ``()``; and, in a world of at most :data:`BLOCK_ENTRIES` pairs, the
+        ``utility`` ``(n_users, n_items)`` before noise.
 
     Raises:
         ValueError: for an unknown world or encoder, or a world without room for its interactions.
@@ -108,26 +121,35 @@ def make_world(
     if world not in WORLDS:
         raise Refusal("dataset.world={world} is unknown; worlds are {worlds}", world=world, worlds=", ".join(WORLDS))
     spec = WORLDS[world]
+    noise = spec.feature_noise if feature_noise is None else feature_noise
     counts = _counts(spec, n_users, n_items, per_user, n_interactions, seed)
     rng = np.random.default_rng(seed)
-    factors = {name: rng.standard_normal((n_items, BLOCK)) for name in (*BLOCKS, "junk")}
+    factors = {name: rng.standard_normal((n_items, BLOCK)) for name in TOLD}
     tastes = rng.standard_normal((n_users, BLOCK * len(BLOCKS)))
     popularity = popularity_sd * rng.standard_normal(n_items)
     new = np.zeros(n_items, bool)
     new[rng.permutation(n_items)[: round(spec.new_items * n_items)]] = True
     # The second encoder draws from its own generator, so that its existence changes no other number of a world.
-    views = _views(spec, factors, new, feature_noise, (text_dim, image_dim), (rng, np.random.default_rng([seed, 1])))
-    features = {name: view() for name, view in picked(views, encoder or {}, f"planted world {world}").items()}
+    views = _views(spec, factors, new, noise, (text_dim, image_dim), (rng, np.random.default_rng([seed, 1])))
+    chosen = {name: view() for name, view in picked(views, encoder or {}, f"planted world {world}").items()}
     utility = _Utility(tastes, np.hstack([factors[b] for b in BLOCKS]), popularity)
     if isinstance(counts, int):
         log = _choices(utility, temperature, new, counts, rng)
     else:
         log = _uneven_choices(utility, temperature, counts, rng)
     items = pd.DataFrame({"item_id": [f"i{i:05d}" for i in range(n_items)]})
-    truth: dict[str, NDArray[Any]] = {f"factors_{b}": v for b, v in factors.items()}
+    truth: dict[str, NDArray[Any]] = {
+        **{f"factors_{b}": v for b, v in factors.items()},
+        **{f"{name}_mixing": view.mixing for name, view in chosen.items()},
+        "tastes": tastes,
+        "popularity": popularity,
+        "new": new,
+        "feature_noise": np.array(noise),
+        "temperature": np.array(temperature),
+    }
     if n_users * n_items <= BLOCK_ENTRIES:
         truth["utility"] = next(utility.blocks())
-    return Source(log, items, features, {**truth, "new": new})
+    return Source(log, items, {name: view.feature for name, view in chosen.items()}, truth)
 
 
 def _counts(
@@ -171,6 +193,19 @@ class _Utility:
             yield self.tastes[begin : begin + step] @ self.factors.T + self.popularity
 
 
+@dataclass(frozen=True)
+class _View:
+    """Features of one modality.
+
+    Args:
+        feature: what is observed.
+        mixing: what it was projected by, see :func:`make_world`.
+    """
+
+    feature: ItemFeature
+    mixing: Array
+
+
 def _views(
     spec: World,
     factors: Mapping[str, Array],
@@ -178,23 +213,23 @@ def _views(
     noise: float,
     widths: tuple[int, int],
     generators: tuple[np.random.Generator, np.random.Generator],
-) -> dict[str, dict[str, Callable[[], ItemFeature]]]:
+) -> dict[str, dict[str, Callable[[], _View]]]:
     """Features by modality and encoder; both image encoders see the same blocks, or the same observed text."""
     of_text, of_image = widths
-    text = _view(spec.text, factors, of_text, np.float64, noise, generators[0])
+    text, text_mixing = _view(spec.text, factors, of_text, np.float64, noise, generators[0])
 
-    def image(rng: np.random.Generator) -> ItemFeature:
+    def image(rng: np.random.Generator) -> _View:
         if spec.image_of_text:
-            values = _function_of(text, of_image, rng)
+            values, mixing = _function_of(text, of_image, rng)
         else:
-            values = _view(spec.image, factors, of_image, np.float32, noise, rng)
-        return with_missing_filled(values, np.ones(len(new), bool))
+            values, mixing = _view(spec.image, factors, of_image, np.float32, noise, rng)
+        return _View(with_missing_filled(values, np.ones(len(new), bool)), mixing)
 
     # Drawn even if it is not chosen: the log is drawn from the same generator afterwards.
     first = image(generators[0])
     return {
         "image": {DEFAULT: lambda: first, SECOND: lambda: image(generators[1])},
-        "text": {DEFAULT: lambda: with_missing_filled(text.astype(np.float32), ~new)},
+        "text": {DEFAULT: lambda: _View(with_missing_filled(text.astype(np.float32), ~new), text_mixing)},
     }
 
 
@@ -205,23 +240,30 @@ def _view(
     dtype: type,
     noise: float,
     rng: np.random.Generator,
-) -> NDArray[Any]:
-    """A random projection of blocks with noise, ``(n_items, width)``; of none of them, noise alone."""
+) -> tuple[NDArray[Any], Array]:
+    """A random projection of blocks with noise, ``(n_items, width)``; of none of them, noise alone. And its matrix."""
     seen = np.hstack([factors[b] for b in blocks]) if blocks else np.zeros((len(factors["id"]), 1))
     mixing = rng.standard_normal((seen.shape[1], width)) / np.sqrt(seen.shape[1])
     scale = noise if blocks else 1.0
-    return _in_blocks(seen, width, dtype, lambda rows: rows @ mixing + scale * rng.standard_normal((len(rows), width)))
+
+    def observed(rows: Array) -> Array:
+        return rows @ mixing + scale * rng.standard_normal((len(rows), width))
+
+    values = _in_blocks(seen, width, dtype, observed)
+    of_block = dict(zip(blocks, mixing.reshape(-1, BLOCK, width), strict=True)) if blocks else {}
+    return values, np.vstack([of_block.get(block, np.zeros((BLOCK, width))) for block in TOLD])
 
 
-def _function_of(text: Array, width: int, rng: np.random.Generator) -> NDArray[Any]:
-    """A function of the observed text with little noise, ``(n_items, width)``."""
+def _function_of(text: Array, width: int, rng: np.random.Generator) -> tuple[NDArray[Any], Array]:
+    """A function of the observed text with little noise, ``(n_items, width)``, and the matrix inside it."""
     mixing = rng.standard_normal((text.shape[1], width)) / np.sqrt(text.shape[1])
-    return _in_blocks(
+    values = _in_blocks(
         text,
         width,
         np.float32,
-        lambda rows: np.tanh(rows @ mixing) + 0.3 * rng.standard_normal((len(rows), width)),
+        lambda rows: np.tanh(rows @ mixing) + FUNCTION_NOISE * rng.standard_normal((len(rows), width)),
     )
+    return values, mixing
 
 
 def _in_blocks(seen: Array, width: int, dtype: type, of: Callable[[Array], Array]) -> NDArray[Any]:

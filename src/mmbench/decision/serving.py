@@ -80,7 +80,7 @@ def _measure(cell: CellResult, sweep_dir: Path) -> Serving:
     build, settings = task.recipe(final.configuration)
     file = paths.final_file(cell.folder, seed, paths.STATE)
     state = read_state(file) if file.exists() else {}
-    model = rebuild(build, make_recdata(task.train, task.inputs(seed)), state, settings, seed)
+    model = rebuild(build, make_recdata(task.train, task.inputs(final.seed)), state, settings, final.seed)
     n_users, n_items = task.train.n_users, task.train.n_items
 
     def rank(first: int, n: int) -> None:

@@ -125,7 +125,7 @@ def _gain(comparison: Comparison) -> str:
         text += f" {percents(tuned.interval)}"
     marks = ""
     if inference is not None:
-        marks = SIGNIFICANT * (inference.holm < ALPHA) + EQUIVALENT * (inference.equivalence_p < ALPHA)
+        marks = SIGNIFICANT * (inference.holm < ALPHA) + EQUIVALENT * (inference.equivalence_p < 1 - tuned.level)
     silent = WORDLESS * (word is None)
     return f"{text}{marks}{UNDECIDED * (word is Verdict.UNDECIDED)}{broken}{silent}"
 

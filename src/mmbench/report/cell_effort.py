@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +20,8 @@ from mmbench.inference.tuned_gain import TunedGain, TunedSide
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Refusal
 from mmbench.store import records
-from mmbench.store.schema import Cell, Choice, LedgerRow, Seal, Stage, Training
+from mmbench.store.records import Look
+from mmbench.store.schema import Cell, Choice, FinalRun, LedgerRow, Seal, Stage, Training
 from mmbench.tuning.space import read_space, size
 
 
@@ -39,6 +40,8 @@ class CellEffort:
         ledger: its rows of the ledger.
         folder: where the records lie.
         metric: metric of the test split.
+        looks: every opening of its test split, in order.
+        finals_folder: where the files of its final runs lie; None is ``folder``.
     """
 
     modality: str
@@ -51,6 +54,8 @@ class CellEffort:
     ledger: Sequence[LedgerRow]
     folder: Path
     metric: str
+    looks: Sequence[Look] = ()
+    finals_folder: Path | None = None
 
     @functools.cached_property
     def validation(self) -> NDArray[np.float64]:
@@ -62,7 +67,7 @@ class CellEffort:
         """The test users, ``(n_users,)``."""
         tested = next((ranking for ranking in self._tested if ranking is not None), None)
         if tested is None:  # the choice was a proposal of TPE
-            tested = records.read_tested(paths.final_file(self.folder, self.seal.finals[0], paths.RANKS))
+            tested = records.read_tested(self._final(self.seal.finals[0]))
         return tested.users
 
     @functools.cached_property
@@ -104,9 +109,33 @@ class CellEffort:
     @functools.cached_property
     def finals_test(self) -> list[float]:
         """Mean test metric of each successful final run."""
-        done = [f for f in self.finals if f.succeeded]
-        files = [paths.final_file(self.folder, final.index, paths.RANKS) for final in done]
-        return [float(metrics.per_user(records.read_ranking(file), self.metric).mean()) for file in files]
+        rankings = [records.read_ranking(self._final(final.index)) for final in self.finals if final.succeeded]
+        return [float(metrics.per_user(pairs, self.metric).mean()) for pairs in rankings]
+
+    def _final(self, number: int) -> Path:
+        """Test ranks of a final run."""
+        return paths.final_file(self.finals_folder or self.folder, number, paths.RANKS)
+
+    @property
+    def openings(self) -> list[Look]:
+        """Looks at the present test split, in order; those at another one said nothing about it."""
+        return [look for look in self.looks if look.seal.test_hash == self.seal.test_hash]
+
+    def past(self, number: int) -> CellEffort:
+        """It as it was at a look at the present test split, numbered from 1; it itself where it had no further one."""
+        if number >= len(self.openings):
+            return self
+        look = self.openings[number - 1]
+        finals = [records.read(paths.final_file(look.folder, n, paths.RECORD), FinalRun) for n in look.seal.finals]
+        return replace(
+            self,
+            choice=look.choice,
+            seal=look.seal,
+            trials=self.trials[: look.trials],
+            finals=finals,
+            looks=self.looks[: look.number],
+            finals_folder=look.folder,
+        )
 
     @property
     def tuned_cell(self) -> TunedCell:
@@ -197,7 +226,8 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], 
     choice = records.read(paths.choice_file(folder), Choice)
     seal = records.read(paths.seal_file(folder), Seal)
     trials, proposals, finals = (records.read_trainings(folder, stage, cell.key) for stage in Stage)
-    return CellEffort(modality, cell, choice, seal, trials, proposals, finals, rows.get(cell.key, []), folder, metric)
+    listed, looks = rows.get(cell.key, []), records.read_looks(folder)
+    return CellEffort(modality, cell, choice, seal, trials, proposals, finals, listed, folder, metric, looks)
 
 
 #: Marks of a training that did not come to its end, and the value to raise against each.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from mmbench.inference import intervals, tuned_gain
 from mmbench.inference.contrast import Contrast
 from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
-from mmbench.inference.tuned_gain import TunedGain
-from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, verdict
+from mmbench.inference.looks import level_of_look
+from mmbench.inference.tuned_gain import NoWord, TunedGain
+from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, equivalence_level, verdict
 from mmbench.messages import message_of
 from mmbench.report.cell_effort import CellEffort, badly_trained
 from mmbench.report.fairness_checks import FAIL, Group
@@ -48,6 +49,25 @@ class Inference:
 
 
 @dataclass(frozen=True)
+class EarlierLook:
+    """What the records said at an earlier opening of the test split, before T or S was raised.
+
+    Args:
+        number: number of the look, from 1.
+        trials: T of then.
+        seeds: S of then.
+        tuned: the tuned gain of then; None where it was not defined.
+        judgement: the verdict of then.
+    """
+
+    number: int
+    trials: int
+    seeds: int
+    tuned: TunedGain | None
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One planned contrast of one dataset and model.
 
@@ -63,6 +83,7 @@ class Comparison:
         inference: tests of the tuned gain; None where it has no bounds.
         optimism: expected validation score of A and of B minus the expected test metric; None where the two are
             different metrics.
+        earlier: what was said before T or S was raised.
         pending: what has not run.
         redundancy: share of what the modality in question adds to nothing that the others tell too; None where it is
             not told, see :func:`mmbench.report.contribution_facts.with_redundancy`.
@@ -77,6 +98,7 @@ class Comparison:
     effects: UserEffects | None = None
     inference: Inference | None = None
     optimism: tuple[float, float] | None = None
+    earlier: tuple[EarlierLook, ...] = ()
     pending: str = ""
     redundancy: float | None = None
 
@@ -106,13 +128,12 @@ class Comparison:
         return self.pending if self.judgement is None else str(self.judgement)
 
 
-def read_contrasts(table: SweepTable, groups: Sequence[Group], *, level: float = 0.95) -> list[Comparison]:
+def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Comparison]:
     """Every planned contrast both of whose conditions are in the sweep, judged.
 
     Args:
         table: the sweep.
         groups: its fairness report: a FAIL blocks every verdict of that dataset and model.
-        level: coverage of the intervals that words rest on.
     """
     by_model = {(group.dataset, group.model): group for group in groups}
     compared = []
@@ -121,12 +142,12 @@ def read_contrasts(table: SweepTable, groups: Sequence[Group], *, level: float =
             for pair in table.contrasts:
                 a, b = (table.result(dataset, model, condition) for condition in pair)
                 if a is not None and b is not None and a is not b:
-                    compared.append(compare(table, a, b, by_model.get((dataset, model)), level=level))
+                    compared.append(compare(table, a, b, by_model.get((dataset, model))))
     return _adjusted(compared)
 
 
-def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None, *, level: float = 0.95) -> Comparison:
-    """Judge one contrast; p-values are adjusted later, when all are known."""
+def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None) -> Comparison:
+    """Judge one contrast, at the level of its look; p-values are adjusted later, when all are known."""
     fairness = group.level if group else "-"
     failed = [f"{side.modality} failed: {side.reason}" for side in (a, b) if side.status == "failed"]
     if failed:
@@ -134,30 +155,93 @@ def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None
     waiting = [f"{side.modality} {side.status}" for side in (a, b) if side.status != "done"]
     if waiting:
         return Comparison(a, b, None, fairness, pending=", ".join(waiting))
-    doubts = unfairness(group)
-    efforts = {effort.modality: effort for effort in group.cells} if group else {}
-    pair = [efforts[side.modality] for side in (a, b) if side.modality in efforts]
-    tuned, silent = None, wordless(pair)
-    if not comparable(a, b):
-        doubts.append("the two differ in final seeds, test split or effort")
-    elif len(pair) < 2:
-        untuned = " and ".join(side.modality for side in (a, b) if side.modality not in efforts)
-        silent = f"nothing was tuned in {untuned}"
-    elif not any(effort.rungs for effort in pair):
-        try:  # a contrast is the choice among one cell on each side
-            tuned = tuned_gain.free_disposal([pair[0].tuned_cell], [pair[1].tuned_cell], level=level)
-        except ValueError as error:
-            doubts.append(message_of(error))
-        else:
-            for side, effort in zip((tuned.a, tuned.b), pair, strict=True):
-                doubts += badly_trained(side, {effort.tuned_cell.name: effort}, table.delta)
-    judged = verdict(tuned, table.delta, untrusted="; ".join(doubts), wordless=silent)
     configuration = table.change(a.dataset, a.model, a.modality, b.modality, table.primary)
     effects = intervals.user_effects(a.per_user(table.primary), b.per_user(table.primary)) if configuration else None
-    inference = None if tuned is None else _inference(tuned, table.delta)
-    same_metric = tuned is not None and all(effort.choice.metric == effort.metric for effort in pair)
-    optimism = (tuned.a.optimism, tuned.b.optimism) if tuned is not None and same_metric else None
-    return Comparison(a, b, judged, fairness, tuned, configuration, effects, inference, optimism)
+    doubts = unfairness(group)
+    efforts = {effort.modality: effort for effort in group.cells} if group else {}
+    untuned = [side.modality for side in (a, b) if side.modality not in efforts]
+    alike = comparable(a, b)
+    if not alike:
+        doubts.append("the two differ in final seeds, test split or effort")
+    if untuned or not alike:
+        silent = f"nothing was tuned in {' and '.join(untuned)}" if untuned else ""
+        judged = verdict(None, table.delta, untrusted="; ".join(doubts), wordless=silent)
+        return Comparison(a, b, judged, fairness, configuration=configuration, effects=effects)
+    pair = [efforts[side.modality] for side in (a, b)]
+
+    def say(at: At, level: float) -> tuple[TunedGain | None, Judgement]:
+        return judged_sides([at(pair[0])], [at(pair[1])], table.delta, level, doubts)
+
+    tuned, judged = say(now, level_of(pair))
+    same_metric = all(effort.choice.metric == effort.metric for effort in pair)
+    return Comparison(
+        a,
+        b,
+        judged,
+        fairness,
+        tuned,
+        configuration,
+        effects,
+        inference=None if tuned is None else _inference(tuned, table.delta),
+        optimism=(tuned.a.optimism, tuned.b.optimism) if tuned is not None and same_metric else None,
+        earlier=earlier_looks(pair, say),
+    )
+
+
+#: From a condition to what it was at some look, and from that and a level to what is said then.
+At = Callable[[CellEffort], CellEffort]
+Say = Callable[[At, float], tuple[TunedGain | None, Judgement]]
+
+
+def now(cell: CellEffort) -> CellEffort:
+    """A condition at the present look."""
+    return cell
+
+
+def level_of(cells: Iterable[CellEffort]) -> float:
+    """Level of words about some conditions, by how often the test split of one of them was opened."""
+    return level_of_look(max((len(cell.openings) for cell in cells), default=1) or 1)
+
+
+def earlier_looks(cells: Sequence[CellEffort], say: Say) -> tuple[EarlierLook, ...]:
+    """What was said about some conditions at every earlier look at which those of a model had had the same effort."""
+    looks = []
+    for number in range(1, max((len(cell.openings) for cell in cells), default=1)):
+        past = {cell.cell.key: cell.past(number) for cell in cells}
+        efforts = {(cell.cell.model, len(cell.trials), len(cell.finals)) for cell in past.values()}
+        if len({model for model, _, _ in efforts}) == len(efforts):
+            tuned, judged = say(lambda cell, past=past: past[cell.cell.key], level_of_look(number))  # type: ignore[misc]
+            trials, seeds = max(t for _, t, _ in efforts), max(s for _, _, s in efforts)
+            looks.append(EarlierLook(number, trials, seeds, tuned, judged))
+    return tuple(looks)
+
+
+def judged_sides(
+    a: Sequence[CellEffort], b: Sequence[CellEffort], delta: float, level: float, doubts: Sequence[str]
+) -> tuple[TunedGain | None, Judgement]:
+    """The gain of the best of some cells over the best of some others, and its verdict.
+
+    Args:
+        a: cells of side A; of a contrast one.
+        b: cells of side B.
+        delta: equivalence margin.
+        level: coverage of the bounds.
+        doubts: why the measurement cannot be trusted, whatever its numbers.
+    """
+    cells = {cell.cell.key: cell for cell in (*a, *b)}.values()
+    if any(cell.rungs for cell in cells):
+        return None, verdict(None, delta, untrusted="; ".join(doubts), wordless=wordless(cells))
+    try:
+        tuned = tuned_gain.free_disposal([cell.tuned_cell for cell in a], [cell.tuned_cell for cell in b], level=level)
+    except ValueError as error:
+        return None, verdict(None, delta, untrusted="; ".join([*doubts, message_of(error)]))
+    if tuned.refusal is NoWord.MORE_SEARCH:  # there never is a word, whatever else speaks against one
+        return tuned, verdict(tuned, delta)
+    by_name = {cell.tuned_cell.name: cell for cell in cells}
+    found = [*doubts]
+    for side in (tuned.a, tuned.b):
+        found += badly_trained(side, {name: by_name[name] for name in side.cells}, delta)
+    return tuned, verdict(tuned, delta, untrusted="; ".join(dict.fromkeys(found)), wordless=wordless(cells))
 
 
 def unfairness(group: Group | None) -> list[str]:
@@ -191,8 +275,8 @@ def _inference(tuned: TunedGain, delta: float) -> Inference | None:
         equivalence_p=tested.equivalence_p,
         noninferior_p=tested.noninferiority_p,
         dispensable_p=reverse.noninferiority_p,
-        margin=intervals.smallest_equivalence_margin(log),
-        mde=log.mde(),
+        margin=intervals.smallest_equivalence_margin(log, equivalence_level(tuned.level)),
+        mde=log.mde(1.0 - tuned.level),
     )
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mmbench.inference import tuned_gain
 from mmbench.inference.tuned_gain import NoWord, TunedGain
-from mmbench.inference.verdicts import Judgement, verdict
-from mmbench.messages import message_of
-from mmbench.report.cell_effort import CellEffort, badly_trained
-from mmbench.report.comparisons import unfairness, wordless
+from mmbench.inference.verdicts import Judgement
+from mmbench.report.cell_effort import CellEffort
+from mmbench.report.comparisons import At, EarlierLook, earlier_looks, judged_sides, level_of, now, unfairness
 from mmbench.report.fairness_checks import Group
 from mmbench.report.table import CONDITIONS, SweepTable
 
@@ -37,6 +35,7 @@ class Disposal:
         missing: model and overrides, like ``modality=text_shuffled_image``, of each control that was not run; its cell
             is on neither side.
         judgement: the verdict; its word is None where none is allowed.
+        earlier: what was said before T or S was raised.
     """
 
     dataset: str
@@ -47,6 +46,7 @@ class Disposal:
     control: tuple[str, ...]
     missing: tuple[tuple[str, str], ...]
     judgement: Judgement
+    earlier: tuple[EarlierLook, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,7 +68,7 @@ class Disposal:
 ALL_MODELS, FREE = "all models", "free_disposal_of_"
 
 
-def read_disposals(table: SweepTable, groups: Sequence[Group], *, level: float = 0.95) -> list[Disposal]:
+def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]:
     """Free disposal of every modality that some real condition has, for each model and over all models.
 
     External recommendations and the late ensemble are on neither side.
@@ -76,7 +76,6 @@ def read_disposals(table: SweepTable, groups: Sequence[Group], *, level: float =
     Args:
         table: the sweep.
         groups: its fairness report.
-        level: coverage of the intervals that words rest on.
     """
     found: list[Disposal] = []
     for dataset in table.datasets:
@@ -84,14 +83,12 @@ def read_disposals(table: SweepTable, groups: Sequence[Group], *, level: float =
         for modality in sorted({name for group in of_dataset for name in _modalities(group)}):
             having = [group for group in of_dataset if modality in _modalities(group)]
             for group in having:
-                found += _read(table, modality, group.model, [group], level)
-            found += _read(table, modality, None, of_dataset, level)
+                found += _read(table, modality, group.model, [group])
+            found += _read(table, modality, None, of_dataset)
     return found
 
 
-def _read(
-    table: SweepTable, modality: str, model: str | None, groups: Sequence[Group], level: float
-) -> Iterator[Disposal]:
+def _read(table: SweepTable, modality: str, model: str | None, groups: Sequence[Group]) -> Iterator[Disposal]:
     """Free disposal of a modality in some models together; nothing where no cell can stand against the real ones."""
     real, control, missing = [], [], []
     for group in groups:
@@ -113,38 +110,17 @@ def _read(
         control = [cell for cell in real if cell.cell.states.get(modality, "drop") == "drop"]
     if not control:
         return
-    yield _judged(table, modality, model, groups, (real, control, missing), level)
-
-
-def _judged(
-    table: SweepTable,
-    modality: str,
-    model: str | None,
-    groups: Sequence[Group],
-    cells: tuple[Sequence[CellEffort], Sequence[CellEffort], Sequence[tuple[str, str]]],
-    level: float,
-) -> Disposal:
-    real, control, missing = cells
-    used = {id(cell): cell for cell in (*real, *control)}.values()
-    models = {cell.cell.model for cell in used}
+    models = {cell.cell.model for cell in real}
     doubts = [f"{g.model}: {reason}" for g in groups if g.model in models for reason in unfairness(g)]
-    silent, tuned = wordless(used), None
-    if not any(cell.rungs for cell in used):
-        try:
-            tuned = tuned_gain.free_disposal(
-                [cell.tuned_cell for cell in real], [cell.tuned_cell for cell in control], level=level
-            )
-        except ValueError as error:
-            doubts.append(message_of(error))
-        else:
-            efforts = {cell.tuned_cell.name: cell for cell in used}
-            for side in (tuned.a, tuned.b):
-                doubts += badly_trained(side, {name: efforts[name] for name in side.cells}, table.delta)
-    # Without controls there never is a word, whatever else speaks against one.
-    more = str(tuned.refusal) if tuned is not None and tuned.refusal is NoWord.MORE_SEARCH else ""
-    judged = verdict(tuned, table.delta, untrusted="" if more else "; ".join(doubts), wordless=more or silent)
+
+    def say(at: At, level: float) -> tuple[TunedGain | None, Judgement]:
+        return judged_sides([at(cell) for cell in real], [at(cell) for cell in control], table.delta, level, doubts)
+
+    cells = list({cell.cell.key: cell for cell in (*real, *control)}.values())
+    tuned, judged = say(now, level_of(cells))
     sides = (tuned.a.cells, tuned.b.cells) if tuned else (_names(real), _names(control))
-    return Disposal(groups[0].dataset, modality, model, tuned, sides[0], sides[1], tuple(missing), judged)
+    earlier = earlier_looks(cells, say)
+    yield Disposal(groups[0].dataset, modality, model, tuned, sides[0], sides[1], tuple(missing), judged, earlier)
 
 
 def _names(cells: Iterable[CellEffort]) -> tuple[str, ...]:

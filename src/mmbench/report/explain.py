@@ -21,7 +21,7 @@ from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
-from mmbench.report.sentences import contrast_verdict, disposal_verdict
+from mmbench.report.sentences import contrast_verdict, disposal_verdict, earlier_verdict
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, FinalRun, Seal, Stage
@@ -78,6 +78,7 @@ def _contrast(
         yield from _benjamini_hochberg(comparisons, comparison)
     if comparison.judgement is not None:
         yield from _words(table, comparison.judgement, comparison.tuned)
+        yield from (f"  {earlier_verdict(look)}" for look in comparison.earlier)
     if comparison.configuration is not None:
         yield from _configuration(table, comparison, comparison.configuration)
     yield from _gates(comparison.dataset, [comparison.model], groups)
@@ -93,6 +94,7 @@ def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) ->
     if disposal.tuned is not None:
         yield from _tuned(table, disposal.tuned, groups, disposal.dataset)
     yield from _words(table, disposal.judgement, disposal.tuned)
+    yield from (f"  {earlier_verdict(look)}" for look in disposal.earlier)
     models = dict.fromkeys(name.split("/")[0] for name in disposal.real)
     yield from _gates(disposal.dataset, list(models), groups)
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench import paths
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
 from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, stalled
+from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable
-from mmbench.store import ledger, records, schema
-from mmbench.store.schema import LedgerRow, Stage, Unit
+from mmbench.store import ledger
+from mmbench.store.schema import Cell, LedgerRow, Stage, Unit, training_rule
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.space import configuration_hash
 
@@ -62,7 +62,7 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
     rows: dict[str, list[LedgerRow]] = {}
     for row in ledger.read(sweep_dir):
         rows.setdefault(row.cell_key, []).append(row)
-    groups = []
+    groups, draws = [], read_draws(sweep_dir)
     for dataset in table.datasets:
         for model in table.models(dataset):
             cells_of = [r for (d, m, _), r in table.cells.items() if (d, m) == (dataset, model) and not r.parts]
@@ -71,25 +71,28 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
             results.sort(key=lambda r: order.get(r.modality, -1))
             cells = [read_cell(r.modality, r.folder, rows, table.primary) for r in results]
             if cells:
-                groups.append(Group(dataset, model, cells, check(cells, table.delta)))
+                run = draws[subject(cells[0].cell)]
+                groups.append(Group(dataset, model, cells, check(cells, table.delta, run)))
     return groups
 
 
-def check(cells: Sequence[CellEffort], delta: float = DELTA) -> list[Check]:
+def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None = None) -> list[Check]:
     """Check one (dataset, model): equality first, then health.
 
     Args:
         cells: its conditions.
         delta: equivalence margin.
+        draws: which draws were run; None where that is not to be listed.
     """
     checks: list[Check | None] = [
         _same("split", [c.cell.split_hash for c in cells], "every condition saw the same train and validation"),
         _same("test split", [c.seal.test_hash for c in cells], "every condition was tested on the same interactions"),
-        _same("budget", [of_json(c.cell.config["budget"]) for c in cells], "one epoch rule, T and S for all"),
+        _same("budget", [_effort(c.cell) for c in cells], "one training rule, T and S for all"),
         _slots(cells),
         _configurations(cells),
         _proposals(cells),
-        _extension(cells),
+        _looks(cells),
+        _draws(cells, draws),
         _seeds(cells),
         _choices(cells),
         _crashes(cells),
@@ -106,6 +109,12 @@ def _same(name: str, values: Sequence[str], claim: str) -> Check:
     if len(set(values)) > 1:
         return Check(name, FAIL, f"conditions differ in their {name}: what was compared is not the same task")
     return Check(name, PASS, claim)
+
+
+def _effort(cell: Cell) -> str:
+    """How often and how a condition was trained, as a hash."""
+    effort = cell.effort
+    return of_json([training_rule(cell.config["budget"]), effort.trials, effort.proposals, effort.seeds])
 
 
 def _slots(cells: Sequence[CellEffort]) -> Check:
@@ -141,23 +150,32 @@ def _proposals(cells: Sequence[CellEffort]) -> Check | None:
     return Check("proposals", PASS, reason)
 
 
-def _extension(cells: Sequence[CellEffort]) -> Check | None:
-    """Is the number of trials the one that the extension rule gave?"""
-    budget = cells[0].cell.config["budget"]
-    if not budget.get("extend"):
+def _looks(cells: Sequence[CellEffort]) -> Check | None:
+    """How often was the test split opened, and after how much effort?"""
+    said = {c.modality: _opened(c) for c in cells if c.looks}
+    if not said:
         return None
-    name = cells[0].cell.name
-    file = paths.extension_file(cells[0].folder.parents[2], name.dataset, name.model)
-    decided = records.read(file, schema.Extension) if file.exists() else None
-    if decided is None or not decided.settled or any(len(c.trials) > decided.trials for c in cells):
-        return Check("extension", FAIL, "no record says why the conditions got this number of trials")
-    moved = [f"{shift.a} against {shift.b}" for shift in decided.rounds[-1].contrasts if shift.more]
-    if moved:
-        reason = f"after {decided.trials} trials, the most there are, {', '.join(moved)} still moved"
-        return Check("extension", WARN, reason)
-    n = len(decided.rounds) - 1
-    reason = f"extended {n} times to {decided.trials} trials" if n else "no contrast asked for more trials"
-    return Check("extension", PASS, reason)
+    if len(set(said.values())) == 1:
+        return Check("looks", PASS, f"the test split was opened {next(iter(said.values()))}")
+    each = "; ".join(f"{name} {opened}" for name, opened in said.items())
+    return Check("looks", PASS, f"the test split was opened for {each}")
+
+
+def _opened(cell: CellEffort) -> str:
+    times = [f"with T {look.trials} and S {look.seeds}" for look in cell.looks]
+    return f"once, {times[0]}" if len(times) == 1 else f"{len(times)} times, {', then '.join(times)}"
+
+
+def _draws(cells: Sequence[CellEffort], draws: Draws | None) -> Check | None:
+    """Which draws of the tuning were run?"""
+    if draws is None:
+        return None
+    numbers = ", ".join(map(str, sorted(draws.here)))
+    here = f"this is draw {cells[0].cell.draw}; draws run in this sweep: {numbers}"
+    if draws.elsewhere:
+        each = (f"draw {draw} in {', '.join(sorted(names))}" for draw, names in sorted(draws.elsewhere.items()))
+        return Check("draws", WARN, f"{here}; not shown here: {'; '.join(each)}")
+    return Check("draws", PASS, here)
 
 
 def _rungs(cells: Sequence[CellEffort]) -> Check | None:

@@ -12,7 +12,7 @@ from mmbench.messages import Refusal, listed
 from mmbench.report.table import CONDITIONS, ID_ONLY, LATE, CellResult, SweepTable
 from mmbench.store import records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Cell, Manifest, PlannedCell
+from mmbench.store.schema import Cell, Manifest, PlannedCell, training_rule
 
 
 def read_sweep(sweep_dir: Path) -> SweepTable:
@@ -87,11 +87,18 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
         return CellResult(*planned.name, "stale", folder, "its records belong to other data or settings")
     if (failure := store.failure()) is not None:
         return CellResult(*planned.name, "failed", folder, failure.reason)
-    if (seal := store.seal()) is None:
-        return CellResult(*planned.name, "missing", folder)
     cell = records.read(paths.cell_file(folder), Cell)
+    choice, seal = store.choice(), store.seal()
+    if choice is None or seal is None or not cell.effort.is_met_by(choice, seal):
+        return CellResult(*planned.name, "missing", folder)
     config, states = cell.config, cell.states
-    effort = fingerprint.of_json({name: config[name] for name in ("model", "search", "optimizer", "budget")})
+    effort = fingerprint.of_json(
+        {
+            **{name: config[name] for name in ("model", "search", "optimizer")},
+            "rule": training_rule(config["budget"]),
+            "trials": choice.n_trials,
+        }
+    )
     missing = config["modality"].get("missing", {})
     kept = [name for name, state in states.items() if state != "drop"]
     alone = kept[0] if len(kept) == 1 and states[kept[0]] == "real" and not missing.get(kept[0]) else ""

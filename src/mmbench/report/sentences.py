@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from mmbench.inference.tuned_gain import TunedGain
-from mmbench.report.comparisons import Comparison
+from mmbench.report.comparisons import Comparison, EarlierLook
 from mmbench.report.disposals import Disposal
 
 #: Names of metrics and modalities where a sentence does not use those of the configuration.
@@ -135,6 +135,12 @@ def disposal_verdict(disposal: Disposal, metric: str) -> str:
     told = disposal_sentence(disposal, metric)
     reason = "" if disposal.tuned is not None and not disposal.controlled else disposal.judgement.reason
     return _line(disposal.judgement.also, disposal.word, told, reason)
+
+
+def earlier_verdict(look: EarlierLook) -> str:
+    """What was said at an earlier look, with the effort of then."""
+    gain = "" if look.tuned is None else f" {amount(look.tuned)}"
+    return f"look {look.number}, with T {look.trials} and S {look.seeds}: {look.judgement}{gain}"
 
 
 def _line(also: Sequence[str], word: str, told: str, reason: str) -> str:

@@ -48,9 +48,10 @@ class CellResult:
         status: ``done``, ``failed``, ``missing`` (planned, not run) or ``stale`` (records of other data or settings).
         folder: where its records lie.
         reason: why it failed.
-        seeds: seeds of the final runs.
+        seeds: numbers of the final runs.
         test_hash: fingerprint of the test split.
-        effort: fingerprint of model, search space, optimizer and budget: what conditions that are compared must share.
+        effort: fingerprint of model, search space, optimizer, training rule and number of trials: what conditions that
+            are compared must share.
         data: name of the data set whatever its split, for splits of one data set share its users.
         modalities: those of the dataset.
         only: the one modality that the condition keeps, as it is; empty for any other condition.

@@ -19,6 +19,7 @@ from mmbench.report.sentences import (
     disposal_cells,
     disposal_sentence,
     disposal_verdict,
+    earlier_verdict,
     metric_name,
     sentence,
 )
@@ -318,7 +319,14 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
         lines.append(f"Planned, but not both conditions are in this sweep: {', '.join(absent)}.")
     if table.budget["name"] == "small":
         lines.append("Budget small is exploratory.")
-    lines += [f"{c.name}: {contrast_verdict(c, table.primary)}" for c in compared]
+    if any(c.earlier for c in compared):
+        lines.append(
+            "T or S was raised: at the k-th look at the test split words use the level 1 - .05/k, which is named where "
+            "it is not 95 %; what was said at earlier looks stands below each verdict."
+        )
+    for c in compared:
+        lines.append(f"{c.name}: {contrast_verdict(c, table.primary)}")
+        lines += [f"{c.name}, {earlier_verdict(look)}" for look in c.earlier]
     return [*lines, *_free(table, disposals)]
 
 
@@ -333,5 +341,7 @@ def _free(table: SweepTable, disposals: Sequence[Disposal]) -> list[str]:
     )
     missing = {(d.dataset, model, overrides) for d in disposals for model, overrides in d.missing}
     lines = [f"control not run: dataset={d} model={m} {overrides}" for d, m, overrides in sorted(missing)]
-    lines += [f"{d.name}: {disposal_verdict(d, table.primary)}" for d in disposals]
+    for d in disposals:
+        lines.append(f"{d.name}: {disposal_verdict(d, table.primary)}")
+        lines += [f"{d.name}, {earlier_verdict(look)}" for look in d.earlier]
     return [legend, *lines, *(f"{d.name}: {disposal_cells(d)}" for d in disposals)]

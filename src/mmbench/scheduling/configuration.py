@@ -53,13 +53,19 @@ class StudyConfig:
         resume: ``auto`` resumes, ``force`` moves records aside, ``never`` refuses if records exist.
         storage: where leases are stored.
         lease_timeout: seconds of silence after which a worker of another machine counts as dead.
+        draw: number of the draw of slots, seeds and shuffles; unlike the rest it is part of what runs.
     """
 
     resume: str
     storage: str
     lease_timeout: float
+    draw: int = 0
 
     def __post_init__(self) -> None:
+        if type(self.draw) is not int or self.draw < 0:
+            raise Refusal(
+                "{setting}={value} must be a whole number of at least 0", setting="study.draw", value=self.draw
+            )
         if self.resume not in RESUME:
             raise Refusal(
                 "study.resume={resume} is unknown; it is one of {known}", resume=self.resume, known=", ".join(RESUME)

@@ -24,7 +24,7 @@ from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys
 from mmbench.store import records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Cell, CellName, Configuration
+from mmbench.store.schema import Cell, CellName, Configuration, training_rule
 from mmbench.training.fit import ModelFactory
 from mmbench.training.settings import StoppingRule, TrainingSettings
 from mmbench.tuning.cell import CellTask
@@ -33,7 +33,8 @@ from mmbench.tuning.space import read_space
 ID_ONLY = "-"
 #: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
 RESULTS_VERSION = 1
-#: Sections that set where or how a sweep runs; no record may depend on them.
+#: Sections that set where or how a sweep runs; no record may depend on them, ``study.draw`` aside, which has a field
+#: of its own.
 PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
 #: Training settings that choose the hardware; they change no result beyond rounding.
 WHERE_IT_TRAINS = ("accelerator", "devices")
@@ -85,8 +86,12 @@ class Job:
 
     @property
     def cell(self) -> CellName:
-        """Dataset, model and condition; a model that ignores content has one cell per dataset."""
-        return CellName(self.config.dataset.cell_name, self.choices["model"], self.modality)
+        """Dataset, model and condition; a model that ignores content has one cell per dataset.
+
+        A draw other than 0 is part of the dataset's name, as a split seed is.
+        """
+        draw = f"-draw{self.config.study.draw}" if self.config.study.draw else ""
+        return CellName(f"{self.config.dataset.cell_name}{draw}", self.choices["model"], self.modality)
 
     @property
     def modality(self) -> str:
@@ -127,6 +132,7 @@ class Job:
             budget=self.config.budget,
             recipe=functools.partial(_recipe, self.model_class, self.config.plain, self._recommendations(dataset)),
             split_fingerprint=dataset.split.tuning_fingerprint,
+            draw=self.config.study.draw,
         )
 
     def _recommendations(self, dataset: Dataset) -> NDArray[np.float64] | None:
@@ -135,19 +141,24 @@ class Job:
         return None if file is None else read_recommendations(Path(file), dataset.user_ids, dataset.item_ids)[0]
 
     def store(self, task: CellTask) -> CellStore:
-        """Records of the cell under a key that hashes everything its results depend on except the test split."""
+        """Records of the cell under a key that hashes everything its trainings depend on.
+
+        The test split is no part of it, and neither are T and S, which can be raised.
+        """
         seen = task.condition.kept(task.features)
         external = self._recommendations(self.dataset())
         plain = self.config.plain
         key = {
             "schema": RESULTS_VERSION,
             "cell": list(task.cell),
+            "draw": task.draw,
             "split": task.split_fingerprint,
             "features": {name: task.features[name].fingerprint() for name in seen},
             "external": None if external is None else fingerprint.of_arrays(external),
             "condition": _condition_key(task.condition, seen),
             "training": {name: value for name, value in plain["training"].items() if name not in WHERE_IT_TRAINS},
-            **{name: plain[name] for name in ("model", "search", "optimizer", "budget")},
+            "rule": training_rule(plain["budget"]),
+            **{name: plain[name] for name in ("model", "search", "optimizer")},
         }
         folder = paths.cell_dir(self.sweep_dir, *task.cell)
         return CellStore(self.sweep_dir, folder, fingerprint.of_json(key))
@@ -158,6 +169,8 @@ class Job:
         return Cell(
             key=key,
             **task.cell._asdict(),
+            draw=task.draw,
+            effort=task.effort,
             config={name: section for name, section in self.config.plain.items() if name not in PLACE_OR_MANNER},
             states={name: condition.state(name) for name in sorted(task.features)},
             split_hash=task.split_fingerprint,

@@ -70,7 +70,7 @@ class Slurm:
         Raises:
             ValueError: if submitit is missing or refuses an option.
         """
-        n = min(self.allocations, max(1, sum(plan.trainings for plan in sweep.planned if not plan.finished)))
+        n = min(self.allocations, max(1, sum(plan.left for plan in sweep.planned)))
         if self.dry_run:
             print(self.described(sweep, n))
             return 0
@@ -97,7 +97,7 @@ class Slurm:
         """What would be submitted."""
         options = "\n".join(f"  {name}: {value}" for name, value in self.options.items() if value is not None)
         command = f"python -m mmbench -m {shlex.join(sweep.overrides)}"
-        left = sum(plan.trainings for plan in sweep.planned if not plan.finished)
+        left = sum(plan.left for plan in sweep.planned)
         head = f"would submit {n} allocations to {self.cluster}; each works on the {left} open trainings of"
         return f"{head}\n  {command}\nwith\n{options}"
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmbench import fingerprint, paths
 from mmbench.messages import Refusal, Translator
 from mmbench.scheduling.configuration import JobConfig
-from mmbench.scheduling.extension import Extension
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored
-from mmbench.store import records
+from mmbench.store import ledger, records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import CellName, Manifest, PlannedCell
+from mmbench.store.schema import CellName, Manifest, PlannedCell, Revision, Stage, Unit, training_rule
 from mmbench.training.loop import check_devices
 from mmbench.tuning.cell import CellTask
+from mmbench.tuning.study import is_outdated
 
 
 @dataclass(frozen=True)
@@ -28,24 +28,29 @@ class Planned:
         task: input of tuning.
         store: records of the cell.
         finished: whether its records are complete and current.
+        done: trainings that need not run; where trials are raised, final runs may have to.
     """
 
     job: Job
     task: CellTask
     store: CellStore
     finished: bool
+    done: int = 0
 
     @property
     def trainings(self) -> int:
-        """Number of trials granted so far plus final runs."""
-        trials = Extension([(self.task, self.store)], (), delta=0.0).grant().trials
-        return len(self.task.slots(trials)) + self.task.budget.tpe + self.task.budget.seeds
+        """Number of trials, proposals and final runs."""
+        return self.task.effort.trainings
 
     @property
-    def most_trainings(self) -> int:
-        """Number of trainings if every extension that the budget allows is granted."""
-        budget = self.task.budget
-        return len(self.task.slots(budget.most_trials)) + budget.tpe + budget.seeds
+    def left(self) -> int:
+        """Trainings to run, at most."""
+        return 0 if self.finished else self.trainings - self.done
+
+    @property
+    def rule(self) -> str:
+        """Hash of the training rule, which all conditions of a model share."""
+        return fingerprint.of_json(training_rule(self.job.config.plain["budget"]))
 
     def failure(self) -> str | None:
         """Why the cell failed, or None."""
@@ -57,10 +62,13 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
     """Read each dataset once, print its summary, and find out which cells are finished."""
     described: set[str] = set()
     by_cell: dict[CellName, Planned] = {}
+    listed: dict[str, set[Unit]] = {}
+    for row in ledger.read(jobs[0].sweep_dir):
+        listed.setdefault(row.cell_key, set()).add(row.unit)
     for job in jobs:
         dataset = job.dataset()
-        if job.cell.dataset not in described:
-            described.add(job.cell.dataset)
+        if job.config.dataset.cell_name not in described:
+            described.add(job.config.dataset.cell_name)
             print("\n".join(map(translator, dataset.summary())), flush=True)
         task = job.task()
         task.slots()  # refuses a default outside its range before anything runs
@@ -68,32 +76,67 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         store = job.store(task)
         twin = by_cell.get(job.cell)
         if twin is None:
-            finished = resume != "force" and store.is_current() and is_scored(store, dataset.split)
-            by_cell[job.cell] = Planned(job, task, store, finished)
-        elif twin.store.key != store.key:
+            by_cell[job.cell] = _found(job, task, store, listed.get(store.key, set()), afresh=resume == "force")
+        elif twin.store.key != store.key or twin.job.config.budget != job.config.budget:
             raise Refusal(
                 "two jobs of this sweep are the same cell {cell} with different settings; sweep over dataset, model, "
-                "modality and dataset.split_seed, and let the search tune the rest",
+                "modality, dataset.split_seed and study.draw, and let the search tune the rest",
                 cell=job.cell,
             )
     return list(by_cell.values())
 
 
+def _found(job: Job, task: CellTask, store: CellStore, listed: Collection[Unit], *, afresh: bool) -> Planned:
+    """A cell with what its folder holds of it.
+
+    Args:
+        job: how to run it.
+        task: its task, as the command asks for it.
+        store: its records.
+        listed: trainings that the ledger lists.
+        afresh: whether nothing of it is to be used.
+    """
+    if afresh or not store.is_current():
+        return Planned(job, task, store, finished=False)
+    task = task.raised(store.effort())  # a worker that joins late takes what a later command has planned
+    finished = store.effort() == task.effort and is_scored(store, job.dataset().split)
+    choice = store.choice()
+    stand = {Stage.TRIAL, Stage.PROPOSAL}
+    if choice is not None and not is_outdated(task, choice):
+        stand.add(Stage.FINAL)
+    done = [unit for unit in listed if unit.stage in stand and store.training_file(unit, paths.RECORD).exists()]
+    return Planned(job, task, store, finished, len(done))
+
+
 def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> None:
-    """Write the manifest before the cells run; it keeps the cells that earlier commands planned for this sweep."""
-    file = paths.manifest_file(sweep_dir)
-    known = records.read(file, Manifest).cells if file.exists() else []
+    """Write the manifest before the cells run; it keeps what earlier commands planned for this sweep."""
+    earlier = _manifest(sweep_dir)
+    known = [] if earlier is None else earlier.cells
     asked = sorted({job.asked_modality for job in jobs} | {modality for cell in known for modality in cell.asked})
     cells = {cell.name: cell for cell in known}
+    fixed = {cell.family: (cell.trials, cell.seeds) for cell in known}
+    revised: dict[tuple[int, int], set[str]] = {}
     for plan in planned:
-        cells[plan.task.cell] = PlannedCell(
-            **plan.task.cell._asdict(),
+        name, budget = plan.task.cell, plan.job.config.budget
+        cells[name] = cell = PlannedCell(
+            **name._asdict(),
             key=plan.store.key,
             folder=str(plan.store.folder.relative_to(sweep_dir)),
+            draw=plan.task.draw,
+            rule=plan.rule,
+            trials=budget.trials,
+            seeds=budget.seeds,
             trainings=plan.trainings,
             tiers=list(plan.job.config.plain["tiers"]),
             asked=asked,
         )
+        if fixed.get(cell.family) != (cell.trials, cell.seeds):
+            revised.setdefault((cell.trials, cell.seeds), set()).add(f"{name.dataset}/{name.model}")
+    revisions = [] if earlier is None else earlier.revisions
+    revisions += [
+        Revision(trials=trials, seeds=seeds, models=sorted(models), command=list(overrides), planned_at=ledger.now())
+        for (trials, seeds), models in revised.items()
+    ]
     config = jobs[0].config
     shared = {name: config.plain[name] for name in ("budget", "training", "optimizer", "statistics")}
     shared["primary"] = config.report.primary
@@ -108,16 +151,65 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
         metrics=list(dict.fromkeys([*config.report.metrics, config.report.primary])),
         modalities=asked,
         cells=[cells[name] for name in sorted(cells)],
+        revisions=revisions,
     )
-    records.write(file, manifest)
+    records.write(paths.manifest_file(sweep_dir), manifest)
+
+
+def _manifest(sweep_dir: Path) -> Manifest | None:
+    """What earlier commands planned, if there were any."""
+    file = paths.manifest_file(sweep_dir)
+    return records.read(file, Manifest) if file.exists() else None
+
+
+def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> None:
+    """Refuse fewer trials or final runs than were planned, and more of them for some conditions of a model only."""
+    earlier = _manifest(sweep_dir)
+    named = {plan.task.cell for plan in planned}
+    for plan in planned:
+        name, budget = plan.task.cell, plan.job.config.budget
+        family = [cell for cell in (earlier.cells if earlier else []) if cell.family == (*name[:2], plan.rule)]
+        for key, asked, before in (
+            ("budget.trials", budget.trials, max((cell.trials for cell in family), default=budget.trials)),
+            ("budget.seeds", budget.seeds, max((cell.seeds for cell in family), default=budget.seeds)),
+        ):
+            model = f"{name.dataset}/{name.model}"
+            if asked < before:
+                raise Refusal(
+                    "{key}={value}, but this sweep was planned with {earlier} for {model}; keep that or take another "
+                    "sweep.name",
+                    key=key,
+                    value=asked,
+                    earlier=before,
+                    model=model,
+                )
+            left_out = sorted(cell.modality for cell in family if cell.name not in named)
+            if asked > before and left_out:
+                raise Refusal(
+                    "{key}={value} raises {model} from {earlier}, which all of its conditions get together; name "
+                    "{left_out} too, or take another sweep.name",
+                    key=key,
+                    value=asked,
+                    model=model,
+                    earlier=before,
+                    left_out=", ".join(left_out),
+                )
+            if asked > before and budget.tpe and key == "budget.trials":
+                raise Refusal(
+                    "budget.trials={value}, but TPE proposes after {earlier} trials of {model} (budget.tpe={tpe}), so "
+                    "they cannot be raised; take another sweep.name",
+                    value=asked,
+                    earlier=before,
+                    model=model,
+                    tpe=budget.tpe,
+                )
 
 
 def check_fixed(sweep_dir: Path, config: JobConfig) -> None:
     """Refuse a margin, contrasts or a primary metric other than the manifest's, because results may be known."""
-    file = paths.manifest_file(sweep_dir)
-    if not file.exists():
+    earlier = _manifest(sweep_dir)
+    if earlier is None:
         return
-    earlier = records.read(file, Manifest)
     for key, before, now in (
         ("statistics.delta", earlier.delta, config.statistics.delta),
         ("statistics.contrasts", earlier.contrasts, config.statistics.contrasts),

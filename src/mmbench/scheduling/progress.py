@@ -22,7 +22,7 @@ class Progress:
     Args:
         sweep_dir: folder of the sweep.
         planned: cell by cell key.
-        trainings: number of trainings of a cell by its key; it may grow while the sweep runs.
+        trainings: number of trainings by the key of their cell; final runs of another choice than before come on top.
         out: where to write; standard output by default.
         interval: seconds between two reads of the ledger.
         has_record: whether a ledger row of an earlier start still has its record, because a cell can be deleted.
@@ -33,7 +33,7 @@ class Progress:
         self,
         sweep_dir: Path,
         planned: Mapping[str, CellName],
-        trainings: Callable[[str], int],
+        trainings: Mapping[str, int],
         out: TextIO | None = None,
         interval: float = 1.0,
         line_every: float = 15.0,
@@ -41,7 +41,6 @@ class Progress:
     ) -> None:
         self.sweep_dir = sweep_dir
         self.planned = planned
-        self.trainings = trainings
         self.console = Console(file=out or sys.stdout, highlight=False, markup=False, soft_wrap=True)
         text = TextColumn("{task.description}", markup=False)
         self.bar = Bar(
@@ -52,12 +51,13 @@ class Progress:
         self.line_every = line_every
         self.has_record = has_record
         self.rows_read = 0
-        self.done: dict[str, set[Unit]] = {key: set() for key in planned}
+        self.done: dict[str, dict[Unit, str]] = {key: {} for key in planned}
         self.skipped: dict[str, int] = dict.fromkeys(planned, 0)
         self.best: dict[str, float] = {}
         self.began = self.last_line = 0.0
         self.before = 0
-        self.sizes: dict[str, int] = {}
+        self.sizes = dict(trainings)
+        self.again: dict[str, int] = dict.fromkeys(planned, 0)
 
     def start(self, finished: Sequence[str]) -> None:
         """Read the existing rows of the ledger and print how many trainings are left.
@@ -66,7 +66,6 @@ class Progress:
             finished: keys of the cells that are complete.
         """
         self.began = time.monotonic()
-        self._measure()
         for _ in self._read(self.has_record):
             pass
         for key in finished:
@@ -80,10 +79,6 @@ class Progress:
 
     def update(self) -> None:
         """Show the trainings that ended since the last call."""
-        before = self.total
-        self._measure()
-        if self.total > before:
-            self._print(f"{self.total - before} further trainings: the last trials still moved a contrast")
         for row in self._read():
             line = self.line(row)
             self.bar.update(self.task, completed=self.n_done, total=self.total, description=line)
@@ -97,9 +92,6 @@ class Progress:
         self.update()
         self.bar.stop()
 
-    def _measure(self) -> None:
-        self.sizes = {key: self.trainings(key) for key in self.planned}
-
     @property
     def total(self) -> int:
         """Trainings that are planned so far."""
@@ -111,7 +103,7 @@ class Progress:
         return sum(map(self._n_done, self.planned))
 
     def _n_done(self, key: str) -> int:
-        return len(self.done[key]) + self.skipped[key]
+        return len(self.done[key]) + self.again[key] + self.skipped[key]
 
     def line(self, row: LedgerRow) -> str:
         """One line with the progress of the sweep, the time left and the score of the last training."""
@@ -142,13 +134,15 @@ class Progress:
                 continue
             self.rows_read = number + 1
             key = row.cell_key
-            if (
-                key not in self.done
-                or row.unit in self.done[key]
-                or not (has_record is None or has_record(key, row.unit))
-            ):
+            known = self.done.get(key, {}).get(row.unit)
+            if key not in self.done or known == row.configuration_hash:
                 continue
-            self.done[key].add(row.unit)
+            if has_record is not None and not has_record(key, row.unit):
+                continue
+            if has_record is None and known is not None:  # the final run of another choice, after trials were raised
+                self.again[key] += 1
+                self.sizes[key] += 1
+            self.done[key][row.unit] = row.configuration_hash
             if row.score is not None and row.stage != Stage.FINAL:
                 self.best[key] = max(self.best.get(key, row.score), row.score)
             yield row

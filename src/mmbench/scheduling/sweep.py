@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mmbench import paths
+from mmbench import faults, paths
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
-from mmbench.scheduling.planning import Planned, check_fixed, plan_cells, write_manifest
+from mmbench.scheduling.planning import Planned, check_effort, check_fixed, plan_cells, write_manifest
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
 from mmbench.store import trackers
@@ -63,11 +63,28 @@ class Sweep:
         """Cells that are not finished."""
         return [plan.job for plan in self.planned if not plan.finished]
 
+    def check(self) -> None:
+        """Refuse what does not go with what earlier commands planned for this sweep.
+
+        Raises:
+            ValueError: for another margin, primary metric or other contrasts, for effort that is lowered or raised for
+                some conditions of a model only, and with ``resume=never`` if a cell has records already.
+        """
+        check_fixed(self.folder, self.config)
+        check_effort(self.folder, self.planned)
+        for plan in self.planned:
+            if self.config.study.resume == "never" and paths.cell_file(plan.store.folder).exists():
+                raise Refusal(
+                    "study.resume=never, but {folder} has records; use auto, force or another name",
+                    folder=plan.store.folder,
+                )
+
     def open(self) -> None:
         """Write the manifest and how the sweep is tracked, and claim the folders of the cells that will run."""
-        check_fixed(self.folder, self.config)
-        _open(self.planned, self.config.study.resume)
+        self.check()
         write_manifest(self.folder, self.jobs, self.planned, self.overrides)
+        faults.reach("planned")
+        _open(self.planned, self.config.study.resume)
         trackers.remember(self.config.plain["tracking"], self.folder)
 
     def run_pool(self) -> int:
@@ -76,7 +93,7 @@ class Sweep:
         progress = Progress(
             self.folder,
             {key: plan.task.cell for key, plan in planned.items()},
-            trainings=lambda key: planned[key].trainings,
+            trainings={key: plan.trainings for key, plan in planned.items()},
             has_record=lambda key, unit: planned[key].store.training_file(unit, paths.RECORD).exists(),
         )
         progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])
@@ -158,17 +175,8 @@ def _command(overrides: Sequence[str], name: str) -> str:
 
 
 def _open(planned: Sequence[Planned], resume: str) -> None:
-    """Claim the folders of unfinished cells; records of another key, or all with ``resume=force``, are moved aside.
-
-    Raises:
-        ValueError: with ``resume=never`` if a cell has records already.
-    """
+    """Claim the folders of unfinished cells; records of another key, or all with ``resume=force``, are moved aside."""
     for plan in planned:
-        if resume == "never" and paths.cell_file(plan.store.folder).exists():
-            raise Refusal(
-                "study.resume=never, but {folder} has records; use auto, force or another name",
-                folder=plan.store.folder,
-            )
         if plan.finished:
             continue
         cell = plan.job.record(plan.task, plan.store.key)

@@ -20,8 +20,6 @@ import torch
 from mmbench import paths
 from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
-from mmbench.inference.contrast import Contrast
-from mmbench.scheduling.extension import Extension
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
 from mmbench.store import files, trackers
@@ -30,7 +28,7 @@ from mmbench.store.records import CellStore
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
 from mmbench.tuning.cell import CellFailed, CellTask
-from mmbench.tuning.study import give_up, run_unit, waiting
+from mmbench.tuning.study import choose_again, give_up, is_outdated, run_unit, waiting
 
 #: Seconds between two searches for work while other workers hold all remaining trainings.
 POLL = 0.5
@@ -81,15 +79,13 @@ def work(jobs: Sequence[Job]) -> None:
 
     Cells are taken in order, so the first ones are complete early; several workers may work on one cell.
     """
-    study, statistics = jobs[0].config.study, jobs[0].config.statistics
+    study = jobs[0].config.study
     cells = []
     for job in jobs:
         task = job.task()
         after = functools.partial(_finish, job)
         cells.append(OpenCell(task, job.store(task), job.dataset().split, after))
-    work_on(
-        cells, make_leases(study.storage, jobs[0].sweep_dir, study.lease_timeout), statistics.pairs, statistics.delta
-    )
+    work_on(cells, make_leases(study.storage, jobs[0].sweep_dir, study.lease_timeout))
 
 
 def _finish(job: Job, store: CellStore) -> None:
@@ -120,53 +116,46 @@ class OpenCell:
     split: Split
     after: Callable[[CellStore], None] = lambda store: None
 
+    def planned(self) -> CellTask:
+        """The task with the trials and final runs planned by now, which a later command may have raised."""
+        return self.task.raised(self.store.effort())
+
     def is_over(self) -> bool:
         """Whether the cell is sealed or has failed."""
         return self.store.failure() is not None or is_scored(self.store, self.split)
 
 
-def work_on(cells: Sequence[OpenCell], leases: Leases, contrasts: Sequence[Contrast] = (), delta: float = 0.02) -> None:
+def work_on(cells: Sequence[OpenCell], leases: Leases) -> None:
     """Run trainings of cells until every cell is sealed or has failed.
 
     Args:
         cells: the cells, in the order in which they are worked on.
         leases: keep workers from doing the same training at the same time.
-        contrasts: the planned contrasts, which the extension rule looks at.
-        delta: margin that a contrast has to move by before all conditions get more trials.
     """
-    families: dict[tuple[str, str], list[tuple[CellTask, CellStore]]] = {}
-    for cell in cells:
-        families.setdefault(cell.task.cell[:2], []).append((cell.task, cell.store))
-    extensions = {names: Extension(members, contrasts, delta) for names, members in families.items()}
-    while open_cells := [cell for cell in cells if not cell.is_over()]:
-        if not any(_run_one(cell, extensions[cell.task.cell[:2]], leases) for cell in open_cells):
+    while cells := [cell for cell in cells if not cell.is_over()]:
+        if not any(_run_one(cell, leases) for cell in cells):
             time.sleep(POLL)
 
 
-def _steps(cell: OpenCell, extension: Extension) -> list[Unit | None]:
-    """Units that may start now, or None for the test split; a cell that cannot continue records its failure."""
+def _steps(cell: OpenCell) -> list[Unit | None]:
+    """Units that may start now, or None for what follows them; a cell that cannot continue records its failure."""
     try:
-        grant = extension.grant()
-        units = waiting(cell.task, cell.store, grant.trials, settled=grant.settled)
-        if not units and not grant.settled:
-            extension.decide()
-            return []  # the next call returns further trials or the choice
-        return [*units] or [None]
+        return [*waiting(cell.planned(), cell.store)] or [None]
     except CellFailed as error:
         cell.store.fail(str(error), traceback.format_exc())
         return []
 
 
-def _run_one(cell: OpenCell, extension: Extension, leases: Leases) -> bool:
+def _run_one(cell: OpenCell, leases: Leases) -> bool:
     """Run the first step of a cell that no other worker holds; return whether one was run."""
-    for step in _steps(cell, extension):
+    for step in _steps(cell):
         place = "seal-0" if step is None else f"{step.stage}-{step.number}"
         name = f"{cell.store.key[:20]}.{place}"
         if not leases.claim(name):
             continue
         with holding(leases, name):
             # Another worker may have finished it between the read of the ledger and the claim.
-            if step in _steps(cell, extension):
+            if step in _steps(cell):
                 _run(cell, step, leases.deaths(name))
         return True
     return False
@@ -174,13 +163,16 @@ def _run_one(cell: OpenCell, extension: Extension, leases: Leases) -> bool:
 
 def _run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
     try:
-        if step is None:
-            score_test(cell.task, cell.store, cell.split)
-            cell.after(cell.store)
-        elif deaths >= MAX_DEATHS:
-            give_up(cell.task, cell.store, step, f"its worker died {deaths} times (out of memory?)")
+        task, choice = cell.planned(), cell.store.choice()
+        if step is not None and deaths >= MAX_DEATHS:
+            give_up(task, cell.store, step, f"its worker died {deaths} times (out of memory?)")
+        elif step is not None:
+            run_unit(task, cell.store, step)
+        elif choice is not None and is_outdated(task, choice):
+            choose_again(task, cell.store)
         else:
-            run_unit(cell.task, cell.store, step)
+            score_test(task, cell.store, cell.split)
+            cell.after(cell.store)
     except OSError:
         raise  # a full disk or a lost share is not the cell's fault: the training stays open
     except Exception as error:

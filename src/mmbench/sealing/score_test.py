@@ -29,11 +29,12 @@ LIST_LENGTH = 50
 
 
 def is_scored(store: CellStore, split: Split) -> bool:
-    """Whether the cell's current choice has been scored on this very test split."""
+    """Whether the cell's choice among all its trials has been scored, with all its final runs, on this test split."""
     seal, choice = store.seal(), store.choice()
     if seal is None or choice is None:
         return False
-    return (seal.choice_hash, seal.test_hash) == (choice.hash, split.test_fingerprint)
+    tested = (seal.choice_hash, seal.test_hash) == (choice.hash, split.test_fingerprint)
+    return tested and store.effort().is_met_by(choice, seal)
 
 
 def score_test(task: CellTask, store: CellStore, split: Split) -> None:
@@ -61,7 +62,8 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
                 raise
             unscored.append(f"trial {training.index}: {error}")
     faults.reach("sealing")
-    store.clear_leftovers()
+    if store.effort() == task.effort:  # otherwise trials were raised meanwhile, and other workers may be writing
+        store.clear_leftovers()
     seal = Seal(
         cell_key=store.key,
         choice_hash=choice.hash,
@@ -71,6 +73,8 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
         finals=sorted(unit.number for unit in trainings if unit.stage == Stage.FINAL),
         unscored=unscored,
     )
+    if (earlier := store.seal()) is not None and earlier.finals != seal.finals:
+        store.keep_look()  # final runs were raised
     store.write_seal(hashed(seal))
 
 

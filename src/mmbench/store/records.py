@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -28,11 +29,14 @@ from mmbench.store.schema import (
     Cell,
     CellFailure,
     Choice,
+    Configuration,
+    Effort,
     LedgerRow,
     Record,
     Seal,
     Stage,
     Training,
+    Trial,
     Unit,
 )
 
@@ -96,16 +100,20 @@ class CellStore:
     key: str
 
     def open(self, cell: Cell, *, afresh: bool = False) -> str | None:
-        """Claim the folder for a cell; move a stale one (or with ``afresh`` any) aside and return the name it got."""
+        """Claim the folder for a cell; move a stale one (or with ``afresh`` any) aside and return the name it got.
+
+        A folder of this key keeps its records, and its effort is raised to that of ``cell``, never lowered.
+        """
         file = paths.cell_file(self.folder)
-        moved = None
-        if file.exists():
-            old = read(file, Cell).key
-            if old != self.key or afresh:
-                aside = self.folder.with_name(f"{self.folder.name}.stale-{old[:8]}")
-                moved = _move_aside(self.folder, aside)
-        if not file.exists():
+        old, moved = _read_if_exists(file, Cell), None
+        if old is not None and (old.key != self.key or afresh):
+            aside = self.folder.with_name(f"{self.folder.name}.stale-{old.key[:8]}")
+            old, moved = None, _move_aside(self.folder, aside)
+        effort = cell.effort if old is None else old.effort.raised(cell.effort)
+        if old is None:
             write(file, cell)
+        elif effort != old.effort:
+            write(file, msgspec.structs.replace(old, config=cell.config, effort=effort))
         paths.failure_file(self.folder).unlink(missing_ok=True)
         return moved
 
@@ -114,6 +122,10 @@ class CellStore:
         file = paths.cell_file(self.folder)
         return file.exists() and read(file, Cell).key == self.key
 
+    def effort(self) -> Effort:
+        """How often the cell is to be trained, as its record says now: a later command may have raised it."""
+        return read(paths.cell_file(self.folder), Cell).effort
+
     def finished_trainings(self) -> dict[Unit, Training]:
         """Record of every finished training: those that the ledger lists and whose file exists."""
         done: dict[Unit, Training] = {}
@@ -121,7 +133,10 @@ class CellStore:
             if row.cell_key == self.key:
                 file = self.training_file(row.unit, paths.RECORD)
                 if file.exists():
-                    done[row.unit] = read(file, TRAININGS[row.stage])
+                    training = read(file, TRAININGS[row.stage])
+                    # An earlier choice may have left a row of a final run that has a new record without one.
+                    if training.configuration_hash == row.configuration_hash:
+                        done[row.unit] = training
         return done
 
     def training_file(self, unit: Unit, ending: str) -> Path:
@@ -139,6 +154,14 @@ class CellStore:
             valid: validation metric of every evaluated user; None for a training that failed.
             state: parameters by name; None where there are none.
         """
+        if training.stage == Stage.FINAL:
+            choice = self.choice()
+            if choice is not None and choice.configuration != training.configuration:
+                # Trials were raised while it ran, and another configuration has been chosen since.
+                aside = paths.aside_dir(self.folder, training.configuration_hash)
+                replace(self, folder=aside).write_training(training, row, valid, state)
+                return
+            self.set_finals_aside(training.configuration)
         if valid is not None:
             write_parquet(self.training_file(training.unit, paths.VALIDATION), valid)
         if state is not None:
@@ -154,6 +177,29 @@ class CellStore:
     def write_choice(self, choice: Choice) -> None:
         """Write the choice."""
         write(paths.choice_file(self.folder), choice)
+
+    def set_finals_aside(self, kept: Configuration) -> None:
+        """Move final runs of every other configuration to a folder of their own, where nothing replaces them."""
+        for final in read_trainings(self.folder, Stage.FINAL, self.key):
+            if final.configuration == kept:
+                continue
+            aside = paths.aside_dir(self.folder, final.configuration_hash)
+            for file in paths.training_files(self.folder, *final.unit):
+                target = aside / file.relative_to(self.folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # another worker has moved it
+                    os.replace(file, target)
+            faults.reach("aside")
+
+    def keep_look(self) -> None:
+        """Move the seal with a copy of its choice among the earlier looks; without a seal nobody has looked."""
+        sealed, choice = paths.seal_file(self.folder), self.choice()
+        if choice is None or not sealed.exists():
+            return
+        folder = paths.look_dir(self.folder, paths.looks_kept(self.folder) + 1)
+        write(paths.choice_file(folder), choice)
+        os.replace(sealed, paths.seal_file(folder))  # last, for a look counts from its seal on
+        faults.reach("look")
 
     def seal(self) -> Seal | None:
         """The seal, once the test split has been opened."""
@@ -203,6 +249,53 @@ def _move_aside(folder: Path, aside: Path) -> str:
         target = aside.with_name(f"{aside.name}-{number}")
     os.rename(folder, target)
     return target.name
+
+
+@dataclass(frozen=True)
+class Look:
+    """One opening of the test split of a cell; raising T or S leads to another one.
+
+    Attributes:
+        number: k, from 1.
+        choice: what was chosen then.
+        seal: what was opened then; its ``test_hash`` tells whether the test split is still the same.
+        trials: random trials that took part in the choice, T: those of the slots 0 to T - 1.
+        folder: where the final runs of then lie, as :func:`mmbench.paths.final_file` names them for the numbers in
+            ``seal.finals``; those of a choice that still stands may be more by now.
+    """
+
+    number: int
+    choice: Choice
+    seal: Seal
+    trials: int
+    folder: Path
+
+    @property
+    def seeds(self) -> int:
+        """Final runs of then, S."""
+        return len(self.seal.finals)
+
+
+def read_looks(cell: Path) -> list[Look]:
+    """Every opening of the test split of a cell, in order; the last one is the current one of a sealed cell.
+
+    With the trials of the slots below ``Look.trials``, whose records and test ranks stay in the cell, and the final
+    runs in ``Look.folder``, everything that was said after a look can be computed again.
+    """
+    proposals = read(paths.cell_file(cell), Cell).effort.proposals
+    current = _read_if_exists(paths.choice_file(cell), Choice)
+    folders = [paths.look_dir(cell, number) for number in range(1, paths.looks_kept(cell) + 1)]
+    if paths.seal_file(cell).exists():
+        folders.append(cell)
+    looks = []
+    for number, folder in enumerate(folders, 1):
+        choice, seal = read(paths.choice_file(folder), Choice), read(paths.seal_file(folder), Seal)
+        finals = cell
+        if current is None or current.configuration != choice.configuration:
+            chosen = read(paths.training_file(cell, *choice.unit, paths.RECORD), Trial)
+            finals = paths.aside_dir(cell, chosen.configuration_hash)
+        looks.append(Look(number, choice, seal, choice.n_trials - proposals, finals))
+    return looks
 
 
 def read_trainings(cell: Path, stage: Stage, key: str) -> list[Training]:

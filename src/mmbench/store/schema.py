@@ -7,6 +7,7 @@ machine, time of day) is a :class:`Cost` and stands in the ledger.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,10 +16,17 @@ import msgspec
 from mmbench import fingerprint
 
 #: Layout of the records; a reader refuses any other.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: Values of the searched hyper-parameters by dotted path.
 Configuration = dict[str, Any]
+#: Keys of a budget section that say how often a cell is trained; every other one changes what a training comes to.
+HOW_OFTEN = ("name", "trials", "seeds")
+
+
+def training_rule(budget: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a budget section that every training of a cell depends on: all but its name, T and S."""
+    return {name: value for name, value in budget.items() if name not in HOW_OFTEN}
 
 
 class CellName(NamedTuple):
@@ -52,7 +60,7 @@ class Unit(NamedTuple):
 
     Attributes:
         stage: a random trial, a trial that TPE proposed, or a final run.
-        number: its slot, its place among the proposals, or its seed.
+        number: its slot, its place among the proposals, or its number among the final runs, from 1.
     """
 
     stage: Stage
@@ -60,7 +68,7 @@ class Unit(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """Seed of the training, the same for all conditions."""
+        """Seed of the training in draw 0, the same for all conditions."""
         return FIRST_SEED[self.stage] + self.number
 
 
@@ -185,7 +193,7 @@ class Training(Record, frozen=True):
     Attributes:
         cell_key: key of the cell.
         stage: why it ran.
-        index: slot of a trial, place of a proposal, seed of a final run.
+        index: slot of a trial, place of a proposal, number of a final run.
         seed: seed of initial values, batch order, negatives and dropout.
         configuration: values of the searched hyper-parameters.
         configuration_hash: hash of ``configuration``.
@@ -288,7 +296,7 @@ class Seal(Record, frozen=True, tag="seal"):
         test_hash: fingerprint of the test interactions.
         protocol: how the data were split.
         valid_masked: whether validation items are taken off the lists too.
-        finals: seeds of the final runs.
+        finals: numbers of the final runs, from 1.
         unscored: trials whose scores on test were degenerate, and why.
         hash: hash of all of this.
     """
@@ -303,14 +311,47 @@ class Seal(Record, frozen=True, tag="seal"):
     hash: str = ""
 
 
+class Effort(Value, frozen=True):
+    """How often a cell is trained.
+
+    Attributes:
+        trials: random slots, T; fewer than asked for where the space holds fewer configurations.
+        proposals: trials that TPE proposes after them.
+        seeds: final runs, S.
+    """
+
+    trials: int
+    proposals: int
+    seeds: int
+
+    @property
+    def trainings(self) -> int:
+        """All of them."""
+        return self.trials + self.proposals + self.seeds
+
+    def raised(self, other: Effort) -> Effort:
+        """The larger one of each number."""
+        return Effort(
+            trials=max(self.trials, other.trials),
+            proposals=max(self.proposals, other.proposals),
+            seeds=max(self.seeds, other.seeds),
+        )
+
+    def is_met_by(self, choice: Choice, seal: Seal) -> bool:
+        """Whether a cell was chosen among all these trials and tested with all these final runs."""
+        return choice.n_trials == self.trials + self.proposals and seal.finals == list(range(1, self.seeds + 1))
+
+
 class Cell(Record, frozen=True, tag="cell"):
-    """What a cell is about, written when its folder is claimed.
+    """What a cell is about, written when its folder is claimed, and again when its effort is raised.
 
     Attributes:
         key: hash of everything that decides its results, the test split left out.
         dataset: its dataset.
         model: its model.
         modality: its condition.
+        draw: number of the draw of slots, seeds and shuffles.
+        effort: how often it is trained.
         config: the resolved configuration, without what says where or how the sweep runs.
         states: state of every modality of the dataset.
         split_hash: fingerprint of training and validation interactions.
@@ -323,6 +364,8 @@ class Cell(Record, frozen=True, tag="cell"):
     dataset: str
     model: str
     modality: str
+    draw: int
+    effort: Effort
     config: dict[str, Any]
     states: dict[str, str]
     split_hash: str
@@ -344,40 +387,6 @@ class CellFailure(Record, frozen=True, tag="failure"):
     traceback: str
 
 
-class Shift(Value, frozen=True):
-    """How far the contrast of conditions ``a`` and ``b`` moved in the second half of the trials."""
-
-    a: str
-    b: str
-    shift: float
-    lo: float
-    hi: float
-    more: bool
-
-
-class Round(Value, frozen=True):
-    """What the extension rule saw after so many trials."""
-
-    trials: int
-    contrasts: list[Shift]
-
-
-class Extension(Record, frozen=True, tag="extension"):
-    """How many random trials the conditions of a model get.
-
-    Attributes:
-        effort: fingerprint of what they share; a decision about anything else is not theirs.
-        trials: how many.
-        settled: whether that number can no longer grow.
-        rounds: what led to it.
-    """
-
-    effort: str
-    trials: int
-    settled: bool
-    rounds: list[Round]
-
-
 class PlannedCell(Value, frozen=True):
     """A cell that a sweep is going to run.
 
@@ -387,6 +396,10 @@ class PlannedCell(Value, frozen=True):
         modality: its condition.
         key: key of its records.
         folder: its folder, relative to that of the sweep.
+        draw: number of the draw of slots, seeds and shuffles.
+        rule: hash of the training rule; conditions of a model under one rule are raised together.
+        trials: T as asked for.
+        seeds: S.
         trainings: how many.
         tiers: those that the model's YAML declares.
         asked: conditions that the command asked for.
@@ -397,6 +410,10 @@ class PlannedCell(Value, frozen=True):
     modality: str
     key: str
     folder: str
+    draw: int
+    rule: str
+    trials: int
+    seeds: int
     trainings: int
     tiers: list[str] = []
     asked: list[str] = []
@@ -405,6 +422,29 @@ class PlannedCell(Value, frozen=True):
     def name(self) -> CellName:
         """Dataset, model and condition."""
         return CellName(self.dataset, self.model, self.modality)
+
+    @property
+    def family(self) -> tuple[str, str, str]:
+        """What its conditions share: dataset, model and training rule."""
+        return self.dataset, self.model, self.rule
+
+
+class Revision(Value, frozen=True):
+    """A command that planned new models, or more trials or final runs for all conditions of earlier ones.
+
+    Attributes:
+        trials: T from then on.
+        seeds: S from then on.
+        models: what it planned them for, as ``dataset/model``.
+        command: its overrides.
+        planned_at: when, UTC.
+    """
+
+    trials: int
+    seeds: int
+    models: list[str]
+    command: list[str]
+    planned_at: str
 
 
 class Manifest(Record, frozen=True, tag="manifest"):
@@ -421,6 +461,7 @@ class Manifest(Record, frozen=True, tag="manifest"):
         primary: metric that is judged.
         modalities: conditions that were asked for.
         cells: what runs.
+        revisions: how often what was to be trained, command by command.
     """
 
     name: str
@@ -432,7 +473,8 @@ class Manifest(Record, frozen=True, tag="manifest"):
     metrics: list[str]
     modalities: list[str]
     cells: list[PlannedCell]
-    primary: str = "ndcg@20"
+    revisions: list[Revision]
+    primary: str
 
 
 class LedgerRow(Record, frozen=True, tag="training"):
@@ -530,7 +572,7 @@ class LedgerRow(Record, frozen=True, tag="training"):
 
 
 #: Every kind of record; a reader decodes this union, so that a record without its ``kind`` is none.
-AnyRecord = Trial | FinalRun | Choice | Seal | Cell | CellFailure | Extension | Manifest | LedgerRow
+AnyRecord = Trial | FinalRun | Choice | Seal | Cell | CellFailure | Manifest | LedgerRow
 
 #: A record that carries its own hash.
 Hashed = TypeVar("Hashed", Choice, Seal)

@@ -119,7 +119,8 @@ class WandbTracker:
         for final in records.read_trainings(folder, Stage.FINAL, cell.key):
             if final.course is None:
                 continue
-            identity = f"final-{cell.key[:16]}-{final.index}"
+            # Where trials were raised, the final run of another configuration is another run.
+            identity = f"final-{cell.key[:16]}-{final.configuration_hash}-{final.index}"
             with self._run(identity, f"{name}/seed{final.index}", "final", cell.config, group=name) as run:
                 for epoch, score in enumerate(final.course.history, 1):
                     losses = final.course.losses[epoch - 1] if final.course.losses else {}

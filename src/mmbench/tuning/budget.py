@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 
 from mmbench.messages import Refusal
@@ -26,7 +25,6 @@ class Budget:
         max_steps: steps of a training at most.
         least_epochs: epochs that ``max_steps`` never cuts short.
         batches_per_epoch: steps per epoch at most, or None for all.
-        extend: whether all conditions get T/2 further trials, up to 2T, while the last ones still moved a contrast.
         tpe: trials that TPE proposes after the random ones.
         rungs: steps after which a trial stops that is below the median of the first :data:`PILOTS`; ascending.
     """
@@ -39,7 +37,6 @@ class Budget:
     max_steps: int
     least_epochs: int
     batches_per_epoch: int | None = None
-    extend: bool = False
     tpe: int = 0
     rungs: tuple[int, ...] = ()
 
@@ -48,8 +45,6 @@ class Budget:
             value = getattr(self, field)
             if value is not None and (not _is_whole(value) or value < 1):
                 raise Refusal("{key}={value} must be a whole number of at least 1", key=f"budget.{field}", value=value)
-        if not isinstance(self.extend, bool):
-            raise Refusal("{key}={value} must be true or false", key="budget.extend", value=self.extend)
         if not _is_whole(self.tpe) or self.tpe < 0:
             raise Refusal("{key}={value} must be a whole number of at least 0", key="budget.tpe", value=self.tpe)
         _ = self.stopping  # refuses what is no rule
@@ -66,15 +61,6 @@ class Budget:
     def stopping(self) -> StoppingRule:
         """When a training ends."""
         return StoppingRule(self.patience_steps, self.min_steps, self.max_steps, self.least_epochs)
-
-    @property
-    def most_trials(self) -> int:
-        """Random trials at most, with every extension."""
-        return 2 * self.trials if self.extend else self.trials
-
-    def extended(self, trials: int) -> int:
-        """Number of random trials after one more extension of a cell that has ``trials``."""
-        return min(trials + math.ceil(self.trials / 2), self.most_trials)
 
 
 def _is_whole(value: object) -> bool:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
-from mmbench.store.schema import CellName, Configuration
+from mmbench.store.schema import CellName, Configuration, Effort, Unit
 from mmbench.training.fit import ModelFactory
 from mmbench.training.settings import TrainingSettings
 from mmbench.tuning.budget import Budget
 from mmbench.tuning.space import Space, configurations
 
+#: Added to the seeds of draw 0 for every further draw of the tuning.
+SEEDS_PER_DRAW = 100_000
 Recipe = Callable[[Configuration], tuple[ModelFactory, TrainingSettings]]
 
 
@@ -34,6 +36,7 @@ class CellTask:
         budget: tuning effort.
         recipe: makes a model factory and training settings from a configuration.
         split_fingerprint: SHA-256 of train and validation.
+        draw: number of the draw of slots, seeds and shuffles; the name of the cell tells draws other than 0 apart.
     """
 
     cell: CellName
@@ -46,9 +49,24 @@ class CellTask:
     budget: Budget
     recipe: Recipe
     split_fingerprint: str
+    draw: int = 0
+
+    @property
+    def effort(self) -> Effort:
+        """How often the cell is to be trained."""
+        return Effort(trials=len(self.slots()), proposals=self.budget.tpe, seeds=self.budget.seeds)
+
+    def raised(self, effort: Effort) -> CellTask:
+        """The task with at least so many trials and final runs."""
+        trials, seeds = max(self.budget.trials, effort.trials), max(self.budget.seeds, effort.seeds)
+        return replace(self, budget=replace(self.budget, trials=trials, seeds=seeds))
+
+    def seed(self, unit: Unit) -> int:
+        """Seed of a training: the same for all conditions, and another one in every draw."""
+        return unit.seed + SEEDS_PER_DRAW * self.draw
 
     def slots(self, trials: int | None = None) -> list[Configuration]:
-        """The configuration of each slot; the draws depend on dataset and model only.
+        """The configuration of each slot; the draws depend on dataset, model and the number of the draw only.
 
         Args:
             trials: how many, by default those of the budget; fewer are the beginning of more.

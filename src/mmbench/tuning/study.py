@@ -43,39 +43,62 @@ from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.space import configuration_hash
 
 
-def waiting(task: CellTask, store: CellStore, trials: int | None = None, *, settled: bool = True) -> list[Unit]:
+def waiting(task: CellTask, store: CellStore) -> list[Unit]:
     """Trainings of a cell that may start now: its open trials, and when all have ended its open final runs.
 
-    Writes the choice as soon as it is due. An empty list means that nothing is left to start before the number of
-    trials is settled or, when it is, that the cell is ready for the test split.
+    Writes the first choice as soon as it is due. An empty list means that every training has ended: what follows is
+    :func:`choose_again` where :func:`is_outdated`, and otherwise the test split.
 
     Args:
         task: the cell.
         store: its records.
-        trials: random trials that it gets, by default those of its budget.
-        settled: whether that number can no longer grow; nothing is proposed or chosen before.
 
     Raises:
         CellFailed: if every trial or one of the final runs failed.
     """
-    done = store.finished_trainings()
-    random = [Unit(Stage.TRIAL, slot) for slot in range(len(task.slots(trials)))]
+    done, effort = store.finished_trainings(), task.effort
+    random = [Unit(Stage.TRIAL, slot) for slot in range(effort.trials)]
     if unfinished := [unit for unit in random if unit not in done]:
         pilots = [unit for unit in unfinished if unit.number < PILOTS]
         return pilots if task.budget.rungs and pilots else unfinished
-    if not settled:
-        return []
-    proposed = [Unit(Stage.PROPOSAL, place) for place in range(task.budget.tpe)]
+    proposed = [Unit(Stage.PROPOSAL, place) for place in range(effort.proposals)]
     if unfinished := [unit for unit in proposed if unit not in done]:
         return unfinished[:1]  # each proposal has seen the score of the one before
-    if store.choice() is None:
-        store.write_choice(choose([done[unit] for unit in (*random, *proposed)]))
+    choice = store.choice()
+    if choice is None:
+        choice = choose([done[unit] for unit in (*random, *proposed)])
+        store.write_choice(choice)
         faults.reach("chosen")
-    finals = [Unit(Stage.FINAL, seed) for seed in range(1, task.budget.seeds + 1)]
-    for unit in finals:
-        if unit in done and (failure := done[unit].failure) is not None:
-            raise CellFailed(f"final run with seed {unit.number} failed: {failure.reason}")
-    return [unit for unit in finals if unit not in done]
+    elif is_outdated(task, choice):
+        return []
+    finals = [Unit(Stage.FINAL, number) for number in range(1, effort.seeds + 1)]
+    ended = {unit: done[unit] for unit in finals if unit in done and done[unit].configuration == choice.configuration}
+    for unit, training in ended.items():
+        if training.failure is not None:
+            raise CellFailed(f"final run with seed {unit.number} failed: {training.failure.reason}")
+    return [unit for unit in finals if unit not in ended]
+
+
+def is_outdated(task: CellTask, choice: Choice) -> bool:
+    """Whether the number of trials was raised since the choice."""
+    return choice.n_trials != task.effort.trials + task.effort.proposals
+
+
+def choose_again(task: CellTask, store: CellStore) -> None:
+    """Replace an outdated choice; the earlier one, its seal and its final runs are kept.
+
+    Final runs stay in use if the same configuration is the best one again. Only one worker may be here at a time.
+
+    Raises:
+        CellFailed: if every trial failed.
+    """
+    done, effort = store.finished_trainings(), task.effort
+    numbers = {Stage.TRIAL: effort.trials, Stage.PROPOSAL: effort.proposals}
+    choice = choose([done[Unit(stage, number)] for stage, n in numbers.items() for number in range(n)])
+    store.keep_look()
+    store.set_finals_aside(choice.configuration)
+    store.write_choice(choice)
+    faults.reach("chosen")
 
 
 def choose(trials: Sequence[Training]) -> Choice:
@@ -112,7 +135,8 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
     configuration = _configuration(task, store, unit)
     if unit.stage != Stage.FINAL:
         faults.reach("asked")
-    features = task.inputs(unit.seed)
+    seed = task.seed(unit)
+    features = task.inputs(seed)
     build, settings = task.recipe(configuration)
     training = _begun(task, store, unit, configuration, features, settings.precision)
     if unit.stage != Stage.FINAL and not (unit.stage == Stage.TRIAL and unit.number < PILOTS):
@@ -123,7 +147,7 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
     try:
         with energy.metered() as meter:
             fitted = _with_one_retry(
-                lambda: fit(build, data, task.train, task.valid, settings, unit.seed, graph_dir=graph_dir)
+                lambda: fit(build, data, task.train, task.valid, settings, seed, graph_dir=graph_dir)
             )
     except Exception as error:
         failure = Failure(reason=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
@@ -145,7 +169,7 @@ def give_up(task: CellTask, store: CellStore, unit: Unit, reason: str) -> None:
     """Record a training as failed because it repeatedly killed its worker."""
     configuration = _configuration(task, store, unit)
     precision = task.recipe(configuration)[1].precision
-    begun = _begun(task, store, unit, configuration, task.inputs(unit.seed), precision)
+    begun = _begun(task, store, unit, configuration, task.inputs(task.seed(unit)), precision)
     training = begun.ended(failure=Failure(reason=reason))
     store.write_training(training, _ledger_row(task, training, Cost()))
 
@@ -182,7 +206,7 @@ def _begun(
         cell_key=store.key,
         stage=unit.stage,
         index=unit.number,
-        seed=unit.seed,
+        seed=task.seed(unit),
         configuration=configuration,
         configuration_hash=configuration_hash(configuration),
         feature_hash=feature_hash(features),
