@@ -32,7 +32,7 @@ from mmbench.tuning.space import read_space
 
 ID_ONLY = "-"
 #: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 #: Sections that set where or how a sweep runs; no record may depend on them.
 PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
 #: Training settings that choose the hardware; they change no result beyond rounding.
