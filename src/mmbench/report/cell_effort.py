@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from mmbench.report.table import PRIMARY
 from mmbench.store import records
 from mmbench.store.records import Look
 from mmbench.store.schema import Cell, Choice, LedgerRow, Seal, Stage, Training
+from mmbench.tuning.space import NumericRange, numeric_ranges, read_space
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class CellEffort:
         by_slot = [metrics.per_user(records.read_ranking(f), PRIMARY) if f.exists() else None for f in files]
         n_users = max((len(row) for row in by_slot if row is not None), default=0)
         return np.array([np.full(n_users, np.nan) if row is None else row for row in by_slot])
+
+    @property
+    def ranges(self) -> dict[str, NumericRange]:
+        """The numeric ranges of its search space by path."""
+        return numeric_ranges(read_space(self.cell.config["search"]))
 
     @property
     def failed_share(self) -> float:
@@ -110,20 +115,13 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]]) 
 def edges(cell: CellEffort) -> dict[str, float]:
     """Share of the best trials near a bound, by path, for every numeric range of a cell."""
     shares = {}
-    for path, leaf in _leaves(cell.cell.config["search"]):
-        if "low" in leaf:
+    for path, searched in cell.ranges.items():
+        if searched.low < searched.high:
             values = [t.configuration[path] for t in cell.trials]
-            log = bool(leaf.get("log", False))
-            shares[path] = tuning_curves.edge_share(values, cell.validation, leaf["low"], leaf["high"], log=log)
+            shares[path] = tuning_curves.edge_share(
+                values, cell.validation, searched.low, searched.high, log=searched.log, atoms=searched.atoms
+            )
     return shares
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mapping[str, Any]]]:
-    leaves: list[tuple[str, Mapping[str, Any]]] = []
-    for name, node in tree.items():
-        is_leaf = "low" in node or "choices" in node
-        leaves += [(f"{prefix}{name}", node)] if is_leaf else _leaves(node, f"{prefix}{name}.")
-    return sorted(leaves)
 
 
 def paired_trials(cells: Sequence[CellEffort], a: str, b: str) -> tuple[Trials, Trials] | None:
