@@ -132,6 +132,7 @@ def manifest(**changes: Any) -> Manifest:
         "contrasts": [],
         "config_hash": "config",
         "metrics": ["ndcg@20"],
+        "primary": "ndcg@20",
         "modalities": [],
         "cells": [],
         "revisions": [],

@@ -104,9 +104,9 @@ Markdown(pretest[pretest.index("| modality | worth") : pretest.index("| modaliti
 
 # %% language="bash"
 # python -m mmbench -m sweep.name=shop dataset=folder dataset.name=shop dataset.path=data/shop tracking=none \
-#     model=popularity,fusion modality=none,text budget=small budget.trials=4 budget.max_steps=1 budget.least_epochs=20 > sweep.log
+#     model=popularity,fusion modality=none,text budget=small budget.max_steps=1 budget.least_epochs=20 > sweep.log
 # grep trainings, sweep.log | tail -n 1
 
 # %%
 for row in pd.read_csv("multirun/shop/report/verdicts.csv").itertuples():
-    print(f"{row.model}, {row.contrast}: {row.verdict}\n    {row.reason}")
+    print(f"{row.model}, {row.contrast}: {row.verdict}\n    {row.sentence}\n    {row.reason}")

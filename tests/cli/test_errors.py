@@ -166,6 +166,8 @@ def is_one_line(said: object, message: str) -> None:
         (["dataset.k_core=70"], "no interaction is left after min_rating and k_core=70"),
         (["sweep.workers=0"], "sweep.workers=0 must be a whole number of at least 1, or null for one per core"),
         (["report.metrics=[ndcg]"], "'ndcg' is not a metric; write one of recall, ndcg"),
+        (["report.primary=recall"], "'recall' is not a metric; write one of recall, ndcg"),
+        (["report.primary=ndcg@60"], "report.primary=ndcg@60 looks further down than the 50 items that the lists of a"),
         (["export.top_k=100"], "export.top_k=100 must be a whole number from 0 to 50"),
         (["study.resume=maybe"], "study.resume=maybe is unknown; it is one of auto, force, never"),
         (["study.storage=redis://x"], "study.storage=redis://x is unknown; write files or postgresql"),

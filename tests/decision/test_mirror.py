@@ -44,6 +44,9 @@ def test_every_table_figure_gap_and_verdict_is_in_it(sweep: Path) -> None:
     assert "gains" in summary.figures
     (gap,) = (gap for gap in summary.gaps if gap.name == "m/text_vs_none")
     assert gap.mean == pytest.approx(0.2)
+    assert gap.lo is not None
+    assert gap.hi is not None
+    assert gap.lo < gap.mean < gap.hi
     assert gap.verdict == next(r[4] for r in csv.reader((folder / "verdicts.csv").open()) if r[2] == "text_vs_none")
     assert summary.decision == {}
 

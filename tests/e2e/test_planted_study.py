@@ -21,6 +21,7 @@ from mmbench.report.contribution_facts import DIFFERENCES, VALUES, read_contribu
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
+from mmbench.report.sentences import amount
 from mmbench.report.table import SweepTable
 from mmbench.store import files
 from tests.e2e.conftest import Run
@@ -76,8 +77,8 @@ class Study:
         cells = [world, str(seed), *(f"{self.mean(c):.4f}" for c in CONDITIONS)]
         for name in ("text_vs_none", "fused_vs_text"):
             c = self.contrasts[name]
-            assert c.gain is not None
-            cells.append(f"{100 * c.gain.mean:+.1f} % [{100 * c.gain.lo:+.1f}, {100 * c.gain.hi:+.1f}] {c.word}")
+            assert c.tuned is not None
+            cells.append(f"{amount(c.tuned)} {c.word}")
         unique = self.signal["unique"]["image"]
         cells.append(f"{unique['value']:z.3f} [{unique['lo']:z.3f}, {unique['hi']:z.3f}]")
         return "| " + " | ".join([*cells, f"{self.signal['common']:z.3f}"]) + " |"

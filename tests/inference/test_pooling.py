@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as distributions
 
 from mmbench.inference import pooling
-from mmbench.inference.intervals import CrossedInterval
+from mmbench.inference.intervals import LogGain
 
 #: Trials of the BCG vaccine: cases and others among the vaccinated, cases and others among the rest (Colditz 1994).
 BCG = [
@@ -80,20 +80,16 @@ def test_what_cannot_be_pooled_is_refused(estimates: list[float], errors: list[f
 
 
 def test_gains_are_pooled_as_ratios() -> None:
-    gains = [
-        CrossedInterval(g, 0, 0, se=se, df=20, p=0, seeds=5) for g, se in ((0.10, 0.02), (-0.05, 0.03), (0.02, 0.02))
-    ]
+    gains = [LogGain(math.log1p(g), se, 20.0) for g, se in ((0.10, 0.02), (-0.05, 0.03), (0.02, 0.02))]
     pooled = pooling.pooled_gain(gains)
-    logs = pooling.random_effects([math.log1p(g.mean) for g in gains], [g.se / (1 + g.mean) for g in gains])
+    logs = pooling.random_effects([g.log_ratio for g in gains], [g.se for g in gains])
     assert (math.log1p(pooled.effect.mean), math.log1p(pooled.effect.lo)) == pytest.approx(
         (logs.effect.mean, logs.effect.lo)
     )
     assert pooled.predicted is not None
     effect = pooled.effect
     assert pooled.predicted.lo < effect.lo < effect.mean < effect.hi < pooled.predicted.hi
-    turned = [
-        CrossedInterval(1 / (1 + g.mean) - 1, 0, 0, se=g.se / (1 + g.mean) ** 2, df=20, p=0, seeds=5) for g in gains
-    ]
+    turned = [LogGain(-g.log_ratio, g.se, g.df) for g in gains]
     assert 1 / (1 + pooling.pooled_gain(turned).effect.mean) - 1 == pytest.approx(effect.mean)
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmbench.inference import tuning_curves, tuning_luck
-from mmbench.inference.intervals import Interval
-from mmbench.inference.tuning_luck import Trials
+from mmbench.inference import tuning_curves
 
 VALUES = [0.31, 0.12, 0.44, 0.44, 0.07, 0.29]
 
@@ -148,96 +145,3 @@ def test_the_edge_rule_rounds_the_top_up_and_needs_a_range() -> None:
     assert tuning_curves.edge_share([1.0, 5.0, 5, 5, 5, 5, 5], validation, 1.0, 9.0, log=False) == 0.5
     with pytest.raises(ValueError, match="the range from 3 to 3 is empty"):
         tuning_curves.edge_share([3.0], validation[:1], 3, 3, log=False)
-
-
-def test_bands_hold_their_curve_and_are_paired() -> None:
-    rng = np.random.default_rng(5)
-    score = rng.random(20)
-    bands = tuning_curves.tuning_bands({"a": score, "b": 2 * score}, replicas=300)
-    for n in (1, 7, 20):
-        assert bands["a"].mean[n - 1] == pytest.approx(tuning_curves.expected_validation_performance(score, n))
-    assert (bands["a"].lo <= bands["a"].mean + 1e-12).all()
-    assert (bands["a"].lo < bands["a"].hi).all()
-    np.testing.assert_allclose(bands["b"].lo, 2 * bands["a"].lo)  # the same trials in both conditions
-    tested = tuning_curves.tuning_bands({"a": score}, {"a": 1 - score}, replicas=50)["a"]
-    assert tested.mean[-1] == pytest.approx(1 - score.max())
-    first = tuning_curves.tuning_bands({"a": score}, default_first=True, replicas=50)["a"]
-    assert first.lo[0] == first.hi[0] == score[0]
-    with pytest.raises(ValueError, match="conditions must have the same trials"):
-        tuning_curves.tuning_bands({"a": score, "b": score[:5]})
-
-
-def test_bands_cover_the_true_curve() -> None:
-    truth = np.random.default_rng(6).normal(size=(200_000, 4)).max(axis=1).mean()
-    rng = np.random.default_rng(7)
-    covered = 0
-    for _ in range(200):
-        band = tuning_curves.tuning_bands({"a": rng.normal(size=30)}, replicas=200, seed=int(rng.integers(1 << 30)))[
-            "a"
-        ]
-        covered += bool(band.lo[3] <= truth <= band.hi[3])
-    assert 165 <= covered <= 195  # narrower than asked, as percentile bands over few trials are
-
-
-def two_conditions(users: int = 400) -> tuple[Trials, Trials]:
-    rng = np.random.default_rng(8)
-    quality = rng.normal(1.0, 0.1, 12)
-    taste = rng.gamma(2.0, 0.05, users)
-    noise = rng.normal(1.0, 0.05, (2, 12, users))
-    sides = [
-        Trials(quality + 0.02 * rng.normal(size=12), f * quality[:, None] * taste * noise[i])
-        for i, f in ((0, 1.1), (1, 1.0))
-    ]
-    return sides[0], sides[1]
-
-
-def test_the_tuned_gain_is_that_of_etp() -> None:
-    a, b = two_conditions()
-    for n in (1, 6, 12):
-        found = tuning_luck.tuned_gain(a, b, n, replicas=50)
-        tested = [tuning_curves.expected_tuned_test_performance(s.validation, s.test.mean(axis=1), n) for s in (a, b)]
-        assert found.mean == pytest.approx(tested[0] / tested[1] - 1)
-        assert found.lo <= found.hi
-    whole = tuning_luck.tuned_gain(a, b, replicas=50)
-    assert whole == tuning_luck.tuned_gain(a, b, 12, replicas=50)
-    assert whole.contains(whole.mean)
-
-
-def test_equal_conditions_have_no_contrast_whatever_is_drawn() -> None:
-    a, _ = two_conditions()
-    assert tuning_luck.tuned_gain(a, a, replicas=50) == Interval(0.0, 0.0, 0.0, 0.9)
-
-
-def test_a_lucky_choice_widens_the_contrast() -> None:
-    # One trial of A stands far out on the test split: without it the gain is gone.
-    rng = np.random.default_rng(9)
-    test = np.tile(rng.gamma(2.0, 0.05, 300), (10, 1))
-    lucky = test.copy()
-    lucky[3] *= 1.3
-    validation = np.linspace(0.1, 0.2, 10)
-    best_is_lucky = np.where(np.arange(10) == 3, 0.5, validation)
-    found = tuning_luck.tuned_gain(Trials(best_is_lucky, lucky), Trials(validation, test))
-    assert found.mean == pytest.approx(0.3)
-    assert found.lo == pytest.approx(0.0)  # a third of the samples have not drawn it
-    half = tuning_luck.tuned_gain(Trials(best_is_lucky, lucky), Trials(validation, test), 5)
-    assert half.mean == pytest.approx(0.15)
-
-
-def test_contrasts_of_other_trials_are_refused() -> None:
-    a, b = two_conditions()
-    with pytest.raises(ValueError, match="are not paired"):
-        tuning_luck.tuned_gain(a, Trials(b.validation, b.test[:, :5]))
-    with pytest.raises(ValueError, match="12 validation scores and 11 test scores"):
-        tuning_luck.tuned_gain(Trials(a.validation, a.test[:11]), Trials(b.validation, b.test[:11]))
-    with pytest.raises(ValueError, match="relative gain over a mean of zero is not defined"):
-        tuning_luck.tuned_gain(a, Trials(b.validation, 0 * b.test))
-
-
-def test_samples_of_trials_keep_the_default() -> None:
-    slots = tuning_curves.resampled_slots(6, 200, np.random.default_rng(0), default_first=True)
-    assert (slots[:, 0] == 0).all()
-    assert slots[:, 1:].min() == 1
-    assert (np.diff(slots, axis=1) >= 0).all()
-    assert tuning_curves.resampled_slots(1, 3, np.random.default_rng(0), default_first=True).tolist() == [[0]] * 3
-    free = tuning_curves.resampled_slots(6, 2000, np.random.default_rng(0))
-    assert math.isclose((free == 2).mean(), 1 / 6, abs_tol=0.02)

@@ -98,7 +98,7 @@ def test_gains_carry_their_marks(rows: dict[str, dict[str, Entry]]) -> None:
     assert gain["untrusted"][-2:] == "†✗"
     assert gain["wide"][-1] == "?"
     assert rows["better"]["verdict text_vs_none"].text == "better"
-    assert rows["better"]["seeds x trials"].text == "3 x 2"
+    assert rows["better"]["seeds x trials"].text == "3 x 8"
     assert rows["untrusted"]["fairness"].text == "FAIL"
 
 
@@ -106,7 +106,7 @@ def test_one_seed_tells_nothing_apart(tmp_path: Path) -> None:
     one = {(D, "a", c): Made(seeds(range(end))) for c, end in (("none", 1000), ("text", 1100))}
     table = table_of(write_sweep(tmp_path / "one", {**one, (D, "b", "none"): Made(seeds(range(999)))}))
     rows = by_model(table)
-    assert [entry.text for entry in rows["a"].values()][:4] == ["a", "0.500", "0.550", "+10.0"]
+    assert [entry.text for entry in rows["a"].values()][:4] == ["a", "0.500", "0.550", "+10.0°"]
     assert [row["none"].rank for row in rows.values()] == [1, 0]
 
 
@@ -118,7 +118,7 @@ def test_every_form_says_the_same_and_is_escaped(folder: Path) -> None:
     made = document(table, compared)
     md, tex = markdown(made), latex(made)
     assert (report / "benchmark.tex").read_text() == tex
-    assert "shop_50%|1, benchmark on ndcg@20" in md
+    assert "shop_50%|1, benchmark on NDCG@20" in md
     assert "<u>" in md
     assert r"shop\_50\%" in tex
     assert r"$\dagger$" in tex

@@ -20,6 +20,14 @@ from mmbench.report.reading import read_sweep
 from tests.report.constructed import Made, hit_users, write_sweep
 from tests.report.test_verdict_table import NONE, TEXT, USERS, seeds
 
+OTHERS = ("failed", "missing", "untrusted", "trap", "lucky")
+
+
+def lucky() -> Made:
+    """Eight trials, each better than the one before, on validation as on test."""
+    hits = np.stack([hit_users(USERS, range(1000 + 20 * slot)) for slot in range(8)])
+    return Made(seeds(hits[-1]), trials=hits)
+
 
 def explain(folder: Path, name: str) -> str:
     return explainable(folder)[name]()
@@ -31,9 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noisy = {span.stop: (rng.random((3, USERS)) < 0.9) & hit_users(USERS, span) for span in (range(1000), range(1100))}
     cells = {("d", "m", "none"): Made(noisy[1000]), ("d", "m", "text"): Made(noisy[1100])}
     cells |= {("d", "m", "image"): Made(noisy[1000][::-1])}
-    cells |= {("d", model, "none"): NONE for model in ("failed", "missing", "untrusted", "steady")}
-    cells |= {("d", model, "text"): TEXT[model] for model in ("failed", "missing", "untrusted", "steady")}
-    cells["d", "steady", "none"] = Made(NONE.finals, trials=seeds(NONE.finals[0], 8))
+    cells |= {("d", model, "none"): NONE for model in OTHERS}
+    cells |= {("d", model, "text"): TEXT[model] for model in OTHERS[:-1]}
+    cells["d", "lucky", "text"] = lucky()
     return write_sweep(tmp_path_factory.mktemp("sweep") / "s", cells, contrasts=["text_vs_none", "image_vs_none"])
 
 
@@ -49,7 +57,7 @@ def test_the_arithmetic_shown_is_the_arithmetic_done(folder: Path) -> None:
     text = explain(folder, "d/m/text_vs_none")
     a, b, one, gain = numbers(text, "gain = mean A / mean B - 1 = ")
     assert (one, gain) == (1, pytest.approx(a / b - 1, abs=1e-8))
-    n, s = numbers(text, r"^  n = ")[0], numbers(text, "S = ")[0]
+    n, s = numbers(text, r"^  n = (?=\d+ users)")[0], numbers(text, "S = ")[0]
     ms_u, ms_s, ms_e = (float(re.search(rf"{name} = ({NUMBER})", text).group(1)) for name in ("MS_u", "MS_s", "MS_e"))  # type: ignore[union-attr]
     both, users, variance = numbers(text, r"= max\(")
     assert (n, s) == (USERS, 3)
@@ -60,10 +68,40 @@ def test_the_arithmetic_shown_is_the_arithmetic_done(folder: Path) -> None:
     assert se == pytest.approx(sqrt(variance))
     spread = ms_u**2 / (n - 1) + ms_s**2 / (s - 1) + ms_e**2 / ((n - 1) * (s - 1))
     assert df == pytest.approx((n * s * variance) ** 2 / spread)
-    for level, place in ((0.95, "95 %: "), (0.90, "90 %: ")):
-        point, t, scale, lo, hi = numbers(text, rf"^  {place}")
+    point, t, scale, lo, hi = numbers(text, r"^  95 %: (?!exp)")
+    assert t == pytest.approx(distributions.t.ppf(0.975, df))
+    assert (lo, hi) == (pytest.approx(point - t * scale), pytest.approx(point + t * scale))
+
+
+def test_the_tuned_gain_is_traced_to_its_trials(folder: Path) -> None:
+    text = explain(folder, "d/lucky/text_vs_none")
+    sides = []
+    for label in ("A", "B"):
+        begin = text.index(f"\n  {label}, lucky/")
+        end = text.index(f"\n  {label} = sum of weight * test = ", begin)
+        rows = re.findall(
+            rf"slot (\d+): weight ({NUMBER}), validation {NUMBER}, test ({NUMBER}) \((\S+)\)", text[begin:end]
+        )
+        (total,) = numbers(text, rf"^  {label} = sum of weight \* test = ")
+        assert sum(float(weight) for _, weight, _, _ in rows) == pytest.approx(1.0, abs=1e-5)
+        assert sum(float(weight) * float(test) for _, weight, test, _ in rows) == pytest.approx(total, rel=1e-5)
+        condition = "text" if label == "A" else "none"
+        assert all((folder / "d" / "lucky" / condition / file).exists() for _, _, _, file in rows)
+        sides.append((len(rows), total))
+    assert [n for n, _ in sides] == [6, 1]  # of text, the default and the next best are never the best of three
+    ratio, one, gain = numbers(text, r"L = log\(A / B\) = ")
+    assert (ratio, one, gain) == (pytest.approx(np.log(sides[0][1] / sides[1][1])), 1, pytest.approx(np.expm1(ratio)))
+    variances = [float(v) for v in re.findall(rf"^  V by .*? = ({NUMBER}) \(", text, re.MULTILINE)]
+    frees = [float(v) for v in re.findall(rf"^  V by .*df = ({NUMBER})\)", text, re.MULTILINE)]
+    se, df = numbers(text, r"se = sqrt\(V\) = ")
+    assert se == pytest.approx(sqrt(sum(variances)))
+    assert df == pytest.approx(
+        sum(variances) ** 2 / sum(v**2 / f for v, f in zip(variances, frees, strict=True)), rel=1e-4
+    )
+    for level in (0.95, 0.90):
+        t, one, lo, hi = numbers(text, rf"^  {100 * level:g} %: exp\(L ± ")
         assert t == pytest.approx(distributions.t.ppf(0.5 + level / 2, df))
-        assert (lo, hi) == (pytest.approx(point - t * scale), pytest.approx(point + t * scale))
+        assert (lo, hi) == (pytest.approx(np.expm1(ratio - t * se)), pytest.approx(np.expm1(ratio + t * se)))
 
 
 def test_every_record_is_named_with_its_hash_and_number(folder: Path) -> None:
@@ -83,13 +121,13 @@ def test_the_chain_of_adjusted_p(folder: Path) -> None:
     compared = read_contrasts(table, read_groups(table, folder))
     (c,) = [c for c in compared if c.name == "d/m/image_vs_none"]
     (other,) = [c for c in compared if c.name == "d/m/text_vs_none"]
-    assert c.gain is not None
     assert c.inference is not None
-    assert other.gain is not None
-    assert f"    text_vs_none: min(1, 2 * {other.gain.p:.6g}) -> " in text
-    assert f"    image_vs_none: min(1, 1 * {c.gain.p:.6g}) -> {c.inference.holm:.6g}  <-" in text
-    # Only this one of the four that were tested is not significant, so its q is its p times 4 / 4.
-    assert f"4 contrasts of the sweep: rank 4, 4 * p / 4 = {c.gain.p:.6g};" in text
+    assert other.inference is not None
+    assert f"    text_vs_none: min(1, 2 * {other.inference.p:.6g}) -> " in text
+    assert f"    image_vs_none: min(1, 1 * {c.inference.p:.6g}) -> {c.inference.holm:.6g}  <-" in text
+    tested = sorted(c.inference.p for c in compared if c.inference)
+    rank, m = tested.index(c.inference.p) + 1, len(tested)
+    assert f"{m} contrasts of the sweep: rank {rank}, {m} * p / {rank} = " in text
     assert f"-> q = {c.inference.bh:.6g}" in text
 
 
@@ -100,10 +138,11 @@ def test_words_and_gates(folder: Path) -> None:
     assert "-> measurement not trusted" in text
     assert "FAIL choice: text: the test split was opened for another choice" in text
     assert "PASS configurations: " in text
-    steady = explain(folder, "d/steady/text_vs_none")
-    assert "depends on tuning: no" in steady
-    assert "gain after tuning with other draws of the trials: 0.1, 90 % [" in steady
-    assert "000.json to 007.json" in steady
+    depends = explain(folder, "d/trap/text_vs_none")
+    assert "depends on tuning: yes" in depends
+    assert "at the defaults 0, after all trials -0.5" in depends
+    assert "most chosen: slot 7 of trap, weight 0.285714 in A and 0 in B; gain without it 0.1" in depends
+    assert "000.json to 007.json" in depends
 
 
 def test_what_did_not_run_or_failed_has_no_numbers(folder: Path) -> None:
@@ -125,11 +164,12 @@ def test_one_seed(tmp_path: Path) -> None:
     cells = {("d", "m", c): Made(seeds(hit_users(USERS, range(end)), 1)) for c, end in (("none", 1000), ("text", 1100))}
     text = explain(write_sweep(tmp_path / "s", cells), "d/m/text_vs_none")
     assert "training noise is not measured, nothing is inferred" in text
-    assert "95 %" not in text
-    assert "-> undecided" in text
+    assert "95 %: " not in text
+    assert "no bounds: the seed noise of the default configuration is unknown" in text
+    assert "-> no word: training noise not measured, 1 final seed: raise budget.seeds" in text
 
 
 def test_names(folder: Path) -> None:
     conditions = ("text", "none", "text_vs_none")
-    names = {f"d/{model}/{c}" for model in ("m", "failed", "missing", "untrusted", "steady") for c in conditions}
+    names = {f"d/{model}/{c}" for model in ("m", *OTHERS) for c in conditions}
     assert explainable(folder).keys() == names | {"d/m/image", "d/m/image_vs_none"}

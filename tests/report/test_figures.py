@@ -11,6 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 from mmbench.report.comparisons import Comparison, read_contrasts
+from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.figures import condition_means, figures, forest_lines, gain_cells
 from mmbench.report.reading import read_sweep
@@ -19,7 +20,13 @@ from mmbench.report.write import write_report
 from tests.report.constructed import write_sweep
 from tests.report.test_verdict_table import NONE, TEXT
 
-Read = tuple[SweepTable, list[Comparison]]
+Read = tuple[SweepTable, list[Comparison], list[Disposal]]
+
+
+def read(folder: Path) -> Read:
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    return table, read_contrasts(table, groups), read_disposals(table, groups)
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +34,28 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Read:
     models = ("better", "undecided", "failed", "missing")
     cells = {("d", m, "text"): TEXT[m] for m in models} | {("d", m, "none"): NONE for m in models}
     cells |= {("e", "better", "text"): TEXT["better"], ("e", "better", "none"): NONE, ("d", "bpr", "-"): NONE}
-    table = read_sweep(write_sweep(tmp_path_factory.mktemp("figures") / "s", cells))
-    return table, read_contrasts(table, read_groups(table, table.folder))
+    return read(write_sweep(tmp_path_factory.mktemp("figures") / "s", cells))
 
 
 def test_a_forest_has_a_row_per_gain(sweep: Read) -> None:
-    _, comparisons = sweep
-    lines = forest_lines(comparisons, several=True)
+    _, comparisons, _ = sweep
+    lines = forest_lines([(c.model, c.dataset, c.tuned, c.word) for c in comparisons], several=True)
     assert [(line.name, line.group, line.word) for line in lines] == [
         ("better, d", "d", "better"),
         ("undecided, d", "d", "undecided"),
         ("better, e", "e", "better"),
     ]
-    gain = comparisons[0].gain
-    assert gain is not None
-    assert (lines[0].value, lines[0].bounds) == (pytest.approx(10.0), (100 * gain.lo, 100 * gain.hi))
-    one_seed = replace(comparisons[0], inference=None)
-    assert forest_lines([one_seed], several=False)[0].bounds is None
+    tuned = comparisons[0].tuned
+    assert tuned is not None
+    assert tuned.interval is not None
+    bounds = (100 * tuned.interval.lo, 100 * tuned.interval.hi)
+    assert (lines[0].value, lines[0].bounds) == (pytest.approx(10.0), bounds)
+    without = replace(tuned, log_gain=None)
+    assert forest_lines([("m", "d", without, "no word")], several=False)[0].bounds is None
 
 
 def test_conditions_and_gains(sweep: Read) -> None:
-    table, comparisons = sweep
+    table, comparisons, _ = sweep
     means = condition_means(table)
     assert means["d"]["better"] == {"none": pytest.approx(0.5), "text": pytest.approx(0.55)}
     assert means["d"]["bpr"] == {"ID only": pytest.approx(0.5)}
@@ -74,11 +82,11 @@ def test_every_figure_in_both_formats_and_always_the_same(sweep: Read, tmp_path:
         "undecided, d",
         "better, e",
         "within ±2 %",
-        "relative gain in ndcg@20, text against none",
+        "tuned gain in NDCG@20, text against none",
     ):
         assert word in forest
     assert len(re.findall(r">better<", forest)) == 2
-    for word in ("ID only", "none", "text", "ndcg@20"):
+    for word in ("ID only", "none", "text", "NDCG@20"):
         assert word in drawn["conditions"].svg
     for word in ("+10.0†", "+1.5", "text vs none"):
         assert word in drawn["gains"].svg
@@ -87,8 +95,7 @@ def test_every_figure_in_both_formats_and_always_the_same(sweep: Read, tmp_path:
 def test_names_cannot_break_out_of_a_figure(tmp_path: Path) -> None:
     name = r"<b>&$\frac$"  # neither markup nor mathematics
     cells = {(name, "m", "none"): NONE, (name, "m", "text"): TEXT["better"]}
-    table = read_sweep(write_sweep(tmp_path / "s", cells))
-    svg = figures(table, read_contrasts(table, read_groups(table, table.folder)))["gains"].svg
+    svg = figures(*read(write_sweep(tmp_path / "s", cells)))["gains"].svg
     assert "<b>" not in svg
     assert r"&lt;b&gt;&amp;$\frac$" in svg
 

@@ -68,11 +68,12 @@ def test_it_can_be_heard(sweep_dir: Path) -> None:
     assert (
         len(re.findall(r"<table", html))
         == len(re.findall(r"<caption>[^<]+; the buttons in the header sort", html))
-        == 2
+        == len(re.findall("data-table=", html))
+        > 1
     )
     labels = re.findall(r'<label for="([^"]+)">Filter rows<span class="heard"> of ([^<]+)</span>', html)
     assert [place for place, _ in labels] == re.findall(r'<input id="([^"]+)"', html)
-    assert len({title for _, title in labels}) == 2
+    assert len({title for _, title in labels}) == len(labels)
     places: dict[str, set[str]] = {}
     for address, label, text in re.findall(r'<a href="([^"]+)"(?: aria-label="([^"]+)")?>([^<]*)</a>', html):
         places.setdefault(label or text, set()).add(address)

@@ -97,20 +97,20 @@ def test_controls_and_missing_content_are_no_part(sweep_dir: Path, states: dict,
 
 
 def test_fused_stands_against_it(table: SweepTable) -> None:
-    shown = document(table).tables[list(table.metrics).index("ndcg@20")]
+    shown = document(table, []).tables[list(table.metrics).index("ndcg@20")]
     header = shown.header
     assert header.index(LATE) == header.index("fused") + 1
     assert "late vs fused %" not in header
     row = next(row for row in shown.entries if row[0].text == "vbpr")
     fused, late = (table.cells[DATASET, "vbpr", c].mean("ndcg@20") for c in ("fused", LATE))
     assert row[header.index("fused vs late %")].text == f"{100 * (fused / late - 1):+.1f}"
-    assert "late: averaged ranks of the runs with one modality each" in terminal(document(table))
+    assert "late: averaged ranks of the runs with one modality each" in terminal(document(table, []))
 
 
 def test_deeper_metrics_are_not_shown(sweep_dir: Path) -> None:
     """The lists hold fifty items."""
     table = replace(read_sweep(sweep_dir), metrics=("ndcg@20", "ndcg@50", "recall@51"))
-    made = document(table)
+    made = document(table, [])
     exported = frame(made.exported or ())
     for place, metric, known in ((1, "ndcg@50", True), (2, "recall@51", False)):
         assert {LATE, "fused vs late %", "late vs none %"} & set(made.tables[place].header) == (
@@ -127,6 +127,6 @@ def test_it_is_in_no_report_on_tuning(sweep_dir: Path) -> None:
 
 
 def test_a_row_says_what_it_averages(table: SweepTable) -> None:
-    row = frame(document(table).exported or ()).query("modality == 'late'").iloc[0]
+    row = frame(document(table, []).exported or ()).query("modality == 'late'").iloc[0]
     assert row["reason"] == "averages image and text"
     assert table.folder / row["records"] == table.cells[DATASET, "vbpr", "text"].folder.parent

@@ -13,7 +13,7 @@ import pytest
 from mmbench import paths
 from mmbench.inference import intervals
 from mmbench.report.reading import read_sweep
-from mmbench.report.table import CellResult, SweepTable, condition_columns
+from mmbench.report.table import SweepTable, condition_columns
 from mmbench.store import records
 from mmbench.store.schema import Manifest
 from tests.report.conftest import DATASET
@@ -136,26 +136,6 @@ def test_models_are_ranked_by_their_means(table: SweepTable) -> None:
         assert {"bpr", "popularity", "vbpr"} <= set(ranked)
         assert not {"lightgcn", "broken"} & set(ranked)
         assert ("fusion" in ranked) == (condition not in ("image", "late"))
-
-
-def test_gaps_have_their_bounds(table: SweepTable) -> None:
-    gaps = {gap.name: gap for gap in table.gaps}
-    pairs = ["fused_vs_none", "fused_vs_text", "text_vs_none"]
-    with_image = ["fused_vs_image", "image_vs_none", "fused_vs_late", "late_vs_none"]
-    assert gaps.keys() == {*(f"fusion/{pair}" for pair in pairs), *(f"vbpr/{pair}" for pair in pairs + with_image)}
-    for name, gap in gaps.items():
-        model, _, pair = name.partition("/")
-        condition, _, against = pair.partition("_vs_")
-        whole = table.change(DATASET, model, condition, against, "ndcg@20")
-        assert whole is not None
-        assert (gap.mean, gap.lo, gap.hi) == (whole.mean, whole.lo, whole.hi)
-
-
-def test_gaps_of_several_datasets_are_kept_apart(table: SweepTable) -> None:
-    cells: dict[tuple[str, str, str], CellResult] = dict(table.cells)
-    cells |= {("other", m, c): replace(cell, dataset="other") for (_, m, c), cell in table.cells.items()}
-    names = {gap.name for gap in replace(table, cells=cells).gaps}
-    assert {"other/vbpr/fused_vs_text", f"{DATASET}/vbpr/fused_vs_text"} <= names
 
 
 def test_columns_compare_with_none_and_with_fused(table: SweepTable) -> None:

@@ -42,7 +42,7 @@ def test_a_report_is_written_whole_and_always_the_same(sweep_dir: Path) -> None:
 
 def printed(table: SweepTable, metric: str) -> Table[str]:
     """The table of one metric."""
-    return document(table).tables[list(table.metrics).index(metric)]
+    return document(table, []).tables[list(table.metrics).index(metric)]
 
 
 def entries(table: SweepTable, metric: str = "ndcg@20") -> dict[tuple[str, str], Entry]:
@@ -94,7 +94,7 @@ def test_best_and_second_of_every_column_are_marked(table: SweepTable) -> None:
 
 
 def test_markdown_is_a_table_for_each_metric(table: SweepTable) -> None:
-    text = markdown(document(table))
+    text = markdown(document(table, []))
     assert text.startswith("# my_table\n")
     for metric in table.metrics:
         assert f"## {DATASET}, {metric}" in text
@@ -108,7 +108,7 @@ def test_markdown_is_a_table_for_each_metric(table: SweepTable) -> None:
 
 
 def test_markdown_says_what_failed_in_one_line_each(table: SweepTable) -> None:
-    notes = markdown(document(table)).rpartition("|\n")[2].strip().splitlines()
+    notes = markdown(document(table, [])).rpartition("|\n")[2].strip().splitlines()
     assert all(line.startswith("- ") for line in notes), notes
     assert any(r"failed: shop_50%&co\|1/broken/text: " in line and "80 items" in line for line in notes)
     assert any(r"stale: shop_50%&co\|1/fusion/image: its records belong to other data" in line for line in notes)
@@ -119,7 +119,7 @@ def test_markdown_says_what_failed_in_one_line_each(table: SweepTable) -> None:
 
 def test_one_seed_is_said(table: SweepTable) -> None:
     alone = replace(table, budget={**table.budget, "seeds": 1})
-    assert "One seed: training noise was not measured" in markdown(document(alone))
+    assert "One seed: training noise was not measured" in markdown(document(alone, []))
 
 
 # LaTeX
@@ -131,7 +131,7 @@ def body_of(text: str) -> str:
 
 
 def test_latex_is_balanced_and_its_rows_fit_its_columns(table: SweepTable) -> None:
-    body = body_of(latex(document(table)))
+    body = body_of(latex(document(table, [])))
     assert body.count(r"\begin{table}") == body.count(r"\end{table}") == len(table.metrics)
     braces = 0
     for brace in re.findall(r"(?<!\\)[{}]", body):
@@ -147,13 +147,13 @@ def test_latex_is_balanced_and_its_rows_fit_its_columns(table: SweepTable) -> No
 
 
 def test_latex_holds_nothing_outside_tables_and_comments(table: SweepTable) -> None:
-    outside = re.sub(r"\\begin{table}.*?\\end{table}", "", latex(document(table)), flags=re.DOTALL)
+    outside = re.sub(r"\\begin{table}.*?\\end{table}", "", latex(document(table, [])), flags=re.DOTALL)
     assert all(line.startswith("%") for line in outside.splitlines() if line)
     assert "80 items of 50 % {x}" in outside
 
 
 def test_latex_escapes_and_marks(table: SweepTable) -> None:
-    text = latex(document(table))
+    text = latex(document(table, []))
     assert r"\caption{shop\_50\%\&co|1, ndcg@20}" in text
     assert r"fused vs none \%" in text
     assert r"$\pm$" in text
@@ -164,7 +164,7 @@ def test_latex_escapes_and_marks(table: SweepTable) -> None:
 
 def test_latex_compiles(table: SweepTable, tmp_path: Path) -> None:
     head, foot = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n", "\\end{document}\n"
-    page = head + latex(document(table)) + foot
+    page = head + latex(document(table, [])) + foot
     (tmp_path / "page.tex").write_text(page, encoding="utf-8")
     command = [require_program("pdflatex"), "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -183,7 +183,7 @@ def unbroken(text: str, table: SweepTable) -> None:
 
 
 def test_text_shows_everything(table: SweepTable) -> None:
-    text = terminal(document(table))
+    text = terminal(document(table, []))
     unbroken(text, table)
     assert not any(line != line.rstrip() for line in text.splitlines())
     assert f"{DATASET}, ndcg@20" in text
@@ -195,19 +195,19 @@ def test_text_is_as_wide_as_many_conditions_need(table: SweepTable) -> None:
     low = table.cells[DATASET, "vbpr", "none"]
     cells = {**table.cells, **{(DATASET, "vbpr", condition): replace(low, modality=condition) for condition in more}}
     wide = replace(table, cells=cells, conditions=(*table.conditions, *more))
-    unbroken(terminal(document(wide)), wide)
+    unbroken(terminal(document(wide, [])), wide)
 
 
 def test_names_in_brackets_are_no_markup(table: SweepTable) -> None:
     cells = {("[red]shop", m, c): replace(cell, dataset="[red]shop") for (_, m, c), cell in table.cells.items()}
-    assert "[red]shop, ndcg@20" in terminal(document(replace(table, cells=cells)))
+    assert "[red]shop, ndcg@20" in terminal(document(replace(table, cells=cells), []))
 
 
 # CSV
 
 
 def test_csv_has_a_row_per_cell_and_metric(table: SweepTable, whole_sweep: Path) -> None:
-    rows = pd.read_csv(io.StringIO(csv(document(table))))
+    rows = pd.read_csv(io.StringIO(csv(document(table, []))))
     assert len(rows) == len(table.cells) * len(table.metrics)
     for row in rows.itertuples():
         cell = table.cells[row.dataset, row.model, row.modality]

@@ -78,6 +78,7 @@ def test_even_under_a_condition_that_the_data_cannot_serve() -> None:
         ["training.devices=2"],
         ["statistics.delta=0.05"],
         ["report.metrics=[recall@5]"],
+        ["report.primary=recall@20"],
         ["export.top_k=10"],
         ["study.lease_timeout=5"],
         ["budget.trials=2"],

@@ -95,6 +95,7 @@ def test_the_plan_is_written_down(finished: dict[str, str], tmp_path: Path) -> N
     assert plan.contrasts == ["fused_vs_text", "image_vs_none", "text_vs_none", "fused_vs_text_shuffled_image"]
     assert {"sweep.name=s", "model=popularity,vbpr", "modality=none,fused"} <= set(plan.command)
     assert plan.budget["name"] == "touch"
+    assert plan.primary == "ndcg@20"
     expected = [("popularity", "-", 2), ("vbpr", "fused", 2), ("vbpr", "none", 2)]
     assert [(planned.model, planned.modality, planned.trainings) for planned in plan.cells] == expected
     for planned in plan.cells:
@@ -119,6 +120,7 @@ def test_the_same_command_again_has_nothing_to_do(
     [
         ("statistics.delta=0.05", "statistics.delta=0.05, but this sweep was planned with 0.02, before its results"),
         ("statistics.contrasts=[fused_vs_none]", "but this sweep was planned with ['fused_vs_text', 'image_vs_none', "),
+        ("report.primary=recall@20", "report.primary=recall@20, but this sweep was planned with ndcg@20, before its"),
     ],
 )
 def test_what_was_planned_before_the_results_stays(
@@ -178,13 +180,12 @@ def test_records_of_other_settings_are_set_aside(finished: dict[str, str], comma
 def test_conditions_tuned_otherwise_are_not_compared(
     words: list[str], finished: dict[str, str], command: Command, tmp_path: Path
 ) -> None:
-    """A second command under the name, with another training rule or model: its gap is not one of the modality."""
-    assert read_sweep(tmp_path / "s").gaps
+    """A second command under the name, with another training rule or model: its gain is not one of the modality."""
+    assert read_sweep(tmp_path / "s").change("planted-complementary", "vbpr", "fused", "none", "ndcg@20") is not None
     command("-m", "sweep.name=s", "model=vbpr", "modality=fused", *words)
     table = read_sweep(tmp_path / "s")
     assert table.done("planted-complementary", "vbpr", "fused") is not None
     assert table.change("planted-complementary", "vbpr", "fused", "none", "ndcg@20") is None
-    assert table.gaps == []
 
 
 def test_a_deleted_cell_is_run_again_and_counted(

@@ -101,6 +101,7 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     from mmbench.decision.serving import measure_serving
     from mmbench.decision.sweep_evidence import read_evidence
     from mmbench.report.comparisons import read_contrasts
+    from mmbench.report.disposals import read_disposals
     from mmbench.report.index import write_index
     from mmbench.report.reading import read_sweep
 
@@ -123,7 +124,7 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     s = Speaker.of(settings["lang"], read.evidence, economics, decision)
     write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today())
     # Now there is a decision that the index page can link.
-    write_index(table, read_contrasts(table, read.groups), read.groups)
+    write_index(table, read_contrasts(table, read.groups), read_disposals(table, read.groups), read.groups)
     mirror(table)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
     written = s(

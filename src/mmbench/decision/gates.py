@@ -74,7 +74,7 @@ def _fairness(comparison: Comparison, group: Group | None) -> Gate:
     if group is None:
         return Gate("G1", Status.UNKNOWN, why="no fairness report")
     doubts = "; ".join(check.reason for check in group.checks if check.level == FAIL)
-    if comparison.gain is None and not doubts:
+    if comparison.configuration is None and not doubts:
         doubts = comparison.judgement.reason if comparison.judgement else comparison.pending
     return Gate("G1", Status.FAIL if doubts else Status.PASS, why=doubts or f"fairness report: {group.level}")
 
@@ -198,12 +198,14 @@ def _unique(table: SweepTable, cell: CellResult, data: Catalogue) -> tuple[float
 
 def _tuning(comparison: Comparison) -> Gate:
     """G9: other draws of the trials say the same."""
-    if comparison.tuned is None or comparison.gain is None:
+    bounds = comparison.tuned.interval if comparison.tuned else None
+    configuration = comparison.configuration
+    if bounds is None or configuration is None:
         return Gate("G9", Status.UNKNOWN, why="too few trials to tell the luck of tuning")
-    reason = f"with other draws of the trials {comparison.tuned.lo:+.1%} to {comparison.tuned.hi:+.1%}"
+    reason = f"with other draws of the trials {bounds.lo:+.1%} to {bounds.hi:+.1%}"
     return Gate(
         "G9",
-        Status.PASS if comparison.tuned.contains(comparison.gain.mean) else Status.FAIL,
-        comparison.gain.mean,
+        Status.PASS if bounds.contains(configuration.mean) else Status.FAIL,
+        configuration.mean,
         why=reason,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from mmbench.decision.record import decided
 from mmbench.report.table import SweepTable
 from mmbench.store import trackers
 from mmbench.store.files import read_document
-from mmbench.store.trackers import Grid, Summary
+from mmbench.store.trackers import Gap, Grid, Summary
 
 TABLES = (paths.TABLE, paths.VERDICTS, paths.BENCHMARK)
 
@@ -30,16 +29,28 @@ def read_summary(table: SweepTable) -> Summary:
     """What the files of the report say; what was not written is left out."""
     folder = paths.report_dir(table.folder)
     frames = {name: _frame(folder / f"{name}.csv") for name in TABLES if (folder / f"{name}.csv").is_file()}
-    words = {
-        f"{row['dataset']}/{row['model']}/{row['contrast']}": row["verdict"]
-        for row in (frames[paths.VERDICTS].to_dict("records") if paths.VERDICTS in frames else ())
-    }
     return Summary(
-        replace(table, words=words).gaps,
+        _gaps(frames.get(paths.VERDICTS, pd.DataFrame())),
         {name: Grid(list(map(str, frame.columns)), frame.to_numpy(object).tolist()) for name, frame in frames.items()},
         {file.stem: file for file in sorted(folder.glob("*.png"))},
         _decision(paths.decision_file(table.folder)),
     )
+
+
+def _gaps(verdicts: pd.DataFrame) -> list[Gap]:
+    """The tuned gain of every contrast and free disposal that has one."""
+    rows = [row for row in verdicts.to_dict("records") if row.get("gain") is not None]
+    several = len({row["dataset"] for row in rows}) > 1
+    return [
+        Gap(
+            "/".join(str(row[key]) for key in ("dataset", "model", "contrast")[not several :]),
+            float(row["gain"]),
+            row["lo"],
+            row["hi"],
+            str(row["verdict"]),
+        )
+        for row in rows
+    ]
 
 
 def _frame(file: Path) -> pd.DataFrame:

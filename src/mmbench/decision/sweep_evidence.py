@@ -9,9 +9,10 @@ import numpy as np
 from mmbench import paths
 from mmbench.decision.evidence import Evidence, SubsetGain
 from mmbench.decision.gates import IMAGE, finished, read_gates, split_of
-from mmbench.inference import intervals
+from mmbench.inference import intervals, power
 from mmbench.inference.contribution import slices
 from mmbench.inference.intervals import Interval
+from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.messages import Refusal
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import Comparison, compare
@@ -65,18 +66,19 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
     data = read_catalogue(a)
     cells = finished(table, a)
     facts = measure_model(
-        table, cells, [comparison] if comparison.gain is not None else [], data, group.level if group else "-"
+        table, cells, [comparison] if comparison.configuration is not None else [], data, group.level if group else "-"
     )
-    inferred = comparison.inference is not None
+    inferred = comparison.configuration is not None and comparison.configuration.seeds >= MIN_SEEDS
+    parts = components(a, b, table.primary) if inferred else {}
     evidence = Evidence(
         a.dataset,
         a.model,
         comparison.contrast,
         a.rankings[0].n_users,
-        comparison.gain,
-        comparison.tuned,
-        comparison.inference.mde if comparison.inference else None,
-        comparison.inference.components if comparison.inference else {},
+        comparison.configuration,
+        comparison.tuned.interval if comparison.tuned else None,
+        power.mde_relative(**parts, n=a.rankings[0].n_users, seeds=len(a.seeds)) if parts else None,
+        parts,
         per_thousand(a, b) if inferred else None,
         read_gates(table, comparison, group, facts, data),
         tuple(subsets(comparison, data)) if inferred and isinstance(data, Catalogue) else (),
@@ -124,6 +126,11 @@ def _choose(table: SweepTable, dataset: str | None, model: str | None) -> tuple[
 
 def _validation(cell: CellResult) -> float:
     return records.read(paths.choice_file(cell.folder), Choice).score
+
+
+def components(a: CellResult, b: CellResult, metric: str) -> dict[str, float]:
+    """Variance of users, seeds and their interaction in the relative gain of A over B."""
+    return intervals.mean_squares(intervals.scaled_differences(a.per_user(metric), b.per_user(metric))[0]).components()
 
 
 def per_thousand(a: CellResult, b: CellResult) -> Interval:

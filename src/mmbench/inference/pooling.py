@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 from scipy import stats as distributions
 
-from mmbench.inference.intervals import CrossedInterval, Interval, Matrix, Vector, holm
+from mmbench.inference.intervals import Interval, LogGain, Matrix, Vector, holm
 from mmbench.messages import Refusal
 
 #: Mean ranks over fewer data sets than this tell nothing.
@@ -73,7 +73,7 @@ def random_effects(estimates: Sequence[float], errors: Sequence[float], level: f
     return PooledEffect(Interval(mean, mean - half, mean + half, level), se, math.sqrt(tau2), predicted, k)
 
 
-def pooled_gain(gains: Sequence[CrossedInterval], level: float = 0.95) -> PooledEffect:
+def pooled_gain(gains: Sequence[LogGain], level: float = 0.95) -> PooledEffect:
     r"""Random-effects mean of relative gains, pooled as :math:`\log(1 + \rho)` and turned back.
 
     Args:
@@ -83,7 +83,7 @@ def pooled_gain(gains: Sequence[CrossedInterval], level: float = 0.95) -> Pooled
     Returns:
         Mean, bounds and prediction interval as relative gains; ``se`` and ``tau`` on the log scale.
     """
-    pooled = random_effects([math.log1p(g.mean) for g in gains], [g.se / (1 + g.mean) for g in gains], level)
+    pooled = random_effects([gain.log_ratio for gain in gains], [gain.se for gain in gains], level)
     return replace(pooled, effect=_as_gain(pooled.effect), predicted=pooled.predicted and _as_gain(pooled.predicted))
 
 

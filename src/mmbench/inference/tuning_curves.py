@@ -1,4 +1,4 @@
-"""What a number of trials was worth: expected performance after tuning, its bands, saturation, edges.
+"""What a number of trials was worth: expected performance after tuning, saturation, edges.
 
 Dodge et al. 2019 introduced the curves, Tang et al. 2020 the unbiased estimator.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
-Slots = NDArray[np.int64]
 
 #: Which trials are near the top, and how near a bound is its edge (``docs/protocol.md``, Fairness report).
 TOP_SHARE, EDGE_WIDTH, EDGE_WARNING = 0.2, 0.05, 0.5
@@ -208,68 +207,10 @@ def crossings(rungs: Sequence[int], histories: Sequence[Sequence[float] | None])
     return sum(crossed) / len(crossed) if crossed else None
 
 
-def resampled_slots(trials: int, replicas: int, rng: np.random.Generator, *, default_first: bool = False) -> Slots:
-    """Bootstrap samples of trials, slots ascending, ``(replicas, trials)``; one sample serves all conditions."""
-    if not default_first:
-        return np.sort(rng.integers(0, trials, (replicas, trials)), axis=1)
-    others = np.sort(rng.integers(1, max(trials, 2), (replicas, trials - 1)), axis=1)
-    return np.concatenate([np.zeros((replicas, 1), np.int64), others], axis=1)
-
-
 @dataclass(frozen=True)
 class Band:
-    """A curve over the number of trials, entry k for k + 1 trials, with its bootstrap band; each ``(n_trials,)``."""
+    """A curve over the number of trials, entry k for k + 1 trials, with its bounds; each ``(n_trials,)``."""
 
     mean: Vector
     lo: Vector
     hi: Vector
-
-
-def tuning_bands(
-    validation: Mapping[str, Vector],
-    test: Mapping[str, Vector] | None = None,
-    *,
-    default_first: bool = False,
-    level: float = 0.95,
-    replicas: int = 1000,
-    seed: int = 0,
-) -> dict[str, Band]:
-    """Curves of EVP, or with ``test`` of ETP, with percentile bands over trials that are the same for all conditions.
-
-    Bands over few trials are narrow: of 30 trials, a band of 95 % covers the true curve in about nine cases of ten.
-
-    Args:
-        validation: validation score of each slot, ``(n_trials,)`` by condition.
-        test: mean test score of each slot, ``(n_trials,)`` by condition.
-        default_first: slot 0 is always tried.
-        level: coverage.
-        replicas: bootstrap samples.
-        seed: seed of the bootstrap.
-
-    Raises:
-        ValueError: if conditions have different numbers of trials.
-    """
-    sizes = {name: len(scores) for name, scores in validation.items()}
-    if len(set(sizes.values())) != 1:
-        raise ValueError(f"conditions must have the same trials, not {sizes}")
-    trials = next(iter(sizes.values()))
-    slots = resampled_slots(trials, replicas, np.random.default_rng(seed), default_first=default_first)
-    bands = {}
-    for name, by_slot in validation.items():
-        scores = by_slot if test is None else test[name]
-        drawn = _curves(by_slot[slots], scores[slots], default_first)
-        lo, hi = np.quantile(drawn, tails(level), axis=0)
-        bands[name] = Band(_curves(by_slot[None], scores[None], default_first)[0], lo, hi)
-    return bands
-
-
-def _curves(validation: Matrix, scores: Matrix, default_first: bool) -> Matrix:
-    """Expected score for every number of trials, ``(replicas, trials)``."""
-    numbers = range(1, validation.shape[1] + 1)
-    chances = (chance_of_choice(validation, n, default_first=default_first) for n in numbers)
-    return np.stack([_expected(chance, scores) for chance in chances], axis=1)
-
-
-def tails(level: float) -> tuple[float, float]:
-    """Quantiles at which a percentile interval ends."""
-    return (1 - level) / 2, (1 + level) / 2

@@ -1,19 +1,22 @@
-"""The words a comparison may end in, and the one list that says which of them goes first."""
+"""The words a tuned gain may end in, and the one list that says which of them goes first."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mmbench.inference.intervals import CrossedInterval, Interval
+from mmbench.inference.tuned_gain import TunedGain
 
-#: Fewer seeds do not measure training noise, and no word about a difference is allowed.
-MIN_SEEDS = 2
+#: With fewer final seeds training noise is not measured, with fewer trials tuning is not: no word about a difference.
+MIN_SEEDS, MIN_TRIALS = 2, 8
+#: Largest weight of badly trained trials on a side, and largest share of failed ones, of a measurement to be trusted.
+UNTRAINED_WEIGHT, FAILED_SHARE = 0.10, 1 / 3
 
 
 class Verdict(StrEnum):
-    """Every word a comparison may end in; the first that holds is the verdict."""
+    """Every word a tuned gain may end in; the first that holds is the verdict."""
 
     FAILED = "failed"
     UNTRUSTED = "measurement not trusted"
@@ -26,35 +29,42 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
+#: What stands where no word is allowed.
+NO_WORD = "no word"
+
+
 @dataclass(frozen=True)
 class Judgement:
     """A verdict and why.
 
     Args:
-        word: the verdict.
-        reason: one sentence for the reader.
+        word: the verdict; None where no word is allowed.
+        reason: why, in a clause for the reader.
         also: words that hold too and come later in the list, ``undecided`` left out.
     """
 
-    word: Verdict
+    word: Verdict | None
     reason: str
     also: tuple[Verdict, ...] = ()
 
+    def __str__(self) -> str:
+        return self.word or NO_WORD
+
 
 def verdict(
-    gain: CrossedInterval | None, delta: float, *, tuned: Interval | None = None, failed: str = "", untrusted: str = ""
+    tuned: TunedGain | None, delta: float, *, failed: str = "", untrusted: str = "", wordless: str = ""
 ) -> Judgement:
-    """Judge a relative gain.
+    """Judge a tuned gain, at the level of its bounds.
 
     Args:
-        gain: the gain of the chosen configurations with its crossed interval; None only where a cell failed.
+        tuned: the gain; None only where something else decides.
         delta: equivalence margin, fixed before the data were seen.
-        tuned: 90 % interval of the gain after tuning with all trials; None where trials cannot tell it.
-        failed: why one of the two cells has no result.
+        failed: why one of the two sides has no result.
         untrusted: why the measurement cannot be trusted, for example different splits.
+        wordless: why no word is allowed, for example one seed.
 
     Raises:
-        ValueError: for a margin that is not positive, or without a gain where nothing failed.
+        ValueError: for a margin that is not positive, or without a gain where nothing else decides.
     """
     if not delta > 0:
         raise ValueError(f"the equivalence margin must be positive, not {delta}")
@@ -62,46 +72,69 @@ def verdict(
         return Judgement(Verdict.FAILED, failed)
     if untrusted:
         return Judgement(Verdict.UNTRUSTED, untrusted)
-    if gain is None:
-        raise ValueError("there is no gain to judge; say why in failed or untrusted")
-    if gain.seeds < MIN_SEEDS:
-        return Judgement(Verdict.UNDECIDED, "training noise not measured: one seed")
-    holding = holds(gain, delta, tuned)
+    if wordless:
+        return Judgement(None, wordless)
+    if tuned is None:
+        raise ValueError("there is no gain to judge; say why in failed, untrusted or wordless")
+    if tuned.refusal is not None:
+        return Judgement(None, str(tuned.refusal))
+    holding = holds(tuned, delta)
     words = [word for word in Verdict if holding.get(word, False)]
     first, *also = words or [Verdict.UNDECIDED]
-    return Judgement(first, _reason(first, gain, delta, tuned, tuple(also)), tuple(also))
+    return Judgement(first, _reason(first, tuned, delta, tuple(also)), tuple(also))
 
 
-def holds(gain: CrossedInterval, delta: float, tuned: Interval | None) -> Mapping[Verdict, bool]:
-    """Which words about a difference hold, each judged alone.
+def holds(tuned: TunedGain, delta: float) -> Mapping[Verdict, bool]:
+    r"""Which words about a difference hold, each judged alone.
 
-    Better and worse need a 95 % interval beyond zero, and a point beyond the margin unless small; equivalent needs the
-    90 % interval within the margins. A gain depends on tuning where the interval of its tuned contrast leaves out the
-    chosen configurations' gain; that is always so where the two lie significantly on different sides of
-    zero.
+    Better and worse need an interval beyond zero at the level of the gain, :math:`1 - \alpha`, and a point beyond the
+    margin unless small; equivalent needs the interval at level :math:`1 - 2 \alpha` within the margins.
+
+    Raises:
+        ValueError: for a gain without bounds.
     """
-    at95, at90 = gain.at(0.95), gain.at(0.90)
+    if tuned.log_gain is None:
+        raise ValueError(f"a gain without bounds cannot be judged: {tuned.refusal}")
+    gain = tuned.gain
+    difference, equivalence = tuned.log_gain.at(tuned.level), tuned.log_gain.at(equivalence_level(tuned.level))
     return {
-        Verdict.DEPENDS_ON_TUNING: tuned is not None and not tuned.contains(gain.mean),
-        Verdict.BETTER: at95.lo > 0 and gain.mean >= delta,
-        Verdict.BETTER_SMALL: at95.lo > 0 and gain.mean < delta,
-        Verdict.EQUIVALENT: -delta < at90.lo and at90.hi < delta,
-        Verdict.WORSE: at95.hi < 0 and gain.mean <= -delta,
-        Verdict.WORSE_SMALL: at95.hi < 0 and gain.mean > -delta,
+        Verdict.DEPENDS_ON_TUNING: tuned.depends_on_tuning,
+        Verdict.BETTER: difference.lo > 0 and gain >= delta,
+        Verdict.BETTER_SMALL: difference.lo > 0 and gain < delta,
+        Verdict.EQUIVALENT: -delta < equivalence.lo and equivalence.hi < delta,
+        Verdict.WORSE: difference.hi < 0 and gain <= -delta,
+        Verdict.WORSE_SMALL: difference.hi < 0 and gain > -delta,
     }
 
 
-def _reason(
-    word: Verdict, gain: CrossedInterval, delta: float, tuned: Interval | None, also: tuple[Verdict, ...]
-) -> str:
-    interval = gain.at(0.95)
-    reason = f"gain {gain.mean:+.1%} [{interval.lo:+.1%}, {interval.hi:+.1%}], margin {delta:.1%}"
+def equivalence_level(level: float) -> float:
+    r"""Coverage of the interval that two one-sided tests look at, :math:`1 - 2 \alpha`.
+
+    >>> round(equivalence_level(0.95), 12)
+    0.9
+    """
+    return 2.0 * level - 1.0
+
+
+def _reason(word: Verdict, tuned: TunedGain, delta: float, also: tuple[Verdict, ...]) -> str:
+    margin, level = f"the margin of {100 * delta:g} %", f"the {100 * tuned.level:g} % interval"
+    interval = tuned.interval
+    assert interval is not None
     if word is Verdict.DEPENDS_ON_TUNING:
-        assert tuned is not None
-        return f"{reason}; with other draws of the trials it would lie in [{tuned.lo:+.1%}, {tuned.hi:+.1%}]"
+        after_all = float(tuned.curve.mean[-1])
+        if not interval.contains(after_all):
+            return f"after all {tuned.trials} trials the gain is {100 * after_all:+.1f} %, outside {level}"
+        early = max(2, math.ceil(tuned.trials / 6))
+        return f"after {early} trials {level} lies on the other side of zero"
+    side = "above" if interval.lo > 0 else "below"
+    reasons = {
+        Verdict.BETTER: f"{level} lies {side} zero, and the gain reaches {margin}",
+        Verdict.BETTER_SMALL: f"{level} lies {side} zero, and the gain does not reach {margin}",
+        Verdict.EQUIVALENT: f"the {100 * equivalence_level(tuned.level):g} % interval lies within {margin}",
+        Verdict.WORSE: f"{level} lies {side} zero, and the loss reaches {margin}",
+        Verdict.WORSE_SMALL: f"{level} lies {side} zero, and the loss does not reach {margin}",
+        Verdict.UNDECIDED: "neither a difference nor its absence is shown",
+    }
     small = {Verdict.BETTER_SMALL, Verdict.WORSE_SMALL}
-    if (word in small and Verdict.EQUIVALENT in also) or (word is Verdict.EQUIVALENT and small & set(also)):
-        reason += "; real but negligible"
-    if word is Verdict.UNDECIDED:
-        reason += "; neither a difference nor its absence is shown"
-    return reason if tuned is not None else f"{reason}; the luck of tuning was not checked"
+    negligible = (word in small and Verdict.EQUIVALENT in also) or (word is Verdict.EQUIVALENT and small & set(also))
+    return f"{reasons[word]}; real but negligible" if negligible else reasons[word]

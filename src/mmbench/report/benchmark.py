@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from mmbench.inference import intervals
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
-from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable
+from mmbench.report.pooled import percents
+from mmbench.report.sentences import metric_name
+from mmbench.report.table import ID_ONLY, CellResult, SweepTable
 
 SAME = "="
-SIGNIFICANT, EQUIVALENT, UNDECIDED, FAILED = "†", "≈", "?", "✗"
+SIGNIFICANT, EQUIVALENT, UNDECIDED, FAILED, WORDLESS = "†", "≈", "?", "✗", "°"
 
 
 def document(table: SweepTable, compared: Sequence[Comparison]) -> Document:
@@ -48,7 +51,7 @@ def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison]) -> 
             _text("fairness", first, lambda c: c.fairness if c else NOTHING),
         ]
     hint = " (* best of its column, ~ not told from it)"
-    return Table(f"{dataset}, benchmark on {PRIMARY}", columns, table.models(dataset), hint)
+    return Table(f"{dataset}, benchmark on {metric_name(table.primary)}", columns, table.models(dataset), hint)
 
 
 def _text(label: str, by_model: Mapping[str, Comparison], get: Callable[[Comparison | None], str]) -> Column[str]:
@@ -67,7 +70,7 @@ def _condition(table: SweepTable, dataset: str, condition: str, marks: Mapping[t
         result = table.result(dataset, model, condition)
         if result is None:
             return NOTHING
-        return SAME if repeated(model) else _value(result)
+        return SAME if repeated(model) else _value(result, table.primary)
 
     def rank(model: str) -> int:
         return 0 if repeated(model) else marks.get((condition, model), 0)
@@ -75,11 +78,11 @@ def _condition(table: SweepTable, dataset: str, condition: str, marks: Mapping[t
     return Column(condition, condition, text, rank=rank)
 
 
-def _value(result: CellResult) -> str:
+def _value(result: CellResult, metric: str) -> str:
     """Mean and half the width of its 95 % interval over users and seeds, to the places that three digits have."""
     if result.status != "done":
         return FAILED if result.status == "failed" else result.status
-    per_user = result.per_user(PRIMARY)
+    per_user = result.per_user(metric)
     if len(result.seeds) < MIN_SEEDS:
         return f"{per_user.mean():#.3g}"
     interval = intervals.crossed_interval(per_user)
@@ -90,50 +93,55 @@ def _marks(table: SweepTable, dataset: str) -> dict[tuple[str, str], int]:
     """The best model of every condition, and those that a paired interval does not tell from it."""
     marks: dict[tuple[str, str], int] = {}
     for condition in table.conditions:
-        order = table.ranked(dataset, condition, PRIMARY)
+        order = table.ranked(dataset, condition, table.primary)
         results = {model: table.done(dataset, model, condition) for model in order}
         for model in order:
             best, other = results[order[0]], results[model]
             if model == order[0]:
                 marks[condition, model] = BEST
-            elif best is not None and other is not None and not _told_apart(best, other):
+            elif best is not None and other is not None and not _told_apart(best, other, table.primary):
                 marks[condition, model] = ALIKE
     return marks
 
 
-def _told_apart(best: CellResult, other: CellResult) -> bool:
+def _told_apart(best: CellResult, other: CellResult, metric: str) -> bool:
     if (best.seeds, best.test_hash) != (other.seeds, other.test_hash) or len(best.seeds) < MIN_SEEDS:
         return True
-    gap = intervals.crossed_interval(best.per_user(PRIMARY) - other.per_user(PRIMARY))
+    gap = intervals.crossed_interval(best.per_user(metric) - other.per_user(metric))
     return not gap.contains(0.0)
 
 
 def _gain(comparison: Comparison) -> str:
-    """A gain with its interval and marks."""
-    if comparison.gain is None:
-        return FAILED if comparison.judgement is not None else NOTHING
-    text = f"{100 * comparison.gain.mean:+z.1f}"
-    if comparison.inference is None or comparison.judgement is None:
-        return text
-    interval = comparison.gain.at(0.95)
-    marks = SIGNIFICANT * (comparison.inference.holm < ALPHA) + EQUIVALENT * (
-        comparison.inference.equivalence_p < ALPHA
-    )
-    marks += UNDECIDED * (comparison.judgement.word is Verdict.UNDECIDED)
-    marks += FAILED * (comparison.judgement.word is Verdict.UNTRUSTED)
-    return f"{text} [{100 * interval.lo:+z.1f}, {100 * interval.hi:+z.1f}]{marks}"
+    """A tuned gain with its interval and marks."""
+    judgement, tuned, inference = comparison.judgement, comparison.tuned, comparison.inference
+    if judgement is None:
+        return NOTHING
+    word = judgement.word
+    broken = FAILED * (word in (Verdict.UNTRUSTED, Verdict.FAILED))
+    if tuned is None or not math.isfinite(tuned.gain):
+        return broken or NOTHING
+    text = f"{100 * tuned.gain:+z.1f}"
+    if tuned.interval is not None:
+        text += f" {percents(tuned.interval)}"
+    marks = ""
+    if inference is not None:
+        marks = SIGNIFICANT * (inference.holm < ALPHA) + EQUIVALENT * (inference.equivalence_p < 1 - tuned.level)
+    silent = WORDLESS * (word is None)
+    return f"{text}{marks}{UNDECIDED * (word is Verdict.UNDECIDED)}{broken}{silent}"
 
 
 def _notes(table: SweepTable) -> list[str]:
     """What has to be said under the table."""
     hashes = sorted({cell.test_hash[:12] for cell in table.cells.values() if cell.status == "done"})
     lines = [
-        f"{PRIMARY}, mean over users and seeds ± half its 95 % interval; {SAME} the model ignores content; best of a "
-        "column marked, and those that a paired 95 % interval over users and seeds (uncorrected) cannot tell from it.",
-        f"Gains are relative, 95 % interval over users and seeds; {SIGNIFICANT} Holm p within the model below .05, "
-        f"{EQUIVALENT} equivalent within {100 * table.delta:g} % (TOST), {UNDECIDED} undecided, {FAILED} failed or not "
-        "trusted; margin: smallest one at which the two are equivalent; MDE: gain that is detected with 80 % power; "
-        "R: share of what the added modality adds to nothing that the others tell too.",
+        f"{metric_name(table.primary)}, mean over users and seeds ± half its 95 % interval; {SAME} the model ignores "
+        "content; best of a column marked, and those that a paired 95 % interval over users and seeds (uncorrected) "
+        "cannot tell from it.",
+        "Gains are relative, of models tuned with a third of their trials (verdicts.md), interval over trials, users "
+        f"and the default's seed; {SIGNIFICANT} Holm p within the model below .05, {EQUIVALENT} equivalent "
+        f"within {100 * table.delta:g} % (TOST), {UNDECIDED} undecided, {FAILED} failed or not trusted, {WORDLESS} no "
+        "word is allowed; margin: smallest one at which the two are equivalent; MDE: gain that is detected with 80 % "
+        "power; R: share of what the added modality adds to nothing that the others tell too.",
         f"Budget {table.budget['name']}; test split {', '.join(hashes) or NOTHING}. Reasons: verdicts.md.",
     ]
     if table.budget["seeds"] < MIN_SEEDS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.evaluation import metrics
-from mmbench.inference import tuning_curves
-from mmbench.inference.tuning_luck import Trials
-from mmbench.report.table import PRIMARY
+from mmbench.inference import tuned_gain, tuning_curves
+from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
+from mmbench.inference.tuned_gain import TunedGain, TunedSide
+from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
+from mmbench.messages import Refusal
 from mmbench.store import records
 from mmbench.store.records import Look
-from mmbench.store.schema import Cell, Choice, LedgerRow, Seal, Stage, Training
-from mmbench.tuning.space import NumericRange, numeric_ranges, read_space
+from mmbench.store.schema import Cell, Choice, FinalRun, LedgerRow, Seal, Stage, Training
+from mmbench.tuning.space import NumericRange, numeric_ranges, read_space, size
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class CellEffort:
         finals: final records in seed order.
         ledger: its rows of the ledger.
         folder: where the records lie.
+        metric: metric of the test split.
         looks: every opening of its test split, in order.
+        finals_folder: where the files of its final runs lie; None is ``folder``.
     """
 
     modality: str
@@ -48,7 +52,9 @@ class CellEffort:
     finals: Sequence[Training]
     ledger: Sequence[LedgerRow]
     folder: Path
+    metric: str
     looks: Sequence[Look] = ()
+    finals_folder: Path | None = None
 
     @functools.cached_property
     def validation(self) -> NDArray[np.float64]:
@@ -56,12 +62,135 @@ class CellEffort:
         return np.array([-np.inf if t.score is None else t.score for t in self.trials], np.float64)
 
     @functools.cached_property
+    def users(self) -> NDArray[np.int64]:
+        """The test users, ``(n_users,)``."""
+        tested = next((ranking for ranking in self._tested if ranking is not None), None)
+        if tested is None:  # the choice was a proposal of TPE
+            tested = records.read_tested(self._final(self.seal.finals[0]))
+        return tested.users
+
+    @functools.cached_property
     def test(self) -> NDArray[np.float64]:
-        """Test metric by slot and user, NaN for a failed trial, ``(n_trials, n_users)``."""
+        """Test metric by slot and user, NaN for a failed trial, ``(n_trials, n_users)``.
+
+        Raises:
+            ValueError: if trials were tested with different users.
+        """
+        known = [ranking for ranking in self._tested if ranking is not None]
+        if any(not np.array_equal(ranking.users, self.users) for ranking in known):
+            raise Refusal("{folder}: its trials were tested with different users", folder=self.folder)
+        failed = np.full(len(self.users), np.nan)
+        by_slot = [failed if r is None else metrics.per_user(r.pairs, self.metric) for r in self._tested]
+        return np.array(by_slot).reshape(len(self.trials), len(self.users))
+
+    @functools.cached_property
+    def _tested(self) -> list[metrics.Ranking | None]:
+        """Test ranks by slot."""
         files = [paths.training_file(self.folder, t.stage, t.index, paths.RANKS) for t in self.trials]
-        by_slot = [metrics.per_user(records.read_ranking(f), PRIMARY) if f.exists() else None for f in files]
-        n_users = max((len(row) for row in by_slot if row is not None), default=0)
-        return np.array([np.full(n_users, np.nan) if row is None else row for row in by_slot])
+        return [records.read_tested(file) if file.exists() else None for file in files]
+
+    @functools.cached_property
+    def tuning(self) -> Tuning:
+        """Its random trials; one that could not be scored on test has failed.
+
+        Raises:
+            ValueError: if trials were tested with different users.
+        """
+        return Tuning(
+            validation=np.where(np.isfinite(self.test).all(axis=1), self.validation, -np.inf),
+            test=self.test,
+            users=self.users,
+            configurations=[t.configuration_hash for t in self.trials],
+            seed_noise=NO_SEED_NOISE if self.exact else SeedNoise.of_finals(self.finals_test),
+            exhausted=size(read_space(self.cell.config["search"])) <= len(self.trials),
+        )
+
+    @functools.cached_property
+    def finals_test(self) -> list[float]:
+        """Mean test metric of each successful final run."""
+        rankings = [records.read_ranking(self._final(final.index)) for final in self.finals if final.succeeded]
+        return [float(metrics.per_user(pairs, self.metric).mean()) for pairs in rankings]
+
+    def _final(self, number: int) -> Path:
+        """Test ranks of a final run."""
+        return paths.final_file(self.finals_folder or self.folder, number, paths.RANKS)
+
+    @property
+    def openings(self) -> list[Look]:
+        """Looks at the present test split, in order; those at another one said nothing about it."""
+        return [look for look in self.looks if look.seal.test_hash == self.seal.test_hash]
+
+    def past(self, number: int) -> CellEffort:
+        """It as it was at a look at the present test split, numbered from 1; it itself where it had no further one."""
+        if number >= len(self.openings):
+            return self
+        look = self.openings[number - 1]
+        finals = [records.read(paths.final_file(look.folder, n, paths.RECORD), FinalRun) for n in look.seal.finals]
+        return replace(
+            self,
+            choice=look.choice,
+            seal=look.seal,
+            trials=self.trials[: look.trials],
+            finals=finals,
+            looks=self.looks[: look.number],
+            finals_folder=look.folder,
+        )
+
+    @property
+    def tuned_cell(self) -> TunedCell:
+        """It as a cell of one side of a tuned gain.
+
+        Raises:
+            ValueError: if trials were tested with different users.
+        """
+        used = sum(state != "drop" for state in self.cell.states.values())
+        return TunedCell(self.cell.model, self.modality, used, self.tuning, self.cell.key)
+
+    @property
+    def exact(self) -> bool:
+        """Whether another seed gives the same result: a model that is computed, from features without chance."""
+        runs = [t for t in (*self.trials, *self.finals) if t.course is not None]
+        computed = all(t.course is not None and t.course.stop_reason == "closed_form" for t in runs)
+        return bool(runs) and computed and len({t.feature_hash for t in runs}) == 1
+
+    @property
+    def seeds(self) -> int | None:
+        """Successful final runs; None where one tells as much as many."""
+        return None if self.exact else sum(final.succeeded for final in self.finals)
+
+    @property
+    def rungs(self) -> Sequence[int]:
+        """Steps after which a trial may have been cut short."""
+        return self.cell.config["budget"].get("rungs") or ()
+
+    @functools.cached_property
+    def alone(self) -> TunedGain:
+        """It against itself: the weights of its trials, and its curves over their number.
+
+        Raises:
+            ValueError: if trials were tested with different users.
+        """
+        return tuned_gain.tuned_gain(self.tuning, self.tuning)
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Chance of each trial to be chosen when as many are run as the verdicts speak of, ``(n_trials,)``."""
+        return self.alone.a.weights[0]
+
+    def marks(self, delta: float) -> list[str]:
+        """Whether its result is that of trainings that stalled or were cut off: ``stalled``, ``cut off`` or neither.
+
+        Args:
+            delta: equivalence margin.
+        """
+        shares = []
+        for mark in (stalled(self.trials), cut_off(self.trials, delta)):
+            shares.append(0.0 if self.rungs else float(self.weights[mark].sum()))
+        of_finals = (stalled(self.finals), cut_off(self.finals, delta))
+        worst = [
+            max(share, float(mark.mean()) if len(mark) else 0.0) for share, mark in zip(shares, of_finals, strict=True)
+        ]
+        return [name for name, share in zip(REMEDIES, worst, strict=True) if share > UNTRAINED_WEIGHT]
 
     @property
     def ranges(self) -> dict[str, NumericRange]:
@@ -72,13 +201,6 @@ class CellEffort:
     def failed_share(self) -> float:
         """Share of the trials that failed."""
         return sum(not t.succeeded for t in self.trials) / max(len(self.trials), 1)
-
-    @property
-    def under_trained_share(self) -> float:
-        """Share of the trainings that ended at the last epoch."""
-        courses = [t.course for t in (*self.trials, *self.finals) if t.course is not None]
-        ended = sum(c.stop_reason == "max_steps" and c.best_epoch == c.epochs for c in courses)
-        return ended / max(len(courses), 1)
 
     @property
     def seconds(self) -> float:
@@ -102,14 +224,64 @@ class CellEffort:
         return np.array([by_slot.get(t.index, 0.0) for t in self.trials])
 
 
-def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]]) -> CellEffort:
+def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], metric: str) -> CellEffort:
     """Read one sealed cell; ``rows`` are those of the ledger by the key of their cell."""
     cell = records.read(paths.cell_file(folder), Cell)
     choice = records.read(paths.choice_file(folder), Choice)
     seal = records.read(paths.seal_file(folder), Seal)
     trials, proposals, finals = (records.read_trainings(folder, stage, cell.key) for stage in Stage)
     listed, looks = rows.get(cell.key, []), records.read_looks(folder)
-    return CellEffort(modality, cell, choice, seal, trials, proposals, finals, listed, folder, looks)
+    return CellEffort(modality, cell, choice, seal, trials, proposals, finals, listed, folder, metric, looks)
+
+
+#: Marks of a training that did not come to its end, and the value to raise against each.
+REMEDIES = {"stalled": "budget.patience_steps", "cut off": "budget.max_steps"}
+
+
+def stalled(trainings: Sequence[Training]) -> NDArray[np.bool_]:
+    """Which trainings patience ended below the popularity baseline, ``(n,)``."""
+    return np.array([t.course is not None and t.course.stalled for t in trainings], bool)
+
+
+def cut_off(trainings: Sequence[Training], delta: float) -> NDArray[np.bool_]:
+    """Which trainings the cap on steps ended while validation still rose, ``(n,)``.
+
+    Args:
+        trainings: the trainings.
+        delta: equivalence margin; a rise of more than a quarter of it in the last quarter of a training counts.
+    """
+    rises = [None if t.course is None else t.course.late_rise for t in trainings]
+    return np.array([rise is not None and rise > delta / 4 for rise in rises], bool)
+
+
+def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: float) -> list[str]:
+    """Why one side of a tuned gain cannot be trusted: what weighs in it was not trained to its end, or failed.
+
+    Args:
+        side: the side.
+        efforts: its cells by their names in ``side``.
+        delta: equivalence margin.
+
+    Returns:
+        Sentences that name the value to raise; none where the side is sound.
+    """
+    marks = dict.fromkeys(REMEDIES, 0.0)
+    slots, failed = 0, 0
+    for cell, weights in zip(side.cells, side.weights, strict=True):
+        effort = efforts[cell]
+        used = len(weights)
+        for name, marked in zip(REMEDIES, (stalled(effort.trials), cut_off(effort.trials, delta)), strict=True):
+            marks[name] += float(weights[marked[:used]].sum())
+        slots += used
+        failed += int((~np.isfinite(effort.tuning.scores[:used])).sum())
+    reasons, named = [], ", ".join(effort.modality for effort in efforts.values())
+    if sum(marks.values()) > UNTRAINED_WEIGHT:
+        parts = " and ".join(f"{mark} trials {100 * weight:.0f} %" for mark, weight in marks.items() if weight > 0)
+        values = " and ".join(REMEDIES[mark] for mark, weight in marks.items() if weight > 0)
+        reasons.append(f"of the weight of {named}, {parts}: raise {values}")
+    if failed > FAILED_SHARE * slots:
+        reasons.append(f"{failed} of the {slots} trials of {named} failed")
+    return reasons
 
 
 def edges(cell: CellEffort) -> dict[str, float]:
@@ -122,14 +294,3 @@ def edges(cell: CellEffort) -> dict[str, float]:
                 values, cell.validation, searched.low, searched.high, log=searched.log, atoms=searched.atoms
             )
     return shares
-
-
-def paired_trials(cells: Sequence[CellEffort], a: str, b: str) -> tuple[Trials, Trials] | None:
-    """Trials of two conditions; None where one of them is not there, they are not the same ones or B finds nothing."""
-    by_name = {c.modality: Trials(c.validation, c.test) for c in cells if c.modality in (a, b)}
-    if len(by_name) < 2:
-        return None
-    trials = by_name[a], by_name[b]
-    if trials[0].test.shape != trials[1].test.shape or not all(np.nansum(t.test) > 0 for t in trials):
-        return None
-    return trials

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mmbench.inference.tuning_curves import EDGE_WARNING, Band
@@ -87,17 +88,49 @@ def _look(place: int) -> dict[str, Any]:
 
 
 def curves(bands: Mapping[str, Band], label: str, positions: Mapping[str, Vector] | None = None) -> str:
-    """Curves with bands, over the number of trials or over given positions."""
+    """Curves of the validation score with bands, over the number of trials or over given positions."""
 
     def paint(axes: Sequence[Axes]) -> None:
         for place, (name, band) in enumerate(bands.items()):
             x = np.arange(1, len(band.mean) + 1) if positions is None else positions[name]
             axes[0].plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **_look(place))
             axes[0].fill_between(x, band.lo, band.hi, color=_look(place)["color"], alpha=0.12, linewidth=0)
-        axes[0].set(xlabel=label, ylabel="NDCG@20")
+        axes[0].set(xlabel=label, ylabel="validation NDCG@20")
         axes[0].legend(frameon=False)
 
     return draw(paint)
+
+
+def tuned(sides: Mapping[str, Band], gain: Band, n: int, margin: float, metric: str) -> str:
+    """Expected test metric of both sides by the number of trials, and the gain of one over the other, in two panels.
+
+    Args:
+        sides: curve of each side by its name.
+        gain: the gain, as a fraction.
+        n: number of trials that the verdict is about.
+        margin: equivalence margin, as a fraction.
+        metric: the metric in print.
+    """
+
+    def paint(axes: Sequence[Axes]) -> None:
+        left, right = axes
+        x = np.arange(1, len(gain.mean) + 1)
+        for place, (name, band) in enumerate(sides.items()):
+            left.plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **_look(place))
+            left.fill_between(x, band.lo, band.hi, color=_look(place)["color"], alpha=0.12, linewidth=0)
+        left.set(xlabel="trials", ylabel=f"test {metric} after tuning")
+        left.legend(frameon=False)
+        right.axhspan(-100 * margin, 100 * margin, color="#DDDDDD", zorder=0, linewidth=0)
+        right.axhline(0.0, color="#666666", linewidth=0.8, zorder=1)
+        right.plot(x, 100 * gain.mean, color=COLOURS[2], markersize=4)
+        right.fill_between(x, 100 * gain.lo, 100 * gain.hi, color=COLOURS[2], alpha=0.12, linewidth=0)
+        right.plot(n, 100 * gain.mean[n - 1], color=COLOURS[2], marker="o", markersize=6, linestyle="none")
+        right.set(xlabel="trials", ylabel="tuned gain, %")
+        for axis in axes:
+            axis.axvline(n, color="#888888", linestyle=":", linewidth=1)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return draw(paint, panels=2)
 
 
 def strip(values: Mapping[str, Vector]) -> str:
@@ -142,13 +175,13 @@ def marginals(paths: Sequence[str], cells: Sequence[CellEffort], shares: Mapping
     return draw(paint, panels=len(paths), height=2.6)
 
 
-def scatter(points: Mapping[str, tuple[Vector, Vector]]) -> str:
-    """Test over validation."""
+def scatter(points: Mapping[str, tuple[Vector, Vector]], metric: str) -> str:
+    """Test metric over validation score."""
 
     def paint(axes: Sequence[Axes]) -> None:
         for place, (name, (x, y)) in enumerate(points.items()):
             axes[0].scatter(x, y, 22, alpha=0.8, label=name, **_look(place))
-        axes[0].set(xlabel="validation NDCG@20", ylabel="test NDCG@20")
+        axes[0].set(xlabel="validation NDCG@20", ylabel=f"test {metric}")
         axes[0].legend(frameon=False)
 
     return draw(paint)

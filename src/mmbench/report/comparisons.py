@@ -1,19 +1,23 @@
-"""The planned contrasts of a sweep, each with its gain, its tests and its verdict."""
+"""The planned contrasts of a sweep, each with its tuned gain, its tests and its verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmbench.inference import intervals, power, tuning_luck
+from mmbench.inference import intervals, tuned_gain
 from mmbench.inference.contrast import Contrast
-from mmbench.inference.intervals import CrossedInterval, Interval, UserEffects
-from mmbench.inference.verdicts import MIN_SEEDS, Judgement, verdict
-from mmbench.report.cell_effort import paired_trials
-from mmbench.report.fairness_checks import ENOUGH_TRIALS, FAIL, Group
-from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
+from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
+from mmbench.inference.looks import level_of_look
+from mmbench.inference.tuned_gain import NoWord, TunedGain
+from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, equivalence_level, verdict
+from mmbench.messages import message_of
+from mmbench.report.cell_effort import CellEffort, badly_trained
+from mmbench.report.fairness_checks import FAIL, Group
+from mmbench.report.table import CellResult, SweepTable, comparable
 
 #: Adjusted p below which a contrast counts as significant, within a cell and over the table.
 ALPHA = 0.05
@@ -21,27 +25,46 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Inference:
-    """What is inferred about a gain; with one seed nothing is.
+    """What is inferred about a tuned gain that has bounds.
 
     Args:
+        p: two-sided p of no gain.
         equivalence_p: p of TOST within the margin.
         noninferior_p: p of "A is not worse than B by the margin".
         dispensable_p: the same with A and B exchanged: B is not worse than A.
         margin: smallest margin at which the two are equivalent.
-        mde: gain that these users and seeds detect with 80 % power.
-        components: variance of users, seeds and their interaction, relative to B's mean squared.
+        mde: gain that is detected with 80 % power.
         holm: p adjusted for all contrasts of this dataset and model.
         bh: p adjusted for all contrasts of the sweep (Benjamini-Hochberg).
     """
 
+    p: float
     equivalence_p: float
     noninferior_p: float
     dispensable_p: float
     margin: float
     mde: float
-    components: dict[str, float]
     holm: float = 1.0
     bh: float = 1.0
+
+
+@dataclass(frozen=True)
+class EarlierLook:
+    """What the records said at an earlier opening of the test split, before T or S was raised.
+
+    Args:
+        number: number of the look, from 1.
+        trials: T of then.
+        seeds: S of then.
+        tuned: the tuned gain of then; None where it was not defined.
+        judgement: the verdict of then.
+    """
+
+    number: int
+    trials: int
+    seeds: int
+    tuned: TunedGain | None
+    judgement: Judgement
 
 
 @dataclass(frozen=True)
@@ -51,12 +74,16 @@ class Comparison:
     Args:
         a: result under the condition in question.
         b: result under the condition it is compared with.
-        judgement: the verdict; None where one of the two has not run, which ``pending`` says.
+        judgement: the verdict on the tuned gain; None where one of the two has not run, which ``pending`` says.
         fairness: level of the fairness report.
-        gain: relative gain of A over B; None where there is no comparable pair.
-        effects: shares of users improved and harmed; None without a gain.
-        tuned: the gain after tuning with other draws of the trials; None where too few trials can tell it.
-        inference: tests; None without a gain or with one seed.
+        tuned: gain of A over B once both are tuned, the quantity that is judged; None where it is not defined.
+        configuration: gain of A's chosen configuration over B's, over users and seeds: these two configurations, not
+            the method; None where there is no comparable pair.
+        effects: shares of users whom the chosen configuration of A serves better and worse than that of B.
+        inference: tests of the tuned gain; None where it has no bounds.
+        optimism: expected validation score of A and of B minus the expected test metric; None where the two are
+            different metrics.
+        earlier: what was said before T or S was raised.
         pending: what has not run.
         redundancy: share of what the modality in question adds to nothing that the others tell too; None where it is
             not told, see :func:`mmbench.report.contribution_facts.with_redundancy`.
@@ -66,10 +93,12 @@ class Comparison:
     b: CellResult
     judgement: Judgement | None
     fairness: str = "-"
-    gain: CrossedInterval | None = None
+    tuned: TunedGain | None = None
+    configuration: CrossedInterval | None = None
     effects: UserEffects | None = None
-    tuned: Interval | None = None
     inference: Inference | None = None
+    optimism: tuple[float, float] | None = None
+    earlier: tuple[EarlierLook, ...] = ()
     pending: str = ""
     redundancy: float | None = None
 
@@ -96,7 +125,7 @@ class Comparison:
     @property
     def word(self) -> str:
         """The verdict, or what has not run."""
-        return self.pending if self.judgement is None else str(self.judgement.word)
+        return self.pending if self.judgement is None else str(self.judgement)
 
 
 def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Comparison]:
@@ -118,7 +147,7 @@ def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Compariso
 
 
 def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None) -> Comparison:
-    """Judge one contrast; p-values are adjusted later, when all are known."""
+    """Judge one contrast, at the level of its look; p-values are adjusted later, when all are known."""
     fairness = group.level if group else "-"
     failed = [f"{side.modality} failed: {side.reason}" for side in (a, b) if side.status == "failed"]
     if failed:
@@ -126,47 +155,129 @@ def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None
     waiting = [f"{side.modality} {side.status}" for side in (a, b) if side.status != "done"]
     if waiting:
         return Comparison(a, b, None, fairness, pending=", ".join(waiting))
-    gain = table.change(a.dataset, a.model, a.modality, b.modality, PRIMARY)
-    untrusted = _distrust(a, b, group)
-    if gain is None:
-        return Comparison(a, b, verdict(None, table.delta, untrusted=untrusted), fairness)
-    tuned = _tuned(group, a, b)
-    judged = verdict(gain, table.delta, tuned=tuned, untrusted=untrusted)
-    effects = intervals.user_effects(a.per_user(PRIMARY), b.per_user(PRIMARY))
-    return Comparison(a, b, judged, fairness, gain, effects, tuned, _inference(table, a, b, gain))
+    configuration = table.change(a.dataset, a.model, a.modality, b.modality, table.primary)
+    effects = intervals.user_effects(a.per_user(table.primary), b.per_user(table.primary)) if configuration else None
+    doubts = unfairness(group)
+    efforts = {effort.modality: effort for effort in group.cells} if group else {}
+    untuned = [side.modality for side in (a, b) if side.modality not in efforts]
+    alike = comparable(a, b)
+    if not alike:
+        doubts.append("the two differ in final seeds, test split or effort")
+    if untuned or not alike:
+        silent = f"nothing was tuned in {' and '.join(untuned)}" if untuned else ""
+        judged = verdict(None, table.delta, untrusted="; ".join(doubts), wordless=silent)
+        return Comparison(a, b, judged, fairness, configuration=configuration, effects=effects)
+    pair = [efforts[side.modality] for side in (a, b)]
+
+    def say(at: At, level: float) -> tuple[TunedGain | None, Judgement]:
+        return judged_sides([at(pair[0])], [at(pair[1])], table.delta, level, doubts)
+
+    tuned, judged = say(now, level_of(pair))
+    same_metric = all(effort.choice.metric == effort.metric for effort in pair)
+    return Comparison(
+        a,
+        b,
+        judged,
+        fairness,
+        tuned,
+        configuration,
+        effects,
+        inference=None if tuned is None else _inference(tuned, table.delta),
+        optimism=(tuned.a.optimism, tuned.b.optimism) if tuned is not None and same_metric else None,
+        earlier=earlier_looks(pair, say),
+    )
 
 
-def _distrust(a: CellResult, b: CellResult, group: Group | None) -> str:
-    """Why the measurement cannot be trusted, or nothing."""
-    reasons = [check.reason for check in group.checks if check.level == FAIL] if group else []
-    if not comparable(a, b):
-        reasons.append("the two differ in final seeds, test split or effort")
-    if b.mean(PRIMARY) == 0.0:
-        reasons.append(f"{b.modality} finds nothing, so no gain can be relative to it")
+#: From a condition to what it was at some look, and from that and a level to what is said then.
+At = Callable[[CellEffort], CellEffort]
+Say = Callable[[At, float], tuple[TunedGain | None, Judgement]]
+
+
+def now(cell: CellEffort) -> CellEffort:
+    """A condition at the present look."""
+    return cell
+
+
+def level_of(cells: Iterable[CellEffort]) -> float:
+    """Level of words about some conditions, by how often the test split of one of them was opened."""
+    return level_of_look(max((len(cell.openings) for cell in cells), default=1) or 1)
+
+
+def earlier_looks(cells: Sequence[CellEffort], say: Say) -> tuple[EarlierLook, ...]:
+    """What was said about some conditions at every earlier look at which those of a model had had the same effort."""
+    looks = []
+    for number in range(1, max((len(cell.openings) for cell in cells), default=1)):
+        past = {cell.cell.key: cell.past(number) for cell in cells}
+        efforts = {(cell.cell.model, len(cell.trials), len(cell.finals)) for cell in past.values()}
+        if len({model for model, _, _ in efforts}) == len(efforts):
+            tuned, judged = say(lambda cell, past=past: past[cell.cell.key], level_of_look(number))  # type: ignore[misc]
+            trials, seeds = max(t for _, t, _ in efforts), max(s for _, _, s in efforts)
+            looks.append(EarlierLook(number, trials, seeds, tuned, judged))
+    return tuple(looks)
+
+
+def judged_sides(
+    a: Sequence[CellEffort], b: Sequence[CellEffort], delta: float, level: float, doubts: Sequence[str]
+) -> tuple[TunedGain | None, Judgement]:
+    """The gain of the best of some cells over the best of some others, and its verdict.
+
+    Args:
+        a: cells of side A; of a contrast one.
+        b: cells of side B.
+        delta: equivalence margin.
+        level: coverage of the bounds.
+        doubts: why the measurement cannot be trusted, whatever its numbers.
+    """
+    cells = {cell.cell.key: cell for cell in (*a, *b)}.values()
+    if any(cell.rungs for cell in cells):
+        return None, verdict(None, delta, untrusted="; ".join(doubts), wordless=wordless(cells))
+    try:
+        tuned = tuned_gain.free_disposal([cell.tuned_cell for cell in a], [cell.tuned_cell for cell in b], level=level)
+    except ValueError as error:
+        return None, verdict(None, delta, untrusted="; ".join([*doubts, message_of(error)]))
+    if tuned.refusal is NoWord.MORE_SEARCH:  # there never is a word, whatever else speaks against one
+        return tuned, verdict(tuned, delta)
+    by_name = {cell.tuned_cell.name: cell for cell in cells}
+    found = [*doubts]
+    for side in (tuned.a, tuned.b):
+        found += badly_trained(side, {name: by_name[name] for name in side.cells}, delta)
+    return tuned, verdict(tuned, delta, untrusted="; ".join(dict.fromkeys(found)), wordless=wordless(cells))
+
+
+def unfairness(group: Group | None) -> list[str]:
+    """Why the measurement of a dataset and model cannot be trusted, whatever its numbers."""
+    return [check.reason for check in group.checks if check.level == FAIL] if group else []
+
+
+def wordless(cells: Iterable[CellEffort]) -> str:
+    """Why nothing may be said in words about these conditions; nothing where it may."""
+    reasons = []
+    cells = list(cells)
+    if any(cell.rungs for cell in cells):
+        reasons.append("trials were cut short at rungs, so what they would have come to is unknown")
+    fewest = min((len(cell.trials) for cell in cells if not cell.tuning.exhausted), default=MIN_TRIALS)
+    if fewest < MIN_TRIALS:
+        reasons.append(f"{fewest} trials, and a word takes {MIN_TRIALS}: raise budget.trials")
+    seeds = min((cell.seeds for cell in cells if cell.seeds is not None), default=MIN_SEEDS)
+    if seeds < MIN_SEEDS:
+        reasons.append(f"training noise not measured, {seeds} final seed: raise budget.seeds")
     return "; ".join(reasons)
 
 
-def _tuned(group: Group | None, a: CellResult, b: CellResult) -> Interval | None:
-    trials = paired_trials(group.cells, a.modality, b.modality) if group else None
-    if trials is None or min(len(side.validation) for side in trials) < ENOUGH_TRIALS:
+def _inference(tuned: TunedGain, delta: float) -> Inference | None:
+    log = tuned.log_gain
+    if log is None or np.isnan(log.p):
         return None
-    if len(trials[0].validation) != len(trials[1].validation):
-        return None
-    return tuning_luck.tuned_gain(*trials, default_first=True)
-
-
-def _inference(table: SweepTable, a: CellResult, b: CellResult, gain: CrossedInterval) -> Inference | None:
-    if gain.seeds < MIN_SEEDS:
-        return None
-    top, base = a.per_user(PRIMARY), b.per_user(PRIMARY)
-    tested = intervals.tost(gain, table.delta)
-    reverse = intervals.tost(intervals.relative_gain(base, top), table.delta) if top.any() else None
-    squares = intervals.mean_squares(intervals.scaled_differences(top, base)[0])
-    components = squares.components()
-    mde = power.mde_relative(**components, n=squares.n, seeds=squares.s)
-    margin = intervals.smallest_equivalence_margin(gain)
-    dispensable = 0.0 if reverse is None else reverse.noninferiority_p  # over nothing at all, anything is no loss
-    return Inference(tested.equivalence_p, tested.noninferiority_p, dispensable, margin, mde, components)
+    tested = log.tost(delta)
+    reverse = LogGain(-log.log_ratio, log.se, log.df).tost(delta)
+    return Inference(
+        p=log.p,
+        equivalence_p=tested.equivalence_p,
+        noninferior_p=tested.noninferiority_p,
+        dispensable_p=reverse.noninferiority_p,
+        margin=intervals.smallest_equivalence_margin(log, equivalence_level(tuned.level)),
+        mde=log.mde(1.0 - tuned.level),
+    )
 
 
 def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
@@ -174,16 +285,15 @@ def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
 
     Untrusted contrasts stay in their families, so that distrust never makes the others look better.
     """
-    tested = [i for i, c in enumerate(compared) if c.inference is not None]
-    p = {i: c.gain.p for i, c in enumerate(compared) if i in set(tested) and c.gain is not None}
-    over_all = dict(zip(tested, intervals.benjamini_hochberg([p[i] for i in tested]), strict=True))
+    tested = {i: c.inference for i, c in enumerate(compared) if c.inference is not None}
+    over_all = dict(
+        zip(tested, intervals.benjamini_hochberg([inference.p for inference in tested.values()]), strict=True)
+    )
     adjusted = list(compared)
-    for family in {(compared[i].dataset, compared[i].model) for i in tested}:
-        members = [i for i in tested if (compared[i].dataset, compared[i].model) == family]
-        for i, holm in zip(members, intervals.holm([p[i] for i in members]), strict=True):
-            inference = compared[i].inference
-            assert inference is not None
-            filled = replace(inference, holm=float(holm), bh=float(over_all[i]))
+    for _, members in itertools.groupby(tested, key=lambda i: (compared[i].dataset, compared[i].model)):
+        family = list(members)  # contrasts of a model stand together
+        for i, holm in zip(family, intervals.holm([tested[i].p for i in family]), strict=True):
+            filled = replace(tested[i], holm=float(holm), bh=float(over_all[i]))
             adjusted[i] = replace(compared[i], inference=filled)
     return adjusted
 

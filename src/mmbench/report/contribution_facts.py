@@ -22,7 +22,7 @@ from mmbench.report.facts import document as facts_document
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import Document
 from mmbench.report.list_facts import beyond_facts, guardrail_facts, read_lists
-from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable, comparable
+from mmbench.report.table import ID_ONLY, CellResult, SweepTable, comparable
 from mmbench.store import records
 
 REDUNDANCY = "redundancy share"
@@ -53,7 +53,9 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], comparisons: 
                 continue
             if dataset not in catalogues:
                 catalogues[dataset] = read_catalogue(cells[0])
-            compared = [c for c in comparisons if (c.dataset, c.model) == (dataset, model) and c.gain is not None]
+            compared = [
+                c for c in comparisons if (c.dataset, c.model) == (dataset, model) and c.configuration is not None
+            ]
             level = levels.get((dataset, model), "-")
             measured.append(measure_model(table, cells, compared, catalogues[dataset], level))
     return measured
@@ -72,7 +74,7 @@ def measure_model(
         level: level of its fairness report.
     """
     facts = Facts(cells[0].dataset, cells[0].model, len(cells[0].seeds), level)
-    measure(facts, _in_order(table, cells), compared, data)
+    measure(facts, _in_order(table, cells), compared, data, table.primary)
     return facts
 
 
@@ -81,7 +83,7 @@ def with_redundancy(comparisons: Sequence[Comparison], measured: Sequence[Facts]
     shares = {(f.dataset, f.model, x.subject): x.value for f in measured for x in f.facts if x.part == REDUNDANCY}
 
     def share(comparison: Comparison) -> float | None:
-        if comparison.gain is None or set(comparison.a.states.values()) != {"real"}:
+        if comparison.configuration is None or set(comparison.a.states.values()) != {"real"}:
             return None
         added = [name for name, state in comparison.b.states.items() if state == "drop"]
         return shares.get((comparison.dataset, comparison.model, added[0])) if len(added) == 1 else None
@@ -93,7 +95,9 @@ def _in_order(table: SweepTable, cells: Sequence[CellResult]) -> list[CellResult
     return sorted(cells, key=lambda cell: table.conditions.index(cell.modality))
 
 
-def measure(facts: Facts, cells: Sequence[CellResult], compared: Sequence[Comparison], data: Catalogue | str) -> None:
+def measure(
+    facts: Facts, cells: Sequence[CellResult], compared: Sequence[Comparison], data: Catalogue | str, metric: str
+) -> None:
     """Measure one dataset and model; what cannot be measured is said.
 
     Args:
@@ -101,20 +105,21 @@ def measure(facts: Facts, cells: Sequence[CellResult], compared: Sequence[Compar
         cells: its finished conditions in table order.
         compared: its contrasts that have a gain.
         data: its data set, or why there is none.
+        metric: metric of the values.
     """
     if not all(comparable(cell, cells[0]) for cell in cells):
         facts.unknown.append("everything: the conditions differ in final seeds, test split or effort")
         return
     game = coalitions(cells)
-    _values(facts, game)
+    _values(facts, game, metric)
     _hits(facts, game)
-    _reliance(facts, cells)
+    _reliance(facts, cells, metric)
     if isinstance(data, str):
         facts.unknown.append(f"slices, list measures and guard-rails: {data}")
         return
     facts.unknown += data.unknown
     for c in compared:
-        _slices(facts, c, data)
+        _slices(facts, c, data, metric)
     beyond_facts(facts, cells, data)
     guardrail_facts(facts, compared, data)
 
@@ -128,10 +133,10 @@ def coalitions(cells: Sequence[CellResult]) -> dict[Coalition, CellResult]:
     return game
 
 
-def _values(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
+def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str) -> None:
     """M1: Shapley values, marginals, redundancy, interactions."""
     try:
-        contributions = shapley.contributions({subset: cell.per_user(PRIMARY) for subset, cell in game.items()})
+        contributions = shapley.contributions({subset: cell.per_user(metric) for subset, cell in game.items()})
     except ValueError as error:
         facts.unknown.append(f"M1, M2 and M3: {error}")
         return
@@ -206,25 +211,25 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
         facts.unknown.append("noise floor, overlap and headroom: one seed does not tell flicker from an effect")
 
 
-def _reliance(facts: Facts, cells: Sequence[CellResult]) -> None:
+def _reliance(facts: Facts, cells: Sequence[CellResult], metric: str) -> None:
     """Relative change of the metric where one modality is shuffled at inference only."""
     for cell in cells:
         for name in paths.shuffled_modalities(cell.folder, cell.seeds[0]):
             files = [paths.final_file(cell.folder, seed, paths.shuffled_ranks(name)) for seed in cell.seeds]
-            if all(file.exists() for file in files) and cell.mean(PRIMARY) > 0:
-                by_seed = [metrics.per_user(records.read_ranking(file), PRIMARY) for file in files]
-                change = intervals.relative_gain(np.stack(by_seed, axis=1), cell.per_user(PRIMARY))
+            if all(file.exists() for file in files) and cell.mean(metric) > 0:
+                by_seed = [metrics.per_user(records.read_ranking(file), metric) for file in files]
+                change = intervals.relative_gain(np.stack(by_seed, axis=1), cell.per_user(metric))
                 facts.add(RELIANCE, cell.modality, f"{name} shuffled at inference", change)
     if not any(fact.measure == RELIANCE for fact in facts.facts):
         facts.unknown.append("reliance: no final run was scored with a modality shuffled at inference")
 
 
-def _slices(facts: Facts, comparison: Comparison, data: Catalogue) -> None:
+def _slices(facts: Facts, comparison: Comparison, data: Catalogue, metric: str) -> None:
     """M6: where the gain of a contrast lives, with intervals that hold for all slices of a division at once."""
     tested = comparison.a.tested[0]
     users = tested.pairs.users
     a, b = (
-        np.stack([slices.pair_values(r, PRIMARY) for r in side.rankings], axis=1)
+        np.stack([slices.pair_values(r, metric) for r in side.rankings], axis=1)
         for side in (comparison.a, comparison.b)
     )
     for division, slicing in divisions(tested, data).items():
@@ -254,8 +259,9 @@ def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
 
 
 LEGEND = (
-    f"values in {PRIMARY}, hits and lists at {K}; intervals over users and seeds: pigeonhole bootstrap, for slices "
-    "at once for all of one division, for reliance and guard-rails crossed (coverage: bootstrap).",
+    "Of the chosen configurations, not of the method: values in {metric}, hits and lists at {K}; intervals over users "
+    "and seeds: pigeonhole bootstrap, for slices at once for all of one division, for reliance and guard-rails crossed "
+    "(coverage: bootstrap).",
     "What a modality adds to the others decides; the Shapley value credits an image for what text already tells.",
     "baseline: the same between two seeds of one condition, which differ too; for hits, the tested modality replaced "
     "by another seed. share: part of the slice in the whole difference. n: test pairs.",
@@ -268,4 +274,5 @@ LEGEND = (
 
 def document(table: SweepTable, measured: Sequence[Facts]) -> Document:
     """All measures as tables."""
-    return facts_document(f"{table.name}, contribution", measured, LEGEND)
+    legend = (LEGEND[0].format(metric=table.primary, K=K), *LEGEND[1:])
+    return facts_document(f"{table.name}, contribution", measured, legend)

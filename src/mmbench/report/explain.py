@@ -14,12 +14,15 @@ from scipy import special
 from mmbench import paths
 from mmbench.inference import intervals
 from mmbench.inference.intervals import CrossedInterval
-from mmbench.inference.verdicts import MIN_SEEDS, Verdict, holds
+from mmbench.inference.tuned_gain import TunedGain, TunedSide
+from mmbench.inference.verdicts import MIN_SEEDS, Judgement, Verdict, equivalence_level, holds
+from mmbench.report.cell_effort import CellEffort, cut_off, stalled
 from mmbench.report.comparisons import Comparison, read_contrasts
-from mmbench.report.fairness_checks import ENOUGH_TRIALS, Group, read_groups
+from mmbench.report.disposals import Disposal, read_disposals
+from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
-from mmbench.report.table import PRIMARY, CellResult, SweepTable
-from mmbench.report.verdict_table import reason
+from mmbench.report.sentences import contrast_verdict, disposal_verdict, earlier_verdict
+from mmbench.report.table import CellResult, SweepTable
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, FinalRun, Seal, Stage
 
@@ -27,18 +30,20 @@ from mmbench.store.schema import Cell, Choice, FinalRun, Seal, Stage
 def explainable(sweep_dir: Path) -> Mapping[str, Callable[[], str]]:
     """What can be explained by its name, and how.
 
-    Names are ``<dataset>/<model>/<condition>_vs_<condition>`` of a planned contrast and
-    ``<dataset>/<model>/<condition>`` of a cell.
+    Names are ``<dataset>/<model>/<condition>_vs_<condition>`` of a planned contrast, ``<dataset>/<model>/<condition>``
+    of a cell, and ``<dataset>/<model>/free_disposal_of_<modality>`` with ``all models`` in place of a model.
     """
     table = read_sweep(sweep_dir)
     groups = read_groups(table, sweep_dir)
     comparisons = read_contrasts(table, groups)
-    cells = {
+    known: dict[str, Callable[[], str]] = {
         "/".join(key): functools.partial(_told, _cell, table, c, groups)
         for key, c in table.cells.items()
         if not c.parts
     }
-    return cells | {c.name: functools.partial(_told, _contrast, table, c, comparisons, groups) for c in comparisons}
+    known |= {c.name: functools.partial(_told, _contrast, table, c, comparisons, groups) for c in comparisons}
+    disposals = read_disposals(table, groups)
+    return known | {d.name: functools.partial(_told, _disposal, table, d, groups) for d in disposals}
 
 
 def _told(lines: Callable[..., Iterator[str]], *what: Any) -> str:
@@ -49,35 +54,49 @@ def _cell(table: SweepTable, cell: CellResult, groups: Sequence[Group]) -> Itera
     yield f"{cell.dataset}/{cell.model}/{cell.modality}: {cell.status}"
     yield from _records(table, "", cell)
     if cell.status == "done":
-        spread = cell.spread(PRIMARY)
+        spread = cell.spread(table.primary)
         sd = "not measured with one seed" if spread is None else f"{spread:.10g}"
         yield f"  standard deviation over seeds: {sd}"
         yield f"  below popularity: {'yes' if table.below_popularity(cell) else 'no'}"
-    yield from _gates(cell, groups)
+    yield from _gates(cell.dataset, [cell.model], groups)
 
 
 def _contrast(
     table: SweepTable, comparison: Comparison, comparisons: Sequence[Comparison], groups: Sequence[Group]
 ) -> Iterator[str]:
     yield f"{comparison.name}: {comparison.word}"
-    yield f"  {reason(comparison)}"
+    yield f"  {contrast_verdict(comparison, table.primary)}"
     yield from _records(table, "A = ", comparison.a)
     yield from _records(table, "B = ", comparison.b)
-    if comparison.gain is not None:
-        yield from _gain(comparison, comparison.gain)
-    if comparison.gain is not None and comparison.inference is not None:
-        yield from _interval(comparison, comparison.gain)
-        yield from _tests(table, comparison, comparison.gain)
+    if comparison.tuned is not None:
+        yield from _tuned(table, comparison.tuned, groups, comparison.dataset)
+    if comparison.tuned is not None and comparison.inference is not None:
+        yield from _tests(table, comparison)
         yield from _holm(
             [o for o in comparisons if (o.dataset, o.model) == (comparison.dataset, comparison.model)], comparison
         )
         yield from _benjamini_hochberg(comparisons, comparison)
-    elif comparison.gain is not None:
-        seeds = comparison.gain.seeds
-        yield f"  seeds: {seeds}, fewer than {MIN_SEEDS}: training noise is not measured, nothing is inferred"
-    if comparison.gain is not None:
-        yield from _words(table, comparison, comparison.gain)
-    yield from _gates(comparison.a, groups)
+    if comparison.judgement is not None:
+        yield from _words(table, comparison.judgement, comparison.tuned)
+        yield from (f"  {earlier_verdict(look)}" for look in comparison.earlier)
+    if comparison.configuration is not None:
+        yield from _configuration(table, comparison, comparison.configuration)
+    yield from _gates(comparison.dataset, [comparison.model], groups)
+
+
+def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) -> Iterator[str]:
+    yield f"{disposal.name}: {disposal.word}"
+    yield f"  {disposal_verdict(disposal, table.primary)}"
+    yield f"  A, {len(disposal.real)} real cells: {', '.join(disposal.real)}"
+    yield f"  B, {len(disposal.control)} cells they stand against: {', '.join(disposal.control)}"
+    for model, overrides in disposal.missing:
+        yield f"  control not run, its cell is on neither side: model={model} {overrides}"
+    if disposal.tuned is not None:
+        yield from _tuned(table, disposal.tuned, groups, disposal.dataset)
+    yield from _words(table, disposal.judgement, disposal.tuned)
+    yield from (f"  {earlier_verdict(look)}" for look in disposal.earlier)
+    models = dict.fromkeys(name.split("/")[0] for name in disposal.real)
+    yield from _gates(disposal.dataset, list(models), groups)
 
 
 def _records(table: SweepTable, label: str, cell: CellResult) -> Iterator[str]:
@@ -100,14 +119,15 @@ def _records(table: SweepTable, label: str, cell: CellResult) -> Iterator[str]:
     if trials:
         yield f"  trials       {trials[0]} to {trials[-1]} (validation) and the .{paths.RANKS} beside each (test)"
     yield f"  {paths.seal_file(cell.folder).name}  test split {seal.test_hash}, seal {seal.hash}"
-    per_seed = cell.by_seed(PRIMARY)
+    metric = table.primary
+    per_seed = cell.by_seed(metric)
     for seed, pairs, mean in zip(cell.seeds, cell.rankings, per_seed, strict=True):
         file = paths.final_file(cell.folder, seed, paths.RANKS)
         features = records.read(paths.final_file(cell.folder, seed, paths.RECORD), FinalRun).feature_hash
         yield f"  seed {seed}: {file.relative_to(table.folder)}, {pairs.n_users} users, {len(pairs.ranks)} test pairs"
-        yield f"    {PRIMARY} {mean:.10g}; file {_sha256(file)}; features {features}"
+        yield f"    {metric} {mean:.10g}; file {_sha256(file)}; features {features}"
     total = " + ".join(f"{mean:.10g}" for mean in per_seed)
-    yield f"  mean = ({total}) / {len(per_seed)} = {cell.mean(PRIMARY):.10g}"
+    yield f"  mean = ({total}) / {len(per_seed)} = {cell.mean(metric):.10g}"
 
 
 def _settings(configuration: Mapping[str, Any]) -> str:
@@ -118,18 +138,68 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _gain(comparison: Comparison, gain: CrossedInterval) -> Iterator[str]:
+def _tuned(table: SweepTable, tuned: TunedGain, groups: Sequence[Group], dataset: str) -> Iterator[str]:
+    """Every slot that may be chosen with its weight, and what the weights give."""
     yield ""
-    yield "relative gain (docs/protocol.md, Relative gain)"
-    a, b = comparison.a.mean(PRIMARY), comparison.b.mean(PRIMARY)
+    yield "tuned gain (docs/protocol.md, Tuned gain)"
+    yield f"  n = {tuned.n} of {tuned.trials} trials: slot 0, and {tuned.n - 1} of the other {tuned.trials - 1}"
+    efforts = {e.tuned_cell.name: e for g in groups if g.dataset == dataset for e in g.cells}
+    for label, side in (("A", tuned.a), ("B", tuned.b)):
+        yield from _side(table, label, side, efforts)
+    estimate, log = tuned.estimate, tuned.estimate.log_gain
+    yield f"  L = log(A / B) = {estimate.log_ratio:.10g}, gain = exp(L) - 1 = {tuned.gain:.10g}"
+    for term in estimate.trial_terms:
+        k = f"k = {term.effective_configurations:.6g}, df = {term.df:.6g}"
+        yield f"  V by the draw of trials of {term.model} = {term.variance:.10g} ({k})"
+    yield f"  V by users = {estimate.users_variance:.10g} (df = {estimate.n_users - 1})"
+    for seed in estimate.seed_terms:
+        yield f"  V by the seed of a default = {seed.variance:.10g} (df = {seed.df:.6g})"
+    if tuned.log_gain is None:
+        yield f"  no bounds: {tuned.refusal}"
+    else:
+        yield f"  se = sqrt(V) = {log.se:.10g}, df (Satterthwaite) = {log.df:.10g}"
+        for level in (tuned.level, equivalence_level(tuned.level)):
+            t, bounds = float(special.stdtrit(log.df, 0.5 + level / 2)), log.at(level)
+            yield f"  {100 * level:g} %: exp(L ± {t:.10g} * se) - 1 = [{bounds.lo:.10g}, {bounds.hi:.10g}]"
+    yield f"  at the defaults {tuned.gain_at_defaults:.6g}, after all trials {float(tuned.curve.mean[-1]):.6g}"
+    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in estimate.shares._asdict().items())
+    yield f"  shares of the variance: {shares}"
+    if (top := tuned.top_trial) is not None:
+        weights = f"weight {top.weight_a:.6g} in A and {top.weight_b:.6g} in B"
+        yield f"  most chosen: slot {top.slot} of {top.model}, {weights}; gain without it {top.gain_without:.6g}"
+    yield f"  P(A > B) = {tuned.a_beats_b:.6g}"
+
+
+def _side(table: SweepTable, label: str, side: TunedSide, efforts: Mapping[str, CellEffort]) -> Iterator[str]:
+    """The trials of a side that may be chosen, and its expected metric."""
+    for cell, weights in zip(side.cells, side.weights, strict=True):
+        effort = efforts[cell]
+        place = effort.folder.relative_to(table.folder)
+        yield f"  {label}, {effort.cell.model}/{effort.modality}: {place}"
+        marks = stalled(effort.trials), cut_off(effort.trials, table.delta)
+        for slot in np.flatnonzero(weights > 0):
+            file = paths.training_file(effort.folder, Stage.TRIAL, int(slot), paths.RECORD)
+            ended = "".join(f", {name}" for name, m in zip(("stalled", "cut off"), marks, strict=True) if m[slot])
+            scores = f"validation {effort.tuning.scores[slot]:.10g}, test {effort.tuning.means[slot]:.10g}"
+            yield f"    slot {slot}: weight {weights[slot]:.6g}, {scores} ({file.relative_to(effort.folder)}{ended})"
+        noise = effort.tuning.seed_noise
+        sd = "unknown" if noise is None else f"{noise.relative_sd:.6g}"
+        yield f"    relative sd over final seeds: {sd}"
+    yield f"  {label} = sum of weight * test = {side.tuned:.10g}"
+
+
+def _configuration(table: SweepTable, comparison: Comparison, gain: CrossedInterval) -> Iterator[str]:
+    yield ""
+    yield "these two configurations, not the method (docs/protocol.md, Relative gain)"
+    a, b = comparison.a.mean(table.primary), comparison.b.mean(table.primary)
     yield f"  gain = mean A / mean B - 1 = {a:.10g} / {b:.10g} - 1 = {gain.mean:.10g}"
     if (effects := comparison.effects) is not None:
         yield f"  users improved {effects.improved:.10g}, harmed {effects.harmed:.10g}, d_z {effects.d_z:.6g}"
-
-
-def _interval(comparison: Comparison, gain: CrossedInterval) -> Iterator[str]:
+    if gain.seeds < MIN_SEEDS:
+        yield f"  seeds: {gain.seeds}, fewer than {MIN_SEEDS}: training noise is not measured, nothing is inferred"
+        return
     ms = intervals.mean_squares(
-        intervals.scaled_differences(comparison.a.per_user(PRIMARY), comparison.b.per_user(PRIMARY))[0]
+        intervals.scaled_differences(comparison.a.per_user(table.primary), comparison.b.per_user(table.primary))[0]
     )
     both, users = (ms.users + ms.seeds - ms.residual) / (ms.n * ms.s), ms.users / (ms.n * ms.s)
     yield f"  n = {ms.n} users, S = {ms.s} seeds"
@@ -138,28 +208,25 @@ def _interval(comparison: Comparison, gain: CrossedInterval) -> Iterator[str]:
         f"  Var = max((MS_u + MS_s - MS_e) / (nS), MS_u / (nS)) = max({both:.10g}, {users:.10g}) = {gain.se**2:.10g}"
     )
     yield f"  se = sqrt(Var) = {gain.se:.10g}, df (Satterthwaite) = {gain.df:.10g}"
-    for level in (0.95, 0.90):
-        t = float(special.stdtrit(gain.df, 0.5 + level / 2))
-        lo, hi = gain.at(level).lo, gain.at(level).hi
-        yield f"  {100 * level:.0f} %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{lo:.10g}, {hi:.10g}]"
+    t, bounds = float(special.stdtrit(gain.df, 0.975)), gain.at(0.95)
+    yield f"  95 %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{bounds.lo:.10g}, {bounds.hi:.10g}]"
 
 
-def _tests(table: SweepTable, comparison: Comparison, gain: CrossedInterval) -> Iterator[str]:
+def _tests(table: SweepTable, comparison: Comparison) -> Iterator[str]:
     inference = comparison.inference
     assert inference is not None
     yield ""
     yield f"tests (margin {table.delta:g})"
-    yield f"  p = {gain.p:.10g}, two-sided, of a gain of zero"
+    yield f"  p = {inference.p:.10g}, two-sided, of no gain"
     yield f"  A not worse than B by the margin: p = {inference.noninferior_p:.10g}"
     yield f"  B not worse than A by the margin: p = {inference.dispensable_p:.10g}"
     p, margin = inference.equivalence_p, inference.margin
     yield f"  equivalence (TOST): p = {p:.10g}; smallest margin of equivalence {margin:.10g}"
-    parts = ", ".join(f"{name} {value:.6g}" for name, value in inference.components.items())
-    yield f"  detectable gain at 80 % power: {inference.mde:.10g} ({parts})"
+    yield f"  detectable gain at 80 % power: {inference.mde:.10g}"
 
 
 def _sorted(family: Sequence[Comparison]) -> list[tuple[Comparison, float]]:
-    tested = [(o, o.gain.p) for o in family if o.gain is not None and o.inference is not None]
+    tested = [(o, o.inference.p) for o in family if o.inference is not None]
     return sorted(tested, key=lambda pair: pair[1])
 
 
@@ -187,29 +254,23 @@ def _benjamini_hochberg(comparisons: Sequence[Comparison], comparison: Compariso
     yield f"    smallest from there on: {steps[least]:.6g} ({other}) -> q = {comparison.inference.bh:.6g}"
 
 
-def _words(table: SweepTable, comparison: Comparison, gain: CrossedInterval) -> Iterator[str]:
+def _words(table: SweepTable, judgement: Judgement, tuned: TunedGain | None) -> Iterator[str]:
     yield ""
     yield "verdict: the first that holds"
-    if comparison.tuned is not None:
-        point, lo, hi = comparison.tuned.mean, comparison.tuned.lo, comparison.tuned.hi
-        yield f"  gain after tuning with other draws of the trials: {point:.10g}, 90 % [{lo:.10g}, {hi:.10g}]"
-    else:
-        yield f"  the luck of tuning was not checked: that takes {ENOUGH_TRIALS} trials of each condition"
-    judgement = comparison.judgement
-    assert judgement is not None
-    holding: dict[Verdict, bool] = {Verdict.FAILED: False, Verdict.UNTRUSTED: judgement.word is Verdict.UNTRUSTED}
-    if comparison.inference is not None:
-        holding |= holds(gain, table.delta, comparison.tuned)
+    holding: dict[Verdict, bool] = {word: judgement.word is word for word in (Verdict.FAILED, Verdict.UNTRUSTED)}
+    if tuned is not None and tuned.log_gain is not None:
+        holding |= holds(tuned, table.delta)
     for word in Verdict:
         if word in holding:
             yield f"  {word}: {'yes' if holding[word] else 'no'}"
-    yield f"  -> {judgement.word}"
+    why = f": {judgement.reason}" if judgement.word is None else ""
+    yield f"  -> {judgement}{why}"
 
 
-def _gates(cell: CellResult, groups: Sequence[Group]) -> Iterator[str]:
-    """The fairness checks of the cell's dataset and model."""
+def _gates(dataset: str, models: Sequence[str], groups: Sequence[Group]) -> Iterator[str]:
+    """The fairness checks of some models."""
     for group in groups:
-        if (group.dataset, group.model) == (cell.dataset, cell.model):
+        if group.dataset == dataset and group.model in models:
             yield ""
             yield f"fairness of {group.dataset}/{group.model}: {group.level}"
             yield from (f"  {check.level} {check.name}: {check.reason}" for check in group.checks)

@@ -170,5 +170,5 @@ def notes(measured: Sequence[Facts]) -> Iterable[str]:
             yield f"{name}: measurement not trusted, see fairness.md"
         if not facts.inferred:
             yield f"{name}: one seed, training noise not measured, no bounds and no conclusions"
-        yield from (f"{name}: {line}" for line in facts.readings)
+        yield from (f"{name}, the chosen configurations: {line}" for line in facts.readings)
         yield from (f"{name}: not measured: {line}" for line in facts.unknown)

@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.inference import tuning_curves
+from mmbench.inference.tuned_gain import TunedGain
 from mmbench.report import charts
-from mmbench.report.cell_effort import CellEffort, edges
-from mmbench.report.fairness_checks import Group, read_groups
+from mmbench.report.cell_effort import CellEffort, cut_off, edges, stalled
+from mmbench.report.comparisons import Comparison
+from mmbench.report.disposals import Disposal
+from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import Column, Table, markdown_table, page
+from mmbench.report.sentences import disposal_verdict, metric_name, percent
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import render
+from mmbench.report.verdict_table import TUNING, of_contrast
 from mmbench.store import files
-from mmbench.store.schema import Stage
+from mmbench.store.schema import Stage, Training
 
 
-def write_fairness(table: SweepTable, sweep_dir: Path) -> list[Group]:
-    """Write the fairness report of a sweep and return its groups."""
-    groups = read_groups(table, sweep_dir)
-    folder = paths.report_dir(sweep_dir)
-    files.write_text(folder / f"{paths.FAIRNESS}.md", as_markdown(table, groups))
-    files.write_text(folder / f"{paths.FAIRNESS}.html", as_html(table, groups))
-    return groups
+def write_fairness(
+    table: SweepTable, groups: Sequence[Group], compared: Sequence[Comparison], disposals: Sequence[Disposal]
+) -> None:
+    """Write the fairness report of a sweep.
+
+    Args:
+        table: the sweep.
+        groups: its checks.
+        compared: its planned contrasts.
+        disposals: free disposal of its modalities.
+    """
+    folder = paths.report_dir(table.folder)
+    files.write_text(folder / f"{paths.FAIRNESS}.md", as_markdown(table, groups, compared, disposals))
+    files.write_text(folder / f"{paths.FAIRNESS}.html", as_html(table, groups, compared, disposals))
 
 
-def budget_table(cells: Sequence[CellEffort]) -> Table[CellEffort]:
-    """What the tuning of each condition cost, and how well it went."""
-    return Table("budget", BUDGET, cells)
+def budget_table(cells: Sequence[CellEffort], delta: float) -> Table[CellEffort]:
+    """What the tuning of each condition cost, and how well it went.
+
+    Args:
+        cells: conditions of one model.
+        delta: equivalence margin, which says when a training was cut off.
+    """
+    return Table("budget", budget_columns(delta), cells)
+
+
+def tuning_table(compared: Sequence[Comparison]) -> Table[Comparison]:
+    """What the tuned gain of each contrast is made of."""
+    columns = (Column[Comparison](None, "contrast", lambda c: c.contrast, names=True), *map(of_contrast, TUNING))
+    return Table("tuned gains", columns, [c for c in compared if c.tuned is not None])
 
 
 def _chosen(cell: CellEffort) -> str:
@@ -65,38 +89,48 @@ def _over_default(cell: CellEffort) -> float | None:
 
 def _last_half(cell: CellEffort) -> float | None:
     """Share of the best score that the second half of the trials found."""
-    return tuning_curves.saturation(cell.validation, default_first=True) if _measurable(cell) else None
+    if not _measurable(cell):
+        return None
+    best = cell.alone.a_curves.validation.mean
+    return float(1.0 - best[math.ceil(len(best) / 2) - 1] / best[-1])
 
 
 def _optimism(cell: CellEffort) -> float | None:
-    """How much the validation score of the choice promises above its test score."""
-    usable = np.isfinite(cell.validation) & np.isfinite(cell.test).all(axis=1)
-    if usable.sum() < 2:
+    """How much the expected validation score of the choice is above its expected test metric, if that is the same."""
+    if cell.choice.metric != cell.metric or not np.isfinite(cell.tuning.scores).sum() > 1:
         return None
-    validation, test = cell.validation[usable], cell.test[usable].mean(axis=1)
-    n = len(validation)
-    promised = tuning_curves.expected_validation_performance(validation, n)
-    kept = tuning_curves.expected_tuned_test_performance(validation, test, n)
-    return promised - float(kept)
+    curves = cell.alone.a_curves
+    return float(curves.validation.mean[-1] - curves.test.mean[-1])
 
 
-#: Columns of the budget table.
-BUDGET: Sequence[Column[CellEffort]] = (
-    Column(None, "condition", lambda cell: cell.modality),
-    Column(None, "trials (failed)", lambda cell: f"{len(cell.trials)} ({sum(not t.succeeded for t in cell.trials)})"),
-    Column(None, "searched", lambda cell: len(cell.choice.configuration)),
-    Column(None, "epochs, median", lambda cell: cell.epochs, lambda epochs: f"{epochs:.0f}"),
-    Column(None, "at last epoch", lambda cell: cell.under_trained_share, lambda share: f"{100 * share:.0f} %"),
-    Column(None, "seconds", lambda cell: cell.seconds, lambda seconds: f"{seconds:.0f}"),
-    Column(None, "energy, Wh", lambda cell: cell.energy_kwh, lambda kwh: f"{1000 * kwh:.2g}"),
-    Column(None, "validation, best", lambda cell: cell.choice.score, lambda score: f"{score:.4f}"),
-    Column(None, "gain over default", _over_default, lambda gain: f"{100 * gain:+.1f} %"),
-    Column(None, "last half of trials", _last_half, lambda share: f"{100 * share:.1f} %"),
-    Column(None, "optimism", _optimism, lambda optimism: f"{optimism:+.4f}"),
-    Column(None, "parameters", _parameters),
-    Column(None, "at an edge", _at_edge),
-    Column(None, "chosen", _chosen),
-)
+def _count(marks: Callable[[Sequence[Training]], NDArray[np.bool_]]) -> Callable[[CellEffort], str]:
+    """How many trials and final runs are marked."""
+    return lambda cell: f"{int(marks(cell.trials).sum())} + {int(marks(cell.finals).sum())}"
+
+
+def budget_columns(delta: float) -> Sequence[Column[CellEffort]]:
+    """Columns of the budget table."""
+    return (
+        Column(None, "condition", lambda cell: cell.modality),
+        Column(
+            None, "trials (failed)", lambda cell: f"{len(cell.trials)} ({sum(not t.succeeded for t in cell.trials)})"
+        ),
+        Column(None, "searched", lambda cell: len(cell.choice.configuration)),
+        Column(None, "epochs, median", lambda cell: cell.epochs, lambda epochs: f"{epochs:.0f}"),
+        Column(None, "stalled, trials + finals", _count(stalled)),
+        Column(None, "cut off", _count(lambda trainings: cut_off(trainings, delta))),
+        Column(None, "seconds", lambda cell: cell.seconds, lambda seconds: f"{seconds:.0f}"),
+        Column(None, "energy, Wh", lambda cell: cell.energy_kwh, lambda kwh: f"{1000 * kwh:.2g}"),
+        Column(None, "validation, best", lambda cell: cell.choice.score, lambda score: f"{score:.4f}"),
+        Column(None, "gain over default", _over_default, lambda gain: f"{100 * gain:+.1f} %"),
+        Column(None, "last half of trials", _last_half, lambda share: f"{100 * share:.1f} %"),
+        Column(None, "optimism", _optimism, lambda optimism: f"{optimism:+.4f}"),
+        Column(None, "parameters", _parameters),
+        Column(None, "at an edge", _at_edge),
+        Column(None, "chosen", _chosen),
+    )
+
+
 #: Columns of the verdicts on top of the report.
 VERDICTS: Sequence[Column[Group]] = (
     Column(None, "dataset", lambda group: group.dataset),
@@ -110,48 +144,102 @@ VERDICTS: Sequence[Column[Group]] = (
 )
 
 
-def sentence(group: Group) -> str:
-    """Would the conclusion change with half the budget?"""
-    reasons = [check.reason for check in group.checks if check.name.startswith("half budget")]
-    if not reasons:
-        return "Too few trials, or no two conditions, to say whether half the budget would change a conclusion."
-    return "Would half the budget change the conclusion? " + " ".join(
-        f"{line[0].upper()}{line[1:]}." for line in reasons
-    )
+#: What the marks of trainings mean.
+LEGEND = (
+    "stalled: patience ended the training below the popularity baseline, raise budget.patience_steps; cut off: the cap "
+    "ended it while validation still rose, raise budget.max_steps. Where they weigh more than a tenth of what is "
+    "chosen, the measurement is not trusted."
+)
 
 
-def as_markdown(table: SweepTable, groups: Sequence[Group]) -> str:
+def by_trials(compared: Sequence[Comparison]) -> str:
+    """Would fewer or more trials say something else?"""
+    told = [f"{c.a.modality} against {c.b.modality}: {_gains(c.tuned)}" for c in compared if c.tuned is not None]
+    if not told:
+        return "No two conditions of a planned contrast, or nothing was tuned: no gain by number of trials."
+    return "Gain by number of trials. " + " ".join(f"{line[0].upper()}{line[1:]}." for line in told)
+
+
+def _gains(tuned: TunedGain) -> str:
+    numbers = sorted({1, tuned.n, math.ceil(tuned.trials / 2), tuned.trials})
+    gains = ", ".join(f"{percent(tuned.curve.mean[n - 1])} after {n}" for n in numbers)
+    return f"{gains}; {'depends' if tuned.depends_on_tuning else 'does not depend'} on tuning"
+
+
+def _of(compared: Sequence[Comparison], group: Group) -> list[Comparison]:
+    return [c for c in compared if (c.dataset, c.model) == (group.dataset, group.model)]
+
+
+def as_markdown(
+    table: SweepTable, groups: Sequence[Group], compared: Sequence[Comparison], disposals: Sequence[Disposal]
+) -> str:
     """The report as Markdown."""
-    pieces = [f"# Fairness of {table.name}", markdown_table(Table("verdicts", VERDICTS, groups))]
+    pieces = [f"# Fairness of {table.name}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND]
     for group in groups:
-        pieces += [f"## {group.dataset}, {group.model}: {group.level}", sentence(group)]
-        pieces.append(markdown_table(budget_table(group.cells)))
+        own = _of(compared, group)
+        pieces += [f"## {group.dataset}, {group.model}: {group.level}", by_trials(own)]
+        pieces.append(markdown_table(budget_table(group.cells, table.delta)))
+        if tuning_table(own).rows:
+            pieces.append(markdown_table(tuning_table(own)))
         pieces.append("\n".join(f"- {check.level}: {check.name}: {check.reason}" for check in group.checks))
+    if disposals:
+        told = (f"- {d.name}: {disposal_verdict(d, table.primary)}" for d in disposals)
+        pieces += ["## Free disposal", "\n".join(told)]
     return "\n\n".join(pieces) + "\n"
 
 
-def as_html(table: SweepTable, groups: Sequence[Group]) -> str:
+def as_html(
+    table: SweepTable, groups: Sequence[Group], compared: Sequence[Comparison], disposals: Sequence[Disposal]
+) -> str:
     """The report as one page without outside requests; everything that is not ours is escaped."""
     verdicts = page(Table("verdicts", VERDICTS, groups))
     sections = [
         {
             "group": group,
             "verdict": verdict,
-            "sentence": sentence(group),
-            "budget": page(budget_table(group.cells)),
-            "charts": _charts(group),
+            "sentence": by_trials(_of(compared, group)),
+            "budget": page(budget_table(group.cells, table.delta)),
+            "tuning": page(tuning_table(_of(compared, group))),
+            "charts": _charts(table, group, _of(compared, group)),
         }
         for group, verdict in zip(groups, verdicts["rows"], strict=True)
     ]
-    return render("fairness.html", name=table.name, budget=table.budget, verdicts=verdicts, sections=sections)
+    free = [(d.name, disposal_verdict(d, table.primary), _disposal_chart(table, d)) for d in disposals]
+    return render(
+        "fairness.html",
+        name=table.name,
+        budget=table.budget,
+        legend=LEGEND,
+        verdicts=verdicts,
+        sections=sections,
+        disposals=free,
+    )
 
 
-def _charts(group: Group) -> Mapping[str, str]:
+def _tuned_chart(table: SweepTable, names: Sequence[str], tuned: TunedGain) -> str:
+    """Both tuning curves and the gain by number of trials."""
+    sides = {name: curves.test for name, curves in zip(names, (tuned.a_curves, tuned.b_curves), strict=True)}
+    return charts.tuned(sides, tuned.curve, tuned.n, table.delta, metric_name(table.primary))
+
+
+def _disposal_chart(table: SweepTable, disposal: Disposal) -> str:
+    if disposal.tuned is None or disposal.tuned.trials < 2:
+        return ""
+    other = f"{disposal.modality} shuffled" if disposal.controlled else f"without {disposal.modality}"
+    return _tuned_chart(table, ["all real conditions", other], disposal.tuned)
+
+
+def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> Mapping[str, str]:
     """Inline SVG charts by title."""
     cells = [c for c in group.cells if np.isfinite(c.validation).all() and len(c.trials) > 1]
     drawn: dict[str, str] = {}
-    if cells and group.enough_trials() and len({len(c.trials) for c in cells}) == 1:
-        bands = tuning_curves.tuning_bands({c.modality: c.validation for c in cells}, default_first=True)
+    for c in compared:
+        if c.tuned is not None and c.tuned.trials > 1:
+            title = f"{c.a.modality} against {c.b.modality}: both tuned, and the gain by number of trials (dotted: the "
+            title += f"{c.tuned.n} trials of the verdict; bands up to half of the trials)"
+            drawn[title] = _tuned_chart(table, [c.a.modality, c.b.modality], c.tuned)
+    if cells and group.enough_trials() and not any(c.rungs for c in cells):
+        bands = {c.modality: c.alone.a_curves.validation for c in cells}
         drawn["Expected best validation score by number of trials"] = charts.curves(bands, "trials")
         cost = {c.modality: np.cumsum(c.trial_seconds()) for c in cells}
         drawn["The same by seconds of tuning"] = charts.curves(bands, "seconds", cost)
@@ -163,7 +251,8 @@ def _charts(group: Group) -> Mapping[str, str]:
                 paths_searched, cells, {c.modality: edges(c) for c in cells}
             )
         drawn["Validation against test, every trial"] = charts.scatter(
-            {c.modality: (c.validation, np.nanmean(c.test, axis=1)) for c in cells if c.test.size}
+            {c.modality: (c.validation, np.nanmean(c.test, axis=1)) for c in cells if c.test.size},
+            metric_name(table.primary),
         )
     histories = {c.modality: [f.course.history for f in c.finals if f.course is not None] for c in group.cells}
     if any(len(h) > 1 for runs in histories.values() for h in runs):

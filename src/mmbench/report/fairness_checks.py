@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmbench.fingerprint import of_json
-from mmbench.inference import tuning_curves, tuning_luck
-from mmbench.inference.contrast import Contrast
-from mmbench.inference.intervals import Interval
-from mmbench.report.cell_effort import CellEffort, edges, paired_trials, read_cell
+from mmbench.inference import tuning_curves
+from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
+from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, stalled
 from mmbench.report.draws import Draws, read_draws, subject
-from mmbench.report.table import CONTRASTS, SweepTable
+from mmbench.report.table import DELTA, SweepTable
 from mmbench.store import ledger
 from mmbench.store.schema import Cell, LedgerRow, Stage, Unit, training_rule
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.space import configuration_hash
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
-#: Share of failed trials that two conditions may differ by, and of runs that may end at the last epoch.
-CRASH_BALANCE, UNDER_TRAINED = 0.10, 0.10
+#: Share of failed trials that two conditions may differ by.
+CRASH_BALANCE = 0.10
 #: Share of pairs of learning curves that may cross after a rung before cutting trials short is suspect.
 CROSSED = 0.20
-#: Fewer trials than this say nothing about saturation, edges or half the budget.
-ENOUGH_TRIALS = 8
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Group:
 
     def enough_trials(self) -> bool:
         """Whether curves over the number of trials mean anything."""
-        return len(self.cells) > 0 and min(len(c.trials) for c in self.cells) >= ENOUGH_TRIALS
+        return len(self.cells) > 0 and min(len(c.trials) for c in self.cells) >= MIN_TRIALS
 
 
 def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
@@ -69,21 +69,19 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
             results = [r for r in cells_of if r.status == "done"]
             order = {name: place for place, name in enumerate(table.conditions)}
             results.sort(key=lambda r: order.get(r.modality, -1))
-            cells = [read_cell(r.modality, r.folder, rows) for r in results]
+            cells = [read_cell(r.modality, r.folder, rows, table.primary) for r in results]
             if cells:
                 run = draws[subject(cells[0].cell)]
-                groups.append(Group(dataset, model, cells, check(cells, table.contrasts, run)))
+                groups.append(Group(dataset, model, cells, check(cells, table.delta, run)))
     return groups
 
 
-def check(
-    cells: Sequence[CellEffort], contrasts: Sequence[Contrast] = CONTRASTS, draws: Draws | None = None
-) -> list[Check]:
-    """Check one (dataset, model): equality first, then health, then whether tuning decided a conclusion.
+def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None = None) -> list[Check]:
+    """Check one (dataset, model): equality first, then health.
 
     Args:
         cells: its conditions.
-        contrasts: the planned contrasts.
+        delta: equivalence margin.
         draws: which draws were run; None where that is not to be listed.
     """
     checks: list[Check | None] = [
@@ -99,12 +97,11 @@ def check(
         _choices(cells),
         _crashes(cells),
         _controls(cells),
-        _under_training(cells),
+        _ends(cells, delta),
         _rungs(cells),
     ]
-    if min(len(c.trials) for c in cells) >= ENOUGH_TRIALS:
+    if min(len(c.trials) for c in cells) >= MIN_TRIALS:
         checks.append(_edges(cells))
-        checks += [_half_budget(cells, a, b) for a, b in contrasts]
     return [check for check in checks if check is not None]
 
 
@@ -256,13 +253,28 @@ def _controls(cells: Sequence[CellEffort]) -> Check:
     return Check("controls", PASS, "controls differ from the real features")
 
 
-def _under_training(cells: Sequence[CellEffort]) -> Check:
-    worst = max(cells, key=lambda c: c.under_trained_share)
-    if worst.under_trained_share > UNDER_TRAINED:
-        share = 100 * worst.under_trained_share
-        reason = f"{share:.0f} % of the trainings of {worst.modality} were still best in the last epoch"
-        return Check("under-training", WARN, reason)
-    return Check("under-training", PASS, "trainings stopped by themselves")
+def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
+    """Did trainings come to their end, those that decide first?"""
+    marked = {c.modality: c.marks(delta) for c in cells}
+    if any(marked.values()):
+        named = "; ".join(f"{name} {' and '.join(marks)}" for name, marks in marked.items() if marks)
+        values = " and ".join(value for mark, value in REMEDIES.items() if any(mark in m for m in marked.values()))
+        reason = f"more than {100 * UNTRAINED_WEIGHT:.0f} % of what decides did not train to its end ({named})"
+        return Check("ends of trainings", WARN, f"{reason}: raise {values}")
+    counts = [
+        f"{c.modality} {int(marks.sum())} {name}"
+        for c in cells
+        for name, marks in zip(REMEDIES, _marks(c, delta), strict=True)
+        if marks.any()
+    ]
+    reason = f"of little weight: {', '.join(counts)}" if counts else "no training stalled or was cut off"
+    return Check("ends of trainings", PASS, reason)
+
+
+def _marks(cell: CellEffort, delta: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of all its trainings stalled, and which were cut off."""
+    trainings = [*cell.trials, *cell.finals]
+    return stalled(trainings), cut_off(trainings, delta)
 
 
 def _edges(cells: Sequence[CellEffort]) -> Check:
@@ -275,23 +287,3 @@ def _edges(cells: Sequence[CellEffort]) -> Check:
     if hits:
         return Check("ranges", WARN, f"the best trials lie at the edge of {', '.join(hits)}; widen the range")
     return Check("ranges", PASS, "the best trials lie inside their ranges")
-
-
-def _half_budget(cells: Sequence[CellEffort], a: str, b: str) -> Check | None:
-    """Would half the trials change the conclusion of a contrast?"""
-    trials = paired_trials(cells, a, b)
-    if trials is None:
-        return None
-    half = len(trials[0].validation) // 2 + len(trials[0].validation) % 2
-    whole, halved = (tuning_luck.tuned_gain(trials[0], trials[1], n, default_first=True) for n in (None, half))
-    gains = f"{a} against {b}: {_percent(halved)} after {half} trials, {_percent(whole)} after all"
-    opposite = whole.mean * halved.mean < 0 and not (whole.contains(0.0) or halved.contains(0.0))
-    name = f"half budget, {a} against {b}"
-    if opposite or whole.contains(0.0) != halved.contains(0.0):
-        verb = "reverses" if opposite else "changes"
-        return Check(name, WARN, f"half the budget {verb} the conclusion ({gains})")
-    return Check(name, PASS, f"half the budget says the same ({gains})")
-
-
-def _percent(gain: Interval) -> str:
-    return f"{100 * gain.mean:+.1f} % [{100 * gain.lo:+.1f}, {100 * gain.hi:+.1f}]"

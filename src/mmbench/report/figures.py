@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmbench import paths
+from mmbench.inference.tuned_gain import TunedGain
 from mmbench.report import charts
 from mmbench.report.charts import Drawing, Line
 from mmbench.report.comparisons import ALPHA, Comparison
-from mmbench.report.table import PRIMARY, SweepTable
+from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
+from mmbench.report.sentences import MORE_SEARCH, metric_name
+from mmbench.report.table import SweepTable
 from mmbench.store import files
 
 ID_NAME = "ID only"
 
 
-def write_figures(table: SweepTable, compared: Sequence[Comparison], folder: Path) -> None:
+def write_figures(
+    table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal], folder: Path
+) -> None:
     """Write every figure that has something to show; those of an earlier report that has not are removed."""
-    drawn = figures(table, compared)
+    drawn = figures(table, compared, disposals)
     for old in (*folder.glob("forest-*.*"), *folder.glob("conditions.*"), *folder.glob("gains.*")):
         if old.stem not in drawn:
             old.unlink()
@@ -27,14 +33,24 @@ def write_figures(table: SweepTable, compared: Sequence[Comparison], folder: Pat
         files.write_atomic(folder / f"{name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
 
 
-def figures(table: SweepTable, compared: Sequence[Comparison]) -> Mapping[str, Drawing]:
+def figures(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> Mapping[str, Drawing]:
     """Figures by file name."""
     drawn = {}
+    several, metric = len(table.datasets) > 1, metric_name(table.primary)
     for contrast in dict.fromkeys(c.contrast for c in compared):
-        lines = forest_lines([c for c in compared if c.contrast == contrast], several=len(table.datasets) > 1)
+        members = [(c.model, c.dataset, c.tuned, c.word) for c in compared if c.contrast == contrast]
+        lines = forest_lines(members, several=several)
         if lines:
-            label = f"relative gain in {PRIMARY}, {contrast.replace('_vs_', ' against ')}, %"
+            label = f"tuned gain in {metric}, {contrast.replace('_vs_', ' against ')}, %"
             drawn[paths.slug(["forest-" + contrast])] = charts.forest(lines, label, 100 * table.delta)
+    for modality in dict.fromkeys(d.modality for d in disposals):
+        choices = [d for d in disposals if d.modality == modality]
+        lines = forest_lines(
+            [(d.model or ALL_MODELS, d.dataset, d.tuned, _marked(d)) for d in choices], several=several
+        )
+        if lines:
+            label = f"tuned gain in {metric}, free disposal of {modality}, %"
+            drawn[paths.slug([f"forest-{FREE}{modality}"])] = charts.forest(lines, label, 100 * table.delta)
     conditions = condition_means(table)
     names = [
         c
@@ -42,27 +58,32 @@ def figures(table: SweepTable, compared: Sequence[Comparison]) -> Mapping[str, D
         if any(c in row for rows in conditions.values() for row in rows.values())
     ]
     if len(names) > 1:
-        drawn["conditions"] = charts.dumbbells(conditions, names, PRIMARY)
+        drawn["conditions"] = charts.dumbbells(conditions, names, metric)
     gains = gain_cells(compared)
     if gains:
         columns = list(dict.fromkeys(c.contrast for c in compared))
-        drawn["gains"] = charts.heat(gains, columns, "relative gain, %")
+        drawn["gains"] = charts.heat(gains, columns, "tuned gain, %")
     return drawn
 
 
-def forest_lines(compared: Sequence[Comparison], *, several: bool) -> list[Line]:
-    """Rows of a forest plot: gains in percent, bounds where something is inferred."""
-    return [
-        Line(
-            f"{c.model}, {c.dataset}" if several else c.model,
-            c.dataset,
-            100 * c.gain.mean,
-            None if c.inference is None else (100 * c.gain.lo, 100 * c.gain.hi),
-            c.word,
-        )
-        for c in compared
-        if c.gain is not None
-    ]
+def _marked(disposal: Disposal) -> str:
+    return disposal.word if disposal.controlled else MORE_SEARCH
+
+
+def forest_lines(members: Iterable[tuple[str, str, TunedGain | None, str]], *, several: bool) -> list[Line]:
+    """Rows of a forest plot: tuned gains in percent, with bounds where there are any.
+
+    Args:
+        members: model, data set, gain and word of each row; one whose gain is not defined is left out.
+        several: whether the rows are of several data sets.
+    """
+    lines = []
+    for model, dataset, tuned, word in members:
+        if tuned is not None and math.isfinite(tuned.gain):
+            bounds = None if tuned.interval is None else (100 * tuned.interval.lo, 100 * tuned.interval.hi)
+            name = f"{model}, {dataset}" if several else model
+            lines.append(Line(name, dataset, 100 * tuned.gain, bounds, word))
+    return lines
 
 
 def condition_means(table: SweepTable) -> dict[str, dict[str, dict[str, float]]]:
@@ -75,7 +96,7 @@ def condition_means(table: SweepTable) -> dict[str, dict[str, dict[str, float]]]
                 m: c for (d, name, m), c in table.cells.items() if (d, name) == (dataset, model) and c.status == "done"
             }
             if done:
-                rows[model] = {ID_NAME if m == "-" else m: cell.mean(PRIMARY) for m, cell in done.items()}
+                rows[model] = {ID_NAME if m == "-" else m: cell.mean(table.primary) for m, cell in done.items()}
         if rows:
             means[dataset] = rows
     return means
@@ -85,7 +106,7 @@ def gain_cells(compared: Sequence[Comparison]) -> dict[str, dict[str, dict[str, 
     """Gain in percent by dataset, model and contrast, a dagger where the Holm-adjusted p is below .05."""
     cells: dict[str, dict[str, dict[str, str]]] = {}
     for c in compared:
-        if c.gain is not None:
+        if c.tuned is not None and math.isfinite(c.tuned.gain):
             mark = "†" if c.inference is not None and c.inference.holm < ALPHA else ""
-            cells.setdefault(c.dataset, {}).setdefault(c.model, {})[c.contrast] = f"{100 * c.gain.mean:+z.1f}{mark}"
+            cells.setdefault(c.dataset, {}).setdefault(c.model, {})[c.contrast] = f"{100 * c.tuned.gain:+z.1f}{mark}"
     return cells

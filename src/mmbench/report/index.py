@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 from mmbench import paths
 from mmbench.report.comparisons import Comparison
+from mmbench.report.disposals import Disposal
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import Table, page
 from mmbench.report.results import page_table
+from mmbench.report.sentences import contrast_verdict, disposal_verdict, metric_name
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import render
-from mmbench.report.verdict_table import PAGE
+from mmbench.report.verdict_table import DISPOSAL_PAGE, PAGE
 from mmbench.store import files
 
 #: Files of the report by what they are, in the order of the page; those that were not written are not linked.
@@ -35,19 +37,24 @@ FILES: Mapping[str, tuple[str, ...]] = {
 IN_EITHER = (f"{paths.DECISION}.html", f"{paths.CHECKLIST}.html")
 
 
-def write_index(table: SweepTable, compared: Sequence[Comparison], groups: Sequence[Group]) -> None:
+def write_index(
+    table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal], groups: Sequence[Group]
+) -> None:
     """Write ``report.html`` into the report folder, by atomic rename.
 
     Args:
         table: the sweep.
         compared: its contrasts.
+        disposals: free disposal of its modalities.
         groups: its fairness report.
     """
     folder = paths.report_dir(table.folder)
-    files.write_text(folder / f"{paths.INDEX}.html", as_html(table, compared, groups))
+    files.write_text(folder / f"{paths.INDEX}.html", as_html(table, compared, disposals, groups))
 
 
-def as_html(table: SweepTable, compared: Sequence[Comparison], groups: Sequence[Group]) -> str:
+def as_html(
+    table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal], groups: Sequence[Group]
+) -> str:
     """The page."""
     folder = paths.report_dir(table.folder)
     figures = sorted(path.stem for path in folder.glob("*.svg"))
@@ -63,11 +70,22 @@ def as_html(table: SweepTable, compared: Sequence[Comparison], groups: Sequence[
         decided=(folder / f"{paths.DECISION}.html").exists(),
         languages={name: language_of(folder / name) for names in links.values() for name in names},
         fairness=[(g.dataset, g.model, g.level) for g in groups],
+        primary=metric_name(table.primary),
         verdicts=page(Table("Verdicts of the planned contrasts", PAGE, compared)),
+        disposals=page(Table("Free disposal", DISPOSAL_PAGE, disposals)),
+        sentences=_sentences(table, compared, disposals),
         results=page(results),
         figures=[(figure, quote(figure)) for figure in figures],
         records=_records(table.folder),
     )
+
+
+def _sentences(
+    table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]
+) -> list[tuple[str, str]]:
+    """What each contrast and free disposal says, by its name."""
+    told = [(c.name, contrast_verdict(c, table.primary)) for c in compared]
+    return told + [(d.name, disposal_verdict(d, table.primary)) for d in disposals]
 
 
 def language_of(file: Path) -> str:

@@ -184,7 +184,7 @@ def tex(text: str) -> str:
     """Text for LaTeX."""
     special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {c: f"\\{c}" for c in "&%$#_{}"} | {"†": r"$\dagger$", "<": "$<$", ">": "$>$"}
-    special |= {"≈": r"$\approx$", "✗": r"$\times$"}
+    special |= {"≈": r"$\approx$", "✗": r"$\times$", "°": r"$^{\circ}$"}
     return "".join(special.get(c, c) for c in text)
 
 

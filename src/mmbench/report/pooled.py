@@ -12,7 +12,7 @@ from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison
 from mmbench.inference.verdicts import Verdict
 from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import Column, Table
-from mmbench.report.table import ID_ONLY, PRIMARY, SweepTable
+from mmbench.report.table import ID_ONLY, SweepTable
 
 NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)
 
@@ -25,14 +25,14 @@ class Contrasted(NamedTuple):
 
 
 def studies(compared: Sequence[Comparison]) -> dict[Contrasted, list[Comparison]]:
-    """Comparisons to pool by model and contrast: one for each data set, trusted, with an error that is known.
+    """Comparisons to pool by model and contrast: one for each data set, trusted, with a tuned gain that has bounds.
 
     Of several splits of one data set the first counts: they share their users and are no independent studies.
     """
     pooled: dict[Contrasted, dict[str, Comparison]] = {}
     for c in compared:
         trusted = c.judgement is not None and c.judgement.word not in NOT_POOLED
-        if trusted and c.inference is not None and c.gain is not None and c.gain.se > 0 and c.gain.mean > -1:
+        if trusted and c.tuned is not None and c.tuned.log_gain is not None and c.tuned.log_gain.se > 0:
             pooled.setdefault(Contrasted(c.model, c.contrast), {}).setdefault(c.a.data, c)
     return {key: list(by_data.values()) for key, by_data in pooled.items() if len(by_data) > 1}
 
@@ -40,7 +40,8 @@ def studies(compared: Sequence[Comparison]) -> dict[Contrasted, list[Comparison]
 def pool(compared: Sequence[Comparison]) -> dict[Contrasted, PooledEffect]:
     """Random-effects mean over data sets by model and contrast, where there are at least two data sets."""
     return {
-        key: pooled_gain([c.gain for c in members if c.gain is not None]) for key, members in studies(compared).items()
+        key: pooled_gain([c.tuned.log_gain for c in members if c.tuned and c.tuned.log_gain])
+        for key, members in studies(compared).items()
     }
 
 
@@ -50,7 +51,7 @@ def pooled_tables(compared: Sequence[Comparison]) -> list[Table[tuple[Contrasted
         Column(None, "model", lambda row: row[0].model, names=True),
         Column(None, "contrast", lambda row: row[0].contrast, names=True),
         Column(None, "data sets", lambda row: row[1].k),
-        Column(None, "gain %", lambda row: row[1].effect.mean, lambda gain: f"{100 * gain:+z.1f}"),
+        Column(None, "tuned gain %", lambda row: row[1].effect.mean, lambda gain: f"{100 * gain:+z.1f}"),
         Column(None, "95 %", lambda row: row[1].effect, percents),
         Column(None, "in a new data set %", lambda row: row[1].predicted, percents),
         Column(None, "tau", lambda row: row[1].tau, lambda tau: f"{tau:.3f}"),
@@ -71,7 +72,7 @@ def ranks(table: SweepTable, model: str) -> tuple[list[str], RankComparison] | N
         if name == model and modality != ID_ONLY and cell.status == "done":
             datasets.setdefault(cell.data, dataset)  # the first split of each data set
     done = {c: [table.done(d, model, c) for d in datasets.values()] for c in table.conditions}
-    whole = {c: [r.mean(PRIMARY) for r in row if r] for c, row in done.items() if row and all(row)}
+    whole = {c: [r.mean(table.primary) for r in row if r] for c, row in done.items() if row and all(row)}
     if len(datasets) < MIN_DATASETS or len(whole) < 3:
         return None
     return list(whole), compare_ranks(np.array(list(whole.values())).T)

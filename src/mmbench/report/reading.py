@@ -46,6 +46,7 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
         sweep_dir,
         tuple(map(Contrast.parse, manifest.contrasts)),
         manifest.delta,
+        manifest.primary,
     )
 
 

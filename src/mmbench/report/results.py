@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
+from mmbench.inference.verdicts import UNTRAINED_WEIGHT
+from mmbench.report.cell_effort import REMEDIES
+from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
 from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns
 
@@ -26,20 +29,30 @@ class Measured(NamedTuple):
     metric: str
 
 
-def document(table: SweepTable) -> Document:
-    """One printed table for each dataset and metric; one row for each cell and metric in the export."""
-    printed = [_models(table, dataset, metric) for dataset in table.datasets for metric in table.metrics]
-    return Document(table.name, printed, _notes(table), [_cells(table)])
+#: Marks by dataset, model and condition of results whose trainings did not come to their end.
+Marks = Mapping[tuple[str, str, str], list[str]]
 
 
-def _models(table: SweepTable, dataset: str, metric: str) -> Table[str]:
+def document(table: SweepTable, groups: Sequence[Group]) -> Document:
+    """One printed table for each dataset and metric; one row for each cell and metric in the export.
+
+    Args:
+        table: the sweep.
+        groups: its fairness report, which knows how trainings ended.
+    """
+    marks = {(g.dataset, g.model, c.modality): c.marks(table.delta) for g in groups for c in g.cells}
+    printed = [_models(table, dataset, metric, marks) for dataset in table.datasets for metric in table.metrics]
+    return Document(table.name, printed, _notes(table, marks), [_cells(table, marks)])
+
+
+def _models(table: SweepTable, dataset: str, metric: str, marks: Marks) -> Table[str]:
     """A row for each model of a dataset, a column for each condition and change; these stand apart in a terminal."""
     table = table.at(metric)
     columns: list[Column[str]] = [
         Column(None, "model", str, names=True),
         Column(None, "tier", lambda model: ", ".join(table.tiers(dataset, model))),
     ]
-    columns += [_condition(table, dataset, condition, metric) for condition in table.conditions]
+    columns += [_condition(table, dataset, condition, metric, marks) for condition in table.conditions]
     for condition, against in condition_columns(table):
 
         def change(model: str, condition: str = condition, against: str = against) -> float | None:
@@ -50,7 +63,7 @@ def _models(table: SweepTable, dataset: str, metric: str) -> Table[str]:
     return Table(f"{dataset}, {metric}", columns, table.models(dataset), " (* best of its column, + second)")
 
 
-def _condition(table: SweepTable, dataset: str, condition: str, metric: str) -> Column[str]:
+def _condition(table: SweepTable, dataset: str, condition: str, metric: str, marks: Marks) -> Column[str]:
     first = condition == table.conditions[0]
     ranks = {model: place for place, model in enumerate(table.ranked(dataset, condition, metric)[:2], 1)}
 
@@ -67,7 +80,9 @@ def _condition(table: SweepTable, dataset: str, condition: str, metric: str) -> 
         if result.status != "done":
             return STATUSES[result.status]
         value = mean_and_spread((result.mean(metric), result.spread(metric)))
-        return f"{value} {LOW}" if table.below_popularity(result) else value
+        low = [LOW] if table.below_popularity(result) else []
+        ended = [f"({mark})" for mark in marks.get((dataset, model, result.modality), ())]
+        return " ".join([value, *low, *ended])
 
     return Column(None, condition, text, rank=lambda model: 0 if repeated(model) else ranks.get(model, 0))
 
@@ -78,7 +93,7 @@ def mean_and_spread(value: tuple[float, float | None]) -> str:
     return f"{mean:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
 
 
-def _cells(table: SweepTable) -> Table[Measured]:
+def _cells(table: SweepTable, marks: Marks) -> Table[Measured]:
     columns: Sequence[Column[Measured]] = (
         Column("dataset", None, lambda m: m.cell.dataset),
         Column("model", None, lambda m: m.cell.model),
@@ -90,6 +105,7 @@ def _cells(table: SweepTable) -> Table[Measured]:
         Column("sd_over_seeds", None, lambda m: m.cell.spread(m.metric) if m.cell.status == "done" else None),
         Column("by_seed", None, _by_seed),
         Column("below_popularity", None, lambda m: table.below_popularity(m.cell) if m.cell.status == "done" else None),
+        Column("ended", None, lambda m: "; ".join(marks.get((m.cell.dataset, m.cell.model, m.cell.modality), ()))),
         Column("reason", None, lambda m: m.cell.reason),
         Column("records", None, lambda m: str(m.cell.folder.relative_to(table.folder))),
     )
@@ -127,10 +143,17 @@ def page_table(table: SweepTable) -> Table[CellResult]:
     return Table("Results", columns, rows)
 
 
-def _notes(table: SweepTable) -> list[str]:
+def _notes(table: SweepTable, marks: Marks) -> list[str]:
     budget = table.budget
     effort = f"sweep {table.name}: budget {budget['name']} ({budget['trials']} trials, {budget['seeds']} seeds)"
     lines = [f"{effort}; {LEGEND}"]
+    if any(marks.values()):
+        stalled, cut = (f"({mark})" for mark in REMEDIES)
+        lines.append(
+            f"{stalled}: patience ended trainings below the popularity baseline, raise {REMEDIES['stalled']}; {cut}: "
+            f"the cap ended them while they still rose, raise {REMEDIES['cut off']}. Marked where that weighs more "
+            f"than {100 * UNTRAINED_WEIGHT:.0f} %."
+        )
     if budget["seeds"] == 1:
         lines.append("One seed: training noise was not measured, so differences cannot be judged.")
     if LATE in table.conditions:

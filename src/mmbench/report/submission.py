@@ -16,6 +16,7 @@ from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.report.comparisons import Comparison
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import Column, Table, markdown_table, tex
+from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
@@ -116,11 +117,13 @@ def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple
     """What is inferred, and from what."""
     judged = sum(c.inference is not None for c in comparisons)
     if table.budget["seeds"] < MIN_SEEDS or not judged:
-        return NO, "One final seed, or no comparable pair: training noise was not measured, nothing is inferred."
+        return NO, "One final seed, too few trials or no comparable pair: nothing is inferred."
     return YES, (
-        f"{judged} contrasts with 95 % intervals over users and {table.budget['seeds']} seeds (crossed random effects, "
-        "Satterthwaite, Student's t of means; no normality of single users is assumed), Holm and Benjamini-Hochberg "
-        f"adjusted, equivalence margin {100 * table.delta:g} % fixed before the sweep. The split does not vary."
+        f"{judged} contrasts in {metric_name(table.primary)}, each the gain after tuning with a third of the trials, "
+        "with intervals over the draw of trials, users and the seed of the default configuration (jackknife of a "
+        "U-statistic, Satterthwaite, Student's t; no normality of single users is assumed), Holm and "
+        f"Benjamini-Hochberg adjusted; metric and equivalence margin {100 * table.delta:g} % fixed before the sweep. "
+        "Valid for random search in the spaces given; the split does not vary."
     )
 
 
@@ -128,7 +131,8 @@ def _settings(table: SweepTable) -> str:
     budget = table.budget
     return (
         f"{budget['trials']} trials of every condition with the same configurations, chosen by validation NDCG@20, "
-        f"then {budget['seeds']} final seeds. Ranges, chosen values and splits stand in the records."
+        f"then {budget['seeds']} final seeds; judged on {metric_name(table.primary)}. Ranges, chosen values "
+        "and splits stand in the records."
     )
 
 
@@ -149,7 +153,12 @@ def _answer(checklist: str, name: str, answer: str, reason: str, *evidence: str)
 def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, NEURIPS)
     names = ", ".join(dict.fromkeys(c.contrast for c in comparisons)) or "none"
-    yield item("1 Claims", OPEN, f"Every claim about a difference should name one of the contrasts: {names}.", VERDICTS)
+    yield item(
+        "1 Claims",
+        OPEN,
+        f"Every claim about a difference should name model, trials, data and one of: {names}.",
+        VERDICTS,
+    )
     limits = f"{len(table.datasets)} data set(s); one feature set per modality and data set; offline metrics only."
     yield item("2 Limitations", OPEN, f"Say at least: {limits}", TABLE)
     yield item("3 Theory", NOT_APPLICABLE, "There are no theorems.")
@@ -213,7 +222,7 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
     yield item(
         "Central tendency and variation",
         answer,
-        "Mean and standard deviation over seeds; intervals over users and seeds where there are several.",
+        "Mean and standard deviation over seeds; intervals of tuned gains over trials, users and seed.",
         TABLE,
         VERDICTS,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,7 @@ from mmbench.inference.contrast import Contrast
 from mmbench.sealing.score_test import LIST_LENGTH
 from mmbench.store import records
 from mmbench.store.schema import Cell
-from mmbench.store.trackers import Gap
 
-PRIMARY = "ndcg@20"
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
 LATE = "late"
 CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "text_shuffled_image", "image_shuffled_text")
@@ -33,8 +31,8 @@ CONTRASTS: tuple[Contrast, ...] = (
     Contrast("text", "none"),
     Contrast("fused", "text_shuffled_image"),
 )
-#: Equivalence margin of a manifest that names none.
-DELTA = 0.02
+#: Equivalence margin and primary metric of a manifest that names none.
+DELTA, PRIMARY = 0.02, "ndcg@20"
 #: Relative changes that the table prints: condition against reference.
 AGAINST = ("none", "fused")
 
@@ -132,8 +130,8 @@ class SweepTable:
         folder: folder of the sweep.
         contrasts: planned contrasts, A against B, in table order.
         delta: equivalence margin, fixed before the sweep ran.
+        primary: metric that is judged, fixed before the sweep ran.
         text: all tables as plain text, filled by the writer.
-        words: verdict by name of the contrast, filled by the writer.
     """
 
     name: str
@@ -144,8 +142,8 @@ class SweepTable:
     folder: Path
     contrasts: tuple[Contrast, ...] = CONTRASTS
     delta: float = DELTA
+    primary: str = PRIMARY
     text: str = ""
-    words: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, metric: str) -> SweepTable:
         """The table without what does not reach a metric."""
@@ -191,7 +189,8 @@ class SweepTable:
     def below_popularity(self, result: CellResult) -> bool:
         """Whether a result is below the popularity baseline of its dataset (which may not be in the sweep)."""
         baseline = self.done(result.dataset, "popularity", ID_ONLY)
-        return baseline is not None and result is not baseline and result.mean(PRIMARY) < baseline.mean(PRIMARY)
+        metric = self.primary
+        return baseline is not None and result is not baseline and result.mean(metric) < baseline.mean(metric)
 
     def ranked(self, dataset: str, condition: str, metric: str) -> list[str]:
         """Models with a result under a condition, best first."""
@@ -200,22 +199,6 @@ class SweepTable:
             (model for model, result in results.items() if result),
             key=lambda m: -results[m].mean(metric),  # type: ignore[union-attr]
         )
-
-    @property
-    def gaps(self) -> list[Gap]:
-        """Relative gain of every condition over every other one that the table or a contrast compares with."""
-        gaps = []
-        for dataset in self.datasets:
-            for model in self.models(dataset):
-                pairs = [Contrast("fused", c) for c in self.conditions] + [Contrast(c, "none") for c in self.conditions]
-                for a, b in dict.fromkeys([*pairs, *self.contrasts]):
-                    interval = self.change(dataset, model, a, b, PRIMARY) if a != b else None
-                    if interval is not None:
-                        whole = f"{dataset}/{model}/{Contrast(a, b).name}"
-                        name = whole if len(self.datasets) > 1 else whole.removeprefix(f"{dataset}/")
-                        word = self.words.get(whole, "")
-                        gaps.append(Gap(name, interval.mean, interval.lo, interval.hi, word))
-        return gaps
 
 
 def comparable(a: CellResult, b: CellResult) -> bool:

@@ -1,51 +1,69 @@
-"""The table of verdicts: every planned contrast with its gain, tests and word."""
+"""The table of verdicts: every planned contrast and free disposal with its tuned gain, tests and word."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmbench.inference.intervals import CrossedInterval, UserEffects
+from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
+from mmbench.inference.tuned_gain import TopTrial, TunedGain
+from mmbench.inference.verdicts import MIN_SEEDS, equivalence_level
 from mmbench.report.comparisons import ALPHA, Comparison, Inference, significant
+from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
 from mmbench.report.layout import Column, Document, Table
 from mmbench.report.pooled import percents, pooled_tables, rank_tables
-from mmbench.report.table import PRIMARY, SweepTable
+from mmbench.report.sentences import (
+    MORE_SEARCH,
+    contrast_verdict,
+    disposal_cells,
+    disposal_sentence,
+    disposal_verdict,
+    earlier_verdict,
+    metric_name,
+    sentence,
+)
+from mmbench.report.table import SweepTable
 
 
-def document(table: SweepTable, compared: Sequence[Comparison]) -> Document:
-    """One table for each dataset, then gains pooled over data sets, and ranks where there are enough of them."""
-    columns = columns_of(table)
-    by_dataset = {name: [c for c in compared if c.dataset == name] for name in table.datasets}
-    printed: list[Table[Any]] = [
-        Table(f"{name}, verdicts on {PRIMARY}", columns, rows) for name, rows in by_dataset.items() if rows
-    ]
+def document(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> Document:
+    """Contrasts and free disposals of each dataset, then what is pooled over data sets.
+
+    The export holds contrasts and free disposals below each other.
+
+    Args:
+        table: the sweep.
+        compared: its planned contrasts.
+        disposals: free disposal of its modalities.
+    """
+    columns, free = columns_of(table), disposal_columns(table)
+    printed: list[Table[Any]] = []
+    for name in table.datasets:
+        rows = [c for c in compared if c.dataset == name]
+        if rows:
+            printed.append(Table(f"{name}, verdicts on {metric_name(table.primary)}", columns, rows))
+        choices = [d for d in disposals if d.dataset == name]
+        if choices:
+            printed.append(Table(f"{name}, free disposal on {metric_name(table.primary)}", free, choices))
     printed += [*pooled_tables(compared), *rank_tables(table)]
-    exported = [Table("", columns, compared)]
-    return Document(f"{table.name}, verdicts", printed, notes(table, compared), exported)
+    exported: list[Table[Any]] = [Table("", columns, compared), Table("", free, disposals)]
+    return Document(f"{table.name}, verdicts", printed, notes(table, compared, disposals), exported)
 
 
 def columns_of(table: SweepTable) -> Sequence[Column[Comparison]]:
-    """Every column; a terminal shows the verdict first and what lies behind it in a second table."""
+    """Every column; a terminal shows the verdict first, then tests and the two configurations, then the tuning."""
     return (
         Column("dataset", None, lambda c: c.dataset),
         Column("model", "model", lambda c: c.model, names=True),
         Column("contrast", "contrast", lambda c: c.contrast, names=True),
-        Column("metric", None, lambda c: PRIMARY),
+        Column("metric", None, lambda c: table.primary),
         Column("verdict", None, lambda c: c.word),
         Column("also", None, lambda c: "; ".join(c.judgement.also) if c.judgement else ""),
-        Column("reason", None, lambda c: c.judgement.reason if c.judgement else ""),
+        Column("reason", None, lambda c: c.judgement.reason if c.judgement else c.pending),
+        Column("sentence", None, lambda c: sentence(c, table.primary)),
         Column("fairness", None, lambda c: c.fairness),
         Column("delta", None, lambda c: table.delta),
-        Column("seeds", None, lambda c: c.gain.seeds if c.gain else None),
-        Column("gain", "gain %", lambda c: c.gain.mean if c.gain else None, lambda gain: f"{100 * gain:+z.1f}"),
-        Column(None, "95 %", _inferred(lambda gain: gain.at(0.95)), percents),
-        Column("lo95", None, _inferred(lambda gain: gain.at(0.95).lo)),
-        Column("hi95", None, _inferred(lambda gain: gain.at(0.95).hi)),
-        Column("lo90", None, _inferred(lambda gain: gain.at(0.90).lo)),
-        Column("hi90", None, _inferred(lambda gain: gain.at(0.90).hi)),
-        Column("se", None, _inferred(lambda gain: gain.se)),
-        Column("df", None, _inferred(lambda gain: gain.df)),
-        Column("p", None, _inferred(lambda gain: gain.p)),
+        *(of_contrast(column) for column in GAIN),
         Column("holm_p", "Holm p", _tested(lambda i: i.holm), lambda p: _p(p) + ("†" if p < ALPHA else "")),
         Column("bh_q", "BH q", _tested(lambda i: i.bh), _p),
         Column(None, "verdict", lambda c: c.word),
@@ -55,15 +73,146 @@ def columns_of(table: SweepTable) -> Sequence[Column[Comparison]]:
         Column("dispensable_p", "B not worse p", _tested(lambda i: i.dispensable_p), _p, part=2),
         Column("smallest_margin", "margin %", _tested(lambda i: i.margin), _percent, part=2),
         Column("mde", "MDE %", _tested(lambda i: i.mde), _percent, part=2),
-        Column("tuned_gain", None, lambda c: c.tuned.mean if c.tuned else None),
-        Column("tuned_lo90", None, lambda c: c.tuned.lo if c.tuned else None),
-        Column("tuned_hi90", None, lambda c: c.tuned.hi if c.tuned else None),
-        Column("improved", "improved %", _of_users(lambda effects: effects.improved), _percent, part=2),
-        Column("harmed", "harmed %", _of_users(lambda effects: effects.harmed), _percent, part=2),
-        Column("d_z", None, _of_users(lambda effects: effects.d_z)),
         Column("redundancy", "R", lambda c: c.redundancy, lambda share: f"{share:.2f}", part=2),
+        *(of_contrast(column) for column in TUNING),
+        Column("optimism_a", "optimism A", lambda c: c.optimism and c.optimism[0], _difference, part=3),
+        Column("optimism_b", "optimism B", lambda c: c.optimism and c.optimism[1], _difference, part=3),
+        Column("configuration_gain", "these two configurations %", _configured(lambda g: g.mean), _signed, part=4),
+        Column(None, "95 % over users and seeds", _crossed(lambda g: g.at(0.95)), percents, part=4),
+        Column("configuration_lo95", None, _crossed(lambda g: g.at(0.95).lo)),
+        Column("configuration_hi95", None, _crossed(lambda g: g.at(0.95).hi)),
+        Column("configuration_se", None, _crossed(lambda g: g.se)),
+        Column("configuration_df", None, _crossed(lambda g: g.df)),
+        Column("configuration_p", None, _crossed(lambda g: g.p)),
+        Column("seeds", None, _configured(lambda g: g.seeds)),
+        Column("improved", "improved %", _of_users(lambda effects: effects.improved), _percent, part=4),
+        Column("harmed", "harmed %", _of_users(lambda effects: effects.harmed), _percent, part=4),
+        Column("d_z", None, _of_users(lambda effects: effects.d_z)),
         Column("records_a", None, lambda c: str(c.a.folder.relative_to(table.folder))),
         Column("records_b", None, lambda c: str(c.b.folder.relative_to(table.folder))),
+    )
+
+
+def disposal_columns(table: SweepTable) -> Sequence[Column[Disposal]]:
+    """Columns of free disposal; in the export they share those of the contrasts."""
+    return (
+        Column("dataset", None, lambda d: d.dataset),
+        Column("model", "model", lambda d: d.model or ALL_MODELS, names=True),
+        Column("contrast", "free disposal of", lambda d: d.name.split("/")[-1], _disposed, names=True),
+        Column("metric", None, lambda d: table.primary),
+        Column("verdict", None, lambda d: d.word),
+        Column("also", None, lambda d: "; ".join(d.judgement.also)),
+        Column("reason", None, lambda d: d.judgement.reason),
+        Column("sentence", None, lambda d: disposal_sentence(d, table.primary)),
+        Column("delta", None, lambda d: table.delta),
+        *(_of_disposal(column) for column in GAIN),
+        Column(None, "verdict", lambda d: d.word if d.controlled else f"{d.word}: {MORE_SEARCH}"),
+        Column(None, "cells", lambda d: f"{len(d.real)} against {len(d.control)}"),
+        Column("real", None, lambda d: " ".join(d.real)),
+        Column("control", None, lambda d: " ".join(d.control)),
+        Column("missing", None, lambda d: "; ".join(f"model={model} {words}" for model, words in d.missing)),
+        *(_of_disposal(column) for column in TUNING),
+    )
+
+
+def _disposed(name: str) -> str:
+    return name.removeprefix(FREE)
+
+
+def _tuned(get: Callable[[TunedGain], float]) -> Callable[[TunedGain], float | None]:
+    """A number of a tuned gain, None where it is not defined."""
+
+    def known(tuned: TunedGain) -> float | None:
+        value = get(tuned)
+        return value if math.isfinite(value) else None
+
+    return known
+
+
+def _bounded(get: Callable[[LogGain], Any]) -> Callable[[TunedGain], Any]:
+    return lambda tuned: None if tuned.log_gain is None else get(tuned.log_gain)
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+z.1f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _difference(value: float) -> str:
+    return f"{value:+.4f}"
+
+
+def _equivalence(tuned: TunedGain, end: str) -> float | None:
+    if tuned.log_gain is None:
+        return None
+    return float(getattr(tuned.log_gain.at(equivalence_level(tuned.level)), end))
+
+
+#: What a tuned gain is, of contrasts and of free disposals.
+GAIN: Sequence[Column[TunedGain]] = (
+    Column("n", None, lambda t: t.n),
+    Column("trials", None, lambda t: t.trials),
+    Column(None, "trials", lambda t: f"{t.n} of {t.trials}"),
+    Column("gain", "tuned gain %", _tuned(lambda t: t.gain), _signed),
+    Column(None, "interval", lambda t: t.interval, percents),
+    Column("level", None, lambda t: t.level),
+    Column("lo", None, lambda t: t.interval.lo if t.interval else None),
+    Column("hi", None, lambda t: t.interval.hi if t.interval else None),
+    Column("equivalence_lo", None, lambda t: _equivalence(t, "lo")),
+    Column("equivalence_hi", None, lambda t: _equivalence(t, "hi")),
+    Column("log_ratio", None, _tuned(lambda t: t.estimate.log_ratio)),
+    Column("se", None, _bounded(lambda log: log.se)),
+    Column("df", None, _bounded(lambda log: log.df)),
+    Column("p", None, _bounded(lambda log: log.p)),
+    Column("no_word", None, lambda t: t.refusal or ""),
+)
+#: What a tuned gain is made of.
+TUNING: Sequence[Column[TunedGain]] = (
+    Column("gain_at_defaults", "at the defaults %", _tuned(lambda t: t.gain_at_defaults), _signed, part=3),
+    Column("gain_of_all", "after all trials %", _tuned(lambda t: float(t.curve.mean[-1])), _signed, part=3),
+    Column("share_trials", "variance: trials %", _tuned(lambda t: t.estimate.shares.trials), _percent, part=3),
+    Column("share_users", "users %", _tuned(lambda t: t.estimate.shares.users), _percent, part=3),
+    Column("share_seed", "seed of the default %", _tuned(lambda t: t.estimate.shares.seed), _percent, part=3),
+    Column("top_slot", None, lambda t: t.top_trial.slot if t.top_trial else None),
+    Column("top_weight_a", None, lambda t: t.top_trial.weight_a if t.top_trial else None),
+    Column("top_weight_b", None, lambda t: t.top_trial.weight_b if t.top_trial else None),
+    Column(None, "top trial", lambda t: t.top_trial, lambda top: f"slot {top.slot}, {_weights(top)} %", part=3),
+    Column("gain_without_top", "without it %", _tuned(lambda t: _without(t)), _signed, part=3),
+    Column("a_beats_b", "P(A > B)", _tuned(lambda t: t.a_beats_b), lambda p: f"{p:.2f}", part=3),
+)
+
+
+def _weights(top: TopTrial) -> str:
+    """Weights of a trial on both sides."""
+    return f"{100 * top.weight_a:.0f} and {100 * top.weight_b:.0f}"
+
+
+def _without(tuned: TunedGain) -> float:
+    return math.nan if tuned.top_trial is None else tuned.top_trial.gain_without
+
+
+def of_contrast(column: Column[TunedGain]) -> Column[Comparison]:
+    """The same column of a contrast that has a tuned gain."""
+    return Column(
+        column.key,
+        column.label,
+        lambda c: None if c.tuned is None else column.get(c.tuned),
+        column.format,
+        part=column.part,
+    )
+
+
+def _of_disposal(column: Column[TunedGain]) -> Column[Disposal]:
+    """The same column of a free disposal that has a tuned gain."""
+    return Column(
+        column.key,
+        column.label,
+        lambda d: None if d.tuned is None else column.get(d.tuned),
+        column.format,
+        part=column.part,
     )
 
 
@@ -72,28 +221,56 @@ PAGE: Sequence[Column[Comparison]] = (
     Column(None, "dataset", lambda c: c.dataset),
     Column(None, "model", lambda c: c.model),
     Column(None, "contrast", lambda c: c.contrast),
+    Column(None, "trials", lambda c: f"{c.tuned.n} of {c.tuned.trials}" if c.tuned else None),
     Column(
         None,
-        "gain",
-        lambda c: c.gain.mean if c.gain else None,
+        "tuned gain",
+        lambda c: c.tuned.gain if c.tuned and math.isfinite(c.tuned.gain) else None,
         lambda gain: f"{100 * gain:+z.1f} %",
-        order=lambda gain: float(gain),
+        order=float,
     ),
     Column(
         None,
-        "95 % range",
-        lambda c: c.gain if c.inference else None,
+        "range",
+        lambda c: c.tuned.interval if c.tuned else None,
         lambda gain: f"{100 * gain.lo:+z.1f} to {100 * gain.hi:+z.1f} %",
         order=lambda gain: float(gain.hi - gain.lo),
     ),
     Column(None, "verdict", lambda c: c.word),
     Column(None, "fairness", lambda c: c.fairness),
 )
+#: Columns of free disposal on the index page.
+DISPOSAL_PAGE: Sequence[Column[Disposal]] = (
+    Column(None, "dataset", lambda d: d.dataset),
+    Column(None, "model", lambda d: d.model or ALL_MODELS),
+    Column(None, "free disposal of", lambda d: d.modality),
+    Column(None, "cells", lambda d: f"{len(d.real)} against {len(d.control)}"),
+    Column(
+        None,
+        "tuned gain",
+        lambda d: d.tuned.gain if d.tuned and math.isfinite(d.tuned.gain) else None,
+        lambda gain: f"{100 * gain:+z.1f} %",
+        order=float,
+    ),
+    Column(
+        None,
+        "range",
+        lambda d: d.tuned.interval if d.tuned else None,
+        lambda gain: f"{100 * gain.lo:+z.1f} to {100 * gain.hi:+z.1f} %",
+        order=lambda gain: float(gain.hi - gain.lo),
+    ),
+    Column(None, "verdict", lambda d: d.word if d.controlled else f"{d.word}: {MORE_SEARCH}"),
+)
 
 
-def _inferred(get: Callable[[CrossedInterval], Any]) -> Callable[[Comparison], Any]:
-    """Something of the gain, where anything is inferred from it."""
-    return lambda c: None if c.gain is None or c.inference is None else get(c.gain)
+def _configured(get: Callable[[CrossedInterval], Any]) -> Callable[[Comparison], Any]:
+    """Something of the gain of the chosen configurations."""
+    return lambda c: None if c.configuration is None else get(c.configuration)
+
+
+def _crossed(get: Callable[[CrossedInterval], Any]) -> Callable[[Comparison], Any]:
+    """Something of the error of that gain, where its training noise was measured."""
+    return lambda c: None if c.configuration is None or c.configuration.seeds < MIN_SEEDS else get(c.configuration)
 
 
 def _tested(get: Callable[[Inference], float]) -> Callable[[Comparison], float | None]:
@@ -104,29 +281,35 @@ def _of_users(get: Callable[[UserEffects], float]) -> Callable[[Comparison], flo
     return lambda c: None if c.effects is None else get(c.effects)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
 def _p(p: float) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
-def notes(table: SweepTable, compared: Sequence[Comparison]) -> list[str]:
+def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> list[str]:
     """What has to be said under the verdicts, and the reason of each."""
     if not compared:
         planned = ", ".join(contrast.name for contrast in table.contrasts)
-        return [f"no verdict: this sweep holds both conditions of none of the planned contrasts ({planned})"]
-    one_seed = any(c.gain is not None and c.inference is None for c in compared)
+        lines = [f"no verdict: this sweep holds both conditions of none of the planned contrasts ({planned})"]
+        return [*lines, *_free(table, disposals)]
     budget = table.budget
     lines = [
         f"budget {budget['name']}: {budget['trials']} trials and {budget['seeds']} final seeds of every condition.",
-        f"A_vs_B: relative gain of A over B in {PRIMARY}, equivalence margin {100 * table.delta:g} %, fixed before the "
-        "sweep; interval over users and seeds; Holm p within a model, BH q over the table, † Holm p below .05.",
-        "The word rests on the interval alone, whether or not it survives the adjustment.",
+        f"A_vs_B: relative gain of A over B in {metric_name(table.primary)} once both are tuned with n of their "
+        "trials, best on validation; interval over the draw of trials, users and the seed of the default configuration "
+        "(95 % unless another level is named). Valid for random search in these spaces: a good region that no trial "
+        f"hit is not covered. Equivalence margin {100 * table.delta:g} %, fixed before the sweep; Holm p within a "
+        "model, BH q over the table, † Holm p below .05.",
+        "The word rests on the interval alone, whether or not it survives the adjustment; it speaks of this model "
+        "tuned with n trials on this data.",
         "equivalence p: TOST within the margin; A (B) not worse p: non-inferiority of A to B (of B to A); margin: "
-        "smallest one at which the two are equivalent; MDE: gain that is detected with 80 % power; improved, harmed: "
-        "share of users; R: share of what the modality adds to nothing that the others tell too (contribution.md).",
+        "smallest one at which the two are equivalent; MDE: gain that is detected with 80 % power; R: share of what "
+        "the modality adds to nothing that the others tell too (contribution.md).",
+        "these two configurations: gain of the one configuration that validation chose for A over that of B, interval "
+        "over users and seeds: these two configurations, not the method; improved, harmed: share of users whom A's "
+        "serves better, worse.",
+        "top trial: the random trial that is chosen most often, its weights in A and B, and the gain without it; "
+        "optimism: expected validation score minus expected test metric; P(A > B): chance over draws of the trials "
+        "that the trial chosen for A has the higher test metric.",
         "{} of {} tested contrasts are significant over the table (BH q < .05); undecided is never 'no effect'.".format(
             *significant(compared)
         ),
@@ -134,16 +317,31 @@ def notes(table: SweepTable, compared: Sequence[Comparison]) -> list[str]:
     absent = [c.name for c in table.contrasts if c.name not in {comparison.contrast for comparison in compared}]
     if absent:
         lines.append(f"Planned, but not both conditions are in this sweep: {', '.join(absent)}.")
-    if one_seed:
-        lines.append("One seed: training noise was not measured, so nothing is inferred and no word is allowed.")
     if table.budget["name"] == "small":
         lines.append("Budget small is exploratory.")
-    return [*lines, *(f"{c.name}: {reason(c)}" for c in compared)]
+    if any(c.earlier for c in compared):
+        lines.append(
+            "T or S was raised: at the k-th look at the test split words use the level 1 - .05/k, which is named where "
+            "it is not 95 %; what was said at earlier looks stands below each verdict."
+        )
+    for c in compared:
+        lines.append(f"{c.name}: {contrast_verdict(c, table.primary)}")
+        lines += [f"{c.name}, {earlier_verdict(look)}" for look in c.earlier]
+    return [*lines, *_free(table, disposals)]
 
 
-def reason(comparison: Comparison) -> str:
-    """Verdict and reason of one contrast in a sentence."""
-    if comparison.judgement is None:
-        return f"not judged: {comparison.pending}"
-    also = f" (also {', '.join(comparison.judgement.also)})" if comparison.judgement.also else ""
-    return f"{comparison.judgement.word}{also}: {' '.join(comparison.judgement.reason.split())}"
+def _free(table: SweepTable, disposals: Sequence[Disposal]) -> list[str]:
+    """What free disposal is, and the reason of each word."""
+    if not disposals:
+        return []
+    legend = (
+        "free disposal of a modality: the best of all real conditions, picked on validation, over the best of the same "
+        "ones with the modality shuffled; conditions without it stand on both sides, one whose control was not run on "
+        "neither. For one model 'worse' means that it cannot ignore what does not help."
+    )
+    missing = {(d.dataset, model, overrides) for d in disposals for model, overrides in d.missing}
+    lines = [f"control not run: dataset={d} model={m} {overrides}" for d, m, overrides in sorted(missing)]
+    for d in disposals:
+        lines.append(f"{d.name}: {disposal_verdict(d, table.primary)}")
+        lines += [f"{d.name}, {earlier_verdict(look)}" for look in d.earlier]
+    return [legend, *lines, *(f"{d.name}: {disposal_cells(d)}" for d in disposals)]

@@ -9,7 +9,9 @@ from mmbench import paths
 from mmbench.report import benchmark, contribution_facts, layout, published, results, submission, verdict_table
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import read_contributions, with_redundancy
+from mmbench.report.disposals import read_disposals
 from mmbench.report.fairness import write_fairness
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.figures import write_figures
 from mmbench.report.index import write_index
 from mmbench.report.reading import read_sweep
@@ -18,7 +20,7 @@ from mmbench.store import files
 
 
 def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
-    """Write all reports of a sweep; return its table with the text for a terminal and the verdict words filled in.
+    """Write all reports of a sweep; return its table with the text for a terminal filled in.
 
     Args:
         sweep_dir: folder of the sweep.
@@ -29,20 +31,21 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
     """
     table = read_sweep(sweep_dir)
     rows = None if paper is None else published.read_published(paper, table)
-    groups = write_fairness(table, sweep_dir)
+    groups = read_groups(table, sweep_dir)
     compared = read_contrasts(table, groups)
+    disposals = read_disposals(table, groups)
     measured = read_contributions(table, groups, compared)
     compared = with_redundancy(compared, measured)
     documents = {
-        paths.TABLE: results.document(table),
+        paths.TABLE: results.document(table, groups),
         paths.BENCHMARK: benchmark.document(table, compared),
-        paths.VERDICTS: verdict_table.document(table, compared),
+        paths.VERDICTS: verdict_table.document(table, compared, disposals),
         paths.CONTRIBUTION: contribution_facts.document(table, measured),
     }
     if rows is not None:
         documents[paths.PAPER] = published.document(table, rows)
     shown = "\n".join(layout.terminal(documents[name]) for name in (paths.TABLE, paths.VERDICTS))
-    table = replace(table, text=shown, words={c.name: c.word for c in compared})
+    table = replace(table, text=shown)
     answers = submission.answers(table, compared, groups)
     texts = {f"{paths.TABLE}.txt": shown, f"{paths.SUBMISSION}.md": submission.as_markdown(table, answers)}
     texts |= {f"{paths.SUBMISSION}.tex": submission.as_latex(answers)}
@@ -53,6 +56,7 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
     folder = paths.report_dir(sweep_dir)
     for file, text in texts.items():
         files.write_text(folder / file, text)
-    write_figures(table, compared, folder)
-    write_index(table, compared, groups)
+    write_fairness(table, groups, compared, disposals)
+    write_figures(table, compared, disposals, folder)
+    write_index(table, compared, disposals, groups)
     return table

@@ -98,13 +98,26 @@ class StatisticsConfig:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Metrics that the report prints."""
+    """Metrics of the report.
+
+    Args:
+        metrics: those that it prints.
+        primary: the one that it judges, fixed before a sweep runs; trials are chosen by validation NDCG@20 whatever
+            it is.
+    """
 
     metrics: list[str]
+    primary: str
 
     def __post_init__(self) -> None:
         for name in self.metrics:
             metrics.check_name(name)
+        if metrics.check_name(self.primary)[1] > LIST_LENGTH:
+            raise Refusal(
+                "report.primary={primary} looks further down than the {most} items that the lists of a run hold",
+                primary=self.primary,
+                most=LIST_LENGTH,
+            )
 
 
 @dataclass(frozen=True)
@@ -183,7 +196,12 @@ class JobConfig:
         """
         sweep = {"name": "recorded", "workers": None}
         study = {"resume": "auto", "storage": "files", "lease_timeout": 120.0}
-        left_out = {"sweep": sweep, "study": study, "report": {"metrics": []}, "export": {"top_k": 0}}
+        left_out = {
+            "sweep": sweep,
+            "study": study,
+            "report": {"metrics": [], "primary": "ndcg@20"},
+            "export": {"top_k": 0},
+        }
         return JobConfig.of({**left_out, **config})
 
     @property

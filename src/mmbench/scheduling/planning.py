@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmbench import fingerprint, paths
 from mmbench.messages import Refusal, Translator
-from mmbench.scheduling.configuration import StatisticsConfig
+from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored
 from mmbench.store import ledger, records
@@ -139,6 +139,7 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
     ]
     config = jobs[0].config
     shared = {name: config.plain[name] for name in ("budget", "training", "optimizer", "statistics")}
+    shared["primary"] = config.report.primary
     manifest = Manifest(
         name=config.sweep.name,
         command=list(overrides),
@@ -146,7 +147,8 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
         delta=config.statistics.delta,
         contrasts=list(config.statistics.contrasts),
         config_hash=fingerprint.of_json(shared),
-        metrics=list(config.report.metrics),
+        primary=config.report.primary,
+        metrics=list(dict.fromkeys([*config.report.metrics, config.report.primary])),
         modalities=asked,
         cells=[cells[name] for name in sorted(cells)],
         revisions=revisions,
@@ -203,20 +205,21 @@ def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> None:
                 )
 
 
-def check_fixed(sweep_dir: Path, statistics: StatisticsConfig) -> None:
-    """Refuse a margin or contrasts that differ from the manifest, because results may already be known."""
+def check_fixed(sweep_dir: Path, config: JobConfig) -> None:
+    """Refuse a margin, contrasts or a primary metric other than the manifest's, because results may be known."""
     earlier = _manifest(sweep_dir)
     if earlier is None:
         return
-    for name, before, now in (
-        ("delta", earlier.delta, statistics.delta),
-        ("contrasts", earlier.contrasts, statistics.contrasts),
+    for key, before, now in (
+        ("statistics.delta", earlier.delta, config.statistics.delta),
+        ("statistics.contrasts", earlier.contrasts, config.statistics.contrasts),
+        ("report.primary", earlier.primary, config.report.primary),
     ):
         if before != now:
             raise Refusal(
-                "statistics.{name}={value}, but this sweep was planned with {earlier}, before its results were "
+                "{key}={value}, but this sweep was planned with {earlier}, before its results were "
                 "known; keep that or take another sweep.name",
-                name=name,
+                key=key,
                 value=now,
                 earlier=before,
             )

@@ -67,10 +67,10 @@ class Sweep:
         """Refuse what does not go with what earlier commands planned for this sweep.
 
         Raises:
-            ValueError: for another margin or other contrasts, for effort that is lowered or raised for some conditions
-                of a model only, and with ``resume=never`` if a cell has records already.
+            ValueError: for another margin, primary metric or other contrasts, for effort that is lowered or raised for
+                some conditions of a model only, and with ``resume=never`` if a cell has records already.
         """
-        check_fixed(self.folder, self.config.statistics)
+        check_fixed(self.folder, self.config)
         check_effort(self.folder, self.planned)
         for plan in self.planned:
             if self.config.study.resume == "never" and paths.cell_file(plan.store.folder).exists():

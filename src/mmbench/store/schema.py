@@ -456,8 +456,9 @@ class Manifest(Record, frozen=True, tag="manifest"):
         budget: the budget section of the configuration.
         delta: equivalence margin.
         contrasts: planned contrasts, like ``fused_vs_text``.
-        config_hash: fingerprint of budget, training, optimizer and statistics.
+        config_hash: fingerprint of budget, training, optimizer, statistics and primary metric.
         metrics: metrics of the report.
+        primary: metric that is judged.
         modalities: conditions that were asked for.
         cells: what runs.
         revisions: how often what was to be trained, command by command.
@@ -473,6 +474,7 @@ class Manifest(Record, frozen=True, tag="manifest"):
     modalities: list[str]
     cells: list[PlannedCell]
     revisions: list[Revision]
+    primary: str
 
 
 class LedgerRow(Record, frozen=True, tag="training"):

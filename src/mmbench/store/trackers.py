@@ -26,13 +26,21 @@ MODES = ("offline", "online", "disabled")
 
 @dataclass(frozen=True)
 class Gap:
-    """A relative gain that the summary run shows, as fractions, with the verdict on it where it was planned."""
+    """A tuned gain that the summary run shows.
+
+    Args:
+        name: model and contrast, with the data set where there are several.
+        mean: the gain, as a fraction.
+        lo: its lower bound; None without bounds.
+        hi: its upper bound.
+        verdict: the word on it.
+    """
 
     name: str
     mean: float
-    lo: float
-    hi: float
-    verdict: str = ""
+    lo: float | None
+    hi: float | None
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -126,11 +134,9 @@ class WandbTracker:
             if media := _media(summary):
                 run.log(media)
             for gap in summary.gaps:
-                run.summary.update(
-                    {f"gap/{gap.name}": gap.mean, f"gap/{gap.name}/lo": gap.lo, f"gap/{gap.name}/hi": gap.hi}
-                )
-                if gap.verdict:
-                    run.summary.update({f"gap/{gap.name}/verdict": gap.verdict})
+                shown = {"": gap.mean, "/lo": gap.lo, "/hi": gap.hi, "/verdict": gap.verdict}
+                known = {name: value for name, value in shown.items() if value is not None}
+                run.summary.update({f"gap/{gap.name}{name}": value for name, value in known.items()})
             run.summary.update({f"decision/{name}": value for name, value in summary.decision.items()})
 
     @contextlib.contextmanager

@@ -226,3 +226,23 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
 def configuration_hash(configuration: Configuration) -> str:
     """Short hash that identifies a configuration over conditions."""
     return fingerprint.of_json(configuration)[:16]
+
+
+def size(space: Space) -> float:
+    """Number of configurations that a space holds, infinite where a range is continuous.
+
+    >>> size({"model.k": IntDistribution(1, 9, step=2), "model.norm": CategoricalDistribution(["l1", "l2"])})
+    10
+    """
+    return math.prod(map(_values, space.values()))
+
+
+def _values(distribution: BaseDistribution) -> float:
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.single():
+        return 1
+    if distribution.step is None:
+        return math.inf
+    return int((distribution.high - distribution.low) / distribution.step + 1e-9) + 1

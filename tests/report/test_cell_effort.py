@@ -1,0 +1,147 @@
+"""What the records of a condition give to the tuned gain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench import paths
+from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise
+from mmbench.report.cell_effort import CellEffort, read_cell
+from mmbench.store import records
+from mmbench.store.schema import Stage, Trial
+from tests import records as valid
+from tests.report.constructed import Made, hit_users, write_earlier_look, write_sweep
+
+USERS = 100
+FINALS = np.stack([hit_users(USERS, range(n)) for n in (50, 40, 60)])
+TRIALS = np.stack([hit_users(USERS, range(30 + slot)) for slot in range(8)])
+
+
+def effort(folder: Path, **changes: Any) -> CellEffort:
+    made = Made(
+        **{"finals": FINALS, "trials": TRIALS, "cell": {"states": {"image": "real", "text": "drop"}}, **changes}
+    )
+    sweep = write_sweep(folder / "s", {("d", "m", "image"): made})
+    return read(sweep)
+
+
+def read(sweep: Path) -> CellEffort:
+    return read_cell("image", paths.cell_dir(sweep, "d", "m", "image"), {}, "ndcg@20")
+
+
+def test_trials_users_and_seed_noise(tmp_path: Path) -> None:
+    cell = effort(tmp_path).tuned_cell
+    assert (cell.name, cell.n_modalities) == ("m/image", 1)
+    tuning = cell.tuning
+    assert tuning.users.tolist() == list(range(USERS))
+    assert tuning.means == pytest.approx((30 + np.arange(8)) / USERS)
+    assert tuning.scores == pytest.approx(tuning.means)
+    assert len(set(tuning.configurations)) == 8
+    assert tuning.seed_noise == SeedNoise(pytest.approx(0.2), 2.0)  # of .5, .4 and .6
+    assert not tuning.exhausted
+
+
+def test_failed_trials_and_those_without_a_test_score(tmp_path: Path) -> None:
+    scores = [0.3, None, 0.32, 0.33, 0.34, 0.35, 0.36, 0.37]
+    made = effort(tmp_path, validation=scores)
+    paths.training_file(made.folder, Stage.TRIAL, 2, paths.RANKS).unlink()  # degenerate on test
+    tuning = read(made.folder.parents[2]).tuning
+    assert np.flatnonzero(np.isneginf(tuning.scores)).tolist() == [1, 2]
+    assert np.isnan(tuning.means[[1, 2]]).all()
+
+
+def test_users_that_differ_are_an_error(tmp_path: Path) -> None:
+    made = effort(tmp_path)
+    file = paths.training_file(made.folder, Stage.TRIAL, 3, paths.RANKS)
+    pd.read_parquet(file).iloc[1:].to_parquet(file)
+    with pytest.raises(ValueError, match="image: its trials were tested with different users"):
+        _ = read(made.folder.parents[2]).tuning
+
+
+def test_proposals_take_no_part(tmp_path: Path) -> None:
+    made = effort(tmp_path)
+    proposal = valid.trial(0, 0.99, Stage.PROPOSAL, cell_key=made.cell.key, configuration={"optimizer.lr": 0.5})
+    records.write(paths.training_file(made.folder, *proposal.unit, paths.RECORD), proposal)
+    again = read(made.folder.parents[2])
+    assert len(again.proposals) == 1
+    assert again.tuning.scores.tolist() == made.tuning.scores.tolist()
+
+
+def test_where_only_a_proposal_succeeded_every_trial_has_failed(tmp_path: Path) -> None:
+    made = effort(tmp_path)
+    for slot in range(8):
+        file = paths.training_file(made.folder, Stage.TRIAL, slot, paths.RECORD)
+        failed = msgspec.structs.replace(records.read(file, Trial), course=None)
+        records.write(file, failed)
+        paths.training_file(made.folder, Stage.TRIAL, slot, paths.RANKS).unlink()
+    tuning = read(made.folder.parents[2]).tuning
+    assert np.isneginf(tuning.scores).all()
+    assert tuning.users.tolist() == list(range(USERS))
+
+
+def test_a_closed_form_is_exact_unless_its_features_hold_chance(tmp_path: Path) -> None:
+    closed = {"courses": [{"stop_reason": "closed_form"}] * 8, "final": {"stop_reason": "closed_form"}}
+    made = effort(tmp_path, **closed)
+    assert (made.exact, made.seeds, made.tuning.seed_noise) == (True, None, NO_SEED_NOISE)
+    file = paths.final_file(made.folder, 2, paths.RECORD)
+    final = records.read(file, type(made.finals[0]))
+    records.write(file, msgspec.structs.replace(final, feature_hash="another permutation"))
+    shuffled = read(made.folder.parents[2])
+    assert (shuffled.exact, shuffled.seeds) == (False, 3)
+    assert shuffled.tuning.seed_noise == SeedNoise(pytest.approx(0.2), 2.0)
+
+
+@pytest.mark.parametrize(
+    ("search", "exhausted"),
+    [
+        ({"model": {"k": {"low": 1, "high": 8}}}, True),
+        ({"model": {"k": {"low": 1, "high": 9}}}, False),
+        ({"model": {"k": {"low": 1, "high": 7, "step": 2}, "norm": {"choices": ["a", "b"]}}}, True),
+        ({"model": {"x": {"low": 0.0, "high": 1.0}}}, False),
+        ({}, True),
+    ],
+)
+def test_a_space_that_holds_no_more_is_exhausted(tmp_path: Path, search: dict[str, Any], exhausted: bool) -> None:
+    assert effort(tmp_path, config={"search": search}).tuning.exhausted == exhausted
+
+
+def test_weights_are_those_of_a_third_of_the_trials(tmp_path: Path) -> None:
+    """Ascending scores: of 2 among 7, the best has 6 of 21 pairs, the next 5, and so on."""
+    assert effort(tmp_path).weights == pytest.approx(np.array([0, 0, 1, 2, 3, 4, 5, 6]) / 21)
+
+
+def test_marks_weigh_what_is_chosen(tmp_path: Path) -> None:
+    light, heavy = [{}] * 8, [{}] * 8
+    light[3], heavy[7] = {"popularity": 0.9}, {"popularity": 0.9}
+    assert effort(tmp_path / "light", courses=light).marks(0.02) == []
+    assert effort(tmp_path / "heavy", courses=heavy).marks(0.02) == ["stalled"]
+    assert effort(tmp_path / "final", final={"popularity": 0.9}).marks(0.02) == ["stalled"]
+
+
+def test_a_condition_at_an_earlier_look(tmp_path: Path) -> None:
+    made = effort(tmp_path)
+    assert [look.number for look in made.openings] == [1]
+    other = np.stack([hit_users(USERS, range(n)) for n in (20, 20, 26)])
+    write_earlier_look(made.folder, 5, other)
+    again = read(made.folder.parents[2])
+    assert [(look.number, look.trials) for look in again.openings] == [(1, 5), (2, 8)]
+    past = again.past(1)
+    assert (len(past.trials), past.choice.slot, len(past.openings)) == (5, 4, 1)
+    assert past.tuning.scores.tolist() == made.tuning.scores[:5].tolist()
+    assert past.finals_test == pytest.approx([0.2, 0.2, 0.26])  # those that were set aside
+    assert again.past(2) is again
+    assert again.finals_test == made.finals_test
+
+
+def test_a_look_at_another_test_split_does_not_count(tmp_path: Path) -> None:
+    made = effort(tmp_path)
+    write_earlier_look(made.folder, 5, FINALS, test_hash="another")
+    again = read(made.folder.parents[2])
+    assert len(again.looks) == 2
+    assert [look.trials for look in again.openings] == [8]

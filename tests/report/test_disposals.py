@@ -1,0 +1,218 @@
+"""Free disposal: which cells stand on which side, and what may be said of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench.inference import tuned_gain
+from mmbench.inference.tuned_gain import NoWord
+from mmbench.report.disposals import Disposal, read_disposals
+from mmbench.report.explain import explainable
+from mmbench.report.fairness_checks import read_groups
+from mmbench.report.reading import read_sweep
+from mmbench.report.sentences import disposal_sentence
+from mmbench.report.write import write_report
+from tests.report.constructed import Made, hit_users, write_sweep
+
+USERS = 2000
+R, S, N = "real", "shuffle", "drop"
+#: What each condition does to image and text.
+STATES = {
+    "none": (N, N),
+    "text": (N, R),
+    "image": (R, N),
+    "fused": (R, R),
+    "text_shuffled_image": (S, R),
+    "image_states.image=shuffle": (S, N),
+    "image_shuffled_text": (R, S),
+    "shuffled": (S, S),
+}
+#: The same list for everybody; the late ensemble averages lists.
+LISTS = np.tile(np.arange(20, dtype=np.int32), (3, USERS, 1))
+CONTROLS = ("text_shuffled_image", "image_states.image=shuffle")
+
+
+def made(condition: str, *spans: range, **changes: object) -> Made:
+    """A cell of a condition whose trials and seeds all have a hit for the users of the spans."""
+    image, text = STATES[condition]
+    states = {"cell": {"states": {"image": image, "text": text}}, "lists": LISTS}
+    return Made(np.stack([hit_users(USERS, *spans)] * 3), **{**states, **changes})
+
+
+def spans(gain: int = 100) -> dict[str, range]:
+    """Images are worth ``gain`` hits, text 50."""
+    worth = {R: gain, S: 0, N: 0}
+    return {name: range(1000 + worth[image] + 50 * (text == R)) for name, (image, text) in STATES.items()}
+
+
+def cells(model: str = "m", conditions: tuple[str, ...] = tuple(STATES), gain: int = 100) -> dict[tuple, Made]:
+    return {("d", model, name): made(name, spans(gain)[name]) for name in conditions}
+
+
+def disposals(folder: Path) -> dict[tuple[str, str | None], Disposal]:
+    table = read_sweep(folder)
+    return {(d.modality, d.model): d for d in read_disposals(table, read_groups(table, folder))}
+
+
+def test_sides_are_read_from_the_states(tmp_path: Path) -> None:
+    found = disposals(write_sweep(tmp_path / "s", cells()))
+    assert found.keys() == {(name, model) for name in ("image", "text") for model in ("m", None)}
+    image = found["image", "m"]
+    assert image.real == ("m/none", "m/image", "m/text", "m/fused")
+    assert image.control == ("m/none", "m/image_states.image=shuffle", "m/text", "m/text_shuffled_image")
+    assert image.missing == ()
+    assert image.word == "better"
+    # With all trials alike the best real cell finds 1,150 users, the best control 1,050.
+    assert image.tuned is not None
+    assert image.tuned.gain == pytest.approx(1150 / 1050 - 1)
+    # The control of text alone was not run, so that cell leaves both sides.
+    text = found["text", "m"]
+    assert text.real == ("m/none", "m/image", "m/fused")
+    assert text.control == ("m/none", "m/image", "m/image_shuffled_text")
+    assert text.missing == (("m", "modality=text modality.states.text=shuffle"),)
+
+
+def test_a_control_that_was_not_run_leaves_both_sides(tmp_path: Path) -> None:
+    conditions = ("none", "text", "image", "fused", "text_shuffled_image")
+    found = disposals(write_sweep(tmp_path / "s", cells(conditions=conditions)))["image", "m"]
+    assert found.real == ("m/none", "m/text", "m/fused")
+    assert found.control == ("m/none", "m/text", "m/text_shuffled_image")
+    assert found.missing == (("m", "modality=image modality.states.image=shuffle"),)
+    assert found.controlled
+    assert found.word == "better"
+
+
+def test_without_any_control_there_is_a_ratio_and_no_word(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", cells(conditions=("none", "text", "image", "fused")))
+    found = disposals(folder)["image", "m"]
+    assert found.real == ("m/none", "m/image", "m/text", "m/fused")
+    assert found.control == ("m/none", "m/text")
+    assert found.missing == (
+        ("m", "modality=image modality.states.image=shuffle"),
+        ("m", "modality=text_shuffled_image"),
+    )
+    assert found.tuned is not None
+    assert (found.tuned.refusal, found.tuned.interval) == (NoWord.MORE_SEARCH, None)
+    assert found.tuned.gain == pytest.approx(1150 / 1050 - 1)
+    assert (found.judgement.word, found.controlled) == (None, False)
+    assert "more search on one side" in disposal_sentence(found, "ndcg@20")
+    table = write_report(folder)
+    assert "no word: more search on one side" in table.text
+    assert "control not run: dataset=d model=m modality=text_shuffled_image" in table.text
+
+
+def test_late_external_and_thinned_cells_are_on_neither_side(tmp_path: Path) -> None:
+    made_of = cells()
+    made_of["d", "m", "half"] = made("fused", range(1900), config={"modality": {"missing": {"image": 0.5}}})
+    made_of["d", "given", "fused"] = made("fused", range(1900), config={"model": {"recommendations": "lists.csv"}})
+    folder = write_sweep(tmp_path / "s", made_of)
+    assert read_sweep(folder).done("d", "m", "late") is not None
+    found = disposals(folder)
+    assert found["image", "m"].real == ("m/none", "m/image", "m/text", "m/fused")
+    assert found["image", None].real == found["image", "m"].real
+    assert ("image", "given") not in found
+
+
+def test_over_all_models_the_best_of_all_is_picked(tmp_path: Path) -> None:
+    """A model that ignores content is its own control and belongs to the choice over all models only."""
+    made_of = {**cells("m", gain=100), **cells("strong", ("none", "text", "fused", "text_shuffled_image"), gain=-300)}
+    made_of["d", "bpr", "-"] = Made(np.stack([hit_users(USERS, range(1060))] * 3))
+    found = disposals(write_sweep(tmp_path / "s", made_of))
+    assert {model for modality, model in found if modality == "image"} == {"m", "strong", None}
+    every = found["image", None]
+    assert every.real[0] == "bpr/-"
+    assert every.control[0] == "bpr/-"
+    assert set(every.real) == {
+        "bpr/-", "m/none", "m/text", "m/image", "m/fused", "strong/none", "strong/text", "strong/fused",
+    }  # fmt: skip
+    assert every.tuned is not None
+    # Real: 1,150 of m's fused. Control: bpr's 1,060, for without images m finds 1,050.
+    assert every.tuned.gain == pytest.approx(1150 / 1060 - 1)
+    assert every.judgement.word == "better"
+    # Strong loses 300 hits with images, and need not use them.
+    assert found["image", "strong"].tuned is not None
+    assert found["image", "strong"].tuned.gain == pytest.approx(0.0)
+    assert found["image", "strong"].word == "equivalent"
+
+
+def test_a_gain_is_that_of_the_estimator(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    made_of = {}
+    for name, span in spans(30).items():
+        hits = np.stack([hit_users(USERS, range(span.stop - int(cut))) for cut in rng.integers(0, 200, 8)])
+        image, text = STATES[name]
+        finals = np.stack([hit_users(USERS, range(span.stop - cut)) for cut in (0, 3, 7)])
+        made_of["d", "m", name] = Made(finals, trials=hits, cell={"states": {"image": image, "text": text}})
+    folder = write_sweep(tmp_path / "s", made_of)
+    table = read_sweep(folder)
+    (group,) = read_groups(table, folder)
+    by_name = {cell.modality: cell.tuned_cell for cell in group.cells}
+    (found, *_) = read_disposals(table, [group])
+    expected = tuned_gain.free_disposal(
+        [by_name[name] for name in ("none", "text", "image", "fused")],
+        [by_name[name] for name in ("none", "text", *CONTROLS)],
+    )
+    assert found.tuned is not None
+    assert found.tuned.estimate == expected.estimate
+    assert found.tuned.interval == expected.interval
+    assert expected.estimate.trials_variance > 0
+    assert expected.estimate.users_variance > 0
+
+
+@pytest.mark.parametrize(
+    ("condition", "changes", "word", "reason"),
+    [
+        ("fused", {"courses": [{"popularity": 0.9}] * 8}, "measurement not trusted", "raise budget.patience_steps"),
+        (
+            "text",
+            {"seal": {"choice_hash": "another"}},
+            "measurement not trusted",
+            "m: text: the test split was opened for",
+        ),
+        (
+            "none",
+            {"config": {"budget": {"rungs": [3]}}},
+            "measurement not trusted",
+            "conditions differ in their budget",
+        ),
+    ],
+)
+def test_what_is_unsound_on_one_side_is_not_trusted(
+    tmp_path: Path, condition: str, changes: dict[str, object], word: str, reason: str
+) -> None:
+    made_of = cells()
+    made_of["d", "m", condition] = made(condition, spans()[condition], **changes)
+    found = disposals(write_sweep(tmp_path / "s", made_of))["image", "m"]
+    assert found.word == word
+    assert reason in found.judgement.reason
+
+
+def test_free_disposal_is_in_every_file(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", cells())
+    table = write_report(folder)
+    report = folder / "report"
+    told = "the free choice to use images brings +9.5 % ["
+    assert told in table.text
+    assert told in (report / "verdicts.md").read_text()
+    cells_told = (
+        "cells: m none, image, text, fused; against: m none, image_states.image=shuffle, text, text_shuffled_image"
+    )
+    assert cells_told in table.text
+    assert told in (report / "fairness.md").read_text()
+    page = (report / "report.html").read_text()
+    assert "Free disposal of a modality" in page
+    assert "4 against 4" in page
+    assert told in page
+    assert "<svg" in (report / "fairness.html").read_text().rpartition("Free disposal")[2]
+    assert (report / "forest-free_disposal_of_image.svg").exists()
+    frame = pd.read_csv(report / "verdicts.csv").set_index(["model", "contrast"])
+    row = frame.loc[("all models", "free_disposal_of_image")]
+    assert row["gain"] == pytest.approx(1150 / 1050 - 1)
+    assert row["real"] == "m/none m/image m/text m/fused"
+    explained = explainable(folder)["d/all models/free_disposal_of_image"]()
+    assert "A, 4 real cells: m/none, m/image, m/text, m/fused" in explained
+    assert "-> better" in explained
