@@ -25,7 +25,6 @@ PLAIN_MAPPINGS = {
         "cli.decide._yaml",
         "report.catalogue._folder",
         "report.catalogue._items",
-        "report.cell_effort._leaves",
         "report.explain._settings",
         "scheduling.job._arguments",
         "tuning.space.read_space",

@@ -27,7 +27,7 @@ from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.scheduling.job import Job
 from mmbench.store.trackers import make_tracker
 from mmbench.tuning.budget import Budget
-from mmbench.tuning.space import read_space
+from mmbench.tuning.space import contains, read_space
 from tests.parts import require_modules
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +86,7 @@ def test_every_search_path_exists_and_holds_its_default(name: str, dataset: str)
         for part in path.split("."):
             assert part in node, path
             node = node[part]
-        assert distribution._contains(distribution.to_internal_repr(node)), f"{path}={node} is outside {distribution}"
+        assert contains(distribution, node), f"{path}={node} is outside {distribution}"
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -26,6 +26,7 @@ from mmbench.evaluation import metrics
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.models.popularity import Popularity
 from mmbench.nn.recommender import FactorModel
+from mmbench.scheduling.job import RESULTS_VERSION
 from mmbench.store import files
 from mmbench.store.schema import Stage, Unit
 from mmbench.training import allocation, loop
@@ -121,6 +122,7 @@ def record(subject: Subject) -> dict[str, Any]:
     return {
         **subject._asdict(),
         "configuration": configuration,
+        "results_version": RESULTS_VERSION,
         "steps_per_epoch": module.loop_state.course.steps_per_epoch,
         "popularity": float(loop.validation_scores(validation, popularity).mean()),
         "validation": [float(f"{value:.7g}") for value in module.loop_state.course.history],

@@ -12,9 +12,11 @@ import pytest
 import mmbench.cli
 from mmbench.cli import compose
 from mmbench.cli.prepare import _override, main
+from mmbench.data import planted
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.readers.mmrec import read_mmrec
 from mmbench.data.sources import read_folder
+from mmbench.evaluation.planted_truth import CONTENT_AND_LOG, planted_truth
 from tests.tiny import digests
 
 WORDS = ["赤い靴 革", "黒い靴 革", "青い帽子 綿", "白い帽子 麻", "LED lamp", "desk lamp", "白い皿 陶器", "黒い皿 陶器"]
@@ -240,3 +242,48 @@ def test_the_module_is_a_command() -> None:
     assert "--interactions" in told
     asked = subprocess.run([*words[:4], "--out", "x"], capture_output=True, text=True, check=False)
     assert (asked.returncode, asked.stderr.count("\n")) == (2, 1)
+
+
+WORLD = ("dataset.world=cold_image", *(f"dataset.world_options.{size}" for size in ("n_users=60", "n_items=80")))
+
+
+def test_a_planted_world_is_written_with_its_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("planted", *WORLD, "dataset.encoder.image=second", "--out", tmp_path / "world")
+    told = capsys.readouterr().out
+    meta = json.loads((tmp_path / "world" / "dataset.json").read_text(encoding="utf-8"))
+    assert meta["provenance"]["world"] == "cold_image"
+    assert meta["provenance"]["options"]["n_users"] == 60
+    options = {"n_users": 60, "n_items": 80}
+    drawn = DatasetConfig("w", world="cold_image", world_options=options, protocol="given", encoder={"image": "second"})
+    truth = planted_truth(drawn)
+    assert meta["truth"] == truth.as_record()
+    assert f"fused {truth.value(CONTENT_AND_LOG, 'fused'):.4f}\n" in told
+    written = load_dataset(DatasetConfig("world", str(tmp_path / "world"), protocol="given"))
+    assert written.split.test_fingerprint == load_dataset(drawn).split.test_fingerprint
+    assert {m: f.fingerprint() for m, f in written.features.items()} == {
+        m: f.fingerprint() for m, f in load_dataset(drawn).features.items()
+    }
+
+
+def test_a_world_too_large_for_its_truth_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(planted, "BLOCK_ENTRIES", 60 * 80 - 1)
+    run("planted", *WORLD, "--out", tmp_path / "world")
+    assert "truth" not in json.loads((tmp_path / "world" / "dataset.json").read_text(encoding="utf-8"))
+    assert "truth" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dataset=ml100k"], "ml100k is no planted world; set dataset.world, for example to complementary"),
+        (["dataset.world=moon"], "dataset.world=moon is unknown"),
+        (["dataset.k_core=5"], "the truth of a planted world is known only without dataset.k_core"),
+        (["complementary"], "'complementary' is not of the form key=value"),
+    ],
+)
+def test_what_is_no_planted_world_is_refused(tmp_path: Path, words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run("planted", *words, "--out", tmp_path / "world")
+    assert not (tmp_path / "world").exists()

@@ -131,6 +131,15 @@ def test_known_answer_of_the_edge_rule(best: list[float], log: bool, expected: f
     assert tuning_curves.edge_share(values, validation, 1.0, 10.0, log=log) == expected
 
 
+def test_a_value_with_a_probability_of_its_own_is_no_edge() -> None:
+    """It counts among the best trials and not among those at a bound, though the range may have no logarithm for it."""
+    validation = np.array([0.9, 0.8, 0.7, 0.6, *[0.1] * 16])  # the best four
+    values = [0.0, 1.0, 10.0, 3.0, *[2.0] * 16]
+    assert tuning_curves.edge_share(values, validation, 1.0, 10.0, log=True, atoms=(0.0,)) == 0.5
+    assert tuning_curves.edge_share(values, validation, 1.0, 10.0, log=False, atoms=(0.0, 1.0, 10.0)) == 0.0
+    assert tuning_curves.edge_share([0.0] * 20, validation, 1.0, 10.0, log=True, atoms=(0.0,)) == 0.0
+
+
 def test_the_edge_rule_rounds_the_top_up_and_needs_a_range() -> None:
     validation = np.array([0.9, 0.8, 0.1, 0.1, 0.1, 0.1, 0.1])  # a fifth of seven trials is two
     assert tuning_curves.edge_share([1.0, 5.0, 5, 5, 5, 5, 5], validation, 1.0, 9.0, log=False) == 0.5

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
+import itertools
 import pkgutil
 from collections.abc import Callable
 from typing import Any
@@ -310,6 +311,46 @@ def test_same_seed_same_numbers(model_class: Model, condition: str, block_world:
     first, second = build(model_class, data), build(model_class, data)
     assert train(first, data, 3) == train(second, data, 3)
     assert torch.equal(scores_of(first, data), scores_of(second, data))
+
+
+@every_trained_cell
+def test_every_start_and_every_draw_has_a_stream_of_its_own(
+    model_class: Model, condition: str, block_world: BlockWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the model's own number decides them: the global generator may be anywhere else."""
+    data = block_world.data(CONDITIONS[condition])
+    begin, states = FactorModel.__init__, []
+
+    def begin_elsewhere(model: FactorModel) -> None:
+        begin(model)
+        torch.manual_seed(len(states))
+
+    monkeypatch.setattr(FactorModel, "__init__", begin_elsewhere)
+    for _ in range(2):
+        model = build(model_class, data)
+        optimizer = torch.optim.SGD(model.train().parameters(), lr=0.01)
+        for step in range(2):
+            model.begin_epoch()
+            optimizer.zero_grad()
+            total(model.loss(batch_of(data, step))).backward()
+            optimizer.step()
+        states.append(model.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+@pytest.mark.parametrize("model_class", [m for m in TRAINED if m.uses_content], ids=lambda model: model.__name__)
+def test_another_modality_moves_no_start(model_class: Model, block_world: BlockWorld) -> None:
+    """What two conditions share, by name and shape, starts alike, up to the scale of a law that looks at a width."""
+    starts = {name: build(model_class, block_world.data(m)).state_dict() for name, m in CONDITIONS.items()}
+    compared = set()
+    for one, other in itertools.combinations(starts, 2):
+        shared = [name for name in starts[one] if name in starts[other]]
+        for name in shared:
+            a, b = starts[one][name], starts[other][name]
+            if a.shape == b.shape:
+                compared.add(name)
+                torch.testing.assert_close(a * b.norm(), b * a.norm(), msg=f"{name} of {one} and of {other}")
+    assert compared
 
 
 @every_trained_cell

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmbench import paths
+from mmbench.report import cell_effort, charts
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.disposals import read_disposals
@@ -61,6 +62,12 @@ def fair(base: float = 0.10, gain: float = 0.0) -> list[CellEffort]:
     values = [float(v) for v in 10 ** rng.uniform(-2.3, -0.7, T)]
     test = validation[:, None] / base * users
     return [cell("none", validation, test, values), cell("text", validation * (1 + gain), test * (1 + gain), values)]
+
+
+@pytest.fixture
+def nested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A space in which the one coordinate is exactly 0 in a quarter of the draws."""
+    monkeypatch.setitem(SEARCH["model"], "reg_weight", {"low": 1e-3, "high": 1.0, "log": True, "zero": 0.25})
 
 
 def raised(cells: list[CellEffort]) -> dict[str, str]:
@@ -240,3 +247,17 @@ def test_a_bar_in_a_name_does_not_end_its_cell(sweep_dir: Path) -> None:
     table = read_sweep(sweep_dir)
     text = as_markdown(table, read_groups(table, sweep_dir), [], [])
     assert r"| shop_50%&co\|1 | vbpr |" in text
+
+
+@pytest.mark.usefixtures("nested")
+@pytest.mark.parametrize(("best", "warned"), [(0.0, False), (1e-3, True)])
+def test_a_weight_of_zero_is_no_edge_and_has_a_place_in_the_chart(best: float, warned: bool) -> None:
+    """The best trials ignore the content: the range need not be wider. At the lowest weight it should be."""
+    made = fair()
+    values = [best if score >= np.sort(made[0].validation)[-2] else 0.1 for score in made[0].validation]
+    cells = [cell(c.modality, c.validation, c.test, values) for c in made]
+    assert ("ranges" in raised(cells)) == warned
+    chart = charts.marginals(["model.reg_weight"], cells, {c.modality: cell_effort.edges(c) for c in cells})
+    points = re.findall(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)"', chart)
+    assert len({x for x, _ in points}) >= 2
+    assert ("#b00020" in chart.lower()) == warned

@@ -6,6 +6,7 @@ import functools
 import io
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +24,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def ended(sweep: Path, key: str, index: int, score: float | None = 0.5, stage: Stage = Stage.TRIAL) -> None:
+def ended(
+    sweep: Path, key: str, index: int, score: float | None = 0.5, stage: Stage = Stage.TRIAL, **changes: Any
+) -> None:
     make = records.final if stage == Stage.FINAL else functools.partial(records.trial, stage=stage)
-    ledger.append(sweep, records.row(make(index, score=score, cell_key=key * 8)))
+    ledger.append(sweep, records.row(make(index, score=score, cell_key=key * 8, **changes)))
 
 
 def progress(sweep: Path, out: io.StringIO, line_every: float = 0.0) -> Progress:
@@ -138,3 +141,30 @@ def test_a_terminal_shows_a_bar_and_keeps_a_line_for_every_cell(tmp_path: Path) 
     assert written.count("[1/2 cells, 3/6 trainings") >= 2  # the line that stays, and the bar's text
     assert "\u2501" in written
     assert "\x1b[?25h" in written  # the cursor is back
+
+
+def test_final_runs_of_another_choice_come_on_top(tmp_path: Path) -> None:
+    for index, configuration in ((1, {"model.size": 1}), (2, {"model.size": 1}), (1, {"model.size": 2})):
+        ended(tmp_path, "a", index, stage=Stage.FINAL, configuration=configuration)
+    out = io.StringIO()
+    shown = progress(tmp_path, out)
+    shown.start(finished=[])
+    assert out.getvalue() == "2 cells, 6 trainings planned; 2 done before, 4 to go\n"
+    ended(tmp_path, "a", 0)
+    ended(tmp_path, "a", 2, stage=Stage.FINAL, configuration={"model.size": 2})
+    ended(tmp_path, "a", 0, stage=Stage.PROPOSAL)
+    shown.update()
+    lines = out.getvalue().splitlines()[1:]
+    assert [line.split(",")[1] for line in lines] == [" 3/6 trainings", " 4/7 trainings", " 5/8 trainings"]
+    assert "text proposal 0" in lines[2]
+
+
+def test_what_another_command_raised_is_counted_as_it_comes(tmp_path: Path) -> None:
+    out = io.StringIO()
+    shown = progress(tmp_path, out)
+    shown.start(finished=[])
+    for key in "ab":
+        for index in range(4):
+            ended(tmp_path, key, index)
+    shown.update()
+    assert (shown.n_done, shown.total, shown.time_left()) == (8, 8, "0 s")

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,10 +21,8 @@ from mmbench.store.records import Look, read_looks
 from mmbench.store.schema import Cell, Effort, FinalRun, Manifest, Stage, Unit
 from mmbench.tuning import study
 from tests.cli.conftest import Command
-from tests.tiny import TINY, digests, make_job, opened, worked
+from tests.tiny import TINY, digests, make_job, opened, sealed, worked
 
-#: Of the first four slots the best one is slot 0 with images and slot 2 with both modalities.
-SWEEP = ("-m", "sweep.name=s", "model=vbpr", "modality=image,fused")
 BEGUN = ("budget.trials=2", "budget.seeds=2")
 RAISED = ("budget.trials=4", "budget.seeds=2")
 
@@ -48,8 +46,40 @@ def recorded(folder: Path) -> dict[str, str]:
     return {name: digest for name, digest in digests(folder).items() if name.startswith((*kept, "s/planted-"))}
 
 
-def told(looks: list[Look]) -> list[tuple[int, int, int, int]]:
-    return [(look.number, look.trials, look.seeds, look.choice.slot) for look in looks]
+def told(looks: list[Look]) -> list[tuple[int, int, int]]:
+    return [(look.number, look.trials, look.seeds) for look in looks]
+
+
+class Fresh(NamedTuple):
+    """Cells that were planned with four trials and two final runs at once.
+
+    Attributes:
+        folder: their sweep.
+        kept: a condition whose choice among two trials is its choice among four.
+        changed: one whose choice is another.
+    """
+
+    folder: Path
+    kept: str
+    changed: str
+
+    @property
+    def sweep(self) -> tuple[str, ...]:
+        """Words of a sweep over the two conditions."""
+        return ("-m", "sweep.name=s", "model=vbpr", f"modality={self.kept},{self.changed}")
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
+    folder = tmp_path_factory.mktemp("fresh") / "s"
+    chosen: dict[bool, str] = {}
+    for name in ("none", "text", "image", "fused", "shuffled", "text_shuffled_image", "paper_ones", "paper_noise"):
+        choice = sealed(make_job(folder, f"modality={name}", *RAISED)).choice()
+        assert choice is not None
+        chosen.setdefault(choice.slot < 2, name)
+        if len(chosen) == 2:
+            return Fresh(folder, chosen[True], chosen[False])
+    raise AssertionError("every condition keeps its choice, or every one changes it: take another number of trials")
 
 
 @pytest.fixture(scope="session")
@@ -58,10 +88,10 @@ def begun_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def begun(begun_once: Path, command: Command, tmp_path: Path) -> Path:
+def begun(begun_once: Path, fresh: Fresh, command: Command, tmp_path: Path) -> Path:
     """A copy of a finished sweep with two trials and two final runs."""
     if not begun_once.exists():
-        said = command(*SWEEP, *BEGUN, f"paths.multirun={begun_once}")
+        said = command(*fresh.sweep, *BEGUN, f"paths.multirun={begun_once}")
         assert said.code == 0, said.err
     shutil.copytree(begun_once, tmp_path, dirs_exist_ok=True)
     return tmp_path
@@ -85,11 +115,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_raised_trials_end_as_if_they_had_been_planned_at_once(
-    begun: Path, command: Command, trained: list[Any]
+    begun: Path, fresh: Fresh, command: Command, trained: list[Any]
 ) -> None:
-    before = {name: digests(cell(begun, name)) for name in ("image", "fused")}
+    before = {name: digests(cell(begun, name)) for name in fresh[1:]}
     rows = paths.ledger_file(begun / "s").read_bytes()
-    said = command(*SWEEP, *RAISED)
+    said = command(*fresh.sweep, *RAISED)
     assert said.code == 0, said.err
     assert "2 cells, 12 trainings planned; 8 done before, 4 to go" in said.out
     assert "[2/2 cells, 14/14 trainings" in said.out  # the final runs of the other choice on top
@@ -98,27 +128,29 @@ def test_raised_trials_end_as_if_they_had_been_planned_at_once(
     for name, files in before.items():
         kept = {file: digest for file, digest in files.items() if file.startswith("trials/")}
         assert kept.items() <= digests(cell(begun, name)).items()
+        assert current(cell(begun, name)) == digests(cell(fresh.folder.parent, name))
 
-    assert command(*SWEEP, *RAISED, f"paths.multirun={begun / 'fresh'}").code == 0
-    for name in before:
-        assert current(cell(begun, name)) == digests(cell(begun / "fresh", name))
-
-    assert told(read_looks(cell(begun, "image"))) == [(1, 2, 2, 0), (2, 4, 2, 0)]
-    assert told(read_looks(cell(begun, "fused"))) == [(1, 2, 2, 0), (2, 4, 2, 2)]
-    first, second = read_looks(cell(begun, "fused"))
-    assert second.folder == cell(begun, "fused")
+    looks = read_looks(cell(begun, fresh.kept))
+    assert told(looks) == [(1, 2, 2), (2, 4, 2)]
+    assert looks[0].choice.slot == looks[1].choice.slot
+    assert [look.folder for look in looks] == [cell(begun, fresh.kept)] * 2
+    assert not (cell(begun, fresh.kept) / "aside").exists()
+    first, second = read_looks(cell(begun, fresh.changed))
+    assert told([first, second]) == [(1, 2, 2), (2, 4, 2)]
+    assert first.choice.slot < 2 <= second.choice.slot
+    assert second.folder == cell(begun, fresh.changed) != first.folder
     for seed in first.seal.finals:
         for ending in (paths.RECORD, paths.STATE, paths.VALIDATION, paths.RANKS, paths.LISTS):
             old = paths.final_file(Path(), seed, ending)
-            assert digests(first.folder)[str(old)] == before["fused"][str(old)]
+            assert digests(first.folder)[str(old)] == before[fresh.changed][str(old)]
         final = records.read(paths.final_file(first.folder, seed, paths.RECORD), FinalRun)
         assert final.configuration == first.choice.configuration != second.choice.configuration
-    assert [look.folder for look in read_looks(cell(begun, "image"))] == [cell(begun, "image")] * 2
-    assert not (cell(begun, "image") / "aside").exists()
 
 
-def test_the_plan_keeps_its_revisions_and_the_report_tells_the_looks(begun: Path, command: Command) -> None:
-    assert command(*SWEEP, *RAISED).code == 0
+def test_the_plan_keeps_its_revisions_and_the_report_tells_the_looks(
+    begun: Path, fresh: Fresh, command: Command
+) -> None:
+    assert command(*fresh.sweep, *RAISED).code == 0
     plan = manifest(begun)
     assert [(r.trials, r.seeds, r.models) for r in plan.revisions] == [
         (2, 2, ["planted-complementary/vbpr"]),
@@ -134,12 +166,14 @@ def test_the_plan_keeps_its_revisions_and_the_report_tells_the_looks(begun: Path
     assert "PASS: trials: 4 trials each, slots without a gap" in report
     assert "PASS: budget: one training rule, T and S for all" in report
     table = read_sweep(begun / "s")
-    assert table.change("planted-complementary", "vbpr", "fused", "image", "ndcg@20") is not None
+    assert table.change("planted-complementary", "vbpr", *fresh[1:], "ndcg@20") is not None
 
 
-def test_raised_final_runs_join_those_that_were_trained(begun: Path, command: Command, trained: list[Any]) -> None:
-    before = {name: digests(cell(begun, name)) for name in ("image", "fused")}
-    said = command(*SWEEP, "budget.trials=2", "budget.seeds=3")
+def test_raised_final_runs_join_those_that_were_trained(
+    begun: Path, fresh: Fresh, command: Command, trained: list[Any]
+) -> None:
+    before = {name: digests(cell(begun, name)) for name in fresh[1:]}
+    said = command(*fresh.sweep, "budget.trials=2", "budget.seeds=3")
     assert said.code == 0, said.err
     assert len(trained) == 2
     for name, files in before.items():
@@ -147,18 +181,18 @@ def test_raised_final_runs_join_those_that_were_trained(begun: Path, command: Co
         changed = {file for file, digest in files.items() if after[file] != digest}
         assert changed == {paths.cell_file(Path()).name, paths.seal_file(Path()).name}
         looks = read_looks(cell(begun, name))
-        assert told(looks) == [(1, 2, 2, 0), (2, 2, 3, 0)]
+        assert told(looks) == [(1, 2, 2), (2, 2, 3)]
         assert looks[0].choice == looks[1].choice
         assert (looks[0].seal.finals, looks[1].seal.finals) == ([1, 2], [1, 2, 3])
         assert after[f"looks/1/{paths.seal_file(Path()).name}"] == files[paths.seal_file(Path()).name]
 
 
-def test_looks_add_up(begun: Path, command: Command) -> None:
+def test_looks_add_up(begun: Path, fresh: Fresh, command: Command) -> None:
     for trials, seeds in ((2, 3), (4, 3), (4, 4)):
-        assert command(*SWEEP, f"budget.trials={trials}", f"budget.seeds={seeds}").code == 0
-    looks = read_looks(cell(begun, "fused"))
-    assert told(looks) == [(1, 2, 2, 0), (2, 2, 3, 0), (3, 4, 3, 2), (4, 4, 4, 2)]
-    assert looks[0].folder == looks[1].folder != looks[2].folder == looks[3].folder == cell(begun, "fused")
+        assert command(*fresh.sweep, f"budget.trials={trials}", f"budget.seeds={seeds}").code == 0
+    looks = read_looks(cell(begun, fresh.changed))
+    assert told(looks) == [(1, 2, 2), (2, 2, 3), (3, 4, 3), (4, 4, 4)]
+    assert looks[0].folder == looks[1].folder != looks[2].folder == looks[3].folder == cell(begun, fresh.changed)
     for look in looks:  # everything that a look was made of is still there
         for seed in look.seal.finals:
             final = records.read(paths.final_file(look.folder, seed, paths.RECORD), FinalRun)
@@ -167,18 +201,20 @@ def test_looks_add_up(begun: Path, command: Command) -> None:
     assert [(r.trials, r.seeds) for r in manifest(begun).revisions] == [(2, 2), (2, 3), (4, 3), (4, 4)]
 
 
-def test_the_raised_command_again_has_nothing_to_do(begun: Path, command: Command, trained: list[Any]) -> None:
-    command(*SWEEP, *RAISED)
+def test_the_raised_command_again_has_nothing_to_do(
+    begun: Path, fresh: Fresh, command: Command, trained: list[Any]
+) -> None:
+    command(*fresh.sweep, *RAISED)
     trained.clear()
     before = digests(begun / "s" / "planted-complementary"), manifest(begun)
-    said = command(*SWEEP, *RAISED)
+    said = command(*fresh.sweep, *RAISED)
     assert said.code == 0
     assert "12 done before, 0 to go" in said.out
     assert trained == []
     assert (digests(begun / "s" / "planted-complementary"), manifest(begun)) == before
 
 
-def test_rungs_allow_more_trials(command: Command, tmp_path: Path) -> None:
+def test_rungs_allow_more_trials(tmp_path: Path) -> None:
     """The pilots are the first five slots however many follow, so their median is the same."""
     rungs = (
         "budget.seeds=1",
@@ -187,22 +223,13 @@ def test_rungs_allow_more_trials(command: Command, tmp_path: Path) -> None:
         "budget.rungs=[2]",
         "training.batch_size=240",
     )
-    once, twice = tmp_path / "once", tmp_path / "twice"
-    assert command(*SWEEP, *rungs, "budget.trials=8", f"paths.multirun={once}").code == 0
+    once = sealed(make_job(tmp_path / "once", *rungs, "budget.trials=8"))
     for trials in (3, 6, 8):
-        assert command(*SWEEP, *rungs, f"budget.trials={trials}", f"paths.multirun={twice}").code == 0
-    stopped = [
-        training.course is not None and training.course.stop_reason == "rung"
-        for modality in ("image", "fused")
-        for training in records.read_trainings(cell(once, modality), Stage.TRIAL, key(once, modality))
-    ]
-    assert any(stopped)
-    for modality in ("image", "fused"):
-        assert current(cell(twice, modality)) == digests(cell(once, modality))
-
-
-def key(folder: Path, modality: str) -> str:
-    return records.read(paths.cell_file(cell(folder, modality)), Cell).key
+        twice = sealed(make_job(tmp_path / "twice", *rungs, f"budget.trials={trials}"))
+    tried = records.read_trainings(once.folder, Stage.TRIAL, once.key)
+    assert "rung" in {training.course.stop_reason for training in tried if training.course is not None}
+    assert current(twice.folder) == digests(once.folder)
+    assert told(read_looks(twice.folder)) == [(1, 3, 1), (2, 6, 1), (3, 8, 1)]
 
 
 def test_a_space_without_further_configurations_is_not_looked_at_again(command: Command, tmp_path: Path) -> None:
@@ -228,8 +255,8 @@ def test_a_derived_name_does_not_depend_on_how_often(command: Command, tmp_path:
     ]
 
 
-def test_the_plan_counts_what_is_left(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [*TINY, *SWEEP[1:], f"paths.multirun={begun}"]
+def test_the_plan_counts_what_is_left(begun: Path, fresh: Fresh, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*TINY, *fresh.sweep[1:], f"paths.multirun={begun}"]
     plan.main([*words, *RAISED])
     # Two trials each and at most two final runs each.
     assert "8 trainings to run" in capsys.readouterr().out
@@ -249,36 +276,40 @@ LOWERED = "but this sweep was planned with 2 for planted-complementary/vbpr; kee
         (("budget.trials=1", "budget.seeds=2"), f"budget.trials=1, {LOWERED}"),
         (("budget.trials=4", "budget.seeds=1"), f"budget.seeds=1, {LOWERED}"),
         (("budget.trials=1", "budget.seeds=2", "study.resume=force"), f"budget.trials=1, {LOWERED}"),
-        (("modality=text", "budget.trials=1", "budget.seeds=2"), f"budget.trials=1, {LOWERED}"),
+        (("modality=image_shuffled_text", "budget.trials=1", "budget.seeds=2"), f"budget.trials=1, {LOWERED}"),
         (
-            ("modality=fused", "budget.trials=4", "budget.seeds=2"),
+            ("modality=CHANGED", "budget.trials=4", "budget.seeds=2"),
             "budget.trials=4 raises planted-complementary/vbpr from 2, which all of its conditions get together; name "
-            "image too, or take another sweep.name\n",
+            "KEPT too, or take another sweep.name\n",
         ),
         (
-            ("modality=text", "budget.trials=2", "budget.seeds=3"),
+            ("modality=image_shuffled_text", "budget.trials=2", "budget.seeds=3"),
             "budget.seeds=3 raises planted-complementary/vbpr from 2, which all of its conditions get together; name "
-            "fused, image too, or take another sweep.name\n",
+            "BOTH too, or take another sweep.name\n",
         ),
         (
-            ("modality=image,fused", "budget.trials=2,4", "budget.seeds=2"),
-            "two jobs of this sweep are the same cell planted-complementary/vbpr/image with different settings; sweep "
+            ("modality=KEPT,CHANGED", "budget.trials=2,4", "budget.seeds=2"),
+            "two jobs of this sweep are the same cell planted-complementary/vbpr/KEPT with different settings; sweep "
             "over dataset, model, modality, dataset.split_seed and study.draw, and let the search tune the rest\n",
         ),
     ],
 )
 def test_effort_that_would_not_be_equal_or_grow_is_refused(
-    words: tuple[str, ...], message: str, begun: Path, command: Command
+    words: tuple[str, ...], message: str, begun: Path, fresh: Fresh, command: Command
 ) -> None:
+    def named(text: str) -> str:
+        text = text.replace("BOTH", ", ".join(sorted(fresh[1:])))
+        return text.replace("KEPT", fresh.kept).replace("CHANGED", fresh.changed)
+
     before = recorded(begun)
     given = {word.split("=")[0] for word in words}
-    said = command(*(word for word in SWEEP if word.split("=")[0] not in given), *words)
-    assert (said.code, said.err) == (2, f"error: {message}")
+    said = command(*(word for word in fresh.sweep if word.split("=")[0] not in given), *map(named, words))
+    assert (said.code, said.err) == (2, f"error: {named(message)}")
     assert recorded(begun) == before
 
 
 def test_proposals_fix_the_number_of_trials_but_not_of_final_runs(command: Command, tmp_path: Path) -> None:
-    words = (*SWEEP, "budget.tpe=1")
+    words = ("sweep.name=s", "modality=fused", "budget.tpe=1")
     assert command(*words, *BEGUN).code == 0
     before = recorded(tmp_path)
     said = command(*words, *RAISED)
@@ -292,62 +323,61 @@ def test_proposals_fix_the_number_of_trials_but_not_of_final_runs(command: Comma
     assert [look.trials for look in read_looks(cell(tmp_path, "fused"))] == [2, 2]
 
 
-def test_another_training_rule_is_another_plan(begun: Path, command: Command) -> None:
-    said = command(*SWEEP, "budget.trials=1", "budget.seeds=1", "budget.max_steps=3")
+def test_another_training_rule_is_another_plan(begun: Path, fresh: Fresh, command: Command) -> None:
+    said = command(*fresh.sweep, "budget.trials=1", "budget.seeds=1", "budget.max_steps=3")
     assert said.code == 0, said.err
     assert "its records belong to other data or settings" in said.out
-    assert told(read_looks(cell(begun, "fused"))) == [(1, 1, 1, 0)]
+    assert told(read_looks(cell(begun, fresh.changed))) == [(1, 1, 1)]
 
 
-def test_a_condition_may_be_added_at_the_effort_of_the_others(begun: Path, command: Command) -> None:
-    said = command("-m", "sweep.name=s", "model=vbpr", "modality=text", *BEGUN)
+def test_a_condition_may_be_added_at_the_effort_of_the_others(begun: Path, fresh: Fresh, command: Command) -> None:
+    said = command("-m", "sweep.name=s", "model=vbpr", "modality=image_shuffled_text", *BEGUN)
     assert said.code == 0, said.err
     assert len(manifest(begun).revisions) == 1
-    said = command("-m", "sweep.name=s", "model=vbpr", "modality=image,text,fused", *RAISED)
+    said = command(*fresh.sweep[:-1], f"{fresh.sweep[-1]},image_shuffled_text", *RAISED)
     assert said.code == 0, said.err
-    assert {len(read_looks(cell(begun, name))) for name in ("image", "text", "fused")} == {2}
+    assert {len(read_looks(cell(begun, name))) for name in (*fresh[1:], "image_shuffled_text")} == {2}
 
 
 # While workers are at it
 
 
 def test_a_sweep_that_is_being_raised_has_no_result_yet(
-    begun: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    begun: Path, fresh: Fresh, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(worker, "work", lambda jobs: None)
-        assert command(*SWEEP, *RAISED).code == 0
+        assert command(*fresh.sweep, *RAISED).code == 0
     assert {result.status for result in read_sweep(begun / "s").cells.values()} == {"missing"}
-    assert records.read(paths.cell_file(cell(begun, "fused")), Cell).effort == Effort(trials=4, proposals=0, seeds=2)
-    assert told(read_looks(cell(begun, "fused"))) == [(1, 2, 2, 0)]
-    assert command(*SWEEP, *RAISED).code == 0
+    place = cell(begun, fresh.changed)
+    assert records.read(paths.cell_file(place), Cell).effort == Effort(trials=4, proposals=0, seeds=2)
+    assert told(read_looks(place)) == [(1, 2, 2)]
+    assert command(*fresh.sweep, *RAISED).code == 0
     assert {result.status for result in read_sweep(begun / "s").cells.values()} == {"done"}
 
 
-def test_a_worker_takes_up_what_is_raised_while_it_works(tmp_path: Path) -> None:
+def test_a_worker_takes_up_what_is_raised_while_it_works(fresh: Fresh, tmp_path: Path) -> None:
     """It was started for two trials, and never chooses or opens the test split for fewer than are planned by now."""
-    few = make_job(tmp_path, "modality=fused", *BEGUN)
+    few = make_job(tmp_path, f"modality={fresh.changed}", *BEGUN)
     task, store = opened(few)
-    many = make_job(tmp_path, "modality=fused", *RAISED)
+    many = make_job(tmp_path, f"modality={fresh.changed}", *RAISED)
     store.open(many.record(many.task(), store.key))
     work_on([OpenCell(task, store, few.dataset().split)], make_leases("files", tmp_path, timeout=60.0))
-    assert told(read_looks(store.folder)) == [(1, 4, 2, 2)]
-    fresh = worked(*opened(make_job(tmp_path / "fresh", "modality=fused", *RAISED)), few.dataset().split)
-    assert digests(store.folder) == digests(fresh.folder)
+    assert told(read_looks(store.folder)) == [(1, 4, 2)]
+    assert digests(store.folder) == digests(cell(fresh.folder.parent, fresh.changed))
 
 
-def test_a_late_starter_of_the_earlier_command_lowers_nothing(begun: Path) -> None:
-    few = make_job(begun / "s", "modality=fused", *BEGUN)
-    many = make_job(begun / "s", "modality=fused", *RAISED)
+def test_a_late_starter_of_the_earlier_command_lowers_nothing(begun: Path, fresh: Fresh) -> None:
+    few, many = (make_job(begun / "s", f"modality={fresh.changed}", *words) for words in (BEGUN, RAISED))
     store = many.store(many.task())
     store.open(many.record(many.task(), store.key))
     store.open(few.record(few.task(), store.key))
     assert store.effort() == Effort(trials=4, proposals=0, seeds=2)
 
 
-def test_a_final_run_of_an_earlier_choice_that_ends_late_replaces_nothing(begun: Path) -> None:
+def test_a_final_run_of_an_earlier_choice_that_ends_late_replaces_nothing(begun: Path, fresh: Fresh) -> None:
     """Its worker began before the trials were raised, and ends after another configuration was chosen and trained."""
-    job = make_job(begun / "s", "modality=fused", *RAISED)
+    job = make_job(begun / "s", f"modality={fresh.changed}", *RAISED)
     task, store = opened(job)
     late = store.finished_trainings()[Unit(Stage.FINAL, 2)]
     (row,) = [row for row in ledger.read(begun / "s") if row.cell_key == store.key and row.unit == late.unit]
@@ -359,10 +389,10 @@ def test_a_final_run_of_an_earlier_choice_that_ends_late_replaces_nothing(begun:
 
 
 def test_a_final_run_of_an_earlier_choice_in_the_place_of_a_new_one_is_set_aside(
-    begun: Path, monkeypatch: pytest.MonkeyPatch
+    begun: Path, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other order: it ends after the choice, and before the run that is to have its place."""
-    job = make_job(begun / "s", "modality=fused", *RAISED)
+    job = make_job(begun / "s", f"modality={fresh.changed}", *RAISED)
     task, store = opened(job)
     late = store.finished_trainings()[Unit(Stage.FINAL, 2)]
     (row,) = [row for row in ledger.read(begun / "s") if row.cell_key == store.key and row.unit == late.unit]
@@ -376,9 +406,8 @@ def test_a_final_run_of_an_earlier_choice_in_the_place_of_a_new_one_is_set_aside
     monkeypatch.setattr(records.CellStore, "write_choice", chosen)
     worked(task, store, job.dataset().split)
     monkeypatch.undo()
-    fresh = worked(*opened(make_job(begun / "fresh", "modality=fused", *RAISED)), job.dataset().split)
-    assert current(store.folder) == digests(fresh.folder)
-    assert told(read_looks(store.folder)) == [(1, 2, 2, 0), (2, 4, 2, 2)]
+    assert current(store.folder) == digests(cell(fresh.folder.parent, fresh.changed))
+    assert told(read_looks(store.folder)) == [(1, 2, 2), (2, 4, 2)]
 
 
 class Killed(BaseException):
@@ -386,23 +415,21 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def undisturbed(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Bytes of a cell that was finished and then raised."""
     folder = tmp_path_factory.mktemp("undisturbed")
     for words in (BEGUN, ("budget.trials=4", "budget.seeds=3")):
-        job = make_job(folder, "modality=fused", *words)
-        store = worked(*opened(job), job.dataset().split)
+        store = sealed(make_job(folder, f"modality={fresh.changed}", *words))
     return digests(store.folder)
 
 
 @pytest.mark.parametrize("point", [*faults.RAISING[1:], "chosen", "record", "ledger", "sealing"])
 @pytest.mark.parametrize("time", [1, 2])
 def test_a_kill_while_effort_is_raised_costs_at_most_the_training_it_hit(
-    point: str, time: int, undisturbed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    point: str, time: int, undisturbed: dict[str, str], fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = make_job(tmp_path, "modality=fused", *BEGUN)
-    worked(*opened(job), job.dataset().split)
-    job = make_job(tmp_path, "modality=fused", "budget.trials=4", "budget.seeds=3")
+    sealed(make_job(tmp_path, f"modality={fresh.changed}", *BEGUN))
+    job = make_job(tmp_path, f"modality={fresh.changed}", "budget.trials=4", "budget.seeds=3")
     task, store = opened(job)
     reached = []
 
@@ -422,15 +449,14 @@ def test_a_kill_while_effort_is_raised_costs_at_most_the_training_it_hit(
     assert len(rows) == len(set(rows)) == 2 + 2 + 2 + 3
 
 
-def test_a_failed_final_run_is_forgotten_with_its_choice(begun: Path) -> None:
-    job = make_job(begun / "failing", "modality=fused", *BEGUN)
+def test_a_failed_final_run_is_forgotten_with_its_choice(fresh: Fresh, tmp_path: Path) -> None:
+    job = make_job(tmp_path, f"modality={fresh.changed}", *BEGUN)
     task, store = opened(job)
     for unit in (Unit(Stage.TRIAL, 0), Unit(Stage.TRIAL, 1)):
         study.run_unit(task, store, unit)
     assert study.waiting(task, store) == [Unit(Stage.FINAL, 1), Unit(Stage.FINAL, 2)]
     study.give_up(task, store, Unit(Stage.FINAL, 1), "its worker died")
     assert worked(task, store, job.dataset().split).failure() is not None
-    many = make_job(begun / "failing", "modality=fused", *RAISED)
-    task, store = opened(many)
-    assert worked(task, store, many.dataset().split).failure() is None
-    assert told(read_looks(store.folder)) == [(1, 4, 2, 2)]
+    store = sealed(make_job(tmp_path, f"modality={fresh.changed}", *RAISED))
+    assert store.failure() is None
+    assert told(read_looks(store.folder)) == [(1, 4, 2)]

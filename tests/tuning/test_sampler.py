@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from mmbench.store.schema import Stage, Training, Unit
 from mmbench.tuning import sampler
 from mmbench.tuning.sampler import SlotSampler
-from mmbench.tuning.space import Space, configurations
+from mmbench.tuning.space import Space, configurations, read_space
 from tests import records
 
 SPACE: Space = {
@@ -61,6 +61,47 @@ def test_a_rebuilt_study_can_be_kept(tmp_path: Any) -> None:
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/study.db")
     sampler.rebuilt_study(SPACE, by_unit(trial(0, 0.1, 0.3)), storage=storage, name="data/vbpr/text")
     assert optuna.load_study(study_name="data/vbpr/text", storage=storage).best_value == 0.3
+
+
+WEIGHTS: Space = read_space(
+    {
+        "lr": {"low": 1e-3, "high": 1e-1, "log": True},
+        "share": {"low": 0.0, "high": 1.0, "ends": 0.5},
+        "weight": {"low": 0.1, "high": 10.0, "log": True, "zero": 0.5},
+    }
+)
+
+
+def test_optuna_is_asked_whether_a_value_is_an_atom(tmp_path: Any) -> None:
+    """A study on disk too, which holds distributions of Optuna's own only."""
+    slots = configurations(WEIGHTS, {"lr": 1e-2, "share": 0.5, "weight": 1.0}, 12, "key")
+    done = by_unit(*(records.trial(i, i / 10, configuration=slots[i]) for i in range(11)))
+    assert sampler.ask_slot(WEIGHTS, slots, done, 11) == slots[11]
+    assert list(sampler.ask_slot(WEIGHTS, slots, {}, 0)) == sorted(WEIGHTS)
+    file = tmp_path / "studies.db"
+    sampler.keep_studies({"data/fusion/fused": (WEIGHTS, done)}, file)
+    kept = optuna.load_study(study_name="data/fusion/fused", storage=f"sqlite:///{file}").trials
+    zeros = 0
+    for trial, slot in zip(kept, slots, strict=False):
+        zero = slot["weight"] == 0.0
+        zeros += zero
+        assert trial.params["weight:place"] == (0.0 if zero else "range")
+        assert trial.params.get("weight") == (None if zero else slot["weight"])
+        assert trial.params["share:place"] == (slot["share"] if slot["share"] in (0.0, 1.0) else "range")
+    assert 0 < zeros < 11
+
+
+@pytest.mark.parametrize("zero_is_good", [True, False])
+def test_tpe_proposes_the_atom_where_it_was_good_and_else_the_good_part_of_the_range(zero_is_good: bool) -> None:
+    weights = [0.0, 0.0, 2.5, 3.0, 3.5, *(0.1 + 0.03 * i for i in range(12))]
+    good = [w == 0.0 if zero_is_good else w > 1.0 for w in weights]
+    configurations = [{"lr": 0.01 + 1e-4 * i, "share": 0.0, "weight": w} for i, w in enumerate(weights)]
+    trials = [records.trial(i, 0.5 * good[i] + 1e-3 * i, configuration=c) for i, c in enumerate(configurations)]
+    done = by_unit(*trials)
+    drawn = [sampler.ask_tpe(WEIGHTS, done, 0, f"key {k}")["weight"] for k in range(20)]
+    assert all(weight == 0.0 or 0.1 <= weight <= 10.0 for weight in drawn)
+    assert sum(weight == 0.0 if zero_is_good else weight > 1.0 for weight in drawn) >= 14
+    assert sampler.ask_tpe(WEIGHTS, done, 0, "key 0")["weight"] == drawn[0]
 
 
 def test_tpe_looks_where_trials_were_good() -> None:

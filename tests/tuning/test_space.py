@@ -14,7 +14,17 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from scipy import stats
 
 from mmbench.tuning.sampler import SlotSampler
-from mmbench.tuning.space import configuration_hash, configurations, inverse_cdf, read_space, uniform
+from mmbench.tuning.space import (
+    NumericRange,
+    RangeWithAtoms,
+    configuration_hash,
+    configurations,
+    contains,
+    inverse_cdf,
+    numeric_ranges,
+    read_space,
+    uniform,
+)
 
 N = 4000
 SPACE = {
@@ -73,6 +83,14 @@ def test_an_empty_tree_has_nothing_to_tune() -> None:
         ({"lr": {"low": None, "high": 1.0}}, r"search\.lr: "),
         ({"k": {"choices": []}}, r"search\.k: "),
         ({"k": {"choices": 3}}, r"search\.k: "),
+        ({"k": {"choices": [1], "zero": 0.25}}, r"search\.k: choices takes no zero"),
+        ({"w": {"low": 0.1, "high": 1.0, "zero": 1.0}}, r"search\.w: zero=1\.0 must be a probability"),
+        ({"w": {"low": 0.1, "high": 1.0, "zero": "x"}}, r"search\.w: zero=x must be a probability"),
+        ({"w": {"low": 0.0, "high": 1.0, "ends": 0.0}}, r"search\.w: ends=0\.0 must be a probability"),
+        ({"w": {"low": 0.0, "high": 1.0, "ends": 0.2, "zero": 0.2}}, r"search\.w: a range has either zero or ends"),
+        ({"w": {"low": 0.0, "high": 1.0, "step": 0.5, "ends": 0.2}}, r"search\.w: ends belongs to a range"),
+        ({"w": {"low": 1.0, "high": 1.0, "ends": 0.2}}, r"search\.w: the range has one value, 1\.0, and no two ends"),
+        ({"w": {"low": -1.0, "high": 1.0, "zero": 0.2}}, r"search\.w: a range that may be 0 begins at 0 or above"),
     ],
 )
 def test_a_wrong_leaf_is_named(tree: dict[str, Any], message: str) -> None:
@@ -153,6 +171,90 @@ def test_a_log_range_of_whole_numbers_has_both_ends() -> None:
 def test_the_smallest_and_largest_number_stay_in_the_range(distribution: BaseDistribution, u: float) -> None:
     value = inverse_cdf(distribution, u)
     assert distribution._contains(distribution.to_internal_repr(value)), value
+
+
+ZERO = {"low": 0.1, "high": 10.0, "log": True, "zero": 0.25}
+ENDS = {"low": 0.0, "high": 1.0, "ends": 0.3}
+
+
+def leaf(**keys: Any) -> BaseDistribution:
+    return read_space({"w": keys})["w"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "masses"),
+    [
+        (ZERO, {0.0: 0.25}),
+        ({"low": 0.0, "high": 0.8, "zero": 0.4}, {0.0: 0.4}),
+        (ENDS, {0.0: 0.15, 1.0: 0.15}),
+        ({"low": 1.0, "high": 1.0, "zero": 0.25}, {0.0: 0.25, 1.0: 0.75}),
+    ],
+)
+def test_atoms_have_their_probability_and_the_rest_is_the_range(
+    keys: dict[str, Any], masses: dict[float, float]
+) -> None:
+    found = draws(leaf(**keys))
+    for value, mass in masses.items():
+        assert stats.binomtest(found.count(value), N, mass).pvalue > 1e-3
+    inside = np.array([value for value in found if value not in masses])
+    plain = FloatDistribution(keys["low"], keys["high"], log=keys.get("log", False))
+    expected = [inverse_cdf(plain, (k + 0.5) / 500) for k in range(500)]
+    assert len(inside) == 0 or stats.ks_2samp(inside, expected).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("keys", [ZERO, ENDS, {"low": 0.2, "high": 0.2, "zero": 0.1}])
+def test_atoms_come_from_one_number_in_ascending_order(keys: dict[str, Any]) -> None:
+    """So that the other coordinates keep theirs, and a larger number never gives a smaller value."""
+    grid = [inverse_cdf(leaf(**keys), u) for u in np.linspace(0.0, 1.0 - 2.0**-53, 2001)]
+    assert grid == sorted(grid)
+    assert grid[0] == 0.0
+    assert grid[-1] == pytest.approx(keys["high"])
+    assert all(contains(leaf(**keys), value) for value in grid)
+
+
+def test_what_a_range_with_atoms_contains() -> None:
+    zero = leaf(**ZERO)
+    assert [contains(zero, value) for value in (0.0, 0.05, 0.1, 10.0, 11.0, "a")] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert isinstance(zero, RangeWithAtoms)
+    assert zero == leaf(**ZERO)
+    assert hash(zero) == hash(leaf(**ZERO))
+    assert zero != leaf(**{**ZERO, "zero": 0.5})
+
+
+@pytest.mark.parametrize("default", [0.0, 1.0])
+def test_a_default_may_be_an_atom_or_lie_in_the_range(default: float) -> None:
+    slots = configurations({"w": leaf(**ZERO)}, {"w": default}, 8, "key")
+    assert slots[0] == {"w": default}
+    with pytest.raises(ValueError, match=r"w=0\.01 is outside its search range"):
+        configurations({"w": leaf(**ZERO)}, {"w": 0.01}, 8, "key")
+
+
+def test_an_atom_leaves_the_other_draws_alone() -> None:
+    """With and without a mass at 0 the other coordinates are the same."""
+    spaces = [{**SPACE, "w": leaf(**keys)} for keys in (ZERO, {k: v for k, v in ZERO.items() if k != "zero"})]
+    one, other = (configurations(space, {**DEFAULT, "w": 1.0}, 20, "key") for space in spaces)
+    assert [{path: slot[path] for path in SPACE} for slot in one] == [
+        {path: slot[path] for path in SPACE} for slot in other
+    ]
+    assert any(slot["w"] == 0.0 for slot in one)
+    assert all(slot["w"] > 0.0 for slot in other)
+
+
+def test_numeric_ranges_of_a_space() -> None:
+    space = {**SPACE, "model.w": leaf(**ZERO), "model.s": leaf(**ENDS)}
+    assert numeric_ranges(space) == {
+        "model.n_layers": NumericRange(1, 4, log=False),
+        "optimizer.lr": NumericRange(1e-3, 2e-2, log=True),
+        "model.w": NumericRange(0.1, 10.0, log=True, atoms=(0.0,)),
+        "model.s": NumericRange(0.0, 1.0, log=False, atoms=(0.0, 1.0)),
+    }
 
 
 def test_the_default_comes_first_and_draws_are_distinct() -> None:

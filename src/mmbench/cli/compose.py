@@ -32,7 +32,13 @@ CONFIG_NAME = "config"
 OmegaConf.register_new_resolver("slug", lambda name: paths.slug([str(name)]), replace=True)
 OmegaConf.register_new_resolver("models_of", lambda tier: ",".join(models_of(tier)), replace=True)
 #: Sections whose keys are names of the user's modalities, so a new key is normal and needs no plus sign.
-OPEN_SECTIONS = ("modality.states.", "modality.missing.", "dataset.encoder.")
+OPEN_SECTIONS = (
+    "modality.states.",
+    "modality.missing.",
+    "dataset.encoder.",
+    "model.modality_weights.",
+    "search.model.modality_weights.",
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""``python -m mmbench prepare``: from files of others to a canonical folder, and back to MMRec."""
+"""``python -m mmbench prepare``: from files of others to a canonical folder, and back to MMRec; planted worlds too."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ import pyarrow as pa
 
 from mmbench.cli.encode import encode
 from mmbench.cli.folders import new_folder
-from mmbench.cli.prepare_parser import EXPORT, ROLES, parsed
+from mmbench.cli.prepare_parser import EXPORT, PLANTED, ROLES, parsed
 from mmbench.cli.words import take_language
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.describe import coded, coverage, statistics
 from mmbench.data.interactions import deduplicated, rating_at_least
+from mmbench.data.planted import make_world
 from mmbench.data.readers.archives import unpacked
 from mmbench.data.readers.columns import NONE, Columns, mapped
 from mmbench.data.readers.feature_files import read_item_feature
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
         ValueError: for a mistake in the command line or in the files.
     """
     given, translator = parsed(argv)
-    run = _to_mmrec if given.command == EXPORT else _import
+    run = {EXPORT: _to_mmrec, PLANTED: _planted}.get(given.command, _import)
     run(given, translator)
 
 
@@ -241,6 +242,40 @@ def _summary(
 def _day(seconds: int) -> Any:
     # The year is clipped to what a calendar can say: a time that is wrong is no reason to fail.
     return datetime.fromtimestamp(min(max(seconds, 0), 253_402_300_799), UTC).date()
+
+
+def _planted(given: argparse.Namespace, translator: Translator) -> None:
+    """Write a planted world and, unless it is very large, its truth on the split that the folder holds."""
+    from mmbench.cli import compose  # Hydra is slow to load, and other sources do without it
+    from mmbench.evaluation.planted_truth import CONDITIONS, CONTENT_AND_LOG, planted_truth
+
+    words = compose.open_modality_keys(given.words)
+    compose.parse(words)
+    config = replace(compose.compose(words).job().config.dataset, protocol="given")
+    if config.world is None:
+        raise Refusal("{name} is no planted world; set dataset.world, for example to complementary", name=config.name)
+    options = {key: value for key, value in (config.world_options or {}).items() if value is not None}
+    with new_folder(given.out, CANONICAL_FILES, given.overwrite) as folder:
+        source = make_world(config.world, config.encoder, **options)
+        made_by = {"world": config.world, "options": options, "encoder": dict(config.encoder)}
+        provenance = {"format": PLANTED, "mmbench": version("mmbench"), **made_by}
+        log = coded(source.log)
+        contents = {"statistics": statistics(source, log), "coverage": coverage(source), "texts": []}
+        truth = planted_truth(config) if "utility" in source.truth else None
+        write_folder(
+            source, folder, provenance, contents if truth is None else {**contents, "truth": truth.as_record()}
+        )
+    journal = Journal()
+    if truth is not None:
+        reached = {name: translator.number(truth.value(CONTENT_AND_LOG, name), 4) for name in CONDITIONS}
+        journal.tell(
+            Message(
+                "truth: test NDCG@20 of the best scorer, by content and log: none {none}, text {text}, image {image}, "
+                "fused {fused}",
+                **reached,
+            )
+        )
+    print("\n".join(_summary(given.out, PLANTED, log, contents, journal, translator)))
 
 
 def _to_mmrec(given: argparse.Namespace, translator: Translator) -> None:

@@ -13,9 +13,9 @@ from mmbench.data.readers.formats import READERS
 from mmbench.messages import Message, Translator
 
 ROLES = ("user", "item", "rating", "timestamp", "split", "order", "quantity")
-EXPORT = "export-mmrec"
+EXPORT, PLANTED = "export-mmrec", "planted"
 #: First words that name a command; any other first word is a source.
-COMMANDS = ("import", "csv", "mmrec", EXPORT, "-h", "--help")
+COMMANDS = ("import", "csv", "mmrec", PLANTED, EXPORT, "-h", "--help")
 
 
 def parsed(argv: Sequence[str]) -> tuple[argparse.Namespace, Translator]:
@@ -35,7 +35,11 @@ def _parser(translator: Translator) -> Parser:
     parser = Parser(
         prog=prog,
         usage=translator(
-            Message("{prog} SOURCE --out DIR [options] | export-mmrec DIR --out DIR [options]", prog=prog)
+            Message(
+                "{prog} SOURCE --out DIR [options] | planted [KEY=VALUE ...] --out DIR | "
+                "export-mmrec DIR --out DIR [options]",
+                prog=prog,
+            )
         ),
         description=translator(Message("Make a dataset folder of your own data. lang=ja speaks Japanese.")),
     )
@@ -64,6 +68,16 @@ def _parser(translator: Translator) -> Parser:
     mmrec.add_argument("source", type=Path, metavar="FOLDER", help=translator(Message("folder with a .inter file")))
     mmrec.set_defaults(format="mmrec")
     _table_options(mmrec, translator)
+
+    planted = _command(
+        commands, PLANTED, translator(Message("write a planted world as a dataset folder, with its truth")), translator
+    )
+    planted.add_argument(
+        "words",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help=translator(Message("words of the configuration, for example dataset.world=text_only")),
+    )
 
     export = _command(commands, EXPORT, translator(Message("write a dataset folder as an MMRec folder")), translator)
     export.add_argument("folder", type=Path, help=translator(Message("canonical folder")))

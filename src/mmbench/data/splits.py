@@ -56,6 +56,11 @@ class Split:
         """Whether validation items are hidden when test is ranked; the source study hid train only."""
         return self.protocol != "paper"
 
+    @property
+    def seen_at_test(self) -> tuple[Interactions, ...]:
+        """Parts whose items are no candidates when test is ranked."""
+        return (self.train, self.valid) if self.masks_valid_at_test else (self.train,)
+
 
 def given(log: pd.DataFrame, column: str) -> pd.Series:
     """Read the part of each row from ``column``; ``val``, ``valid``, ``validation`` and ``1`` mean the same.

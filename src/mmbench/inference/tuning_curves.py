@@ -148,10 +148,19 @@ def tuning_gain(validation: Vector) -> float:
     return float(validation.max() / validation[0] - 1.0)
 
 
-def edge_share(values: Sequence[float] | Vector, validation: Vector, low: float, high: float, *, log: bool) -> float:
+def edge_share(
+    values: Sequence[float] | Vector,
+    validation: Vector,
+    low: float,
+    high: float,
+    *,
+    log: bool,
+    atoms: Sequence[float] = (),
+) -> float:
     """Share of the best 20 % of the trials whose value lies within 5 % of a bound of its range.
 
-    Above :data:`EDGE_WARNING` the optimum is at the edge, and the range should be wider.
+    Above :data:`EDGE_WARNING` the optimum is at the edge, and the range should be wider. A value with a probability of
+    its own, such as a weight of 0, is no edge: beyond it there is nothing to search.
 
     Args:
         values: the hyper-parameter's value in each slot, ``(n_trials,)``.
@@ -159,6 +168,7 @@ def edge_share(values: Sequence[float] | Vector, validation: Vector, low: float,
         low: lower bound of the range.
         high: upper bound.
         log: the range is searched on the logarithmic scale, where distances are measured then.
+        atoms: values that have a probability of their own.
 
     Raises:
         ValueError: for an empty range.
@@ -167,12 +177,13 @@ def edge_share(values: Sequence[float] | Vector, validation: Vector, low: float,
         raise ValueError(f"the range from {low} to {high} is empty")
     best = np.argsort(-validation, kind="stable")[: math.ceil(TOP_SHARE * len(validation))]
     chosen = np.asarray(values, np.float64)[best]
+    chosen = chosen[~np.isin(chosen, atoms)]
     bounds = np.array([low, high], np.float64)
     if log:
         chosen, bounds = np.log(chosen), np.log(bounds)
     place = (chosen - bounds[0]) / (bounds[1] - bounds[0])
     reach = EDGE_WIDTH + 1e-12
-    return float(((place <= reach) | (place >= 1 - reach)).mean())
+    return float(((place <= reach) | (place >= 1 - reach)).sum() / len(best))
 
 
 def crossings(rungs: Sequence[int], histories: Sequence[Sequence[float] | None]) -> float | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import on_unique_rows, projected_content
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import rate
-from mmbench.nn.initialisation import table, xavier_normal, xavier_uniform
+from mmbench.nn.initialisation import linear, table, xavier_normal, xavier_uniform
 from mmbench.nn.losses import cosine_distance
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import propagated
@@ -23,12 +26,13 @@ class BM3(FactorModel):
 
     .. math::
         L = C(q(\bar u), \tilde h) + C(q(h), \tilde u)
-        + \lambda_c \sum_m [C(q(f_m), \tilde h) + C(q(f_m), \tilde f_m)] + \lambda\,(\|\bar U\|_F + \|H\|_F) / n_i
+        + \lambda_c \sum_m a_m [C(q(f_m), \tilde h) + C(q(f_m), \tilde f_m)] + \lambda\,(\|\bar U\|_F + \|H\|_F) / n_i
 
     :math:`[\bar U; \bar I]` are LightGCN's vectors, :math:`H = \bar I + Q` adds the ID vectors of items, :math:`f_m` is
     the projected content, :math:`q` one linear predictor for all views and :math:`C` the cosine distance, through whose
-    targets no gradient goes. Scores are :math:`q(\bar u)^\top q(h)`: content acts through training only. Modalities
-    that are absent drop out of the sum; without any the model aligns users and items alone.
+    targets no gradient goes. Scores are :math:`q(\bar u)^\top q(h)`: content acts through training only, and
+    :math:`\lambda_c a_m` is its weight. Modalities that are absent drop out of the sum; without any the model aligns
+    users and items alone.
 
     By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, which
     is all it changes.
@@ -38,12 +42,16 @@ class BM3(FactorModel):
         embedding_dim: size of all vectors.
         n_layers: propagation layers over users and items.
         dropout: rate of the dropout that makes a target.
-        cl_weight: weight of the terms of modalities, :math:`\lambda_c`.
+        cl_weight: weight of the terms of modalities, :math:`\lambda_c`; 0 leaves content out.
         reg_weight: weight of the norms of the propagated tables, :math:`\lambda`.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         trainable_features: whether the raw features are parameters.
         as_reference: reproduce the numbers of the reference implementation.
     """
 
+    content_ignored_by: ClassVar[str] = "cl_weight"
     adjacency: Tensor
 
     def __init__(
@@ -55,20 +63,20 @@ class BM3(FactorModel):
         dropout: float = 0.3,
         cl_weight: float = 2.0,
         reg_weight: float = 0.1,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
         trainable_features: bool = False,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
         trainable_features |= as_reference  # all that as_reference changes
+        data, self.weights = weighed(data, first_modality_weight, modality_weights, cl_weight=cl_weight)
         self.n_layers, self.dropout = n_layers, rate("dropout", dropout)
         self.cl_weight, self.reg_weight = cl_weight, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.predictor = nn.Linear(embedding_dim, embedding_dim)
-        self.content = projected_content(data, embedding_dim, trainable=trainable_features)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):  # the predictor and the projections
-                xavier_normal(module.weight)
+        self.predictor = linear(embedding_dim, embedding_dim, xavier_normal)
+        self.content = projected_content(data, embedding_dim, trainable=trainable_features, law=xavier_normal)
         self.noise = Noise("user", "item", *(f"content_{name}" for name in data.features))
         set_adjacency(self, data, eps=1e-7)
 
@@ -91,9 +99,9 @@ class BM3(FactorModel):
         for name, tower in self.content.items():
             (pairs,) = on_unique_rows(partial(self._with_target, name, tower), batch.positives)
             projected, target = pairs.chunk(2, dim=1)
-            online = self.predictor(projected)
-            terms[f"{name}_align"] = self.cl_weight * cosine_distance(online, item_target)
-            terms[f"{name}_intra"] = self.cl_weight * cosine_distance(online, target)
+            online, weight = self.predictor(projected), self.cl_weight * self.weights[name]
+            terms[f"{name}_align"] = weight * cosine_distance(online, item_target)
+            terms[f"{name}_intra"] = weight * cosine_distance(online, target)
         return terms
 
     def _propagated(self) -> tuple[Tensor, Tensor]:

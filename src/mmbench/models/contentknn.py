@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import concatenated
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.item_graphs import transposed, weighted
 from mmbench.nn.item_neighbours import cached_knn
 from mmbench.nn.recommender import ClosedForm
@@ -17,39 +21,54 @@ class ContentKNN(ClosedForm):
     r"""Similarity of content to a user's history, :math:`\hat y_{uj} = \sum_{i \in R_u : j \in N_k(i)} s_{ij}`.
 
     :math:`s_{ij} = \langle f_i, f_j\rangle / (\|f_i\|\|f_j\| + \text{shrink})`, :math:`f_i` the raw features of all
-    present modalities in name order; :math:`N_k(i)` are the k items most similar to i, itself included. Interactions
-    do not shape the similarity, so that this model shows what content alone is worth. An item without any content has
-    no neighbours. Without any modality there is nothing to compare, and the score is the popularity of the item.
+    present modalities in name order, each times :math:`a_m`; :math:`N_k(i)` are the k items most similar to i, itself
+    included. Interactions do not shape the similarity, so that this model shows what content alone is worth. An item
+    without any content has no neighbours. Without any modality, or with ``content_weight`` 0, there is nothing to
+    compare, and the score is the popularity of the item.
 
     Args:
         data: training data.
         k: neighbours per item, itself included.
         shrink: damps similarities of items with small features.
+        content_weight: 0 leaves content out; any other weight of the only thing that scores gives the same ranking.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
     """
 
+    content_ignored_by: ClassVar[str] = "content_weight"
     history: Tensor
     similarity: Tensor
     counts: Tensor
 
-    def __init__(self, data: RecData, *, k: int = 10, shrink: float = 10.0) -> None:
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        k: int = 10,
+        shrink: float = 10.0,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         self.k, self.shrink = k, shrink
-        self.has_content = bool(data.features)
+        _, self.weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         for name in ("history", "similarity", "counts"):
             self.register_buffer(name, torch.empty(0), persistent=False)
 
     def fit(self, data: RecData) -> None:
         """Find the k most similar items of each item."""
-        if not self.has_content:
+        if not self.weights:
             self.counts = torch.bincount(data.edge_index[1], minlength=data.n_items).to(self.counts.dtype)
             return
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        present = torch.stack([data.present[name] for name in data.features]).any(0)
-        lists = cached_knn(concatenated(data), present, self.k, shrink=self.shrink)
+        present = torch.stack([data.present[name] for name in self.weights]).any(0)
+        lists = cached_knn(concatenated(data, self.weights), present, self.k, shrink=self.shrink)
         self.similarity = transposed(weighted(lists)).matrix()
 
     def score(self, users: Tensor) -> Tensor:
         """Sums of similarities to the history, or counts without content: ``(B, n_items)``."""
-        if not self.has_content:
+        if not self.weights:
             return self.counts.expand(len(users), -1)
         return history_scores(self.history, self.similarity, users)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, row_sum_normalised
 from mmbench.nn.nearest import RING_SEED, nearest
@@ -27,17 +29,19 @@ MIN_COMMON = 2
 
 
 class DAMRS(FactorModel):
-    r"""LightGCN plus items smoothed over denoised graphs, :math:`z_i = \bar e_i + \frac{1}{V}\sum_v (G_v^L Q)_i`.
+    r"""LightGCN plus items smoothed over denoised graphs, :math:`z_i = \bar e_i + \sum_v w_v (G_v^L Q)_i`.
 
     Each modality is a view whose graph joins an item to its nearest neighbours, but only where the cosines of every
-    modality are at least their mean; one more view joins items with many common users. The loss is
+    modality are at least their mean; one more view joins items with many common users. The weights of the views add up
+    to one: :math:`w_m \propto c\,a_m`, and 1 for common users. The loss is
 
     .. math:: -\frac{1}{B}\sum_b \left[w^+ \log\sigma(x) + w^- \log\sigma(-x)\right] + \lambda_n \mathrm{ND}
               + \lambda_k \mathrm{KL}, \quad x = \bar u^\top (z_i - z_j)
 
     The weight :math:`w^+` is large where the views agree that the positive is liked, :math:`w^-` where one of them says
-    that the negative is liked too. ND (:func:`neighbour_discrimination`) pulls an item to its neighbours in all views
-    and in each, KL (:func:`bernoulli_divergence`) aligns the preferences of users by :math:`\bar e` and by the views.
+    that the negative is liked too; means and variances over views have the weights w, and so has ND
+    (:func:`neighbour_discrimination`), which pulls an item to its neighbours in all views and in each. KL
+    (:func:`bernoulli_divergence`) aligns the preferences of users by :math:`\bar e` and by the views.
     An absent modality drops out of the masks, means and products; the variance of one view is 0. Without any modality
     the only view is that of common users. The model has the numbers of the reference without any option; the reference
     itself crashes with one modality.
@@ -52,9 +56,15 @@ class DAMRS(FactorModel):
         n_positives: neighbours of each kind in ND; at most half of all items are taken.
         kl_weight: weight of the alignment.
         neighbor_weight: weight of neighbour discrimination.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
     """
 
+    content_ignored_by: ClassVar[str] = "content_weight"
     adjacency: Tensor
+    view_weights: Tensor
 
     def __init__(
         self,
@@ -68,8 +78,14 @@ class DAMRS(FactorModel):
         n_positives: int = 10,
         kl_weight: float = 1.0,
         neighbor_weight: float = 1e-3,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
+        data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
+        relative = torch.tensor([*(content_weight * weight for weight in weights.values()), 1.0])  # common users last
+        self.register_buffer("view_weights", relative / relative.sum(), persistent=False)
         self.n_ui_layers, self.n_layers = n_ui_layers, n_layers
         self.kl_weight, self.neighbor_weight = kl_weight, neighbor_weight
         self.n_positives = min(n_positives, data.n_items // 2)
@@ -84,7 +100,7 @@ class DAMRS(FactorModel):
         )
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Propagated users, and items plus the mean of the views."""
+        """Propagated users, and items plus the weighed views."""
         users, items, smoothed, _ = self._parts()
         return users, items + smoothed
 
@@ -99,9 +115,9 @@ class DAMRS(FactorModel):
 
         rows = torch.unique(torch.cat([batch.positives, batch.negatives]))
         lists = positives_of(list(units.values()), rows, self.n_positives)
-        for (name, unit), (shared, own) in zip(units.items(), lists, strict=True):
+        for (name, unit), (shared, own), weight in zip(units.items(), lists, self.view_weights, strict=True):
             value = neighbour_discrimination(unit, rows, shared, own, TEMPERATURE)
-            terms[f"neighbours_{name}"] = self.neighbor_weight / len(units) * value
+            terms[f"neighbours_{name}"] = self.neighbor_weight * weight * value
 
         user = users[torch.unique(batch.users)]
         by_behaviour, by_views = (
@@ -111,10 +127,11 @@ class DAMRS(FactorModel):
         return terms
 
     def _parts(self) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """Users, items before smoothing, the mean of the views, and the items of each view: each ``(n, d)``."""
+        """Users, items before smoothing, the sum of the weighed views, and the items of each view: each ``(n, d)``."""
         users, items = propagated(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
         views = {name: repeated(graph, self.item_embedding, self.n_layers) for name, graph in self.item_graphs.items()}
-        return users, items, torch.stack(list(views.values())).mean(0), views
+        smoothed = (self.view_weights.view(-1, 1, 1) * torch.stack(list(views.values()))).sum(0)
+        return users, items, smoothed, views
 
     @torch.no_grad()
     def _confidence(self, users: Tensor, units: list[Tensor], batch: Triplets) -> tuple[Tensor, Tensor]:
@@ -122,8 +139,10 @@ class DAMRS(FactorModel):
         user = users[batch.users]
         of_positive = torch.stack([torch.sigmoid((user * unit[batch.positives]).sum(1)) for unit in units])
         of_negative = torch.stack([torch.sigmoid((user * unit[batch.negatives]).sum(1)) for unit in units])
-        mean, largest, threshold = of_positive.mean(0), of_positive.amax(0), of_negative.mean()
-        variance = (of_positive - mean).square().sum(0) / max(1, len(units) - 1)
+        weights = self.view_weights.unsqueeze(1)
+        mean, largest = (weights * of_positive).sum(0), of_positive.amax(0)
+        threshold = (weights * of_negative).sum(0).mean()
+        variance = len(units) / max(1, len(units) - 1) * (weights * (of_positive - mean).square()).sum(0)
         liked = (mean * torch.exp(-2.0 * variance)).clamp(0.0, 1.0)
         return liked, ((largest - threshold) * (mean < threshold)).clamp(0.0, 1.0)
 

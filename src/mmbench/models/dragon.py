@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import bit_terms
 from mmbench.nn.propagation import with_neighbours
@@ -23,13 +27,13 @@ class DRAGON(FactorModel):
         z_u = (I + S)\,[w_{u1} O^1_u; w_{u2} O^2_u; \dots],\quad z_i = (I + G^L)\,[O^1_i; O^2_i; \dots]
 
     S weighs the k users with the most common training items by the softmax of their counts, G is the frozen item graph
-    of the raw features, :math:`\sum_m w_m \mathrm{kNN}(f^m)`. One modality has no weights w. Items without content
+    of the raw features, :math:`\sum_m s_m \mathrm{kNN}(f^m)`. One modality has no weights w. Items without content
     have no edges in the graph of that modality; without any modality there is one tower whose items start from a
     learned table, and no item graph.
 
-    ``as_reference`` differs from the default in two ways: lists of users shorter than k are filled up by random
-    repetition in every epoch of training, and two weights per user are penalised even if one modality leaves them
-    unused.
+    ``as_reference`` differs from the default in three ways: lists of users shorter than k are filled up by random
+    repetition in every epoch of training, two weights per user are penalised even if one modality leaves them unused,
+    and a modality whose share of the item graph is 0 keeps its tower.
 
     Args:
         data: training data.
@@ -38,12 +42,14 @@ class DRAGON(FactorModel):
         k_users: neighbours per user, k.
         k: neighbours per item, itself included.
         n_layers: propagation layers over the item graph, L.
-        first_modality_weight: weight of the first of two modalities in name order (image before text), the other has
-            the rest; one modality weighs 1, more than two weigh the same.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         reg_weight: weight of the mean squares of the batch rows of q and of w.
         as_reference: reproduce the numbers of the reference implementation.
     """
 
+    content_needed_because: ClassVar[str] = "without any modality a learned item table takes the place of the features"
     adjacency: Tensor
 
     def __init__(
@@ -56,17 +62,19 @@ class DRAGON(FactorModel):
         k: int = 10,
         n_layers: int = 1,
         first_modality_weight: float = 0.1,
+        modality_weights: Mapping[str, float] | None = None,
         reg_weight: float = 1e-3,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        data, _ = weighed(data, first_modality_weight, modality_weights, leave_out=not as_reference)
         self.n_users, self.n_layers, self.reg_weight = data.n_users, n_layers, reg_weight
         self.towers = Towers(data, embedding_dim, hidden_layer(hidden_dim, embedding_dim))
         set_adjacency(self, data)
-        # Deviations of the reference: a weight that one modality leaves unused, and padded lists of users.
+        # Further deviations of the reference: a weight that one modality leaves unused, and padded lists of users.
         self.user_weights = free_weights(data.n_users, len(self.towers), pair=as_reference)
         self.user_graph = UserGraph(data.edge_index, data.n_users, data.n_items, k_users, pad=as_reference)
-        self.item_graph = fused_item_graph(data, k, first_modality_weight)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights)
 
     def begin_epoch(self) -> None:
         """Draw the padding of the user graph, where there is any."""

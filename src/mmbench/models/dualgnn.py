@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.losses import bit_terms
 from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.towers import Towers, hidden_layer
@@ -18,8 +22,8 @@ N_HOPS = 2
 class DualGNN(FactorModel):
     r"""A tower per modality over users and items, user-specific weights of modalities, and a graph over users.
 
-    .. math:: O^m = \sum_{l=0}^{2} \hat A^l\, \mathrm{norm}([q^m; g_m(f^m)]),\quad a_u = \sum_m w_{um} O^m_u,\quad
-        z_u = a_u + \sum_b s_{ub} a_b,\quad z_i = \sum_m O^m_i
+    .. math:: O^m = \sum_{l=0}^{2} \hat A^l\, \mathrm{norm}([q^m; g_m(f^m)]),\quad a_u = \sum_m w_{um} a_m O^m_u,\quad
+        z_u = a_u + \sum_b s_{ub} a_b,\quad z_i = \sum_m a_m O^m_i
 
     b runs over the k users with the most training items in common with u, s is the softmax of those counts. One
     modality has no weights w. Without any modality there is one tower whose items start from a learned table.
@@ -34,10 +38,15 @@ class DualGNN(FactorModel):
         hidden_dim: width of the hidden layer of g.
         k_users: neighbours per user, k.
         reg_weight: weight of the mean squares of the batch rows of q and of w.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         as_reference: reproduce the numbers of the reference implementation.
     """
 
+    content_needed_because: ClassVar[str] = "without any modality a learned item table takes the place of the features"
     adjacency: Tensor
+    weights: Tensor
 
     def __init__(
         self,
@@ -47,9 +56,13 @@ class DualGNN(FactorModel):
         hidden_dim: int = 256,
         k_users: int = 40,
         reg_weight: float = 1e-3,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        data, weights = weighed(data, first_modality_weight, modality_weights)
+        self.register_buffer("weights", torch.tensor(list(weights.values()) or [1.0]).view(-1, 1), persistent=False)
         self.n_users, self.reg_weight = data.n_users, reg_weight
         self.towers = Towers(data, embedding_dim, hidden_layer(hidden_dim, embedding_dim))
         set_adjacency(self, data)
@@ -65,7 +78,7 @@ class DualGNN(FactorModel):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Users with their like-minded users, and the sum of the towers of items."""
-        outputs = self.towers.sum_of_hops(self.adjacency, N_HOPS)
+        outputs = self.weights * self.towers.sum_of_hops(self.adjacency, N_HOPS)
         users = self.user_graph(self._blended(outputs[: self.n_users]))
         return users, outputs[self.n_users :].sum(1)
 

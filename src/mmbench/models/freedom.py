@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import on_unique_rows, projected_content
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import fused_item_graph
@@ -18,15 +22,15 @@ from mmbench.nn.sampled_graph import SampledGraph
 
 
 class FREEDOM(FactorModel):
-    r"""LightGCN on a pruned graph plus items smoothed over a frozen item graph, :math:`z_i = \bar e_i + (G^L Q)_i`.
+    r"""LightGCN on a pruned graph plus items smoothed over a frozen item graph, :math:`z_i = \bar e_i + c\,(G^L Q)_i`.
 
-    :math:`G = \sum_m w_m \mathrm{kNN}(f^m)` from raw features. Each epoch trains on a sample of the edges that prefers
-    those between nodes of low degree; scores use all edges. A second BPR term per modality ranks the projected
-    features. Items without content have no edges in the graph of that modality; without any modality the model is
-    LightGCN on the pruned graph.
+    :math:`G = \sum_m s_m \mathrm{kNN}(f^m)` from raw features. Each epoch trains on a sample of the edges that prefers
+    those between nodes of low degree; scores use all edges. A second BPR term per modality, of weight
+    :math:`c\,\lambda`, ranks the projected features. Items without content have no edges in the graph of that modality;
+    without any modality the model is LightGCN on the pruned graph.
 
-    By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, which
-    is all it changes.
+    By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, and
+    keeps the other terms of a modality whose share of the graph is 0.
 
     Args:
         data: training data.
@@ -34,13 +38,17 @@ class FREEDOM(FactorModel):
         n_ui_layers: propagation layers over users and items.
         n_layers: propagation layers over the item graph, L.
         k: neighbours per item, itself included.
-        first_modality_weight: weight of the first of two modalities in name order (image before text), the other has
-            the rest; one modality weighs 1, more than two weigh the same.
         dropout: fraction of the edges left out of each epoch.
-        reg_weight: weight of the modality terms; 0 leaves them out.
+        reg_weight: weight of the modality terms, :math:`\lambda`; 0 leaves them out.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         trainable_features: whether the raw features are parameters.
         as_reference: reproduce the numbers of the reference implementation.
     """
+
+    content_ignored_by: ClassVar[str] = "content_weight"
 
     def __init__(
         self,
@@ -50,20 +58,27 @@ class FREEDOM(FactorModel):
         n_ui_layers: int = 2,
         n_layers: int = 1,
         k: int = 10,
-        first_modality_weight: float = 0.1,
         dropout: float = 0.8,
         reg_weight: float = 1e-3,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.1,
+        modality_weights: Mapping[str, float] | None = None,
         trainable_features: bool = False,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        trainable_features |= as_reference  # all that as_reference changes
+        # Deviations of the reference: raw features are trained too, and nothing of a modality is left out.
+        trainable_features |= as_reference
+        data, _ = weighed(
+            data, first_modality_weight, modality_weights, content_weight=content_weight, leave_out=not as_reference
+        )
         self.n_ui_layers, self.n_layers, self.reg_weight = n_ui_layers, n_layers, reg_weight
+        self.content_weight = content_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.content = projected_content(data, embedding_dim, trainable=trainable_features)
         self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, keep=1.0 - rate("dropout", dropout))
-        self.item_graph = fused_item_graph(data, k, first_modality_weight)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights)
 
     def begin_epoch(self) -> None:
         """Draw the edges of this epoch."""
@@ -81,7 +96,7 @@ class FREEDOM(FactorModel):
         if self.reg_weight > 0:
             for name, tower in self.content.items():
                 projected = on_unique_rows(tower, batch.positives, batch.negatives)
-                terms[f"bpr_{name}"] = self.reg_weight * vector_bpr(user, *projected)
+                terms[f"bpr_{name}"] = self.content_weight * self.reg_weight * vector_bpr(user, *projected)
         return terms
 
     def _final(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,5 +106,5 @@ class FREEDOM(FactorModel):
         of_users, of_items = halves(chosen, len(users))
         if self.item_graph is not None:
             smoothed = repeated(self.item_graph, self.item_embedding, self.n_layers)
-            of_items = of_items + functional.embedding(items, smoothed)
+            of_items = of_items + self.content_weight * functional.embedding(items, smoothed)
         return of_users, of_items

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,35 +12,50 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import concatenated, on_unique_rows
-from mmbench.nn.initialisation import table, xavier_normal
+from mmbench.nn.content_weights import weighed
+from mmbench.nn.initialisation import linear, table, xavier_normal
 from mmbench.nn.losses import bpr_terms
 from mmbench.nn.recommender import FactorModel, Triplets
 
 
 class Fusion(FactorModel):
-    r"""Projected, concatenated features added to the ID vector, :math:`\hat y_{ui} = p_u^\top (q_i + g(f_i))`.
+    r"""Projected, concatenated features added to the ID vector, :math:`\hat y_{ui} = p_u^\top (q_i + c\,g(f_i))`.
 
-    :math:`f_i` joins the present modalities in name order, each of unit length and louder where the item lacks others
-    (:func:`balanced`); :math:`g` is linear, or has one hidden layer with ReLU. Without any
-    modality :math:`g` vanishes and the model is BPR.
+    :math:`f_i` joins the present modalities in name order, each of length :math:`a_m` and louder where the item lacks
+    others (:func:`balanced`); :math:`g` is linear, or has one hidden layer with ReLU. Without any modality :math:`g`
+    vanishes and the model is BPR.
 
     Args:
         data: training data.
         embedding_dim: size of the user and item vectors.
         hidden_dim: width of the hidden layer; 0 for a linear projection.
         reg_weight: weight of the un-squared norms of the batch rows.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
     """
 
+    content_ignored_by: ClassVar[str] = "content_weight"
     content: Tensor
 
     def __init__(
-        self, data: RecData, *, embedding_dim: int = 64, hidden_dim: int = 0, reg_weight: float = 1e-4
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        hidden_dim: int = 0,
+        reg_weight: float = 1e-4,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        self.reg_weight = reg_weight
+        self.reg_weight, self.content_weight = reg_weight, content_weight
+        data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         self.user_embedding = table(data.n_users, embedding_dim, xavier_normal)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_normal)
-        self.register_buffer("content", balanced(data), persistent=False)
+        self.register_buffer("content", balanced(data, weights), persistent=False)
         self.projection = _projection(self.content.shape[1], hidden_dim, embedding_dim)
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -52,30 +69,36 @@ class Fusion(FactorModel):
 
     def _items(self, rows: Tensor | slice) -> Tensor:
         ids = self.item_embedding[rows]
-        return ids if self.projection is None else ids + self.projection(self.content[rows])
+        if self.projection is None:
+            return ids
+        return ids + self.content_weight * self.projection(self.content[rows])
 
 
 def _projection(width: int, hidden: int, out: int) -> nn.Module | None:
     if width == 0:
         return None
     if hidden == 0:
-        return nn.Linear(width, out)
-    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))
+        return linear(width, out)
+    return nn.Sequential(linear(width, hidden), nn.ReLU(), linear(hidden, out))
 
 
-def balanced(data: RecData) -> Tensor:
-    r"""Features of all present modalities side by side, all of the same weight: ``(n_items, sum of d)``.
+def balanced(data: RecData, weights: Mapping[str, float] | None = None) -> Tensor:
+    r"""Features of all present modalities side by side, none louder than its weight: ``(n_items, sum of d)``.
 
-    Rows have length one in each modality, so that a wide one does not drown the others. Where item :math:`i` has no
-    content its row is zero, and the :math:`M_i` modalities that it has are scaled by :math:`M / M_i`, as dropout
-    scales what it keeps: the image of a new item without a text weighs as much as image and text of others together.
+    Rows have length :math:`a_m` in each modality, so that a wide one does not drown the others. Where item i has no
+    content its row is zero, and the :math:`M_i` modalities that it has are scaled by :math:`M / M_i`, as dropout scales
+    what it keeps: the image of a new item without a text weighs as much as image and text of others together.
+
+    Args:
+        data: training data.
+        weights: :math:`a_m` by modality, 1 where None.
     """
     if not data.features:
         return concatenated(data)
     present = torch.stack([data.present[name] for name in data.features]).to(torch.get_default_dtype())
-    weights = len(present) * present / present.sum(dim=0).clamp(min=1)
+    scales = len(present) * present / present.sum(dim=0).clamp(min=1)
     rows = {
-        name: weight[:, None] * functional.normalize(part, dim=1, eps=1e-12)
-        for (name, part), weight in zip(data.features.items(), weights, strict=True)
+        name: scale[:, None] * functional.normalize(part, dim=1, eps=1e-12)
+        for (name, part), scale in zip(data.features.items(), scales, strict=True)
     }
-    return concatenated(replace(data, features=rows))
+    return concatenated(replace(data, features=rows), weights)

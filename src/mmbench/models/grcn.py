@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.initialisation import table, xavier_normal
+from mmbench.nn.content_weights import weighed
+from mmbench.nn.initialisation import linear, table, xavier_normal
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
 from mmbench.nn.propagation import halves
 from mmbench.nn.recommender import FactorModel, Triplets
@@ -20,8 +24,8 @@ class GRCN(FactorModel):
 
     Per modality, users q and mapped items :math:`\varphi` of length one give every edge an attention
     :math:`\alpha^m = \mathrm{softmax}\langle q_u, \varphi_i\rangle` over the neighbours of its receiver, and
-    :math:`\mathrm{rep}^m` adds the attended neighbours. The weight of an edge is
-    :math:`\mathrm{relu}(\max_m \alpha^m C_{s m})` with the confidence C of its sender s. Before that, q moves
+    :math:`\mathrm{rep}^m` adds the attended neighbours, times :math:`a_m`. The weight of an edge is
+    :math:`\mathrm{relu}(\max_m a_m \alpha^m C_{s m})` with the confidence C of its sender s. Before that, q moves
     towards the attended items ``n_routings`` times. Without any modality the one attention compares q with a learned
     item table of the same width.
 
@@ -34,8 +38,14 @@ class GRCN(FactorModel):
         content_dim: width of the content vectors of each modality.
         n_routings: times that q moves towards the items it attends to.
         reg_weight: weight of the mean squares of the batch rows of the ID vectors and of q.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         as_reference: reproduce the numbers of the reference implementation.
     """
+
+    content_needed_because: ClassVar[str] = "without any modality its attention reads a learned item table instead"
+    weights: Tensor
 
     def __init__(
         self,
@@ -45,9 +55,13 @@ class GRCN(FactorModel):
         content_dim: int = 64,
         n_routings: int = 3,
         reg_weight: float = 1e-3,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        data, weights = weighed(data, first_modality_weight, modality_weights)
+        self.register_buffer("weights", torch.tensor(list(weights.values()) or [1.0]), persistent=False)
         self.n_users, self.reg_weight = data.n_users, reg_weight
         n = data.n_users + data.n_items
         self.id_embedding = table(n, embedding_dim, xavier_normal)
@@ -61,11 +75,12 @@ class GRCN(FactorModel):
     def forward(self) -> tuple[Tensor, Tensor]:
         """ID vectors after two steps over the refined graph beside the content vectors of each modality."""
         contents, attentions = [], []
-        for tower in self.towers.values():
+        for tower, weight in zip(self.towers.values(), self.weights, strict=True):
             ego = self._routed(tower())
             attentions.append(self._attention(ego))
-            contents.append(ego + self.edges.propagate(attentions[-1], ego))
-        weights = (torch.stack(attentions, dim=1) * self.confidence[self.edges.columns]).amax(1).relu()
+            contents.append(weight * (ego + self.edges.propagate(attentions[-1], ego)))
+        trusted = torch.stack(attentions, dim=1) * self.confidence[self.edges.columns]
+        weights = (self.weights * trusted).amax(1).relu()
         x = functional.normalize(self.id_embedding, dim=1, eps=1e-12)
         y = self.edges.propagate(weights, x)
         z = torch.cat([x + y + self.edges.propagate(weights, y), *contents], dim=1)
@@ -92,6 +107,4 @@ class GRCN(FactorModel):
 
 
 def _projection(raw: int, width: int) -> nn.Module:
-    linear = nn.Linear(raw, width)
-    nn.init.xavier_normal_(linear.weight)
-    return nn.Sequential(linear, nn.LeakyReLU())
+    return nn.Sequential(linear(raw, width, xavier_normal), nn.LeakyReLU())

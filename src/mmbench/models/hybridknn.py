@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.item_graphs import modality_shares, weighted, weighted_sum
 from mmbench.nn.item_neighbours import content_neighbours, cooccurrence_knn
 from mmbench.nn.recommender import ClosedForm
@@ -16,7 +20,7 @@ from mmbench.nn.sparse import history_scores, interaction_matrix
 class HybridKNN(ClosedForm):
     r"""ItemKNN whose similarity has a share of content.
 
-    .. math:: \hat y_{uj} = \sum_{i \in R_u} \Big((1 - \beta)\, s_{ji} + \beta \sum_m w_m c^m_{ji}\Big)
+    .. math:: \hat y_{uj} = \sum_{i \in R_u} \Big((1 - \beta)\, s_{ji} + \beta \sum_m s_m c^m_{ji}\Big)
 
     :math:`s` is the shrunk cosine of common users, :math:`c^m` the cosine of the features of modality m around their
     mean, or 0 where it is negative: embeddings of one encoder all point in much the same direction, so that around zero
@@ -27,11 +31,13 @@ class HybridKNN(ClosedForm):
         data: training data.
         k: neighbours per item and similarity.
         shrink: damps similarities that rest on few users.
-        content_weight: weight of content against interactions, beta.
-        first_modality_weight: weight of the first of two modalities in name order (image before text), the other has
-            the rest; one modality weighs 1, more than two weigh the same.
+        content_weight: weight of content against interactions, beta; 0 leaves content out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
     """
 
+    content_ignored_by: ClassVar[str] = "content_weight"
     history: Tensor
     similarity: Tensor
 
@@ -43,13 +49,16 @@ class HybridKNN(ClosedForm):
         shrink: float = 20.0,
         content_weight: float = 0.3,
         first_modality_weight: float = 0.2,
+        modality_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         if not 0.0 <= content_weight <= 1.0:
             raise Refusal("content_weight={content_weight} must lie between 0 and 1", content_weight=content_weight)
         self.k, self.shrink = k, shrink
+        data, _ = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         share = content_weight if data.features else 0.0
-        shares = modality_shares(data.features, first_modality_weight)
+        shares = modality_shares(data.features, first_modality_weight, modality_weights)
+        self.names = list(data.features)
         self.weights = [1.0 - share, *(share * part for part in shares)]
         self.register_buffer("history", torch.empty(0), persistent=False)
         self.register_buffer("similarity", torch.empty(0), persistent=False)
@@ -58,7 +67,7 @@ class HybridKNN(ClosedForm):
         """Find the neighbours of each item by interactions and by each modality."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         lists = [cooccurrence_knn(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)]
-        lists += [content_neighbours(data.features[name], data.present[name], self.k) for name in data.features]
+        lists += [content_neighbours(data.features[name], data.present[name], self.k) for name in self.names]
         self.similarity = weighted_sum([weighted(neighbours) for neighbours in lists], self.weights).matrix()
 
     def score(self, users: Tensor) -> Tensor:

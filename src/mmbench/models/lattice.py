@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,14 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import projected_content
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import one_of
-from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, content_graphs, row_sum_normalised, weighted, weighted_sum
 from mmbench.nn.item_neighbours import Neighbours, knn
 from mmbench.nn.kernels import WeightedProduct, product
 from mmbench.nn.losses import half_squares, vector_bpr
+from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves, repeated, rows_of_mean
 from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.sparse import DirectedGraph
@@ -27,13 +30,13 @@ BACKBONES = ("lightgcn", "mf", "ngcf")
 
 
 class LATTICE(FactorModel):
-    r"""Item vectors smoothed over an item graph that is partly learned, :math:`z_i = \bar e_i + \widehat{(S^L Q)_i}`.
+    r"""Items smoothed over an item graph that is partly learned, :math:`z_i = \bar e_i + c\,\widehat{(S^L Q)_i}`.
 
-    :math:`S = (1 - \mu)\,\mathrm{lap}(\sum_m w_m L^m) + \mu \sum_m w_m O^m`: :math:`O^m` is the frozen graph of the
-    raw features of modality m, :math:`L^m` the kNN graph of their projection, :math:`w` a softmax. The learned part
-    is built once per epoch; the first batch trains it through the similarities, the others see it as a constant.
-    :math:`\bar e` comes from the backbone. Items without content have no edges in the graphs of that modality; without
-    any modality the item graph vanishes and the model is its backbone.
+    :math:`S = (1 - \mu)\,\mathrm{lap}(\sum_m w_m L^m) + \mu \sum_m w_m O^m`: :math:`O^m` is the frozen graph of the raw
+    features of modality m, :math:`L^m` the kNN graph of their projection, and :math:`w_m \propto a_m e^{b_m}` with
+    learned b. The learned part is built once per epoch; the first batch trains it through the similarities, the others
+    see it as a constant. :math:`\bar e` comes from the backbone. Items without content have no edges in the graphs of
+    that modality; without any modality the item graph vanishes and the model is its backbone.
 
     ``as_reference`` differs from the default in two ways: the raw features are trained too, and the regulariser is
     divided by the nominal ``train_batch_size`` instead of the length of the batch.
@@ -49,11 +52,17 @@ class LATTICE(FactorModel):
         frozen_weight: weight of the frozen graph, mu.
         message_dropout: dropout after each layer of ``ngcf``.
         reg_weight: weight of the squared norms of the final batch rows.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         trainable_features: whether the raw features are parameters.
         as_reference: reproduce the numbers of the reference implementation.
         train_batch_size: nominal batch size, read with ``as_reference`` only.
     """
 
+    content_ignored_by: ClassVar[str] = "content_weight"
+    log_weights: Tensor
     stored: DirectedGraph | None
 
     def __init__(
@@ -69,6 +78,9 @@ class LATTICE(FactorModel):
         frozen_weight: float = 0.9,
         message_dropout: float = 0.1,
         reg_weight: float = 1e-3,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
         trainable_features: bool = False,
         as_reference: bool = False,
         train_batch_size: int = 2048,
@@ -77,6 +89,8 @@ class LATTICE(FactorModel):
         # Deviations of the reference: raw features are trained too, and the regulariser has the nominal divisor.
         trainable_features |= as_reference
         self.divisor = train_batch_size if as_reference else None
+        data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
+        self.content_weight = content_weight
         self.backbone = one_of("backbone", backbone, BACKBONES)
         self.n_ui_layers, self.n_layers, self.k = n_ui_layers, n_layers, k
         self.frozen_weight, self.message_dropout, self.reg_weight = frozen_weight, message_dropout, reg_weight
@@ -84,11 +98,13 @@ class LATTICE(FactorModel):
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.neighbourhood = NeighbourMean(data.edge_index, data.n_users, data.n_items, self_loops=True)
         widths = [(embedding_dim, embedding_dim)] * (n_ui_layers if backbone == "ngcf" else 0)
-        self.sum_layers = nn.ModuleList(nn.Linear(*width) for width in widths)
-        self.product_layers = nn.ModuleList(nn.Linear(*width) for width in widths)
+        self.sum_layers = nn.ModuleList(linear(*width) for width in widths)
+        self.product_layers = nn.ModuleList(linear(*width) for width in widths)
         self.content = projected_content(data, feature_dim, trainable=trainable_features)
         n_modalities = len(data.features)
         self.modal_weight = nn.Parameter(torch.full((n_modalities,), 0.5)) if n_modalities > 1 else None
+        self.register_buffer("log_weights", torch.tensor(list(weights.values())).log(), persistent=False)
+        self.noise = Noise(*(f"messages_{layer}" for layer in range(len(widths))))
         self.present = [data.present[name] for name in data.features]
         self.frozen = list(content_graphs(data, lambda name: k).values())
         self.stored = None
@@ -114,7 +130,8 @@ class LATTICE(FactorModel):
         chosen = self._collaborative(torch.cat([users, len(self.user_embedding) + items]))
         of_users, of_items = halves(chosen, len(users))
         if self.content:
-            of_items = of_items + functional.normalize(functional.embedding(items, self._smoothed()), dim=1)
+            smoothed = functional.normalize(functional.embedding(items, self._smoothed()), dim=1)
+            of_items = of_items + self.content_weight * smoothed
         return of_users, of_items
 
     def _collaborative(self, nodes: Tensor) -> Tensor:
@@ -123,10 +140,11 @@ class LATTICE(FactorModel):
         if self.backbone == "lightgcn":
             return rows_of_mean(graph.matrix, users, items, self.n_ui_layers, nodes, transposed=graph.transposed)[0]
         x = total = torch.cat([users, items])
-        for of_sums, of_products in zip(self.sum_layers, self.product_layers, strict=True):  # mf has none
+        layers = zip(self.sum_layers, self.product_layers, strict=True)
+        for layer, (of_sums, of_products) in enumerate(layers):  # mf has none
             y = graph(x)
             messages = functional.leaky_relu(of_sums(y)) + functional.leaky_relu(of_products(x * y))
-            x = functional.dropout(messages, self.message_dropout, self.training)
+            x = self.noise.drop(f"messages_{layer}", messages, self.message_dropout)
             total = total + functional.normalize(x, dim=1)
         return functional.embedding(nodes, total / (len(self.sum_layers) + 1))
 
@@ -147,7 +165,9 @@ class LATTICE(FactorModel):
     def _item_graph(self) -> ItemGraph:
         """The mixed graph S from the current parameters."""
         device = self.item_embedding.device
-        weights = [1.0] if self.modal_weight is None else list(torch.softmax(self.modal_weight, 0))
+        weights = [1.0]
+        if self.modal_weight is not None:
+            weights = list(torch.softmax(self.modal_weight + self.log_weights, 0))
         towers = zip(self.content.values(), self.present, strict=True)
         learned = [weighted(learned_knn(tower(), present.to(device), self.k)) for tower, present in towers]
         frozen = [graph.to(device) for graph in self.frozen]

@@ -15,7 +15,7 @@ from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import half_squares
 from mmbench.nn.propagation import halves, propagate
 from mmbench.nn.recommender import FactorModel, Triplets
-from mmbench.nn.sampled_graph import SampledGraph, sample_edges
+from mmbench.nn.sampled_graph import SampledGraph
 
 
 class LayerGCN(FactorModel):
@@ -58,12 +58,7 @@ class LayerGCN(FactorModel):
 
     def begin_epoch(self) -> None:
         """Draw the edges of this epoch, by degree and uniformly in turn."""
-        graph = self.graph
-        if self.by_degree:
-            graph.draw()
-        elif graph.keep < 1.0:
-            uniform = torch.ones_like(graph.weights)
-            graph.use_edges(sample_edges(graph.edges, uniform, graph.keep, graph.generator))
+        self.graph.draw(by_degree=self.by_degree)
         self.by_degree = not self.by_degree
 
     def forward(self) -> tuple[Tensor, Tensor]:

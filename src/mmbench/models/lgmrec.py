@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from itertools import combinations
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import one_of
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import nce_of_rows, norm_penalty, vector_bpr
@@ -29,14 +32,15 @@ Pair = tuple[Tensor, Tensor]
 class LGMRec(FactorModel):
     r"""Local vectors from behaviour and modalities plus global ones through learned hyperedges.
 
-    .. math:: z = e + \sum_m \hat f_m + \alpha\,\widehat{\sum_m y_m}
+    .. math:: z = e + c\,\Big(\sum_m a_m \hat f_m + \alpha\,\widehat{\sum_m a_m y_m}\Big)
 
     :math:`e` are the vectors of the backbone, :math:`f_m = S^L [D^{-1} R\,x_m; x_m]` the projected content
     :math:`x_m = X_m T_m` of items and of a user's items after L propagations, hats scale rows to length one. An item
     belongs to the hyperedges of modality m by :math:`\mathrm{softmax}((X_m V_m + g) / 0.2)` with Gumbel noise g, a user
     by the sum over the items of the same logits; :math:`y_m` is what the hyperedges pass on from e, see
-    :func:`through_hyperedges`. The global vectors of every two modalities are contrasted; with one modality there is
-    nothing to contrast, and without any the model is its backbone. Raw features are frozen.
+    :func:`through_hyperedges`. The global vectors of every two modalities are contrasted with the weight
+    :math:`\lambda_c\,c\,a_m a_n`; with one modality there is nothing to contrast, and without any the model is its
+    backbone. Raw features are frozen.
 
     ``as_reference`` differs from the default in one way: it draws Gumbel noise in evaluation too, so that its scores
     are random.
@@ -51,11 +55,16 @@ class LGMRec(FactorModel):
         n_hyperedges: hyperedges per modality.
         keep_rate: share of memberships that dropout keeps in training.
         alpha: weight of the global vectors.
-        cl_weight: weight of the contrast, a sum over the batch.
+        cl_weight: weight of the contrast, a sum over the batch, :math:`\lambda_c`.
         reg_weight: weight of the un-squared norms of the final batch rows.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         as_reference: reproduce the numbers of the reference implementation.
     """
 
+    content_ignored_by: ClassVar[str] = "content_weight"
     adjacency: Tensor
     inverse_degree: Tensor
 
@@ -73,6 +82,9 @@ class LGMRec(FactorModel):
         alpha: float = 0.3,
         cl_weight: float = 1e-4,
         reg_weight: float = 1e-6,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
@@ -80,6 +92,8 @@ class LGMRec(FactorModel):
             raise Refusal("keep_rate={keep_rate} must be more than 0 and at most 1", keep_rate=keep_rate)
         if n_hyper_layers < 1:
             raise Refusal("{name}={value} must be at least 1", name="n_hyper_layers", value=n_hyper_layers)
+        data, self.weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
+        self.content_weight = content_weight
         self.n_users = data.n_users
         self.n_ui_layers = n_ui_layers if one_of("backbone", backbone, BACKBONES) == "lightgcn" else 0
         self.n_content_layers, self.n_hyper_layers, self.dropout = n_content_layers, n_hyper_layers, 1.0 - keep_rate
@@ -87,11 +101,13 @@ class LGMRec(FactorModel):
         self.ranks_with_noise = as_reference  # all that as_reference changes
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.projection, self.hyperedges = nn.ParameterDict(), nn.ParameterDict()
+        widths = {name: features.shape[1] for name, features in data.features.items()}
+        self.projection, self.hyperedges = (
+            nn.ParameterDict({name: table(width, columns, xavier_uniform) for name, width in widths.items()})
+            for columns in (embedding_dim, n_hyperedges)
+        )
         for name, features in data.features.items():
             self.register_buffer(f"content_{name}", features.to(torch.get_default_dtype()), persistent=False)
-            self.projection[name] = table(features.shape[1], embedding_dim, xavier_uniform)
-            self.hyperedges[name] = table(features.shape[1], n_hyperedges, xavier_uniform)
         draws = [f"{draw}_{kind}" for draw in ("gumbel", "drop") for kind in ("item", "user")]
         self.noise = Noise(*(f"{draw}_{name}" for name in data.features for draw in draws))
         set_adjacency(self, data, eps=1e-7)
@@ -111,10 +127,11 @@ class LGMRec(FactorModel):
         rows = batch.rows(*halves(nodes, self.n_users))
         terms = {"bpr": vector_bpr(*rows), "reg": self.reg_weight * norm_penalty(*rows)}
         for first, second in combinations(through, 2):
+            weight = self.cl_weight * self.content_weight * self.weights[first] * self.weights[second]
             for kind, row in enumerate((batch.users, batch.positives)):
                 anchors, others = through[first][kind], through[second][kind]
                 contrast = contrast_with_all(anchors, others, row)
-                terms[f"contrast_{('users', 'items')[kind]}_{first}_{second}"] = self.cl_weight * contrast
+                terms[f"contrast_{('users', 'items')[kind]}_{first}_{second}"] = weight * contrast
         return terms
 
     def _parts(self) -> tuple[Tensor, dict[str, Pair]]:
@@ -122,10 +139,11 @@ class LGMRec(FactorModel):
         nodes = propagated_nodes(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
         through = {name: self._global(name, nodes[self.n_users :]) for name in self.projection}
         for name in self.projection:
-            nodes = nodes + functional.normalize(self._local(name), dim=1, eps=1e-12)
+            weight = self.content_weight * self.weights[name]
+            nodes = nodes + weight * functional.normalize(self._local(name), dim=1, eps=1e-12)
         if through:
-            total = torch.stack([torch.cat(pair) for pair in through.values()]).sum(0)
-            nodes = nodes + self.alpha * functional.normalize(total, dim=1, eps=1e-12)
+            total = torch.stack([self.weights[name] * torch.cat(pair) for name, pair in through.items()]).sum(0)
+            nodes = nodes + self.content_weight * self.alpha * functional.normalize(total, dim=1, eps=1e-12)
         return nodes, through
 
     def _local(self, name: str) -> Tensor:

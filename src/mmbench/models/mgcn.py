@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import projected_content
-from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.content_weights import weighed
+from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.item_graphs import content_graphs
 from mmbench.nn.propagation import halves, propagated_nodes
 from mmbench.nn.recommender import FactorModel, Triplets
@@ -17,14 +21,15 @@ from mmbench.nn.views import PurifiedView, final_vectors, side_losses
 
 
 class MGCN(FactorModel):
-    r"""LightGCN's vectors c plus side information s that behaviour chooses from views of the modalities, z = c + s.
+    r"""LightGCN's vectors e plus side information s that behaviour chooses from views of the modalities, z = e + c s.
 
     .. math::
-        s = \frac{1}{M + 1} \Big(\sum_m \sigma(P_m c) \odot (v_m - k) + k\Big), \quad k = \sum_m a_m v_m
+        s = \frac{1}{M + 1} \Big(\sum_m a_m\, \sigma(P_m e) \odot (v_m - k) + k\Big), \quad k = \sum_m w_m v_m, \quad
+        w_m \propto a_m \exp(q^\top \tanh(W v_m + b))
 
     :math:`v_m` is the view of modality m: ID vectors gated by content, smoothed over its item graph and summed over
-    the items of a user. :math:`a = \mathrm{softmax}_m\, w^\top \tanh(W v_m + b)` weighs what the views have in common.
-    Besides BPR, s is contrasted with c. With one modality :math:`k = v_m`, hence :math:`s = v_m / 2` and neither
+    the items of a user; :math:`w` weighs what the views have in common. Besides BPR, s is contrasted with e with the
+    weight :math:`c\,\lambda_c`. With one modality :math:`k = v_m`, hence :math:`s = v_m / 2` and neither
     P nor the attention exists; without any the model is LightGCN. Items without content are isolated in the graph of
     that modality.
 
@@ -38,13 +43,19 @@ class MGCN(FactorModel):
         n_layers: propagation layers over item graphs.
         k: neighbours per item, itself included.
         reg_weight: weight of the squared norms of the final batch rows.
-        cl_weight: weight of the contrast.
+        cl_weight: weight of the contrast, :math:`\lambda_c`.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         trainable_features: whether the raw features are parameters.
         as_reference: reproduce the numbers of the reference implementation.
         train_batch_size: nominal batch size, read with ``as_reference`` only.
     """
 
+    content_ignored_by: ClassVar[str] = "content_weight"
     adjacency: Tensor
+    weights: Tensor
 
     def __init__(
         self,
@@ -56,6 +67,9 @@ class MGCN(FactorModel):
         k: int = 10,
         reg_weight: float = 1e-4,
         cl_weight: float = 1e-2,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
         trainable_features: bool = False,
         as_reference: bool = False,
         train_batch_size: int = 2048,
@@ -64,8 +78,10 @@ class MGCN(FactorModel):
         # Deviations of the reference: raw features are trained too, and the regulariser has the nominal divisor.
         trainable_features |= as_reference
         self.divisor = train_batch_size if as_reference else None
+        data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
+        self.register_buffer("weights", torch.tensor(list(weights.values())).view(-1, 1, 1), persistent=False)
         self.n_users, self.n_ui_layers = data.n_users, n_ui_layers
-        self.reg_weight, self.cl_weight = reg_weight, cl_weight
+        self.reg_weight, self.cl_weight, self.content_weight = reg_weight, cl_weight, content_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.content = projected_content(data, embedding_dim, trainable=trainable_features)
@@ -73,11 +89,9 @@ class MGCN(FactorModel):
         self.to_users = ConstantMap(*user_item_blocks(self.adjacency, data.n_users))
         graphs = content_graphs(data, lambda name: k)
         self.views = nn.ModuleDict({m: PurifiedView(graph, embedding_dim, n_layers) for m, graph in graphs.items()})
-        self.preference, self.query = nn.ModuleDict(), None
-        if len(data.features) > 1:
-            self.preference.update({name: nn.Linear(embedding_dim, embedding_dim) for name in data.features})
-            hidden, logit = nn.Linear(embedding_dim, embedding_dim), nn.Linear(embedding_dim, 1, bias=False)
-            self.query = nn.Sequential(hidden, nn.Tanh(), logit)
+        several = data.features if len(data.features) > 1 else {}
+        self.preference = nn.ModuleDict({name: linear(embedding_dim, embedding_dim) for name in several})
+        self.query = _query(embedding_dim) if several else None
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Behaviour plus side information of users and of items."""
@@ -85,17 +99,23 @@ class MGCN(FactorModel):
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, squared norms and the contrast."""
-        return side_losses(*self._parts(), batch.nodes(self.n_users), self.reg_weight, self.cl_weight, self.divisor)
+        nodes, cl_weight = batch.nodes(self.n_users), self.content_weight * self.cl_weight
+        return side_losses(*self._parts(), nodes, self.reg_weight, cl_weight, self.divisor)
 
     def _parts(self) -> tuple[Tensor, Tensor | None]:
-        """Behaviour c and, with content, side information s of all nodes, each ``(n_users + n_items, d)``."""
+        """Behaviour e and, with content, weighed side information c s of all nodes, each ``(n_users + n_items, d)``."""
         behaviour = propagated_nodes(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
         if not self.views:
             return behaviour, None
         ids = self.item_embedding
         views = torch.stack([view(ids, self.content[m](), self.to_users) for m, view in self.views.items()])
         if self.query is None:
-            return behaviour, views[0] / 2
-        common = (torch.softmax(self.query(views), dim=0) * views).sum(0)
+            return behaviour, self.content_weight * views[0] / 2
+        common = (torch.softmax(self.query(views) + self.weights.log(), dim=0) * views).sum(0)
         gates = torch.stack([torch.sigmoid(layer(behaviour)) for layer in self.preference.values()])
-        return behaviour, ((gates * (views - common)).sum(0) + common) / (len(views) + 1)
+        side = ((self.weights * gates * (views - common)).sum(0) + common) / (len(views) + 1)
+        return behaviour, self.content_weight * side
+
+
+def _query(dim: int) -> nn.Module:
+    return nn.Sequential(linear(dim, dim), nn.Tanh(), linear(dim, 1, bias=False))

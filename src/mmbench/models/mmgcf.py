@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,9 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import on_unique_rows, projected_content
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import one_of, rate
-from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.losses import half_squares, vector_bpr
 from mmbench.nn.propagation import propagated
 from mmbench.nn.recommender import FactorModel, Triplets
@@ -24,11 +26,15 @@ WEIGHTINGS = ("equal", "alpha", "normalized")
 class MMGCF(FactorModel):
     r"""LightGCN on a pruned graph whose item vectors are fused with projected features, :math:`z_i = F(\bar e_i, f_i)`.
 
-    With the fusion F (mean, sum, or a linear map of the concatenation) and k modalities :math:`f^m`:
+    With the fusion F (weighted mean, weighted sum, or a linear map of the weighted concatenation) and k modalities
+    :math:`f^m`:
 
     - ``equal``: :math:`F(\bar e, F(f^1, \dots, f^k))`
     - ``alpha``: :math:`F(\sigma(a)\,\bar e, (1 - \sigma(a))\,f^1, \dots, (1 - \sigma(a))\,f^k)` with a learned number a
     - ``normalized``: :math:`F(k\,\hat e, \hat f^1, \dots, \hat f^k)`, vectors of length one
+
+    Beside ID vectors of weight 1, :math:`f^m` weighs :math:`c\,a_m`; in ``equal`` it weighs :math:`a_m` among the
+    modalities, and what they come to weighs c.
 
     Each epoch trains on a sample of the edges that prefers those between nodes of low degree; scores use all edges.
     Without any modality there is nothing to fuse and the model is LightGCN on the pruned graph. The model has the
@@ -42,7 +48,13 @@ class MMGCF(FactorModel):
         weighting: ``equal``, ``alpha`` or ``normalized``.
         dropout: fraction of the edges left out of each epoch.
         reg_weight: weight of the squared norms of the ego rows.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
     """
+
+    content_ignored_by: ClassVar[str] = "content_weight"
 
     def __init__(
         self,
@@ -54,8 +66,13 @@ class MMGCF(FactorModel):
         weighting: str = "equal",
         dropout: float = 0.5,
         reg_weight: float = 1e-3,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
+        data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
+        self.weights, self.content_weight = list(weights.values()), content_weight
         self.weighting = one_of("weighting", weighting, WEIGHTINGS)
         self.n_layers, self.reg_weight = n_layers, reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
@@ -97,16 +114,17 @@ class MMGCF(FactorModel):
         if not content:
             return ids
         if self.weighting == "equal":
-            return self.fuse([ids, self.fuse_content(content)])
+            return self.fuse([ids, self.fuse_content(content, self.weights)], [1.0, self.content_weight])
+        weights = [1.0, *(self.content_weight * weight for weight in self.weights)]
         if self.alpha is not None:
             share = torch.sigmoid(self.alpha)
-            return self.fuse([share * ids, *((1.0 - share) * vectors for vectors in content)])
+            return self.fuse([share * ids, *((1.0 - share) * vectors for vectors in content)], weights)
         ids, *content = (functional.normalize(vectors, dim=1, eps=1e-12) for vectors in (ids, *content))
-        return self.fuse([len(content) * ids, *content])
+        return self.fuse([len(content) * ids, *content], weights)
 
 
 class Combine(nn.Module):
-    """Mean, sum, or a linear map of the concatenation of vectors; one vector alone stays as it is.
+    """Mean, sum, or a linear map of the concatenation of weighed vectors; one vector alone stays as it is.
 
     Args:
         mode: ``mean``, ``sum`` or ``concat``.
@@ -117,13 +135,15 @@ class Combine(nn.Module):
     def __init__(self, mode: str, n_inputs: int, dim: int) -> None:
         super().__init__()
         self.mode = one_of("fusion", mode, FUSIONS)
-        self.layer = nn.Linear(n_inputs * dim, dim) if mode == "concat" and n_inputs > 1 else None
+        self.layer = linear(n_inputs * dim, dim) if mode == "concat" and n_inputs > 1 else None
 
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """``n_inputs`` tensors ``(n, dim)`` to one ``(n, dim)``."""
+    def forward(self, inputs: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
+        """``n_inputs`` tensors ``(n, dim)``, each with its weight, 1 where None, to one ``(n, dim)``."""
         if len(inputs) == 1:
             return inputs[0]
+        weights = weights or [1.0] * len(inputs)
+        weighed_inputs = [weight * vectors for vectors, weight in zip(inputs, weights, strict=True)]
         if self.layer is not None:
-            return self.layer(torch.cat(list(inputs), dim=1))
-        total = torch.stack(list(inputs)).sum(0)
-        return total / len(inputs) if self.mode == "mean" else total
+            return self.layer(torch.cat(weighed_inputs, dim=1))
+        total = torch.stack(weighed_inputs).sum(0)
+        return total / sum(weights) if self.mode == "mean" else total

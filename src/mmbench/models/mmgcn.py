@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,8 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
-from mmbench.nn.initialisation import set_table, table, xavier_normal
+from mmbench.nn.content_weights import weighed
+from mmbench.nn.initialisation import linear, set_table, started, table, xavier_normal
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
 from mmbench.nn.propagation import halves
 from mmbench.nn.recommender import FactorModel, Triplets
@@ -19,7 +22,7 @@ from mmbench.nn.user_item_graph import NeighbourMean
 
 
 class MMGCN(FactorModel):
-    r"""One graph network per modality, averaged, :math:`Z = \frac{1}{|M|}\sum_m \mathrm{GNN}_m([q^m; P_m f^m], e)`.
+    r"""One graph network per modality, averaged, :math:`Z = \sum_m s_m\,\mathrm{GNN}_m([q^m; P_m f^m], e)`.
 
     Each branch starts from free user vectors q and projected features and passes means over neighbours; the ID vectors
     e of users and items enter every layer of every branch. Without any modality there is one branch whose items start
@@ -35,10 +38,15 @@ class MMGCN(FactorModel):
         content_dim: width of the projected features and of q; by default that of the ID vectors, 256 in the reference.
         n_layers: layers of each branch.
         reg_weight: weight of the mean squares of the ID vectors of the batch and of q.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         as_reference: reproduce the numbers of the reference implementation.
     """
 
+    content_needed_because: ClassVar[str] = "without any modality a learned item table takes the place of the features"
     id_embedding: Tensor
+    weights: Tensor
 
     def __init__(
         self,
@@ -48,34 +56,39 @@ class MMGCN(FactorModel):
         content_dim: int | None = None,
         n_layers: int = 3,
         reg_weight: float = 1e-3,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
         if n_layers < 1:
             raise Refusal("{name}={value} must be at least 1", name="n_layers", value=n_layers)
+        data, weights = weighed(data, first_modality_weight, modality_weights)
+        self.register_buffer("weights", torch.tensor(list(weights.values()) or [1.0]).view(-1, 1, 1), persistent=False)
         self.n_users, self.reg_weight = data.n_users, reg_weight
         # Deviations of the reference: its width, constant tables, and only images are projected and penalised.
         content_dim = content_dim or (256 if as_reference else embedding_dim)
         trained, projected = not as_reference, {"image"} if as_reference else set(data.features)
-        ids = xavier_normal(torch.empty(data.n_users + data.n_items, embedding_dim))
+        ids = started(torch.empty(data.n_users + data.n_items, embedding_dim), xavier_normal)
         set_table(self, "id_embedding", ids, trained=trained)
-        self.branches, self.penalised = nn.ModuleDict(), list[Tower]()
+        branches, self.penalised = dict[str, Branch](), list[Tower]()
         for name, features in data.features.items():
             width = content_dim if name in projected else features.shape[1]
-            layer = nn.Linear(features.shape[1], content_dim) if name in projected else nn.Identity()
+            layer = linear(features.shape[1], content_dim) if name in projected else nn.Identity()
             tower = Tower(data.n_users, MappedFeatures(features, layer), width, trained=trained)
-            self.branches[name] = Branch(tower, [width] + [embedding_dim] * n_layers)
+            branches[name] = Branch(tower, [width] + [embedding_dim] * n_layers)
             self.penalised += [tower] if name in projected else []
         if not data.features:
             tower = Tower(data.n_users, FreeItems(data.n_items, content_dim), content_dim, trained=trained)
-            self.branches["free"] = Branch(tower, [content_dim] + [embedding_dim] * n_layers)
+            branches["free"] = Branch(tower, [content_dim] + [embedding_dim] * n_layers)
             self.penalised += [tower]
+        self.branches = nn.ModuleDict(branches)
         self.mean = NeighbourMean(data.edge_index, data.n_users, data.n_items)
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Mean of the branches, split into users and items."""
+        """Weighed mean of the branches, split into users and items."""
         outputs = [branch(self.id_embedding, self.mean) for branch in self.branches.values()]
-        z = torch.stack(outputs).mean(0)
+        z = (self.weights * torch.stack(outputs)).mean(0)
         return halves(z, self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
@@ -95,10 +108,8 @@ class MessageLayer(nn.Module):
     def __init__(self, width: int, dim: int, *, first: bool) -> None:
         super().__init__()
         self.message = table(width, width, xavier_normal)
-        self.own = nn.Linear(width, dim)
-        self.combine = nn.Linear(width + dim, dim)
-        for layer in [self.own, self.combine] if first else [self.own]:
-            nn.init.xavier_normal_(layer.weight)
+        self.own = linear(width, dim, xavier_normal)
+        self.combine = linear(width + dim, dim, xavier_normal if first else None)
 
     def forward(self, x: Tensor, ids: Tensor, mean: NeighbourMean) -> Tensor:
         """``(n, width)`` to ``(n, dim)``."""

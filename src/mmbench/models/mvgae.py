@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,8 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
-from mmbench.nn.initialisation import set_table, xavier_normal
+from mmbench.nn.content_weights import weighed
+from mmbench.nn.initialisation import linear, set_table, started, xavier_normal
 from mmbench.nn.losses import bpr, bpr_bits
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves
@@ -30,7 +33,9 @@ class MVGAE(FactorModel):
     r"""Gaussian vectors of users and items per modality, fused as a product of experts.
 
     One encoder per modality and one over a free item table give a mean and a log-variance of every node; the product
-    of their Gaussians (modalities in name order, the table last) is the fused one. The loss sums over all of them
+    of their Gaussians (modalities in name order, the table last) is the fused one. The Gaussian of a modality enters it
+    to the power :math:`c\,a_m`, which multiplies its precision, and that is also the weight of its loss. The loss sums
+    over all of them
 
     .. math:: -\sum_b \log_2 \sigma(\langle z_u, z_i\rangle - \langle z_u, z_j\rangle) + \beta\,\mathrm{KL}, \quad
               z = \sigma(\mu + 0.1\,\epsilon\,e^{l/2})
@@ -49,8 +54,14 @@ class MVGAE(FactorModel):
         n_layers: hidden graph layers, at least one.
         dropout: rate after every graph convolution.
         beta: weight of the divergence from the standard normal.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         as_reference: reproduce the numbers of the reference implementation.
     """
+
+    content_ignored_by: ClassVar[str] = "content_weight"
 
     def __init__(
         self,
@@ -61,22 +72,27 @@ class MVGAE(FactorModel):
         n_layers: int = 1,
         dropout: float = 0.1,
         beta: float = 1.0,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
+        self.weights = {f"content_{name}": content_weight * weight for name, weight in weights.items()}
         self.n_users, self.beta = data.n_users, beta
         # Deviations of the reference: users' vectors and the item table are constants, and see its reconstruction.
         trained = not as_reference
         self.reconstruction = reconstruction_of_the_reference if as_reference else reconstruction
         items: dict[str, nn.Module] = {
-            f"content_{name}": MappedFeatures(features, nn.Linear(features.shape[1], feature_dim))
+            f"content_{name}": MappedFeatures(features, linear(features.shape[1], feature_dim, xavier_normal))
             for name, features in data.features.items()
         }
         items["table"] = MappedTable(data.n_items, embedding_dim, feature_dim, trained=trained)
-        self.encoders = nn.ModuleDict()
-        for name, module in items.items():
-            ego = Tower(data.n_users, module, feature_dim, trained=trained)
-            self.encoders[name] = GaussianEncoder(ego, feature_dim, embedding_dim, n_layers, dropout)
+        egos = {name: Tower(data.n_users, module, feature_dim, trained=trained) for name, module in items.items()}
+        self.encoders = nn.ModuleDict(
+            {m: GaussianEncoder(ego, feature_dim, embedding_dim, n_layers, dropout) for m, ego in egos.items()}
+        )
         self.neighbourhood = NeighbourMean(data.edge_index, data.n_users, data.n_items, self_loops=True)
         self.noise = Noise("fused", *items)
 
@@ -91,14 +107,17 @@ class MVGAE(FactorModel):
         for name, (mean, log_variance) in self._gaussians().items():
             limited = log_variance.clamp(max=MAX_LOG_VARIANCE)
             z = torch.sigmoid(mean + 0.1 * self.noise.normal(name, mean) * torch.exp(limited / 2))
-            terms[f"reconstruction_{name}"] = self.reconstruction(z, batch, self.n_users)
-            terms[f"kl_{name}"] = self.beta * standard_divergence(mean, limited)
+            weight = self.weights.get(name, 1.0)
+            terms[f"reconstruction_{name}"] = weight * self.reconstruction(z, batch, self.n_users)
+            terms[f"kl_{name}"] = weight * self.beta * standard_divergence(mean, limited)
         return terms
 
     def _gaussians(self) -> dict[str, Gaussian]:
         """Mean and log-variance of all nodes, fused and by encoder, each ``(n_users + n_items, d)``."""
         encoded = {name: encoder(self.neighbourhood) for name, encoder in self.encoders.items()}
-        return {"fused": product_of_experts(*encoded.values()), **encoded}
+        # A Gaussian to the power w has w times the precision.
+        experts = [(mean, lv - math.log(self.weights.get(name, 1.0))) for name, (mean, lv) in encoded.items()]
+        return {"fused": product_of_experts(*experts), **encoded}
 
 
 def reconstruction(z: Tensor, batch: Triplets, n_users: int) -> Tensor:
@@ -128,8 +147,8 @@ class MappedTable(nn.Module):
 
     def __init__(self, n_items: int, dim: int, width: int, *, trained: bool = True) -> None:
         super().__init__()
-        set_table(self, "table", xavier_normal(torch.empty(n_items, dim)), trained=trained)
-        self.layers = nn.Linear(dim, width)
+        set_table(self, "table", started(torch.empty(n_items, dim), xavier_normal), trained=trained)
+        self.layers = linear(dim, width, xavier_normal)
 
     def forward(self) -> Tensor:
         """Map all items."""
@@ -144,13 +163,14 @@ class GraphLayer(nn.Module):
 
     def __init__(self, n_inputs: int, dim: int, dropout: float) -> None:
         super().__init__()
-        self.convolution, self.linear, self.dropout = nn.Linear(n_inputs, dim), nn.Linear(dim, dim), dropout
+        self.convolution, self.linear = linear(n_inputs, dim, xavier_normal), linear(dim, dim, xavier_normal)
+        self.dropout, self.noise = dropout, Noise("convolution")
 
     def forward(self, x: Tensor, mean: NeighbourMean) -> Tensor:
         """``(n, n_inputs)`` to ``(n, dim)``."""
         # The rows of the mean add up to one, so that the bias may be averaged along.
         y = functional.normalize(mean(self.convolution(x)), dim=1, eps=1e-12)
-        return self.linear(functional.leaky_relu(functional.dropout(y, self.dropout, self.training)))
+        return self.linear(functional.leaky_relu(self.noise.drop("convolution", y, self.dropout)))
 
 
 class GaussianEncoder(nn.Module):
@@ -174,10 +194,7 @@ class GaussianEncoder(nn.Module):
         widths = [width] + [dim] * (n_layers - 1)
         self.hidden = nn.ModuleList(GraphLayer(n_inputs, dim, dropout) for n_inputs in widths)
         self.heads = nn.ModuleDict({name: GraphLayer(dim, dim, dropout) for name in ("mean", "log_variance")})
-        self.skips = nn.ModuleDict({name: nn.Linear(dim, dim) for name in self.heads})
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                xavier_normal(module.weight)
+        self.skips = nn.ModuleDict({name: linear(dim, dim, xavier_normal) for name in self.heads})
 
     def forward(self, mean: NeighbourMean) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, each ``(n, dim)``."""

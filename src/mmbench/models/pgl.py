@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,6 +12,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.content_features import projected_content
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import one_of, rate
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import fused_item_graph
@@ -37,7 +41,7 @@ ID_ONLY = "id"
 class PGL(FactorModel):
     r"""LightGCN on content alone that trains on a principal sub-graph and ranks on the full graph.
 
-    .. math:: z = \bar x + G^L x, \quad x = [\widehat{W_1 f^1 + b_1}, \dots], \quad G = \sum_m w_m \mathrm{kNN}(f^m)
+    .. math:: z = \bar x + G^L x, \quad x = [\widehat{W_1 f^1 + b_1}, \dots], \quad G = \sum_m s_m \mathrm{kNN}(f^m)
 
     Items have no ID vectors: :math:`x` are the projected features of all present modalities side by side, each of
     length one, and users have one table per modality. :math:`\bar x` comes from LightGCN on the sub-graph, which is a
@@ -46,8 +50,8 @@ class PGL(FactorModel):
     a learned item table of the same width, scaled to length one too, takes their place and there is no item graph.
     Items without content have no edges in the graph of that modality.
 
-    By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, which
-    is all it changes.
+    By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, and
+    keeps the vectors of a modality whose share of the item graph is 0.
 
     Args:
         data: training data.
@@ -57,13 +61,16 @@ class PGL(FactorModel):
         n_ui_layers: propagation layers over users and items.
         n_layers: propagation layers over the item graph, L.
         k: neighbours per item, itself included.
-        first_modality_weight: weight of the first of two modalities in name order (image before text), the other has
-            the rest; one modality weighs 1, more than two weigh the same.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         dropout: dropout of the contrasted views.
         reg_weight: weight of the contrast; 0 leaves it out.
         trainable_features: whether the raw features are parameters.
         as_reference: reproduce the numbers of the reference implementation.
     """
+
+    content_needed_because: ClassVar[str] = "without any modality a learned item table takes the place of the features"
 
     def __init__(
         self,
@@ -76,13 +83,16 @@ class PGL(FactorModel):
         n_layers: int = 1,
         k: int = 10,
         first_modality_weight: float = 0.1,
+        modality_weights: Mapping[str, float] | None = None,
         dropout: float = 0.2,
         reg_weight: float = 0.05,
         trainable_features: bool = False,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        trainable_features |= as_reference  # all that as_reference changes
+        # Deviations of the reference: raw features are trained too, and nothing of a modality is left out.
+        trainable_features |= as_reference
+        data, _ = weighed(data, first_modality_weight, modality_weights, leave_out=not as_reference)
         self.mode, self.n_ui_layers, self.n_layers = one_of("mode", mode, MODES), n_ui_layers, n_layers
         self.dropout, self.reg_weight = rate("dropout", dropout), reg_weight
         self.users = nn.ParameterDict(
@@ -94,7 +104,7 @@ class PGL(FactorModel):
         self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, keep)
         if mode == "global":
             self.graph.sampled = principal_graph(self.graph.full, data.n_users, embedding_dim)
-        self.item_graph = fused_item_graph(data, k, first_modality_weight)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights)
 
     def begin_epoch(self) -> None:
         """Draw the edges of this epoch."""

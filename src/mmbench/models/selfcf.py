@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.hyperparameters import rate
-from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.losses import cosine_distance, half_squares
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves, propagated
@@ -55,7 +55,7 @@ class SelfCF(FactorModel):
         self.n_layers, self.dropout, self.reg_weight = n_layers, rate("dropout", dropout), reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.predictor = nn.Linear(embedding_dim, embedding_dim)
+        self.predictor = linear(embedding_dim, embedding_dim)
         set_adjacency(self, data, eps=1e-7)
         self.noise = Noise("edge_rate", "edges", "user_target", "item_target")
         # Deviation of the reference, see _over_dropped_edges.

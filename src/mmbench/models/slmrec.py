@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.content_weights import weighed
+from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.kernels import LogSumExp
 from mmbench.nn.propagation import propagated
 from mmbench.nn.recommender import FactorModel, Triplets
@@ -16,14 +20,14 @@ from mmbench.nn.user_item_graph import set_adjacency
 
 
 class SLMRec(FactorModel):
-    r"""A view of the graph per modality, fused by a linear map, :math:`z = F\,[E^{id}; E^1; E^2; \dots] + c`.
+    r"""A view of the graph per modality, fused by a linear map, :math:`z = F\,[E^{id}; c a_1 E^1; \dots] + b`.
 
     :math:`E^m` is the mean of the propagated layers of the users' ID vectors and the projected features, scaled to
     length one. Users are contrasted with the items of the batch. A chain aligns the views of the positives: from
-    :math:`x_0 = E^{id}`, :math:`x_m = A_m x_{m-1}` is contrasted with :math:`B_m E^m`, modality after modality in
-    name order; the last of several steps has half the width. Without any modality the chain vanishes and the ID view
-    is mapped alone. Only the task that aligns features (FAC) is built. A bias of B would cancel in the contrast, and
-    is left out.
+    :math:`x_0 = E^{id}`, :math:`x_m = A_m x_{m-1}` is contrasted with :math:`c a_m B_m E^m` with the weight
+    :math:`\lambda\,c\,a_m`, modality after modality in name order; the last of several steps has half the width.
+    Without any modality the chain vanishes and the ID view is mapped alone. Only the task that aligns features (FAC) is
+    built. A bias of B would cancel in the contrast, and is left out.
 
     ``as_reference`` differs from the default in three ways: the last step of two has a second linear map in
     :math:`A_2`, from the modality that the reference lacks between image and text; B has its bias; and scores pass
@@ -34,11 +38,16 @@ class SLMRec(FactorModel):
         embedding_dim: size of the ID vectors, of each view and of the fused vectors.
         n_layers: propagation layers.
         temperature: of the contrast of users with items, whose rows have length one.
-        alignment_weight: weight of the chain; 0 leaves it out.
+        alignment_weight: weight of the chain, :math:`\lambda`; 0 leaves it out.
         alignment_temperature: of the contrasts in the chain, whose rows keep their length.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         as_reference: reproduce the numbers of the reference implementation.
     """
 
+    content_ignored_by: ClassVar[str] = "content_weight"
     adjacency: Tensor
 
     def __init__(
@@ -50,28 +59,34 @@ class SLMRec(FactorModel):
         temperature: float = 0.1,
         alignment_weight: float = 0.1,
         alignment_temperature: float = 0.5,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
+        self.weights = {name: content_weight * weight for name, weight in weights.items()}
         self.n_layers, self.temperature = n_layers, temperature
         self.alignment_weight, self.alignment_temperature = alignment_weight, alignment_temperature
         # Deviations of the reference: a further map in the last step of two, a bias of B, and scores through a sigmoid.
         detour = bias_of_views = self.squashed = as_reference
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.content = nn.ModuleDict()
-        self.chain, self.views = nn.ModuleDict(), nn.ModuleDict()
+        content, chain, views = dict[str, nn.Module](), dict[str, nn.Module](), dict[str, nn.Module]()
         for place, (name, features) in enumerate(data.features.items(), start=1):
             unit = functional.normalize(features.to(torch.get_default_dtype()), dim=1, eps=1e-12)
-            self.content[name] = MappedFeatures(unit, _linear(features.shape[1], embedding_dim))
+            content[name] = MappedFeatures(unit, linear(features.shape[1], embedding_dim, xavier_uniform))
             last = 1 < place == len(data.features)
-            first = [_linear(embedding_dim, embedding_dim)] if detour and last and place == 2 else []
+            first = [linear(embedding_dim, embedding_dim, xavier_uniform)] if detour and last and place == 2 else []
             width = embedding_dim // 2 if last else embedding_dim
             if alignment_weight > 0:
-                self.chain[name] = nn.Sequential(*first, _linear(embedding_dim, width))
-                self.views[name] = _linear(embedding_dim, width, bias=bias_of_views)
-        fused = embedding_dim * (1 + len(self.content))
-        self.fuse_users, self.fuse_items = _linear(fused, embedding_dim), _linear(fused, embedding_dim)
+                chain[name] = nn.Sequential(*first, linear(embedding_dim, width, xavier_uniform))
+                views[name] = linear(embedding_dim, width, xavier_uniform, bias=bias_of_views)
+        self.content, self.chain, self.views = nn.ModuleDict(content), nn.ModuleDict(chain), nn.ModuleDict(views)
+        fused = embedding_dim * (1 + len(content))
+        self.fuse_users = linear(fused, embedding_dim, xavier_uniform)
+        self.fuse_items = linear(fused, embedding_dim, xavier_uniform)
         set_adjacency(self, data, eps=1e-8)
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -96,13 +111,15 @@ class SLMRec(FactorModel):
         for (name, step), view in zip(self.chain.items(), views, strict=False):
             x, same = step(x), (of_item, of_item)
             alignment = nce_of_pairs(x, self.views[name](view), same, self.alignment_temperature, unit_norm=False)
-            terms[f"align_{name}"] = self.alignment_weight * alignment
+            terms[f"align_{name}"] = self.alignment_weight * self.weights[name] * alignment
         return terms
 
     def _views(self) -> tuple[Tensor, Tensor]:
         """ID view and views of modalities side by side, of all users and of all items: ``(n, (1 + M) d)``."""
-        items = torch.cat([self.item_embedding, *(content() for content in self.content.values())], dim=1)
-        users = self.user_embedding.repeat(1, 1 + len(self.content))  # the same in every view
+        views = [self.weights[name] * content() for name, content in self.content.items()]
+        items = torch.cat([self.item_embedding, *views], dim=1)
+        # The same in every view, and as loud as its items.
+        users = torch.cat([weight * self.user_embedding for weight in (1.0, *self.weights.values())], dim=1)
         return propagated(self.adjacency, users, items, self.n_layers)
 
 
@@ -130,9 +147,3 @@ def nce_of_pairs(
     a = a / temperature
     total = LogSumExp.apply(a, b, counts.to(b.dtype).log())
     return (total[place] - (a[place] * b[other_place]).sum(1)).mean()
-
-
-def _linear(width: int, out: int, *, bias: bool = True) -> nn.Linear:
-    layer = nn.Linear(width, out, bias=bias)
-    nn.init.xavier_uniform_(layer.weight)
-    return layer

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import projected_content
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import rate
-from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.initialisation import linear, standard_normal, started, table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, content_graphs
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves, propagated_nodes
@@ -24,18 +26,19 @@ FUSED = "*"
 
 
 class SMORE(FactorModel):
-    r"""LightGCN's vectors c plus side information s from modalities that are filtered and fused as spectra, z = c + s.
+    r"""LightGCN's vectors e plus side information s from modalities filtered and fused as spectra, z = e + c s.
 
     .. math::
-        s = \frac{1}{M + 1} \Big(\sum_m \delta(\sigma(P_m c)) \odot \mathrm{softmax}(q_m(v_f)) \odot v_m
-        + \delta(\sigma(P_f c)) \odot v_f\Big)
+        s = \frac{1}{M + 1} \Big(\sum_m a_m\, \delta(\sigma(P_m e)) \odot \mathrm{softmax}(q_m(v_f)) \odot v_m
+        + \delta(\sigma(P_f e)) \odot v_f\Big)
 
     :math:`\Phi_m` is the Fourier transform of the projected content over its channels; the filter :math:`\theta_m`
     denoises it to :math:`\Phi_m \theta_m`, and :math:`\prod_m \Phi_m\,\theta_f` fuses all modalities. Each of them
     gates the ID vectors, which are smoothed over an item graph and summed over the items of a user: the views
     :math:`v_m` and :math:`v_f`. The graph of f is the union of the others with the larger weights. :math:`\delta` is
-    dropout and the softmax runs over channels. With one modality the product is that modality's spectrum under the
-    filter of f; without any the model is LightGCN. Items without content are isolated in the graph of that modality.
+    dropout and the softmax runs over channels; s is contrasted with e with the weight :math:`c\,\lambda_c`. With one
+    modality the product is that modality's spectrum under the filter of f; without any the model is LightGCN. Items
+    without content are isolated in the graph of that modality.
 
     ``as_reference`` differs from the default in two ways: the raw features are trained too, and the regulariser is
     divided by the nominal ``train_batch_size`` instead of the length of the batch.
@@ -49,12 +52,17 @@ class SMORE(FactorModel):
         k_of: neighbours per item by modality; names that are not present have no effect.
         dropout: dropout of the preference gates.
         reg_weight: weight of the squared norms of the final batch rows.
-        cl_weight: weight of the contrast between s and c.
+        cl_weight: weight of the contrast between s and e, :math:`\lambda_c`.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
         trainable_features: whether the raw features are parameters.
         as_reference: reproduce the numbers of the reference implementation.
         train_batch_size: nominal batch size, read with ``as_reference`` only.
     """
 
+    content_ignored_by: ClassVar[str] = "content_weight"
     adjacency: Tensor
 
     def __init__(
@@ -69,6 +77,9 @@ class SMORE(FactorModel):
         dropout: float = 0.1,
         reg_weight: float = 1e-4,
         cl_weight: float = 1e-2,
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
         trainable_features: bool = False,
         as_reference: bool = False,
         train_batch_size: int = 2048,
@@ -77,6 +88,8 @@ class SMORE(FactorModel):
         # Deviations of the reference: raw features are trained too, and the regulariser has the nominal divisor.
         trainable_features |= as_reference
         self.divisor = train_batch_size if as_reference else None
+        data, self.weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
+        self.content_weight = content_weight
         self.n_users, self.n_ui_layers, self.dropout = data.n_users, n_ui_layers, rate("dropout", dropout)
         self.reg_weight, self.cl_weight = reg_weight, cl_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
@@ -88,13 +101,12 @@ class SMORE(FactorModel):
         if graphs:
             graphs[FUSED] = union_maximum(list(graphs.values()))
         frequencies = (1, embedding_dim // 2 + 1, 2)  # real and imaginary parts
-        self.filters = nn.ParameterDict({name: nn.Parameter(torch.randn(frequencies)) for name in graphs})
+        self.filters = nn.ParameterDict(
+            {name: started(nn.Parameter(torch.empty(frequencies)), standard_normal) for name in graphs}
+        )
         self.views = nn.ModuleDict({m: PurifiedView(graph, embedding_dim, n_layers) for m, graph in graphs.items()})
-        self.preference = nn.ModuleDict({name: nn.Linear(embedding_dim, embedding_dim) for name in graphs})
-        self.query = nn.ModuleDict()
-        for name in data.features:
-            hidden, out = nn.Linear(embedding_dim, embedding_dim), nn.Linear(embedding_dim, embedding_dim, bias=False)
-            self.query[name] = nn.Sequential(hidden, nn.Tanh(), out)
+        self.preference = nn.ModuleDict({name: linear(embedding_dim, embedding_dim) for name in graphs})
+        self.query = nn.ModuleDict({name: _query(embedding_dim) for name in data.features})
         self.noise = Noise(*(f"preference_{name}" for name in graphs))
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -103,10 +115,11 @@ class SMORE(FactorModel):
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, squared norms and the contrast."""
-        return side_losses(*self._parts(), batch.nodes(self.n_users), self.reg_weight, self.cl_weight, self.divisor)
+        nodes, cl_weight = batch.nodes(self.n_users), self.content_weight * self.cl_weight
+        return side_losses(*self._parts(), nodes, self.reg_weight, cl_weight, self.divisor)
 
     def _parts(self) -> tuple[Tensor, Tensor | None]:
-        """Behaviour c and, with content, side information s of all nodes, each ``(n_users + n_items, d)``."""
+        """Behaviour e and, with content, weighed side information c s of all nodes, each ``(n_users + n_items, d)``."""
         behaviour = propagated_nodes(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
         if not self.views:
             return behaviour, None
@@ -116,9 +129,9 @@ class SMORE(FactorModel):
         for name, view in views.items():
             gate = torch.sigmoid(self.preference[name](behaviour))
             if name != FUSED:
-                view = torch.softmax(self.query[name](views[FUSED]), dim=1) * view
+                view = self.weights[name] * torch.softmax(self.query[name](views[FUSED]), dim=1) * view
             side = side + self.noise.drop(f"preference_{name}", gate, self.dropout) * view
-        return behaviour, side / len(views)
+        return behaviour, self.content_weight * side / len(views)
 
     def _denoised(self) -> dict[str, Tensor]:
         """Filtered content of each modality and of their fusion, each ``(n_items, d)``."""
@@ -129,6 +142,10 @@ class SMORE(FactorModel):
             name: torch.fft.irfft(spectrum * torch.view_as_complex(self.filters[name]), width, dim=1, norm="ortho")
             for name, spectrum in spectra.items()
         }
+
+
+def _query(dim: int) -> nn.Module:
+    return nn.Sequential(linear(dim, dim), nn.Tanh(), linear(dim, dim, bias=False))
 
 
 def union_maximum(graphs: Sequence[ItemGraph]) -> ItemGraph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -10,8 +11,9 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import concatenated, on_unique_rows, projected_rows
+from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import one_of
-from mmbench.nn.initialisation import table, xavier_uniform
+from mmbench.nn.initialisation import linear, table, xavier_normal, xavier_uniform
 from mmbench.nn.losses import bpr_terms
 from mmbench.nn.recommender import FactorModel, Triplets
 
@@ -20,11 +22,11 @@ PRECISIONS = ("full", "bf16")
 
 
 class VBPR(FactorModel):
-    r"""BPR with a linear content part, :math:`\hat y_{ui} = u_u^\top [q_i; W f_i + b]`.
+    r"""BPR with a linear content part, :math:`\hat y_{ui} = u_u^\top [q_i; c\,(W f_i + b)]`.
 
-    :math:`f_i` are the raw features of all present modalities in name order. As in the code behind the published
-    numbers, and unlike the paper, the projection has a bias and there are no item and visual bias terms. Without any
-    modality the content half vanishes and the model is BPR with ``embedding_dim`` columns.
+    :math:`f_i` joins the raw features of all present modalities in name order, each times :math:`a_m`. As in the code
+    behind the published numbers, and unlike the paper, the projection has a bias and there are no item and visual bias
+    terms. Without any modality the content half vanishes and the model is BPR with ``embedding_dim`` columns.
 
     Args:
         data: training data.
@@ -32,8 +34,13 @@ class VBPR(FactorModel):
         reg_weight: weight of the un-squared norms of the batch rows (projected content included).
         projection_precision: ``full``, or ``bf16`` to hold the content and to multiply it by W in bfloat16, with sums
             in single precision: an approximation with relative errors around 1/256.
+        content_weight: weight of content, c; 0 leaves it out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
     """
 
+    content_ignored_by: ClassVar[str] = "content_weight"
     shares_batches: ClassVar[bool] = True
     content: Tensor
 
@@ -44,19 +51,22 @@ class VBPR(FactorModel):
         embedding_dim: int = 64,
         reg_weight: float = 1e-4,
         projection_precision: str = "full",
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.5,
+        modality_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        self.reg_weight = reg_weight
-        content = concatenated(data)
+        self.reg_weight, self.content_weight = reg_weight, content_weight
+        data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
+        content = concatenated(data, weights)
         if one_of("projection_precision", projection_precision, PRECISIONS) == "bf16":
             content = content.bfloat16()
         self.register_buffer("content", content, persistent=False)
         width = self.content.shape[1]
         self.user_embedding = table(data.n_users, embedding_dim * (2 if width else 1), xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
-        self.projection = nn.Linear(width, embedding_dim) if width else None
+        self.projection = linear(width, embedding_dim, xavier_normal) if width else None
         if self.projection is not None:
-            nn.init.xavier_normal_(self.projection.weight)
             nn.init.zeros_(self.projection.bias)
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -73,7 +83,7 @@ class VBPR(FactorModel):
         ids = self.item_embedding[rows]
         if self.projection is None:
             return ids
-        return torch.cat([ids, self._projected(self.projection, rows)], dim=1)
+        return torch.cat([ids, self.content_weight * self._projected(self.projection, rows)], dim=1)
 
     def _projected(self, projection: nn.Linear, rows: Tensor | slice) -> Tensor:
         """Content of the chosen rows times W plus b, ``(n_rows, embedding_dim)``."""

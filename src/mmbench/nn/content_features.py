@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.initialisation import Law, linear
 from mmbench.nn.kernels import ProjectedRows
 
 
-def concatenated(data: RecData) -> Tensor:
-    """Features of all present modalities side by side, in name order: ``(n_items, sum of d)``; not to be changed.
+def concatenated(data: RecData, weights: Mapping[str, float] | None = None) -> Tensor:
+    """Features of modalities side by side, in name order: ``(n_items, sum of d)``; not to be changed.
 
-    Without features the result has no column; of one modality it is the features themselves, not a copy.
+    Without features the result has no column; of one modality of weight 1 it is the features themselves, not a copy.
+
+    Args:
+        data: training data.
+        weights: the modalities to join, in name order, and the factor of each; all of them times 1 where None.
     """
-    if len(data.features) == 1:
-        return next(iter(data.features.values())).to(torch.get_default_dtype())
-    parts = [torch.empty(data.n_items, 0), *data.features.values()]
-    return torch.cat([part.to(torch.get_default_dtype()) for part in parts], dim=1)
+    weights = dict.fromkeys(data.features, 1.0) if weights is None else weights
+    parts = [data.features[name].to(torch.get_default_dtype()) for name in weights]
+    parts = [part if weight == 1.0 else weight * part for part, weight in zip(parts, weights.values(), strict=True)]
+    return parts[0] if len(parts) == 1 else torch.cat([torch.empty(data.n_items, 0), *parts], dim=1)
 
 
 def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tuple[Tensor, ...]:
@@ -65,26 +70,27 @@ class ProjectedContent(nn.Module):
         dim: width of the projection.
         trainable: whether the features themselves are parameters. Frozen features keep what a condition put into them;
             a trainable matrix turns into a table of item vectors, whatever it held at first.
+        law: law of W at the start, see :func:`mmbench.nn.initialisation.linear`.
     """
 
     table: Tensor
 
-    def __init__(self, features: Tensor, dim: int, *, trainable: bool = False) -> None:
+    def __init__(self, features: Tensor, dim: int, *, trainable: bool = False, law: Law | None = None) -> None:
         super().__init__()
         values = features.to(torch.get_default_dtype())
         if trainable:
             self.table = nn.Parameter(values.clone())  # the caller's features must not be trained along
         else:
             self.register_buffer("table", values, persistent=False)
-        self.projection = nn.Linear(features.shape[1], dim)
+        self.projection = linear(features.shape[1], dim, law)
 
     def forward(self, rows: Tensor | slice = slice(None)) -> Tensor:
         """Project the chosen rows, all of them by default: ``(n_rows, dim)``."""
         return projected_rows(self.table, rows, self.projection)
 
 
-def projected_content(data: RecData, dim: int, *, trainable: bool = False) -> nn.ModuleDict:
+def projected_content(data: RecData, dim: int, *, trainable: bool = False, law: Law | None = None) -> nn.ModuleDict:
     """A :class:`ProjectedContent` for every modality, in name order."""
     return nn.ModuleDict(
-        {name: ProjectedContent(features, dim, trainable=trainable) for name, features in data.features.items()}
+        {name: ProjectedContent(values, dim, trainable=trainable, law=law) for name, values in data.features.items()}
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -80,20 +80,30 @@ def weighted_sum(graphs: Sequence[ItemGraph], weights: Sequence[Tensor | float])
     )
 
 
-def modality_shares(names: Collection[str], first: float) -> list[float]:
+def modality_shares(names: Collection[str], first: float, relative: Mapping[str, float] | None = None) -> list[float]:
     """Fixed weights of modalities, in name order, which add up to one.
 
     Args:
         names: present modalities.
-        first: weight of the first of exactly two modalities (image before text); one modality weighs 1, more than two
-            weigh the same.
+        first: weight of the first of exactly two modalities (image before text); one modality weighs 1.
+        relative: relative weights of more than two modalities by name, 1 where none is given. Equal ones give equal
+            shares. A modality of weight 0 has the share 0, and the others have those that they have without it.
 
     Raises:
         ValueError: if ``first`` is outside [0, 1].
     """
     if not 0.0 <= first <= 1.0:
         raise Refusal("the weight of the first modality is {first}; it must lie between 0 and 1", first=first)
-    return [first, 1.0 - first] if len(names) == 2 else [1.0 / len(names) for _ in names]
+    if len(names) == 2:
+        return [first, 1.0 - first]
+    weights = {name: (relative or {}).get(name, 1.0) for name in names}
+    if len(set(weights.values())) <= 1 or len(names) < 2:
+        return [1.0 / len(names) for _ in names]
+    heard = [name for name, weight in weights.items() if weight > 0.0]
+    if len(heard) < len(names):
+        shares = dict(zip(heard, modality_shares(heard, first, relative), strict=True))
+        return [shares.get(name, 0.0) for name in names]
+    return [weight / sum(weights.values()) for weight in weights.values()]
 
 
 def content_graphs(data: RecData, k: Callable[[str], int]) -> dict[str, ItemGraph]:
@@ -107,13 +117,16 @@ def content_graphs(data: RecData, k: Callable[[str], int]) -> dict[str, ItemGrap
     return {name: row_sum_normalised(weighted(neighbours)) for name, neighbours in lists.items()}
 
 
-def fused_item_graph(data: RecData, k: int, first: float) -> DirectedGraph | None:
+def fused_item_graph(
+    data: RecData, k: int, first: float, relative: Mapping[str, float] | None = None
+) -> DirectedGraph | None:
     r"""Frozen item graph of the raw features, :math:`\sum_m w_m \mathrm{kNN}(f^m)` (Zhou & Shen 2023, section 3.1).
 
     Args:
         data: training data; items without content have no edges in the graph of that modality.
         k: neighbours per item, itself included.
-        first: weight of the first modality, see :func:`modality_shares`.
+        first: weight of the first of two modalities, see :func:`modality_shares`.
+        relative: relative weights of more than two.
 
     Returns:
         The graph; None without any modality. See :func:`binary_normalised` for kNN.
@@ -121,5 +134,5 @@ def fused_item_graph(data: RecData, k: int, first: float) -> DirectedGraph | Non
     if not data.features:
         return None
     graphs = [binary_normalised(cached_knn(data.features[m], data.present[m], k)) for m in data.features]
-    fused = weighted_sum(graphs, modality_shares(data.features, first))
+    fused = weighted_sum(graphs, modality_shares(data.features, first, relative))
     return DirectedGraph(fused.edge_index, fused.weights, data.n_items)

@@ -1,12 +1,14 @@
-"""Random tensors that a model draws at every step, by name and from a generator of its own."""
+"""Random tensors that a model draws at every step, each by its name from a stream of its own."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from mmbench.nn.streams import RandomPart
 
 
-class Noise(nn.Module):
+class Noise(RandomPart):
     """The random draws of a model.
 
     Each draw has a buffer, which is empty while the draw is made anew at every step. A tensor that is put there
@@ -20,13 +22,6 @@ class Noise(nn.Module):
         super().__init__()
         for name in names:
             self.register_buffer(name, torch.empty(0), persistent=False)
-        self.seed = int(torch.randint(2**62, ()))
-        self.generators: dict[torch.device, torch.Generator] = {}
-
-    def _generator(self, device: torch.device) -> torch.Generator:
-        if device not in self.generators:
-            self.generators[device] = torch.Generator(device=device).manual_seed(self.seed)
-        return self.generators[device]
 
     def drop(self, name: str, x: Tensor, rate: float) -> Tensor:
         """Dropout: ``x`` times factors 0 or 1/(1 - rate); ``x`` itself in eval mode.
@@ -43,7 +38,7 @@ class Noise(nn.Module):
             return x * given
         if rate == 0.0:
             return x
-        factors = torch.empty_like(x, requires_grad=False).bernoulli_(1.0 - rate, generator=self._generator(x.device))
+        factors = torch.empty_like(x, requires_grad=False).bernoulli_(1.0 - rate, generator=self.stream(name, x.device))
         return x * factors.div_(1.0 - rate)
 
     def add_gumbel(self, name: str, x: Tensor) -> Tensor:
@@ -56,7 +51,7 @@ class Noise(nn.Module):
         given: Tensor = getattr(self, name)
         if given.numel():
             return x + given
-        return x - torch.empty_like(x, requires_grad=False).exponential_(generator=self._generator(x.device)).log()
+        return x - torch.empty_like(x, requires_grad=False).exponential_(generator=self.stream(name, x.device)).log()
 
     def normal(self, name: str, like: Tensor) -> Tensor:
         """Standard normal numbers of the shape of ``like``; zeros in eval mode.
@@ -70,9 +65,9 @@ class Noise(nn.Module):
         given: Tensor = getattr(self, name)
         if given.numel():
             return given
-        return torch.empty_like(like, requires_grad=False).normal_(generator=self._generator(like.device))
+        return torch.empty_like(like, requires_grad=False).normal_(generator=self.stream(name, like.device))
 
     def uniform(self, name: str) -> float:
         """One number of [0, 1), in either mode."""
         given: Tensor = getattr(self, name)
-        return float(given) if given.numel() else float(torch.rand((), generator=self._generator(torch.device("cpu"))))
+        return float(given if given.numel() else torch.rand((), generator=self.stream(name, torch.device("cpu"))))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.initialisation import draw_by_name
 from mmbench.nn.kernels import GatheredRows
 
 
@@ -88,6 +89,10 @@ class Recommender(nn.Module, ABC):
 
     #: False for a model that never looks at features; it then has one cell per dataset.
     uses_content: ClassVar[bool] = True
+    #: Name of the hyper-parameter whose 0 leaves out all content, so that the model is that of no modality.
+    content_ignored_by: ClassVar[str] = ""
+    #: Why no hyper-parameter does so, where none does.
+    content_needed_because: ClassVar[str] = ""
 
     @abstractmethod
     def score(self, users: Tensor) -> Tensor:
@@ -99,13 +104,28 @@ class Recommender(nn.Module, ABC):
 
 
 class FactorModel(Recommender):
-    """A trained model whose score is the inner product of a user vector and an item vector."""
+    """A trained model whose score is the inner product of a user vector and an item vector.
+
+    Every start value and every draw in training has a stream of its own, named by its place in the model. All streams
+    come from one number that a model takes from the global generator before anything else, and are set when a part is
+    assigned to the model (:func:`mmbench.nn.initialisation.draw_by_name`): what else the model has moves none of them.
+    """
 
     #: True for a model whose loss depends on vectors of the whole batch (:meth:`Triplets.whole`) and on no random draw,
     #: so that several devices can share its batches.
     shares_batches: ClassVar[bool] = False
 
     _frozen: tuple[Tensor, Tensor] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stream_seed = int(torch.randint(2**62, ()))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign an attribute; a part of the model gets its streams."""
+        if isinstance(value, nn.Module | Tensor):
+            draw_by_name(value, name, self.stream_seed)
+        super().__setattr__(name, value)
 
     @abstractmethod
     def forward(self) -> tuple[Tensor, Tensor]:

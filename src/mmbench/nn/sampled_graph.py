@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmbench.messages import Refusal
+from mmbench.nn.streams import RandomPart
 from mmbench.nn.user_item_graph import symmetric_normalised
 
 
@@ -43,7 +44,7 @@ def sample_edges(edge_index: Tensor, weights: Tensor, keep: float, generator: to
     return edge_index[:, kept]
 
 
-class SampledGraph(nn.Module):
+class SampledGraph(RandomPart):
     """The full graph while ranking, a sample of its edges while training (Zhou & Shen 2023, section 3.2).
 
     A sample prefers edges between nodes of low degree and is normalised by the degrees that remain in it.
@@ -64,14 +65,14 @@ class SampledGraph(nn.Module):
             raise Refusal("the fraction of edges to keep is {keep}; it must be more than 0 and at most 1", keep=keep)
         self.n_users, self.n_items, self.keep, self.edges = n_users, n_items, keep, edge_index
         self.weights = degree_weights(edge_index, n_users, n_items)
-        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.register_buffer("full", symmetric_normalised(edge_index, n_users, n_items, eps=1e-7), persistent=False)
         self.register_buffer("sampled", self.full, persistent=False)
 
-    def draw(self) -> None:
-        """Draw the edges to train on, once per epoch."""
+    def draw(self, *, by_degree: bool = True) -> None:
+        """Draw the edges to train on, once per epoch; all of them with the same chance unless ``by_degree``."""
         if self.keep < 1.0:
-            self.use_edges(sample_edges(self.edges, self.weights, self.keep, self.generator))
+            weights = self.weights if by_degree else torch.ones_like(self.weights)
+            self.use_edges(sample_edges(self.edges, weights, self.keep, self.stream("edges", weights.device)))
 
     def use_edges(self, edge_index: Tensor) -> None:
         """Train on these edges ``(2, n_kept)``."""

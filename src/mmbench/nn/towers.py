@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.initialisation import set_table, table, xavier_normal
+from mmbench.nn.initialisation import linear, set_table, started, table, xavier_normal
 from mmbench.nn.propagation import mean_of_layers
 
 
@@ -60,7 +60,7 @@ class Tower(nn.Module):
 
     def __init__(self, n_users: int, items: nn.Module, width: int, *, trained: bool = True) -> None:
         super().__init__()
-        set_table(self, "preference", xavier_normal(torch.empty(n_users, width)), trained=trained)
+        set_table(self, "preference", started(torch.empty(n_users, width), xavier_normal), trained=trained)
         self.items = items
 
     def forward(self) -> Tensor:
@@ -70,7 +70,7 @@ class Tower(nn.Module):
 
 def hidden_layer(hidden: int, width: int) -> Callable[[int], nn.Module]:
     """Makes maps with one hidden layer and leaky ReLU, as in DualGNN and DRAGON."""
-    return lambda raw: nn.Sequential(nn.Linear(raw, hidden), nn.LeakyReLU(), nn.Linear(hidden, width))
+    return lambda raw: nn.Sequential(linear(raw, hidden), nn.LeakyReLU(), linear(hidden, width))
 
 
 class Towers(nn.ModuleDict):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmbench.nn.initialisation import xavier_normal
+from mmbench.nn.initialisation import started, xavier_normal
 from mmbench.nn.memo import Memo, content_key
 from mmbench.nn.nearest import nearest
 from mmbench.nn.sparse import DirectedGraph, common_neighbours, interaction_matrix
+from mmbench.nn.streams import RandomPart
 
 
 def free_weights(n: int, n_modalities: int, *, pair: bool = False) -> nn.Parameter | None:
@@ -23,7 +24,12 @@ def free_weights(n: int, n_modalities: int, *, pair: bool = False) -> nn.Paramet
         ``(n, n_modalities)``; None where one modality would have one weight.
     """
     n_weights = max(2, n_modalities) if pair else n_modalities
-    return nn.Parameter(torch.softmax(xavier_normal(torch.empty(n, n_weights)), dim=1)) if n_weights > 1 else None
+    return started(nn.Parameter(torch.empty(n, n_weights)), _positive_shares) if n_weights > 1 else None
+
+
+@torch.no_grad()
+def _positive_shares(tensor: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    return tensor.copy_(torch.softmax(xavier_normal(tensor, generator=generator), dim=1))
 
 
 #: Lists of users kept in memory, of a few data sets.
@@ -88,7 +94,7 @@ def softmax_graph(indices: Tensor, counts: Tensor) -> DirectedGraph:
     return DirectedGraph(torch.stack([rows, indices[kept]]), weights[kept], len(indices))
 
 
-class UserGraph(nn.Module):
+class UserGraph(RandomPart):
     r"""Adds to every user the k users with the most common items, :math:`u + \sum_b w_{ub} u_b` (Wang et al. 2021).
 
     By default a user who shares items with fewer than k users has a shorter list. With ``pad`` short lists are filled
@@ -106,14 +112,13 @@ class UserGraph(nn.Module):
         super().__init__()
         self.k, self.pad = k, pad
         self.lists = cached_common_items(edge_index, n_users, n_items, k)
-        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.graph = softmax_graph(*self.lists)
         self.training_graph = self.graph
 
     def begin_epoch(self) -> None:
         """Draw the padding of this epoch, if there is any."""
         if self.pad:
-            self.use(*padded(*self.lists, self.k, self.generator))
+            self.use(*padded(*self.lists, self.k, self.stream("padding", torch.device("cpu"))))
 
     def use(self, indices: Tensor, counts: Tensor) -> None:
         """Train on these users and counts, each ``(n_users, k)``."""

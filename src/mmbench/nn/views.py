@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmbench.nn.initialisation import linear
 from mmbench.nn.item_graphs import ItemGraph
 from mmbench.nn.losses import half_squares, nce_of_rows, vector_bpr
 from mmbench.nn.propagation import repeated
@@ -29,7 +30,7 @@ class PurifiedView(nn.Module):
 
     def __init__(self, graph: ItemGraph, dim: int, n_layers: int) -> None:
         super().__init__()
-        self.gate = nn.Linear(dim, dim)
+        self.gate = linear(dim, dim)
         self.item_graph = DirectedGraph(graph.edge_index, graph.weights, graph.n_items)
         self.n_layers = n_layers
 
@@ -62,10 +63,10 @@ def side_losses(
 
     .. math::
         \mathrm{BPR}(z_u, z_i, z_j) + \lambda\,\frac{\|z_u\|^2 + \|z_i\|^2 + \|z_j\|^2}{2 D}
-        + \lambda_c\,[\mathrm{NCE}(s_i, c_i) + \mathrm{NCE}(s_u, c_u)], \quad z = c + s
+        + \lambda_c\,[\mathrm{NCE}(s_i, e_i) + \mathrm{NCE}(s_u, e_u)], \quad z = e + s
 
     Args:
-        behaviour: c of all nodes, users first, ``(n_users + n_items, d)``.
+        behaviour: e of all nodes, users first, ``(n_users + n_items, d)``.
         side: s of all nodes, or None without content; then the contrast is left out.
         rows: nodes of the batch: users, positives and negatives, each ``(B,)``.
         reg_weight: weight of the squared norms.

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from mmbench.messages import Refusal
 from mmbench.store import records
 from mmbench.store.records import Look
 from mmbench.store.schema import Cell, Choice, FinalRun, LedgerRow, Seal, Stage, Training
-from mmbench.tuning.space import read_space, size
+from mmbench.tuning.space import NumericRange, numeric_ranges, read_space, size
 
 
 @dataclass(frozen=True)
@@ -194,6 +193,11 @@ class CellEffort:
         return [name for name, share in zip(REMEDIES, worst, strict=True) if share > UNTRAINED_WEIGHT]
 
     @property
+    def ranges(self) -> dict[str, NumericRange]:
+        """The numeric ranges of its search space by path."""
+        return numeric_ranges(read_space(self.cell.config["search"]))
+
+    @property
     def failed_share(self) -> float:
         """Share of the trials that failed."""
         return sum(not t.succeeded for t in self.trials) / max(len(self.trials), 1)
@@ -283,17 +287,10 @@ def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: flo
 def edges(cell: CellEffort) -> dict[str, float]:
     """Share of the best trials near a bound, by path, for every numeric range of a cell."""
     shares = {}
-    for path, leaf in _leaves(cell.cell.config["search"]):
-        if "low" in leaf:
+    for path, searched in cell.ranges.items():
+        if searched.low < searched.high:
             values = [t.configuration[path] for t in cell.trials]
-            log = bool(leaf.get("log", False))
-            shares[path] = tuning_curves.edge_share(values, cell.validation, leaf["low"], leaf["high"], log=log)
+            shares[path] = tuning_curves.edge_share(
+                values, cell.validation, searched.low, searched.high, log=searched.log, atoms=searched.atoms
+            )
     return shares
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mapping[str, Any]]]:
-    leaves: list[tuple[str, Mapping[str, Any]]] = []
-    for name, node in tree.items():
-        is_leaf = "low" in node or "choices" in node
-        leaves += [(f"{prefix}{name}", node)] if is_leaf else _leaves(node, f"{prefix}{name}.")
-    return sorted(leaves)

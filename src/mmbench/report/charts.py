@@ -153,21 +153,21 @@ def strip(values: Mapping[str, Vector]) -> str:
 
 def marginals(paths: Sequence[str], cells: Sequence[CellEffort], shares: Mapping[str, Mapping[str, float]]) -> str:
     """Score over each searched coordinate with its bounds; red bounds where the best trials lie at the edge."""
+    ranges = cells[0].ranges
 
     def paint(axes: Sequence[Axes]) -> None:
         for axis, path in zip(axes, paths, strict=True):
-            leaf: Any = cells[0].cell.config["search"]
-            for part in path.split("."):
-                leaf = leaf[part]
+            searched = ranges.get(path)
             for place, cell in enumerate(cells):
                 x = [t.configuration[path] for t in cell.trials]
                 axis.scatter(x, cell.validation, 14, alpha=0.7, label=cell.modality, **_look(place))
-            if leaf.get("log"):
-                axis.set_xscale("log")
+            if searched is not None and searched.log:
+                # Where 0 has a probability of its own it stands left of the range, which no logarithm has room for.
+                linear = {"linthresh": searched.low} if 0.0 in searched.atoms else {}
+                axis.set_xscale("symlog" if linear else "log", **linear)
             hit = any(by_path.get(path, 0.0) > EDGE_WARNING for by_path in shares.values())
-            for bound in (leaf.get("low"), leaf.get("high")):
-                if bound is not None:
-                    axis.axvline(bound, color="#B00020" if hit else "#888888", linestyle="--", linewidth=1)
+            for bound in () if searched is None else (searched.low, searched.high):
+                axis.axvline(bound, color="#B00020" if hit else "#888888", linestyle="--", linewidth=1)
             axis.set_xlabel(path)
         axes[0].set_ylabel("validation NDCG@20")
         axes[0].legend(frameon=False, fontsize=7)

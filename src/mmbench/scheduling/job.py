@@ -32,7 +32,7 @@ from mmbench.tuning.space import read_space
 
 ID_ONLY = "-"
 #: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 #: Sections that set where or how a sweep runs; no record may depend on them, ``study.draw`` aside, which has a field
 #: of its own.
 PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")

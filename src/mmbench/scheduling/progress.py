@@ -22,7 +22,8 @@ class Progress:
     Args:
         sweep_dir: folder of the sweep.
         planned: cell by cell key.
-        trainings: number of trainings by the key of their cell; final runs of another choice than before come on top.
+        trainings: number of trainings by the key of their cell. Final runs of another choice than before come on top,
+            and what a later command raises while this one runs.
         out: where to write; standard output by default.
         interval: seconds between two reads of the ledger.
         has_record: whether a ledger row of an earlier start still has its record, because a cell can be deleted.
@@ -141,8 +142,8 @@ class Progress:
                 continue
             if has_record is None and known is not None:  # the final run of another choice, after trials were raised
                 self.again[key] += 1
-                self.sizes[key] += 1
             self.done[key][row.unit] = row.configuration_hash
+            self.sizes[key] = max(self.sizes[key], self._n_done(key))
             if row.score is not None and row.stage != Stage.FINAL:
                 self.best[key] = max(self.best.get(key, row.score), row.score)
             yield row

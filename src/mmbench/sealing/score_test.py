@@ -49,7 +49,7 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
     choice = store.choice()
     if choice is None:
         raise ValueError(f"{task.cell}: the test split stays closed until a configuration is chosen")
-    seen = (split.train, split.valid) if split.masks_valid_at_test else (split.train,)
+    seen = split.seen_at_test
     trainings = store.finished_trainings()
     unscored: list[str] = []
     for _, training in sorted(trainings.items()):

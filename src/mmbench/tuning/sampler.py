@@ -12,15 +12,17 @@ from statistics import median
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from mmbench.store.schema import Configuration, Stage, Training, Unit
-from mmbench.tuning.space import Space
+from mmbench.tuning.space import RangeWithAtoms, Space
 
 #: Finished trainings of a cell.
 Done = Mapping[Unit, Training]
 #: Stages whose trials are added to a study, in the order in which they run.
 STAGES = (Stage.TRIAL, Stage.PROPOSAL)
+#: Ends the name of Optuna's parameter that says which atom a coordinate is, or that it lies in its range.
+PLACE, IN_RANGE = ":place", "range"
 
 
 class SlotSampler(optuna.samplers.BaseSampler):
@@ -53,7 +55,45 @@ class SlotSampler(optuna.samplers.BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """The value of ``param_name`` in the trial's slot."""
-        return self.slots[trial.user_attrs["slot"]][param_name]
+        slot = self.slots[trial.user_attrs["slot"]]
+        if param_name in slot:
+            return slot[param_name]
+        assert isinstance(param_distribution, CategoricalDistribution)
+        value = slot[param_name.removesuffix(PLACE)]
+        return value if value in param_distribution.choices else IN_RANGE
+
+
+def _as_optuna_has_it(space: Space, configuration: Configuration) -> tuple[Configuration, dict[str, BaseDistribution]]:
+    """A configuration as Optuna's parameters, and their distributions.
+
+    A coordinate with atoms is two parameters: the place, and the value where the place is the range.
+    """
+    params, distributions = dict(configuration), dict(space)
+    for path, distribution in space.items():
+        if isinstance(distribution, RangeWithAtoms):
+            params[path + PLACE], distributions[path + PLACE] = IN_RANGE, _place(distribution)
+            distributions[path] = distribution.inside
+            if configuration[path] in distribution.values:
+                params[path + PLACE] = params.pop(path)
+                del distributions[path]
+    return params, distributions
+
+
+def _asked(study: optuna.Study, space: Space) -> Configuration:
+    """The configuration that a study proposes next."""
+    with_atoms = {path: d for path, d in space.items() if isinstance(d, RangeWithAtoms)}
+    plain = {path: d for path, d in space.items() if path not in with_atoms}
+    trial = study.ask({**plain, **{path + PLACE: _place(d) for path, d in with_atoms.items()}})
+    values = dict(trial.params)
+    for path, distribution in with_atoms.items():
+        place, inside = values.pop(path + PLACE), distribution.inside
+        in_range = place == IN_RANGE
+        values[path] = trial.suggest_float(path, inside.low, inside.high, log=inside.log) if in_range else place
+    return {path: values[path] for path in space}
+
+
+def _place(distribution: RangeWithAtoms) -> CategoricalDistribution:
+    return CategoricalDistribution([IN_RANGE, *distribution.values])
 
 
 def rebuilt_study(
@@ -79,12 +119,13 @@ def rebuilt_study(
     study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage, study_name=name)
     finished = [training for unit, training in done.items() if unit.stage in STAGES]
     for training in sorted(finished, key=lambda training: (STAGES.index(training.stage), training.index)):
+        params, distributions = _as_optuna_has_it(space, training.configuration)
         study.add_trial(
             optuna.trial.create_trial(
                 state=optuna.trial.TrialState.COMPLETE if training.succeeded else optuna.trial.TrialState.FAIL,
                 value=training.score,
-                params=training.configuration,
-                distributions=dict(space),
+                params=params,
+                distributions=distributions,
                 user_attrs={"stage": training.stage.value, "slot": training.index},
             )
         )
@@ -103,7 +144,7 @@ def ask_slot(space: Space, slots: Sequence[Configuration], done: Done, slot: int
         slot: the slot.
     """
     study = rebuilt_study(space, done, sampler=SlotSampler(slots), waiting=[slot])
-    return dict(study.ask(dict(space)).params)
+    return _asked(study, space)
 
 
 def ask_tpe(space: Space, done: Done, place: int, key: str) -> Configuration:
@@ -124,7 +165,7 @@ def ask_tpe(space: Space, done: Done, place: int, key: str) -> Configuration:
     # Optuna 5 changed both defaults; explicit values give the same proposal under either version.
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=False)
     study = rebuilt_study(space, known, sampler=sampler)
-    return dict(study.ask(dict(space)).params)
+    return _asked(study, space)
 
 
 def thresholds(rungs: Sequence[int], pilots: Sequence[Training]) -> tuple[tuple[int, float], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -14,16 +15,49 @@ from mmbench.messages import Refusal, message_of
 from mmbench.store.schema import Configuration
 
 Space = Mapping[str, BaseDistribution]
-RANGE_KEYS = ("low", "high", "log", "step")
+RANGE_KEYS = ("low", "high", "log", "step", "zero", "ends")
 #: Redraws of one slot before the space counts as exhausted.
 MAX_REDRAWS = 200
+
+
+class RangeWithAtoms(BaseDistribution):
+    """A continuous range with values that have a probability of their own, such as a weight that may be exactly 0.
+
+    Optuna has no such distribution: :mod:`mmbench.tuning.sampler` asks it whether the value is one of the atoms and,
+    if not, where in the range it lies.
+
+    Args:
+        inside: the range.
+        atoms: values, ascending, and their probabilities, together less than 1; none lies between the range's ends.
+    """
+
+    def __init__(self, inside: FloatDistribution, *atoms: tuple[float, float]) -> None:
+        self.inside, self.atoms = inside, atoms
+
+    @property
+    def values(self) -> list[float]:
+        """The atoms without their probabilities."""
+        return [value for value, _ in self.atoms]
+
+    def single(self) -> bool:
+        """Never: an atom can be drawn as well as the range."""
+        return False
+
+    def _contains(self, param_value_in_internal_repr: float) -> bool:
+        return param_value_in_internal_repr in self.values or self.inside._contains(param_value_in_internal_repr)
+
+    def to_internal_repr(self, param_value_in_external_repr: Any) -> float:
+        """The value as a number; a range on the logarithmic scale has none for 0."""
+        value = param_value_in_external_repr
+        return float(value) if value in self.values else self.inside.to_internal_repr(value)
 
 
 def read_space(tree: Mapping[str, Any], prefix: str = "") -> dict[str, BaseDistribution]:
     """Turn the nested ``search`` section into distributions by dotted path, in path order.
 
     Args:
-        tree: nested mapping whose leaves are ``{low, high, log, step}`` or ``{choices}``.
+        tree: nested mapping whose leaves are ``{low, high, log, step}`` or ``{choices}``. A continuous range without
+            a step may have ``zero``, the probability of exactly 0, or ``ends``, that of both its ends together.
         prefix: path so far.
 
     Raises:
@@ -56,11 +90,59 @@ def _distribution(path: str, leaf: dict[str, Any]) -> BaseDistribution:
                 allowed=", ".join(RANGE_KEYS),
             )
         low, high, log, step = leaf["low"], leaf["high"], bool(leaf.get("log", False)), leaf.get("step")
-        if all(isinstance(v, int) for v in (low, high)):
+        atoms = [(key, leaf[key]) for key in ("zero", "ends") if key in leaf]
+        if len(atoms) > 1:
+            raise Refusal("a range has either zero or ends")
+        if all(isinstance(v, int) for v in (low, high)) and not atoms:
             return IntDistribution(low, high, log=log, step=step or 1)
-        return FloatDistribution(float(low), float(high), log=log, step=step)
+        inside = FloatDistribution(float(low), float(high), log=log, step=step)
+        return _with_atoms(inside, *atoms[0]) if atoms else inside
     except (ValueError, TypeError, KeyError) as error:
         raise Refusal("search.{path}: {error}", path=path, error=message_of(error)) from error
+
+
+def _with_atoms(inside: FloatDistribution, key: str, mass: Any) -> RangeWithAtoms:
+    """The range with a probability ``zero`` of exactly 0, or ``ends`` of its two ends together."""
+    if not (isinstance(mass, float) and 0.0 < mass < 1.0):
+        raise Refusal("{key}={value} must be a probability, more than 0 and less than 1", key=key, value=mass)
+    if inside.step is not None:
+        raise Refusal("{key} belongs to a range without a step", key=key)
+    if key == "ends":
+        if inside.single():
+            raise Refusal("the range has one value, {value}, and no two ends", value=inside.low)
+        return RangeWithAtoms(inside, (inside.low, mass / 2), (inside.high, mass / 2))
+    if inside.low < 0.0:
+        raise Refusal("a range that may be 0 begins at 0 or above, not at {low}", low=inside.low)
+    return RangeWithAtoms(inside, (0.0, mass))
+
+
+@dataclass(frozen=True)
+class NumericRange:
+    """A coordinate between two bounds.
+
+    Args:
+        low: the lower one.
+        high: the upper one.
+        log: searched on the logarithmic scale.
+        atoms: values that have a probability of their own.
+    """
+
+    low: float
+    high: float
+    log: bool
+    atoms: tuple[float, ...] = ()
+
+
+def numeric_ranges(space: Space) -> dict[str, NumericRange]:
+    """The numeric coordinates of a space by path."""
+    ranges = {}
+    for path, distribution in space.items():
+        atoms: list[float] = []
+        if isinstance(distribution, RangeWithAtoms):
+            atoms, distribution = distribution.values, distribution.inside
+        if isinstance(distribution, FloatDistribution | IntDistribution):
+            ranges[path] = NumericRange(distribution.low, distribution.high, distribution.log, tuple(atoms))
+    return ranges
 
 
 def uniform(key: str, slot: int, redraw: int, path: str) -> float:
@@ -71,6 +153,15 @@ def uniform(key: str, slot: int, redraw: int, path: str) -> float:
 
 def inverse_cdf(distribution: BaseDistribution, u: float) -> Any:
     """Map a uniform number to a value of the distribution."""
+    if isinstance(distribution, RangeWithAtoms):
+        rest = 1.0 - sum(mass for _, mass in distribution.atoms)
+        for value, mass in distribution.atoms:
+            if value > distribution.inside.low:  # the upper end comes after the range
+                return inverse_cdf(distribution.inside, u / rest) if u < rest else value
+            if u < mass:
+                return value
+            u -= mass
+        return inverse_cdf(distribution.inside, u / rest)
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(u * len(distribution.choices))]
     if isinstance(distribution, IntDistribution):
@@ -103,7 +194,7 @@ def configurations(space: Space, default: Configuration, n: int, key: str) -> li
         ValueError: if a default lies outside its range.
     """
     for path, distribution in space.items():
-        if not _contains(distribution, default[path]):
+        if not contains(distribution, default[path]):
             raise Refusal(
                 "{path}={value} is outside its search range {range}; widen search.{path} or remove it with "
                 "~search.{path}",
@@ -124,7 +215,8 @@ def configurations(space: Space, default: Configuration, n: int, key: str) -> li
     return chosen
 
 
-def _contains(distribution: BaseDistribution, value: Any) -> bool:
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a distribution can be the origin of a value."""
     try:
         return distribution._contains(distribution.to_internal_repr(value))
     except (ValueError, TypeError):  # not of the distribution's kind at all
