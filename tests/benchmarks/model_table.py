@@ -1,7 +1,8 @@
 """Writes the README's model table: ``python -m tests.benchmarks.model_table`` with ``$MMBENCH_DATA`` set, minutes.
 
-Tiers come from each model's YAML, the paper from the first line of its file, parameters and cost from fused ml100k at
-the defaults. What a model fuses, and how, is written by hand in its row and kept.
+Tiers come from each model's YAML, the paper from the first line of its file, what it can ignore from its class,
+parameters and cost from fused ml100k at the defaults. What a model fuses, and how, is written by hand in its row and
+kept.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mmbench.training.batches import TripletLoader
 from mmbench.training.settings import TrainingSettings
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-HEADER = "| model | tier | paper | what it fuses, and how | parameters | cost |"
+HEADER = "| model | tier | paper | what it fuses, and how | can ignore | parameters | cost |"
 ROW = re.compile(r"^\| (?P<name>[\w@-]+) \|(?P<cells>.*)\|$", flags=re.MULTILINE)
 BASELINE = "lightgcn"
 EPOCHS = 5
@@ -42,6 +43,17 @@ def paper(model: str) -> str:
     assert module.__doc__ is not None
     cited = re.sub(r',? "[^"]*"', "", module.__doc__.splitlines()[0].partition(": ")[2]).rstrip(".")
     return cited if re.search(r"\d{4}", cited) else "-"
+
+
+def ignores(model: str) -> str:
+    """Which of its inputs the search space of a model can leave out, and why not all of them, as its class has it."""
+    words = ["model.recommendations=lists.csv"] if model == "external" else []
+    made = compose([f"model={model}", *words]).job().model_class
+    if not made.uses_content:
+        return "-"
+    if made.content_ignored_by:
+        return f"each modality; all by `{made.content_ignored_by}`"
+    return f"each modality but the last: {made.content_needed_because}"
 
 
 def prepared(model: str) -> tuple[Callable[[], Recommender], RecData, TrainingSettings]:
@@ -102,7 +114,8 @@ def main() -> None:
     for name, (_, _, fuses, *_) in table_rows(text).items():
         count, cost = ("-", "-") if name == "external" else measured(name, baseline)
         number = f"{count:,}" if isinstance(count, int) else count
-        row = f"| {name} | {', '.join(tiers_of(name)) or '-'} | {paper(name)} | {fuses} | {number} | {cost} |"
+        cells = [name, ", ".join(tiers_of(name)) or "-", paper(name), fuses, ignores(name), number, cost]
+        row = f"| {' | '.join(cells)} |"
         print(row, flush=True)
         text = re.sub(rf"^\| {name} \|.*$", lambda _, row=row: row, text, count=1, flags=re.MULTILINE)
     README.write_text(text, encoding="utf-8")

@@ -9,8 +9,9 @@ import pytest
 
 from mmbench import paths
 from mmbench.cli.tiers import tiers_of
-from tests.benchmarks.model_table import README, Epochs, n_parameters, paper, prepared, table_rows
+from tests.benchmarks.model_table import README, Epochs, ignores, n_parameters, paper, prepared, table_rows
 
+PROTOCOL = README.parent / "docs" / "protocol.md"
 ROWS = table_rows(README.read_text(encoding="utf-8"))
 MODELS = sorted(path.stem for path in (paths.config_dir() / "model").glob("*.yaml"))
 
@@ -21,13 +22,25 @@ def test_every_model_has_one_row() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_row_says_what_the_code_says(model: str) -> None:
-    tier, cited, fuses, parameters, cost = ROWS[model]
+    tier, cited, fuses, ignored, parameters, cost = ROWS[model]
     assert tier == (", ".join(tiers_of(model)) or "-")
     assert cited == paper(model)
+    assert ignored == ignores(model)
     assert len(fuses) > 10
     if model != "external":
         assert re.fullmatch(r"[\d,]+", parameters)
         assert re.fullmatch(r"(fit )?\d+(\.\d+)?", cost)
+
+
+def test_the_protocol_lists_what_models_can_ignore() -> None:
+    """One line for each thing that models with content can ignore, with all of them."""
+    expected: dict[str, list[str]] = {}
+    for model in MODELS:
+        if ignores(model) != "-":
+            expected.setdefault(ignores(model), []).append(model)
+    text = PROTOCOL.read_text(encoding="utf-8").partition("| can ignore | models |\n|---|---|\n")[2]
+    lines = [line.strip("| ").split(" | ") for line in text.partition("\n\n")[0].splitlines()]
+    assert {ignored: models.split(", ") for ignored, models in lines} == expected
 
 
 def test_papers_have_authors_and_year() -> None:
@@ -41,7 +54,7 @@ def test_papers_have_authors_and_year() -> None:
 def test_parameters_are_those_of_the_default(model: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMBENCH_DATA", str(shared_data))
     build, _, _ = prepared(model)
-    assert f"{n_parameters(build()):,}" == ROWS[model][3]
+    assert f"{n_parameters(build()):,}" == ROWS[model][4]
 
 
 def test_an_epoch_takes_time_and_trains(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

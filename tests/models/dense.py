@@ -11,6 +11,17 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.nn.recommender import Triplets
 
+#: Weights of content and of modalities that differ from each other and from 1.
+CONTENT_WEIGHT = 0.6
+MODALITY_WEIGHTS = {"first_modality_weight": 0.3, "modality_weights": {"audio": 0.5, "text": 2.5}}
+
+
+def weights_of(data: RecData, *, weighed: bool = True) -> dict[str, float]:
+    """What :data:`MODALITY_WEIGHTS` come to, of mean one; 1 each unless ``weighed``."""
+    names = tuple(data.features)
+    known = {2: (0.6, 1.4), 3: (0.375, 0.75, 1.875)}.get(len(names), (1.0,) * len(names))
+    return dict(zip(names, known if weighed else (1.0,) * len(names), strict=True))
+
 
 def with_gaps(data: RecData) -> RecData:
     """The same data in float64; each modality lacks two items, and item 3 claims features that are all zero."""
@@ -104,7 +115,7 @@ def content(p: Mapping[str, Tensor], data: RecData, name: str) -> Tensor:
 def side_loss(
     behaviour: Tensor, side: Tensor | None, data: RecData, batch: Triplets, weights: tuple[float, float], divisor: int
 ) -> Tensor:
-    """BPR, half the squared norms over a divisor, and the contrast of s with c at temperature 0.2."""
+    """BPR, half the squared norms over a divisor, and the contrast of s with e at temperature 0.2."""
     reg_weight, cl_weight = weights
     final = behaviour if side is None else behaviour + side
     positives = batch.positives + data.n_users

@@ -31,7 +31,9 @@ def distance(online: Tensor, target: Tensor) -> Tensor:
     return 1 - cosines.mean()
 
 
-def expected_loss(p: dict[str, Tensor], data: RecData, batch: Triplets, drop: dict[str, Tensor]) -> Tensor:
+def expected_loss(
+    p: dict[str, Tensor], data: RecData, batch: Triplets, drop: dict[str, Tensor], a: dict[str, float]
+) -> Tensor:
     """The loss; ``drop`` holds the factors of all users, all items, and the distinct items of the batch."""
     users, items = propagated(p, data)
     u, i = batch.users, batch.positives
@@ -44,17 +46,20 @@ def expected_loss(p: dict[str, Tensor], data: RecData, batch: Triplets, drop: di
         projected = dense.content(p, data, name)
         online = dense.linear(p, "predictor", projected)[i]
         target = (projected.detach()[distinct] * drop[f"content_{name}"])[place]
-        loss = loss + CL * (distance(online, item_target) + distance(online, target))
+        loss = loss + CL * a[name] * (distance(online, item_target) + distance(online, target))
     return loss
 
 
+@pytest.mark.parametrize("weighed", [False, True])
 @pytest.mark.parametrize("as_reference", [False, True])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_against_the_equations(condition: str, as_reference: bool, block_world: BlockWorld) -> None:
+def test_against_the_equations(condition: str, as_reference: bool, weighed: bool, block_world: BlockWorld) -> None:
     """The reference differs by nothing but trained features."""
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
     batch = dense.batch_of(data)
     keywords: dict[str, Any] = {"cl_weight": CL, "reg_weight": REG, "as_reference": as_reference}
+    keywords |= dense.MODALITY_WEIGHTS if weighed else {}
+    a = dense.weights_of(data, weighed=weighed)
     model = BM3(data, embedding_dim=WIDTH, n_layers=2, dropout=RATE, **keywords)
     p = dense.parameters_of(model)
     assert {name for name in p if name.endswith("table")} == (
@@ -68,7 +73,7 @@ def test_against_the_equations(condition: str, as_reference: bool, block_world: 
     def final() -> Any:
         return [dense.linear(p, "predictor", nodes) for nodes in propagated(p, data)]
 
-    dense.agree(model, batch, lambda: expected_loss(p, data, batch, drop), final)
+    dense.agree(model, batch, lambda: expected_loss(p, data, batch, drop, a), final)
 
 
 def test_default_is_the_reference_before_the_first_step(block_world: BlockWorld) -> None:

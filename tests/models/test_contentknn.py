@@ -16,7 +16,8 @@ from tests.conftest import BlockWorld
 def test_known_answer_against_numpy(block_world: BlockWorld, names: tuple[str, ...]) -> None:
     """The k largest of each row of the history's items, itself included, negative ones too."""
     data = block_world.data(names)
-    features = np.concatenate([data.features[name].numpy().astype(float) for name in names], axis=1)
+    weights = {"audio": 0.375, "image": 0.75, "text": 1.875} if len(names) == 3 else {"text": 1.0}
+    features = np.concatenate([weights[name] * data.features[name].numpy().astype(float) for name in names], axis=1)
     norms = np.linalg.norm(features, axis=1)
     similarity = features @ features.T / (np.outer(norms, norms) + 5.0)
     k = 25
@@ -24,7 +25,7 @@ def test_known_answer_against_numpy(block_world: BlockWorld, names: tuple[str, .
     assert (similarity[kept] < 0).any()
     history = np.zeros((data.n_users, data.n_items))
     history[tuple(data.edge_index.numpy())] = 1.0
-    model = ContentKNN(data, k=k, shrink=5.0)
+    model = ContentKNN(data, k=k, shrink=5.0, modality_weights={"audio": 0.5, "text": 2.5})
     model.fit(data)
     scores = model.score(torch.arange(data.n_users))
     np.testing.assert_allclose(scores, history @ (similarity * kept), rtol=1e-12, atol=1e-12)

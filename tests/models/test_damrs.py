@@ -40,8 +40,14 @@ def final(p: dict[str, Tensor], data: RecData, graphs: list[Tensor]) -> tuple[Te
     return users, items, [item_graph @ p["item_embedding"] for item_graph in graphs]
 
 
-def discrimination(unit: list[Tensor], items: Tensor) -> Tensor:
-    """Mean over views of the two contrasts."""
+def weights_of(data: RecData, c: float) -> Tensor:
+    """Of the views, the one of common users last; they add up to one."""
+    relative = torch.tensor([*(c * a for a in dense.weights_of(data, weighed=c != 1.0).values()), 1.0])
+    return relative / relative.sum()
+
+
+def discrimination(unit: list[Tensor], items: Tensor, w: Tensor) -> Tensor:
+    """Weighed mean over views of the two contrasts."""
     shares = [torch.softmax(view[items] @ view.T, dim=1).detach() for view in unit]
     losses = []
     for view, share in zip(unit, shares, strict=True):
@@ -50,24 +56,27 @@ def discrimination(unit: list[Tensor], items: Tensor) -> Tensor:
         affinity = torch.exp(view[items] @ view.T / 0.2)
         t, a, b = affinity.sum(1), affinity.gather(1, shared).sum(1), affinity.gather(1, own).sum(1)
         losses.append((-torch.log(a / t + 1e-9) - torch.log(b / (t - a) + 1e-9)).mean())
-    return sum(losses) / len(losses)
+    return (w * torch.stack(losses)).sum()
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:
     return p * torch.log(p / q) + (1 - p) * torch.log((1 - p) / (1 - q))
 
 
-def expected_loss(p: dict[str, Tensor], data: RecData, batch: Triplets, graphs: list[Tensor]) -> Tensor:
+def expected_loss(p: dict[str, Tensor], data: RecData, batch: Triplets, graphs: list[Tensor], w: Tensor) -> Tensor:
     users, items, views = final(p, data, graphs)
-    smoothed, unit = sum(views) / len(views), [dense.unit(view) for view in views]
+    smoothed, unit = sum(w[v] * view for v, view in enumerate(views)), [dense.unit(view) for view in views]
     z, u = items + smoothed, users[batch.users]
     pi, nu = (
         torch.stack([torch.sigmoid((u * view[rows]).sum(1)) for view in unit]).detach()
         for rows in (batch.positives, batch.negatives)
     )
-    variance = pi.var(0, unbiased=True) if len(views) > 1 else torch.zeros_like(pi[0])
-    liked = (pi.mean(0) * torch.exp(-2 * variance)).clamp(0, 1)
-    disliked = ((pi.max(0).values - nu.mean()) * (pi.mean(0) < nu.mean())).clamp(0, 1)
+    mean, threshold = w @ pi, (w @ nu).mean()
+    variance = len(views) * (w @ (pi - mean) ** 2) / max(len(views) - 1, 1)
+    if torch.equal(w, torch.full_like(w, 1 / len(w))) and len(w) > 1:
+        torch.testing.assert_close(variance, pi.var(0, unbiased=True))
+    liked = (mean * torch.exp(-2 * variance)).clamp(0, 1)
+    disliked = ((pi.max(0).values - threshold) * (mean < threshold)).clamp(0, 1)
     assert disliked.any() == (len(views) > 1)  # one view cannot be above and below the threshold
     x = (u * (z[batch.positives] - z[batch.negatives])).sum(1)
     loss = -(liked * torch.log(torch.sigmoid(x)) + disliked * torch.log(torch.sigmoid(-x))).mean()
@@ -75,14 +84,17 @@ def expected_loss(p: dict[str, Tensor], data: RecData, batch: Triplets, graphs: 
     user = users[torch.unique(batch.users)]
     ours, other = (torch.sigmoid(user @ dense.unit(table[rows]).T) for table in (items, smoothed))
     alignment = (divergence(ours, other) + divergence(other, ours)).mean()
-    return loss + NEIGHBOURS * discrimination(unit, rows) + KL * alignment
+    return loss + NEIGHBOURS * discrimination(unit, rows, w) + KL * alignment
 
 
+@pytest.mark.parametrize("c", [1.0, dense.CONTENT_WEIGHT])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_against_the_equations(condition: str, block_world: BlockWorld) -> None:
+def test_against_the_equations(condition: str, c: float, block_world: BlockWorld) -> None:
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
     batch = dense.batch_of(data)
-    model = DAMRS(data, embedding_dim=6, k=K, n_positives=P, kl_weight=KL, neighbor_weight=NEIGHBOURS)
+    weights = {} if c == 1.0 else {"content_weight": c, **dense.MODALITY_WEIGHTS}
+    model = DAMRS(data, embedding_dim=6, k=K, n_positives=P, kl_weight=KL, neighbor_weight=NEIGHBOURS, **weights)
+    w = weights_of(data, c)
     p = dense.parameters_of(model)
     chosen, _ = companions_of(data.edge_index, data.n_users, data.n_items, 2)
     graphs = [*denoised(dict(data.features), dict(data.present), K).values()]
@@ -90,9 +102,9 @@ def test_against_the_equations(condition: str, block_world: BlockWorld) -> None:
 
     def represented() -> tuple[Tensor, Tensor]:
         users, items, views = final(p, data, graphs)
-        return users, items + sum(views) / len(views)
+        return users, items + sum(w[v] * view for v, view in enumerate(views))
 
-    dense.agree(model, batch, lambda: expected_loss(p, data, batch, graphs), represented)
+    dense.agree(model, batch, lambda: expected_loss(p, data, batch, graphs, w), represented)
 
 
 def test_two_layers_smooth_twice(block_world: BlockWorld) -> None:

@@ -15,14 +15,14 @@ from tests.models import dense
 from tests.models.test_contract import CONDITIONS
 
 pytestmark = pytest.mark.usefixtures("float64")
-REG, K, FIRST = 0.7, 4, 0.3
+REG, K = 0.7, 4
 
 
 def item_graph(data: RecData) -> Tensor:
+    """With the shares of ``dense.MODALITY_WEIGHTS``."""
     graph = torch.zeros(data.n_items, data.n_items)
-    for place, (name, features) in enumerate(data.features.items()):
-        share = (FIRST, 1 - FIRST)[place] if len(data.features) == 2 else 1 / len(data.features)
-        graph += share * dense.binary_graph(features, data.present[name], K)
+    for name, weight in dense.weights_of(data).items():
+        graph += weight / len(data.features) * dense.binary_graph(data.features[name], data.present[name], K)
     return graph
 
 
@@ -41,7 +41,7 @@ def factors(p: dict[str, Tensor], data: RecData, n_layers: int) -> tuple[Tensor,
 def test_default_against_the_equations(condition: str, n_layers: int, block_world: BlockWorld) -> None:
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
     batch = dense.batch_of(data)
-    settings = {"k": K, "first_modality_weight": FIRST, "n_layers": n_layers, "reg_weight": REG}
+    settings = {"k": K, "n_layers": n_layers, "reg_weight": REG, **dense.MODALITY_WEIGHTS}
     model = DRAGON(data, embedding_dim=6, hidden_dim=5, **settings)
     p = dense.parameters_of(model)
     assert ("user_weights" in p) == (len(data.features) > 1)
@@ -71,3 +71,9 @@ def test_two_weights_of_one_modality_are_penalised_by_the_reference(block_world:
     terms = model.loss(dense.batch_of(data))
     (gradient,) = torch.autograd.grad(terms["reg"], [model.user_weights])
     torch.testing.assert_close(gradient, 1e-3 * 2 * model.user_weights / model.user_weights.numel())
+
+
+def test_a_share_of_zero_leaves_a_tower_out_unless_it_is_the_reference(block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS["fused"])
+    models = [DRAGON(data, first_modality_weight=0.0, as_reference=reference) for reference in (False, True)]
+    assert [list(model.towers) for model in models] == [["text"], ["image", "text"]]

@@ -18,9 +18,10 @@ pytestmark = pytest.mark.usefixtures("float64")
 REG = 0.7
 
 
-def factors(p: dict[str, Tensor], data: RecData) -> tuple[Tensor, Tensor]:
+def factors(p: dict[str, Tensor], data: RecData, weighed: bool) -> tuple[Tensor, Tensor]:
     """Users and items; every user that shares an item is a neighbour."""
-    outputs = dense.hops_of_towers(p, data)
+    a = [*dense.weights_of(data, weighed=weighed).values()] or [1.0]
+    outputs = [weight * output for weight, output in zip(a, dense.hops_of_towers(p, data), strict=True)]
     users = [output[: data.n_users] for output in outputs]
     items = [output[data.n_users :] for output in outputs]
     if len(users) > 1:
@@ -29,23 +30,25 @@ def factors(p: dict[str, Tensor], data: RecData) -> tuple[Tensor, Tensor]:
     return blended + dense.user_graph(data) @ blended, sum(items[1:], items[0])
 
 
+@pytest.mark.parametrize("weighed", [False, True])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_default_against_the_equations(condition: str, block_world: BlockWorld) -> None:
+def test_default_against_the_equations(condition: str, weighed: bool, block_world: BlockWorld) -> None:
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
     batch = dense.batch_of(data)
-    model = DualGNN(data, embedding_dim=6, hidden_dim=5, reg_weight=REG)
+    weights = dense.MODALITY_WEIGHTS if weighed else {}
+    model = DualGNN(data, embedding_dim=6, hidden_dim=5, reg_weight=REG, **weights)
     p = dense.parameters_of(model)
     assert ("user_weights" in p) == (len(data.features) > 1)
 
     def loss() -> Tensor:
-        users, items = factors(p, data)
+        users, items = factors(p, data, weighed)
         penalised = [p[f"towers.{name}.preference"][batch.users] for name in data.features or ["free"]]
         penalised += [p["user_weights"]] if "user_weights" in p else []
         penalty = torch.stack([rows.square().mean() for rows in penalised]).sum()
         bits = dense.bpr(users[batch.users], items[batch.positives], items[batch.negatives]) / math.log(2)
         return bits + REG * penalty
 
-    dense.agree(model, batch, loss, lambda: factors(p, data))
+    dense.agree(model, batch, loss, lambda: factors(p, data, weighed))
 
 
 def test_padding_is_for_training_of_the_reference_only(block_world: BlockWorld) -> None:

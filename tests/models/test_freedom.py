@@ -15,6 +15,7 @@ from tests.conftest import BlockWorld
 
 pytestmark = pytest.mark.usefixtures("float64")
 K, WEIGHT, REG = 4, 0.3, 0.2
+CONTENT = 0.6
 BOTH = ("image", "text")
 
 
@@ -56,17 +57,21 @@ def bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
 
 
 def test_default_against_a_dense_computation(data: RecData) -> None:
-    """Frozen features, trained projections: the modality terms move users and projections only."""
-    model, triplets = build(data), batch(data)
+    """Frozen features, trained projections: the modality terms move users and projections only.
+
+    The weight of content is that of the item graph and of these terms.
+    """
+    model, triplets = build(data, content_weight=CONTENT), batch(data)
     kept = data.edge_index[:, ::3]
     graph = dense_item_graph(data)
     users, items = dense_backbone(model, data, kept)
-    items = items + graph @ graph @ model.item_embedding
+    items = items + CONTENT * graph @ graph @ model.item_embedding
     user = users[triplets.users]
     expected = {"bpr": bpr(user, items[triplets.positives], items[triplets.negatives])}
     for name in BOTH:
         projected = model.content[name].projection(data.features[name].to(torch.float64))
-        expected[f"bpr_{name}"] = REG * bpr(user, projected[triplets.positives], projected[triplets.negatives])
+        rows = projected[triplets.positives], projected[triplets.negatives]
+        expected[f"bpr_{name}"] = CONTENT * REG * bpr(user, *rows)
     parameters = list(model.parameters())
     gradients = torch.autograd.grad(sum(expected.values()), parameters)
 
@@ -77,7 +82,7 @@ def test_default_against_a_dense_computation(data: RecData) -> None:
 
     users, items = dense_backbone(model, data, data.edge_index)
     scores = model.eval().score(torch.arange(data.n_users))
-    torch.testing.assert_close(scores, users @ (items + graph @ graph @ model.item_embedding).T)
+    torch.testing.assert_close(scores, users @ (items + CONTENT * graph @ graph @ model.item_embedding).T)
 
 
 def test_reference_only_trains_the_features_too(data: RecData) -> None:
@@ -93,6 +98,12 @@ def test_reference_only_trains_the_features_too(data: RecData) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     users = torch.arange(data.n_users)
     assert torch.equal(default.eval().score(users), reference.eval().score(users))
+
+
+def test_a_share_of_zero_leaves_a_modality_out_unless_it_is_the_reference(data: RecData) -> None:
+    models = [build(data, first_modality_weight=0.0, as_reference=reference) for reference in (False, True)]
+    assert [list(model.content) for model in models] == [["text"], ["image", "text"]]
+    assert torch.equal(*(model.item_graph.matrix.to_dense() for model in models))
 
 
 def test_no_modality_terms_without_weight(data: RecData) -> None:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.models.fusion import balanced
+from mmbench.models.fusion import Fusion, balanced
 from tests.conftest import BlockWorld
 
 
@@ -41,3 +42,13 @@ def test_a_zero_row_stays_zero_when_balanced() -> None:
         1, 2, torch.zeros(2, 1, dtype=torch.int64), {"text": torch.tensor([[0.0, 0.0], [3.0, 4.0]])}, present
     )
     assert balanced(data).tolist() == [[0.0, 0.0], [pytest.approx(0.6), pytest.approx(0.8)]]
+
+
+def test_weights_by_hand(block_world: BlockWorld) -> None:
+    """Content counts .6 times, the image .4 times and the text 1.6 times."""
+    data = block_world.data(("image", "text"))
+    model = Fusion(data, embedding_dim=8, content_weight=0.6, first_modality_weight=0.2)
+    image, text = (functional.normalize(features, dim=1) for features in data.features.values())
+    content = torch.cat([0.4 * image, 1.6 * text], dim=1) @ model.projection.weight.T + model.projection.bias
+    expected = model.user_embedding @ (model.item_embedding + 0.6 * content).T
+    torch.testing.assert_close(model.score(torch.arange(data.n_users)), expected)

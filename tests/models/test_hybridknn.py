@@ -8,6 +8,8 @@ from mmbench.models.hybridknn import HybridKNN
 from mmbench.models.itemknn import ItemKNN
 from tests.conftest import BlockWorld
 
+WEIGHTS = {"first_modality_weight": 0.2, "modality_weights": {"audio": 0.5, "text": 2.5}}
+
 
 def scores_of(model_class, data, **hyper_parameters) -> torch.Tensor:
     model = model_class(data, **hyper_parameters)
@@ -27,7 +29,8 @@ def test_without_content_or_its_weight_it_is_itemknn(block_world: BlockWorld, k:
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
-    "names, shares", [(("text",), [1.0]), (("image", "text"), [0.2, 0.8]), (("audio", "image", "text"), [1 / 3] * 3)]
+    "names, shares",
+    [(("text",), [1.0]), (("image", "text"), [0.2, 0.8]), (("audio", "image", "text"), [0.125, 0.25, 0.625])],
 )
 def test_known_answer_against_numpy(block_world: BlockWorld, names: tuple[str, ...], shares: list[float]) -> None:
     data = block_world.data(names)
@@ -43,7 +46,7 @@ def test_known_answer_against_numpy(block_world: BlockWorld, names: tuple[str, .
         norms = np.linalg.norm(features, axis=1)
         total += beta * share * np.maximum(features @ features.T / np.outer(norms, norms), 0)
     np.fill_diagonal(total, 0.0)
-    ours = scores_of(HybridKNN, data, k=k, shrink=shrink, content_weight=beta, first_modality_weight=0.2)
+    ours = scores_of(HybridKNN, data, k=k, shrink=shrink, content_weight=beta, **WEIGHTS)
     np.testing.assert_allclose(ours, history @ total.T, rtol=1e-6, atol=1e-6)  # features are float32
 
 

@@ -15,6 +15,7 @@ from tests.conftest import BlockWorld
 
 pytestmark = pytest.mark.usefixtures("float64")
 K, MU, REG = 4, 0.6, 0.05
+CONTENT, FIRST = 0.7, 0.3
 BOTH = ("image", "text")
 
 
@@ -63,21 +64,23 @@ def dense_backbone(model: LATTICE, data: RecData) -> tuple[Tensor, Tensor]:
     return mean[: data.n_users], mean[data.n_users :]
 
 
-def dense_forward(model: LATTICE, data: RecData) -> tuple[Tensor, Tensor]:
-    """Users and items, densely, with frozen features."""
+def dense_forward(model: LATTICE, data: RecData, content: float, first: float) -> tuple[Tensor, Tensor]:
+    """Users and items, densely, with frozen features; weights of content and of the image."""
     raw = [data.features[name].to(torch.float64) for name in BOTH]
     weights = torch.softmax(model.modal_weight, 0)
+    weights = weights * torch.tensor([first, 1 - first])
+    weights = weights / weights.sum()
     learned = sum(w * dense_knn(model.content[m].projection(f)) for w, m, f in zip(weights, BOTH, raw, strict=True))
     frozen = sum(w * dense_lap(dense_knn(f)) for w, f in zip(weights, raw, strict=True))
     graph = (1 - MU) * dense_lap(learned) + MU * frozen
     users, items = dense_backbone(model, data)
-    return users, items + functional.normalize(graph @ graph @ model.item_embedding, dim=1)
+    return users, items + content * functional.normalize(graph @ graph @ model.item_embedding, dim=1)
 
 
 def test_default_against_a_dense_computation(data: RecData) -> None:
     """Frozen features, and a penalty over the length of the batch: what as_reference changes."""
-    model, triplets = build(data), batch(data)
-    users, items = dense_forward(model, data)
+    model, triplets = build(data, content_weight=CONTENT, first_modality_weight=FIRST), batch(data)
+    users, items = dense_forward(model, data, CONTENT, FIRST)
     rows = users[triplets.users], items[triplets.positives], items[triplets.negatives]
     margin = (rows[0] * (rows[1] - rows[2])).sum(1)
     bpr = -functional.logsigmoid(margin).mean()

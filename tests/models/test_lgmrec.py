@@ -26,8 +26,11 @@ def softmax(x: Tensor) -> Tensor:
     return weights / weights.sum(1, keepdim=True)
 
 
-def parts(p: Parameters, data: RecData, backbone: str, drawn: Parameters) -> tuple[Tensor, dict[str, list[Tensor]]]:
+def parts(
+    p: Parameters, data: RecData, backbone: str, drawn: Parameters, c: float
+) -> tuple[Tensor, dict[str, list[Tensor]]]:
     """Final nodes, and users and items of each modality through its hyperedges."""
+    a = dense.weights_of(data, weighed=c != 1.0)
     r = dense.interactions(data)
     graph = dense.normalised(r, 1e-7)
     ego = torch.cat([p["user_embedding"], p["item_embedding"]])
@@ -36,7 +39,7 @@ def parts(p: Parameters, data: RecData, backbone: str, drawn: Parameters) -> tup
     for name, features in data.features.items():
         x = features @ p[f"projection.{name}"]
         local = torch.cat([r @ x / (r.sum(1, keepdim=True) + 1e-7), x])
-        final = final + dense.unit(graph @ (graph @ local))
+        final = final + c * a[name] * dense.unit(graph @ (graph @ local))
         of_items = features @ p[f"hyperedges.{name}"]
         h = {}
         for kind, logits in (("item", of_items), ("user", r @ of_items)):
@@ -46,12 +49,13 @@ def parts(p: Parameters, data: RecData, backbone: str, drawn: Parameters) -> tup
         first = h["item"] @ (h["item"].T @ items)
         through[name] = [h["user"] @ (h["item"].T @ first), h["item"] @ (h["item"].T @ first)]
     if through:
-        final = final + ALPHA * dense.unit(sum(torch.cat(pair) for pair in through.values()))
+        final = final + c * ALPHA * dense.unit(sum(a[name] * torch.cat(pair) for name, pair in through.items()))
     return final, through
 
 
-def expected_loss(p: Parameters, data: RecData, batch: Triplets, backbone: str, drawn: Parameters) -> Tensor:
-    final, through = parts(p, data, backbone, drawn)
+def expected_loss(p: Parameters, data: RecData, batch: Triplets, backbone: str, drawn: Parameters, c: float) -> Tensor:
+    final, through = parts(p, data, backbone, drawn, c)
+    weights = dense.weights_of(data, weighed=c != 1.0)
     positives = batch.positives + data.n_users
     rows = [final[batch.users], final[positives], final[batch.negatives + data.n_users]]
     loss = dense.bpr(*rows) + REG * sum(row.square().sum().sqrt() for row in rows) / len(batch.users)
@@ -60,7 +64,7 @@ def expected_loss(p: Parameters, data: RecData, batch: Triplets, backbone: str, 
             a, b = dense.unit(through[first][kind]), dense.unit(through[second][kind])
             logits = a[chosen] @ b.T / 0.2
             own = logits[torch.arange(len(chosen)), chosen]
-            loss = loss + CL * (logits.exp().sum(1).log() - own).sum()
+            loss = loss + CL * c * weights[first] * weights[second] * (logits.exp().sum(1).log() - own).sum()
     return loss
 
 
@@ -68,13 +72,17 @@ def gumbel(*shape: int, generator: torch.Generator) -> Tensor:
     return -torch.log(-torch.log(torch.rand(shape, generator=generator)))
 
 
+@pytest.mark.parametrize("c", [1.0, dense.CONTENT_WEIGHT])
 @pytest.mark.parametrize("as_reference", [False, True])
 @pytest.mark.parametrize("condition, backbone", [*((c, "lightgcn") for c in CONDITIONS), ("fused", "mf")])
-def test_against_the_equations(condition: str, backbone: str, as_reference: bool, block_world: BlockWorld) -> None:
+def test_against_the_equations(
+    condition: str, backbone: str, as_reference: bool, c: float, block_world: BlockWorld
+) -> None:
     """The default ranks without noise, the reference with it."""
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
     batch = dense.batch_of(data)
     weights: dict[str, Any] = {"keep_rate": KEEP, "alpha": ALPHA, "cl_weight": CL, "reg_weight": REG}
+    weights |= {} if c == 1.0 else {"content_weight": c, **dense.MODALITY_WEIGHTS}
     shape: dict[str, Any] = {"embedding_dim": WIDTH, "n_hyperedges": N_EDGES, "n_hyper_layers": 2}
     model = LGMRec(data, backbone=backbone, as_reference=as_reference, **shape, **weights)
     p = dense.parameters_of(model)
@@ -85,10 +93,10 @@ def test_against_the_equations(condition: str, backbone: str, as_reference: bool
     drop = dense.freeze(model, {f"drop_{key}": value for key, value in shapes.items()}, factors)
 
     def final() -> Any:
-        nodes, _ = parts(p, data, backbone, noise if as_reference else {})
+        nodes, _ = parts(p, data, backbone, noise if as_reference else {}, c)
         return nodes.split([data.n_users, data.n_items])
 
-    dense.agree(model, batch, lambda: expected_loss(p, data, batch, backbone, {**noise, **drop}), final)
+    dense.agree(model, batch, lambda: expected_loss(p, data, batch, backbone, {**noise, **drop}, c), final)
 
 
 def test_only_the_reference_ranks_at_random(block_world: BlockWorld) -> None:

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("float64")
 K, WEIGHTS = 4, (0.3, 0.2)
 
 
-def parts(p: dict[str, Tensor], data: RecData) -> tuple[Tensor, Tensor | None]:
-    """Behaviour and side information."""
+def parts(p: dict[str, Tensor], data: RecData, c: float, a: dict[str, float]) -> tuple[Tensor, Tensor | None]:
+    """Behaviour and weighed side information."""
     graph = dense.normalised(dense.interactions(data))
     ids = p["item_embedding"]
     behaviour = dense.mean_of_layers(graph, torch.cat([p["user_embedding"], ids]), 2)
@@ -31,24 +31,27 @@ def parts(p: dict[str, Tensor], data: RecData) -> tuple[Tensor, Tensor | None]:
     if not views:
         return behaviour, None
     if len(views) == 1:  # the softmax of one logit is 1: the view is what all have in common, and none is left over
-        return behaviour, (0 + views[0]) / 2
+        return behaviour, c * (0 + views[0]) / 2
     logits = [torch.tanh(dense.linear(p, "query.0", view)) @ p["query.2.weight"].T for view in views]
-    total = sum(torch.exp(logit) for logit in logits)
-    common = sum(torch.exp(logit) / total * view for logit, view in zip(logits, views, strict=True))
+    odds = [weight * torch.exp(logit) for weight, logit in zip(a.values(), logits, strict=True)]
+    common = sum(odd / sum(odds) * view for odd, view in zip(odds, views, strict=True))
     own = [
-        torch.sigmoid(dense.linear(p, f"preference.{name}", behaviour)) * (view - common)
+        a[name] * torch.sigmoid(dense.linear(p, f"preference.{name}", behaviour)) * (view - common)
         for name, view in zip(data.features, views, strict=True)
     ]
-    return behaviour, (sum(own) + common) / (len(views) + 1)
+    return behaviour, c * (sum(own) + common) / (len(views) + 1)
 
 
+@pytest.mark.parametrize("c", [1.0, dense.CONTENT_WEIGHT])
 @pytest.mark.parametrize("nominal", [None, 50])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_against_the_equations(condition: str, nominal: int | None, block_world: BlockWorld) -> None:
+def test_against_the_equations(condition: str, nominal: int | None, c: float, block_world: BlockWorld) -> None:
     """The default divides by the rows of the batch, the reference by a nominal size, and it trains the features."""
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
     batch = dense.batch_of(data)
     as_reference: dict[str, Any] = {} if nominal is None else {"as_reference": True, "train_batch_size": nominal}
+    as_reference |= {} if c == 1.0 else {"content_weight": c, **dense.MODALITY_WEIGHTS}
+    a = dense.weights_of(data, weighed=c != 1.0)
     model = MGCN(data, embedding_dim=6, k=K, reg_weight=WEIGHTS[0], cl_weight=WEIGHTS[1], **as_reference)
     p = dense.parameters_of(model)
     assert {name for name in p if name.endswith("table")} == (
@@ -56,11 +59,12 @@ def test_against_the_equations(condition: str, nominal: int | None, block_world:
     )
 
     def final() -> Any:
-        behaviour, side = parts(p, data)
+        behaviour, side = parts(p, data, c, a)
         return (behaviour if side is None else behaviour + side).split([data.n_users, data.n_items])
 
     divisor = nominal or len(batch.users)
-    dense.agree(model, batch, lambda: dense.side_loss(*parts(p, data), data, batch, WEIGHTS, divisor), final)
+    weights = (WEIGHTS[0], c * WEIGHTS[1])
+    dense.agree(model, batch, lambda: dense.side_loss(*parts(p, data, c, a), data, batch, weights, divisor), final)
 
 
 def test_default_is_the_reference_where_no_defect_acts(block_world: BlockWorld) -> None:

@@ -27,8 +27,9 @@ def neighbour_mean(data: RecData) -> Tensor:
     return edges / edges.sum(1, keepdim=True).clamp_min(1.0)
 
 
-def factors(p: dict[str, Tensor], data: RecData, n_layers: int) -> tuple[Tensor, Tensor]:
+def factors(p: dict[str, Tensor], data: RecData, n_layers: int, weighed: bool) -> tuple[Tensor, Tensor]:
     """Users and items."""
+    a = dense.weights_of(data, weighed=weighed)
     mean, ids, outputs = neighbour_mean(data), p["id_embedding"], []
     for name in data.features or ["free"]:
         tower = f"branches.{name}.tower"
@@ -40,16 +41,16 @@ def factors(p: dict[str, Tensor], data: RecData, n_layers: int) -> tuple[Tensor,
             message = leaky(mean @ x @ p[f"{layer}.message"])
             own = leaky(dense.linear(p, f"{layer}.own", x)) + ids
             x = leaky(dense.linear(p, f"{layer}.combine", torch.cat([message, own], 1)))
-        outputs.append(x)
+        outputs.append(a.get(name, 1.0) * x)
     z = sum(outputs[1:], outputs[0]) / len(outputs)
     return z[: data.n_users], z[data.n_users :]
 
 
-def expected_loss(p: dict[str, Tensor], data: RecData, n_layers: int) -> Callable[[], Tensor]:
+def expected_loss(p: dict[str, Tensor], data: RecData, n_layers: int, weighed: bool) -> Callable[[], Tensor]:
     batch, ids = dense.batch_of(data), p["id_embedding"]
 
     def loss() -> Tensor:
-        users, items = factors(p, data, n_layers)
+        users, items = factors(p, data, n_layers, weighed)
         penalty = ids[batch.users].square().mean()
         for rows in (batch.positives, batch.negatives):
             penalty = penalty + ids[data.n_users + rows].square().mean() / 2
@@ -60,15 +61,17 @@ def expected_loss(p: dict[str, Tensor], data: RecData, n_layers: int) -> Callabl
     return loss
 
 
+@pytest.mark.parametrize("weighed", [False, True])
 @pytest.mark.parametrize("n_layers", [1, 3])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_default_against_the_equations(condition: str, n_layers: int, block_world: BlockWorld) -> None:
+def test_default_against_the_equations(condition: str, n_layers: int, weighed: bool, block_world: BlockWorld) -> None:
     """Every modality is projected, every table is trained and penalised."""
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
-    model = MMGCN(data, embedding_dim=6, content_dim=5, n_layers=n_layers, reg_weight=REG)
+    weights = dense.MODALITY_WEIGHTS if weighed else {}
+    model = MMGCN(data, embedding_dim=6, content_dim=5, n_layers=n_layers, reg_weight=REG, **weights)
     p = dense.parameters_of(model)
-    loss = expected_loss(p, data, n_layers)
-    dense.agree(model, dense.batch_of(data), loss, lambda: factors(p, data, n_layers))
+    loss = expected_loss(p, data, n_layers, weighed)
+    dense.agree(model, dense.batch_of(data), loss, lambda: factors(p, data, n_layers, weighed))
 
 
 def test_reference_keeps_its_tables_and_projects_images_only(block_world: BlockWorld) -> None:

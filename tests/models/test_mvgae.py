@@ -49,22 +49,37 @@ def encoded(p: dict[str, Tensor], data: RecData, name: str, n_layers: int) -> Ga
     return mu, log_variance
 
 
-def all_gaussians(p: dict[str, Tensor], data: RecData, n_layers: int) -> dict[str, Gaussian]:
+def weights_of(data: RecData, c: float) -> dict[str, float]:
+    """By encoder; the table and what is fused weigh 1."""
+    a = dense.weights_of(data, weighed=c != 1.0)
+    return {**{f"content_{name}": c * weight for name, weight in a.items()}, "table": 1.0, "fused": 1.0}
+
+
+def all_gaussians(p: dict[str, Tensor], data: RecData, n_layers: int, c: float) -> dict[str, Gaussian]:
+    """The precision of each counts as often as it weighs."""
     names = [*(f"content_{name}" for name in data.features), "table"]
-    gaussians = {name: encoded(p, data, name, n_layers) for name in names}
+    gaussians, weights = {name: encoded(p, data, name, n_layers) for name in names}, weights_of(data, c)
     mu, log_variance = gaussians[names[0]]
+    log_variance = log_variance - math.log(weights[names[0]])
     for name in names[1:]:
-        precision = [1 / (lv.exp() + 1e-8) for lv in (log_variance, gaussians[name][1])]
+        other = gaussians[name][1] - math.log(weights[name])
+        precision = [1 / (lv.exp() + 1e-8) for lv in (log_variance, other)]
         mu = (mu * precision[0] + gaussians[name][0] * precision[1]) / sum(precision)
         log_variance = -torch.log(sum(precision))
     return {"fused": (mu, log_variance), **gaussians}
 
 
 def expected_loss(
-    p: dict[str, Tensor], data: RecData, batch: Triplets, noise: dict[str, Tensor], n_layers: int, as_reference: bool
+    p: dict[str, Tensor],
+    data: RecData,
+    batch: Triplets,
+    noise: dict[str, Tensor],
+    n_layers: int,
+    as_reference: bool,
+    c: float,
 ) -> Tensor:
-    loss = torch.zeros(())
-    for name, (mu, log_variance) in all_gaussians(p, data, n_layers).items():
+    loss, weights = torch.zeros(()), weights_of(data, c)
+    for name, (mu, log_variance) in all_gaussians(p, data, n_layers, c).items():
         log_variance = log_variance.clamp(max=10)
         z = torch.sigmoid(mu + 0.1 * noise[name] * torch.exp(log_variance / 2))
         user = z[batch.users]
@@ -74,14 +89,15 @@ def expected_loss(
         else:
             items = z[data.n_users :]
             liked, other = ((user * items[rows]).sum(1) for rows in (batch.positives, batch.negatives))
-        loss = loss - (torch.log(torch.sigmoid(liked - other)) / math.log(2)).sum()
-        loss = loss - BETA / 2 * (1 + log_variance - mu**2 - log_variance.exp()).sum(1).mean()
+        loss = loss - weights[name] * (torch.log(torch.sigmoid(liked - other)) / math.log(2)).sum()
+        loss = loss - weights[name] * BETA / 2 * (1 + log_variance - mu**2 - log_variance.exp()).sum(1).mean()
     return loss
 
 
+@pytest.mark.parametrize("c", [1.0, dense.CONTENT_WEIGHT])
 @pytest.mark.parametrize("as_reference", [False, True])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_against_the_equations(condition: str, as_reference: bool, block_world: BlockWorld) -> None:
+def test_against_the_equations(condition: str, as_reference: bool, c: float, block_world: BlockWorld) -> None:
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
     batch = dense.batch_of(data)
     n_layers = 2 if condition == "fused" else 1
@@ -93,6 +109,7 @@ def test_against_the_equations(condition: str, as_reference: bool, block_world: 
         dropout=0.0,
         beta=BETA,
         as_reference=as_reference,
+        **({} if c == 1.0 else {"content_weight": c, **dense.MODALITY_WEIGHTS}),
     )
     p = dense.parameters_of(model)
     constants = {name for name, _ in model.named_buffers() if name.endswith(("preference", "items.table"))}
@@ -103,10 +120,10 @@ def test_against_the_equations(condition: str, as_reference: bool, block_world: 
     noise = dense.freeze(model, dict.fromkeys(names, shape), torch.randn)
 
     def final() -> list[Tensor]:
-        mu, _ = all_gaussians(p, data, n_layers)["fused"]
+        mu, _ = all_gaussians(p, data, n_layers, c)["fused"]
         return list(torch.sigmoid(mu).split([data.n_users, data.n_items]))
 
-    dense.agree(model, batch, lambda: expected_loss(p, data, batch, noise, n_layers, as_reference), final)
+    dense.agree(model, batch, lambda: expected_loss(p, data, batch, noise, n_layers, as_reference, c), final)
 
 
 def test_log_variance_is_limited(block_world: BlockWorld) -> None:

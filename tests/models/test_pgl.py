@@ -19,7 +19,7 @@ from tests.models.test_contract import CONDITIONS
 
 pytestmark = pytest.mark.usefixtures("float64")
 WIDTH, K, RATE, REG = 8, 4, 0.4, 0.3
-SHARES = {0: [], 1: [1.0], 2: [0.2, 0.8], 3: [1 / 3, 1 / 3, 1 / 3]}
+SHARES = {0: [], 1: [1.0], 2: [0.3, 0.7], 3: [0.125, 0.25, 0.625]}
 
 
 def final(p: dict[str, Tensor], data: RecData, graph: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +69,7 @@ def test_against_the_equations(condition: str, mode: str, as_reference: bool, bl
     """The reference differs by nothing but trained features."""
     data = with_mixed_tastes(dense.with_gaps(block_world.data(CONDITIONS[condition])))
     batch = dense.batch_of(data)
-    keywords: dict[str, Any] = {"first_modality_weight": 0.2, "dropout": RATE, "reg_weight": REG}
+    keywords: dict[str, Any] = {"dropout": RATE, "reg_weight": REG, **dense.MODALITY_WEIGHTS}
     model = PGL(data, embedding_dim=WIDTH, mode=mode, k=K, as_reference=as_reference, **keywords)
     p = dense.parameters_of(model)
     assert {name for name in p if name.endswith("table")} == (
@@ -198,3 +198,9 @@ def test_both_precisions_keep_the_same_entries(edges: Tensor) -> None:
 def test_a_principal_graph_needs_a_rank(adjacency: Tensor) -> None:
     with pytest.raises(ValueError, match="rank 7 is empty; the rank must be at least 8"):
         principal_graph(adjacency, N_USERS, 7)
+
+
+def test_a_share_of_zero_leaves_vectors_out_unless_it_is_the_reference(block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS["fused"])
+    users = [list(PGL(data, first_modality_weight=1.0, as_reference=reference).users) for reference in (False, True)]
+    assert users == [["image"], ["image", "text"]]

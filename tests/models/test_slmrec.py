@@ -19,16 +19,26 @@ pytestmark = pytest.mark.usefixtures("float64")
 TEMPERATURE, ALIGNMENT, ALIGNMENT_TEMPERATURE = 0.3, 0.7, 0.4
 
 
-def views(p: dict[str, Tensor], data: RecData) -> list[Tensor]:
-    """ID view and one view per modality, users and items."""
+#: Whether content and modalities have other weights than 1.
+weighed = pytest.mark.parametrize("weighed", [False, True])
+
+
+def factors_of_views(data: RecData, weighed: bool) -> list[float]:
+    c = dense.CONTENT_WEIGHT if weighed else 1.0
+    return [1.0, *(c * a for a in dense.weights_of(data, weighed=weighed).values())]
+
+
+def views(p: dict[str, Tensor], data: RecData, weighed: bool) -> list[Tensor]:
+    """ID view and one view per modality, users and items, each times its weight."""
     graph = dense.normalised(dense.interactions(data), 1e-8)
     tables = [p["item_embedding"]]
     tables += [dense.linear(p, f"content.{name}.layers", dense.unit(data.features[name])) for name in data.features]
-    return [dense.mean_of_layers(graph, torch.cat([p["user_embedding"], table]), 3) for table in tables]
+    plain = [dense.mean_of_layers(graph, torch.cat([p["user_embedding"], table]), 3) for table in tables]
+    return [weight * view for weight, view in zip(factors_of_views(data, weighed), plain, strict=True)]
 
 
-def factors(p: dict[str, Tensor], data: RecData) -> tuple[Tensor, Tensor]:
-    whole = torch.cat(views(p, data), 1)
+def factors(p: dict[str, Tensor], data: RecData, weighed: bool) -> tuple[Tensor, Tensor]:
+    whole = torch.cat(views(p, data, weighed), 1)
     return dense.linear(p, "fuse_users", whole[: data.n_users]), dense.linear(p, "fuse_items", whole[data.n_users :])
 
 
@@ -36,19 +46,20 @@ def cross_entropy(logits: Tensor) -> Tensor:
     return (logits.exp().sum(1).log() - logits.diagonal()).mean()
 
 
-def expected_loss(p: dict[str, Tensor], data: RecData, batch: Triplets) -> Tensor:
-    users, items = factors(p, data)
+def expected_loss(p: dict[str, Tensor], data: RecData, batch: Triplets, weighed: bool) -> Tensor:
+    users, items = factors(p, data, weighed)
     loss = dense.nce(users[batch.users], items[batch.positives], TEMPERATURE)
-    x, *others = [view[data.n_users + batch.positives] for view in views(p, data)]
-    for name, view in zip(data.features, others, strict=True):
+    x, *others = [view[data.n_users + batch.positives] for view in views(p, data, weighed)]
+    for name, view, weight in zip(data.features, others, factors_of_views(data, weighed)[1:], strict=True):
         for step in ("0", "1"):
             x = dense.linear(p, f"chain.{name}.{step}", x) if f"chain.{name}.{step}.bias" in p else x
         head = view @ p[f"views.{name}.weight"].T + p.get(f"views.{name}.bias", torch.zeros(()))
-        loss = loss + ALIGNMENT * cross_entropy(x @ head.T / ALIGNMENT_TEMPERATURE)
+        loss = loss + ALIGNMENT * weight * cross_entropy(x @ head.T / ALIGNMENT_TEMPERATURE)
     return loss
 
 
-def build(data: RecData, *, as_reference: bool = False) -> SLMRec:
+def build(data: RecData, *, as_reference: bool = False, weighed: bool = False) -> SLMRec:
+    weights = {"content_weight": dense.CONTENT_WEIGHT, **dense.MODALITY_WEIGHTS} if weighed else {}
     return SLMRec(
         data,
         embedding_dim=6,
@@ -56,32 +67,35 @@ def build(data: RecData, *, as_reference: bool = False) -> SLMRec:
         alignment_weight=ALIGNMENT,
         alignment_temperature=ALIGNMENT_TEMPERATURE,
         as_reference=as_reference,
+        **weights,
     )
 
 
+@weighed
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_default_against_the_equations(condition: str, block_world: BlockWorld) -> None:
+def test_default_against_the_equations(condition: str, weighed: bool, block_world: BlockWorld) -> None:
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
     batch = dense.batch_of(data)
-    model = build(data)
+    model = build(data, weighed=weighed)
     p = dense.parameters_of(model)
-    dense.agree(model, batch, lambda: expected_loss(p, data, batch), lambda: factors(p, data))
+    dense.agree(model, batch, lambda: expected_loss(p, data, batch, weighed), lambda: factors(p, data, weighed))
 
 
+@weighed
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_reference_against_the_equations(condition: str, block_world: BlockWorld) -> None:
+def test_reference_against_the_equations(condition: str, weighed: bool, block_world: BlockWorld) -> None:
     """Where the reference crashes, the absent views drop out of the fusion and of the chain."""
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
     batch = dense.batch_of(data)
-    model = build(data, as_reference=True)
+    model = build(data, as_reference=True, weighed=weighed)
     p = dense.parameters_of(model)
     loss = torch.stack(list(model.loss(batch).values())).sum()
-    expected = expected_loss(p, data, batch)
+    expected = expected_loss(p, data, batch, weighed)
     torch.testing.assert_close(loss, expected, rtol=1e-10, atol=1e-12)
     ours, theirs = (torch.autograd.grad(total, list(p.values())) for total in (loss, expected))
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-11)
-    users, items = factors(p, data)
+    users, items = factors(p, data, weighed)
     every_user = torch.arange(data.n_users)
     torch.testing.assert_close(model.eval().score(every_user), torch.sigmoid(users @ items.T), rtol=1e-10, atol=1e-12)
 

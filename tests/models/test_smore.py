@@ -33,8 +33,10 @@ def signal(spectrum: Tensor, filter_: Tensor) -> Tensor:
     return ((spectrum * torch.complex(filter_[0, :, 0], filter_[0, :, 1]) * twice) @ matrix.conj()).real
 
 
-def parts(p: dict[str, Tensor], data: RecData, drop: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Behaviour and side information; ``drop`` holds the factors of the gates."""
+def parts(
+    p: dict[str, Tensor], data: RecData, drop: dict[str, Tensor], c: float, a: dict[str, float]
+) -> tuple[Tensor, Tensor | None]:
+    """Behaviour and weighed side information; ``drop`` holds the factors of the gates."""
     graph = dense.normalised(dense.interactions(data))
     ids = p["item_embedding"]
     behaviour = dense.mean_of_layers(graph, torch.cat([p["user_embedding"], ids]), 3)
@@ -64,17 +66,20 @@ def parts(p: dict[str, Tensor], data: RecData, drop: dict[str, Tensor]) -> tuple
     for name in data.features:
         hidden = torch.tanh(dense.linear(p, f"query.{name}.0", views[FUSED]))
         weights = torch.exp(hidden @ p[f"query.{name}.2.weight"].T)
-        total = total + gates[name] * weights / weights.sum(1, keepdim=True) * views[name]
-    return behaviour, total / (len(data.features) + 1)
+        total = total + a[name] * gates[name] * weights / weights.sum(1, keepdim=True) * views[name]
+    return behaviour, c * total / (len(data.features) + 1)
 
 
+@pytest.mark.parametrize("c", [1.0, dense.CONTENT_WEIGHT])
 @pytest.mark.parametrize("nominal", [None, 50])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_against_the_equations(condition: str, nominal: int | None, block_world: BlockWorld) -> None:
+def test_against_the_equations(condition: str, nominal: int | None, c: float, block_world: BlockWorld) -> None:
     """The default divides by the rows of the batch, the reference by a nominal size, and it trains the features."""
     data = dense.with_gaps(block_world.data(CONDITIONS[condition]))
     batch = dense.batch_of(data)
     as_reference: dict[str, Any] = {} if nominal is None else {"as_reference": True, "train_batch_size": nominal}
+    as_reference |= {} if c == 1.0 else {"content_weight": c, **dense.MODALITY_WEIGHTS}
+    a = dense.weights_of(data, weighed=c != 1.0)
     model = SMORE(
         data,
         embedding_dim=WIDTH,
@@ -91,11 +96,14 @@ def test_against_the_equations(condition: str, nominal: int | None, block_world:
     drop = dense.freeze(model, shapes, dense.dropout_factors(0.4))
 
     def final() -> Any:
-        behaviour, side = parts(p, data, {})
+        behaviour, side = parts(p, data, {}, c, a)
         return (behaviour if side is None else behaviour + side).split([data.n_users, data.n_items])
 
     divisor = nominal or len(batch.users)
-    dense.agree(model, batch, lambda: dense.side_loss(*parts(p, data, drop), data, batch, WEIGHTS, divisor), final)
+    weights = (WEIGHTS[0], c * WEIGHTS[1])
+    dense.agree(
+        model, batch, lambda: dense.side_loss(*parts(p, data, drop, c, a), data, batch, weights, divisor), final
+    )
 
 
 def test_default_is_the_reference_where_no_defect_acts(block_world: BlockWorld) -> None:

@@ -51,6 +51,19 @@ def test_its_content_takes_half_the_memory(block_world: BlockWorld) -> None:
     assert full.state_dict().keys() == short.state_dict().keys()
 
 
+@pytest.mark.parametrize("precision, tolerance", [("full", 1e-5), ("bf16", 2e-2)])
+def test_weights_by_hand(precision: str, tolerance: float, block_world: BlockWorld) -> None:
+    """Content counts .6 times, the image .4 times and the text 1.6 times."""
+    data = block_world.data(("image", "text"))
+    weights = {"content_weight": 0.6, "first_modality_weight": 0.2, "projection_precision": precision}
+    model = VBPR(data, embedding_dim=8, **weights)
+    features = torch.cat([0.4 * data.features["image"], 1.6 * data.features["text"]], dim=1)
+    content = 0.6 * (features @ model.projection.weight.T + model.projection.bias)
+    expected = model.user_embedding @ torch.cat([model.item_embedding, content], dim=1).T
+    scores = model.score(torch.arange(data.n_users))
+    torch.testing.assert_close(scores, expected, rtol=0, atol=tolerance * float(expected.detach().abs().max()))
+
+
 def test_without_content_nothing_is_projected(block_world: BlockWorld) -> None:
     model = VBPR(block_world.data(()), projection_precision="bf16")
     assert model.projection is None
