@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 
 from mmbench.cli import plan
+from mmbench.cli.compose import compose
 from mmbench.cli.plan import Pilot
+from mmbench.messages import Translator
+from mmbench.report.disposals import read_disposals
+from mmbench.report.fairness_checks import read_groups
+from mmbench.report.reading import read_sweep
+from mmbench.scheduling.sweep import Sweep
+from tests.report.conftest import shop_sweep
 from tests.tiny import TINY
+
+__all__ = ["shop_sweep"]
 
 
 def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,7 +28,8 @@ def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: py
     # Popularity has nothing to choose: one trial; three models-and-conditions have three; two seeds each.
     assert f"{1 + 3 * 3 + 4 * 2} trainings to run" in said
     assert "planted-complementary/fusion (text)" in said
-    assert "smallest gain that this budget can detect: unknown" in said
+    assert "smallest that can be detected: unknown before a pilot has run" in said
+    assert "controls" not in said  # text alone needs none
     assert list(tmp_path.iterdir()) == []
 
 
@@ -38,11 +48,43 @@ def test_a_preset_is_planned_as_it_runs() -> None:
     assert {job.choices["modality"] for job in jobs} == {"none", "text", "image", "fused"}
 
 
+def test_the_company_preset_runs_every_control_of_images() -> None:
+    jobs = [job.job() for job in plan.expand(["experiment=company", "dataset=planted"])]
+    planned = Sweep.plan(jobs, []).planned
+    assert plan.controls(planned, None) == [
+        "controls with shuffled images, and what each of them controls: text_shuffled_image (fused), "
+        "shuffled_image (image)"
+    ]
+    without = [
+        cell for cell in planned if (cell.task.cell.model, cell.task.cell.modality) != ("fusion", "shuffled_image")
+    ]
+    assert plan.controls(without, None)[1:] == [
+        "without one more control nothing can be decided about images; add modality=shuffled_image"
+    ]
+    thinned = compose(["dataset=planted", "model=vbpr", "modality=image", "+modality.missing.image=0.5"]).job()
+    assert plan.controls(Sweep.plan([thinned], []).planned, None) == []
+
+
+def test_the_expected_range_is_that_of_the_records(shop_sweep: Path) -> None:
+    table = read_sweep(shop_sweep)
+    said = plan.expected(table, Translator())
+    (disposal,) = (
+        d for d in read_disposals(table, read_groups(table, table.folder)) if (d.modality, d.model) == ("image", None)
+    )
+    assert disposal.tuned is not None
+    log = disposal.tuned.estimate.log_gain
+    (row,) = (line.split() for line in said.splitlines() if "all models/free_disposal_of_image" in line)
+    assert row[-5:-1] == ["3", "/", "8", "±"] or row[-6:-2] == ["3", "/", "8", "±"]
+    assert row[-1] == f"{100 * log.mde():.1f}%"
+    # What earlier commands have run is not asked for again.
+    assert [str(line)[:8] for line in plan.controls([], table)] == ["controls"]
+
+
 def test_a_flag_is_refused() -> None:
     with pytest.raises(ValueError, match="--fast is no override"):
         plan.main(["--fast", "model=bpr"])
 
 
 def test_a_model_that_is_computed_costs_one_epoch_whatever_the_budget() -> None:
-    assert Pilot(2.0, 3.0, 0.0, 0.0, trained=False).seconds(60) == 5.0
-    assert Pilot(2.0, 3.0, 0.0, 0.0, trained=True).seconds(60) == 182.0
+    assert Pilot(2.0, 3.0, 0.0, 0.0, trained=False, steps_per_epoch=10).seconds(60) == 5.0
+    assert Pilot(2.0, 3.0, 0.0, 0.0, trained=True, steps_per_epoch=10).seconds(60) == 182.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 
 from mmbench import paths
 from mmbench.decision import Economics, Evidence, Gate, Status, read_economics
-from mmbench.inference.intervals import CrossedInterval, Interval
+from mmbench.inference.intervals import Interval, LogGain
 
 #: Nothing but the transfer is uncertain: B = 1,000,000, one-off 60,000, yearly 20,000, no discount, three years.
 OWN: Mapping[str, Any] = {
@@ -38,21 +39,34 @@ def economics(**changed: Any) -> Economics:
     return read_economics({**OWN, **changed}, default_file())
 
 
-def interval(mean: float, se: float, seeds: int = 5) -> CrossedInterval:
-    df = 1000.0
-    return CrossedInterval(mean, mean - 1.962 * se, mean + 1.962 * se, se=se, df=df, p=0.5, seeds=seeds)
+def log_gain(mean: float, se: float) -> LogGain:
+    """A gain whose standard error is ``se`` to first order."""
+    return LogGain(math.log1p(mean), se / (1 + mean), 1000.0)
 
 
-def evidence(mean: float, se: float = 0.01, mde: float | None = None, seeds: int = 5, **gates: Status) -> Evidence:
+def evidence(mean: float, se: float = 0.01, silent: str = "", **gates: Status) -> Evidence:
     """A gain with every gate passed but those that are named."""
     statuses = {f"G{i}": Status.PASS for i in range(1, 10) if i != 7} | gates
-    made = tuple(Gate(name, status) for name, status in statuses.items())
-    parts = {"var_user": se**2 * 2000 * 0.7, "var_seed": se**2 * 5 * 0.2, "var_interaction": se**2 * 10_000 * 0.1}
+    gain = log_gain(mean, se)
     return Evidence(
-        "shop", "fusion", "fused_vs_text", 2000, interval(mean, se, seeds), Interval(mean, mean - se, mean + se, 0.9),
-        2.8 * se if mde is None else mde, parts, Interval(1.2, 0.4, 2.0), made,
-    )  # fmt: skip
+        dataset="shop",
+        metric="ndcg@20",
+        models=("fusion", "itemknn"),
+        n_users=2000,
+        trials=30,
+        n=10,
+        ratio=mean,
+        gain=gain,
+        level=0.95,
+        silent=silent,
+        depends_on_tuning=False,
+        variances={"trials": 0.2 * gain.se**2, "users": 0.7 * gain.se**2, "seed": 0.1 * gain.se**2},
+        model="fusion",
+        contrast="fused_vs_text",
+        per_thousand=Interval(1.2, 0.4, 2.0),
+        gates=tuple(Gate(name, status) for name, status in statuses.items()),
+    )
 
 
-def without_gain(measured: Evidence) -> Evidence:
-    return replace(measured, gain=None, mde=None, components={}, per_thousand=None)
+def without_gain(measured: Evidence, silent: str = "") -> Evidence:
+    return replace(measured, gain=None, silent=silent, variances={}, per_thousand=None)

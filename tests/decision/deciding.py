@@ -7,28 +7,29 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from mmbench.decision import Decision, Economics, Evidence, Gate, Status, SubsetGain, decide
+from mmbench.decision import Decision, Economics, Evidence, Gate, Status, decide
 from mmbench.decision.page.examples import examples_of
 from mmbench.decision.page.sections import write_decision
 from mmbench.decision.serving import Serving
+from mmbench.decision.steps import ONE_SEED
 from mmbench.decision.sweep_evidence import Read, read_evidence
-from mmbench.inference.intervals import Interval
+from mmbench.inference.tuned_gain import NoWord
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from tests.decision.cases import economics, evidence, without_gain
 
-NEW = SubsetGain("item's training interactions: cold", Interval(0.2, 0.15, 0.25), stock=0.1, new=1.0)
 #: Evidence by the answer it leads to.
 ANSWERS: Mapping[str, Evidence] = {
     "go": evidence(0.25),
-    "go_partial": replace(evidence(0.03), subsets=(NEW,)),
-    "no_go": evidence(0.0),
+    "no_go": evidence(0.0, 0.027),
+    "money": evidence(0.0, G6=Status.FAIL),
     "hold": evidence(0.05, 0.06),
     "untrusted": evidence(-0.05, G1=Status.FAIL),
     "barred_go": evidence(0.25, G3=Status.FAIL),
-    "barred_no_go": evidence(-0.02, G6=Status.FAIL),
-    "one_seed": evidence(-0.05, seeds=1),
-    "nothing": without_gain(evidence(0.0, G1=Status.FAIL)),
+    "barred_no_go": evidence(-0.02, 0.03, G6=Status.FAIL),
+    "one_seed": evidence(-0.05, silent=ONE_SEED),
+    "too_wide": without_gain(evidence(-0.05), NoWord.WIDE),
+    "nothing": replace(without_gain(evidence(0.0, G1=Status.FAIL)), ratio=None),
 }
 SERVING = (Serving("hybridknn", "fused", 0.2, 0.21, 0.012, 0), Serving("itemknn", "-", 0.19, 0.1, 0.008, None))
 DAY = date(2026, 11, 24)
@@ -55,6 +56,7 @@ def write_answer(table: SweepTable, read: Read, answer: str, lang: str, **change
         dataset=read.evidence.dataset,
         model=read.evidence.model,
         contrast=read.evidence.contrast,
+        models=read.evidence.models,
         gates=tuple(Gate(g.name, g.status, 0.9, 0.8) for g in ANSWERS[answer].gates),
     )
     setting = economics(**changed)

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from mmbench import paths
 from mmbench.decision import read_economics
-from mmbench.decision.economics import INPUTS, Range, Scope, base_value, costs, slope, totals
+from mmbench.decision.economics import INPUTS, Range, base_value, costs, slope, totals
 from mmbench.decision.value import breakeven
 from tests.decision.cases import default_file, economics
 
@@ -28,8 +28,8 @@ def test_costs_by_hand() -> None:
         "serving": (0.0, pytest.approx(12 * 10_000 * 0.9 * 4 / 1e6 * 0.5 + 100)),
         "engineering": (7.0, 50.0),
     }
-    once, year = totals(costs(x, Scope(0.5, 0.0)))
-    assert (once, year) == (pytest.approx(5_000 + 45 + 7), pytest.approx(12 * 0.018 * 0.5 + 100 + 50))
+    once, year = totals(costs(x))
+    assert (once, year) == (pytest.approx(10_000 + 90 + 7), pytest.approx(1_800 + 9 + 12 * 0.036 * 0.5 + 100 + 50))
 
 
 def test_every_image_is_there_already() -> None:

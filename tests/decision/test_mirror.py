@@ -59,11 +59,14 @@ def _text(cell: object, given: str) -> str:
 
 def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
     file = paths.report_dir(sweep) / "decision.json"
-    measured, setting = replace(evidence(0.0), dataset="d", model="m"), economics()
+    measured, setting = replace(evidence(0.0, 0.027), dataset="d", models=("m", "n")), economics()
     made = as_record(measured, setting, decide(measured, setting))
     files.write_document(file, made)
     decision = read_summary(read_sweep(sweep)).decision
-    assert (decision["badge"], decision["dataset"], decision["model"]) == ("NO-GO", "d", "m")
+    assert (decision["badge"], decision["dataset"], decision["models"]) == ("NO-GO", "d", "m, n")
+    assert (decision["gain"], decision["word"]) == (0.0, "equivalent")  # within break-even
+    assert decision["gain_lo"] < 0 < decision["gain_hi"] < decision["breakeven"]
+    assert "10 of its 30 trials" in decision["measured"]
     assert decision["breakeven"] == pytest.approx(0.08)
     assert decision["sentence"].startswith("Even in the favourable case")
     files.write_document(file, {**made, "rule": 0})

@@ -8,17 +8,26 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from mmbench.decision import Action, Gate, Status, gates, replay
+from mmbench import paths
+from mmbench.decision import Action, Gate, Status, decide, gates, replay
 from mmbench.decision.page.examples import examples_of, thumbnail, title
 from mmbench.decision.page.speaker import ACTIONS, BADGES
+from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
+from mmbench.evaluation import metrics
+from mmbench.inference.best_of_n import SeedNoise, Tuning
+from mmbench.inference.intervals import CrossedInterval, Interval
+from mmbench.inference.tuned_gain import NoWord, tuned_gain
 from mmbench.messages import Translator
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
-from mmbench.store import files
+from mmbench.store import files, records
+from mmbench.store.schema import Manifest, Stage
+from tests.decision.cases import economics
 from tests.decision.deciding import ANSWERS, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text
@@ -45,8 +54,7 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
     page, translator = Text(made.file.read_text()), Translator(lang)
     assert page.lang == lang
     first = page.by_id["answer"]
-    badge = {"one_seed": "hold", "nothing": "hold", "untrusted": "hold", "barred_go": "hold", "barred_no_go": "hold"}
-    name = badge.get(answer, answer)
+    name = {"go": "go", "no_go": "no_go", "money": "no_go"}.get(answer, "hold")
     action = Action[name.upper()]
     assert page.by_id["badge"] == translator(BADGES[action])
     assert page.by_id["action"] == translator(ACTIONS[action])
@@ -59,10 +67,13 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
     assert not re.search(NEVER, page.everything)
     if name == "hold":
         assert not re.search("NO-GO|見送り推奨", first)
-    if answer in ("untrusted", "one_seed", "nothing"):
+    if answer in ("untrusted", "one_seed", "too_wide", "nothing"):
         sentence = {"en": "does not mean that images have no effect", "ja": "画像に効果がないという意味ではありません"}
         assert sentence[lang] in page.by_id["sentence"]
         assert "value" not in page.by_id
+    # The reader of one sentence knows data, models, metric, and, where there is a gain, the effort.
+    known = ["shop", "hybridknn, itemknn", "NDCG@20", *(["10", "30"] if answer != "nothing" else [])]
+    assert all(part in page.by_id["measured"] for part in known)
     if lang == "ja":
         sentences = re.findall(r"[a-z]+ [a-z]+ [a-z]+ [a-z]+", page.by_id["answer"] + page.by_id["trust"])
         assert sentences == []
@@ -114,19 +125,39 @@ def test_a_picture_outside_the_data_set_is_not_opened(shop: tuple[SweepTable, Re
 def test_evidence_of_a_sweep(shop: tuple[SweepTable, Read]) -> None:
     _, read = shop
     e = read.evidence
-    assert (e.dataset, e.contrast, e.n_users) == ("shop", "fused_vs_text", 150)
+    assert (e.dataset, e.metric, e.contrast, e.n_users) == ("shop", "ndcg@20", "fused_vs_text", 150)
+    assert (e.models, e.n, e.trials) == (("hybridknn", "itemknn"), 3, 8)
+    assert (read.disposal.modality, read.disposal.model) == ("image", None)
+    assert read.disposal.tuned is not None
+    assert (e.gain, e.silent) == (read.disposal.tuned.log_gain, "")
     by_name = {gate.name: gate for gate in e.gates}
     assert {f"G{i}" for i in range(1, 10)} - by_name.keys() == {"G7"}
     assert by_name["G1"].status == "pass"
+    assert (by_name["G2"].status, by_name["G2"].why) == ("pass", "hybridknn, itemknn")
     assert by_name["G5"].value == 1.0
     assert by_name["G6"].value == 1
     assert by_name["G8"].value is not None
-    assert by_name["G2"].why.startswith("best baseline: ")
-    assert {s.name.split(": ")[0] for s in e.subsets} == {"item's training interactions", "category"}
-    for division in ("item's training interactions", "category"):
-        parts = [s for s in e.subsets if s.name.startswith(division)]
-        assert e.gain is not None
-        assert sum(s.gain.mean for s in parts) == pytest.approx(e.gain.mean)
+    assert e.gain is not None
+    assert by_name["G3"].value == pytest.approx(e.gain.at(0.9).lo)
+    assert sum(e.variances.values()) == pytest.approx(e.gain.se**2)
+
+
+def test_relevant_items_are_those_of_the_tuned_sides(shop: tuple[SweepTable, Read]) -> None:
+    table, read = shop
+    tuned, more = read.disposal.tuned, read.evidence.per_thousand
+    assert tuned is not None
+    assert more is not None
+    expected = []
+    for side in (tuned.a, tuned.b):
+        total = 0.0
+        for name, weights in zip(side.cells, side.weights, strict=True):
+            cell = table.cells["shop", *name.split("/")]
+            for slot in np.flatnonzero(weights):
+                ranks = records.read_ranking(paths.training_file(cell.folder, Stage.TRIAL, int(slot), paths.RANKS))
+                total += weights[slot] * metrics.per_user(ranks, "precision@20").mean()
+        expected.append(1000 * total)
+    assert more.mean == pytest.approx(expected[0] - expected[1])
+    assert more.lo < more.mean < more.hi
 
 
 def test_a_sweep_without_the_pair_is_told(tmp_path: Path) -> None:
@@ -140,6 +171,19 @@ def test_a_sweep_without_the_pair_is_told(tmp_path: Path) -> None:
     two = {k: (Made(**{**vars(v), "seal": {"test_hash": "u"}}) if k[0] == "e" else v) for k, v in two.items()}
     with pytest.raises(ValueError, match="several data sets; add dataset=NAME, one of d, e"):
         read_evidence(read_sweep(write_sweep(tmp_path / "c", two)))
+
+
+def controlled(whole: dict[tuple[str, str, str], Made]) -> dict[tuple[str, str, str], Made]:
+    """The cells with the controls of everything that has images: a little worse than without images."""
+    made = dict(whole)
+    for (dataset, model, condition), one in whole.items():
+        shuffled = {"image": ("shuffled_image", 98), "fused": ("text_shuffled_image", 118)}.get(condition)
+        if shuffled:
+            name, end = shuffled
+            finals = np.stack([hit_users(USERS, range(end))] * 3)
+            states = {**STATES[condition], "image": "shuffle"}
+            made[dataset, model, name] = replace(one, finals=finals, cell={**one.cell, "states": states}, shuffled={})
+    return made
 
 
 def with_encoders(*encoders: tuple[str, str], **changed: Any) -> dict[tuple[str, str, str], Made]:
@@ -186,33 +230,104 @@ def test_an_encoder_of_another_model_or_beside_less_is_not_tried(tmp_path: Path)
 
 
 def test_the_best_encoder_on_validation_is_decided_about_and_the_other_one_counts(tmp_path: Path) -> None:
+    two = controlled(with_encoders(("default", "x"), ("clip", "y")))
     better = np.stack([hit_users(USERS, range(150))] * 3)
-    two = with_encoders(("default", "x"), ("clip", "y"))
-    two["d-image=clip", "m", "fused"] = replace(two["d-image=clip", "m", "fused"], finals=better)
-    two["d", "itemknn", "-"] = Made(np.stack([hit_users(USERS, range(155))] * 3))
-    e = read_evidence(read_sweep(write_sweep(tmp_path / "s", two))).evidence
-    by_name = {gate.name: gate for gate in e.gates}
-    assert e.dataset == "d-image=clip"
-    assert by_name["G6"].status == "pass"
-    # The simple baseline ran on the same split under the other encoder's name.
-    assert (by_name["G2"].status, by_name["G2"].limit) == ("fail", 0.775)
+    for condition in ("fused", "text_shuffled_image"):  # whichever of them it is that is best
+        whole = dict(two)
+        whole["d-image=clip", "m", condition] = replace(two["d-image=clip", "m", condition], finals=better)
+        read = read_evidence(read_sweep(write_sweep(tmp_path / condition, whole)))
+        assert (read.evidence.dataset, read.disposal.dataset) == ("d-image=clip", "d-image=clip")
+        assert {gate.name: gate for gate in read.evidence.gates}["G6"].status == "pass"
+        gain = {"fused": 150 / 120 - 1, "text_shuffled_image": 125 / 150 - 1}[condition]
+        assert read.evidence.ratio == pytest.approx(gain)
+
+
+def itemknn(end: int) -> Made:
+    """A simple baseline, which ignores content."""
+    return Made(np.stack([hit_users(USERS, range(end))] * 3), cell={"states": {"text": "drop", "image": "drop"}})
 
 
 def test_gates_of_constructed_records(tmp_path: Path) -> None:
-    whole = cells()
-    hits = np.stack([hit_users(USERS, range(126))] * 3)
-    shuffled = np.stack([hit_users(USERS, range(118))] * 3)
-    whole["d", "m", "text_shuffled_image"] = Made(shuffled, cell={"states": {"text": "real", "image": "shuffle"}})
-    whole["d", "itemknn", "-"] = Made(hits)
+    whole = controlled(cells()) | {("d", "itemknn", "-"): itemknn(110)}
     read = read_evidence(read_sweep(write_sweep(tmp_path / "s", whole)))
-    by_name = {gate.name: gate for gate in read.evidence.gates}
-    assert STATES["fused"] == {"text": "real", "image": "real"}
-    assert (by_name["G2"].status, by_name["G2"].value, by_name["G2"].limit) == ("fail", 0.625, 0.63)
-    assert by_name["G3"].status == "pass"
-    assert [by_name[name].status for name in ("G4", "G5", "G6", "G8", "G9")] == ["not known"] * 5
+    e, by_name = read.evidence, {gate.name: gate for gate in read.evidence.gates}
+    assert (e.models, e.ratio) == (("itemknn", "m"), pytest.approx(125 / 120 - 1))  # fused against text
+    assert e.gain is not None
+    assert by_name["G1"].status == "pass"
+    assert (by_name["G2"].status, by_name["G2"].why) == ("pass", "itemknn")
+    assert (by_name["G3"].status, by_name["G3"].value) == ("pass", pytest.approx(e.gain.at(0.9).lo))
+    assert (by_name["G9"].status, by_name["G9"].value) == ("pass", pytest.approx(125 / 120 - 1))
+    assert [by_name[name].status for name in ("G4", "G5", "G6", "G8")] == ["not known"] * 4
     # 125 of 200 users against 120, one of 20 places each
-    assert read.evidence.per_thousand is not None
-    assert read.evidence.per_thousand.mean == pytest.approx(1000 * 5 / 200 / 20)
+    assert e.per_thousand is not None
+    assert e.per_thousand.mean == pytest.approx(1000 * 5 / 200 / 20)
+
+
+def test_a_better_simple_baseline_leaves_nothing_to_gain(tmp_path: Path) -> None:
+    whole = controlled(cells()) | {("d", "itemknn", "-"): itemknn(130)}
+    e = read_evidence(read_sweep(write_sweep(tmp_path / "s", whole))).evidence
+    assert (e.ratio, e.silent) == (0.0, "")
+    assert e.interval == Interval(0.0, 0.0, 0.0)
+    decided = decide(e, economics())
+    assert (decided.action, decided.why) == (Action.NO_GO, Why.MONEY)
+
+
+def commanded(folder: Path, whole: dict[tuple[str, str, str], Made]) -> SweepTable:
+    """A sweep that a command line has begun."""
+    file = paths.manifest_file(write_sweep(folder, whole))
+    command = ["sweep.name=s", "budget=small", "model=m", "modality=image,fused", "modality.seed=3"]
+    records.write(file, msgspec.structs.replace(records.read(file, Manifest), command=command))
+    return read_sweep(folder)
+
+
+def test_without_a_baseline_the_command_that_adds_one_is_named(tmp_path: Path) -> None:
+    e = read_evidence(commanded(tmp_path / "s", controlled(cells()))).evidence
+    (gate,) = (gate for gate in e.gates if gate.name == "G2")
+    assert (gate.status, gate.bars) == ("fail", "every answer but HOLD")
+    assert gate.command == "python -m mmbench -m sweep.name=s budget=small model=itemknn modality=none"
+
+
+def test_without_controls_nothing_is_said_and_their_command_is_named(tmp_path: Path) -> None:
+    whole = cells() | {("d", "itemknn", "-"): itemknn(110)}
+    e = read_evidence(commanded(tmp_path / "s", whole)).evidence
+    assert (e.silent, e.gain, e.per_thousand) == (NoWord.MORE_SEARCH, None, None)
+    (gate,) = (gate for gate in e.gates if gate.name == "G3")
+    command = "python -m mmbench -m sweep.name=s budget=small model=m modality="
+    assert gate.command == f"{command}shuffled_image && {command}text_shuffled_image"
+    decided = decide(e, economics())
+    assert (decided.action, decided.why) == (Action.HOLD, Why.SILENT)
+    assert (decided.step.name, decided.step.command) == ("control", gate.command)
+
+
+def test_one_control_that_was_not_run_bars_every_answer(tmp_path: Path) -> None:
+    whole = controlled(cells()) | {("d", "itemknn", "-"): itemknn(110)}
+    del whole["d", "m", "text_shuffled_image"]
+    e = read_evidence(commanded(tmp_path / "s", whole)).evidence
+    (gate,) = (gate for gate in e.gates if gate.name == "G3")
+    assert (gate.status, gate.bars) == ("not known", "every answer but HOLD")
+    assert gate.command.endswith("model=m modality=text_shuffled_image")
+
+
+@pytest.mark.parametrize(
+    ("rho", "chosen", "status", "bars"),
+    [
+        (0.05, Interval(-0.04, -0.07, -0.01), "fail", "GO"),
+        (-0.01, Interval(0.04, 0.01, 0.07), "fail", "NO-GO"),
+        (0.05, Interval(-0.04, -0.09, 0.01), "pass", "every answer but HOLD"),
+        (0.05, Interval(0.01, 0.005, 0.02), "pass", "every answer but HOLD"),
+    ],
+)
+def test_chosen_configurations_must_not_say_the_opposite(rho: float, chosen: Interval, status: str, bars: str) -> None:
+    rng, slots = np.random.default_rng(0), [f"{slot}" for slot in range(8)]
+    a, b = (
+        Tuning(np.arange(8.0), level + rng.normal(0, 0.01, (8, 60)), np.arange(60), slots, SeedNoise(0.01, 2.0))
+        for level in (1 + rho, 1.0)
+    )
+    crossed = CrossedInterval(chosen.mean, chosen.lo, chosen.hi, se=0.01, df=50.0, p=0.1, seeds=3)
+    gate = gates.agreement(tuned_gain(a, b), crossed)
+    assert (gate.status, gate.bars) == (status, bars)
+    assert gates.agreement(tuned_gain(a, b), replace(crossed, seeds=1)).status == "not known"
+    assert gates.agreement(None, crossed).status == "not known"
 
 
 def test_unused_signal_is_asked_of_every_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

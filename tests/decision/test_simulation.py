@@ -27,11 +27,11 @@ def test_many_users() -> None:
 
 
 @pytest.mark.slow
-def test_five_thousand_worlds() -> None:
+def test_three_hundred_worlds_of_each_truth() -> None:
     holds_what_it_promises(rates(WORLDS, MANY))
 
 
 def test_few_users_are_no_evidence_of_smallness() -> None:
-    shares = rates(350, FEW, seed=2)
-    assert shares[0.0][Action.NO_GO] <= 0.1
-    assert shares[0.0][Action.GO] == 0.0
+    shares = rates(210, FEW, seed=2)
+    assert shares[0.0][Action.NO_GO] <= 0.15
+    assert shares[0.0][Action.GO] <= 0.05

@@ -23,7 +23,7 @@ TITLES = (
     "コーヒーカップ 青",
     "Rug " + "very " * 40 + "long",
 )
-CONDITIONS = ("none", "text", "image", "fused", "text_shuffled_image")
+CONDITIONS = ("none", "text", "image", "fused", "shuffled_image", "text_shuffled_image")
 
 
 def write_shop(folder: Path, world: str = "complementary", n_users: int = 400, n_items: int = 120) -> Path:

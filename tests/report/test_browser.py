@@ -51,7 +51,7 @@ def test_decision_page(browser: Any, shop: tuple[SweepTable, Read], answer: str,
             assert web.overflow(browser) == 0
     assert web.console(browser) == []
     assert web.requests(browser) == []
-    name = answer if answer in ("go", "go_partial", "no_go") else "hold"
+    name = {"go": "go", "no_go": "no_go", "money": "no_go"}.get(answer, "hold")
     assert text(browser, "badge") == Translator(lang)(BADGES[Action[name.upper()]])
     assert browser.find_element("tag name", "html").get_attribute("lang") == lang
     assert "8.0%" in text(browser, "range")

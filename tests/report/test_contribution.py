@@ -18,12 +18,13 @@ from mmbench.data.planted import make_world
 from mmbench.inference.contribution.guardrails import Rail, coverage_change, rail
 from mmbench.inference.intervals import Interval
 from mmbench.report.catalogue import Catalogue, read_catalogue
-from mmbench.report.comparisons import read_contrasts
+from mmbench.report.comparisons import compare, read_contrasts
 from mmbench.report.contribution_facts import document, read_contributions
 from mmbench.report.facts import Fact, Facts, tables
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv as as_csv
 from mmbench.report.layout import markdown
+from mmbench.report.list_facts import guardrail_facts
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.write import write_report
@@ -306,6 +307,30 @@ def test_measures_of_the_lists(ran: Path) -> None:
         a, b = tail.split("_vs_")
         ratio = beyond[a]["aplt@20"] / beyond[b]["aplt@20"] - 1
         assert rails[tail, "relative change of tail share"].value == pytest.approx(ratio)
+
+
+def test_items_without_what_is_added_have_a_guard_rail(ran: Path) -> None:
+    table, data = read_sweep(ran), catalogue(read_sweep(ran))
+    image = data.dataset.features["image"]
+    present = np.arange(len(image.present)) % 3 > 0
+    features = {**data.dataset.features, "image": replace(image, present=present)}
+    thinned = replace(data, dataset=replace(data.dataset, features=features))
+    a, b = (table.cells["shop", "vbpr", condition] for condition in ("fused", "text"))
+    facts = Facts("shop", "vbpr", 2, "PASS")
+    guardrail_facts(facts, [compare(table, a, b, None)], thinned)
+    (fact,) = (f for f in facts.facts if f.part == "relative change of recall of items without image")
+    found = [
+        np.mean([
+            np.mean(r.pairs.ranks[(r.pairs.users == user) & ~present[r.items]] <= 20)
+            for r in side.tested
+            for user in np.unique(r.pairs.users[~present[r.items]])
+        ])
+        for side in (a, b)
+    ]  # fmt: skip
+    assert fact.value == pytest.approx(found[0] / found[1] - 1)
+    assert fact.interval is not None
+    assert fact.interval.level == 0.9
+    assert "relative change of recall of items without text" not in {f.part for f in facts.facts}  # both sides have it
 
 
 def test_files(ran: Path) -> None:

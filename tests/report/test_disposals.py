@@ -81,7 +81,7 @@ def test_a_control_that_was_not_run_leaves_both_sides(tmp_path: Path) -> None:
     found = disposals(write_sweep(tmp_path / "s", cells(conditions=conditions)))["image", "m"]
     assert found.real == ("m/none", "m/text", "m/fused")
     assert found.control == ("m/none", "m/text", "m/text_shuffled_image")
-    assert found.missing == (("m", "modality=image modality.states.image=shuffle"),)
+    assert found.missing == (("m", "modality=shuffled_image"),)
     assert found.controlled
     assert found.word == "better"
 
@@ -92,7 +92,7 @@ def test_without_any_control_there_is_a_ratio_and_no_word(tmp_path: Path) -> Non
     assert found.real == ("m/none", "m/image", "m/text", "m/fused")
     assert found.control == ("m/none", "m/text")
     assert found.missing == (
-        ("m", "modality=image modality.states.image=shuffle"),
+        ("m", "modality=shuffled_image"),
         ("m", "modality=text_shuffled_image"),
     )
     assert found.tuned is not None

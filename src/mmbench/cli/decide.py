@@ -33,8 +33,8 @@ def main(argv: Sequence[str]) -> None:
         "settings",
         nargs="*",
         metavar="key=value",
-        help="economics=FILE or a name in conf/economics (default), lang=en or ja, dataset=NAME, model=NAME, "
-        "serving=false to measure no latency",
+        help="economics=FILE or a name in conf/economics (default), lang=en or ja, dataset=NAME, model=NAME whose "
+        "lists and guard-rails are looked at (the gain is that of all models), serving=false to measure no latency",
     )
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
     settings = read_settings(asked.settings)
@@ -101,7 +101,6 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     from mmbench.decision.serving import measure_serving
     from mmbench.decision.sweep_evidence import read_evidence
     from mmbench.report.comparisons import read_contrasts
-    from mmbench.report.disposals import read_disposals
     from mmbench.report.index import write_index
     from mmbench.report.reading import read_sweep
 
@@ -124,9 +123,11 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     s = Speaker.of(settings["lang"], read.evidence, economics, decision)
     write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today())
     # Now there is a decision that the index page can link.
-    write_index(table, read_contrasts(table, read.groups), read_disposals(table, read.groups), read.groups)
+    write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups)
     mirror(table)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
+    lines += [decision.step.command] if decision.step.command else []
+    lines.append(s.measured())
     written = s(
         Message("written to {folder}: decision.html, decision.json, checklist.html", folder=paths.report_dir(sweep_dir))
     )

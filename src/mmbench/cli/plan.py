@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import resource
 import time
@@ -11,12 +12,20 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from mmbench import paths
 from mmbench.cli import compose
 from mmbench.cli.compose import Composed
 from mmbench.cli.words import take_language
 from mmbench.data.recdata import make_recdata
+from mmbench.decision.gates import IMAGE
+from mmbench.inference.tuned_gain import TunedGain
 from mmbench.messages import Message, Refusal, Translator
+from mmbench.report.comparisons import read_contrasts
+from mmbench.report.disposals import control_of, read_disposals
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Document, terminal, text_table
+from mmbench.report.reading import read_sweep
+from mmbench.report.table import SweepTable
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
 from mmbench.training.fit import fit
@@ -27,13 +36,20 @@ PILOT_EPOCHS = 2
 WORKERS = (1, 2, 4, 8, 16, 64)
 MODEL_COLUMNS = (Message("model (heaviest condition)"), Message("set-up s"), Message("epoch s"), Message("trainings"))
 ENDS = (Message("shortest"), Message("longest"))
+GAIN_COLUMNS = (
+    Message("gain"),
+    Message("after / of trials"),
+    Message("95 % range"),
+    Message("smallest gain that is detected"),
+)
 HELP = Message(
     """\
 python -m mmbench plan OVERRIDE ... [lang=en|ja]
 
 What would a sweep cost? Takes the overrides of the sweep, for example dataset=ml100k model=lattice,freedom
 modality=none,fused budget=standard, and tells cells, trainings, time, disk and memory, measured by a pilot of two
-epochs for every model. Nothing is written.
+epochs for every model, which controls are run, and how wide the range of each gain is expected to be, from what the
+sweep has run so far. Nothing is written.
 """
 )
 
@@ -94,9 +110,10 @@ def main(argv: Sequence[str]) -> None:
     print("\n".join(map(translator, lines)))
     if waiting:
         print(described(waiting, translator), end="")
-    print(
-        translator(Message("smallest gain that this budget can detect: unknown before a pilot with two seeds has run"))
-    )
+    table = read_sweep(sweep.folder) if paths.manifest_file(sweep.folder).exists() else None
+    for line in controls(sweep.planned, table):
+        print(translator(line))
+    print(expected(table, translator), end="")
 
 
 def expand(overrides: Sequence[str]) -> list[Composed]:
@@ -106,6 +123,72 @@ def expand(overrides: Sequence[str]) -> list[Composed]:
     chosen = [*defaults.sweeper_params, *overrides]
     variants = [compose.single_values(override) for override in compose.parse(chosen)]
     return [compose.compose(words) for words in itertools.product(*variants)]
+
+
+def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:
+    """Which condition is the control of each condition with images; nothing for data without images.
+
+    Args:
+        planned: cells of the command.
+        table: what earlier commands of the sweep have run; None where there is nothing.
+    """
+    conditions: dict[tuple[str, str], dict[frozenset[tuple[str, str]], str]] = {}
+    for name, cell in (table.cells if table else {}).items():
+        if cell.status == "done":
+            conditions.setdefault(name[:2], {})[frozenset(cell.states.items())] = cell.modality
+    for plan in planned:
+        task = plan.task
+        if not any(task.condition.missing.values()):
+            key = frozenset((modality, task.condition.state(modality)) for modality in task.features)
+            conditions.setdefault(task.cell[:2], {})[key] = task.cell.modality
+    run: dict[str, str] = {}
+    missing: dict[str, None] = {}
+    for by_states in conditions.values():
+        for key, condition in by_states.items():
+            states = dict(sorted(key))
+            if states.get(IMAGE) == "real" and set(states.values()) <= {"real", "drop"}:
+                control = by_states.get(frozenset({**states, IMAGE: "shuffle"}.items()))
+                if control is None:
+                    missing[control_of(states, condition, IMAGE)] = None
+                else:
+                    run[condition] = control
+    lines = []
+    if run:
+        pairs = ", ".join(f"{control} ({condition})" for condition, control in sorted(run.items()))
+        lines.append(Message("controls with shuffled images, and what each of them controls: {pairs}", pairs=pairs))
+    lines += [
+        Message("without one more control nothing can be decided about images; add {overrides}", overrides=overrides)
+        for overrides in missing
+    ]
+    return lines
+
+
+def expected(table: SweepTable | None, translator: Translator) -> str:
+    """How wide the range of every tuned gain was so far, which is how wide it is expected to be.
+
+    Args:
+        table: what earlier commands of the sweep have run; None where there is nothing.
+        translator: language.
+    """
+    gains: list[tuple[str, TunedGain | None]] = []
+    if table is not None:
+        groups = read_groups(table, table.folder)
+        gains += [(disposal.name, disposal.tuned) for disposal in read_disposals(table, groups)]
+        gains += [(comparison.name, comparison.tuned) for comparison in read_contrasts(table, groups)]
+    rows = []
+    for name, tuned in gains:
+        log = tuned.estimate.log_gain if tuned else None
+        if tuned and log and math.isfinite(log.se):
+            width = (log.at(0.95).hi - log.at(0.95).lo) / 2
+            numbers = [f"± {translator.percent(width, 1)}", translator.percent(log.mde(), 1)]
+            rows.append([name, f"{tuned.n} / {tuned.trials}", *numbers])
+    if not rows:
+        unknown = Message("range of the gains, and the smallest that can be detected: unknown before a pilot has run")
+        return f"{translator(unknown)}\n"
+    header = [translator(name) for name in GAIN_COLUMNS]
+    title = translator(Message("Expected range of the gains, from what has run"))
+    note = Message("More users narrow a range. More trials do not: a gain is told for a third of them.")
+    return terminal(Document("", [text_table(title, header, rows)], [translator(note)]))
 
 
 def described(waiting: Sequence[Planned], translator: Translator) -> str:

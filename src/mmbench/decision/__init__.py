@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmbench.decision.economics import Economics, read_economics
-from mmbench.decision.evidence import Evidence, Gate, Status, SubsetGain
+from mmbench.decision.evidence import Evidence, Gate, Status
 from mmbench.decision.formulas import annuity, breakeven_gain, evpi_normal, evsi_normal, npv, unit_normal_loss
 from mmbench.decision.record import as_record, replay
 from mmbench.decision.rule import Action, Decision, decide
@@ -15,7 +15,6 @@ __all__ = [
     "Evidence",
     "Gate",
     "Status",
-    "SubsetGain",
     "annuity",
     "as_record",
     "breakeven_gain",

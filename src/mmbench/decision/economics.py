@@ -33,6 +33,7 @@ INPUTS: Mapping[str, float] = {
 #: Next steps and what their ``amount`` counts.
 STEPS: Mapping[str, str] = {
     "repair": "nothing",
+    "baseline": "nothing",
     "model": "nothing",
     "trials": "factor on the trials",
     "control": "nothing",
@@ -74,22 +75,6 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Scope:
-    """The part of the catalogue that gets images.
-
-    Args:
-        stock: share of the items in stock.
-        new: share of the new items of a year.
-    """
-
-    stock: float = 1.0
-    new: float = 1.0
-
-
-WHOLE = Scope()
-
-
-@dataclass(frozen=True)
 class Economics:
     """Everything that is not measured.
 
@@ -128,13 +113,13 @@ def base_value(x: Mapping[str, Amount]) -> Amount:
     return x["value.recommendations_year"] * x["value.conversion"] * x["value.order_value"] * x["value.margin"]
 
 
-def costs(x: Mapping[str, Amount], scope: Scope = WHOLE) -> dict[str, tuple[Amount, Amount]]:
+def costs(x: Mapping[str, Amount]) -> dict[str, tuple[Amount, Amount]]:
     """One-off and yearly cost by kind.
 
     An image is bought for every item up to the target that has none yet, and for new items every year; every item with
-    an image is encoded. Engineering is the same for a part of the catalogue as for all of it.
+    an image is encoded.
     """
-    stock, new = x["items.stock"] * scope.stock, x["items.new_year"] * scope.new
+    stock, new = x["items.stock"], x["items.new_year"]
     gap, target = lacking(x), x["items.target"]
     nothing = 0.0 * stock
     gigabytes = stock * target * x["cost.kilobytes"] / 1e6

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mmbench.inference.intervals import CrossedInterval, Interval
+from mmbench.inference.intervals import Interval, LogGain
 
 
 class Status(StrEnum):
@@ -29,10 +29,10 @@ class Bars(StrEnum):
 #: Images that do not pay fail G3 and need no guard-rail, so these two bar GO alone.
 GATES: Mapping[str, tuple[Bars, str]] = {
     "G1": (Bars.EVERY, "repair"),
-    "G2": (Bars.EVERY, "model"),
+    "G2": (Bars.EVERY, "baseline"),
+    "G3": (Bars.GO, "control"),
     "G9": (Bars.EVERY, "trials"),
     "G5": (Bars.EVERY, "images"),
-    "G3": (Bars.GO, "control"),
     "G4": (Bars.GO, "model"),
     "G8": (Bars.NO_GO, "ensemble"),
     "G6": (Bars.NO_GO, "encoder"),
@@ -50,6 +50,7 @@ class Gate:
         value: the number that decided it; None where there is none.
         limit: what the number is held against.
         why: the finding in the words of the records, for the annex.
+        command: what to run where that is all it takes.
     """
 
     name: str
@@ -57,52 +58,70 @@ class Gate:
     value: float | None = None
     limit: float | None = None
     why: str = ""
+    command: str = ""
 
+    @property
+    def bars(self) -> Bars:
+        """What it bars where it does not pass.
 
-@dataclass(frozen=True)
-class SubsetGain:
-    """The gain that lives in one slice of the items.
-
-    Args:
-        name: the slice, as the report calls it.
-        gain: part of the slice in the relative gain of the whole; its bounds hold for all slices of its division at
-            once.
-        stock: share of the catalogue in the slice.
-        new: share of the new items that will belong to it.
-    """
-
-    name: str
-    gain: Interval
-    stock: float
-    new: float
+        Without controls there is no answer, while a gain that they do not show bars GO. Chosen configurations that
+        contradict the gain bar the answer that they contradict.
+        """
+        if self.name == "G3" and self.status is Status.UNKNOWN:
+            return Bars.EVERY
+        if self.name == "G9" and self.status is Status.FAIL and self.value is not None:
+            return Bars.GO if self.value < 0 else Bars.NO_GO
+        return GATES[self.name][0]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the records say about the gain of images given everything else.
+    """What the records say about the gain of images: the best of all conditions, with real against shuffled images.
 
     Args:
         dataset: its dataset.
-        model: its model.
-        contrast: the contrast, for example ``fused_vs_text``.
+        metric: primary metric.
+        models: models whose conditions it is the best of.
         n_users: test users.
-        gain: relative gain in the primary metric with its crossed interval; None where there is none.
-        tuned: the gain over other draws of the trials, with 90 % bounds; None where unknown.
-        mde: gain that is detected with 80 % power; None with one seed.
-        components: variance of users, seeds and their interaction; empty with one seed.
-        per_thousand: relevant items more per 1,000 recommendations.
+        trials: trials per condition that were run.
+        n: trials per condition after which the gain is told.
+        ratio: the gain; None where it is not defined.
+        gain: the same with its law; None where there are no bounds.
+        level: coverage that a word about the gain rests on; above 95 % at a later look at the test split.
+        silent: why nothing may be concluded from the gain, see :data:`mmbench.decision.steps.SILENT`; empty where
+            something may.
+        depends_on_tuning: whether fewer or more trials say something else.
+        variances: variance of the logarithm of the ratio by the draw of ``trials``, of ``users`` and by the ``seed`` of
+            default configurations; empty without bounds.
+        model: the model that is best on validation with everything it may use.
+        contrast: everything against everything but images, for example ``fused_vs_text``.
+        per_thousand: relevant items more per 1,000 recommendations; None without bounds.
         gates: every gate but G7, which needs the break-even gain.
-        subsets: slices of the items that could get images alone.
     """
 
     dataset: str
+    metric: str
+    models: tuple[str, ...]
+    n_users: int
+    trials: int
+    n: int
+    ratio: float | None
+    gain: LogGain | None
+    level: float
+    silent: str
+    depends_on_tuning: bool
+    variances: Mapping[str, float]
     model: str
     contrast: str
-    n_users: int
-    gain: CrossedInterval | None
-    tuned: Interval | None
-    mde: float | None
-    components: Mapping[str, float]
     per_thousand: Interval | None
     gates: tuple[Gate, ...]
-    subsets: tuple[SubsetGain, ...] = ()
+
+    @property
+    def interval(self) -> Interval | None:
+        """The gain with its 95 % bounds; None where there are none."""
+        return None if self.gain is None else self.gain.at(0.95)
+
+    @property
+    def mde(self) -> float | None:
+        """Gain that is detected with 80 % power; None without bounds."""
+        return None if self.gain is None else self.gain.mde()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,48 +13,65 @@ from mmbench.data.encoded import DEFAULT
 from mmbench.decision.evidence import Gate, Status
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.contribution.pretest import EPSILON, pretest
+from mmbench.inference.intervals import CrossedInterval, LogGain
+from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.report.catalogue import Catalogue, read_catalogue
-from mmbench.report.comparisons import Comparison
+from mmbench.report.comparisons import unfairness
+from mmbench.report.disposals import Disposal
 from mmbench.report.facts import Facts
-from mmbench.report.fairness_checks import FAIL, Group
+from mmbench.report.fairness_checks import Group
 from mmbench.report.list_facts import GUARDRAILS, read_lists
-from mmbench.report.table import PRIMARY, CellResult, SweepTable, comparable
+from mmbench.report.table import CellResult, SweepTable, comparable
+from mmbench.scheduling.sweep import command_line
 from mmbench.store import records
 from mmbench.store.files import read_document
-from mmbench.store.schema import Cell
+from mmbench.store.schema import Cell, Manifest
 
 IMAGE = "image"
-#: Baselines without training by gradient; a model that does not reach the best of them is not worth feeding.
-SIMPLE = ("popularity", "itemknn", "contentknn", "hybridknn", "ease", "ials")
+#: Baselines without training by gradient, and the one that an answer may be missing for.
+SIMPLE, ADDED = ("itemknn", "contentknn", "hybridknn", "ease", "ials"), "itemknn"
 #: Share of what is shown that must have an image (G5), and image encoders to try (G6).
 EXPOSURE, ENCODERS = 0.80, 2
 
 
 def read_gates(
-    table: SweepTable, comparison: Comparison, group: Group | None, facts: Facts, data: Catalogue | str
+    table: SweepTable,
+    disposal: Disposal,
+    groups: Sequence[Group],
+    chosen: CrossedInterval | None,
+    a: CellResult,
+    facts: Facts,
+    data: Catalogue | str,
 ) -> tuple[Gate, ...]:
     """Every gate but G7, which needs the break-even gain.
 
     Args:
         table: the sweep.
-        comparison: everything against everything but images.
-        group: fairness report of its model.
-        facts: contribution measures of its model.
+        disposal: free disposal of images over all models.
+        groups: fairness report of the data set.
+        chosen: gain of the best chosen configuration with real images over the best one of the controls.
+        a: everything that the model that is best on validation may use.
+        facts: contribution measures of that model, with the guard-rails of everything against everything but images.
         data: its data set, or why there is none.
     """
-    a = comparison.a
     tried = encoders_tried(table, a)
     others = [cell for cell in tried.values() if cell is not a]
     return (
-        _fairness(comparison, group),
-        _baseline(table, a),
-        _control(table, a),
-        _guardrails(facts, comparison),
+        _fairness(disposal, groups),
+        _baseline(table, disposal),
+        _control(table, disposal),
+        _guardrails(facts),
         _exposure(a, data),
         _encoders(tried),
         _unused(table, [(a, data), *((cell, read_catalogue(cell)) for cell in others)]),
-        _tuning(comparison),
+        agreement(disposal.tuned, chosen),
     )
+
+
+def models_of(disposal: Disposal) -> list[str]:
+    """Models whose conditions the gain is the best of, in name order."""
+    return sorted({name.partition("/")[0] for name in disposal.real})
 
 
 def split_of(cell: CellResult) -> tuple[str, str]:
@@ -69,50 +88,48 @@ def finished(table: SweepTable, of: CellResult) -> list[CellResult]:
     ]
 
 
-def _fairness(comparison: Comparison, group: Group | None) -> Gate:
-    """G1: equal effort."""
-    if group is None:
-        return Gate("G1", Status.UNKNOWN, why="no fairness report")
-    doubts = "; ".join(check.reason for check in group.checks if check.level == FAIL)
-    if comparison.configuration is None and not doubts:
-        doubts = comparison.judgement.reason if comparison.judgement else comparison.pending
-    return Gate("G1", Status.FAIL if doubts else Status.PASS, why=doubts or f"fairness report: {group.level}")
+def _fairness(disposal: Disposal, groups: Sequence[Group]) -> Gate:
+    """G1: equal effort in every model, and trainings that were trained to their end."""
+    models = models_of(disposal)
+    doubts = [f"{g.model}: {reason}" for g in groups if g.model in models for reason in unfairness(g)]
+    if disposal.judgement.word is Verdict.UNTRUSTED:
+        doubts = [disposal.judgement.reason]
+    return Gate("G1", Status.FAIL if doubts else Status.PASS, why="; ".join(doubts))
 
 
-def _baseline(table: SweepTable, a: CellResult) -> Gate:
-    """G2: as good as the best tuned simple baseline."""
-    simple = [
-        c
-        for c in table.cells.values()
-        if c.model in SIMPLE
-        and c.model != a.model
-        and c.status == "done"
-        and not c.parts
-        and split_of(c) == split_of(a)
-    ]
-    if all(c.model == "popularity" for c in simple):
-        return Gate("G2", Status.UNKNOWN, why="no tuned simple baseline in the sweep")
-    best = max(simple, key=lambda c: c.mean(PRIMARY))
-    mean, limit = a.mean(PRIMARY), best.mean(PRIMARY)
-    status = Status.PASS if mean >= limit else Status.FAIL
-    return Gate("G2", status, mean, limit, f"best baseline: {best.model}/{best.modality}")
+def _baseline(table: SweepTable, disposal: Disposal) -> Gate:
+    """G2: a tuned simple baseline is among the models that the best is chosen from."""
+    simple = sorted(set(SIMPLE) & set(models_of(disposal)))
+    if not simple:
+        command = _command(table, f"model={ADDED}", "modality=none")
+        return Gate("G2", Status.FAIL, 0, 1, "no tuned simple baseline in the sweep", command)
+    return Gate("G2", Status.PASS, len(simple), 1, ", ".join(simple))
 
 
-def _control(table: SweepTable, a: CellResult) -> Gate:
-    """G3: better than with shuffled images, by the lower 90 % bound."""
-    for cell in finished(table, a):
-        others = {name: state for name, state in cell.states.items() if name != IMAGE}
-        if cell.states.get(IMAGE) == "shuffle" and set(others.values()) <= {"real"}:
-            gain = table.change(a.dataset, a.model, a.modality, cell.modality, PRIMARY)
-            if gain is not None and gain.seeds > 1:
-                lo = gain.at(0.9).lo
-                return Gate("G3", Status.PASS if lo > 0 else Status.FAIL, lo, 0.0, f"against {cell.modality}")
-    return Gate("G3", Status.UNKNOWN, why="no condition with shuffled images beside everything else")
+def _control(table: SweepTable, disposal: Disposal) -> Gate:
+    """G3: every condition with images has its control with shuffled ones, and real ones are better."""
+    if disposal.missing or not disposal.controlled:
+        by_overrides = sorted((overrides, model) for model, overrides in disposal.missing)
+        commands = [
+            _command(table, f"model={','.join(model for _, model in members)}", *overrides.split())
+            for overrides, members in itertools.groupby(by_overrides, key=lambda pair: pair[0])
+        ]
+        lacking = ", ".join(f"{model} {overrides}" for overrides, model in by_overrides)
+        return Gate("G3", Status.UNKNOWN, why=f"not run: {lacking}", command=" && ".join(commands))
+    return better_than_shuffled(disposal.tuned.log_gain if disposal.tuned else None)
 
 
-def _guardrails(facts: Facts, comparison: Comparison) -> Gate:
-    """G4: every guard-rail holds."""
-    rails = [fact for fact in facts.facts if fact.measure == GUARDRAILS and fact.subject == comparison.contrast]
+def _command(table: SweepTable, *words: str) -> str:
+    """The last command of the sweep with other models and conditions; what has run is not run again."""
+    manifest = records.read(paths.manifest_file(table.folder), Manifest)
+    keys = {word.partition("=")[0] for word in words}
+    kept = [word for word in manifest.command if word.partition("=")[0] not in keys and "modality." not in word]
+    return command_line([*kept, *words], manifest.name)
+
+
+def _guardrails(facts: Facts) -> Gate:
+    """G4: every guard-rail holds, non-inferiority by the 90 % interval of each."""
+    rails = [fact for fact in facts.facts if fact.measure == GUARDRAILS]
     if not rails:
         return Gate("G4", Status.UNKNOWN, why="no guard-rail was measured")
     reason = "; ".join(f"{fact.part.removeprefix('relative change of ')} {fact.word}" for fact in rails)
@@ -196,16 +213,26 @@ def _unique(table: SweepTable, cell: CellResult, data: Catalogue) -> tuple[float
     return unique, float(null.mean()) + EPSILON
 
 
-def _tuning(comparison: Comparison) -> Gate:
-    """G9: other draws of the trials say the same."""
-    bounds = comparison.tuned.interval if comparison.tuned else None
-    configuration = comparison.configuration
-    if bounds is None or configuration is None:
-        return Gate("G9", Status.UNKNOWN, why="too few trials to tell the luck of tuning")
-    reason = f"with other draws of the trials {bounds.lo:+.1%} to {bounds.hi:+.1%}"
-    return Gate(
-        "G9",
-        Status.PASS if bounds.contains(configuration.mean) else Status.FAIL,
-        configuration.mean,
-        why=reason,
-    )
+def better_than_shuffled(gain: LogGain | None) -> Gate:
+    """G3 where every control was run: are real images better than shuffled ones, by the lower 90 % bound?"""
+    if gain is None:
+        return Gate("G3", Status.FAIL, limit=0.0, why="the gain has no bounds")
+    lo = gain.at(0.9).lo
+    return Gate("G3", Status.PASS if lo > 0 else Status.FAIL, lo, 0.0)
+
+
+def agreement(tuned: TunedGain | None, chosen: CrossedInterval | None) -> Gate:
+    """G9: other numbers of trials say the same, and the chosen configurations do not say the opposite.
+
+    Args:
+        tuned: the gain of the tuned conditions; None where there is none.
+        chosen: gain of the best chosen configuration with real images over the best one of the controls, over users and
+            seeds; None where there is none.
+    """
+    if tuned is None or math.isnan(tuned.gain) or chosen is None or chosen.seeds < MIN_SEEDS:
+        return Gate("G9", Status.UNKNOWN, why="the chosen configurations were not compared")
+    if tuned.depends_on_tuning:
+        return Gate("G9", Status.FAIL, why="the gain depends on tuning")
+    opposite = (chosen.hi < 0 < tuned.gain) or (tuned.gain < 0 < chosen.lo)
+    reason = f"chosen configurations {chosen.mean:+.1%} [{chosen.lo:+.1%}, {chosen.hi:+.1%}]"
+    return Gate("G9", Status.FAIL if opposite else Status.PASS, chosen.mean, 0.0, reason)

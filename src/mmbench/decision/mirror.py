@@ -75,7 +75,12 @@ def _decision(file: Path) -> dict[str, Any]:
         "badge": s.badge,
         "sentence": s.sentence(),
         "dataset": evidence.dataset,
-        "model": evidence.model,
+        "models": ", ".join(evidence.models),
+        "measured": s.measured(),
+        "gain": evidence.ratio,
+        "gain_lo": evidence.interval.lo if evidence.interval else None,
+        "gain_hi": evidence.interval.hi if evidence.interval else None,
+        "word": decision.word,
         "breakeven": decision.breakeven,
         "probability": decision.probability,
     }

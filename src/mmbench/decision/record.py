@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from mmbench.decision.economics import Economics, Range, Step
-from mmbench.decision.evidence import Evidence, Gate, Status, SubsetGain
+from mmbench.decision.evidence import Evidence, Gate, Status
 from mmbench.decision.rule import RULE_VERSION, Decision, decide
-from mmbench.inference.intervals import CrossedInterval, Interval
+from mmbench.inference.intervals import Interval, LogGain
 from mmbench.messages import Refusal
 
 
@@ -25,14 +25,18 @@ def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> d
             "why": str(decision.why),
             "barred": [gate.name for gate in decision.barred],
             "gates": [asdict(gate) for gate in decision.gates],
+            "gain": evidence.ratio,
+            "gain_95": _ends(evidence.gain, 0.95),
+            "gain_99": _ends(evidence.gain, 0.99),
+            "detectable": evidence.mde,
             "breakeven": decision.breakeven,
+            "word": decision.word,
             "probability": value.probability if value else None,
             "confidence": str(decision.confidence),
             "npv_mean": value.mean if value else None,
             "npv_sd": value.sd if value else None,
             "npv_quantiles": {f"{p:g}": q for p, q in value.quantiles.items()} if value else None,
             "evpi": value.evpi if value else None,
-            "subset": decision.subset.name if decision.subset else None,
             "flip": asdict(decision.flip) if decision.flip else None,
             "tornado": [asdict(swing) for swing in decision.swings],
             "steps": [asdict(step) for step in decision.steps],
@@ -81,40 +85,24 @@ def decided(record: Mapping[str, Any]) -> tuple[Evidence, Economics, Decision]:
     return evidence, economics, decide(evidence, economics)
 
 
+def _ends(gain: LogGain | None, level: float) -> list[float] | None:
+    return None if gain is None else [gain.at(level).lo, gain.at(level).hi]
+
+
 def _evidence_record(evidence: Evidence) -> dict[str, Any]:
-    """Evidence with the numbers of each interval side by side; ``tuned`` and ``per_thousand`` are lists of three."""
-    gain = asdict(evidence.gain) if evidence.gain else None
-    if gain is not None:
-        del gain["level"]
-    subsets = [
-        {"name": s.name, "mean": s.gain.mean, "lo": s.gain.lo, "hi": s.gain.hi, "stock": s.stock, "new": s.new}
-        for s in evidence.subsets
-    ]
-    triples = {
-        name: None if interval is None else [interval.mean, interval.lo, interval.hi]
-        for name, interval in (("tuned", evidence.tuned), ("per_thousand", evidence.per_thousand))
-    }
-    return {**asdict(evidence), **triples, "gain": gain, "subsets": subsets}
+    """Evidence as it is; ``per_thousand`` is a list of three."""
+    more = evidence.per_thousand
+    return {**asdict(evidence), "per_thousand": None if more is None else [more.mean, more.lo, more.hi]}
 
 
 def _evidence(given: Mapping[str, Any]) -> Evidence:
     return Evidence(**{
         **given,
-        "gain": None if given["gain"] is None else CrossedInterval(**given["gain"]),
-        "tuned": _interval(given["tuned"], 0.90),
-        "per_thousand": _interval(given["per_thousand"], 0.95),
+        "models": tuple(given["models"]),
+        "gain": None if given["gain"] is None else LogGain(**given["gain"]),
+        "per_thousand": None if given["per_thousand"] is None else Interval(*given["per_thousand"]),
         "gates": tuple(Gate(**{**gate, "status": Status(gate["status"])}) for gate in given["gates"]),
-        "subsets": tuple(
-            SubsetGain(s["name"], Interval(s["mean"], s["lo"], s["hi"]), s["stock"], s["new"]) for s in given["subsets"]
-        ),
     })  # fmt: skip
-
-
-def _interval(numbers: Sequence[float] | None, level: float) -> Interval | None:
-    if numbers is None:
-        return None
-    mean, lo, hi = numbers
-    return Interval(mean, lo, hi, level)
 
 
 def _economics(given: Mapping[str, Any]) -> Economics:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from mmbench import paths
 from mmbench.data.recdata import make_recdata
 from mmbench.decision.gates import IMAGE
-from mmbench.report.table import ID_ONLY, PRIMARY, CellResult, SweepTable
+from mmbench.report.table import ID_ONLY, CellResult, SweepTable
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
 from mmbench.store import records
@@ -58,7 +57,7 @@ def measure_serving(table: SweepTable, dataset: str) -> list[Serving]:
         for (name, _, _), cell in table.cells.items():
             if name == dataset and cell.status == "done" and not cell.parts and _shown(cell):
                 try:
-                    servings.append(_measure(cell, table.folder))
+                    servings.append(_measure(cell, table))
                 except (ValueError, OSError, KeyError, RuntimeError):
                     continue
     finally:
@@ -72,9 +71,9 @@ def _shown(cell: CellResult) -> bool:
     return cell.modality == ID_ONLY or whole
 
 
-def _measure(cell: CellResult, sweep_dir: Path) -> Serving:
+def _measure(cell: CellResult, table: SweepTable) -> Serving:
     record = records.read(paths.cell_file(cell.folder), Cell)
-    job = Job(JobConfig.of_record(record.config), {"model": cell.model, "modality": cell.modality}, (), sweep_dir)
+    job = Job(JobConfig.of_record(record.config), {"model": cell.model, "modality": cell.modality}, (), table.folder)
     task, seed = job.task(), cell.seeds[0]
     final = records.read(paths.final_file(cell.folder, seed, paths.RECORD), FinalRun)
     build, settings = task.recipe(final.configuration)
@@ -91,7 +90,7 @@ def _measure(cell: CellResult, sweep_dir: Path) -> Serving:
         rank(0, 1)  # what is computed once is not latency
         one = _milliseconds(lambda turn: rank(turn, 1), ONCE)
         batch = _milliseconds(lambda turn: rank(turn * BATCH, BATCH), MANY) / BATCH
-    return Serving(cell.model, cell.modality, cell.mean(PRIMARY), one, batch, final.n_parameters)
+    return Serving(cell.model, cell.modality, cell.mean(table.primary), one, batch, final.n_parameters)
 
 
 def _milliseconds(call: Callable[[int], None], times: int) -> float:

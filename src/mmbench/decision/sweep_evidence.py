@@ -1,93 +1,122 @@
-"""From the records of a sweep to the evidence of the decision: which model, which gain, which slices."""
+"""From the records of a sweep to the evidence of the decision: free disposal of images over all models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from mmbench import paths
-from mmbench.decision.evidence import Evidence, SubsetGain
-from mmbench.decision.gates import IMAGE, finished, read_gates, split_of
-from mmbench.inference import intervals, power
-from mmbench.inference.contribution import slices
-from mmbench.inference.intervals import Interval
+from mmbench.decision.evidence import Evidence
+from mmbench.decision.gates import IMAGE, finished, models_of, read_gates, split_of
+from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, RUNGS
+from mmbench.inference import intervals
+from mmbench.inference.intervals import CrossedInterval, Interval
+from mmbench.inference.tuned_gain import free_disposal
 from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.messages import Refusal
 from mmbench.report.catalogue import Catalogue, read_catalogue
+from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import Comparison, compare
-from mmbench.report.contribution_facts import divisions, measure_model
+from mmbench.report.contribution_facts import measure_model
+from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.facts import Facts, K
 from mmbench.report.fairness_checks import Group, read_groups
-from mmbench.report.table import PRIMARY, CellResult, SweepTable
+from mmbench.report.table import CellResult, SweepTable
 from mmbench.store import records
 from mmbench.store.schema import Choice
-
-#: Divisions whose slices are sets of items, so that images can be bought for one of them alone.
-ITEM_DIVISIONS = ("item's training interactions", "category")
 
 
 @dataclass(frozen=True)
 class Read:
-    """Everything that the records say about images in one model.
+    """Everything that the records say about images.
 
     Args:
-        comparison: everything against everything but images.
+        disposal: free disposal of images over all models, the number that is decided about.
+        comparison: everything against everything but images, of the model that is best on validation with everything.
         evidence: what the rule takes.
-        facts: contribution measures of the model.
+        facts: contribution measures of that model.
         catalogue: its data set, or why there is none.
         groups: fairness report of the sweep.
+        disposals: free disposal of every modality, per model and over all models.
     """
 
+    disposal: Disposal
     comparison: Comparison
     evidence: Evidence
     facts: Facts
     catalogue: Catalogue | str
     groups: list[Group]
+    disposals: list[Disposal]
 
 
 def read_evidence(table: SweepTable, dataset: str | None = None, model: str | None = None) -> Read:
     """Read what is needed to decide about images.
 
-    The model is the one that is best on validation with everything it may use, unless one is named.
+    Of several data sets of one split, which differ in their encoder, the one counts whose conditions with images, real
+    or shuffled, came to the best validation score: a choice by the real ones alone would favour them. Lists,
+    guard-rails and signal are those of the model that is best on validation with everything it may use, unless one is
+    named.
 
     Args:
         table: the sweep.
         dataset: whose images; may be left out where all results are of one split.
-        model: which model.
+        model: whose lists.
 
     Raises:
         ValueError: if no such pair of results is in the sweep, or several data sets are and none is named.
     """
     groups = read_groups(table, table.folder)
-    a, b = _choose(table, dataset, model)
-    group = next((g for g in groups if (g.dataset, g.model) == (a.dataset, a.model)), None)
+    pairs = _pairs(table, dataset, model)
+    datasets = {a.dataset for a, _ in pairs}
+    disposals = read_disposals(table, groups)
+    of_images = [d for d in disposals if (d.modality, d.model) == (IMAGE, None) and d.dataset in datasets]
+    disposal = max(of_images, key=lambda d: _best_validation(table, d))
+    a, b = max((p for p in pairs if p[0].dataset == disposal.dataset), key=lambda p: (_validation(p[0]), p[0].model))
+    own = [g for g in groups if g.dataset == a.dataset]
+    group = next(g for g in own if g.model == a.model)
     comparison = compare(table, a, b, group)
     data = read_catalogue(a)
-    cells = finished(table, a)
-    facts = measure_model(
-        table, cells, [comparison] if comparison.configuration is not None else [], data, group.level if group else "-"
-    )
-    inferred = comparison.configuration is not None and comparison.configuration.seeds >= MIN_SEEDS
-    parts = components(a, b, table.primary) if inferred else {}
+    compared = [comparison] if comparison.configuration is not None else []
+    facts = measure_model(table, finished(table, a), compared, data, group.level)
+    chosen = configuration_gain(table, disposal)
+    gates = read_gates(table, disposal, own, chosen, a, facts, data)
+    tuned = disposal.tuned
+    bounded = tuned is not None and tuned.log_gain is not None
+    estimate = tuned.estimate if tuned else None
     evidence = Evidence(
-        a.dataset,
-        a.model,
-        comparison.contrast,
-        a.rankings[0].n_users,
-        comparison.configuration,
-        comparison.tuned.interval if comparison.tuned else None,
-        power.mde_relative(**parts, n=a.rankings[0].n_users, seeds=len(a.seeds)) if parts else None,
-        parts,
-        per_thousand(a, b) if inferred else None,
-        read_gates(table, comparison, group, facts, data),
-        tuple(subsets(comparison, data)) if inferred and isinstance(data, Catalogue) else (),
+        dataset=a.dataset,
+        metric=table.primary,
+        models=tuple(models_of(disposal)),
+        n_users=a.rankings[0].n_users,
+        trials=tuned.trials if tuned else min(len(cell.trials) for g in own for cell in g.cells),
+        n=tuned.n if tuned else 0,
+        ratio=None if tuned is None or math.isnan(tuned.gain) else tuned.gain,
+        gain=tuned.log_gain if tuned else None,
+        level=tuned.level if tuned else 0.95,
+        silent=silence(disposal, own),
+        depends_on_tuning=tuned is not None and tuned.depends_on_tuning,
+        variances={
+            "trials": estimate.trials_variance,
+            "users": estimate.users_variance,
+            "seed": estimate.seed_variance,
+        }
+        if estimate and bounded
+        else {},
+        model=a.model,
+        contrast=comparison.contrast,
+        per_thousand=per_thousand(disposal, own) if bounded else None,
+        gates=gates,
     )
-    return Read(comparison, evidence, facts, data, groups)
+    return Read(disposal, comparison, evidence, facts, data, groups, disposals)
 
 
-def _choose(table: SweepTable, dataset: str | None, model: str | None) -> tuple[CellResult, CellResult]:
-    """Everything and everything but images, of the model with the best validation score."""
+def _pairs(table: SweepTable, dataset: str | None, model: str | None) -> list[tuple[CellResult, CellResult]]:
+    """Everything and everything but images, of every data set and model that is asked for.
+
+    Raises:
+        ValueError: if there is none, or they are of several splits and no data set is named.
+    """
     pairs = []
     for d in table.datasets:
         for m in table.models(d):
@@ -121,54 +150,72 @@ def _choose(table: SweepTable, dataset: str | None, model: str | None) -> tuple[
         raise Refusal(
             "{folder} holds several data sets; add dataset=NAME, one of {names}", folder=table.folder, names=names
         )
-    return max(kept, key=lambda pair: (_validation(pair[0]), pair[0].model))
+    return kept
+
+
+def _best_validation(table: SweepTable, disposal: Disposal) -> float:
+    """The best validation score of a condition that is on one side only: with real or with shuffled images."""
+    cells = _by_name(table, disposal)
+    return max((_validation(cells[name]) for name in set(disposal.real) ^ set(disposal.control)), default=-math.inf)
+
+
+def _by_name(table: SweepTable, disposal: Disposal) -> dict[str, CellResult]:
+    """Cells of a data set by the names that free disposal has for them."""
+    return {f"{m}/{c}": cell for (d, m, c), cell in table.cells.items() if d == disposal.dataset}
 
 
 def _validation(cell: CellResult) -> float:
     return records.read(paths.choice_file(cell.folder), Choice).score
 
 
-def components(a: CellResult, b: CellResult, metric: str) -> dict[str, float]:
-    """Variance of users, seeds and their interaction in the relative gain of A over B."""
-    return intervals.mean_squares(intervals.scaled_differences(a.per_user(metric), b.per_user(metric))[0]).components()
+def configuration_gain(table: SweepTable, disposal: Disposal) -> CrossedInterval | None:
+    """Gain of the best chosen configuration among the real cells over the best one among the controls.
+
+    Over users and final seeds; None where the two cannot be compared.
+    """
+    cells = _by_name(table, disposal)
+    a, b = (max((cells[name] for name in side), key=_validation) for side in (disposal.real, disposal.control))
+    top, base = a.per_user(table.primary), b.per_user(table.primary)
+    if top.shape != base.shape or not base.any():
+        return None
+    return intervals.relative_gain(top, base)
 
 
-def per_thousand(a: CellResult, b: CellResult) -> Interval:
-    """Relevant items more per 1,000 recommendations: 1,000 times the difference of Precision@20."""
-    name = f"precision@{K}"
-    difference = intervals.crossed_interval(a.per_user(name) - b.per_user(name))
-    return Interval(1000 * difference.mean, 1000 * difference.lo, 1000 * difference.hi)
+def silence(disposal: Disposal, groups: Sequence[Group]) -> str:
+    """Why nothing may be concluded from the gain, as :data:`mmbench.decision.steps.SILENT` has it; empty where it may.
+
+    Args:
+        disposal: free disposal over all models.
+        groups: fairness report of its data set.
+    """
+    if disposal.judgement.word is not None:
+        return ""
+    if disposal.tuned is None:
+        return RUNGS
+    if disposal.tuned.refusal is not None:
+        return str(disposal.tuned.refusal)
+    seeds = [cell.seeds for cell in _efforts(disposal, groups).values()]
+    return ONE_SEED if any(n is not None and n < MIN_SEEDS for n in seeds) else FEW_TRIALS
 
 
-def subsets(comparison: Comparison, data: Catalogue) -> list[SubsetGain]:
-    """What each set of items contributes to the relative gain, with bounds for all sets of a division at once."""
-    tested = comparison.a.tested[0]
-    a, b = (
-        np.stack([slices.pair_values(r, PRIMARY) for r in side.rankings], axis=1)
-        for side in (comparison.a, comparison.b)
-    )
-    base = comparison.b.mean(PRIMARY) * tested.pairs.n_users
-    everything = np.arange(data.dataset.n_items)
-    gains = []
-    for name, slicing in divisions(tested, data).items():
-        if name not in ITEM_DIVISIONS or len(np.unique(slicing.labels[slicing.labels >= 0])) < 2:
-            continue
-        catalogue = (
-            slices.by_popularity(everything, data.item_counts)
-            if name != "category" or data.categories is None
-            else slices.by_category(everything, data.categories)
-        )
-        for part, gain in slices.slice_gains(a, b, tested.pairs.users, slicing).items():
-            weight = gain.n_pairs / base
-            stock = _share(catalogue, part)
-            new = 1.0 if part == "cold" else 0.0 if name != "category" else stock
-            difference = gain.difference
-            share = Interval(difference.mean * weight, difference.lo * weight, difference.hi * weight, difference.level)
-            gains.append(SubsetGain(f"{name}: {part}", share, stock=stock, new=new))
-    return gains
+def _efforts(disposal: Disposal, groups: Sequence[Group]) -> dict[str, CellEffort]:
+    """The cells of both sides by their names."""
+    cells = {f"{cell.cell.model}/{cell.modality}": cell for group in groups for cell in group.cells}
+    return {name: cells[name] for name in (*disposal.real, *disposal.control)}
 
 
-def _share(catalogue: slices.Slicing, part: str) -> float:
-    if part not in catalogue.names:
-        return 0.0
-    return float(np.mean(catalogue.labels == catalogue.names.index(part)))
+def per_thousand(disposal: Disposal, groups: Sequence[Group]) -> Interval | None:
+    """Relevant items more per 1,000 recommendations: 1,000 times the difference of Precision@20 after tuning.
+
+    The bounds are those of the relative gain in precision over the same trials, times what the controls come to.
+
+    Args:
+        disposal: free disposal over all models.
+        groups: fairness report of its data set.
+    """
+    cells = {n: replace(cell, metric=f"precision@{K}").tuned_cell for n, cell in _efforts(disposal, groups).items()}
+    tuned = free_disposal([cells[name] for name in disposal.real], [cells[name] for name in disposal.control])
+    if tuned.interval is None:
+        return None
+    base, gain = 1000 * tuned.b.tuned, tuned.interval
+    return Interval(base * gain.mean, base * gain.lo, base * gain.hi)

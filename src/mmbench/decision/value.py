@@ -10,14 +10,17 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from mmbench.decision import formulas
-from mmbench.decision.economics import INPUTS, WHOLE, Economics, Range, Scope, base_value, costs, lacking, totals
-from mmbench.inference.intervals import CrossedInterval
+from mmbench.decision.economics import INPUTS, Economics, Range, base_value, costs, lacking, totals
+from mmbench.inference.intervals import LogGain
+from mmbench.inference.tuned_gain import WIDEST
 
 Vector = NDArray[np.float64]
 DRAWS = 20_000
+#: A drawn gain beyond its bounds at this level counts as the bound where money is averaged: the law of exp(t) has no
+#: finite mean.
+CENTRAL = 0.999
 #: Quantiles of the value that the page draws.
 QUANTILES = (0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975)
 BINS = 41
@@ -39,8 +42,8 @@ class Value:
     r"""The distribution of the net present value.
 
     Args:
-        probability: share of the draws in which it is above zero.
-        mean: its mean.
+        probability: share of the draws in which it is above zero, that is, in which the gain is above break-even.
+        mean: its mean over the central part of the gain, see :func:`central`; sd and EVPI are of the same part.
         sd: its standard deviation.
         evpi: value of knowing everything before deciding, :math:`E[\max(NPV, 0)] - \max(E\,NPV, 0)`.
         quantiles: by probability.
@@ -85,9 +88,8 @@ class Flip:
 
 @functools.lru_cache(maxsize=4)
 def uniforms(n_draws: int, seed: int) -> NDArray[np.float64]:
-    """Numbers in (0, 1), one row per input and a last one for the gain, ``(n_inputs + 1, n_draws)``."""
-    drawn = np.random.default_rng(seed).random((len(INPUTS) + 1, n_draws))
-    drawn = np.clip(drawn, 1e-12, 1 - 1e-12)
+    """Numbers in [0, 1), one row per input, ``(n_inputs, n_draws)``."""
+    drawn = np.random.default_rng(seed).random((len(INPUTS), n_draws))
     drawn.flags.writeable = False
     return drawn
 
@@ -103,32 +105,32 @@ def triangular(given: Range, u: Vector) -> Vector:
     return np.where(u < turn, rising, falling)
 
 
-def gains(gain: CrossedInterval, u: Vector) -> Vector:
-    """Quantiles ``u`` of what is known about the gain: Student's t around the estimate."""
-    if gain.se == 0:
-        return np.full(len(u), gain.mean)
-    drawn: Vector = gain.mean + gain.se * special.stdtrit(gain.df, u)
-    return drawn
+def central(gain: LogGain, drawn: Vector) -> Vector:
+    r"""Drawn gains ``(n_draws,)``, those in the tails brought to their ends, so that averages of money are finite.
+
+    The ends are the bounds of the gain at :data:`CENTRAL`, and at most a factor of two to each side of the estimate, as
+    far as bounds of a tuned gain may reach: with few degrees of freedom :math:`\exp(L + se \, t_{df})` would let one
+    draw in a thousand outweigh all others.
+    """
+    half = min(gain.half_width(CENTRAL), WIDEST)
+    return np.clip(drawn, math.expm1(gain.log_ratio - half), math.expm1(gain.log_ratio + half))
 
 
-def valued(
-    economics: Economics, gain: CrossedInterval, scope: Scope = WHOLE, n_draws: int = DRAWS, seed: int = 0
-) -> Value:
+def valued(economics: Economics, gain: LogGain, n_draws: int = DRAWS, seed: int = 0) -> Value:
     """Draw every input and the gain, independently of each other, and value each draw.
 
     Args:
         economics: the inputs.
         gain: the relative gain.
-        scope: part of the catalogue that gets images.
         n_draws: number of draws.
         seed: seed of the draws.
     """
     u = uniforms(n_draws, seed)
-    x = {name: triangular(economics.inputs[name], row) for name, row in zip(INPUTS, u, strict=False)}
-    once, year = totals(costs(x, scope))
+    x = {name: triangular(economics.inputs[name], row) for name, row in zip(INPUTS, u, strict=True)}
+    once, year = totals(costs(x))
     base, eta = base_value(x), x["transfer"]
-    drawn = formulas.npv(
-        gains(gain, u[-1]),
+    npv = functools.partial(
+        formulas.npv,
         eta=eta,
         base_value_year=base,
         cost_once=once,
@@ -136,11 +138,13 @@ def valued(
         years=economics.years,
         discount=economics.discount,
     )
+    gains = gain.draws(np.random.default_rng([seed, len(INPUTS)]), n_draws)
+    drawn = npv(central(gain, gains))
     mean = float(drawn.mean())
     quantiles = dict(zip(QUANTILES, map(float, np.quantile(drawn, QUANTILES)), strict=True))
     counts, _ = np.histogram(drawn, BINS, (quantiles[QUANTILES[0]], quantiles[QUANTILES[-1]]))
     return Value(
-        float((drawn > 0).mean()),
+        float((npv(gains) > 0).mean()),
         mean,
         float(drawn.std()),
         float(np.maximum(drawn, 0).mean()) - max(mean, 0.0),
@@ -150,22 +154,20 @@ def valued(
     )
 
 
-def likely_npv(
-    economics: Economics, gain: float, scope: Scope = WHOLE, changed: Mapping[str, float] | None = None
-) -> float:
+def likely_npv(economics: Economics, gain: float, changed: Mapping[str, float] | None = None) -> float:
     """Net present value at likely inputs, but for those ``changed``."""
-    return formulas.npv(gain, **_terms(economics, scope, changed))
+    return formulas.npv(gain, **_terms(economics, changed))
 
 
-def breakeven(economics: Economics, scope: Scope = WHOLE) -> float:
+def breakeven(economics: Economics) -> float:
     """The gain at which the net present value is zero at likely inputs."""
-    return formulas.breakeven_gain(**_terms(economics, scope))
+    return formulas.breakeven_gain(**_terms(economics))
 
 
-def _terms(economics: Economics, scope: Scope, changed: Mapping[str, float] | None = None) -> _Terms:
+def _terms(economics: Economics, changed: Mapping[str, float] | None = None) -> _Terms:
     """What the formulas ask for, at likely inputs but for those ``changed``."""
     x = {**economics.likely, **(changed or {})}
-    once, year = totals(costs(x, scope))
+    once, year = totals(costs(x))
     return {
         "eta": x["transfer"],
         "base_value_year": base_value(x),
@@ -176,29 +178,30 @@ def _terms(economics: Economics, scope: Scope, changed: Mapping[str, float] | No
     }
 
 
-def flips(economics: Economics, gain: float, scope: Scope = WHOLE) -> Flip:
+def flips(economics: Economics, gain: float) -> Flip:
     """Solve for a net present value of zero in the gain, the transfer, the price of an image and the years."""
     x = economics.likely
-    once, year = totals(costs(x, scope))
+    once, year = totals(costs(x))
     factor = formulas.annuity(economics.years, economics.discount)
     base = base_value(x)
     transfer = (once / factor + year) / (gain * base) if gain > 0 else None
-    bought = x["items.stock"] * scope.stock * lacking(x) + x["items.new_year"] * scope.new * x["items.target"] * factor
-    price = x["cost.image"] + likely_npv(economics, gain, scope) / bought if bought > 0 else None
+    bought = x["items.stock"] * lacking(x) + x["items.new_year"] * x["items.target"] * factor
+    price = x["cost.image"] + likely_npv(economics, gain) / bought if bought > 0 else None
     surplus = gain * x["transfer"] * base - year
     payback = once / surplus if surplus > 0 else None
-    return Flip(breakeven(economics, scope), transfer, price, payback)
+    return Flip(breakeven(economics), transfer, price, payback)
 
 
-def tornado(economics: Economics, gain: CrossedInterval) -> list[Swing]:
+def tornado(economics: Economics, gain: LogGain) -> list[Swing]:
     """Every uncertain input and the gain over its range, the widest swing first.
 
     The gain moves over its 95 % interval and is called ``gain``.
     """
-    swings = [Swing("gain", likely_npv(economics, gain.lo), likely_npv(economics, gain.hi))]
+    interval = gain.at(0.95)
+    swings = [Swing("gain", likely_npv(economics, interval.lo), likely_npv(economics, interval.hi))]
     for name, given in economics.inputs.items():
         if given.low < given.high:
-            ends = (likely_npv(economics, gain.mean, changed={name: end}) for end in (given.low, given.high))
+            ends = (likely_npv(economics, gain.gain, changed={name: end}) for end in (given.low, given.high))
             swings.append(Swing(name, *ends))
     widths = {swing.name: abs(swing.high - swing.low) for swing in swings}
     return sorted((s for s in swings if not math.isclose(widths[s.name], 0.0)), key=lambda s: -widths[s.name])

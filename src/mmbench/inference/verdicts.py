@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import TunedGain
 
 #: With fewer final seeds training noise is not measured, with fewer trials tuning is not: no word about a difference.
@@ -84,7 +84,7 @@ def verdict(
     return Judgement(first, _reason(first, tuned, delta, tuple(also)), tuple(also))
 
 
-def holds(tuned: TunedGain, delta: float) -> Mapping[Verdict, bool]:
+def holds(tuned: TunedGain, delta: float) -> dict[Verdict, bool]:
     r"""Which words about a difference hold, each judged alone.
 
     Better and worse need an interval beyond zero at the level of the gain, :math:`1 - \alpha`, and a point beyond the
@@ -95,15 +95,18 @@ def holds(tuned: TunedGain, delta: float) -> Mapping[Verdict, bool]:
     """
     if tuned.log_gain is None:
         raise ValueError(f"a gain without bounds cannot be judged: {tuned.refusal}")
-    gain = tuned.gain
-    difference, equivalence = tuned.log_gain.at(tuned.level), tuned.log_gain.at(equivalence_level(tuned.level))
+    return {Verdict.DEPENDS_ON_TUNING: tuned.depends_on_tuning} | shown(tuned.log_gain, delta, tuned.level)
+
+
+def shown(gain: LogGain, delta: float, level: float = 0.95) -> dict[Verdict, bool]:
+    """Which words hold that depend on nothing but the gain and its bounds, see :func:`holds`."""
+    difference, equivalence = gain.at(level), gain.at(equivalence_level(level))
     return {
-        Verdict.DEPENDS_ON_TUNING: tuned.depends_on_tuning,
-        Verdict.BETTER: difference.lo > 0 and gain >= delta,
-        Verdict.BETTER_SMALL: difference.lo > 0 and gain < delta,
+        Verdict.BETTER: difference.lo > 0 and gain.gain >= delta,
+        Verdict.BETTER_SMALL: difference.lo > 0 and gain.gain < delta,
         Verdict.EQUIVALENT: -delta < equivalence.lo and equivalence.hi < delta,
-        Verdict.WORSE: difference.hi < 0 and gain <= -delta,
-        Verdict.WORSE_SMALL: difference.hi < 0 and gain > -delta,
+        Verdict.WORSE: difference.hi < 0 and gain.gain <= -delta,
+        Verdict.WORSE_SMALL: difference.hi < 0 and gain.gain > -delta,
     }
 
 

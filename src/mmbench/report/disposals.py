@@ -101,7 +101,7 @@ def _read(table: SweepTable, modality: str, model: str | None, groups: Sequence[
             shuffled = dict(states) | {modality: "shuffle"}
             other = by_states.get(_key(shuffled))
             if other is None:
-                missing.append((group.model, _overrides(cell, modality)))
+                missing.append((group.model, control_of(cell.cell.states, cell.modality, modality)))
             else:
                 real.append(cell)
                 control.append(other)
@@ -154,10 +154,16 @@ def _key(states: Mapping[str, str]) -> States:
     return tuple(sorted(states.items()))
 
 
-def _overrides(cell: CellEffort, modality: str) -> str:
-    """What the command line takes to run the control of a real cell."""
-    others = [name for name, state in cell.cell.states.items() if state == "real" and name != modality]
-    named = f"{'_'.join(others)}_shuffled_{modality}"
+def control_of(states: Mapping[str, str], condition: str, modality: str) -> str:
+    """What the command line takes to run the control of a real condition.
+
+    Args:
+        states: state of each modality.
+        condition: its name.
+        modality: the modality that is shuffled.
+    """
+    others = [name for name, state in states.items() if state == "real" and name != modality]
+    named = "_".join([*others, "shuffled", modality])
     if named in CONDITIONS:
         return f"modality={named}"
-    return f"modality={cell.modality} modality.states.{modality}=shuffle"
+    return f"modality={condition} modality.states.{modality}=shuffle"

@@ -52,7 +52,10 @@ def _measures(lists: NDArray[np.int32], tested: Ranking, data: Catalogue) -> dic
 
 
 def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogue) -> None:
-    """Coverage, tail share and cold recall of A against B: does the gain cost what it must not cost?"""
+    """Coverage, tail share and recall of new items and of those without the content that A adds to B.
+
+    Does the gain cost what it must not cost?
+    """
     if not facts.inferred:
         facts.unknown.append("guard-rails: one seed does not measure training noise")
         return
@@ -64,10 +67,14 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
             "coverage": coverage_change(lists[0], lists[1], data.dataset.n_items),
             "tail share": _relative(*(_tail_by_user(side, tail) for side in lists)),
         }
-        by_user = [_cold_by_user(side, data.item_counts) for side in (c.a, c.b)]
+        by_user = [_recall_by_user(side, data.item_counts == 0) for side in (c.a, c.b)]
         if len(by_user[0]) > 1:
             cold = True
             changes["cold recall"] = _relative(*by_user)
+        for modality, state in c.a.states.items():
+            by_user = [_recall_by_user(side, ~data.dataset.features[modality].present) for side in (c.a, c.b)]
+            if state != c.b.states.get(modality, state) and len(by_user[0]) > 1:
+                changes[f"recall of items without {modality}"] = _relative(*by_user)
         for name, change in changes.items():
             if change is None:
                 facts.unknown.append(f"guard-rail {name} of {c.contrast}: {c.b.modality} has none to lose")
@@ -81,8 +88,10 @@ def _tail_by_user(lists: NDArray[np.int32], tail: NDArray[np.float64]) -> NDArra
     return np.nan_to_num(np.stack([list_measures.list_means(by_user, tail) for by_user in lists], axis=1))
 
 
-def _cold_by_user(cell: CellResult, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    by_seed = [list_measures.cold_recall_by_user(r.pairs.users, r.items, r.pairs.ranks, counts, K) for r in cell.tested]
+def _recall_by_user(cell: CellResult, items: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Recall of the held-out items in a set ``(n_items,)``, ``(n_users, n_seeds)`` of the users who have one."""
+    others = (~items).astype(np.int64)
+    by_seed = [list_measures.cold_recall_by_user(r.pairs.users, r.items, r.pairs.ranks, others, K) for r in cell.tested]
     return np.stack(by_seed, axis=1)
 
 

@@ -22,7 +22,8 @@ from mmbench.store.schema import Cell
 
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
 LATE = "late"
-CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "text_shuffled_image", "image_shuffled_text")
+CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "shuffled_image", "text_shuffled_image",
+              "image_shuffled_text")  # fmt: skip
 ID_ONLY = "-"
 #: Planned contrasts, A against B, of a manifest that names none.
 CONTRASTS: tuple[Contrast, ...] = (

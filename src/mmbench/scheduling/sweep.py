@@ -106,7 +106,7 @@ class Sweep:
                 print(f"failed: {plan.task.cell}: {reason}", file=sys.stderr)
                 code = code or 1
         if code not in (0, 1):
-            command = _command(self.overrides, str(self.config.sweep.name))
+            command = command_line(self.overrides, str(self.config.sweep.name))
             print(f"not finished; this goes on from the last finished training: {command}", file=sys.stderr)
         return code
 
@@ -167,8 +167,8 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
     return Sweep.plan(jobs, overrides).run_pool()
 
 
-def _command(overrides: Sequence[str], name: str) -> str:
-    """Command that resumes this sweep, also if its name was derived from the overrides."""
+def command_line(overrides: Sequence[str], name: str) -> str:
+    """Command that resumes a sweep, also if its name was derived from the overrides."""
     named = any(word.startswith("sweep.name=") for word in overrides)
     words = ["-m", *overrides, *([] if named else [f"sweep.name='{name}'"])]
     return f"python -m mmbench {shlex.join(words)}"

@@ -74,9 +74,9 @@ def as_html(s: Speaker, lang: str, day: date) -> str:
     """The page."""
     filled = {"years": s.years, "target": s.share(s.economics.likely["items.target"]), "need": s.need}
     about = Message(
-        "Data set {dataset}, model {model}; {date}. Answer of the decision: {answer}.",
+        "Data set {dataset}, models {models}; {date}. Answer of the decision: {answer}.",
         dataset=s.evidence.dataset,
-        model=s.evidence.model,
+        models=", ".join(s.evidence.models),
         date=s.translator.date(day),
         answer=s.badge,
     )

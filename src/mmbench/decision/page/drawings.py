@@ -58,26 +58,23 @@ class Line:
     negative: bool = False
 
 
-def hero(
-    gain: Interval, bounded: bool, need: float, delta: float, say: Callable[[float], str], labels: Labels
-) -> Markup:
-    """The gain with its range, the band of equivalence and the break-even line.
+def hero(gain: Interval, bounded: bool, need: float, say: Callable[[float], str], labels: Labels) -> Markup:
+    """The gain with its range, the break-even line and the band of changes that are smaller than break-even.
 
     Args:
         gain: the gain.
         bounded: whether its range is known.
         need: break-even gain.
-        delta: equivalence margin.
         say: how a gain is written.
         labels: text of the break-even line, and of the whole chart for those who do not see it.
     """
-    values = [gain.mean, need, -delta, delta, 0.0, *((gain.lo, gain.hi) if bounded else ())]
+    values = [gain.mean, need, -need, 0.0, *((gain.lo, gain.hi) if bounded else ())]
 
     def paint(axes: Axes) -> None:
         _scale(axes, values, 0.06)
         axes.set_ylim(86, 0)
         _ticks(axes, say, 5)
-        axes.fill_between((-delta, delta), 20, 82, color=LINE, alpha=0.7, linewidth=0)
+        axes.fill_between((-need, need), 20, 82, color=LINE, alpha=0.7, linewidth=0)
         axes.vlines(0.0, 20, 82, color=QUIET, linewidth=1)
         axes.vlines(need, 18, 86, color=ORANGE, linewidth=2, linestyle=(0, (2.5, 1.5)), gid="need")
         axes.text(need, 12, labels.line, ha=_inwards(axes, need), color=ORANGE, fontsize=TEXT, weight="bold")

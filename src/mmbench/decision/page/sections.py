@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -20,10 +21,12 @@ from mmbench.decision.serving import Serving
 from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
+from mmbench.inference.intervals import Interval
 from mmbench.messages import Message
 from mmbench.report.contribution_facts import HITS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
+from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import render
 from mmbench.store import files
@@ -38,6 +41,7 @@ RAIL_NAMES = {
     "coverage": Message("breadth of what is shown (coverage)"),
     "tail share": Message("rarely bought items (long tail)"),
     "cold recall": Message("new items found"),
+    "recall of items without image": Message("items without an image found"),
 }
 COST_KINDS = {
     "images": Message("images (photograph, rights, cleaning)"),
@@ -104,8 +108,15 @@ def as_html(
         speaker=speaker,
         d=decision,
         about=speaker.about(day),
-        hero=_hero(speaker, table.delta),
-        delta=speaker.translator.percent(table.delta, 0 if table.delta >= 0.01 else 1),
+        metric=metric_name(read.evidence.metric),
+        hero=_hero(speaker),
+        chosen=speaker(
+            Message(
+                "Chosen configurations of {model}, {contrast}.",
+                model=read.evidence.model,
+                contrast=read.evidence.contrast,
+            )
+        ),
         cost=_cost(speaker),
         flips=_flips(speaker),
         value=_value(speaker),
@@ -125,24 +136,33 @@ def as_html(
     )
 
 
-def _hero(speaker: Speaker, delta: float) -> Mapping[str, Any] | None:
-    gain = speaker.evidence.gain
-    if gain is None:
+def _hero(speaker: Speaker) -> Mapping[str, Any] | None:
+    evidence = speaker.evidence
+    if evidence.ratio is None:
         return None
-    break_even = speaker(Message("break-even {need}", need=speaker.need))
-    title = speaker(Message("Gain of adding images to everything else, against the break-even line"))
-    labels = Labels(break_even, f"{title}. {speaker.range()}")
     bounded = speaker.decision.value is not None
-    drawn = drawings.hero(gain, bounded, speaker.decision.breakeven, delta, speaker.gain, labels)
-    mde = "" if speaker.evidence.mde is None else speaker.translator.percent(speaker.evidence.mde, 1)
-    users, seeds = speaker.translator.number(speaker.evidence.n_users), speaker.translator.number(gain.seeds)
-    note = Message(
-        "{users} test users, {seeds} training runs; gains below {mde} cannot be told apart from none with these data.",
-        users=users,
-        seeds=seeds,
-        mde=mde,
+    gain = evidence.interval or Interval(evidence.ratio, evidence.ratio, evidence.ratio)
+    break_even = speaker(Message("break-even {need}", need=speaker.need))
+    title = speaker(Message("Gain of real over shuffled images, against the break-even line"))
+    labels = Labels(break_even, f"{title}. {speaker.range()}")
+    drawn = drawings.hero(gain, bounded, speaker.decision.breakeven, speaker.gain, labels)
+    return {"plot": drawn, "title": title, "note": _uncertainty(speaker) if bounded else ""}
+
+
+def _uncertainty(speaker: Speaker) -> str:
+    """What can be detected, and what the range comes from."""
+    evidence, whole = speaker.evidence, math.fsum(speaker.evidence.variances.values())
+    if evidence.mde is None or whole == 0:
+        return ""
+    shares = {name: speaker.translator.percent(part / whole) for name, part in evidence.variances.items()}
+    return speaker(
+        Message(
+            "Gains below {mde} cannot be told apart from none with these data. Of the uncertainty {trials} comes from "
+            "which trials were drawn, {users} from which customers were tested and {seed} from training noise.",
+            mde=speaker.translator.percent(evidence.mde, 1),
+            **shares,
+        )
     )
-    return {"plot": drawn, "note": speaker(note) if mde else ""}
 
 
 def _cost(speaker: Speaker) -> Mapping[str, Any]:
@@ -195,7 +215,7 @@ def _payback(speaker: Speaker) -> str:
 
 def _flips(speaker: Speaker) -> list[str]:
     """What would change the answer."""
-    flip, gain, now = speaker.decision.flip, speaker.evidence.gain, speaker.economics.likely
+    flip, gain, now = speaker.decision.flip, speaker.evidence.ratio, speaker.economics.likely
     if flip is None or gain is None or not speaker.decision.trusted:
         return [
             speaker(
@@ -205,11 +225,10 @@ def _flips(speaker: Speaker) -> list[str]:
                 )
             )
         ]
-    shown = speaker.decision.subset.gain.mean if speaker.decision.subset else gain.mean
     changes = [
         speaker(
             Message(
-                "A gain of {gain} instead of the measured {now}.", gain=speaker.gain(flip.gain), now=speaker.gain(shown)
+                "A gain of {gain} instead of the measured {now}.", gain=speaker.gain(flip.gain), now=speaker.gain(gain)
             )
         )
     ]

@@ -9,20 +9,21 @@ from datetime import date
 
 from mmbench.decision import Action, Decision, Economics, Evidence, annuity
 from mmbench.decision.economics import costs, totals
-from mmbench.decision.evidence import GATES, Bars, Gate, Status
-from mmbench.decision.rule import Confidence, Why
-from mmbench.decision.steps import WAIT, NextStep
+from mmbench.decision.evidence import Bars, Gate, Status
+from mmbench.decision.rule import FAVOURABLE, Confidence, Why
+from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, RUNGS, WAIT, NextStep
+from mmbench.inference.tuned_gain import NoWord
+from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Template, Translator
+from mmbench.report.sentences import metric_name
 
 BADGES = {
     Action.GO: Message("GO"),
-    Action.GO_PARTIAL: Message("GO (partial)"),
     Action.HOLD: Message("HOLD"),
     Action.NO_GO: Message("NO-GO"),
 }
 ACTIONS = {
     Action.GO: Message("Recommendation: add images."),
-    Action.GO_PARTIAL: Message("Recommendation: add images for one part of the catalogue first."),
     Action.HOLD: Message("Recommendation: do not decide yet."),
     Action.NO_GO: Message("Recommendation: do not invest in images now."),
 }
@@ -40,6 +41,32 @@ REASONS = {
         "With what was tried the gain is too small to pay, but not everything has been tried. This does not mean that "
         "images have no effect."
     ),
+}
+#: Why nothing may be concluded from the gain.
+SILENCES = {
+    RUNGS: Message("trials were cut short"),
+    FEW_TRIALS: Message("too few trials"),
+    ONE_SEED: Message("one training run only, so training noise was not measured"),
+    NoWord.MORE_SEARCH: Message("without controls the side with images was searched more"),
+    NoWord.FEW_TRIALS: Message("too few trials"),
+    NoWord.FEW_SUCCESSES: Message("too many trials failed"),
+    NoWord.NOTHING_FOUND: Message("a side finds nothing"),
+    NoWord.FEW_USERS: Message("too few test users"),
+    NoWord.SEED_UNKNOWN: Message("one training run only, so training noise was not measured"),
+    NoWord.NOTHING_WITHOUT: Message("everything rests on a single trial"),
+    NoWord.ONE_TRIAL: Message("everything rests on a single trial"),
+    NoWord.WIDE: Message("the range is wider than a factor of two"),
+    NoWord.NO_VARIANCE: Message("users and trials do not vary"),
+}
+#: Verdicts with the break-even gain as the smallest gain of interest.
+WORDS = {
+    Verdict.DEPENDS_ON_TUNING: Message("depends on tuning"),
+    Verdict.BETTER: Message("better, break-even or more"),
+    Verdict.BETTER_SMALL: Message("better, but less than break-even"),
+    Verdict.EQUIVALENT: Message("the same but for less than break-even"),
+    Verdict.WORSE: Message("worse, by break-even or more"),
+    Verdict.WORSE_SMALL: Message("worse, but by less than break-even"),
+    Verdict.UNDECIDED: Message("neither a difference nor its absence is shown"),
 }
 #: How likely it pays where a gate bars the answer; below, where none does, and where the answer is NO-GO.
 BARRED = {
@@ -72,6 +99,7 @@ NOT_TO_PAY = TO_PAY | {
 TAX = {"excluded": Message("All amounts exclude tax."), "included": Message("All amounts include tax.")}
 STEPS = {
     "repair": Message("Repeat the comparison with equal effort."),
+    "baseline": Message("Add a simple baseline, tuned like the other models."),
     "model": Message("Change the model before buying data."),
     "trials": Message("Tune with more trials."),
     "control": Message("Run the control with shuffled images."),
@@ -96,35 +124,35 @@ BARS = {
 #: What a gate asks, and what was found.
 QUESTIONS = {
     "G1": Message("Was the effort equal?"),
-    "G2": Message("Is the model better than simple baselines?"),
+    "G2": Message("Is a simple baseline among the models?"),
     "G3": Message("Does the gain come from the images?"),
     "G4": Message("Does nothing else get worse?"),
     "G5": Message("Do enough items have images?"),
     "G6": Message("Were several image encoders tried?"),
     "G7": Message("Could a gain at break-even have been seen?"),
     "G8": Message("Is all the signal of the images used?"),
-    "G9": Message("Does the result hold with other trials?"),
+    "G9": Message("Do other trials and the chosen configurations agree?"),
 }
 ANSWERS = {
     "G1": {
         Status.PASS: Template("All conditions were tuned with the same effort on the same split."),
-        Status.FAIL: Template("The conditions were not treated alike, see the fairness report."),
+        Status.FAIL: Template(
+            "The conditions were not treated alike or not trained to the end, see the fairness report."
+        ),
         Status.UNKNOWN: Template("There is no fairness report."),
     },
     "G2": {
-        Status.PASS: Template("NDCG@20 {value}, best simple baseline {limit}."),
-        Status.FAIL: Template(
-            "A simple baseline is better: {limit} against {value}. Change the model before buying data."
-        ),
-        Status.UNKNOWN: Template("No tuned simple baseline was run."),
+        Status.PASS: Template("Simple baselines among the models: {value}."),
+        Status.FAIL: Template("No tuned simple baseline was run."),
+        Status.UNKNOWN: Template("Nobody looked for simple baselines."),
     },
     "G3": {
         Status.PASS: Template("Better than with shuffled images, at least {value}."),
         Status.FAIL: Template("Not shown to be better than with shuffled images; the lower bound is {value}."),
-        Status.UNKNOWN: Template("The control with shuffled images was not run, or with one training run only."),
+        Status.UNKNOWN: Template("Not every condition with images has its control with shuffled images."),
     },
     "G4": {
-        Status.PASS: Template("Breadth, long tail and new items are not worse."),
+        Status.PASS: Template("Breadth, long tail, new items and items without images are not worse."),
         Status.FAIL: Template("A guard-rail is broken."),
         Status.UNKNOWN: Template("Not all guard-rails are shown to hold."),
     },
@@ -141,7 +169,7 @@ ANSWERS = {
     "G7": {
         Status.PASS: Template("Gains from {value} on are seen; break-even is {limit}."),
         Status.FAIL: Template("Only gains from {value} on are seen; break-even is {limit}."),
-        Status.UNKNOWN: Template("One training run does not tell which gains can be seen."),
+        Status.UNKNOWN: Template("Without a range it is not known which gains can be seen."),
     },
     "G8": {
         Status.PASS: Template("What only images tell about purchases ({value}) is within chance ({limit})."),
@@ -151,11 +179,13 @@ ANSWERS = {
         Status.UNKNOWN: Template("The signal in the images was not measured."),
     },
     "G9": {
-        Status.PASS: Template("With other draws of the trials the gain would be the same."),
-        Status.FAIL: Template("With other draws of the trials the gain would be another: it depends on tuning."),
-        Status.UNKNOWN: Template("Too few trials to tell the luck of tuning."),
+        Status.PASS: Template("The chosen configurations ({value}) do not say the opposite."),
+        Status.FAIL: Template("The chosen configurations ({value}) say the opposite."),
+        Status.UNKNOWN: Template("The chosen configurations could not be compared over several training runs."),
     },
 }
+#: The same of G9 where it is the number of trials that says something else.
+DEPENDS = Template("With more or fewer trials the gain would be another: it depends on tuning.")
 #: Inputs by dotted key, and what else a decision rests on.
 INPUT_NAMES = {
     "value.recommendations_year": Message("recommended items shown in a year"),
@@ -189,7 +219,7 @@ DIVISIONS = {
 }
 LENGTHS = {"short": Message("short"), "medium": Message("medium"), "long": Message("long")}
 #: Gates whose numbers are shares, and those whose numbers are counts; all others are scores.
-SHARES, COUNTS = {"G3", "G5", "G7"}, {"G6"}
+SHARES, COUNTS = {"G3", "G5", "G7", "G9"}, {"G2", "G6"}
 #: Inputs in the currency, and inputs that are shares.
 MONEY = {"value.order_value", "cost.image", "cost.encoding", "cost.gigabyte_month", "cost.serving_year",
          "cost.engineering_once", "cost.engineer_year"}  # fmt: skip
@@ -274,7 +304,7 @@ class Speaker:
 
     def sentence(self) -> str:
         """Why, in one sentence for everybody."""
-        d, gain, more = self.decision, self.evidence.gain, self.evidence.per_thousand
+        d, gain, more = self.decision, self.evidence.interval, self.evidence.per_thousand
         if d.action is Action.GO and more is not None:
             numbers = (more.mean, more.lo, more.hi)
             x, lo, hi = (self.translator.number(value, 1 if abs(value) < 10 else 0) for value in numbers)
@@ -286,11 +316,13 @@ class Speaker:
                     hi=hi,
                 )
             )
-        if d.action is Action.GO_PARTIAL and d.subset is not None:
+        if d.why is Why.MONEY and self.evidence.gain is not None:
             return self(
                 Message(
-                    "The effect can be expected for {part}. Start with images for these only.",
-                    part=self.part(d.subset.name),
+                    "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to pay. "
+                    "This holds whatever the other checks say.",
+                    hi=self.gain(self.evidence.gain.at(FAVOURABLE).hi),
+                    need=self.need,
                 )
             )
         if d.action is Action.NO_GO and gain is not None:
@@ -300,6 +332,14 @@ class Speaker:
                     "pay.",
                     hi=self.gain(gain.hi),
                     need=self.need,
+                )
+            )
+        if d.why is Why.SILENT:
+            return self(
+                Message(
+                    "Nothing can be concluded from the measurement: {reason}. This does not mean that images have no "
+                    "effect.",
+                    reason=SILENCES[self.evidence.silent],
                 )
             )
         if d.why in REASONS:
@@ -327,14 +367,14 @@ class Speaker:
 
     def range(self) -> str:
         """The gain with its range against the break-even line."""
-        gain = self.evidence.gain
-        if gain is None:
+        gain, ratio = self.evidence.interval, self.evidence.ratio
+        if ratio is None:
             return self(Message("Not measured; break-even line {need}.", need=self.need))
-        if self.decision.value is None:
+        if gain is None or self.decision.value is None:
             return self(
                 Message(
                     "Measured without its uncertainty: {mean}; break-even line {need}.",
-                    mean=self.gain(gain.mean),
+                    mean=self.gain(ratio),
                     need=self.need,
                 )
             )
@@ -342,6 +382,38 @@ class Speaker:
         if self.decision.trusted:
             return self(Message("Gain {mean}, range {lo} to {hi}; break-even line {need}.", **values))
         return self(Message("Measured, but not trusted: {mean}, range {lo} to {hi}; break-even line {need}.", **values))
+
+    def measured(self) -> str:
+        """What was measured on which data, with which models and effort."""
+        e, number = self.evidence, self.translator.number
+        given = {"models": ", ".join(e.models), "n": number(e.n), "trials": number(e.trials), "dataset": e.dataset}
+        given |= {"metric": metric_name(e.metric), "users": number(e.n_users)}
+        if e.ratio is None:
+            return self(
+                Message(
+                    "Data set {dataset}, {users} test users, best of {models}: no gain in {metric} can be told.",
+                    **given,
+                )
+            )
+        if self.decision.word is None:
+            return self(
+                Message(
+                    "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} "
+                    "trials per condition: {metric} differs by {mean} with and without the information in the images; "
+                    "nothing is concluded from it.",
+                    mean=self.gain(e.ratio),
+                    **given,
+                )
+            )
+        return self(
+            Message(
+                "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} trials "
+                "per condition: real instead of shuffled images change {metric} by {mean}. Against break-even: {word}.",
+                mean=self.gain(e.ratio),
+                word=WORDS[self.decision.word],
+                **given,
+            )
+        )
 
     def cost(self) -> str:
         """What it costs, once, every year and in all."""
@@ -387,9 +459,9 @@ class Speaker:
         """What the page is about, when it was made, and how sums are meant."""
         return self(
             Message(
-                "Data set {dataset}, model {model}; {date}. {tax}",
+                "Data set {dataset}, models {models}; {date}. {tax}",
                 dataset=self.evidence.dataset,
-                model=self.evidence.model,
+                models=", ".join(self.evidence.models),
                 date=self.translator.date(day),
                 tax=TAX[self.economics.tax],
             )
@@ -401,13 +473,15 @@ class Speaker:
         """One line of the trust panel."""
         status, verdict = STATUSES[gate.status]
         given = {"value": self._gate_number(gate.name, gate.value), "limit": self._gate_number(gate.name, gate.limit)}
+        depends = (gate.name, gate.status, gate.value) == ("G9", Status.FAIL, None)
         return {
             "name": gate.name,
             "asks": self(QUESTIONS[gate.name]),
             "status": status,
             "said": self(verdict),
-            "found": self(Message(ANSWERS[gate.name][gate.status], **given)),
-            "bars": self(BARS[GATES[gate.name][0]]),
+            "found": self(Message(DEPENDS if depends else ANSWERS[gate.name][gate.status], **given)),
+            "bars": self(BARS[gate.bars]),
+            "command": gate.command,
         }
 
     def _gate_number(self, name: str, value: float | None) -> str:
