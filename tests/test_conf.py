@@ -34,11 +34,11 @@ ROOT = Path(__file__).resolve().parents[1]
 CONF = paths.config_dir()
 #: Trials, seeds, patience, least and most steps, least epochs, steps of an epoch.
 BUDGETS = {
-    "touch": (1, 1, 500, 0, 5, 1, 5),
-    "smoke": (2, 1, 500, 0, 60, 5, None),
-    "small": (8, 3, 500, 1000, 3000, 75, None),
-    "standard": (30, 5, 500, 1000, 3000, 75, None),
-    "paper": (30, 5, 500, 1000, 3000, 75, None),
+    "touch": (1, 1, 3000, 0, 5, 1, 5),
+    "smoke": (2, 1, 3000, 0, 60, 5, None),
+    "small": (8, 3, 3000, 0, 3000, 75, None),
+    "standard": (30, 5, 3000, 0, 3000, 75, None),
+    "paper": (30, 5, 3000, 0, 3000, 75, None),
 }
 
 
