@@ -104,6 +104,8 @@ def test_a_closed_form_is_exact_unless_its_features_hold_chance(tmp_path: Path) 
         ({"model": {"k": {"low": 1, "high": 9}}}, False),
         ({"model": {"k": {"low": 1, "high": 7, "step": 2}, "norm": {"choices": ["a", "b"]}}}, True),
         ({"model": {"x": {"low": 0.0, "high": 1.0}}}, False),
+        ({"model": {"x": {"low": 0.1, "high": 1.0, "zero": 0.25}}}, False),
+        ({"model": {"x": {"low": 0.5, "high": 0.5, "zero": 0.25}, "k": {"low": 1, "high": 4}}}, True),
         ({}, True),
     ],
 )

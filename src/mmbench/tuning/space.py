@@ -240,6 +240,9 @@ def size(space: Space) -> float:
 def _values(distribution: BaseDistribution) -> float:
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
+    if isinstance(distribution, RangeWithAtoms):
+        inside = distribution.inside
+        return len({inside.low, *distribution.values}) if inside.single() else math.inf
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     if distribution.single():
         return 1
