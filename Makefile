@@ -42,8 +42,10 @@ test: $(STAMP) ## the test suite with coverage of src, two processes
 test-all: $(STAMP) ## the test suite and the slow end-to-end checks
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-study: $(STAMP) ## planted worlds end to end: does the instrument find what was planted?
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow -rP tests/e2e/test_planted_study.py tests/e2e/test_planted_decisions.py
+study: $(STAMP) ## planted worlds and repeated tunings end to end, hours; continues where it stopped
+	$(BIN)/python -m tests.studies.planted
+	$(BIN)/python -m tests.studies.draws
+	$(BIN)/python -m pytest -n 2 --dist worksteal -rP tests/studies tests/e2e/test_planted_decisions.py
 
 # Not collected by the tests: no file of theirs begins with test_. Processor time, as another process may be running.
 BENCH := $(BIN)/python -m pytest tests/benchmarks/bench_kernels.py tests/benchmarks/bench_models.py -q --benchmark-timer=time.process_time --benchmark-json=build/bench.json --benchmark-columns=min,median,rounds

@@ -81,7 +81,8 @@ def test_a_verdict_is_explained_and_nothing_is_written(
     shutil.rmtree(folder)
     assert report(monkeypatch, str(tmp_path / "s"), "--explain", "planted-complementary/vbpr/text_vs_none") == 0
     out = capsys.readouterr().out
-    assert out.startswith("planted-complementary/vbpr/text_vs_none: undecided\n")
+    assert out.startswith("planted-complementary/vbpr/text_vs_none: measurement not trusted\n")
+    assert "raise budget.max_steps" in out
     assert "planted-complementary/vbpr/text/finals/seed1.test.parquet, 60 users" in out
     assert not folder.exists()
 
@@ -95,7 +96,8 @@ def test_a_wrong_cell_is_one_line(
     assert capsys.readouterr().err == (
         f"error: {place}/vbpr/text_vs_non is no contrast or cell of this sweep; "
         f"did you mean {place}/vbpr/text_vs_none? "
-        f"accepted: {place}/popularity/-, {place}/vbpr/none, {place}/vbpr/text, {place}/vbpr/text_vs_none\n"
+        f"accepted: {place}/all models/free_disposal_of_text, {place}/popularity/-, "
+        f"{place}/vbpr/free_disposal_of_text, {place}/vbpr/none, {place}/vbpr/text, {place}/vbpr/text_vs_none\n"
     )
 
 

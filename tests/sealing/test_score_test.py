@@ -27,7 +27,7 @@ from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import LIST_LENGTH, inference_shuffles, is_scored, score_test
 from mmbench.store import records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Stage, Unit
+from mmbench.store.schema import Configuration, Stage, Unit
 from mmbench.tuning.cell import CellTask
 from tests.tiny import digests, make_job, opened, worked
 
@@ -153,16 +153,20 @@ def test_the_test_split_stays_closed_until_something_is_chosen(tmp_path: Path) -
 # Every test number can be computed again
 
 
-def scores_from_file(file: Path, features: Mapping[str, np.ndarray]) -> np.ndarray:
+def scores_from_file(file: Path, features: Mapping[str, np.ndarray], configuration: Configuration) -> np.ndarray:
     """VBPR's scores, written out: ``[id, projected content]`` of the stored half-precision parameters."""
     with np.load(file) as state:
         given = {name: state[name] for name in state.files}
     assert {str(value.dtype) for value in given.values()} == {"float16"}
     full = {name: value.astype(np.float64) for name, value in given.items()}
     items = full["item_embedding"]
-    if features:
-        content = np.hstack([features[name].astype(np.float64) for name in sorted(features)])
-        items = np.hstack([items, content @ full["projection.weight"].T + full["projection.bias"]])
+    weight = configuration.get("model.content_weight", 1.0)
+    first = configuration.get("model.first_modality_weight", 0.5)
+    shares = dict(zip(sorted(features), (first, 1.0 - first) if len(features) == 2 else [1.0], strict=False))
+    kept = [name for name, share in shares.items() if share > 0.0 < weight]
+    if kept:
+        content = np.hstack([len(shares) * shares[name] * features[name].astype(np.float64) for name in kept])
+        items = np.hstack([items, weight * (content @ full["projection.weight"].T + full["projection.bias"])])
     return full["user_embedding"] @ items.T
 
 
@@ -185,7 +189,7 @@ def test_ranks_are_those_of_the_stored_parameters(protocol: str, condition: str,
         hidden |= pairs_of(split.valid)
     for unit, training in store.finished_trainings().items():
         features = {name: feature.values for name, feature in task.inputs(training.seed).items()}
-        scores = scores_from_file(store.training_file(unit, paths.STATE), features)
+        scores = scores_from_file(store.training_file(unit, paths.STATE), features, training.configuration)
         table = pd.read_parquet(store.training_file(unit, paths.RANKS))
         assert set(zip(table["user"], table["item"], strict=True)) == pairs_of(split.test)
         expected = [rank_of(scores, u, i, hidden) for u, i in zip(table["user"], table["item"], strict=True)]

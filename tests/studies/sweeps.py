@@ -1,0 +1,188 @@
+"""Named studies that docs/results.md rests on: sweeps under multirun/ that resume, and a small record of what they say.
+
+A study whose record lies in ``results/`` is finished; any other is started, or continued where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmbench import paths
+from mmbench.inference.intervals import LogGain
+from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.verdicts import Judgement
+from mmbench.report.comparisons import Comparison, read_contrasts
+from mmbench.report.contribution_facts import DIFFERENCES, VALUES, read_contributions
+from mmbench.report.disposals import Disposal, read_disposals
+from mmbench.report.facts import Facts
+from mmbench.report.fairness_checks import Group, read_groups
+from mmbench.report.reading import read_sweep
+from mmbench.report.table import SweepTable
+from mmbench.store import files
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(__file__).with_name("results")
+METRIC = "ndcg@20"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One named sweep.
+
+    Args:
+        name: its ``sweep.name``.
+        words: the other overrides of its command.
+    """
+
+    name: str
+    words: tuple[str, ...]
+
+    @property
+    def command(self) -> list[str]:
+        """What a user types after ``python -m mmbench``."""
+        return ["-m", f"sweep.name={self.name}", *self.words, "tracking=none"]
+
+    @property
+    def record(self) -> Path:
+        """File of its result."""
+        return RESULTS / f"{self.name}.json"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of its sweep."""
+        return ROOT / "multirun" / self.name
+
+    def run(self) -> dict[str, Any]:
+        """Run or continue the sweep, and write what it says."""
+        began = time.perf_counter()
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "mmbench", *self.command]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+        result = {"command": self.command, **summary(self.folder), "wall_seconds": round(time.perf_counter() - began)}
+        if world := [word for word in self.words if word.startswith("dataset.")]:
+            result["signal"] = signal(world)
+        files.write_document(self.record, result)
+        return result
+
+
+def run_missing(studies: Sequence[Study]) -> Iterator[tuple[Study, dict[str, Any]]]:
+    """Run every study without a record, in order."""
+    for study in studies:
+        if not study.record.exists():
+            yield study, study.run()
+
+
+def finished(studies: Sequence[Study]) -> dict[str, dict[str, Any]]:
+    """Results of the finished studies by name."""
+    return {study.name: files.read_document(study.record) for study in studies if study.record.exists()}
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What a sweep says, in numbers and words small enough to keep."""
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    compared = read_contrasts(table, groups)
+    measured = read_contributions(table, groups, compared)
+    return {
+        "trainings": sum(len(cell.ledger) for group in groups for cell in group.cells),
+        "training_seconds": round(sum(cell.seconds for group in groups for cell in group.cells)),
+        "delta": table.delta,
+        "means": means(table),
+        "contrasts": [contrast(c) for c in compared],
+        "disposals": [disposal(d) for d in read_disposals(table, groups)],
+        "fairness": {f"{group.dataset}/{group.model}": group.level for group in groups},
+        "marks": marks(groups, table.delta),
+        "facts": [fact for facts in measured for fact in bounded(facts)],
+    }
+
+
+def bounded(facts: Facts) -> list[dict[str, Any]]:
+    """What a modality adds to the others (M1), and the gain of each slice of items (M6), where they have bounds."""
+    kept = [fact for fact in facts.facts if fact.measure in (VALUES, DIFFERENCES) and fact.interval is not None]
+    return [
+        {
+            "model": facts.model,
+            "measure": fact.measure,
+            "subject": fact.subject,
+            "part": fact.part,
+            "bounds": [fact.interval.lo, fact.interval.hi],  # type: ignore[union-attr]
+        }
+        for fact in kept
+    ]
+
+
+def means(table: SweepTable) -> dict[str, float]:
+    """Test NDCG@20 of the chosen configuration of every finished cell, over its final seeds."""
+    done = {name: cell for name, cell in table.cells.items() if cell.status == "done" and not cell.parts}
+    return {"/".join(name): cell.mean(METRIC) for name, cell in done.items()}
+
+
+def contrast(comparison: Comparison) -> dict[str, Any]:
+    """The tuned gain of a contrast with its word, and the gain of the two chosen configurations."""
+    chosen = comparison.configuration
+    return {
+        "name": comparison.name,
+        **judged(comparison.tuned, comparison.judgement),
+        "configuration": None if chosen is None else [chosen.mean, chosen.lo, chosen.hi],
+    }
+
+
+def disposal(found: Disposal) -> dict[str, Any]:
+    """Free disposal of a modality with its word."""
+    return {"name": found.name, **judged(found.tuned, found.judgement), "missing": len(found.missing)}
+
+
+def judged(tuned: TunedGain | None, judgement: Judgement | None) -> dict[str, Any]:
+    """A tuned gain and the word it ends in."""
+    word = {"word": None if judgement is None else judgement.word, "reason": judgement and judgement.reason}
+    if tuned is None:
+        return word
+    log: LogGain = tuned.log_gain or tuned.estimate.log_gain
+    bounds = None if tuned.interval is None else [tuned.interval.lo, tuned.interval.hi]
+    return {
+        **word,
+        "n": tuned.n,
+        "trials": tuned.trials,
+        "gain": tuned.gain,
+        "bounds": bounds,
+        "log_ratio": log.log_ratio,
+        "se": log.se,
+        "df": log.df,
+        "variance": {
+            "trials": tuned.estimate.trials_variance,
+            "users": tuned.estimate.users_variance,
+            "seed": tuned.estimate.seed_variance,
+        },
+        "at_defaults": tuned.gain_at_defaults,
+    }
+
+
+def marks(groups: Sequence[Group], delta: float) -> dict[str, list[int]]:
+    """How many trials of a condition failed, stalled and were cut off, of how many."""
+    counts = {}
+    for group in groups:
+        for cell in group.cells:
+            courses = [trial.course for trial in cell.trials if trial.course is not None]
+            stalled = sum(course.stalled for course in courses)
+            cut_off = sum((course.late_rise or 0.0) > delta / 4 for course in courses)
+            counts["/".join(cell.cell.name)] = [len(cell.trials) - len(courses), stalled, cut_off, len(cell.trials)]
+    return counts
+
+
+def signal(words: Sequence[str]) -> dict[str, Any]:
+    """The pre-test of a planted world, without a recommender (M4)."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        said = [sys.executable, "-m", "mmbench", "signal", *words, f"paths.multirun={folder}"]
+        subprocess.run(said, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+        world = next(word.partition("=")[2] for word in words if word.startswith("dataset.world="))
+        found = dict(files.read_document(paths.signal_file(Path(folder), f"planted-{world}")))
+    return {name: found[name] for name in ("r2", "common", "unique", "null_unique")}

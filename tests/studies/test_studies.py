@@ -1,0 +1,95 @@
+"""What the finished studies say against what was planted; the rules stood here before any of them ran."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmbench.inference.verdicts import Verdict
+from tests.studies import draws, planted
+from tests.studies.planted import GAINS, LOSSES, TRUTH, too_many, words
+from tests.studies.sweeps import finished
+
+PLANTED = finished(planted.STUDIES)
+DRAWN = finished(draws.STUDIES)
+
+
+def test_a_wrong_rate_is_one_that_five_per_cent_cannot_explain() -> None:
+    assert not too_many(0, 0)
+    assert [too_many(wrong, 20) for wrong in (1, 4, 5, 6)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_no_word_contradicts_what_was_planted(name: str) -> None:
+    truth = TRUTH[name.removeprefix("planted_").rpartition("_")[0]]
+    if truth.image_helps:
+        for said, word in words({name: PLANTED[name]}, contrast="fused_vs_text", helping=True):
+            assert word in truth.words, said
+
+
+@pytest.mark.parametrize("contrast", ["fused_vs_text", "free_disposal_of_image"])
+def test_useless_images_are_not_called_useful(contrast: str) -> None:
+    said = words(PLANTED, contrast=contrast, helping=False)
+    wrong = [one for one in said if one[1] in GAINS]
+    assert not too_many(len(wrong), len(said)), wrong
+
+
+def test_what_may_be_disposed_of_does_not_harm() -> None:
+    said = words(PLANTED, contrast="free_disposal_of_image", helping=False)
+    wrong = [one for one in said if one[1] in LOSSES]
+    assert not too_many(len(wrong), len(said)), wrong
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_the_pre_test_finds_what_was_planted(name: str) -> None:
+    """M4: what the image alone predicts of the item factors lies above every shuffle only where it was planted."""
+    world, signal = name.removeprefix("planted_").rpartition("_")[0], PLANTED[name]["signal"]
+    above = {m: signal["unique"][m]["lo"] > max(signal["null_unique"][m]) for m in ("image", "text")}
+    planted_here = {"complementary": (True, True), "text_only": (False, True), "useless_image": (False, True)}
+    if world in planted_here:
+        assert (above["image"], above["text"]) == planted_here[world]
+    if world == "redundant":
+        assert signal["r2"]["image"] > 0.1
+        assert signal["common"] > 0.8 * signal["r2"]["image"]
+
+
+@pytest.mark.parametrize("name", [name for name in PLANTED if "cold_image" in name])
+def test_images_help_new_items_and_no_others(name: str) -> None:
+    facts = [f for f in PLANTED[name]["facts"] if f["subject"] == "fused_vs_text" and f["model"] == "fusion"]
+    place = "item's training interactions: "
+    slices = {f["part"].removeprefix(place): f["bounds"] for f in facts if f["part"].startswith(place)}
+    assert {part for part, (lo, _) in slices.items() if lo > 0} == {"cold"}
+
+
+def test_nothing_stands_still_and_is_called_worse() -> None:
+    for result in PLANTED.values():
+        for judged in result["contrasts"]:
+            dataset, model, contrast = judged["name"].split("/")
+            if judged["word"] in LOSSES:
+                for side in contrast.split("_vs_"):
+                    _, stalled, _, trials = result["marks"][f"{dataset}/{model}/{side}"]
+                    assert stalled <= trials / 3, judged["name"]
+
+
+@pytest.mark.skipif(len(DRAWN) < len(draws.STUDIES), reason=f"{len(DRAWN)} of {len(draws.STUDIES)} draws have run")
+@pytest.mark.parametrize("model", ["fusion", "vbpr"])
+@pytest.mark.parametrize("contrast", ["text_vs_none", "fused_vs_text"])
+def test_draws_lie_as_far_apart_as_the_interval_says(model: str, contrast: str) -> None:
+    found = draws.spreads(DRAWN, f"{model}/{contrast}")
+    assert found["tuned"] <= draws.SPREAD * found["expected"]
+    assert found["tuned"] < found["configurations"]
+
+
+@pytest.mark.skipif(len(DRAWN) < len(draws.STUDIES), reason=f"{len(DRAWN)} of {len(draws.STUDIES)} draws have run")
+def test_shuffled_images_are_hardly_ever_called_better_than_none() -> None:
+    judged = [c for result in DRAWN.values() for c in result["contrasts"]]
+    better = [c["name"] for c in judged if c["name"].endswith("text_shuffled_image_vs_text") and c["word"] in GAINS]
+    assert len(better) <= 1, better
+    disposed = [d for result in DRAWN.values() for d in result["disposals"] if d["name"].endswith("of_image")]
+    assert sum(d["word"] in LOSSES for d in disposed) <= 1
+
+
+def test_every_word_of_a_study_is_a_verdict() -> None:
+    known = {str(verdict) for verdict in Verdict}
+    for result in (*PLANTED.values(), *DRAWN.values()):
+        for judged in (*result["contrasts"], *result["disposals"]):
+            assert judged["word"] is None or judged["word"] in known
