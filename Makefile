@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 EXTRA ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format messages test test-all study bench bench-full docs clean
+.PHONY: help setup demo lint format messages test test-all study calibration bench bench-full docs clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,11 @@ study: $(STAMP) ## planted worlds and repeated tunings end to end, hours; contin
 	$(BIN)/python -m tests.studies.planted
 	$(BIN)/python -m tests.studies.draws
 	$(BIN)/python -m pytest -n 2 --dist worksteal -rP tests/studies tests/e2e/test_planted_decisions.py
+
+REPLICAS ?= 20000
+
+calibration: $(STAMP) ## coverage of the tuned gain, 20,000 sweeps for each regime, hours; goes on where it was stopped
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.calibration.coverage --replicas $(REPLICAS)
 
 # Not collected by the tests: no file of theirs begins with test_. Processor time, as another process may be running.
 BENCH := $(BIN)/python -m pytest tests/benchmarks/bench_kernels.py tests/benchmarks/bench_models.py -q --benchmark-timer=time.process_time --benchmark-json=build/bench.json --benchmark-columns=min,median,rounds
