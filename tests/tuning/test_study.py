@@ -74,7 +74,10 @@ def test_trials_differ_from_each_other_and_from_the_finals(conditions: Mapping[s
     assert len(set(column(store, Stage.TRIAL, "configuration_hash"))) == 3
     assert set(column(store, Stage.TRIAL, "seed")).isdisjoint(column(store, Stage.FINAL, "seed"))
     assert column(store, Stage.FINAL, "seed") == [1, 2]
-    assert column(store, Stage.TRIAL, "configuration")[0] == {"model.reg_weight": 0.5, "optimizer.lr": 5e-3}
+    default = {"model.reg_weight": 0.5, "optimizer.lr": 5e-3, "model.content_weight": 1.0}
+    default |= {"model.first_modality_weight": 0.5}
+    default |= {f"model.modality_weights.{name}": 1.0 for name in ("audio", "image", "text")}
+    assert column(store, Stage.TRIAL, "configuration")[0] == default
 
 
 def test_finals_run_the_chosen_configuration(conditions: Mapping[str, CellStore]) -> None:
@@ -128,7 +131,7 @@ def test_ledger_says_what_each_training_was_and_cost(conditions: Mapping[str, Ce
         assert training.course is not None
         assert (row.epochs, row.best_epoch, row.stop_reason) == (2, training.course.best_epoch, "max_steps")
         assert (row.dataset, row.model, row.modality) == ("planted-complementary", "vbpr", "image")
-        assert (row.budget, row.searched, row.status) == ("touch", 2, "ok")
+        assert (row.budget, row.searched, row.status) == ("touch", 7, "ok")
         assert row.n_parameters is not None
         assert row.n_parameters > 0
         cost = row.cost
