@@ -1,5 +1,7 @@
 """Writes the README's model table: ``python -m tests.benchmarks.model_table`` with ``$MMBENCH_DATA`` set, minutes.
 
+And the protocol's table of what models can ignore.
+
 Tiers come from each model's YAML, the paper from the first line of its file, what it can ignore from its class,
 parameters and cost from fused ml100k at the defaults. What a model fuses, and how, is written by hand in its row and
 kept.
@@ -11,11 +13,14 @@ import importlib
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 
+from mmbench import paths
 from mmbench.cli.compose import compose
 from mmbench.cli.tiers import tiers_of
 from mmbench.data.recdata import RecData, make_recdata
@@ -26,6 +31,8 @@ from mmbench.training.settings import TrainingSettings
 README = Path(__file__).resolve().parents[2] / "README.md"
 HEADER = "| model | tier | paper | what it fuses, and how | can ignore | parameters | cost |"
 ROW = re.compile(r"^\| (?P<name>[\w@-]+) \|(?P<cells>.*)\|$", flags=re.MULTILINE)
+PROTOCOL = README.parent / "docs" / "protocol.md"
+NESTED_HEADER = "| can ignore | models |\n|---|---|\n"
 BASELINE = "lightgcn"
 EPOCHS = 5
 
@@ -47,13 +54,27 @@ def paper(model: str) -> str:
 
 def ignores(model: str) -> str:
     """Which of its inputs the search space of a model can leave out, and why not all of them, as its class has it."""
-    words = ["model.recommendations=lists.csv"] if model == "external" else []
-    made = compose([f"model={model}", *words]).job().model_class
+    made = get_class(OmegaConf.load(paths.config_dir() / "model" / f"{model}.yaml").model._target_)
+    assert issubclass(made, Recommender)
     if not made.uses_content:
         return "-"
     if made.content_ignored_by:
         return f"each modality; all by `{made.content_ignored_by}`"
     return f"each modality but the last: {made.content_needed_because}"
+
+
+def nested_rows(models: Iterable[str]) -> str:
+    """Rows of the protocol's table: each thing that models with content can ignore, and those models."""
+    by_what: dict[str, list[str]] = {}
+    for model in sorted(models):
+        if (what := ignores(model)) != "-":
+            by_what.setdefault(what, []).append(model)
+    return "\n".join(f"| {what} | {', '.join(names)} |" for what, names in by_what.items())
+
+
+def written_nested_rows(text: str) -> str:
+    """Those rows as the protocol has them."""
+    return text.partition(NESTED_HEADER)[2].partition("\n\n")[0]
 
 
 def prepared(model: str) -> tuple[Callable[[], Recommender], RecData, TrainingSettings]:
@@ -119,6 +140,9 @@ def main() -> None:
         print(row, flush=True)
         text = re.sub(rf"^\| {name} \|.*$", lambda _, row=row: row, text, count=1, flags=re.MULTILINE)
     README.write_text(text, encoding="utf-8")
+    protocol = PROTOCOL.read_text(encoding="utf-8")
+    rows = nested_rows(table_rows(text))
+    PROTOCOL.write_text(protocol.replace(written_nested_rows(protocol), rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
