@@ -243,6 +243,7 @@ def test_the_module_is_a_command() -> None:
     asked = subprocess.run([*words[:4], "--out", "x"], capture_output=True, text=True, check=False)
     assert (asked.returncode, asked.stderr.count("\n")) == (2, 1)
 
+
 WORLD = ("dataset.world=cold_image", *(f"dataset.world_options.{size}" for size in ("n_users=60", "n_items=80")))
 
 
