@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mmbench.data import planted
-from mmbench.data.planted import SECOND, WORLDS, make_world
+from mmbench.data.planted import SECOND, WORLDS, World, make_world
 from mmbench.data.sources import Source
 
 SMALL = {"n_users": 80, "n_items": 60, "per_user": 10}
@@ -68,16 +68,17 @@ def test_the_truth_is_what_the_world_was_made_of(world: str) -> None:
         assert (image.values[text.present] - told).std() == pytest.approx(0.3, rel=0.1)
     else:
         told = np.hstack(blocks) @ truth["image_mixing"]
-        nothing = world in ("text_only", "no_signal")
+        nothing = world in ("text_only", "text_only@1", "no_signal")
         assert (image.values - told).std() == pytest.approx(1.0 if nothing else float(truth["feature_noise"]), rel=0.1)
 
 
 #: Hashes of the logs of small worlds. A world whose log changes is another one: its old definition stays as ``@1``.
 LOGS = {
+    "text_only@1": "11036248007844688392",
     "complementary": "3928011950216396494",
     "redundant": "11795941984484150230",
     "two_views": "13773226048188954945",
-    "text_only": "11036248007844688392",
+    "text_only": "12549558197764088698",
     "useless_image": "6575603371522386693",
     "no_signal": "10132050020784046355",
     "cold_image": "5415467999442808243",
@@ -91,14 +92,15 @@ def test_a_world_never_changes_under_its_name(world: str) -> None:
     assert fingerprint(make_world(world, **options))[0] == LOGS[world]
 
 
-def test_a_sharpened_world_differs_from_its_first_edition_in_its_defaults() -> None:
-    sharpened, first = WORLDS["complementary"], WORLDS["complementary@1"]
-    assert (first.per_user, first.feature_noise) == (20, 0.5)
-    options = {"per_user": first.per_user, "feature_noise": first.feature_noise, "n_users": 80, "n_items": 60}
-    assert fingerprint(make_world("complementary", **options)) == fingerprint(
-        make_world("complementary@1", n_users=80, n_items=60)
-    )
-    assert (sharpened.text, sharpened.image) == (first.text, first.image)
+def test_first_editions_are_what_they_were() -> None:
+    assert WORLDS["complementary@1"] == World(("shared", "text"), ("shared", "image"), per_user=20, feature_noise=0.5)
+    assert WORLDS["text_only@1"] == World(("shared", "text"), (), per_user=10, feature_noise=0.5)
+
+
+def test_defaults_of_a_world_are_options() -> None:
+    options = {"per_user": 20, "feature_noise": 0.5, "n_users": 80, "n_items": 60}
+    first = make_world("complementary@1", n_users=80, n_items=60)
+    assert fingerprint(make_world("complementary", **options)) == fingerprint(first)
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -138,7 +140,8 @@ def explained(inputs: np.ndarray, outputs: np.ndarray) -> float:
         ("complementary", {"shared", "text"}, {"shared", "image"}),
         ("redundant", {"shared", "text"}, {"shared", "text"}),
         ("two_views", {"shared"}, {"shared"}),
-        ("text_only", {"shared", "text"}, set()),
+        ("text_only", {"shared", "text", "image"}, set()),
+        ("text_only@1", {"shared", "text"}, set()),
         ("useless_image", {"shared", "text"}, {"junk"}),
         ("no_signal", set(), set()),
     ],
@@ -205,7 +208,7 @@ def test_options_reach_the_world() -> None:
     chosen = [set(items[users == user].tolist()) for user in range(80)]
     agreement = np.mean([len(own & set(best[user].tolist())) / 10 for user, own in enumerate(chosen)])
     assert agreement > 0.97, "with hardly any noise everybody takes the best items"
-    assert np.linalg.matrix_rank(flat.features["text"].values.astype(float), tol=1e-3) == 16
+    assert np.linalg.matrix_rank(flat.features["text"].values.astype(float), tol=1e-3) == 24
 
 
 @pytest.mark.parametrize("world", WORLDS)

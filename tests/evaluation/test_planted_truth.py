@@ -58,6 +58,7 @@ def known(world: str, condition: str, **options: Any) -> Known:
     [
         ("redundant", {"fused_vs_text"}),
         ("text_only", {"image_vs_none", "fused_vs_text"}),
+        ("text_only@1", {"image_vs_none", "fused_vs_text"}),
         ("useless_image", {"image_vs_none", "fused_vs_text"}),
         ("no_signal", {"text_vs_none", "image_vs_none", "fused_vs_text", "fused_vs_none"}),
         ("complementary", set()),

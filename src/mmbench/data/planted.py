@@ -61,16 +61,16 @@ class World:
 
 #: Worlds by name. A world that was redefined keeps its earlier definition as ``<name>@<edition>``.
 WORLDS: Mapping[str, World] = {
-    # A short log and clear features: otherwise trained models do not show what is planted (docs/decisions/0016).
+    # Short logs and clear features: otherwise trained models do not show what is planted (docs/decisions/0016).
     "complementary": World(text=("shared", "text"), image=("shared", "image"), per_user=10, feature_noise=0.25),
     "redundant": World(text=("shared", "text"), image_of_text=True),
     "two_views": World(text=("shared",), image=("shared",)),
-    # A short log: 20 interactions reveal nearly all that the text describes (docs/decisions/0008).
-    "text_only": World(text=("shared", "text"), per_user=10),
+    "text_only": World(text=("shared", "text", "image"), per_user=8, feature_noise=0.25),
     "useless_image": World(text=("shared", "text"), image=("junk",)),
     "no_signal": World(text=()),
     "cold_image": World(text=("shared", "text"), image_of_text=True, new_items=0.15),
     "complementary@1": World(text=("shared", "text"), image=("shared", "image")),
+    "text_only@1": World(text=("shared", "text"), per_user=10),
 }
 
 

@@ -310,8 +310,8 @@ def tuned_gain(
     >>> a = Tuning(np.array([0.1, 0.3, 0.2]), np.array([[0.1, 0.1], [0.3, 0.5], [0.2, 0.2]]), users, slots, None)
     >>> b = Tuning(np.array([0.2, 0.1, 0.1]), np.full((3, 2), 0.2), users, slots, None)
     >>> found = tuned_gain(a, b)
-    >>> [chances.tolist() for chances in (*found.a.weights, *found.b.weights)]
-    [[0.0, 0.5, 0.5], [1.0, 0.0, 0.0]]
+    >>> tuple(found.a.weights[0].tolist()), tuple(found.b.weights[0].tolist())
+    ((0.0, 0.5, 0.5), (1.0, 0.0, 0.0))
     >>> round(found.gain, 6), str(found.refusal)
     (0.5, 'fewer than 30 test users')
     """
