@@ -36,8 +36,6 @@ def amount(tuned: TunedGain) -> str:
 
     A level other than 95 % is named; the legend of every table names that one.
     """
-    if math.isnan(tuned.gain):
-        return "a gain that is not defined"
     if tuned.interval is None:
         return f"{percent(tuned.gain)} (no interval)"
     level = "" if tuned.level == 0.95 else f" at {100 * tuned.level:.3g} %"
@@ -52,7 +50,7 @@ def sentence(comparison: Comparison, metric: str) -> str:
         metric: the primary metric.
     """
     tuned = comparison.tuned
-    if tuned is None:
+    if tuned is None or math.isnan(tuned.gain):
         return ""
     finding = _finding(comparison, amount(tuned))
     effort = f"{comparison.model} after {tuned.n} of its {tuned.trials} trials"
@@ -93,7 +91,7 @@ def disposal_sentence(disposal: Disposal, metric: str) -> str:
         metric: the primary metric.
     """
     tuned = disposal.tuned
-    if tuned is None:
+    if tuned is None or math.isnan(tuned.gain):
         return ""
     models = dict.fromkeys(name.split("/")[0] for name in disposal.real)
     who = disposal.model or f"the best of {_listed(list(models))}"
@@ -133,13 +131,13 @@ def contrast_verdict(comparison: Comparison, metric: str) -> str:
 def disposal_verdict(disposal: Disposal, metric: str) -> str:
     """Word, sentence and reason of free disposal in a line."""
     told = disposal_sentence(disposal, metric)
-    reason = "" if disposal.tuned is not None and not disposal.controlled else disposal.judgement.reason
+    reason = "" if told and not disposal.controlled else disposal.judgement.reason
     return _line(disposal.judgement.also, disposal.word, told, reason)
 
 
 def earlier_verdict(look: EarlierLook) -> str:
     """What was said at an earlier look, with the effort of then."""
-    gain = "" if look.tuned is None else f" {amount(look.tuned)}"
+    gain = "" if look.tuned is None or math.isnan(look.tuned.gain) else f" {amount(look.tuned)}"
     return f"look {look.number}, with T {look.trials} and S {look.seeds}: {look.judgement}{gain}"
 
 
