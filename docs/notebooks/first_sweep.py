@@ -32,7 +32,8 @@
 # ## Run it
 #
 # Every condition gets the same four configurations, the same seeds and the same split. `budget=small` trains three final
-# seeds; the other two settings make the sweep shorter than a real question needs.
+# seeds; the other two settings make the sweep shorter than a real question needs, and with four trials no word about a
+# difference is allowed: `°` marks such gains in the table.
 
 # %% language="bash"
 # python -m mmbench -m sweep.name=first tracking=none \
@@ -67,15 +68,15 @@ Image(report / "conditions.png", width=640)
 # %% [markdown]
 # ## The same from Python
 #
-# `read_sweep` reads the records of every cell, and `change` returns a relative gain with its
-# interval over users and seeds.
+# `read_sweep` reads the records of every cell, and `change` returns the relative gain of the two configurations that were
+# chosen, with its interval over users and seeds. What is judged is another gain, that of [tuning](../protocol.md#tuned-gain).
 
 # %%
 from mmbench.report.reading import read_sweep
 
 table = read_sweep(Path("multirun/first"))
 gain = table.change("planted-complementary", "fusion", "fused", "text", "ndcg@20")
-print(f"fused over text: {gain.mean:+.1%}, 95 % interval {gain.lo:+.1%} to {gain.hi:+.1%}")
+print(f"the two configurations, fused over text: {gain.mean:+.1%}, 95 % interval {gain.lo:+.1%} to {gain.hi:+.1%}")
 
 # %% [markdown]
 # ## The same command again
