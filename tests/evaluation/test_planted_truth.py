@@ -17,6 +17,7 @@ from mmbench.evaluation.best_scorer import Belief, BestScorer, Choices, certain,
 from mmbench.evaluation.metrics import Ranking, per_user
 from mmbench.evaluation.planted_truth import CONDITIONS, CONTENT, CONTENT_AND_LOG, CONTRASTS, planted_truth
 from mmbench.evaluation.ranking import Evaluator
+from tests.evaluation.truth_table import READINGS, RESULTS, SEEDS, row, rows, truth_of
 
 SMALL = {"n_users": 500, "n_items": 250}
 
@@ -267,3 +268,15 @@ def test_nobody_can_train_on_a_new_item() -> None:
 def test_what_has_no_truth_is_refused(config: DatasetConfig, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         planted_truth(config)
+
+
+def test_the_tables_of_the_documentation_are_complete_and_true() -> None:
+    text, truth = RESULTS.read_text(encoding="utf-8"), truth_of("complementary", 0)
+    for knowledge in READINGS:
+        lines = rows(text, knowledge)
+        assert [line.split(" | ")[:2] for line in lines] == [[f"| {w}", str(seed)] for w in WORLDS for seed in SEEDS]
+        ours, theirs = row("complementary", 0, knowledge, truth).split(" | "), lines[0].split(" | ")
+        # Rounding differs between machines, and a rank with it.
+        values = [[float(number.rstrip(" |")) for number in cells[2:]] for cells in (ours, theirs)]
+        np.testing.assert_allclose(values[0][:4], values[1][:4], atol=1e-3)
+        np.testing.assert_allclose(values[0][4:8], values[1][4:8], rtol=0.02, atol=0.3)
