@@ -267,7 +267,9 @@ def test_reliance_is_the_stored_model_with_one_modality_shuffled(modality: str, 
         name: "shuffle" if name == modality else "real" for name in task.features
     }
     features = {name: feature.values for name, feature in task.inputs(2, condition).items()}
-    scores = scores_from_file(store.training_file(Unit(Stage.FINAL, 2), paths.STATE), features)
+    final = Unit(Stage.FINAL, 2)
+    configuration = store.finished_trainings()[final].configuration
+    scores = scores_from_file(store.training_file(final, paths.STATE), features, configuration)
     table = pd.read_parquet(store.training_file(Unit(Stage.FINAL, 2), paths.shuffled_ranks(modality)))
     hidden = pairs_of(split.train)
     expected = [rank_of(scores, u, i, hidden) for u, i in zip(table["user"], table["item"], strict=True)]
