@@ -122,7 +122,7 @@ def expand(overrides: Sequence[str]) -> list[Composed]:
     defaults = compose.compose([word for word in overrides if word.startswith("experiment=")])
     chosen = [*defaults.sweeper_params, *overrides]
     variants = [compose.single_values(override) for override in compose.parse(chosen)]
-    return [compose.compose(words) for words in itertools.product(*variants)]
+    return compose.compose_all(itertools.product(*variants))
 
 
 def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:
