@@ -165,10 +165,13 @@ def _manifest(sweep_dir: Path) -> Manifest | None:
 def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> None:
     """Refuse fewer trials or final runs than were planned, and more of them for some conditions of a model only."""
     earlier = _manifest(sweep_dir)
+    families: dict[tuple[str, str, str], list[PlannedCell]] = {}
+    for cell in earlier.cells if earlier else []:
+        families.setdefault(cell.family, []).append(cell)
     named = {plan.task.cell for plan in planned}
     for plan in planned:
         name, budget = plan.task.cell, plan.job.config.budget
-        family = [cell for cell in (earlier.cells if earlier else []) if cell.family == (*name[:2], plan.rule)]
+        family = families.get((name.dataset, name.model, plan.rule), [])
         for key, asked, before in (
             ("budget.trials", budget.trials, max((cell.trials for cell in family), default=budget.trials)),
             ("budget.seeds", budget.seeds, max((cell.seeds for cell in family), default=budget.seeds)),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,11 +94,16 @@ class CellStore:
         sweep_dir: folder of the sweep.
         folder: folder of the cell.
         key: hash of everything that decides the cell's results; records of another key are stale.
+        ledger: reader that a process shares among its cells; None reads the whole ledger at every look.
     """
 
     sweep_dir: Path
     folder: Path
     key: str
+    ledger: ledger.Reader | None = None
+    _read: dict[Path, tuple[tuple[int, int, int], Training]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def open(self, cell: Cell, *, afresh: bool = False) -> str | None:
         """Claim the folder for a cell; move a stale one (or with ``afresh`` any) aside and return the name it got.
@@ -129,15 +135,24 @@ class CellStore:
     def finished_trainings(self) -> dict[Unit, Training]:
         """Record of every finished training: those that the ledger lists and whose file exists."""
         done: dict[Unit, Training] = {}
-        for row in ledger.read(self.sweep_dir):
-            if row.cell_key == self.key:
-                file = self.training_file(row.unit, paths.RECORD)
-                if file.exists():
-                    training = read(file, TRAININGS[row.stage])
-                    # An earlier choice may have left a row of a final run that has a new record without one.
-                    if training.configuration_hash == row.configuration_hash:
-                        done[row.unit] = training
+        for unit, configuration_hash in (self.ledger or ledger.Reader(self.sweep_dir)).trainings(self.key):
+            training = self._training(unit)
+            # An earlier choice may have left a row of a final run that has a new record without one.
+            if training is not None and training.configuration_hash == configuration_hash:
+                done[unit] = training
         return done
+
+    def _training(self, unit: Unit) -> Training | None:
+        """Record of a training, if there is one; it is read again only where another file took its place."""
+        file = self.training_file(unit, paths.RECORD)
+        try:
+            stat = file.stat()
+        except FileNotFoundError:
+            return None
+        mark = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        if file not in self._read or self._read[file][0] != mark:
+            self._read[file] = mark, read(file, TRAININGS[unit.stage])
+        return self._read[file][1]
 
     def training_file(self, unit: Unit, ending: str) -> Path:
         """A file of a training, see :func:`mmbench.paths.training_file`."""
@@ -335,11 +350,15 @@ def read_final(cell: Path, seed: int) -> Ranking:
 def versions() -> Mapping[str, str | None]:
     """Versions of what decides numbers, and the commit of a source checkout."""
     names = ("mmbench", "torch", "pytorch-lightning", "numpy", "optuna", "hydra-core", "torch-geometric")
-    return {**{name: metadata.version(name) for name in names}, "commit": _commit()}
+    return {**{name: _version(name) for name in names}, "commit": _commit(paths.PACKAGE.parents[1])}
 
 
-def _commit() -> str | None:
-    checkout = paths.PACKAGE.parents[1]
+#: Asked for once per cell; the code that runs does not change.
+_version = functools.cache(metadata.version)
+
+
+@functools.cache
+def _commit(checkout: Path) -> str | None:
     if not (checkout / ".git").exists():  # installed from a wheel, perhaps inside somebody else's repository
         return None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -51,15 +52,16 @@ class CellTask:
     split_fingerprint: str
     draw: int = 0
 
-    @property
+    @functools.cached_property
     def effort(self) -> Effort:
         """How often the cell is to be trained."""
         return Effort(trials=len(self.slots()), proposals=self.budget.tpe, seeds=self.budget.seeds)
 
     def raised(self, effort: Effort) -> CellTask:
         """The task with at least so many trials and final runs."""
-        trials, seeds = max(self.budget.trials, effort.trials), max(self.budget.seeds, effort.seeds)
-        return replace(self, budget=replace(self.budget, trials=trials, seeds=seeds))
+        budget = self.budget
+        raised = replace(budget, trials=max(budget.trials, effort.trials), seeds=max(budget.seeds, effort.seeds))
+        return self if raised == budget else replace(self, budget=raised)
 
     def seed(self, unit: Unit) -> int:
         """Seed of a training: the same for all conditions, and another one in every draw."""
