@@ -23,10 +23,7 @@ from mmbench.store.leases import MAX_DEATHS, FileLeases
 from tests.tiny import TINY, digests
 
 #: Starts a worker on the pickled jobs of this very test.
-WORKER = (
-    "import pickle, sys; from mmbench.scheduling import worker; "
-    "worker.start(pickle.load(open(sys.argv[1], 'rb')), None)"
-)
+WORKER = "import pickle, sys; from mmbench.scheduling import worker; worker.start(pickle.load(open(sys.argv[1], 'rb')))"
 #: Opens the pickled sweep of this very test, as its command does before it starts workers.
 OPENER = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb')).open()"
 #: Folders of what was superseded when effort was raised.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,11 +32,13 @@ class SweepConfig:
 
     Args:
         name: its name.
-        workers: worker processes of a machine; None is one per core.
+        workers: worker processes of a machine; None is one per core, as far as the memory goes.
+        grace: seconds after SIGTERM in which a training may end before it is given back.
     """
 
     name: str
     workers: int | None
+    grace: float
 
     def __post_init__(self) -> None:
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
@@ -43,6 +46,9 @@ class SweepConfig:
                 "sweep.workers={workers} must be a whole number of at least 1, or null for one per core",
                 workers=self.workers,
             )
+        grace = self.grace
+        if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace < math.inf:
+            raise Refusal("sweep.grace={grace} must be a number of seconds of at least 0", grace=grace)
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,7 @@ class JobConfig:
         Raises:
             ValueError: as :meth:`of`.
         """
-        sweep = {"name": "recorded", "workers": None}
+        sweep = {"name": "recorded", "workers": None, "grace": 0}
         study = {"resume": "auto", "storage": "files", "lease_timeout": 120.0}
         left_out = {
             "sweep": sweep,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -158,7 +159,10 @@ def run_sweep(
     make_leases(study.storage, sweep.folder, study.lease_timeout)  # refuses a server that does not answer
     sweep.open()
     code = place(sweep)
-    print(report(sweep.folder))
+    if code == 128 + signal.SIGTERM:  # what sent it kills soon
+        print(f"no report, for lack of time: python -m mmbench report {shlex.quote(str(sweep.folder))}", flush=True)
+    else:
+        print(report(sweep.folder))
     return sweep.conclude(code)
 
 

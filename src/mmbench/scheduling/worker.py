@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 import pandas as pd
@@ -22,7 +23,7 @@ from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
-from mmbench.store import files, trackers
+from mmbench.store import files, ledger, trackers
 from mmbench.store.leases import MAX_DEATHS, Leases, holding, make_leases
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Unit
@@ -36,27 +37,35 @@ EXIT_STOPPED = 143
 
 
 class Stopped(BaseException):
-    """Raised when the worker receives SIGTERM; a ``BaseException``, so that no ``except Exception`` catches it."""
+    """Raised when the worker is to end now; a ``BaseException``, so that no ``except Exception`` catches it."""
 
 
-def start(jobs: Sequence[Job], parent: int | None) -> None:
+def start(jobs: Sequence[Job]) -> None:
     """Entry of a worker process.
 
-    On SIGTERM the worker releases its training and exits within seconds; it also exits when its parent ends.
+    On SIGTERM the worker ends the training that it holds and exits, or, when the grace period is over first, gives it
+    back as if it had never begun. On SIGALRM, and when its parent ends, it gives it back at once.
 
     Args:
         jobs: unfinished cells of the sweep.
-        parent: the process whose end ends this worker too, or None.
     """
+    stop, grace = threading.Event(), max(jobs[0].config.sweep.grace, 1e-3)
+
+    def wind_down(number: int, frame: FrameType | None) -> None:
+        if not stop.is_set():
+            stop.set()
+            signal.setitimer(signal.ITIMER_REAL, grace)  # ends in SIGALRM
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGALRM, _give_back)
+    signal.signal(signal.SIGTERM, wind_down)
     torch.set_num_threads(1)
     allocation.keep_freed_memory()
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it sends SIGTERM
-    signal.signal(signal.SIGTERM, _stop)
-    if parent is not None:
-        threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
-        work(jobs)
+        work(jobs, stop)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
     except OSError as error:
@@ -64,28 +73,38 @@ def start(jobs: Sequence[Job], parent: int | None) -> None:
         raise SystemExit(os.EX_IOERR) from None
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _give_back(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)  # a second one must not interrupt the giving back
     raise Stopped
 
 
-def _end_without(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGALRM)
 
 
-def work(jobs: Sequence[Job]) -> None:
+def work(jobs: Sequence[Job], stop: threading.Event | None = None) -> None:
     """Run trainings until every cell is sealed or has failed, and wait for those that other workers hold.
 
     Cells are taken in order, so the first ones are complete early; several workers may work on one cell.
+
+    Args:
+        jobs: unfinished cells of the sweep.
+        stop: once it is set, no further training begins.
+
+    Raises:
+        Stopped: after ``stop`` was set.
     """
-    study = jobs[0].config.study
-    cells = []
-    for job in jobs:
-        task = job.task()
-        after = functools.partial(_finish, job)
-        cells.append(OpenCell(task, job.store(task), job.dataset().split, after))
-    work_on(cells, make_leases(study.storage, jobs[0].sweep_dir, study.lease_timeout))
+    study, sweep_dir = jobs[0].config.study, jobs[0].sweep_dir
+    seen = ledger.Reader(sweep_dir)
+    leases = make_leases(study.storage, sweep_dir, study.lease_timeout)
+    work_on((_opened(job, seen) for job in jobs), leases, stop)
+
+
+def _opened(job: Job, seen: ledger.Reader) -> OpenCell:
+    task = job.task()
+    store = replace(job.store(task), ledger=seen)
+    return OpenCell(task, store, job.dataset().split, functools.partial(_finish, job))
 
 
 def _finish(job: Job, store: CellStore) -> None:
@@ -125,16 +144,34 @@ class OpenCell:
         return self.store.failure() is not None or is_scored(self.store, self.split)
 
 
-def work_on(cells: Sequence[OpenCell], leases: Leases) -> None:
+def work_on(cells: Iterable[OpenCell], leases: Leases, stop: threading.Event | None = None) -> None:
     """Run trainings of cells until every cell is sealed or has failed.
+
+    A look for work reads the cells that others are at and the next one that has work, not all that come after it, so it
+    costs the same however many cells there are. A cell that is over is not looked at again.
 
     Args:
         cells: the cells, in the order in which they are worked on.
         leases: keep workers from doing the same training at the same time.
+        stop: once it is set, no further training begins.
+
+    Raises:
+        Stopped: after ``stop`` was set.
     """
-    while cells := [cell for cell in cells if not cell.is_over()]:
-        if not any(_run_one(cell, leases) for cell in cells):
-            time.sleep(POLL)
+    stop = stop or threading.Event()
+    coming = iter(cells)
+    begun: list[OpenCell] = []
+    while not stop.is_set():
+        begun = [cell for cell in begun if not cell.is_over()]
+        if any(_run_one(cell, leases) for cell in begun):
+            continue
+        if (cell := next(coming, None)) is not None:
+            begun.append(cell)
+        elif begun:
+            stop.wait(POLL)
+        else:
+            return
+    raise Stopped
 
 
 def _steps(cell: OpenCell) -> list[Unit | None]:
