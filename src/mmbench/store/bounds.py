@@ -105,7 +105,7 @@ def _walk(section: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
         if path:
             yield path, value
         if isinstance(value, Mapping):
-            waiting += [((*path, key), inner) for key, inner in reversed(value.items())]
+            waiting += [((*path, key), inner) for key, inner in reversed(list(value.items()))]
         elif isinstance(value, list | tuple):
             waiting += [((*path, place), inner) for place, inner in enumerate(value)]
 
