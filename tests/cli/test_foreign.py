@@ -43,7 +43,7 @@ from tests.cli.foreign import (
     write_folder,
     write_honest,
 )
-from tests.tiny import Broken
+from tests.tiny import Broken, make_job
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,12 @@ def test_a_class_in_the_unpacked_folder_is_not_imported(
     assert mark.read_text() == "imported"
     assert "--allow stranger.Mine" in (folder / "report" / "decision.html").read_text()
     del sys.modules["stranger"]
+
+
+def test_no_sweep_writes_what_none_can_read(tmp_path: Path) -> None:
+    for words in ("+model.embedding_dim={_target_:numpy.load}", "+model._partial_=true", "+training._x=1"):
+        with pytest.raises(ValueError, match="only model._target_ names a class"):
+            _ = make_job(tmp_path, words.replace("+model.e", "model.e")).model_class
 
 
 def test_models_of_the_package_and_of_installed_packages_need_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
