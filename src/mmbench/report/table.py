@@ -16,6 +16,7 @@ from mmbench.evaluation import late_ensemble, metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contrast import Contrast
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.sealing.score_test import LIST_LENGTH
 from mmbench.store import records
 from mmbench.store.schema import Cell
@@ -133,6 +134,7 @@ class SweepTable:
         delta: equivalence margin, fixed before the sweep ran.
         primary: metric that is judged, fixed before the sweep ran.
         text: all tables as plain text, filled by the writer.
+        trust: what may be used because a record names it.
     """
 
     name: str
@@ -145,6 +147,7 @@ class SweepTable:
     delta: float = DELTA
     primary: str = PRIMARY
     text: str = ""
+    trust: Trust = NOTHING
 
     def at(self, metric: str) -> SweepTable:
         """The table without what does not reach a metric."""
