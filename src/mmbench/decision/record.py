@@ -104,9 +104,11 @@ def _ends(gain: LogGain | None, level: float) -> list[float] | None:
 
 
 def _evidence_record(evidence: Evidence) -> dict[str, Any]:
-    """Evidence as it is; ``per_thousand`` is a list of three."""
+    """Evidence as it is; ``per_thousand`` is a list of three, and a single repetition is not named."""
     more = evidence.per_thousand
-    return {**asdict(evidence), "per_thousand": None if more is None else [more.mean, more.lo, more.hi]}
+    record = {**asdict(evidence), "per_thousand": None if more is None else [more.mean, more.lo, more.hi]}
+    single = {"repetitions": 1, "folds": False}
+    return {name: value for name, value in record.items() if name not in single or value != single[name]}
 
 
 def _evidence(given: Mapping[str, Any]) -> Evidence:

@@ -123,8 +123,14 @@ def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple
         "with intervals over the draw of trials, users and the seed of the default configuration (jackknife of a "
         "U-statistic, Satterthwaite, Student's t; no normality of single users is assumed), Holm and "
         f"Benjamini-Hochberg adjusted; metric and equivalence margin {100 * table.delta:g} % fixed before the sweep. "
-        "Valid for random search in the spaces given; the split does not vary."
+        f"Valid for random search in the spaces given; {_splits(comparisons)}."
     )
+
+
+def _splits(comparisons: Sequence[Comparison]) -> str:
+    """Whether the split varies."""
+    varied = sorted({c.over.name for c in comparisons if c.over is not None and c.inference is not None})
+    return f"the split varies in {', '.join(varied)}" if varied else "the split does not vary"
 
 
 def _settings(table: SweepTable) -> str:

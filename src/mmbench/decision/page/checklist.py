@@ -75,7 +75,7 @@ def as_html(s: Speaker, lang: str, day: date) -> str:
     filled = {"years": s.years, "target": s.share(s.economics.likely["items.target"]), "need": s.need}
     about = Message(
         "Data set {dataset}, models {models}; {date}. Answer of the decision: {answer}.",
-        dataset=s.evidence.dataset,
+        dataset=s.dataset,
         models=", ".join(s.evidence.models),
         date=s.translator.date(day),
         answer=s.badge,
