@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from multiprocessing.context import SpawnProcess
+from multiprocessing.sharedctypes import RawArray
 from types import FrameType
 
 from mmbench.scheduling import worker
+from mmbench.scheduling.exits import Exits
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.progress import Progress
+from mmbench.store.leases import is_stopped
 
 #: Dead workers are replaced up to this number of times.
 MAX_REPLACEMENTS = 20
@@ -34,6 +39,9 @@ class Pool:
         self.progress = progress
         self.processes: list[SpawnProcess] = []
         self.stopped = 0
+        self.over = False
+        self.exits = Exits(jobs[0].sweep_dir)
+        self.states: dict[SpawnProcess, ctypes.Array[ctypes.c_char]] = {}
 
     def run(self) -> int:
         """Run until the workers have nothing left to start.
@@ -55,8 +63,12 @@ class Pool:
         while self.processes:
             time.sleep(self.progress.interval if all(p.is_alive() for p in self.processes) else 0.0)
             self.progress.update()
+            self.exits.look()
             for process in [p for p in self.processes if not p.is_alive()]:
                 self.processes.remove(process)
+                self._judge(process)
+                if self.over and process.exitcode == -signal.SIGKILL:
+                    continue
                 if process.exitcode is not None and process.exitcode < 0 and not self.stopped:
                     replacements += 1
                     if replacements > MAX_REPLACEMENTS:
@@ -69,9 +81,26 @@ class Pool:
 
     def _start(self) -> SpawnProcess:
         context = multiprocessing.get_context("spawn")  # forking a process that holds torch threads can hang
-        process = context.Process(target=worker.start, args=(self.jobs, os.getpid()))
+        state = RawArray(ctypes.c_char, worker.STATE_SIZE)
+        process = context.Process(target=worker.start, args=(self.jobs, os.getpid(), state))
         process.start()
+        self.states[process] = state
         return process
+
+    def _judge(self, process: SpawnProcess) -> None:
+        """Note a crash with the training, and print once why a worker cannot go on.
+
+        A worker that ends with 0 has found nothing left to do. What a stopped one holds was taken over long ago, so it
+        is ended then.
+        """
+        code, state = process.exitcode or 0, self.states.pop(process).value.decode(errors="replace")
+        self.exits.note(code, state)
+        if code == worker.EXIT_REFUSED and not self.stopped:
+            print(f"error: {state}", file=sys.stderr)
+        self.over = self.over or code == 0
+        for other in self.processes if self.over else ():
+            if other.pid is not None and is_stopped(other.pid):
+                other.kill()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopped = 128 + number
@@ -80,3 +109,5 @@ class Pool:
     def _terminate(self) -> None:
         for process in self.processes:
             process.terminate()
+            if process.pid is not None and is_stopped(process.pid):
+                os.kill(process.pid, signal.SIGCONT)

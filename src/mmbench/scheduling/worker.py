@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import signal
@@ -11,20 +12,23 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 import pandas as pd
 import torch
 
 from mmbench import paths
+from mmbench.data.dataset import DataChanged
 from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
+from mmbench.messages import Refusal
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
-from mmbench.store import files, trackers
-from mmbench.store.leases import MAX_DEATHS, Leases, holding, make_leases
-from mmbench.store.records import CellStore
+from mmbench.store import crashes, files, trackers
+from mmbench.store.crashes import MAX_CRASHES
+from mmbench.store.leases import LeaseLost, Leases, holding, make_leases
+from mmbench.store.records import CellStore, Superseded
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
 from mmbench.tuning.cell import CellFailed, CellTask
@@ -33,13 +37,16 @@ from mmbench.tuning.study import choose_again, give_up, is_outdated, run_unit, w
 #: Seconds between two searches for work while other workers hold all remaining trainings.
 POLL = 0.5
 EXIT_STOPPED = 143
+EXIT_REFUSED = 2
+#: Bytes in which a worker tells its parent what it holds, or why it ended.
+STATE_SIZE = 4096
 
 
 class Stopped(BaseException):
     """Raised when the worker receives SIGTERM; a ``BaseException``, so that no ``except Exception`` catches it."""
 
 
-def start(jobs: Sequence[Job], parent: int | None) -> None:
+def start(jobs: Sequence[Job], parent: int | None, state: ctypes.Array[ctypes.c_char] | None = None) -> None:
     """Entry of a worker process.
 
     On SIGTERM the worker releases its training and exits within seconds; it also exits when its parent ends.
@@ -47,7 +54,13 @@ def start(jobs: Sequence[Job], parent: int | None) -> None:
     Args:
         jobs: unfinished cells of the sweep.
         parent: the process whose end ends this worker too, or None.
+        state: memory that the parent sees: the name of the lease that is held, and at exit code 2 the reason.
     """
+
+    def tell(what: str) -> None:
+        if state is not None:
+            state.value = what.encode()[: STATE_SIZE - 1]
+
     torch.set_num_threads(1)
     allocation.keep_freed_memory()
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
@@ -56,9 +69,14 @@ def start(jobs: Sequence[Job], parent: int | None) -> None:
     if parent is not None:
         threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
     try:
-        work(jobs)
+        work(jobs, tell)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
+    except Refusal as error:
+        tell(str(error))
+        if state is None:
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_REFUSED) from None
     except OSError as error:
         print(f"error: {error}; nothing finished is lost", file=sys.stderr)
         raise SystemExit(os.EX_IOERR) from None
@@ -74,18 +92,30 @@ def _end_without(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def work(jobs: Sequence[Job]) -> None:
+def work(jobs: Sequence[Job], tell: Callable[[str], None] = lambda what: None) -> None:
     """Run trainings until every cell is sealed or has failed, and wait for those that other workers hold.
 
     Cells are taken in order, so the first ones are complete early; several workers may work on one cell.
+
+    Args:
+        jobs: unfinished cells of the sweep.
+        tell: is told the name of the lease that is held, and an empty text after it.
+
+    Raises:
+        Refusal: if data or settings are no longer those that the sweep was opened for.
     """
     study = jobs[0].config.study
     cells = []
     for job in jobs:
-        task = job.task()
-        after = functools.partial(_finish, job)
-        cells.append(OpenCell(task, job.store(task), job.dataset().split, after))
-    work_on(cells, make_leases(study.storage, jobs[0].sweep_dir, study.lease_timeout))
+        task, dataset = job.task(), job.dataset()
+        store, after = job.store(task), functools.partial(_finish, job)
+        try:
+            store.effort()
+        except Superseded:
+            dataset.watch.compare(store.cell().features)
+            raise
+        cells.append(OpenCell(task, store, dataset.split, after, dataset.watch.check))
+    work_on(cells, make_leases(study.storage, jobs[0].sweep_dir, study.lease_timeout), tell)
 
 
 def _finish(job: Job, store: CellStore) -> None:
@@ -109,12 +139,14 @@ class OpenCell:
         store: its records.
         split: the split; its test part is opened once the choice is written.
         after: called once the cell is sealed.
+        check: called before a training and before its result is written; raises if the data changed.
     """
 
     task: CellTask
     store: CellStore
     split: Split
     after: Callable[[CellStore], None] = lambda store: None
+    check: Callable[[], None] = lambda: None
 
     def planned(self) -> CellTask:
         """The task with the trials and final runs planned by now, which a later command may have raised."""
@@ -125,15 +157,16 @@ class OpenCell:
         return self.store.failure() is not None or is_scored(self.store, self.split)
 
 
-def work_on(cells: Sequence[OpenCell], leases: Leases) -> None:
+def work_on(cells: Sequence[OpenCell], leases: Leases, tell: Callable[[str], None] = lambda what: None) -> None:
     """Run trainings of cells until every cell is sealed or has failed.
 
     Args:
         cells: the cells, in the order in which they are worked on.
         leases: keep workers from doing the same training at the same time.
+        tell: is told the name of the lease that is held, and an empty text after it.
     """
     while cells := [cell for cell in cells if not cell.is_over()]:
-        if not any(_run_one(cell, leases) for cell in cells):
+        if not any(_run_one(cell, leases, tell) for cell in cells):
             time.sleep(POLL)
 
 
@@ -146,26 +179,44 @@ def _steps(cell: OpenCell) -> list[Unit | None]:
         return []
 
 
-def _run_one(cell: OpenCell, leases: Leases) -> bool:
+def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> bool:
     """Run the first step of a cell that no other worker holds; return whether one was run."""
     for step in _steps(cell):
         place = "seal-0" if step is None else f"{step.stage}-{step.number}"
-        name = f"{cell.store.key[:20]}.{place}"
+        name = f"{cell.store.short_key}.{place}"
         if not leases.claim(name):
             continue
-        with holding(leases, name):
-            # Another worker may have finished it between the read of the ledger and the claim.
-            if step in _steps(cell):
-                _run(cell, step, leases.deaths(name))
+        try:
+            with holding(leases, name) as confirm:
+                # Another worker may have finished it between the read of the ledger and the claim.
+                if step in _steps(cell):
+                    tell(name)
+                    cell.check()
+                    _run(_guarded(cell, confirm), step, crashes.read(cell.store.sweep_dir, name))
+        except LeaseLost:
+            print(f"{cell.task.cell} {place}: taken over by another worker while this one was silent", file=sys.stderr)
+        finally:
+            tell("")
         return True
     return False
 
 
-def _run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
+def _guarded(cell: OpenCell, confirm: Callable[[], None]) -> OpenCell:
+    """The cell with a store that writes only while lease and folder are held and the data are the same."""
+
+    def may_write() -> None:
+        confirm()
+        cell.store.effort()
+        cell.check()
+
+    return replace(cell, store=replace(cell.store, confirm=may_write))
+
+
+def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
     try:
         task, choice = cell.planned(), cell.store.choice()
-        if step is not None and deaths >= MAX_DEATHS:
-            give_up(task, cell.store, step, f"its worker died {deaths} times (out of memory?)")
+        if step is not None and len(crashed) >= MAX_CRASHES:
+            give_up(task, cell.store, step, f"its worker crashed {len(crashed)} times: {', '.join(crashed)}")
         elif step is not None:
             run_unit(task, cell.store, step)
         elif choice is not None and is_outdated(task, choice):
@@ -173,7 +224,7 @@ def _run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
         else:
             score_test(task, cell.store, cell.split)
             cell.after(cell.store)
-    except OSError:
+    except (OSError, LeaseLost, Superseded, DataChanged):
         raise  # a full disk or a lost share is not the cell's fault: the training stays open
     except Exception as error:
         cell.store.fail(f"{type(error).__name__}: {error}", traceback.format_exc())
