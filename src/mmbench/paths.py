@@ -58,6 +58,16 @@ def lease_dir(sweep_dir: Path) -> Path:
     return sweep_dir / "leases"
 
 
+def crash_file(sweep_dir: Path, training: str) -> Path:
+    """Where the crashes of workers that held a training are noted, by the name of its lease."""
+    return lease_dir(sweep_dir) / f"{training}.crashes"
+
+
+def lock_file(sweep_dir: Path, what: str) -> Path:
+    """A file that commands lock while they change something of a sweep: its ``manifest``, or the whole ``plan``."""
+    return sweep_dir / f".{what}.lock"
+
+
 def slurm_dir(sweep_dir: Path) -> Path:
     """Where SLURM allocations write their logs, a folder per allocation."""
     return sweep_dir / "slurm"

@@ -132,7 +132,7 @@ def test_a_class_in_the_unpacked_folder_is_not_imported(
 
 def test_no_sweep_writes_what_none_can_read(tmp_path: Path) -> None:
     for words in ("+model.embedding_dim={_target_:numpy.load}", "+model._partial_=true", "+training._x=1"):
-        with pytest.raises(ValueError, match="only model._target_ names a class"):
+        with pytest.raises(ValueError, match=r"only model\._target_ names a class"):
             _ = make_job(tmp_path, words.replace("+model.e", "model.e")).model_class
 
 

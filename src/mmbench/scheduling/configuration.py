@@ -58,7 +58,7 @@ class StudyConfig:
     Args:
         resume: ``auto`` resumes, ``force`` moves records aside, ``never`` refuses if records exist.
         storage: where leases are stored.
-        lease_timeout: seconds of silence after which a worker of another machine counts as dead.
+        lease_timeout: seconds of silence after which another worker takes a training over.
         draw: number of the draw of slots, seeds and shuffles; unlike the rest it is part of what runs.
     """
 
@@ -75,6 +75,11 @@ class StudyConfig:
         if self.resume not in RESUME:
             raise Refusal(
                 "study.resume={resume} is unknown; it is one of {known}", resume=self.resume, known=", ".join(RESUME)
+            )
+        number = isinstance(self.lease_timeout, int | float) and not isinstance(self.lease_timeout, bool)
+        if not number or not 1 <= self.lease_timeout <= 1e9:
+            raise Refusal(
+                "study.lease_timeout={value} must be a number of seconds from 1 to 1000000000", value=self.lease_timeout
             )
 
 

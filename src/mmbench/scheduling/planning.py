@@ -11,7 +11,7 @@ from mmbench.messages import Refusal, Translator
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored
-from mmbench.store import ledger, records
+from mmbench.store import files, ledger, records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import CellName, Manifest, PlannedCell, Revision, Stage, Unit, training_rule
 from mmbench.training.loop import check_devices
@@ -109,8 +109,16 @@ def _found(job: Job, task: CellTask, store: CellStore, listed: Collection[Unit],
 
 
 def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> None:
-    """Write the manifest before the cells run; it keeps what earlier commands planned for this sweep."""
-    earlier = _manifest(sweep_dir)
+    """Write the manifest before the cells run; it keeps what other commands planned for this sweep."""
+    with files.locked(paths.lock_file(sweep_dir, "manifest")):
+        manifest = _merged(_manifest(sweep_dir), sweep_dir, jobs, planned, overrides)
+        records.write(paths.manifest_file(sweep_dir), manifest)
+
+
+def _merged(
+    earlier: Manifest | None, sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]
+) -> Manifest:
+    """What earlier commands planned, and what this one plans."""
     known = [] if earlier is None else earlier.cells
     asked = sorted({job.asked_modality for job in jobs} | {modality for cell in known for modality in cell.asked})
     cells = {cell.name: cell for cell in known}
@@ -140,7 +148,7 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
     config = jobs[0].config
     shared = {name: config.plain[name] for name in ("budget", "training", "optimizer", "statistics")}
     shared["primary"] = config.report.primary
-    manifest = Manifest(
+    return Manifest(
         name=config.sweep.name,
         command=list(overrides),
         budget=dict(config.plain["budget"]),
@@ -153,7 +161,6 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
         cells=[cells[name] for name in sorted(cells)],
         revisions=revisions,
     )
-    records.write(paths.manifest_file(sweep_dir), manifest)
 
 
 def _manifest(sweep_dir: Path) -> Manifest | None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.sharedctypes import RawArray
 from types import FrameType
 
 from mmbench.scheduling import memory, worker
+from mmbench.scheduling.exits import Exits
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.progress import Progress
+from mmbench.store.leases import is_stopped
 
 #: Dead workers are replaced up to this number of times while no training ends.
 MAX_REPLACEMENTS = 20
@@ -53,6 +58,8 @@ class Pool:
         self.kill_at = float("inf")
         self.replacements = 0
         self.largest = 0
+        self.exits = Exits(jobs[0].sweep_dir)
+        self.states: dict[ForkServerProcess, ctypes.Array[ctypes.c_char]] = {}
 
     def run(self) -> int:
         """Run until the workers have nothing left to start.
@@ -79,12 +86,13 @@ class Pool:
             connection.wait([process.sentinel for process in self.processes], timeout=self.progress.interval)
             done = self.progress.n_done
             self.progress.update()
+            self.exits.look()
             if self.progress.n_done > done:
                 self.replacements = 0
             dead = [process for process in self.processes if not process.is_alive()]
             for process in dead:
                 self.processes.remove(process)
-                self._judge(process.exitcode or 0)
+                self._judge(process)
             if not self.stopped and not self.finished and self.replacements <= MAX_REPLACEMENTS:
                 self._start(self.room())
             if time.monotonic() > self.kill_at:
@@ -92,15 +100,26 @@ class Pool:
                     process.kill()
         return self.stopped or (0 if self.finished else EXIT_INCOMPLETE)
 
-    def _judge(self, code: int) -> None:
-        """Draw the conclusion from the end of a worker."""
+    def _judge(self, process: ForkServerProcess) -> None:
+        """Draw the conclusion from the end of a worker.
+
+        A crash is noted with the training that it held. One that ends with 0 has seen that every cell is over: what a
+        stopped one holds was taken over long ago, so it is ended then.
+        """
+        code, state = process.exitcode or 0, self.states.pop(process).value.decode(errors="replace")
+        self.exits.note(code, state)
+        if code == worker.EXIT_REFUSED and not self.stopped:
+            print(f"error: {state}", file=sys.stderr)
         if code == 0:
-            self.finished = True  # it has seen that every cell is over
+            self.finished = True
         elif code < 0 or code == worker.EXIT_STOPPED:  # killed or told to stop by somebody else: the others go on
             self.replacements += 1
         elif not self.stopped:
-            self.stopped = code  # it printed its error; the others would fail alike
+            self.stopped = code  # it told its error; the others would fail alike
             self._send(signal.SIGALRM)
+        for other in self.processes if self.finished else ():
+            if other.pid is not None and is_stopped(other.pid):
+                other.kill()
 
     def room(self) -> int:
         """How many workers may be started now."""
@@ -119,8 +138,10 @@ class Pool:
 
     def _start(self, number: int) -> None:
         for _ in range(number):
-            process = self.context.Process(target=worker.start, args=(self.jobs,))
+            state = RawArray(ctypes.c_char, worker.STATE_SIZE)
+            process = self.context.Process(target=worker.start, args=(self.jobs, state))
             process.start()
+            self.states[process] = state
             self.processes.append(process)
             if self.stopped:  # by a signal that came before the process was on the list
                 self._send(signal.SIGTERM)
@@ -164,3 +185,5 @@ class Pool:
         for process in self.processes:
             if process.pid is not None and process.is_alive():
                 os.kill(process.pid, number)
+                if is_stopped(process.pid):
+                    os.kill(process.pid, signal.SIGCONT)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,8 +18,9 @@ from mmbench.scheduling.job import Job
 from mmbench.scheduling.planning import Planned, check_effort, check_fixed, plan_cells, write_manifest
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
-from mmbench.store import trackers
-from mmbench.store.leases import make_leases
+from mmbench.store import crashes, files, trackers
+from mmbench.store.leases import Leases, make_leases, present
+from mmbench.store.records import CellStore
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,48 @@ class Sweep:
                     folder=plan.store.folder,
                 )
 
+    def leases(self) -> Leases:
+        """The lease server of the sweep.
+
+        Raises:
+            ValueError: for one that is unknown or does not answer.
+        """
+        study = self.config.study
+        return make_leases(study.storage, self.folder, study.lease_timeout)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Open the sweep while no other command does, and show that this one is at work on it."""
+        leases = self.leases()
+        with contextlib.ExitStack() as stack:
+            with files.locked(paths.lock_file(self.folder, "plan")):
+                self.open()
+                stack.enter_context(present(leases))
+            yield
+
+    def check_running(self) -> None:
+        """Refuse to set records aside while somebody works on the sweep.
+
+        Raises:
+            ValueError: for other data or settings than the records', or ``resume=force``, while leases are held.
+        """
+        aside = [plan for plan in self.planned if not plan.finished and self._is_set_aside(plan.store)]
+        if aside and self.leases().living():
+            raise Refusal(
+                "{cell}: another command is at work on this sweep, so its records cannot be set aside for other data, "
+                "settings or study.resume=force; only budget.trials and budget.seeds can be raised now; wait until it "
+                "has ended, or take another sweep.name",
+                cell=aside[0].task.cell,
+            )
+
+    def _is_set_aside(self, store: CellStore) -> bool:
+        recorded = paths.cell_file(store.folder).exists()
+        return recorded and (self.config.study.resume == "force" or not store.is_current())
+
     def open(self) -> None:
         """Write the manifest, and claim the folders of the cells that will run."""
         self.check()
+        self.check_running()
         write_manifest(self.folder, self.jobs, self.planned, self.overrides)
         faults.reach("planned")
         _open(self.planned, self.config.study.resume)
@@ -154,10 +195,8 @@ def run_sweep(
     if place.dry_run:
         return place(sweep)
     trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
-    study = sweep.config.study
-    make_leases(study.storage, sweep.folder, study.lease_timeout)  # refuses a server that does not answer
-    sweep.open()
-    code = place(sweep)
+    with sweep.opened():
+        code = place(sweep)
     if code == 128 + signal.SIGTERM:  # what sent it kills soon
         print(f"no report, for lack of time: python -m mmbench report {shlex.quote(str(sweep.folder))}", flush=True)
     else:
@@ -167,7 +206,9 @@ def run_sweep(
 
 def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
     """Add a pool of this machine to a sweep that somebody else has planned and will report."""
-    return Sweep.plan(jobs, overrides).run_pool()
+    sweep = Sweep.plan(jobs, overrides)
+    with present(sweep.leases()):
+        return sweep.run_pool()
 
 
 def command_line(overrides: Sequence[str], name: str) -> str:
@@ -183,6 +224,8 @@ def _open(planned: Sequence[Planned], resume: str) -> None:
         if plan.finished:
             continue
         cell = plan.job.record(plan.task, plan.store.key)
+        if resume == "force":
+            crashes.forget(plan.store.sweep_dir, plan.store.short_key)
         moved = plan.store.open(cell, afresh=resume == "force")
         if moved:
             why = "set aside" if resume == "force" else "belong to other data or settings"

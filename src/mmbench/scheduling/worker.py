@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import multiprocessing
 import os
@@ -19,13 +20,16 @@ import pandas as pd
 import torch
 
 from mmbench import paths
+from mmbench.data.dataset import DataChanged
 from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
+from mmbench.messages import Refusal
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
-from mmbench.store import files, ledger, trackers
-from mmbench.store.leases import MAX_DEATHS, Leases, holding, make_leases
-from mmbench.store.records import CellStore
+from mmbench.store import crashes, files, ledger, trackers
+from mmbench.store.crashes import MAX_CRASHES
+from mmbench.store.leases import LeaseLost, Leases, holding, make_leases
+from mmbench.store.records import CellStore, Superseded
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
 from mmbench.tuning.cell import CellFailed, CellTask
@@ -34,13 +38,16 @@ from mmbench.tuning.study import choose_again, give_up, is_outdated, run_unit, w
 #: Seconds between two searches for work while other workers hold all remaining trainings.
 POLL = 0.5
 EXIT_STOPPED = 143
+EXIT_REFUSED = 2
+#: Bytes in which a worker tells its parent what it holds, or why it ended.
+STATE_SIZE = 4096
 
 
 class Stopped(BaseException):
     """Raised when the worker is to end now; a ``BaseException``, so that no ``except Exception`` catches it."""
 
 
-def start(jobs: Sequence[Job]) -> None:
+def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None) -> None:
     """Entry of a worker process.
 
     On SIGTERM the worker ends the training that it holds and exits, or, when the grace period is over first, gives it
@@ -48,6 +55,7 @@ def start(jobs: Sequence[Job]) -> None:
 
     Args:
         jobs: unfinished cells of the sweep.
+        state: memory that the parent sees: the name of the lease that is held, and at exit code 2 the reason.
     """
     stop, grace = threading.Event(), max(jobs[0].config.sweep.grace, 1e-3)
 
@@ -55,6 +63,10 @@ def start(jobs: Sequence[Job]) -> None:
         if not stop.is_set():
             stop.set()
             signal.setitimer(signal.ITIMER_REAL, grace)  # ends in SIGALRM
+
+    def tell(what: str) -> None:
+        if state is not None:
+            state.value = what.encode()[: STATE_SIZE - 1]
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGALRM, _give_back)
@@ -65,9 +77,14 @@ def start(jobs: Sequence[Job]) -> None:
     if (parent := multiprocessing.parent_process()) is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
-        work(jobs, stop)
+        work(jobs, stop, tell)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
+    except Refusal as error:
+        tell(str(error))
+        if state is None:
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_REFUSED) from None
     except OSError as error:
         print(f"error: {error}; nothing finished is lost", file=sys.stderr)
         raise SystemExit(os.EX_IOERR) from None
@@ -83,7 +100,9 @@ def _end_with(parent: BaseProcess) -> None:
     os.kill(os.getpid(), signal.SIGALRM)
 
 
-def work(jobs: Sequence[Job], stop: threading.Event | None = None) -> None:
+def work(
+    jobs: Sequence[Job], stop: threading.Event | None = None, tell: Callable[[str], None] = lambda what: None
+) -> None:
     """Run trainings until every cell is sealed or has failed, and wait for those that other workers hold.
 
     Cells are taken in order, so the first ones are complete early; several workers may work on one cell.
@@ -91,20 +110,27 @@ def work(jobs: Sequence[Job], stop: threading.Event | None = None) -> None:
     Args:
         jobs: unfinished cells of the sweep.
         stop: once it is set, no further training begins.
+        tell: is told the name of the lease that is held, and an empty text after it.
 
     Raises:
         Stopped: after ``stop`` was set.
+        Refusal: if data or settings are no longer those that the sweep was opened for.
     """
     study, sweep_dir = jobs[0].config.study, jobs[0].sweep_dir
     seen = ledger.Reader(sweep_dir)
     leases = make_leases(study.storage, sweep_dir, study.lease_timeout)
-    work_on((_opened(job, seen) for job in jobs), leases, stop)
+    work_on((_opened(job, seen) for job in jobs), leases, stop, tell)
 
 
 def _opened(job: Job, seen: ledger.Reader) -> OpenCell:
-    task = job.task()
+    task, dataset = job.task(), job.dataset()
     store = replace(job.store(task), ledger=seen)
-    return OpenCell(task, store, job.dataset().split, functools.partial(_finish, job))
+    try:
+        store.effort()
+    except Superseded:
+        dataset.watch.compare(store.cell().features)
+        raise
+    return OpenCell(task, store, dataset.split, functools.partial(_finish, job), dataset.watch.check)
 
 
 def _finish(job: Job, store: CellStore) -> None:
@@ -128,12 +154,14 @@ class OpenCell:
         store: its records.
         split: the split; its test part is opened once the choice is written.
         after: called once the cell is sealed.
+        check: called before a training and before its result is written; raises if the data changed.
     """
 
     task: CellTask
     store: CellStore
     split: Split
     after: Callable[[CellStore], None] = lambda store: None
+    check: Callable[[], None] = lambda: None
 
     def planned(self) -> CellTask:
         """The task with the trials and final runs planned by now, which a later command may have raised."""
@@ -144,7 +172,12 @@ class OpenCell:
         return self.store.failure() is not None or is_scored(self.store, self.split)
 
 
-def work_on(cells: Iterable[OpenCell], leases: Leases, stop: threading.Event | None = None) -> None:
+def work_on(
+    cells: Iterable[OpenCell],
+    leases: Leases,
+    stop: threading.Event | None = None,
+    tell: Callable[[str], None] = lambda what: None,
+) -> None:
     """Run trainings of cells until every cell is sealed or has failed.
 
     A look for work reads the cells that others are at and the next one that has work, not all that come after it, so it
@@ -154,6 +187,7 @@ def work_on(cells: Iterable[OpenCell], leases: Leases, stop: threading.Event | N
         cells: the cells, in the order in which they are worked on.
         leases: keep workers from doing the same training at the same time.
         stop: once it is set, no further training begins.
+        tell: is told the name of the lease that is held, and an empty text after it.
 
     Raises:
         Stopped: after ``stop`` was set.
@@ -163,7 +197,7 @@ def work_on(cells: Iterable[OpenCell], leases: Leases, stop: threading.Event | N
     begun: list[OpenCell] = []
     while not stop.is_set():
         begun = [cell for cell in begun if not cell.is_over()]
-        if any(_run_one(cell, leases) for cell in begun):
+        if any(_run_one(cell, leases, tell) for cell in begun):
             continue
         if (cell := next(coming, None)) is not None:
             begun.append(cell)
@@ -183,26 +217,44 @@ def _steps(cell: OpenCell) -> list[Unit | None]:
         return []
 
 
-def _run_one(cell: OpenCell, leases: Leases) -> bool:
+def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> bool:
     """Run the first step of a cell that no other worker holds; return whether one was run."""
     for step in _steps(cell):
         place = "seal-0" if step is None else f"{step.stage}-{step.number}"
-        name = f"{cell.store.key[:20]}.{place}"
+        name = f"{cell.store.short_key}.{place}"
         if not leases.claim(name):
             continue
-        with holding(leases, name):
-            # Another worker may have finished it between the read of the ledger and the claim.
-            if step in _steps(cell):
-                _run(cell, step, leases.deaths(name))
+        try:
+            with holding(leases, name) as confirm:
+                # Another worker may have finished it between the read of the ledger and the claim.
+                if step in _steps(cell):
+                    tell(name)
+                    cell.check()
+                    _run(_guarded(cell, confirm), step, crashes.read(cell.store.sweep_dir, name))
+        except LeaseLost:
+            print(f"{cell.task.cell} {place}: taken over by another worker while this one was silent", file=sys.stderr)
+        finally:
+            tell("")
         return True
     return False
 
 
-def _run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
+def _guarded(cell: OpenCell, confirm: Callable[[], None]) -> OpenCell:
+    """The cell with a store that writes only while lease and folder are held and the data are the same."""
+
+    def may_write() -> None:
+        confirm()
+        cell.store.effort()
+        cell.check()
+
+    return replace(cell, store=replace(cell.store, confirm=may_write))
+
+
+def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
     try:
         task, choice = cell.planned(), cell.store.choice()
-        if step is not None and deaths >= MAX_DEATHS:
-            give_up(task, cell.store, step, f"its worker died {deaths} times (out of memory?)")
+        if step is not None and len(crashed) >= MAX_CRASHES:
+            give_up(task, cell.store, step, f"its worker crashed {len(crashed)} times: {', '.join(crashed)}")
         elif step is not None:
             run_unit(task, cell.store, step)
         elif choice is not None and is_outdated(task, choice):
@@ -210,7 +262,7 @@ def _run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
         else:
             score_test(task, cell.store, cell.split)
             cell.after(cell.store)
-    except OSError:
+    except (OSError, LeaseLost, Superseded, DataChanged):
         raise  # a full disk or a lost share is not the cell's fault: the training stays open
     except Exception as error:
         cell.store.fail(f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -53,6 +53,8 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
     trainings = store.finished_trainings()
     unscored: list[str] = []
     for _, training in sorted(trainings.items()):
+        if training.cell_key != store.key:
+            raise ValueError(f"{task.cell}: the record of {training.stage} {training.index} is of another key")
         if not training.succeeded:
             continue
         try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,15 @@ def _compact(value: NDArray[Any]) -> NDArray[Any]:
     if value.dtype.kind != "f" or (value.size and np.abs(value).max() > np.finfo(np.float16).max):
         return value
     return value.astype(np.float16)
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold a lock among processes and threads that share a folder; the system releases it when its holder dies."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def read_state(path: Path) -> dict[str, NDArray[Any]]:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mmbench import faults, paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 from mmbench.store import bounds, ledger
 from mmbench.store.files import State, write_json, write_parquet, write_state
 from mmbench.store.schema import (
@@ -83,6 +83,14 @@ def read(path: Path, kind: type[R]) -> R:
     return record
 
 
+def _unconfirmed() -> None:
+    """Write without asking first."""
+
+
+class Superseded(Refusal):
+    """The folder of a cell belongs to another key by now."""
+
+
 @dataclass(frozen=True)
 class CellStore:
     """The folder of one cell.
@@ -92,15 +100,22 @@ class CellStore:
         folder: folder of the cell.
         key: hash of everything that decides the cell's results; records of another key are stale.
         ledger: reader that a process shares among its cells; None reads the whole ledger at every look.
+        confirm: called before each file of a result is written; raises if the writer may not do that any more.
     """
 
     sweep_dir: Path
     folder: Path
     key: str
     ledger: ledger.Reader | None = None
+    confirm: Callable[[], None] = field(default=_unconfirmed, compare=False)
     _read: dict[Path, tuple[tuple[int, int, int], Training]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @property
+    def short_key(self) -> str:
+        """Beginning of the key, with which the names of the cell's leases begin."""
+        return self.key[:20]
 
     def open(self, cell: Cell, *, afresh: bool = False) -> str | None:
         """Claim the folder for a cell; move a stale one (or with ``afresh`` any) aside and return the name it got.
@@ -122,20 +137,37 @@ class CellStore:
 
     def is_current(self) -> bool:
         """Whether the folder holds records of this key."""
-        file = paths.cell_file(self.folder)
-        return file.exists() and read(file, Cell).key == self.key
+        return paths.cell_file(self.folder).exists() and self.cell().key == self.key
+
+    def cell(self) -> Cell:
+        """The record of the cell that has the folder now, of whatever key."""
+        return read(paths.cell_file(self.folder), Cell)
 
     def effort(self) -> Effort:
-        """How often the cell is to be trained, as its record says now: a later command may have raised it."""
-        return read(paths.cell_file(self.folder), Cell).effort
+        """How often the cell is to be trained, as its record says now: a later command may have raised it.
+
+        Raises:
+            Superseded: if the folder belongs to another key by now.
+        """
+        cell = self.cell()
+        if cell.key != self.key:
+            raise Superseded(
+                Message(
+                    "{folder} belongs to other data or settings by now: another command took it over and set these "
+                    "records aside",
+                    folder=self.folder,
+                )
+            )
+        return cell.effort
 
     def finished_trainings(self) -> dict[Unit, Training]:
-        """Record of every finished training: those that the ledger lists and whose file exists."""
+        """Record of every finished training of this key: those that the ledger lists and whose file exists."""
         done: dict[Unit, Training] = {}
         for unit, configuration_hash in (self.ledger or ledger.Reader(self.sweep_dir)).trainings(self.key):
             training = self._training(unit)
             # An earlier choice may have left a row of a final run that has a new record without one.
-            if training is not None and training.configuration_hash == configuration_hash:
+            same = (self.key, configuration_hash)
+            if training is not None and (training.cell_key, training.configuration_hash) == same:
                 done[unit] = training
         return done
 
@@ -175,23 +207,30 @@ class CellStore:
                 return
             self.set_finals_aside(training.configuration)
         if valid is not None:
+            self.confirm()
             write_parquet(self.training_file(training.unit, paths.VALIDATION), valid)
         if state is not None:
+            self.confirm()
             write_state(self.training_file(training.unit, paths.STATE), state)
+        self.confirm()
         write(self.training_file(training.unit, paths.RECORD), training)
         faults.reach("ledger")
+        self.confirm()
         ledger.append(self.sweep_dir, row)
 
     def choice(self) -> Choice | None:
-        """The choice, once it is written."""
-        return _read_if_exists(paths.choice_file(self.folder), Choice)
+        """The choice, once it is written for this key."""
+        choice = _read_if_exists(paths.choice_file(self.folder), Choice)
+        return choice if choice is not None and choice.cell_key == self.key else None
 
     def write_choice(self, choice: Choice) -> None:
         """Write the choice."""
+        self.confirm()
         write(paths.choice_file(self.folder), choice)
 
     def set_finals_aside(self, kept: Configuration) -> None:
         """Move final runs of every other configuration to a folder of their own, where nothing replaces them."""
+        self.confirm()
         for final in read_trainings(self.folder, Stage.FINAL, self.key):
             if final.configuration == kept:
                 continue
@@ -208,17 +247,20 @@ class CellStore:
         sealed, choice = paths.seal_file(self.folder), self.choice()
         if choice is None or not sealed.exists():
             return
+        self.confirm()
         folder = paths.look_dir(self.folder, paths.looks_kept(self.folder) + 1)
         write(paths.choice_file(folder), choice)
         os.replace(sealed, paths.seal_file(folder))  # last, for a look counts from its seal on
         faults.reach("look")
 
     def seal(self) -> Seal | None:
-        """The seal, once the test split has been opened."""
-        return _read_if_exists(paths.seal_file(self.folder), Seal)
+        """The seal, once the test split has been opened for this key."""
+        seal = _read_if_exists(paths.seal_file(self.folder), Seal)
+        return seal if seal is not None and seal.cell_key == self.key else None
 
     def write_seal(self, seal: Seal) -> None:
         """Write the seal."""
+        self.confirm()
         write(paths.seal_file(self.folder), seal)
 
     def failure(self) -> CellFailure | None:
@@ -227,6 +269,7 @@ class CellStore:
 
     def fail(self, reason: str, traceback: str) -> None:
         """Leave the record of a failed cell."""
+        self.confirm()
         write(paths.failure_file(self.folder), CellFailure(key=self.key, reason=reason, traceback=traceback))
 
     def write_ranking(self, unit: Unit, ranking: Ranking, ending: str = paths.RANKS) -> None:
@@ -239,9 +282,11 @@ class CellStore:
         """
         users = ranking.users[ranking.pairs.users].astype(np.int32)
         frame = pd.DataFrame({"user": users, "item": ranking.items.astype(np.int32)})
+        self.confirm()
         write_parquet(self.training_file(unit, ending), frame.assign(rank=ranking.pairs.ranks.astype(np.int32)))
         if ranking.top is not None:
             lists = pd.DataFrame({"user": ranking.users.astype(np.int32), "items": list(ranking.top)})
+            self.confirm()
             write_parquet(self.training_file(unit, paths.LISTS), lists)
 
     def clear_leftovers(self) -> None:
