@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from mmbench.cli.errors import one_line_errors
 from mmbench.data.planted import make_world
@@ -186,6 +187,14 @@ def is_one_line(said: object, message: str) -> None:
         (["+modality.fusion=late"], "fusion"),
         (["+tracking.team=me", "tracking=wandb"], "team"),
         (["training.accelerator=tpux"], "training.accelerator=tpux"),
+        *(
+            ([f"training.accelerator={word}"], f"{word} is unknown; it is cpu, gpu, auto; this machine has CPU cores: ")
+            for word in ("cuda", "mps", "tpu")
+        ),
+        *(
+            ([f"training.precision={word}"], f"{word} is unknown; it is 32-true, 64-true, bf16-mixed, 16-mixed")
+            for word in ("16-true", "bf16-true")
+        ),
         (["training.batch_size=0"], "training.batch_size=0"),
         (["training.precision=8-bit"], "training.precision=8-bit is unknown; it is 32-true, 64-true"),
         (["training.neighbours=fast"], "training.neighbours=fast is unknown; it is exact or approximate"),
@@ -212,6 +221,22 @@ def test_a_mistake_is_one_line(words: list[str], message: str, command: Command)
 )
 def test_a_mistake_in_a_sweep_is_one_line(words: list[str], message: str, command: Command) -> None:
     is_one_line(command("-m", "sweep.name=s", *words), message)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("first", [["run", "-m", "sweep.name=s"], ["plan"]], ids=["run", "plan"])
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("training.accelerator=gpu", "training.accelerator=gpu, but torch finds no GPU here; use cpu or auto; this"),
+        ("training.precision=16-mixed", "training.precision=16-mixed needs a GPU; a CPU has bf16-mixed; this machine"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_told_before_the_first_cell(
+    first: list[str], word: str, message: str, command: Command, tmp_path: Path
+) -> None:
+    is_one_line(command(*first, word), message)
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_a_mistake_is_told_before_anything_is_written(command: Command, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
 from mmbench.store import trackers
 from mmbench.store.leases import make_leases
+from mmbench.training.settings import check_machine
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,16 @@ class Sweep:
                     "study.resume=never, but {folder} has records; use auto, force or another name",
                     folder=plan.store.folder,
                 )
+
+    def check_machine(self) -> None:
+        """Refuse what this machine cannot train with; another one that the cells are sent to may.
+
+        Raises:
+            ValueError: as :func:`mmbench.training.settings.check_machine`.
+        """
+        sections = [job.config.plain["training"] for job in self.jobs]
+        for accelerator, precision in dict.fromkeys((one["accelerator"], one["precision"]) for one in sections):
+            check_machine(accelerator, precision)
 
     def open(self) -> None:
         """Write the manifest and how the sweep is tracked, and claim the folders of the cells that will run."""
@@ -156,6 +167,8 @@ def run_sweep(
     trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
     study = sweep.config.study
     make_leases(study.storage, sweep.folder, study.lease_timeout)  # refuses a server that does not answer
+    if isinstance(place, LocalPool):
+        sweep.check_machine()
     sweep.open()
     code = place(sweep)
     print(report(sweep.folder))
@@ -164,7 +177,9 @@ def run_sweep(
 
 def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
     """Add a pool of this machine to a sweep that somebody else has planned and will report."""
-    return Sweep.plan(jobs, overrides).run_pool()
+    sweep = Sweep.plan(jobs, overrides)
+    sweep.check_machine()
+    return sweep.run_pool()
 
 
 def command_line(overrides: Sequence[str], name: str) -> str:
