@@ -137,15 +137,20 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Compo
         GlobalHydra.instance().clear()
 
 
-def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> None:
-    """Compose every value of every sweep once, so that an error in the last cell is reported before the first runs."""
+def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Composed:
+    """Compose every value of every sweep once, so that an error in the last cell is reported before the first runs.
+
+    Returns:
+        The first job.
+    """
     parsed = parse(overrides)
     variants = [single_values(override) for override in parsed]
     first = [values[0] for values in variants]
-    compose(first, config_dirs)
+    composed = compose(first, config_dirs)
     for place, values in enumerate(variants):
         for value in values[1:]:
             compose([*first[:place], value, *first[place + 1 :]], config_dirs)
+    return composed
 
 
 def single_values(override: Override) -> list[str]:

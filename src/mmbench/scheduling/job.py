@@ -81,7 +81,17 @@ class Job:
             raise Refusal("model._target_={target} cannot be imported: {error}", target=target, error=error) from error
         if not (isinstance(model, type) and issubclass(model, Recommender)):
             raise Refusal("model._target_={target} must derive from FactorModel or ClosedForm", target=target)
-        check_keys("model", model, _arguments(self._model), given=1)
+        arguments = _arguments(self._model)
+        check_keys("model", model, arguments, given=1)
+        for name, value in arguments.items():
+            least = int(name == "embedding_dim")
+            if name.endswith("dim") and isinstance(value, int) and value < least:
+                raise Refusal(
+                    "{key}={value} must be a whole number of at least {least}",
+                    key=f"model.{name}",
+                    value=value,
+                    least=least,
+                )
         return model
 
     @property
