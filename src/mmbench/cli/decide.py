@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmbench import paths
 from mmbench.data.regular_file import regular_file
 from mmbench.decision import Economics, decide, read_economics, replay
-from mmbench.decision.economics import INPUTS
+from mmbench.decision.economics import INPUTS, completed
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
 from mmbench.store.files import read_document
@@ -70,7 +70,7 @@ def read_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def load_economics(name: str) -> Economics:
-    """The economics of a file, or of a name in ``conf/economics``, over the default.
+    """The economics of a file, or of a name in ``conf/economics``, over those of ``conf/economics`` in its currency.
 
     Raises:
         ValueError: if there is no such file or it is no mapping.
@@ -80,7 +80,11 @@ def load_economics(name: str) -> Economics:
     if not file.exists():
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise Refusal("economics={name}: no such file; name a YAML file or one of {names}", name=name, names=names)
-    economics = read_economics(_yaml(file), _yaml(folder / "default.yaml"))
+    own, default = _yaml(file), _yaml(folder / "default.yaml")
+    if (currency := own.get("currency", default["currency"])) != default["currency"]:
+        alike = (known for path in sorted(folder.glob("*.yaml")) if (known := _yaml(path)).get("currency") == currency)
+        default = completed(next(alike, {}), default)
+    economics = read_economics(own, default)
     # The files of the package describe no particular company, so all their inputs count as assumed.
     return replace(economics, assumed=tuple(INPUTS)) if file.parent == folder else economics
 

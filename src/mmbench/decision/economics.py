@@ -50,6 +50,13 @@ STEPS: Mapping[str, str] = {
     "seeds": "final seeds in all",
     "ab_test": "recommendations in each arm",
 }
+#: Keys whose values are sums of money: in another currency they are other numbers.
+SUMS = (
+    "value.order_value",
+    *(name for name in INPUTS if name.startswith("cost.") and name not in ("cost.kilobytes", "cost.engineers")),
+    "machine_hour",
+    *(f"steps.{name}.cost" for name in STEPS),
+)
 RANGE = ("low", "likely", "high")
 SETTINGS = ("currency", "tax", "years", "discount", "go", "no_go", "machine_hour")
 #: Fewer own pairs of an offline and an online gain do not give a slope with a spread.
@@ -158,7 +165,7 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
 
     Args:
         own: nested keys of the company's file, any part of them.
-        default: a complete file.
+        default: a complete file; it is of another currency only where the company's file has every sum.
 
     Raises:
         ValueError: naming the key, what it holds and what is allowed.
@@ -171,6 +178,7 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
             )
             raise Refusal("economics: {key} is not a key; accepted: {near}", key=_shown(key), near=near)
     merged = {**complete, **given}
+    _check_currency(merged["currency"], complete["currency"], given)
     inputs = {name: _range(name, merged[name], most) for name, most in INPUTS.items()}
     assumed = [name for name in INPUTS if name not in given]
     if "transfer_pairs" in given:
@@ -181,6 +189,22 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
     steps = {name: _step(name, merged) for name in STEPS}
     settings = {name: merged[name] for name in SETTINGS}
     return _checked(Economics(**settings, inputs=inputs, steps=steps, assumed=tuple(assumed)))
+
+
+def completed(own: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says by dotted key, and what another one says of the rest."""
+    return {**_flat(default), **_flat(own)}
+
+
+def _check_currency(currency: Any, known: str, given: Mapping[str, Any]) -> None:
+    """Refuse sums that nobody gave in this currency: those of another one are other amounts."""
+    missing = [key for key in SUMS if key not in given]
+    if currency != known and missing and _is_currency(currency):
+        raise Refusal(
+            "economics: currency={currency}, and no prices are known in it; give these too: {missing}",
+            currency=currency,
+            missing=", ".join(missing),
+        )
 
 
 def slope(pairs: Any) -> Range:
@@ -227,6 +251,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -MOST <= value <= MOST
 
 
+def _is_currency(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[A-Z]{3}", value) is not None
+
+
 def _shown(value: object) -> str:
     """A value as it stands in an error, which is one line whatever somebody wrote."""
     return shortened(str(value))
@@ -264,7 +292,7 @@ def _checked(economics: Economics) -> Economics:
     """Refuse settings out of range, and a business that no gain can help."""
     rules = {
         "currency": (
-            isinstance(economics.currency, str) and re.fullmatch("[A-Z]{3}", economics.currency) is not None,
+            _is_currency(economics.currency),
             Message("a currency code such as EUR or JPY"),
         ),
         "tax": (economics.tax in ("excluded", "included"), Message("excluded or included")),
