@@ -118,7 +118,7 @@ def test_every_form_says_the_same_and_is_escaped(folder: Path) -> None:
     made = document(table, compared)
     md, tex = markdown(made), latex(made)
     assert (report / "benchmark.tex").read_text() == tex
-    assert "shop_50%|1, benchmark on NDCG@20" in md
+    assert r"shop_50%\|1, benchmark on NDCG@20" in md
     assert "<u>" in md
     assert r"shop\_50\%" in tex
     assert r"$\dagger$" in tex

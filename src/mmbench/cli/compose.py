@@ -242,13 +242,18 @@ def tracker(words: Sequence[str], sweep_dir: Path) -> Tracker:
     return trackers.make_tracker(compose(words).config["tracking"], sweep_dir) if words else trackers.NoTracker()
 
 
-def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> None:
-    """Compose every value of every sweep once, so that an error in the last cell is reported before the first runs."""
+def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Composed:
+    """Compose every value of every sweep once, so that an error in the last cell is reported before the first runs.
+
+    Returns:
+        The first job.
+    """
     variants = [single_values(override) for override in parse(overrides)]
     first = [values[0] for values in variants]
-    compose(first, config_dirs)  # with Hydra's own settings, which jobs composed together leave out
+    composed = compose(first, config_dirs)  # with Hydra's own settings, which jobs composed together leave out
     jobs = [[*first[:at], value, *first[at + 1 :]] for at, values in enumerate(variants) for value in values[1:]]
     compose_all(jobs, config_dirs)
+    return composed
 
 
 def compose_all(jobs: Iterable[Sequence[str]], config_dirs: Sequence[Path] = ()) -> list[Composed]:

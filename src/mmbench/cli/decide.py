@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,16 +11,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from mmbench import paths
 from mmbench.cli.compose import tracker as asked_tracker
 from mmbench.cli.errors import printable, reading
 from mmbench.cli.words import add_allow, take_tracking
+from mmbench.data.regular_file import regular_file
 from mmbench.decision import Economics, decide, read_economics, replay
-from mmbench.decision.economics import INPUTS
+from mmbench.decision.economics import INPUTS, completed
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
 from mmbench.scheduling.trust import NOTHING, Trust
@@ -27,6 +29,8 @@ from mmbench.store.files import read_document
 from mmbench.store.trackers import Tracker
 
 KEYS = ("economics", "lang", "dataset", "model", "serving")
+#: What a file of economics stays below: it has some fifty keys, three deep.
+MOST_BYTES, MOST_DEPTH, MOST_LETTERS = 1 << 16, 8, 200
 DESCRIPTION = "Should images be added? Writes report/decision.html and report/decision.json of a sweep."
 
 
@@ -81,29 +85,63 @@ def read_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def load_economics(name: str) -> Economics:
-    """The economics of a file, or of a name in ``conf/economics``, over the default.
+    """The economics of a file, or of a name in ``conf/economics``, over those of ``conf/economics`` in its currency.
 
     Raises:
         ValueError: if there is no such file or it is no mapping.
     """
     folder = paths.config_dir() / "economics"
     file = Path(name) if Path(name).suffix else folder / f"{name}.yaml"
-    if not file.is_file():
+    if not file.exists():
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise Refusal("economics={name}: no such file; name a YAML file or one of {names}", name=name, names=names)
-    economics = read_economics(_yaml(file), _yaml(folder / "default.yaml"))
+    own, default = _yaml(file), _yaml(folder / "default.yaml")
+    if (currency := own.get("currency", default["currency"])) != default["currency"]:
+        alike = (known for path in sorted(folder.glob("*.yaml")) if (known := _yaml(path)).get("currency") == currency)
+        default = completed(next(alike, {}), default)
+    economics = read_economics(own, default)
     # The files of the package describe no particular company, so all their inputs count as assumed.
     return replace(economics, assumed=tuple(INPUTS)) if file.parent == folder else economics
 
 
 def _yaml(file: Path) -> Mapping[str, Any]:
+    """Keys and values of a file that anybody may have written."""
+    with regular_file(file).open("rb") as opened:
+        raw = opened.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise Refusal("{file} is larger than {most} bytes; it must hold keys and values", file=file, most=MOST_BYTES)
     try:
-        content = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        text = raw.decode("utf-8-sig")
+        _check_plain(file, text)
+        content = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
+    except Refusal:
+        raise
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise Refusal("{file} is no YAML file: {error}", file=file, error=" ".join(str(error).split())) from error
-    if not isinstance(content, dict):
-        raise Refusal("{file} must hold keys and values", file=file)
+    assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
+
+
+def _check_plain(file: Path, text: str) -> None:
+    """Refuse what a file of keys and values needs not and what could grow, or read something else, when it is loaded.
+
+    Events of the parser come one after the other, whatever the depth, and nothing is built of them.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        where = {"file": file, "line": event.start_mark.line + 1}
+        if isinstance(event, yaml.AliasEvent):
+            raise Refusal("{file}, line {line}: an alias (*name) is not read here; write the value itself", **where)
+        if isinstance(event, yaml.ScalarEvent):
+            if "${" in event.value:
+                raise Refusal("{file}, line {line}: ${{...}} is not read here; write the value itself", **where)
+            if len(event.value) > MOST_LETTERS:
+                raise Refusal("{file}, line {line}: a value of more than {most} letters", **where, most=MOST_LETTERS)
+        if isinstance(event, yaml.NodeEvent) and depth == 0 and not isinstance(event, yaml.MappingStartEvent):
+            raise Refusal("{file} must hold keys and values", file=file)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEPTH:
+            raise Refusal("{file}, line {line}: keys within keys, more than {most} deep", **where, most=MOST_DEPTH)
 
 
 def write(

@@ -17,11 +17,11 @@ FOREIGN = Template("{error}", context="library")
 
 @contextlib.contextmanager
 def one_line_errors(argv: Sequence[str]) -> Iterator[None]:
-    """Print a ``ValueError`` or ``OSError`` as one line and exit with 2; ``debug=true`` shows its traceback first."""
+    """Print an error of the user, the system or memory as one line, exit with 2; ``debug=true`` shows its traceback."""
     translator = Translator(language_in(argv))
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if "debug=true" in argv:
             traceback.print_exc()
         message = " ".join(translator(_message(error)).split())
@@ -69,7 +69,9 @@ def language_in(argv: Iterable[str]) -> str:
     return asked[-1] if asked and asked[-1] in LANGUAGES else LANGUAGES[0]
 
 
-def _message(error: ValueError | OSError) -> Message:
+def _message(error: ValueError | OSError | MemoryError) -> Message:
     if isinstance(error, Refusal):
         return error.message
+    if isinstance(error, MemoryError):
+        return Message("there is not enough memory: {error}", error=str(error) or type(error).__name__)
     return Message(_SYSTEM if isinstance(error, OSError) else FOREIGN, error=str(error))

@@ -93,6 +93,7 @@ def main(argv: Sequence[str]) -> None:
     torch.set_num_threads(1)
     sweep = Sweep.plan([job.job() for job in composed], overrides, translator)
     sweep.check()
+    sweep.check_machine()  # the pilot trains on it
     waiting = [plan for plan in sweep.planned if not plan.finished]
     lines = [
         Message.counted(

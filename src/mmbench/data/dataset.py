@@ -57,6 +57,8 @@ class DatasetConfig:
                 setting="dataset.name",
                 value=self.name,
             )
+        if not self.name.strip():
+            raise Refusal("{setting} is empty", setting="dataset.name")
         for setting in ("split_seed", "k_core"):
             number = getattr(self, setting)
             if type(number) is not int or number < 0:

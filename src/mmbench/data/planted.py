@@ -120,6 +120,11 @@ def make_world(
     """
     if world not in WORLDS:
         raise Refusal("dataset.world={world} is unknown; worlds are {worlds}", world=world, worlds=", ".join(WORLDS))
+    sizes = {"n_users": n_users, "n_items": n_items, "text_dim": text_dim, "image_dim": image_dim}
+    for name, size in sizes.items():
+        if size < 1:
+            key = f"dataset.world_options.{name}"
+            raise Refusal("{key}={value} must be a whole number of at least 1", key=key, value=size)
     spec = WORLDS[world]
     noise = spec.feature_noise if feature_noise is None else feature_noise
     counts = _counts(spec, n_users, n_items, per_user, n_interactions, seed)

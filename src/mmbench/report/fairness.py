@@ -16,7 +16,7 @@ from mmbench.report.cell_effort import CellEffort, cut_off, edges, stalled
 from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import Disposal
 from mmbench.report.fairness_checks import Group
-from mmbench.report.layout import Column, Table, markdown_table, page
+from mmbench.report.layout import Column, Table, markdown_table, md, page
 from mmbench.report.sentences import disposal_verdict, metric_name, percent
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import render
@@ -178,14 +178,14 @@ def as_markdown(
     table: SweepTable, groups: Sequence[Group], compared: Sequence[Comparison], disposals: Sequence[Disposal]
 ) -> str:
     """The report as Markdown."""
-    pieces = [f"# Fairness of {table.name}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND]
+    pieces = [f"# Fairness of {md(table.name)}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND]
     for group in groups:
         own = _of(compared, group)
-        pieces += [f"## {group.dataset}, {group.model}: {group.level}", by_trials(own)]
+        pieces += [f"## {md(group.dataset)}, {md(group.model)}: {group.level}", by_trials(own)]
         pieces.append(markdown_table(budget_table(group.cells, table.delta)))
         if tuning_table(own).rows:
             pieces.append(markdown_table(tuning_table(own)))
-        pieces.append("\n".join(f"- {check.level}: {check.name}: {check.reason}" for check in group.checks))
+        pieces.append("\n".join(f"- {check.level}: {check.name}: {md(check.reason)}" for check in group.checks))
     if disposals:
         told = (f"- {d.name}: {disposal_verdict(d, table.primary)}" for d in disposals)
         pieces += ["## Free disposal", "\n".join(told)]

@@ -17,7 +17,7 @@ from mmbench.inference.contribution.shapley import Coalition
 from mmbench.inference.contribution.signal import MIN_INTERACTIONS
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Message, Translator
-from mmbench.report.layout import markdown_table, text_table
+from mmbench.report.layout import markdown_table, md, text_table
 from mmbench.store import records
 
 #: Header and rows.
@@ -166,7 +166,7 @@ def as_text(name: str, dataset: Dataset, pretest: Pretest, translator: Translato
 def as_markdown(name: str, dataset: Dataset, pretest: Pretest, translator: Translator) -> str:
     """The pre-test as GitHub Markdown."""
     title, *lines = heading(name, dataset, pretest, translator)
-    blocks = [f"# {title}", "\n".join(f"- {line}" for line in lines)]
+    blocks = [f"# {md(title)}", "\n".join(f"- {md(line)}" for line in lines)]
     for header, rows in (lights(pretest, translator), subsets(pretest, translator), pairs(pretest, translator)):
         if rows:
             blocks.append(markdown_table(text_table("", header, rows)))

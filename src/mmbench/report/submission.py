@@ -15,7 +15,7 @@ from mmbench import paths
 from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.report.comparisons import Comparison
 from mmbench.report.fairness_checks import FAIL, Group
-from mmbench.report.layout import Column, Table, markdown_table, tex
+from mmbench.report.layout import Column, Table, markdown_table, md, tex
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
 from mmbench.store import records
@@ -295,14 +295,14 @@ COLUMNS: Sequence[Column[Answer]] = (
     Column(None, "item", lambda a: a.item),
     Column(None, "answer", lambda a: a.answer),
     Column(None, "why", lambda a: a.reason),
-    Column(None, "evidence", lambda a: ", ".join(f"[{file}]({file})" for file in a.evidence) or None),
+    Column(None, "evidence", lambda a: ", ".join(f"[{file}]({file})" for file in a.evidence) or None, markdown=True),
     Column(None, "filled by", lambda a: a.status),
 )
 
 
 def as_markdown(table: SweepTable, answered: Sequence[Answer]) -> str:
     """All checklists as GitHub Markdown with links."""
-    pieces = [f"# Checklists for {table.name}", "Filled from the records; what waits for a person says so."]
+    pieces = [f"# Checklists for {md(table.name)}", "Filled from the records; what waits for a person says so."]
     for checklist in dict.fromkeys(a.checklist for a in answered):
         rows = [a for a in answered if a.checklist == checklist]
         pieces += [f"## {checklist}", markdown_table(Table(checklist, COLUMNS, rows))]

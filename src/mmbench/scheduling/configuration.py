@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from mmbench import paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import make_world
+from mmbench.data.readers.text_table import shortened
 from mmbench.evaluation import metrics
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Refusal
@@ -24,6 +29,16 @@ T = TypeVar("T")
 RESUME = ("auto", "force", "never")
 #: A resolved section of a configuration file, as plain Python.
 Section = Mapping[str, Any]
+#: Sections of every configuration, and the keys that are read of those that no type stands for.
+SECTIONS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("sweep", "study", "dataset", "modality", "budget", "statistics", "report", "export"), ()),
+    **dict.fromkeys(("model", "search", "tracking"), ()),
+    "paths": ("multirun",),
+    "optimizer": ("lr", "weight_decay"),
+    "training": ("batch_size", "accelerator", "devices", "precision", "neighbours"),
+}
+#: What else every configuration has.
+OTHERS: Mapping[str, Any] = {"paths": Mapping[str, str], "tiers": list[str], "debug": bool}
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,8 @@ class SweepConfig:
     grace: float
 
     def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise Refusal("{setting} is empty", setting="sweep.name")
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
             raise Refusal(
                 "sweep.workers={workers} must be a whole number of at least 1, or null for one per core",
@@ -96,7 +113,7 @@ class StatisticsConfig:
     contrasts: list[str]
 
     def __post_init__(self) -> None:
-        if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not self.delta > 0:
+        if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not 0 < self.delta < math.inf:
             raise Refusal("statistics.delta={delta} must be a positive number, 0.02 for 2 %", delta=self.delta)
         for name in self.contrasts:
             Contrast.parse(str(name))
@@ -180,9 +197,12 @@ class JobConfig:
         Raises:
             ValueError: for a key that a section does not have, or a value that it does not allow.
         """
+        check_sections(plain)
         dataset = {key: value for key, value in plain["dataset"].items() if key != "lr"}
         if dataset.get("world") is not None:
-            check_keys("dataset.world_options", make_world, dataset["world_options"] or {}, given=2)
+            options = dataset.get("world_options")
+            check_type("dataset.world_options", options, Section | None)
+            check_keys("dataset.world_options", make_world, options or {}, given=2)
         return JobConfig(
             plain,
             sweep=made("sweep", SweepConfig, plain["sweep"]),
@@ -212,6 +232,10 @@ class JobConfig:
             "study": study,
             "report": {"metrics": [], "primary": "ndcg@20"},
             "export": {"top_k": 0},
+            "paths": {"multirun": ""},
+            "tracking": {},
+            "tiers": [],
+            "debug": False,
         }
         return JobConfig.of({**left_out, **config})
 
@@ -233,14 +257,17 @@ def made(section: str, make: Callable[..., T], options: Section) -> T:
     """Make a type from a section of the configuration.
 
     Raises:
-        ValueError: for a key of the section that ``make`` does not take.
+        ValueError: for a key of the section that ``make`` does not take, one that it needs, or a value of another type.
     """
     check_keys(section, make, options)
+    for name, parameter in inspect.signature(make).parameters.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise Refusal("{section}.{key} is missing", section=section, key=name)
     return make(**options)
 
 
 def check_keys(section: str, make: Callable[..., Any], options: Section, given: int = 0) -> None:
-    """Refuse a key of a section that ``make`` does not take.
+    """Refuse a key of a section that ``make`` does not take, and a value of another type than it takes.
 
     Args:
         section: dotted path of the section.
@@ -249,7 +276,7 @@ def check_keys(section: str, make: Callable[..., Any], options: Section, given: 
         given: number of leading arguments that do not come from the section.
 
     Raises:
-        ValueError: naming the key and those that are accepted.
+        ValueError: naming the key and what is accepted.
     """
     parameters = list(inspect.signature(make).parameters.values())[given:]
     accepted = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
@@ -261,3 +288,59 @@ def check_keys(section: str, make: Callable[..., Any], options: Section, given: 
                 key=key,
                 hint=did_you_mean(key, accepted),
             )
+    hints = _hints(make)
+    for key, value in options.items():
+        check_type(f"{section}.{key}", value, hints.get(key, Any))
+
+
+def check_sections(plain: Section) -> None:
+    """Refuse a configuration whose sections are none.
+
+    Raises:
+        ValueError: naming the section or the key.
+    """
+    for section, keys in SECTIONS.items():
+        held = plain.get(section)
+        if not isinstance(held, Mapping):
+            raise Refusal("{section}={value} must hold keys and values", section=section, value=shortened(f"{held}"))
+        for key in keys:
+            if key not in held:
+                raise Refusal("{section}.{key} is missing", section=section, key=key)
+    for key, kind in OTHERS.items():
+        check_type(key, plain.get(key), kind)
+
+
+def check_type(key: str, value: Any, kind: Any) -> None:
+    """Refuse a value of another type.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        if kind is str:
+            raise Refusal(
+                "{setting}={value} must be a text; put a number in double quotes",
+                setting=key,
+                value=shortened(f"{value}"),
+            ) from error
+        raise Refusal("{key}={value}: {error}", key=key, value=shortened(f"{value}"), error=error) from error
+
+
+@functools.cache
+def _hints(make: Callable[..., Any]) -> Mapping[str, Any]:
+    """Annotations of what a callable takes, those that YAML has values of; a user's model may have any others."""
+    try:
+        hints = typing.get_type_hints(vars(make).get("__init__", make) if isinstance(make, type) else make)
+    except Exception:
+        return {}
+    return {name: kind for name, kind in hints.items() if _is_plain(kind)}
+
+
+def _is_plain(kind: Any) -> bool:
+    try:
+        msgspec.json.schema(kind)
+    except TypeError:
+        return False
+    return True

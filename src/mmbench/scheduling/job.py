@@ -80,7 +80,17 @@ class Job:
             )
         check_plain(Message("configuration"), self.config.plain)  # what is refused here could not be read again
         model = class_of(target, self.trust)
-        check_keys("model", model, _arguments(self._model), given=1)
+        arguments = _arguments(self._model)
+        check_keys("model", model, arguments, given=1)
+        for name, value in arguments.items():
+            least = int(name == "embedding_dim")
+            if name.endswith("dim") and isinstance(value, int) and value < least:
+                raise Refusal(
+                    "{key}={value} must be a whole number of at least {least}",
+                    key=f"model.{name}",
+                    value=value,
+                    least=least,
+                )
         return model
 
     @property

@@ -21,6 +21,7 @@ from mmbench.scheduling.progress import Progress
 from mmbench.store import crashes, files, trackers
 from mmbench.store.leases import Leases, make_leases, present
 from mmbench.store.records import CellStore
+from mmbench.training.settings import check_machine
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,16 @@ class Sweep:
         recorded = paths.cell_file(store.folder).exists()
         return recorded and (self.config.study.resume == "force" or not store.is_current())
 
+    def check_machine(self) -> None:
+        """Refuse what this machine cannot train with; another one that the cells are sent to may.
+
+        Raises:
+            ValueError: as :func:`mmbench.training.settings.check_machine`.
+        """
+        sections = [job.config.plain["training"] for job in self.jobs]
+        for accelerator, precision in dict.fromkeys((one["accelerator"], one["precision"]) for one in sections):
+            check_machine(accelerator, precision)
+
     def open(self) -> None:
         """Write the manifest, and claim the folders of the cells that will run."""
         self.check()
@@ -195,6 +206,8 @@ def run_sweep(
     if place.dry_run:
         return place(sweep)
     trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
+    if isinstance(place, LocalPool):
+        sweep.check_machine()
     with sweep.opened():
         code = place(sweep)
     if code == 128 + signal.SIGTERM:  # what sent it kills soon
@@ -207,6 +220,7 @@ def run_sweep(
 def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
     """Add a pool of this machine to a sweep that somebody else has planned and will report."""
     sweep = Sweep.plan(jobs, overrides)
+    sweep.check_machine()
     with present(sweep.leases()):
         return sweep.run_pool()
 

@@ -23,6 +23,7 @@ from mmbench import paths
 from mmbench.data.dataset import DataChanged
 from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
+from mmbench.data.spreadsheet import csv_text
 from mmbench.messages import Refusal
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
@@ -140,8 +141,7 @@ def _finish(job: Job, store: CellStore) -> None:
         dataset = job.dataset()
         lists = pd.read_parquet(paths.final_file(store.folder, 1, paths.LISTS))
         frame = recommendations_frame(lists, top_k, dataset.user_ids, dataset.item_ids)
-        text = frame.to_csv(index=False, lineterminator="\n")
-        files.write_text(paths.recommendations_file(store.folder), text)
+        files.write_text(paths.recommendations_file(store.folder), csv_text(frame))
     trackers.make_tracker(job.config.plain["tracking"], job.sweep_dir).cell(store.folder)
 
 

@@ -155,6 +155,8 @@ def rebuild(
             model.fit(data)
         else:
             tensors = {name: torch.from_numpy(value) for name, value in state.items()}
+            if settings.is_double:
+                model.double()
             model.load_state_dict(tensors)  # float16 is cast to the parameter's type
     model.eval()
     return model.to(settings.device)

@@ -21,6 +21,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
+from pytorch_lightning.plugins.precision.double import DoublePrecision
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
@@ -61,6 +62,13 @@ class LoopState:
     best_state: dict[str, Tensor] = field(default_factory=dict)
     best_per_user: Tensor = field(default_factory=lambda: torch.empty(0))
     degenerate: str = ""
+
+
+class _Double(DoublePrecision):
+    """Lightning's double precision, without its look for floating-point numbers in a batch, which has none."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 class LitRecommender(pl.LightningModule):
@@ -219,9 +227,11 @@ def train(model: FactorModel, data: RecData, evaluator: Evaluator, settings: Tra
 
 
 def _placement(settings: TrainingSettings) -> dict[str, Any]:
-    """Lightning's flags that say where a training runs."""
+    """Lightning's flags that say where a training runs, and in which precision."""
+    plugins: list[Any] = [_Double()] if settings.is_double else []
+    flags = {"precision": None if settings.is_double else settings.precision, "devices": settings.devices}
     if settings.devices == 1:
-        return {"devices": 1}
+        return {**flags, "plugins": plugins}
     on_gpu = settings.device.type == "cuda"
     if on_gpu and torch.cuda.device_count() < settings.devices:
         raise Refusal(
@@ -236,7 +246,7 @@ def _placement(settings: TrainingSettings) -> dict[str, Any]:
         init_sync=False,
         broadcast_buffers=False,
     )
-    return {"devices": settings.devices, "strategy": strategy, "plugins": [LightningEnvironment()]}
+    return {**flags, "strategy": strategy, "plugins": [*plugins, LightningEnvironment()]}
 
 
 def run(module: LitRecommender) -> None:
@@ -246,7 +256,6 @@ def run(module: LitRecommender) -> None:
         warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
         trainer = pl.Trainer(
             accelerator=settings.device.type,
-            precision=settings.precision,  # type: ignore[arg-type]
             max_epochs=-1,  # the module stops itself
             logger=False,
             enable_checkpointing=False,
