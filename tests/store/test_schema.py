@@ -141,9 +141,13 @@ def test_the_hash_of_a_choice_covers_all_but_the_key_of_its_cell() -> None:
     assert valid.choice(cell_key="other").hash == choice.hash
 
 
-def test_the_score_of_a_course_is_that_of_its_best_epoch() -> None:
-    course = Course(history=[0.1, 0.4, 0.3], best_epoch=2)
-    assert (course.epochs, course.score) == (3, 0.4)
+def test_the_best_score_of_a_course_is_that_of_its_best_epoch() -> None:
+    course = Course(history=[0.1, 0.4, 0.3], best_epoch=2, validated=0.39)
+    assert (course.epochs, course.best) == (3, 0.4)
+
+
+def test_the_stored_state_gives_the_score_that_chooses() -> None:
+    assert valid.trial(course=Course(history=[0.1, 0.4, 0.3], best_epoch=2, validated=0.39)).score == 0.39
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,8 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         steps_per_epoch: optimizer steps of an epoch; 0 for a model that is computed.
         stop_reason: ``patience``, ``max_steps``, ``rung`` or ``closed_form``.
         popularity: validation score of the popularity baseline; None where all items are equally popular.
+        validated: validation score of the best state as it is stored, which chooses; those of ``history`` come from
+            unrounded states and only end the training.
     """
 
     history: list[float] = []
@@ -100,6 +102,7 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     steps_per_epoch: int = 0
     stop_reason: str = "max_steps"
     popularity: float | None = None
+    validated: float = 0.0
 
     @property
     def epochs(self) -> int:
@@ -111,14 +114,14 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return math.ceil(step / max(self.steps_per_epoch, 1))
 
     @property
-    def score(self) -> float:
-        """The best validation score."""
+    def best(self) -> float:
+        """The best validation score of an epoch."""
         return self.history[self.best_epoch - 1]
 
     @property
     def stalled(self) -> bool:
         """Whether patience ended it while it was worse than the popularity baseline."""
-        return self.stop_reason == "patience" and self.popularity is not None and self.score < self.popularity
+        return self.stop_reason == "patience" and self.popularity is not None and self.best < self.popularity
 
     @property
     def late_rise(self) -> float | None:
@@ -240,8 +243,8 @@ class Training(Record, frozen=True):
 
     @property
     def score(self) -> float | None:
-        """Best validation score; None for a training that failed."""
-        return None if self.course is None else self.course.score
+        """Validation score of the stored state; None for a training that failed."""
+        return None if self.course is None else self.course.validated
 
 
 class Trial(Training, frozen=True, tag="trial"):
@@ -487,7 +490,7 @@ class LedgerRow(Record, frozen=True, tag="training"):
         budget: name of the budget.
         searched: number of searched hyper-parameters.
         status: ``ok`` or ``failed``.
-        score: best validation score; None for a training that failed.
+        score: validation score of the stored state; None for a training that failed.
         epochs: epochs that were run.
         best_epoch: epoch of the best score.
         stop_reason: why it ended.

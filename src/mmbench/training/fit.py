@@ -20,6 +20,7 @@ from mmbench.messages import Refusal
 from mmbench.models.popularity import Popularity
 from mmbench.nn.memo import Memo
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
+from mmbench.store.files import State, as_stored
 from mmbench.store.schema import Approximation, Cost, Course
 from mmbench.training import loop, neighbour_search
 from mmbench.training.settings import TrainingSettings
@@ -49,15 +50,17 @@ class Fitted:
     """A trained model with the scores and costs of its training.
 
     Args:
-        model: the model in its best state, in eval mode.
+        model: the model in its best state as it is stored, in eval mode.
+        state: its parameters as they are stored; empty for a closed form, which is computed again.
         users: the evaluated users, ``(n_valid_users,)``.
-        per_user: validation score of each evaluated user in the best state, ``(n_valid_users,)``.
+        per_user: validation score that ``model`` gives each evaluated user, ``(n_valid_users,)``.
         course: scores and losses by epoch.
         cost: seconds and device.
         approximations: item graphs that are not exact.
     """
 
     model: Recommender
+    state: State
     users: NDArray[np.int64]
     per_user: NDArray[np.float64]
     course: Course
@@ -82,7 +85,8 @@ def fit(
 ) -> Fitted:
     """Train one model from one seed and return it in its best validation state.
 
-    The global random state is restored afterwards.
+    That state is rounded as it will be stored, and validation is ranked once more with it, so that what chooses can be
+    computed again from what is stored. The global random state is restored afterwards.
 
     Args:
         build: makes the model from the training data.
@@ -109,21 +113,27 @@ def fit(
             model.fit(data)
             model.eval().to(evaluator.device)
             cost.setup_seconds = time.perf_counter() - began
+            state: State = {}
             per_user = loop.validation_scores(evaluator, model)
             cost.ranking_seconds = time.perf_counter() - began - cost.setup_seconds
             course = Course(history=[float(per_user.mean())], best_epoch=1, stop_reason="closed_form")
         elif isinstance(model, FactorModel):
-            state = loop.train(model, data, evaluator, settings, seed)
-            course, per_user = state.course, state.best_per_user.numpy()
-            cost.ranking_seconds, cost.n_samples = state.ranking_seconds, state.n_samples
+            ended = loop.train(model, data, evaluator, settings, seed)
+            course = ended.course
+            cost.ranking_seconds, cost.n_samples = ended.ranking_seconds, ended.n_samples
             if settings.devices > 1:
                 cost.device = f"{settings.devices} x {settings.device}"
+            state = as_stored({name: value.cpu().numpy() for name, value in model.state_dict().items()})
+            model = rebuild(build, data, state, settings, seed, graph_dir=graph_dir)
+            ranked = time.perf_counter()
+            per_user = loop.validation_scores(evaluator.to(settings.device), model)
+            cost.ranking_seconds += time.perf_counter() - ranked
         else:
             raise Refusal("{model} must derive from FactorModel or ClosedForm", model=type(model).__name__)
-    course.popularity = validation.popularity
+    course.popularity, course.validated = validation.popularity, float(per_user.mean())
     cost.ranked_users = len(evaluator.users) * course.epochs
     cost.seconds = time.perf_counter() - began
-    return Fitted(model, evaluator.users, per_user, course, cost, search.approximations)
+    return Fitted(model, state, evaluator.users, per_user, course, cost, search.approximations)
 
 
 def rebuild(

@@ -160,8 +160,7 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
     faults.reach("fitted")
     fitted.cost.energy_kwh, fitted.cost.total_seconds = meter.kwh, time.perf_counter() - began
     valid = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
-    state = {name: value.cpu().numpy() for name, value in fitted.model.state_dict().items()}
-    store.write_training(training, _ledger_row(task, training, fitted.cost), valid, state or None)
+    store.write_training(training, _ledger_row(task, training, fitted.cost), valid, fitted.state or None)
     return training
 
 
