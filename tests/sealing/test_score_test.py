@@ -319,7 +319,7 @@ def fragile(sweep_dir: Path, kinds: list[str]) -> tuple[CellTask, CellStore, Spl
         budget=replace(task.budget, trials=len(kinds)),
         recipe=lambda configuration: (functools.partial(Fragile, kind=configuration["model.kind"]), settings),
     )
-    store.open(job.record(task, store.key))
+    store.open(job.record(task))
     return task, store, job.dataset().split
 
 

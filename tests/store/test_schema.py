@@ -30,7 +30,15 @@ from tests import records as valid
 
 CONTROL = Control(state="shuffle", differs_from_real=True, cosine_mean=0.1, cosine_sd=0.2)
 APPROXIMATION = Approximation(items=80, k=10, recall=0.99, sample=40, library="faiss 1.8")
-REVISION = Revision(trials=8, seeds=3, models=["data/vbpr"], command=["budget=small"], planned_at="now")
+REVISION = Revision(
+    trials=8,
+    seeds=3,
+    cells={"data/vbpr/text": "a" * 64},
+    data={"data": "print"},
+    command=["budget=small"],
+    planned_at="now",
+    previous="fixed",
+)
 EXAMPLES: dict[str, Record] = {
     "trial": valid.trial(3, 0.1 + 0.2, controls={"text": CONTROL}, approximations=[APPROXIMATION]),
     "failed trial": valid.trial(0, None, failure=Failure(reason="é\nsecond line", traceback="Traceback")),

@@ -179,7 +179,7 @@ def _open(planned: Sequence[Planned], resume: str) -> None:
     for plan in planned:
         if plan.finished:
             continue
-        cell = plan.job.record(plan.task, plan.store.key)
+        cell = plan.job.record(plan.task)
         moved = plan.store.open(cell, afresh=resume == "force")
         if moved:
             why = "set aside" if resume == "force" else "belong to other data or settings"

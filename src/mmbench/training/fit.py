@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def fit(
     # The processes of a shared training bring it to their devices.
     validation = _validation(valid, train, data, settings.device if settings.devices == 1 else torch.device("cpu"))
     evaluator = validation.evaluator
-    cost = Cost(device=str(settings.device))
+    cost = Cost(device=str(settings.device), machine=machine())
     with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir) as search:
         torch.manual_seed(seed)
         model = build(data)
@@ -134,6 +135,12 @@ def fit(
     cost.ranked_users = len(evaluator.users) * course.epochs
     cost.seconds = time.perf_counter() - began
     return Fitted(model, state, evaluator.users, per_user, course, cost, search.approximations)
+
+
+def machine() -> str:
+    """What the bits of a result may depend on: processor family, instruction set, and the name of a GPU."""
+    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *gpu])
 
 
 def rebuild(

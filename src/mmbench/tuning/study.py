@@ -20,7 +20,7 @@ from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.store import ledger
-from mmbench.store.records import CellStore
+from mmbench.store.records import CellStore, frame_fingerprint
 from mmbench.store.schema import (
     TRAININGS,
     Choice,
@@ -66,7 +66,7 @@ def waiting(task: CellTask, store: CellStore) -> list[Unit]:
         return unfinished[:1]  # each proposal has seen the score of the one before
     choice = store.choice()
     if choice is None:
-        choice = choose([done[unit] for unit in (*random, *proposed)])
+        choice = choose([done[unit] for unit in (*random, *proposed)], store.cell().plan)
         store.write_choice(choice)
         faults.reach("chosen")
     elif is_outdated(task, choice):
@@ -94,15 +94,20 @@ def choose_again(task: CellTask, store: CellStore) -> None:
     """
     done, effort = store.finished_trainings(), task.effort
     numbers = {Stage.TRIAL: effort.trials, Stage.PROPOSAL: effort.proposals}
-    choice = choose([done[Unit(stage, number)] for stage, n in numbers.items() for number in range(n)])
+    trials = [done[Unit(stage, number)] for stage, n in numbers.items() for number in range(n)]
+    choice = choose(trials, store.cell().plan)
     store.keep_look()
     store.set_finals_aside(choice.configuration)
     store.write_choice(choice)
     faults.reach("chosen")
 
 
-def choose(trials: Sequence[Training]) -> Choice:
+def choose(trials: Sequence[Training], plan: str) -> Choice:
     """Pick the trial with the best validation score; a tie goes to the lower slot, and a slot before a proposal.
+
+    Args:
+        trials: all that take part, by slot, then the proposals.
+        plan: hash of what the plan fixes for good.
 
     Raises:
         CellFailed: if every trial failed.
@@ -122,8 +127,10 @@ def choose(trials: Sequence[Training]) -> Choice:
         score=score,
         n_trials=len(trials),
         n_failed=len(trials) - len(scored),
+        plan=plan,
+        trials=[trial.hash for trial in trials],
     )
-    return hashed(choice, leave_out=("cell_key",))
+    return hashed(choice)
 
 
 def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
@@ -154,12 +161,16 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
         training = training.ended(failure=failure)
         store.write_training(training, _ledger_row(task, training, Cost(energy_kwh=meter.kwh)))
         return training
+    valid = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
     training = training.ended(
-        course=fitted.course, n_parameters=fitted.n_parameters, approximations=fitted.approximations
+        course=fitted.course,
+        n_parameters=fitted.n_parameters,
+        approximations=fitted.approximations,
+        validation_hash=frame_fingerprint(valid),
+        state_hash=fingerprint.of_named_arrays(fitted.state) if fitted.state else "",
     )
     faults.reach("fitted")
     fitted.cost.energy_kwh, fitted.cost.total_seconds = meter.kwh, time.perf_counter() - began
-    valid = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
     store.write_training(training, _ledger_row(task, training, fitted.cost), valid, fitted.state or None)
     return training
 
@@ -212,6 +223,7 @@ def _begun(
         split_hash=task.split_fingerprint,
         metric=SELECTION_METRIC,
         precision=precision,
+        versions_hash=task.versions_hash,
         controls={
             name: Control(state=state, **control_statistics(features[name], task.features[name])._asdict())
             for name, state in controlled.items()
