@@ -60,7 +60,7 @@ class Finding:
     """Something that is not what the other records give.
 
     Args:
-        cell: the cell whose verdicts it touches; None touches those of the whole sweep.
+        cell: the cell whose verdicts it touches; without a condition those of its model, None those of the sweep.
         file: the file, relative to the folder of the sweep.
         field: the field of its record, or what of the file.
         reason: what is wrong.
@@ -69,7 +69,11 @@ class Finding:
     cell: CellName | None
     file: str
     field: str
-    reason: str
+    reason: Message
+
+    def touches(self, dataset: str, model: str) -> bool:
+        """Whether it touches the verdicts of a dataset and model."""
+        return self.cell is None or (self.cell.dataset, self.cell.model) == (dataset, model)
 
     def __str__(self) -> str:
         return f"{self.file}: {self.field}: {self.reason}"
@@ -88,28 +92,44 @@ def check(sweep_dir: Path) -> list[Finding]:
     rows: dict[str, list[tuple[int, LedgerRow]]] = {}
     for place, row in enumerate(ledger.read(sweep_dir)):
         rows.setdefault(row.cell_key, []).append((place, row))
-    found: list[Finding] = []
-
-    def keep(cell: CellName | None, said: Said) -> None:
-        try:
-            for file, field, reason in said:
-                found.append(Finding(cell, file.relative_to(sweep_dir).as_posix(), field, reason))
-        except (Refusal, OSError) as error:
-            reason = error.message if isinstance(error, Refusal) else Message("{error}", error=error)
-            found.append(Finding(cell, paths.manifest_file(sweep_dir).name, "record", reason))
-
-    keep(None, _plan(sweep_dir, manifest))
+    found = findings(sweep_dir, None, _plan(sweep_dir, manifest))
     cells: dict[tuple[str, str], list[tuple[Path, Cell]]] = {}
     for planned in manifest.cells:
         folder = sweep_dir / planned.folder
         if not paths.cell_file(folder).exists():
             continue  # missing, which the table says
-        audit = CellAudit(sweep_dir, folder, manifest, planned, rows.pop(planned.key, []))
-        keep(planned.name, audit.findings())
+        try:
+            audit = CellAudit(sweep_dir, folder, manifest, planned, rows.get(planned.key, []))
+        except Refusal as error:
+            found.append(
+                Finding(planned.name, f"{planned.folder}/{paths.cell_file(folder).name}", "record", error.message)
+            )
+            continue
+        found += findings(sweep_dir, planned.name, audit.findings())
         cells.setdefault((planned.dataset, planned.model), []).append((folder, audit.cell))
-    for family in cells.values():
-        keep(family[0][1].name, _family(family))
+    for (dataset, model), family in cells.items():
+        found += findings(sweep_dir, CellName(dataset, model, ""), _family(family))
     return found
+
+
+def findings(sweep_dir: Path, cell: CellName | None, said: Said) -> list[Finding]:
+    """What was said of a cell as findings; a record that cannot be read ends it with one more."""
+    found = []
+    try:
+        for file, field, reason in said:
+            found.append(Finding(cell, file.relative_to(sweep_dir).as_posix(), field, reason))
+    except Refusal as error:
+        found.append(Finding(cell, _place(sweep_dir, cell), "record", error.message))
+    except (OSError, ValueError, KeyError, TypeError) as error:  # a table or a section of another form
+        reason = Message("it cannot be read: {error}", error=f"{type(error).__name__}: {error}")
+        found.append(Finding(cell, _place(sweep_dir, cell), "record", reason))
+    return found
+
+
+def _place(sweep_dir: Path, cell: CellName | None) -> str:
+    if cell is None:
+        return paths.manifest_file(sweep_dir).name
+    return paths.cell_dir(sweep_dir, *cell).relative_to(sweep_dir).as_posix()
 
 
 def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
@@ -120,20 +140,20 @@ def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
     planned: dict[str, tuple[str, int, int]] = {}
     for number, revision in enumerate(manifest.revisions, 1):
         place = f"revisions[{number}]"
-        yield from _same(file, f"{place}.previous", revision.previous, previous)
+        yield from same(file, f"{place}.previous", revision.previous, previous)
         yield from _hash(file, revision, f"{place}.hash")
         yield from _data(file, place, revision, manifest.data)
         previous = revision.hash
         planned |= {name: (key, revision.trials, revision.seeds) for name, key in revision.cells.items()}
     cells = {str(cell.name): (cell.key, cell.trials, cell.seeds) for cell in manifest.cells}
-    yield from _same(file, "cells", cells, planned)
-    yield from _same(file, "delta", manifest.delta, manifest.statistics.get("delta"))
-    yield from _same(file, "contrasts", manifest.contrasts, list(manifest.statistics.get("contrasts", [])))
+    yield from same(file, "cells", cells, planned)
+    yield from same(file, "delta", manifest.delta, manifest.statistics.get("delta"))
+    yield from same(file, "contrasts", manifest.contrasts, list(manifest.statistics.get("contrasts", [])))
 
 
 def _data(file: Path, place: str, revision: Revision, data: Mapping[str, DataPrint]) -> Said:
     now = {name: fingerprint.of_json(msgspec.to_builtins(data[name])) for name in revision.data if name in data}
-    yield from _same(file, f"{place}.data", revision.data, now)
+    yield from same(file, f"{place}.data", revision.data, now)
 
 
 def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
@@ -142,11 +162,11 @@ def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
     for folder, cell in others:
         file = paths.cell_file(folder)
         for section in SHARED:
-            yield from _same(file, f"config.{section}", cell.config[section], first.config[section])
+            yield from same(file, f"config.{section}", cell.config[section], first.config[section])
         rules = [training_rule(c.config["budget"]) for c in (cell, first)]
-        yield from _same(file, "config.budget", *rules)
-        yield from _same(file, "versions", versions_hash(cell.versions), versions_hash(first.versions))
-        yield from _same(file, "effort", cell.effort, first.effort)
+        yield from same(file, "config.budget", *rules)
+        yield from same(file, "versions", versions_hash(cell.versions), versions_hash(first.versions))
+        yield from same(file, "effort", cell.effort, first.effort)
 
 
 def _hash(file: Path, record: Any, field: str = "hash") -> Said:
@@ -154,7 +174,8 @@ def _hash(file: Path, record: Any, field: str = "hash") -> Said:
         yield file, field, Message("it is not the hash of what the record says")
 
 
-def _same(file: Path, field: str, recorded: Any, expected: Any) -> Said:
+def same(file: Path, field: str, recorded: Any, expected: Any) -> Said:
+    """A finding if a field is not what it should be."""
     if recorded != expected:
         yield (
             file,
@@ -225,7 +246,7 @@ class CellAudit:
             yield from self._choice(paths.choice_file(kept), earlier, by_unit)
             seal = records.read(paths.seal_file(kept), Seal)
             yield from _hash(paths.seal_file(kept), seal)
-            yield from _same(paths.seal_file(kept), "choice_hash", seal.choice_hash, earlier.hash)
+            yield from same(paths.seal_file(kept), "choice_hash", seal.choice_hash, earlier.hash)
 
     @property
     def _print(self) -> DataPrint | None:
@@ -235,19 +256,19 @@ class CellAudit:
         """Its record against the plan."""
         cell, planned, file = self.cell, self.planned, self.file
         yield from _hash(file, cell)
-        yield from _same(file, "name", cell.name, planned.name)
-        yield from _same(file, "key", cell.key, planned.key)
-        yield from _same(file, "key", cell.key, key_of(cell))
-        yield from _same(file, "draw", cell.draw, planned.draw)
+        yield from same(file, "name", cell.name, planned.name)
+        yield from same(file, "key", cell.key, planned.key)
+        yield from same(file, "key", cell.key, key_of(cell))
+        yield from same(file, "draw", cell.draw, planned.draw)
         statistics = cell.config["statistics"]
-        yield from _same(file, "config.statistics", statistics, self.manifest.statistics)
+        yield from same(file, "config.statistics", statistics, self.manifest.statistics)
         plan = fixed(self.manifest.delta, self.manifest.contrasts, self.manifest.primary, self.manifest.statistics)
-        yield from _same(file, "plan", cell.plan, plan)
+        yield from same(file, "plan", cell.plan, plan)
         rule = fingerprint.of_json(training_rule(self.budget))
-        yield from _same(paths.manifest_file(self.ledger_file.parent), "rule", planned.rule, rule)
+        yield from same(paths.manifest_file(self.ledger_file.parent), "rule", planned.rule, rule)
         condition = ModalityCondition(**cell.config["modality"])
         states = {name: condition.state(name) for name in sorted(cell.features)}
-        yield from _same(file, "states", cell.states, states)
+        yield from same(file, "states", cell.states, states)
         if self._print is None:
             yield (
                 paths.manifest_file(self.ledger_file.parent),
@@ -255,12 +276,12 @@ class CellAudit:
                 Message("{dataset} is not in it", dataset=cell.dataset),
             )
         else:
-            yield from _same(file, "split_hash", cell.split_hash, self._print.split_hash)
+            yield from same(file, "split_hash", cell.split_hash, self._print.split_hash)
             if cell.modality != ID_ONLY:
-                yield from _same(file, "features", cell.features, self._print.features)
+                yield from same(file, "features", cell.features, self._print.features)
         slots = self._slots(planned.trials)
         expected = {"trials": len(slots), "proposals": self.budget.get("tpe", 0), "seeds": planned.seeds}
-        yield from _same(file, "effort", msgspec.to_builtins(cell.effort), expected)
+        yield from same(file, "effort", msgspec.to_builtins(cell.effort), expected)
 
     def _slots(self, trials: int) -> list[Configuration]:
         return slots_of(self.cell.name, self.space, default_of(self.cell.config, self.space), trials)
@@ -283,16 +304,16 @@ class CellAudit:
         if all(condition.state(name) == "real" and not condition.missing.get(name) for name in kept):
             expected["feature_hash"] = fingerprint.of_json({name: cell.features[name] for name in kept})
         for field, value in expected.items():
-            yield from _same(file, field, getattr(training, field), value)
+            yield from same(file, field, getattr(training, field), value)
         controlled = {name: condition.state(name) for name in kept if condition.state(name) != "real"}
-        yield from _same(file, "controls", {name: c.state for name, c in training.controls.items()}, controlled)
+        yield from same(file, "controls", {name: c.state for name, c in training.controls.items()}, controlled)
         configuration = self._configuration(training, others)
         if configuration is not None:
-            yield from _same(file, "configuration", training.configuration, configuration)
+            yield from same(file, "configuration", training.configuration, configuration)
         if training.course is None:
             if training.failure is None:
                 yield file, "course", Message("there is neither a result nor a failure")
-            yield from _same(file, "validation_hash", training.validation_hash + training.state_hash, "")
+            yield from same(file, "validation_hash", training.validation_hash + training.state_hash, "")
             return
         if training.failure is not None:
             yield file, "failure", Message("there is a result and a failure")
@@ -314,13 +335,13 @@ class CellAudit:
     def _course(self, file: Path, training: Training, course: Course, others: Mapping[Unit, Training]) -> Said:
         """The stopping rule on its own history."""
         if course.stop_reason == "closed_form":
-            yield from _same(file, "course", (course.epochs, course.best_epoch, course.losses), (1, 1, []))
-            yield from _same(file, "state_hash", training.state_hash, "")
+            yield from same(file, "course", (course.epochs, course.best_epoch, course.losses), (1, 1, []))
+            yield from same(file, "state_hash", training.state_hash, "")
             return
         if self._print is not None:
             steps = -(-self._print.n_train // self.cell.config["training"]["batch_size"])
             steps = min(steps, self.budget.get("batches_per_epoch") or steps)
-            yield from _same(file, "course.steps_per_epoch", course.steps_per_epoch, steps)
+            yield from same(file, "course.steps_per_epoch", course.steps_per_epoch, steps)
         if len(course.losses) != course.epochs or course.steps_per_epoch < 1 or not course.epochs:
             yield file, "course", Message("history and losses do not go together")
             return
@@ -329,24 +350,24 @@ class CellAudit:
         cut = training.stage == Stage.PROPOSAL or (training.stage == Stage.TRIAL and training.index >= PILOTS)
         rungs = dict(sampler.thresholds(self.budget.get("rungs") or (), pilots)) if cut else {}
         ended = _replayed(course.history, rule, course.steps_per_epoch, rungs)
-        yield from _same(file, "course", (course.epochs, course.best_epoch, course.stop_reason), ended)
+        yield from same(file, "course", (course.epochs, course.best_epoch, course.stop_reason), ended)
         if not training.state_hash:
             yield file, "state_hash", Message("a trained model has a state")
 
     def _validation(self, file: Path, training: Training, course: Course) -> Said:
         """The vector of validation scores: whose, and what of it."""
         frame = pd.read_parquet(file)
-        yield from _same(file, "validation_hash", frame_fingerprint(frame), training.validation_hash)
+        yield from same(file, "validation_hash", frame_fingerprint(frame), training.validation_hash)
         if list(frame.columns) != ["user", SELECTION_METRIC]:
             yield file, "columns", Message("they are not those of validation scores")
             return
         scores = frame[SELECTION_METRIC].to_numpy(np.float64)
-        yield from _same(file, "course.validated", course.validated, float(scores.mean()))
+        yield from same(file, "course.validated", course.validated, float(scores.mean()))
         if not (np.isfinite(scores).all() and scores.min() >= 0.0 and scores.max() <= 1.0):
             yield file, SELECTION_METRIC, Message("a score lies outside 0 to 1")
         if self._print is not None:
             users = fingerprint.of_arrays(frame["user"].to_numpy(np.int64))
-            yield from _same(file, "user", users, self._print.valid_users)
+            yield from same(file, "user", users, self._print.valid_users)
 
     def _numbers(self, by_unit: Mapping[Unit, Training]) -> Said:
         """No training beyond the plan."""
@@ -384,7 +405,7 @@ class CellAudit:
                 searched=len(self.space),
                 finished_at=row.finished_at,
             )
-            yield from _same(self.ledger_file, str(file.relative_to(self.ledger_file.parent)), row, said)
+            yield from same(self.ledger_file, str(file.relative_to(self.ledger_file.parent)), row, said)
             if self.manifest.revisions and row.finished_at < self.manifest.revisions[0].planned_at:
                 yield (
                     self.ledger_file,
@@ -420,25 +441,25 @@ class CellAudit:
             yield file, "record", Message("{error}", error=error)
             return
         for field in msgspec.structs.fields(Choice):
-            yield from _same(file, field.name, getattr(choice, field.name), getattr(again, field.name))
+            yield from same(file, field.name, getattr(choice, field.name), getattr(again, field.name))
 
     def _seal(self, file: Path, seal: Seal, choice: Choice, by_unit: Mapping[Unit, Training]) -> Said:
         """The seal against choice, finals and plan."""
         yield from _hash(file, seal)
-        yield from _same(file, "cell_key", seal.cell_key, self.cell.key)
-        yield from _same(file, "choice_hash", seal.choice_hash, choice.hash)
-        yield from _same(file, "finals", seal.finals, list(range(1, self.cell.effort.seeds + 1)))
+        yield from same(file, "cell_key", seal.cell_key, self.cell.key)
+        yield from same(file, "choice_hash", seal.choice_hash, choice.hash)
+        yield from same(file, "finals", seal.finals, list(range(1, self.cell.effort.seeds + 1)))
         finals = [by_unit.get(Unit(Stage.FINAL, number)) for number in seal.finals]
-        yield from _same(file, "runs", seal.runs, [None if final is None else final.hash for final in finals])
+        yield from same(file, "runs", seal.runs, [None if final is None else final.hash for final in finals])
         for final in finals:
             if final is not None:
-                yield from _same(self._record(final.unit), "configuration", final.configuration, choice.configuration)
-        yield from _same(file, "protocol", seal.protocol, self.cell.config["dataset"]["protocol"])
+                yield from same(self._record(final.unit), "configuration", final.configuration, choice.configuration)
+        yield from same(file, "protocol", seal.protocol, self.cell.config["dataset"]["protocol"])
         empty = Interactions(np.empty(0, np.int64), np.empty(0, np.int64), 0, 0)
         masked = Split(empty, empty, empty, seal.protocol).masks_valid_at_test
-        yield from _same(file, "valid_masked", seal.valid_masked, masked)
+        yield from same(file, "valid_masked", seal.valid_masked, masked)
         if self._print is not None:
-            yield from _same(file, "test_hash", seal.test_hash, self._print.test_hash)
+            yield from same(file, "test_hash", seal.test_hash, self._print.test_hash)
 
     def _files(self, seal: Seal, by_unit: Mapping[Unit, Training]) -> Said:
         """Files of test ranks: those that were sealed, ranks of the whole test split, of nothing else."""
@@ -454,7 +475,7 @@ class CellAudit:
             yield file, "file", Message("the seal and the trainings do not name the same files")
         for file in sorted(sealed):
             frame = pd.read_parquet(file)
-            yield from _same(
+            yield from same(
                 file, "file", frame_fingerprint(frame), seal.files[file.relative_to(self.folder).as_posix()]
             )
             if "rank" in frame.columns:
@@ -472,7 +493,7 @@ class CellAudit:
         except ValueError as error:
             yield file, "user", Message("{error}", error=error)
             return
-        yield from _same(file, "user", test, seal.test_hash)
+        yield from same(file, "user", test, seal.test_hash)
 
 
 def _replayed(

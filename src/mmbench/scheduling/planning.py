@@ -123,8 +123,12 @@ def _found(job: Job, task: CellTask, store: CellStore, listed: Collection[Unit],
     return Planned(job, task, store, finished, len(done))
 
 
-def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> None:
-    """Write the manifest before the cells run; it keeps what earlier commands planned for this sweep."""
+def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> str:
+    """Write the manifest before the cells run; it keeps what earlier commands planned for this sweep.
+
+    Returns:
+        Hash of the plan.
+    """
     earlier = _manifest(sweep_dir)
     config = jobs[0].config
     known = [] if earlier is None else earlier.cells
@@ -147,7 +151,7 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
             tiers=list(plan.job.config.plain["tiers"]),
             asked=asked,
         )
-        data[name.dataset] = _print_of(plan.job.dataset())
+        data[name.dataset] = print_of(plan.job.dataset())
         if before.get(name) != (cell.key, cell.trials, cell.seeds):
             revised.setdefault((cell.trials, cell.seeds), {})[str(name)] = cell.key
     statistics = dict(config.plain["statistics"])
@@ -183,9 +187,10 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
         statistics=statistics,
     )
     records.write(paths.manifest_file(sweep_dir), hashed(manifest))
+    return manifest.plan_hash
 
 
-def _print_of(dataset: Dataset) -> DataPrint:
+def print_of(dataset: Dataset) -> DataPrint:
     """What a dataset is, as the plan keeps it."""
     split = dataset.split
     per_user = np.bincount(split.train.users, minlength=split.train.n_users)

@@ -177,18 +177,22 @@ def rebuild(
     return model.to(settings.device)
 
 
+def popularity_score(evaluator: Evaluator, data: RecData) -> float | None:
+    """What the popularity baseline scores on validation; None where all items are equally popular."""
+    popularity = Popularity(data)
+    popularity.fit(data)
+    try:
+        return float(loop.validation_scores(evaluator, popularity.to(evaluator.device)).mean())
+    except DegenerateScores:
+        return None
+
+
 def _validation(valid: Interactions, train: Interactions, data: RecData, device: torch.device) -> Validation:
     """The validation split; trainings on the same split share it."""
 
     def make() -> Validation:
         evaluator = Evaluator(valid, train, device=device)
-        popularity = Popularity(data)
-        popularity.fit(data)
-        try:
-            score = float(loop.validation_scores(evaluator, popularity.to(device)).mean())
-        except DegenerateScores:
-            return Validation(evaluator, None)
-        return Validation(evaluator, score)
+        return Validation(evaluator, popularity_score(evaluator, data))
 
     key = fingerprint.of_arrays(valid.users, valid.items, train.users, train.items)
     return _validations.get(f"{key} {valid.n_items} {device}", make)

@@ -10,7 +10,7 @@ import resource
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.store import ledger
+from mmbench.store.files import State
 from mmbench.store.records import CellStore, frame_fingerprint
 from mmbench.store.schema import (
     TRAININGS,
@@ -133,19 +134,51 @@ def choose(trials: Sequence[Training], plan: str) -> Choice:
     return hashed(choice)
 
 
-def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
-    """Run one training that :func:`waiting` returned, with values from Optuna; write its record and return it.
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave.
 
-    After an exception the training is repeated once with the same configuration; a second exception is recorded as a
-    failed training, which counts as a trial. Degenerate scores are deterministic, so they are not tried again.
+    Args:
+        record: its record.
+        cost: what it cost.
+        validation: validation score by user, columns ``user`` and the metric; None for one that failed.
+        state: parameters as they are stored; empty where there are none.
     """
+
+    record: Training
+    cost: Cost
+    validation: pd.DataFrame | None = None
+    state: State = field(default_factory=dict)
+
+
+def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
+    """Run one training that :func:`waiting` returned, with values from Optuna; write its record and return it."""
     configuration = _configuration(task, store, unit)
     if unit.stage != Stage.FINAL:
         faults.reach("asked")
+    trained = train(task, store, unit, configuration)
+    faults.reach("fitted")
+    row = _ledger_row(task, trained.record, trained.cost)
+    store.write_training(trained.record, row, trained.validation, trained.state or None)
+    return trained.record
+
+
+def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration) -> Trained:
+    """Run one training and write nothing of it.
+
+    After an exception the training is repeated once with the same configuration; a second exception gives the record
+    of a failed training, which counts as a trial. Degenerate scores are deterministic, so they are not tried again.
+
+    Args:
+        task: its cell.
+        store: records of the cell, which say what a rung asks for.
+        unit: which training.
+        configuration: what it tries.
+    """
     seed = task.seed(unit)
     features = task.inputs(seed)
     build, settings = task.recipe(configuration)
-    training = _begun(task, store, unit, configuration, features, settings.precision)
+    begun = _begun(task, store, unit, configuration, features, settings.precision)
     if unit.stage != Stage.FINAL and not (unit.stage == Stage.TRIAL and unit.number < PILOTS):
         settings = replace(settings, rungs=_rungs(task, store))
     data = make_recdata(task.train, features)
@@ -158,21 +191,17 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
             )
     except Exception as error:
         failure = Failure(reason=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-        training = training.ended(failure=failure)
-        store.write_training(training, _ledger_row(task, training, Cost(energy_kwh=meter.kwh)))
-        return training
-    valid = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
-    training = training.ended(
+        return Trained(begun.ended(failure=failure), Cost(energy_kwh=meter.kwh))
+    validation = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
+    record = begun.ended(
         course=fitted.course,
         n_parameters=fitted.n_parameters,
         approximations=fitted.approximations,
-        validation_hash=frame_fingerprint(valid),
+        validation_hash=frame_fingerprint(validation),
         state_hash=fingerprint.of_named_arrays(fitted.state) if fitted.state else "",
     )
-    faults.reach("fitted")
     fitted.cost.energy_kwh, fitted.cost.total_seconds = meter.kwh, time.perf_counter() - began
-    store.write_training(training, _ledger_row(task, training, fitted.cost), valid, fitted.state or None)
-    return training
+    return Trained(record, fitted.cost, validation, fitted.state)
 
 
 def give_up(task: CellTask, store: CellStore, unit: Unit, reason: str) -> None:
