@@ -52,6 +52,10 @@ class Standing:
         return Message("consistent") if self.level is Level.CONSISTENT else Message("stated")
 
 
+#: Of records that nobody has looked at.
+UNCHECKED = Standing(Level.STATED, "")
+
+
 def keep(sweep_dir: Path, standing: Standing) -> None:
     """Write what an audit found beside the records."""
     files.write_document(paths.audit_file(sweep_dir), asdict(standing))

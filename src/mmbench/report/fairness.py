@@ -174,7 +174,7 @@ def as_markdown(
     table: SweepTable, groups: Sequence[Group], compared: Sequence[Comparison], disposals: Sequence[Disposal]
 ) -> str:
     """The report as Markdown."""
-    pieces = [f"# Fairness of {table.name}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND]
+    pieces = [f"# Fairness of {table.name}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND, table.proof]
     for group in groups:
         own = _of(compared, group)
         pieces += [f"## {group.dataset}, {group.model}: {group.level}", by_trials(own)]
@@ -210,6 +210,7 @@ def as_html(
         name=table.name,
         budget=table.budget,
         legend=LEGEND,
+        proof=table.proof,
         verdicts=verdicts,
         sections=sections,
         disposals=free,

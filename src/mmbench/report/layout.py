@@ -18,6 +18,8 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 Row = TypeVar("Row")
+#: Digits of a root that a caption shows.
+ROOT_SHOWN = 16
 #: What stands where a row has no value.
 NOTHING = "-"
 #: Rank of a value in its column.
@@ -119,12 +121,14 @@ class Document:
         tables: the tables.
         notes: what has to be said under them.
         exported: tables of the CSV file, where they are not those that are printed.
+        root: root of the records, whose beginning a caption names.
     """
 
     title: str
     tables: Sequence[Table[Any]]
     notes: Sequence[str]
     exported: Sequence[Table[Any]] | None = None
+    root: str = ""
 
 
 def text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1) -> Table[Any]:
@@ -160,13 +164,14 @@ def md(text: str) -> str:
 def latex(document: Document) -> str:
     """Tables for a paper (booktabs): best bold, second or not told from it underlined; notes as comments."""
     marks = {0: "{}", BEST: "\\textbf{{{}}}", SECOND: "\\underline{{{}}}", ALIKE: "\\underline{{{}}}"}
+    caption = rf"; records \texttt{{{document.root[:ROOT_SHOWN]}}}" if document.root else ""
     pieces = ["% needs \\usepackage{booktabs}"]
     for table in document.tables:
         alignment = "".join("l" if column.names else "r" for column in table.printed)
         body = [" & ".join(marks[e.rank].format(tex(e.text)) for e in row) + r" \\" for row in table.entries]
         lines = [
             r"\begin{table}",
-            rf"\caption{{{tex(table.title)}}}",
+            rf"\caption{{{tex(table.title)}{caption}}}",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
             " & ".join(map(tex, table.header)) + r" \\",

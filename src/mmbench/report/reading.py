@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmbench import fingerprint, paths
+from mmbench.audit import consistency, standing
+from mmbench.audit.root import root_of
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Refusal, listed
 from mmbench.report.table import CONDITIONS, ID_ONLY, LATE, CellResult, SweepTable
@@ -47,6 +49,8 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
         tuple(map(Contrast.parse, manifest.contrasts)),
         manifest.delta,
         manifest.primary,
+        standing.read(sweep_dir, root_of(sweep_dir), consistency.check(sweep_dir)),
+        manifest.plan_hash if manifest.revisions else "",
     )
 
 
@@ -94,7 +98,7 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
     config, states = cell.config, cell.states
     effort = fingerprint.of_json(
         {
-            **{name: config[name] for name in ("model", "search", "optimizer")},
+            **{name: config[name] for name in ("model", "search", "optimizer", "training")},
             "rule": training_rule(config["budget"]),
             "trials": choice.n_trials,
         }

@@ -44,6 +44,10 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
     }
     if rows is not None:
         documents[paths.PAPER] = published.document(table, rows)
+    documents = {
+        name: replace(document, notes=[*document.notes, table.proof], root=table.standing.root)
+        for name, document in documents.items()
+    }
     shown = "\n".join(layout.terminal(documents[name]) for name in (paths.TABLE, paths.VERDICTS))
     table = replace(table, text=shown)
     answers = submission.answers(table, compared, groups)
