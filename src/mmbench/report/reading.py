@@ -98,7 +98,7 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
     config, states = cell.config, cell.states
     effort = fingerprint.of_json(
         {
-            **{name: config[name] for name in ("model", "search", "optimizer", "training")},
+            **{name: config[name] for name in ("model", "search", "optimizer")},
             "rule": training_rule(config["budget"]),
             "trials": choice.n_trials,
         }
