@@ -78,6 +78,11 @@ def mirror_dir(sweep_dir: Path) -> Path:
     return sweep_dir / "wandb"
 
 
+def audit_file(sweep_dir: Path) -> Path:
+    """What an audit of the sweep has shown."""
+    return sweep_dir / "audit.json"
+
+
 def report_dir(sweep_dir: Path) -> Path:
     """Where tables and figures of a sweep are written."""
     return sweep_dir / "report"

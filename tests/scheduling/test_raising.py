@@ -361,7 +361,7 @@ def test_a_worker_takes_up_what_is_raised_while_it_works(fresh: Fresh, tmp_path:
     few = make_job(tmp_path, f"modality={fresh.changed}", *BEGUN)
     task, store = opened(few)
     many = make_job(tmp_path, f"modality={fresh.changed}", *RAISED)
-    store.open(many.record(many.task(), store.key))
+    store.open(many.record(many.task()))
     work_on([OpenCell(task, store, few.dataset().split)], make_leases("files", tmp_path, timeout=60.0))
     assert told(read_looks(store.folder)) == [(1, 4, 2)]
     assert digests(store.folder) == digests(cell(fresh.folder.parent, fresh.changed))
@@ -370,8 +370,8 @@ def test_a_worker_takes_up_what_is_raised_while_it_works(fresh: Fresh, tmp_path:
 def test_a_late_starter_of_the_earlier_command_lowers_nothing(begun: Path, fresh: Fresh) -> None:
     few, many = (make_job(begun / "s", f"modality={fresh.changed}", *words) for words in (BEGUN, RAISED))
     store = many.store(many.task())
-    store.open(many.record(many.task(), store.key))
-    store.open(few.record(few.task(), store.key))
+    store.open(many.record(many.task()))
+    store.open(few.record(few.task()))
     assert store.effort() == Effort(trials=4, proposals=0, seeds=2)
 
 

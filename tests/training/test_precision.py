@@ -106,7 +106,7 @@ def test_mixed_precision_trains(block_world: BlockWorld, model: type[FactorModel
     full, mixed = (fitted(block_world, model, settings(word, epochs=15)) for word in ("32-true", "bf16-mixed"))
     assert {str(p.dtype) for p in mixed.model.parameters()} == {"torch.float32"}
     assert mixed.course.losses[-1]["bpr"] == pytest.approx(full.course.losses[-1]["bpr"], rel=0.1)
-    assert mixed.course.score == pytest.approx(full.course.score, abs=0.05)
+    assert mixed.course.best == pytest.approx(full.course.best, abs=0.05)
     assert mixed.course.losses != full.course.losses or model in (BPR, LightGCN), (
         "the products of embeddings alone are not cast"
     )

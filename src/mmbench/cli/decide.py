@@ -189,7 +189,7 @@ def write(
         command=command,
     )
     s = Speaker.of(settings["lang"], read.evidence, economics, decision)
-    write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today())
+    write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today(), table.proof)
     # Now there is a decision that the index page can link.
     write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups)
     if tracker is not None:

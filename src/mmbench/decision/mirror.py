@@ -38,6 +38,7 @@ def read_summary(table: SweepTable) -> Summary:
         {name: Grid(list(map(str, frame.columns)), frame.to_numpy(object).tolist()) for name, frame in frames.items()},
         {file.stem: file for file in sorted(folder.glob("*.png"))},
         _decision(paths.decision_file(table.folder)),
+        {"level": str(table.standing.words), "root": table.standing.root, "plan": table.plan_hash},
     )
 
 

@@ -179,6 +179,7 @@ def as_markdown(
 ) -> str:
     """The report as Markdown."""
     pieces = [f"# Fairness of {md(table.name)}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND]
+    pieces.append(table.proof)
     for group in groups:
         own = _of(compared, group)
         pieces += [f"## {md(group.dataset)}, {md(group.model)}: {group.level}", by_trials(own)]
@@ -214,6 +215,7 @@ def as_html(
         name=table.name,
         budget=table.budget,
         legend=LEGEND,
+        proof=table.proof,
         verdicts=verdicts,
         sections=sections,
         disposals=free,

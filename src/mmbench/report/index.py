@@ -64,6 +64,7 @@ def as_html(
         "report.html",
         name=table.name,
         budget=table.budget,
+        proof=table.proof,
         delta=f"{100 * table.delta:g} %",
         counts=Counter(cell.status for cell in results.rows).most_common(),
         links={title: names for title, names in links.items() if names},

@@ -23,6 +23,8 @@ from mmbench.data.spreadsheet import csv_text
 Row = TypeVar("Row")
 #: What Markdown would not show as text: bars, code, escapes, tags, the middle of a link or an image, bare addresses.
 _MARKDOWN = re.compile(r"[|`\\]|<(?=[A-Za-z/!?])|\](?=[(\[:])|(?<=[A-Za-z]):(?=//)|(?<=www)\.|&(?=#?\w+;)")
+#: Digits of a root that a caption shows.
+ROOT_SHOWN = 16
 #: What stands where a row has no value.
 NOTHING = "-"
 #: Rank of a value in its column.
@@ -126,12 +128,14 @@ class Document:
         tables: the tables.
         notes: what has to be said under them.
         exported: tables of the CSV file, where they are not those that are printed.
+        root: root of the records, whose beginning a caption names.
     """
 
     title: str
     tables: Sequence[Table[Any]]
     notes: Sequence[str]
     exported: Sequence[Table[Any]] | None = None
+    root: str = ""
 
 
 def text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1) -> Table[Any]:
@@ -174,6 +178,7 @@ def md(text: str) -> str:
 def latex(document: Document) -> str:
     """Tables for a paper (booktabs): best bold, second or not told from it underlined; notes as comments."""
     marks = {0: "{}", BEST: "\\textbf{{{}}}", SECOND: "\\underline{{{}}}", ALIKE: "\\underline{{{}}}"}
+    caption = rf"; records \texttt{{{document.root[:ROOT_SHOWN]}}}" if document.root else ""
     pieces = ["% needs \\usepackage{booktabs}"]
     for table in document.tables:
         alignment = "".join("l" if column.names else "r" for column in table.printed)
@@ -182,7 +187,7 @@ def latex(document: Document) -> str:
         body = [f"{{}}{row}" if row.startswith(("[", "*")) else row for row in body]
         lines = [
             r"\begin{table}",
-            rf"\caption{{{tex(table.title)}}}",
+            rf"\caption{{{tex(table.title)}{caption}}}",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
             " & ".join(map(tex, table.header)) + r" \\",

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmbench import fingerprint, paths
+from mmbench.audit import consistency, standing
+from mmbench.audit.root import root_of
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Refusal, listed
 from mmbench.report.table import CONDITIONS, ID_ONLY, LATE, CellResult, SweepTable
@@ -53,6 +55,8 @@ def read_sweep(sweep_dir: Path, trust: Trust = NOTHING) -> SweepTable:
         tuple(map(Contrast.parse, manifest.contrasts)),
         manifest.delta,
         manifest.primary,
+        standing.read(sweep_dir, root_of(sweep_dir), consistency.check(sweep_dir)),
+        manifest.plan_hash if manifest.revisions else "",
         trust=trust,
     )
 

@@ -14,10 +14,16 @@ from mmbench.report.fairness import write_fairness
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.figures import write_figures
 from mmbench.report.index import write_index
+from mmbench.report.layout import Document
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import files
+
+
+def proved(document: Document, table: SweepTable) -> Document:
+    """A document that says how far the records have been checked that it was made of, and their root."""
+    return replace(document, notes=[*document.notes, table.proof], root=table.standing.root)
 
 
 def write_report(sweep_dir: Path, paper: Path | None = None, trust: Trust = NOTHING) -> SweepTable:
@@ -46,6 +52,7 @@ def write_report(sweep_dir: Path, paper: Path | None = None, trust: Trust = NOTH
     }
     if rows is not None:
         documents[paths.PAPER] = published.document(table, rows)
+    documents = {name: proved(document, table) for name, document in documents.items()}
     shown = "\n".join(layout.terminal(documents[name]) for name in (paths.TABLE, paths.VERDICTS))
     table = replace(table, text=shown)
     answers = submission.answers(table, compared, groups)

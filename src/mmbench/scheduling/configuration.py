@@ -216,17 +216,18 @@ class JobConfig:
         )
 
     @staticmethod
-    def of_record(config: Section) -> JobConfig:
+    def of_record(config: Section, draw: int = 0) -> JobConfig:
         """The configuration of a recorded cell, which leaves out where and how its sweep ran.
 
         Args:
             config: field ``config`` of the cell's record.
+            draw: field ``draw`` of the cell's record.
 
         Raises:
             ValueError: as :meth:`of`.
         """
         sweep = {"name": "recorded", "workers": None, "grace": 0}
-        study = {"resume": "auto", "storage": "files", "lease_timeout": 120.0}
+        study = {"resume": "auto", "storage": "files", "lease_timeout": 120.0, "draw": draw}
         left_out = {
             "sweep": sweep,
             "study": study,

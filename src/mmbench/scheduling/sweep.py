@@ -135,7 +135,8 @@ class Sweep:
         """Write the manifest, and claim the folders of the cells that will run."""
         self.check()
         self.check_running()
-        write_manifest(self.folder, self.jobs, self.planned, self.overrides)
+        plan = write_manifest(self.folder, self.jobs, self.planned, self.overrides)
+        print(f"plan {plan}", flush=True)
         faults.reach("planned")
         _open(self.planned, self.config.study.resume)
 
@@ -237,7 +238,7 @@ def _open(planned: Sequence[Planned], resume: str) -> None:
     for plan in planned:
         if plan.finished:
             continue
-        cell = plan.job.record(plan.task, plan.store.key)
+        cell = plan.job.record(plan.task)
         if resume == "force":
             crashes.forget(plan.store.sweep_dir, plan.store.short_key)
         moved = plan.store.open(cell, afresh=resume == "force")

@@ -12,7 +12,6 @@ from dataclasses import replace
 from mmbench import faults, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
-from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import Ranking
@@ -20,7 +19,7 @@ from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
 from mmbench.store.files import read_state
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Seal, Stage, Training, hashed
+from mmbench.store.schema import Seal, Stage, Training, Unit, hashed
 from mmbench.training.fit import rebuild
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.study import feature_hash
@@ -49,16 +48,17 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
     choice = store.choice()
     if choice is None:
         raise ValueError(f"{task.cell}: the test split stays closed until a configuration is chosen")
-    seen = split.seen_at_test
     trainings = store.finished_trainings()
     unscored: list[str] = []
+    written: dict[str, str] = {}
     for _, training in sorted(trainings.items()):
         if training.cell_key != store.key:
             raise ValueError(f"{task.cell}: the record of {training.stage} {training.index} is of another key")
         if not training.succeeded:
             continue
         try:
-            _score(task, store, split, seen, training)
+            for ending, ranking in stored_rankings(task, store, split, training).items():
+                written |= store.write_ranking(training.unit, ranking, ending)
         except DegenerateScores as error:
             if training.stage == Stage.FINAL:
                 raise
@@ -66,13 +66,16 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
     faults.reach("sealing")
     if store.effort() == task.effort:  # otherwise trials were raised meanwhile, and other workers may be writing
         store.clear_leftovers()
+    finals = sorted(unit.number for unit in trainings if unit.stage == Stage.FINAL)
     seal = Seal(
         cell_key=store.key,
         choice_hash=choice.hash,
         test_hash=split.test_fingerprint,
         protocol=split.protocol,
         valid_masked=split.masks_valid_at_test,
-        finals=sorted(unit.number for unit in trainings if unit.stage == Stage.FINAL),
+        finals=finals,
+        runs=[trainings[Unit(Stage.FINAL, number)].hash for number in finals],
+        files=written,
         unscored=unscored,
     )
     if (earlier := store.seal()) is not None and earlier.finals != seal.finals:
@@ -80,7 +83,19 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
     store.write_seal(hashed(seal))
 
 
-def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interactions, ...], training: Training) -> None:
+def stored_rankings(task: CellTask, store: CellStore, split: Split, training: Training) -> dict[str, Ranking]:
+    """What the stored state of a training ranks, by the ending of the file of ranks; see :func:`inference_shuffles`.
+
+    Args:
+        task: its cell.
+        store: records of the cell.
+        split: the split.
+        training: its record.
+
+    Raises:
+        DegenerateScores: if the scores are NaN, infinite or constant.
+        ValueError: if features are not those that the training saw.
+    """
     unit = training.unit
     features = task.inputs(training.seed)
     if feature_hash(features) != training.feature_hash:
@@ -93,7 +108,7 @@ def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interacti
     build, settings = task.recipe(training.configuration)
     file = store.training_file(unit, paths.STATE)
     state = read_state(file) if file.exists() else {}
-    evaluator = Evaluator(split.test, *seen, device=settings.device)
+    evaluator = Evaluator(split.test, *split.seen_at_test, device=settings.device)
 
     def rank(inputs: Mapping[str, ItemFeature], top_k: int) -> Ranking:
         data = make_recdata(task.train, inputs)
@@ -101,14 +116,14 @@ def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interacti
         return evaluator.rank(model, top_k)
 
     final = unit.stage == Stage.FINAL
-    store.write_ranking(unit, rank(features, LIST_LENGTH if final else 0))
+    rankings = {paths.RANKS: rank(features, LIST_LENGTH if final else 0)}
     if final and state:
         for name, condition in inference_shuffles(task).items():
             try:
-                ranking = rank(task.inputs(training.seed, condition), 0)
+                rankings[paths.shuffled_ranks(name)] = rank(task.inputs(training.seed, condition), 0)
             except DegenerateScores:
                 continue  # nothing is left to rank by; the absent file says so
-            store.write_ranking(unit, ranking, paths.shuffled_ranks(name))
+    return rankings
 
 
 def inference_shuffles(task: CellTask) -> dict[str, ModalityCondition]:

@@ -76,17 +76,21 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 
 def write_state(path: Path, state: State) -> None:
-    """Write a model's parameters as float16; a tensor beyond its range keeps its own type."""
-    compact = {name: _compact(np.asarray(value)) for name, value in state.items()}
+    """Write a model's parameters, which :func:`as_stored` has rounded."""
 
     def save(temporary: Path) -> None:
         with temporary.open("wb") as handle:
-            np.savez(handle, **compact)  # type: ignore[arg-type]
+            np.savez(handle, **state)  # type: ignore[arg-type]
 
     write_atomic(path, save)
 
 
-def _compact(value: NDArray[Any]) -> NDArray[Any]:
+def as_stored(state: State) -> dict[str, NDArray[Any]]:
+    """A model's parameters as float16; a tensor beyond its range keeps its own type."""
+    return {name: _rounded(np.asarray(value)) for name, value in state.items()}
+
+
+def _rounded(value: NDArray[Any]) -> NDArray[Any]:
     if value.dtype.kind != "f" or (value.size and np.abs(value).max() > np.finfo(np.float16).max):
         return value
     return value.astype(np.float16)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench import faults, paths
+from mmbench import faults, fingerprint, paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.messages import Message, Refusal
 from mmbench.store import bounds, ledger
@@ -38,11 +38,14 @@ from mmbench.store.schema import (
     Training,
     Trial,
     Unit,
+    hashed,
 )
 
 R = TypeVar("R", bound=Record)
 #: Fields of records that hold what no type says.
 FREE = ("config", "configuration", "budget")
+#: Packages whose source decides numbers.
+NUMBERS_COME_FROM = ("data", "evaluation", "nn", "models", "training", "tuning", "sealing")
 
 
 def write(path: Path, record: Record) -> None:
@@ -129,9 +132,9 @@ class CellStore:
             old, moved = None, _move_aside(self.folder, aside)
         effort = cell.effort if old is None else old.effort.raised(cell.effort)
         if old is None:
-            write(file, cell)
+            write(file, hashed(cell))
         elif effort != old.effort:
-            write(file, msgspec.structs.replace(old, config=cell.config, effort=effort))
+            write(file, hashed(msgspec.structs.replace(old, config=cell.config, effort=effort)))
         paths.failure_file(self.folder).unlink(missing_ok=True)
         return moved
 
@@ -272,27 +275,53 @@ class CellStore:
         self.confirm()
         write(paths.failure_file(self.folder), CellFailure(key=self.key, reason=reason, traceback=traceback))
 
-    def write_ranking(self, unit: Unit, ranking: Ranking, ending: str = paths.RANKS) -> None:
+    def write_ranking(self, unit: Unit, ranking: Ranking, ending: str = paths.RANKS) -> dict[str, str]:
         """Write the test ranks of a training and, where they were asked for, the lists.
 
         Args:
             unit: the training.
             ranking: the ranks.
             ending: of the file; :func:`mmbench.paths.shuffled_ranks` for another way to score the same training.
+
+        Returns:
+            Fingerprint of each table by its path in the cell.
         """
-        users = ranking.users[ranking.pairs.users].astype(np.int32)
-        frame = pd.DataFrame({"user": users, "item": ranking.items.astype(np.int32)})
-        self.confirm()
-        write_parquet(self.training_file(unit, ending), frame.assign(rank=ranking.pairs.ranks.astype(np.int32)))
-        if ranking.top is not None:
-            lists = pd.DataFrame({"user": ranking.users.astype(np.int32), "items": list(ranking.top)})
+        frames = ranking_frames(ranking, ending)
+        for name, frame in frames.items():
             self.confirm()
-            write_parquet(self.training_file(unit, paths.LISTS), lists)
+            write_parquet(self.training_file(unit, name), frame)
+        return {
+            self.training_file(unit, name).relative_to(self.folder).as_posix(): frame_fingerprint(frame)
+            for name, frame in frames.items()
+        }
 
     def clear_leftovers(self) -> None:
         """Remove temporary files of writers that were killed; only safe while no other worker writes to the cell."""
         for file in self.folder.rglob(".*.tmp"):
             file.unlink(missing_ok=True)
+
+
+def ranking_frames(ranking: Ranking, ending: str = paths.RANKS) -> dict[str, pd.DataFrame]:
+    """The tables of a ranking by the ending of their files.
+
+    Args:
+        ranking: ranks of the test pairs, and the best items of every user where they were asked for.
+        ending: of the file of ranks.
+    """
+    users = ranking.users[ranking.pairs.users].astype(np.int32)
+    pairs = {"user": users, "item": ranking.items.astype(np.int32), "rank": ranking.pairs.ranks.astype(np.int32)}
+    frames = {ending: pd.DataFrame(pairs)}
+    if ranking.top is not None:
+        frames[paths.LISTS] = pd.DataFrame({"user": ranking.users.astype(np.int32), "items": list(ranking.top)})
+    return frames
+
+
+def frame_fingerprint(frame: pd.DataFrame) -> str:
+    """Fingerprint of a stored table: its columns' names and values; the encoding of the file does not matter."""
+    columns = {str(name): frame[name].to_numpy() for name in frame}
+    if "items" in columns and len(frame):
+        columns["items"] = np.stack(list(columns["items"])).astype(np.int32)
+    return fingerprint.of_named_arrays(columns)
 
 
 def _read_if_exists(path: Path, kind: type[R]) -> R | None:
@@ -388,10 +417,17 @@ def read_final(cell: Path, seed: int) -> Ranking:
     return replace(tested, top=read_lists(paths.final_file(cell, seed, paths.LISTS)))
 
 
-def versions() -> Mapping[str, str | None]:
-    """Versions of what decides numbers, and the commit of a source checkout."""
+def versions(model_source: Path | None = None) -> Mapping[str, str | None]:
+    """Versions of what decides numbers, a fingerprint of the source that computes them, and the commit of a checkout.
+
+    Args:
+        model_source: file of a model that is no part of the package.
+    """
     names = ("mmbench", "torch", "pytorch-lightning", "numpy", "optuna", "hydra-core", "torch-geometric")
-    return {**{name: _version(name) for name in names}, "commit": _commit(paths.PACKAGE.parents[1])}
+    own = [] if model_source is None else [model_source]
+    source = fingerprint.of_source(*(paths.PACKAGE / room for room in NUMBERS_COME_FROM), *own)
+    commit = _commit(paths.PACKAGE.parents[1])
+    return {**{name: _version(name) for name in names}, "source": source, "commit": commit}
 
 
 #: Asked for once per cell; the code that runs does not change.

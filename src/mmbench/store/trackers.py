@@ -58,12 +58,14 @@ class Summary:
         tables: tables by name.
         figures: pictures by name.
         decision: what was decided about images, empty where nothing was.
+        proof: how far the records have been checked, their root and the hash of the plan.
     """
 
     gaps: Sequence[Gap] = ()
     tables: Mapping[str, Grid] = field(default_factory=dict)
     figures: Mapping[str, Path] = field(default_factory=dict)
     decision: Mapping[str, Any] = field(default_factory=dict)
+    proof: Mapping[str, str] = field(default_factory=dict)
 
 
 class Tracker(Protocol):
@@ -136,6 +138,7 @@ class WandbTracker:
                 known = {name: value for name, value in shown.items() if value is not None}
                 run.summary.update({f"gap/{gap.name}{name}": value for name, value in known.items()})
             run.summary.update({f"decision/{name}": value for name, value in summary.decision.items()})
+            run.summary.update({f"proof/{name}": value for name, value in summary.proof.items()})
 
     @contextlib.contextmanager
     def _run(

@@ -52,7 +52,6 @@ class LoopState:
         ranking_seconds: time spent on scoring and ranking.
         n_samples: triplets trained on.
         best_state: the model's state after the best epoch.
-        best_per_user: validation score of each evaluated user then, ``(n_valid_users,)``.
         degenerate: error in the loss or the scores; empty without one.
     """
 
@@ -60,7 +59,6 @@ class LoopState:
     ranking_seconds: float = 0.0
     n_samples: int = 0
     best_state: dict[str, Tensor] = field(default_factory=dict)
-    best_per_user: Tensor = field(default_factory=lambda: torch.empty(0))
     degenerate: str = ""
 
 
@@ -155,16 +153,15 @@ class LitRecommender(pl.LightningModule):
             self.trainer.should_stop = True
             return
         course.history.append(float(per_user.mean()))
-        if course.epochs == 1 or course.history[-1] > course.score:
+        if course.epochs == 1 or course.history[-1] > course.best:
             course.best_epoch = course.epochs
-            state.best_per_user = torch.from_numpy(per_user)
             state.best_state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         if course.epochs == rule.most_epochs(steps):
             self.trainer.should_stop = True
             return
         if rule.is_out_of_patience(course.epochs, course.best_epoch, steps):
             course.stop_reason = "patience"
-        elif course.score < dict(self.settings.rungs).get(course.epochs, -math.inf):
+        elif course.best < dict(self.settings.rungs).get(course.epochs, -math.inf):
             course.stop_reason = "rung"
         self.trainer.should_stop = course.stop_reason != "max_steps"
 

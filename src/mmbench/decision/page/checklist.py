@@ -58,7 +58,7 @@ PARTS = {
 }
 
 
-def write_checklist(folder: Path, s: Speaker, lang: str, day: date) -> None:
+def write_checklist(folder: Path, s: Speaker, lang: str, day: date, proof: Message) -> None:
     """Write ``checklist.html`` into the report folder, by atomic rename.
 
     Args:
@@ -66,11 +66,12 @@ def write_checklist(folder: Path, s: Speaker, lang: str, day: date) -> None:
         s: says what was decided.
         lang: ``en`` or ``ja``.
         day: date on the page.
+        proof: how far the records have been checked.
     """
-    files.write_text(folder / f"{paths.CHECKLIST}.html", as_html(s, lang, day))
+    files.write_text(folder / f"{paths.CHECKLIST}.html", as_html(s, lang, day, proof))
 
 
-def as_html(s: Speaker, lang: str, day: date) -> str:
+def as_html(s: Speaker, lang: str, day: date, proof: Message) -> str:
     """The page."""
     filled = {"years": s.years, "target": s.share(s.economics.likely["items.target"]), "need": s.need}
     about = Message(
@@ -91,6 +92,7 @@ def as_html(s: Speaker, lang: str, day: date) -> str:
         lang=lang,
         _=s.text,
         about=s(about),
+        proof=s(proof),
         gates=gates,
         parts=parts,
     )

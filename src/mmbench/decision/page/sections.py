@@ -132,6 +132,7 @@ def as_html(
         machine_hour=speaker.price(economics.machine_hour),
         requests=speaker.translator.number(economics.likely["value.recommendations_year"] / LIST),
         command=command,
+        proof=speaker(table.proof),
         per_thousand=read.evidence.per_thousand,
     )
 
