@@ -68,11 +68,6 @@ def mirror_dir(sweep_dir: Path) -> Path:
     return sweep_dir / "wandb"
 
 
-def mirror_settings_file(sweep_dir: Path) -> Path:
-    """What the mirror of a sweep was asked for."""
-    return mirror_dir(sweep_dir) / "mmbench.json"
-
-
 def audit_file(sweep_dir: Path) -> Path:
     """What an audit of the sweep has shown."""
     return sweep_dir / "audit.json"
@@ -136,7 +131,7 @@ def looks_kept(cell: Path) -> int:
 
 def aside_dir(cell: Path, configuration_hash: str) -> Path:
     """Where final runs of a configuration that is no longer the choice are kept, laid out as in the cell itself."""
-    return cell / "aside" / configuration_hash
+    return cell / "aside" / slug([configuration_hash])
 
 
 def cell_files(sweep_dir: Path) -> list[Path]:
@@ -194,6 +189,11 @@ def shuffled_modalities(cell: Path, seed: int) -> list[str]:
     pattern = final_file(cell, seed, shuffled_ranks("*"))
     before, after = pattern.name.split("*")
     return sorted(file.name.removeprefix(before).removesuffix(after) for file in pattern.parent.glob(pattern.name))
+
+
+def data_roots() -> tuple[Path, ...]:
+    """Folders below which a command that reads a sweep looks for its data: where it runs, and ``$MMBENCH_DATA``."""
+    return Path.cwd(), Path(os.environ.get("MMBENCH_DATA") or "data")
 
 
 def cache_dir() -> Path:

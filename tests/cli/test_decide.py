@@ -14,6 +14,7 @@ from mmbench.decision.serving import measure_serving
 from mmbench.report.reading import read_sweep
 from mmbench.store import files
 from tests.report.conftest import shop_sweep
+from tests.report.shop import vouched
 
 __all__ = ["shop_sweep"]
 
@@ -46,8 +47,8 @@ def test_a_packaged_file_is_nobodys_own() -> None:
     assert set(decide.load_economics("yen").assumed) == set(INPUTS)
 
 
-def test_serving_is_measured_from_the_records(sweep: Path) -> None:
-    found = measure_serving(read_sweep(sweep), "shop")
+def test_serving_is_measured_from_the_records(sweep: Path, shop_sweep: Path) -> None:
+    found = measure_serving(read_sweep(sweep, vouched(shop_sweep)), "shop")
     assert {(s.model, s.modality) for s in found} == {("itemknn", "-"), ("hybridknn", "fused"), ("hybridknn", "text")}
     assert all(0 < s.batch_ms < s.one_ms < 1000 for s in found)
     assert [s.score for s in found] == sorted((s.score for s in found), reverse=True)

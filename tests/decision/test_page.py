@@ -332,17 +332,17 @@ def test_chosen_configurations_must_not_say_the_opposite(rho: float, chosen: Int
 
 def test_unused_signal_is_asked_of_every_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = read_sweep(write_sweep(tmp_path / "s", with_encoders(("default", "x"), ("clip", "y"))))
-    monkeypatch.setattr(gates, "read_catalogue", lambda cell: SimpleNamespace())
+    monkeypatch.setattr(gates, "read_catalogue", lambda cell, trust: SimpleNamespace())
     tells = {"d": (0.02, 0.03), "d-image=clip": (0.05, 0.03)}
     monkeypatch.setattr(gates, "_unique", lambda table, cell, data: tells[cell.dataset])
 
     def asked() -> Gate:
         a = table.cells["d", "m", "fused"]
-        cells = [(cell, gates.read_catalogue(cell)) for cell in gates.encoders_tried(table, a).values()]
+        cells = [(cell, gates.read_catalogue(cell, table.trust)) for cell in gates.encoders_tried(table, a).values()]
         return gates._unused(table, cells)
 
     assert asked() == Gate("G8", Status.FAIL, 0.05, 0.03, "image encoder: clip")
     tells["d-image=clip"] = (0.01, 0.03)
     assert asked() == Gate("G8", Status.PASS, 0.02, 0.03, "image encoder: default")
-    monkeypatch.setattr(gates, "read_catalogue", lambda cell: "not here")
+    monkeypatch.setattr(gates, "read_catalogue", lambda cell, trust: "not here")
     assert asked().status is Status.UNKNOWN

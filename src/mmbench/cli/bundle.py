@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmbench.cli.errors import printable, reading
+from mmbench.cli.words import add_allow
 from mmbench.messages import Refusal
 
 
@@ -15,14 +17,17 @@ def bundle(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m mmbench bundle", description="A sweep as one archive to check.")
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
     parser.add_argument("archive", type=Path, nargs="?", help="archive to write, by default SWEEP.zip beside it")
+    add_allow(parser)
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
     from mmbench.report.archive import pack
+    from mmbench.scheduling.trust import Trust
 
     sweep = asked.sweep.resolve()
     target = asked.archive or sweep.with_name(f"{sweep.name}.zip")
     if target.resolve().is_relative_to(sweep):
         raise Refusal("{target} would lie inside the sweep that it packs; name another place", target=target)
-    n = pack(asked.sweep, target)
+    with reading(asked.sweep):
+        n = pack(asked.sweep, target, Trust.of(asked.allow))
     print(f"{n} files packed into {target}; python -m mmbench verify {target} checks it")
 
 
@@ -32,15 +37,17 @@ def verify(argv: Sequence[str]) -> None:
         prog="python -m mmbench verify", description="Compute every table of an archive again from its records."
     )
     parser.add_argument("archive", type=Path, help="what python -m mmbench bundle wrote")
+    add_allow(parser)
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
     from mmbench.decision.record import holds
     from mmbench.report.archive import verify as check
+    from mmbench.scheduling.trust import Trust
 
-    with tempfile.TemporaryDirectory() as folder:
-        findings = check(asked.archive, Path(folder), holds)
+    with reading(asked.archive), tempfile.TemporaryDirectory() as folder:
+        findings = check(asked.archive, Path(folder), holds, Trust.of(asked.allow))
     words = {True: "same", False: "DIFFERS", None: "not checked"}
     for finding in findings:
-        print(f"{words[finding.same]:<12} {finding.file} ({finding.comparison})")
+        print(printable(f"{words[finding.same]:<12} {finding.file} ({finding.comparison})"))
     if any(finding.same is False for finding in findings):
         raise SystemExit(1)
     print("every hash holds, and every table is what its records give")

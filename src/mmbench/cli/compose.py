@@ -26,6 +26,7 @@ from mmbench.messages.hints import did_you_mean
 
 if TYPE_CHECKING:
     from mmbench.scheduling.job import Job
+    from mmbench.store.trackers import Tracker
 
 CONFIG_NAME = "config"
 # Hydra's own folder of a sweep must be the one that the sweep uses, whatever its name is made of.
@@ -135,6 +136,17 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Compo
         raise Refusal(_explained(str(error), overrides)) from error
     finally:
         GlobalHydra.instance().clear()
+
+
+def tracker(words: Sequence[str], sweep_dir: Path) -> Tracker:
+    """The tracker that the ``tracking`` words of a command ask for; none without a word.
+
+    Raises:
+        ValueError: for a key or value that tracking does not have.
+    """
+    from mmbench.store import trackers
+
+    return trackers.make_tracker(compose(words).config["tracking"], sweep_dir) if words else trackers.NoTracker()
 
 
 def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> None:

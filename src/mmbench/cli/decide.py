@@ -15,11 +15,16 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mmbench import paths
+from mmbench.cli.compose import tracker as asked_tracker
+from mmbench.cli.errors import printable, reading
+from mmbench.cli.words import add_allow, take_tracking
 from mmbench.decision import Economics, decide, read_economics, replay
 from mmbench.decision.economics import INPUTS
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store.files import read_document
+from mmbench.store.trackers import Tracker
 
 KEYS = ("economics", "lang", "dataset", "model", "serving")
 DESCRIPTION = "Should images be added? Writes report/decision.html and report/decision.json of a sweep."
@@ -34,17 +39,27 @@ def main(argv: Sequence[str]) -> None:
         nargs="*",
         metavar="key=value",
         help="economics=FILE or a name in conf/economics (default), lang=en or ja, dataset=NAME, model=NAME whose "
-        "lists and guard-rails are looked at (the gain is that of all models), serving=false to measure no latency",
+        "lists and guard-rails are looked at (the gain is that of all models), serving=false to measure no latency, "
+        "tracking=wandb to show the page in W&B",
     )
-    asked = parser.parse_args([word for word in argv if word != "debug=true"])
-    settings = read_settings(asked.settings)
-    if asked.sweep.is_file():
-        print(_replayed(asked.sweep))
-        return
-    command = shlex.join(
-        ["python", "-m", "mmbench", "decide", f"multirun/{asked.sweep.resolve().name}", *asked.settings]
+    add_allow(parser)
+    asked = parser.parse_intermixed_args([word for word in argv if word != "debug=true"])
+    tracking, words = take_tracking(asked.settings)
+    settings = read_settings(words)
+    with reading(asked.sweep):
+        if asked.sweep.is_file():
+            print(printable(_replayed(asked.sweep)))
+            return
+        trust, tracker = Trust.of(asked.allow), asked_tracker(tracking, asked.sweep)
+        print(printable(write(asked.sweep, settings, _command(asked, words), trust, tracker)), end="")
+
+
+def _command(asked: argparse.Namespace, settings: Sequence[str]) -> str:
+    """The command that gives the same page again."""
+    allowed = [word for allow in asked.allow for word in ("--allow", allow)]
+    return shlex.join(
+        ["python", "-m", "mmbench", "decide", f"multirun/{asked.sweep.resolve().name}", *settings, *allowed]
     )
-    print(write(asked.sweep, settings, command), end="")
 
 
 def read_settings(words: Sequence[str]) -> dict[str, str]:
@@ -91,8 +106,22 @@ def _yaml(file: Path) -> Mapping[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> str:
-    """Write page and record of a decision; return what a terminal shows."""
+def write(
+    sweep_dir: Path,
+    settings: Mapping[str, str],
+    command: str = "",
+    trust: Trust = NOTHING,
+    tracker: Tracker | None = None,
+) -> str:
+    """Write page and record of a decision; return what a terminal shows.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        settings: as :func:`read_settings` gives them.
+        command: what the page says it was written by.
+        trust: what may be used because a record names it.
+        tracker: shows what was written; None for nobody.
+    """
     from mmbench.decision.mirror import mirror
     from mmbench.decision.page.checklist import write_checklist
     from mmbench.decision.page.examples import examples_of
@@ -105,7 +134,7 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     from mmbench.report.reading import read_sweep
 
     economics = load_economics(settings["economics"])
-    table = read_sweep(sweep_dir)
+    table = read_sweep(sweep_dir, trust)
     read = read_evidence(table, settings.get("dataset"), settings.get("model"))
     decision = decide(read.evidence, economics)
     serving = measure_serving(table, read.evidence.dataset) if settings["serving"] == "true" else []
@@ -124,7 +153,8 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today(), table.proof)
     # Now there is a decision that the index page can link.
     write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups)
-    mirror(table)
+    if tracker is not None:
+        mirror(table, tracker)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
     lines += [decision.step.command] if decision.step.command else []
     lines.append(s.measured())
@@ -137,7 +167,8 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
 def _replayed(file: Path) -> str:
     record = read_document(file)
     decision = replay(record)
-    was = record.get("result", {}).get("action")
+    result = record.get("result")
+    was = result.get("action") if isinstance(result, Mapping) else None
     if decision.action != was:
         raise Refusal("{file} says {was}, but its inputs give {action}", file=file, was=was, action=decision.action)
     return f"{decision.action}, as in {file}"

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from mmbench.messages import LANGUAGES, Message, Refusal, Template, Translator
 
@@ -24,11 +25,42 @@ def one_line_errors(argv: Sequence[str]) -> Iterator[None]:
         if "debug=true" in argv:
             traceback.print_exc()
         message = " ".join(translator(_message(error)).split())
-        print(translator(Message("error: {message}", message=message)), file=sys.stderr)
+        print(printable(translator(Message("error: {message}", message=message))), file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(translator(Message("stopped; the same command goes on from here")), file=sys.stderr)
         raise SystemExit(130) from None
+
+
+@contextlib.contextmanager
+def reading(place: Path) -> Iterator[None]:
+    """Turn any error of reading a sweep or an archive into one that ends in one line.
+
+    What somebody else wrote can be wrong in more ways than readers look for; ``debug=true`` shows the traceback.
+    """
+    try:
+        yield
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        raise Refusal(
+            "{place} cannot be read, its records do not go together: {kind}: {error}",
+            place=place,
+            kind=type(error).__name__,
+            error=error,
+        ) from error
+
+
+#: Control characters but for the end of a line, and characters that turn the direction of a text around.
+_UNPRINTABLE = {
+    code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    for code in (*range(10), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what names in a file could do to it is shown in its place."""
+    return text.translate(_UNPRINTABLE)
 
 
 def language_in(argv: Iterable[str]) -> str:

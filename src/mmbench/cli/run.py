@@ -90,13 +90,19 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], place: Placement
     from mmbench.decision.mirror import mirror
     from mmbench.report.write import write_report
     from mmbench.scheduling.sweep import run_sweep
+    from mmbench.scheduling.trust import Trust
+    from mmbench.store.trackers import make_tracker
+
+    jobs = [one.job() for one in composed]
+    data = {Path(job.config.dataset.path) for job in jobs if job.config.dataset.path is not None}
+    trust = Trust(places=tuple(sorted(data)), large_worlds=True)
 
     def report(folder: Path) -> str:
-        table = write_report(folder)
-        mirror(table)
+        table = write_report(folder, trust=trust)
+        mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
         return table.text
 
-    return run_sweep([one.job() for one in composed], overrides, report, place)
+    return run_sweep(jobs, overrides, report, place)
 
 
 def _separated(argv: list[str]) -> tuple[list[str], list[str]]:

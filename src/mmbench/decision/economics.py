@@ -172,7 +172,7 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
         assumed.append("transfer")  # an opinion about it is still no measurement
     steps = {name: _step(name, merged) for name in STEPS}
     settings = {name: merged[name] for name in SETTINGS}
-    return _checked(Economics(**settings, inputs=inputs, steps=steps, assumed=tuple(assumed)))
+    return checked(Economics(**settings, inputs=inputs, steps=steps, assumed=tuple(assumed)))
 
 
 def slope(pairs: Any) -> Range:
@@ -246,8 +246,12 @@ def _step(name: str, merged: Mapping[str, Any]) -> Step:
     return Step(*(float(merged[key]) for key in keys))
 
 
-def _checked(economics: Economics) -> Economics:
-    """Refuse settings out of range, and a business that no gain can help."""
+def checked(economics: Economics) -> Economics:
+    """The economics themselves.
+
+    Raises:
+        ValueError: for a setting out of range, or a business that no gain can help.
+    """
     rules = {
         "currency": (
             isinstance(economics.currency, str) and len(economics.currency) == 3 and economics.currency.isupper(),

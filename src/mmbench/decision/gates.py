@@ -64,7 +64,7 @@ def read_gates(
         _guardrails(facts),
         _exposure(a, data),
         _encoders(tried),
-        _unused(table, [(a, data), *((cell, read_catalogue(cell)) for cell in others)]),
+        _unused(table, [(a, data), *((cell, read_catalogue(cell, table.trust)) for cell in others)]),
         agreement(disposal.tuned, chosen),
     )
 

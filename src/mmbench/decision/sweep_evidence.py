@@ -76,7 +76,7 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
     own = [g for g in groups if g.dataset == a.dataset]
     group = next(g for g in own if g.model == a.model)
     comparison = compare(table, a, b, group)
-    data = read_catalogue(a)
+    data = read_catalogue(a, table.trust)
     compared = [comparison] if comparison.configuration is not None else []
     facts = measure_model(table, finished(table, a), compared, data, group.level)
     chosen = configuration_gain(table, disposal)

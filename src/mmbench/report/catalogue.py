@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.report.table import CellResult
+from mmbench.scheduling.trust import Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell
 
@@ -59,12 +60,20 @@ class Catalogue:
         return np.bincount(self.dataset.split.train.users, minlength=self.dataset.n_users)
 
 
-def read_catalogue(cell: CellResult) -> Catalogue | str:
-    """The catalogue of a finished cell, or why there is none."""
+def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
+    """The catalogue of a finished cell, or why there is none.
+
+    Args:
+        cell: the cell, whose record names the data set.
+        trust: what may be read because a record names it.
+    """
     record = records.read(paths.cell_file(cell.folder), Cell)
     options = {name: value for name, value in record.config["dataset"].items() if name != "lr"}
     try:
-        dataset = load_dataset(DatasetConfig(**options))
+        config = DatasetConfig(**options)
+        if (why := trust.objection(config)) is not None:
+            return why
+        dataset = load_dataset(config)
     except (ValueError, OSError, TypeError):
         return "the data set cannot be read where the sweep's configuration says"
     split = dataset.split

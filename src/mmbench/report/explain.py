@@ -23,17 +23,18 @@ from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import contrast_verdict, disposal_verdict, earlier_verdict
 from mmbench.report.table import CellResult, SweepTable
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, FinalRun, Seal, Stage
 
 
-def explainable(sweep_dir: Path) -> Mapping[str, Callable[[], str]]:
+def explainable(sweep_dir: Path, trust: Trust = NOTHING) -> Mapping[str, Callable[[], str]]:
     """What can be explained by its name, and how.
 
     Names are ``<dataset>/<model>/<condition>_vs_<condition>`` of a planned contrast, ``<dataset>/<model>/<condition>``
     of a cell, and ``<dataset>/<model>/free_disposal_of_<modality>`` with ``all models`` in place of a model.
     """
-    table = read_sweep(sweep_dir)
+    table = read_sweep(sweep_dir, trust)
     groups = read_groups(table, sweep_dir)
     comparisons = read_contrasts(table, groups)
     known: dict[str, Callable[[], str]] = {

@@ -18,6 +18,7 @@ from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.sealing.score_test import LIST_LENGTH
 from mmbench.store import records
 from mmbench.store.schema import Cell
@@ -137,6 +138,7 @@ class SweepTable:
         standing: how far its records have been checked, and their root.
         plan_hash: hash of its plan.
         text: all tables as plain text, filled by the writer.
+        trust: what may be used because a record names it.
     """
 
     name: str
@@ -151,6 +153,7 @@ class SweepTable:
     standing: Standing = UNCHECKED
     plan_hash: str = ""
     text: str = ""
+    trust: Trust = NOTHING
 
     @property
     def proof(self) -> Message:

@@ -16,20 +16,22 @@ from mmbench.report.figures import write_figures
 from mmbench.report.index import write_index
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import files
 
 
-def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
+def write_report(sweep_dir: Path, paper: Path | None = None, trust: Trust = NOTHING) -> SweepTable:
     """Write all reports of a sweep; return its table with the text for a terminal filled in.
 
     Args:
         sweep_dir: folder of the sweep.
         paper: the published tables of the source study, to be written with ours beside them.
+        trust: what may be used because a record names it.
 
     Raises:
         ValueError: if the folder is no sweep or the file does not hold the published tables.
     """
-    table = read_sweep(sweep_dir)
+    table = read_sweep(sweep_dir, trust)
     rows = None if paper is None else published.read_published(paper, table)
     groups = read_groups(table, sweep_dir)
     compared = read_contrasts(table, groups)

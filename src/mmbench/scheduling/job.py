@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,8 @@ from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.messages import Refusal
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys
+from mmbench.scheduling.model_classes import class_of
+from mmbench.scheduling.trust import Trust, outside
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Cell, CellName, Configuration, fixed, training_rule
@@ -51,12 +52,14 @@ class Job:
         choices: chosen option of every configuration group; ``model`` and ``modality`` name the cell.
         overrides: the job's own overrides.
         sweep_dir: folder of the sweep.
+        trust: None for a job that this command was asked for; for one that a record describes, what may be used of it.
     """
 
     config: JobConfig
     choices: Mapping[str, str]
     overrides: tuple[str, ...]
     sweep_dir: Path
+    trust: Trust | None = None
 
     @property
     def _model(self) -> Section:
@@ -68,7 +71,7 @@ class Job:
         """The model's class.
 
         Raises:
-            ValueError: if ``model._target_`` is missing or no recommender.
+            ValueError: if ``model._target_`` is missing, no recommender, or the word of a record alone.
         """
         target = self._model.get("_target_")
         if target is None:
@@ -76,13 +79,7 @@ class Job:
                 "model={model} has no model._target_; is the first line of its YAML # @package _global_ ?",
                 model=self.choices["model"],
             )
-        try:
-            module, _, name = str(target).rpartition(".")
-            model = getattr(importlib.import_module(module), name)
-        except Exception as error:  # importing the user's module can raise anything
-            raise Refusal("model._target_={target} cannot be imported: {error}", target=target, error=error) from error
-        if not (isinstance(model, type) and issubclass(model, Recommender)):
-            raise Refusal("model._target_={target} must derive from FactorModel or ClosedForm", target=target)
+        model = class_of(target, self.trust)
         check_keys("model", model, _arguments(self._model), given=1)
         return model
 
@@ -109,7 +106,13 @@ class Job:
         return paths.slug([self.choices["modality"], *changed])
 
     def dataset(self) -> Dataset:
-        """The dataset; read once per process."""
+        """The dataset; read once per process.
+
+        Raises:
+            ValueError: if it cannot be read, or only a record says where it lies.
+        """
+        if self.trust is not None and (why := self.trust.objection(self.config.dataset)):
+            raise Refusal(why)
         return _dataset(fingerprint.canonical_json(self.config.plain["dataset"]))
 
     def task(self) -> CellTask:
@@ -147,6 +150,8 @@ class Job:
     def _recommendations(self, dataset: Dataset) -> NDArray[np.float64] | None:
         """Lists of an external system, read against the ids of the dataset; None for any other model."""
         file = self._model.get("recommendations")
+        if file is not None and self.trust is not None and not self.trust.may_read(Path(file)):
+            raise Refusal(outside(file))
         return None if file is None else read_recommendations(Path(file), dataset.user_ids, dataset.item_ids)[0]
 
     def store(self, task: CellTask) -> CellStore:

@@ -80,13 +80,12 @@ class Sweep:
                 )
 
     def open(self) -> None:
-        """Write the manifest and how the sweep is tracked, and claim the folders of the cells that will run."""
+        """Write the manifest, and claim the folders of the cells that will run."""
         self.check()
         plan = write_manifest(self.folder, self.jobs, self.planned, self.overrides)
         print(f"plan {plan}", flush=True)
         faults.reach("planned")
         _open(self.planned, self.config.study.resume)
-        trackers.remember(self.config.plain["tracking"], self.folder)
 
     def run_pool(self) -> int:
         """Run the unfinished cells on a pool of this machine; return its exit code."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mmbench import faults
 from mmbench.messages import Refusal
+from mmbench.store import bounds
 
 State = Mapping[str, NDArray[Any]]
 #: Version in JSON files that are no records of a sweep: decisions, pre-tests, notes beside encoded features.
@@ -53,10 +54,7 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the file is no JSON object or of another version.
     """
-    try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
+    value = bounds.read_json(path)
     if not isinstance(value, dict):
         raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(value).__name__)
     version = value.get("schema_version")
@@ -97,6 +95,7 @@ def _rounded(value: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_state(path: Path) -> dict[str, NDArray[Any]]:
-    """Read a model's parameters; never unpickles."""
+    """Read a model's parameters; never unpickles, nor allocates more than the file holds."""
+    bounds.check_arrays(path)
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from mmbench import faults, paths
+from mmbench.store import bounds
 from mmbench.store.schema import SCHEMA_VERSION, AnyRecord, LedgerRow
 
 
@@ -39,6 +40,7 @@ def read(sweep_dir: Path) -> Iterator[LedgerRow]:
     path = paths.ledger_file(sweep_dir)
     if not path.exists():
         return
+    bounds.check_size(path, bounds.MOST_LEDGER)
     with path.open("rb") as lines:
         for line in lines:
             try:
@@ -47,7 +49,7 @@ def read(sweep_dir: Path) -> Iterator[LedgerRow]:
                     row = msgspec.convert(plain, AnyRecord)
                     if isinstance(row, LedgerRow):
                         yield row
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 continue
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from mmbench import faults, fingerprint, paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.messages import Refusal
-from mmbench.store import ledger
+from mmbench.store import bounds, ledger
 from mmbench.store.files import State, write_json, write_parquet, write_state
 from mmbench.store.schema import (
     SCHEMA_VERSION,
@@ -44,6 +43,8 @@ from mmbench.store.schema import (
 R = TypeVar("R", bound=Record)
 #: Packages whose source decides numbers.
 NUMBERS_COME_FROM = ("data", "evaluation", "nn", "models", "training", "tuning", "sealing")
+#: Fields of records that hold what no type says.
+FREE = ("config", "configuration", "budget")
 
 
 def write(path: Path, record: Record) -> None:
@@ -61,10 +62,7 @@ def read(path: Path, kind: type[R]) -> R:
     Raises:
         ValueError: if the file is no record of that kind, or of a schema that this version cannot read.
     """
-    try:
-        plain: Any = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
+    plain = bounds.read_json(path)
     if not isinstance(plain, dict):
         raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(plain).__name__)
     if (version := plain.get("schema_version")) != SCHEMA_VERSION:
@@ -77,15 +75,14 @@ def read(path: Path, kind: type[R]) -> R:
         )
     try:
         record: Record = msgspec.convert(plain, AnyRecord)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
     if not isinstance(record, kind):
         raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(record).__name__)
+    for name in FREE:
+        if isinstance(section := getattr(record, name, None), dict):
+            bounds.check_plain(path, section)
     return record
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
 
 
 @dataclass(frozen=True)
@@ -348,16 +345,15 @@ def read_ranking(path: Path) -> RankedPairs:
 
 def read_tested(path: Path) -> Ranking:
     """Read test ranks from parquet with the users and items they belong to, without lists."""
-    frame = pd.read_parquet(path)
-    users, positions = np.unique(frame["user"].to_numpy(np.int64), return_inverse=True)
-    pairs = RankedPairs(positions, frame["rank"].to_numpy(np.int64), len(users))
-    return Ranking(users, pairs, frame["item"].to_numpy(np.int64), None)
+    of_pairs, items, ranks = bounds.read_columns(path, ("user", "item", "rank"))
+    users, positions = np.unique(of_pairs, return_inverse=True)
+    return Ranking(users, RankedPairs(positions, ranks, len(users)), items, None)
 
 
 def read_lists(path: Path) -> NDArray[np.int32]:
     """Read the best items of every evaluated user, users ascending, -1 where candidates ran out: ``(n_users, k)``."""
-    frame = pd.read_parquet(path).sort_values("user", kind="stable")
-    return np.stack(frame["items"].to_list()).astype(np.int32)
+    users, lists = bounds.read_lists(path, "user", "items")
+    return lists[np.argsort(users, kind="stable")].astype(np.int32)
 
 
 def read_final(cell: Path, seed: int) -> Ranking:

@@ -363,7 +363,8 @@ class Effort(Value, frozen=True):
 
     def is_met_by(self, choice: Choice, seal: Seal) -> bool:
         """Whether a cell was chosen among all these trials and tested with all these final runs."""
-        return choice.n_trials == self.trials + self.proposals and seal.finals == list(range(1, self.seeds + 1))
+        finals = list(range(1, len(seal.finals) + 1))  # the record says how many; a list of so many is not made for it
+        return choice.n_trials == self.trials + self.proposals and seal.finals == finals and len(finals) == self.seeds
 
 
 class Cell(Record, frozen=True, tag="cell"):
