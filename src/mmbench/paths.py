@@ -149,6 +149,15 @@ def cell_files(sweep_dir: Path) -> list[Path]:
     return sorted(sweep_dir.glob(f"*/*/*/{cell_file(sweep_dir).name}"))
 
 
+#: Ends the name of a cell's folder that was set aside, before the beginning of its key.
+STALE = ".stale-"
+
+
+def stale_dirs(sweep_dir: Path) -> list[Path]:
+    """Folders of cells that were set aside: begun afresh, or with other data or settings."""
+    return sorted(file.parent for file in cell_files(sweep_dir) if STALE in file.parent.name)
+
+
 def recommendations_file(cell: Path) -> Path:
     """The best items of every user with raw ids, where they were asked for."""
     return cell / "recommendations.csv"

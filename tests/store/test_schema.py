@@ -36,6 +36,7 @@ REVISION = Revision(
     seeds=3,
     cells={"data/vbpr/text": "a" * 64},
     data={"data": "print"},
+    versions={"data/vbpr/text": "versions"},
     command=["budget=small"],
     planned_at="now",
     previous="fixed",

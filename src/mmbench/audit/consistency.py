@@ -5,25 +5,28 @@ It needs neither the data nor a model, takes seconds, and runs with every report
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
 from mmbench.data.conditions import ModalityCondition
+from mmbench.data.dataset import DatasetConfig
 from mmbench.data.interactions import Interactions
 from mmbench.data.splits import Split
 from mmbench.messages import Message, Refusal
 from mmbench.scheduling.job import ID_ONLY, default_of, key_of
-from mmbench.store import ledger, records
-from mmbench.store.records import frame_fingerprint
+from mmbench.store import bounds, ledger, records
+from mmbench.store.records import table_fingerprint
 from mmbench.store.schema import (
+    TRAININGS,
     Cell,
     CellFailure,
     CellName,
@@ -51,6 +54,8 @@ from mmbench.tuning.cell import SEEDS_PER_DRAW, CellFailed, slots_of, versions_h
 from mmbench.tuning.space import configuration_hash, read_space
 from mmbench.tuning.study import choose
 
+#: How far the clocks of two machines of a sweep may lie apart.
+CLOCKS_APART = timedelta(minutes=5)
 #: Sections of the configuration that all conditions of a (dataset, model) share.
 SHARED = ("model", "search", "optimizer", "training", "dataset", "statistics")
 
@@ -92,21 +97,21 @@ def check(sweep_dir: Path) -> list[Finding]:
     rows: dict[str, list[tuple[int, LedgerRow]]] = {}
     for place, row in enumerate(ledger.read(sweep_dir)):
         rows.setdefault(row.cell_key, []).append((place, row))
+    set_aside = set_aside_trainings(sweep_dir)
     found = findings(sweep_dir, None, _plan(sweep_dir, manifest))
+    found += findings(sweep_dir, None, _times(paths.ledger_file(sweep_dir), rows.values()))
     cells: dict[tuple[str, str], list[tuple[Path, Cell]]] = {}
     for planned in manifest.cells:
-        folder = sweep_dir / planned.folder
+        folder = folder_of(sweep_dir, planned)
         if not paths.cell_file(folder).exists():
             continue  # missing, which the table says
-        try:
-            audit = CellAudit(sweep_dir, folder, manifest, planned, rows.get(planned.key, []))
-        except Refusal as error:
-            found.append(
-                Finding(planned.name, f"{planned.folder}/{paths.cell_file(folder).name}", "record", error.message)
-            )
-            continue
-        found += findings(sweep_dir, planned.name, audit.findings())
-        cells.setdefault((planned.dataset, planned.model), []).append((folder, audit.cell))
+
+        def audited(planned: PlannedCell = planned, folder: Path = folder) -> Said:
+            audit = CellAudit(sweep_dir, folder, manifest, planned, rows.get(planned.key, []), set_aside)
+            cells.setdefault((planned.dataset, planned.model), []).append((folder, audit.cell))
+            yield from audit.findings()
+
+        found += findings(sweep_dir, planned.name, audited())
     for (dataset, model), family in cells.items():
         found += findings(sweep_dir, CellName(dataset, model, ""), _family(family))
     return found
@@ -120,10 +125,25 @@ def findings(sweep_dir: Path, cell: CellName | None, said: Said) -> list[Finding
             found.append(Finding(cell, file.relative_to(sweep_dir).as_posix(), field, reason))
     except Refusal as error:
         found.append(Finding(cell, _place(sweep_dir, cell), "record", error.message))
-    except (OSError, ValueError, KeyError, TypeError) as error:  # a table or a section of another form
+    except Exception as error:  # whoever wrote a record decides what is wrong with it
         reason = Message("it cannot be read: {error}", error=f"{type(error).__name__}: {error}")
         found.append(Finding(cell, _place(sweep_dir, cell), "record", reason))
     return found
+
+
+def folder_of(sweep_dir: Path, planned: PlannedCell) -> Path:
+    """The folder of a planned cell; never where its record points to."""
+    return paths.cell_dir(sweep_dir, *planned.name)
+
+
+def set_aside_trainings(sweep_dir: Path) -> set[str]:
+    """Hashes of the trainings in folders that were set aside: cells begun afresh or with other settings."""
+    hashes: set[str] = set()
+    for folder in paths.stale_dirs(sweep_dir):
+        for stage in Stage:
+            with contextlib.suppress(ValueError):  # nothing rests on them; an older version may have written them
+                hashes |= {training.hash for training in records.read_trainings(folder, stage)}
+    return hashes
 
 
 def _place(sweep_dir: Path, cell: CellName | None) -> str:
@@ -143,12 +163,33 @@ def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
         yield from same(file, f"{place}.previous", revision.previous, previous)
         yield from _hash(file, revision, f"{place}.hash")
         yield from _data(file, place, revision, manifest.data)
+        yield from same(file, f"{place}.versions", sorted(revision.versions), sorted(revision.cells))
         previous = revision.hash
         planned |= {name: (key, revision.trials, revision.seeds) for name, key in revision.cells.items()}
     cells = {str(cell.name): (cell.key, cell.trials, cell.seeds) for cell in manifest.cells}
     yield from same(file, "cells", cells, planned)
+    for cell in manifest.cells:
+        folder = folder_of(sweep_dir, cell)
+        yield from same(file, f"cells[{cell.name}].folder", cell.folder, folder.relative_to(sweep_dir).as_posix())
     yield from same(file, "delta", manifest.delta, manifest.statistics.get("delta"))
     yield from same(file, "contrasts", manifest.contrasts, list(manifest.statistics.get("contrasts", [])))
+
+
+def _times(file: Path, cells: Iterable[Sequence[tuple[int, LedgerRow]]]) -> Said:
+    """Rows are appended as trainings end, so that times go forward, but for the clocks of several machines."""
+    rows = sorted((row for cell in cells for row in cell), key=lambda row: row[0])
+    latest = datetime(1970, 1, 2, tzinfo=UTC)
+    for place, row in rows:
+        finished = _time(row.finished_at)
+        if finished < latest - CLOCKS_APART:
+            yield file, f"[{place + 1}].finished_at", Message("it is before that of an earlier row")
+            return
+        latest = max(latest, finished)
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _data(file: Path, place: str, revision: Revision, data: Mapping[str, DataPrint]) -> Said:
@@ -202,6 +243,10 @@ class CellAudit:
         manifest: plan of the sweep.
         planned: its plan.
         rows: its rows of the ledger with their places in it.
+        set_aside: hashes of trainings in folders that were set aside.
+
+    Raises:
+        ValueError: if its record cannot be read.
     """
 
     def __init__(
@@ -211,10 +256,12 @@ class CellAudit:
         manifest: Manifest,
         planned: PlannedCell,
         rows: Sequence[tuple[int, LedgerRow]],
+        set_aside: Collection[str],
     ) -> None:
         self.folder, self.manifest, self.planned, self.rows = folder, manifest, planned, rows
+        self.set_aside = set_aside
         self.file = paths.cell_file(folder)
-        self.ledger_file = paths.ledger_file(sweep_dir)
+        self.ledger_file, self.manifest_file = paths.ledger_file(sweep_dir), paths.manifest_file(sweep_dir)
         self.cell = records.read(self.file, Cell)
         self.budget = self.cell.config["budget"]
         self.space = read_space(self.cell.config["search"])
@@ -222,16 +269,24 @@ class CellAudit:
     def findings(self) -> Said:
         """Everything that is wrong."""
         yield from self._cell()
-        failure = paths.failure_file(self.folder)
-        if failure.exists():
-            records.read(failure, CellFailure)
-        by_unit = {t.unit: t for stage in Stage for t in records.read_trainings(self.folder, stage, self.cell.key)}
+        by_unit: dict[Unit, Training] = {}
+        for stage in Stage:
+            for file in paths.training_records(self.folder, stage):
+                training = records.read(file, TRAININGS[stage])
+                if training.cell_key != self.cell.key:
+                    yield file, "cell_key", Message("it belongs to another cell")
+                elif file != self._record(training.unit):
+                    yield file, "index", Message("its file has the name of another training")
+                else:
+                    by_unit[training.unit] = training
+        yield from self._states(by_unit)
         for training in by_unit.values():
             yield from self._training(training, by_unit, self.folder)
-        for aside, final in read_aside(self.folder, self.cell.key):
+        for aside, final in self._aside():
             yield from self._training(final, by_unit, aside)
         yield from self._numbers(by_unit)
         yield from self._ledger(by_unit)
+        yield from self._failure()
         if not paths.choice_file(self.folder).exists():
             return
         choice = records.read(paths.choice_file(self.folder), Choice)
@@ -247,6 +302,23 @@ class CellAudit:
             seal = records.read(paths.seal_file(kept), Seal)
             yield from _hash(paths.seal_file(kept), seal)
             yield from same(paths.seal_file(kept), "choice_hash", seal.choice_hash, earlier.hash)
+
+    def _failure(self) -> Said:
+        """A cell that failed has no result."""
+        file = paths.failure_file(self.folder)
+        if file.exists():
+            failure = records.read(file, CellFailure)
+            yield from same(file, "key", failure.key, self.cell.key)
+            if paths.seal_file(self.folder).exists():
+                yield file, "file", Message("there is a result and a failure")
+
+    def _states(self, by_unit: Mapping[Unit, Training]) -> Said:
+        """No two trainings end in the same state, for each has a seed of its own."""
+        first: dict[str, Unit] = {}
+        for unit, training in by_unit.items():
+            if training.state_hash and first.setdefault(training.state_hash, unit) != unit:
+                other = self._record(first[training.state_hash]).name
+                yield self._record(unit), "state_hash", Message("it is the state of {other} too", other=other)
 
     @property
     def _print(self) -> DataPrint | None:
@@ -265,23 +337,33 @@ class CellAudit:
         plan = fixed(self.manifest.delta, self.manifest.contrasts, self.manifest.primary, self.manifest.statistics)
         yield from same(file, "plan", cell.plan, plan)
         rule = fingerprint.of_json(training_rule(self.budget))
-        yield from same(paths.manifest_file(self.ledger_file.parent), "rule", planned.rule, rule)
+        yield from same(self.manifest_file, "rule", planned.rule, rule)
         condition = ModalityCondition(**cell.config["modality"])
         states = {name: condition.state(name) for name in sorted(cell.features)}
         yield from same(file, "states", cell.states, states)
         if self._print is None:
             yield (
-                paths.manifest_file(self.ledger_file.parent),
+                self.manifest_file,
                 "data",
                 Message("{dataset} is not in it", dataset=cell.dataset),
             )
         else:
             yield from same(file, "split_hash", cell.split_hash, self._print.split_hash)
-            if cell.modality != ID_ONLY:
-                yield from same(file, "features", cell.features, self._print.features)
+            features = self._print.features if cell.modality != ID_ONLY else {}
+            yield from same(file, "features", cell.features, features)
+        if not cell.config["model"].get("recommendations"):
+            yield from same(file, "external", cell.external, None)
+        dataset = DatasetConfig(**{name: value for name, value in cell.config["dataset"].items() if name != "lr"})
+        drawn = f"-draw{cell.draw}" if cell.draw else ""
+        yield from same(file, "config.dataset", f"{dataset.cell_name}{drawn}", cell.dataset)
+        versions = [
+            r.versions[str(cell.name)] for r in self.manifest.revisions if r.cells.get(str(cell.name)) == cell.key
+        ]
+        yield from same(file, "versions", versions_hash(cell.versions), versions[0] if versions else None)
         slots = self._slots(planned.trials)
         expected = {"trials": len(slots), "proposals": self.budget.get("tpe", 0), "seeds": planned.seeds}
         yield from same(file, "effort", msgspec.to_builtins(cell.effort), expected)
+        yield from same(self.manifest_file, "trainings", planned.trainings, cell.effort.trainings)
 
     def _slots(self, trials: int) -> list[Configuration]:
         return slots_of(self.cell.name, self.space, default_of(self.cell.config, self.space), trials)
@@ -356,17 +438,20 @@ class CellAudit:
 
     def _validation(self, file: Path, training: Training, course: Course) -> Said:
         """The vector of validation scores: whose, and what of it."""
-        frame = pd.read_parquet(file)
-        yield from same(file, "validation_hash", frame_fingerprint(frame), training.validation_hash)
-        if list(frame.columns) != ["user", SELECTION_METRIC]:
+        if not file.exists():
+            yield file, "file", Message("it is missing")
+            return
+        columns = bounds.read_table(file)
+        yield from same(file, "validation_hash", table_fingerprint(columns), training.validation_hash)
+        if list(columns) != ["user", SELECTION_METRIC] or not len(columns["user"]):
             yield file, "columns", Message("they are not those of validation scores")
             return
-        scores = frame[SELECTION_METRIC].to_numpy(np.float64)
+        scores = columns[SELECTION_METRIC].astype(np.float64)
         yield from same(file, "course.validated", course.validated, float(scores.mean()))
         if not (np.isfinite(scores).all() and scores.min() >= 0.0 and scores.max() <= 1.0):
             yield file, SELECTION_METRIC, Message("a score lies outside 0 to 1")
         if self._print is not None:
-            users = fingerprint.of_arrays(frame["user"].to_numpy(np.int64))
+            users = fingerprint.of_arrays(columns["user"].astype(np.int64))
             yield from same(file, "user", users, self._print.valid_users)
 
     def _numbers(self, by_unit: Mapping[Unit, Training]) -> Said:
@@ -380,23 +465,19 @@ class CellAudit:
         return paths.training_file(self.folder, *unit, paths.RECORD)
 
     def _ledger(self, by_unit: Mapping[Unit, Training]) -> Said:
-        """One row per training, and it says what the record says."""
-        counted = Counter(row.hash for _, row in self.rows)
-        rows = {row.hash: row for _, row in self.rows}
-        set_aside = {training.hash for _, training in read_aside(self.folder, self.cell.key)}
+        """Every training has a row that says what its record says, and every row a record."""
+        rows: dict[str, tuple[int, LedgerRow]] = {}
+        for place, row in self.rows:
+            rows.setdefault(row.hash, (place, row))
+        planned_at = min((_time(r.planned_at) for r in self.manifest.revisions), default=None)
+        order: dict[bool, list[int]] = {True: [], False: []}
         for training in by_unit.values():
-            row, file = rows.get(training.hash), self._record(training.unit)
-            if row is None or counted[training.hash] != 1:
-                yield (
-                    self.ledger_file,
-                    str(file.relative_to(self.ledger_file.parent)),
-                    Message.counted(
-                        "it has {n} row with the hash of this record",
-                        "it has {n} rows with the hash of this record",
-                        counted[training.hash],
-                    ),
-                )
+            name = self._record(training.unit).relative_to(self.ledger_file.parent).as_posix()
+            if training.hash not in rows:
+                yield self.ledger_file, name, Message("it has no row with the hash of this record")
                 continue
+            place, row = rows[training.hash]
+            order[training.stage == Stage.FINAL].append(place)
             said = LedgerRow.of(
                 self.cell.name,
                 training,
@@ -405,26 +486,27 @@ class CellAudit:
                 searched=len(self.space),
                 finished_at=row.finished_at,
             )
-            yield from same(self.ledger_file, str(file.relative_to(self.ledger_file.parent)), row, said)
-            if self.manifest.revisions and row.finished_at < self.manifest.revisions[0].planned_at:
+            for field in msgspec.structs.fields(LedgerRow):
+                yield from same(
+                    self.ledger_file, f"{name}: {field.name}", getattr(row, field.name), getattr(said, field.name)
+                )
+            if planned_at is not None and _time(row.finished_at) < planned_at - CLOCKS_APART:
+                yield self.ledger_file, f"{name}: finished_at", Message("it was finished before it was planned")
+        known = (
+            {training.hash for training in by_unit.values()} | {t.hash for _, t in self._aside()} | {*self.set_aside}
+        )
+        for value, (_, row) in rows.items():
+            if value not in known:
                 yield (
                     self.ledger_file,
-                    "finished_at",
-                    Message("{file} was finished before it was planned", file=file.name),
+                    f"{self.cell.name} {row.stage} {row.index}",
+                    Message("a training is listed whose record is not there"),
                 )
-        for value, row in rows.items():
-            if value not in set_aside and value not in {t.hash for t in by_unit.values()}:
-                yield (
-                    self.ledger_file,
-                    f"{row.stage} {row.index}",
-                    Message("a training of this cell is listed whose record is not there"),
-                )
-        if paths.looks_kept(self.folder) == 0:
-            order = {row.hash: place for place, row in self.rows}
-            trials = [order[t.hash] for u, t in by_unit.items() if u.stage != Stage.FINAL and t.hash in order]
-            finals = [order[t.hash] for u, t in by_unit.items() if u.stage == Stage.FINAL and t.hash in order]
-            if trials and finals and min(finals) < max(trials):
-                yield self.ledger_file, "order", Message("a final run was finished before the last trial")
+        if paths.looks_kept(self.folder) == 0 and all(order.values()) and min(order[True]) < max(order[False]):
+            yield self.ledger_file, "order", Message("a final run was finished before the last trial")
+
+    def _aside(self) -> list[tuple[Path, Training]]:
+        return read_aside(self.folder, self.cell.key)
 
     def _choice(self, file: Path, choice: Choice, by_unit: Mapping[Unit, Training]) -> Said:
         """Chosen again."""
@@ -464,6 +546,8 @@ class CellAudit:
     def _files(self, seal: Seal, by_unit: Mapping[Unit, Training]) -> Said:
         """Files of test ranks: those that were sealed, ranks of the whole test split, of nothing else."""
         unscored = {reason.partition(":")[0] for reason in seal.unscored}
+        tried = {f"trial {unit.number}" for unit, t in by_unit.items() if t.succeeded and unit.stage != Stage.FINAL}
+        yield from same(paths.seal_file(self.folder), "unscored", sorted(unscored - tried), [])
         expected = set()
         for unit, training in by_unit.items():
             if training.succeeded and f"trial {unit.number}" not in (unscored if unit.stage != Stage.FINAL else ()):
@@ -473,21 +557,44 @@ class CellAudit:
         shuffled = {file for file in sealed - expected if ".shuffled_" in file.name}
         for file in sorted((sealed ^ expected) - shuffled):
             yield file, "file", Message("the seal and the trainings do not name the same files")
-        for file in sorted(sealed):
-            frame = pd.read_parquet(file)
+        there = {
+            file
+            for stage in Stage
+            for ending in (paths.RANKS, paths.LISTS)
+            for file in paths.training_file(self.folder, stage, 1, ending).parent.glob(f"*.{ending}")
+        }
+        for file in sorted(there - sealed - expected):
+            yield file, "file", Message("the seal does not name it")
+        for file in sorted(sealed & (expected | shuffled)):
+            if not file.exists():
+                yield file, "file", Message("it is missing")
+                continue
+            columns = bounds.read_table(file)
             yield from same(
-                file, "file", frame_fingerprint(frame), seal.files[file.relative_to(self.folder).as_posix()]
+                file, "file", table_fingerprint(columns), seal.files[file.relative_to(self.folder).as_posix()]
             )
-            if "rank" in frame.columns:
-                yield from self._ranks(file, frame, seal)
+            if file.name.endswith(paths.RANKS):
+                yield from self._ranks(file, columns, seal)
+            else:
+                yield from self._lists(file, columns)
 
-    def _ranks(self, file: Path, frame: pd.DataFrame, seal: Seal) -> Said:
+    def _lists(self, file: Path, columns: Mapping[str, NDArray[Any]]) -> Said:
+        """The ranks of its run against its lists: an item of rank r is the r-th of its user's list."""
+        ranks = bounds.read_table(file.with_name(file.name.removesuffix(paths.LISTS) + paths.RANKS))
+        lists = dict(zip(columns["user"].tolist(), columns["items"], strict=True))
+        for user, item, rank in zip(*(ranks[name].tolist() for name in ("user", "item", "rank")), strict=True):
+            best = lists.get(user)
+            if best is None or (rank <= len(best) and best[rank - 1] != item):
+                yield file, "items", Message("they are not those that the ranks say")
+                return
+
+    def _ranks(self, file: Path, frame: Mapping[str, NDArray[Any]], seal: Seal) -> Said:
         if self._print is None:
             return
-        ranks = frame["rank"].to_numpy()
+        ranks = frame["rank"]
         if len(ranks) and not (ranks.min() >= 1 and ranks.max() <= self._print.n_items):
             yield file, "rank", Message("a rank lies outside 1 to the number of items")
-        users, items = (frame[name].to_numpy(np.int64) for name in ("user", "item"))
+        users, items = (frame[name].astype(np.int64) for name in ("user", "item"))
         try:
             test = Interactions(users, items, self._print.n_users, self._print.n_items).fingerprint()
         except ValueError as error:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -12,8 +16,8 @@ import torch
 
 from mmbench import paths
 from mmbench.audit import consistency, retraining, standing
-from mmbench.audit.consistency import Finding, Said
-from mmbench.audit.recorded import Recorded
+from mmbench.audit.consistency import Finding
+from mmbench.audit.recorded import Recorded, Sources
 from mmbench.audit.rescoring import rescore
 from mmbench.audit.retraining import Place, Retrained
 from mmbench.audit.root import root_of
@@ -28,47 +32,75 @@ R = TypeVar("R")
 Say = Callable[[Message], None]
 
 
-def audit(sweep_dir: Path, retrain: int, number: int, workers: int, say: Say) -> Standing:
+@dataclass(frozen=True)
+class Asked:
+    """How far an audit goes.
+
+    Args:
+        retrain: trainings to run again; 0 for none.
+        number: the auditor's own number, which the sample is drawn with.
+        workers: processes.
+    """
+
+    retrain: int = 0
+    number: int = 0
+    workers: int = 1
+
+
+def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing:
     """Check the records of a sweep, rank its states again, and run some of its trainings again.
 
     Args:
         sweep_dir: folder of the sweep.
-        retrain: trainings to run again; 0 for none.
-        number: the auditor's own number, which the sample is drawn with.
-        workers: processes.
+        asked: how far.
+        sources: what may be used besides the records.
         say: told what is under way and what was found.
 
     Returns:
         What was shown; it is kept beside the records.
 
     Raises:
-        ValueError: if the folder is no sweep.
+        ValueError: if the folder is no sweep, leads out of itself, or its data or models cannot be read here.
     """
-    found = consistency.check(sweep_dir)
-    root = root_of(sweep_dir)
-    places = retraining.all_trainings(sweep_dir)
+    sources.trust.check_folder(sweep_dir)
+    found, root = consistency.check(sweep_dir), root_of(sweep_dir)
     say(Message("root {root}", root=root))
     say(_told(Level.CONSISTENT, found))
-    reached, again = Level.STATED if found else Level.CONSISTENT, 0
-    if not found:
-        manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
-        say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
-        for findings in _spread(_rescored, sweep_dir, manifest.cells, workers):
+    if found:
+        return _kept(sweep_dir, Standing(Level.STATED, root, ledger.now(), findings=found))
+    manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
+    places = retraining.all_trainings(sweep_dir)
+    again = 0
+    say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
+    with tempfile.TemporaryDirectory() as graphs:
+        rescored = functools.partial(_rescored, sweep_dir, sources, Path(graphs))
+        for findings in _spread(rescored, _largest_first(manifest, places), asked.workers):
             found += findings
         say(_told(Level.RESCORED, found))
-        reached = reached if found else Level.RESCORED
-    if not found and retrain:
-        drawn = retraining.draw(places, retrain, root, number)
-        say(Message("drawn with the number {number}: {places}", number=number, places=", ".join(map(_named, drawn))))
-        results: list[Retrained] = list(_spread(retraining.retrain, sweep_dir, drawn, workers))
-        found += [result.finding for result in results if result.finding is not None]
-        again = sum(result.finding is None for result in results)
-        for sentence in _shown(len(places), results):
-            say(sentence)
-        reached = reached if found else Level.RETRAINED
-    held = Standing(reached, root, ledger.now(), again, len(places), found)
+        level = Level.CONSISTENT if found else Level.RESCORED
+        if not found and asked.retrain:
+            drawn = retraining.draw(places, asked.retrain, root, asked.number)
+            names = ", ".join(map(_named, drawn))
+            say(Message("drawn with the number {number}: {places}", number=asked.number, places=names))
+            retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs))
+            results = list(_spread(retrained, drawn, asked.workers))
+            found += [result.finding for result in results if result.finding is not None]
+            again = sum(result.finding is None for result in results)
+            for sentence in _shown(len(places), results):
+                say(sentence)
+            level = level if found else Level.RETRAINED
+    return _kept(sweep_dir, Standing(level, root, ledger.now(), again, len(places), found))
+
+
+def _kept(sweep_dir: Path, held: Standing) -> Standing:
     standing.keep(sweep_dir, held)
     return held
+
+
+def _largest_first(manifest: Manifest, places: Sequence[Place]) -> list[PlannedCell]:
+    """Cells with records, those with most trainings first, so that processes end together."""
+    n = Counter(place.planned.name for place in places)
+    return sorted((cell for cell in manifest.cells if n[cell.name]), key=lambda cell: -n[cell.name])
 
 
 def _named(place: Place) -> str:
@@ -104,32 +136,30 @@ def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:
         )
 
 
-def _rescored(sweep_dir: Path, planned: PlannedCell) -> list[Finding]:
+def _rescored(sweep_dir: Path, sources: Sources, graph_dir: Path, planned: PlannedCell) -> list[Finding]:
     """What ranking a cell again finds."""
-    folder = sweep_dir / planned.folder
-    if not paths.cell_file(folder).exists():
-        return []
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
-
-    def said() -> Said:
-        yield from rescore(Recorded.read(sweep_dir, planned), manifest.data[planned.dataset])
-
-    return consistency.findings(sweep_dir, planned.name, said())
+    recorded = Recorded.read(sweep_dir, planned, sources)
+    return consistency.findings(sweep_dir, planned.name, rescore(recorded, manifest.data[planned.dataset], graph_dir))
 
 
-def _spread(work: Callable[[Path, T], R], sweep_dir: Path, over: Sequence[T], workers: int) -> Iterator[R]:
+def _retrained(sweep_dir: Path, sources: Sources, graph_dir: Path, place: Place) -> Retrained:
+    return retraining.retrain(sweep_dir, place, sources, graph_dir)
+
+
+def _spread(work: Callable[[T], R], over: Sequence[T], workers: int) -> Iterator[R]:
     """The results of some work on several processes, in order."""
     workers = min(workers, len(over))
     if workers < 2:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as the sweep was trained: sums are then added in the same order
         try:
-            yield from (work(sweep_dir, one) for one in over)
+            yield from map(work, over)
         finally:
             torch.set_num_threads(threads)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
-        yield from pool.map(work, [sweep_dir] * len(over), over)
+        yield from pool.map(work, over)
 
 
 def _begin() -> None:

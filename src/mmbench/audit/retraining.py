@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mmbench import fingerprint, paths
-from mmbench.audit.consistency import Finding
-from mmbench.audit.recorded import Recorded
+from mmbench.audit.consistency import Finding, folder_of
+from mmbench.audit.recorded import Recorded, Sources
 from mmbench.messages import Message
 from mmbench.store import ledger, records
 from mmbench.store.schema import Manifest, PlannedCell, Stage, Training, Unit
@@ -54,7 +54,7 @@ def all_trainings(sweep_dir: Path) -> list[Place]:
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     places = []
     for planned in manifest.cells:
-        folder = sweep_dir / planned.folder
+        folder = folder_of(sweep_dir, planned)
         for stage in Stage if paths.cell_file(folder).exists() else ():
             trainings = records.read_trainings(folder, stage, planned.key)
             places += [Place(planned, training.unit, training.hash) for training in trainings]
@@ -75,11 +75,21 @@ def draw(places: Sequence[Place], n: int, root: str, number: int) -> list[Place]
     return [places[k] for k in sorted(chosen)]
 
 
-def retrain(sweep_dir: Path, place: Place) -> Retrained:
-    """Run one training again and compare it with its record."""
-    recorded = Recorded.read(sweep_dir, place.planned)
+def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) -> Retrained:
+    """Run one training again and compare it with its record.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        place: which training.
+        sources: what may be used besides the records.
+        graph_dir: where large item graphs are kept; never in the sweep.
+
+    Raises:
+        ValueError: as :meth:`mmbench.audit.recorded.Recorded.read`.
+    """
+    recorded = Recorded.read(sweep_dir, place.planned, sources)
     training = _training(recorded, place)
-    again = train(recorded.task, recorded.store, place.unit, training.configuration).record
+    again = train(recorded.task, recorded.store, place.unit, training.configuration, graph_dir).record
     exact = again.versions_hash == training.versions_hash and machine() == _machine(sweep_dir, training)
     field = _differs(training, again) if exact else _strays(training, again)
     file = recorded.store.training_file(place.unit, paths.RECORD).relative_to(sweep_dir).as_posix()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from mmbench import fingerprint, paths
-from mmbench.audit.consistency import read_aside
+from mmbench.audit.consistency import folder_of
+from mmbench.messages import Refusal
 from mmbench.store import ledger, records
-from mmbench.store.schema import Cell, CellFailure, Choice, Manifest, Seal, Stage
+from mmbench.store.schema import TRAININGS, Cell, CellFailure, Choice, FinalRun, Manifest, Record, Seal, Stage
 
 
 def root_of(sweep_dir: Path) -> str:
@@ -22,30 +22,39 @@ def root_of(sweep_dir: Path) -> str:
     are not part of it.
 
     Raises:
-        ValueError: if the folder has no manifest, or a record that cannot be read.
+        ValueError: if the folder has no manifest that can be read.
     """
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
-    cells = {str(cell.name): list(_hashes(sweep_dir / cell.folder)) for cell in manifest.cells}
+    cells = {str(cell.name): _hashes(folder_of(sweep_dir, cell)) for cell in manifest.cells}
     # The commands in the plan and the order in which cells were planned are part of how, not of what was found.
     return fingerprint.of_json({"plan": manifest.plan_hash if manifest.revisions else "", "cells": cells})
 
 
-def _hashes(folder: Path) -> Iterator[Any]:
+def _hashes(folder: Path) -> list[str]:
     """Hashes of the records of a cell, in a fixed order; nothing for a cell without records."""
-    file = paths.cell_file(folder)
+    if not paths.cell_file(folder).exists():
+        return []
+    asides = sorted(paths.aside_dir(folder, "").glob("*"))
+    looks = [paths.look_dir(folder, number + 1) for number in range(paths.looks_kept(folder))]
+    return [
+        _hash(paths.cell_file(folder), Cell),
+        *(_hash(file, TRAININGS[stage]) for stage in Stage for file in paths.training_records(folder, stage)),
+        *(_hash(file, FinalRun) for aside in asides for file in paths.training_records(aside, Stage.FINAL)),
+        *(_hash(paths.choice_file(place), Choice) for place in (*looks, folder)),
+        *(_hash(paths.seal_file(place), Seal) for place in (*looks, folder)),
+        _hash(paths.failure_file(folder), CellFailure),
+    ]
+
+
+def _hash(file: Path, kind: type[Record]) -> str:
+    """The hash that a record carries; that of its file where there is none, and nothing for no file."""
     if not file.exists():
-        return
-    cell = records.read(file, Cell)
-    yield cell.hash
-    if paths.failure_file(folder).exists():
-        yield records.read(paths.failure_file(folder), CellFailure).reason
-    trainings = [t for stage in Stage for t in records.read_trainings(folder, stage, cell.key)]
-    yield [t.hash for t in trainings] + [t.hash for _, t in read_aside(folder, cell.key)]
-    for place in [*(paths.look_dir(folder, k + 1) for k in range(paths.looks_kept(folder))), folder]:
-        if paths.choice_file(place).exists():
-            yield records.read(paths.choice_file(place), Choice).hash
-        if paths.seal_file(place).exists():
-            yield records.read(paths.seal_file(place), Seal).hash
+        return ""
+    try:
+        record = records.read(file, kind)
+    except Refusal:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    return record.reason if isinstance(record, CellFailure) else str(getattr(record, "hash", ""))
 
 
 def journal_of(sweep_dir: Path) -> str:

@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.words import Parser, take_language
+from mmbench.cli.errors import printable, reading
+from mmbench.cli.words import Parser, add_allow, take_language
 from mmbench.messages import Refusal
 
 
@@ -22,6 +23,8 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--seed", type=int, help="your own number, which they are drawn with; fresh by default")
     parser.add_argument("--plan-hash", default="", metavar="H", help="hash of the plan that you kept")
     parser.add_argument("--root", default="", metavar="H", help="root of the records that you kept")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets, where they lie elsewhere")
+    add_allow(parser)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, by default one per core")
     translator, words = take_language(argv)
     asked = parser.parse_args([word for word in words if word != "debug=true"])
@@ -30,15 +33,24 @@ def main(argv: Sequence[str]) -> None:
             raise Refusal(
                 "{key}={value} must be a whole number of at least {least}", key=name, value=value, least=least
             )
-    from mmbench.audit.levels import audit, check_kept_elsewhere, refuse_short
+    from mmbench.audit.levels import Asked, audit, check_kept_elsewhere, refuse_short
+    from mmbench.audit.recorded import Sources
+    from mmbench.scheduling.trust import Trust
 
     for kept, name in ((asked.plan_hash, "--plan-hash"), (asked.root, "--root")):
         refuse_short(kept, name)
     number = secrets.randbelow(10**9) if asked.seed is None else asked.seed
-    found = check_kept_elsewhere(asked.sweep, asked.plan_hash, asked.root)
-    held = audit(asked.sweep, asked.retrain, number, asked.workers, lambda said: print(translator(said), flush=True))
+    sources = Sources(Trust.of(asked.allow), asked.data)
+    with reading(asked.sweep):
+        found = check_kept_elsewhere(asked.sweep, asked.plan_hash, asked.root)
+        held = audit(
+            asked.sweep,
+            Asked(asked.retrain, number, asked.workers),
+            sources,
+            lambda said: print(printable(translator(said)), flush=True),
+        )
     for finding in [*found, *held.findings]:
-        print(f"{finding.file}: {finding.field}: {translator(finding.reason)}")
+        print(printable(f"{finding.file}: {finding.field}: {translator(finding.reason)}"))
     print(translator(held.words))
     if found or held.findings:
         raise SystemExit(1)

@@ -163,6 +163,7 @@ def _merged(
         data[name.dataset] = print_of(plan.job.dataset())
         if before.get(name) != (cell.key, cell.trials, cell.seeds):
             revised.setdefault((cell.trials, cell.seeds), {})[str(name)] = cell.key
+    versions = {str(plan.task.cell): plan.task.versions_hash for plan in planned}
     statistics = dict(config.plain["statistics"])
     revisions = [] if earlier is None else list(earlier.revisions)
     previous = fixed(config.statistics.delta, config.statistics.contrasts, config.report.primary, statistics)
@@ -173,6 +174,7 @@ def _merged(
             seeds=seeds,
             cells=dict(sorted(keys.items())),
             data={name: fingerprint.of_json(msgspec.to_builtins(data[name])) for name in sorted(named)},
+            versions={name: versions[name] for name in sorted(keys)},
             command=list(overrides),
             planned_at=ledger.now(),
             previous=revisions[-1].hash if revisions else previous,

@@ -6,8 +6,10 @@ number can be computed again from what is stored.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from mmbench import faults, paths
 from mmbench.data.conditions import ModalityCondition
@@ -15,7 +17,7 @@ from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import Ranking
-from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.evaluation.ranking import DegenerateScores, Evaluator, Scorer
 from mmbench.messages import Refusal
 from mmbench.store.files import read_state
 from mmbench.store.records import CellStore
@@ -49,6 +51,7 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
     if choice is None:
         raise ValueError(f"{task.cell}: the test split stays closed until a configuration is chosen")
     trainings = store.finished_trainings()
+    evaluator, graph_dir = evaluator_of_test(task, split), paths.graph_dir(store.sweep_dir)
     unscored: list[str] = []
     written: dict[str, str] = {}
     for _, training in sorted(trainings.items()):
@@ -57,7 +60,7 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
         if not training.succeeded:
             continue
         try:
-            for ending, ranking in stored_rankings(task, store, split, training).items():
+            for ending, ranking in stored_rankings(task, store, training, evaluator, graph_dir).items():
                 written |= store.write_ranking(training.unit, ranking, ending)
         except DegenerateScores as error:
             if training.stage == Stage.FINAL:
@@ -83,14 +86,23 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
     store.write_seal(hashed(seal))
 
 
-def stored_rankings(task: CellTask, store: CellStore, split: Split, training: Training) -> dict[str, Ranking]:
+def stored_rankings(
+    task: CellTask,
+    store: CellStore,
+    training: Training,
+    evaluator: Evaluator,
+    graph_dir: Path,
+    model: Scorer | None = None,
+) -> dict[str, Ranking]:
     """What the stored state of a training ranks, by the ending of the file of ranks; see :func:`inference_shuffles`.
 
     Args:
         task: its cell.
         store: records of the cell.
-        split: the split.
         training: its record.
+        evaluator: of the test split, see :func:`evaluator_of_test`.
+        graph_dir: where large item graphs are kept.
+        model: the model with that state, where it has been rebuilt already.
 
     Raises:
         DegenerateScores: if the scores are NaN, infinite or constant.
@@ -108,22 +120,23 @@ def stored_rankings(task: CellTask, store: CellStore, split: Split, training: Tr
     build, settings = task.recipe(training.configuration)
     file = store.training_file(unit, paths.STATE)
     state = read_state(file) if file.exists() else {}
-    evaluator = Evaluator(split.test, *split.seen_at_test, device=settings.device)
 
-    def rank(inputs: Mapping[str, ItemFeature], top_k: int) -> Ranking:
-        data = make_recdata(task.train, inputs)
-        model = rebuild(build, data, state, settings, training.seed, graph_dir=paths.graph_dir(store.sweep_dir))
-        return evaluator.rank(model, top_k)
+    def rebuilt(inputs: Mapping[str, ItemFeature]) -> Scorer:
+        return rebuild(build, make_recdata(task.train, inputs), state, settings, training.seed, graph_dir=graph_dir)
 
     final = unit.stage == Stage.FINAL
-    rankings = {paths.RANKS: rank(features, LIST_LENGTH if final else 0)}
+    rankings = {paths.RANKS: evaluator.rank(model or rebuilt(features), LIST_LENGTH if final else 0)}
     if final and state:
         for name, condition in inference_shuffles(task).items():
-            try:
-                rankings[paths.shuffled_ranks(name)] = rank(task.inputs(training.seed, condition), 0)
-            except DegenerateScores:
-                continue  # nothing is left to rank by; the absent file says so
+            shuffled = rebuilt(task.inputs(training.seed, condition))
+            with contextlib.suppress(DegenerateScores):  # nothing is left to rank by; the absent file says so
+                rankings[paths.shuffled_ranks(name)] = evaluator.rank(shuffled)
     return rankings
+
+
+def evaluator_of_test(task: CellTask, split: Split) -> Evaluator:
+    """What ranks the test split of a cell."""
+    return Evaluator(split.test, *split.seen_at_test, device=task.recipe(task.default)[1].device)
 
 
 def inference_shuffles(task: CellTask) -> dict[str, ModalityCondition]:

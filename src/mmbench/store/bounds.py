@@ -30,6 +30,8 @@ MOST_DEPTH = 16
 RATIO, LEAST_UNPACKED = 100, 8 << 20
 #: Largest number of a user, an item or a rank.
 MOST_ID = 1 << 24
+#: Columns of a table of records, at most.
+MOST_COLUMNS = 64
 #: The one key that begins with an underscore: it names the class of a model.
 TARGET = ("model", "_target_")
 
@@ -137,10 +139,33 @@ def read_lists(path: Path, key: str, name: str) -> tuple[NDArray[np.int64], NDAr
     return keys, _numbers(path, lists.flatten(), least=-1).reshape(len(keys), -1)
 
 
-def _read_parquet(path: Path, names: Sequence[str]) -> pa.Table:
+def read_table(path: Path) -> dict[str, NDArray[Any]]:
+    """Read a table of records as it is stored: columns ``(n,)`` by name, lists of one length as ``(n, k)``.
+
+    Raises:
+        ValueError: as :func:`read_columns`, or if a column holds anything but numbers and lists of numbers.
+    """
+    table = _read_parquet(path)
+    columns = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        values = column.flatten() if pa.types.is_list(column.type) else column
+        if column.null_count or values.null_count or not (_is_number(values.type)):
+            raise Refusal("{path} is no table of records: {column} holds more than numbers", path=path, column=name)
+        array = values.to_numpy(zero_copy_only=False)
+        columns[name] = array if values is column else array.reshape(len(column), -1) if len(column) else array
+    return columns
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _read_parquet(path: Path, asked_for: Sequence[str] | None = None) -> pa.Table:
     try:
         # Not by pandas, whose own metadata in the file may ask for other types.
         with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names[:MOST_COLUMNS] if asked_for is None else list(asked_for)
             groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
             columns = [group.column(place) for group in groups for place in range(group.num_columns)]
             asked = max(
@@ -149,7 +174,7 @@ def _read_parquet(path: Path, names: Sequence[str]) -> pa.Table:
                 sum(column.total_uncompressed_size for column in columns),
             )
             check_unpacked(path, path.stat().st_size, asked)
-            table = file.read(columns=list(names))
+            table = file.read(columns=names)
             _ = [table.column(name) for name in names]  # a missing one is an error here alone
             return table
     except FileNotFoundError:

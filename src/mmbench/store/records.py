@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -128,7 +128,7 @@ class CellStore:
         file = paths.cell_file(self.folder)
         old, moved = _read_if_exists(file, Cell), None
         if old is not None and (old.key != self.key or afresh):
-            aside = self.folder.with_name(f"{self.folder.name}.stale-{old.key[:8]}")
+            aside = self.folder.with_name(f"{self.folder.name}{paths.STALE}{old.key[:8]}")
             old, moved = None, _move_aside(self.folder, aside)
         effort = cell.effort if old is None else old.effort.raised(cell.effort)
         if old is None:
@@ -317,10 +317,19 @@ def ranking_frames(ranking: Ranking, ending: str = paths.RANKS) -> dict[str, pd.
 
 
 def frame_fingerprint(frame: pd.DataFrame) -> str:
-    """Fingerprint of a stored table: its columns' names and values; the encoding of the file does not matter."""
+    """Fingerprint of a table that is to be stored, see :func:`table_fingerprint`."""
     columns = {str(name): frame[name].to_numpy() for name in frame}
     if "items" in columns and len(frame):
         columns["items"] = np.stack(list(columns["items"])).astype(np.int32)
+    return table_fingerprint(columns)
+
+
+def table_fingerprint(columns: Mapping[str, NDArray[Any]]) -> str:
+    """Fingerprint of a stored table: its columns' names and values; the encoding of the file does not matter.
+
+    Args:
+        columns: as :func:`mmbench.store.bounds.read_table` reads them.
+    """
     return fingerprint.of_named_arrays(columns)
 
 
@@ -384,13 +393,13 @@ def read_looks(cell: Path) -> list[Look]:
     return looks
 
 
-def read_trainings(cell: Path, stage: Stage, key: str) -> list[Training]:
-    """Records of a stage in the folder of a cell, by their number; those of another key are passed over.
+def read_trainings(cell: Path, stage: Stage, key: str | None = None) -> list[Training]:
+    """Records of a stage in the folder of a cell, by their number; with ``key`` those of this key alone.
 
     Unlike :meth:`CellStore.finished_trainings` it does not need the ledger.
     """
     trainings = [read(file, TRAININGS[stage]) for file in paths.training_records(cell, stage)]
-    return sorted((t for t in trainings if t.cell_key == key), key=lambda training: training.index)
+    return sorted((t for t in trainings if key in (None, t.cell_key)), key=lambda training: training.index)
 
 
 def read_ranking(path: Path) -> RankedPairs:

@@ -468,6 +468,7 @@ class Revision(Value, frozen=True):
         seeds: S from then on.
         cells: key of every cell that it planned them for, by ``dataset/model/modality``.
         data: fingerprint of every dataset of these cells, see :class:`DataPrint`.
+        versions: hash of the versions by cell, as in :attr:`Training.versions_hash`.
         command: its overrides.
         planned_at: when, UTC.
         previous: hash of the revision before; that of the first one is what the plan fixes for good.
@@ -478,6 +479,7 @@ class Revision(Value, frozen=True):
     seeds: int
     cells: dict[str, str]
     data: dict[str, str]
+    versions: dict[str, str]
     command: list[str]
     planned_at: str
     previous: str

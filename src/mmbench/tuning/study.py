@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -157,14 +158,14 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
     configuration = _configuration(task, store, unit)
     if unit.stage != Stage.FINAL:
         faults.reach("asked")
-    trained = train(task, store, unit, configuration)
+    trained = train(task, store, unit, configuration, paths.graph_dir(store.sweep_dir))
     faults.reach("fitted")
     row = _ledger_row(task, trained.record, trained.cost)
     store.write_training(trained.record, row, trained.validation, trained.state or None)
     return trained.record
 
 
-def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration) -> Trained:
+def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration, graph_dir: Path) -> Trained:
     """Run one training and write nothing of it.
 
     After an exception the training is repeated once with the same configuration; a second exception gives the record
@@ -175,6 +176,7 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
         store: records of the cell, which say what a rung asks for.
         unit: which training.
         configuration: what it tries.
+        graph_dir: where large item graphs are kept.
     """
     seed = task.seed(unit)
     features = task.inputs(seed)
@@ -183,7 +185,6 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
     if unit.stage != Stage.FINAL and not (unit.stage == Stage.TRIAL and unit.number < PILOTS):
         settings = replace(settings, rungs=_rungs(task, store))
     data = make_recdata(task.train, features)
-    graph_dir = paths.graph_dir(store.sweep_dir)
     began = time.perf_counter()
     try:
         with energy.metered() as meter:
