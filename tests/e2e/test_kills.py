@@ -138,7 +138,7 @@ def test_kills_at_every_point_lose_nothing(tmp_path: Path, undisturbed: dict[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", ["epoch", "fitted", "record", "ledger", "sealing"])
+@pytest.mark.parametrize("point", ["fitted", "record", "ledger", "sealing"])
 def test_a_stopped_worker_is_overtaken_and_writes_nothing_when_it_wakes(
     point: str, tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
@@ -200,7 +200,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_training_back(tmp_path: Path) -
     planned(tmp_path, "budget.least_epochs=100000", "budget.patience_steps=1000000")
     process = start(tmp_path)
     leases = tmp_path / "kills" / "leases"
-    for _ in range(600):
+    for _ in range(6000):
         if list(leases.glob("*.lease")):
             break
         time.sleep(0.1)

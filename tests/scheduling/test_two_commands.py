@@ -265,6 +265,26 @@ def test_features_that_change_are_noticed_before_the_next_training(
     assert len(list(ledger.read(tmp_path / "s"))) == 3 + 1
 
 
+@pytest.mark.parametrize(("change", "kept"), [(rewritten, 0), (replaced, 1)])
+def test_a_training_that_runs_while_features_change_counts_if_it_did_not_see_it(
+    change: Callable[[Path], None],
+    kept: int,
+    shop: Path,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker has mapped the file: what is written into it changes the features of the training that runs."""
+    once = [change]
+    monkeypatch.setattr(
+        faults, "reach", lambda point: once.pop()(shop / "image_feat.npy") if once and point == "fitted" else None
+    )
+    said = command("sweep.name=s", "model=vbpr", "dataset=folder", "dataset.name=shop", f"dataset.path={shop}")
+    assert said.code == 2
+    assert said.err.count("image_feat.npy: the features of image are no longer those") == 1
+    assert len(list(ledger.read(tmp_path / "s"))) == kept
+
+
 def test_a_worker_that_starts_on_other_features_names_them(shop: Path, tmp_path: Path) -> None:
     words = ["budget=touch", "tracking=none", "model=vbpr", "dataset=folder", f"dataset.path={shop}"]
     job = replace(compose([*words, "dataset.name=shop"]).job(), sweep_dir=tmp_path / "s")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench import fingerprint
 from mmbench.data import encoded, planted, splits
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
@@ -200,6 +201,21 @@ class Watch:
             )
         self._stamps = stamps
 
+    def check_held(self) -> None:
+        """Compare the features in memory with what they were: a file that is mapped may have been written into.
+
+        A file that was replaced leaves them as they are, so that a training which runs meanwhile is as good as any.
+
+        Raises:
+            DataChanged: naming the file.
+        """
+        config = self._dataset.config
+        if config is None or self._stamps == _stamps(config):
+            return
+        for name, feature in sorted(self._dataset.features.items()):
+            if fingerprint.of_arrays(feature.values, feature.present) != feature.fingerprint():
+                raise self._changed(config, name)
+
     def compare(self, features: Mapping[str, str]) -> None:
         """Compare the features of this process with others.
 
@@ -215,14 +231,18 @@ class Watch:
         read = self._dataset.features
         for name, expected in sorted(features.items()):
             if name not in read or read[name].fingerprint() != expected:
-                raise DataChanged(
-                    Message(
-                        "{path}: the features of {modality} are no longer those that this sweep began with; put the "
-                        "file back, or start the command again for the new ones",
-                        path=encoded.chosen(_folder(config), config.encoder).get(name, _folder(config)),
-                        modality=name,
-                    )
-                )
+                raise self._changed(config, name)
+
+    def _changed(self, config: DatasetConfig, modality: str) -> DataChanged:
+        label = config.encoder.get(modality, encoded.DEFAULT)
+        return DataChanged(
+            Message(
+                "{path}: the features of {modality} are no longer those that this sweep began with; put the file back, "
+                "or start the command again for the new ones",
+                path=encoded.feature_file(_folder(config), modality, label),
+                modality=modality,
+            )
+        )
 
 
 def _folder(config: DatasetConfig) -> Path:

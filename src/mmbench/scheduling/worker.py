@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 
 from mmbench import paths
-from mmbench.data.dataset import DataChanged
+from mmbench.data.dataset import DataChanged, Watch
 from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
 from mmbench.data.spreadsheet import csv_text
@@ -131,7 +131,7 @@ def _opened(job: Job, seen: ledger.Reader) -> OpenCell:
     except Superseded:
         dataset.watch.compare(store.cell().features)
         raise
-    return OpenCell(task, store, dataset.split, functools.partial(_finish, job), dataset.watch.check)
+    return OpenCell(task, store, dataset.split, functools.partial(_finish, job), dataset.watch)
 
 
 def _finish(job: Job, store: CellStore) -> None:
@@ -154,14 +154,14 @@ class OpenCell:
         store: its records.
         split: the split; its test part is opened once the choice is written.
         after: called once the cell is sealed.
-        check: called before a training and before its result is written; raises if the data changed.
+        watch: notices that the data change.
     """
 
     task: CellTask
     store: CellStore
     split: Split
     after: Callable[[CellStore], None] = lambda store: None
-    check: Callable[[], None] = lambda: None
+    watch: Watch | None = None
 
     def planned(self) -> CellTask:
         """The task with the trials and final runs planned by now, which a later command may have raised."""
@@ -229,8 +229,13 @@ def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> boo
                 # Another worker may have finished it between the read of the ledger and the claim.
                 if step in _steps(cell):
                     tell(name)
-                    cell.check()
-                    _run(_guarded(cell, confirm), step, crashes.read(cell.store.sweep_dir, name))
+                    if cell.watch is not None:
+                        cell.watch.check()
+                    try:
+                        _run(_guarded(cell, confirm), step, crashes.read(cell.store.sweep_dir, name))
+                    except OSError:
+                        confirm()  # who took over may have cleared away what this worker was writing
+                        raise
         except LeaseLost:
             print(f"{cell.task.cell} {place}: taken over by another worker while this one was silent", file=sys.stderr)
         finally:
@@ -240,12 +245,13 @@ def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> boo
 
 
 def _guarded(cell: OpenCell, confirm: Callable[[], None]) -> OpenCell:
-    """The cell with a store that writes only while lease and folder are held and the data are the same."""
+    """The cell with a store that writes only while lease, folder and data are what they were."""
 
     def may_write() -> None:
         confirm()
         cell.store.effort()
-        cell.check()
+        if cell.watch is not None:
+            cell.watch.check_held()
 
     return replace(cell, store=replace(cell.store, confirm=may_write))
 
