@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mmbench import paths
+from mmbench.data.planted import MADE_UP
 from mmbench.data.regular_file import regular_file
 from mmbench.decision import Economics, decide, read_economics, replay
 from mmbench.decision.economics import INPUTS, completed
@@ -164,6 +165,7 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups)
     mirror(table)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
+    lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
     lines.append(s.measured())
     written = s(

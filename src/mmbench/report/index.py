@@ -63,6 +63,7 @@ def as_html(
     return render(
         "report.html",
         name=table.name,
+        heading=table.title,
         budget=table.budget,
         delta=f"{100 * table.delta:g} %",
         counts=Counter(cell.status for cell in results.rows).most_common(),

@@ -296,7 +296,7 @@ COLUMNS: Sequence[Column[Answer]] = (
 
 def as_markdown(table: SweepTable, answered: Sequence[Answer]) -> str:
     """All checklists as GitHub Markdown with links."""
-    pieces = [f"# Checklists for {md(table.name)}", "Filled from the records; what waits for a person says so."]
+    pieces = [f"# Checklists for {md(table.title)}", "Filled from the records; what waits for a person says so."]
     for checklist in dict.fromkeys(a.checklist for a in answered):
         rows = [a for a in answered if a.checklist == checklist]
         pieces += [f"## {checklist}", markdown_table(Table(checklist, COLUMNS, rows))]

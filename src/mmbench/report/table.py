@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import paths
+from mmbench.data.planted import MADE_UP, is_made_up
 from mmbench.evaluation import late_ensemble, metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contrast import Contrast
+from mmbench.messages import Message
 from mmbench.sealing.score_test import LIST_LENGTH
 from mmbench.store import records
 from mmbench.store.schema import Cell
@@ -145,6 +147,11 @@ class SweepTable:
     delta: float = DELTA
     primary: str = PRIMARY
     text: str = ""
+
+    @property
+    def title(self) -> str:
+        """Name for a heading; that of a sweep with planted worlds says so."""
+        return f"{self.name} ({Message(MADE_UP)})" if any(map(is_made_up, self.datasets)) else self.name
 
     def at(self, metric: str) -> SweepTable:
         """The table without what does not reach a metric."""

@@ -47,7 +47,7 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
             printed.append(Table(f"{name}, free disposal on {metric_name(table.primary)}", free, choices))
     printed += [*pooled_tables(compared), *rank_tables(table)]
     exported: list[Table[Any]] = [Table("", columns, compared), Table("", free, disposals)]
-    return Document(f"{table.name}, verdicts", printed, notes(table, compared, disposals), exported)
+    return Document(f"{table.title}, verdicts", printed, notes(table, compared, disposals), exported)
 
 
 def columns_of(table: SweepTable) -> Sequence[Column[Comparison]]:

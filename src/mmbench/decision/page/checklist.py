@@ -91,6 +91,7 @@ def as_html(s: Speaker, lang: str, day: date) -> str:
         lang=lang,
         _=s.text,
         about=s(about),
+        made_up=s.made_up,
         gates=gates,
         parts=parts,
     )

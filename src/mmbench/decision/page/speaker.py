@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from mmbench.data.planted import is_made_up
 from mmbench.decision import Action, Decision, Economics, Evidence, annuity
 from mmbench.decision.economics import costs, totals
 from mmbench.decision.evidence import Bars, Gate, Status
@@ -289,6 +290,11 @@ class Speaker:
     def years(self) -> str:
         """The horizon."""
         return self.translator.number(self.economics.years)
+
+    @property
+    def made_up(self) -> bool:
+        """Whether the data set is a planted world."""
+        return is_made_up(self.evidence.dataset)
 
     # First screen
 
