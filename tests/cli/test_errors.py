@@ -256,6 +256,29 @@ def is_one_line(said: object, message: str) -> None:
         (["dataset=folder", "dataset.path=[a]"], "dataset.path=['a']: Expected `str | null`, got `array`"),
         (["dataset.world=5"], "dataset.world=5: Expected `str | null`, got `int`"),
         (["dataset.world=[a]"], "dataset.world=['a']: Expected `str | null`, got `array`"),
+        *(
+            (
+                [*first, f"dataset.{key}={value}"],
+                f"dataset.{key}={value} does not go with dataset={choice}, a planted w",
+            )
+            for first, choice in (([], "planted"), (["plan"], "planted"), (["signal"], "planted"))
+            for key, value in (("name", "shop"), ("path", "/nonexistent"), ("path", "data/shop"))
+        ),
+        (
+            ["dataset=planted_baby", "dataset.name=baby"],
+            "dataset.name=baby does not go with dataset=planted_baby, a pl",
+        ),
+        (
+            ["dataset=folder", "dataset.world=redundant"],
+            "dataset.name=folder does not go with dataset=folder, a planted",
+        ),
+        *(
+            (
+                [*first, "experiment=compnay"],
+                "experiment=compnay is unknown; did you mean company? accepted: company, demo",
+            )
+            for first in ([], ["-m"], ["plan"], ["signal"])
+        ),
         (["dataset.world_options.n_users=abc"], "dataset.world_options.n_users=abc: Expected `int`, got `str`"),
         (["dataset.world_options.n_users=1e300"], "dataset.world_options.n_users=1e+300: Expected `int`, got `float`"),
         (["dataset.world_options.n_users=null"], "dataset.world_options.n_users=None: Expected `int`, got `null`"),

@@ -20,7 +20,7 @@ from tests.report.shop import run_shop, write_shop
 from tests.tiny import TINY, write_broken_model
 
 #: Needs escaping in LaTeX and in Markdown.
-DATASET = "shop_50%&co|1"
+DATASET = "planted_50%&co|1"
 JOBS = (
     ("popularity", "none"),
     ("bpr", "none"),

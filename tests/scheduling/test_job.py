@@ -38,7 +38,7 @@ def key(asked: Job) -> str:
             ["modality=text", "modality.seed=1", "modality.missing.text=0.5"],
             "planted-complementary/vbpr/text_missing.text=0.5_seed=1",
         ),
-        (["dataset.name=mine"], "mine/vbpr/fused"),
+        (["dataset.name=planted-mine"], "planted-mine/vbpr/fused"),
     ],
 )
 def test_a_cell_is_named_after_what_was_asked(words: list[str], cell: str) -> None:

@@ -34,6 +34,7 @@ from mmbench.messages import Message, Refusal
 from mmbench.messages.hints import did_you_mean
 
 if TYPE_CHECKING:
+    from mmbench.data.dataset import DatasetConfig
     from mmbench.scheduling.job import Job
     from mmbench.store.trackers import Tracker
 
@@ -77,7 +78,26 @@ class Composed:
         from mmbench.scheduling.job import Job
 
         config = JobConfig.of(self.config)
+        self._check_made_up(config.dataset)
         return Job(config, self.choices, self.overrides, config.sweep_dir)
+
+    def _check_made_up(self, dataset: DatasetConfig) -> None:
+        """Refuse invented data under the name or the path of real ones, and real ones under that of a planted world."""
+        from mmbench.data.planted import is_made_up
+
+        choice = self.choices["dataset"]
+        for key, value, fits in (
+            ("dataset.name", dataset.name, is_made_up(dataset.name)),
+            ("dataset.path", dataset.path, dataset.path is None),
+        ):
+            if dataset.world is not None and not fits:
+                raise Refusal(
+                    "{key}={value} does not go with dataset={choice}, a planted world, whose data are made up; for "
+                    "your own data: dataset=folder dataset.name=NAME dataset.path=FOLDER",
+                    key=key,
+                    value=value,
+                    choice=choice,
+                )
 
 
 def open_modality_keys(overrides: Iterable[str]) -> list[str]:

@@ -19,6 +19,7 @@ from mmbench import paths
 from mmbench.cli.compose import tracker as asked_tracker
 from mmbench.cli.errors import printable, reading
 from mmbench.cli.words import add_allow, take_tracking
+from mmbench.data.planted import MADE_UP
 from mmbench.data.regular_file import regular_file
 from mmbench.decision import Economics, decide, read_economics, replay
 from mmbench.decision.economics import INPUTS, completed
@@ -195,6 +196,7 @@ def write(
     if tracker is not None:
         mirror(table, tracker)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
+    lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
     lines += [s.measured(), *unread(table)]
     written = s(

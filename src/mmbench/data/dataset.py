@@ -154,6 +154,7 @@ class Dataset:
                 **sizes,
             )
         ]
+        lines += [Message(planted.MADE_UP)] if self.truth is not None else []
         lines += [feature.coverage(name) for name, feature in sorted(self.features.items())]
         return lines + list(self.notices)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mmbench.data.encoded import DEFAULT, picked
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.sources import Source
-from mmbench.messages import Refusal
+from mmbench.messages import Refusal, Template
 
 Array = NDArray[np.float64]
 BLOCK = 8
@@ -72,6 +72,16 @@ WORLDS: Mapping[str, World] = {
     "complementary@1": World(text=("shared", "text"), image=("shared", "image")),
     "text_only@1": World(text=("shared", "text"), per_user=10),
 }
+
+
+#: What every output on a planted world says, and how the names of all of them begin.
+MADE_UP = Template("PLANTED WORLD, MADE-UP DATA")
+PLANTED = "planted"
+
+
+def is_made_up(dataset: str) -> bool:
+    """Whether a data set of this name is a planted world; nothing else may have such a name, nor they another one."""
+    return dataset.startswith(PLANTED)
 
 
 def make_world(

@@ -275,4 +275,4 @@ LEGEND = (
 def document(table: SweepTable, measured: Sequence[Facts]) -> Document:
     """All measures as tables."""
     legend = (LEGEND[0].format(metric=table.primary, K=K), *LEGEND[1:])
-    return facts_document(f"{table.name}, contribution", measured, legend)
+    return facts_document(f"{table.title}, contribution", measured, legend)

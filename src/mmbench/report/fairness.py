@@ -178,7 +178,7 @@ def as_markdown(
     table: SweepTable, groups: Sequence[Group], compared: Sequence[Comparison], disposals: Sequence[Disposal]
 ) -> str:
     """The report as Markdown."""
-    pieces = [f"# Fairness of {md(table.name)}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND]
+    pieces = [f"# Fairness of {md(table.title)}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND]
     pieces.append(table.proof)
     for group in groups:
         own = _of(compared, group)
@@ -212,7 +212,7 @@ def as_html(
     free = [(d.name, disposal_verdict(d, table.primary), _disposal_chart(table, d)) for d in disposals]
     return render(
         "fairness.html",
-        name=table.name,
+        name=table.title,
         budget=table.budget,
         legend=LEGEND,
         proof=table.proof,

@@ -63,6 +63,7 @@ def as_html(
     return render(
         "report.html",
         name=table.name,
+        heading=table.title,
         budget=table.budget,
         proof=table.proof,
         delta=f"{100 * table.delta:g} %",

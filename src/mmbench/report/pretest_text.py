@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from mmbench.data.dataset import Dataset
+from mmbench.data.planted import MADE_UP
 from mmbench.inference.contribution.pretest import EPSILON, Light, Pretest
 from mmbench.inference.contribution.shapley import Coalition
 from mmbench.inference.contribution.signal import MIN_INTERACTIONS
@@ -143,7 +144,9 @@ def heading(name: str, dataset: Dataset, pretest: Pretest, translator: Translato
             **{key: translator.number(value) for key, value in numbers.items()},
         )
     )
-    return [translator(Message("Is a trial worth it? {name}", name=name)), used, *map(translator, dataset.notices)]
+    made_up = [translator(Message(MADE_UP))] if dataset.truth is not None else []
+    title = translator(Message("Is a trial worth it? {name}", name=name))
+    return [title, *made_up, used, *map(translator, dataset.notices)]
 
 
 def as_text(name: str, dataset: Dataset, pretest: Pretest, translator: Translator, width: int = 150) -> str:

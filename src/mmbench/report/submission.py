@@ -303,7 +303,7 @@ COLUMNS: Sequence[Column[Answer]] = (
 def as_markdown(table: SweepTable, answered: Sequence[Answer]) -> str:
     """All checklists as GitHub Markdown with links."""
     pieces = [
-        f"# Checklists for {md(table.name)}",
+        f"# Checklists for {md(table.title)}",
         "Filled from the records; what waits for a person says so.",
         f"{table.proof}.",
     ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.audit.standing import UNCHECKED, Standing
+from mmbench.data.planted import MADE_UP, is_made_up
 from mmbench.evaluation import late_ensemble, metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference import intervals
@@ -164,6 +165,11 @@ class SweepTable:
             root=self.standing.root or "-",
             plan=self.plan_hash or "-",
         )
+
+    @property
+    def title(self) -> str:
+        """Name for a heading; that of a sweep with planted worlds says so."""
+        return f"{self.name} ({Message(MADE_UP)})" if any(map(is_made_up, self.datasets)) else self.name
 
     def at(self, metric: str) -> SweepTable:
         """The table without what does not reach a metric."""

@@ -51,7 +51,7 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
             printed.append(Table(title, [*_repetition(choices), *free], choices))
     printed += [*pooled_tables(compared), *rank_tables(table)]
     exported: list[Table[Any]] = [Table("", columns, compared), Table("", free, disposals)]
-    return Document(f"{table.name}, verdicts", printed, notes(table, compared, disposals), exported)
+    return Document(f"{table.title}, verdicts", printed, notes(table, compared, disposals), exported)
 
 
 def _block(row: Comparison | Disposal) -> str:

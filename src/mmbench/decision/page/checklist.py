@@ -93,6 +93,7 @@ def as_html(s: Speaker, lang: str, day: date, proof: Message) -> str:
         _=s.text,
         about=s(about),
         proof=s(proof),
+        made_up=s.made_up,
         gates=gates,
         parts=parts,
     )

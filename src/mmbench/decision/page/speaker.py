@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from mmbench.data.planted import is_made_up
 from mmbench.decision import Action, Decision, Economics, Evidence, annuity
 from mmbench.decision.economics import costs, totals
 from mmbench.decision.evidence import Bars, Gate, Status
@@ -311,6 +312,11 @@ class Speaker:
         if e.folds:
             return self(Message("{dataset} (mean over {n} groups of new items)", dataset=e.dataset, n=n))
         return self(Message("{dataset} (mean over {n} random splits)", dataset=e.dataset, n=n))
+
+    @property
+    def made_up(self) -> bool:
+        """Whether the data set is a planted world."""
+        return is_made_up(self.evidence.dataset)
 
     # First screen
 
