@@ -22,6 +22,7 @@ PLAIN = re.compile(r"\b(dict|Mapping|MutableMapping)\[str, (Any|object)\]")
 #: Functions of these rooms that may take or return a mapping from names to anything, by what it is.
 PLAIN_MAPPINGS = {
     "a section of the configuration, before it is a type or for a model's constructor": {
+        "cli.compose._plain",
         "cli.decide._yaml",
         "decision.serving._check_widths",
         "report.catalogue._folder",

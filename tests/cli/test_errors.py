@@ -479,7 +479,7 @@ def test_a_record_of_another_version_is_named(command: Command, tmp_path: Path) 
     cell.write_text(json.dumps({**json.loads(cell.read_text()), "schema_version": 9}))
     is_one_line(
         command("model=popularity", "sweep.name=s"),
-        "has schema version 9, this mmbench reads version 3; use the version of mmbench that wrote it",
+        "has schema version 9, this mmbench reads version 4; use the version of mmbench that wrote it",
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmbench.report.layout import Entry, Table, csv, latex, markdown, terminal
+from mmbench.report.layout import Entry, Table, csv, latex, markdown, md, terminal
 from mmbench.report.reading import read_sweep
 from mmbench.report.results import document
 from mmbench.report.table import SweepTable
@@ -97,7 +97,7 @@ def test_markdown_is_a_table_for_each_metric(table: SweepTable) -> None:
     text = markdown(document(table, []))
     assert text.startswith("# my_table\n")
     for metric in table.metrics:
-        assert f"## {DATASET}, {metric}" in text
+        assert f"## {md(DATASET)}, {metric}" in text
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == len(table.metrics) * (2 + 6)
     assert {len(row) for row in rows} == {2 + 5 + 8}

@@ -184,7 +184,7 @@ def test_a_path_of_the_search_need_not_be_the_models() -> None:
 def test_the_record_of_a_cell_says_what_its_results_rest_on() -> None:
     asked = job("modality=text_shuffled_image")
     cell = asked.record(asked.task())
-    assert (cell.key, cell.name) == ("key", asked.cell)
+    assert (cell.key, cell.name) == (asked.store(asked.task()).key, asked.cell)
     assert cell.states == {"image": "shuffle", "text": "real"}
     assert cell.features.keys() == {"image", "text"}
     assert cell.split_hash == asked.dataset().split.tuning_fingerprint

@@ -220,12 +220,13 @@ class Ordered:
     """What a worker is given in place of its jobs: trainings of some seconds each."""
 
     def __init__(self, folder: Path, seconds: float, grace: float) -> None:
-        self.folder, self.seconds, self.grace = folder, seconds, grace
+        self.folder = self.sweep_dir = folder
+        self.seconds, self.grace = seconds, grace
         self.config = self.sweep = self
         self.plain = {"training": {"devices": 1}}
 
 
-def pretend(jobs: list[Any], stop: threading.Event) -> None:
+def pretend(jobs: list[Any], stop: threading.Event, tell: Callable[[str], None]) -> None:
     """Stands in for the work: a training is a file while it is held, and another one once it has ended."""
     folder = jobs[0].folder
     for number in range(10**6):
@@ -240,10 +241,10 @@ def pretend(jobs: list[Any], stop: threading.Event) -> None:
             held.unlink()
 
 
-def start_pretending(jobs: list[Any]) -> None:
+def start_pretending(jobs: list[Any], state: Any) -> None:
     """Entry of a worker: the real one, but for its trainings."""
     worker.work = pretend
-    entry(jobs)
+    entry(jobs, state)
 
 
 entry = worker.start

@@ -38,8 +38,8 @@ OTHER = "budget.max_steps=4"
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report takes longer than the cells of this file."""
-    monkeypatch.setattr("mmbench.report.write.write_report", lambda folder: SimpleNamespace(text=""))
-    monkeypatch.setattr("mmbench.decision.mirror.mirror", lambda table: None)
+    monkeypatch.setattr("mmbench.report.write.write_report", lambda folder, **_: SimpleNamespace(text=""))
+    monkeypatch.setattr("mmbench.decision.mirror.mirror", lambda *_: None)
 
 
 def during(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:

@@ -530,7 +530,7 @@ class CellAudit:
         yield from _hash(file, seal)
         yield from same(file, "cell_key", seal.cell_key, self.cell.key)
         yield from same(file, "choice_hash", seal.choice_hash, choice.hash)
-        yield from same(file, "finals", seal.finals, list(range(1, self.cell.effort.seeds + 1)))
+        yield from same(file, "seal.finals", seal.finals, list(range(1, self.cell.effort.seeds + 1)))
         finals = [by_unit.get(Unit(Stage.FINAL, number)) for number in seal.finals]
         yield from same(file, "runs", seal.runs, [None if final is None else final.hash for final in finals])
         for final in finals:

@@ -260,11 +260,17 @@ def made(section: str, make: Callable[..., T], options: Section) -> T:
     Raises:
         ValueError: for a key of the section that ``make`` does not take, one that it needs, or a value of another type.
     """
-    check_keys(section, make, options)
+    _check_names(section, make, options, given=0)
     for name, parameter in inspect.signature(make).parameters.items():
         if parameter.default is parameter.empty and name not in options:
             raise Refusal("{section}.{key} is missing", section=section, key=name)
-    return make(**options)
+    try:
+        value = make(**options)  # whose own sentences say more than that a type is another
+    except (TypeError, AttributeError):
+        _check_types(section, make, options)
+        raise
+    _check_types(section, make, options)
+    return value
 
 
 def check_keys(section: str, make: Callable[..., Any], options: Section, given: int = 0) -> None:
@@ -279,6 +285,11 @@ def check_keys(section: str, make: Callable[..., Any], options: Section, given: 
     Raises:
         ValueError: naming the key and what is accepted.
     """
+    _check_names(section, make, options, given)
+    _check_types(section, make, options)
+
+
+def _check_names(section: str, make: Callable[..., Any], options: Section, given: int) -> None:
     parameters = list(inspect.signature(make).parameters.values())[given:]
     accepted = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
     for key in options:
@@ -289,6 +300,9 @@ def check_keys(section: str, make: Callable[..., Any], options: Section, given: 
                 key=key,
                 hint=did_you_mean(key, accepted),
             )
+
+
+def _check_types(section: str, make: Callable[..., Any], options: Section) -> None:
     hints = _hints(make)
     for key, value in options.items():
         check_type(f"{section}.{key}", value, hints.get(key, Any))
