@@ -17,7 +17,7 @@ from mmbench.inference.pooling import pooled_gain
 from mmbench.inference.repetitions import Repeated, RepeatedGain, over_folds, over_splits
 from mmbench.inference.tuned_gain import NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, Verdict, verdict
-from mmbench.report import benchmark, figures, submission
+from mmbench.report import figures, submission
 from mmbench.report.comparisons import Comparison, read_contrasts, significant
 from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.explain import explainable
@@ -129,7 +129,6 @@ def test_every_part_of_the_report_shows_it(folder: Path, by_name: dict[str, Comp
     assert frame["dataset"].tolist() == [ALL, "a", "a-split1", "a-split2", "b"]
     assert frame["verdict"].tolist() == ["better", *["no word"] * 3, "better"]
     assert frame.loc[0, ["records_a", "configuration_gain", "share_trials"]].isna().all()
-    assert benchmark.document(table, compared).notes[-1] == f"Judged together, with their words in verdicts.md: {ALL}."
     drawn = figures.forest_lines([(c.model, c.dataset, c.tuned, figures.said(c)) for c in compared], several=True)
     assert [(line.name, line.word) for line in drawn][:2] == [(f"m, {ALL}", "better"), ("m, a", "")]
     assert f"the split varies in {ALL}." in submission.answers(table, compared, [])[6].reason

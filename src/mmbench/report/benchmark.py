@@ -24,11 +24,7 @@ def document(table: SweepTable, compared: Sequence[Comparison]) -> Document:
         table: the sweep.
         compared: its planned contrasts, judged.
     """
-    notes = _notes(table)
-    together = dict.fromkeys(c.over.name for c in compared if c.over is not None)
-    if together:
-        notes.append(f"Judged together, with their words in verdicts.md: {', '.join(together)}.")
-    return Document(f"{table.name}, benchmark", [_models(table, d, compared) for d in table.datasets], notes)
+    return Document(f"{table.name}, benchmark", [_models(table, d, compared) for d in table.datasets], _notes(table))
 
 
 def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison]) -> Table[str]:
