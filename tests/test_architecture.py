@@ -23,8 +23,10 @@ PLAIN = re.compile(r"\b(dict|Mapping|MutableMapping)\[str, (Any|object)\]")
 PLAIN_MAPPINGS = {
     "a section of the configuration, before it is a type or for a model's constructor": {
         "cli.decide._yaml",
+        "decision.serving._check_widths",
         "report.catalogue._folder",
         "report.catalogue._items",
+        "report.catalogue._options",
         "report.explain._settings",
         "scheduling.job._arguments",
         "tuning.space.read_space",
@@ -71,7 +73,7 @@ PLAIN_MAPPINGS = {
 
 #: Parts of the names of a sweep's files and folders.
 NAMES = re.compile(
-    r"(cell|choice|sealed|failure|manifest)\.json|ledger\.jsonl|recommendations\.csv|mmbench\.json"
+    r"(cell|choice|sealed|failure|manifest)\.json|ledger\.jsonl|recommendations\.csv"
     r"|(test|valid|lists)\.parquet|state\.npz|\b(trials|proposals|finals)/|\.graphs|^(leases|wandb/.*|finals)$"
     r"|^(decision|signal)\.json$|^(table|verdicts|benchmark|contribution|paper|submission|fairness)\.(md|csv|tex|txt)$"
 )

@@ -89,10 +89,11 @@ def with_config(files: Mapping[str, bytes], section: str, **values: Any) -> File
     """The files with other values in a section of the configuration of every cell, hashes forged."""
     made = dict(files)
     for cell in CELLS:
-        made = edited(made, f"{cell}/cell.json", lambda record: record["config"][section].update(values))
+        made = edited(made, CELL.format(cell), lambda record: record["config"][section].update(values))
     return made
 
 
+CELL = "{}/cell.json"
 #: What a changed value becomes; the nesting is deeper than any parser follows.
 VALUES = (
     None, True, -1, 0, 7, 10**12, -0.5, 1e308, "", "x", "../x", "\x1b[2J", "\ud800", "${oc.env:HOME}", [], {}, [1, "x"],
@@ -107,8 +108,10 @@ def mutated(files: Mapping[str, bytes], chance: random.Random) -> tuple[Files, s
     for _ in range(chance.choice((1, 1, 2, 3))):
         name = chance.choice(sorted(made))
         how = chance.choice(("value", "value", "value", "flip", "cut", "drop", "exchange", "grow"))
-        content = made[name]
-        if how == "value" and name.endswith(".json"):
+        if how == "value":  # most of what no type tells stands in the records of cells
+            name = chance.choice([*(file for file in sorted(made) if file.endswith(".json")), *map(CELL.format, CELLS)])
+        content = made.get(name, b"")
+        if how == "value":
             content = _with_other_value(content, chance)
         elif how == "flip":
             content = flipped(content, chance)
@@ -120,7 +123,7 @@ def mutated(files: Mapping[str, bytes], chance: random.Random) -> tuple[Files, s
             content += content
         made[name] = content
         if how == "drop":
-            del made[name]
+            made.pop(name)
         done.append(f"{how} {name}")
     return (rehash(made) if chance.random() < 0.8 else made), ", ".join(done)
 

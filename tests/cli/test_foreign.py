@@ -13,15 +13,20 @@ import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from mmbench.nn.recommender import Recommender
+from mmbench.paths import config_dir
 from mmbench.report import archive as archives
-from mmbench.scheduling.trust import Trust
+from mmbench.scheduling.model_classes import GROUP, NotVouchedFor, class_of
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import bounds
 from tests.cli.foreign import (
     CELLS,
@@ -38,6 +43,7 @@ from tests.cli.foreign import (
     write_folder,
     write_honest,
 )
+from tests.tiny import Broken, make_job
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +130,36 @@ def test_a_class_in_the_unpacked_folder_is_not_imported(
     del sys.modules["stranger"]
 
 
+def test_no_sweep_writes_what_none_can_read(tmp_path: Path) -> None:
+    for words in ("+model.embedding_dim={_target_:numpy.load}", "+model._partial_=true", "+training._x=1"):
+        with pytest.raises(ValueError, match="only model._target_ names a class"):
+            _ = make_job(tmp_path, words.replace("+model.e", "model.e")).model_class
+
+
+def test_models_of_the_package_and_of_installed_packages_need_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = [
+        yaml.safe_load(file.read_text())["model"]["_target_"] for file in (config_dir() / "model").glob("*.yaml")
+    ]
+    assert all(issubclass(class_of(target, NOTHING), Recommender) for target in targets)
+    for target in (
+        "os.system",
+        "mmbench.models.vbpr.torch.load",
+        "mmbench.models",
+        "tests.tiny.Broken",
+        "tests",
+        "",
+        None,
+    ):
+        with pytest.raises(NotVouchedFor, match="is no installed model"):
+            class_of(target, NOTHING)
+    with pytest.raises(ValueError, match="must derive from"):
+        class_of("mmbench.models.vbpr.Tensor", NOTHING)
+    offered = metadata.EntryPoint("broken", "tests.tiny:Broken", GROUP)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [offered] if group == GROUP else [])
+    assert class_of("tests.tiny.Broken", NOTHING) is Broken
+    assert class_of("tests.tiny.Broken", Trust(frozenset({"tests.tiny.Broken"}))) is Broken
+
+
 def test_a_configuration_of_a_training_names_no_class(honest: Files, tmp_path: Path) -> None:
     forged = dict(honest)
     for cell in CELLS:
@@ -192,8 +228,8 @@ def test_a_path_outside_is_not_read(honest: Files, tmp_path: Path, monkeypatch: 
         folder = write_folder(forged, tmp_path / "here" / path.replace("/", "") / "s")
         for words in (["decide", folder], ["report", folder], ["verify", write_archive(forged, tmp_path / "s.zip")]):
             ends_in_one_line(say(*words))
-        report = (folder / "report" / "contribution.md").read_text()
-        assert f"--allow {path} adds it" in report
+        assert f"--allow {path} adds it" in (folder / "report" / "contribution.md").read_text()
+        assert f"--allow {path} adds it" in say("report", folder).out
     forged = with_config(honest, "model", recommendations="/etc/hostname")
     ends_in_one_line(say("decide", write_folder(forged, tmp_path / "here" / "lists" / "s")))
     assert opened == []

@@ -129,6 +129,7 @@ def write(
     from mmbench.decision.page.speaker import Speaker
     from mmbench.decision.serving import measure_serving
     from mmbench.decision.sweep_evidence import read_evidence
+    from mmbench.report.catalogue import unread
     from mmbench.report.comparisons import read_contrasts
     from mmbench.report.index import write_index
     from mmbench.report.reading import read_sweep
@@ -157,7 +158,7 @@ def write(
         mirror(table, tracker)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
     lines += [decision.step.command] if decision.step.command else []
-    lines.append(s.measured())
+    lines += [s.measured(), *unread(table)]
     written = s(
         Message("written to {folder}: decision.html, decision.json, checklist.html", folder=paths.report_dir(sweep_dir))
     )

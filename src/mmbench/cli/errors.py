@@ -40,7 +40,7 @@ def reading(place: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError):
+    except (Refusal, OSError):
         raise
     except Exception as error:
         raise Refusal(

@@ -77,11 +77,14 @@ def _write(sweep: Path, paper: Path | None, trust: Trust, tracking: Sequence[str
     from mmbench.cli import compose
     from mmbench.decision.mirror import mirror
     from mmbench.paths import report_dir
+    from mmbench.report.catalogue import unread
     from mmbench.report.write import write_report
 
     tracker = compose.tracker(tracking, sweep)  # refuses wrong words before anything is written
     table = write_report(sweep, paper, trust)
     print(printable(table.text), end="")
+    for line in unread(table):
+        print(printable(line))
     files = "report.html, table.{md,csv,tex,txt}, benchmark and verdicts.{md,csv,tex}, contribution.{md,csv}, "
     files += "fairness.{md,html}, submission.{md,tex}"
     figures = "forest-<contrast>, conditions and gains as .svg and .png"

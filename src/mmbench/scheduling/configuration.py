@@ -14,10 +14,9 @@ from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import make_world
 from mmbench.evaluation import metrics
 from mmbench.inference.contrast import Contrast
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Refusal
 from mmbench.messages.hints import did_you_mean
 from mmbench.sealing.score_test import LIST_LENGTH
-from mmbench.store.bounds import check_plain
 from mmbench.tuning.budget import Budget
 
 T = TypeVar("T")
@@ -170,7 +169,6 @@ class JobConfig:
         Raises:
             ValueError: for a key that a section does not have, or a value that it does not allow.
         """
-        check_plain(Message("configuration"), plain)  # what is refused here could not be read again
         dataset = {key: value for key, value in plain["dataset"].items() if key != "lr"}
         if dataset.get("world") is not None:
             check_keys("dataset.world_options", make_world, dataset["world_options"] or {}, given=2)

@@ -20,12 +20,13 @@ from mmbench import fingerprint, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.readers.recommendations import read_recommendations
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys
 from mmbench.scheduling.model_classes import class_of
 from mmbench.scheduling.trust import Trust, outside
 from mmbench.store import records
+from mmbench.store.bounds import check_plain
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Cell, CellName, Configuration, fixed, training_rule
 from mmbench.training.fit import ModelFactory
@@ -79,6 +80,7 @@ class Job:
                 "model={model} has no model._target_; is the first line of its YAML # @package _global_ ?",
                 model=self.choices["model"],
             )
+        check_plain(Message("configuration"), self.config.plain)  # what is refused here could not be read again
         model = class_of(target, self.trust)
         check_keys("model", model, _arguments(self._model), given=1)
         return model

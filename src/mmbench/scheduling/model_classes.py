@@ -7,7 +7,7 @@ import pkgutil
 from importlib import metadata
 
 from mmbench import models
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.trust import Trust
 
@@ -34,9 +34,11 @@ def class_of(target: object, trust: Trust | None = None) -> type[Recommender]:
     name = str(target)
     if trust is not None and name not in trust.classes and not is_installed(name):
         raise NotVouchedFor(
-            "model._target_={target} is no installed model, and a record is no reason to import it; --allow {target} "
-            "vouches for it",
-            target=name,
+            Message(
+                "model._target_={target} is no installed model, and a record is no reason to import it; "
+                "--allow {target} vouches for it",
+                target=name,
+            )
         )
     module, _, attribute = name.rpartition(".")
     try:
