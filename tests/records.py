@@ -29,7 +29,8 @@ NAMES = {"dataset": "data", "model": "vbpr", "modality": "text"}
 
 def course(score: float = 0.5, **changes: Any) -> Course:
     """Scores by epoch that end in the best one."""
-    return Course(**{"history": [score / 2, score], "best_epoch": 2, "validated": score, **changes})
+    fields = {"history": [score / 2, score], "best_epoch": 2, **changes}
+    return Course(**{"validated": fields["history"][fields["best_epoch"] - 1], **fields})
 
 
 def trial(index: int = 0, score: float | None = 0.5, stage: Stage = Stage.TRIAL, **changes: Any) -> Trial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -38,10 +39,12 @@ def ruin(cell: Path) -> None:
         frame.assign(rank=(frame["rank"] * 0 + 79).where(frame["user"] % 10 != 0, 3).astype("int32")).to_parquet(file)
 
 
-@pytest.fixture(autouse=True)
-def _records_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="package", autouse=True)
+def _records_are_taken_as_they_are() -> Iterator[None]:
     """Sweeps made by hand hold what no training gave; ``tests/audit`` is about what an audit makes of that."""
-    monkeypatch.setattr("mmbench.audit.consistency.check", lambda sweep_dir: [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmbench.audit.consistency.check", lambda sweep_dir: [])
+        yield
 
 
 @pytest.fixture(scope="session")

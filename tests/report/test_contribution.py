@@ -27,7 +27,7 @@ from mmbench.report.layout import markdown
 from mmbench.report.list_facts import guardrail_facts
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable
-from mmbench.report.write import write_report
+from mmbench.report.write import proved, write_report
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import NOTHING, Trust
@@ -338,7 +338,7 @@ def test_files(ran: Path) -> None:
     table = write_report(ran, trust=Trust(places=(ran.parent,)))
     text, csv = ((ran / "report" / f"contribution.{ending}").read_text() for ending in ("md", "csv"))
     facts = measured(table)
-    assert text == markdown(document(table, facts))
+    assert text == markdown(proved(document(table, facts), table))
     assert csv == as_csv(document(table, facts))
     frame = pd.read_csv(io.StringIO(csv))
     assert len(frame) == len(facts[0].facts)
