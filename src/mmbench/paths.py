@@ -144,6 +144,11 @@ def aside_dir(cell: Path, configuration_hash: str) -> Path:
     return cell / "aside" / slug([configuration_hash])
 
 
+def aside_dirs(cell: Path) -> list[Path]:
+    """Every folder of :func:`aside_dir` that a cell has."""
+    return sorted((cell / "aside").glob("*"))
+
+
 def cell_files(sweep_dir: Path) -> list[Path]:
     """Records of all cells of a sweep, planned or set aside."""
     return sorted(sweep_dir.glob(f"*/*/*/{cell_file(sweep_dir).name}"))

@@ -470,14 +470,12 @@ class CellAudit:
         for place, row in self.rows:
             rows.setdefault(row.hash, (place, row))
         planned_at = min((_time(r.planned_at) for r in self.manifest.revisions), default=None)
-        order: dict[bool, list[int]] = {True: [], False: []}
         for training in by_unit.values():
             name = self._record(training.unit).relative_to(self.ledger_file.parent).as_posix()
             if training.hash not in rows:
                 yield self.ledger_file, name, Message("it has no row with the hash of this record")
                 continue
             place, row = rows[training.hash]
-            order[training.stage == Stage.FINAL].append(place)
             said = LedgerRow.of(
                 self.cell.name,
                 training,
@@ -502,8 +500,16 @@ class CellAudit:
                     f"{self.cell.name} {row.stage} {row.index}",
                     Message("a training is listed whose record is not there"),
                 )
-        if paths.looks_kept(self.folder) == 0 and all(order.values()) and min(order[True]) < max(order[False]):
-            yield self.ledger_file, "order", Message("a final run was finished before the last trial")
+        listed = [
+            (place, row.stage == Stage.FINAL) for value, (place, row) in rows.items() if value not in self.set_aside
+        ]
+        finals, trials = ([place for place, final in listed if final is which] for which in (True, False))
+        if paths.looks_kept(self.folder) == 0 and finals and trials and min(finals) < max(trials):
+            yield (
+                self.ledger_file,
+                f"{self.cell.name}: order",
+                Message("a final run was finished before the last trial"),
+            )
 
     def _aside(self) -> list[tuple[Path, Training]]:
         return read_aside(self.folder, self.cell.key)
@@ -621,5 +627,8 @@ def _replayed(
 
 def read_aside(folder: Path, key: str) -> list[tuple[Path, Training]]:
     """Final runs of configurations that are no longer the choice of a cell, each with the folder it lies in."""
-    asides = sorted(paths.aside_dir(folder, "").glob("*"))
-    return [(aside, final) for aside in asides for final in records.read_trainings(aside, Stage.FINAL, key)]
+    return [
+        (aside, final)
+        for aside in paths.aside_dirs(folder)
+        for final in records.read_trainings(aside, Stage.FINAL, key)
+    ]

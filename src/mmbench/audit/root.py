@@ -34,12 +34,15 @@ def _hashes(folder: Path) -> list[str]:
     """Hashes of the records of a cell, in a fixed order; nothing for a cell without records."""
     if not paths.cell_file(folder).exists():
         return []
-    asides = sorted(paths.aside_dir(folder, "").glob("*"))
     looks = [paths.look_dir(folder, number + 1) for number in range(paths.looks_kept(folder))]
     return [
         _hash(paths.cell_file(folder), Cell),
         *(_hash(file, TRAININGS[stage]) for stage in Stage for file in paths.training_records(folder, stage)),
-        *(_hash(file, FinalRun) for aside in asides for file in paths.training_records(aside, Stage.FINAL)),
+        *(
+            _hash(file, FinalRun)
+            for aside in paths.aside_dirs(folder)
+            for file in paths.training_records(aside, Stage.FINAL)
+        ),
         *(_hash(paths.choice_file(place), Choice) for place in (*looks, folder)),
         *(_hash(paths.seal_file(place), Seal) for place in (*looks, folder)),
         _hash(paths.failure_file(folder), CellFailure),

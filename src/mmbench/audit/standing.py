@@ -61,7 +61,7 @@ def keep(sweep_dir: Path, standing: Standing) -> None:
     files.write_document(paths.audit_file(sweep_dir), asdict(standing))
 
 
-def read(sweep_dir: Path, root: str, findings: list[Finding]) -> Standing:
+def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = True) -> Standing:
     """What holds of the records as they are now.
 
     An audit of records with another root says nothing about these, nor does one that is contradicted by what is found
@@ -71,11 +71,12 @@ def read(sweep_dir: Path, root: str, findings: list[Finding]) -> Standing:
         sweep_dir: folder of the sweep.
         root: root of its records now.
         findings: what the first level finds now.
+        audited: whether what is kept beside the records counts.
     """
     if findings:
         return Standing(Level.STATED, root, findings=findings)
     file = paths.audit_file(sweep_dir)
-    if file.exists():
+    if audited and file.exists():
         document = files.read_document(file)
         kept = [
             Finding(_cell(f["cell"]), f["file"], f["field"], Message("{said}", said=f["reason"]))

@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmbench.cli.audit import add_audit, how_far, printer
 from mmbench.cli.errors import printable, reading
-from mmbench.cli.words import add_allow
+from mmbench.cli.words import add_allow, take_language
 from mmbench.messages import Refusal
 
 
@@ -32,22 +33,42 @@ def bundle(argv: Sequence[str]) -> None:
 
 
 def verify(argv: Sequence[str]) -> None:
-    """Check an archive; exit code 1 if a file is not what its records give."""
+    """Check an archive; exit code 1 if a file is not what its records give, or its records are not what they should be.
+
+    An audit that its author kept counts for nothing here.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m mmbench verify", description="Compute every table of an archive again from its records."
     )
     parser.add_argument("archive", type=Path, help="what python -m mmbench bundle wrote")
     add_allow(parser)
+    add_audit(parser)
+    translator, argv = take_language(argv)
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
+    how = how_far(asked)
+    if asked.retrain and asked.data is None:
+        raise Refusal("--retrain needs the data: name their folder with --data DIR")
+    from mmbench.audit.levels import audit
+    from mmbench.audit.recorded import Sources
+    from mmbench.audit.standing import Standing
     from mmbench.decision.record import holds
     from mmbench.report.archive import verify as check
     from mmbench.scheduling.trust import Trust
 
+    trust = Trust.of(asked.allow)
+    held: Standing | None = None
     with reading(asked.archive), tempfile.TemporaryDirectory() as folder:
-        findings = check(asked.archive, Path(folder), holds, Trust.of(asked.allow))
+        findings = check(asked.archive, Path(folder), holds, trust)
+        if asked.data is not None and not any(finding.same is False for finding in findings):
+            say = printer(translator)
+            held = audit(Path(folder), how, Sources(trust, asked.data), say)
     words = {True: "same", False: "DIFFERS", None: "not checked"}
     for finding in findings:
         print(printable(f"{words[finding.same]:<12} {finding.file} ({finding.comparison})"))
-    if any(finding.same is False for finding in findings):
+    for finding in [] if held is None else held.findings:
+        print(printable(f"{finding.file}: {finding.field}: {translator(finding.reason)}"))
+    if any(finding.same is False for finding in findings) or (held is not None and held.findings):
         raise SystemExit(1)
     print("every hash holds, and every table is what its records give")
+    if held is not None:
+        print(translator(held.words))

@@ -1,7 +1,7 @@
 """A sweep as one archive that anybody can check: records, environment, hashes, and the command of every table.
 
-Model states and validation vectors stay behind: no table is made of them. Nothing in an archive is executed or
-unpickled, and no file outside its own folder is written.
+It holds what an audit needs, states and validation vectors included; the data are in it as fingerprints alone. Nothing
+in an archive is executed or unpickled, and no file outside its own folder is written.
 """
 
 from __future__ import annotations
@@ -28,16 +28,21 @@ from typing import Any
 import numpy as np
 
 from mmbench import paths
+from mmbench.audit import consistency
 from mmbench.messages import Message, Refusal
 from mmbench.report.write import write_report
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import bounds, files
 
 HASHES, READ_ME, ENVIRONMENT = "hashes.json", "README.md", "environment.json"
-#: Endings of records that tables are made of; everything else of a sweep stays behind.
+#: Endings of records; everything else of a sweep stays behind.
 MANIFEST, REPORT = paths.manifest_file(Path()).name, paths.report_dir(Path()).name
-RECORDS = (f".{paths.RECORD}", paths.ledger_file(Path()).suffix, f".{paths.RANKS}", f".{paths.LISTS}")
-LEFT_OUT = (paths.mirror_dir(Path()).name, REPORT)
+RECORDS = (
+    paths.ledger_file(Path()).suffix,
+    *(f".{ending}" for ending in (paths.RECORD, paths.VALIDATION, paths.STATE, paths.RANKS, paths.LISTS)),
+)
+#: What is no record, or says what nobody else needs to believe.
+LEFT_OUT = (paths.mirror_dir(Path()).name, REPORT, paths.audit_file(Path()).name)
 #: Reports that are computed again letter by letter, and those with a check of their own.
 TABLES = (*(f"{n}.{e}" for n in (paths.TABLE, paths.VERDICTS) for e in ("csv", "md", "tex")), f"{paths.TABLE}.txt")
 CONTRIBUTION, DECISION, PAPER = f"{paths.CONTRIBUTION}.csv", f"{paths.DECISION}.json", f"{paths.PAPER}.csv"
@@ -83,7 +88,7 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING) -> int:
     Raises:
         ValueError: if the folder is no sweep, or holds more than an archive may.
     """
-    table = write_report(sweep_dir, trust=trust)
+    table = write_report(sweep_dir, trust=trust, audited=False)
     there = {path.relative_to(sweep_dir).as_posix(): path for path in _files(sweep_dir)}
     _check_amount(sweep_dir, len(there), sum(path.stat().st_size for path in there.values()))
     made = {ENVIRONMENT: _json(_environment())}
@@ -105,6 +110,8 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING) -> int:
                     shutil.copyfileobj(source, copy, BLOCK)
 
     files.write_atomic(target, save)
+    if paths.audit_file(sweep_dir).exists():
+        write_report(sweep_dir, trust=trust)  # with what an audit has shown here
     return len(there) + len(made)
 
 
@@ -128,7 +135,7 @@ def _sha256(path: Path) -> str:
 
 
 def _files(sweep_dir: Path) -> Iterator[Path]:
-    """Records that tables are made of, and the report."""
+    """The records, and the report."""
     for path in sorted(sweep_dir.rglob("*")):
         parts = path.relative_to(sweep_dir).parts
         hidden = any(part.startswith(".") for part in parts)
@@ -281,7 +288,8 @@ def verify(
     if report.is_dir():
         report.rename(packed / REPORT)
     packed /= REPORT
-    write_report(folder, trust=trust)
+    findings += [Finding(f.file, False, f"{f.field}: {f.reason}") for f in consistency.check(folder)]
+    write_report(folder, trust=trust, audited=False)
     for name in TABLES:
         if not (packed / name).is_file():
             findings.append(Finding(name, False, "missing"))

@@ -18,12 +18,13 @@ from mmbench.store.records import CellStore
 from mmbench.store.schema import Cell, Manifest, PlannedCell, training_rule
 
 
-def read_sweep(sweep_dir: Path, trust: Trust = NOTHING) -> SweepTable:
+def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) -> SweepTable:
     """Read the records of a sweep against its manifest.
 
     Args:
         sweep_dir: folder of the sweep.
         trust: what may be used because a record names it.
+        audited: whether an audit that is kept beside the records counts.
 
     Raises:
         ValueError: if the folder has no manifest, or leads out of itself.
@@ -55,7 +56,7 @@ def read_sweep(sweep_dir: Path, trust: Trust = NOTHING) -> SweepTable:
         tuple(map(Contrast.parse, manifest.contrasts)),
         manifest.delta,
         manifest.primary,
-        standing.read(sweep_dir, root_of(sweep_dir), consistency.check(sweep_dir)),
+        standing.read(sweep_dir, root_of(sweep_dir), consistency.check(sweep_dir), audited),
         manifest.plan_hash if manifest.revisions else "",
         trust=trust,
     )

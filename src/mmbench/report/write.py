@@ -26,18 +26,21 @@ def proved(document: Document, table: SweepTable) -> Document:
     return replace(document, notes=[*document.notes, table.proof], root=table.standing.root)
 
 
-def write_report(sweep_dir: Path, paper: Path | None = None, trust: Trust = NOTHING) -> SweepTable:
+def write_report(
+    sweep_dir: Path, paper: Path | None = None, trust: Trust = NOTHING, audited: bool = True
+) -> SweepTable:
     """Write all reports of a sweep; return its table with the text for a terminal filled in.
 
     Args:
         sweep_dir: folder of the sweep.
         paper: the published tables of the source study, to be written with ours beside them.
         trust: what may be used because a record names it.
+        audited: whether an audit that is kept beside the records counts; not in an archive, which anybody can write.
 
     Raises:
         ValueError: if the folder is no sweep or the file does not hold the published tables.
     """
-    table = read_sweep(sweep_dir, trust)
+    table = read_sweep(sweep_dir, trust, audited)
     rows = None if paper is None else published.read_published(paper, table)
     groups = read_groups(table, sweep_dir)
     compared = read_contrasts(table, groups)

@@ -37,7 +37,7 @@ from mmbench.store.schema import (
     hashed,
 )
 from mmbench.training import energy
-from mmbench.training.fit import Fitted, fit
+from mmbench.training.fit import Fitted, fit, machine
 from mmbench.training.loop import SELECTION_METRIC
 from mmbench.tuning import sampler
 from mmbench.tuning.budget import PILOTS
@@ -193,7 +193,7 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
             )
     except Exception as error:
         failure = Failure(reason=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-        return Trained(begun.ended(failure=failure), Cost(energy_kwh=meter.kwh))
+        return Trained(begun.ended(failure=failure), Cost(machine=machine(), energy_kwh=meter.kwh))
     validation = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
     record = begun.ended(
         course=fitted.course,
