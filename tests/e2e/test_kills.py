@@ -197,7 +197,7 @@ def holder(folder: Path, workers: Sequence[subprocess.Popen[bytes]], rng: random
 
 
 def test_a_worker_that_is_told_to_stop_gives_its_training_back(tmp_path: Path) -> None:
-    planned(tmp_path, "budget.least_epochs=100000", "budget.patience_steps=1000000")
+    planned(tmp_path, "budget.least_epochs=100000", "budget.patience_steps=1000000", "sweep.grace=1")
     process = start(tmp_path)
     leases = tmp_path / "kills" / "leases"
     for _ in range(6000):

@@ -95,7 +95,7 @@ def test_best_and_second_of_every_column_are_marked(table: SweepTable) -> None:
 
 def test_markdown_is_a_table_for_each_metric(table: SweepTable) -> None:
     text = markdown(document(table, []))
-    assert text.startswith("# my_table\n")
+    assert text.startswith("# my_table (PLANTED WORLD, MADE-UP DATA)\n")
     for metric in table.metrics:
         assert f"## {md(DATASET)}, {metric}" in text
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]

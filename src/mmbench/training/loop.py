@@ -23,6 +23,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
 from pytorch_lightning.plugins.precision.double import DoublePrecision
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
 
@@ -246,6 +247,13 @@ def _placement(settings: TrainingSettings) -> dict[str, Any]:
     return {**flags, "strategy": strategy, "plugins": [*plugins, LightningEnvironment()]}
 
 
+class _WorkersSignals(_SignalConnector):
+    """Leaves signals to the worker: Lightning would end a training at SIGTERM, at once and with exit code 0."""
+
+    def register_signal_handlers(self) -> None:
+        """Register none."""
+
+
 def run(module: LitRecommender) -> None:
     """Train a module until it stops itself; the processes of a shared training end with it, whatever ends it."""
     settings = module.settings
@@ -263,6 +271,7 @@ def run(module: LitRecommender) -> None:
             inference_mode=False,
             **_placement(settings),
         )
+        trainer._signal_connector = _WorkersSignals(trainer)
         try:
             trainer.fit(module)
         except ProcessException as error:
