@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmbench.report.layout import Entry, Table, csv, latex, markdown, md, terminal
+from mmbench.report.layout import Entry, Table, csv, latex, markdown, md, terminal, tex
 from mmbench.report.reading import read_sweep
 from mmbench.report.results import document
 from mmbench.report.table import SweepTable
@@ -164,7 +164,7 @@ def test_latex_holds_nothing_outside_tables_and_comments(table: SweepTable) -> N
 
 def test_latex_escapes_and_marks(table: SweepTable) -> None:
     text = latex(document(table, []))
-    assert r"\caption{shop\_50\%\&co|1, ndcg@20}" in text
+    assert rf"\caption{{{tex(DATASET)}, ndcg@20}}" in text
     assert r"fused vs none \%" in text
     assert r"$\pm$" in text
     assert "±" not in body_of(text)
