@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmbench.cli.audit import add_audit, how_far, printer
 from mmbench.cli.errors import printable, reading
-from mmbench.cli.words import add_allow, take_language
+from mmbench.cli.words import Parser, add_allow, take_language
 from mmbench.messages import Refusal
 
 
 def bundle(argv: Sequence[str]) -> None:
     """Pack a sweep into one archive."""
-    parser = argparse.ArgumentParser(prog="python -m mmbench bundle", description="A sweep as one archive to check.")
+    parser = Parser(prog="python -m mmbench bundle", description="A sweep as one archive to check.")
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
     parser.add_argument("archive", type=Path, nargs="?", help="archive to write, by default SWEEP.zip beside it")
     add_allow(parser)
@@ -37,7 +36,7 @@ def verify(argv: Sequence[str]) -> None:
 
     An audit that its author kept counts for nothing here.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m mmbench verify", description="Compute every table of an archive again from its records."
     )
     parser.add_argument("archive", type=Path, help="what python -m mmbench bundle wrote")

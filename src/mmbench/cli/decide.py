@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmbench import paths
 from mmbench.cli.compose import tracker as asked_tracker
 from mmbench.cli.errors import printable, reading
-from mmbench.cli.words import add_allow, take_tracking
+from mmbench.cli.words import Parser, add_allow, take_tracking
 from mmbench.data.planted import MADE_UP
 from mmbench.data.regular_file import regular_file
 from mmbench.decision import Economics, decide, read_economics, replay
@@ -37,7 +37,7 @@ DESCRIPTION = "Should images be added? Writes report/decision.html and report/de
 
 def main(argv: Sequence[str]) -> None:
     """Decide from the records of a sweep, or replay a decision record."""
-    parser = argparse.ArgumentParser(prog="python -m mmbench decide", description=DESCRIPTION)
+    parser = Parser(prog="python -m mmbench decide", description=DESCRIPTION)
     parser.add_argument("sweep", type=Path, help="folder of the sweep, or a decision.json to decide again from")
     parser.add_argument(
         "settings",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmbench.cli.errors import printable, reading
-from mmbench.cli.words import add_allow, take_tracking
+from mmbench.cli.words import Parser, add_allow, take_tracking
 from mmbench.messages import Refusal
 from mmbench.messages.hints import did_you_mean
 
@@ -46,7 +46,7 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str]) 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m mmbench report", description="The tables of a sweep.")
+    parser = Parser(prog="python -m mmbench report", description="The tables of a sweep.")
     parser.epilog = "tracking=wandb, and tracking.entity=NAME and so on as for a sweep, shows the report in W&B."
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
     parser.add_argument(

@@ -195,7 +195,7 @@ def unpack(archive: Path, folder: Path) -> list[Finding]:
         ValueError: if it is no archive of a sweep, is larger than one may be, or a name in it leads out of the folder.
     """
     try:
-        with _Directory(archive) as raw, zipfile.ZipFile(raw) as opened:
+        with _Directory(os.fspath(archive)) as raw, zipfile.ZipFile(raw) as opened:
             members = [member for member in opened.infolist() if not member.is_dir()]
             _check_members(archive, members)
             hashes = {member.filename: _extract(opened, member, folder / member.filename) for member in members}
