@@ -64,12 +64,12 @@ def read_tries(sweep_dir: Path) -> Mapping[Subject, Tries]:
                 condition=condition,
             )
         )
-    keys = {cell.key: (cell.dataset, cell.model) for cell in manifest.cells}
+    subject_of = {cell.key: (cell.dataset, cell.model) for cell in manifest.cells}
     for file in sorted(sweep_dir.resolve().parent.glob(str(paths.manifest_file(Path("*"))))):
         if file.parent != sweep_dir.resolve():
             with contextlib.suppress(ValueError):  # of another version; this sweep can be reported all the same
                 beside = records.read(file, Manifest)
-                for subject in sorted({keys[cell.key] for cell in beside.cells if cell.key in keys}):
+                for subject in sorted({subject_of[c.key] for c in beside.cells if c.key in subject_of}):
                     found[subject].beside.append(
                         Message("sweep {name} beside it has cells with the same plan", name=beside.name)
                     )
