@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,8 @@ from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.store import files, ledger, records
 from mmbench.store.records import CellStore, read_looks
-from mmbench.store.schema import Cell, Effort, FinalRun, Stage, Unit, training_rule
-from tests.records import cell, choice, final, row, seal, trial
+from mmbench.store.schema import Cell, Effort, FinalRun, LedgerRow, Stage, Unit, training_rule
+from tests.records import KEY, cell, choice, final, row, seal, trial
 
 FIRST, FINAL = Unit(Stage.TRIAL, 0), Unit(Stage.FINAL, 1)
 
@@ -403,6 +404,38 @@ def test_a_file_of_one_final_run_is_not_taken_for_one_of_another(tmp_path: Path)
     assert [file.name for file in found] == ["seed1.shuffled_image.test.parquet", "seed1.state.npz", "seed1.json"]
 
 
+def test_a_reader_reads_every_line_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+    original = ledger._rows
+
+    def noting(lines: Iterable[bytes]) -> Iterator[LedgerRow]:
+        lines = list(lines)
+        decoded.extend(filter(None, lines))
+        return original(lines)
+
+    monkeypatch.setattr(ledger, "_rows", noting)
+    reader = ledger.Reader(tmp_path)
+    assert reader.new() == []
+    rows = [row(trial(index)) for index in range(4)]
+    for one in rows[:2]:
+        ledger.append(tmp_path, one)
+    assert reader.new() == rows[:2]
+    assert reader.new() == []
+    with paths.ledger_file(tmp_path).open("a") as file:
+        file.write('{"schema_ver')  # somebody is about to write, or was killed
+    assert reader.new() == []
+    for one in rows[2:]:
+        ledger.append(tmp_path, one)
+    assert [unit for unit, _ in reader.trainings(KEY)] == [one.unit for one in rows]
+    assert reader.trainings("b" * 64) == []
+    assert len(decoded) == len(rows) + 1
+    # Another file in its place: a ledger that was deleted and begun again.
+    paths.ledger_file(tmp_path).unlink()
+    assert reader.new() == []
+    ledger.append(tmp_path, rows[3])
+    assert reader.trainings(KEY) == [(rows[3].unit, rows[3].configuration_hash)]
+
+
 def test_versions_name_what_decides_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = records.versions()
     assert {"mmbench", "torch", "numpy", "optuna"} <= found.keys()
@@ -421,3 +454,19 @@ def test_what_killed_writers_left_is_cleared(store: CellStore) -> None:
         file.write_bytes(b"half")
     store.clear_leftovers()
     assert names(store.folder) == [paths.cell_file(store.folder).name]
+
+
+def test_columns_are_those_of_the_frame(tmp_path: Path) -> None:
+    lists = np.array([[3, 1, -1], [2, 0, 5]], np.int32)
+    frame = pd.DataFrame({"user": np.array([7, 4], np.int32), "items": list(lists)})
+    files.write_parquet(tmp_path / "lists.parquet", frame)
+    found = files.read_columns(tmp_path / "lists.parquet")
+    assert found["user"].dtype == np.int32
+    assert found["user"].tolist() == [7, 4]
+    assert found["items"].tolist() == lists.tolist()
+    assert records.read_lists(tmp_path / "lists.parquet").tolist() == lists[::-1].tolist()
+    files.write_parquet(tmp_path / "empty.parquet", frame[:0])
+    assert {name: len(column) for name, column in files.read_columns(tmp_path / "empty.parquet").items()} == {
+        "user": 0,
+        "items": 0,
+    }

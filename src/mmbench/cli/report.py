@@ -1,4 +1,4 @@
-"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE]``."""
+"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE] [--every-chart]``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
         names = write_studies(read_sweep(options.sweep), options.sweep, options.optuna)
         print(f"cells in {options.optuna}: {len(names)}; optuna-dashboard sqlite:///{options.optuna} shows them")
     else:
-        _write(options.sweep, options.paper)
+        _write(options.sweep, options.paper, options.every_chart)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,16 +52,22 @@ def _parser() -> argparse.ArgumentParser:
         help="rebuild the Optuna study of every cell in this new SQLite file and write nothing else; "
         "optuna-dashboard sqlite:///FILE shows it",
     )
+    parser.add_argument(
+        "--every-chart",
+        action="store_true",
+        help="draw all charts of the fairness page and all figures; without it those of more than 12 models, and "
+        "figures of more than 60 rows, are left out",
+    )
     return parser
 
 
-def _write(sweep: Path, paper: Path | None) -> None:
+def _write(sweep: Path, paper: Path | None, every_chart: bool) -> None:
     """Write every report, show it in W&B where the sweep is tracked, and say what was written."""
     from mmbench.decision.mirror import mirror
     from mmbench.paths import report_dir
     from mmbench.report.write import write_report
 
-    table = write_report(sweep, paper)
+    table = write_report(sweep, paper, every_chart=every_chart)
     print(table.text, end="")
     files = "report.html, table.{md,csv,tex,txt}, benchmark and verdicts.{md,csv,tex}, contribution.{md,csv}, "
     files += "fairness.{md,html}, submission.{md,tex}"

@@ -19,12 +19,13 @@ from mmbench.report.table import SweepTable
 from mmbench.store import files
 
 
-def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
+def write_report(sweep_dir: Path, paper: Path | None = None, *, every_chart: bool = False) -> SweepTable:
     """Write all reports of a sweep; return its table with the text for a terminal filled in.
 
     Args:
         sweep_dir: folder of the sweep.
         paper: the published tables of the source study, to be written with ours beside them.
+        every_chart: whether charts and figures are drawn however many there are, and however many rows they have.
 
     Raises:
         ValueError: if the folder is no sweep or the file does not hold the published tables.
@@ -56,7 +57,7 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
     folder = paths.report_dir(sweep_dir)
     for file, text in texts.items():
         files.write_text(folder / file, text)
-    write_fairness(table, groups, compared, disposals)
-    write_figures(table, compared, disposals, folder)
+    write_fairness(table, groups, compared, disposals, every_chart=every_chart)
+    write_figures(table, compared, disposals, folder, every_chart=every_chart)
     write_index(table, compared, disposals, groups)
     return table

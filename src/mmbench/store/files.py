@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from mmbench import faults
 from mmbench.messages import Refusal
@@ -73,6 +75,21 @@ def read_document(path: Path) -> dict[str, Any]:
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """Write a table by atomic rename."""
     write_atomic(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def read_columns(path: Path) -> dict[str, NDArray[Any]]:
+    """Columns of a table, ``(rows,)`` or where every value is a list of k numbers ``(rows, k)``.
+
+    A tenth of the time of reading a frame, for small files that a report reads by the ten thousand.
+    """
+    table = parquet.ParquetFile(path).read(use_threads=False).combine_chunks()
+    found: dict[str, NDArray[Any]] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = column.combine_chunks()
+        of_lists = isinstance(values, pyarrow.ListArray)
+        numbers = (values.flatten() if of_lists else values).to_numpy(zero_copy_only=False)
+        found[name] = numbers.reshape(table.num_rows, -1) if of_lists and table.num_rows else numbers
+    return found
 
 
 def write_state(path: Path, state: State) -> None:

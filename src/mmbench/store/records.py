@@ -22,7 +22,7 @@ from mmbench import faults, paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.messages import Refusal
 from mmbench.store import ledger
-from mmbench.store.files import State, write_json, write_parquet, write_state
+from mmbench.store.files import State, read_columns, write_json, write_parquet, write_state
 from mmbench.store.schema import (
     SCHEMA_VERSION,
     TRAININGS,
@@ -329,16 +329,17 @@ def read_ranking(path: Path) -> RankedPairs:
 
 def read_tested(path: Path) -> Ranking:
     """Read test ranks from parquet with the users and items they belong to, without lists."""
-    frame = pd.read_parquet(path)
-    users, positions = np.unique(frame["user"].to_numpy(np.int64), return_inverse=True)
-    pairs = RankedPairs(positions, frame["rank"].to_numpy(np.int64), len(users))
-    return Ranking(users, pairs, frame["item"].to_numpy(np.int64), None)
+    column = read_columns(path)
+    users, positions = np.unique(column["user"].astype(np.int64), return_inverse=True)
+    pairs = RankedPairs(positions, column["rank"].astype(np.int64), len(users))
+    return Ranking(users, pairs, column["item"].astype(np.int64), None)
 
 
 def read_lists(path: Path) -> NDArray[np.int32]:
     """Read the best items of every evaluated user, users ascending, -1 where candidates ran out: ``(n_users, k)``."""
-    frame = pd.read_parquet(path).sort_values("user", kind="stable")
-    return np.stack(frame["items"].to_list()).astype(np.int32)
+    column = read_columns(path)
+    lists: NDArray[np.int32] = column["items"][np.argsort(column["user"], kind="stable")].astype(np.int32)
+    return lists
 
 
 def read_final(cell: Path, seed: int) -> Ranking:
