@@ -19,10 +19,10 @@ from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import make_world
 from mmbench.data.readers.text_table import shortened
 from mmbench.evaluation import metrics
+from mmbench.evaluation.metrics import LIST_LENGTH
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Refusal
 from mmbench.messages.hints import did_you_mean
-from mmbench.sealing.score_test import LIST_LENGTH
 from mmbench.tuning.budget import Budget
 
 T = TypeVar("T")
