@@ -113,6 +113,7 @@ class StatisticsConfig:
     contrasts: list[str]
 
     def __post_init__(self) -> None:
+        check_type("statistics.contrasts", self.contrasts, list[str])  # a text would be taken letter by letter
         if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not 0 < self.delta < math.inf:
             raise Refusal("statistics.delta={delta} must be a positive number, 0.02 for 2 %", delta=self.delta)
         for name in self.contrasts:
