@@ -164,6 +164,7 @@ def is_one_line(said: object, message: str) -> None:
         ),
         (["dataset.min_rating=3"], "dataset.min_rating=3 needs a column 'rating'; columns are user_id, item_id, split"),
         (["dataset.k_core=70"], "no interaction is left after min_rating and k_core=70"),
+        (["sweep.grace=-1"], "sweep.grace=-1 must be a number of seconds of at least 0"),
         (["sweep.workers=0"], "sweep.workers=0 must be a whole number of at least 1, or null for one per core"),
         (["report.metrics=[ndcg]"], "'ndcg' is not a metric; write one of recall, ndcg"),
         (["report.primary=recall"], "'recall' is not a metric; write one of recall, ndcg"),
