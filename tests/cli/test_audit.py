@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,13 +28,14 @@ def sweep(honest: Path, tmp_path: Path) -> Path:  # noqa: F811
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
+def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
     """Run a command: its exit code, and what it prints."""
 
     def said(*words: str | Path) -> tuple[int, str]:
         code = 0
+        monkeypatch.setattr(sys, "argv", ["mmbench", *map(str, words)])
         try:
-            cli.main([str(word) for word in words])
+            cli.main()
         except SystemExit as end:
             code = int(end.code or 0)
         shown = capsys.readouterr()
@@ -98,7 +100,7 @@ def test_what_is_wrong_is_named_by_file_and_field(sweep: Path, say: Say) -> None
         (("--workers", "0"), "--workers=0 must be a whole number of at least 1"),
         (("--plan-hash", "abc"), "--plan-hash abc is no hash"),
         (("--data", "nowhere"), "--data nowhere is no folder"),
-        ((), "model._target_=tests.tiny.Broken is no installed model"),
+        (("--workers", "1"), "model._target_=tests.tiny.Broken is no installed model"),
     ],
 )
 def test_what_cannot_be_audited_is_refused_in_one_line(

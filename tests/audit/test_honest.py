@@ -1,0 +1,122 @@
+"""An honest sweep passes, however it came to be: raised, resumed after kills, with TPE, with rungs, begun afresh."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmbench import faults, paths
+from mmbench.audit.further_tries import read_tries
+from mmbench.audit.levels import Asked, audit
+from mmbench.audit.root import root_of
+from mmbench.audit.standing import Level
+from mmbench.cli.compose import compose
+from mmbench.scheduling import worker
+from mmbench.scheduling.sweep import Sweep
+from tests.audit.conftest import SOURCES, run
+from tests.audit.forger import Forger
+from tests.tiny import TINY
+
+#: Every model that needs nothing but the data.
+MODELS = sorted(file.stem for file in (paths.config_dir() / "model").glob("*.yaml") if file.stem != "external")
+ONE = (("vbpr", "fused", "complementary"),)
+
+
+def passes(sweep: Path) -> None:
+    """All levels, every training run again."""
+    held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda said: None)
+    assert not held.findings, [str(finding) for finding in held.findings]
+    assert (held.level, held.retrained) == (Level.RETRAINED, held.trainings)
+
+
+def test_a_raised_sweep_passes(honest: Path) -> None:
+    passes(honest)
+
+
+def test_a_sweep_with_rungs_and_proposals_passes(tmp_path: Path) -> None:
+    words = ("budget.trials=6", "budget.seeds=1", "budget.tpe=2", "budget.rungs=[1,3]")
+    passes(run(tmp_path, "s", *words, cells=ONE))
+
+
+@pytest.mark.parametrize("point", ["fitted", "ledger", "chosen", "sealing"])
+def test_a_sweep_that_was_killed_and_resumed_passes(
+    point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(here: str) -> None:
+        if here == point:
+            raise KeyboardInterrupt
+
+    words = ("budget.trials=2", "budget.seeds=1")
+    with monkeypatch.context() as once:
+        once.setattr(faults, "reach", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "s", *words, cells=ONE)
+    passes(run(tmp_path, "s", *words, cells=ONE))
+    whole = run(tmp_path / "whole", "s", *words, cells=ONE)
+    assert _hashes(tmp_path / "s") == _hashes(whole)
+
+
+def _hashes(sweep: Path) -> list[str]:
+    with Forger(sweep) as reader:
+        folder = reader.cell("fused")
+        return [reader.read(file)["hash"] for file in [*reader.trials(folder), *reader.finals(folder)]]
+
+
+def test_what_was_begun_afresh_passes_and_is_named(tmp_path: Path) -> None:
+    words = ("budget.trials=1", "budget.seeds=1")
+    sweep = run(tmp_path, "s", *words, cells=ONE)
+    root = root_of(sweep)
+    run(tmp_path, "s", *words, "study.resume=force", cells=ONE)
+    assert root_of(sweep) == root
+    passes(sweep)
+    (tries,) = read_tries(sweep).values()
+    assert [str(message) for message in tries.here] == [
+        f"planted-complementary/vbpr/{folder.name} was set aside with 2 trainings" for folder in paths.stale_dirs(sweep)
+    ]
+    assert not tries.beside
+
+
+def test_other_settings_in_turn_and_sweeps_beside_are_named(tmp_path: Path) -> None:
+    words = ("budget.trials=1", "budget.seeds=1")
+    for lr in ("1e-3", "2e-3"):
+        sweep = run(tmp_path, "s", *words, f"optimizer.lr={lr}", cells=ONE)
+    other = run(tmp_path, "t", *words, "optimizer.lr=2e-3", cells=ONE)
+    (tries,) = read_tries(sweep).values()
+    assert [str(message) for message in tries.here][1:] == ["fused was planned with 2 settings in turn"]
+    assert [str(message) for message in tries.beside] == ["sweep t beside it has cells with the same plan"]
+    assert not next(iter(read_tries(other).values())).here
+    passes(sweep)
+
+
+def test_a_row_that_nothing_rests_on_is_named(honest: Path) -> None:
+    with Forger(honest) as forger:
+        forger.write_rows([*forger.rows(), forger.rows()[-1]])
+        said = [str(message) for tries in read_tries(honest).values() for message in tries.here]
+        assert len(said) == 1
+        assert said[0].startswith("the ledger has 1 training of ")
+        assert said[0].endswith(" that no choice rests on")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_passes_bit_for_bit(model: str, tmp_path: Path) -> None:
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", f"model={model}"]
+    jobs = [compose([*words, f"modality={modality}"]).job() for modality in ("none", "fused")]
+    sweep = Sweep.plan(jobs, words)
+    sweep.open()
+    worker.work(sweep.waiting)
+    passes(sweep.folder)
+
+
+@pytest.mark.slow
+def test_two_workers_leave_the_same_records(tmp_path: Path) -> None:
+    """Processes of their own, each with one thread."""
+    for workers in (1, 2):
+        words = [f"paths.multirun={tmp_path / str(workers)}", "sweep.name=s", f"sweep.workers={workers}"]
+        command = [sys.executable, "-m", "mmbench", "-m", *words, *TINY, "budget.trials=3", "budget.seeds=2"]
+        subprocess.run(command, capture_output=True, check=True)
+    assert _hashes(tmp_path / "1" / "s") == _hashes(tmp_path / "2" / "s")
+    passes(tmp_path / "2" / "s")
