@@ -54,8 +54,8 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Files:
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without drawings, which nothing reads and which take most of the time of a report."""
-    monkeypatch.setattr("mmbench.report.write.write_figures", lambda *drawn: None)
-    monkeypatch.setattr("mmbench.report.write.write_fairness", lambda *drawn: None)
+    monkeypatch.setattr("mmbench.report.write.write_figures", lambda *drawn, **how: None)
+    monkeypatch.setattr("mmbench.report.write.write_fairness", lambda *drawn, **how: None)
 
 
 class Gadget:
