@@ -153,7 +153,7 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
         cells=[cells[name] for name in sorted(cells)],
         revisions=revisions,
     )
-    records.write(paths.manifest_file(sweep_dir), manifest)
+    records.write_twice(paths.manifest_file(sweep_dir), manifest)
 
 
 def _manifest(sweep_dir: Path) -> Manifest | None:

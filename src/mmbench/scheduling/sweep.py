@@ -17,7 +17,9 @@ from mmbench.scheduling.planning import Planned, check_effort, check_fixed, plan
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
 from mmbench.store import trackers
+from mmbench.store.files import Damaged
 from mmbench.store.leases import make_leases
+from mmbench.store.mending import mend, mend_after
 
 
 @dataclass(frozen=True)
@@ -150,20 +152,35 @@ def run_sweep(
         ValueError: for any user error that can be seen before the first cell runs.
     """
     place = place or LocalPool()
-    sweep = Sweep.plan(jobs, overrides)
     if place.dry_run:
-        return place(sweep)
+        return place(Sweep.plan(jobs, overrides))
+    while True:
+        sweep, code = _run(jobs, overrides, place)
+        try:
+            print(report(sweep.folder))
+        except Damaged as error:  # in the middle of a file, which only reading it shows
+            for line in mend_after(sweep.folder, error):
+                print(line, flush=True)
+            continue
+        return sweep.conclude(code)
+
+
+def _run(jobs: Sequence[Job], overrides: Sequence[str], place: Placement) -> tuple[Sweep, int]:
+    """Plan and run a sweep; its exit code."""
+    for line in mend(jobs[0].sweep_dir):
+        print(line, flush=True)
+    sweep = Sweep.plan(jobs, overrides)
     trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
     study = sweep.config.study
     make_leases(study.storage, sweep.folder, study.lease_timeout)  # refuses a server that does not answer
     sweep.open()
-    code = place(sweep)
-    print(report(sweep.folder))
-    return sweep.conclude(code)
+    return sweep, place(sweep)
 
 
 def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
     """Add a pool of this machine to a sweep that somebody else has planned and will report."""
+    for line in mend(jobs[0].sweep_dir):
+        print(line, flush=True)
     return Sweep.plan(jobs, overrides).run_pool()
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-import pandas as pd
 import torch
 
 from mmbench import paths
@@ -22,7 +21,7 @@ from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
-from mmbench.store import files, trackers
+from mmbench.store import files, mending, trackers
 from mmbench.store.leases import MAX_DEATHS, Leases, holding, make_leases
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Unit
@@ -83,20 +82,24 @@ def work(jobs: Sequence[Job]) -> None:
     cells = []
     for job in jobs:
         task = job.task()
-        after = functools.partial(_finish, job)
-        cells.append(OpenCell(task, job.store(task), job.dataset().split, after))
+        export, mirror = functools.partial(_export, job), functools.partial(_mirror, job)
+        cells.append(OpenCell(task, job.store(task), job.dataset().split, export, mirror))
     work_on(cells, make_leases(study.storage, jobs[0].sweep_dir, study.lease_timeout))
 
 
-def _finish(job: Job, store: CellStore) -> None:
-    """Write the requested exports of a sealed cell and mirror the cell."""
+def _export(job: Job, store: CellStore) -> None:
+    """Write the requested exports of a cell."""
     top_k = job.config.export.top_k
     if top_k:
         dataset = job.dataset()
-        lists = pd.read_parquet(paths.final_file(store.folder, 1, paths.LISTS))
+        lists = files.read_table(paths.final_file(store.folder, 1, paths.LISTS))
         frame = recommendations_frame(lists, top_k, dataset.user_ids, dataset.item_ids)
         text = frame.to_csv(index=False, lineterminator="\n")
         files.write_text(paths.recommendations_file(store.folder), text)
+
+
+def _mirror(job: Job, store: CellStore) -> None:
+    """Show a sealed cell to the tracker."""
     trackers.make_tracker(job.config.plain["tracking"], job.sweep_dir).cell(store.folder)
 
 
@@ -108,13 +111,15 @@ class OpenCell:
         task: input of tuning.
         store: its records.
         split: the split; its test part is opened once the choice is written.
-        after: called once the cell is sealed.
+        export: called before the cell is sealed, so that a kill cannot leave a sealed cell without its exports.
+        mirror: called once the cell is sealed.
     """
 
     task: CellTask
     store: CellStore
     split: Split
-    after: Callable[[CellStore], None] = lambda store: None
+    export: Callable[[CellStore], None] = lambda store: None
+    mirror: Callable[[CellStore], None] = lambda store: None
 
     def planned(self) -> CellTask:
         """The task with the trials and final runs planned by now, which a later command may have raised."""
@@ -132,9 +137,14 @@ def work_on(cells: Sequence[OpenCell], leases: Leases) -> None:
         cells: the cells, in the order in which they are worked on.
         leases: keep workers from doing the same training at the same time.
     """
-    while cells := [cell for cell in cells if not cell.is_over()]:
-        if not any(_run_one(cell, leases) for cell in cells):
-            time.sleep(POLL)
+    while cells:
+        try:
+            cells = [cell for cell in cells if not cell.is_over()]
+            if cells and not any(_run_one(cell, leases) for cell in cells):
+                time.sleep(POLL)
+        except files.Damaged as error:
+            for line in mending.mend_after(cells[0].store.sweep_dir, error):
+                print(line, flush=True)
 
 
 def _steps(cell: OpenCell) -> list[Unit | None]:
@@ -171,9 +181,9 @@ def _run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
         elif choice is not None and is_outdated(task, choice):
             choose_again(task, cell.store)
         else:
-            score_test(task, cell.store, cell.split)
-            cell.after(cell.store)
-    except OSError:
-        raise  # a full disk or a lost share is not the cell's fault: the training stays open
+            score_test(task, cell.store, cell.split, cell.export)
+            cell.mirror(cell.store)
+    except (OSError, files.Damaged):
+        raise  # a full disk, a lost share or a damaged file is not the cell's fault: the training stays open
     except Exception as error:
         cell.store.fail(f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -6,7 +6,7 @@ number can be computed again from what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from mmbench import faults, paths
@@ -18,12 +18,14 @@ from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import Ranking
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
+from mmbench.store import mending
 from mmbench.store.files import read_state
-from mmbench.store.records import CellStore
-from mmbench.store.schema import Seal, Stage, Training, hashed
+from mmbench.store.records import CellStore, read_looks
+from mmbench.store.schema import Seal, Stage, Training, Unit, hashed
 from mmbench.training.fit import rebuild
 from mmbench.tuning.cell import CellTask
-from mmbench.tuning.study import feature_hash
+from mmbench.tuning.space import configuration_hash
+from mmbench.tuning.study import feature_hash, run_unit
 
 LIST_LENGTH = 50
 
@@ -37,10 +39,18 @@ def is_scored(store: CellStore, split: Split) -> bool:
     return tested and store.effort().is_met_by(choice, seal)
 
 
-def score_test(task: CellTask, store: CellStore, split: Split) -> None:
+def score_test(
+    task: CellTask, store: CellStore, split: Split, export: Callable[[CellStore], None] = lambda store: None
+) -> None:
     """Rank the test split with every trial's best state and with every final run, and seal the cell.
 
     Trials are scored for the expected test performance of tuning; only final runs keep their lists.
+
+    Args:
+        task: the cell.
+        store: its records.
+        split: the split.
+        export: what is done with the lists before the seal.
 
     Raises:
         DegenerateScores: if the scores of a final run are NaN, infinite or constant.
@@ -61,6 +71,8 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
             if training.stage == Stage.FINAL:
                 raise
             unscored.append(f"trial {training.index}: {error}")
+    _repeat_lost_looks(task, store, split)
+    export(store)
     faults.reach("sealing")
     if store.effort() == task.effort:  # otherwise trials were raised meanwhile, and other workers may be writing
         store.clear_leftovers()
@@ -73,9 +85,26 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
         finals=sorted(unit.number for unit in trainings if unit.stage == Stage.FINAL),
         unscored=unscored,
     )
-    if (earlier := store.seal()) is not None and earlier.finals != seal.finals:
+    seal, earlier = hashed(seal), store.last_seal()
+    if earlier is not None and earlier.finals != seal.finals:
         store.keep_look()  # final runs were raised
-    store.write_seal(hashed(seal))
+    elif earlier is not None and earlier.test_hash == seal.test_hash and earlier.hash != seal.hash:
+        print(mending.set_aside_seal(store), flush=True)
+    store.write_seal(seal)
+
+
+def _repeat_lost_looks(task: CellTask, store: CellStore, split: Split) -> None:
+    """Repeat final runs of earlier choices that lost a file, so that what was said after a look can be said again."""
+    for look in read_looks(store.folder):
+        earlier = replace(store, folder=look.folder)
+        for number in look.seal.finals if look.folder != store.folder else []:
+            if earlier.lost_of_final(number) is None:
+                continue
+            unit, configuration = Unit(Stage.FINAL, number), look.choice.configuration
+            training = earlier.written(unit, configuration_hash(configuration))
+            training = training or run_unit(task, earlier, unit, configuration)
+            if training.succeeded:
+                _score(task, earlier, split, split.seen_at_test, training)
 
 
 def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interactions, ...], training: Training) -> None:
@@ -90,7 +119,7 @@ def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interacti
         )
     build, settings = task.recipe(training.configuration)
     file = store.training_file(unit, paths.STATE)
-    state = read_state(file) if file.exists() else {}
+    state = read_state(file) if file in store.written_files(training) else {}
     evaluator = Evaluator(split.test, *seen, device=settings.device)
 
     def rank(inputs: Mapping[str, ItemFeature], top_k: int) -> Ranking:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -21,8 +21,20 @@ from mmbench import faults, paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.messages import Refusal
 from mmbench.store import ledger
-from mmbench.store.files import State, write_json, write_parquet, write_state
+from mmbench.store.files import (
+    Damaged,
+    State,
+    is_whole,
+    json_writer,
+    move,
+    read_table,
+    state_writer,
+    table_writer,
+    write_all,
+    write_json,
+)
 from mmbench.store.schema import (
+    CLOSED_FORM,
     SCHEMA_VERSION,
     TRAININGS,
     AnyRecord,
@@ -31,6 +43,7 @@ from mmbench.store.schema import (
     Choice,
     Configuration,
     Effort,
+    FinalRun,
     LedgerRow,
     Record,
     Seal,
@@ -48,6 +61,18 @@ def write(path: Path, record: Record) -> None:
     write_json(path, msgspec.to_builtins(record))
 
 
+def write_twice(path: Path, record: Record, copy: Path | None = None) -> None:
+    """Write a record that nothing could compute again, and then a copy of it.
+
+    Args:
+        path: its file.
+        record: the record.
+        copy: where the copy lies, by default beside the file.
+    """
+    save = json_writer(msgspec.to_builtins(record))
+    write_all({path: save, copy or paths.copy_of(path): save})
+
+
 def read(path: Path, kind: type[R]) -> R:
     """Read a record of one kind.
 
@@ -56,11 +81,14 @@ def read(path: Path, kind: type[R]) -> R:
         kind: its type.
 
     Raises:
+        Damaged: if it is cut or overwritten.
         ValueError: if the file is no record of that kind, or of a schema that this version cannot read.
     """
     try:
         plain: Any = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except ValueError as error:
+        if not is_whole(path):
+            raise Damaged(path) from error
         raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
     if not isinstance(plain, dict):
         raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(plain).__name__)
@@ -106,8 +134,9 @@ class CellStore:
         """
         file = paths.cell_file(self.folder)
         old, moved = _read_if_exists(file, Cell), None
-        if old is not None and (old.key != self.key or afresh):
-            aside = self.folder.with_name(f"{self.folder.name}.stale-{old.key[:8]}")
+        key = old.key if old is not None else self._key_of_records()
+        if key is not None and (key != self.key or afresh):
+            aside = self.folder.with_name(f"{self.folder.name}.stale-{key[:8]}")
             old, moved = None, _move_aside(self.folder, aside)
         effort = cell.effort if old is None else old.effort.raised(cell.effort)
         if old is None:
@@ -116,6 +145,12 @@ class CellStore:
             write(file, msgspec.structs.replace(old, config=cell.config, effort=effort))
         paths.failure_file(self.folder).unlink(missing_ok=True)
         return moved
+
+    def _key_of_records(self) -> str | None:
+        """Key of what the folder holds where its own record was lost; None for an empty folder."""
+        choice, seal = self.choice(), self.seal()
+        trials = (read(file, Trial) for file in paths.training_records(self.folder, Stage.TRIAL))
+        return next((record.cell_key for record in (choice, seal, *trials) if record is not None), None)
 
     def is_current(self) -> bool:
         """Whether the folder holds records of this key."""
@@ -143,6 +178,41 @@ class CellStore:
         """A file of a training, see :func:`mmbench.paths.training_file`."""
         return paths.training_file(self.folder, unit.stage, unit.number, ending)
 
+    def written_files(self, training: Training) -> list[Path]:
+        """Arrays that a training leaves beside its record."""
+        if training.course is None:
+            return []
+        endings = [paths.VALIDATION, *([] if training.course.stop_reason == CLOSED_FORM else [paths.STATE])]
+        return [self.training_file(training.unit, ending) for ending in endings]
+
+    def tested_files(self, training: Training) -> list[Path]:
+        """What scoring a training on test leaves, the rankings with shuffled modalities left out."""
+        if training.course is None:
+            return []
+        endings = [paths.RANKS, *([paths.LISTS] if training.stage == Stage.FINAL else [])]
+        return [self.training_file(training.unit, ending) for ending in endings]
+
+    def lost_of_final(self, number: int) -> Path | None:
+        """A file that a tested final run should have and has not; None where all are there."""
+        record = paths.final_file(self.folder, number, paths.RECORD)
+        if not record.exists():
+            return record
+        training = read(record, FinalRun)
+        return first_missing([*self.written_files(training), *self.tested_files(training)])
+
+    def written(self, unit: Unit, configuration_hash: str) -> Training | None:
+        """A training whose record and arrays are there; the ledger may lack its row, if a kill came between.
+
+        Args:
+            unit: the training; no other worker may be at it.
+            configuration_hash: of the configuration that it is to have.
+        """
+        training = _read_if_exists(self.training_file(unit, paths.RECORD), TRAININGS[unit.stage])
+        if training is None or (training.cell_key, training.configuration_hash) != (self.key, configuration_hash):
+            return None
+        arrays = self.written_files(training)
+        return training if first_missing(arrays) is None and all(map(is_whole, arrays)) else None
+
     def write_training(
         self, training: Training, row: LedgerRow, valid: pd.DataFrame | None = None, state: State | None = None
     ) -> None:
@@ -162,11 +232,13 @@ class CellStore:
                 replace(self, folder=aside).write_training(training, row, valid, state)
                 return
             self.set_finals_aside(training.configuration)
+        contents: dict[Path, Callable[[Path], object]] = {}
         if valid is not None:
-            write_parquet(self.training_file(training.unit, paths.VALIDATION), valid)
+            contents[self.training_file(training.unit, paths.VALIDATION)] = table_writer(valid)
         if state is not None:
-            write_state(self.training_file(training.unit, paths.STATE), state)
-        write(self.training_file(training.unit, paths.RECORD), training)
+            contents[self.training_file(training.unit, paths.STATE)] = state_writer(state)
+        contents[self.training_file(training.unit, paths.RECORD)] = json_writer(msgspec.to_builtins(training))
+        write_all(contents)
         faults.reach("ledger")
         ledger.append(self.sweep_dir, row)
 
@@ -185,29 +257,37 @@ class CellStore:
                 continue
             aside = paths.aside_dir(self.folder, final.configuration_hash)
             for file in paths.training_files(self.folder, *final.unit):
-                target = aside / file.relative_to(self.folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):  # another worker has moved it
-                    os.replace(file, target)
+                    move(file, aside / file.relative_to(self.folder))
             faults.reach("aside")
 
     def keep_look(self) -> None:
         """Move the seal with a copy of its choice among the earlier looks; without a seal nobody has looked."""
-        sealed, choice = paths.seal_file(self.folder), self.choice()
-        if choice is None or not sealed.exists():
+        sealed, copy, choice = paths.seal_file(self.folder), paths.seal_copy(self.folder), self.choice()
+        if choice is None or not (sealed.exists() or copy.exists()):
             return
-        folder = paths.look_dir(self.folder, paths.looks_kept(self.folder) + 1)
-        write(paths.choice_file(folder), choice)
-        os.replace(sealed, paths.seal_file(folder))  # last, for a look counts from its seal on
+        folder = copy.parent
+        write_twice(paths.choice_file(folder), choice)
+        if sealed.exists():
+            move(sealed, paths.seal_file(folder))  # last, for a look counts from its seal on
+        else:  # it was set aside, because a file that it stands for was lost
+            write(paths.seal_file(folder), read(copy, Seal))
         faults.reach("look")
 
     def seal(self) -> Seal | None:
         """The seal, once the test split has been opened."""
         return _read_if_exists(paths.seal_file(self.folder), Seal)
 
+    def last_seal(self) -> Seal | None:
+        """The seal, or its copy if it was set aside because a file that it stands for was lost."""
+        return self.seal() or _read_if_exists(paths.seal_copy(self.folder), Seal)
+
     def write_seal(self, seal: Seal) -> None:
-        """Write the seal."""
-        write(paths.seal_file(self.folder), seal)
+        """Write the seal, and copies of it and of the choice where an earlier look would keep them."""
+        copy, choice = paths.seal_copy(self.folder), self.choice()
+        if choice is not None:
+            write(paths.copy_of(paths.choice_file(copy.parent)), choice)
+        write_twice(paths.seal_file(self.folder), seal, copy)
 
     def failure(self) -> CellFailure | None:
         """Why the cell has no result, if it failed."""
@@ -227,15 +307,22 @@ class CellStore:
         """
         users = ranking.users[ranking.pairs.users].astype(np.int32)
         frame = pd.DataFrame({"user": users, "item": ranking.items.astype(np.int32)})
-        write_parquet(self.training_file(unit, ending), frame.assign(rank=ranking.pairs.ranks.astype(np.int32)))
+        frame["rank"] = ranking.pairs.ranks.astype(np.int32)
+        contents = {self.training_file(unit, ending): table_writer(frame)}
         if ranking.top is not None:
             lists = pd.DataFrame({"user": ranking.users.astype(np.int32), "items": list(ranking.top)})
-            write_parquet(self.training_file(unit, paths.LISTS), lists)
+            contents[self.training_file(unit, paths.LISTS)] = table_writer(lists)
+        write_all(contents)
 
     def clear_leftovers(self) -> None:
         """Remove temporary files of writers that were killed; only safe while no other worker writes to the cell."""
         for file in self.folder.rglob(".*.tmp"):
             file.unlink(missing_ok=True)
+
+
+def first_missing(files: Sequence[Path]) -> Path | None:
+    """The first file that is not there, None where all are."""
+    return next((file for file in files if not file.exists()), None)
 
 
 def _read_if_exists(path: Path, kind: type[R]) -> R | None:
@@ -314,7 +401,7 @@ def read_ranking(path: Path) -> RankedPairs:
 
 def read_tested(path: Path) -> Ranking:
     """Read test ranks from parquet with the users and items they belong to, without lists."""
-    frame = pd.read_parquet(path)
+    frame = read_table(path)
     users, positions = np.unique(frame["user"].to_numpy(np.int64), return_inverse=True)
     pairs = RankedPairs(positions, frame["rank"].to_numpy(np.int64), len(users))
     return Ranking(users, pairs, frame["item"].to_numpy(np.int64), None)
@@ -322,7 +409,7 @@ def read_tested(path: Path) -> Ranking:
 
 def read_lists(path: Path) -> NDArray[np.int32]:
     """Read the best items of every evaluated user, users ascending, -1 where candidates ran out: ``(n_users, k)``."""
-    frame = pd.read_parquet(path).sort_values("user", kind="stable")
+    frame = read_table(path).sort_values("user", kind="stable")
     return np.stack(frame["items"].to_list()).astype(np.int32)
 
 

@@ -20,7 +20,7 @@ from mmbench.messages import Refusal
 from mmbench.models.popularity import Popularity
 from mmbench.nn.memo import Memo
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
-from mmbench.store.schema import Approximation, Cost, Course
+from mmbench.store.schema import CLOSED_FORM, Approximation, Cost, Course
 from mmbench.training import loop, neighbour_search
 from mmbench.training.settings import TrainingSettings
 
@@ -111,7 +111,7 @@ def fit(
             cost.setup_seconds = time.perf_counter() - began
             per_user = loop.validation_scores(evaluator, model)
             cost.ranking_seconds = time.perf_counter() - began - cost.setup_seconds
-            course = Course(history=[float(per_user.mean())], best_epoch=1, stop_reason="closed_form")
+            course = Course(history=[float(per_user.mean())], best_epoch=1, stop_reason=CLOSED_FORM)
         elif isinstance(model, FactorModel):
             state = loop.train(model, data, evaluator, settings, seed)
             course, per_user = state.course, state.best_per_user.numpy()

@@ -12,7 +12,6 @@ import importlib.metadata
 import importlib.util
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from torch import Tensor
 from mmbench.messages import Refusal
 from mmbench.nn.item_neighbours import Neighbours, directions, found_by, knn
 from mmbench.nn.nearest import best_of
-from mmbench.store.files import write_atomic
+from mmbench.store.files import read_state, write_atomic
 from mmbench.store.schema import Approximation
 
 MODES = ("exact", "approximate")
@@ -241,12 +240,12 @@ def _locked(lock: Path) -> Iterator[None]:
 def _read(file: Path) -> Neighbours | None:
     """Read lists from a file; None if it is missing or unreadable."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            indices = torch.from_numpy(stored["indices"].astype(np.int64))
-            items, values = torch.from_numpy(stored["items"]), torch.from_numpy(stored["values"])
-            recall = float(stored["recall"])
-            return Neighbours(int(stored["n_items"]), items, indices, values, None if np.isnan(recall) else recall)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        stored = read_state(file)
+        indices = torch.from_numpy(stored["indices"].astype(np.int64))
+        items, values = torch.from_numpy(stored["items"]), torch.from_numpy(stored["values"])
+        recall = float(stored["recall"])
+        return Neighbours(int(stored["n_items"]), items, indices, values, None if np.isnan(recall) else recall)
+    except (OSError, ValueError, KeyError):
         return None
 
 

@@ -19,7 +19,7 @@ from mmbench.data.conditions import control_statistics
 from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
-from mmbench.store import ledger
+from mmbench.store import ledger, mending
 from mmbench.store.records import CellStore
 from mmbench.store.schema import (
     TRAININGS,
@@ -46,8 +46,9 @@ from mmbench.tuning.space import configuration_hash
 def waiting(task: CellTask, store: CellStore) -> list[Unit]:
     """Trainings of a cell that may start now: its open trials, and when all have ended its open final runs.
 
-    Writes the first choice as soon as it is due. An empty list means that every training has ended: what follows is
-    :func:`choose_again` where :func:`is_outdated`, and otherwise the test split.
+    Writes the first choice as soon as it is due, and another one if trials that were lost and repeated give another
+    one. An empty list means that every training has ended: what follows is :func:`choose_again` where
+    :func:`is_outdated`, and otherwise the test split.
 
     Args:
         task: the cell.
@@ -65,12 +66,15 @@ def waiting(task: CellTask, store: CellStore) -> list[Unit]:
     if unfinished := [unit for unit in proposed if unit not in done]:
         return unfinished[:1]  # each proposal has seen the score of the one before
     choice = store.choice()
-    if choice is None:
-        choice = choose([done[unit] for unit in (*random, *proposed)])
+    if choice is not None and is_outdated(task, choice):
+        return []
+    chosen = choose([done[unit] for unit in (*random, *proposed)])
+    if choice is None or choice.hash != chosen.hash:
+        if choice is not None:
+            print(mending.set_aside_choice(store, choice), flush=True)
+        choice = chosen
         store.write_choice(choice)
         faults.reach("chosen")
-    elif is_outdated(task, choice):
-        return []
     finals = [Unit(Stage.FINAL, number) for number in range(1, effort.seeds + 1)]
     ended = {unit: done[unit] for unit in finals if unit in done and done[unit].configuration == choice.configuration}
     for unit, training in ended.items():
@@ -126,13 +130,25 @@ def choose(trials: Sequence[Training]) -> Choice:
     return hashed(choice, leave_out=("cell_key",))
 
 
-def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
+def run_unit(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration | None = None) -> Training:
     """Run one training that :func:`waiting` returned, with values from Optuna; write its record and return it.
+
+    One that was written whole only gets its row in the ledger, without its cost, which nobody knows any more.
 
     After an exception the training is repeated once with the same configuration; a second exception is recorded as a
     failed training, which counts as a trial. Degenerate scores are deterministic, so they are not tried again.
+
+    Args:
+        task: the cell.
+        store: its records.
+        unit: the training.
+        configuration: values of the searched hyper-parameters, by default those that are due.
     """
-    configuration = _configuration(task, store, unit)
+    if configuration is None:
+        configuration = _configuration(task, store, unit)
+    if (written := store.written(unit, configuration_hash(configuration))) is not None:
+        ledger.append(store.sweep_dir, _row(task, written, Cost()))
+        return written
     if unit.stage != Stage.FINAL:
         faults.reach("asked")
     seed = task.seed(unit)
@@ -161,6 +177,8 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
     fitted.cost.energy_kwh, fitted.cost.total_seconds = meter.kwh, time.perf_counter() - began
     valid = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
     state = {name: value.cpu().numpy() for name, value in fitted.model.state_dict().items()}
+    if line := mending.differs_from_before(store, training):
+        print(line, flush=True)
     store.write_training(training, _ledger_row(task, training, fitted.cost), valid, state or None)
     return training
 
@@ -240,6 +258,10 @@ def _with_one_retry(train: Callable[[], Fitted]) -> Fitted:
 
 def _ledger_row(task: CellTask, training: Training, cost: Cost) -> LedgerRow:
     cost.peak_rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return _row(task, training, cost)
+
+
+def _row(task: CellTask, training: Training, cost: Cost) -> LedgerRow:
     return LedgerRow.of(
         task.cell, training, cost, budget=task.budget.name, searched=len(task.space), finished_at=ledger.now()
     )
