@@ -68,6 +68,11 @@ def lease_dir(sweep_dir: Path) -> Path:
     return sweep_dir / "leases"
 
 
+def lock_file(sweep_dir: Path, what: str) -> Path:
+    """A file that commands lock while they change something of a sweep."""
+    return sweep_dir / f".{what}.lock"
+
+
 def slurm_dir(sweep_dir: Path) -> Path:
     """Where SLURM allocations write their logs, a folder per allocation."""
     return sweep_dir / "slurm"

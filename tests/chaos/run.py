@@ -74,7 +74,7 @@ HELD = {signal.SIGINT, signal.SIGTERM}
 #: Names an environment variable of the processes that a seed starts.
 MARK = "MMBENCH_CHAOS"
 #: How a command may end: it is complete, or it was told to stop.
-ENDS = (0, 130, 128 + signal.SIGTERM, -signal.SIGKILL)
+ENDS = (0, 128 + signal.SIGTERM, -signal.SIGKILL)
 
 
 @dataclass
@@ -128,13 +128,12 @@ def run_command(jobs: list[Job], said: Path, clock: float) -> None:
     now, code = time.time, 1
     time.time = lambda: now() + clock
     try:
-        signal.signal(signal.SIGTERM, worker._stop)
+        for number in HELD:  # as a pool takes both
+            signal.signal(number, worker._stop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
         code = command(jobs)
     except worker.Stopped:
         code = worker.EXIT_STOPPED
-    except KeyboardInterrupt:
-        code = 130
     except BaseException:
         traceback.print_exc()
     os._exit(code)

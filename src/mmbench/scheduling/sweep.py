@@ -154,11 +154,15 @@ def run_sweep(
     place = place or LocalPool()
     if place.dry_run:
         return place(Sweep.plan(jobs, overrides))
+    mended: set[Path] = set()
     while True:
         sweep, code = _run(jobs, overrides, place)
         try:
             print(report(sweep.folder))
         except Damaged as error:  # in the middle of a file, which only reading it shows
+            if error.path in mended:
+                raise
+            mended.add(error.path)
             for line in mend_after(sweep.folder, error):
                 print(line, flush=True)
             continue

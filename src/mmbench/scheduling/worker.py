@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -137,12 +138,16 @@ def work_on(cells: Sequence[OpenCell], leases: Leases) -> None:
         cells: the cells, in the order in which they are worked on.
         leases: keep workers from doing the same training at the same time.
     """
+    mended: set[Path] = set()
     while cells:
         try:
             cells = [cell for cell in cells if not cell.is_over()]
             if cells and not any(_run_one(cell, leases) for cell in cells):
                 time.sleep(POLL)
         except files.Damaged as error:
+            if error.path in mended:
+                raise
+            mended.add(error.path)
             for line in mending.mend_after(cells[0].store.sweep_dir, error):
                 print(line, flush=True)
 

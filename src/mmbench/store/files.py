@@ -7,11 +7,13 @@ beginning and the end of a file, and a reader checks the sums that parquet and n
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,16 @@ def is_whole(path: Path) -> bool:
         return begin == head and file.read(len(tail)) == tail
 
 
+def is_readable(path: Path) -> bool:
+    """Whether all of a file can be read, its middle too."""
+    read = {".parquet": read_table, ".npz": read_state}.get(path.suffix, lambda path: None)
+    try:
+        read(path)
+    except Damaged:
+        return False
+    return is_whole(path)
+
+
 def _is_object(content: bytes) -> bool:
     try:
         return isinstance(msgspec.json.decode(content), dict)
@@ -239,6 +251,15 @@ def _compact(value: NDArray[Any]) -> NDArray[Any]:
     if value.dtype.kind != "f" or (value.size and np.abs(value).max() > np.finfo(np.float16).max):
         return value
     return value.astype(np.float16)
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold a lock among processes and threads that share a folder; the system releases it when its holder dies."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def read_state(path: Path) -> dict[str, NDArray[Any]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from mmbench import paths
 from mmbench.messages import Message
 from mmbench.store import ledger, records
-from mmbench.store.files import Damaged, is_whole, move, write_atomic
+from mmbench.store.files import Damaged, is_readable, is_whole, locked, move, write_atomic
 from mmbench.store.records import CellStore, first_missing
 from mmbench.store.schema import TRAININGS, Cell, Choice, Stage, Training, Unit
 
@@ -24,24 +24,28 @@ from mmbench.store.schema import TRAININGS, Cell, Choice, Stage, Training, Unit
 def mend(sweep_dir: Path) -> Iterator[Message]:
     """Set every damaged file of a sweep aside; says so line by line.
 
-    Workers may be running: they rename whole files, so none of theirs is seen half written.
+    Workers may be running: they rename whole files, so none of theirs is seen half written. One command mends at a
+    time, for a file that another one has mended must not be set aside again.
 
     Args:
         sweep_dir: folder of the sweep, which may be missing.
     """
-    manifest = paths.manifest_file(sweep_dir)
-    yield from _restore(sweep_dir, manifest, paths.copy_of(manifest))
-    if manifest.exists() and not is_whole(manifest):
-        yield _set_aside(sweep_dir, manifest)
-    if lines := ledger.unreadable(sweep_dir):
-        yield Message.counted(
-            "{file}: {n} line cannot be read and counts as never written; it stays where it is",
-            "{file}: {n} lines cannot be read and count as never written; they stay where they are",
-            lines,
-            file=paths.ledger_file(sweep_dir),
-        )
-    for folder in paths.cell_dirs(sweep_dir):
-        yield from _mend_cell(sweep_dir, folder, [])
+    if not sweep_dir.is_dir():
+        return
+    with locked(paths.lock_file(sweep_dir, "mend")):
+        manifest = paths.manifest_file(sweep_dir)
+        yield from _restore(sweep_dir, manifest, paths.copy_of(manifest))
+        if manifest.exists() and not is_whole(manifest):
+            yield _set_aside(sweep_dir, manifest)
+        if lines := ledger.unreadable(sweep_dir):
+            yield Message.counted(
+                "{file}: {n} line cannot be read and counts as never written; it stays where it is",
+                "{file}: {n} lines cannot be read and count as never written; they stay where they are",
+                lines,
+                file=paths.ledger_file(sweep_dir),
+            )
+        for folder in paths.cell_dirs(sweep_dir):
+            yield from _mend_cell(sweep_dir, folder, [])
 
 
 def mend_after(sweep_dir: Path, error: Damaged) -> Iterator[Message]:
@@ -52,15 +56,14 @@ def mend_after(sweep_dir: Path, error: Damaged) -> Iterator[Message]:
         error: what reading it raised.
 
     Raises:
-        Damaged: if it is no file of a cell of this sweep, or if nothing is left to be set aside.
+        Damaged: if it is no file of a cell of this sweep.
     """
-    lines = []
-    for folder in paths.cell_dirs(sweep_dir):
-        if folder in error.path.parents:
-            lines = list(_mend_cell(sweep_dir, folder, [error.path] if error.path.exists() else []))
-    if not lines:
+    folder = next((folder for folder in paths.cell_dirs(sweep_dir) if folder in error.path.parents), None)
+    if folder is None:
         raise error
-    yield from lines
+    with locked(paths.lock_file(sweep_dir, "mend")):
+        damaged = error.path.exists() and not is_readable(error.path)  # otherwise another worker has mended it
+        yield from _mend_cell(sweep_dir, folder, [error.path] if damaged else [])
 
 
 def set_aside_choice(store: CellStore, choice: Choice) -> Message:
@@ -119,7 +122,7 @@ def _mend_cell(sweep_dir: Path, folder: Path, known: list[Path]) -> Iterator[Mes
         for name in (paths.choice_file, paths.seal_file):
             yield from _restore(sweep_dir, name(folder if look == now else look), paths.copy_of(name(look)))
     found = [file for file in folder.rglob("*") if not file.name.startswith(".") and file.is_file()]
-    damaged = sorted({*known, *(file for file in found if not is_whole(file))})
+    damaged = sorted({*known, *filter(_is_cut, found)})
     alone = {name(folder) for name in (paths.cell_file, paths.choice_file, paths.seal_file, paths.failure_file)}
     if sealed := [file for file in damaged if file not in alone]:
         yield from _unseal(store, sealed[0])  # first: what was set aside must not leave a seal behind after a kill
@@ -129,6 +132,13 @@ def _mend_cell(sweep_dir: Path, folder: Path, known: list[Path]) -> Iterator[Mes
         yield from _incomplete(store)
     except (ValueError, FileNotFoundError):
         return  # records of another version are somebody else's to judge, and a running worker may move its own
+
+
+def _is_cut(file: Path) -> bool:
+    try:
+        return not is_whole(file)
+    except FileNotFoundError:  # a running worker has moved it
+        return False
 
 
 def _incomplete(store: CellStore) -> Iterator[Message]:
