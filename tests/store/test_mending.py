@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
-from mmbench.store import files, ledger, records
+from mmbench.store import files, ledger, mending, records
 from mmbench.store.files import Damaged
+from mmbench.store.leases import FileLeases
 from mmbench.store.mending import differs_from_before, mend, mend_after, set_aside_choice, set_aside_seal
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Stage, Training, Unit
@@ -180,3 +181,15 @@ def test_a_seal_that_comes_out_differently_is_kept(store: CellStore) -> None:
     assert "what was repeated does not give the seal of before again" in set_aside_seal(store)
     aside = paths.damaged_dir(store.sweep_dir) / paths.seal_file(store.folder).relative_to(store.sweep_dir)
     assert aside.read_bytes() == before
+
+
+def test_a_lease_that_names_nobody_is_set_aside(store: CellStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mending, "WRITING", 0.0)
+    leases = FileLeases(paths.lease_dir(store.sweep_dir), timeout=1e9)
+    assert leases.claim("held")
+    for name, content in (("empty", b""), ("zeros", bytes(40))):
+        (leases.folder / f"{name}.lease").write_bytes(content)
+    assert not leases.claim("empty")
+    assert [line.split(" ")[0].rpartition("/")[2] for line in mend(store.sweep_dir)] == ["empty.lease", "zeros.lease"]
+    assert [leases.claim(name) for name in ("empty", "zeros")] == [True, True]
+    assert not FileLeases(leases.folder, timeout=1e9).claim("held")

@@ -482,7 +482,7 @@ FAULTS = {
     "record of a final written, its row not": (ledger, "append", 2, False),
     "record of the last final written, its row not": (ledger, "append", 3, False),
     "all finals done, the test split closed": (worker, "score_test", 0, False),
-    "test ranks written, seal not": (records, "write_twice", 0, False),
+    "test ranks written, seal not": (CellStore, "write_seal", 0, False),
 }
 
 
@@ -509,9 +509,9 @@ def test_a_kill_while_a_file_is_half_written(
     task, store = opened(job)
     original, hit = files.write_all, store.training_file(Unit(Stage.TRIAL, 1), ending)
 
-    def killed(contents: Mapping[Path, Callable[[Path], object]]) -> None:
+    def killed(contents: Mapping[Path, Callable[[Path], object]], **how: bool) -> None:
         if hit not in contents:
-            original(contents)
+            original(contents, **how)
             return
         temporary = hit.with_name(f".{hit.name}.1.tmp")
         contents[hit](temporary)

@@ -52,10 +52,10 @@ def start(jobs: Sequence[Job], parent: int | None) -> None:
     allocation.keep_freed_memory()
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it sends SIGTERM
-    signal.signal(signal.SIGTERM, _stop)
-    if parent is not None:
-        threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
     try:
+        signal.signal(signal.SIGTERM, _stop)
+        if parent is not None:
+            threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
         work(jobs)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None

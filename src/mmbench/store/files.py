@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench import faults
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 
 State = Mapping[str, NDArray[Any]]
 #: Version in JSON files that are no records of a sweep: decisions, pre-tests, notes beside encoded features.
@@ -40,33 +40,37 @@ class Damaged(Refusal):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        super().__init__(
+        sentence = Message(
             "{path} is missing, empty, cut or overwritten; the command that wrote it sets it aside and repeats what is "
             "missing",
             path=path,
         )
+        super().__init__(sentence)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Damaged, (self.path,)
 
 
-def write_all(contents: Mapping[Path, Callable[[Path], object]]) -> None:
+def write_all(contents: Mapping[Path, Callable[[Path], object]], *, synced: bool = True) -> None:
     """Write files that belong together: each is on the disk before it gets its name, and its name after that.
 
     Args:
         contents: what fills each file when it is given a temporary one beside it; they are renamed in this order, so
             that a reader sees all or nothing of each.
+        synced: whether to wait for the disk; if not, :func:`sync` must be called before anything names the files.
     """
     temporaries = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp") for path in contents}
     try:
         for path, write in contents.items():
             make_folder(path.parent)
             write(temporaries[path])
-        sync(temporaries.values())
+        if synced:
+            sync(temporaries.values())
         faults.reach("record")
         for path, temporary in temporaries.items():
             os.replace(temporary, path)
-        sync({path.parent for path in contents})
+        if synced:
+            sync({path.parent for path in contents})
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
@@ -127,7 +131,7 @@ def is_whole(path: Path) -> bool:
     """
     kind = Path(path.name.removesuffix(".copy")).suffix
     if kind == ".json":
-        return _is_object(path.read_bytes())
+        return is_object(path.read_bytes())
     if kind not in _EDGES:
         return True
     head, tail, length = _EDGES[kind]
@@ -150,7 +154,8 @@ def is_readable(path: Path) -> bool:
     return is_whole(path)
 
 
-def _is_object(content: bytes) -> bool:
+def is_object(content: bytes) -> bool:
+    """Whether bytes are a JSON object."""
     try:
         return isinstance(msgspec.json.decode(content), dict)
     except ValueError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,12 @@ from pathlib import Path
 from mmbench import paths
 from mmbench.messages import Message
 from mmbench.store import ledger, records
-from mmbench.store.files import Damaged, is_readable, is_whole, locked, move, write_atomic
+from mmbench.store.files import Damaged, is_object, is_readable, is_whole, locked, move, write_atomic
 from mmbench.store.records import CellStore, first_missing
 from mmbench.store.schema import TRAININGS, Cell, Choice, Stage, Training, Unit
+
+#: Seconds after which whoever makes a lease has written in it.
+WRITING = 1.0
 
 
 def mend(sweep_dir: Path) -> Iterator[Message]:
@@ -44,8 +48,29 @@ def mend(sweep_dir: Path) -> Iterator[Message]:
                 lines,
                 file=paths.ledger_file(sweep_dir),
             )
+        yield from _cut_leases(sweep_dir)
         for folder in paths.cell_dirs(sweep_dir):
             yield from _mend_cell(sweep_dir, folder, [])
+
+
+def _cut_leases(sweep_dir: Path) -> Iterator[Message]:
+    """Set leases aside that say nothing of their owner, for whom workers would wait as for a silent machine."""
+
+    def cut() -> set[Path]:
+        found = [*paths.lease_dir(sweep_dir).glob("*.lease"), *paths.lease_dir(sweep_dir).glob("*.dead")]
+        return {file for file in found if not is_object(_content(file))}
+
+    if before := cut():
+        time.sleep(WRITING)
+        for file in sorted(before & cut()):
+            yield _set_aside(sweep_dir, file)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:  # given back meanwhile
+        return b"{}"
 
 
 def mend_after(sweep_dir: Path, error: Damaged) -> Iterator[Message]:
@@ -206,7 +231,8 @@ def _copy(source: Path, target: Path) -> None:
 def _set_aside(sweep_dir: Path, file: Path, lost: Path | None = None) -> Message:
     """Move a file to the folder of damaged ones; ``lost`` is the file without which it means nothing."""
     aside = _place(sweep_dir, file)
-    move(file, aside)
+    with contextlib.suppress(FileNotFoundError):  # a running worker has moved it or given it back
+        move(file, aside)
     if lost is None:
         return Message(
             "{file} is empty, cut or overwritten and counts as never written; moved to {aside}", file=file, aside=aside

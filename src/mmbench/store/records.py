@@ -29,6 +29,7 @@ from mmbench.store.files import (
     move,
     read_table,
     state_writer,
+    sync,
     table_writer,
     write_all,
     write_json,
@@ -61,16 +62,10 @@ def write(path: Path, record: Record) -> None:
     write_json(path, msgspec.to_builtins(record))
 
 
-def write_twice(path: Path, record: Record, copy: Path | None = None) -> None:
-    """Write a record that nothing could compute again, and then a copy of it.
-
-    Args:
-        path: its file.
-        record: the record.
-        copy: where the copy lies, by default beside the file.
-    """
+def write_twice(path: Path, record: Record) -> None:
+    """Write a record that nothing could compute again, and then a copy of it beside it."""
     save = json_writer(msgspec.to_builtins(record))
-    write_all({path: save, copy or paths.copy_of(path): save})
+    write_all({path: save, paths.copy_of(path): save})
 
 
 def read(path: Path, kind: type[R]) -> R:
@@ -283,11 +278,17 @@ class CellStore:
         return self.seal() or _read_if_exists(paths.seal_copy(self.folder), Seal)
 
     def write_seal(self, seal: Seal) -> None:
-        """Write the seal, and copies of it and of the choice where an earlier look would keep them."""
+        """Write the seal, and copies of it and of the choice where an earlier look would keep them.
+
+        Everything that the seal stands for is on the disk before.
+        """
+        ranked = [*self.folder.rglob(f"*.{paths.RANKS}"), *self.folder.rglob(f"*.{paths.LISTS}")]
+        sync([*ranked, *{file.parent for file in ranked}])
         copy, choice = paths.seal_copy(self.folder), self.choice()
+        contents = {path: json_writer(msgspec.to_builtins(seal)) for path in (paths.seal_file(self.folder), copy)}
         if choice is not None:
-            write(paths.copy_of(paths.choice_file(copy.parent)), choice)
-        write_twice(paths.seal_file(self.folder), seal, copy)
+            contents[paths.copy_of(paths.choice_file(copy.parent))] = json_writer(msgspec.to_builtins(choice))
+        write_all(contents)
 
     def failure(self) -> CellFailure | None:
         """Why the cell has no result, if it failed."""
@@ -299,6 +300,8 @@ class CellStore:
 
     def write_ranking(self, unit: Unit, ranking: Ranking, ending: str = paths.RANKS) -> None:
         """Write the test ranks of a training and, where they were asked for, the lists.
+
+        Only :meth:`write_seal` waits until they are on the disk.
 
         Args:
             unit: the training.
@@ -312,7 +315,7 @@ class CellStore:
         if ranking.top is not None:
             lists = pd.DataFrame({"user": ranking.users.astype(np.int32), "items": list(ranking.top)})
             contents[self.training_file(unit, paths.LISTS)] = table_writer(lists)
-        write_all(contents)
+        write_all(contents, synced=False)
 
     def clear_leftovers(self) -> None:
         """Remove temporary files of writers that were killed; only safe while no other worker writes to the cell."""
