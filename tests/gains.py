@@ -50,6 +50,8 @@ def tuned(
         a=sides[0],
         b=sides[1],
         estimate=estimate,
+        early=estimate,
+        rounding=0.0,
         log_gain=LogGain(log, half95 / Z95, 1e9) if refusal is None else None,
         refusal=refusal,
         top_trial=None,

@@ -29,17 +29,18 @@ NAMES = {"dataset": "data", "model": "vbpr", "modality": "text"}
 
 def course(score: float = 0.5, **changes: Any) -> Course:
     """Scores by epoch that end in the best one."""
-    return Course(**{"history": [score / 2, score], "best_epoch": 2, **changes})
+    fields = {"history": [score / 2, score], "best_epoch": 2, **changes}
+    return Course(**{"validated": fields["history"][fields["best_epoch"] - 1], **fields})
 
 
 def trial(index: int = 0, score: float | None = 0.5, stage: Stage = Stage.TRIAL, **changes: Any) -> Trial:
     """A random trial, or with another stage a proposal; without a score a failed one says so itself."""
-    return Trial(**_training(stage, index, score, changes))
+    return hashed(Trial(**_training(stage, index, score, changes)))
 
 
 def final(seed: int = 1, score: float | None = 0.5, **changes: Any) -> FinalRun:
     """A final run."""
-    return FinalRun(**_training(Stage.FINAL, seed, score, changes))
+    return hashed(FinalRun(**_training(Stage.FINAL, seed, score, changes)))
 
 
 def _training(stage: Stage, index: int, score: float | None, changes: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def _training(stage: Stage, index: int, score: float | None, changes: dict[str, 
         "split_hash": "split",
         "metric": "ndcg@20",
         "precision": "32-true",
+        "versions_hash": "versions",
         "course": None if score is None else course(score),
         "n_parameters": None if score is None else 7,
     }
@@ -73,8 +75,10 @@ def choice(best: Training | None = None, **changes: Any) -> Choice:
         "score": best.score,
         "n_trials": 1,
         "n_failed": 0,
+        "plan": "plan",
+        "trials": [best.hash],
     }
-    return hashed(Choice(**{**fields, **changes}), leave_out=("cell_key",))
+    return hashed(Choice(**{**fields, **changes}))
 
 
 def seal(chosen: Choice | None = None, **changes: Any) -> Seal:
@@ -87,6 +91,8 @@ def seal(chosen: Choice | None = None, **changes: Any) -> Seal:
         "protocol": "paper",
         "valid_masked": False,
         "finals": [1],
+        "runs": ["run"],
+        "files": {},
     }
     return hashed(Seal(**{**fields, **changes}))
 
@@ -103,9 +109,11 @@ def cell(**changes: Any) -> Cell:
         "split_hash": "split",
         "data": [],
         "features": {},
+        "external": None,
         "versions": {},
+        "plan": "plan",
     }
-    return Cell(**{**fields, **changes})
+    return hashed(Cell(**{**fields, **changes}))
 
 
 def planned(**changes: Any) -> PlannedCell:
@@ -135,9 +143,11 @@ def manifest(**changes: Any) -> Manifest:
         "primary": "ndcg@20",
         "modalities": [],
         "cells": [],
+        "data": {},
         "revisions": [],
+        "statistics": {},
     }
-    return Manifest(**{**fields, **changes})
+    return hashed(Manifest(**{**fields, **changes}))
 
 
 def row(training: Training | None = None, cost: Cost | None = None, **changes: Any) -> LedgerRow:

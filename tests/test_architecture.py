@@ -22,15 +22,21 @@ PLAIN = re.compile(r"\b(dict|Mapping|MutableMapping)\[str, (Any|object)\]")
 #: Functions of these rooms that may take or return a mapping from names to anything, by what it is.
 PLAIN_MAPPINGS = {
     "a section of the configuration, before it is a type or for a model's constructor": {
+        "cli.compose._plain",
         "cli.decide._yaml",
+        "decision.serving._check_widths",
         "report.catalogue._folder",
         "report.catalogue._items",
+        "report.catalogue._options",
         "report.explain._settings",
+        "scheduling.configuration._hints",
         "scheduling.job._arguments",
         "tuning.space.read_space",
         "tuning.space._distribution",
     },
     "a user's own figures for a decision, before they are a type": {
+        "decision.economics._check_currency",
+        "decision.economics.completed",
         "decision.economics.read_economics",
         "decision.economics._flat",
         "decision.economics._step",
@@ -71,7 +77,7 @@ PLAIN_MAPPINGS = {
 
 #: Parts of the names of a sweep's files and folders.
 NAMES = re.compile(
-    r"(cell|choice|sealed|failure|manifest)\.json|ledger\.jsonl|recommendations\.csv|mmbench\.json"
+    r"(cell|choice|sealed|failure|manifest)\.json|ledger\.jsonl|recommendations\.csv"
     r"|(test|valid|lists)\.parquet|state\.npz|\b(trials|proposals|finals)/|\.graphs|^(leases|wandb/.*|finals)$"
     r"|^(decision|signal)\.json$|^(table|verdicts|benchmark|contribution|paper|submission|fairness)\.(md|csv|tex|txt)$"
 )

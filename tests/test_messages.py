@@ -18,7 +18,14 @@ def test_numbers_and_dates_are_written_as_the_language_has_them() -> None:
     assert en.number(-0.001, 1, sign=True) == "0.0"
     assert en.percent(0.0234, 1, sign=True) == "+2.3%"
     assert (en.money(12300, "EUR"), ja.money(12300, "JPY"), ja.money(-950, "JPY")) == ("€12,300", "1.2万円", "−950円")
-    assert ja.money(4_560_000, "JPY") == "456万円"
+    yen = {4_560_000: "456万円", 126_460_000: "1億2,646万円", 100_000_000: "1億円", 230_000: "23万円", 30: "30円"}
+    assert {amount: ja.money(amount, "JPY", 2) for amount in yen} == yen
+    assert (ja.money(0.5, "JPY", 2), ja.money(99_999_600, "JPY"), ja.money(999_999, "JPY")) == (
+        "0.50円",
+        "1億円",
+        "100万円",
+    )
+    assert ja.money(-126_460_000, "JPY") == "−1億2,646万円"
     assert (en.date(date(2026, 11, 24)), ja.date(date(2026, 11, 24))) == ("November 24, 2026", "2026年11月24日")
 
 

@@ -36,7 +36,7 @@ def opened(job: Job) -> tuple[CellTask, CellStore]:
     """The task of a job and its claimed folder."""
     task = job.task()
     store = job.store(task)
-    store.open(job.record(task, store.key))
+    store.open(job.record(task))
     return task, store
 
 

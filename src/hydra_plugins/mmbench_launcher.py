@@ -8,13 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from mmbench.scheduling.sweep import Placement
+
+
+class Product(BasicSweeper):  # type: ignore[misc]
+    """Enumerates the cells of a sweep, as Hydra's own sweeper does."""
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Nothing: the launcher composes every job before anything runs."""
 
 
 class LocalLauncher(Launcher):
@@ -27,30 +35,24 @@ class LocalLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Compose every job, run the sweep, and exit with its code when it is not 0."""
-        from mmbench.cli.compose import resolved
+        from mmbench.cli.compose import Composer
         from mmbench.cli.errors import one_line_errors
         from mmbench.cli.run import run
 
         # Hydra would print a traceback of its own for an exception that leaves here.
         with one_line_errors(["debug=true"] if self.config.debug else []):
-            jobs = [self._job(list(words), initial_job_idx + i) for i, words in enumerate(job_overrides)]
-            composed = [resolved(job, job.hydra) for job in jobs]
-            code = run(composed, list(self.config.hydra.overrides.task), self.placement())
+            words = self.config.hydra.overrides
+            composer = Composer(self.context.config_loader, words.hydra, self.config)
+            code = run([composer.compose(one) for one in job_overrides], list(words.task), self.placement())
         if code:
             raise SystemExit(code)
-        return [_done(words) for words in job_overrides]
+        return [_done(one) for one in job_overrides]
 
     def placement(self) -> Placement:
         """Where the pools run."""
         from mmbench.scheduling.sweep import LocalPool
 
         return LocalPool()
-
-    def _job(self, overrides: list[str], number: int) -> DictConfig:
-        job = self.context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(job):
-            job.hydra.job.id = job.hydra.job.num = number
-        return job
 
 
 class SlurmLauncher(LocalLauncher):

@@ -1,11 +1,12 @@
-"""Named points at which tests kill the process, to prove that no finished training is lost."""
+"""Named points at which tests kill or stop the process, to prove that no finished training is lost."""
 
 from __future__ import annotations
 
 import os
 import signal
 
-#: Names a point; the process that reaches it dies as if by ``kill -9``. Read only, and unset outside of tests.
+#: Names a point; the process that reaches it dies as if by ``kill -9``, or after ``stop:`` is stopped as if by
+#: ``kill -STOP``. Read only, and unset outside of tests.
 VARIABLE = "MMBENCH_FAULT"
 POINTS = ("asked", "epoch", "fitted", "record", "ledger", "locked", "chosen", "sealing")
 #: The same where a sweep gets more trials or final runs: they are planned, an earlier look is kept, and final runs of
@@ -16,6 +17,9 @@ ENCODED = "encoded"
 
 
 def reach(point: str) -> None:
-    """Die here if :data:`VARIABLE` names this point."""
-    if os.environ.get(VARIABLE) == point:
+    """Die or stop here if :data:`VARIABLE` names this point."""
+    fault = os.environ.get(VARIABLE)
+    if fault == point:
         os.kill(os.getpid(), signal.SIGKILL)
+    elif fault == f"stop:{point}":
+        os.kill(os.getpid(), signal.SIGSTOP)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,22 @@ def of_arrays(*arrays: NDArray[Any]) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def of_named_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Fingerprint arrays with their names, independent of the order of names: columns of a table, a model's state."""
+    return of_json({name: of_arrays(array) for name, array in arrays.items()})
+
+
+@functools.cache
+def of_source(*places: Path) -> str:
+    """Fingerprint Python source: single files, and folders with everything below them. Read once per process."""
+    files = {
+        str(file.relative_to(place.parent)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for place in places
+        for file in ([place] if place.is_file() else place.rglob("*.py"))
+    }
+    return of_json(files)
 
 
 def of_json(value: Any) -> str:

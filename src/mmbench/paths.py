@@ -68,8 +68,13 @@ def lease_dir(sweep_dir: Path) -> Path:
     return sweep_dir / "leases"
 
 
+def crash_file(sweep_dir: Path, training: str) -> Path:
+    """Where the crashes of workers that held a training are noted, by the name of its lease."""
+    return lease_dir(sweep_dir) / f"{training}.crashes"
+
+
 def lock_file(sweep_dir: Path, what: str) -> Path:
-    """A file that commands lock while they change something of a sweep."""
+    """A file that commands lock while they change something of a sweep: its ``manifest``, or the whole ``plan``."""
     return sweep_dir / f".{what}.lock"
 
 
@@ -83,9 +88,9 @@ def mirror_dir(sweep_dir: Path) -> Path:
     return sweep_dir / "wandb"
 
 
-def mirror_settings_file(sweep_dir: Path) -> Path:
-    """What the mirror of a sweep was asked for."""
-    return mirror_dir(sweep_dir) / "mmbench.json"
+def audit_file(sweep_dir: Path) -> Path:
+    """What an audit of the sweep has shown."""
+    return sweep_dir / "audit.json"
 
 
 def report_dir(sweep_dir: Path) -> Path:
@@ -154,7 +159,12 @@ def seal_copy(cell: Path) -> Path:
 
 def aside_dir(cell: Path, configuration_hash: str) -> Path:
     """Where final runs of a configuration that is no longer the choice are kept, laid out as in the cell itself."""
-    return cell / "aside" / configuration_hash
+    return cell / "aside" / slug([configuration_hash])
+
+
+def aside_dirs(cell: Path) -> list[Path]:
+    """Every folder of :func:`aside_dir` that a cell has."""
+    return sorted((cell / "aside").glob("*"))
 
 
 def cell_files(sweep_dir: Path) -> list[Path]:
@@ -167,6 +177,15 @@ def cell_dirs(sweep_dir: Path) -> list[Path]:
     known = {cell_file(sweep_dir).name, choice_file(sweep_dir).name, seal_file(sweep_dir).name, "trials"}
     found = {file.parent for name in known for file in sweep_dir.glob(f"*/*/*/{name}")}
     return sorted(folder for folder in found if damaged_dir(sweep_dir) not in folder.parents)
+
+
+#: Ends the name of a cell's folder that was set aside, before the beginning of its key.
+STALE = ".stale-"
+
+
+def stale_dirs(sweep_dir: Path) -> list[Path]:
+    """Folders of cells that were set aside: begun afresh, or with other data or settings."""
+    return sorted(file.parent for file in cell_files(sweep_dir) if STALE in file.parent.name)
 
 
 def recommendations_file(cell: Path) -> Path:
@@ -219,6 +238,11 @@ def shuffled_modalities(cell: Path, seed: int) -> list[str]:
     pattern = final_file(cell, seed, shuffled_ranks("*"))
     before, after = pattern.name.split("*")
     return sorted(file.name.removeprefix(before).removesuffix(after) for file in pattern.parent.glob(pattern.name))
+
+
+def data_roots() -> tuple[Path, ...]:
+    """Folders below which a command that reads a sweep looks for its data: where it runs, and ``$MMBENCH_DATA``."""
+    return Path.cwd(), Path(os.environ.get("MMBENCH_DATA") or "data")
 
 
 def cache_dir() -> Path:

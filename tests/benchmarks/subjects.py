@@ -56,7 +56,7 @@ def opened(words: Sequence[str], folder: Path) -> tuple[CellTask, CellStore]:
     job = replace(compose(words).job(), sweep_dir=folder)
     task = job.task()
     store = job.store(task)
-    store.open(job.record(task, store.key))
+    store.open(job.record(task))
     return task, store
 
 

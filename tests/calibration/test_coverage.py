@@ -147,7 +147,7 @@ def test_without_curves_the_estimate_is_the_same() -> None:
         cells = [TunedCell("a", name, 0, tuning, name) for name, tuning in (("a", a), ("b", b))]
         brief, whole = estimate(cells[:1], cells[1:]), tuned_gain(a, b)
         shared = [field.name for field in dataclasses.fields(brief) if hasattr(whole, field.name)]
-        assert len(shared) == 5
+        assert len(shared) == 7
         for name in [*shared, "log_gain", "depends_on_tuning"]:
             assert repr(getattr(brief, name)) == repr(getattr(whole, name))
         assert math.expm1(brief.log_of_all) == pytest.approx(whole.curve.mean[-1], rel=1e-9)

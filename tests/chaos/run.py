@@ -131,7 +131,7 @@ def run_command(jobs: list[Job], said: Path, clock: float) -> None:
     time.time = lambda: now() + clock
     try:
         for number in HELD:  # as a pool takes both
-            signal.signal(number, worker._stop)
+            signal.signal(number, worker._give_back)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
         code = command(jobs)
     except worker.Stopped:
@@ -218,8 +218,8 @@ class Arena:
         for process in gone:
             if process.exitcode not in ENDS:
                 self.log.problems.append(f"a command ended with {process.exitcode}: {self.last_words()}")
-        # Five deaths in one training would rightly count as its failure.
-        for file in self.sweep.glob("leases/*.deaths"):
+        # Three crashes in one training would rightly count as its failure.
+        for file in self.sweep.glob("leases/*.crashes"):
             file.unlink(missing_ok=True)
         return any(process.exitcode == 0 for process in gone)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +59,47 @@ def test_folders_of_the_user_add_choices(tmp_path: Path) -> None:
         compose.compose(["model=mime"], [tmp_path])
     with pytest.raises(ValueError, match="model=mine is unknown"):
         compose.compose(["model=mine"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model=vbpr", "modality=text", "study.draw=3", "budget=standard", "sweep.name='a b'"],
+        ["model=bpr", "optimizer.lr=0.5", "~search.optimizer", "+search.optimizer.weight_decay={low: 0.1, high: 1}"],
+        ["model=fusion", "++modality.states.image=shuffle", "dataset=ml100k", "hydra.job.chdir=true"],
+        ["experiment=paper_study", "dataset=folder", "dataset.name=shop", "dataset.path=shop", "hydra/launcher=slurm"],
+        ["model=mine", "model.depth=4", "tracking=none"],
+    ],
+)
+def test_jobs_composed_together_are_those_composed_alone(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("# @package _global_\nmodel: {_target_: my.Model, depth: 2}\n")
+    alone = compose.compose(words, [tmp_path])
+    own = [word for word in words if not word.startswith("hydra")]
+    for together in compose.compose_all([["model=mine"], words, own, words], [tmp_path])[1:]:
+        assert json.dumps(together.config) == json.dumps(alone.config)
+        assert together.overrides == alone.overrides
+        assert {name: together.choices[name] for name in ("model", "modality", "dataset", "budget")}.items() <= (
+            alone.choices.items()
+        )
+
+
+def test_what_jobs_share_is_merged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    merged: list[object] = []
+    original = compose.create_defaults_list
+
+    def noting(*args: Any, **named: Any) -> Any:
+        merged.append(args)
+        return original(*args, **named)
+
+    monkeypatch.setattr(compose, "create_defaults_list", noting)
+    axes = (("model=bpr", "model=vbpr"), ("modality=none", "modality=text"), [f"study.draw={k}" for k in range(5)])
+    jobs = compose.compose_all(itertools.product(*axes))
+    assert len(jobs) == 20
+    assert len(merged) == 4
+    assert len({json.dumps(job.config) for job in jobs}) == 20
+    jobs[0].config["model"]["embedding_dim"] = -1  # jobs share no part that one could change for another
+    assert jobs[1].config["model"]["embedding_dim"] == 64
 
 
 def test_every_value_of_a_sweep_is_checked() -> None:

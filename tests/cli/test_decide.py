@@ -14,6 +14,7 @@ from mmbench.decision.serving import measure_serving
 from mmbench.report.reading import read_sweep
 from mmbench.store import files
 from tests.report.conftest import shop_sweep
+from tests.report.shop import vouched
 
 __all__ = ["shop_sweep"]
 
@@ -46,8 +47,22 @@ def test_a_packaged_file_is_nobodys_own() -> None:
     assert set(decide.load_economics("yen").assumed) == set(INPUTS)
 
 
-def test_serving_is_measured_from_the_records(sweep: Path) -> None:
-    found = measure_serving(read_sweep(sweep), "shop")
+def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:
+    own = tmp_path / "my.yaml"
+    own.write_text("currency: JPY\nvalue: {order_value: 5000}\nitems: {stock: 300, new_year: 20}\n")
+    company, yen, euro = (decide.load_economics(name) for name in (str(own), "yen", "default"))
+    assert company.inputs["cost.engineering_once"] == yen.inputs["cost.engineering_once"]
+    assert company.steps == yen.steps
+    assert company.machine_hour == yen.machine_hour
+    assert company.inputs["value.margin"] == euro.inputs["value.margin"]
+    assert set(company.assumed) == set(INPUTS) - {"value.order_value", "items.stock", "items.new_year"}
+    own.write_text("currency: USD\n")
+    with pytest.raises(ValueError, match="currency=USD, and no prices are known in it; give these too: value"):
+        decide.load_economics(str(own))
+
+
+def test_serving_is_measured_from_the_records(sweep: Path, shop_sweep: Path) -> None:
+    found = measure_serving(read_sweep(sweep, vouched(shop_sweep)), "shop")
     assert {(s.model, s.modality) for s in found} == {("itemknn", "-"), ("hybridknn", "fused"), ("hybridknn", "text")}
     assert all(0 < s.batch_ms < s.one_ms < 1000 for s in found)
     assert [s.score for s in found] == sorted((s.score for s in found), reverse=True)

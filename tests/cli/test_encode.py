@@ -61,7 +61,7 @@ def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypa
     assert {label: job.cell.dataset for label, job in jobs.items()} == {
         "": "shop", "default": "shop", "ids": "shop-text=ids",
     }  # fmt: skip
-    described = {label: job.record(job.task(), "key") for label, job in jobs.items()}
+    described = {label: job.record(job.task()) for label, job in jobs.items()}
     assert described["ids"].config["dataset"]["encoder"] == {"text": "ids"}
     assert described["ids"].features != described[""].features == described["default"].features
     keys = {label: job.store(job.task()).key for label, job in jobs.items()}

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from mmbench.cli.compose import compose
 from mmbench.cli.errors import one_line_errors
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.messages.hints import did_you_mean
+from mmbench.scheduling.configuration import SECTIONS, JobConfig
+from mmbench.store import ledger
 from tests.cli.conftest import Command
 
 FOLDER = ("dataset=folder", "dataset.name=shop", "dataset.protocol=given")
@@ -81,6 +88,35 @@ def broken_meta(folder: Path) -> None:
     (folder / "dataset.json").write_text("{")
 
 
+def beyond_single_precision(folder: Path) -> None:
+    values = np.load(folder / "text_feat.npy").astype(np.float64)
+    values[3, 1] = 1e300
+    np.save(folder / "text_feat.npy", values)
+
+
+def deep_meta(folder: Path) -> None:
+    (folder / "dataset.json").write_text("[" * 100_000)
+
+
+def ids_in_another_encoding(folder: Path) -> None:
+    (folder / "text_feat.ids.txt").write_bytes("商品".encode("cp932"))
+
+
+def device_as_features(folder: Path) -> None:
+    (folder / "text_feat.npy").unlink()
+    (folder / "text_feat.npy").symlink_to("/dev/zero")
+
+
+def pipe_as(name: str) -> Callable[[Path], None]:
+    """A pipe in the place of a file; whoever opens it waits for ever."""
+
+    def spoil(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    return spoil
+
+
 def empty_log(folder: Path) -> None:
     pd.read_parquet(folder / "interactions.parquet").head(0).to_parquet(folder / "interactions.parquet")
 
@@ -89,6 +125,14 @@ def empty_log(folder: Path) -> None:
     ("spoil", "message"),
     [
         (nan_features, "text_feat.npy has NaN or infinite values in 1 row (row 3); mark missing items with"),
+        (beyond_single_precision, "text_feat.npy has numbers beyond 3.4e38 in 1 row (row 3); features are read as"),
+        (deep_meta, "dataset.json is not valid JSON: maximum recursion depth"),
+        (ids_in_another_encoding, "text_feat.ids.txt is not UTF-8 text: 'utf-8' codec can't decode"),
+        (device_as_features, "text_feat.npy is no file but a folder, a pipe, a socket or a device"),
+        *(
+            (pipe_as(name), f"{name} is no file but a folder, a pipe, a socket or a device")
+            for name in ("interactions.parquet", "items.parquet", "text_feat.npy", "text_feat.ids.txt", "dataset.json")
+        ),
         (pickled_features, "text_feat.npy holds pickled objects, which are never loaded"),
         (short_features, "image_feat.npy has 79 rows but items.parquet has 80; they must match"),
         (foreign_ids, "items.parquet: no item_id of interactions.parquet occurs in it ('xi"),
@@ -171,6 +215,10 @@ def is_one_line(said: object, message: str) -> None:
         (["export.top_k=100"], "export.top_k=100 must be a whole number from 0 to 50"),
         (["study.resume=maybe"], "study.resume=maybe is unknown; it is one of auto, force, never"),
         (["study.storage=redis://x"], "study.storage=redis://x is unknown; write files or postgresql"),
+        *(
+            ([f"study.lease_timeout={value}"], f"study.lease_timeout={value} must be a number of seconds from 1 to")
+            for value in ("abc", "nan", "-1", "0", "inf")
+        ),
         (["model=external"], "model.recommendations has no default; give it on the command line"),
         (
             ["dataset=folder", "dataset.path=no/such/folder"],
@@ -186,9 +234,127 @@ def is_one_line(said: object, message: str) -> None:
         (["+modality.fusion=late"], "fusion"),
         (["+tracking.team=me", "tracking=wandb"], "team"),
         (["training.accelerator=tpux"], "training.accelerator=tpux"),
+        *(
+            ([f"training.accelerator={word}"], f"{word} is unknown; it is cpu, gpu, auto; this machine has CPU cores: ")
+            for word in ("cuda", "mps", "tpu")
+        ),
+        *(
+            ([f"training.precision={word}"], f"{word} is unknown; it is 32-true, 64-true, bf16-mixed, 16-mixed")
+            for word in ("16-true", "bf16-true")
+        ),
         (["training.batch_size=0"], "training.batch_size=0"),
         (["training.precision=8-bit"], "training.precision=8-bit is unknown; it is 32-true, 64-true"),
         (["training.neighbours=fast"], "training.neighbours=fast is unknown; it is exact or approximate"),
+        *(
+            ([f"{name}={value}"], f"{name}={shown} must be a text; put a number in double quotes")
+            for name in ("dataset.name", "sweep.name")
+            for value, shown in {"5": "5", "1.5": "1.5", "true": "True", "null": "None", "[a]": "['a']"}.items()
+        ),
+        *(([f"{name}=''"], f"{name} is empty") for name in ("dataset.name", "sweep.name")),
+        (["dataset.name={a:1}"], "dataset.name={'a': 1} must be a text"),
+        (["dataset=folder", "dataset.path=5"], "dataset.path=5: Expected `str | null`, got `int`"),
+        (["dataset=folder", "dataset.path=[a]"], "dataset.path=['a']: Expected `str | null`, got `array`"),
+        (["dataset.world=5"], "dataset.world=5: Expected `str | null`, got `int`"),
+        (["dataset.world=[a]"], "dataset.world=['a']: Expected `str | null`, got `array`"),
+        *(
+            (
+                [*first, f"dataset.{key}={value}"],
+                f"dataset.{key}={value} does not go with dataset={choice}, a planted w",
+            )
+            for first, choice in (([], "planted"), (["plan"], "planted"), (["signal"], "planted"))
+            for key, value in (("name", "shop"), ("path", "/nonexistent"), ("path", "data/shop"))
+        ),
+        (
+            ["dataset=planted_baby", "dataset.name=baby"],
+            "dataset.name=baby does not go with dataset=planted_baby, a pl",
+        ),
+        (
+            ["dataset=folder", "dataset.world=redundant"],
+            "dataset.name=folder does not go with dataset=folder, a planted",
+        ),
+        *(
+            (
+                [*first, "experiment=compnay"],
+                "experiment=compnay is unknown; did you mean company? accepted: company, demo",
+            )
+            for first in ([], ["-m"], ["plan"], ["signal"])
+        ),
+        (["dataset.world_options.n_users=abc"], "dataset.world_options.n_users=abc: Expected `int`, got `str`"),
+        (["dataset.world_options.n_users=1e300"], "dataset.world_options.n_users=1e+300: Expected `int`, got `float`"),
+        (["dataset.world_options.n_users=null"], "dataset.world_options.n_users=None: Expected `int`, got `null`"),
+        (["dataset.world_options.n_users=-5"], "dataset.world_options.n_users=-5 must be a whole number of at least 1"),
+        (
+            ["dataset.world_options.per_user=abc"],
+            "dataset.world_options.per_user=abc: Expected `int | null`, got `str`",
+        ),
+        (["dataset.world_options.per_user=0"], "per_user=0 must be at least 5"),
+        (["dataset.split_column=5"], "dataset.split_column=5 must be a text"),
+        (["dataset.protocol=5"], "dataset.protocol=5 must be a text"),
+        (["dataset.k_core=abc"], "dataset.k_core=abc: Expected `int`, got `str`"),
+        (["dataset.min_rating=abc"], "dataset.min_rating=abc: Expected `float | null`, got `str`"),
+        (["dataset.trust_row_order=5"], "dataset.trust_row_order=5: Expected `bool`, got `int`"),
+        (["dataset.encoder=5"], "dataset.encoder=5: Expected `object`, got `int`"),
+        (["dataset.encoder.image=5"], "dataset.encoder={'image': 5}: Expected `str`, got `int`"),
+        (["modality.states=5"], "modality.states=5: Expected `object`, got `int`"),
+        (["modality.states.image=5"], "modality.states={'image': 5}: Expected `str`, got `int`"),
+        (["modality.missing.image=abc"], "modality.missing={'image': 'abc'}: Expected `float`, got `str`"),
+        (["modality.missing.image=nan"], "modality.missing.image=nan must be at least 0 and below 1"),
+        (["modality.seed=1e300"], "modality.seed=1e+300: Expected `int`, got `float`"),
+        (["modality.seed=-1"], "modality.seed=-1 must be a whole number of at least 0"),
+        (["model._target_=5"], "model._target_=5 cannot be imported"),
+        (["model.embedding_dim=abc"], "model.embedding_dim=abc: Expected `int`, got `str`"),
+        (["model.embedding_dim=1e300"], "model.embedding_dim=1e+300: Expected `int`, got `float`"),
+        (["model.embedding_dim=null"], "model.embedding_dim=None: Expected `int`, got `null`"),
+        (["model.embedding_dim=-4"], "model.embedding_dim=-4 must be a whole number of at least 1"),
+        (["model=fusion", "model.hidden_dim=-1"], "model.hidden_dim=-1 must be a whole number of at least 0"),
+        (["export.top_k=true"], "export.top_k=True: Expected `int`, got `bool`"),
+        (["sweep.workers=true"], "sweep.workers=True: Expected `int | null`, got `bool`"),
+        (["sweep.workers=1e300"], "sweep.workers=1e+300: Expected `int | null`, got `float`"),
+        (["tiers=5"], "tiers=5: Expected `array`, got `int`"),
+        (["tiers=[5]"], "tiers=[5]: Expected `str`, got `int`"),
+        (["debug=abc"], "debug=abc: Expected `bool`, got `str`"),
+        *(
+            ([f"{section}=5"], f"{section}=5 must hold keys and values")
+            for section in ("study", "statistics", "search", "report", "sweep")
+        ),
+        (["search.model=5"], "search.model=5 must be {low, high, log, step} or {choices}"),
+        (["optimizer.lr=null"], "optimizer.lr=None is outside its search range"),
+        (["training.batch_size=1e300"], "training.batch_size=1e+300 must be a whole number of at least 1"),
+        (["training.devices=null"], "training.devices=None must be a whole number of at least 1"),
+        (["training.precision=[a]"], "training.precision=['a'] is unknown"),
+        (["budget.name=5"], "budget.name=5 must be a text"),
+        (["budget.trials=1e300"], "budget.trials=1e+300: Expected `int`, got `float`"),
+        (["budget.trials=null"], "budget.trials=None: Expected `int`, got `null`"),
+        (["budget.rungs=5"], "budget.rungs=5: Expected `array`, got `int`"),
+        (["budget.rungs=[abc]"], "budget.rungs=['abc']: Expected `int`, got `str`"),
+        (["budget.tpe=-1"], "budget.tpe=-1 must be a whole number of at least 0"),
+        (["study.draw=abc"], "study.draw=abc: Expected `int`, got `str`"),
+        (["study.storage=null"], "study.storage=None must be a text"),
+        (["study.lease_timeout=abc"], "study.lease_timeout=abc: Expected `float`, got `str`"),
+        (["report.metrics=5"], "report.metrics=5: Expected `array`, got `int`"),
+        (["report.metrics=[5]"], "report.metrics=[5]: Expected `str`, got `int`"),
+        (["report.primary=5"], "report.primary=5 must be a text"),
+        (["statistics.delta=inf"], "statistics.delta=inf must be a positive number"),
+        (["statistics.delta=nan"], "statistics.delta=nan must be a positive number"),
+        (["statistics.contrasts=abc"], "statistics.contrasts=abc: Expected `array`, got `str`"),
+        (["paths.multirun=5"], "paths={'data': "),
+        (
+            ["paths.multirun=/dev/null"],
+            "/dev/null/single cannot be written: Not a directory; name another place with paths",
+        ),
+        (["paths.multirun=/proc/x"], "/proc/x/single cannot be written: No such file or directory; name another place"),
+        *(
+            ([f"~{key}"], f"{key} is missing")
+            for key in ("training.precision", "budget.trials", "dataset.name", "report.primary")
+        ),
+        *(
+            ([f"~{section}"], f"{section}=None must hold keys and values")
+            for section in ("model", "search", "study", "tracking")
+        ),
+        (["dataset.name=${nothing}"], "Interpolation key 'nothing' not found"),
+        (["dataset.name=${dataset.name}"], "Recursive interpolation detected"),
+        (["=5"], "Config group override must be a string"),
+        (["dataset.name=["], "is not of the form key=value"),
         (["model=freedom", "training.devices=2"], "training.devices=2: FREEDOM cannot share its batches"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -212,6 +378,75 @@ def test_a_mistake_is_one_line(words: list[str], message: str, command: Command)
 )
 def test_a_mistake_in_a_sweep_is_one_line(words: list[str], message: str, command: Command) -> None:
     is_one_line(command("-m", "sweep.name=s", *words), message)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("first", [["run", "-m", "sweep.name=s"], ["plan"]], ids=["run", "plan"])
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("training.accelerator=gpu", "training.accelerator=gpu, but torch finds no GPU here; use cpu or auto; this"),
+        ("training.precision=16-mixed", "training.precision=16-mixed needs a GPU; a CPU has bf16-mixed; this machine"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_told_before_the_first_cell(
+    first: list[str], word: str, message: str, command: Command, tmp_path: Path
+) -> None:
+    is_one_line(command(*first, word), message)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_section_holds_keys(section: str) -> None:
+    plain = compose([]).config
+    for value in (5, None, [1], "abc"):
+        with pytest.raises(ValueError, match=f"{section}=.* must hold keys and values"):
+            JobConfig.of({**plain, section: value})
+    for key in SECTIONS[section]:
+        with pytest.raises(ValueError, match=f"{section}.{key} is missing"):
+            JobConfig.of({**plain, section: {name: value for name, value in plain[section].items() if name != key}})
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(errno.EACCES, "Permission denied"), OSError(errno.ENOSPC, "No space left on device")]
+)
+@pytest.mark.parametrize("multirun", [[], ["-m"]], ids=["one", "many"])
+def test_a_folder_that_takes_nothing_is_told_before_hydra_writes(
+    error: OSError, multirun: list[str], command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(**place: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tempfile.TemporaryFile", fails)
+    is_one_line(
+        command(*multirun, "sweep.name=s"), f"{tmp_path / 's'} cannot be written: {error.strerror}; name another"
+    )
+    assert list((tmp_path / "s").iterdir()) == []
+
+
+@pytest.mark.parametrize("nth", [1, 4, 7, 9])
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    nth: int, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The disk is full at one file of many; what was finished before is not done again afterwards."""
+    words = ("model=bpr", "sweep.name=s", "budget.trials=2")
+    replace, calls = os.replace, itertools.count(1)
+
+    def full(source: Path, target: Path) -> None:
+        if next(calls) == nth:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.replace", full)
+        is_one_line(command(*words), "No space left on device")
+    assert next(calls) > nth
+    assert not list(tmp_path.rglob(".*.tmp"))
+    listed = list(ledger.read(tmp_path / "s"))
+    assert command(*words).code == 0
+    rows = list(ledger.read(tmp_path / "s"))
+    assert rows[: len(listed)] == listed
+    assert len(rows) == len({row.unit for row in rows}) == 3
 
 
 def test_a_mistake_is_told_before_anything_is_written(command: Command, tmp_path: Path) -> None:
@@ -244,7 +479,7 @@ def test_a_record_of_another_version_is_named(command: Command, tmp_path: Path) 
     cell.write_text(json.dumps({**json.loads(cell.read_text()), "schema_version": 9}))
     is_one_line(
         command("model=popularity", "sweep.name=s"),
-        "has schema version 9, this mmbench reads version 3; use the version of mmbench that wrote it",
+        "has schema version 9, this mmbench reads version 4; use the version of mmbench that wrote it",
     )
 
 

@@ -7,12 +7,16 @@ import json
 import os
 import pickle
 import re
+import resource
+import signal
+import socket
 import stat
 import struct
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,22 +41,23 @@ INTER = "userID\titemID\tx_label\n0\t0\t0\n0\t1\t1\n1\t1\t2\n"
 
 
 class Case(NamedTuple):
-    """A file and what is said of it; a warning is told in a summary, an error ends the command."""
+    """A file, what is said of it and by which command; a warning is told in a summary, an error ends the command."""
 
     name: str
     make: Make
     message: str
     warning: bool = False
+    command: str = "prepare"
 
 
 CASES: list[Case] = []
 
 
-def case(message: str, *, warning: bool = False) -> Callable[[Make], Make]:
+def case(message: str, *, warning: bool = False, command: str = "prepare") -> Callable[[Make], Make]:
     """Add a function that writes the file and returns the command's words."""
 
     def add(make: Make) -> Make:
-        CASES.append(Case(make.__name__, make, message, warning))
+        CASES.append(Case(make.__name__, make, message, warning, command))
         return make
 
     return add
@@ -501,8 +506,246 @@ def parquet_without_rows(folder: Path) -> list[str]:
     return [str(folder / "a.parquet")]
 
 
+# What is no file, and numbers that features cannot hold.
+NO_FILE = "is no file but a folder, a pipe, a socket or a device"
+
+
+@case(NO_FILE)
+def pipe_as_a_table(folder: Path) -> list[str]:
+    os.mkfifo(folder / "a.csv")
+    return [str(folder / "a.csv")]
+
+
+@case(NO_FILE)
+def pipe_of_reviews(folder: Path) -> list[str]:
+    os.mkfifo(folder / "r.jsonl.gz")
+    return [str(folder / "r.jsonl.gz")]
+
+
+@case(NO_FILE)
+def pipe_as_a_table_of_a_named_format(folder: Path) -> list[str]:
+    os.mkfifo(folder / "a.parquet")
+    return [str(folder / "a.parquet"), "--format", "table"]
+
+
+@case(NO_FILE)
+def pipe_as_a_zip(folder: Path) -> list[str]:
+    os.mkfifo(folder / "a.zip")
+    return [str(folder / "a.zip")]
+
+
+@case(NO_FILE)
+def pipe_as_a_log_of_mmrec(folder: Path) -> list[str]:
+    os.mkfifo(folder / "a.inter")
+    return [str(folder)]
+
+
+@case(NO_FILE)
+def device_as_a_table(folder: Path) -> list[str]:
+    (folder / "a.csv").symlink_to("/dev/zero")
+    return [str(folder / "a.csv")]
+
+
+@case(NO_FILE)
+def terminal_as_a_source(folder: Path) -> list[str]:
+    return ["/dev/tty"]
+
+
+@case(NO_FILE)
+def socket_as_a_table(folder: Path) -> list[str]:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("a.csv")  # a relative name: that of a socket must be short
+    return [str(folder / "a.csv")]
+
+
+@case(NO_FILE)
+def pipe_as_items(folder: Path) -> list[str]:
+    (folder / "a.csv").write_text(LOG)
+    os.mkfifo(folder / "items.csv")
+    return [str(folder / "a.csv"), "--items", str(folder / "items.csv")]
+
+
+def with_features(folder: Path, name: str) -> list[str]:
+    (folder / "a.csv").write_text(LOG)
+    return [str(folder / "a.csv"), "--features", f"image={folder / name}"]
+
+
+@case(NO_FILE)
+def pipe_as_features(folder: Path) -> list[str]:
+    os.mkfifo(folder / "m.npy")
+    return with_features(folder, "m.npy")
+
+
+@case(NO_FILE)
+def pipe_in_a_folder_of_features(folder: Path) -> list[str]:
+    (folder / "m").mkdir()
+    os.mkfifo(folder / "m" / "i1.npy")
+    return with_features(folder, "m")
+
+
+@case("m.npy has numbers beyond 3.4e38 in 2 rows \\(first: row 1\\); features are read as float32")
+def features_beyond_single_precision(folder: Path) -> list[str]:
+    values = np.eye(5)
+    values[1, 0], values[4, 2] = 1e300, -1e39
+    np.save(folder / "m.npy", values)
+    (folder / "m.ids.txt").write_text("i0\ni1\ni2\ni3\ni4\n")
+    return with_features(folder, "m.npy")
+
+
+@case("i1.npy must be a plain float array of one item, .* all finite: > 3.4e38")
+def vector_beyond_single_precision(folder: Path) -> list[str]:
+    (folder / "m").mkdir()
+    np.save(folder / "m" / "i1.npy", np.array([1.0, 1e300]))
+    return with_features(folder, "m")
+
+
+files(
+    "mmrec features beyond single precision",
+    {"a.inter": INTER, "text_feat.npy": matrix(np.full((2, 2), 1e300))},
+    "text_feat.npy has numbers beyond 3.4e38 in 2 rows \\(first: row 0\\)",
+)
+
+# Economics: decide reads them before anything else.
+
+
+def economics(name: str, content: str | bytes, message: str) -> None:
+    """Add a file of economics."""
+
+    def make(folder: Path) -> list[str]:
+        (folder / "my.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return ["nowhere", "economics=my.yaml"]
+
+    CASES.append(Case(f"economics: {name}", make, message, command="decide"))
+
+
+RISING = "must be a number or low, likely and high in rising order, from 0 up to 1e\\+15"
+NOT_READ = "is not read here; write the value itself"
+PAIRS_WANTED = "must be at least 3 pairs \\[offline gain, online gain\\]"
+for word, shown in {
+    "9" * 190: "9{60}\\.\\.\\.",
+    "0x" + "f" * 190: "606452\\d+\\.\\.\\.",
+    "1e308": "1e\\+308",
+    "1.0e16": "1e\\+16",
+    ".nan": "nan",
+    ".inf": "inf",
+    "-.inf": "-inf",
+    "-1": "-1",
+    "-1e-300": "-1e-300",
+    "yes": "True",
+    "null": "None",
+    "cheap": "cheap",
+    "'12'": "12",
+    "2020-01-01": "2020-01-01",
+    "[1, 2, 3]": "\\[1, 2, 3\\]",
+    "'???'": "\\?\\?\\?",
+    "{low: 1}": "\\{'low': 1\\}",
+    "{low: 1, likely: 2, high: 1e308}": "\\{'low': 1, ",
+    "{low: 3, likely: 2, high: 1}": "\\{'low': 3, ",
+    "{low: {low: 1}, likely: 2, high: 3}": "\\{'low': \\{",
+    "!!binary aGVsbG8=": "b'hello'",
+}.items():
+    economics(f"sum of {word[:40]}", f"cost: {{image: {word}}}", f"cost.image={shown}.*{RISING}")
+economics("endless number", f"cost: {{image: {'9' * 5000}}}", "line 1: a value of more than 200 letters")
+economics("huge count", "value: {recommendations_year: 1e308}", f"recommendations_year=1e\\+308 {RISING}")
+economics("tiny share", "value: {margin: 1e-320}", "must be above 0, and their product at least 0.01 a year")
+economics("nothing sold", "value: {conversion: 0}", "must be above 0, and their product at least 0.01 a year")
+economics("share above one", "value: {margin: 1.01}", "from 0 up to 1$")
+economics("deep mappings", "cost: " + "{a: " * 3000 + "1" + "}" * 3000, "line 1: keys within keys, more than 8 deep")
+economics("deep lists", "cost: " + "[" * 20_000, "line 1: keys within keys, more than 8 deep")
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+economics("bomb of aliases", BOMB, f"line 2: an alias \\(\\*name\\) {NOT_READ}")
+economics("alias of itself", "a: &a [*a]", f"line 1: an alias \\(\\*name\\) {NOT_READ}")
+economics("merge key", "a: &a {b: 1}\ncost: {<<: *a}", f"line 2: an alias \\(\\*name\\) {NOT_READ}")
+economics("environment", "currency: ${oc.env:HOME}", f"line 1: \\$\\{{...\\}} {NOT_READ}")
+economics("environment in a key", "${oc.env:HOME}: 1", f"line 1: \\$\\{{...\\}} {NOT_READ}")
+economics("environment in a text", 'tax: "a ${oc.env:HOME}"', f"line 1: \\$\\{{...\\}} {NOT_READ}")
+economics("other resolver", "years: ${slug:abc}", f"line 1: \\$\\{{...\\}} {NOT_READ}")
+economics("a list", "[1, 2]", "my.yaml must hold keys and values")
+economics("a word", "hello", "my.yaml must hold keys and values")
+economics("null", "null", "my.yaml must hold keys and values")
+economics("two documents", "years: 1\n---\nyears: 2", "my.yaml is no YAML file: expected a single document")
+economics("code", "cost: !!python/object/apply:os.system [ls]", "my.yaml is no YAML file: could not determine")
+economics("a set", "cost: !!set {a, b}", "my.yaml is no YAML file: Value 'set' is not a supported primitive type")
+economics("no key", "? \n: 1", "my.yaml is no YAML file: Incompatible key type")
+economics("list as key", "? [a]\n: 1", "my.yaml is no YAML file: .* unhashable key")
+economics("number as key", "1: 2", "economics: 1 is not a key; accepted: currency, tax")
+economics("key twice", "years: 1\nyears: 2", "my.yaml is no YAML file: .* duplicate key years")
+economics("NUL", "years: \0", "my.yaml is no YAML file: unacceptable character #x0000")
+economics("tab", "\tyears: 1", "my.yaml is no YAML file: while scanning")
+economics("open bracket", "years: [", "my.yaml is no YAML file: while parsing")
+economics("other encoding", "currency: 円".encode("cp932"), "my.yaml is no YAML file: 'utf-8' codec can't decode")
+economics("picture", b"\xff\xd8\xff\xe0\0\x10JFIF", "my.yaml is no YAML file: 'utf-8' codec can't decode")
+economics("100 kB", "#" * 100_000, "my.yaml is larger than 65536 bytes; it must hold keys and values")
+economics("section of a number", "value: 5", "economics: value is not a key; accepted: value.recommendations_year")
+economics("step of a number", "steps: {users: 3}", "economics: steps.users is not a key; accepted: steps.repair.cost")
+economics("step too deep", "steps: {users: {cost: {a: 1}}}", "economics: steps.users.cost.a is not a key")
+economics("step of a word", "steps: {users: {cost: free}}", "steps.users.cost=free must be a number from 0 up to 1e")
+economics("step beyond all", "steps: {users: {days: 1e308}}", "steps.users.days=1e\\+308 must be a number from 0 up")
+economics("key of 150 letters", f"{'k' * 150}: 1", "economics: k{60}\\.\\.\\. is not a key; accepted: currency")
+economics("years of truth", "years: true", "years=True must be a whole number from 1 to 30")
+economics("years of a date", "years: 2020-01-01", "years=2020-01-01 must be a whole number from 1 to 30")
+economics("currency of umlauts", "currency: ÄÖÜ", "currency=ÄÖÜ must be a currency code such as EUR or JPY")
+economics("currency of a list", "currency: [EUR]", "currency=\\['EUR'\\] must be a currency code")
+economics("tax of a mapping", "tax: {a: 1}", "economics: tax.a is not a key; accepted: tax")
+economics("machine for nothing", "machine_hour: 1e308", "machine_hour=1e\\+308 must be a price from 0 up to 1e\\+15")
+economics("pairs of a number", "transfer_pairs: 3", f"transfer_pairs=3 {PAIRS_WANTED}")
+economics("pairs of words", "transfer_pairs: [ab, cd, ef]", f"transfer_pairs=\\['ab', 'cd', 'ef'\\] {PAIRS_WANTED}")
+economics("pairs of lists", "transfer_pairs: [[[1], 1], [1, 1], [1, 1]]", PAIRS_WANTED)
+economics("huge pairs", "transfer_pairs: [[1e200, 1], [1, 1], [1, 1]]", PAIRS_WANTED)
+economics("tiny pairs", "transfer_pairs: [[1e-200, 1], [0, 1], [0, 1]]", PAIRS_WANTED)
+
+
+@case(NO_FILE, command="decide")
+def economics_from_a_pipe(folder: Path) -> list[str]:
+    os.mkfifo(folder / "my.yaml")
+    return ["nowhere", "economics=my.yaml"]
+
+
+@case(NO_FILE, command="decide")
+def economics_from_a_device(folder: Path) -> list[str]:
+    (folder / "my.yaml").symlink_to("/dev/zero")
+    return ["nowhere", "economics=my.yaml"]
+
+
+@case(NO_FILE, command="decide")
+def economics_from_a_folder(folder: Path) -> list[str]:
+    (folder / "my.yaml").mkdir()
+    return ["nowhere", "economics=my.yaml"]
+
+
+@case("economics=none.yaml: no such file; name a YAML file or one of default, yen", command="decide")
+def economics_from_nowhere(folder: Path) -> list[str]:
+    return ["nowhere", "economics=none.yaml"]
+
+
+def words_of(made: Case, folder: Path) -> list[str]:
+    """Write the file of a case; the command that reads it."""
+    out = ["--out", str(folder / "out")] if made.command == "prepare" else []
+    return ["mmbench", made.command, *made.make(folder), *out]
+
+
+@pytest.fixture(autouse=True)
+def bounded() -> Iterator[None]:
+    """Nobody's file may keep a command waiting or busy for long, or take more than a gigabyte."""
+
+    def over(number: int, frame: FrameType | None) -> None:
+        raise AssertionError("the command hangs" if number == signal.SIGALRM else "the command computes on and on")
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in (signal.SIGALRM, signal.SIGVTALRM):
+        signal.signal(number, over)
+    signal.alarm(120)  # of a machine that others use too
+    signal.setitimer(signal.ITIMER_VIRTUAL, 10.0)
+    yield
+    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20, "kilobytes"
+
+
 def test_the_corpus_is_large_and_has_no_name_twice() -> None:
-    assert len(CASES) >= 60
+    assert len(CASES) >= 200
     assert len({made.name for made in CASES}) == len(CASES)
 
 
@@ -511,9 +754,9 @@ def test_one_clear_line_or_a_counted_warning(
     made: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = made.make(tmp_path)
+    words = words_of(made, tmp_path)
     before = sorted(os.walk(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["mmbench", "prepare", *words, "--out", str(tmp_path / "out")])
+    monkeypatch.setattr(sys, "argv", words)
     if made.warning:
         mmbench.cli.main()
         assert re.search(made.message, capsys.readouterr().out)
@@ -539,8 +782,7 @@ def test_the_same_in_japanese(
     made: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = made.make(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["mmbench", "prepare", *words, "--out", str(tmp_path / "out"), "lang=ja"])
+    monkeypatch.setattr(sys, "argv", [*words_of(made, tmp_path), "lang=ja"])
     if made.warning:
         mmbench.cli.main()
         told = capsys.readouterr().out

@@ -167,7 +167,7 @@ def test_everything_is_said_in_japanese(shop: Path, capsys: pytest.CaptureFixtur
         "期間 2024年1月5日〜2024年1月5日",
         "ログの列: user=顧客コード, item=商品コード, timestamp=受注日, order=受注番号, quantity=数量",
         "商品コード: 全角文字のID 1件を半角として読みました(最初: ０１)",
-        f"ログ: 顧客コード+商品コード のない1行を除きました(最初: {shop / 'orders.csv'} の3行目)",
+        f"ログ: 顧客コード+商品コード のいずれかが空の1行を除きました(最初: {shop / 'orders.csv'} の3行目)",
         f"ログ: 数量 が0以下(返品)の1行を除きました(最初: {shop / 'orders.csv'} の4行目)",
         "protocol last_out(最後の1件で評価): 時間で分割すると評価用ユーザーが0人しか残らず、500人に足りません",
         "",
@@ -179,7 +179,7 @@ def test_everything_is_said_in_japanese(shop: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["lang=ja", "log.csv", "--out", "out"], "ユーザーらしい列がありません。--user で指定してください"),
+        (["lang=ja", "log.csv", "--out", "out"], "ユーザーを表す列が見つかりません。--user で指定してください"),
         (["none.csv", "--out", "out", "lang=ja"], "none.csv がありません。SOURCE には"),
         (["log.csv", "lang=ja"], "エラー: コマンドの誤り: the following arguments are required: --out"),
         (["log.csv", "--out", "out", "lang=fr"], "lang=fr: there are only en, ja"),

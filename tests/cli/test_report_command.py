@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from mmbench import paths
 from mmbench.cli import main
 from tests.cli.conftest import Command
 
@@ -111,9 +109,6 @@ def test_published_tables_that_are_not_there_are_one_line_and_nothing_is_written
     assert not (tmp_path / "s" / "report").exists()
 
 
-def test_a_sweep_remembers_how_it_was_tracked_last(command: Command, tmp_path: Path) -> None:
-    file = paths.mirror_settings_file(tmp_path / "s")
+def test_a_sweep_that_was_tracked_keeps_no_address(command: Command, tmp_path: Path) -> None:
     assert command("sweep.name=s", "model=popularity", "tracking=wandb", "tracking.mode=disabled").code == 0
-    assert json.loads(file.read_text())["mode"] == "disabled"
-    assert command("sweep.name=s", "model=popularity", "tracking=none").code == 0
-    assert not file.exists()
+    assert not list((tmp_path / "s").rglob("*mmbench.json"))

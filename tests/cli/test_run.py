@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-from mmbench.cli import run
+from mmbench.cli import compose, run
 from mmbench.cli.compose import Composed
 from mmbench.cli.tiers import TIERS, models_of
 from tests.cli.conftest import Command
@@ -46,6 +47,30 @@ def test_with_m_there_is_a_job_per_combination(command: Command, asked: list[Com
         ("vbpr", "text"),
     ]
     assert {"model=vbpr", "modality=text", "sweep.name=s"} <= set(asked[-1].overrides)
+
+
+def test_every_job_is_composed_once(command: Command, asked: list[Composed], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Besides them Hydra composes the sweep itself, and a value that is in no earlier job is checked on its own."""
+    noted: dict[str, int] = {}
+    for kind, name in ((compose.Composer, "compose"), (ConfigLoaderImpl, "_load_configuration_impl")):
+        original = getattr(kind, name)
+
+        def noting(*args: Any, name: str = name, original: Any = original, **named: Any) -> Any:
+            noted[name] = noted.get(name, 0) + 1
+            return original(*args, **named)
+
+        monkeypatch.setattr(kind, name, noting)
+    counts = []
+    for draws in (1, 6):
+        noted.clear()
+        words = ["model=bpr,vbpr", "modality=none,text", f"study.draw=range({draws})"]
+        assert command("-m", "sweep.name=s", *words).code == 0
+        counts.append((len(asked), dict(noted)))
+    (few, at_few), (many, at_many) = counts
+    assert (few, many) == (4, 24)
+    assert at_few["_load_configuration_impl"] == at_many["_load_configuration_impl"]
+    assert at_many["compose"] == many + 1 + 1 + 5  # and the second model, the second condition, five more draws
+    assert at_few["compose"] == few + 1 + 1
 
 
 def test_states_may_be_swept_without_a_plus_sign(command: Command, asked: list[Composed]) -> None:

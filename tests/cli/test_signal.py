@@ -54,11 +54,11 @@ def test_a_world_whose_image_repeats_its_text(command: Command, tmp_path: Path) 
 def test_the_pretest_in_japanese(command: Command, tmp_path: Path) -> None:
     said = command("signal", "dataset.world=redundant", *A_WORLD, "lang=ja")
     assert (said.code, said.err) == (0, "")
-    assert "試す価値はありますか: planted-redundant" in said.out
+    assert "planted-redundant: 文章や画像などを試す価値はあるか" in said.out
     assert "ほかがない場合のみ(黄)" in said.out
     assert "…" not in said.out  # a reason is never cut, though it has no blank to break at
     assert said.out.endswith("に signal.json と signal.md を書きました\n")
-    assert "| モダリティ | 試す価値 |" in (tmp_path / "signal-planted-redundant" / "signal.md").read_text(
+    assert "| 情報の種類 | 試す価値 |" in (tmp_path / "signal-planted-redundant" / "signal.md").read_text(
         encoding="utf-8"
     )
     record = json.loads((tmp_path / "signal-planted-redundant" / "signal.json").read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ def test_tpe_proposes_after_the_random_trials_and_is_left_out_of_the_curves(comm
         assert [len(random), len(proposed), len(finals)] == [3, 2, 1]
         assert [training.seed for training in proposed] == [20_000, 20_001]
         choice = records.read(paths.choice_file(cell), Choice)
-        assert choice.score == max(course(training).score for training in (*random, *proposed))
+        assert choice.score == max(training.score for training in (*random, *proposed))
         assert choice.n_trials == 5
         for training in proposed:
             assert paths.training_file(cell, *training.unit, paths.RANKS).exists()
@@ -64,7 +64,7 @@ def test_trials_below_the_median_of_the_pilots_stop_at_the_rung(command: Command
         assert [c.stop_reason == "rung" for c in courses[:5]] == [False] * 5
         for c, best in zip(courses[5:], bests[5:], strict=True):
             assert (c.stop_reason == "rung") == (c.epochs == 2) == (best < bar)
-            assert c.score == max(c.history)
+            assert c.best == max(c.history)
         (final,) = trainings(cell, Stage.FINAL)
         assert course(final).stop_reason != "rung"
         stopped += sum(c.stop_reason == "rung" for c in courses)

@@ -193,6 +193,12 @@ def test_summary_says_what_was_read(write: Write) -> None:
     ]
 
 
+def test_the_summary_of_a_planted_world_says_so() -> None:
+    options = {"n_users": 60, "n_items": 80, "per_user": 10}
+    planted = load_dataset(DatasetConfig("planted-w", world="redundant", world_options=options, protocol="paper"))
+    assert planted.summary()[1] == "PLANTED WORLD, MADE-UP DATA"
+
+
 def test_features_of_the_whole_catalogue_stay_mapped(tmp_path: Path) -> None:
     """Workers share one copy of them, also where some items have no content."""
     source = make_world("complementary", n_users=60, n_items=80, per_user=10)

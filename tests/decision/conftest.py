@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.report.conftest import shop_sweep
+from tests.report.conftest import _records_are_taken_as_they_are, shop_sweep
 
-__all__ = ["shop_sweep"]
+__all__ = ["_records_are_taken_as_they_are", "shop_sweep"]

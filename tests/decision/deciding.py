@@ -17,6 +17,7 @@ from mmbench.inference.tuned_gain import NoWord
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from tests.decision.cases import economics, evidence, without_gain
+from tests.report.shop import vouched
 
 #: Evidence by the answer it leads to.
 ANSWERS: Mapping[str, Evidence] = {
@@ -45,7 +46,7 @@ class Decided:
 
 
 def read_shop(sweep: Path) -> tuple[SweepTable, Read]:
-    table = read_sweep(sweep)
+    table = read_sweep(sweep, vouched(sweep))
     return table, read_evidence(table)
 
 

@@ -2,14 +2,15 @@
 
 Each world draws a business around the default file and a sweep, tuning included, in which images have a true gain that
 is a multiple of that business's break-even gain. ``python -m tests.decision.simulation`` prints the table of
-docs/decision.md.
+docs/decision.md; with ``--known`` the one of businesses that know their inputs, on the same random numbers.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,13 +73,19 @@ def _default() -> Economics:
     return read_economics({}, default_file())
 
 
-def business(rng: np.random.Generator) -> Economics:
-    """The default business with every input moved by up to a third either way and its range kept in proportion."""
+def business(rng: np.random.Generator, *, known: bool = False) -> Economics:
+    """The default business with every input moved by up to a third either way and its range kept in proportion.
+
+    Args:
+        rng: where the inputs are drawn from.
+        known: the business knows its inputs, so they have no range.
+    """
     inputs = {}
     for name, given in _default().inputs.items():
+        ends = (given.likely,) * 3 if known else (given.low, given.likely, given.high)
         factor = float(np.exp(rng.uniform(-0.3, 0.3))) if name.split(".")[0] in ("value", "cost") else 1.0
         inputs[name] = Range(*(min(end * factor, 1.0) if name in ("value.margin",) else end * factor
-                               for end in (given.low, given.likely, given.high)))  # fmt: skip
+                               for end in ends))  # fmt: skip
     return replace(_default(), inputs=inputs)
 
 
@@ -152,9 +159,11 @@ def tuned_cells(
     return made, finals
 
 
-def world(rng: np.random.Generator, truth: float, n_users: int, regime: Regime = QUIET) -> Action:
+def world(
+    rng: np.random.Generator, truth: float, n_users: int, regime: Regime = QUIET, *, known: bool = False
+) -> Action:
     """The answer in one world: two encoders, fair effort, every control run."""
-    economics = business(rng)
+    economics = business(rng, known=known)
     gain = truth * breakeven(economics)
     planted = gain if truth == HARM else planted_for(gain, n_users, regime)
     made, finals = tuned_cells(rng, planted, n_users, regime)
@@ -192,26 +201,37 @@ def world(rng: np.random.Generator, truth: float, n_users: int, regime: Regime =
 
 
 def rates(
-    n_worlds: int = WORLDS, n_users: int = MANY, regime: Regime = QUIET, seed: int = 0
+    n_worlds: int = WORLDS,
+    n_users: int = MANY,
+    regime: Regime = QUIET,
+    seed: int = 0,
+    *,
+    truths: Sequence[float] = TRUTHS,
+    known: bool = False,
 ) -> dict[float, Mapping[Action, float]]:
-    """Share of the worlds with each answer, by true gain in break-even gains."""
+    """Share of the worlds with each answer, by true gain in break-even gains; ``n_worlds`` are for all of TRUTHS."""
     rates_of = {}
-    for place, truth in enumerate(TRUTHS):
-        rng = np.random.default_rng([seed, place])
+    for truth in truths:
+        rng = np.random.default_rng([seed, TRUTHS.index(truth)])
         n = n_worlds // len(TRUTHS)
-        counts = Counter(world(rng, truth, n_users, regime) for _ in range(n))
+        counts = Counter(world(rng, truth, n_users, regime, known=known) for _ in range(n))
         rates_of[truth] = {action: counts[action] / n for action in Action}
     return rates_of
 
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.decision.simulation", description=__doc__)
+    parser.add_argument("--known", action="store_true", help="inputs without ranges, many users, gains of 0 and 3")
+    known = parser.parse_args().known
+    truths = (0.0, 3.0) if known else TRUTHS
     print("| users | tuning | true gain / break-even | GO | HOLD | NO-GO |\n| --- | --- | --- | --- | --- | --- |")
-    for n_users, tuning in (*((MANY, name) for name in REGIMES), (FEW, "quiet")):
-        for truth, share in rates(n_users=n_users, regime=REGIMES[tuning]).items():
+    for n_users, tuning in (*((MANY, name) for name in REGIMES), *([] if known else [(FEW, "quiet")])):
+        shares = rates(n_users=n_users, regime=REGIMES[tuning], truths=truths, known=known)
+        for truth, share in shares.items():
             percents = " | ".join(f"{100 * share[action]:.0f} %" for action in (Action.GO, Action.HOLD, Action.NO_GO))
             name = "images harm" if truth == HARM else f"{truth:g}"
-            print(f"| {n_users:,} | {tuning} | {name} | {percents} |")
+            print(f"| {n_users:,} | {tuning} | {name} | {percents} |", flush=True)
 
 
 if __name__ == "__main__":

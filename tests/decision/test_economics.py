@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from mmbench import paths
 from mmbench.decision import read_economics
-from mmbench.decision.economics import INPUTS, Range, base_value, costs, slope, totals
+from mmbench.decision.economics import INPUTS, SUMS, Range, base_value, costs, slope, totals
 from mmbench.decision.value import breakeven
 from tests.decision.cases import default_file, economics
 
@@ -30,6 +30,22 @@ def test_costs_by_hand() -> None:
     }
     once, year = totals(costs(x))
     assert (once, year) == (pytest.approx(10_000 + 90 + 7), pytest.approx(1_800 + 9 + 12 * 0.036 * 0.5 + 100 + 50))
+
+
+def test_sums_are_of_one_currency() -> None:
+    """Every key that counts money, and no other one, has to be given in a new currency."""
+    assert set(INPUTS) - set(SUMS) == {
+        *("value.recommendations_year", "value.conversion", "value.margin", "transfer", "cost.kilobytes"),
+        *("items.stock", "items.new_year", "items.with_images", "items.target", "cost.engineers"),
+    }
+    sums = dict.fromkeys(SUMS, 7.0)
+    company = read_economics({"currency": "CHF", **sums}, default_file())
+    assert company.currency == "CHF"
+    assert company.machine_hour == company.steps["users"].cost == company.inputs["cost.image"].likely == 7.0
+    for key in SUMS:
+        left = {name: value for name, value in sums.items() if name != key}
+        with pytest.raises(ValueError, match=f"give these too: {key}$"):
+            read_economics({"currency": "CHF", **left}, default_file())
 
 
 def test_every_image_is_there_already() -> None:
@@ -81,6 +97,8 @@ def test_files_that_come_along(name: str) -> None:
         ({"cost": {"image": True}}, "cost.image=True must be"),
         ({"value": {"margin": 0}}, "must be above 0"),
         ({"currency": "euro"}, "currency=euro must be a currency code"),
+        ({"currency": "USD"}, "currency=USD, and no prices are known in it; give these too: value.order_value"),
+        ({"currency": "JPY", "value": {"order_value": 5000}}, "give these too: cost.image, cost.encoding, cost.g"),
         ({"tax": "19 %"}, "tax=19 % must be excluded or included"),
         ({"years": 2.5}, "years=2.5 must be a whole number"),
         ({"discount": 10}, "discount=10 must be a rate"),

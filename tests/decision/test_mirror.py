@@ -19,8 +19,6 @@ from tests.decision.cases import economics, evidence
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import cells
 
-WANDB = {"kind": "wandb", "mode": "offline", "project": "mmbench", "entity": None, "tags": []}
-
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
@@ -75,7 +73,7 @@ def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
 
 def test_a_sweep_that_is_not_tracked_is_not_mirrored(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmbench.decision.mirror.read_summary", lambda table: pytest.fail("read for nothing"))
-    mirror(read_sweep(sweep))
+    mirror(read_sweep(sweep), trackers.NoTracker())
     assert not (sweep / "wandb").exists()
 
 
@@ -85,9 +83,8 @@ def test_the_report_command_mirrors_what_it_wrote_and_outlives_a_mirror_that_fai
     import wandb
 
     shown: list[trackers.Summary] = []
-    trackers.remember(WANDB, sweep)
     monkeypatch.setattr(trackers.WandbTracker, "report", lambda self, summary: shown.append(summary))
-    monkeypatch.setattr("sys.argv", ["mmbench", "report", str(sweep)])
+    monkeypatch.setattr("sys.argv", ["mmbench", "report", str(sweep), "tracking=wandb"])
     main()
     assert [summary.tables.keys() for summary in shown] == [set(TABLES)]
     monkeypatch.undo()
@@ -96,7 +93,7 @@ def test_the_report_command_mirrors_what_it_wrote_and_outlives_a_mirror_that_fai
         raise OSError("disk full")
 
     monkeypatch.setattr(wandb, "init", refuse)
-    monkeypatch.setattr("sys.argv", ["mmbench", "report", str(sweep)])
+    monkeypatch.setattr("sys.argv", ["mmbench", "report", str(sweep), "tracking=wandb"])
     before = capsys.readouterr().out
     with pytest.warns(UserWarning, match="W&B does not mirror s/summary: OSError: disk full") as warned:
         main()

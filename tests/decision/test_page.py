@@ -14,8 +14,9 @@ import pytest
 
 from mmbench import paths
 from mmbench.decision import Action, Gate, Status, decide, gates, replay
+from mmbench.decision.page import checklist
 from mmbench.decision.page.examples import examples_of, thumbnail, title
-from mmbench.decision.page.speaker import ACTIONS, BADGES
+from mmbench.decision.page.speaker import ACTIONS, BADGES, Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.evaluation import metrics
@@ -28,7 +29,7 @@ from mmbench.report.table import SweepTable
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
 from tests.decision.cases import economics
-from tests.decision.deciding import ANSWERS, read_shop, write_answer
+from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text
 from tests.report.shop import TITLES
@@ -77,6 +78,17 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
     if lang == "ja":
         sentences = re.findall(r"[a-z]+ [a-z]+ [a-z]+ [a-z]+", page.by_id["answer"] + page.by_id["trust"])
         assert sentences == []
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_a_planted_world_says_so(shop: tuple[SweepTable, Read], lang: str) -> None:
+    table, read = shop
+    for dataset, says in (("planted-complementary", True), ("shop", False)):
+        read = replace(read, evidence=replace(read.evidence, dataset=dataset))
+        made = write_answer(table, read, "hold", lang)
+        speaker = Speaker.of(lang, read.evidence, made.economics, made.decision)
+        for page in (made.file.read_text(), checklist.as_html(speaker, lang, DAY)):
+            assert ("PLANTED WORLD, MADE-UP DATA" in page) is says
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -332,17 +344,17 @@ def test_chosen_configurations_must_not_say_the_opposite(rho: float, chosen: Int
 
 def test_unused_signal_is_asked_of_every_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = read_sweep(write_sweep(tmp_path / "s", with_encoders(("default", "x"), ("clip", "y"))))
-    monkeypatch.setattr(gates, "read_catalogue", lambda cell: SimpleNamespace())
+    monkeypatch.setattr(gates, "read_catalogue", lambda cell, trust: SimpleNamespace())
     tells = {"d": (0.02, 0.03), "d-image=clip": (0.05, 0.03)}
     monkeypatch.setattr(gates, "_unique", lambda table, cell, data: tells[cell.dataset])
 
     def asked() -> Gate:
         a = table.cells["d", "m", "fused"]
-        cells = [(cell, gates.read_catalogue(cell)) for cell in gates.encoders_tried(table, a).values()]
+        cells = [(cell, gates.read_catalogue(cell, table.trust)) for cell in gates.encoders_tried(table, a).values()]
         return gates._unused(table, cells)
 
     assert asked() == Gate("G8", Status.FAIL, 0.05, 0.03, "image encoder: clip")
     tells["d-image=clip"] = (0.01, 0.03)
     assert asked() == Gate("G8", Status.PASS, 0.02, 0.03, "image encoder: default")
-    monkeypatch.setattr(gates, "read_catalogue", lambda cell: "not here")
+    monkeypatch.setattr(gates, "read_catalogue", lambda cell, trust: "not here")
     assert asked().status is Status.UNKNOWN

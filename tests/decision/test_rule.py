@@ -42,7 +42,7 @@ CASES = {
     "no gain, but too few users to see one": (evidence(0.0, 0.035), Action.HOLD, Why.BARRED_NO_GO, "G7", "users"),
     "G1: unequal effort": (evidence(0.25, G1=FAIL), Action.HOLD, Why.UNTRUSTED, "G1", "repair"),
     "G2: no simple baseline": (evidence(0.25, G2=FAIL), Action.HOLD, Why.UNTRUSTED, "G2", "baseline"),
-    "G3: shuffled images do as well": (evidence(0.25, G3=FAIL), Action.HOLD, Why.BARRED_GO, "G3", "control"),
+    "G3: shuffled images do as well": (evidence(0.25, G3=FAIL), Action.HOLD, Why.BARRED_GO, "G3", "ab_test"),
     "G3: no control was run": (evidence(0.25, G3=UNKNOWN), Action.HOLD, Why.UNTRUSTED, "G3", "control"),
     "G4: coverage breaks": (evidence(0.25, G4=FAIL), Action.HOLD, Why.BARRED_GO, "G4", "model"),
     "G4: no guard-rail is needed to leave it": (evidence(0.0, 0.027, G4=FAIL), Action.NO_GO, Why.NONE, "", "wait"),

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,9 @@ def test_leases_in_postgresql(postgres: str) -> None:
     assert not other.claim("tune-0")
     mine.release("tune-0")
     assert other.claim("tune-0")
-    assert other.deaths("tune-0") == 0
+    assert mine.living() == ["tune-0"]
+    assert not mine.beat("tune-0")
+    assert other.beat("tune-0")
     assert PostgresLeases(postgres, "two", owner=here).claim("tune-0")  # another sweep
 
 
@@ -132,8 +135,7 @@ def test_a_silent_or_dead_owner_loses_its_row(postgres: str) -> None:
     assert not PostgresLeases(postgres, "silent", timeout=60.0).claim("tune-0")
     patient = PostgresLeases(postgres, "silent", timeout=0.0)
     assert patient.claim("tune-0")
-    assert patient.deaths("tune-0") == 1
-    gone = Owner(Owner.me().host, os.getpid(), "another start")
+    gone = replace(Owner.me(), started="another start")
     assert PostgresLeases(postgres, "dead", owner=gone).claim("tune-0")
     assert PostgresLeases(postgres, "dead", timeout=1e9).claim("tune-0")
 
@@ -142,8 +144,18 @@ def test_a_sign_of_life_keeps_the_row(postgres: str) -> None:
     far = PostgresLeases(postgres, "alive", owner=Owner("elsewhere", 1, None))
     assert far.claim("tune-0")
     far._connection.execute("UPDATE mmbench_leases SET beat = now() - interval '1 hour' WHERE sweep = 'alive'")
-    far.beat("tune-0")
+    assert far.beat("tune-0")
     assert not PostgresLeases(postgres, "alive", timeout=600.0).claim("tune-0")
+
+
+def test_a_row_from_the_future_counts_from_the_moment_it_is_seen(postgres: str) -> None:
+    far = PostgresLeases(postgres, "future", owner=Owner("elsewhere", 1, None))
+    assert far.claim("tune-0")
+    far._connection.execute("UPDATE mmbench_leases SET beat = now() + interval '1 day' WHERE sweep = 'future'")
+    mine = PostgresLeases(postgres, "future", timeout=600.0)
+    assert not mine.claim("tune-0")
+    far._connection.execute("UPDATE mmbench_leases SET beat = beat - interval '11 minutes' WHERE sweep = 'future'")
+    assert mine.claim("tune-0")
 
 
 def test_a_server_that_does_not_answer_is_one_line(mmbench: Run) -> None:

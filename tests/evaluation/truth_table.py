@@ -45,6 +45,18 @@ def rows(text: str, knowledge: str) -> list[str]:
     return below.partition("\n\n")[0].splitlines()[1:]
 
 
+def documented() -> dict[tuple[str, int], list[dict[str, float]]]:
+    """Relative gains by contrast that the page states, by world and seed, for each reading."""
+    text = RESULTS.read_text(encoding="utf-8")
+    found: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for knowledge in READINGS:
+        for line in rows(text, knowledge):
+            world, seed, *cells = line.strip("| ").split(" | ")
+            gains = [float(cell) / 100 for cell in cells[len(CONDITIONS) : len(CONDITIONS) + len(CONTRASTS)]]
+            found.setdefault((world, int(seed)), []).append(dict(zip(CONTRASTS, gains, strict=True)))
+    return found
+
+
 def main() -> None:
     """Compute every row and put it into the page."""
     torch.set_num_threads(1)

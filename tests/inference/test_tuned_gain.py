@@ -17,7 +17,7 @@ from scipy import stats as distributions
 
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
 from mmbench.inference.intervals import LogGain
-from mmbench.inference.tuned_gain import NoWord, TunedGain, over_folds, over_splits, tuned_gain
+from mmbench.inference.tuned_gain import NoWord, TunedGain, depends, estimate, tuned_gain
 from tests.inference import subsets
 from tests.inference.test_intervals import known_answers
 
@@ -441,7 +441,7 @@ def test_what_has_no_bounds_says_why(refusal: NoWord | None, make: Callable[[], 
 
 
 def test_every_reason_against_two_conditions_is_tested() -> None:
-    assert {reason for reason, _ in REFUSED} == {None, *NoWord} - {NoWord.MORE_SEARCH}
+    assert {reason for reason, _ in REFUSED} == {None, *NoWord} - {NoWord.MORE_SEARCH, NoWord.ONE_FOLD}
 
 
 def test_a_gain_without_variance_is_a_point_without_a_p() -> None:
@@ -551,27 +551,30 @@ def test_a_gain_that_fewer_trials_reverse_depends_on_tuning() -> None:
     assert not wide.depends_on_tuning
 
 
-# Several splits, several folds.
+@pytest.mark.parametrize("trials", [8, 30, 300, 3000])
+def test_closed_forms_with_identical_values_do_not_depend_on_tuning(trials: int) -> None:
+    """Every configuration of both conditions finds the same, and validation orders them differently."""
+    rng = np.random.default_rng(trials)
+    same = np.tile(0.1 + 0.3 * rng.random(40) / 7, (trials, 1))
+    a, b = (tuning(list(rng.random(trials)), same, seed_noise=NO_SEED_NOISE) for _ in "ab")
+    sides = [TunedCell("m", name, 0, one, name) for name, one in (("a", a), ("b", b))]
+    found = estimate(sides[:1], sides[1:])
+    assert (found.estimate.log_gain.se, found.log_gain and found.log_gain.p) == (0.0, 1.0)
+    assert abs(found.estimate.log_ratio) <= found.rounding
+    assert abs(found.log_of_all - found.estimate.log_ratio) <= found.rounding
+    assert not found.depends_on_tuning
+    # The bound is that of float64, not a number that happens to be large enough: a gain beyond it is one.
+    assert found.rounding < 1e-12 * trials / 30 + 1e-13
+    moved = replace(found, log_of_all=found.estimate.log_ratio + 2 * found.rounding)
+    assert moved.depends_on_tuning
+    assert not replace(found, log_of_all=found.estimate.log_ratio - found.rounding).depends_on_tuning
 
 
-def test_splits_are_joined_by_hand() -> None:
-    gains = [LogGain(0.02, 0.01, 9.0), LogGain(0.05, 0.02, 5.0), LogGain(0.02, 0.01, 30.0)]
-    found = over_splits(gains)
-    assert found.log_ratio == pytest.approx(0.03)
-    assert found.se**2 == pytest.approx((1e-4 + 4e-4 + 1e-4) / 3 + 3e-4 / 3)
-    assert found.df == 5.0
-    with pytest.raises(ValueError, match="at least two splits"):
-        over_splits(gains[:1])
-
-
-def test_folds_are_a_sample_of_five() -> None:
-    logs = [0.01, 0.03, 0.02, -0.01, 0.05]
-    found = over_folds(logs)
-    expected = distributions.ttest_1samp(logs, 0.0)
-    assert (found.log_ratio, found.df) == (pytest.approx(0.02), 4.0)
-    assert found.p == pytest.approx(expected.pvalue)
-    bounds = expected.confidence_interval(0.95)
-    assert [found.at(0.95).lo, found.at(0.95).hi] == pytest.approx(np.expm1([bounds.low, bounds.high]))
-    for wrong in ([0.01], [0.01, math.nan]):
-        with pytest.raises(ValueError, match="at least two folds"):
-            over_folds(wrong)
+def test_a_sign_by_rounding_reverses_nothing() -> None:
+    """After n trials nothing but rounding is left of a loss, while the early interval lies above zero."""
+    early = LogGain(0.01, 0.001, 50.0)
+    after_n = LogGain(-1e-15, 0.01, 50.0)
+    assert not depends(after_n, early, 0.0, 0.95, 1e-14)
+    assert depends(after_n, early, 0.0, 0.95, 1e-16)
+    assert depends(replace(after_n, log_ratio=-0.001), early, 0.0, 0.95, 1e-14)
+    assert depends(after_n, None, math.nan, 0.95, 1e-14)  # no gain after all trials

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from tests.report.shop import run_shop, write_shop
 from tests.tiny import TINY, write_broken_model
 
 #: Needs escaping in LaTeX and in Markdown.
-DATASET = "shop_50%&co|1"
+DATASET = "planted_50%&co|1"
 JOBS = (
     ("popularity", "none"),
     ("bpr", "none"),
@@ -36,6 +37,14 @@ def ruin(cell: Path) -> None:
         file = record.with_suffix(f".{paths.RANKS}")
         frame = pd.read_parquet(file)
         frame.assign(rank=(frame["rank"] * 0 + 79).where(frame["user"] % 10 != 0, 3).astype("int32")).to_parquet(file)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _records_are_taken_as_they_are() -> Iterator[None]:
+    """Sweeps made by hand hold what no training gave; ``tests/audit`` is about what an audit makes of that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmbench.audit.consistency.check", lambda sweep_dir: [])
+        yield
 
 
 @pytest.fixture(scope="session")

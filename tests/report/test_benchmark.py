@@ -13,7 +13,7 @@ from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Entry, Table, frame, latex, markdown
 from mmbench.report.reading import read_sweep
-from mmbench.report.write import write_report
+from mmbench.report.write import proved, write_report
 from tests.report.constructed import Hits, Made, hit_users, write_sweep
 
 USERS = 2000
@@ -115,10 +115,10 @@ def test_every_form_says_the_same_and_is_escaped(folder: Path) -> None:
     table = read_sweep(folder)
     compared = read_contrasts(table, read_groups(table, folder))
     report = folder / "report"
-    made = document(table, compared)
+    made = proved(document(table, compared), table)
     md, tex = markdown(made), latex(made)
     assert (report / "benchmark.tex").read_text() == tex
-    assert "shop_50%|1, benchmark on NDCG@20" in md
+    assert r"shop_50%\|1, benchmark on NDCG@20" in md
     assert "<u>" in md
     assert r"shop\_50\%" in tex
     assert r"$\dagger$" in tex

@@ -13,7 +13,7 @@ from mmbench.decision import Action, decide
 from mmbench.decision.page.checklist import write_checklist
 from mmbench.decision.page.speaker import BADGES, Speaker
 from mmbench.decision.sweep_evidence import Read
-from mmbench.messages import Translator
+from mmbench.messages import Message, Translator
 from mmbench.report.table import SweepTable
 from mmbench.report.write import write_report
 from tests.decision.cases import economics
@@ -132,7 +132,9 @@ def test_checklist_is_one_page(
 ) -> None:
     measured = ANSWERS[answer]
     setting = economics()
-    write_checklist(tmp_path, Speaker.of(lang, measured, setting, decide(measured, setting)), lang, DAY)
+    write_checklist(
+        tmp_path, Speaker.of(lang, measured, setting, decide(measured, setting)), lang, DAY, Message("records")
+    )
     web.console(browser)
     web.requests(browser)
     for width in web.WIDTHS.values():

@@ -27,9 +27,10 @@ from mmbench.report.layout import markdown
 from mmbench.report.list_facts import guardrail_facts
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable
-from mmbench.report.write import write_report
+from mmbench.report.write import proved, write_report
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell
 from tests import records as valid
@@ -228,13 +229,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def catalogue(table: SweepTable) -> Catalogue:
-    read = read_catalogue(table.cells["shop", "vbpr", "none"])
+    read = read_catalogue(table.cells["shop", "vbpr", "none"], table.trust)
     assert isinstance(read, Catalogue)
     return read
 
 
 def test_slices_divide_the_pairs_by_the_facts_of_the_data(ran: Path) -> None:
-    table = read_sweep(ran)
+    table = read_sweep(ran, Trust(places=(ran.parent,)))
     (facts,) = measured(table)
     data = catalogue(table)
     test, train = data.dataset.split.test, data.dataset.split.train
@@ -256,7 +257,7 @@ def test_slices_divide_the_pairs_by_the_facts_of_the_data(ran: Path) -> None:
 
 
 def test_gain_of_a_slice_is_that_of_its_pairs(ran: Path) -> None:
-    table = read_sweep(ran)
+    table = read_sweep(ran, Trust(places=(ran.parent,)))
     (facts,) = measured(table)
     counts = catalogue(table).item_counts
     sums = []
@@ -272,7 +273,7 @@ def test_gain_of_a_slice_is_that_of_its_pairs(ran: Path) -> None:
 
 def test_difference_of_a_slice_is_defined_where_a_side_finds_nothing(ran: Path) -> None:
     """Differences of the slices times their pairs add up to the whole difference of the users."""
-    table = read_sweep(ran)
+    table = read_sweep(ran, Trust(places=(ran.parent,)))
     (facts,) = measured(table)
     whole = table.cells["shop", "vbpr", "fused"].per_user("ndcg@20") - table.cells["shop", "vbpr", "text"].per_user(
         "ndcg@20"
@@ -284,7 +285,7 @@ def test_difference_of_a_slice_is_defined_where_a_side_finds_nothing(ran: Path) 
 
 
 def test_measures_of_the_lists(ran: Path) -> None:
-    table = read_sweep(ran)
+    table = read_sweep(ran, Trust(places=(ran.parent,)))
     (facts,) = measured(table)
     beyond = {
         s: {f.part: f.value for f in facts.facts if (f.measure, f.subject) == ("beyond accuracy", s)} for s in ENDS
@@ -310,7 +311,7 @@ def test_measures_of_the_lists(ran: Path) -> None:
 
 
 def test_items_without_what_is_added_have_a_guard_rail(ran: Path) -> None:
-    table, data = read_sweep(ran), catalogue(read_sweep(ran))
+    table, data = read_sweep(ran, Trust(places=(ran.parent,))), catalogue(read_sweep(ran, Trust(places=(ran.parent,))))
     image = data.dataset.features["image"]
     present = np.arange(len(image.present)) % 3 > 0
     features = {**data.dataset.features, "image": replace(image, present=present)}
@@ -334,10 +335,10 @@ def test_items_without_what_is_added_have_a_guard_rail(ran: Path) -> None:
 
 
 def test_files(ran: Path) -> None:
-    table = write_report(ran)
+    table = write_report(ran, trust=Trust(places=(ran.parent,)))
     text, csv = ((ran / "report" / f"contribution.{ending}").read_text() for ending in ("md", "csv"))
     facts = measured(table)
-    assert text == markdown(document(table, facts))
+    assert text == markdown(proved(document(table, facts), table))
     assert csv == as_csv(document(table, facts))
     frame = pd.read_csv(io.StringIO(csv))
     assert len(frame) == len(facts[0].facts)
@@ -350,14 +351,14 @@ def test_files(ran: Path) -> None:
 
 
 def test_a_data_set_that_changed_is_not_used(ran: Path, tmp_path: Path) -> None:
-    cell = read_sweep(ran).cells["shop", "vbpr", "none"]
-    assert (
-        read_catalogue(replace(cell, test_hash="another")) == "the data set is no longer the one that the sweep ran on"
-    )
+    ours = Trust(places=(ran.parent,))
+    cell = read_sweep(ran, ours).cells["shop", "vbpr", "none"]
+    other = read_catalogue(replace(cell, test_hash="another"), ours)
+    assert other == "the data set is no longer the one that the sweep ran on"
     described = records.read(paths.cell_file(cell.folder), Cell)
     described.config["dataset"]["path"] = str(tmp_path)
     records.write(paths.cell_file(tmp_path), described)
-    gone = read_catalogue(replace(cell, folder=tmp_path))
+    gone = read_catalogue(replace(cell, folder=tmp_path), Trust(places=(tmp_path,)))
     assert gone == "the data set cannot be read where the sweep's configuration says"
 
 
@@ -371,7 +372,7 @@ def test_a_world_has_no_categories(tmp_path: Path) -> None:
     split = load_dataset(DatasetConfig(**options)).split  # type: ignore[arg-type]
     cell = valid.cell(config={"dataset": {**options, "lr": {}}}, split_hash=split.tuning_fingerprint)
     records.write(paths.cell_file(tmp_path), cell)
-    read = read_catalogue(replace(EMPTY_CELL, folder=tmp_path, test_hash=split.test_fingerprint))
+    read = read_catalogue(replace(EMPTY_CELL, folder=tmp_path, test_hash=split.test_fingerprint), NOTHING)
     assert isinstance(read, Catalogue)
     assert (read.categories, read.members, read.lengths) == (None, None, None)
     assert read.unknown == (

@@ -217,7 +217,7 @@ def test_the_report_of_a_sweep_that_ran(sweep_dir: Path) -> None:
     page = (sweep_dir / "report" / "fairness.html").read_text(encoding="utf-8")
     assert page == as_html(table, groups, *told)
     assert (sweep_dir / "report" / "fairness.md").read_text(encoding="utf-8") == as_markdown(table, groups, *told)
-    assert "shop_50%&amp;co|1" in page
+    assert "planted_50%&amp;co|1" in page
     assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
 
 
@@ -246,7 +246,7 @@ def test_a_condition_that_found_nothing_in_any_trial_has_its_row() -> None:
 def test_a_bar_in_a_name_does_not_end_its_cell(sweep_dir: Path) -> None:
     table = read_sweep(sweep_dir)
     text = as_markdown(table, read_groups(table, sweep_dir), [], [])
-    assert r"| shop_50%&co\|1 | vbpr |" in text
+    assert r"| planted_50%&co\|1 | vbpr |" in text
 
 
 @pytest.mark.usefixtures("nested")

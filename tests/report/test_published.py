@@ -14,7 +14,7 @@ from mmbench.report.layout import csv as as_csv
 from mmbench.report.layout import latex, markdown
 from mmbench.report.published import METRICS, Row, document, read_published
 from mmbench.report.reading import read_sweep
-from mmbench.report.write import write_report
+from mmbench.report.write import proved, write_report
 from tests.report.constructed import Made, hit_users, write_sweep
 
 USERS = 100
@@ -103,11 +103,11 @@ def test_the_layout_is_the_published_one(folder: Path, rows: list[Row]) -> None:
 def test_files(folder: Path, csv: Path, rows: list[Row]) -> None:
     table = write_report(folder, csv)
     report = folder / "report"
-    made = document(table, rows)
+    made = proved(document(table, rows), table)
     assert (report / "paper.md").read_text() == markdown(made)
     tex = (report / "paper.tex").read_text()
     assert tex == latex(made)
-    assert r"\caption{Table 4. Models, baseline \& all}" in tex
+    assert r"\caption{Table 4. Models, baseline \& all; records \texttt{" in tex
     assert "2 of 4 published rows have a cell in this sweep" in tex
     exported = (report / "paper.csv").read_text()
     assert exported == as_csv(made)

@@ -21,7 +21,7 @@ from mmbench.report.pooled import pool, rank_tables
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import sentence
 from mmbench.report.verdict_table import document, notes
-from mmbench.report.write import write_report
+from mmbench.report.write import proved, write_report
 from tests.report.constructed import Hits, Made, hit_users, write_earlier_look, write_sweep
 
 USERS, BASE = 2000, range(1000)
@@ -373,7 +373,7 @@ def test_all_files_say_the_same(tmp_path: Path) -> None:
     cells = {(D, m, "text"): TEXT[m] for m in models} | {(D, m, "none"): NONE for m in models}
     folder = write_sweep(tmp_path / "s", cells)
     table, compared = write_report(folder), list(judged(folder).values())
-    made = document(table, compared, read_disposals(table, read_groups(table, folder)))
+    made = proved(document(table, compared, read_disposals(table, read_groups(table, folder))), table)
     written = {ending: (folder / "report" / f"verdicts.{ending}").read_text() for ending in ("md", "tex", "csv")}
     assert written["md"] == markdown(made)
     assert written["tex"] == latex(made)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmbench.report.layout import Entry, Table, csv, latex, markdown, terminal
+from mmbench.report.layout import Entry, Table, csv, latex, markdown, md, terminal, tex
 from mmbench.report.reading import read_sweep
 from mmbench.report.results import document
 from mmbench.report.table import SweepTable
@@ -95,9 +95,9 @@ def test_best_and_second_of_every_column_are_marked(table: SweepTable) -> None:
 
 def test_markdown_is_a_table_for_each_metric(table: SweepTable) -> None:
     text = markdown(document(table, []))
-    assert text.startswith("# my_table\n")
+    assert text.startswith("# my_table (PLANTED WORLD, MADE-UP DATA)\n")
     for metric in table.metrics:
-        assert f"## {DATASET}, {metric}" in text
+        assert f"## {md(DATASET)}, {metric}" in text
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == len(table.metrics) * (2 + 6)
     assert {len(row) for row in rows} == {2 + 5 + 8}
@@ -107,11 +107,21 @@ def test_markdown_is_a_table_for_each_metric(table: SweepTable) -> None:
     assert text.count("**") == 2 * sum(e.rank == 1 for m in table.metrics for e in entries(table, m).values())
 
 
+def test_a_planted_world_says_so_in_every_report(sweep_dir: Path) -> None:
+    write_report(sweep_dir)
+    pages = [file for file in (sweep_dir / "report").iterdir() if file.suffix in (".md", ".html", ".txt")]
+    assert len(pages) >= 8
+    assert [file.name for file in pages if "PLANTED WORLD, MADE-UP DATA" not in file.read_text()] == []
+    index = (sweep_dir / "report" / "report.html").read_text()
+    assert "<h1>my_table (PLANTED WORLD, MADE-UP DATA)</h1>" in index
+    assert "decide multirun/my_table<" in index
+
+
 def test_markdown_says_what_failed_in_one_line_each(table: SweepTable) -> None:
     notes = markdown(document(table, [])).rpartition("|\n")[2].strip().splitlines()
     assert all(line.startswith("- ") for line in notes), notes
-    assert any(r"failed: shop_50%&co\|1/broken/text: " in line and "80 items" in line for line in notes)
-    assert any(r"stale: shop_50%&co\|1/fusion/image: its records belong to other data" in line for line in notes)
+    assert any(r"failed: planted_50%&co\|1/broken/text: " in line and "80 items" in line for line in notes)
+    assert any(r"stale: planted_50%&co\|1/fusion/image: its records belong to other data" in line for line in notes)
     assert "budget touch (1 trials, 3 seeds)" in notes[0]
     assert "this table tests nothing" in notes[0]
     assert not any("One seed" in line for line in notes)
@@ -154,7 +164,7 @@ def test_latex_holds_nothing_outside_tables_and_comments(table: SweepTable) -> N
 
 def test_latex_escapes_and_marks(table: SweepTable) -> None:
     text = latex(document(table, []))
-    assert r"\caption{shop\_50\%\&co|1, ndcg@20}" in text
+    assert rf"\caption{{{tex(DATASET)}, ndcg@20}}" in text
     assert r"fused vs none \%" in text
     assert r"$\pm$" in text
     assert "±" not in body_of(text)

@@ -38,7 +38,7 @@ def key(asked: Job) -> str:
             ["modality=text", "modality.seed=1", "modality.missing.text=0.5"],
             "planted-complementary/vbpr/text_missing.text=0.5_seed=1",
         ),
-        (["dataset.name=mine"], "mine/vbpr/fused"),
+        (["dataset.name=planted-mine"], "planted-mine/vbpr/fused"),
     ],
 )
 def test_a_cell_is_named_after_what_was_asked(words: list[str], cell: str) -> None:
@@ -183,8 +183,8 @@ def test_a_path_of_the_search_need_not_be_the_models() -> None:
 
 def test_the_record_of_a_cell_says_what_its_results_rest_on() -> None:
     asked = job("modality=text_shuffled_image")
-    cell = asked.record(asked.task(), "key")
-    assert (cell.key, cell.name) == ("key", asked.cell)
+    cell = asked.record(asked.task())
+    assert (cell.key, cell.name) == (asked.store(asked.task()).key, asked.cell)
     assert cell.states == {"image": "shuffle", "text": "real"}
     assert cell.features.keys() == {"image", "text"}
     assert cell.split_hash == asked.dataset().split.tuning_fingerprint

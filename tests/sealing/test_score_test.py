@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
@@ -281,7 +282,9 @@ def test_reliance_is_the_stored_model_with_one_modality_shuffled(modality: str, 
 
 
 class Fragile(FactorModel):
-    """Ranks well in single precision; rounded to half precision all its item vectors are the same."""
+    """One that ranks, one that cannot be built, one that ranks nothing once it is rounded to half precision, and one
+    that has no vector for user 0, who is in the test split only.
+    """
 
     uses_content = False
 
@@ -289,12 +292,15 @@ class Fragile(FactorModel):
         super().__init__()
         if kind == "broken":
             raise RuntimeError("cannot be built")
-        step = torch.linspace(0.0, 1e-5, data.n_items) if kind == "fragile" else torch.linspace(1.0, 0.0, data.n_items)
+        step = torch.linspace(0.0, 1e-5, data.n_items) if kind == "fine" else torch.linspace(1.0, 0.0, data.n_items)
         self.items = nn.Parameter(1.0 + step.unsqueeze(1))
+        self.first_user = math.nan if kind == "fragile" else 1.0
         self.n_users = data.n_users
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        return torch.ones(self.n_users, 1), self.items
+        users = torch.ones(self.n_users, 1)
+        users[0] = self.first_user
+        return users, self.items
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         return {"nothing": 0.0 * self.items.sum()}
@@ -304,26 +310,37 @@ def fragile(sweep_dir: Path, kinds: list[str]) -> tuple[CellTask, CellStore, Spl
     job = make_job(sweep_dir, "model=bpr", "budget.batches_per_epoch=1")
     task, store = opened(job)
     _, settings = task.recipe(task.default)
+    known = task.valid.users > 0
     task = replace(
         task,
+        valid=replace(task.valid, users=task.valid.users[known], items=task.valid.items[known]),
         space={"model.kind": CategoricalDistribution(kinds)},
         default={"model.kind": kinds[0]},
         budget=replace(task.budget, trials=len(kinds)),
         recipe=lambda configuration: (functools.partial(Fragile, kind=configuration["model.kind"]), settings),
     )
-    store.open(job.record(task, store.key))
+    store.open(job.record(task))
     return task, store, job.dataset().split
 
 
 def test_a_trial_that_ranks_nothing_is_named_and_a_failed_one_is_left_out(tmp_path: Path) -> None:
-    task, store, split = fragile(tmp_path, ["sound", "fragile", "broken"])
+    task, store, split = fragile(tmp_path, ["sound", "fragile", "broken", "fine"])
     worked(task, store, split)
     choice, seal = store.choice(), store.seal()
     assert choice is not None
     assert seal is not None
     assert choice.configuration == {"model.kind": "sound"}
     kind_of = [slot["model.kind"] for slot in task.slots()]
-    assert seal.unscored == [f"trial {kind_of.index('fragile')}: all scores are equal, so they rank nothing"]
+    assert seal.unscored == [f"trial {kind_of.index('fragile')}: scores are NaN or infinite"]
+    reasons = {
+        trial.configuration["model.kind"]: trial.failure.reason
+        for trial in records.read_trainings(store.folder, Stage.TRIAL, store.key)
+        if trial.failure is not None
+    }
+    assert reasons == {
+        "broken": "RuntimeError: cannot be built",
+        "fine": "DegenerateScores: all scores are equal, so they rank nothing",
+    }
     for trial in records.read_trainings(store.folder, Stage.TRIAL, store.key):
         ranked = store.training_file(trial.unit, paths.RANKS).exists()
         assert ranked == (trial.configuration == {"model.kind": "sound"})
@@ -333,5 +350,5 @@ def test_a_final_run_that_ranks_nothing_has_no_seal(tmp_path: Path) -> None:
     task, store, split = fragile(tmp_path, ["fragile"])
     failure = worked(task, store, split).failure()
     assert failure is not None
-    assert failure.reason == "DegenerateScores: all scores are equal, so they rank nothing"
+    assert failure.reason == "DegenerateScores: scores are NaN or infinite"
     assert not is_scored(store, split)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mmbench.store import leases
-from mmbench.store.leases import FileLeases, Owner, holding, make_leases, process_start
+from mmbench.store.leases import FileLeases, LeaseLost, Owner, holding, is_stopped, make_leases, process_start
 
 
 def dead_owner() -> Owner:
@@ -34,7 +36,6 @@ def test_a_lease_has_one_owner_until_it_is_given_back(tmp_path: Path) -> None:
     assert other.claim("tune-1")
     mine.release("tune-0")
     assert other.claim("tune-0")
-    assert other.deaths("tune-0") == 0
 
 
 def test_only_the_owner_can_give_a_lease_back(tmp_path: Path) -> None:
@@ -44,14 +45,14 @@ def test_only_the_owner_can_give_a_lease_back(tmp_path: Path) -> None:
     assert not other.claim("tune-0")
 
 
-def test_a_dead_process_of_this_machine_loses_its_lease_at_once_and_its_death_is_counted(tmp_path: Path) -> None:
+def test_a_dead_process_of_this_machine_loses_its_lease_at_once(tmp_path: Path) -> None:
     assert FileLeases(tmp_path, owner=dead_owner()).claim("tune-0")
     mine = FileLeases(tmp_path, timeout=1e9)
-    assert mine.deaths("tune-0") == 0
+    assert mine.living() == []
     assert mine.claim("tune-0")
-    assert mine.deaths("tune-0") == 1
     assert not mine.claim("tune-0")
-    assert [p.name for p in tmp_path.glob("*.dead")] == []
+    assert mine.living() == ["tune-0"]
+    assert [p.name for p in tmp_path.iterdir()] == ["tune-0.lease"]
 
 
 def test_a_process_number_that_was_given_away_is_not_the_old_owner(tmp_path: Path) -> None:
@@ -71,6 +72,111 @@ def test_an_owner_on_another_machine_is_dead_after_its_silence(tmp_path: Path) -
     assert not mine.claim("tune-0")
     os.utime(tmp_path / "tune-0.lease", (long_ago, long_ago))
     assert mine.claim("tune-0")
+
+
+@pytest.mark.parametrize("place", ["host", "boot", "namespace"])
+def test_the_number_of_a_process_says_nothing_about_another_machine_boot_or_container(
+    place: str, tmp_path: Path
+) -> None:
+    """Containers share a host name, and a number that is free here is a living worker there."""
+    there = FileLeases(tmp_path, owner=replace(dead_owner(), **{place: "other"}))
+    assert there.claim("tune-0")
+    assert not FileLeases(tmp_path).claim("tune-0")
+    os.utime(tmp_path / "tune-0.lease", (1, 1))
+    assert FileLeases(tmp_path).claim("tune-0")
+
+
+#: Takes a lease, says so, and holds it until it is told to end.
+HOLD = (
+    "import sys, pathlib; from mmbench.store.leases import FileLeases; "
+    "print(FileLeases(pathlib.Path(sys.argv[1])).claim(sys.argv[2]), flush=True); sys.stdin.read()"
+)
+
+
+@pytest.mark.parametrize("mounted", [["--mount-proc"], []], ids=["own /proc", "/proc of the host"])
+def test_workers_in_another_pid_namespace_are_alive(mounted: list[str], tmp_path: Path) -> None:
+    unshare = ["unshare", "--pid", "--fork", "--kill-child", *mounted]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("this system does not permit new PID namespaces")
+    assert FileLeases(tmp_path).claim("here")
+    for name, taken in (("there", "True"), ("here", "False")):
+        command = [*unshare, sys.executable, "-c", HOLD, str(tmp_path), name]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == taken
+            assert not FileLeases(tmp_path).claim(name)
+            assert name in FileLeases(tmp_path).living()
+            process.stdin.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_no_clock_of_a_machine_decides(days: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = FileLeases(tmp_path, owner=Owner("elsewhere", 1, "1"))
+    assert far.claim("silent")
+    assert far.claim("alive")
+    os.utime(tmp_path / "silent.lease", (1, 1))
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + 86_400 * days)
+    mine = FileLeases(tmp_path, timeout=60.0)
+    assert mine.claim("silent")
+    assert not mine.claim("alive")
+
+
+def test_a_lease_from_the_future_counts_from_the_moment_it_is_seen(tmp_path: Path) -> None:
+    """As a file server leaves one whose clock is set back; its owner may be alive, or dead."""
+    far = FileLeases(tmp_path, owner=Owner("elsewhere", 1, "1"))
+    assert far.claim("tune-0")
+    file = tmp_path / "tune-0.lease"
+    tomorrow = time.time() + 86_400
+    os.utime(file, (tomorrow, tomorrow))
+    mine = FileLeases(tmp_path, timeout=60.0)
+    assert not mine.claim("tune-0")
+    assert file.stat().st_mtime < tomorrow - 80_000
+    minute = file.stat().st_mtime - 61
+    os.utime(file, (minute, minute))
+    assert mine.claim("tune-0")
+
+
+def test_a_stopped_worker_is_overtaken_after_its_silence_and_does_no_harm_later(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path), "tune-0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "True"
+        assert not is_stopped(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        assert is_stopped(process.pid)
+        stopped = replace(Owner.me(), pid=process.pid, started=process_start(process.pid))
+        mine, other = FileLeases(tmp_path, timeout=60.0), FileLeases(tmp_path, owner=stopped)
+        assert not mine.claim("tune-0")
+        os.utime(tmp_path / "tune-0.lease", (1, 1))
+        assert mine.claim("tune-0")
+        os.utime(tmp_path / "tune-0.lease", (1, 1))
+        assert not other.beat("tune-0")
+        other.release("tune-0")
+        assert (tmp_path / "tune-0.lease").stat().st_mtime == 1
+        process.kill()
+
+
+def test_who_lost_a_lease_learns_of_it_before_writing(tmp_path: Path) -> None:
+    mine, other = FileLeases(tmp_path), FileLeases(tmp_path, owner=Owner("elsewhere", 1, "1"))
+    assert mine.claim("tune-0")
+    with holding(mine, "tune-0") as confirm:
+        confirm()
+        os.utime(tmp_path / "tune-0.lease", (1, 1))
+        assert other.claim("tune-0")
+        with pytest.raises(LeaseLost):
+            confirm()
+    assert other.beat("tune-0")
+
+
+def test_signs_of_life_fit_a_short_timeout(tmp_path: Path) -> None:
+    mine = FileLeases(tmp_path, timeout=0.2)
+    assert mine.claim("tune-0")
+    with holding(mine, "tune-0"):
+        time.sleep(0.5)
+        assert FileLeases(tmp_path, timeout=0.2).living() == ["tune-0"]
+    assert mine.living() == []
 
 
 def test_a_lease_that_its_maker_has_not_written_yet_is_alive(tmp_path: Path) -> None:
@@ -133,8 +239,7 @@ def test_a_slow_reaper_does_not_bury_the_next_owner(tmp_path: Path, monkeypatch:
     quick, slow = FileLeases(tmp_path), FileLeases(tmp_path)
     monkeypatch.setattr(slow, "_is_dead", lambda file: quick.claim("tune-0"))
     assert not slow.claim("tune-0")
-    assert quick.deaths("tune-0") == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["tune-0.deaths", "tune-0.lease"]
+    assert [p.name for p in tmp_path.iterdir()] == ["tune-0.lease"]
 
 
 def test_a_reaper_that_dies_at_the_grave_blocks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
-from mmbench.store import files, ledger, mending, records
-from mmbench.store.files import Damaged
+from mmbench.store import bounds, files, ledger, mending, records
+from mmbench.store.bounds import Damaged
 from mmbench.store.leases import FileLeases
 from mmbench.store.mending import differs_from_before, mend, mend_after, set_aside_choice, set_aside_seal
 from mmbench.store.records import CellStore
@@ -21,6 +21,9 @@ from tests.tiny import digests
 from tests.torn import MODES, tear
 
 FIRST, FINAL = Unit(Stage.TRIAL, 0), Unit(Stage.FINAL, 1)
+
+#: Hashes of the arrays that a record stands for.
+WITH_ARRAYS = {"validation_hash": "validation", "state_hash": "state"}
 
 
 def write(store: CellStore, training: Training) -> None:
@@ -37,10 +40,10 @@ def store(tmp_path: Path) -> CellStore:
     records.write_twice(paths.manifest_file(tmp_path), manifest())
     made = CellStore(tmp_path, paths.cell_dir(tmp_path, "data", "vbpr", "text"), "a" * 64)
     made.open(cell())
-    chosen = choice(trial())
-    write(made, trial())
+    chosen = choice(trial(**WITH_ARRAYS))
+    write(made, trial(**WITH_ARRAYS))
     made.write_choice(chosen)
-    write(made, final(configuration=chosen.configuration))
+    write(made, final(configuration=chosen.configuration, **WITH_ARRAYS))
     made.write_seal(seal(chosen))
     return made
 
@@ -125,7 +128,7 @@ def test_lines_of_the_ledger_that_cannot_be_read_are_counted_and_stay(store: Cel
 
 def test_damage_inside_a_file_is_told_by_whoever_reads_it(store: CellStore) -> None:
     for file, read in (
-        (store.training_file(FIRST, paths.VALIDATION), files.read_table),
+        (store.training_file(FIRST, paths.VALIDATION), bounds.read_table),
         (store.training_file(FIRST, paths.STATE), files.read_state),
     ):
         content = bytearray(file.read_bytes())
@@ -170,7 +173,7 @@ def test_a_choice_that_the_trials_do_not_give_again_is_kept_with_its_seal(store:
     chosen = store.choice()
     assert chosen is not None
     said = set_aside_choice(store, chosen)
-    assert "its trials choose another configuration than tune 0 since some of them were repeated" in said
+    assert "its trials do not give the choice of tune 0 again since some of them were repeated" in said
     assert (store.choice(), store.seal()) == (None, None)
     aside = paths.damaged_dir(store.sweep_dir) / store.folder.relative_to(store.sweep_dir)
     assert {file.name for file in aside.iterdir()} == {"choice.json", "sealed.json"}

@@ -164,7 +164,7 @@ def test_parameters_are_kept_in_half_precision(tmp_path: Path) -> None:
         "scalar": np.float32(0.25),
         "empty": np.empty((0, 3), np.float32),
     }
-    files.write_state(tmp_path / "state.npz", state)
+    files.write_state(tmp_path / "state.npz", files.as_stored(state))
     found = files.read_state(tmp_path / "state.npz")
     assert list(found) == list(state)
     for name in ("single", "double", "scalar", "empty"):
@@ -179,7 +179,7 @@ def test_parameters_are_kept_in_half_precision(tmp_path: Path) -> None:
 def test_parameters_that_half_precision_cannot_hold_stay_whole(tmp_path: Path) -> None:
     largest = float(np.finfo(np.float16).max)
     state = {"fits": np.array([largest], np.float32), "large": np.array([1.0, -2.0 * largest], np.float32)}
-    files.write_state(tmp_path / "state.npz", state)
+    files.write_state(tmp_path / "state.npz", files.as_stored(state))
     found = files.read_state(tmp_path / "state.npz")
     assert found["fits"].dtype == np.float16
     assert found["large"].dtype == np.float32

@@ -25,12 +25,22 @@ from mmbench.store.schema import (
     Revision,
     Stage,
     Training,
+    content_hash,
 )
 from tests import records as valid
 
 CONTROL = Control(state="shuffle", differs_from_real=True, cosine_mean=0.1, cosine_sd=0.2)
 APPROXIMATION = Approximation(items=80, k=10, recall=0.99, sample=40, library="faiss 1.8")
-REVISION = Revision(trials=8, seeds=3, models=["data/vbpr"], command=["budget=small"], planned_at="now")
+REVISION = Revision(
+    trials=8,
+    seeds=3,
+    cells={"data/vbpr/text": "a" * 64},
+    data={"data": "print"},
+    versions={"data/vbpr/text": "versions"},
+    command=["budget=small"],
+    planned_at="now",
+    previous="fixed",
+)
 EXAMPLES: dict[str, Record] = {
     "trial": valid.trial(3, 0.1 + 0.2, controls={"text": CONTROL}, approximations=[APPROXIMATION]),
     "failed trial": valid.trial(0, None, failure=Failure(reason="é\nsecond line", traceback="Traceback")),
@@ -77,7 +87,7 @@ def without_a_field(plain: dict[str, Any]) -> None:
 
 #: How a file is spoilt, and a part of the message that refuses it.
 SPOILT: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "schema 2": (lambda plain: plain.update(schema_version=2), "schema version 2, this mmbench reads version 3; use "),
+    "schema 2": (lambda plain: plain.update(schema_version=2), "schema version 2, this mmbench reads version 4; use "),
     "no schema": (lambda plain: plain.pop("schema_version"), "schema version None"),
     "unknown field": (lambda plain: plain.update(surprise=1), "unknown field `surprise`"),
     "missing field": (without_a_field, "missing required field"),
@@ -108,9 +118,11 @@ def test_what_is_no_record_is_refused_in_one_line(text: str, tmp_path: Path) -> 
 def test_a_number_that_is_none_is_neither_written_nor_read(tmp_path: Path) -> None:
     file = tmp_path / "trial.json"
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.write(file, valid.trial(0, math.nan))
+        records.write(file, msgspec.structs.replace(valid.trial(), course=valid.course(math.nan)))
     assert not file.exists()
-    file.write_text(json.dumps(msgspec.to_builtins(valid.trial(0, math.nan))))
+    plain = msgspec.to_builtins(valid.trial())
+    plain["course"]["validated"] = math.nan
+    file.write_text(json.dumps(plain))
     assert "is not a record" in refused(file, type(EXAMPLES["trial"]))
 
 
@@ -135,16 +147,30 @@ def test_the_ledger_passes_over_what_is_no_row(tmp_path: Path) -> None:
     assert list(ledger.read(tmp_path)) == [row, row]
 
 
-def test_the_hash_of_a_choice_covers_all_but_the_key_of_its_cell() -> None:
-    choice = valid.choice()
-    for changes in ({"slot": 4}, {"score": 0.4}, {"n_failed": 1}, {"configuration": {"model.size": 9}}):
-        assert valid.choice(**changes).hash != choice.hash
-    assert valid.choice(cell_key="other").hash == choice.hash
+@pytest.mark.parametrize("name", [name for name, record in EXAMPLES.items() if hasattr(record, "hash")])
+def test_a_hash_covers_every_field_but_times_and_places(name: str) -> None:
+    """A ledger row is the journal's; it only repeats the hash of its record."""
+    record = EXAMPLES[name]
+    if isinstance(record, LedgerRow):
+        return
+    assert record.hash == content_hash(record)
+    for field in msgspec.structs.fields(type(record)):
+        if field.name == "hash":
+            continue
+        changed = msgspec.structs.replace(record, **{field.name: "something else"})
+        assert content_hash(changed) != record.hash, field.name
+    failed = valid.trial(0, None, failure=Failure(reason="why", traceback="here"))
+    assert failed.hash == valid.trial(0, None, failure=Failure(reason="why", traceback="there")).hash
+    assert failed.hash != valid.trial(0, None, failure=Failure(reason="other", traceback="here")).hash
 
 
-def test_the_score_of_a_course_is_that_of_its_best_epoch() -> None:
-    course = Course(history=[0.1, 0.4, 0.3], best_epoch=2)
-    assert (course.epochs, course.score) == (3, 0.4)
+def test_the_best_score_of_a_course_is_that_of_its_best_epoch() -> None:
+    course = Course(history=[0.1, 0.4, 0.3], best_epoch=2, validated=0.39)
+    assert (course.epochs, course.best) == (3, 0.4)
+
+
+def test_the_stored_state_gives_the_score_that_chooses() -> None:
+    assert valid.trial(course=Course(history=[0.1, 0.4, 0.3], best_epoch=2, validated=0.39)).score == 0.39
 
 
 @pytest.mark.parametrize(

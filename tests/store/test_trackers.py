@@ -26,8 +26,6 @@ from mmbench.store.trackers import (
     Summary,
     WandbTracker,
     make_tracker,
-    remember,
-    remembered,
 )
 from tests.tiny import digests, make_job, sealed
 
@@ -204,25 +202,6 @@ def test_the_run_of_a_report_is_known_again_whatever_the_sweep_grew_to(
     online = make_tracker({**WANDB, "mode": "online"}, tmp_path / "s")
     online.report(report)
     assert (runs[-1].settings["id"], runs[-1].settings["resume"]) == (first, "allow")
-
-
-def test_commands_after_the_sweep_know_how_it_is_tracked(tmp_path: Path) -> None:
-    assert isinstance(remembered(tmp_path), NoTracker)
-    asked = {**WANDB, "mode": "disabled", "entity": "us", "tags": ["a"]}
-    remember(asked, tmp_path)
-    assert remembered(tmp_path) == make_tracker(asked, tmp_path)
-    remember({"kind": "none"}, tmp_path)
-    remember({"kind": "none"}, tmp_path)
-    assert isinstance(remembered(tmp_path), NoTracker)
-
-
-@pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({**WANDB, "mode": "on"}), "\xff"])
-def test_settings_that_cannot_be_read_cost_a_warning(content: str, tmp_path: Path) -> None:
-    file = paths.mirror_settings_file(tmp_path)
-    file.parent.mkdir()
-    file.write_text(content, encoding="latin-1")
-    with pytest.warns(UserWarning, match="W&B does not mirror the report, .* cannot be read"):
-        assert isinstance(remembered(tmp_path), NoTracker)
 
 
 def test_a_mirror_that_cannot_begin_costs_warnings_only(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mmbench.inference.verdicts import Verdict
+from tests.evaluation.truth_table import documented
 from tests.studies import draws, planted
-from tests.studies.planted import GAINS, LOSSES, TRUTH, too_many, words
+from tests.studies.planted import GAINS, LOSSES, TRUTH, detectable, too_many, words
 from tests.studies.sweeps import finished
 
 PLANTED = finished(planted.STUDIES)
@@ -37,6 +38,42 @@ def test_what_may_be_disposed_of_does_not_harm() -> None:
     said = words(PLANTED, contrast="free_disposal_of_image", helping=False)
     wrong = [one for one in said if one[1] in LOSSES]
     assert not too_many(len(wrong), len(said)), wrong
+
+
+@pytest.mark.skipif(not PLANTED, reason="no planted study has been recorded: make study")
+def test_undecided_is_no_more_frequent_than_power_predicts() -> None:
+    """A gain that is detected with 80 % power is left undecided in at most 20 %."""
+    said = detectable(PLANTED, documented())
+    undecided = [one for one in said if one[1] == Verdict.UNDECIDED]
+    assert not too_many(len(undecided), len(said), rate=0.2), undecided
+
+
+def test_power_is_asked_of_planted_gains_that_can_be_detected_alone() -> None:
+    """Bounds of a standard error of .02 detect 5.8 %; the planted gain is the smaller of its readings."""
+    detects = {"bounds": [-0.1, 0.1], "log_ratio": 0.0, "se": 0.02, "df": 1000.0}
+    contrasts = [
+        {"name": "p/m/text_vs_none", "word": "undecided", **detects},
+        {"name": "p/m/fused_vs_text", "word": "better", **detects},
+        {"name": "p/m/image_vs_none", "word": "undecided", **detects},
+        {"name": "p/fusion/text_vs_none", "word": "measurement not trusted", **detects},
+        {"name": "p/vbpr/text_vs_none", "word": None, **detects},
+        {"name": "p/bm3/text_vs_none", "word": "undecided", **detects, "se": 0.05},
+        {"name": "p/m/fused_vs_text_shuffled_image", "word": "undecided", **detects},  # nothing says what was planted
+    ]
+    gains = {"text_vs_none": 0.07, "fused_vs_text": 0.3, "image_vs_none": 0.05}
+    truth = {("w@1", 2): [gains, dict.fromkeys(gains, 4.0)]}
+    found = detectable({"planted_w@1_2": {"contrasts": contrasts}}, truth)
+    assert found == [
+        ("planted_w@1_2: p/m/text_vs_none", "undecided"),
+        ("planted_w@1_2: p/m/fused_vs_text", "better"),
+    ]
+    # Of ten, two are expected; seven or more have a probability of .0009.
+    assert [too_many(undecided, 10, rate=0.2) for undecided in (2, 6, 7, 8)] == [False, False, True, True]
+
+
+def test_the_page_states_what_was_planted_in_every_study() -> None:
+    assert set(planted.WORLDS) <= documented().keys()
+    assert [reading["fused_vs_text"] for reading in documented()["complementary", 0]] == [0.584, 0.063]
 
 
 @pytest.mark.parametrize("name", PLANTED)

@@ -126,7 +126,7 @@ def test_the_global_random_state_is_left_alone(fitted: Fit, build: Callable[[Rec
 
 def test_training_learns(fitted: Fit) -> None:
     outcome = fitted(bpr, max_epochs=30)
-    assert outcome.course.score > 0.8
+    assert outcome.course.validated > 0.8
     assert outcome.course.losses[-1]["bpr"] < 0.5 * outcome.course.losses[0]["bpr"]
     assert set(outcome.course.losses[0]) == {"bpr", "reg"}
 
@@ -147,7 +147,7 @@ def test_patience_is_counted_in_steps(fitted: Fit, scripted: Any, patience: int,
     assert (course.epochs, course.best_epoch, course.stop_reason) == (last, 3, "patience")
     assert course.steps_per_epoch == 4
     assert len(course.history) == len(course.losses) == last
-    assert course.score == max(course.history) == course.history[2] == course.history[4]
+    assert course.best == max(course.history) == course.history[2] == course.history[4]
 
 
 def test_patience_starts_anew_with_every_improvement(fitted: Fit, scripted: Any) -> None:
@@ -180,10 +180,10 @@ def test_what_is_no_rule_is_refused(field: str, value: object) -> None:
 
 def test_popularity_is_recorded_beside_every_score(fitted: Fit, scripted: Any) -> None:
     floor = fitted(Popularity).course
-    assert floor.popularity == floor.score
+    assert floor.popularity == floor.validated == floor.best
     rule = StoppingRule(patience_steps=1, min_steps=0, max_steps=52)
     good, bad = (fitted(scripted([q] * 7), stopping=rule).course for q in (0.9, -0.9))
-    assert (good.popularity, bad.popularity) == (floor.score, floor.score)
+    assert (good.popularity, bad.popularity) == (floor.best, floor.best)
     assert (good.stalled, bad.stalled) == (False, True)
 
 
@@ -193,12 +193,12 @@ def test_the_best_state_is_restored(fitted: Fit, scripted: Any, block_world: Blo
     assert outcome.course.best_epoch == 2
     assert not outcome.model.training
     assert int(outcome.model.epoch) == 2
-    # Two batches an epoch and steps of lr each: after epoch 2 the weight has made four of them.
-    assert outcome.model.weight.item() == pytest.approx(4 * 0.02, rel=1e-4)
+    # Two batches an epoch and steps of lr each: after epoch 2 the weight has made four of them, in half precision.
+    assert outcome.model.weight.item() == pytest.approx(4 * 0.02, rel=2**-11)
     ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
     per_user = metrics.per_user(ranking.pairs, SELECTION_METRIC)
     assert per_user.tolist() == outcome.per_user.tolist()
-    assert per_user.mean() == outcome.course.score == outcome.course.history[1]
+    assert per_user.mean() == outcome.course.validated == outcome.course.history[1]
     assert ranking.users.tolist() == outcome.users.tolist()
 
 
@@ -207,15 +207,14 @@ def test_the_best_state_of_a_real_model_is_restored(fitted: Fit, block_world: Bl
     outcome = fitted(bpr, max_epochs=12, lr=0.3)
     assert outcome.course.best_epoch < outcome.course.epochs
     ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
-    assert metrics.per_user(ranking.pairs, SELECTION_METRIC).mean() == outcome.course.score
-    assert outcome.course.score == max(outcome.course.history)
+    assert metrics.per_user(ranking.pairs, SELECTION_METRIC).mean() == outcome.course.validated
+    assert outcome.course.validated == pytest.approx(max(outcome.course.history), rel=0.02)
 
 
 def test_rebuilding_gives_the_same_model(fitted: Fit, block_world: BlockWorld) -> None:
     outcome = fitted(bpr)
-    state = {name: value.numpy() for name, value in outcome.model.state_dict().items()}
     users = torch.arange(44)
-    model = rebuild(bpr, block_world.data(()), state, TrainingSettings(at_most(1)), seed=0)
+    model = rebuild(bpr, block_world.data(()), outcome.state, TrainingSettings(at_most(1)), seed=0)
     assert not model.training
     assert torch.equal(model.score(users), outcome.model.score(users))
 
@@ -230,7 +229,7 @@ def test_rebuilding_a_computed_model_computes_it(fitted: Fit, block_world: Block
 def test_batches_per_epoch_is_a_limit(fitted: Fit, scripted: Any, limit: int | None, steps: int) -> None:
     """The block world has 220 training interactions: four batches of 64, the last one short."""
     outcome = fitted(scripted([0.1, 0.2, 0.3]), max_epochs=3, batches_per_epoch=limit)
-    assert outcome.model.steps == 3 * steps
+    assert outcome.course.steps_per_epoch == steps
     # The term counts steps, so its mean over an epoch says which steps the mean was taken over.
     assert [terms["constant"] for terms in outcome.course.losses] == [
         pytest.approx(epoch * steps + (steps + 1) / 2) for epoch in range(3)
@@ -279,7 +278,7 @@ def test_a_closed_form_model_is_computed_once(fitted: Fit, block_world: BlockWor
     assert outcome.model.score(torch.tensor([0, 3])).tolist() == [counts, counts]
     ranking = Evaluator(block_world.heldout, block_world.train).rank(outcome.model)
     assert outcome.per_user.tolist() == metrics.per_user(ranking.pairs, SELECTION_METRIC).tolist()
-    assert outcome.course.score == outcome.per_user.mean()
+    assert outcome.course.validated == outcome.per_user.mean()
 
 
 def test_a_model_of_neither_kind_is_refused(fitted: Fit) -> None:

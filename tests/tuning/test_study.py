@@ -191,26 +191,27 @@ def test_controls_are_shown_to_be_controls(conditions: Mapping[str, CellStore]) 
 def test_the_best_is_chosen_and_a_tie_goes_to_the_lower_slot(scores: list[float | None], slot: int) -> None:
     trials = [trial(index, score) for index, score in enumerate(scores)]
     for order in itertools.permutations(trials):
-        choice = choose(order)
+        choice = choose(order, "plan")
         assert (choice.slot, choice.score, choice.configuration) == (slot, scores[slot], trials[slot].configuration)
         assert (choice.n_trials, choice.n_failed) == (len(scores), scores.count(None))
-        assert choice == choose(trials)
+        assert choice == choose(trials, "plan")
 
 
 def test_a_proposal_is_chosen_only_if_it_is_better_than_every_slot() -> None:
     slots = [trial(0, 0.1), trial(1, 0.3)]
     for score, stage in ((0.3, Stage.TRIAL), (0.4, Stage.PROPOSAL)):
-        assert choose([trial(0, score, Stage.PROPOSAL), *slots]).stage == stage
+        assert choose([trial(0, score, Stage.PROPOSAL), *slots], "plan").stage == stage
 
 
 def test_hash_of_a_choice_follows_what_was_chosen() -> None:
-    assert choose([trial(0, 0.1), trial(1, 0.2)]).hash != choose([trial(0, 0.2), trial(1, 0.1)]).hash
+    first, second = ([trial(0, a), trial(1, b)] for a, b in ((0.1, 0.2), (0.2, 0.1)))
+    assert len({choose(first, "plan").hash, choose(second, "plan").hash, choose(first, "other").hash}) == 3
 
 
 def test_a_study_without_a_result_has_no_choice() -> None:
     failed = [trial(slot, None, failure=Failure(reason=f"ValueError: of slot {slot}")) for slot in range(2)]
     with pytest.raises(CellFailed, match="all 2 trials failed; the first: ValueError: of slot 0"):
-        choose(failed)
+        choose(failed, "plan")
 
 
 # Failures
@@ -509,7 +510,7 @@ def test_a_kill_while_a_file_is_half_written(
     task, store = opened(job)
     original, hit = files.write_all, store.training_file(Unit(Stage.TRIAL, 1), ending)
 
-    def killed(contents: Mapping[Path, Callable[[Path], object]], **how: bool) -> None:
+    def killed(contents: Mapping[Path, Callable[[Path], object]], **how: Any) -> None:
         if hit not in contents:
             original(contents, **how)
             return

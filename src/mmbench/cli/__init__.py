@@ -17,6 +17,7 @@ COMMANDS = {
     "prepare": ("prepare", "main"),  # a dataset folder from files of others, or an MMRec folder of one
     "encode": ("encode", "main"),  # vectors for the texts and images of a folder
     "check": ("check", "main"),  # what would spoil a study on a folder
+    "audit": ("audit", "main"),  # were the trainings what the records say?
     "bundle": ("bundle", "bundle"),  # records, environment, hashes and commands in one archive
     "verify": ("bundle", "verify"),  # compute every table of an archive again
 }

@@ -2,45 +2,72 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmbench.cli.audit import add_audit, how_far, printer
+from mmbench.cli.errors import printable, reading
+from mmbench.cli.words import Parser, add_allow, take_language
 from mmbench.messages import Refusal
 
 
 def bundle(argv: Sequence[str]) -> None:
     """Pack a sweep into one archive."""
-    parser = argparse.ArgumentParser(prog="python -m mmbench bundle", description="A sweep as one archive to check.")
+    parser = Parser(prog="python -m mmbench bundle", description="A sweep as one archive to check.")
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
     parser.add_argument("archive", type=Path, nargs="?", help="archive to write, by default SWEEP.zip beside it")
+    add_allow(parser)
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
     from mmbench.report.archive import pack
+    from mmbench.scheduling.trust import Trust
 
     sweep = asked.sweep.resolve()
     target = asked.archive or sweep.with_name(f"{sweep.name}.zip")
     if target.resolve().is_relative_to(sweep):
         raise Refusal("{target} would lie inside the sweep that it packs; name another place", target=target)
-    n = pack(asked.sweep, target)
+    with reading(asked.sweep):
+        n = pack(asked.sweep, target, Trust.of(asked.allow))
     print(f"{n} files packed into {target}; python -m mmbench verify {target} checks it")
 
 
 def verify(argv: Sequence[str]) -> None:
-    """Check an archive; exit code 1 if a file is not what its records give."""
-    parser = argparse.ArgumentParser(
+    """Check an archive; exit code 1 if a file is not what its records give, or its records are not what they should be.
+
+    An audit that its author kept counts for nothing here.
+    """
+    parser = Parser(
         prog="python -m mmbench verify", description="Compute every table of an archive again from its records."
     )
     parser.add_argument("archive", type=Path, help="what python -m mmbench bundle wrote")
+    add_allow(parser)
+    add_audit(parser)
+    translator, argv = take_language(argv)
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
+    how = how_far(asked)
+    if asked.retrain and asked.data is None:
+        raise Refusal("--retrain needs the data: name their folder with --data DIR")
+    from mmbench.audit.levels import audit
+    from mmbench.audit.recorded import Sources
+    from mmbench.audit.standing import Standing
     from mmbench.decision.record import holds
     from mmbench.report.archive import verify as check
+    from mmbench.scheduling.trust import Trust
 
-    with tempfile.TemporaryDirectory() as folder:
-        findings = check(asked.archive, Path(folder), holds)
+    trust = Trust.of(asked.allow)
+    held: Standing | None = None
+    with reading(asked.archive), tempfile.TemporaryDirectory() as folder:
+        findings = check(asked.archive, Path(folder), holds, trust)
+        if asked.data is not None and not any(finding.same is False for finding in findings):
+            say = printer(translator)
+            held = audit(Path(folder), how, Sources(trust, asked.data), say)
     words = {True: "same", False: "DIFFERS", None: "not checked"}
     for finding in findings:
-        print(f"{words[finding.same]:<12} {finding.file} ({finding.comparison})")
-    if any(finding.same is False for finding in findings):
+        print(printable(f"{words[finding.same]:<12} {finding.file} ({finding.comparison})"))
+    for finding in [] if held is None else held.findings:
+        print(printable(f"{finding.file}: {finding.field}: {translator(finding.reason)}"))
+    if any(finding.same is False for finding in findings) or (held is not None and held.findings):
         raise SystemExit(1)
     print("every hash holds, and every table is what its records give")
+    if held is not None:
+        print(translator(held.words))

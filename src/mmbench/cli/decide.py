@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,41 +11,60 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from mmbench import paths
+from mmbench.cli.compose import tracker as asked_tracker
+from mmbench.cli.errors import printable, reading
+from mmbench.cli.words import Parser, add_allow, take_tracking
+from mmbench.data.planted import MADE_UP
+from mmbench.data.regular_file import regular_file
 from mmbench.decision import Economics, decide, read_economics, replay
-from mmbench.decision.economics import INPUTS
+from mmbench.decision.economics import INPUTS, completed
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store.files import read_document
+from mmbench.store.trackers import Tracker
 
 KEYS = ("economics", "lang", "dataset", "model", "serving")
+#: What a file of economics stays below: it has some fifty keys, three deep.
+MOST_BYTES, MOST_DEPTH, MOST_LETTERS = 1 << 16, 8, 200
 DESCRIPTION = "Should images be added? Writes report/decision.html and report/decision.json of a sweep."
 
 
 def main(argv: Sequence[str]) -> None:
     """Decide from the records of a sweep, or replay a decision record."""
-    parser = argparse.ArgumentParser(prog="python -m mmbench decide", description=DESCRIPTION)
+    parser = Parser(prog="python -m mmbench decide", description=DESCRIPTION)
     parser.add_argument("sweep", type=Path, help="folder of the sweep, or a decision.json to decide again from")
     parser.add_argument(
         "settings",
         nargs="*",
         metavar="key=value",
         help="economics=FILE or a name in conf/economics (default), lang=en or ja, dataset=NAME, model=NAME whose "
-        "lists and guard-rails are looked at (the gain is that of all models), serving=false to measure no latency",
+        "lists and guard-rails are looked at (the gain is that of all models), serving=false to measure no latency, "
+        "tracking=wandb to show the page in W&B",
     )
-    asked = parser.parse_args([word for word in argv if word != "debug=true"])
-    settings = read_settings(asked.settings)
-    if asked.sweep.is_file():
-        print(_replayed(asked.sweep))
-        return
-    command = shlex.join(
-        ["python", "-m", "mmbench", "decide", f"multirun/{asked.sweep.resolve().name}", *asked.settings]
+    add_allow(parser)
+    asked = parser.parse_intermixed_args([word for word in argv if word != "debug=true"])
+    tracking, words = take_tracking(asked.settings)
+    settings = read_settings(words)
+    with reading(asked.sweep):
+        if asked.sweep.is_file():
+            print(printable(_replayed(asked.sweep)))
+            return
+        trust, tracker = Trust.of(asked.allow), asked_tracker(tracking, asked.sweep)
+        print(printable(write(asked.sweep, settings, _command(asked, words), trust, tracker)), end="")
+
+
+def _command(asked: argparse.Namespace, settings: Sequence[str]) -> str:
+    """The command that gives the same page again."""
+    allowed = [word for allow in asked.allow for word in ("--allow", allow)]
+    return shlex.join(
+        ["python", "-m", "mmbench", "decide", f"multirun/{asked.sweep.resolve().name}", *settings, *allowed]
     )
-    print(write(asked.sweep, settings, command), end="")
 
 
 def read_settings(words: Sequence[str]) -> dict[str, str]:
@@ -66,33 +86,81 @@ def read_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def load_economics(name: str) -> Economics:
-    """The economics of a file, or of a name in ``conf/economics``, over the default.
+    """The economics of a file, or of a name in ``conf/economics``, over those of ``conf/economics`` in its currency.
 
     Raises:
         ValueError: if there is no such file or it is no mapping.
     """
     folder = paths.config_dir() / "economics"
     file = Path(name) if Path(name).suffix else folder / f"{name}.yaml"
-    if not file.is_file():
+    if not file.exists():
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise Refusal("economics={name}: no such file; name a YAML file or one of {names}", name=name, names=names)
-    economics = read_economics(_yaml(file), _yaml(folder / "default.yaml"))
+    own, default = _yaml(file), _yaml(folder / "default.yaml")
+    if (currency := own.get("currency", default["currency"])) != default["currency"]:
+        alike = (known for path in sorted(folder.glob("*.yaml")) if (known := _yaml(path)).get("currency") == currency)
+        default = completed(next(alike, {}), default)
+    economics = read_economics(own, default)
     # The files of the package describe no particular company, so all their inputs count as assumed.
     return replace(economics, assumed=tuple(INPUTS)) if file.parent == folder else economics
 
 
 def _yaml(file: Path) -> Mapping[str, Any]:
+    """Keys and values of a file that anybody may have written."""
+    with regular_file(file).open("rb") as opened:
+        raw = opened.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise Refusal("{file} is larger than {most} bytes; it must hold keys and values", file=file, most=MOST_BYTES)
     try:
-        content = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        text = raw.decode("utf-8-sig")
+        _check_plain(file, text)
+        content = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
+    except Refusal:
+        raise
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise Refusal("{file} is no YAML file: {error}", file=file, error=" ".join(str(error).split())) from error
-    if not isinstance(content, dict):
-        raise Refusal("{file} must hold keys and values", file=file)
+    assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
 
 
-def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> str:
-    """Write page and record of a decision; return what a terminal shows."""
+def _check_plain(file: Path, text: str) -> None:
+    """Refuse what a file of keys and values needs not and what could grow, or read something else, when it is loaded.
+
+    Events of the parser come one after the other, whatever the depth, and nothing is built of them.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        where = {"file": file, "line": event.start_mark.line + 1}
+        if isinstance(event, yaml.AliasEvent):
+            raise Refusal("{file}, line {line}: an alias (*name) is not read here; write the value itself", **where)
+        if isinstance(event, yaml.ScalarEvent):
+            if "${" in event.value:
+                raise Refusal("{file}, line {line}: ${{...}} is not read here; write the value itself", **where)
+            if len(event.value) > MOST_LETTERS:
+                raise Refusal("{file}, line {line}: a value of more than {most} letters", **where, most=MOST_LETTERS)
+        if isinstance(event, yaml.NodeEvent) and depth == 0 and not isinstance(event, yaml.MappingStartEvent):
+            raise Refusal("{file} must hold keys and values", file=file)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEPTH:
+            raise Refusal("{file}, line {line}: keys within keys, more than {most} deep", **where, most=MOST_DEPTH)
+
+
+def write(
+    sweep_dir: Path,
+    settings: Mapping[str, str],
+    command: str = "",
+    trust: Trust = NOTHING,
+    tracker: Tracker | None = None,
+) -> str:
+    """Write page and record of a decision; return what a terminal shows.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        settings: as :func:`read_settings` gives them.
+        command: what the page says it was written by.
+        trust: what may be used because a record names it.
+        tracker: shows what was written; None for nobody.
+    """
     from mmbench.decision.mirror import mirror
     from mmbench.decision.page.checklist import write_checklist
     from mmbench.decision.page.examples import examples_of
@@ -100,12 +168,13 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
     from mmbench.decision.page.speaker import Speaker
     from mmbench.decision.serving import measure_serving
     from mmbench.decision.sweep_evidence import read_evidence
+    from mmbench.report.catalogue import unread
     from mmbench.report.comparisons import read_contrasts
     from mmbench.report.index import write_index
     from mmbench.report.reading import read_sweep
 
     economics = load_economics(settings["economics"])
-    table = read_sweep(sweep_dir)
+    table = read_sweep(sweep_dir, trust)
     read = read_evidence(table, settings.get("dataset"), settings.get("model"))
     decision = decide(read.evidence, economics)
     serving = measure_serving(table, read.evidence.dataset) if settings["serving"] == "true" else []
@@ -121,13 +190,15 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
         command=command,
     )
     s = Speaker.of(settings["lang"], read.evidence, economics, decision)
-    write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today())
+    write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today(), table.proof)
     # Now there is a decision that the index page can link.
     write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups)
-    mirror(table)
+    if tracker is not None:
+        mirror(table, tracker)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
+    lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
-    lines.append(s.measured())
+    lines += [s.measured(), *unread(table)]
     written = s(
         Message("written to {folder}: decision.html, decision.json, checklist.html", folder=paths.report_dir(sweep_dir))
     )
@@ -137,7 +208,8 @@ def write(sweep_dir: Path, settings: Mapping[str, str], command: str = "") -> st
 def _replayed(file: Path) -> str:
     record = read_document(file)
     decision = replay(record)
-    was = record.get("result", {}).get("action")
+    result = record.get("result")
+    was = result.get("action") if isinstance(result, Mapping) else None
     if decision.action != was:
         raise Refusal("{file} says {was}, but its inputs give {action}", file=file, was=was, action=decision.action)
     return f"{decision.action}, as in {file}"

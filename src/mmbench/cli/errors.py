@@ -6,6 +6,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from mmbench.messages import LANGUAGES, Message, Refusal, Template, Translator
 
@@ -16,19 +17,50 @@ FOREIGN = Template("{error}", context="library")
 
 @contextlib.contextmanager
 def one_line_errors(argv: Sequence[str]) -> Iterator[None]:
-    """Print a ``ValueError`` or ``OSError`` as one line and exit with 2; ``debug=true`` shows its traceback first."""
+    """Print an error of the user, the system or memory as one line, exit with 2; ``debug=true`` shows its traceback."""
     translator = Translator(language_in(argv))
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if "debug=true" in argv:
             traceback.print_exc()
         message = " ".join(translator(_message(error)).split())
-        print(translator(Message("error: {message}", message=message)), file=sys.stderr)
+        print(printable(translator(Message("error: {message}", message=message))), file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(translator(Message("stopped; the same command goes on from here")), file=sys.stderr)
         raise SystemExit(130) from None
+
+
+@contextlib.contextmanager
+def reading(place: Path) -> Iterator[None]:
+    """Turn any error of reading a sweep or an archive into one that ends in one line.
+
+    What somebody else wrote can be wrong in more ways than readers look for; ``debug=true`` shows the traceback.
+    """
+    try:
+        yield
+    except (Refusal, OSError):
+        raise
+    except Exception as error:
+        raise Refusal(
+            "{place} cannot be read, its records do not go together: {kind}: {error}",
+            place=place,
+            kind=type(error).__name__,
+            error=error,
+        ) from error
+
+
+#: Control characters but for the end of a line, and characters that turn the direction of a text around.
+_UNPRINTABLE = {
+    code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    for code in (*range(10), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what names in a file could do to it is shown in its place."""
+    return text.translate(_UNPRINTABLE)
 
 
 def language_in(argv: Iterable[str]) -> str:
@@ -37,7 +69,9 @@ def language_in(argv: Iterable[str]) -> str:
     return asked[-1] if asked and asked[-1] in LANGUAGES else LANGUAGES[0]
 
 
-def _message(error: ValueError | OSError) -> Message:
+def _message(error: ValueError | OSError | MemoryError) -> Message:
     if isinstance(error, Refusal):
         return error.message
+    if isinstance(error, MemoryError):
+        return Message("there is not enough memory: {error}", error=str(error) or type(error).__name__)
     return Message(_SYSTEM if isinstance(error, OSError) else FOREIGN, error=str(error))

@@ -18,7 +18,7 @@ from mmbench.cli.compose import Composed
 from mmbench.cli.words import take_language
 from mmbench.data.recdata import make_recdata
 from mmbench.decision.gates import IMAGE
-from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.tuned_gain import Gain, TunedGain
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.disposals import control_of, read_disposals
@@ -93,6 +93,7 @@ def main(argv: Sequence[str]) -> None:
     torch.set_num_threads(1)
     sweep = Sweep.plan([job.job() for job in composed], overrides, translator)
     sweep.check()
+    sweep.check_machine()  # the pilot trains on it
     waiting = [plan for plan in sweep.planned if not plan.finished]
     lines = [
         Message.counted(
@@ -122,7 +123,7 @@ def expand(overrides: Sequence[str]) -> list[Composed]:
     defaults = compose.compose([word for word in overrides if word.startswith("experiment=")])
     chosen = [*defaults.sweeper_params, *overrides]
     variants = [compose.single_values(override) for override in compose.parse(chosen)]
-    return [compose.compose(words) for words in itertools.product(*variants)]
+    return compose.compose_all(itertools.product(*variants))
 
 
 def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:
@@ -170,14 +171,14 @@ def expected(table: SweepTable | None, translator: Translator) -> str:
         table: what earlier commands of the sweep have run; None where there is nothing.
         translator: language.
     """
-    gains: list[tuple[str, TunedGain | None]] = []
+    gains: list[tuple[str, Gain | None]] = []
     if table is not None:
         groups = read_groups(table, table.folder)
         gains += [(disposal.name, disposal.tuned) for disposal in read_disposals(table, groups)]
         gains += [(comparison.name, comparison.tuned) for comparison in read_contrasts(table, groups)]
     rows = []
     for name, tuned in gains:
-        log = tuned.estimate.log_gain if tuned else None
+        log = tuned.estimate.log_gain if isinstance(tuned, TunedGain) else tuned and tuned.log_gain
         if tuned and log and math.isfinite(log.se):
             width = (log.at(0.95).hi - log.at(0.95).lo) / 2
             numbers = [f"± {translator.percent(width, 1)}", translator.percent(log.mde(), 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from mmbench.messages import Refusal
 if TYPE_CHECKING:
     from mmbench.scheduling.sweep import Placement
 
+#: More than Hydra writes of a sweep, so that a full disk is told before it does.
+PROBE_BYTES = 1 << 16
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 #: Flags that only show something; Hydra answers them alone.
 SHOWING_FLAGS = (
@@ -52,25 +55,39 @@ HOW_OFTEN = ("budget.trials=", "budget.seeds=")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Check the overrides, name the sweep, and let Hydra run it.
+    """Name the sweep, check the overrides and its folder, and let Hydra run it.
 
     Raises:
-        ValueError: for an override that is not accepted.
+        ValueError: for an override that is not accepted, and for a folder that cannot be written.
     """
     flags, overrides = _separated(list(argv))
     overrides = compose.open_modality_keys(overrides)
     if not any(flag.split("=")[0] in SHOWING_FLAGS for flag in flags):
-        compose.check_overrides(overrides, _config_dirs(flags))
         if {"-m", "--multirun"} & set(flags) and not any(word.startswith("sweep.name=") for word in overrides):
             overrides.append(f"sweep.name={_derived_name(overrides)}")
+        _check_writable(compose.check_overrides(overrides, _config_dirs(flags)).job().sweep_dir)
     sys.argv = [sys.argv[0], *flags, *overrides]
     hydra.main(version_base="1.3", config_path=str(paths.config_dir()), config_name=compose.CONFIG_NAME)(_one_cell)()
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that Hydra, which has no one-line errors, could not make or write into."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(PROBE_BYTES))
+    except OSError as error:
+        raise Refusal(
+            "{folder} cannot be written: {error}; name another place with paths.multirun=FOLDER",
+            folder=folder,
+            error=error.strerror,
+        ) from error
 
 
 def _one_cell(config: DictConfig) -> None:
     """Hydra's task function without ``-m``."""
     # Hydra would print a traceback of its own for an exception that leaves here.
-    with one_line_errors(["debug=true"] if config.debug else []):
+    with one_line_errors(["debug=true"] if config.debug is True else []):
         code = run([compose.resolved(config, HydraConfig.get())], list(HydraConfig.get().overrides.task))
     if code:
         raise SystemExit(code)
@@ -90,13 +107,19 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], place: Placement
     from mmbench.decision.mirror import mirror
     from mmbench.report.write import write_report
     from mmbench.scheduling.sweep import run_sweep
+    from mmbench.scheduling.trust import Trust
+    from mmbench.store.trackers import make_tracker
+
+    jobs = [one.job() for one in composed]
+    data = {Path(job.config.dataset.path) for job in jobs if job.config.dataset.path is not None}
+    trust = Trust(places=tuple(sorted(data)), large_worlds=True)
 
     def report(folder: Path) -> str:
-        table = write_report(folder)
-        mirror(table)
+        table = write_report(folder, trust=trust)
+        mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
         return table.text
 
-    return run_sweep([one.job() for one in composed], overrides, report, place)
+    return run_sweep(jobs, overrides, report, place)
 
 
 def _separated(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -55,6 +55,25 @@ def take_language(argv: Iterable[str]) -> tuple[Translator, list[str]]:
     return Translator(*languages[-1:]), others
 
 
+def take_tracking(argv: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The ``tracking`` words of a command line and the others."""
+    words = list(argv)
+    tracking = [word for word in words if word.startswith(("tracking=", "tracking."))]
+    return tracking, [word for word in words if word not in tracking]
+
+
+def add_allow(parser: argparse.ArgumentParser) -> None:
+    """Let a command that reads a sweep or an archive vouch for what its records name."""
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="vouch for what the records name: the class of a model, as in mine.Mine, a folder of data outside of "
+        "this one and of $MMBENCH_DATA, or the word world for planted worlds of any size; may be given again",
+    )
+
+
 def settings(pairs: Sequence[tuple[str, str]], kind: type[T]) -> T:
     """Make a dataclass of settings from ``key=value`` words.
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench import fingerprint
 from mmbench.data import encoded, planted, splits
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
@@ -57,6 +58,8 @@ class DatasetConfig:
                 setting="dataset.name",
                 value=self.name,
             )
+        if not self.name.strip():
+            raise Refusal("{setting} is empty", setting="dataset.name")
         for setting in ("split_seed", "k_core"):
             number = getattr(self, setting)
             if type(number) is not int or number < 0:
@@ -111,6 +114,8 @@ class Dataset:
         item_ids: raw id of each item, ``(n_items,)``.
         notices: remarks of the reader and of the filters.
         truth: arrays of a planted world by name; None for other data.
+        config: how it was read.
+        stamps: file numbers, sizes and times of its files just before it was read; empty for a planted world.
     """
 
     name: str
@@ -120,6 +125,13 @@ class Dataset:
     item_ids: NDArray[np.object_]
     notices: tuple[str, ...] = ()
     truth: Mapping[str, NDArray[Any]] | None = None
+    config: DatasetConfig | None = None
+    stamps: Mapping[Path, tuple[int, ...]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def watch(self) -> Watch:
+        """Notices that its files change."""
+        return Watch(self)
 
     @property
     def n_users(self) -> int:
@@ -142,8 +154,112 @@ class Dataset:
                 **sizes,
             )
         ]
+        lines += [Message(planted.MADE_UP)] if self.truth is not None else []
         lines += [feature.coverage(name) for name, feature in sorted(self.features.items())]
         return lines + list(self.notices)
+
+
+class DataChanged(Refusal):
+    """The files of a dataset are no longer those that a sweep began with."""
+
+
+class Watch:
+    """Notices that the files of a dataset change while a sweep runs, which every process reads for itself.
+
+    Args:
+        dataset: the dataset as this process read it.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._stamps = dataset.stamps
+
+    def check(self) -> None:
+        """Read the dataset again if a file of it was touched, and compare.
+
+        Raises:
+            DataChanged: naming the file that holds something else now.
+        """
+        config = self._dataset.config
+        if config is None or self._stamps == (stamps := _stamps(config)):
+            return
+        try:
+            now = load_dataset(config)
+        except Refusal as error:  # a file that is just being written
+            raise DataChanged(error.message) from error
+        now.watch.compare({name: feature.fingerprint() for name, feature in self._dataset.features.items()})
+        before = self._dataset.split
+        if (before.tuning_fingerprint, before.test_fingerprint) != (
+            now.split.tuning_fingerprint,
+            now.split.test_fingerprint,
+        ):
+            raise DataChanged(
+                Message(
+                    "{path}: the interactions are no longer those that this sweep began with; put the file back, or "
+                    "start the command again for the new ones",
+                    path=_folder(config) / "interactions.parquet",
+                )
+            )
+        self._stamps = stamps
+
+    def check_held(self) -> None:
+        """Compare the features in memory with what they were: a file that is mapped may have been written into.
+
+        A file that was replaced leaves them as they are, so that a training which runs meanwhile is as good as any.
+
+        Raises:
+            DataChanged: naming the file.
+        """
+        config = self._dataset.config
+        if config is None or self._stamps == _stamps(config):
+            return
+        for name, feature in sorted(self._dataset.features.items()):
+            if fingerprint.of_arrays(feature.values, feature.present) != feature.fingerprint():
+                raise self._changed(config, name)
+
+    def compare(self, features: Mapping[str, str]) -> None:
+        """Compare the features of this process with others.
+
+        Args:
+            features: fingerprint by modality, as a sweep began with them.
+
+        Raises:
+            DataChanged: naming the file of the first modality that differs.
+        """
+        config = self._dataset.config
+        if config is None or config.world is not None:
+            return
+        read = self._dataset.features
+        for name, expected in sorted(features.items()):
+            if name not in read or read[name].fingerprint() != expected:
+                raise self._changed(config, name)
+
+    def _changed(self, config: DatasetConfig, modality: str) -> DataChanged:
+        label = config.encoder.get(modality, encoded.DEFAULT)
+        return DataChanged(
+            Message(
+                "{path}: the features of {modality} are no longer those that this sweep began with; put the file back, "
+                "or start the command again for the new ones",
+                path=encoded.feature_file(_folder(config), modality, label),
+                modality=modality,
+            )
+        )
+
+
+def _folder(config: DatasetConfig) -> Path:
+    return Path(config.path or config.name)
+
+
+def _stamps(config: DatasetConfig) -> dict[Path, tuple[int, ...]]:
+    """What changes with a file of a canonical folder; a file that is absent has no entry."""
+    if config.world is not None:
+        return {}
+    stamps: dict[Path, tuple[int, ...]] = {}
+    for pattern in ("interactions.parquet", "items.parquet", "dataset.json", "*_feat*"):
+        for file in _folder(config).glob(pattern):
+            stat = file.stat()
+            stamps[file] = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return stamps
 
 
 def load_dataset(config: DatasetConfig) -> Dataset:
@@ -152,11 +268,11 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     Raises:
         ValueError: naming the file or setting and what is allowed.
     """
+    stamps = _stamps(config)
     if config.world is not None:
         source = planted.make_world(config.world, config.encoder, **(config.world_options or {}))
     else:
-        folder = Path(config.path or config.name)
-        source = read_folder(folder, trust_row_order=config.trust_row_order, encoder=config.encoder)
+        source = read_folder(_folder(config), trust_row_order=config.trust_row_order, encoder=config.encoder)
     log = deduplicated(rating_at_least(source.log, config.min_rating))
     notices = list(source.notices)
     protocol = config.protocol
@@ -183,7 +299,8 @@ def load_dataset(config: DatasetConfig) -> Dataset:
             )
     users = np.sort(log["user_id"].unique())
     truth = dict(source.truth) or None
-    return Dataset(config.name, split, features, users, items.to_numpy(object), tuple(notices), truth)
+    ids = items.to_numpy(object)
+    return Dataset(config.name, split, features, users, ids, tuple(notices), truth, config, stamps)
 
 
 def _split(log: pd.DataFrame, protocol: str, config: DatasetConfig) -> tuple[pd.DataFrame, pd.Series]:

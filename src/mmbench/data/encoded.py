@@ -117,7 +117,7 @@ def read_sidecar(matrix: Path) -> dict[str, Any] | None:
         return None
     try:
         sidecar = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal("{path} is not valid JSON: {error}", path=path, error=error) from error
     if not isinstance(sidecar, dict) or not all(isinstance(sidecar.get(key), str) for key in ("encoder", "sha256")):
         raise Refusal('{path} must hold an object with "encoder" and "sha256", as mmbench encode writes it', path=path)

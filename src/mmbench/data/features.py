@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
+from mmbench.data.regular_file import regular_file
 from mmbench.messages import Message, Refusal, Template
 
 #: What reading a damaged ``.npy`` file raises: numpy tokenizes the header and allocates whatever shape it states.
 NPY_FAULTS = (ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
 
+#: The largest number that a feature may have, as a user reads it.
+FLOAT32_MOST = "3.4e38"
 #: Numbers checked at once, so that a matrix larger than the free memory can be read.
 BLOCK_NUMBERS = 1 << 22
 PICKLED = Template("{path} holds pickled objects, which are never loaded; save a plain float array with numpy.save")
@@ -101,8 +104,9 @@ def read_array(path: Path, pickled: Template = PICKLED, *, mapped: bool = False)
         mapped: map the file copy-on-write, so that processes share its pages.
 
     Raises:
-        ValueError: for a pickled array, an archive or a damaged file.
+        ValueError: for a pickled array, an archive, a damaged file or what is no file.
     """
+    regular_file(path)
     try:
         array: Any = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
     except NPY_FAULTS as error:
@@ -121,7 +125,7 @@ def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
     the file. Other types are copied.
 
     Raises:
-        ValueError: for a pickled, non-float, wrongly shaped or non-finite array.
+        ValueError: for a pickled, non-float or wrongly shaped array, and for numbers that are not finite in float32.
     """
     array = read_array(path, mapped=True)
     if array.dtype.kind != "f":
@@ -148,4 +152,23 @@ def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
             path=path,
             first=int(bad.argmax()),
         )
-    return np.asarray(array).astype(np.float32, copy=False)
+    values = narrowed(array)
+    if array.dtype.itemsize > values.itemsize:
+        beyond = ~np.isfinite(values).all(axis=1)
+        if beyond.any():
+            raise Refusal.counted(
+                "{path} has numbers beyond {most} in 1 row (row {first}); features are read as float32, so scale them",
+                "{path} has numbers beyond {most} in {n} rows (first: row {first}); features are read as float32, so "
+                "scale them",
+                int(beyond.sum()),
+                path=path,
+                most=FLOAT32_MOST,
+                first=int(beyond.argmax()),
+            )
+    return values
+
+
+def narrowed(array: NDArray[Any]) -> NDArray[np.float32]:
+    """The numbers as float32, the same array where they are; those beyond its range become infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(array).astype(np.float32, copy=False)

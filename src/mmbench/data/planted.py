@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mmbench.data.encoded import DEFAULT, picked
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.sources import Source
-from mmbench.messages import Refusal
+from mmbench.messages import Refusal, Template
 
 Array = NDArray[np.float64]
 BLOCK = 8
@@ -74,6 +74,16 @@ WORLDS: Mapping[str, World] = {
 }
 
 
+#: What every output on a planted world says, and how the names of all of them begin.
+MADE_UP = Template("PLANTED WORLD, MADE-UP DATA")
+PLANTED = "planted"
+
+
+def is_made_up(dataset: str) -> bool:
+    """Whether a data set of this name is a planted world; nothing else may have such a name, nor they another one."""
+    return dataset.startswith(PLANTED)
+
+
 def make_world(
     world: str,
     encoder: Mapping[str, str] | None = None,
@@ -120,6 +130,11 @@ def make_world(
     """
     if world not in WORLDS:
         raise Refusal("dataset.world={world} is unknown; worlds are {worlds}", world=world, worlds=", ".join(WORLDS))
+    sizes = {"n_users": n_users, "n_items": n_items, "text_dim": text_dim, "image_dim": image_dim}
+    for name, size in sizes.items():
+        if size < 1:
+            key = f"dataset.world_options.{name}"
+            raise Refusal("{key}={value} must be a whole number of at least 1", key=key, value=size)
     spec = WORLDS[world]
     noise = spec.feature_noise if feature_noise is None else feature_noise
     counts = _counts(spec, n_users, n_items, per_user, n_interactions, seed)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, read_matrix, row_blocks, with_missing_filled
+from mmbench.data.regular_file import regular_file
 from mmbench.messages import Message, Refusal
 
 FEATURE_SUFFIX = "_feat.npy"
@@ -147,8 +148,9 @@ def _save(path: Path, values: NDArray[np.float32]) -> None:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    if not path.is_file():
+    if not path.exists():
         raise Refusal("{path} is missing; a dataset folder needs interactions.parquet", path=path)
+    regular_file(path)
     try:
         return pd.read_parquet(path)
     except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
@@ -203,8 +205,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        meta = json.loads(regular_file(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal("{path} is not valid JSON: {error}", path=path, error=error) from error
     described = meta.get("features", {}) if isinstance(meta, dict) else None
     if not isinstance(described, dict) or not all(isinstance(entry, dict) for entry in described.values()):
@@ -285,7 +287,10 @@ def rows_by_id(
     Raises:
         ValueError: for a sidecar of another length, with a repeated id, or with none of ``ids``.
     """
-    rows = pd.Index(sidecar.read_text(encoding="utf-8").splitlines())
+    try:
+        rows = pd.Index(regular_file(sidecar).read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise Refusal("{path} is not UTF-8 text: {error}", path=sidecar, error=error) from error
     if len(rows) != len(matrix):
         raise Refusal(
             "{path} has {ids} ids but the matrix has {rows} rows; they must match",

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmbench.data.readers.text_table import shortened
 from mmbench.decision.formulas import Amount
 from mmbench.messages import Message, Refusal
 
+#: No sum and no count is larger, so that no product of them leaves the range of floating-point numbers.
+MOST = 1e15
+#: Yearly margin that reaches sales must be at least this much, in the currency: what is divided by it stays finite.
+LEAST_MARGIN = 0.01
 #: Inputs by dotted key and the largest value each may have.
 INPUTS: Mapping[str, float] = {
-    "value.recommendations_year": math.inf,
+    "value.recommendations_year": MOST,
     "value.conversion": 1.0,
-    "value.order_value": math.inf,
+    "value.order_value": MOST,
     "value.margin": 1.0,
     "transfer": 2.0,
-    "items.stock": math.inf,
-    "items.new_year": math.inf,
+    "items.stock": MOST,
+    "items.new_year": MOST,
     "items.with_images": 1.0,
     "items.target": 1.0,
-    "cost.image": math.inf,
-    "cost.encoding": math.inf,
-    "cost.kilobytes": math.inf,
-    "cost.gigabyte_month": math.inf,
-    "cost.serving_year": math.inf,
-    "cost.engineering_once": math.inf,
-    "cost.engineers": math.inf,
-    "cost.engineer_year": math.inf,
+    "cost.image": MOST,
+    "cost.encoding": MOST,
+    "cost.kilobytes": MOST,
+    "cost.gigabyte_month": MOST,
+    "cost.serving_year": MOST,
+    "cost.engineering_once": MOST,
+    "cost.engineers": MOST,
+    "cost.engineer_year": MOST,
 }
 #: Next steps and what their ``amount`` counts.
 STEPS: Mapping[str, str] = {
@@ -44,10 +50,19 @@ STEPS: Mapping[str, str] = {
     "seeds": "final seeds in all",
     "ab_test": "recommendations in each arm",
 }
+#: Keys whose values are sums of money: in another currency they are other numbers.
+SUMS = (
+    "value.order_value",
+    *(name for name in INPUTS if name.startswith("cost.") and name not in ("cost.kilobytes", "cost.engineers")),
+    "machine_hour",
+    *(f"steps.{name}.cost" for name in STEPS),
+)
 RANGE = ("low", "likely", "high")
 SETTINGS = ("currency", "tax", "years", "discount", "go", "no_go", "machine_hour")
 #: Fewer own pairs of an offline and an online gain do not give a slope with a spread.
 MIN_PAIRS = 3
+#: Own gains count as zero below this and are no gains above that: shares, 0.02 for 2 %.
+LEAST_GAIN, MOST_GAIN = 1e-6, 100
 
 
 @dataclass(frozen=True)
@@ -150,7 +165,7 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
 
     Args:
         own: nested keys of the company's file, any part of them.
-        default: a complete file.
+        default: a complete file; it is of another currency only where the company's file has every sum.
 
     Raises:
         ValueError: naming the key, what it holds and what is allowed.
@@ -161,8 +176,9 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
             near = ", ".join(name for name in complete if name.split(".")[0] == key.split(".")[0]) or ", ".join(
                 complete
             )
-            raise Refusal("economics: {key} is not a key; accepted: {near}", key=key, near=near)
+            raise Refusal("economics: {key} is not a key; accepted: {near}", key=_shown(key), near=near)
     merged = {**complete, **given}
+    _check_currency(merged["currency"], complete["currency"], given)
     inputs = {name: _range(name, merged[name], most) for name, most in INPUTS.items()}
     assumed = [name for name in INPUTS if name not in given]
     if "transfer_pairs" in given:
@@ -172,7 +188,23 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
         assumed.append("transfer")  # an opinion about it is still no measurement
     steps = {name: _step(name, merged) for name in STEPS}
     settings = {name: merged[name] for name in SETTINGS}
-    return _checked(Economics(**settings, inputs=inputs, steps=steps, assumed=tuple(assumed)))
+    return checked(Economics(**settings, inputs=inputs, steps=steps, assumed=tuple(assumed)))
+
+
+def completed(own: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says by dotted key, and what another one says of the rest."""
+    return {**_flat(default), **_flat(own)}
+
+
+def _check_currency(currency: Any, known: str, given: Mapping[str, Any]) -> None:
+    """Refuse sums that nobody gave in this currency: those of another one are other amounts."""
+    missing = [key for key in SUMS if key not in given]
+    if currency != known and missing and _is_currency(currency):
+        raise Refusal(
+            "economics: currency={currency}, and no prices are known in it; give these too: {missing}",
+            currency=currency,
+            missing=", ".join(missing),
+        )
 
 
 def slope(pairs: Any) -> Range:
@@ -186,13 +218,16 @@ def slope(pairs: Any) -> Range:
     usable = (
         isinstance(pairs, Sequence)
         and len(pairs) >= MIN_PAIRS
-        and all(isinstance(pair, Sequence) and len(pair) == 2 and all(map(_is_number, pair)) for pair in pairs)
+        and all(
+            isinstance(pair, Sequence) and len(pair) == 2 and all(_is_number(x) and abs(x) <= MOST_GAIN for x in pair)
+            for pair in pairs
+        )
     )
-    if not usable or not any(x for x, _ in pairs):
+    if not usable or not max(abs(x) for x, _ in pairs) >= LEAST_GAIN:
         raise Refusal(
-            "economics: transfer_pairs={pairs} must be at least {least} pairs [offline gain, online gain] with "
-            "offline gains that are not all zero, for example [[0.04, 0.02], [0.01, 0.0], [0.02, 0.015]]",
-            pairs=pairs,
+            "economics: transfer_pairs={pairs} must be at least {least} pairs [offline gain, online gain], 0.02 for "
+            "2 %, with offline gains that are not all zero, for example [[0.04, 0.02], [0.01, 0.0], [0.02, 0.015]]",
+            pairs=_shown(pairs),
             least=MIN_PAIRS,
         )
     squares = sum(x * x for x, _ in pairs)
@@ -213,7 +248,16 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -MOST <= value <= MOST
+
+
+def _is_currency(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[A-Z]{3}", value) is not None
+
+
+def _shown(value: object) -> str:
+    """A value as it stands in an error, which is one line whatever somebody wrote."""
+    return shortened(str(value))
 
 
 def _range(name: str, value: Any, most: float) -> Range:
@@ -222,18 +266,11 @@ def _range(name: str, value: Any, most: float) -> Range:
     if isinstance(value, Mapping):
         ends = [value[end] for end in RANGE] if set(value) == set(RANGE) else []
     if not ends or not all(map(_is_number, ends)) or not 0 <= ends[0] <= ends[1] <= ends[2] <= most:
-        if math.isfinite(most):
-            raise Refusal(
-                "economics: {name}={value} must be a number or low, likely and high in rising order, from 0 up to "
-                "{most:g}",
-                name=name,
-                value=value,
-                most=most,
-            )
         raise Refusal(
-            "economics: {name}={value} must be a number or low, likely and high in rising order, from 0",
+            "economics: {name}={value} must be a number or low, likely and high in rising order, from 0 up to {most:g}",
             name=name,
-            value=value,
+            value=_shown(value),
+            most=most,
         )
     return Range(float(ends[0]), float(ends[1]), float(ends[2]))
 
@@ -242,20 +279,29 @@ def _step(name: str, merged: Mapping[str, Any]) -> Step:
     keys = [f"steps.{name}.{part}" for part in ("cost", "days", "amount")]
     for key in keys:
         if not _is_number(merged[key]) or merged[key] < 0:
-            raise Refusal("economics: {key}={value} must be a number from 0", key=key, value=merged[key])
+            raise Refusal(
+                "economics: {key}={value} must be a number from 0 up to {most:g}",
+                key=key,
+                value=_shown(merged[key]),
+                most=MOST,
+            )
     return Step(*(float(merged[key]) for key in keys))
 
 
-def _checked(economics: Economics) -> Economics:
-    """Refuse settings out of range, and a business that no gain can help."""
+def checked(economics: Economics) -> Economics:
+    """The economics themselves.
+
+    Raises:
+        ValueError: for a setting out of range, or a business that no gain can help.
+    """
     rules = {
         "currency": (
-            isinstance(economics.currency, str) and len(economics.currency) == 3 and economics.currency.isupper(),
+            _is_currency(economics.currency),
             Message("a currency code such as EUR or JPY"),
         ),
         "tax": (economics.tax in ("excluded", "included"), Message("excluded or included")),
         "years": (
-            isinstance(economics.years, int) and 1 <= economics.years <= 30,
+            type(economics.years) is int and 1 <= economics.years <= 30,
             Message("a whole number from 1 to 30"),
         ),
         "discount": (
@@ -263,7 +309,10 @@ def _checked(economics: Economics) -> Economics:
             Message("a rate from 0 to below 1"),
         ),
         "go": (_is_number(economics.go) and 0.5 < economics.go < 1, Message("a probability above 0.5 and below 1")),
-        "machine_hour": (_is_number(economics.machine_hour) and economics.machine_hour >= 0, Message("a price from 0")),
+        "machine_hour": (
+            _is_number(economics.machine_hour) and economics.machine_hour >= 0,
+            Message("a price from 0 up to {most:g}", most=MOST),
+        ),
         "no_go": (
             _is_number(economics.no_go) and 0 < economics.no_go < 0.5,
             Message("a probability above 0 and below 0.5"),
@@ -274,9 +323,13 @@ def _checked(economics: Economics) -> Economics:
             raise Refusal(
                 "economics: {name}={value} must be {allowed}",
                 name=name,
-                value=getattr(economics, name),
+                value=_shown(getattr(economics, name)),
                 allowed=allowed,
             )
-    if not base_value(economics.likely) * economics.likely["transfer"] > 0:
-        raise Refusal("economics: recommendations, conversion, order value, margin and transfer must be above 0")
+    if not base_value(economics.likely) * economics.likely["transfer"] >= LEAST_MARGIN:
+        raise Refusal(
+            "economics: recommendations, conversion, order value, margin and transfer must be above 0, and their "
+            "product at least {least} a year",
+            least=LEAST_MARGIN,
+        )
     return economics

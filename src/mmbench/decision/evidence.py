@@ -47,7 +47,8 @@ class Gate:
     Args:
         name: ``G1`` to ``G9``.
         status: whether the evidence meets the gate.
-        value: the number that decided it; None where there is none.
+        value: the number that decided it; None where there is none. Of G3 that is not known, how often a control
+            failed; None where none did.
         limit: what the number is held against.
         why: the finding in the words of the records, for the annex.
         command: what to run where that is all it takes.
@@ -59,6 +60,11 @@ class Gate:
     limit: float | None = None
     why: str = ""
     command: str = ""
+
+    @property
+    def control_failed(self) -> bool:
+        """Whether it is G3, and a control was run and has no result."""
+        return (self.name, self.status) == ("G3", Status.UNKNOWN) and self.value is not None
 
     @property
     def bars(self) -> Bars:
@@ -92,11 +98,14 @@ class Evidence:
             something may.
         depends_on_tuning: whether fewer or more trials say something else.
         variances: variance of the logarithm of the ratio by the draw of ``trials``, of ``users`` and by the ``seed`` of
-            default configurations; empty without bounds.
+            default configurations; over repetitions also by ``splits``, or by ``folds`` alone; empty without bounds.
         model: the model that is best on validation with everything it may use.
         contrast: everything against everything but images, for example ``fused_vs_text``.
         per_thousand: relevant items more per 1,000 recommendations; None without bounds.
         gates: every gate but G7, which needs the break-even gain.
+        repetitions: number of data sets that are judged together, which differ in their split seed or hold out other
+            items; ``dataset`` is the first of them.
+        folds: whether they hold out other items.
     """
 
     dataset: str
@@ -115,6 +124,8 @@ class Evidence:
     contrast: str
     per_thousand: Interval | None
     gates: tuple[Gate, ...]
+    repetitions: int = 1
+    folds: bool = False
 
     @property
     def interval(self) -> Interval | None:

@@ -14,7 +14,7 @@ from mmbench.decision.evidence import Gate, Status
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.contribution.pretest import EPSILON, pretest
 from mmbench.inference.intervals import CrossedInterval, LogGain
-from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.tuned_gain import Gain
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import unfairness
@@ -64,7 +64,7 @@ def read_gates(
         _guardrails(facts),
         _exposure(a, data),
         _encoders(tried),
-        _unused(table, [(a, data), *((cell, read_catalogue(cell)) for cell in others)]),
+        _unused(table, [(a, data), *((cell, read_catalogue(cell, table.trust)) for cell in others)]),
         agreement(disposal.tuned, chosen),
     )
 
@@ -114,6 +114,10 @@ def _control(table: SweepTable, disposal: Disposal) -> Gate:
             _command(table, f"model={','.join(model for _, model in members)}", *overrides.split())
             for overrides, members in itertools.groupby(by_overrides, key=lambda pair: pair[0])
         ]
+        if disposal.failed:  # to run them again is not enough
+            why = "; ".join(f"{control.model}: {control.reason}" for control in disposal.failed)
+            times = max(control.times for control in disposal.failed)
+            return Gate("G3", Status.UNKNOWN, times, why=why, command=" && ".join(commands))
         lacking = ", ".join(f"{model} {overrides}" for overrides, model in by_overrides)
         return Gate("G3", Status.UNKNOWN, why=f"not run: {lacking}", command=" && ".join(commands))
     return better_than_shuffled(disposal.tuned.log_gain if disposal.tuned else None)
@@ -221,7 +225,7 @@ def better_than_shuffled(gain: LogGain | None) -> Gate:
     return Gate("G3", Status.PASS if lo > 0 else Status.FAIL, lo, 0.0)
 
 
-def agreement(tuned: TunedGain | None, chosen: CrossedInterval | None) -> Gate:
+def agreement(tuned: Gain | None, chosen: CrossedInterval | None) -> Gate:
     """G9: other numbers of trials say the same, and the chosen configurations do not say the opposite.
 
     Args:

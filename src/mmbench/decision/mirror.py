@@ -13,14 +13,18 @@ from mmbench.decision.record import decided
 from mmbench.report.table import SweepTable
 from mmbench.store import trackers
 from mmbench.store.files import read_document
-from mmbench.store.trackers import Gap, Grid, Summary
+from mmbench.store.trackers import Gap, Grid, Summary, Tracker
 
 TABLES = (paths.TABLE, paths.VERDICTS, paths.BENCHMARK)
 
 
-def mirror(table: SweepTable) -> None:
-    """Show the written report of a sweep in its summary run, where the sweep is tracked; a failure costs a warning."""
-    tracker = trackers.remembered(table.folder)
+def mirror(table: SweepTable, tracker: Tracker) -> None:
+    """Show the written report of a sweep in its summary run; a failure costs a warning.
+
+    Args:
+        table: the sweep.
+        tracker: as this command was asked to track it; what the folder says about that is not obeyed.
+    """
     if not isinstance(tracker, trackers.NoTracker):
         tracker.report(read_summary(table))
 
@@ -34,6 +38,7 @@ def read_summary(table: SweepTable) -> Summary:
         {name: Grid(list(map(str, frame.columns)), frame.to_numpy(object).tolist()) for name, frame in frames.items()},
         {file.stem: file for file in sorted(folder.glob("*.png"))},
         _decision(paths.decision_file(table.folder)),
+        {"level": str(table.standing.words), "root": table.standing.root, "plan": table.plan_hash},
     )
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
-from mmbench.decision.economics import Economics, Range, Step
+import msgspec
+
+from mmbench.decision.economics import Economics, Range, Step, checked
 from mmbench.decision.evidence import Evidence, Gate, Status
 from mmbench.decision.rule import RULE_VERSION, Decision, decide
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.messages import Refusal
+
+T = TypeVar("T")
 
 
 def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> dict[str, Any]:
@@ -60,7 +64,8 @@ def holds(record: Mapping[str, Any]) -> bool:
     Raises:
         ValueError: as :func:`replay`.
     """
-    return str(replay(record).action) == record["result"]["action"]
+    result = record.get("result")
+    return isinstance(result, Mapping) and str(replay(record).action) == result.get("action")
 
 
 def decided(record: Mapping[str, Any]) -> tuple[Evidence, Economics, Decision]:
@@ -78,11 +83,20 @@ def decided(record: Mapping[str, Any]) -> tuple[Evidence, Economics, Decision]:
             known=RULE_VERSION,
         )
     try:
-        evidence = _evidence(record["inputs"]["evidence"])
-        economics = _economics(record["inputs"]["economics"])
-    except (KeyError, TypeError, ValueError) as error:
+        evidence = _typed(_evidence(record["inputs"]["evidence"]))
+        economics = checked(_typed(_economics(record["inputs"]["economics"])))
+        return evidence, economics, decide(evidence, economics)
+    except (LookupError, TypeError, ValueError, ArithmeticError, msgspec.ValidationError) as error:
         raise Refusal("the inputs of the decision record cannot be read: {error}", error=error) from error
-    return evidence, economics, decide(evidence, economics)
+
+
+def _typed(value: T) -> T:
+    """A value whose every field has the type that its class says; what reads a record sets them unseen.
+
+    Raises:
+        msgspec.ValidationError: naming the field.
+    """
+    return msgspec.convert(msgspec.to_builtins(value), type(value))
 
 
 def _ends(gain: LogGain | None, level: float) -> list[float] | None:
@@ -90,9 +104,11 @@ def _ends(gain: LogGain | None, level: float) -> list[float] | None:
 
 
 def _evidence_record(evidence: Evidence) -> dict[str, Any]:
-    """Evidence as it is; ``per_thousand`` is a list of three."""
+    """Evidence as it is; ``per_thousand`` is a list of three, and a single repetition is not named."""
     more = evidence.per_thousand
-    return {**asdict(evidence), "per_thousand": None if more is None else [more.mean, more.lo, more.hi]}
+    record = {**asdict(evidence), "per_thousand": None if more is None else [more.mean, more.lo, more.hi]}
+    single = {"repetitions": 1, "folds": False}
+    return {name: value for name, value in record.items() if name not in single or value != single[name]}
 
 
 def _evidence(given: Mapping[str, Any]) -> Evidence:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from mmbench import paths
 from mmbench.data.recdata import make_recdata
 from mmbench.decision.gates import IMAGE
+from mmbench.messages import Refusal
 from mmbench.report.table import ID_ONLY, CellResult, SweepTable
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
+from mmbench.scheduling.model_classes import NotVouchedFor
 from mmbench.store import records
 from mmbench.store.files import read_state
 from mmbench.store.schema import Cell, FinalRun
@@ -22,6 +25,8 @@ from mmbench.training.fit import rebuild
 BATCH, LIST = 256, 20
 #: Repetitions; the median counts.
 ONCE, MANY = 15, 3
+#: Numbers of a table of users and items, at most: the record of a model says how many, and nobody else does.
+MOST_PARAMETERS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,10 @@ class Serving:
 def measure_serving(table: SweepTable, dataset: str) -> list[Serving]:
     """Latency of every model of a data set: with everything, without images, and those that ignore content.
 
-    A model that cannot be rebuilt here, for example because its file is gone, is left out.
+    A model that cannot be rebuilt here, for example because its file or its data are gone, is left out.
+
+    Raises:
+        NotVouchedFor: for a model of a class that only its record names.
     """
     servings = []
     threads = torch.get_num_threads()
@@ -58,6 +66,8 @@ def measure_serving(table: SweepTable, dataset: str) -> list[Serving]:
             if name == dataset and cell.status == "done" and not cell.parts and _shown(cell):
                 try:
                     servings.append(_measure(cell, table))
+                except NotVouchedFor:
+                    raise
                 except (ValueError, OSError, KeyError, RuntimeError):
                     continue
     finally:
@@ -73,9 +83,11 @@ def _shown(cell: CellResult) -> bool:
 
 def _measure(cell: CellResult, table: SweepTable) -> Serving:
     record = records.read(paths.cell_file(cell.folder), Cell)
-    job = Job(JobConfig.of_record(record.config), {"model": cell.model, "modality": cell.modality}, (), table.folder)
+    names = {"model": cell.model, "modality": cell.modality}
+    job = Job(JobConfig.of_record(record.config), names, (), table.folder, table.trust)
     task, seed = job.task(), cell.seeds[0]
     final = records.read(paths.final_file(cell.folder, seed, paths.RECORD), FinalRun)
+    _check_widths({**record.config["model"], **final.configuration}, task.train.n_users + task.train.n_items)
     build, settings = task.recipe(final.configuration)
     file = paths.final_file(cell.folder, seed, paths.STATE)
     state = read_state(file) if file.exists() else {}
@@ -91,6 +103,13 @@ def _measure(cell: CellResult, table: SweepTable) -> Serving:
         one = _milliseconds(lambda turn: rank(turn, 1), ONCE)
         batch = _milliseconds(lambda turn: rank(turn * BATCH, BATCH), MANY) / BATCH
     return Serving(cell.model, cell.modality, cell.mean(table.primary), one, batch, final.n_parameters)
+
+
+def _check_widths(values: Mapping[str, Any], rows: int) -> None:
+    """Refuse a model of which a record says that it is wider than a table of its users and items may be."""
+    widths = [value for value in values.values() if type(value) is int]
+    if (widest := max(widths, default=0)) * rows > MOST_PARAMETERS:
+        raise Refusal("a model with {widest} numbers for each of {rows} rows is too large", widest=widest, rows=rows)
 
 
 def _milliseconds(call: Callable[[int], None], times: int) -> float:

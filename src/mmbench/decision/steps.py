@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmbench.decision.economics import Economics
-from mmbench.decision.evidence import GATES, Evidence, Gate
+from mmbench.decision.evidence import GATES, Evidence, Gate, Status
 from mmbench.decision.formulas import evsi_normal
 from mmbench.decision.value import Value
 from mmbench.inference.intervals import LogGain
@@ -29,6 +29,7 @@ SILENT: Mapping[str, str] = {
     RUNGS: "repair",
     FEW_TRIALS: "trials",
     ONE_SEED: "seeds",
+    NoWord.ONE_FOLD: "repair",
     NoWord.MORE_SEARCH: "control",
     NoWord.FEW_TRIALS: "trials",
     NoWord.FEW_SUCCESSES: "repair",
@@ -89,7 +90,8 @@ def measuring_steps(evidence: Evidence, gain: LogGain, value: Value, economics: 
             noise = math.sqrt(2 * (1 - conversion) / (step.amount * conversion)) if step.amount else math.inf
         else:
             sd, per_unit = se, value.per_gain
-            part, whole = evidence.variances[USERS], math.fsum(evidence.variances.values())
+            # Folds of items have the same users, who are no part of the variance.
+            part, whole = evidence.variances.get(USERS, 0.0), math.fsum(evidence.variances.values())
             left = 1.0 if whole == 0 else 1 - part / whole * (1 - 1 / max(step.amount, 1))
             noise = _equivalent_noise(se, se * math.sqrt(left))
         worth = evsi_normal(value.mean, sd * per_unit, noise * per_unit) if math.isfinite(noise) else 0.0
@@ -113,11 +115,13 @@ def _equivalent_noise(before: float, after: float) -> float:
 def mending_step(barred: Sequence[Gate], measuring: Sequence[NextStep], economics: Economics) -> NextStep:
     """The step that mends the first gate in the order of :data:`~mmbench.decision.evidence.GATES`.
 
-    A gain at break-even that could not have been seen is mended by the best of the steps that measure.
+    A gain at break-even that could not have been seen is mended by the best of the steps that measure; so is one that
+    controls do not show although all were run.
     """
     order = list(GATES)
     gate = min(barred, key=lambda gate: order.index(gate.name))
-    if gate.name == "G7" and measuring:
+    unseen = gate.name == "G7" or (gate.name, gate.status) == ("G3", Status.FAIL)
+    if unseen and measuring:
         return measuring[0]
     name = GATES[gate.name][1]
     known = next((step for step in measuring if step.name == name), None)

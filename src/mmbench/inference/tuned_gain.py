@@ -10,6 +10,7 @@ Satterthwaite's degrees of freedom (1946) joins them. Nothing is drawn at random
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ WIDEST = math.log(2.0)
 class NoWord(StrEnum):
     """Why a tuned gain carries no word; with all but the last it has no bounds either."""
 
+    ONE_FOLD = "a single fold of items"
     MORE_SEARCH = "one side was searched more than the other"
     FEW_TRIALS = "fewer than three trials"
     FEW_SUCCESSES = "fewer than three successful trials in a condition"
@@ -127,8 +129,8 @@ class Estimate:
         terms += [(term.variance, term.df) for term in self.trial_terms]
         terms += [(term.variance, term.df) for term in self.seed_terms]
         variance = math.fsum(part for part, _ in terms)
-        if variance <= UNCHANGED**2:  # sums of equal numbers round differently
-            return LogGain(0.0 if abs(self.log_ratio) <= UNCHANGED else self.log_ratio, 0.0, terms[0][1])
+        if variance <= UNCHANGED**2:
+            return unvaried(self.log_ratio, terms[0][1])
         # Shares instead of variances: the square of a small variance would vanish.
         spread = math.fsum((part / variance) ** 2 / df for part, df in terms if part != 0.0)
         return LogGain(self.log_ratio, math.sqrt(variance), 1.0 / spread)
@@ -159,6 +161,7 @@ class Estimated:
         estimate: L and its errors after ``n`` trials, whether or not they allow bounds.
         early: the same after a sixth of the trials, rounded up, at least two.
         log_of_all: L after all trials; NaN where it is not defined.
+        rounding: how far two L that are equal in exact numbers may lie apart, see :func:`rounding_of`.
         refusal: why there is no word; None where there may be one.
     """
 
@@ -168,6 +171,7 @@ class Estimated:
     estimate: Estimate
     early: Estimate
     log_of_all: float
+    rounding: float
     refusal: NoWord | None
 
     @property
@@ -178,10 +182,11 @@ class Estimated:
     @property
     def depends_on_tuning(self) -> bool:
         """Whether more trials, or fewer, say something else."""
-        log_gain = self.log_gain
-        if log_gain is None or self.refusal is not None:
+        if self.refusal is not None:
             return False
-        return _depends(log_gain, self.early, math.expm1(self.log_of_all), self.level)
+        early = self.early.log_gain if self.early.no_word(self.level) in BOUNDED else None
+        after_all = self.log_of_all - self.estimate.log_ratio
+        return depends(self.estimate.log_gain, early, after_all, self.level, self.rounding)
 
 
 @dataclass(frozen=True)
@@ -234,25 +239,17 @@ class SideCurves(NamedTuple):
     test: Band
 
 
-@dataclass(frozen=True)
-class TunedGain:
-    """Relative gain of side A over side B, both tuned with ``n`` trials.
+@dataclass(frozen=True, kw_only=True)
+class Gain(ABC):
+    """Relative gain of side A over side B after tuning: what a word is said about.
 
     Args:
         n: trials per condition that the gain speaks of.
         trials: trials per condition that were run.
         level: coverage of the bounds.
-        a: side A.
-        b: side B.
-        estimate: L and its errors, whether or not they allow bounds.
-        log_gain: the same for intervals and tests; None where there are no bounds.
+        log_gain: logarithm of the ratio for intervals and tests; None where there are no bounds.
         refusal: why there is no word; None where there may be one.
-        top_trial: the random trial with the largest weights; None where the default is always chosen.
-        a_beats_b: probability, over draws of n trials that both sides share, that the trial chosen on A has the higher
-            test metric; equal ones count half (Bouthillier et al. 2021).
-        curve: the gain after 1 to T trials; bounds up to half of them.
-        a_curves: curves of side A.
-        b_curves: curves of side B.
+        curve: the gain after 1 to T trials.
         depends_on_tuning: the gain after all trials lies outside the interval, or the interval after a sixth of them
             lies on the other side of zero; never where there is no word.
     """
@@ -260,22 +257,25 @@ class TunedGain:
     n: int
     trials: int
     level: float
-    a: TunedSide
-    b: TunedSide
-    estimate: Estimate
     log_gain: LogGain | None
     refusal: NoWord | None
-    top_trial: TopTrial | None
-    a_beats_b: float
     curve: Band
-    a_curves: SideCurves
-    b_curves: SideCurves
     depends_on_tuning: bool
+
+    @property
+    @abstractmethod
+    def log_ratio(self) -> float:
+        """Logarithm of the ratio; NaN where it is not defined."""
+
+    @property
+    @abstractmethod
+    def variances(self) -> Mapping[str, float]:
+        """What the variance of that logarithm is made of, by source."""
 
     @property
     def gain(self) -> float:
         """The gain; NaN where it is not defined."""
-        return math.expm1(self.estimate.log_ratio)
+        return math.expm1(self.log_ratio)
 
     @property
     def interval(self) -> Interval | None:
@@ -286,6 +286,49 @@ class TunedGain:
     def gain_at_defaults(self) -> float:
         """The gain with the default configurations alone; NaN where it is not defined."""
         return float(self.curve.mean[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedGain(Gain):
+    """Relative gain of side A over side B, both tuned with ``n`` trials on the same data; bounds up to T / 2 trials.
+
+    Args:
+        a: side A.
+        b: side B.
+        estimate: L and its errors, whether or not they allow bounds.
+        early: the same after a sixth of the trials, rounded up, at least two.
+        rounding: how far two L that are equal in exact numbers may lie apart, see :func:`rounding_of`.
+        top_trial: the random trial with the largest weights; None where the default is always chosen.
+        a_beats_b: probability, over draws of n trials that both sides share, that the trial chosen on A has the higher
+            test metric; equal ones count half (Bouthillier et al. 2021).
+        a_curves: curves of side A.
+        b_curves: curves of side B.
+    """
+
+    a: TunedSide
+    b: TunedSide
+    estimate: Estimate
+    early: Estimate
+    rounding: float
+    top_trial: TopTrial | None
+    a_beats_b: float
+    a_curves: SideCurves
+    b_curves: SideCurves
+
+    @property
+    def log_ratio(self) -> float:
+        """Logarithm of the ratio; NaN where it is not defined."""
+        return self.estimate.log_ratio
+
+    @property
+    def variances(self) -> Mapping[str, float]:
+        """Variance of that logarithm by the draw of trials, by the users and by the seed of default configurations."""
+        estimate = self.estimate
+        return {
+            "trials": estimate.trials_variance,
+            "users": estimate.users_variance,
+            "seed": estimate.seed_variance,
+        }
 
 
 def tuned_gain(
@@ -361,39 +404,6 @@ def estimate(
     pair = _Pair(real, control, n, paired=True)
     numbers = sorted({pair.n, pair.early})
     return pair.estimated(pair.estimates(pair.outcomes(numbers), numbers), level)
-
-
-def over_splits(gains: Sequence[LogGain]) -> LogGain:
-    r"""One gain from those of several splits of one data set.
-
-    Mean of the :math:`L_r`, variance :math:`\bar V + s^2 / R` with s their standard deviation, the least degrees of
-    freedom: splits of the same users are no independent samples of users.
-
-    Raises:
-        ValueError: for fewer than two splits.
-    """
-    if len(gains) < 2:
-        raise ValueError(f"gains of at least two splits are needed, not {len(gains)}")
-    logs = np.array([gain.log_ratio for gain in gains])
-    variance = float(np.mean([gain.se**2 for gain in gains]) + logs.var(ddof=1) / len(gains))
-    return LogGain(float(logs.mean()), math.sqrt(variance), min(gain.df for gain in gains))
-
-
-def over_folds(log_ratios: Sequence[float] | Vector) -> LogGain:
-    r"""One gain from folds of items, each with trials of its own: mean of L, :math:`sd/\sqrt K`, K - 1 degrees.
-
-    Users have no term: they are the same in all folds, and the folds are what is sampled.
-
-    Args:
-        log_ratios: L of each fold, ``(n_folds,)``.
-
-    Raises:
-        ValueError: for fewer than two folds, or one without a ratio.
-    """
-    logs = np.asarray(log_ratios, np.float64)
-    if len(logs) < 2 or not np.isfinite(logs).all():
-        raise ValueError(f"finite ratios of at least two folds are needed, not {logs.tolist()}")
-    return LogGain(float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs)), len(logs) - 1.0)
 
 
 class _Outcome:
@@ -506,6 +516,7 @@ class _Pair:
         if self.trials < MIN_TRIALS:
             after_n = replace(after_n, log_ratio=math.nan)
         of_all = [log_of_positive(side.chances([self.trials]) @ side.test) for side in (self.a, self.b)]
+        slots = sum(sum(side.trials[cell.model] for cell in side.cells) for side in (self.a, self.b))
         return Estimated(
             n=self.n,
             trials=self.trials,
@@ -513,6 +524,7 @@ class _Pair:
             estimate=after_n,
             early=estimates[self.early],
             log_of_all=float(of_all[0][0] - of_all[1][0]),
+            rounding=rounding_of(slots, max(abs(float(log[0])) for log in of_all)),
             refusal=self.refusal or after_n.no_word(level),
         )
 
@@ -544,6 +556,8 @@ def _tuned_gain(
         a=_described(pair.a, n),
         b=_described(pair.b, n),
         estimate=said.estimate,
+        early=said.early,
+        rounding=said.rounding,
         log_gain=said.log_gain,
         refusal=said.refusal,
         top_trial=_top_trial(signed, numbers.index(n)),
@@ -634,12 +648,39 @@ def _curve(mean: Vector, numbers: Sequence[int], estimates: Sequence[Estimate], 
     return Band(mean, lo, hi)
 
 
-def _depends(log_gain: LogGain, early: Estimate, gain_of_all: float, level: float) -> bool:
-    """Whether more trials, or fewer, say something else."""
-    interval = log_gain.at(level)
-    if not interval.lo - UNCHANGED <= gain_of_all <= interval.hi + UNCHANGED:
+def depends(log_gain: LogGain, early: LogGain | None, after_all: float, level: float, rounding: float) -> bool:
+    """Whether more trials, or fewer, say something else.
+
+    Args:
+        log_gain: L after n trials.
+        early: the same after a sixth of the trials; None where it has no bounds.
+        after_all: how much larger L is after all trials.
+        level: coverage of the bounds.
+        rounding: how far two L that are equal in exact numbers may lie apart.
+    """
+    if not abs(after_all) <= log_gain.half_width(level) + rounding:  # also where it is not defined
         return True
-    if early.no_word(level) not in BOUNDED:
+    if early is None:
         return False
-    bounds = early.log_gain.at(level)
-    return (bounds.lo > 0 > log_gain.log_ratio) or (bounds.hi < 0 < log_gain.log_ratio)
+    bounds = early.at(level)
+    return (bounds.lo > 0 and log_gain.log_ratio < -rounding) or (bounds.hi < 0 and log_gain.log_ratio > rounding)
+
+
+def unvaried(log_ratio: float, df: float) -> LogGain:
+    """L without variance, which is exactly zero where it is no more than rounding: sums of equal numbers differ."""
+    return LogGain(0.0 if abs(log_ratio) <= UNCHANGED else log_ratio, 0.0, df)
+
+
+def rounding_of(slots: int, log_metric: float) -> float:
+    r"""How far two L that are equal in exact numbers may lie apart, all that may be chosen having the same metric.
+
+    With unit roundoff :math:`u = \epsilon / 2`, a sum of k numbers that are not negative has a relative error of at
+    most :math:`k u` (Higham 2002, section 4.2). :math:`\Pi = \sum_j w_j t_j` takes three such sums over the S slots of
+    both sides - the mean of a level, the weights that are divided by their sum, the sum itself - and three operations:
+    :math:`3 (S + 1) u`, four times in two L. Their logarithms and differences add :math:`7 \epsilon |\log \Pi|`.
+
+    Args:
+        slots: slots of both sides, S.
+        log_metric: larger absolute logarithm of the metric of a side.
+    """
+    return float(np.finfo(np.float64).eps) * (6 * (slots + 1) + 7 * log_metric)

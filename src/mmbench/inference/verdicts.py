@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mmbench.inference.intervals import LogGain
-from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.tuned_gain import Gain
 
 #: With fewer final seeds training noise is not measured, with fewer trials tuning is not: no word about a difference.
 MIN_SEEDS, MIN_TRIALS = 2, 8
@@ -52,7 +52,7 @@ class Judgement:
 
 
 def verdict(
-    tuned: TunedGain | None, delta: float, *, failed: str = "", untrusted: str = "", wordless: str = ""
+    tuned: Gain | None, delta: float, *, failed: str = "", untrusted: str = "", wordless: str = ""
 ) -> Judgement:
     """Judge a tuned gain, at the level of its bounds.
 
@@ -84,7 +84,7 @@ def verdict(
     return Judgement(first, _reason(first, tuned, delta, tuple(also)), tuple(also))
 
 
-def holds(tuned: TunedGain, delta: float) -> dict[Verdict, bool]:
+def holds(tuned: Gain, delta: float) -> dict[Verdict, bool]:
     r"""Which words about a difference hold, each judged alone.
 
     Better and worse need an interval beyond zero at the level of the gain, :math:`1 - \alpha`, and a point beyond the
@@ -119,7 +119,7 @@ def equivalence_level(level: float) -> float:
     return 2.0 * level - 1.0
 
 
-def _reason(word: Verdict, tuned: TunedGain, delta: float, also: tuple[Verdict, ...]) -> str:
+def _reason(word: Verdict, tuned: Gain, delta: float, also: tuple[Verdict, ...]) -> str:
     margin, level = f"the margin of {100 * delta:g} %", f"the {100 * tuned.level:g} % interval"
     interval = tuned.interval
     assert interval is not None

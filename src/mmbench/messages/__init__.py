@@ -147,16 +147,25 @@ class Translator:
         return _signed(text, share, sign)
 
     def money(self, amount: float, currency: str, digits: int = 0, *, sign: bool = False) -> str:
-        """A sum: ``€12,300``, with ``digits`` decimals; yen from ten thousand on in Japanese as ``1.2万円``."""
+        """A sum: ``€12,300``, with ``digits`` decimals; yen in Japanese as ``1.2万円`` and ``1億2,646万円``."""
         if self.lang == "ja" and currency == "JPY":
-            large = abs(amount) >= MAN
-            text = self.number(abs(amount) / MAN, int(abs(amount) < 100 * MAN)) + "万円" if large else ""
-            return _signed(text or f"{self.number(abs(amount), digits)}円", amount, sign)
+            return _signed(f"{self._yen(abs(amount), digits)}円", amount, sign)
         from babel.numbers import format_currency
 
         pattern = f"¤#,##0.{'0' * digits}" if digits else "¤#,##0"
         text = format_currency(abs(amount), currency, format=pattern, locale=self.lang, currency_digits=False)
         return _signed(text, amount, sign)
+
+    def _yen(self, amount: float, digits: int) -> str:
+        """Yen without decimals that are zero, from ten thousand on in ten thousands, from 10^8 on in those too."""
+        if amount < MAN:
+            return self.number(amount, 0 if amount == round(amount) else digits)
+        if amount < 100 * MAN:
+            tenths = round(amount / MAN, 1)
+            return f"{self.number(tenths, 0 if tenths == round(tenths) else 1)}万"
+        hundred_millions, rest = divmod(round(amount / MAN), MAN)
+        large = f"{self.number(hundred_millions)}億" if hundred_millions else ""
+        return large + (f"{self.number(rest)}万" if rest or not large else "")
 
     def list(self, names: Sequence[str]) -> str:
         """``text and image``, ``textとimage`` as the language joins them."""

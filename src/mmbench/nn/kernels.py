@@ -25,11 +25,13 @@ def product(matrix: Tensor, x: Tensor) -> Tensor:
     """Sparse CSR ``(n, m)`` times dense ``(m, d)``, without gradients.
 
     In float32 on a CPU the rows are summed by torch's embedding bag: its kernel is about four times as fast as the
-    sparse product and differs from it by rounding only.
+    sparse product and differs from it by rounding only. In mixed precision x may be narrower than the matrix; the
+    product has the type of the matrix, for there is no sparse product of half-precision numbers on every device.
     """
-    columns = matrix.col_indices()
+    columns, x = matrix.col_indices(), x.to(matrix.dtype)
     if x.device.type != "cpu" or x.dtype != torch.float32 or not len(columns):
-        return matrix @ x
+        with torch.autocast(x.device.type, enabled=False):
+            return matrix @ x
     with torch.no_grad():
         return functional.embedding_bag(
             columns,
@@ -257,7 +259,9 @@ class LogSumExp(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         a, b, shares = ctx.saved_tensors
         grad = grads[0].unsqueeze(1)
-        return grad * (shares @ b), shares.T @ (grad * a), None
+        # In mixed precision the shares are narrower than what they were computed from.
+        kind = shares.dtype
+        return grad * (shares @ b.to(kind)), shares.T @ (grad * a).to(kind), None
 
 
 class ProjectedRows(Function):

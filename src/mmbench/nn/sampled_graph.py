@@ -76,7 +76,8 @@ class SampledGraph(RandomPart):
 
     def use_edges(self, edge_index: Tensor) -> None:
         """Train on these edges ``(2, n_kept)``."""
-        self.sampled = symmetric_normalised(edge_index, self.n_users, self.n_items, eps=1e-7).to(self.full.device)
+        graph = symmetric_normalised(edge_index, self.n_users, self.n_items, eps=1e-7)
+        self.sampled = graph.to(self.full.device, self.full.dtype)
 
     def forward(self) -> Tensor:
         """The graph of the current mode, sparse ``(n_users + n_items, n_users + n_items)``."""

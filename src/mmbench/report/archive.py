@@ -1,43 +1,66 @@
 """A sweep as one archive that anybody can check: records, environment, hashes, and the command of every table.
 
-Model states and validation vectors stay behind: no table is made of them. Nothing in an archive is executed or
-unpickled, and no file outside its own folder is written.
+It holds what an audit needs, states and validation vectors included; the data are in it as fingerprints alone. Nothing
+in an archive is executed or unpickled, and no file outside its own folder is written.
 """
 
 from __future__ import annotations
 
+import csv
+import filecmp
 import hashlib
 import io
+import itertools
 import json
+import os
 import platform
+import shutil
+import stat
+import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mmbench import paths
-from mmbench.messages import Refusal
-from mmbench.report.reading import read_sweep
+from mmbench.audit import consistency
+from mmbench.messages import Message, Refusal
 from mmbench.report.write import write_report
-from mmbench.store import files
+from mmbench.scheduling.trust import NOTHING, Trust
+from mmbench.store import bounds, files
 
 HASHES, READ_ME, ENVIRONMENT = "hashes.json", "README.md", "environment.json"
-#: Endings of records that tables are made of; everything else of a sweep stays behind.
+#: Endings of records; everything else of a sweep stays behind.
 MANIFEST, REPORT = paths.manifest_file(Path()).name, paths.report_dir(Path()).name
-RECORDS = (f".{paths.RECORD}", paths.ledger_file(Path()).suffix, f".{paths.RANKS}", f".{paths.LISTS}")
-LEFT_OUT = (paths.mirror_dir(Path()).name, REPORT)
+RECORDS = (
+    paths.ledger_file(Path()).suffix,
+    *(f".{ending}" for ending in (paths.RECORD, paths.VALIDATION, paths.STATE, paths.RANKS, paths.LISTS)),
+)
+#: What is no record, was damaged and made again, or says what nobody else needs to believe.
+LEFT_OUT = tuple(
+    place(Path()).name for place in (paths.mirror_dir, paths.report_dir, paths.audit_file, paths.damaged_dir)
+)
 #: Reports that are computed again letter by letter, and those with a check of their own.
 TABLES = (*(f"{n}.{e}" for n in (paths.TABLE, paths.VERDICTS) for e in ("csv", "md", "tex")), f"{paths.TABLE}.txt")
 CONTRIBUTION, DECISION, PAPER = f"{paths.CONTRIBUTION}.csv", f"{paths.DECISION}.json", f"{paths.PAPER}.csv"
 #: Rows of the contribution report that need no data set.
 WITHOUT_DATA = ("M1 value", "M2 hits", "M2 hits beyond the noise floor", "M3 overlap and headroom", "reliance")
-#: Largest unpacked size of an archive that is opened, in bytes.
-MOST_BYTES = 20 << 30
+MEASURE = "measure"
+#: Most files of an archive, their largest size together in bytes, and the size below which it may be packed in any
+#: ratio. A list of so many members with names as long as ours has less than MOST_DIRECTORY bytes.
+MOST_MEMBERS, MOST_BYTES, LEAST_BYTES = 100_000, 20 << 30, 64 << 20
+MOST_DIRECTORY, MOST_HASHES = 16 << 20, 32 << 20
+#: What is read and written at once, in bytes.
+BLOCK = 1 << 20
+#: Bit of an encrypted member, and what bundle writes; others may unpack a block to any size.
+ENCRYPTED, COMPRESSIONS = 0x1, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+#: Where the packed report lies while the records are reported again; no member has such a name.
+PACKED = ".packed"
 TOLERANCE = 1e-9
 
 
@@ -56,33 +79,65 @@ class Finding:
     comparison: str
 
 
-def pack(sweep_dir: Path, target: Path) -> int:
+def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING) -> int:
     """Write the archive of a sweep; its bytes depend on the files alone. Returns the number of files.
 
     Args:
         sweep_dir: folder of the sweep; its reports are written again first.
         target: archive to write, by atomic rename.
+        trust: what may be used because a record names it.
 
     Raises:
-        ValueError: if the folder is no sweep.
+        ValueError: if the folder is no sweep, or holds more than an archive may.
     """
-    table = write_report(sweep_dir)
-    contents = {path.relative_to(sweep_dir).as_posix(): path.read_bytes() for path in _files(sweep_dir)}
-    contents[ENVIRONMENT] = _json(_environment())
-    contents[READ_ME] = _read_me(table.name, target.name, sorted(contents)).encode()
-    contents[HASHES] = _json({name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())})
+    table = write_report(sweep_dir, trust=trust, audited=False)
+    there = {path.relative_to(sweep_dir).as_posix(): path for path in _files(sweep_dir)}
+    _check_amount(sweep_dir, len(there), sum(path.stat().st_size for path in there.values()))
+    made = {ENVIRONMENT: _json(_environment())}
+    made[READ_ME] = _read_me(table.name, target.name, sorted({*there, *made})).encode()
+    hashes = {name: _sha256(path) for name, path in there.items()}
+    hashes |= {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
+    made[HASHES] = _json(dict(sorted(hashes.items())))
 
     def save(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in sorted(contents.items()):
-                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+            for name in sorted({*there, *made}):
+                member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+                member.compress_type = zipfile.ZIP_DEFLATED
+                if name in made:
+                    archive.writestr(member, made[name])
+                    continue
+                member.file_size = there[name].stat().st_size  # so that a large one gets the fields it needs
+                with there[name].open("rb") as source, archive.open(member, "w") as copy:
+                    shutil.copyfileobj(source, copy, BLOCK)
 
     files.write_atomic(target, save)
-    return len(contents)
+    if paths.audit_file(sweep_dir).exists():
+        write_report(sweep_dir, trust=trust)  # with what an audit has shown here
+    return len(there) + len(made)
+
+
+def _check_amount(place: Path, members: int, size: int) -> None:
+    """Refuse what is more than an archive may hold."""
+    if members > MOST_MEMBERS or size > MOST_BYTES:
+        raise Refusal(
+            "{place} holds {members} files of {size} bytes together; an archive has at most {most} files and {limit} "
+            "GiB",
+            place=place,
+            members=members,
+            size=size,
+            most=MOST_MEMBERS,
+            limit=MOST_BYTES >> 30,
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(sweep_dir: Path) -> Iterator[Path]:
-    """Records that tables are made of, and the report."""
+    """The records, and the report."""
     for path in sorted(sweep_dir.rglob("*")):
         parts = path.relative_to(sweep_dir).parts
         hidden = any(part.startswith(".") for part in parts)
@@ -124,58 +179,104 @@ def _read_me(name: str, archive: str, files: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+class _Directory(io.FileIO):
+    """An archive whose list of members is read in one piece: no more of it than so many members need."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:  # what is left: the few bytes at the end that say where the list lies
+            size = os.fstat(self.fileno()).st_size - self.tell()
+        if size > MOST_DIRECTORY:
+            raise zipfile.BadZipFile(Message("its list of members is too long"))
+        return super().read(size)
+
+
 def unpack(archive: Path, folder: Path) -> list[Finding]:
-    """Unpack an archive into an empty folder and check its hashes.
+    """Unpack an archive into an empty folder, block by block, and check its hashes.
 
     Raises:
-        ValueError: if it is no archive of a sweep, or a name in it leads out of the folder.
+        ValueError: if it is no archive of a sweep, is larger than one may be, or a name in it leads out of the folder.
     """
     try:
-        with zipfile.ZipFile(archive) as opened:
-            infos = [info for info in opened.infolist() if not info.is_dir()]
-            if sum(info.file_size for info in infos) > MOST_BYTES:
-                raise Refusal(
-                    "{archive} would unpack to more than {limit} GiB", archive=archive, limit=MOST_BYTES >> 30
-                )
-            files = {info.filename: opened.read(info) for info in infos}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        with _Directory(os.fspath(archive)) as raw, zipfile.ZipFile(raw) as opened:
+            members = [member for member in opened.infolist() if not member.is_dir()]
+            _check_members(archive, members)
+            hashes = {member.filename: _extract(opened, member, folder / member.filename) for member in members}
+    except Refusal:
+        raise
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError) as error:
         raise Refusal("{archive} is no archive of a sweep: {error}", archive=archive, error=error) from error
-    if HASHES not in files or MANIFEST not in files:
+    return list(_hashes(hashes, bounds.read_json(folder / HASHES, MOST_HASHES)))
+
+
+def _check_members(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse an archive before anything of it is written."""
+    names = {member.filename for member in members}
+    for member in members:
+        name, place = member.filename, PurePosixPath(member.filename)
+        if place.is_absolute() or ".." in place.parts or "\\" in name or not place.parts:
+            raise Refusal(
+                "{archive} holds the name {name!r}, which leads out of its folder", archive=archive, name=name
+            )
+        if str(place) != name or not name.isprintable() or any(part.startswith(".") for part in place.parts):
+            raise Refusal("{archive} holds the name {name!r}, which no sweep holds", archive=archive, name=name)
+        if member.flag_bits & ENCRYPTED:
+            raise Refusal("{archive}: {name} is encrypted", archive=archive, name=name)
+        if member.compress_type not in COMPRESSIONS:
+            raise Refusal(
+                "{archive}: {name} is compressed in a way that bundle does not use", archive=archive, name=name
+            )
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise Refusal("{archive}: {name} is a link", archive=archive, name=name)
+    if len(names) < len(members):
+        raise Refusal("{archive} holds a name twice", archive=archive)
+    if HASHES not in names or MANIFEST not in names:
         raise Refusal(
             "{archive} is no archive of a sweep: it holds no {hashes} or no {manifest}",
             archive=archive,
             hashes=HASHES,
             manifest=MANIFEST,
         )
-    for name, content in files.items():
-        place = PurePosixPath(name)
-        if place.is_absolute() or ".." in place.parts or "\\" in name or not place.parts:
-            raise Refusal(
-                "{archive} holds the name {name!r}, which leads out of its folder", archive=archive, name=name
-            )
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return list(_hashes(files))
+    size = sum(member.file_size for member in members)
+    _check_amount(archive, len(members), size)
+    bounds.check_unpacked(archive, archive.stat().st_size, size, LEAST_BYTES)
 
 
-def _hashes(files: Mapping[str, bytes]) -> Iterator[Finding]:
-    expected = json.loads(files[HASHES])
-    for name in sorted(files.keys() | expected.keys()):
+def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path) -> str:
+    """Write a member and return its hash; not more than its header announces ever comes out of it."""
+    digest = hashlib.sha256()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with opened.open(member) as source, place.open("xb") as target:
+            while block := source.read(BLOCK):
+                digest.update(block)
+                target.write(block)
+    except OSError as error:
+        raise Refusal("{name} cannot be unpacked: {error}", name=member.filename, error=error.strerror) from error
+    return digest.hexdigest()
+
+
+def _hashes(found: Mapping[str, str], expected: Any) -> Iterator[Finding]:
+    if not isinstance(expected, dict) or not all(isinstance(value, str) for value in expected.values()):
+        raise Refusal("{hashes} is no list of hashes", hashes=HASHES)
+    for name in sorted(found.keys() | expected.keys()):
         if name == HASHES:
             continue
-        if name not in files or name not in expected:
-            yield Finding(name, False, "missing" if name not in files else "not listed in hashes.json")
-        elif hashlib.sha256(files[name]).hexdigest() != expected[name]:
+        if name not in found or name not in expected:
+            yield Finding(name, False, "missing" if name not in found else "not listed in hashes.json")
+        elif found[name] != expected[name]:
             yield Finding(name, False, "its hash is another")
 
 
-def verify(archive: Path, folder: Path, holds: Callable[[Mapping[str, Any]], bool]) -> list[Finding]:
+def verify(
+    archive: Path, folder: Path, holds: Callable[[Mapping[str, Any]], bool], trust: Trust = NOTHING
+) -> list[Finding]:
     """Unpack an archive, check its hashes, and compute every table again from its records.
 
     Args:
         archive: what :func:`pack` wrote.
         folder: empty folder to work in.
         holds: whether the inputs of a decision record lead to its answer again.
+        trust: what may be used because a record names it.
 
     Returns:
         One finding per file that was checked; hashes that hold are not listed.
@@ -184,53 +285,68 @@ def verify(archive: Path, folder: Path, holds: Callable[[Mapping[str, Any]], boo
         ValueError: as :func:`unpack`, or if its records cannot be read.
     """
     findings = unpack(archive, folder)
-    report = paths.report_dir(folder)
-    packed = {path.name: path.read_bytes() for path in report.iterdir() if path.is_file()} if report.is_dir() else {}
-    read_sweep(folder)
-    write_report(folder)
+    report, packed = paths.report_dir(folder), folder / PACKED
+    packed.mkdir()
+    if report.is_dir():
+        report.rename(packed / REPORT)
+    packed /= REPORT
+    findings += [Finding(f.file, False, f"{f.field}: {f.reason}") for f in consistency.check(folder)]
+    write_report(folder, trust=trust, audited=False)
     for name in TABLES:
-        if name not in packed:
+        if not (packed / name).is_file():
             findings.append(Finding(name, False, "missing"))
         elif name.endswith(".csv"):
-            findings.append(_compared(name, packed[name], (report / name).read_bytes()))
+            findings.append(Finding(name, _same(packed / name, report / name), "every number"))
         else:
-            findings.append(Finding(name, packed[name] == (report / name).read_bytes(), "letter by letter"))
-    if CONTRIBUTION in packed:
-        findings.append(_contribution(packed[CONTRIBUTION], (report / CONTRIBUTION).read_bytes()))
-    if DECISION in packed:
-        record = files.read_document(report / DECISION)
+            same = filecmp.cmp(packed / name, report / name, shallow=False)
+            findings.append(Finding(name, same, "letter by letter"))
+    if (packed / CONTRIBUTION).is_file():
+        findings.append(_contribution(packed / CONTRIBUTION, report / CONTRIBUTION))
+    if (packed / DECISION).is_file():
+        record = files.read_document(packed / DECISION)
         findings.append(Finding(DECISION, holds(record), "decided again"))
-    if PAPER in packed:
+    if (packed / PAPER).is_file():
         findings.append(Finding(PAPER, None, "needs the published tables, which are not in the archive"))
     return findings
 
 
-def _compared(name: str, packed: bytes, again: bytes) -> Finding:
-    return Finding(name, _same(_frame(packed), _frame(again)), "every number")
-
-
-def _contribution(packed: bytes, again: bytes) -> Finding:
+def _contribution(packed: Path, again: Path) -> Finding:
     """Rows that need no data set always, all rows where the data set is there."""
-    old, new = _frame(packed), _frame(again)
-    if len(old) == len(new):
-        return Finding(CONTRIBUTION, _same(old, new), "every number")
-    kept = [frame[frame["measure"].isin(WITHOUT_DATA)].reset_index(drop=True) for frame in (old, new)]
-    return Finding(CONTRIBUTION, _same(*kept), "numbers that need no data set, which is not here")
+    lengths = {sum(1 for _ in _rows(file)) for file in (packed, again)}
+    if len(lengths) == 1:
+        return Finding(CONTRIBUTION, _same(packed, again), "every number")
+    same = _same(packed, again, kept=WITHOUT_DATA)
+    return Finding(CONTRIBUTION, same, "numbers that need no data set, which is not here")
 
 
-def _frame(content: bytes) -> pd.DataFrame:
-    return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+def _rows(file: Path, kept: Sequence[str] = ()) -> Iterator[list[str]]:
+    """Header and rows of a table, one at a time; with ``kept`` those rows that measure one of these."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = csv.reader(lines)
+        if (header := next(rows, None)) is None:
+            return
+        yield header
+        if kept and MEASURE not in header:
+            raise Refusal("{file} has no column {column}", file=file.name, column=MEASURE)
+        place = header.index(MEASURE) if kept else 0
+        yield from (row for row in rows if not kept or (len(row) > place and row[place] in kept))
 
 
-def _same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+def _same(packed: Path, again: Path, kept: Sequence[str] = ()) -> bool:
     """Equal text, and equal numbers up to the rounding of another machine."""
-    if a.shape != b.shape or list(a.columns) != list(b.columns):
+    if not kept and filecmp.cmp(packed, again, shallow=False):
+        return True
+    try:
+        nothing: list[str] = []
+        pairs = itertools.zip_longest(_rows(packed, kept), _rows(again, kept), fillvalue=nothing)
+        return all(len(a) == len(b) and all(map(_alike, a, b)) for a, b in pairs)
+    except (csv.Error, UnicodeDecodeError):
         return False
-    left, right = a.to_numpy(str).ravel(), b.to_numpy(str).ravel()
-    return all(x == y or _close(x, y) for x, y in zip(left, right, strict=True))
 
 
-def _close(x: str, y: str) -> bool:
+def _alike(x: str, y: str) -> bool:
+    if x == y:
+        return True
     try:
         return bool(np.allclose([float(v) for v in x.split()], [float(v) for v in y.split()], TOLERANCE, TOLERANCE))
     except ValueError:

@@ -24,7 +24,7 @@ def document(table: SweepTable, compared: Sequence[Comparison]) -> Document:
         table: the sweep.
         compared: its planned contrasts, judged.
     """
-    return Document(f"{table.name}, benchmark", [_models(table, d, compared) for d in table.datasets], _notes(table))
+    return Document(f"{table.title}, benchmark", [_models(table, d, compared) for d in table.datasets], _notes(table))
 
 
 def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison]) -> Table[str]:

@@ -5,6 +5,7 @@ Records hold ranks and lists; popularity, history and categories are facts about
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
-from mmbench.report.table import CellResult
+from mmbench.report.table import CellResult, SweepTable
+from mmbench.scheduling.trust import Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell
 
@@ -59,12 +61,20 @@ class Catalogue:
         return np.bincount(self.dataset.split.train.users, minlength=self.dataset.n_users)
 
 
-def read_catalogue(cell: CellResult) -> Catalogue | str:
-    """The catalogue of a finished cell, or why there is none."""
+def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
+    """The catalogue of a finished cell, or why there is none.
+
+    Args:
+        cell: the cell, whose record names the data set.
+        trust: what may be read because a record names it.
+    """
     record = records.read(paths.cell_file(cell.folder), Cell)
-    options = {name: value for name, value in record.config["dataset"].items() if name != "lr"}
+    options = _options(record)
     try:
-        dataset = load_dataset(DatasetConfig(**options))
+        config = DatasetConfig(**options)
+        if (why := trust.objection(config)) is not None:
+            return why
+        dataset = load_dataset(config)
     except (ValueError, OSError, TypeError):
         return "the data set cannot be read where the sweep's configuration says"
     split = dataset.split
@@ -82,6 +92,21 @@ def read_catalogue(cell: CellResult) -> Catalogue | str:
     members = None if categories is None else _members(categories)
     folder = None if options.get("world") is not None else _folder(options)
     return Catalogue(dataset, first, members, lengths, tuple(unknown), items, folder)
+
+
+def unread(table: SweepTable) -> list[str]:
+    """Why data sets of a sweep are not even looked for, one line each."""
+    found: dict[str, str | None] = {}
+    for (dataset, _, _), cell in table.cells.items():
+        if dataset not in found and cell.status == "done" and not cell.parts:
+            with contextlib.suppress(ValueError, TypeError):  # of a data set that cannot be read anyway
+                config = DatasetConfig(**_options(records.read(paths.cell_file(cell.folder), Cell)))
+                found[dataset] = table.trust.objection(config)
+    return [f"{dataset}: {why}" for dataset, why in found.items() if why is not None]
+
+
+def _options(record: Cell) -> dict[str, Any]:
+    return {name: value for name, value in record.config["dataset"].items() if name != "lr"}
 
 
 def _folder(options: Mapping[str, Any]) -> Path:

@@ -12,13 +12,16 @@ from mmbench.inference import intervals, tuned_gain
 from mmbench.inference.contrast import Contrast
 from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
 from mmbench.inference.looks import level_of_look
-from mmbench.inference.tuned_gain import NoWord, TunedGain
+from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, equivalence_level, verdict
 from mmbench.messages import message_of
 from mmbench.report.cell_effort import CellEffort, badly_trained
-from mmbench.report.fairness_checks import FAIL, Group
+from mmbench.report.fairness_checks import FAIL, PASS, WARN, Group
 from mmbench.report.table import CellResult, SweepTable, comparable
+from mmbench.report.together import Repetitions, judge_together, read_repetitions, together, without_word
 
+#: Levels of fairness, the worst one last; without trainings there is none.
+LEVELS = ("-", PASS, WARN, FAIL)
 #: Adjusted p below which a contrast counts as significant, within a cell and over the table.
 ALPHA = 0.05
 
@@ -63,7 +66,7 @@ class EarlierLook:
     number: int
     trials: int
     seeds: int
-    tuned: TunedGain | None
+    tuned: Gain | None
     judgement: Judgement
 
 
@@ -87,13 +90,16 @@ class Comparison:
         pending: what has not run.
         redundancy: share of what the modality in question adds to nothing that the others tell too; None where it is
             not told, see :func:`mmbench.report.contribution_facts.with_redundancy`.
+        over: the repetitions that are judged together here, ``a`` and ``b`` being those of the first; then there is no
+            gain of chosen configurations.
+        within: the repetitions that this is one of; then they have the word and the tests.
     """
 
     a: CellResult
     b: CellResult
     judgement: Judgement | None
     fairness: str = "-"
-    tuned: TunedGain | None = None
+    tuned: Gain | None = None
     configuration: CrossedInterval | None = None
     effects: UserEffects | None = None
     inference: Inference | None = None
@@ -101,11 +107,13 @@ class Comparison:
     earlier: tuple[EarlierLook, ...] = ()
     pending: str = ""
     redundancy: float | None = None
+    over: Repetitions | None = None
+    within: Repetitions | None = None
 
     @property
     def dataset(self) -> str:
-        """Its dataset."""
-        return self.a.dataset
+        """Its dataset, or what stands in place of several."""
+        return self.a.dataset if self.over is None else self.over.name
 
     @property
     def model(self) -> str:
@@ -136,14 +144,62 @@ def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Compariso
         groups: its fairness report: a FAIL blocks every verdict of that dataset and model.
     """
     by_model = {(group.dataset, group.model): group for group in groups}
-    compared = []
-    for dataset in table.datasets:
+    by_dataset: dict[str, list[Comparison]] = {dataset: [] for dataset in table.datasets}
+    for dataset, compared in by_dataset.items():
         for model in table.models(dataset):
             for pair in table.contrasts:
                 a, b = (table.result(dataset, model, condition) for condition in pair)
                 if a is not None and b is not None and a is not b:
                     compared.append(compare(table, a, b, by_model.get((dataset, model))))
-    return _adjusted(compared)
+    repeated = read_repetitions(table, groups)
+
+    def join(over: Repetitions, members: Sequence[Comparison]) -> list[Comparison]:
+        return _join(over, members, table.delta)
+
+    return _adjusted(together(by_dataset, repeated, lambda c: (c.model, c.contrast), join))
+
+
+def _join(over: Repetitions, members: Sequence[Comparison], delta: float) -> list[Comparison]:
+    """A contrast over its repetitions, then each of them without a word of its own."""
+    fairness = max((c.fairness for c in members), key=LEVELS.index)
+    said = {c.dataset: (c.tuned, c.judgement) for c in members if c.judgement is not None}
+    if len(said) < len(members):
+        pending = "; ".join(f"{c.dataset}: {c.pending}" for c in members if c.judgement is None)
+        joined = Comparison(members[0].a, members[0].b, None, fairness, pending=pending, over=over)
+    else:
+        tuned, judgement = judge_together(over, said, delta)
+        joined = Comparison(
+            members[0].a,
+            members[0].b,
+            judgement,
+            fairness,
+            tuned,
+            inference=None if tuned is None else _inference(tuned, delta),
+            earlier=looks_together(over, [c.earlier for c in members], delta),
+            over=over,
+        )
+    parts = [
+        replace(c, judgement=c.judgement and without_word(over, c.judgement), inference=None, earlier=(), within=over)
+        for c in members
+    ]
+    return [joined, *parts]
+
+
+def looks_together(over: Repetitions, looks: Sequence[Sequence[EarlierLook]], delta: float) -> tuple[EarlierLook, ...]:
+    """What was said over all repetitions at every earlier look that all of them had with the same effort.
+
+    Args:
+        over: the repetitions.
+        looks: earlier looks of each, in the order of their data sets.
+        delta: equivalence margin.
+    """
+    joined = []
+    for number in sorted({look.number for own in looks for look in own}):
+        at = [look for own in looks for look in own if look.number == number]
+        if len(at) == len(looks) and len({(look.trials, look.seeds) for look in at}) == 1:
+            said = {name: (look.tuned, look.judgement) for name, look in zip(over.datasets, at, strict=True)}
+            joined.append(EarlierLook(number, at[0].trials, at[0].seeds, *judge_together(over, said, delta)))
+    return tuple(joined)
 
 
 def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None) -> Comparison:
@@ -264,7 +320,7 @@ def wordless(cells: Iterable[CellEffort]) -> str:
     return "; ".join(reasons)
 
 
-def _inference(tuned: TunedGain, delta: float) -> Inference | None:
+def _inference(tuned: Gain, delta: float) -> Inference | None:
     log = tuned.log_gain
     if log is None or np.isnan(log.p):
         return None

@@ -52,7 +52,7 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], comparisons: 
             if len(cells) < 2 or any(c.modality == ID_ONLY for c in cells):
                 continue
             if dataset not in catalogues:
-                catalogues[dataset] = read_catalogue(cells[0])
+                catalogues[dataset] = read_catalogue(cells[0], table.trust)
             compared = [
                 c for c in comparisons if (c.dataset, c.model) == (dataset, model) and c.configuration is not None
             ]
@@ -275,4 +275,4 @@ LEGEND = (
 def document(table: SweepTable, measured: Sequence[Facts]) -> Document:
     """All measures as tables."""
     legend = (LEGEND[0].format(metric=table.primary, K=K), *LEGEND[1:])
-    return facts_document(f"{table.name}, contribution", measured, legend)
+    return facts_document(f"{table.title}, contribution", measured, legend)

@@ -7,16 +7,50 @@ searched no more than its control, so neither side has more chances to find some
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from mmbench.inference.tuned_gain import NoWord, TunedGain
-from mmbench.inference.verdicts import Judgement
+from mmbench import paths
+from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
+from mmbench.inference.verdicts import Judgement, verdict
 from mmbench.report.cell_effort import CellEffort
-from mmbench.report.comparisons import At, EarlierLook, earlier_looks, judged_sides, level_of, now, unfairness
+from mmbench.report.comparisons import (
+    At,
+    EarlierLook,
+    earlier_looks,
+    judged_sides,
+    level_of,
+    looks_together,
+    now,
+    unfairness,
+)
 from mmbench.report.fairness_checks import Group
 from mmbench.report.table import CONDITIONS, SweepTable
+from mmbench.report.together import Repetitions, judge_together, read_repetitions, together, without_word
+from mmbench.store import ledger, records
+from mmbench.store.schema import Cell
 
 States = tuple[tuple[str, str], ...]
+
+
+class FailedControl(NamedTuple):
+    """A control that was run and has no result.
+
+    Attributes:
+        model: its model.
+        overrides: what the command line takes to run it.
+        times: how many of its trainings failed, at least one.
+        reason: why.
+    """
+
+    model: str
+    overrides: str
+    times: int
+    reason: str
+
+    def __str__(self) -> str:
+        times = "once" if self.times == 1 else f"{self.times} times"
+        return f"model={self.model} {self.overrides} failed {times}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -30,28 +64,40 @@ class Disposal:
         tuned: gain of the best of the real cells over the best of their controls, picked on validation; where no
             control was run, over the best of the real cells without the modality, which is searched less and allows
             neither bounds nor a word. None where it is not defined.
-        real: names of the real cells, ``model/condition``, in the order that decides between equal scores.
+        real: names of the real cells, ``model/condition``, in the order that decides between equal scores; none where
+            repetitions that are judged together differ in them.
         control: names of their controls; a cell without the modality is its own.
         missing: model and overrides, like ``modality=text_shuffled_image``, of each control that was not run; its cell
             is on neither side.
         judgement: the verdict; its word is None where none is allowed.
+        failed: those of the missing controls that were run and failed.
         earlier: what was said before T or S was raised.
+        over: the repetitions that are judged together here, where ``dataset`` names them all.
+        within: the repetitions that this is one of; then they have the word.
     """
 
     dataset: str
     modality: str
     model: str | None
-    tuned: TunedGain | None
+    tuned: Gain | None
     real: tuple[str, ...]
     control: tuple[str, ...]
     missing: tuple[tuple[str, str], ...]
     judgement: Judgement
+    failed: tuple[FailedControl, ...] = ()
     earlier: tuple[EarlierLook, ...] = ()
+    over: Repetitions | None = None
+    within: Repetitions | None = None
 
     @property
     def name(self) -> str:
         """Its name with dataset and model, as ``--explain`` takes it."""
         return f"{self.dataset}/{self.model or ALL_MODELS}/{FREE}{self.modality}"
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of its data sets."""
+        return (self.dataset,) if self.over is None else self.over.datasets
 
     @property
     def controlled(self) -> bool:
@@ -77,20 +123,50 @@ def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]
         table: the sweep.
         groups: its fairness report.
     """
-    found: list[Disposal] = []
-    for dataset in table.datasets:
+    by_dataset: dict[str, list[Disposal]] = {dataset: [] for dataset in table.datasets}
+    for dataset, found in by_dataset.items():
         of_dataset = [group for group in groups if group.dataset == dataset]
         for modality in sorted({name for group in of_dataset for name in _modalities(group)}):
             having = [group for group in of_dataset if modality in _modalities(group)]
             for group in having:
                 found += _read(table, modality, group.model, [group])
             found += _read(table, modality, None, of_dataset)
-    return found
+    repeated = read_repetitions(table, groups)
+
+    def join(over: Repetitions, members: Sequence[Disposal]) -> list[Disposal]:
+        return _join(over, members, table.delta)
+
+    return together(by_dataset, repeated, lambda d: (d.modality, d.model), join)
+
+
+def _join(over: Repetitions, members: Sequence[Disposal], delta: float) -> list[Disposal]:
+    """Free disposal over its repetitions, then each of them without a word of its own."""
+    sides = {(d.real, d.control) for d in members}
+    if len(sides) == 1:
+        tuned, judgement = judge_together(over, {d.dataset: (d.tuned, d.judgement) for d in members}, delta)
+    else:
+        silent = f"the conditions that have run are not the same {over.words}: run the same ones in all"
+        tuned, judgement = None, verdict(None, delta, wordless=silent)
+    joined = replace(
+        members[0],
+        dataset=over.name,
+        tuned=tuned,
+        real=members[0].real if len(sides) == 1 else (),
+        control=members[0].control if len(sides) == 1 else (),
+        missing=tuple(dict.fromkeys(control for d in members for control in d.missing)),
+        judgement=judgement,
+        failed=tuple(dict.fromkeys(control for d in members for control in d.failed)),
+        earlier=looks_together(over, [d.earlier for d in members], delta),
+        over=over,
+    )
+    parts = [replace(d, judgement=without_word(over, d.judgement), earlier=(), within=over) for d in members]
+    return [joined, *parts]
 
 
 def _read(table: SweepTable, modality: str, model: str | None, groups: Sequence[Group]) -> Iterator[Disposal]:
     """Free disposal of a modality in some models together; nothing where no cell can stand against the real ones."""
     real, control, missing = [], [], []
+    failed: list[FailedControl] = []
     for group in groups:
         by_states = _by_states(group)
         for states, cell in _real(group).items():
@@ -102,6 +178,7 @@ def _read(table: SweepTable, modality: str, model: str | None, groups: Sequence[
             other = by_states.get(_key(shuffled))
             if other is None:
                 missing.append((group.model, control_of(cell.cell.states, cell.modality, modality)))
+                failed += _failures(table, group, _key(shuffled), missing[-1][1])
             else:
                 real.append(cell)
                 control.append(other)
@@ -120,7 +197,29 @@ def _read(table: SweepTable, modality: str, model: str | None, groups: Sequence[
     tuned, judged = say(now, level_of(cells))
     sides = (tuned.a.cells, tuned.b.cells) if tuned else (_names(real), _names(control))
     earlier = earlier_looks(cells, say)
-    yield Disposal(groups[0].dataset, modality, model, tuned, sides[0], sides[1], tuple(missing), judged, earlier)
+    yield Disposal(
+        groups[0].dataset,
+        modality,
+        model,
+        tuned,
+        sides[0],
+        sides[1],
+        tuple(missing),
+        judged,
+        tuple(failed),
+        earlier,
+    )
+
+
+def _failures(table: SweepTable, group: Group, states: States, overrides: str) -> Iterator[FailedControl]:
+    """The failed cell of a model with these states of its modalities, if there is one."""
+    for cell in table.cells.values():
+        if (cell.dataset, cell.model, cell.status) == (group.dataset, group.model, "failed"):
+            record = records.read(paths.cell_file(cell.folder), Cell)
+            if _key(record.states) == states:
+                rows = (row for row in ledger.read(table.folder) if row.cell_key == record.key)
+                times = sum(row.status != "ok" for row in rows)
+                yield FailedControl(group.model, overrides, max(times, 1), " ".join(cell.reason.split()))
 
 
 def _names(cells: Iterable[CellEffort]) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from scipy import special
 
 from mmbench import paths
 from mmbench.inference import intervals
-from mmbench.inference.intervals import CrossedInterval
-from mmbench.inference.tuned_gain import TunedGain, TunedSide
+from mmbench.inference.intervals import CrossedInterval, LogGain
+from mmbench.inference.repetitions import RepeatedGain
+from mmbench.inference.tuned_gain import Gain, TunedGain, TunedSide
 from mmbench.inference.verdicts import MIN_SEEDS, Judgement, Verdict, equivalence_level, holds
 from mmbench.report.cell_effort import CellEffort, cut_off, stalled
 from mmbench.report.comparisons import Comparison, read_contrasts
@@ -23,17 +24,18 @@ from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import contrast_verdict, disposal_verdict, earlier_verdict
 from mmbench.report.table import CellResult, SweepTable
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, FinalRun, Seal, Stage
 
 
-def explainable(sweep_dir: Path) -> Mapping[str, Callable[[], str]]:
+def explainable(sweep_dir: Path, trust: Trust = NOTHING) -> Mapping[str, Callable[[], str]]:
     """What can be explained by its name, and how.
 
     Names are ``<dataset>/<model>/<condition>_vs_<condition>`` of a planned contrast, ``<dataset>/<model>/<condition>``
     of a cell, and ``<dataset>/<model>/free_disposal_of_<modality>`` with ``all models`` in place of a model.
     """
-    table = read_sweep(sweep_dir)
+    table = read_sweep(sweep_dir, trust)
     groups = read_groups(table, sweep_dir)
     comparisons = read_contrasts(table, groups)
     known: dict[str, Callable[[], str]] = {
@@ -66,10 +68,10 @@ def _contrast(
 ) -> Iterator[str]:
     yield f"{comparison.name}: {comparison.word}"
     yield f"  {contrast_verdict(comparison, table.primary)}"
-    yield from _records(table, "A = ", comparison.a)
-    yield from _records(table, "B = ", comparison.b)
-    if comparison.tuned is not None:
-        yield from _tuned(table, comparison.tuned, groups, comparison.dataset)
+    if comparison.over is None:
+        yield from _records(table, "A = ", comparison.a)
+        yield from _records(table, "B = ", comparison.b)
+    yield from _gain(table, comparison, groups)
     if comparison.tuned is not None and comparison.inference is not None:
         yield from _tests(table, comparison)
         yield from _holm(
@@ -89,10 +91,11 @@ def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) ->
     yield f"  {disposal_verdict(disposal, table.primary)}"
     yield f"  A, {len(disposal.real)} real cells: {', '.join(disposal.real)}"
     yield f"  B, {len(disposal.control)} cells they stand against: {', '.join(disposal.control)}"
-    for model, overrides in disposal.missing:
+    yield from (f"  control has no result, its cell is on neither side: {control}" for control in disposal.failed)
+    failed = {(control.model, control.overrides) for control in disposal.failed}
+    for model, overrides in (lacking for lacking in disposal.missing if lacking not in failed):
         yield f"  control not run, its cell is on neither side: model={model} {overrides}"
-    if disposal.tuned is not None:
-        yield from _tuned(table, disposal.tuned, groups, disposal.dataset)
+    yield from _gain(table, disposal, groups)
     yield from _words(table, disposal.judgement, disposal.tuned)
     yield from (f"  {earlier_verdict(look)}" for look in disposal.earlier)
     models = dict.fromkeys(name.split("/")[0] for name in disposal.real)
@@ -138,6 +141,37 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def _gain(table: SweepTable, of: Comparison | Disposal, groups: Sequence[Group]) -> Iterator[str]:
+    """What a tuned gain is computed from; nothing where there is none."""
+    if isinstance(of.tuned, TunedGain):
+        yield from _tuned(table, of.tuned, groups, of.dataset)
+    elif isinstance(of.tuned, RepeatedGain) and of.over is not None:
+        yield from _repeated(of.tuned, [of.name.replace(of.dataset, name, 1) for name in of.over.datasets])
+
+
+def _repeated(tuned: RepeatedGain, names: Sequence[str]) -> Iterator[str]:
+    """How the gains of several repetitions are joined."""
+    yield ""
+    yield "gain over repetitions (docs/protocol.md, Tuned gain); each is explained by its own name"
+    for name, part in zip(names, tuned.parts, strict=True):
+        log = part.estimate.log_gain
+        yield f"  {name}: L = {part.log_ratio:.10g}, V = {log.se**2:.10g}, df = {log.df:.10g}"
+    yield f"  L = mean = {tuned.log_ratio:.10g}, gain = exp(L) - 1 = {tuned.gain:.10g}"
+    yield f"  V = {' + '.join(f'{part:.10g} ({source})' for source, part in tuned.variances.items())}"
+    yield from _bounds(tuned, tuned.log_gain)
+
+
+def _bounds(tuned: Gain, log: LogGain | None) -> Iterator[str]:
+    if log is None:
+        yield f"  no bounds: {tuned.refusal}"
+        return
+    rule = "Satterthwaite" if isinstance(tuned, TunedGain) else "the least, or folds - 1"
+    yield f"  se = sqrt(V) = {log.se:.10g}, df ({rule}) = {log.df:.10g}"
+    for level in (tuned.level, equivalence_level(tuned.level)):
+        t, bounds = float(special.stdtrit(log.df, 0.5 + level / 2)), log.at(level)
+        yield f"  {100 * level:g} %: exp(L ± {t:.10g} * se) - 1 = [{bounds.lo:.10g}, {bounds.hi:.10g}]"
+
+
 def _tuned(table: SweepTable, tuned: TunedGain, groups: Sequence[Group], dataset: str) -> Iterator[str]:
     """Every slot that may be chosen with its weight, and what the weights give."""
     yield ""
@@ -146,7 +180,7 @@ def _tuned(table: SweepTable, tuned: TunedGain, groups: Sequence[Group], dataset
     efforts = {e.tuned_cell.name: e for g in groups if g.dataset == dataset for e in g.cells}
     for label, side in (("A", tuned.a), ("B", tuned.b)):
         yield from _side(table, label, side, efforts)
-    estimate, log = tuned.estimate, tuned.estimate.log_gain
+    estimate = tuned.estimate
     yield f"  L = log(A / B) = {estimate.log_ratio:.10g}, gain = exp(L) - 1 = {tuned.gain:.10g}"
     for term in estimate.trial_terms:
         k = f"k = {term.effective_configurations:.6g}, df = {term.df:.6g}"
@@ -154,13 +188,7 @@ def _tuned(table: SweepTable, tuned: TunedGain, groups: Sequence[Group], dataset
     yield f"  V by users = {estimate.users_variance:.10g} (df = {estimate.n_users - 1})"
     for seed in estimate.seed_terms:
         yield f"  V by the seed of a default = {seed.variance:.10g} (df = {seed.df:.6g})"
-    if tuned.log_gain is None:
-        yield f"  no bounds: {tuned.refusal}"
-    else:
-        yield f"  se = sqrt(V) = {log.se:.10g}, df (Satterthwaite) = {log.df:.10g}"
-        for level in (tuned.level, equivalence_level(tuned.level)):
-            t, bounds = float(special.stdtrit(log.df, 0.5 + level / 2)), log.at(level)
-            yield f"  {100 * level:g} %: exp(L ± {t:.10g} * se) - 1 = [{bounds.lo:.10g}, {bounds.hi:.10g}]"
+    yield from _bounds(tuned, tuned.log_gain)
     yield f"  at the defaults {tuned.gain_at_defaults:.6g}, after all trials {float(tuned.curve.mean[-1]):.6g}"
     shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in estimate.shares._asdict().items())
     yield f"  shares of the variance: {shares}"
@@ -254,7 +282,7 @@ def _benjamini_hochberg(comparisons: Sequence[Comparison], comparison: Compariso
     yield f"    smallest from there on: {steps[least]:.6g} ({other}) -> q = {comparison.inference.bh:.6g}"
 
 
-def _words(table: SweepTable, judgement: Judgement, tuned: TunedGain | None) -> Iterator[str]:
+def _words(table: SweepTable, judgement: Judgement, tuned: Gain | None) -> Iterator[str]:
     yield ""
     yield "verdict: the first that holds"
     holding: dict[Verdict, bool] = {word: judgement.word is word for word in (Verdict.FAILED, Verdict.UNTRUSTED)}

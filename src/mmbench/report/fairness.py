@@ -16,7 +16,7 @@ from mmbench.report.cell_effort import CellEffort, cut_off, edges, stalled
 from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import Disposal
 from mmbench.report.fairness_checks import Group
-from mmbench.report.layout import Column, Table, markdown_table, page
+from mmbench.report.layout import Column, Table, markdown_table, md, page
 from mmbench.report.sentences import disposal_verdict, metric_name, percent
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import render
@@ -154,15 +154,19 @@ LEGEND = (
 
 def by_trials(compared: Sequence[Comparison]) -> str:
     """Would fewer or more trials say something else?"""
-    told = [f"{c.a.modality} against {c.b.modality}: {_gains(c.tuned)}" for c in compared if c.tuned is not None]
+    told = [f"{c.a.modality} against {c.b.modality}: {_gains(c)}" for c in compared if c.tuned is not None]
     if not told:
         return "No two conditions of a planned contrast, or nothing was tuned: no gain by number of trials."
     return "Gain by number of trials. " + " ".join(f"{line[0].upper()}{line[1:]}." for line in told)
 
 
-def _gains(tuned: TunedGain) -> str:
+def _gains(comparison: Comparison) -> str:
+    tuned = comparison.tuned
+    assert tuned is not None
     numbers = sorted({1, tuned.n, math.ceil(tuned.trials / 2), tuned.trials})
     gains = ", ".join(f"{percent(tuned.curve.mean[n - 1])} after {n}" for n in numbers)
+    if comparison.within is not None:
+        return f"{gains}; judged {comparison.within.words}"
     return f"{gains}; {'depends' if tuned.depends_on_tuning else 'does not depend'} on tuning"
 
 
@@ -174,14 +178,15 @@ def as_markdown(
     table: SweepTable, groups: Sequence[Group], compared: Sequence[Comparison], disposals: Sequence[Disposal]
 ) -> str:
     """The report as Markdown."""
-    pieces = [f"# Fairness of {table.name}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND]
+    pieces = [f"# Fairness of {md(table.title)}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND]
+    pieces.append(table.proof)
     for group in groups:
         own = _of(compared, group)
-        pieces += [f"## {group.dataset}, {group.model}: {group.level}", by_trials(own)]
+        pieces += [f"## {md(group.dataset)}, {md(group.model)}: {group.level}", by_trials(own)]
         pieces.append(markdown_table(budget_table(group.cells, table.delta)))
         if tuning_table(own).rows:
             pieces.append(markdown_table(tuning_table(own)))
-        pieces.append("\n".join(f"- {check.level}: {check.name}: {check.reason}" for check in group.checks))
+        pieces.append("\n".join(f"- {check.level}: {check.name}: {md(check.reason)}" for check in group.checks))
     if disposals:
         told = (f"- {d.name}: {disposal_verdict(d, table.primary)}" for d in disposals)
         pieces += ["## Free disposal", "\n".join(told)]
@@ -207,9 +212,10 @@ def as_html(
     free = [(d.name, disposal_verdict(d, table.primary), _disposal_chart(table, d)) for d in disposals]
     return render(
         "fairness.html",
-        name=table.name,
+        name=table.title,
         budget=table.budget,
         legend=LEGEND,
+        proof=table.proof,
         verdicts=verdicts,
         sections=sections,
         disposals=free,
@@ -223,7 +229,7 @@ def _tuned_chart(table: SweepTable, names: Sequence[str], tuned: TunedGain) -> s
 
 
 def _disposal_chart(table: SweepTable, disposal: Disposal) -> str:
-    if disposal.tuned is None or disposal.tuned.trials < 2:
+    if not isinstance(disposal.tuned, TunedGain) or disposal.tuned.trials < 2:  # repetitions have theirs each
         return ""
     other = f"{disposal.modality} shuffled" if disposal.controlled else f"without {disposal.modality}"
     return _tuned_chart(table, ["all real conditions", other], disposal.tuned)
@@ -234,7 +240,7 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
     cells = [c for c in group.cells if np.isfinite(c.validation).all() and len(c.trials) > 1]
     drawn: dict[str, str] = {}
     for c in compared:
-        if c.tuned is not None and c.tuned.trials > 1:
+        if isinstance(c.tuned, TunedGain) and c.tuned.trials > 1:
             title = f"{c.a.modality} against {c.b.modality}: both tuned, and the gain by number of trials (dotted: the "
             title += f"{c.tuned.n} trials of the verdict; bands up to half of the trials)"
             drawn[title] = _tuned_chart(table, [c.a.modality, c.b.modality], c.tuned)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mmbench.audit.further_tries import Tries, read_tries
+from mmbench.audit.standing import Standing
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
@@ -62,7 +64,7 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
     rows: dict[str, list[LedgerRow]] = {}
     for row in ledger.read(sweep_dir):
         rows.setdefault(row.cell_key, []).append(row)
-    groups, draws = [], read_draws(sweep_dir)
+    groups, draws, tries = [], read_draws(sweep_dir), read_tries(sweep_dir)
     for dataset in table.datasets:
         for model in table.models(dataset):
             cells_of = [r for (d, m, _), r in table.cells.items() if (d, m) == (dataset, model) and not r.parts]
@@ -72,7 +74,9 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
             cells = [read_cell(r.modality, r.folder, rows, table.primary) for r in results]
             if cells:
                 run = draws[subject(cells[0].cell)]
-                groups.append(Group(dataset, model, cells, check(cells, table.delta, run)))
+                checks = [_records(table.standing, dataset, model), _tries(tries[dataset, model])]
+                checks += check(cells, table.delta, run)
+                groups.append(Group(dataset, model, cells, checks))
     return groups
 
 
@@ -103,6 +107,21 @@ def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None
     if min(len(c.trials) for c in cells) >= MIN_TRIALS:
         checks.append(_edges(cells))
     return [check for check in checks if check is not None]
+
+
+def _records(standing: Standing, dataset: str, model: str) -> Check:
+    """Are the records what an audit computes again?"""
+    found = [finding for finding in standing.findings if finding.touches(dataset, model)]
+    if found:
+        more = f" and {len(found) - 1} more; python -m mmbench audit lists them" if len(found) > 1 else ""
+        return Check("records", FAIL, f"{found[0]}{more}")
+    return Check("records", PASS, f"{standing.words}, root {standing.root}")
+
+
+def _tries(tries: Tries) -> Check:
+    """What was tried besides? Sweeps beside this one are named without a warning: an archive does not hold them."""
+    named = "; ".join(map(str, [*tries.here, *tries.beside]))
+    return Check("further tries", WARN if tries.here else PASS, named or "none that left a trace here")
 
 
 def _same(name: str, values: Sequence[str], claim: str) -> Check:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.tuned_gain import Gain
 from mmbench.report import charts
 from mmbench.report.charts import Drawing, Line
 from mmbench.report.comparisons import ALPHA, Comparison
@@ -38,7 +38,7 @@ def figures(table: SweepTable, compared: Sequence[Comparison], disposals: Sequen
     drawn = {}
     several, metric = len(table.datasets) > 1, metric_name(table.primary)
     for contrast in dict.fromkeys(c.contrast for c in compared):
-        members = [(c.model, c.dataset, c.tuned, c.word) for c in compared if c.contrast == contrast]
+        members = [(c.model, c.dataset, c.tuned, said(c)) for c in compared if c.contrast == contrast]
         lines = forest_lines(members, several=several)
         if lines:
             label = f"tuned gain in {metric}, {contrast.replace('_vs_', ' against ')}, %"
@@ -66,11 +66,16 @@ def figures(table: SweepTable, compared: Sequence[Comparison], disposals: Sequen
     return drawn
 
 
+def said(row: Comparison | Disposal) -> str:
+    """Its word; nothing beside one of several repetitions, which have theirs together."""
+    return row.word if row.within is None else ""
+
+
 def _marked(disposal: Disposal) -> str:
-    return disposal.word if disposal.controlled else MORE_SEARCH
+    return said(disposal) if disposal.controlled else MORE_SEARCH
 
 
-def forest_lines(members: Iterable[tuple[str, str, TunedGain | None, str]], *, several: bool) -> list[Line]:
+def forest_lines(members: Iterable[tuple[str, str, Gain | None, str]], *, several: bool) -> list[Line]:
     """Rows of a forest plot: tuned gains in percent, with bounds where there are any.
 
     Args:

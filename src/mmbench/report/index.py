@@ -63,7 +63,9 @@ def as_html(
     return render(
         "report.html",
         name=table.name,
+        heading=table.title,
         budget=table.budget,
+        proof=table.proof,
         delta=f"{100 * table.delta:g} %",
         counts=Counter(cell.status for cell in results.rows).most_common(),
         links={title: names for title, names in links.items() if names},

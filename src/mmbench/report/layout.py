@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -17,7 +18,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from mmbench.data.spreadsheet import csv_text
+
 Row = TypeVar("Row")
+#: What Markdown would not show as text: bars, code, escapes, tags, the middle of a link or an image, bare addresses.
+_MARKDOWN = re.compile(r"[|`\\]|<(?=[A-Za-z/!?])|\](?=[(\[:])|(?<=[A-Za-z]):(?=//)|(?<=www)\.|&(?=#?\w+;)")
+#: Digits of a root that a caption shows.
+ROOT_SHOWN = 16
 #: What stands where a row has no value.
 NOTHING = "-"
 #: Rank of a value in its column.
@@ -38,6 +45,7 @@ class Column(Generic[Row]):
         rank: rank of a row, 0 or one of :data:`BEST`, :data:`SECOND` and :data:`ALIKE` (not told from the best).
         order: number by which a page sorts a value; None sorts by the text.
         link: where a page leads from a row; empty leads nowhere.
+        markdown: whether its texts are Markdown, of our own making alone; others are escaped there.
     """
 
     key: str | None
@@ -49,6 +57,7 @@ class Column(Generic[Row]):
     rank: Callable[[Row], int] = lambda row: 0
     order: Callable[[Any], float] | None = None
     link: Callable[[Row], str] = lambda row: ""
+    markdown: bool = False
 
     def entry(self, row: Row) -> Entry:
         """What is printed of a row."""
@@ -119,12 +128,14 @@ class Document:
         tables: the tables.
         notes: what has to be said under them.
         exported: tables of the CSV file, where they are not those that are printed.
+        root: root of the records, whose beginning a caption names.
     """
 
     title: str
     tables: Sequence[Table[Any]]
     notes: Sequence[str]
     exported: Sequence[Table[Any]] | None = None
+    root: str = ""
 
 
 def text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1) -> Table[Any]:
@@ -137,7 +148,8 @@ def text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]],
 
 def markdown(document: Document) -> str:
     """GitHub Markdown: best bold, second italic, not told from the best underlined; notes as a list below."""
-    pieces = [f"# {document.title}", *(f"## {table.title}\n\n{markdown_table(table)}" for table in document.tables)]
+    tables = [f"## {md(table.title)}\n\n{markdown_table(table)}" for table in document.tables]
+    pieces = [f"# {md(document.title)}", *tables]
     return "\n\n".join([*pieces, "\n".join(f"- {md(line)}" for line in document.notes)]) + "\n"
 
 
@@ -147,26 +159,35 @@ def markdown_table(table: Table[Any]) -> str:
     rows = [
         [md(label) for label in table.header],
         ["---"] * len(table.header),
-        *([marks[entry.rank].format(md(entry.text)) for entry in row] for row in table.entries),
+        *(
+            [
+                marks[entry.rank].format(entry.text if column.markdown else md(entry.text))
+                for column, entry in zip(table.printed, row, strict=True)
+            ]
+            for row in table.entries
+        ),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def md(text: str) -> str:
-    """Text for Markdown: a bar would end the cell, a line break the row."""
-    return " ".join(text.split("\n")).replace("|", "\\|")
+    """Text for Markdown: a bar would end the cell, a line break the row; code, HTML, images and links stay text."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 def latex(document: Document) -> str:
     """Tables for a paper (booktabs): best bold, second or not told from it underlined; notes as comments."""
     marks = {0: "{}", BEST: "\\textbf{{{}}}", SECOND: "\\underline{{{}}}", ALIKE: "\\underline{{{}}}"}
+    caption = rf"; records \texttt{{{document.root[:ROOT_SHOWN]}}}" if document.root else ""
     pieces = ["% needs \\usepackage{booktabs}"]
     for table in document.tables:
         alignment = "".join("l" if column.names else "r" for column in table.printed)
         body = [" & ".join(marks[e.rank].format(tex(e.text)) for e in row) + r" \\" for row in table.entries]
+        # After the end of a row, a bracket or a star would be an argument of it.
+        body = [f"{{}}{row}" if row.startswith(("[", "*")) else row for row in body]
         lines = [
             r"\begin{table}",
-            rf"\caption{{{tex(table.title)}}}",
+            rf"\caption{{{tex(table.title)}{caption}}}",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
             " & ".join(map(tex, table.header)) + r" \\",
@@ -185,7 +206,7 @@ def tex(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {c: f"\\{c}" for c in "&%$#_{}"} | {"†": r"$\dagger$", "<": "$<$", ">": "$>$"}
     special |= {"≈": r"$\approx$", "✗": r"$\times$", "°": r"$^{\circ}$"}
-    return "".join(special.get(c, c) for c in text)
+    return "".join(special.get(c, c) for c in " ".join(text.splitlines()))
 
 
 def terminal(document: Document) -> str:
@@ -216,7 +237,7 @@ def _terminal_part(table: Table[Any], part: int) -> RichTable:
 def csv(document: Document) -> str:
     """The exported columns of all tables in full precision, the same on every machine."""
     tables = document.tables if document.exported is None else document.exported
-    return str(frame(tables).to_csv(index=False, lineterminator="\n"))
+    return csv_text(frame(tables))
 
 
 def frame(tables: Sequence[Table[Any]]) -> pd.DataFrame:

@@ -27,11 +27,12 @@ class Contrasted(NamedTuple):
 def studies(compared: Sequence[Comparison]) -> dict[Contrasted, list[Comparison]]:
     """Comparisons to pool by model and contrast: one for each data set, trusted, with a tuned gain that has bounds.
 
-    Of several splits of one data set the first counts: they share their users and are no independent studies.
+    Several splits of one data set share their users and are no independent studies: where they were judged together,
+    that counts, otherwise the first.
     """
     pooled: dict[Contrasted, dict[str, Comparison]] = {}
     for c in compared:
-        trusted = c.judgement is not None and c.judgement.word not in NOT_POOLED
+        trusted = c.within is None and c.judgement is not None and c.judgement.word not in NOT_POOLED
         if trusted and c.tuned is not None and c.tuned.log_gain is not None and c.tuned.log_gain.se > 0:
             pooled.setdefault(Contrasted(c.model, c.contrast), {}).setdefault(c.a.data, c)
     return {key: list(by_data.values()) for key, by_data in pooled.items() if len(by_data) > 1}

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from mmbench.data.dataset import Dataset
+from mmbench.data.planted import MADE_UP
 from mmbench.inference.contribution.pretest import EPSILON, Light, Pretest
 from mmbench.inference.contribution.shapley import Coalition
 from mmbench.inference.contribution.signal import MIN_INTERACTIONS
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Message, Translator
-from mmbench.report.layout import markdown_table, text_table
+from mmbench.report.layout import markdown_table, md, text_table
 from mmbench.store import records
 
 #: Header and rows.
@@ -143,7 +144,9 @@ def heading(name: str, dataset: Dataset, pretest: Pretest, translator: Translato
             **{key: translator.number(value) for key, value in numbers.items()},
         )
     )
-    return [translator(Message("Is a trial worth it? {name}", name=name)), used, *map(translator, dataset.notices)]
+    made_up = [translator(Message(MADE_UP))] if dataset.truth is not None else []
+    title = translator(Message("Is a trial worth it? {name}", name=name))
+    return [title, *made_up, used, *map(translator, dataset.notices)]
 
 
 def as_text(name: str, dataset: Dataset, pretest: Pretest, translator: Translator, width: int = 150) -> str:
@@ -166,7 +169,7 @@ def as_text(name: str, dataset: Dataset, pretest: Pretest, translator: Translato
 def as_markdown(name: str, dataset: Dataset, pretest: Pretest, translator: Translator) -> str:
     """The pre-test as GitHub Markdown."""
     title, *lines = heading(name, dataset, pretest, translator)
-    blocks = [f"# {title}", "\n".join(f"- {line}" for line in lines)]
+    blocks = [f"# {md(title)}", "\n".join(f"- {md(line)}" for line in lines)]
     for header, rows in (lights(pretest, translator), subsets(pretest, translator), pairs(pretest, translator)):
         if rows:
             blocks.append(markdown_table(text_table("", header, rows)))

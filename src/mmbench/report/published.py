@@ -131,7 +131,7 @@ def document(table: SweepTable, rows: Sequence[Row]) -> Document:
     matched = sum(bool(row.ours) for row in rows)
     notes = [f"{matched} of {len(rows)} published rows have a cell in this sweep.", *NOTES]
     numbers = [Number(row, metric) for row in rows for metric in METRICS]
-    return Document(f"{table.name}, published and ours", printed, notes, [Table("", _exported(table), numbers)])
+    return Document(f"{table.title}, published and ours", printed, notes, [Table("", _exported(table), numbers)])
 
 
 def _columns() -> Iterator[Column[Row]]:

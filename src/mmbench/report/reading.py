@@ -7,19 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmbench import fingerprint, paths
+from mmbench.audit import consistency, standing
+from mmbench.audit.root import root_of
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Refusal, listed
 from mmbench.report.table import CONDITIONS, ID_ONLY, LATE, CellResult, SweepTable
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Cell, Manifest, PlannedCell, training_rule
 
 
-def read_sweep(sweep_dir: Path) -> SweepTable:
+def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) -> SweepTable:
     """Read the records of a sweep against its manifest.
 
+    Args:
+        sweep_dir: folder of the sweep.
+        trust: what may be used because a record names it.
+        audited: whether an audit that is kept beside the records counts.
+
     Raises:
-        ValueError: if the folder has no manifest.
+        ValueError: if the folder has no manifest, or leads out of itself.
     """
     file = paths.manifest_file(sweep_dir)
     if not file.is_file():
@@ -30,6 +38,7 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
             file=file.name,
             sweeps=listed(known),
         )
+    trust.check_folder(sweep_dir)
     manifest = records.read(file, Manifest)
     cells = {}
     for planned in manifest.cells:
@@ -47,6 +56,9 @@ def read_sweep(sweep_dir: Path) -> SweepTable:
         tuple(map(Contrast.parse, manifest.contrasts)),
         manifest.delta,
         manifest.primary,
+        standing.read(sweep_dir, root_of(sweep_dir), consistency.check(sweep_dir), audited),
+        manifest.plan_hash if manifest.revisions else "",
+        trust=trust,
     )
 
 
@@ -79,7 +91,14 @@ def _ordered(conditions: Iterable[str]) -> tuple[str, ...]:
 
 
 def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
-    folder = sweep_dir / planned.folder
+    folder = paths.cell_dir(sweep_dir, *planned.name)
+    if str(folder.relative_to(sweep_dir)) != planned.folder:
+        raise Refusal(
+            "{file}: the folder of {cell} is {folder} and nowhere else",
+            file=paths.manifest_file(sweep_dir),
+            cell=planned.name,
+            folder=folder.relative_to(sweep_dir),
+        )
     store = CellStore(sweep_dir, folder, planned.key)
     if not paths.cell_file(folder).exists():
         return CellResult(*planned.name, "missing", folder)

@@ -42,7 +42,7 @@ def document(table: SweepTable, groups: Sequence[Group]) -> Document:
     """
     marks = {(g.dataset, g.model, c.modality): c.marks(table.delta) for g in groups for c in g.cells}
     printed = [_models(table, dataset, metric, marks) for dataset in table.datasets for metric in table.metrics]
-    return Document(table.name, printed, _notes(table, marks), [_cells(table, marks)])
+    return Document(table.title, printed, _notes(table, marks), [_cells(table, marks)])
 
 
 def _models(table: SweepTable, dataset: str, metric: str, marks: Marks) -> Table[str]:
@@ -145,7 +145,7 @@ def page_table(table: SweepTable) -> Table[CellResult]:
 
 def _notes(table: SweepTable, marks: Marks) -> list[str]:
     budget = table.budget
-    effort = f"sweep {table.name}: budget {budget['name']} ({budget['trials']} trials, {budget['seeds']} seeds)"
+    effort = f"sweep {table.title}: budget {budget['name']} ({budget['trials']} trials, {budget['seeds']} seeds)"
     lines = [f"{effort}; {LEGEND}"]
     if any(marks.values()):
         stalled, cut = (f"({mark})" for mark in REMEDIES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.tuned_gain import Gain
 from mmbench.report.comparisons import Comparison, EarlierLook
 from mmbench.report.disposals import Disposal
 
@@ -31,7 +31,7 @@ def percent(share: float) -> str:
     return f"{100 * share:+z.1f} %"
 
 
-def amount(tuned: TunedGain) -> str:
+def amount(tuned: Gain) -> str:
     """A tuned gain with its bounds.
 
     A level other than 95 % is named; the legend of every table names that one.

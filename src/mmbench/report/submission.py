@@ -15,7 +15,7 @@ from mmbench import paths
 from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.report.comparisons import Comparison
 from mmbench.report.fairness_checks import FAIL, Group
-from mmbench.report.layout import Column, Table, markdown_table, tex
+from mmbench.report.layout import Column, Table, markdown_table, md, tex
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
 from mmbench.store import records
@@ -123,8 +123,14 @@ def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple
         "with intervals over the draw of trials, users and the seed of the default configuration (jackknife of a "
         "U-statistic, Satterthwaite, Student's t; no normality of single users is assumed), Holm and "
         f"Benjamini-Hochberg adjusted; metric and equivalence margin {100 * table.delta:g} % fixed before the sweep. "
-        "Valid for random search in the spaces given; the split does not vary."
+        f"Valid for random search in the spaces given; {_splits(comparisons)}."
     )
+
+
+def _splits(comparisons: Sequence[Comparison]) -> str:
+    """Whether the split varies."""
+    varied = sorted({c.over.name for c in comparisons if c.over is not None and c.inference is not None})
+    return f"the split varies in {', '.join(varied)}" if varied else "the split does not vary"
 
 
 def _settings(table: SweepTable) -> str:
@@ -289,14 +295,18 @@ COLUMNS: Sequence[Column[Answer]] = (
     Column(None, "item", lambda a: a.item),
     Column(None, "answer", lambda a: a.answer),
     Column(None, "why", lambda a: a.reason),
-    Column(None, "evidence", lambda a: ", ".join(f"[{file}]({file})" for file in a.evidence) or None),
+    Column(None, "evidence", lambda a: ", ".join(f"[{file}]({file})" for file in a.evidence) or None, markdown=True),
     Column(None, "filled by", lambda a: a.status),
 )
 
 
 def as_markdown(table: SweepTable, answered: Sequence[Answer]) -> str:
     """All checklists as GitHub Markdown with links."""
-    pieces = [f"# Checklists for {table.name}", "Filled from the records; what waits for a person says so."]
+    pieces = [
+        f"# Checklists for {md(table.title)}",
+        "Filled from the records; what waits for a person says so.",
+        f"{table.proof}.",
+    ]
     for checklist in dict.fromkeys(a.checklist for a in answered):
         rows = [a for a in answered if a.checklist == checklist]
         pieces += [f"## {checklist}", markdown_table(Table(checklist, COLUMNS, rows))]

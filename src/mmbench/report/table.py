@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import paths
+from mmbench.audit.standing import UNCHECKED, Standing
+from mmbench.data.planted import MADE_UP, is_made_up
 from mmbench.evaluation import late_ensemble, metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contrast import Contrast
+from mmbench.messages import Message
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.sealing.score_test import LIST_LENGTH
 from mmbench.store import records
 from mmbench.store.schema import Cell
@@ -132,7 +136,10 @@ class SweepTable:
         contrasts: planned contrasts, A against B, in table order.
         delta: equivalence margin, fixed before the sweep ran.
         primary: metric that is judged, fixed before the sweep ran.
+        standing: how far its records have been checked, and their root.
+        plan_hash: hash of its plan.
         text: all tables as plain text, filled by the writer.
+        trust: what may be used because a record names it.
     """
 
     name: str
@@ -144,7 +151,25 @@ class SweepTable:
     contrasts: tuple[Contrast, ...] = CONTRASTS
     delta: float = DELTA
     primary: str = PRIMARY
+    standing: Standing = UNCHECKED
+    plan_hash: str = ""
     text: str = ""
+    trust: Trust = NOTHING
+
+    @property
+    def proof(self) -> Message:
+        """How far the records have been checked, in one line for every page and table."""
+        return Message(
+            "records: {level}; root {root}; plan {plan}",
+            level=self.standing.words,
+            root=self.standing.root or "-",
+            plan=self.plan_hash or "-",
+        )
+
+    @property
+    def title(self) -> str:
+        """Name for a heading; that of a sweep with planted worlds says so."""
+        return f"{self.name} ({Message(MADE_UP)})" if any(map(is_made_up, self.datasets)) else self.name
 
     def at(self, metric: str) -> SweepTable:
         """The table without what does not reach a metric."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
-from mmbench.inference.tuned_gain import TopTrial, TunedGain
+from mmbench.inference.tuned_gain import Gain, TopTrial, TunedGain
 from mmbench.inference.verdicts import MIN_SEEDS, equivalence_level
 from mmbench.report.comparisons import ALPHA, Comparison, Inference, significant
 from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
@@ -38,16 +38,33 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
     """
     columns, free = columns_of(table), disposal_columns(table)
     printed: list[Table[Any]] = []
-    for name in table.datasets:
-        rows = [c for c in compared if c.dataset == name]
+    together: Sequence[Comparison | Disposal] = [*compared, *disposals]
+    within = {row.dataset: _block(row) for row in together}
+    for name in dict.fromkeys(within.get(dataset, dataset) for dataset in table.datasets):
+        rows = [c for c in compared if _block(c) == name]
         if rows:
-            printed.append(Table(f"{name}, verdicts on {metric_name(table.primary)}", columns, rows))
-        choices = [d for d in disposals if d.dataset == name]
+            title = f"{name}, verdicts on {metric_name(table.primary)}"
+            printed.append(Table(title, [*_repetition(rows), *columns], rows))
+        choices = [d for d in disposals if _block(d) == name]
         if choices:
-            printed.append(Table(f"{name}, free disposal on {metric_name(table.primary)}", free, choices))
+            title = f"{name}, free disposal on {metric_name(table.primary)}"
+            printed.append(Table(title, [*_repetition(choices), *free], choices))
     printed += [*pooled_tables(compared), *rank_tables(table)]
     exported: list[Table[Any]] = [Table("", columns, compared), Table("", free, disposals)]
-    return Document(f"{table.name}, verdicts", printed, notes(table, compared, disposals), exported)
+    return Document(f"{table.title}, verdicts", printed, notes(table, compared, disposals), exported)
+
+
+def _block(row: Comparison | Disposal) -> str:
+    """Data set, or repetitions, in whose table a row is printed."""
+    over = row.over or row.within
+    return row.dataset if over is None else over.data
+
+
+def _repetition(rows: Sequence[Comparison | Disposal]) -> list[Column[Any]]:
+    """Which repetition a row is, or that it is all of them; nothing where there are none."""
+    if all(row.over is None for row in rows):
+        return []
+    return [Column(None, "data", lambda row: row.dataset if row.over is None else row.over.words, names=True)]
 
 
 def columns_of(table: SweepTable) -> Sequence[Column[Comparison]]:
@@ -88,8 +105,8 @@ def columns_of(table: SweepTable) -> Sequence[Column[Comparison]]:
         Column("improved", "improved %", _of_users(lambda effects: effects.improved), _percent, part=4),
         Column("harmed", "harmed %", _of_users(lambda effects: effects.harmed), _percent, part=4),
         Column("d_z", None, _of_users(lambda effects: effects.d_z)),
-        Column("records_a", None, lambda c: str(c.a.folder.relative_to(table.folder))),
-        Column("records_b", None, lambda c: str(c.b.folder.relative_to(table.folder))),
+        Column("records_a", None, lambda c: None if c.over else str(c.a.folder.relative_to(table.folder))),
+        Column("records_b", None, lambda c: None if c.over else str(c.b.folder.relative_to(table.folder))),
     )
 
 
@@ -119,18 +136,22 @@ def _disposed(name: str) -> str:
     return name.removeprefix(FREE)
 
 
-def _tuned(get: Callable[[TunedGain], float]) -> Callable[[TunedGain], float | None]:
+def _tuned(get: Callable[[Gain], float]) -> Callable[[Gain], float | None]:
     """A number of a tuned gain, None where it is not defined."""
-
-    def known(tuned: TunedGain) -> float | None:
-        value = get(tuned)
-        return value if math.isfinite(value) else None
-
-    return known
+    return lambda tuned: _known(get(tuned))
 
 
-def _bounded(get: Callable[[LogGain], Any]) -> Callable[[TunedGain], Any]:
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _bounded(get: Callable[[LogGain], Any]) -> Callable[[Gain], Any]:
     return lambda tuned: None if tuned.log_gain is None else get(tuned.log_gain)
+
+
+def _tuning(get: Callable[[TunedGain], Any]) -> Callable[[Gain], Any]:
+    """Something of tuning on one data set; None where several repetitions are judged together."""
+    return lambda tuned: get(tuned) if isinstance(tuned, TunedGain) else None
 
 
 def _signed(share: float) -> str:
@@ -145,14 +166,14 @@ def _difference(value: float) -> str:
     return f"{value:+.4f}"
 
 
-def _equivalence(tuned: TunedGain, end: str) -> float | None:
+def _equivalence(tuned: Gain, end: str) -> float | None:
     if tuned.log_gain is None:
         return None
     return float(getattr(tuned.log_gain.at(equivalence_level(tuned.level)), end))
 
 
 #: What a tuned gain is, of contrasts and of free disposals.
-GAIN: Sequence[Column[TunedGain]] = (
+GAIN: Sequence[Column[Gain]] = (
     Column("n", None, lambda t: t.n),
     Column("trials", None, lambda t: t.trials),
     Column(None, "trials", lambda t: f"{t.n} of {t.trials}"),
@@ -163,25 +184,27 @@ GAIN: Sequence[Column[TunedGain]] = (
     Column("hi", None, lambda t: t.interval.hi if t.interval else None),
     Column("equivalence_lo", None, lambda t: _equivalence(t, "lo")),
     Column("equivalence_hi", None, lambda t: _equivalence(t, "hi")),
-    Column("log_ratio", None, _tuned(lambda t: t.estimate.log_ratio)),
+    Column("log_ratio", None, _tuned(lambda t: t.log_ratio)),
     Column("se", None, _bounded(lambda log: log.se)),
     Column("df", None, _bounded(lambda log: log.df)),
     Column("p", None, _bounded(lambda log: log.p)),
     Column("no_word", None, lambda t: t.refusal or ""),
 )
 #: What a tuned gain is made of.
-TUNING: Sequence[Column[TunedGain]] = (
+TUNING: Sequence[Column[Gain]] = (
     Column("gain_at_defaults", "at the defaults %", _tuned(lambda t: t.gain_at_defaults), _signed, part=3),
     Column("gain_of_all", "after all trials %", _tuned(lambda t: float(t.curve.mean[-1])), _signed, part=3),
-    Column("share_trials", "variance: trials %", _tuned(lambda t: t.estimate.shares.trials), _percent, part=3),
-    Column("share_users", "users %", _tuned(lambda t: t.estimate.shares.users), _percent, part=3),
-    Column("share_seed", "seed of the default %", _tuned(lambda t: t.estimate.shares.seed), _percent, part=3),
-    Column("top_slot", None, lambda t: t.top_trial.slot if t.top_trial else None),
-    Column("top_weight_a", None, lambda t: t.top_trial.weight_a if t.top_trial else None),
-    Column("top_weight_b", None, lambda t: t.top_trial.weight_b if t.top_trial else None),
-    Column(None, "top trial", lambda t: t.top_trial, lambda top: f"slot {top.slot}, {_weights(top)} %", part=3),
-    Column("gain_without_top", "without it %", _tuned(lambda t: _without(t)), _signed, part=3),
-    Column("a_beats_b", "P(A > B)", _tuned(lambda t: t.a_beats_b), lambda p: f"{p:.2f}", part=3),
+    Column("share_trials", "variance: trials %", _tuning(lambda t: _known(t.estimate.shares.trials)), _percent, part=3),
+    Column("share_users", "users %", _tuning(lambda t: _known(t.estimate.shares.users)), _percent, part=3),
+    Column("share_seed", "seed of the default %", _tuning(lambda t: _known(t.estimate.shares.seed)), _percent, part=3),
+    Column("top_slot", None, _tuning(lambda t: t.top_trial.slot if t.top_trial else None)),
+    Column("top_weight_a", None, _tuning(lambda t: t.top_trial.weight_a if t.top_trial else None)),
+    Column("top_weight_b", None, _tuning(lambda t: t.top_trial.weight_b if t.top_trial else None)),
+    Column(
+        None, "top trial", _tuning(lambda t: t.top_trial), lambda top: f"slot {top.slot}, {_weights(top)} %", part=3
+    ),
+    Column("gain_without_top", "without it %", _tuning(lambda t: _known(_without(t))), _signed, part=3),
+    Column("a_beats_b", "P(A > B)", _tuning(lambda t: _known(t.a_beats_b)), lambda p: f"{p:.2f}", part=3),
 )
 
 
@@ -194,7 +217,7 @@ def _without(tuned: TunedGain) -> float:
     return math.nan if tuned.top_trial is None else tuned.top_trial.gain_without
 
 
-def of_contrast(column: Column[TunedGain]) -> Column[Comparison]:
+def of_contrast(column: Column[Gain]) -> Column[Comparison]:
     """The same column of a contrast that has a tuned gain."""
     return Column(
         column.key,
@@ -205,7 +228,7 @@ def of_contrast(column: Column[TunedGain]) -> Column[Comparison]:
     )
 
 
-def _of_disposal(column: Column[TunedGain]) -> Column[Disposal]:
+def _of_disposal(column: Column[Gain]) -> Column[Disposal]:
     """The same column of a free disposal that has a tuned gain."""
     return Column(
         column.key,
@@ -281,6 +304,15 @@ def _of_users(get: Callable[[UserEffects], float]) -> Callable[[Comparison], flo
     return lambda c: None if c.effects is None else get(c.effects)
 
 
+#: What a row over several repetitions is.
+TOGETHER = (
+    "over N split seeds: data sets that differ in their split seed alone are judged together and count once where p "
+    "is adjusted: the mean of log(1 + gain), its variance the mean of theirs plus s²/N, s their standard deviation, "
+    "and the least of their degrees of freedom. Over N cold folds: the mean ± t s/√N with N - 1 degrees of freedom. "
+    "The gain of each stands below without a word of its own."
+)
+
+
 def _p(p: float) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}"
 
@@ -319,6 +351,8 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
         lines.append(f"Planned, but not both conditions are in this sweep: {', '.join(absent)}.")
     if table.budget["name"] == "small":
         lines.append("Budget small is exploratory.")
+    if any(c.over for c in compared):
+        lines.append(TOGETHER)
     if any(c.earlier for c in compared):
         lines.append(
             "T or S was raised: at the k-th look at the test split words use the level 1 - .05/k, which is named where "
@@ -339,8 +373,11 @@ def _free(table: SweepTable, disposals: Sequence[Disposal]) -> list[str]:
         "ones with the modality shuffled; conditions without it stand on both sides, one whose control was not run on "
         "neither. For one model 'worse' means that it cannot ignore what does not help."
     )
-    missing = {(d.dataset, model, overrides) for d in disposals for model, overrides in d.missing}
+    alone = [d for d in disposals if d.over is None]
+    failed = {(d.dataset, control.model, control.overrides): control for d in alone for control in d.failed}
+    missing = {(d.dataset, m, overrides) for d in alone for m, overrides in d.missing} - failed.keys()
     lines = [f"control not run: dataset={d} model={m} {overrides}" for d, m, overrides in sorted(missing)]
+    lines += [f"control has no result: dataset={key[0]} {control}" for key, control in sorted(failed.items())]
     for d in disposals:
         lines.append(f"{d.name}: {disposal_verdict(d, table.primary)}")
         lines += [f"{d.name}, {earlier_verdict(look)}" for look in d.earlier]

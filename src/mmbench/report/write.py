@@ -14,22 +14,33 @@ from mmbench.report.fairness import write_fairness
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.figures import write_figures
 from mmbench.report.index import write_index
+from mmbench.report.layout import Document
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import files
 
 
-def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
+def proved(document: Document, table: SweepTable) -> Document:
+    """A document that says how far the records have been checked that it was made of, and their root."""
+    return replace(document, notes=[*document.notes, table.proof], root=table.standing.root)
+
+
+def write_report(
+    sweep_dir: Path, paper: Path | None = None, trust: Trust = NOTHING, audited: bool = True
+) -> SweepTable:
     """Write all reports of a sweep; return its table with the text for a terminal filled in.
 
     Args:
         sweep_dir: folder of the sweep.
         paper: the published tables of the source study, to be written with ours beside them.
+        trust: what may be used because a record names it.
+        audited: whether an audit that is kept beside the records counts; not in an archive, which anybody can write.
 
     Raises:
         ValueError: if the folder is no sweep or the file does not hold the published tables.
     """
-    table = read_sweep(sweep_dir)
+    table = read_sweep(sweep_dir, trust, audited)
     rows = None if paper is None else published.read_published(paper, table)
     groups = read_groups(table, sweep_dir)
     compared = read_contrasts(table, groups)
@@ -44,6 +55,7 @@ def write_report(sweep_dir: Path, paper: Path | None = None) -> SweepTable:
     }
     if rows is not None:
         documents[paths.PAPER] = published.document(table, rows)
+    documents = {name: proved(document, table) for name, document in documents.items()}
     shown = "\n".join(layout.terminal(documents[name]) for name in (paths.TABLE, paths.VERDICTS))
     table = replace(table, text=shown)
     answers = submission.answers(table, compared, groups)

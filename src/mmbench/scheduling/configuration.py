@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Mapping
+import math
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from mmbench import paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import make_world
+from mmbench.data.readers.text_table import shortened
 from mmbench.evaluation import metrics
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Refusal
@@ -23,6 +29,16 @@ T = TypeVar("T")
 RESUME = ("auto", "force", "never")
 #: A resolved section of a configuration file, as plain Python.
 Section = Mapping[str, Any]
+#: Sections of every configuration, and the keys that are read of those that no type stands for.
+SECTIONS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("sweep", "study", "dataset", "modality", "budget", "statistics", "report", "export"), ()),
+    **dict.fromkeys(("model", "search", "tracking"), ()),
+    "paths": ("multirun",),
+    "optimizer": ("lr", "weight_decay"),
+    "training": ("batch_size", "accelerator", "devices", "precision", "neighbours"),
+}
+#: What else every configuration has.
+OTHERS: Mapping[str, Any] = {"paths": Mapping[str, str], "tiers": list[str], "debug": bool}
 
 
 @dataclass(frozen=True)
@@ -31,18 +47,25 @@ class SweepConfig:
 
     Args:
         name: its name.
-        workers: worker processes of a machine; None is one per core.
+        workers: worker processes of a machine; None is one per core, as far as the memory goes.
+        grace: seconds after SIGTERM in which a training may end before it is given back.
     """
 
     name: str
     workers: int | None
+    grace: float
 
     def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise Refusal("{setting} is empty", setting="sweep.name")
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
             raise Refusal(
                 "sweep.workers={workers} must be a whole number of at least 1, or null for one per core",
                 workers=self.workers,
             )
+        grace = self.grace
+        if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace < math.inf:
+            raise Refusal("sweep.grace={grace} must be a number of seconds of at least 0", grace=grace)
 
 
 @dataclass(frozen=True)
@@ -52,7 +75,7 @@ class StudyConfig:
     Args:
         resume: ``auto`` resumes, ``force`` moves records aside, ``never`` refuses if records exist.
         storage: where leases are stored.
-        lease_timeout: seconds of silence after which a worker of another machine counts as dead.
+        lease_timeout: seconds of silence after which another worker takes a training over.
         draw: number of the draw of slots, seeds and shuffles; unlike the rest it is part of what runs.
     """
 
@@ -70,6 +93,11 @@ class StudyConfig:
             raise Refusal(
                 "study.resume={resume} is unknown; it is one of {known}", resume=self.resume, known=", ".join(RESUME)
             )
+        number = isinstance(self.lease_timeout, int | float) and not isinstance(self.lease_timeout, bool)
+        if not number or not 1 <= self.lease_timeout <= 1e9:
+            raise Refusal(
+                "study.lease_timeout={value} must be a number of seconds from 1 to 1000000000", value=self.lease_timeout
+            )
 
 
 @dataclass(frozen=True)
@@ -85,7 +113,7 @@ class StatisticsConfig:
     contrasts: list[str]
 
     def __post_init__(self) -> None:
-        if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not self.delta > 0:
+        if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not 0 < self.delta < math.inf:
             raise Refusal("statistics.delta={delta} must be a positive number, 0.02 for 2 %", delta=self.delta)
         for name in self.contrasts:
             Contrast.parse(str(name))
@@ -169,9 +197,12 @@ class JobConfig:
         Raises:
             ValueError: for a key that a section does not have, or a value that it does not allow.
         """
+        check_sections(plain)
         dataset = {key: value for key, value in plain["dataset"].items() if key != "lr"}
         if dataset.get("world") is not None:
-            check_keys("dataset.world_options", make_world, dataset["world_options"] or {}, given=2)
+            options = dataset.get("world_options")
+            check_type("dataset.world_options", options, Section | None)
+            check_keys("dataset.world_options", make_world, options or {}, given=2)
         return JobConfig(
             plain,
             sweep=made("sweep", SweepConfig, plain["sweep"]),
@@ -185,22 +216,27 @@ class JobConfig:
         )
 
     @staticmethod
-    def of_record(config: Section) -> JobConfig:
+    def of_record(config: Section, draw: int = 0) -> JobConfig:
         """The configuration of a recorded cell, which leaves out where and how its sweep ran.
 
         Args:
             config: field ``config`` of the cell's record.
+            draw: field ``draw`` of the cell's record.
 
         Raises:
             ValueError: as :meth:`of`.
         """
-        sweep = {"name": "recorded", "workers": None}
-        study = {"resume": "auto", "storage": "files", "lease_timeout": 120.0}
+        sweep = {"name": "recorded", "workers": None, "grace": 0}
+        study = {"resume": "auto", "storage": "files", "lease_timeout": 120.0, "draw": draw}
         left_out = {
             "sweep": sweep,
             "study": study,
             "report": {"metrics": [], "primary": "ndcg@20"},
             "export": {"top_k": 0},
+            "paths": {"multirun": ""},
+            "tracking": {},
+            "tiers": [],
+            "debug": False,
         }
         return JobConfig.of({**left_out, **config})
 
@@ -222,14 +258,23 @@ def made(section: str, make: Callable[..., T], options: Section) -> T:
     """Make a type from a section of the configuration.
 
     Raises:
-        ValueError: for a key of the section that ``make`` does not take.
+        ValueError: for a key of the section that ``make`` does not take, one that it needs, or a value of another type.
     """
-    check_keys(section, make, options)
-    return make(**options)
+    _check_names(section, make, options, given=0)
+    for name, parameter in inspect.signature(make).parameters.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise Refusal("{section}.{key} is missing", section=section, key=name)
+    try:
+        value = make(**options)  # whose own sentences say more than that a type is another
+    except (TypeError, AttributeError):
+        _check_types(section, make, options)
+        raise
+    _check_types(section, make, options)
+    return value
 
 
 def check_keys(section: str, make: Callable[..., Any], options: Section, given: int = 0) -> None:
-    """Refuse a key of a section that ``make`` does not take.
+    """Refuse a key of a section that ``make`` does not take, and a value of another type than it takes.
 
     Args:
         section: dotted path of the section.
@@ -238,8 +283,13 @@ def check_keys(section: str, make: Callable[..., Any], options: Section, given: 
         given: number of leading arguments that do not come from the section.
 
     Raises:
-        ValueError: naming the key and those that are accepted.
+        ValueError: naming the key and what is accepted.
     """
+    _check_names(section, make, options, given)
+    _check_types(section, make, options)
+
+
+def _check_names(section: str, make: Callable[..., Any], options: Section, given: int) -> None:
     parameters = list(inspect.signature(make).parameters.values())[given:]
     accepted = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
     for key in options:
@@ -250,3 +300,62 @@ def check_keys(section: str, make: Callable[..., Any], options: Section, given: 
                 key=key,
                 hint=did_you_mean(key, accepted),
             )
+
+
+def _check_types(section: str, make: Callable[..., Any], options: Section) -> None:
+    hints = _hints(make)
+    for key, value in options.items():
+        check_type(f"{section}.{key}", value, hints.get(key, Any))
+
+
+def check_sections(plain: Section) -> None:
+    """Refuse a configuration whose sections are none.
+
+    Raises:
+        ValueError: naming the section or the key.
+    """
+    for section, keys in SECTIONS.items():
+        held = plain.get(section)
+        if not isinstance(held, Mapping):
+            raise Refusal("{section}={value} must hold keys and values", section=section, value=shortened(f"{held}"))
+        for key in keys:
+            if key not in held:
+                raise Refusal("{section}.{key} is missing", section=section, key=key)
+    for key, kind in OTHERS.items():
+        check_type(key, plain.get(key), kind)
+
+
+def check_type(key: str, value: Any, kind: Any) -> None:
+    """Refuse a value of another type.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        if kind is str:
+            raise Refusal(
+                "{setting}={value} must be a text; put a number in double quotes",
+                setting=key,
+                value=shortened(f"{value}"),
+            ) from error
+        raise Refusal("{key}={value}: {error}", key=key, value=shortened(f"{value}"), error=error) from error
+
+
+@functools.cache
+def _hints(make: Callable[..., Any]) -> Mapping[str, Any]:
+    """Annotations of what a callable takes, those that YAML has values of; a user's model may have any others."""
+    try:
+        hints = typing.get_type_hints(vars(make).get("__init__", make) if isinstance(make, type) else make)
+    except Exception:
+        return {}
+    return {name: kind for name, kind in hints.items() if _is_plain(kind)}
+
+
+def _is_plain(kind: Any) -> bool:
+    try:
+        msgspec.json.schema(kind)
+    except TypeError:
+        return False
+    return True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,20 +20,23 @@ from mmbench import fingerprint, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.readers.recommendations import read_recommendations
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys
+from mmbench.scheduling.model_classes import class_of
+from mmbench.scheduling.trust import Trust, outside
 from mmbench.store import records
+from mmbench.store.bounds import check_plain
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Cell, CellName, Configuration, training_rule
+from mmbench.store.schema import Cell, CellName, Configuration, fixed, training_rule
 from mmbench.training.fit import ModelFactory
 from mmbench.training.settings import StoppingRule, TrainingSettings
 from mmbench.tuning.cell import CellTask
-from mmbench.tuning.space import read_space
+from mmbench.tuning.space import Space, read_space
 
 ID_ONLY = "-"
 #: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 #: Sections that set where or how a sweep runs; no record may depend on them, ``study.draw`` aside, which has a field
 #: of its own.
 PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
@@ -49,12 +53,14 @@ class Job:
         choices: chosen option of every configuration group; ``model`` and ``modality`` name the cell.
         overrides: the job's own overrides.
         sweep_dir: folder of the sweep.
+        trust: None for a job that this command was asked for; for one that a record describes, what may be used of it.
     """
 
     config: JobConfig
     choices: Mapping[str, str]
     overrides: tuple[str, ...]
     sweep_dir: Path
+    trust: Trust | None = None
 
     @property
     def _model(self) -> Section:
@@ -66,7 +72,7 @@ class Job:
         """The model's class.
 
         Raises:
-            ValueError: if ``model._target_`` is missing or no recommender.
+            ValueError: if ``model._target_`` is missing, no recommender, or the word of a record alone.
         """
         target = self._model.get("_target_")
         if target is None:
@@ -74,14 +80,19 @@ class Job:
                 "model={model} has no model._target_; is the first line of its YAML # @package _global_ ?",
                 model=self.choices["model"],
             )
-        try:
-            module, _, name = str(target).rpartition(".")
-            model = getattr(importlib.import_module(module), name)
-        except Exception as error:  # importing the user's module can raise anything
-            raise Refusal("model._target_={target} cannot be imported: {error}", target=target, error=error) from error
-        if not (isinstance(model, type) and issubclass(model, Recommender)):
-            raise Refusal("model._target_={target} must derive from FactorModel or ClosedForm", target=target)
-        check_keys("model", model, _arguments(self._model), given=1)
+        check_plain(Message("configuration"), self.config.plain)  # what is refused here could not be read again
+        model = class_of(target, self.trust)
+        arguments = _arguments(self._model)
+        check_keys("model", model, arguments, given=1)
+        for name, value in arguments.items():
+            least = int(name == "embedding_dim")
+            if name.endswith("dim") and isinstance(value, int) and value < least:
+                raise Refusal(
+                    "{key}={value} must be a whole number of at least {least}",
+                    key=f"model.{name}",
+                    value=value,
+                    least=least,
+                )
         return model
 
     @property
@@ -107,7 +118,13 @@ class Job:
         return paths.slug([self.choices["modality"], *changed])
 
     def dataset(self) -> Dataset:
-        """The dataset; read once per process."""
+        """The dataset; read once per process.
+
+        Raises:
+            ValueError: if it cannot be read, or only a record says where it lies.
+        """
+        if self.trust is not None and (why := self.trust.objection(self.config.dataset)):
+            raise Refusal(why)
         return _dataset(fingerprint.canonical_json(self.config.plain["dataset"]))
 
     def task(self) -> CellTask:
@@ -128,16 +145,25 @@ class Job:
             features=dataset.features if self.model_class.uses_content else {},
             condition=condition,
             space=space,
-            default={path: _at(self.config.plain, path) for path in space},
+            default=default_of(self.config.plain, space),
             budget=self.config.budget,
             recipe=functools.partial(_recipe, self.model_class, self.config.plain, self._recommendations(dataset)),
             split_fingerprint=dataset.split.tuning_fingerprint,
             draw=self.config.study.draw,
+            versions=records.versions(self._own_source()),
         )
+
+    def _own_source(self) -> Path | None:
+        """File of a model that is no part of the package."""
+        module = self.model_class.__module__
+        file = sys.modules[module].__file__
+        return None if file is None or module.partition(".")[0] == "mmbench" else Path(file)
 
     def _recommendations(self, dataset: Dataset) -> NDArray[np.float64] | None:
         """Lists of an external system, read against the ids of the dataset; None for any other model."""
         file = self._model.get("recommendations")
+        if file is not None and self.trust is not None and not self.trust.may_read(Path(file)):
+            raise Refusal(outside(file))
         return None if file is None else read_recommendations(Path(file), dataset.user_ids, dataset.item_ids)[0]
 
     def store(self, task: CellTask) -> CellStore:
@@ -145,39 +171,51 @@ class Job:
 
         The test split is no part of it, and neither are T and S, which can be raised.
         """
-        seen = task.condition.kept(task.features)
-        external = self._recommendations(self.dataset())
-        plain = self.config.plain
-        key = {
-            "schema": RESULTS_VERSION,
-            "cell": list(task.cell),
-            "draw": task.draw,
-            "split": task.split_fingerprint,
-            "features": {name: task.features[name].fingerprint() for name in seen},
-            "external": None if external is None else fingerprint.of_arrays(external),
-            "condition": _condition_key(task.condition, seen),
-            "training": {name: value for name, value in plain["training"].items() if name not in WHERE_IT_TRAINS},
-            "rule": training_rule(plain["budget"]),
-            **{name: plain[name] for name in ("model", "search", "optimizer")},
-        }
-        folder = paths.cell_dir(self.sweep_dir, *task.cell)
-        return CellStore(self.sweep_dir, folder, fingerprint.of_json(key))
+        return CellStore(self.sweep_dir, paths.cell_dir(self.sweep_dir, *task.cell), self.record(task).key)
 
-    def record(self, task: CellTask, key: str) -> Cell:
-        """The record of the cell under its key."""
-        condition = self.config.modality
-        return Cell(
-            key=key,
+    def record(self, task: CellTask) -> Cell:
+        """The record of the cell."""
+        condition, config = self.config.modality, self.config
+        external = self._recommendations(self.dataset())
+        cell = Cell(
+            key="",
             **task.cell._asdict(),
             draw=task.draw,
             effort=task.effort,
-            config={name: section for name, section in self.config.plain.items() if name not in PLACE_OR_MANNER},
+            config={name: section for name, section in config.plain.items() if name not in PLACE_OR_MANNER},
             states={name: condition.state(name) for name in sorted(task.features)},
             split_hash=task.split_fingerprint,
             data=[str(line) for line in self.dataset().summary()],
             features={name: feature.fingerprint() for name, feature in sorted(task.features.items())},
-            versions=dict(records.versions()),
+            external=None if external is None else fingerprint.of_arrays(external),
+            versions=dict(task.versions),
+            plan=fixed(
+                config.statistics.delta, config.statistics.contrasts, config.report.primary, config.plain["statistics"]
+            ),
         )
+        return msgspec.structs.replace(cell, key=key_of(cell))
+
+
+def key_of(cell: Cell) -> str:
+    """The key of a cell: hash of everything that its trainings depend on.
+
+    The test split is no part of it, and neither are T and S, which can be raised.
+    """
+    condition, plain = ModalityCondition(**cell.config["modality"]), cell.config
+    seen = condition.kept(cell.features)
+    key = {
+        "schema": RESULTS_VERSION,
+        "cell": list(cell.name),
+        "draw": cell.draw,
+        "split": cell.split_hash,
+        "features": {name: cell.features[name] for name in seen},
+        "external": cell.external,
+        "condition": _condition_key(condition, seen),
+        "training": {name: value for name, value in plain["training"].items() if name not in WHERE_IT_TRAINS},
+        "rule": training_rule(plain["budget"]),
+        **{name: plain[name] for name in ("model", "search", "optimizer")},
+    }
+    return fingerprint.of_json(key)
 
 
 def _condition_key(condition: ModalityCondition, seen: Sequence[str]) -> Section:
@@ -220,6 +258,15 @@ def _recipe(
         weight_decay=optimizer["weight_decay"],
     )
     return functools.partial(model_class, **arguments), settings
+
+
+def default_of(config: Section, space: Space) -> Configuration:
+    """The default configuration: what the job's configuration has at every path of the search space.
+
+    Raises:
+        ValueError: for a path that does not exist.
+    """
+    return {path: _at(config, path) for path in space}
 
 
 def _at(config: Section, path: str) -> Any:

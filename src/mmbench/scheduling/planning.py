@@ -6,14 +6,29 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+import numpy as np
+
 from mmbench import fingerprint, paths
+from mmbench.data.dataset import Dataset
 from mmbench.messages import Refusal, Translator
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored
-from mmbench.store import ledger, records
+from mmbench.store import files, ledger, records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import CellName, Manifest, PlannedCell, Revision, Stage, Unit, training_rule
+from mmbench.store.schema import (
+    CellName,
+    DataPrint,
+    Manifest,
+    PlannedCell,
+    Revision,
+    Stage,
+    Unit,
+    fixed,
+    hashed,
+    training_rule,
+)
 from mmbench.training.loop import check_devices
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.study import is_outdated
@@ -108,14 +123,29 @@ def _found(job: Job, task: CellTask, store: CellStore, listed: Collection[Unit],
     return Planned(job, task, store, finished, len(done))
 
 
-def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> None:
-    """Write the manifest before the cells run; it keeps what earlier commands planned for this sweep."""
-    earlier = _manifest(sweep_dir)
+def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> str:
+    """Write the manifest before the cells run; it keeps what other commands planned for this sweep.
+
+    Returns:
+        Hash of the plan.
+    """
+    with files.locked(paths.lock_file(sweep_dir, "manifest")):
+        manifest = hashed(_merged(_manifest(sweep_dir), sweep_dir, jobs, planned, overrides))
+        records.write_twice(paths.manifest_file(sweep_dir), manifest)
+    return manifest.plan_hash
+
+
+def _merged(
+    earlier: Manifest | None, sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]
+) -> Manifest:
+    """What earlier commands planned, and what this one plans."""
+    config = jobs[0].config
     known = [] if earlier is None else earlier.cells
     asked = sorted({job.asked_modality for job in jobs} | {modality for cell in known for modality in cell.asked})
     cells = {cell.name: cell for cell in known}
-    fixed = {cell.family: (cell.trials, cell.seeds) for cell in known}
-    revised: dict[tuple[int, int], set[str]] = {}
+    data = {} if earlier is None else dict(earlier.data)
+    before = {cell.name: (cell.key, cell.trials, cell.seeds) for cell in known}
+    revised: dict[tuple[int, int], dict[str, str]] = {}
     for plan in planned:
         name, budget = plan.task.cell, plan.job.config.budget
         cells[name] = cell = PlannedCell(
@@ -130,17 +160,29 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
             tiers=list(plan.job.config.plain["tiers"]),
             asked=asked,
         )
-        if fixed.get(cell.family) != (cell.trials, cell.seeds):
-            revised.setdefault((cell.trials, cell.seeds), set()).add(f"{name.dataset}/{name.model}")
-    revisions = [] if earlier is None else earlier.revisions
-    revisions += [
-        Revision(trials=trials, seeds=seeds, models=sorted(models), command=list(overrides), planned_at=ledger.now())
-        for (trials, seeds), models in revised.items()
-    ]
-    config = jobs[0].config
+        data[name.dataset] = print_of(plan.job.dataset())
+        if before.get(name) != (cell.key, cell.trials, cell.seeds):
+            revised.setdefault((cell.trials, cell.seeds), {})[str(name)] = cell.key
+    versions = {str(plan.task.cell): plan.task.versions_hash for plan in planned}
+    statistics = dict(config.plain["statistics"])
+    revisions = [] if earlier is None else list(earlier.revisions)
+    previous = fixed(config.statistics.delta, config.statistics.contrasts, config.report.primary, statistics)
+    for (trials, seeds), keys in revised.items():
+        named = {name.partition("/")[0] for name in keys}
+        revision = Revision(
+            trials=trials,
+            seeds=seeds,
+            cells=dict(sorted(keys.items())),
+            data={name: fingerprint.of_json(msgspec.to_builtins(data[name])) for name in sorted(named)},
+            versions={name: versions[name] for name in sorted(keys)},
+            command=list(overrides),
+            planned_at=ledger.now(),
+            previous=revisions[-1].hash if revisions else previous,
+        )
+        revisions.append(hashed(revision))
     shared = {name: config.plain[name] for name in ("budget", "training", "optimizer", "statistics")}
     shared["primary"] = config.report.primary
-    manifest = Manifest(
+    return Manifest(
         name=config.sweep.name,
         command=list(overrides),
         budget=dict(config.plain["budget"]),
@@ -151,9 +193,25 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
         metrics=list(dict.fromkeys([*config.report.metrics, config.report.primary])),
         modalities=asked,
         cells=[cells[name] for name in sorted(cells)],
+        data=data,
         revisions=revisions,
+        statistics=statistics,
     )
-    records.write_twice(paths.manifest_file(sweep_dir), manifest)
+
+
+def print_of(dataset: Dataset) -> DataPrint:
+    """What a dataset is, as the plan keeps it."""
+    split = dataset.split
+    per_user = np.bincount(split.train.users, minlength=split.train.n_users)
+    return DataPrint(
+        split_hash=split.tuning_fingerprint,
+        test_hash=split.test_fingerprint,
+        valid_users=fingerprint.of_arrays(np.unique(split.valid.users)),
+        n_users=split.test.n_users,
+        n_items=split.test.n_items,
+        n_train=int(per_user[per_user < split.train.n_items].sum()),  # what batches are drawn from
+        features={name: feature.fingerprint() for name, feature in sorted(dataset.features.items())},
+    )
 
 
 def _manifest(sweep_dir: Path) -> Manifest | None:
@@ -165,10 +223,13 @@ def _manifest(sweep_dir: Path) -> Manifest | None:
 def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> None:
     """Refuse fewer trials or final runs than were planned, and more of them for some conditions of a model only."""
     earlier = _manifest(sweep_dir)
+    families: dict[tuple[str, str, str], list[PlannedCell]] = {}
+    for cell in earlier.cells if earlier else []:
+        families.setdefault(cell.family, []).append(cell)
     named = {plan.task.cell for plan in planned}
     for plan in planned:
         name, budget = plan.task.cell, plan.job.config.budget
-        family = [cell for cell in (earlier.cells if earlier else []) if cell.family == (*name[:2], plan.rule)]
+        family = families.get((name.dataset, name.model, plan.rule), [])
         for key, asked, before in (
             ("budget.trials", budget.trials, max((cell.trials for cell in family), default=budget.trials)),
             ("budget.seeds", budget.seeds, max((cell.seeds for cell in family), default=budget.seeds)),

@@ -2,81 +2,188 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Sequence
-from multiprocessing.context import SpawnProcess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.sharedctypes import RawArray
 from types import FrameType
 
-from mmbench.scheduling import worker
+from mmbench.scheduling import memory, worker
+from mmbench.scheduling.exits import Exits
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.progress import Progress
+from mmbench.store.leases import is_stopped
 
-#: Dead workers are replaced up to this number of times.
+#: Dead workers are replaced up to this number of times while no training ends.
 MAX_REPLACEMENTS = 20
+#: Bytes that a worker is expected to need until a training of the sweep has ended and told.
+UNMEASURED = 4 * 2**30
+#: Seconds after the end of the grace period at which a worker that cannot be interrupted is killed.
+PATIENCE = 5.0
+#: Exit code of a pool whose workers died too often.
+EXIT_INCOMPLETE = 3
 
 
 class Pool:
     """Worker processes on this machine, one thread each.
 
+    Workers are forked from one server process that has imported everything, so they start at once and share what was
+    imported. Unless their number is given there are as many as the processors and the free memory allow: before the
+    first training has ended one for every :data:`UNMEASURED` bytes, and then one for every part as large as the most
+    that a worker has needed.
+
     Args:
         jobs: unfinished cells.
-        workers: number of processes, None for one per core and process of a training.
+        workers: number of processes, None for as many as fit.
         progress: updated from the ledger while the workers run.
     """
 
     def __init__(self, jobs: Sequence[Job], workers: int | None, progress: Progress) -> None:
         self.jobs = jobs
+        self.asked = workers
         self.size = workers or max(1, len(os.sched_getaffinity(0)) // jobs[0].config.plain["training"]["devices"])
         self.progress = progress
-        self.processes: list[SpawnProcess] = []
+        self.processes: list[ForkServerProcess] = []
+        self.context = multiprocessing.get_context("forkserver")
         self.stopped = 0
+        self.finished = False
+        self.kill_at = float("inf")
+        self.replacements = 0
+        self.largest = 0
+        self.exits = Exits(jobs[0].sweep_dir)
+        self.states: dict[ForkServerProcess, ctypes.Array[ctypes.c_char]] = {}
 
     def run(self) -> int:
         """Run until the workers have nothing left to start.
 
         Returns:
-            0, the exit code of a worker that could not go on, or 128 plus the signal that stopped the sweep.
+            0, the exit code of a worker that could not go on, 128 plus the signal that stopped the sweep, or 3 if
+            workers died too often.
         """
-        if threading.current_thread() is threading.main_thread():  # a Ray task runs in another thread, and Ray stops it
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._stop)
-        try:
-            return self._run()
-        finally:
-            self.progress.stop()
+        with self._signals():
+            try:
+                return self._watch()
+            except BaseException:  # an allocation that is taken away, a full disk: no worker may outlive its pool
+                self._stop(signal.SIGTERM)
+                for process in self.processes:
+                    process.join(max(0.0, self.kill_at - time.monotonic()))
+                    process.kill()
+                raise
+            finally:
+                self.progress.stop()
 
-    def _run(self) -> int:
-        self.processes = [self._start() for _ in range(self.size)]
-        replacements = 0
+    def _watch(self) -> int:
+        self._start(self.room())
         while self.processes:
-            time.sleep(self.progress.interval if all(p.is_alive() for p in self.processes) else 0.0)
+            connection.wait([process.sentinel for process in self.processes], timeout=self.progress.interval)
+            done = self.progress.n_done
             self.progress.update()
-            for process in [p for p in self.processes if not p.is_alive()]:
+            self.exits.look()
+            if self.progress.n_done > done:
+                self.replacements = 0
+            dead = [process for process in self.processes if not process.is_alive()]
+            for process in dead:
                 self.processes.remove(process)
-                if process.exitcode is not None and process.exitcode < 0 and not self.stopped:
-                    replacements += 1
-                    if replacements > MAX_REPLACEMENTS:
-                        return 3
-                    self.processes.append(self._start())
-                elif process.exitcode and not self.stopped:
-                    self.stopped = process.exitcode  # it printed its error; the others would fail alike
-                    self._terminate()
-        return self.stopped
+                self._judge(process)
+            if not self.stopped and not self.finished and self.replacements <= MAX_REPLACEMENTS:
+                self._start(self.room())
+            if time.monotonic() > self.kill_at:
+                for process in self.processes:
+                    process.kill()
+        return self.stopped or (0 if self.finished else EXIT_INCOMPLETE)
 
-    def _start(self) -> SpawnProcess:
-        context = multiprocessing.get_context("spawn")  # forking a process that holds torch threads can hang
-        process = context.Process(target=worker.start, args=(self.jobs, os.getpid()))
-        process.start()
-        return process
+    def _judge(self, process: ForkServerProcess) -> None:
+        """Draw the conclusion from the end of a worker.
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
+        A crash is noted with the training that it held. One that ends with 0 has seen that every cell is over: what a
+        stopped one holds was taken over long ago, so it is ended then.
+        """
+        code, state = process.exitcode or 0, self.states.pop(process).value.decode(errors="replace")
+        self.exits.note(code, state)
+        if code == worker.EXIT_REFUSED and not self.stopped:
+            print(f"error: {state}", file=sys.stderr)
+        if code == 0:
+            self.finished = True
+        elif code < 0 or code == worker.EXIT_STOPPED:  # killed or told to stop by somebody else: the others go on
+            self.replacements += 1
+        elif not self.stopped:
+            self.stopped = code  # it told its error; the others would fail alike
+            self._send(signal.SIGALRM)
+        for other in self.processes if self.finished else ():
+            if other.pid is not None and is_stopped(other.pid):
+                other.kill()
+
+    def room(self) -> int:
+        """How many workers may be started now."""
+        free = self.size - len(self.processes)
+        if self.asked is not None or free <= 0:
+            return free
+        left = memory.available()
+        if left is None:
+            return free
+        taken = [memory.resident(process.pid or 0) for process in self.processes]
+        self.largest = max([self.largest, *(most for _, most in taken)])
+        need = max(self.largest, self.progress.peak_bytes or UNMEASURED)
+        promised = sum(max(0, need - now) for now, _ in taken)  # to workers that have not taken it yet
+        fit = (left - promised) // need
+        return max(min(free, fit), 0 if self.processes else 1)
+
+    def _start(self, number: int) -> None:
+        for _ in range(number):
+            state = RawArray(ctypes.c_char, worker.STATE_SIZE)
+            process = self.context.Process(target=worker.start, args=(self.jobs, state))
+            process.start()
+            self.states[process] = state
+            self.processes.append(process)
+            if self.stopped:  # by a signal that came before the process was on the list
+                self._send(signal.SIGTERM)
+
+    def _serve(self) -> None:
+        """Start the process that workers are forked from; it imports while the first of them is waited for."""
+        self.context.set_forkserver_preload([worker.__name__])
+        forkserver.ensure_running()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Take Ctrl-C and SIGTERM while the pool runs, where that is possible.
+
+        A Ray task runs in another thread than the main one, and Ray stops it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            self._serve()
+            yield
+            return
+        # A signal to the whole process group must not end the server under its workers: what is ignored here stays
+        # ignored in it. A worker sets its own handlers.
+        earlier = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self._serve()
+            for number in earlier:
+                signal.signal(number, self._stop)
+            yield
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None = None) -> None:
+        """Let trainings end within the grace period after SIGTERM, and at once after Ctrl-C or a second signal."""
+        wait = number == signal.SIGTERM and not self.stopped
         self.stopped = 128 + number
-        self._terminate()
+        grace = self.jobs[0].config.sweep.grace if wait else 0.0
+        self.kill_at = time.monotonic() + grace + PATIENCE
+        self._send(signal.SIGTERM if wait else signal.SIGALRM)
 
-    def _terminate(self) -> None:
+    def _send(self, number: int) -> None:
         for process in self.processes:
-            process.terminate()
+            if process.pid is not None and process.is_alive():
+                os.kill(process.pid, number)
+                if is_stopped(process.pid):
+                    os.kill(process.pid, signal.SIGCONT)

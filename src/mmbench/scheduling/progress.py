@@ -51,10 +51,11 @@ class Progress:
         self.interval = interval
         self.line_every = line_every
         self.has_record = has_record
-        self.rows_read = 0
+        self.ledger = ledger.Reader(sweep_dir)
         self.done: dict[str, dict[Unit, str]] = {key: {} for key in planned}
         self.skipped: dict[str, int] = dict.fromkeys(planned, 0)
         self.best: dict[str, float] = {}
+        self.peak_bytes = 0
         self.began = self.last_line = 0.0
         self.before = 0
         self.sizes = dict(trainings)
@@ -130,10 +131,7 @@ class Progress:
 
     def _read(self, has_record: Callable[[str, Unit], bool] | None = None) -> Iterator[LedgerRow]:
         """Yield the rows added since the last read; each is counted before it is yielded."""
-        for number, row in enumerate(ledger.read(self.sweep_dir)):
-            if number < self.rows_read:
-                continue
-            self.rows_read = number + 1
+        for row in self.ledger.new():
             key = row.cell_key
             known = self.done.get(key, {}).get(row.unit)
             if key not in self.done or known == row.configuration_hash:
@@ -143,6 +141,7 @@ class Progress:
             if has_record is None and known is not None:  # the final run of another choice, after trials were raised
                 self.again[key] += 1
             self.done[key][row.unit] = row.configuration_hash
+            self.peak_bytes = max(self.peak_bytes, int(2**20 * (row.cost.peak_rss_mb or 0.0)))
             self.sizes[key] = max(self.sizes[key], self._n_done(key))
             if row.score is not None and row.stage != Stage.FINAL:
                 self.best[key] = max(self.best.get(key, row.score), row.score)

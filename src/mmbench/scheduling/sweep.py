@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,10 +18,12 @@ from mmbench.scheduling.job import Job
 from mmbench.scheduling.planning import Planned, check_effort, check_fixed, plan_cells, write_manifest
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
-from mmbench.store import trackers
-from mmbench.store.files import Damaged
-from mmbench.store.leases import make_leases
+from mmbench.store import crashes, files, trackers
+from mmbench.store.bounds import Damaged
+from mmbench.store.leases import Leases, make_leases, present
 from mmbench.store.mending import mend, mend_after
+from mmbench.store.records import CellStore
+from mmbench.training.settings import check_machine
 
 
 @dataclass(frozen=True)
@@ -81,13 +85,62 @@ class Sweep:
                     folder=plan.store.folder,
                 )
 
+    def leases(self) -> Leases:
+        """The lease server of the sweep.
+
+        Raises:
+            ValueError: for one that is unknown or does not answer.
+        """
+        study = self.config.study
+        return make_leases(study.storage, self.folder, study.lease_timeout)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Open the sweep while no other command does, and show that this one is at work on it."""
+        leases = self.leases()
+        with contextlib.ExitStack() as stack:
+            with files.locked(paths.lock_file(self.folder, "plan")):
+                self.open()
+                stack.enter_context(present(leases))
+            yield
+
+    def check_running(self) -> None:
+        """Refuse to set records aside while somebody works on the sweep.
+
+        Raises:
+            ValueError: for other data or settings than the records', or ``resume=force``, while leases are held.
+        """
+        aside = [plan for plan in self.planned if not plan.finished and self._is_set_aside(plan.store)]
+        if aside and self.leases().living():
+            raise Refusal(
+                "{cell}: another command is at work on this sweep, so its records cannot be set aside for other data, "
+                "settings or study.resume=force; only budget.trials and budget.seeds can be raised now; wait until it "
+                "has ended, or take another sweep.name",
+                cell=aside[0].task.cell,
+            )
+
+    def _is_set_aside(self, store: CellStore) -> bool:
+        recorded = paths.cell_file(store.folder).exists()
+        return recorded and (self.config.study.resume == "force" or not store.is_current())
+
+    def check_machine(self) -> None:
+        """Refuse what this machine cannot train with; another one that the cells are sent to may.
+
+        Raises:
+            ValueError: as :func:`mmbench.training.settings.check_machine`.
+        """
+        sections = [job.config.plain["training"] for job in self.jobs]
+        for accelerator, precision in dict.fromkeys((one["accelerator"], one["precision"]) for one in sections):
+            check_machine(accelerator, precision)
+
     def open(self) -> None:
-        """Write the manifest and how the sweep is tracked, and claim the folders of the cells that will run."""
+        """Write the manifest, and claim the folders of the cells that will run."""
         self.check()
-        write_manifest(self.folder, self.jobs, self.planned, self.overrides)
+        self.check_running()
+        plan = write_manifest(self.folder, self.jobs, self.planned, self.overrides)
+        print(f"plan {plan}", flush=True)
         faults.reach("planned")
         _open(self.planned, self.config.study.resume)
-        trackers.remember(self.config.plain["tracking"], self.folder)
 
     def run_pool(self) -> int:
         """Run the unfinished cells on a pool of this machine; return its exit code."""
@@ -157,6 +210,9 @@ def run_sweep(
     mended: set[Path] = set()
     while True:
         sweep, code = _run(jobs, overrides, place)
+        if code == 128 + signal.SIGTERM:  # what sent it kills soon
+            print(f"no report, for lack of time: python -m mmbench report {shlex.quote(str(sweep.folder))}", flush=True)
+            return sweep.conclude(code)
         try:
             print(report(sweep.folder))
         except Damaged as error:  # in the middle of a file, which only reading it shows
@@ -175,17 +231,20 @@ def _run(jobs: Sequence[Job], overrides: Sequence[str], place: Placement) -> tup
         print(line, flush=True)
     sweep = Sweep.plan(jobs, overrides)
     trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
-    study = sweep.config.study
-    make_leases(study.storage, sweep.folder, study.lease_timeout)  # refuses a server that does not answer
-    sweep.open()
-    return sweep, place(sweep)
+    if isinstance(place, LocalPool):
+        sweep.check_machine()
+    with sweep.opened():
+        return sweep, place(sweep)
 
 
 def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
     """Add a pool of this machine to a sweep that somebody else has planned and will report."""
     for line in mend(jobs[0].sweep_dir):
         print(line, flush=True)
-    return Sweep.plan(jobs, overrides).run_pool()
+    sweep = Sweep.plan(jobs, overrides)
+    sweep.check_machine()
+    with present(sweep.leases()):
+        return sweep.run_pool()
 
 
 def command_line(overrides: Sequence[str], name: str) -> str:
@@ -200,7 +259,9 @@ def _open(planned: Sequence[Planned], resume: str) -> None:
     for plan in planned:
         if plan.finished:
             continue
-        cell = plan.job.record(plan.task, plan.store.key)
+        cell = plan.job.record(plan.task)
+        if resume == "force":
+            crashes.forget(plan.store.sweep_dir, plan.store.short_key)
         moved = plan.store.open(cell, afresh=resume == "force")
         if moved:
             why = "set aside" if resume == "force" else "belong to other data or settings"

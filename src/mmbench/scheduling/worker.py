@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
+import pandas as pd
 import torch
 
 from mmbench import paths
+from mmbench.data.dataset import DataChanged, Watch
 from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
+from mmbench.data.spreadsheet import csv_text
+from mmbench.messages import Refusal
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
-from mmbench.store import files, mending, trackers
-from mmbench.store.leases import MAX_DEATHS, Leases, holding, make_leases
-from mmbench.store.records import CellStore
+from mmbench.store import bounds, crashes, files, ledger, mending, trackers
+from mmbench.store.bounds import Damaged
+from mmbench.store.crashes import MAX_CRASHES
+from mmbench.store.leases import LeaseLost, Leases, holding, make_leases
+from mmbench.store.records import CellStore, Superseded
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
 from mmbench.tuning.cell import CellFailed, CellTask
@@ -33,59 +41,100 @@ from mmbench.tuning.study import choose_again, give_up, is_outdated, run_unit, w
 #: Seconds between two searches for work while other workers hold all remaining trainings.
 POLL = 0.5
 EXIT_STOPPED = 143
+EXIT_REFUSED = 2
+#: Bytes in which a worker tells its parent what it holds, or why it ended.
+STATE_SIZE = 4096
 
 
 class Stopped(BaseException):
-    """Raised when the worker receives SIGTERM; a ``BaseException``, so that no ``except Exception`` catches it."""
+    """Raised when the worker is to end now; a ``BaseException``, so that no ``except Exception`` catches it."""
 
 
-def start(jobs: Sequence[Job], parent: int | None) -> None:
+def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None) -> None:
     """Entry of a worker process.
 
-    On SIGTERM the worker releases its training and exits within seconds; it also exits when its parent ends.
+    On SIGTERM the worker ends the training that it holds and exits, or, when the grace period is over first, gives it
+    back as if it had never begun. On SIGALRM, and when its parent ends, it gives it back at once.
 
     Args:
         jobs: unfinished cells of the sweep.
-        parent: the process whose end ends this worker too, or None.
+        state: memory that the parent sees: the name of the lease that is held, and at exit code 2 the reason.
     """
+    stop, grace = threading.Event(), max(jobs[0].config.sweep.grace, 1e-3)
+
+    def wind_down(number: int, frame: FrameType | None) -> None:
+        if not stop.is_set():
+            stop.set()
+            signal.setitimer(signal.ITIMER_REAL, grace)  # ends in SIGALRM
+
+    def tell(what: str) -> None:
+        if state is not None:
+            state.value = what.encode()[: STATE_SIZE - 1]
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     torch.set_num_threads(1)
     allocation.keep_freed_memory()
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it sends SIGTERM
     try:
-        signal.signal(signal.SIGTERM, _stop)
-        if parent is not None:
-            threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
-        work(jobs)
+        signal.signal(signal.SIGALRM, _give_back)
+        signal.signal(signal.SIGTERM, wind_down)
+        if (parent := multiprocessing.parent_process()) is not None:
+            threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        work(jobs, stop, tell)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
+    except Refusal as error:
+        tell(str(error))
+        if state is None:
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_REFUSED) from None
     except OSError as error:
         print(f"error: {error}; nothing finished is lost", file=sys.stderr)
         raise SystemExit(os.EX_IOERR) from None
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _give_back(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)  # a second one must not interrupt the giving back
     raise Stopped
 
 
-def _end_without(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGALRM)
 
 
-def work(jobs: Sequence[Job]) -> None:
+def work(
+    jobs: Sequence[Job], stop: threading.Event | None = None, tell: Callable[[str], None] = lambda what: None
+) -> None:
     """Run trainings until every cell is sealed or has failed, and wait for those that other workers hold.
 
     Cells are taken in order, so the first ones are complete early; several workers may work on one cell.
+
+    Args:
+        jobs: unfinished cells of the sweep.
+        stop: once it is set, no further training begins.
+        tell: is told the name of the lease that is held, and an empty text after it.
+
+    Raises:
+        Stopped: after ``stop`` was set.
+        Refusal: if data or settings are no longer those that the sweep was opened for.
     """
-    study = jobs[0].config.study
-    cells = []
-    for job in jobs:
-        task = job.task()
-        export, mirror = functools.partial(_export, job), functools.partial(_mirror, job)
-        cells.append(OpenCell(task, job.store(task), job.dataset().split, export, mirror))
-    work_on(cells, make_leases(study.storage, jobs[0].sweep_dir, study.lease_timeout))
+    study, sweep_dir = jobs[0].config.study, jobs[0].sweep_dir
+    seen = ledger.Reader(sweep_dir)
+    leases = make_leases(study.storage, sweep_dir, study.lease_timeout)
+    work_on((_opened(job, seen) for job in jobs), leases, stop, tell)
+
+
+def _opened(job: Job, seen: ledger.Reader) -> OpenCell:
+    task, dataset = job.task(), job.dataset()
+    store = replace(job.store(task), ledger=seen)
+    try:
+        store.effort()
+    except Superseded:
+        dataset.watch.compare(store.cell().features)
+        raise
+    export, mirror = functools.partial(_export, job), functools.partial(_mirror, job)
+    return OpenCell(task, store, dataset.split, export, mirror, dataset.watch)
 
 
 def _export(job: Job, store: CellStore) -> None:
@@ -93,10 +142,10 @@ def _export(job: Job, store: CellStore) -> None:
     top_k = job.config.export.top_k
     if top_k:
         dataset = job.dataset()
-        lists = files.read_table(paths.final_file(store.folder, 1, paths.LISTS))
-        frame = recommendations_frame(lists, top_k, dataset.user_ids, dataset.item_ids)
-        text = frame.to_csv(index=False, lineterminator="\n")
-        files.write_text(paths.recommendations_file(store.folder), text)
+        users, lists = bounds.read_lists(paths.final_file(store.folder, 1, paths.LISTS), "user", "items")
+        stored = pd.DataFrame({"user": users, "items": list(lists)})
+        frame = recommendations_frame(stored, top_k, dataset.user_ids, dataset.item_ids)
+        files.write_text(paths.recommendations_file(store.folder), csv_text(frame))
 
 
 def _mirror(job: Job, store: CellStore) -> None:
@@ -114,6 +163,7 @@ class OpenCell:
         split: the split; its test part is opened once the choice is written.
         export: called before the cell is sealed, so that a kill cannot leave a sealed cell without its exports.
         mirror: called once the cell is sealed.
+        watch: notices that the data change.
     """
 
     task: CellTask
@@ -121,6 +171,7 @@ class OpenCell:
     split: Split
     export: Callable[[CellStore], None] = lambda store: None
     mirror: Callable[[CellStore], None] = lambda store: None
+    watch: Watch | None = None
 
     def planned(self) -> CellTask:
         """The task with the trials and final runs planned by now, which a later command may have raised."""
@@ -131,25 +182,49 @@ class OpenCell:
         return self.store.failure() is not None or is_scored(self.store, self.split)
 
 
-def work_on(cells: Sequence[OpenCell], leases: Leases) -> None:
+def work_on(
+    cells: Iterable[OpenCell],
+    leases: Leases,
+    stop: threading.Event | None = None,
+    tell: Callable[[str], None] = lambda what: None,
+) -> None:
     """Run trainings of cells until every cell is sealed or has failed.
+
+    A look for work reads the cells that others are at and the next one that has work, not all that come after it, so it
+    costs the same however many cells there are. A cell that is over is not looked at again.
 
     Args:
         cells: the cells, in the order in which they are worked on.
         leases: keep workers from doing the same training at the same time.
+        stop: once it is set, no further training begins.
+        tell: is told the name of the lease that is held, and an empty text after it.
+
+    Raises:
+        Stopped: after ``stop`` was set.
     """
+    stop = stop or threading.Event()
+    coming = iter(cells)
+    begun: list[OpenCell] = []
     mended: set[Path] = set()
-    while cells:
+    while not stop.is_set():
         try:
-            cells = [cell for cell in cells if not cell.is_over()]
-            if cells and not any(_run_one(cell, leases) for cell in cells):
-                time.sleep(POLL)
-        except files.Damaged as error:
+            begun = [cell for cell in begun if not cell.is_over()]
+            if any(_run_one(cell, leases, tell) for cell in begun):
+                continue
+        except Damaged as error:
             if error.path in mended:
                 raise
             mended.add(error.path)
-            for line in mending.mend_after(cells[0].store.sweep_dir, error):
+            for line in mending.mend_after(begun[0].store.sweep_dir, error):
                 print(line, flush=True)
+            continue
+        if (cell := next(coming, None)) is not None:
+            begun.append(cell)
+        elif begun:
+            stop.wait(POLL)
+        else:
+            return
+    raise Stopped
 
 
 def _steps(cell: OpenCell) -> list[Unit | None]:
@@ -161,26 +236,50 @@ def _steps(cell: OpenCell) -> list[Unit | None]:
         return []
 
 
-def _run_one(cell: OpenCell, leases: Leases) -> bool:
+def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> bool:
     """Run the first step of a cell that no other worker holds; return whether one was run."""
     for step in _steps(cell):
         place = "seal-0" if step is None else f"{step.stage}-{step.number}"
-        name = f"{cell.store.key[:20]}.{place}"
+        name = f"{cell.store.short_key}.{place}"
         if not leases.claim(name):
             continue
-        with holding(leases, name):
-            # Another worker may have finished it between the read of the ledger and the claim.
-            if step in _steps(cell):
-                _run(cell, step, leases.deaths(name))
+        try:
+            with holding(leases, name) as confirm:
+                # Another worker may have finished it between the read of the ledger and the claim.
+                if step in _steps(cell):
+                    tell(name)
+                    if cell.watch is not None:
+                        cell.watch.check()
+                    try:
+                        _run(_guarded(cell, confirm), step, crashes.read(cell.store.sweep_dir, name))
+                    except OSError:
+                        confirm()  # who took over may have cleared away what this worker was writing
+                        raise
+        except LeaseLost:
+            print(f"{cell.task.cell} {place}: taken over by another worker while this one was silent", file=sys.stderr)
+        finally:
+            tell("")
         return True
     return False
 
 
-def _run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
+def _guarded(cell: OpenCell, confirm: Callable[[], None]) -> OpenCell:
+    """The cell with a store that writes only while lease, folder and data are what they were."""
+
+    def may_write() -> None:
+        confirm()
+        cell.store.effort()
+        if cell.watch is not None:
+            cell.watch.check_held()
+
+    return replace(cell, store=replace(cell.store, confirm=may_write))
+
+
+def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
     try:
         task, choice = cell.planned(), cell.store.choice()
-        if step is not None and deaths >= MAX_DEATHS:
-            give_up(task, cell.store, step, f"its worker died {deaths} times (out of memory?)")
+        if step is not None and len(crashed) >= MAX_CRASHES:
+            give_up(task, cell.store, step, f"its worker crashed {len(crashed)} times: {', '.join(crashed)}")
         elif step is not None:
             run_unit(task, cell.store, step)
         elif choice is not None and is_outdated(task, choice):
@@ -188,7 +287,7 @@ def _run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
         else:
             score_test(task, cell.store, cell.split, cell.export)
             cell.mirror(cell.store)
-    except (OSError, files.Damaged):
+    except (OSError, Damaged, LeaseLost, Superseded, DataChanged):
         raise  # a full disk, a lost share or a damaged file is not the cell's fault: the training stays open
     except Exception as error:
         cell.store.fail(f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -6,17 +6,18 @@ number can be computed again from what is stored.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from mmbench import faults, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
-from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import Ranking
-from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.evaluation.ranking import DegenerateScores, Evaluator, Scorer
 from mmbench.messages import Refusal
 from mmbench.store import mending
 from mmbench.store.files import read_state
@@ -59,30 +60,37 @@ def score_test(
     choice = store.choice()
     if choice is None:
         raise ValueError(f"{task.cell}: the test split stays closed until a configuration is chosen")
-    seen = split.seen_at_test
     trainings = store.finished_trainings()
+    evaluator, graph_dir = evaluator_of_test(task, split), paths.graph_dir(store.sweep_dir)
     unscored: list[str] = []
+    written: dict[str, str] = {}
     for _, training in sorted(trainings.items()):
+        if training.cell_key != store.key:
+            raise ValueError(f"{task.cell}: the record of {training.stage} {training.index} is of another key")
         if not training.succeeded:
             continue
         try:
-            _score(task, store, split, seen, training)
+            for ending, ranking in stored_rankings(task, store, training, evaluator, graph_dir).items():
+                written |= store.write_ranking(training.unit, ranking, ending)
         except DegenerateScores as error:
             if training.stage == Stage.FINAL:
                 raise
             unscored.append(f"trial {training.index}: {error}")
-    _repeat_lost_looks(task, store, split)
+    _repeat_lost_looks(task, store, evaluator, graph_dir)
     export(store)
     faults.reach("sealing")
     if store.effort() == task.effort:  # otherwise trials were raised meanwhile, and other workers may be writing
         store.clear_leftovers()
+    finals = sorted(unit.number for unit in trainings if unit.stage == Stage.FINAL)
     seal = Seal(
         cell_key=store.key,
         choice_hash=choice.hash,
         test_hash=split.test_fingerprint,
         protocol=split.protocol,
         valid_masked=split.masks_valid_at_test,
-        finals=sorted(unit.number for unit in trainings if unit.stage == Stage.FINAL),
+        finals=finals,
+        runs=[trainings[Unit(Stage.FINAL, number)].hash for number in finals],
+        files=written,
         unscored=unscored,
     )
     seal, earlier = hashed(seal), store.last_seal()
@@ -93,7 +101,7 @@ def score_test(
     store.write_seal(seal)
 
 
-def _repeat_lost_looks(task: CellTask, store: CellStore, split: Split) -> None:
+def _repeat_lost_looks(task: CellTask, store: CellStore, evaluator: Evaluator, graph_dir: Path) -> None:
     """Repeat final runs of earlier choices that lost a file, so that what was said after a look can be said again."""
     for look in read_looks(store.folder):
         earlier = replace(store, folder=look.folder)
@@ -103,11 +111,36 @@ def _repeat_lost_looks(task: CellTask, store: CellStore, split: Split) -> None:
             unit, configuration = Unit(Stage.FINAL, number), look.choice.configuration
             training = earlier.written(unit, configuration_hash(configuration))
             training = training or run_unit(task, earlier, unit, configuration)
+            files: dict[str, str] = {}
             if training.succeeded:
-                _score(task, earlier, split, split.seen_at_test, training)
+                for ending, ranking in stored_rankings(task, earlier, training, evaluator, graph_dir).items():
+                    files |= earlier.write_ranking(training.unit, ranking, ending)
+            if line := mending.differs_from_look(store, look, training, files):
+                print(line, flush=True)
 
 
-def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interactions, ...], training: Training) -> None:
+def stored_rankings(
+    task: CellTask,
+    store: CellStore,
+    training: Training,
+    evaluator: Evaluator,
+    graph_dir: Path,
+    model: Scorer | None = None,
+) -> dict[str, Ranking]:
+    """What the stored state of a training ranks, by the ending of the file of ranks; see :func:`inference_shuffles`.
+
+    Args:
+        task: its cell.
+        store: records of the cell.
+        training: its record.
+        evaluator: of the test split, see :func:`evaluator_of_test`.
+        graph_dir: where large item graphs are kept.
+        model: the model with that state, where it has been rebuilt already.
+
+    Raises:
+        DegenerateScores: if the scores are NaN, infinite or constant.
+        ValueError: if features are not those that the training saw.
+    """
     unit = training.unit
     features = task.inputs(training.seed)
     if feature_hash(features) != training.feature_hash:
@@ -120,22 +153,23 @@ def _score(task: CellTask, store: CellStore, split: Split, seen: tuple[Interacti
     build, settings = task.recipe(training.configuration)
     file = store.training_file(unit, paths.STATE)
     state = read_state(file) if file in store.written_files(training) else {}
-    evaluator = Evaluator(split.test, *seen, device=settings.device)
 
-    def rank(inputs: Mapping[str, ItemFeature], top_k: int) -> Ranking:
-        data = make_recdata(task.train, inputs)
-        model = rebuild(build, data, state, settings, training.seed, graph_dir=paths.graph_dir(store.sweep_dir))
-        return evaluator.rank(model, top_k)
+    def rebuilt(inputs: Mapping[str, ItemFeature]) -> Scorer:
+        return rebuild(build, make_recdata(task.train, inputs), state, settings, training.seed, graph_dir=graph_dir)
 
     final = unit.stage == Stage.FINAL
-    store.write_ranking(unit, rank(features, LIST_LENGTH if final else 0))
+    rankings = {paths.RANKS: evaluator.rank(model or rebuilt(features), LIST_LENGTH if final else 0)}
     if final and state:
         for name, condition in inference_shuffles(task).items():
-            try:
-                ranking = rank(task.inputs(training.seed, condition), 0)
-            except DegenerateScores:
-                continue  # nothing is left to rank by; the absent file says so
-            store.write_ranking(unit, ranking, paths.shuffled_ranks(name))
+            shuffled = rebuilt(task.inputs(training.seed, condition))
+            with contextlib.suppress(DegenerateScores):  # nothing is left to rank by; the absent file says so
+                rankings[paths.shuffled_ranks(name)] = evaluator.rank(shuffled)
+    return rankings
+
+
+def evaluator_of_test(task: CellTask, split: Split) -> Evaluator:
+    """What ranks the test split of a cell."""
+    return Evaluator(split.test, *split.seen_at_test, device=task.recipe(task.default)[1].device)
 
 
 def inference_shuffles(task: CellTask) -> dict[str, ModalityCondition]:

@@ -24,50 +24,44 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench import faults
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Refusal
+from mmbench.store import bounds
+from mmbench.store.bounds import Damaged
 
 State = Mapping[str, NDArray[Any]]
 #: Version in JSON files that are no records of a sweep: decisions, pre-tests, notes beside encoded features.
 DOCUMENT_VERSION = 1
 
 
-class Damaged(Refusal):
-    """A file that is empty, cut or overwritten, or that is gone; what reads it may treat it as never written.
-
-    Args:
-        path: the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        sentence = Message(
-            "{path} is missing, empty, cut or overwritten; the command that wrote it sets it aside and repeats what is "
-            "missing",
-            path=path,
-        )
-        super().__init__(sentence)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Damaged, (self.path,)
+def _unconfirmed() -> None:
+    """Write without asking first."""
 
 
-def write_all(contents: Mapping[Path, Callable[[Path], object]], *, synced: bool = True) -> None:
+def write_all(
+    contents: Mapping[Path, Callable[[Path], object]],
+    *,
+    synced: bool = True,
+    confirm: Callable[[], None] = _unconfirmed,
+) -> None:
     """Write files that belong together: each is on the disk before it gets its name, and its name after that.
 
     Args:
         contents: what fills each file when it is given a temporary one beside it; they are renamed in this order, so
             that a reader sees all or nothing of each.
         synced: whether to wait for the disk; if not, :func:`sync` must be called before anything names the files.
+        confirm: called before each file is written and before it gets its name; raises if that must not be any more.
     """
     temporaries = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp") for path in contents}
     try:
         for path, write in contents.items():
+            confirm()
             make_folder(path.parent)
             write(temporaries[path])
         if synced:
             sync(temporaries.values())
         faults.reach("record")
         for path, temporary in temporaries.items():
+            confirm()
             os.replace(temporary, path)
         if synced:
             sync({path.parent for path in contents})
@@ -131,7 +125,7 @@ def is_whole(path: Path) -> bool:
     """
     kind = Path(path.name.removesuffix(".copy")).suffix
     if kind == ".json":
-        return is_object(path.read_bytes())
+        return path.stat().st_size > bounds.MOST_JSON or is_object(path.read_bytes())  # a reader refuses a larger one
     if kind not in _EDGES:
         return True
     head, tail, length = _EDGES[kind]
@@ -146,24 +140,30 @@ def is_whole(path: Path) -> bool:
 
 def is_readable(path: Path) -> bool:
     """Whether all of a file can be read, its middle too."""
-    read = {".parquet": read_table, ".npz": read_state}.get(path.suffix, lambda path: None)
+    read: dict[str, Callable[[Path], object]] = {".parquet": bounds.read_table, ".npz": bounds.read_arrays}
     try:
-        read(path)
+        read.get(path.suffix, is_whole)(path)
     except Damaged:
         return False
+    except Refusal:
+        pass  # it is as somebody wrote it
     return is_whole(path)
 
 
 def is_object(content: bytes) -> bool:
-    """Whether bytes are a JSON object."""
+    """Whether bytes are a JSON object; one that is nested too deeply is, and a reader refuses it."""
     try:
         return isinstance(msgspec.json.decode(content), dict)
     except ValueError:
         pass  # the parser of the standard library also knows NaN, which a reader refuses by name
+    except RecursionError:
+        return True
     try:
         return isinstance(json.loads(content), dict)
     except ValueError:
         return False
+    except RecursionError:
+        return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -193,10 +193,7 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the file is no JSON object or of another version.
     """
-    try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
+    value = bounds.read_json(path)
     if not isinstance(value, dict):
         raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(value).__name__)
     version = value.get("schema_version")
@@ -220,39 +217,27 @@ def table_writer(frame: pd.DataFrame) -> Callable[[Path], object]:
     return lambda path: frame.to_parquet(path, index=False, write_page_checksum=True)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a parquet table.
-
-    Raises:
-        Damaged: if the file is missing, cut or overwritten.
-    """
-    try:
-        return pd.read_parquet(path, page_checksum_verification=True)
-    except OSError as error:
-        if error.errno not in (None, errno.ENOENT):  # pyarrow's own have no number
-            raise
-        raise Damaged(path) from error
-    except ValueError as error:  # pyarrow's errors of format
-        raise Damaged(path) from error
-
-
 def write_state(path: Path, state: State) -> None:
-    """Write a model's parameters as float16; a tensor beyond its range keeps its own type."""
+    """Write a model's parameters, which :func:`as_stored` has rounded."""
     write_atomic(path, state_writer(state))
 
 
 def state_writer(state: State) -> Callable[[Path], object]:
     """What writes a model's parameters, see :func:`write_state`."""
-    compact = {name: _compact(np.asarray(value)) for name, value in state.items()}
 
     def save(path: Path) -> None:
         with path.open("wb") as handle:
-            np.savez(handle, **compact)  # type: ignore[arg-type]
+            np.savez(handle, **state)  # type: ignore[arg-type]
 
     return save
 
 
-def _compact(value: NDArray[Any]) -> NDArray[Any]:
+def as_stored(state: State) -> dict[str, NDArray[Any]]:
+    """A model's parameters as float16; a tensor beyond its range keeps its own type."""
+    return {name: _rounded(np.asarray(value)) for name, value in state.items()}
+
+
+def _rounded(value: NDArray[Any]) -> NDArray[Any]:
     if value.dtype.kind != "f" or (value.size and np.abs(value).max() > np.finfo(np.float16).max):
         return value
     return value.astype(np.float16)
@@ -268,19 +253,5 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def read_state(path: Path) -> dict[str, NDArray[Any]]:
-    """Read a model's parameters, or other arrays by their names; never unpickles.
-
-    Raises:
-        Damaged: if the file is missing, cut or overwritten.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise Damaged(path) from error
-    except OSError:
-        raise
-    except Exception as error:  # zipfile and numpy raise many kinds, all meaning the same
-        if "allow_pickle" in str(error) and is_whole(path):
-            raise
-        raise Damaged(path) from error
+    """Read a model's parameters, or other arrays by their names, see :func:`mmbench.store.bounds.read_arrays`."""
+    return bounds.read_arrays(path)

@@ -6,15 +6,18 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from mmbench import faults, paths
+from mmbench.store import bounds
 from mmbench.store.files import make_folder, sync
-from mmbench.store.schema import SCHEMA_VERSION, AnyRecord, LedgerRow
+from mmbench.store.schema import SCHEMA_VERSION, AnyRecord, LedgerRow, Unit
 
 
 def append(sweep_dir: Path, row: LedgerRow) -> None:
@@ -44,16 +47,58 @@ def read(sweep_dir: Path) -> Iterator[LedgerRow]:
     path = paths.ledger_file(sweep_dir)
     if not path.exists():
         return
+    bounds.check_size(path, bounds.MOST_LEDGER)
     with path.open("rb") as lines:
-        for line in lines:
-            try:
-                plain = msgspec.json.decode(line)
-                if isinstance(plain, dict) and plain.get("schema_version") == SCHEMA_VERSION:
-                    row = msgspec.convert(plain, AnyRecord)
-                    if isinstance(row, LedgerRow):
-                        yield row
-            except ValueError:  # also a letter that was cut
-                continue
+        yield from _rows(lines)
+
+
+def _rows(lines: Iterable[bytes]) -> Iterator[LedgerRow]:
+    for line in lines:
+        try:
+            plain = msgspec.json.decode(line)
+            if isinstance(plain, dict) and plain.get("schema_version") == SCHEMA_VERSION:
+                row = msgspec.convert(plain, AnyRecord)
+                if isinstance(row, LedgerRow):
+                    yield row
+        except (ValueError, RecursionError):  # also a letter that was cut
+            continue
+
+
+@dataclass
+class Reader:
+    """Reads a ledger that grows: every line once, however often and by how many cells it is asked.
+
+    Args:
+        sweep_dir: folder of the sweep.
+    """
+
+    sweep_dir: Path
+    _at: int = 0
+    _file: int = 0
+    _listed: dict[str, dict[tuple[Unit, str], None]] = field(default_factory=lambda: defaultdict(dict))
+
+    def new(self) -> list[LedgerRow]:
+        """Rows that were added since the last call; a line that is not complete yet waits for its end."""
+        try:
+            with paths.ledger_file(self.sweep_dir).open("rb") as lines:
+                stat = os.fstat(lines.fileno())
+                if stat.st_ino != self._file or stat.st_size < self._at:  # another file took its place
+                    self._file, self._at = stat.st_ino, 0
+                    self._listed.clear()
+                lines.seek(self._at)
+                whole, newline, _ = lines.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return []
+        self._at += len(whole) + len(newline)
+        rows = list(_rows(whole.split(b"\n")))
+        for row in rows:
+            self._listed[row.cell_key][row.unit, row.configuration_hash] = None
+        return rows
+
+    def trainings(self, cell_key: str) -> list[tuple[Unit, str]]:
+        """Every training of a cell that the ledger lists by now, in order, with the hash of its configuration."""
+        self.new()
+        return list(self._listed.get(cell_key, ()))
 
 
 def unreadable(sweep_dir: Path) -> int:
@@ -64,7 +109,7 @@ def unreadable(sweep_dir: Path) -> int:
             for line in filter(bytes.strip, lines):
                 try:
                     msgspec.json.decode(line)
-                except ValueError:  # also a letter that was cut
+                except (ValueError, RecursionError):  # also a letter that was cut
                     found += 1
     return found
 

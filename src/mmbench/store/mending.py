@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from mmbench import paths
 from mmbench.messages import Message
 from mmbench.store import ledger, records
-from mmbench.store.files import Damaged, is_object, is_readable, is_whole, locked, move, write_atomic
-from mmbench.store.records import CellStore, first_missing
+from mmbench.store.bounds import Damaged
+from mmbench.store.files import is_object, is_readable, is_whole, locked, move, write_atomic
+from mmbench.store.records import CellStore, Look, first_missing
 from mmbench.store.schema import TRAININGS, Cell, Choice, Stage, Training, Unit
 
 #: Seconds after which whoever makes a lease has written in it.
@@ -99,7 +100,7 @@ def set_aside_choice(store: CellStore, choice: Choice) -> Message:
     with contextlib.suppress(FileNotFoundError):  # another worker has moved it
         move(paths.choice_file(store.folder), aside)
     return Message(
-        "{folder}: its trials choose another configuration than {stage} {number} since some of them were repeated; the "
+        "{folder}: its trials do not give the choice of {stage} {number} again since some of them were repeated; the "
         "choice and the seal of before are kept as {aside}",
         folder=store.folder,
         stage=choice.stage,
@@ -117,6 +118,27 @@ def set_aside_seal(store: CellStore) -> Message:
         "{folder}: what was repeated does not give the seal of before again; that is kept as {aside}",
         folder=store.folder,
         aside=aside,
+    )
+
+
+def differs_from_look(store: CellStore, look: Look, training: Training, files: Mapping[str, str]) -> Message | None:
+    """What to say of a final run of an earlier look that was repeated, if it is not the one that was sealed then.
+
+    Args:
+        store: records of the cell.
+        look: the earlier look.
+        training: the final run.
+        files: fingerprint of what it was tested to by path, see :meth:`CellStore.write_ranking`.
+    """
+    run = dict(zip(look.seal.finals, look.seal.runs, strict=False)).get(training.index)
+    if run == training.hash and all(look.seal.files.get(name) == held for name, held in files.items()):
+        return None
+    return Message(
+        "{folder}: {stage} {number} of look {look} was repeated and is not the one that was sealed then",
+        folder=store.folder,
+        stage=training.stage,
+        number=training.index,
+        look=look.number,
     )
 
 
@@ -154,7 +176,7 @@ def _mend_cell(sweep_dir: Path, folder: Path, known: list[Path]) -> Iterator[Mes
     for file in damaged:
         yield _set_aside(sweep_dir, file)
     try:
-        yield from _incomplete(store)
+        yield from _incomplete(replace(store, key=records.key_of(folder) or ""))
     except (ValueError, FileNotFoundError):
         return  # records of another version are somebody else's to judge, and a running worker may move its own
 
@@ -172,7 +194,6 @@ def _incomplete(store: CellStore) -> Iterator[Message]:
     cell = records.read(file, Cell) if file.exists() else None
     choice, seal, proposals = store.choice(), store.seal(), 0 if cell is None else cell.effort.proposals
     raised = cell is not None and choice is not None and choice.n_trials != cell.effort.trials + proposals
-    whole: dict[Unit, Training] = {}
     for stage in Stage:
         for record in paths.training_records(store.folder, stage):
             training: Training = records.read(record, TRAININGS[stage])
@@ -180,19 +201,15 @@ def _incomplete(store: CellStore) -> Iterator[Message]:
                 continue  # a worker may be moving it
             if lost := first_missing(store.written_files(training)):
                 yield _set_aside(store.sweep_dir, record, lost)
-            else:
-                whole[training.unit] = training
     if seal is None or choice is None or seal.choice_hash != choice.hash or raised:
         return
     slots = [Unit(Stage.TRIAL, slot) for slot in range(choice.n_trials - proposals)]
     places = [Unit(Stage.PROPOSAL, place) for place in range(proposals)]
-    for unit in (*slots, *places, *(Unit(Stage.FINAL, number) for number in seal.finals)):
-        tested = [store.training_file(unit, paths.RECORD)]
-        if unit in whole and not any(reason.startswith(f"trial {unit.number}:") for reason in seal.unscored):
-            tested += store.tested_files(whole[unit])
-        if lost := first_missing(tested):
-            yield from _unseal(store, lost)
-            return
+    units = (*slots, *places, *(Unit(Stage.FINAL, number) for number in seal.finals))
+    stands_for = [*(store.training_file(unit, paths.RECORD) for unit in units), *map(store.folder.joinpath, seal.files)]
+    if lost := first_missing(stands_for):
+        yield from _unseal(store, lost)
+        return
     for look in records.read_looks(store.folder):
         for number in look.seal.finals:
             if lost := replace(store, folder=look.folder).lost_of_final(number):

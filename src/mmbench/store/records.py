@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,17 +17,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench import faults, paths
+from mmbench import faults, fingerprint, paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
-from mmbench.messages import Refusal
-from mmbench.store import ledger
+from mmbench.messages import Message, Refusal
+from mmbench.store import bounds, ledger
+from mmbench.store.bounds import Damaged
 from mmbench.store.files import (
-    Damaged,
     State,
     is_whole,
     json_writer,
     move,
-    read_table,
     state_writer,
     sync,
     table_writer,
@@ -35,7 +34,6 @@ from mmbench.store.files import (
     write_json,
 )
 from mmbench.store.schema import (
-    CLOSED_FORM,
     SCHEMA_VERSION,
     TRAININGS,
     AnyRecord,
@@ -52,9 +50,14 @@ from mmbench.store.schema import (
     Training,
     Trial,
     Unit,
+    hashed,
 )
 
 R = TypeVar("R", bound=Record)
+#: Fields of records that hold what no type says.
+FREE = ("config", "configuration", "budget")
+#: Packages whose source decides numbers.
+NUMBERS_COME_FROM = ("data", "evaluation", "nn", "models", "training", "tuning", "sealing")
 
 
 def write(path: Path, record: Record) -> None:
@@ -80,11 +83,11 @@ def read(path: Path, kind: type[R]) -> R:
         ValueError: if the file is no record of that kind, or of a schema that this version cannot read.
     """
     try:
-        plain: Any = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except ValueError as error:
+        plain = bounds.read_json(path)
+    except Refusal as error:
         if not is_whole(path):
             raise Damaged(path) from error
-        raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
+        raise
     if not isinstance(plain, dict):
         raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(plain).__name__)
     if (version := plain.get("schema_version")) != SCHEMA_VERSION:
@@ -97,15 +100,22 @@ def read(path: Path, kind: type[R]) -> R:
         )
     try:
         record: Record = msgspec.convert(plain, AnyRecord)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise Refusal("{path} is not a record: {error}", path=path, error=error) from error
     if not isinstance(record, kind):
         raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(record).__name__)
+    for name in FREE:
+        if isinstance(section := getattr(record, name, None), dict):
+            bounds.check_plain(path, section)
     return record
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+def _unconfirmed() -> None:
+    """Write without asking first."""
+
+
+class Superseded(Refusal):
+    """The folder of a cell belongs to another key by now."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +126,23 @@ class CellStore:
         sweep_dir: folder of the sweep.
         folder: folder of the cell.
         key: hash of everything that decides the cell's results; records of another key are stale.
+        ledger: reader that a process shares among its cells; None reads the whole ledger at every look.
+        confirm: called before each file of a result is written; raises if the writer may not do that any more.
     """
 
     sweep_dir: Path
     folder: Path
     key: str
+    ledger: ledger.Reader | None = None
+    confirm: Callable[[], None] = field(default=_unconfirmed, compare=False)
+    _read: dict[Path, tuple[tuple[int, int, int], Training]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def short_key(self) -> str:
+        """Beginning of the key, with which the names of the cell's leases begin."""
+        return self.key[:20]
 
     def open(self, cell: Cell, *, afresh: bool = False) -> str | None:
         """Claim the folder for a cell; move a stale one (or with ``afresh`` any) aside and return the name it got.
@@ -129,56 +151,74 @@ class CellStore:
         """
         file = paths.cell_file(self.folder)
         old, moved = _read_if_exists(file, Cell), None
-        key = old.key if old is not None else self._key_of_records()
+        key = key_of(self.folder)
         if key is not None and (key != self.key or afresh):
-            aside = self.folder.with_name(f"{self.folder.name}.stale-{key[:8]}")
+            aside = self.folder.with_name(f"{self.folder.name}{paths.STALE}{key[:8]}")
             old, moved = None, _move_aside(self.folder, aside)
         effort = cell.effort if old is None else old.effort.raised(cell.effort)
         if old is None:
-            write(file, cell)
+            write(file, hashed(cell))
         elif effort != old.effort:
-            write(file, msgspec.structs.replace(old, config=cell.config, effort=effort))
+            write(file, hashed(msgspec.structs.replace(old, config=cell.config, effort=effort)))
         paths.failure_file(self.folder).unlink(missing_ok=True)
         return moved
 
-    def _key_of_records(self) -> str | None:
-        """Key of what the folder holds where its own record was lost; None for an empty folder."""
-        choice, seal = self.choice(), self.seal()
-        trials = (read(file, Trial) for file in paths.training_records(self.folder, Stage.TRIAL))
-        return next((record.cell_key for record in (choice, seal, *trials) if record is not None), None)
-
     def is_current(self) -> bool:
         """Whether the folder holds records of this key."""
-        file = paths.cell_file(self.folder)
-        return file.exists() and read(file, Cell).key == self.key
+        return paths.cell_file(self.folder).exists() and self.cell().key == self.key
+
+    def cell(self) -> Cell:
+        """The record of the cell that has the folder now, of whatever key."""
+        return read(paths.cell_file(self.folder), Cell)
 
     def effort(self) -> Effort:
-        """How often the cell is to be trained, as its record says now: a later command may have raised it."""
-        return read(paths.cell_file(self.folder), Cell).effort
+        """How often the cell is to be trained, as its record says now: a later command may have raised it.
+
+        Raises:
+            Superseded: if the folder belongs to another key by now.
+        """
+        cell = self.cell()
+        if cell.key != self.key:
+            raise Superseded(
+                Message(
+                    "{folder} belongs to other data or settings by now: another command took it over and set these "
+                    "records aside",
+                    folder=self.folder,
+                )
+            )
+        return cell.effort
 
     def finished_trainings(self) -> dict[Unit, Training]:
-        """Record of every finished training: those that the ledger lists and whose file exists."""
+        """Record of every finished training of this key: those that the ledger lists and whose file exists."""
         done: dict[Unit, Training] = {}
-        for row in ledger.read(self.sweep_dir):
-            if row.cell_key == self.key:
-                file = self.training_file(row.unit, paths.RECORD)
-                if file.exists():
-                    training = read(file, TRAININGS[row.stage])
-                    # An earlier choice may have left a row of a final run that has a new record without one.
-                    if training.configuration_hash == row.configuration_hash:
-                        done[row.unit] = training
+        for unit, configuration_hash in (self.ledger or ledger.Reader(self.sweep_dir)).trainings(self.key):
+            training = self._training(unit)
+            # An earlier choice may have left a row of a final run that has a new record without one.
+            same = (self.key, configuration_hash)
+            if training is not None and (training.cell_key, training.configuration_hash) == same:
+                done[unit] = training
         return done
+
+    def _training(self, unit: Unit) -> Training | None:
+        """Record of a training, if there is one; it is read again only where another file took its place."""
+        file = self.training_file(unit, paths.RECORD)
+        try:
+            stat = file.stat()
+        except FileNotFoundError:
+            return None
+        mark = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        if file not in self._read or self._read[file][0] != mark:
+            self._read[file] = mark, read(file, TRAININGS[unit.stage])
+        return self._read[file][1]
 
     def training_file(self, unit: Unit, ending: str) -> Path:
         """A file of a training, see :func:`mmbench.paths.training_file`."""
         return paths.training_file(self.folder, unit.stage, unit.number, ending)
 
     def written_files(self, training: Training) -> list[Path]:
-        """Arrays that a training leaves beside its record."""
-        if training.course is None:
-            return []
-        endings = [paths.VALIDATION, *([] if training.course.stop_reason == CLOSED_FORM else [paths.STATE])]
-        return [self.training_file(training.unit, ending) for ending in endings]
+        """Arrays that a training leaves beside its record, which holds a hash of each."""
+        hashes = {paths.VALIDATION: training.validation_hash, paths.STATE: training.state_hash}
+        return [self.training_file(training.unit, ending) for ending, held in hashes.items() if held]
 
     def tested_files(self, training: Training) -> list[Path]:
         """What scoring a training on test leaves, the rankings with shuffled modalities left out."""
@@ -233,20 +273,28 @@ class CellStore:
         if state is not None:
             contents[self.training_file(training.unit, paths.STATE)] = state_writer(state)
         contents[self.training_file(training.unit, paths.RECORD)] = json_writer(msgspec.to_builtins(training))
-        write_all(contents)
+        write_all(contents, confirm=self.confirm)
         faults.reach("ledger")
+        self.enlist(row)
+
+    def enlist(self, row: LedgerRow) -> None:
+        """Add the row of a training whose files are written, which makes it count."""
+        self.confirm()
         ledger.append(self.sweep_dir, row)
 
     def choice(self) -> Choice | None:
-        """The choice, once it is written."""
-        return _read_if_exists(paths.choice_file(self.folder), Choice)
+        """The choice, once it is written for this key."""
+        choice = _read_if_exists(paths.choice_file(self.folder), Choice)
+        return choice if choice is not None and choice.cell_key == self.key else None
 
     def write_choice(self, choice: Choice) -> None:
         """Write the choice."""
+        self.confirm()
         write(paths.choice_file(self.folder), choice)
 
     def set_finals_aside(self, kept: Configuration) -> None:
         """Move final runs of every other configuration to a folder of their own, where nothing replaces them."""
+        self.confirm()
         for final in read_trainings(self.folder, Stage.FINAL, self.key):
             if final.configuration == kept:
                 continue
@@ -261,6 +309,7 @@ class CellStore:
         sealed, copy, choice = paths.seal_file(self.folder), paths.seal_copy(self.folder), self.choice()
         if choice is None or not (sealed.exists() or copy.exists()):
             return
+        self.confirm()
         folder = copy.parent
         write_twice(paths.choice_file(folder), choice)
         if sealed.exists():
@@ -270,12 +319,16 @@ class CellStore:
         faults.reach("look")
 
     def seal(self) -> Seal | None:
-        """The seal, once the test split has been opened."""
-        return _read_if_exists(paths.seal_file(self.folder), Seal)
+        """The seal, once the test split has been opened for this key."""
+        return self._own(paths.seal_file(self.folder))
 
     def last_seal(self) -> Seal | None:
         """The seal, or its copy if it was set aside because a file that it stands for was lost."""
-        return self.seal() or _read_if_exists(paths.seal_copy(self.folder), Seal)
+        return self._own(paths.seal_file(self.folder)) or self._own(paths.seal_copy(self.folder))
+
+    def _own(self, file: Path) -> Seal | None:
+        seal = _read_if_exists(file, Seal)
+        return seal if seal is not None and seal.cell_key == self.key else None
 
     def write_seal(self, seal: Seal) -> None:
         """Write the seal, and copies of it and of the choice where an earlier look would keep them.
@@ -288,7 +341,7 @@ class CellStore:
         contents = {path: json_writer(msgspec.to_builtins(seal)) for path in (paths.seal_file(self.folder), copy)}
         if choice is not None:
             contents[paths.copy_of(paths.choice_file(copy.parent))] = json_writer(msgspec.to_builtins(choice))
-        write_all(contents)
+        write_all(contents, confirm=self.confirm)
 
     def failure(self) -> CellFailure | None:
         """Why the cell has no result, if it failed."""
@@ -296,9 +349,10 @@ class CellStore:
 
     def fail(self, reason: str, traceback: str) -> None:
         """Leave the record of a failed cell."""
+        self.confirm()
         write(paths.failure_file(self.folder), CellFailure(key=self.key, reason=reason, traceback=traceback))
 
-    def write_ranking(self, unit: Unit, ranking: Ranking, ending: str = paths.RANKS) -> None:
+    def write_ranking(self, unit: Unit, ranking: Ranking, ending: str = paths.RANKS) -> dict[str, str]:
         """Write the test ranks of a training and, where they were asked for, the lists.
 
         Only :meth:`write_seal` waits until they are on the disk.
@@ -307,15 +361,14 @@ class CellStore:
             unit: the training.
             ranking: the ranks.
             ending: of the file; :func:`mmbench.paths.shuffled_ranks` for another way to score the same training.
+
+        Returns:
+            Fingerprint of each table by its path in the cell.
         """
-        users = ranking.users[ranking.pairs.users].astype(np.int32)
-        frame = pd.DataFrame({"user": users, "item": ranking.items.astype(np.int32)})
-        frame["rank"] = ranking.pairs.ranks.astype(np.int32)
-        contents = {self.training_file(unit, ending): table_writer(frame)}
-        if ranking.top is not None:
-            lists = pd.DataFrame({"user": ranking.users.astype(np.int32), "items": list(ranking.top)})
-            contents[self.training_file(unit, paths.LISTS)] = table_writer(lists)
-        write_all(contents, synced=False)
+        frames = {self.training_file(unit, name): frame for name, frame in ranking_frames(ranking, ending).items()}
+        contents = {file: table_writer(frame) for file, frame in frames.items()}
+        write_all(contents, synced=False, confirm=self.confirm)
+        return {file.relative_to(self.folder).as_posix(): frame_fingerprint(frame) for file, frame in frames.items()}
 
     def clear_leftovers(self) -> None:
         """Remove temporary files of writers that were killed; only safe while no other worker writes to the cell."""
@@ -326,6 +379,53 @@ class CellStore:
 def first_missing(files: Sequence[Path]) -> Path | None:
     """The first file that is not there, None where all are."""
     return next((file for file in files if not file.exists()), None)
+
+
+def key_of(folder: Path) -> str | None:
+    """Key of what the folder of a cell holds, also where its own record was lost; None for an empty folder."""
+    kinds: tuple[tuple[Path, type[Cell | Choice | Seal | Trial]], ...] = (
+        (paths.cell_file(folder), Cell),
+        (paths.choice_file(folder), Choice),
+        (paths.seal_file(folder), Seal),
+        *((file, Trial) for file in paths.training_records(folder, Stage.TRIAL)),
+    )
+    for file, kind in kinds:
+        if file.exists():
+            record = read(file, kind)
+            return record.key if isinstance(record, Cell) else record.cell_key
+    return None
+
+
+def ranking_frames(ranking: Ranking, ending: str = paths.RANKS) -> dict[str, pd.DataFrame]:
+    """The tables of a ranking by the ending of their files.
+
+    Args:
+        ranking: ranks of the test pairs, and the best items of every user where they were asked for.
+        ending: of the file of ranks.
+    """
+    users = ranking.users[ranking.pairs.users].astype(np.int32)
+    pairs = {"user": users, "item": ranking.items.astype(np.int32), "rank": ranking.pairs.ranks.astype(np.int32)}
+    frames = {ending: pd.DataFrame(pairs)}
+    if ranking.top is not None:
+        frames[paths.LISTS] = pd.DataFrame({"user": ranking.users.astype(np.int32), "items": list(ranking.top)})
+    return frames
+
+
+def frame_fingerprint(frame: pd.DataFrame) -> str:
+    """Fingerprint of a table that is to be stored, see :func:`table_fingerprint`."""
+    columns = {str(name): frame[name].to_numpy() for name in frame}
+    if "items" in columns and len(frame):
+        columns["items"] = np.stack(list(columns["items"])).astype(np.int32)
+    return table_fingerprint(columns)
+
+
+def table_fingerprint(columns: Mapping[str, NDArray[Any]]) -> str:
+    """Fingerprint of a stored table: its columns' names and values; the encoding of the file does not matter.
+
+    Args:
+        columns: as :func:`mmbench.store.bounds.read_table` reads them.
+    """
+    return fingerprint.of_named_arrays(columns)
 
 
 def _read_if_exists(path: Path, kind: type[R]) -> R | None:
@@ -388,13 +488,13 @@ def read_looks(cell: Path) -> list[Look]:
     return looks
 
 
-def read_trainings(cell: Path, stage: Stage, key: str) -> list[Training]:
-    """Records of a stage in the folder of a cell, by their number; those of another key are passed over.
+def read_trainings(cell: Path, stage: Stage, key: str | None = None) -> list[Training]:
+    """Records of a stage in the folder of a cell, by their number; with ``key`` those of this key alone.
 
     Unlike :meth:`CellStore.finished_trainings` it does not need the ledger.
     """
     trainings = [read(file, TRAININGS[stage]) for file in paths.training_records(cell, stage)]
-    return sorted((t for t in trainings if t.cell_key == key), key=lambda training: training.index)
+    return sorted((t for t in trainings if key in (None, t.cell_key)), key=lambda training: training.index)
 
 
 def read_ranking(path: Path) -> RankedPairs:
@@ -404,16 +504,15 @@ def read_ranking(path: Path) -> RankedPairs:
 
 def read_tested(path: Path) -> Ranking:
     """Read test ranks from parquet with the users and items they belong to, without lists."""
-    frame = read_table(path)
-    users, positions = np.unique(frame["user"].to_numpy(np.int64), return_inverse=True)
-    pairs = RankedPairs(positions, frame["rank"].to_numpy(np.int64), len(users))
-    return Ranking(users, pairs, frame["item"].to_numpy(np.int64), None)
+    of_pairs, items, ranks = bounds.read_columns(path, ("user", "item", "rank"))
+    users, positions = np.unique(of_pairs, return_inverse=True)
+    return Ranking(users, RankedPairs(positions, ranks, len(users)), items, None)
 
 
 def read_lists(path: Path) -> NDArray[np.int32]:
     """Read the best items of every evaluated user, users ascending, -1 where candidates ran out: ``(n_users, k)``."""
-    frame = read_table(path).sort_values("user", kind="stable")
-    return np.stack(frame["items"].to_list()).astype(np.int32)
+    users, lists = bounds.read_lists(path, "user", "items")
+    return lists[np.argsort(users, kind="stable")].astype(np.int32)
 
 
 def read_final(cell: Path, seed: int) -> Ranking:
@@ -422,14 +521,25 @@ def read_final(cell: Path, seed: int) -> Ranking:
     return replace(tested, top=read_lists(paths.final_file(cell, seed, paths.LISTS)))
 
 
-def versions() -> Mapping[str, str | None]:
-    """Versions of what decides numbers, and the commit of a source checkout."""
+def versions(model_source: Path | None = None) -> Mapping[str, str | None]:
+    """Versions of what decides numbers, a fingerprint of the source that computes them, and the commit of a checkout.
+
+    Args:
+        model_source: file of a model that is no part of the package.
+    """
     names = ("mmbench", "torch", "pytorch-lightning", "numpy", "optuna", "hydra-core", "torch-geometric")
-    return {**{name: metadata.version(name) for name in names}, "commit": _commit()}
+    own = [] if model_source is None else [model_source]
+    source = fingerprint.of_source(*(paths.PACKAGE / room for room in NUMBERS_COME_FROM), *own)
+    commit = _commit(paths.PACKAGE.parents[1])
+    return {**{name: _version(name) for name in names}, "source": source, "commit": commit}
 
 
-def _commit() -> str | None:
-    checkout = paths.PACKAGE.parents[1]
+#: Asked for once per cell; the code that runs does not change.
+_version = functools.cache(metadata.version)
+
+
+@functools.cache
+def _commit(checkout: Path) -> str | None:
     if not (checkout / ".git").exists():  # installed from a wheel, perhaps inside somebody else's repository
         return None
     try:

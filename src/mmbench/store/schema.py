@@ -2,12 +2,15 @@
 
 A record of a training is deterministic: the same training gives the same bytes. What differs from run to run (seconds,
 machine, time of day) is a :class:`Cost` and stands in the ledger.
+
+The records form a tree of hashes: a training covers its validation vector and its state, a choice the plan and all its
+trials, a seal the choice, the final runs and every file of test ranks; see ``docs/audit.md``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +19,7 @@ import msgspec
 from mmbench import fingerprint
 
 #: Layout of the records; a reader refuses any other.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: Values of the searched hyper-parameters by dotted path.
 Configuration = dict[str, Any]
@@ -96,6 +99,8 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         steps_per_epoch: optimizer steps of an epoch; 0 for a model that is computed.
         stop_reason: ``patience``, ``max_steps``, ``rung`` or ``closed_form``.
         popularity: validation score of the popularity baseline; None where all items are equally popular.
+        validated: validation score of the best state as it is stored, which chooses; those of ``history`` come from
+            unrounded states and only end the training.
     """
 
     history: list[float] = []
@@ -104,6 +109,7 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     steps_per_epoch: int = 0
     stop_reason: str = "max_steps"
     popularity: float | None = None
+    validated: float = 0.0
 
     @property
     def epochs(self) -> int:
@@ -115,14 +121,14 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return math.ceil(step / max(self.steps_per_epoch, 1))
 
     @property
-    def score(self) -> float:
-        """The best validation score."""
+    def best(self) -> float:
+        """The best validation score of an epoch."""
         return self.history[self.best_epoch - 1]
 
     @property
     def stalled(self) -> bool:
         """Whether patience ended it while it was worse than the popularity baseline."""
-        return self.stop_reason == "patience" and self.popularity is not None and self.score < self.popularity
+        return self.stop_reason == "patience" and self.popularity is not None and self.best < self.popularity
 
     @property
     def late_rise(self) -> float | None:
@@ -151,6 +157,7 @@ class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         ranked_users: users whose validation was ranked, summed over epochs.
         device: where the training ran.
         peak_rss_mb: largest resident memory of the process so far, in MiB.
+        machine: processor and instruction set that the numbers were computed with.
         energy_kwh: energy; None where no meter is installed.
     """
 
@@ -162,6 +169,7 @@ class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     ranked_users: int = 0
     device: str | None = None
     peak_rss_mb: float | None = None
+    machine: str | None = None
     energy_kwh: float | None = None
 
 
@@ -205,11 +213,15 @@ class Training(Record, frozen=True):
         split_hash: fingerprint of training and validation interactions.
         metric: what validation measured.
         precision: Lightning's precision flag.
+        versions_hash: hash of the versions it was trained with, as in :attr:`Cell.versions`.
         controls: every modality whose state is not ``real``.
         course: epochs and scores; None for a training that failed.
         n_parameters: trained numbers of the model.
         approximations: item graphs that are not exact.
         failure: why there is no result.
+        validation_hash: fingerprint of the validation score of every user; empty without a result.
+        state_hash: fingerprint of the stored parameters; empty where none are stored.
+        hash: hash of all of this but the traceback of a failure, which names places of the machine.
     """
 
     cell_key: str
@@ -222,11 +234,15 @@ class Training(Record, frozen=True):
     split_hash: str
     metric: str
     precision: str
+    versions_hash: str
     controls: dict[str, Control] = {}
     course: Course | None = None
     n_parameters: int | None = None
     approximations: list[Approximation] = []
     failure: Failure | None = None
+    validation_hash: str = ""
+    state_hash: str = ""
+    hash: str = ""
 
     @property
     def unit(self) -> Unit:
@@ -234,8 +250,8 @@ class Training(Record, frozen=True):
         return Unit(self.stage, self.index)
 
     def ended(self, **result: Any) -> Training:
-        """The record with its result: ``course`` and what goes with it, or ``failure``."""
-        return msgspec.structs.replace(self, **result)
+        """The record with its result: ``course`` and what goes with it, or ``failure``; and with its hash."""
+        return hashed(msgspec.structs.replace(self, **result))
 
     @property
     def succeeded(self) -> bool:
@@ -244,8 +260,8 @@ class Training(Record, frozen=True):
 
     @property
     def score(self) -> float | None:
-        """Best validation score; None for a training that failed."""
-        return None if self.course is None else self.course.score
+        """Validation score of the stored state; None for a training that failed."""
+        return None if self.course is None else self.course.validated
 
 
 class Trial(Training, frozen=True, tag="trial"):
@@ -272,7 +288,9 @@ class Choice(Record, frozen=True, tag="choice"):
         score: its validation score.
         n_trials: trials that took part.
         n_failed: of them, failed ones.
-        hash: hash of all of this but the key of the cell; the seal repeats it.
+        plan: hash of what the plan fixes for good, see :func:`fixed`.
+        trials: hash of every trial that took part, by slot, then of every proposal.
+        hash: hash of all of this; the seal repeats it.
     """
 
     cell_key: str
@@ -283,6 +301,8 @@ class Choice(Record, frozen=True, tag="choice"):
     score: float
     n_trials: int
     n_failed: int
+    plan: str
+    trials: list[str]
     hash: str = ""
 
     @property
@@ -301,6 +321,8 @@ class Seal(Record, frozen=True, tag="seal"):
         protocol: how the data were split.
         valid_masked: whether validation items are taken off the lists too.
         finals: numbers of the final runs, from 1.
+        runs: hash of every final run, in the order of ``finals``.
+        files: fingerprint of every file of test ranks and lists, by its path in the cell.
         unscored: trials whose scores on test were degenerate, and why.
         hash: hash of all of this.
     """
@@ -311,6 +333,8 @@ class Seal(Record, frozen=True, tag="seal"):
     protocol: str
     valid_masked: bool
     finals: list[int]
+    runs: list[str]
+    files: dict[str, str]
     unscored: list[str] = []
     hash: str = ""
 
@@ -343,7 +367,8 @@ class Effort(Value, frozen=True):
 
     def is_met_by(self, choice: Choice, seal: Seal) -> bool:
         """Whether a cell was chosen among all these trials and tested with all these final runs."""
-        return choice.n_trials == self.trials + self.proposals and seal.finals == list(range(1, self.seeds + 1))
+        finals = list(range(1, len(seal.finals) + 1))  # the record says how many; a list of so many is not made for it
+        return choice.n_trials == self.trials + self.proposals and seal.finals == finals and len(finals) == self.seeds
 
 
 class Cell(Record, frozen=True, tag="cell"):
@@ -361,7 +386,10 @@ class Cell(Record, frozen=True, tag="cell"):
         split_hash: fingerprint of training and validation interactions.
         data: what was read of the dataset, in words.
         features: fingerprint of the real features by modality.
-        versions: versions of what decides numbers.
+        external: fingerprint of the lists of an external system; None for any other model.
+        versions: versions of what decides numbers, and a fingerprint of the source.
+        plan: hash of what the plan fixes for good, see :func:`fixed`.
+        hash: hash of all of this.
     """
 
     key: str
@@ -375,7 +403,10 @@ class Cell(Record, frozen=True, tag="cell"):
     split_hash: str
     data: list[str]
     features: dict[str, str]
+    external: str | None
     versions: dict[str, str | None]
+    plan: str
+    hash: str = ""
 
     @property
     def name(self) -> CellName:
@@ -434,21 +465,56 @@ class PlannedCell(Value, frozen=True):
 
 
 class Revision(Value, frozen=True):
-    """A command that planned new models, or more trials or final runs for all conditions of earlier ones.
+    """A command that planned new cells, or more trials or final runs for all conditions of earlier ones.
 
     Attributes:
         trials: T from then on.
         seeds: S from then on.
-        models: what it planned them for, as ``dataset/model``.
+        cells: key of every cell that it planned them for, by ``dataset/model/modality``.
+        data: fingerprint of every dataset of these cells, see :class:`DataPrint`.
+        versions: hash of the versions by cell, as in :attr:`Training.versions_hash`.
         command: its overrides.
         planned_at: when, UTC.
+        previous: hash of the revision before; that of the first one is what the plan fixes for good.
+        hash: hash of all of this but the time; that of the last revision is the hash of the plan.
     """
 
     trials: int
     seeds: int
-    models: list[str]
+    cells: dict[str, str]
+    data: dict[str, str]
+    versions: dict[str, str]
     command: list[str]
     planned_at: str
+    previous: str
+    hash: str = ""
+
+    @property
+    def models(self) -> list[str]:
+        """What it planned them for, as ``dataset/model``."""
+        return sorted({cell.rpartition("/")[0] for cell in self.cells})
+
+
+class DataPrint(Value, frozen=True):
+    """What a dataset was when it was planned.
+
+    Attributes:
+        split_hash: fingerprint of training and validation interactions.
+        test_hash: fingerprint of the test interactions.
+        valid_users: fingerprint of the users whose validation is ranked.
+        n_users: users.
+        n_items: items.
+        n_train: training interactions, those of users who have every item left out.
+        features: fingerprint of the real features by modality.
+    """
+
+    split_hash: str
+    test_hash: str
+    valid_users: str
+    n_users: int
+    n_items: int
+    n_train: int
+    features: dict[str, str]
 
 
 class Manifest(Record, frozen=True, tag="manifest"):
@@ -465,7 +531,10 @@ class Manifest(Record, frozen=True, tag="manifest"):
         primary: metric that is judged.
         modalities: conditions that were asked for.
         cells: what runs.
-        revisions: how often what was to be trained, command by command.
+        data: what the datasets were, by name of the dataset.
+        revisions: how often what was to be trained, command by command, as a chain of hashes.
+        statistics: the statistics section of the configuration.
+        hash: hash of all of this but the times.
     """
 
     name: str
@@ -477,8 +546,16 @@ class Manifest(Record, frozen=True, tag="manifest"):
     metrics: list[str]
     modalities: list[str]
     cells: list[PlannedCell]
+    data: dict[str, DataPrint]
     revisions: list[Revision]
     primary: str
+    statistics: dict[str, Any]
+    hash: str = ""
+
+    @property
+    def plan_hash(self) -> str:
+        """Hash of the plan: of its last revision, which covers all before."""
+        return self.revisions[-1].hash
 
 
 class LedgerRow(Record, frozen=True, tag="training"):
@@ -491,7 +568,7 @@ class LedgerRow(Record, frozen=True, tag="training"):
         budget: name of the budget.
         searched: number of searched hyper-parameters.
         status: ``ok`` or ``failed``.
-        score: best validation score; None for a training that failed.
+        score: validation score of the stored state; None for a training that failed.
         epochs: epochs that were run.
         best_epoch: epoch of the best score.
         stop_reason: why it ended.
@@ -500,6 +577,7 @@ class LedgerRow(Record, frozen=True, tag="training"):
         n_parameters: trained numbers.
         cost: what it cost.
         finished_at: when it ended, UTC.
+        hash: hash of the record.
         cell_key: as in the record; so are the other fields.
     """
 
@@ -526,6 +604,7 @@ class LedgerRow(Record, frozen=True, tag="training"):
     n_parameters: int | None
     cost: Cost
     finished_at: str
+    hash: str
 
     @property
     def unit(self) -> Unit:
@@ -555,6 +634,7 @@ class LedgerRow(Record, frozen=True, tag="training"):
             "configuration_hash",
             "feature_hash",
             "split_hash",
+            "hash",
         )
         course = training.course
         return LedgerRow(
@@ -578,18 +658,28 @@ class LedgerRow(Record, frozen=True, tag="training"):
 #: Every kind of record; a reader decodes this union, so that a record without its ``kind`` is none.
 AnyRecord = Trial | FinalRun | Choice | Seal | Cell | CellFailure | Manifest | LedgerRow
 
-#: A record that carries its own hash.
-Hashed = TypeVar("Hashed", Choice, Seal)
+#: What carries its own hash.
+Hashed = TypeVar("Hashed", Training, Choice, Seal, Cell, Revision, Manifest)
+#: Fields at any depth that no hash covers: the hash itself, times of day, and what names places of a machine.
+NOT_HASHED = frozenset({"hash", "planned_at", "traceback"})
 
 
-def hashed(record: Hashed, *, leave_out: tuple[str, ...] = ()) -> Hashed:
-    """The record with its hash filled in, taken over every other field.
+def hashed(record: Hashed) -> Hashed:
+    """The record with its hash filled in."""
+    return msgspec.structs.replace(record, hash=content_hash(record))
 
-    Args:
-        record: a choice or a seal.
-        leave_out: further fields that the hash says nothing about.
-    """
-    fields = msgspec.to_builtins(record)
-    for name in ("hash", *leave_out):
-        del fields[name]
-    return msgspec.structs.replace(record, hash=fingerprint.of_json(fields))
+
+def content_hash(record: Hashed) -> str:
+    """The hash that a record should carry: it covers every field but those of :data:`NOT_HASHED`."""
+    return fingerprint.of_json(_covered(msgspec.to_builtins(record)))
+
+
+def _covered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _covered(part) for name, part in value.items() if name not in NOT_HASHED}
+    return [_covered(part) for part in value] if isinstance(value, list) else value
+
+
+def fixed(delta: float, contrasts: Sequence[str], primary: str, statistics: Mapping[str, Any]) -> str:
+    """Hash of what a plan fixes for good: no later command changes the margin, the contrasts or the primary metric."""
+    return fingerprint.of_json([SCHEMA_VERSION, delta, list(contrasts), primary, dict(statistics)])

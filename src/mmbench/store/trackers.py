@@ -7,7 +7,6 @@ key, that of the report's run from the name of the sweep, so that runs are updat
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -18,7 +17,6 @@ from mmbench import fingerprint, paths
 from mmbench.evaluation.metrics import mean_metrics
 from mmbench.messages import Refusal
 from mmbench.store import records
-from mmbench.store.files import write_text
 from mmbench.store.schema import Cell, Choice, Stage
 
 MODES = ("offline", "online", "disabled")
@@ -60,12 +58,14 @@ class Summary:
         tables: tables by name.
         figures: pictures by name.
         decision: what was decided about images, empty where nothing was.
+        proof: how far the records have been checked, their root and the hash of the plan.
     """
 
     gaps: Sequence[Gap] = ()
     tables: Mapping[str, Grid] = field(default_factory=dict)
     figures: Mapping[str, Path] = field(default_factory=dict)
     decision: Mapping[str, Any] = field(default_factory=dict)
+    proof: Mapping[str, str] = field(default_factory=dict)
 
 
 class Tracker(Protocol):
@@ -138,6 +138,7 @@ class WandbTracker:
                 known = {name: value for name, value in shown.items() if value is not None}
                 run.summary.update({f"gap/{gap.name}{name}": value for name, value in known.items()})
             run.summary.update({f"decision/{name}": value for name, value in summary.decision.items()})
+            run.summary.update({f"proof/{name}": value for name, value in summary.proof.items()})
 
     @contextlib.contextmanager
     def _run(
@@ -194,30 +195,6 @@ def _media(summary: Summary) -> dict[str, Any]:
         for name, grid in summary.tables.items()
     }
     return {**tables, **{f"figures/{name}": wandb.Image(str(file)) for name, file in summary.figures.items()}}
-
-
-def remember(config: Mapping[str, Any], sweep_dir: Path) -> None:
-    """Keep the ``tracking`` section of a sweep beside its mirror, for commands that write its report again.
-
-    It is no record: an archive of the sweep leaves it out, for it may name a team.
-    """
-    file = paths.mirror_settings_file(sweep_dir)
-    if config["kind"] == "wandb":
-        write_text(file, json.dumps(dict(config), indent=1, sort_keys=True) + "\n")
-    else:
-        file.unlink(missing_ok=True)
-
-
-def remembered(sweep_dir: Path) -> Tracker:
-    """The tracker of a sweep that has run; none where it was not mirrored. What cannot be read costs a warning."""
-    file = paths.mirror_settings_file(sweep_dir)
-    if not file.is_file():
-        return NoTracker()
-    try:
-        return make_tracker(json.loads(file.read_text(encoding="utf-8")), sweep_dir)
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        warnings.warn(f"W&B does not mirror the report, {file} cannot be read: {error}", stacklevel=2)
-        return NoTracker()
 
 
 def make_tracker(config: Mapping[str, Any], sweep_dir: Path) -> Tracker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from mmbench.messages import Refusal
 from mmbench.models.popularity import Popularity
 from mmbench.nn.memo import Memo
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
+from mmbench.store.files import State, as_stored
 from mmbench.store.schema import CLOSED_FORM, Approximation, Cost, Course
 from mmbench.training import loop, neighbour_search
 from mmbench.training.settings import TrainingSettings
@@ -49,15 +51,17 @@ class Fitted:
     """A trained model with the scores and costs of its training.
 
     Args:
-        model: the model in its best state, in eval mode.
+        model: the model in its best state as it is stored, in eval mode.
+        state: its parameters as they are stored; empty for a closed form, which is computed again.
         users: the evaluated users, ``(n_valid_users,)``.
-        per_user: validation score of each evaluated user in the best state, ``(n_valid_users,)``.
+        per_user: validation score that ``model`` gives each evaluated user, ``(n_valid_users,)``.
         course: scores and losses by epoch.
         cost: seconds and device.
         approximations: item graphs that are not exact.
     """
 
     model: Recommender
+    state: State
     users: NDArray[np.int64]
     per_user: NDArray[np.float64]
     course: Course
@@ -82,7 +86,8 @@ def fit(
 ) -> Fitted:
     """Train one model from one seed and return it in its best validation state.
 
-    The global random state is restored afterwards.
+    That state is rounded as it will be stored, and validation is ranked once more with it, so that what chooses can be
+    computed again from what is stored. The global random state is restored afterwards.
 
     Args:
         build: makes the model from the training data.
@@ -100,7 +105,7 @@ def fit(
     # The processes of a shared training bring it to their devices.
     validation = _validation(valid, train, data, settings.device if settings.devices == 1 else torch.device("cpu"))
     evaluator = validation.evaluator
-    cost = Cost(device=str(settings.device))
+    cost = Cost(device=str(settings.device), machine=machine())
     with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir) as search:
         torch.manual_seed(seed)
         model = build(data)
@@ -109,21 +114,33 @@ def fit(
             model.fit(data)
             model.eval().to(evaluator.device)
             cost.setup_seconds = time.perf_counter() - began
+            state: State = {}
             per_user = loop.validation_scores(evaluator, model)
             cost.ranking_seconds = time.perf_counter() - began - cost.setup_seconds
             course = Course(history=[float(per_user.mean())], best_epoch=1, stop_reason=CLOSED_FORM)
         elif isinstance(model, FactorModel):
-            state = loop.train(model, data, evaluator, settings, seed)
-            course, per_user = state.course, state.best_per_user.numpy()
-            cost.ranking_seconds, cost.n_samples = state.ranking_seconds, state.n_samples
+            ended = loop.train(model, data, evaluator, settings, seed)
+            course = ended.course
+            cost.ranking_seconds, cost.n_samples = ended.ranking_seconds, ended.n_samples
             if settings.devices > 1:
                 cost.device = f"{settings.devices} x {settings.device}"
+            state = as_stored({name: value.cpu().numpy() for name, value in model.state_dict().items()})
+            model = rebuild(build, data, state, settings, seed, graph_dir=graph_dir)
+            ranked = time.perf_counter()
+            per_user = loop.validation_scores(evaluator.to(settings.device), model)
+            cost.ranking_seconds += time.perf_counter() - ranked
         else:
             raise Refusal("{model} must derive from FactorModel or ClosedForm", model=type(model).__name__)
-    course.popularity = validation.popularity
+    course.popularity, course.validated = validation.popularity, float(per_user.mean())
     cost.ranked_users = len(evaluator.users) * course.epochs
     cost.seconds = time.perf_counter() - began
-    return Fitted(model, evaluator.users, per_user, course, cost, search.approximations)
+    return Fitted(model, state, evaluator.users, per_user, course, cost, search.approximations)
+
+
+def machine() -> str:
+    """What the bits of a result may depend on: processor family, instruction set, and the name of a GPU."""
+    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *gpu])
 
 
 def rebuild(
@@ -155,9 +172,21 @@ def rebuild(
             model.fit(data)
         else:
             tensors = {name: torch.from_numpy(value) for name, value in state.items()}
+            if settings.is_double:
+                model.double()
             model.load_state_dict(tensors)  # float16 is cast to the parameter's type
     model.eval()
     return model.to(settings.device)
+
+
+def popularity_score(evaluator: Evaluator, data: RecData) -> float | None:
+    """What the popularity baseline scores on validation; None where all items are equally popular."""
+    popularity = Popularity(data)
+    popularity.fit(data)
+    try:
+        return float(loop.validation_scores(evaluator, popularity.to(evaluator.device)).mean())
+    except DegenerateScores:
+        return None
 
 
 def _validation(valid: Interactions, train: Interactions, data: RecData, device: torch.device) -> Validation:
@@ -165,13 +194,7 @@ def _validation(valid: Interactions, train: Interactions, data: RecData, device:
 
     def make() -> Validation:
         evaluator = Evaluator(valid, train, device=device)
-        popularity = Popularity(data)
-        popularity.fit(data)
-        try:
-            score = float(loop.validation_scores(evaluator, popularity.to(device)).mean())
-        except DegenerateScores:
-            return Validation(evaluator, None)
-        return Validation(evaluator, score)
+        return Validation(evaluator, popularity_score(evaluator, data))
 
     key = fingerprint.of_arrays(valid.users, valid.items, train.users, train.items)
     return _validations.get(f"{key} {valid.n_items} {device}", make)

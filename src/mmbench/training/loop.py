@@ -21,7 +21,9 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
+from pytorch_lightning.plugins.precision.double import DoublePrecision
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
 
@@ -51,7 +53,6 @@ class LoopState:
         ranking_seconds: time spent on scoring and ranking.
         n_samples: triplets trained on.
         best_state: the model's state after the best epoch.
-        best_per_user: validation score of each evaluated user then, ``(n_valid_users,)``.
         degenerate: error in the loss or the scores; empty without one.
     """
 
@@ -59,8 +60,14 @@ class LoopState:
     ranking_seconds: float = 0.0
     n_samples: int = 0
     best_state: dict[str, Tensor] = field(default_factory=dict)
-    best_per_user: Tensor = field(default_factory=lambda: torch.empty(0))
     degenerate: str = ""
+
+
+class _Double(DoublePrecision):
+    """Lightning's double precision, without its look for floating-point numbers in a batch, which has none."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 class LitRecommender(pl.LightningModule):
@@ -147,16 +154,15 @@ class LitRecommender(pl.LightningModule):
             self.trainer.should_stop = True
             return
         course.history.append(float(per_user.mean()))
-        if course.epochs == 1 or course.history[-1] > course.score:
+        if course.epochs == 1 or course.history[-1] > course.best:
             course.best_epoch = course.epochs
-            state.best_per_user = torch.from_numpy(per_user)
             state.best_state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         if course.epochs == rule.most_epochs(steps):
             self.trainer.should_stop = True
             return
         if rule.is_out_of_patience(course.epochs, course.best_epoch, steps):
             course.stop_reason = "patience"
-        elif course.score < dict(self.settings.rungs).get(course.epochs, -math.inf):
+        elif course.best < dict(self.settings.rungs).get(course.epochs, -math.inf):
             course.stop_reason = "rung"
         self.trainer.should_stop = course.stop_reason != "max_steps"
 
@@ -219,9 +225,11 @@ def train(model: FactorModel, data: RecData, evaluator: Evaluator, settings: Tra
 
 
 def _placement(settings: TrainingSettings) -> dict[str, Any]:
-    """Lightning's flags that say where a training runs."""
+    """Lightning's flags that say where a training runs, and in which precision."""
+    plugins: list[Any] = [_Double()] if settings.is_double else []
+    flags = {"precision": None if settings.is_double else settings.precision, "devices": settings.devices}
     if settings.devices == 1:
-        return {"devices": 1}
+        return {**flags, "plugins": plugins}
     on_gpu = settings.device.type == "cuda"
     if on_gpu and torch.cuda.device_count() < settings.devices:
         raise Refusal(
@@ -236,7 +244,14 @@ def _placement(settings: TrainingSettings) -> dict[str, Any]:
         init_sync=False,
         broadcast_buffers=False,
     )
-    return {"devices": settings.devices, "strategy": strategy, "plugins": [LightningEnvironment()]}
+    return {**flags, "strategy": strategy, "plugins": [*plugins, LightningEnvironment()]}
+
+
+class _WorkersSignals(_SignalConnector):
+    """Leaves signals to the worker: Lightning would end a training at SIGTERM, at once and with exit code 0."""
+
+    def register_signal_handlers(self) -> None:
+        """Register none."""
 
 
 def run(module: LitRecommender) -> None:
@@ -246,7 +261,6 @@ def run(module: LitRecommender) -> None:
         warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
         trainer = pl.Trainer(
             accelerator=settings.device.type,
-            precision=settings.precision,  # type: ignore[arg-type]
             max_epochs=-1,  # the module stops itself
             logger=False,
             enable_checkpointing=False,
@@ -257,6 +271,7 @@ def run(module: LitRecommender) -> None:
             inference_mode=False,
             **_placement(settings),
         )
+        trainer._signal_connector = _WorkersSignals(trainer)
         try:
             trainer.fit(module)
         except ProcessException as error:

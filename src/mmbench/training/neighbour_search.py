@@ -7,7 +7,6 @@ approximate search always measures its recall against exact lists of a sample, a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.metadata
 import importlib.util
 import sys
@@ -26,6 +25,7 @@ from mmbench.messages import Refusal
 from mmbench.nn.item_neighbours import Neighbours, directions, found_by, knn
 from mmbench.nn.nearest import best_of
 from mmbench.store.files import read_state, write_atomic
+from mmbench.store.leases import FileLeases, holding
 from mmbench.store.schema import Approximation
 
 MODES = ("exact", "approximate")
@@ -37,6 +37,8 @@ KEPT_ABOVE = 5e10
 CANDIDATES, PROBED = 2, 1 / 32
 #: Number of items whose exact lists are computed to measure the recall.
 SAMPLE = 1000
+#: Seconds between two looks for lists that another process computes.
+POLL = 0.2
 #: Numbers in a block of candidates that is scored at once.
 BLOCK_NUMBERS = 1 << 22
 
@@ -78,11 +80,17 @@ class Graphs:
             return self._compute(features, present, k, shrink)
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{key}.npz"
-        with _locked(file.with_suffix(".lock")):
-            lists = _read(file)
-            if lists is None or lists.k < min(k, len(lists.items)):
-                lists = self._compute(features, present, k, shrink)
-                _write(file, lists)
+        # A lease and no lock: one worker that is stopped must not stop all others.
+        leases = FileLeases(self.folder)
+        while (lists := _read(file, k)) is None:
+            if leases.claim(key):
+                with holding(leases, key):
+                    lists = _read(file, k)  # another process may have written it just before
+                    if lists is None:
+                        lists = self._compute(features, present, k, shrink)
+                        _write(file, lists)
+                return lists
+            time.sleep(POLL)
         return lists
 
     def used(self, lists: Neighbours) -> None:
@@ -229,22 +237,15 @@ def progress_bar(total: int, delay: float = 5.0) -> Iterator[Callable[[int], Non
         bar.stop()
 
 
-@contextlib.contextmanager
-def _locked(lock: Path) -> Iterator[None]:
-    """Hold a lock among the processes that share a folder; the system releases it when its holder dies."""
-    with lock.open("w") as handle:
-        fcntl.lockf(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _read(file: Path) -> Neighbours | None:
-    """Read lists from a file; None if it is missing or unreadable."""
+def _read(file: Path, k: int) -> Neighbours | None:
+    """Read lists of at least ``k`` neighbours from a file; None if it is missing, unreadable or has fewer."""
     try:
         stored = read_state(file)
         indices = torch.from_numpy(stored["indices"].astype(np.int64))
         items, values = torch.from_numpy(stored["items"]), torch.from_numpy(stored["values"])
         recall = float(stored["recall"])
-        return Neighbours(int(stored["n_items"]), items, indices, values, None if np.isnan(recall) else recall)
+        lists = Neighbours(int(stored["n_items"]), items, indices, values, None if np.isnan(recall) else recall)
+        return lists if lists.k >= min(k, len(lists.items)) else None
     except (OSError, ValueError, KeyError):
         return None
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
 import torch
 
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 from mmbench.training import neighbour_search
 
 ACCELERATORS = ("cpu", "gpu", "auto")
+#: Half-precision parameters (16-true, bf16-true) are none of them: graphs have no sparse products in them on a CPU, and
+#: scores of so few digits tie.
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
 #: Patience never ends a training before validation was ranked this often without a better score.
 LEAST_RANKINGS = 5
@@ -96,9 +99,10 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.accelerator not in ACCELERATORS:
             raise Refusal(
-                "training.accelerator={accelerator} is unknown; it is {accelerators}",
+                "training.accelerator={accelerator} is unknown; it is {accelerators}; this machine has {here}",
                 accelerator=self.accelerator,
                 accelerators=", ".join(ACCELERATORS),
+                here=devices_here(),
             )
         neighbour_search.check_mode(self.neighbours)
         if self.precision not in PRECISIONS:
@@ -125,3 +129,34 @@ class TrainingSettings:
         if self.accelerator == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return torch.device({"gpu": "cuda"}.get(self.accelerator, self.accelerator))
+
+    @property
+    def is_double(self) -> bool:
+        """Whether parameters and scores are in double precision."""
+        return self.precision == "64-true"
+
+
+def devices_here() -> Message:
+    """What this machine can train on, as the end of a sentence."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return Message("CPU cores: {cores}, GPUs that torch finds: {gpus}", cores=len(os.sched_getaffinity(0)), gpus=gpus)
+
+
+def check_machine(accelerator: str, precision: str) -> None:
+    """Refuse settings that this machine cannot train with, before anything runs on it.
+
+    Raises:
+        ValueError: for a GPU where there is none, and for a precision that a CPU does not have.
+    """
+    if torch.cuda.is_available():
+        return
+    if accelerator == "gpu":
+        raise Refusal(
+            "training.accelerator=gpu, but torch finds no GPU here; use cpu or auto; this machine has {here}",
+            here=devices_here(),
+        )
+    if precision == "16-mixed":
+        raise Refusal(
+            "training.precision=16-mixed needs a GPU; a CPU has bf16-mixed; this machine has {here}",
+            here=devices_here(),
+        )

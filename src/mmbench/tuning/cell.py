@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from mmbench import fingerprint
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
@@ -37,6 +39,7 @@ class CellTask:
         recipe: makes a model factory and training settings from a configuration.
         split_fingerprint: SHA-256 of train and validation.
         draw: number of the draw of slots, seeds and shuffles; the name of the cell tells draws other than 0 apart.
+        versions: versions and source of what decides numbers.
     """
 
     cell: CellName
@@ -50,16 +53,23 @@ class CellTask:
     recipe: Recipe
     split_fingerprint: str
     draw: int = 0
+    versions: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
+    def versions_hash(self) -> str:
+        """Fingerprint of the versions, see :func:`versions_hash`."""
+        return versions_hash(self.versions)
+
+    @functools.cached_property
     def effort(self) -> Effort:
         """How often the cell is to be trained."""
         return Effort(trials=len(self.slots()), proposals=self.budget.tpe, seeds=self.budget.seeds)
 
     def raised(self, effort: Effort) -> CellTask:
         """The task with at least so many trials and final runs."""
-        trials, seeds = max(self.budget.trials, effort.trials), max(self.budget.seeds, effort.seeds)
-        return replace(self, budget=replace(self.budget, trials=trials, seeds=seeds))
+        budget = self.budget
+        raised = replace(budget, trials=max(budget.trials, effort.trials), seeds=max(budget.seeds, effort.seeds))
+        return self if raised == budget else replace(self, budget=raised)
 
     def seed(self, unit: Unit) -> int:
         """Seed of a training: the same for all conditions, and another one in every draw."""
@@ -71,13 +81,29 @@ class CellTask:
         Args:
             trials: how many, by default those of the budget; fewer are the beginning of more.
         """
-        key = f"{self.cell.dataset}|{self.cell.model}|space"
-        return configurations(self.space, self.default, trials or self.budget.trials, key)
+        return slots_of(self.cell, self.space, self.default, trials or self.budget.trials)
 
     def inputs(self, seed: int, condition: ModalityCondition | None = None) -> dict[str, ItemFeature]:
         """Features of a run after the condition (or after another one); ``seed`` drives the random states."""
         counts = np.bincount(self.train.items, minlength=self.train.n_items)
         return (condition or self.condition).apply(self.features, seed, counts)
+
+
+def slots_of(cell: CellName, space: Space, default: Configuration, trials: int) -> list[Configuration]:
+    """The configuration of each slot; the draws depend on dataset and model only, the dataset's name on the draw.
+
+    Args:
+        cell: the cell.
+        space: its search space.
+        default: its default configuration, slot 0.
+        trials: how many; fewer come back when the space holds fewer.
+    """
+    return configurations(space, default, trials, f"{cell.dataset}|{cell.model}|space")
+
+
+def versions_hash(versions: Mapping[str, str | None]) -> str:
+    """Fingerprint of what decides numbers; the commit is left out, for it changes with what decides none."""
+    return fingerprint.of_json({name: version for name, version in versions.items() if name != "commit"})
 
 
 class CellFailed(RuntimeError):

@@ -10,7 +10,8 @@ import resource
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -20,7 +21,8 @@ from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.store import ledger, mending
-from mmbench.store.records import CellStore
+from mmbench.store.files import State
+from mmbench.store.records import CellStore, frame_fingerprint
 from mmbench.store.schema import (
     TRAININGS,
     Choice,
@@ -35,7 +37,7 @@ from mmbench.store.schema import (
     hashed,
 )
 from mmbench.training import energy
-from mmbench.training.fit import Fitted, fit
+from mmbench.training.fit import Fitted, fit, machine
 from mmbench.training.loop import SELECTION_METRIC
 from mmbench.tuning import sampler
 from mmbench.tuning.budget import PILOTS
@@ -68,7 +70,7 @@ def waiting(task: CellTask, store: CellStore) -> list[Unit]:
     choice = store.choice()
     if choice is not None and is_outdated(task, choice):
         return []
-    chosen = choose([done[unit] for unit in (*random, *proposed)])
+    chosen = choose([done[unit] for unit in (*random, *proposed)], store.cell().plan)
     if choice is None or choice.hash != chosen.hash:
         if choice is not None:
             print(mending.set_aside_choice(store, choice), flush=True)
@@ -98,25 +100,31 @@ def choose_again(task: CellTask, store: CellStore) -> None:
     """
     done, effort = store.finished_trainings(), task.effort
     numbers = {Stage.TRIAL: effort.trials, Stage.PROPOSAL: effort.proposals}
-    choice = choose([done[Unit(stage, number)] for stage, n in numbers.items() for number in range(n)])
+    trials = [done[Unit(stage, number)] for stage, n in numbers.items() for number in range(n)]
+    choice = choose(trials, store.cell().plan)
     store.keep_look()
     store.set_finals_aside(choice.configuration)
     store.write_choice(choice)
     faults.reach("chosen")
 
 
-def choose(trials: Sequence[Training]) -> Choice:
+def choose(trials: Sequence[Training], plan: str) -> Choice:
     """Pick the trial with the best validation score; a tie goes to the lower slot, and a slot before a proposal.
+
+    Args:
+        trials: all that take part.
+        plan: hash of what the plan fixes for good.
 
     Raises:
         CellFailed: if every trial failed.
     """
     order = {Stage.TRIAL: 0, Stage.PROPOSAL: 1}
+    trials = sorted(trials, key=lambda trial: (order[trial.stage], trial.index))
     scored = [(trial.score, trial) for trial in trials if trial.score is not None]
     if not scored:
         failure = trials[0].failure
         raise CellFailed(f"all {len(trials)} trials failed; the first: {failure and failure.reason}")
-    score, best = max(scored, key=lambda pair: (pair[0], -order[pair[1].stage], -pair[1].index))
+    score, best = max(scored, key=lambda pair: pair[0])  # the first of equals
     choice = Choice(
         cell_key=best.cell_key,
         stage=best.stage,
@@ -126,17 +134,33 @@ def choose(trials: Sequence[Training]) -> Choice:
         score=score,
         n_trials=len(trials),
         n_failed=len(trials) - len(scored),
+        plan=plan,
+        trials=[trial.hash for trial in trials],
     )
-    return hashed(choice, leave_out=("cell_key",))
+    return hashed(choice)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave.
+
+    Args:
+        record: its record.
+        cost: what it cost.
+        validation: validation score by user, columns ``user`` and the metric; None for one that failed.
+        state: parameters as they are stored; empty where there are none.
+    """
+
+    record: Training
+    cost: Cost
+    validation: pd.DataFrame | None = None
+    state: State = field(default_factory=dict)
 
 
 def run_unit(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration | None = None) -> Training:
     """Run one training that :func:`waiting` returned, with values from Optuna; write its record and return it.
 
     One that was written whole only gets its row in the ledger, without its cost, which nobody knows any more.
-
-    After an exception the training is repeated once with the same configuration; a second exception is recorded as a
-    failed training, which counts as a trial. Degenerate scores are deterministic, so they are not tried again.
 
     Args:
         task: the cell.
@@ -147,18 +171,39 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit, configuration: Config
     if configuration is None:
         configuration = _configuration(task, store, unit)
     if (written := store.written(unit, configuration_hash(configuration))) is not None:
-        ledger.append(store.sweep_dir, _row(task, written, Cost()))
+        store.enlist(_row(task, written, Cost()))
         return written
     if unit.stage != Stage.FINAL:
         faults.reach("asked")
+    trained = train(task, store, unit, configuration, paths.graph_dir(store.sweep_dir))
+    faults.reach("fitted")
+    if line := mending.differs_from_before(store, trained.record):
+        print(line, flush=True)
+    row = _ledger_row(task, trained.record, trained.cost)
+    store.write_training(trained.record, row, trained.validation, trained.state or None)
+    return trained.record
+
+
+def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration, graph_dir: Path) -> Trained:
+    """Run one training and write nothing of it.
+
+    After an exception the training is repeated once with the same configuration; a second exception gives the record
+    of a failed training, which counts as a trial. Degenerate scores are deterministic, so they are not tried again.
+
+    Args:
+        task: its cell.
+        store: records of the cell, which say what a rung asks for.
+        unit: which training.
+        configuration: what it tries.
+        graph_dir: where large item graphs are kept.
+    """
     seed = task.seed(unit)
     features = task.inputs(seed)
     build, settings = task.recipe(configuration)
-    training = _begun(task, store, unit, configuration, features, settings.precision)
+    begun = _begun(task, store, unit, configuration, features, settings.precision)
     if unit.stage != Stage.FINAL and not (unit.stage == Stage.TRIAL and unit.number < PILOTS):
         settings = replace(settings, rungs=_rungs(task, store))
     data = make_recdata(task.train, features)
-    graph_dir = paths.graph_dir(store.sweep_dir)
     began = time.perf_counter()
     try:
         with energy.metered() as meter:
@@ -167,20 +212,17 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit, configuration: Config
             )
     except Exception as error:
         failure = Failure(reason=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-        training = training.ended(failure=failure)
-        store.write_training(training, _ledger_row(task, training, Cost(energy_kwh=meter.kwh)))
-        return training
-    training = training.ended(
-        course=fitted.course, n_parameters=fitted.n_parameters, approximations=fitted.approximations
+        return Trained(begun.ended(failure=failure), Cost(machine=machine(), energy_kwh=meter.kwh))
+    validation = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
+    record = begun.ended(
+        course=fitted.course,
+        n_parameters=fitted.n_parameters,
+        approximations=fitted.approximations,
+        validation_hash=frame_fingerprint(validation),
+        state_hash=fingerprint.of_named_arrays(fitted.state) if fitted.state else "",
     )
-    faults.reach("fitted")
     fitted.cost.energy_kwh, fitted.cost.total_seconds = meter.kwh, time.perf_counter() - began
-    valid = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
-    state = {name: value.cpu().numpy() for name, value in fitted.model.state_dict().items()}
-    if line := mending.differs_from_before(store, training):
-        print(line, flush=True)
-    store.write_training(training, _ledger_row(task, training, fitted.cost), valid, state or None)
-    return training
+    return Trained(record, fitted.cost, validation, fitted.state)
 
 
 def give_up(task: CellTask, store: CellStore, unit: Unit, reason: str) -> None:
@@ -231,6 +273,7 @@ def _begun(
         split_hash=task.split_fingerprint,
         metric=SELECTION_METRIC,
         precision=precision,
+        versions_hash=task.versions_hash,
         controls={
             name: Control(state=state, **control_statistics(features[name], task.features[name])._asdict())
             for name, state in controlled.items()

@@ -141,8 +141,6 @@ def _faults(path: Path, encoding: str) -> Iterator[None]:
 
 
 def _dialect(path: Path, dialect: Dialect | None, encoding: str) -> Dialect:
-    if not path.is_file():
-        raise Refusal("{path} is missing", path=path)
     refuse_pickle(path)
     if dialect is not None:
         return dialect

@@ -10,9 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.features import NPY_FAULTS, ItemFeature, read_matrix, with_missing_filled
+from mmbench.data.features import (
+    FLOAT32_MOST,
+    NPY_FAULTS,
+    ItemFeature,
+    narrowed,
+    read_matrix,
+    with_missing_filled,
+)
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.lines import DAMAGED, GZIP_FAULTS, open_bytes, refuse_pickle
+from mmbench.data.regular_file import regular_file
 from mmbench.data.sources import rows_by_id
 from mmbench.messages import Refusal, Template
 
@@ -37,8 +45,7 @@ def read_item_feature(path: Path, ids: Sequence[str], journal: Journal) -> ItemF
     """
     if path.is_dir():
         return _from_folder(path, ids, journal)
-    if not path.is_file():
-        raise Refusal("{path} is missing", path=path)
+    regular_file(path)
     if path.name.removesuffix(".gz").endswith(".b"):
         return _from_records(path, ids, journal)
     refuse_pickle(path)
@@ -92,6 +99,7 @@ def _from_folder(folder: Path, ids: Sequence[str], journal: Journal) -> ItemFeat
 
 def _vector(path: Path) -> NDArray[np.float32]:
     """The features of one item ``(d,)``."""
+    regular_file(path)
     try:
         array = np.load(path, allow_pickle=False)
     except NPY_FAULTS as error:
@@ -100,7 +108,10 @@ def _vector(path: Path) -> NDArray[np.float32]:
         raise Refusal(_BAD_VECTOR, path=path, error=f"{array.dtype} {array.shape}")
     if not np.isfinite(array).all():
         raise Refusal(_BAD_VECTOR, path=path, error="NaN, inf")
-    return np.asarray(array.reshape(-1), np.float32)
+    vector = narrowed(array.reshape(-1))
+    if not np.isfinite(vector).all():
+        raise Refusal(_BAD_VECTOR, path=path, error=f"> {FLOAT32_MOST}")
+    return vector
 
 
 def _block(file: BinaryIO, path: Path) -> bytes:

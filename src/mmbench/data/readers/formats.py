@@ -21,6 +21,7 @@ from mmbench.data.readers.mmrec import read_mmrec
 from mmbench.data.readers.movielens import read_movielens
 from mmbench.data.readers.own_tables import read_tabular
 from mmbench.data.readers.table_files import DELIMITED, JSON_LINES, TABLES, suffix_of
+from mmbench.data.regular_file import regular_file
 from mmbench.data.sources import Source
 from mmbench.messages import Refusal
 
@@ -102,6 +103,8 @@ def read_source(path: Path, name: str | None, options: Options, journal: Journal
     """
     if not path.exists():
         raise Refusal("{path} is not there; SOURCE is a file, a folder or a .zip", path=path)
+    if not path.is_dir():
+        regular_file(path)
     name = name or detected(path)
     if name not in READERS:
         raise Refusal("--format {name} is unknown; formats are {names}", name=name, names=", ".join(READERS))

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mmbench.data.readers.text_table import shortened
+from mmbench.data.regular_file import regular_file
 from mmbench.messages import Refusal, Template
 
 #: A longer line is no line of a log: most likely the whole file is one JSON array.
@@ -50,9 +51,9 @@ def refuse_pickle(path: Path) -> None:
     """Refuse a file that loads by running what it says, by its name or its first bytes.
 
     Raises:
-        ValueError: naming the safe alternative.
+        ValueError: naming the safe alternative, and for what is no file.
     """
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         head = file.read(2)
     if path.suffix.lower() in PICKLE_SUFFIXES or head in _PICKLE:
         raise Refusal(PICKLE, path=path)
@@ -68,10 +69,8 @@ def open_bytes(path: Path) -> BinaryIO:
     """Open a plain or gzip file.
 
     Raises:
-        ValueError: for a file that is not there or is a pickle.
+        ValueError: for what is no file, and for a pickle.
     """
-    if not path.is_file():
-        raise Refusal("{path} is missing", path=path)
     refuse_pickle(path)
     # A GzipFile is a BinaryIO in all that is used of it.
     return cast(BinaryIO, gzip.open(path)) if is_gzip(path) else path.open("rb")

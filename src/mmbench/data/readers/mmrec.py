@@ -32,6 +32,7 @@ from mmbench.data.readers.numbered import (
 )
 from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import FEATURE_SUFFIX, Source
+from mmbench.data.spreadsheet import csv_text, unquoted
 from mmbench.messages import Message, Refusal, listed
 
 INTER_SUFFIX = ".inter"
@@ -216,7 +217,7 @@ def _raw_ids(folder: Path, column: str, journal: Journal) -> pd.Index | None:
     table.require(
         numbers < len(numbers), column, Message("the {size} numbers must run from 0 without a gap", size=len(numbers))
     )
-    return pd.Index(table.frame[raw].to_numpy()[np.argsort(numbers)])
+    return pd.Index(table.frame[raw].map(unquoted).to_numpy()[np.argsort(numbers)])
 
 
 def _named(table: Table, column: str, numbers: Numbers, raw: pd.Index | None) -> pd.Index:
@@ -243,4 +244,4 @@ def _check_writable(ids: pd.Index, column: str) -> None:
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, sep="\t", index=False, lineterminator="\n", quoting=csv.QUOTE_NONE, encoding="utf-8")
+    path.write_text(csv_text(table, "\t", csv.QUOTE_NONE), encoding="utf-8")

@@ -21,6 +21,7 @@ from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.log_and_items import first_of_each, log_of, with_ids, with_unlisted
 from mmbench.data.readers.text_table import Table
+from mmbench.data.regular_file import regular_file
 from mmbench.data.sources import Source
 from mmbench.data.splits import LABELS, PARTS
 from mmbench.messages import Refusal
@@ -31,7 +32,7 @@ _TABS = Dialect("\t", quoted=False)
 
 def is_atomic(path: Path) -> bool:
     """Whether the first line of a table names a type in every column."""
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         cells = file.readline(1 << 16).decode("utf-8-sig", "replace").rstrip("\r\n").split("\t")
     return all(cell.rpartition(":")[2] in TYPES and ":" in cell for cell in cells)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench.data.spreadsheet import unquoted
 from mmbench.messages import Refusal
 
 COLUMNS = ("user", "item")
@@ -47,8 +48,10 @@ def read_recommendations(
     if not np.isfinite(scores).all():
         row = int((~np.isfinite(scores)).argmax())
         raise Refusal("{path}: column {column} is no finite number in row {row}", path=path, column=value, row=row)
-    users = pd.Index(user_ids).get_indexer(pd.Index(frame["user"].astype(str)))
-    items = pd.Index(item_ids).get_indexer(pd.Index(frame["item"].astype(str)))
+    users, items = (
+        pd.Index(ids).get_indexer(pd.Index(frame[name].astype(str).map(unquoted)))
+        for name, ids in (("user", user_ids), ("item", item_ids))
+    )
     known = (users >= 0) & (items >= 0)
     if not known.any():
         raise Refusal(

@@ -82,8 +82,6 @@ class TableFile:
             raise Refusal(
                 "{path} must end in .csv, .tsv, .txt, .jsonl, .json (each also .gz), .parquet or .xlsx", path=self.path
             )
-        if not self.path.is_file():
-            raise Refusal("{path} is missing", path=self.path)
         refuse_pickle(self.path)
         return kind
 

@@ -58,7 +58,7 @@ PARTS = {
 }
 
 
-def write_checklist(folder: Path, s: Speaker, lang: str, day: date) -> None:
+def write_checklist(folder: Path, s: Speaker, lang: str, day: date, proof: Message) -> None:
     """Write ``checklist.html`` into the report folder, by atomic rename.
 
     Args:
@@ -66,16 +66,17 @@ def write_checklist(folder: Path, s: Speaker, lang: str, day: date) -> None:
         s: says what was decided.
         lang: ``en`` or ``ja``.
         day: date on the page.
+        proof: how far the records have been checked.
     """
-    files.write_text(folder / f"{paths.CHECKLIST}.html", as_html(s, lang, day))
+    files.write_text(folder / f"{paths.CHECKLIST}.html", as_html(s, lang, day, proof))
 
 
-def as_html(s: Speaker, lang: str, day: date) -> str:
+def as_html(s: Speaker, lang: str, day: date, proof: Message) -> str:
     """The page."""
     filled = {"years": s.years, "target": s.share(s.economics.likely["items.target"]), "need": s.need}
     about = Message(
         "Data set {dataset}, models {models}; {date}. Answer of the decision: {answer}.",
-        dataset=s.evidence.dataset,
+        dataset=s.dataset,
         models=", ".join(s.evidence.models),
         date=s.translator.date(day),
         answer=s.badge,
@@ -91,6 +92,8 @@ def as_html(s: Speaker, lang: str, day: date) -> str:
         lang=lang,
         _=s.text,
         about=s(about),
+        proof=s(proof),
+        made_up=s.made_up,
         gates=gates,
         parts=parts,
     )

@@ -132,6 +132,7 @@ def as_html(
         machine_hour=speaker.price(economics.machine_hour),
         requests=speaker.translator.number(economics.likely["value.recommendations_year"] / LIST),
         command=command,
+        proof=speaker(table.proof),
         per_thousand=read.evidence.per_thousand,
     )
 
@@ -155,11 +156,28 @@ def _uncertainty(speaker: Speaker) -> str:
     if evidence.mde is None or whole == 0:
         return ""
     shares = {name: speaker.translator.percent(part / whole) for name, part in evidence.variances.items()}
+    shares["mde"] = speaker.translator.percent(evidence.mde, 1)
+    if "folds" in shares:
+        return speaker(
+            Message(
+                "Gains below {mde} cannot be told apart from none with these data. The uncertainty comes from how far "
+                "the groups of new items differ.",
+                mde=shares["mde"],
+            )
+        )
+    if "splits" in shares:
+        return speaker(
+            Message(
+                "Gains below {mde} cannot be told apart from none with these data. Of the uncertainty {trials} comes "
+                "from which trials were drawn, {users} from which customers were tested, {seed} from training noise "
+                "and {splits} from how the data were split.",
+                **shares,
+            )
+        )
     return speaker(
         Message(
             "Gains below {mde} cannot be told apart from none with these data. Of the uncertainty {trials} comes from "
             "which trials were drawn, {users} from which customers were tested and {seed} from training noise.",
-            mde=speaker.translator.percent(evidence.mde, 1),
             **shares,
         )
     )

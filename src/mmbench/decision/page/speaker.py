@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from mmbench.data.planted import is_made_up
 from mmbench.decision import Action, Decision, Economics, Evidence, annuity
 from mmbench.decision.economics import costs, totals
 from mmbench.decision.evidence import Bars, Gate, Status
@@ -57,6 +58,7 @@ SILENCES = {
     NoWord.ONE_TRIAL: Message("everything rests on a single trial"),
     NoWord.WIDE: Message("the range is wider than a factor of two"),
     NoWord.NO_VARIANCE: Message("users and trials do not vary"),
+    NoWord.ONE_FOLD: Message("only one group of new items was tested"),
 }
 #: Verdicts with the break-even gain as the smallest gain of interest.
 WORDS = {
@@ -186,6 +188,11 @@ ANSWERS = {
 }
 #: The same of G9 where it is the number of trials that says something else.
 DEPENDS = Template("With more or fewer trials the gain would be another: it depends on tuning.")
+#: What a control came to that was run and has no result.
+CONTROL_FAILED = Template(
+    "The control with shuffled images failed once: {reason}.",
+    "The control with shuffled images failed {n} times: {reason}.",
+)
 #: Inputs by dotted key, and what else a decision rests on.
 INPUT_NAMES = {
     "value.recommendations_year": Message("recommended items shown in a year"),
@@ -224,6 +231,12 @@ SHARES, COUNTS = {"G3", "G5", "G7", "G9"}, {"G2", "G6"}
 MONEY = {"value.order_value", "cost.image", "cost.encoding", "cost.gigabyte_month", "cost.serving_year",
          "cost.engineering_once", "cost.engineer_year"}  # fmt: skip
 PERCENT = {"value.conversion", "value.margin", "items.with_images", "items.target"}
+
+
+def _failure(gate: Gate) -> Message:
+    """How often a control failed, and why."""
+    assert gate.value is not None
+    return Message(CONTROL_FAILED, int(gate.value), reason=gate.why.rstrip("."))
 
 
 @dataclass(frozen=True)
@@ -290,6 +303,21 @@ class Speaker:
         """The horizon."""
         return self.translator.number(self.economics.years)
 
+    @property
+    def dataset(self) -> str:
+        """The data set; of several that were judged together the first, and how many there are."""
+        e, n = self.evidence, self.translator.number(self.evidence.repetitions)
+        if e.repetitions == 1:
+            return e.dataset
+        if e.folds:
+            return self(Message("{dataset} (mean over {n} groups of new items)", dataset=e.dataset, n=n))
+        return self(Message("{dataset} (mean over {n} random splits)", dataset=e.dataset, n=n))
+
+    @property
+    def made_up(self) -> bool:
+        """Whether the data set is a planted world."""
+        return is_made_up(self.evidence.dataset)
+
     # First screen
 
     @property
@@ -334,6 +362,13 @@ class Speaker:
                     need=self.need,
                 )
             )
+        if d.why in (Why.SILENT, Why.UNTRUSTED) and (gate := self._failed_control) is not None:
+            return self(
+                Message(
+                    "{failure} Without it nothing can be concluded. This does not mean that images have no effect.",
+                    failure=_failure(gate),
+                )
+            )
         if d.why is Why.SILENT:
             return self(
                 Message(
@@ -354,6 +389,11 @@ class Speaker:
                 need=self.need,
             )
         )
+
+    @property
+    def _failed_control(self) -> Gate | None:
+        """G3 where a control failed and that bars the answer."""
+        return next((gate for gate in self.decision.barred if gate.control_failed), None)
 
     def sure(self) -> str:
         """How likely it pays, in natural frequencies."""
@@ -386,7 +426,7 @@ class Speaker:
     def measured(self) -> str:
         """What was measured on which data, with which models and effort."""
         e, number = self.evidence, self.translator.number
-        given = {"models": ", ".join(e.models), "n": number(e.n), "trials": number(e.trials), "dataset": e.dataset}
+        given = {"models": ", ".join(e.models), "n": number(e.n), "trials": number(e.trials), "dataset": self.dataset}
         given |= {"metric": metric_name(e.metric), "users": number(e.n_users)}
         if e.ratio is None:
             return self(
@@ -431,6 +471,8 @@ class Speaker:
 
     def step(self, step: NextStep) -> str:
         """A next step."""
+        if step.name == "control" and self._failed_control is not None:
+            return self(Message("Find out why the control with shuffled images failed, and run it again."))
         if step.name != WAIT:
             return self(STEPS[step.name])
         price = self.decision.flip.image_price if self.decision.flip else None
@@ -460,7 +502,7 @@ class Speaker:
         return self(
             Message(
                 "Data set {dataset}, models {models}; {date}. {tax}",
-                dataset=self.evidence.dataset,
+                dataset=self.dataset,
                 models=", ".join(self.evidence.models),
                 date=self.translator.date(day),
                 tax=TAX[self.economics.tax],
@@ -474,12 +516,13 @@ class Speaker:
         status, verdict = STATUSES[gate.status]
         given = {"value": self._gate_number(gate.name, gate.value), "limit": self._gate_number(gate.name, gate.limit)}
         depends = (gate.name, gate.status, gate.value) == ("G9", Status.FAIL, None)
+        found = Message(DEPENDS if depends else ANSWERS[gate.name][gate.status], **given)
         return {
             "name": gate.name,
             "asks": self(QUESTIONS[gate.name]),
             "status": status,
             "said": self(verdict),
-            "found": self(Message(DEPENDS if depends else ANSWERS[gate.name][gate.status], **given)),
+            "found": self(_failure(gate) if gate.control_failed else found),
             "bars": self(BARS[gate.bars]),
             "command": gate.command,
         }

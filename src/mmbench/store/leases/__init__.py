@@ -1,75 +1,100 @@
 """Leases: who runs which training, so that any number of workers on any number of machines share a sweep.
 
 A lease is a claim that dies with its owner. The ledger says what is finished; leases only keep two workers from doing
-the same training at the same time, so losing one costs a repetition and never a result.
+the same training at the same time, so losing one costs a repetition and never a result. A worker whose lease was taken
+over while it was silent learns of it before it writes, see :func:`holding`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from mmbench import paths
 from mmbench.messages import Refusal
 from mmbench.store.leases.files import FileLeases
-from mmbench.store.leases.owner import Owner, process_start
+from mmbench.store.leases.owner import Owner, is_stopped, process_start
 from mmbench.store.leases.postgres import PostgresLeases
 
 __all__ = [
     "BEAT",
-    "MAX_DEATHS",
     "FileLeases",
+    "LeaseLost",
     "Leases",
     "Owner",
     "PostgresLeases",
     "holding",
+    "is_stopped",
     "make_leases",
+    "present",
     "process_start",
 ]
 
-#: Seconds between two signs of life.
+#: Seconds between two signs of life, at most; under a short timeout there are four before it ends.
 BEAT = 5.0
-#: A training whose worker died this often is counted as failed instead of killing workers for ever.
-MAX_DEATHS = 5
+
+
+class LeaseLost(Exception):
+    """Another worker took the lease over, because this one was silent for too long."""
 
 
 class Leases(Protocol):
     """A lease server."""
 
-    def claim(self, name: str) -> bool:
-        """Take a lease if it is free or its owner is dead."""
+    timeout: float
 
-    def beat(self, name: str) -> None:
-        """Give a sign of life for a lease that is held."""
+    def claim(self, name: str) -> bool:
+        """Take a lease if it is free, or if its owner is gone or silent."""
+
+    def beat(self, name: str) -> bool:
+        """Give a sign of life for a lease that is held; return whether it still is."""
 
     def release(self, name: str) -> None:
         """Give a lease back."""
 
-    def deaths(self, name: str) -> int:
-        """How many owners of this lease died holding it."""
+    def living(self) -> list[str]:
+        """Names of all leases that somebody holds."""
 
 
 @contextlib.contextmanager
-def holding(leases: Leases, name: str) -> Iterator[None]:
-    """Keep a claimed lease alive in a background thread and give it back at the end, whatever the end is."""
+def holding(leases: Leases, name: str) -> Iterator[Callable[[], None]]:
+    """Keep a claimed lease alive in a background thread and give it back at the end, whatever the end is.
+
+    Yields:
+        A function to call before a result is put in its place; it raises :class:`LeaseLost` if the lease is lost.
+    """
     ended = threading.Event()
 
     def keep() -> None:
-        while not ended.wait(BEAT):
+        while not ended.wait(min(BEAT, leases.timeout / 4)):
             with contextlib.suppress(OSError):  # a full disk must not end the training that is nearly done
                 leases.beat(name)
+
+    def confirm() -> None:
+        if not leases.beat(name):
+            raise LeaseLost(name)
 
     thread = threading.Thread(target=keep, name=f"lease {name}", daemon=True)
     thread.start()
     try:
-        yield
+        yield confirm
     finally:
         ended.set()
         thread.join()
         leases.release(name)
+
+
+@contextlib.contextmanager
+def present(leases: Leases) -> Iterator[None]:
+    """Show that a command is at work on a sweep, also while none of its workers holds a training."""
+    name = f"command-{uuid.uuid4().hex}"
+    leases.claim(name)
+    with holding(leases, name):
+        yield
 
 
 def make_leases(storage: str, sweep_dir: Path, timeout: float) -> Leases:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import time
+import tempfile
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from mmbench.store.leases.owner import Owner
 
 
 @dataclass
 class FileLeases:
-    """Leases as files made with ``O_EXCL`` in a shared folder.
+    """Leases as files made with ``O_EXCL`` in a shared folder; a sign of life sets the time of the file.
 
     Args:
         folder: where the files lie.
-        timeout: seconds of silence after which an owner on another machine counts as dead.
+        timeout: seconds of silence after which a lease can be taken over, by the clock of the file system.
     """
 
     folder: Path
@@ -27,12 +28,12 @@ class FileLeases:
     owner: Owner = field(default_factory=Owner.me)
 
     def claim(self, name: str) -> bool:
-        """Take a lease if it is free or its owner is dead."""
+        """Take a lease if it is free, or if its owner is gone or silent."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self._take(self._file(name), self._file(name).with_suffix(".deaths"))
+        return self._take(self._file(name))
 
-    def _take(self, file: Path, deaths: Path | None = None) -> bool:
-        """Make ``file`` or take it over from a dead owner; ``deaths`` notes the death.
+    def _take(self, file: Path) -> bool:
+        """Make ``file`` or take it over from an owner who is gone.
 
         Several workers may see the same dead owner, and a slow one may see it when another has long taken over. So who
         takes over holds the grave of exactly that claim, which is a lease itself, and looks again.
@@ -48,9 +49,6 @@ class FileLeases:
         try:
             if self._content(file) != claim:
                 return False
-            if deaths is not None:
-                with deaths.open("a", encoding="utf-8") as noted:
-                    noted.write("x")
             mine = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
             mine.write_bytes(self._claim())
             os.replace(mine, file)
@@ -58,22 +56,26 @@ class FileLeases:
         finally:
             grave.unlink(missing_ok=True)
 
-    def beat(self, name: str) -> None:
-        """Touch the file."""
-        os.utime(self._file(name))
+    def beat(self, name: str) -> bool:
+        """Touch the file if it is still ours; return whether it is."""
+        file = self._file(name)
+        try:
+            if self._owner(file.read_bytes()) != self.owner:
+                return False
+            os.utime(file)
+        except FileNotFoundError:
+            return False
+        return True
 
     def release(self, name: str) -> None:
         """Remove the file if it is still ours."""
         file = self._file(name)
-        if self._read(file) == self.owner:
+        if self._owner(self._content(file)) == self.owner:
             file.unlink(missing_ok=True)
 
-    def deaths(self, name: str) -> int:
-        """How many owners of this lease died holding it."""
-        try:
-            return self._file(name).with_suffix(".deaths").stat().st_size
-        except FileNotFoundError:
-            return 0
+    def living(self) -> list[str]:
+        """Names of all leases that somebody holds."""
+        return sorted(file.stem for file in self.folder.glob("*.lease") if not self._is_dead(file))
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.lease"
@@ -90,7 +92,7 @@ class FileLeases:
         return True
 
     def _claim(self) -> bytes:
-        return json.dumps(vars(self.owner)).encode()
+        return msgspec.json.encode(self.owner)
 
     def _content(self, file: Path) -> bytes | None:
         try:
@@ -98,18 +100,28 @@ class FileLeases:
         except OSError:
             return None
 
-    def _read(self, file: Path) -> Owner | None:
+    def _owner(self, claim: bytes | None) -> Owner | None:
         try:
-            return Owner(**json.loads(self._content(file) or b""))
-        except (ValueError, TypeError):
+            return msgspec.json.decode(claim or b"", type=Owner)
+        except msgspec.MsgspecError:
             return None  # gone, or its maker has not written it yet
 
     def _is_dead(self, file: Path) -> bool:
-        owner = self._read(file)
-        dead = None if owner is None else owner.is_dead()
-        if dead is not None:
-            return dead
+        owner = self._owner(self._content(file))
+        if owner is not None and owner.is_gone():
+            return True
         try:
-            return time.time() - file.stat().st_mtime > self.timeout
+            beat = file.stat().st_mtime
         except FileNotFoundError:
             return False
+        # Both times are those that the file system gives a file which is touched: no clock of a machine takes part.
+        with tempfile.TemporaryFile(dir=self.folder) as clock:
+            os.utime(clock.fileno())
+            now = os.fstat(clock.fileno()).st_mtime
+        if beat <= now:
+            return now - beat > self.timeout
+        try:
+            os.utime(file)  # the clock was set back: silence counts from now on
+        except OSError:
+            return True  # of another user, who could not be told from a dead one for as long as the clock lags
+        return False

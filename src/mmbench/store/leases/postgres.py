@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from mmbench.messages import Refusal
 from mmbench.store.leases.owner import Owner
+
+#: Leases of a sweep that have an owner, with the seconds of its silence.
+HELD = "SELECT name, owner, extract(epoch FROM now() - beat) FROM mmbench_leases WHERE sweep = %s AND owner IS NOT NULL"
 
 
 @dataclass
@@ -17,7 +22,7 @@ class PostgresLeases:
     Args:
         url: ``postgresql+psycopg://user:password@host/database``.
         sweep: namespace of the leases.
-        timeout: seconds of silence after which an owner counts as dead.
+        timeout: seconds of silence after which a lease can be taken over, by the clock of the server.
 
     Raises:
         ValueError: if psycopg is missing or the server cannot be reached.
@@ -39,7 +44,7 @@ class PostgresLeases:
             self._connection = psycopg.connect(self.url.replace("postgresql+psycopg:", "postgresql:"), autocommit=True)
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS mmbench_leases (sweep text, name text, owner text, beat timestamptz, "
-                "deaths int NOT NULL DEFAULT 0, PRIMARY KEY (sweep, name))"
+                "PRIMARY KEY (sweep, name))"
             )
         except psycopg.errors.UniqueViolation:
             pass  # another worker created the table in the same moment
@@ -50,54 +55,66 @@ class PostgresLeases:
         self._lock = threading.Lock()
 
     def claim(self, name: str) -> bool:
-        """Take a lease if it is free or its owner is dead."""
-        mine = json.dumps(vars(self.owner))
+        """Take a lease if it is free, or if its owner is gone or silent."""
         with self._lock:
-            taken = self._connection.execute(
+            taken = self._rows(
                 "INSERT INTO mmbench_leases AS l (sweep, name, owner, beat) VALUES (%s, %s, %s, now()) "
                 "ON CONFLICT (sweep, name) DO UPDATE SET owner = excluded.owner, beat = now() "
                 "WHERE l.owner IS NULL RETURNING 1",
-                (self.sweep, name, mine),
-            ).fetchone()
+                (self.sweep, name, self._mine),
+            )
             if taken:
                 return True
-            row = self._connection.execute(
-                "SELECT owner, beat < now() - make_interval(secs => %s) FROM mmbench_leases "
-                "WHERE sweep = %s AND name = %s",
-                (self.timeout, self.sweep, name),
-            ).fetchone()
-            if row is None or row[0] is None:
+            holders = self._rows(f"{HELD} AND name = %s", (self.sweep, name))
+            if not holders or not self._is_dead(*holders[0]):
                 return False
-            dead = Owner(**json.loads(row[0])).is_dead()
-            if not (row[1] if dead is None else dead):
-                return False
-            stolen = self._connection.execute(
-                "UPDATE mmbench_leases SET owner = %s, beat = now(), deaths = deaths + 1 "
-                "WHERE sweep = %s AND name = %s AND owner = %s RETURNING 1",
-                (mine, self.sweep, name, row[0]),
-            ).fetchone()
-            return stolen is not None
-
-    def beat(self, name: str) -> None:
-        """Set the time of the last sign of life."""
-        with self._lock:
-            self._connection.execute(
-                "UPDATE mmbench_leases SET beat = now() WHERE sweep = %s AND name = %s AND owner = %s",
-                (self.sweep, name, json.dumps(vars(self.owner))),
+            stolen = self._rows(
+                "UPDATE mmbench_leases SET owner = %s, beat = now() WHERE sweep = %s AND name = %s AND owner = %s "
+                "RETURNING 1",
+                (self._mine, self.sweep, name, holders[0][1]),
             )
+            return bool(stolen)
+
+    def beat(self, name: str) -> bool:
+        """Set the time of the last sign of life if the row is still ours; return whether it is."""
+        with self._lock:
+            beaten = self._rows(
+                "UPDATE mmbench_leases SET beat = now() WHERE sweep = %s AND name = %s AND owner = %s RETURNING 1",
+                (self.sweep, name, self._mine),
+            )
+        return bool(beaten)
 
     def release(self, name: str) -> None:
-        """Free the row if it is still ours; the count of deaths stays."""
+        """Free the row if it is still ours."""
         with self._lock:
-            self._connection.execute(
+            self._rows(
                 "UPDATE mmbench_leases SET owner = NULL WHERE sweep = %s AND name = %s AND owner = %s",
-                (self.sweep, name, json.dumps(vars(self.owner))),
+                (self.sweep, name, self._mine),
             )
 
-    def deaths(self, name: str) -> int:
-        """How many owners of this lease died holding it."""
+    def living(self) -> list[str]:
+        """Names of all leases that somebody holds."""
         with self._lock:
-            row = self._connection.execute(
-                "SELECT deaths FROM mmbench_leases WHERE sweep = %s AND name = %s", (self.sweep, name)
-            ).fetchone()
-        return 0 if row is None else int(row[0])
+            rows = self._rows(HELD, (self.sweep,))
+            return sorted(row[0] for row in rows if not self._is_dead(*row))
+
+    @property
+    def _mine(self) -> str:
+        return msgspec.json.encode(self.owner).decode()
+
+    def _is_dead(self, name: str, owner: str, silence: float) -> bool:
+        if silence < 0:  # the clock was set back: silence counts from now on
+            self._rows(
+                "UPDATE mmbench_leases SET beat = now() WHERE sweep = %s AND name = %s AND owner = %s",
+                (self.sweep, name, owner),
+            )
+        return silence > self.timeout or msgspec.json.decode(owner, type=Owner).is_gone()
+
+    def _rows(self, command: str, values: tuple[object, ...]) -> list[Any]:
+        import psycopg
+
+        try:
+            cursor = self._connection.execute(command, values)
+            return cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:  # no fault of what is being trained
+            raise OSError(f"PostgreSQL does not answer: {str(error).splitlines()[0]}") from error

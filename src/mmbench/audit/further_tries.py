@@ -1,0 +1,106 @@
+"""What was tried besides what is shown: a sweep that is run until it is lucky leaves these traces."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmbench import paths
+from mmbench.audit.consistency import folder_of, read_aside, set_aside_trainings
+from mmbench.messages import Message
+from mmbench.store import ledger, records
+from mmbench.store.schema import Cell, Manifest, Stage
+
+#: Data set and model.
+Subject = tuple[str, str]
+
+
+@dataclass
+class Tries:
+    """Further tries of a data set and model.
+
+    Args:
+        here: those in the folder of the sweep, which an archive of it holds too.
+        beside: sweeps beside it that planned the same cells.
+    """
+
+    here: list[Message] = field(default_factory=list)
+    beside: list[Message] = field(default_factory=list)
+
+
+def read_tries(sweep_dir: Path) -> Mapping[Subject, Tries]:
+    """Cells that were set aside, trainings that nothing rests on, earlier plans, and sweeps beside this one."""
+    manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
+    found: dict[Subject, Tries] = {(cell.dataset, cell.model): Tries() for cell in manifest.cells}
+
+    def of(dataset: str, model: str) -> list[Message]:
+        return found.setdefault((dataset, model), Tries()).here
+
+    for folder in paths.stale_dirs(sweep_dir):
+        with contextlib.suppress(ValueError):  # of another version
+            cell = records.read(paths.cell_file(folder), Cell)
+            n = sum(len(records.read_trainings(folder, stage)) for stage in Stage)
+            name = folder.relative_to(sweep_dir).as_posix()
+            of(cell.dataset, cell.model).append(
+                Message.counted(
+                    "{name} was set aside with {n} training", "{name} was set aside with {n} trainings", n, name=name
+                )
+            )
+    for name, keys in _planned(manifest).items():
+        if len(keys) > 1:
+            dataset, model, condition = name.split("/")
+            of(dataset, model).append(
+                Message("{condition} was planned with {n} settings in turn", condition=condition, n=len(keys))
+            )
+    for (dataset, model, condition), n in _without_use(sweep_dir, manifest).items():
+        of(dataset, model).append(
+            Message.counted(
+                "the ledger has {n} training of {condition} that no choice rests on",
+                "the ledger has {n} trainings of {condition} that no choice rests on",
+                n,
+                condition=condition,
+            )
+        )
+    keys = {cell.key: (cell.dataset, cell.model) for cell in manifest.cells}
+    for file in sorted(sweep_dir.resolve().parent.glob(str(paths.manifest_file(Path("*"))))):
+        if file.parent != sweep_dir.resolve():
+            with contextlib.suppress(ValueError):  # of another version; this sweep can be reported all the same
+                beside = records.read(file, Manifest)
+                for subject in sorted({keys[cell.key] for cell in beside.cells if cell.key in keys}):
+                    found[subject].beside.append(
+                        Message("sweep {name} beside it has cells with the same plan", name=beside.name)
+                    )
+    return found
+
+
+def _planned(manifest: Manifest) -> Mapping[str, set[str]]:
+    """Keys under which each cell was planned."""
+    keys: dict[str, set[str]] = {}
+    for revision in manifest.revisions:
+        for name, key in revision.cells.items():
+            keys.setdefault(name, set()).add(key)
+    return keys
+
+
+def _without_use(sweep_dir: Path, manifest: Manifest) -> Counter[tuple[str, str, str]]:
+    """Rows of the ledger beyond one for every training that the cells have, but for those of folders set aside."""
+    used = {
+        training.hash
+        for planned in manifest.cells
+        if paths.cell_file(folder_of(sweep_dir, planned)).exists()
+        for training in [
+            *(t for stage in Stage for t in records.read_trainings(folder_of(sweep_dir, planned), stage, planned.key)),
+            *(final for _, final in read_aside(folder_of(sweep_dir, planned), planned.key)),
+        ]
+    }
+    told = set_aside_trainings(sweep_dir)
+    rows = Counter((row.dataset, row.model, row.modality, row.hash) for row in ledger.read(sweep_dir))
+    extra: Counter[tuple[str, str, str]] = Counter()
+    for (dataset, model, condition, value), n in rows.items():
+        more = n - (value in used) if value not in told else 0
+        if more:
+            extra[dataset, model, condition] += more
+    return extra

@@ -1,0 +1,191 @@
+"""An audit of a sweep: one level after the other, as far as it is asked and as the records pass."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from mmbench import paths
+from mmbench.audit import consistency, retraining, standing
+from mmbench.audit.consistency import Finding
+from mmbench.audit.recorded import Recorded, Sources
+from mmbench.audit.rescoring import rescore
+from mmbench.audit.retraining import Place, Retrained
+from mmbench.audit.root import root_of
+from mmbench.audit.standing import Level, Standing
+from mmbench.messages import Message, Refusal
+from mmbench.store import ledger, records
+from mmbench.store.schema import Manifest, PlannedCell
+from mmbench.training import allocation
+
+T = TypeVar("T")
+R = TypeVar("R")
+Say = Callable[[Message], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How far an audit goes.
+
+    Args:
+        retrain: trainings to run again; 0 for none.
+        number: the auditor's own number, which the sample is drawn with.
+        workers: processes.
+    """
+
+    retrain: int = 0
+    number: int = 0
+    workers: int = 1
+
+
+def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing:
+    """Check the records of a sweep, rank its states again, and run some of its trainings again.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        asked: how far.
+        sources: what may be used besides the records.
+        say: told what is under way and what was found.
+
+    Returns:
+        What was shown; it is kept beside the records.
+
+    Raises:
+        ValueError: if the folder is no sweep, leads out of itself, or its data or models cannot be read here.
+    """
+    sources.trust.check_folder(sweep_dir)
+    found, root = consistency.check(sweep_dir), root_of(sweep_dir)
+    say(Message("root {root}", root=root))
+    say(_told(Level.CONSISTENT, found))
+    if found:
+        return _kept(sweep_dir, Standing(Level.STATED, root, ledger.now(), findings=found))
+    manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
+    places = retraining.all_trainings(sweep_dir)
+    again = 0
+    say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
+    with tempfile.TemporaryDirectory() as graphs:
+        rescored = functools.partial(_rescored, sweep_dir, sources, Path(graphs))
+        for findings in _spread(rescored, _largest_first(manifest, places), asked.workers):
+            found += findings
+        say(_told(Level.RESCORED, found))
+        level = Level.CONSISTENT if found else Level.RESCORED
+        if not found and asked.retrain:
+            drawn = retraining.draw(places, asked.retrain, root, asked.number)
+            names = ", ".join(map(_named, drawn))
+            say(Message("drawn with the number {number}: {places}", number=asked.number, places=names))
+            retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs))
+            results = list(_spread(retrained, drawn, asked.workers))
+            found += [result.finding for result in results if result.finding is not None]
+            again = sum(result.finding is None for result in results)
+            for sentence in _shown(len(places), results):
+                say(sentence)
+            level = level if found else Level.RETRAINED
+    return _kept(sweep_dir, Standing(level, root, ledger.now(), again, len(places), found))
+
+
+def _kept(sweep_dir: Path, held: Standing) -> Standing:
+    standing.keep(sweep_dir, held)
+    return held
+
+
+def _largest_first(manifest: Manifest, places: Sequence[Place]) -> list[PlannedCell]:
+    """Cells with records, those with most trainings first, so that processes end together."""
+    n = Counter(place.planned.name for place in places)
+    return sorted((cell for cell in manifest.cells if n[cell.name]), key=lambda cell: -n[cell.name])
+
+
+def _named(place: Place) -> str:
+    return f"{place.planned.name}/{place.unit.stage} {place.unit.number}"
+
+
+def _told(level: Level, found: Sequence[Finding]) -> Message:
+    if not found:
+        return Message("{level}: nothing is wrong", level=level)
+    return Message.counted("{level}: {n} thing is wrong", "{level}: {n} things are wrong", len(found), level=level)
+
+
+def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:
+    """What the sample shows."""
+    agree, drawn = sum(result.finding is None for result in results), len(results)
+    loosely = sum(not result.exact for result in results)
+    yield Message("{agree} of {drawn} trainings agree, of {n} in all", agree=agree, drawn=drawn, n=n)
+    if loosely:
+        yield Message.counted(
+            "{n} was trained on another machine or by other versions: its learning curve was compared, to "
+            "{tolerance} %",
+            "{n} were trained on another machine or by other versions: their learning curves were compared, to "
+            "{tolerance} %",
+            loosely,
+            tolerance=round(100 * retraining.TOLERANCE),
+        )
+    if agree == drawn:
+        yield Message(
+            "had a tenth been altered, this would have found one with probability {chance} %; {needed} trainings would "
+            "with 95 %",
+            chance=round(100 * retraining.chance(n, drawn)),
+            needed=retraining.needed(n),
+        )
+
+
+def _rescored(sweep_dir: Path, sources: Sources, graph_dir: Path, planned: PlannedCell) -> list[Finding]:
+    """What ranking a cell again finds."""
+    manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
+    recorded = Recorded.read(sweep_dir, planned, sources)
+    return consistency.findings(sweep_dir, planned.name, rescore(recorded, manifest.data[planned.dataset], graph_dir))
+
+
+def _retrained(sweep_dir: Path, sources: Sources, graph_dir: Path, place: Place) -> Retrained:
+    return retraining.retrain(sweep_dir, place, sources, graph_dir)
+
+
+def _spread(work: Callable[[T], R], over: Sequence[T], workers: int) -> Iterator[R]:
+    """The results of some work on several processes, in order."""
+    workers = min(workers, len(over))
+    if workers < 2:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as the sweep was trained: sums are then added in the same order
+        try:
+            yield from map(work, over)
+        finally:
+            torch.set_num_threads(threads)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
+        yield from pool.map(work, over)
+
+
+def _begin() -> None:
+    """As a worker of a sweep begins."""
+    torch.set_num_threads(1)
+    allocation.keep_freed_memory()
+
+
+def check_kept_elsewhere(sweep_dir: Path, plan_hash: str, root: str) -> list[Finding]:
+    """Compare with a hash of the plan and a root that were kept elsewhere; empty ones are not compared."""
+    manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
+    file, found = paths.manifest_file(sweep_dir).name, []
+    if plan_hash and plan_hash not in [revision.hash for revision in manifest.revisions]:
+        found.append(
+            Finding(None, file, "plan", Message("no revision of the plan has the hash that was kept elsewhere"))
+        )
+    if root and root != root_of(sweep_dir):
+        found.append(Finding(None, file, "root", Message("the records have another root than the one kept elsewhere")))
+    return found
+
+
+def refuse_short(kept: str, name: str) -> None:
+    """Refuse what is no SHA-256.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    if kept and (len(kept) != 64 or set(kept) - set("0123456789abcdef")):
+        raise Refusal("{name} {value} is no hash: 64 digits of 0 to 9 and a to f", name=name, value=kept)

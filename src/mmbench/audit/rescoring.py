@@ -1,0 +1,147 @@
+"""Second level of an audit: every stored state is loaded and ranks validation and test again.
+
+It needs the data and minutes. What it computes is compared bit for bit: both splits were ranked from the stored state.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from mmbench import fingerprint, paths
+from mmbench.audit.consistency import Said, same
+from mmbench.audit.recorded import Recorded
+from mmbench.data.conditions import control_statistics
+from mmbench.data.recdata import make_recdata
+from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.messages import Message
+from mmbench.scheduling.planning import print_of
+from mmbench.sealing.score_test import evaluator_of_test, stored_rankings
+from mmbench.store import bounds
+from mmbench.store.files import State, read_state
+from mmbench.store.records import CellStore, frame_fingerprint, ranking_frames, table_fingerprint
+from mmbench.store.schema import CLOSED_FORM, DataPrint, Stage, Training
+from mmbench.training.fit import popularity_score, rebuild
+from mmbench.training.loop import SELECTION_METRIC, validation_scores
+from mmbench.tuning.study import feature_hash
+
+
+def rescore(recorded: Recorded, planned: DataPrint, graph_dir: Path) -> Said:
+    """Everything of a cell that is not what its data and states give.
+
+    Args:
+        recorded: the cell.
+        planned: what the plan says of its data.
+        graph_dir: where large item graphs are kept; never in the sweep, whose graphs somebody else may have written.
+    """
+    file, now = paths.cell_file(recorded.store.folder), print_of(recorded.job.dataset())
+    for field in msgspec.structs.fields(DataPrint):
+        yield from same(
+            paths.manifest_file(recorded.store.sweep_dir),
+            f"data.{field.name}",
+            getattr(planned, field.name),
+            getattr(now, field.name),
+        )
+    yield from same(file, "key", recorded.cell.key, recorded.job.store(recorded.task).key)
+    again = _Again(recorded, graph_dir)
+    for store, training in recorded.trainings():
+        yield from again.training(store, training)
+    finals = [training for store, training in recorded.trainings() if training.stage == Stage.FINAL]
+    if recorded.store.failure() is not None and again.ranks and len(finals) >= recorded.cell.effort.seeds:
+        yield paths.failure_file(recorded.store.folder), "reason", Message("all of its trainings rank the test split")
+
+
+class _Again:
+    """Ranks the trainings of a cell again.
+
+    Args:
+        recorded: the cell.
+        graph_dir: where large item graphs are kept.
+
+    Attributes:
+        ranks: whether every training so far has a result that ranks the test split.
+    """
+
+    def __init__(self, recorded: Recorded, graph_dir: Path) -> None:
+        self.task, self.graph_dir, self.seal = recorded.task, graph_dir, recorded.store.seal()
+        self.validation = Evaluator(self.task.valid, self.task.train)
+        self.test = evaluator_of_test(self.task, recorded.split)
+        self.popularity = popularity_score(self.validation, make_recdata(self.task.train, {}))
+        self.ranks = True
+
+    def training(self, store: CellStore, training: Training) -> Said:
+        """What of a training is not what its state gives."""
+        task, unit = self.task, training.unit
+        file = store.training_file(unit, paths.RECORD)
+        features = task.inputs(training.seed)
+        seen = feature_hash(features)
+        yield from same(file, "feature_hash", training.feature_hash, seen)
+        for name, control in training.controls.items():
+            again = control_statistics(features[name], task.features[name])._asdict()
+            yield from same(file, f"controls.{name}", msgspec.to_builtins(control), {"state": control.state, **again})
+        if training.course is None or seen != training.feature_hash:
+            self.ranks = False
+            return
+        build, settings = task.recipe(training.configuration)
+        state: State = {}
+        if training.state_hash:
+            state = read_state(store.training_file(unit, paths.STATE))
+            yield from same(file, "state_hash", training.state_hash, fingerprint.of_named_arrays(state))
+        data = make_recdata(task.train, features)
+        model = rebuild(build, data, state, settings, training.seed, graph_dir=self.graph_dir)
+        yield from same(file, "n_parameters", training.n_parameters, sum(p.numel() for p in model.parameters()))
+        yield from same(file, "course.popularity", training.course.popularity, self.popularity)
+        closed = training.course.stop_reason == CLOSED_FORM
+        if closed is bool(state):
+            yield file, "course.stop_reason", Message("a closed form has no state, and only a closed form has none")
+        try:
+            per_user = validation_scores(self.validation, model)
+        except DegenerateScores as error:
+            yield file, "state", Message("its scores rank nothing: {error}", error=error)
+            return
+        frame = pd.DataFrame({"user": self.validation.users.astype("int32"), SELECTION_METRIC: per_user})
+        yield from _table(store, training, paths.VALIDATION, frame)
+        if closed:
+            yield from same(file, "course.history", training.course.history, [float(np.mean(per_user))])
+        try:
+            rankings = stored_rankings(task, store, training, self.test, self.graph_dir, model)
+        except DegenerateScores as error:
+            self.ranks = False
+            if self.seal is not None and f"trial {training.index}: {error}" not in self.seal.unscored:
+                yield file, "state", Message("its scores rank nothing: {error}", error=error)
+            return
+        if self.seal is None:
+            return
+        expected = {
+            name: frame
+            for ending, ranking in rankings.items()
+            for name, frame in ranking_frames(ranking, ending).items()
+        }
+        for ending, frame in expected.items():
+            yield from _table(store, training, ending, frame)
+        for modality in paths.shuffled_modalities(store.folder, unit.number) if unit.stage == Stage.FINAL else ():
+            if (ending := paths.shuffled_ranks(modality)) not in expected:
+                yield store.training_file(unit, ending), "file", Message("no such ranks belong to it")
+
+
+def _table(store: CellStore, training: Training, ending: str, expected: pd.DataFrame) -> Said:
+    """A stored table against the one that was computed again; the first column that differs is named."""
+    file = store.training_file(training.unit, ending)
+    if not file.exists():
+        yield file, "file", Message("it is missing")
+        return
+    stored = bounds.read_table(file)
+    if table_fingerprint(stored) == frame_fingerprint(expected):
+        return
+    column = next(
+        (
+            c
+            for c in expected
+            if c not in stored or table_fingerprint({c: stored[c]}) != frame_fingerprint(expected[[c]])
+        ),
+        next(iter(expected)),
+    )
+    yield file, str(column), Message("it is not what the stored state gives")

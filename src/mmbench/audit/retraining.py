@@ -1,0 +1,143 @@
+"""Third level of an audit: some trainings, drawn by the auditor, are run again from their seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mmbench import fingerprint, paths
+from mmbench.audit.consistency import Finding, folder_of
+from mmbench.audit.recorded import Recorded, Sources
+from mmbench.messages import Message
+from mmbench.store import ledger, records
+from mmbench.store.schema import Manifest, PlannedCell, Stage, Training, Unit
+from mmbench.training.fit import machine
+from mmbench.tuning.study import train
+
+#: Where the bits of a result are another machine's, validation scores may differ by this share of the best one: the
+#: mean over the epochs that both trainings ran, and the best score.
+TOLERANCE = 0.05
+#: Share of altered trainings that the printed probability speaks of.
+ALTERED = 0.1
+
+
+class Place(NamedTuple):
+    """A training of a sweep: its cell, which of the cell's, and the hash of its record."""
+
+    planned: PlannedCell
+    unit: Unit
+    hash: str
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """One training that was run again.
+
+    Args:
+        place: which.
+        finding: what differs; None where nothing does.
+        exact: whether it was compared bit for bit; otherwise within :data:`TOLERANCE`.
+    """
+
+    place: Place
+    finding: Finding | None
+    exact: bool
+
+
+def all_trainings(sweep_dir: Path) -> list[Place]:
+    """Every training of a sweep that a verdict may rest on, in a fixed order."""
+    manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
+    places = []
+    for planned in manifest.cells:
+        folder = folder_of(sweep_dir, planned)
+        for stage in Stage if paths.cell_file(folder).exists() else ():
+            trainings = records.read_trainings(folder, stage, planned.key)
+            places += [Place(planned, training.unit, training.hash) for training in trainings]
+    return places
+
+
+def draw(places: Sequence[Place], n: int, root: str, number: int) -> list[Place]:
+    """A sample that nobody can foresee who knows only one of the root and the auditor's number.
+
+    Args:
+        places: what is drawn from.
+        n: how many; all of them where there are fewer.
+        root: root of the records, which every altered record changes.
+        number: the auditor's own number.
+    """
+    seed = int(fingerprint.of_json([root, number]), 16)
+    chosen = np.random.default_rng(seed).permutation(len(places))[:n]
+    return [places[k] for k in sorted(chosen)]
+
+
+def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) -> Retrained:
+    """Run one training again and compare it with its record.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        place: which training.
+        sources: what may be used besides the records.
+        graph_dir: where large item graphs are kept; never in the sweep.
+
+    Raises:
+        ValueError: as :meth:`mmbench.audit.recorded.Recorded.read`.
+    """
+    recorded = Recorded.read(sweep_dir, place.planned, sources)
+    training = _training(recorded, place)
+    again = train(recorded.task, recorded.store, place.unit, training.configuration, graph_dir).record
+    exact = again.versions_hash == training.versions_hash and machine() == _machine(sweep_dir, training)
+    field = _differs(training, again) if exact else _strays(training, again)
+    file = recorded.store.training_file(place.unit, paths.RECORD).relative_to(sweep_dir).as_posix()
+    reason = Message("trained again from its seed it comes out otherwise")
+    finding = None if field is None else Finding(place.planned.name, file, field, reason)
+    return Retrained(place, finding, exact)
+
+
+def _training(recorded: Recorded, place: Place) -> Training:
+    return next(t for _, t in recorded.trainings() if t.hash == place.hash)
+
+
+def _machine(sweep_dir: Path, training: Training) -> str | None:
+    """Where it was trained, as the ledger has it."""
+    return next((row.cost.machine for row in ledger.read(sweep_dir) if row.hash == training.hash), None)
+
+
+def _differs(training: Training, again: Training) -> str | None:
+    """The first field that is not the same, bit for bit; the hashes of arrays come before what is derived of them."""
+    if training.hash == again.hash:
+        return None
+    order = ("failure", "state_hash", "validation_hash", "course")
+    fields = [*order, *(name for name in training.__struct_fields__ if name not in order)]
+    return next((name for name in fields if getattr(training, name) != getattr(again, name)), "hash")
+
+
+def _strays(training: Training, again: Training) -> str | None:
+    """Whether the learning curves lie too far apart for another machine or version to be the reason."""
+    if training.course is None or again.course is None:
+        return None if training.course is again.course else "failure"
+    common = min(training.course.epochs, again.course.epochs)
+    curves = [np.array(t.history[:common]) for t in (training.course, again.course)]
+    best = max(training.course.best, again.course.best)
+    apart = max(float(np.abs(curves[0] - curves[1]).mean()), abs(training.course.validated - again.course.validated))
+    return "course.history" if apart > TOLERANCE * best else None
+
+
+def chance(n: int, drawn: int) -> float:
+    """Probability that a sample holds an altered training, had a tenth of all been altered.
+
+    Args:
+        n: trainings in all.
+        drawn: trainings in the sample.
+    """
+    altered = math.ceil(ALTERED * n)
+    return 1.0 - math.comb(n - altered, drawn) / math.comb(n, drawn)
+
+
+def needed(n: int, probability: float = 0.95) -> int:
+    """Size of the sample for which :func:`chance` reaches a probability."""
+    return next(k for k in range(n + 1) if chance(n, k) >= probability)

@@ -1,0 +1,93 @@
+"""What an audit of a sweep has shown so far, kept beside its records and shown on every page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from mmbench import paths
+from mmbench.audit.consistency import Finding
+from mmbench.messages import Message
+from mmbench.store import files
+from mmbench.store.schema import CellName
+
+
+class Level(StrEnum):
+    """How far the records of a sweep have been checked."""
+
+    STATED = "stated"
+    CONSISTENT = "consistent"
+    RESCORED = "re-scored"
+    RETRAINED = "re-trained"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What holds of the records with a root.
+
+    Args:
+        level: the highest level that they passed.
+        root: their root.
+        at: when that was found out, UTC; empty for what every report finds out anew.
+        retrained: trainings that were run again and agree.
+        trainings: trainings in all.
+        findings: what is wrong.
+    """
+
+    level: Level
+    root: str
+    at: str = ""
+    retrained: int = 0
+    trainings: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def words(self) -> Message:
+        """The level in words."""
+        if self.level is Level.RETRAINED:
+            return Message("re-trained {k} of {n} ({at})", k=self.retrained, n=self.trainings, at=self.at)
+        if self.level is Level.RESCORED:
+            return Message("re-scored ({at})", at=self.at)
+        return Message("consistent") if self.level is Level.CONSISTENT else Message("stated")
+
+
+#: Of records that nobody has looked at.
+UNCHECKED = Standing(Level.STATED, "")
+
+
+def keep(sweep_dir: Path, standing: Standing) -> None:
+    """Write what an audit found beside the records."""
+    files.write_document(paths.audit_file(sweep_dir), asdict(standing))
+
+
+def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = True) -> Standing:
+    """What holds of the records as they are now.
+
+    An audit of records with another root says nothing about these, nor does one that is contradicted by what is found
+    now.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        root: root of its records now.
+        findings: what the first level finds now.
+        audited: whether what is kept beside the records counts.
+    """
+    if findings:
+        return Standing(Level.STATED, root, findings=findings)
+    file = paths.audit_file(sweep_dir)
+    if audited and file.exists():
+        document = files.read_document(file)
+        kept = [
+            Finding(_cell(f["cell"]), f["file"], f["field"], Message("{said}", said=f["reason"]))
+            for f in document["findings"]
+        ]
+        if document["root"] == root:
+            return Standing(
+                Level(document["level"]), root, document["at"], document["retrained"], document["trainings"], kept
+            )
+    return Standing(Level.CONSISTENT, root)
+
+
+def _cell(name: list[str] | None) -> CellName | None:
+    return None if name is None else CellName(*name)

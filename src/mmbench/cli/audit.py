@@ -1,0 +1,79 @@
+"""``python -m mmbench audit DIR``: were the trainings of a sweep what its records say?"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmbench.cli.errors import printable, reading
+from mmbench.cli.words import Parser, add_allow, take_language
+from mmbench.messages import Message, Refusal, Translator
+
+if TYPE_CHECKING:
+    from mmbench.audit.levels import Asked
+
+
+def main(argv: Sequence[str]) -> None:
+    """Audit a sweep; exit code 1 if something is not what it should be."""
+    parser = Parser(
+        prog="python -m mmbench audit",
+        description="Check the records of a sweep, rank its stored models again, and train some of them again.",
+    )
+    parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
+    parser.add_argument("--plan-hash", default="", metavar="H", help="hash of the plan that you kept")
+    parser.add_argument("--root", default="", metavar="H", help="root of the records that you kept")
+    add_allow(parser)
+    add_audit(parser)
+    translator, words = take_language(argv)
+    asked = parser.parse_args([word for word in words if word != "debug=true"])
+    how = how_far(asked)
+    from mmbench.audit.levels import audit, check_kept_elsewhere, refuse_short
+    from mmbench.audit.recorded import Sources
+    from mmbench.scheduling.trust import Trust
+
+    for kept, name in ((asked.plan_hash, "--plan-hash"), (asked.root, "--root")):
+        refuse_short(kept, name)
+    sources = Sources(Trust.of(asked.allow), asked.data)
+    with reading(asked.sweep):
+        found = check_kept_elsewhere(asked.sweep, asked.plan_hash, asked.root)
+        held = audit(asked.sweep, how, sources, printer(translator))
+    for finding in [*found, *held.findings]:
+        print(printable(f"{finding.file}: {finding.field}: {translator(finding.reason)}"))
+    print(translator(held.words))
+    if found or held.findings:
+        raise SystemExit(1)
+
+
+def add_audit(parser: argparse.ArgumentParser) -> None:
+    """Let a command say how far it audits, and with which data."""
+    parser.add_argument("--retrain", type=int, default=0, metavar="K", help="trainings to run again from their seeds")
+    parser.add_argument("--seed", type=int, help="your own number, which they are drawn with; fresh by default")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets, where they lie elsewhere")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, by default one per core")
+
+
+def how_far(asked: argparse.Namespace) -> Asked:
+    """What :func:`add_audit` was told.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    for name, value, least in (("--retrain", asked.retrain, 0), ("--workers", asked.workers, 1)):
+        if value < least:
+            raise Refusal(
+                "{key}={value} must be a whole number of at least {least}", key=name, value=value, least=least
+            )
+    if asked.data is not None and not asked.data.is_dir():
+        raise Refusal("--data {folder} is no folder", folder=asked.data)
+    from mmbench.audit.levels import Asked
+
+    return Asked(asked.retrain, secrets.randbelow(10**9) if asked.seed is None else asked.seed, asked.workers)
+
+
+def printer(translator: Translator) -> Callable[[Message], None]:
+    """Tells on the terminal what is under way."""
+    return lambda said: print(printable(translator(said)), flush=True)

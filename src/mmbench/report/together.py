@@ -1,0 +1,174 @@
+"""Data sets of a sweep that are repetitions of one another: they differ in their split seed, or hold out other items.
+
+A contrast is judged over all of them together; see ``docs/protocol.md``, Tuned gain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from mmbench.fingerprint import of_json
+from mmbench.inference.repetitions import Repeated, RepeatedGain, repeated_gain
+from mmbench.inference.tuned_gain import Gain, TunedGain
+from mmbench.inference.verdicts import Judgement, Verdict, verdict
+from mmbench.messages import message_of
+from mmbench.report.fairness_checks import Group
+from mmbench.report.table import SweepTable
+from mmbench.store.schema import Cell
+
+Row = TypeVar("Row")
+#: Setting of a data set that tells its repetitions apart, and the word before its number in the data set's name.
+SETTINGS = {Repeated.FOLD: ("cold_fold", "fold"), Repeated.SPLIT: ("split_seed", "split")}
+
+
+@dataclass(frozen=True)
+class Repetitions:
+    """Data sets that are repetitions of one another.
+
+    Args:
+        kind: what differs between them.
+        data: their name without it.
+        datasets: their names by its number.
+    """
+
+    kind: Repeated
+    data: str
+    datasets: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """How many there are: ``over 3 split seeds``."""
+        n = len(self.datasets)
+        return f"over {n} {self.kind}{'' if n == 1 else 's'}"
+
+    @property
+    def name(self) -> str:
+        """What stands in place of a data set where they are judged together."""
+        return f"{self.data} {self.words}"
+
+    @property
+    def several(self) -> bool:
+        """Whether they are judged together: a single fold is, because it has no word, a single split is not."""
+        return len(self.datasets) > 1 or self.kind is Repeated.FOLD
+
+    def of(self, datasets: Sequence[str]) -> Repetitions:
+        """Some of them."""
+        return replace(self, datasets=tuple(name for name in self.datasets if name in datasets))
+
+
+def read_repetitions(table: SweepTable, groups: Sequence[Group]) -> list[Repetitions]:
+    """Which data sets of a sweep are repetitions of one another: at least two splits, or any number of folds.
+
+    A split of which nothing has run yet belongs to those that its name says.
+
+    Args:
+        table: the sweep.
+        groups: its fairness report, whose records say what each data set is.
+    """
+    found: dict[str, tuple[Repeated, str, dict[int, str]]] = {}
+    for group in groups:
+        kind, number, key = _place(group.cells[0].cell)
+        found.setdefault(key, (kind, _without(group.dataset, kind, number), {}))[2].setdefault(number, group.dataset)
+    read = {group.dataset for group in groups}
+    for dataset in (name for name in table.datasets if name not in read):
+        for kind, data, members in found.values():
+            named = re.search(rf"-{SETTINGS[kind][1]}(\d+)(?![^-])", dataset)
+            number = int(named[1]) if named else 0
+            if number not in members and _without(dataset, kind, number) == data:
+                members[number] = dataset
+    repeated = (
+        Repetitions(kind, data, tuple(name for _, name in sorted(members.items())))
+        for kind, data, members in found.values()
+    )
+    return [over for over in repeated if over.several]
+
+
+def together(
+    rows: Mapping[str, Sequence[Row]],
+    repeated: Sequence[Repetitions],
+    name: Callable[[Row], Hashable],
+    join: Callable[[Repetitions, Sequence[Row]], Sequence[Row]],
+) -> list[Row]:
+    """Rows of every data set; those with one name in repetitions are joined, in the place of the first data set.
+
+    Args:
+        rows: rows by their data set, in the order of the table.
+        repeated: the repetitions.
+        name: what a row is called in its data set.
+        join: from repetitions and the row of each to what is shown of them.
+    """
+    over_of = {dataset: over for over in repeated for dataset in over.datasets}
+    found: list[Row] = []
+    for dataset, own in rows.items():
+        over = over_of.get(dataset)
+        if over is None:
+            found += own
+        elif dataset == next(other for other in rows if other in over.datasets):
+            named: dict[Hashable, dict[str, Row]] = {}
+            for member in over.datasets:
+                for row in rows[member]:
+                    named.setdefault(name(row), {})[member] = row
+            for members in named.values():
+                some = over.of(list(members))
+                found += join(some, list(members.values())) if some.several else members.values()
+    return found
+
+
+def _place(cell: Cell) -> tuple[Repeated, int, str]:
+    """What a data set repeats, as which number, and a hash of everything else that it is."""
+    settings = dict(cell.config["dataset"])
+    kind = Repeated.SPLIT if settings.get(SETTINGS[Repeated.FOLD][0]) is None else Repeated.FOLD
+    number = int(settings.pop(SETTINGS[kind][0], 0))
+    return kind, number, of_json([kind, settings, cell.draw])
+
+
+def _without(dataset: str, kind: Repeated, number: int) -> str:
+    """The name of a data set without the number of its repetition."""
+    return re.sub(rf"-{SETTINGS[kind][1]}{number}(?![^-])", "", dataset, count=1)
+
+
+def judge_together(
+    over: Repetitions, said: Mapping[str, tuple[Gain | None, Judgement]], delta: float
+) -> tuple[RepeatedGain | None, Judgement]:
+    """The gain over all repetitions and its verdict, at the strictest of their levels.
+
+    What bars a word in one of them bars it in all: a failure, distrust, too little effort, or missing bounds.
+
+    Args:
+        over: the repetitions.
+        said: the gain and the verdict of each, by the name of its data set.
+        delta: equivalence margin.
+    """
+
+    def reasons(word: Verdict) -> list[str]:
+        return [f"{dataset}: {judged.reason}" for dataset, (_, judged) in said.items() if judged.word is word]
+
+    doubts = reasons(Verdict.UNTRUSTED)
+    silent = [
+        f"{dataset}: {judged.reason}"
+        for dataset, (tuned, judged) in said.items()
+        # A gain that refuses bounds is asked again when all are joined.
+        if judged.word is None and (tuned is None or judged.reason != tuned.refusal)
+    ]
+    gains, joined = [tuned for tuned, _ in said.values() if isinstance(tuned, TunedGain)], None
+    if len(gains) == len(said):
+        try:
+            joined = repeated_gain(over.kind, gains)
+        except ValueError as error:
+            doubts.append(message_of(error))
+    judged = verdict(
+        joined,
+        delta,
+        failed="; ".join(reasons(Verdict.FAILED)),
+        untrusted="; ".join(doubts),
+        wordless="; ".join(silent),
+    )
+    return joined, judged
+
+
+def without_word(over: Repetitions, judged: Judgement) -> Judgement:
+    """What is said of one repetition: nothing that all of them are asked; a failure or distrust stays."""
+    return judged if judged.word in (Verdict.FAILED, Verdict.UNTRUSTED) else Judgement(None, f"judged {over.words}")

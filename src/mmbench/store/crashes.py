@@ -1,0 +1,43 @@
+"""Crashes of workers, by the training that each of them held.
+
+The pool that sees a worker end notes it (:mod:`mmbench.scheduling.exits`); whoever takes the training next reads it.
+The notes lie in the folder of the sweep whatever keeps the leases.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmbench import paths
+
+#: A training that crashed so many workers counts as failed instead of crashing workers for ever.
+MAX_CRASHES = 3
+
+
+def note(sweep_dir: Path, training: str, reason: str) -> None:
+    """Add a crash.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        training: name of the lease that the worker held.
+        reason: one line.
+    """
+    file = paths.crash_file(sweep_dir, training)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(f"{reason}\n")
+
+
+def read(sweep_dir: Path, training: str) -> list[str]:
+    """The reasons of all crashes in a training."""
+    try:
+        return paths.crash_file(sweep_dir, training).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def forget(sweep_dir: Path, cell: str) -> None:
+    """Remove the crashes of all trainings of a cell, whose leases begin with its name."""
+    file = paths.crash_file(sweep_dir, f"{cell}.*")
+    for found in file.parent.glob(file.name):
+        found.unlink(missing_ok=True)

@@ -1,0 +1,804 @@
+"""What a cheat would try, by the words of the table in ``docs/audit.md``."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmbench import paths
+from mmbench.audit.recorded import Recorded
+from mmbench.data.recdata import make_recdata
+from mmbench.evaluation.ranking import Evaluator
+from mmbench.sealing.score_test import evaluator_of_test, stored_rankings
+from mmbench.store import records
+from mmbench.store.files import read_state, write_parquet
+from mmbench.store.records import ranking_frames
+from mmbench.store.schema import TRAININGS, Manifest, Stage
+from mmbench.training.fit import rebuild
+from mmbench.training.loop import SELECTION_METRIC, validation_scores
+from tests.audit.forger import Forger, Plain
+
+#: An edit by its words.
+ATTACKS: dict[str, Callable[[Forger], None]] = {}
+
+
+def attack(words: str) -> Callable[[Callable[[Forger], None]], Callable[[Forger], None]]:
+    """Name an edit as the table does."""
+
+    def named(edit: Callable[[Forger], None]) -> Callable[[Forger], None]:
+        assert words not in ATTACKS
+        ATTACKS[words] = edit
+        return edit
+
+    return named
+
+
+def scaled(factor: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Ranks multiplied, as whole numbers from 1."""
+    return lambda frame: frame.assign(rank=np.clip(frame["rank"] * factor, 1, 80).round().astype("int32"))
+
+
+def with_score(score: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Validation scores multiplied."""
+    return lambda frame: frame.assign(**{SELECTION_METRIC: np.clip(frame[SELECTION_METRIC] * score, 0, 1)})
+
+
+def follow(forger: Forger, record: Path) -> None:
+    """Let the record of a training say the mean of its validation vector."""
+    frame = pd.read_parquet(forger.beside(record, paths.VALIDATION))
+    mean = float(frame[SELECTION_METRIC].to_numpy(np.float64).mean())
+    forger.change(record, ("course", "validated"), lambda _: mean, keep=False)
+
+
+def rank_honestly(forger: Forger, folder: Path, record: Path) -> None:
+    """Rank validation and test with the state that lies there now, and write what it gives."""
+    from tests.audit.conftest import SOURCES
+
+    manifest = records.read(forger.manifest, Manifest)
+    planned = next(cell for cell in manifest.cells if paths.cell_dir(forger.folder, *cell.name) == folder)
+    recorded = Recorded.read(forger.folder, planned, SOURCES)
+    stage = Stage.FINAL if record.parent.name == "finals" else Stage.TRIAL
+    training, task = records.read(record, TRAININGS[stage]), recorded.task
+    build, settings = task.recipe(training.configuration)
+    state = read_state(forger.beside(record, paths.STATE))
+    data = make_recdata(task.train, task.inputs(training.seed))
+    evaluator = Evaluator(task.valid, task.train)
+    scores = validation_scores(evaluator, rebuild(build, data, state, settings, training.seed))
+    file = forger.beside(record, paths.VALIDATION)
+    forger.touch(file)
+    write_parquet(file, pd.DataFrame({"user": evaluator.users.astype("int32"), SELECTION_METRIC: scores}))
+    follow(forger, record)
+    test = evaluator_of_test(task, recorded.split)
+    graphs = forger.folder.parent / "graphs"
+    for ending, ranking in stored_rankings(task, recorded.store, training, test, graphs).items():
+        for name, frame in ranking_frames(ranking, ending).items():
+            forger.touch(forger.beside(record, name))
+            write_parquet(forger.beside(record, name), frame)
+
+
+def for_all(forger: Forger, change: Callable[[Plain], Plain], *kinds: str) -> None:
+    """Change every record of some kinds."""
+    for file in sorted(forger.folder.rglob("*.json")):
+        record = forger.read(file)
+        if record.get("kind") in kinds:
+            forger.write(file, change(record))
+
+
+#: Edits of a choice, which choosing again would undo.
+PICKED = ("a configuration picked by hand", "a choice by test: another trial's score raised, and that trial chosen")
+
+
+def unchosen(forger: Forger, folder: Path) -> Path:
+    """Record of a trial that no look chose."""
+    chosen = {forger.read(choice)["slot"] for choice in folder.rglob(paths.choice_file(folder).name)}
+    return next(record for slot, record in enumerate(forger.trials(folder)) if slot not in chosen)
+
+
+def best(forger: Forger, folder: Path) -> Path:
+    """Record of the trial that was chosen."""
+    return forger.trials(folder)[forger.read(paths.choice_file(folder))["slot"]]
+
+
+# Results
+
+
+@attack("test ranks of one condition halved, final runs and trials")
+def _(forger: Forger) -> None:
+    for file in forger.tables(paths.RANKS, forger.cell("fused")):
+        forger.frame(file, scaled(0.5))
+
+
+@attack("a rival's test ranks doubled in its final runs")
+def _(forger: Forger) -> None:
+    for record in forger.finals(forger.cell("text")):
+        forger.frame(forger.beside(record, paths.RANKS), scaled(2))
+
+
+@attack("a rival's test ranks doubled in its trials")
+def _(forger: Forger) -> None:
+    for record in forger.trials(forger.cell("text")):
+        forger.frame(forger.beside(record, paths.RANKS), scaled(2))
+
+
+@attack("the luckiest seed's files copied over the others")
+def _(forger: Forger) -> None:
+    first, second = forger.finals(forger.cell("fused"))
+    lucky, source = forger.read(first), forger.read(second)
+    for ending in (paths.VALIDATION, paths.STATE, paths.RANKS, paths.LISTS):
+        forger.copy(forger.beside(first, ending), forger.beside(second, ending))
+    forger.write(second, {**lucky, "index": source["index"], "seed": source["seed"]})
+
+
+@attack("the luckiest seed's state, a little changed, ranked honestly as the other seed's")
+def _(forger: Forger) -> None:
+    folder = forger.cell("fused")
+    first, second = forger.finals(folder)
+    forger.copy(forger.beside(first, paths.STATE), forger.beside(second, paths.STATE))
+    forger.state(forger.beside(second, paths.STATE), lambda values: values * np.float16(1.01))
+    course = forger.read(first)["course"]
+    forger.change(second, ("course",), lambda _: course, keep=False)
+    rank_honestly(forger, folder, second)
+
+
+@attack("users of the test ranks relabelled")
+def _(forger: Forger) -> None:
+    for file in forger.tables(paths.RANKS):
+        forger.frame(file, lambda frame: frame.assign(user=frame["user"].to_numpy()[::-1].astype("int32")))
+
+
+@attack("other items in the test ranks")
+def _(forger: Forger) -> None:
+    for file in forger.tables(paths.RANKS):
+        forger.frame(file, lambda frame: frame.assign(item=((frame["item"] + 1) % 80).astype("int32")))
+
+
+@attack("lists that are not those of the ranks")
+def _(forger: Forger) -> None:
+    for file in forger.tables(paths.LISTS, forger.cell("fused")):
+        forger.frame(file, lambda frame: frame.assign(items=[items[::-1] for items in frame["items"]]))
+
+
+@attack("items of the lists exchanged below the test items")
+def _(forger: Forger) -> None:
+    def exchanged(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(items=[[*items[:-2], items[-1], items[-2]] for items in frame["items"]])
+
+    folder = forger.cell("fused")
+    for record in forger.finals(folder):
+        held = pd.read_parquet(forger.beside(record, paths.RANKS))["rank"]
+        assert len(held)
+        forger.frame(forger.beside(record, paths.LISTS), lambda frame: exchanged(frame).astype({"user": "int32"}))
+
+
+@attack("ranks of the reliance test worsened")
+def _(forger: Forger) -> None:
+    for file in forger.tables(paths.shuffled_ranks("image"), forger.cell("fused")):
+        forger.frame(file, scaled(2))
+
+
+@attack("the half of the users on which fused loses dropped from all cells")
+def _(forger: Forger) -> None:
+    for file in forger.tables(paths.RANKS):
+        forger.frame(file, lambda frame: frame[frame["user"] % 2 == 0])
+
+
+@attack("half of the users dropped from all cells, seals and plan")
+def _(forger: Forger) -> None:
+    from mmbench.data.interactions import Interactions
+
+    for file in (*forger.tables(paths.RANKS), *forger.tables(paths.LISTS)):
+        forger.frame(file, lambda frame: frame[frame["user"] % 2 == 0])
+    for folder in forger.cells():
+        if not paths.seal_file(folder).exists():
+            continue
+        name = forger.read(paths.cell_file(folder))["dataset"]
+        known = forger.read(forger.manifest)["data"][name]
+        frame = pd.read_parquet(forger.beside(forger.finals(folder)[0], paths.RANKS))
+        pairs = (frame[column].to_numpy(np.int64) for column in ("user", "item"))
+        test = Interactions(*pairs, known["n_users"], known["n_items"]).fingerprint()
+        forger.change(forger.manifest, ("data", name, "test_hash"), lambda _, test=test: test, keep=False)
+        for seal in folder.rglob(paths.seal_file(folder).name):
+            forger.change(seal, ("test_hash",), lambda _, test=test: test, keep=False)
+
+
+@attack("half of the users dropped from the validation of one condition")
+def _(forger: Forger) -> None:
+    for record in forger.trials(forger.cell("fused")):
+        forger.frame(forger.beside(record, paths.VALIDATION), lambda frame: frame[frame["user"] % 2 == 0])
+        follow(forger, record)
+
+
+@attack("a rival's best trial given a low score")
+def _(forger: Forger) -> None:
+    record = best(forger, forger.cell("text"))
+    forger.change(record, ("course", "validated"), lambda score: score / 2, keep=False)
+
+
+@attack("a rival's best trial given a low validation vector")
+def _(forger: Forger) -> None:
+    record = best(forger, forger.cell("text"))
+    forger.frame(forger.beside(record, paths.VALIDATION), with_score(0.5))
+    follow(forger, record)
+
+
+@attack("a rival's trial recorded as failed")
+def _(forger: Forger) -> None:
+    folder = forger.cell("text")
+    record = unchosen(forger, folder)
+    for ending in (paths.VALIDATION, paths.STATE, paths.RANKS):
+        forger.remove(forger.beside(record, ending))
+    failed = {"course": None, "n_parameters": None, "validation_hash": "", "state_hash": ""}
+    failure = {"reason": "RuntimeError: out of memory", "traceback": ""}
+    forger.write(record, {**forger.read(record), **failed, "failure": failure})
+    for choice in folder.rglob(paths.choice_file(folder).name):
+        if forger.read(choice)["n_trials"] > int(record.stem):
+            forger.change(choice, ("n_failed",), lambda n: n + 1, keep=False)
+    for seal in folder.rglob(paths.seal_file(folder).name):
+        name = forger.beside(record, paths.RANKS).relative_to(folder).as_posix()
+        forger.change(seal, ("files",), lambda files, name=name: {k: v for k, v in files.items() if k != name}, False)
+
+
+@attack("a rival's trial given a weaker state, ranked honestly")
+def _(forger: Forger) -> None:
+    folder = forger.cell("text")
+    record, least = unchosen(forger, folder), min(forger.read(t)["course"]["validated"] for t in forger.trials(folder))
+    for turn in range(1, 20):
+        forger.state(forger.beside(record, paths.STATE), lambda values, turn=turn: np.roll(values, turn, axis=0))
+        rank_honestly(forger, folder, record)
+        if forger.read(record)["course"]["validated"] < least:
+            return
+    raise AssertionError("no state is weaker")
+
+
+@attack("validation scores of one condition scaled, the history too")
+def _(forger: Forger) -> None:
+    for record in forger.trials(forger.cell("fused")):
+        forger.frame(forger.beside(record, paths.VALIDATION), with_score(0.9))
+        forger.change(record, ("course", "history"), lambda scores: [0.9 * score for score in scores], keep=False)
+        follow(forger, record)
+    forger.change(paths.choice_file(forger.cell("fused")), ("score",), lambda score: 0.9 * score, keep=False)
+
+
+@attack("the popularity baseline scored lower, so that nothing stalled")
+def _(forger: Forger) -> None:
+    for record in forger.folder.rglob("*.json"):
+        if forger.read(record).get("course"):
+            forger.change(record, ("course", "popularity"), lambda _: 0.0, keep=False)
+
+
+# Copies
+
+
+@attack("one condition's trials copied over another's")
+def _(forger: Forger) -> None:
+    source, target = forger.cell("text_shuffled_image"), forger.cell("fused")
+    for record in forger.trials(source):
+        for ending in (paths.RECORD, paths.VALIDATION, paths.STATE, paths.RANKS):
+            forger.copy(forger.beside(record, ending), target / "trials" / f"{record.stem}.{ending}")
+
+
+@attack("one condition's trials copied over another's, with the other's keys and features")
+def _(forger: Forger) -> None:
+    source, target = forger.cell("text_shuffled_image"), forger.cell("fused")
+    for record in forger.trials(source):
+        place = target / "trials" / record.name
+        own = {name: forger.read(place)[name] for name in ("cell_key", "feature_hash", "controls")}
+        for ending in (paths.RECORD, paths.VALIDATION, paths.STATE, paths.RANKS):
+            forger.copy(forger.beside(record, ending), forger.beside(place, ending))
+        forger.write(place, {**forger.read(place), **own})
+
+
+@attack("a whole cell copied over another")
+def _(forger: Forger) -> None:
+    target = forger.cell("fused")
+    forger.remove(target)
+    forger.copy(forger.cell("text_shuffled_image"), target)
+
+
+# Choice
+
+
+@attack("a configuration picked by hand")
+def _(forger: Forger) -> None:
+    folder = forger.cell("fused")
+    file = paths.choice_file(folder)
+    slot = (forger.read(file)["slot"] + 1) % 3
+    other = forger.read(forger.trials(folder)[slot])
+    picked = {"slot": slot, "configuration": other["configuration"], "score": other["course"]["validated"]}
+    forger.write(file, {**forger.read(file), **picked})
+
+
+@attack("a choice by test: another trial's score raised, and that trial chosen")
+def _(forger: Forger) -> None:
+    folder = forger.cell("fused")
+    file = paths.choice_file(folder)
+    slot = (forger.read(file)["slot"] + 1) % 3
+    record = forger.trials(folder)[slot]
+    forger.change(record, ("course", "validated"), lambda _: 0.9, keep=False)
+    picked = {"slot": slot, "configuration": forger.read(record)["configuration"], "score": 0.9}
+    forger.write(file, {**forger.read(file), **picked})
+
+
+@attack("final runs of another configuration than the chosen one")
+def _(forger: Forger) -> None:
+    folder = forger.cell("fused")
+    other = forger.read(next(t for t in forger.trials(folder) if t != best(forger, folder)))["configuration"]
+    for record in forger.finals(folder):
+        forger.change(record, ("configuration",), lambda _: other, keep=False)
+
+
+@attack("an earlier look at the test split removed")
+def _(forger: Forger) -> None:
+    for folder in forger.cells():
+        forger.remove(folder / "looks")
+
+
+# Effort
+
+
+def without(forger: Forger, *wanted: Path) -> None:
+    """Remove trainings with all of their files and their rows."""
+    hashes = {forger.read(record)["hash"] for record in wanted}
+    forger.write_rows([row for row in forger.rows() if row["hash"] not in hashes])
+    for record in wanted:
+        forger.remove(*record.parent.glob(f"{record.stem}.*"))
+
+
+@attack("the last trial gone everywhere")
+def _(forger: Forger) -> None:
+    without(forger, *(forger.trials(folder)[-1] for folder in forger.cells()))
+
+
+@attack("a trial gone in every condition, the others renumbered")
+def _(forger: Forger) -> None:
+    for folder in forger.cells():
+        first, *others = forger.trials(folder)
+        if not others:
+            continue
+        for record, place in zip(others, [first, *others], strict=False):
+            for file in record.parent.glob(f"{record.stem}.*"):
+                forger.copy(file, place.parent / file.name.replace(record.stem, place.stem, 1))
+            forger.change(place, ("index",), lambda _, place=place: int(place.stem), keep=False)
+        without(forger, others[-1])
+
+
+@attack("a trial more than the plan has, in every condition")
+def _(forger: Forger) -> None:
+    rows = forger.rows()
+    for folder in forger.cells():
+        last, number = forger.trials(folder)[-1], len(forger.trials(folder))
+        for file in last.parent.glob(f"{last.stem}.*"):
+            forger.copy(file, last.parent / file.name.replace(last.stem, f"{number:03d}", 1))
+        record = last.with_name(f"{number:03d}.json")
+        forger.write(record, {**forger.read(record), "index": number, "seed": 10_000 + number})
+        rows.append({**rows[forger.row_of(last)], "index": number, "seed": 10_000 + number})
+    forger.write_rows(rows)
+
+
+@attack("a configuration picked by hand in one slot, for all conditions")
+def _(forger: Forger) -> None:
+    for name in ("text", "fused", "text_shuffled_image"):
+        record = forger.trials(forger.cell(name))[1]
+        forger.change(record, ("configuration", "optimizer.lr"), lambda lr: lr * 1.5, keep=False)
+
+
+@attack("another seed in one slot, for all conditions")
+def _(forger: Forger) -> None:
+    for folder in forger.cells():
+        forger.change(forger.trials(folder)[0], ("seed",), lambda seed: seed + 77, keep=False)
+
+
+@attack("a failed trial as a low score")
+def _(forger: Forger) -> None:
+    record, like = forger.trials(forger.cell("none", "broken"))[0], forger.trials(forger.cell("fused"))[0]
+    result = {name: forger.read(like)[name] for name in ("course", "n_parameters", "validation_hash", "state_hash")}
+    forger.write(record, {**forger.read(record), **result, "failure": None})
+    for ending in (paths.VALIDATION, paths.STATE):
+        forger.copy(forger.beside(like, ending), forger.beside(record, ending))
+
+
+@attack("200 epochs where the budget ends trainings earlier")
+def _(forger: Forger) -> None:
+    for record in forger.trials(forger.cell("fused")):
+        course = forger.read(record)["course"]
+        longer = {"history": course["history"] * 40, "losses": course["losses"] * 40}
+        forger.change(record, ("course",), lambda course, longer=longer: {**course, **longer}, keep=False)
+
+
+@attack("a rival's training cut short")
+def _(forger: Forger) -> None:
+    for record in forger.trials(forger.cell("text")):
+        shorter = {name: forger.read(record)["course"][name][:2] for name in ("history", "losses")}
+        shorter["best_epoch"] = 1 + int(np.argmax(shorter["history"]))
+        forger.change(record, ("course",), lambda course, shorter=shorter: {**course, **shorter}, keep=False)
+
+
+@attack("the training rule of one condition raised in its record")
+def _(forger: Forger) -> None:
+    file = paths.cell_file(forger.cell("fused"))
+    forger.change(file, ("config", "budget", "max_steps"), lambda steps: 10 * steps, keep=False)
+
+
+@attack("a final seed gone everywhere")
+def _(forger: Forger) -> None:
+    without(forger, *(runs[-1] for folder in forger.cells() if (runs := forger.finals(folder))))
+
+
+@attack("a final seed gone everywhere, and from seals and plan")
+def _(forger: Forger) -> None:
+    gone = [runs[-1] for folder in forger.cells() if (runs := forger.finals(folder))]
+    gone += [a for folder in forger.cells() for aside in paths.aside_dirs(folder) for a in forger.finals(aside)[-1:]]
+    without(forger, *gone)
+    for seal in forger.folder.rglob("sealed.json"):
+        short = forger.read(seal)
+        files = {name: value for name, value in short["files"].items() if "seed2" not in name}
+        forger.write(seal, {**short, "finals": short["finals"][:-1], "runs": short["runs"][:-1], "files": files})
+    manifest = forger.read(forger.manifest)
+    for planned in manifest["cells"]:
+        planned["seeds"] -= 1
+        planned["trainings"] -= 1
+    for revision in manifest["revisions"]:
+        revision["seeds"] -= 1
+    forger.write(forger.manifest, manifest)
+    for_all(forger, lambda cell: {**cell, "effort": {**cell["effort"], "seeds": cell["effort"]["seeds"] - 1}}, "cell")
+
+
+@attack("half of the images missing in fused, as its record says")
+def _(forger: Forger) -> None:
+    file = paths.cell_file(forger.cell("fused"))
+    forger.change(file, ("config", "modality", "missing"), lambda _: {"image": 0.5}, keep=False)
+
+
+@attack("other images than those of the data set, under a fingerprint of their own")
+def _(forger: Forger) -> None:
+    for record in (*forger.trials(forger.cell("fused")), *forger.finals(forger.cell("fused"))):
+        forger.change(record, ("feature_hash",), lambda _: "0" * 64, keep=False)
+
+
+# Ledger
+
+
+@attack("the ledger emptied")
+def _(forger: Forger) -> None:
+    forger.write_rows([])
+
+
+@attack("the ledger removed")
+def _(forger: Forger) -> None:
+    forger.remove(forger.ledger)
+
+
+@attack("scores of the ledger changed")
+def _(forger: Forger) -> None:
+    rows = forger.rows()
+    place = forger.row_of(forger.trials(forger.cell("fused"))[0])
+    forger.write_rows([{**row, "score": 0.5} if at == place else row for at, row in enumerate(rows)])
+    forger._kept.add((forger.ledger, (place, "score")))
+
+
+@attack("rows of one cell gone from the ledger")
+def _(forger: Forger) -> None:
+    forger.write_rows([row for row in forger.rows() if row["modality"] != "fused"])
+
+
+@attack("30 hidden trials added to the ledger")
+def _(forger: Forger) -> None:
+    rows = forger.rows()
+    like = rows[forger.row_of(forger.trials(forger.cell("fused"))[0])]
+    more = [{**like, "index": 3 + n, "hash": f"{n:064d}", "finished_at": rows[-1]["finished_at"]} for n in range(30)]
+    forger.write_rows([*rows, *more])
+
+
+@attack("a row of the ledger twice")
+def _(forger: Forger) -> None:
+    forger.write_rows([*forger.rows(), forger.rows()[-1]])
+
+
+@attack("final runs of the ledger before the trials")
+def _(forger: Forger) -> None:
+    for folder in forger.cells():
+        forger.remove(folder / "looks", folder / "aside")
+    here = {
+        forger.read(file)["hash"]
+        for folder in forger.cells()
+        for file in [*forger.trials(folder), *forger.finals(folder)]
+    }
+    rows = sorted((row for row in forger.rows() if row["hash"] in here), key=lambda row: row["stage"] != "final")
+    forger.write_rows([{**row, "finished_at": rows[0]["finished_at"]} for row in rows])
+
+
+@attack("times of the ledger exchanged within the same minutes")
+def _(forger: Forger) -> None:
+    rows = forger.rows()
+    times = [row["finished_at"] for row in rows][::-1]
+    forger.write_rows([{**row, "finished_at": time} for row, time in zip(rows, times, strict=True)])
+
+
+@attack("times of the ledger an hour before the plan")
+def _(forger: Forger) -> None:
+    def earlier(time: str) -> str:
+        return (datetime.datetime.fromisoformat(time) - datetime.timedelta(hours=1)).isoformat()
+
+    forger.write_rows([{**row, "finished_at": earlier(row["finished_at"])} for row in forger.rows()])
+
+
+@attack("times of the ledger in reverse, hours apart")
+def _(forger: Forger) -> None:
+    rows = forger.rows()
+    last = datetime.datetime.fromisoformat(rows[-1]["finished_at"])
+    times = [(last + datetime.timedelta(hours=len(rows) - n)).isoformat() for n in range(len(rows))]
+    forger.write_rows([{**row, "finished_at": time} for row, time in zip(rows, times, strict=True)])
+
+
+@attack("seconds, memory, energy and samples of every training halved")
+def _(forger: Forger) -> None:
+    numbers = ("seconds", "setup_seconds", "ranking_seconds", "total_seconds", "n_samples", "peak_rss_mb")
+    for_rows = [
+        {
+            **row,
+            "cost": {name: value / 2 if name in numbers and value else value for name, value in row["cost"].items()},
+        }
+        for row in forger.rows()
+    ]
+    for row in for_rows:
+        row["cost"]["n_samples"] = int(row["cost"]["n_samples"])
+    forger.write_rows(for_rows)
+
+
+# Plan
+
+
+@attack("equivalence margin from 2 % to 30 % in the plan")
+def _(forger: Forger) -> None:
+    forger.change(forger.manifest, ("delta",), lambda _: 0.3, keep=False)
+
+
+@attack("equivalence margin from 2 % to 30 % in plan and cells")
+def _(forger: Forger) -> None:
+    forger.change(forger.manifest, ("delta",), lambda _: 0.3, keep=False)
+    everywhere(forger, "delta", 0.3)
+
+
+def everywhere(forger: Forger, name: str, value: Any) -> None:
+    """Give statistics of the plan and of all cells another value."""
+    forger.change(forger.manifest, ("statistics", name), lambda _: value, keep=False)
+    for folder in forger.cells():
+        forger.change(paths.cell_file(folder), ("config", "statistics", name), lambda _: value, keep=False)
+
+
+@attack("contrasts changed in plan and cells")
+def _(forger: Forger) -> None:
+    forger.change(forger.manifest, ("contrasts",), lambda _: ["fused_vs_text_shuffled_image"], keep=False)
+    everywhere(forger, "contrasts", ["fused_vs_text_shuffled_image"])
+
+
+@attack("another primary metric in the plan")
+def _(forger: Forger) -> None:
+    forger.change(forger.manifest, ("primary",), lambda _: "recall@20", keep=False)
+
+
+@attack("a condition gone from the plan, its records left")
+def _(forger: Forger) -> None:
+    gone_from_plan(forger)
+
+
+def gone_from_plan(forger: Forger) -> None:
+    """Take the control out of the plan."""
+    name = "text_shuffled_image"
+    manifest = forger.read(forger.manifest)
+    manifest["cells"] = [cell for cell in manifest["cells"] if cell["modality"] != name]
+    for revision in manifest["revisions"]:
+        for part in ("cells", "versions"):
+            revision[part] = {key: value for key, value in revision[part].items() if not key.endswith(name)}
+    forger.write(forger.manifest, manifest)
+
+
+@attack("a condition gone from plan, folder and ledger")
+def _(forger: Forger) -> None:
+    gone_from_plan(forger)
+    forger.remove(forger.cell("text_shuffled_image"))
+    forger.write_rows([row for row in forger.rows() if row["modality"] != "text_shuffled_image"])
+
+
+@attack("eight trials claimed by the plan")
+def _(forger: Forger) -> None:
+    manifest = forger.read(forger.manifest)
+    for cell in manifest["cells"]:
+        cell["trials"] = 8
+    forger.write(forger.manifest, manifest)
+
+
+@attack("a name of the budget that sounds like more")
+def _(forger: Forger) -> None:
+    forger.change(forger.manifest, ("budget", "name"), lambda _: "paper", keep=False)
+
+
+@attack("the fingerprint of the configuration in the plan")
+def _(forger: Forger) -> None:
+    forger.change(forger.manifest, ("config_hash",), lambda _: "0" * 64, keep=False)
+
+
+@attack("the folder of a planned cell leading elsewhere")
+def _(forger: Forger) -> None:
+    forger.change(forger.manifest, ("cells", 0, "folder"), lambda _: "../../elsewhere", keep=False)
+
+
+# Hashes of data
+
+
+@attack("the split's fingerprint in one training")
+def _(forger: Forger) -> None:
+    forger.change(forger.trials(forger.cell("fused"))[0], ("split_hash",), lambda _: "0" * 64, keep=False)
+
+
+@attack("the split's fingerprint in trainings, cells and plan")
+def _(forger: Forger) -> None:
+    name = "planted-complementary"
+    forger.change(forger.manifest, ("data", name, "split_hash"), lambda _: "0" * 64, keep=False)
+    for_all(
+        forger,
+        lambda record: {**record, "split_hash": "0" * 64} if record.get("dataset", name) == name else record,
+        "cell",
+    )
+    for folder in forger.cells():
+        if folder.parent.parent.name == name:
+            for place in [folder, *paths.aside_dirs(folder)]:
+                for record in (*forger.trials(place), *forger.finals(place)):
+                    forger.change(record, ("split_hash",), lambda _: "0" * 64, keep=False)
+
+
+@attack("the images' fingerprint in cells and plan")
+def _(forger: Forger) -> None:
+    name = "planted-complementary"
+    forger.change(forger.manifest, ("data", name, "features", "image"), lambda _: "0" * 64, keep=False)
+    for model, modality in (
+        ("vbpr", "text"),
+        ("vbpr", "fused"),
+        ("vbpr", "text_shuffled_image"),
+        ("broken", "none"),
+        ("broken", "text"),
+    ):
+        file = paths.cell_file(forger.cell(modality, model))
+        forger.change(file, ("features", "image"), lambda _: "0" * 64, keep=False)
+    from mmbench import fingerprint
+
+    folder = forger.cell("fused")
+    seen = {**forger.read(paths.cell_file(folder))["features"]}
+    for place in [folder, *paths.aside_dirs(folder)]:
+        for record in (*forger.trials(place), *forger.finals(place)):
+            forger.change(record, ("feature_hash",), lambda _: fingerprint.of_json(seen), keep=False)
+
+
+@attack("the cell key of a seal")
+def _(forger: Forger) -> None:
+    forger.change(paths.seal_file(forger.cell("fused")), ("cell_key",), lambda _: "0" * 64)
+
+
+@attack("the test split's fingerprint in all seals")
+def _(forger: Forger) -> None:
+    for_all(forger, lambda seal: {**seal, "test_hash": "0" * 64}, "seal")
+
+
+@attack("another version in one cell")
+def _(forger: Forger) -> None:
+    forger.change(paths.cell_file(forger.cell("fused")), ("versions", "torch"), lambda _: "9.9", keep=False)
+
+
+@attack("another version in all cells, trainings and the plan")
+def _(forger: Forger) -> None:
+    from mmbench.tuning.cell import versions_hash
+
+    for folder in forger.cells():
+        file = paths.cell_file(folder)
+        forger.change(file, ("versions", "torch"), lambda _: "9.9", keep=False)
+        digest = versions_hash(forger.read(file)["versions"])
+        for place in [folder, *paths.aside_dirs(folder)]:
+            for record in (*forger.trials(place), *forger.finals(place)):
+                forger.change(record, ("versions_hash",), lambda _, digest=digest: digest, keep=False)
+
+
+@attack("code changed between a stop and the next start")
+def _(forger: Forger) -> None:
+    for record in forger.finals(forger.cell("fused")):
+        forger.change(record, ("versions_hash",), lambda _: "0" * 64, keep=False)
+
+
+@attack("another precision in one training")
+def _(forger: Forger) -> None:
+    forger.change(forger.trials(forger.cell("fused"))[0], ("precision",), lambda _: "64-true", keep=False)
+
+
+@attack("a batch size that differs between conditions")
+def _(forger: Forger) -> None:
+    file = paths.cell_file(forger.cell("fused"))
+    forger.change(file, ("config", "training", "batch_size"), lambda _: 64, keep=False)
+
+
+@attack("another batch size in all records")
+def _(forger: Forger) -> None:
+    for folder in forger.cells():
+        forger.change(paths.cell_file(folder), ("config", "training", "batch_size"), lambda _: 64, keep=False)
+
+
+@attack("a weight decay that no training had, in all records")
+def _(forger: Forger) -> None:
+    for folder in forger.cells():
+        file = paths.cell_file(folder)
+        if folder.parent.name == "vbpr":
+            forger.change(file, ("config", "optimizer", "weight_decay"), lambda _: 0.5, keep=False)
+
+
+# Files
+
+
+@attack("a state with other numbers")
+def _(forger: Forger) -> None:
+    record = forger.finals(forger.cell("fused"))[0]
+    forger.state(forger.beside(record, paths.STATE), lambda values: values * np.float16(2))
+
+
+@attack("states gone")
+def _(forger: Forger) -> None:
+    forger.remove(*forger.tables(paths.STATE))
+
+
+@attack("a validation vector gone")
+def _(forger: Forger) -> None:
+    forger.remove(forger.beside(forger.trials(forger.cell("fused"))[0], paths.VALIDATION))
+
+
+@attack("test ranks gone")
+def _(forger: Forger) -> None:
+    forger.remove(forger.beside(forger.finals(forger.cell("fused"))[0], paths.RANKS))
+
+
+@attack("lists gone")
+def _(forger: Forger) -> None:
+    forger.remove(forger.beside(forger.finals(forger.cell("fused"))[0], paths.LISTS))
+
+
+@attack("test ranks cut in the middle of the file")
+def _(forger: Forger) -> None:
+    cut(forger, forger.beside(forger.finals(forger.cell("fused"))[0], paths.RANKS))
+
+
+@attack("a state cut in the middle of the file")
+def _(forger: Forger) -> None:
+    cut(forger, forger.beside(forger.finals(forger.cell("fused"))[0], paths.STATE))
+
+
+@attack("a record cut in the middle of the file")
+def _(forger: Forger) -> None:
+    cut(forger, forger.trials(forger.cell("fused"))[0])
+
+
+def cut(forger: Forger, file: Path) -> None:
+    """Keep the first half of a file."""
+    forger.readable = False
+    forger.touch(file)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@attack("a failure beside a result")
+def _(forger: Forger) -> None:
+    key = forger.read(paths.cell_file(forger.cell("fused")))["key"]
+    hidden = {"kind": "failure", "schema_version": forger.read(forger.manifest)["schema_version"], "key": key}
+    file = paths.failure_file(forger.cell("fused"))
+    forger.write(file, {**hidden, "reason": "RuntimeError: out of memory", "traceback": ""})
+
+
+@attack("a failure in the place of a result")
+def _(forger: Forger) -> None:
+    ATTACKS["a failure beside a result"](forger)
+    folder = forger.cell("fused")
+    forger.remove(paths.seal_file(folder), *forger.tables(paths.RANKS, folder), *forger.tables(paths.LISTS, folder))
+
+
+@attack("records of other settings set aside by a stale folder")
+def _(forger: Forger) -> None:
+    forger.copy(forger.cell("fused"), forger.cell("fused").with_name(f"fused{paths.STALE}00000000"))

@@ -1,0 +1,166 @@
+"""What trained models gain on planted worlds: ``python -m tests.evaluation.trained_gains`` trains what is missing.
+
+VBPR and Fusion without content, with text and with both modalities, each in a few settings of learning rate and
+regularisation; of the settings of a condition the one with the best validation score counts. Every training is kept in
+``trained_gains.json`` as soon as it ends, so that the script can be stopped; the rows that are complete are printed as
+the table of decision 0016. ``--first N`` trains at most N, ``--list`` none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from mmbench.cli.compose import compose
+from mmbench.data.recdata import make_recdata
+from mmbench.evaluation.metrics import per_user
+from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.store import files
+from mmbench.training.fit import fit
+
+RESULTS = Path(__file__).with_name("trained_gains.json")
+METRIC = "ndcg@20"
+MODELS = ("vbpr", "fusion")
+#: Worlds with their seeds, and the conditions that are trained on each.
+WHOLE, WITH_TEXT = ("none", "text", "fused"), ("text", "fused")
+ROWS: Mapping[tuple[str, int], tuple[str, ...]] = {
+    ("complementary@1", 0): WHOLE,
+    ("complementary", 0): WHOLE,
+    ("complementary", 1): WHOLE,
+    ("complementary", 2): WHOLE,
+    ("text_only@1", 0): WHOLE,
+    ("text_only", 0): WHOLE,
+    ("text_only", 1): WHOLE,
+    ("text_only", 2): WHOLE,
+    ("useless_image", 0): WITH_TEXT,
+    ("no_signal", 0): WITH_TEXT,
+    ("redundant", 0): WITH_TEXT,
+}
+#: Learning rate and weight of the regularisation, the same pairs for every condition.
+SETTINGS = ((0.005, 0.15), (0.005, 0.5), (0.015, 0.5), (0.015, 1.0))
+#: The rule that ends a training, in optimizer steps.
+RULE = ("budget.patience_steps=500", "budget.min_steps=1000", "budget.max_steps=3000", "training.batch_size=2048")
+SEED = 1
+
+
+class Subject(NamedTuple):
+    """One training.
+
+    Attributes:
+        world: the planted world.
+        seed: seed of the world.
+        model: name of the model.
+        condition: the modality condition.
+        lr: learning rate.
+        reg_weight: weight of the regularisation.
+    """
+
+    world: str
+    seed: int
+    model: str
+    condition: str
+    lr: float
+    reg_weight: float
+
+    @property
+    def overrides(self) -> list[str]:
+        """What a command line takes for it."""
+        data = [f"dataset.world={self.world}", f"dataset.world_options.seed={self.seed}", "dataset.protocol=paper"]
+        settings = [f"optimizer.lr={self.lr}", f"model.reg_weight={self.reg_weight}", *RULE]
+        return [*data, f"model={self.model}", f"modality={self.condition}", *settings, "tracking=none"]
+
+
+Done = Mapping[Subject, Mapping[str, Any]]
+
+
+def subjects() -> Iterator[Subject]:
+    """Every training, world by world."""
+    for (world, seed), conditions in ROWS.items():
+        for model in MODELS:
+            for condition in conditions:
+                for lr, reg_weight in SETTINGS:
+                    yield Subject(world, seed, model, condition, lr, reg_weight)
+
+
+def trained(subject: Subject) -> dict[str, Any]:
+    """Validation and test NDCG@20 of one training in its best state; None for a training that failed."""
+    began = time.perf_counter()
+    job = compose(subject.overrides).job()
+    task, split = job.task(), job.dataset().split
+    build, settings = task.recipe(task.default)
+    data = make_recdata(task.train, task.inputs(SEED))
+    scores: dict[str, float | None] = {"validation": None, "test": None}
+    try:
+        fitted = fit(build, data, task.train, task.valid, settings, SEED)
+        ranking = Evaluator(split.test, *split.seen_at_test).rank(fitted.model)
+        scores = {"validation": float(fitted.per_user.mean()), "test": float(per_user(ranking.pairs, METRIC).mean())}
+    except DegenerateScores:
+        pass
+    return {**subject._asdict(), **scores, "seconds": round(time.perf_counter() - began, 1)}
+
+
+def read(file: Path = RESULTS) -> dict[Subject, dict[str, Any]]:
+    """Trainings that were kept."""
+    kept = files.read_document(file)["trainings"] if file.exists() else []
+    return {Subject(*(one[name] for name in Subject._fields)): one for one in kept}
+
+
+def write(done: Done, file: Path = RESULTS) -> None:
+    """Keep trainings, in the order of :func:`subjects`."""
+    files.write_document(file, {"trainings": [done[subject] for subject in subjects() if subject in done]})
+
+
+def chosen(done: Done, world: str, seed: int, model: str, condition: str) -> float | None:
+    """Test metric of the setting with the best validation score; None before all settings were trained."""
+    own = [done.get(Subject(world, seed, model, condition, *setting)) for setting in SETTINGS]
+    known = [one for one in own if one is not None]
+    succeeded = [one for one in known if one["validation"] is not None]
+    if len(known) < len(own) or not succeeded:
+        return None
+    return float(max(succeeded, key=lambda one: one["validation"])["test"])
+
+
+def table(done: Done) -> list[str]:
+    """The rows of decision 0016 that are complete."""
+    lines = []
+    for (world, seed), conditions in ROWS.items():
+        cells = [f"`{world}`", str(seed)]
+        for model in MODELS:
+            found = {condition: chosen(done, world, seed, model, condition) for condition in conditions}
+            text, fused = found["text"], found["fused"]
+            if None in found.values() or text is None or fused is None:
+                break
+            cells += [_places(found[condition]) if condition in found else "" for condition in WHOLE]
+            cells.append(f"{100 * (fused / text - 1):+.1f} %")
+        else:
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _places(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}".removeprefix("0")
+
+
+def main(words: Sequence[str] | None = None, file: Path = RESULTS) -> None:
+    """Train what is missing and print the rows that are complete."""
+    parser = argparse.ArgumentParser(prog="python -m tests.evaluation.trained_gains", description=__doc__)
+    parser.add_argument("--first", type=int, metavar="N", help="train at most N of those that are missing")
+    parser.add_argument("--list", action="store_true", help="train nothing")
+    asked = parser.parse_args(words)
+    torch.set_num_threads(1)
+    done, everything = read(file), list(subjects())
+    missing = [] if asked.list else [subject for subject in everything if subject not in done][: asked.first]
+    for subject in missing:
+        done[subject] = trained(subject)
+        write(done, file)
+        print(*done[subject].values(), flush=True)
+    print("\n".join([f"{len(done)} of {len(everything)} trainings", *table(done)]))
+
+
+if __name__ == "__main__":
+    main()

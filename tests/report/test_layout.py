@@ -1,0 +1,55 @@
+"""What names of a user's data would do to a Markdown page or to LaTeX, they do not do."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+
+import pytest
+
+from mmbench.report.layout import Column, Document, Table, csv, latex, markdown, md, text_table
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a|b", r"a\|b"),
+        (r"a\|b", r"a\\\|b"),
+        ("`rm`", r"\`rm\`"),
+        ("two\nlines\r\nthree", "two lines three"),
+        ("<script>x</script>", r"\<script>x\</script>"),
+        ("<!-- x", r"\<!-- x"),
+        ("<img src=x>", r"\<img src=x>"),
+        ("[x](http://e)", r"[x\](http\://e)"),
+        ("![x](y)", r"![x\](y)"),
+        ("[x][y]", r"[x\][y]"),
+        ("[x]: http://e", r"[x\]: http\://e"),
+        ("www.example.org", r"www\.example.org"),
+        ("&lt;b&gt;", r"\&lt;b\&gt;"),
+        ("&#60;b", r"\&#60;b"),
+        # What tables say every day stays readable.
+        ("+1.2 [−0.3, +2.7], p < 0.05, R&D", "+1.2 [−0.3, +2.7], p < 0.05, R&D"),
+        ("fused_vs_text: 3 %", "fused_vs_text: 3 %"),
+    ],
+)
+def test_markdown_shows_text_as_text(text: str, shown: str) -> None:
+    assert md(text) == shown
+    table = text_table("<b>", ["name"], [[text]])
+    page = markdown(Document("a | b", [table], [text]))
+    assert page == f"# a \\| b\n\n## \\<b>\n\n| name |\n| --- |\n| {shown} |\n\n- {shown}\n"
+
+
+def test_latex_shows_text_as_text() -> None:
+    rows = [["[1]", "50 % of $x_1$"], ["*a*", "[2, 3]"], ["two\n\nparagraphs", r"\input{x}"]]
+    body = latex(Document("", [text_table("a\n\nb", ["name", "value"], rows)], []))
+    assert r"\caption{a  b}" in body
+    assert body[body.index("midrule") : body.index("\n\\bottomrule")].splitlines()[1:] == [
+        r"{}[1] & 50 \% of \$x\_1\$ \\",
+        r"{}*a* & [2, 3] \\",
+        r"two  paragraphs & \textbackslash{}input\{x\} \\",
+    ]
+
+
+def test_csv_quotes_what_a_spreadsheet_would_run() -> None:
+    columns = [Column("name", None, itemgetter(0)), Column("value", None, itemgetter(1))]
+    rows = [("=1+1", -1.3), ("-", None), ("@x", "-0.5 0.2")]
+    assert csv(Document("", [Table("", columns, rows)], [])) == "name,value\n'=1+1,-1.3\n-,\n'@x,-0.5 0.2\n"

@@ -1,0 +1,332 @@
+"""Data sets that are repetitions of one another: one contrast over all of them, each below it without a word."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench.inference import intervals
+from mmbench.inference.pooling import pooled_gain
+from mmbench.inference.repetitions import Repeated, RepeatedGain, over_folds, over_splits
+from mmbench.inference.tuned_gain import NoWord, TunedGain
+from mmbench.inference.verdicts import Judgement, Verdict, verdict
+from mmbench.report import figures, submission
+from mmbench.report.comparisons import Comparison, read_contrasts, significant
+from mmbench.report.disposals import Disposal, read_disposals
+from mmbench.report.explain import explainable
+from mmbench.report.fairness import by_trials
+from mmbench.report.fairness_checks import read_groups
+from mmbench.report.layout import csv, markdown
+from mmbench.report.pooled import pool
+from mmbench.report.reading import read_sweep
+from mmbench.report.sentences import contrast_verdict, sentence
+from mmbench.report.together import Repetitions, judge_together, read_repetitions
+from mmbench.report.verdict_table import document
+from tests.gains import tuned
+from tests.report import test_disposals as disposed
+from tests.report.constructed import Made, hit_users, write_earlier_look, write_sweep
+
+USERS = 2000
+#: Users with a hit with text, by data set; without content there are 1,000.
+FOUND = {"a": 1100, "a-split1": 1140, "a-split2": 1060}
+ALL = "a over 3 split seeds"
+Cells = dict[tuple[str, str, str], Made]
+
+
+def of_split(dataset: str, **settings: object) -> Mapping[str, object]:
+    """Configuration of a data set called ``<name>``, ``<name>-split<k>`` or ``<name>-fold<k>``."""
+    name, _, rest = dataset.partition("-")
+    number = int(rest.removeprefix("split").removeprefix("fold") or 0)
+    setting = "cold_fold" if rest.startswith("fold") else "split_seed"
+    return {"dataset": {"name": name, setting: number, **settings}}
+
+
+def pair(dataset: str, found: int, model: str = "m", n_trials: int = 8, **settings: object) -> Cells:
+    """Text and none of one data set; all trials and seeds are alike."""
+    config = of_split(dataset, **settings)
+    hits = {"text": hit_users(USERS, range(found)), "none": hit_users(USERS, range(1000))}
+    return {
+        (dataset, model, name): Made(np.stack([h] * 3), trials=np.stack([h] * n_trials), config=config)
+        for name, h in hits.items()
+    }
+
+
+def three(**found: int) -> Cells:
+    cells: Cells = {}
+    for name, n in (FOUND | found).items():
+        cells |= pair(name, n)
+    return cells
+
+
+def judged(folder: Path) -> dict[str, Comparison]:
+    table = read_sweep(folder)
+    return {c.name: c for c in read_contrasts(table, read_groups(table, folder))}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    other = pair("b", 1050)
+    return write_sweep(tmp_path_factory.mktemp("sweep") / "s", {**three(), **other})
+
+
+@pytest.fixture(scope="module")
+def by_name(folder: Path) -> dict[str, Comparison]:
+    return judged(folder)
+
+
+def test_the_contrast_is_that_of_all_splits(by_name: dict[str, Comparison]) -> None:
+    names = [f"{d}/m/text_vs_none" for d in (ALL, "a", "a-split1", "a-split2", "b")]
+    assert list(by_name) == names
+    joined, *members, other = by_name.values()
+    assert isinstance(joined.tuned, RepeatedGain)
+    parts = [c.tuned.log_gain for c in members if c.tuned and c.tuned.log_gain]
+    assert joined.tuned.log_gain == over_splits(parts)
+    assert joined.tuned.gain == pytest.approx((1.1 * 1.14 * 1.06) ** (1 / 3) - 1)
+    assert (joined.word, other.word) == ("better", "better")
+    assert [c.word for c in members] == ["no word"] * 3
+    assert [c.judgement.reason for c in members if c.judgement] == ["judged over 3 split seeds"] * 3
+    assert all(c.tuned and c.tuned.interval and not c.judgement.also for c in members if c.judgement)
+
+
+def test_families_count_it_once(by_name: dict[str, Comparison]) -> None:
+    tested = [c for c in by_name.values() if c.inference]
+    assert [c.dataset for c in tested] == [ALL, "b"]
+    raw = [c.inference.p for c in tested if c.inference]
+    assert [c.inference.bh for c in tested if c.inference] == list(intervals.benjamini_hochberg(raw))
+    assert [c.inference.holm for c in tested if c.inference] == raw  # the only contrast of its model
+    assert significant(list(by_name.values())) == (2, 2)
+
+
+def test_splits_that_disagree_are_not_better_although_each_would_be(tmp_path: Path) -> None:
+    cells = three(**{"a-split1": 800})
+    alone = judged(write_sweep(tmp_path / "alone", pair("a", 1100)))["a/m/text_vs_none"]
+    together = judged(write_sweep(tmp_path / "s", cells))
+    assert (alone.word, together[f"{ALL}/m/text_vs_none"].word) == ("better", "undecided")
+
+
+def test_every_part_of_the_report_shows_it(folder: Path, by_name: dict[str, Comparison]) -> None:
+    table, compared = read_sweep(folder), list(by_name.values())
+    told = sentence(compared[0], "ndcg@20")
+    assert told.startswith("m after 3 of its 8 trials: ")
+    assert told.endswith("(NDCG@20, a over 3 split seeds)")
+    made = document(table, compared, [])
+    first, second, *_ = made.tables
+    assert (first.title, second.title) == ("a, verdicts on NDCG@20", "b, verdicts on NDCG@20")
+    assert [row[0].text for row in first.entries] == ["over 3 split seeds", "a", "a-split1", "a-split2"]
+    assert "data" not in second.header
+    assert [row[first.header.index("Holm p")].text for row in first.entries][1:] == ["-"] * 3
+    text = markdown(made)
+    assert "a-split1/m/text_vs_none: no word: m after 3 of its 8 trials" in text
+    assert text.count("data sets that differ in their split seed alone are judged together") == 1
+    frame = pd.read_csv(io.StringIO(csv(made)))
+    assert frame["dataset"].tolist() == [ALL, "a", "a-split1", "a-split2", "b"]
+    assert frame["verdict"].tolist() == ["better", *["no word"] * 3, "better"]
+    assert frame.loc[0, ["records_a", "configuration_gain", "share_trials"]].isna().all()
+    drawn = figures.forest_lines([(c.model, c.dataset, c.tuned, figures.said(c)) for c in compared], several=True)
+    assert [(line.name, line.word) for line in drawn][:2] == [(f"m, {ALL}", "better"), ("m, a", "")]
+    assert f"the split varies in {ALL}." in submission.answers(table, compared, [])[6].reason
+    assert by_trials(compared[1:2]).endswith("; judged over 3 split seeds.")
+
+
+def test_it_is_explained_from_its_parts(folder: Path, by_name: dict[str, Comparison]) -> None:
+    text = explainable(folder)[f"{ALL}/m/text_vs_none"]()
+    joined = by_name[f"{ALL}/m/text_vs_none"].tuned
+    assert joined is not None
+    assert joined.log_gain is not None
+    for name in FOUND:
+        assert f"  {name}/m/text_vs_none: L = " in text
+    assert f"se = sqrt(V) = {joined.log_gain.se:.10g}" in text
+    assert "(users) + 0 (seed) + " in text
+    assert "better: yes" in text
+
+
+def test_gains_are_pooled_with_it_and_not_with_its_parts(by_name: dict[str, Comparison]) -> None:
+    (pooled,) = pool(list(by_name.values())).values()
+    assert pooled.k == 2
+    members = [by_name[f"{d}/m/text_vs_none"].tuned for d in (ALL, "b")]
+    assert pooled == pooled_gain([t.log_gain for t in members if t and t.log_gain])
+    assert pool([c for c in by_name.values() if c.a.data == "a"]) == {}
+
+
+# Which data sets are repetitions.
+
+
+def repetitions(folder: Path) -> list[Repetitions]:
+    table = read_sweep(folder)
+    return read_repetitions(table, read_groups(table, folder))
+
+
+def test_a_single_split_is_judged_alone(tmp_path: Path) -> None:
+    cells = {**pair("a-split4", 1100), **pair("b", 1100)}
+    folder = write_sweep(tmp_path / "s", cells)
+    assert repetitions(folder) == []
+    assert all(c.over is c.within is None and c.inference for c in judged(folder).values())
+
+
+def test_encoders_and_draws_are_no_repetitions(tmp_path: Path) -> None:
+    cells: Cells = {}
+    for split in range(2):
+        name = f"-split{split}" if split else ""
+        settings = {"name": "a", "split_seed": split}
+        plain, clip = pair("a", 1100), pair("a", 1100)
+        for (_, model, condition), made in plain.items():
+            cells[f"a{name}", model, condition] = replace(made, config={"dataset": settings})
+            cells[f"a{name}-draw1", model, condition] = replace(made, config={"dataset": settings}, cell={"draw": 1})
+        for (_, model, condition), made in clip.items():
+            dataset = {**settings, "encoder": {"image": "clip"}}
+            cells[f"a{name}-image=clip", model, condition] = replace(made, config={"dataset": dataset})
+    found = {over.data: over.datasets for over in repetitions(write_sweep(tmp_path / "s", cells))}
+    assert found == {
+        "a": ("a", "a-split1"),
+        "a-draw1": ("a-draw1", "a-split1-draw1"),
+        "a-image=clip": ("a-image=clip", "a-split1-image=clip"),
+    }
+
+
+def test_a_model_on_one_split_alone_has_its_own_word(tmp_path: Path) -> None:
+    found = judged(write_sweep(tmp_path / "s", {**three(), **pair("a", 1100, "single")}))
+    assert found["a/single/text_vs_none"].word == "better"
+    assert found[f"{ALL}/m/text_vs_none"].word == "better"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_planned_split_that_has_not_run_leaves_it_open(tmp_path: Path, begun: bool) -> None:
+    cells = three()
+    for name in ("text",) if begun else ("text", "none"):
+        cells["a-split2", "m", name] = Made(missing=True)
+    found = judged(write_sweep(tmp_path / "s", cells))
+    joined = found[f"{ALL}/m/text_vs_none"]
+    waits = "text missing" if begun else "text missing, none missing"
+    assert (joined.judgement, joined.word) == (None, f"a-split2: {waits}")
+    assert contrast_verdict(joined, "ndcg@20") == f"not judged: a-split2: {waits}"
+    assert found["a/m/text_vs_none"].word == "no word"
+
+
+FINE = verdict(tuned(0.1, 0.02), 0.02)
+SILENT = Judgement(None, "5 trials, and a word takes 8: raise budget.trials")
+REFUSED = tuned(0.1, 0.02, refusal=NoWord.ONE_TRIAL)
+BARRED = [
+    # what the second of two splits says, and what follows
+    ((None, Judgement(Verdict.FAILED, "text failed: NaN")), "failed", "a-split1: text failed: NaN"),
+    ((tuned(0.1, 0.02), Judgement(Verdict.UNTRUSTED, "stalled")), "measurement not trusted", "a-split1: stalled"),
+    ((tuned(0.1, 0.02), SILENT), "no word", f"a-split1: {SILENT.reason}"),
+    ((tuned(0.1, 0.02, trials=8), FINE), "measurement not trusted", "different numbers of trials (8, 30)"),
+    ((REFUSED, verdict(REFUSED, 0.02)), "no word", NoWord.ONE_TRIAL),
+    # A word of its own bars nothing, whichever it is.
+    ((tuned(0.1, 0.02, depends=True), Judgement(Verdict.DEPENDS_ON_TUNING, "")), "better", "reaches the margin"),
+    ((tuned(0.1, 0.02), Judgement(Verdict.UNDECIDED, "")), "better", "reaches the margin"),
+]
+
+
+@pytest.mark.parametrize(("said", "word", "reason"), BARRED)
+def test_what_bars_a_word_in_one_split_bars_it_in_all(
+    said: tuple[TunedGain | None, Judgement], word: str, reason: str
+) -> None:
+    over = Repetitions(Repeated.SPLIT, "a", ("a", "a-split1"))
+    joined, judgement = judge_together(over, {"a": (tuned(0.1, 0.02), FINE), "a-split1": said}, 0.02)
+    assert str(judgement) == word
+    assert reason in judgement.reason
+    assert (joined is None) == (said[0] is None or said[0].trials == 8)
+
+
+def test_a_failed_split_still_says_so(tmp_path: Path) -> None:
+    cells = three() | {("a-split1", "m", "text"): Made(failure="NaN")}
+    found = judged(write_sweep(tmp_path / "s", cells))
+    assert [found[f"{d}/m/text_vs_none"].word for d in FOUND] == ["no word", "failed", "no word"]
+
+
+def test_what_was_said_at_earlier_looks_is_joined_too(tmp_path: Path) -> None:
+    cells: Cells = {}
+    for name, n in FOUND.items():
+        cells |= pair(name, n, n_trials=16)
+    folder = write_sweep(tmp_path / "s", cells)
+    for dataset, model, condition in cells:
+        write_earlier_look(folder / dataset / model / condition, 8)
+    found = judged(folder)
+    joined = found[f"{ALL}/m/text_vs_none"]
+    (look,) = joined.earlier
+    assert (look.number, look.trials, look.judgement.word) == (1, 8, "better")
+    assert joined.tuned is not None
+    assert joined.tuned.level == 0.975
+    assert found["a/m/text_vs_none"].earlier == ()
+
+
+# Folds of items.
+
+
+def folds(*found: int) -> Cells:
+    cells: Cells = {}
+    for number, n in enumerate(found):
+        cells |= pair(f"d-fold{number}", n)
+    return cells
+
+
+def test_folds_are_a_sample_and_their_users_no_source_of_error(tmp_path: Path) -> None:
+    counts = (1100, 1120, 1080, 1110, 1090)
+    found = judged(write_sweep(tmp_path / "s", folds(*counts)))
+    joined = found["d over 5 cold folds/m/text_vs_none"]
+    assert joined.tuned is not None
+    logs = [math.log(n / 1000) for n in counts]
+    expected = over_folds(logs)
+    assert joined.tuned.log_gain is not None
+    assert joined.tuned.log_gain.se == pytest.approx(expected.se)
+    assert (joined.tuned.log_gain.df, joined.word) == (4.0, "better")
+
+
+def test_a_single_fold_has_no_word(tmp_path: Path) -> None:
+    found = judged(write_sweep(tmp_path / "s", folds(1100)))
+    joined = found["d over 1 cold fold/m/text_vs_none"]
+    assert (joined.word, joined.inference) == ("no word", None)
+    assert joined.judgement is not None
+    assert joined.judgement.reason == NoWord.ONE_FOLD
+    assert found["d-fold0/m/text_vs_none"].word == "no word"
+    (over,) = repetitions(tmp_path / "s")
+    assert over == Repetitions(Repeated.FOLD, "d", ("d-fold0",))
+
+
+# Free disposal.
+
+
+def choices(folder: Path) -> dict[tuple[str, str, str | None], Disposal]:
+    table = read_sweep(folder)
+    return {(d.dataset, d.modality, d.model): d for d in read_disposals(table, read_groups(table, folder))}
+
+
+def shops(*conditions: tuple[str, ...]) -> Cells:
+    """A shop split several times, with these conditions in each split."""
+    made: Cells = {}
+    for split, names in enumerate(conditions):
+        dataset = f"d-split{split}" if split else "d"
+        for (_, model, name), cell in disposed.cells(conditions=names, gain=100 + 10 * split).items():
+            made[dataset, model, name] = replace(cell, config=of_split(dataset))
+    return made
+
+
+def test_free_disposal_is_joined(tmp_path: Path) -> None:
+    every = tuple(disposed.STATES)
+    found = choices(write_sweep(tmp_path / "s", shops(every, every)))
+    joined = found["d over 2 split seeds", "image", "m"]
+    assert joined.name == "d over 2 split seeds/m/free_disposal_of_image"
+    assert (joined.word, joined.real, joined.datasets) == ("better", found["d", "image", "m"].real, ("d", "d-split1"))
+    assert joined.tuned is not None
+    assert joined.tuned.gain == pytest.approx(math.sqrt(1150 / 1050 * 1160 / 1050) - 1)
+    assert found["d", "image", "m"].word == "no word"
+    assert found["d-split1", "image", None].judgement.reason == "judged over 2 split seeds"
+
+
+def test_free_disposal_of_other_cells_cannot_be_joined(tmp_path: Path) -> None:
+    every = tuple(disposed.STATES)
+    folder = write_sweep(tmp_path / "s", shops(every, (*every[:2], "fused", "text_shuffled_image")))
+    joined = choices(folder)["d over 2 split seeds", "image", "m"]
+    assert (joined.word, joined.tuned, joined.real) == ("no word", None, ())
+    assert (
+        joined.judgement.reason
+        == "the conditions that have run are not the same over 2 split seeds: run the same ones in all"
+    )

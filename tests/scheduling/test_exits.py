@@ -1,0 +1,164 @@
+"""What the end of a worker says about its training: a crash counts, silence and other people's signals do not."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+from multiprocessing.sharedctypes import RawArray
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench import paths
+from mmbench.scheduling import exits, worker
+from mmbench.scheduling.exits import Exits, oom_kills
+from mmbench.scheduling.pool import Pool
+from mmbench.scheduling.progress import Progress
+from mmbench.store import crashes
+from mmbench.store.crashes import MAX_CRASHES
+from mmbench.store.schema import Stage, Unit
+from tests.cli.conftest import Command
+from tests.tiny import make_job, opened, worked
+
+FEW = ("model=bpr", "modality=none", "budget.trials=2")
+#: Ends like a worker that holds a training, by the signal of its argument.
+WORKER = "import os, sys; os.kill(os.getpid(), int(sys.argv[1]))"
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
+    """What the kernel says that it killed for memory."""
+    counted: dict[str, int | None] = {"oom_kill": 0}
+    monkeypatch.setattr(exits, "oom_kills", lambda: counted["oom_kill"])
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("number", "oom", "counts"),
+    [
+        (signal.SIGSEGV, False, True),
+        (signal.SIGABRT, False, True),
+        (signal.SIGBUS, False, True),
+        (signal.SIGKILL, True, True),
+        (signal.SIGKILL, False, False),
+        (signal.SIGTERM, True, False),
+        (signal.SIGINT, False, False),
+        (signal.SIGHUP, False, False),
+    ],
+)
+def test_only_a_crash_counts(
+    number: int, oom: bool, counts: bool, kernel: dict[str, int | None], tmp_path: Path
+) -> None:
+    code = subprocess.run([sys.executable, "-c", WORKER, str(int(number))]).returncode
+    judge = Exits(tmp_path)
+    kernel["oom_kill"] = int(oom)
+    judge.look()
+    judge.note(code, "key.tune-0")
+    assert len(crashes.read(tmp_path, "key.tune-0")) == counts
+    judge.note(code, "")
+    assert len(list(tmp_path.rglob("*.crashes"))) == counts
+
+
+def test_a_kill_long_after_the_kernel_needed_memory_is_somebody_elses(
+    kernel: dict[str, int | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Exits(tmp_path)
+    kernel["oom_kill"] = 1
+    judge.look()
+    monkeypatch.setattr(exits, "ENDING", 0.0)
+    judge.look()
+    judge.note(-signal.SIGKILL, "key.tune-0")
+    assert crashes.read(tmp_path, "key.tune-0") == []
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "file", "content"),
+    [
+        ("0::/user.slice/a\n", "user.slice/a/memory.events", "low 0\noom 4\noom_kill 3\n"),
+        ("0::/on/the/host\n", "memory.events", "oom_kill 3\noom_group_kill 0\n"),
+        ("9:cpu:/a\n4:memory:/job\n0::/\n", "memory/job/memory.oom_control", "under_oom 0\noom_kill 3\n"),
+        ("4:cpu,memory:/host/job\n", "memory/memory.oom_control", "oom_kill_disable 0\noom_kill 3\n"),
+    ],
+    ids=["version 2", "version 2 in a container", "version 1", "version 1 in a container"],
+)
+def test_the_counter_of_the_cgroup(cgroups: str, file: str, content: str, tmp_path: Path) -> None:
+    processes, mounted = tmp_path / "cgroup", tmp_path / "mounted"
+    processes.write_text(cgroups)
+    assert oom_kills(processes, mounted) is None
+    (mounted / file).parent.mkdir(parents=True)
+    (mounted / file).write_text(content)
+    assert oom_kills(processes, mounted) == 3
+
+
+def test_a_training_is_given_up_after_three_crashes_and_says_why(tmp_path: Path) -> None:
+    job = make_job(tmp_path, *FEW)
+    task, store = opened(job)
+    held = f"{store.short_key}.tune-1"
+    for reason in ("SIGSEGV", "SIGBUS", "SIGSEGV"):
+        crashes.note(tmp_path, held, reason)
+    worked(task, store, job.dataset().split)
+    done = store.finished_trainings()
+    failure = done[Unit(Stage.TRIAL, 1)].failure
+    assert failure is not None
+    assert failure.reason == "its worker crashed 3 times: SIGSEGV, SIGBUS, SIGSEGV"
+    assert done[Unit(Stage.TRIAL, 0)].succeeded
+    assert store.seal() is not None
+
+
+def test_two_crashes_give_nothing_up(tmp_path: Path) -> None:
+    job = make_job(tmp_path, *FEW)
+    task, store = opened(job)
+    for _ in range(MAX_CRASHES - 1):
+        crashes.note(tmp_path, f"{store.short_key}.tune-1", "SIGSEGV")
+    worked(task, store, job.dataset().split)
+    assert all(training.succeeded for training in store.finished_trainings().values())
+
+
+def test_force_forgets_crashes(command: Command, tmp_path: Path) -> None:
+    words = ("sweep.name=s", *FEW)
+    job = make_job(tmp_path / "s", *FEW)
+    held = f"{job.store(job.task()).short_key}.tune-1"
+    for _ in range(MAX_CRASHES):
+        crashes.note(tmp_path / "s", held, "SIGSEGV")
+    assert command(*words).code == 0
+    record = paths.training_file(tmp_path / "s" / "planted-complementary" / "bpr" / "-", "tune", 1, paths.RECORD)
+    assert "its worker crashed 3 times" in record.read_text()
+    assert command(*words, "study.resume=force").code == 0
+    assert '"failure": null' in record.read_text()
+    assert not list(tmp_path.rglob("*.crashes"))
+
+
+class Process:
+    """Stands in for a worker process that ended, or that lives and may be stopped."""
+
+    def __init__(self, exitcode: int | None, pid: int = 0) -> None:
+        self.exitcode, self.pid, self.killed = exitcode, pid, False
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+def test_the_pool_notes_crashes_tells_a_refusal_once_and_waits_for_no_stopped_worker(
+    kernel: dict[str, int | None], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(tmp_path, *FEW)
+    pool: Any = Pool([job], 1, Progress(tmp_path, {}, {}))
+    said = RawArray(ctypes.c_char, worker.STATE_SIZE)
+    said.value = b"key.tune-0"
+    crashed, refused, finished = Process(-signal.SIGSEGV), Process(worker.EXIT_REFUSED), Process(0)
+    refusal = RawArray(ctypes.c_char, worker.STATE_SIZE)
+    refusal.value = b"a.npy: changed"
+    pool.states = {crashed: said, refused: refusal, finished: RawArray(ctypes.c_char, worker.STATE_SIZE)}
+    pool._judge(crashed)
+    assert crashes.read(tmp_path, "key.tune-0") == ["SIGSEGV"]
+    pool._judge(refused)
+    assert capsys.readouterr().err == "error: a.npy: changed\n"
+    stopped, working = Process(None, 1), Process(None, 2)
+    monkeypatch.setattr("mmbench.scheduling.pool.is_stopped", lambda pid: pid == 1)
+    pool.processes = [stopped, working]
+    assert not stopped.killed
+    pool._judge(finished)
+    assert (stopped.killed, working.killed) == (True, False)
