@@ -1,7 +1,7 @@
 """Time and memory of a large sweep, planned, resumed and reported: ``python -m tests.benchmarks.thousand_cells``.
 
 It writes planted records: real plans, keys and files, but scores and ranks that were drawn, so that nothing is trained.
-Models with five conditions each, in as many draws as are needed, 20 trials and three final runs per cell, 200 users.
+Models with five conditions each, in as many draws as are needed, 17 trials and three final runs per cell, 200 users.
 Then, in processes of their own: 300 cells that are planned anew; all cells that are resumed, where nothing is left to
 do; what a worker does to find work while all trainings are held by others; and the report. Seconds are processor
 seconds of the process, imports included; peak memory is its largest resident size.
@@ -33,7 +33,7 @@ MODELS = (
     "lgmrec", "damrs", "smore", "pgl", "mmgcf", "selfcf", "contentknn", "hybridknn",
 )  # fmt: skip
 CONDITIONS = ("none", "text", "image", "fused", "text_shuffled_image")
-USERS, ITEMS, TRIALS, SEEDS, EPOCHS = 200, 80, 20, 3, 40
+USERS, ITEMS, TRIALS, SEEDS, EPOCHS = 200, 80, 17, 3, 40
 LISTED = 50
 
 

@@ -23,7 +23,7 @@ from mmbench.evaluation import metrics
 from mmbench.inference.best_of_n import SeedNoise, Tuning
 from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.tuned_gain import NoWord, tuned_gain
-from mmbench.messages import Translator
+from mmbench.messages import Message, Translator
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from mmbench.store import files, records
@@ -87,7 +87,7 @@ def test_a_planted_world_says_so(shop: tuple[SweepTable, Read], lang: str) -> No
         read = replace(read, evidence=replace(read.evidence, dataset=dataset))
         made = write_answer(table, read, "hold", lang)
         speaker = Speaker.of(lang, read.evidence, made.economics, made.decision)
-        for page in (made.file.read_text(), checklist.as_html(speaker, lang, DAY)):
+        for page in (made.file.read_text(), checklist.as_html(speaker, lang, DAY, Message("records"))):
             assert ("PLANTED WORLD, MADE-UP DATA" in page) is says
 
 

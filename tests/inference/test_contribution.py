@@ -228,6 +228,20 @@ def test_the_pigeonhole_spread_is_that_of_users_and_seeds() -> None:
     np.testing.assert_array_equal(both, again)
 
 
+def test_samples_that_fit_one_block_are_drawn_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = np.random.default_rng(1).random((2, 30, 3))
+    ((users, seeds),) = bootstrap.resamples(30, 3, replicas=70)
+    assert next(bootstrap.resamples(30, 3, replicas=70))[0] is users
+    assert (users.sum(axis=1) == 30).all()
+    assert (seeds.sum(axis=1) == 3).all()
+    with pytest.raises(ValueError, match="read-only"):
+        users[0, 0] = 1
+    at_once = bootstrap.pigeonhole_means(table, replicas=70)
+    assert (at_once == bootstrap.pigeonhole_means(table, replicas=70)).all()
+
+
 def test_an_estimate_without_samples_knows_nothing() -> None:
     found = bootstrap.estimate(0.3, np.array([np.nan, np.nan]))
     assert (found.lo, found.hi) == (-np.inf, np.inf)

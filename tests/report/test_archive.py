@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from mmbench import cli, paths
+from mmbench.audit import standing
+from mmbench.audit.root import root_of
+from mmbench.audit.standing import Level, Standing
 from mmbench.cli import bundle as command
 from mmbench.decision.record import holds
 from mmbench.report.archive import pack, verify
@@ -26,6 +29,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep = write_sweep(folder / "s", cells(), contrasts=["fused_vs_text"])
     paths.final_file(sweep / "d" / "m" / "none", 1, paths.STATE).write_bytes(b"weights")
     paths.ledger_file(sweep).write_text("")
+    standing.keep(sweep, Standing(Level.RETRAINED, root_of(sweep), "now", 1, 1))
     pack(sweep, folder / "s.zip")
     return folder / "s.zip"
 
@@ -56,7 +60,8 @@ def test_an_archive_holds_what_is_needed_and_no_more(archive: Path) -> None:
         read_me = opened.read("README.md").decode()
         installed = json.loads(opened.read("environment.json"))["installed"]
     assert {"manifest.json", "hashes.json", "d/m/none/cell.json", "d/m/none/finals/seed1.test.parquet"} <= names
-    assert not [name for name in names if name.endswith(".npz")]
+    assert {"d/m/none/finals/seed1.state.npz", "ledger.jsonl"} <= names  # what an audit needs
+    assert "audit.json" not in names  # what its author says of an audit
     assert "| report/verdicts.csv | `python -m mmbench report s` |" in read_me
     assert "numpy" in installed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,8 @@ from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.store import files, ledger, records
 from mmbench.store.records import CellStore, read_looks
-from mmbench.store.schema import Cell, Effort, FinalRun, Stage, Unit, training_rule
-from tests.records import cell, choice, final, row, seal, trial
+from mmbench.store.schema import Cell, Effort, FinalRun, LedgerRow, Stage, Unit, training_rule
+from tests.records import KEY, cell, choice, final, row, seal, trial
 
 FIRST, FINAL = Unit(Stage.TRIAL, 0), Unit(Stage.FINAL, 1)
 
@@ -409,6 +410,38 @@ def test_a_file_of_one_final_run_is_not_taken_for_one_of_another(tmp_path: Path)
             file.touch()
     found = paths.training_files(tmp_path, Stage.FINAL, 1)
     assert [file.name for file in found] == ["seed1.shuffled_image.test.parquet", "seed1.state.npz", "seed1.json"]
+
+
+def test_a_reader_reads_every_line_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+    original = ledger._rows
+
+    def noting(lines: Iterable[bytes]) -> Iterator[LedgerRow]:
+        lines = list(lines)
+        decoded.extend(filter(None, lines))
+        return original(lines)
+
+    monkeypatch.setattr(ledger, "_rows", noting)
+    reader = ledger.Reader(tmp_path)
+    assert reader.new() == []
+    rows = [row(trial(index)) for index in range(4)]
+    for one in rows[:2]:
+        ledger.append(tmp_path, one)
+    assert reader.new() == rows[:2]
+    assert reader.new() == []
+    with paths.ledger_file(tmp_path).open("a") as file:
+        file.write('{"schema_ver')  # somebody is about to write, or was killed
+    assert reader.new() == []
+    for one in rows[2:]:
+        ledger.append(tmp_path, one)
+    assert [unit for unit, _ in reader.trainings(KEY)] == [one.unit for one in rows]
+    assert reader.trainings("b" * 64) == []
+    assert len(decoded) == len(rows) + 1
+    # Another file in its place: a ledger that was deleted and begun again.
+    paths.ledger_file(tmp_path).unlink()
+    assert reader.new() == []
+    ledger.append(tmp_path, rows[3])
+    assert reader.trainings(KEY) == [(rows[3].unit, rows[3].configuration_hash)]
 
 
 def test_versions_name_what_decides_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -527,7 +527,7 @@ class CellAudit:
         try:
             again = choose([by_unit[unit] for unit in units], self.cell.plan)
         except CellFailed as error:
-            yield file, "record", Message("{error}", error=error)
+            yield file, "record", Message("it cannot be read: {error}", error=error)
             return
         for field in msgspec.structs.fields(Choice):
             yield from same(file, field.name, getattr(choice, field.name), getattr(again, field.name))
@@ -605,7 +605,7 @@ class CellAudit:
         try:
             test = Interactions(users, items, self._print.n_users, self._print.n_items).fingerprint()
         except ValueError as error:
-            yield file, "user", Message("{error}", error=error)
+            yield file, "user", Message("it cannot be read: {error}", error=error)
             return
         yield from same(file, "user", test, seal.test_hash)
 

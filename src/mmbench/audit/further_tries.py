@@ -46,7 +46,10 @@ def read_tries(sweep_dir: Path) -> Mapping[Subject, Tries]:
             name = folder.relative_to(sweep_dir).as_posix()
             of(cell.dataset, cell.model).append(
                 Message.counted(
-                    "{name} was set aside with {n} training", "{name} was set aside with {n} trainings", n, name=name
+                    "{name} was set aside with {n} training",
+                    "{name} was set aside with {n} trainings",
+                    n,
+                    name=name,
                 )
             )
     for name, keys in _planned(manifest).items():
@@ -64,12 +67,12 @@ def read_tries(sweep_dir: Path) -> Mapping[Subject, Tries]:
                 condition=condition,
             )
         )
-    keys = {cell.key: (cell.dataset, cell.model) for cell in manifest.cells}
+    owner = {cell.key: (cell.dataset, cell.model) for cell in manifest.cells}
     for file in sorted(sweep_dir.resolve().parent.glob(str(paths.manifest_file(Path("*"))))):
         if file.parent != sweep_dir.resolve():
             with contextlib.suppress(ValueError):  # of another version; this sweep can be reported all the same
                 beside = records.read(file, Manifest)
-                for subject in sorted({keys[cell.key] for cell in beside.cells if cell.key in keys}):
+                for subject in sorted({owner[cell.key] for cell in beside.cells if cell.key in owner}):
                     found[subject].beside.append(
                         Message("sweep {name} beside it has cells with the same plan", name=beside.name)
                     )

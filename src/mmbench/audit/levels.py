@@ -108,9 +108,10 @@ def _named(place: Place) -> str:
 
 
 def _told(level: Level, found: Sequence[Finding]) -> Message:
+    word = Message("consistent") if level is Level.CONSISTENT else Message("re-scored")
     if not found:
-        return Message("{level}: nothing is wrong", level=level)
-    return Message.counted("{level}: {n} thing is wrong", "{level}: {n} things are wrong", len(found), level=level)
+        return Message("{level}: nothing is wrong", level=word)
+    return Message.counted("{level}: {n} thing is wrong", "{level}: {n} things are wrong", len(found), level=word)
 
 
 def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:

@@ -79,7 +79,7 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
     if audited and file.exists():
         document = files.read_document(file)
         kept = [
-            Finding(_cell(f["cell"]), f["file"], f["field"], Message("{said}", said=f["reason"]))
+            Finding(_cell(f["cell"]), f["file"], f["field"], Message("found by an audit: {said}", said=f["reason"]))
             for f in document["findings"]
         ]
         if document["root"] == root:

@@ -64,8 +64,8 @@ def verify(argv: Sequence[str]) -> None:
     words = {True: "same", False: "DIFFERS", None: "not checked"}
     for finding in findings:
         print(printable(f"{words[finding.same]:<12} {finding.file} ({finding.comparison})"))
-    for finding in [] if held is None else held.findings:
-        print(printable(f"{finding.file}: {finding.field}: {translator(finding.reason)}"))
+    for wrong in [] if held is None else held.findings:
+        print(printable(f"{wrong.file}: {wrong.field}: {translator(wrong.reason)}"))
     if any(finding.same is False for finding in findings) or (held is not None and held.findings):
         raise SystemExit(1)
     print("every hash holds, and every table is what its records give")

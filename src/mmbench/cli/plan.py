@@ -229,8 +229,10 @@ def described(waiting: Sequence[Planned], translator: Translator) -> str:
         ),
     ]
     note = Message.counted(
-        "this machine has {n} core; disk up to about {disk} MB, memory about {memory} MB per worker",
-        "this machine has {n} cores; disk up to about {disk} MB, memory about {memory} MB per worker",
+        "this machine has {n} core; states, which an audit ranks again, take about {disk} MB of disk, memory about "
+        "{memory} MB per worker",
+        "this machine has {n} cores; states, which an audit ranks again, take about {disk} MB of disk, memory about "
+        "{memory} MB per worker",
         cores,
         disk=translator.number(disk),
         memory=translator.number(peak),
@@ -251,7 +253,8 @@ def measure(plan: Planned) -> Pilot:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     trained = fitted.course.stop_reason != "closed_form"
     steps = max(fitted.course.steps_per_epoch, 1)
-    return Pilot(fitted.cost.setup_seconds, epoch, fitted.n_parameters * 2 / 1e6, peak, trained, steps)
+    state_mb = sum(values.nbytes for values in fitted.state.values()) / 1e6
+    return Pilot(fitted.cost.setup_seconds, epoch, state_mb, peak, trained, steps)
 
 
 def _time(seconds: float, translator: Translator) -> str:

@@ -1,4 +1,4 @@
-"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE] [--allow WORD] [tracking=wandb]``."""
+"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE] [--every-chart] [--allow WORD]``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str]) 
         names = write_studies(read_sweep(options.sweep, trust), options.sweep, options.optuna)
         print(f"cells in {options.optuna}: {len(names)}; optuna-dashboard sqlite:///{options.optuna} shows them")
     else:
-        _write(options.sweep, options.paper, trust, tracking)
+        _write(options.sweep, options.paper, trust, tracking, options.every_chart)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,11 +68,17 @@ def _parser() -> argparse.ArgumentParser:
         help="rebuild the Optuna study of every cell in this new SQLite file and write nothing else; "
         "optuna-dashboard sqlite:///FILE shows it",
     )
+    parser.add_argument(
+        "--every-chart",
+        action="store_true",
+        help="draw all charts of the fairness page and all figures; without it those of more than 12 models, and "
+        "figures of more than 60 rows, are left out",
+    )
     add_allow(parser)
     return parser
 
 
-def _write(sweep: Path, paper: Path | None, trust: Trust, tracking: Sequence[str]) -> None:
+def _write(sweep: Path, paper: Path | None, trust: Trust, tracking: Sequence[str], every_chart: bool) -> None:
     """Write every report, show it in W&B where that is asked for, and say what was written."""
     from mmbench.cli import compose
     from mmbench.decision.mirror import mirror
@@ -81,7 +87,7 @@ def _write(sweep: Path, paper: Path | None, trust: Trust, tracking: Sequence[str
     from mmbench.report.write import write_report
 
     tracker = compose.tracker(tracking, sweep)  # refuses wrong words before anything is written
-    table = write_report(sweep, paper, trust)
+    table = write_report(sweep, paper, trust, every_chart=every_chart)
     print(printable(table.text), end="")
     for line in unread(table):
         print(printable(line))

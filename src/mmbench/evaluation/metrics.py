@@ -12,6 +12,8 @@ from mmbench.messages import Refusal
 
 Vector = NDArray[np.float64]
 CUTOFFS = (5, 10, 20, 50)
+#: Best items of every user that a final run keeps.
+LIST_LENGTH = 50
 
 
 @dataclass(frozen=True)

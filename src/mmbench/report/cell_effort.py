@@ -61,33 +61,43 @@ class CellEffort:
         """Validation score by slot, minus infinity for a failed trial, ``(n_trials,)``."""
         return np.array([-np.inf if t.score is None else t.score for t in self.trials], np.float64)
 
-    @functools.cached_property
+    @property
     def users(self) -> NDArray[np.int64]:
         """The test users, ``(n_users,)``."""
-        tested = next((ranking for ranking in self._tested if ranking is not None), None)
-        if tested is None:  # the choice was a proposal of TPE
-            tested = records.read_tested(self._final(self.seal.finals[0]))
-        return tested.users
+        return self._tested[0]
 
-    @functools.cached_property
+    @property
     def test(self) -> NDArray[np.float64]:
         """Test metric by slot and user, NaN for a failed trial, ``(n_trials, n_users)``.
 
         Raises:
             ValueError: if trials were tested with different users.
         """
-        known = [ranking for ranking in self._tested if ranking is not None]
-        if any(not np.array_equal(ranking.users, self.users) for ranking in known):
+        if self._tested[1] is None:
             raise Refusal("{folder}: its trials were tested with different users", folder=self.folder)
-        failed = np.full(len(self.users), np.nan)
-        by_slot = [failed if r is None else metrics.per_user(r.pairs, self.metric) for r in self._tested]
-        return np.array(by_slot).reshape(len(self.trials), len(self.users))
+        return self._tested[1]
 
     @functools.cached_property
-    def _tested(self) -> list[metrics.Ranking | None]:
-        """Test ranks by slot."""
-        files = [paths.training_file(self.folder, t.stage, t.index, paths.RANKS) for t in self.trials]
-        return [records.read_tested(file) if file.exists() else None for file in files]
+    def _tested(self) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+        """The test users and their metric by slot; None where trials were tested with different ones."""
+        users: NDArray[np.int64] | None = None
+        by_slot: dict[int, NDArray[np.float64]] = {}
+        alike = True
+        for slot, trial in enumerate(self.trials):
+            file = paths.training_file(self.folder, trial.stage, trial.index, paths.RANKS)
+            if file.exists():
+                tested = records.read_tested(file)
+                users = tested.users if users is None else users
+                alike = alike and np.array_equal(tested.users, users)
+                by_slot[slot] = metrics.per_user(tested.pairs, self.metric)
+        if users is None:  # the choice was a proposal of TPE
+            users = records.read_tested(self._final(self.seal.finals[0])).users
+        if not alike:
+            return users, None
+        test = np.full((len(self.trials), len(users)), np.nan)
+        for slot, values in by_slot.items():
+            test[slot] = values
+        return users, test
 
     @functools.cached_property
     def tuning(self) -> Tuning:
@@ -230,6 +240,9 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], 
     choice = records.read(paths.choice_file(folder), Choice)
     seal = records.read(paths.seal_file(folder), Seal)
     trials, proposals, finals = (records.read_trainings(folder, stage, cell.key) for stage in Stage)
+    for training in (*trials, *proposals, *finals):
+        if training.course is not None:
+            training.course.losses = []  # no report shows them, and they are most of what a record holds
     listed, looks = rows.get(cell.key, []), records.read_looks(folder)
     return CellEffort(modality, cell, choice, seal, trials, proposals, finals, listed, folder, metric, looks)
 

@@ -24,9 +24,18 @@ from mmbench.report.verdict_table import TUNING, of_contrast
 from mmbench.store import files
 from mmbench.store.schema import Stage, Training
 
+#: Most models, each on one data set, whose charts are drawn without being asked for: a chart takes a quarter of a
+#: second, and a model has a dozen.
+MOST_CHARTED = 12
+
 
 def write_fairness(
-    table: SweepTable, groups: Sequence[Group], compared: Sequence[Comparison], disposals: Sequence[Disposal]
+    table: SweepTable,
+    groups: Sequence[Group],
+    compared: Sequence[Comparison],
+    disposals: Sequence[Disposal],
+    *,
+    every_chart: bool = False,
 ) -> None:
     """Write the fairness report of a sweep.
 
@@ -35,10 +44,12 @@ def write_fairness(
         groups: its checks.
         compared: its planned contrasts.
         disposals: free disposal of its modalities.
+        every_chart: whether charts are drawn however many there are.
     """
     folder = paths.report_dir(table.folder)
+    charted = every_chart or len(groups) <= MOST_CHARTED
     files.write_text(folder / f"{paths.FAIRNESS}.md", as_markdown(table, groups, compared, disposals))
-    files.write_text(folder / f"{paths.FAIRNESS}.html", as_html(table, groups, compared, disposals))
+    files.write_text(folder / f"{paths.FAIRNESS}.html", as_html(table, groups, compared, disposals, charted))
 
 
 def budget_table(cells: Sequence[CellEffort], delta: float) -> Table[CellEffort]:
@@ -194,7 +205,11 @@ def as_markdown(
 
 
 def as_html(
-    table: SweepTable, groups: Sequence[Group], compared: Sequence[Comparison], disposals: Sequence[Disposal]
+    table: SweepTable,
+    groups: Sequence[Group],
+    compared: Sequence[Comparison],
+    disposals: Sequence[Disposal],
+    charted: bool = True,
 ) -> str:
     """The report as one page without outside requests; everything that is not ours is escaped."""
     verdicts = page(Table("verdicts", VERDICTS, groups))
@@ -205,17 +220,20 @@ def as_html(
             "sentence": by_trials(_of(compared, group)),
             "budget": page(budget_table(group.cells, table.delta)),
             "tuning": page(tuning_table(_of(compared, group))),
-            "charts": _charts(table, group, _of(compared, group)),
+            "charts": _charts(table, group, _of(compared, group)) if charted else {},
         }
         for group, verdict in zip(groups, verdicts["rows"], strict=True)
     ]
-    free = [(d.name, disposal_verdict(d, table.primary), _disposal_chart(table, d)) for d in disposals]
+    free = [
+        (d.name, disposal_verdict(d, table.primary), _disposal_chart(table, d) if charted else "") for d in disposals
+    ]
     return render(
         "fairness.html",
         name=table.title,
         budget=table.budget,
         legend=LEGEND,
         proof=table.proof,
+        charted=charted,
         verdicts=verdicts,
         sections=sections,
         disposals=free,

@@ -17,13 +17,28 @@ from mmbench.report.table import SweepTable
 from mmbench.store import files
 
 ID_NAME = "ID only"
+#: Most rows of a figure that is drawn without being asked for; more fit no page, and take seconds and memory.
+MOST_ROWS = 60
 
 
 def write_figures(
-    table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal], folder: Path
+    table: SweepTable,
+    compared: Sequence[Comparison],
+    disposals: Sequence[Disposal],
+    folder: Path,
+    *,
+    every_chart: bool = False,
 ) -> None:
-    """Write every figure that has something to show; those of an earlier report that has not are removed."""
-    drawn = figures(table, compared, disposals)
+    """Write every figure that has something to show; those of an earlier report that has not are removed.
+
+    Args:
+        table: the sweep.
+        compared: its contrasts.
+        disposals: free disposal of its modalities.
+        folder: where they are written.
+        every_chart: whether figures of any number of rows are drawn.
+    """
+    drawn = figures(table, compared, disposals, math.inf if every_chart else MOST_ROWS)
     for old in (*folder.glob("forest-*.*"), *folder.glob("conditions.*"), *folder.glob("gains.*")):
         if old.stem not in drawn:
             old.unlink()
@@ -33,14 +48,16 @@ def write_figures(
         files.write_atomic(folder / f"{name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
 
 
-def figures(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> Mapping[str, Drawing]:
-    """Figures by file name."""
+def figures(
+    table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal], most_rows: float = math.inf
+) -> Mapping[str, Drawing]:
+    """Figures by file name; none with more rows than ``most_rows``."""
     drawn = {}
     several, metric = len(table.datasets) > 1, metric_name(table.primary)
     for contrast in dict.fromkeys(c.contrast for c in compared):
         members = [(c.model, c.dataset, c.tuned, said(c)) for c in compared if c.contrast == contrast]
         lines = forest_lines(members, several=several)
-        if lines:
+        if lines and len(lines) <= most_rows:
             label = f"tuned gain in {metric}, {contrast.replace('_vs_', ' against ')}, %"
             drawn[paths.slug(["forest-" + contrast])] = charts.forest(lines, label, 100 * table.delta)
     for modality in dict.fromkeys(d.modality for d in disposals):
@@ -48,7 +65,7 @@ def figures(table: SweepTable, compared: Sequence[Comparison], disposals: Sequen
         lines = forest_lines(
             [(d.model or ALL_MODELS, d.dataset, d.tuned, _marked(d)) for d in choices], several=several
         )
-        if lines:
+        if lines and len(lines) <= most_rows:
             label = f"tuned gain in {metric}, free disposal of {modality}, %"
             drawn[paths.slug([f"forest-{FREE}{modality}"])] = charts.forest(lines, label, 100 * table.delta)
     conditions = condition_means(table)
@@ -57,10 +74,10 @@ def figures(table: SweepTable, compared: Sequence[Comparison], disposals: Sequen
         for c in (*table.conditions, ID_NAME)
         if any(c in row for rows in conditions.values() for row in rows.values())
     ]
-    if len(names) > 1:
+    if len(names) > 1 and sum(map(len, conditions.values())) <= most_rows:
         drawn["conditions"] = charts.dumbbells(conditions, names, metric)
     gains = gain_cells(compared)
-    if gains:
+    if gains and sum(map(len, gains.values())) <= most_rows:
         columns = list(dict.fromkeys(c.contrast for c in compared))
         drawn["gains"] = charts.heat(gains, columns, "tuned gain, %")
     return drawn

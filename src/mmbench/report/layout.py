@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -112,9 +113,9 @@ class Table(Generic[Row]):
         """Labels of the printed columns."""
         return [column.label for column in self.columns if column.label is not None]
 
-    @property
+    @functools.cached_property
     def entries(self) -> list[list[Entry]]:
-        """What is printed, row by row."""
+        """What is printed, row by row; the same for every way to print it."""
         printed = self.printed
         return [[column.entry(row) for column in printed] for row in self.rows]
 
@@ -225,11 +226,11 @@ def terminal(document: Document) -> str:
 def _terminal_part(table: Table[Any], part: int) -> RichTable:
     marks = {0: "{}  ", BEST: "{} *", SECOND: "{} +", ALIKE: "{} ~"} if table.hint else dict.fromkeys(range(4), "{}")
     shown = RichTable(box=box.SIMPLE_HEAD)
-    columns = [column for column in table.printed if column.names or column.part == part]
-    for column in columns:
+    columns = [(at, column) for at, column in enumerate(table.printed) if column.names or column.part == part]
+    for _, column in columns:
         shown.add_column(escape(column.label or ""), justify="left" if column.names else "right")
-    for row in table.rows:
-        entries = [(column.names, column.entry(row)) for column in columns]
+    for row in table.entries:
+        entries = [(column.names, row[at]) for at, column in columns]
         shown.add_row(*(escape(e.text if names else marks[e.rank].format(e.text)) for names, e in entries))
     return shown
 

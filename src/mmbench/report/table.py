@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.audit.standing import UNCHECKED, Standing
 from mmbench.data.planted import MADE_UP, is_made_up
-from mmbench.evaluation import late_ensemble, metrics
-from mmbench.evaluation.metrics import RankedPairs, Ranking
+from mmbench.evaluation import metrics
+from mmbench.evaluation.metrics import LIST_LENGTH, RankedPairs, Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message
 from mmbench.scheduling.trust import NOTHING, Trust
-from mmbench.sealing.score_test import LIST_LENGTH
 from mmbench.store import records
 from mmbench.store.schema import Cell
 
@@ -88,6 +87,8 @@ class CellResult:
     def rankings(self) -> list[RankedPairs]:
         """Test ranks of each final seed."""
         if self.parts:
+            from mmbench.evaluation import late_ensemble  # needs torch, which no other part of a report does
+
             runs = [[records.read_final(part.folder, seed) for part in self.parts] for seed in self.seeds]
             return [late_ensemble.late(rankings) for rankings in runs]
         return [ranking.pairs for ranking in self.tested]
@@ -111,7 +112,14 @@ class CellResult:
 
     def by_seed(self, metric: str) -> NDArray[np.float64]:
         """A metric averaged over users, ``(n_seeds,)``."""
-        return self.per_user(metric).mean(axis=0)
+        if metric not in self._by_seed:
+            self._by_seed[metric] = self.per_user(metric).mean(axis=0)
+        return self._by_seed[metric]
+
+    @functools.cached_property
+    def _by_seed(self) -> dict[str, NDArray[np.float64]]:
+        """Means that were asked for before."""
+        return {}
 
     def mean(self, metric: str) -> float:
         """A metric averaged over users and seeds."""

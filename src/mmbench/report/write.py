@@ -27,7 +27,12 @@ def proved(document: Document, table: SweepTable) -> Document:
 
 
 def write_report(
-    sweep_dir: Path, paper: Path | None = None, trust: Trust = NOTHING, audited: bool = True
+    sweep_dir: Path,
+    paper: Path | None = None,
+    trust: Trust = NOTHING,
+    audited: bool = True,
+    *,
+    every_chart: bool = False,
 ) -> SweepTable:
     """Write all reports of a sweep; return its table with the text for a terminal filled in.
 
@@ -36,6 +41,7 @@ def write_report(
         paper: the published tables of the source study, to be written with ours beside them.
         trust: what may be used because a record names it.
         audited: whether an audit that is kept beside the records counts; not in an archive, which anybody can write.
+        every_chart: whether charts and figures are drawn however many there are, and however many rows they have.
 
     Raises:
         ValueError: if the folder is no sweep or the file does not hold the published tables.
@@ -68,7 +74,7 @@ def write_report(
     folder = paths.report_dir(sweep_dir)
     for file, text in texts.items():
         files.write_text(folder / file, text)
-    write_fairness(table, groups, compared, disposals)
-    write_figures(table, compared, disposals, folder)
+    write_fairness(table, groups, compared, disposals, every_chart=every_chart)
+    write_figures(table, compared, disposals, folder, every_chart=every_chart)
     write_index(table, compared, disposals, groups)
     return table

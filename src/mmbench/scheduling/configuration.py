@@ -19,10 +19,10 @@ from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import make_world
 from mmbench.data.readers.text_table import shortened
 from mmbench.evaluation import metrics
+from mmbench.evaluation.metrics import LIST_LENGTH
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Refusal
 from mmbench.messages.hints import did_you_mean
-from mmbench.sealing.score_test import LIST_LENGTH
 from mmbench.tuning.budget import Budget
 
 T = TypeVar("T")
@@ -113,6 +113,7 @@ class StatisticsConfig:
     contrasts: list[str]
 
     def __post_init__(self) -> None:
+        check_type("statistics.contrasts", self.contrasts, list[str])  # a text would be taken letter by letter
         if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not 0 < self.delta < math.inf:
             raise Refusal("statistics.delta={delta} must be a positive number, 0.02 for 2 %", delta=self.delta)
         for name in self.contrasts:

@@ -16,7 +16,7 @@ from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
-from mmbench.evaluation.metrics import Ranking
+from mmbench.evaluation.metrics import LIST_LENGTH, Ranking
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator, Scorer
 from mmbench.messages import Refusal
 from mmbench.store import mending
@@ -27,8 +27,6 @@ from mmbench.training.fit import rebuild
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.space import configuration_hash
 from mmbench.tuning.study import feature_hash, run_unit
-
-LIST_LENGTH = 50
 
 
 def is_scored(store: CellStore, split: Split) -> bool:

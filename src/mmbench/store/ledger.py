@@ -88,6 +88,8 @@ class Reader:
                 lines.seek(self._at)
                 whole, newline, _ = lines.read().rpartition(b"\n")
         except FileNotFoundError:
+            self._file = self._at = 0
+            self._listed.clear()
             return []
         self._at += len(whole) + len(newline)
         rows = list(_rows(whole.split(b"\n")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,11 +31,23 @@ def resamples(
     n_users: int, n_seeds: int, replicas: int = REPLICAS, seed: int = 0
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Blocks of samples: how often each user ``(b, n_users)`` and each seed ``(b, n_seeds)`` was drawn."""
-    rng = np.random.default_rng(seed)
     step = max(1, BLOCK_NUMBERS // n_users)
+    if replicas <= step:
+        yield _whole(n_users, n_seeds, replicas, seed)
+        return
+    rng = np.random.default_rng(seed)
     for begin in range(0, replicas, step):
         block = min(step, replicas - begin)
         yield _counts(rng, block, n_users), _counts(rng, block, n_seeds)
+
+
+@functools.lru_cache(maxsize=1)  # the same samples serve every number of a model, and of all models of a data set
+def _whole(n_users: int, n_seeds: int, replicas: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All samples as one block, which nobody may change."""
+    rng = np.random.default_rng(seed)
+    users, seeds = _counts(rng, replicas, n_users), _counts(rng, replicas, n_seeds)
+    users.flags.writeable = seeds.flags.writeable = False
+    return users, seeds
 
 
 def _counts(rng: np.random.Generator, block: int, n: int) -> NDArray[np.int64]:

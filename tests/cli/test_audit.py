@@ -1,0 +1,130 @@
+"""``python -m mmbench audit``, and ``verify`` with data, as a user types them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmbench import cli, paths
+from mmbench.audit import levels
+from mmbench.audit.retraining import chance, needed
+from mmbench.store import files, records
+from mmbench.store.schema import Manifest
+from tests.audit.conftest import honest  # noqa: F401
+from tests.audit.forger import Forger
+
+ALLOWED = ("--allow", "tests.tiny.Broken", "--workers", "1")
+Say = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def sweep(honest: Path, tmp_path: Path) -> Path:  # noqa: F811
+    """A copy of the sweep, alone in its folder."""
+    return Path(shutil.copytree(honest, tmp_path / "runs" / "s"))
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Run a command: its exit code, and what it prints."""
+
+    def said(*words: str | Path) -> tuple[int, str]:
+        code = 0
+        try:
+            cli.main([str(word) for word in words])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        shown = capsys.readouterr()
+        return code, shown.out + shown.err
+
+    return said
+
+
+def test_an_honest_sweep_passes_and_keeps_what_was_shown(sweep: Path, say: Say) -> None:
+    manifest = records.read(paths.manifest_file(sweep), Manifest)
+    kept = [revision.hash for revision in manifest.revisions]
+    code, said = say("audit", sweep, "--retrain", "2", "--seed", "7", *ALLOWED, "--plan-hash", kept[0])
+    assert code == 0
+    lines = said.splitlines()
+    assert lines[1:4] == [
+        "consistent: nothing is wrong",
+        "22 trainings are ranked again",
+        "re-scored: nothing is wrong",
+    ]
+    assert lines[4].startswith("drawn with the number 7: planted-")
+    assert lines[5:7] == [
+        "2 of 2 trainings agree, of 22 in all",
+        "had a tenth been altered, this would have found one with probability 26 %; 14 trainings would with 95 %",
+    ]
+    assert lines[7].startswith("re-trained 2 of 22 (20")
+    document = files.read_document(paths.audit_file(sweep))
+    assert (document["level"], document["retrained"], document["trainings"]) == ("re-trained", 2, 22)
+    assert say("audit", sweep, "--seed", "7", *ALLOWED, "--root", document["root"])[0] == 0
+
+
+def test_the_sample_depends_on_root_and_number(sweep: Path) -> None:
+    places = levels.retraining.all_trainings(sweep)
+    drawn = [
+        levels.retraining.draw(places, 5, root, number) for root, number in (("a", 1), ("a", 1), ("a", 2), ("b", 1))
+    ]
+    assert drawn[0] == drawn[1]
+    assert len({str(sample) for sample in drawn}) == 3
+    assert len(levels.retraining.draw(places, 99, "a", 1)) == len(places)
+
+
+def test_the_chance_to_find_what_was_altered() -> None:
+    """27 of 264: drawn without replacement; by hand 1 - C(237, 5) / C(264, 5)."""
+    assert chance(264, 5) == pytest.approx(1 - (237 * 236 * 235 * 234 * 233) / (264 * 263 * 262 * 261 * 260))
+    assert chance(264, needed(264)) >= 0.95 > chance(264, needed(264) - 1)
+
+
+def test_what_is_wrong_is_named_by_file_and_field(sweep: Path, say: Say) -> None:
+    with Forger(sweep) as forger:
+        forger.change(paths.choice_file(forger.cell("fused")), ("score",), lambda score: score + 0.1, keep=False)
+        forger.rehash()
+        code, said = say("audit", sweep, *ALLOWED)
+        assert code == 1
+        assert "planted-complementary/vbpr/fused/choice.json: score: it is 0." in said
+        assert said.splitlines()[-1] == "stated"
+    assert say("audit", sweep, *ALLOWED, "--plan-hash", "0" * 64)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--retrain", "-1"), "--retrain=-1 must be a whole number of at least 0"),
+        (("--workers", "0"), "--workers=0 must be a whole number of at least 1"),
+        (("--plan-hash", "abc"), "--plan-hash abc is no hash"),
+        (("--data", "nowhere"), "--data nowhere is no folder"),
+        ((), "model._target_=tests.tiny.Broken is no installed model"),
+    ],
+)
+def test_what_cannot_be_audited_is_refused_in_one_line(
+    words: tuple[str, ...], message: str, sweep: Path, say: Say
+) -> None:
+    code, said = say("audit", sweep, *words)
+    assert code == 2
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_an_archive_is_audited_and_its_own_audit_counts_for_nothing(sweep: Path, say: Say, tmp_path: Path) -> None:
+    assert say("audit", sweep, *ALLOWED)[0] == 0
+    archive = tmp_path / "s.zip"
+    assert say("bundle", sweep, archive, "--allow", "tests.tiny.Broken")[0] == 0
+    assert say("verify", archive, "--retrain", "1")[1].startswith("error: --retrain needs the data")
+    code, said = say("verify", archive)
+    assert (code, said.splitlines()[-1]) == (0, "every hash holds, and every table is what its records give")
+    data = tmp_path / "data"
+    data.mkdir()
+    code, said = say("verify", archive, "--data", data, "--retrain", "1", *ALLOWED)
+    assert code == 0
+    assert said.splitlines()[-1].startswith("re-trained 1 of 22")
+    with Forger(sweep) as forger:
+        forger.frame(forger.beside(forger.trials(forger.cell("text"))[0], paths.RANKS), lambda f: f.assign(rank=1))
+        assert say("bundle", sweep, archive)[0] == 0
+        code, said = say("verify", archive)
+        assert code == 1
+        assert "DIFFERS      planted-complementary/vbpr/text/trials/000.test.parquet (file: it is " in said

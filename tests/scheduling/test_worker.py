@@ -1,0 +1,143 @@
+"""How a worker looks for work: it reads what it needs, however many cells there are, and nothing twice."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mmbench.scheduling import worker
+from mmbench.scheduling.job import Job
+from mmbench.scheduling.worker import OpenCell, Stopped, work_on
+from mmbench.store import ledger, records
+from mmbench.store.schema import CellName, Unit
+from tests.tiny import make_job, opened, sealed
+
+
+class Board:
+    """Leases of which others hold those of some cells."""
+
+    def __init__(self, *held: str) -> None:
+        self.held = held
+        self.asked: list[str] = []
+
+    def claim(self, name: str) -> bool:
+        self.asked.append(name)
+        return not name.startswith(self.held)
+
+    def beat(self, name: str) -> None: ...
+
+    def release(self, name: str) -> None: ...
+
+    def deaths(self, name: str) -> int:
+        return 0
+
+
+def jobs(folder: Path, n: int) -> list[Job]:
+    return [make_job(folder, "model=popularity", f"study.draw={draw}") for draw in range(n)]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each record of a cell was read, by its path."""
+    noted: Counter[str] = Counter()
+    original = records.read
+
+    def noting(path: Path, kind: type[records.R]) -> records.R:
+        noted[str(path)] += 1
+        return original(path, kind)
+
+    monkeypatch.setattr(records, "read", noting)
+    return noted
+
+
+@pytest.mark.parametrize("n", [3, 9])
+def test_a_look_reads_the_cells_that_others_are_at_and_the_next_one(
+    n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Counter[str]
+) -> None:
+    stop = threading.Event()
+    ran: list[CellName] = []
+
+    def run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
+        ran.append(cell.task.cell)
+        stop.set()
+
+    monkeypatch.setattr(worker, "_run", run)
+    cells = [OpenCell(*opened(job), job.dataset().split) for job in jobs(tmp_path, n)]
+    given: list[OpenCell] = []
+
+    def one_by_one() -> Iterator[OpenCell]:
+        for cell in cells:
+            given.append(cell)
+            yield cell
+
+    leases = Board(*(cell.store.key[:20] for cell in cells[:1]))
+    read.clear()
+    with pytest.raises(Stopped):
+        work_on(one_by_one(), leases, stop)
+    assert ran == [cells[1].task.cell]
+    assert len(given) == 2
+    assert {Path(path).parent for path in read} == {cell.store.folder for cell in cells[:2]}
+    assert read.total() <= 8
+
+
+def test_a_cell_that_is_over_is_not_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Counter[str]
+) -> None:
+    *over, last = jobs(tmp_path, 4)
+    for job in over:
+        sealed(job)
+    cells = [OpenCell(*opened(job), job.dataset().split) for job in [*over, last]]
+
+    class Patient(threading.Event):
+        """Stops after some polls."""
+
+        polls = 5
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.polls -= 1
+            if not self.polls:
+                self.set()
+            return self.is_set()
+
+    read.clear()
+    with pytest.raises(Stopped):
+        work_on(cells, Board(cells[-1].store.key[:20]), Patient())
+    by_cell = Counter({str(cell.store.folder): 0 for cell in cells})
+    for path, times in read.items():
+        by_cell[str(Path(path).parent)] += times
+    assert all(by_cell[str(cell.store.folder)] <= 3 for cell in cells[:-1])  # seal, choice and effort, once
+    assert by_cell[str(cells[-1].store.folder)] >= 5
+
+
+def test_a_worker_opens_a_cell_when_it_comes_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = jobs(tmp_path, 3)
+    for job in asked:
+        opened(job)
+    made: list[Job] = []
+    original = worker._opened
+
+    def noting(job: Job, seen: ledger.Reader) -> OpenCell:
+        made.append(job)
+        return original(job, seen)
+
+    monkeypatch.setattr(worker, "_opened", noting)
+    when: list[int] = []
+    monkeypatch.setattr(worker, "run_unit", lambda *args: when.append(len(made)) or run_unit(*args))
+    worker.work(asked)
+    assert when == [1, 1, 2, 2, 3, 3]  # a trial and a final run of each
+
+
+run_unit = worker.run_unit
+
+
+def test_the_records_of_a_cell_are_parsed_once(tmp_path: Path, read: Counter[str]) -> None:
+    job = make_job(tmp_path, "model=popularity", "budget.trials=1", "budget.seeds=3")
+    opened(job)
+    worker.work([job])
+    of_trainings = {path: times for path, times in read.items() if "/trials/" in path or "/finals/" in path}
+    assert len(of_trainings) == 4
+    assert max(of_trainings.values()) <= 2 + 3  # once by the reader; moving finals aside looks at them itself
