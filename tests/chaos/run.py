@@ -71,8 +71,8 @@ PARTS = ("namespaces", "workers", "commands")
 #: Folders of what was superseded when effort was raised.
 EARLIER = {"looks", "aside"}
 HELD = {signal.SIGINT, signal.SIGTERM}
-#: Seconds within which a worker has imported everything and begun, as a rule.
-STARTING = 12.0
+#: Seconds within which a worker has imported everything and begun, as a rule, and signals to a command of that kind.
+STARTING, STRIKES = 12.0, 3
 #: Names an environment variable of the processes that a seed starts.
 MARK = "MMBENCH_CHAOS"
 #: How a command may end: it is complete, or it was told to stop.
@@ -314,17 +314,16 @@ def play_for_real(folder: Path, rng: random.Random, log: Log, disasters: int) ->
                 start_new_session=True,
             )
         log.commands += 1
-        if happened < disasters:
-            _await(
-                lambda process=process, mark=mark: process.poll() is not None or len(_marked(mark)) > 2, log, "start"
-            )
+        for _ in range(STRIKES if happened < disasters else 0):
             time.sleep(rng.uniform(0.0, STARTING))
+            victims = [pid for pid in _marked(mark) if not _is_tracker(pid)]
+            if process.poll() is not None or not victims:
+                break
             name = rng.choice(("KILL", "TERM", "INT"))
-            pids = _marked(mark)
-            if pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(rng.choice(pids), getattr(signal, f"SIG{name}"))
-                    log.signals[name] += 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rng.choice(victims), getattr(signal, f"SIG{name}"))
+                log.signals[name] += 1
+            arena.is_complete()
         _await(lambda process=process, mark=mark: process.poll() is not None and not _marked(mark), log, "end")
         for pid in _marked(mark):
             os.kill(pid, signal.SIGKILL)
@@ -354,6 +353,14 @@ def _marked(mark: str) -> list[int]:
             if mark.encode() in (place / "environ").read_bytes().split(b"\0"):
                 found.append(int(place.name))
     return found
+
+
+def _is_tracker(pid: int) -> bool:
+    """Whether a process is the helper in which multiprocessing keeps count of what is shared."""
+    try:
+        return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def play_in_namespaces(folder: Path, rng: random.Random, log: Log) -> None:

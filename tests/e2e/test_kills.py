@@ -288,7 +288,7 @@ def test_a_torn_file_of_every_kind_is_made_again_and_nothing_else(
     assert "ledger.jsonl: 1 line cannot be read" in said
     command(jobs(tmp_path, *RAISED))
     assert len(trained) == TRAINED_AGAIN
-    assert "counts as never written" not in capsys.readouterr().out
+    assert "moved to" not in capsys.readouterr().out
 
 
 def test_damage_in_the_middle_of_a_file_is_mended_when_it_is_read(
