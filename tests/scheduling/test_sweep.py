@@ -79,6 +79,7 @@ def test_a_sweep_tunes_tests_and_reports(command: Command, tmp_path: Path) -> No
             "sealed.json",
             "trials",
             "finals",
+            "looks",
         }
     assert {path.name for path in (tmp_path / "s" / "report").iterdir()} >= {
         "table.md",

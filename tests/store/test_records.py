@@ -377,12 +377,20 @@ def test_looks_are_kept_in_order_with_what_they_were_made_of(looked: CellStore) 
 
 
 def test_without_a_seal_there_is_no_look_to_keep(looked: CellStore) -> None:
-    before = names(looked.folder)
     paths.seal_file(looked.folder).unlink()
+    paths.seal_copy(looked.folder).unlink()
+    before = names(looked.folder)
     looked.keep_look()
-    assert names(looked.folder) == [name for name in before if name != paths.seal_file(Path()).name]
+    assert names(looked.folder) == before
     looked.write_choice(choice(trial(1, 0.6), n_trials=4))
     assert len(read_looks(looked.folder)) == 2
+
+
+def test_a_look_is_kept_though_its_seal_was_lost(looked: CellStore) -> None:
+    expected = looked.seal()
+    paths.seal_file(looked.folder).unlink()
+    looked.keep_look()
+    assert read_looks(looked.folder)[-1].seal == expected
 
 
 def test_a_final_run_counts_only_with_a_row_of_its_own_configuration(looked: CellStore) -> None:

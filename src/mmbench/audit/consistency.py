@@ -26,6 +26,7 @@ from mmbench.scheduling.job import ID_ONLY, default_of, key_of
 from mmbench.store import bounds, ledger, records
 from mmbench.store.records import table_fingerprint
 from mmbench.store.schema import (
+    CLOSED_FORM,
     TRAININGS,
     Cell,
     CellFailure,
@@ -416,7 +417,7 @@ class CellAudit:
 
     def _course(self, file: Path, training: Training, course: Course, others: Mapping[Unit, Training]) -> Said:
         """The stopping rule on its own history."""
-        if course.stop_reason == "closed_form":
+        if course.stop_reason == CLOSED_FORM:
             yield from same(file, "course", (course.epochs, course.best_epoch, course.losses), (1, 1, []))
             yield from same(file, "state_hash", training.state_hash, "")
             return

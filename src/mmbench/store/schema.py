@@ -32,6 +32,10 @@ def training_rule(budget: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in budget.items() if name not in HOW_OFTEN}
 
 
+#: Why a model that is computed stopped; it has no parameters to be kept, and is computed again.
+CLOSED_FORM = "closed_form"
+
+
 class CellName(NamedTuple):
     """The unit of tuning and of a table: a dataset, a model and a modality condition.
 
