@@ -29,7 +29,8 @@ from mmbench.store.records import CellStore
 from mmbench.store.schema import CellName, Cost, Failure, LedgerRow, Stage, Training, Unit
 from mmbench.tuning import study
 from mmbench.tuning.cell import CellFailed, CellTask
-from mmbench.tuning.study import choose, give_up, run_unit, waiting
+from mmbench.tuning.choice import choose
+from mmbench.tuning.study import give_up, run_unit, waiting
 from tests.records import cell, trial
 from tests.tiny import digests, make_job, opened, sealed, worked
 

@@ -25,7 +25,8 @@ from mmbench.store.files import State, read_state
 from mmbench.store.records import CellStore, frame_fingerprint, ranking_frames, table_fingerprint
 from mmbench.store.schema import CLOSED_FORM, DataPrint, Stage, Training
 from mmbench.training.fit import popularity_score, rebuild
-from mmbench.training.loop import SELECTION_METRIC, validation_scores
+from mmbench.training.loop import validation_scores
+from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning.study import feature_hash
 
 

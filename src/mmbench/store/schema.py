@@ -36,6 +36,10 @@ def training_rule(budget: Mapping[str, Any]) -> dict[str, Any]:
 CLOSED_FORM = "closed_form"
 
 
+#: Modality of the one cell of a model that looks at no content.
+ID_ONLY = "-"
+
+
 class CellName(NamedTuple):
     """The unit of tuning and of a table: a dataset, a model and a modality condition.
 

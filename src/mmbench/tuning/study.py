@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,14 +34,14 @@ from mmbench.store.schema import (
     Stage,
     Training,
     Unit,
-    hashed,
 )
 from mmbench.training import energy
 from mmbench.training.fit import Fitted, fit, machine
-from mmbench.training.loop import SELECTION_METRIC
+from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning import sampler
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.cell import CellFailed, CellTask
+from mmbench.tuning.choice import choose
 from mmbench.tuning.space import configuration_hash
 
 
@@ -106,38 +106,6 @@ def choose_again(task: CellTask, store: CellStore) -> None:
     store.set_finals_aside(choice.configuration)
     store.write_choice(choice)
     faults.reach("chosen")
-
-
-def choose(trials: Sequence[Training], plan: str) -> Choice:
-    """Pick the trial with the best validation score; a tie goes to the lower slot, and a slot before a proposal.
-
-    Args:
-        trials: all that take part.
-        plan: hash of what the plan fixes for good.
-
-    Raises:
-        CellFailed: if every trial failed.
-    """
-    order = {Stage.TRIAL: 0, Stage.PROPOSAL: 1}
-    trials = sorted(trials, key=lambda trial: (order[trial.stage], trial.index))
-    scored = [(trial.score, trial) for trial in trials if trial.score is not None]
-    if not scored:
-        failure = trials[0].failure
-        raise CellFailed(f"all {len(trials)} trials failed; the first: {failure and failure.reason}")
-    score, best = max(scored, key=lambda pair: pair[0])  # the first of equals
-    choice = Choice(
-        cell_key=best.cell_key,
-        stage=best.stage,
-        slot=best.index,
-        configuration=best.configuration,
-        metric=SELECTION_METRIC,
-        score=score,
-        n_trials=len(trials),
-        n_failed=len(trials) - len(scored),
-        plan=plan,
-        trials=[trial.hash for trial in trials],
-    )
-    return hashed(choice)
 
 
 @dataclass(frozen=True)
