@@ -108,6 +108,17 @@ def test_a_training_is_given_up_after_three_crashes_and_says_why(tmp_path: Path)
     assert store.seal() is not None
 
 
+@pytest.mark.parametrize("torn", [b"", bytes(12), b"\xff\xfe\x0b\x1cSIG\x85\n\xe3\x81\n\x00\n\x80"])
+def test_what_a_power_cut_left_of_a_note_speaks_against_no_training(torn: bytes, tmp_path: Path) -> None:
+    file = paths.crash_file(tmp_path, "key.tune-0")
+    file.parent.mkdir()
+    file.write_bytes(torn)
+    assert crashes.read(tmp_path, "key.tune-0") == []
+    file.write_bytes(torn + b"\n")
+    crashes.note(tmp_path, "key.tune-0", "SIGSEGV")
+    assert crashes.read(tmp_path, "key.tune-0") == ["SIGSEGV"]
+
+
 def test_two_crashes_give_nothing_up(tmp_path: Path) -> None:
     job = make_job(tmp_path, *FEW)
     task, store = opened(job)

@@ -17,6 +17,7 @@ from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.store import files, ledger, records
+from mmbench.store.leases import LeaseLost
 from mmbench.store.records import CellStore, read_looks
 from mmbench.store.schema import Cell, Effort, FinalRun, LedgerRow, Stage, Unit, training_rule
 from tests.records import KEY, cell, choice, final, row, seal, trial
@@ -66,6 +67,23 @@ def test_a_write_that_breaks_leaves_what_was_there(tmp_path: Path, error: BaseEx
         files.write_atomic(file, half)
     assert file.read_bytes() == before
     assert names(tmp_path) == ["record.json"]
+
+
+def test_whoever_lost_the_right_to_write_gives_no_file_its_name(tmp_path: Path) -> None:
+    """It is asked for before each file is written, and once more before each gets its name."""
+    contents = {tmp_path / name: files.json_writer({"of": name}) for name in ("a.json", "b.json")}
+
+    def lost_after(calls: int) -> Iterator[None]:
+        yield from [None] * calls
+        raise LeaseLost("lost")
+
+    for calls, named in ((0, []), (1, []), (2, []), (3, ["a.json"])):
+        asked = lost_after(calls)
+        with pytest.raises(LeaseLost):
+            files.write_all(contents, confirm=lambda asked=asked: next(asked))
+        assert names(tmp_path) == named
+    files.write_all(contents, confirm=lambda: None)
+    assert names(tmp_path) == ["a.json", "b.json"]
 
 
 def test_a_first_write_that_breaks_leaves_nothing(tmp_path: Path) -> None:

@@ -75,6 +75,12 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     write_all({path: write})
 
 
+def clear_leftovers(path: Path) -> None:
+    """Remove temporary files of writers of a file that were killed; only safe while nobody else writes it."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
 def move(source: Path, target: Path) -> None:
     """Rename a file into another folder, which is made; the new name is on the disk before the old one goes."""
     make_folder(target.parent)

@@ -39,9 +39,10 @@ def mend(sweep_dir: Path) -> Iterator[Message]:
         return
     with locked(paths.lock_file(sweep_dir, "mend")):
         manifest = paths.manifest_file(sweep_dir)
-        yield from _restore(sweep_dir, manifest, paths.copy_of(manifest))
-        if manifest.exists() and not is_whole(manifest):
-            yield _set_aside(sweep_dir, manifest)
+        with locked(paths.lock_file(sweep_dir, "manifest")):  # another command may be writing it
+            yield from _restore(sweep_dir, manifest, paths.copy_of(manifest))
+            if manifest.exists() and not is_whole(manifest):
+                yield _set_aside(sweep_dir, manifest)
         if lines := ledger.unreadable(sweep_dir):
             yield Message.counted(
                 "{file}: {n} line cannot be read and counts as never written; it stays where it is",
