@@ -193,6 +193,8 @@ class Arena:
             time.sleep(min(self.rng.expovariate(1 / PAUSE), 4 * PAUSE))
             if self.is_complete():
                 break
+            if not self.crew:  # all of them have taken a signal's hint meanwhile
+                continue
             self.strike()
             happened += 1
             if self.effort is FIRST and self.rng.random() < RAISE:

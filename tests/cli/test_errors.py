@@ -452,6 +452,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     assert len(rows) == len({row.unit for row in rows}) == 3
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_really_full_is_one_line_and_loses_nothing(command: Command, tmp_path: Path) -> None:
     """It is enlarged after each failure; where this user may mount a file system."""
     words = ("model=bpr", "sweep.name=s", "budget.trials=3")
