@@ -188,7 +188,11 @@ class LocalPool:
 
 
 def run_sweep(
-    jobs: Sequence[Job], overrides: Sequence[str], report: Callable[[Path], str], place: Placement | None = None
+    jobs: Sequence[Job],
+    overrides: Sequence[str],
+    report: Callable[[Path], str],
+    place: Placement | None = None,
+    keep: Callable[[Path], None] = lambda folder: None,
 ) -> int:
     """Plan, run and report a sweep.
 
@@ -197,6 +201,7 @@ def run_sweep(
         overrides: the command line.
         report: writes the report of a sweep folder and returns what a terminal shows of it.
         place: where the unfinished cells run; by default on a pool of this machine.
+        keep: writes what is to be kept of the command into the folder of the sweep.
 
     Returns:
         0, 1 if a cell failed, or the code that stopped it.
@@ -209,7 +214,7 @@ def run_sweep(
         return place(Sweep.plan(jobs, overrides))
     mended: set[Path] = set()
     while True:
-        sweep, code = _run(jobs, overrides, place)
+        sweep, code = _run(jobs, overrides, place, keep)
         if code == 128 + signal.SIGTERM:  # what sent it kills soon
             print(f"no report, for lack of time: python -m mmbench report {shlex.quote(str(sweep.folder))}", flush=True)
             return sweep.conclude(code)
@@ -225,7 +230,9 @@ def run_sweep(
         return sweep.conclude(code)
 
 
-def _run(jobs: Sequence[Job], overrides: Sequence[str], place: Placement) -> tuple[Sweep, int]:
+def _run(
+    jobs: Sequence[Job], overrides: Sequence[str], place: Placement, keep: Callable[[Path], None]
+) -> tuple[Sweep, int]:
     """Plan and run a sweep; its exit code."""
     for line in mend(jobs[0].sweep_dir):
         print(line, flush=True)
@@ -234,6 +241,7 @@ def _run(jobs: Sequence[Job], overrides: Sequence[str], place: Placement) -> tup
     if isinstance(place, LocalPool):
         sweep.check_machine()
     with sweep.opened():
+        keep(sweep.folder)
         return sweep, place(sweep)
 
 
