@@ -14,16 +14,21 @@ import pytest
 
 from mmbench import paths
 from mmbench.decision import Action, Gate, Status, decide, gates, replay
+from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist
 from mmbench.decision.page.examples import examples_of, thumbnail, title
+from mmbench.decision.page.sections import RAIL_NAMES, guard_rails
 from mmbench.decision.page.speaker import ACTIONS, BADGES, Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.evaluation import metrics
 from mmbench.inference.best_of_n import SeedNoise, Tuning
+from mmbench.inference.contribution.guardrails import rail
 from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.tuned_gain import NoWord, tuned_gain
 from mmbench.messages import Message, Translator
+from mmbench.report.facts import Fact
+from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from mmbench.store import files, records
@@ -89,6 +94,72 @@ def test_a_planted_world_says_so(shop: tuple[SweepTable, Read], lang: str) -> No
         speaker = Speaker.of(lang, read.evidence, made.economics, made.decision)
         for page in (made.file.read_text(), checklist.as_html(speaker, lang, DAY, Message("records"))):
             assert ("PLANTED WORLD, MADE-UP DATA" in page) is says
+
+
+def with_rails(read: Read, *rails: tuple[str, float, float, float]) -> Read:
+    """The same records with these guard-rails alone: part, change, lower and upper bound."""
+    others = [fact for fact in read.facts.facts if fact.measure != GUARDRAILS]
+    made = [
+        Fact(
+            GUARDRAILS,
+            read.evidence.contrast,
+            f"relative change of {part}",
+            value,
+            Interval(value, lo, hi, 0.9),
+            word=rail(Interval(value, lo, hi, 0.9)),
+        )
+        for part, value, lo, hi in rails
+    ]
+    return replace(read, facts=replace(read.facts, facts=[*others, *made]))
+
+
+@pytest.mark.parametrize(
+    "lang, worse, open_, unmeasured",
+    [("en", "✗ worse", "? not shown", "– not measured"), ("ja", "✗ 悪化", "? まだ判断できない", "– 測定なし")],
+)
+def test_items_without_an_image_have_a_guard_rail_on_page_and_checklist(
+    shop: tuple[SweepTable, Read], lang: str, worse: str, open_: str, unmeasured: str
+) -> None:
+    table, read = shop
+    read = with_rails(
+        read,
+        ("coverage", 0.02, -0.01, 0.05),
+        ("tail share", -0.02, -0.06, 0.02),
+        ("recall of items without image", -0.4, -0.5, -0.3),
+    )
+    made = write_answer(table, read, "go", lang)
+    shown, speaker = Text(made.file.read_text()), Speaker.of(lang, read.evidence, made.economics, made.decision)
+    rails = {rail["name"]: rail for rail in guard_rails(speaker, read)}
+    names = {part: speaker(name) for part, name in RAIL_NAMES.items()}
+    lacking = rails[names["recall of items without image"]]
+    assert lacking["word"] == worse
+    assert lacking["change"] == f"{speaker.gain(-0.4)} ({speaker.gain(-0.5)} … {speaker.gain(-0.3)})"
+    assert rails[names["tail share"]]["word"] == open_
+    assert rails[names["cold recall"]]["word"] == unmeasured
+    assert all(name in shown.by_id["rails"] for name in (*names.values(), worse, open_, unmeasured))
+    by_hand = speaker(Message(checklist.WITHOUT_IMAGE))
+    filled = Text(checklist.as_html(speaker, lang, DAY, Message("records"), list(rails.values()))).everything
+    assert all(part in filled for part in (names["recall of items without image"], worse, lacking["change"]))
+    assert names["cold recall"] not in filled
+    assert by_hand not in filled
+    # Where all items have images now, whoever adds some without one has to look.
+    others = [rail for rail in rails.values() if rail is not lacking]
+    assert by_hand in Text(checklist.as_html(speaker, lang, DAY, Message("records"), others)).everything
+
+
+def test_items_without_an_image_that_lose_bar_go(shop: tuple[SweepTable, Read]) -> None:
+    _, read = shop
+    holding = [(part, 0.0, -0.01, 0.01) for part in ("coverage", "tail share", "cold recall")]
+    lacking = "recall of items without image"
+    for rails, status in (
+        ([*holding, (lacking, 0.0, -0.04, 0.04)], Status.PASS),
+        ([*holding, (lacking, -0.02, -0.06, 0.02)], Status.UNKNOWN),
+        ([*holding, (lacking, -0.1, -0.15, -0.06)], Status.FAIL),
+    ):
+        gate = gates._guardrails(with_rails(read, *rails).facts)
+        assert gate.status is status
+        assert lacking in gate.why
+        assert gate.bars is Bars.GO
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
