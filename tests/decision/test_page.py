@@ -16,7 +16,7 @@ from mmbench import paths
 from mmbench.decision import Action, Gate, Status, decide, gates, replay
 from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist
-from mmbench.decision.page.examples import examples_of, thumbnail, title
+from mmbench.decision.page.examples import Pictures, examples_of, titles
 from mmbench.decision.page.sections import RAIL_NAMES, guard_rails
 from mmbench.decision.page.speaker import ACTIONS, BADGES, Speaker
 from mmbench.decision.rule import Why
@@ -27,10 +27,12 @@ from mmbench.inference.contribution.guardrails import rail
 from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.tuned_gain import NoWord, tuned_gain
 from mmbench.messages import Message, Translator
+from mmbench.report.catalogue import Catalogue
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.scheduling.trust import Trust
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
 from tests.decision.cases import economics
@@ -190,16 +192,73 @@ def _parts(shop: tuple[SweepTable, Read]) -> Any:
 
 
 def test_a_picture_outside_the_data_set_is_not_opened(shop: tuple[SweepTable, Read], tmp_path: Path) -> None:
-    _, _, data = _parts(shop)
+    table, _, data = _parts(shop)
     secret = tmp_path / "secret.png"
     secret.write_bytes((data.folder / "images" / "i00000.png").read_bytes())
-    items = data.items.assign(image_path=str(secret))
-    assert thumbnail(replace(data, items=items), 8) == ""  # item 8 has no picture of its own
-    items = data.items.assign(image_path="items.parquet")
-    assert thumbnail(replace(data, items=items), 8) == ""
-    assert thumbnail(data, 0).startswith("data:image/jpeg;base64,")
-    assert title(data, 1) == TITLES[1]
-    assert title(replace(data, items=data.items[[]]), 1) == "i00001"
+
+    def picture(item: int, **columns: object) -> str:
+        return Pictures.of(replace(data, items=data.items.assign(**columns)), table.trust).small(item)
+
+    assert picture(0).startswith("data:image/jpeg;base64,")
+    assert picture(0, image_path="images/i00001.png").startswith("data:image/jpeg;base64,")
+    for elsewhere in (str(secret), "items.parquet", "nothing.png", "images", ""):
+        assert picture(0, image_path=elsewhere) == ""
+    (link := data.folder / "images" / "i00008.png").symlink_to(secret)  # item 8 has no picture of its own
+    assert picture(8) == ""
+    link.unlink()
+    assert picture(8) == ""
+
+
+def with_folder(data: Catalogue, folder: Path, **sidecar: str) -> Catalogue:
+    """The data set as if its files lay in a folder, whose image features have this sidecar."""
+    folder.mkdir()
+    (folder / "image_feat.npy").touch()
+    files.write_document(folder / "image_feat.json", {"encoder": "histograms", "sha256": "", **sidecar})
+    return replace(data, folder=folder)
+
+
+def test_pictures_are_found_where_the_encoder_found_them(shop: tuple[SweepTable, Read], tmp_path: Path) -> None:
+    _, _, data = _parts(shop)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "i00000.png").write_bytes((data.folder / "images" / "i00000.png").read_bytes())
+    (photos / "i00001.png").symlink_to(data.folder / "images" / "i00001.png")
+    encoded = with_folder(data, tmp_path / "shop", image_folder=str(photos), made_from="photos")
+    trusted = Pictures.of(encoded, Trust(places=(tmp_path,)))
+    assert (trusted.objection, trusted.small(0)[:10]) == (None, "data:image")
+    assert trusted.small(1) == ""  # a link out of the folder
+    barred = Pictures.of(encoded, Trust(places=(tmp_path / "shop",)))
+    assert barred.small(0) == ""
+    assert str(barred.objection) == (
+        f"{photos} lies outside the folders that this command reads, and a record is no reason to read it; "
+        f"--allow {photos} adds it"
+    )
+    photos.rename(tmp_path / "moved")
+    gone = Pictures.of(encoded, Trust(places=(tmp_path,)))
+    assert (gone.objection, gone.small(0)) == (None, "")
+
+
+def test_pictures_are_found_by_the_column_that_the_encoder_read(shop: tuple[SweepTable, Read], tmp_path: Path) -> None:
+    _, _, data = _parts(shop)
+    encoded = with_folder(data, tmp_path / "shop", made_from="写真")
+    (encoded.folder / "a.png").write_bytes((data.folder / "images" / "i00000.png").read_bytes())
+    items = data.items.assign(写真=["a.png", *[""] * (len(data.items) - 1)])
+    pictures = Pictures.of(replace(encoded, items=items), Trust(places=(tmp_path,)))
+    assert [bool(pictures.small(item)) for item in (0, 1)] == [True, False]
+
+
+def test_titles_are_those_of_the_texts_that_were_prepared(shop: tuple[SweepTable, Read], tmp_path: Path) -> None:
+    _, _, data = _parts(shop)
+    assert titles(data)[1] == TITLES[1]
+    assert titles(replace(data, items=data.items[[]]))[1] == "i00001"
+    n = len(data.items)
+    japanese = data.items[[]].assign(商品説明=["説明"] * n, 商品名=["", *["卓上ライト"] * (n - 1)], 呼び名=["灯り"] * n)
+    bare = replace(data, items=japanese, folder=None)
+    assert titles(bare)[:2] == ["説明", "卓上ライト"]  # usual names; a blank title gives way
+    prepared = with_folder(bare, tmp_path / "shop")
+    files.write_document(prepared.folder / "dataset.json", {"texts": ["呼び名", "商品説明"]})
+    assert titles(prepared)[1] == "灯り"
+    assert titles(replace(data, items=data.items.assign(title="long " * 40)))[0] == "long " * 18 + "…"
 
 
 # Evidence of the sweep that ran

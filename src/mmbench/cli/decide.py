@@ -163,7 +163,7 @@ def write(
     """
     from mmbench.decision.mirror import mirror
     from mmbench.decision.page.checklist import write_checklist
-    from mmbench.decision.page.examples import examples_of
+    from mmbench.decision.page.examples import Pictures, examples_of
     from mmbench.decision.page.sections import guard_rails, write_decision
     from mmbench.decision.page.speaker import Speaker
     from mmbench.decision.serving import measure_serving
@@ -200,6 +200,8 @@ def write(
     lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
     lines += [s.measured(), *unread(table)]
+    if not isinstance(read.catalogue, str) and (why := Pictures.of(read.catalogue, trust).objection):
+        lines.append(s(why))
     written = s(
         Message("written to {folder}: decision.html, decision.json, checklist.html", folder=paths.report_dir(sweep_dir))
     )
