@@ -186,6 +186,23 @@ def test_nothing_is_asked_of_the_network_and_titles_are_text(shop: tuple[SweepTa
     assert any(link.startswith("data:image/jpeg") for link in page.links)
 
 
+@pytest.mark.parametrize(("lang", "first"), [("en", "item 1"), ("ja", "商品1")])
+def test_the_page_that_is_passed_on_has_numbers_instead_of_titles(
+    shop: tuple[SweepTable, Read], lang: str, first: str
+) -> None:
+    made = write_answer(*shop, "go", lang)
+    whole = Text(made.file.read_text())
+    passed = Text(made.file.with_name("decision-without-titles.html").read_text())
+    shown = [example.title for example in examples_of(*_parts(shop))]
+    assert not any(title in passed.everything for title in shown)
+    assert first in passed.by_id["examples"]
+    assert not [link for link in passed.links if link.startswith("data:image/jpeg")]
+    assert not any(item in passed.everything for item in _parts(shop)[2].dataset.item_ids)
+    assert {name: text for name, text in passed.by_id.items() if name != "examples"} == {
+        name: text for name, text in whole.by_id.items() if name != "examples"
+    }
+
+
 def _parts(shop: tuple[SweepTable, Read]) -> Any:
     table, read = shop
     return table, read.comparison.a, read.catalogue

@@ -17,7 +17,7 @@ from mmbench.data.sources import read_meta
 from mmbench.decision.gates import IMAGE, finished
 from mmbench.encoders.contents import item_images
 from mmbench.inference.contribution import hits
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.contribution_facts import coalitions
 from mmbench.report.facts import K
@@ -74,6 +74,15 @@ def examples_of(table: SweepTable, cell: CellResult, data: Catalogue | str) -> l
     if isinstance(data, str):
         return []
     return read_examples(finished(table, cell), data, IMAGE, table.trust)
+
+
+def numbered(examples: Sequence[Example], lang: str) -> list[Example]:
+    """The same items for a page that is passed on: numbers instead of titles, and no pictures."""
+    translator = Translator(lang)
+    return [
+        Example(str(translator(Message("item {n}", n=number))), "", example.share)
+        for number, example in enumerate(examples, 1)
+    ]
 
 
 def titles(data: Catalogue) -> list[str]:

@@ -15,7 +15,7 @@ from mmbench.decision.economics import INPUTS, costs
 from mmbench.decision.gates import IMAGE
 from mmbench.decision.page import drawings
 from mmbench.decision.page.drawings import Labels, Line
-from mmbench.decision.page.examples import Example
+from mmbench.decision.page.examples import Example, numbered
 from mmbench.decision.page.speaker import INPUT_NAMES, Speaker
 from mmbench.decision.serving import Serving
 from mmbench.decision.sweep_evidence import Read
@@ -70,7 +70,7 @@ def write_decision(
     serving: Sequence[Serving] = (),
     command: str = "",
 ) -> None:
-    """Write ``decision.html`` and ``decision.json`` into the report folder, each by atomic rename.
+    """Write page and record into the report folder, each by atomic rename; the page also as it is passed on.
 
     Args:
         table: the sweep.
@@ -83,8 +83,9 @@ def write_decision(
         serving: what the models cost to run.
         command: what made the page.
     """
-    page = as_html(table, read, economics, decision, lang, day, examples, serving, command)
-    files.write_text(paths.report_dir(table.folder) / f"{paths.DECISION}.html", page)
+    for name, shown in ((paths.DECISION, examples), (paths.WITHOUT_TITLES, numbered(examples, lang))):
+        page = as_html(table, read, economics, decision, lang, day, shown, serving, command)
+        files.write_text(paths.report_dir(table.folder) / f"{name}.html", page)
     files.write_document(paths.decision_file(table.folder), as_record(read.evidence, economics, decision))
 
 
