@@ -199,7 +199,8 @@ def _read_parquet(path: Path, asked_for: Sequence[str] | None = None) -> pa.Tabl
                 sum(column.total_uncompressed_size for column in columns),
             )
             check_unpacked(path, path.stat().st_size, asked)
-            table = file.read(columns=names)
+            # Threads would cost more than they save: the tables of a sweep are small, and there are tens of thousands.
+            table = file.read(columns=names, use_threads=False)
             _ = [table.column(name) for name in names]  # a missing one is an error here alone
             return table
     except OSError as error:
