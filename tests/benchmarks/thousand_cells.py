@@ -26,7 +26,6 @@ from unittest import mock
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.audit import consistency
@@ -57,8 +56,9 @@ def asked(folder: Path, cells: int) -> list[list[str]]:
     """Overrides of each job of a sweep with so many cells."""
     per_draw = len(MODELS) * len(CONDITIONS)
     world = (f"dataset.world_options.n_users={USERS}", f"dataset.world_options.n_items={ITEMS}")
-    effort = (f"budget.trials={TRIALS}", f"budget.seeds={SEEDS}", "budget.patience_steps=100", "training.batch_size=128")
-    shared = [*world, "budget=small", *effort, "tracking=none", "training.accelerator=cpu", "sweep.name=thousand"]
+    effort = ("budget=small", f"budget.trials={TRIALS}", f"budget.seeds={SEEDS}")
+    ends = ("budget.patience_steps=100", "training.batch_size=128")
+    shared = [*world, *effort, *ends, "tracking=none", "training.accelerator=cpu", "sweep.name=thousand"]
     draws = range(-(-cells // per_draw))
     return [
         [*shared, f"paths.multirun={folder}", f"study.draw={draw}", f"model={model}", f"modality={condition}"]
@@ -107,7 +107,7 @@ def _drawn(
     **_: Any,
 ) -> Fitted:
     """What a training might have come to: it rises for thirty epochs, and ends as the rule says."""
-    users, counts = np.unique(valid.users, return_counts=True)
+    users = np.unique(valid.users)
     per_user = (0.1 + 0.02 * rng.standard_normal()) * 2 * rng.random(len(users))
     score = float(per_user.mean())
     if closed:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from mmbench.data.interactions import Interactions
 from mmbench.evaluation import metrics
-from mmbench.evaluation.counting import tie_key, tie_keys
+from mmbench.evaluation.counting import tie_keys
 from mmbench.evaluation.late_ensemble import late
 from mmbench.evaluation.metrics import Ranking
 from mmbench.evaluation.ranking import Evaluator
+from mmbench.evaluation.ties import tie_key
 
 N_USERS, N_ITEMS = 23, 60
 RNG = np.random.default_rng(5)

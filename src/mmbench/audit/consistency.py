@@ -534,13 +534,15 @@ class CellAudit:
         """Chosen again."""
         yield from _hash(file, choice)
         trials = choice.n_trials - self.cell.effort.proposals
-        units = [Unit(Stage.TRIAL, slot) for slot in range(trials)]
-        units += [Unit(Stage.PROPOSAL, place) for place in range(self.cell.effort.proposals)]
-        if missing := [unit for unit in units if unit not in by_unit]:
-            yield self._record(missing[0]), "record", Message("it is missing, and the choice was made among it")
-            return
+        numbers = {Stage.TRIAL: range(trials), Stage.PROPOSAL: range(self.cell.effort.proposals)}
+        among = []
+        for unit in (Unit(stage, number) for stage, of_stage in numbers.items() for number in of_stage):
+            if unit not in by_unit:
+                yield self._record(unit), "record", Message("it is missing, and the choice was made among it")
+                return
+            among.append(by_unit[unit])
         try:
-            again = choose([by_unit[unit] for unit in units], self.cell.plan)
+            again = choose(among, self.cell.plan)
         except CellFailed as error:
             yield file, "record", Message("it cannot be read: {error}", error=error)
             return

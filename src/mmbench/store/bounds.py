@@ -5,6 +5,7 @@ Whoever sends a sweep folder decides what its files say; what they may cost is d
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -71,8 +73,11 @@ def read_json(path: Path, most: int = MOST_JSON) -> Any:
         ValueError: if it is larger, or no JSON.
     """
     check_size(path, most)
+    content = path.read_bytes()
+    with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return msgspec.json.decode(content)  # many times as fast; what it refuses is named below
     try:
-        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        return json.loads(content, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise Refusal("{path} is not a record: it is nested too deeply", path=path) from error
     except ValueError as error:
@@ -189,7 +194,7 @@ def _is_number(kind: pa.DataType) -> bool:
 def _read_parquet(path: Path, asked_for: Sequence[str] | None = None) -> pa.Table:
     try:
         # Not by pandas, whose own metadata in the file may ask for other types.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pa.OSFile(str(path)) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
             names = file.schema_arrow.names[:MOST_COLUMNS] if asked_for is None else list(asked_for)
             groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
             columns = [group.column(place) for group in groups for place in range(group.num_columns)]
