@@ -11,8 +11,8 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import concatenated
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.item_graphs import transposed, weighted
-from mmbench.nn.item_neighbours import cached_knn
+from mmbench.nn.item_graphs import transposed, weighted, weighted_sum
+from mmbench.nn.item_neighbours import seen_and_unseen
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import history_scores, interaction_matrix
 
@@ -22,8 +22,9 @@ class ContentKNN(ClosedForm):
 
     :math:`s_{ij} = \langle f_i, f_j\rangle / (\|f_i\|\|f_j\| + \text{shrink})`, :math:`f_i` the raw features of all
     present modalities in name order, each times :math:`a_m`; :math:`N_k(i)` are the k items most similar to i, itself
-    included. Interactions do not shape the similarity, so that this model shows what content alone is worth. An item
-    without any content has no neighbours. Without any modality, or with ``content_weight`` 0, there is nothing to
+    included. Interactions do not shape the similarity, so that this model shows what content alone is worth. Lists hold
+    items of the training log alone. An unseen item j would be in few lists of the whole catalogue: it is scored through
+    its own, :math:`i \in N_k(j)`. An item without any content has no neighbours. Without any modality, or with ``content_weight`` 0, there is nothing to
     compare, and the score is the popularity of the item.
 
     Args:
@@ -64,8 +65,9 @@ class ContentKNN(ClosedForm):
             return
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         present = torch.stack([data.present[name] for name in self.weights]).any(0)
-        lists = cached_knn(concatenated(data, self.weights), present, self.k, shrink=self.shrink)
-        self.similarity = transposed(weighted(lists)).matrix()
+        features = concatenated(data, self.weights)
+        seen, unseen = seen_and_unseen(features, present, data.warm, self.k, shrink=self.shrink)
+        self.similarity = weighted_sum([transposed(weighted(seen)), weighted(unseen)], [1.0, 1.0]).matrix()
 
     def score(self, users: Tensor) -> Tensor:
         """Sums of similarities to the history, or counts without content: ``(B, n_items)``."""

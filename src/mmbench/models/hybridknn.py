@@ -67,7 +67,8 @@ class HybridKNN(ClosedForm):
         """Find the neighbours of each item by interactions and by each modality."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         lists = [cooccurrence_knn(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)]
-        lists += [content_neighbours(data.features[name], data.present[name], self.k) for name in self.names]
+        for name in self.names:
+            lists.append(content_neighbours(data.features[name], data.present[name], data.warm, self.k))
         self.similarity = weighted_sum([weighted(neighbours) for neighbours in lists], self.weights).matrix()
 
     def score(self, users: Tensor) -> Tensor:

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from mmbench.nn.memo import Memo, content_key
-from mmbench.nn.nearest import Progress, nearest
-from mmbench.nn.sparse import common_neighbours, interaction_matrix
+from mmbench.nn.nearest import Progress, best_of, nearest
+from mmbench.nn.sparse import BLOCK_ENTRIES, common_neighbours, interaction_matrix
 
 #: Width of features whose products are as fast in small blocks.
 NARROW = 128
 #: Neighbours kept per item at least, so that one computation serves every k of a search space.
 STORED = 64
-#: Neighbour lists kept in memory: one per modality of a few data sets.
-CACHED_LISTS = 8
+#: Neighbour lists kept in memory: those of seen and of unseen items of each modality of a few data sets.
+CACHED_LISTS = 16
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,67 @@ def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0
     return lists.top(k)
 
 
-def content_neighbours(features: Tensor, present: Tensor, k: int) -> Neighbours:
-    r"""Nearest items by content around its mean, :math:`c_{ij} = \max(\cos(f_i - \bar f, f_j - \bar f), 0)`.
+def unseen_knn(features: Tensor, present: Tensor, warm: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
+    """Exact nearest seen items of every unseen item; similarity as in :func:`knn`.
+
+    Args:
+        features: ``(n_items, d)``.
+        present: whether an item has content, ``(n_items,)``.
+        warm: whether an item has a training interaction, ``(n_items,)``.
+        k: neighbours per item.
+        shrink: damps similarities of items with small features.
+    """
+    seen, of_seen, lengths = directions(features, present & warm)
+    unseen, of_unseen, own = directions(features, present & ~warm)
+    if not len(seen):
+        unseen, of_unseen, own = unseen[:0], of_unseen[:0], own[:0]
+    k, n = min(k, len(seen)), len(features)
+    indices = unseen.new_empty(len(unseen), k)
+    values = features.new_empty(len(unseen), k)
+    for rows in torch.arange(len(unseen), device=features.device).split(max(1, BLOCK_ENTRIES // max(len(seen), 1))):
+        cosines = of_unseen[rows] @ of_seen.T
+        if shrink != 0:
+            product = own[rows].unsqueeze(1) * lengths
+            cosines = cosines * (product / (product + shrink))
+        place = best_of(cosines, unseen[rows], seen.expand(len(rows), -1), k, n)
+        indices[rows], values[rows] = seen[place], cosines.gather(1, place)
+    return Neighbours(n, unseen, indices, values)
+
+
+def seen_and_unseen(
+    features: Tensor, present: Tensor, warm: Tensor, k: int, *, shrink: float = 0.0
+) -> tuple[Neighbours, Neighbours]:
+    """Lists of the seen items among themselves, and of every unseen item among the seen ones, both from the cache.
+
+    No list holds an unseen item: its row of a table was never trained, so that a seen item would be mixed with noise.
+    Arguments as in :func:`unseen_knn`, and as in :func:`knn` for the seen items, which are neighbours of themselves.
+    """
+    seen = cached_knn(features, present & warm, k, shrink=shrink)
+    features = features.to(torch.get_default_dtype())
+    if not (present & ~warm).any():
+        return seen, unseen_knn(features, present, warm, k)
+    key = content_key("unseen", shrink, features, present, warm)
+    unseen = _lists.get(
+        key,
+        lambda: unseen_knn(features, present, warm, max(k, STORED), shrink=shrink),
+        lambda kept: kept.k >= min(k, len(seen.items)),
+    )
+    return seen, unseen.top(k)
+
+
+def joined(seen: Neighbours, unseen: Neighbours) -> Neighbours:
+    """The lists of seen and of unseen items together, as long as the shorter ones; no item may be in both."""
+    if not len(unseen.items):
+        return seen
+    k = min(seen.k, unseen.k)
+    parts = (seen.top(k), unseen.top(k))
+    items, order = torch.cat([part.items for part in parts]).sort()
+    indices = torch.cat([part.indices for part in parts])[order]
+    return replace(seen, items=items, indices=indices, values=torch.cat([part.values for part in parts])[order])
+
+
+def content_neighbours(features: Tensor, present: Tensor, warm: Tensor, k: int) -> Neighbours:
+    r"""Nearest seen items by content around its mean, :math:`c_{ij} = \max(\cos(f_i - \bar f, f_j - \bar f), 0)`.
 
     Embeddings of one encoder all point in much the same direction; around their mean they differ. The item itself is
     left out, and an item whose features are the mean has no direction left and is isolated.
@@ -179,8 +238,11 @@ def content_neighbours(features: Tensor, present: Tensor, k: int) -> Neighbours:
     Args:
         features: ``(n_items, d)``.
         present: whether an item has content, ``(n_items,)``.
+        warm: whether an item has a training interaction, ``(n_items,)``.
         k: neighbours per item.
     """
     mean = features[present].double().mean(0)  # of equal rows it is that row to the last bit, which leaves zero
-    lists = cached_knn(features - mean.to(features.dtype), present, k + 1)
-    return replace(lists, indices=lists.indices[:, 1:], values=lists.values[:, 1:].clamp_min(0.0))
+    seen, unseen = seen_and_unseen(features - mean.to(features.dtype), present, warm, k + 1)
+    seen = replace(seen, indices=seen.indices[:, 1:], values=seen.values[:, 1:])
+    lists = joined(seen, unseen.top(k))
+    return replace(lists, values=lists.values.clamp_min(0.0))

@@ -108,7 +108,7 @@ def fit(
     cost = Cost(device=str(settings.device), machine=machine())
     with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir) as search:
         torch.manual_seed(seed)
-        model = build(data)
+        model = made(build, data)
         cost.setup_seconds = time.perf_counter() - began
         if isinstance(model, ClosedForm):
             model.fit(data)
@@ -167,7 +167,7 @@ def rebuild(
     """
     with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir):
         torch.manual_seed(seed)
-        model = build(data)
+        model = made(build, data)
         if isinstance(model, ClosedForm):
             model.fit(data)
         else:
@@ -177,6 +177,14 @@ def rebuild(
             model.load_state_dict(tensors)  # float16 is cast to the parameter's type
     model.eval()
     return model.to(settings.device)
+
+
+def made(build: ModelFactory, data: RecData) -> Recommender:
+    """A model that knows which items it will not see in training."""
+    model = build(data)
+    if isinstance(model, FactorModel):
+        model.unseen = torch.nonzero(~data.warm).squeeze(1)
+    return model
 
 
 def popularity_score(evaluator: Evaluator, data: RecData) -> float | None:
