@@ -24,8 +24,8 @@ class ContentKNN(ClosedForm):
     present modalities in name order, each times :math:`a_m`; :math:`N_k(i)` are the k items most similar to i, itself
     included. Interactions do not shape the similarity, so that this model shows what content alone is worth. Lists hold
     items of the training log alone. An unseen item j would be in few lists of the whole catalogue: it is scored through
-    its own, :math:`i \in N_k(j)`. An item without any content has no neighbours. Without any modality, or with ``content_weight`` 0, there is nothing to
-    compare, and the score is the popularity of the item.
+    its own, :math:`i \in N_k(j)`. An item without any content has no neighbours. Without any modality, or with
+    ``content_weight`` 0, there is nothing to compare, and the score is the popularity of the item.
 
     Args:
         data: training data.

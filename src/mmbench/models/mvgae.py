@@ -63,6 +63,8 @@ class MVGAE(FactorModel):
 
     content_ignored_by: ClassVar[str] = "content_weight"
 
+    known: Tensor | None
+
     def __init__(
         self,
         data: RecData,

@@ -210,7 +210,8 @@ def neighbour_recall(
     recalls = {}
     for subset in coalitions(frozenset(features)):
         if subset:
-            lists = content_neighbours(*_joined(features, present, sorted(subset)), k)
+            joined, everywhere = _joined(features, present, sorted(subset))
+            lists = content_neighbours(joined, everywhere, everywhere, k)
             keys = (lists.items.unsqueeze(1) * n + lists.indices).numpy()
             hits = np.isin(wanted, keys) & bought
             recalls[subset] = float((hits.sum(axis=1)[sizes > 0] / sizes[sizes > 0]).mean())
