@@ -203,6 +203,11 @@ def training_records(cell: Path, stage: str) -> list[Path]:
     return sorted((cell / TRAINING_FILES[stage]).parent.glob(f"*.{RECORD}"))
 
 
+def ranks_among(candidates: str) -> str:
+    """Ending of the test ranks of a final run among ``cold``, ``warm`` or ``all`` candidates."""
+    return f"{candidates}.{RANKS}"
+
+
 def shuffled_ranks(modality: str) -> str:
     """Ending of the test ranks of a final run with one modality shuffled at inference."""
     return f"shuffled_{modality}.{RANKS}"

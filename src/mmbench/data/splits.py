@@ -125,7 +125,21 @@ class Split:
     @property
     def seen_at_test(self) -> tuple[Interactions, ...]:
         """Parts whose items are no candidates when test is ranked."""
-        return (self.train, self.valid) if self.masks_valid_at_test else (self.train,)
+        valid = self.new_valid.rows if self.target and self.new_valid is not None else self.valid
+        return (self.train, valid) if self.masks_valid_at_test else (self.train,)
+
+
+def target_of(protocol: str, asked: str | None) -> str:
+    """What tuning aims at: what was asked for, by default ``cold`` under the protocol of that name.
+
+    Args:
+        protocol: protocol of the data set.
+        asked: a name of :data:`TARGETS`, or None for the default.
+
+    Returns:
+        The target, empty where all held-out interactions are ranked among all items.
+    """
+    return asked or ("cold" if protocol == "cold" else "")
 
 
 def given(log: pd.DataFrame, column: str) -> pd.Series:

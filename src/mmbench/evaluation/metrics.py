@@ -56,12 +56,14 @@ class Ranking:
         pairs: rank of each held-out pair; its user indices point into ``users``.
         items: item of each pair, ``(n_pairs,)``.
         top: the best items of each evaluated user, ``(n_users, k)``, or None where no lists were asked for.
+        listed_new: new items among the first 20 of each user's common list, ``(n_users,)``; None for other lists.
     """
 
     users: NDArray[np.int64]
     pairs: RankedPairs
     items: NDArray[np.int64]
     top: NDArray[np.int32] | None
+    listed_new: NDArray[np.int64] | None = None
 
 
 def recall(pairs: RankedPairs, k: int) -> Vector:

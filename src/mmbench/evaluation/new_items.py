@@ -7,6 +7,7 @@ chooses. See ``docs/protocol.md``, New items.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -22,10 +23,12 @@ from mmbench.evaluation.ranking import Evaluator, Scorer
 
 #: Offsets of new items against the others, in standard deviations of the others' scores.
 OFFSETS = (-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
-#: Length of the lists whose share of new items is counted.
-SHARE_AT = 20
+#: Length of the common lists whose new items are counted.
+LISTED = 20
 #: Seed of the scores of new items that nothing tells apart; another one than that of ties.
 CHANCE_SEED = 0xC01D
+#: What the offset is chosen by.
+METRIC = "ndcg@20"
 
 
 class Calibrated:
@@ -97,17 +100,15 @@ class CommonLists:
         part: the held-out part with its pool.
         seen: interactions whose items are no candidates for their user.
         device: where scores live.
-        offset: of :class:`Calibrated`; None to take the best one of :data:`OFFSETS`, which only validation may.
+
+    Attributes:
+        offset: of :class:`Calibrated`; None takes the best one of :data:`OFFSETS`, as validation does.
     """
 
-    def __init__(
-        self,
-        part: HeldOut,
-        *seen: Interactions,
-        device: torch.device | str = "cpu",
-        offset: float | None = None,
-    ) -> None:
-        self.part, self.seen, self.offset = part, seen, offset
+    offset: float | None = None
+
+    def __init__(self, part: HeldOut, *seen: Interactions, device: torch.device | str = "cpu") -> None:
+        self.part, self.seen = part, seen
         self.evaluator = Evaluator(
             part.among("all"), *seen, device=device, candidates=part.allowed("all"), ties_rank=True
         )
@@ -122,10 +123,21 @@ class CommonLists:
         """Where scores live."""
         return self.evaluator.device
 
+    def with_offset(self, offset: float | None) -> CommonLists:
+        """The same with an offset that validation chose.
+
+        Raises:
+            ValueError: without one.
+        """
+        if offset is None:
+            raise ValueError("common lists have no offset that validation chose")
+        other = copy.copy(self)
+        other.offset = offset
+        return other
+
     def to(self, device: torch.device) -> CommonLists:
         """The same for scores that live on ``device``."""
-        moved = CommonLists.__new__(CommonLists)
-        moved.part, moved.seen, moved.offset = self.part, self.seen, self.offset
+        moved = copy.copy(self)
         moved.evaluator = self.evaluator.to(device)
         return moved
 
@@ -136,7 +148,10 @@ class CommonLists:
             DegenerateScores: if scores are NaN or infinite.
         """
         offset = self.best(model)[0] if self.offset is None else self.offset
-        return self._ranked(model, offset, top_k)
+        ranking = self._mixed(model, offset, max(top_k, LISTED))
+        assert ranking.top is not None
+        listed = new_in(ranking.top, self.part.pool)
+        return replace(ranking, top=ranking.top if top_k else None, listed_new=listed)
 
     def scores(self, model: Scorer, metric: str) -> Vector:
         """:func:`mmbench.evaluation.metrics.harmonic` of a metric of either kind of items, ``(n_users,)``.
@@ -146,34 +161,29 @@ class CommonLists:
         """
         return self.best(model, metric)[1] if self.offset is None else per_user(self.rank(model).pairs, metric)
 
-    def best(self, model: Scorer, metric: str = f"ndcg@{SHARE_AT}") -> tuple[float, Vector]:
+    def best(self, model: Scorer, metric: str = METRIC) -> tuple[float, Vector]:
         """The offset with the best harmonic mean, the first of equals, and its values by user."""
         best: tuple[float, Vector] | None = None
         for offset in OFFSETS:
-            values = per_user(self._ranked(model, offset).pairs, metric)
+            values = per_user(self._mixed(model, offset).pairs, metric)
             if best is None or values.mean() > best[1].mean():
                 best = offset, values
         assert best is not None
         return best
 
-    def _ranked(self, model: Scorer, offset: float, top_k: int = 0) -> Ranking:
+    def _mixed(self, model: Scorer, offset: float, top_k: int = 0) -> Ranking:
         ranking = self.evaluator.rank(Calibrated(model, self.part, self.seen, offset), top_k)
         return replace(ranking, pairs=replace(ranking.pairs, new=self.part.pool[ranking.items]))
 
 
-def share_of_new(lists: NDArray[np.integer], pool: NDArray[np.bool_], k: int = SHARE_AT) -> float:
-    """Share of the first ``k`` places of all lists ``(n_users, at least k)`` that new items hold."""
+def new_in(lists: NDArray[np.integer], pool: NDArray[np.bool_], k: int = LISTED) -> NDArray[np.int64]:
+    """New items among the first ``k`` of each list ``(n_users, at least k)``: ``(n_users,)``."""
     top = lists[:, :k]
-    filled = top >= 0
-    return float((pool[np.maximum(top, 0)] & filled).sum() / max(int(filled.sum()), 1))
+    return (pool[np.maximum(top, 0)] & (top >= 0)).sum(axis=1)
 
 
 def ranker(
-    part: HeldOut,
-    candidates: str,
-    *seen: Interactions,
-    device: torch.device | str = "cpu",
-    offset: float | None = None,
+    part: HeldOut, candidates: str, *seen: Interactions, device: torch.device | str = "cpu"
 ) -> Evaluator | CommonLists:
     """What ranks a held-out part among ``cold``, ``warm`` or ``all`` candidates.
 
@@ -184,10 +194,9 @@ def ranker(
         candidates: one of :data:`mmbench.data.splits.CANDIDATES`.
         seen: interactions whose items are no candidates for their user.
         device: where scores live.
-        offset: see :class:`CommonLists`.
     """
     if candidates == "all":
-        return CommonLists(part, *seen, device=device, offset=offset)
+        return CommonLists(part, *seen, device=device)
     return Evaluator(
         part.among(candidates),
         *seen,
@@ -198,7 +207,7 @@ def ranker(
 
 
 def ranker_for(
-    target: str, part: HeldOut, *seen: Interactions, device: torch.device | str = "cpu", offset: float | None = None
+    target: str, part: HeldOut, *seen: Interactions, device: torch.device | str = "cpu"
 ) -> Evaluator | CommonLists:
     """What ranks a held-out part for a target of tuning, see :func:`ranker`."""
-    return ranker(part, TARGETS[target], *seen, device=device, offset=offset)
+    return ranker(part, TARGETS[target], *seen, device=device)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.splits import target_of
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.scheduling.trust import Trust
 from mmbench.store import records
@@ -75,6 +76,8 @@ def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
         if (why := trust.objection(config)) is not None:
             return why
         dataset = load_dataset(config)
+        if target := target_of(config.protocol, record.config.get("tuning", {}).get("target")):
+            dataset = replace(dataset, split=dataset.split.towards(target))
     except (ValueError, OSError, TypeError):
         return "the data set cannot be read where the sweep's configuration says"
     split = dataset.split

@@ -10,13 +10,15 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from mmbench import faults, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import make_recdata
-from mmbench.data.splits import Split
+from mmbench.data.splits import CANDIDATES, TARGETS, Split
 from mmbench.evaluation.metrics import LIST_LENGTH, Ranking
+from mmbench.evaluation.new_items import CommonLists, ranker, ranker_for
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator, Scorer
 from mmbench.messages import Refusal
 from mmbench.store.files import read_state
@@ -50,6 +52,7 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
         raise ValueError(f"{task.cell}: the test split stays closed until a configuration is chosen")
     trainings = store.finished_trainings()
     evaluator, graph_dir = evaluator_of_test(task, split), paths.graph_dir(store.sweep_dir)
+    views = views_of_test(task, split)
     unscored: list[str] = []
     written: dict[str, str] = {}
     for _, training in sorted(trainings.items()):
@@ -58,7 +61,7 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
         if not training.succeeded:
             continue
         try:
-            for ending, ranking in stored_rankings(task, store, training, evaluator, graph_dir).items():
+            for ending, ranking in stored_rankings(task, store, training, evaluator, graph_dir, views=views).items():
                 written |= store.write_ranking(training.unit, ranking, ending)
         except DegenerateScores as error:
             if training.stage == Stage.FINAL:
@@ -88,9 +91,10 @@ def stored_rankings(
     task: CellTask,
     store: CellStore,
     training: Training,
-    evaluator: Evaluator,
+    evaluator: Evaluator | CommonLists,
     graph_dir: Path,
     model: Scorer | None = None,
+    views: Mapping[str, Evaluator | CommonLists] = MappingProxyType({}),
 ) -> dict[str, Ranking]:
     """What the stored state of a training ranks, by the ending of the file of ranks; see :func:`inference_shuffles`.
 
@@ -101,6 +105,7 @@ def stored_rankings(
         evaluator: of the test split, see :func:`evaluator_of_test`.
         graph_dir: where large item graphs are kept.
         model: the model with that state, where it has been rebuilt already.
+        views: what ranks the test split among other candidates, see :func:`views_of_test`.
 
     Raises:
         DegenerateScores: if the scores are NaN, infinite or constant.
@@ -123,7 +128,15 @@ def stored_rankings(
         return rebuild(build, make_recdata(task.train, inputs), state, settings, training.seed, graph_dir=graph_dir)
 
     final = unit.stage == Stage.FINAL
-    rankings = {paths.RANKS: evaluator.rank(model or rebuilt(features), LIST_LENGTH if final else 0)}
+    model, offset = model or rebuilt(features), None if training.course is None else training.course.offset
+    if isinstance(evaluator, CommonLists):
+        evaluator = evaluator.with_offset(offset)
+    rankings = {paths.RANKS: evaluator.rank(model, LIST_LENGTH if final else 0)}
+    if final:
+        for candidates, among in views.items():
+            with contextlib.suppress(DegenerateScores):  # what ranks the target may rank nothing else
+                ranked = among.with_offset(offset) if isinstance(among, CommonLists) else among
+                rankings[paths.ranks_among(candidates)] = ranked.rank(model)
     if final and state:
         for name, condition in inference_shuffles(task).items():
             shuffled = rebuilt(task.inputs(training.seed, condition))
@@ -132,9 +145,31 @@ def stored_rankings(
     return rankings
 
 
-def evaluator_of_test(task: CellTask, split: Split) -> Evaluator:
-    """What ranks the test split of a cell."""
-    return Evaluator(split.test, *split.seen_at_test, device=task.recipe(task.default)[1].device)
+def evaluator_of_test(task: CellTask, split: Split) -> Evaluator | CommonLists:
+    """What ranks the test split of a cell, for the target of its tuning."""
+    device = task.recipe(task.default)[1].device
+    if split.target:
+        assert split.new_test is not None
+        return ranker_for(split.target, split.new_test, *split.seen_at_test, device=device)
+    return Evaluator(split.test, *split.seen_at_test, device=device)
+
+
+def views_of_test(task: CellTask, split: Split) -> dict[str, Evaluator | CommonLists]:
+    """What ranks the test split of a cell among candidates other than those of its target, where some items are new.
+
+    Common lists need an offset that validation chose, so they are left out where no user of either part has both kinds.
+    """
+    part, device = split.new_test, task.recipe(task.default)[1].device
+    if part is None or split.new_valid is None:
+        return {}
+    # A user who holds out items of one kind alone has validation items of the other all the same.
+    seen = (split.train, split.new_valid.rows)
+    others = [kind for kind in CANDIDATES if kind != TARGETS.get(split.target)]
+    return {
+        kind: ranker(part, kind, *seen, device=device)
+        for kind in others
+        if len(part.among(kind)) and (kind != "all" or len(split.new_valid.among("all")))
+    }
 
 
 def inference_shuffles(task: CellTask) -> dict[str, ModalityCondition]:

@@ -97,6 +97,9 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         popularity: validation score of the popularity baseline; None where all items are equally popular.
         validated: validation score of the best state as it is stored, which chooses; those of ``history`` come from
             unrounded states and only end the training.
+        cold_rows: what stands in the free rows of items that training has not seen when they are ranked: ``zero``;
+            empty where the model has no such row.
+        offset: offset of new items in common lists, which validation chose; None where there are none.
     """
 
     history: list[float] = []
@@ -106,6 +109,8 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     stop_reason: str = "max_steps"
     popularity: float | None = None
     validated: float = 0.0
+    cold_rows: str = ""
+    offset: float | None = None
 
     @property
     def epochs(self) -> int:

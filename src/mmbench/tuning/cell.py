@@ -12,6 +12,7 @@ from mmbench import fingerprint
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
+from mmbench.data.splits import HeldOut
 from mmbench.store.schema import CellName, Configuration, Effort, Unit
 from mmbench.training.fit import ModelFactory
 from mmbench.training.settings import TrainingSettings
@@ -40,6 +41,9 @@ class CellTask:
         split_fingerprint: SHA-256 of train and validation.
         draw: number of the draw of slots, seeds and shuffles; the name of the cell tells draws other than 0 apart.
         versions: versions and source of what decides numbers.
+        new_valid: the whole of validation with its new items; None where there are none.
+        target: what tuning aims at, one of :data:`mmbench.data.splits.TARGETS`; empty where validation is ranked among
+            all items.
     """
 
     cell: CellName
@@ -54,6 +58,8 @@ class CellTask:
     split_fingerprint: str
     draw: int = 0
     versions: Mapping[str, str | None] = field(default_factory=dict)
+    new_valid: HeldOut | None = None
+    target: str = ""
 
     @property
     def versions_hash(self) -> str:
