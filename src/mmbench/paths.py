@@ -91,6 +91,7 @@ def report_dir(sweep_dir: Path) -> Path:
 #: Names of the report's files without their endings: its index, its documents, and the pages of a decision.
 INDEX, FAIRNESS, SUBMISSION = "report", "fairness", "submission"
 TABLE, VERDICTS, BENCHMARK, CONTRIBUTION, PAPER = "table", "verdicts", "benchmark", "contribution", "paper"
+NEW_ITEMS = "new_items"
 DECISION, CHECKLIST = "decision", "checklist"
 
 

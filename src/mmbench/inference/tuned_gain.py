@@ -33,7 +33,7 @@ WIDEST = math.log(2.0)
 class NoWord(StrEnum):
     """Why a tuned gain carries no word; with all but the last it has no bounds either."""
 
-    ONE_FOLD = "a single fold of items"
+    ONE_FOLD = "one draw of new items (a single fold)"
     MORE_SEARCH = "one side was searched more than the other"
     FEW_TRIALS = "fewer than three trials"
     FEW_SUCCESSES = "fewer than three successful trials in a condition"

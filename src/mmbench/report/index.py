@@ -27,6 +27,7 @@ FILES: Mapping[str, tuple[str, ...]] = {
     "Results": tuple(f"{paths.TABLE}.{ending}" for ending in ("md", "csv", "tex", "txt")),
     "Benchmark": tuple(f"{paths.BENCHMARK}.{ending}" for ending in ("md", "csv", "tex")),
     "Verdicts": tuple(f"{paths.VERDICTS}.{ending}" for ending in ("md", "csv", "tex")),
+    "New items": tuple(f"{paths.NEW_ITEMS}.{ending}" for ending in ("md", "csv", "tex")),
     "What each modality contributes": tuple(f"{paths.CONTRIBUTION}.{ending}" for ending in ("md", "csv")),
     "Published tables with ours beside them": tuple(f"{paths.PAPER}.{ending}" for ending in ("md", "csv", "tex")),
     "Checklists for a submission": tuple(f"{paths.SUBMISSION}.{ending}" for ending in ("md", "tex")),

@@ -6,7 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.report import benchmark, contribution_facts, layout, published, results, submission, verdict_table
+from mmbench.report import (
+    benchmark,
+    contribution_facts,
+    layout,
+    new_items,
+    published,
+    results,
+    submission,
+    verdict_table,
+)
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import read_contributions, with_redundancy
 from mmbench.report.disposals import read_disposals
@@ -59,10 +68,13 @@ def write_report(
         paths.VERDICTS: verdict_table.document(table, compared, disposals),
         paths.CONTRIBUTION: contribution_facts.document(table, measured),
     }
+    if of_new := new_items.read_rows(table, groups):
+        documents[paths.NEW_ITEMS] = new_items.document(table, of_new)
     if rows is not None:
         documents[paths.PAPER] = published.document(table, rows)
     documents = {name: proved(document, table) for name, document in documents.items()}
-    shown = "\n".join(layout.terminal(documents[name]) for name in (paths.TABLE, paths.VERDICTS))
+    printed = [name for name in (paths.TABLE, paths.NEW_ITEMS, paths.VERDICTS) if name in documents]
+    shown = "\n".join(layout.terminal(documents[name]) for name in printed)
     table = replace(table, text=shown)
     answers = submission.answers(table, compared, groups)
     texts = {f"{paths.TABLE}.txt": shown, f"{paths.SUBMISSION}.md": submission.as_markdown(table, answers)}
