@@ -38,6 +38,7 @@ class DatasetConfig:
         trust_row_order: accept feature files whose row order nothing proves.
         encoder: label of the encoder by modality, where there are several (:mod:`mmbench.data.encoded`).
         cold_fold: fold of items that are new, for protocol ``cold``; None for any other.
+        origin: where the data come from, which is said where they are not there.
     """
 
     name: str
@@ -52,6 +53,7 @@ class DatasetConfig:
     trust_row_order: bool = False
     encoder: Mapping[str, str] = field(default_factory=dict)
     cold_fold: int | None = None
+    origin: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -288,6 +290,12 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     if config.world is not None:
         source = planted.make_world(config.world, config.encoder, **(config.world_options or {}))
     else:
+        if config.origin is not None and not _folder(config).is_dir():
+            raise Refusal(
+                "{path} is not a folder; point dataset.path or $MMBENCH_DATA at the data, which come from {origin}",
+                path=_folder(config),
+                origin=config.origin,
+            )
         source = read_folder(_folder(config), trust_row_order=config.trust_row_order, encoder=config.encoder)
     log = deduplicated(rating_at_least(source.log, config.min_rating))
     notices = list(source.notices)

@@ -28,6 +28,8 @@ from mmbench.store.schema import Cell, FinalRun
 NDCG, RECALL, K = "ndcg@20", "recall@20", 20
 #: The model that gives everybody the same list of new items, by popularity that their content predicts.
 CONTENT_POPULARITY = "contentpopularity"
+#: Share of the held-out interactions with new items that stand in the first 20 places of common lists.
+FOUND = "found"
 #: What tuning aims at, in words.
 AIMS: Mapping[str, str] = {
     "cold": "new items among themselves",
@@ -43,8 +45,9 @@ LEGEND = (
     "the floor, but for the luck of ties. others: items of the training log among themselves.",
     "common lists: both kinds, for users who hold out some of each; scores of new items are put on the scale of the "
     "others for each user, with the offset that validation chose. NDCG@20 is given for either kind and as the harmonic "
-    "mean of both, which a single NDCG of common lists would hide; share: new items in the first 20. The floor of "
-    "common lists is the same model without content, whose new items stand at random.",
+    "mean of both, which a single NDCG of common lists would hide; found: share of the interactions with new items "
+    "that the first 20 places hold; share: of these places, those of new items. The floor of common lists is the same "
+    "model without content, whose new items stand at random.",
     "content popularity: one list for everybody, by the popularity that content predicts (model=contentpopularity): "
     "the floor of what is personal. oracle popularity: the pool in the order of its test interactions, which nobody "
     "can know: a ceiling of lists that are the same for everybody, compared with nothing.",
@@ -123,10 +126,10 @@ def read_rows(table: SweepTable, groups: Sequence[Group]) -> list[Row]:
         if cell.status != "done" or cell.parts:
             continue
         target = target_of_cell(cell)
-        views = _views(cell, target)
+        views = views_of(cell, target)
         if "cold" not in views:
             continue
-        measured[key], targets[cell.dataset] = _measure(cell, views), target
+        measured[key], targets[cell.dataset] = measure(cell, views), target
         oracles.setdefault(cell.dataset, _oracle(views["cold"][0]))
     rows: list[Row] = []
     for dataset in targets:
@@ -170,7 +173,7 @@ def _known(found: Sequence[Measured | None]) -> tuple[Measured, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def _views(cell: CellResult, target: str) -> dict[str, list[Ranking]]:
+def views_of(cell: CellResult, target: str) -> dict[str, list[Ranking]]:
     """Test ranks of every final run by the candidates, where there are files of them."""
     own = TARGETS.get(target)
     files = {
@@ -187,7 +190,8 @@ def _views(cell: CellResult, target: str) -> dict[str, list[Ranking]]:
     }
 
 
-def _measure(cell: CellResult, views: Mapping[str, list[Ranking]]) -> Measured:
+def measure(cell: CellResult, views: Mapping[str, list[Ranking]]) -> Measured:
+    """What a finished condition finds, from the ranks of its final runs by the candidates; ``cold`` must be there."""
     values: dict[str, list[float]] = {}
 
     def note(name: str, value: float) -> None:
@@ -202,6 +206,8 @@ def _measure(cell: CellResult, views: Mapping[str, list[Ranking]]) -> Measured:
         for kind, new in (("new", True), ("others", False)):
             pairs = metrics.of_kind(ranking.pairs, new=new)
             note(f"common {kind} {NDCG}", float(metrics.per_user(pairs, NDCG).mean()))
+            if new:
+                note(FOUND, float((pairs.ranks <= K).mean()))
         if ranking.listed_new is not None and ranking.pairs.candidates is not None:
             places = np.minimum(K, ranking.pairs.candidates)
             note("share", float((ranking.listed_new / places).mean()))
@@ -315,6 +321,7 @@ COLUMNS: Sequence[Column[Row]] = (
     _measure_column(f"others floor of {NDCG}", "floor", 2),
     _measure_column("others auc", "AUC", 2),
     _measure_column(f"harmonic {NDCG}", "common lists: harmonic NDCG@20", 3),
+    _measure_column(FOUND, "new items found", 3),
     _measure_column(f"common new {NDCG}", "of new items", 3),
     _measure_column(f"common others {NDCG}", "of others", 3),
     _measure_column("share", "share of new items", 3),
@@ -346,6 +353,7 @@ MEASURES = (
     *(f"{kind} {name}" for kind in ("new", "others") for name in (NDCG, f"floor of {NDCG}", RECALL)),
     *(f"{kind} {name}" for kind in ("new", "others") for name in (f"floor of {RECALL}", "auc")),
     f"harmonic {NDCG}",
+    FOUND,
     *(f"common {kind} {NDCG}" for kind in ("new", "others")),
     "share",
 )

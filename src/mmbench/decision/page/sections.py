@@ -23,7 +23,7 @@ from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Message
-from mmbench.report.contribution_facts import HITS, REDUNDANCY, SLICES, VALUES
+from mmbench.report.contribution_facts import FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
@@ -123,6 +123,7 @@ def as_html(
         tornado=_tornado(speaker),
         where=_where(speaker, read),
         why=_why(speaker, read),
+        new=_new(speaker, read),
         rails=_rails(speaker, read),
         steps=_steps(speaker),
         gates=[speaker.gate(gate) for gate in decision.gates],
@@ -358,6 +359,42 @@ def _why(speaker: Speaker, read: Read) -> Mapping[str, Any] | None:
         "plot": drawings.rows(lines, speaker(Message("Purchases found in the top 20 thanks to text or images"))),
         "repeat": _repeat(speaker, read.facts.facts),
     }
+
+
+def _new(speaker: Speaker, read: Read) -> str:
+    """How many new items each condition finds, of 1,000 that customers took; empty where no item is new.
+
+    A shop without content has nothing to place a new item by: it finds none, and what chance alone would find stands
+    behind.
+    """
+    facts = {f.subject: f for f in read.facts.facts if (f.measure, f.part) == (NEW_ITEMS, FOUND_OF_1000)}
+    found = [
+        speaker(
+            Message(
+                "{found} with {modality}",
+                found=speaker.translator.number(facts[name].value),
+                modality=speaker.modality(name) if name != "fused" else speaker(Message("both")),
+            )
+        )
+        for name in ("text", "image", "fused")
+        if name in facts
+    ]
+    if not found:
+        return ""
+    luck = next((f.baseline for f in facts.values() if f.baseline is not None), None)
+    lines = [
+        Message(
+            "New items found, of 1,000 that customers took, in the first 20 places of lists of new and other items: 0 "
+            "without content, {found}.",
+            found=speaker.translator.list(found),
+        )
+    ]
+    if luck is not None:
+        lines.append(Message("Chance alone would find {n}.", n=speaker.translator.number(luck)))
+    folds = 1 if read.disposal.over is None else len(read.disposal.over.datasets)
+    if folds < 2:
+        lines.append(Message("One draw of new items: others may differ, so this is no proof."))
+    return " ".join(map(speaker, lines))
 
 
 def _repeat(speaker: Speaker, facts: Sequence[Fact]) -> str:
