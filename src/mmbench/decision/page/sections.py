@@ -373,7 +373,7 @@ def _new(speaker: Speaker, read: Read) -> str:
             Message(
                 "{found} with {modality}",
                 found=speaker.translator.number(facts[name].value),
-                modality=speaker.modality(name) if name != "fused" else speaker(Message("both")),
+                modality=speaker.modality(name) if name != "fused" else speaker(Message("both kinds of content")),
             )
         )
         for name in ("text", "image", "fused")
