@@ -65,5 +65,5 @@ def test_only_wide_features_need_all_pairs_of_items(block_world: BlockWorld) -> 
     object.__setattr__(data, "n_items", 200_000)
     AttributeMap(data)
     data.features["text"] = torch.empty(0, 100_000)
-    with pytest.raises(ValueError, match=r"AttributeMap needs 960\.0 GB for 200,000 items, more than max_memory_gb=8"):
+    with pytest.raises(ValueError, match=r"AttributeMap needs 1440\.0 GB for 200,000 items, more than max_memory_gb=8"):
         AttributeMap(data)

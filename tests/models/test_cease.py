@@ -42,5 +42,5 @@ def test_without_content_or_its_weight_it_is_ease(block_world: BlockWorld, names
 def test_too_many_items_are_refused_before_anything_is_allocated(block_world: BlockWorld) -> None:
     data = block_world.data(THREE)
     object.__setattr__(data, "n_items", 50_000)
-    with pytest.raises(ValueError, match=r"CEASE needs 60\.0 GB for 50,000 items, more than max_memory_gb=8"):
+    with pytest.raises(ValueError, match=r"CEASE needs 80\.0 GB for 50,000 items, more than max_memory_gb=8"):
         CEASE(data)

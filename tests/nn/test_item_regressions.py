@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmbench.data.recdata import RecData
 from mmbench.nn import item_regressions
 from mmbench.nn.item_regressions import (
     ContentSolution,
@@ -116,6 +117,11 @@ def test_trainings_share_common_users_and_solutions(block_world: BlockWorld) -> 
 
 
 def test_arrays_that_do_not_fit_are_refused_with_their_size() -> None:
+    data = RecData(1, 50_000, torch.empty(2, 0), {"text": torch.empty(50_000, 0)}, {"text": torch.empty(0)})
     with pytest.raises(ValueError, match=r"Gram needs 60\.0 GB for 50,000 items, more than max_memory_gb=8"):
-        check_memory("Gram", 50_000, 3, 8.0)
-    check_memory("Gram", 50_000, 3, 60.0)
+        check_memory("Gram", data, 3, 8.0)
+    check_memory("Gram", data, 3, 60.0, ["text"])
+    data.features["text"] = torch.empty(0, 10_000)  # three times 4 GB
+    with pytest.raises(ValueError, match=r"Gram needs 72\.0 GB"):
+        check_memory("Gram", data, 3, 71.9, ["text"])
+    check_memory("Gram", data, 3, 72.1, ["text"])
