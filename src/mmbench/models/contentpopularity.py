@@ -62,7 +62,7 @@ class ContentPopularity(ClosedForm):
         super().__init__()
         self.shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
         if not is_narrow(sum(data.features[name].shape[1] for name in self.shares), data.n_items):
-            check_memory(type(self).__name__, data.n_items, 3, max_memory_gb)
+            check_memory(type(self).__name__, data, 3, max_memory_gb, self.shares)
         self.reg_weight, self.mapped = positive("reg_weight", reg_weight), one_of("mapped", mapped, MAPPED)
         self.register_buffer("popularity", torch.empty(0), persistent=False)
 
