@@ -1,4 +1,4 @@
-"""ContentPopularity: the popularity that content predicts; the mapping is that of Gantner et al., ICDM 2010."""
+"""ContentPopularity: Gantner et al., ICDM 2010, whose mapping of factors is one of popularity here."""
 
 from __future__ import annotations
 
