@@ -222,4 +222,4 @@ def check_name(name: str) -> tuple[str, int]:
 
 def mean_metrics(pairs: RankedPairs) -> dict[str, float]:
     """Every metric at every standard cut-off, averaged over users."""
-    return {f"{name}@{k}": float(METRICS[name](pairs, k).mean()) for name in METRICS for k in CUTOFFS}
+    return {f"{name}@{k}": float(per_user(pairs, f"{name}@{k}").mean()) for name in METRICS for k in CUTOFFS}

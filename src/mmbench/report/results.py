@@ -10,6 +10,7 @@ from mmbench.inference.verdicts import UNTRAINED_WEIGHT
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
+from mmbench.report.new_items import target_lines
 from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns
 
 SAME, LOW = "=", "(below popularity)"
@@ -42,7 +43,7 @@ def document(table: SweepTable, groups: Sequence[Group]) -> Document:
     """
     marks = {(g.dataset, g.model, c.modality): c.marks(table.delta) for g in groups for c in g.cells}
     printed = [_models(table, dataset, metric, marks) for dataset in table.datasets for metric in table.metrics]
-    return Document(table.title, printed, _notes(table, marks), [_cells(table, marks)])
+    return Document(table.title, printed, _notes(table, groups, marks), [_cells(table, marks)])
 
 
 def _models(table: SweepTable, dataset: str, metric: str, marks: Marks) -> Table[str]:
@@ -143,10 +144,10 @@ def page_table(table: SweepTable) -> Table[CellResult]:
     return Table("Results", columns, rows)
 
 
-def _notes(table: SweepTable, marks: Marks) -> list[str]:
+def _notes(table: SweepTable, groups: Sequence[Group], marks: Marks) -> list[str]:
     budget = table.budget
     effort = f"sweep {table.title}: budget {budget['name']} ({budget['trials']} trials, {budget['seeds']} seeds)"
-    lines = [f"{effort}; {LEGEND}"]
+    lines = [f"{effort}; {LEGEND}", *target_lines(groups)]
     if any(marks.values()):
         stalled, cut = (f"({mark})" for mark in REMEDIES)
         lines.append(
