@@ -20,7 +20,7 @@ from mmbench import fingerprint, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.interactions import Interactions
-from mmbench.data.splits import CANDIDATES, Split, target_of
+from mmbench.data.splits import CANDIDATES, Split
 from mmbench.messages import Message, Refusal
 from mmbench.scheduling.job import ID_ONLY, default_of, key_of
 from mmbench.store import bounds, ledger, records
@@ -449,17 +449,12 @@ class CellAudit:
         scores = columns[SELECTION_METRIC].astype(np.float64)
         yield from same(file, "course.validated", course.validated, float(scores.mean()))
         # A user's share of a harmonic mean is a weighed sum, with weights of at most 2 together.
-        most = 2.0 if self._target == "harmonic" else 1.0
+        most = 2.0 if self.cell.target == "harmonic" else 1.0
         if not (np.isfinite(scores).all() and scores.min() >= 0.0 and scores.max() <= most):
             yield file, SELECTION_METRIC, Message("a score lies outside 0 to 1")
         if self._print is not None:
             users = fingerprint.of_arrays(columns["user"].astype(np.int64))
             yield from same(file, "user", users, self._print.valid_users)
-
-    @property
-    def _target(self) -> str:
-        """What tuning aimed at."""
-        return target_of(self.cell.config["dataset"]["protocol"], self.cell.config.get("tuning", {}).get("target"))
 
     def _numbers(self, by_unit: Mapping[Unit, Training]) -> Said:
         """No training beyond the plan."""

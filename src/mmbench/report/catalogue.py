@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
-from mmbench.data.splits import target_of
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.scheduling.trust import Trust
 from mmbench.store import records
@@ -76,8 +75,8 @@ def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
         if (why := trust.objection(config)) is not None:
             return why
         dataset = load_dataset(config)
-        if target := target_of(config.protocol, record.config.get("tuning", {}).get("target")):
-            dataset = replace(dataset, split=dataset.split.towards(target))
+        if record.target:
+            dataset = replace(dataset, split=dataset.split.towards(record.target))
     except (ValueError, OSError, TypeError):
         return "the data set cannot be read where the sweep's configuration says"
     split = dataset.split

@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import paths
-from mmbench.data.splits import TARGETS, target_of
+from mmbench.data.splits import TARGETS
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference.intervals import LogGain
@@ -144,16 +143,12 @@ def read_rows(table: SweepTable, groups: Sequence[Group]) -> list[Row]:
 
 def target_of_cell(cell: CellResult) -> str:
     """What the tuning of a finished cell aimed at."""
-    return _target_of(records.read(paths.cell_file(cell.folder), Cell).config)
-
-
-def _target_of(config: Mapping[str, Any]) -> str:
-    return target_of(config["dataset"].get("protocol", ""), config.get("tuning", {}).get("target"))
+    return records.read(paths.cell_file(cell.folder), Cell).target
 
 
 def target_lines(groups: Sequence[Group]) -> list[str]:
     """What the tuning of each data set aimed at, where that is not the ranking of all items."""
-    aims = {group.dataset: _target_of(group.cells[0].cell.config) for group in groups}
+    aims = {group.dataset: group.cells[0].cell.target for group in groups}
     return [f"{dataset}: tuned for and judged on {AIMS[target]}." for dataset, target in aims.items() if target]
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from mmbench import fingerprint
+from mmbench.data.splits import target_of
 
 #: Layout of the records; a reader refuses any other.
 SCHEMA_VERSION = 4
@@ -413,6 +414,11 @@ class Cell(Record, frozen=True, tag="cell"):
     def name(self) -> CellName:
         """Dataset, model and condition."""
         return CellName(self.dataset, self.model, self.modality)
+
+    @property
+    def target(self) -> str:
+        """What its tuning aims at; empty where all held-out interactions are ranked among all items."""
+        return target_of(self.config["dataset"].get("protocol", ""), self.config.get("tuning", {}).get("target"))
 
 
 class CellFailure(Record, frozen=True, tag="failure"):
