@@ -22,7 +22,7 @@ from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval
-from mmbench.messages import Message
+from mmbench.messages import Message, Template
 from mmbench.report.contribution_facts import FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
@@ -48,6 +48,12 @@ COST_KINDS = {
     "encoding": Message("computing the embeddings"),
     "serving": Message("storage and serving"),
     "engineering": Message("engineering"),
+}
+#: New items found by condition.
+FOUND_WITH = {
+    "text": Template("{found} with text"),
+    "image": Template("{found} with images"),
+    "fused": Template("{found} with both"),
 }
 #: Classes of hits as the facts name them.
 HIT_KINDS = {
@@ -369,14 +375,8 @@ def _new(speaker: Speaker, read: Read) -> str:
     """
     facts = {f.subject: f for f in read.facts.facts if (f.measure, f.part) == (NEW_ITEMS, FOUND_OF_1000)}
     found = [
-        speaker(
-            Message(
-                "{found} with {modality}",
-                found=speaker.translator.number(facts[name].value),
-                modality=speaker.modality(name) if name != "fused" else speaker(Message("both kinds of content")),
-            )
-        )
-        for name in ("text", "image", "fused")
+        speaker(Message(words, found=speaker.translator.number(facts[name].value)))
+        for name, words in FOUND_WITH.items()
         if name in facts
     ]
     if not found:
