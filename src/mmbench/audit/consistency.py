@@ -20,7 +20,7 @@ from mmbench import fingerprint, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.interactions import Interactions
-from mmbench.data.splits import CANDIDATES, Split
+from mmbench.data.splits import CANDIDATES, Split, target_in_name
 from mmbench.messages import Message, Refusal
 from mmbench.scheduling.job import ID_ONLY, default_of, key_of
 from mmbench.store import bounds, ledger, records
@@ -355,7 +355,8 @@ class CellAudit:
             yield from same(file, "external", cell.external, None)
         dataset = DatasetConfig(**{name: value for name, value in cell.config["dataset"].items() if name != "lr"})
         drawn = f"-draw{cell.draw}" if cell.draw else ""
-        yield from same(file, "config.dataset", f"{dataset.cell_name}{drawn}", cell.dataset)
+        target = target_in_name(dataset.protocol, cell.target)
+        yield from same(file, "config.dataset", f"{dataset.cell_name}{target}{drawn}", cell.dataset)
         versions = [
             r.versions[str(cell.name)] for r in self.manifest.revisions if r.cells.get(str(cell.name)) == cell.key
         ]

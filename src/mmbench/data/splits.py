@@ -142,6 +142,11 @@ def target_of(protocol: str, asked: str | None) -> str:
     return asked or ("cold" if protocol == "cold" else "")
 
 
+def target_in_name(protocol: str, target: str) -> str:
+    """What the name of a data set says of the target: nothing of the default of its protocol."""
+    return "" if target == target_of(protocol, None) else f"-{target}"
+
+
 def given(log: pd.DataFrame, column: str) -> pd.Series:
     """Read the part of each row from ``column``; ``val``, ``valid``, ``validation`` and ``1`` mean the same.
 

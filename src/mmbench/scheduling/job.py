@@ -20,7 +20,7 @@ from mmbench import fingerprint, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.readers.recommendations import read_recommendations
-from mmbench.data.splits import target_of
+from mmbench.data.splits import target_in_name, target_of
 from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys
@@ -104,8 +104,7 @@ class Job:
         protocol: what was tuned for one target is compared with nothing that was tuned for another.
         """
         draw = f"-draw{self.config.study.draw}" if self.config.study.draw else ""
-        usual = target_of(self.config.dataset.protocol, None)
-        target = f"-{self.target}" if self.target != usual else ""
+        target = target_in_name(self.config.dataset.protocol, self.target)
         return CellName(f"{self.config.dataset.cell_name}{target}{draw}", self.choices["model"], self.modality)
 
     @property
