@@ -192,7 +192,7 @@ def write(
     s = Speaker.of(settings["lang"], read.evidence, economics, decision)
     write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today(), table.proof)
     # Now there is a decision that the index page can link.
-    write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups)
+    write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups, settings["lang"])
     if tracker is not None:
         mirror(table, tracker)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]

@@ -9,7 +9,7 @@ import functools
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from mmbench.data.spreadsheet import csv_text
+from mmbench.messages import Translator
 
 Row = TypeVar("Row")
 #: What Markdown would not show as text: bars, code, escapes, tags, the middle of a link or an image, bare addresses.
@@ -28,6 +29,8 @@ _MARKDOWN = re.compile(r"[|`\\]|<(?=[A-Za-z/!?])|\](?=[(\[:])|(?<=[A-Za-z]):(?=/
 ROOT_SHOWN = 16
 #: What stands where a row has no value.
 NOTHING = "-"
+#: Says everything in English.
+ENGLISH = Translator()
 #: Rank of a value in its column.
 BEST, SECOND, ALIKE = 1, 2, 3
 
@@ -52,7 +55,7 @@ class Column(Generic[Row]):
     key: str | None
     label: str | None
     get: Callable[[Row], Any]
-    format: Callable[[Any], str] = str
+    format: Callable[[Any], str] = lambda value: value if isinstance(value, str) else str(value)
     names: bool = False
     part: int = 1
     rank: Callable[[Row], int] = lambda row: 0
@@ -147,22 +150,22 @@ def text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]],
     return Table(title, columns, rows)
 
 
-def markdown(document: Document) -> str:
+def markdown(document: Document, say: Translator = ENGLISH) -> str:
     """GitHub Markdown: best bold, second italic, not told from the best underlined; notes as a list below."""
-    tables = [f"## {md(table.title)}\n\n{markdown_table(table)}" for table in document.tables]
-    pieces = [f"# {md(document.title)}", *tables]
-    return "\n\n".join([*pieces, "\n".join(f"- {md(line)}" for line in document.notes)]) + "\n"
+    tables = [f"## {md(say(table.title))}\n\n{markdown_table(table, say)}" for table in document.tables]
+    pieces = [f"# {md(say(document.title))}", *tables]
+    return "\n\n".join([*pieces, "\n".join(f"- {md(say(line))}" for line in document.notes)]) + "\n"
 
 
-def markdown_table(table: Table[Any]) -> str:
+def markdown_table(table: Table[Any], say: Translator = ENGLISH) -> str:
     """Header and rows of one table, without its title and without a line end."""
     marks = {0: "{}", BEST: "**{}**", SECOND: "*{}*", ALIKE: "<u>{}</u>"}
     rows = [
-        [md(label) for label in table.header],
+        [md(say(label)) for label in table.header],
         ["---"] * len(table.header),
         *(
             [
-                marks[entry.rank].format(entry.text if column.markdown else md(entry.text))
+                marks[entry.rank].format(entry.text if column.markdown else md(say(entry.text)))
                 for column, entry in zip(table.printed, row, strict=True)
             ]
             for row in table.entries
@@ -210,28 +213,28 @@ def tex(text: str) -> str:
     return "".join(special.get(c, c) for c in " ".join(text.splitlines()))
 
 
-def terminal(document: Document) -> str:
+def terminal(document: Document, say: Translator = ENGLISH) -> str:
     """Tables for a terminal or a log, as wide as they have to be; each part of a table below the other."""
     out = io.StringIO()
     console = Console(file=out, width=10_000, color_system=None)
     for table in document.tables:
-        console.print(f"{table.title}{table.hint}", markup=False, highlight=False)
+        console.print(f"{say(table.title)}{say(table.hint)}", markup=False, highlight=False)
         for part in sorted({column.part for column in table.printed if not column.names}):
-            console.print(_terminal_part(table, part))
+            console.print(_terminal_part(table, part, say))
     for line in document.notes:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(say(line), markup=False, highlight=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _terminal_part(table: Table[Any], part: int) -> RichTable:
+def _terminal_part(table: Table[Any], part: int, say: Translator) -> RichTable:
     marks = {0: "{}  ", BEST: "{} *", SECOND: "{} +", ALIKE: "{} ~"} if table.hint else dict.fromkeys(range(4), "{}")
     shown = RichTable(box=box.SIMPLE_HEAD)
     columns = [(at, column) for at, column in enumerate(table.printed) if column.names or column.part == part]
     for _, column in columns:
-        shown.add_column(escape(column.label or ""), justify="left" if column.names else "right")
+        shown.add_column(escape(say(column.label or "")), justify="left" if column.names else "right")
     for row in table.entries:
         entries = [(column.names, row[at]) for at, column in columns]
-        shown.add_row(*(escape(e.text if names else marks[e.rank].format(e.text)) for names, e in entries))
+        shown.add_row(*(escape(say(e.text) if names else marks[e.rank].format(say(e.text))) for names, e in entries))
     return shown
 
 
@@ -252,6 +255,7 @@ def frame(tables: Sequence[Table[Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns))
 
 
-def page(table: Table[Any]) -> dict[str, Any]:
+def page(table: Table[Any], say: Translator = ENGLISH) -> dict[str, Any]:
     """Header and entries of a table for a template, which escapes them."""
-    return {"header": table.header, "rows": table.entries}
+    rows = [[replace(entry, text=say(entry.text)) for entry in row] for row in table.entries]
+    return {"header": [say(label) for label in table.header], "rows": rows}

@@ -39,7 +39,7 @@ ID_ONLY = "-"
 RESULTS_VERSION = 3
 #: Sections that set where or how a sweep runs; no record may depend on them, ``study.draw`` aside, which has a field
 #: of its own.
-PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
+PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "lang", "debug", "tiers")
 #: Training settings that choose the hardware; they change no result beyond rounding.
 WHERE_IT_TRAINS = ("accelerator", "devices")
 

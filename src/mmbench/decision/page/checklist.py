@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 from mmbench import paths
 from mmbench.decision.page.speaker import Speaker
 from mmbench.messages import Message, Template
-from mmbench.report.templating import render
-from mmbench.store import files
+from mmbench.report.templating import Pages, render, write_pages
 
 #: Title and lines for people, by section.
 PARTS = {
@@ -59,20 +59,21 @@ PARTS = {
 
 
 def write_checklist(folder: Path, s: Speaker, lang: str, day: date, proof: Message) -> None:
-    """Write ``checklist.html`` into the report folder, by atomic rename.
+    """Write ``checklist.html`` into the report folder in every language, by atomic rename.
 
     Args:
         folder: where it goes.
         s: says what was decided.
-        lang: ``en`` or ``ja``.
+        lang: language that was asked for, whose page has the plain name.
         day: date on the page.
         proof: how far the records have been checked.
     """
-    files.write_text(folder / f"{paths.CHECKLIST}.html", as_html(s, lang, day, proof))
+    write_pages(folder, paths.CHECKLIST, lang, lambda pages: as_html(s, pages, day, proof))
 
 
-def as_html(s: Speaker, lang: str, day: date, proof: Message) -> str:
-    """The page."""
+def as_html(s: Speaker, pages: Pages, day: date, proof: Message) -> str:
+    """The page in one language, whatever that of the speaker."""
+    s = replace(s, translator=pages.translator)
     filled = {"years": s.years, "target": s.share(s.economics.likely["items.target"]), "need": s.need}
     about = Message(
         "Data set {dataset}, models {models}; {date}. Answer of the decision: {answer}.",
@@ -89,8 +90,7 @@ def as_html(s: Speaker, lang: str, day: date, proof: Message) -> str:
     return render(
         "checklist.html",
         "mmbench.decision.page",
-        lang=lang,
-        _=s.text,
+        **pages.of(paths.CHECKLIST),
         about=s(about),
         proof=s(proof),
         made_up=s.made_up,

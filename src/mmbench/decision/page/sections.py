@@ -28,7 +28,7 @@ from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
-from mmbench.report.templating import render
+from mmbench.report.templating import Pages, render, write_pages
 from mmbench.store import files
 
 #: Bars and slices that still can be read.
@@ -69,21 +69,24 @@ def write_decision(
     serving: Sequence[Serving] = (),
     command: str = "",
 ) -> None:
-    """Write ``decision.html`` and ``decision.json`` into the report folder, each by atomic rename.
+    """Write ``decision.html`` in every language and ``decision.json`` into the report folder, each by atomic rename.
 
     Args:
         table: the sweep.
         read: what its records say.
         economics: what the company put in.
         decision: the answer.
-        lang: ``en`` or ``ja``.
+        lang: language that was asked for, whose page has the plain name.
         day: date on the page.
         examples: items found only thanks to images.
         serving: what the models cost to run.
         command: what made the page.
     """
-    page = as_html(table, read, economics, decision, lang, day, examples, serving, command)
-    files.write_text(paths.report_dir(table.folder) / f"{paths.DECISION}.html", page)
+
+    def make(pages: Pages) -> str:
+        return as_html(table, read, economics, decision, pages, day, examples, serving, command)
+
+    write_pages(paths.report_dir(table.folder), paths.DECISION, lang, make)
     files.write_document(paths.decision_file(table.folder), as_record(read.evidence, economics, decision))
 
 
@@ -92,19 +95,18 @@ def as_html(
     read: Read,
     economics: Economics,
     decision: Decision,
-    lang: str,
+    pages: Pages,
     day: date,
     examples: Sequence[Example],
     serving: Sequence[Serving],
     command: str,
 ) -> str:
-    """The page; see :func:`write_decision`."""
-    speaker = Speaker.of(lang, read.evidence, economics, decision)
+    """The page in one language; see :func:`write_decision`."""
+    speaker = Speaker.of(pages.lang, read.evidence, economics, decision)
     return render(
         "decision.html",
         "mmbench.decision.page",
-        lang=lang,
-        _=speaker.text,
+        **pages.of(paths.DECISION),
         speaker=speaker,
         d=decision,
         about=speaker.about(day),
