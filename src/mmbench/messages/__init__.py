@@ -22,6 +22,8 @@ MINUS = "\N{MINUS SIGN}"
 MAN = 10_000
 #: Decimals to which a sign is shown, and the value below which it is rounding noise.
 MOST_DIGITS, LEAST_SHOWN = 6, 1e-6
+#: Digits of a sum on an axis.
+MOST_COMPACT = 4
 
 
 class Template(NamedTuple):
@@ -158,6 +160,19 @@ class Translator:
         pattern = f"¤#,##0.{'0' * digits}" if digits else "¤#,##0"
         text = format_currency(abs(amount), currency, format=pattern, locale=self.lang, currency_digits=False)
         return _signed(text, amount, sign)
+
+    def compact(self, amount: float, currency: str) -> str:
+        """A sum on an axis, rounded to at most four digits: ``€250K``, ``2.5億円``."""
+        from babel.numbers import format_compact_currency, format_compact_decimal
+
+        for digits in (2, 1, 0):
+            if self.lang == "ja" and currency == "JPY":
+                text = f"{format_compact_decimal(abs(amount), locale=self.lang, fraction_digits=digits)}円"
+            else:
+                text = format_compact_currency(abs(amount), currency, locale=self.lang, fraction_digits=digits)
+            if sum(map(str.isdigit, text)) <= MOST_COMPACT:
+                break
+        return _signed(text, amount, sign=False)
 
     def _yen(self, amount: float, digits: int) -> str:
         """Yen without decimals that are zero, from ten thousand on in ten thousands, from 10^8 on in those too."""

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from mmbench.inference.tuning_curves import EDGE_WARNING, Band
@@ -37,6 +37,8 @@ STYLE: Any = {
 WHOLE: Any = {"bbox_inches": "tight", "pad_inches": 0.08}
 #: Letters of a row's name for which a forest plot has room, and letters in a row of its legend; an inch holds 14.
 ROOM, LEGEND = 20, 72
+#: From here on the ticks of an axis are in thousands or millions: none has more than four digits.
+LONG = 10_000
 Vector = NDArray[np.float64]
 #: What axes and legends say beside names and metrics.
 TRIALS, SECONDS, EPOCH = Message("trials"), Message("seconds"), Message("epoch")
@@ -78,6 +80,10 @@ def _figure(paint: Paint, panels: int, width: float, height: float) -> Figure:
     for spare in axes[panels:]:
         spare.set_axis_off()
     paint(axes[:panels])
+    for axes_of_panel in axes[:panels]:
+        for axis in (axes_of_panel.xaxis, axes_of_panel.yaxis):
+            if isinstance(axis.get_major_formatter(), ScalarFormatter) and max(map(abs, axis.get_view_interval())) >= LONG:
+                axis.set_major_formatter(EngFormatter(sep=""))
     return figure
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import io
 import re
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
@@ -180,29 +181,75 @@ def md(text: str) -> str:
 
 
 def latex(document: Document) -> str:
-    """Tables for a paper (booktabs): best bold, second or not told from it underlined; notes as comments."""
-    marks = {0: "{}", BEST: "\\textbf{{{}}}", SECOND: "\\underline{{{}}}", ALIKE: "\\underline{{{}}}"}
+    """Tables for a paper (booktabs): best bold, second or not told from it underlined; notes as comments.
+
+    A table fits a column of a two-column page, or the page: one that is wider is split between its columns, those that
+    name a row in every part, and texts that are wider than half a page are wrapped.
+    """
     caption = rf"; records \texttt{{{document.root[:ROOT_SHOWN]}}}" if document.root else ""
     pieces = ["% needs \\usepackage{booktabs}"]
     for table in document.tables:
-        alignment = "".join("l" if column.names else "r" for column in table.printed)
-        body = [" & ".join(marks[e.rank].format(tex(e.text)) for e in row) + r" \\" for row in table.entries]
-        # After the end of a row, a bracket or a star would be an argument of it.
-        body = [f"{{}}{row}" if row.startswith(("[", "*")) else row for row in body]
-        lines = [
-            r"\begin{table}",
-            rf"\caption{{{tex(table.title)}{caption}}}",
-            rf"\begin{{tabular}}{{{alignment}}}",
-            r"\toprule",
-            " & ".join(map(tex, table.header)) + r" \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-        pieces.append("\n".join(lines))
+        parts = list(_latex_parts(table))
+        for number, columns in enumerate(parts, 1):
+            part = f", {number} of {len(parts)}" if len(parts) > 1 else ""
+            pieces.append(_latex_part(table, columns, f"{tex(table.title)}{part}{caption}"))
     return "\n\n".join([*pieces, *(f"% {' '.join(line.split())}" for line in document.notes)]) + "\n"
+
+
+#: Points of a page with two columns and of one of them, as the narrower of the usual classes have them.
+PAGE_POINTS, COLUMN_POINTS = 450.0, 220.0
+#: Points of an average letter in small print, of the room between two columns, and of a text that is wrapped.
+LETTER_POINTS, GAP_POINTS, WRAPPED_POINTS = 4.8, 6.0, 200.0
+
+
+def _latex_parts(table: Table[Any]) -> Iterator[list[int]]:
+    """Places of the columns of each part, those that name a row first."""
+    widths = [_latex_width(table, place) + GAP_POINTS for place in range(len(table.printed))]
+    names = [place for place, column in enumerate(table.printed) if column.names]
+    taken = sum(widths[place] for place in names)
+    part: list[int] = []
+    for place in (place for place in range(len(widths)) if place not in names):
+        if part and taken + sum(widths[other] for other in part) + widths[place] > PAGE_POINTS:
+            yield [*names, *part]
+            part = []
+        part.append(place)
+    yield [*names, *part]
+
+
+def _latex_width(table: Table[Any], place: int) -> float:
+    """Points that a column takes, its header wrapped between words."""
+    texts = [*(row[place].text for row in table.entries), *table.header[place].split()]
+    return min(LETTER_POINTS * max(map(len, texts), default=0), WRAPPED_POINTS)
+
+
+def _latex_part(table: Table[Any], columns: Sequence[int], caption: str) -> str:
+    """Some columns of a table."""
+    marks = {0: "{}", BEST: "\\textbf{{{}}}", SECOND: "\\underline{{{}}}", ALIKE: "\\underline{{{}}}"}
+    width, alignment, header = 0.0, "", []
+    for place in columns:
+        own, side = _latex_width(table, place), "l" if table.printed[place].names else "r"
+        width += own + GAP_POINTS
+        alignment += f"p{{{WRAPPED_POINTS:g}pt}}" if own == WRAPPED_POINTS else side
+        lines = textwrap.wrap(table.header[place], max(1, int(own / LETTER_POINTS)), break_long_words=False)
+        shown = r" \\ ".join(map(tex, lines))
+        header.append(rf"\shortstack[{side}]{{{shown}}}" if len(lines) > 1 else shown)
+    body = [" & ".join(marks[row[p].rank].format(tex(row[p].text)) for p in columns) + r" \\" for row in table.entries]
+    # After the end of a row, a bracket or a star would be an argument of it.
+    body = [f"{{}}{row}" if row.startswith(("[", "*")) else row for row in body]
+    floating = "table" if width <= COLUMN_POINTS else "table*"
+    return "\n".join([
+        rf"\begin{{{floating}}}",
+        rf"\caption{{{caption}}}",
+        r"\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{tabular}}{{{alignment}}}",
+        r"\toprule",
+        " & ".join(header) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\end{{{floating}}}",
+    ])
 
 
 def tex(text: str) -> str:

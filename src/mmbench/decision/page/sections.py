@@ -128,6 +128,7 @@ def as_html(
         rails=_rails(speaker, read),
         steps=_steps(speaker),
         gates=[speaker.gate(gate) for gate in decision.gates],
+        barred=[speaker.gate(gate) for gate in decision.barred],
         inputs=_inputs(speaker),
         examples=examples,
         serving=_serving(speaker, serving),
@@ -296,7 +297,11 @@ def _value(speaker: Speaker) -> Mapping[str, Any] | None:
         )
     )
     ends = (speaker(Message("loss")), speaker(Message("profit")))
-    drawn = drawings.histogram(value.counts, quantiles[0.025], quantiles[0.975], speaker.money, *ends, title)
+
+    def tick(amount: float) -> str:
+        return speaker.translator.compact(amount, speaker.economics.currency)
+
+    drawn = drawings.histogram(value.counts, quantiles[0.025], quantiles[0.975], tick, *ends, title)
     return {"plot": drawn, "text": text, "title": title, "sure": speaker.sure()}
 
 
