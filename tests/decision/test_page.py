@@ -26,12 +26,13 @@ from mmbench.inference.tuned_gain import NoWord, tuned_gain
 from mmbench.messages import Message, Translator
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.report.templating import Pages
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
 from tests.decision.cases import economics
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
-from tests.report.pages import Text
+from tests.report.pages import Text, english_sentences, visible
 from tests.report.shop import TITLES
 from tests.report.test_contribution import STATES, USERS, cells, hit_users
 
@@ -75,9 +76,20 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
     # The reader of one sentence knows data, models, metric, and, where there is a gain, the effort.
     known = ["shop", "hybridknn, itemknn", "NDCG@20", *(["10", "30"] if answer != "nothing" else [])]
     assert all(part in page.by_id["measured"] for part in known)
-    if lang == "ja":
-        sentences = re.findall(r"[a-z]+ [a-z]+ [a-z]+ [a-z]+", page.by_id["answer"] + page.by_id["trust"])
-        assert sentences == []
+    # The same page in the other language lies beside it, and each leads to the other.
+    other = {"en": "ja", "ja": "en"}[lang]
+    beside = made.file.with_name(f"decision.{other}.html")
+    pages = {lang: made.file.read_text(), other: beside.read_text()}
+    translation = Text(pages[other])
+    assert (translation.lang, beside.name in page.links, made.file.name in translation.links) == (other, True, True)
+    assert translation.by_id["badge"] == Translator(other)(BADGES[action])
+    titles = [example.title for example in examples_of(*_parts(shop))]
+    assert english_sentences(visible(pages["ja"]), *titles) == []
+    assert len(english_sentences(visible(pages["en"]))) > 10
+    # Gates in the way of an answer are named where everybody looks first.
+    barred = [gate.name for gate in made.decision.barred]
+    named = re.findall(r"G\d", page.by_id.get("barred", ""))
+    assert named == barred
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
@@ -87,7 +99,7 @@ def test_a_planted_world_says_so(shop: tuple[SweepTable, Read], lang: str) -> No
         read = replace(read, evidence=replace(read.evidence, dataset=dataset))
         made = write_answer(table, read, "hold", lang)
         speaker = Speaker.of(lang, read.evidence, made.economics, made.decision)
-        for page in (made.file.read_text(), checklist.as_html(speaker, lang, DAY, Message("records"))):
+        for page in (made.file.read_text(), checklist.as_html(speaker, Pages(lang, lang), DAY, Message("records"))):
             assert ("PLANTED WORLD, MADE-UP DATA" in page) is says
 
 

@@ -198,7 +198,7 @@ def write(
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
     lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
-    lines += [s.measured(), *unread(table)]
+    lines += [s.measured(), *map(s.translator, unread(table))]
     written = s(
         Message("written to {folder}: decision.html, decision.json, checklist.html", folder=paths.report_dir(sweep_dir))
     )

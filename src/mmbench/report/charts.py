@@ -80,10 +80,10 @@ def _figure(paint: Paint, panels: int, width: float, height: float) -> Figure:
     for spare in axes[panels:]:
         spare.set_axis_off()
     paint(axes[:panels])
-    for axes_of_panel in axes[:panels]:
-        for axis in (axes_of_panel.xaxis, axes_of_panel.yaxis):
-            if isinstance(axis.get_major_formatter(), ScalarFormatter) and max(map(abs, axis.get_view_interval())) >= LONG:
-                axis.set_major_formatter(EngFormatter(sep=""))
+    for axis in (axis for one in axes[:panels] for axis in (one.xaxis, one.yaxis)):
+        plain = isinstance(axis.get_major_formatter(), ScalarFormatter)
+        if plain and max(map(abs, axis.get_view_interval())) >= LONG:
+            axis.set_major_formatter(EngFormatter(sep=""))
     return figure
 
 

@@ -237,19 +237,21 @@ def _latex_part(table: Table[Any], columns: Sequence[int], caption: str) -> str:
     # After the end of a row, a bracket or a star would be an argument of it.
     body = [f"{{}}{row}" if row.startswith(("[", "*")) else row for row in body]
     floating = "table" if width <= COLUMN_POINTS else "table*"
-    return "\n".join([
-        rf"\begin{{{floating}}}",
-        rf"\caption{{{caption}}}",
-        r"\footnotesize\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{tabular}}{{{alignment}}}",
-        r"\toprule",
-        " & ".join(header) + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        rf"\end{{{floating}}}",
-    ])
+    return "\n".join(
+        [
+            rf"\begin{{{floating}}}",
+            rf"\caption{{{caption}}}",
+            r"\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"\begin{{tabular}}{{{alignment}}}",
+            r"\toprule",
+            " & ".join(header) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            rf"\end{{{floating}}}",
+        ]
+    )
 
 
 def tex(text: str) -> str:

@@ -16,7 +16,7 @@ from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, conditio
 SAME, LOW = "=", Message("(below popularity)")
 #: What stands for a cell without a result, and what a page counts.
 STATUSES: Mapping[str, str] = {"failed": Message("failed"), "missing": NOTHING, "stale": Message("stale")}
-COUNTED = {**STATUSES, "missing": Message("missing"), "done": Message("done")}
+COUNTED = {**STATUSES, "missing": Message(Template("missing", context="cell")), "done": Message("done")}
 LEGEND = Template(
     "sweep {sweep}: budget {budget} ({trials} trials, {seeds} seeds); mean over users and seeds, ± standard deviation "
     "over seeds; best and second of a column marked; {same} the model ignores content and has one result; {nothing} "

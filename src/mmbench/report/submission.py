@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmbench import paths
+from mmbench.data.dataset import recorded_sizes
 from mmbench.inference.verdicts import MIN_SEEDS
-from mmbench.messages import Message, Translator, listed, series
+from mmbench.messages import Message, Translator, clauses, listed, series
 from mmbench.report.comparisons import Comparison
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, tex
@@ -81,7 +82,8 @@ class Ledger:
     @property
     def data(self) -> str:
         """Sizes of the data sets."""
-        return "; ".join(dict.fromkeys(cell.data[0] for cell in self.cells if cell.data)) or NOT_RECORDED
+        lines = dict.fromkeys(cell.data[0] for cell in self.cells if cell.data)
+        return clauses([recorded_sizes(line) for line in lines]) if lines else NOT_RECORDED
 
 
 def read_ledger(table: SweepTable) -> Ledger:
