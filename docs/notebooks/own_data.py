@@ -29,24 +29,10 @@ import pandas as pd
 from mmbench.data.planted import make_world
 
 world = make_world("complementary", n_users=900, n_items=250, per_user=12)
-pairs = [
-    "light/heavy",
-    "round/square",
-    "wooden/steel",
-    "indoor/garden",
-    "matt/glossy",
-    "plain/patterned",
-    "low/tall",
-    "folding/fixed",
-    "washable/dry-clean",
-    "Nordic/vintage",
-    "single/family",
-    "handmade/industrial",
-    "imported/domestic",
-    "daily/festive",
-    "gift/refill",
-    "red/blue",
-]
+pairs = (
+    "light/heavy round/square wooden/steel indoor/garden matt/glossy plain/patterned low/tall folding/fixed "
+    "washable/dry-clean Nordic/vintage single/family handmade/industrial imported/domestic daily/festive gift/refill red/blue"
+).split()
 halves = np.hstack([world.truth["factors_shared"], world.truth["factors_text"]]) > 0
 titles = [" ".join(pair.split("/")[high] for pair, high in zip(pairs, row.astype(int))) for row in halves]
 items = pd.DataFrame({"sku": world.items["item_id"], "title": titles})
@@ -88,7 +74,7 @@ from pathlib import Path
 
 order = np.random.default_rng(1).permutation(len(items))
 np.save("clip.npy", world.features["image"].values[order])
-Path("clip.ids.txt").write_text("\n".join(items["sku"].iloc[order]))
+Path("clip.ids.txt").write_text("\n".join(items["sku"].iloc[order]));
 
 # %% language="bash"
 # python -m mmbench prepare log.csv --items items.csv --text title --map timestamp=bought_at \

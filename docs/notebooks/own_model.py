@@ -87,9 +87,7 @@ from mmbench.nn.recommender import Triplets
 sys.path.append("my_models")
 from additive import Additive
 
-dataset = load_dataset(
-    DatasetConfig("toy", world="complementary", world_options={"n_users": 300, "n_items": 150}, protocol="given")
-)
+dataset = load_dataset(DatasetConfig("toy", world="complementary", world_options={"n_users": 300, "n_items": 150}, protocol="given"))
 data = make_recdata(dataset.split.train, dataset.features)
 model = Additive(data)
 sampler = NegativeSampler(data.edge_index, data.n_users, data.n_items)

@@ -51,9 +51,7 @@ cases |= {"-5 %": condition(-0.05, 0.003), "-2 %, uneven": condition(-0.02, 0.06
 gains = {name: tuned_gain(case, without) for name, case in cases.items()}
 words = {name: verdict(gain, delta=0.02).word for name, gain in gains.items()}
 for name, gain in gains.items():
-    print(
-        f"{name}: {gain.gain:+.1%} [{gain.interval.lo:+.1%}, {gain.interval.hi:+.1%}] after {gain.n} of {gain.trials} trials: {words[name]}"
-    )
+    print(f"{name}: {gain.gain:+.1%} [{gain.interval.lo:+.1%}, {gain.interval.hi:+.1%}] after {gain.n} of {gain.trials} trials: {words[name]}")
 
 # %% [markdown]
 # The grey band is ±δ, the margin that was fixed beforehand, here 2 %. *Equivalent* is a finding: the interval lies within the

@@ -179,7 +179,7 @@ class Translator:
         return _signed(text, amount, sign=False)
 
     def _yen(self, amount: float, digits: int) -> str:
-        """A number in Japanese units, from ten thousand on in those, from 10^8 on in those too; decimals but for zeros."""
+        """A number in ten thousands, from 10^8 on in those too; below in full, without decimals that are zero."""
         if amount < MAN:
             return self.number(amount, 0 if amount == round(amount) else digits)
         if amount < 100 * MAN:
