@@ -23,7 +23,7 @@ class Text(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        self.lang = given.get("lang") or self.lang
+        self.lang = given.get("lang") or "" if tag == "html" else self.lang
         self.links += [value for name, value in attrs if name in ("href", "src") and value]
         if tag not in VOID:
             self.open.append(given.get("id") or "")
@@ -42,14 +42,14 @@ class Text(HTMLParser):
 
 
 #: Four English words in a row: a sentence. Names, metrics, units and single terms have fewer.
-SENTENCE = re.compile(r"[A-Za-z][a-z']+(?:[ ,;:]+[A-Za-z][a-z']*){3,}")
+SENTENCE = re.compile(r"[A-Za-z][a-z']+(?:[,;:]? [A-Za-z][a-z']*){3,}")
 COMMAND = re.compile(r"(?:python -m )?mmbench [a-z-][^、。\n<]*")
 
 
 def english_sentences(text: str, *names: str) -> list[str]:
     """English sentences on a page that is not English; commands, and names of the data, are left out."""
-    for name in names:
-        text = text.replace(name, "")
+    for name in sorted(names, key=len, reverse=True):
+        text = re.sub(rf"(?<![A-Za-z_]){re.escape(name)}(?![A-Za-z_])", "", text)
     return SENTENCE.findall(COMMAND.sub("", text))
 
 

@@ -161,15 +161,15 @@ def test_latex_is_balanced_and_its_rows_fit_its_columns(table: SweepTable) -> No
 
 
 def test_latex_holds_nothing_outside_tables_and_comments(table: SweepTable) -> None:
-    outside = re.sub(r"\\begin{table}.*?\\end{table}", "", latex(document(table, [])), flags=re.DOTALL)
+    outside = re.sub(r"\\begin{(table\*?)}.*?\\end{\1}", "", latex(document(table, [])), flags=re.DOTALL)
     assert all(line.startswith("%") for line in outside.splitlines() if line)
     assert "80 items of 50 % {x}" in outside
 
 
 def test_latex_escapes_and_marks(table: SweepTable) -> None:
     text = latex(document(table, []))
-    assert rf"\caption{{{tex(DATASET)}, ndcg@20}}" in text
-    assert r"fused vs none \%" in text
+    assert re.search(rf"\\caption{{{re.escape(tex(DATASET))}, ndcg@20(, 1 of \d)?}}", text)
+    assert "fused vs none \\%" in text.replace(" \\\\ ", " ")  # a header may be wrapped
     assert r"$\pm$" in text
     assert "±" not in body_of(text)
     for command, rank in ((r"\textbf{", 1), (r"\underline{", 2)):
