@@ -164,7 +164,7 @@ def test_each_page_leads_to_itself_in_the_other_language(
 def test_index_page_sorts_and_filters_with_the_keyboard(browser: Any, shop_sweep: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    write_report(shop_sweep)
+    write_report(shop_sweep, lang="en")
     file = shop_sweep / "report" / "report.html"
     web.console(browser)
     web.requests(browser)
