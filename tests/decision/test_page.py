@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mmbench import paths
+from mmbench.cli.decide import load_economics
 from mmbench.decision import Action, Gate, Status, decide, gates, replay
 from mmbench.decision.page import checklist
 from mmbench.decision.page.examples import examples_of, thumbnail, title
@@ -29,7 +30,7 @@ from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
-from tests.decision.cases import economics
+from tests.decision.cases import economics, evidence
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text, english_sentences, visible
@@ -110,6 +111,32 @@ def test_the_record_beside_the_page_can_be_replayed(shop: tuple[SweepTable, Read
     assert replay(record) == made.decision
     assert record["result"]["action"] == made.decision.action
     assert not [path for path in made.file.parent.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("lang", "shown"),
+    [
+        ("ja", ("5,000万回", "20,000点", "4,000点", "0.2人", "150円", "0.0015円", "40万円", "600万円", "5,000円")),
+        ("en", ("50,000,000", "20,000", "4,000", "0.2", "¥150", "¥0.0015", "¥400,000", "¥6,000,000", "¥5,000")),
+    ],
+)
+def test_inputs_are_written_with_their_units(lang: str, shown: tuple[str, ...]) -> None:
+    yen, measured = load_economics("yen"), evidence(0.25)
+    speaker = Speaker.of(lang, measured, yen, decide(measured, yen))
+    names = ("value.recommendations_year", "items.stock", "items.new_year", "cost.engineers", "cost.image",
+             "cost.encoding", "cost.serving_year", "cost.engineering_once", "value.order_value")  # fmt: skip
+    assert tuple(speaker.input(name, yen.inputs[name].likely) for name in names) == shown
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+@pytest.mark.parametrize("answer", ["go", "hold"])
+def test_ticks_have_at_most_four_digits(shop: tuple[SweepTable, Read], answer: str, lang: str) -> None:
+    page = write_answer(*shop, answer, lang).file.read_text()
+    for part in ("gain", "value"):
+        drawn = page.partition(f'<section id="{part}">')[2].partition("</svg>")[0]
+        texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+        assert len(texts) >= 2
+        assert all(sum(map(str.isdigit, text)) <= 4 for text in texts), texts
 
 
 def test_nothing_is_asked_of_the_network_and_titles_are_text(shop: tuple[SweepTable, Read]) -> None:

@@ -97,7 +97,7 @@ def _parser(say: Translator) -> argparse.ArgumentParser:
             )
         ),
     )
-    add_allow(parser)
+    add_allow(parser, say)
     return parser
 
 

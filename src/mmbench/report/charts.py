@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, ScalarFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, MultipleLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from mmbench.inference.tuning_curves import EDGE_WARNING, Band
@@ -81,10 +83,22 @@ def _figure(paint: Paint, panels: int, width: float, height: float) -> Figure:
         spare.set_axis_off()
     paint(axes[:panels])
     for axis in (axis for one in axes[:panels] for axis in (one.xaxis, one.yaxis)):
-        plain = isinstance(axis.get_major_formatter(), ScalarFormatter)
-        if plain and max(map(abs, axis.get_view_interval())) >= LONG:
-            axis.set_major_formatter(EngFormatter(sep=""))
+        if isinstance(axis.get_major_formatter(), ScalarFormatter):
+            _short_ticks(axis)
     return figure
+
+
+def _short_ticks(axis: Axis) -> None:
+    """Ticks of at most four digits: large ones in thousands or millions, and none between four-digit numbers."""
+    lo, hi = sorted(axis.get_view_interval())
+    largest = max(abs(lo), abs(hi))
+    if largest >= LONG:
+        axis.set_major_formatter(EngFormatter(sep=""))
+        return
+    finest = 10.0 ** (math.floor(math.log10(largest)) - 3) if largest > 0 else 0.0
+    apart = np.diff(axis.get_majorticklocs())
+    if len(apart) and 0 < apart.min() < 0.999 * finest and math.floor(hi / finest) > math.ceil(lo / finest):
+        axis.set_major_locator(MultipleLocator(finest))
 
 
 def svg(figure: Figure, **extent: Any) -> str:
