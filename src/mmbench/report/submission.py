@@ -13,11 +13,14 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.data.dataset import recorded_sizes
+from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.messages import Message, Translator, clauses, listed, series
 from mmbench.report.comparisons import Comparison
+from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, tex
+from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
 from mmbench.store import records
@@ -105,8 +108,17 @@ def read_ledger(table: SweepTable) -> Ledger:
     )
 
 
-def answers(table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group]) -> list[Answer]:
-    """Every item of every checklist."""
+def answers(
+    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], measured: Sequence[Facts]
+) -> list[Answer]:
+    """Every item of every checklist.
+
+    Args:
+        table: the sweep.
+        comparisons: its contrasts.
+        groups: its fairness report.
+        measured: contribution measures, with the guard-rails of every contrast.
+    """
     ledger = read_ledger(table)
     return [
         *_neurips(table, comparisons, ledger),
@@ -114,6 +126,7 @@ def answers(table: SweepTable, comparisons: Sequence[Comparison], groups: Sequen
         *_pineau_runs(table, ledger),
         *_acm(ledger),
         *_recsys(table, comparisons, groups, ledger),
+        _guardrails(measured),
     ]
 
 
@@ -355,6 +368,51 @@ def _recsys(
     yield item(Message("Ranges and chosen values of all methods?"), YES, _settings(table), FAIRNESS)
     yield item(Message("Full ranking?"), YES, Message("All items but those of the user's training part."), TABLE)
     yield item(Message("Code of baselines?"), YES, Message("One file per model, tuned by the same command."), MANIFEST)
+
+
+def _guardrails(measured: Sequence[Facts]) -> Answer:
+    """Whether a gain has a price: coverage, long tail, new items and items that lack the content which is added."""
+    question = Message("Does nothing get worse beside the accuracy?")
+    rails = [(facts, fact) for facts in measured for fact in facts.facts if fact.measure == GUARDRAILS]
+    if not rails:
+        lacking = Message("No guard-rail was measured: the data set or a second seed is missing.")
+        return Answer(RECSYS, question, OPEN, lacking)
+    by_word = {word: [pair for pair in rails if pair[1].word == word] for word in Rail}
+    broken = [
+        Message(
+            "{rail} of {cell}",
+            rail=_rail(fact.part.removeprefix("relative change of ")),
+            cell=f"{facts.dataset}/{facts.model} {fact.subject}",
+        )
+        for facts, fact in by_word[Rail.BROKEN]
+    ]
+    given = {
+        "counts": series([Message("{n} {status}", n=len(by_word[word]), status=RAILS[word]) for word in Rail]),
+        "margin": f"{100 * MARGIN:g}",
+    }
+    reason = Message(
+        "Guard-rails of all contrasts: {counts}. One holds where the loss is below {margin} % at 95 % confidence.",
+        **given,
+    )
+    if broken:
+        reason = Message("{reason} Broken: {rails}.", reason=reason, rails=clauses(broken))
+    answer = YES if len(by_word[Rail.HOLDS]) == len(rails) else NO
+    return Answer(RECSYS, question, answer, reason, (f"{paths.CONTRIBUTION}.md",))
+
+
+def _rail(name: str) -> str:
+    """A guard-rail by its name among the facts."""
+    _, without, modality = name.partition("recall of items without ")
+    return Message("recall of items without {modality}", modality=modality) if without else RAIL_NAMES.get(name, name)
+
+
+RAIL_NAMES = {
+    "coverage": Message("coverage"),
+    "tail share": Message("tail share"),
+    "cold recall": Message("cold recall"),
+}
+#: What became of a guard-rail.
+RAILS = {Rail.HOLDS: Message("holds"), Rail.BROKEN: Message("broken"), Rail.OPEN: Message("not shown")}
 
 
 COLUMNS: Sequence[Column[Answer]] = (

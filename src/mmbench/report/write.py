@@ -72,7 +72,7 @@ def write_report(
     documents = {name: proved(document, table) for name, document in documents.items()}
     folder = paths.report_dir(sweep_dir)
     lang = lang or language_of(folder)
-    answers = submission.answers(table, compared, groups)
+    answers = submission.answers(table, compared, groups, measured)
     texts = {f"{paths.SUBMISSION}.tex": submission.as_latex(answers)}
     shown = {}
     for say in map(Translator, LANGUAGES):
