@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
-from mmbench.nn.content_weights import weighed
-from mmbench.nn.item_graphs import modality_shares, weighted, weighted_sum
+from mmbench.nn.content_weights import content_shares
+from mmbench.nn.item_graphs import weighted, weighted_sum
 from mmbench.nn.item_neighbours import content_neighbours, cooccurrence_knn
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import history_scores, interaction_matrix
@@ -55,11 +55,8 @@ class HybridKNN(ClosedForm):
         if not 0.0 <= content_weight <= 1.0:
             raise Refusal("content_weight={content_weight} must lie between 0 and 1", content_weight=content_weight)
         self.k, self.shrink = k, shrink
-        data, _ = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
-        share = content_weight if data.features else 0.0
-        shares = modality_shares(data.features, first_modality_weight, modality_weights)
-        self.names = list(data.features)
-        self.weights = [1.0 - share, *(share * part for part in shares)]
+        self.shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
+        self.interaction_weight = 1.0 - content_weight if self.shares else 1.0
         self.register_buffer("history", torch.empty(0), persistent=False)
         self.register_buffer("similarity", torch.empty(0), persistent=False)
 
@@ -67,8 +64,9 @@ class HybridKNN(ClosedForm):
         """Find the neighbours of each item by interactions and by each modality."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         lists = [cooccurrence_knn(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)]
-        lists += [content_neighbours(data.features[name], data.present[name], self.k) for name in self.names]
-        self.similarity = weighted_sum([weighted(neighbours) for neighbours in lists], self.weights).matrix()
+        lists += [content_neighbours(data.features[name], data.present[name], self.k) for name in self.shares]
+        weights = [self.interaction_weight, *self.shares.values()]
+        self.similarity = weighted_sum([weighted(neighbours) for neighbours in lists], weights).matrix()
 
     def score(self, users: Tensor) -> Tensor:
         """Sums of similarities to the history: ``(B, n_items)``."""
