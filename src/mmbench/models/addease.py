@@ -35,7 +35,8 @@ class AddEASE(ItemWeightModel):
     x^m_j`. Without any modality, or with ``content_weight`` 0, the model is EASE.
 
     Three arrays of items x items in float64 and one for each modality are held at a time, 32 bytes per pair of items
-    with one modality. Solutions of content are kept for the next trainings, up to 1 GB of them.
+    with one modality, and features three times. Solutions of content are kept for the next trainings, up to 1 GB of
+    them.
 
     ``as_reference`` differs from the default in two ways: features are raw, and all items are in one fit.
 
@@ -71,7 +72,7 @@ class AddEASE(ItemWeightModel):
         if not 0.0 <= content_weight <= 1.0:
             raise Refusal("content_weight={content_weight} must lie between 0 and 1", content_weight=content_weight)
         shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
-        super().__init__(data, n_arrays=3 + len(shares), max_memory_gb=max_memory_gb)
+        super().__init__(data, n_arrays=3 + len(shares), max_memory_gb=max_memory_gb, names=shares)
         self.reg_weight = positive("reg_weight", reg_weight)
         self.content_reg_weight = positive("content_reg_weight", content_reg_weight)
         self.shares, self.as_reference = shares, as_reference

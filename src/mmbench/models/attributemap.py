@@ -35,7 +35,7 @@ class AttributeMap(ClosedForm):
     item has the vector :math:`\bar q`.
 
     Features with half as many dimensions as there are items or more need three arrays of items x items in float64, 24
-    bytes per pair of items; fewer need none.
+    bytes per pair of items, and features three times; fewer need no such array.
 
     Args:
         data: training data.
@@ -77,7 +77,7 @@ class AttributeMap(ClosedForm):
         super().__init__()
         self.shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
         if not is_narrow(sum(data.features[name].shape[1] for name in self.shares), data.n_items):
-            check_memory(type(self).__name__, data.n_items, 3, max_memory_gb)
+            check_memory(type(self).__name__, data, 3, max_memory_gb, self.shares)
         check_weights(unobserved_weight, mf_reg_weight)
         self.factorisation = (embedding_dim, n_sweeps, unobserved_weight, mf_reg_weight)
         self.reg_weight, self.mapped = positive("reg_weight", reg_weight), one_of("mapped", mapped, MAPPED)

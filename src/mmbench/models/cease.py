@@ -34,7 +34,8 @@ class CEASE(ItemWeightModel):
     X_W^{m\top} + \lambda 1)^{-1} \sum_m w_m X^m_W x^m_j`. Without any modality, or with ``content_weight`` 0, the model
     is EASE.
 
-    Three arrays of items x items in float64 are held at a time, 24 bytes per pair of items.
+    Three arrays of items x items in float64 and the columns of new items are held at a time, at most 32 bytes per pair
+    of items, and features three times.
 
     ``as_reference`` differs from the default in two ways: features are raw, and all items are in one fit.
 
@@ -65,9 +66,10 @@ class CEASE(ItemWeightModel):
         max_memory_gb: float = 8.0,
         as_reference: bool = False,
     ) -> None:
-        super().__init__(data, n_arrays=3, max_memory_gb=max_memory_gb)
-        self.reg_weight, self.as_reference = positive("reg_weight", reg_weight), as_reference
-        self.shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
+        shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
+        super().__init__(data, n_arrays=4, max_memory_gb=max_memory_gb, names=shares)
+        self.reg_weight, self.shares = positive("reg_weight", reg_weight), shares
+        self.as_reference = as_reference
 
     def item_weights(self, data: RecData) -> Tensor:
         """Regress items on items over users and dimensions of features, new items over the latter alone."""

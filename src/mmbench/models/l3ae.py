@@ -39,7 +39,8 @@ class L3AE(ItemWeightModel):
     \lambda_F 1)^{-1} X^m_W x^m_j`. Without any modality, or with ``content_weight`` 0, the model is EASE.
 
     Three arrays of items x items in float64 and one for each modality are held at a time, 32 bytes per pair of items
-    with one modality. Solutions of content are kept for the next trainings, up to 1 GB of them.
+    with one modality, and features three times. Solutions of content are kept for the next trainings, up to 1 GB of
+    them.
 
     ``as_reference`` differs from the default in two ways: features are raw, and all items are in one fit.
 
@@ -73,7 +74,7 @@ class L3AE(ItemWeightModel):
         as_reference: bool = False,
     ) -> None:
         shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
-        super().__init__(data, n_arrays=3 + len(shares), max_memory_gb=max_memory_gb)
+        super().__init__(data, n_arrays=3 + len(shares), max_memory_gb=max_memory_gb, names=shares)
         self.reg_weight = positive("reg_weight", reg_weight)
         self.content_reg_weight = positive("content_reg_weight", content_reg_weight)
         self.shares, self.as_reference = shares, as_reference

@@ -34,7 +34,8 @@ class MMGF(ItemWeightModel):
     without interactions has none in P, and content alone ranks it. Without any modality, or with ``content_weight`` 0,
     P alone scores.
 
-    Three arrays of items x items in float64 are held at a time, 24 bytes per pair of items.
+    Three arrays of items x items in float64 are held at a time, 24 bytes per pair of items, and features
+    three times.
 
     ``as_reference`` differs from the default in one way: :math:`a_m = w_m`.
 
@@ -69,14 +70,14 @@ class MMGF(ItemWeightModel):
         max_memory_gb: float = 8.0,
         as_reference: bool = False,
     ) -> None:
-        super().__init__(data, n_arrays=3, max_memory_gb=max_memory_gb)
+        shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
+        super().__init__(data, n_arrays=3, max_memory_gb=max_memory_gb, names=shares)
         if not 0.0 <= alpha <= 1.0:
             raise Refusal("alpha={alpha} must lie between 0 and 1", alpha=alpha)
         if order not in (1, 2, 3):
             raise Refusal("order={order} must be 1, 2 or 3", order=order)
         self.alpha, self.power, self.order = alpha, positive("power", power), order
-        self.shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
-        self.as_reference = as_reference
+        self.shares, self.as_reference = shares, as_reference
 
     def item_weights(self, data: RecData) -> Tensor:
         """Add up the filtered graphs."""

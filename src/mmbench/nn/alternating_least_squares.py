@@ -12,8 +12,8 @@ from mmbench.messages import Refusal
 from mmbench.nn.memo import Memo, content_key
 from mmbench.nn.sparse import interaction_matrix
 
-#: Entries of padded histories solved at once; bounds the memory of a block of users.
-BLOCK_ENTRIES = 1 << 16
+#: Entries of padded histories solved at once, and numbers of their systems; such a block stays in the cache.
+BLOCK_ENTRIES, SYSTEM_NUMBERS = 1 << 16, 1 << 18
 INITIAL_SEED = 0x5EED
 #: Factorisations kept in memory: the same trials of other conditions need them again.
 CACHED_FACTORISATIONS = 32
@@ -94,22 +94,23 @@ def solve(histories: Tensor, fixed: Tensor, unobserved_weight: float, reg_weight
     gram = unobserved_weight * fixed.T @ fixed
     extended = torch.cat([fixed, fixed.new_zeros(1, d)])  # padding points at the zero row
     solved = fixed.new_empty(histories.shape[0], d)
-    for rows, padded, lengths in _padded_blocks(histories):
+    for rows, padded, lengths in _padded_blocks(histories, max(1, SYSTEM_NUMBERS // d**2)):
         vectors = extended[padded]
         penalty = reg_weight * (lengths + unobserved_weight * m)
-        system = vectors.mT @ vectors + gram + torch.diag_embed(penalty.to(fixed.dtype).unsqueeze(1).expand(-1, d))
-        factor = torch.linalg.cholesky(system)
-        solved[rows] = torch.cholesky_solve(vectors.sum(1).unsqueeze(2), factor).squeeze(2)
+        system = torch.baddbmm(gram, vectors.mT, vectors)
+        system.diagonal(dim1=1, dim2=2).add_(penalty.unsqueeze(1))
+        factor = torch.linalg.cholesky(system, upper=True)  # a third faster than the lower one
+        solved[rows] = torch.cholesky_solve(vectors.sum(1).unsqueeze(2), factor, upper=True).squeeze(2)
     return solved
 
 
-def _padded_blocks(histories: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Rows of similar length together: their indices ``(b,)``, columns padded with m ``(b, longest)``, lengths."""
+def _padded_blocks(histories: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """At most so many rows of similar length: indices ``(b,)``, columns padded with m ``(b, longest)``, lengths."""
     starts, columns = histories.crow_indices(), histories.col_indices()
     lengths, order = (starts[1:] - starts[:-1]).sort(stable=True)
     begin = 0
     while begin < len(order):
-        sizes = torch.arange(1, len(order) - begin + 1) * lengths[begin:].clamp_min(1)
+        sizes = torch.arange(1, min(len(order) - begin, most) + 1) * lengths[begin : begin + most].clamp_min(1)
         end = begin + max(1, int((sizes <= BLOCK_ENTRIES).sum()))
         rows, length = order[begin:end], lengths[begin:end]
         place = torch.arange(int(length[-1]))

@@ -7,6 +7,7 @@ or dimensions of features. The models on it (EASE and its relatives) hold arrays
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +22,8 @@ from mmbench.nn.sparse import BLOCK_ENTRIES, common_neighbours, interaction_matr
 
 #: Content solutions kept in memory, and the bytes that they may take together; the newest one is kept in any case.
 KEPT_SOLUTIONS, KEPT_BYTES = 64, 1 << 30
+#: Copies of features that are held at a time: around their mean, of length one, of warm items.
+FEATURE_COPIES = 3
 
 
 class ItemWeightModel(ClosedForm):
@@ -31,6 +34,7 @@ class ItemWeightModel(ClosedForm):
         n_arrays: arrays of items x items in float64 that the computation holds at a time, results kept for the next
             training included.
         max_memory_gb: memory that the computation may take.
+        names: modalities whose features it reads.
 
     Raises:
         ValueError: if it would need more.
@@ -39,9 +43,9 @@ class ItemWeightModel(ClosedForm):
     serves_new_users: ClassVar[bool] = True
     weights: Tensor
 
-    def __init__(self, data: RecData, *, n_arrays: int, max_memory_gb: float) -> None:
+    def __init__(self, data: RecData, *, n_arrays: int, max_memory_gb: float, names: Collection[str] = ()) -> None:
         super().__init__()
-        check_memory(type(self).__name__, data.n_items, n_arrays, max_memory_gb)
+        check_memory(type(self).__name__, data, n_arrays, max_memory_gb, names)
         self.register_buffer("history", torch.empty(0), persistent=False)
         self.register_buffer("weights", torch.empty(0), persistent=False)
 
@@ -59,25 +63,29 @@ class ItemWeightModel(ClosedForm):
         return select_rows(self.history, users) @ self.weights
 
 
-def check_memory(model: str, n_items: int, n_arrays: int, max_memory_gb: float) -> None:
+def check_memory(model: str, data: RecData, n_arrays: int, max_memory_gb: float, names: Collection[str] = ()) -> None:
     """Refuse arrays of items x items in float64 that need more memory than allowed, before they are allocated.
+
+    Features are counted too, :data:`FEATURE_COPIES` times in float64.
 
     Args:
         model: name of the model in the message.
-        n_items: number of items.
+        data: training data.
         n_arrays: arrays that are held at a time.
         max_memory_gb: memory that they may take, in gigabytes of 10^9 bytes.
+        names: modalities whose features are read.
 
     Raises:
         ValueError: if they need more.
     """
-    need = n_items**2 * 8 * n_arrays / 1e9
+    width = FEATURE_COPIES * sum(data.features[name].shape[1] for name in names)
+    need = 8 * data.n_items * (n_arrays * data.n_items + width) / 1e9
     if need > max_memory_gb:
         raise Refusal(
             "{model} needs {need:.1f} GB for {n_items:,} items, more than max_memory_gb={max_memory_gb:g}",
             model=model,
             need=need,
-            n_items=n_items,
+            n_items=data.n_items,
             max_memory_gb=max_memory_gb,
         )
 

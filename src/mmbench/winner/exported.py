@@ -24,7 +24,7 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from mmbench.scheduling.trust import Trust
 from mmbench.store import files
-from mmbench.training.loop import SELECTION_METRIC
+from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.winner.chosen import Winner
 
 #: Neighbours of an item that are written.
