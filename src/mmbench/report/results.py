@@ -11,7 +11,8 @@ from mmbench.messages import Message, Template, points
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
-from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns
+from mmbench.report.table import LATE, CellResult, SweepTable, condition_columns
+from mmbench.store.schema import ID_ONLY
 
 SAME, LOW = "=", Message("(below popularity)")
 #: What stands for a cell without a result, and what a page counts.
