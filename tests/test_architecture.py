@@ -26,7 +26,6 @@ PLAIN_MAPPINGS = {
         "cli.decide._yaml",
         "decision.serving._check_widths",
         "report.catalogue._folder",
-        "report.catalogue._items",
         "report.catalogue._options",
         "report.explain._settings",
         "scheduling.configuration._hints",

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
-from mmbench.data.conditions import ModalityCondition
+from mmbench.data.conditions import SLICE, ModalityCondition
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.divisions import members_of
 from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
@@ -137,6 +138,7 @@ class Job:
         condition = self.config.modality
         if self.model_class.uses_content:
             condition.check(dataset.features, dataset.name)
+        inside = self._inside(dataset)
         space = read_space(self.config.plain["search"])
         return CellTask(
             cell=self.cell,
@@ -151,7 +153,26 @@ class Job:
             split_fingerprint=dataset.split.tuning_fingerprint,
             draw=self.config.study.draw,
             versions=records.versions(self._own_source()),
+            inside=inside,
         )
+
+    def _inside(self, dataset: Dataset) -> NDArray[np.bool_] | None:
+        """Items that keep their content under ``missing_rule=slice``.
+
+        Raises:
+            ValueError: for a slice that the data do not have, or one whose items are no longer those of the record.
+        """
+        condition = self.config.modality
+        if condition.missing_rule != SLICE:
+            return None
+        counts = np.bincount(dataset.split.train.items, minlength=dataset.n_items)
+        inside = members_of(condition.missing_slice, counts, dataset.items)
+        if condition.missing_items not in ("", fingerprint.of_arrays(inside)):
+            raise Refusal(
+                "modality.missing_slice={slice}: its items are no longer those that the record was made with",
+                slice=condition.missing_slice,
+            )
+        return inside
 
     def _own_source(self) -> Path | None:
         """File of a model that is no part of the package."""
@@ -182,7 +203,7 @@ class Job:
             **task.cell._asdict(),
             draw=task.draw,
             effort=task.effort,
-            config={name: section for name, section in config.plain.items() if name not in PLACE_OR_MANNER},
+            config=_recorded(config.plain, task.inside),
             states={name: condition.state(name) for name in sorted(task.features)},
             split_hash=task.split_fingerprint,
             data=[str(line) for line in self.dataset().summary()],
@@ -219,11 +240,20 @@ def key_of(cell: Cell) -> str:
 
 
 def _condition_key(condition: ModalityCondition, seen: Sequence[str]) -> Section:
-    """Parts of a condition that its results depend on: states and missing rates of kept modalities, and the seed."""
+    """Parts of a condition that its results depend on: states, missing rates and slice of kept modalities, the seed."""
     missing = {name: condition.missing[name] for name in seen if condition.missing.get(name)}
     rule = condition.missing_rule if missing else None
     states = {name: condition.state(name) for name in seen}
-    return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed}
+    inside = {"slice": condition.missing_slice, "items": condition.missing_items} if rule == SLICE else {}
+    return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed, **inside}
+
+
+def _recorded(plain: Section, inside: NDArray[np.bool_] | None) -> Section:
+    """The configuration as a record has it: nothing of where or how, and which items a slice held."""
+    recorded = {name: section for name, section in plain.items() if name not in PLACE_OR_MANNER}
+    if inside is not None:
+        recorded["modality"] = {**recorded["modality"], "missing_items": fingerprint.of_arrays(inside)}
+    return recorded
 
 
 def _arguments(model: Section) -> dict[str, Any]:
