@@ -71,9 +71,10 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
         if len(by_user[0]) > 1:
             cold = True
             changes["cold recall"] = _relative(*by_user)
-        for modality, state in c.a.states.items():
+        dropped = c.b.asked_states
+        for modality, state in c.a.asked_states.items():
             by_user = [_recall_by_user(side, ~data.dataset.features[modality].present) for side in (c.a, c.b)]
-            if state != c.b.states.get(modality, state) and len(by_user[0]) > 1:
+            if state != dropped.get(modality, state) and len(by_user[0]) > 1:
                 changes[f"recall of items without {modality}"] = _relative(*by_user)
         for name, change in changes.items():
             if change is None:

@@ -248,7 +248,7 @@ def _condition_key(condition: ModalityCondition, seen: Sequence[str]) -> Section
     return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed, **inside}
 
 
-def _recorded(plain: Section, inside: NDArray[np.bool_] | None) -> Section:
+def _recorded(plain: Section, inside: NDArray[np.bool_] | None) -> dict[str, Any]:
     """The configuration as a record has it: nothing of where or how, and which items a slice held."""
     recorded = {name: section for name, section in plain.items() if name not in PLACE_OR_MANNER}
     if inside is not None:
