@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from mmbench.decision import (
     Action,
-    Economics,
     Evidence,
     Gate,
     Status,
@@ -43,27 +41,24 @@ from mmbench.decision.value import (
 )
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import WIDEST, NoWord
-from tests.decision.cases import BREAKEVEN, economics, evidence, log_gain, without_gain
+from tests.decision.cases import (
+    BREAKEVEN,
+    BREAKEVEN_OF_PART,
+    PART,
+    assuming,
+    economics,
+    evidence,
+    in_part,
+    log_gain,
+    promising,
+    without_gain,
+)
 
 FAIL, UNKNOWN, PASS = Status.FAIL, Status.UNKNOWN, Status.PASS
 
 
 def with_gate(measured: Evidence, gate: Gate) -> Evidence:
     return replace(measured, gates=(*(g for g in measured.gates if g.name != gate.name), gate))
-
-
-#: A tenth of the items: engineering and serving cost what they do for all, so images for them pay from 6.4 % on:
-#: ((40,000 + 2,000) / 3 + 2,000 + 16,000 + 200) / 500,000.
-PART = Part("category:Lamps", 1000, 0.1, 0.1)
-BREAKEVEN_OF_PART = ((40_000 + 2_000) / 3 + 18_200) / 500_000
-
-
-def in_part(measured: Evidence) -> Evidence:
-    return replace(measured, part=PART)
-
-
-def promising(measured: Evidence, gain: float = 0.1) -> Evidence:
-    return replace(measured, promising=(Promise(PART, gain, "python -m mmbench -m x=y"),))
 
 
 #: What was measured, the answer, why it is HOLD, what bars it, the next step.
@@ -350,11 +345,6 @@ def test_all_items_come_first_then_the_part_that_is_best_on_validation_and_no_ot
 
 
 # Numbers of one's own
-
-
-def assuming(*names: str, **changed: Any) -> Economics:
-    own = economics(**changed)
-    return replace(own, sources={**own.sources, **dict.fromkeys(names, Source.ASSUMED)})
 
 
 def test_go_rests_on_the_assumed_numbers_that_turn_it() -> None:

@@ -26,7 +26,6 @@ class Key(StrEnum):
     NO_USERS = "no number of users alone"
     TRIALS = "trials"
     SEEDS = "seeds"
-    GAIN = "another gain"
     INPUTS = "what the business is like"
     ELSE = "something else"
 
@@ -62,7 +61,7 @@ def openings(
     if evidence.silent:
         found.append(_of_silence(evidence))
     elif unclear and (gain := evidence.gain) is not None:
-        if gain.at(0.95).contains(breakeven):
+        if gain.se > 0 and gain.at(0.95).contains(breakeven):
             found.append(_narrower("", evidence, gain, abs(gain.log_ratio - math.log1p(breakeven)) / _t(gain, 0.975)))
         else:
             found.append(Opening("", Key.INPUTS))
@@ -74,8 +73,6 @@ def _of_gate(gate: Gate, evidence: Evidence, breakeven: float) -> Opening:
     if gate.name == "G1":
         return Opening("G1", Key.ELSE)
     if gate.name == "G3" and gate.status is Status.FAIL and gain is not None:
-        if gain.log_ratio <= 0:
-            return Opening("G3", Key.GAIN)
         return _narrower("G3", evidence, gain, gain.log_ratio / _t(gain, 0.95))
     if gate.name == "G7" and gain is not None:
         return _narrower("G7", evidence, gain, math.log1p(breakeven) / (_t(gain, 0.975) + _t(gain, 0.8)))
@@ -109,7 +106,7 @@ def _narrower(name: str, evidence: Evidence, gain: LogGain, se: float) -> Openin
     whole = math.fsum(evidence.variances.values())
     rest = whole - evidence.variances.get(USERS, 0.0)
     if whole <= 0:
-        return Opening(name, Key.GAIN)
+        return Opening(name, Key.ELSE)
     room = se**2 - rest
     users = evidence.n_users * evidence.variances.get(USERS, 0.0) / room if room > 0 else math.inf
     if not users <= MOST_USERS:

@@ -33,7 +33,7 @@ from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import Repetitions, read_repetitions
 from mmbench.store import records
-from mmbench.store.schema import Choice, Manifest
+from mmbench.store.schema import Cell, Choice, Manifest
 
 #: Seconds of a year, and of the shortest log that tells how many items are new in a year.
 YEAR, SHORTEST = 365.25 * 86_400, 60 * 86_400
@@ -148,6 +148,7 @@ def _measured(
     facts = measure_model(table, cells, compared, data, group.level)
     chosen = configuration_gain(table, disposal)
     gates = read_gates(table, disposal, own, chosen, a, facts, data, whole.evidence.gates if whole else ())
+    manifest = records.read(paths.manifest_file(table.folder), Manifest)
     tuned = disposal.tuned
     bounded = tuned is not None and tuned.log_gain is not None
     evidence = Evidence(
@@ -170,7 +171,7 @@ def _measured(
         repetitions=len(disposal.datasets),
         folds=disposal.over is not None and disposal.over.kind is Repeated.FOLD,
         part=part,
-        planned_at=records.read(paths.manifest_file(table.folder), Manifest).revisions[0].planned_at,
+        planned_at=next((revision.planned_at for revision in manifest.revisions), ""),
     )
     return Read(disposal, comparison, evidence, facts, data, groups, [disposal])
 
@@ -198,8 +199,10 @@ def _sides_of_part(
     first = dataset if dataset in disposal.datasets else disposal.datasets[0]
     cells = _by_name(table, first)
     found = []
-    for a in (cells[name] for name in disposal.real):
+    for a in (cell for cell in cells.values() if cell.status == "done" and not cell.parts):
         states = a.asked_states
+        if part_of(records.read(paths.cell_file(a.folder), Cell), IMAGE) != disposal.part:
+            continue
         if set(states.values()) == {"real"} and IMAGE in states and model in (None, a.model):
             without = {**states, IMAGE: "drop"}
             found += [(a, b) for b in cells.values() if b.model == a.model and dict(b.states) == without

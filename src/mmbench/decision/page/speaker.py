@@ -51,8 +51,8 @@ REASONS = {
         "have no effect."
     ),
     Why.BARRED_NO_GO: Message(
-        "As measured the gain is too small to pay, but a check that NO-GO needs has not been passed. This does not "
-        "mean that images have no effect."
+        "As measured the gain is too small to pay, but a check that this conclusion needs has not been passed. This "
+        "does not mean that images have no effect."
     ),
 }
 #: Why nothing may be concluded from the gain.
@@ -82,6 +82,8 @@ WORDS = {
     Verdict.WORSE_SMALL: Message("worse, but by less than break-even"),
     Verdict.UNDECIDED: Message("neither a difference nor its absence is shown"),
 }
+#: How many of the calculated cases; other languages count them.
+CASES = Template("{n}", context="calculated cases")
 #: How likely it pays where a gate bars the answer; below, where none does, and where the answer is NO-GO.
 BARRED = {
     Why.BARRED_GO: Template(
@@ -90,7 +92,7 @@ BARRED = {
     ),
     Why.BARRED_NO_GO: Template(
         "Unclear: as measured it would pay for itself within {years} years in {n} of 100 calculated cases, but a check "
-        "that NO-GO needs is missing."
+        "that this conclusion needs is missing."
     ),
 }
 TO_PAY = {
@@ -169,7 +171,7 @@ ANSWERS = {
     "G4": {
         Status.PASS: Template("What was looked at loses no more than {margin}: {holding}."),
         Status.FAIL: Template("More than {margin} is lost: {broken}."),
-        Status.UNKNOWN: Template("Not shown to lose no more than {margin}: {open}."),
+        Status.UNKNOWN: Template("A loss of more than {margin} is not ruled out: {open}."),
     },
     "G5": {
         Status.PASS: Template("{value} of what is shown has an image; {limit} is needed."),
@@ -232,7 +234,6 @@ OPEN_NO_USERS = Template(
     "{gate} does not open with more users alone: {share} of the uncertainty does not come from which customers were "
     "tested, and more of them leave it as it is."
 )
-OPEN_GAIN = Template("{gate} opens with another gain only: as measured it is {gain}, whatever the number of users.")
 OPEN_TRIALS = {
     "G2": Template("{gate} opens with a simple baseline that is tuned with {n} trials, as all others are."),
     "G3": Template("{gate} opens with the controls, {n} trials each."),
@@ -472,8 +473,6 @@ class Speaker:
         if opening.key is Key.INPUTS:
             inputs = [swing.name for swing in self.decision.swings if swing.name != "gain"]
             return Message(TELL_INPUTS, name=self(INPUT_NAMES[inputs[0] if inputs else "discount"]))
-        if opening.key is Key.GAIN:
-            return Message(OPEN_GAIN, gate=gate, gain=self.gain(e.ratio or 0.0))
         return Message(OPEN_ELSE[gate], gate=gate)
 
     def sums(self) -> str:
@@ -497,8 +496,8 @@ class Speaker:
             if not more.mean > 0:  # the order is better, and the first 20 hold no more
                 return self(
                     Message(
-                        "Adding images puts relevant items further up ({gain} in the quality of the order), but finds "
-                        "no more of them per 1,000 recommendations (range {lo} to {hi}).",
+                        "Adding images puts relevant items further up ({gain} in the quality of the order), but is not "
+                        "shown to find more of them per 1,000 recommendations (range {lo} to {hi}).",
                         gain=self.gain(gain.mean),
                         lo=lo,
                         hi=hi,
@@ -600,7 +599,9 @@ class Speaker:
         """So many of 100 cases; a calculation is never sure."""
         if probability > 0.99:
             return self(Message("more than 99"))
-        return self(Message("fewer than 1")) if probability < 0.01 else self.translator.number(100 * probability)
+        if probability < 0.01:
+            return self(Message("fewer than 1"))
+        return self(Message(CASES, n=self.translator.number(100 * probability)))
 
     def range(self) -> str:
         """The gain with its range against the break-even line."""
