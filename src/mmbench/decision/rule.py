@@ -70,7 +70,8 @@ class Decision:
         steps: steps that measure the gain better, best first.
         step: what to do next.
         assumptions: assumed inputs without which it would not be GO; empty for any other answer.
-        promise: items for which images alone are to be measured next; None where none are.
+        promise: items for which images alone may pay, to be measured next where the answer is HOLD; None where there are
+            none.
         openings: what would open each gate that stands in the way, or tell what the data do not.
     """
 
@@ -177,7 +178,7 @@ def _decide(evidence: Evidence, economics: Economics, n_draws: int) -> Decision:
     )
     no_go = replace(decision, action=Action.NO_GO, why=Why.NONE, step=NextStep(WAIT, 0.0, 0.0, None))
     if gates[0].status is Status.PASS and _hardly_pays(economics, gain, n_draws):
-        return replace(no_go, why=Why.MONEY)
+        return replace(no_go, why=Why.MONEY, promise=_promise(evidence, economics))
     if closed[Bars.EVERY]:
         return _held(decision, Why.UNTRUSTED, closed[Bars.EVERY], economics)
     if _pays(economics, gain, n_draws):

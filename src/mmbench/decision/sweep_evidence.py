@@ -27,7 +27,14 @@ from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import Comparison, compare
 from mmbench.report.contribution_facts import DIFFERENCES, measure_model
-from mmbench.report.disposals import Disposal, control_of, partial_overrides, read_disposals, read_partial_disposals
+from mmbench.report.disposals import (
+    Disposal,
+    control_of,
+    part_of,
+    partial_overrides,
+    read_disposals,
+    read_partial_disposals,
+)
 from mmbench.report.facts import Facts, K
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.table import CellResult, SweepTable

@@ -348,6 +348,18 @@ def _unsliced(speaker: Speaker, read: Read) -> str:
 def _parts(speaker: Speaker, economics: Economics, parts: Sequence[Read]) -> list[str]:
     """What images for some items alone came to, where they were measured and the answer is not about them."""
     lines = []
+    promise = speaker.decision.promise
+    if promise is not None and speaker.decision.action is Action.NO_GO:
+        lines.append(
+            speaker(
+                Message(
+                    "This answer is about images for all items. For these items alone they may pay, which this command "
+                    "measures: {part}. {command}",
+                    part=speaker.slice(promise.part.slice),
+                    command=promise.command,
+                )
+            )
+        )
     for part in parts:
         decided = decide(part.evidence, economics)
         of = Speaker.of(speaker.translator.lang, part.evidence, economics, decided)
