@@ -145,7 +145,9 @@ def limited(said: Said, passes: bool) -> bool:
 
 
 def given(said: Said, *, first: bool) -> bool:
-    return bool(said.s.economics.digest) and (said.s.economics.changed_at < said.e.planned_at) is first
+    return (
+        Source.OWN in said.s.economics.sources.values() and (said.s.economics.changed_at < said.e.planned_at) is first
+    )
 
 
 def word(said: Said) -> bool:
@@ -448,8 +450,11 @@ CLAIMS = [
     # Whose sums
     claim(S[speaker.Given.BEFORE], lambda s: given(s, first=True), changed="t", planned="t"),
     claim(S[speaker.Given.AFTER], lambda s: given(s, first=False), changed="t", planned="t"),
-    claim(S[speaker.Given.NEVER], lambda s: not s.s.economics.digest),
-    claim(S[speaker.Given.UNKNOWN], lambda s: bool(s.s.economics.digest) and not s.e.planned_at),
+    claim(S[speaker.Given.NEVER], lambda s: Source.OWN not in s.s.economics.sources.values()),
+    claim(
+        S[speaker.Given.UNKNOWN],
+        lambda s: Source.OWN in s.s.economics.sources.values() and not (s.e.planned_at and s.s.economics.changed_at),
+    ),
     # Gates
     claim(A["G1"][PASS], lambda s: s.gate.status is PASS),
     claim(A["G1"][FAIL], lambda s: s.gate.status is FAIL),
@@ -580,6 +585,7 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
         yield measured, free
         yield measured, cheap
         yield measured, unsure
+        yield measured, assuming(*economics().sources)
         yield measured, assuming("value.margin", "cost.image", "cost.kilobytes")
         for planned in ("2026-11-20T10:00:01+00:00", "2026-11-20T09:59:59+00:00", ""):
             yield replace(measured, planned_at=planned), own

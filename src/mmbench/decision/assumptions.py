@@ -50,7 +50,7 @@ def when_given(evidence: Evidence, economics: Economics) -> Given:
 
     The times are those of the file and of the first plan; who wants to deceive can set either.
     """
-    if not economics.digest:
+    if {Source.OWN, Source.OPINION}.isdisjoint(economics.sources.values()):
         return Given.NEVER
     try:
         changed, planned = (datetime.fromisoformat(at) for at in (economics.changed_at, evidence.planned_at))

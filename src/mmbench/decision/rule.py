@@ -70,7 +70,7 @@ class Decision:
         steps: steps that measure the gain better, best first.
         step: what to do next.
         assumptions: assumed inputs without which it would not be GO; empty for any other answer.
-        promise: items for which images alone may pay, to be measured next where the answer is HOLD; None where there are
+        promise: items for which images alone may pay, measured next where the answer is HOLD; None where there are
             none.
         openings: what would open each gate that stands in the way, or tell what the data do not.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -231,8 +231,8 @@ OPEN_ELSE = {
 }
 OPEN_USERS = Template("{gate} opens with about {users} test users (now {now}), if the gain stays as it was measured.")
 OPEN_NO_USERS = Template(
-    "{gate} does not open with more users alone: {share} of the uncertainty does not come from which customers were "
-    "tested, and more of them leave it as it is."
+    "{gate} stays closed however many users there are: {share} of the uncertainty does not come from which customers "
+    "were tested."
 )
 OPEN_TRIALS = {
     "G2": Template("{gate} opens with a simple baseline that is tuned with {n} trials, as all others are."),
@@ -247,8 +247,8 @@ TELL_USERS = Template(
     "About {users} test users (now {now}) would tell the gain from break-even, if it stays as it was measured."
 )
 TELL_NO_USERS = Template(
-    "More users alone do not tell the gain from break-even: {share} of the uncertainty does not come from which "
-    "customers were tested, and more of them leave it as it is."
+    "More users narrow the range, but no number of them takes break-even out of it if the gain stays as it was "
+    "measured: {share} of the uncertainty does not come from which customers were tested."
 )
 TELL_INPUTS = Template(
     "The gain is told from break-even; not known well enough are the numbers of the business, above all: {name}."
@@ -433,7 +433,11 @@ class Speaker:
 
     def sentence(self) -> str:
         """Why, in a sentence for everybody, and what it rests on or which check is closed."""
-        return " ".join(filter(None, (self._reason(), self._rests_on(), self.closed())))
+        return self.joined(filter(None, (self._reason(), self._rests_on(), self.closed())))
+
+    def joined(self, sentences: Iterable[str]) -> str:
+        """Sentences after one another; Japanese puts no space between them."""
+        return ("" if self.translator.lang == "ja" else " ").join(sentences)
 
     def _rests_on(self) -> str:
         """The assumed numbers without which it would not be GO."""
@@ -754,7 +758,7 @@ class Speaker:
         absent = [self(RAIL_NAMES[name]) for name in RAIL_NAMES if name not in dict(gate.rails)]
         if gate.rails and absent:
             lines.append(self(Message(NOT_MEASURED, rails=self.translator.list(absent))))
-        return " ".join(lines)
+        return self.joined(lines)
 
     def rail(self, name: str) -> str:
         """A guard-rail as the facts name it."""
