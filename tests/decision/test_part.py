@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmbench import paths
-from mmbench.cli import compose as composing
+from mmbench.cli import habits
 from mmbench.cli.plan import expand
 from mmbench.data.divisions import members_of
 from mmbench.decision import Action, Gate, Status, decide, decide_first
@@ -55,7 +55,7 @@ def sweep(shop_sweep: Path, command: str, tmp_path_factory: pytest.TempPathFacto
         kept = [word for word in words if not word.startswith("paths.")]
         jobs = [
             composed.job()
-            for composed in expand(composing.open_modality_keys([*kept, f"paths.multirun={folder.parent}"]))
+            for composed in expand(habits.ours([*kept, f"paths.multirun={folder.parent}"], multirun=True))
         ]
         planned = Sweep.plan(jobs, kept)
         planned.open()
@@ -89,7 +89,7 @@ def test_a_label_comes_through_the_command_line(slice_: str, word: str) -> None:
     words = partial_overrides("image", slice_)
     assert words[-1] == word
     line = shlex.split(shlex.join(words))
-    (composed,) = expand(composing.open_modality_keys(["dataset=planted", "model=vbpr", "modality=fused", *line]))
+    (composed,) = expand(habits.ours(["dataset=planted", "model=vbpr", "modality=fused", *line], multirun=True))
     condition = composed.job().config.modality
     assert (condition.missing_slice, condition.missing, condition.missing_rule) == (slice_, {"image": 1}, "slice")
 

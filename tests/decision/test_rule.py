@@ -18,11 +18,13 @@ from mmbench.decision import (
     decide,
     decide_first,
     evsi_normal,
+    read_economics,
     replay,
 )
 from mmbench.decision.assumptions import Given, when_given
 from mmbench.decision.economics import Range, Source
 from mmbench.decision.evidence import GATES, Part, Promise
+from mmbench.decision.formulas import evpi, evsi, preposterior_sd
 from mmbench.decision.gates import better_than_shuffled
 from mmbench.decision.openings import Key, Opening, openings
 from mmbench.decision.rule import Confidence, Why, confidence
@@ -46,6 +48,7 @@ from tests.decision.cases import (
     BREAKEVEN_OF_PART,
     PART,
     assuming,
+    default_file,
     economics,
     evidence,
     in_part,
@@ -447,3 +450,27 @@ def test_a_gain_that_is_told_from_break_even_leaves_the_business_to_be_known() -
     wide = economics(transfer={"low": 0.05, "likely": 0.5, "high": 1.0})
     (opening,) = decide(evidence(0.10, 0.005), wide).openings
     assert opening == Opening("", Key.INPUTS)
+
+
+def test_a_small_shop_is_told_that_no_plausible_gain_could_pay() -> None:
+    """300 items and 200,000 recommendations a year under the default prices."""
+    own = {"value": {"recommendations_year": 200_000}, "items": {"stock": 300, "new_year": 20}}
+    small = read_economics(own, default_file())
+    decided = decide(evidence(0.05, 0.05, G3=UNKNOWN), small)
+    assert decided.breakeven > 2
+    assert decided.value is not None
+    assert decided.value.probability < 0.01
+    assert (decided.action, decided.why) == (Action.NO_GO, Why.MONEY)
+
+
+def test_the_value_of_a_measurement_over_draws() -> None:
+    """Of normal draws it is the closed form, and it rises with what the measurement tells up to the EVPI."""
+    draws = np.random.default_rng(0).normal(-0.1, 1.0, 400_000)
+    for pilot in (0.3, 1.0, 3.0):
+        assert evsi(draws, preposterior_sd(1.0, pilot)) == pytest.approx(evsi_normal(-0.1, 1.0, pilot), abs=0.003)
+    skewed = np.random.default_rng(0).lognormal(0.0, 1.5, 10_000) - 4.0
+    worth = [evsi(skewed, r * skewed.std()) for r in (0.0, 0.2, 0.5, 0.9, 1.0, 2.0)]
+    assert worth == sorted(worth)
+    assert worth[0] == pytest.approx(0.0, abs=1e-9)
+    assert worth[-2:] == [evpi(skewed)] * 2
+    assert evsi(np.full(5, 3.0), 1.0) == 0.0

@@ -523,9 +523,10 @@ def readings(text: str) -> list[tuple[int, re.Match[str]]] | None:
     """The text as a sequence of claims; None where it is not."""
     if not text:
         return []
+    ends = [found.end() for found in re.finditer(r"\.(?= |$)", text)]
     for place, (form, _) in enumerate(CLAIMS):
-        for end in range(1, len(text) + 1) if form.match(text) else ():
-            if (end == len(text) or text[end] == " ") and (found := form.fullmatch(text, 0, end)):
+        for end in ends if form.match(text) else ():
+            if found := form.fullmatch(text, 0, end):
                 rest = readings(text[end + 1 :])
                 if rest is not None:
                     return [(place, found), *rest]

@@ -138,7 +138,7 @@ class Job:
         condition = self.config.modality
         if self.model_class.uses_content:
             condition.check(dataset.features, dataset.name)
-        inside = self._inside(dataset)
+        inside = self._inside(dataset) if self.model_class.uses_content else None
         space = read_space(self.config.plain["search"])
         return CellTask(
             cell=self.cell,
