@@ -684,5 +684,5 @@ def test_both_languages_say_it_with_the_same_numbers() -> None:
         decided = decide(measured, setting, 4000)
         en, ja = (Speaker.of(lang, measured, setting, decided) for lang in ("en", "ja"))
         for (a, _), (b, _) in zip(sentences(en), sentences(ja), strict=True):
-            plain = [re.findall(r"[+−]?\d+(?:\.\d+)?%", text) for text in (a, b)]
+            plain = [re.findall(r"[+−]?\d+(?:\.\d+)?%", text.replace(" %", "%")) for text in (a, b)]
             assert sorted(plain[0]) == sorted(plain[1]), (a, b)
