@@ -204,16 +204,15 @@ def _sides_of_part(
     None where one of the two was not run for all items of the data set, or its data set cannot be read.
     """
     first = dataset if dataset in disposal.datasets else disposal.datasets[0]
-    cells = _by_name(table, first)
+    cells = [c for c in _by_name(table, first).values() if c.status == "done" and not c.parts]
     found = []
-    for a in (cell for cell in cells.values() if cell.status == "done" and not cell.parts):
+    for a in cells:
         states = a.asked_states
         if part_of(records.read(paths.cell_file(a.folder), Cell), IMAGE) != disposal.part:
             continue
         if set(states.values()) == {"real"} and IMAGE in states and model in (None, a.model):
             without = {**states, IMAGE: "drop"}
-            found += [(a, b) for b in cells.values() if b.model == a.model and dict(b.states) == without
-                      and b.status == "done"]  # fmt: skip
+            found += [(a, b) for b in cells if b.model == a.model and dict(b.states) == without]
     if not found or isinstance(read_catalogue(found[0][0], table.trust), str):
         return None
     return max(found, key=lambda pair: (_validation(pair[0]), pair[0].model))
