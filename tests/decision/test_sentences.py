@@ -345,7 +345,7 @@ CLAIMS = [
         "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} trials per "
         "condition: {metric} differs by {mean} with and without the information in the images; nothing is concluded "
         "from it.",
-        lambda s: about(s) and s.d.value is None,
+        lambda s: about(s) and not s.d.trusted,
         dataset="t",
         users="n",
         models="t",
@@ -356,7 +356,7 @@ CLAIMS = [
     claim(
         "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} trials per "
         "condition: real instead of shuffled images change {metric} by {mean}. Against break-even: {word}.",
-        lambda s: about(s) and word(s) and s.e.part is None and s.n["users"] == s.e.n_users,
+        lambda s: about(s) and word(s) and s.d.trusted and s.e.part is None and s.n["users"] == s.e.n_users,
         dataset="t",
         users="n",
         models="t",

@@ -637,7 +637,7 @@ class Speaker:
                     **given,
                 )
             )
-        if self.decision.word is None:
+        if self.decision.word is None or not self.decision.trusted:
             return self(
                 Message(
                     "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} "
