@@ -12,8 +12,9 @@ import pytest
 
 from mmbench.cli import habits
 from mmbench.models.bpr import BPR
+from mmbench.scheduling.cell_key import key_of
 from mmbench.scheduling.configuration import JobConfig
-from mmbench.scheduling.job import Job, key_of
+from mmbench.scheduling.job import Job
 from tests.tiny import make_job
 
 HERE = Path("sweep")
