@@ -18,8 +18,8 @@ from mmbench.decision import Action, Gate, Status, decide, gates, replay
 from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist
 from mmbench.decision.page.examples import Pictures, examples_of, titles
-from mmbench.decision.page.sections import RAIL_NAMES, guard_rails
-from mmbench.decision.page.speaker import ACTIONS, BADGES, Speaker
+from mmbench.decision.page.sections import guard_rails
+from mmbench.decision.page.speaker import ACTIONS, BADGES, BADGES_IF, RAIL_NAMES, Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.evaluation import metrics
@@ -64,14 +64,17 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
     page, translator = Text(made.file.read_text()), Translator(lang)
     assert page.lang == lang
     first = page.by_id["answer"]
-    name = {"go": "go", "no_go": "no_go", "money": "no_go"}.get(answer, "hold")
+    names = {"go": "go", "go_if": "go", "partial": "partial", "no_go": "no_go", "money": "no_go"}
+    name = names.get(answer, "hold")
     action = Action[name.upper()]
-    assert page.by_id["badge"] == translator(BADGES[action])
-    assert page.by_id["action"] == translator(ACTIONS[action])
+    assert page.by_id["badge"] == translator((BADGES_IF if answer == "go_if" else BADGES)[action])
+    part = {"en": "category Lamps", "ja": "カテゴリー Lamps"}[lang]
+    assert page.by_id["action"] == translator(Message(ACTIONS[action], part=part))
     word = {"en": r"[Ll]ikely|Unclear", "ja": "可能性|どちらとも言えない"}[lang]
     assert re.search(word, page.by_id["sure"])
-    assert re.search("break-even line 8.0%|採算ライン 8.0%", page.by_id["range"])
-    assert re.search("€60,000", page.by_id["cost"])
+    need, once = ("6.4%", "€42,000") if answer == "partial" else ("8.0%", "€60,000")
+    assert re.search(f"break-even line {need}|採算ライン {need}", page.by_id["range"])
+    assert once in page.by_id["cost"]
     assert page.by_id["next"].strip()
     assert all(page.by_id[part] in first for part in ("badge", "action", "sure", "range", "cost", "next"))
     assert not re.search(NEVER, page.everything)

@@ -11,8 +11,8 @@ import pytest
 
 from mmbench.decision import Action, decide
 from mmbench.decision.page.checklist import write_checklist
-from mmbench.decision.page.sections import RAIL_NAMES, RAILS
-from mmbench.decision.page.speaker import BADGES, Speaker
+from mmbench.decision.page.sections import RAILS
+from mmbench.decision.page.speaker import BADGES, RAIL_NAMES, Speaker
 from mmbench.decision.sweep_evidence import Read
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.messages import Message, Translator

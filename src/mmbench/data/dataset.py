@@ -137,6 +137,16 @@ class Dataset:
         """Notices that its files change."""
         return Watch(self)
 
+    @functools.cached_property
+    def items(self) -> pd.DataFrame:
+        """Rows of items.parquet in the order of the catalogue; no columns where there is no such file."""
+        index = pd.Index([str(name) for name in self.item_ids])
+        file = None if self.config is None or self.config.world is not None else _folder(self.config) / "items.parquet"
+        if file is None or not file.is_file():
+            return pd.DataFrame(index=index)
+        frame = pd.read_parquet(file)
+        return frame.set_index(frame["item_id"].astype(str)).loc[lambda f: ~f.index.duplicated()].reindex(index)
+
     @property
     def n_users(self) -> int:
         """Number of users with at least one training interaction."""
