@@ -196,16 +196,16 @@ def write(
         parts=[part for part in read.parts if part is not about],
     )
     s = Speaker.of(settings["lang"], evidence, economics, decision)
-    rails = guard_rails(s, about)
-    write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today(), table.proof, rails)
+    folder, lang = paths.report_dir(sweep_dir), settings["lang"]
+    write_checklist(folder, s, lang, date.today(), table.proof, lambda speaker: guard_rails(speaker, about))
     # Now there is a decision that the index page can link.
-    write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups)
+    write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups, lang)
     if tracker is not None:
         mirror(table, tracker)
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), *s.opens(), s.next_step()]
     lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
-    lines += [s.measured(), s.sums(), *unread(table)]
+    lines += [s.measured(), s.sums(), *map(s.translator, unread(table))]
     if not isinstance(read.catalogue, str) and (why := Pictures.of(read.catalogue, trust).objection):
         lines.append(s(why))
     written = s(

@@ -65,15 +65,19 @@ def take_tracking(argv: Iterable[str]) -> tuple[list[str], list[str]]:
     return tracking, [word for word in words if word not in tracking]
 
 
-def add_allow(parser: argparse.ArgumentParser) -> None:
+def add_allow(parser: argparse.ArgumentParser, translator: Translator | None = None) -> None:
     """Let a command that reads a sweep or an archive vouch for what its records name."""
     parser.add_argument(
         "--allow",
         action="append",
         default=[],
         metavar="WORD",
-        help="vouch for what the records name: the class of a model, as in mine.Mine, a folder of data outside of "
-        "this one and of $MMBENCH_DATA, or the word world for planted worlds of any size; may be given again",
+        help=(translator or Translator())(
+            Message(
+                "vouch for what the records name: the class of a model, as in mine.Mine, a folder of data outside of "
+                "this one and of $MMBENCH_DATA, or the word world for planted worlds of any size; may be given again"
+            )
+        ),
     )
 
 

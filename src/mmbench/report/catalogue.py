@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.data import divisions
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.messages import Message
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.scheduling.trust import Trust
 from mmbench.store import records
@@ -72,10 +73,10 @@ def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
             return why
         dataset = load_dataset(config)
     except (ValueError, OSError, TypeError):
-        return "the data set cannot be read where the sweep's configuration says"
+        return Message("the data set cannot be read where the sweep's configuration says")
     split = dataset.split
     if (split.tuning_fingerprint, split.test_fingerprint) != (record.split_hash, cell.test_hash):
-        return "the data set is no longer the one that the sweep ran on"
+        return Message("the data set is no longer the one that the sweep ran on")
     items = dataset.items
     categories = divisions.categories(items)
     lengths = divisions.text_lengths(items)
@@ -98,7 +99,7 @@ def unread(table: SweepTable) -> list[str]:
             with contextlib.suppress(ValueError, TypeError):  # of a data set that cannot be read anyway
                 config = DatasetConfig(**_options(records.read(paths.cell_file(cell.folder), Cell)))
                 found[dataset] = table.trust.objection(config)
-    return [f"{dataset}: {why}" for dataset, why in found.items() if why is not None]
+    return [Message("{name}: {reason}", name=name, reason=why) for name, why in found.items() if why is not None]
 
 
 def _options(record: Cell) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from mmbench import paths
 from mmbench.data.conditions import SLICE
 from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, verdict
+from mmbench.messages import Message
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import (
     At,
@@ -51,8 +52,19 @@ class FailedControl(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        times = "once" if self.times == 1 else f"{self.times} times"
-        return f"model={self.model} {self.overrides} failed {times}: {self.reason}"
+        return str(self.said)
+
+    @property
+    def said(self) -> Message:
+        """How often it failed, and why."""
+        return Message.counted(
+            "model={model} {overrides} failed once: {reason}",
+            "model={model} {overrides} failed {n} times: {reason}",
+            self.times,
+            model=self.model,
+            overrides=self.overrides,
+            reason=self.reason,
+        )
 
 
 @dataclass(frozen=True)
@@ -111,11 +123,11 @@ class Disposal:
     @property
     def word(self) -> str:
         """The verdict, or that none is allowed."""
-        return str(self.judgement)
+        return self.judgement.said
 
 
 #: What stands in place of a model over all models, and before the modality in the name of a free disposal.
-ALL_MODELS, FREE = "all models", "free_disposal_of_"
+ALL_MODELS, FREE = Message("all models"), "free_disposal_of_"
 
 
 def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]:
@@ -171,7 +183,9 @@ def _join(over: Repetitions, members: Sequence[Disposal], delta: float) -> list[
     if len(sides) == 1:
         tuned, judgement = judge_together(over, {d.dataset: (d.tuned, d.judgement) for d in members}, delta)
     else:
-        silent = f"the conditions that have run are not the same {over.words}: run the same ones in all"
+        silent = Message(
+            "the conditions that have run are not the same {words}: run the same ones in all", words=over.words
+        )
         tuned, judgement = None, verdict(None, delta, wordless=silent)
     joined = replace(
         members[0],
@@ -217,7 +231,12 @@ def _read(
     if not control:
         return
     models = {cell.cell.model for cell in real}
-    doubts = [f"{g.model}: {reason}" for g in groups if g.model in models for reason in unfairness(g)]
+    doubts = [
+        Message("{name}: {reason}", name=g.model, reason=reason)
+        for g in groups
+        if g.model in models
+        for reason in unfairness(g)
+    ]
 
     def say(at: At, level: float) -> tuple[TunedGain | None, Judgement]:
         return judged_sides([at(cell) for cell in real], [at(cell) for cell in control], table.delta, level, doubts)

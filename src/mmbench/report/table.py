@@ -181,7 +181,9 @@ class SweepTable:
     @property
     def title(self) -> str:
         """Name for a heading; that of a sweep with planted worlds says so."""
-        return f"{self.name} ({Message(MADE_UP)})" if any(map(is_made_up, self.datasets)) else self.name
+        if any(map(is_made_up, self.datasets)):
+            return Message("{sweep} ({warning})", sweep=self.name, warning=Message(MADE_UP))
+        return self.name
 
     def at(self, metric: str) -> SweepTable:
         """The table without what does not reach a metric."""

@@ -39,7 +39,7 @@ from mmbench.tuning.space import read_space
 
 #: Sections that set where or how a sweep runs; no record may depend on them, ``study.draw`` aside, which has a field
 #: of its own.
-PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
+PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "lang", "debug", "tiers")
 
 
 @dataclass(frozen=True)

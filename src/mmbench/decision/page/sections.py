@@ -28,7 +28,7 @@ from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
-from mmbench.report.templating import render
+from mmbench.report.templating import Pages, render, write_pages
 from mmbench.store import files
 
 #: Bars and slices that still can be read.
@@ -64,23 +64,29 @@ def write_decision(
     command: str = "",
     parts: Sequence[Read] = (),
 ) -> None:
-    """Write page and record into the report folder, each by atomic rename; the page also as it is passed on.
+    """Write pages and record into the report folder, each by atomic rename.
+
+    The page is written in every language, and also as it is passed on.
 
     Args:
         table: the sweep.
         read: what its records say.
         economics: what the company put in.
         decision: the answer.
-        lang: ``en`` or ``ja``.
+        lang: language that was asked for, whose page has the plain name.
         day: date on the page.
         examples: items found only thanks to images.
         serving: what the models cost to run.
         command: what made the page.
         parts: what was read of images for some items alone, where the answer is not about them.
     """
-    for name, shown in ((paths.DECISION, examples), (paths.WITHOUT_TITLES, numbered(examples, lang))):
-        page = as_html(table, read, economics, decision, lang, day, shown, serving, command, parts)
-        files.write_text(paths.report_dir(table.folder) / f"{name}.html", page)
+    for name, with_titles in ((paths.DECISION, True), (paths.WITHOUT_TITLES, False)):
+
+        def make(pages: Pages, name: str = name, with_titles: bool = with_titles) -> str:
+            shown = examples if with_titles else numbered(examples, pages.lang)
+            return as_html(table, read, economics, decision, pages, day, shown, serving, command, parts, name)
+
+        write_pages(paths.report_dir(table.folder), name, lang, make)
     files.write_document(paths.decision_file(table.folder), as_record(read.evidence, economics, decision))
 
 
@@ -89,20 +95,20 @@ def as_html(
     read: Read,
     economics: Economics,
     decision: Decision,
-    lang: str,
+    pages: Pages,
     day: date,
     examples: Sequence[Example],
     serving: Sequence[Serving],
     command: str,
     parts: Sequence[Read],
+    name: str = paths.DECISION,
 ) -> str:
-    """The page; see :func:`write_decision`."""
-    speaker = Speaker.of(lang, read.evidence, economics, decision)
+    """The page in one language; see :func:`write_decision`."""
+    speaker = Speaker.of(pages.lang, read.evidence, economics, decision)
     return render(
         "decision.html",
         "mmbench.decision.page",
-        lang=lang,
-        _=speaker.text,
+        **pages.of(name),
         speaker=speaker,
         d=decision,
         about=speaker.about(day),
@@ -127,6 +133,7 @@ def as_html(
         rails=guard_rails(speaker, read),
         steps=_steps(speaker),
         gates=[speaker.gate(gate) for gate in decision.gates],
+        barred=[speaker.gate(gate) for gate in decision.barred],
         inputs=_inputs(speaker),
         examples=examples,
         serving=_serving(speaker, serving),
@@ -295,7 +302,11 @@ def _value(speaker: Speaker) -> Mapping[str, Any] | None:
         )
     )
     ends = (speaker(Message("loss")), speaker(Message("profit")))
-    drawn = drawings.histogram(value.counts, quantiles[0.025], quantiles[0.975], speaker.money, *ends, title)
+
+    def tick(amount: float) -> str:
+        return speaker.translator.compact(amount, speaker.economics.currency)
+
+    drawn = drawings.histogram(value.counts, quantiles[0.025], quantiles[0.975], tick, *ends, title)
     return {"plot": drawn, "text": text, "title": title, "sure": speaker.sure()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -315,7 +316,21 @@ SHARES, COUNTS = {"G3", "G5", "G7", "G9"}, {"G2", "G6"}
 #: Inputs in the currency, and inputs that are shares.
 MONEY = {"value.order_value", "cost.image", "cost.encoding", "cost.gigabyte_month", "cost.serving_year",
          "cost.engineering_once", "cost.engineer_year"}  # fmt: skip
+#: What other inputs count, where a language says it beside the number, and from where on a count is a large one.
+UNITS = {
+    "value.recommendations_year": Template("{n}", context="recommendations"),
+    "items.stock": Template("{n}", context="items"),
+    "items.new_year": Template("{n}", context="items"),
+    "cost.engineers": Template("{n}", context="people"),
+}
+MANY = 1e6
 PERCENT = {"value.conversion", "value.margin", "items.with_images", "items.target"}
+
+
+def _two_figures(amount: float) -> int:
+    """Decimals of a very small sum: its first two figures, a second one that is zero left out."""
+    digits = 1 - math.floor(math.log10(abs(amount)))
+    return digits - (round(amount, digits) == round(amount, digits - 1))
 
 
 def _failure(gate: Gate) -> Message:
@@ -381,7 +396,7 @@ class Speaker:
 
     def price(self, amount: float) -> str:
         """A unit price, with decimals where it is small."""
-        digits = 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else 6
+        digits = 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else _two_figures(amount)
         return self.translator.money(amount, self.economics.currency, digits)
 
     @property
@@ -781,7 +796,9 @@ class Speaker:
             return self.price(value)
         if name in PERCENT:
             return self.share(value)
-        return self.translator.number(value, 0 if value >= 100 or value == int(value) else 2)
+        digits = 0 if value >= 100 or value == int(value) else 1 if round(value, 1) == value else 2
+        number = self.translator.large(value) if value >= MANY else self.translator.number(value, digits)
+        return self(Message(UNITS[name], n=number)) if name in UNITS else number
 
     def modality(self, name: str) -> str:
         """A modality by name; one of the user's own keeps it."""
@@ -810,4 +827,6 @@ class Speaker:
             return self(Message("with {modality}", modality=self.modality(rest)))
         if first == "no":
             return self(Message("without {modality}", modality=self.modality(rest)))
+        if counts := re.fullmatch(r"(\d+)-(\d+)", part):
+            return self(Message("{lo} to {hi}", lo=counts[1], hi=counts[2]))
         return self(LENGTHS[first]) if first in LENGTHS else part
