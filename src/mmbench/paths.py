@@ -48,6 +48,16 @@ def ledger_file(sweep_dir: Path) -> Path:
     return sweep_dir / "ledger.jsonl"
 
 
+def damaged_dir(sweep_dir: Path) -> Path:
+    """Where files are kept that a power cut or a disk left empty, cut or overwritten, laid out as in the sweep."""
+    return sweep_dir / "damaged"
+
+
+def copy_of(file: Path) -> Path:
+    """The second copy of a file that nothing could compute again."""
+    return file.with_name(f"{file.name}.copy")
+
+
 def hydra_file(sweep_dir: Path, what: str) -> Path:
     """Where Hydra's users look for the ``config`` of the first job and the ``overrides`` of the command."""
     return sweep_dir / ".hydra" / f"{what}.yaml"
@@ -98,6 +108,25 @@ INDEX, FAIRNESS, SUBMISSION = "report", "fairness", "submission"
 TABLE, VERDICTS, BENCHMARK, CONTRIBUTION, PAPER = "table", "verdicts", "benchmark", "contribution", "paper"
 NEW_ITEMS = "new_items"
 DECISION, CHECKLIST = "decision", "checklist"
+#: The page of a decision as it is passed on: its items have numbers instead of titles, and no pictures.
+WITHOUT_TITLES = "decision-without-titles"
+
+
+def page(name: str, lang: str, asked: str) -> str:
+    """File of a page in a language; those of the language that was asked for have the plain name."""
+    return f"{name}.html" if lang == asked else f"{name}.{lang}.html"
+
+
+def document(name: str, ending: str, lang: str) -> str:
+    """File of a text in a language; those in English, which an archive is checked by, have the plain name."""
+    return f"{name}.{ending}" if lang == "en" else f"{name}.{lang}.{ending}"
+
+
+def in_language(folder: Path, file: str, lang: str) -> str:
+    """Name of what stands in a folder for a file in a language: of its own, or the plain one."""
+    stem, _, ending = file.rpartition(".")
+    own = f"{stem}.{lang}.{ending}"
+    return own if (folder / own).exists() else file
 
 
 def decision_file(sweep_dir: Path) -> Path:
@@ -145,6 +174,14 @@ def looks_kept(cell: Path) -> int:
     return len(list((cell / "looks").glob(f"*/{seal_file(cell).name}")))
 
 
+def seal_copy(cell: Path) -> Path:
+    """The copy of the seal of a cell, which is written where the seal will be kept once effort is raised.
+
+    It also says that the test split has been opened, should the seal be lost.
+    """
+    return copy_of(seal_file(look_dir(cell, looks_kept(cell) + 1)))
+
+
 def aside_dir(cell: Path, configuration_hash: str) -> Path:
     """Where final runs of a configuration that is no longer the choice are kept, laid out as in the cell itself."""
     return cell / "aside" / slug([configuration_hash])
@@ -158,6 +195,13 @@ def aside_dirs(cell: Path) -> list[Path]:
 def cell_files(sweep_dir: Path) -> list[Path]:
     """Records of all cells of a sweep, planned or set aside."""
     return sorted(sweep_dir.glob(f"*/*/*/{cell_file(sweep_dir).name}"))
+
+
+def cell_dirs(sweep_dir: Path) -> list[Path]:
+    """Folders of all cells of a sweep, planned or set aside, whatever is left in them."""
+    known = {cell_file(sweep_dir).name, choice_file(sweep_dir).name, seal_file(sweep_dir).name, "trials"}
+    found = {file.parent for name in known for file in sweep_dir.glob(f"*/*/*/{name}")}
+    return sorted(folder for folder in found if damaged_dir(sweep_dir) not in folder.parents)
 
 
 #: Ends the name of a cell's folder that was set aside, before the beginning of its key.

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import cli
+from mmbench import cli, paths
 from mmbench.cli import decide
-from mmbench.decision.economics import INPUTS
+from mmbench.decision.economics import INPUTS, POLICY, Source
 from mmbench.decision.serving import measure_serving
 from mmbench.report.reading import read_sweep
 from mmbench.store import files
+from mmbench.store.bounds import Damaged
+from tests.audit.conftest import run
 from tests.report.conftest import shop_sweep
 from tests.report.shop import vouched
 
@@ -33,7 +35,9 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
     record = files.read_document(sweep / "report" / "decision.json")
     assert "decision.html、decision.json、checklist.html を書きました" in told
     assert record["inputs"]["economics"]["currency"] == "JPY"
-    assert set(record["inputs"]["economics"]["assumed"]) == set(INPUTS) - {"value.margin"}
+    assert {name for name, source in record["inputs"]["economics"]["sources"].items() if source == "given"} == {
+        "value.margin"
+    }
     assert 'lang="ja"' in (sweep / "report" / "decision.html").read_text()
     decide.main([str(sweep / "report" / "decision.json")])
     assert capsys.readouterr().out.startswith(f"{record['result']['action']}, as in ")
@@ -43,8 +47,10 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_packaged_file_is_nobodys_own() -> None:
-    assert set(decide.load_economics("default").assumed) == set(INPUTS)
-    assert set(decide.load_economics("yen").assumed) == set(INPUTS)
+    for name in ("default", "yen"):
+        packaged = decide.load_economics(name)
+        assert set(packaged.assumed) == {*INPUTS, *POLICY}
+        assert (packaged.digest, packaged.changed_at) == ("", "")
 
 
 def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:
@@ -55,7 +61,9 @@ def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:
     assert company.steps == yen.steps
     assert company.machine_hour == yen.machine_hour
     assert company.inputs["value.margin"] == euro.inputs["value.margin"]
-    assert set(company.assumed) == set(INPUTS) - {"value.order_value", "items.stock", "items.new_year"}
+    given = {"value.order_value", "items.stock", "items.new_year"}
+    assert set(company.assumed) == {*INPUTS, *POLICY} - given
+    assert {company.sources[name] for name in given} == {Source.OWN}
     own.write_text("currency: USD\n")
     with pytest.raises(ValueError, match="currency=USD, and no prices are known in it; give these too: value"):
         decide.load_economics(str(own))
@@ -66,6 +74,23 @@ def test_serving_is_measured_from_the_records(sweep: Path, shop_sweep: Path) -> 
     assert {(s.model, s.modality) for s in found} == {("itemknn", "-"), ("hybridknn", "fused"), ("hybridknn", "text")}
     assert all(0 < s.batch_ms < s.one_ms < 1000 for s in found)
     assert [s.score for s in found] == sorted((s.score for s in found), reverse=True)
+
+
+def test_a_state_that_is_gone_leaves_its_model_out_and_a_damaged_one_is_told(tmp_path: Path) -> None:
+    sweep = run(tmp_path, "s", cells=(("vbpr", "text", "complementary"),))
+    (cell,) = paths.cell_dirs(sweep)
+    state = paths.final_file(cell, 1, paths.STATE)
+
+    def measured() -> list[str]:
+        return [serving.modality for serving in measure_serving(read_sweep(sweep), "planted-complementary")]
+
+    assert measured() == ["text"]
+    content = state.read_bytes()
+    state.write_bytes(content[: len(content) // 2])
+    with pytest.raises(Damaged, match=r"state\.npz is missing, empty, cut or overwritten; the command"):
+        measured()
+    state.unlink()
+    assert measured() == []
 
 
 @pytest.mark.parametrize(

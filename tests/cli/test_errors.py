@@ -22,6 +22,8 @@ from mmbench.messages.hints import did_you_mean
 from mmbench.scheduling.configuration import SECTIONS, JobConfig
 from mmbench.store import ledger
 from tests.cli.conftest import Command
+from tests.machine import small_disk
+from tests.torn import results
 
 FOLDER = ("dataset=folder", "dataset.name=shop", "dataset.protocol=given")
 
@@ -467,6 +469,26 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     rows = list(ledger.read(tmp_path / "s"))
     assert rows[: len(listed)] == listed
     assert len(rows) == len({row.unit for row in rows}) == 3
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_is_one_line_and_loses_nothing(command: Command, tmp_path: Path) -> None:
+    """It is enlarged after each failure; where this user may mount a file system."""
+    words = ("model=bpr", "sweep.name=s", "budget.trials=3")
+    assert command(*words).code == 0
+    with small_disk(tmp_path / "disk") as enlarge:
+        sweep, kib, failures, listed = tmp_path / "disk" / "s", 64, 0, 0
+        while (said := command(*words, f"paths.multirun={tmp_path / 'disk'}")).code:
+            is_one_line(said, "No space left on device")
+            rows = list(ledger.read(sweep))
+            assert len(rows) >= listed
+            failures, listed, kib = failures + 1, len(rows), kib + 32
+            enlarge(kib)
+        rows = list(ledger.read(sweep))
+        assert len(rows) == len({row.unit for row in rows}) == 4
+        assert results(sweep) == results(tmp_path / "s")
+    assert failures > 3
+    assert listed == 4
 
 
 def test_a_mistake_is_told_before_anything_is_written(command: Command, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -66,8 +67,64 @@ def test_an_archive_holds_what_is_needed_and_no_more(archive: Path) -> None:
     assert "numpy" in installed
 
 
+def test_titles_and_pictures_stay_at_home_unless_asked_for(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"])
+    paths.ledger_file(sweep).write_text("")
+    report = paths.report_dir(sweep)
+    report.mkdir(exist_ok=True)
+    (report / "decision.html").write_text("Desk lamp Aurora")
+    with pytest.raises(ValueError, match=r"there is no decision-without-titles\.html beside it .* --with-titles"):
+        pack(sweep, tmp_path / "s.zip")
+    assert not (tmp_path / "s.zip").exists()
+    (report / "decision-without-titles.html").write_text("item 1")
+    for with_titles, page in ((False, b"item 1"), (True, b"Desk lamp Aurora")):
+        pack(sweep, tmp_path / "s.zip", with_titles=with_titles)
+        with zipfile.ZipFile(tmp_path / "s.zip") as opened:
+            assert opened.read("report/decision.html") == page
+            assert "report/decision-without-titles.html" not in opened.namelist()
+            held = [name for name in opened.namelist() if b"Aurora" in opened.read(name)]
+        assert held == (["report/decision.html"] if with_titles else [])
+        folder = tmp_path / str(with_titles)
+        folder.mkdir()
+        assert all(finding.same for finding in verify(tmp_path / "s.zip", folder, holds))
+
+
+def test_no_language_of_a_page_takes_titles_out_of_the_house(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"])
+    paths.ledger_file(sweep).write_text("")
+    report = paths.report_dir(sweep)
+    report.mkdir(exist_ok=True)
+    for name in ("decision.html", "decision.ja.html"):
+        (report / name).write_text("Desk lamp Aurora")
+    (report / "decision-without-titles.html").write_text('<a href="decision-without-titles.ja.html">')
+    with pytest.raises(ValueError, match=r"there is no decision-without-titles\.ja\.html beside it"):
+        pack(sweep, tmp_path / "s.zip")
+    (report / "decision-without-titles.ja.html").write_text('<a href="decision-without-titles.html">')
+    pack(sweep, tmp_path / "s.zip")
+    with zipfile.ZipFile(tmp_path / "s.zip") as opened:
+        assert not [name for name in opened.namelist() if b"Aurora" in opened.read(name)]
+        # The pages that are packed lead to each other, under the names that they have there.
+        assert opened.read("report/decision.html") == b'<a href="decision.ja.html">'
+        assert opened.read("report/decision.ja.html") == b'<a href="decision.html">'
+
+
 def test_the_same_sweep_gives_the_same_bytes(archive: Path, tmp_path: Path) -> None:
     pack(archive.parent / "s", tmp_path / "s.zip")
+    assert (tmp_path / "s.zip").read_bytes() == archive.read_bytes()
+
+
+def test_copies_and_what_was_damaged_stay_out_of_an_archive(archive: Path, tmp_path: Path) -> None:
+    sweep = Path(shutil.copytree(archive.parent / "s", tmp_path / "s"))
+    cell = sweep / "d" / "m" / "none"
+    damaged = paths.damaged_dir(sweep) / cell.relative_to(sweep)
+    root = root_of(sweep)
+    for file in (paths.manifest_file(sweep), paths.seal_copy(cell), paths.final_file(damaged, 1, paths.RECORD)):
+        for place in (file, paths.copy_of(file), file.with_name(f".{file.name}.1.tmp")):
+            if not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text("{}")
+    assert root_of(sweep) == root
+    pack(sweep, tmp_path / "s.zip")
     assert (tmp_path / "s.zip").read_bytes() == archive.read_bytes()
 
 

@@ -29,7 +29,7 @@ import numpy as np
 
 from mmbench import paths
 from mmbench.audit import consistency
-from mmbench.messages import Message, Refusal
+from mmbench.messages import LANGUAGES, Message, Refusal
 from mmbench.report.write import write_report
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import bounds, files
@@ -41,11 +41,19 @@ RECORDS = (
     paths.ledger_file(Path()).suffix,
     *(f".{ending}" for ending in (paths.RECORD, paths.VALIDATION, paths.STATE, paths.RANKS, paths.LISTS)),
 )
-#: What is no record, or says what nobody else needs to believe.
-LEFT_OUT = (paths.mirror_dir(Path()).name, REPORT, paths.audit_file(Path()).name)
+#: What is no record, was damaged and made again, or says what nobody else needs to believe.
+LEFT_OUT = tuple(
+    place(Path()).name for place in (paths.mirror_dir, paths.report_dir, paths.audit_file, paths.damaged_dir)
+)
 #: Reports that are computed again letter by letter, and those with a check of their own.
 TABLES = (*(f"{n}.{e}" for n in (paths.TABLE, paths.VERDICTS) for e in ("csv", "md", "tex")), f"{paths.TABLE}.txt")
 CONTRIBUTION, DECISION, PAPER = f"{paths.CONTRIBUTION}.csv", f"{paths.DECISION}.json", f"{paths.PAPER}.csv"
+#: Each page of a decision, whatever its language and name, and the one that is packed in its place.
+PAGES = {
+    f"{REPORT}/{paths.page(paths.DECISION, lang, asked)}": f"{REPORT}/{paths.page(paths.WITHOUT_TITLES, lang, asked)}"
+    for lang in LANGUAGES
+    for asked in (lang, "")
+}
 #: Rows of the contribution report that need no data set.
 WITHOUT_DATA = ("M1 value", "M2 hits", "M2 hits beyond the noise floor", "M3 overlap and headroom", "reliance")
 MEASURE = "measure"
@@ -77,21 +85,36 @@ class Finding:
     comparison: str
 
 
-def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING) -> int:
+def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: bool = False) -> int:
     """Write the archive of a sweep; its bytes depend on the files alone. Returns the number of files.
 
     Args:
         sweep_dir: folder of the sweep; its reports are written again first.
         target: archive to write, by atomic rename.
         trust: what may be used because a record names it.
+        with_titles: whether the page of a decision shows titles and pictures of items.
 
     Raises:
-        ValueError: if the folder is no sweep, or holds more than an archive may.
+        ValueError: if the folder is no sweep, holds more than an archive may, or has no page without titles.
     """
     table = write_report(sweep_dir, trust=trust, audited=False)
     there = {path.relative_to(sweep_dir).as_posix(): path for path in _files(sweep_dir)}
-    _check_amount(sweep_dir, len(there), sum(path.stat().st_size for path in there.values()))
     made = {ENVIRONMENT: _json(_environment())}
+    for page, name in PAGES.items():
+        without = there.pop(name, None)
+        if with_titles or page not in there:
+            continue
+        if without is None:
+            raise Refusal(
+                "{page} may show titles and pictures of items, and there is no {name} beside it to be packed in its "
+                "place; run python -m mmbench decide again, or add --with-titles",
+                page=there[page],
+                name=PurePosixPath(name).name,
+            )
+        del there[page]
+        # Under the name of the page, and so are those that it leads to.
+        made[page] = without.read_bytes().replace(paths.WITHOUT_TITLES.encode(), paths.DECISION.encode())
+    _check_amount(sweep_dir, len(there), sum(path.stat().st_size for path in there.values()))
     made[READ_ME] = _read_me(table.name, target.name, sorted({*there, *made})).encode()
     hashes = {name: _sha256(path) for name, path in there.items()}
     hashes |= {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
@@ -171,7 +194,8 @@ def _read_me(name: str, archive: str, files: list[str]) -> str:
             for file in tables
         ),
         "",
-        "Seeds, configurations and fingerprints of the data stand in the records; the data are not in here.",
+        "Seeds, configurations and fingerprints of the data stand in the records; the data are not in here. Users and "
+        "items are numbers.",
         f"What the sweep was asked for stands in {MANIFEST} under `command`.",
     ]
     return "\n".join(lines) + "\n"

@@ -20,10 +20,10 @@ from mmbench.inference.intervals import LogGain
 from mmbench.inference.repetitions import over_folds
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import Column, Document, Table
-from mmbench.report.table import ID_ONLY, CellResult, SweepTable
+from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import Repetitions, read_repetitions
 from mmbench.store import records
-from mmbench.store.schema import Cell, FinalRun
+from mmbench.store.schema import ID_ONLY, Cell, FinalRun
 
 NDCG, RECALL, K = "ndcg@20", "recall@20", 20
 #: The model that gives everybody the same list of new items, by popularity that their content predicts.

@@ -21,13 +21,12 @@ from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
-from mmbench.store.schema import Cell
+from mmbench.store.schema import ID_ONLY, Cell
 
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
 LATE = "late"
 CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "shuffled_image", "text_shuffled_image",
               "image_shuffled_text")  # fmt: skip
-ID_ONLY = "-"
 #: Planned contrasts, A against B, of a manifest that names none.
 CONTRASTS: tuple[Contrast, ...] = (
     Contrast("fused", "text"),
@@ -101,6 +100,11 @@ class CellResult:
         cell = records.read(paths.cell_file(self.folder), Cell)
         thinned = any(cell.config.get("modality", {}).get("missing", {}).values())
         return {} if thinned else cell.states
+
+    @property
+    def asked_states(self) -> Mapping[str, str]:
+        """State of each modality, also where a part of the items lost its content."""
+        return {} if self.parts else records.read(paths.cell_file(self.folder), Cell).states
 
     def reaches(self, metric: str) -> bool:
         """Whether a metric is known: averaged lists say nothing of ranks beyond their length."""
@@ -177,7 +181,9 @@ class SweepTable:
     @property
     def title(self) -> str:
         """Name for a heading; that of a sweep with planted worlds says so."""
-        return f"{self.name} ({Message(MADE_UP)})" if any(map(is_made_up, self.datasets)) else self.name
+        if any(map(is_made_up, self.datasets)):
+            return Message("{sweep} ({warning})", sweep=self.name, warning=Message(MADE_UP))
+        return self.name
 
     def at(self, metric: str) -> SweepTable:
         """The table without what does not reach a metric."""

@@ -6,7 +6,7 @@ import copy
 import functools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,32 +17,30 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
-from mmbench.data.conditions import ModalityCondition
+from mmbench.data.conditions import SLICE
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.divisions import members_of
 from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.data.splits import target_in_name, target_of
 from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
+from mmbench.scheduling.cell_key import default_of, key_of
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys
 from mmbench.scheduling.model_classes import class_of
 from mmbench.scheduling.trust import Trust, outside
 from mmbench.store import records
 from mmbench.store.bounds import check_plain
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Cell, CellName, Configuration, fixed, training_rule
+from mmbench.store.schema import ID_ONLY, Cell, CellName, Configuration, fixed
 from mmbench.training.fit import ModelFactory
-from mmbench.training.settings import StoppingRule, TrainingSettings
+from mmbench.training.settings import TrainingSettings
+from mmbench.training.stopping import StoppingRule
 from mmbench.tuning.cell import CellTask
-from mmbench.tuning.space import Space, read_space
+from mmbench.tuning.space import read_space
 
-ID_ONLY = "-"
-#: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
-RESULTS_VERSION = 4
 #: Sections that set where or how a sweep runs; no record may depend on them, ``study.draw`` aside, which has a field
 #: of its own.
-PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
-#: Training settings that choose the hardware; they change no result beyond rounding.
-WHERE_IT_TRAINS = ("accelerator", "devices")
+PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "lang", "debug", "tiers")
 
 
 @dataclass(frozen=True)
@@ -145,6 +143,7 @@ class Job:
         condition = self.config.modality
         if self.model_class.uses_content:
             condition.check(dataset.features, dataset.name)
+        inside = self._inside(dataset) if self.model_class.uses_content else None
         space = read_space(self.config.plain["search"])
         return CellTask(
             cell=self.cell,
@@ -161,7 +160,26 @@ class Job:
             versions=records.versions(self._own_source()),
             new_valid=dataset.split.new_valid,
             target=self.target,
+            inside=inside,
         )
+
+    def _inside(self, dataset: Dataset) -> NDArray[np.bool_] | None:
+        """Items that keep their content under ``missing_rule=slice``.
+
+        Raises:
+            ValueError: for a slice that the data do not have, or one whose items are no longer those of the record.
+        """
+        condition = self.config.modality
+        if condition.missing_rule != SLICE:
+            return None
+        counts = np.bincount(dataset.split.train.items, minlength=dataset.n_items)
+        inside = members_of(condition.missing_slice, counts, dataset.items)
+        if condition.missing_items not in ("", fingerprint.of_arrays(inside)):
+            raise Refusal(
+                "modality.missing_slice={slice}: its items are no longer those that the record was made with",
+                slice=condition.missing_slice,
+            )
+        return inside
 
     def _own_source(self) -> Path | None:
         """File of a model that is no part of the package."""
@@ -192,7 +210,7 @@ class Job:
             **task.cell._asdict(),
             draw=task.draw,
             effort=task.effort,
-            config={name: section for name, section in config.plain.items() if name not in PLACE_OR_MANNER},
+            config=_recorded(config.plain, task.inside),
             states={name: condition.state(name) for name in sorted(task.features)},
             split_hash=task.split_fingerprint,
             data=[str(line) for line in self.dataset().summary()],
@@ -206,34 +224,12 @@ class Job:
         return msgspec.structs.replace(cell, key=key_of(cell))
 
 
-def key_of(cell: Cell) -> str:
-    """The key of a cell: hash of everything that its trainings depend on.
-
-    The test split is no part of it, and neither are T and S, which can be raised.
-    """
-    condition, plain = ModalityCondition(**cell.config["modality"]), cell.config
-    seen = condition.kept(cell.features)
-    key = {
-        "schema": RESULTS_VERSION,
-        "cell": list(cell.name),
-        "draw": cell.draw,
-        "split": cell.split_hash,
-        "features": {name: cell.features[name] for name in seen},
-        "external": cell.external,
-        "condition": _condition_key(condition, seen),
-        "training": {name: value for name, value in plain["training"].items() if name not in WHERE_IT_TRAINS},
-        "rule": training_rule(plain["budget"]),
-        **{name: plain[name] for name in ("model", "search", "optimizer")},
-    }
-    return fingerprint.of_json(key)
-
-
-def _condition_key(condition: ModalityCondition, seen: Sequence[str]) -> Section:
-    """Parts of a condition that its results depend on: states and missing rates of kept modalities, and the seed."""
-    missing = {name: condition.missing[name] for name in seen if condition.missing.get(name)}
-    rule = condition.missing_rule if missing else None
-    states = {name: condition.state(name) for name in seen}
-    return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed}
+def _recorded(plain: Section, inside: NDArray[np.bool_] | None) -> dict[str, Any]:
+    """The configuration as a record has it: nothing of where or how, and which items a slice held."""
+    recorded = {name: section for name, section in plain.items() if name not in PLACE_OR_MANNER}
+    if inside is not None:
+        recorded["modality"] = {**recorded["modality"], "missing_items": fingerprint.of_arrays(inside)}
+    return recorded
 
 
 def _arguments(model: Section) -> dict[str, Any]:
@@ -268,24 +264,6 @@ def _recipe(
         weight_decay=optimizer["weight_decay"],
     )
     return functools.partial(model_class, **arguments), settings
-
-
-def default_of(config: Section, space: Space) -> Configuration:
-    """The default configuration: what the job's configuration has at every path of the search space.
-
-    Raises:
-        ValueError: for a path that does not exist.
-    """
-    return {path: _at(config, path) for path in space}
-
-
-def _at(config: Section, path: str) -> Any:
-    node: Any = config
-    for part in path.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            raise Refusal("search.{path}: the configuration has no key {path}", path=path)
-        node = node[part]
-    return node
 
 
 @functools.cache

@@ -149,7 +149,8 @@ def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Plann
     """
     with files.locked(paths.lock_file(sweep_dir, "manifest")):
         manifest = hashed(_merged(_manifest(sweep_dir), sweep_dir, jobs, planned, overrides))
-        records.write(paths.manifest_file(sweep_dir), manifest)
+        files.clear_leftovers(paths.manifest_file(sweep_dir))
+        records.write_twice(paths.manifest_file(sweep_dir), manifest)
     return manifest.plan_hash
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmbench import fingerprint
 from mmbench.data.conditions import ModalityCondition
@@ -14,14 +16,15 @@ from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.data.splits import HeldOut
 from mmbench.store.schema import CellName, Configuration, Effort, Unit
-from mmbench.training.fit import ModelFactory
-from mmbench.training.settings import TrainingSettings
 from mmbench.tuning.budget import Budget
 from mmbench.tuning.space import Space, configurations
 
+if TYPE_CHECKING:  # an audit reads what was planned for a cell, and trains nothing
+    from mmbench.training.fit import ModelFactory
+    from mmbench.training.settings import TrainingSettings
+
 #: Added to the seeds of draw 0 for every further draw of the tuning.
 SEEDS_PER_DRAW = 100_000
-Recipe = Callable[[Configuration], tuple[ModelFactory, TrainingSettings]]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class CellTask:
         new_valid: the whole of validation with its new items; None where there are none.
         target: what tuning aims at, one of :data:`mmbench.data.splits.TARGETS`; empty where validation is ranked among
             all items.
+        inside: items that keep their content under ``missing_rule=slice``, ``(n_items,)``; None for any other rule.
     """
 
     cell: CellName
@@ -54,12 +58,13 @@ class CellTask:
     space: Space
     default: Configuration
     budget: Budget
-    recipe: Recipe
+    recipe: Callable[[Configuration], tuple[ModelFactory, TrainingSettings]]
     split_fingerprint: str
     draw: int = 0
     versions: Mapping[str, str | None] = field(default_factory=dict)
     new_valid: HeldOut | None = None
     target: str = ""
+    inside: NDArray[np.bool_] | None = None
 
     @property
     def versions_hash(self) -> str:
@@ -92,7 +97,7 @@ class CellTask:
     def inputs(self, seed: int, condition: ModalityCondition | None = None) -> dict[str, ItemFeature]:
         """Features of a run after the condition (or after another one); ``seed`` drives the random states."""
         counts = np.bincount(self.train.items, minlength=self.train.n_items)
-        return (condition or self.condition).apply(self.features, seed, counts)
+        return (condition or self.condition).apply(self.features, seed, counts, self.inside)
 
 
 def slots_of(cell: CellName, space: Space, default: Configuration, trials: int) -> list[Configuration]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.decision.page.speaker import Speaker
+from mmbench.decision.page.sections import UNMEASURED
+from mmbench.decision.page.speaker import RAIL_NAMES, Speaker
 from mmbench.messages import Message, Template
-from mmbench.report.templating import render
-from mmbench.store import files
+from mmbench.report.templating import Pages, render, write_pages
 
+#: For people where no guard-rail of theirs was measured.
+WITHOUT_IMAGE = Template("Items without an image are still recommended sensibly.")
 #: Title and lines for people, by section.
 PARTS = {
     "rights": (
@@ -29,7 +33,7 @@ PARTS = {
         Message("Data and operation"),
         (
             Template("At least {target} of the items will have an image; new items get theirs before they go on sale."),
-            Template("Items without an image are still recommended sensibly."),
+            WITHOUT_IMAGE,
             Template("Placeholder and duplicate images are found and left out."),
             Template(
                 "Encoder and preprocessing have fixed versions; a new version means new embeddings for all items."
@@ -58,21 +62,34 @@ PARTS = {
 }
 
 
-def write_checklist(folder: Path, s: Speaker, lang: str, day: date, proof: Message) -> None:
-    """Write ``checklist.html`` into the report folder, by atomic rename.
+#: Guard-rails in the language of a speaker, as :func:`mmbench.decision.page.sections.guard_rails` gives them.
+Rails = Callable[[Speaker], Sequence[Mapping[str, str]]]
+
+
+def unmeasured(s: Speaker) -> Sequence[Mapping[str, str]]:
+    """No guard-rail."""
+    return ()
+
+
+def write_checklist(folder: Path, s: Speaker, lang: str, day: date, proof: Message, rails: Rails = unmeasured) -> None:
+    """Write ``checklist.html`` into the report folder in every language, by atomic rename.
 
     Args:
         folder: where it goes.
         s: says what was decided.
-        lang: ``en`` or ``ja``.
+        lang: language that was asked for, whose page has the plain name.
         day: date on the page.
         proof: how far the records have been checked.
+        rails: the guard-rails.
     """
-    files.write_text(folder / f"{paths.CHECKLIST}.html", as_html(s, lang, day, proof))
+    write_pages(folder, paths.CHECKLIST, lang, lambda pages: as_html(s, pages, day, proof, rails))
 
 
-def as_html(s: Speaker, lang: str, day: date, proof: Message) -> str:
-    """The page."""
+def as_html(s: Speaker, pages: Pages, day: date, proof: Message, rails: Rails = unmeasured) -> str:
+    """The page in one language, whatever that of the speaker; see :func:`write_checklist`."""
+    s = replace(s, translator=pages.translator)
+    measured = [rail for rail in rails(s) if rail["status"] != UNMEASURED]
+    answered = s(RAIL_NAMES["recall of items without image"]) in {rail["name"] for rail in measured}
     filled = {"years": s.years, "target": s.share(s.economics.likely["items.target"]), "need": s.need}
     about = Message(
         "Data set {dataset}, models {models}; {date}. Answer of the decision: {answer}.",
@@ -82,18 +99,21 @@ def as_html(s: Speaker, lang: str, day: date, proof: Message) -> str:
         answer=s.badge,
     )
     parts = {
-        name: {"title": s(title), "lines": [s(Message(line, **filled)) for line in lines]}
+        name: {
+            "title": s(title),
+            "lines": [s(Message(line, **filled)) for line in lines if not (answered and line is WITHOUT_IMAGE)],
+        }
         for name, (title, lines) in PARTS.items()
     }
     gates = [s.gate(gate) for gate in s.decision.gates]
     return render(
         "checklist.html",
         "mmbench.decision.page",
-        lang=lang,
-        _=s.text,
+        **pages.of(paths.CHECKLIST),
         about=s(about),
         proof=s(proof),
         made_up=s.made_up,
         gates=gates,
+        rails=measured,
         parts=parts,
     )
