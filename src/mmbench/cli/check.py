@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmbench import paths
 from mmbench.cli.words import folder_and_pairs, settings, take_language
 from mmbench.messages import Message, Translator
 
 if TYPE_CHECKING:
     from mmbench.checks import Finding
+    from mmbench.data.dataset import DatasetConfig
 
 BLOCKED = 2
 HELP = Message(
@@ -57,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.checks.check_folder import check_folder
 
     torch.set_num_threads(1)
-    findings = check_folder(folder, options.gain)
+    findings = check_folder(folder, options.gain, config=_known(folder))
     for finding in findings:
         blocks = finding.severity is Severity.BLOCKING
         severity = translator(Message("BLOCKS") if blocks else Message("warning"))
@@ -76,6 +79,17 @@ def main(argv: Sequence[str]) -> None:
     )
     if n_blocking:
         raise SystemExit(BLOCKED)
+
+
+def _known(folder: Path) -> DatasetConfig | None:
+    """How ``dataset=NAME`` reads a folder with the name of a data set that the package knows."""
+    name = folder.resolve().name
+    if not (paths.config_dir() / "dataset" / f"{name}.yaml").is_file():
+        return None
+    from mmbench.cli import compose
+
+    config = compose.compose([f"dataset={name}"]).job().config.dataset
+    return None if config.world else replace(config, path=str(folder))
 
 
 def sentence(finding: Finding, translator: Translator) -> str:

@@ -92,7 +92,18 @@ def _options(given: argparse.Namespace) -> Options:
     columns = replace(columns, **{role: getattr(given, role) for role in ROLES if getattr(given, role)})
     if given.format == "table" and given.items is None and (given.text not in (None, NONE) or given.item_column):
         raise Refusal("--text and --item-column describe the table --items, which is not given")
-    return Options(columns, given.items, given.item_column, _text(given), given.encoding, given.sheet)
+    return Options(
+        columns,
+        given.items,
+        given.item_column,
+        _text(given),
+        given.encoding,
+        given.sheet,
+        given.items_encoding,
+        given.items_sheet,
+        given.cancel_returns,
+        given.restore_zeros,
+    )
 
 
 def _text(given: argparse.Namespace) -> tuple[str, ...]:

@@ -152,6 +152,9 @@ def _table_options(command: argparse.ArgumentParser, translator: Translator) -> 
         "--encoding", default=AUTO, help=translator(Message("of text tables, for example cp932 (default: found out)"))
     )
     command.add_argument(
+        "--items-encoding", metavar="NAME", help=translator(Message("of the table --items (default: as --encoding)"))
+    )
+    command.add_argument(
         "--encode",
         action="append",
         default=[],
@@ -162,4 +165,17 @@ def _table_options(command: argparse.ArgumentParser, translator: Translator) -> 
     )
     command.add_argument(
         "--sheet", metavar="NAME", help=translator(Message("sheet of a workbook (default: the first)"))
+    )
+    command.add_argument(
+        "--items-sheet", metavar="NAME", help=translator(Message("sheet of the workbook --items (default: the first)"))
+    )
+    command.add_argument(
+        "--cancel-returns",
+        action="store_true",
+        help=translator(Message("order lines with a negative quantity cancel the purchase (default: left out)")),
+    )
+    command.add_argument(
+        "--restore-zeros",
+        action="store_true",
+        help=translator(Message("give items the leading zeros that their ids have in the log")),
     )
