@@ -11,7 +11,8 @@ import pytest
 
 import mmbench.cli
 from mmbench.cli import compose
-from mmbench.cli.prepare import _override, main
+from mmbench.cli.prepare import main
+from mmbench.cli.words import override
 from mmbench.data import planted
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.readers.mmrec import read_mmrec
@@ -104,7 +105,7 @@ def test_the_command_told_runs(shop: Path, capsys: pytest.CaptureFixture[str]) -
     "value", ["plain/../x-1.y", "2024", "null", "a b", "店舗", 'a"b', "a\\", 'a\\"b', "~/x", "a=b,c", "it's"]
 )
 def test_overrides_survive_the_grammar(value: str) -> None:
-    assert compose.parse([_override("dataset.path", value)])[0].value() == value
+    assert compose.parse([override("dataset.path", value)])[0].value() == value
 
 
 def test_mmrec_there_and_back(mmrec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,8 @@ from mmbench import paths
 from mmbench.cli import compose
 from mmbench.cli.compose import Composed
 from mmbench.cli.errors import one_line_errors
-from mmbench.messages import Refusal
+from mmbench.cli.words import next_line
+from mmbench.messages import Refusal, Translator
 
 if TYPE_CHECKING:
     from mmbench.scheduling.sweep import Placement
@@ -104,6 +105,7 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], place: Placement
     Returns:
         The exit code.
     """
+    from mmbench.decision.gates import IMAGE
     from mmbench.decision.mirror import mirror
     from mmbench.report.write import write_report
     from mmbench.scheduling.sweep import run_sweep
@@ -117,7 +119,8 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], place: Placement
     def report(folder: Path) -> str:
         table = write_report(folder, trust=trust)
         mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
-        return table.text
+        decides = len(jobs) > 1 and any(cell.states.get(IMAGE) == "real" for cell in table.cells.values())
+        return table.text + (f"\n{next_line(['decide', str(folder)], Translator())}" if decides else "")
 
     return run_sweep(jobs, overrides, report, place)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from mmbench.messages import Refusal, Translator
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
+from mmbench.paths import slug
 
 T = TypeVar("T")
 _TRUTH = {"true": True, "false": False}
@@ -60,6 +63,36 @@ def take_tracking(argv: Iterable[str]) -> tuple[list[str], list[str]]:
     words = list(argv)
     tracking = [word for word in words if word.startswith(("tracking=", "tracking."))]
     return tracking, [word for word in words if word not in tracking]
+
+
+def command_line(words: Iterable[str]) -> str:
+    """A command as a person types it; letters of any language need no quotes."""
+    plain = [word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in words]
+    return " ".join(["python -m mmbench", *plain])
+
+
+def next_line(words: Iterable[str], translator: Translator, *, speaks: bool = True) -> str:
+    """The line that names the next command of a company's path, in the language of this one where it has one."""
+    spoken = [f"lang={translator.lang}"] if speaks and translator.lang != "en" else []
+    return translator(Message("next: {command}", command=command_line([*words, *spoken])))
+
+
+def dataset_words(folder: Path) -> list[str]:
+    """The words that name a dataset folder to a command that is configured."""
+    return [
+        "dataset=folder",
+        override("dataset.name", slug([folder.resolve().name])),
+        override("dataset.path", str(folder)),
+    ]
+
+
+def override(key: str, value: str) -> str:
+    """An override as Hydra's grammar wants it: plain where it can be, otherwise in double quotes."""
+    words = ("true", "false", "null", "nan", "inf")
+    if re.fullmatch(r"[A-Za-z/.][A-Za-z0-9/._-]*", value) and value.lower() not in words:
+        return f"{key}={value}"
+    escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + (match[2] and '\\"'), value)
+    return f'{key}="{escaped}"'
 
 
 def add_allow(parser: argparse.ArgumentParser) -> None:

@@ -139,9 +139,7 @@ def test_the_encoding_of_each_file_is_its_own(tmp_path: Path) -> None:
     plain = write(tmp_path / "items.csv", "品番,商品名\n007,赤い靴\n")
     source = read_tabular(log, items=plain, encoding="cp932", items_encoding="utf-8")
     assert source.items["商品名"].tolist() == ["赤い靴"]
-    with pytest.raises(
-        ValueError, match=r"受注.csv is not utf-8 text .*--encoding or, for the table of items, "
-    ):
+    with pytest.raises(ValueError, match=r"受注.csv is not utf-8 text .*--encoding or, for the table of items, "):
         read_tabular(log)
 
 

@@ -15,10 +15,12 @@ class Question:
     Args:
         message: the question.
         words: what a yes adds to the command line of ``prepare``.
+        likely: whether yes is the answer of somebody who does not know.
     """
 
     message: Message
     words: tuple[str, ...]
+    likely: bool = True
 
 
 class Journal:
@@ -33,9 +35,9 @@ class Journal:
         """Add a message."""
         self.lines.append(message)
 
-    def ask(self, message: Message, *words: str) -> None:
+    def ask(self, message: Message, *words: str, likely: bool = True) -> None:
         """Add a question whose yes adds ``words`` to the command line; it is said like a message too."""
-        self.questions.append(Question(message, words))
+        self.questions.append(Question(message, words, likely))
         self.tell(message)
 
     def read(self, path: Path) -> Path:

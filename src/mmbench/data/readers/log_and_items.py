@@ -23,8 +23,8 @@ _WIDE_PATTERN = "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0d\uff3f]"
 _ROUNDED = r"\d(?:\.\d+)?[eE]\+\d+"
 #: A count as shops write it: with a sign of accountants, groups of thousands, or a unit behind it.
 _COUNT = (
-    r"^(?P<sign>[-\u2212▲△▼])?\s*\+?(?P<digits>\d{1,3}(?:,\d{3})+|\d+)(?P<rest>\.\d+)?\s*"
-    r"(?:個|コ|ケ|ヶ|ヵ|点|本|枚|袋|箱|台|冊|着|足|組|セット|ケース|パック|缶|杯|束|包|双|式|pcs?\.?|ea)?$"
+    r"^(?P<sign>[-\u2212▲△▼])?\s*\+?[¥\\$€]?\s*(?P<digits>\d{1,3}(?:,\d{3})+|\d+)(?P<rest>\.\d+)?\s*"
+    r"(?:個|コ|ケ|ヶ|ヵ|点|本|枚|袋|箱|台|冊|着|足|組|セット|ケース|パック|缶|杯|束|包|双|式|円|pcs?\.?|ea)?$"
 )
 _CONTROL = r"[\x00-\x08\x0a-\x1f\x7f]"
 _WITHOUT_IDS = {
@@ -120,14 +120,18 @@ def _bought(table: Table, column: str, journal: Journal, *, with_returns: bool) 
             )
         )
     elif returned.any():
-        journal.tell(
+        journal.ask(
             Message.counted(
-                "log: 1 row with a {column} of zero or less (a return) is left out ({where})",
-                "log: {n} rows with a {column} of zero or less (returns) are left out (first: {where})",
+                "log: 1 row with a {column} of zero or less (a return) is left out ({where}); with --cancel-returns "
+                "the purchase that it gives back is left out too",
+                "log: {n} rows with a {column} of zero or less (returns) are left out (first: {where}); with "
+                "--cancel-returns the purchases that they give back are left out too",
                 int(returned.sum()),
                 column=column,
                 where=table.where(int(returned.argmax())),
-            )
+            ),
+            "--cancel-returns",
+            likely=False,
         )
     return table.with_frame(table.frame[~returned])
 
