@@ -15,18 +15,18 @@ import msgspec
 from mmbench import fingerprint, paths
 from mmbench.cli.prepare_parser import add_table_options, table_words
 from mmbench.cli.words import Parser, command_line, dataset_words, take_language
-from mmbench.data.encoded import file_hash
 from mmbench.data.readers.columns import guessed
 from mmbench.data.readers.formats import detected
 from mmbench.data.readers.journal import Question
 from mmbench.data.readers.table_files import TABLES, TableFile, sheets_of, suffix_of
 from mmbench.data.sources import modalities_in
-from mmbench.messages import Message, Refusal, Translator
+from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.store.files import read_document, write_document
 
 #: Answers that mean yes, beside the letter of the language; an empty one is the default.
 YES = ("y", "yes", "はい")
 NO = ("n", "no", "いいえ")
+_LIKELY, _UNLIKELY = Template("{question} [Y/n]"), Template("{question} [y/N]")
 #: Words of the configuration that say which data, and where results go; the others are about the sweep.
 OF_DATA = ("dataset.", "paths.")
 #: Stands in place of a hash where a step was begun and has not ended.
@@ -37,7 +37,7 @@ class Walk(msgspec.Struct, forbid_unknown_fields=True):
     """How far a walk has come: what was asked is not asked again, and what is done is not done again.
 
     Args:
-        given: the words about files that it belongs to.
+        given: the words and files that it belongs to.
         prepare: words of ``prepare`` that were found out or answered.
         reading: words of the configuration that the prepared folder needs.
         done: by step, the hash of its command and of the data that it saw.
@@ -88,7 +88,7 @@ class Asker:
         if self.silent:
             return likely
         while True:
-            answer = self._answer(Message("{question} [Y/n]" if likely else "{question} [y/N]", question=question))
+            answer = self._answer(Message(_LIKELY if likely else _UNLIKELY, question=question))
             if answer.lower() in ("", *YES, *NO):
                 return answer.lower() in YES if answer else likely
 
@@ -208,7 +208,8 @@ class Guide:
         multirun = next((Path(w.partition("=")[2]) for w in overrides if w.startswith("paths.multirun=")), None)
         self.multirun = multirun or Path("multirun")
         self.file = paths.walk_file(self.multirun, self.name)
-        said = [*map(str, given.files), f"--images={given.images}", f"--out={self.out}", *table_words(given)]
+        said = [f"--images={given.images}", f"--out={self.out}", *table_words(given)]
+        said += [stamp for place in (*given.files, given.items, given.images) if place for stamp in _stamps(place)]
         self.progress = _read(self.file)
         if self.progress.given != said:  # other files begin afresh, in the folder of this walk if it has one
             self.progress = Walk(said, done={"prepare": BEGUN} if "prepare" in self.progress.done else {})
@@ -268,23 +269,31 @@ class Guide:
         if not self.progress.prepare:
             self.progress.prepare = [*self._source(), *self._images()]
             self._save()
-        words = ["prepare", *self.progress.prepare, "--out", str(self.out), *self._spoken()]
+        words = self._prepare_words()
         if self._is_done("prepare", words):
             self._head(1, words, done=True)
             return
-        begun = "prepare" in self.progress.done  # the folder is this walk's, from another command or a killed one
-        answers = list(self._answers(self._prepared(words, overwrite=self.given.overwrite or begun)))
-        if answers:
+        asked: set[tuple[str, ...]] = set()
+        while True:  # what an answer brings to light may be asked about too
+            questions = [question for question in self._prepared() if question.words not in asked]
+            asked |= {question.words for question in questions}
+            answers = list(self._answers(questions))
+            if not answers:
+                break
             self.progress.prepare += answers
             self._save()
-            words = ["prepare", *self.progress.prepare, "--out", str(self.out), *self._spoken()]
-            self._prepared(words, overwrite=True)
-        self._mark("prepare", words)
+        self._mark("prepare", self._prepare_words())
 
-    def _prepared(self, words: Sequence[str], *, overwrite: bool) -> list[Question]:
+    def _prepare_words(self) -> list[str]:
+        return ["prepare", *self.progress.prepare, "--out", str(self.out), *self._spoken()]
+
+    def _prepared(self) -> list[Question]:
+        """Run prepare once; what it could not find out."""
         from mmbench.cli import prepare
 
-        words = [*words, *(["--overwrite"] if overwrite else [])]
+        # A folder that this walk has begun is its own, from another command or a killed one.
+        overwrite = self.given.overwrite or "prepare" in self.progress.done
+        words = [*self._prepare_words(), *(["--overwrite"] if overwrite else [])]
         self._head(1, words)
         if overwrite or not (self.out.exists() and any(self.out.iterdir())):
             self.progress.done["prepare"] = BEGUN  # what it leaves behind if it is killed may be replaced
@@ -302,7 +311,7 @@ class Guide:
             for question in alike:
                 # Where two columns could be it, neither is likely.
                 likely = question.likely and len(alike) == 1
-                add = Message("{message} Add {words}?", message=question.message, words=" ".join(question.words))
+                add = Message("{message}. Add {words}?", message=question.message, words=" ".join(question.words))
                 if self.ask.yes(add, likely=likely):
                     yield from question.words
                     break
@@ -414,8 +423,7 @@ class Guide:
 
     def _token(self, words: Sequence[str]) -> str:
         """Hash of a command and of the data that it sees."""
-        data = self.out / "dataset.json"
-        return fingerprint.of_json([list(words), file_hash(data) if data.is_file() else None])
+        return fingerprint.of_json([list(words), *_stamps(self.out)])
 
     def _is_done(self, name: str, words: Sequence[str]) -> bool:
         return self.progress.done.get(name) == self._token(words)
@@ -439,6 +447,12 @@ def _read(file: Path) -> Walk:
         raise Refusal(
             "{path} is no progress of a walk: {error}; remove it and start", path=file, error=error
         ) from error
+
+
+def _stamps(place: Path) -> list[str]:
+    """A file or the files of a folder, with what changes when they do."""
+    held = sorted(place.iterdir()) if place.is_dir() else [place] if place.exists() else []
+    return [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in held if path.is_file()]
 
 
 def _unfolded(files: Sequence[Path]) -> list[Path]:

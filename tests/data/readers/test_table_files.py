@@ -58,7 +58,8 @@ def test_order_lines_of_a_shop(tmp_path: Path) -> None:
         "orders.csv is read as cp932",
         "columns of the log: user=顧客コード, item=JANコード, timestamp=受注日, order=受注番号, quantity=数量",
         "JANコード: 1 id in full-width characters is read as the plain one (０４９０１２３４５６７８９４)",
-        f"log: 1 row with a 数量 of zero or less (a return) is left out ({path}, line 4)",
+        f"log: 1 row with a 数量 of zero or less (a return) is left out ({path}, line 4); with --cancel-returns the "
+        "purchase that it gives back is left out too",
     ]
 
 
@@ -113,17 +114,18 @@ def test_encodings_are_found_out(tmp_path: Path, encoding: str) -> None:
     assert len(read_tabular(packed, encoding="auto").log) == 1
 
 
-@pytest.mark.parametrize("text", ["détente,été", "don’t,“naïve”", "Straße,Fuß", "ÀÉÎ,ÖÜ", "5 €,£3 ½"])
+@pytest.mark.parametrize("text", ["détente,été", "don’t,“naïve”", "Straße,Fuß", "ÀÉÎ,ÖÜ", "5 €,£3 ½", "l’été — «ça»"])
 def test_western_bytes_are_not_taken_for_japanese(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "a.csv", f"user,item\n{text}\n".encode("cp1252"))
     assert detected_encoding(path) == "utf-8"
 
 
-def test_kanji_without_kana_are_found_out(tmp_path: Path) -> None:
-    content = "注文番号,顧客番号,品番,数量,注文日\n1,10,007,1,2024/1/5\n1,11,007,2,2024/1/5\n"
+@pytest.mark.parametrize("day", ["2024/1/5", "令和6年1月5日", "2024年1月5日"])
+def test_kanji_without_kana_are_found_out(day: str, tmp_path: Path) -> None:
+    content = "注文番号,顧客番号,品番,数量,注文日\n" + f"1,10,007,1個,{day}\n1,11,007,2,{day}\n" * 99
     log = read_tabular(write(tmp_path / "a.csv", content.encode("cp932")), encoding="auto").log
-    assert log["item_id"].tolist() == ["007", "007"]
-    assert log["order_id"].tolist() == ["1", "1"]
+    assert set(log["item_id"]) == {"007"}
+    assert set(log["order_id"]) == {"1"}
 
 
 def test_the_encoding_of_each_file_is_its_own(tmp_path: Path) -> None:

@@ -117,8 +117,7 @@ def detected_encoding(path: Path) -> str:
     """Encoding of a text file as its byte order mark or its bytes tell it.
 
     CP932 (Shift_JIS with NEC and IBM characters, what Excel writes in Japan) is recognised where the bytes are valid in
-    it and hold kana, or kanji in daily use that stand beside each other; anything else counts as UTF-8, whose faults
-    are then told.
+    it and hold kana or mostly usual kanji; anything else counts as UTF-8, whose faults are then told.
     """
     with open_bytes(path) as file, _faults(path, "utf-8"):
         sample = file.read(_SAMPLE_BYTES)
@@ -148,18 +147,22 @@ def _marked(sample: bytes) -> str | None:
 
 
 def _is_japanese(text: str) -> bool:
-    """Whether a text that was decoded as CP932 is one: other bytes make rare kanji, alone between plain letters."""
+    """Whether a text that was decoded as CP932 is one.
+
+    Bytes of Western letters make rare kanji, or usual ones whose second byte is the plain letter that follows. Narrow
+    kana say nothing: each is one byte that is a Western letter too.
+    """
     if re.search("[\u3040-\u30ff]", text):
         return True
-    strange = re.findall(r"[^\x00-\x7f]+", text)
-    daily = sum(len(run) for run in strange if len(run) > 1 and all(map(_in_daily_use, run)))
-    return 2 * daily > sum(map(len, strange))
+    runs = re.findall(r"[^\x00-\x7f\uff61-\uff9f]+", text)
+    usual = sum(_is_usual(letter, alone=len(run) == 1) for run in runs for letter in run)
+    return 2 * usual > sum(map(len, runs))
 
 
-def _in_daily_use(letter: str) -> bool:
+def _is_usual(letter: str, *, alone: bool) -> bool:
     """Whether a character is of the first level of JIS X 0208: signs, wide letters, and its 2,965 usual kanji."""
     code = letter.encode("cp932", "replace")
-    return len(code) == 2 and b"\x81\x40" <= code <= b"\x98\x72"
+    return len(code) == 2 and b"\x81\x40" <= code <= b"\x98\x72" and not (alone and code[1] < 0x80)
 
 
 def _decoded(sample: bytes, encoding: str) -> str | None:
