@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -18,11 +19,20 @@ if TYPE_CHECKING:
     from mmbench.scheduling.sweep import Placement
 
 
-class Product(BasicSweeper):  # type: ignore[misc]
+class Product(BasicSweeper):
     """Enumerates the cells of a sweep, as Hydra's own sweeper does."""
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing: the launcher composes every job before anything runs."""
+    def __init__(self, params: dict[str, str] | None) -> None:
+        super().__init__(max_batch_size=None, params=params)
+
+    def sweep(self, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
+        """Hand all jobs to the launcher at once, which checks every one of them before anything is written."""
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        words = [*self._parse_config(), *arguments]
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        (jobs,) = self.split_arguments(parser.parse_overrides(words), None)
+        return [self.launcher.launch(jobs, initial_job_idx=0)]
 
 
 class LocalLauncher(Launcher):
@@ -41,9 +51,9 @@ class LocalLauncher(Launcher):
 
         # Hydra would print a traceback of its own for an exception that leaves here.
         with one_line_errors(["debug=true"] if self.config.debug else []):
-            words = self.config.hydra.overrides
+            words, place = self.config.hydra.overrides, self.config.hydra.sweep.dir
             composer = Composer(self.context.config_loader, words.hydra, self.config)
-            code = run([composer.compose(one) for one in job_overrides], list(words.task), self.placement())
+            code = run([composer.compose(one) for one in job_overrides], list(words.task), place, self.placement())
         if code:
             raise SystemExit(code)
         return [_done(one) for one in job_overrides]

@@ -48,6 +48,11 @@ def ledger_file(sweep_dir: Path) -> Path:
     return sweep_dir / "ledger.jsonl"
 
 
+def hydra_file(sweep_dir: Path, what: str) -> Path:
+    """Where Hydra's users look for the ``config`` of the first job and the ``overrides`` of the command."""
+    return sweep_dir / ".hydra" / f"{what}.yaml"
+
+
 def graph_dir(sweep_dir: Path) -> Path:
     """Where large item graphs of a sweep are kept for its workers; it can be deleted at any time."""
     return sweep_dir / ".graphs"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,21 +14,19 @@ from mmbench.audit.further_tries import read_tries
 from mmbench.audit.levels import Asked, audit
 from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level
-from mmbench.cli.compose import compose
-from mmbench.scheduling import worker
-from mmbench.scheduling.sweep import Sweep
+from mmbench.store import ledger
+from mmbench.training import fit
 from tests.audit.conftest import SOURCES, run
+from tests.audit.every_model import MODELS, WORLDS, audited, swept
 from tests.audit.forger import Forger
 from tests.tiny import TINY
 
-#: Every model that needs nothing but the data.
-MODELS = sorted(file.stem for file in (paths.config_dir() / "model").glob("*.yaml") if file.stem != "external")
 ONE = (("vbpr", "fused", "complementary"),)
 
 
-def passes(sweep: Path) -> None:
+def passes(sweep: Path, data: Path | None = None) -> None:
     """All levels, every training run again."""
-    held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda said: None)
+    held = audited(sweep, replace(SOURCES, data=data))
     assert not held.findings, [str(finding) for finding in held.findings]
     assert (held.level, held.retrained) == (Level.RETRAINED, held.trainings)
 
@@ -103,12 +102,40 @@ def test_a_row_that_nothing_rests_on_is_named(honest: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_passes_bit_for_bit(model: str, tmp_path: Path) -> None:
-    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", f"model={model}"]
-    jobs = [compose([*words, f"modality={modality}"]).job() for modality in ("none", "fused")]
-    sweep = Sweep.plan(jobs, words)
-    sweep.open()
-    worker.work(sweep.waiting)
-    passes(sweep.folder)
+    passes(swept(model, WORLDS["planted"], tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_passes_on_movielens(model: str, tmp_path: Path, shared_data: Path) -> None:
+    passes(swept(model, (*WORLDS["ml100k"], f"paths.data={shared_data}"), tmp_path), shared_data)
+
+
+def test_the_share_of_another_machine_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers of one sweep: the second one calls itself another processor, so its curves are compared loosely."""
+    words = ("budget.trials=2", "budget.seeds=2")
+    whole = run(tmp_path / "whole", "s", *words, cells=ONE)
+    left = [2]
+
+    def ended(here: str) -> None:
+        left[0] -= here == "ledger"
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(faults, "reach", ended)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "s", *words, cells=ONE)
+    with monkeypatch.context() as once:
+        once.setattr(fit, "machine", lambda: "another processor")
+        sweep = run(tmp_path, "s", *words, cells=ONE)
+    assert _hashes(sweep) == _hashes(whole)
+    theirs = sum(row.cost.machine == "another processor" for row in ledger.read(sweep))
+    said: list[str] = []
+    held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: said.append(str(message)))
+    assert (held.level, held.retrained, held.findings) == (Level.RETRAINED, 4, [])
+    assert 0 < theirs < 4
+    assert any(line.startswith(f"{theirs} w") and "another machine" in line for line in said)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmbench.cli import compose
+from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
 
 
@@ -41,9 +41,9 @@ def test_data_lie_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_modalities_need_no_plus_sign() -> None:
     words = ["modality.states.image=shuffle", "modality.missing.audio=0.5", "modality.seed=1", "model=vbpr"]
-    opened = compose.open_modality_keys(words)
+    opened = habits.ours(words, multirun=False)
     assert opened == ["++modality.states.image=shuffle", "++modality.missing.audio=0.5", *words[2:]]
-    config = compose.compose(compose.open_modality_keys([*words, "modality=text"])).config["modality"]
+    config = compose.compose([*opened, "modality=text"]).config["modality"]
     assert config["states"] == {"text": "real", "image": "shuffle"}
     assert config["missing"] == {"audio": 0.5}
 

@@ -88,7 +88,7 @@ def test_a_file_of_ones_own_sums_is_written_for_editing(
         assert all(re.search("[\u3040-\u30ff\u4e00-\u9fff]", line) for line in comments)
     with pytest.raises(ValueError, match=rf"economics-{name}.yaml is there already; edit it, or move it away first"):
         decide.main(["--template", name])
-    with pytest.raises(ValueError, match="--template yenn: there is no such file; did you mean yen?"):
+    with pytest.raises(ValueError, match=r"--template yenn: there is no such file; did you mean yen\?"):
         decide.main(["--template", "yenn"])
     with pytest.raises(ValueError, match="the following arguments are required: sweep"):
         decide.main([])

@@ -10,8 +10,7 @@ import shlex
 import pytest
 
 from mmbench import paths
-from mmbench.cli import compose
-from mmbench.cli.compose import open_modality_keys
+from mmbench.cli import compose, habits
 from tests.docs.test_links import ROOT, SOURCES
 
 COMMAND = re.compile(r"python -m (?P<module>mmbench[\w.]*|tests\.[\w.]+)(?P<words>[^`|>#]*)")
@@ -80,7 +79,7 @@ def test_settings_are_there(source: str) -> None:
         settings = [word for word in words if re.match(r"[\w@./]+=", word) and "..." not in word]
         settings = [word for word in settings if word.partition("=")[0] not in OWN_KEYS.get(name, ())]
         if name in CONFIGURED:
-            check(tuple(open_modality_keys(word for word in settings if word not in MADE_BY_THE_READER)))
+            check(tuple(habits.ours((word for word in settings if word not in MADE_BY_THE_READER), multirun=True)))
         else:
             assert not settings or name in FREE, f"{source}: {name} does not take {settings}"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmbench.cli.compose import open_modality_keys
+from mmbench.cli import habits
 from mmbench.models.bpr import BPR
 from mmbench.scheduling.job import Job
 from tests.tiny import make_job
@@ -18,7 +18,7 @@ HERE = Path("sweep")
 
 
 def job(*words: str) -> Job:
-    return make_job(HERE, *open_modality_keys(words))
+    return make_job(HERE, *habits.ours(words, multirun=False))
 
 
 def key(asked: Job) -> str:

@@ -91,11 +91,11 @@ def main(argv: Sequence[str]) -> None:
 
 def _config(folder: Path, reading: Sequence[str]) -> DatasetConfig:
     """How a sweep reads the folder: as ``dataset=NAME`` where the package knows a data set of its name."""
-    from mmbench.cli import compose
+    from mmbench.cli import compose, habits
 
     name = folder.resolve().name
     known = (paths.config_dir() / "dataset" / f"{name}.yaml").is_file()
-    words = compose.open_modality_keys([f"dataset={name if known else 'folder'}", *reading])
+    words = habits.ours([f"dataset={name if known else 'folder'}", *reading], multirun=False)
     config = compose.compose(words).job().config.dataset
     if config.world is not None:  # a folder that happens to be called like a planted world
         config = compose.compose(["dataset=folder", *words[1:]]).job().config.dataset

@@ -16,6 +16,7 @@ from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import create_defaults_list
+from hydra._internal.utils import create_config_search_path
 from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -42,14 +43,6 @@ CONFIG_NAME = "config"
 # Hydra's own folder of a sweep must be the one that the sweep uses, whatever its name is made of.
 OmegaConf.register_new_resolver("slug", lambda name: paths.slug([str(name)]), replace=True)
 OmegaConf.register_new_resolver("models_of", lambda tier: ",".join(models_of(tier)), replace=True)
-#: Sections whose keys are names of the user's modalities, so a new key is normal and needs no plus sign.
-OPEN_SECTIONS = (
-    "modality.states.",
-    "modality.missing.",
-    "dataset.encoder.",
-    "model.modality_weights.",
-    "search.model.modality_weights.",
-)
 
 
 @dataclass(frozen=True)
@@ -100,26 +93,31 @@ class Composed:
                 )
 
 
-def open_modality_keys(overrides: Iterable[str]) -> list[str]:
-    """Let ``modality.states.image=shuffle`` work without a plus sign."""
-    return [f"++{word}" if word.startswith(OPEN_SECTIONS) else word for word in overrides]
-
-
-def parse(overrides: Sequence[str]) -> list[Override]:
+def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Override]:
     """Parse command-line overrides.
+
+    Args:
+        overrides: the words.
+        config_dirs: folders whose files ``glob(...)`` finds besides those of the package.
 
     Raises:
         ValueError: for a word that is no override.
     """
+    places = create_config_search_path(str(paths.config_dir()))
+    for folder in config_dirs:
+        places.append("command-line", f"file://{folder.resolve()}")
+    loader = ConfigLoaderImpl(places)
     parser = OverridesParser.create()
     parsed = []
     for word in overrides:
         try:
-            parsed.append(parser.parse_override(word))
+            override = parser.parse_override(word)
         except HydraException as error:
             raise Refusal(
                 "{word} is not of the form key=value: {error}", word=repr(word), error=str(error).splitlines()[0]
             ) from error
+        override.config_loader = loader
+        parsed.append(override)
     return parsed
 
 
@@ -206,7 +204,8 @@ class Composer:
         Raises:
             ValueError: as :func:`compose`.
         """
-        self.parsed |= {word: parsed for word in words if word not in self.parsed for parsed in parse([word])}
+        new = [word for word in words if word not in self.parsed]
+        self.parsed |= dict(zip(new, parse(new), strict=True))
         overrides = [self.parsed[word] for word in words]
         try:
             self.loader.validate_sweep_overrides_legal(overrides, RunMode.RUN, from_shell=True)
@@ -268,7 +267,7 @@ def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) 
     Returns:
         The first job.
     """
-    variants = [single_values(override) for override in parse(overrides)]
+    variants = [single_values(override) for override in parse(overrides, config_dirs)]
     first = [values[0] for values in variants]
     composed = compose(first, config_dirs)  # with Hydra's own settings, which jobs composed together leave out
     jobs = [[*first[:at], value, *first[at + 1 :]] for at, values in enumerate(variants) for value in values[1:]]
@@ -288,12 +287,21 @@ def compose_all(jobs: Iterable[Sequence[str]], config_dirs: Sequence[Path] = ())
 
 
 def single_values(override: Override) -> list[str]:
-    """Every value of an override, each as an override of its own."""
+    """Every value of an override, each as an override of its own.
+
+    Raises:
+        ValueError: for a range without steps, and where no name fits a pattern.
+    """
+    word = str(override.input_line)
     if not override.is_sweep_override():
-        assert override.input_line is not None
-        return [override.input_line]
+        return [word]
+    if not override.is_discrete_sweep():
+        raise Refusal("{word} names no single values; write them with commas, or as range(FIRST,END,STEP)", word=word)
     key = override.get_key_element()
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    if not values:
+        raise Refusal("{word} fits nothing", word=word)
+    return values
 
 
 def _explained(message: str, overrides: Sequence[str]) -> Message:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from mmbench import paths
-from mmbench.cli import compose
+from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
 from mmbench.cli.words import next_line, take_language
 from mmbench.data.recdata import make_recdata
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
     if {"-h", "--help"} & set(argv):
         print(translator(HELP), end="")
         return
-    overrides = compose.open_modality_keys(word for word in argv if word not in ("-m", "--multirun"))
+    overrides = habits.ours((word for word in argv if word not in ("-m", "--multirun")), multirun=True)
     flags = [word for word in overrides if word.startswith("-")]
     if flags:
         raise Refusal("{flag} is no override; write the overrides of the sweep alone", flag=flags[0])

@@ -273,10 +273,10 @@ def _day(seconds: int) -> Any:
 
 def _planted(given: argparse.Namespace, translator: Translator) -> Prepared:
     """Write a planted world and, unless it is very large, its truth on the split that the folder holds."""
-    from mmbench.cli import compose  # Hydra is slow to load, and other sources do without it
+    from mmbench.cli import compose, habits  # Hydra is slow to load, and other sources do without it
     from mmbench.evaluation.planted_truth import CONDITIONS, CONTENT_AND_LOG, planted_truth
 
-    words = compose.open_modality_keys(given.words)
+    words = habits.ours(given.words, multirun=False)
     compose.parse(words)
     config = replace(compose.compose(words).job().config.dataset, protocol="given")
     if config.world is None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mmbench import paths
-from mmbench.cli import compose
+from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
 from mmbench.cli.errors import one_line_errors
 from mmbench.cli.words import next_line
@@ -34,7 +36,6 @@ SHOWING_FLAGS = (
     "-c",
     "--info",
     "-i",
-    "--version",
     "--shell-completion",
     "-sc",
 )
@@ -62,21 +63,38 @@ def main(argv: Sequence[str]) -> None:
         ValueError: for an override that is not accepted, and for a folder that cannot be written.
     """
     flags, overrides = _separated(list(argv))
-    overrides = compose.open_modality_keys(overrides)
+    if "--version" in flags:
+        print(f"mmbench {metadata.version('mmbench')}")
+        return
+    _check_flags(flags)
+    multirun = not {"-m", "--multirun"}.isdisjoint(flags)
+    overrides = habits.ours(overrides, multirun)
     if not any(flag.split("=")[0] in SHOWING_FLAGS for flag in flags):
-        if {"-m", "--multirun"} & set(flags) and not any(word.startswith("sweep.name=") for word in overrides):
+        if multirun and not any(word.startswith("sweep.name=") for word in overrides):
             overrides.append(f"sweep.name={_derived_name(overrides)}")
         _check_writable(compose.check_overrides(overrides, _config_dirs(flags)).job().sweep_dir)
     sys.argv = [sys.argv[0], *flags, *overrides]
     hydra.main(version_base="1.3", config_path=str(paths.config_dir()), config_name=compose.CONFIG_NAME)(_one_cell)()
 
 
+def _check_flags(flags: Sequence[str]) -> None:
+    """Refuse a flag that Hydra does not have."""
+    known = [flag for action in get_args_parser()._actions for flag in action.option_strings]
+    for flag in (word.split("=")[0] for word in flags if word.startswith("-")):
+        if not any(other.startswith(flag) for other in known):
+            habits.check([flag.lstrip("-").replace("-", "_")])
+            raise Refusal("{flag} is no flag of this command; settings are written key=value", flag=flag)
+
+
 def _check_writable(folder: Path) -> None:
     """Refuse a folder that Hydra, which has no one-line errors, could not make or write into."""
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(PROBE_BYTES))
+        if made:  # a sweep that is refused leaves nothing
+            folder.rmdir()
     except OSError as error:
         raise Refusal(
             "{folder} cannot be written: {error}; name another place with paths.multirun=FOLDER",
@@ -89,30 +107,42 @@ def _one_cell(config: DictConfig) -> None:
     """Hydra's task function without ``-m``."""
     # Hydra would print a traceback of its own for an exception that leaves here.
     with one_line_errors(["debug=true"] if config.debug is True else []):
-        code = run([compose.resolved(config, HydraConfig.get())], list(HydraConfig.get().overrides.task))
+        ours = HydraConfig.get()
+        code = run([compose.resolved(config, ours)], list(ours.overrides.task), ours.run.dir)
     if code:
         raise SystemExit(code)
 
 
-def run(composed: Sequence[Composed], overrides: Sequence[str], place: Placement | None = None) -> int:
+def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, place: Placement | None = None) -> int:
     """Run a sweep, write its report and mirror it.
 
     Args:
         composed: its jobs.
         overrides: the command line.
+        hydra_dir: folder that Hydra takes for that of the sweep.
         place: where its cells run; by default on this machine.
 
     Returns:
         The exit code.
+
+    Raises:
+        ValueError: where Hydra and the sweep have different folders, and as :func:`run_sweep`.
     """
     from mmbench.decision.gates import IMAGE
     from mmbench.decision.mirror import mirror
     from mmbench.report.write import write_report
     from mmbench.scheduling.sweep import run_sweep
     from mmbench.scheduling.trust import Trust
+    from mmbench.store import files
     from mmbench.store.trackers import make_tracker
 
     jobs = [one.job() for one in composed]
+    if Path(hydra_dir) != jobs[0].sweep_dir:
+        raise Refusal(
+            "a file sets Hydra's folder to {named}, and the sweep goes to {folder}; set sweep.dir in that file",
+            named=hydra_dir,
+            folder=jobs[0].sweep_dir,
+        )
     data = {Path(job.config.dataset.path) for job in jobs if job.config.dataset.path is not None}
     trust = Trust(places=tuple(sorted(data)), large_worlds=True)
 
@@ -122,7 +152,11 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], place: Placement
         decides = len(jobs) > 1 and any(cell.states.get(IMAGE) == "real" for cell in table.cells.values())
         return table.text + (f"\n{next_line(['decide', str(folder)], Translator())}" if decides else "")
 
-    return run_sweep(jobs, overrides, report, place)
+    def keep(folder: Path) -> None:
+        files.write_text(paths.hydra_file(folder, "config"), OmegaConf.to_yaml(composed[0].config))
+        files.write_text(paths.hydra_file(folder, "overrides"), OmegaConf.to_yaml(list(overrides)))
+
+    return run_sweep(jobs, overrides, report, place, keep)
 
 
 def _separated(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -17,12 +17,12 @@ def main(argv: Sequence[str]) -> None:
     import torch
 
     from mmbench import paths
-    from mmbench.cli import compose
+    from mmbench.cli import compose, habits
     from mmbench.inference.contribution.pretest import pretest
     from mmbench.report.pretest_text import as_markdown, as_record, as_text
     from mmbench.store import files
 
-    overrides = compose.open_modality_keys(asked.overrides)
+    overrides = habits.ours(asked.overrides, multirun=False)
     compose.parse(overrides)
     composed = compose.compose(overrides, asked.config_dir)
     torch.set_num_threads(1)  # many small factorisations: more threads only get in each other's way
@@ -39,7 +39,8 @@ def main(argv: Sequence[str]) -> None:
             Message("written to {folder}: {record}, {text}", folder=record.parent, record=record.name, text=text.name)
         )
     )
-    print("\n" + next_line(["plan", *company_words(asked.overrides, sorted(dataset.features), name)], translator))
+    data = [f"dataset={composed.choices['dataset']}", *(w for w in asked.overrides if not w.startswith("dataset="))]
+    print("\n" + next_line(["plan", *company_words(data, sorted(dataset.features), name)], translator))
 
 
 def company_words(overrides: Sequence[str], modalities: Sequence[str], name: str, budget: str = "small") -> list[str]:

@@ -246,9 +246,9 @@ class Guide:
 
     def _sweep_dir(self, sweep: Sequence[str]) -> Path:
         """Folder of the sweep, as the configuration has it."""
-        from mmbench.cli import compose
+        from mmbench.cli import compose, habits
 
-        words = compose.open_modality_keys(sweep)
+        words = habits.ours(sweep, multirun=True)
         return compose.compose([compose.single_values(word)[0] for word in compose.parse(words)]).job().sweep_dir
 
     def _economics(self) -> str:

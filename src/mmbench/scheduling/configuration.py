@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mmbench import paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import make_world
@@ -47,17 +46,21 @@ class SweepConfig:
 
     Args:
         name: its name.
+        dir: folder of its records.
         workers: worker processes of a machine; None is one per core, as far as the memory goes.
         grace: seconds after SIGTERM in which a training may end before it is given back.
     """
 
     name: str
+    dir: str
     workers: int | None
     grace: float
 
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise Refusal("{setting} is empty", setting="sweep.name")
+        if not self.dir.strip():
+            raise Refusal("{setting} is empty", setting="sweep.dir")
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
             raise Refusal(
                 "sweep.workers={workers} must be a whole number of at least 1, or null for one per core",
@@ -227,7 +230,7 @@ class JobConfig:
         Raises:
             ValueError: as :meth:`of`.
         """
-        sweep = {"name": "recorded", "workers": None, "grace": 0}
+        sweep = {"name": "recorded", "dir": "recorded", "workers": None, "grace": 0}
         study = {"resume": "auto", "storage": "files", "lease_timeout": 120.0, "draw": draw}
         left_out = {
             "sweep": sweep,
@@ -244,7 +247,7 @@ class JobConfig:
     @property
     def sweep_dir(self) -> Path:
         """The folder of the sweep."""
-        return Path(self.plain["paths"]["multirun"]) / paths.slug([str(self.sweep.name)])
+        return Path(self.sweep.dir)
 
     def with_workers(self, workers: int) -> JobConfig:
         """Return a copy with this number of worker processes unless one is configured."""

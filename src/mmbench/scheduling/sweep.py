@@ -186,7 +186,11 @@ class LocalPool:
 
 
 def run_sweep(
-    jobs: Sequence[Job], overrides: Sequence[str], report: Callable[[Path], str], place: Placement | None = None
+    jobs: Sequence[Job],
+    overrides: Sequence[str],
+    report: Callable[[Path], str],
+    place: Placement | None = None,
+    keep: Callable[[Path], None] = lambda folder: None,
 ) -> int:
     """Plan, run and report a sweep.
 
@@ -195,6 +199,7 @@ def run_sweep(
         overrides: the command line.
         report: writes the report of a sweep folder and returns what a terminal shows of it.
         place: where the unfinished cells run; by default on a pool of this machine.
+        keep: writes what is to be kept of the command into the folder of the sweep.
 
     Returns:
         0, 1 if a cell failed, or the code that stopped it.
@@ -210,6 +215,7 @@ def run_sweep(
     if isinstance(place, LocalPool):
         sweep.check_machine()
     with sweep.opened():
+        keep(sweep.folder)
         code = place(sweep)
     if code == 128 + signal.SIGTERM:  # what sent it kills soon
         print(f"no report, for lack of time: python -m mmbench report {shlex.quote(str(sweep.folder))}", flush=True)

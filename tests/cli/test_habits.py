@@ -1,0 +1,165 @@
+"""What Hydra's users type means what it means everywhere; words of other projects are told ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmbench import paths
+from mmbench.cli import habits
+from mmbench.cli.compose import check_overrides, compose
+from mmbench.cli.habits import FOREIGN_WORDS
+from tests.cli.conftest import Command
+from tests.cli.test_errors import is_one_line
+from tests.tiny import TINY
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = [word for words in FOREIGN_WORDS.values() for word in words.split()]
+GROUPS = {folder.name for folder in paths.config_dir().iterdir() if folder.is_dir()} - {"hydra"}
+POPULARITY = ("model=popularity", "modality=none")
+
+
+def keys(node: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Every dotted key of a configuration, sections included."""
+    found = set()
+    for name, value in node.items():
+        found.add(f"{prefix}{name}")
+        if isinstance(value, Mapping):
+            found |= keys(value, f"{prefix}{name}.")
+    return found
+
+
+def test_there_are_many_words_and_none_twice() -> None:
+    assert len(WORDS) >= 60
+    assert len(WORDS) == len(set(WORDS))
+
+
+def test_no_word_of_ours_is_taken_for_a_foreign_one() -> None:
+    for model in sorted(file.stem for file in (paths.config_dir() / "model").glob("*.yaml")):
+        given = ["model.recommendations=lists.csv"] if model == "external" else []
+        config = compose([f"model={model}", *given]).config
+        for key in keys(config) | GROUPS:
+            habits.check([key])
+
+
+@pytest.mark.parametrize("entry", FOREIGN_WORDS, ids=lambda entry: entry[0].partition("=")[0])
+def test_what_is_named_exists(entry: tuple[str, str]) -> None:
+    written, page = entry
+    assert (ROOT / habits.PAGES.format(page=page)).exists()
+    known = keys(compose(["model=lightgcn"]).config) | GROUPS
+    known |= {"hydra/launcher", "hydra.launcher.allocations", "search.KEY"}
+    assert {*re.findall(r"([\w./]+)=", written)} <= known
+
+
+def test_the_page_lists_every_word() -> None:
+    """``python -m tests.cli.test_habits`` writes it."""
+    assert table() in (ROOT / "docs" / "hydra.md").read_text(encoding="utf-8")
+
+
+def table() -> str:
+    """The words as the page has them."""
+    rows = ["| there | here | explained in |", "| --- | --- | --- |"]
+    for (written, page), words in FOREIGN_WORDS.items():
+        listed = " ".join(f"`{word}`" for word in words.split())
+        rows.append(f"| {listed} | {written} | [{page}]({page}.md) |")
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["trainer.max_epochs=5"],
+            "here it is budget.max_steps=STEPS",
+        ),
+        (["trainer=gpu"], "here it is training.accelerator=gpu training.devices=1, see docs/cluster.md"),
+        (["+trainer.limit_val_batches=2"], "here it is training.accelerator=gpu"),
+        (["seed=1"], "here it is study.draw=K budget.seeds=S dataset.split_seed=K, see docs/protocol.md"),
+        (["logger=csv"], "here it is tracking=wandb"),
+        (["hparams_search=optuna"], "here it is budget=standard budget.trials=N"),
+        (["-m", "hydra/sweeper=optuna"], "here it is budget=standard budget.trials=N"),
+        (["-m", "hydra/launcher=joblib"], "here it is hydra/launcher=local sweep.workers=N, see docs/cluster.md"),
+        (["--epochs", "5"], "error: epochs is a word of other projects; here it is budget.max_steps=STEPS"),
+        (["--nonsense"], "--nonsense is no flag of this command; settings are written key=value"),
+        (["-m", "model=glob(zzz*)"], "model=glob(zzz*) fits nothing"),
+        (["-m", "optimizer.lr=interval(1,2)"], "names no single values; write them with commas, or as range("),
+        (["sweep.dir=''"], "sweep.dir is empty"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_foreign_word_is_one_line(words: list[str], message: str, command: Command, tmp_path: Path) -> None:
+    place = f"paths.multirun={tmp_path / 'runs'}"
+    is_one_line(command("run", *words, place), message)
+    assert not (tmp_path / "runs").exists() or not [*(tmp_path / "runs").iterdir()]
+
+
+def test_other_commands_know_the_words(command: Command) -> None:
+    is_one_line(command("plan", "epochs=5"), "here it is budget.max_steps=STEPS")
+    is_one_line(command("signal", "seed=5"), "here it is study.draw=K")
+
+
+@pytest.mark.parametrize(("flags", "key"), [(["-m"], "hydra.sweep.dir"), ([], "hydra.run.dir"), (["-m"], "sweep.dir")])
+def test_hydras_folder_is_the_folder(flags: list[str], key: str, command: Command, tmp_path: Path) -> None:
+    place = tmp_path / "there" / "deep"
+    words = [*TINY, *POPULARITY, f"{key}={place}", f"paths.multirun={tmp_path / 'runs'}"]
+    said = command("run", *flags, *words)
+    assert said.code == 0, said.err
+    assert paths.manifest_file(place).exists()
+    assert (paths.report_dir(place) / "table.md").exists()
+    assert not (tmp_path / "runs").exists()
+    assert yaml.safe_load(paths.hydra_file(place, "config").read_text())["sweep"]["dir"] == str(place)
+    overrides = yaml.safe_load(paths.hydra_file(place, "overrides").read_text())
+    assert {*POPULARITY, f"sweep.dir={place}"} <= {*overrides}
+
+
+def test_a_folder_that_a_file_sets_for_hydra_alone_is_refused(command: Command, tmp_path: Path) -> None:
+    experiment = tmp_path / "conf" / "experiment" / "mine.yaml"
+    experiment.parent.mkdir(parents=True)
+    experiment.write_text(f"# @package _global_\nhydra: {{sweep: {{dir: {tmp_path / 'there'}}}}}\n")
+    words = ["--config-dir", str(tmp_path / "conf"), "experiment=mine", f"paths.multirun={tmp_path}"]
+    is_one_line(command("run", "-m", *words, *TINY, *POPULARITY), "set sweep.dir in that file")
+
+
+def test_names_are_found_by_pattern_in_further_folders_too(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    text = (paths.config_dir() / "model" / "popularity.yaml").read_text(encoding="utf-8")
+    (folder / "popular_mine.yaml").write_text(text, encoding="utf-8")
+    assert check_overrides(["model=glob(pop*)"], [tmp_path]).choices["model"] in ("popularity", "popular_mine")
+    with pytest.raises(ValueError, match="fits nothing"):
+        check_overrides(["model=glob(popular_m*)"])
+    check_overrides(["model=glob(popular_m*)"], [tmp_path])
+
+
+def test_a_pattern_and_a_range_sweep(command: Command, tmp_path: Path) -> None:
+    words = ["model=glob(i*)", "modality=none", "dataset.protocol=paper", "dataset.split_seed=range(0,2)"]
+    said = command("run", "-m", *TINY, *words, f"paths.multirun={tmp_path}", "sweep.name=s")
+    assert said.code == 0, said.err
+    cells = {str(cell.parent.relative_to(tmp_path / "s")) for cell in (tmp_path / "s").rglob("cell.json")}
+    assert len(cells) == 4
+
+
+def test_tracking_can_be_taken_away() -> None:
+    assert habits.ours(["~tracking"], multirun=True) == ["tracking=none"]
+
+
+def test_the_version_is_ours(command: Command) -> None:
+    assert command("run", "--version").out.startswith("mmbench ")
+
+
+def write_page() -> None:
+    """Write the table into its page."""
+    page = ROOT / "docs" / "hydra.md"
+    text = page.read_text(encoding="utf-8")
+    begin, end = "<!-- words: begin -->\n", "\n<!-- words: end -->"
+    before, after = text.partition(begin)[0], text.partition("<!-- words: end -->")[2]
+    page.write_text(f"{before}{begin}{table()}{end}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_page()
