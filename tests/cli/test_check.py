@@ -85,7 +85,7 @@ def test_no_other_protocol_is_advised_where_the_data_bring_their_parts(bare: Pat
     log.assign(split=["train", "train", "train", "train", "valid", "test"] * 40).to_parquet(
         bare / "interactions.parquet"
     )
-    assert "protocol" not in check(str(bare), "gain=5")[1]
+    assert "dataset.protocol" not in check(str(bare), "gain=5")[1]
 
 
 def test_an_order_is_doubted_exactly_where_a_sweep_refuses_it(

@@ -124,7 +124,8 @@ def test_mmrec_there_and_back(mmrec: Path, tmp_path: Path, capsys: pytest.Captur
         "text 9/9 items, 0 constant, 0 duplicate rows",
     ]
     assert told[5] == "image: 1 all-zero row counts as missing (no missed_img_itemIDs.csv)"
-    assert told[-1].endswith("dataset.protocol=given")
+    assert "protocol given: the log has a column 'split'" in told
+    assert told[-1] == f"next: python -m mmbench check {tmp_path / 'data' / 'toy'}"
     meta = json.loads((tmp_path / "data" / "toy" / "dataset.json").read_text(encoding="utf-8"))
     read = ["image_feat.npy", "text_feat.npy", "toy.inter", "toy_u_id_mapping.csv"]
     assert sorted(meta["provenance"]["files"]) == read

@@ -176,7 +176,8 @@ def test_what_is_named_can_be_typed(shop: Path, start: Start, capsys: pytest.Cap
         capsys.readouterr()
         cli.function_of(steps[-1])(rest)
         line = next(iter(named(capsys.readouterr().out)), "")
-    assert steps == ["prepare", "check", "signal", "plan", "run", "decide"]
+    assert steps == ["prepare", "check", "signal", "plan", "run", "decide", "decide"]
+    assert Path("economics-default.yaml").is_file()
 
 
 @pytest.mark.parametrize("step", ["check", "signal", "plan", "run", "decide"])

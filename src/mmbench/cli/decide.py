@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmbench import paths
 from mmbench.cli.compose import tracker as asked_tracker
 from mmbench.cli.errors import printable, reading
-from mmbench.cli.words import Parser, add_allow, take_tracking
+from mmbench.cli.words import Parser, add_allow, next_line, take_tracking
 from mmbench.data.planted import MADE_UP
 from mmbench.data.regular_file import regular_file
 from mmbench.decision import Economics, decide, read_economics, replay
@@ -57,6 +57,8 @@ def main(argv: Sequence[str]) -> None:
     )
     add_allow(parser)
     asked = parser.parse_intermixed_args([word for word in argv if word != "debug=true"])
+    if asked.template is not None and asked.sweep is not None:  # without a sweep, the first setting takes its place
+        asked.settings, asked.sweep = [str(asked.sweep), *asked.settings], None
     tracking, words = take_tracking(asked.settings)
     settings = read_settings(words)
     if asked.template is not None:
@@ -70,6 +72,8 @@ def main(argv: Sequence[str]) -> None:
             return
         trust, tracker = Trust.of(asked.allow), asked_tracker(tracking, asked.sweep)
         print(printable(write(asked.sweep, settings, _command(asked, words), trust, tracker)), end="")
+        if not Path(settings["economics"]).suffix:  # sums of the package, of no particular company
+            print("\n" + next_line(["decide", "--template", settings["economics"]], Translator(settings["lang"])))
 
 
 def _command(asked: argparse.Namespace, settings: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tupl
         ValueError: for no folder, or a second one.
     """
     words = [word for word in argv if word != "debug=true"]
-    plain = [word for word in words if "=" not in word]
+    plain = [word for word in words if "=" not in word or Path(word).is_dir()]
     if len(plain) != 1 or plain[0].startswith("-"):
         if plain:
             raise Refusal(
@@ -45,7 +45,8 @@ def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tupl
         raise Refusal(
             "python -m mmbench {command} takes one folder and words key=value; --help explains", command=command
         )
-    return Path(plain[0]), [(key, value) for key, _, value in (word.partition("=") for word in words if "=" in word)]
+    pairs = (word.partition("=") for word in words if word != plain[0])
+    return Path(plain[0]), [(key, value) for key, _, value in pairs]
 
 
 def take_language(argv: Iterable[str]) -> tuple[Translator, list[str]]:
