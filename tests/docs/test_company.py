@@ -51,7 +51,9 @@ def test_the_first_commands_print_what_is_shown(page: str, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_an_older_system_is_read_as_shown(tmp_path: Path) -> None:
     page = (ROOT / "docs/ja/company.md").read_text(encoding="utf-8")
-    (shown_lines,) = re.findall(r"^```text\n(受注.csv を.*?)\n```$", page[page.index("## まとめて実行する") :], re.M | re.S)
+    (shown_lines,) = re.findall(
+        r"^```text\n(受注.csv を.*?)\n```$", page[page.index("## まとめて実行する") :], re.M | re.S
+    )
     write_kanji_shop(tmp_path / "kanji")
     words = ["prepare", "kanji/受注.csv", "--items", "kanji/商品マスタ.csv", "--restore-zeros", "--cancel-returns"]
     command = [sys.executable, "-m", "mmbench", *words, "--out", "data/kanji", "lang=ja"]

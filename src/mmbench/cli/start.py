@@ -202,8 +202,8 @@ class Guide:
             if not file.exists():
                 raise Refusal("{path} is not there; SOURCE is a file, a folder or a .zip", path=file)
         first = given.files[0].resolve()
-        shared = first.parent if len(given.files) > 1 else first.with_suffix("")
-        self.out: Path = given.out or Path("data") / paths.slug([shared.name])
+        shared = first.parent.name if len(given.files) > 1 else first.name if first.is_dir() else first.stem
+        self.out: Path = given.out or Path("data") / paths.slug([shared])
         self.name = paths.slug([self.out.resolve().name])
         multirun = next((Path(w.partition("=")[2]) for w in overrides if w.startswith("paths.multirun=")), None)
         self.multirun = multirun or Path("multirun")
@@ -211,14 +211,17 @@ class Guide:
         said = [f"--images={given.images}", f"--out={self.out}", *table_words(given)]
         said += [stamp for place in (*given.files, given.items, given.images) if place for stamp in _stamps(place)]
         self.progress = _read(self.file)
-        if self.progress.given != said:  # other files begin afresh, in the folder of this walk if it has one
-            self.progress = Walk(said, done={"prepare": BEGUN} if "prepare" in self.progress.done else {})
+        if self.progress.given != said:
+            held = "prepare" in self.progress.done and self.out.exists()
+            others = Message("{folder} was made from other files or options; make it anew?", folder=self.out)
+            self.progress = Walk(said, done={"prepare": BEGUN} if held and self.ask.yes(others) else {})
 
     def walk(self) -> None:
         """Every step in turn."""
         self._prepare()
         modalities = modalities_in(self.out)
-        self._step(2, ["check", str(self.out), *self.progress.reading, *self._spoken()])
+        reading = [*self.progress.reading, *(word for word in self.of_data if word.startswith("dataset."))]
+        self._step(2, ["check", str(self.out), *reading, *self._spoken()])
         data = [*dataset_words(self.out), *self.progress.reading, *self.of_data]
         if modalities:
             self._step(3, ["signal", *data, *self._spoken()])
