@@ -203,7 +203,11 @@ def test_stopped_anywhere_it_goes_on(
     assert ran == ["decide", "plan", "run", "decide"]  # another sweep
     (shop / "受注.csv").write_bytes((shop / "受注.csv").read_bytes() + b"M001,001,1,2024/1/1\n")
     ran.clear()
-    walk("shop", "--yes", *QUICK)
+    refused = start("shop", *QUICK, answers=("n", "y"))
+    assert "data/shop was made from other files or options; make it anew? [Y/n]" in refused.out
+    assert "data/shop is not empty; name another folder or add --overwrite" in refused.err
+    assert len(read_log(Path("data/shop"))) == USERS * EACH
+    walk("shop", "--yes", *QUICK, "--overwrite")
     assert ran == ["check", "signal", "plan", "run", "decide"]  # other data
     assert len(read_log(Path("data/shop"))) == USERS * EACH + 1
 
