@@ -97,6 +97,8 @@ def report_dir(sweep_dir: Path) -> Path:
 INDEX, FAIRNESS, SUBMISSION = "report", "fairness", "submission"
 TABLE, VERDICTS, BENCHMARK, CONTRIBUTION, PAPER = "table", "verdicts", "benchmark", "contribution", "paper"
 DECISION, CHECKLIST = "decision", "checklist"
+#: The page of a decision as it is passed on: its items have numbers instead of titles, and no pictures.
+WITHOUT_TITLES = "decision-without-titles"
 
 
 def decision_file(sweep_dir: Path) -> Path:

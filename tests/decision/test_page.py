@@ -14,18 +14,25 @@ import pytest
 
 from mmbench import paths
 from mmbench.decision import Action, Gate, Status, decide, gates, replay
+from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist
-from mmbench.decision.page.examples import examples_of, thumbnail, title
+from mmbench.decision.page.examples import Pictures, examples_of, titles
+from mmbench.decision.page.sections import RAIL_NAMES, guard_rails
 from mmbench.decision.page.speaker import ACTIONS, BADGES, Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.evaluation import metrics
 from mmbench.inference.best_of_n import SeedNoise, Tuning
+from mmbench.inference.contribution.guardrails import rail
 from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.tuned_gain import NoWord, tuned_gain
 from mmbench.messages import Message, Translator
+from mmbench.report.catalogue import Catalogue
+from mmbench.report.facts import Fact
+from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.scheduling.trust import Trust
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
 from tests.decision.cases import economics
@@ -91,6 +98,72 @@ def test_a_planted_world_says_so(shop: tuple[SweepTable, Read], lang: str) -> No
             assert ("PLANTED WORLD, MADE-UP DATA" in page) is says
 
 
+def with_rails(read: Read, *rails: tuple[str, float, float, float]) -> Read:
+    """The same records with these guard-rails alone: part, change, lower and upper bound."""
+    others = [fact for fact in read.facts.facts if fact.measure != GUARDRAILS]
+    made = [
+        Fact(
+            GUARDRAILS,
+            read.evidence.contrast,
+            f"relative change of {part}",
+            value,
+            Interval(value, lo, hi, 0.9),
+            word=rail(Interval(value, lo, hi, 0.9)),
+        )
+        for part, value, lo, hi in rails
+    ]
+    return replace(read, facts=replace(read.facts, facts=[*others, *made]))
+
+
+@pytest.mark.parametrize(
+    "lang, worse, open_, unmeasured",
+    [("en", "✗ worse", "? not shown", "– not measured"), ("ja", "✗ 悪化", "? まだ判断できない", "– 測定なし")],
+)
+def test_items_without_an_image_have_a_guard_rail_on_page_and_checklist(
+    shop: tuple[SweepTable, Read], lang: str, worse: str, open_: str, unmeasured: str
+) -> None:
+    table, read = shop
+    read = with_rails(
+        read,
+        ("coverage", 0.02, -0.01, 0.05),
+        ("tail share", -0.02, -0.06, 0.02),
+        ("recall of items without image", -0.4, -0.5, -0.3),
+    )
+    made = write_answer(table, read, "go", lang)
+    shown, speaker = Text(made.file.read_text()), Speaker.of(lang, read.evidence, made.economics, made.decision)
+    rails = {rail["name"]: rail for rail in guard_rails(speaker, read)}
+    names = {part: speaker(name) for part, name in RAIL_NAMES.items()}
+    lacking = rails[names["recall of items without image"]]
+    assert lacking["word"] == worse
+    assert lacking["change"] == f"{speaker.gain(-0.4)} ({speaker.gain(-0.5)} … {speaker.gain(-0.3)})"
+    assert rails[names["tail share"]]["word"] == open_
+    assert rails[names["cold recall"]]["word"] == unmeasured
+    assert all(name in shown.by_id["rails"] for name in (*names.values(), worse, open_, unmeasured))
+    by_hand = speaker(Message(checklist.WITHOUT_IMAGE))
+    filled = Text(checklist.as_html(speaker, lang, DAY, Message("records"), list(rails.values()))).everything
+    assert all(part in filled for part in (names["recall of items without image"], worse, lacking["change"]))
+    assert names["cold recall"] not in filled
+    assert by_hand not in filled
+    # Where all items have images now, whoever adds some without one has to look.
+    others = [rail for rail in rails.values() if rail is not lacking]
+    assert by_hand in Text(checklist.as_html(speaker, lang, DAY, Message("records"), others)).everything
+
+
+def test_items_without_an_image_that_lose_bar_go(shop: tuple[SweepTable, Read]) -> None:
+    _, read = shop
+    holding = [(part, 0.0, -0.01, 0.01) for part in ("coverage", "tail share", "cold recall")]
+    lacking = "recall of items without image"
+    for rails, status in (
+        ([*holding, (lacking, 0.0, -0.04, 0.04)], Status.PASS),
+        ([*holding, (lacking, -0.02, -0.06, 0.02)], Status.UNKNOWN),
+        ([*holding, (lacking, -0.1, -0.15, -0.06)], Status.FAIL),
+    ):
+        gate = gates._guardrails(with_rails(read, *rails).facts)
+        assert gate.status is status
+        assert lacking in gate.why
+        assert gate.bars is Bars.GO
+
+
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_the_record_beside_the_page_can_be_replayed(shop: tuple[SweepTable, Read], answer: str) -> None:
     made = write_answer(*shop, answer, "en")
@@ -113,22 +186,96 @@ def test_nothing_is_asked_of_the_network_and_titles_are_text(shop: tuple[SweepTa
     assert any(link.startswith("data:image/jpeg") for link in page.links)
 
 
+@pytest.mark.parametrize(("lang", "first"), [("en", "item 1"), ("ja", "商品1")])
+def test_the_page_that_is_passed_on_has_numbers_instead_of_titles(
+    shop: tuple[SweepTable, Read], lang: str, first: str
+) -> None:
+    made = write_answer(*shop, "go", lang)
+    whole = Text(made.file.read_text())
+    passed = Text(made.file.with_name("decision-without-titles.html").read_text())
+    shown = [example.title for example in examples_of(*_parts(shop))]
+    assert not any(title in passed.everything for title in shown)
+    assert first in passed.by_id["examples"]
+    assert not [link for link in passed.links if link.startswith("data:image/jpeg")]
+    assert not any(item in passed.everything for item in _parts(shop)[2].dataset.item_ids)
+    assert {name: text for name, text in passed.by_id.items() if name != "examples"} == {
+        name: text for name, text in whole.by_id.items() if name != "examples"
+    }
+
+
 def _parts(shop: tuple[SweepTable, Read]) -> Any:
     table, read = shop
     return table, read.comparison.a, read.catalogue
 
 
 def test_a_picture_outside_the_data_set_is_not_opened(shop: tuple[SweepTable, Read], tmp_path: Path) -> None:
-    _, _, data = _parts(shop)
+    table, _, data = _parts(shop)
     secret = tmp_path / "secret.png"
     secret.write_bytes((data.folder / "images" / "i00000.png").read_bytes())
-    items = data.items.assign(image_path=str(secret))
-    assert thumbnail(replace(data, items=items), 8) == ""  # item 8 has no picture of its own
-    items = data.items.assign(image_path="items.parquet")
-    assert thumbnail(replace(data, items=items), 8) == ""
-    assert thumbnail(data, 0).startswith("data:image/jpeg;base64,")
-    assert title(data, 1) == TITLES[1]
-    assert title(replace(data, items=data.items[[]]), 1) == "i00001"
+
+    def picture(item: int, **columns: object) -> str:
+        return Pictures.of(replace(data, items=data.items.assign(**columns)), table.trust).small(item)
+
+    assert picture(0).startswith("data:image/jpeg;base64,")
+    assert picture(0, image_path="images/i00001.png").startswith("data:image/jpeg;base64,")
+    for elsewhere in (str(secret), "items.parquet", "nothing.png", "images", ""):
+        assert picture(0, image_path=elsewhere) == ""
+    (link := data.folder / "images" / "i00008.png").symlink_to(secret)  # item 8 has no picture of its own
+    assert picture(8) == ""
+    link.unlink()
+    assert picture(8) == ""
+
+
+def with_folder(data: Catalogue, folder: Path, **sidecar: str) -> Catalogue:
+    """The data set as if its files lay in a folder, whose image features have this sidecar."""
+    folder.mkdir()
+    (folder / "image_feat.npy").touch()
+    files.write_document(folder / "image_feat.json", {"encoder": "histograms", "sha256": "", **sidecar})
+    return replace(data, folder=folder)
+
+
+def test_pictures_are_found_where_the_encoder_found_them(shop: tuple[SweepTable, Read], tmp_path: Path) -> None:
+    _, _, data = _parts(shop)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "i00000.png").write_bytes((data.folder / "images" / "i00000.png").read_bytes())
+    (photos / "i00001.png").symlink_to(data.folder / "images" / "i00001.png")
+    encoded = with_folder(data, tmp_path / "shop", image_folder=str(photos), made_from="photos")
+    trusted = Pictures.of(encoded, Trust(places=(tmp_path,)))
+    assert (trusted.objection, trusted.small(0)[:10]) == (None, "data:image")
+    assert trusted.small(1) == ""  # a link out of the folder
+    barred = Pictures.of(encoded, Trust(places=(tmp_path / "shop",)))
+    assert barred.small(0) == ""
+    assert str(barred.objection) == (
+        f"{photos} lies outside the folders that this command reads, and a record is no reason to read it; "
+        f"--allow {photos} adds it"
+    )
+    photos.rename(tmp_path / "moved")
+    gone = Pictures.of(encoded, Trust(places=(tmp_path,)))
+    assert (gone.objection, gone.small(0)) == (None, "")
+
+
+def test_pictures_are_found_by_the_column_that_the_encoder_read(shop: tuple[SweepTable, Read], tmp_path: Path) -> None:
+    _, _, data = _parts(shop)
+    encoded = with_folder(data, tmp_path / "shop", made_from="写真")
+    (encoded.folder / "a.png").write_bytes((data.folder / "images" / "i00000.png").read_bytes())
+    items = data.items.assign(写真=["a.png", *[""] * (len(data.items) - 1)])
+    pictures = Pictures.of(replace(encoded, items=items), Trust(places=(tmp_path,)))
+    assert [bool(pictures.small(item)) for item in (0, 1)] == [True, False]
+
+
+def test_titles_are_those_of_the_texts_that_were_prepared(shop: tuple[SweepTable, Read], tmp_path: Path) -> None:
+    _, _, data = _parts(shop)
+    assert titles(data)[1] == TITLES[1]
+    assert titles(replace(data, items=data.items[[]]))[1] == "i00001"
+    n = len(data.items)
+    japanese = data.items[[]].assign(商品説明=["説明"] * n, 商品名=["", *["卓上ライト"] * (n - 1)], 呼び名=["灯り"] * n)
+    bare = replace(data, items=japanese, folder=None)
+    assert titles(bare)[:2] == ["説明", "卓上ライト"]  # usual names; a blank title gives way
+    prepared = with_folder(bare, tmp_path / "shop")
+    files.write_document(prepared.folder / "dataset.json", {"texts": ["呼び名", "商品説明"]})
+    assert titles(prepared)[1] == "灯り"
+    assert titles(replace(data, items=data.items.assign(title="long " * 40)))[0] == "long " * 18 + "…"
 
 
 # Evidence of the sweep that ran

@@ -78,6 +78,20 @@ def sidecar(shop: Path, name: str) -> dict:
     return json.loads((shop / name).read_text(encoding="utf-8"))
 
 
+def test_the_sidecar_remembers_a_folder_of_images_and_nothing_of_the_data_set(shop: Path, tmp_path: Path) -> None:
+    (made,) = encode_folder(shop, choices("image=toy"))
+    assert "image_folder" not in made.about  # images/ moves with the folder
+    photos = (shop / "images").rename(tmp_path / "photos")
+    encode_folder(shop, choices("image@photos=toy"), Options(images=str(photos)))
+    about = sidecar(shop, "image_feat@photos.json")
+    assert (about["image_folder"], about["made_from"]) == (str(photos.resolve()), "photos")
+    items = pd.read_parquet(shop / "items.parquet")
+    items.assign(photo=[f"{photos}/{item}.jpg" for item in items["item_id"]]).to_parquet(shop / "items.parquet")
+    encode_folder(shop, choices("image@column=toy"), Options(images="photo"))
+    about = sidecar(shop, "image_feat@column.json")
+    assert (about.get("image_folder"), about["made_from"]) == (None, "photo")
+
+
 def test_odd_images_are_counted_and_missing(shop: Path) -> None:
     (made,) = encode_folder(shop, choices("image=toy"))
     about = sidecar(shop, "image_feat.json")

@@ -40,8 +40,36 @@ def test_without_content_it_is_popularity(block_world: BlockWorld) -> None:
     assert torch.equal(*scores)
 
 
+@pytest.mark.usefixtures("float64")
+def test_what_an_item_lacks_is_absent_against_numpy(block_world: BlockWorld) -> None:
+    """Two items are compared by what both have; whatever stands in the rows of the others."""
+    whole, k, shrink = block_world.data(("audio", "image", "text")), 12, 5.0
+    n, weights = whole.n_items, {"audio": 0.375, "image": 0.75, "text": 1.875}
+    masks = {"audio": np.arange(n) % 4 > 0, "image": np.arange(n) % 3 > 0, "text": np.arange(n) % 5 > 0}
+    products, one, two, shrinks = (np.zeros((n, n)) for _ in range(4))
+    lengths = {}
+    for name, weight in weights.items():
+        features = weight * whole.features[name].numpy().astype(float)
+        squares, both = (features**2).sum(1), np.outer(masks[name], masks[name])
+        lengths[name] = squares[masks[name]].mean()
+        products += features @ features.T * both
+        one += squares[:, None] * both
+        two += squares[None, :] * both
+        shrinks += shrink * lengths[name] * both
+    norms = np.sqrt(one * two)
+    assert (norms == 0).sum() > 2
+    compared = norms + shrinks / sum(lengths.values())
+    similarity = np.divide(products, compared, out=np.full((n, n), -np.inf), where=norms > 0)
+    kept = similarity >= -np.sort(-similarity, axis=1)[:, k - 1 : k]
+    expected = np.where(kept & np.isfinite(similarity), similarity, 0)
+    holes = replace(whole, present={name: torch.from_numpy(mask) for name, mask in masks.items()})
+    model = ContentKNN(holes, k=k, shrink=shrink, modality_weights={"audio": 0.5, "text": 2.5})
+    model.fit(holes)
+    np.testing.assert_allclose(model.similarity.to_dense(), expected.T, rtol=1e-6, atol=1e-6)
+
+
 def test_an_item_without_any_content_scores_zero(block_world: BlockWorld) -> None:
-    """One that lacks a single modality is still compared, with the mean in its place."""
+    """One that lacks a single modality is still compared by the other."""
     data = block_world.data(("image", "text"))
     present = {name: mask.clone() for name, mask in data.present.items()}
     present["image"][[3, 8]] = False

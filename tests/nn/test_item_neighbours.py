@@ -11,6 +11,7 @@ from mmbench.nn.item_neighbours import (
     CACHED_LISTS,
     Neighbours,
     cached_knn,
+    common_knn,
     content_neighbours,
     cooccurrence_knn,
     found_by,
@@ -212,3 +213,46 @@ def test_lists_of_another_search_are_never_served() -> None:
     assert torch.equal(again.values, other.values[:, :3])
     assert len(search.handed_out) == 2
     assert same(cached_knn(features, everyone(), 4), exact)
+
+
+# What both have
+
+
+@pytest.mark.parametrize("shrink", [0.0, 3.0])
+def test_common_is_the_cosine_of_everything_where_nothing_lacks(shrink: float) -> None:
+    parts = [random_features(d=6, seed=1), 3 * random_features(d=4, seed=2)]
+    expected = knn(torch.cat(parts, dim=1), everyone(), 7, shrink=shrink)
+    lists = common_knn(parts, [everyone(), everyone()], 7, shrink=shrink)
+    assert same(lists, expected)
+    torch.testing.assert_close(lists.values, expected.values)
+
+
+def test_an_item_with_one_part_is_compared_by_that_part_alone() -> None:
+    parts, present = [random_features(d=6, seed=1), 3 * random_features(d=4, seed=2)], [everyone(), everyone()]
+    present[0][5] = False
+    lists = common_knn(parts, present, N)
+    of_the_rest = dense_cosine(parts[1])[5]
+    torch.testing.assert_close(lists.values[5], of_the_rest[lists.indices[5]])
+    assert lists.indices[5, 0] == 5
+
+
+def test_items_with_nothing_in_common_are_no_neighbours() -> None:
+    parts, present = [random_features(d=6, seed=1), random_features(d=4, seed=2)], [everyone(), everyone()]
+    present[0][:20] = False
+    present[1][20:] = False
+    present[0][40] = False  # an item with nothing at all
+    matrix = dense(weighted(common_knn(parts, present, N)))
+    assert not matrix[:20, 20:].any()
+    assert not matrix[20:, :20].any()
+    assert not matrix[40].any()
+    torch.testing.assert_close(matrix[:20, :20], dense_cosine(parts[1][:20]))
+    assert len(common_knn(parts, present, 3).items) == N - 1
+
+
+def test_common_lists_are_kept_and_serve_a_smaller_k() -> None:
+    parts, present = [random_features(d=6, seed=1), random_features(d=4, seed=2)], [everyone(), everyone()]
+    present[1][::2] = False
+    first = common_knn(parts, present, 9)
+    again = common_knn([part.clone() for part in parts], present, 4)
+    assert again.values.data_ptr() == first.values.data_ptr()
+    assert torch.equal(again.values, first.values[:, :4])

@@ -66,6 +66,28 @@ def test_an_archive_holds_what_is_needed_and_no_more(archive: Path) -> None:
     assert "numpy" in installed
 
 
+def test_titles_and_pictures_stay_at_home_unless_asked_for(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"])
+    paths.ledger_file(sweep).write_text("")
+    report = paths.report_dir(sweep)
+    report.mkdir(exist_ok=True)
+    (report / "decision.html").write_text("Desk lamp Aurora")
+    with pytest.raises(ValueError, match=r"there is no decision-without-titles\.html beside it .* --with-titles"):
+        pack(sweep, tmp_path / "s.zip")
+    assert not (tmp_path / "s.zip").exists()
+    (report / "decision-without-titles.html").write_text("item 1")
+    for with_titles, page in ((False, b"item 1"), (True, b"Desk lamp Aurora")):
+        pack(sweep, tmp_path / "s.zip", with_titles=with_titles)
+        with zipfile.ZipFile(tmp_path / "s.zip") as opened:
+            assert opened.read("report/decision.html") == page
+            assert "report/decision-without-titles.html" not in opened.namelist()
+            held = [name for name in opened.namelist() if b"Aurora" in opened.read(name)]
+        assert held == (["report/decision.html"] if with_titles else [])
+        folder = tmp_path / str(with_titles)
+        folder.mkdir()
+        assert all(finding.same for finding in verify(tmp_path / "s.zip", folder, holds))
+
+
 def test_the_same_sweep_gives_the_same_bytes(archive: Path, tmp_path: Path) -> None:
     pack(archive.parent / "s", tmp_path / "s.zip")
     assert (tmp_path / "s.zip").read_bytes() == archive.read_bytes()

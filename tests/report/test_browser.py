@@ -11,8 +11,10 @@ import pytest
 
 from mmbench.decision import Action, decide
 from mmbench.decision.page.checklist import write_checklist
+from mmbench.decision.page.sections import RAIL_NAMES, RAILS
 from mmbench.decision.page.speaker import BADGES, Speaker
 from mmbench.decision.sweep_evidence import Read
+from mmbench.inference.contribution.guardrails import Rail
 from mmbench.messages import Message, Translator
 from mmbench.report.table import SweepTable
 from mmbench.report.write import write_report
@@ -132,9 +134,13 @@ def test_checklist_is_one_page(
 ) -> None:
     measured = ANSWERS[answer]
     setting = economics()
-    write_checklist(
-        tmp_path, Speaker.of(lang, measured, setting, decide(measured, setting)), lang, DAY, Message("records")
-    )
+    speaker = Speaker.of(lang, measured, setting, decide(measured, setting))
+    words = [(Rail.HOLDS, "holds"), (Rail.HOLDS, "holds"), (Rail.OPEN, "not-shown"), (Rail.BROKEN, "broken")]
+    rails = [
+        {"name": speaker(name), "word": speaker(RAILS[word]), "status": status, "change": "+1.2% (-10.3% … +12.3%)"}
+        for name, (word, status) in zip(RAIL_NAMES.values(), words, strict=True)
+    ]
+    write_checklist(tmp_path, speaker, lang, DAY, Message("records"), rails)
     web.console(browser)
     web.requests(browser)
     for width in web.WIDTHS.values():
@@ -143,8 +149,8 @@ def test_checklist_is_one_page(
     assert web.console(browser) == []
     assert web.requests(browser) == []
     boxes = browser.find_elements("css selector", "li b")
-    passed = sum(gate.status == "pass" for gate in measured.gates) + 1  # the power gate is computed by the rule
+    passed = sum(gate.status == "pass" for gate in measured.gates) + 1 + 2  # the rule computes the power gate
     assert [box.text for box in boxes].count("\u2611") == passed
-    assert len(boxes) == 9 + 15
+    assert len(boxes) == 9 + 4 + 14  # a guard-rail stands for one of the lines for people
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
     assert base64.b64decode(printed["data"]).count(b"/Type /Page\n") == 1

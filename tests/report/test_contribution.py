@@ -332,6 +332,22 @@ def test_items_without_what_is_added_have_a_guard_rail(ran: Path) -> None:
     assert fact.interval is not None
     assert fact.interval.level == 0.9
     assert "relative change of recall of items without text" not in {f.part for f in facts.facts}  # both sides have it
+    assert not any("without" in line for line in facts.unknown)
+
+
+def test_a_guard_rail_of_items_that_nobody_holds_out_is_said_to_be_unknown(ran: Path) -> None:
+    table, data = read_sweep(ran, Trust(places=(ran.parent,))), catalogue(read_sweep(ran, Trust(places=(ran.parent,))))
+    a, b = (table.cells["shop", "vbpr", condition] for condition in ("fused", "text"))
+    held = np.bincount(a.tested[0].items, minlength=data.dataset.n_items)
+    for present, said in ((held > 0, True), (np.ones(len(held), bool), False)):
+        features = {**data.dataset.features, "image": replace(data.dataset.features["image"], present=present)}
+        facts = Facts("shop", "vbpr", 2, "PASS")
+        guardrail_facts(
+            facts, [compare(table, a, b, None)], replace(data, dataset=replace(data.dataset, features=features))
+        )
+        unknown = "guard-rail recall of items without image of fused_vs_text: fewer than two users hold one out"
+        assert (unknown in facts.unknown) is said
+        assert not any("without" in fact.part for fact in facts.facts)
 
 
 def test_files(ran: Path) -> None:

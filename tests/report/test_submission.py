@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mmbench.inference.contribution.guardrails import Rail
 from mmbench.report.comparisons import read_contrasts
+from mmbench.report.contribution_facts import read_contributions
+from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
+from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep
 from mmbench.report.submission import NO, OPEN, YES, Answer, answers
 from mmbench.report.write import write_report
@@ -20,7 +24,9 @@ from tests.report.test_contribution import cells
 def filled(folder: Path) -> dict[tuple[str, str], Answer]:
     table = read_sweep(folder)
     groups = read_groups(table, folder)
-    return {(a.checklist.split()[0], a.item): a for a in answers(table, read_contrasts(table, groups), groups)}
+    contrasts = read_contrasts(table, groups)
+    measured = read_contributions(table, groups, contrasts)
+    return {(a.checklist.split()[0], a.item): a for a in answers(table, contrasts, groups, measured)}
 
 
 def test_a_sweep_that_ran(sweep_dir: Path) -> None:
@@ -65,3 +71,23 @@ def test_unequal_effort_is_not_called_equal(tmp_path: Path) -> None:
     answers = filled(write_sweep(tmp_path / "s", made))
     equal = answers["RecSys", "Were baselines tuned with equal effort?"]
     assert (equal.answer, equal.reason) == (NO, "Not for d/m.")
+
+
+@pytest.mark.parametrize(
+    ("words", "answer", "reason"),
+    [
+        ([], OPEN, "No guard-rail was measured"),
+        ([Rail.HOLDS, Rail.HOLDS], YES, "2 holds, 0 broken, 0 not shown. "),
+        ([Rail.HOLDS, Rail.OPEN], NO, "1 holds, 0 broken, 1 not shown. One holds where the loss is below 5 %"),
+        ([Rail.HOLDS, Rail.BROKEN], NO, " Broken: recall of items without image of d/m fused_vs_text."),
+    ],
+)
+def test_the_price_of_a_gain_is_asked_for(tmp_path: Path, words: list[Rail], answer: str, reason: str) -> None:
+    table = read_sweep(write_sweep(tmp_path / "s", cells()))
+    groups = read_groups(table, table.folder)
+    facts = Facts("d", "m", 3, "PASS")
+    for part, word in zip(("coverage", "recall of items without image"), words, strict=False):
+        facts.add(GUARDRAILS, "fused_vs_text", f"relative change of {part}", 0.0, word=word)
+    asked = [a for a in answers(table, read_contrasts(table, groups), groups, [facts]) if "worse" in a.item]
+    assert [(a.checklist, a.answer) for a in asked] == [("RecSys reproducibility", answer)]
+    assert reason in asked[0].reason

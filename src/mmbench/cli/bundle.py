@@ -17,6 +17,11 @@ def bundle(argv: Sequence[str]) -> None:
     parser = Parser(prog="python -m mmbench bundle", description="A sweep as one archive to check.")
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
     parser.add_argument("archive", type=Path, nargs="?", help="archive to write, by default SWEEP.zip beside it")
+    parser.add_argument(
+        "--with-titles",
+        action="store_true",
+        help="the page of the decision shows titles and pictures of items (default: numbers)",
+    )
     add_allow(parser)
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
     from mmbench.report.archive import pack
@@ -27,7 +32,7 @@ def bundle(argv: Sequence[str]) -> None:
     if target.resolve().is_relative_to(sweep):
         raise Refusal("{target} would lie inside the sweep that it packs; name another place", target=target)
     with reading(asked.sweep):
-        n = pack(asked.sweep, target, Trust.of(asked.allow))
+        n = pack(asked.sweep, target, Trust.of(asked.allow), with_titles=asked.with_titles)
     print(f"{n} files packed into {target}; python -m mmbench verify {target} checks it")
 
 

@@ -209,8 +209,8 @@ def write(
     """
     from mmbench.decision.mirror import mirror
     from mmbench.decision.page.checklist import write_checklist
-    from mmbench.decision.page.examples import examples_of
-    from mmbench.decision.page.sections import write_decision
+    from mmbench.decision.page.examples import Pictures, examples_of
+    from mmbench.decision.page.sections import guard_rails, write_decision
     from mmbench.decision.page.speaker import Speaker
     from mmbench.decision.serving import measure_serving
     from mmbench.decision.sweep_evidence import read_evidence
@@ -236,7 +236,8 @@ def write(
         command=command,
     )
     s = Speaker.of(settings["lang"], read.evidence, economics, decision)
-    write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today(), table.proof)
+    rails = guard_rails(s, read)
+    write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today(), table.proof, rails)
     # Now there is a decision that the index page can link.
     write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups)
     if tracker is not None:
@@ -245,6 +246,8 @@ def write(
     lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
     lines += [s.measured(), *unread(table)]
+    if not isinstance(read.catalogue, str) and (why := Pictures.of(read.catalogue, trust).objection):
+        lines.append(s(why))
     written = s(
         Message("written to {folder}: decision.html, decision.json, checklist.html", folder=paths.report_dir(sweep_dir))
     )

@@ -189,6 +189,9 @@ def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options,
     else:
         files, source = item_images(items, folder, options.images)
         vectors, about = _images(files, choice.encoder, options, progress)
+        if options.images is not None and options.images not in items:
+            # For the pages that show pictures on this machine; a sidecar stays with the data.
+            about["image_folder"] = str(Path(options.images).resolve())
     about["made_from"] = source
     # A vector without a direction tells two items apart no more than none does.
     blank = ~vectors.values.any(axis=1)

@@ -12,7 +12,7 @@ from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import concatenated
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.item_graphs import transposed, weighted
-from mmbench.nn.item_neighbours import cached_knn
+from mmbench.nn.item_neighbours import cached_knn, common_knn
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import history_scores, interaction_matrix
 
@@ -22,9 +22,10 @@ class ContentKNN(ClosedForm):
 
     :math:`s_{ij} = \langle f_i, f_j\rangle / (\|f_i\|\|f_j\| + \text{shrink})`, :math:`f_i` the raw features of all
     present modalities in name order, each times :math:`a_m`; :math:`N_k(i)` are the k items most similar to i, itself
-    included. Interactions do not shape the similarity, so that this model shows what content alone is worth. An item
-    without any content has no neighbours. Without any modality, or with ``content_weight`` 0, there is nothing to
-    compare, and the score is the popularity of the item.
+    included. Two items are compared by the modalities that both have
+    (:func:`~mmbench.nn.item_neighbours.common_knn`). Interactions do not shape the similarity, so that this model shows
+    what content alone is worth. An item without any content has no neighbours. Without any modality, or with
+    ``content_weight`` 0, there is nothing to compare, and the score is the popularity of the item.
 
     Args:
         data: training data.
@@ -63,8 +64,12 @@ class ContentKNN(ClosedForm):
             self.counts = torch.bincount(data.edge_index[1], minlength=data.n_items).to(self.counts.dtype)
             return
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        present = torch.stack([data.present[name] for name in self.weights]).any(0)
-        lists = cached_knn(concatenated(data, self.weights), present, self.k, shrink=self.shrink)
+        present = [data.present[name] for name in self.weights]
+        if all(torch.equal(mask, present[0]) for mask in present):
+            lists = cached_knn(concatenated(data, self.weights), present[0], self.k, shrink=self.shrink)
+        else:
+            parts = [concatenated(data, {name: weight}) for name, weight in self.weights.items()]
+            lists = common_knn(parts, present, self.k, shrink=self.shrink)
         self.similarity = transposed(weighted(lists)).matrix()
 
     def score(self, users: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.item_graphs import modality_shares, weighted, weighted_sum
+from mmbench.nn.item_graphs import ItemGraph, modality_shares, weighted, weighted_sum
 from mmbench.nn.item_neighbours import content_neighbours, cooccurrence_knn
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import history_scores, interaction_matrix
@@ -20,12 +20,15 @@ from mmbench.nn.sparse import history_scores, interaction_matrix
 class HybridKNN(ClosedForm):
     r"""ItemKNN whose similarity has a share of content.
 
-    .. math:: \hat y_{uj} = \sum_{i \in R_u} \Big((1 - \beta)\, s_{ji} + \beta \sum_m s_m c^m_{ji}\Big)
+    .. math:: \hat y_{uj} = \sum_{i \in R_u} \Big((1 - \beta)\, s_{ji} + \beta\,
+        \frac{\sum_{m \in M_{ji}} s_m c^m_{ji}}{\sum_{m \in M_{ji}} s_m}\Big)
 
     :math:`s` is the shrunk cosine of common users, :math:`c^m` the cosine of the features of modality m around their
     mean, or 0 where it is negative: embeddings of one encoder all point in much the same direction, so that around zero
-    all items would be alike. Each similarity keeps the k best items of each item j. An item without content has no
-    neighbours in that modality. Without any modality, or with ``content_weight`` 0, the model is ItemKNN.
+    all items would be alike. Each similarity keeps the k best items of each item j. :math:`M_{ji}` are the modalities
+    that both items have: what one of them lacks is absent, which is not the same as unlike, and the others weigh more.
+    Two items without a modality in common are compared by :math:`s` alone. So is every item without any modality, or
+    with ``content_weight`` 0: then the model is ItemKNN.
 
     Args:
         data: training data.
@@ -56,10 +59,9 @@ class HybridKNN(ClosedForm):
             raise Refusal("content_weight={content_weight} must lie between 0 and 1", content_weight=content_weight)
         self.k, self.shrink = k, shrink
         data, _ = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
-        share = content_weight if data.features else 0.0
         shares = modality_shares(data.features, first_modality_weight, modality_weights)
-        self.names = list(data.features)
-        self.weights = [1.0 - share, *(share * part for part in shares)]
+        self.content_weight = content_weight if data.features else 0.0
+        self.shares = dict(zip(data.features, shares, strict=True))
         self.register_buffer("history", torch.empty(0), persistent=False)
         self.register_buffer("similarity", torch.empty(0), persistent=False)
 
@@ -67,8 +69,31 @@ class HybridKNN(ClosedForm):
         """Find the neighbours of each item by interactions and by each modality."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         lists = [cooccurrence_knn(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)]
-        lists += [content_neighbours(data.features[name], data.present[name], self.k) for name in self.names]
-        self.similarity = weighted_sum([weighted(neighbours) for neighbours in lists], self.weights).matrix()
+        lists += [content_neighbours(data.features[name], data.present[name], self.k) for name in self.shares]
+        graphs = [weighted(neighbours) for neighbours in lists]
+        self.similarity = weighted_sum(graphs, self._weights(graphs, data)).matrix()
+
+    def _weights(self, graphs: Sequence[ItemGraph], data: RecData) -> list[Tensor | float]:
+        """Weight of the similarity by interactions and of that by each modality; one per edge where content lacks."""
+        of_content = [self.content_weight * share for share in self.shares.values()]
+        present = [data.present[name] for name in self.shares]
+        if all(bool(mask.all()) for mask in present):
+            return [1.0 - self.content_weight, *of_content]
+        interactions, *contents = graphs
+        by_content = [
+            weight * sum(self.shares.values()) / self._common(graph, present)
+            for weight, graph in zip(of_content, contents, strict=True)
+        ]
+        compared = self._common(interactions, present) > 0
+        return [torch.where(compared, 1.0 - self.content_weight, 1.0), *by_content]
+
+    def _common(self, graph: ItemGraph, present: Sequence[Tensor]) -> Tensor:
+        """Shares of the modalities that both ends of an edge have, added up: ``(n_edges,)``."""
+        one, other = graph.edge_index
+        total = torch.zeros_like(graph.weights)
+        for share, mask in zip(self.shares.values(), present, strict=True):
+            total += share * (mask[one] & mask[other])
+        return total
 
     def score(self, users: Tensor) -> Tensor:
         """Sums of similarities to the history: ``(B, n_items)``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -85,6 +85,51 @@ def knn(
 
     indices, values = nearest(similarity, len(items), k, progress=progress, narrow=features.shape[1] <= NARROW)
     return Neighbours(len(features), items, items[indices], values)
+
+
+def common_knn(parts: Sequence[Tensor], present: Sequence[Tensor], k: int, *, shrink: float = 0.0) -> Neighbours:
+    r"""Exact nearest items by the cosine of what both have, the item itself among them.
+
+    .. math:: s_{ij} = \frac{\sum_{m \in M_{ij}} \langle f_i^m, f_j^m\rangle}
+        {\sqrt{\sum_{m \in M_{ij}} \|f_i^m\|^2} \sqrt{\sum_{m \in M_{ij}} \|f_j^m\|^2} + w_{ij}\, \text{shrink}}
+
+    :math:`M_{ij}` are the modalities that both items have; items without one in common are no neighbours. As features
+    of fewer modalities are shorter, the shrinkage has the weight :math:`w_{ij} = \sum_{m \in M_{ij}} q_m / \sum_m q_m`,
+    :math:`q_m` the mean square length of modality m. Where every item has every modality this is :func:`knn` of the
+    parts side by side. Lists are kept in memory.
+
+    Args:
+        parts: features of each modality, ``(n_items, d_m)``.
+        present: whether an item has content, ``(n_items,)`` each.
+        k: neighbours per item, itself included.
+        shrink: as for :func:`knn`.
+    """
+    key = content_key("common", shrink, *parts, *present)
+    return _lists.get(
+        key,
+        lambda: _common_knn(parts, present, max(k, STORED), shrink),
+        lambda kept: kept.k >= min(k, len(kept.items)),
+    ).top(k)
+
+
+def _common_knn(parts: Sequence[Tensor], present: Sequence[Tensor], k: int, shrink: float) -> Neighbours:
+    joined = torch.cat([part * mask.unsqueeze(1) for part, mask in zip(parts, present, strict=True)], dim=1)
+    squares = torch.stack([part.square().sum(1) * mask for part, mask in zip(parts, present, strict=True)], dim=1)
+    items = torch.nonzero(squares.any(1)).squeeze(1)
+    joined, squares = joined[items], squares[items]
+    has = (squares > 0).to(squares.dtype)
+    weights = squares.sum(0) / has.sum(0).clamp_min(1)
+    weights = weights / weights.sum()
+    lowest = torch.finfo(joined.dtype).min / 2
+
+    def similarity(begin: int, end: int) -> Tensor:
+        products = joined[begin:end] @ joined.T
+        norms = (squares[begin:end] @ has.T).sqrt() * (has[begin:end] @ squares.T).sqrt()
+        shrinkage = shrink * ((weights * has[begin:end]) @ has.T)
+        return torch.where(norms > 0, products / (norms + shrinkage), lowest)
+
+    indices, values = nearest(similarity, len(items), k, narrow=joined.shape[1] <= NARROW)
+    return Neighbours(len(parts[0]), items, items[indices], torch.where(values > lowest / 2, values, 0.0))
 
 
 def cooccurrence_knn(edge_index: Tensor, n_users: int, n_items: int, k: int, *, shrink: float = 0.0) -> Neighbours:

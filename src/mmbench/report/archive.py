@@ -46,6 +46,8 @@ LEFT_OUT = (paths.mirror_dir(Path()).name, REPORT, paths.audit_file(Path()).name
 #: Reports that are computed again letter by letter, and those with a check of their own.
 TABLES = (*(f"{n}.{e}" for n in (paths.TABLE, paths.VERDICTS) for e in ("csv", "md", "tex")), f"{paths.TABLE}.txt")
 CONTRIBUTION, DECISION, PAPER = f"{paths.CONTRIBUTION}.csv", f"{paths.DECISION}.json", f"{paths.PAPER}.csv"
+#: The page of a decision, and the one that is packed in its place.
+PAGE, WITHOUT_TITLES = f"{REPORT}/{paths.DECISION}.html", f"{REPORT}/{paths.WITHOUT_TITLES}.html"
 #: Rows of the contribution report that need no data set.
 WITHOUT_DATA = ("M1 value", "M2 hits", "M2 hits beyond the noise floor", "M3 overlap and headroom", "reliance")
 MEASURE = "measure"
@@ -77,19 +79,30 @@ class Finding:
     comparison: str
 
 
-def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING) -> int:
+def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: bool = False) -> int:
     """Write the archive of a sweep; its bytes depend on the files alone. Returns the number of files.
 
     Args:
         sweep_dir: folder of the sweep; its reports are written again first.
         target: archive to write, by atomic rename.
         trust: what may be used because a record names it.
+        with_titles: whether the page of a decision shows titles and pictures of items.
 
     Raises:
-        ValueError: if the folder is no sweep, or holds more than an archive may.
+        ValueError: if the folder is no sweep, holds more than an archive may, or has no page without titles.
     """
     table = write_report(sweep_dir, trust=trust, audited=False)
     there = {path.relative_to(sweep_dir).as_posix(): path for path in _files(sweep_dir)}
+    without = there.pop(WITHOUT_TITLES, None)
+    if not with_titles and PAGE in there:
+        if without is None:
+            raise Refusal(
+                "{page} may show titles and pictures of items, and there is no {name} beside it to be packed in its "
+                "place; run python -m mmbench decide again, or add --with-titles",
+                page=there[PAGE],
+                name=PurePosixPath(WITHOUT_TITLES).name,
+            )
+        there[PAGE] = without
     _check_amount(sweep_dir, len(there), sum(path.stat().st_size for path in there.values()))
     made = {ENVIRONMENT: _json(_environment())}
     made[READ_ME] = _read_me(table.name, target.name, sorted({*there, *made})).encode()
@@ -171,7 +184,8 @@ def _read_me(name: str, archive: str, files: list[str]) -> str:
             for file in tables
         ),
         "",
-        "Seeds, configurations and fingerprints of the data stand in the records; the data are not in here.",
+        "Seeds, configurations and fingerprints of the data stand in the records; the data are not in here. Users and "
+        "items are numbers.",
         f"What the sweep was asked for stands in {MANIFEST} under `command`.",
     ]
     return "\n".join(lines) + "\n"

@@ -72,9 +72,15 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
             cold = True
             changes["cold recall"] = _relative(*by_user)
         for modality, state in c.a.states.items():
-            by_user = [_recall_by_user(side, ~data.dataset.features[modality].present) for side in (c.a, c.b)]
-            if state != c.b.states.get(modality, state) and len(by_user[0]) > 1:
-                changes[f"recall of items without {modality}"] = _relative(*by_user)
+            lacking = ~data.dataset.features[modality].present
+            if state == c.b.states.get(modality, state) or not lacking.any():
+                continue
+            by_user = [_recall_by_user(side, lacking) for side in (c.a, c.b)]
+            name = f"recall of items without {modality}"
+            if len(by_user[0]) > 1:
+                changes[name] = _relative(*by_user)
+            else:
+                facts.unknown.append(f"guard-rail {name} of {c.contrast}: fewer than two users hold one out")
         for name, change in changes.items():
             if change is None:
                 facts.unknown.append(f"guard-rail {name} of {c.contrast}: {c.b.modality} has none to lose")

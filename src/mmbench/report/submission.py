@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmbench import paths
+from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.report.comparisons import Comparison
+from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import Column, Table, markdown_table, md, tex
+from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
 from mmbench.store import records
@@ -101,8 +104,17 @@ def read_ledger(table: SweepTable) -> Ledger:
     )
 
 
-def answers(table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group]) -> list[Answer]:
-    """Every item of every checklist."""
+def answers(
+    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], measured: Sequence[Facts]
+) -> list[Answer]:
+    """Every item of every checklist.
+
+    Args:
+        table: the sweep.
+        comparisons: its contrasts.
+        groups: its fairness report.
+        measured: contribution measures, with the guard-rails of every contrast.
+    """
     ledger = read_ledger(table)
     return [
         *_neurips(table, comparisons, ledger),
@@ -110,6 +122,7 @@ def answers(table: SweepTable, comparisons: Sequence[Comparison], groups: Sequen
         *_pineau_runs(table, ledger),
         *_acm(ledger),
         *_recsys(table, comparisons, groups, ledger),
+        _guardrails(measured),
     ]
 
 
@@ -289,6 +302,27 @@ def _recsys(
     yield item("Ranges and chosen values of all methods?", YES, _settings(table), FAIRNESS)
     yield item("Full ranking?", YES, "All items but those of the user's training part.", TABLE)
     yield item("Code of baselines?", YES, "One file per model, tuned by the same command.", MANIFEST)
+
+
+def _guardrails(measured: Sequence[Facts]) -> Answer:
+    """Whether a gain has a price: coverage, long tail, new items and items that lack the content which is added."""
+    question = "Does nothing get worse beside the accuracy?"
+    rails = [(facts, fact) for facts in measured for fact in facts.facts if fact.measure == GUARDRAILS]
+    if not rails:
+        return Answer(RECSYS, question, OPEN, "No guard-rail was measured: the data set or a second seed is missing.")
+    by_word = {word: [pair for pair in rails if pair[1].word == word] for word in Rail}
+    count = ", ".join(f"{len(found)} {word}" for word, found in by_word.items())
+    broken = [
+        f"{fact.part.removeprefix('relative change of ')} of {facts.dataset}/{facts.model} {fact.subject}"
+        for facts, fact in by_word[Rail.BROKEN]
+    ]
+    named = f" Broken: {'; '.join(broken)}." if broken else ""
+    reason = (
+        f"Guard-rails of all contrasts: {count}. One holds where the loss is below {100 * MARGIN:g} % at 95 % "
+        f"confidence.{named}"
+    )
+    answer = YES if len(by_word[Rail.HOLDS]) == len(rails) else NO
+    return Answer(RECSYS, question, answer, reason, (f"{paths.CONTRIBUTION}.md",))
 
 
 COLUMNS: Sequence[Column[Answer]] = (

@@ -64,7 +64,7 @@ def write_report(
     documents = {name: proved(document, table) for name, document in documents.items()}
     shown = "\n".join(layout.terminal(documents[name]) for name in (paths.TABLE, paths.VERDICTS))
     table = replace(table, text=shown)
-    answers = submission.answers(table, compared, groups)
+    answers = submission.answers(table, compared, groups, measured)
     texts = {f"{paths.TABLE}.txt": shown, f"{paths.SUBMISSION}.md": submission.as_markdown(table, answers)}
     texts |= {f"{paths.SUBMISSION}.tex": submission.as_latex(answers)}
     for name, document in documents.items():

@@ -43,6 +43,18 @@ def test_a_log_and_its_items(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["category", "Genres", "商品分類", "カテゴリー", "大分類名"])
+def test_a_category_is_kept_under_the_name_that_reports_look_for(tmp_path: Path, name: str) -> None:
+    items = write(tmp_path / "items.csv", f"商品コード,商品名,{name}\n007,赤い靴,靴\n08,青い帽子,NULL\n9,Lamp,照明\n")
+    source = read_tabular(write(tmp_path / "log.csv", LOG), items=items)
+    assert source.items["category"].tolist() == ["靴", "", "照明"]
+    assert list(source.items) == ["item_id", "商品名", "category"]
+    assert f"columns of the items: item=商品コード, text=商品名, category={name}" in source.notices
+    as_text = read_tabular(tmp_path / "log.csv", items=items, text=[name])
+    assert as_text.texts == (name,)
+    assert list(as_text.items) == ["item_id", name]
+
+
 def test_a_log_alone(tmp_path: Path) -> None:
     source = read_tabular(write(tmp_path / "log.tsv", "uid\tsku\nb\t2\na\t10\n"))
     assert list(source.log) == ["user_id", "item_id"]

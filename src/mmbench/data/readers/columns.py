@@ -44,6 +44,11 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     ),
     "image_url": ("imageurl", "imurl", "image", "imagelink", "画像url", "商品画像url"),
     "image_path": ("imagepath", "imagefile", "画像ファイル", "画像パス"),
+    "category": (
+        "category", "categories", "genre", "genres", "categoryname", "productcategory", "producttype", "department",
+        "カテゴリ", "カテゴリー", "カテゴリ名", "カテゴリー名", "商品カテゴリ", "商品カテゴリー", "商品分類", "分類",
+        "分類名", "ジャンル", "大分類", "大分類名", "部門", "部門名",
+    ),
 }  # fmt: skip
 OPTIONAL = ("rating", "timestamp", "split", "order", "quantity")
 _NOTHING_LIKE = {

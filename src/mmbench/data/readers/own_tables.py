@@ -152,7 +152,7 @@ def _ask_about(
 def _items(
     source: TableFile, item_column: str | None, text: Sequence[str], journal: Journal
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Listed items with their texts and images, each item once, and the names of the text columns."""
+    """Listed items with texts, images and category, each item once, and the names of the text columns."""
     header = source.header()
     _tell_of_file(source, header, journal)
     if item_column is None:
@@ -176,13 +176,15 @@ def _items(
                 "{path}: column {column} (--text) is the item id or stands twice", path=source.path, column=repr(name)
             )
     free = [name for name in header.names if name not in (item_column, *texts)]
-    images = {alike[0]: role for role in ("image_url", "image_path") if (alike := guessed(free, role))}
-    journal.tell(Message("columns of the items: {pairs}", pairs=pairs({"item": item_column, "text": "+".join(texts)})))
-    unused = [name for name in free if name not in images]
+    roles = (role for role in ("image_url", "image_path", "category") if role not in texts)
+    kept = {alike[0]: role for role in roles if (alike := guessed(free, role))}
+    named = {"item": item_column, "text": "+".join(texts), **{role: name for name, role in kept.items()}}
+    journal.tell(Message("columns of the items: {pairs}", pairs=pairs(named)))
+    unused = [name for name in free if name not in kept]
     if unused:
         journal.tell(Message("columns of the items that are not used: {columns}", columns=", ".join(unused)))
-    table = source.read([item_column, *texts, *images])
-    frame = with_ids(table, {"item_id": item_column}, "items", journal).frame[["item_id", *texts, *images]]
+    table = source.read([item_column, *texts, *kept])
+    frame = with_ids(table, {"item_id": item_column}, "items", journal).frame[["item_id", *texts, *kept]]
     frame = first_of_each(frame, journal)
-    cleaned = {name: frame[name].where(~frame[name].isin(MISSING_WORDS), "") for name in [*texts, *images]}
-    return frame.assign(**cleaned).rename(columns=images), texts
+    cleaned = {name: frame[name].where(~frame[name].isin(MISSING_WORDS), "") for name in [*texts, *kept]}
+    return frame.assign(**cleaned).rename(columns=kept), texts

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
 from mmbench import paths
+from mmbench.decision.page.sections import RAIL_NAMES, UNMEASURED
 from mmbench.decision.page.speaker import Speaker
 from mmbench.messages import Message, Template
 from mmbench.report.templating import render
 from mmbench.store import files
 
+#: For people where no guard-rail of theirs was measured.
+WITHOUT_IMAGE = Template("Items without an image are still recommended sensibly.")
 #: Title and lines for people, by section.
 PARTS = {
     "rights": (
@@ -29,7 +33,7 @@ PARTS = {
         Message("Data and operation"),
         (
             Template("At least {target} of the items will have an image; new items get theirs before they go on sale."),
-            Template("Items without an image are still recommended sensibly."),
+            WITHOUT_IMAGE,
             Template("Placeholder and duplicate images are found and left out."),
             Template(
                 "Encoder and preprocessing have fixed versions; a new version means new embeddings for all items."
@@ -58,7 +62,9 @@ PARTS = {
 }
 
 
-def write_checklist(folder: Path, s: Speaker, lang: str, day: date, proof: Message) -> None:
+def write_checklist(
+    folder: Path, s: Speaker, lang: str, day: date, proof: Message, rails: Sequence[Mapping[str, str]] = ()
+) -> None:
     """Write ``checklist.html`` into the report folder, by atomic rename.
 
     Args:
@@ -67,12 +73,15 @@ def write_checklist(folder: Path, s: Speaker, lang: str, day: date, proof: Messa
         lang: ``en`` or ``ja``.
         day: date on the page.
         proof: how far the records have been checked.
+        rails: guard-rails as :func:`mmbench.decision.page.sections.guard_rails` gives them.
     """
-    files.write_text(folder / f"{paths.CHECKLIST}.html", as_html(s, lang, day, proof))
+    files.write_text(folder / f"{paths.CHECKLIST}.html", as_html(s, lang, day, proof, rails))
 
 
-def as_html(s: Speaker, lang: str, day: date, proof: Message) -> str:
-    """The page."""
+def as_html(s: Speaker, lang: str, day: date, proof: Message, rails: Sequence[Mapping[str, str]] = ()) -> str:
+    """The page; see :func:`write_checklist`."""
+    measured = [rail for rail in rails if rail["status"] != UNMEASURED]
+    answered = s(RAIL_NAMES["recall of items without image"]) in {rail["name"] for rail in measured}
     filled = {"years": s.years, "target": s.share(s.economics.likely["items.target"]), "need": s.need}
     about = Message(
         "Data set {dataset}, models {models}; {date}. Answer of the decision: {answer}.",
@@ -82,7 +91,10 @@ def as_html(s: Speaker, lang: str, day: date, proof: Message) -> str:
         answer=s.badge,
     )
     parts = {
-        name: {"title": s(title), "lines": [s(Message(line, **filled)) for line in lines]}
+        name: {
+            "title": s(title),
+            "lines": [s(Message(line, **filled)) for line in lines if not (answered and line is WITHOUT_IMAGE)],
+        }
         for name, (title, lines) in PARTS.items()
     }
     gates = [s.gate(gate) for gate in s.decision.gates]
@@ -95,5 +107,6 @@ def as_html(s: Speaker, lang: str, day: date, proof: Message) -> str:
         proof=s(proof),
         made_up=s.made_up,
         gates=gates,
+        rails=measured,
         parts=parts,
     )

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from PIL import Image
 
+from mmbench.data import encoded
+from mmbench.data.readers.columns import guessed
+from mmbench.data.sources import read_meta
 from mmbench.decision.gates import IMAGE, finished
+from mmbench.encoders.contents import item_images
 from mmbench.inference.contribution import hits
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.contribution_facts import coalitions
 from mmbench.report.facts import K
 from mmbench.report.table import CellResult, SweepTable
+from mmbench.scheduling.trust import Trust, outside
 
 SHOWN = 6
 #: Pixels of the longer side, and formats that are opened at all.
 SIDE, FORMATS = 160, ("JPEG", "PNG", "WEBP", "GIF")
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 #: A larger file is no thumbnail; and a longer title no title.
 MOST_BYTES, MOST_CHARACTERS = 20_000_000, 90
 
@@ -40,13 +46,14 @@ class Example:
     share: float
 
 
-def read_examples(cells: list[CellResult], data: Catalogue, modality: str) -> list[Example]:
+def read_examples(cells: list[CellResult], data: Catalogue, modality: str, trust: Trust) -> list[Example]:
     """Items whose held-out purchase is among the best :data:`~mmbench.report.facts.K` thanks to one modality only.
 
     Args:
         cells: finished conditions of one model.
         data: its data set.
         modality: the modality in question.
+        trust: what may be read because the data set names it.
     """
     game = coalitions(cells)
     names = sorted(frozenset().union(*game))
@@ -58,50 +65,103 @@ def read_examples(cells: list[CellResult], data: Catalogue, modality: str) -> li
     items = game[frozenset()].tested[0].items
     best = pd.Series(share).groupby(items).max().sort_index()
     chosen = best[best >= 0.5].sort_values(ascending=False, kind="stable").head(SHOWN)
-    return [Example(title(data, int(item)), thumbnail(data, int(item)), float(s)) for item, s in chosen.items()]  # type: ignore[call-overload]
+    shown, pictures = titles(data), Pictures.of(data, trust)
+    return [Example(shown[int(item)], pictures.small(int(item)), float(s)) for item, s in chosen.items()]  # type: ignore[call-overload]
 
 
 def examples_of(table: SweepTable, cell: CellResult, data: Catalogue | str) -> list[Example]:
     """Examples for the model of a cell; none where the data set cannot be read."""
     if isinstance(data, str):
         return []
-    return read_examples(finished(table, cell), data, IMAGE)
+    return read_examples(finished(table, cell), data, IMAGE, table.trust)
 
 
-def title(data: Catalogue, item: int) -> str:
-    """The title of an item, or the id where there is none."""
-    for column in ("title", "name", "text"):
-        value = data.items[column].iloc[item] if column in data.items else None
-        if isinstance(value, str) and value.strip():
-            text = " ".join(value.split())
-            return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
-    return str(data.dataset.item_ids[item])
+def numbered(examples: Sequence[Example], lang: str) -> list[Example]:
+    """The same items for a page that is passed on: numbers instead of titles, and no pictures."""
+    translator = Translator(lang)
+    return [
+        Example(str(translator(Message("item {n}", n=number))), "", example.share)
+        for number, example in enumerate(examples, 1)
+    ]
 
 
-def thumbnail(data: Catalogue, item: int) -> str:
-    """A small picture of an item as a data address; empty where the folder holds none that can be read."""
-    if data.folder is None:
-        return ""
-    root = data.folder.resolve()
-    for file in _places(data, root, item):
+def titles(data: Catalogue) -> list[str]:
+    """The title of every item, or its id where it has none.
+
+    It stands in the first column that ``prepare`` made the texts of, else in one with a usual name.
+    """
+    named = [] if data.folder is None else read_meta(data.folder).get("texts")
+    columns = [*(named if isinstance(named, list) else []), *guessed(map(str, data.items), "text"), "text"]
+    shown = [str(name) for name in data.dataset.item_ids]
+    for column in reversed([name for name in dict.fromkeys(columns) if name in data.items]):
+        for item, value in enumerate(data.items[column]):
+            if isinstance(value, str) and value.strip():
+                text = " ".join(value.split())
+                shown[item] = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
+    return shown
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The image files of a data set, where its encoder found them.
+
+    Args:
+        files: file of each item, None without one.
+        places: folders that a file must lie in to be opened, links followed.
+        objection: why a folder of pictures that the data set names is not read; None where it is.
+    """
+
+    files: Sequence[Path | None]
+    places: tuple[Path, ...] = ()
+    objection: Message | None = None
+
+    @staticmethod
+    def of(data: Catalogue, trust: Trust) -> Pictures:
+        """Where ``encode`` says that it took them from, else where it would look for them."""
+        nothing: list[Path | None] = [None] * data.dataset.n_items
+        if data.folder is None:
+            return Pictures(nothing)
+        source = _source(data)
+        outside_of = Path(source) if source is not None and source not in data.items else None
+        if outside_of is not None and not trust.may_read(outside_of):
+            return Pictures(nothing, objection=outside(outside_of))
+        try:
+            items = data.items.assign(item_id=data.items.index)
+            files, _ = item_images(items, data.folder, source)
+        except Refusal:  # no such column, and no such folder
+            return Pictures(nothing)
+        return Pictures(files, tuple(place.resolve() for place in (data.folder, outside_of) if place is not None))
+
+    def small(self, item: int) -> str:
+        """A small picture of an item as a data address; empty where there is none that can be read."""
+        file = self.files[item]
+        if file is None:
+            return ""
         inside = file.resolve()
-        if inside.is_relative_to(root) and inside.is_file() and inside.stat().st_size <= MOST_BYTES:
-            try:
-                with Image.open(inside, formats=FORMATS) as picture:
-                    picture.thumbnail((SIDE, SIDE))
-                    out = io.BytesIO()
-                    picture.convert("RGB").save(out, "JPEG", quality=70)
-            except (OSError, ValueError, Image.DecompressionBombError):
-                continue
-            return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
-    return ""
+        if not any(map(inside.is_relative_to, self.places)) or not inside.is_file():
+            return ""
+        if inside.stat().st_size > MOST_BYTES:
+            return ""
+        try:
+            with Image.open(inside, formats=FORMATS) as picture:
+                picture.thumbnail((SIDE, SIDE))
+                out = io.BytesIO()
+                picture.convert("RGB").save(out, "JPEG", quality=70)
+        except (OSError, ValueError, Image.DecompressionBombError):
+            return ""
+        return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def _places(data: Catalogue, root: Path, item: int) -> list[Path]:
-    """Where the picture may lie: what items.parquet says, else ``images/<item id>``."""
-    path = data.items["image_path"].iloc[item] if "image_path" in data.items else None
-    places = [root / path] if isinstance(path, str) and path else []
-    name = str(data.dataset.item_ids[item])
-    if name and not set(name) & set("/\\\0"):
-        places += [root / "images" / f"{name}{ending}" for ending in ENDINGS]
-    return places
+def _source(data: Catalogue) -> str | None:
+    """The column or the folder that the sidecar of the image features names; None where it names none."""
+    assert data.folder is not None
+    config = data.dataset.config
+    by_label = encoded.encoders_in(data.folder).get(IMAGE, {})
+    label = encoded.DEFAULT if config is None else config.encoder.get(IMAGE, encoded.DEFAULT)
+    for matrix in dict.fromkeys([*([by_label[label]] if label in by_label else []), *by_label.values()]):
+        sidecar = encoded.read_sidecar(matrix) or {}
+        for key in ("image_folder", "made_from"):
+            name = sidecar.get(key)
+            if isinstance(name, str) and (key == "image_folder" or name in data.items):
+                return name
+    return None

@@ -15,7 +15,7 @@ from mmbench.decision.economics import INPUTS, costs
 from mmbench.decision.gates import IMAGE
 from mmbench.decision.page import drawings
 from mmbench.decision.page.drawings import Labels, Line
-from mmbench.decision.page.examples import Example
+from mmbench.decision.page.examples import Example, numbered
 from mmbench.decision.page.speaker import INPUT_NAMES, Speaker
 from mmbench.decision.serving import Serving
 from mmbench.decision.sweep_evidence import Read
@@ -36,6 +36,7 @@ MOST_SWINGS, MOST_SLICES = 8, 14
 #: Recommended items that one request asks for.
 LIST = 20
 RAILS = {Rail.HOLDS: Message("✓ not worse"), Rail.BROKEN: Message("✗ worse"), Rail.OPEN: Message("? not shown")}
+UNMEASURED = "not-measured"
 #: Guard-rails as the facts name them.
 RAIL_NAMES = {
     "coverage": Message("breadth of what is shown (coverage)"),
@@ -69,7 +70,7 @@ def write_decision(
     serving: Sequence[Serving] = (),
     command: str = "",
 ) -> None:
-    """Write ``decision.html`` and ``decision.json`` into the report folder, each by atomic rename.
+    """Write page and record into the report folder, each by atomic rename; the page also as it is passed on.
 
     Args:
         table: the sweep.
@@ -82,8 +83,9 @@ def write_decision(
         serving: what the models cost to run.
         command: what made the page.
     """
-    page = as_html(table, read, economics, decision, lang, day, examples, serving, command)
-    files.write_text(paths.report_dir(table.folder) / f"{paths.DECISION}.html", page)
+    for name, shown in ((paths.DECISION, examples), (paths.WITHOUT_TITLES, numbered(examples, lang))):
+        page = as_html(table, read, economics, decision, lang, day, shown, serving, command)
+        files.write_text(paths.report_dir(table.folder) / f"{name}.html", page)
     files.write_document(paths.decision_file(table.folder), as_record(read.evidence, economics, decision))
 
 
@@ -123,7 +125,7 @@ def as_html(
         tornado=_tornado(speaker),
         where=_where(speaker, read),
         why=_why(speaker, read),
-        rails=_rails(speaker, read),
+        rails=guard_rails(speaker, read),
         steps=_steps(speaker),
         gates=[speaker.gate(gate) for gate in decision.gates],
         inputs=_inputs(speaker),
@@ -369,17 +371,25 @@ def _repeat(speaker: Speaker, facts: Sequence[Fact]) -> str:
     return speaker(Message("{share} of what images tell, text tells too.", share=percent))
 
 
-def _rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
-    return [
-        {
-            "name": speaker(RAIL_NAMES[fact.part.removeprefix("relative change of ")]),
+def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
+    """Every guard-rail, also one that could not be measured; nothing where none could.
+
+    Args:
+        speaker: says what was decided.
+        read: what the records say.
+    """
+    measured = {
+        fact.part.removeprefix("relative change of "): {
             "change": "{} ({} … {})".format(*map(speaker.gain, (fact.value, fact.interval.lo, fact.interval.hi))),
             "word": speaker(RAILS[Rail(fact.word)]),
             "status": fact.word.replace(" ", "-"),
         }
         for fact in read.facts.facts
         if (fact.measure, fact.subject) == (GUARDRAILS, speaker.evidence.contrast) and fact.interval is not None
-    ]
+    }
+    lacking = Message("Hardly any such item is among the test purchases, or none was found without images either.")
+    none = {"change": speaker(lacking), "word": speaker(Message("– not measured")), "status": UNMEASURED}
+    return [{"name": speaker(name), **measured.get(part, none)} for part, name in RAIL_NAMES.items() if measured]
 
 
 def _steps(speaker: Speaker) -> Mapping[str, Any]:
