@@ -330,9 +330,7 @@ def test_everything_it_says_is_japanese(shop: Path, start: Start) -> None:
     assert "decide --template yen lang=ja" in commands(said.out)
     assert commands(said.out)[-1] == "decide multirun/shop economics=economics-yen.yaml lang=ja"
     assert named(said.out)[:2] == commands(said.out)[1:3]
-    assert "# 一年間" in Path("economics-yen.yaml").read_text(encoding="utf-8") or JAPANESE.search(
-        Path("economics-yen.yaml").read_text(encoding="utf-8")
-    )
+    assert JAPANESE.search(Path("economics-yen.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
