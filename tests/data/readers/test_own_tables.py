@@ -393,14 +393,14 @@ def test_columns_that_are_not_used_are_listed_and_asked_about(tmp_path: Path) ->
     assert words == [("--quantity", "金額 税込"), ("--timestamp", "出荷した日"), ("--timestamp", "key")]
     assert asked(path, Columns(timestamp="none", quantity="none"))[1] == []
     _, words = asked(path, Columns(timestamp="key", quantity="金額 税込"))
-    assert words == []
+    assert words == [("--cancel-returns",)]
 
 
 def test_negative_sums_of_lines_with_a_quantity_are_asked_about(tmp_path: Path) -> None:
     path = write(tmp_path / "log.csv", "user,item,qty,amount\nu,a,1,-5\nu,b,2,10\nu,c,-1,-3\n")
-    assert asked(path)[1] == [("--quantity", "amount")]
+    assert asked(path)[1] == [("--cancel-returns",), ("--quantity", "amount")]
     sign = write(tmp_path / "log.csv", "user,item,qty,amount\nu,a,1,5\nu,b,2,10\nu,c,-1,-3\n")
-    assert asked(sign)[1] == []
+    assert asked(sign)[1] == [("--cancel-returns",)]
 
 
 def test_leading_zeros_that_the_list_lost_are_found(tmp_path: Path) -> None:
