@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 EXTRA ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format messages test test-all study calibration bench bench-full docs clean
+.PHONY: help setup demo lint format messages test test-all study calibration chaos bench bench-full docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -51,6 +51,11 @@ REPLICAS ?= 20000
 
 calibration: $(STAMP) ## coverage of the tuned gain, 20,000 sweeps for each regime, hours; goes on where it was stopped
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.calibration.coverage --replicas $(REPLICAS)
+
+SEEDS ?= 0-9
+
+chaos: $(STAMP) ## kills, stops, wrong clocks and torn files against tiny sweeps, 10 minutes; goes on with the next seeds
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m tests.chaos.run --seeds $(SEEDS) --minutes 10
 
 # Not collected by the tests: no file of theirs begins with test_. Processor time, as another process may be running.
 BENCH := $(BIN)/python -m pytest tests/benchmarks/bench_kernels.py tests/benchmarks/bench_models.py -q --benchmark-timer=time.process_time --benchmark-json=build/bench.json --benchmark-columns=min,median,rounds

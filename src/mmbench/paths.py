@@ -48,6 +48,16 @@ def ledger_file(sweep_dir: Path) -> Path:
     return sweep_dir / "ledger.jsonl"
 
 
+def damaged_dir(sweep_dir: Path) -> Path:
+    """Where files are kept that a power cut or a disk left empty, cut or overwritten, laid out as in the sweep."""
+    return sweep_dir / "damaged"
+
+
+def copy_of(file: Path) -> Path:
+    """The second copy of a file that nothing could compute again."""
+    return file.with_name(f"{file.name}.copy")
+
+
 def hydra_file(sweep_dir: Path, what: str) -> Path:
     """Where Hydra's users look for the ``config`` of the first job and the ``overrides`` of the command."""
     return sweep_dir / ".hydra" / f"{what}.yaml"
@@ -151,6 +161,14 @@ def looks_kept(cell: Path) -> int:
     return len(list((cell / "looks").glob(f"*/{seal_file(cell).name}")))
 
 
+def seal_copy(cell: Path) -> Path:
+    """The copy of the seal of a cell, which is written where the seal will be kept once effort is raised.
+
+    It also says that the test split has been opened, should the seal be lost.
+    """
+    return copy_of(seal_file(look_dir(cell, looks_kept(cell) + 1)))
+
+
 def aside_dir(cell: Path, configuration_hash: str) -> Path:
     """Where final runs of a configuration that is no longer the choice are kept, laid out as in the cell itself."""
     return cell / "aside" / slug([configuration_hash])
@@ -164,6 +182,13 @@ def aside_dirs(cell: Path) -> list[Path]:
 def cell_files(sweep_dir: Path) -> list[Path]:
     """Records of all cells of a sweep, planned or set aside."""
     return sorted(sweep_dir.glob(f"*/*/*/{cell_file(sweep_dir).name}"))
+
+
+def cell_dirs(sweep_dir: Path) -> list[Path]:
+    """Folders of all cells of a sweep, planned or set aside, whatever is left in them."""
+    known = {cell_file(sweep_dir).name, choice_file(sweep_dir).name, seal_file(sweep_dir).name, "trials"}
+    found = {file.parent for name in known for file in sweep_dir.glob(f"*/*/*/{name}")}
+    return sorted(folder for folder in found if damaged_dir(sweep_dir) not in folder.parents)
 
 
 #: Ends the name of a cell's folder that was set aside, before the beginning of its key.

@@ -20,7 +20,8 @@ from mmbench.store.files import read_state, write_parquet
 from mmbench.store.records import ranking_frames
 from mmbench.store.schema import TRAININGS, Manifest, Stage
 from mmbench.training.fit import rebuild
-from mmbench.training.loop import SELECTION_METRIC, validation_scores
+from mmbench.training.loop import validation_scores
+from mmbench.training.stopping import SELECTION_METRIC
 from tests.audit.forger import Forger, Plain
 
 #: An edit by its words.

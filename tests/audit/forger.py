@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
-from mmbench.scheduling.job import key_of
+from mmbench.scheduling.cell_key import key_of
 from mmbench.store import bounds
 from mmbench.store.files import read_state
 from mmbench.store.records import table_fingerprint
@@ -33,8 +33,8 @@ from mmbench.store.schema import (
     hashed,
 )
 from mmbench.tuning.cell import CellFailed, versions_hash
+from mmbench.tuning.choice import choose
 from mmbench.tuning.space import configuration_hash
-from mmbench.tuning.study import choose
 
 Plain = dict[str, Any]
 #: A value inside a file: a key of a record, a place in a list.

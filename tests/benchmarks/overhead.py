@@ -14,7 +14,8 @@ from mmbench.nn.recommender import ClosedForm
 from mmbench.training import loop
 from mmbench.training.batches import TripletLoader
 from mmbench.training.fit import fit
-from mmbench.training.settings import StoppingRule, TrainingSettings
+from mmbench.training.settings import TrainingSettings
+from mmbench.training.stopping import StoppingRule
 
 USERS, ITEMS, EDGES, BATCH = 200, 100, 12_000, 32
 ROUNDS = 5

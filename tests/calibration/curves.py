@@ -26,11 +26,11 @@ from mmbench.evaluation import metrics
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.models.popularity import Popularity
 from mmbench.nn.recommender import FactorModel
-from mmbench.scheduling.job import RESULTS_VERSION
+from mmbench.scheduling.cell_key import RESULTS_VERSION
 from mmbench.store import files
 from mmbench.store.schema import Stage, Unit
 from mmbench.training import allocation, loop
-from mmbench.training.settings import StoppingRule
+from mmbench.training.stopping import SELECTION_METRIC, StoppingRule
 
 CAP_STEPS, CAP_EPOCHS = 3000, 75
 SLOTS = 4
@@ -94,7 +94,7 @@ class Unstopped(loop.LitRecommender):
         super().on_train_epoch_end()
         course = self.loop_state.course
         if course.best_epoch == course.epochs:
-            per_user = metrics.per_user(self.test.rank(self.model).pairs, loop.SELECTION_METRIC)
+            per_user = metrics.per_user(self.test.rank(self.model).pairs, SELECTION_METRIC)
             self.tested.append((course.epochs, float(per_user.mean())))
 
 

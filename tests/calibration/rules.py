@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mmbench.report.layout import Column, Table, markdown_table
-from mmbench.training.settings import LEAST_RANKINGS, StoppingRule
+from mmbench.training.stopping import LEAST_RANKINGS, StoppingRule
 from tests.calibration.curves import CAP_EPOCHS, CAP_STEPS, PACKED, gathered, subjects
 
 DELTA = 0.02

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import cli
+from mmbench import cli, paths
 from mmbench.cli import decide
 from mmbench.decision.economics import INPUTS
 from mmbench.decision.serving import measure_serving
 from mmbench.report.reading import read_sweep
 from mmbench.store import files
+from mmbench.store.bounds import Damaged
+from tests.audit.conftest import run
 from tests.report.conftest import shop_sweep
 from tests.report.shop import vouched
 
@@ -99,6 +101,23 @@ def test_serving_is_measured_from_the_records(sweep: Path, shop_sweep: Path) -> 
     assert {(s.model, s.modality) for s in found} == {("itemknn", "-"), ("hybridknn", "fused"), ("hybridknn", "text")}
     assert all(0 < s.batch_ms < s.one_ms < 1000 for s in found)
     assert [s.score for s in found] == sorted((s.score for s in found), reverse=True)
+
+
+def test_a_state_that_is_gone_leaves_its_model_out_and_a_damaged_one_is_told(tmp_path: Path) -> None:
+    sweep = run(tmp_path, "s", cells=(("vbpr", "text", "complementary"),))
+    (cell,) = paths.cell_dirs(sweep)
+    state = paths.final_file(cell, 1, paths.STATE)
+
+    def measured() -> list[str]:
+        return [serving.modality for serving in measure_serving(read_sweep(sweep), "planted-complementary")]
+
+    assert measured() == ["text"]
+    content = state.read_bytes()
+    state.write_bytes(content[: len(content) // 2])
+    with pytest.raises(Damaged, match=r"state\.npz is missing, empty, cut or overwritten; the command"):
+        measured()
+    state.unlink()
+    assert measured() == []
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from mmbench.messages.hints import did_you_mean
 from mmbench.scheduling.configuration import SECTIONS, JobConfig
 from mmbench.store import ledger
 from tests.cli.conftest import Command
+from tests.machine import small_disk
+from tests.torn import results
 
 FOLDER = ("dataset=folder", "dataset.name=shop", "dataset.protocol=given")
 
@@ -397,6 +399,25 @@ def test_a_gpu_that_is_not_there_is_told_before_the_first_cell(
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [
+        ("ease", ["run", "-m", "sweep.name=s"]),
+        *((model, ["plan"]) for model in ("cease", "addease", "l3ae", "mmgf", "attributemap")),
+    ],
+)
+def test_a_catalogue_that_is_too_large_is_told_before_the_first_cell(
+    model: str, first: list[str], command: Command, tmp_path: Path
+) -> None:
+    wide = [
+        "modality=fused",
+        "dataset.world_options.image_dim=60",
+    ]  # for AttributeMap, which else holds no pairs of items
+    message = "needs 0.0 GB for 80 items, more than max_memory_gb=1e-05"
+    is_one_line(command(*first, f"model={model}", "model.max_memory_gb=1e-5", *wide), message)
+    assert not list(tmp_path.rglob("*.json"))
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_section_holds_keys(section: str) -> None:
     plain = compose([]).config
@@ -448,6 +469,26 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     rows = list(ledger.read(tmp_path / "s"))
     assert rows[: len(listed)] == listed
     assert len(rows) == len({row.unit for row in rows}) == 3
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_is_one_line_and_loses_nothing(command: Command, tmp_path: Path) -> None:
+    """It is enlarged after each failure; where this user may mount a file system."""
+    words = ("model=bpr", "sweep.name=s", "budget.trials=3")
+    assert command(*words).code == 0
+    with small_disk(tmp_path / "disk") as enlarge:
+        sweep, kib, failures, listed = tmp_path / "disk" / "s", 64, 0, 0
+        while (said := command(*words, f"paths.multirun={tmp_path / 'disk'}")).code:
+            is_one_line(said, "No space left on device")
+            rows = list(ledger.read(sweep))
+            assert len(rows) >= listed
+            failures, listed, kib = failures + 1, len(rows), kib + 32
+            enlarge(kib)
+        rows = list(ledger.read(sweep))
+        assert len(rows) == len({row.unit for row in rows}) == 4
+        assert results(sweep) == results(tmp_path / "s")
+    assert failures > 3
+    assert listed == 4
 
 
 def test_a_mistake_is_told_before_anything_is_written(command: Command, tmp_path: Path) -> None:

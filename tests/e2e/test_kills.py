@@ -1,4 +1,4 @@
-"""Kill a worker anywhere: no finished training is lost, and the records come out the same."""
+"""Kill a worker anywhere or tear any file: nothing that was finished is lost, and the records come out the same."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +21,15 @@ import pytest
 from mmbench import faults, paths
 from mmbench.cli.compose import compose
 from mmbench.scheduling import worker
+from mmbench.scheduling.job import Job
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import ledger
 from mmbench.store.leases import is_stopped
-from tests.tiny import TINY, digests
+from mmbench.store.schema import Unit
+from mmbench.training.fit import fit
+from mmbench.tuning import study
+from tests.tiny import TINY
+from tests.torn import MODES, command, results, tear
 
 #: Starts a worker on the pickled jobs of this very test.
 WORKER = "import pickle, sys; from mmbench.scheduling import worker; worker.start(pickle.load(open(sys.argv[1], 'rb')))"
@@ -33,12 +40,16 @@ EARLIER = {"looks", "aside"}
 CELLS = (("bpr", "none"), ("fusion", "text"), ("itemknn", "none"))
 
 
-def prepared(folder: Path, *words: str) -> Sweep:
-    """A small sweep."""
+def jobs(folder: Path, *words: str) -> list[Job]:
+    """The jobs of a small sweep."""
     epochs = ("budget.max_steps=1", "budget.least_epochs=2")
     shared = [*TINY, "budget=smoke", *epochs, "budget.seeds=2", f"paths.multirun={folder}", *words]
-    jobs = [compose([*shared, f"model={m}", f"modality={c}", "sweep.name=kills"]).job() for m, c in CELLS]
-    return Sweep.plan(jobs, [])
+    return [compose([*shared, f"model={m}", f"modality={c}", "sweep.name=kills"]).job() for m, c in CELLS]
+
+
+def prepared(folder: Path, *words: str) -> Sweep:
+    """A small sweep."""
+    return Sweep.plan(jobs(folder, *words), [])
 
 
 def planned(folder: Path, *words: str) -> Sweep:
@@ -66,8 +77,7 @@ def raised(folder: Path, fault: str = "") -> int:
 
 def cells(folder: Path) -> dict[str, str]:
     """Digest of every record of every cell; leases and the ledger say how it came about, not what came out."""
-    found = digests(folder / "kills")
-    return {name: digest for name, digest in found.items() if name.count("/") >= 3}
+    return results(folder / "kills")
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +218,116 @@ def test_a_worker_that_is_told_to_stop_gives_its_training_back(tmp_path: Path) -
     process.terminate()
     assert process.wait() == worker.EXIT_STOPPED
     assert list(leases.glob("*.lease")) == []
+
+
+RAISED = ("budget.trials=4", "budget.seeds=3", "export.top_k=5")
+#: A file of every kind, no two of which damage the same training, and what is left of it.
+TORN = {
+    "manifest.json": "empty",
+    "ledger.jsonl": "cut",
+    "bpr/-/cell.json": "cut",
+    "bpr/-/looks/1/sealed.json": "zeros",
+    "bpr/-/trials/000.json": "garbage",
+    "bpr/-/trials/001.state.npz": "cut",
+    "bpr/-/finals/seed1.valid.parquet": "empty",
+    "bpr/-/finals/seed2.state.npz": "zeros",
+    "fusion/text/choice.json": "empty",
+    "fusion/text/sealed.json": "garbage",
+    "fusion/text/trials/002.test.parquet": "cut",
+    "fusion/text/finals/seed3.lists.parquet": "zeros",
+    "fusion/text/finals/seed1.shuffled_text.test.parquet": "empty",
+    "fusion/text/recommendations.csv": "zeros",
+    "fusion/text/looks/1/choice.json": "cut",
+    "itemknn/-/aside/*/finals/seed2.json": "cut",
+    "itemknn/-/aside/*/finals/seed1.test.parquet": "zeros",
+}
+#: Of these, damages that cost a training each, and files that have a copy.
+TRAINED_AGAIN, WITH_A_COPY = 5, 5
+
+
+@pytest.fixture(scope="module")
+def looked_at_twice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep that was raised after its end."""
+    folder = tmp_path_factory.mktemp("looked_at_twice")
+    assert command(jobs(folder, "export.top_k=5")) == command(jobs(folder, *RAISED)) == 0
+    return folder
+
+
+def copied(folder: Path, target: Path) -> Path:
+    """A copy of a sweep."""
+    shutil.copytree(folder, target, dirs_exist_ok=True)
+    return target / "kills"
+
+
+def times_trained(sweep_dir: Path) -> Counter[tuple[str, Unit, str]]:
+    """How often each training was run to its end, lines that were written again from a record left out."""
+    rows = [row for row in ledger.read(sweep_dir) if row.cost.seconds is not None]
+    return Counter((row.cell_key, row.unit, row.configuration_hash) for row in rows)
+
+
+def test_a_torn_file_of_every_kind_is_made_again_and_nothing_else(
+    looked_at_twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep_dir = copied(looked_at_twice, tmp_path)
+    for name, mode in TORN.items():
+        (file,) = sweep_dir.glob(name if name in ("manifest.json", "ledger.jsonl") else f"planted-complementary/{name}")
+        tear(file, mode, random.Random(0))
+    trained = []
+    monkeypatch.setattr(study, "fit", lambda *given, **named: trained.append(given) or fit(*given, **named))
+    capsys.readouterr()
+    assert command(jobs(tmp_path, *RAISED)) == 0
+    said = capsys.readouterr().out
+    assert results(sweep_dir) == results(looked_at_twice / "kills")
+    assert len(trained) == TRAINED_AGAIN
+    kept = [file for file in paths.damaged_dir(sweep_dir).rglob("*") if file.is_file()]
+    for name in TORN:
+        if name != "ledger.jsonl":
+            assert any(file.match(name) for file in kept), name
+    assert said.count("counts as never written; moved to") == len(TORN) - WITH_A_COPY - 1
+    assert said.count("was written again from its copy") == WITH_A_COPY
+    assert "ledger.jsonl: 1 line cannot be read" in said
+    command(jobs(tmp_path, *RAISED))
+    assert len(trained) == TRAINED_AGAIN
+    assert "moved to" not in capsys.readouterr().out
+
+
+def test_damage_in_the_middle_of_a_file_is_mended_when_it_is_read(
+    looked_at_twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep_dir = copied(looked_at_twice, tmp_path)
+    file = sweep_dir / "planted-complementary" / "bpr" / "-" / "finals" / "seed1.test.parquet"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
+    file.write_bytes(content)
+    assert command(jobs(tmp_path, *RAISED)) == 0
+    assert f"{file} is empty, cut or overwritten" in capsys.readouterr().out
+    assert results(sweep_dir) == results(looked_at_twice / "kills")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("state", ["finished", "unfinished"])
+def test_any_torn_file_is_made_again(mode: str, state: str, looked_at_twice: Path, tmp_path: Path) -> None:
+    """Each file in turn, of a sweep that was raised and finished, and of one that was killed between two cells."""
+    began, expected = looked_at_twice, results(looked_at_twice / "kills")
+    if state == "unfinished":
+        began = tmp_path / "began"
+        began.mkdir()
+        planned(began, *RAISED)
+        assert start(began, "sealing").wait() == start(began, "ledger").wait() == -signal.SIGKILL
+        at_once = tmp_path / "at_once"
+        assert command(jobs(at_once, *RAISED)) == 0
+        expected = results(at_once / "kills")
+    before = times_trained(began / "kills")
+    for number, file in enumerate(sorted(file for file in began.rglob("*") if file.is_file())):
+        folder = tmp_path / str(number)
+        torn = copied(began, folder) / file.relative_to(began / "kills") if began / "kills" in file.parents else None
+        if torn is None:
+            continue
+        tear(torn, mode, random.Random(number))
+        assert command(jobs(folder, *RAISED)) == 0, file
+        assert results(folder / "kills") == expected, file
+        again = times_trained(folder / "kills")
+        if torn.suffix != ".jsonl":
+            assert sum((again - before).values()) <= 1 + len(again.keys() - before.keys()), file
+        shutil.rmtree(folder)

@@ -106,7 +106,18 @@ def test_a_torn_record_is_cut_off(tmp_path: Path) -> None:
     found = run(TEXTS, tmp_path, encode)
     assert (found.from_cache, len(encode.asked)) == (3, 17)
     assert found.values.tolist() == run(TEXTS, tmp_path / "fresh", Counting()).values.tolist()
-    assert len(file.read_bytes()) == 20 * 44
+    assert len(file.read_bytes()) == 20 * 48
+
+
+def test_a_record_whose_vector_did_not_reach_the_disk_is_encoded_again(tmp_path: Path) -> None:
+    run(TEXTS[:4], tmp_path, Counting())
+    (file,) = tmp_path.glob("*.vectors")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: 3 * 48 + 32] + bytes(16))
+    encode = Counting()
+    found = run(TEXTS[:4], tmp_path, encode)
+    assert (found.from_cache, encode.asked) == (3, TEXTS[3:4])
+    assert found.values.tolist() == run(TEXTS[:4], tmp_path / "fresh", Counting()).values.tolist()
 
 
 def test_two_processes_do_not_write_one_cache(tmp_path: Path) -> None:

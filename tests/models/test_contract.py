@@ -88,7 +88,9 @@ def build(model_class: Model, data: RecData, seed: int = 0) -> Any:
     """A small model, fitted if it is computed, in eval mode."""
     torch.manual_seed(seed)
     known = inspect.signature(model_class).parameters
-    model = model_class(data, **({"embedding_dim": 16} if "embedding_dim" in known else {}))
+    # Every item of the small world has been bought: a model that maps new items from their content is to map all.
+    small = {"embedding_dim": 16, "mapped": "all"}
+    model = model_class(data, **{name: value for name, value in small.items() if name in known})
     if isinstance(model, ClosedForm):
         model.fit(data)
     return model.eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,21 @@ def test_titles_and_pictures_stay_at_home_unless_asked_for(tmp_path: Path) -> No
 
 def test_the_same_sweep_gives_the_same_bytes(archive: Path, tmp_path: Path) -> None:
     pack(archive.parent / "s", tmp_path / "s.zip")
+    assert (tmp_path / "s.zip").read_bytes() == archive.read_bytes()
+
+
+def test_copies_and_what_was_damaged_stay_out_of_an_archive(archive: Path, tmp_path: Path) -> None:
+    sweep = Path(shutil.copytree(archive.parent / "s", tmp_path / "s"))
+    cell = sweep / "d" / "m" / "none"
+    damaged = paths.damaged_dir(sweep) / cell.relative_to(sweep)
+    root = root_of(sweep)
+    for file in (paths.manifest_file(sweep), paths.seal_copy(cell), paths.final_file(damaged, 1, paths.RECORD)):
+        for place in (file, paths.copy_of(file), file.with_name(f".{file.name}.1.tmp")):
+            if not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text("{}")
+    assert root_of(sweep) == root
+    pack(sweep, tmp_path / "s.zip")
     assert (tmp_path / "s.zip").read_bytes() == archive.read_bytes()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,3 +81,10 @@ def test_every_file_of_ranks_is_read_by_the_table_and_by_the_tuning_once(
     assert len(finals) == 6 * SEEDS
     assert set(trials.values()) == {1}
     assert set(finals.values()) == {2}
+
+
+def test_a_report_loads_no_training() -> None:
+    """What trains takes five seconds and 300 MB to import."""
+    program = "import sys, mmbench.report.write; print([n for n in ('torch', 'pytorch_lightning') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

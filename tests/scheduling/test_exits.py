@@ -21,6 +21,7 @@ from mmbench.store import crashes
 from mmbench.store.crashes import MAX_CRASHES
 from mmbench.store.schema import Stage, Unit
 from tests.cli.conftest import Command
+from tests.machine import limited_group
 from tests.tiny import make_job, opened, worked
 
 FEW = ("model=bpr", "modality=none", "budget.trials=2")
@@ -93,6 +94,34 @@ def test_the_counter_of_the_cgroup(cgroups: str, file: str, content: str, tmp_pa
     assert oom_kills(processes, mounted) == 3
 
 
+#: Has a child that wants more memory than there is, and judges its end.
+WANTS_MEMORY = """
+import os, sys
+from pathlib import Path
+open(sys.argv[1], "w").write(str(os.getpid()))
+from mmbench.scheduling.exits import Exits
+judge = Exits(Path(sys.argv[2]))
+child = os.fork()
+if not child:
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    wanted = [bytearray(1 << 20) for _ in range(512)]
+    os._exit(0)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+judge.look()
+judge.note(code, "key.tune-0")
+print(code)
+"""
+
+
+def test_the_kernel_itself_kills_for_want_of_memory(tmp_path: Path) -> None:
+    """Where this user may make a control group."""
+    with limited_group(128 << 20) as processes:
+        command = [sys.executable, "-c", WANTS_MEMORY, processes, tmp_path]
+        said = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(said.stdout) == -signal.SIGKILL
+    assert crashes.read(tmp_path, "key.tune-0") == ["SIGKILL for want of memory (oom_kill of its cgroup rose)"]
+
+
 def test_a_training_is_given_up_after_three_crashes_and_says_why(tmp_path: Path) -> None:
     job = make_job(tmp_path, *FEW)
     task, store = opened(job)
@@ -106,6 +135,17 @@ def test_a_training_is_given_up_after_three_crashes_and_says_why(tmp_path: Path)
     assert failure.reason == "its worker crashed 3 times: SIGSEGV, SIGBUS, SIGSEGV"
     assert done[Unit(Stage.TRIAL, 0)].succeeded
     assert store.seal() is not None
+
+
+@pytest.mark.parametrize("torn", [b"", bytes(12), b"\xff\xfe\x0b\x1cSIG\x85\n\xe3\x81\n\x00\n\x80"])
+def test_what_a_power_cut_left_of_a_note_speaks_against_no_training(torn: bytes, tmp_path: Path) -> None:
+    file = paths.crash_file(tmp_path, "key.tune-0")
+    file.parent.mkdir()
+    file.write_bytes(torn)
+    assert crashes.read(tmp_path, "key.tune-0") == []
+    file.write_bytes(torn + b"\n")
+    crashes.note(tmp_path, "key.tune-0", "SIGSEGV")
+    assert crashes.read(tmp_path, "key.tune-0") == ["SIGSEGV"]
 
 
 def test_two_crashes_give_nothing_up(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
 
 from mmbench.scheduling import memory
+from tests.machine import limited_group
 
 MIB = 2**20
 
@@ -78,27 +78,10 @@ def test_what_a_process_takes() -> None:
 
 def test_a_real_group_is_seen() -> None:
     """Where this user may make one; version 1 or 2."""
-    places = [Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")]
-    made = next((place / f"mmbench-{uuid.uuid4().hex}" for place in places if (place / "cgroup.procs").exists()), None)
-    if made is None:
-        pytest.skip("no control groups here")
-    limit = next(
-        name for name, place in (("memory.limit_in_bytes", 0), ("memory.max", 1)) if made.parent == places[place]
+    code = (
+        "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); "
+        "from mmbench.scheduling import memory; print(memory.available())"
     )
-    try:
-        made.mkdir()
-    except OSError as error:
-        pytest.skip(f"no control group may be made: {error}")
-    try:
-        if not (made / limit).exists():
-            pytest.skip("groups made here do not limit memory")
-        (made / limit).write_text(str(256 * MIB))
-        code = (
-            "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); "
-            "from mmbench.scheduling import memory; print(memory.available())"
-        )
-        command = [sys.executable, "-c", code, str(made / "cgroup.procs")]
-        said = subprocess.run(command, check=True, capture_output=True, text=True)
+    with limited_group(256 * MIB) as processes:
+        said = subprocess.run([sys.executable, "-c", code, processes], check=True, capture_output=True, text=True)
         assert 0 < int(said.stdout) <= 256 * MIB
-    finally:
-        made.rmdir()

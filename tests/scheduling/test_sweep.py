@@ -64,6 +64,17 @@ def cell(tmp_path: Path, model: str, modality: str, name: str = "s") -> Path:
     return tmp_path / name / "planted-complementary" / model / modality
 
 
+def test_what_killed_commands_left_of_a_manifest_is_cleared(command: Command, tmp_path: Path) -> None:
+    assert command(*SWEEP).code == 0
+    plan = paths.manifest_file(tmp_path / "s")
+    left = [file.with_name(f".{file.name}.0a1b.tmp") for file in (plan, paths.copy_of(plan))]
+    for file in left:
+        file.write_text("{")
+    assert command(*SWEEP).code == 0
+    assert not [file for file in left if file.exists()]
+    assert plan.read_bytes() == paths.copy_of(plan).read_bytes()
+
+
 def test_a_sweep_tunes_tests_and_reports(command: Command, tmp_path: Path) -> None:
     said = command(*SWEEP)
     assert said.code == 0, said.err
@@ -79,6 +90,7 @@ def test_a_sweep_tunes_tests_and_reports(command: Command, tmp_path: Path) -> No
             "sealed.json",
             "trials",
             "finals",
+            "looks",
         }
     assert {path.name for path in (tmp_path / "s" / "report").iterdir()} >= {
         "table.md",

@@ -17,6 +17,7 @@ from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.store import files, ledger, records
+from mmbench.store.leases import LeaseLost
 from mmbench.store.records import CellStore, read_looks
 from mmbench.store.schema import Cell, Effort, FinalRun, LedgerRow, Stage, Unit, training_rule
 from tests.records import KEY, cell, choice, final, row, seal, trial
@@ -66,6 +67,23 @@ def test_a_write_that_breaks_leaves_what_was_there(tmp_path: Path, error: BaseEx
         files.write_atomic(file, half)
     assert file.read_bytes() == before
     assert names(tmp_path) == ["record.json"]
+
+
+def test_whoever_lost_the_right_to_write_gives_no_file_its_name(tmp_path: Path) -> None:
+    """It is asked for before each file is written, and once more before each gets its name."""
+    contents = {tmp_path / name: files.json_writer({"of": name}) for name in ("a.json", "b.json")}
+
+    def lost_after(calls: int) -> Iterator[None]:
+        yield from [None] * calls
+        raise LeaseLost("lost")
+
+    for calls, named in ((0, []), (1, []), (2, []), (3, ["a.json"])):
+        asked = lost_after(calls)
+        with pytest.raises(LeaseLost):
+            files.write_all(contents, confirm=lambda asked=asked: next(asked))
+        assert names(tmp_path) == named
+    files.write_all(contents, confirm=lambda: None)
+    assert names(tmp_path) == ["a.json", "b.json"]
 
 
 def test_a_first_write_that_breaks_leaves_nothing(tmp_path: Path) -> None:
@@ -377,12 +395,20 @@ def test_looks_are_kept_in_order_with_what_they_were_made_of(looked: CellStore) 
 
 
 def test_without_a_seal_there_is_no_look_to_keep(looked: CellStore) -> None:
-    before = names(looked.folder)
     paths.seal_file(looked.folder).unlink()
+    paths.seal_copy(looked.folder).unlink()
+    before = names(looked.folder)
     looked.keep_look()
-    assert names(looked.folder) == [name for name in before if name != paths.seal_file(Path()).name]
+    assert names(looked.folder) == before
     looked.write_choice(choice(trial(1, 0.6), n_trials=4))
     assert len(read_looks(looked.folder)) == 2
+
+
+def test_a_look_is_kept_though_its_seal_was_lost(looked: CellStore) -> None:
+    expected = looked.seal()
+    paths.seal_file(looked.folder).unlink()
+    looked.keep_look()
+    assert read_looks(looked.folder)[-1].seal == expected
 
 
 def test_a_final_run_counts_only_with_a_row_of_its_own_configuration(looked: CellStore) -> None:

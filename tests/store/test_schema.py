@@ -111,7 +111,8 @@ def test_a_spoilt_record_is_refused_in_one_line(name: str, fault: str, tmp_path:
 def test_what_is_no_record_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     file = tmp_path / "trial.json"
     file.write_bytes(text.encode(errors="surrogateescape"))
-    assert "is not a record" in refused(file, type(EXAMPLES["trial"]))
+    said = refused(file, type(EXAMPLES["trial"]))
+    assert ("is not a record" if text in ("[]", "3") else "is missing, empty, cut or overwritten") in said
 
 
 def test_a_number_that_is_none_is_neither_written_nor_read(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from mmbench.models.popularity import Popularity
 from mmbench.models.vbpr import VBPR
 from mmbench.nn.recommender import FactorModel, Part, Recommender, Triplets
 from mmbench.training.fit import Fitted, fit
-from mmbench.training.settings import StoppingRule, TrainingSettings
+from mmbench.training.settings import TrainingSettings
+from mmbench.training.stopping import StoppingRule
 from tests.conftest import BlockWorld
 
 Build = Callable[[RecData], Recommender]

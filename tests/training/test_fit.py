@@ -21,8 +21,8 @@ from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.training import batches as module
 from mmbench.training.batches import TripletLoader
 from mmbench.training.fit import Fitted, _validation, fit, rebuild
-from mmbench.training.loop import SELECTION_METRIC
-from mmbench.training.settings import StoppingRule, TrainingSettings
+from mmbench.training.settings import TrainingSettings
+from mmbench.training.stopping import SELECTION_METRIC, StoppingRule
 from tests.conftest import BlockWorld
 
 Fit = Callable[..., Fitted]

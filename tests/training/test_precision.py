@@ -21,7 +21,8 @@ from mmbench.nn.recommender import FactorModel
 from mmbench.store import records
 from mmbench.store.schema import Cell
 from mmbench.training.fit import Fitted, fit, rebuild
-from mmbench.training.settings import StoppingRule, TrainingSettings, check_machine, devices_here
+from mmbench.training.settings import TrainingSettings, check_machine, devices_here
+from mmbench.training.stopping import StoppingRule
 from tests.conftest import BlockWorld
 from tests.models.test_contract import MODELS, TRAINED
 from tests.tiny import make_job, sealed

@@ -22,10 +22,12 @@ from mmbench.data.dataset import DatasetConfig
 from mmbench.data.interactions import Interactions
 from mmbench.data.splits import PROTOCOLS, Split
 from mmbench.messages import Message, Refusal
-from mmbench.scheduling.job import ID_ONLY, default_of, key_of
+from mmbench.scheduling.cell_key import default_of, key_of
 from mmbench.store import bounds, ledger, records
 from mmbench.store.records import table_fingerprint
 from mmbench.store.schema import (
+    CLOSED_FORM,
+    ID_ONLY,
     TRAININGS,
     Cell,
     CellFailure,
@@ -46,13 +48,12 @@ from mmbench.store.schema import (
     fixed,
     training_rule,
 )
-from mmbench.training.loop import SELECTION_METRIC
-from mmbench.training.settings import StoppingRule
+from mmbench.training.stopping import SELECTION_METRIC, StoppingRule
 from mmbench.tuning import sampler
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.cell import SEEDS_PER_DRAW, CellFailed, slots_of, versions_hash
+from mmbench.tuning.choice import choose
 from mmbench.tuning.space import configuration_hash, read_space
-from mmbench.tuning.study import choose
 
 #: How far the clocks of two machines of a sweep may lie apart.
 CLOCKS_APART = timedelta(minutes=5)
@@ -416,7 +417,7 @@ class CellAudit:
 
     def _course(self, file: Path, training: Training, course: Course, others: Mapping[Unit, Training]) -> Said:
         """The stopping rule on its own history."""
-        if course.stop_reason == "closed_form":
+        if course.stop_reason == CLOSED_FORM:
             yield from same(file, "course", (course.epochs, course.best_epoch, course.losses), (1, 1, []))
             yield from same(file, "state_hash", training.state_hash, "")
             return

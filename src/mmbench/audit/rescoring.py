@@ -23,9 +23,10 @@ from mmbench.sealing.score_test import evaluator_of_test, stored_rankings
 from mmbench.store import bounds
 from mmbench.store.files import State, read_state
 from mmbench.store.records import CellStore, frame_fingerprint, ranking_frames, table_fingerprint
-from mmbench.store.schema import DataPrint, Stage, Training
+from mmbench.store.schema import CLOSED_FORM, DataPrint, Stage, Training
 from mmbench.training.fit import popularity_score, rebuild
-from mmbench.training.loop import SELECTION_METRIC, validation_scores
+from mmbench.training.loop import validation_scores
+from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning.study import feature_hash
 
 
@@ -94,7 +95,7 @@ class _Again:
         model = rebuild(build, data, state, settings, training.seed, graph_dir=self.graph_dir)
         yield from same(file, "n_parameters", training.n_parameters, sum(p.numel() for p in model.parameters()))
         yield from same(file, "course.popularity", training.course.popularity, self.popularity)
-        closed = training.course.stop_reason == "closed_form"
+        closed = training.course.stop_reason == CLOSED_FORM
         if closed is bool(state):
             yield file, "course.stop_reason", Message("a closed form has no state, and only a closed form has none")
         try:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmbench.messages import Refusal
+from mmbench.store import files
 
 
 @contextlib.contextmanager
@@ -32,9 +33,11 @@ def new_folder(out: Path, products: Sequence[str], overwrite: bool) -> Iterator[
     made.mkdir()
     try:
         yield made
+        files.sync([made, *made.rglob("*")])
         if out.exists():
             out.rename(old)
         made.rename(out)
+        files.sync([out.parent])
     finally:
         if old.exists() and not out.exists():
             old.rename(out)

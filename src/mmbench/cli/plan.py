@@ -29,7 +29,7 @@ from mmbench.report.table import SweepTable
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
 from mmbench.training.fit import fit
-from mmbench.training.settings import StoppingRule
+from mmbench.training.stopping import StoppingRule
 
 #: Epochs of a pilot: the first one warms up, the second one is counted.
 PILOT_EPOCHS = 2

@@ -13,13 +13,14 @@ from mmbench import paths
 from mmbench.data.recdata import make_recdata
 from mmbench.decision.gates import IMAGE
 from mmbench.messages import Refusal
-from mmbench.report.table import ID_ONLY, CellResult, SweepTable
+from mmbench.report.table import CellResult, SweepTable
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.model_classes import NotVouchedFor
 from mmbench.store import records
+from mmbench.store.bounds import Damaged
 from mmbench.store.files import read_state
-from mmbench.store.schema import Cell, FinalRun
+from mmbench.store.schema import ID_ONLY, Cell, FinalRun
 from mmbench.training.fit import rebuild
 
 BATCH, LIST = 256, 20
@@ -56,6 +57,7 @@ def measure_serving(table: SweepTable, dataset: str) -> list[Serving]:
     A model that cannot be rebuilt here, for example because its file or its data are gone, is left out.
 
     Raises:
+        Damaged: for a file that is empty, cut or overwritten.
         NotVouchedFor: for a model of a class that only its record names.
     """
     servings = []
@@ -68,6 +70,9 @@ def measure_serving(table: SweepTable, dataset: str) -> list[Serving]:
                     servings.append(_measure(cell, table))
                 except NotVouchedFor:
                     raise
+                except Damaged as error:
+                    if error.path.exists():
+                        raise
                 except (ValueError, OSError, KeyError, RuntimeError):
                     continue
     finally:
@@ -90,7 +95,7 @@ def _measure(cell: CellResult, table: SweepTable) -> Serving:
     _check_widths({**record.config["model"], **final.configuration}, task.train.n_users + task.train.n_items)
     build, settings = task.recipe(final.configuration)
     file = paths.final_file(cell.folder, seed, paths.STATE)
-    state = read_state(file) if file.exists() else {}
+    state = read_state(file) if final.state_hash else {}
     model = rebuild(build, make_recdata(task.train, task.inputs(final.seed)), state, settings, final.seed)
     n_users, n_items = task.train.n_users, task.train.n_items
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,15 @@ from mmbench import faults, fingerprint, paths
 from mmbench.messages import Refusal
 
 KEY_BYTES = 32
+#: Version of the layout of a record.
+LAYOUT = 2
 
 
 class VectorCache:
     """One append-only file per encoder: records of a content hash and its vector.
 
-    A process that dies while it appends leaves a torn last record, which the next one cuts off. The file is locked
-    while it is open.
+    A process that dies while it appends leaves a torn last record, which the next one cuts off. A record that a power
+    cut left without its vector is told by its check sum, and encoded again. The file is locked while it is open.
 
     Args:
         folder: where caches lie.
@@ -30,9 +34,9 @@ class VectorCache:
     """
 
     def __init__(self, folder: Path, name: str, identity: Mapping[str, Any], dim: int) -> None:
-        key = fingerprint.of_json({"identity": dict(identity), "dim": dim})
+        key = fingerprint.of_json({"identity": dict(identity), "dim": dim, "layout": LAYOUT})
         self.path = folder / f"{paths.slug([name], 40)}-{key[:16]}.vectors"
-        self.record = np.dtype([("key", f"V{KEY_BYTES}"), ("vector", "<f4", (dim,))])
+        self.record = np.dtype([("key", f"V{KEY_BYTES}"), ("vector", "<f4", (dim,)), ("sum", "<u4")])
         self.n_rows = 0
         self.row_of: dict[bytes, int] = {}
 
@@ -47,9 +51,9 @@ class VectorCache:
                 "{path} is in use by another process that encodes with the same encoder; wait for it", path=self.path
             ) from None
         self.file.truncate(self.file.tell() // self.record.itemsize * self.record.itemsize)
-        keys = self._records()["key"]
-        self.n_rows = len(keys)
-        self.row_of = {bytes(key): row for row, key in enumerate(keys)}
+        records = self._records()
+        self.n_rows = len(records)
+        self.row_of = {bytes(one["key"]): row for row, one in enumerate(records) if one["sum"] == _sum(one)}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -66,8 +70,10 @@ class VectorCache:
         records = np.empty(len(keys), self.record)
         records["key"] = np.frombuffer(b"".join(keys), f"V{KEY_BYTES}")
         records["vector"] = vectors
+        records["sum"] = [_sum(one) for one in records]
         self.file.write(records.tobytes())
         self.file.flush()
+        os.fsync(self.file.fileno())
         self.row_of.update({key: self.n_rows + place for place, key in enumerate(keys)})
         self.n_rows += len(keys)
         faults.reach(faults.ENCODED)
@@ -81,3 +87,8 @@ class VectorCache:
         if self.path.stat().st_size == 0:
             return np.empty(0, self.record)
         return np.memmap(self.path, self.record, mode="r")
+
+
+def _sum(record: np.void) -> int:
+    """Check sum of key and vector, which the last four bytes of a record hold."""
+    return zlib.crc32(record.tobytes()[:-4])

@@ -267,6 +267,7 @@ def _write(
         "sha256": encoded.file_hash(temporary),
         "row_ids_sha256": fingerprint.of_strings(list(ids)),
     }
+    files.sync([temporary])
     files.write_document(encoded.sidecar_file(path), sidecar)
-    temporary.replace(path)
+    files.move(temporary, path)
     return sidecar

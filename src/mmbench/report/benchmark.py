@@ -11,7 +11,8 @@ from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
 from mmbench.report.pooled import percents
 from mmbench.report.sentences import metric_name
-from mmbench.report.table import ID_ONLY, CellResult, SweepTable
+from mmbench.report.table import CellResult, SweepTable
+from mmbench.store.schema import ID_ONLY
 
 SAME = "="
 SIGNIFICANT, EQUIVALENT, UNDECIDED, FAILED, WORDLESS = "†", "≈", "?", "✗", "°"

@@ -20,7 +20,7 @@ from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Refusal
 from mmbench.store import records
 from mmbench.store.records import Look
-from mmbench.store.schema import Cell, Choice, FinalRun, LedgerRow, Seal, Stage, Training
+from mmbench.store.schema import CLOSED_FORM, Cell, Choice, FinalRun, LedgerRow, Seal, Stage, Training
 from mmbench.tuning.space import NumericRange, numeric_ranges, read_space, size
 
 
@@ -160,7 +160,7 @@ class CellEffort:
     def exact(self) -> bool:
         """Whether another seed gives the same result: a model that is computed, from features without chance."""
         runs = [t for t in (*self.trials, *self.finals) if t.course is not None]
-        computed = all(t.course is not None and t.course.stop_reason == "closed_form" for t in runs)
+        computed = all(t.course is not None and t.course.stop_reason == CLOSED_FORM for t in runs)
         return bool(runs) and computed and len({t.feature_hash for t in runs}) == 1
 
     @property

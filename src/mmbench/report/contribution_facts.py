@@ -22,8 +22,9 @@ from mmbench.report.facts import document as facts_document
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import Document
 from mmbench.report.list_facts import beyond_facts, guardrail_facts, read_lists
-from mmbench.report.table import ID_ONLY, CellResult, SweepTable, comparable
+from mmbench.report.table import CellResult, SweepTable, comparable
 from mmbench.store import records
+from mmbench.store.schema import ID_ONLY
 
 REDUNDANCY = "redundancy share"
 VALUES, HITS, EXCESS = "M1 value", "M2 hits", "M2 hits beyond the noise floor"

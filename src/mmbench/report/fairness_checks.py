@@ -20,6 +20,7 @@ from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable
 from mmbench.store import ledger
 from mmbench.store.schema import Cell, LedgerRow, Stage, Unit, training_rule
+from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.space import configuration_hash
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
@@ -221,8 +222,6 @@ def _epochs_of(cell: CellEffort, rungs: Sequence[int]) -> list[int]:
 
 def _histories(cell: CellEffort) -> list[list[float] | None]:
     """Learning curves of the trials that are never cut short; None for a failed one."""
-    from mmbench.tuning.budget import PILOTS  # needs torch, which a report does not
-
     return [None if t.course is None else t.course.history for t in cell.trials[:PILOTS]]
 
 

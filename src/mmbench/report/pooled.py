@@ -12,7 +12,8 @@ from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison
 from mmbench.inference.verdicts import Verdict
 from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import Column, Table
-from mmbench.report.table import ID_ONLY, SweepTable
+from mmbench.report.table import SweepTable
+from mmbench.store.schema import ID_ONLY
 
 NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)
 

@@ -11,11 +11,11 @@ from mmbench.audit import consistency, standing
 from mmbench.audit.root import root_of
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Refusal, listed
-from mmbench.report.table import CONDITIONS, ID_ONLY, LATE, CellResult, SweepTable
+from mmbench.report.table import CONDITIONS, LATE, CellResult, SweepTable
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Cell, Manifest, PlannedCell, training_rule
+from mmbench.store.schema import ID_ONLY, Cell, Manifest, PlannedCell, training_rule
 
 
 def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) -> SweepTable:

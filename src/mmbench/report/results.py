@@ -10,7 +10,8 @@ from mmbench.inference.verdicts import UNTRAINED_WEIGHT
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
-from mmbench.report.table import ID_ONLY, LATE, CellResult, SweepTable, condition_columns
+from mmbench.report.table import LATE, CellResult, SweepTable, condition_columns
+from mmbench.store.schema import ID_ONLY
 
 SAME, LOW = "=", "(below popularity)"
 STATUSES: Mapping[str, str] = {"failed": "failed", "missing": NOTHING, "stale": "stale"}

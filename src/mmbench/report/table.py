@@ -21,13 +21,12 @@ from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
-from mmbench.store.schema import Cell
+from mmbench.store.schema import ID_ONLY, Cell
 
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
 LATE = "late"
 CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "shuffled_image", "text_shuffled_image",
               "image_shuffled_text")  # fmt: skip
-ID_ONLY = "-"
 #: Planned contrasts, A against B, of a manifest that names none.
 CONTRASTS: tuple[Contrast, ...] = (
     Contrast("fused", "text"),

@@ -6,7 +6,7 @@ import copy
 import functools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,31 +17,27 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
-from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
+from mmbench.scheduling.cell_key import default_of, key_of
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys
 from mmbench.scheduling.model_classes import class_of
 from mmbench.scheduling.trust import Trust, outside
 from mmbench.store import records
 from mmbench.store.bounds import check_plain
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Cell, CellName, Configuration, fixed, training_rule
+from mmbench.store.schema import ID_ONLY, Cell, CellName, Configuration, fixed
 from mmbench.training.fit import ModelFactory
-from mmbench.training.settings import StoppingRule, TrainingSettings
+from mmbench.training.settings import TrainingSettings
+from mmbench.training.stopping import StoppingRule
 from mmbench.tuning.cell import CellTask
-from mmbench.tuning.space import Space, read_space
+from mmbench.tuning.space import read_space
 
-ID_ONLY = "-"
-#: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
-RESULTS_VERSION = 3
 #: Sections that set where or how a sweep runs; no record may depend on them, ``study.draw`` aside, which has a field
 #: of its own.
 PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
-#: Training settings that choose the hardware; they change no result beyond rounding.
-WHERE_IT_TRAINS = ("accelerator", "devices")
 
 
 @dataclass(frozen=True)
@@ -196,36 +192,6 @@ class Job:
         return msgspec.structs.replace(cell, key=key_of(cell))
 
 
-def key_of(cell: Cell) -> str:
-    """The key of a cell: hash of everything that its trainings depend on.
-
-    The test split is no part of it, and neither are T and S, which can be raised.
-    """
-    condition, plain = ModalityCondition(**cell.config["modality"]), cell.config
-    seen = condition.kept(cell.features)
-    key = {
-        "schema": RESULTS_VERSION,
-        "cell": list(cell.name),
-        "draw": cell.draw,
-        "split": cell.split_hash,
-        "features": {name: cell.features[name] for name in seen},
-        "external": cell.external,
-        "condition": _condition_key(condition, seen),
-        "training": {name: value for name, value in plain["training"].items() if name not in WHERE_IT_TRAINS},
-        "rule": training_rule(plain["budget"]),
-        **{name: plain[name] for name in ("model", "search", "optimizer")},
-    }
-    return fingerprint.of_json(key)
-
-
-def _condition_key(condition: ModalityCondition, seen: Sequence[str]) -> Section:
-    """Parts of a condition that its results depend on: states and missing rates of kept modalities, and the seed."""
-    missing = {name: condition.missing[name] for name in seen if condition.missing.get(name)}
-    rule = condition.missing_rule if missing else None
-    states = {name: condition.state(name) for name in seen}
-    return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed}
-
-
 def _arguments(model: Section) -> dict[str, Any]:
     """Arguments of a model's constructor: its section without the keys that name the class."""
     return {name: value for name, value in model.items() if not name.startswith("_")}
@@ -258,24 +224,6 @@ def _recipe(
         weight_decay=optimizer["weight_decay"],
     )
     return functools.partial(model_class, **arguments), settings
-
-
-def default_of(config: Section, space: Space) -> Configuration:
-    """The default configuration: what the job's configuration has at every path of the search space.
-
-    Raises:
-        ValueError: for a path that does not exist.
-    """
-    return {path: _at(config, path) for path in space}
-
-
-def _at(config: Section, path: str) -> Any:
-    node: Any = config
-    for part in path.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            raise Refusal("search.{path}: the configuration has no key {path}", path=path)
-        node = node[part]
-    return node
 
 
 @functools.cache  # tasks keep their data in memory anyway

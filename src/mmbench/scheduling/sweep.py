@@ -19,7 +19,9 @@ from mmbench.scheduling.planning import Planned, check_effort, check_fixed, plan
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
 from mmbench.store import crashes, files, trackers
+from mmbench.store.bounds import Damaged
 from mmbench.store.leases import Leases, make_leases, present
+from mmbench.store.mending import mend, mend_after
 from mmbench.store.records import CellStore
 from mmbench.training.settings import check_machine
 
@@ -208,24 +210,45 @@ def run_sweep(
         ValueError: for any user error that can be seen before the first cell runs.
     """
     place = place or LocalPool()
-    sweep = Sweep.plan(jobs, overrides)
     if place.dry_run:
-        return place(sweep)
+        return place(Sweep.plan(jobs, overrides))
+    mended: set[Path] = set()
+    while True:
+        sweep, code = _run(jobs, overrides, place, keep)
+        if code == 128 + signal.SIGTERM:  # what sent it kills soon
+            print(f"no report, for lack of time: python -m mmbench report {shlex.quote(str(sweep.folder))}", flush=True)
+            return sweep.conclude(code)
+        try:
+            print(report(sweep.folder))
+        except Damaged as error:  # in the middle of a file, which only reading it shows
+            if error.path in mended:
+                raise
+            mended.add(error.path)
+            for line in mend_after(sweep.folder, error):
+                print(line, flush=True)
+            continue
+        return sweep.conclude(code)
+
+
+def _run(
+    jobs: Sequence[Job], overrides: Sequence[str], place: Placement, keep: Callable[[Path], None]
+) -> tuple[Sweep, int]:
+    """Plan and run a sweep; its exit code."""
+    for line in mend(jobs[0].sweep_dir):
+        print(line, flush=True)
+    sweep = Sweep.plan(jobs, overrides)
     trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
     if isinstance(place, LocalPool):
         sweep.check_machine()
     with sweep.opened():
         keep(sweep.folder)
-        code = place(sweep)
-    if code == 128 + signal.SIGTERM:  # what sent it kills soon
-        print(f"no report, for lack of time: python -m mmbench report {shlex.quote(str(sweep.folder))}", flush=True)
-    else:
-        print(report(sweep.folder))
-    return sweep.conclude(code)
+        return sweep, place(sweep)
 
 
 def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
     """Add a pool of this machine to a sweep that somebody else has planned and will report."""
+    for line in mend(jobs[0].sweep_dir):
+        print(line, flush=True)
     sweep = Sweep.plan(jobs, overrides)
     sweep.check_machine()
     with present(sweep.leases()):

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 
 import pandas as pd
@@ -27,7 +28,8 @@ from mmbench.data.spreadsheet import csv_text
 from mmbench.messages import Refusal
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
-from mmbench.store import crashes, files, ledger, trackers
+from mmbench.store import bounds, crashes, files, ledger, mending, trackers
+from mmbench.store.bounds import Damaged
 from mmbench.store.crashes import MAX_CRASHES
 from mmbench.store.leases import LeaseLost, Leases, holding, make_leases
 from mmbench.store.records import CellStore, Superseded
@@ -70,14 +72,14 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
             state.value = what.encode()[: STATE_SIZE - 1]
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.signal(signal.SIGALRM, _give_back)
-    signal.signal(signal.SIGTERM, wind_down)
     torch.set_num_threads(1)
     allocation.keep_freed_memory()
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-    if (parent := multiprocessing.parent_process()) is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
+        signal.signal(signal.SIGALRM, _give_back)
+        signal.signal(signal.SIGTERM, wind_down)
+        if (parent := multiprocessing.parent_process()) is not None:
+            threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         work(jobs, stop, tell)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
@@ -131,17 +133,23 @@ def _opened(job: Job, seen: ledger.Reader) -> OpenCell:
     except Superseded:
         dataset.watch.compare(store.cell().features)
         raise
-    return OpenCell(task, store, dataset.split, functools.partial(_finish, job), dataset.watch)
+    export, mirror = functools.partial(_export, job), functools.partial(_mirror, job)
+    return OpenCell(task, store, dataset.split, export, mirror, dataset.watch)
 
 
-def _finish(job: Job, store: CellStore) -> None:
-    """Write the requested exports of a sealed cell and mirror the cell."""
+def _export(job: Job, store: CellStore) -> None:
+    """Write the requested exports of a cell."""
     top_k = job.config.export.top_k
     if top_k:
         dataset = job.dataset()
-        lists = pd.read_parquet(paths.final_file(store.folder, 1, paths.LISTS))
-        frame = recommendations_frame(lists, top_k, dataset.user_ids, dataset.item_ids)
+        users, lists = bounds.read_lists(paths.final_file(store.folder, 1, paths.LISTS), "user", "items")
+        stored = pd.DataFrame({"user": users, "items": list(lists)})
+        frame = recommendations_frame(stored, top_k, dataset.user_ids, dataset.item_ids)
         files.write_text(paths.recommendations_file(store.folder), csv_text(frame))
+
+
+def _mirror(job: Job, store: CellStore) -> None:
+    """Show a sealed cell to the tracker."""
     trackers.make_tracker(job.config.plain["tracking"], job.sweep_dir).cell(store.folder)
 
 
@@ -153,14 +161,16 @@ class OpenCell:
         task: input of tuning.
         store: its records.
         split: the split; its test part is opened once the choice is written.
-        after: called once the cell is sealed.
+        export: called before the cell is sealed, so that a kill cannot leave a sealed cell without its exports.
+        mirror: called once the cell is sealed.
         watch: notices that the data change.
     """
 
     task: CellTask
     store: CellStore
     split: Split
-    after: Callable[[CellStore], None] = lambda store: None
+    export: Callable[[CellStore], None] = lambda store: None
+    mirror: Callable[[CellStore], None] = lambda store: None
     watch: Watch | None = None
 
     def planned(self) -> CellTask:
@@ -195,9 +205,18 @@ def work_on(
     stop = stop or threading.Event()
     coming = iter(cells)
     begun: list[OpenCell] = []
+    mended: set[Path] = set()
     while not stop.is_set():
-        begun = [cell for cell in begun if not cell.is_over()]
-        if any(_run_one(cell, leases, tell) for cell in begun):
+        try:
+            begun = [cell for cell in begun if not cell.is_over()]
+            if any(_run_one(cell, leases, tell) for cell in begun):
+                continue
+        except Damaged as error:
+            if error.path in mended:
+                raise
+            mended.add(error.path)
+            for line in mending.mend_after(begun[0].store.sweep_dir, error):
+                print(line, flush=True)
             continue
         if (cell := next(coming, None)) is not None:
             begun.append(cell)
@@ -266,9 +285,9 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
         elif choice is not None and is_outdated(task, choice):
             choose_again(task, cell.store)
         else:
-            score_test(task, cell.store, cell.split)
-            cell.after(cell.store)
-    except (OSError, LeaseLost, Superseded, DataChanged):
-        raise  # a full disk or a lost share is not the cell's fault: the training stays open
+            score_test(task, cell.store, cell.split, cell.export)
+            cell.mirror(cell.store)
+    except (OSError, Damaged, LeaseLost, Superseded, DataChanged):
+        raise  # a full disk, a lost share or a damaged file is not the cell's fault: the training stays open
     except Exception as error:
         cell.store.fail(f"{type(error).__name__}: {error}", traceback.format_exc())

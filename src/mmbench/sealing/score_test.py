@@ -7,7 +7,7 @@ number can be computed again from what is stored.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +19,15 @@ from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import LIST_LENGTH, Ranking
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator, Scorer
 from mmbench.messages import Refusal
+from mmbench.nn.recommender import Recommender
+from mmbench.store import mending
 from mmbench.store.files import read_state
-from mmbench.store.records import CellStore
+from mmbench.store.records import CellStore, read_looks
 from mmbench.store.schema import Seal, Stage, Training, Unit, hashed
 from mmbench.training.fit import rebuild
 from mmbench.tuning.cell import CellTask
-from mmbench.tuning.study import feature_hash
+from mmbench.tuning.space import configuration_hash
+from mmbench.tuning.study import feature_hash, run_unit
 
 
 def is_scored(store: CellStore, split: Split) -> bool:
@@ -36,10 +39,18 @@ def is_scored(store: CellStore, split: Split) -> bool:
     return tested and store.effort().is_met_by(choice, seal)
 
 
-def score_test(task: CellTask, store: CellStore, split: Split) -> None:
+def score_test(
+    task: CellTask, store: CellStore, split: Split, export: Callable[[CellStore], None] = lambda store: None
+) -> None:
     """Rank the test split with every trial's best state and with every final run, and seal the cell.
 
     Trials are scored for the expected test performance of tuning; only final runs keep their lists.
+
+    Args:
+        task: the cell.
+        store: its records.
+        split: the split.
+        export: what is done with the lists before the seal.
 
     Raises:
         DegenerateScores: if the scores of a final run are NaN, infinite or constant.
@@ -64,6 +75,8 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
             if training.stage == Stage.FINAL:
                 raise
             unscored.append(f"trial {training.index}: {error}")
+    _repeat_lost_looks(task, store, evaluator, graph_dir)
+    export(store)
     faults.reach("sealing")
     if store.effort() == task.effort:  # otherwise trials were raised meanwhile, and other workers may be writing
         store.clear_leftovers()
@@ -79,9 +92,30 @@ def score_test(task: CellTask, store: CellStore, split: Split) -> None:
         files=written,
         unscored=unscored,
     )
-    if (earlier := store.seal()) is not None and earlier.finals != seal.finals:
+    seal, earlier = hashed(seal), store.last_seal()
+    if earlier is not None and earlier.finals != seal.finals:
         store.keep_look()  # final runs were raised
-    store.write_seal(hashed(seal))
+    elif earlier is not None and earlier.test_hash == seal.test_hash and earlier.hash != seal.hash:
+        print(mending.set_aside_seal(store), flush=True)
+    store.write_seal(seal)
+
+
+def _repeat_lost_looks(task: CellTask, store: CellStore, evaluator: Evaluator, graph_dir: Path) -> None:
+    """Repeat final runs of earlier choices that lost a file, so that what was said after a look can be said again."""
+    for look in read_looks(store.folder):
+        earlier = replace(store, folder=look.folder)
+        for number in look.seal.finals if look.folder != store.folder else []:
+            if earlier.lost_of_final(number) is None:
+                continue
+            unit, configuration = Unit(Stage.FINAL, number), look.choice.configuration
+            training = earlier.written(unit, configuration_hash(configuration))
+            training = training or run_unit(task, earlier, unit, configuration)
+            files: dict[str, str] = {}
+            if training.succeeded:
+                for ending, ranking in stored_rankings(task, earlier, training, evaluator, graph_dir).items():
+                    files |= earlier.write_ranking(training.unit, ranking, ending)
+            if line := mending.differs_from_look(store, look, training, files):
+                print(line, flush=True)
 
 
 def stored_rankings(
@@ -106,30 +140,49 @@ def stored_rankings(
         DegenerateScores: if the scores are NaN, infinite or constant.
         ValueError: if features are not those that the training saw.
     """
-    unit = training.unit
+    model = model or stored_model(task, store, training, graph_dir)
+    final = training.stage == Stage.FINAL
+    rankings = {paths.RANKS: evaluator.rank(model, LIST_LENGTH if final else 0)}
+    if final and training.state_hash:
+        for name, condition in inference_shuffles(task).items():
+            shuffled = stored_model(task, store, training, graph_dir, task.inputs(training.seed, condition))
+            with contextlib.suppress(DegenerateScores):  # nothing is left to rank by; the absent file says so
+                rankings[paths.shuffled_ranks(name)] = evaluator.rank(shuffled)
+    return rankings
+
+
+def stored_model(
+    task: CellTask,
+    store: CellStore,
+    training: Training,
+    graph_dir: Path,
+    inputs: Mapping[str, ItemFeature] | None = None,
+) -> Recommender:
+    """The model of a training with its stored state, in eval mode.
+
+    Args:
+        task: its cell.
+        store: records of the cell.
+        training: its record.
+        graph_dir: where large item graphs are kept.
+        inputs: features that it is to see; by default those that it was trained on.
+
+    Raises:
+        ValueError: if the features of today are not those that the training saw.
+    """
     features = task.inputs(training.seed)
     if feature_hash(features) != training.feature_hash:
         raise Refusal(
             "{cell}: features of {stage} {index} are not those it was trained on",
             cell=task.cell,
-            stage=unit.stage,
-            index=unit.number,
+            stage=training.stage,
+            index=training.index,
         )
     build, settings = task.recipe(training.configuration)
-    file = store.training_file(unit, paths.STATE)
-    state = read_state(file) if file.exists() else {}
-
-    def rebuilt(inputs: Mapping[str, ItemFeature]) -> Scorer:
-        return rebuild(build, make_recdata(task.train, inputs), state, settings, training.seed, graph_dir=graph_dir)
-
-    final = unit.stage == Stage.FINAL
-    rankings = {paths.RANKS: evaluator.rank(model or rebuilt(features), LIST_LENGTH if final else 0)}
-    if final and state:
-        for name, condition in inference_shuffles(task).items():
-            shuffled = rebuilt(task.inputs(training.seed, condition))
-            with contextlib.suppress(DegenerateScores):  # nothing is left to rank by; the absent file says so
-                rankings[paths.shuffled_ranks(name)] = evaluator.rank(shuffled)
-    return rankings
+    file = store.training_file(training.unit, paths.STATE)
+    state = read_state(file) if file in store.written_files(training) else {}
+    data = make_recdata(task.train, features if inputs is None else inputs)
+    return rebuild(build, data, state, settings, training.seed, graph_dir=graph_dir)
 
 
 def evaluator_of_test(task: CellTask, split: Split) -> Evaluator:

@@ -5,8 +5,10 @@ Whoever sends a sweep folder decides what its files say; what they may cost is d
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 
 #: Largest JSON file of a sweep and largest ledger, in bytes; 1,000 cells make a manifest of less than 1 MiB, and 20,000
 #: trainings a ledger of less than 20.
@@ -34,6 +36,28 @@ MOST_ID = 1 << 24
 MOST_COLUMNS = 64
 #: The one key that begins with an underscore: it names the class of a model.
 TARGET = ("model", "_target_")
+
+
+class Damaged(Refusal):
+    """A file that is empty, cut or overwritten, or that is gone; what reads it may treat it as never written.
+
+    A file that somebody wrote as it is, but that is no record, is refused by another error.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        sentence = Message(
+            "{path} is missing, empty, cut or overwritten; the command that wrote it sets it aside and repeats what is "
+            "missing",
+            path=path,
+        )
+        super().__init__(sentence)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Damaged, (self.path,)
 
 
 def read_json(path: Path, most: int = MOST_JSON) -> Any:
@@ -116,6 +140,7 @@ def read_columns(path: Path, names: Sequence[str]) -> list[NDArray[np.int64]]:
     """Read columns of whole numbers from parquet, each ``(n,)``.
 
     Raises:
+        Damaged: if the file is missing, cut or overwritten.
         ValueError: if the file is no such table, or its header promises more than its bytes can hold.
     """
     table = _read_parquet(path, names)
@@ -164,7 +189,7 @@ def _is_number(kind: pa.DataType) -> bool:
 def _read_parquet(path: Path, asked_for: Sequence[str] | None = None) -> pa.Table:
     try:
         # Not by pandas, whose own metadata in the file may ask for other types.
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names[:MOST_COLUMNS] if asked_for is None else list(asked_for)
             groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
             columns = [group.column(place) for group in groups for place in range(group.num_columns)]
@@ -177,9 +202,13 @@ def _read_parquet(path: Path, asked_for: Sequence[str] | None = None) -> pa.Tabl
             table = file.read(columns=names)
             _ = [table.column(name) for name in names]  # a missing one is an error here alone
             return table
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except OSError as error:
+        if error.errno not in (None, errno.ENOENT):  # pyarrow's own have no number
+            raise
+        raise Damaged(path) from error
+    except pa.ArrowException as error:
+        raise Damaged(path) from error
+    except KeyError as error:
         raise Refusal("{path} is no table of records: {error}", path=path, error=error) from error
 
 
@@ -208,15 +237,40 @@ def check_unpacked(path: object, packed: int, unpacked: int, least: int = LEAST_
         )
 
 
-def check_arrays(path: Path) -> None:
-    """Refuse an ``.npz`` file whose arrays are not as large as their headers say.
+#: What zipfile and numpy raise for a broken archive: many kinds, all meaning the same.
+_BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, NotImplementedError, RuntimeError, EOFError)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an ``.npz`` file by their names; never unpickles, nor allocates more than the file holds.
 
     Raises:
-        ValueError: naming the array.
+        Damaged: if the file is missing, cut or overwritten.
+        ValueError: as :func:`check_arrays`, or if an array would have to be unpickled.
+    """
+    pickled = check_arrays(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except _BROKEN as error:
+        if pickled:
+            raise
+        raise Damaged(path) from error
+
+
+def check_arrays(path: Path) -> bool:
+    """Refuse an ``.npz`` file whose arrays are not as large as their headers say.
+
+    Returns:
+        Whether an array would have to be unpickled.
+
+    Raises:
+        Damaged: if the file is missing, cut or overwritten.
+        ValueError: naming the array, if somebody wrote it so: the check sums agree.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
+            members, pickled = archive.infolist(), False
             check_unpacked(path, path.stat().st_size, sum(member.file_size for member in members))
             for member in members:
                 with archive.open(member) as file:
@@ -224,12 +278,16 @@ def check_arrays(path: Path) -> None:
                     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else None
                     shape, _, dtype = (read or np.lib.format.read_array_header_2_0)(file)
                     if dtype.hasobject:  # numpy refuses these before it reads on
+                        pickled = True
                         continue
                     if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+                        if archive.testzip() is not None:
+                            raise Damaged(path)
                         raise Refusal(
                             "{path}: the array {name} is not what its header says", path=path, name=member.filename
                         )
+            return pickled
     except Refusal:
         raise
-    except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
-        raise Refusal("{path} holds no arrays: {error}", path=path, error=error) from error
+    except (FileNotFoundError, *_BROKEN) as error:
+        raise Damaged(path) from error

@@ -29,11 +29,12 @@ def note(sweep_dir: Path, training: str, reason: str) -> None:
 
 
 def read(sweep_dir: Path, training: str) -> list[str]:
-    """The reasons of all crashes in a training."""
+    """The reasons of all crashes in a training; what a power cut left of a line speaks against no training."""
     try:
-        return paths.crash_file(sweep_dir, training).read_text(encoding="utf-8").splitlines()
+        lines = paths.crash_file(sweep_dir, training).read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return []
+    return [line for line in lines if line and line.isascii() and line.isprintable()]
 
 
 def forget(sweep_dir: Path, cell: str) -> None:

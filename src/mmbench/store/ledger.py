@@ -16,13 +16,15 @@ import msgspec
 
 from mmbench import faults, paths
 from mmbench.store import bounds
+from mmbench.store.files import make_folder, sync
 from mmbench.store.schema import SCHEMA_VERSION, AnyRecord, LedgerRow, Unit
 
 
 def append(sweep_dir: Path, row: LedgerRow) -> None:
-    """Append one training as one line in one write; a torn last line of a killed writer is closed first."""
+    """Append one training as one line in one write, and bring it to the disk; a torn last line is closed first."""
     path = paths.ledger_file(sweep_dir)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(sweep_dir)
+    new = not path.exists()
     line = json.dumps(msgspec.to_builtins(row), ensure_ascii=False, allow_nan=False) + "\n"
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
@@ -33,8 +35,11 @@ def append(sweep_dir: Path, row: LedgerRow) -> None:
         data = (("\n" if torn else "") + line).encode()
         if os.write(handle, data) != len(data):
             raise OSError(errno.ENOSPC, "only part of a ledger row could be written", str(path))
+        os.fsync(handle)
     finally:
         os.close(handle)
+    if new:
+        sync([sweep_dir])
 
 
 def read(sweep_dir: Path) -> Iterator[LedgerRow]:
@@ -55,7 +60,7 @@ def _rows(lines: Iterable[bytes]) -> Iterator[LedgerRow]:
                 row = msgspec.convert(plain, AnyRecord)
                 if isinstance(row, LedgerRow):
                     yield row
-        except (msgspec.MsgspecError, RecursionError):
+        except (ValueError, RecursionError):  # also a letter that was cut
             continue
 
 
@@ -96,6 +101,19 @@ class Reader:
         """Every training of a cell that the ledger lists by now, in order, with the hash of its configuration."""
         self.new()
         return list(self._listed.get(cell_key, ()))
+
+
+def unreadable(sweep_dir: Path) -> int:
+    """Number of lines that are no JSON: cut, or overwritten."""
+    path, found = paths.ledger_file(sweep_dir), 0
+    if path.exists():
+        with path.open("rb") as lines:
+            for line in filter(bytes.strip, lines):
+                try:
+                    msgspec.json.decode(line)
+                except (ValueError, RecursionError):  # also a letter that was cut
+                    found += 1
+    return found
 
 
 def now() -> str:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,18 @@ from mmbench import faults, fingerprint, paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.messages import Message, Refusal
 from mmbench.store import bounds, ledger
-from mmbench.store.files import State, write_json, write_parquet, write_state
+from mmbench.store.bounds import Damaged
+from mmbench.store.files import (
+    State,
+    is_whole,
+    json_writer,
+    move,
+    state_writer,
+    sync,
+    table_writer,
+    write_all,
+    write_json,
+)
 from mmbench.store.schema import (
     SCHEMA_VERSION,
     TRAININGS,
@@ -31,6 +42,7 @@ from mmbench.store.schema import (
     Choice,
     Configuration,
     Effort,
+    FinalRun,
     LedgerRow,
     Record,
     Seal,
@@ -53,6 +65,12 @@ def write(path: Path, record: Record) -> None:
     write_json(path, msgspec.to_builtins(record))
 
 
+def write_twice(path: Path, record: Record) -> None:
+    """Write a record that nothing could compute again, and then a copy of it beside it."""
+    save = json_writer(msgspec.to_builtins(record))
+    write_all({path: save, paths.copy_of(path): save})
+
+
 def read(path: Path, kind: type[R]) -> R:
     """Read a record of one kind.
 
@@ -61,9 +79,15 @@ def read(path: Path, kind: type[R]) -> R:
         kind: its type.
 
     Raises:
+        Damaged: if it is cut or overwritten.
         ValueError: if the file is no record of that kind, or of a schema that this version cannot read.
     """
-    plain = bounds.read_json(path)
+    try:
+        plain = bounds.read_json(path)
+    except Refusal as error:
+        if not is_whole(path):
+            raise Damaged(path) from error
+        raise
     if not isinstance(plain, dict):
         raise Refusal("{path} is not a record: it holds {kind}", path=path, kind=type(plain).__name__)
     if (version := plain.get("schema_version")) != SCHEMA_VERSION:
@@ -127,8 +151,9 @@ class CellStore:
         """
         file = paths.cell_file(self.folder)
         old, moved = _read_if_exists(file, Cell), None
-        if old is not None and (old.key != self.key or afresh):
-            aside = self.folder.with_name(f"{self.folder.name}{paths.STALE}{old.key[:8]}")
+        key = key_of(self.folder)
+        if key is not None and (key != self.key or afresh):
+            aside = self.folder.with_name(f"{self.folder.name}{paths.STALE}{key[:8]}")
             old, moved = None, _move_aside(self.folder, aside)
         effort = cell.effort if old is None else old.effort.raised(cell.effort)
         if old is None:
@@ -190,6 +215,39 @@ class CellStore:
         """A file of a training, see :func:`mmbench.paths.training_file`."""
         return paths.training_file(self.folder, unit.stage, unit.number, ending)
 
+    def written_files(self, training: Training) -> list[Path]:
+        """Arrays that a training leaves beside its record, which holds a hash of each."""
+        hashes = {paths.VALIDATION: training.validation_hash, paths.STATE: training.state_hash}
+        return [self.training_file(training.unit, ending) for ending, held in hashes.items() if held]
+
+    def tested_files(self, training: Training) -> list[Path]:
+        """What scoring a training on test leaves, the rankings with shuffled modalities left out."""
+        if training.course is None:
+            return []
+        endings = [paths.RANKS, *([paths.LISTS] if training.stage == Stage.FINAL else [])]
+        return [self.training_file(training.unit, ending) for ending in endings]
+
+    def lost_of_final(self, number: int) -> Path | None:
+        """A file that a tested final run should have and has not; None where all are there."""
+        record = paths.final_file(self.folder, number, paths.RECORD)
+        if not record.exists():
+            return record
+        training = read(record, FinalRun)
+        return first_missing([*self.written_files(training), *self.tested_files(training)])
+
+    def written(self, unit: Unit, configuration_hash: str) -> Training | None:
+        """A training whose record and arrays are there; the ledger may lack its row, if a kill came between.
+
+        Args:
+            unit: the training; no other worker may be at it.
+            configuration_hash: of the configuration that it is to have.
+        """
+        training = _read_if_exists(self.training_file(unit, paths.RECORD), TRAININGS[unit.stage])
+        if training is None or (training.cell_key, training.configuration_hash) != (self.key, configuration_hash):
+            return None
+        arrays = self.written_files(training)
+        return training if first_missing(arrays) is None and all(map(is_whole, arrays)) else None
+
     def write_training(
         self, training: Training, row: LedgerRow, valid: pd.DataFrame | None = None, state: State | None = None
     ) -> None:
@@ -209,15 +267,18 @@ class CellStore:
                 replace(self, folder=aside).write_training(training, row, valid, state)
                 return
             self.set_finals_aside(training.configuration)
+        contents: dict[Path, Callable[[Path], object]] = {}
         if valid is not None:
-            self.confirm()
-            write_parquet(self.training_file(training.unit, paths.VALIDATION), valid)
+            contents[self.training_file(training.unit, paths.VALIDATION)] = table_writer(valid)
         if state is not None:
-            self.confirm()
-            write_state(self.training_file(training.unit, paths.STATE), state)
-        self.confirm()
-        write(self.training_file(training.unit, paths.RECORD), training)
+            contents[self.training_file(training.unit, paths.STATE)] = state_writer(state)
+        contents[self.training_file(training.unit, paths.RECORD)] = json_writer(msgspec.to_builtins(training))
+        write_all(contents, confirm=self.confirm)
         faults.reach("ledger")
+        self.enlist(row)
+
+    def enlist(self, row: LedgerRow) -> None:
+        """Add the row of a training whose files are written, which makes it count."""
         self.confirm()
         ledger.append(self.sweep_dir, row)
 
@@ -239,32 +300,48 @@ class CellStore:
                 continue
             aside = paths.aside_dir(self.folder, final.configuration_hash)
             for file in paths.training_files(self.folder, *final.unit):
-                target = aside / file.relative_to(self.folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):  # another worker has moved it
-                    os.replace(file, target)
+                    move(file, aside / file.relative_to(self.folder))
             faults.reach("aside")
 
     def keep_look(self) -> None:
         """Move the seal with a copy of its choice among the earlier looks; without a seal nobody has looked."""
-        sealed, choice = paths.seal_file(self.folder), self.choice()
-        if choice is None or not sealed.exists():
+        sealed, copy, choice = paths.seal_file(self.folder), paths.seal_copy(self.folder), self.choice()
+        if choice is None or not (sealed.exists() or copy.exists()):
             return
         self.confirm()
-        folder = paths.look_dir(self.folder, paths.looks_kept(self.folder) + 1)
-        write(paths.choice_file(folder), choice)
-        os.replace(sealed, paths.seal_file(folder))  # last, for a look counts from its seal on
+        folder = copy.parent
+        write_twice(paths.choice_file(folder), choice)
+        if sealed.exists():
+            move(sealed, paths.seal_file(folder))  # last, for a look counts from its seal on
+        else:  # it was set aside, because a file that it stands for was lost
+            write(paths.seal_file(folder), read(copy, Seal))
         faults.reach("look")
 
     def seal(self) -> Seal | None:
         """The seal, once the test split has been opened for this key."""
-        seal = _read_if_exists(paths.seal_file(self.folder), Seal)
+        return self._own(paths.seal_file(self.folder))
+
+    def last_seal(self) -> Seal | None:
+        """The seal, or its copy if it was set aside because a file that it stands for was lost."""
+        return self._own(paths.seal_file(self.folder)) or self._own(paths.seal_copy(self.folder))
+
+    def _own(self, file: Path) -> Seal | None:
+        seal = _read_if_exists(file, Seal)
         return seal if seal is not None and seal.cell_key == self.key else None
 
     def write_seal(self, seal: Seal) -> None:
-        """Write the seal."""
-        self.confirm()
-        write(paths.seal_file(self.folder), seal)
+        """Write the seal, and copies of it and of the choice where an earlier look would keep them.
+
+        Everything that the seal stands for is on the disk before.
+        """
+        ranked = [*self.folder.rglob(f"*.{paths.RANKS}"), *self.folder.rglob(f"*.{paths.LISTS}")]
+        sync([*ranked, *{file.parent for file in ranked}])
+        copy, choice = paths.seal_copy(self.folder), self.choice()
+        contents = {path: json_writer(msgspec.to_builtins(seal)) for path in (paths.seal_file(self.folder), copy)}
+        if choice is not None:
+            contents[paths.copy_of(paths.choice_file(copy.parent))] = json_writer(msgspec.to_builtins(choice))
+        write_all(contents, confirm=self.confirm)
 
     def failure(self) -> CellFailure | None:
         """Why the cell has no result, if it failed."""
@@ -278,6 +355,8 @@ class CellStore:
     def write_ranking(self, unit: Unit, ranking: Ranking, ending: str = paths.RANKS) -> dict[str, str]:
         """Write the test ranks of a training and, where they were asked for, the lists.
 
+        Only :meth:`write_seal` waits until they are on the disk.
+
         Args:
             unit: the training.
             ranking: the ranks.
@@ -286,19 +365,35 @@ class CellStore:
         Returns:
             Fingerprint of each table by its path in the cell.
         """
-        frames = ranking_frames(ranking, ending)
-        for name, frame in frames.items():
-            self.confirm()
-            write_parquet(self.training_file(unit, name), frame)
-        return {
-            self.training_file(unit, name).relative_to(self.folder).as_posix(): frame_fingerprint(frame)
-            for name, frame in frames.items()
-        }
+        frames = {self.training_file(unit, name): frame for name, frame in ranking_frames(ranking, ending).items()}
+        contents = {file: table_writer(frame) for file, frame in frames.items()}
+        write_all(contents, synced=False, confirm=self.confirm)
+        return {file.relative_to(self.folder).as_posix(): frame_fingerprint(frame) for file, frame in frames.items()}
 
     def clear_leftovers(self) -> None:
         """Remove temporary files of writers that were killed; only safe while no other worker writes to the cell."""
         for file in self.folder.rglob(".*.tmp"):
             file.unlink(missing_ok=True)
+
+
+def first_missing(files: Sequence[Path]) -> Path | None:
+    """The first file that is not there, None where all are."""
+    return next((file for file in files if not file.exists()), None)
+
+
+def key_of(folder: Path) -> str | None:
+    """Key of what the folder of a cell holds, also where its own record was lost; None for an empty folder."""
+    kinds: tuple[tuple[Path, type[Cell | Choice | Seal | Trial]], ...] = (
+        (paths.cell_file(folder), Cell),
+        (paths.choice_file(folder), Choice),
+        (paths.seal_file(folder), Seal),
+        *((file, Trial) for file in paths.training_records(folder, Stage.TRIAL)),
+    )
+    for file, kind in kinds:
+        if file.exists():
+            record = read(file, kind)
+            return record.key if isinstance(record, Cell) else record.cell_key
+    return None
 
 
 def ranking_frames(ranking: Ranking, ending: str = paths.RANKS) -> dict[str, pd.DataFrame]:

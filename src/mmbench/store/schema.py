@@ -32,6 +32,14 @@ def training_rule(budget: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in budget.items() if name not in HOW_OFTEN}
 
 
+#: Why a model that is computed stopped; it has no parameters to be kept, and is computed again.
+CLOSED_FORM = "closed_form"
+
+
+#: Modality of the one cell of a model that looks at no content.
+ID_ONLY = "-"
+
+
 class CellName(NamedTuple):
     """The unit of tuning and of a table: a dataset, a model and a modality condition.
 

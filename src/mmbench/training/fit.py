@@ -22,7 +22,7 @@ from mmbench.models.popularity import Popularity
 from mmbench.nn.memo import Memo
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.store.files import State, as_stored
-from mmbench.store.schema import Approximation, Cost, Course
+from mmbench.store.schema import CLOSED_FORM, Approximation, Cost, Course
 from mmbench.training import loop, neighbour_search
 from mmbench.training.settings import TrainingSettings
 
@@ -117,7 +117,7 @@ def fit(
             state: State = {}
             per_user = loop.validation_scores(evaluator, model)
             cost.ranking_seconds = time.perf_counter() - began - cost.setup_seconds
-            course = Course(history=[float(per_user.mean())], best_epoch=1, stop_reason="closed_form")
+            course = Course(history=[float(per_user.mean())], best_epoch=1, stop_reason=CLOSED_FORM)
         elif isinstance(model, FactorModel):
             ended = loop.train(model, data, evaluator, settings, seed)
             course = ended.course

@@ -37,8 +37,7 @@ from mmbench.store.schema import Course
 from mmbench.training import allocation
 from mmbench.training.batches import TripletLoader
 from mmbench.training.settings import TrainingSettings
-
-SELECTION_METRIC = "ndcg@20"
+from mmbench.training.stopping import SELECTION_METRIC
 
 for _name in ("pytorch_lightning", "lightning", "lightning_fabric", "lightning.pytorch"):
     logging.getLogger(_name).setLevel(logging.ERROR)

@@ -11,7 +11,6 @@ import importlib.metadata
 import importlib.util
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from torch import Tensor
 from mmbench.messages import Refusal
 from mmbench.nn.item_neighbours import Neighbours, directions, found_by, knn
 from mmbench.nn.nearest import best_of
-from mmbench.store.files import write_atomic
+from mmbench.store.files import read_state, write_atomic
 from mmbench.store.leases import FileLeases, holding
 from mmbench.store.schema import Approximation
 
@@ -241,13 +240,13 @@ def progress_bar(total: int, delay: float = 5.0) -> Iterator[Callable[[int], Non
 def _read(file: Path, k: int) -> Neighbours | None:
     """Read lists of at least ``k`` neighbours from a file; None if it is missing, unreadable or has fewer."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            indices = torch.from_numpy(stored["indices"].astype(np.int64))
-            items, values = torch.from_numpy(stored["items"]), torch.from_numpy(stored["values"])
-            recall = float(stored["recall"])
-            lists = Neighbours(int(stored["n_items"]), items, indices, values, None if np.isnan(recall) else recall)
-            return lists if lists.k >= min(k, len(lists.items)) else None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        stored = read_state(file)
+        indices = torch.from_numpy(stored["indices"].astype(np.int64))
+        items, values = torch.from_numpy(stored["items"]), torch.from_numpy(stored["values"])
+        recall = float(stored["recall"])
+        lists = Neighbours(int(stored["n_items"]), items, indices, values, None if np.isnan(recall) else recall)
+        return lists if lists.k >= min(k, len(lists.items)) else None
+    except (OSError, ValueError, KeyError):
         return None
 
 

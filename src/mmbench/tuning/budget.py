@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 from mmbench.messages import Refusal
-from mmbench.training.settings import StoppingRule
+from mmbench.training.stopping import StoppingRule
 
 #: Trials that are never cut short; the other trials have to reach the median of their scores at a rung.
 PILOTS = 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,14 +14,15 @@ from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.store.schema import CellName, Configuration, Effort, Unit
-from mmbench.training.fit import ModelFactory
-from mmbench.training.settings import TrainingSettings
 from mmbench.tuning.budget import Budget
 from mmbench.tuning.space import Space, configurations
 
+if TYPE_CHECKING:  # an audit reads what was planned for a cell, and trains nothing
+    from mmbench.training.fit import ModelFactory
+    from mmbench.training.settings import TrainingSettings
+
 #: Added to the seeds of draw 0 for every further draw of the tuning.
 SEEDS_PER_DRAW = 100_000
-Recipe = Callable[[Configuration], tuple[ModelFactory, TrainingSettings]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class CellTask:
     space: Space
     default: Configuration
     budget: Budget
-    recipe: Recipe
+    recipe: Callable[[Configuration], tuple[ModelFactory, TrainingSettings]]
     split_fingerprint: str
     draw: int = 0
     versions: Mapping[str, str | None] = field(default_factory=dict)

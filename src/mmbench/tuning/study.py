@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from mmbench.data.conditions import control_statistics
 from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
-from mmbench.store import ledger
+from mmbench.store import ledger, mending
 from mmbench.store.files import State
 from mmbench.store.records import CellStore, frame_fingerprint
 from mmbench.store.schema import (
@@ -34,22 +34,23 @@ from mmbench.store.schema import (
     Stage,
     Training,
     Unit,
-    hashed,
 )
 from mmbench.training import energy
 from mmbench.training.fit import Fitted, fit, machine
-from mmbench.training.loop import SELECTION_METRIC
+from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning import sampler
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.cell import CellFailed, CellTask
+from mmbench.tuning.choice import choose
 from mmbench.tuning.space import configuration_hash
 
 
 def waiting(task: CellTask, store: CellStore) -> list[Unit]:
     """Trainings of a cell that may start now: its open trials, and when all have ended its open final runs.
 
-    Writes the first choice as soon as it is due. An empty list means that every training has ended: what follows is
-    :func:`choose_again` where :func:`is_outdated`, and otherwise the test split.
+    Writes the first choice as soon as it is due, and another one if trials that were lost and repeated give another
+    one. An empty list means that every training has ended: what follows is :func:`choose_again` where
+    :func:`is_outdated`, and otherwise the test split.
 
     Args:
         task: the cell.
@@ -67,12 +68,15 @@ def waiting(task: CellTask, store: CellStore) -> list[Unit]:
     if unfinished := [unit for unit in proposed if unit not in done]:
         return unfinished[:1]  # each proposal has seen the score of the one before
     choice = store.choice()
-    if choice is None:
-        choice = choose([done[unit] for unit in (*random, *proposed)], store.cell().plan)
+    if choice is not None and is_outdated(task, choice):
+        return []
+    chosen = choose([done[unit] for unit in (*random, *proposed)], store.cell().plan)
+    if choice is None or choice.hash != chosen.hash:
+        if choice is not None:
+            print(mending.set_aside_choice(store, choice), flush=True)
+        choice = chosen
         store.write_choice(choice)
         faults.reach("chosen")
-    elif is_outdated(task, choice):
-        return []
     finals = [Unit(Stage.FINAL, number) for number in range(1, effort.seeds + 1)]
     ended = {unit: done[unit] for unit in finals if unit in done and done[unit].configuration == choice.configuration}
     for unit, training in ended.items():
@@ -104,38 +108,6 @@ def choose_again(task: CellTask, store: CellStore) -> None:
     faults.reach("chosen")
 
 
-def choose(trials: Sequence[Training], plan: str) -> Choice:
-    """Pick the trial with the best validation score; a tie goes to the lower slot, and a slot before a proposal.
-
-    Args:
-        trials: all that take part.
-        plan: hash of what the plan fixes for good.
-
-    Raises:
-        CellFailed: if every trial failed.
-    """
-    order = {Stage.TRIAL: 0, Stage.PROPOSAL: 1}
-    trials = sorted(trials, key=lambda trial: (order[trial.stage], trial.index))
-    scored = [(trial.score, trial) for trial in trials if trial.score is not None]
-    if not scored:
-        failure = trials[0].failure
-        raise CellFailed(f"all {len(trials)} trials failed; the first: {failure and failure.reason}")
-    score, best = max(scored, key=lambda pair: pair[0])  # the first of equals
-    choice = Choice(
-        cell_key=best.cell_key,
-        stage=best.stage,
-        slot=best.index,
-        configuration=best.configuration,
-        metric=SELECTION_METRIC,
-        score=score,
-        n_trials=len(trials),
-        n_failed=len(trials) - len(scored),
-        plan=plan,
-        trials=[trial.hash for trial in trials],
-    )
-    return hashed(choice)
-
-
 @dataclass(frozen=True)
 class Trained:
     """What a training gave.
@@ -153,13 +125,28 @@ class Trained:
     state: State = field(default_factory=dict)
 
 
-def run_unit(task: CellTask, store: CellStore, unit: Unit) -> Training:
-    """Run one training that :func:`waiting` returned, with values from Optuna; write its record and return it."""
-    configuration = _configuration(task, store, unit)
+def run_unit(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration | None = None) -> Training:
+    """Run one training that :func:`waiting` returned, with values from Optuna; write its record and return it.
+
+    One that was written whole only gets its row in the ledger, without its cost, which nobody knows any more.
+
+    Args:
+        task: the cell.
+        store: its records.
+        unit: the training.
+        configuration: values of the searched hyper-parameters, by default those that are due.
+    """
+    if configuration is None:
+        configuration = _configuration(task, store, unit)
+    if (written := store.written(unit, configuration_hash(configuration))) is not None:
+        store.enlist(_row(task, written, Cost()))
+        return written
     if unit.stage != Stage.FINAL:
         faults.reach("asked")
     trained = train(task, store, unit, configuration, paths.graph_dir(store.sweep_dir))
     faults.reach("fitted")
+    if line := mending.differs_from_before(store, trained.record):
+        print(line, flush=True)
     row = _ledger_row(task, trained.record, trained.cost)
     store.write_training(trained.record, row, trained.validation, trained.state or None)
     return trained.record
@@ -282,6 +269,10 @@ def _with_one_retry(train: Callable[[], Fitted]) -> Fitted:
 
 def _ledger_row(task: CellTask, training: Training, cost: Cost) -> LedgerRow:
     cost.peak_rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return _row(task, training, cost)
+
+
+def _row(task: CellTask, training: Training, cost: Cost) -> LedgerRow:
     return LedgerRow.of(
         task.cell, training, cost, budget=task.budget.name, searched=len(task.space), finished_at=ledger.now()
     )

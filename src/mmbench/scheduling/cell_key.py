@@ -1,0 +1,66 @@
+"""What the results of a cell depend on, as its record says it: a key, and the configuration that is the default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmbench import fingerprint
+from mmbench.data.conditions import ModalityCondition
+from mmbench.messages import Refusal
+from mmbench.scheduling.configuration import Section
+from mmbench.store.schema import Cell, Configuration, training_rule
+from mmbench.tuning.space import Space
+
+#: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
+RESULTS_VERSION = 3
+#: Training settings that choose the hardware; they change no result beyond rounding.
+WHERE_IT_TRAINS = ("accelerator", "devices")
+
+
+def key_of(cell: Cell) -> str:
+    """The key of a cell: hash of everything that its trainings depend on.
+
+    The test split is no part of it, and neither are T and S, which can be raised.
+    """
+    condition, plain = ModalityCondition(**cell.config["modality"]), cell.config
+    seen = condition.kept(cell.features)
+    key = {
+        "schema": RESULTS_VERSION,
+        "cell": list(cell.name),
+        "draw": cell.draw,
+        "split": cell.split_hash,
+        "features": {name: cell.features[name] for name in seen},
+        "external": cell.external,
+        "condition": _condition_key(condition, seen),
+        "training": {name: value for name, value in plain["training"].items() if name not in WHERE_IT_TRAINS},
+        "rule": training_rule(plain["budget"]),
+        **{name: plain[name] for name in ("model", "search", "optimizer")},
+    }
+    return fingerprint.of_json(key)
+
+
+def _condition_key(condition: ModalityCondition, seen: Sequence[str]) -> Section:
+    """Parts of a condition that its results depend on: states and missing rates of kept modalities, and the seed."""
+    missing = {name: condition.missing[name] for name in seen if condition.missing.get(name)}
+    rule = condition.missing_rule if missing else None
+    states = {name: condition.state(name) for name in seen}
+    return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed}
+
+
+def default_of(config: Section, space: Space) -> Configuration:
+    """The default configuration: what the job's configuration has at every path of the search space.
+
+    Raises:
+        ValueError: for a path that does not exist.
+    """
+    return {path: _at(config, path) for path in space}
+
+
+def _at(config: Section, path: str) -> Any:
+    node: Any = config
+    for part in path.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            raise Refusal("search.{path}: the configuration has no key {path}", path=path)
+        node = node[part]
+    return node

@@ -1,0 +1,199 @@
+"""What is said and kept of damaged files; that they are made again is shown in ``tests/e2e/test_kills.py``."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench import paths
+from mmbench.store import bounds, files, ledger, mending, records
+from mmbench.store.bounds import Damaged
+from mmbench.store.leases import FileLeases
+from mmbench.store.mending import differs_from_before, mend, mend_after, set_aside_choice, set_aside_seal
+from mmbench.store.records import CellStore
+from mmbench.store.schema import Stage, Training, Unit
+from tests.records import cell, choice, final, manifest, row, seal, trial
+from tests.tiny import digests
+from tests.torn import MODES, tear
+
+FIRST, FINAL = Unit(Stage.TRIAL, 0), Unit(Stage.FINAL, 1)
+
+#: Hashes of the arrays that a record stands for.
+WITH_ARRAYS = {"validation_hash": "validation", "state_hash": "state"}
+
+
+def write(store: CellStore, training: Training) -> None:
+    """A training with its arrays and its ranks, as a worker leaves them."""
+    table = pd.DataFrame({"user": np.arange(3, dtype=np.int32)})
+    store.write_training(training, row(training), table, {"weight": np.ones((3, 2))})
+    for file in store.tested_files(training):
+        files.write_parquet(file, table)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CellStore:
+    """A sealed cell of a sweep with a manifest."""
+    records.write_twice(paths.manifest_file(tmp_path), manifest())
+    made = CellStore(tmp_path, paths.cell_dir(tmp_path, "data", "vbpr", "text"), "a" * 64)
+    made.open(cell())
+    chosen = choice(trial(**WITH_ARRAYS))
+    write(made, trial(**WITH_ARRAYS))
+    made.write_choice(chosen)
+    write(made, final(configuration=chosen.configuration, **WITH_ARRAYS))
+    made.write_seal(seal(chosen))
+    return made
+
+
+def test_a_whole_sweep_is_left_as_it_is(store: CellStore) -> None:
+    before = digests(store.sweep_dir)
+    assert list(mend(store.sweep_dir)) == []
+    after = digests(store.sweep_dir)
+    locks = {str(paths.lock_file(Path(), name)) for name in ("mend", "manifest")}
+    assert {name: after[name] for name in after.keys() - locks} == before
+    assert list(mend(store.sweep_dir / "not yet there")) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_edges_tell_damage(mode: str, store: CellStore) -> None:
+    for file in [file for file in store.sweep_dir.rglob("*") if file.is_file() and file.suffix != ".jsonl"]:
+        assert files.is_whole(file)
+        tear(file, mode, random.Random(0))
+        assert not files.is_whole(file), file
+
+
+def test_a_training_that_lost_an_array_is_open_again_and_so_is_its_cell(store: CellStore) -> None:
+    state = store.training_file(FIRST, paths.STATE)
+    state.write_bytes(b"")
+    lines = list(mend(store.sweep_dir))
+    aside = paths.damaged_dir(store.sweep_dir) / store.folder.relative_to(store.sweep_dir)
+    assert lines == [
+        f"{paths.seal_file(store.folder)} counts as never written, because 000.state.npz is lost; moved to "
+        f"{paths.seal_file(aside)}",
+        f"{state} is empty, cut or overwritten and counts as never written; moved to {aside / 'trials/000.state.npz'}",
+        f"{store.training_file(FIRST, paths.RECORD)} counts as never written, because 000.state.npz is lost; moved to "
+        f"{aside / 'trials/000.json'}",
+    ]
+    assert list(store.finished_trainings()) == [FINAL]
+    assert store.seal() is None
+    assert store.last_seal() is not None
+    assert list(mend(store.sweep_dir)) == []
+
+
+def test_a_file_that_is_gone_opens_the_cell_too(store: CellStore) -> None:
+    store.training_file(FINAL, paths.LISTS).unlink()
+    (line,) = mend(store.sweep_dir)
+    assert "sealed.json counts as never written, because seed1.lists.parquet is lost" in line
+    assert set(store.finished_trainings()) == {FIRST, FINAL}
+
+
+def test_every_damaged_file_of_one_name_is_kept(store: CellStore) -> None:
+    file = store.training_file(FIRST, paths.RANKS)
+    for content in (b"first", b"second"):
+        file.write_bytes(content)
+        list(mend(store.sweep_dir))
+    aside = paths.damaged_dir(store.sweep_dir) / file.relative_to(store.sweep_dir)
+    assert (aside.read_bytes(), aside.with_name(f"{aside.name}.2").read_bytes()) == (b"first", b"second")
+
+
+def test_what_nothing_could_compute_again_comes_from_its_copy(store: CellStore) -> None:
+    kept = [paths.manifest_file(store.sweep_dir), paths.seal_file(store.folder), paths.choice_file(store.folder)]
+    before = [file.read_bytes() for file in kept]
+    for file in kept:
+        file.write_bytes(b"\0" * 9)
+    lines = list(mend(store.sweep_dir))
+    assert [file.read_bytes() for file in kept] == before
+    assert all("was written again from its copy, and what it held is kept as" in line for line in lines)
+    assert len(lines) == len(kept)
+
+
+def test_a_copy_that_is_damaged_is_written_again_from_its_file(store: CellStore) -> None:
+    paths.seal_copy(store.folder).write_bytes(b"")
+    assert len(list(mend(store.sweep_dir))) == 1
+    assert paths.seal_copy(store.folder).read_bytes() == paths.seal_file(store.folder).read_bytes()
+
+
+def test_lines_of_the_ledger_that_cannot_be_read_are_counted_and_stay(store: CellStore) -> None:
+    file = paths.ledger_file(store.sweep_dir)
+    for torn, said in ((b"\0\0\0", "1 line cannot be read"), (b'\n{"name": "\xe9"}\n', "2 lines cannot be read")):
+        with file.open("ab") as lines:
+            lines.write(torn)
+        (line,) = mend(store.sweep_dir)
+        assert said in line
+    assert len(list(ledger.read(store.sweep_dir))) == 2
+    assert file.read_bytes().count(b"\0") == 3
+
+
+def test_damage_inside_a_file_is_told_by_whoever_reads_it(store: CellStore) -> None:
+    for file, read in (
+        (store.training_file(FIRST, paths.VALIDATION), bounds.read_table),
+        (store.training_file(FIRST, paths.STATE), files.read_state),
+    ):
+        content = bytearray(file.read_bytes())
+        content[60:80] = bytes(20)
+        file.write_bytes(content)
+        assert files.is_whole(file)
+        with pytest.raises(
+            Damaged, match=r"is missing, empty, cut or overwritten; the command that wrote it sets it"
+        ) as told:
+            read(file)
+        lines = list(mend_after(store.sweep_dir, told.value))
+        assert any(str(file) in line for line in lines)
+        assert not file.exists()
+
+
+def test_damage_that_nothing_can_mend_is_told(store: CellStore) -> None:
+    elsewhere = Damaged(store.sweep_dir.parent / "other.parquet")
+    with pytest.raises(Damaged, match=r"other\.parquet"):
+        list(mend_after(store.sweep_dir, elsewhere))
+
+
+def test_a_folder_without_its_record_is_told_from_another_cell(store: CellStore) -> None:
+    """The record of the cell was damaged, and now other data ask for the folder."""
+    paths.cell_file(store.folder).unlink()
+    other = CellStore(store.sweep_dir, store.folder, "b" * 64)
+    assert other.open(cell(key=other.key)) == f"{store.folder.name}.stale-aaaaaaaa"
+    assert other.choice() is None
+
+
+def test_a_repeated_training_that_differs_is_told(store: CellStore) -> None:
+    other = trial(0, 0.25)
+    assert differs_from_before(store, other) is None, "nothing was damaged"
+    store.training_file(FIRST, paths.STATE).write_bytes(b"")
+    list(mend(store.sweep_dir))
+    assert differs_from_before(store, trial()) is None
+    assert "tune 0 was repeated and came to 0.25, before it was 0.5; another machine" in str(
+        differs_from_before(store, other)
+    )
+
+
+def test_a_choice_that_the_trials_do_not_give_again_is_kept_with_its_seal(store: CellStore) -> None:
+    chosen = store.choice()
+    assert chosen is not None
+    said = set_aside_choice(store, chosen)
+    assert "its trials do not give the choice of tune 0 again since some of them were repeated" in said
+    assert (store.choice(), store.seal()) == (None, None)
+    aside = paths.damaged_dir(store.sweep_dir) / store.folder.relative_to(store.sweep_dir)
+    assert {file.name for file in aside.iterdir()} == {"choice.json", "sealed.json"}
+
+
+def test_a_seal_that_comes_out_differently_is_kept(store: CellStore) -> None:
+    before = paths.seal_file(store.folder).read_bytes()
+    assert "what was repeated does not give the seal of before again" in set_aside_seal(store)
+    aside = paths.damaged_dir(store.sweep_dir) / paths.seal_file(store.folder).relative_to(store.sweep_dir)
+    assert aside.read_bytes() == before
+
+
+def test_a_lease_that_names_nobody_is_set_aside(store: CellStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mending, "WRITING", 0.0)
+    leases = FileLeases(paths.lease_dir(store.sweep_dir), timeout=1e9)
+    assert leases.claim("held")
+    for name, content in (("empty", b""), ("zeros", bytes(40))):
+        (leases.folder / f"{name}.lease").write_bytes(content)
+    assert not leases.claim("empty")
+    assert [line.split(" ")[0].rpartition("/")[2] for line in mend(store.sweep_dir)] == ["empty.lease", "zeros.lease"]
+    assert [leases.claim(name) for name in ("empty", "zeros")] == [True, True]
+    assert not FileLeases(leases.folder, timeout=1e9).claim("held")
