@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> None:
         print(translator(line))
     print(expected(table, translator), end="")
     if waiting:
-        print("\n" + next_line(["-m", *argv], translator, speaks=False))
+        print("\n" + next_line(["-m", *argv], translator))
 
 
 def expand(overrides: Sequence[str]) -> list[Composed]:

@@ -48,6 +48,7 @@ PLACE_OR_MANNER = (
     "export.",
     "tracking",
     "hydra",
+    "lang=",
     "debug=",
     "training.accelerator=",
     "training.devices=",
@@ -106,7 +107,7 @@ def _check_writable(folder: Path) -> None:
 def _one_cell(config: DictConfig) -> None:
     """Hydra's task function without ``-m``."""
     # Hydra would print a traceback of its own for an exception that leaves here.
-    with one_line_errors(["debug=true"] if config.debug is True else []):
+    with one_line_errors([f"lang={config.lang}", *(["debug=true"] if config.debug is True else [])]):
         ours = HydraConfig.get()
         code = run([compose.resolved(config, ours)], list(ours.overrides.task), ours.run.dir)
     if code:
@@ -146,11 +147,13 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
     data = {Path(job.config.dataset.path) for job in jobs if job.config.dataset.path is not None}
     trust = Trust(places=tuple(sorted(data)), large_worlds=True)
 
+    lang = jobs[0].config.plain["lang"]
+
     def report(folder: Path) -> str:
-        table = write_report(folder, trust=trust)
+        table = write_report(folder, trust=trust, lang=lang)
         mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
         decides = len(jobs) > 1 and any(cell.states.get(IMAGE) == "real" for cell in table.cells.values())
-        return table.text + (f"\n{next_line(['decide', str(folder)], Translator())}" if decides else "")
+        return table.text + (f"\n{next_line(['decide', str(folder)], Translator(lang))}" if decides else "")
 
     def keep(folder: Path) -> None:
         files.write_text(paths.hydra_file(folder, "config"), OmegaConf.to_yaml(composed[0].config))

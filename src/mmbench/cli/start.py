@@ -230,12 +230,13 @@ class Guide:
         mine = {word.lstrip("+").partition("=")[0] for word in self.of_sweep}
         planned = company_words(data, modalities, self.name, self.given.budget)
         sweep = [*(word for word in planned if word.partition("=")[0] not in mine), *self.of_sweep]
-        if not self._is_done("run", ["-m", *sweep]):
+        run = ["-m", *sweep, *self._spoken()]
+        if not self._is_done("run", run):
             self._step(4, ["plan", *sweep, *self._spoken()])
             if not self.ask.yes(Message("Start the sweep now?")):
-                self._say(Message("next: {command}", command=command_line(["-m", *sweep])))
+                self._say(Message("next: {command}", command=command_line(run)))
                 return
-        self._step(5, ["-m", *sweep])
+        self._step(5, run)
         if "image" not in modalities:
             self._say(
                 Message(

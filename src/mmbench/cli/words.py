@@ -75,9 +75,9 @@ def command_line(words: Iterable[str]) -> str:
     return " ".join(["python -m mmbench", *plain])
 
 
-def next_line(words: Iterable[str], translator: Translator, *, speaks: bool = True) -> str:
-    """The line that names the next command of a company's path, in the language of this one where it has one."""
-    spoken = [f"lang={translator.lang}"] if speaks and translator.lang != "en" else []
+def next_line(words: Iterable[str], translator: Translator) -> str:
+    """The line that names the next command of a company's path, in the language of this one."""
+    spoken = [f"lang={translator.lang}"] if translator.lang != "en" else []
     return translator(Message("next: {command}", command=command_line([*words, *spoken])))
 
 
@@ -99,15 +99,19 @@ def override(key: str, value: str) -> str:
     return f'{key}="{escaped}"'
 
 
-def add_allow(parser: argparse.ArgumentParser) -> None:
+def add_allow(parser: argparse.ArgumentParser, translator: Translator | None = None) -> None:
     """Let a command that reads a sweep or an archive vouch for what its records name."""
     parser.add_argument(
         "--allow",
         action="append",
         default=[],
         metavar="WORD",
-        help="vouch for what the records name: the class of a model, as in mine.Mine, a folder of data outside of "
-        "this one and of $MMBENCH_DATA, or the word world for planted worlds of any size; may be given again",
+        help=(translator or Translator())(
+            Message(
+                "vouch for what the records name: the class of a model, as in mine.Mine, a folder of data outside of "
+                "this one and of $MMBENCH_DATA, or the word world for planted worlds of any size; may be given again"
+            )
+        ),
     )
 
 
