@@ -21,16 +21,17 @@ ROOMS = ("tuning", "training", "sealing", "inference", "scheduling", "report", "
 PLAIN = re.compile(r"\b(dict|Mapping|MutableMapping)\[str, (Any|object)\]")
 #: Functions of these rooms that may take or return a mapping from names to anything, by what it is.
 PLAIN_MAPPINGS = {
+    "what a template of a page is given": {"report.templating.of"},
     "a section of the configuration, before it is a type or for a model's constructor": {
         "cli.compose._plain",
         "cli.decide._yaml",
         "decision.serving._check_widths",
         "report.catalogue._folder",
-        "report.catalogue._items",
         "report.catalogue._options",
         "report.explain._settings",
         "scheduling.configuration._hints",
         "scheduling.job._arguments",
+        "scheduling.job._recorded",
         "tuning.space.read_space",
         "tuning.space._distribution",
     },
@@ -39,6 +40,7 @@ PLAIN_MAPPINGS = {
         "decision.economics.completed",
         "decision.economics.read_economics",
         "decision.economics._flat",
+        "decision.template.economics_template",
         "decision.economics._step",
     },
     "a document: a decision, a pre-test, what an archive or a data set says of itself": {
@@ -62,6 +64,7 @@ PLAIN_MAPPINGS = {
         "decision.page.sections._cost",
         "decision.page.sections._hero",
         "decision.page.sections._inputs",
+        "decision.page.sections._source",
         "decision.page.sections._steps",
         "decision.page.sections._value",
         "decision.page.sections._why",

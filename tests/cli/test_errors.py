@@ -399,6 +399,25 @@ def test_a_gpu_that_is_not_there_is_told_before_the_first_cell(
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [
+        ("ease", ["run", "-m", "sweep.name=s"]),
+        *((model, ["plan"]) for model in ("cease", "addease", "l3ae", "mmgf", "attributemap")),
+    ],
+)
+def test_a_catalogue_that_is_too_large_is_told_before_the_first_cell(
+    model: str, first: list[str], command: Command, tmp_path: Path
+) -> None:
+    wide = [
+        "modality=fused",
+        "dataset.world_options.image_dim=60",
+    ]  # for AttributeMap, which else holds no pairs of items
+    message = "needs 0.0 GB for 80 items, more than max_memory_gb=1e-05"
+    is_one_line(command(*first, f"model={model}", "model.max_memory_gb=1e-5", *wide), message)
+    assert not list(tmp_path.rglob("*.json"))
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_section_holds_keys(section: str) -> None:
     plain = compose([]).config

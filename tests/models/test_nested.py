@@ -70,7 +70,9 @@ def trained(block_world: BlockWorld) -> Callable[..., Tensor]:
             data = make_recdata(block_world.train, {name: features[name] for name in names})
             torch.manual_seed(0)
             small = {"embedding_dim": 8} if issubclass(model_class, FactorModel) else {}
-            model = model_class(data, **small, **weights)
+            # Every item of the small world has been bought: a model that maps new items is to map all.
+            mapped = {"mapped": "all"} if "mapped" in inspect.signature(model_class).parameters else {}
+            model = model_class(data, **small, **mapped, **weights)
             if isinstance(model, FactorModel):
                 train(model, data, STEPS)
             else:

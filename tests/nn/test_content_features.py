@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from mmbench.nn import kernels
 from mmbench.nn.content_features import (
     ProjectedContent,
+    centred_directions,
     concatenated,
+    kernel_rows,
     on_unique_rows,
     projected_content,
     projected_rows,
@@ -30,6 +32,28 @@ def test_without_features_there_is_no_column(block_world: BlockWorld) -> None:
 @pytest.mark.usefixtures("float64")
 def test_features_come_in_the_default_type(block_world: BlockWorld) -> None:
     assert concatenated(block_world.data(("text",))).dtype == torch.float64
+
+
+def test_directions_around_the_mean_of_what_has_content() -> None:
+    features = torch.tensor([[3.0, 1.0], [1.0, 1.0], [2.0, 4.0], [2.0, 2.0], [9.0, 9.0]])
+    present = torch.tensor([True, True, True, True, False])
+    expected = torch.tensor([[1.0, -1.0], [-1.0, -1.0], [0.0, 2.0], [0.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    expected[:2] /= 2**0.5
+    expected[2] /= 2.0
+    assert torch.allclose(centred_directions(features, present), expected, rtol=0, atol=1e-15)
+    constant = torch.full((5, 3), 0.1)
+    assert not centred_directions(constant, present).any()
+    assert not centred_directions(features, torch.zeros(5, dtype=torch.bool)).any()
+
+
+def test_kernel_rows_have_the_weighted_sum_of_inner_products(block_world: BlockWorld) -> None:
+    data = block_world.data(("image", "text"))
+    image, text = (centred_directions(data.features[name], data.present[name]) for name in ("image", "text"))
+    rows = kernel_rows(data, {"image": 0.3, "text": 2.0})
+    assert torch.allclose(rows @ rows.T, 0.3 * image @ image.T + 2.0 * text @ text.T)
+    raw = kernel_rows(data, {"text": 2.0}, raw=True)
+    assert torch.allclose(raw @ raw.T, 2.0 * data.features["text"].double() @ data.features["text"].double().T)
+    assert kernel_rows(data, {}).shape == (36, 0)
 
 
 @pytest.fixture

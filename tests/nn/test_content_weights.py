@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mmbench.nn.content_weights import weighed
+from mmbench.nn.content_weights import content_shares, weighed
 from mmbench.nn.item_graphs import modality_shares
 from tests.conftest import BlockWorld
 
@@ -86,3 +86,13 @@ def test_an_impossible_weight_is_named(value: Any, block_world: BlockWorld) -> N
         weighed(data, 0.5, {"audio": value})
     with pytest.raises(ValueError, match=r"the weight of the first modality is 1\.5; it must lie between 0 and 1"):
         weighed(data, 1.5, None)
+
+
+def test_shares_of_content_add_up_to_its_weight(block_world: BlockWorld) -> None:
+    both, three = block_world.data(("image", "text")), block_world.data(THREE)
+    assert content_shares(both, 3.0, 0.2, None) == pytest.approx({"image": 0.6, "text": 2.4})
+    assert content_shares(both, 3.0, 1.0, None) == {"image": 3.0}
+    assert content_shares(both, 0.0, 0.2, None) == {}
+    assert content_shares(three, 2.0, 0.2, {"audio": 0.0}) == pytest.approx({"image": 0.4, "text": 1.6})
+    assert content_shares(three, 3.0, 0.2, {"audio": 4.0}) == pytest.approx({"audio": 2.0, "image": 0.5, "text": 0.5})
+    assert content_shares(block_world.data(()), 3.0, 0.2, None) == {}

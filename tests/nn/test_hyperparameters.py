@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmbench.nn.hyperparameters import one_of, rate
+from mmbench.nn.hyperparameters import one_of, positive, rate
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 0.999])
@@ -20,3 +20,10 @@ def test_a_word_is_one_of_the_allowed() -> None:
     assert one_of("mode", "local", ("local", "global")) == "local"
     with pytest.raises(ValueError, match="mode='lokal' must be one of local, global"):
         one_of("mode", "lokal", ("local", "global"))
+
+
+def test_a_positive_number_stays_as_it_is() -> None:
+    assert positive("reg_weight", 0.5) == 0.5
+    for value in (0.0, -1.0, float("inf"), float("nan"), "1"):
+        with pytest.raises(ValueError, match=f"reg_weight={value} must be a positive number"):
+            positive("reg_weight", value)  # type: ignore[arg-type]

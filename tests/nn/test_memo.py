@@ -43,6 +43,22 @@ def test_what_does_not_serve_is_made_anew() -> None:
     assert memo.get("k", lambda: 1) == 9
 
 
+def test_results_share_the_room_and_the_newest_always_has_its_place() -> None:
+    memo = Memo[str](8, room=5, size=len)
+    made: list[str] = []
+
+    def get(text: str) -> None:
+        memo.get(text, lambda: made.append(text) or text)  # type: ignore[func-returns-value]
+
+    for text in ("aa", "bbb", "aa", "c"):  # the last one leaves no room for bbb, which was used before aa
+        get(text)
+    get("aa")
+    get("dddddddd")  # larger than the room: alone, but there
+    get("dddddddd")
+    get("aa")
+    assert made == ["aa", "bbb", "c", "dddddddd", "aa"]
+
+
 def test_longer_lists_of_users_serve_shorter_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_graph, "_lists", Memo[tuple[torch.Tensor, torch.Tensor]](4))
     edges = torch.randint(12, (2, 60), generator=torch.Generator().manual_seed(0))

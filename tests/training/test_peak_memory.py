@@ -14,6 +14,8 @@ import pytest
 N_USERS, N_ITEMS, PER_USER, WIDTH = 500, 50_000, 200, 32
 #: Gigabytes above the libraries and the features; all pairs of items would be 10 in single precision.
 LIMIT_GB = 3.0
+#: Room of blocks that do not grow with the catalogue.
+BLOCKS_GB = 0.05
 
 
 def write_shop(folder: Path) -> None:
@@ -49,6 +51,55 @@ def tuned_and_tested(folder: Path, model: str, answers: SimpleQueue[float]) -> N
     worked(task, store, job.dataset().split)
     assert is_scored(store, job.dataset().split)
     answers.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+
+
+def fitted(model: str, widths: dict[str, int], answers: SimpleQueue[float]) -> None:
+    """A fit of a closed form on random data of 3,000 items, a tenth of them new.
+
+    Answers the gigabytes of 10^9 bytes above the data, and 1 if they may be forbidden without a refusal. An array of
+    all pairs takes .072.
+    """
+    import torch
+
+    from mmbench.cli.compose import compose
+    from mmbench.data.recdata import RecData
+    from mmbench.messages import Refusal
+
+    def taken(line: str) -> float:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return 1024e-9 * int(next(row.split()[1] for row in status.splitlines() if row.startswith(line)))
+
+    torch.set_num_threads(1)
+    n, generator = 3000, torch.Generator().manual_seed(0)
+    pairs = torch.stack([torch.arange(40_000) // 20, torch.randint(int(0.9 * n), (40_000,), generator=generator)])
+    features = {name: torch.randn(n, width, generator=generator) for name, width in widths.items()}
+    data = RecData(2000, n, torch.unique(pairs, dim=1), features, {name: torch.ones(n).bool() for name in widths})
+    model_class = compose([f"model={model}"]).job().model_class
+    made = model_class(data, max_memory_gb=100.0)  # type: ignore[call-arg]
+    before = taken("VmRSS")
+    made.fit(data)
+    peak = taken("VmHWM") - before
+    answers.put(peak)
+    try:
+        model_class(data, max_memory_gb=peak - BLOCKS_GB)  # type: ignore[call-arg]
+    except Refusal:
+        answers.put(0.0)
+    else:
+        answers.put(1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("widths", [{"text": 64}, {"image": 1800, "text": 1800}], ids=["narrow", "wide"])
+@pytest.mark.parametrize("model", ["ease", "cease", "addease", "l3ae", "mmgf"])
+def test_a_closed_form_needs_no_more_than_it_says(model: str, widths: dict[str, int]) -> None:
+    context = multiprocessing.get_context("spawn")
+    answers: SimpleQueue[float] = context.SimpleQueue()
+    process = context.Process(target=fitted, args=(model, widths, answers))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    peak = answers.get()
+    assert not answers.get(), f"{model} takes {peak:.2f} GB and is not refused where it may not"
 
 
 @pytest.mark.slow

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.messages import Refusal
-from mmbench.nn.recommender import ClosedForm
-from mmbench.nn.sparse import BLOCK_ENTRIES, common_neighbours, interaction_matrix, select_rows
+from mmbench.nn.hyperparameters import positive
+from mmbench.nn.item_regressions import (
+    ItemWeightModel,
+    cached_common_users,
+    regressions_on_others,
+    regularised_inverse,
+)
 
 
-class EASE(ClosedForm):
+class EASE(ItemWeightModel):
     r"""Linear regression of every item on all others, :math:`\hat y_u = r_u B` with zero diagonal.
 
     :math:`B_{ij} = -P_{ij}/P_{jj}` off the diagonal, :math:`P = (R^\top R + \lambda I)^{-1}`. Features are ignored.
-    The only model that holds items x items arrays: three of them in float64 while it is computed, 24 bytes per pair
-    of items (1.2 GB for 7,000 items, 60 GB for 50,000).
+    Three arrays of items x items in float64 are held at a time, 24 bytes per pair of items (1.2 GB for 7,000 items, 60
+    GB for 50,000).
 
     Args:
         data: training data.
@@ -30,52 +33,11 @@ class EASE(ClosedForm):
     """
 
     uses_content: ClassVar[bool] = False
-    history: Tensor
-    weights: Tensor
 
     def __init__(self, data: RecData, *, reg_weight: float = 400.0, max_memory_gb: float = 8.0) -> None:
-        super().__init__()
-        need = data.n_items**2 * 8 * 3 / 1e9
-        if need > max_memory_gb:
-            raise Refusal(
-                "EASE needs {need:.1f} GB for {n_items:,} items, more than max_memory_gb={max_memory_gb:g}",
-                need=need,
-                n_items=data.n_items,
-                max_memory_gb=max_memory_gb,
-            )
-        self.reg_weight = reg_weight
-        self.register_buffer("history", torch.empty(0), persistent=False)
-        self.register_buffer("weights", torch.empty(0), persistent=False)
+        super().__init__(data, n_arrays=3, max_memory_gb=max_memory_gb)
+        self.reg_weight = positive("reg_weight", reg_weight)
 
-    def fit(self, data: RecData) -> None:
+    def item_weights(self, data: RecData) -> Tensor:
         """Invert the regularised Gram matrix (Steck 2019, eq. 8)."""
-        self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        gram = gram_matrix(data.edge_index, data.n_users, data.n_items)
-        gram.diagonal().add_(self.reg_weight)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-        inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0.0)
-        self.weights = inverse.to(torch.get_default_dtype())
-
-    def score(self, users: Tensor) -> Tensor:
-        """Histories times weights: ``(B, n_items)``."""
-        return select_rows(self.history, users) @ self.weights
-
-
-def gram_matrix(edge_index: Tensor, n_users: int, n_items: int) -> Tensor:
-    r"""Common users of every pair of items, :math:`R^\top R`, made in blocks of rows.
-
-    Args:
-        edge_index: training interactions, ``(2, n_edges)``.
-        n_users: number of users.
-        n_items: number of items.
-
-    Returns:
-        ``(n_items, n_items)`` in float64.
-    """
-    of_items = interaction_matrix(edge_index.flip(0), n_items, n_users)
-    gram = torch.empty(n_items, n_items, dtype=torch.float64)
-    step = max(1, BLOCK_ENTRIES // max(n_items, n_users))
-    for begin in range(0, n_items, step):
-        end = min(begin + step, n_items)
-        gram[begin:end] = common_neighbours(of_items, begin, end)
-    return gram
+        return regressions_on_others(regularised_inverse(cached_common_users(data), self.reg_weight))

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.messages import Refusal
+from mmbench.nn.alternating_least_squares import check_weights, factorised, solve
 from mmbench.nn.recommender import ClosedForm
-from mmbench.nn.sparse import interaction_matrix
-
-#: Entries of padded histories solved at once; bounds the memory of a block of users.
-BLOCK_ENTRIES = 1 << 16
-INITIAL_SEED = 0x5EED
 
 
 class IALS(ClosedForm):
@@ -36,6 +30,7 @@ class IALS(ClosedForm):
     """
 
     uses_content: ClassVar[bool] = False
+    serves_new_users: ClassVar[bool] = True
     users: Tensor
     items: Tensor
 
@@ -49,13 +44,7 @@ class IALS(ClosedForm):
         reg_weight: float = 1e-2,
     ) -> None:
         super().__init__()
-        if unobserved_weight <= 0 or reg_weight <= 0:
-            raise Refusal(
-                "unobserved_weight={unobserved_weight} and reg_weight={reg_weight} must be positive, else the least "
-                "squares have no unique solution",
-                unobserved_weight=unobserved_weight,
-                reg_weight=reg_weight,
-            )
+        check_weights(unobserved_weight, reg_weight)
         self.embedding_dim, self.n_sweeps = embedding_dim, n_sweeps
         self.unobserved_weight, self.reg_weight = unobserved_weight, reg_weight
         self.register_buffer("users", torch.empty(0), persistent=False)
@@ -63,57 +52,18 @@ class IALS(ClosedForm):
 
     def fit(self, data: RecData) -> None:
         """Solve items and users in turn, from small random user vectors."""
-        by_user = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        by_item = interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users)
-        generator = torch.Generator().manual_seed(INITIAL_SEED)
-        self.users = 0.1 / self.embedding_dim**0.5 * torch.randn(data.n_users, self.embedding_dim, generator=generator)
-        for _ in range(self.n_sweeps):
-            self.items = solve(by_item, self.users, self.unobserved_weight, self.reg_weight)
-            self.users = solve(by_user, self.items, self.unobserved_weight, self.reg_weight)
+        self.users, self.items = factorised(
+            data, self.embedding_dim, self.n_sweeps, self.unobserved_weight, self.reg_weight
+        )
 
     def score(self, users: Tensor) -> Tensor:
         """Inner products: ``(B, n_items)``."""
         return self.users[users] @ self.items.T
 
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Those of the factorisation."""
+        return self.users, self.items
 
-def solve(histories: Tensor, fixed: Tensor, unobserved_weight: float, reg_weight: float) -> Tensor:
-    r"""Minimise over one side with the other fixed, all rows of a block at once.
-
-    .. math:: \Big(\sum_{i \in R_u} q_i q_i^\top + \alpha Q^\top Q + \lambda (|R_u| + \alpha |I|) 1\Big) p_u
-              = \sum_{i \in R_u} q_i
-
-    Args:
-        histories: interactions of the side to solve, sparse CSR ``(n, m)``.
-        fixed: vectors of the other side, ``(m, d)``.
-        unobserved_weight: alpha.
-        reg_weight: lambda.
-
-    Returns:
-        Vectors ``(n, d)``.
-    """
-    m, d = fixed.shape
-    gram = unobserved_weight * fixed.T @ fixed
-    extended = torch.cat([fixed, fixed.new_zeros(1, d)])  # padding points at the zero row
-    solved = fixed.new_empty(histories.shape[0], d)
-    for rows, padded, lengths in _padded_blocks(histories):
-        vectors = extended[padded]
-        penalty = reg_weight * (lengths + unobserved_weight * m)
-        system = vectors.mT @ vectors + gram + torch.diag_embed(penalty.to(fixed.dtype).unsqueeze(1).expand(-1, d))
-        factor = torch.linalg.cholesky(system)
-        solved[rows] = torch.cholesky_solve(vectors.sum(1).unsqueeze(2), factor).squeeze(2)
-    return solved
-
-
-def _padded_blocks(histories: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Rows of similar length together: their indices ``(b,)``, columns padded with m ``(b, longest)``, lengths."""
-    starts, columns = histories.crow_indices(), histories.col_indices()
-    lengths, order = (starts[1:] - starts[:-1]).sort(stable=True)
-    begin = 0
-    while begin < len(order):
-        sizes = torch.arange(1, len(order) - begin + 1) * lengths[begin:].clamp_min(1)
-        end = begin + max(1, int((sizes <= BLOCK_ENTRIES).sum()))
-        rows, length = order[begin:end], lengths[begin:end]
-        place = torch.arange(int(length[-1]))
-        entry = (starts[rows].unsqueeze(1) + place).clamp_max(max(len(columns) - 1, 0))
-        yield rows, columns[entry].masked_fill(place >= length.unsqueeze(1), histories.shape[1]), length
-        begin = end
+    def welcome(self, histories: Tensor) -> None:
+        """Solve the vectors of other users, items fixed."""
+        self.users = solve(histories, self.items, self.unobserved_weight, self.reg_weight)

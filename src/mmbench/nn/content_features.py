@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -26,6 +27,42 @@ def concatenated(data: RecData, weights: Mapping[str, float] | None = None) -> T
     parts = [data.features[name].to(torch.get_default_dtype()) for name in weights]
     parts = [part if weight == 1.0 else weight * part for part, weight in zip(parts, weights.values(), strict=True)]
     return parts[0] if len(parts) == 1 else torch.cat([torch.empty(data.n_items, 0), *parts], dim=1)
+
+
+def centred_directions(features: Tensor, present: Tensor) -> Tensor:
+    """Features around their mean, every row of length one: ``(n_items, d)`` in float64.
+
+    Embeddings of one encoder all point in much the same direction; around their mean they differ. The mean is that of
+    all items with content, also of those that nobody has bought. An item without content, or whose features are the
+    mean, has a row of zeros.
+
+    Args:
+        features: ``(n_items, d)``.
+        present: whether an item has content, ``(n_items,)``.
+    """
+    rows = features.double()
+    rows = rows - rows[present].mean(0)  # of equal rows it is that row to the last bit, which leaves zero
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return torch.where(present.unsqueeze(1), rows / lengths.clamp_min(1e-12), 0.0)
+
+
+def kernel_rows(data: RecData, weights: Mapping[str, float], *, raw: bool = False) -> Tensor:
+    r"""Rows of items whose inner products are :math:`\sum_m w_m \langle x^m_i, x^m_j\rangle`: ``(n_items, sum of d)``.
+
+    Args:
+        data: training data.
+        weights: the modalities that count, in name order, and w of each.
+        raw: whether x are the raw features; else those of :func:`centred_directions`.
+
+    Returns:
+        The rows in float64; without any modality they have no column.
+    """
+    parts = [torch.empty(data.n_items, 0, dtype=torch.float64)]
+    for name, weight in weights.items():
+        features = data.features[name]
+        rows = features.double() if raw else centred_directions(features, data.present[name])
+        parts.append(math.sqrt(weight) * rows)
+    return torch.cat(parts, dim=1)
 
 
 def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tuple[Tensor, ...]:

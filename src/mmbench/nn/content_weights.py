@@ -53,3 +53,25 @@ def weighed(
     features, present = ({name: part[name] for name in kept} for part in (data.features, data.present))
     rest = replace(data, features=features, present=present)
     return weighed(rest, first_modality_weight, modality_weights, leave_out=True, **content)
+
+
+def content_shares(
+    data: RecData,
+    content_weight: float,
+    first_modality_weight: float,
+    modality_weights: Mapping[str, float] | None,
+) -> dict[str, float]:
+    r"""The modalities that count and their weights :math:`c\,s_m`, which add up to ``content_weight``, in name order.
+
+    Args:
+        data: training data.
+        content_weight: weight of all content, c; at 0 no modality counts.
+        first_modality_weight: share of the first of two modalities in name order.
+        modality_weights: relative weights of more than two modalities by name.
+
+    Raises:
+        ValueError: as :func:`weighed`.
+    """
+    data, _ = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
+    shares = modality_shares(data.features, first_modality_weight, modality_weights)
+    return {name: content_weight * share for name, share in zip(data.features, shares, strict=True)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 from mmbench.messages import Refusal
@@ -26,4 +27,15 @@ def one_of(name: str, value: str, allowed: Collection[str]) -> str:
     """
     if value not in allowed:
         raise Refusal("{name}={value!r} must be one of {allowed}", name=name, value=value, allowed=", ".join(allowed))
+    return value
+
+
+def positive(name: str, value: float) -> float:
+    """Return a number unchanged.
+
+    Raises:
+        ValueError: if it is not positive and finite.
+    """
+    if not (isinstance(value, int | float) and 0.0 < value < math.inf):
+        raise Refusal("{key}={value} must be a positive number", key=name, value=value)
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -30,10 +31,12 @@ class Memo(Generic[T]):
 
     Args:
         capacity: number of results that are kept.
+        room: what they may take together by ``size``, where that is limited; the newest one is kept in any case.
+        size: what a result takes, for example in bytes.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, capacity: int, room: float = math.inf, size: Callable[[T], float] = lambda kept: 0.0) -> None:
+        self.capacity, self.room, self.size = capacity, room, size
         self._kept: OrderedDict[str, T] = OrderedDict()
 
     def get(self, key: str, make: Callable[[], T], serves: Callable[[T], bool] = lambda kept: True) -> T:
@@ -48,6 +51,9 @@ class Memo(Generic[T]):
         if result is None or not serves(result):
             result = make()
         self._kept[key] = result  # the newest place
-        if len(self._kept) > self.capacity:
+        while len(self._kept) > self.capacity or (len(self._kept) > 1 and self._taken() > self.room):
             self._kept.popitem(last=False)
         return result
+
+    def _taken(self) -> float:
+        return sum(map(self.size, self._kept.values()))

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import torch
 
 from mmbench import fingerprint, paths
 from mmbench.data.dataset import Dataset
+from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal, Translator
+from mmbench.nn.recommender import ClosedForm
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored
@@ -88,6 +91,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         task = job.task()
         task.slots()  # refuses a default outside its range before anything runs
         check_devices(job.model_class, task.recipe(task.default)[1])
+        _check_memory(job, task)
         store = job.store(task)
         twin = by_cell.get(job.cell)
         if twin is None:
@@ -99,6 +103,20 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
                 cell=job.cell,
             )
     return list(by_cell.values())
+
+
+def _check_memory(job: Job, task: CellTask) -> None:
+    """Let a computed model refuse a catalogue that is too large for it; its constructor computes nothing yet.
+
+    Raises:
+        ValueError: if it needs more memory than it may take.
+    """
+    if issubclass(job.model_class, ClosedForm):
+        build, _ = task.recipe(task.default)
+        kept = task.condition.kept(task.features)
+        values = {name: torch.from_numpy(task.features[name].values) for name in kept}
+        present = {name: torch.from_numpy(task.features[name].present) for name in kept}
+        build(RecData(task.train.n_users, task.train.n_items, torch.empty(2, 0, dtype=torch.int64), values, present))
 
 
 def _found(job: Job, task: CellTask, store: CellStore, listed: Collection[Unit], *, afresh: bool) -> Planned:

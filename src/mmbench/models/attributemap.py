@@ -1,0 +1,103 @@
+"""AttributeMap: Gantner et al., "Learning Attribute-to-Feature Mappings for Cold-Start Recommendations", ICDM 2010."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.nn.alternating_least_squares import check_weights, factorised
+from mmbench.nn.content_features import kernel_rows
+from mmbench.nn.content_weights import content_shares
+from mmbench.nn.hyperparameters import one_of, positive
+from mmbench.nn.item_regressions import check_memory, content_predictions, is_narrow
+from mmbench.nn.recommender import ClosedForm
+
+#: Which items get vectors from their content.
+MAPPED = ("cold", "all")
+
+
+class AttributeMap(ClosedForm):
+    r"""Item vectors of a factorisation, predicted from content where there are no interactions to learn them from.
+
+    The factorisation is iALS, with vectors :math:`p_u` and, for the items W with training interactions, :math:`q_i`
+    and their mean :math:`\bar q`. A ridge regression maps content to the rest:
+
+    .. math:: \hat q_i = \bar q + x_i^\top (X_W^\top X_W + \lambda 1)^{-1} X_W^\top (Q_W - \bar q), \quad
+              \hat y_{ui} = \langle p_u, \hat q_i\rangle
+
+    :math:`x_i` holds the features of each modality around their mean at length one, times :math:`\sqrt{w_m}` with
+    ``content_weight`` times the share of m as :math:`w_m`. Items with interactions keep :math:`q_i`, unless
+    ``mapped=all``, which scores everything by content. Without any modality, or with ``content_weight`` 0, a mapped
+    item has the vector :math:`\bar q`.
+
+    Features with half as many dimensions as there are items or more need three arrays of items x items in float64, 24
+    bytes per pair of items, and features three times; fewer need no such array.
+
+    Args:
+        data: training data.
+        embedding_dim: size of the user and item vectors, d.
+        n_sweeps: times that items, then users are solved.
+        unobserved_weight: weight of all pairs in the factorisation.
+        mf_reg_weight: penalty of the factorisation.
+        reg_weight: ridge penalty of the map, lambda.
+        mapped: ``cold``, the items without training interactions, or ``all``.
+        content_weight: 0 leaves content out; any other weight is one over the penalty.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
+        max_memory_gb: memory that the map may take.
+
+    Raises:
+        ValueError: if it would need more memory.
+    """
+
+    content_ignored_by: ClassVar[str] = "content_weight"
+    users: Tensor
+    items: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        embedding_dim: int = 64,
+        n_sweeps: int = 10,
+        unobserved_weight: float = 0.3,
+        mf_reg_weight: float = 1e-2,
+        reg_weight: float = 10.0,
+        mapped: str = "cold",
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.2,
+        modality_weights: Mapping[str, float] | None = None,
+        max_memory_gb: float = 8.0,
+    ) -> None:
+        super().__init__()
+        self.shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
+        if not is_narrow(sum(data.features[name].shape[1] for name in self.shares), data.n_items):
+            check_memory(type(self).__name__, data, 3, max_memory_gb, self.shares)
+        check_weights(unobserved_weight, mf_reg_weight)
+        self.factorisation = (embedding_dim, n_sweeps, unobserved_weight, mf_reg_weight)
+        self.reg_weight, self.mapped = positive("reg_weight", reg_weight), one_of("mapped", mapped, MAPPED)
+        self.register_buffer("users", torch.empty(0), persistent=False)
+        self.register_buffer("items", torch.empty(0), persistent=False)
+
+    def fit(self, data: RecData) -> None:
+        """Factorise the interactions, then regress the item vectors on content."""
+        self.users, items = factorised(data, *self.factorisation)
+        warm = data.warm
+        mean = items[warm].double().mean(0)
+        rows = kernel_rows(data, self.shares)
+        predicted = mean + content_predictions(rows, warm, items.double() - mean, self.reg_weight)
+        keeps = warm if self.mapped == "cold" else torch.zeros_like(warm)
+        self.items = torch.where(keeps.unsqueeze(1), items, predicted.to(items.dtype))
+
+    def score(self, users: Tensor) -> Tensor:
+        """Inner products: ``(B, n_items)``."""
+        return self.users[users] @ self.items.T
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Users as they were factorised, items as they are mapped."""
+        return self.users, self.items

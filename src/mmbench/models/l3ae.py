@@ -1,0 +1,99 @@
+"""L3AE: Moon et al., "LLM-Enhanced Linear Autoencoders for Recommendation", CIKM 2025."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.nn.content_features import kernel_rows
+from mmbench.nn.content_weights import content_shares
+from mmbench.nn.hyperparameters import positive
+from mmbench.nn.item_regressions import (
+    ItemWeightModel,
+    cached_common_users,
+    cached_content_solution,
+    regularised_inverse,
+)
+
+
+class L3AE(ItemWeightModel):
+    r"""EASE whose ridge pulls towards a regression of features instead of towards zero, :math:`\hat y_u = r_u B`.
+
+    .. math:: \min_B \|R - RB\|^2 + \lambda \|B - T\|^2, \quad B_{jj} = 0, \quad T = \sum_m \kappa_m C^m
+
+    :math:`C^m = \mathrm{EASE}(X^m X^{m\top}, \lambda_F)` is the regression of items on items over dimensions of
+    features, which :math:`X^m` holds around their mean, every row of length one; :math:`\kappa_m` is ``content_weight``
+    times the share of m. In the paper's terms :math:`\lambda = r_X + \sum_m r_m` and :math:`\kappa_m = r_m / \lambda`;
+    a sum of :math:`\kappa` above 1 is a negative :math:`r_X`. With :math:`P = (R^\top R + \lambda 1)^{-1}` and
+    :math:`Q = \lambda P T`,
+
+    .. math:: B_{ij} = Q_{ij} - P_{ij} (1 + Q_{jj}) / P_{jj}
+
+    off the diagonal. Both fits are over items with training interactions; an item without any has no row in the first
+    term, so that its column is that of T, regressed on its content: :math:`\sum_m \kappa_m (X^m_W X_W^{m\top} +
+    \lambda_F 1)^{-1} X^m_W x^m_j`. Without any modality, or with ``content_weight`` 0, the model is EASE.
+
+    Three arrays of items x items in float64 and one for each modality are held at a time, 32 bytes per pair of items
+    with one modality, and features three times. Solutions of content are kept for the next trainings, up to 1 GB of
+    them.
+
+    ``as_reference`` differs from the default in two ways: features are raw, and all items are in one fit.
+
+    Args:
+        data: training data.
+        reg_weight: ridge penalty of the regression on interactions, lambda.
+        content_reg_weight: ridge penalty of the regressions on features, lambda_F.
+        content_weight: how far the ridge is pulled towards content, the sum of kappa; 0 leaves content out.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
+        max_memory_gb: memory that the computation may take.
+        as_reference: reproduce the numbers of the reference implementation.
+
+    Raises:
+        ValueError: if it would need more memory.
+    """
+
+    content_ignored_by: ClassVar[str] = "content_weight"
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        reg_weight: float = 400.0,
+        content_reg_weight: float = 10.0,
+        content_weight: float = 0.6,
+        first_modality_weight: float = 0.2,
+        modality_weights: Mapping[str, float] | None = None,
+        max_memory_gb: float = 8.0,
+        as_reference: bool = False,
+    ) -> None:
+        shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
+        super().__init__(data, n_arrays=3 + len(shares), max_memory_gb=max_memory_gb, names=shares)
+        self.reg_weight = positive("reg_weight", reg_weight)
+        self.content_reg_weight = positive("content_reg_weight", content_reg_weight)
+        self.shares, self.as_reference = shares, as_reference
+
+    def item_weights(self, data: RecData) -> Tensor:
+        """Regress items on items over users, pulled towards the regressions on each modality."""
+        warm = torch.ones(data.n_items, dtype=torch.bool) if self.as_reference else data.warm
+        solutions = [
+            cached_content_solution(
+                kernel_rows(data, {name: 1.0}, raw=self.as_reference), warm, self.content_reg_weight
+            )
+            for name in self.shares
+        ]
+        p = regularised_inverse(cached_common_users(data), self.reg_weight)
+        q = torch.zeros_like(p)
+        for solution, share in zip(solutions, self.shares.values(), strict=True):
+            solution.add_to(q, self.reg_weight * share, after=p)
+        weights = q.addcmul_(p, (1.0 + q.diagonal()) / p.diagonal(), value=-1.0).fill_diagonal_(0.0)
+        if not warm.all():
+            weights[:, ~warm] = 0.0
+            for solution, share in zip(solutions, self.shares.values(), strict=True):
+                weights[:, ~warm] += share * solution.of_unknown(~warm)
+        return weights

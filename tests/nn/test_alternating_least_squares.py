@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mmbench.data.recdata import RecData
+from mmbench.nn import alternating_least_squares
+from mmbench.nn.alternating_least_squares import factorised, solve
+from mmbench.nn.sparse import interaction_matrix
+
+N_USERS, N_ITEMS, D = 40, 30, 5
+ALPHA, REG = 0.3, 0.02
+
+
+@pytest.fixture
+def interactions() -> np.ndarray:
+    """Histories of very different length; a user and an item have none."""
+    pairs = np.random.default_rng(0).random((N_USERS, N_ITEMS)) < np.linspace(0.03, 0.9, N_USERS)[:, None]
+    pairs[4], pairs[:, 2] = False, False
+    return pairs
+
+
+@pytest.fixture
+def data(interactions: np.ndarray) -> RecData:
+    return RecData(N_USERS, N_ITEMS, torch.from_numpy(np.argwhere(interactions).T.copy()))
+
+
+def normal_equations(interactions: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """One row at a time, by the weighted least squares over all columns."""
+    solved = []
+    for row in interactions:
+        weights = row + ALPHA
+        penalty = REG * (row.sum() + ALPHA * len(fixed))
+        system = (fixed * weights[:, None]).T @ fixed + penalty * np.eye(fixed.shape[1])
+        solved.append(np.linalg.solve(system, fixed.T @ row.astype(float)))
+    return np.array(solved)
+
+
+def objective(interactions: np.ndarray, users: np.ndarray, items: np.ndarray) -> float:
+    scores = users @ items.T
+    fit = ((scores - 1)[interactions] ** 2).sum() + ALPHA * (scores**2).sum()
+    of_users = ((interactions.sum(1) + ALPHA * len(items)) * (users**2).sum(1)).sum()
+    of_items = ((interactions.sum(0) + ALPHA * len(users)) * (items**2).sum(1)).sum()
+    return float(fit + REG * (of_users + of_items))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("block", [1, 100, 1 << 16])
+def test_one_side_against_numpy(
+    interactions: np.ndarray, data: RecData, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alternating_least_squares, "BLOCK_ENTRIES", block)
+    fixed = np.random.default_rng(1).standard_normal((N_ITEMS, D))
+    ours = solve(interaction_matrix(data.edge_index, N_USERS, N_ITEMS), torch.from_numpy(fixed), ALPHA, REG)
+    np.testing.assert_allclose(ours, normal_equations(interactions, fixed), rtol=1e-9, atol=1e-12)
+    assert not ours[4].any()
+
+
+@pytest.mark.usefixtures("float64")
+def test_known_answer_converges_to_both_normal_equations(interactions: np.ndarray, data: RecData) -> None:
+    """At the end each side solves its dense normal equations given the other, so the objective is stationary."""
+    users, items = (vectors.numpy() for vectors in factorised(data, D, 3000, ALPHA, REG))
+    np.testing.assert_allclose(users, normal_equations(interactions, items), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(items, normal_equations(interactions.T, users), rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("float64")
+def test_every_sweep_lowers_the_objective(interactions: np.ndarray, data: RecData) -> None:
+    values = []
+    for n_sweeps in range(1, 8):
+        users, items = factorised(data, D, n_sweeps, ALPHA, REG)
+        values.append(objective(interactions, users.numpy(), items.numpy()))
+    assert (np.diff(values) < 0).all()
+
+
+def test_a_factorisation_is_kept_for_what_it_was_made_of(data: RecData) -> None:
+    settings = (D, 2, ALPHA, REG)
+    users, items = factorised(data, *settings)
+    assert (users.shape, items.shape) == ((N_USERS, D), (N_ITEMS, D))
+    again = RecData(
+        N_USERS, N_ITEMS, data.edge_index.clone(), {"text": torch.ones(N_ITEMS, 2)}, {"text": torch.ones(1)}
+    )
+    assert factorised(again, *settings)[0] is users
+    for others in ((D + 1, 2, ALPHA, REG), (D, 3, ALPHA, REG), (D, 2, 0.5, REG), (D, 2, ALPHA, 0.3)):
+        assert not torch.equal(factorised(data, *others)[1][:, :D], items)
+    fewer = RecData(N_USERS, N_ITEMS, data.edge_index[:, 1:])
+    assert not torch.equal(factorised(fewer, *settings)[1], items)
