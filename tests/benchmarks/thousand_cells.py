@@ -3,7 +3,8 @@
 It plants records: real plans, keys, hashes and files, written by the code that writes those of a real sweep, but
 scores, states and ranks that were drawn, so that nothing is trained. An audit has nothing to say of them. Models with
 five conditions each, in as many draws as are needed, 17 trials and three final runs per cell, 200 users. Then, in
-processes of their own: 300 cells that are planned anew; all cells that are resumed, where nothing is left to do; and
+processes of their own: a command of 300 jobs until the first training of two workers begins; 300 cells that are
+planned anew; all cells that are resumed, where nothing is left to do; and
 ``mmbench report``. Seconds are processor seconds of the process, imports included; peak memory is its largest resident
 size.
 """
@@ -14,6 +15,7 @@ import contextlib
 import functools
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -172,6 +174,35 @@ def _measure(what: str, cells: int, *words: str) -> str:
     return said
 
 
+def _first_training(folder: Path) -> None:
+    """Processor seconds of all processes of a command of 300 jobs when the first training of two workers begins."""
+    draws, models = ",".join(map(str, range(4))), ",".join(MODELS[:15])
+    words = [*asked(folder, 1)[0][:-3], f"study.draw={draws}", f"model={models}", f"modality={','.join(CONDITIONS)}"]
+    command = [sys.executable, "-m", "mmbench", "-m", "sweep.workers=2", *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    leases = paths.lease_dir(folder / "thousand")
+    try:
+        while all(file.name.startswith("command-") for file in leases.glob("*.lease")):
+            if process.poll() is not None:
+                raise SystemExit(f"the command of 300 jobs ended with {process.returncode}")
+            time.sleep(0.02)
+        print(f"first training of 300 jobs on two workers: {_seconds_of(process.pid):.1f} s", flush=True)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _seconds_of(session: int) -> float:
+    """Processor seconds of every process of a session, those that ended included."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                ticks += sum(map(int, fields[11:15]))  # its own, and of the children that it waited for
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def main(argv: Sequence[str]) -> None:
     """Measure everything, or with ``PART FOLDER CELLS`` run one part."""
     if len(argv) == 3:
@@ -183,6 +214,7 @@ def main(argv: Sequence[str]) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             sweep = plant(Path(folder) / "planted", cells)
         print(f"written in {time.process_time() - began:.0f} s", flush=True)
+        _first_training(Path(folder) / "first")
         _measure("plan", 300, here, "plan", f"{folder}/new", "300")
         _measure("resume", cells, here, "resume", f"{folder}/planted", str(cells))
         said = _measure("report", cells, "mmbench", "report", str(sweep.folder))
