@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmbench.evaluation import list_measures
-from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, estimate, resamples
+from mmbench.inference.contribution.bootstrap import REPLICAS, estimate, resamples
 from mmbench.inference.intervals import Interval
 
 #: Relative loss that counts as none.
@@ -73,7 +73,7 @@ def _shown(lists: NDArray[np.integer], n_items: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((np.ones(len(items), np.float32), (items, users)), (n_items, len(lists)))
 
 
-def _shares(side: list[sparse.csr_matrix], users: Matrix, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
+def _shares(side: list[sparse.csr_matrix], users: NDArray[np.float32], seeds: NDArray[np.int64]) -> NDArray[np.float64]:
     """Coverage in samples of users ``(n_users, b)`` and seeds ``(b, n_seeds)``: ``(b,)``."""
     by_seed = np.stack([((shown @ users) > 0).mean(axis=0) for shown in side], axis=1)
     share: NDArray[np.float64] = (by_seed * seeds).sum(axis=1) / seeds.sum(axis=1)
