@@ -128,7 +128,14 @@ def _drawn(
 
 
 def _ranked(
-    rng: np.random.Generator, test: Interactions, closed: bool, task: Any, store: Any, training: Training, *_: object
+    rng: np.random.Generator,
+    test: Interactions,
+    closed: bool,
+    task: Any,
+    store: Any,
+    training: Training,
+    *_: object,
+    **__: object,
 ) -> Mapping[str, Ranking]:
     """Ranks of the test pairs, better ones where validation was, and lists that say the same."""
     users, positions = np.unique(test.users, return_inverse=True)
