@@ -693,10 +693,14 @@ def content_hash(record: Hashed) -> str:
     return fingerprint.of_json(_covered(msgspec.to_builtins(record)))
 
 
-def _covered(value: Any) -> Any:
+def _covered(value: dict[str, Any] | list[Any]) -> Any:
     if isinstance(value, dict):
-        return {name: _covered(part) for name, part in value.items() if name not in NOT_HASHED}
-    return [_covered(part) for part in value] if isinstance(value, list) else value
+        return {
+            name: _covered(part) if isinstance(part, dict | list) else part
+            for name, part in value.items()
+            if name not in NOT_HASHED
+        }
+    return [_covered(part) if isinstance(part, dict | list) else part for part in value]
 
 
 def fixed(delta: float, contrasts: Sequence[str], primary: str, statistics: Mapping[str, Any]) -> str:
