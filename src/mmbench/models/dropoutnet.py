@@ -69,6 +69,8 @@ class DropoutNet(FactorModel):
     item_input: Tensor
     user_target: Tensor
     item_target: Tensor
+    user_embedding: nn.Parameter
+    item_embedding: nn.Parameter
 
     def __init__(
         self,

@@ -10,8 +10,8 @@ class NegativeSampler(nn.Module):
     r"""Draw, for a user, items uniformly from the training items that the user does not have.
 
     With the sorted positives :math:`p_0 < p_1 < \dots` of a user, the :math:`r`-th item that is not positive is
-    :math:`r + |\{j : p_j - j \le r\}|`; one binary search over all users' :math:`p_j - j` finds it exactly. As a part of
-    a model it moves to the model's device and adds nothing to its state.
+    :math:`r + |\{j : p_j - j \le r\}|`; one binary search over all users' :math:`p_j - j` finds it exactly. As a part
+    of a model it moves to the model's device and adds nothing to its state.
 
     Args:
         edge_index: training interactions ``(2, n_edges)``, each pair once.
