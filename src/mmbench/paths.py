@@ -106,9 +106,27 @@ def report_dir(sweep_dir: Path) -> Path:
 #: Names of the report's files without their endings: its index, its documents, and the pages of a decision.
 INDEX, FAIRNESS, SUBMISSION = "report", "fairness", "submission"
 TABLE, VERDICTS, BENCHMARK, CONTRIBUTION, PAPER = "table", "verdicts", "benchmark", "contribution", "paper"
+NEW_ITEMS = "new_items"
 DECISION, CHECKLIST = "decision", "checklist"
 #: The page of a decision as it is passed on: its items have numbers instead of titles, and no pictures.
 WITHOUT_TITLES = "decision-without-titles"
+
+
+def page(name: str, lang: str, asked: str) -> str:
+    """File of a page in a language; those of the language that was asked for have the plain name."""
+    return f"{name}.html" if lang == asked else f"{name}.{lang}.html"
+
+
+def document(name: str, ending: str, lang: str) -> str:
+    """File of a text in a language; those in English, which an archive is checked by, have the plain name."""
+    return f"{name}.{ending}" if lang == "en" else f"{name}.{lang}.{ending}"
+
+
+def in_language(folder: Path, file: str, lang: str) -> str:
+    """Name of what stands in a folder for a file in a language: of its own, or the plain one."""
+    stem, _, ending = file.rpartition(".")
+    own = f"{stem}.{lang}.{ending}"
+    return own if (folder / own).exists() else file
 
 
 def decision_file(sweep_dir: Path) -> Path:
@@ -233,6 +251,11 @@ def training_files(cell: Path, stage: str, number: int) -> list[Path]:
 def training_records(cell: Path, stage: str) -> list[Path]:
     """Records of all trainings of a stage."""
     return sorted((cell / TRAINING_FILES[stage]).parent.glob(f"*.{RECORD}"))
+
+
+def ranks_among(candidates: str) -> str:
+    """Ending of the test ranks of a final run among ``cold``, ``warm`` or ``all`` candidates."""
+    return f"{candidates}.{RANKS}"
 
 
 def shuffled_ranks(modality: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from mmbench import cli, paths
 from mmbench.cli import decide
-from mmbench.decision.economics import INPUTS
+from mmbench.decision.economics import INPUTS, POLICY, Source
 from mmbench.decision.serving import measure_serving
 from mmbench.report.reading import read_sweep
 from mmbench.store import files
@@ -35,7 +35,9 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
     record = files.read_document(sweep / "report" / "decision.json")
     assert "decision.html、decision.json、checklist.html を書きました" in told
     assert record["inputs"]["economics"]["currency"] == "JPY"
-    assert set(record["inputs"]["economics"]["assumed"]) == set(INPUTS) - {"value.margin"}
+    assert {name for name, source in record["inputs"]["economics"]["sources"].items() if source == "given"} == {
+        "value.margin"
+    }
     assert 'lang="ja"' in (sweep / "report" / "decision.html").read_text()
     decide.main([str(sweep / "report" / "decision.json")])
     assert capsys.readouterr().out.startswith(f"{record['result']['action']}, as in ")
@@ -45,8 +47,10 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_packaged_file_is_nobodys_own() -> None:
-    assert set(decide.load_economics("default").assumed) == set(INPUTS)
-    assert set(decide.load_economics("yen").assumed) == set(INPUTS)
+    for name in ("default", "yen"):
+        packaged = decide.load_economics(name)
+        assert set(packaged.assumed) == {*INPUTS, *POLICY}
+        assert (packaged.digest, packaged.changed_at) == ("", "")
 
 
 def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:
@@ -57,7 +61,9 @@ def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:
     assert company.steps == yen.steps
     assert company.machine_hour == yen.machine_hour
     assert company.inputs["value.margin"] == euro.inputs["value.margin"]
-    assert set(company.assumed) == set(INPUTS) - {"value.order_value", "items.stock", "items.new_year"}
+    given = {"value.order_value", "items.stock", "items.new_year"}
+    assert set(company.assumed) == {*INPUTS, *POLICY} - given
+    assert {company.sources[name] for name in given} == {Source.OWN}
     own.write_text("currency: USD\n")
     with pytest.raises(ValueError, match="currency=USD, and no prices are known in it; give these too: value"):
         decide.load_economics(str(own))

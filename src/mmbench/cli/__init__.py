@@ -18,6 +18,8 @@ COMMANDS = {
     "encode": ("encode", "main"),  # vectors for the texts and images of a folder
     "check": ("check", "main"),  # what would spoil a study on a folder
     "audit": ("audit", "main"),  # were the trainings what the records say?
+    "recommend": ("recommend", "main"),  # the best items of users by the winner of a cell
+    "export": ("export", "main"),  # vectors, neighbours and a card of the winner
     "bundle": ("bundle", "bundle"),  # records, environment, hashes and commands in one archive
     "verify": ("bundle", "verify"),  # compute every table of an archive again
 }

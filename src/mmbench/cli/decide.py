@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from mmbench.cli.errors import printable, reading
 from mmbench.cli.words import Parser, add_allow, take_tracking
 from mmbench.data.planted import MADE_UP
 from mmbench.data.regular_file import regular_file
-from mmbench.decision import Economics, decide, read_economics, replay
-from mmbench.decision.economics import INPUTS, completed
+from mmbench.decision import Economics, decide_first, read_economics, replay
+from mmbench.decision.economics import completed, with_counts
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
 from mmbench.scheduling.trust import NOTHING, Trust
@@ -97,12 +98,14 @@ def load_economics(name: str) -> Economics:
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise Refusal("economics={name}: no such file; name a YAML file or one of {names}", name=name, names=names)
     own, default = _yaml(file), _yaml(folder / "default.yaml")
+    if file.parent == folder:  # these files describe no particular company, so all their inputs count as assumed
+        return read_economics({}, completed(own, default))
     if (currency := own.get("currency", default["currency"])) != default["currency"]:
         alike = (known for path in sorted(folder.glob("*.yaml")) if (known := _yaml(path)).get("currency") == currency)
         default = completed(next(alike, {}), default)
-    economics = read_economics(own, default)
-    # The files of the package describe no particular company, so all their inputs count as assumed.
-    return replace(economics, assumed=tuple(INPUTS)) if file.parent == folder else economics
+    changed_at = datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return replace(read_economics(own, default), digest=digest, changed_at=changed_at)
 
 
 def _yaml(file: Path) -> Mapping[str, Any]:
@@ -176,30 +179,33 @@ def write(
     economics = load_economics(settings["economics"])
     table = read_sweep(sweep_dir, trust)
     read = read_evidence(table, settings.get("dataset"), settings.get("model"))
-    decision = decide(read.evidence, economics)
+    economics = with_counts(economics, read.counts)
+    evidence, decision = decide_first(read.evidence, [part.evidence for part in read.parts], economics)
+    about = next(one for one in (read, *read.parts) if one.evidence is evidence)
     serving = measure_serving(table, read.evidence.dataset) if settings["serving"] == "true" else []
     write_decision(
         table,
-        read,
+        about,
         economics,
         decision,
         settings["lang"],
         day=date.today(),
-        examples=examples_of(table, read.comparison.a, read.catalogue),
+        examples=examples_of(table, about.comparison.a, about.catalogue),
         serving=serving,
         command=command,
+        parts=[part for part in read.parts if part is not about],
     )
-    s = Speaker.of(settings["lang"], read.evidence, economics, decision)
-    rails = guard_rails(s, read)
-    write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today(), table.proof, rails)
+    s = Speaker.of(settings["lang"], evidence, economics, decision)
+    folder, lang = paths.report_dir(sweep_dir), settings["lang"]
+    write_checklist(folder, s, lang, date.today(), table.proof, lambda speaker: guard_rails(speaker, about))
     # Now there is a decision that the index page can link.
-    write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups)
+    write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups, lang)
     if tracker is not None:
         mirror(table, tracker)
-    lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
+    lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), *s.opens(), s.next_step()]
     lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
-    lines += [s.measured(), *unread(table)]
+    lines += [s.measured(), s.sums(), *map(s.translator, unread(table))]
     if not isinstance(read.catalogue, str) and (why := Pictures.of(read.catalogue, trust).objection):
         lines.append(s(why))
     written = s(

@@ -47,6 +47,7 @@ PLACE_OR_MANNER = (
     "export.",
     "tracking",
     "hydra",
+    "lang=",
     "debug=",
     "training.accelerator=",
     "training.devices=",
@@ -105,7 +106,7 @@ def _check_writable(folder: Path) -> None:
 def _one_cell(config: DictConfig) -> None:
     """Hydra's task function without ``-m``."""
     # Hydra would print a traceback of its own for an exception that leaves here.
-    with one_line_errors(["debug=true"] if config.debug is True else []):
+    with one_line_errors([f"lang={config.lang}", *(["debug=true"] if config.debug is True else [])]):
         ours = HydraConfig.get()
         code = run([compose.resolved(config, ours)], list(ours.overrides.task), ours.run.dir)
     if code:
@@ -145,7 +146,7 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
     trust = Trust(places=tuple(sorted(data)), large_worlds=True)
 
     def report(folder: Path) -> str:
-        table = write_report(folder, trust=trust)
+        table = write_report(folder, trust=trust, lang=jobs[0].config.plain["lang"])
         mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
         return table.text
 

@@ -7,10 +7,13 @@ import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from mmbench.messages import Refusal, Translator
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
+
+if TYPE_CHECKING:
+    from mmbench.winner.chosen import Winner
 
 T = TypeVar("T")
 _TRUTH = {"true": True, "false": False}
@@ -62,16 +65,51 @@ def take_tracking(argv: Iterable[str]) -> tuple[list[str], list[str]]:
     return tracking, [word for word in words if word not in tracking]
 
 
-def add_allow(parser: argparse.ArgumentParser) -> None:
+def add_allow(parser: argparse.ArgumentParser, translator: Translator | None = None) -> None:
     """Let a command that reads a sweep or an archive vouch for what its records name."""
     parser.add_argument(
         "--allow",
         action="append",
         default=[],
         metavar="WORD",
-        help="vouch for what the records name: the class of a model, as in mine.Mine, a folder of data outside of "
-        "this one and of $MMBENCH_DATA, or the word world for planted worlds of any size; may be given again",
+        help=(translator or Translator())(
+            Message(
+                "vouch for what the records name: the class of a model, as in mine.Mine, a folder of data outside of "
+                "this one and of $MMBENCH_DATA, or the word world for planted worlds of any size; may be given again"
+            )
+        ),
     )
+
+
+def add_winner(parser: argparse.ArgumentParser, translator: Translator) -> None:
+    """Let a command name a cell of a sweep whose chosen configuration it uses."""
+    parser.add_argument("sweep", type=Path, help=translator(Message("folder of the sweep, for example multirun/first")))
+    parser.add_argument(
+        "--cell",
+        required=True,
+        metavar="NAME",
+        help=translator(Message("data set, model and condition, for example ml100k/fusion/text or ml100k/ease")),
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help=translator(Message("folder with the data sets, where they lie elsewhere")),
+    )
+    add_allow(parser)
+
+
+def winner_of(asked: argparse.Namespace) -> Winner:
+    """The winner that :func:`add_winner` was told.
+
+    Raises:
+        ValueError: as :func:`mmbench.winner.chosen.read_winner`.
+    """
+    from mmbench.audit.recorded import Sources
+    from mmbench.scheduling.trust import Trust
+    from mmbench.winner.chosen import read_winner
+
+    return read_winner(asked.sweep, asked.cell, Sources(Trust.of(asked.allow), asked.data))
 
 
 def settings(pairs: Sequence[tuple[str, str]], kind: type[T]) -> T:

@@ -41,7 +41,7 @@ class HybridKNN(ClosedForm):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
-    history: Tensor
+    serves_new_users: ClassVar[bool] = True
     similarity: Tensor
 
     def __init__(
@@ -69,7 +69,8 @@ class HybridKNN(ClosedForm):
         """Find the neighbours of each item by interactions and by each modality."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         lists = [cooccurrence_knn(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)]
-        lists += [content_neighbours(data.features[name], data.present[name], self.k) for name in self.shares]
+        for name in self.shares:
+            lists.append(content_neighbours(data.features[name], data.present[name], data.warm, self.k))
         graphs = [weighted(neighbours) for neighbours in lists]
         self.similarity = weighted_sum(graphs, self._weights(graphs, data)).matrix()
 

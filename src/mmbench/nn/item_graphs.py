@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
-from mmbench.nn.item_neighbours import Neighbours, cached_knn
+from mmbench.nn.item_neighbours import Neighbours, joined, seen_and_unseen
 from mmbench.nn.sparse import DirectedGraph, sparse_matrix
 
 
@@ -113,8 +113,21 @@ def content_graphs(data: RecData, k: Callable[[str], int]) -> dict[str, ItemGrap
         data: training data; items without content have no edges in the graph of that modality.
         k: neighbours per item, itself included, by modality.
     """
-    lists = {name: cached_knn(features, data.present[name], k(name)) for name, features in data.features.items()}
-    return {name: row_sum_normalised(weighted(neighbours)) for name, neighbours in lists.items()}
+    return {name: row_sum_normalised(weighted(content_lists(data, name, k(name)))) for name in data.features}
+
+
+def content_lists(data: RecData, name: str, k: int) -> Neighbours:
+    """Nearest items by the raw features of one modality; every neighbour is an item that training sees.
+
+    Edges of a graph made of them lead from seen items to seen and to unseen ones, and none leaves an unseen one. So an
+    unseen item takes no part in training, where no row of it is read, and is ranked by its seen neighbours.
+
+    Args:
+        data: training data; items without content have no list.
+        name: the modality.
+        k: neighbours per item; a seen item is one of its own.
+    """
+    return joined(*seen_and_unseen(data.features[name], data.present[name], data.warm, k))
 
 
 def fused_item_graph(
@@ -133,6 +146,6 @@ def fused_item_graph(
     """
     if not data.features:
         return None
-    graphs = [binary_normalised(cached_knn(data.features[m], data.present[m], k)) for m in data.features]
+    graphs = [binary_normalised(content_lists(data, name, k)) for name in data.features]
     fused = weighted_sum(graphs, modality_shares(data.features, first, relative))
     return DirectedGraph(fused.edge_index, fused.weights, data.n_items)

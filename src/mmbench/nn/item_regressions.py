@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class ItemWeightModel(ClosedForm):
         ValueError: if it would need more.
     """
 
-    history: Tensor
+    serves_new_users: ClassVar[bool] = True
     weights: Tensor
 
     def __init__(self, data: RecData, *, n_arrays: int, max_memory_gb: float, names: Collection[str] = ()) -> None:
@@ -117,11 +118,6 @@ def cached_common_users(data: RecData) -> Tensor:
     """
     key = content_key(data.n_users, data.n_items, data.edge_index)
     return _grams.get(key, lambda: gram_matrix(interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users)))
-
-
-def warm_items(data: RecData) -> Tensor:
-    """Whether an item has a training interaction, ``(n_items,)``."""
-    return torch.bincount(data.edge_index[1], minlength=data.n_items) > 0
 
 
 def regularised_inverse(gram: Tensor, penalty: float, more: Tensor | None = None) -> Tensor:

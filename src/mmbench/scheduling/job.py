@@ -7,7 +7,7 @@ import functools
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
+from mmbench.data.conditions import SLICE
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.divisions import members_of
 from mmbench.data.readers.recommendations import read_recommendations
+from mmbench.data.splits import target_in_name, target_of
 from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.cell_key import default_of, key_of
@@ -37,7 +40,7 @@ from mmbench.tuning.space import read_space
 
 #: Sections that set where or how a sweep runs; no record may depend on them, ``study.draw`` aside, which has a field
 #: of its own.
-PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
+PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "lang", "debug", "tiers")
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,17 @@ class Job:
     def cell(self) -> CellName:
         """Dataset, model and condition; a model that ignores content has one cell per dataset.
 
-        A draw other than 0 is part of the dataset's name, as a split seed is.
+        A draw other than 0 is part of the dataset's name, as a split seed is, and so is a target other than that of the
+        protocol: what was tuned for one target is compared with nothing that was tuned for another.
         """
         draw = f"-draw{self.config.study.draw}" if self.config.study.draw else ""
-        return CellName(f"{self.config.dataset.cell_name}{draw}", self.choices["model"], self.modality)
+        target = target_in_name(self.config.dataset.protocol, self.target)
+        return CellName(f"{self.config.dataset.cell_name}{target}{draw}", self.choices["model"], self.modality)
+
+    @property
+    def target(self) -> str:
+        """What tuning aims at; empty where all held-out interactions are ranked among all items."""
+        return target_of(self.config.dataset.protocol, self.config.tuning.target)
 
     @property
     def modality(self) -> str:
@@ -114,14 +124,14 @@ class Job:
         return paths.slug([self.choices["modality"], *changed])
 
     def dataset(self) -> Dataset:
-        """The dataset; read once per process.
+        """The dataset with the held-out interactions that the target ranks; read once per process.
 
         Raises:
-            ValueError: if it cannot be read, or only a record says where it lies.
+            ValueError: if it cannot be read, only a record says where it lies, or it has nothing for the target.
         """
         if self.trust is not None and (why := self.trust.objection(self.config.dataset)):
             raise Refusal(why)
-        return _dataset(fingerprint.canonical_json(self.config.plain["dataset"]))
+        return _aimed(fingerprint.canonical_json(self.config.plain["dataset"]), self.target)
 
     def task(self) -> CellTask:
         """Input of tuning, without the test split.
@@ -133,6 +143,7 @@ class Job:
         condition = self.config.modality
         if self.model_class.uses_content:
             condition.check(dataset.features, dataset.name)
+        inside = self._inside(dataset) if self.model_class.uses_content else None
         space = read_space(self.config.plain["search"])
         return CellTask(
             cell=self.cell,
@@ -147,7 +158,28 @@ class Job:
             split_fingerprint=dataset.split.tuning_fingerprint,
             draw=self.config.study.draw,
             versions=records.versions(self._own_source()),
+            new_valid=dataset.split.new_valid,
+            target=self.target,
+            inside=inside,
         )
+
+    def _inside(self, dataset: Dataset) -> NDArray[np.bool_] | None:
+        """Items that keep their content under ``missing_rule=slice``.
+
+        Raises:
+            ValueError: for a slice that the data do not have, or one whose items are no longer those of the record.
+        """
+        condition = self.config.modality
+        if condition.missing_rule != SLICE:
+            return None
+        counts = np.bincount(dataset.split.train.items, minlength=dataset.n_items)
+        inside = members_of(condition.missing_slice, counts, dataset.items)
+        if condition.missing_items not in ("", fingerprint.of_arrays(inside)):
+            raise Refusal(
+                "modality.missing_slice={slice}: its items are no longer those that the record was made with",
+                slice=condition.missing_slice,
+            )
+        return inside
 
     def _own_source(self) -> Path | None:
         """File of a model that is no part of the package."""
@@ -178,7 +210,7 @@ class Job:
             **task.cell._asdict(),
             draw=task.draw,
             effort=task.effort,
-            config={name: section for name, section in config.plain.items() if name not in PLACE_OR_MANNER},
+            config=_recorded(config.plain, task.inside),
             states={name: condition.state(name) for name in sorted(task.features)},
             split_hash=task.split_fingerprint,
             data=[str(line) for line in self.dataset().summary()],
@@ -190,6 +222,14 @@ class Job:
             ),
         )
         return msgspec.structs.replace(cell, key=key_of(cell))
+
+
+def _recorded(plain: Section, inside: NDArray[np.bool_] | None) -> dict[str, Any]:
+    """The configuration as a record has it: nothing of where or how, and which items a slice held."""
+    recorded = {name: section for name, section in plain.items() if name not in PLACE_OR_MANNER}
+    if inside is not None:
+        recorded["modality"] = {**recorded["modality"], "missing_items": fingerprint.of_arrays(inside)}
+    return recorded
 
 
 def _arguments(model: Section) -> dict[str, Any]:
@@ -224,6 +264,12 @@ def _recipe(
         weight_decay=optimizer["weight_decay"],
     )
     return functools.partial(model_class, **arguments), settings
+
+
+@functools.cache
+def _aimed(section: str, target: str) -> Dataset:
+    dataset = _dataset(section)
+    return replace(dataset, split=dataset.split.towards(target)) if target else dataset
 
 
 @functools.cache  # tasks keep their data in memory anyway

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmbench import fingerprint
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
+from mmbench.data.splits import HeldOut
 from mmbench.store.schema import CellName, Configuration, Effort, Unit
 from mmbench.tuning.budget import Budget
 from mmbench.tuning.space import Space, configurations
@@ -42,6 +44,10 @@ class CellTask:
         split_fingerprint: SHA-256 of train and validation.
         draw: number of the draw of slots, seeds and shuffles; the name of the cell tells draws other than 0 apart.
         versions: versions and source of what decides numbers.
+        new_valid: the whole of validation with its new items; None where there are none.
+        target: what tuning aims at, one of :data:`mmbench.data.splits.TARGETS`; empty where validation is ranked among
+            all items.
+        inside: items that keep their content under ``missing_rule=slice``, ``(n_items,)``; None for any other rule.
     """
 
     cell: CellName
@@ -56,6 +62,9 @@ class CellTask:
     split_fingerprint: str
     draw: int = 0
     versions: Mapping[str, str | None] = field(default_factory=dict)
+    new_valid: HeldOut | None = None
+    target: str = ""
+    inside: NDArray[np.bool_] | None = None
 
     @property
     def versions_hash(self) -> str:
@@ -88,7 +97,7 @@ class CellTask:
     def inputs(self, seed: int, condition: ModalityCondition | None = None) -> dict[str, ItemFeature]:
         """Features of a run after the condition (or after another one); ``seed`` drives the random states."""
         counts = np.bincount(self.train.items, minlength=self.train.n_items)
-        return (condition or self.condition).apply(self.features, seed, counts)
+        return (condition or self.condition).apply(self.features, seed, counts, self.inside)
 
 
 def slots_of(cell: CellName, space: Space, default: Configuration, trials: int) -> list[Configuration]:
