@@ -16,7 +16,6 @@ from mmbench.nn.content_features import concatenated
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import positive, share
 from mmbench.nn.initialisation import table, xavier_normal
-from mmbench.nn.item_regressions import warm_items
 from mmbench.nn.negatives import NegativeSampler
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves
@@ -96,7 +95,7 @@ class CLCRec(FactorModel):
         weights = {name: content_weight * weight for name, weight in weights.items()}
         content = concatenated(replace(data, features=rows), weights)
         self.register_buffer("content", content, persistent=False)
-        self.register_buffer("unseen_items", torch.nonzero(~warm_items(data)).squeeze(1), persistent=False)
+        self.register_buffer("unseen_items", torch.nonzero(~data.warm).squeeze(1), persistent=False)
         self.n_users = data.n_users
         self.id_embedding = table(data.n_users + data.n_items, embedding_dim, xavier_normal)
         self.encoder = hidden_layer(HIDDEN, embedding_dim)(content.shape[1]) if content.shape[1] else None
