@@ -67,11 +67,10 @@ class NegativeSampler(nn.Module):
             last = free - wanted + k
             draw = (uniform[k] * (last + 1)).long()
             draws[k] = torch.where((draws[:k] == draw).any(0), last, draw)
-        counts = torch.arange(n, device=users.device).unsqueeze(1) < wanted
-        items = self._nth(users.expand(n, -1), draws.where(counts, 0))
-        return items.T, counts.T
+        counts = torch.arange(n, device=users.device) < wanted.unsqueeze(1)
+        return self._nth(users.unsqueeze(1), draws.T.where(counts, 0)), counts
 
     def _nth(self, users: Tensor, draw: Tensor) -> Tensor:
-        """The training item at place ``draw`` among those that the user does not have; both ``(..., B)``."""
+        """The training item at place ``draw`` among those that the user does not have, of one shape."""
         positives_before = torch.searchsorted(self.keys, users * self.stride + draw, right=True) - self.starts[users]
         return self.items[draw + positives_before]
