@@ -39,6 +39,7 @@ PLAIN_MAPPINGS = {
         "decision.economics.completed",
         "decision.economics.read_economics",
         "decision.economics._flat",
+        "decision.template.economics_template",
         "decision.economics._step",
     },
     "a document: a decision, a pre-test, what an archive or a data set says of itself": {

@@ -139,6 +139,11 @@ def signal_file(multirun: Path, dataset: str) -> Path:
     return multirun / slug([f"signal-{dataset}"]) / "signal.json"
 
 
+def walk_file(multirun: Path, name: str) -> Path:
+    """How far the walk from files to a decision has come, in a folder of its own beside the sweeps."""
+    return multirun / slug([f"start-{name}"]) / "start.json"
+
+
 def cell_dir(sweep_dir: Path, dataset: str, model: str, modality: str) -> Path:
     """The folder of one cell: dataset, model and modality condition."""
     return sweep_dir / slug([dataset]) / slug([model]) / slug([modality])

@@ -51,6 +51,10 @@ def test_a_sweep_of_new_items_passes(target: str, tmp_path: Path) -> None:
     passes(run(tmp_path, "s", *words, f"tuning.target={target}", cells=ONE))
 
 
+def test_a_sweep_whose_protocol_was_found_out_passes(tmp_path: Path) -> None:
+    passes(run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", "dataset.protocol=auto", cells=ONE))
+
+
 @pytest.mark.parametrize("point", ["fitted", "ledger", "chosen", "sealing"])
 def test_a_sweep_that_was_killed_and_resumed_passes(
     point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

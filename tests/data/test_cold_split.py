@@ -11,8 +11,9 @@ import pytest
 
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.features import with_missing_filled
+from mmbench.data.held_out import HeldOut
 from mmbench.data.sources import Source, write_folder
-from mmbench.data.splits import FOLDS, HeldOut
+from mmbench.data.splits import FOLDS
 from mmbench.messages import Refusal
 
 N_ITEMS = 60

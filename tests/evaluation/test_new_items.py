@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions
-from mmbench.data.splits import HeldOut
 from mmbench.evaluation import metrics, new_items
 from mmbench.evaluation.metrics import RankedPairs
 from mmbench.evaluation.new_items import OFFSETS, Calibrated, CommonLists, new_in, ranker

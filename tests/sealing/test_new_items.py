@@ -13,7 +13,8 @@ import pytest
 
 from mmbench import paths
 from mmbench.data.dataset import Dataset
-from mmbench.data.splits import HeldOut, Split
+from mmbench.data.held_out import HeldOut
+from mmbench.data.splits import Split
 from mmbench.evaluation import metrics
 from mmbench.evaluation.new_items import OFFSETS
 from mmbench.scheduling.job import Job

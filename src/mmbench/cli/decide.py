@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmbench import paths
 from mmbench.cli.compose import tracker as asked_tracker
 from mmbench.cli.errors import printable, reading
-from mmbench.cli.words import Parser, add_allow, take_tracking
+from mmbench.cli.words import Parser, add_allow, next_line, take_tracking
 from mmbench.data.planted import MADE_UP
 from mmbench.data.regular_file import regular_file
 from mmbench.decision import Economics, decide_first, read_economics, replay
@@ -27,7 +27,7 @@ from mmbench.decision.economics import completed, with_counts
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
 from mmbench.scheduling.trust import NOTHING, Trust
-from mmbench.store.files import read_document
+from mmbench.store.files import read_document, write_text
 from mmbench.store.trackers import Tracker
 
 KEYS = ("economics", "lang", "dataset", "model", "serving")
@@ -39,7 +39,9 @@ DESCRIPTION = "Should images be added? Writes report/decision.html and report/de
 def main(argv: Sequence[str]) -> None:
     """Decide from the records of a sweep, or replay a decision record."""
     parser = Parser(prog="python -m mmbench decide", description=DESCRIPTION)
-    parser.add_argument("sweep", type=Path, help="folder of the sweep, or a decision.json to decide again from")
+    parser.add_argument(
+        "sweep", type=Path, nargs="?", help="folder of the sweep, or a decision.json to decide again from"
+    )
     parser.add_argument(
         "settings",
         nargs="*",
@@ -48,16 +50,31 @@ def main(argv: Sequence[str]) -> None:
         "lists and guard-rails are looked at (the gain is that of all models), serving=false to measure no latency, "
         "tracking=wandb to show the page in W&B",
     )
+    parser.add_argument(
+        "--template",
+        metavar="NAME",
+        help="write economics-NAME.yaml to be edited, with the sums of conf/economics/NAME.yaml (default or yen) and "
+        "what each means, and decide nothing",
+    )
     add_allow(parser)
     asked = parser.parse_intermixed_args([word for word in argv if word != "debug=true"])
+    if asked.template is not None and asked.sweep is not None:  # without a sweep, the first setting takes its place
+        asked.settings, asked.sweep = [str(asked.sweep), *asked.settings], None
     tracking, words = take_tracking(asked.settings)
     settings = read_settings(words)
+    if asked.template is not None:
+        print(write_template(asked.template, Translator(settings["lang"])))
+        return
+    if asked.sweep is None:
+        parser.error("the following arguments are required: sweep")
     with reading(asked.sweep):
         if asked.sweep.is_file():
             print(printable(_replayed(asked.sweep)))
             return
         trust, tracker = Trust.of(asked.allow), asked_tracker(tracking, asked.sweep)
         print(printable(write(asked.sweep, settings, _command(asked, words), trust, tracker)), end="")
+        if not Path(settings["economics"]).suffix:  # sums of the package, of no particular company
+            print("\n" + next_line(["decide", "--template", settings["economics"]], Translator(settings["lang"])))
 
 
 def _command(asked: argparse.Namespace, settings: Sequence[str]) -> str:
@@ -84,6 +101,35 @@ def read_settings(words: Sequence[str]) -> dict[str, str]:
     if settings["serving"] not in ("true", "false"):
         raise Refusal("{key}={value} must be true or false", key="serving", value=settings["serving"])
     return settings
+
+
+def write_template(name: str, translator: Translator) -> str:
+    """Write a file of economics to be edited into this folder, and say how it is used.
+
+    Raises:
+        ValueError: for a name that is not in ``conf/economics``, and where the file is there already.
+    """
+    from mmbench.decision.template import economics_template
+
+    known = {path.stem: path for path in sorted((paths.config_dir() / "economics").glob("*.yaml"))}
+    if name not in known:
+        raise Refusal("--template {name}: there is no such file; {hint}", name=name, hint=did_you_mean(name, known))
+    file = template_file(name)
+    if file.exists():
+        raise Refusal("{file} is there already; edit it, or move it away first", file=file)
+    write_text(file, economics_template(completed(_yaml(known[name]), _yaml(known["default"])), translator))
+    return translator(
+        Message(
+            "written to {file}: put your own numbers into it, then decide with economics={file}; what you leave as it "
+            "is counts as an assumption",
+            file=file,
+        )
+    )
+
+
+def template_file(name: str) -> Path:
+    """Where :func:`write_template` writes."""
+    return Path(f"economics-{name}.yaml")
 
 
 def load_economics(name: str) -> Economics:

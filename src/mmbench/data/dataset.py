@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data import encoded, planted, splits
 from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
 from mmbench.data.sources import Source, read_folder
-from mmbench.data.splits import PARTS, HeldOut, Split
+from mmbench.data.splits import PARTS, Split
 from mmbench.messages import Message, Refusal, Template
 
 #: Sizes of a data set.

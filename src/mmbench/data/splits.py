@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
+from mmbench.data.held_out import TARGETS, HeldOut
 from mmbench.data.interactions import Interactions
 from mmbench.messages import Message, Refusal
 
@@ -23,39 +24,9 @@ LABELS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-#: Who competes in a list: new items alone, items of the training log alone, or both.
-CANDIDATES = ("cold", "warm", "all")
-#: What tuning may aim at where there are new items, and the candidates that are ranked for it.
-TARGETS: Mapping[str, str] = {"cold": "cold", "warm": "warm", "harmonic": "all"}
 #: Equal parts of the items of protocol ``cold``, and its folds: each takes two of them for test and the next one for
 #: validation, so that every item is new at test in exactly one fold.
 TENTHS, FOLDS = 10, 5
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """A held-out part of a split in which some items are new.
-
-    Args:
-        rows: all of its interactions with items of the training log or of its pool.
-        pool: the new items that the part ranks, ``(n_items,)``; those of validation and of test are disjoint.
-        warm: items of the training log, ``(n_items,)``.
-    """
-
-    rows: Interactions
-    pool: NDArray[np.bool_]
-    warm: NDArray[np.bool_]
-
-    def among(self, candidates: str) -> Interactions:
-        """What is relevant among ``cold``, ``warm`` or ``all`` candidates; among all, of users who have both kinds."""
-        if candidates == "all":
-            cold, warm = (np.isin(self.rows.users, self.among(kind).users) for kind in ("cold", "warm"))
-            return self.rows.select(cold & warm)
-        return self.rows.select(self.allowed(candidates)[self.rows.items])
-
-    def allowed(self, candidates: str) -> NDArray[np.bool_]:
-        """Items that are ranked among ``cold``, ``warm`` or ``all`` candidates, ``(n_items,)``."""
-        return {"cold": self.pool, "warm": self.warm, "all": self.pool | self.warm}[candidates]
 
 
 @dataclass(frozen=True)
@@ -71,8 +42,8 @@ class Split:
         protocol: name of the rule that made the parts.
         new_valid: the whole of validation with its new items; None where the protocol knows of none.
         new_test: the same of test.
-        target: what tuning aims at, one of :data:`TARGETS`; ``valid`` and ``test`` are what it ranks. Empty where all
-            of them is ranked among all items.
+        target: what tuning aims at, one of :data:`mmbench.data.held_out.TARGETS`; ``valid`` and ``test`` are what it
+            ranks. Empty where all of them is ranked among all items.
     """
 
     train: Interactions
@@ -84,7 +55,7 @@ class Split:
     target: str = ""
 
     def towards(self, target: str) -> Split:
-        """The split with those held-out interactions that a target of :data:`TARGETS` ranks.
+        """The split with those held-out interactions that a target of :data:`mmbench.data.held_out.TARGETS` ranks.
 
         Raises:
             ValueError: if no item is new, or if nothing is left to rank.
@@ -127,24 +98,6 @@ class Split:
         """Parts whose items are no candidates when test is ranked."""
         valid = self.new_valid.rows if self.target and self.new_valid is not None else self.valid
         return (self.train, valid) if self.masks_valid_at_test else (self.train,)
-
-
-def target_of(protocol: str, asked: str | None) -> str:
-    """What tuning aims at: what was asked for, by default ``cold`` under the protocol of that name.
-
-    Args:
-        protocol: protocol of the data set.
-        asked: a name of :data:`TARGETS`, or None for the default.
-
-    Returns:
-        The target, empty where all held-out interactions are ranked among all items.
-    """
-    return asked or ("cold" if protocol == "cold" else "")
-
-
-def target_in_name(protocol: str, target: str) -> str:
-    """What the name of a data set says of the target: nothing of the default of its protocol."""
-    return "" if target == target_of(protocol, None) else f"-{target}"
 
 
 def given(log: pd.DataFrame, column: str) -> pd.Series:

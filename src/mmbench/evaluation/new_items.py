@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmbench.data.held_out import TARGETS, HeldOut
 from mmbench.data.interactions import Interactions
-from mmbench.data.splits import TARGETS, HeldOut
 from mmbench.evaluation.counting import tie_keys
 from mmbench.evaluation.metrics import Ranking, Vector, per_user
 from mmbench.evaluation.ranking import Evaluator, Scorer
@@ -191,7 +191,7 @@ def ranker(
 
     Args:
         part: the part with its pool.
-        candidates: one of :data:`mmbench.data.splits.CANDIDATES`.
+        candidates: one of :data:`mmbench.data.held_out.CANDIDATES`.
         seen: interactions whose items are no candidates for their user.
         device: where scores live.
     """

@@ -191,10 +191,10 @@ class FactorModel(Recommender):
         return user_vectors[users] @ item_vectors.T
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """Those of :meth:`forward`, in eval mode."""
+        """Those of :meth:`final_vectors`, in eval mode."""
         self.eval()
         with torch.no_grad():
-            users, items = self()
+            users, items = self.final_vectors()
         return users.detach(), items.detach()
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import paths
-from mmbench.data.splits import TARGETS
+from mmbench.data.held_out import TARGETS
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference.intervals import LogGain

@@ -15,9 +15,9 @@ import msgspec
 
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
+from mmbench.data.held_out import TARGETS
 from mmbench.data.planted import make_world
 from mmbench.data.readers.text_table import shortened
-from mmbench.data.splits import TARGETS
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import LIST_LENGTH
 from mmbench.inference.contrast import Contrast

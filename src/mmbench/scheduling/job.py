@@ -20,8 +20,8 @@ from mmbench import fingerprint, paths
 from mmbench.data.conditions import SLICE
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.divisions import members_of
+from mmbench.data.held_out import target_in_name, target_of
 from mmbench.data.readers.recommendations import read_recommendations
-from mmbench.data.splits import target_in_name, target_of
 from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.cell_key import default_of, key_of

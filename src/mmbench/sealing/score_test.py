@@ -15,8 +15,9 @@ from types import MappingProxyType
 from mmbench import faults, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
+from mmbench.data.held_out import CANDIDATES, TARGETS
 from mmbench.data.recdata import make_recdata
-from mmbench.data.splits import CANDIDATES, TARGETS, Split
+from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import LIST_LENGTH, Ranking
 from mmbench.evaluation.new_items import CommonLists, ranker, ranker_for
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator, Scorer

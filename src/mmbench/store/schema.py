@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from mmbench import fingerprint
-from mmbench.data.splits import target_of
+from mmbench.data.held_out import target_of
 
 #: Layout of the records; a reader refuses any other.
 SCHEMA_VERSION = 4

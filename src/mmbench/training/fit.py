@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
+from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
-from mmbench.data.splits import HeldOut
 from mmbench.evaluation.new_items import CommonLists, ranker_for
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
+from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions
-from mmbench.data.splits import HeldOut
 from mmbench.store.schema import CellName, Configuration, Effort, Unit
 from mmbench.tuning.budget import Budget
 from mmbench.tuning.space import Space, configurations
@@ -45,8 +45,8 @@ class CellTask:
         draw: number of the draw of slots, seeds and shuffles; the name of the cell tells draws other than 0 apart.
         versions: versions and source of what decides numbers.
         new_valid: the whole of validation with its new items; None where there are none.
-        target: what tuning aims at, one of :data:`mmbench.data.splits.TARGETS`; empty where validation is ranked among
-            all items.
+        target: what tuning aims at, one of :data:`mmbench.data.held_out.TARGETS`; empty where validation is ranked
+            among all items.
         inside: items that keep their content under ``missing_rule=slice``, ``(n_items,)``; None for any other rule.
     """
 
