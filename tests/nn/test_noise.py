@@ -97,3 +97,18 @@ def test_uniform_numbers_are_new_unless_given() -> None:
     assert 0.0 <= min(draws) < 0.1 < 0.9 < max(draws) < 1.0
     source.first = torch.tensor(0.25)
     assert source.uniform("first") == 0.25
+
+
+def test_rows_are_drawn_uniformly_without_or_with_repeats() -> None:
+    cpu = torch.device("cpu")
+    source = noise()
+    once = torch.stack([source.rows("first", 10, 4, cpu) for _ in range(4000)])
+    assert all(len(row.unique()) == 4 for row in once)
+    again = torch.stack([source.rows("second", 10, 4, cpu, repeats=True) for _ in range(4000)])
+    assert not all(len(row.unique()) == 4 for row in again)
+    for drawn in (once, again):
+        shares = torch.bincount(drawn.flatten(), minlength=10) / drawn.numel()
+        assert shares.tolist() == pytest.approx([0.1] * 10, abs=0.01)
+    assert source.rows("first", 10, 0, cpu).tolist() == []
+    source.first = torch.tensor([7.0, 7.0, 2.0])
+    assert source.rows("first", 10, 4, cpu).tolist() == [7, 7, 2]

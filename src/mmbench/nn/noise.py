@@ -71,3 +71,21 @@ class Noise(RandomPart):
         """One number of [0, 1), in either mode."""
         given: Tensor = getattr(self, name)
         return float(given if given.numel() else torch.rand((), generator=self.stream(name, torch.device("cpu"))))
+
+    def rows(self, name: str, n: int, size: int, device: torch.device, *, repeats: bool = False) -> Tensor:
+        """Places drawn uniformly among n, in either mode: ``(size,)``.
+
+        Args:
+            name: which draw.
+            n: number of places.
+            size: number of draws.
+            device: where they are needed.
+            repeats: whether a place may be drawn again.
+        """
+        given: Tensor = getattr(self, name)
+        if given.numel():
+            return given.long()
+        generator = self.stream(name, device)
+        if repeats:
+            return torch.randint(n, (size,), generator=generator, device=device)
+        return torch.randperm(n, generator=generator, device=device)[:size]
