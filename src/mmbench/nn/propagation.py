@@ -31,6 +31,11 @@ def mean_of_layers(adjacency: Tensor, x: Tensor, n_layers: int) -> Tensor:
     return MeanOfLayers.apply(adjacency, n_layers, x)[0]
 
 
+def sum_of_layers(adjacency: Tensor, x: Tensor, n_layers: int) -> Tensor:
+    r"""Sum of the propagated layers, :math:`\sum_{l=0}^{L} A^l X`; arguments as for :func:`mean_of_layers`."""
+    return (n_layers + 1) * mean_of_layers(adjacency, x, n_layers)
+
+
 def propagated_nodes(adjacency: Tensor, users: Tensor, items: Tensor, n_layers: int) -> Tensor:
     """LightGCN: :func:`mean_of_layers` of ID vectors, ``(n_users + n_items, d)``.
 
