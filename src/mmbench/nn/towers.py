@@ -63,9 +63,13 @@ class Tower(nn.Module):
         set_table(self, "preference", started(torch.empty(n_users, width), xavier_normal), trained=trained)
         self.items = items
 
-    def forward(self) -> Tensor:
-        """Users and items, rows of length one: ``(n_users + n_items, width)``."""
-        return functional.normalize(torch.cat([self.preference, self.items()]), dim=1, eps=1e-12)
+    def forward(self, *given: Tensor) -> Tensor:
+        """Users and items, rows of length one: ``(n_users + n_items, width)``.
+
+        Args:
+            given: what the items are computed from besides what they hold.
+        """
+        return functional.normalize(torch.cat([self.preference, self.items(*given)]), dim=1, eps=1e-12)
 
 
 def hidden_layer(hidden: int, width: int) -> Callable[[int], nn.Module]:
