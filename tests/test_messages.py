@@ -7,7 +7,18 @@ from datetime import date
 
 import pytest
 
-from mmbench.messages import Message, Refusal, Template, Translator, listed, message_of
+from mmbench.messages import (
+    Message,
+    Refusal,
+    Template,
+    Translator,
+    clauses,
+    conjoined,
+    listed,
+    message_of,
+    points,
+    series,
+)
 
 ENGLISH, JAPANESE = Translator(), Translator("ja")
 
@@ -27,6 +38,50 @@ def test_numbers_and_dates_are_written_as_the_language_has_them() -> None:
     )
     assert ja.money(-126_460_000, "JPY") == "−1億2,646万円"
     assert (en.date(date(2026, 11, 24)), ja.date(date(2026, 11, 24))) == ("November 24, 2026", "2026年11月24日")
+
+
+@pytest.mark.parametrize(
+    ("share", "table", "page"),
+    [
+        (0.0213, "+2.1", "+2.1%"), (-0.0213, "-2.1", "−2.1%"), (0.0005, "+0.05", "+0.05%"), (0.0006, "+0.1", "+0.1%"),
+        # An interval from +0.02 to +0.04 % excludes zero, and is not "[+0.0, +0.0]".
+        (0.0004, "+0.04", "+0.04%"), (0.0002, "+0.02", "+0.02%"), (-0.0004, "-0.04", "−0.04%"),
+        (3.4e-7, "+0.00003", "+0.00003%"), (0.0, "+0.0", "0.0%"), (1e-12, "+0.0", "0.0%"),
+    ],
+)  # fmt: skip
+def test_no_rounding_hides_a_sign(share: float, table: str, page: str) -> None:
+    assert points(share) == table
+    assert ENGLISH.percent(share, 1, sign=True) == JAPANESE.percent(share, 1, sign=True) == page
+
+
+def test_sums_on_an_axis_have_at_most_four_digits() -> None:
+    amounts = (0, 250_000, 1_050_000, 12_346, 123_456_789, 1.5e11, -2_500_000)
+    english = ("€0", "€250K", "€1.05M", "€12.35K", "€123.5M", "€150B", "−€2.5M")
+    japanese = ("0円", "25万円", "105万円", "1.23万円", "1.23億円", "1500億円", "−250万円")
+    assert tuple(ENGLISH.compact(amount, "EUR") for amount in amounts) == english
+    assert tuple(JAPANESE.compact(amount, "JPY") for amount in amounts) == japanese
+    assert JAPANESE.compact(250_000, "EUR") == "€25万"
+
+
+def test_large_counts_are_in_ten_thousands_in_japanese() -> None:
+    assert (ENGLISH.large(50_000_000), JAPANESE.large(50_000_000)) == ("50,000,000", "5,000万")
+
+
+def test_lists_of_messages_are_joined_as_the_language_does() -> None:
+    names = [Message("stale"), "b", Message("no score yet")]
+    assert (series(names), JAPANESE(series(names))) == (
+        "stale, b, no score yet",
+        "別の設定の記録、b、値はまだありません",
+    )
+    assert (conjoined(names), JAPANESE(conjoined(names))) == (
+        "stale, b and no score yet",
+        "別の設定の記録、bと値はまだありません",
+    )
+    assert (clauses(names[::2]), JAPANESE(clauses(names[::2]))) == (
+        "stale; no score yet",
+        "別の設定の記録; 値はまだありません",
+    )
+    assert (conjoined(["a"]), series(["a"])) == ("a", "a")
 
 
 def test_a_language_without_a_catalogue_is_refused() -> None:

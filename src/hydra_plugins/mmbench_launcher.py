@@ -50,7 +50,7 @@ class LocalLauncher(Launcher):
         from mmbench.cli.run import run
 
         # Hydra would print a traceback of its own for an exception that leaves here.
-        with one_line_errors(["debug=true"] if self.config.debug else []):
+        with one_line_errors([f"lang={self.config.lang}", *(["debug=true"] if self.config.debug else [])]):
             words, place = self.config.hydra.overrides, self.config.hydra.sweep.dir
             composer = Composer(self.context.config_loader, words.hydra, self.config)
             code = run([composer.compose(one) for one in job_overrides], list(words.task), place, self.placement())

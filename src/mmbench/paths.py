@@ -111,6 +111,23 @@ DECISION, CHECKLIST = "decision", "checklist"
 WITHOUT_TITLES = "decision-without-titles"
 
 
+def page(name: str, lang: str, asked: str) -> str:
+    """File of a page in a language; those of the language that was asked for have the plain name."""
+    return f"{name}.html" if lang == asked else f"{name}.{lang}.html"
+
+
+def document(name: str, ending: str, lang: str) -> str:
+    """File of a text in a language; those in English, which an archive is checked by, have the plain name."""
+    return f"{name}.{ending}" if lang == "en" else f"{name}.{lang}.{ending}"
+
+
+def in_language(folder: Path, file: str, lang: str) -> str:
+    """Name of what stands in a folder for a file in a language: of its own, or the plain one."""
+    stem, _, ending = file.rpartition(".")
+    own = f"{stem}.{lang}.{ending}"
+    return own if (folder / own).exists() else file
+
+
 def decision_file(sweep_dir: Path) -> Path:
     """The record of a decision on images."""
     return report_dir(sweep_dir) / f"{DECISION}.json"
@@ -119,6 +136,11 @@ def decision_file(sweep_dir: Path) -> Path:
 def signal_file(multirun: Path, dataset: str) -> Path:
     """The record of a pre-test of a data set, in a folder of its own beside the sweeps."""
     return multirun / slug([f"signal-{dataset}"]) / "signal.json"
+
+
+def walk_file(multirun: Path, name: str) -> Path:
+    """How far the walk from files to a decision has come, in a folder of its own beside the sweeps."""
+    return multirun / slug([f"start-{name}"]) / "start.json"
 
 
 def cell_dir(sweep_dir: Path, dataset: str, model: str, modality: str) -> Path:

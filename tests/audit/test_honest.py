@@ -44,6 +44,10 @@ def test_a_sweep_with_rungs_and_proposals_passes(tmp_path: Path) -> None:
     passes(run(tmp_path, "s", *words, cells=ONE))
 
 
+def test_a_sweep_whose_protocol_was_found_out_passes(tmp_path: Path) -> None:
+    passes(run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", "dataset.protocol=auto", cells=ONE))
+
+
 @pytest.mark.parametrize("point", ["fitted", "ledger", "chosen", "sealing"])
 def test_a_sweep_that_was_killed_and_resumed_passes(
     point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -83,6 +83,20 @@ def with_a_till(table: Frame) -> Frame:
     return pd.DataFrame({"user_id": users, "item_id": bought, "timestamp": 1_700_000_000 + np.arange(len(users))})
 
 
+def zeros_lost(n: int) -> Spoil:
+    """As prepare leaves a list that lost the zeros: the items of the log stand behind it, without a text."""
+
+    def spoil(shop: Path) -> None:
+        change = {f"i{k}": f"0{k}" for k in range(N_ITEMS)}
+        log(lambda t: t.assign(item_id=t["item_id"].map(change)))(shop)
+        table = pd.read_parquet(shop / "items.parquet")
+        ids = [str(k) if k < n else f"0{k}" for k in range(N_ITEMS)]
+        more = pd.DataFrame({"item_id": [f"0{k}" for k in range(n)], "title": ""})
+        items(lambda _: pd.concat([table.assign(item_id=ids), more], ignore_index=True))(shop)
+
+    return spoil
+
+
 def same_titles(shop: Path) -> None:
     items(first_rows(3, title="red shoe again"))(shop)
     for path in shop.glob("text_feat*"):  # n-grams of equal texts are twins too
@@ -128,6 +142,7 @@ SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
     "one row of the future": (log(first_rows(1, timestamp=1_900_000_000)), "future", Severity.WARNING, 1),
     "a future": (log(first_rows(20, timestamp=1_900_000_000)), "future", Severity.BLOCKING, 20),
     "one time for all": (log(lambda t: t.assign(timestamp=1_700_000_000)), "one_time", Severity.WARNING, None),
+    "no time": (log(lambda t: t.drop(columns="timestamp")), "no_time_column", Severity.WARNING, None),
     "a till": (log(with_a_till), "user_dominance", Severity.WARNING, 40),
     "an item twice": (
         items(lambda t: pd.concat([t, t[:1].assign(title="a further title")])), "item_repeated", Severity.BLOCKING, 1
@@ -136,6 +151,7 @@ SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
         log(lambda t: t.assign(item_id=t["item_id"].where(t["item_id"] != "i7", "00I7"))), "ids_differ",
         Severity.BLOCKING, 1,
     ),
+    "leading zeros of a prepared catalogue": (zeros_lost(1), "two_spellings", Severity.BLOCKING, 1),
     "an unknown item": (
         log(lambda t: t.assign(item_id=t["item_id"].where(t["item_id"] != "i7", "z9"))), "unlisted",
         Severity.WARNING, 1,
@@ -164,7 +180,7 @@ SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
     "a gap": (image(lambda x: some_zero(x, 15)), "coverage", Severity.WARNING, 15),
     "hardly any image": (image(lambda x: some_zero(x, 36)), "coverage", Severity.BLOCKING, 36),
     "NaN": (image(lambda x: np.where(x > 1, x, np.nan)), "unreadable", Severity.BLOCKING, None),
-    "no sidecar": (without_sidecar, "row_order", Severity.WARNING, None),
+    "no sidecar": (without_sidecar, "row_order", Severity.BLOCKING, None),
     "another file": (replaced, "other_file", Severity.BLOCKING, None),
     "another width": (image(lambda x: x, d=512), "other_width", Severity.BLOCKING, None),
     "another modality": (image(lambda x: x, modality="text"), "other_modality", Severity.BLOCKING, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from mmbench import cli, paths
 from mmbench.cli import decide
-from mmbench.decision.economics import INPUTS
+from mmbench.decision.economics import INPUTS, POLICY, Source
 from mmbench.decision.serving import measure_serving
 from mmbench.report.reading import read_sweep
 from mmbench.store import files
@@ -35,7 +36,9 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
     record = files.read_document(sweep / "report" / "decision.json")
     assert "decision.html、decision.json、checklist.html を書きました" in told
     assert record["inputs"]["economics"]["currency"] == "JPY"
-    assert set(record["inputs"]["economics"]["assumed"]) == set(INPUTS) - {"value.margin"}
+    assert {name for name, source in record["inputs"]["economics"]["sources"].items() if source == "given"} == {
+        "value.margin"
+    }
     assert 'lang="ja"' in (sweep / "report" / "decision.html").read_text()
     decide.main([str(sweep / "report" / "decision.json")])
     assert capsys.readouterr().out.startswith(f"{record['result']['action']}, as in ")
@@ -45,8 +48,10 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_packaged_file_is_nobodys_own() -> None:
-    assert set(decide.load_economics("default").assumed) == set(INPUTS)
-    assert set(decide.load_economics("yen").assumed) == set(INPUTS)
+    for name in ("default", "yen"):
+        packaged = decide.load_economics(name)
+        assert set(packaged.assumed) == {*INPUTS, *POLICY}
+        assert (packaged.digest, packaged.changed_at) == ("", "")
 
 
 def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:
@@ -57,10 +62,44 @@ def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:
     assert company.steps == yen.steps
     assert company.machine_hour == yen.machine_hour
     assert company.inputs["value.margin"] == euro.inputs["value.margin"]
-    assert set(company.assumed) == set(INPUTS) - {"value.order_value", "items.stock", "items.new_year"}
+    given = {"value.order_value", "items.stock", "items.new_year"}
+    assert set(company.assumed) == {*INPUTS, *POLICY} - given
+    assert {company.sources[name] for name in given} == {Source.OWN}
     own.write_text("currency: USD\n")
     with pytest.raises(ValueError, match="currency=USD, and no prices are known in it; give these too: value"):
         decide.load_economics(str(own))
+
+
+@pytest.mark.parametrize(("name", "lang"), [("default", "en"), ("yen", "ja")])
+def test_a_file_of_ones_own_sums_is_written_for_editing(
+    name: str, lang: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    decide.main(["--template", name, f"lang={lang}"])
+    file = Path(f"economics-{name}.yaml")
+    assert str(file) in capsys.readouterr().out
+    text = file.read_text(encoding="utf-8")
+    known, own = decide.load_economics(name), decide.load_economics(str(file))
+    assert (own.currency, own.inputs, own.steps) == (known.currency, known.inputs, known.steps)
+    assert set(own.assumed) == set(INPUTS)  # nothing counts as one's own before its # is gone
+    edited = re.sub(r"^#(?=[a-z])(?!transfer_pairs)", "", text, flags=re.M)
+    file.write_text(edited, encoding="utf-8")
+    given = decide.load_economics(str(file))
+    assert (given.inputs, given.steps, given.years) == (known.inputs, known.steps, known.years)
+    assert set(given.assumed) == {"transfer"}
+    one = text.replace("#value.margin: {low: 0.2, likely: 0.25, high: 0.3}", "value.margin: 0.4")
+    file.write_text(one.replace("#transfer_pairs", "transfer_pairs"), encoding="utf-8")
+    assert set(decide.load_economics(str(file)).assumed) == set(INPUTS) - {"value.margin", "transfer"}
+    comments = [line for line in text.splitlines() if line.startswith("# ")]
+    assert len(comments) > len(INPUTS)
+    if lang == "ja":
+        assert all(re.search("[\u3040-\u30ff\u4e00-\u9fff]", line) for line in comments)
+    with pytest.raises(ValueError, match=rf"economics-{name}.yaml is there already; edit it, or move it away first"):
+        decide.main(["--template", name])
+    with pytest.raises(ValueError, match=r"--template yenn: there is no such file; did you mean yen\?"):
+        decide.main(["--template", "yenn"])
+    with pytest.raises(ValueError, match="the following arguments are required: sweep"):
+        decide.main([])
 
 
 def test_serving_is_measured_from_the_records(sweep: Path, shop_sweep: Path) -> None:

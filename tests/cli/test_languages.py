@@ -1,4 +1,4 @@
-"""Whatever prepare, check, signal and plan print under ``lang=ja`` is Japanese: results, mistakes and ``--help``."""
+"""Whatever a command prints under ``lang=ja`` is Japanese: progress, results, mistakes and ``--help``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.cli import main
+from mmbench.cli import main, run
 from mmbench.cli.errors import language_in, one_line_errors
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
@@ -33,6 +33,8 @@ from tests.cli.test_errors import (
     short_features,
 )
 from tests.cli.test_malformed import JAPANESE
+from tests.report.pages import Text, english_sentences
+from tests.tiny import write_broken_model
 
 SPOILS = (
     broken_meta, change_meta, empty_log, foreign_ids, foreign_sidecar, nan_features, no_interactions, no_parquet,
@@ -163,9 +165,56 @@ def test_everything_a_plan_tells_is_japanese(shop: Path, command: Command) -> No
     assert [line for line in out.splitlines() if not JAPANESE.search(line) and not table.fullmatch(line)] == []
 
 
+def test_everything_a_sweep_prints_is_japanese(command: Command, tmp_path: Path) -> None:
+    words = ("-m", "sweep.name=s", "model=bpr,itemknn", "modality=none", "lang=ja")
+    first = command(*words)
+    again = command(*words, "budget.trials=2", "budget.seeds=2")
+    assert (first.code, first.err, again.code, again.err) == (0, "", 0, "")
+    for said in (first.out, again.out):
+        text = re.sub(r"\b(popularity|itemknn|bpr|planted-complementary)\b", "", said)
+        assert english_sentences(text.replace("PLANTED WORLD, MADE-UP DATA", "")) == []
+    for line in (
+        "実験 s -> ",
+        "計画 ",
+        "セル2個、学習4回の予定。完了0回、残り4回",
+        "planted-complementary, ndcg@20(* 列の1位、+ 2位)",
+    ):
+        assert line in first.out
+    assert re.search(
+        r"\[セル 2/2、学習 4/4、残り 0秒\] planted-complementary/\S+ 最終学習 1: 0\.\d+\(最良 0\.\d+\)", first.out
+    )
+    assert "セル2個、学習8回の予定。完了4回、残り4回" in again.out
+    folder = tmp_path / "s" / "report"
+    assert [Text((folder / f"{name}.html").read_text()).lang for name in ("report", "report.en", "fairness")] == [
+        "ja",
+        "en",
+        "ja",
+    ]
+    record = (tmp_path / "s" / "planted-complementary" / "itemknn" / "-" / "cell.json").read_text()
+    assert '"lang"' not in record  # no record depends on what a command speaks
+    assert (
+        english_sentences(command("report", str(tmp_path / "s"), "lang=ja").out.replace("contribution.{md,csv}", ""))
+        == []
+    )
+
+
+def test_a_cell_that_fails_and_a_language_without_a_catalogue(command: Command, tmp_path: Path) -> None:
+    write_broken_model(tmp_path / "conf")
+    failed = command("--config-dir", str(tmp_path / "conf"), "model=broken", "modality=text", "lang=ja")
+    assert failed.code == 1
+    assert re.fullmatch(r"失敗: planted-complementary/broken/text: .*\n", failed.err, flags=re.DOTALL)
+    refused = command("model=bpr", "lang=fr")
+    assert (refused.code, refused.err) == (2, "error: lang=fr: there are only en, ja\n")
+
+
+def test_a_sweep_is_named_after_what_runs_and_not_after_the_language() -> None:
+    words = ["model=bpr", "modality=none"]
+    assert run._derived_name([*words, "lang=ja"]) == run._derived_name(words)
+
+
 @pytest.mark.parametrize("words", [["prepare", "--help"], ["prepare", "import", "--help"], ["signal", "--help"],
                                    ["prepare", "export-mmrec", "--help"], ["check", "--help"], ["plan", "--help"],
-                                   ["encode", "--help"]], ids=" ".join)  # fmt: skip
+                                   ["encode", "--help"], ["report", "--help"]], ids=" ".join)  # fmt: skip
 def test_help(words: list[str], plain: Command) -> None:
     english, japanese = (plain(*words, f"lang={lang}") for lang in ("en", "ja"))
     assert (english.code, japanese.code, english.err, japanese.err) == (0, 0, "", "")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ import pandas as pd
 import pytest
 
 import mmbench.cli
-from mmbench.cli import compose
-from mmbench.cli.prepare import _override, main
+from mmbench.cli import check, compose
+from mmbench.cli.prepare import main
+from mmbench.cli.words import override
 from mmbench.data import planted
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.readers.mmrec import read_mmrec
@@ -75,7 +77,7 @@ def test_csv_ends_in_a_dataset_with_text(shop: Path, capsys: pytest.CaptureFixtu
         "columns of the items: item=商品コード, text=商品名",
         "protocol last_out: a split by time would leave 15 test users, fewer than 500",
         "",
-        f"next: python -m mmbench dataset=folder dataset.name=shop dataset.path={out} dataset.protocol=last_out",
+        f"next: python -m mmbench check {out}",
     ]
     dataset = load_dataset(DatasetConfig("shop", str(out), protocol="last_out"))
     assert (dataset.n_users, dataset.n_items) == (30, 8)
@@ -88,13 +90,18 @@ def test_csv_ends_in_a_dataset_with_text(shop: Path, capsys: pytest.CaptureFixtu
     assert sorted(path.name for path in shop.iterdir()) == ["items.csv", "log.csv", "shop"]
 
 
-def test_the_command_told_runs(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run("csv", "--interactions", shop / "log.csv", "--out", shop / "my shop (a=1)", "--timestamp", "none")
+def test_the_commands_told_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = pd.read_csv(shop / "log.csv", dtype=str).assign(split="train")  # parts that cannot be used as they are
+    log.to_csv(shop / "log.csv", index=False)
+    out = shop / "my shop (a=1)"
+    run("csv", "--interactions", shop / "log.csv", "--out", out, "--timestamp", "none")
     told = capsys.readouterr().out.splitlines()[-1]
-    command = "import shlex, sys; print('\\0'.join(shlex.split(sys.argv[1])))"
-    words = subprocess.run([sys.executable, "-c", command, told], capture_output=True, text=True, check=True).stdout
-    overrides = words.strip().split("\0")[4:]
-    assert overrides[-2:] == ["dataset.protocol=paper", "modality=none"]
+    name, *words = shlex.split(told)[4:]
+    assert (name, words) == ("check", [str(out), "dataset.protocol=paper"])
+    check.main([*words, "gain=5"])
+    told = capsys.readouterr().out.splitlines()[-1]
+    name, *overrides = shlex.split(told)[4:]
+    assert (name, overrides[-2:]) == ("plan", ["dataset.protocol=paper", "modality=none"])
     config = compose.compose(overrides).config["dataset"]
     assert config["path"] == str(shop / "my shop (a=1)")
     assert load_dataset(DatasetConfig(config["name"], config["path"], protocol=config["protocol"])).n_users == 30
@@ -104,7 +111,7 @@ def test_the_command_told_runs(shop: Path, capsys: pytest.CaptureFixture[str]) -
     "value", ["plain/../x-1.y", "2024", "null", "a b", "店舗", 'a"b', "a\\", 'a\\"b', "~/x", "a=b,c", "it's"]
 )
 def test_overrides_survive_the_grammar(value: str) -> None:
-    assert compose.parse([_override("dataset.path", value)])[0].value() == value
+    assert compose.parse([override("dataset.path", value)])[0].value() == value
 
 
 def test_mmrec_there_and_back(mmrec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +124,8 @@ def test_mmrec_there_and_back(mmrec: Path, tmp_path: Path, capsys: pytest.Captur
         "text 9/9 items, 0 constant, 0 duplicate rows",
     ]
     assert told[5] == "image: 1 all-zero row counts as missing (no missed_img_itemIDs.csv)"
-    assert told[-1].endswith("dataset.protocol=given")
+    assert "protocol given: the log has a column 'split'" in told
+    assert told[-1] == f"next: python -m mmbench check {tmp_path / 'data' / 'toy'}"
     meta = json.loads((tmp_path / "data" / "toy" / "dataset.json").read_text(encoding="utf-8"))
     read = ["image_feat.npy", "text_feat.npy", "toy.inter", "toy_u_id_mapping.csv"]
     assert sorted(meta["provenance"]["files"]) == read

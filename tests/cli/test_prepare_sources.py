@@ -165,14 +165,15 @@ def test_everything_is_said_in_japanese(shop: Path, capsys: pytest.CaptureFixtur
         "ユーザー1人、商品1点、1行",
         "密度 100.00%、1人あたりの件数 1〜1(中央値 1)",
         "期間 2024年1月5日〜2024年1月5日",
+        "orders.csv を cp932 として読みました",
         "ログの列: user=顧客コード, item=商品コード, timestamp=受注日, order=受注番号, quantity=数量",
         "商品コード: 全角文字のID 1件を半角として読みました(最初: ０１)",
         f"ログ: 顧客コード+商品コード のいずれかが空の1行を除きました(最初: {shop / 'orders.csv'} の3行目)",
-        f"ログ: 数量 が0以下(返品)の1行を除きました(最初: {shop / 'orders.csv'} の4行目)",
+        f"ログ: 数量 が0以下(返品)の1行を除きました(最初: {shop / 'orders.csv'} の4行目)。"
+        "--cancel-returns を付けると、返品された購入も除きます",
         "protocol last_out(最後の1件で評価): 時間で分割すると評価用ユーザーが0人しか残らず、500人に足りません",
         "",
-        f"次のコマンド: python -m mmbench dataset=folder dataset.name=out dataset.path={shop / 'out'} "
-        "dataset.protocol=last_out modality=none",
+        f"次のコマンド: python -m mmbench check {shop / 'out'} lang=ja",
     ]
 
 

@@ -57,7 +57,8 @@ def test_the_pretest_in_japanese(command: Command, tmp_path: Path) -> None:
     assert "planted-redundant: 文章や画像などを試す価値はあるか" in said.out
     assert "ほかがない場合のみ(黄)" in said.out
     assert "…" not in said.out  # a reason is never cut, though it has no blank to break at
-    assert said.out.endswith("に signal.json と signal.md を書きました\n")
+    assert "に signal.json と signal.md を書きました\n" in said.out
+    assert "次のコマンド: python -m mmbench plan experiment=company" in said.out
     assert "| 情報の種類 | 試す価値 |" in (tmp_path / "signal-planted-redundant" / "signal.md").read_text(
         encoding="utf-8"
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -270,7 +272,7 @@ def test_impossible_missing_rates_are_refused(rate: object) -> None:
 
 
 def test_an_unknown_missing_rule_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"modality.missing_rule=head is unknown; it is random or tail"):
+    with pytest.raises(ValueError, match=r"modality.missing_rule=head is unknown; it is random, tail or slice"):
         ModalityCondition(missing_rule="head")
 
 
@@ -296,3 +298,68 @@ def test_control_statistics() -> None:
 def test_control_statistics_without_pairs(n_present: int) -> None:
     few = ItemFeature(np.ones((3, 2), np.float32), np.arange(3) < n_present)
     assert control_statistics(few, few).cosine_mean == 0.0
+
+
+# The slice that keeps its content
+
+
+INSIDE = np.arange(50) % 3 == 0
+
+
+def sliced(state: str = "real", rate: float = 1.0) -> ModalityCondition:
+    return ModalityCondition(
+        states={"text": state}, missing={"text": rate}, missing_rule="slice", missing_slice="popularity:6-20"
+    )
+
+
+def test_items_outside_the_slice_lose_their_content(features: dict[str, ItemFeature]) -> None:
+    made = sliced().apply(features, 0, inside=INSIDE)
+    assert same(made["image"], features["image"])
+    kept = features["text"].present & INSIDE
+    np.testing.assert_array_equal(made["text"].present, kept)
+    np.testing.assert_array_equal(made["text"].values[kept], features["text"].values[kept])
+    np.testing.assert_allclose(
+        made["text"].values[~kept], np.tile(made["text"].values[kept].mean(0), ((~kept).sum(), 1)), rtol=1e-5, atol=1e-6
+    )
+    half = sliced(rate=0.5).apply(features, 0, inside=INSIDE)["text"].present
+    outside = features["text"].present & ~INSIDE
+    assert half[kept].all()
+    assert half[outside].sum() == outside.sum() - round(0.5 * outside.sum())
+
+
+@pytest.mark.parametrize("state", ["shuffle", "gaussian_cov"])
+def test_the_control_of_a_slice_has_its_content_at_the_same_items(features: dict[str, ItemFeature], state: str) -> None:
+    """A model must not learn from the control who belongs to the slice, nor from real rows what the control hides."""
+    real, made = (sliced(s).apply(features, 3, inside=INSIDE)["text"] for s in ("real", state))
+    np.testing.assert_array_equal(made.present, real.present)
+    assert not same(made, real)
+    if state == "shuffle":
+        assert sorted(map(tuple, made.values[made.present])) == sorted(map(tuple, real.values[real.present]))
+        np.testing.assert_allclose(made.values[~made.present], real.values[~real.present], rtol=1e-5)
+    assert not same(made, sliced(state).apply(features, 4, inside=INSIDE)["text"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"missing_slice": "popularity:6-20"}, "missing_slice=popularity:6-20 needs modality.missing_rule=slice"),
+        ({"missing_rule": "slice"}, "missing_slice= must be <division>:<label>, as in popularity:6-20; divisions are"),
+        ({"missing_slice": "history:0-4"}, "divisions are popularity, category, text_length"),
+        ({"missing_slice": "category:"}, "must be <division>:<label>"),
+        ({"missing": {}, "missing_slice": "category:Lamps"}, "say of which modality, as in modality.missing.image=1"),
+        ({"missing": {"text": 1.5}, "missing_slice": "category:Lamps"}, "missing.text=1.5 must be from 0 to 1, the sh"),
+    ],
+)
+def test_mistakes_about_slices(options: dict[str, object], message: str) -> None:
+    given = {"missing": {"text": 1.0}, "missing_rule": "slice", **options}
+    if "missing_slice" in options and len(options) == 1 and "needs" in message:
+        given = dict(options)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ModalityCondition(**given)  # type: ignore[arg-type]
+
+
+def test_a_slice_without_content_or_without_its_items_is_refused(features: dict[str, ItemFeature]) -> None:
+    with pytest.raises(ValueError, match=r"missing_slice=popularity:6-20: no item of it has text"):
+        sliced().apply(features, 0, inside=np.zeros(50, bool))
+    with pytest.raises(ValueError, match=r"missing_rule=slice needs the items of the slice"):
+        sliced().apply(features, 0)

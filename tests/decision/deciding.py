@@ -16,12 +16,15 @@ from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.inference.tuned_gain import NoWord
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
-from tests.decision.cases import economics, evidence, without_gain
+from tests.decision.cases import assuming, evidence, in_part, promising, without_gain
 from tests.report.shop import vouched
 
 #: Evidence by the answer it leads to.
 ANSWERS: Mapping[str, Evidence] = {
     "go": evidence(0.25),
+    "go_if": evidence(0.25),
+    "partial": in_part(evidence(0.1)),
+    "promising": promising(evidence(0.05, 0.06)),
     "no_go": evidence(0.0, 0.027),
     "money": evidence(0.0, G6=Status.FAIL),
     "hold": evidence(0.05, 0.06),
@@ -32,6 +35,8 @@ ANSWERS: Mapping[str, Evidence] = {
     "too_wide": without_gain(evidence(-0.05), NoWord.WIDE),
     "nothing": replace(without_gain(evidence(0.0, G1=Status.FAIL)), ratio=None),
 }
+#: Inputs that nobody gave, by answer.
+ASSUMED = {"go_if": ("value.margin", "cost.image", "cost.kilobytes")}
 SERVING = (Serving("hybridknn", "fused", 0.2, 0.21, 0.012, 0), Serving("itemknn", "-", 0.19, 0.1, 0.008, None))
 DAY = date(2026, 11, 24)
 
@@ -60,7 +65,7 @@ def write_answer(table: SweepTable, read: Read, answer: str, lang: str, **change
         models=read.evidence.models,
         gates=tuple(Gate(g.name, g.status, 0.9, 0.8) for g in ANSWERS[answer].gates),
     )
-    setting = economics(**changed)
+    setting = assuming(*ASSUMED.get(answer, ()), **changed)
     decision = decide(measured, setting)
     examples = examples_of(table, read.comparison.a, read.catalogue)
     write_decision(

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from mmbench import paths
 from mmbench.decision import read_economics
-from mmbench.decision.economics import INPUTS, SUMS, Range, base_value, costs, slope, totals
+from mmbench.decision.economics import INPUTS, POLICY, SUMS, Range, base_value, costs, slope, totals
 from mmbench.decision.value import breakeven
 from tests.decision.cases import default_file, economics
 
@@ -57,7 +57,7 @@ def test_what_only_the_default_says_is_assumed() -> None:
     company = read_economics(
         {"value": {"margin": 0.3}, "cost": {"image": {"low": 1, "likely": 2, "high": 3}}}, default_file()
     )
-    assert set(INPUTS) - set(company.assumed) == {"value.margin", "cost.image"}
+    assert {*INPUTS, *POLICY} - set(company.assumed) == {"value.margin", "cost.image"}
     assert company.inputs["value.margin"] == Range(0.3, 0.3, 0.3)
     assert company.inputs["cost.image"] == Range(1, 2, 3)
     # An opinion about the transfer is no measurement of it.

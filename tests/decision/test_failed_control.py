@@ -56,11 +56,13 @@ def failing(folder: Path, times: int, *, alone: bool = False) -> Path:
 
 EN = (
     "The control with shuffled images failed {times}: m: all 8 trials failed; the first: OutOfMemoryError: 3 GiB. "
-    "Without it nothing can be concluded. This does not mean that images have no effect."
+    "Without it nothing can be concluded. This does not mean that images have no effect. "
+    "Closed checks: G3 (Does the gain come from the images?) and G5 (Do enough items have images?)."
 )
 JA = (
     "画像を入れ替えた比較が{times}回失敗しました(m: all 8 trials failed; the first: OutOfMemoryError: 3 GiB)。"
     "この比較がないと結論は出せません。画像に効果がないという意味ではありません。"
+    "満たされていない確認項目: G3 (改善は画像によるものか)、G5 (画像のある商品は十分か)。"
 )
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from mmbench import paths
+from mmbench.cli.decide import load_economics
 from mmbench.decision import Action, Gate, Status, decide, gates, replay
 from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist
 from mmbench.decision.page.examples import Pictures, examples_of, titles
-from mmbench.decision.page.sections import RAIL_NAMES, guard_rails
-from mmbench.decision.page.speaker import ACTIONS, BADGES, Speaker
+from mmbench.decision.page.sections import guard_rails
+from mmbench.decision.page.speaker import ACTIONS, BADGES, BADGES_IF, RAIL_NAMES, Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.evaluation import metrics
@@ -32,13 +33,14 @@ from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.report.templating import Pages
 from mmbench.scheduling.trust import Trust
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
-from tests.decision.cases import economics
+from tests.decision.cases import economics, evidence
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
-from tests.report.pages import Text
+from tests.report.pages import Text, english_sentences, visible
 from tests.report.shop import TITLES
 from tests.report.test_contribution import STATES, USERS, cells, hit_users
 
@@ -62,14 +64,17 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
     page, translator = Text(made.file.read_text()), Translator(lang)
     assert page.lang == lang
     first = page.by_id["answer"]
-    name = {"go": "go", "no_go": "no_go", "money": "no_go"}.get(answer, "hold")
+    names = {"go": "go", "go_if": "go", "partial": "partial", "no_go": "no_go", "money": "no_go"}
+    name = names.get(answer, "hold")
     action = Action[name.upper()]
-    assert page.by_id["badge"] == translator(BADGES[action])
-    assert page.by_id["action"] == translator(ACTIONS[action])
+    assert page.by_id["badge"] == translator((BADGES_IF if answer == "go_if" else BADGES)[action])
+    part = {"en": "category Lamps", "ja": "カテゴリー Lamps"}[lang]
+    assert page.by_id["action"] == translator(Message(ACTIONS[action], part=part))
     word = {"en": r"[Ll]ikely|Unclear", "ja": "可能性|どちらとも言えない"}[lang]
     assert re.search(word, page.by_id["sure"])
-    assert re.search("break-even line 8.0%|採算ライン 8.0%", page.by_id["range"])
-    assert re.search("€60,000", page.by_id["cost"])
+    need, once = ("6.4%", "€42,000") if answer == "partial" else ("8.0%", "€60,000")
+    assert re.search(f"break-even line {need}|採算ライン {need}", page.by_id["range"])
+    assert once in page.by_id["cost"]
     assert page.by_id["next"].strip()
     assert all(page.by_id[part] in first for part in ("badge", "action", "sure", "range", "cost", "next"))
     assert not re.search(NEVER, page.everything)
@@ -82,9 +87,20 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
     # The reader of one sentence knows data, models, metric, and, where there is a gain, the effort.
     known = ["shop", "hybridknn, itemknn", "NDCG@20", *(["10", "30"] if answer != "nothing" else [])]
     assert all(part in page.by_id["measured"] for part in known)
-    if lang == "ja":
-        sentences = re.findall(r"[a-z]+ [a-z]+ [a-z]+ [a-z]+", page.by_id["answer"] + page.by_id["trust"])
-        assert sentences == []
+    # The same page in the other language lies beside it, and each leads to the other.
+    other = {"en": "ja", "ja": "en"}[lang]
+    beside = made.file.with_name(f"decision.{other}.html")
+    pages = {lang: made.file.read_text(), other: beside.read_text()}
+    translation = Text(pages[other])
+    assert (translation.lang, beside.name in page.links, made.file.name in translation.links) == (other, True, True)
+    assert translation.by_id["badge"] == Translator(other)(BADGES[action])
+    titles = [example.title for example in examples_of(*_parts(shop))]
+    assert english_sentences(visible(pages["ja"]), *titles) == []
+    assert len(english_sentences(visible(pages["en"]))) > 10
+    # Gates in the way of an answer are named where everybody looks first.
+    barred = [gate.name for gate in made.decision.barred]
+    named = re.findall(r"G\d", page.by_id.get("barred", ""))
+    assert named == barred
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
@@ -94,7 +110,7 @@ def test_a_planted_world_says_so(shop: tuple[SweepTable, Read], lang: str) -> No
         read = replace(read, evidence=replace(read.evidence, dataset=dataset))
         made = write_answer(table, read, "hold", lang)
         speaker = Speaker.of(lang, read.evidence, made.economics, made.decision)
-        for page in (made.file.read_text(), checklist.as_html(speaker, lang, DAY, Message("records"))):
+        for page in (made.file.read_text(), checklist.as_html(speaker, Pages(lang, lang), DAY, Message("records"))):
             assert ("PLANTED WORLD, MADE-UP DATA" in page) is says
 
 
@@ -140,13 +156,18 @@ def test_items_without_an_image_have_a_guard_rail_on_page_and_checklist(
     assert rails[names["cold recall"]]["word"] == unmeasured
     assert all(name in shown.by_id["rails"] for name in (*names.values(), worse, open_, unmeasured))
     by_hand = speaker(Message(checklist.WITHOUT_IMAGE))
-    filled = Text(checklist.as_html(speaker, lang, DAY, Message("records"), list(rails.values()))).everything
+    filled = Text(
+        checklist.as_html(speaker, Pages(lang, lang), DAY, Message("records"), lambda s: list(rails.values()))
+    ).everything
     assert all(part in filled for part in (names["recall of items without image"], worse, lacking["change"]))
     assert names["cold recall"] not in filled
     assert by_hand not in filled
     # Where all items have images now, whoever adds some without one has to look.
     others = [rail for rail in rails.values() if rail is not lacking]
-    assert by_hand in Text(checklist.as_html(speaker, lang, DAY, Message("records"), others)).everything
+    assert (
+        by_hand
+        in Text(checklist.as_html(speaker, Pages(lang, lang), DAY, Message("records"), lambda s: others)).everything
+    )
 
 
 def test_items_without_an_image_that_lose_bar_go(shop: tuple[SweepTable, Read]) -> None:
@@ -173,11 +194,37 @@ def test_the_record_beside_the_page_can_be_replayed(shop: tuple[SweepTable, Read
     assert not [path for path in made.file.parent.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize(
+    ("lang", "shown"),
+    [
+        ("ja", ("5,000万回", "20,000点", "4,000点", "0.2人", "150円", "0.0015円", "40万円", "600万円", "5,000円")),
+        ("en", ("50,000,000", "20,000", "4,000", "0.2", "¥150", "¥0.0015", "¥400,000", "¥6,000,000", "¥5,000")),
+    ],
+)
+def test_inputs_are_written_with_their_units(lang: str, shown: tuple[str, ...]) -> None:
+    yen, measured = load_economics("yen"), evidence(0.25)
+    speaker = Speaker.of(lang, measured, yen, decide(measured, yen))
+    names = ("value.recommendations_year", "items.stock", "items.new_year", "cost.engineers", "cost.image",
+             "cost.encoding", "cost.serving_year", "cost.engineering_once", "value.order_value")  # fmt: skip
+    assert tuple(speaker.input(name, yen.inputs[name].likely) for name in names) == shown
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+@pytest.mark.parametrize("answer", ["go", "hold"])
+def test_ticks_have_at_most_four_digits(shop: tuple[SweepTable, Read], answer: str, lang: str) -> None:
+    page = write_answer(*shop, answer, lang).file.read_text()
+    for part in ("gain", "value"):
+        drawn = page.partition(f'<section id="{part}">')[2].partition("</svg>")[0]
+        texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+        assert len(texts) >= 2
+        assert all(sum(map(str.isdigit, text)) <= 4 for text in texts), texts
+
+
 def test_nothing_is_asked_of_the_network_and_titles_are_text(shop: tuple[SweepTable, Read]) -> None:
     made = write_answer(*shop, "go", "en")
     html = made.file.read_text()
     page = Text(html)
-    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert [link for link in page.links if not link.startswith(("#", "data:"))] == ["decision.ja.html"]
     assert "<script" not in html
     assert "http" not in re.sub(r'data:image/[^"]*', "", html).replace("http-equiv", "")
     shown = [example.title for example in examples_of(*_parts(shop))]

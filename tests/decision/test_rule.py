@@ -3,20 +3,59 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mmbench.decision import Action, Evidence, Gate, Status, as_record, decide, evsi_normal, replay
-from mmbench.decision.economics import Range
-from mmbench.decision.evidence import GATES
+from mmbench.decision import (
+    Action,
+    Evidence,
+    Gate,
+    Status,
+    as_record,
+    decide,
+    decide_first,
+    evsi_normal,
+    read_economics,
+    replay,
+)
+from mmbench.decision.assumptions import Given, when_given
+from mmbench.decision.economics import Range, Source
+from mmbench.decision.evidence import GATES, Part, Promise
+from mmbench.decision.formulas import evpi, evsi, preposterior_sd
+from mmbench.decision.gates import better_than_shuffled
+from mmbench.decision.openings import Key, Opening, openings
 from mmbench.decision.rule import Confidence, Why, confidence
 from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, SILENT
-from mmbench.decision.value import DRAWS, central, flips, likely_npv, tornado, triangular, uniforms, valued
+from mmbench.decision.value import (
+    DRAWS,
+    breakeven,
+    central,
+    flips,
+    likely_npv,
+    of_part,
+    tornado,
+    triangular,
+    uniforms,
+    valued,
+)
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import WIDEST, NoWord
-from tests.decision.cases import BREAKEVEN, economics, evidence, log_gain, without_gain
+from tests.decision.cases import (
+    BREAKEVEN,
+    BREAKEVEN_OF_PART,
+    PART,
+    assuming,
+    default_file,
+    economics,
+    evidence,
+    in_part,
+    log_gain,
+    promising,
+    without_gain,
+)
 
 FAIL, UNKNOWN, PASS = Status.FAIL, Status.UNKNOWN, Status.PASS
 
@@ -42,7 +81,7 @@ CASES = {
     "no gain, but too few users to see one": (evidence(0.0, 0.035), Action.HOLD, Why.BARRED_NO_GO, "G7", "users"),
     "G1: unequal effort": (evidence(0.25, G1=FAIL), Action.HOLD, Why.UNTRUSTED, "G1", "repair"),
     "G2: no simple baseline": (evidence(0.25, G2=FAIL), Action.HOLD, Why.UNTRUSTED, "G2", "baseline"),
-    "G3: shuffled images do as well": (evidence(0.25, G3=FAIL), Action.HOLD, Why.BARRED_GO, "G3", "ab_test"),
+    "G3: shuffled images do as well": (evidence(0.25, G3=FAIL), Action.HOLD, Why.BARRED_GO, "G3", "users"),
     "G3: no control was run": (evidence(0.25, G3=UNKNOWN), Action.HOLD, Why.UNTRUSTED, "G3", "control"),
     "G4: coverage breaks": (evidence(0.25, G4=FAIL), Action.HOLD, Why.BARRED_GO, "G4", "model"),
     "G4: no guard-rail is needed to leave it": (evidence(0.0, 0.027, G4=FAIL), Action.NO_GO, Why.NONE, "", "wait"),
@@ -72,6 +111,22 @@ CASES = {
     "too wide": (without_gain(evidence(0.0), NoWord.WIDE), Action.HOLD, Why.SILENT, "", "users"),
     "no control at all": (
         without_gain(evidence(0.0, G3=UNKNOWN), NoWord.MORE_SEARCH), Action.HOLD, Why.SILENT, "G3", "control"),
+    "a part of the items, measured alone": (in_part(evidence(0.1)), Action.PARTIAL, Why.NONE, "", "roll_out"),
+    "a part of the items that does not pay": (in_part(evidence(0.06)), Action.HOLD, Why.UNCLEAR, "", "users"),
+    "a part of the items without whose guard-rails it is no GO": (
+        in_part(evidence(0.1, G4=FAIL)), Action.HOLD, Why.BARRED_GO, "G4", "model"),
+    "unclear, and a part promises to pay": (
+        promising(evidence(0.05, 0.06)), Action.HOLD, Why.PROMISING, "", "partial"),
+    "small, and a part promises to pay": (
+        promising(evidence(0.0, 0.027)), Action.HOLD, Why.PROMISING, "", "partial"),
+    "small but for one encoder, and a part promises to pay": (
+        promising(evidence(0.0, 0.027, G6=FAIL)), Action.HOLD, Why.PROMISING, "G6", "partial"),
+    "a part promises less than it costs": (
+        promising(evidence(0.0, 0.027), 0.03), Action.NO_GO, Why.NONE, "", "wait"),
+    "no gain that could pay, whatever a part promises": (
+        promising(evidence(0.0)), Action.NO_GO, Why.MONEY, "", "wait"),
+    "a measurement that is not trusted promises nothing": (
+        promising(evidence(0.05, 0.06, G1=FAIL)), Action.HOLD, Why.UNTRUSTED, "G1", "repair"),
     "no gain was measured": (without_gain(evidence(0.0, G1=FAIL)), Action.HOLD, Why.UNTRUSTED, "G1", "repair"),
 }  # fmt: skip
 
@@ -109,7 +164,7 @@ def test_a_record_of_something_else_is_refused() -> None:
     record = as_record(evidence(0.1), economics(), decide(evidence(0.1), economics()))
     with pytest.raises(ValueError, match="no decision record: kind is table"):
         replay({**record, "kind": "table"})
-    with pytest.raises(ValueError, match="made by rule 0; this mmbench has rule 2"):
+    with pytest.raises(ValueError, match="made by rule 0; this mmbench has rule 3"):
         replay({**record, "rule": 0})
     with pytest.raises(ValueError, match="inputs of the decision record cannot be read"):
         replay({**record, "inputs": {}})
@@ -215,7 +270,7 @@ def test_more_users_are_worth_what_their_standard_error_says() -> None:
     noise = 1 / np.sqrt(1 / after**2 - 1 / 0.02**2)
     assert decided.value is not None
     worth = evsi_normal(decided.value.mean, 0.02 * 1.5e6, noise * 1.5e6)
-    assert step.evsi == pytest.approx(worth, rel=1e-3)
+    assert step.evsi == pytest.approx(worth, rel=5e-3)  # over draws, not by the normal law
 
 
 def test_a_gain_that_could_not_be_seen_asks_for_what_would_show_it() -> None:
@@ -235,7 +290,7 @@ def test_what_closes_a_gate_is_the_next_step_with_its_command() -> None:
 def test_knowing_is_never_worth_more_than_knowing_everything() -> None:
     decided = decide(evidence(0.05, 0.06), economics())
     assert decided.value is not None
-    assert all(0 <= (step.evsi or 0) <= 1.05 * decided.value.evpi for step in decided.steps)
+    assert all(0 <= (step.evsi or 0) <= decided.value.evpi for step in decided.steps)
     paying = [step.net for step in decided.steps if step.net > 0]
     assert paying == sorted(paying, reverse=True)
     assert [step.net > 0 for step in decided.steps] == [True] * len(paying) + [False] * (2 - len(paying))
@@ -253,3 +308,169 @@ def test_a_certain_gain_needs_no_measuring() -> None:
 )
 def test_words_of_probability(probability: float, word: str) -> None:
     assert confidence(probability) == word
+
+
+# Some of the items alone
+
+
+def test_a_part_costs_its_share_of_the_images_and_all_of_the_rest() -> None:
+    assert breakeven(of_part(economics(), PART)) == pytest.approx(BREAKEVEN_OF_PART)
+    new = Part("popularity:cold", 0, 0.0, 1.0)  # new items are bought images for as they come, all of them
+    assert breakeven(of_part(economics(), new)) == pytest.approx((40_000 / 3 + 20_000) / 500_000)
+    assert of_part(economics(), None) == economics()
+
+
+def test_what_a_part_promises_is_held_against_its_own_break_even() -> None:
+    assert BREAKEVEN_OF_PART < 0.07 < BREAKEVEN
+    decided = decide(promising(evidence(0.0, 0.027), 0.07), economics())
+    assert (decided.why, decided.breakeven) == (Why.PROMISING, pytest.approx(BREAKEVEN))
+    assert decided.step.command == "python -m mmbench -m x=y"
+    several = replace(promising(evidence(0.0, 0.027), 0.03), promising=(
+        Promise(PART, 0.03, "a"), Promise(replace(PART, slice="category:Cups"), 0.08, "b")))  # fmt: skip
+    assert decide(several, economics()).step.command == "b"
+
+
+def test_all_items_come_first_then_the_part_that_is_best_on_validation_and_no_other() -> None:
+    no, go, part = evidence(0.0, 0.027), evidence(0.25), in_part(evidence(0.1))
+    bad = in_part(evidence(0.0))
+    for whole, parts, told, action in (
+        (go, [part], go, Action.GO),
+        (no, [part], part, Action.PARTIAL),
+        (no, [part, bad], part, Action.PARTIAL),
+        (no, [bad, part], no, Action.NO_GO),
+        (evidence(0.05, 0.06), [bad], None, Action.HOLD),
+        (no, [], no, Action.NO_GO),
+    ):
+        measured, decided = decide_first(whole, parts, economics())
+        assert measured is (whole if told is None else told)
+        assert decided == decide(measured, economics())
+        assert decided.action is action
+
+
+# Numbers of one's own
+
+
+def test_go_rests_on_the_assumed_numbers_that_turn_it() -> None:
+    """Break-even is 8 %, the gain 25 %: ten times less sales turn it, ten times more storage does not."""
+    measured = evidence(0.25)
+    assert decide(measured, assuming()).assumptions == ()
+    assert decide(measured, assuming("cost.kilobytes", "cost.encoding")).assumptions == ()
+    asked = ("value.margin", "cost.kilobytes", "cost.image")
+    assert decide(measured, assuming(*asked)).assumptions == ("value.margin", "cost.image")
+    # 18,000 a year more leave break-even at 11.6 %, twice as much brings it to 15.2 %.
+    both = ("cost.serving_year", "items.new_year")
+    alone = [decide(evidence(0.135, 0.002), assuming(name, transfer=0.5)).assumptions for name in both]
+    together = decide(evidence(0.135, 0.002), assuming(*both, transfer=0.5)).assumptions
+    assert (alone, together) == ([(), ()], ("items.new_year", "cost.serving_year"))
+    for other in (evidence(0.0), evidence(BREAKEVEN), evidence(0.25, G1=FAIL)):
+        assert decide(other, assuming(*asked)).assumptions == ()
+
+
+def test_an_opinion_about_the_transfer_is_ones_own_and_stays_amber() -> None:
+    company = economics()
+    assert company.sources["transfer"] is Source.OPINION
+    assert "transfer" in company.assumed
+    assert decide(evidence(0.25), company).assumptions == ()
+    assert decide(evidence(0.25), assuming("transfer")).assumptions == ("transfer",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "planned", "given"),
+    [
+        ("2026-01-01T10:00:00+00:00", "2026-01-01T10:00:01+00:00", Given.BEFORE),
+        ("2026-01-01T10:00:00+00:00", "2026-01-01T10:00:00+00:00", Given.AFTER),
+        ("2026-01-01T18:00:00+09:00", "2026-01-01T09:30:00+00:00", Given.BEFORE),
+        ("2026-01-01", "2026-01-01T10:00:00+00:00", Given.UNKNOWN),
+        ("", "2026-01-01T10:00:00+00:00", Given.UNKNOWN),
+        ("yesterday", "2026-01-01T10:00:00+00:00", Given.UNKNOWN),
+    ],
+)
+def test_whether_the_sums_came_first(changed: str, planned: str, given: Given) -> None:
+    measured = replace(evidence(0.25), planned_at=planned)
+    own = replace(economics(), digest="d", changed_at=changed)
+    assert when_given(measured, own) is given
+    default = replace(own, sources=dict.fromkeys(own.sources, Source.ASSUMED))
+    assert when_given(measured, default) is Given.NEVER
+    assert as_record(measured, own, decide(measured, own))["result"]["sums"] == str(given)
+
+
+# What would open a gate
+
+
+def with_users(measured: Evidence, users: float) -> Evidence:
+    """The same evidence of so many users."""
+    assert measured.gain is not None
+    variances = {**measured.variances, "users": measured.variances["users"] * measured.n_users / users}
+    se = math.sqrt(math.fsum(variances.values()))
+    return replace(measured, n_users=int(users), variances=variances, gain=replace(measured.gain, se=se))
+
+
+@pytest.mark.parametrize(
+    ("measured", "gate"),
+    [(evidence(0.0, 0.03), "G7"), (evidence(0.07, 0.05, G3=FAIL), "G3"), (evidence(0.05, 0.02), "")],
+    ids=["G7", "G3", "unclear"],
+)
+def test_so_many_users_and_no_fewer_open_it(measured: Evidence, gate: str) -> None:
+    (opening,) = openings(measured, [Gate(gate, FAIL)] if gate else [], BREAKEVEN, unclear=not gate)
+    assert (opening.gate, opening.key) == (gate, Key.USERS)
+    assert opening.amount is not None
+    opened = {
+        "G7": lambda e: e.mde <= BREAKEVEN,
+        "G3": lambda e: better_than_shuffled(e.gain).status is PASS,
+        "": lambda e: not e.interval.contains(BREAKEVEN),
+    }[gate]
+    assert opening.amount > measured.n_users
+    assert opened(with_users(measured, opening.amount))
+    assert not opened(with_users(measured, 0.98 * opening.amount))
+
+
+def test_users_cannot_take_away_what_the_trials_leave() -> None:
+    unseen = evidence(0.0, 0.035)
+    assert unseen.gain is not None
+    by_trials = replace(unseen, variances={"trials": 0.9 * unseen.gain.se**2, "users": 0.1 * unseen.gain.se**2})
+    (opening,) = decide(by_trials, economics()).openings
+    assert (opening.gate, opening.key, opening.amount) == ("G7", Key.NO_USERS, pytest.approx(0.9))
+    assert decide(with_users(by_trials, 1e12), economics()).action is not Action.NO_GO
+
+
+def test_every_hold_names_what_would_open_it() -> None:
+    for name, (measured, action, why, _, _) in CASES.items():
+        decided = decide(measured, economics())
+        opened = [opening.gate for opening in decided.openings]
+        if action is not Action.HOLD:
+            assert opened == [], name
+        elif why in (Why.UNCLEAR, Why.SILENT):
+            assert opened[-1] == "", name
+        else:
+            assert opened == [gate.name for gate in decided.barred], name
+            assert opened or why is Why.PROMISING, name
+
+
+def test_a_gain_that_is_told_from_break_even_leaves_the_business_to_be_known() -> None:
+    wide = economics(transfer={"low": 0.05, "likely": 0.5, "high": 1.0})
+    (opening,) = decide(evidence(0.10, 0.005), wide).openings
+    assert opening == Opening("", Key.INPUTS)
+
+
+def test_a_small_shop_is_told_that_no_plausible_gain_could_pay() -> None:
+    """300 items and 200,000 recommendations a year under the default prices."""
+    own = {"value": {"recommendations_year": 200_000}, "items": {"stock": 300, "new_year": 20}}
+    small = read_economics(own, default_file())
+    decided = decide(evidence(0.05, 0.05, G3=UNKNOWN), small)
+    assert decided.breakeven > 2
+    assert decided.value is not None
+    assert decided.value.probability < 0.01
+    assert (decided.action, decided.why) == (Action.NO_GO, Why.MONEY)
+
+
+def test_the_value_of_a_measurement_over_draws() -> None:
+    """Of normal draws it is the closed form, and it rises with what the measurement tells up to the EVPI."""
+    draws = np.random.default_rng(0).normal(-0.1, 1.0, 400_000)
+    for pilot in (0.3, 1.0, 3.0):
+        assert evsi(draws, preposterior_sd(1.0, pilot)) == pytest.approx(evsi_normal(-0.1, 1.0, pilot), abs=0.003)
+    skewed = np.random.default_rng(0).lognormal(0.0, 1.5, 10_000) - 4.0
+    worth = [evsi(skewed, r * skewed.std()) for r in (0.0, 0.2, 0.5, 0.9, 1.0, 2.0)]
+    assert worth == sorted(worth)
+    assert worth[0] == pytest.approx(0.0, abs=1e-9)
+    assert worth[-2:] == [evpi(skewed)] * 2
+    assert evsi(np.full(5, 3.0), 1.0) == 0.0

@@ -1,7 +1,9 @@
-"""Files of a Japanese shop, for the pages on a company's path: ``python -m tests.docs.shop FOLDER``.
+"""Files of a Japanese shop, for the pages on a company's path: ``python -m tests.docs.shop FOLDER [KIND]``.
 
 A planted world whose texts and pictures each carry information of their own. The files are CP932 and have the usual
-problems: full-width codes, returns, lines without a member, dates like 2024/1/5.
+problems: full-width codes, returns, lines without a member, dates like 2024/1/5. ``kanji`` writes the same shop as an
+older system does: headers of kanji alone below a title, years of an era, counts like 1個 and ▲1, returns of what was
+bought before, and a list in UTF-8 whose codes have lost their zeros. ``workbook`` writes one workbook of two sheets.
 """
 
 from __future__ import annotations
@@ -42,6 +44,35 @@ def write_shop(folder: Path) -> None:
     items = pd.DataFrame([(code, *texts(high)) for code, high in zip(codes, described, strict=True)], columns=PRODUCT)
     items.to_csv(folder / PRODUCTS, index=False, encoding=ENCODING)
     order_lines(source.log, codes, rng).to_csv(folder / ORDERS, index=False, encoding=ENCODING)
+
+
+def write_kanji_shop(folder: Path) -> None:
+    """The shop as an older system writes it."""
+    write_shop(folder)
+    lines = pd.read_csv(folder / ORDERS, encoding=ENCODING, dtype=str, keep_default_na=False)
+    day = pd.to_datetime(lines["受注日"], format="%Y/%m/%d")
+    lines["受注日"] = [f"令和{d.year - 2018}年{d.month}月{d.day}日" for d in day]
+    bought = lines[lines["数量"] != "-1"].iloc[::20]
+    back = bought.assign(数量="-1", 受注番号="9" + bought["受注番号"], 受注日="R7.12.31")
+    lines = pd.concat([lines, back], ignore_index=True)
+    lines["数量"] = ["▲1" if n == "-1" else f"{n}個" for n in lines["数量"]]
+    lines["金額"] = [("▲" if n.startswith("▲") else "") + "1,200" for n in lines["数量"]]
+    lines.columns = pd.Index(["受注番号", "顧客番号", "品番", "数量", "受注日", "金額"])
+    text = "受注一覧\n\n" + lines.to_csv(index=False)
+    (folder / ORDERS).write_bytes(text.encode(ENCODING))
+    items = pd.read_csv(folder / PRODUCTS, encoding=ENCODING, dtype=str)
+    items.columns = pd.Index(["品番", "商品名", "商品説明"])
+    items["品番"] = items["品番"].str.lstrip("0")
+    items.to_csv(folder / PRODUCTS, index=False, encoding="utf-8-sig")
+
+
+def write_workbook_shop(folder: Path) -> None:
+    """The shop as one workbook."""
+    write_shop(folder)
+    with pd.ExcelWriter(folder / "店.xlsx", engine="openpyxl") as book:
+        for name, file in (("受注", ORDERS), ("商品マスタ", PRODUCTS)):
+            pd.read_csv(folder / file, encoding=ENCODING, dtype=str).to_excel(book, sheet_name=name, index=False)
+            (folder / file).unlink()
 
 
 def texts(high: NDArray[np.bool_]) -> tuple[str, str]:
@@ -98,4 +129,5 @@ def colour_of(hue: float, saturation: float, value: float) -> tuple[int, int, in
 
 
 if __name__ == "__main__":
-    write_shop(Path(sys.argv[1]))
+    kinds = {"plain": write_shop, "kanji": write_kanji_shop, "workbook": write_workbook_shop}
+    kinds[(sys.argv[2:] or ["plain"])[0]](Path(sys.argv[1]))

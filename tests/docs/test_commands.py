@@ -17,7 +17,7 @@ COMMAND = re.compile(r"python -m (?P<module>mmbench[\w.]*|tests\.[\w.]+)(?P<word
 #: The command without a sub-command: it tunes and tests cells.
 SWEEP = "mmbench"
 #: Commands whose words are overrides of the configuration.
-CONFIGURED = (SWEEP, "plan", "signal")
+CONFIGURED = (SWEEP, "plan", "signal", "start")
 #: Models and conditions that a page asks the reader to write, and the misspelt one that the README shows.
 MADE_BY_THE_READER = {"model=mine", "model=bpr,fusion,additive", "model=x", "modality=x", "model=vpbr"}
 #: Commands whose keys are no fixed list, such as names of modalities or of columns.
@@ -27,6 +27,7 @@ OWN_KEYS = {
     "check": {"gain", "lang"},
     "decide": {"economics", "lang", "dataset", "model", "serving"},
     "plan": {"lang"},
+    "start": {"lang"},
     "signal": {"lang"},
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.shop import write_shop
+from tests.docs.shop import write_kanji_shop, write_shop
 from tests.docs.test_links import ROOT
 from tests.parts import require_modules
 
@@ -46,3 +46,17 @@ def test_the_first_commands_print_what_is_shown(page: str, tmp_path: Path) -> No
             done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
             assert done.returncode == 0, done.stderr
             assert done.stdout == printed
+
+
+@pytest.mark.slow
+def test_an_older_system_is_read_as_shown(tmp_path: Path) -> None:
+    _, _, section = (ROOT / "docs/ja/company.md").read_text(encoding="utf-8").partition("## まとめて実行する")
+    (lines,) = re.findall(r"^```text\n(受注.csv を.*?)\n```$", section, re.M | re.S)
+    write_kanji_shop(tmp_path / "kanji")
+    words = ["prepare", "kanji/受注.csv", "--items", "kanji/商品マスタ.csv", "--restore-zeros", "--cancel-returns"]
+    command = [sys.executable, "-m", "mmbench", *words, "--out", "data/kanji", "lang=ja"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert lines in done.stdout
+    assert "991 returns cancel 530 purchases" in (ROOT / "docs/company.md").read_text(encoding="utf-8")

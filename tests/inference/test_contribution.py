@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmbench.data import divisions
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.interactions import Interactions
 from mmbench.evaluation import metrics
@@ -614,24 +615,24 @@ def test_parts_of_pairs_add_up_to_the_metric(metric: str) -> None:
 
 def test_slices_of_counts_and_content() -> None:
     counts, items = np.array([0, 1, 5, 6, 20, 21, 100, 101]), np.arange(8)
-    by_popularity = slices.by_popularity(items, counts)
+    by_popularity = divisions.by_popularity(items, counts)
     assert by_popularity.names == ("cold", "1-5", "6-20", "21-100", "101 and more")
     assert by_popularity.labels.tolist() == [0, 1, 1, 2, 2, 3, 3, 4]
     by_history = slices.by_history(np.array([0, 2, 3]), np.array([4, 0, 5, 60]))
     assert by_history.names == ("0-4", "5-9", "10-19", "20-49", "50 and more")
     assert by_history.labels.tolist() == [0, 1, 4]
-    assert slices.by_count(np.array([1, 2]), (2, 3)).names == ("0-1", "2", "3 and more")
+    assert divisions.by_count(np.array([1, 2]), (2, 3)).names == ("0-1", "2", "3 and more")
     has = slices.by_presence(np.array([0, 1, 1]), np.array([True, False]), "image")
     assert (has.labels.tolist(), has.names) == ([0, 1, 1], ("has image", "no image"))
-    categories = slices.by_category(np.array([0, 1, 2, 3, 0, 1]), ["toys", "books", None, "games"], most=2)
+    categories = divisions.by_category(np.array([0, 1, 2, 3, 0, 1]), ["toys", "books", None, "games"], most=2)
     assert categories.names == ("books", "toys", "other categories")
     assert categories.labels.tolist() == [1, 0, -1, 2, 1, 0]
-    assert slices.by_category(np.array([0]), ["toys"]).names == ("toys",)
-    lengths = slices.by_length(np.array([0, 1, 2, 3]), np.array([0, 10, 20, 30]))
+    assert divisions.by_category(np.array([0]), ["toys"]).names == ("toys",)
+    lengths = divisions.by_length(np.array([0, 1, 2, 3]), np.array([0, 10, 20, 30]))
     assert lengths.labels.tolist() == [0, 1, 2, 3]
     assert lengths.names == ("no text", "short text", "medium text", "long text")
     with pytest.raises(ValueError, match="label 2 has no name; names are a, b"):
-        slices.Slicing(np.array([0, 2]), ("a", "b"))
+        divisions.Slicing(np.array([0, 2]), ("a", "b"))
 
 
 def test_slices_tell_where_the_gain_lives() -> None:
@@ -641,7 +642,7 @@ def test_slices_tell_where_the_gain_lives() -> None:
     taste = rng.gamma(0.5, 0.2, (3000, 1))
     b = np.where(cold[:, None], 0.0, taste * rng.gamma(4, 0.25, (3000, 3)))
     a = np.where(cold[:, None], 0.04 * rng.gamma(1.0, 1.0, (3000, 3)), taste * rng.gamma(4, 0.25, (3000, 3)))
-    slicing = slices.Slicing(np.where(cold, 0, 1), ("cold", "warm", "nowhere"))
+    slicing = divisions.Slicing(np.where(cold, 0, 1), ("cold", "warm", "nowhere"))
     found = slices.slice_gains(a, b, users, slicing)
     assert list(found) == ["cold", "warm"]
     assert found["cold"].gain is None
@@ -667,7 +668,7 @@ def test_slices_tell_where_the_gain_lives() -> None:
 def test_slice_intervals_hold_for_all_slices_at_once() -> None:
     rng = np.random.default_rng(14)
     users = np.repeat(np.arange(250), 2)
-    slicing = slices.Slicing(np.arange(500) % 5, tuple("abcde"))
+    slicing = divisions.Slicing(np.arange(500) % 5, tuple("abcde"))
     all_held, each_held, replicas = 0, 0, 200
     for _ in range(replicas):
         b = rng.gamma(1.0, 0.2, (500, 1)) * rng.gamma(2.0, 0.5, (500, 2))
@@ -680,6 +681,6 @@ def test_slice_intervals_hold_for_all_slices_at_once() -> None:
 
 
 def test_slices_of_other_pairs_are_refused() -> None:
-    slicing = slices.Slicing(np.array([0, 0]), ("all",))
+    slicing = divisions.Slicing(np.array([0, 0]), ("all",))
     with pytest.raises(ValueError, match=r"tables \(3, 1\) and \(3, 1\), 2 users, 2 labels: not paired"):
         slices.slice_gains(np.ones((3, 1)), np.ones((3, 1)), np.array([0, 1]), slicing)

@@ -57,7 +57,8 @@ def test_japanese_is_japanese_and_avoids_the_words_that_mislead() -> None:
         for form in [message.string] if isinstance(message.string, str) else message.string:
             if not message.id:
                 continue
-            assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", form) or not re.search(r"[a-z]{4}", form), message.id
+            text = re.sub(r"\{\w+\}", "", form)
+            assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", text) or not re.search(r"[a-z]{4}", text), message.id
             # "Recall" alone is a product recall to a retailer; "no significant difference" is not "no effect".
             for word in ("リコール", "有意差なし", "ノーゴー", "エビデンスベースド", "約±", "埋込"):
                 assert word not in form, (message.id, word)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-color-profile=srgb",
 )  # fmt: skip
 WIDTHS = {"phone": 390, "desk": 1440}
+#: Pixels of A4 between its margins, and of the height of a phone.
+A4_TEXT, PHONE_HEIGHT = 688, 844
 
 
 @contextlib.contextmanager
@@ -40,7 +44,7 @@ def show(browser: Any, file: Path, width: int = 1440, height: int = 900, scheme:
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
     browser.get(file.resolve().as_uri())
 
 
@@ -65,9 +69,23 @@ def overflow(browser: Any) -> int:
     return int(browser.execute_script(script))
 
 
+def printed(browser: Any, folder: Path) -> list[str]:
+    """Text of every page of the shown file, printed as its style says."""
+    pdf = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True, "printBackground": True})
+    file = folder / "printed.pdf"
+    file.write_bytes(base64.b64decode(pdf["data"]))
+    command = [require_program("pdftotext"), "-layout", str(file), "-"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return text.removesuffix("\f").split("\f")
+
+
+def paper(browser: Any, file: Path) -> None:
+    """Show a file as wide as the text on A4, with its style of print."""
+    show(browser, file, A4_TEXT)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+
+
 def picture(browser: Any, file: Path, *, whole: bool = True) -> None:
     """Save a picture of the page, or of what the window shows."""
     shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": whole})
-    import base64
-
     file.write_bytes(base64.b64decode(shot["data"]))

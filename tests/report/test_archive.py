@@ -89,6 +89,25 @@ def test_titles_and_pictures_stay_at_home_unless_asked_for(tmp_path: Path) -> No
         assert all(finding.same for finding in verify(tmp_path / "s.zip", folder, holds))
 
 
+def test_no_language_of_a_page_takes_titles_out_of_the_house(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"])
+    paths.ledger_file(sweep).write_text("")
+    report = paths.report_dir(sweep)
+    report.mkdir(exist_ok=True)
+    for name in ("decision.html", "decision.ja.html"):
+        (report / name).write_text("Desk lamp Aurora")
+    (report / "decision-without-titles.html").write_text('<a href="decision-without-titles.ja.html">')
+    with pytest.raises(ValueError, match=r"there is no decision-without-titles\.ja\.html beside it"):
+        pack(sweep, tmp_path / "s.zip")
+    (report / "decision-without-titles.ja.html").write_text('<a href="decision-without-titles.html">')
+    pack(sweep, tmp_path / "s.zip")
+    with zipfile.ZipFile(tmp_path / "s.zip") as opened:
+        assert not [name for name in opened.namelist() if b"Aurora" in opened.read(name)]
+        # The pages that are packed lead to each other, under the names that they have there.
+        assert opened.read("report/decision.html") == b'<a href="decision.ja.html">'
+        assert opened.read("report/decision.ja.html") == b'<a href="decision.html">'
+
+
 def test_the_same_sweep_gives_the_same_bytes(archive: Path, tmp_path: Path) -> None:
     pack(archive.parent / "s", tmp_path / "s.zip")
     assert (tmp_path / "s.zip").read_bytes() == archive.read_bytes()

@@ -11,11 +11,13 @@ import pytest
 
 from mmbench.decision import Action, decide
 from mmbench.decision.page.checklist import write_checklist
-from mmbench.decision.page.sections import RAIL_NAMES, RAILS
-from mmbench.decision.page.speaker import BADGES, Speaker
+from mmbench.decision.page.sections import RAILS
+from mmbench.decision.page.speaker import BADGES, RAIL_NAMES, Speaker
 from mmbench.decision.sweep_evidence import Read
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.messages import Message, Translator
+from mmbench.report.comparisons import read_contrasts
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.table import SweepTable
 from mmbench.report.write import write_report
 from tests.decision.cases import economics
@@ -88,16 +90,83 @@ def test_titles_are_text(browser: Any, shop: tuple[SweepTable, Read]) -> None:
     assert all(any(line.startswith(title[:12]) for title in TITLES) for line in shown)
 
 
-def test_it_prints_on_a4_without_losing_anything(browser: Any, shop: tuple[SweepTable, Read]) -> None:
-    web.show(browser, write_answer(*shop, "go", "ja").file)
-    printed = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
-    assert len(printed["data"]) > 10_000
+#: What the first sheet of a printed decision says: head, gain, cost and value, in either language.
+SHEET = {
+    "en": ("What you would gain", "What it costs", "What it is worth", "Which input moves the result most"),
+    "ja": ("どれだけ良くなるか", "いくらかかるか", "損益の見込み", "どの前提が結論を左右するか"),
+}
+#: What stands on the pages after it.
+ANNEX = {"en": "Where the images help", "ja": "画像はどこで効くか"}
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+@pytest.mark.parametrize("answer", ["go", "hold", "barred_go", "no_go", "untrusted"])
+def test_the_decision_prints_on_one_sheet_and_no_page_is_empty(
+    browser: Any, shop: tuple[SweepTable, Read], tmp_path: Path, answer: str, lang: str
+) -> None:
+    made = write_answer(*shop, answer, lang)
+    web.paper(browser, made.file)
+    assert web.overflow(browser) == 0
+    web.show(browser, made.file)
+    badge = text(browser, "badge")
+    first, *rest = web.printed(browser, tmp_path)
+    assert badge in first
+    for part in SHEET[lang][: 2 if answer == "untrusted" else 4]:
+        assert part in first, part
+    assert 2 <= len(rest) <= 4
+    assert ANNEX[lang] in rest[0] if answer != "untrusted" else ANNEX[lang] in first + rest[0]
+    # The last page ends with what the page was made of; the others hold a good part of a page.
+    assert all(len(page.split()) > 60 or len(page) > 1200 for page in rest[:-1])
+    assert made.decision.trusted or "decision.json" in rest[-1]
+    for gate in made.decision.barred:
+        assert gate.name in first
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_the_verdict_is_seen_on_a_phone_and_on_paper(browser: Any, shop_sweep: Path, tmp_path: Path, lang: str) -> None:
+    table = write_report(shop_sweep, lang=lang)
+    groups = read_groups(table, shop_sweep)
+    words = [Translator(lang)(one.word) for one in read_contrasts(table, groups)]
+    file = shop_sweep / "report" / "report.html"
+    web.show(browser, file, web.WIDTHS["phone"], web.PHONE_HEIGHT)
+    rows = browser.find_elements("css selector", "#verdicts tbody tr")
+    cells = [row.find_elements("css selector", "td")[3] for row in rows]
+    assert [cell.text for cell in cells] == words
+    assert all(cell.rect["x"] + cell.rect["width"] <= web.WIDTHS["phone"] for cell in cells)
+    assert cells[0].rect["y"] + cells[0].rect["height"] <= web.PHONE_HEIGHT
+    images = browser.find_elements("css selector", "#figures img")
+    assert images
+    assert all(image.get_property("naturalWidth") > 0 for image in images)
+    assert all(image.rect["x"] + image.rect["width"] <= web.WIDTHS["phone"] for image in images)
+    web.paper(browser, file)
+    assert web.overflow(browser) == 0
+    images = browser.find_elements("css selector", "#figures img")
+    assert all(image.rect["x"] + image.rect["width"] <= web.A4_TEXT for image in images)
+    pages = web.printed(browser, tmp_path)
+    assert all(words.count(word) <= pages[0].count(word) for word in set(words))
+    assert all(page.strip() for page in pages)
+
+
+@pytest.mark.parametrize("name", ["decision", "checklist", "report", "fairness"])
+def test_each_page_leads_to_itself_in_the_other_language(
+    browser: Any, shop: tuple[SweepTable, Read], shop_sweep: Path, name: str
+) -> None:
+    made = write_answer(*shop, "go", "ja")
+    s = Speaker.of("ja", shop[1].evidence, made.economics, made.decision)
+    write_checklist(made.file.parent, s, "ja", DAY, Message("records"))
+    write_report(shop_sweep, lang="ja")
+    web.show(browser, made.file.with_name(f"{name}.html"))
+    for lang in ("ja", "en", "ja"):
+        assert browser.find_element("tag name", "html").get_attribute("lang") == lang
+        (link,) = browser.find_elements("css selector", ".languages a")
+        link.click()
+    assert web.console(browser) == []
 
 
 def test_index_page_sorts_and_filters_with_the_keyboard(browser: Any, shop_sweep: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    write_report(shop_sweep)
+    write_report(shop_sweep, lang="en")
     file = shop_sweep / "report" / "report.html"
     web.console(browser)
     web.requests(browser)
@@ -140,7 +209,7 @@ def test_checklist_is_one_page(
         {"name": speaker(name), "word": speaker(RAILS[word]), "status": status, "change": "+1.2% (-10.3% … +12.3%)"}
         for name, (word, status) in zip(RAIL_NAMES.values(), words, strict=True)
     ]
-    write_checklist(tmp_path, speaker, lang, DAY, Message("records"), rails)
+    write_checklist(tmp_path, speaker, lang, DAY, Message("records"), lambda s: rails)
     web.console(browser)
     web.requests(browser)
     for width in web.WIDTHS.values():

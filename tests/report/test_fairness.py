@@ -18,7 +18,7 @@ from mmbench.report import cell_effort, charts
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.disposals import read_disposals
-from mmbench.report.fairness import as_html, as_markdown, budget_table, write_fairness
+from mmbench.report.fairness import as_markdown, budget_table, write_fairness
 from mmbench.report.fairness_checks import check, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.store import records
@@ -208,14 +208,18 @@ def test_the_report_of_a_sweep_that_ran(sweep_dir: Path) -> None:
     table = read_sweep(sweep_dir)
     groups = read_groups(table, sweep_dir)
     told = read_contrasts(table, groups), read_disposals(table, groups)
-    write_fairness(table, groups, *told)
+    write_fairness(table, groups, *told, "en")
     by_model = {group.model: group for group in groups}
     assert "lightgcn" not in by_model
     assert by_model["vbpr"].level in ("PASS", "WARN")
     assert [c.modality for c in by_model["vbpr"].cells] == ["none", "text", "image", "fused"]
     assert {c.name: c.level for c in by_model["vbpr"].checks}["configurations"] == "PASS"
     page = (sweep_dir / "report" / "fairness.html").read_text(encoding="utf-8")
-    assert page == as_html(table, groups, *told)
+    japanese = (sweep_dir / "report" / "fairness.ja.html").read_text(encoding="utf-8")
+    assert ('href="fairness.ja.html"' in page, 'href="fairness.html"' in japanese) == (True, True)
+    assert page.count("<svg") == japanese.count("<svg") > 0
+    write_fairness(table, groups, *told, "en")
+    assert page == (sweep_dir / "report" / "fairness.html").read_text(encoding="utf-8")
     assert (sweep_dir / "report" / "fairness.md").read_text(encoding="utf-8") == as_markdown(table, groups, *told)
     assert "planted_50%&amp;co|1" in page
     assert not re.search(r"""(src|href)=["'](https?:)?//""", page)

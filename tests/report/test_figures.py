@@ -7,9 +7,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from mmbench.report import charts
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.fairness_checks import read_groups
@@ -67,9 +69,9 @@ def test_conditions_and_gains(sweep: Read) -> None:
 
 
 def test_every_figure_in_both_formats_and_always_the_same(sweep: Read, tmp_path: Path) -> None:
-    drawn = figures(*sweep)
+    drawn = {name: drawing for name, (drawing, _) in figures(*sweep).items()}
     assert drawn.keys() == {"forest-text_vs_none", "conditions", "gains"}
-    assert figures(*sweep) == drawn
+    assert {name: drawing for name, (drawing, _) in figures(*sweep).items()} == drawn
     for name, drawing in drawn.items():
         assert drawing.svg.startswith("<svg"), name
         (tmp_path / "one.png").write_bytes(drawing.png)
@@ -92,10 +94,22 @@ def test_every_figure_in_both_formats_and_always_the_same(sweep: Read, tmp_path:
         assert word in drawn["gains"].svg
 
 
+@pytest.mark.parametrize("reach", [(0.15231, 0.15264), (0.1, 0.3), (12.0, 180.0), (3_000.0, 250_000.0), (-0.4, 0.6)])
+def test_ticks_have_at_most_four_digits(reach: tuple[float, float]) -> None:
+    points = {"a": (np.linspace(*reach, 20), np.linspace(*reach, 20))}
+    drawn = charts.scatter(points, "NDCG@20")
+    ticks = [
+        text for text in re.findall(r"<text[^>]*>([^<]*)</text>", drawn) if re.match(r"[-\u2212]?[\d.]+[kM]?$", text)
+    ]
+    assert len(ticks) >= 6
+    for tick in ticks:
+        assert len(re.sub(r"\D", "", tick).lstrip("0")) <= 4, tick
+
+
 def test_names_cannot_break_out_of_a_figure(tmp_path: Path) -> None:
     name = r"<b>&$\frac$"  # neither markup nor mathematics
     cells = {(name, "m", "none"): NONE, (name, "m", "text"): TEXT["better"]}
-    svg = figures(*read(write_sweep(tmp_path / "s", cells)))["gains"].svg
+    svg = figures(*read(write_sweep(tmp_path / "s", cells)))["gains"][0].svg
     assert "<b>" not in svg
     assert r"&lt;b&gt;&amp;$\frac$" in svg
 

@@ -22,10 +22,10 @@ def links(page: Text) -> list[str]:
 def test_every_link_leads_to_a_file(sweep_dir: Path) -> None:
     write_report(sweep_dir)
     folder = sweep_dir / "report"
-    page = Text((folder / "report.html").read_text())
-    targets = links(page)
+    pages = [Text((folder / name).read_text()) for name in ("report.html", "report.ja.html")]
+    page, targets = pages[0], [link for page in pages for link in links(page)]
     assert all((folder / link).exists() for link in targets)
-    written = {path.name for path in folder.iterdir()} - {"report.html"}
+    written = {path.name for path in folder.iterdir()}
     assert written <= set(targets)
     assert {"../manifest.json", "../ledger.jsonl"} <= set(targets)
     assert DATASET in page.everything
@@ -46,19 +46,37 @@ def test_what_is_not_ours_is_escaped(tmp_path: Path) -> None:
 def test_a_sweep_without_a_result_has_a_page(tmp_path: Path, made: dict[tuple[str, str, str], Made]) -> None:
     sweep = write_sweep(tmp_path / "s", made)
     write_report(sweep)
-    assert "1 rows" in Text((sweep / "report" / "report.html").read_text()).everything.replace("1 row ", "1 rows")
+    assert Text((sweep / "report" / "report.html").read_text()).by_id["results-count"] == "1 row"
 
 
-def test_a_page_says_in_which_language_it_is(sweep_dir: Path) -> None:
+def test_a_page_links_what_is_in_its_language_and_names_what_is_not(sweep_dir: Path) -> None:
     folder = sweep_dir / "report"
     write_report(sweep_dir)
-    for name, lang in (("decision.html", "ja"), ("checklist.html", "en")):
+    for name, lang in (("decision.html", "ja"), ("decision.en.html", "en"), ("checklist.html", "ja")):
         (folder / name).write_text(f'<!doctype html>\n<html lang="{lang}">')
     write_report(sweep_dir)
-    everything = Text((folder / "report.html").read_text()).everything
-    assert "decision.html (ja)" in everything
-    assert "checklist.html (en)" in everything
-    assert "fairness.html (" not in everything
+    english, japanese = (Text((folder / name).read_text()) for name in ("report.html", "report.ja.html"))
+    assert "decision.en.html" in english.links
+    assert "checklist.html (in Japanese)" in english.everything
+    assert "fairness.html (" not in english.everything
+    assert {"decision.html", "fairness.ja.html", "verdicts.ja.md"} <= set(japanese.links)
+    assert "contribution.md (英語)" in japanese.everything
+    assert "verdicts.csv (" not in japanese.everything
+
+
+def test_the_pages_stay_in_the_language_that_was_asked_for_last(sweep_dir: Path) -> None:
+    folder = sweep_dir / "report"
+    for asked, expected in (("ja", "ja"), (None, "ja"), ("en", "en"), (None, "en")):
+        write_report(sweep_dir, lang=asked)
+        other = {"en": "ja", "ja": "en"}[expected]
+        for name in ("report", "fairness"):
+            plain, beside = (folder / f"{name}.html", folder / f"{name}.{other}.html")
+            assert (Text(plain.read_text()).lang, Text(beside.read_text()).lang) == (expected, other)
+            assert (beside.name in Text(plain.read_text()).links, plain.name in Text(beside.read_text()).links) == (
+                True,
+                True,
+            )
+            assert not (folder / f"{name}.{expected}.html").exists()
 
 
 def test_it_can_be_heard(sweep_dir: Path) -> None:

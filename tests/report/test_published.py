@@ -107,7 +107,7 @@ def test_files(folder: Path, csv: Path, rows: list[Row]) -> None:
     assert (report / "paper.md").read_text() == markdown(made)
     tex = (report / "paper.tex").read_text()
     assert tex == latex(made)
-    assert r"\caption{Table 4. Models, baseline \& all; records \texttt{" in tex
+    assert r"\caption{Table 4. Models, baseline \& all, 1 of 2; records \texttt{" in tex
     assert "2 of 4 published rows have a cell in this sweep" in tex
     exported = (report / "paper.csv").read_text()
     assert exported == as_csv(made)

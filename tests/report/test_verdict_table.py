@@ -76,7 +76,7 @@ TEXT = {name: text for name, text, _, _, _ in CASES}
 WORDS = {name: word for name, _, _, word, _ in CASES}
 #: Name of a case and what its reason says.
 REASONS = [
-    ("failed",       "text failed: NaN in\nthe loss"),
+    ("failed",       "text failed: NaN in the loss"),
     ("untrusted",    "the test split was opened for another choice"),
     ("other_test",   "the two differ in final seeds, test split or effort"),
     ("trap",         "after all 8 trials the gain is -50.0 %, outside the 95 % interval"),

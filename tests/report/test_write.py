@@ -11,7 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmbench.report.layout import Entry, Table, csv, latex, markdown, md, terminal, tex
+from mmbench.report import benchmark, verdict_table
+from mmbench.report.comparisons import read_contrasts
+from mmbench.report.disposals import read_disposals
+from mmbench.report.fairness_checks import read_groups
+from mmbench.report.layout import Document, Entry, Table, csv, latex, markdown, md, terminal, tex, text_table
 from mmbench.report.reading import read_sweep
 from mmbench.report.results import document
 from mmbench.report.table import SweepTable
@@ -157,28 +161,51 @@ def test_latex_is_balanced_and_its_rows_fit_its_columns(table: SweepTable) -> No
 
 
 def test_latex_holds_nothing_outside_tables_and_comments(table: SweepTable) -> None:
-    outside = re.sub(r"\\begin{table}.*?\\end{table}", "", latex(document(table, [])), flags=re.DOTALL)
+    outside = re.sub(r"\\begin{(table\*?)}.*?\\end{\1}", "", latex(document(table, [])), flags=re.DOTALL)
     assert all(line.startswith("%") for line in outside.splitlines() if line)
     assert "80 items of 50 % {x}" in outside
 
 
 def test_latex_escapes_and_marks(table: SweepTable) -> None:
     text = latex(document(table, []))
-    assert rf"\caption{{{tex(DATASET)}, ndcg@20}}" in text
-    assert r"fused vs none \%" in text
+    assert re.search(rf"\\caption{{{re.escape(tex(DATASET))}, ndcg@20(, 1 of \d)?}}", text)
+    assert "fused vs none \\%" in text.replace(" \\\\ ", " ")  # a header may be wrapped
     assert r"$\pm$" in text
     assert "±" not in body_of(text)
     for command, rank in ((r"\textbf{", 1), (r"\underline{", 2)):
         assert text.count(command) == sum(e.rank == rank for m in table.metrics for e in entries(table, m).values())
 
 
-def test_latex_compiles(table: SweepTable, tmp_path: Path) -> None:
-    head, foot = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n", "\\end{document}\n"
-    page = head + latex(document(table, [])) + foot
-    (tmp_path / "page.tex").write_text(page, encoding="utf-8")
+def compiled(body: str, folder: Path) -> str:
+    """What pdflatex says of tables on A4 with two columns."""
+    head = "\\documentclass[twocolumn,a4paper]{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+    (folder / "page.tex").write_text(f"{head}{body}\\end{{document}}\n", encoding="utf-8")
     command = [require_program("pdflatex"), "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
+    return (folder / "page.log").read_text(encoding="utf-8", errors="replace")
+
+
+def test_latex_compiles_and_fits_a_page_of_two_columns(table: SweepTable, tmp_path: Path) -> None:
+    groups = read_groups(table, table.folder)
+    compared = read_contrasts(table, groups)
+    told = [document(table, groups), verdict_table.document(table, compared, read_disposals(table, groups))]
+    for place, one in enumerate([*told, benchmark.document(table, compared)]):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        assert "Overfull" not in compiled(latex(one), folder)
+
+
+def test_latex_splits_a_wide_table_and_wraps_a_wide_text(tmp_path: Path) -> None:
+    header = ["model", *(f"a condition {n} %" for n in range(30)), "reason"]
+    rows = [["a model", *["+12.3 [-10.1, +14.5]"] * 30, "words of a reason " * 30], ["b", *["-"] * 31]]
+    body = latex(Document("", [text_table("wide", header, rows)], []))
+    assert len(re.findall(r"\\caption{wide, \d of 8}", body)) == 8
+    assert body.count("a model &") == 8  # what names a row stands in every part
+    assert re.sub(r"\s", "", body).count("+12.3[-10.1,+14.5]") == 30
+    assert "Overfull" not in compiled(body, tmp_path)
+    narrow = latex(Document("", [text_table("narrow", ["model", "gain"], [["a", "+1.2"]])], []))
+    assert (r"\begin{table}" in narrow, r"\begin{table*}" in narrow) == (True, False)
 
 
 # Plain text

@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from mmbench.cli import habits
 from mmbench.models.bpr import BPR
+from mmbench.scheduling.cell_key import key_of
+from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
 from tests.tiny import make_job
 
@@ -192,3 +195,36 @@ def test_the_record_of_a_cell_says_what_its_results_rest_on() -> None:
     assert not cell.config.keys() & {"paths", "tracking", "sweep"}
     assert cell.versions["mmbench"]
     assert cell.data[0].startswith("planted-complementary: 60 users, 80 items, train / valid / test 480 / 60 / 60")
+
+
+SLICE = ("modality.missing.image=1", "modality.missing_rule=slice", "modality.missing_slice=popularity:6-20")
+
+
+def test_a_slice_is_part_of_the_key_with_its_items() -> None:
+    asked = job(*SLICE)
+    assert key(asked) == key(job(*reversed(SLICE)))
+    others = [job(), job("modality.missing.image=0.5"), job(*SLICE[:2], "modality.missing_slice=popularity:1-5")]
+    assert len({key(asked), *map(key, others)}) == 4
+    task = asked.task()
+    counts = np.bincount(task.train.items, minlength=task.train.n_items)
+    assert task.inside is not None
+    np.testing.assert_array_equal(task.inside, (counts >= 6) & (counts <= 20))
+    made = task.inputs(1)
+    np.testing.assert_array_equal(made["image"].present, task.features["image"].present & task.inside)
+    assert made["text"].fingerprint() == task.features["text"].fingerprint()
+    record = asked.record(task)
+    again = replace(asked, config=JobConfig.of_record(record.config))
+    assert again.task().inside is not None
+    assert key_of(record) == record.key == key(asked)
+    # A record whose slice held other items is not mixed with what the data say now.
+    moved = {**record.config, "modality": {**record.config["modality"], "missing_items": "0" * 64}}
+    assert key_of(msgspec.structs.replace(record, config=moved)) != record.key
+    with pytest.raises(ValueError, match="popularity:6-20: its items are no longer those that the record was made"):
+        replace(asked, config=JobConfig.of_record(moved)).task()
+
+
+def test_a_model_that_ignores_content_ignores_slices() -> None:
+    words = (*SLICE[:2], "modality.missing_slice=category:Lamps")
+    assert key(job("model=bpr", *words)) == key(job("model=bpr"))
+    with pytest.raises(ValueError, match=r"category:Lamps: items.parquet has none of the columns category, categories"):
+        job(*words).task()

@@ -20,7 +20,7 @@ from mmbench import fingerprint, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.interactions import Interactions
-from mmbench.data.splits import Split
+from mmbench.data.splits import PROTOCOLS, Split
 from mmbench.messages import Message, Refusal
 from mmbench.scheduling.cell_key import default_of, key_of
 from mmbench.store import bounds, ledger, records
@@ -543,7 +543,9 @@ class CellAudit:
         for final in finals:
             if final is not None:
                 yield from same(self._record(final.unit), "configuration", final.configuration, choice.configuration)
-        yield from same(file, "protocol", seal.protocol, self.cell.config["dataset"]["protocol"])
+        asked = self.cell.config["dataset"]["protocol"]
+        if asked != PROTOCOLS[0] or seal.protocol not in PROTOCOLS[1:]:  # auto stands for the one that the log allows
+            yield from same(file, "protocol", seal.protocol, asked)
         empty = Interactions(np.empty(0, np.int64), np.empty(0, np.int64), 0, 0)
         masked = Split(empty, empty, empty, seal.protocol).masks_valid_at_test
         yield from same(file, "valid_masked", seal.valid_masked, masked)

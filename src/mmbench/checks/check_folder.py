@@ -17,24 +17,28 @@ from mmbench.messages import Refusal, Template, message_of
 GAIN = 0.05
 
 
-def check_folder(folder: Path, gain: float = GAIN, now: datetime | None = None) -> list[Finding]:
+def check_folder(
+    folder: Path, gain: float = GAIN, now: datetime | None = None, config: DatasetConfig | None = None
+) -> list[Finding]:
     """Find what would spoil a study on a folder, the blocking findings first.
 
     Args:
         folder: canonical folder; nothing is written.
         gain: smallest relative gain of interest.
         now: what counts as the present.
+        config: how a sweep reads the folder; by default as ``dataset=folder`` does.
 
     Raises:
         ValueError: if the interactions or the items cannot be read at all, or for a gain that is none.
     """
     if not gain > 0:
         raise Refusal("gain={gain} must be positive, for example 0.05 for five percent", gain=gain)
+    config = config or DatasetConfig(folder.resolve().name, str(folder), protocol="auto")
     interactions = read_log(folder)
-    findings = list(log.findings(interactions, now or datetime.now(UTC)))
+    findings = list(log.findings(interactions, now or datetime.now(UTC), config.split_column))
     if (folder / "items.parquet").is_file():
         items = read_items(folder)
-        files, unread = feature_rows.read_all(folder, items)
+        files, unread = feature_rows.read_all(folder, items, config.encoder, trusted=config.trust_row_order)
         findings += unread
         findings += item_table.findings(interactions, items, _texts(items, None))
         findings += feature_rows.findings(files, items, interactions)
@@ -44,7 +48,7 @@ def check_folder(folder: Path, gain: float = GAIN, now: datetime | None = None) 
             if texts is not None:
                 findings += unread_texts.findings(file, texts, by_grams=_text_is_grams(folder))
     if not any(finding.severity is Severity.BLOCKING for finding in findings):
-        findings += _in_use(folder, gain)
+        findings += _in_use(config, gain)
     return sorted(findings, key=lambda finding: finding.severity is not Severity.BLOCKING)
 
 
@@ -64,10 +68,9 @@ def _text_is_grams(folder: Path) -> bool:
         return False
 
 
-def _in_use(folder: Path, gain: float) -> list[Finding]:
+def _in_use(config: DatasetConfig, gain: float) -> list[Finding]:
     """What shows only when the folder is read as a sweep would read it."""
     try:
-        config = DatasetConfig(folder.resolve().name, str(folder), protocol="auto", trust_row_order=True)
         dataset = load_dataset(config)
     except ValueError as error:
         return [blocking("unusable", Template("A sweep cannot read this folder: {error}"), error=message_of(error))]

@@ -50,8 +50,17 @@ class FeatureFile:
     about: Mapping[str, Any] | None
 
 
-def read_all(folder: Path, items: pd.DataFrame) -> tuple[list[FeatureFile], list[Finding]]:
-    """Every feature file of a folder, and what keeps one from being read or trusted."""
+def read_all(
+    folder: Path, items: pd.DataFrame, encoder: Mapping[str, str], *, trusted: bool
+) -> tuple[list[FeatureFile], list[Finding]]:
+    """Every feature file of a folder, and what keeps one from being read or trusted.
+
+    Args:
+        folder: canonical folder.
+        items: its catalogue.
+        encoder: label of the encoder by modality that a sweep is told to read.
+        trusted: whether the sweep takes rows whose order nothing proves.
+    """
     files, findings = [], []
     for modality, by_label in encoded.encoders_in(folder).items():
         for label, path in by_label.items():
@@ -72,13 +81,16 @@ def read_all(folder: Path, items: pd.DataFrame) -> tuple[list[FeatureFile], list
                     )
                 )
                 continue
-            if not proved:
+            if not (proved or trusted):
+                # What no sweep reads unless it is told to does not keep one from running.
+                read = label == encoder.get(modality, encoded.DEFAULT) or len(by_label) == 1
                 findings.append(
-                    warning(
+                    (blocking if read else warning)(
                         "row_order",
                         Template(
                             "Nothing proves that the rows of {name} are in the order of items.parquet, and a wrong "
-                            "order looks like useless content: encode again, or add a list of ids."
+                            "order looks like useless content, so a sweep refuses them: encode again, add a list of "
+                            "ids, or vouch for the order with dataset.trust_row_order=true."
                         ),
                         name=name,
                     )

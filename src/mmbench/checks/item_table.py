@@ -15,6 +15,8 @@ from mmbench.messages import Template
 
 #: Share of the log's items without an entry, or of the catalogue's without an interaction.
 UNLISTED_LIMIT, IDLE_LIMIT = 0.5, 0.5
+#: Share of the bought items with a second spelling from which content is at the wrong items.
+TWO_SPELLINGS_LIMIT = 0.01
 #: Share of texts that must repeat another before it is said: two films may well have one title.
 SAME_TEXT_LIMIT = 0.01
 #: Share of texts that must sound like a buyer's.
@@ -99,6 +101,7 @@ def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
                 example=strangers[0],
             )
     idle = listed.difference(bought)
+    yield from _spelled_twice(bought.intersection(listed), idle)
     if len(idle) > IDLE_LIMIT * len(listed):
         yield warning(
             "idle",
@@ -111,6 +114,29 @@ def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
             len(idle),
             share=len(idle) / len(listed),
             example=idle[0],
+        )
+
+
+def _spelled_twice(bought: pd.Index, idle: pd.Index) -> Iterator[Finding]:
+    """Items that stand in the catalogue twice, once as the log writes them and once as somebody else does."""
+    plain = {_plain(item): item for item in idle}
+    pairs = [(item, plain[_plain(item)]) for item in bought if _plain(item) in plain]
+    if pairs:
+        yield graded(
+            len(pairs) / len(bought),
+            TWO_SPELLINGS_LIMIT,
+            "two_spellings",
+            Template(
+                "{n} item of items.parquet that was bought differs from one that never was only by zeros, spaces or "
+                "case ({log} and {items}). If they are one, its text and images stand at the wrong one: prepare again "
+                "with --restore-zeros, or write ids alike.",
+                "{n} items of items.parquet that were bought differ from others that never were only by zeros, spaces "
+                "or case (for example {log} and {items}). If they are one, their texts and images stand at the wrong "
+                "one: prepare again with --restore-zeros, or write ids alike.",
+            ),
+            len(pairs),
+            log=pairs[0][0],
+            items=pairs[0][1],
         )
 
 

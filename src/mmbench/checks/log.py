@@ -28,11 +28,27 @@ _ITEM_DOMINANCE = Template(
 )
 
 
-def findings(log: pd.DataFrame, now: datetime) -> Iterator[Finding]:
-    """What is wrong with a log, ``user_id``, ``item_id`` and optionally ``timestamp``."""
+def findings(log: pd.DataFrame, now: datetime, split_column: str = "split") -> Iterator[Finding]:
+    """What is wrong with a log.
+
+    Args:
+        log: ``user_id``, ``item_id`` and optionally ``timestamp``.
+        now: what counts as the present.
+        split_column: column with the part of each row; where it is there, the split is settled.
+    """
     yield from _repeated(log)
+    given = split_column in log
     if "timestamp" in log:
-        yield from _times(log, now)
+        yield from _times(log, now, given=given)
+    elif not given:
+        yield warning(
+            "no_time_column",
+            Template(
+                "The log has no column 'timestamp', so it can only be split at random: what was bought later helps to "
+                "predict what was bought earlier. Does the source have a date? Name its column with prepare "
+                "--timestamp."
+            ),
+        )
     yield from _dominance(log, "user_id", "user_dominance", _USER_DOMINANCE, USER_SHARE)
     yield from _dominance(log, "item_id", "item_dominance", _ITEM_DOMINANCE, ITEM_SHARE)
 
@@ -56,7 +72,7 @@ def _repeated(log: pd.DataFrame) -> Iterator[Finding]:
         )
 
 
-def _times(log: pd.DataFrame, now: datetime) -> Iterator[Finding]:
+def _times(log: pd.DataFrame, now: datetime, *, given: bool) -> Iterator[Finding]:
     times = pd.to_numeric(log["timestamp"], errors="coerce").to_numpy(np.float64)
     unreadable = ~np.isfinite(times)
     if unreadable.any():
@@ -102,7 +118,7 @@ def _times(log: pd.DataFrame, now: datetime) -> Iterator[Finding]:
             total=len(log),
             example=example,
         )
-    if len(times) > 1 and times.min() == times.max():
+    if len(times) > 1 and times.min() == times.max() and not given:
         yield warning(
             "one_time",
             Template(

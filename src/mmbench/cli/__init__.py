@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Sequence
 
 from mmbench.cli.errors import one_line_errors
 
 #: Sub-commands of ``python -m mmbench`` with the module of this package and the function that runs each.
 COMMANDS = {
+    "start": ("start", "main"),  # from files to a decision: the commands below, one after the other
     "run": ("run", "main"),  # tune and test one cell, or with -m all cells of a sweep; the name may be left out
     "plan": ("plan", "main"),  # what a sweep would cost
     "report": ("report", "main"),  # the tables of a sweep
@@ -18,6 +20,8 @@ COMMANDS = {
     "encode": ("encode", "main"),  # vectors for the texts and images of a folder
     "check": ("check", "main"),  # what would spoil a study on a folder
     "audit": ("audit", "main"),  # were the trainings what the records say?
+    "recommend": ("recommend", "main"),  # the best items of users by the winner of a cell
+    "export": ("export", "main"),  # vectors, neighbours and a card of the winner
     "bundle": ("bundle", "bundle"),  # records, environment, hashes and commands in one archive
     "verify": ("bundle", "verify"),  # compute every table of an archive again
 }
@@ -27,8 +31,13 @@ def main() -> None:
     """``mmbench`` and ``python -m mmbench``: a sub-command by its name; anything else is what ``run`` takes."""
     words = sys.argv[1:]
     name = words.pop(0) if words and words[0] in COMMANDS else "run"
-    module, function = COMMANDS[name]
     sys.argv = [sys.argv[0], *words]  # Hydra reads the command line by itself
-    command = getattr(importlib.import_module(f"mmbench.cli.{module}"), function)
     with one_line_errors(words):
-        command(words)
+        function_of(name)(words)
+
+
+def function_of(name: str) -> Callable[[Sequence[str]], object]:
+    """The function that runs a sub-command with its words."""
+    module, function = COMMANDS[name]
+    command: Callable[[Sequence[str]], object] = getattr(importlib.import_module(f"mmbench.cli.{module}"), function)
+    return command

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmbench.cli.words import folder_and_pairs, settings, take_language
+from mmbench import paths
+from mmbench.cli.words import dataset_words, folder_and_pairs, next_line, settings, take_language
+from mmbench.data.sources import modalities_in
 from mmbench.messages import Message, Translator
 
 if TYPE_CHECKING:
     from mmbench.checks import Finding
+    from mmbench.data.dataset import DatasetConfig
 
 BLOCKED = 2
 HELP = Message(
     """\
-python -m mmbench check DIR [gain=0.05] [lang=en|ja]
+python -m mmbench check DIR [gain=0.05] [lang=en|ja] [dataset.KEY=VALUE ...]
 
 Look for what would spoil a study on a dataset folder: repeated rows, times in milliseconds or in the future, ids that
 do not meet, items that are one, texts written after the purchase, content that is missing, feature files that are not
 what their sidecar says, texts that the encoder cannot read, too few users for the gain of interest. Nothing is written.
+
+The folder is read as a sweep reads it; dataset.protocol=last_out and other keys of conf/dataset/folder.yaml change
+that.
 
 Ends with 0, also with warnings, and with 2 if something blocks a study.
 """
@@ -50,14 +57,15 @@ def main(argv: Sequence[str]) -> None:
         print(translator(HELP), end="")
         return
     folder, pairs = folder_and_pairs(argv, "check")
-    options = settings(pairs, Options)
+    reading = [f"{key}={value}" for key, value in pairs if key.startswith("dataset.")]
+    options = settings([pair for pair in pairs if not pair[0].startswith("dataset.")], Options)
     import torch
 
     from mmbench.checks import Severity
     from mmbench.checks.check_folder import check_folder
 
     torch.set_num_threads(1)
-    findings = check_folder(folder, options.gain)
+    findings = check_folder(folder, options.gain, config=_config(folder, reading))
     for finding in findings:
         blocks = finding.severity is Severity.BLOCKING
         severity = translator(Message("BLOCKS") if blocks else Message("warning"))
@@ -76,6 +84,22 @@ def main(argv: Sequence[str]) -> None:
     )
     if n_blocking:
         raise SystemExit(BLOCKED)
+    words = [*dataset_words(folder), *reading]
+    following = ["signal", *words] if modalities_in(folder) else ["plan", *words, "modality=none"]
+    print("\n" + next_line(following, translator))
+
+
+def _config(folder: Path, reading: Sequence[str]) -> DatasetConfig:
+    """How a sweep reads the folder: as ``dataset=NAME`` where the package knows a data set of its name."""
+    from mmbench.cli import compose, habits
+
+    name = folder.resolve().name
+    known = (paths.config_dir() / "dataset" / f"{name}.yaml").is_file()
+    words = habits.ours([f"dataset={name if known else 'folder'}", *reading], multirun=False)
+    config = compose.compose(words).job().config.dataset
+    if config.world is not None:  # a folder that happens to be called like a planted world
+        config = compose.compose(["dataset=folder", *words[1:]]).job().config.dataset
+    return replace(config, name=name, path=str(folder))
 
 
 def sentence(finding: Finding, translator: Translator) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,15 @@ from omegaconf.errors import OmegaConfBaseException
 from mmbench import paths
 from mmbench.cli.compose import tracker as asked_tracker
 from mmbench.cli.errors import printable, reading
-from mmbench.cli.words import Parser, add_allow, take_tracking
+from mmbench.cli.words import Parser, add_allow, next_line, take_tracking
 from mmbench.data.planted import MADE_UP
 from mmbench.data.regular_file import regular_file
-from mmbench.decision import Economics, decide, read_economics, replay
-from mmbench.decision.economics import INPUTS, completed
+from mmbench.decision import Economics, decide_first, read_economics, replay
+from mmbench.decision.economics import completed, with_counts
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
 from mmbench.scheduling.trust import NOTHING, Trust
-from mmbench.store.files import read_document
+from mmbench.store.files import read_document, write_text
 from mmbench.store.trackers import Tracker
 
 KEYS = ("economics", "lang", "dataset", "model", "serving")
@@ -38,7 +39,9 @@ DESCRIPTION = "Should images be added? Writes report/decision.html and report/de
 def main(argv: Sequence[str]) -> None:
     """Decide from the records of a sweep, or replay a decision record."""
     parser = Parser(prog="python -m mmbench decide", description=DESCRIPTION)
-    parser.add_argument("sweep", type=Path, help="folder of the sweep, or a decision.json to decide again from")
+    parser.add_argument(
+        "sweep", type=Path, nargs="?", help="folder of the sweep, or a decision.json to decide again from"
+    )
     parser.add_argument(
         "settings",
         nargs="*",
@@ -47,16 +50,31 @@ def main(argv: Sequence[str]) -> None:
         "lists and guard-rails are looked at (the gain is that of all models), serving=false to measure no latency, "
         "tracking=wandb to show the page in W&B",
     )
+    parser.add_argument(
+        "--template",
+        metavar="NAME",
+        help="write economics-NAME.yaml to be edited, with the sums of conf/economics/NAME.yaml (default or yen) and "
+        "what each means, and decide nothing",
+    )
     add_allow(parser)
     asked = parser.parse_intermixed_args([word for word in argv if word != "debug=true"])
+    if asked.template is not None and asked.sweep is not None:  # without a sweep, the first setting takes its place
+        asked.settings, asked.sweep = [str(asked.sweep), *asked.settings], None
     tracking, words = take_tracking(asked.settings)
     settings = read_settings(words)
+    if asked.template is not None:
+        print(write_template(asked.template, Translator(settings["lang"])))
+        return
+    if asked.sweep is None:
+        parser.error("the following arguments are required: sweep")
     with reading(asked.sweep):
         if asked.sweep.is_file():
             print(printable(_replayed(asked.sweep)))
             return
         trust, tracker = Trust.of(asked.allow), asked_tracker(tracking, asked.sweep)
         print(printable(write(asked.sweep, settings, _command(asked, words), trust, tracker)), end="")
+        if not Path(settings["economics"]).suffix:  # sums of the package, of no particular company
+            print("\n" + next_line(["decide", "--template", settings["economics"]], Translator(settings["lang"])))
 
 
 def _command(asked: argparse.Namespace, settings: Sequence[str]) -> str:
@@ -85,6 +103,35 @@ def read_settings(words: Sequence[str]) -> dict[str, str]:
     return settings
 
 
+def write_template(name: str, translator: Translator) -> str:
+    """Write a file of economics to be edited into this folder, and say how it is used.
+
+    Raises:
+        ValueError: for a name that is not in ``conf/economics``, and where the file is there already.
+    """
+    from mmbench.decision.template import economics_template
+
+    known = {path.stem: path for path in sorted((paths.config_dir() / "economics").glob("*.yaml"))}
+    if name not in known:
+        raise Refusal("--template {name}: there is no such file; {hint}", name=name, hint=did_you_mean(name, known))
+    file = template_file(name)
+    if file.exists():
+        raise Refusal("{file} is there already; edit it, or move it away first", file=file)
+    write_text(file, economics_template(completed(_yaml(known[name]), _yaml(known["default"])), translator))
+    return translator(
+        Message(
+            "written to {file}: put your own numbers into it, then decide with economics={file}; what you leave as it "
+            "is counts as an assumption",
+            file=file,
+        )
+    )
+
+
+def template_file(name: str) -> Path:
+    """Where :func:`write_template` writes."""
+    return Path(f"economics-{name}.yaml")
+
+
 def load_economics(name: str) -> Economics:
     """The economics of a file, or of a name in ``conf/economics``, over those of ``conf/economics`` in its currency.
 
@@ -97,12 +144,14 @@ def load_economics(name: str) -> Economics:
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise Refusal("economics={name}: no such file; name a YAML file or one of {names}", name=name, names=names)
     own, default = _yaml(file), _yaml(folder / "default.yaml")
+    if file.parent == folder:  # these files describe no particular company, so all their inputs count as assumed
+        return read_economics({}, completed(own, default))
     if (currency := own.get("currency", default["currency"])) != default["currency"]:
         alike = (known for path in sorted(folder.glob("*.yaml")) if (known := _yaml(path)).get("currency") == currency)
         default = completed(next(alike, {}), default)
-    economics = read_economics(own, default)
-    # The files of the package describe no particular company, so all their inputs count as assumed.
-    return replace(economics, assumed=tuple(INPUTS)) if file.parent == folder else economics
+    changed_at = datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return replace(read_economics(own, default), digest=digest, changed_at=changed_at)
 
 
 def _yaml(file: Path) -> Mapping[str, Any]:
@@ -176,30 +225,33 @@ def write(
     economics = load_economics(settings["economics"])
     table = read_sweep(sweep_dir, trust)
     read = read_evidence(table, settings.get("dataset"), settings.get("model"))
-    decision = decide(read.evidence, economics)
+    economics = with_counts(economics, read.counts)
+    evidence, decision = decide_first(read.evidence, [part.evidence for part in read.parts], economics)
+    about = next(one for one in (read, *read.parts) if one.evidence is evidence)
     serving = measure_serving(table, read.evidence.dataset) if settings["serving"] == "true" else []
     write_decision(
         table,
-        read,
+        about,
         economics,
         decision,
         settings["lang"],
         day=date.today(),
-        examples=examples_of(table, read.comparison.a, read.catalogue),
+        examples=examples_of(table, about.comparison.a, about.catalogue),
         serving=serving,
         command=command,
+        parts=[part for part in read.parts if part is not about],
     )
-    s = Speaker.of(settings["lang"], read.evidence, economics, decision)
-    rails = guard_rails(s, read)
-    write_checklist(paths.report_dir(sweep_dir), s, settings["lang"], date.today(), table.proof, rails)
+    s = Speaker.of(settings["lang"], evidence, economics, decision)
+    folder, lang = paths.report_dir(sweep_dir), settings["lang"]
+    write_checklist(folder, s, lang, date.today(), table.proof, lambda speaker: guard_rails(speaker, about))
     # Now there is a decision that the index page can link.
-    write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups)
+    write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups, lang)
     if tracker is not None:
         mirror(table, tracker)
-    lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), s.next_step()]
+    lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), *s.opens(), s.next_step()]
     lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
-    lines += [s.measured(), *unread(table)]
+    lines += [s.measured(), s.sums(), *map(s.translator, unread(table))]
     if not isinstance(read.catalogue, str) and (why := Pictures.of(read.catalogue, trust).objection):
         lines.append(s(why))
     written = s(

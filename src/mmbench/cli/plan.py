@@ -15,7 +15,7 @@ import torch
 from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
-from mmbench.cli.words import take_language
+from mmbench.cli.words import next_line, take_language
 from mmbench.data.recdata import make_recdata
 from mmbench.decision.gates import IMAGE
 from mmbench.inference.tuned_gain import Gain, TunedGain
@@ -115,6 +115,8 @@ def main(argv: Sequence[str]) -> None:
     for line in controls(sweep.planned, table):
         print(translator(line))
     print(expected(table, translator), end="")
+    if waiting:
+        print("\n" + next_line(["-m", *argv], translator))
 
 
 def expand(overrides: Sequence[str]) -> list[Composed]:

@@ -6,13 +6,12 @@ import argparse
 import contextlib
 import hashlib
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -20,7 +19,7 @@ import pyarrow as pa
 from mmbench.cli.encode import encode
 from mmbench.cli.folders import new_folder
 from mmbench.cli.prepare_parser import EXPORT, PLANTED, ROLES, parsed
-from mmbench.cli.words import take_language
+from mmbench.cli.words import next_line, take_language
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.describe import coded, coverage, statistics
 from mmbench.data.interactions import deduplicated, rating_at_least
@@ -29,9 +28,9 @@ from mmbench.data.readers.archives import unpacked
 from mmbench.data.readers.columns import NONE, Columns, mapped
 from mmbench.data.readers.feature_files import read_item_feature
 from mmbench.data.readers.formats import Options, read_source
-from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.journal import Journal, Question
 from mmbench.data.readers.mmrec import kept_by, write_mmrec
-from mmbench.data.sources import Source, modalities_in, read_folder, write_folder
+from mmbench.data.sources import Source, read_folder, write_folder
 from mmbench.data.splits import PARTS, automatic
 from mmbench.encoders.ngrams import with_text
 from mmbench.messages import Message, Refusal, Translator
@@ -42,7 +41,19 @@ CANONICAL_FILES = ("interactions.parquet", "items.parquet", "dataset.json", "tru
 MMREC_FILES = ("*.inter", "*_feat.npy", "i_id_mapping.csv", "u_id_mapping.csv", "missed_*_itemIDs.csv")
 
 
-def main(argv: Sequence[str]) -> None:
+class Prepared(NamedTuple):
+    """What is known after a folder was written.
+
+    Args:
+        questions: what could not be found out; it has been said too.
+        reading: words of the configuration that the folder needs.
+    """
+
+    questions: list[Question]
+    reading: list[str]
+
+
+def main(argv: Sequence[str]) -> Prepared:
     """Prepare a dataset and say what it holds and how to go on; ``lang=ja`` says it in Japanese.
 
     Raises:
@@ -50,10 +61,10 @@ def main(argv: Sequence[str]) -> None:
     """
     given, translator = parsed(argv)
     run = {EXPORT: _to_mmrec, PLANTED: _planted}.get(given.command, _import)
-    run(given, translator)
+    return run(given, translator)
 
 
-def _import(given: argparse.Namespace, translator: Translator) -> None:
+def _import(given: argparse.Namespace, translator: Translator) -> Prepared:
     options, journal = _options(given), Journal()
     with new_folder(given.out, CANONICAL_FILES, given.overwrite) as folder, _opened(given.source) as path:
         name, source = read_source(path, given.format, options, journal)
@@ -76,7 +87,9 @@ def _import(given: argparse.Namespace, translator: Translator) -> None:
     del source  # the log as text is most of the memory, and what follows takes some of its own
     pa.default_memory_pool().release_unused()
     _encode(given, translator)
-    print("\n".join(_summary(given.out, name, log, contents, journal, translator)))
+    reading = _protocol(log, journal)
+    print("\n".join(_summary(given.out, name, contents, journal, reading, translator)))
+    return Prepared(journal.questions, reading)
 
 
 def _encode(given: argparse.Namespace, translator: Translator) -> None:
@@ -92,7 +105,18 @@ def _options(given: argparse.Namespace) -> Options:
     columns = replace(columns, **{role: getattr(given, role) for role in ROLES if getattr(given, role)})
     if given.format == "table" and given.items is None and (given.text not in (None, NONE) or given.item_column):
         raise Refusal("--text and --item-column describe the table --items, which is not given")
-    return Options(columns, given.items, given.item_column, _text(given), given.encoding, given.sheet)
+    return Options(
+        columns,
+        given.items,
+        given.item_column,
+        _text(given),
+        given.encoding,
+        given.sheet,
+        given.items_encoding,
+        given.items_sheet,
+        given.cancel_returns,
+        given.restore_zeros,
+    )
 
 
 def _text(given: argparse.Namespace) -> tuple[str, ...]:
@@ -172,8 +196,24 @@ def _digests(root: Path, files: Sequence[Path]) -> dict[str, str]:
     return digests
 
 
+def _protocol(log: pd.DataFrame, journal: Journal) -> list[str]:
+    """Tell how the log will be split; the word that says so where ``auto`` would try parts that are not whole."""
+    lacking = [part for part in PARTS if "split" in log and not (log["split"] == part).any()]
+    if lacking:
+        journal.tell(
+            Message(
+                "the column 'split' has no rows of the part {parts}, so it cannot be used as it is",
+                parts=", ".join(lacking),
+            )
+        )
+        log = log.drop(columns="split")
+    protocol, why = automatic(deduplicated(log), "split")
+    journal.tell(why)
+    return [f"dataset.protocol={protocol}"] if lacking else []
+
+
 def _summary(
-    out: Path, name: str, log: pd.DataFrame, contents: Mapping[str, Any], journal: Journal, translator: Translator
+    out: Path, name: str, contents: Mapping[str, Any], journal: Journal, reading: Sequence[str], translator: Translator
 ) -> list[str]:
     """What was written and the command that uses it."""
     numbers, count = contents["statistics"], translator.number
@@ -218,24 +258,11 @@ def _summary(
                     )
                 )
             )
-    lacking = [part for part in PARTS if "split" in log and not (log["split"] == part).any()]
-    if lacking:
-        journal.tell(
-            Message(
-                "the column 'split' has no rows of the part {parts}, so it cannot be used as it is",
-                parts=", ".join(lacking),
-            )
-        )
-        log = log.drop(columns="split")
-    protocol, why = automatic(deduplicated(log), "split")
-    call = ["dataset=folder", _override("dataset.name", _name(out)), _override("dataset.path", str(out))]
-    call += [f"dataset.protocol={protocol}", *([] if modalities_in(out) else ["modality=none"])]
-    remarks = map(translator, [*journal.lines, why])
     return [
         *lines,
-        *remarks,
+        *map(translator, journal.lines),
         "",
-        translator(Message("next: {command}", command=f"python -m mmbench {shlex.join(call)}")),
+        next_line(["check", str(out), *reading], translator),
     ]
 
 
@@ -244,7 +271,7 @@ def _day(seconds: int) -> Any:
     return datetime.fromtimestamp(min(max(seconds, 0), 253_402_300_799), UTC).date()
 
 
-def _planted(given: argparse.Namespace, translator: Translator) -> None:
+def _planted(given: argparse.Namespace, translator: Translator) -> Prepared:
     """Write a planted world and, unless it is very large, its truth on the split that the folder holds."""
     from mmbench.cli import compose, habits  # Hydra is slow to load, and other sources do without it
     from mmbench.evaluation.planted_truth import CONDITIONS, CONTENT_AND_LOG, planted_truth
@@ -275,10 +302,12 @@ def _planted(given: argparse.Namespace, translator: Translator) -> None:
                 **reached,
             )
         )
-    print("\n".join(_summary(given.out, PLANTED, log, contents, journal, translator)))
+    reading = _protocol(log, journal)
+    print("\n".join(_summary(given.out, PLANTED, contents, journal, reading, translator)))
+    return Prepared([], reading)
 
 
-def _to_mmrec(given: argparse.Namespace, translator: Translator) -> None:
+def _to_mmrec(given: argparse.Namespace, translator: Translator) -> Prepared:
     with new_folder(given.out, MMREC_FILES, given.overwrite) as folder:
         log = read_folder(given.folder, trust_row_order=given.trust_row_order).log
         if given.protocol == "given" and given.split_column not in log:
@@ -311,16 +340,8 @@ def _to_mmrec(given: argparse.Namespace, translator: Translator) -> None:
             )
         )
     print("\n".join(map(translator, lines)))
+    return Prepared([], [])
 
 
 def _name(folder: Path) -> str:
     return slug([folder.resolve().name])
-
-
-def _override(key: str, value: str) -> str:
-    """An override as Hydra's grammar wants it: plain where it can be, otherwise in double quotes."""
-    words = ("true", "false", "null", "nan", "inf")
-    if re.fullmatch(r"[A-Za-z/.][A-Za-z0-9/._-]*", value) and value.lower() not in words:
-        return f"{key}={value}"
-    escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + (match[2] and '\\"'), value)
-    return f'{key}="{escaped}"'

@@ -55,19 +55,19 @@ def _parser(translator: Translator) -> Parser:
     source.add_argument(
         "--format", metavar="NAME", help=translator(Message("{names} (default: found out)", names=", ".join(READERS)))
     )
-    _table_options(source, translator)
+    add_table_options(source, translator)
 
     table = _command(commands, "csv", translator(Message("the same for a table, as --interactions")), translator)
     table.add_argument(
         "--interactions", type=Path, required=True, dest="source", help=translator(Message("log: a table"))
     )
     table.set_defaults(format="table")
-    _table_options(table, translator)
+    add_table_options(table, translator)
 
     mmrec = _command(commands, "mmrec", translator(Message("the same for a folder of the MMRec toolbox")), translator)
     mmrec.add_argument("source", type=Path, metavar="FOLDER", help=translator(Message("folder with a .inter file")))
     mmrec.set_defaults(format="mmrec")
-    _table_options(mmrec, translator)
+    add_table_options(mmrec, translator)
 
     planted = _command(
         commands, PLANTED, translator(Message("write a planted world as a dataset folder, with its truth")), translator
@@ -114,7 +114,23 @@ def _command(commands: Any, name: str, text: str, translator: Translator) -> arg
     return command
 
 
-def _table_options(command: argparse.ArgumentParser, translator: Translator) -> None:
+def table_words(given: argparse.Namespace) -> list[str]:
+    """The options of :func:`add_table_options` that were given, as words of a command line."""
+    words: list[str] = []
+    plain = argparse.ArgumentParser(add_help=False)
+    add_table_options(plain, Translator())
+    defaults = vars(plain.parse_args([]))
+    for name, default in defaults.items():
+        value, option = getattr(given, name), f"--{name.replace('_', '-')}"
+        if isinstance(default, bool):
+            words += [option] if value else []
+        elif value != default:
+            words += [word for one in (value if isinstance(value, list) else [value]) for word in (option, str(one))]
+    return words
+
+
+def add_table_options(command: argparse.ArgumentParser, translator: Translator) -> None:
+    """Add the options of a table: its columns, its list of items, and what becomes of both."""
     command.add_argument(
         "--map",
         metavar="ROLE=COL,...",
@@ -152,6 +168,9 @@ def _table_options(command: argparse.ArgumentParser, translator: Translator) -> 
         "--encoding", default=AUTO, help=translator(Message("of text tables, for example cp932 (default: found out)"))
     )
     command.add_argument(
+        "--items-encoding", metavar="NAME", help=translator(Message("of the table --items (default: as --encoding)"))
+    )
+    command.add_argument(
         "--encode",
         action="append",
         default=[],
@@ -162,4 +181,17 @@ def _table_options(command: argparse.ArgumentParser, translator: Translator) -> 
     )
     command.add_argument(
         "--sheet", metavar="NAME", help=translator(Message("sheet of a workbook (default: the first)"))
+    )
+    command.add_argument(
+        "--items-sheet", metavar="NAME", help=translator(Message("sheet of the workbook --items (default: the first)"))
+    )
+    command.add_argument(
+        "--cancel-returns",
+        action="store_true",
+        help=translator(Message("order lines with a negative quantity cancel the purchase (default: left out)")),
+    )
+    command.add_argument(
+        "--restore-zeros",
+        action="store_true",
+        help=translator(Message("give items the leading zeros that their ids have in the log")),
     )

@@ -1,4 +1,4 @@
-"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE] [--every-chart] [--allow WORD]``."""
+"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE] [--every-chart] [lang=ja] ...``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmbench.cli.errors import printable, reading
-from mmbench.cli.words import Parser, add_allow, take_tracking
-from mmbench.messages import Refusal
+from mmbench.cli.words import Parser, add_allow, take_language, take_tracking
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
 
 if TYPE_CHECKING:
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> None:
     """Write the reports of a sweep and print its tables, or explain one verdict."""
+    translator, argv = take_language(argv)
     tracking, words = take_tracking(argv)
-    options = _parser().parse_args([word for word in words if word != "debug=true"])
+    options = _parser(translator).parse_args([word for word in words if word != "debug=true"])
     from mmbench.scheduling.trust import Trust
 
     trust = Trust.of(options.allow)
     with reading(options.sweep):
-        _report(options, trust, tracking)
+        _report(options, trust, tracking, translator)
 
 
-def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str]) -> None:
+def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], translator: Translator) -> None:
     from mmbench.report.explain import explainable
     from mmbench.report.reading import read_sweep
     from mmbench.report.studies import write_studies
@@ -40,45 +41,67 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str]) 
         print(printable(known[options.explain]()), end="")
     elif options.optuna is not None:
         names = write_studies(read_sweep(options.sweep, trust), options.sweep, options.optuna)
-        print(f"cells in {options.optuna}: {len(names)}; optuna-dashboard sqlite:///{options.optuna} shows them")
+        told = Message(
+            "cells in {file}: {n}; optuna-dashboard sqlite:///{file} shows them", file=options.optuna, n=len(names)
+        )
+        print(translator(told))
     else:
-        _write(options.sweep, options.paper, trust, tracking, options.every_chart)
+        _write(options, trust, tracking, translator)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m mmbench report", description="The tables of a sweep.")
-    parser.epilog = "tracking=wandb, and tracking.entity=NAME and so on as for a sweep, shows the report in W&B."
-    parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
+def _parser(say: Translator) -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m mmbench report", description=say(Message("The tables of a sweep.")))
+    parser.epilog = say(
+        Message(
+            "lang=ja prints Japanese and writes Japanese pages under the plain names. tracking=wandb, and "
+            "tracking.entity=NAME and so on as for a sweep, shows the report in W&B."
+        )
+    )
+    parser.add_argument("sweep", type=Path, help=say(Message("folder of the sweep, for example multirun/first")))
     parser.add_argument(
         "--explain",
         metavar="NAME",
-        help="print where every number of a verdict or cell comes from, and write nothing: "
-        "ml100k/vbpr/fused_vs_text for a contrast, ml100k/vbpr/fused for a cell",
+        help=say(
+            Message(
+                "print where every number of a verdict or cell comes from, in English, and write nothing: "
+                "ml100k/vbpr/fused_vs_text for a contrast, ml100k/vbpr/fused for a cell"
+            )
+        ),
     )
     parser.add_argument(
         "--paper",
         type=Path,
         metavar="CSV",
-        help="the published tables of the source study; they are written again with ours beside every number",
+        help=say(
+            Message("the published tables of the source study; they are written again with ours beside every number")
+        ),
     )
     parser.add_argument(
         "--optuna",
         type=Path,
         metavar="FILE",
-        help="rebuild the Optuna study of every cell in this new SQLite file and write nothing else; "
-        "optuna-dashboard sqlite:///FILE shows it",
+        help=say(
+            Message(
+                "rebuild the Optuna study of every cell in this new SQLite file and write nothing else; "
+                "optuna-dashboard sqlite:///FILE shows it"
+            )
+        ),
     )
     parser.add_argument(
         "--every-chart",
         action="store_true",
-        help="draw all charts of the fairness page and all figures; without it those of more than 12 models, and "
-        "figures of more than 60 rows, are left out",
+        help=say(
+            Message(
+                "draw all charts of the fairness page and all figures; without it those of more than 12 models, and "
+                "figures of more than 60 rows, are left out"
+            )
+        ),
     )
-    add_allow(parser)
+    add_allow(parser, say)
     return parser
 
 
-def _write(sweep: Path, paper: Path | None, trust: Trust, tracking: Sequence[str], every_chart: bool) -> None:
+def _write(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], translator: Translator) -> None:
     """Write every report, show it in W&B where that is asked for, and say what was written."""
     from mmbench.cli import compose
     from mmbench.decision.mirror import mirror
@@ -86,15 +109,22 @@ def _write(sweep: Path, paper: Path | None, trust: Trust, tracking: Sequence[str
     from mmbench.report.catalogue import unread
     from mmbench.report.write import write_report
 
+    sweep, lang = options.sweep, translator.lang
     tracker = compose.tracker(tracking, sweep)  # refuses wrong words before anything is written
-    table = write_report(sweep, paper, trust, every_chart=every_chart)
+    table = write_report(sweep, options.paper, trust, every_chart=options.every_chart, lang=lang)
     print(printable(table.text), end="")
     for line in unread(table):
-        print(printable(line))
-    files = "report.html, table.{md,csv,tex,txt}, benchmark and verdicts.{md,csv,tex}, contribution.{md,csv}, "
-    files += "fairness.{md,html}, submission.{md,tex}"
-    figures = "forest-<contrast>, conditions and gains as .svg and .png"
-    if paper is not None:
+        print(printable(translator(line)))
+    files = "report.html, table.{md,csv,tex,txt}, benchmark.{md,csv,tex}, verdicts.{md,csv,tex}, "
+    files += "contribution.{md,csv}, fairness.{md,html}, submission.{md,tex}"
+    if options.paper is not None:
         files += ", paper.{md,csv,tex}"
-    print(f"written to {report_dir(sweep)}: {files}; {figures}")
+    written = Message(
+        "written to {folder}: {files}; forest-<contrast>, conditions and gains as .svg and .png; beside each page and "
+        "text the same in {language}",
+        folder=report_dir(sweep),
+        files=files,
+        language=Message("Japanese") if lang == "en" else Message("English"),
+    )
+    print(translator(written))
     mirror(table, tracker)

@@ -18,7 +18,8 @@ from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
 from mmbench.cli.errors import one_line_errors
-from mmbench.messages import Refusal
+from mmbench.cli.words import next_line
+from mmbench.messages import Refusal, Translator
 
 if TYPE_CHECKING:
     from mmbench.scheduling.sweep import Placement
@@ -47,6 +48,7 @@ PLACE_OR_MANNER = (
     "export.",
     "tracking",
     "hydra",
+    "lang=",
     "debug=",
     "training.accelerator=",
     "training.devices=",
@@ -105,7 +107,7 @@ def _check_writable(folder: Path) -> None:
 def _one_cell(config: DictConfig) -> None:
     """Hydra's task function without ``-m``."""
     # Hydra would print a traceback of its own for an exception that leaves here.
-    with one_line_errors(["debug=true"] if config.debug is True else []):
+    with one_line_errors([f"lang={config.lang}", *(["debug=true"] if config.debug is True else [])]):
         ours = HydraConfig.get()
         code = run([compose.resolved(config, ours)], list(ours.overrides.task), ours.run.dir)
     if code:
@@ -127,6 +129,7 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
     Raises:
         ValueError: where Hydra and the sweep have different folders, and as :func:`run_sweep`.
     """
+    from mmbench.decision.gates import IMAGE
     from mmbench.decision.mirror import mirror
     from mmbench.report.write import write_report
     from mmbench.scheduling.sweep import run_sweep
@@ -144,10 +147,13 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
     data = {Path(job.config.dataset.path) for job in jobs if job.config.dataset.path is not None}
     trust = Trust(places=tuple(sorted(data)), large_worlds=True)
 
+    lang = jobs[0].config.plain["lang"]
+
     def report(folder: Path) -> str:
-        table = write_report(folder, trust=trust)
+        table = write_report(folder, trust=trust, lang=lang)
         mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
-        return table.text
+        decides = len(jobs) > 1 and any(cell.states.get(IMAGE) == "real" for cell in table.cells.values())
+        return table.text + (f"\n{next_line(['decide', str(folder)], Translator(lang))}" if decides else "")
 
     def keep(folder: Path) -> None:
         files.write_text(paths.hydra_file(folder, "config"), OmegaConf.to_yaml(composed[0].config))

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.words import Parser, take_language
+from mmbench.cli.words import Parser, next_line, override, take_language
 from mmbench.messages import Message, Translator
 
 
@@ -39,6 +39,28 @@ def main(argv: Sequence[str]) -> None:
             Message("written to {folder}: {record}, {text}", folder=record.parent, record=record.name, text=text.name)
         )
     )
+    data = [f"dataset={composed.choices['dataset']}", *(w for w in asked.overrides if not w.startswith("dataset="))]
+    print("\n" + next_line(["plan", *company_words(data, sorted(dataset.features), name)], translator))
+
+
+def company_words(overrides: Sequence[str], modalities: Sequence[str], name: str, budget: str = "small") -> list[str]:
+    """The overrides of a first sweep on a data set: every model and every control that a decision needs.
+
+    Args:
+        overrides: which data set, and how it is read.
+        modalities: what its items have.
+        name: of the sweep.
+        budget: its effort.
+    """
+    conditions = {
+        ("image", "text"): [],  # what the preset compares
+        ("text",): ["modality=none,text"],
+        ("image",): ["modality=none,image,shuffled_image"],
+        (): ["modality=none"],
+    }
+    compared = conditions.get(tuple(sorted(modalities)), ["modality=none,fused"])
+    data = [word for word in overrides if word != "dataset=folder"]  # the preset's own
+    return ["experiment=company", *data, *compared, f"budget={budget}", override("sweep.name", name)]
 
 
 def _asked(argv: Sequence[str], translator: Translator) -> argparse.Namespace:

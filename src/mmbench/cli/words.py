@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from mmbench.messages import Refusal, Translator
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
+from mmbench.paths import slug
+
+if TYPE_CHECKING:
+    from mmbench.winner.chosen import Winner
 
 T = TypeVar("T")
 _TRUTH = {"true": True, "false": False}
@@ -31,7 +37,7 @@ def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tupl
         ValueError: for no folder, or a second one.
     """
     words = [word for word in argv if word != "debug=true"]
-    plain = [word for word in words if "=" not in word]
+    plain = [word for word in words if "=" not in word or Path(word).is_dir()]
     if len(plain) != 1 or plain[0].startswith("-"):
         if plain:
             raise Refusal(
@@ -42,7 +48,8 @@ def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tupl
         raise Refusal(
             "python -m mmbench {command} takes one folder and words key=value; --help explains", command=command
         )
-    return Path(plain[0]), [(key, value) for key, _, value in (word.partition("=") for word in words if "=" in word)]
+    pairs = (word.partition("=") for word in words if word != plain[0])
+    return Path(plain[0]), [(key, value) for key, _, value in pairs]
 
 
 def take_language(argv: Iterable[str]) -> tuple[Translator, list[str]]:
@@ -62,16 +69,81 @@ def take_tracking(argv: Iterable[str]) -> tuple[list[str], list[str]]:
     return tracking, [word for word in words if word not in tracking]
 
 
-def add_allow(parser: argparse.ArgumentParser) -> None:
+def command_line(words: Iterable[str]) -> str:
+    """A command as a person types it; letters of any language need no quotes."""
+    plain = [word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in words]
+    return " ".join(["python -m mmbench", *plain])
+
+
+def next_line(words: Iterable[str], translator: Translator) -> str:
+    """The line that names the next command of a company's path, in the language of this one."""
+    spoken = [f"lang={translator.lang}"] if translator.lang != "en" else []
+    return translator(Message("next: {command}", command=command_line([*words, *spoken])))
+
+
+def dataset_words(folder: Path) -> list[str]:
+    """The words that name a dataset folder to a command that is configured."""
+    return [
+        "dataset=folder",
+        override("dataset.name", slug([folder.resolve().name])),
+        override("dataset.path", str(folder)),
+    ]
+
+
+def override(key: str, value: str) -> str:
+    """An override as Hydra's grammar wants it: plain where it can be, otherwise in double quotes."""
+    words = ("true", "false", "null", "nan", "inf")
+    if re.fullmatch(r"[A-Za-z/.][A-Za-z0-9/._-]*", value) and value.lower() not in words:
+        return f"{key}={value}"
+    escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + (match[2] and '\\"'), value)
+    return f'{key}="{escaped}"'
+
+
+def add_allow(parser: argparse.ArgumentParser, translator: Translator | None = None) -> None:
     """Let a command that reads a sweep or an archive vouch for what its records name."""
     parser.add_argument(
         "--allow",
         action="append",
         default=[],
         metavar="WORD",
-        help="vouch for what the records name: the class of a model, as in mine.Mine, a folder of data outside of "
-        "this one and of $MMBENCH_DATA, or the word world for planted worlds of any size; may be given again",
+        help=(translator or Translator())(
+            Message(
+                "vouch for what the records name: the class of a model, as in mine.Mine, a folder of data outside of "
+                "this one and of $MMBENCH_DATA, or the word world for planted worlds of any size; may be given again"
+            )
+        ),
     )
+
+
+def add_winner(parser: argparse.ArgumentParser, translator: Translator) -> None:
+    """Let a command name a cell of a sweep whose chosen configuration it uses."""
+    parser.add_argument("sweep", type=Path, help=translator(Message("folder of the sweep, for example multirun/first")))
+    parser.add_argument(
+        "--cell",
+        required=True,
+        metavar="NAME",
+        help=translator(Message("data set, model and condition, for example ml100k/fusion/text or ml100k/ease")),
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help=translator(Message("folder with the data sets, where they lie elsewhere")),
+    )
+    add_allow(parser)
+
+
+def winner_of(asked: argparse.Namespace) -> Winner:
+    """The winner that :func:`add_winner` was told.
+
+    Raises:
+        ValueError: as :func:`mmbench.winner.chosen.read_winner`.
+    """
+    from mmbench.audit.recorded import Sources
+    from mmbench.scheduling.trust import Trust
+    from mmbench.winner.chosen import read_winner
+
+    return read_winner(asked.sweep, asked.cell, Sources(Trust.of(asked.allow), asked.data))
 
 
 def settings(pairs: Sequence[tuple[str, str]], kind: type[T]) -> T:

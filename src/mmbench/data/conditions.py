@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmbench.data.divisions import DIVISIONS
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.messages import Message, Refusal, listed
 
@@ -82,7 +83,7 @@ STATES: Mapping[str, Maker] = {
     maker.__name__: maker for maker in (real, drop, shuffle, gaussian_cov, gaussian_diag, mean, ones, zeros, noise)
 }
 #: Which items lose their content first under a missing rate.
-MISSING_RULES = ("random", "tail")
+RANDOM, TAIL, SLICE = MISSING_RULES = ("random", "tail", "slice")
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,20 @@ class ModalityCondition:
     Args:
         default: state of a modality that ``states`` does not name.
         states: state by modality name.
-        missing: share of the items with content that lose it, by modality name.
-        missing_rule: ``random``, or ``tail``: the items with the fewest training interactions lose theirs first.
+        missing: share of the items with content that lose it, by modality name; under ``slice`` of those outside it.
+        missing_rule: ``random``; ``tail``: the items with the fewest training interactions lose theirs first;
+            ``slice``: those outside ``missing_slice`` lose theirs, and the state is that of the items that keep it.
+        missing_slice: the slice that keeps its content, ``<division>:<label>``, see :mod:`mmbench.data.divisions`.
+        missing_items: fingerprint of the items of that slice; a record has it, no configuration.
         seed: added to the run's seed where a state draws random numbers.
     """
 
     default: str = "real"
     states: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, float] = field(default_factory=dict)
-    missing_rule: str = "random"
+    missing_rule: str = RANDOM
+    missing_slice: str = ""
+    missing_items: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -124,20 +130,53 @@ class ModalityCondition:
                     states=", ".join(STATES),
                 )
         if self.missing_rule not in MISSING_RULES:
-            first, second = MISSING_RULES
+            first, second, third = MISSING_RULES
             raise Refusal(
-                "modality.missing_rule={rule} is unknown; it is {first} or {second}",
+                "modality.missing_rule={rule} is unknown; it is {first}, {second} or {third}",
                 rule=self.missing_rule,
                 first=first,
                 second=second,
+                third=third,
             )
         for name, rate in self.missing.items():
-            if not (isinstance(rate, int | float) and 0 <= rate < 1):
+            number = isinstance(rate, int | float) and not isinstance(rate, bool)
+            if self.missing_rule == SLICE and not (number and 0 <= rate <= 1):
+                raise Refusal(
+                    "modality.missing.{modality}={rate} must be from 0 to 1, the share of the items outside the slice "
+                    "that lose theirs",
+                    modality=name,
+                    rate=rate,
+                )
+            if self.missing_rule != SLICE and not (number and 0 <= rate < 1):
                 raise Refusal(
                     "modality.missing.{modality}={rate} must be at least 0 and below 1; use drop for all",
                     modality=name,
                     rate=rate,
                 )
+        self._check_slice()
+
+    def _check_slice(self) -> None:
+        """Refuse a slice without its rule, a rule without its slice, and what is no slice of items."""
+        if self.missing_rule != SLICE:
+            if self.missing_slice:
+                raise Refusal(
+                    "modality.missing_slice={slice} needs modality.missing_rule=slice", slice=self.missing_slice
+                )
+            return
+        division, colon, label = str(self.missing_slice).partition(":")
+        if not colon or not label or division not in DIVISIONS:
+            raise Refusal(
+                "modality.missing_slice={slice} must be <division>:<label>, as in popularity:6-20; divisions are "
+                "{divisions}",
+                slice=self.missing_slice,
+                divisions=", ".join(DIVISIONS),
+            )
+        if not any(self.missing.values()):
+            raise Refusal(
+                "modality.missing_rule=slice takes content from the items outside {slice}; say of which modality, as "
+                "in modality.missing.image=1",
+                slice=self.missing_slice,
+            )
 
     def state(self, modality: str) -> str:
         """The state of one modality."""
@@ -167,7 +206,11 @@ class ModalityCondition:
         return [name for name in sorted(modalities) if self.state(name) != "drop"]
 
     def apply(
-        self, features: Mapping[str, ItemFeature], seed: int, train_counts: NDArray[np.int64] | None = None
+        self,
+        features: Mapping[str, ItemFeature],
+        seed: int,
+        train_counts: NDArray[np.int64] | None = None,
+        inside: NDArray[np.bool_] | None = None,
     ) -> dict[str, ItemFeature]:
         """Apply the condition, in name order; each modality draws from its own seeded streams.
 
@@ -175,6 +218,7 @@ class ModalityCondition:
             features: real features by modality.
             seed: the run's seed.
             train_counts: training interactions of each item, ``(n_items,)``; needed for ``missing_rule=tail``.
+            inside: items of the slice, ``(n_items,)``; needed for ``missing_rule=slice``.
 
         Raises:
             ValueError: if a control comes out equal to the real features.
@@ -182,8 +226,12 @@ class ModalityCondition:
         result: dict[str, ItemFeature] = {}
         for name in sorted(features):
             state = self.state(name)
-            partial = self._with_missing(name, features[name], seed, train_counts)
-            made = STATES[state](partial, _stream(self.seed, seed, name))
+            partial = self._with_missing(name, features[name], seed, train_counts, inside)
+            rng = _stream(self.seed, seed, name)
+            if self.missing_rule == SLICE and self.missing.get(name):
+                made = _among_present(STATES[state], partial, rng)
+            else:
+                made = STATES[state](partial, rng)
             if made is None:
                 continue
             if state != "real" and made.fingerprint() == partial.fingerprint():
@@ -196,21 +244,52 @@ class ModalityCondition:
         return result
 
     def _with_missing(
-        self, name: str, feature: ItemFeature, seed: int, train_counts: NDArray[np.int64] | None
+        self,
+        name: str,
+        feature: ItemFeature,
+        seed: int,
+        train_counts: NDArray[np.int64] | None,
+        inside: NDArray[np.bool_] | None,
     ) -> ItemFeature:
         """Take content away from some items; an item without content at one rate has none at any higher rate."""
-        having = np.flatnonzero(feature.present)
-        n_lost = round(self.missing.get(name, 0.0) * len(having))
+        rate, losing = self.missing.get(name, 0.0), feature.present
+        if self.missing_rule == SLICE and rate:
+            if inside is None:
+                raise Refusal("modality.missing_rule=slice needs the items of the slice")
+            losing = feature.present & ~inside
+            if not (feature.present & inside).any():
+                raise Refusal(
+                    "modality.missing_slice={slice}: no item of it has {modality}",
+                    slice=self.missing_slice,
+                    modality=name,
+                )
+        having = np.flatnonzero(losing)
+        n_lost = round(rate * len(having))
         if n_lost == 0:
             return feature
         order = _stream(self.seed, seed, f"{name}|missing").permutation(having)
-        if self.missing_rule == "tail":
+        if self.missing_rule == TAIL:
             if train_counts is None:
                 raise Refusal("modality.missing_rule=tail needs the training interactions of each item")
             order = order[np.argsort(train_counts[order], kind="stable")]
         present = feature.present.copy()
         present[order[:n_lost]] = False
         return with_missing_filled(feature.values, present)
+
+
+def _among_present(maker: Maker, feature: ItemFeature, rng: np.random.Generator) -> ItemFeature | None:
+    """A state of the items that have content, the others left without.
+
+    Which items have content is known of a slice without any image, so a control must not change it: else a model would
+    learn from real rows who belongs to the slice, and that would count as a gain by images.
+    """
+    having = feature.present
+    made = maker(ItemFeature(feature.values[having], having[having]), rng)
+    if made is None:
+        return None
+    values = feature.values.copy()
+    values[having] = made.values
+    return with_missing_filled(values, having, in_place=True)
 
 
 class ControlStatistics(NamedTuple):

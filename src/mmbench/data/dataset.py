@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,10 @@ from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
 from mmbench.data.sources import Source, read_folder
 from mmbench.data.splits import PARTS, Split
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Message, Refusal, Template
+
+#: Sizes of a data set.
+SIZES = Template("{name}: {users} users, {items} items, train / valid / test {train} / {valid} / {test} ({protocol})")
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,16 @@ class Dataset:
         """Notices that its files change."""
         return Watch(self)
 
+    @functools.cached_property
+    def items(self) -> pd.DataFrame:
+        """Rows of items.parquet in the order of the catalogue; no columns where there is no such file."""
+        index = pd.Index([str(name) for name in self.item_ids])
+        file = None if self.config is None or self.config.world is not None else _folder(self.config) / "items.parquet"
+        if file is None or not file.is_file():
+            return pd.DataFrame(index=index)
+        frame = pd.read_parquet(file)
+        return frame.set_index(frame["item_id"].astype(str)).loc[lambda f: ~f.index.duplicated()].reindex(index)
+
     @property
     def n_users(self) -> int:
         """Number of users with at least one training interaction."""
@@ -147,16 +161,17 @@ class Dataset:
         """Sizes, coverage of each modality and notices, one line each."""
         sizes = {part: len(getattr(self.split, part)) for part in PARTS}
         about = {"name": self.name, "users": self.n_users, "items": self.n_items, "protocol": self.split.protocol}
-        lines: list[str] = [
-            Message(
-                "{name}: {users} users, {items} items, train / valid / test {train} / {valid} / {test} ({protocol})",
-                **about,
-                **sizes,
-            )
-        ]
+        lines: list[str] = [Message(SIZES, **about, **sizes)]
         lines += [Message(planted.MADE_UP)] if self.truth is not None else []
         lines += [feature.coverage(name) for name, feature in sorted(self.features.items())]
         return lines + list(self.notices)
+
+
+def recorded_sizes(line: str) -> str:
+    """First line of :meth:`Dataset.summary`, as a record holds it, as a sentence that can be translated."""
+    named = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(SIZES.one))
+    found = re.fullmatch(named, line)
+    return line if found is None else Message(SIZES, **found.groupdict())
 
 
 class DataChanged(Refusal):

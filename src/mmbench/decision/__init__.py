@@ -6,7 +6,7 @@ from mmbench.decision.economics import Economics, read_economics
 from mmbench.decision.evidence import Evidence, Gate, Status
 from mmbench.decision.formulas import annuity, breakeven_gain, evpi_normal, evsi_normal, npv, unit_normal_loss
 from mmbench.decision.record import as_record, replay
-from mmbench.decision.rule import Action, Decision, decide
+from mmbench.decision.rule import Action, Decision, decide, decide_first
 
 __all__ = [
     "Action",
@@ -19,6 +19,7 @@ __all__ = [
     "as_record",
     "breakeven_gain",
     "decide",
+    "decide_first",
     "evpi_normal",
     "evsi_normal",
     "npv",

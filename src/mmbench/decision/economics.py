@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from mmbench.data.readers.text_table import shortened
@@ -49,6 +50,7 @@ STEPS: Mapping[str, str] = {
     "users": "factor on the users of the log",
     "seeds": "final seeds in all",
     "ab_test": "recommendations in each arm",
+    "partial": "nothing",
 }
 #: Keys whose values are sums of money: in another currency they are other numbers.
 SUMS = (
@@ -58,11 +60,22 @@ SUMS = (
     *(f"steps.{name}.cost" for name in STEPS),
 )
 RANGE = ("low", "likely", "high")
+#: Settings that are a policy of the company, no sum: they have no range.
+POLICY = ("years", "discount")
 SETTINGS = ("currency", "tax", "years", "discount", "go", "no_go", "machine_hour")
 #: Fewer own pairs of an offline and an online gain do not give a slope with a spread.
 MIN_PAIRS = 3
 #: Own gains count as zero below this and are no gains above that: shares, 0.02 for 2 %.
 LEAST_GAIN, MOST_GAIN = 1e-6, 100
+
+
+class Source(StrEnum):
+    """Where a number comes from."""
+
+    OWN = "given"
+    DATA = "from the data"
+    OPINION = "an opinion"
+    ASSUMED = "assumed"
 
 
 @dataclass(frozen=True)
@@ -103,7 +116,9 @@ class Economics:
         machine_hour: price of an hour of the machine that serves, to show what each model costs to run.
         inputs: range by dotted key, see :data:`INPUTS`.
         steps: next steps on offer by name, see :data:`STEPS`.
-        assumed: dotted keys whose values nobody in the company has confirmed.
+        sources: where each input, the horizon and the discount rate come from.
+        digest: SHA-256 of the company's file; empty where there is none.
+        changed_at: when that file was last changed, UTC; empty where there is none.
     """
 
     currency: str
@@ -115,7 +130,14 @@ class Economics:
     machine_hour: float
     inputs: Mapping[str, Range]
     steps: Mapping[str, Step]
-    assumed: tuple[str, ...]
+    sources: Mapping[str, Source]
+    digest: str = ""
+    changed_at: str = ""
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """Keys whose values nobody in the company has confirmed, opinions among them."""
+        return tuple(name for name, source in self.sources.items() if source in (Source.ASSUMED, Source.OPINION))
 
     @property
     def likely(self) -> dict[str, float]:
@@ -180,15 +202,41 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
     merged = {**complete, **given}
     _check_currency(merged["currency"], complete["currency"], given)
     inputs = {name: _range(name, merged[name], most) for name, most in INPUTS.items()}
-    assumed = [name for name in INPUTS if name not in given]
+    sources = {name: Source.OWN if name in given else Source.ASSUMED for name in (*INPUTS, *POLICY)}
     if "transfer_pairs" in given:
         inputs["transfer"] = slope(given["transfer_pairs"])
-        assumed = [name for name in assumed if name != "transfer"]
-    elif "transfer" not in assumed:
-        assumed.append("transfer")  # an opinion about it is still no measurement
+        sources["transfer"] = Source.OWN
+    elif "transfer" in given:
+        sources["transfer"] = Source.OPINION  # an opinion about it is still no measurement
     steps = {name: _step(name, merged) for name in STEPS}
     settings = {name: merged[name] for name in SETTINGS}
-    return checked(Economics(**settings, inputs=inputs, steps=steps, assumed=tuple(assumed)))
+    return checked(Economics(**settings, inputs=inputs, steps=steps, sources=sources))
+
+
+def with_counts(economics: Economics, counts: Mapping[str, float]) -> Economics:
+    """The economics with numbers that the data tell in place of assumed ones.
+
+    Args:
+        economics: what was put in.
+        counts: number by dotted key.
+    """
+    told = {name: n for name, n in counts.items() if economics.sources[name] is Source.ASSUMED}
+    inputs = {**economics.inputs, **{name: Range(n, n, n) for name, n in told.items()}}
+    return replace(economics, inputs=inputs, sources={**economics.sources, **dict.fromkeys(told, Source.DATA)})
+
+
+def scaled(economics: Economics, factors: Mapping[str, float]) -> Economics:
+    """The economics with some inputs multiplied, none beyond the largest value that it may have.
+
+    Args:
+        economics: what was put in.
+        factors: factor by dotted key.
+    """
+    inputs = dict(economics.inputs)
+    for name, factor in factors.items():
+        given, most = inputs[name], INPUTS[name]
+        inputs[name] = Range(*(min(end * factor, most) for end in (given.low, given.likely, given.high)))
+    return replace(economics, inputs=inputs)
 
 
 def completed(own: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:

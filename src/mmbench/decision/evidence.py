@@ -52,6 +52,10 @@ class Gate:
         limit: what the number is held against.
         why: the finding in the words of the records, for the annex.
         command: what to run where that is all it takes.
+        lo: lower bound of the number; None where it has none.
+        hi: upper bound.
+        rails: of G4, every guard-rail that was looked at and its word, see
+            :class:`~mmbench.inference.contribution.guardrails.Rail`; one that could not be measured has none.
     """
 
     name: str
@@ -60,6 +64,9 @@ class Gate:
     limit: float | None = None
     why: str = ""
     command: str = ""
+    lo: float | None = None
+    hi: float | None = None
+    rails: tuple[tuple[str, str], ...] = ()
 
     @property
     def control_failed(self) -> bool:
@@ -78,6 +85,39 @@ class Gate:
         if self.name == "G9" and self.status is Status.FAIL and self.value is not None:
             return Bars.GO if self.value < 0 else Bars.NO_GO
         return GATES[self.name][0]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Items that are to have images where the others are not.
+
+    Args:
+        slice: what they are, ``<division>:<label>``, see :mod:`mmbench.data.divisions`.
+        items: how many they are.
+        stock: their share of the catalogue.
+        new: share of the new items of a year that belong to them.
+    """
+
+    slice: str
+    items: int
+    stock: float
+    new: float
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Items that gained where all items had images, so that images for them alone are worth a measurement.
+
+    Args:
+        part: which items.
+        gain: what the metric would gain if it changed for their purchases as it did, and for no other. Ranks are a
+            zero-sum game, so this is a hint, no estimate.
+        command: what measures it.
+    """
+
+    part: Part
+    gain: float
+    command: str
 
 
 @dataclass(frozen=True)
@@ -106,6 +146,9 @@ class Evidence:
         repetitions: number of data sets that are judged together, which differ in their split seed or hold out other
             items; ``dataset`` is the first of them.
         folds: whether they hold out other items.
+        part: the items that alone have images in what was measured; None where all have.
+        promising: where all have, items for which images alone were not measured and look promising, best first.
+        planned_at: when the sweep was planned, UTC.
     """
 
     dataset: str
@@ -126,6 +169,9 @@ class Evidence:
     gates: tuple[Gate, ...]
     repetitions: int = 1
     folds: bool = False
+    part: Part | None = None
+    promising: tuple[Promise, ...] = ()
+    planned_at: str = ""
 
     @property
     def interval(self) -> Interval | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mmbench import paths
+from mmbench.data.divisions import members_of
 from mmbench.data.encoded import DEFAULT
 from mmbench.decision.evidence import Gate, Status
 from mmbench.inference.contribution.guardrails import Rail
@@ -43,6 +45,7 @@ def read_gates(
     a: CellResult,
     facts: Facts,
     data: Catalogue | str,
+    of_whole: Sequence[Gate] = (),
 ) -> tuple[Gate, ...]:
     """Every gate but G7, which needs the break-even gain.
 
@@ -53,20 +56,23 @@ def read_gates(
         chosen: gain of the best chosen configuration with real images over the best one of the controls.
         a: everything that the model that is best on validation may use.
         facts: contribution measures of that model, with the guard-rails of everything against everything but images.
-        data: its data set, or why there is none.
+        data: its data set, or why there is none; of a part with images for its items alone.
+        of_whole: of a part the gates of the whole, whose encoders and signal are those of the data set.
     """
-    tried = encoders_tried(table, a)
-    others = [cell for cell in tried.values() if cell is not a]
-    return (
+    gates = (
         _fairness(disposal, groups),
         _baseline(table, disposal),
         _control(table, disposal),
         _guardrails(facts),
-        _exposure(a, data),
-        _encoders(tried),
-        _unused(table, [(a, data), *((cell, read_catalogue(cell, table.trust)) for cell in others)]),
+        _exposure(a, data, disposal.part),
         agreement(disposal.tuned, chosen),
     )
+    if disposal.part:
+        return (*gates, *(gate for gate in of_whole if gate.name in ("G6", "G8")))
+    tried = encoders_tried(table, a)
+    others = [cell for cell in tried.values() if cell is not a]
+    unused = _unused(table, [(a, data), *((cell, read_catalogue(cell, table.trust)) for cell in others)])
+    return (*gates, _encoders(tried), unused)
 
 
 def models_of(disposal: Disposal) -> list[str]:
@@ -101,7 +107,7 @@ def _baseline(table: SweepTable, disposal: Disposal) -> Gate:
     """G2: a tuned simple baseline is among the models that the best is chosen from."""
     simple = sorted(set(SIMPLE) & set(models_of(disposal)))
     if not simple:
-        command = _command(table, f"model={ADDED}", "modality=none")
+        command = command_of(table, f"model={ADDED}", "modality=none")
         return Gate("G2", Status.FAIL, 0, 1, "no tuned simple baseline in the sweep", command)
     return Gate("G2", Status.PASS, len(simple), 1, ", ".join(simple))
 
@@ -111,7 +117,7 @@ def _control(table: SweepTable, disposal: Disposal) -> Gate:
     if disposal.missing or not disposal.controlled:
         by_overrides = sorted((overrides, model) for model, overrides in disposal.missing)
         commands = [
-            _command(table, f"model={','.join(model for _, model in members)}", *overrides.split())
+            command_of(table, f"model={','.join(model for _, model in members)}", *re.split(" (?=modality)", overrides))
             for overrides, members in itertools.groupby(by_overrides, key=lambda pair: pair[0])
         ]
         if disposal.failed:  # to run them again is not enough
@@ -123,7 +129,7 @@ def _control(table: SweepTable, disposal: Disposal) -> Gate:
     return better_than_shuffled(disposal.tuned.log_gain if disposal.tuned else None)
 
 
-def _command(table: SweepTable, *words: str) -> str:
+def command_of(table: SweepTable, *words: str) -> str:
     """The last command of the sweep with other models and conditions; what has run is not run again."""
     manifest = records.read(paths.manifest_file(table.folder), Manifest)
     keys = {word.partition("=")[0] for word in words}
@@ -133,21 +139,27 @@ def _command(table: SweepTable, *words: str) -> str:
 
 def _guardrails(facts: Facts) -> Gate:
     """G4: every guard-rail holds, non-inferiority by the 90 % interval of each."""
-    rails = [fact for fact in facts.facts if fact.measure == GUARDRAILS]
+    rails = tuple(
+        (fact.part.removeprefix("relative change of "), fact.word) for fact in facts.facts if fact.measure == GUARDRAILS
+    )
     if not rails:
         return Gate("G4", Status.UNKNOWN, why="no guard-rail was measured")
-    reason = "; ".join(f"{fact.part.removeprefix('relative change of ')} {fact.word}" for fact in rails)
-    words = {fact.word for fact in rails}
+    words = {word for _, word in rails}
     status = Status.FAIL if Rail.BROKEN in words else Status.PASS if words == {Rail.HOLDS} else Status.UNKNOWN
-    return Gate("G4", status, why=reason)
+    return Gate("G4", status, why="; ".join(f"{name} {word}" for name, word in rails), rails=rails)
 
 
-def _exposure(a: CellResult, data: Catalogue | str) -> Gate:
-    """G5: share of the recommended items that have an image."""
+def _exposure(a: CellResult, data: Catalogue | str, part: str) -> Gate:
+    """G5: share of the recommended items that have an image; of a part among those of its items."""
     if isinstance(data, str) or not all(paths.final_file(a.folder, s, paths.LISTS).exists() for s in a.seeds):
         return Gate("G5", Status.UNKNOWN, None, EXPOSURE, data if isinstance(data, str) else "no lists were kept")
     shown = read_lists(a)
-    share = float(data.dataset.features[IMAGE].present[shown[shown >= 0]].mean())
+    shown = shown[shown >= 0]
+    if part:
+        shown = shown[members_of(part, data.item_counts, data.dataset.items)[shown]]
+        if not len(shown):
+            return Gate("G5", Status.UNKNOWN, None, EXPOSURE, "no item of the part was recommended")
+    share = float(data.dataset.features[IMAGE].present[shown].mean())
     return Gate("G5", Status.PASS if share >= EXPOSURE else Status.FAIL, share, EXPOSURE)
 
 
@@ -221,8 +233,8 @@ def better_than_shuffled(gain: LogGain | None) -> Gate:
     """G3 where every control was run: are real images better than shuffled ones, by the lower 90 % bound?"""
     if gain is None:
         return Gate("G3", Status.FAIL, limit=0.0, why="the gain has no bounds")
-    lo = gain.at(0.9).lo
-    return Gate("G3", Status.PASS if lo > 0 else Status.FAIL, lo, 0.0)
+    bounds = gain.at(0.9)
+    return Gate("G3", Status.PASS if bounds.lo > 0 else Status.FAIL, bounds.lo, 0.0, lo=bounds.lo, hi=bounds.hi)
 
 
 def agreement(tuned: Gain | None, chosen: CrossedInterval | None) -> Gate:
@@ -239,4 +251,5 @@ def agreement(tuned: Gain | None, chosen: CrossedInterval | None) -> Gate:
         return Gate("G9", Status.FAIL, why="the gain depends on tuning")
     opposite = (chosen.hi < 0 < tuned.gain) or (tuned.gain < 0 < chosen.lo)
     reason = f"chosen configurations {chosen.mean:+.1%} [{chosen.lo:+.1%}, {chosen.hi:+.1%}]"
-    return Gate("G9", Status.FAIL if opposite else Status.PASS, chosen.mean, 0.0, reason)
+    status = Status.FAIL if opposite else Status.PASS
+    return Gate("G9", status, chosen.mean, 0.0, reason, lo=chosen.lo, hi=chosen.hi)

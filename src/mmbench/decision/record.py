@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mmbench.decision.economics import Economics, Range, Step, checked
-from mmbench.decision.evidence import Evidence, Gate, Status
+from mmbench.decision.assumptions import when_given
+from mmbench.decision.economics import Economics, Range, Source, Step, checked
+from mmbench.decision.evidence import Evidence, Gate, Part, Promise, Status
 from mmbench.decision.rule import RULE_VERSION, Decision, decide
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.messages import Refusal
@@ -28,6 +29,10 @@ def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> d
             "action": str(decision.action),
             "why": str(decision.why),
             "barred": [gate.name for gate in decision.barred],
+            "assumptions": list(decision.assumptions),
+            "sums": str(when_given(evidence, economics)),
+            "promise": asdict(decision.promise) if decision.promise else None,
+            "opens": [asdict(opening) for opening in decision.openings],
             "gates": [asdict(gate) for gate in decision.gates],
             "gain": evidence.ratio,
             "gain_95": _ends(evidence.gain, 0.95),
@@ -118,10 +123,13 @@ def _evidence(given: Mapping[str, Any]) -> Evidence:
         "gain": None if given["gain"] is None else LogGain(**given["gain"]),
         "per_thousand": None if given["per_thousand"] is None else Interval(*given["per_thousand"]),
         "gates": tuple(Gate(**{**gate, "status": Status(gate["status"])}) for gate in given["gates"]),
+        "part": None if given["part"] is None else Part(**given["part"]),
+        "promising": tuple(Promise(**{**one, "part": Part(**one["part"])}) for one in given["promising"]),
     })  # fmt: skip
 
 
 def _economics(given: Mapping[str, Any]) -> Economics:
     inputs = {name: Range(**value) for name, value in given["inputs"].items()}
     steps = {name: Step(**value) for name, value in given["steps"].items()}
-    return Economics(**{**given, "inputs": inputs, "steps": steps, "assumed": tuple(given["assumed"])})
+    sources = {name: Source(value) for name, value in given["sources"].items()}
+    return Economics(**{**given, "inputs": inputs, "steps": steps, "sources": sources})

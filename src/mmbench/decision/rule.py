@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from mmbench.decision.assumptions import deciding
 from mmbench.decision.economics import Economics
-from mmbench.decision.evidence import GATES, Bars, Evidence, Gate, Status
-from mmbench.decision.steps import AB_TEST, ROLL_OUT, SILENT, WAIT, NextStep, measuring_steps, mending_step
-from mmbench.decision.value import DRAWS, Flip, Swing, Value, breakeven, flips, tornado, valued
+from mmbench.decision.evidence import GATES, Bars, Evidence, Gate, Promise, Status
+from mmbench.decision.openings import Opening, openings
+from mmbench.decision.steps import AB_TEST, PARTIAL, ROLL_OUT, SILENT, WAIT, NextStep, measuring_steps, mending_step
+from mmbench.decision.value import DRAWS, Flip, Swing, Value, breakeven, draw, flips, of_part, tornado
 from mmbench.inference import verdicts
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Refusal
 
 #: Raised whenever the same inputs may give another answer.
-RULE_VERSION = 2
+RULE_VERSION = 3
 #: NO-GO by money alone: probability of paying, and level of the bounds of the gain whose upper end is looked at.
 HARDLY, FAVOURABLE = 0.01, 0.99
 
@@ -24,6 +27,7 @@ class Action(StrEnum):
     """What is recommended."""
 
     GO = "GO"
+    PARTIAL = "GO (partial)"
     HOLD = "HOLD"
     NO_GO = "NO-GO"
 
@@ -38,6 +42,7 @@ class Why(StrEnum):
     BARRED_GO = "it would pay, but a gate bars GO"
     BARRED_NO_GO = "it would not pay, but a gate bars NO-GO"
     UNCLEAR = "the data do not tell"
+    PROMISING = "images for some items alone look promising and were not measured"
 
 
 class Confidence(StrEnum):
@@ -64,6 +69,10 @@ class Decision:
         swings: what drives the value.
         steps: steps that measure the gain better, best first.
         step: what to do next.
+        assumptions: assumed inputs without which it would not be GO; empty for any other answer.
+        promise: items for which images alone may pay, measured next where the answer is HOLD; None where there are
+            none.
+        openings: what would open each gate that stands in the way, or tell what the data do not.
     """
 
     action: Action
@@ -77,6 +86,9 @@ class Decision:
     swings: tuple[Swing, ...]
     steps: tuple[NextStep, ...]
     step: NextStep
+    assumptions: tuple[str, ...] = ()
+    promise: Promise | None = None
+    openings: tuple[Opening, ...] = ()
 
     @property
     def trusted(self) -> bool:
@@ -117,14 +129,47 @@ def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> De
         economics: what the company put in.
         n_draws: draws of the value.
     """
+    decision = _decide(evidence, of_part(economics, evidence.part), n_draws)
+    if decision.action is Action.HOLD:
+        unclear = decision.why is Why.UNCLEAR
+        return replace(decision, openings=openings(evidence, decision.barred, decision.breakeven, unclear=unclear))
+    return decision
+
+
+def decide_first(
+    whole: Evidence, parts: Sequence[Evidence], economics: Economics, n_draws: int = DRAWS
+) -> tuple[Evidence, Decision]:
+    """The decision about images for all items; where it is no GO, about the part that was measured, if that is one.
+
+    Args:
+        whole: evidence about images for all items.
+        parts: evidence about images for some items alone, the part that is best on validation first. No other one is
+            looked at: the best of several gains on test would be too high.
+        economics: what the company put in.
+        n_draws: draws of the value.
+
+    Returns:
+        The evidence that the answer rests on, and the answer; all its numbers are about the same items.
+    """
+    decision = decide(whole, economics, n_draws)
+    if decision.action is not Action.GO and parts:
+        partial = decide(parts[0], economics, n_draws)
+        if partial.action is Action.PARTIAL:
+            return parts[0], partial
+    return whole, decision
+
+
+def _decide(evidence: Evidence, economics: Economics, n_draws: int) -> Decision:
+    """See :func:`decide`; the economics are those of the items in question."""
     limit = breakeven(economics)
     gates = _in_order((*evidence.gates, _power(evidence, limit)))
     closed = _closed(gates)
     gain = evidence.gain
     if gain is None or evidence.silent:
         return _unmeasured(evidence, gates, closed[Bars.EVERY], limit, economics)
-    value = valued(economics, gain, n_draws=n_draws)
-    steps = tuple(measuring_steps(evidence, gain, value, economics))
+    draws = draw(economics, gain, n_draws)
+    value = draws.value()
+    steps = tuple(measuring_steps(evidence, gain, draws, economics))
     words = {Verdict.DEPENDS_ON_TUNING: evidence.depends_on_tuning} | verdicts.shown(gain, limit, evidence.level)
     word = next((word for word, holds in words.items() if holds), Verdict.UNDECIDED)
     flip, swings = flips(economics, gain.gain), tuple(tornado(economics, gain))
@@ -133,24 +178,42 @@ def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> De
     )
     no_go = replace(decision, action=Action.NO_GO, why=Why.NONE, step=NextStep(WAIT, 0.0, 0.0, None))
     if gates[0].status is Status.PASS and _hardly_pays(economics, gain, n_draws):
-        return replace(no_go, why=Why.MONEY)
+        return replace(no_go, why=Why.MONEY, promise=_promise(evidence, economics))
     if closed[Bars.EVERY]:
         return _held(decision, Why.UNTRUSTED, closed[Bars.EVERY], economics)
-    if value.probability >= economics.go and value.mean > 0:
+    if _pays(economics, gain, n_draws):
         if closed[Bars.GO]:
             return _held(decision, Why.BARRED_GO, closed[Bars.GO], economics)
-        return replace(decision, action=Action.GO, why=Why.NONE, step=_known(AB_TEST, economics, ROLL_OUT))
-    if value.probability <= economics.no_go and gain.at(0.95).hi < limit:
-        if closed[Bars.NO_GO]:
-            return _held(decision, Why.BARRED_NO_GO, closed[Bars.NO_GO], economics)
-        return no_go
-    return decision
+        action = Action.GO if evidence.part is None else Action.PARTIAL
+        assumptions = deciding(economics, lambda worse: _pays(worse, gain, n_draws))
+        step = _known(AB_TEST, economics, ROLL_OUT)
+        return replace(decision, action=action, why=Why.NONE, step=step, assumptions=assumptions)
+    small = value.probability <= economics.no_go and gain.at(0.95).hi < limit
+    barred = closed[Bars.NO_GO] if small else ()
+    if (promise := _promise(evidence, economics)) is not None:
+        step = replace(_known(PARTIAL, economics), command=promise.command)
+        return replace(decision, why=Why.PROMISING, barred=barred, step=step, promise=promise)
+    if barred:
+        return _held(decision, Why.BARRED_NO_GO, barred, economics)
+    return no_go if small else decision
+
+
+def _pays(economics: Economics, gain: LogGain, n_draws: int) -> bool:
+    """Whether a gain pays with the probability that the company asks for, and on average."""
+    draws = draw(economics, gain, n_draws)
+    return draws.probability >= economics.go and float(draws.npv.mean()) > 0
+
+
+def _promise(evidence: Evidence, economics: Economics) -> Promise | None:
+    """The first of the promising slices whose images would pay if nothing else changed."""
+    paying = (one for one in evidence.promising if one.gain >= breakeven(of_part(economics, one.part)))
+    return next(paying, None)
 
 
 def _hardly_pays(economics: Economics, gain: LogGain, n_draws: int) -> bool:
     """Whether even the most favourable gain that the data allow pays in hardly any draw of the inputs."""
     most = LogGain(gain.log_ratio + gain.half_width(FAVOURABLE), 0.0, gain.df)
-    return valued(economics, most, n_draws=n_draws).probability < HARDLY
+    return draw(economics, most, n_draws).probability < HARDLY
 
 
 def _closed(gates: tuple[Gate, ...]) -> dict[Bars, tuple[Gate, ...]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from mmbench.decision.economics import Economics
 from mmbench.decision.evidence import GATES, Evidence, Gate, Status
-from mmbench.decision.formulas import evsi_normal
-from mmbench.decision.value import Value
+from mmbench.decision.formulas import evsi, preposterior_sd
+from mmbench.decision.value import Draws
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import NoWord
 
@@ -18,6 +18,8 @@ from mmbench.inference.tuned_gain import NoWord
 USERS, AB_TEST = "users", "ab_test"
 #: What to do where the answer is known.
 ROLL_OUT, WAIT = "roll_out", "wait"
+#: To measure what images for some items alone bring.
+PARTIAL = "partial"
 #: Why nothing may be concluded from a gain although it may have bounds.
 RUNGS, FEW_TRIALS, ONE_SEED = (
     "trials were cut short at rungs",
@@ -67,12 +69,13 @@ class NextStep:
         return (self.evsi or 0.0) - self.cost
 
 
-def measuring_steps(evidence: Evidence, gain: LogGain, value: Value, economics: Economics) -> list[NextStep]:
+def measuring_steps(evidence: Evidence, gain: LogGain, draws: Draws, economics: Economics) -> list[NextStep]:
     """Every step that measures the gain better, the best one first.
 
     More users shrink their part of the variance. An A/B test measures what reaches the business, the gain times the
     transfer, with the noise of two samples of conversions. Standard errors are those of the gain to first order,
-    (1 + gain) times those of the logarithm.
+    (1 + gain) times those of the logarithm. What a step is worth is counted over the draws of the value itself, so that
+    none is worth more than to know everything.
     """
     steps = []
     se = (1 + gain.gain) * gain.se
@@ -86,15 +89,15 @@ def measuring_steps(evidence: Evidence, gain: LogGain, value: Value, economics: 
                 sum(e * e for e in spread) - sum(a * b for a, b in zip(spread, (*spread[1:], spread[0]), strict=True))
             ) / 18
             sd = math.sqrt(se**2 * (variance_eta + mean_eta**2) + gain.gain**2 * variance_eta)
-            per_unit = value.per_gain / mean_eta
+            per_unit = draws.per_gain / mean_eta
             noise = math.sqrt(2 * (1 - conversion) / (step.amount * conversion)) if step.amount else math.inf
         else:
-            sd, per_unit = se, value.per_gain
+            sd, per_unit = se, draws.per_gain
             # Folds of items have the same users, who are no part of the variance.
             part, whole = evidence.variances.get(USERS, 0.0), math.fsum(evidence.variances.values())
             left = 1.0 if whole == 0 else 1 - part / whole * (1 - 1 / max(step.amount, 1))
             noise = _equivalent_noise(se, se * math.sqrt(left))
-        worth = evsi_normal(value.mean, sd * per_unit, noise * per_unit) if math.isfinite(noise) else 0.0
+        worth = evsi(draws.npv, preposterior_sd(sd * per_unit, noise * per_unit)) if math.isfinite(noise) else 0.0
         steps.append(NextStep(name, step.cost, step.days, worth))
     return sorted(steps, key=_order)
 

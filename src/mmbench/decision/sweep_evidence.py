@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmbench import paths
-from mmbench.decision.evidence import Evidence
-from mmbench.decision.gates import IMAGE, finished, models_of, read_gates, split_of
+from mmbench.data.divisions import DIVISIONS, NEW_ITEMS, members_of
+from mmbench.data.features import ItemFeature
+from mmbench.decision.evidence import Evidence, Part, Promise
+from mmbench.decision.gates import IMAGE, command_of, finished, models_of, read_gates, split_of
 from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, RUNGS
 from mmbench.inference import intervals
 from mmbench.inference.intervals import CrossedInterval, Interval
@@ -20,19 +26,29 @@ from mmbench.messages import Refusal
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import Comparison, compare
-from mmbench.report.contribution_facts import measure_model
-from mmbench.report.disposals import Disposal, read_disposals
+from mmbench.report.contribution_facts import DIFFERENCES, measure_model
+from mmbench.report.disposals import (
+    Disposal,
+    control_of,
+    part_of,
+    partial_overrides,
+    read_disposals,
+    read_partial_disposals,
+)
 from mmbench.report.facts import Facts, K
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import Repetitions, read_repetitions
 from mmbench.store import records
-from mmbench.store.schema import Choice
+from mmbench.store.schema import Cell, Choice, Manifest
+
+#: Seconds of a year, and of the shortest log that tells how many items are new in a year.
+YEAR, SHORTEST = 365.25 * 86_400, 60 * 86_400
 
 
 @dataclass(frozen=True)
 class Read:
-    """Everything that the records say about images.
+    """Everything that the records say about images, for all items or for a part of them.
 
     Args:
         disposal: free disposal of images over all models, the number that is decided about.
@@ -42,6 +58,8 @@ class Read:
         catalogue: its data set, or why there is none.
         groups: fairness report of the sweep.
         disposals: free disposal of every modality, per model and over all models.
+        parts: the same about images for some items alone, for every part that was measured, best on validation first.
+        counts: inputs of the economics that the data tell, by dotted key.
     """
 
     disposal: Disposal
@@ -51,6 +69,8 @@ class Read:
     catalogue: Catalogue | str
     groups: list[Group]
     disposals: list[Disposal]
+    parts: tuple[Read, ...] = ()
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_evidence(table: SweepTable, dataset: str | None = None, model: str | None = None) -> Read:
@@ -87,14 +107,55 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
         )
     first = next(name for name in disposal.datasets if name in datasets)
     a, b = max((p for p in pairs if p[0].dataset == first), key=lambda p: (_validation(p[0]), p[0].model))
+    whole = _measured(table, groups, disposal, a, b)
+    partial = [d for d in read_partial_disposals(table, groups, IMAGE) if d.within is None and d.real]
+    partial = sorted(
+        (d for d in partial if set(d.datasets) & datasets), key=lambda d: (-_best_validation(table, d), d.part)
+    )
+    sides = [(d, _sides_of_part(table, d, first, model)) for d in partial]
+    parts = tuple(_measured(table, groups, d, *pair, whole=whole) for d, pair in sides if pair is not None)
+    promising = _promises(table, whole, disposal, {part.disposal.part for part in parts})
+    return replace(
+        whole,
+        evidence=replace(whole.evidence, promising=promising),
+        disposals=disposals,
+        parts=parts,
+        counts=_counts(whole.catalogue),
+    )
+
+
+def _measured(
+    table: SweepTable,
+    groups: list[Group],
+    disposal: Disposal,
+    a: CellResult,
+    b: CellResult,
+    whole: Read | None = None,
+) -> Read:
+    """Everything that is read of one free disposal.
+
+    Args:
+        table: the sweep.
+        groups: its fairness report.
+        disposal: free disposal of images over all models, for all items or for a part of them.
+        a: everything that the model which is best on validation may use.
+        b: the same without images.
+        whole: for a part, what was read of images for all items.
+    """
     own = [g for g in groups if g.dataset in disposal.datasets]
     group = next(g for g in own if (g.dataset, g.model) == (a.dataset, a.model))
     comparison = compare(table, a, b, group)
     data = read_catalogue(a, table.trust)
+    part = None
+    if disposal.part and not isinstance(data, str):
+        inside = members_of(disposal.part, data.item_counts, data.dataset.items)
+        data, part = _with_images_of(data, inside), _part(disposal.part, inside)
     compared = [comparison] if comparison.configuration is not None else []
-    facts = measure_model(table, finished(table, a), compared, data, group.level)
+    cells = [a, b] if disposal.part else finished(table, a)
+    facts = measure_model(table, cells, compared, data, group.level)
     chosen = configuration_gain(table, disposal)
-    gates = read_gates(table, disposal, own, chosen, a, facts, data)
+    gates = read_gates(table, disposal, own, chosen, a, facts, data, whole.evidence.gates if whole else ())
+    manifest = records.read(paths.manifest_file(table.folder), Manifest)
     tuned = disposal.tuned
     bounded = tuned is not None and tuned.log_gain is not None
     evidence = Evidence(
@@ -116,8 +177,119 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
         gates=gates,
         repetitions=len(disposal.datasets),
         folds=disposal.over is not None and disposal.over.kind is Repeated.FOLD,
+        part=part,
+        planned_at=next((revision.planned_at for revision in manifest.revisions), ""),
     )
-    return Read(disposal, comparison, evidence, facts, data, groups, disposals)
+    return Read(disposal, comparison, evidence, facts, data, groups, [disposal])
+
+
+def _with_images_of(data: Catalogue, inside: NDArray[np.bool_]) -> Catalogue:
+    """A catalogue in which the items of a part alone have their images."""
+    image = data.dataset.features[IMAGE]
+    features = {**data.dataset.features, IMAGE: ItemFeature(image.values, image.present & inside)}
+    return replace(data, dataset=replace(data.dataset, features=features))
+
+
+def _part(name: str, inside: NDArray[np.bool_]) -> Part:
+    """A part; of new items every one of a year belongs to it, of any other one as many as of the catalogue."""
+    share = float(inside.mean())
+    return Part(name, int(inside.sum()), share, 1.0 if name == NEW_ITEMS else share)
+
+
+def _sides_of_part(
+    table: SweepTable, disposal: Disposal, dataset: str, model: str | None
+) -> tuple[CellResult, CellResult] | None:
+    """Everything with images for a part, of the model that is best on validation, and everything but images.
+
+    None where one of the two was not run for all items of the data set, or its data set cannot be read.
+    """
+    first = dataset if dataset in disposal.datasets else disposal.datasets[0]
+    cells = [c for c in _by_name(table, first).values() if c.status == "done" and not c.parts]
+    found = []
+    for a in cells:
+        states = a.asked_states
+        if part_of(records.read(paths.cell_file(a.folder), Cell), IMAGE) != disposal.part:
+            continue
+        if set(states.values()) == {"real"} and IMAGE in states and model in (None, a.model):
+            without = {**states, IMAGE: "drop"}
+            found += [(a, b) for b in cells if b.model == a.model and dict(b.states) == without]
+    if not found or isinstance(read_catalogue(found[0][0], table.trust), str):
+        return None
+    return max(found, key=lambda pair: (_validation(pair[0]), pair[0].model))
+
+
+def _promises(table: SweepTable, whole: Read, disposal: Disposal, measured: Collection[str]) -> tuple[Promise, ...]:
+    """Slices of items that gained, by bounds that hold for all slices of their division, and were not measured alone.
+
+    Args:
+        table: the sweep.
+        whole: what was read of images for all items.
+        disposal: free disposal of images for all items.
+        measured: slices that were measured.
+    """
+    data, base = whole.catalogue, whole.comparison.b
+    if isinstance(data, str) or whole.comparison.configuration is None:
+        return ()
+    total = base.per_user(table.primary).mean(axis=1).sum()
+    names = {shown: division for division, shown in DIVISIONS.items()}
+    found = []
+    for fact in whole.facts.facts:
+        shown, _, label = fact.part.partition(": ")
+        if fact.measure != DIFFERENCES or shown not in names or fact.interval is None or fact.interval.lo <= 0:
+            continue
+        name = f"{names[shown]}:{label}"
+        try:
+            inside = members_of(name, data.item_counts, data.dataset.items)
+        except Refusal:  # all other categories together are no slice
+            continue
+        present = data.dataset.features[IMAGE].present
+        if name not in measured and 0 < (present & inside).sum() < present.sum() and total > 0:
+            gain = fact.value * (fact.n or 0) / total
+            found.append(Promise(_part(name, inside), float(gain), _command_of_part(table, disposal, name)))
+    return tuple(sorted(found, key=lambda one: (-one.gain, one.part.slice)))
+
+
+def _command_of_part(table: SweepTable, disposal: Disposal, part: str) -> str:
+    """What runs every condition with images, and its control, with images for a part alone."""
+    cells = _by_name(table, disposal.datasets[0])
+    by_model: dict[str, set[str]] = {}
+    for name in (*disposal.real, *disposal.control):
+        if cells[name].states.get(IMAGE, "drop") != "drop":
+            by_model.setdefault(cells[name].model, set()).add(_overrides(cells[name]))
+    commands = []
+    for conditions in sorted({tuple(sorted(of)) for of in by_model.values()}):
+        models = ",".join(sorted(model for model, of in by_model.items() if tuple(sorted(of)) == conditions))
+        options = [words.partition("=")[2] for words in conditions if " " not in words]
+        for words in ([f"modality={','.join(options)}"] if options else []) + [w for w in conditions if " " in w]:
+            split = re.split(" (?=modality)", words)
+            commands.append(command_of(table, f"model={models}", *split, *partial_overrides(IMAGE, part)))
+    return " && ".join(commands)
+
+
+def _overrides(cell: CellResult) -> str:
+    """What the command line takes to run the condition of a cell."""
+    if cell.states[IMAGE] == "real":
+        return f"modality={cell.modality}"
+    return control_of({**cell.states, IMAGE: "real"}, cell.modality.partition("_states.")[0], IMAGE)
+
+
+def _counts(data: Catalogue | str) -> dict[str, float]:
+    """Items of the catalogue, and new ones in a year: those first bought in the second half of the log, by the year."""
+    if isinstance(data, str):
+        return {}
+    split, counts = data.dataset.split, {"items.stock": float(data.dataset.n_items)}
+    parts = (split.train, split.valid, split.test)
+    if all(part.times is not None for part in parts):
+        times = np.concatenate([part.times for part in parts if part.times is not None])
+        items = np.concatenate([part.items for part in parts])
+        span = int(times.max() - times.min())
+        if span >= SHORTEST:
+            first = np.full(data.dataset.n_items, np.iinfo(np.int64).max)
+            np.minimum.at(first, items, times)
+            bought = first < np.iinfo(np.int64).max
+            later = first[bought] >= times.min() + span / 2
+            counts["items.new_year"] = float(round(later.sum() * YEAR / (span / 2)))
+    return counts
 
 
 def _pairs(

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench.decision import formulas
-from mmbench.decision.economics import INPUTS, Economics, Range, base_value, costs, lacking, totals
+from mmbench.decision.economics import INPUTS, Economics, Range, base_value, costs, lacking, scaled, totals
+from mmbench.decision.evidence import Part
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import WIDEST
 
@@ -116,7 +117,41 @@ def central(gain: LogGain, drawn: Vector) -> Vector:
     return np.clip(drawn, math.expm1(gain.log_ratio - half), math.expm1(gain.log_ratio + half))
 
 
+@dataclass(frozen=True)
+class Draws:
+    """Drawn net present values.
+
+    Args:
+        npv: of the gains as :func:`central` has them, ``(n_draws,)``.
+        probability: share above zero, with the gains as drawn.
+        per_gain: as in :class:`Value`.
+    """
+
+    npv: Vector
+    probability: float
+    per_gain: float
+
+    def value(self) -> Value:
+        """What they come to."""
+        quantiles = dict(zip(QUANTILES, map(float, np.quantile(self.npv, QUANTILES)), strict=True))
+        counts, _ = np.histogram(self.npv, BINS, (quantiles[QUANTILES[0]], quantiles[QUANTILES[-1]]))
+        return Value(
+            self.probability,
+            float(self.npv.mean()),
+            float(self.npv.std()),
+            formulas.evpi(self.npv),
+            quantiles,
+            tuple(map(int, counts)),
+            self.per_gain,
+        )
+
+
 def valued(economics: Economics, gain: LogGain, n_draws: int = DRAWS, seed: int = 0) -> Value:
+    """What a gain is worth, see :func:`draw`."""
+    return draw(economics, gain, n_draws, seed).value()
+
+
+def draw(economics: Economics, gain: LogGain, n_draws: int = DRAWS, seed: int = 0) -> Draws:
     """Draw every input and the gain, independently of each other, and value each draw.
 
     Args:
@@ -139,19 +174,18 @@ def valued(economics: Economics, gain: LogGain, n_draws: int = DRAWS, seed: int 
         discount=economics.discount,
     )
     gains = gain.draws(np.random.default_rng([seed, len(INPUTS)]), n_draws)
-    drawn = npv(central(gain, gains))
-    mean = float(drawn.mean())
-    quantiles = dict(zip(QUANTILES, map(float, np.quantile(drawn, QUANTILES)), strict=True))
-    counts, _ = np.histogram(drawn, BINS, (quantiles[QUANTILES[0]], quantiles[QUANTILES[-1]]))
-    return Value(
-        float((npv(gains) > 0).mean()),
-        mean,
-        float(drawn.std()),
-        float(np.maximum(drawn, 0).mean()) - max(mean, 0.0),
-        quantiles,
-        tuple(map(int, counts)),
-        float((eta * base).mean()) * formulas.annuity(economics.years, economics.discount),
-    )
+    per_gain = float((eta * base).mean()) * formulas.annuity(economics.years, economics.discount)
+    return Draws(npv(central(gain, gains)), float((npv(gains) > 0).mean()), per_gain)
+
+
+def of_part(economics: Economics, part: Part | None) -> Economics:
+    """The economics of images for some items alone: those are bought and kept, all recommendations are served.
+
+    Args:
+        economics: those of the whole catalogue.
+        part: which items; None for all.
+    """
+    return economics if part is None else scaled(economics, {"items.stock": part.stock, "items.new_year": part.new})
 
 
 def likely_npv(economics: Economics, gain: float, changed: Mapping[str, float] | None = None) -> float:

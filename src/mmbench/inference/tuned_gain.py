@@ -23,6 +23,7 @@ from mmbench.inference import best_of_n
 from mmbench.inference.best_of_n import SeedNoise, Side, TunedCell, Tuning, log_of_positive
 from mmbench.inference.intervals import UNCHANGED, Interval, LogGain, Matrix, Vector
 from mmbench.inference.tuning_curves import Band
+from mmbench.messages import Message
 
 #: Below these numbers of trials, of successful trials of a condition, and of users, a tuned gain has no bounds.
 MIN_TRIALS, MIN_SUCCESSES, MIN_USERS = 3, 3, 30
@@ -46,6 +47,22 @@ class NoWord(StrEnum):
     NO_VARIANCE = "a gain without any variance"
 
 
+#: The same for the reader.
+REFUSALS: Mapping[NoWord, Message] = {
+    NoWord.ONE_FOLD: Message("a single fold of items"),
+    NoWord.MORE_SEARCH: Message("one side was searched more than the other"),
+    NoWord.FEW_TRIALS: Message("fewer than three trials"),
+    NoWord.FEW_SUCCESSES: Message("fewer than three successful trials in a condition"),
+    NoWord.NOTHING_FOUND: Message("a side finds nothing, so there is no ratio"),
+    NoWord.FEW_USERS: Message("fewer than 30 test users"),
+    NoWord.SEED_UNKNOWN: Message(
+        "the seed noise of the default configuration is unknown: fewer than two successful final runs"
+    ),
+    NoWord.NOTHING_WITHOUT: Message("a side finds nothing, or nothing is left to draw, when one trial is taken away"),
+    NoWord.ONE_TRIAL: Message("a single trial changes the ratio by more than a factor of two"),
+    NoWord.WIDE: Message("the interval is wider than a factor of two to each side"),
+    NoWord.NO_VARIANCE: Message("a gain without any variance"),
+}
 #: With these there are bounds.
 BOUNDED = (None, NoWord.NO_VARIANCE)
 

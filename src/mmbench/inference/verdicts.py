@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from mmbench.inference.intervals import LogGain
-from mmbench.inference.tuned_gain import Gain
+from mmbench.inference.tuned_gain import REFUSALS, Gain
+from mmbench.messages import Message, Template, points
 
 #: With fewer final seeds training noise is not measured, with fewer trials tuning is not: no word about a difference.
 MIN_SEEDS, MIN_TRIALS = 2, 8
@@ -30,7 +32,20 @@ class Verdict(StrEnum):
 
 
 #: What stands where no word is allowed.
-NO_WORD = "no word"
+NO_WORD = Message("no word")
+#: Every word for the reader, and what stands where none is allowed.
+WORDS: Mapping[Verdict | None, Message] = {
+    Verdict.FAILED: Message("failed"),
+    Verdict.UNTRUSTED: Message("measurement not trusted"),
+    Verdict.DEPENDS_ON_TUNING: Message("depends on tuning"),
+    Verdict.BETTER: Message("better"),
+    Verdict.BETTER_SMALL: Message("better but small"),
+    Verdict.EQUIVALENT: Message("equivalent"),
+    Verdict.WORSE: Message("worse"),
+    Verdict.WORSE_SMALL: Message("worse but small"),
+    Verdict.UNDECIDED: Message("undecided"),
+    None: NO_WORD,
+}
 
 
 @dataclass(frozen=True)
@@ -47,8 +62,13 @@ class Judgement:
     reason: str
     also: tuple[Verdict, ...] = ()
 
+    @property
+    def said(self) -> Message:
+        """The word for the reader."""
+        return WORDS[self.word]
+
     def __str__(self) -> str:
-        return self.word or NO_WORD
+        return str(self.said)
 
 
 def verdict(
@@ -77,7 +97,7 @@ def verdict(
     if tuned is None:
         raise ValueError("there is no gain to judge; say why in failed, untrusted or wordless")
     if tuned.refusal is not None:
-        return Judgement(None, str(tuned.refusal))
+        return Judgement(None, REFUSALS[tuned.refusal])
     holding = holds(tuned, delta)
     words = [word for word in Verdict if holding.get(word, False)]
     first, *also = words or [Verdict.UNDECIDED]
@@ -119,25 +139,42 @@ def equivalence_level(level: float) -> float:
     return 2.0 * level - 1.0
 
 
-def _reason(word: Verdict, tuned: Gain, delta: float, also: tuple[Verdict, ...]) -> str:
-    margin, level = f"the margin of {100 * delta:g} %", f"the {100 * tuned.level:g} % interval"
+def _reason(word: Verdict, tuned: Gain, delta: float, also: tuple[Verdict, ...]) -> Message:
     interval = tuned.interval
     assert interval is not None
+    level, margin = f"{100 * tuned.level:g}", f"{100 * delta:g}"
     if word is Verdict.DEPENDS_ON_TUNING:
         after_all = float(tuned.curve.mean[-1])
         if not interval.contains(after_all):
-            return f"after all {tuned.trials} trials the gain is {100 * after_all:+.1f} %, outside {level}"
-        early = max(2, math.ceil(tuned.trials / 6))
-        return f"after {early} trials {level} lies on the other side of zero"
-    side = "above" if interval.lo > 0 else "below"
-    reasons = {
-        Verdict.BETTER: f"{level} lies {side} zero, and the gain reaches {margin}",
-        Verdict.BETTER_SMALL: f"{level} lies {side} zero, and the gain does not reach {margin}",
-        Verdict.EQUIVALENT: f"the {100 * equivalence_level(tuned.level):g} % interval lies within {margin}",
-        Verdict.WORSE: f"{level} lies {side} zero, and the loss reaches {margin}",
-        Verdict.WORSE_SMALL: f"{level} lies {side} zero, and the loss does not reach {margin}",
-        Verdict.UNDECIDED: "neither a difference nor its absence is shown",
-    }
+            return Message(
+                "after all {trials} trials the gain is {gain} %, outside the {level} % interval",
+                trials=tuned.trials,
+                gain=points(after_all),
+                level=level,
+            )
+        return Message(
+            "after {trials} trials the {level} % interval lies on the other side of zero",
+            trials=max(2, math.ceil(tuned.trials / 6)),
+            level=level,
+        )
+    if word is Verdict.UNDECIDED:
+        return Message("neither a difference nor its absence is shown")
+    if word is Verdict.EQUIVALENT:
+        level = f"{100 * equivalence_level(tuned.level):g}"
+    reason = Message(_REASONS[word], level=level, margin=margin)
     small = {Verdict.BETTER_SMALL, Verdict.WORSE_SMALL}
     negligible = (word in small and Verdict.EQUIVALENT in also) or (word is Verdict.EQUIVALENT and small & set(also))
-    return f"{reasons[word]}; real but negligible" if negligible else reasons[word]
+    return Message("{reason}; real but negligible", reason=reason) if negligible else reason
+
+
+_REASONS = {
+    Verdict.BETTER: Template("the {level} % interval lies above zero, and the gain reaches the margin of {margin} %"),
+    Verdict.BETTER_SMALL: Template(
+        "the {level} % interval lies above zero, and the gain does not reach the margin of {margin} %"
+    ),
+    Verdict.EQUIVALENT: Template("the {level} % interval lies within the margin of {margin} %"),
+    Verdict.WORSE: Template("the {level} % interval lies below zero, and the loss reaches the margin of {margin} %"),
+    Verdict.WORSE_SMALL: Template(
+        "the {level} % interval lies below zero, and the loss does not reach the margin of {margin} %"
+    ),
+}

@@ -20,6 +20,10 @@ LANGUAGES = ("en", "ja")
 MINUS = "\N{MINUS SIGN}"
 #: Ten thousand, in which Japanese counts money.
 MAN = 10_000
+#: Decimals to which a sign is shown, and the value below which it is rounding noise.
+MOST_DIGITS, LEAST_SHOWN = 6, 1e-6
+#: Digits of a sum on an axis.
+MOST_COMPACT = 4
 
 
 class Template(NamedTuple):
@@ -140,9 +144,10 @@ class Translator:
         return _signed(text, value, sign)
 
     def percent(self, share: float, digits: int = 0, *, sign: bool = False) -> str:
-        """A share as a percentage: 0.023 is ``2.3%``."""
+        """A share as a percentage: 0.023 is ``2.3%``; one with a sign keeps it, see :func:`digits_shown`."""
         from babel.numbers import format_percent
 
+        digits = digits_shown(100 * share, digits) if sign else digits
         text = format_percent(abs(share), format=f"#,##0.{'0' * digits}%" if digits else "#,##0%", locale=self.lang)
         return _signed(text, share, sign)
 
@@ -156,8 +161,25 @@ class Translator:
         text = format_currency(abs(amount), currency, format=pattern, locale=self.lang, currency_digits=False)
         return _signed(text, amount, sign)
 
+    def large(self, value: float) -> str:
+        """A count that is easy to read: ``50,000,000``, ``5,000万`` in Japanese."""
+        return self._yen(abs(value), 0) if self.lang == "ja" else self.number(value)
+
+    def compact(self, amount: float, currency: str) -> str:
+        """A sum on an axis, rounded to at most four digits: ``€250K``, ``2.5億円``."""
+        from babel.numbers import format_compact_currency, format_compact_decimal
+
+        for digits in (2, 1, 0):
+            if self.lang == "ja" and currency == "JPY":
+                text = f"{format_compact_decimal(abs(amount), locale=self.lang, fraction_digits=digits)}円"
+            else:
+                text = format_compact_currency(abs(amount), currency, locale=self.lang, fraction_digits=digits)
+            if sum(map(str.isdigit, text)) <= MOST_COMPACT:
+                break
+        return _signed(text, amount, sign=False)
+
     def _yen(self, amount: float, digits: int) -> str:
-        """Yen without decimals that are zero, from ten thousand on in ten thousands, from 10^8 on in those too."""
+        """A number in ten thousands, from 10^8 on in those too; below in full, without decimals that are zero."""
         if amount < MAN:
             return self.number(amount, 0 if amount == round(amount) else digits)
         if amount < 100 * MAN:
@@ -183,6 +205,45 @@ class Translator:
 def message_of(error: BaseException) -> str:
     """The message of a :class:`Refusal`, the text of any other error."""
     return error.message if isinstance(error, Refusal) else str(error)
+
+
+def digits_shown(value: float, digits: int) -> int:
+    """Decimals of a number whose sign must be seen: more than ``digits`` where it would be rounded to zero.
+
+    A value that no page could tell from zero stays one.
+
+    >>> digits_shown(0.04, 1), digits_shown(-0.004, 1), digits_shown(0.06, 1), digits_shown(2.0, 1)
+    (2, 3, 1, 1)
+    """
+    while digits < MOST_DIGITS and LEAST_SHOWN <= abs(value) <= 0.5 * 10**-digits:
+        digits += 1
+    return digits
+
+
+def points(share: float, digits: int = 1) -> str:
+    """A relative change in percent with its sign, as tables have it; the sign is never rounded away.
+
+    >>> points(0.0213), points(0.0004), points(0.0)
+    ('+2.1', '+0.04', '+0.0')
+    """
+    return f"{100 * share:+z.{digits_shown(100 * share, digits)}f}"
+
+
+def series(parts: Sequence[str]) -> str:
+    """Parts of a list of names: ``a, b, c``, as each language separates them."""
+    return functools.reduce(lambda first, rest: Message("{first}, {rest}", first=first, rest=rest), parts)
+
+
+def clauses(parts: Sequence[str]) -> str:
+    """Clauses one after the other: ``a; b; c``."""
+    return functools.reduce(lambda first, rest: Message("{first}; {rest}", first=first, rest=rest), parts)
+
+
+def conjoined(parts: Sequence[str]) -> str:
+    """All of some names: ``a, b and c``."""
+    if len(parts) < 2:
+        return series(parts)
+    return Message("{first} and {rest}", first=series(parts[:-1]), rest=parts[-1])
 
 
 def listed(names: Iterable[object]) -> str:

@@ -97,3 +97,7 @@ class AttributeMap(ClosedForm):
     def score(self, users: Tensor) -> Tensor:
         """Inner products: ``(B, n_items)``."""
         return self.users[users] @ self.items.T
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Users as they were factorised, items as they are mapped."""
+        return self.users, self.items

@@ -38,7 +38,7 @@ class ContentKNN(ClosedForm):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
-    history: Tensor
+    serves_new_users: ClassVar[bool] = True
     similarity: Tensor
     counts: Tensor
 

@@ -41,7 +41,7 @@ class HybridKNN(ClosedForm):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
-    history: Tensor
+    serves_new_users: ClassVar[bool] = True
     similarity: Tensor
 
     def __init__(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.alternating_least_squares import check_weights, factorised
+from mmbench.nn.alternating_least_squares import check_weights, factorised, solve
 from mmbench.nn.recommender import ClosedForm
 
 
@@ -30,6 +30,7 @@ class IALS(ClosedForm):
     """
 
     uses_content: ClassVar[bool] = False
+    serves_new_users: ClassVar[bool] = True
     users: Tensor
     items: Tensor
 
@@ -58,3 +59,11 @@ class IALS(ClosedForm):
     def score(self, users: Tensor) -> Tensor:
         """Inner products: ``(B, n_items)``."""
         return self.users[users] @ self.items.T
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Those of the factorisation."""
+        return self.users, self.items
+
+    def welcome(self, histories: Tensor) -> None:
+        """Solve the vectors of other users, items fixed."""
+        self.users = solve(histories, self.items, self.unobserved_weight, self.reg_weight)

@@ -27,7 +27,7 @@ class ItemKNN(ClosedForm):
     """
 
     uses_content: ClassVar[bool] = False
-    history: Tensor
+    serves_new_users: ClassVar[bool] = True
     similarity: Tensor
 
     def __init__(self, data: RecData, *, k: int = 200, shrink: float = 20.0) -> None:

@@ -19,6 +19,7 @@ class Popularity(ClosedForm):
     """
 
     uses_content: ClassVar[bool] = False
+    serves_new_users: ClassVar[bool] = True
     counts: Tensor
 
     def __init__(self, data: RecData) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class ItemWeightModel(ClosedForm):
         ValueError: if it would need more.
     """
 
-    history: Tensor
+    serves_new_users: ClassVar[bool] = True
     weights: Tensor
 
     def __init__(self, data: RecData, *, n_arrays: int, max_memory_gb: float, names: Collection[str] = ()) -> None:

@@ -102,6 +102,13 @@ class Recommender(nn.Module, ABC):
             ``(B, n_items)``, larger is better; in eval mode the same numbers at every call.
         """
 
+    def vectors(self) -> tuple[Tensor, Tensor] | None:
+        """Vectors of all users ``(n_users, d)`` and items ``(n_items, d)`` whose inner products rank as the scores do.
+
+        None for a model that has none.
+        """
+        return None
+
 
 class FactorModel(Recommender):
     """A trained model whose score is the inner product of a user vector and an item vector.
@@ -147,6 +154,13 @@ class FactorModel(Recommender):
             user_vectors, item_vectors = self._frozen
         return user_vectors[users] @ item_vectors.T
 
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Those of :meth:`forward`, in eval mode."""
+        self.eval()
+        with torch.no_grad():
+            users, items = self()
+        return users.detach(), items.detach()
+
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Load parameters; the final vectors are computed anew afterwards."""
         self._frozen = None
@@ -162,6 +176,18 @@ class FactorModel(Recommender):
 class ClosedForm(Recommender):
     """A model that is computed, not trained: popularity, neighbourhoods, linear solutions."""
 
+    #: Whether a user is to the model no more than the items it has, so that :meth:`welcome` works.
+    serves_new_users: ClassVar[bool] = False
+    history: Tensor
+
     @abstractmethod
     def fit(self, data: RecData) -> None:
         """Compute everything that :meth:`score` needs from the training data."""
+
+    def welcome(self, histories: Tensor) -> None:
+        """Score other users from now on, where ``serves_new_users``.
+
+        Args:
+            histories: sparse CSR of ones, ``(n, n_items)``; row u is what user u has.
+        """
+        self.history = histories

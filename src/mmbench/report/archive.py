@@ -29,7 +29,7 @@ import numpy as np
 
 from mmbench import paths
 from mmbench.audit import consistency
-from mmbench.messages import Message, Refusal
+from mmbench.messages import LANGUAGES, Message, Refusal
 from mmbench.report.write import write_report
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import bounds, files
@@ -48,8 +48,12 @@ LEFT_OUT = tuple(
 #: Reports that are computed again letter by letter, and those with a check of their own.
 TABLES = (*(f"{n}.{e}" for n in (paths.TABLE, paths.VERDICTS) for e in ("csv", "md", "tex")), f"{paths.TABLE}.txt")
 CONTRIBUTION, DECISION, PAPER = f"{paths.CONTRIBUTION}.csv", f"{paths.DECISION}.json", f"{paths.PAPER}.csv"
-#: The page of a decision, and the one that is packed in its place.
-PAGE, WITHOUT_TITLES = f"{REPORT}/{paths.DECISION}.html", f"{REPORT}/{paths.WITHOUT_TITLES}.html"
+#: Each page of a decision, whatever its language and name, and the one that is packed in its place.
+PAGES = {
+    f"{REPORT}/{paths.page(paths.DECISION, lang, asked)}": f"{REPORT}/{paths.page(paths.WITHOUT_TITLES, lang, asked)}"
+    for lang in LANGUAGES
+    for asked in (lang, "")
+}
 #: Rows of the contribution report that need no data set.
 WITHOUT_DATA = ("M1 value", "M2 hits", "M2 hits beyond the noise floor", "M3 overlap and headroom", "reliance")
 MEASURE = "measure"
@@ -95,18 +99,22 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: 
     """
     table = write_report(sweep_dir, trust=trust, audited=False)
     there = {path.relative_to(sweep_dir).as_posix(): path for path in _files(sweep_dir)}
-    without = there.pop(WITHOUT_TITLES, None)
-    if not with_titles and PAGE in there:
+    made = {ENVIRONMENT: _json(_environment())}
+    for page, name in PAGES.items():
+        without = there.pop(name, None)
+        if with_titles or page not in there:
+            continue
         if without is None:
             raise Refusal(
                 "{page} may show titles and pictures of items, and there is no {name} beside it to be packed in its "
                 "place; run python -m mmbench decide again, or add --with-titles",
-                page=there[PAGE],
-                name=PurePosixPath(WITHOUT_TITLES).name,
+                page=there[page],
+                name=PurePosixPath(name).name,
             )
-        there[PAGE] = without
+        del there[page]
+        # Under the name of the page, and so are those that it leads to.
+        made[page] = without.read_bytes().replace(paths.WITHOUT_TITLES.encode(), paths.DECISION.encode())
     _check_amount(sweep_dir, len(there), sum(path.stat().st_size for path in there.values()))
-    made = {ENVIRONMENT: _json(_environment())}
     made[READ_ME] = _read_me(table.name, target.name, sorted({*there, *made})).encode()
     hashes = {name: _sha256(path) for name, path in there.items()}
     hashes |= {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mmbench.inference import intervals
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
+from mmbench.messages import Message, points, series
 from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
 from mmbench.report.pooled import percents
+from mmbench.report.results import COUNTED
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.store.schema import ID_ONLY
@@ -25,7 +27,11 @@ def document(table: SweepTable, compared: Sequence[Comparison]) -> Document:
         table: the sweep.
         compared: its planned contrasts, judged.
     """
-    return Document(f"{table.title}, benchmark", [_models(table, d, compared) for d in table.datasets], _notes(table))
+    return Document(
+        Message("{sweep}, benchmark", sweep=table.title),
+        [_models(table, d, compared) for d in table.datasets],
+        _notes(table),
+    )
 
 
 def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison]) -> Table[str]:
@@ -36,7 +42,10 @@ def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison]) -> 
             by_contrast[c.contrast][c.model] = c
     shown = {name: by_model for name, by_model in by_contrast.items() if by_model}
     marks = _marks(table, dataset)
-    columns = [Column[str]("dataset", None, lambda model: dataset), Column[str]("model", "model", str, names=True)]
+    columns = [
+        Column[str]("dataset", None, lambda model: dataset),
+        Column[str]("model", Message("model"), str, names=True),
+    ]
     columns += [_condition(table, dataset, condition, marks) for condition in table.conditions]
     for name, by_model in shown.items():
         columns.append(_text(f"{name} %", by_model, lambda c: _gain(c) if c else NOTHING))
@@ -44,15 +53,20 @@ def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison]) -> 
         name, first = next(iter(shown.items()))
         effort = f"{table.budget['seeds']} x {table.budget['trials']}"
         columns += [
-            _text(f"verdict {name}", first, lambda c: c.word if c else NOTHING),
-            _text("margin %", first, lambda c: f"{100 * c.inference.margin:.1f}" if c and c.inference else NOTHING),
-            _text("MDE %", first, lambda c: f"{100 * c.inference.mde:.1f}" if c and c.inference else NOTHING),
+            _text(Message("verdict {contrast}", contrast=name), first, lambda c: c.word if c else NOTHING),
+            _text(
+                Message("margin %"),
+                first,
+                lambda c: f"{100 * c.inference.margin:.1f}" if c and c.inference else NOTHING,
+            ),
+            _text(Message("MDE %"), first, lambda c: f"{100 * c.inference.mde:.1f}" if c and c.inference else NOTHING),
             _text("R", first, lambda c: NOTHING if c is None or c.redundancy is None else f"{c.redundancy:.2f}"),
-            _text("seeds x trials", first, lambda c: effort),
-            _text("fairness", first, lambda c: c.fairness if c else NOTHING),
+            _text(Message("seeds x trials"), first, lambda c: effort),
+            _text(Message("fairness"), first, lambda c: c.fairness if c else NOTHING),
         ]
-    hint = " (* best of its column, ~ not told from it)"
-    return Table(f"{dataset}, benchmark on {metric_name(table.primary)}", columns, table.models(dataset), hint)
+    hint = Message(" (* best of its column, ~ not told from it)")
+    title = Message("{data}, benchmark on {metric}", data=dataset, metric=metric_name(table.primary))
+    return Table(title, columns, table.models(dataset), hint)
 
 
 def _text(label: str, by_model: Mapping[str, Comparison], get: Callable[[Comparison | None], str]) -> Column[str]:
@@ -82,7 +96,7 @@ def _condition(table: SweepTable, dataset: str, condition: str, marks: Mapping[t
 def _value(result: CellResult, metric: str) -> str:
     """Mean and half the width of its 95 % interval over users and seeds, to the places that three digits have."""
     if result.status != "done":
-        return FAILED if result.status == "failed" else result.status
+        return FAILED if result.status == "failed" else COUNTED[result.status]
     per_user = result.per_user(metric)
     if len(result.seeds) < MIN_SEEDS:
         return f"{per_user.mean():#.3g}"
@@ -121,7 +135,7 @@ def _gain(comparison: Comparison) -> str:
     broken = FAILED * (word in (Verdict.UNTRUSTED, Verdict.FAILED))
     if tuned is None or not math.isfinite(tuned.gain):
         return broken or NOTHING
-    text = f"{100 * tuned.gain:+z.1f}"
+    text = points(tuned.gain)
     if tuned.interval is not None:
         text += f" {percents(tuned.interval)}"
     marks = ""
@@ -134,17 +148,35 @@ def _gain(comparison: Comparison) -> str:
 def _notes(table: SweepTable) -> list[str]:
     """What has to be said under the table."""
     hashes = sorted({cell.test_hash[:12] for cell in table.cells.values() if cell.status == "done"})
-    lines = [
-        f"{metric_name(table.primary)}, mean over users and seeds ± half its 95 % interval; {SAME} the model ignores "
-        "content; best of a column marked, and those that a paired 95 % interval over users and seeds (uncorrected) "
-        "cannot tell from it.",
-        "Gains are relative, of models tuned with a third of their trials (verdicts.md), interval over trials, users "
-        f"and the default's seed; {SIGNIFICANT} Holm p within the model below .05, {EQUIVALENT} equivalent "
-        f"within {100 * table.delta:g} % (TOST), {UNDECIDED} undecided, {FAILED} failed or not trusted, {WORDLESS} no "
-        "word is allowed; margin: smallest one at which the two are equivalent; MDE: gain that is detected with 80 % "
-        "power; R: share of what the added modality adds to nothing that the others tell too.",
-        f"Budget {table.budget['name']}; test split {', '.join(hashes) or NOTHING}. Reasons: verdicts.md.",
+    lines: list[str] = [
+        Message(
+            "{metric}, mean over users and seeds ± half its 95 % interval; {same} the model ignores content; best of a "
+            "column marked, and those that a paired 95 % interval over users and seeds (uncorrected) cannot tell from "
+            "it.",
+            metric=metric_name(table.primary),
+            same=SAME,
+        ),
+        Message(
+            "Gains are relative, of models tuned with a third of their trials (verdicts.md), interval over trials, "
+            "users and the default's seed; {significant} Holm p within the model below .05, {equivalent} equivalent "
+            "within {margin} % (TOST), {undecided} undecided, {failed} failed or not trusted, {wordless} no word is "
+            "allowed; margin: smallest one at which the two are equivalent; MDE: gain that is detected with 80 % "
+            "power; R: share of what the added modality adds to nothing that the others tell too.",
+            significant=SIGNIFICANT,
+            equivalent=EQUIVALENT,
+            margin=f"{100 * table.delta:g}",
+            undecided=UNDECIDED,
+            failed=FAILED,
+            wordless=WORDLESS,
+        ),
+        Message(
+            "Budget {budget}; test split {hashes}. Reasons: verdicts.md.",
+            budget=table.budget["name"],
+            hashes=series(hashes) if hashes else NOTHING,
+        ),
     ]
     if table.budget["seeds"] < MIN_SEEDS:
-        lines.append("One seed: training noise was not measured, so no interval is given and nothing is told apart.")
+        lines.append(
+            Message("One seed: training noise was not measured, so no interval is given and nothing is told apart.")
+        )
     return lines

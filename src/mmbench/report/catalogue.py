@@ -16,16 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench import paths
+from mmbench.data import divisions
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.messages import Message
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.scheduling.trust import Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell
-
-#: Columns of items.parquet that may hold a category, the first that is there counts.
-CATEGORY_COLUMNS = ("category", "categories", "genre", "genres")
-#: Columns whose text is measured: the first, or the others joined.
-TEXT_COLUMNS = ("text", "title", "description")
 
 
 @dataclass(frozen=True)
@@ -76,19 +73,19 @@ def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
             return why
         dataset = load_dataset(config)
     except (ValueError, OSError, TypeError):
-        return "the data set cannot be read where the sweep's configuration says"
+        return Message("the data set cannot be read where the sweep's configuration says")
     split = dataset.split
     if (split.tuning_fingerprint, split.test_fingerprint) != (record.split_hash, cell.test_hash):
-        return "the data set is no longer the one that the sweep ran on"
-    items = _items(options, dataset)
-    categories = _categories(items)
-    lengths = _lengths(items)
+        return Message("the data set is no longer the one that the sweep ran on")
+    items = dataset.items
+    categories = divisions.categories(items)
+    lengths = divisions.text_lengths(items)
     unknown = []
     if categories is None:
-        unknown.append(f"categories: items.parquet has no column {' or '.join(CATEGORY_COLUMNS)}")
+        unknown.append(f"categories: items.parquet has no column {' or '.join(divisions.CATEGORY_COLUMNS)}")
     if lengths is None:
-        unknown.append(f"text length: items.parquet has no column {' or '.join(TEXT_COLUMNS)}")
-    first = None if categories is None else tuple(names[0] if names else None for names in categories)
+        unknown.append(f"text length: items.parquet has no column {' or '.join(divisions.TEXT_COLUMNS)}")
+    first = None if categories is None else divisions.first_of(categories)
     members = None if categories is None else _members(categories)
     folder = None if options.get("world") is not None else _folder(options)
     return Catalogue(dataset, first, members, lengths, tuple(unknown), items, folder)
@@ -102,7 +99,7 @@ def unread(table: SweepTable) -> list[str]:
             with contextlib.suppress(ValueError, TypeError):  # of a data set that cannot be read anyway
                 config = DatasetConfig(**_options(records.read(paths.cell_file(cell.folder), Cell)))
                 found[dataset] = table.trust.objection(config)
-    return [f"{dataset}: {why}" for dataset, why in found.items() if why is not None]
+    return [Message("{name}: {reason}", name=name, reason=why) for name, why in found.items() if why is not None]
 
 
 def _options(record: Cell) -> dict[str, Any]:
@@ -113,32 +110,6 @@ def _folder(options: Mapping[str, Any]) -> Path:
     return Path(options.get("path") or options["name"])
 
 
-def _items(options: Mapping[str, Any], dataset: Dataset) -> pd.DataFrame:
-    """Rows of items.parquet in the order of the catalogue; no columns for a planted world."""
-    index = pd.Index([str(name) for name in dataset.item_ids])
-    file = _folder(options) / "items.parquet"
-    if options.get("world") is not None or not file.is_file():
-        return pd.DataFrame(index=index)
-    frame = pd.read_parquet(file)
-    return frame.set_index(frame["item_id"].astype(str)).loc[lambda f: ~f.index.duplicated()].reindex(index)
-
-
-def _categories(items: pd.DataFrame) -> list[list[str]] | None:
-    """Names in the category column, split at commas; a list column is taken as it is."""
-    column = next((name for name in CATEGORY_COLUMNS if name in items), None)
-    if column is None:
-        return None
-    return [_names(value) for value in items[column]]
-
-
-def _names(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [name.strip() for name in value.split(",") if name.strip()]
-    if isinstance(value, list | tuple | np.ndarray):
-        return [str(name) for name in value]
-    return []
-
-
 def _members(categories: list[list[str]]) -> NDArray[np.bool_]:
     names = sorted({name for row in categories for name in row})
     place = {name: i for i, name in enumerate(names)}
@@ -146,13 +117,3 @@ def _members(categories: list[list[str]]) -> NDArray[np.bool_]:
     for item, row in enumerate(categories):
         members[item, [place[name] for name in row]] = True
     return members
-
-
-def _lengths(items: pd.DataFrame) -> NDArray[np.int64] | None:
-    """Characters of ``text``, or of title and description together."""
-    columns = [name for name in TEXT_COLUMNS if name in items]
-    if not columns:
-        return None
-    columns = columns[:1] if columns[0] == "text" else columns
-    texts = items[columns].fillna("").astype(str)
-    return np.asarray(sum(texts[name].str.strip().str.len() for name in columns), dtype=np.int64)

@@ -17,7 +17,7 @@ from mmbench.inference import tuned_gain, tuning_curves
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
 from mmbench.inference.tuned_gain import TunedGain, TunedSide
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal, conjoined, series
 from mmbench.store import records
 from mmbench.store.records import Look
 from mmbench.store.schema import CLOSED_FORM, Cell, Choice, FinalRun, LedgerRow, Seal, Stage, Training
@@ -248,7 +248,7 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], 
 
 
 #: Marks of a training that did not come to its end, and the value to raise against each.
-REMEDIES = {"stalled": "budget.patience_steps", "cut off": "budget.max_steps"}
+REMEDIES = {Message("stalled"): "budget.patience_steps", Message("cut off"): "budget.max_steps"}
 
 
 def stalled(trainings: Sequence[Training]) -> NDArray[np.bool_]:
@@ -287,13 +287,27 @@ def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: flo
             marks[name] += float(weights[marked[:used]].sum())
         slots += used
         failed += int((~np.isfinite(effort.tuning.scores[:used])).sum())
-    reasons, named = [], ", ".join(effort.modality for effort in efforts.values())
+    reasons: list[str] = []
+    named = series([effort.modality for effort in efforts.values()])
     if sum(marks.values()) > UNTRAINED_WEIGHT:
-        parts = " and ".join(f"{mark} trials {100 * weight:.0f} %" for mark, weight in marks.items() if weight > 0)
-        values = " and ".join(REMEDIES[mark] for mark, weight in marks.items() if weight > 0)
-        reasons.append(f"of the weight of {named}, {parts}: raise {values}")
+        weighing = {mark: weight for mark, weight in marks.items() if weight > 0}
+        reasons.append(
+            Message(
+                "of the weight of {conditions}, {parts}: raise {settings}",
+                conditions=named,
+                parts=conjoined(
+                    [
+                        Message("{mark} trials {share} %", mark=mark, share=f"{100 * weight:.0f}")
+                        for mark, weight in weighing.items()
+                    ]
+                ),
+                settings=conjoined([REMEDIES[mark] for mark in weighing]),
+            )
+        )
     if failed > FAILED_SHARE * slots:
-        reasons.append(f"{failed} of the {slots} trials of {named} failed")
+        reasons.append(
+            Message("{failed} of the {n} trials of {conditions} failed", failed=failed, n=slots, conditions=named)
+        )
     return reasons
 
 

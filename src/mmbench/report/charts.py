@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, MultipleLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from mmbench.inference.tuning_curves import EDGE_WARNING, Band
+from mmbench.messages import Message, Translator
 
 if TYPE_CHECKING:
     from mmbench.report.cell_effort import CellEffort
@@ -35,7 +39,13 @@ STYLE: Any = {
 WHOLE: Any = {"bbox_inches": "tight", "pad_inches": 0.08}
 #: Letters of a row's name for which a forest plot has room, and letters in a row of its legend; an inch holds 14.
 ROOM, LEGEND = 20, 72
+#: From here on the ticks of an axis are in thousands or millions: none has more than four digits.
+LONG = 10_000
 Vector = NDArray[np.float64]
+#: What axes and legends say beside names and metrics.
+TRIALS, SECONDS, EPOCH = Message("trials"), Message("seconds"), Message("epoch")
+VALIDATION, GAIN, DEFAULT = Message("validation NDCG@20"), Message("tuned gain, %"), Message("default")
+LABELS = (TRIALS, SECONDS, EPOCH, VALIDATION, GAIN, DEFAULT)
 
 
 Paint = Callable[[Sequence[Axes]], None]
@@ -72,7 +82,23 @@ def _figure(paint: Paint, panels: int, width: float, height: float) -> Figure:
     for spare in axes[panels:]:
         spare.set_axis_off()
     paint(axes[:panels])
+    for axis in (axis for one in axes[:panels] for axis in (one.xaxis, one.yaxis)):
+        if isinstance(axis.get_major_formatter(), ScalarFormatter):
+            _short_ticks(axis)
     return figure
+
+
+def _short_ticks(axis: Axis) -> None:
+    """Ticks of at most four digits: large ones in thousands or millions, and none between four-digit numbers."""
+    lo, hi = sorted(axis.get_view_interval())
+    largest = max(abs(lo), abs(hi))
+    if largest >= LONG:
+        axis.set_major_formatter(EngFormatter(sep=""))
+        return
+    finest = 10.0 ** (math.floor(math.log10(largest)) - 3) if largest > 0 else 0.0
+    apart = np.diff(axis.get_majorticklocs())
+    if len(apart) and 0 < apart.min() < 0.999 * finest and math.floor(hi / finest) > math.ceil(lo / finest):
+        axis.set_major_locator(MultipleLocator(finest))
 
 
 def svg(figure: Figure, **extent: Any) -> str:
@@ -81,6 +107,24 @@ def svg(figure: Figure, **extent: Any) -> str:
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, **extent)
     written = text.getvalue()
     return written[written.index("<svg") :]
+
+
+def translated(drawn: str, say: Translator, labels: Iterable[str]) -> str:
+    """A chart with its labels in another language: it is drawn once, and its text is text.
+
+    Args:
+        drawn: the chart, in English.
+        say: into the language.
+        labels: what axes and legends say that is no name; :data:`LABELS` are known.
+    """
+    for label in (*LABELS, *labels):
+        drawn = drawn.replace(f">{escape(label, quote=False)}</text>", f">{escape(say(label), quote=False)}</text>")
+    return drawn
+
+
+def metric_labels(metric: str) -> list[Message]:
+    """Labels of axes that show a metric of the test split, as it is and after tuning."""
+    return [Message("test {metric}", metric=metric), Message("test {metric} after tuning", metric=metric)]
 
 
 def _look(place: int) -> dict[str, Any]:
@@ -95,7 +139,7 @@ def curves(bands: Mapping[str, Band], label: str, positions: Mapping[str, Vector
             x = np.arange(1, len(band.mean) + 1) if positions is None else positions[name]
             axes[0].plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **_look(place))
             axes[0].fill_between(x, band.lo, band.hi, color=_look(place)["color"], alpha=0.12, linewidth=0)
-        axes[0].set(xlabel=label, ylabel="validation NDCG@20")
+        axes[0].set(xlabel=label, ylabel=VALIDATION)
         axes[0].legend(frameon=False)
 
     return draw(paint)
@@ -118,14 +162,14 @@ def tuned(sides: Mapping[str, Band], gain: Band, n: int, margin: float, metric: 
         for place, (name, band) in enumerate(sides.items()):
             left.plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **_look(place))
             left.fill_between(x, band.lo, band.hi, color=_look(place)["color"], alpha=0.12, linewidth=0)
-        left.set(xlabel="trials", ylabel=f"test {metric} after tuning")
+        left.set(xlabel=TRIALS, ylabel=metric_labels(metric)[1])
         left.legend(frameon=False)
         right.axhspan(-100 * margin, 100 * margin, color="#DDDDDD", zorder=0, linewidth=0)
         right.axhline(0.0, color="#666666", linewidth=0.8, zorder=1)
         right.plot(x, 100 * gain.mean, color=COLOURS[2], markersize=4)
         right.fill_between(x, 100 * gain.lo, 100 * gain.hi, color=COLOURS[2], alpha=0.12, linewidth=0)
         right.plot(n, 100 * gain.mean[n - 1], color=COLOURS[2], marker="o", markersize=6, linestyle="none")
-        right.set(xlabel="trials", ylabel="tuned gain, %")
+        right.set(xlabel=TRIALS, ylabel=GAIN)
         for axis in axes:
             axis.axvline(n, color="#888888", linestyle=":", linewidth=1)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -143,9 +187,9 @@ def strip(values: Mapping[str, Vector]) -> str:
             axes[0].scatter(
                 place + jitter[1:], scores[1:], 22, facecolors="none", edgecolors=look["color"], marker=look["marker"]
             )
-            axes[0].scatter(place, scores[0], 40, label="default" if place == 0 else None, **look)
+            axes[0].scatter(place, scores[0], 40, label=DEFAULT if place == 0 else None, **look)
         axes[0].set_xticks(range(len(values)), list(values))
-        axes[0].set_ylabel("validation NDCG@20")
+        axes[0].set_ylabel(VALIDATION)
         axes[0].legend(frameon=False)
 
     return draw(paint)
@@ -169,7 +213,7 @@ def marginals(paths: Sequence[str], cells: Sequence[CellEffort], shares: Mapping
             for bound in () if searched is None else (searched.low, searched.high):
                 axis.axvline(bound, color="#B00020" if hit else "#888888", linestyle="--", linewidth=1)
             axis.set_xlabel(path)
-        axes[0].set_ylabel("validation NDCG@20")
+        axes[0].set_ylabel(VALIDATION)
         axes[0].legend(frameon=False, fontsize=7)
 
     return draw(paint, panels=len(paths), height=2.6)
@@ -181,7 +225,7 @@ def scatter(points: Mapping[str, tuple[Vector, Vector]], metric: str) -> str:
     def paint(axes: Sequence[Axes]) -> None:
         for place, (name, (x, y)) in enumerate(points.items()):
             axes[0].scatter(x, y, 22, alpha=0.8, label=name, **_look(place))
-        axes[0].set(xlabel="validation NDCG@20", ylabel=f"test {metric}")
+        axes[0].set(xlabel=VALIDATION, ylabel=metric_labels(metric)[0])
         axes[0].legend(frameon=False)
 
     return draw(paint)
@@ -195,7 +239,7 @@ def learning(histories: Mapping[str, Sequence[Sequence[float]]]) -> str:
             for number, history in enumerate(runs):
                 colour = _look(place)["color"]
                 axes[0].plot(range(1, len(history) + 1), history, color=colour, label=name if number == 0 else None)
-        axes[0].set(xlabel="epoch", ylabel="validation NDCG@20")
+        axes[0].set(xlabel=EPOCH, ylabel=VALIDATION)
         axes[0].legend(frameon=False)
 
     return draw(paint)
@@ -214,7 +258,7 @@ def stacked(parts: Mapping[str, Sequence[float]], labels: Sequence[str]) -> str:
             left += widths
         axes[0].set_yticks(range(len(parts)), list(parts))
         axes[0].invert_yaxis()
-        axes[0].set_xlabel("seconds")
+        axes[0].set_xlabel(SECONDS)
         axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(labels))
 
     return draw(paint, height=1.0 + 0.35 * len(parts))
@@ -239,13 +283,18 @@ class Line:
     word: str
 
 
+def within(margin: float) -> Message:
+    """Label of the band of equivalence."""
+    return Message("within ±{margin} %", margin=f"{margin:g}")
+
+
 def forest(lines: Sequence[Line], label: str, margin: float) -> Drawing:
     """Estimates with intervals, one below the other, with the band of equivalence and the word of each."""
     groups = list(dict.fromkeys(line.group for line in lines))
 
     def paint(axes: Sequence[Axes]) -> None:
         axis = axes[0]
-        axis.axvspan(-margin, margin, color="#DDDDDD", zorder=0, label=f"within ±{margin:g} %", linewidth=0)
+        axis.axvspan(-margin, margin, color="#DDDDDD", zorder=0, label=within(margin), linewidth=0)
         axis.axvline(0.0, color="#666666", linewidth=0.8, zorder=1)
         shown: set[str] = set()
         for place, line in enumerate(lines):

@@ -14,7 +14,7 @@ from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
 from mmbench.inference.looks import level_of_look
 from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, equivalence_level, verdict
-from mmbench.messages import message_of
+from mmbench.messages import Message, Template, clauses, conjoined, message_of, series
 from mmbench.report.cell_effort import CellEffort, badly_trained
 from mmbench.report.fairness_checks import FAIL, PASS, WARN, Group
 from mmbench.report.table import CellResult, SweepTable, comparable
@@ -22,6 +22,11 @@ from mmbench.report.together import Repetitions, judge_together, read_repetition
 
 #: Levels of fairness, the worst one last; without trainings there is none.
 LEVELS = ("-", PASS, WARN, FAIL)
+#: What a condition that has no result is waiting for.
+PENDING = {
+    "missing": Template("{condition} missing"),
+    "stale": Template("{condition} stale"),
+}
 #: Adjusted p below which a contrast counts as significant, within a cell and over the table.
 ALPHA = 0.05
 
@@ -133,7 +138,7 @@ class Comparison:
     @property
     def word(self) -> str:
         """The verdict, or what has not run."""
-        return self.pending if self.judgement is None else str(self.judgement)
+        return self.pending if self.judgement is None else self.judgement.said
 
 
 def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Comparison]:
@@ -164,7 +169,9 @@ def _join(over: Repetitions, members: Sequence[Comparison], delta: float) -> lis
     fairness = max((c.fairness for c in members), key=LEVELS.index)
     said = {c.dataset: (c.tuned, c.judgement) for c in members if c.judgement is not None}
     if len(said) < len(members):
-        pending = "; ".join(f"{c.dataset}: {c.pending}" for c in members if c.judgement is None)
+        pending = clauses(
+            [Message("{name}: {reason}", name=c.dataset, reason=c.pending) for c in members if c.judgement is None]
+        )
         joined = Comparison(members[0].a, members[0].b, None, fairness, pending=pending, over=over)
     else:
         tuned, judgement = judge_together(over, said, delta)
@@ -205,12 +212,16 @@ def looks_together(over: Repetitions, looks: Sequence[Sequence[EarlierLook]], de
 def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None) -> Comparison:
     """Judge one contrast, at the level of its look; p-values are adjusted later, when all are known."""
     fairness = group.level if group else "-"
-    failed = [f"{side.modality} failed: {side.reason}" for side in (a, b) if side.status == "failed"]
+    failed = [
+        Message("{condition} failed: {reason}", condition=side.modality, reason=" ".join(side.reason.split()))
+        for side in (a, b)
+        if side.status == "failed"
+    ]
     if failed:
-        return Comparison(a, b, verdict(None, table.delta, failed="; ".join(failed)), fairness)
-    waiting = [f"{side.modality} {side.status}" for side in (a, b) if side.status != "done"]
+        return Comparison(a, b, verdict(None, table.delta, failed=clauses(failed)), fairness)
+    waiting = [Message(PENDING[side.status], condition=side.modality) for side in (a, b) if side.status != "done"]
     if waiting:
-        return Comparison(a, b, None, fairness, pending=", ".join(waiting))
+        return Comparison(a, b, None, fairness, pending=series(waiting))
     configuration = table.change(a.dataset, a.model, a.modality, b.modality, table.primary)
     effects = intervals.user_effects(a.per_user(table.primary), b.per_user(table.primary)) if configuration else None
     doubts = unfairness(group)
@@ -218,10 +229,10 @@ def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None
     untuned = [side.modality for side in (a, b) if side.modality not in efforts]
     alike = comparable(a, b)
     if not alike:
-        doubts.append("the two differ in final seeds, test split or effort")
+        doubts.append(Message("the two differ in final seeds, test split or effort"))
     if untuned or not alike:
-        silent = f"nothing was tuned in {' and '.join(untuned)}" if untuned else ""
-        judged = verdict(None, table.delta, untrusted="; ".join(doubts), wordless=silent)
+        silent = Message("nothing was tuned in {conditions}", conditions=conjoined(untuned)) if untuned else ""
+        judged = verdict(None, table.delta, untrusted=_all(doubts), wordless=silent)
         return Comparison(a, b, judged, fairness, configuration=configuration, effects=effects)
     pair = [efforts[side.modality] for side in (a, b)]
 
@@ -286,18 +297,18 @@ def judged_sides(
     """
     cells = {cell.cell.key: cell for cell in (*a, *b)}.values()
     if any(cell.rungs for cell in cells):
-        return None, verdict(None, delta, untrusted="; ".join(doubts), wordless=wordless(cells))
+        return None, verdict(None, delta, untrusted=_all(doubts), wordless=wordless(cells))
     try:
         tuned = tuned_gain.free_disposal([cell.tuned_cell for cell in a], [cell.tuned_cell for cell in b], level=level)
     except ValueError as error:
-        return None, verdict(None, delta, untrusted="; ".join([*doubts, message_of(error)]))
+        return None, verdict(None, delta, untrusted=_all([*doubts, message_of(error)]))
     if tuned.refusal is NoWord.MORE_SEARCH:  # there never is a word, whatever else speaks against one
         return tuned, verdict(tuned, delta)
     by_name = {cell.tuned_cell.name: cell for cell in cells}
     found = [*doubts]
     for side in (tuned.a, tuned.b):
         found += badly_trained(side, {name: by_name[name] for name in side.cells}, delta)
-    return tuned, verdict(tuned, delta, untrusted="; ".join(dict.fromkeys(found)), wordless=wordless(cells))
+    return tuned, verdict(tuned, delta, untrusted=_all(list(dict.fromkeys(found))), wordless=wordless(cells))
 
 
 def unfairness(group: Group | None) -> list[str]:
@@ -310,14 +321,19 @@ def wordless(cells: Iterable[CellEffort]) -> str:
     reasons = []
     cells = list(cells)
     if any(cell.rungs for cell in cells):
-        reasons.append("trials were cut short at rungs, so what they would have come to is unknown")
+        reasons.append(Message("trials were cut short at rungs, so what they would have come to is unknown"))
     fewest = min((len(cell.trials) for cell in cells if not cell.tuning.exhausted), default=MIN_TRIALS)
     if fewest < MIN_TRIALS:
-        reasons.append(f"{fewest} trials, and a word takes {MIN_TRIALS}: raise budget.trials")
+        reasons.append(Message("{n} trials, and a word takes {least}: raise budget.trials", n=fewest, least=MIN_TRIALS))
     seeds = min((cell.seeds for cell in cells if cell.seeds is not None), default=MIN_SEEDS)
     if seeds < MIN_SEEDS:
-        reasons.append(f"training noise not measured, {seeds} final seed: raise budget.seeds")
-    return "; ".join(reasons)
+        reasons.append(Message("training noise not measured, {n} final seed: raise budget.seeds", n=seeds))
+    return _all(reasons)
+
+
+def _all(reasons: Sequence[str]) -> str:
+    """All reasons in one clause after the other; nothing where there are none."""
+    return clauses(reasons) if reasons else ""
 
 
 def _inference(tuned: Gain, delta: float) -> Inference | None:

@@ -8,13 +8,22 @@ from dataclasses import replace
 import numpy as np
 
 from mmbench import paths
+from mmbench.data.divisions import (
+    CATEGORY,
+    DIVISIONS,
+    LENGTH,
+    POPULARITY,
+    Slicing,
+    by_category,
+    by_length,
+    by_popularity,
+)
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contribution import hits, rankings, shapley, slices
 from mmbench.inference.contribution.guardrails import MARGIN
 from mmbench.inference.contribution.shapley import EMPTY, Coalition
-from mmbench.inference.contribution.slices import Slicing
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts, K
@@ -247,15 +256,15 @@ def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
     """Divisions of the test pairs that the data allow; one that puts all pairs into one slice tells nothing."""
     items, users = tested.items, tested.users[tested.pairs.users]
     slicings = {
-        "item's training interactions": slices.by_popularity(items, data.item_counts),
+        DIVISIONS[POPULARITY]: by_popularity(items, data.item_counts),
         "user's training interactions": slices.by_history(users, data.user_counts),
     }
     for name, feature in sorted(data.dataset.features.items()):
         slicings[f"{name} present"] = slices.by_presence(items, feature.present, name)
     if data.categories is not None:
-        slicings["category"] = slices.by_category(items, data.categories)
+        slicings[DIVISIONS[CATEGORY]] = by_category(items, data.categories)
     if data.lengths is not None:
-        slicings["text length"] = slices.by_length(items, data.lengths)
+        slicings[DIVISIONS[LENGTH]] = by_length(items, data.lengths)
     return slicings
 
 

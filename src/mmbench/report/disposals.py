@@ -6,13 +6,16 @@ searched no more than its control, so neither side has more chances to find some
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mmbench import paths
+from mmbench.data.conditions import SLICE
 from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, verdict
+from mmbench.messages import Message
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import (
     At,
@@ -49,8 +52,19 @@ class FailedControl(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        times = "once" if self.times == 1 else f"{self.times} times"
-        return f"model={self.model} {self.overrides} failed {times}: {self.reason}"
+        return str(self.said)
+
+    @property
+    def said(self) -> Message:
+        """How often it failed, and why."""
+        return Message.counted(
+            "model={model} {overrides} failed once: {reason}",
+            "model={model} {overrides} failed {n} times: {reason}",
+            self.times,
+            model=self.model,
+            overrides=self.overrides,
+            reason=self.reason,
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,7 @@ class Disposal:
         earlier: what was said before T or S was raised.
         over: the repetitions that are judged together here, where ``dataset`` names them all.
         within: the repetitions that this is one of; then they have the word.
+        part: the slice whose items alone have the modality; empty where all that have it do.
     """
 
     dataset: str
@@ -88,6 +103,7 @@ class Disposal:
     earlier: tuple[EarlierLook, ...] = ()
     over: Repetitions | None = None
     within: Repetitions | None = None
+    part: str = ""
 
     @property
     def name(self) -> str:
@@ -107,11 +123,11 @@ class Disposal:
     @property
     def word(self) -> str:
         """The verdict, or that none is allowed."""
-        return str(self.judgement)
+        return self.judgement.said
 
 
 #: What stands in place of a model over all models, and before the modality in the name of a free disposal.
-ALL_MODELS, FREE = "all models", "free_disposal_of_"
+ALL_MODELS, FREE = Message("all models"), "free_disposal_of_"
 
 
 def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]:
@@ -131,12 +147,34 @@ def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]
             for group in having:
                 found += _read(table, modality, group.model, [group])
             found += _read(table, modality, None, of_dataset)
-    repeated = read_repetitions(table, groups)
+    return _together(table, groups, by_dataset)
+
+
+def read_partial_disposals(table: SweepTable, groups: Sequence[Group], modality: str) -> list[Disposal]:
+    """Free disposal of a modality that the items of one slice alone have, over all models, for every slice that ran.
+
+    The cells without the modality are those of the whole; those with it, and their controls, are of the slice.
+
+    Args:
+        table: the sweep.
+        groups: its fairness report.
+        modality: the modality.
+    """
+    by_dataset: dict[str, list[Disposal]] = {dataset: [] for dataset in table.datasets}
+    for dataset, found in by_dataset.items():
+        of_dataset = [group for group in groups if group.dataset == dataset]
+        for part in sorted({part_of(c.cell, modality) for group in of_dataset for c in group.cells} - {""}):
+            found += _read(table, modality, None, of_dataset, part)
+    return _together(table, groups, by_dataset)
+
+
+def _together(table: SweepTable, groups: Sequence[Group], by_dataset: Mapping[str, list[Disposal]]) -> list[Disposal]:
+    """Disposals with those over repetitions before their members."""
 
     def join(over: Repetitions, members: Sequence[Disposal]) -> list[Disposal]:
         return _join(over, members, table.delta)
 
-    return together(by_dataset, repeated, lambda d: (d.modality, d.model), join)
+    return together(by_dataset, read_repetitions(table, groups), lambda d: (d.modality, d.model, d.part), join)
 
 
 def _join(over: Repetitions, members: Sequence[Disposal], delta: float) -> list[Disposal]:
@@ -145,7 +183,9 @@ def _join(over: Repetitions, members: Sequence[Disposal], delta: float) -> list[
     if len(sides) == 1:
         tuned, judgement = judge_together(over, {d.dataset: (d.tuned, d.judgement) for d in members}, delta)
     else:
-        silent = f"the conditions that have run are not the same {over.words}: run the same ones in all"
+        silent = Message(
+            "the conditions that have run are not the same {words}: run the same ones in all", words=over.words
+        )
         tuned, judgement = None, verdict(None, delta, wordless=silent)
     joined = replace(
         members[0],
@@ -163,13 +203,15 @@ def _join(over: Repetitions, members: Sequence[Disposal], delta: float) -> list[
     return [joined, *parts]
 
 
-def _read(table: SweepTable, modality: str, model: str | None, groups: Sequence[Group]) -> Iterator[Disposal]:
+def _read(
+    table: SweepTable, modality: str, model: str | None, groups: Sequence[Group], part: str = ""
+) -> Iterator[Disposal]:
     """Free disposal of a modality in some models together; nothing where no cell can stand against the real ones."""
     real, control, missing = [], [], []
     failed: list[FailedControl] = []
     for group in groups:
-        by_states = _by_states(group)
-        for states, cell in _real(group).items():
+        by_states = _by_states(group, modality, part)
+        for states, cell in _real(by_states).items():
             if dict(states).get(modality, "drop") == "drop":
                 real.append(cell)
                 control.append(cell)
@@ -177,18 +219,24 @@ def _read(table: SweepTable, modality: str, model: str | None, groups: Sequence[
             shuffled = dict(states) | {modality: "shuffle"}
             other = by_states.get(_key(shuffled))
             if other is None:
-                missing.append((group.model, control_of(cell.cell.states, cell.modality, modality)))
-                failed += _failures(table, group, _key(shuffled), missing[-1][1])
+                overrides = control_of(cell.cell.states, cell.modality, modality)
+                missing.append((group.model, " ".join([overrides, *partial_overrides(modality, part)])))
+                failed += _failures(table, group, _key(shuffled), missing[-1][1], modality, part)
             else:
                 real.append(cell)
                 control.append(other)
     if all(a is b for a, b in zip(real, control, strict=True)):  # no control at all
-        real = [cell for group in groups for cell in _real(group).values()]
+        real = [cell for group in groups for cell in _real(_by_states(group, modality, part)).values()]
         control = [cell for cell in real if cell.cell.states.get(modality, "drop") == "drop"]
     if not control:
         return
     models = {cell.cell.model for cell in real}
-    doubts = [f"{g.model}: {reason}" for g in groups if g.model in models for reason in unfairness(g)]
+    doubts = [
+        Message("{name}: {reason}", name=g.model, reason=reason)
+        for g in groups
+        if g.model in models
+        for reason in unfairness(g)
+    ]
 
     def say(at: At, level: float) -> tuple[TunedGain | None, Judgement]:
         return judged_sides([at(cell) for cell in real], [at(cell) for cell in control], table.delta, level, doubts)
@@ -208,15 +256,18 @@ def _read(table: SweepTable, modality: str, model: str | None, groups: Sequence[
         judged,
         tuple(failed),
         earlier,
+        part=part,
     )
 
 
-def _failures(table: SweepTable, group: Group, states: States, overrides: str) -> Iterator[FailedControl]:
+def _failures(
+    table: SweepTable, group: Group, states: States, overrides: str, modality: str, part: str
+) -> Iterator[FailedControl]:
     """The failed cell of a model with these states of its modalities, if there is one."""
     for cell in table.cells.values():
         if (cell.dataset, cell.model, cell.status) == (group.dataset, group.model, "failed"):
             record = records.read(paths.cell_file(cell.folder), Cell)
-            if _key(record.states) == states:
+            if _key(record.states) == states and part_of(record, modality) == part:
                 rows = (row for row in ledger.read(table.folder) if row.cell_key == record.key)
                 times = sum(row.status != "ok" for row in rows)
                 yield FailedControl(group.model, overrides, max(times, 1), " ".join(cell.reason.split()))
@@ -228,25 +279,51 @@ def _names(cells: Iterable[CellEffort]) -> tuple[str, ...]:
 
 def _modalities(group: Group) -> set[str]:
     """Modalities that some real condition of a model has."""
-    return {name for states in _real(group) for name, state in states if state == "real"}
+    return {name for states in _real(_by_states(group)) for name, state in states if state == "real"}
 
 
-def _real(group: Group) -> dict[States, CellEffort]:
-    """The cell of each real condition by the states of its modalities."""
-    return {
-        states: cell for states, cell in _by_states(group).items() if {state for _, state in states} <= {"real", "drop"}
-    }
+def _real(by_states: Mapping[States, CellEffort]) -> dict[States, CellEffort]:
+    """Of the cells by the states of their modalities, those with real ones only."""
+    return {states: cell for states, cell in by_states.items() if {state for _, state in states} <= {"real", "drop"}}
 
 
-def _by_states(group: Group) -> dict[States, CellEffort]:
-    """One cell for each combination of states; those whose items lost content, and external ones, are left out."""
+def _by_states(group: Group, modality: str = "", part: str = "") -> dict[States, CellEffort]:
+    """One cell for each combination of states; those whose items lost content, and external ones, are left out.
+
+    Of the cells with ``modality`` those count whose items have it in the slice ``part`` alone, where one is named.
+    """
     found: dict[States, CellEffort] = {}
     for cell in group.cells:
-        config = cell.cell.config
-        thinned = any(config.get("modality", {}).get("missing", {}).values())
-        if not thinned and "recommendations" not in config["model"]:
+        used = bool(part) and cell.cell.states.get(modality, "drop") != "drop"
+        counts = part_of(cell.cell, modality) == part if used else not thinned(cell.cell)
+        if counts and "recommendations" not in cell.cell.config["model"]:
             found.setdefault(_key(cell.cell.states), cell)
     return found
+
+
+def thinned(cell: Cell) -> bool:
+    """Whether items lost content that they have."""
+    return any(cell.config.get("modality", {}).get("missing", {}).values())
+
+
+def part_of(cell: Cell, modality: str) -> str:
+    """The slice that a condition leaves a modality to, all other modalities whole; empty for any other condition."""
+    condition = cell.config.get("modality", {})
+    lost = {name: rate for name, rate in condition.get("missing", {}).items() if rate}
+    sliced = condition.get("missing_rule") == SLICE and lost == {modality: 1}
+    return str(condition["missing_slice"]) if sliced and cell.states.get(modality, "drop") != "drop" else ""
+
+
+def partial_overrides(modality: str, part: str) -> tuple[str, ...]:
+    """What the command line takes to leave a modality to the items of a slice; nothing where there is none.
+
+    A label that the command line would read as something else stands in quotes.
+    """
+    if not part:
+        return ()
+    if not re.fullmatch(r"[a-zA-Z0-9_:+.-]+( [a-zA-Z0-9_:+.-]+)*", part):
+        part = '"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return (f"modality.missing.{modality}=1", f"modality.missing_rule={SLICE}", f"modality.missing_slice={part}")
 
 
 def _key(states: Mapping[str, str]) -> States:
@@ -265,4 +342,5 @@ def control_of(states: Mapping[str, str], condition: str, modality: str) -> str:
     named = "_".join([*others, "shuffled", modality])
     if named in CONDITIONS:
         return f"modality={named}"
-    return f"modality={condition} modality.states.{modality}=shuffle"
+    option = condition.partition("_missing")[0]
+    return f"modality={option} modality.states.{modality}=shuffle"

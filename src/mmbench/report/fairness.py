@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +13,16 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.inference import tuning_curves
 from mmbench.inference.tuned_gain import TunedGain
+from mmbench.messages import Message, Template, Translator, clauses, points, series
 from mmbench.report import charts
 from mmbench.report.cell_effort import CellEffort, cut_off, edges, stalled
 from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import Disposal
-from mmbench.report.fairness_checks import Group
-from mmbench.report.layout import Column, Table, markdown_table, md, page
+from mmbench.report.fairness_checks import PASS, Group
+from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, page
 from mmbench.report.sentences import disposal_verdict, metric_name, percent
 from mmbench.report.table import SweepTable
-from mmbench.report.templating import render
+from mmbench.report.templating import Pages, render, write_pages
 from mmbench.report.verdict_table import TUNING, of_contrast
 from mmbench.store import files
 from mmbench.store.schema import Stage, Training
@@ -34,22 +37,31 @@ def write_fairness(
     groups: Sequence[Group],
     compared: Sequence[Comparison],
     disposals: Sequence[Disposal],
+    lang: str,
     *,
     every_chart: bool = False,
 ) -> None:
-    """Write the fairness report of a sweep.
+    """Write the fairness report of a sweep in every language.
 
     Args:
         table: the sweep.
         groups: its checks.
         compared: its planned contrasts.
         disposals: free disposal of its modalities.
+        lang: language that was asked for.
         every_chart: whether charts are drawn however many there are.
     """
     folder = paths.report_dir(table.folder)
-    charted = every_chart or len(groups) <= MOST_CHARTED
-    files.write_text(folder / f"{paths.FAIRNESS}.md", as_markdown(table, groups, compared, disposals))
-    files.write_text(folder / f"{paths.FAIRNESS}.html", as_html(table, groups, compared, disposals, charted))
+    drawn = None
+    if every_chart or len(groups) <= MOST_CHARTED:
+        drawn = Drawn(
+            [_charts(table, group, _of(compared, group)) for group in groups],
+            [_disposal_chart(table, disposal) for disposal in disposals],
+        )
+    for pages in Pages.both(lang):
+        text = as_markdown(table, groups, compared, disposals, pages.translator)
+        files.write_text(folder / paths.document(paths.FAIRNESS, "md", pages.lang), text)
+    write_pages(folder, paths.FAIRNESS, lang, lambda pages: as_html(table, groups, compared, disposals, drawn, pages))
 
 
 def budget_table(cells: Sequence[CellEffort], delta: float) -> Table[CellEffort]:
@@ -64,7 +76,10 @@ def budget_table(cells: Sequence[CellEffort], delta: float) -> Table[CellEffort]
 
 def tuning_table(compared: Sequence[Comparison]) -> Table[Comparison]:
     """What the tuned gain of each contrast is made of."""
-    columns = (Column[Comparison](None, "contrast", lambda c: c.contrast, names=True), *map(of_contrast, TUNING))
+    columns = (
+        Column[Comparison](None, Message("contrast"), lambda c: c.contrast, names=True),
+        *map(of_contrast, TUNING),
+    )
     return Table("tuned gains", columns, [c for c in compared if c.tuned is not None])
 
 
@@ -72,7 +87,7 @@ def _chosen(cell: CellEffort) -> str:
     """The chosen configuration by the last part of each path."""
     items = cell.choice.configuration.items()
     texts = (f"{path.split('.')[-1]}={f'{v:.3g}' if isinstance(v, float) else v}" for path, v in items)
-    return ", ".join(texts) or "nothing to choose"
+    return ", ".join(texts) or Message("nothing to choose")
 
 
 def _parameters(cell: CellEffort) -> str:
@@ -122,41 +137,49 @@ def _count(marks: Callable[[Sequence[Training]], NDArray[np.bool_]]) -> Callable
 def budget_columns(delta: float) -> Sequence[Column[CellEffort]]:
     """Columns of the budget table."""
     return (
-        Column(None, "condition", lambda cell: cell.modality),
+        Column(None, Message("condition"), lambda cell: cell.modality),
         Column(
-            None, "trials (failed)", lambda cell: f"{len(cell.trials)} ({sum(not t.succeeded for t in cell.trials)})"
+            None,
+            Message("trials (failed)"),
+            lambda cell: f"{len(cell.trials)} ({sum(not t.succeeded for t in cell.trials)})",
         ),
-        Column(None, "searched", lambda cell: len(cell.choice.configuration)),
-        Column(None, "epochs, median", lambda cell: cell.epochs, lambda epochs: f"{epochs:.0f}"),
-        Column(None, "stalled, trials + finals", _count(stalled)),
-        Column(None, "cut off", _count(lambda trainings: cut_off(trainings, delta))),
-        Column(None, "seconds", lambda cell: cell.seconds, lambda seconds: f"{seconds:.0f}"),
-        Column(None, "energy, Wh", lambda cell: cell.energy_kwh, lambda kwh: f"{1000 * kwh:.2g}"),
-        Column(None, "validation, best", lambda cell: cell.choice.score, lambda score: f"{score:.4f}"),
-        Column(None, "gain over default", _over_default, lambda gain: f"{100 * gain:+.1f} %"),
-        Column(None, "last half of trials", _last_half, lambda share: f"{100 * share:.1f} %"),
-        Column(None, "optimism", _optimism, lambda optimism: f"{optimism:+.4f}"),
-        Column(None, "parameters", _parameters),
-        Column(None, "at an edge", _at_edge),
-        Column(None, "chosen", _chosen),
+        Column(None, Message("searched"), lambda cell: len(cell.choice.configuration)),
+        Column(None, Message("epochs, median"), lambda cell: cell.epochs, lambda epochs: f"{epochs:.0f}"),
+        Column(None, Message("stalled, trials + finals"), _count(stalled)),
+        Column(None, Message("cut off"), _count(lambda trainings: cut_off(trainings, delta))),
+        Column(None, Message("seconds"), lambda cell: cell.seconds, lambda seconds: f"{seconds:.0f}"),
+        Column(None, Message("energy, Wh"), lambda cell: cell.energy_kwh, lambda kwh: f"{1000 * kwh:.2g}"),
+        Column(None, Message("validation, best"), lambda cell: cell.choice.score, lambda score: f"{score:.4f}"),
+        Column(None, Message("gain over default"), _over_default, percent),
+        Column(None, Message("last half of trials"), _last_half, lambda share: f"{100 * share:.1f} %"),
+        Column(None, Message("optimism"), _optimism, lambda optimism: f"{optimism:+.4f}"),
+        Column(None, Message("parameters"), _parameters),
+        Column(None, Message("at an edge"), _at_edge),
+        Column(None, Message("chosen"), _chosen),
     )
+
+
+def _doubts(group: Group) -> str:
+    """Why a group has not passed, or that it has."""
+    reasons = [check.reason for check in group.checks if check.level != PASS]
+    return clauses(reasons) if reasons else Message("every check passed")
 
 
 #: Columns of the verdicts on top of the report.
 VERDICTS: Sequence[Column[Group]] = (
-    Column(None, "dataset", lambda group: group.dataset),
-    Column(None, "model", lambda group: group.model),
-    Column(None, "verdict", lambda group: group.level),
+    Column(None, Message("dataset"), lambda group: group.dataset),
+    Column(None, Message("model"), lambda group: group.model),
+    Column(None, Message("verdict"), lambda group: group.level),
     Column(
         None,
-        "why",
-        lambda group: "; ".join(c.reason for c in group.checks if c.level != "PASS") or "every check passed",
+        Message("why"),
+        _doubts,
     ),
 )
 
 
 #: What the marks of trainings mean.
-LEGEND = (
+LEGEND = Message(
     "stalled: patience ended the training below the popularity baseline, raise budget.patience_steps; cut off: the cap "
     "ended it while validation still rose, raise budget.max_steps. Where they weigh more than a tenth of what is "
     "chosen, the measurement is not trusted."
@@ -165,20 +188,30 @@ LEGEND = (
 
 def by_trials(compared: Sequence[Comparison]) -> str:
     """Would fewer or more trials say something else?"""
-    told = [f"{c.a.modality} against {c.b.modality}: {_gains(c)}" for c in compared if c.tuned is not None]
+    told = [
+        Message("{a} against {b}: {gains}", a=c.a.modality, b=c.b.modality, gains=_gains(c))
+        for c in compared
+        if c.tuned is not None
+    ]
     if not told:
-        return "No two conditions of a planned contrast, or nothing was tuned: no gain by number of trials."
-    return "Gain by number of trials. " + " ".join(f"{line[0].upper()}{line[1:]}." for line in told)
+        return Message("No two conditions of a planned contrast, or nothing was tuned: no gain by number of trials.")
+    return Message("Gain by number of trials: {gains}.", gains=functools.reduce(_then, told))
 
 
-def _gains(comparison: Comparison) -> str:
+def _then(first: Message, rest: Message) -> Message:
+    return Message("{first}. {rest}", first=first, rest=rest)
+
+
+def _gains(comparison: Comparison) -> Message:
     tuned = comparison.tuned
     assert tuned is not None
     numbers = sorted({1, tuned.n, math.ceil(tuned.trials / 2), tuned.trials})
-    gains = ", ".join(f"{percent(tuned.curve.mean[n - 1])} after {n}" for n in numbers)
+    gains = series([Message("{gain} % after {n}", gain=points(tuned.curve.mean[n - 1]), n=n) for n in numbers])
     if comparison.within is not None:
-        return f"{gains}; judged {comparison.within.words}"
-    return f"{gains}; {'depends' if tuned.depends_on_tuning else 'does not depend'} on tuning"
+        return Message("{gains}; judged {words}", gains=gains, words=comparison.within.words)
+    if tuned.depends_on_tuning:
+        return Message("{gains}; depends on tuning", gains=gains)
+    return Message("{gains}; does not depend on tuning", gains=gains)
 
 
 def _of(compared: Sequence[Comparison], group: Group) -> list[Comparison]:
@@ -186,21 +219,31 @@ def _of(compared: Sequence[Comparison], group: Group) -> list[Comparison]:
 
 
 def as_markdown(
-    table: SweepTable, groups: Sequence[Group], compared: Sequence[Comparison], disposals: Sequence[Disposal]
+    table: SweepTable,
+    groups: Sequence[Group],
+    compared: Sequence[Comparison],
+    disposals: Sequence[Disposal],
+    say: Translator = ENGLISH,
 ) -> str:
     """The report as Markdown."""
-    pieces = [f"# Fairness of {md(table.title)}", markdown_table(Table("verdicts", VERDICTS, groups)), LEGEND]
-    pieces.append(table.proof)
+    pieces = [
+        f"# {md(say(Message('Fairness of {sweep}', sweep=table.title)))}",
+        markdown_table(Table("verdicts", VERDICTS, groups), say),
+        say(LEGEND),
+        say(table.proof),
+    ]
     for group in groups:
         own = _of(compared, group)
-        pieces += [f"## {md(group.dataset)}, {md(group.model)}: {group.level}", by_trials(own)]
-        pieces.append(markdown_table(budget_table(group.cells, table.delta)))
+        pieces += [f"## {md(group.dataset)}, {md(group.model)}: {group.level}", say(by_trials(own))]
+        pieces.append(markdown_table(budget_table(group.cells, table.delta), say))
         if tuning_table(own).rows:
-            pieces.append(markdown_table(tuning_table(own)))
-        pieces.append("\n".join(f"- {check.level}: {check.name}: {md(check.reason)}" for check in group.checks))
+            pieces.append(markdown_table(tuning_table(own), say))
+        pieces.append(
+            "\n".join(f"- {check.level}: {say(check.name)}: {md(say(check.reason))}" for check in group.checks)
+        )
     if disposals:
-        told = (f"- {d.name}: {disposal_verdict(d, table.primary)}" for d in disposals)
-        pieces += ["## Free disposal", "\n".join(told)]
+        told = (f"- {d.name}: {say(disposal_verdict(d, table.primary))}" for d in disposals)
+        pieces += [f"## {say(Message('Free disposal'))}", "\n".join(told)]
     return "\n\n".join(pieces) + "\n"
 
 
@@ -209,35 +252,62 @@ def as_html(
     groups: Sequence[Group],
     compared: Sequence[Comparison],
     disposals: Sequence[Disposal],
-    charted: bool = True,
+    drawn: Drawn | None,
+    pages: Pages,
 ) -> str:
-    """The report as one page without outside requests; everything that is not ours is escaped."""
-    verdicts = page(Table("verdicts", VERDICTS, groups))
+    """The report as one page without outside requests; everything that is not ours is escaped.
+
+    Args:
+        table: the sweep.
+        groups: its checks.
+        compared: its planned contrasts.
+        disposals: free disposal of its modalities.
+        drawn: its charts; None where they are left out.
+        pages: the language of the page, and its names.
+    """
+    say = pages.translator
+    labels = [*charts.metric_labels(metric_name(table.primary)), *STAGES]
+    labels += [label for disposal in disposals for label in _sides(disposal)]
+    verdicts = page(Table("verdicts", VERDICTS, groups), say)
     sections = [
         {
             "group": group,
             "verdict": verdict,
-            "sentence": by_trials(_of(compared, group)),
-            "budget": page(budget_table(group.cells, table.delta)),
-            "tuning": page(tuning_table(_of(compared, group))),
-            "charts": _charts(table, group, _of(compared, group)) if charted else {},
+            "sentence": say(by_trials(_of(compared, group))),
+            "budget": page(budget_table(group.cells, table.delta), say),
+            "tuning": page(tuning_table(_of(compared, group)), say),
+            "checks": [(check.level, say(check.name), say(check.reason)) for check in group.checks],
+            "charts": {say(title): charts.translated(svg, say, labels) for title, svg in (made or {}).items()},
         }
-        for group, verdict in zip(groups, verdicts["rows"], strict=True)
+        for group, verdict, made in zip(
+            groups, verdicts["rows"], [None] * len(groups) if drawn is None else drawn.groups, strict=True
+        )
     ]
     free = [
-        (d.name, disposal_verdict(d, table.primary), _disposal_chart(table, d) if charted else "") for d in disposals
+        (d.name, say(disposal_verdict(d, table.primary)), charts.translated(svg, say, labels))
+        for d, svg in zip(disposals, [""] * len(disposals) if drawn is None else drawn.disposals, strict=True)
     ]
     return render(
         "fairness.html",
-        name=table.title,
+        **pages.of(paths.FAIRNESS),
+        heading=say(table.title),
+        name=table.name,
         budget=table.budget,
-        legend=LEGEND,
-        proof=table.proof,
-        charted=charted,
+        legend=say(LEGEND),
+        proof=say(table.proof),
+        charted=drawn is not None,
         verdicts=verdicts,
         sections=sections,
         disposals=free,
     )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Charts of a fairness report, in English: by title for each group, and one for each free disposal."""
+
+    groups: Sequence[Mapping[str, str]]
+    disposals: Sequence[str]
 
 
 def _tuned_chart(table: SweepTable, names: Sequence[str], tuned: TunedGain) -> str:
@@ -249,8 +319,18 @@ def _tuned_chart(table: SweepTable, names: Sequence[str], tuned: TunedGain) -> s
 def _disposal_chart(table: SweepTable, disposal: Disposal) -> str:
     if not isinstance(disposal.tuned, TunedGain) or disposal.tuned.trials < 2:  # repetitions have theirs each
         return ""
-    other = f"{disposal.modality} shuffled" if disposal.controlled else f"without {disposal.modality}"
-    return _tuned_chart(table, ["all real conditions", other], disposal.tuned)
+    return _tuned_chart(table, _sides(disposal), disposal.tuned)
+
+
+def _sides(disposal: Disposal) -> tuple[Message, Message]:
+    """What stands on each side of a free disposal."""
+    return Message("all real conditions"), Message(OTHER_SIDE[disposal.controlled], modality=disposal.modality)
+
+
+#: What real conditions stand against, by whether there is a control.
+OTHER_SIDE = {True: Template("{modality} shuffled"), False: Template("without {modality}")}
+#: Where seconds go.
+STAGES = (Message("tuning"), Message("final runs"))
 
 
 def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> Mapping[str, str]:
@@ -259,30 +339,35 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
     drawn: dict[str, str] = {}
     for c in compared:
         if isinstance(c.tuned, TunedGain) and c.tuned.trials > 1:
-            title = f"{c.a.modality} against {c.b.modality}: both tuned, and the gain by number of trials (dotted: the "
-            title += f"{c.tuned.n} trials of the verdict; bands up to half of the trials)"
+            title = Message(
+                "{a} against {b}: both tuned, and the gain by number of trials (dotted: the {n} trials of the verdict; "
+                "bands up to half of the trials)",
+                a=c.a.modality,
+                b=c.b.modality,
+                n=c.tuned.n,
+            )
             drawn[title] = _tuned_chart(table, [c.a.modality, c.b.modality], c.tuned)
     if cells and group.enough_trials() and not any(c.rungs for c in cells):
         bands = {c.modality: c.alone.a_curves.validation for c in cells}
-        drawn["Expected best validation score by number of trials"] = charts.curves(bands, "trials")
+        drawn[Message("Expected best validation score by number of trials")] = charts.curves(bands, charts.TRIALS)
         cost = {c.modality: np.cumsum(c.trial_seconds()) for c in cells}
-        drawn["The same by seconds of tuning"] = charts.curves(bands, "seconds", cost)
+        drawn[Message("The same by seconds of tuning")] = charts.curves(bands, charts.SECONDS, cost)
     if cells:
-        drawn["Every trial"] = charts.strip({c.modality: c.validation for c in cells})
+        drawn[Message("Every trial")] = charts.strip({c.modality: c.validation for c in cells})
         paths_searched = [path for path, value in cells[0].choice.configuration.items() if not isinstance(value, str)]
         if paths_searched:
-            drawn["Score over each range (bounds drawn; red: best trials at the edge)"] = charts.marginals(
+            drawn[Message("Score over each range (bounds drawn; red: best trials at the edge)")] = charts.marginals(
                 paths_searched, cells, {c.modality: edges(c) for c in cells}
             )
-        drawn["Validation against test, every trial"] = charts.scatter(
+        drawn[Message("Validation against test, every trial")] = charts.scatter(
             {c.modality: (c.validation, np.nanmean(c.test, axis=1)) for c in cells if c.test.size},
             metric_name(table.primary),
         )
     histories = {c.modality: [f.course.history for f in c.finals if f.course is not None] for c in group.cells}
     if any(len(h) > 1 for runs in histories.values() for h in runs):
-        drawn["Learning curves of the final runs"] = charts.learning(histories)
+        drawn[Message("Learning curves of the final runs")] = charts.learning(histories)
     seconds = {c.modality: _seconds_by_stage(c) for c in group.cells}
-    drawn["Where the seconds went"] = charts.stacked(seconds, ("tuning", "final runs"))
+    drawn[Message("Where the seconds went")] = charts.stacked(seconds, STAGES)
     return drawn
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from mmbench.audit.standing import Standing
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
+from mmbench.messages import Message, clauses, conjoined, series
 from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, stalled
 from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable
@@ -89,9 +91,17 @@ def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None
         draws: which draws were run; None where that is not to be listed.
     """
     checks: list[Check | None] = [
-        _same("split", [c.cell.split_hash for c in cells], "every condition saw the same train and validation"),
-        _same("test split", [c.seal.test_hash for c in cells], "every condition was tested on the same interactions"),
-        _same("budget", [_effort(c.cell) for c in cells], "one training rule, T and S for all"),
+        _same(
+            Message("split"),
+            [c.cell.split_hash for c in cells],
+            Message("every condition saw the same train and validation"),
+        ),
+        _same(
+            Message("test split"),
+            [c.seal.test_hash for c in cells],
+            Message("every condition was tested on the same interactions"),
+        ),
+        _same(Message("budget"), [_effort(c.cell) for c in cells], Message("one training rule, T and S for all")),
         _slots(cells),
         _configurations(cells),
         _proposals(cells),
@@ -113,20 +123,25 @@ def _records(standing: Standing, dataset: str, model: str) -> Check:
     """Are the records what an audit computes again?"""
     found = [finding for finding in standing.findings if finding.touches(dataset, model)]
     if found:
-        more = f" and {len(found) - 1} more; python -m mmbench audit lists them" if len(found) > 1 else ""
-        return Check("records", FAIL, f"{found[0]}{more}")
-    return Check("records", PASS, f"{standing.words}, root {standing.root}")
+        first = Message("{name}: {reason}", name=f"{found[0].file}: {found[0].field}", reason=found[0].reason)
+        if len(found) > 1:
+            first = Message("{first} and {n} more; python -m mmbench audit lists them", first=first, n=len(found) - 1)
+        return Check(Message("records"), FAIL, first)
+    return Check(Message("records"), PASS, Message("{level}, root {root}", level=standing.words, root=standing.root))
 
 
 def _tries(tries: Tries) -> Check:
     """What was tried besides? Sweeps beside this one are named without a warning: an archive does not hold them."""
-    named = "; ".join(map(str, [*tries.here, *tries.beside]))
-    return Check("further tries", WARN if tries.here else PASS, named or "none that left a trace here")
+    named = [*tries.here, *tries.beside]
+    reason = clauses(named) if named else Message("none that left a trace here")
+    return Check(Message("further tries"), WARN if tries.here else PASS, reason)
 
 
-def _same(name: str, values: Sequence[str], claim: str) -> Check:
+def _same(name: Message, values: Sequence[str], claim: Message) -> Check:
     if len(set(values)) > 1:
-        return Check(name, FAIL, f"conditions differ in their {name}: what was compared is not the same task")
+        return Check(
+            name, FAIL, Message("conditions differ in their {what}: what was compared is not the same task", what=name)
+        )
     return Check(name, PASS, claim)
 
 
@@ -141,20 +156,29 @@ def _slots(cells: Sequence[CellEffort]) -> Check:
     planned = {len(slots) for slots in counts.values()}
     if len(planned) > 1 or any(slots != list(range(len(slots))) for slots in counts.values()):
         counted = ", ".join(f"{name} {len(slots)}" for name, slots in counts.items())
-        return Check("trials", FAIL, f"conditions were not given the same trials ({counted})")
-    return Check("trials", PASS, f"{planned.pop()} trials each, slots without a gap")
+        reason = Message("conditions were not given the same trials ({counted})", counted=counted)
+        return Check(Message("trials"), FAIL, reason)
+    return Check(Message("trials"), PASS, Message("{n} trials each, slots without a gap", n=planned.pop()))
 
 
 def _configurations(cells: Sequence[CellEffort]) -> Check:
     shortest = min(len(c.trials) for c in cells)
     lists = [[t.configuration_hash for t in c.trials][:shortest] for c in cells]
     if any(hashes != lists[0] for hashes in lists):
-        return Check("configurations", FAIL, "the same slot holds different configurations under different conditions")
+        return Check(
+            Message("configurations"),
+            FAIL,
+            Message("the same slot holds different configurations under different conditions"),
+        )
     if len(set(lists[0])) != shortest:
-        return Check("configurations", FAIL, "a configuration was tried twice")
+        return Check(Message("configurations"), FAIL, Message("a configuration was tried twice"))
     if any(t.configuration_hash != configuration_hash(t.configuration) for c in cells for t in c.trials):
-        return Check("configurations", FAIL, "a record's configuration is not the one its hash was taken from")
-    return Check("configurations", PASS, "identical lists of configurations, all distinct, the default first")
+        return Check(
+            Message("configurations"), FAIL, Message("a record's configuration is not the one its hash was taken from")
+        )
+    return Check(
+        Message("configurations"), PASS, Message("identical lists of configurations, all distinct, the default first")
+    )
 
 
 def _proposals(cells: Sequence[CellEffort]) -> Check | None:
@@ -164,9 +188,15 @@ def _proposals(cells: Sequence[CellEffort]) -> Check | None:
         return None
     if len(set(counts.values())) > 1:
         counted = ", ".join(f"{name} {n}" for name, n in counts.items())
-        return Check("proposals", FAIL, f"TPE proposed more to some conditions than to others ({counted})")
-    reason = f"TPE proposed {max(counts.values())} further trials to each; curves over trials leave them out"
-    return Check("proposals", PASS, reason)
+        return Check(
+            Message("proposals"),
+            FAIL,
+            Message("TPE proposed more to some conditions than to others ({counted})", counted=counted),
+        )
+    reason = Message(
+        "TPE proposed {n} further trials to each; curves over trials leave them out", n=max(counts.values())
+    )
+    return Check(Message("proposals"), PASS, reason)
 
 
 def _looks(cells: Sequence[CellEffort]) -> Check | None:
@@ -175,26 +205,34 @@ def _looks(cells: Sequence[CellEffort]) -> Check | None:
     if not said:
         return None
     if len(set(said.values())) == 1:
-        return Check("looks", PASS, f"the test split was opened {next(iter(said.values()))}")
-    each = "; ".join(f"{name} {opened}" for name, opened in said.items())
-    return Check("looks", PASS, f"the test split was opened for {each}")
+        (times,) = set(said.values())
+        return Check(Message("looks"), PASS, Message("the test split was opened {times}", times=times))
+    each = clauses([Message("{name} {times}", name=name, times=times) for name, times in said.items()])
+    return Check(Message("looks"), PASS, Message("the test split was opened for {each}", each=each))
 
 
-def _opened(cell: CellEffort) -> str:
-    times = [f"with T {look.trials} and S {look.seeds}" for look in cell.looks]
-    return f"once, {times[0]}" if len(times) == 1 else f"{len(times)} times, {', then '.join(times)}"
+def _opened(cell: CellEffort) -> Message:
+    times = [Message("with T {trials} and S {seeds}", trials=look.trials, seeds=look.seeds) for look in cell.looks]
+    each = functools.reduce(lambda first, rest: Message("{first}, then {rest}", first=first, rest=rest), times)
+    return Message.counted("once, {each}", "{n} times, {each}", len(times), each=each)
 
 
 def _draws(cells: Sequence[CellEffort], draws: Draws | None) -> Check | None:
     """Which draws of the tuning were run?"""
     if draws is None:
         return None
-    numbers = ", ".join(map(str, sorted(draws.here)))
-    here = f"this is draw {cells[0].cell.draw}; draws run in this sweep: {numbers}"
+    here = Message(
+        "this is draw {draw}; draws run in this sweep: {numbers}",
+        draw=cells[0].cell.draw,
+        numbers=series(list(map(str, sorted(draws.here)))),
+    )
     if draws.elsewhere:
-        each = (f"draw {draw} in {', '.join(sorted(names))}" for draw, names in sorted(draws.elsewhere.items()))
-        return Check("draws", WARN, f"{here}; not shown here: {'; '.join(each)}")
-    return Check("draws", PASS, here)
+        each = [
+            Message("draw {draw} in {sweeps}", draw=draw, sweeps=series(sorted(names)))
+            for draw, names in sorted(draws.elsewhere.items())
+        ]
+        return Check(Message("draws"), WARN, Message("{here}; not shown here: {each}", here=here, each=clauses(each)))
+    return Check(Message("draws"), PASS, here)
 
 
 def _rungs(cells: Sequence[CellEffort]) -> Check | None:
@@ -203,15 +241,25 @@ def _rungs(cells: Sequence[CellEffort]) -> Check | None:
     if not rungs:
         return None
     survived = {c.modality: sum(t.course is None or t.course.stop_reason != "rung" for t in c.trials) for c in cells}
-    survivors = ", ".join(
-        f"{name} {n} of {len(c.trials)}" for (name, n), c in zip(survived.items(), cells, strict=True)
+    survivors = series(
+        [
+            Message("{name} {n} of {trials}", name=name, n=n, trials=len(c.trials))
+            for (name, n), c in zip(survived.items(), cells, strict=True)
+        ]
     )
     crossed = [tuning_curves.crossings(_epochs_of(c, rungs), _histories(c)) for c in cells]
     worst = max((share for share in crossed if share is not None), default=None)
     if worst is None:
-        return Check("rungs", WARN, f"too few trials to tell whether cutting them short is fair; survived: {survivors}")
-    reason = f"order of {100 * worst:.0f} % of the pairs of uncut trials changed after a rung; survived: {survivors}"
-    return Check("rungs", WARN if worst > CROSSED else PASS, reason)
+        reason = Message(
+            "too few trials to tell whether cutting them short is fair; survived: {survivors}", survivors=survivors
+        )
+        return Check(Message("rungs"), WARN, reason)
+    reason = Message(
+        "order of {share} % of the pairs of uncut trials changed after a rung; survived: {survivors}",
+        share=f"{100 * worst:.0f}",
+        survivors=survivors,
+    )
+    return Check(Message("rungs"), WARN if worst > CROSSED else PASS, reason)
 
 
 def _epochs_of(cell: CellEffort, rungs: Sequence[int]) -> list[int]:
@@ -230,10 +278,10 @@ def _seeds(cells: Sequence[CellEffort]) -> Check:
     finals = [[f.seed for f in c.finals] for c in cells]
     shortest = min(map(len, tuning))
     if any(s != finals[0] for s in finals) or any(s[:shortest] != tuning[0][:shortest] for s in tuning):
-        return Check("seeds", FAIL, "conditions ran with different seeds")
+        return Check(Message("seeds"), FAIL, Message("conditions ran with different seeds"))
     if set(itertools.chain(*tuning)) & set(itertools.chain(*finals)):
-        return Check("seeds", FAIL, "a final run repeats the seed of a trial")
-    return Check("seeds", PASS, "the same seeds for all, final seeds apart from tuning seeds")
+        return Check(Message("seeds"), FAIL, Message("a final run repeats the seed of a trial"))
+    return Check(Message("seeds"), PASS, Message("the same seeds for all, final seeds apart from tuning seeds"))
 
 
 def _choices(cells: Sequence[CellEffort]) -> Check:
@@ -242,25 +290,38 @@ def _choices(cells: Sequence[CellEffort]) -> Check:
         _, best = max(tried, key=lambda pair: pair[0])  # the first of equals: the lower slot
         chosen, right = _place(c.choice.unit), _place(best.unit)
         if chosen != right:
-            return Check("choice", FAIL, f"{c.modality}: {chosen} was chosen, but {right} is best on validation")
+            reason = Message(
+                "{condition}: {chosen} was chosen, but {right} is best on validation",
+                condition=c.modality,
+                chosen=chosen,
+                right=right,
+            )
+            return Check(Message("choice"), FAIL, reason)
         if c.seal.choice_hash != c.choice.hash:
-            return Check("choice", FAIL, f"{c.modality}: the test split was opened for another choice")
+            reason = Message("{condition}: the test split was opened for another choice", condition=c.modality)
+            return Check(Message("choice"), FAIL, reason)
         if any(f.configuration != c.choice.configuration for f in c.finals):
-            return Check("choice", FAIL, f"{c.modality}: a final run did not use the chosen configuration")
-    return Check("choice", PASS, "best on validation, hashed before the test split was opened")
+            reason = Message("{condition}: a final run did not use the chosen configuration", condition=c.modality)
+            return Check(Message("choice"), FAIL, reason)
+    return Check(Message("choice"), PASS, Message("best on validation, hashed before the test split was opened"))
 
 
-def _place(unit: Unit) -> str:
+def _place(unit: Unit) -> Message:
     """Which trial it is, in words."""
-    return f"{'slot' if unit.stage == Stage.TRIAL else 'proposal'} {unit.number}"
+    if unit.stage == Stage.TRIAL:
+        return Message("slot {number}", number=unit.number)
+    return Message("proposal {number}", number=unit.number)
 
 
 def _crashes(cells: Sequence[CellEffort]) -> Check:
     shares = [c.failed_share for c in cells]
     lost = ", ".join(f"{c.modality} {100 * c.failed_share:.0f} %" for c in cells)
     if max(shares) - min(shares) > CRASH_BALANCE:
-        return Check("failed trials", FAIL, f"some conditions lost more trials than others ({lost})")
-    return Check("failed trials", WARN if max(shares) > 0 else PASS, lost if max(shares) > 0 else "none failed")
+        reason = Message("some conditions lost more trials than others ({lost})", lost=lost)
+        return Check(Message("failed trials"), FAIL, reason)
+    if max(shares) > 0:
+        return Check(Message("failed trials"), WARN, lost)
+    return Check(Message("failed trials"), PASS, Message("none failed"))
 
 
 def _controls(cells: Sequence[CellEffort]) -> Check:
@@ -268,26 +329,42 @@ def _controls(cells: Sequence[CellEffort]) -> Check:
         for record in (*c.trials, *c.finals):
             for name, control in record.controls.items():
                 if not control.differs_from_real:
-                    return Check("controls", FAIL, f"{c.modality}: the control of {name} is the real features")
-    return Check("controls", PASS, "controls differ from the real features")
+                    reason = Message(
+                        "{condition}: the control of {modality} is the real features",
+                        condition=c.modality,
+                        modality=name,
+                    )
+                    return Check(Message("controls"), FAIL, reason)
+    return Check(Message("controls"), PASS, Message("controls differ from the real features"))
 
 
 def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
     """Did trainings come to their end, those that decide first?"""
     marked = {c.modality: c.marks(delta) for c in cells}
     if any(marked.values()):
-        named = "; ".join(f"{name} {' and '.join(marks)}" for name, marks in marked.items() if marks)
-        values = " and ".join(value for mark, value in REMEDIES.items() if any(mark in m for m in marked.values()))
-        reason = f"more than {100 * UNTRAINED_WEIGHT:.0f} % of what decides did not train to its end ({named})"
-        return Check("ends of trainings", WARN, f"{reason}: raise {values}")
+        named = [
+            Message("{name} {marks}", name=name, marks=conjoined(marks)) for name, marks in marked.items() if marks
+        ]
+        values = [value for mark, value in REMEDIES.items() if any(mark in m for m in marked.values())]
+        reason = Message(
+            "more than {share} % of what decides did not train to its end ({conditions}): raise {settings}",
+            share=f"{100 * UNTRAINED_WEIGHT:.0f}",
+            conditions=clauses(named),
+            settings=conjoined(values),
+        )
+        return Check(Message("ends of trainings"), WARN, reason)
     counts = [
-        f"{c.modality} {int(marks.sum())} {name}"
+        Message("{condition} {n} {mark}", condition=c.modality, n=int(marks.sum()), mark=name)
         for c in cells
         for name, marks in zip(REMEDIES, _marks(c, delta), strict=True)
         if marks.any()
     ]
-    reason = f"of little weight: {', '.join(counts)}" if counts else "no training stalled or was cut off"
-    return Check("ends of trainings", PASS, reason)
+    reason = (
+        Message("of little weight: {counts}", counts=series(counts))
+        if counts
+        else Message("no training stalled or was cut off")
+    )
+    return Check(Message("ends of trainings"), PASS, reason)
 
 
 def _marks(cell: CellEffort, delta: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -304,5 +381,6 @@ def _edges(cells: Sequence[CellEffort]) -> Check:
         if share > tuning_curves.EDGE_WARNING
     ]
     if hits:
-        return Check("ranges", WARN, f"the best trials lie at the edge of {', '.join(hits)}; widen the range")
-    return Check("ranges", PASS, "the best trials lie inside their ranges")
+        reason = Message("the best trials lie at the edge of {paths}; widen the range", paths=series(hits))
+        return Check(Message("ranges"), WARN, reason)
+    return Check(Message("ranges"), PASS, Message("the best trials lie inside their ranges"))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.inference.tuned_gain import Gain
+from mmbench.inference.verdicts import WORDS
+from mmbench.messages import LANGUAGES, Message, Translator, points
 from mmbench.report import charts
 from mmbench.report.charts import Drawing, Line
 from mmbench.report.comparisons import ALPHA, Comparison
@@ -16,7 +18,7 @@ from mmbench.report.sentences import MORE_SEARCH, metric_name
 from mmbench.report.table import SweepTable
 from mmbench.store import files
 
-ID_NAME = "ID only"
+ID_NAME = Message("ID only")
 #: Most rows of a figure that is drawn without being asked for; more fit no page, and take seconds and memory.
 MOST_ROWS = 60
 
@@ -40,34 +42,38 @@ def write_figures(
     """
     drawn = figures(table, compared, disposals, math.inf if every_chart else MOST_ROWS)
     for old in (*folder.glob("forest-*.*"), *folder.glob("conditions.*"), *folder.glob("gains.*")):
-        if old.stem not in drawn:
+        if old.name.removesuffix(old.suffix).removesuffix(".ja") not in drawn:
             old.unlink()
-    for name, drawing in drawn.items():
-        files.write_text(folder / f"{name}.svg", drawing.svg)
+    words = [*WORDS.values(), MORE_SEARCH, charts.within(100 * table.delta), ID_NAME, ALL_MODELS]
+    for name, (drawing, label) in drawn.items():
+        for lang in LANGUAGES:
+            told = charts.translated(drawing.svg, Translator(lang), [*words, label])
+            files.write_text(folder / paths.document(name, "svg", lang), told)
         png = drawing.png
         files.write_atomic(folder / f"{name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
 
 
 def figures(
     table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal], most_rows: float = math.inf
-) -> Mapping[str, Drawing]:
-    """Figures by file name; none with more rows than ``most_rows``."""
-    drawn = {}
+) -> Mapping[str, tuple[Drawing, str]]:
+    """Figures, in English, and the label of their axis, by file name; none with more rows than ``most_rows``."""
+    drawn: dict[str, tuple[Drawing, str]] = {}
     several, metric = len(table.datasets) > 1, metric_name(table.primary)
     for contrast in dict.fromkeys(c.contrast for c in compared):
         members = [(c.model, c.dataset, c.tuned, said(c)) for c in compared if c.contrast == contrast]
         lines = forest_lines(members, several=several)
         if lines and len(lines) <= most_rows:
-            label = f"tuned gain in {metric}, {contrast.replace('_vs_', ' against ')}, %"
-            drawn[paths.slug(["forest-" + contrast])] = charts.forest(lines, label, 100 * table.delta)
+            a, _, b = contrast.partition("_vs_")
+            label = Message("tuned gain in {metric}, {a} against {b}, %", metric=metric, a=a, b=b)
+            drawn[paths.slug(["forest-" + contrast])] = charts.forest(lines, label, 100 * table.delta), label
     for modality in dict.fromkeys(d.modality for d in disposals):
         choices = [d for d in disposals if d.modality == modality]
         lines = forest_lines(
             [(d.model or ALL_MODELS, d.dataset, d.tuned, _marked(d)) for d in choices], several=several
         )
         if lines and len(lines) <= most_rows:
-            label = f"tuned gain in {metric}, free disposal of {modality}, %"
-            drawn[paths.slug([f"forest-{FREE}{modality}"])] = charts.forest(lines, label, 100 * table.delta)
+            label = Message("tuned gain in {metric}, free disposal of {modality}, %", metric=metric, modality=modality)
+            drawn[paths.slug([f"forest-{FREE}{modality}"])] = charts.forest(lines, label, 100 * table.delta), label
     conditions = condition_means(table)
     names = [
         c
@@ -75,11 +81,11 @@ def figures(
         if any(c in row for rows in conditions.values() for row in rows.values())
     ]
     if len(names) > 1 and sum(map(len, conditions.values())) <= most_rows:
-        drawn["conditions"] = charts.dumbbells(conditions, names, metric)
+        drawn["conditions"] = charts.dumbbells(conditions, names, metric), metric
     gains = gain_cells(compared)
     if gains and sum(map(len, gains.values())) <= most_rows:
         columns = list(dict.fromkeys(c.contrast for c in compared))
-        drawn["gains"] = charts.heat(gains, columns, "tuned gain, %")
+        drawn["gains"] = charts.heat(gains, columns, charts.GAIN), charts.GAIN
     return drawn
 
 
@@ -130,5 +136,5 @@ def gain_cells(compared: Sequence[Comparison]) -> dict[str, dict[str, dict[str, 
     for c in compared:
         if c.tuned is not None and math.isfinite(c.tuned.gain):
             mark = "†" if c.inference is not None and c.inference.holm < ALPHA else ""
-            cells.setdefault(c.dataset, {}).setdefault(c.model, {})[c.contrast] = f"{100 * c.tuned.gain:+z.1f}{mark}"
+            cells.setdefault(c.dataset, {}).setdefault(c.model, {})[c.contrast] = f"{points(c.tuned.gain)}{mark}"
     return cells

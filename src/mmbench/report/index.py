@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,77 +10,118 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mmbench import paths
+from mmbench.messages import LANGUAGES, Message, series
 from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import Disposal
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import Table, page
-from mmbench.report.results import page_table
+from mmbench.report.results import COUNTED, page_table
 from mmbench.report.sentences import contrast_verdict, disposal_verdict, metric_name
 from mmbench.report.table import SweepTable
-from mmbench.report.templating import render
+from mmbench.report.templating import Pages, render, write_pages
 from mmbench.report.verdict_table import DISPOSAL_PAGE, PAGE
-from mmbench.store import files
 
 #: Files of the report by what they are, in the order of the page; those that were not written are not linked.
-FILES: Mapping[str, tuple[str, ...]] = {
-    "Decision on images": (f"{paths.DECISION}.html", f"{paths.DECISION}.json", f"{paths.CHECKLIST}.html"),
-    "Fairness of the tuning": (f"{paths.FAIRNESS}.html", f"{paths.FAIRNESS}.md"),
-    "Results": tuple(f"{paths.TABLE}.{ending}" for ending in ("md", "csv", "tex", "txt")),
-    "Benchmark": tuple(f"{paths.BENCHMARK}.{ending}" for ending in ("md", "csv", "tex")),
-    "Verdicts": tuple(f"{paths.VERDICTS}.{ending}" for ending in ("md", "csv", "tex")),
-    "What each modality contributes": tuple(f"{paths.CONTRIBUTION}.{ending}" for ending in ("md", "csv")),
-    "Published tables with ours beside them": tuple(f"{paths.PAPER}.{ending}" for ending in ("md", "csv", "tex")),
-    "Checklists for a submission": tuple(f"{paths.SUBMISSION}.{ending}" for ending in ("md", "tex")),
+FILES: Mapping[Message, tuple[str, ...]] = {
+    Message("Decision on images"): (f"{paths.DECISION}.html", f"{paths.DECISION}.json", f"{paths.CHECKLIST}.html"),
+    Message("Fairness of the tuning"): (f"{paths.FAIRNESS}.html", f"{paths.FAIRNESS}.md"),
+    Message("Results"): tuple(f"{paths.TABLE}.{ending}" for ending in ("md", "csv", "tex", "txt")),
+    Message("Benchmark"): tuple(f"{paths.BENCHMARK}.{ending}" for ending in ("md", "csv", "tex")),
+    Message("Verdicts"): tuple(f"{paths.VERDICTS}.{ending}" for ending in ("md", "csv", "tex")),
+    Message("What each modality contributes"): tuple(f"{paths.CONTRIBUTION}.{ending}" for ending in ("md", "csv")),
+    Message("Published tables with ours beside them"): tuple(f"{paths.PAPER}.{e}" for e in ("md", "csv", "tex")),
+    Message("Checklists for a submission"): tuple(f"{paths.SUBMISSION}.{ending}" for ending in ("md", "tex")),
 }
-
-
-#: Pages in the language that was asked for last.
-IN_EITHER = (f"{paths.DECISION}.html", f"{paths.CHECKLIST}.html")
+#: Endings of what is read, of which some is in English only; all other files are data.
+READ = (".html", ".md", ".tex", ".txt")
 
 
 def write_index(
-    table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal], groups: Sequence[Group]
+    table: SweepTable,
+    compared: Sequence[Comparison],
+    disposals: Sequence[Disposal],
+    groups: Sequence[Group],
+    lang: str,
 ) -> None:
-    """Write ``report.html`` into the report folder, by atomic rename.
+    """Write ``report.html`` into the report folder in every language, by atomic rename.
 
     Args:
         table: the sweep.
         compared: its contrasts.
         disposals: free disposal of its modalities.
         groups: its fairness report.
+        lang: language that was asked for.
     """
-    folder = paths.report_dir(table.folder)
-    files.write_text(folder / f"{paths.INDEX}.html", as_html(table, compared, disposals, groups))
+    write_pages(
+        paths.report_dir(table.folder),
+        paths.INDEX,
+        lang,
+        lambda pages: as_html(table, compared, disposals, groups, pages),
+    )
 
 
 def as_html(
-    table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal], groups: Sequence[Group]
+    table: SweepTable,
+    compared: Sequence[Comparison],
+    disposals: Sequence[Disposal],
+    groups: Sequence[Group],
+    pages: Pages,
 ) -> str:
-    """The page."""
-    folder = paths.report_dir(table.folder)
-    figures = sorted(path.stem for path in folder.glob("*.svg"))
-    links = {title: [name for name in names if (folder / name).exists()] for title, names in FILES.items()}
+    """The page in one language."""
+    folder, say = paths.report_dir(table.folder), pages.translator
+    links = {
+        say(title): [_link(folder, name, pages.lang) for name in names if (folder / name).exists()]
+        for title, names in FILES.items()
+    }
     results = page_table(table)
+    stems = sorted(path.stem for path in folder.glob("*.png"))
+    counted = Counter(COUNTED[cell.status] for cell in results.rows).most_common()
     return render(
         "report.html",
+        **pages.of(paths.INDEX),
         name=table.name,
-        heading=table.title,
+        heading=say(table.title),
         budget=table.budget,
-        proof=table.proof,
+        proof=say(table.proof),
         delta=f"{100 * table.delta:g} %",
-        counts=Counter(cell.status for cell in results.rows).most_common(),
-        links={title: names for title, names in links.items() if names},
+        counts=say(series([Message("{n} {status}", n=n, status=status) for status, n in counted])) if counted else "",
+        links={title: found for title, found in links.items() if found},
         decided=(folder / f"{paths.DECISION}.html").exists(),
-        languages={name: language_of(folder / name) for names in links.values() for name in names},
-        fairness=[(g.dataset, g.model, g.level) for g in groups],
         primary=metric_name(table.primary),
-        verdicts=page(Table("Verdicts of the planned contrasts", PAGE, compared)),
-        disposals=page(Table("Free disposal", DISPOSAL_PAGE, disposals)),
-        sentences=_sentences(table, compared, disposals),
-        results=page(results),
-        figures=[(figure, quote(figure)) for figure in figures],
+        verdicts=page(Table("", PAGE, compared), say),
+        disposals=page(Table("", DISPOSAL_PAGE, disposals), say),
+        sentences=[(name, say(told)) for name, told in _sentences(table, compared, disposals)],
+        results=page(results, say),
+        figures=[_figure(folder, stem, pages.lang) for stem in stems],
         records=_records(table.folder),
     )
+
+
+def _figure(folder: Path, stem: str, lang: str) -> dict[str, str]:
+    """A figure with its drawing as a data address, so that the page shows it wherever it is carried."""
+    file = paths.in_language(folder, f"{stem}.svg", lang)
+    drawing = base64.b64encode((folder / file).read_bytes()).decode()
+    return {
+        "name": stem,
+        "image": f"data:image/svg+xml;base64,{drawing}",
+        "svg": quote(file),
+        "png": quote(f"{stem}.png"),
+    }
+
+
+def _link(folder: Path, name: str, lang: str) -> dict[str, str]:
+    """A file of the report as a page in some language links it; what is to be read in another language says so."""
+    file = paths.in_language(folder, name, lang)
+    own = _language(folder / file) if file.endswith(READ) else ""
+    return {"file": file, "lang": own if own != lang else ""}
+
+
+def _language(file: Path) -> str:
+    """Language of a file: a page says it, of other files the name does."""
+    if file.suffix == ".html":
+        found = re.search(r'<html lang="([a-z]+)"', file.read_text(encoding="utf-8")[:200])
+        return found[1] if found else ""
+    return next((lang for lang in LANGUAGES[1:] if file.stem.endswith(f".{lang}")), LANGUAGES[0])
 
 
 def _sentences(
@@ -88,14 +130,6 @@ def _sentences(
     """What each contrast and free disposal says, by its name."""
     told = [(c.name, contrast_verdict(c, table.primary)) for c in compared]
     return told + [(d.name, disposal_verdict(d, table.primary)) for d in disposals]
-
-
-def language_of(file: Path) -> str:
-    """Language of a page that is written in one of several; nothing for files that are English always."""
-    if file.name not in IN_EITHER:
-        return ""
-    language = re.search(r'<html lang="([a-z]+)"', file.read_text(encoding="utf-8")[:200])
-    return language[1] if language else ""
 
 
 def _records(folder: Path) -> list[str]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import io
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from mmbench.data.spreadsheet import csv_text
+from mmbench.messages import Translator
 
 Row = TypeVar("Row")
 #: What Markdown would not show as text: bars, code, escapes, tags, the middle of a link or an image, bare addresses.
@@ -28,6 +30,8 @@ _MARKDOWN = re.compile(r"[|`\\]|<(?=[A-Za-z/!?])|\](?=[(\[:])|(?<=[A-Za-z]):(?=/
 ROOT_SHOWN = 16
 #: What stands where a row has no value.
 NOTHING = "-"
+#: Says everything in English.
+ENGLISH = Translator()
 #: Rank of a value in its column.
 BEST, SECOND, ALIKE = 1, 2, 3
 
@@ -52,7 +56,7 @@ class Column(Generic[Row]):
     key: str | None
     label: str | None
     get: Callable[[Row], Any]
-    format: Callable[[Any], str] = str
+    format: Callable[[Any], str] = lambda value: value if isinstance(value, str) else str(value)
     names: bool = False
     part: int = 1
     rank: Callable[[Row], int] = lambda row: 0
@@ -147,22 +151,22 @@ def text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]],
     return Table(title, columns, rows)
 
 
-def markdown(document: Document) -> str:
+def markdown(document: Document, say: Translator = ENGLISH) -> str:
     """GitHub Markdown: best bold, second italic, not told from the best underlined; notes as a list below."""
-    tables = [f"## {md(table.title)}\n\n{markdown_table(table)}" for table in document.tables]
-    pieces = [f"# {md(document.title)}", *tables]
-    return "\n\n".join([*pieces, "\n".join(f"- {md(line)}" for line in document.notes)]) + "\n"
+    tables = [f"## {md(say(table.title))}\n\n{markdown_table(table, say)}" for table in document.tables]
+    pieces = [f"# {md(say(document.title))}", *tables]
+    return "\n\n".join([*pieces, "\n".join(f"- {md(say(line))}" for line in document.notes)]) + "\n"
 
 
-def markdown_table(table: Table[Any]) -> str:
+def markdown_table(table: Table[Any], say: Translator = ENGLISH) -> str:
     """Header and rows of one table, without its title and without a line end."""
     marks = {0: "{}", BEST: "**{}**", SECOND: "*{}*", ALIKE: "<u>{}</u>"}
     rows = [
-        [md(label) for label in table.header],
+        [md(say(label)) for label in table.header],
         ["---"] * len(table.header),
         *(
             [
-                marks[entry.rank].format(entry.text if column.markdown else md(entry.text))
+                marks[entry.rank].format(entry.text if column.markdown else md(say(entry.text)))
                 for column, entry in zip(table.printed, row, strict=True)
             ]
             for row in table.entries
@@ -177,29 +181,77 @@ def md(text: str) -> str:
 
 
 def latex(document: Document) -> str:
-    """Tables for a paper (booktabs): best bold, second or not told from it underlined; notes as comments."""
-    marks = {0: "{}", BEST: "\\textbf{{{}}}", SECOND: "\\underline{{{}}}", ALIKE: "\\underline{{{}}}"}
+    """Tables for a paper (booktabs): best bold, second or not told from it underlined; notes as comments.
+
+    A table fits a column of a two-column page, or the page: one that is wider is split between its columns, those that
+    name a row in every part, and texts that are wider than half a page are wrapped.
+    """
     caption = rf"; records \texttt{{{document.root[:ROOT_SHOWN]}}}" if document.root else ""
     pieces = ["% needs \\usepackage{booktabs}"]
     for table in document.tables:
-        alignment = "".join("l" if column.names else "r" for column in table.printed)
-        body = [" & ".join(marks[e.rank].format(tex(e.text)) for e in row) + r" \\" for row in table.entries]
-        # After the end of a row, a bracket or a star would be an argument of it.
-        body = [f"{{}}{row}" if row.startswith(("[", "*")) else row for row in body]
-        lines = [
-            r"\begin{table}",
-            rf"\caption{{{tex(table.title)}{caption}}}",
+        parts = list(_latex_parts(table))
+        for number, columns in enumerate(parts, 1):
+            part = f", {number} of {len(parts)}" if len(parts) > 1 else ""
+            pieces.append(_latex_part(table, columns, f"{tex(table.title)}{part}{caption}"))
+    return "\n\n".join([*pieces, *(f"% {' '.join(line.split())}" for line in document.notes)]) + "\n"
+
+
+#: Points of a page with two columns and of one of them, as the narrower of the usual classes have them.
+PAGE_POINTS, COLUMN_POINTS = 450.0, 220.0
+#: Points of an average letter in small print, of the room between two columns, and of a text that is wrapped.
+LETTER_POINTS, GAP_POINTS, WRAPPED_POINTS = 4.8, 6.0, 200.0
+
+
+def _latex_parts(table: Table[Any]) -> Iterator[list[int]]:
+    """Places of the columns of each part, those that name a row first."""
+    widths = [_latex_width(table, place) + GAP_POINTS for place in range(len(table.printed))]
+    names = [place for place, column in enumerate(table.printed) if column.names]
+    taken = sum(widths[place] for place in names)
+    part: list[int] = []
+    for place in (place for place in range(len(widths)) if place not in names):
+        if part and taken + sum(widths[other] for other in part) + widths[place] > PAGE_POINTS:
+            yield [*names, *part]
+            part = []
+        part.append(place)
+    yield [*names, *part]
+
+
+def _latex_width(table: Table[Any], place: int) -> float:
+    """Points that a column takes, its header wrapped between words."""
+    texts = [*(row[place].text for row in table.entries), *table.header[place].split()]
+    return min(LETTER_POINTS * max(map(len, texts), default=0), WRAPPED_POINTS)
+
+
+def _latex_part(table: Table[Any], columns: Sequence[int], caption: str) -> str:
+    """Some columns of a table."""
+    marks = {0: "{}", BEST: "\\textbf{{{}}}", SECOND: "\\underline{{{}}}", ALIKE: "\\underline{{{}}}"}
+    width, alignment, header = 0.0, "", []
+    for place in columns:
+        own, side = _latex_width(table, place), "l" if table.printed[place].names else "r"
+        width += own + GAP_POINTS
+        alignment += f"p{{{WRAPPED_POINTS:g}pt}}" if own == WRAPPED_POINTS else side
+        lines = textwrap.wrap(table.header[place], max(1, int(own / LETTER_POINTS)), break_long_words=False)
+        shown = r" \\ ".join(map(tex, lines))
+        header.append(rf"\shortstack[{side}]{{{shown}}}" if len(lines) > 1 else shown)
+    body = [" & ".join(marks[row[p].rank].format(tex(row[p].text)) for p in columns) + r" \\" for row in table.entries]
+    # After the end of a row, a bracket or a star would be an argument of it.
+    body = [f"{{}}{row}" if row.startswith(("[", "*")) else row for row in body]
+    floating = "table" if width <= COLUMN_POINTS else "table*"
+    return "\n".join(
+        [
+            rf"\begin{{{floating}}}",
+            rf"\caption{{{caption}}}",
+            r"\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
-            " & ".join(map(tex, table.header)) + r" \\",
+            " & ".join(header) + r" \\",
             r"\midrule",
             *body,
             r"\bottomrule",
             r"\end{tabular}",
-            r"\end{table}",
+            rf"\end{{{floating}}}",
         ]
-        pieces.append("\n".join(lines))
-    return "\n\n".join([*pieces, *(f"% {' '.join(line.split())}" for line in document.notes)]) + "\n"
+    )
 
 
 def tex(text: str) -> str:
@@ -210,28 +262,28 @@ def tex(text: str) -> str:
     return "".join(special.get(c, c) for c in " ".join(text.splitlines()))
 
 
-def terminal(document: Document) -> str:
+def terminal(document: Document, say: Translator = ENGLISH) -> str:
     """Tables for a terminal or a log, as wide as they have to be; each part of a table below the other."""
     out = io.StringIO()
     console = Console(file=out, width=10_000, color_system=None)
     for table in document.tables:
-        console.print(f"{table.title}{table.hint}", markup=False, highlight=False)
+        console.print(f"{say(table.title)}{say(table.hint)}", markup=False, highlight=False)
         for part in sorted({column.part for column in table.printed if not column.names}):
-            console.print(_terminal_part(table, part))
+            console.print(_terminal_part(table, part, say))
     for line in document.notes:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(say(line), markup=False, highlight=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _terminal_part(table: Table[Any], part: int) -> RichTable:
+def _terminal_part(table: Table[Any], part: int, say: Translator) -> RichTable:
     marks = {0: "{}  ", BEST: "{} *", SECOND: "{} +", ALIKE: "{} ~"} if table.hint else dict.fromkeys(range(4), "{}")
     shown = RichTable(box=box.SIMPLE_HEAD)
     columns = [(at, column) for at, column in enumerate(table.printed) if column.names or column.part == part]
     for _, column in columns:
-        shown.add_column(escape(column.label or ""), justify="left" if column.names else "right")
+        shown.add_column(escape(say(column.label or "")), justify="left" if column.names else "right")
     for row in table.entries:
         entries = [(column.names, row[at]) for at, column in columns]
-        shown.add_row(*(escape(e.text if names else marks[e.rank].format(e.text)) for names, e in entries))
+        shown.add_row(*(escape(say(e.text) if names else marks[e.rank].format(say(e.text))) for names, e in entries))
     return shown
 
 
@@ -252,6 +304,7 @@ def frame(tables: Sequence[Table[Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns))
 
 
-def page(table: Table[Any]) -> dict[str, Any]:
+def page(table: Table[Any], say: Translator = ENGLISH) -> dict[str, Any]:
     """Header and entries of a table for a template, which escapes them."""
-    return {"header": table.header, "rows": table.entries}
+    rows = [[replace(entry, text=say(entry.text)) for entry in row] for row in table.entries]
+    return {"header": [say(label) for label in table.header], "rows": rows}

@@ -71,9 +71,10 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
         if len(by_user[0]) > 1:
             cold = True
             changes["cold recall"] = _relative(*by_user)
-        for modality, state in c.a.states.items():
+        dropped = c.b.asked_states
+        for modality, state in c.a.asked_states.items():
             lacking = ~data.dataset.features[modality].present
-            if state == c.b.states.get(modality, state) or not lacking.any():
+            if state == dropped.get(modality, state) or not lacking.any():
                 continue
             by_user = [_recall_by_user(side, lacking) for side in (c.a, c.b)]
             name = f"recall of items without {modality}"

@@ -10,6 +10,7 @@ import numpy as np
 from mmbench.inference.intervals import Interval
 from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
 from mmbench.inference.verdicts import Verdict
+from mmbench.messages import Message, points
 from mmbench.report.comparisons import ALPHA, Comparison
 from mmbench.report.layout import Column, Table
 from mmbench.report.table import SweepTable
@@ -50,21 +51,21 @@ def pool(compared: Sequence[Comparison]) -> dict[Contrasted, PooledEffect]:
 def pooled_tables(compared: Sequence[Comparison]) -> list[Table[tuple[Contrasted, PooledEffect]]]:
     """The pooled gains as a table, if there are any."""
     columns: Sequence[Column[tuple[Contrasted, PooledEffect]]] = (
-        Column(None, "model", lambda row: row[0].model, names=True),
-        Column(None, "contrast", lambda row: row[0].contrast, names=True),
-        Column(None, "data sets", lambda row: row[1].k),
-        Column(None, "tuned gain %", lambda row: row[1].effect.mean, lambda gain: f"{100 * gain:+z.1f}"),
-        Column(None, "95 %", lambda row: row[1].effect, percents),
-        Column(None, "in a new data set %", lambda row: row[1].predicted, percents),
-        Column(None, "tau", lambda row: row[1].tau, lambda tau: f"{tau:.3f}"),
+        Column(None, Message("model"), lambda row: row[0].model, names=True),
+        Column(None, Message("contrast"), lambda row: row[0].contrast, names=True),
+        Column(None, Message("data sets"), lambda row: row[1].k),
+        Column(None, Message("tuned gain %"), lambda row: row[1].effect.mean, points),
+        Column(None, Message("95 %"), lambda row: row[1].effect, percents),
+        Column(None, Message("in a new data set %"), lambda row: row[1].predicted, percents),
+        Column(None, Message("tau"), lambda row: row[1].tau, lambda tau: f"{tau:.3f}"),
     )
     rows = list(pool(compared).items())
-    return [Table("all data sets, random effects of log(1 + gain)", columns, rows)] if rows else []
+    return [Table(Message("all data sets, random effects of log(1 + gain)"), columns, rows)] if rows else []
 
 
 def percents(interval: Interval) -> str:
     """Bounds in percent."""
-    return f"[{100 * interval.lo:+z.1f}, {100 * interval.hi:+z.1f}]"
+    return f"[{points(interval.lo)}, {points(interval.hi)}]"
 
 
 def ranks(table: SweepTable, model: str) -> tuple[list[str], RankComparison] | None:
@@ -87,9 +88,11 @@ def rank_tables(table: SweepTable) -> list[Table[int]]:
         ranked = ranks(table, model)
         if ranked is not None:
             names, compared = ranked
-            title = (
-                f"{model}, mean ranks over data sets (Friedman p {compared.friedman_p:.3g}, "
-                f"critical difference {compared.critical_difference:.2f})"
+            title = Message(
+                "{model}, mean ranks over data sets (Friedman p {p}, critical difference {difference})",
+                model=model,
+                p=f"{compared.friedman_p:.3g}",
+                difference=f"{compared.critical_difference:.2f}",
             )
             tables.append(Table(title, _rank_columns(names, compared), range(len(names))))
     return tables
@@ -102,7 +105,7 @@ def _rank_columns(names: Sequence[str], compared: RankComparison) -> Sequence[Co
         return ", ".join(names[i] for i in others) or None
 
     return (
-        Column(None, "condition", lambda place: names[place], names=True),
-        Column(None, "mean rank", lambda place: compared.mean_ranks[place], lambda rank: f"{rank:.2f}"),
-        Column(None, "not told apart from", alike),
+        Column(None, Message("condition"), lambda place: names[place], names=True),
+        Column(None, Message("mean rank"), lambda place: compared.mean_ranks[place], lambda rank: f"{rank:.2f}"),
+        Column(None, Message("not told apart from"), alike),
     )

@@ -10,7 +10,7 @@ from mmbench import fingerprint, paths
 from mmbench.audit import consistency, standing
 from mmbench.audit.root import root_of
 from mmbench.inference.contrast import Contrast
-from mmbench.messages import Refusal, listed
+from mmbench.messages import Message, Refusal, conjoined, listed
 from mmbench.report.table import CONDITIONS, LATE, CellResult, SweepTable
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
@@ -76,9 +76,14 @@ def late_ensembles(cells: Iterable[CellResult]) -> dict[tuple[str, str, str], Ce
         parts = tuple(by_modality[name] for name in sorted(by_modality))
         alike = len({(part.seeds, part.test_hash, part.effort) for part in parts}) == 1
         if alike and len(parts) > 1 and len(parts) == len(parts[0].modalities):
-            names = " and ".join(part.modality for part in parts)
+            names = conjoined([part.modality for part in parts])
             ensembles[dataset, model, LATE] = replace(
-                parts[0], modality=LATE, folder=parts[0].folder.parent, reason=f"averages {names}", only="", parts=parts
+                parts[0],
+                modality=LATE,
+                folder=parts[0].folder.parent,
+                reason=Message("averages {conditions}", conditions=names),
+                only="",
+                parts=parts,
             )
     return ensembles
 
@@ -103,7 +108,7 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
     if not paths.cell_file(folder).exists():
         return CellResult(*planned.name, "missing", folder)
     if not store.is_current():
-        return CellResult(*planned.name, "stale", folder, "its records belong to other data or settings")
+        return CellResult(*planned.name, "stale", folder, Message("its records belong to other data or settings"))
     if (failure := store.failure()) is not None:
         return CellResult(*planned.name, "failed", folder, failure.reason)
     cell = records.read(paths.cell_file(folder), Cell)

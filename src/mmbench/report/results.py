@@ -7,19 +7,22 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from mmbench.inference.verdicts import UNTRAINED_WEIGHT
+from mmbench.messages import Message, Template, points
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
 from mmbench.report.table import LATE, CellResult, SweepTable, condition_columns
 from mmbench.store.schema import ID_ONLY
 
-SAME, LOW = "=", "(below popularity)"
-STATUSES: Mapping[str, str] = {"failed": "failed", "missing": NOTHING, "stale": "stale"}
-LEGEND = (
-    f"mean over users and seeds, ± standard deviation over seeds; best and second of a column marked; "
-    f"{SAME} the model ignores content and has one result; {NOTHING} planned, not run; "
-    f"{LOW} worse than the popularity baseline, kept. Changes are relative, in percent; "
-    "this table tests nothing, verdicts.md does."
+SAME, LOW = "=", Message("(below popularity)")
+#: What stands for a cell without a result, and what a page counts.
+STATUSES: Mapping[str, str] = {"failed": Message("failed"), "missing": NOTHING, "stale": Message("stale")}
+COUNTED = {**STATUSES, "missing": Message(Template("missing", context="cell")), "done": Message("done")}
+LEGEND = Template(
+    "sweep {sweep}: budget {budget} ({trials} trials, {seeds} seeds); mean over users and seeds, ± standard deviation "
+    "over seeds; best and second of a column marked; {same} the model ignores content and has one result; {nothing} "
+    "planned, not run; {low} worse than the popularity baseline, kept. Changes are relative, in percent; this table "
+    "tests nothing, verdicts.md does."
 )
 
 
@@ -46,12 +49,16 @@ def document(table: SweepTable, groups: Sequence[Group]) -> Document:
     return Document(table.title, printed, _notes(table, marks), [_cells(table, marks)])
 
 
+#: What the marks of a terminal mean.
+HINT = Message(" (* best of its column, + second)")
+
+
 def _models(table: SweepTable, dataset: str, metric: str, marks: Marks) -> Table[str]:
     """A row for each model of a dataset, a column for each condition and change; these stand apart in a terminal."""
     table = table.at(metric)
     columns: list[Column[str]] = [
-        Column(None, "model", str, names=True),
-        Column(None, "tier", lambda model: ", ".join(table.tiers(dataset, model))),
+        Column(None, Message("model"), str, names=True),
+        Column(None, Message("tier"), lambda model: ", ".join(table.tiers(dataset, model))),
     ]
     columns += [_condition(table, dataset, condition, metric, marks) for condition in table.conditions]
     for condition, against in condition_columns(table):
@@ -60,8 +67,8 @@ def _models(table: SweepTable, dataset: str, metric: str, marks: Marks) -> Table
             interval = table.change(dataset, model, condition, against, metric)
             return None if interval is None else interval.mean
 
-        columns.append(Column(None, f"{condition} vs {against} %", change, lambda gain: f"{100 * gain:+.1f}", part=2))
-    return Table(f"{dataset}, {metric}", columns, table.models(dataset), " (* best of its column, + second)")
+        columns.append(Column(None, f"{condition} vs {against} %", change, points, part=2))
+    return Table(f"{dataset}, {metric}", columns, table.models(dataset), HINT)
 
 
 def _condition(table: SweepTable, dataset: str, condition: str, metric: str, marks: Marks) -> Column[str]:
@@ -82,8 +89,10 @@ def _condition(table: SweepTable, dataset: str, condition: str, metric: str, mar
             return STATUSES[result.status]
         value = mean_and_spread((result.mean(metric), result.spread(metric)))
         low = [LOW] if table.below_popularity(result) else []
-        ended = [f"({mark})" for mark in marks.get((dataset, model, result.modality), ())]
-        return " ".join([value, *low, *ended])
+        ended = [Message("({mark})", mark=mark) for mark in marks.get((dataset, model, result.modality), ())]
+        for word in (*low, *ended):
+            value = Message("{value} {mark}", value=value, mark=word)
+        return value
 
     return Column(None, condition, text, rank=lambda model: 0 if repeated(model) else ranks.get(model, 0))
 
@@ -128,10 +137,10 @@ def page_table(table: SweepTable) -> Table[CellResult]:
         return f"../{quote(str(cell.folder.relative_to(table.folder)))}/" if cell.status != "missing" else ""
 
     columns: list[Column[CellResult]] = [
-        Column(None, "dataset", lambda cell: cell.dataset),
-        Column(None, "model", lambda cell: cell.model),
-        Column(None, "condition", lambda cell: cell.modality, link=link),
-        Column(None, "status", lambda cell: cell.status),
+        Column(None, Message("dataset"), lambda cell: cell.dataset),
+        Column(None, Message("model"), lambda cell: cell.model),
+        Column(None, Message("condition"), lambda cell: cell.modality, link=link),
+        Column(None, Message("status"), lambda cell: COUNTED[cell.status]),
     ]
     for metric in table.metrics:
 
@@ -141,26 +150,40 @@ def page_table(table: SweepTable) -> Table[CellResult]:
 
         columns.append(Column(None, metric, value, mean_and_spread, order=lambda value: value[0]))
     rows = [cell for cell in table.cells.values() if any(map(cell.reaches, table.metrics))]
-    return Table("Results", columns, rows)
+    return Table(Message("Results"), columns, rows)
 
 
 def _notes(table: SweepTable, marks: Marks) -> list[str]:
     budget = table.budget
-    effort = f"sweep {table.title}: budget {budget['name']} ({budget['trials']} trials, {budget['seeds']} seeds)"
-    lines = [f"{effort}; {LEGEND}"]
+    given = {"sweep": table.title, "budget": budget["name"], "trials": budget["trials"], "seeds": budget["seeds"]}
+    lines: list[str] = [Message(LEGEND, same=SAME, nothing=NOTHING, low=LOW, **given)]
     if any(marks.values()):
-        stalled, cut = (f"({mark})" for mark in REMEDIES)
+        patience, cap = REMEDIES.values()
         lines.append(
-            f"{stalled}: patience ended trainings below the popularity baseline, raise {REMEDIES['stalled']}; {cut}: "
-            f"the cap ended them while they still rose, raise {REMEDIES['cut off']}. Marked where that weighs more "
-            f"than {100 * UNTRAINED_WEIGHT:.0f} %."
+            Message(
+                "(stalled): patience ended trainings below the popularity baseline, raise {patience}; (cut off): the "
+                "cap ended them while they still rose, raise {cap}. Marked where that weighs more than {share} %.",
+                patience=patience,
+                cap=cap,
+                share=f"{100 * UNTRAINED_WEIGHT:.0f}",
+            )
         )
     if budget["seeds"] == 1:
-        lines.append("One seed: training noise was not measured, so differences cannot be judged.")
+        lines.append(Message("One seed: training noise was not measured, so differences cannot be judged."))
     if LATE in table.conditions:
-        lines.append(f"{LATE}: averaged ranks of the runs with one modality each, by final seed; nothing tuned.")
+        lines.append(
+            Message(
+                "{late}: averaged ranks of the runs with one modality each, by final seed; nothing tuned.", late=LATE
+            )
+        )
     for cell in table.cells.values():
         if cell.status in ("failed", "stale"):
-            reason = " ".join(cell.reason.split())
-            lines.append(f"{cell.status}: {cell.dataset}/{cell.model}/{cell.modality}: {reason}")
+            lines.append(
+                Message(
+                    "{status}: {cell}: {reason}",
+                    status=STATUSES[cell.status],
+                    cell=f"{cell.dataset}/{cell.model}/{cell.modality}",
+                    reason=cell.reason if isinstance(cell.reason, Message) else " ".join(cell.reason.split()),
+                )
+            )
     return lines

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from mmbench.inference.tuned_gain import Gain
+from mmbench.inference.verdicts import WORDS, Judgement
+from mmbench.messages import Message, Template, clauses, conjoined, points, series
 from mmbench.report.comparisons import Comparison, EarlierLook
 from mmbench.report.disposals import Disposal
 
 #: Names of metrics and modalities where a sentence does not use those of the configuration.
 METRICS = {"ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "hr": "HR", "recall": "Recall", "precision": "Precision"}
-MODALITIES = {"image": "images"}
+MODALITIES = {"image": Message("images"), "text": Message("text"), "audio": Message("audio")}
+#: Modalities whose name is a plural.
+PLURALS = ("image",)
 #: Marks a free disposal without controls.
-MORE_SEARCH = "more search on one side"
+MORE_SEARCH = Message("more search on one side")
 
 
 def metric_name(metric: str) -> str:
@@ -28,7 +31,7 @@ def metric_name(metric: str) -> str:
 
 def percent(share: float) -> str:
     """A gain in percent with its sign."""
-    return f"{100 * share:+z.1f} %"
+    return f"{points(share)} %"
 
 
 def amount(tuned: Gain) -> str:
@@ -37,9 +40,11 @@ def amount(tuned: Gain) -> str:
     A level other than 95 % is named; the legend of every table names that one.
     """
     if tuned.interval is None:
-        return f"{percent(tuned.gain)} (no interval)"
-    level = "" if tuned.level == 0.95 else f" at {100 * tuned.level:.3g} %"
-    return f"{percent(tuned.gain)} [{100 * tuned.interval.lo:+z.1f}, {100 * tuned.interval.hi:+z.1f}]{level}"
+        return Message("{gain} % (no interval)", gain=points(tuned.gain))
+    bounds = f"{percent(tuned.gain)} [{points(tuned.interval.lo)}, {points(tuned.interval.hi)}]"
+    if tuned.level == 0.95:
+        return bounds
+    return Message("{bounds} at {level} %", bounds=bounds, level=f"{100 * tuned.level:.3g}")
 
 
 def sentence(comparison: Comparison, metric: str) -> str:
@@ -52,35 +57,49 @@ def sentence(comparison: Comparison, metric: str) -> str:
     tuned = comparison.tuned
     if tuned is None or math.isnan(tuned.gain):
         return ""
-    finding = _finding(comparison, amount(tuned))
-    effort = f"{comparison.model} after {tuned.n} of its {tuned.trials} trials"
-    return f"{effort}: {finding} ({metric_name(metric)}, {comparison.dataset})"
+    return Message(
+        "{model} after {n} of its {trials} trials: {finding} ({metric}, {dataset})",
+        model=comparison.model,
+        n=tuned.n,
+        trials=tuned.trials,
+        finding=_finding(comparison, amount(tuned)),
+        metric=metric_name(metric),
+        dataset=comparison.dataset,
+    )
 
 
-def _finding(comparison: Comparison, gain: str) -> str:
+def _finding(comparison: Comparison, gain: str) -> Message:
     """What A has and B lacks, and how much that is."""
     a, b = comparison.a.states, comparison.b.states
     changed = [name for name in sorted(a) if a[name] != b.get(name)]
     if changed and a.keys() == b.keys() and all(a[name] == "real" for name in changed):
         rest = [_called(name, state) for name, state in sorted(a.items()) if name not in changed and state != "drop"]
-        new = [_called(name) for name in changed]
-        verb = "add" if len(new) > 1 or new[0] in MODALITIES.values() else "adds"
+        given = {"new": conjoined([_called(name) for name in changed]), "gain": gain}
+        given |= {"rest": conjoined(rest)} if rest else {}
+        several = len(changed) > 1 or changed[0] in PLURALS
         states = {b[name] for name in changed}
-        if states == {"drop"}:
-            return f"{_listed(new)} {verb} {gain} to {_listed(rest) or 'interactions alone'}"
-        if states == {"shuffle"}:
-            beside = f" beside {_listed(rest)}" if rest else ""
-            return f"{_listed(new)} {verb} {gain} over the same rows shuffled{beside}"
-    return f"{comparison.a.modality} against {comparison.b.modality} is {gain}"
+        if states == {"drop"} or states == {"shuffle"}:
+            return Message(ADDED[states.pop(), bool(rest), several], **given)
+    return Message("{a} against {b} is {gain}", a=comparison.a.modality, b=comparison.b.modality, gain=gain)
+
+
+#: What some modalities add, by the state that they are compared with, whether others are used beside them, and whether
+#: their names are a plural.
+ADDED = {
+    ("drop", True, True): Template("{new} add {gain} to {rest}"),
+    ("drop", True, False): Template("{new} adds {gain} to {rest}"),
+    ("drop", False, True): Template("{new} add {gain} to interactions alone"),
+    ("drop", False, False): Template("{new} adds {gain} to interactions alone"),
+    ("shuffle", True, True): Template("{new} add {gain} over the same rows shuffled beside {rest}"),
+    ("shuffle", True, False): Template("{new} adds {gain} over the same rows shuffled beside {rest}"),
+    ("shuffle", False, True): Template("{new} add {gain} over the same rows shuffled"),
+    ("shuffle", False, False): Template("{new} adds {gain} over the same rows shuffled"),
+}
 
 
 def _called(modality: str, state: str = "real") -> str:
     name = MODALITIES.get(modality, modality)
-    return name if state == "real" else f"{name} ({state})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return name if state == "real" else Message("{name} ({state})", name=name, state=state)
 
 
 def disposal_sentence(disposal: Disposal, metric: str) -> str:
@@ -94,18 +113,31 @@ def disposal_sentence(disposal: Disposal, metric: str) -> str:
     if tuned is None or math.isnan(tuned.gain):
         return ""
     models = dict.fromkeys(name.split("/")[0] for name in disposal.real)
-    who = disposal.model or f"the best of {_listed(list(models))}"
-    modality = _called(disposal.modality)
-    cells = f"{_count(len(disposal.real), 'cell')} against {_count(len(disposal.control), 'cell')}"
-    against = f"with {modality} shuffled" if disposal.controlled else f"without {modality}"
-    more = "" if disposal.controlled else f"; {MORE_SEARCH}"
-    return (
-        f"{who} after {tuned.n} of {tuned.trials} trials of each condition: the free choice to use {modality} brings "
-        f"{amount(tuned)} over the same choice {against} ({metric_name(metric)}, {disposal.dataset}; {cells}{more})"
+    given = {
+        "who": disposal.model or Message("the best of {models}", models=conjoined(list(models))),
+        "n": tuned.n,
+        "trials": tuned.trials,
+        "modality": _called(disposal.modality),
+        "gain": amount(tuned),
+        "metric": metric_name(metric),
+        "dataset": disposal.dataset,
+        "a": Message.counted("{n} cell", "{n} cells", len(disposal.real)),
+        "b": Message.counted("{n} cell", "{n} cells", len(disposal.control)),
+    }
+    if disposal.controlled:
+        return Message(
+            "{who} after {n} of {trials} trials of each condition: the free choice to use {modality} brings {gain} "
+            "over the same choice with {modality} shuffled ({metric}, {dataset}; {a} against {b})",
+            **given,
+        )
+    return Message(
+        "{who} after {n} of {trials} trials of each condition: the free choice to use {modality} brings {gain} over "
+        "the same choice without {modality} ({metric}, {dataset}; {a} against {b}; more search on one side)",
+        **given,
     )
 
 
-def disposal_cells(disposal: Disposal) -> str:
+def disposal_cells(disposal: Disposal) -> Message:
     """The cells of both sides, model by model."""
     sides = []
     for names in (disposal.real, disposal.control):
@@ -114,34 +146,33 @@ def disposal_cells(disposal: Disposal) -> str:
             model, _, condition = name.partition("/")
             by_model.setdefault(model, []).append(condition)
         sides.append("; ".join(f"{model} {', '.join(conditions)}" for model, conditions in by_model.items()))
-    return f"cells: {sides[0]}; against: {sides[1]}"
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+    return Message("cells: {real}; against: {control}", real=sides[0], control=sides[1])
 
 
 def contrast_verdict(comparison: Comparison, metric: str) -> str:
     """Word, sentence and reason of one contrast in a line."""
     if comparison.judgement is None:
-        return f"not judged: {comparison.pending}"
-    return _line(comparison.judgement.also, comparison.word, sentence(comparison, metric), comparison.judgement.reason)
+        return Message("not judged: {pending}", pending=comparison.pending)
+    return _line(comparison.judgement, sentence(comparison, metric), comparison.judgement.reason)
 
 
 def disposal_verdict(disposal: Disposal, metric: str) -> str:
     """Word, sentence and reason of free disposal in a line."""
     told = disposal_sentence(disposal, metric)
     reason = "" if told and not disposal.controlled else disposal.judgement.reason
-    return _line(disposal.judgement.also, disposal.word, told, reason)
+    return _line(disposal.judgement, told, reason)
 
 
-def earlier_verdict(look: EarlierLook) -> str:
+def earlier_verdict(look: EarlierLook) -> Message:
     """What was said at an earlier look, with the effort of then."""
-    gain = "" if look.tuned is None or math.isnan(look.tuned.gain) else f" {amount(look.tuned)}"
-    return f"look {look.number}, with T {look.trials} and S {look.seeds}: {look.judgement}{gain}"
+    given = {"number": look.number, "trials": look.trials, "seeds": look.seeds, "word": look.judgement.said}
+    if look.tuned is None or math.isnan(look.tuned.gain):
+        return Message("look {number}, with T {trials} and S {seeds}: {word}", **given)
+    return Message("look {number}, with T {trials} and S {seeds}: {word} {gain}", gain=amount(look.tuned), **given)
 
 
-def _line(also: Sequence[str], word: str, told: str, reason: str) -> str:
-    more = f" (also {', '.join(also)})" if also else ""
-    parts = [part for part in (told, " ".join(reason.split())) if part]
-    return f"{word}{more}: {'; '.join(parts)}"
+def _line(judgement: Judgement, told: str, reason: str) -> str:
+    word: Message = judgement.said
+    if judgement.also:
+        word = Message("{word} (also {others})", word=word, others=series([WORDS[word] for word in judgement.also]))
+    return Message("{word}: {told}", word=word, told=clauses([part for part in (told, reason) if part]))

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmbench import paths
+from mmbench.data.dataset import recorded_sizes
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.verdicts import MIN_SEEDS
+from mmbench.messages import Message, Translator, clauses, listed, series
 from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import FAIL, Group
-from mmbench.report.layout import Column, Table, markdown_table, md, tex
+from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, tex
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
@@ -25,11 +27,12 @@ from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
 from mmbench.store.schema import Cell, Seal
 
-YES, NO, NOT_APPLICABLE, OPEN = "yes", "no", "not applicable", "to be answered"
-NEURIPS, PINEAU = "NeurIPS paper checklist", "ML reproducibility checklist"
-ACM, RECSYS = "ACM badges", "RecSys reproducibility"
+YES, NO, NOT_APPLICABLE, OPEN = Message("yes"), Message("no"), Message("not applicable"), Message("to be answered")
+NEURIPS, PINEAU = Message("NeurIPS paper checklist"), Message("ML reproducibility checklist")
+ACM, RECSYS = Message("ACM badges"), Message("RecSys reproducibility")
 
 
+NOT_RECORDED, FOR_A_PERSON = Message("not recorded"), Message("For a person.")
 #: Links from the report to what the sweep wrote beside it.
 LEDGER, MANIFEST = str(paths.ledger_file(Path(".."))), str(paths.manifest_file(Path("..")))
 CELL = paths.cell_file(Path()).name
@@ -58,7 +61,7 @@ class Answer:
     @property
     def status(self) -> str:
         """Who answered."""
-        return "person" if self.answer == OPEN else "records"
+        return Message("person") if self.answer == OPEN else Message("records")
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,13 @@ class Ledger:
     def versions(self) -> str:
         """Versions of what decides numbers."""
         versions = sorted({f"{k} {v}" for cell in self.cells for k, v in cell.versions.items() if v})
-        return ", ".join(versions) or "not recorded"
+        return ", ".join(versions) or NOT_RECORDED
 
     @property
     def data(self) -> str:
         """Sizes of the data sets."""
-        return "; ".join(dict.fromkeys(cell.data[0] for cell in self.cells if cell.data)) or "not recorded"
+        lines = dict.fromkeys(cell.data[0] for cell in self.cells if cell.data)
+        return clauses([recorded_sizes(line) for line in lines]) if lines else NOT_RECORDED
 
 
 def read_ledger(table: SweepTable) -> Ledger:
@@ -126,42 +130,53 @@ def answers(
     ]
 
 
-def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple[str, str]:
+def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple[Message, Message]:
     """What is inferred, and from what."""
     judged = sum(c.inference is not None for c in comparisons)
     if table.budget["seeds"] < MIN_SEEDS or not judged:
-        return NO, "One final seed, too few trials or no comparable pair: nothing is inferred."
-    return YES, (
-        f"{judged} contrasts in {metric_name(table.primary)}, each the gain after tuning with a third of the trials, "
-        "with intervals over the draw of trials, users and the seed of the default configuration (jackknife of a "
-        "U-statistic, Satterthwaite, Student's t; no normality of single users is assumed), Holm and "
-        f"Benjamini-Hochberg adjusted; metric and equivalence margin {100 * table.delta:g} % fixed before the sweep. "
-        f"Valid for random search in the spaces given; {_splits(comparisons)}."
+        return NO, Message("One final seed, too few trials or no comparable pair: nothing is inferred.")
+    return YES, Message(
+        "{n} contrasts in {metric}, each the gain after tuning with a third of the trials, with intervals over the "
+        "draw of trials, users and the seed of the default configuration (jackknife of a U-statistic, Satterthwaite, "
+        "Student's t; no normality of single users is assumed), Holm and Benjamini-Hochberg adjusted; metric and "
+        "equivalence margin {margin} % fixed before the sweep. Valid for random search in the spaces given; {splits}.",
+        n=judged,
+        metric=metric_name(table.primary),
+        margin=f"{100 * table.delta:g}",
+        splits=_splits(comparisons),
     )
 
 
 def _splits(comparisons: Sequence[Comparison]) -> str:
     """Whether the split varies."""
     varied = sorted({c.over.name for c in comparisons if c.over is not None and c.inference is not None})
-    return f"the split varies in {', '.join(varied)}" if varied else "the split does not vary"
+    if not varied:
+        return Message("the split does not vary")
+    return Message("the split varies in {datasets}", datasets=series(varied))
 
 
 def _settings(table: SweepTable) -> str:
     budget = table.budget
-    return (
-        f"{budget['trials']} trials of every condition with the same configurations, chosen by validation NDCG@20, "
-        f"then {budget['seeds']} final seeds; judged on {metric_name(table.primary)}. Ranges, chosen values "
-        "and splits stand in the records."
+    return Message(
+        "{trials} trials of every condition with the same configurations, chosen by validation NDCG@20, then {seeds} "
+        "final seeds; judged on {metric}. Ranges, chosen values and splits stand in the records.",
+        trials=budget["trials"],
+        seeds=budget["seeds"],
+        metric=metric_name(table.primary),
     )
 
 
-def _compute(ledger: Ledger) -> tuple[str, str]:
+def _compute(ledger: Ledger) -> tuple[Message, Message]:
     if not ledger.trainings:
-        return NO, "The ledger is empty."
-    energy = "energy was not measured" if ledger.kwh is None else f"{ledger.kwh:.3g} kWh"
-    return YES, (
-        f"{ledger.trainings} trainings, {ledger.failed} of them failed, {ledger.hours:.2g} hours in all on "
-        f"{', '.join(ledger.devices) or 'a device that was not recorded'}, {energy}. Every training has a row."
+        return NO, Message("The ledger is empty.")
+    return YES, Message(
+        "{n} trainings, {failed} of them failed, {hours} hours in all on {devices}, {energy}. Every training has a "
+        "row.",
+        n=ledger.trainings,
+        failed=ledger.failed,
+        hours=f"{ledger.hours:.2g}",
+        devices=series(ledger.devices) if ledger.devices else Message("a device that was not recorded"),
+        energy=Message("energy was not measured") if ledger.kwh is None else f"{ledger.kwh:.3g} kWh",
     )
 
 
@@ -169,105 +184,137 @@ def _answer(checklist: str, name: str, answer: str, reason: str, *evidence: str)
     return Answer(checklist, name, answer, reason, evidence)
 
 
+def _protocols(ledger: Ledger) -> str:
+    return series(ledger.protocols) if ledger.protocols else NOT_RECORDED
+
+
 def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, NEURIPS)
-    names = ", ".join(dict.fromkeys(c.contrast for c in comparisons)) or "none"
+    names = listed(dict.fromkeys(c.contrast for c in comparisons))
     yield item(
-        "1 Claims",
+        Message("1 Claims"),
         OPEN,
-        f"Every claim about a difference should name model, trials, data and one of: {names}.",
+        Message(
+            "Every claim about a difference should name model, trials, data and one of: {contrasts}.", contrasts=names
+        ),
         VERDICTS,
     )
-    limits = f"{len(table.datasets)} data set(s); one feature set per modality and data set; offline metrics only."
-    yield item("2 Limitations", OPEN, f"Say at least: {limits}", TABLE)
-    yield item("3 Theory", NOT_APPLICABLE, "There are no theorems.")
+    limits = Message.counted(
+        "Say at least: {n} data set; one feature set per modality and data set; offline metrics only.",
+        "Say at least: {n} data sets; one feature set per modality and data set; offline metrics only.",
+        len(table.datasets),
+    )
+    yield item(Message("2 Limitations"), OPEN, limits, TABLE)
+    yield item(Message("3 Theory"), NOT_APPLICABLE, Message("There are no theorems."))
     yield item(
-        "4 Reproducibility of results",
+        Message("4 Reproducibility of results"),
         YES,
-        "Every number is computed from records; python -m mmbench verify computes every table of a bundle again.",
+        Message(
+            "Every number is computed from records; python -m mmbench verify computes every table of a bundle again."
+        ),
         MANIFEST,
         LEDGER,
     )
-    yield item("5 Open access to data and code", OPEN, "The code is under Apache-2.0; say where data and bundle lie.")
-    yield item("6 Experimental setting", YES, _settings(table), FAIRNESS, MANIFEST)
+    yield item(
+        Message("5 Open access to data and code"),
+        OPEN,
+        Message("The code is under Apache-2.0; say where data and bundle lie."),
+    )
+    yield item(Message("6 Experimental setting"), YES, _settings(table), FAIRNESS, MANIFEST)
     answer, reason = _significance(table, comparisons)
-    yield item("7 Statistical significance", answer, reason, VERDICTS)
-    answer, reason = _compute(ledger)
-    yield item("8 Compute resources", answer, reason, LEDGER, FAIRNESS)
-    for name in ("9 Code of ethics", "10 Broader impacts", "11 Safeguards"):
-        yield item(name, OPEN, "For a person.")
-    yield item("12 Licences of existing assets", OPEN, "Name the licence of every data set and encoder.")
-    yield item("13 New assets", OPEN, "If a data set or model is released, document it.")
-    for name in ("14 Human subjects", "15 Review board", "16 Use of language models"):
-        yield item(name, OPEN, "For a person.")
+    yield item(Message("7 Statistical significance"), answer, reason, VERDICTS)
+    answer, spent = _compute(ledger)
+    yield item(Message("8 Compute resources"), answer, spent, LEDGER, FAIRNESS)
+    for name in (Message("9 Code of ethics"), Message("10 Broader impacts"), Message("11 Safeguards")):
+        yield item(name, OPEN, FOR_A_PERSON)
+    yield item(
+        Message("12 Licences of existing assets"), OPEN, Message("Name the licence of every data set and encoder.")
+    )
+    yield item(Message("13 New assets"), OPEN, Message("If a data set or model is released, document it."))
+    for name in (Message("14 Human subjects"), Message("15 Review board"), Message("16 Use of language models")):
+        yield item(name, OPEN, FOR_A_PERSON)
 
 
 def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
-    yield item("Clear description of the models", YES, "Each model file names its paper and formula.")
-    yield item("Statistics of the data", YES if ledger.cells else NO, ledger.data, MANIFEST)
+    yield item(Message("Clear description of the models"), YES, Message("Each model file names its paper and formula."))
+    yield item(Message("Statistics of the data"), YES if ledger.cells else NO, ledger.data, MANIFEST)
     yield item(
-        "Splits",
+        Message("Splits"),
         YES if ledger.protocols else NO,
-        f"Protocol {', '.join(ledger.protocols) or 'not recorded'}; one frozen split with its hash in every "
-        "record, shared by all conditions.",
+        Message(
+            "Protocol {protocols}; one frozen split with its hash in every record, shared by all conditions.",
+            protocols=_protocols(ledger),
+        ),
         FAIRNESS,
     )
     yield item(
-        "Excluded data and preprocessing",
+        Message("Excluded data and preprocessing"),
         YES,
-        f"k-core, smallest rating and items without content are settings of the data set in every {CELL}.",
+        Message(
+            "k-core, smallest rating and items without content are settings of the data set in every {file}.", file=CELL
+        ),
         MANIFEST,
     )
-    yield item("Link to the data", OPEN, "Say where the data can be had.")
+    yield item(Message("Link to the data"), OPEN, Message("Say where the data can be had."))
 
 
 def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
-    yield item("Ranges of hyper-parameters, how the best were chosen", YES, _settings(table), FAIRNESS)
+    yield item(Message("Ranges of hyper-parameters, how the best were chosen"), YES, _settings(table), FAIRNESS)
     yield item(
-        "Exact number of training and evaluation runs",
+        Message("Exact number of training and evaluation runs"),
         YES if ledger.trainings else NO,
-        f"{ledger.trainings} trainings in the ledger, failed ones included.",
+        Message("{n} trainings in the ledger, failed ones included.", n=ledger.trainings),
         LEDGER,
     )
     yield item(
-        "Definition of the metrics",
+        Message("Definition of the metrics"),
         YES,
-        f"{', '.join(table.metrics)}: all items are ranked but those seen in training; formulas in docs/protocol.md.",
+        Message(
+            "{metrics}: all items are ranked but those seen in training; formulas in docs/protocol.md.",
+            metrics=series(table.metrics),
+        ),
         TABLE,
     )
     answer = YES if table.budget["seeds"] >= MIN_SEEDS else NO
     yield item(
-        "Central tendency and variation",
+        Message("Central tendency and variation"),
         answer,
-        "Mean and standard deviation over seeds; intervals of tuned gains over trials, users and seed.",
+        Message("Mean and standard deviation over seeds; intervals of tuned gains over trials, users and seed."),
         TABLE,
         VERDICTS,
     )
-    answer, reason = _compute(ledger)
-    yield item("Average runtime, energy", answer, reason, LEDGER)
-    devices = ", ".join(ledger.devices) or "device not recorded"
-    yield item("Computing infrastructure", YES if ledger.devices else NO, f"{devices}; {ledger.versions}.", LEDGER)
+    answer, spent = _compute(ledger)
+    yield item(Message("Average runtime, energy"), answer, spent, LEDGER)
+    devices = series(ledger.devices) if ledger.devices else Message("device not recorded")
+    built = Message("{devices}; {versions}.", devices=devices, versions=ledger.versions)
+    yield item(Message("Computing infrastructure"), YES if ledger.devices else NO, built, LEDGER)
 
 
 def _acm(ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, ACM)
-    yield item("Artifacts available", OPEN, "Put the bundle into an archive with a DOI and name its licence.")
     yield item(
-        "Artifacts evaluated: functional",
+        Message("Artifacts available"), OPEN, Message("Put the bundle into an archive with a DOI and name its licence.")
+    )
+    yield item(
+        Message("Artifacts evaluated: functional"),
         OPEN,
-        "Documented, consistent, complete, exercisable: python -m "
-        "mmbench bundle packs records, environment, hashes and a command per table.",
+        Message(
+            "Documented, consistent, complete, exercisable: python -m "
+            "mmbench bundle packs records, environment, hashes and a command per table."
+        ),
         MANIFEST,
     )
-    yield item("Artifacts evaluated: reusable", OPEN, f"Versions: {ledger.versions}.")
     yield item(
-        "Results reproduced",
-        OPEN,
-        "By another team with these artifacts: python -m mmbench verify, then the command of the manifest.",
+        Message("Artifacts evaluated: reusable"), OPEN, Message("Versions: {versions}.", versions=ledger.versions)
     )
-    yield item("Results replicated", OPEN, "By another team without these artifacts.")
+    yield item(
+        Message("Results reproduced"),
+        OPEN,
+        Message("By another team with these artifacts: python -m mmbench verify, then the command of the manifest."),
+    )
+    yield item(Message("Results replicated"), OPEN, Message("By another team without these artifacts."))
 
 
 def _recsys(
@@ -277,73 +324,121 @@ def _recsys(
     unfair = [f"{g.dataset}/{g.model}" for g in groups if g.level == FAIL]
     equal = NO if unfair or not groups else YES
     reason = (
-        f"Not for {', '.join(unfair)}." if unfair else "Same trials, configurations, seeds and epoch rule, checked."
+        Message("Not for {models}.", models=series(unfair))
+        if unfair
+        else Message("Same trials, configurations, seeds and epoch rule, checked.")
     )
-    yield item("Were baselines tuned with equal effort?", equal, reason, FAIRNESS)
-    yield item("The same split for all?", equal, "Fingerprints of train, validation and test are compared.", FAIRNESS)
+    yield item(Message("Were baselines tuned with equal effort?"), equal, reason, FAIRNESS)
     yield item(
-        "Was the choice made on validation data?",
+        Message("The same split for all?"),
         equal,
-        "The choice is hashed before the test split is opened; tuning code cannot import it.",
+        Message("Fingerprints of train, validation and test are compared."),
+        FAIRNESS,
+    )
+    yield item(
+        Message("Was the choice made on validation data?"),
+        equal,
+        Message("The choice is hashed before the test split is opened; tuning code cannot import it."),
         FAIRNESS,
     )
     answer, reason = _significance(table, comparisons)
-    yield item("Which statistical test, over which unit?", answer, reason, VERDICTS)
-    yield item("How many seeds?", YES, f"{table.budget['seeds']} final seeds, apart from the tuning seeds.", FAIRNESS)
+    yield item(Message("Which statistical test, over which unit?"), answer, reason, VERDICTS)
     yield item(
-        "Is nothing of the future seen?",
+        Message("How many seeds?"),
+        YES,
+        Message("{n} final seeds, apart from the tuning seeds.", n=table.budget["seeds"]),
+        FAIRNESS,
+    )
+    yield item(
+        Message("Is nothing of the future seen?"),
         YES if ledger.protocols == ("time",) else OPEN,
-        f"Protocol {', '.join(ledger.protocols) or 'not recorded'}. A random split per user (paper) knows the "
-        "future, a split by time does not.",
+        Message(
+            "Protocol {protocols}. A random split per user (paper) knows the future, a split by time does not.",
+            protocols=_protocols(ledger),
+        ),
         MANIFEST,
     )
     simple = sorted({m for _, m, _ in table.cells} & {"popularity", "itemknn", "ease", "contentknn", "hybridknn"})
-    yield item("Simple baselines?", YES if simple else NO, ", ".join(simple) or "None in this sweep.", TABLE)
-    yield item("Ranges and chosen values of all methods?", YES, _settings(table), FAIRNESS)
-    yield item("Full ranking?", YES, "All items but those of the user's training part.", TABLE)
-    yield item("Code of baselines?", YES, "One file per model, tuned by the same command.", MANIFEST)
+    yield item(
+        Message("Simple baselines?"),
+        YES if simple else NO,
+        series(simple) if simple else Message("None in this sweep."),
+        TABLE,
+    )
+    yield item(Message("Ranges and chosen values of all methods?"), YES, _settings(table), FAIRNESS)
+    yield item(Message("Full ranking?"), YES, Message("All items but those of the user's training part."), TABLE)
+    yield item(Message("Code of baselines?"), YES, Message("One file per model, tuned by the same command."), MANIFEST)
 
 
 def _guardrails(measured: Sequence[Facts]) -> Answer:
     """Whether a gain has a price: coverage, long tail, new items and items that lack the content which is added."""
-    question = "Does nothing get worse beside the accuracy?"
+    question = Message("Does nothing get worse beside the accuracy?")
     rails = [(facts, fact) for facts in measured for fact in facts.facts if fact.measure == GUARDRAILS]
     if not rails:
-        return Answer(RECSYS, question, OPEN, "No guard-rail was measured: the data set or a second seed is missing.")
+        lacking = Message("No guard-rail was measured: the data set or a second seed is missing.")
+        return Answer(RECSYS, question, OPEN, lacking)
     by_word = {word: [pair for pair in rails if pair[1].word == word] for word in Rail}
-    count = ", ".join(f"{len(found)} {word}" for word, found in by_word.items())
     broken = [
-        f"{fact.part.removeprefix('relative change of ')} of {facts.dataset}/{facts.model} {fact.subject}"
+        Message(
+            "{rail} of {cell}",
+            rail=_rail(fact.part.removeprefix("relative change of ")),
+            cell=f"{facts.dataset}/{facts.model} {fact.subject}",
+        )
         for facts, fact in by_word[Rail.BROKEN]
     ]
-    named = f" Broken: {'; '.join(broken)}." if broken else ""
-    reason = (
-        f"Guard-rails of all contrasts: {count}. One holds where the loss is below {100 * MARGIN:g} % at 95 % "
-        f"confidence.{named}"
+    given = {
+        "counts": series([Message("{n} {status}", n=len(by_word[word]), status=RAILS[word]) for word in Rail]),
+        "margin": f"{100 * MARGIN:g}",
+    }
+    reason = Message(
+        "Guard-rails of all contrasts: {counts}. One holds where the loss is below {margin} % at 95 % confidence.",
+        **given,
     )
+    if broken:
+        reason = Message("{reason} Broken: {rails}.", reason=reason, rails=clauses(broken))
     answer = YES if len(by_word[Rail.HOLDS]) == len(rails) else NO
     return Answer(RECSYS, question, answer, reason, (f"{paths.CONTRIBUTION}.md",))
 
 
+def _rail(name: str) -> str:
+    """A guard-rail by its name among the facts."""
+    _, without, modality = name.partition("recall of items without ")
+    return Message("recall of items without {modality}", modality=modality) if without else RAIL_NAMES.get(name, name)
+
+
+RAIL_NAMES = {
+    "coverage": Message("coverage"),
+    "tail share": Message("tail share"),
+    "cold recall": Message("cold recall"),
+}
+#: What became of a guard-rail.
+RAILS = {Rail.HOLDS: Message("holds"), Rail.BROKEN: Message("broken"), Rail.OPEN: Message("not shown")}
+
+
 COLUMNS: Sequence[Column[Answer]] = (
-    Column(None, "item", lambda a: a.item),
-    Column(None, "answer", lambda a: a.answer),
-    Column(None, "why", lambda a: a.reason),
-    Column(None, "evidence", lambda a: ", ".join(f"[{file}]({file})" for file in a.evidence) or None, markdown=True),
-    Column(None, "filled by", lambda a: a.status),
+    Column(None, Message("item"), lambda a: a.item),
+    Column(None, Message("answer"), lambda a: a.answer),
+    Column(None, Message("why"), lambda a: a.reason),
+    Column(
+        None,
+        Message("evidence"),
+        lambda a: ", ".join(f"[{file}]({file})" for file in a.evidence) or None,
+        markdown=True,
+    ),
+    Column(None, Message("filled by"), lambda a: a.status),
 )
 
 
-def as_markdown(table: SweepTable, answered: Sequence[Answer]) -> str:
+def as_markdown(table: SweepTable, answered: Sequence[Answer], say: Translator = ENGLISH) -> str:
     """All checklists as GitHub Markdown with links."""
     pieces = [
-        f"# Checklists for {md(table.title)}",
-        "Filled from the records; what waits for a person says so.",
-        f"{table.proof}.",
+        f"# {md(say(Message('Checklists for {sweep}', sweep=table.title)))}",
+        say(Message("Filled from the records; what waits for a person says so.")),
+        say(Message("{proof}.", proof=table.proof)),
     ]
     for checklist in dict.fromkeys(a.checklist for a in answered):
         rows = [a for a in answered if a.checklist == checklist]
-        pieces += [f"## {checklist}", markdown_table(Table(checklist, COLUMNS, rows))]
+        pieces += [f"## {say(checklist)}", markdown_table(Table(checklist, COLUMNS, rows), say)]
     return "\n\n".join(pieces) + "\n"
 
 

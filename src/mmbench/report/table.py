@@ -101,6 +101,11 @@ class CellResult:
         thinned = any(cell.config.get("modality", {}).get("missing", {}).values())
         return {} if thinned else cell.states
 
+    @property
+    def asked_states(self) -> Mapping[str, str]:
+        """State of each modality, also where a part of the items lost its content."""
+        return {} if self.parts else records.read(paths.cell_file(self.folder), Cell).states
+
     def reaches(self, metric: str) -> bool:
         """Whether a metric is known: averaged lists say nothing of ranks beyond their length."""
         return not self.parts or metrics.check_name(metric)[1] <= LIST_LENGTH
@@ -176,7 +181,9 @@ class SweepTable:
     @property
     def title(self) -> str:
         """Name for a heading; that of a sweep with planted worlds says so."""
-        return f"{self.name} ({Message(MADE_UP)})" if any(map(is_made_up, self.datasets)) else self.name
+        if any(map(is_made_up, self.datasets)):
+            return Message("{sweep} ({warning})", sweep=self.name, warning=Message(MADE_UP))
+        return self.name
 
     def at(self, metric: str) -> SweepTable:
         """The table without what does not reach a metric."""

@@ -14,7 +14,7 @@ from mmbench.fingerprint import of_json
 from mmbench.inference.repetitions import Repeated, RepeatedGain, repeated_gain
 from mmbench.inference.tuned_gain import Gain, TunedGain
 from mmbench.inference.verdicts import Judgement, Verdict, verdict
-from mmbench.messages import message_of
+from mmbench.messages import Message, Template, clauses, message_of
 from mmbench.report.fairness_checks import Group
 from mmbench.report.table import SweepTable
 from mmbench.store.schema import Cell
@@ -22,6 +22,11 @@ from mmbench.store.schema import Cell
 Row = TypeVar("Row")
 #: Setting of a data set that tells its repetitions apart, and the word before its number in the data set's name.
 SETTINGS = {Repeated.FOLD: ("cold_fold", "fold"), Repeated.SPLIT: ("split_seed", "split")}
+#: How many repetitions are judged together.
+REPEATED = {
+    Repeated.SPLIT: Template("over {n} split seed", "over {n} split seeds"),
+    Repeated.FOLD: Template("over {n} cold fold", "over {n} cold folds"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,12 @@ class Repetitions:
     @property
     def words(self) -> str:
         """How many there are: ``over 3 split seeds``."""
-        n = len(self.datasets)
-        return f"over {n} {self.kind}{'' if n == 1 else 's'}"
+        return Message(REPEATED[self.kind], len(self.datasets))
 
     @property
     def name(self) -> str:
         """What stands in place of a data set where they are judged together."""
-        return f"{self.data} {self.words}"
+        return Message("{data} {words}", data=self.data, words=self.words)
 
     @property
     def several(self) -> bool:
@@ -144,14 +148,14 @@ def judge_together(
     """
 
     def reasons(word: Verdict) -> list[str]:
-        return [f"{dataset}: {judged.reason}" for dataset, (_, judged) in said.items() if judged.word is word]
+        return [_of(dataset, judged) for dataset, (_, judged) in said.items() if judged.word is word]
 
-    doubts = reasons(Verdict.UNTRUSTED)
+    failures, doubts = reasons(Verdict.FAILED), reasons(Verdict.UNTRUSTED)
     silent = [
-        f"{dataset}: {judged.reason}"
+        _of(dataset, judged)
         for dataset, (tuned, judged) in said.items()
         # A gain that refuses bounds is asked again when all are joined.
-        if judged.word is None and (tuned is None or judged.reason != tuned.refusal)
+        if judged.word is None and (tuned is None or judged.reason != str(tuned.refusal))
     ]
     gains, joined = [tuned for tuned, _ in said.values() if isinstance(tuned, TunedGain)], None
     if len(gains) == len(said):
@@ -162,13 +166,22 @@ def judge_together(
     judged = verdict(
         joined,
         delta,
-        failed="; ".join(reasons(Verdict.FAILED)),
-        untrusted="; ".join(doubts),
-        wordless="; ".join(silent),
+        failed=clauses(failures) if failures else "",
+        untrusted=clauses(doubts) if doubts else "",
+        wordless=clauses(silent) if silent else "",
     )
     return joined, judged
 
 
 def without_word(over: Repetitions, judged: Judgement) -> Judgement:
     """What is said of one repetition: nothing that all of them are asked; a failure or distrust stays."""
-    return judged if judged.word in (Verdict.FAILED, Verdict.UNTRUSTED) else Judgement(None, f"judged {over.words}")
+    return (
+        judged
+        if judged.word in (Verdict.FAILED, Verdict.UNTRUSTED)
+        else Judgement(None, Message("judged {words}", words=over.words))
+    )
+
+
+def _of(dataset: str, judged: Judgement) -> Message:
+    """The reason of a verdict, with the data set that it is about."""
+    return Message("{name}: {reason}", name=dataset, reason=judged.reason)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
+from mmbench.inference.intervals import CrossedInterval, Interval, LogGain, UserEffects
 from mmbench.inference.tuned_gain import Gain, TopTrial, TunedGain
 from mmbench.inference.verdicts import MIN_SEEDS, equivalence_level
+from mmbench.messages import Message, points, series
 from mmbench.report.comparisons import ALPHA, Comparison, Inference, significant
 from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
 from mmbench.report.layout import Column, Document, Table
@@ -21,6 +22,7 @@ from mmbench.report.sentences import (
     disposal_verdict,
     earlier_verdict,
     metric_name,
+    percent,
     sentence,
 )
 from mmbench.report.table import SweepTable
@@ -43,15 +45,17 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
     for name in dict.fromkeys(within.get(dataset, dataset) for dataset in table.datasets):
         rows = [c for c in compared if _block(c) == name]
         if rows:
-            title = f"{name}, verdicts on {metric_name(table.primary)}"
+            title = Message("{data}, verdicts on {metric}", data=name, metric=metric_name(table.primary))
             printed.append(Table(title, [*_repetition(rows), *columns], rows))
         choices = [d for d in disposals if _block(d) == name]
         if choices:
-            title = f"{name}, free disposal on {metric_name(table.primary)}"
+            title = Message("{data}, free disposal on {metric}", data=name, metric=metric_name(table.primary))
             printed.append(Table(title, [*_repetition(choices), *free], choices))
     printed += [*pooled_tables(compared), *rank_tables(table)]
     exported: list[Table[Any]] = [Table("", columns, compared), Table("", free, disposals)]
-    return Document(f"{table.title}, verdicts", printed, notes(table, compared, disposals), exported)
+    return Document(
+        Message("{sweep}, verdicts", sweep=table.title), printed, notes(table, compared, disposals), exported
+    )
 
 
 def _block(row: Comparison | Disposal) -> str:
@@ -64,15 +68,15 @@ def _repetition(rows: Sequence[Comparison | Disposal]) -> list[Column[Any]]:
     """Which repetition a row is, or that it is all of them; nothing where there are none."""
     if all(row.over is None for row in rows):
         return []
-    return [Column(None, "data", lambda row: row.dataset if row.over is None else row.over.words, names=True)]
+    return [Column(None, Message("data"), lambda row: row.dataset if row.over is None else row.over.words, names=True)]
 
 
 def columns_of(table: SweepTable) -> Sequence[Column[Comparison]]:
     """Every column; a terminal shows the verdict first, then tests and the two configurations, then the tuning."""
     return (
         Column("dataset", None, lambda c: c.dataset),
-        Column("model", "model", lambda c: c.model, names=True),
-        Column("contrast", "contrast", lambda c: c.contrast, names=True),
+        Column("model", Message("model"), lambda c: c.model, names=True),
+        Column("contrast", Message("contrast"), lambda c: c.contrast, names=True),
         Column("metric", None, lambda c: table.primary),
         Column("verdict", None, lambda c: c.word),
         Column("also", None, lambda c: "; ".join(c.judgement.also) if c.judgement else ""),
@@ -81,29 +85,31 @@ def columns_of(table: SweepTable) -> Sequence[Column[Comparison]]:
         Column("fairness", None, lambda c: c.fairness),
         Column("delta", None, lambda c: table.delta),
         *(of_contrast(column) for column in GAIN),
-        Column("holm_p", "Holm p", _tested(lambda i: i.holm), lambda p: _p(p) + ("†" if p < ALPHA else "")),
-        Column("bh_q", "BH q", _tested(lambda i: i.bh), _p),
-        Column(None, "verdict", lambda c: c.word),
-        Column(None, "fairness", lambda c: c.fairness),
-        Column("equivalence_p", "equivalence p", _tested(lambda i: i.equivalence_p), _p, part=2),
-        Column("noninferior_p", "A not worse p", _tested(lambda i: i.noninferior_p), _p, part=2),
-        Column("dispensable_p", "B not worse p", _tested(lambda i: i.dispensable_p), _p, part=2),
-        Column("smallest_margin", "margin %", _tested(lambda i: i.margin), _percent, part=2),
-        Column("mde", "MDE %", _tested(lambda i: i.mde), _percent, part=2),
-        Column("redundancy", "R", lambda c: c.redundancy, lambda share: f"{share:.2f}", part=2),
+        Column("holm_p", Message("Holm p"), _tested(lambda i: i.holm), lambda p: _p(p) + ("†" if p < ALPHA else "")),
+        Column("bh_q", Message("BH q"), _tested(lambda i: i.bh), _p),
+        Column(None, Message("verdict"), lambda c: c.word),
+        Column(None, Message("fairness"), lambda c: c.fairness),
+        Column("equivalence_p", Message("equivalence p"), _tested(lambda i: i.equivalence_p), _p, part=2),
+        Column("noninferior_p", Message("A not worse p"), _tested(lambda i: i.noninferior_p), _p, part=2),
+        Column("dispensable_p", Message("B not worse p"), _tested(lambda i: i.dispensable_p), _p, part=2),
+        Column("smallest_margin", Message("margin %"), _tested(lambda i: i.margin), _percent, part=2),
+        Column("mde", Message("MDE %"), _tested(lambda i: i.mde), _percent, part=2),
+        Column("redundancy", Message("R"), lambda c: c.redundancy, lambda share: f"{share:.2f}", part=2),
         *(of_contrast(column) for column in TUNING),
-        Column("optimism_a", "optimism A", lambda c: c.optimism and c.optimism[0], _difference, part=3),
-        Column("optimism_b", "optimism B", lambda c: c.optimism and c.optimism[1], _difference, part=3),
-        Column("configuration_gain", "these two configurations %", _configured(lambda g: g.mean), _signed, part=4),
-        Column(None, "95 % over users and seeds", _crossed(lambda g: g.at(0.95)), percents, part=4),
+        Column("optimism_a", Message("optimism A"), lambda c: c.optimism and c.optimism[0], _difference, part=3),
+        Column("optimism_b", Message("optimism B"), lambda c: c.optimism and c.optimism[1], _difference, part=3),
+        Column(
+            "configuration_gain", Message("these two configurations %"), _configured(lambda g: g.mean), points, part=4
+        ),
+        Column(None, Message("95 % over users and seeds"), _crossed(lambda g: g.at(0.95)), percents, part=4),
         Column("configuration_lo95", None, _crossed(lambda g: g.at(0.95).lo)),
         Column("configuration_hi95", None, _crossed(lambda g: g.at(0.95).hi)),
         Column("configuration_se", None, _crossed(lambda g: g.se)),
         Column("configuration_df", None, _crossed(lambda g: g.df)),
         Column("configuration_p", None, _crossed(lambda g: g.p)),
         Column("seeds", None, _configured(lambda g: g.seeds)),
-        Column("improved", "improved %", _of_users(lambda effects: effects.improved), _percent, part=4),
-        Column("harmed", "harmed %", _of_users(lambda effects: effects.harmed), _percent, part=4),
+        Column("improved", Message("improved %"), _of_users(lambda effects: effects.improved), _percent, part=4),
+        Column("harmed", Message("harmed %"), _of_users(lambda effects: effects.harmed), _percent, part=4),
         Column("d_z", None, _of_users(lambda effects: effects.d_z)),
         Column("records_a", None, lambda c: None if c.over else str(c.a.folder.relative_to(table.folder))),
         Column("records_b", None, lambda c: None if c.over else str(c.b.folder.relative_to(table.folder))),
@@ -114,8 +120,8 @@ def disposal_columns(table: SweepTable) -> Sequence[Column[Disposal]]:
     """Columns of free disposal; in the export they share those of the contrasts."""
     return (
         Column("dataset", None, lambda d: d.dataset),
-        Column("model", "model", lambda d: d.model or ALL_MODELS, names=True),
-        Column("contrast", "free disposal of", lambda d: d.name.split("/")[-1], _disposed, names=True),
+        Column("model", Message("model"), lambda d: d.model or ALL_MODELS, names=True),
+        Column("contrast", Message("free disposal of"), lambda d: d.name.split("/")[-1], _disposed, names=True),
         Column("metric", None, lambda d: table.primary),
         Column("verdict", None, lambda d: d.word),
         Column("also", None, lambda d: "; ".join(d.judgement.also)),
@@ -123,13 +129,30 @@ def disposal_columns(table: SweepTable) -> Sequence[Column[Disposal]]:
         Column("sentence", None, lambda d: disposal_sentence(d, table.primary)),
         Column("delta", None, lambda d: table.delta),
         *(_of_disposal(column) for column in GAIN),
-        Column(None, "verdict", lambda d: d.word if d.controlled else f"{d.word}: {MORE_SEARCH}"),
-        Column(None, "cells", lambda d: f"{len(d.real)} against {len(d.control)}"),
+        Column(None, Message("verdict"), _judged),
+        Column(None, Message("cells"), _sides),
         Column("real", None, lambda d: " ".join(d.real)),
         Column("control", None, lambda d: " ".join(d.control)),
         Column("missing", None, lambda d: "; ".join(f"model={model} {words}" for model, words in d.missing)),
         *(_of_disposal(column) for column in TUNING),
     )
+
+
+def _judged(disposal: Disposal) -> str:
+    """Its word; that one side was searched more stands beside it."""
+    if disposal.controlled:
+        return disposal.word
+    return Message("{word}: {why}", word=disposal.word, why=MORE_SEARCH)
+
+
+def _sides(disposal: Disposal) -> Message:
+    """How many cells stand on each side."""
+    return Message("{a} against {b}", a=len(disposal.real), b=len(disposal.control))
+
+
+def _effort(tuned: Gain) -> Message:
+    """How many of its trials a gain is about."""
+    return Message("{n} of {trials}", n=tuned.n, trials=tuned.trials)
 
 
 def _disposed(name: str) -> str:
@@ -154,10 +177,6 @@ def _tuning(get: Callable[[TunedGain], Any]) -> Callable[[Gain], Any]:
     return lambda tuned: get(tuned) if isinstance(tuned, TunedGain) else None
 
 
-def _signed(share: float) -> str:
-    return f"{100 * share:+z.1f}"
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
@@ -172,13 +191,19 @@ def _equivalence(tuned: Gain, end: str) -> float | None:
     return float(getattr(tuned.log_gain.at(equivalence_level(tuned.level)), end))
 
 
+def _top(top: TopTrial) -> Message:
+    """A trial with its weights on both sides."""
+    a, b = (f"{100 * weight:.0f}" for weight in (top.weight_a, top.weight_b))
+    return Message("slot {slot}, {a} and {b} %", slot=top.slot, a=a, b=b)
+
+
 #: What a tuned gain is, of contrasts and of free disposals.
 GAIN: Sequence[Column[Gain]] = (
     Column("n", None, lambda t: t.n),
     Column("trials", None, lambda t: t.trials),
-    Column(None, "trials", lambda t: f"{t.n} of {t.trials}"),
-    Column("gain", "tuned gain %", _tuned(lambda t: t.gain), _signed),
-    Column(None, "interval", lambda t: t.interval, percents),
+    Column(None, Message("trials"), _effort),
+    Column("gain", Message("tuned gain %"), _tuned(lambda t: t.gain), points),
+    Column(None, Message("interval"), lambda t: t.interval, percents),
     Column("level", None, lambda t: t.level),
     Column("lo", None, lambda t: t.interval.lo if t.interval else None),
     Column("hi", None, lambda t: t.interval.hi if t.interval else None),
@@ -192,25 +217,35 @@ GAIN: Sequence[Column[Gain]] = (
 )
 #: What a tuned gain is made of.
 TUNING: Sequence[Column[Gain]] = (
-    Column("gain_at_defaults", "at the defaults %", _tuned(lambda t: t.gain_at_defaults), _signed, part=3),
-    Column("gain_of_all", "after all trials %", _tuned(lambda t: float(t.curve.mean[-1])), _signed, part=3),
-    Column("share_trials", "variance: trials %", _tuning(lambda t: _known(t.estimate.shares.trials)), _percent, part=3),
-    Column("share_users", "users %", _tuning(lambda t: _known(t.estimate.shares.users)), _percent, part=3),
-    Column("share_seed", "seed of the default %", _tuning(lambda t: _known(t.estimate.shares.seed)), _percent, part=3),
+    Column("gain_at_defaults", Message("at the defaults %"), _tuned(lambda t: t.gain_at_defaults), points, part=3),
+    Column("gain_of_all", Message("after all trials %"), _tuned(lambda t: float(t.curve.mean[-1])), points, part=3),
+    Column(
+        "share_trials",
+        Message("variance: trials %"),
+        _tuning(lambda t: _known(t.estimate.shares.trials)),
+        _percent,
+        part=3,
+    ),
+    Column("share_users", Message("users %"), _tuning(lambda t: _known(t.estimate.shares.users)), _percent, part=3),
+    Column(
+        "share_seed",
+        Message("seed of the default %"),
+        _tuning(lambda t: _known(t.estimate.shares.seed)),
+        _percent,
+        part=3,
+    ),
     Column("top_slot", None, _tuning(lambda t: t.top_trial.slot if t.top_trial else None)),
     Column("top_weight_a", None, _tuning(lambda t: t.top_trial.weight_a if t.top_trial else None)),
     Column("top_weight_b", None, _tuning(lambda t: t.top_trial.weight_b if t.top_trial else None)),
-    Column(
-        None, "top trial", _tuning(lambda t: t.top_trial), lambda top: f"slot {top.slot}, {_weights(top)} %", part=3
-    ),
-    Column("gain_without_top", "without it %", _tuning(lambda t: _known(_without(t))), _signed, part=3),
-    Column("a_beats_b", "P(A > B)", _tuning(lambda t: _known(t.a_beats_b)), lambda p: f"{p:.2f}", part=3),
+    Column(None, Message("top trial"), _tuning(lambda t: t.top_trial), _top, part=3),
+    Column("gain_without_top", Message("without it %"), _tuning(lambda t: _known(_without(t))), points, part=3),
+    Column("a_beats_b", Message("P(A > B)"), _tuning(lambda t: _known(t.a_beats_b)), lambda p: f"{p:.2f}", part=3),
 )
 
 
-def _weights(top: TopTrial) -> str:
-    """Weights of a trial on both sides."""
-    return f"{100 * top.weight_a:.0f} and {100 * top.weight_b:.0f}"
+def _bounds(gain: Interval) -> Message:
+    """Bounds of a gain on a page."""
+    return Message("{lo} to {hi} %", lo=points(gain.lo), hi=points(gain.hi))
 
 
 def _without(tuned: TunedGain) -> float:
@@ -241,48 +276,48 @@ def _of_disposal(column: Column[Gain]) -> Column[Disposal]:
 
 #: Columns of the index page.
 PAGE: Sequence[Column[Comparison]] = (
-    Column(None, "dataset", lambda c: c.dataset),
-    Column(None, "model", lambda c: c.model),
-    Column(None, "contrast", lambda c: c.contrast),
-    Column(None, "trials", lambda c: f"{c.tuned.n} of {c.tuned.trials}" if c.tuned else None),
+    Column(None, Message("dataset"), lambda c: c.dataset),
+    Column(None, Message("model"), lambda c: c.model),
+    Column(None, Message("contrast"), lambda c: c.contrast),
+    Column(None, Message("verdict"), lambda c: c.word),
     Column(
         None,
-        "tuned gain",
+        Message("tuned gain"),
         lambda c: c.tuned.gain if c.tuned and math.isfinite(c.tuned.gain) else None,
-        lambda gain: f"{100 * gain:+z.1f} %",
+        percent,
         order=float,
     ),
     Column(
         None,
-        "range",
+        Message("range"),
         lambda c: c.tuned.interval if c.tuned else None,
-        lambda gain: f"{100 * gain.lo:+z.1f} to {100 * gain.hi:+z.1f} %",
+        _bounds,
         order=lambda gain: float(gain.hi - gain.lo),
     ),
-    Column(None, "verdict", lambda c: c.word),
-    Column(None, "fairness", lambda c: c.fairness),
+    Column(None, Message("trials"), lambda c: _effort(c.tuned) if c.tuned else None),
+    Column(None, Message("fairness"), lambda c: c.fairness),
 )
 #: Columns of free disposal on the index page.
 DISPOSAL_PAGE: Sequence[Column[Disposal]] = (
-    Column(None, "dataset", lambda d: d.dataset),
-    Column(None, "model", lambda d: d.model or ALL_MODELS),
-    Column(None, "free disposal of", lambda d: d.modality),
-    Column(None, "cells", lambda d: f"{len(d.real)} against {len(d.control)}"),
+    Column(None, Message("dataset"), lambda d: d.dataset),
+    Column(None, Message("model"), lambda d: d.model or ALL_MODELS),
+    Column(None, Message("free disposal of"), lambda d: d.modality),
+    Column(None, Message("verdict"), _judged),
     Column(
         None,
-        "tuned gain",
+        Message("tuned gain"),
         lambda d: d.tuned.gain if d.tuned and math.isfinite(d.tuned.gain) else None,
-        lambda gain: f"{100 * gain:+z.1f} %",
+        percent,
         order=float,
     ),
     Column(
         None,
-        "range",
+        Message("range"),
         lambda d: d.tuned.interval if d.tuned else None,
-        lambda gain: f"{100 * gain.lo:+z.1f} to {100 * gain.hi:+z.1f} %",
+        _bounds,
         order=lambda gain: float(gain.hi - gain.lo),
     ),
-    Column(None, "verdict", lambda d: d.word if d.controlled else f"{d.word}: {MORE_SEARCH}"),
+    Column(None, Message("cells"), _sides),
 )
 
 
@@ -305,7 +340,7 @@ def _of_users(get: Callable[[UserEffects], float]) -> Callable[[Comparison], flo
 
 
 #: What a row over several repetitions is.
-TOGETHER = (
+TOGETHER = Message(
     "over N split seeds: data sets that differ in their split seed alone are judged together and count once where p "
     "is adjusted: the mean of log(1 + gain), its variance the mean of theirs plus s²/N, s their standard deviation, "
     "and the least of their degrees of freedom. Over N cold folds: the mean ± t s/√N with N - 1 degrees of freedom. "
@@ -320,65 +355,105 @@ def _p(p: float) -> str:
 def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> list[str]:
     """What has to be said under the verdicts, and the reason of each."""
     if not compared:
-        planned = ", ".join(contrast.name for contrast in table.contrasts)
-        lines = [f"no verdict: this sweep holds both conditions of none of the planned contrasts ({planned})"]
-        return [*lines, *_free(table, disposals)]
+        line = Message(
+            "no verdict: this sweep holds both conditions of none of the planned contrasts ({contrasts})",
+            contrasts=series([contrast.name for contrast in table.contrasts]) if table.contrasts else "",
+        )
+        return [line, *_free(table, disposals)]
     budget = table.budget
+    significant_ones, tested = significant(compared)
     lines = [
-        f"budget {budget['name']}: {budget['trials']} trials and {budget['seeds']} final seeds of every condition.",
-        f"A_vs_B: relative gain of A over B in {metric_name(table.primary)} once both are tuned with n of their "
-        "trials, best on validation; interval over the draw of trials, users and the seed of the default configuration "
-        "(95 % unless another level is named). Valid for random search in these spaces: a good region that no trial "
-        f"hit is not covered. Equivalence margin {100 * table.delta:g} %, fixed before the sweep; Holm p within a "
-        "model, BH q over the table, † Holm p below .05.",
-        "The word rests on the interval alone, whether or not it survives the adjustment; it speaks of this model "
-        "tuned with n trials on this data.",
-        "equivalence p: TOST within the margin; A (B) not worse p: non-inferiority of A to B (of B to A); margin: "
-        "smallest one at which the two are equivalent; MDE: gain that is detected with 80 % power; R: share of what "
-        "the modality adds to nothing that the others tell too (contribution.md).",
-        "these two configurations: gain of the one configuration that validation chose for A over that of B, interval "
-        "over users and seeds: these two configurations, not the method; improved, harmed: share of users whom A's "
-        "serves better, worse.",
-        "top trial: the random trial that is chosen most often, its weights in A and B, and the gain without it; "
-        "optimism: expected validation score minus expected test metric; P(A > B): chance over draws of the trials "
-        "that the trial chosen for A has the higher test metric.",
-        "{} of {} tested contrasts are significant over the table (BH q < .05); undecided is never 'no effect'.".format(
-            *significant(compared)
+        Message(
+            "budget {budget}: {trials} trials and {seeds} final seeds of every condition.",
+            budget=budget["name"],
+            trials=budget["trials"],
+            seeds=budget["seeds"],
+        ),
+        Message(
+            "A_vs_B: relative gain of A over B in {metric} once both are tuned with n of their trials, best on "
+            "validation; interval over the draw of trials, users and the seed of the default configuration (95 % "
+            "unless another level is named). Valid for random search in these spaces: a good region that no trial hit "
+            "is not covered. Equivalence margin {margin} %, fixed before the sweep; Holm p within a model, BH q over "
+            "the table, † Holm p below .05.",
+            metric=metric_name(table.primary),
+            margin=f"{100 * table.delta:g}",
+        ),
+        *LEGEND,
+        Message(
+            "{n} of {tested} tested contrasts are significant over the table (BH q < .05); undecided is never 'no "
+            "effect'.",
+            n=significant_ones,
+            tested=tested,
         ),
     ]
     absent = [c.name for c in table.contrasts if c.name not in {comparison.contrast for comparison in compared}]
     if absent:
-        lines.append(f"Planned, but not both conditions are in this sweep: {', '.join(absent)}.")
+        lines.append(
+            Message("Planned, but not both conditions are in this sweep: {contrasts}.", contrasts=series(absent))
+        )
     if table.budget["name"] == "small":
-        lines.append("Budget small is exploratory.")
+        lines.append(Message("Budget small is exploratory."))
     if any(c.over for c in compared):
         lines.append(TOGETHER)
     if any(c.earlier for c in compared):
         lines.append(
-            "T or S was raised: at the k-th look at the test split words use the level 1 - .05/k, which is named where "
-            "it is not 95 %; what was said at earlier looks stands below each verdict."
+            Message(
+                "T or S was raised: at the k-th look at the test split words use the level 1 - .05/k, which is named "
+                "where it is not 95 %; what was said at earlier looks stands below each verdict."
+            )
         )
     for c in compared:
-        lines.append(f"{c.name}: {contrast_verdict(c, table.primary)}")
-        lines += [f"{c.name}, {earlier_verdict(look)}" for look in c.earlier]
+        lines.append(Message("{name}: {said}", name=c.name, said=contrast_verdict(c, table.primary)))
+        lines += [Message("{name}, {said}", name=c.name, said=earlier_verdict(look)) for look in c.earlier]
     return [*lines, *_free(table, disposals)]
+
+
+#: What the columns mean and what a word rests on.
+LEGEND = (
+    Message(
+        "The word rests on the interval alone, whether or not it survives the adjustment; it speaks of this model "
+        "tuned with n trials on this data."
+    ),
+    Message(
+        "equivalence p: TOST within the margin; A (B) not worse p: non-inferiority of A to B (of B to A); margin: "
+        "smallest one at which the two are equivalent; MDE: gain that is detected with 80 % power; R: share of what "
+        "the modality adds to nothing that the others tell too (contribution.md)."
+    ),
+    Message(
+        "these two configurations: gain of the one configuration that validation chose for A over that of B, interval "
+        "over users and seeds: these two configurations, not the method; improved, harmed: share of users whom A's "
+        "serves better, worse."
+    ),
+    Message(
+        "top trial: the random trial that is chosen most often, its weights in A and B, and the gain without it; "
+        "optimism: expected validation score minus expected test metric; P(A > B): chance over draws of the trials "
+        "that the trial chosen for A has the higher test metric."
+    ),
+)
+#: What free disposal is.
+DISPOSAL_LEGEND = Message(
+    "free disposal of a modality: the best of all real conditions, picked on validation, over the best of the same "
+    "ones with the modality shuffled; conditions without it stand on both sides, one whose control was not run on "
+    "neither. For one model 'worse' means that it cannot ignore what does not help."
+)
 
 
 def _free(table: SweepTable, disposals: Sequence[Disposal]) -> list[str]:
     """What free disposal is, and the reason of each word."""
     if not disposals:
         return []
-    legend = (
-        "free disposal of a modality: the best of all real conditions, picked on validation, over the best of the same "
-        "ones with the modality shuffled; conditions without it stand on both sides, one whose control was not run on "
-        "neither. For one model 'worse' means that it cannot ignore what does not help."
-    )
     alone = [d for d in disposals if d.over is None]
     failed = {(d.dataset, control.model, control.overrides): control for d in alone for control in d.failed}
     missing = {(d.dataset, m, overrides) for d in alone for m, overrides in d.missing} - failed.keys()
-    lines = [f"control not run: dataset={d} model={m} {overrides}" for d, m, overrides in sorted(missing)]
-    lines += [f"control has no result: dataset={key[0]} {control}" for key, control in sorted(failed.items())]
+    lines: list[str] = [DISPOSAL_LEGEND]
+    for dataset, model, overrides in sorted(missing):
+        words = f"dataset={dataset} model={model} {overrides}"
+        lines.append(Message("control not run: {overrides}", overrides=words))
+    for (dataset, _, _), control in sorted(failed.items()):
+        lines.append(
+            Message("control has no result: dataset={dataset} {failure}", dataset=dataset, failure=control.said)
+        )
     for d in disposals:
-        lines.append(f"{d.name}: {disposal_verdict(d, table.primary)}")
-        lines += [f"{d.name}, {earlier_verdict(look)}" for look in d.earlier]
-    return [legend, *lines, *(f"{d.name}: {disposal_cells(d)}" for d in disposals)]
+        lines.append(Message("{name}: {said}", name=d.name, said=disposal_verdict(d, table.primary)))
+        lines += [Message("{name}, {said}", name=d.name, said=earlier_verdict(look)) for look in d.earlier]
+    return [*lines, *(Message("{name}: {said}", name=d.name, said=disposal_cells(d)) for d in disposals)]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmbench import paths
+from mmbench.messages import LANGUAGES, Translator
 from mmbench.report import benchmark, contribution_facts, layout, published, results, submission, verdict_table
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import read_contributions, with_redundancy
@@ -17,8 +18,12 @@ from mmbench.report.index import write_index
 from mmbench.report.layout import Document
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.report.templating import language_of
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import files
+
+#: Documents that are written in every language; what only researchers read is in English.
+TRANSLATED = (paths.TABLE, paths.VERDICTS, paths.BENCHMARK)
 
 
 def proved(document: Document, table: SweepTable) -> Document:
@@ -33,6 +38,7 @@ def write_report(
     audited: bool = True,
     *,
     every_chart: bool = False,
+    lang: str | None = None,
 ) -> SweepTable:
     """Write all reports of a sweep; return its table with the text for a terminal filled in.
 
@@ -42,6 +48,8 @@ def write_report(
         trust: what may be used because a record names it.
         audited: whether an audit that is kept beside the records counts; not in an archive, which anybody can write.
         every_chart: whether charts and figures are drawn however many there are, and however many rows they have.
+        lang: language of the pages under their plain names, and of the text for a terminal; by default that of the
+            pages that stand there.
 
     Raises:
         ValueError: if the folder is no sweep or the file does not hold the published tables.
@@ -62,19 +70,27 @@ def write_report(
     if rows is not None:
         documents[paths.PAPER] = published.document(table, rows)
     documents = {name: proved(document, table) for name, document in documents.items()}
-    shown = "\n".join(layout.terminal(documents[name]) for name in (paths.TABLE, paths.VERDICTS))
-    table = replace(table, text=shown)
+    folder = paths.report_dir(sweep_dir)
+    lang = lang or language_of(folder)
     answers = submission.answers(table, compared, groups, measured)
-    texts = {f"{paths.TABLE}.txt": shown, f"{paths.SUBMISSION}.md": submission.as_markdown(table, answers)}
-    texts |= {f"{paths.SUBMISSION}.tex": submission.as_latex(answers)}
+    texts = {f"{paths.SUBMISSION}.tex": submission.as_latex(answers)}
+    shown = {}
+    for say in map(Translator, LANGUAGES):
+        shown[say.lang] = "\n".join(layout.terminal(documents[name], say) for name in (paths.TABLE, paths.VERDICTS))
+        texts[paths.document(paths.TABLE, "txt", say.lang)] = shown[say.lang]
+        texts[paths.document(paths.SUBMISSION, "md", say.lang)] = submission.as_markdown(table, answers, say)
+        for name in TRANSLATED:
+            texts[paths.document(name, "md", say.lang)] = layout.markdown(documents[name], say)
+    table = replace(table, text=shown[lang])
     for name, document in documents.items():
-        texts |= {f"{name}.md": layout.markdown(document), f"{name}.csv": layout.csv(document)}
+        texts |= {f"{name}.csv": layout.csv(document)}
+        if name not in TRANSLATED:
+            texts[f"{name}.md"] = layout.markdown(document)
         if name != paths.CONTRIBUTION:
             texts[f"{name}.tex"] = layout.latex(document)
-    folder = paths.report_dir(sweep_dir)
     for file, text in texts.items():
         files.write_text(folder / file, text)
-    write_fairness(table, groups, compared, disposals, every_chart=every_chart)
+    write_fairness(table, groups, compared, disposals, lang, every_chart=every_chart)
     write_figures(table, compared, disposals, folder, every_chart=every_chart)
-    write_index(table, compared, disposals, groups)
+    write_index(table, compared, disposals, groups, lang)
     return table

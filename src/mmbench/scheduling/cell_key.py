@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmbench import fingerprint
-from mmbench.data.conditions import ModalityCondition
+from mmbench.data.conditions import SLICE, ModalityCondition
 from mmbench.messages import Refusal
 from mmbench.scheduling.configuration import Section
 from mmbench.store.schema import Cell, Configuration, training_rule
@@ -41,11 +41,12 @@ def key_of(cell: Cell) -> str:
 
 
 def _condition_key(condition: ModalityCondition, seen: Sequence[str]) -> Section:
-    """Parts of a condition that its results depend on: states and missing rates of kept modalities, and the seed."""
+    """Parts of a condition that its results depend on: states, missing rates and slice of kept modalities, the seed."""
     missing = {name: condition.missing[name] for name in seen if condition.missing.get(name)}
     rule = condition.missing_rule if missing else None
     states = {name: condition.state(name) for name in seen}
-    return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed}
+    inside = {"slice": condition.missing_slice, "items": condition.missing_items} if rule == SLICE else {}
+    return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed, **inside}
 
 
 def default_of(config: Section, space: Space) -> Configuration:

@@ -37,7 +37,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "training": ("batch_size", "accelerator", "devices", "precision", "neighbours"),
 }
 #: What else every configuration has.
-OTHERS: Mapping[str, Any] = {"paths": Mapping[str, str], "tiers": list[str], "debug": bool}
+OTHERS: Mapping[str, Any] = {"paths": Mapping[str, str], "tiers": list[str], "lang": str, "debug": bool}
 
 
 @dataclass(frozen=True)
@@ -240,6 +240,7 @@ class JobConfig:
             "paths": {"multirun": ""},
             "tracking": {},
             "tiers": [],
+            "lang": "en",
             "debug": False,
         }
         return JobConfig.of({**left_out, **config})

@@ -17,7 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
+from mmbench.data.conditions import SLICE
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.divisions import members_of
 from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
@@ -37,7 +39,7 @@ from mmbench.tuning.space import read_space
 
 #: Sections that set where or how a sweep runs; no record may depend on them, ``study.draw`` aside, which has a field
 #: of its own.
-PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "debug", "tiers")
+PLACE_OR_MANNER = ("paths", "tracking", "sweep", "study", "export", "report", "lang", "debug", "tiers")
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class Job:
         condition = self.config.modality
         if self.model_class.uses_content:
             condition.check(dataset.features, dataset.name)
+        inside = self._inside(dataset) if self.model_class.uses_content else None
         space = read_space(self.config.plain["search"])
         return CellTask(
             cell=self.cell,
@@ -147,7 +150,26 @@ class Job:
             split_fingerprint=dataset.split.tuning_fingerprint,
             draw=self.config.study.draw,
             versions=records.versions(self._own_source()),
+            inside=inside,
         )
+
+    def _inside(self, dataset: Dataset) -> NDArray[np.bool_] | None:
+        """Items that keep their content under ``missing_rule=slice``.
+
+        Raises:
+            ValueError: for a slice that the data do not have, or one whose items are no longer those of the record.
+        """
+        condition = self.config.modality
+        if condition.missing_rule != SLICE:
+            return None
+        counts = np.bincount(dataset.split.train.items, minlength=dataset.n_items)
+        inside = members_of(condition.missing_slice, counts, dataset.items)
+        if condition.missing_items not in ("", fingerprint.of_arrays(inside)):
+            raise Refusal(
+                "modality.missing_slice={slice}: its items are no longer those that the record was made with",
+                slice=condition.missing_slice,
+            )
+        return inside
 
     def _own_source(self) -> Path | None:
         """File of a model that is no part of the package."""
@@ -178,7 +200,7 @@ class Job:
             **task.cell._asdict(),
             draw=task.draw,
             effort=task.effort,
-            config={name: section for name, section in config.plain.items() if name not in PLACE_OR_MANNER},
+            config=_recorded(config.plain, task.inside),
             states={name: condition.state(name) for name in sorted(task.features)},
             split_hash=task.split_fingerprint,
             data=[str(line) for line in self.dataset().summary()],
@@ -190,6 +212,14 @@ class Job:
             ),
         )
         return msgspec.structs.replace(cell, key=key_of(cell))
+
+
+def _recorded(plain: Section, inside: NDArray[np.bool_] | None) -> dict[str, Any]:
+    """The configuration as a record has it: nothing of where or how, and which items a slice held."""
+    recorded = {name: section for name, section in plain.items() if name not in PLACE_OR_MANNER}
+    if inside is not None:
+        recorded["modality"] = {**recorded["modality"], "missing_items": fingerprint.of_arrays(inside)}
+    return recorded
 
 
 def _arguments(model: Section) -> dict[str, Any]:

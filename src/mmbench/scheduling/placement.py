@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmbench import paths
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal, series
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.sweep import Sweep, join_sweep
 
@@ -72,7 +72,7 @@ class Slurm:
         """
         n = min(self.allocations, max(1, sum(plan.left for plan in sweep.planned)))
         if self.dry_run:
-            print(self.described(sweep, n))
+            print(sweep.translator(self.described(sweep, n)))
             return 0
         try:
             import submitit
@@ -90,23 +90,32 @@ class Slurm:
         task = _task(sweep)
         with executor.batch():
             submitted = [executor.submit(task) for _ in range(n)]
-        print(f"submitted {n} allocations: {', '.join(job.job_id for job in submitted)} (logs in {folder})", flush=True)
-        return max(_result(job) for job in submitted)
+        names = series([job.job_id for job in submitted])
+        sweep.tell(Message("submitted {n} allocations: {jobs} (logs in {folder})", n=n, jobs=names, folder=folder))
+        return max(_result(job, sweep) for job in submitted)
 
-    def described(self, sweep: Sweep, n: int) -> str:
+    def described(self, sweep: Sweep, n: int) -> Message:
         """What would be submitted."""
         options = "\n".join(f"  {name}: {value}" for name, value in self.options.items() if value is not None)
         command = f"python -m mmbench -m {shlex.join(sweep.overrides)}"
         left = sum(plan.left for plan in sweep.planned)
-        head = f"would submit {n} allocations to {self.cluster}; each works on the {left} open trainings of"
-        return f"{head}\n  {command}\nwith\n{options}"
+        return Message(
+            "would submit {n} allocations to {cluster}; each works on the {left} open trainings of\n  {command}\nwith\n"
+            "{options}",
+            n=n,
+            cluster=self.cluster,
+            left=left,
+            command=command,
+            options=options,
+        )
 
 
-def _result(job: Any) -> int:
+def _result(job: Any, sweep: Sweep) -> int:
     try:
         return int(job.result())
     except Exception as error:  # submitit raises its own kinds for a lost, failed or cancelled job
-        print(f"allocation {job.job_id} ended badly: {str(error).strip().splitlines()[-1]}", flush=True)
+        why = str(error).strip().splitlines()[-1]
+        sweep.tell(Message("allocation {job} ended badly: {why}", job=job.job_id, why=why))
         return 3
 
 
@@ -135,8 +144,14 @@ class Ray:
             ValueError: if Ray is missing or cannot be reached.
         """
         if self.dry_run:
-            where = self.address or "this machine"
-            print(f"would start {self.pools} pools of {self.num_cpus} CPUs and {self.num_gpus} GPUs on {where}")
+            told = Message(
+                "would start {pools} pools of {cpus} CPUs and {gpus} GPUs on {where}",
+                pools=self.pools,
+                cpus=self.num_cpus,
+                gpus=self.num_gpus,
+                where=self.address or Message("this machine"),
+            )
+            sweep.tell(told)
             return 0
         try:
             import ray

@@ -16,6 +16,7 @@ from multiprocessing.context import ForkServerProcess
 from multiprocessing.sharedctypes import RawArray
 from types import FrameType
 
+from mmbench.messages import Message, Translator
 from mmbench.scheduling import memory, worker
 from mmbench.scheduling.exits import Exits
 from mmbench.scheduling.job import Job
@@ -109,7 +110,8 @@ class Pool:
         code, state = process.exitcode or 0, self.states.pop(process).value.decode(errors="replace")
         self.exits.note(code, state)
         if code == worker.EXIT_REFUSED and not self.stopped:
-            print(f"error: {state}", file=sys.stderr)
+            say = Translator(self.jobs[0].config.plain["lang"])
+            print(say(Message("error: {message}", message=state)), file=sys.stderr)
         if code == 0:
             self.finished = True
         elif code < 0 or code == worker.EXIT_STOPPED:  # killed or told to stop by somebody else: the others go on

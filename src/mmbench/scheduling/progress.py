@@ -12,8 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from mmbench.messages import Message, Template, Translator
 from mmbench.store import ledger
 from mmbench.store.schema import CellName, LedgerRow, Stage, Unit
+
+#: What a training is called.
+STAGES = {
+    Stage.TRIAL: Template("trial {number}"),
+    Stage.PROPOSAL: Template("proposal {number}"),
+    Stage.FINAL: Template("final seed {number}"),
+}
 
 
 class Progress:
@@ -27,6 +35,7 @@ class Progress:
         out: where to write; standard output by default.
         interval: seconds between two reads of the ledger.
         has_record: whether a ledger row of an earlier start still has its record, because a cell can be deleted.
+        translator: language of what is shown; English by default.
         line_every: seconds between two lines if the output is no terminal; a finished cell always gets a line.
     """
 
@@ -39,6 +48,7 @@ class Progress:
         interval: float = 1.0,
         line_every: float = 15.0,
         has_record: Callable[[str, Unit], bool] = lambda key, unit: True,
+        translator: Translator | None = None,
     ) -> None:
         self.sweep_dir = sweep_dir
         self.planned = planned
@@ -48,6 +58,7 @@ class Progress:
             BarColumn(20), TimeElapsedColumn(), text, console=self.console, disable=not self.console.is_terminal
         )
         self.task = self.bar.add_task("", total=None)
+        self.say = translator or Translator()
         self.interval = interval
         self.line_every = line_every
         self.has_record = has_record
@@ -75,7 +86,15 @@ class Progress:
         self.before = self.n_done
         left = self.total - self.before
         self._print(
-            f"{len(self.planned)} cells, {self.total} trainings planned; {self.before} done before, {left} to go"
+            self.say(
+                Message(
+                    "{cells} cells, {n} trainings planned; {before} done before, {left} to go",
+                    cells=len(self.planned),
+                    n=self.total,
+                    before=self.before,
+                    left=left,
+                )
+            )
         )
         self.bar.start()
 
@@ -111,23 +130,32 @@ class Progress:
         """One line with the progress of the sweep, the time left and the score of the last training."""
         key = row.cell_key
         cells = sum(self._n_done(k) >= trainings for k, trainings in self.sizes.items())
-        what = {Stage.TRIAL: "trial", Stage.PROPOSAL: "proposal", Stage.FINAL: "final seed"}[row.stage]
-        score = "failed" if row.score is None else f"{row.score:.4f}"
-        best = f"best {self.best[key]:.4f}" if key in self.best else "no score yet"
-        return (
-            f"[{cells}/{len(self.planned)} cells, {self.n_done}/{self.total} trainings, {self.time_left()} left] "
-            f"{self.planned[key]} {what} {row.index}: {score} ({best})"
+        score = Message("failed") if row.score is None else f"{row.score:.4f}"
+        best = Message("best {score}", score=f"{self.best[key]:.4f}") if key in self.best else Message("no score yet")
+        return self.say(
+            Message(
+                "[{cells} cells, {trainings} trainings, {time} left] {cell} {training}: {score} ({best})",
+                cells=f"{cells}/{len(self.planned)}",
+                trainings=f"{self.n_done}/{self.total}",
+                time=self.time_left(),
+                cell=self.planned[key],
+                training=Message(STAGES[row.stage], number=row.index),
+                score=score,
+                best=best,
+            )
         )
 
-    def time_left(self) -> str:
+    def time_left(self) -> Message:
         """Time left at the pace so far, as text."""
         ran = self.n_done - self.before
         if not ran:
-            return "unknown time"
+            return Message("unknown time")
         seconds = (time.monotonic() - self.began) / ran * (self.total - self.n_done)
         if seconds < 90:
-            return f"{seconds:.0f} s"
-        return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+            return Message("{n} s", n=f"{seconds:.0f}")
+        if seconds < 5400:
+            return Message("{n} min", n=f"{seconds / 60:.0f}")
+        return Message("{n} h", n=f"{seconds / 3600:.1f}")
 
     def _read(self, has_record: Callable[[str, Unit], bool] | None = None) -> Iterator[LedgerRow]:
         """Yield the rows added since the last read; each is counted before it is yielded."""

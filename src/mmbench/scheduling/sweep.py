@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from mmbench import faults, paths
-from mmbench.messages import Message, Refusal, Translator
+from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.planning import Planned, check_effort, check_fixed, plan_cells, write_manifest
@@ -24,6 +24,12 @@ from mmbench.store.leases import Leases, make_leases, present
 from mmbench.store.mending import mend, mend_after
 from mmbench.store.records import CellStore
 from mmbench.training.settings import check_machine
+
+#: What is said of records that are moved aside, by whether that was asked for.
+MOVED = {
+    True: Template("{cell}: its records set aside; moved to {folder}, nothing reused"),
+    False: Template("{cell}: its records belong to other data or settings; moved to {folder}, nothing reused"),
+}
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,13 @@ class Sweep:
         Args:
             jobs: the requested jobs.
             overrides: the command line, for the manifest.
-            translator: language of the printed data summary; English by default.
+            translator: language of the printed data summary; by default that of the sweep.
 
         Raises:
             ValueError: for any user error that can be seen before the first cell runs.
         """
         config, folder = jobs[0].config, jobs[0].sweep_dir
-        translator = translator or Translator()
+        translator = translator or Translator(config.plain["lang"])
         print(translator(Message("sweep {name} -> {folder}", name=config.sweep.name, folder=folder)), flush=True)
         return Sweep(folder, jobs, plan_cells(jobs, config.study.resume, translator), overrides)
 
@@ -63,6 +69,15 @@ class Sweep:
     def config(self) -> JobConfig:
         """Configuration of the sweep as a whole, which all jobs share."""
         return self.jobs[0].config
+
+    @property
+    def translator(self) -> Translator:
+        """Into the language that the command was asked to speak."""
+        return Translator(self.config.plain["lang"])
+
+    def tell(self, message: Message, file: TextIO | None = None) -> None:
+        """Print a sentence in the language of the command."""
+        print(self.translator(message), file=file, flush=True)
 
     @property
     def waiting(self) -> list[Job]:
@@ -138,9 +153,22 @@ class Sweep:
         self.check()
         self.check_running()
         plan = write_manifest(self.folder, self.jobs, self.planned, self.overrides)
-        print(f"plan {plan}", flush=True)
+        self.tell(Message("plan {plan}", plan=plan))
         faults.reach("planned")
-        _open(self.planned, self.config.study.resume)
+        self._claim()
+
+    def _claim(self) -> None:
+        """Claim the folders of unfinished cells; records of another key, or all if so asked, are moved aside."""
+        afresh = self.config.study.resume == "force"
+        for plan in self.planned:
+            if plan.finished:
+                continue
+            cell = plan.job.record(plan.task)
+            if afresh:
+                crashes.forget(plan.store.sweep_dir, plan.store.short_key)
+            moved = plan.store.open(cell, afresh=afresh)
+            if moved:
+                self.tell(Message(MOVED[afresh], cell=plan.task.cell, folder=moved))
 
     def run_pool(self) -> int:
         """Run the unfinished cells on a pool of this machine; return its exit code."""
@@ -150,6 +178,7 @@ class Sweep:
             {key: plan.task.cell for key, plan in planned.items()},
             trainings={key: plan.trainings for key, plan in planned.items()},
             has_record=lambda key, unit: planned[key].store.training_file(unit, paths.RECORD).exists(),
+            translator=self.translator,
         )
         progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])
         return Pool(self.waiting, self.config.sweep.workers, progress).run() if self.waiting else 0
@@ -158,11 +187,12 @@ class Sweep:
         """Print which cells failed and how to resume; return the exit code of the sweep."""
         for plan in self.planned:
             if reason := plan.failure():
-                print(f"failed: {plan.task.cell}: {reason}", file=sys.stderr)
+                self.tell(Message("failed: {cell}: {reason}", cell=plan.task.cell, reason=reason), sys.stderr)
                 code = code or 1
         if code not in (0, 1):
             command = command_line(self.overrides, str(self.config.sweep.name))
-            print(f"not finished; this goes on from the last finished training: {command}", file=sys.stderr)
+            left = Message("not finished; this goes on from the last finished training: {command}", command=command)
+            self.tell(left, sys.stderr)
         return code
 
 
@@ -216,7 +246,8 @@ def run_sweep(
     while True:
         sweep, code = _run(jobs, overrides, place, keep)
         if code == 128 + signal.SIGTERM:  # what sent it kills soon
-            print(f"no report, for lack of time: python -m mmbench report {shlex.quote(str(sweep.folder))}", flush=True)
+            command = f"python -m mmbench report {shlex.quote(str(sweep.folder))}"
+            sweep.tell(Message("no report, for lack of time: {command}", command=command))
             return sweep.conclude(code)
         try:
             print(report(sweep.folder))
@@ -225,7 +256,7 @@ def run_sweep(
                 raise
             mended.add(error.path)
             for line in mend_after(sweep.folder, error):
-                print(line, flush=True)
+                print(sweep.translator(line), flush=True)
             continue
         return sweep.conclude(code)
 
@@ -234,8 +265,9 @@ def _run(
     jobs: Sequence[Job], overrides: Sequence[str], place: Placement, keep: Callable[[Path], None]
 ) -> tuple[Sweep, int]:
     """Plan and run a sweep; its exit code."""
+    translator = Translator(jobs[0].config.plain["lang"])
     for line in mend(jobs[0].sweep_dir):
-        print(line, flush=True)
+        print(translator(line), flush=True)
     sweep = Sweep.plan(jobs, overrides)
     trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
     if isinstance(place, LocalPool):
@@ -247,8 +279,9 @@ def _run(
 
 def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
     """Add a pool of this machine to a sweep that somebody else has planned and will report."""
+    translator = Translator(jobs[0].config.plain["lang"])
     for line in mend(jobs[0].sweep_dir):
-        print(line, flush=True)
+        print(translator(line), flush=True)
     sweep = Sweep.plan(jobs, overrides)
     sweep.check_machine()
     with present(sweep.leases()):
@@ -260,17 +293,3 @@ def command_line(overrides: Sequence[str], name: str) -> str:
     named = any(word.startswith("sweep.name=") for word in overrides)
     words = ["-m", *overrides, *([] if named else [f"sweep.name='{name}'"])]
     return f"python -m mmbench {shlex.join(words)}"
-
-
-def _open(planned: Sequence[Planned], resume: str) -> None:
-    """Claim the folders of unfinished cells; records of another key, or all with ``resume=force``, are moved aside."""
-    for plan in planned:
-        if plan.finished:
-            continue
-        cell = plan.job.record(plan.task)
-        if resume == "force":
-            crashes.forget(plan.store.sweep_dir, plan.store.short_key)
-        moved = plan.store.open(cell, afresh=resume == "force")
-        if moved:
-            why = "set aside" if resume == "force" else "belong to other data or settings"
-            print(f"{plan.task.cell}: its records {why}; moved to {moved}, nothing reused", flush=True)

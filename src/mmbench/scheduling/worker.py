@@ -12,7 +12,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
@@ -25,7 +25,7 @@ from mmbench.data.dataset import DataChanged, Watch
 from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
 from mmbench.data.spreadsheet import csv_text
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
 from mmbench.store import bounds, crashes, files, ledger, mending, trackers
@@ -60,6 +60,7 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
         jobs: unfinished cells of the sweep.
         state: memory that the parent sees: the name of the lease that is held, and at exit code 2 the reason.
     """
+    say = Translator(jobs[0].config.plain["lang"])
     stop, grace = threading.Event(), max(jobs[0].config.sweep.grace, 1e-3)
 
     def wind_down(number: int, frame: FrameType | None) -> None:
@@ -84,12 +85,12 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
     except Refusal as error:
-        tell(str(error))
+        tell(say(error.message))
         if state is None:
-            print(f"error: {error}", file=sys.stderr)
+            print(say(Message("error: {message}", message=error.message)), file=sys.stderr)
         raise SystemExit(EXIT_REFUSED) from None
     except OSError as error:
-        print(f"error: {error}; nothing finished is lost", file=sys.stderr)
+        print(say(Message("error: {message}; nothing finished is lost", message=str(error))), file=sys.stderr)
         raise SystemExit(os.EX_IOERR) from None
 
 
@@ -134,7 +135,8 @@ def _opened(job: Job, seen: ledger.Reader) -> OpenCell:
         dataset.watch.compare(store.cell().features)
         raise
     export, mirror = functools.partial(_export, job), functools.partial(_mirror, job)
-    return OpenCell(task, store, dataset.split, export, mirror, dataset.watch)
+    translator = Translator(job.config.plain["lang"])
+    return OpenCell(task, store, dataset.split, export, mirror, dataset.watch, translator)
 
 
 def _export(job: Job, store: CellStore) -> None:
@@ -164,6 +166,7 @@ class OpenCell:
         export: called before the cell is sealed, so that a kill cannot leave a sealed cell without its exports.
         mirror: called once the cell is sealed.
         watch: notices that the data change.
+        translator: language of what is printed.
     """
 
     task: CellTask
@@ -172,6 +175,7 @@ class OpenCell:
     export: Callable[[CellStore], None] = lambda store: None
     mirror: Callable[[CellStore], None] = lambda store: None
     watch: Watch | None = None
+    translator: Translator = field(default_factory=Translator)
 
     def planned(self) -> CellTask:
         """The task with the trials and final runs planned by now, which a later command may have raised."""
@@ -256,7 +260,12 @@ def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> boo
                         confirm()  # who took over may have cleared away what this worker was writing
                         raise
         except LeaseLost:
-            print(f"{cell.task.cell} {place}: taken over by another worker while this one was silent", file=sys.stderr)
+            taken = Message(
+                "{cell} {training}: taken over by another worker while this one was silent",
+                cell=cell.task.cell,
+                training=place,
+            )
+            print(cell.translator(taken), file=sys.stderr)
         finally:
             tell("")
         return True

@@ -19,6 +19,7 @@ from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import LIST_LENGTH, Ranking
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator, Scorer
 from mmbench.messages import Refusal
+from mmbench.nn.recommender import Recommender
 from mmbench.store import mending
 from mmbench.store.files import read_state
 from mmbench.store.records import CellStore, read_looks
@@ -139,30 +140,49 @@ def stored_rankings(
         DegenerateScores: if the scores are NaN, infinite or constant.
         ValueError: if features are not those that the training saw.
     """
-    unit = training.unit
+    model = model or stored_model(task, store, training, graph_dir)
+    final = training.stage == Stage.FINAL
+    rankings = {paths.RANKS: evaluator.rank(model, LIST_LENGTH if final else 0)}
+    if final and training.state_hash:
+        for name, condition in inference_shuffles(task).items():
+            shuffled = stored_model(task, store, training, graph_dir, task.inputs(training.seed, condition))
+            with contextlib.suppress(DegenerateScores):  # nothing is left to rank by; the absent file says so
+                rankings[paths.shuffled_ranks(name)] = evaluator.rank(shuffled)
+    return rankings
+
+
+def stored_model(
+    task: CellTask,
+    store: CellStore,
+    training: Training,
+    graph_dir: Path,
+    inputs: Mapping[str, ItemFeature] | None = None,
+) -> Recommender:
+    """The model of a training with its stored state, in eval mode.
+
+    Args:
+        task: its cell.
+        store: records of the cell.
+        training: its record.
+        graph_dir: where large item graphs are kept.
+        inputs: features that it is to see; by default those that it was trained on.
+
+    Raises:
+        ValueError: if the features of today are not those that the training saw.
+    """
     features = task.inputs(training.seed)
     if feature_hash(features) != training.feature_hash:
         raise Refusal(
             "{cell}: features of {stage} {index} are not those it was trained on",
             cell=task.cell,
-            stage=unit.stage,
-            index=unit.number,
+            stage=training.stage,
+            index=training.index,
         )
     build, settings = task.recipe(training.configuration)
-    file = store.training_file(unit, paths.STATE)
+    file = store.training_file(training.unit, paths.STATE)
     state = read_state(file) if file in store.written_files(training) else {}
-
-    def rebuilt(inputs: Mapping[str, ItemFeature]) -> Scorer:
-        return rebuild(build, make_recdata(task.train, inputs), state, settings, training.seed, graph_dir=graph_dir)
-
-    final = unit.stage == Stage.FINAL
-    rankings = {paths.RANKS: evaluator.rank(model or rebuilt(features), LIST_LENGTH if final else 0)}
-    if final and state:
-        for name, condition in inference_shuffles(task).items():
-            shuffled = rebuilt(task.inputs(training.seed, condition))
-            with contextlib.suppress(DegenerateScores):  # nothing is left to rank by; the absent file says so
-                rankings[paths.shuffled_ranks(name)] = evaluator.rank(shuffled)
-    return rankings
+    data = make_recdata(task.train, features if inputs is None else inputs)
+    return rebuild(build, data, state, settings, training.seed, graph_dir=graph_dir)
 
 
 def evaluator_of_test(task: CellTask, split: Split) -> Evaluator:

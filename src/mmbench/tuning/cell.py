@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmbench import fingerprint
 from mmbench.data.conditions import ModalityCondition
@@ -42,6 +43,7 @@ class CellTask:
         split_fingerprint: SHA-256 of train and validation.
         draw: number of the draw of slots, seeds and shuffles; the name of the cell tells draws other than 0 apart.
         versions: versions and source of what decides numbers.
+        inside: items that keep their content under ``missing_rule=slice``, ``(n_items,)``; None for any other rule.
     """
 
     cell: CellName
@@ -56,6 +58,7 @@ class CellTask:
     split_fingerprint: str
     draw: int = 0
     versions: Mapping[str, str | None] = field(default_factory=dict)
+    inside: NDArray[np.bool_] | None = None
 
     @property
     def versions_hash(self) -> str:
@@ -88,7 +91,7 @@ class CellTask:
     def inputs(self, seed: int, condition: ModalityCondition | None = None) -> dict[str, ItemFeature]:
         """Features of a run after the condition (or after another one); ``seed`` drives the random states."""
         counts = np.bincount(self.train.items, minlength=self.train.n_items)
-        return (condition or self.condition).apply(self.features, seed, counts)
+        return (condition or self.condition).apply(self.features, seed, counts, self.inside)
 
 
 def slots_of(cell: CellName, space: Space, default: Configuration, trials: int) -> list[Configuration]:

@@ -38,7 +38,14 @@ def test_quotes(tmp_path: Path) -> None:
     assert raw.frame["words"].tolist() == ['"a', 'b"']
 
 
-@pytest.mark.parametrize("encoding", ["cp932", "utf-16", "euc_jp"])
+def test_a_byte_order_mark_outranks_the_encoding_asked_for(tmp_path: Path) -> None:
+    for encoding in ("utf-16", "utf-8-sig"):
+        path = write(tmp_path / "a.csv", "商品,名称\n01,赤い靴\n".encode(encoding))
+        for asked in ("utf-8", "cp932"):
+            assert read_delimited(path, encoding=asked).frame.to_numpy().tolist() == [["01", "赤い靴"]]
+
+
+@pytest.mark.parametrize("encoding", ["cp932", "utf-16-le", "euc_jp"])
 def test_other_encodings(tmp_path: Path, encoding: str) -> None:
     path = write(tmp_path / "a.csv", "商品,名称\n01,赤い靴\n".encode(encoding))
     assert read_delimited(path, encoding=encoding).frame.to_numpy().tolist() == [["01", "赤い靴"]]

@@ -222,6 +222,22 @@ def test_unreadable_files(tmp_path: Path) -> None:
         ("2024/1/5", 1704412800),
         ("2024.1.5", 1704412800),
         ("2024年1月5日", 1704412800),
+        ("2024年 1月 5日", 1704412800),
+        ("2024/1/5(金)", 1704412800),
+        ("2024年1月5日(金) 9:30", 1704447000),
+        ("2024年1月5日9時30分", 1704447000),
+        ("2024年1月5日 9時30分15秒", 1704447015),
+        ("2024年1月5日 9時", 1704445200),
+        ("令和6年1月5日", 1704412800),
+        ("㋿6年1月5日", 1704412800),
+        ("令和６年１月５日９時３０分", 1704447000),
+        ("R6.1.5", 1704412800),
+        ("r6/1/5 09:30", 1704447000),
+        ("R06-01-05", 1704412800),
+        ("平成元年1月8日", 600220800),
+        ("H31.4.30", 1556582400),
+        ("令和元年5月1日", 1556668800),
+        ("S64.1.7", 600134400),
         ("２０２４／０１／０５", 1704412800),
         ("2024-01-05 09:30", 1704447000),
         ("2024/1/5 9:30:15", 1704447015),
@@ -249,6 +265,9 @@ def test_units_are_told() -> None:
     assert times(["1704412800000", "1704412801000"])[1] == ["t: taken as milliseconds and divided by 1000"]
     assert times(["20240105", "20240106"])[1] == ["t: numbers of 8 digits are read as dates"]
     assert times(["1704412800", "2024"])[1] == []
+    assert times(["令和6年1月5日", "2024-01-05", "R6.1.5"])[1] == [
+        "t: 2 dates of a Japanese era are read as those of our calendar (first: 令和6年1月5日)"
+    ]
     assert times(["20240105", "20249905"])[0] == [20240105, 20249905]
 
 
@@ -265,6 +284,10 @@ def test_units_are_told() -> None:
         (["2024-01-05 25:00"], "row 1: t is '2024-01-05 25:00'; write times"),
         (["2024-01-05 10:60"], "row 1"),
         (["2024-13-05"], "row 1"),
+        (["X5.4.1"], "row 1: t is 'X5.4.1'; write times"),
+        (["令和6年13月1日"], "row 1: t is '令和6年13月1日'; write times"),
+        (["2024年1月5日9時61分"], "row 1"),
+        (["6.1.5"], "row 1"),
         (["0000-01-05"], "row 1"),
     ],
 )
@@ -282,6 +305,128 @@ def test_iso_times_are_read_as_python_reads_them(moments: list[datetime.datetime
     zone = datetime.timezone(datetime.timedelta(minutes=offset))
     aware = [moment.replace(tzinfo=zone, microsecond=0) for moment in moments]
     assert times([moment.isoformat() for moment in aware])[0] == [int(moment.timestamp()) for moment in aware]
+
+
+ORDERS = "注文番号,会員番号,品番,数量,注文日\n"
+
+
+def quantities(tmp_path: Path, cells: list[str]) -> tuple[list[float], list[str]]:
+    rows = "".join(f'{n},u{n},i,"{cell}",2024/1/5\n' for n, cell in enumerate(cells))
+    source = read_tabular(write(tmp_path / "log.csv", ORDERS + rows))
+    return source.log["quantity"].tolist(), list(source.notices)
+
+
+def test_counts_as_shops_write_them(tmp_path: Path) -> None:
+    cells = ["1", "2個", "３点", "1,200", "4 pcs", "+5", "0.5", "▲1", "△2個", "−1", "-3", ""]
+    kept, notices = quantities(tmp_path, cells)
+    np.testing.assert_array_equal(kept, [1, 2, 3, 1200, 4, 5, 0.5, np.nan])
+    assert "数量: 8 cells are read as numbers (first: 2個 as 2)" in notices
+    assert any(line.startswith("log: 4 rows with a 数量 of zero or less (returns) are left out") for line in notices)
+    assert not any("are read as numbers" in line for line in quantities(tmp_path, ["1", "2.5", "-1"])[1])
+
+
+@pytest.mark.parametrize("cell", ["1個2", "約3", "1,20", "二個", "1,200,3", "3ダースくらい"])
+def test_what_is_no_count_is_refused(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ValueError, match=rf"line 3: 数量 is '{cell}'; it must be a number"):
+        quantities(tmp_path, ["1", cell])
+
+
+def test_returns_cancel_their_purchase(tmp_path: Path) -> None:
+    rows = """1,a,x,1,2024/1/5
+2,a,x,-1,2024/1/9
+3,a,x,2,2024/1/7
+4,a,y,3,2024/1/1
+5,a,y,-1,2024/1/2
+6,b,x,-1,2024/1/1
+7,b,x,1,2024/1/3
+8,c,x,▲1,2024/1/3
+9,c,x,1個,2024/1/3
+10,d,x,1,2024/1/1
+11,d,x,1,2024/1/2
+12,d,x,-2,2024/1/3
+13,e,x,0,2024/1/3
+14,f,x,,2024/1/3
+15,f,x,-1,2024/1/4
+"""
+    path = write(tmp_path / "log.csv", ORDERS + rows)
+    source = read_tabular(path, cancel_returns=True)
+    log = source.log
+    assert log["order_id"].tolist() == ["1", "3", "4", "7"]
+    assert log["quantity"].tolist() == [1, 1, 2, 1]  # a return takes units of the latest earlier purchase
+    assert source.notices[1:] == (
+        "数量: 2 cells are read as numbers (first: ▲1 as -1)",
+        f"log: 1 row with a 数量 of zero is left out ({path}, line 14)",
+        "log: 6 returns; purchases that they cancel and that are left out: 4, purchases with fewer units: 2, returns "
+        "without an earlier purchase: 1",
+    )
+    kept = read_tabular(path).log
+    assert kept["order_id"].tolist() == ["1", "3", "4", "7", "9", "10", "11", "14"]
+    only = write(tmp_path / "only.csv", ORDERS + "1,a,x,1,2024/1/5\n2,a,x,-1,2024/1/6\n")
+    with pytest.raises(ValueError, match="every purchase of the log was returned; without --cancel-returns they are"):
+        read_tabular(only, cancel_returns=True)
+
+
+def test_without_times_a_return_cancels_what_stands_above(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", "user,item,quantity\na,x,-1\na,x,1\na,y,1\na,y,-1\n")
+    assert read_tabular(path, cancel_returns=True).log["item_id"].tolist() == ["x"]
+
+
+def asked(path: Path, columns: Columns | None = None) -> tuple[list[str], list[tuple[str, ...]]]:
+    journal = Journal()
+    read_tabular(path, columns, journal=journal)
+    return list(journal.lines), [question.words for question in journal.questions]
+
+
+def test_columns_that_are_not_used_are_listed_and_asked_about(tmp_path: Path) -> None:
+    rows = "u1,a,▲100,令和6年1月5日,x,20240105\nu2,b,200,R6.1.6,,20240106\nu3,a,300,2024/1/7,z,20240107\n"
+    path = write(tmp_path / "log.csv", "顧客ID,品番,金額 税込,出荷した日,備考,key\n" + rows)
+    lines, words = asked(path)
+    assert lines[1:] == [
+        "columns of the log that are not used: 金額 税込, 出荷した日, 備考, key",
+        "金額 税込 is negative in 1 of the first 3 rows (▲100): is that row a return? If so, add --quantity "
+        "'金額 税込', and it is left out",
+        "出荷した日 holds dates (first: 令和6年1月5日) and the log has no time: is it when the purchase was made? If "
+        "so, add --timestamp '出荷した日'",
+        "key holds dates (first: 20240105) and the log has no time: is it when the purchase was made? If so, add "
+        "--timestamp key",
+    ]
+    assert words == [("--quantity", "金額 税込"), ("--timestamp", "出荷した日"), ("--timestamp", "key")]
+    assert asked(path, Columns(timestamp="none", quantity="none"))[1] == []
+    _, words = asked(path, Columns(timestamp="key", quantity="金額 税込"))
+    assert words == [("--cancel-returns",)]
+
+
+def test_negative_sums_of_lines_with_a_quantity_are_asked_about(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", "user,item,qty,amount\nu,a,1,-5\nu,b,2,10\nu,c,-1,-3\n")
+    assert asked(path)[1] == [("--cancel-returns",), ("--quantity", "amount")]
+    sign = write(tmp_path / "log.csv", "user,item,qty,amount\nu,a,1,5\nu,b,2,10\nu,c,-1,-3\n")
+    assert asked(sign)[1] == [("--cancel-returns",)]
+
+
+def test_leading_zeros_that_the_list_lost_are_found(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "user,item\nu,007\nu,08\nu,9\n")
+    items = write(tmp_path / "items.csv", "item,title\n7,red shoe\n08,hat\n9,lamp\n")
+    journal = Journal()
+    source = read_tabular(log, items=items, journal=journal)
+    assert source.items["item_id"].tolist() == ["7", "08", "9", "007"]
+    assert (
+        "1 item of the log is found in the list of items only without leading zeros (007 in the log, 7 in the list): "
+        "did a spreadsheet take them away? Save the list with its codes as text, or add --restore-zeros"
+    ) in journal.lines
+    assert [question.words for question in journal.questions] == [("--restore-zeros",)]
+    restored = read_tabular(log, items=items, restore_zeros=True)
+    assert restored.items["item_id"].tolist() == ["007", "08", "9"]
+    assert "items: 1 item takes the zeros that its id has in the log (7 becomes 007)" in restored.notices
+    none = write(tmp_path / "none.csv", "item,title\n7,red shoe\n8,hat\n")
+    with pytest.raises(ValueError, match=r"none.csv: no item of the log occurs in it. 2 items of the log are found"):
+        read_tabular(write(tmp_path / "two.csv", "user,item\nu,007\nu,08\n"), items=none)
+
+
+def test_zeros_that_fit_two_items_are_not_restored(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "user,item\nu,007\nu,07\nu,9\nu,0012\n")
+    items = write(tmp_path / "items.csv", "item,title\n7,red shoe\n9,lamp\n12,hat\n012,cap\n")
+    source = read_tabular(log, items=items, restore_zeros=True)
+    assert source.items["item_id"].tolist() == ["7", "9", "12", "012", "0012", "007", "07"]
 
 
 @settings(max_examples=60, deadline=None)

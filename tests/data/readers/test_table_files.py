@@ -15,7 +15,7 @@ from mmbench.data.readers.columns import Columns, mapped
 from mmbench.data.readers.delimited import detected_encoding
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.own_tables import read_tabular
-from mmbench.data.readers.table_files import TableFile, cell_text
+from mmbench.data.readers.table_files import TableFile, cell_text, sheets_of
 from tests.data.readers.files import write
 from tests.parts import require_modules
 
@@ -55,9 +55,11 @@ def test_order_lines_of_a_shop(tmp_path: Path) -> None:
         "quantity": [1.0, 2.0, 3.0],
     }
     assert journal.lines == [
+        "orders.csv is read as cp932",
         "columns of the log: user=顧客コード, item=JANコード, timestamp=受注日, order=受注番号, quantity=数量",
         "JANコード: 1 id in full-width characters is read as the plain one (０４９０１２３４５６７８９４)",
-        f"log: 1 row with a 数量 of zero or less (a return) is left out ({path}, line 4)",
+        f"log: 1 row with a 数量 of zero or less (a return) is left out ({path}, line 4); with --cancel-returns the "
+        "purchase that it gives back is left out too",
     ]
 
 
@@ -112,9 +114,78 @@ def test_encodings_are_found_out(tmp_path: Path, encoding: str) -> None:
     assert len(read_tabular(packed, encoding="auto").log) == 1
 
 
-def test_western_bytes_are_not_taken_for_japanese(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", "user,item\ndétente,été\n".encode("latin-1"))
+@pytest.mark.parametrize("text", ["détente,été", "don’t,“naïve”", "Straße,Fuß", "ÀÉÎ,ÖÜ", "5 €,£3 ½", "l’été — «ça»"])
+def test_western_bytes_are_not_taken_for_japanese(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path / "a.csv", f"user,item\n{text}\n".encode("cp1252"))
     assert detected_encoding(path) == "utf-8"
+
+
+@pytest.mark.parametrize("day", ["2024/1/5", "令和6年1月5日", "2024年1月5日"])
+def test_kanji_without_kana_are_found_out(day: str, tmp_path: Path) -> None:
+    content = "注文番号,顧客番号,品番,数量,注文日\n" + f"1,10,007,1個,{day}\n1,11,007,2,{day}\n" * 99
+    log = read_tabular(write(tmp_path / "a.csv", content.encode("cp932")), encoding="auto").log
+    assert set(log["item_id"]) == {"007"}
+    assert set(log["order_id"]) == {"1"}
+
+
+def test_the_encoding_of_each_file_is_its_own(tmp_path: Path) -> None:
+    log = write(tmp_path / "受注.csv", "顧客番号,品番\n山田,007\n".encode("cp932"))
+    marked = write(tmp_path / "商品.csv", "品番,商品名\n007,赤い靴\n".encode("utf-8-sig"))
+    for encoding in ("auto", "cp932"):  # a byte order mark outranks what is asked for
+        journal = Journal()
+        source = read_tabular(log, items=marked, encoding=encoding, journal=journal)
+        assert source.log["user_id"].tolist() == ["山田"]
+        assert source.items["商品名"].tolist() == ["赤い靴"]
+        assert journal.lines[0] == "受注.csv is read as cp932"
+        assert not any(line.startswith("商品.csv") for line in journal.lines)
+    plain = write(tmp_path / "items.csv", "品番,商品名\n007,赤い靴\n")
+    source = read_tabular(log, items=plain, encoding="cp932", items_encoding="utf-8")
+    assert source.items["商品名"].tolist() == ["赤い靴"]
+    with pytest.raises(ValueError, match=r"受注.csv is not utf-8 text .*--encoding or, for the table of items, "):
+        read_tabular(log)
+
+
+TITLES = ["受注一覧\n2024年度\n\n", "受注一覧,,,,\n", "受注一覧,,,出力日,2024/4/1\n", '"題名\n二行目"\n']
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_title_above_the_header(tmp_path: Path, title: str) -> None:
+    table = "注文番号,顧客番号,品番,数量,注文日\n1,10,007,1,2024/1/5\n\n2,11,08,one,2024/1/6\n"
+    path = write(tmp_path / "a.csv", title + table)
+    journal = Journal()
+    log = read_tabular(path, Columns(quantity="none"), encoding="auto", journal=journal).log
+    assert log["item_id"].tolist() == ["007", "08"]
+    (told,) = (line for line in journal.lines if "title" in line)
+    assert told.startswith("a.csv: ")
+    assert title.strip('"')[:2] in told
+    line = title.count("\n") + 4
+    with pytest.raises(ValueError, match=rf"a.csv, line {line}: 数量 is 'one'; it must be a number"):
+        read_tabular(path, encoding="auto")
+    ragged = write(tmp_path / "b.csv", title + table.replace("08,one", "08"))
+    with pytest.raises(ValueError, match=rf"b.csv, line {line}: 4 cells where the header has 5"):
+        read_tabular(ragged, encoding="auto")
+
+
+def test_a_title_above_columns_without_usual_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "all sales\nwho,what,how\nu,i,x\n")
+    assert read_tabular(path, Columns(user="who", item="what")).log["user_id"].tolist() == ["u"]
+    one = write(tmp_path / "b.csv", "user\nu\n")
+    assert TableFile(one).header().names == ["user"]
+    numbers = write(tmp_path / "c.csv", "total\n1,2\n")
+    with pytest.raises(ValueError, match=r"c.csv, line 2: 2 cells where the header has 1"):
+        TableFile(numbers).read(["total"])
+
+
+def test_a_title_in_a_workbook(tmp_path: Path) -> None:
+    rows = [["受注一覧"], [], ["顧客番号", "品番", "備考"], ["10", "007", "x"], ["11", "08", None]]
+    path = workbook(tmp_path / "a.xlsx", {"受注": rows, "商品": [["品番", "商品名"], ["007", "靴"], ["08", "帽子"]]})
+    journal = Journal()
+    source = read_tabular(path, items=path, items_sheet="商品", journal=journal)
+    assert source.log["item_id"].tolist() == ["007", "08"]
+    assert source.items["商品名"].tolist() == ["靴", "帽子"]
+    assert journal.lines[0] == "a.xlsx: 1 row above the names of the columns is a title and left out (受注一覧)"
+    assert sheets_of(path) == ["受注", "商品"]
+    assert sheets_of(tmp_path / "a.csv") == []
 
 
 def test_an_encoding_is_found_where_the_sample_cuts_a_character(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from mmbench.data.readers.text_table import Table
@@ -15,26 +15,26 @@ NONE = "none"
 _ITEM = (
     "item", "itemid", "iid", "product", "productid", "productcode", "parentasin", "asin", "sku", "movieid",
     "articleid", "商品", "商品id", "商品コード", "商品番号", "アイテム", "アイテムid", "jan", "jancode", "janコード",
-    "品番", "stockcode",
+    "品番", "stockcode", "商品cd", "商品no", "品目コード", "型番",
 )  # fmt: skip
 #: Usual names by role, compared without case, spaces, hyphens and underscores; the first that is there counts.
 USUAL: Mapping[str, tuple[str, ...]] = {
     "user": (
         "user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid", "member", "memberid", "account",
         "accountid", "ユーザー", "ユーザーid", "ユーザid", "顧客", "顧客id", "顧客コード", "顧客番号", "会員", "会員id",
-        "会員番号", "会員コード", "お客様番号",
+        "会員番号", "会員コード", "会員no", "お客様番号", "顧客no", "購入者id", "得意先コード", "得意先番号",
     ),
     "item": _ITEM,
     "rating": ("rating", "ratings", "score", "stars", "overall", "評価", "評点"),
     "timestamp": (
         "timestamp", "datetime", "date", "time", "unixreviewtime", "createdat", "purchasedat", "purchasedate",
         "orderdate", "eventtime", "invoicedate", "日時", "日付", "購入日", "購入日時", "購買日", "注文日", "注文日時",
-        "受注日", "受注日時", "売上日",
+        "受注日", "受注日時", "売上日", "売上日時", "購買日時", "取引日", "取引日時", "伝票日付", "年月日",
     ),
     "split": ("split", "xlabel"),
     "order": (
         "order", "orderid", "orderno", "ordernumber", "invoice", "invoiceno", "basketid", "注文番号", "注文id",
-        "受注番号", "伝票番号", "レシート番号",
+        "受注番号", "伝票番号", "レシート番号", "注文no", "受注no", "伝票no", "取引番号",
     ),
     "quantity": ("quantity", "qty", "units", "数量", "個数", "点数", "購入数", "購入数量", "注文数", "売上数量"),
     "listed item": (*_ITEM, "id"),
@@ -130,6 +130,37 @@ def guessed(names: Iterable[str], role: str) -> list[str]:
     for name in names:
         plain.setdefault(re.sub(r"[\s_\-./]", "", unicodedata.normalize("NFKC", name).casefold()), name)
     return [plain[usual] for usual in USUAL[role] if usual in plain]
+
+
+def header_at(rows: Sequence[Sequence[str]]) -> int:
+    """Place of the row that names the columns: the first one, unless a title stands above the table.
+
+    A title is a row with one cell that says something, or one without any usual name above a row with two of them.
+    The row below it has to look like names: none repeated, none a number or a date.
+
+    Args:
+        rows: the first rows of a file, without empty ones.
+    """
+    for place, row in enumerate(rows[:-1]):
+        cells = [cell.strip() for cell in row if cell.strip()]
+        above = rows[:place]
+        usual = _usual_names(cells)
+        titles = all(sum(bool(cell.strip()) for cell in title) <= 1 for title in above)
+        alike = len(cells) > 1 and len(set(cells)) == len(cells) and not any(re.match(r"[\d.+-]", c) for c in cells)
+        if (
+            place
+            and alike
+            and ((titles and (usual or len(cells) > 2)) or (usual > 1 and not any(map(_usual_names, above))))
+        ):
+            return place
+        if place == 0 and usual:
+            return 0
+    return 0
+
+
+def _usual_names(cells: Sequence[str]) -> int:
+    """How many cells are usual names of some role."""
+    return sum(any(guessed([cell], role) for role in USUAL) for cell in cells)
 
 
 def nothing_like(header: Table, template: Template) -> Refusal:

@@ -7,7 +7,7 @@ import contextlib
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,18 +15,27 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
+from mmbench.data.readers.columns import header_at
 from mmbench.data.readers.lines import DAMAGED, GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
 from mmbench.data.readers.text_table import Table, place_of, shortened
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Message, Refusal, Template
 
 SEPARATORS = (",", "\t", ";")
 #: Asks for the encoding to be found out, see :func:`detected_encoding`.
 AUTO = "auto"
+#: So many rows at the top of a file may be a title, with empty ones left aside.
+TITLE_ROWS = 20
 _BLOCK_BYTES = 1 << 23
 _SAMPLE_BYTES = 1 << 20
 #: How Arrow tells of a row of another width; it counts rows from one, the first line included.
 _RAGGED = re.compile(
     r"Row #(?P<row>\d+): Expected (?P<expected>\d+) columns, got (?P<found>\d+): (?P<text>.*)", re.DOTALL
+)
+
+
+_NOT_TEXT = Template(
+    "{path} is not {encoding} text ({error}); save it as UTF-8 or name its encoding with --encoding or, for the table "
+    "of items, --items-encoding (often cp932 in Japan)"
 )
 
 
@@ -39,22 +48,30 @@ class Dialect:
         quoted: whether double quotes enclose cells that hold separators or line ends.
         encoding: a byte order mark is skipped.
         header: whether the first line names the columns.
+        above: lines above that line, which hold a title.
     """
 
     separator: str = ","
     quoted: bool = True
     encoding: str = "utf-8"
     header: bool = True
+    above: int = 0
 
 
-def read_header(path: Path, encoding: str = "utf-8") -> Table:
-    """Names of the columns of a table, without its rows.
+def read_header(path: Path, encoding: str = "utf-8", rows: int = 0) -> Table:
+    """Names of the columns of a table, and its first rows as far as they have as many cells.
 
     Raises:
         ValueError: as :func:`read_delimited`.
     """
     dialect = _dialect(path, None, encoding)
-    return Table(path, pd.DataFrame(columns=pd.Index(_names(path, dialect), dtype=object)))
+    names = _names(path, dialect)
+    with _faults(path, dialect.encoding):
+        head = _head(path, replace(dialect, above=0), rows + TITLE_ROWS)
+    below = [cells for line, cells in head if line > dialect.above][1 : rows + 1]
+    frame = pd.DataFrame([cells for cells in below if len(cells) == len(names)], columns=pd.Index(names, dtype=object))
+    above = tuple(" ".join(filter(None, cells)) for line, cells in head if line <= dialect.above)
+    return Table(path, frame, above=above)
 
 
 def read_delimited(
@@ -100,17 +117,52 @@ def detected_encoding(path: Path) -> str:
     """Encoding of a text file as its byte order mark or its bytes tell it.
 
     CP932 (Shift_JIS with NEC and IBM characters, what Excel writes in Japan) is recognised where the bytes are valid in
-    it and hold kana; anything else counts as UTF-8, whose faults are then told.
+    it and hold kana or mostly usual kanji; anything else counts as UTF-8, whose faults are then told.
     """
     with open_bytes(path) as file, _faults(path, "utf-8"):
         sample = file.read(_SAMPLE_BYTES)
-    if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    if _decoded(sample, "utf-8") is None:
-        text = _decoded(sample, "cp932") or ""
-        if any("\u3040" <= letter <= "\u30ff" for letter in text):
-            return "cp932"
+    if (marked := _marked(sample)) is not None:
+        return marked
+    if _decoded(sample, "utf-8") is None and _is_japanese(_decoded(sample, "cp932") or ""):
+        return "cp932"
     return "utf-8"
+
+
+def encoding_of(path: Path, encoding: str) -> str:
+    """The encoding in which a file is read where ``encoding`` is asked for: a byte order mark outranks it.
+
+    Files that belong together often come from different programs, so each is looked at by itself.
+    """
+    if encoding == AUTO:
+        return detected_encoding(path)
+    with open_bytes(path) as file, _faults(path, encoding):
+        return _marked(file.read(len(codecs.BOM_UTF8))) or encoding
+
+
+def _marked(sample: bytes) -> str | None:
+    """The encoding that a byte order mark tells."""
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8" if sample.startswith(codecs.BOM_UTF8) else None
+
+
+def _is_japanese(text: str) -> bool:
+    """Whether a text that was decoded as CP932 is one.
+
+    Bytes of Western letters make rare kanji, or usual ones whose second byte is the plain letter that follows. Narrow
+    kana say nothing: each is one byte that is a Western letter too.
+    """
+    if re.search("[\u3040-\u30ff]", text):
+        return True
+    runs = re.findall(r"[^\x00-\x7f\uff61-\uff9f]+", text)
+    usual = sum(_is_usual(letter, alone=len(run) == 1) for run in runs for letter in run)
+    return 2 * usual > sum(map(len, runs))
+
+
+def _is_usual(letter: str, *, alone: bool) -> bool:
+    """Whether a character is of the first level of JIS X 0208: signs, wide letters, and its 2,965 usual kanji."""
+    code = letter.encode("cp932", "replace")
+    return len(code) == 2 and b"\x81\x40" <= code <= b"\x98\x72" and not (alone and code[1] < 0x80)
 
 
 def _decoded(sample: bytes, encoding: str) -> str | None:
@@ -129,7 +181,7 @@ def _faults(path: Path, encoding: str) -> Iterator[None]:
         yield
     except (UnicodeError, LookupError) as error:
         raise Refusal(
-            "{path} is not {encoding} text ({error}); save it as UTF-8 or name its encoding (often cp932 in Japan)",
+            _NOT_TEXT,
             path=path,
             encoding=encoding,
             error=error,
@@ -144,7 +196,7 @@ def _dialect(path: Path, dialect: Dialect | None, encoding: str) -> Dialect:
     refuse_pickle(path)
     if dialect is not None:
         return dialect
-    encoding = detected_encoding(path) if encoding == AUTO else encoding
+    encoding = encoding_of(path, encoding)
     with _faults(path, encoding):
         return _sniffed(path, encoding)
 
@@ -154,16 +206,25 @@ def line_of(path: Path, record: int, dialect: Dialect) -> int | None:
 
     Reads record by record, which is slow: for error messages only.
     """
-    begins = 1
-    with open_text(path, dialect.encoding) as file:
+    begins = 1 + dialect.above
+    with _below(path, dialect) as file:
         reader = _reader(file, dialect)
         with contextlib.suppress(csv.Error, *GZIP_FAULTS):
             for cells in reader:
                 if cells and record == 0:
                     return begins
                 record -= bool(cells)
-                begins = reader.line_num + 1
+                begins = dialect.above + reader.line_num + 1
     return None
+
+
+@contextlib.contextmanager
+def _below(path: Path, dialect: Dialect) -> Iterator[TextIO]:
+    """The text below the lines of a title."""
+    with open_text(path, dialect.encoding) as file:
+        for _ in range(dialect.above):
+            file.readline()
+        yield file
 
 
 def _reader(file: TextIO, dialect: Dialect) -> Any:
@@ -172,16 +233,27 @@ def _reader(file: TextIO, dialect: Dialect) -> Any:
     return csv.reader(file, delimiter=dialect.separator, quoting=csv.QUOTE_NONE)
 
 
-def _first(path: Path, dialect: Dialect) -> list[str]:
-    """Cells of the first line with text; none for a file without."""
-    with open_text(path, dialect.encoding) as file:
-        return next((cells for cells in _reader(file, dialect) if cells), [])
+def _head(path: Path, dialect: Dialect, rows: int) -> list[tuple[int, list[str]]]:
+    """The first ``rows`` records with text below the title, each with the line on which it ends."""
+    head: list[tuple[int, list[str]]] = []
+    with _below(path, dialect) as file:
+        reader = _reader(file, dialect)
+        try:
+            for cells in reader:
+                if cells:
+                    head.append((dialect.above + reader.line_num, cells))
+                if len(head) == rows:
+                    break
+        except (csv.Error, UnicodeError, *GZIP_FAULTS):
+            if not head:
+                raise  # what is wrong further below is told by those who read that far
+    return head
 
 
 def _names(path: Path, dialect: Dialect, names: Sequence[str] | None = None) -> list[str]:
     """Names of the columns, from the first line or given."""
     with _faults(path, dialect.encoding):
-        first = _first(path, dialect)
+        first = next((cells for _, cells in _head(path, dialect, 1)), [])
     if not first:
         raise Refusal("{path} is empty; its first line must name the columns", path=path)
     if not dialect.header:
@@ -198,15 +270,25 @@ def _names(path: Path, dialect: Dialect, names: Sequence[str] | None = None) -> 
 
 def _sniffed(path: Path, encoding: str) -> Dialect:
     tabs = path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
-    dialects = [Dialect(separator, encoding=encoding) for separator in ("\t" if tabs else SEPARATORS)]
-    return max(dialects, key=lambda dialect: len(_first(path, dialect)))
+    best, most = Dialect(encoding=encoding), -1
+    for separator in "\t" if tabs else SEPARATORS:
+        dialect = Dialect(separator, encoding=encoding)
+        head = _head(path, dialect, TITLE_ROWS)
+        place = header_at([cells for _, cells in head]) if head else 0
+        if head and len(head[place][1]) > most:
+            best, most = replace(dialect, above=head[place - 1][0] if place else 0), len(head[place][1])
+    return best
 
 
 def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
     """Columns by their place as text, the header included."""
     # Columns without names are text by their place, the header too: nothing is taken for a number.
     reading = pa.csv.ReadOptions(
-        use_threads=False, block_size=_BLOCK_BYTES, autogenerate_column_names=True, encoding=dialect.encoding
+        use_threads=False,
+        block_size=_BLOCK_BYTES,
+        autogenerate_column_names=True,
+        encoding=dialect.encoding,
+        skip_rows=dialect.above,
     )
     parsing = pa.csv.ParseOptions(
         delimiter=dialect.separator,
@@ -227,7 +309,7 @@ def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
             raise _ragged(path, ragged, dialect) from error
         if "UTF8" in str(error):
             raise Refusal(
-                "{path} is not {encoding} text ({error}); save it as UTF-8 or name its encoding (often cp932 in Japan)",
+                _NOT_TEXT,
                 path=path,
                 encoding=dialect.encoding,
                 error=Message("a byte that UTF-8 does not know"),
@@ -244,7 +326,8 @@ def _odd_quotes(path: Path, dialect: Dialect) -> bool:
 
 
 def _ragged(path: Path, fault: re.Match[str], dialect: Dialect) -> ValueError:
-    line = line_of(path, int(fault["row"]) - 1, dialect)
+    # Arrow counts the lines of a title as rows too.
+    line = line_of(path, int(fault["row"]) - 1 - dialect.above, dialect)
     if line is not None and dialect.quoted and fault["text"].count('"') % 2:
         return Refusal("{path}, line {line}: a quote is opened and never closed", path=path, line=line)
     place = place_of(path, line, int(fault["row"]))

@@ -37,6 +37,10 @@ class Options:
         text: columns of the items that make up their text.
         encoding: of text tables; ``auto`` finds it out.
         sheet: of a workbook.
+        items_encoding: of ``items``; as ``encoding`` by default.
+        items_sheet: of ``items``, if it is a workbook.
+        cancel_returns: whether order lines with a negative quantity cancel purchases; else they are left out.
+        restore_zeros: whether ``items`` take the leading zeros that their ids have in the log.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -45,6 +49,10 @@ class Options:
     text: tuple[str, ...] = ()
     encoding: str = AUTO
     sheet: str | None = None
+    items_encoding: str | None = None
+    items_sheet: str | None = None
+    cancel_returns: bool = False
+    restore_zeros: bool = False
 
 
 Reader = Callable[[Path, Options, Journal], Source]
@@ -59,6 +67,10 @@ def _table(path: Path, options: Options, journal: Journal) -> Source:
         text=options.text,
         encoding=options.encoding,
         sheet=options.sheet,
+        items_encoding=options.items_encoding,
+        items_sheet=options.items_sheet,
+        cancel_returns=options.cancel_returns,
+        restore_zeros=options.restore_zeros,
         journal=journal,
     )
 

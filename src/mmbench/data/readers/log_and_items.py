@@ -11,7 +11,7 @@ import pandas as pd
 from mmbench.data import splits
 from mmbench.data.readers.columns import pairs
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.text_table import MISSING_WORDS, Table
+from mmbench.data.readers.text_table import MISSING_WORDS, Table, plain_digits
 from mmbench.data.readers.times import unix_seconds
 from mmbench.messages import Message, Refusal, Template
 
@@ -21,6 +21,11 @@ _WIDE |= {0xFF0D: 0x2D, 0xFF3F: 0x5F}
 _WIDE_PATTERN = "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0d\uff3f]"
 #: What a spreadsheet makes of a long code: 4.90123E+12.
 _ROUNDED = r"\d(?:\.\d+)?[eE]\+\d+"
+#: A count as shops write it: with a sign of accountants, groups of thousands, or a unit behind it.
+_COUNT = (
+    r"^(?P<sign>[-\u2212▲△▼])?\s*\+?[¥\\$€]?\s*(?P<digits>\d{1,3}(?:,\d{3})+|\d+)(?P<rest>\.\d+)?\s*"
+    r"(?:個|コ|ケ|ヶ|ヵ|点|本|枚|袋|箱|台|冊|着|足|組|セット|ケース|パック|缶|杯|束|包|双|式|円|pcs?\.?|ea)?$"
+)
 _CONTROL = r"[\x00-\x08\x0a-\x1f\x7f]"
 _WITHOUT_IDS = {
     "log": Template(
@@ -32,10 +37,23 @@ _WITHOUT_IDS = {
         "items: {n} rows without {columns} are left out (first: {where})",
     ),
 }
+_LOST_ZEROS = Template(
+    "{n} item of the log is found in the list of items only without leading zeros ({in_log} in the log, {listed} in "
+    "the list): did a spreadsheet take them away? Save the list with its codes as text, or add --restore-zeros",
+    "{n} items of the log are found in the list of items only without leading zeros (first: {in_log} in the log, "
+    "{listed} in the list): did a spreadsheet take them away? Save the list with its codes as text, or add "
+    "--restore-zeros",
+)
 
 
-def log_of(table: Table, names: Mapping[str, str], journal: Journal) -> pd.DataFrame:
+def log_of(table: Table, names: Mapping[str, str], journal: Journal, *, cancel_returns: bool = False) -> pd.DataFrame:
     """The log in a table whose columns play the roles ``names``.
+
+    Args:
+        table: cells.
+        names: column by role.
+        journal: where to tell.
+        cancel_returns: whether a row with a negative quantity cancels purchases; else it is left out.
 
     Raises:
         ValueError: for a bad cell, with its line.
@@ -46,7 +64,8 @@ def log_of(table: Table, names: Mapping[str, str], journal: Journal) -> pd.DataF
     kept = list(dict.fromkeys(["user_id", "item_id", *others]))
     table = table.with_frame(table.frame[kept])  # the ids as they were written take half as much as the log
     if "quantity" in names:
-        table = _bought(table, names["quantity"], journal)
+        table = _with_plain_counts(table, names["quantity"], journal)
+        table = _bought(table, names["quantity"], journal, with_returns=cancel_returns)
     log = table.frame[["user_id", "item_id"]].copy()
     if "rating" in names:
         log["rating"] = table.numbers(names["rating"])
@@ -58,25 +77,109 @@ def log_of(table: Table, names: Mapping[str, str], journal: Journal) -> pd.DataF
         log["order_id"] = table.frame[names["order"]].str.strip()
     if "quantity" in names:
         log["quantity"] = table.numbers(names["quantity"])
+        if cancel_returns and (log["quantity"] < 0).any():
+            log = _with_returns_cancelled(log, journal)
     return log.reset_index(drop=True)
 
 
-def _bought(table: Table, column: str, journal: Journal) -> Table:
-    """The rows that are no returns: with a quantity above zero, or an unknown one."""
-    returned = table.numbers(column) <= 0
-    if returned.all():
-        raise Refusal("{path}: no row has a {column} above zero", path=table.path, column=column)
-    if returned.any():
+def _with_plain_counts(table: Table, column: str, journal: Journal) -> Table:
+    """Counts as shops write them, such as ▲1, 1,000 or 1個, as plain numbers."""
+    text = plain_digits(table.frame[column]).str.strip()
+    parts = text.str.extract(_COUNT)
+    plain = parts["digits"].str.replace(",", "", regex=False) + parts["rest"].fillna("")
+    plain = parts["sign"].notna().map({True: "-", False: ""}) + plain
+    written = parts["digits"].notna() & (plain != text)
+    if written.any():
         journal.tell(
             Message.counted(
-                "log: 1 row with a {column} of zero or less (a return) is left out ({where})",
-                "log: {n} rows with a {column} of zero or less (returns) are left out (first: {where})",
+                "{column}: 1 cell is read as a number ({example} as {number})",
+                "{column}: {n} cells are read as numbers (first: {example} as {number})",
+                int(written.sum()),
+                column=column,
+                example=table.frame[column][written].iloc[0],
+                number=plain[written].iloc[0],
+            )
+        )
+    return table.with_frame(table.frame.assign(**{column: plain.where(written, text)}))
+
+
+def _bought(table: Table, column: str, journal: Journal, *, with_returns: bool) -> Table:
+    """The rows with a quantity above zero, or an unknown one, and on demand the returns."""
+    quantity = table.numbers(column)
+    if not (~(quantity <= 0)).any():
+        raise Refusal("{path}: no row has a {column} above zero", path=table.path, column=column)
+    returned = quantity == 0 if with_returns else quantity <= 0
+    if returned.any() and with_returns:
+        journal.tell(
+            Message.counted(
+                "log: 1 row with a {column} of zero is left out ({where})",
+                "log: {n} rows with a {column} of zero are left out (first: {where})",
                 int(returned.sum()),
                 column=column,
                 where=table.where(int(returned.argmax())),
             )
         )
+    elif returned.any():
+        journal.ask(
+            Message.counted(
+                "log: 1 row with a {column} of zero or less (a return) is left out ({where}); with --cancel-returns "
+                "the purchase that it gives back is left out too",
+                "log: {n} rows with a {column} of zero or less (returns) are left out (first: {where}); with "
+                "--cancel-returns the purchases that they give back are left out too",
+                int(returned.sum()),
+                column=column,
+                where=table.where(int(returned.argmax())),
+            ),
+            "--cancel-returns",
+            likely=False,
+        )
     return table.with_frame(table.frame[~returned])
+
+
+def _with_returns_cancelled(log: pd.DataFrame, journal: Journal) -> pd.DataFrame:
+    """The purchases that were kept: a return takes its units from the latest earlier purchases of its user and item.
+
+    Without times, earlier means above. On one time, purchases come before returns. A purchase of unknown quantity is
+    one unit.
+    """
+    quantity = log["quantity"].fillna(1.0).to_numpy(np.float64, copy=True)
+    back = quantity < 0
+    pair = log.groupby(["user_id", "item_id"], sort=False).ngroup().to_numpy()
+    order = np.lexsort((back, log["timestamp"])) if "timestamp" in log else np.arange(len(log))
+    order = order[np.isin(pair, pair[back])[order]]
+    open_rows: dict[int, list[int]] = {}
+    left = quantity.copy()
+    unmatched = 0
+    for row in order.tolist():
+        rows = open_rows.setdefault(int(pair[row]), [])
+        if not back[row]:
+            rows.append(row)
+            continue
+        units = -quantity[row]
+        unmatched += not rows
+        while units > 0 and rows:
+            taken = min(units, left[rows[-1]])
+            units -= taken
+            left[rows[-1]] -= taken
+            if left[rows[-1]] <= 0:
+                rows.pop()
+    gone, fewer = ~back & (left <= 0), ~back & (left > 0) & (left < quantity)
+    journal.tell(
+        Message.counted(
+            "log: 1 return; purchases that it cancels and that are left out: {gone}, purchases with fewer units: "
+            "{fewer}, returns without an earlier purchase: {unmatched}",
+            "log: {n} returns; purchases that they cancel and that are left out: {gone}, purchases with fewer units: "
+            "{fewer}, returns without an earlier purchase: {unmatched}",
+            int(back.sum()),
+            gone=int(gone.sum()),
+            fewer=int(fewer.sum()),
+            unmatched=unmatched,
+        )
+    )
+    if (back | gone).all():
+        raise Refusal("every purchase of the log was returned; without --cancel-returns they are kept")
+    log["quantity"] = log["quantity"].where(~fewer, left)
+    return log[~(back | gone)]
 
 
 def with_ids(table: Table, names: Mapping[str, str], what: str, journal: Journal) -> Table:
@@ -149,6 +252,43 @@ def first_of_each(items: pd.DataFrame, journal: Journal) -> pd.DataFrame:
     return items[~repeated].reset_index(drop=True)
 
 
+def without_zeros(unlisted: pd.Index, listed: pd.Series) -> dict[str, str]:
+    """The item of the log that is meant by an item of the list, where leading zeros are all that keeps them apart.
+
+    Args:
+        unlisted: items of the log that the list lacks.
+        listed: items of the list.
+    """
+    by_digits: dict[str, list[str]] = {}
+    for item in unlisted:
+        by_digits.setdefault(item.lstrip("0"), []).append(item)
+    meant: dict[str, str] = {}
+    for item in listed:
+        alike = by_digits.get(item.lstrip("0"), [])
+        if len(alike) == 1 and item not in alike:
+            meant[item] = alike[0]
+    counts = pd.Series(list(meant.values()), dtype=object).value_counts()
+    return {item: other for item, other in meant.items() if counts[other] == 1}
+
+
+def with_zeros_restored(log: pd.DataFrame, listed: pd.DataFrame, journal: Journal) -> pd.DataFrame:
+    """The list with the ids of the log where only leading zeros keep them apart."""
+    unlisted = pd.Index(log["item_id"].unique()).difference(pd.Index(listed["item_id"]))
+    meant = without_zeros(unlisted, listed["item_id"])
+    if meant:
+        item, other = next(iter(meant.items()))
+        journal.tell(
+            Message.counted(
+                "items: 1 item takes the zeros that its id has in the log ({listed} becomes {in_log})",
+                "items: {n} items take the zeros that their ids have in the log (first: {listed} becomes {in_log})",
+                len(meant),
+                listed=item,
+                in_log=other,
+            )
+        )
+    return listed.assign(item_id=listed["item_id"].replace(meant))
+
+
 def with_unlisted(log: pd.DataFrame, listed: pd.DataFrame, path: Path, journal: Journal) -> pd.DataFrame:
     """The catalogue: listed items, then those that only the log knows, with empty cells.
 
@@ -157,6 +297,13 @@ def with_unlisted(log: pd.DataFrame, listed: pd.DataFrame, path: Path, journal: 
     """
     in_log = pd.Index(log["item_id"].unique())
     unlisted = in_log.difference(pd.Index(listed["item_id"]))
+    meant = without_zeros(unlisted, listed["item_id"])
+    if meant:
+        item, other = next(iter(meant.items()))
+        lost = Message(_LOST_ZEROS, len(meant), listed=item, in_log=other)
+        if len(unlisted) == len(in_log):
+            raise Refusal("{path}: no item of the log occurs in it. {reason}", path=path, reason=lost)
+        journal.ask(lost, "--restore-zeros")
     if len(unlisted) == len(in_log):
         listed_id = repr(listed["item_id"].iloc[0]) if len(listed) else "-"
         raise Refusal(

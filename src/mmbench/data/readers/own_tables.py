@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mmbench.data.readers.columns import Columns, guessed, nothing_like, pairs
+from mmbench.data.readers.columns import NONE, Columns, guessed, nothing_like, pairs
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.log_and_items import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.data.readers.log_and_items import (
+    first_of_each,
+    log_of,
+    with_ids,
+    with_unlisted,
+    with_zeros_restored,
+)
 from mmbench.data.readers.table_files import TableFile
-from mmbench.data.readers.text_table import MISSING_WORDS
+from mmbench.data.readers.text_table import MISSING_WORDS, Table, plain_digits, shortened
+from mmbench.data.readers.times import share_of_dates
 from mmbench.data.sources import Source
 from mmbench.messages import Message, Refusal, Template
+
+#: Rows at the top of a log in which columns that nobody named are looked at.
+_LOOKED_AT = 10_000
+#: Share of the cells from which a column is one of dates.
+_MOST = 0.9
+#: A negative number, also as accountants write it or with a currency.
+_MINUS = r"^\s*[-\u2212▲△▼]"
+_NEGATIVE = r"[-\u2212▲△▼]\s*[¥\\$€]?\s*\d[\d,]*(?:\.\d+)?\s*\w{0,4}"
 
 
 def read_tabular(
@@ -26,6 +42,10 @@ def read_tabular(
     text: Sequence[str] = (),
     encoding: str = "utf-8",
     sheet: str | None = None,
+    items_encoding: str | None = None,
+    items_sheet: str | None = None,
+    cancel_returns: bool = False,
+    restore_zeros: bool = False,
     journal: Journal | None = None,
 ) -> Source:
     """Read a log and optionally a table of items.
@@ -39,23 +59,94 @@ def read_tabular(
         items: table of items.
         item_column: column of ``items`` with the item id; guessed by default.
         text: columns of ``items`` that are joined to one text; guessed by default.
-        encoding: of text tables.
+        encoding: of text tables; a byte order mark outranks it.
         sheet: of a workbook with the log.
+        items_encoding: of the table of items; ``encoding`` by default.
+        items_sheet: of a workbook with the items.
+        cancel_returns: see :func:`mmbench.data.readers.log_and_items.log_of`.
+        restore_zeros: give items the leading zeros that their ids have in the log.
         journal: where to tell; a new one by default.
 
     Raises:
         ValueError: naming the file, line or column and what is allowed.
     """
     journal = journal or Journal()
+    columns = columns or Columns()
     source = TableFile(journal.read(interactions), encoding, sheet)
-    names = (columns or Columns()).chosen(source.header())
-    log = log_of(source.read(list(names.values())), names, journal)
+    header = source.header(_LOOKED_AT)
+    names = columns.chosen(header)
+    _tell_of_file(source, header, journal)
+    log = log_of(source.read(list(names.values())), names, journal, cancel_returns=cancel_returns)
+    unused = [name for name in header.names if name not in names.values()]
+    if unused:
+        journal.tell(Message("columns of the log that are not used: {columns}", columns=", ".join(unused)))
+        _ask_about(header, unused, names, columns, journal)
     if items is None:
         catalogue = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
         return Source(log, catalogue, {}, notices=tuple(journal.lines))
-    listed, texts = _items(TableFile(journal.read(items), encoding), item_column, text, journal)
+    listed, texts = _items(
+        TableFile(journal.read(items), items_encoding or encoding, items_sheet), item_column, text, journal
+    )
+    if restore_zeros:
+        listed = with_zeros_restored(log, listed, journal)
     catalogue = with_unlisted(log, listed, items, journal)
     return Source(log, catalogue, {}, notices=tuple(journal.lines), texts=tuple(texts))
+
+
+def _tell_of_file(source: TableFile, header: Table, journal: Journal) -> None:
+    """Say how a file was understood, where that is not the usual way."""
+    if (encoding := source.text_encoding()) not in (None, "utf-8"):
+        journal.tell(Message("{file} is read as {encoding}", file=source.path.name, encoding=encoding))
+    if header.above:
+        journal.tell(
+            Message.counted(
+                "{file}: 1 row above the names of the columns is a title and left out ({text})",
+                "{file}: {n} rows above the names of the columns are a title and left out (first: {text})",
+                len(header.above),
+                file=source.path.name,
+                text=shortened(header.above[0]),
+            )
+        )
+
+
+def _ask_about(
+    header: Table, unused: Sequence[str], names: Mapping[str, str], columns: Columns, journal: Journal
+) -> None:
+    """Ask about columns that were not taken and whose cells look like times or returns."""
+    bought = header.frame[names["quantity"]] if "quantity" in names else None
+    sold = np.ones(len(header.frame), bool) if bought is None else ~bought.str.contains(_MINUS).to_numpy(bool)
+    for name in unused:
+        cells = header.frame[name]
+        negative = plain_digits(cells).str.strip().str.fullmatch(_NEGATIVE).to_numpy(bool) & sold
+        if share_of_dates(cells) >= _MOST:
+            if "timestamp" not in names and columns.timestamp != NONE:
+                journal.ask(
+                    Message(
+                        "{column} holds dates (first: {example}) and the log has no time: is it when the purchase was "
+                        "made? If so, add --timestamp {word}",
+                        column=name,
+                        example=shortened(cells[cells.str.strip() != ""].iloc[0]),
+                        word=shlex.quote(name),
+                    ),
+                    "--timestamp",
+                    name,
+                )
+        elif negative.any() and columns.quantity != NONE:
+            journal.ask(
+                Message.counted(
+                    "{column} is negative in 1 of the first {rows} rows ({example}): is that row a return? If so, add "
+                    "--quantity {word}, and it is left out",
+                    "{column} is negative in {n} of the first {rows} rows (first: {example}): are these rows returns? "
+                    "If so, add --quantity {word}, and they are left out",
+                    int(negative.sum()),
+                    rows=len(cells),
+                    column=name,
+                    example=cells[negative].iloc[0],
+                    word=shlex.quote(name),
+                ),
+                "--quantity",
+                name,
+            )
 
 
 def _items(
@@ -63,6 +154,7 @@ def _items(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Listed items with texts, images and category, each item once, and the names of the text columns."""
     header = source.header()
+    _tell_of_file(source, header, journal)
     if item_column is None:
         alike = guessed(header.names, "listed item")
         if not alike:
@@ -88,6 +180,9 @@ def _items(
     kept = {alike[0]: role for role in roles if (alike := guessed(free, role))}
     named = {"item": item_column, "text": "+".join(texts), **{role: name for name, role in kept.items()}}
     journal.tell(Message("columns of the items: {pairs}", pairs=pairs(named)))
+    unused = [name for name in free if name not in kept]
+    if unused:
+        journal.tell(Message("columns of the items that are not used: {columns}", columns=", ".join(unused)))
     table = source.read([item_column, *texts, *kept])
     frame = with_ids(table, {"item_id": item_column}, "items", journal).frame[["item_id", *texts, *kept]]
     frame = first_of_each(frame, journal)

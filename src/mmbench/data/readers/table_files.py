@@ -17,7 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from mmbench.data.readers.delimited import read_delimited, read_header
+from mmbench.data.readers.columns import header_at
+from mmbench.data.readers.delimited import TITLE_ROWS, encoding_of, read_delimited, read_header
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
 from mmbench.data.readers.text_table import Table
 from mmbench.messages import Refusal
@@ -45,23 +46,32 @@ class TableFile:
     encoding: str = "utf-8"
     sheet: str | None = None
 
-    def header(self) -> Table:
-        """The names of the columns, without rows.
+    def header(self, rows: int = 0) -> Table:
+        """The names of the columns and at most ``rows`` of the first rows, which nobody has checked.
 
         Raises:
             ValueError: for a file that is no table, naming it.
         """
         kind = self._kind()
         if kind in DELIMITED:
-            return read_header(self.path, self.encoding)
+            return read_header(self.path, self.encoding, rows)
+        if kind in EXCEL:
+            return self._sheet_header(rows)
         if kind in PARQUET:
             names = [str(name) for name in _schema(self.path).names]
-        elif kind in EXCEL:
-            names = self._sheet_header()
+            frame = _first_rows(self.path, rows)
         else:
-            sample = [row for _, row in itertools.islice(json_lines(self.path), _SAMPLE_ROWS)]
+            sample = [row for _, row in itertools.islice(json_lines(self.path), max(_SAMPLE_ROWS, rows))]
             names = list(dict.fromkeys(key for row in sample for key in row))
-        return Table(self.path, pd.DataFrame(columns=pd.Index(names, dtype=object)))
+            gathered = Gathered(dict.fromkeys(names, TEXT))
+            for row in sample[:rows]:
+                gathered.add(*(cell_text(row.get(name)) for name in names))
+            frame = gathered.frame()
+        return Table(self.path, frame[names] if rows else pd.DataFrame(columns=pd.Index(names, dtype=object)))
+
+    def text_encoding(self) -> str | None:
+        """The encoding in which a text table is read; None for other files."""
+        return encoding_of(self.path, self.encoding) if self._kind() in DELIMITED else None
 
     def read(self, columns: Sequence[str]) -> Table:
         """Some columns of all rows.
@@ -107,12 +117,13 @@ class TableFile:
         lines = frame.pop("line").to_numpy()
         return Table(self.path, frame, lambda place: int(lines[place]))
 
-    def _sheet_header(self) -> list[str]:
-        with _sheet_rows(self.path, self.sheet) as rows:
-            first = next((row for _, row in rows), None)
-        if first is None:
+    def _sheet_header(self, rows: int = 0) -> Table:
+        with _sheet_rows(self.path, self.sheet) as numbered:
+            head = [row for _, row in itertools.islice(numbered, TITLE_ROWS + rows)]
+        if not head:
             raise Refusal("{path} is empty; its first line must name the columns", path=self.path)
-        names = [name.strip() for name in first]
+        place = header_at(head[:TITLE_ROWS])
+        names = [name.strip() for name in head[place]]
         while not names[-1]:
             names.pop()
         repeated = {name for name in names if name and names.count(name) > 1}
@@ -122,19 +133,34 @@ class TableFile:
                 path=self.path,
                 column=repr(min(repeated)),
             )
-        return names
+        cells = [[*row[: len(names)], *[""] * (len(names) - len(row))] for row in head[place + 1 : place + 1 + rows]]
+        above = tuple(" ".join(filter(None, row)) for row in head[:place])
+        return Table(self.path, pd.DataFrame(cells, columns=pd.Index(names, dtype=object)), above=above)
 
     def _from_sheet(self, columns: Sequence[str]) -> Table:
-        places = [self._sheet_header().index(name) for name in columns]
+        header = self._sheet_header()
+        places = [header.names.index(name) for name in columns]
         table = Gathered({**dict.fromkeys(columns, TEXT), "line": pa.int64()})
         with _sheet_rows(self.path, self.sheet) as rows:
-            for number, row in itertools.islice(rows, 1, None):
+            for number, row in itertools.islice(rows, len(header.above) + 1, None):
                 table.add(*(row[place] if place < len(row) else "" for place in places), number)
         frame = table.frame()
         if frame.empty:
             raise Refusal("{path} has a header but no rows", path=self.path)
         lines = frame.pop("line").to_numpy()
         return Table(self.path, frame, lambda place: int(lines[place]))
+
+
+def sheets_of(path: Path) -> list[str]:
+    """Names of the sheets of a workbook, none for another file.
+
+    Raises:
+        ValueError: as :meth:`TableFile.header`.
+    """
+    if suffix_of(path) not in EXCEL:
+        return []
+    with _workbook(path) as book:
+        return list(map(str, book.sheetnames))
 
 
 def suffix_of(path: Path) -> str:
@@ -177,12 +203,45 @@ def _schema(path: Path) -> Any:
         ) from error
 
 
+def _first_rows(path: Path, rows: int) -> pd.DataFrame:
+    """The first rows of a parquet file as text."""
+    if not rows:
+        return pd.DataFrame()
+    try:
+        with pa.parquet.ParquetFile(path) as file:
+            batch = next(file.iter_batches(batch_size=rows), None)
+            frame = file.schema_arrow.empty_table().to_pandas() if batch is None else batch.to_pandas()
+    except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
+        raise Refusal(
+            "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
+        ) from error
+    return pd.DataFrame({str(name): _as_text(frame[name]) for name in frame})
+
+
 @contextlib.contextmanager
 def _sheet_rows(path: Path, sheet: str | None = None) -> Iterator[Iterator[tuple[int, list[str]]]]:
     """Number and cells of each row of a sheet, by default the first one, without empty rows.
 
     Raises:
-        ValueError: if openpyxl is not installed, the file is no workbook, or the sheet is not there.
+        ValueError: as :func:`_workbook`, or if the sheet is not there.
+    """
+    with _workbook(path) as book:
+        if sheet is not None and sheet not in book.sheetnames:
+            raise Refusal(
+                "{path} has no sheet {sheet}; sheets are {sheets}",
+                path=path,
+                sheet=repr(sheet),
+                sheets=", ".join(book.sheetnames),
+            )
+        yield _numbered_rows(path, book.worksheets[0] if sheet is None else book[sheet])
+
+
+@contextlib.contextmanager
+def _workbook(path: Path) -> Iterator[Any]:
+    """An open workbook.
+
+    Raises:
+        ValueError: if openpyxl is not installed or the file is no workbook.
     """
     try:
         import openpyxl
@@ -199,14 +258,7 @@ def _sheet_rows(path: Path, sheet: str | None = None) -> Iterator[Iterator[tuple
             "{path} is not a readable workbook: {error}", path=path, error=str(error).splitlines()[0]
         ) from error
     try:
-        if sheet is not None and sheet not in book.sheetnames:
-            raise Refusal(
-                "{path} has no sheet {sheet}; sheets are {sheets}",
-                path=path,
-                sheet=repr(sheet),
-                sheets=", ".join(book.sheetnames),
-            )
-        yield _numbered_rows(path, book.worksheets[0] if sheet is None else book[sheet])
+        yield book
     finally:
         book.close()
 

@@ -27,11 +27,13 @@ class Table:
         path: file.
         frame: one column of text per column of the file, indexed by record; an empty cell is the empty text.
         line_of: line of the row with an index, or None where nobody knows; a file without lines has none.
+        above: what stands above the names of the columns, a text per row.
     """
 
     path: Path
     frame: pd.DataFrame
     line_of: Callable[[int], int | None] | None = None
+    above: tuple[str, ...] = ()
 
     def where(self, row: int) -> Message:
         """The place in its file of the row at position ``row``, as a person looks for it."""

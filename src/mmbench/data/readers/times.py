@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -18,10 +20,15 @@ UNITS = (
     (0.0, 1, Message("seconds")),
 )
 _DATE = (
-    r"^(?P<year>[12]\d{3})[-/.年](?P<month>\d{1,2})[-/.月](?P<day>\d{1,2})日?"
-    r"(?:[T ]\s*(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,]\d+)?)?)?"
+    r"^(?P<year>[12]\d{3})[-/.年]\s*(?P<month>\d{1,2})[-/.月]\s*(?P<day>\d{1,2})日?(?:\s*\([月火水木金土日]\))?"
+    r"(?:(?:T|\s|(?<=日)|(?<=\)))\s*(?P<hour>[01]?\d|2[0-3])"
+    r"(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,]\d+)?)?"
+    r"|時(?:\s*(?P<minutes>[0-5]?\d)分(?:\s*(?P<seconds>[0-5]?\d)秒)?)?))?"
     r"\s*(?:Z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?)?$"
 )
+#: A year of a Japanese era, 令和5年 or R5., and the year before the first of each era.
+_ERA = r"^(?P<era>令和|平成|昭和|[RHSrhs])\s*\.?(?P<year>元|\d{1,2})\s*(?=[-/.年])"
+_BEFORE_ERA = {"令和": 2018, "平成": 1988, "昭和": 1925, "R": 2018, "H": 1988, "S": 1925}
 _NUMBER = r"[-+]?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
 #: Nothing larger is a time in any unit.
 MAX_NUMBER = 1e19
@@ -34,7 +41,8 @@ def unix_seconds(table: Table, column: str, journal: Journal) -> NDArray[np.int6
 
     Numbers are seconds, or milliseconds and finer where they are too large for seconds; eight or fourteen digits that
     are a date (20240105, 20240105123000) are read as one. Other times are dates with the year first: 2024-01-05,
-    2024/1/5, 2024年1月5日, with or without a time of day and a zone; without a zone they count as UTC.
+    2024/1/5, 2024年1月5日, 令和6年1月5日, R6.1.5, with or without a weekday, a time of day (12:30, 12時30分) and a
+    zone; without a zone they count as UTC.
 
     Raises:
         ValueError: for an empty cell, another way to write dates or mixed units, with the line.
@@ -54,7 +62,20 @@ def unix_seconds(table: Table, column: str, journal: Journal) -> NDArray[np.int6
                 return _seconds(dates)
     if text.str.fullmatch(_NUMBER).mean() >= 0.5:
         return _from_numbers(table, column, journal)
-    return _from_dates(table, column)
+    return _from_dates(table, column, journal)
+
+
+def share_of_dates(texts: pd.Series) -> float:
+    """Share of the cells that are dates, among those that are not empty; 0 where all are."""
+    texts = plain_digits(texts).str.strip()
+    texts = texts[~texts.isin(MISSING_WORDS)].reset_index(drop=True)
+    if texts.empty:
+        return 0.0
+    good, _ = _from_texts(texts)
+    for digits, form in _PACKED_DATES:
+        packed = texts.where(texts.str.fullmatch(rf"(?:19|20)[0-9]{{{digits - 2}}}"))
+        good = good | pd.to_datetime(packed, format=form, errors="coerce").notna().to_numpy(bool)
+    return float(good.mean())
 
 
 def unit_of(numbers: NDArray[np.float64]) -> tuple[float, int, Message]:
@@ -76,8 +97,18 @@ def _from_numbers(table: Table, column: str, journal: Journal) -> NDArray[np.int
     return np.asarray(np.floor(numbers / factor).astype(np.int64))
 
 
-def _from_dates(table: Table, column: str) -> NDArray[np.int64]:
+def _from_dates(table: Table, column: str, journal: Journal) -> NDArray[np.int64]:
     texts = table.frame[column]
+    if (of_era := texts.str.contains(_ERA.replace("?P<era>", "?:").replace("?P<year>", "?:"))).any():
+        journal.tell(
+            Message.counted(
+                "{column}: 1 date of a Japanese era is read as one of our calendar ({example})",
+                "{column}: {n} dates of a Japanese era are read as those of our calendar (first: {example})",
+                int(of_era.sum()),
+                column=column,
+                example=texts[of_era].iloc[0],
+            )
+        )
     good, seconds = np.empty(len(texts), bool), np.empty(len(texts), np.int64)
     for start in range(0, len(texts), _CHUNK_ROWS):
         # Where dates are days, many rows have one; each is read once in a chunk.
@@ -91,12 +122,19 @@ def _from_dates(table: Table, column: str) -> NDArray[np.int64]:
 
 def _from_texts(texts: pd.Series) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Whether each text is a date, and its second."""
-    parts = texts.str.extract(_DATE).fillna("")
+    parts = texts.str.replace(_ERA, _common_year, regex=True).str.extract(_DATE).fillna("")
+    for unit in ("minute", "second"):
+        parts[unit] += parts.pop(f"{unit}s")
     whole = parts.drop(columns="sign").replace("", "0").apply(pd.to_numeric).astype(np.int64)
     dates = pd.to_datetime(whole[["year", "month", "day", "hour", "minute", "second"]], errors="coerce")
     zone = (3600 * whole["zone_hour"] + 60 * whole["zone_minute"]).to_numpy(np.int64)
     good = dates.notna().to_numpy(bool)
     return good, _seconds(dates.fillna(pd.Timestamp(0))) - np.where(parts["sign"] == "-", -zone, zone)
+
+
+def _common_year(found: re.Match[str]) -> str:
+    """The year of our calendar of a year of an era."""
+    return str(_BEFORE_ERA[found["era"].upper()] + (1 if found["year"] == "元" else int(found["year"])))
 
 
 def _seconds(dates: pd.Series) -> NDArray[np.int64]:

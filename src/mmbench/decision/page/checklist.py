@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.decision.page.sections import RAIL_NAMES, UNMEASURED
-from mmbench.decision.page.speaker import Speaker
+from mmbench.decision.page.sections import UNMEASURED
+from mmbench.decision.page.speaker import RAIL_NAMES, Speaker
 from mmbench.messages import Message, Template
-from mmbench.report.templating import render
-from mmbench.store import files
+from mmbench.report.templating import Pages, render, write_pages
 
 #: For people where no guard-rail of theirs was measured.
 WITHOUT_IMAGE = Template("Items without an image are still recommended sensibly.")
@@ -62,25 +62,33 @@ PARTS = {
 }
 
 
-def write_checklist(
-    folder: Path, s: Speaker, lang: str, day: date, proof: Message, rails: Sequence[Mapping[str, str]] = ()
-) -> None:
-    """Write ``checklist.html`` into the report folder, by atomic rename.
+#: Guard-rails in the language of a speaker, as :func:`mmbench.decision.page.sections.guard_rails` gives them.
+Rails = Callable[[Speaker], Sequence[Mapping[str, str]]]
+
+
+def unmeasured(s: Speaker) -> Sequence[Mapping[str, str]]:
+    """No guard-rail."""
+    return ()
+
+
+def write_checklist(folder: Path, s: Speaker, lang: str, day: date, proof: Message, rails: Rails = unmeasured) -> None:
+    """Write ``checklist.html`` into the report folder in every language, by atomic rename.
 
     Args:
         folder: where it goes.
         s: says what was decided.
-        lang: ``en`` or ``ja``.
+        lang: language that was asked for, whose page has the plain name.
         day: date on the page.
         proof: how far the records have been checked.
-        rails: guard-rails as :func:`mmbench.decision.page.sections.guard_rails` gives them.
+        rails: the guard-rails.
     """
-    files.write_text(folder / f"{paths.CHECKLIST}.html", as_html(s, lang, day, proof, rails))
+    write_pages(folder, paths.CHECKLIST, lang, lambda pages: as_html(s, pages, day, proof, rails))
 
 
-def as_html(s: Speaker, lang: str, day: date, proof: Message, rails: Sequence[Mapping[str, str]] = ()) -> str:
-    """The page; see :func:`write_checklist`."""
-    measured = [rail for rail in rails if rail["status"] != UNMEASURED]
+def as_html(s: Speaker, pages: Pages, day: date, proof: Message, rails: Rails = unmeasured) -> str:
+    """The page in one language, whatever that of the speaker; see :func:`write_checklist`."""
+    s = replace(s, translator=pages.translator)
+    measured = [rail for rail in rails(s) if rail["status"] != UNMEASURED]
     answered = s(RAIL_NAMES["recall of items without image"]) in {rail["name"] for rail in measured}
     filled = {"years": s.years, "target": s.share(s.economics.likely["items.target"]), "need": s.need}
     about = Message(
@@ -101,8 +109,7 @@ def as_html(s: Speaker, lang: str, day: date, proof: Message, rails: Sequence[Ma
     return render(
         "checklist.html",
         "mmbench.decision.page",
-        lang=lang,
-        _=s.text,
+        **pages.of(paths.CHECKLIST),
         about=s(about),
         proof=s(proof),
         made_up=s.made_up,

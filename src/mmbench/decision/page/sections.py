@@ -10,13 +10,13 @@ from typing import Any
 from markupsafe import Markup
 
 from mmbench import paths
-from mmbench.decision import Action, Decision, Economics, annuity, as_record
+from mmbench.decision import Action, Decision, Economics, annuity, as_record, decide
 from mmbench.decision.economics import INPUTS, costs
 from mmbench.decision.gates import IMAGE
 from mmbench.decision.page import drawings
 from mmbench.decision.page.drawings import Labels, Line
 from mmbench.decision.page.examples import Example, numbered
-from mmbench.decision.page.speaker import INPUT_NAMES, Speaker
+from mmbench.decision.page.speaker import INPUT_NAMES, RAIL_NAMES, SOURCES, Speaker
 from mmbench.decision.serving import Serving
 from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
@@ -28,7 +28,7 @@ from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
-from mmbench.report.templating import render
+from mmbench.report.templating import Pages, render, write_pages
 from mmbench.store import files
 
 #: Bars and slices that still can be read.
@@ -37,13 +37,6 @@ MOST_SWINGS, MOST_SLICES = 8, 14
 LIST = 20
 RAILS = {Rail.HOLDS: Message("✓ not worse"), Rail.BROKEN: Message("✗ worse"), Rail.OPEN: Message("? not shown")}
 UNMEASURED = "not-measured"
-#: Guard-rails as the facts name them.
-RAIL_NAMES = {
-    "coverage": Message("breadth of what is shown (coverage)"),
-    "tail share": Message("rarely bought items (long tail)"),
-    "cold recall": Message("new items found"),
-    "recall of items without image": Message("items without an image found"),
-}
 COST_KINDS = {
     "images": Message("images (photograph, rights, cleaning)"),
     "encoding": Message("computing the embeddings"),
@@ -69,23 +62,31 @@ def write_decision(
     examples: Sequence[Example] = (),
     serving: Sequence[Serving] = (),
     command: str = "",
+    parts: Sequence[Read] = (),
 ) -> None:
-    """Write page and record into the report folder, each by atomic rename; the page also as it is passed on.
+    """Write pages and record into the report folder, each by atomic rename.
+
+    The page is written in every language, and also as it is passed on.
 
     Args:
         table: the sweep.
         read: what its records say.
         economics: what the company put in.
         decision: the answer.
-        lang: ``en`` or ``ja``.
+        lang: language that was asked for, whose page has the plain name.
         day: date on the page.
         examples: items found only thanks to images.
         serving: what the models cost to run.
         command: what made the page.
+        parts: what was read of images for some items alone, where the answer is not about them.
     """
-    for name, shown in ((paths.DECISION, examples), (paths.WITHOUT_TITLES, numbered(examples, lang))):
-        page = as_html(table, read, economics, decision, lang, day, shown, serving, command)
-        files.write_text(paths.report_dir(table.folder) / f"{name}.html", page)
+    for name, with_titles in ((paths.DECISION, True), (paths.WITHOUT_TITLES, False)):
+
+        def make(pages: Pages, name: str = name, with_titles: bool = with_titles) -> str:
+            shown = examples if with_titles else numbered(examples, pages.lang)
+            return as_html(table, read, economics, decision, pages, day, shown, serving, command, parts, name)
+
+        write_pages(paths.report_dir(table.folder), name, lang, make)
     files.write_document(paths.decision_file(table.folder), as_record(read.evidence, economics, decision))
 
 
@@ -94,19 +95,20 @@ def as_html(
     read: Read,
     economics: Economics,
     decision: Decision,
-    lang: str,
+    pages: Pages,
     day: date,
     examples: Sequence[Example],
     serving: Sequence[Serving],
     command: str,
+    parts: Sequence[Read],
+    name: str = paths.DECISION,
 ) -> str:
-    """The page; see :func:`write_decision`."""
-    speaker = Speaker.of(lang, read.evidence, economics, decision)
+    """The page in one language; see :func:`write_decision`."""
+    speaker = Speaker.of(pages.lang, read.evidence, economics, decision)
     return render(
         "decision.html",
         "mmbench.decision.page",
-        lang=lang,
-        _=speaker.text,
+        **pages.of(name),
         speaker=speaker,
         d=decision,
         about=speaker.about(day),
@@ -124,10 +126,14 @@ def as_html(
         value=_value(speaker),
         tornado=_tornado(speaker),
         where=_where(speaker, read),
+        unsliced=_unsliced(speaker, read),
+        parts=_parts(speaker, economics, parts),
         why=_why(speaker, read),
+        unexplained=_unexplained(speaker, read),
         rails=guard_rails(speaker, read),
         steps=_steps(speaker),
         gates=[speaker.gate(gate) for gate in decision.gates],
+        barred=[speaker.gate(gate) for gate in decision.barred],
         inputs=_inputs(speaker),
         examples=examples,
         serving=_serving(speaker, serving),
@@ -207,7 +213,7 @@ def _price(speaker: Speaker) -> str:
     if flip.image_price > 0:
         return speaker(
             Message(
-                "The answer turns at {price} per image (assumed: {now}).",
+                "At the likely values of everything else it pays up to {price} per image (now: {now}).",
                 price=speaker.price(flip.image_price),
                 now=now,
             )
@@ -256,7 +262,7 @@ def _flips(speaker: Speaker) -> list[str]:
         changes.append(
             speaker(
                 Message(
-                    "If {eta} of the offline gain reached sales (assumed: {now}).",
+                    "If {eta} of the offline gain reached sales (now: {now}).",
                     eta=speaker.share(flip.transfer),
                     now=speaker.share(now["transfer"]),
                 )
@@ -266,7 +272,7 @@ def _flips(speaker: Speaker) -> list[str]:
         changes.append(
             speaker(
                 Message(
-                    "A price of {price} per image (assumed: {now}).",
+                    "A price of {price} per image (now: {now}).",
                     price=speaker.price(flip.image_price),
                     now=speaker.price(now["cost.image"]),
                 )
@@ -296,7 +302,11 @@ def _value(speaker: Speaker) -> Mapping[str, Any] | None:
         )
     )
     ends = (speaker(Message("loss")), speaker(Message("profit")))
-    drawn = drawings.histogram(value.counts, quantiles[0.025], quantiles[0.975], speaker.money, *ends, title)
+
+    def tick(amount: float) -> str:
+        return speaker.translator.compact(amount, speaker.economics.currency)
+
+    drawn = drawings.histogram(value.counts, quantiles[0.025], quantiles[0.975], tick, *ends, title)
     return {"plot": drawn, "text": text, "title": title, "sure": speaker.sure()}
 
 
@@ -335,6 +345,59 @@ def _where(speaker: Speaker, read: Read) -> Markup | None:
         if f.interval is not None
     ]
     return drawings.rows(lines, speaker(Message("Gain by kind of item and user"))) if lines else None
+
+
+def _unsliced(speaker: Speaker, read: Read) -> str:
+    """Why there are no slices."""
+    if isinstance(read.catalogue, str):
+        return speaker(Message("Slices were not measured: {reason}.", reason=read.catalogue))
+    if not read.facts.inferred:
+        return speaker(Message("Slices were not measured: there is only one training run."))
+    return speaker(
+        Message("Slices were not measured: no division of the data has two slices in which both sides find something.")
+    )
+
+
+def _parts(speaker: Speaker, economics: Economics, parts: Sequence[Read]) -> list[str]:
+    """What images for some items alone came to, where they were measured and the answer is not about them."""
+    lines = []
+    promise = speaker.decision.promise
+    if promise is not None and speaker.decision.action is Action.NO_GO:
+        lines.append(
+            speaker(
+                Message(
+                    "This answer is about images for all items. For these items alone they may pay, which this command "
+                    "measures: {part}. {command}",
+                    part=speaker.slice(promise.part.slice),
+                    command=promise.command,
+                )
+            )
+        )
+    for part in parts:
+        decided = decide(part.evidence, economics)
+        of = Speaker.of(speaker.translator.lang, part.evidence, economics, decided)
+        lines.append(
+            speaker(
+                Message(
+                    "Measured with images for these items alone: {part}. {range} This is {answer} for them.",
+                    part=of.part_name,
+                    range=of.range(),
+                    answer=of.badge,
+                )
+            )
+        )
+    return lines
+
+
+def _unexplained(speaker: Speaker, read: Read) -> str:
+    """Why there is no redundancy bar."""
+    if not speaker.decision.trusted:
+        return speaker(Message("It is not shown as long as the measurement is not trusted."))
+    if not read.facts.inferred:
+        return speaker(Message("It takes several training runs, and there is only one."))
+    return speaker(
+        Message("It takes results of this model without content, with text only, with images only and with both.")
+    )
 
 
 def _why(speaker: Speaker, read: Read) -> Mapping[str, Any] | None:
@@ -431,11 +494,16 @@ def _inputs(speaker: Speaker) -> list[Mapping[str, Any]]:
         ends = [speaker.input(name, end) for end in (given.low, given.high)]
         rows.append({
             "name": _name(speaker, name), "likely": speaker.input(name, given.likely),
-            "assumed": name in speaker.economics.assumed, "range": " – ".join(ends) if given.low < given.high else "",
+            "range": " – ".join(ends) if given.low < given.high else "", **_source(speaker, name),
         })  # fmt: skip
     for name, value in (("years", speaker.years), ("discount", speaker.share(speaker.economics.discount))):
-        rows.append({"name": _name(speaker, name), "likely": value, "range": "", "assumed": False})
+        rows.append({"name": _name(speaker, name), "likely": value, "range": "", **_source(speaker, name)})
     return rows
+
+
+def _source(speaker: Speaker, name: str) -> Mapping[str, Any]:
+    """Where a number comes from, and whether nobody has confirmed it."""
+    return {"source": speaker(SOURCES[speaker.economics.sources[name]]), "assumed": name in speaker.economics.assumed}
 
 
 def _serving(speaker: Speaker, measured: Sequence[Serving]) -> list[Mapping[str, str]]:

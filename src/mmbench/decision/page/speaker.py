@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
+from mmbench.data.divisions import DIVISIONS as DIVISIONS_OF_ITEMS
 from mmbench.data.planted import is_made_up
 from mmbench.decision import Action, Decision, Economics, Evidence, annuity
-from mmbench.decision.economics import costs, totals
+from mmbench.decision.assumptions import Given, when_given
+from mmbench.decision.economics import Source, costs, totals
 from mmbench.decision.evidence import Bars, Gate, Status
+from mmbench.decision.openings import Key, Opening
 from mmbench.decision.rule import FAVOURABLE, Confidence, Why
-from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, RUNGS, WAIT, NextStep
+from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, PARTIAL, RUNGS, WAIT, NextStep
+from mmbench.decision.value import breakeven, of_part
+from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.tuned_gain import NoWord
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Template, Translator
@@ -20,13 +26,20 @@ from mmbench.report.sentences import metric_name
 
 BADGES = {
     Action.GO: Message("GO"),
+    Action.PARTIAL: Message("GO (partial)"),
     Action.HOLD: Message("HOLD"),
     Action.NO_GO: Message("NO-GO"),
 }
+#: The same where the answer rests on numbers that nobody in the company gave.
+BADGES_IF = {
+    Action.GO: Message("GO if these assumptions hold"),
+    Action.PARTIAL: Message("GO (partial) if these assumptions hold"),
+}
 ACTIONS = {
-    Action.GO: Message("Recommendation: add images."),
-    Action.HOLD: Message("Recommendation: do not decide yet."),
-    Action.NO_GO: Message("Recommendation: do not invest in images now."),
+    Action.GO: Template("Recommendation: add images."),
+    Action.PARTIAL: Template("Recommendation: add images for a part of the items only: {part}."),
+    Action.HOLD: Template("Recommendation: do not decide yet."),
+    Action.NO_GO: Template("Recommendation: do not invest in images now."),
 }
 #: Why it is HOLD, where that is known.
 REASONS = {
@@ -39,8 +52,8 @@ REASONS = {
         "have no effect."
     ),
     Why.BARRED_NO_GO: Message(
-        "With what was tried the gain is too small to pay, but not everything has been tried. This does not mean that "
-        "images have no effect."
+        "As measured the gain is too small to pay, but a check that this conclusion needs has not been passed. This "
+        "does not mean that images have no effect."
     ),
 }
 #: Why nothing may be concluded from the gain.
@@ -70,6 +83,8 @@ WORDS = {
     Verdict.WORSE_SMALL: Message("worse, but by less than break-even"),
     Verdict.UNDECIDED: Message("neither a difference nor its absence is shown"),
 }
+#: How many of the calculated cases; other languages count them.
+CASES = Template("{n}", context="calculated cases")
 #: How likely it pays where a gate bars the answer; below, where none does, and where the answer is NO-GO.
 BARRED = {
     Why.BARRED_GO: Template(
@@ -77,8 +92,8 @@ BARRED = {
         "check is missing."
     ),
     Why.BARRED_NO_GO: Template(
-        "Unclear: with what was tried it would pay for itself within {years} years in {n} of 100 calculated cases, "
-        "but not everything has been tried."
+        "Unclear: as measured it would pay for itself within {years} years in {n} of 100 calculated cases, but a check "
+        "that this conclusion needs is missing."
     ),
 }
 TO_PAY = {
@@ -111,6 +126,7 @@ STEPS = {
     "users": Message("Use a longer log with more users."),
     "seeds": Message("Repeat the training with more seeds."),
     "ab_test": Message("Run an A/B test."),
+    "partial": Message("Measure images for some of the items alone."),
     "roll_out": Message("Introduce step by step, with an A/B test that can be stopped."),
 }
 STATUSES = {
@@ -149,14 +165,14 @@ ANSWERS = {
         Status.UNKNOWN: Template("Nobody looked for simple baselines."),
     },
     "G3": {
-        Status.PASS: Template("Better than with shuffled images, at least {value}."),
-        Status.FAIL: Template("Not shown to be better than with shuffled images; the lower bound is {value}."),
+        Status.PASS: Template("Better than with shuffled images; the 90 % range is {lo} to {hi}."),
+        Status.FAIL: Template("Not shown to be better than with shuffled images; the 90 % range is {lo} to {hi}."),
         Status.UNKNOWN: Template("Not every condition with images has its control with shuffled images."),
     },
     "G4": {
-        Status.PASS: Template("Breadth, long tail, new items and items without images are not worse."),
-        Status.FAIL: Template("A guard-rail is broken."),
-        Status.UNKNOWN: Template("Not all guard-rails are shown to hold."),
+        Status.PASS: Template("What was looked at loses no more than {margin}: {holding}."),
+        Status.FAIL: Template("More than {margin} is lost: {broken}."),
+        Status.UNKNOWN: Template("A loss of more than {margin} is not ruled out: {open}."),
     },
     "G5": {
         Status.PASS: Template("{value} of what is shown has an image; {limit} is needed."),
@@ -181,13 +197,83 @@ ANSWERS = {
         Status.UNKNOWN: Template("The signal in the images was not measured."),
     },
     "G9": {
-        Status.PASS: Template("The chosen configurations ({value}) do not say the opposite."),
-        Status.FAIL: Template("The chosen configurations ({value}) say the opposite."),
+        Status.PASS: Template("The chosen configurations ({value}, range {lo} to {hi}) do not say the opposite."),
+        Status.FAIL: Template("The chosen configurations ({value}, range {lo} to {hi}) say the opposite."),
         Status.UNKNOWN: Template("The chosen configurations could not be compared over several training runs."),
     },
 }
+#: The same of G3 without bounds, of G4 where nothing was measured, and of G5 where a part of the items has images.
+NO_RANGE = Template("Not shown to be better than with shuffled images; the gain has no range.")
+NO_RAILS = Template("No guard-rail could be measured.")
+NOT_MEASURED = Template("Not measured: {rails}.")
+OF_PART = {
+    Status.PASS: Template("{value} of the shown items of the part have an image; {limit} are needed."),
+    Status.FAIL: Template("Only {value} of the shown items of the part have an image; {limit} are needed."),
+    Status.UNKNOWN: ANSWERS["G5"][Status.UNKNOWN],
+}
+#: Guard-rails as the facts name them.
+RAIL_NAMES = {
+    "coverage": Message("breadth of what is shown (coverage)"),
+    "tail share": Message("rarely bought items (long tail)"),
+    "cold recall": Message("new items found"),
+    "recall of items without image": Message("items without an image found"),
+}
 #: The same of G9 where it is the number of trials that says something else.
 DEPENDS = Template("With more or fewer trials the gain would be another: it depends on tuning.")
+#: What opens a gate, by the gate where it is nothing that can be counted, else by what is counted.
+OPEN_ELSE = {
+    "": Template("What is missing is named above; no number of users or trials alone brings it."),
+    "G1": Template("{gate} opens when every condition is tuned alike and trained to its end; see the fairness report."),
+    "G4": Template(
+        "{gate} opens with a model that keeps to the guard-rails, or with more users where they are not shown."
+    ),
+    "G5": Template("{gate} opens when enough of what is shown has an image."),
+    "G8": Template("{gate} opens when a model or an ensemble uses what images tell."),
+}
+OPEN_USERS = Template("{gate} opens with about {users} test users (now {now}), if the gain stays as it was measured.")
+OPEN_NO_USERS = Template(
+    "{gate} stays closed however many users there are: {share} of the uncertainty does not come from which customers "
+    "were tested."
+)
+OPEN_TRIALS = {
+    "G2": Template("{gate} opens with a simple baseline that is tuned with {n} trials, as all others are."),
+    "G3": Template("{gate} opens with the controls, {n} trials each."),
+    "G6": Template("{gate} opens with a second image encoder, {n} trials for each condition."),
+    "G9": Template("{gate} opens where {n} trials for each condition agree (budget.trials={n})."),
+    "": Template("It takes at least {n} trials for each condition (budget.trials={n})."),
+}
+OPEN_SEEDS = Template("It takes at least {n} final training runs (budget.seeds={n}).")
+OPEN_FEW_USERS = Template("It takes at least {users} test users (now {now}).")
+TELL_USERS = Template(
+    "About {users} test users (now {now}) would tell the gain from break-even, if it stays as it was measured."
+)
+TELL_NO_USERS = Template(
+    "More users narrow the range, but no number of them takes break-even out of it if the gain stays as it was "
+    "measured: {share} of the uncertainty does not come from which customers were tested."
+)
+TELL_INPUTS = Template(
+    "The gain is told from break-even; not known well enough are the numbers of the business, above all: {name}."
+)
+#: When the company gave its sums.
+SUMS = {
+    Given.BEFORE: Template(
+        "Your sums were last changed on {changed}, before the sweep was planned ({planned}), as the time of the file "
+        "says."
+    ),
+    Given.AFTER: Template(
+        "Your sums were last changed on {changed}, after the sweep was planned ({planned}): the results may have been "
+        "known, as the time of the file says."
+    ),
+    Given.NEVER: Template("You gave no sums of your own: those of the default file are assumed."),
+    Given.UNKNOWN: Template("Whether your sums were given before or after the results is not known."),
+}
+#: Where a number of the business comes from.
+SOURCES = {
+    Source.OWN: Message("given"),
+    Source.DATA: Message("from the data"),
+    Source.OPINION: Message("an opinion"),
+    Source.ASSUMED: Message("assumed"),
+}
 #: What a control came to that was run and has no result.
 CONTROL_FAILED = Template(
     "The control with shuffled images failed once: {reason}.",
@@ -230,13 +316,33 @@ SHARES, COUNTS = {"G3", "G5", "G7", "G9"}, {"G2", "G6"}
 #: Inputs in the currency, and inputs that are shares.
 MONEY = {"value.order_value", "cost.image", "cost.encoding", "cost.gigabyte_month", "cost.serving_year",
          "cost.engineering_once", "cost.engineer_year"}  # fmt: skip
+#: What other inputs count, where a language says it beside the number, and from where on a count is a large one.
+UNITS = {
+    "value.recommendations_year": Template("{n}", context="recommendations"),
+    "items.stock": Template("{n}", context="items"),
+    "items.new_year": Template("{n}", context="items"),
+    "cost.engineers": Template("{n}", context="people"),
+}
+MANY = 1e6
 PERCENT = {"value.conversion", "value.margin", "items.with_images", "items.target"}
+
+
+def _two_figures(amount: float) -> int:
+    """Decimals of a very small sum: its first two figures, a second one that is zero left out."""
+    digits = 1 - math.floor(math.log10(abs(amount)))
+    return digits - (round(amount, digits) == round(amount, digits - 1))
 
 
 def _failure(gate: Gate) -> Message:
     """How often a control failed, and why."""
     assert gate.value is not None
     return Message(CONTROL_FAILED, int(gate.value), reason=gate.why.rstrip("."))
+
+
+def _round_up(users: float) -> float:
+    """A number of users to two figures: its digits beyond them are no knowledge."""
+    unit = 10 ** max(math.floor(math.log10(users)) - 1, 0)
+    return math.ceil(users / unit) * unit
 
 
 @dataclass(frozen=True)
@@ -257,12 +363,12 @@ class Speaker:
 
     @staticmethod
     def of(lang: str, evidence: Evidence, economics: Economics, decision: Decision) -> Speaker:
-        """A speaker of one language.
+        """A speaker of one language; its sums are those of the items that the evidence is about.
 
         Raises:
             Refusal: for a language that there is no catalogue of.
         """
-        return Speaker(Translator(lang), evidence, economics, decision)
+        return Speaker(Translator(lang), evidence, of_part(economics, evidence.part), decision)
 
     def __call__(self, message: Message) -> str:
         """A sentence of the page."""
@@ -290,7 +396,7 @@ class Speaker:
 
     def price(self, amount: float) -> str:
         """A unit price, with decimals where it is small."""
-        digits = 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else 6
+        digits = 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else _two_figures(amount)
         return self.translator.money(amount, self.economics.currency, digits)
 
     @property
@@ -323,19 +429,99 @@ class Speaker:
     @property
     def badge(self) -> str:
         """The answer in the fewest words."""
-        return self(BADGES[self.decision.action])
+        return self((BADGES_IF if self.decision.assumptions else BADGES)[self.decision.action])
 
     @property
     def action(self) -> str:
         """What to do."""
-        return self(ACTIONS[self.decision.action])
+        return self(Message(ACTIONS[self.decision.action], part=self.part_name))
+
+    @property
+    def part_name(self) -> str:
+        """The items that alone have images; empty where all have."""
+        return "" if self.evidence.part is None else self.slice(self.evidence.part.slice)
+
+    def slice(self, name: str) -> str:
+        """A slice of items, ``<division>:<label>``."""
+        division, _, label = name.partition(":")
+        return self.part(f"{DIVISIONS_OF_ITEMS[division]}: {label}")
 
     def sentence(self) -> str:
-        """Why, in one sentence for everybody."""
+        """Why, in a sentence for everybody, and what it rests on or which check is closed."""
+        return self.joined(filter(None, (self._reason(), self._rests_on(), self.closed())))
+
+    def joined(self, sentences: Iterable[str]) -> str:
+        """Sentences after one another; Japanese puts no space between them."""
+        return ("" if self.translator.lang == "ja" else " ").join(sentences)
+
+    def _rests_on(self) -> str:
+        """The assumed numbers without which it would not be GO."""
+        if not self.decision.assumptions:
+            return ""
+        names = self.translator.list([self(INPUT_NAMES[name]) for name in self.decision.assumptions])
+        return self(Message("It rests on numbers that nobody in the company has given: {names}.", names=names))
+
+    def closed(self) -> str:
+        """The checks that stand in the way of an answer; empty where none does."""
+        names = [f"{gate.name} ({self(QUESTIONS[gate.name])})" for gate in self.decision.barred]
+        if not names:
+            return ""
+        return self(
+            Message.counted(
+                "Closed check: {gates}.", "Closed checks: {gates}.", len(names), gates=self.translator.list(names)
+            )
+        )
+
+    def opens(self) -> list[str]:
+        """What would open the closed checks, or tell what the data do not; nothing where there is an answer."""
+        return [self(self._opening(opening)) for opening in self.decision.openings]
+
+    def _opening(self, opening: Opening) -> Message:
+        e, number = self.evidence, self.translator.number
+        gate, amount = opening.gate, opening.amount or 0.0
+        if opening.key is Key.USERS:
+            template = OPEN_USERS if gate else OPEN_FEW_USERS if e.silent else TELL_USERS
+            return Message(template, gate=gate, users=number(_round_up(amount)), now=number(e.n_users))
+        if opening.key is Key.NO_USERS:
+            share = self.translator.percent(amount)
+            return Message(OPEN_NO_USERS if gate else TELL_NO_USERS, gate=gate, share=share)
+        if opening.key is Key.TRIALS:
+            return Message(OPEN_TRIALS[gate], gate=gate, n=f"{amount:.0f}")
+        if opening.key is Key.SEEDS:
+            return Message(OPEN_SEEDS, n=f"{amount:.0f}")
+        if opening.key is Key.INPUTS:
+            inputs = [swing.name for swing in self.decision.swings if swing.name != "gain"]
+            return Message(TELL_INPUTS, name=self(INPUT_NAMES[inputs[0] if inputs else "discount"]))
+        return Message(OPEN_ELSE[gate], gate=gate)
+
+    def sums(self) -> str:
+        """Whether the company's sums were given before or after the results."""
+        given = when_given(self.evidence, self.economics)
+        times = {}
+        if given in (Given.BEFORE, Given.AFTER):
+            times = {"planned": self._time(self.evidence.planned_at), "changed": self._time(self.economics.changed_at)}
+        return self(Message(SUMS[given], **times))
+
+    def _time(self, at: str) -> str:
+        """A time of day in UTC, from ISO 8601."""
+        moment = datetime.fromisoformat(at).astimezone(UTC)
+        return f"{self.translator.date(moment.date())} {moment:%H:%M} UTC"
+
+    def _reason(self) -> str:
         d, gain, more = self.decision, self.evidence.interval, self.evidence.per_thousand
-        if d.action is Action.GO and more is not None:
+        if d.action in (Action.GO, Action.PARTIAL) and more is not None and gain is not None:
             numbers = (more.mean, more.lo, more.hi)
             x, lo, hi = (self.translator.number(value, 1 if abs(value) < 10 else 0) for value in numbers)
+            if not more.mean > 0:  # the order is better, and the first 20 hold no more
+                return self(
+                    Message(
+                        "Adding images puts relevant items further up ({gain} in the quality of the order), but is not "
+                        "shown to find more of them per 1,000 recommendations (range {lo} to {hi}).",
+                        gain=self.gain(gain.mean),
+                        lo=lo,
+                        hi=hi,
+                    )
+                )
             return self(
                 Message(
                     "Adding images finds about {x} more relevant items per 1,000 recommendations (range {lo} to {hi}).",
@@ -345,12 +531,35 @@ class Speaker:
                 )
             )
         if d.why is Why.MONEY and self.evidence.gain is not None:
+            sides = {"hi": self.gain(self.evidence.gain.at(FAVOURABLE).hi), "need": self.need}
+            control = next(gate for gate in d.gates if gate.name == "G3")
+            if control.status is Status.UNKNOWN:
+                return self(
+                    Message(
+                        "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to "
+                        "pay. Conditions whose control is missing are no part of this; they would have to gain that "
+                        "much.",
+                        **sides,
+                    )
+                )
             return self(
                 Message(
                     "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to pay. "
                     "This holds whatever the other checks say.",
-                    hi=self.gain(self.evidence.gain.at(FAVOURABLE).hi),
-                    need=self.need,
+                    **sides,
+                )
+            )
+        if d.promise is not None:
+            part = d.promise.part
+            return self(
+                Message(
+                    "Images for all items are not shown to pay. Images for some of them alone may: {part} ({n} items). "
+                    "If nothing but their purchases changed, the gain would be {gain}, and {need} would pay. A place "
+                    "that one item gains another one loses, so this has to be measured.",
+                    part=self.slice(part.slice),
+                    n=self.translator.number(part.items),
+                    gain=self.gain(d.promise.gain),
+                    need=self.translator.percent(breakeven(of_part(self.economics, part)), 1),
                 )
             )
         if d.action is Action.NO_GO and gain is not None:
@@ -400,10 +609,18 @@ class Speaker:
         d = self.decision
         if d.probability is None:
             return self(Message("Unclear: as long as the measurement is not trusted, no probability can be told."))
-        n = self.translator.number(100 * d.probability)
+        n = self._of_hundred(d.probability)
         if d.why in BARRED:
             return self(Message(BARRED[d.why], n=n, years=self.years))
         return self(Message((NOT_TO_PAY if d.action is Action.NO_GO else TO_PAY)[d.confidence], n=n, years=self.years))
+
+    def _of_hundred(self, probability: float) -> str:
+        """So many of 100 cases; a calculation is never sure."""
+        if probability > 0.99:
+            return self(Message("more than 99"))
+        if probability < 0.01:
+            return self(Message("fewer than 1"))
+        return self(Message(CASES, n=self.translator.number(100 * probability)))
 
     def range(self) -> str:
         """The gain with its range against the break-even line."""
@@ -435,7 +652,7 @@ class Speaker:
                     **given,
                 )
             )
-        if self.decision.word is None:
+        if self.decision.word is None or not self.decision.trusted:
             return self(
                 Message(
                     "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} "
@@ -445,12 +662,20 @@ class Speaker:
                     **given,
                 )
             )
+        given |= {"mean": self.gain(e.ratio), "word": WORDS[self.decision.word], "part": self.part_name}
+        if e.part is not None:
+            return self(
+                Message(
+                    "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} "
+                    "trials per condition, with images for these items only: {part}. Real instead of shuffled images "
+                    "change {metric} by {mean}, over all items. Against break-even: {word}.",
+                    **given,
+                )
+            )
         return self(
             Message(
                 "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} trials "
                 "per condition: real instead of shuffled images change {metric} by {mean}. Against break-even: {word}.",
-                mean=self.gain(e.ratio),
-                word=WORDS[self.decision.word],
                 **given,
             )
         )
@@ -473,6 +698,9 @@ class Speaker:
         """A next step."""
         if step.name == "control" and self._failed_control is not None:
             return self(Message("Find out why the control with shuffled images failed, and run it again."))
+        if step.name == PARTIAL and self.decision.promise is not None:
+            part = self.slice(self.decision.promise.part.slice)
+            return self(Message("Measure images for these items alone: {part}.", part=part))
         if step.name != WAIT:
             return self(STEPS[step.name])
         price = self.decision.flip.image_price if self.decision.flip else None
@@ -514,22 +742,48 @@ class Speaker:
     def gate(self, gate: Gate) -> Mapping[str, str]:
         """One line of the trust panel."""
         status, verdict = STATUSES[gate.status]
-        given = {"value": self._gate_number(gate.name, gate.value), "limit": self._gate_number(gate.name, gate.limit)}
-        depends = (gate.name, gate.status, gate.value) == ("G9", Status.FAIL, None)
-        found = Message(DEPENDS if depends else ANSWERS[gate.name][gate.status], **given)
+        numbers = {"value": gate.value, "limit": gate.limit, "lo": gate.lo, "hi": gate.hi}
+        given = {
+            name: self._gate_number(gate.name, value, bound=name in ("lo", "hi")) for name, value in numbers.items()
+        }
+        template = ANSWERS[gate.name][gate.status]
+        if (gate.name, gate.status) in (("G3", Status.FAIL), ("G9", Status.FAIL)) and gate.value is None:
+            template = NO_RANGE if gate.name == "G3" else DEPENDS
+        if gate.name == "G5" and self.evidence.part is not None:
+            template = OF_PART[gate.status]
+        found = self._rails(gate) if gate.name == "G4" else self(Message(template, **given))
         return {
             "name": gate.name,
             "asks": self(QUESTIONS[gate.name]),
             "status": status,
             "said": self(verdict),
-            "found": self(_failure(gate) if gate.control_failed else found),
+            "found": self(_failure(gate)) if gate.control_failed else found,
             "bars": self(BARS[gate.bars]),
             "command": gate.command,
         }
 
-    def _gate_number(self, name: str, value: float | None) -> str:
+    def _rails(self, gate: Gate) -> str:
+        """Which guard-rails hold, which do not, and which were not measured."""
+        names = {
+            word: self.translator.list([self.rail(name) for name, said in gate.rails if said == word]) for word in Rail
+        }
+        given = {"holding": names[Rail.HOLDS], "broken": names[Rail.BROKEN], "open": names[Rail.OPEN]}
+        template = ANSWERS["G4"][gate.status] if gate.rails else NO_RAILS
+        lines = [self(Message(template, margin=self.share(MARGIN), **given))]
+        absent = [self(RAIL_NAMES[name]) for name in RAIL_NAMES if name not in dict(gate.rails)]
+        if gate.rails and absent:
+            lines.append(self(Message(NOT_MEASURED, rails=self.translator.list(absent))))
+        return self.joined(lines)
+
+    def rail(self, name: str) -> str:
+        """A guard-rail as the facts name it."""
+        return self(RAIL_NAMES[name]) if name in RAIL_NAMES else name
+
+    def _gate_number(self, name: str, value: float | None, *, bound: bool) -> str:
         if value is None:
             return "-"
+        if bound or name == "G9":
+            return self.gain(value)
         if name in COUNTS:
             return self.translator.number(value)
         if name in SHARES:
@@ -542,7 +796,9 @@ class Speaker:
             return self.price(value)
         if name in PERCENT:
             return self.share(value)
-        return self.translator.number(value, 0 if value >= 100 or value == int(value) else 2)
+        digits = 0 if value >= 100 or value == int(value) else 1 if round(value, 1) == value else 2
+        number = self.translator.large(value) if value >= MANY else self.translator.number(value, digits)
+        return self(Message(UNITS[name], n=number)) if name in UNITS else number
 
     def modality(self, name: str) -> str:
         """A modality by name; one of the user's own keeps it."""
@@ -571,4 +827,6 @@ class Speaker:
             return self(Message("with {modality}", modality=self.modality(rest)))
         if first == "no":
             return self(Message("without {modality}", modality=self.modality(rest)))
+        if counts := re.fullmatch(r"(\d+)-(\d+)", part):
+            return self(Message("{lo} to {hi}", lo=counts[1], hi=counts[2]))
         return self(LENGTHS[first]) if first in LENGTHS else part

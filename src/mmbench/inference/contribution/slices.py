@@ -6,62 +6,20 @@ difference. Popularity and history are counted on train.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmbench.data.divisions import Slicing, by_count
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, Vector, pigeonhole_means, sums_by_user
 from mmbench.inference.intervals import Interval
 
 #: First count of each slice after the first one.
-POPULARITY_EDGES = (1, 6, 21, 101)
 HISTORY_EDGES = (5, 10, 20, 50)
-
-
-@dataclass(frozen=True)
-class Slicing:
-    """A division of the test pairs into slices.
-
-    Args:
-        labels: slice of each pair, ``(n_pairs,)``, an index into ``names``; -1 is in none.
-        names: what the slices are called, in the order of tables.
-    """
-
-    labels: NDArray[np.int64]
-    names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.labels) and self.labels.max() >= len(self.names):
-            raise ValueError(f"label {self.labels.max()} has no name; names are {', '.join(self.names)}")
-
-
-def by_count(counts: NDArray[np.int64], edges: Sequence[int], zero: str = "") -> Slicing:
-    """Slices of counts, for example ``0``, ``1-5``, ``6-20``.
-
-    Args:
-        counts: count of each pair's item or user, ``(n_pairs,)``.
-        edges: first count of each slice after the first.
-        zero: name of the first slice where it holds nothing but zeros, for example ``cold``.
-    """
-    starts = [0, *edges]
-    names = [_span(a, b - 1) for a, b in itertools.pairwise(starts)] + [f"{starts[-1]} and more"]
-    if zero and edges[0] == 1:
-        names[0] = zero
-    return Slicing(np.searchsorted(edges, counts, side="right"), tuple(names))
-
-
-def _span(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
-
-
-def by_popularity(items: NDArray[np.int64], train_counts: NDArray[np.int64]) -> Slicing:
-    """Slices by how often a pair's item ``(n_pairs,)`` occurs in train, ``train_counts`` ``(n_items,)``."""
-    return by_count(train_counts[items], POPULARITY_EDGES, "cold")
 
 
 def by_history(users: NDArray[np.int64], train_counts: NDArray[np.int64]) -> Slicing:
@@ -72,33 +30,6 @@ def by_history(users: NDArray[np.int64], train_counts: NDArray[np.int64]) -> Sli
 def by_presence(items: NDArray[np.int64], present: NDArray[np.bool_], modality: str) -> Slicing:
     """Slices by whether a pair's item has content, ``present`` ``(n_items,)``."""
     return Slicing(1 - present[items].astype(np.int64), (f"has {modality}", f"no {modality}"))
-
-
-def by_category(items: NDArray[np.int64], categories: Sequence[str | None], most: int = 10) -> Slicing:
-    """The ``most`` frequent categories among the pairs, and all others as one slice.
-
-    Args:
-        items: item of each pair, ``(n_pairs,)``.
-        categories: category of each item, ``(n_items,)``; None is in no slice.
-        most: categories shown by name.
-    """
-    named = np.array(["" if c is None else str(c) for c in categories], dtype=object)[items]
-    names, counts = np.unique(named[named != ""].astype(str), return_counts=True)
-    order = sorted(range(len(names)), key=lambda i: (-counts[i], names[i]))
-    shown = [str(names[i]) for i in order[:most]]
-    place = {name: i for i, name in enumerate(shown)}
-    rest = len(shown)
-    labels = np.array([-1 if name == "" else place.get(name, rest) for name in named], dtype=np.int64)
-    return Slicing(labels, (*shown, "other categories") if len(names) > rest else tuple(shown))
-
-
-def by_length(items: NDArray[np.int64], lengths: NDArray[np.int64], what: str = "text") -> Slicing:
-    """Thirds of the pairs by the length of their item's text, ``lengths`` ``(n_items,)``; no text is its own slice."""
-    of_pairs = lengths[items]
-    some = of_pairs[of_pairs > 0]
-    low, high = np.quantile(some, [1 / 3, 2 / 3]) if len(some) else (0.0, 0.0)
-    labels = np.where(of_pairs == 0, 0, 1 + (of_pairs > low).astype(np.int64) + (of_pairs > high))
-    return Slicing(labels, (f"no {what}", f"short {what}", f"medium {what}", f"long {what}"))
 
 
 def pair_values(pairs: RankedPairs, metric: str) -> Vector:

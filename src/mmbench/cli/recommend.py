@@ -1,0 +1,89 @@
+"""``python -m mmbench recommend SWEEP --cell NAME --users FILE --out FILE``: lists of the winner in raw ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmbench.cli.errors import reading
+from mmbench.cli.words import Parser, add_winner, take_language, winner_of
+from mmbench.messages import Message, Refusal
+
+#: Final runs whose places of items are averaged.
+MEAN = "mean"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Write the best items of each user."""
+    translator, words = take_language(argv)
+    parser = Parser(
+        prog="python -m mmbench recommend",
+        description=translator(Message("The best items of users, by the chosen configuration of a cell.")),
+    )
+    add_winner(parser, translator)
+    of_users = Message("raw ids of users, one a line; all users by default")
+    parser.add_argument("--users", type=Path, metavar="FILE", help=translator(of_users))
+    parser.add_argument(
+        "--new-users",
+        type=Path,
+        metavar="FILE",
+        help=translator(Message("table with columns user and item: users that the model has not seen, by their items")),
+    )
+    parser.add_argument("--top", type=int, default=20, metavar="K", help=translator(Message("items of a list")))
+    of_seed = Message("final run, or mean for the mean rank over all of them")
+    parser.add_argument("--seed", default="1", metavar="N", help=translator(of_seed))
+    parser.add_argument(
+        "--as-tested",
+        action="store_true",
+        help=translator(Message("leave test items in, as the records do; by default all that a user has is left out")),
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=translator(Message("where to write: .parquet or .csv"))
+    )
+    asked = parser.parse_args([word for word in words if word != "debug=true"])
+    if asked.top < 1:
+        raise Refusal("{key}={value} must be a whole number of at least {least}", key="--top", value=asked.top, least=1)
+    if asked.out.suffix not in (".parquet", ".csv"):
+        raise Refusal("--out {file} must end in .parquet or .csv", file=asked.out)
+    if asked.users is not None and asked.new_users is not None:
+        raise Refusal("--users and --new-users exclude each other")
+    if asked.seed != MEAN and not asked.seed.isdigit():
+        raise Refusal("--seed {seed} must be the number of a final run, or mean", seed=asked.seed)
+    from mmbench.data.readers.table_files import TableFile
+    from mmbench.data.regular_file import regular_file
+    from mmbench.data.spreadsheet import csv_text
+    from mmbench.store import files
+    from mmbench.winner.recommended import Asked, recommend, recommend_to_new
+
+    with reading(asked.sweep):
+        winner = winner_of(asked)
+        seeds = sorted(winner.finals) if asked.seed == MEAN else [int(asked.seed)]
+        lists = Asked(asked.top, seeds, asked.as_tested)
+        if asked.new_users is not None:
+            table = TableFile(asked.new_users, encoding="auto")
+            if missing := {"user", "item"} - {*table.header().frame}:
+                raise Refusal(
+                    "{file} has no column {column}; it needs user and item", file=table.path, column=min(missing)
+                )
+            frame = recommend_to_new(winner, table.read(["user", "item"]).frame, lists)
+        else:
+            users = winner.dataset.user_ids.tolist()
+            if asked.users is not None:
+                lines = regular_file(asked.users).read_text(encoding="utf-8-sig").splitlines()
+                users = [line.strip() for line in lines if line.strip()]
+            frame = recommend(winner, users, lists)
+    if asked.out.suffix == ".csv":
+        files.write_text(asked.out, csv_text(frame))
+    else:
+        files.write_parquet(asked.out, frame)
+    print(
+        translator(
+            Message.counted(
+                "{n} list, from final run {seeds}, written to {file}",
+                "{n} lists, from final run {seeds}, written to {file}",
+                frame["user"].nunique(),
+                seeds=", ".join(map(str, seeds)),
+                file=asked.out,
+            )
+        )
+    )

@@ -1,0 +1,114 @@
+"""What would open a closed gate, or tell what the data do not: how many users, trials or seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scipy import special
+
+from mmbench.decision.evidence import Evidence, Gate, Status
+from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, USERS
+from mmbench.inference.intervals import LogGain
+from mmbench.inference.tuned_gain import MIN_USERS, NoWord
+from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
+
+#: Users beyond which a number is no plan.
+MOST_USERS = 10**9
+
+
+class Key(StrEnum):
+    """What opens a gate."""
+
+    USERS = "users"
+    NO_USERS = "no number of users alone"
+    TRIALS = "trials"
+    SEEDS = "seeds"
+    INPUTS = "what the business is like"
+    ELSE = "something else"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What opens one gate.
+
+    Args:
+        gate: its name; empty where no gate is closed and the range holds break-even, or nothing may be concluded.
+        key: what it takes.
+        amount: how many users, trials or seeds, in all; with ``no number of users`` the share of the variance that more
+            users leave as it is; None where no number says it.
+    """
+
+    gate: str
+    key: Key
+    amount: float | None = None
+
+
+def openings(
+    evidence: Evidence, barred: Sequence[Gate], breakeven: float, *, unclear: bool = False
+) -> tuple[Opening, ...]:
+    """What opens each gate that bars the answer; where none does, what would tell break-even from the gain.
+
+    Args:
+        evidence: what was measured.
+        barred: the gates that bar the answer.
+        breakeven: gain at which images pay.
+        unclear: whether no gate bars an answer, and the data do not tell.
+    """
+    found = [_of_gate(gate, evidence, breakeven) for gate in barred]
+    if evidence.silent:
+        found.append(_of_silence(evidence))
+    elif unclear and (gain := evidence.gain) is not None:
+        if gain.se > 0 and gain.at(0.95).contains(breakeven):
+            found.append(_narrower("", evidence, gain, abs(gain.log_ratio - math.log1p(breakeven)) / _t(gain, 0.975)))
+        else:
+            found.append(Opening("", Key.INPUTS))
+    return tuple(found)
+
+
+def _of_gate(gate: Gate, evidence: Evidence, breakeven: float) -> Opening:
+    gain = evidence.gain
+    if gate.name == "G1":
+        return Opening("G1", Key.ELSE)
+    if gate.name == "G3" and gate.status is Status.FAIL and gain is not None:
+        return _narrower("G3", evidence, gain, gain.log_ratio / _t(gain, 0.95))
+    if gate.name == "G7" and gain is not None:
+        return _narrower("G7", evidence, gain, math.log1p(breakeven) / (_t(gain, 0.975) + _t(gain, 0.8)))
+    if gate.name == "G9":
+        return Opening("G9", Key.TRIALS, 2 * evidence.trials)
+    if gate.name in ("G2", "G3", "G6"):  # with as many trials as every other condition has
+        return Opening(gate.name, Key.TRIALS, evidence.trials)
+    return Opening(gate.name, Key.ELSE)
+
+
+def _of_silence(evidence: Evidence) -> Opening:
+    """What would allow a word about the gain."""
+    if evidence.silent in (FEW_TRIALS, NoWord.FEW_TRIALS, NoWord.NOTHING_WITHOUT, NoWord.ONE_TRIAL):
+        return Opening("", Key.TRIALS, max(MIN_TRIALS, 2 * evidence.trials if evidence.trials >= MIN_TRIALS else 0))
+    if evidence.silent in (ONE_SEED, NoWord.SEED_UNKNOWN):
+        return Opening("", Key.SEEDS, MIN_SEEDS)
+    if evidence.silent == NoWord.FEW_USERS:
+        return Opening("", Key.USERS, MIN_USERS)
+    return Opening("", Key.ELSE)
+
+
+def _t(gain: LogGain, probability: float) -> float:
+    return float(special.stdtrit(gain.df, probability))
+
+
+def _narrower(name: str, evidence: Evidence, gain: LogGain, se: float) -> Opening:
+    """Users with which the standard error of the gain is at most ``se``, all else as it is.
+
+    Their part of the variance shrinks with their number; what the draw of trials and training noise add does not.
+    """
+    whole = math.fsum(evidence.variances.values())
+    rest = whole - evidence.variances.get(USERS, 0.0)
+    if whole <= 0:
+        return Opening(name, Key.ELSE)
+    room = se**2 - rest
+    users = evidence.n_users * evidence.variances.get(USERS, 0.0) / room if room > 0 else math.inf
+    if not users <= MOST_USERS:
+        return Opening(name, Key.NO_USERS, rest / whole)
+    return Opening(name, Key.USERS, float(max(math.ceil(users), evidence.n_users + 1)))

@@ -1,0 +1,180 @@
+"""Vectors, neighbours and a card of the winner, as files for a vector index or a serving system."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mmbench.data.sources import read_items, read_meta
+from mmbench.evaluation.counting import top_items
+from mmbench.inference.intervals import crossed_interval
+from mmbench.nn.recommender import ClosedForm, Recommender
+from mmbench.nn.sparse import interaction_matrix
+from mmbench.report.layout import md
+from mmbench.report.reading import read_sweep
+from mmbench.report.table import SweepTable
+from mmbench.scheduling.trust import Trust
+from mmbench.store import files
+from mmbench.training.stopping import SELECTION_METRIC
+from mmbench.winner.chosen import Winner
+
+#: Neighbours of an item that are written.
+NEIGHBOURS = 50
+#: Items that are compared with all others at once.
+BLOCK_ITEMS = 256
+#: Metrics on the card.
+METRICS = ("ndcg@20", "recall@20")
+
+
+def export(winner: Winner, seed: int, folder: Path, *, with_ids: bool, trust: Trust) -> list[str]:
+    """Write what the model of a final run knows.
+
+    ``card.json`` and ``card.md`` say what it is. ``item_vectors.npy`` and ``user_vectors.npy`` are float32, one row per
+    item or user, for a model with vectors; the score is their inner product. ``item_neighbours.parquet`` has the most
+    similar items of each item by row number, columns ``item, neighbour, rank, similarity``. With ``with_ids``
+    ``items.parquet`` and ``users.parquet`` say whose row is which, in raw ids; titles are those of the data.
+
+    Args:
+        winner: the chosen configuration.
+        seed: final run.
+        folder: where the files go; made if it is missing.
+        with_ids: whether raw ids and titles leave the house.
+        trust: what may be used because a record names it.
+
+    Returns:
+        Names of the files.
+    """
+    model = winner.model(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    vectors = model.vectors()
+    if vectors is not None:
+        for name, rows in zip(("user_vectors.npy", "item_vectors.npy"), vectors, strict=True):
+            files.write_atomic(folder / name, functools.partial(_save, rows.float().cpu().numpy()))
+            written.append(name)
+    if neighbours := list(_neighbours(model, vectors, winner.dataset.n_items)):
+        files.write_parquet(folder / "item_neighbours.parquet", pd.concat(neighbours, ignore_index=True))
+        written.append("item_neighbours.parquet")
+    if with_ids:
+        for name, frame in _ids(winner).items():
+            files.write_parquet(folder / name, frame)
+            written.append(name)
+    card = describe(winner, seed, read_sweep(winner.recorded.store.sweep_dir, trust), written)
+    files.write_document(folder / "card.json", card)
+    files.write_text(folder / "card.md", as_markdown(card))
+    return [*written, "card.json", "card.md"]
+
+
+def _save(values: NDArray[np.float32], path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, values, allow_pickle=False)
+
+
+def _neighbours(model: Recommender, vectors: tuple[Tensor, Tensor] | None, n_items: int) -> Iterator[pd.DataFrame]:
+    """Most similar items of each item: what the item alone recommends where the model can say that, else by cosine."""
+    k = min(NEIGHBOURS, n_items - 1)
+    if isinstance(model, ClosedForm) and model.serves_new_users:
+        everything = torch.arange(n_items)
+        model.welcome(interaction_matrix(torch.stack([everything, everything]), n_items, n_items))
+        similarity: Callable[[Tensor], Tensor] = model.score
+    elif vectors is not None:
+        directions = functional.normalize(vectors[1].float(), dim=1)
+
+        def similarity(items: Tensor) -> Tensor:
+            return directions[items] @ directions.T
+    else:
+        return
+    for begin in range(0, n_items, BLOCK_ITEMS):
+        items = torch.arange(begin, min(begin + BLOCK_ITEMS, n_items))
+        with torch.no_grad():
+            similar = similarity(items).clone()
+        similar[torch.arange(len(items)), items] = -torch.inf
+        listed = top_items(similar, items, k)
+        values = similar.gather(1, listed.clamp_min(0))
+        real = (listed >= 0) & (values != 0)
+        rows, ranks = torch.nonzero(real, as_tuple=True)
+        yield pd.DataFrame(
+            {
+                "item": items[rows].numpy().astype("int32"),
+                "neighbour": listed[real].numpy().astype("int32"),
+                "rank": (ranks + 1).numpy().astype("int32"),
+                "similarity": values[real].float().numpy(),
+            }
+        )
+
+
+def _ids(winner: Winner) -> dict[str, pd.DataFrame]:
+    """Raw ids by row, with the titles of the data where it has them."""
+    dataset = winner.dataset
+    items = pd.DataFrame({"item": dataset.item_ids.astype(str)})
+    path = None if dataset.config is None else dataset.config.path
+    if path is not None and (Path(path) / "items.parquet").exists():
+        catalogue = read_items(Path(path)).drop_duplicates("item_id").set_index("item_id")
+        if "title" in catalogue:
+            items["title"] = catalogue["title"].reindex(items["item"]).to_numpy()
+    return {"items.parquet": items, "users.parquet": pd.DataFrame({"user": dataset.user_ids.astype(str)})}
+
+
+def describe(winner: Winner, seed: int, table: SweepTable, written: list[str]) -> dict[str, Any]:
+    """The card: data, condition, configuration, metrics with intervals, and how far the records were checked."""
+    cell, dataset = winner.recorded.cell, winner.dataset
+    path = None if dataset.config is None else dataset.config.path
+    meta: Mapping[str, Any] = {} if path is None else read_meta(Path(path))
+    result = table.cells[cell.name]
+    metrics = {}
+    for name in METRICS:
+        interval = crossed_interval(result.per_user(name))
+        metrics[name] = {"mean": interval.mean, "low": interval.lo, "high": interval.hi, "level": interval.level}
+    return {
+        "cell": str(cell.name),
+        "final_run": seed,
+        "data": {
+            "words": cell.data,
+            "split": cell.split_hash,
+            "features": cell.features,
+            "licence": meta.get("licence") or meta.get("license"),
+        },
+        "states": cell.states,
+        "configuration": winner.choice.configuration,
+        "chosen_among": winner.choice.n_trials,
+        f"validation_{SELECTION_METRIC}": winner.choice.score,
+        "test": metrics,
+        "test_users": result.rankings[0].n_users,
+        "versions": cell.versions,
+        "proof": str(table.standing.words),
+        "root": table.standing.root,
+        "plan": table.plan_hash,
+        "files": written,
+    }
+
+
+def as_markdown(card: Mapping[str, Any]) -> str:
+    """The card to read, in plain Markdown; what is not ours is escaped."""
+    test = [f"{name} {m['mean']:.4f} [{m['low']:.4f}, {m['high']:.4f}]" for name, m in card["test"].items()]
+    rows = {
+        "data": "; ".join(card["data"]["words"]),
+        "licence of the data": card["data"]["licence"] or "not given",
+        "states of the modalities": _listed(card["states"]),
+        "configuration": _listed(card["configuration"]) or "nothing is tuned",
+        "chosen among": f"{card['chosen_among']} trials by validation {SELECTION_METRIC}",
+        "test, with 95 % intervals over users and seeds": "; ".join(test),
+        "final run": card["final_run"],
+        "versions": _listed(card["versions"]),
+        "records": f"{card['proof']}; root {card['root']}; plan {card['plan']}",
+        "files": ", ".join(card["files"]) or "none: the model has neither vectors nor neighbours",
+    }
+    lines = [f"- **{name}**: {md(str(value))}" for name, value in rows.items()]
+    return "\n".join([f"# {md(card['cell'])}", "", *lines]) + "\n"
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items())

@@ -1,0 +1,163 @@
+"""Lists of the best items of users, in raw ids."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmbench.data.interactions import Index, Interactions
+from mmbench.data.readers.recommendations import recommendations_frame
+from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.messages import Refusal
+from mmbench.nn.recommender import ClosedForm, Recommender
+from mmbench.nn.sparse import interaction_matrix
+from mmbench.winner.chosen import Winner
+
+#: Users whose places of all items are held at once.
+BLOCK_USERS = 256
+#: Raw ids that a sentence names at most.
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which lists are asked for.
+
+    Args:
+        top: items of a list.
+        seeds: final runs; the items of several are ordered by their mean rank.
+        as_tested: leave out what was left out when the test split was ranked; by default all that a user has is left
+            out, test items included.
+    """
+
+    top: int
+    seeds: Sequence[int]
+    as_tested: bool = False
+
+
+def recommend(winner: Winner, users: Sequence[str], asked: Asked) -> pd.DataFrame:
+    """Lists of users of the data.
+
+    Args:
+        winner: the model.
+        users: their raw ids.
+        asked: which lists.
+
+    Returns:
+        Columns ``user, item, rank``, best first; fewer than asked for where a user has almost everything.
+
+    Raises:
+        ValueError: for users that the data do not have, and for a final run that does not exist.
+    """
+    rows, missing = _positions(users, winner.dataset.user_ids)
+    if missing:
+        raise Refusal(
+            "{n} of the user ids are not in the data, such as {names}", n=len(missing), names=", ".join(missing[:NAMED])
+        )
+    split = winner.dataset.split
+    seen = split.seen_at_test if asked.as_tested else (split.train, split.valid, split.test)
+    models = [winner.model(seed) for seed in asked.seeds]
+    return _frame(winner, models, rows, seen, asked, winner.dataset.user_ids)
+
+
+def recommend_to_new(winner: Winner, histories: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+    """Lists of users that the model was not trained on, known by their items.
+
+    Args:
+        winner: the model.
+        histories: columns ``user`` and ``item``, raw ids; a user of the data counts as a new one.
+        asked: which lists; what a user has is left out.
+
+    Returns:
+        As :func:`recommend`.
+
+    Raises:
+        ValueError: for items that the data do not have, and for a model that serves only users it was trained on.
+    """
+    users, user_ids = pd.factorize(histories["user"].astype(str))
+    items, missing = _positions(histories["item"], winner.dataset.item_ids)
+    if missing:
+        raise Refusal(
+            "{n} of the item ids are not in the data, such as {names}", n=len(missing), names=", ".join(missing[:NAMED])
+        )
+    n_users, n_items = len(user_ids), winner.dataset.n_items
+    pairs = np.unique(np.stack([users, items]), axis=1)
+    has = Interactions(pairs[0], pairs[1], n_users, n_items)
+    models = [winner.model(seed) for seed in asked.seeds]
+    for model in models:
+        _welcome(model, winner, interaction_matrix(torch.from_numpy(pairs), n_users, n_items))
+    return _frame(winner, models, np.arange(n_users), (has,), asked, np.asarray(user_ids, dtype=object))
+
+
+def _welcome(model: Recommender, winner: Winner, histories: Tensor) -> None:
+    if not (isinstance(model, ClosedForm) and model.serves_new_users):
+        raise Refusal(
+            "{model} knows only the users it was trained on; neighbourhoods, EASE and its relatives, iALS and "
+            "popularity serve new users by their items",
+            model=winner.recorded.cell.model,
+        )
+    model.welcome(histories)
+
+
+def _positions(ids: Sequence[str] | pd.Series, known: NDArray[np.object_]) -> tuple[Index, list[str]]:
+    """Place of each raw id, and the ids that have none."""
+    asked = pd.Index([str(one) for one in ids])
+    places = pd.Index(known.astype(str)).get_indexer(asked)
+    return places.astype(np.int64), sorted(set(asked[places < 0]))
+
+
+def _frame(
+    winner: Winner,
+    models: Sequence[Recommender],
+    users: Index,
+    seen: Sequence[Interactions],
+    asked: Asked,
+    user_ids: NDArray[np.object_],
+) -> pd.DataFrame:
+    users = np.unique(users)
+    blocks = [
+        pd.DataFrame({"user": some, "items": list(lists)}) for some, lists in _lists(models, users, seen, asked.top)
+    ]
+    return recommendations_frame(pd.concat(blocks), asked.top, user_ids, winner.dataset.item_ids)
+
+
+def _lists(
+    models: Sequence[Recommender], users: Index, seen: Sequence[Interactions], top: int
+) -> Iterator[tuple[Index, Index]]:
+    """Users and their lists ``(B, top)``, -1 where candidates run out."""
+    n_users, n_items = seen[0].n_users, seen[0].n_items
+    for begin in range(0, len(users), BLOCK_USERS):
+        some = users[begin : begin + BLOCK_USERS]
+        # An evaluator lists whoever has a held-out item; which one makes no difference to a list.
+        evaluator = Evaluator(Interactions(some, np.zeros_like(some), n_users, n_items), *seen)
+        lists = [_ranked(evaluator, model, top if len(models) == 1 else n_items) for model in models]
+        yield some, lists[0] if len(models) == 1 else _by_mean_rank(lists, n_items)[:, :top]
+
+
+def _ranked(evaluator: Evaluator, model: Recommender, top: int) -> Index:
+    device = next(itertools.chain(model.parameters(), model.buffers())).device
+    try:
+        lists = evaluator.to(device).rank(model, top).top
+    except DegenerateScores as error:
+        raise Refusal("the model recommends nothing: {error}", error=error) from error
+    assert lists is not None
+    return lists.astype(np.int64)
+
+
+def _by_mean_rank(lists: Sequence[Index], n_items: int) -> Index:
+    """Items ``(B, n_items)`` by their mean place in whole lists; equal ones in the order of the first list."""
+    first = lists[0]
+    places = np.zeros((len(first), n_items))
+    for one in lists:
+        rows, columns = np.nonzero(one >= 0)
+        places[rows, one[rows, columns]] += columns
+    ordered = np.take_along_axis(places, np.maximum(first, 0), axis=1)
+    ordered[first < 0] = np.inf
+    return np.take_along_axis(first, ordered.argsort(axis=1, kind="stable"), axis=1)

@@ -1,0 +1,67 @@
+"""Slices of a catalogue, as conditions and reports name them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench.data.divisions import NEW_ITEMS, categories, first_of, members_of, text_lengths
+
+COUNTS = np.array([0, 3, 8, 20, 21, 400])
+ITEMS = pd.DataFrame({
+    "genres": ["Lamps, Cups", None, "Cups", ["Lamps"], "Chairs & more", "x:y"],
+    "title": ["a", "", "bbb", "bbbb", "cc", None],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        (NEW_ITEMS, [0]),
+        ("popularity:1-5", [1]),
+        ("popularity:6-20", [2, 3]),
+        ("popularity:101 and more", [5]),
+        ("category:Lamps", [0, 3]),  # the first category counts
+        ("category:Cups", [2]),
+        ("category:Chairs & more", [4]),
+        ("category:x:y", [5]),
+        ("text_length:no text", [1, 5]),
+        ("text_length:short text", [0, 4]),
+        ("text_length:medium text", [2]),
+        ("text_length:long text", [3]),
+    ],
+)
+def test_members(name: str, members: list[int]) -> None:
+    assert np.flatnonzero(members_of(name, COUNTS, ITEMS)).tolist() == members
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("popularity:2-3", "no item is in '2-3'; popularity has cold, 1-5, 6-20, 21-100, 101 and more"),
+        ("popularity:", "no item is in ''"),
+        ("category:lamps", "no item is in 'lamps'; category has "),
+    ],
+)
+def test_a_label_that_no_item_has_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"modality.missing_slice={name}: {message}"):
+        members_of(name, COUNTS, ITEMS)
+
+
+def test_a_division_that_the_data_do_not_allow_is_refused() -> None:
+    bare = ITEMS[[]]
+    with pytest.raises(ValueError, match=r"none of the columns category, categories, genre, genres$"):
+        members_of("category:Lamps", COUNTS, bare)
+    with pytest.raises(ValueError, match=r"none of the columns text, title, description$"):
+        members_of("text_length:no text", COUNTS, bare)
+    assert (categories(bare), text_lengths(bare)) == (None, None)
+    assert members_of("popularity:cold", COUNTS, bare).sum() == 1
+
+
+def test_a_slice_does_not_depend_on_what_is_tested() -> None:
+    """Thirds are those of the catalogue."""
+    lengths = text_lengths(ITEMS.assign(text=["w" * n for n in (1, 2, 3, 4, 5, 6)]))
+    assert lengths is not None
+    assert lengths.tolist() == [1, 2, 3, 4, 5, 6]
+    assert first_of([["a", "b"], []]) == ("a", None)

@@ -1,0 +1,688 @@
+"""No false sentence: every sentence of the decision page is read again and held against the numbers.
+
+Each sentence has to be one of :data:`CLAIMS`: a pattern, and what must be true where it is said. A sentence that no
+pattern knows fails, and so does a pattern that nothing says.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from mmbench.decision import Action, Decision, Economics, Evidence, Gate, Status, decide
+from mmbench.decision.economics import Source, costs, totals
+from mmbench.decision.evidence import Bars
+from mmbench.decision.gates import better_than_shuffled
+from mmbench.decision.page import sections, speaker
+from mmbench.decision.page.speaker import Speaker
+from mmbench.decision.rule import Why
+from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, SILENT
+from mmbench.decision.value import breakeven, likely_npv, of_part
+from mmbench.inference.contribution.guardrails import Rail
+from mmbench.inference.intervals import Interval
+from mmbench.inference.tuned_gain import MIN_USERS, NoWord
+from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
+from mmbench.messages import MINUS
+from tests.decision.cases import BREAKEVEN, OWN, assuming, economics, evidence, in_part, promising, without_gain
+from tests.decision.test_rule import with_users
+
+FAIL, UNKNOWN, PASS = Status.FAIL, Status.UNKNOWN, Status.PASS
+
+
+@dataclass(frozen=True)
+class Said:
+    """A sentence with what it is said about.
+
+    Args:
+        e: the evidence.
+        s: who says it; its economics are those of the items in question.
+        d: the decision.
+        gate: of a gate, which; None for any other sentence.
+        n: numbers of the sentence by name, in the units of the sentence, percentages as shares.
+        text: other places by name.
+    """
+
+    e: Evidence
+    s: Speaker
+    d: Decision
+    gate: Gate | None
+    n: Mapping[str, float]
+    text: Mapping[str, str]
+
+    @property
+    def interval(self) -> Interval:
+        assert self.e.interval is not None
+        return self.e.interval
+
+    def closed(self, gate: str) -> bool:
+        return any(g.name == gate and g.status is not PASS for g in self.d.gates)
+
+
+def near(said: float, number: float | None, digits: int = 3) -> bool:
+    """Whether a number was rounded to what is said; percentages have a digit after the point."""
+    return number is not None and abs(said - number) <= 0.51 * 10.0**-digits
+
+
+def about(said: Said) -> bool:
+    """Gain, range and break-even of the sentence are those that were measured."""
+    known = {"mean": said.e.ratio, "need": said.d.breakeven}
+    if said.e.interval is not None:
+        known |= {"lo": said.interval.lo, "hi": said.interval.hi}
+    return all(near(said.n[name], known[name]) for name in said.n.keys() & known.keys())
+
+
+def opened(said: Said) -> bool:
+    """With so many users the gate is open, with three quarters of them it is not."""
+    tests: Mapping[str, Callable[[Evidence], bool]] = {
+        "G3": lambda e: better_than_shuffled(e.gain).status is PASS,
+        "G7": lambda e: e.mde is not None and e.mde <= said.d.breakeven,
+        "": lambda e: e.interval is not None and not e.interval.contains(said.d.breakeven),
+    }
+    test = tests[said.text.get("gate", "")]
+    return (
+        said.n["now"] == said.e.n_users < said.n["users"]
+        and test(with_users(said.e, said.n["users"]))
+        and not test(with_users(said.e, 0.75 * said.n["users"]))
+    )
+
+
+def hopeless(said: Said) -> bool:
+    """The share is that of the variance which is not of users, and a billion of them do not open it."""
+    whole = math.fsum(said.e.variances.values())
+    return near(said.n["share"], 1 - said.e.variances.get("users", 0.0) / whole, 2)
+
+
+def paying(said: Said) -> float:
+    assert said.d.value is not None
+    return said.d.value.probability
+
+
+def of_hundred(said: Said) -> bool:
+    """So many of 100 calculated cases, and never none or all of them."""
+    p, n = paying(said), said.text["n"]
+    if n in ("more than 99", "fewer than 1"):
+        return p > 0.99 if n == "more than 99" else p < 0.01
+    return 0.01 <= p <= 0.99 and abs(float(n) - 100 * p) <= 0.5
+
+
+def likely(said: Said, least: float, most: float = 1.0) -> bool:
+    p = paying(said)
+    return of_hundred(said) and least <= (1 - p if said.d.action is Action.NO_GO else p) <= most
+
+
+def holds_of(said: Said, word: Rail, place: str) -> bool:
+    """Exactly the guard-rails with this word are named."""
+    assert said.gate is not None
+    names = [speaker.RAIL_NAMES[name] for name, found in said.gate.rails if found == word]
+    return bool(names) and said.text[place] == said.s.translator.list([str(name) for name in names])
+
+
+def absent(said: Said) -> bool:
+    assert said.gate is not None
+    names = [str(name) for key, name in speaker.RAIL_NAMES.items() if key not in dict(said.gate.rails)]
+    return said.text["rails"] == said.s.translator.list(names)
+
+
+def ends(said: Said) -> bool:
+    assert said.gate is not None
+    known = {"value": said.gate.value, "lo": said.gate.lo, "hi": said.gate.hi}
+    return all(near(said.n[name], known[name]) for name in said.n)
+
+
+def limited(said: Said, passes: bool) -> bool:
+    """The number of a gate is on the side of its limit that its status says."""
+    assert said.gate is not None
+    assert said.gate.value is not None
+    assert said.gate.limit is not None
+    least = said.gate.name in ("G2", "G5", "G6")
+    return (said.gate.value >= said.gate.limit if least else said.gate.value <= said.gate.limit) is passes
+
+
+def given(said: Said, *, first: bool) -> bool:
+    return (
+        Source.OWN in said.s.economics.sources.values() and (said.s.economics.changed_at < said.e.planned_at) is first
+    )
+
+
+def word(said: Said) -> bool:
+    """What is said of the gain beside break-even is what its 95 % (of equivalence 90 %) range says."""
+    i, g, gain = said.interval, said.d.breakeven, said.e.gain
+    assert gain is not None
+    ninety = gain.at(0.90)
+    return {
+        "depends on tuning": said.e.depends_on_tuning,
+        "better, break-even or more": i.lo > 0 and i.mean >= g,
+        "better, but less than break-even": i.lo > 0 and i.mean < g,
+        "the same but for less than break-even": -g < ninety.lo and ninety.hi < g,
+        "worse, by break-even or more": i.hi < 0 and i.mean <= -g,
+        "worse, but by less than break-even": i.hi < 0 and i.mean > -g,
+        "neither a difference nor its absence is shown": i.lo <= 0 <= i.hi and not (-g < ninety.lo and ninety.hi < g),
+    }[said.text["word"]]
+
+
+def zero(said: Said, **changed: float) -> bool:
+    """At the likely values of everything else the net present value is nothing there, but for rounding."""
+    assert said.e.ratio is not None
+    ((name, value),) = changed.items()
+    key = {"transfer": "transfer", "price": "cost.image"}[name]
+    digits = {"transfer": 3 if value < 0.1 else 2, "price": 0 if value >= 100 else 2}[name]
+    ends = [value + side * 0.51 * 10.0**-digits for side in (-1, 1)]
+    low, high = sorted(likely_npv(said.s.economics, said.e.ratio, {key: end}) for end in ends)
+    return low <= 0 <= high
+
+
+def silent(*reasons: str) -> Callable[[Said], bool]:
+    return lambda said: said.e.silent in reasons
+
+
+def always(said: Said) -> bool:
+    return about(said)
+
+
+N, P = r"(?P<{}>[−-]?[\d,.]+)", r"(?P<{}>[+−]?[\d.,]+%)"
+T = r"(?P<{}>.+?)"
+
+
+def pattern(template: str, **places: str) -> re.Pattern[str]:
+    """A template whose places are named groups: percentages by default, texts or numbers where ``places`` says so."""
+    parts = re.split(r"\{(\w+)\}", template)
+    out, seen = "", set()
+    for i, part in enumerate(parts):
+        if i % 2 == 0:
+            out += re.escape(part)
+        elif part in seen:
+            out += f"(?P={part})"
+        else:
+            out += {"t": T, "n": N, "p": P}[places.get(part, "p")].format(part)
+            seen.add(part)
+    return re.compile(out)
+
+
+def claim(
+    template: object, check: Callable[[Said], bool], **places: str
+) -> tuple[re.Pattern[str], Callable[[Said], bool]]:
+    text = getattr(template, "one", None) or getattr(getattr(template, "template", None), "one", None) or str(template)
+    return pattern(text, **places), check
+
+
+A, S = speaker.ANSWERS, speaker.SUMS
+CLAIMS = [
+    # Why, in a sentence
+    claim(
+        "Adding images finds about {x} more relevant items per 1,000 recommendations (range {lo} to {hi}).",
+        lambda s: s.d.action in (Action.GO, Action.PARTIAL) and s.n["x"] > 0 and s.n["lo"] <= s.n["x"] <= s.n["hi"],
+        x="n",
+        lo="n",
+        hi="n",
+    ),
+    claim(
+        "Adding images puts relevant items further up ({gain} in the quality of the order), but is not shown "
+        "to find more of them per 1,000 recommendations (range {lo} to {hi}).",
+        lambda s: near(s.n["gain"], s.e.ratio) and s.n["gain"] > 0 and s.e.per_thousand.mean <= 0,
+        lo="n",
+        hi="n",
+    ),
+    claim(
+        "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to pay. This holds "
+        "whatever the other checks say.",
+        lambda s: (
+            s.n["hi"] < s.n["need"]
+            and near(s.n["hi"], s.e.gain.at(0.99).hi)
+            and not s.closed("G1")
+            and not any(g.name == "G3" and g.status is UNKNOWN for g in s.d.gates)
+        ),
+    ),
+    claim(
+        "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to pay. Conditions "
+        "whose control is missing are no part of this; they would have to gain that much.",
+        lambda s: (
+            s.n["hi"] < s.n["need"]
+            and not s.closed("G1")
+            and any(g.name == "G3" and g.status is UNKNOWN for g in s.d.gates)
+        ),
+    ),
+    claim(
+        "Even in the favourable case ({hi}), images would earn less than they cost: {need} is needed to pay.",
+        lambda s: about(s) and s.n["hi"] < s.n["need"] and likely_npv(s.s.economics, s.interval.hi) < 0,
+    ),
+    claim(
+        "We cannot tell yet: the true effect may be anywhere from {lo} to {hi}, and {need} is needed to pay.",
+        lambda s: about(s) and s.d.action is Action.HOLD and s.d.why is Why.UNCLEAR,
+    ),
+    claim(
+        "Nothing can be concluded from the measurement: {reason}. This does not mean that images have no effect.",
+        lambda s: bool(s.e.silent) and s.text["reason"] == speaker.SILENCES[s.e.silent],
+        reason="t",
+    ),
+    claim(speaker.REASONS[Why.UNTRUSTED], lambda s: any(g.bars is Bars.EVERY for g in s.d.barred)),
+    claim(
+        speaker.REASONS[Why.BARRED_GO],
+        lambda s: paying(s) >= s.s.economics.go and {g.bars for g in s.d.barred} == {Bars.GO},
+    ),
+    claim(
+        speaker.REASONS[Why.BARRED_NO_GO],
+        lambda s: s.interval.hi < s.d.breakeven and {g.bars for g in s.d.barred} == {Bars.NO_GO},
+    ),
+    claim(
+        "{failure} Without it nothing can be concluded. This does not mean that images have no effect.",
+        lambda s: any(g.control_failed for g in s.d.barred),
+        failure="t",
+    ),
+    claim(
+        "Images for all items are not shown to pay. Images for some of them alone may: {part} ({n} items). If nothing "
+        "but their purchases changed, the gain would be {gain}, and {need} would pay. A place that one item gains "
+        "another one loses, so this has to be measured.",
+        lambda s: (
+            s.n["gain"] >= s.n["need"]
+            and near(s.n["gain"], s.d.promise.gain)
+            and near(s.n["need"], breakeven(of_part(s.s.economics, s.d.promise.part)))
+            and s.n["n"] == s.d.promise.part.items
+            and s.d.action is Action.HOLD
+        ),
+        part="t",
+        n="n",
+    ),
+    claim(
+        "It rests on numbers that nobody in the company has given: {names}.",
+        lambda s: (
+            s.text["names"] == s.s.translator.list([str(speaker.INPUT_NAMES[n]) for n in s.d.assumptions])
+            and all(s.s.economics.sources[n] is Source.ASSUMED for n in s.d.assumptions)
+        ),
+        names="t",
+    ),
+    claim(
+        r"Closed check: {gates}.",
+        lambda s: _named(s) == [g.name for g in s.d.barred] and len(s.d.barred) == 1,
+        gates="t",
+    ),
+    claim(
+        r"Closed checks: {gates}.",
+        lambda s: _named(s) == [g.name for g in s.d.barred] and len(s.d.barred) > 1,
+        gates="t",
+    ),
+    # How sure
+    claim(speaker.TO_PAY[speaker.Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="n"),
+    claim(speaker.TO_PAY[speaker.Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="n"),
+    claim(
+        speaker.TO_PAY[speaker.Confidence.UNCLEAR],
+        lambda s: of_hundred(s) and s.d.action is Action.HOLD,
+        n="t",
+        years="n",
+    ),
+    claim(speaker.NOT_TO_PAY[speaker.Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="n"),
+    claim(speaker.NOT_TO_PAY[speaker.Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="n"),
+    claim(speaker.BARRED[Why.BARRED_GO], lambda s: of_hundred(s) and paying(s) >= s.s.economics.go, n="t", years="n"),
+    claim(
+        speaker.BARRED[Why.BARRED_NO_GO], lambda s: of_hundred(s) and paying(s) <= s.s.economics.no_go, n="t", years="n"
+    ),
+    claim("Unclear: as long as the measurement is not trusted, no probability can be told.", lambda s: not s.d.trusted),
+    # The gain
+    claim("Gain {mean}, range {lo} to {hi}; break-even line {need}.", lambda s: about(s) and s.d.trusted),
+    claim(
+        "Measured, but not trusted: {mean}, range {lo} to {hi}; break-even line {need}.",
+        lambda s: about(s) and not s.d.trusted,
+    ),
+    claim(
+        "Measured without its uncertainty: {mean}; break-even line {need}.",
+        lambda s: about(s) and (s.e.gain is None or bool(s.e.silent)),
+    ),
+    claim("Not measured; break-even line {need}.", lambda s: about(s) and s.e.ratio is None),
+    claim(
+        "Data set {dataset}, {users} test users, best of {models}: no gain in {metric} can be told.",
+        lambda s: s.e.ratio is None,
+        dataset="t",
+        users="n",
+        models="t",
+        metric="t",
+    ),
+    claim(
+        "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} trials per "
+        "condition: {metric} differs by {mean} with and without the information in the images; nothing is concluded "
+        "from it.",
+        lambda s: about(s) and not s.d.trusted,
+        dataset="t",
+        users="n",
+        models="t",
+        n="n",
+        trials="n",
+        metric="t",
+    ),
+    claim(
+        "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} trials per "
+        "condition: real instead of shuffled images change {metric} by {mean}. Against break-even: {word}.",
+        lambda s: about(s) and word(s) and s.d.trusted and s.e.part is None and s.n["users"] == s.e.n_users,
+        dataset="t",
+        users="n",
+        models="t",
+        n="n",
+        trials="n",
+        metric="t",
+        word="t",
+    ),
+    claim(
+        "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} trials per "
+        "condition, with images for these items only: {part}. Real instead of shuffled images change {metric} by "
+        "{mean}, over all items. Against break-even: {word}.",
+        lambda s: about(s) and word(s) and s.text["part"] == s.s.part_name != "",
+        dataset="t",
+        users="n",
+        models="t",
+        n="n",
+        trials="n",
+        metric="t",
+        part="t",
+        word="t",
+    ),
+    # Money
+    claim(
+        "{once} once and {year} a year; over {years} years {total} at today's value.",
+        lambda s: (s.text["once"], s.text["year"]) == tuple(map(s.s.money, totals(costs(s.s.economics.likely)))),
+        once="t",
+        year="t",
+        years="n",
+        total="t",
+    ),
+    claim(
+        "At the likely values of everything else it pays up to {price} per image (now: {now}).",
+        lambda s: zero(s, price=float(s.text["price"].strip("€").replace(",", ""))),
+        price="t",
+        now="t",
+    ),
+    claim(
+        "Even free images would not pay with this gain.",
+        lambda s: likely_npv(s.s.economics, s.e.ratio, {"cost.image": 0.0}) <= 0,
+    ),
+    claim("No image has to be bought.", lambda s: costs(s.s.economics.likely)["images"] == (0.0, 0.0)),
+    claim("The one-off cost would come back after {years} years.", lambda s: _payback(s), years="n"),
+    claim(
+        "With the measured gain the one-off cost would not come back.",
+        lambda s: s.e.ratio * s.s.economics.likely["transfer"] * 1e6 <= totals(costs(s.s.economics.likely))[1],
+    ),
+    claim(
+        "A gain of {gain} instead of the measured {now}.",
+        lambda s: near(s.n["gain"], s.d.breakeven) and near(s.n["now"], s.e.ratio),
+    ),
+    claim("If {eta} of the offline gain reached sales (now: {now}).", lambda s: zero(s, transfer=s.n["eta"])),
+    claim(
+        "A price of {price} per image (now: {now}).",
+        lambda s: zero(s, price=float(s.text["price"].strip("€").replace(",", ""))),
+        price="t",
+        now="t",
+    ),
+    claim(
+        "Without a measurement that is trusted, only the break-even line can be told: {need}.",
+        lambda s: about(s) and not s.d.trusted,
+    ),
+    # What would open it
+    claim(speaker.OPEN_USERS, opened, gate="t", users="n", now="n"),
+    claim(speaker.OPEN_NO_USERS, lambda s: s.closed(s.text["gate"]) and hopeless(s), gate="t"),
+    claim(speaker.OPEN_SEEDS, lambda s: silent(ONE_SEED, NoWord.SEED_UNKNOWN)(s) and s.n["n"] == MIN_SEEDS, n="n"),
+    claim(
+        speaker.OPEN_FEW_USERS, lambda s: silent(NoWord.FEW_USERS)(s) and s.n["users"] == MIN_USERS, users="n", now="n"
+    ),
+    claim(speaker.TELL_USERS, opened, users="n", now="n"),
+    claim(speaker.TELL_NO_USERS, lambda s: s.interval.contains(s.d.breakeven) and hopeless(s)),
+    claim(
+        speaker.TELL_INPUTS,
+        lambda s: (
+            not s.interval.contains(s.d.breakeven)
+            and s.text["name"] == speaker.INPUT_NAMES[next(w.name for w in s.d.swings if w.name != "gain")]
+        ),
+        name="t",
+    ),
+    claim(
+        speaker.OPEN_TRIALS[""],
+        lambda s: s.n["n"] >= max(MIN_TRIALS, s.e.trials if s.e.trials >= MIN_TRIALS else 0),
+        n="n",
+    ),
+    *(
+        claim(speaker.OPEN_TRIALS[g], lambda s: s.closed(s.text["gate"]) and s.n["n"] >= s.e.trials, gate="t", n="n")
+        for g in ("G2", "G3", "G6", "G9")
+    ),
+    claim(speaker.OPEN_ELSE[""], lambda s: bool(s.e.silent)),
+    *(claim(speaker.OPEN_ELSE[g], lambda s: s.closed(s.text["gate"]), gate="t") for g in ("G1", "G4", "G5", "G8")),
+    # Whose sums
+    claim(S[speaker.Given.BEFORE], lambda s: given(s, first=True), changed="t", planned="t"),
+    claim(S[speaker.Given.AFTER], lambda s: given(s, first=False), changed="t", planned="t"),
+    claim(S[speaker.Given.NEVER], lambda s: Source.OWN not in s.s.economics.sources.values()),
+    claim(
+        S[speaker.Given.UNKNOWN],
+        lambda s: Source.OWN in s.s.economics.sources.values() and not (s.e.planned_at and s.s.economics.changed_at),
+    ),
+    # Gates
+    claim(A["G1"][PASS], lambda s: s.gate.status is PASS),
+    claim(A["G1"][FAIL], lambda s: s.gate.status is FAIL),
+    claim(A["G1"][UNKNOWN], lambda s: s.gate.status is UNKNOWN),
+    claim(A["G2"][PASS], lambda s: limited(s, True), value="n"),
+    claim(A["G2"][FAIL], lambda s: limited(s, False)),
+    claim(A["G2"][UNKNOWN], lambda s: s.gate.value is None),
+    claim(A["G3"][PASS], lambda s: ends(s) and s.n["lo"] >= 0),
+    claim(A["G3"][FAIL], lambda s: ends(s) and s.n["lo"] <= 0),
+    claim(A["G3"][UNKNOWN], lambda s: s.gate.status is UNKNOWN and s.gate.value is None),
+    claim(speaker.NO_RANGE, lambda s: s.gate.value is None and s.gate.status is FAIL),
+    claim(speaker.CONTROL_FAILED.one, lambda s: s.gate.control_failed and s.gate.value == 1, reason="t"),
+    claim(speaker.CONTROL_FAILED.other, lambda s: s.gate.value == s.n["n"] > 1, n="n", reason="t"),
+    claim(
+        A["G4"][PASS],
+        lambda s: holds_of(s, Rail.HOLDS, "holding") and {w for _, w in s.gate.rails} == {Rail.HOLDS},
+        holding="t",
+    ),
+    claim(A["G4"][FAIL], lambda s: holds_of(s, Rail.BROKEN, "broken"), broken="t"),
+    claim(A["G4"][UNKNOWN], lambda s: holds_of(s, Rail.OPEN, "open") and s.gate.status is UNKNOWN, open="t"),
+    claim(speaker.NO_RAILS, lambda s: not s.gate.rails),
+    claim(speaker.NOT_MEASURED, absent, rails="t"),
+    claim(A["G5"][PASS], lambda s: limited(s, True) and s.e.part is None),
+    claim(A["G5"][FAIL], lambda s: limited(s, False) and s.e.part is None),
+    claim(A["G5"][UNKNOWN], lambda s: s.gate.value is None),
+    claim(speaker.OF_PART[PASS], lambda s: limited(s, True) and s.e.part is not None),
+    claim(speaker.OF_PART[FAIL], lambda s: limited(s, False) and s.e.part is not None),
+    claim(A["G6"][PASS], lambda s: limited(s, True), value="n"),
+    claim(A["G6"][FAIL], lambda s: s.gate.value == 1),
+    claim(A["G6"][UNKNOWN], lambda s: s.gate.value is None),
+    claim(A["G7"][PASS], lambda s: limited(s, True) and near(s.n["value"], s.e.mde)),
+    claim(A["G7"][FAIL], lambda s: limited(s, False) and near(s.n["value"], s.e.mde)),
+    claim(A["G7"][UNKNOWN], lambda s: s.e.gain is None),
+    claim(A["G8"][PASS], lambda s: limited(s, True), value="n", limit="n"),
+    claim(A["G8"][FAIL], lambda s: limited(s, False), value="n", limit="n"),
+    claim(A["G8"][UNKNOWN], lambda s: s.gate.value is None),
+    claim(A["G9"][PASS], lambda s: ends(s) and not (s.gate.hi < 0 < s.e.ratio or s.e.ratio < 0 < s.gate.lo)),
+    claim(A["G9"][FAIL], lambda s: ends(s) and (s.gate.hi < 0 < s.e.ratio or s.e.ratio < 0 < s.gate.lo)),
+    claim(A["G9"][UNKNOWN], lambda s: s.gate.value is None),
+    claim(speaker.DEPENDS, lambda s: s.gate.status is FAIL and s.gate.value is None),
+]
+
+
+def _named(said: Said) -> list[str]:
+    return re.findall(r"\b(G\d) \(", said.text["gates"])
+
+
+def _payback(said: Said) -> bool:
+    once, year = totals(costs(said.s.economics.likely))
+    b = math.prod(OWN["value"].values())
+    return near(said.n["years"], once / (said.e.ratio * said.s.economics.likely["transfer"] * b - year), 1)
+
+
+def numbers(found: re.Match[str]) -> tuple[dict[str, float], dict[str, str]]:
+    """Named places of a sentence as numbers where they are, and all of them as texts."""
+    texts = found.groupdict()
+    values = {}
+    for name, text in texts.items():
+        plain = text.replace(",", "").replace(MINUS, "-").strip()
+        if re.fullmatch(r"[+-]?\d+(\.\d+)?%?", plain):
+            values[name] = float(plain.rstrip("%")) / (100 if plain.endswith("%") else 1)
+    return values, texts
+
+
+def readings(text: str) -> list[tuple[int, re.Match[str]]] | None:
+    """The text as a sequence of claims; None where it is not."""
+    if not text:
+        return []
+    ends = [found.end() for found in re.finditer(r"\.(?= |$)", text)]
+    for place, (form, _) in enumerate(CLAIMS):
+        for end in ends if form.match(text) else ():
+            if found := form.fullmatch(text, 0, end):
+                rest = readings(text[end + 1 :])
+                if rest is not None:
+                    return [(place, found), *rest]
+    return None
+
+
+def gates_of(measured: Evidence) -> dict[str, list[Gate]]:
+    """Every gate in every status, with numbers that go with it."""
+    ratio, gain = measured.ratio or 0.0, measured.gain
+    agree = [Gate("G9", PASS, ratio, 0.0, lo=ratio - 0.1, hi=ratio + 0.1)] if measured.ratio is not None else []
+    opposite = (-0.05, -0.08, -0.02) if ratio > 0 else (0.05, 0.02, 0.08)
+    disagree = [Gate("G9", FAIL, opposite[0], 0.0, lo=opposite[1], hi=opposite[2])] if ratio else []
+    rails = [("coverage", Rail.HOLDS), ("tail share", Rail.HOLDS)]
+    cold, without = "cold recall", "recall of items without image"
+    return {
+        "G1": [Gate("G1", s) for s in Status],
+        "G2": [Gate("G2", PASS, 2, 1), Gate("G2", FAIL, 0, 1), Gate("G2", UNKNOWN)],
+        "G3": [better_than_shuffled(gain), Gate("G3", UNKNOWN), Gate("G3", UNKNOWN, 1, why="out of memory."),
+               Gate("G3", UNKNOWN, 3, why="out of memory")],
+        "G4": [Gate("G4", UNKNOWN), Gate("G4", PASS, rails=tuple(rails)),
+               Gate("G4", PASS, rails=(*rails, (cold, Rail.HOLDS), (without, Rail.HOLDS))),
+               Gate("G4", FAIL, rails=(*rails, (without, Rail.BROKEN))),
+               Gate("G4", UNKNOWN, rails=(*rails, (cold, Rail.OPEN)))],
+        "G5": [Gate("G5", PASS, 0.85, 0.8), Gate("G5", FAIL, 0.79, 0.8), Gate("G5", UNKNOWN, None, 0.8)],
+        "G6": [Gate("G6", PASS, 2, 2), Gate("G6", FAIL, 1, 2), Gate("G6", UNKNOWN, None, 2)],
+        "G8": [Gate("G8", PASS, 0.01, 0.02), Gate("G8", FAIL, 0.03, 0.02), Gate("G8", UNKNOWN)],
+        "G9": [*agree, *disagree, Gate("G9", FAIL), Gate("G9", UNKNOWN)],
+    }  # fmt: skip
+
+
+def numbered(measured: Evidence) -> Evidence:
+    """The evidence with every gate passed but G3, which the gain decides."""
+    return replace(measured, gates=tuple(of[1 if name == "G4" else 0] for name, of in gates_of(measured).items()))
+
+
+def worlds() -> Iterator[tuple[Evidence, Economics]]:
+    """Evidence over every answer, gate and reason, and economics over every source of its numbers."""
+    free = economics(items={"stock": 10_000, "new_year": 0, "with_images": 1.0, "target": 1.0})
+    cheap = economics(cost={**OWN["cost"], "engineering_once": 100, "engineers": 0.0, "serving_year": 10})
+    unsure = economics(transfer={"low": 0.05, "likely": 0.5, "high": 1.0})
+    own = replace(economics(), digest="d", changed_at="2026-11-20T10:00:00+00:00")
+    estimates = ((0.25, 0.01), (0.1, 0.01), (0.0, 0.027), (0.0, 0.035), (0.05, 0.06), (-0.02, 0.03), (0.0, 0.01),
+                 (-0.1, 0.01), (0.02, 0.05), (BREAKEVEN, 0.03), (0.052, 0.012))  # fmt: skip
+    base = [numbered(evidence(mean, se)) for mean, se in estimates]
+    for measured in base:
+        first = {gate.name: gate for gate in measured.gates}
+        for name, of in gates_of(measured).items():
+            for gate in of:
+                closed = replace(measured, gates=tuple({**first, name: gate}.values()))
+                yield closed, economics()
+                yield in_part(closed), economics()
+        both = {**first, "G6": Gate("G6", FAIL, 1, 2), "G8": Gate("G8", FAIL, 0.03, 0.02)}
+        yield replace(measured, gates=tuple(both.values())), economics()
+        yield promising(measured), economics()
+        yield replace(measured, depends_on_tuning=True), economics()
+        yield replace(measured, per_thousand=Interval(-0.2, -0.9, 0.5)), economics()
+        yield measured, free
+        yield measured, cheap
+        yield measured, unsure
+        yield measured, assuming(*economics().sources)
+        yield measured, assuming("value.margin", "cost.image", "cost.kilobytes")
+        for planned in ("2026-11-20T10:00:01+00:00", "2026-11-20T09:59:59+00:00", ""):
+            yield replace(measured, planned_at=planned), own
+        assert measured.gain is not None
+        whole = measured.gain.se**2
+        yield replace(measured, variances={"trials": 0.9 * whole, "users": 0.1 * whole}), economics()
+    for reason in SILENT:
+        yield replace(numbered(evidence(-0.05)), silent=str(reason)), economics()
+        trials = 5 if reason == FEW_TRIALS else 30
+        yield replace(numbered(without_gain(evidence(-0.05), str(reason))), trials=trials), economics()
+    untold = numbered(without_gain(evidence(0.0)))
+    gates = (Gate("G1", FAIL), *untold.gates[1:-1], Gate("G9", UNKNOWN))
+    yield replace(untold, ratio=None, gates=gates), economics()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        measured = evidence(float(rng.normal(0.05, 0.1)), float(rng.lognormal(-4, 1)))
+        some = {name: of[rng.integers(len(of))] for name, of in gates_of(measured).items()}
+        yield replace(measured, gates=tuple(some.values()), n_users=int(rng.integers(100, 10**6))), economics()
+
+
+def sentences(s: Speaker) -> Iterator[tuple[str, Gate | None]]:
+    """Everything that the page says in sentences whose numbers it holds."""
+    for text in (s.sentence(), s.sure(), s.range(), s.measured(), s.cost(), s.sums(), *s.opens(), sections._price(s),
+                 sections._payback(s), *sections._flips(s)):  # fmt: skip
+        yield text, None
+    for gate in s.decision.gates:
+        yield s.gate(gate)["found"], gate
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[int, int]:
+    """How often each claim was made; each was true."""
+    counts: dict[int, int] = {}
+    known: set[tuple[object, ...]] = set()
+    for measured, setting in worlds():
+        decided = decide(measured, setting, 4000)
+        s = Speaker.of("en", measured, setting, decided)
+        for text, gate in sentences(s):
+            claims = readings(text)
+            assert claims is not None, f"no claim reads: {text}"
+            for place, found in claims:
+                values, texts = numbers(found)
+                if (key := (place, found.group(), decided.why, measured.gain, decided.breakeven)) in known and not gate:
+                    continue
+                known.add(key)
+                one = Said(measured, s, decided, gate, values, texts)
+                assert CLAIMS[place][1](one), f"false: {found.group()!r}\n{decided.action} {decided.why}\n{measured}"
+                counts[place] = counts.get(place, 0) + 1
+        # The steps and the value of knowing everything are beside each other.
+        for step in decided.steps:
+            assert decided.value is not None
+            assert step.evsi is not None
+            assert 0 <= step.evsi <= decided.value.evpi
+    return counts
+
+
+def test_every_sentence_is_true_of_the_numbers_beside_it(said: dict[int, int]) -> None:
+    assert sum(said.values()) > 2000
+
+
+def test_every_claim_was_made(said: dict[int, int]) -> None:
+    silent_claims = [form.pattern for place, (form, _) in enumerate(CLAIMS) if place not in said]
+    assert silent_claims == []
+
+
+def test_a_hold_names_in_its_head_what_is_closed_and_what_would_open_it() -> None:
+    for measured, setting in worlds():
+        decided = decide(measured, setting, 4000)
+        if decided.action is not Action.HOLD:
+            continue
+        s = Speaker.of("en", measured, setting, decided)
+        assert all(f"{gate.name} (" in s.sentence() for gate in decided.barred)
+        opens = " ".join(s.opens())
+        assert all(gate.name in opens for gate in decided.barred)
+        assert opens or decided.why is Why.PROMISING
+
+
+@pytest.mark.parametrize(("measured", "badge"), [
+    (evidence(0.25), "GO if these assumptions hold"),
+    (in_part(evidence(0.1)), "GO (partial) if these assumptions hold"),
+    (evidence(0.0), "NO-GO"), (evidence(BREAKEVEN), "HOLD"),
+])  # fmt: skip
+def test_the_badge_says_if_where_the_answer_rests_on_what_nobody_gave(measured: Evidence, badge: str) -> None:
+    setting = assuming("value.recommendations_year")
+    s = Speaker.of("en", measured, setting, decide(measured, setting))
+    assert s.badge == badge
+    assert ("recommended items shown in a year" in s.sentence()) is badge.startswith("GO")
+
+
+def test_both_languages_say_it_with_the_same_numbers() -> None:
+    """Every number of an English sentence stands in the Japanese one."""
+    for count, ((measured, setting), _) in enumerate(product(worlds(), [0])):
+        if count % 9:
+            continue
+        decided = decide(measured, setting, 4000)
+        en, ja = (Speaker.of(lang, measured, setting, decided) for lang in ("en", "ja"))
+        for (a, _), (b, _) in zip(sentences(en), sentences(ja), strict=True):
+            plain = [re.findall(r"[+−]?\d+(?:\.\d+)?%", text.replace(" %", "%")) for text in (a, b)]
+            assert sorted(plain[0]) == sorted(plain[1]), (a, b)

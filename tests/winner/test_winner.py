@@ -1,0 +1,217 @@
+"""The winner recommends what its records rank, serves new users where it can, and leaves the house as numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import mmbench
+from mmbench import paths
+from mmbench.audit.recorded import Sources
+from mmbench.cli import main
+from mmbench.cli.compose import compose
+from mmbench.data.recdata import make_recdata
+from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.sparse import interaction_matrix
+from mmbench.scheduling import worker
+from mmbench.scheduling.sweep import Sweep
+from mmbench.scheduling.trust import Trust
+from mmbench.store import records
+from mmbench.training.fit import rebuild
+from mmbench.winner.chosen import Winner, read_winner
+from mmbench.winner.exported import export
+from mmbench.winner.recommended import Asked, recommend, recommend_to_new
+from tests.cli.conftest import Said
+from tests.cli.test_errors import is_one_line
+from tests.tiny import TINY
+
+CELLS = {"vbpr": "fused", "freedom": "text", "hybridknn": "fused", "ease": "none"}
+DATA = "planted-complementary"
+TRUST = Trust()
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One finished cell of each of four models."""
+    words = [*TINY, f"paths.multirun={tmp_path_factory.mktemp('winner')}", "sweep.name=s", "budget.seeds=2"]
+    jobs = [compose([*words, f"model={model}", f"modality={name}"]).job() for model, name in CELLS.items()]
+    planned = Sweep.plan(jobs, words)
+    planned.open()
+    worker.work(planned.waiting)
+    return planned.folder
+
+
+def winner_of(sweep: Path, model: str) -> Winner:
+    modality = "" if model == "ease" else f"/{CELLS[model]}"
+    return read_winner(sweep, f"{DATA}/{model}{modality}", Sources(TRUST))
+
+
+def folder_of(sweep: Path, model: str) -> Path:
+    return paths.cell_dir(sweep, DATA, model, "-" if model == "ease" else CELLS[model])
+
+
+@pytest.mark.parametrize("model", CELLS)
+def test_lists_are_those_of_the_records(sweep: Path, model: str) -> None:
+    winner = winner_of(sweep, model)
+    for seed in winner.finals:
+        stored = records.read_final(folder_of(sweep, model), seed)
+        users = [str(winner.dataset.user_ids[user]) for user in stored.users]
+        lists = recommend(winner, users, Asked(50, [seed], as_tested=True))
+        assert stored.top is not None
+        for user, own in zip(users, stored.top, strict=True):
+            expected = winner.dataset.item_ids[own[own >= 0]]
+            assert lists[lists["user"].astype(str) == user]["item"].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("model", CELLS)
+def test_nobody_is_recommended_what_the_user_has(sweep: Path, model: str) -> None:
+    winner = winner_of(sweep, model)
+    split = winner.dataset.split
+    lists = recommend(winner, winner.dataset.user_ids.tolist(), Asked(80, [1]))
+    has = {
+        (str(winner.dataset.user_ids[user]), str(winner.dataset.item_ids[item]))
+        for part in (split.train, split.valid, split.test)
+        for user, item in zip(part.users, part.items, strict=True)
+    }
+    assert has.isdisjoint(zip(lists["user"].astype(str), lists["item"].astype(str), strict=True))
+    assert lists.groupby("user")["rank"].max().min() < 80
+    assert (lists.groupby("user")["item"].nunique() == lists.groupby("user").size()).all()
+
+
+def test_the_mean_over_seeds_orders_by_mean_place(sweep: Path) -> None:
+    winner = winner_of(sweep, "vbpr")
+    user = str(winner.dataset.user_ids[3])
+    single = [recommend(winner, [user], Asked(80, [seed])).set_index("item")["rank"] for seed in (1, 2)]
+    both = recommend(winner, [user], Asked(80, [1, 2]))
+    means = ((single[0] + single[1]) / 2)[both["item"]].to_numpy()
+    assert (np.diff(means) >= 0).all()
+    assert len(both) == len(single[0])
+
+
+@pytest.mark.parametrize("model", ["ease", "hybridknn"])
+def test_a_new_user_with_the_items_of_a_known_one_gets_its_list(sweep: Path, model: str) -> None:
+    winner = winner_of(sweep, model)
+    train = winner.dataset.split.train
+    users, items = winner.dataset.user_ids[train.users], winner.dataset.item_ids[train.items]
+    histories = pd.DataFrame({"user": users, "item": items}).sort_values("user", key=lambda ids: ids.astype(str))
+    new = recommend_to_new(winner, histories, Asked(30, [1]))
+    known = winner.model(1)
+    for position in (0, 7, 31):
+        user = winner.dataset.user_ids[position]
+        scores = known.score(torch.tensor([position]))[0].clone()
+        scores[torch.from_numpy(train.items[train.users == position])] = -torch.inf
+        places = dict(zip(winner.dataset.item_ids, range(80), strict=True))
+        own = torch.tensor([places[item] for item in new[new["user"] == str(user)]["item"]])
+        torch.testing.assert_close(scores[own], scores.sort(descending=True).values[:30])
+
+
+@pytest.mark.parametrize("model", ["ials", "itemknn", "contentknn", "popularity"])
+def test_models_of_histories_welcome_new_users(model: str) -> None:
+    job = compose([*TINY, f"model={model}", "modality=fused"]).job()
+    task = job.task()
+    build, settings = task.recipe(task.default)
+    data = make_recdata(task.train, task.inputs(1))
+    fitted = rebuild(build, data, {}, settings, 1)
+    assert isinstance(fitted, ClosedForm)
+    assert fitted.serves_new_users
+    users = torch.arange(data.n_users)
+    before = fitted.score(users).clone()
+    fitted.welcome(interaction_matrix(data.edge_index, data.n_users, data.n_items))
+    torch.testing.assert_close(fitted.score(users), before)
+    one = torch.tensor([[0], [5]])
+    fitted.welcome(interaction_matrix(one, 1, data.n_items))
+    assert fitted.score(torch.tensor([0])).shape == (1, data.n_items)
+
+
+def test_a_model_of_known_users_refuses_new_ones(sweep: Path) -> None:
+    histories = pd.DataFrame({"user": ["x"], "item": [str(winner_of(sweep, "vbpr").dataset.item_ids[0])]})
+    with pytest.raises(ValueError, match="vbpr knows only the users it was trained on"):
+        recommend_to_new(winner_of(sweep, "vbpr"), histories, Asked(5, [1]))
+
+
+def test_what_is_loaded_scores_by_raw_ids(sweep: Path) -> None:
+    loaded = mmbench.load(sweep, f"{DATA}/vbpr/fused", seed=2)
+    user = loaded.user_index[str(loaded.user_ids[5])]
+    assert user == 5
+    scores = loaded.model.score(torch.tensor([user]))
+    assert scores.shape == (1, len(loaded.item_ids))
+    users, items = loaded.model.vectors() or pytest.fail("VBPR has vectors")
+    torch.testing.assert_close(scores[0], users[user] @ items.T)
+
+
+@pytest.mark.parametrize("model", CELLS)
+def test_exported_files(sweep: Path, model: str, tmp_path: Path) -> None:
+    winner = winner_of(sweep, model)
+    names = export(winner, 1, tmp_path, with_ids=False, trust=TRUST)
+    assert sorted(names) == sorted(file.name for file in tmp_path.iterdir())
+    assert ("item_vectors.npy" in names) == (model in ("vbpr", "freedom"))
+    scores = winner.model(1).score(torch.arange(60))
+    if "item_vectors.npy" in names:
+        users, items = (np.load(tmp_path / f"{side}_vectors.npy", allow_pickle=False) for side in ("user", "item"))
+        torch.testing.assert_close(torch.from_numpy(users @ items.T), scores, rtol=1e-4, atol=1e-5)
+    neighbours = pd.read_parquet(tmp_path / "item_neighbours.parquet")
+    assert (neighbours["item"] != neighbours["neighbour"]).all()
+    ordered = neighbours.groupby("item")["similarity"].apply(lambda values: values.is_monotonic_decreasing)
+    assert ordered.all()
+    if model == "ease":
+        of_first = neighbours[neighbours["item"] == 0]
+        weights = winner.model(1).weights[0]  # type: ignore[index]
+        np.testing.assert_allclose(of_first["similarity"], weights[of_first["neighbour"].to_numpy()], rtol=1e-5)
+    card = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
+    assert card["test"]["ndcg@20"]["low"] < card["test"]["ndcg@20"]["mean"] < card["test"]["ndcg@20"]["high"]
+    assert card["proof"] == "consistent"
+    assert card["root"] in (tmp_path / "card.md").read_text(encoding="utf-8")
+
+
+def test_ids_leave_only_when_asked(sweep: Path, tmp_path: Path) -> None:
+    winner = winner_of(sweep, "vbpr")
+    names = export(winner, 1, tmp_path, with_ids=True, trust=TRUST)
+    assert {"items.parquet", "users.parquet"} <= {*names}
+    assert pd.read_parquet(tmp_path / "items.parquet")["item"].tolist() == winner.dataset.item_ids.astype(str).tolist()
+
+
+def test_commands(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(*words: str) -> Said:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["mmbench", *words])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Said(code, *capsys.readouterr())
+
+    cell = ["--cell", f"{DATA}/hybridknn/fused"]
+    users = tmp_path / "users.txt"
+    ids = winner_of(sweep, "hybridknn").dataset.user_ids
+    users.write_text(f"{ids[4]}\n\n{ids[2]}\n", encoding="utf-8")
+
+    def run(*words: str) -> Said:
+        return command("recommend", str(sweep), *cell, *words, "--out", str(tmp_path / "lists.csv"))
+
+    assert "2 lists, from final run 1, written to" in run("--users", str(users), "--top", "7").out
+    lists = pd.read_csv(tmp_path / "lists.csv", dtype=str)
+    assert lists["user"].unique().tolist() == [str(ids[2]), str(ids[4])]
+    assert lists.groupby("user").size().eq(7).all()
+    new = tmp_path / "new.csv"
+    new.write_text(f"user,item\nstranger,{winner_of(sweep, 'hybridknn').dataset.item_ids[0]}\n", encoding="utf-8")
+    assert "1 list, from final run 1, 2" in run("--new-users", str(new), "--seed", "mean").out
+    users.write_text("nobody\n", encoding="utf-8")
+    is_one_line(run("--users", str(users)), "1 of the user ids are not in the data, such as nobody")
+    is_one_line(run("--seed", "9"), "final run 9 does not exist; there are 1, 2")
+    is_one_line(run("--top", "0"), "--top=0 must be a whole number of at least 1")
+    new.write_text("who,item\nx,1\n", encoding="utf-8")
+    is_one_line(run("--new-users", str(new)), "has no column user; it needs user and item")
+    wrong = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fuse", "--out", str(tmp_path / "out"))
+    is_one_line(wrong, f"--cell {DATA}/vbpr/fuse is not in this sweep; did you mean {DATA}/vbpr/fused?")
+    done = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fused", "--out", str(tmp_path / "out"))
+    assert done.code == 0, done.err
+    assert "item_vectors.npy" in done.out
