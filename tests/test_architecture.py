@@ -21,6 +21,7 @@ ROOMS = ("tuning", "training", "sealing", "inference", "scheduling", "report", "
 PLAIN = re.compile(r"\b(dict|Mapping|MutableMapping)\[str, (Any|object)\]")
 #: Functions of these rooms that may take or return a mapping from names to anything, by what it is.
 PLAIN_MAPPINGS = {
+    "what a template of a page is given": {"report.templating.of"},
     "a section of the configuration, before it is a type or for a model's constructor": {
         "cli.compose._plain",
         "cli.decide._yaml",

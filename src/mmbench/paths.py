@@ -106,6 +106,7 @@ def report_dir(sweep_dir: Path) -> Path:
 #: Names of the report's files without their endings: its index, its documents, and the pages of a decision.
 INDEX, FAIRNESS, SUBMISSION = "report", "fairness", "submission"
 TABLE, VERDICTS, BENCHMARK, CONTRIBUTION, PAPER = "table", "verdicts", "benchmark", "contribution", "paper"
+NEW_ITEMS = "new_items"
 DECISION, CHECKLIST = "decision", "checklist"
 #: The page of a decision as it is passed on: its items have numbers instead of titles, and no pictures.
 WITHOUT_TITLES = "decision-without-titles"
@@ -255,6 +256,11 @@ def training_files(cell: Path, stage: str, number: int) -> list[Path]:
 def training_records(cell: Path, stage: str) -> list[Path]:
     """Records of all trainings of a stage."""
     return sorted((cell / TRAINING_FILES[stage]).parent.glob(f"*.{RECORD}"))
+
+
+def ranks_among(candidates: str) -> str:
+    """Ending of the test ranks of a final run among ``cold``, ``warm`` or ``all`` candidates."""
+    return f"{candidates}.{RANKS}"
 
 
 def shuffled_ranks(modality: str) -> str:

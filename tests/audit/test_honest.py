@@ -44,6 +44,13 @@ def test_a_sweep_with_rungs_and_proposals_passes(tmp_path: Path) -> None:
     passes(run(tmp_path, "s", *words, cells=ONE))
 
 
+@pytest.mark.parametrize("target", ["cold", "harmonic"])
+def test_a_sweep_of_new_items_passes(target: str, tmp_path: Path) -> None:
+    """Its ranks among new, other and all items, and the offset that validation chose, come from the stored states."""
+    words = ("budget.trials=2", "budget.seeds=1", "dataset.protocol=cold", "dataset.cold_fold=2")
+    passes(run(tmp_path, "s", *words, f"tuning.target={target}", cells=ONE))
+
+
 def test_a_sweep_whose_protocol_was_found_out_passes(tmp_path: Path) -> None:
     passes(run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", "dataset.protocol=auto", cells=ONE))
 

@@ -38,13 +38,13 @@ def test_shapes_of_features_and_truth(world: str) -> None:
         assert np.isfinite(feature.values).all()
     shapes = {name: values.shape for name, values in source.truth.items()}
     factors = {f"factors_{block}": (60, 8) for block in ("shared", "text", "image", "id", "junk")}
-    function = world in ("redundant", "cold_image")
+    derived = WORLDS[world].derived
     assert shapes == {
         **factors,
         "tastes": (80, 32),
         "popularity": (60,),
-        "text_mixing": (40, 32),
-        "image_mixing": (32 if function else 40, 32),
+        "text_mixing": (32 if derived == "text" else 40, 32),
+        "image_mixing": (32 if derived == "image" else 40, 32),
         "new": (60,),
         "feature_noise": (),
         "temperature": (),
@@ -52,7 +52,7 @@ def test_shapes_of_features_and_truth(world: str) -> None:
     }
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", [world for world, spec in WORLDS.items() if spec.derived != "text"])
 def test_the_truth_is_what_the_world_was_made_of(world: str) -> None:
     source = make_world(world, {"image": SECOND}, **SMALL)
     truth = source.truth
@@ -82,6 +82,7 @@ LOGS = {
     "useless_image": "6575603371522386693",
     "no_signal": "10132050020784046355",
     "cold_image": "5415467999442808243",
+    "cold_text": "5415467999442808243",
     "complementary@1": "13631078638536147539",
 }
 
@@ -193,7 +194,29 @@ def test_the_text_of_a_new_item_is_not_in_its_features() -> None:
     np.testing.assert_allclose(missing, np.tile(text.values[text.present].mean(0), (9, 1)), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("world", [name for name in WORLDS if name != "cold_image"])
+def test_cold_text_is_the_mirror_of_cold_image() -> None:
+    """Its text is a function of the observed image, which new items lack; its users choose as those of the other."""
+    source = make_world("cold_text", n_users=300, n_items=100, per_user=20)
+    truth, new = source.truth, source.truth["new"]
+    text, image = source.features["text"], source.features["image"]
+    assert new.sum() == 15
+    assert text.present.all()
+    assert image.present.tolist() == (~new).tolist()
+    blocks = np.hstack([truth[f"factors_{block}"] for block in ("shared", "text", "image", "id", "junk")])
+    seen = blocks @ truth["image_mixing"]
+    assert not truth["image_mixing"][8:16].any(), "the block that only text describes is not shown"
+    assert (image.values - seen)[~new].std() == pytest.approx(float(truth["feature_noise"]), rel=0.1)
+    told = np.tanh(image.values @ truth["text_mixing"])[~new]
+    assert (text.values[~new] - told).std() == pytest.approx(0.3, rel=0.1)
+    items, parts = source.log["item_id"].str[1:].astype(int).to_numpy(), source.log["split"].to_numpy()
+    assert not new[items[parts == "train"]].any()
+    second = make_world("cold_text", {"image": SECOND}, n_users=300, n_items=100, per_user=20)
+    assert np.array_equal(second.features["text"].values, text.values)
+    assert not np.allclose(second.features["image"].values, image.values)
+    assert second.log.equals(source.log)
+
+
+@pytest.mark.parametrize("world", [name for name in WORLDS if name not in ("cold_image", "cold_text")])
 def test_other_worlds_have_no_new_items(world: str) -> None:
     source = make_world(world, **SMALL)
     assert not source.truth["new"].any()
@@ -303,6 +326,7 @@ def test_users_of_uneven_logs_choose_what_they_like() -> None:
         ("no_signal", {"n_interactions": 7499}, r"n_interactions=7499 must be at least 5 for each of n_users=1500"),
         ("no_signal", {"n_interactions": 9000, "n_items": 20}, r"gives a user \d+, more than half of n_items=20"),
         ("no_signal", {"n_interactions": 9000, "per_user": 6}, r"goes with neither per_user nor a world that has new"),
+        ("cold_text", {"n_interactions": 9000}, r"goes with neither per_user nor a world that has new items"),
         ("cold_image", {"n_interactions": 9000}, r"goes with neither per_user nor a world that has new items"),
     ],
 )

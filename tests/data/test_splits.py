@@ -190,3 +190,47 @@ def test_train_valid_and_protocol_reach_the_tuning_fingerprint(split: Split) -> 
 def test_only_the_protocol_of_the_source_study_ranks_validation_items_at_test(split: Split) -> None:
     assert not split.masks_valid_at_test
     assert Split(split.train, split.valid, split.test, "given").masks_valid_at_test
+
+
+def a_log(n_users: int = 60, n_items: int = 97, each: int = 14) -> pd.DataFrame:
+    rng = np.random.default_rng(2)
+    rows = [(f"u{u}", f"i{i}") for u in range(n_users) for i in rng.permutation(n_items)[:each]]
+    return pd.DataFrame(rows, columns=["user_id", "item_id"])
+
+
+def test_folds_share_out_all_items() -> None:
+    """Every item is new at test in exactly one fold, and at validation in exactly one other."""
+    log = a_log()
+    folds = [splits.cold_pools(log, 0, fold) for fold in range(splits.FOLDS)]
+    items = sorted(log["item_id"].unique())
+    assert sorted(np.concatenate([pools["test"] for pools in folds])) == items
+    assert all(not set(pools["test"]) & set(pools["valid"]) for pools in folds)
+    in_validation = np.concatenate([pools["valid"] for pools in folds])
+    assert len(set(in_validation)) == len(in_validation)
+    assert [len(pools["test"]) for pools in folds] == [20, 20, 20, 19, 18]
+
+
+def test_cold_holds_out_whole_items_and_a_tenth_of_the_others() -> None:
+    log = a_log()
+    parts, pools = splits.cold(log, 0, 2), splits.cold_pools(log, 0, 2)
+    for part, pool in pools.items():
+        assert set(parts[log["item_id"].isin(pool)]) == {part}
+    warm = log[~log["item_id"].isin([*pools["test"], *pools["valid"]])]
+    pd.testing.assert_series_equal(parts[warm.index], splits.paper(warm, 0), check_names=False)
+
+
+def test_cold_is_decided_by_seed_and_items_not_by_the_order_of_rows() -> None:
+    log = a_log()
+    mixed = log.sample(frac=1, random_state=3)
+    for part in ("test", "valid"):
+        assert splits.cold_pools(mixed, 0, 1)[part].equals(splits.cold_pools(log, 0, 1)[part])
+        assert set(splits.cold_pools(log, 1, 1)[part]) != set(splits.cold_pools(log, 0, 1)[part])
+
+
+def test_late_pools_are_the_items_of_each_part_that_first_occur_there() -> None:
+    log = pd.DataFrame(
+        {"user_id": "u", "item_id": list("abacbddeca")},
+    )
+    parts = pd.Series(["train"] * 3 + ["valid"] * 3 + ["test"] * 4)
+    pools = splits.late_pools(log, parts)
+    assert {part: pool.tolist() for part, pool in pools.items()} == {"valid": ["c", "d"], "test": ["e"]}

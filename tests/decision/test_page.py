@@ -29,6 +29,7 @@ from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.tuned_gain import NoWord, tuned_gain
 from mmbench.messages import Message, Translator
 from mmbench.report.catalogue import Catalogue
+from mmbench.report.contribution_facts import FOUND_OF_1000, NEW_ITEMS
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep
@@ -552,3 +553,24 @@ def test_unused_signal_is_asked_of_every_encoder(tmp_path: Path, monkeypatch: py
     assert asked() == Gate("G8", Status.PASS, 0.02, 0.03, "image encoder: default")
     monkeypatch.setattr(gates, "read_catalogue", lambda cell, trust: "not here")
     assert asked().status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("lang", "says", "one_draw"),
+    [
+        ("en", "0 without content, 120 with text and 85 with images.", "One draw of new items"),
+        ("ja", "購買履歴だけでは0点、", "1回だけ選んだ新商品"),
+    ],
+)
+def test_new_items_have_a_part_of_their_own(shop: tuple[SweepTable, Read], lang: str, says: str, one_draw: str) -> None:
+    """Found of 1,000, with what chance would find; without new items the part is not there."""
+    table, read = shop
+    assert 'id="new"' not in write_answer(table, read, "hold", lang).file.read_text()
+    facts = replace(read.facts, facts=list(read.facts.facts))
+    for condition, found in (("none", 31.0), ("text", 120.0), ("image", 85.0)):
+        facts.add(NEW_ITEMS, condition, FOUND_OF_1000, found, baseline=31.0)
+    page = Text(write_answer(table, replace(read, facts=facts), "hold", lang).file.read_text())
+    part = page.by_id["new"]
+    assert says in part
+    assert "31" in part
+    assert one_draw in part

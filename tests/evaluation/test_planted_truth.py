@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,8 +49,7 @@ def known(world: str, condition: str, **options: Any) -> Known:
     dataset = load_dataset(configured(world, **options))
     assert dataset.truth is not None
     choices = Choices.of(dataset.truth, dataset.split)
-    image_of_text = WORLDS[world].image_of_text
-    content = told_by_content(dataset.truth, dataset.features, CONDITIONS[condition], image_of_text=image_of_text)
+    content = told_by_content(dataset.truth, dataset.features, CONDITIONS[condition], derived=WORLDS[world].derived)
     return Known(dataset, choices, content, told_by_log(choices, dataset.split.train, content))
 
 
@@ -66,6 +65,7 @@ def known(world: str, condition: str, **options: Any) -> Known:
         ("complementary@1", set()),
         ("two_views", set()),
         ("cold_image", set()),
+        ("cold_text", set()),
     ],
 )
 def test_the_truth_is_what_was_planted(world: str, nothing: set[str]) -> None:
@@ -88,14 +88,15 @@ def test_the_sharpened_world_adds_more_to_a_log() -> None:
     assert sharpened.gain(CONTENT_AND_LOG, "fused_vs_none") > 1.5 * first.gain(CONTENT_AND_LOG, "fused_vs_none")
 
 
-def test_images_of_cold_image_help_new_items_alone() -> None:
-    config = configured("cold_image")
+@pytest.mark.parametrize(("world", "without"), [("cold_image", "text"), ("cold_text", "image")])
+def test_what_new_items_have_helps_them_alone(world: str, without: str) -> None:
+    config = configured(world)
     truth, dataset = planted_truth(config), load_dataset(config)
     assert dataset.truth is not None
     for knowledge in (CONTENT, CONTENT_AND_LOG):
-        text, fused = (truth.rankings[knowledge][condition] for condition in ("text", "fused"))
-        new = dataset.truth["new"][text.items]
-        discounts = [np.where(r.pairs.ranks <= 20, 1 / np.log2(r.pairs.ranks + 1), 0) for r in (text, fused)]
+        other, fused = (truth.rankings[knowledge][condition] for condition in (without, "fused"))
+        new = dataset.truth["new"][other.items]
+        discounts = [np.where(r.pairs.ranks <= 20, 1 / np.log2(r.pairs.ranks + 1), 0) for r in (other, fused)]
         gained = discounts[1] - discounts[0]
         assert gained[new].mean() > 0.05
         assert gained[~new].mean() <= 0
@@ -118,7 +119,8 @@ def surprise(dataset: Dataset, belief: Belief) -> float:
 
 
 @pytest.mark.parametrize(
-    ("world", "condition"), [("complementary", "fused"), ("redundant", "image"), ("cold_image", "fused")]
+    ("world", "condition"),
+    [("complementary", "fused"), ("redundant", "image"), ("cold_image", "fused"), ("cold_text", "fused")],
 )
 def test_what_is_said_to_be_known_is_known_that_well(world: str, condition: str) -> None:
     of = known(world, condition)
@@ -212,7 +214,7 @@ def test_content_is_conditioned_on_as_a_normal_distribution() -> None:
     """The same numbers from the joint covariance of factors and features, item by item."""
     dataset = load_dataset(configured("complementary", n_users=40, n_items=50))
     assert dataset.truth is not None
-    belief = told_by_content(dataset.truth, dataset.features, ("image", "text"), image_of_text=False)
+    belief = told_by_content(dataset.truth, dataset.features, ("image", "text"), derived="")
     mixing = np.hstack([dataset.truth["image_mixing"], dataset.truth["text_mixing"]])
     observed = np.hstack([dataset.features["image"].values, dataset.features["text"].values])
     weights = mixing @ np.linalg.inv(mixing.T @ mixing + 0.25**2 * np.eye(64))
@@ -222,17 +224,21 @@ def test_content_is_conditioned_on_as_a_normal_distribution() -> None:
     assert np.diagonal(belief.covariance, axis1=1, axis2=2)[:, 24:] == pytest.approx(1.0)
 
 
-def test_an_image_of_the_text_counts_where_there_is_no_text() -> None:
-    dataset = load_dataset(configured("cold_image", n_items=2000, n_users=40))
+@pytest.mark.parametrize(
+    ("world", "derived", "origin"), [("cold_image", "image", "text"), ("cold_text", "text", "image")]
+)
+def test_what_is_derived_counts_where_its_origin_is_not(world: str, derived: str, origin: str) -> None:
+    dataset = load_dataset(configured(world, n_items=2000, n_users=40))
     assert dataset.truth is not None
     new, told = dataset.truth["new"], {}
     for condition in ("none", "text", "image", "fused"):
-        belief = told_by_content(dataset.truth, dataset.features, CONDITIONS[condition], image_of_text=True)
-        errors = (certain(dataset.truth).mean - belief.mean)[:, :16] ** 2
+        belief = told_by_content(dataset.truth, dataset.features, CONDITIONS[condition], derived=derived)
+        described = np.r_[:8, 8:16] if origin == "text" else np.r_[:8, 16:24]
+        errors = (certain(dataset.truth).mean - belief.mean)[:, described] ** 2
         told[condition] = {"new": 1 - errors[new].mean(), "old": 1 - errors[~new].mean()}
-    assert told["text"]["new"] == told["none"]["new"]
-    assert told["fused"]["old"] == told["text"]["old"] > told["image"]["old"] + 0.1
-    assert told["fused"]["new"] == told["image"]["new"] > 0.5
+    assert told[origin]["new"] == told["none"]["new"]
+    assert told["fused"]["old"] == told[origin]["old"] > told[derived]["old"] + 0.1
+    assert told["fused"]["new"] == told[derived]["new"] > 0.5
 
 
 @pytest.mark.parametrize("world", ["complementary", "cold_image"])
@@ -280,3 +286,9 @@ def test_the_tables_of_the_documentation_are_complete_and_true() -> None:
         values = [[float(number.rstrip(" |")) for number in cells[2:]] for cells in (ours, theirs)]
         np.testing.assert_allclose(values[0][:4], values[1][:4], atol=1e-3)
         np.testing.assert_allclose(values[0][4:8], values[1][4:8], rtol=0.02, atol=0.3)
+
+
+def test_the_truth_of_another_image_than_the_text_is_made_of_is_not_known() -> None:
+    config = replace(configured("cold_text"), encoder={"image": "second"})
+    with pytest.raises(ValueError, match=r"the truth of cold_text is known only with dataset\.encoder\.image=default"):
+        planted_truth(config)

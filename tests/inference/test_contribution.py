@@ -25,6 +25,7 @@ from mmbench.inference import intervals
 from mmbench.inference.contribution import bootstrap, geometry, hits, pretest, rankings, ridge, shapley, signal, slices
 from mmbench.inference.contribution.pretest import Light
 from mmbench.inference.contribution.shapley import EMPTY
+from mmbench.inference.contribution.signal import frequent_items, new_item_reach
 from tests.conftest import BlockWorld
 from tests.inference.test_intervals import known_answers
 
@@ -684,3 +685,25 @@ def test_slices_of_other_pairs_are_refused() -> None:
     slicing = divisions.Slicing(np.array([0, 0]), ("all",))
     with pytest.raises(ValueError, match=r"tables \(3, 1\) and \(3, 1\), 2 users, 2 labels: not paired"):
         slices.slice_gains(np.ones((3, 1)), np.ones((3, 1)), np.array([0, 1]), slicing)
+
+
+def test_content_finds_new_items_where_it_tells_and_the_floor_where_not() -> None:
+    reaches = {}
+    for name in ("complementary", "no_signal"):
+        train = world(name).split.train
+        rows = frequent_items(train)
+        values = {m: f.values[rows].astype(np.float64) for m, f in world(name).features.items()}
+        reaches[name] = new_item_reach(values, pretest.restricted(train, rows))
+    telling, silent = reaches["complementary"], reaches["no_signal"]
+    assert telling.ndcg[BOTH] > telling.ndcg[TEXT] > 1.5 * telling.floor
+    for subset in (TEXT, IMAGE, BOTH):
+        assert silent.ndcg[subset] == pytest.approx(silent.floor, rel=0.15)
+    assert telling.pool == pytest.approx(len(frequent_items(world("complementary").split.train)) / 5)
+
+
+def test_predictions_of_a_fold_do_not_look_at_its_targets() -> None:
+    rng = np.random.default_rng(7)
+    x, y, folds = {"a": rng.normal(size=(60, 4))}, rng.normal(size=(60, 3)), np.arange(60) % 5
+    before = ridge.FoldedRidge(x, y, folds).predicted(2, frozenset("a"))
+    y[folds == 2] = 1e6
+    assert np.array_equal(ridge.FoldedRidge(x, y, folds).predicted(2, frozenset("a")), before)

@@ -32,6 +32,11 @@ N_ITEMS = 25  # of the views that are discriminated
 GOLDEN = Path(__file__).resolve().parents[1] / "parity" / "b"
 
 
+def seen(features: dict[str, Tensor]) -> Tensor:
+    """Every item has a training interaction."""
+    return torch.ones(len(next(iter(features.values()))), dtype=torch.bool)
+
+
 def final(p: dict[str, Tensor], data: RecData, graphs: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Users, items and the items in each view."""
     graph = dense.normalised(dense.interactions(data), 1e-7)
@@ -176,7 +181,7 @@ def test_consistent_graphs_against_dense(
 ) -> None:
     monkeypatch.setattr(nearest, "BLOCK_ENTRIES", block_entries)
     expected = denoised(features, present, k)
-    graphs = consistent_graphs(features, present, k)
+    graphs = consistent_graphs(features, present, seen(features), k)
     assert list(graphs) == list(features)
     for name, graph in graphs.items():
         torch.testing.assert_close(graph.matrix().to_dense(), expected[name])
@@ -186,14 +191,17 @@ def test_consistent_graphs_against_dense(
 
 def test_one_modality_is_its_own_judge(features: dict[str, Tensor], present: dict[str, Tensor]) -> None:
     alone = {"image": features["image"]}
-    graph = consistent_graphs(alone, present, 20)["image"].matrix().to_dense()
+    graph = consistent_graphs(alone, present, seen(alone), 20)["image"].matrix().to_dense()
     torch.testing.assert_close(graph, denoised(alone, present, 20)["image"])
 
 
 def test_an_item_without_content_is_isolated_where_it_lacks_it(
     features: dict[str, Tensor], present: dict[str, Tensor]
 ) -> None:
-    graphs = {name: graph.matrix().to_dense() for name, graph in consistent_graphs(features, present, 5).items()}
+    graphs = {
+        name: graph.matrix().to_dense()
+        for name, graph in consistent_graphs(features, present, seen(features), 5).items()
+    }
     for name, item in (("image", 4), ("image", 9), ("text", 9), ("text", 12)):
         assert not graphs[name][item].any()
         assert not graphs[name][:, item].any()
@@ -204,7 +212,7 @@ def test_an_item_without_content_is_isolated_where_it_lacks_it(
 def test_rounding_does_not_part_items_that_are_all_alike(dtype: torch.dtype) -> None:
     torch.set_default_dtype(dtype)
     alike = {"image": torch.full((20, 7), 0.3), "text": torch.full((20, 333), 1.7)}
-    graphs = consistent_graphs(alike, {name: torch.ones(20, dtype=torch.bool) for name in alike}, 5)
+    graphs = consistent_graphs(alike, {name: seen(alike) for name in alike}, seen(alike), 5)
     for graph in graphs.values():
         assert torch.equal(torch.bincount(graph.edge_index[0]), torch.full((20,), 5))
         assert graph.weights.dtype == dtype

@@ -90,7 +90,7 @@ def test_one_item_without_content_leaves_the_others_as_they_were(block_world: Bl
     model = HybridKNN(data, k=200)
     everything, graphs = replace(data, present={**data.present, "image": lacking}), []
     for name in ("image", "text"):
-        graphs.append(weighted(content_neighbours(data.features[name], data.present[name], data.n_items)))
+        graphs.append(weighted(content_neighbours(data.features[name], data.present[name], data.warm, data.n_items)))
     complete, partial = (model._weights([graphs[0], *graphs], d) for d in (data, everything))
     for graph, number, by_edge in zip([graphs[0], *graphs], complete, partial, strict=True):
         kept = (graph.edge_index != 3).all(0)

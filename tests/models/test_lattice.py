@@ -171,7 +171,7 @@ def test_gradients_flow_through_similarities(block_world: BlockWorld) -> None:
     features = block_world.data(("text",)).features["text"].double().requires_grad_()
     n = len(features)
     present = torch.arange(n) != 4
-    lists = learned_knn(features, present, K)
+    lists = learned_knn(features, present, present, K)
     pull = torch.randn(n, n, generator=torch.Generator().manual_seed(3))
     graph = row_sum_normalised(weighted(lists)).matrix
     (ours,) = torch.autograd.grad((graph().to_dense() * pull).sum(), features)

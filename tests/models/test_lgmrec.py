@@ -137,10 +137,20 @@ def test_users_hear_what_the_last_hyperedges_say(n_layers: int) -> None:
     generator = torch.Generator().manual_seed(0)
     of_users, of_items, x = (torch.rand(shape, generator=generator) for shape in ((5, 3), (4, 3), (4, 2)))
     passing = of_items @ of_items.T
-    users, items = through_hyperedges(of_users, of_items, x, n_layers)
+    users, items = through_hyperedges(of_users, of_items, x, torch.arange(4), n_layers)
     before_last = torch.linalg.matrix_power(passing, n_layers - 1) @ x
     torch.testing.assert_close(items, passing @ before_last)
     torch.testing.assert_close(users, of_users @ of_items.T @ before_last)
+
+
+def test_unseen_items_listen_to_hyperedges_and_say_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    of_users, of_items, x = (torch.rand(shape, generator=generator) for shape in ((5, 3), (4, 3), (4, 2)))
+    seen = torch.tensor([0, 2, 3])
+    users, items = through_hyperedges(of_users, of_items, x, seen, 1)
+    edges = of_items[seen].T @ x[seen]
+    torch.testing.assert_close(items, of_items @ edges)
+    torch.testing.assert_close(users, of_users @ edges)
 
 
 def test_the_contrast_compares_with_every_row_and_counts_repeated_ones() -> None:
@@ -148,4 +158,4 @@ def test_the_contrast_compares_with_every_row_and_counts_repeated_ones() -> None
     chosen = torch.tensor([4, 0, 4])
     logits = dense.unit(a)[chosen] @ dense.unit(b).T / TEMPERATURE
     expected = (logits.exp().sum(1).log() - logits.gather(1, chosen[:, None]).squeeze(1)).sum()
-    torch.testing.assert_close(contrast_with_all(a, b, chosen), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(contrast_with_all(a, b, chosen, b), expected, rtol=1e-12, atol=0)

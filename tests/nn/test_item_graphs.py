@@ -24,7 +24,7 @@ def test_hardly_anything_present(n_present: int) -> None:
     present = torch.arange(N) < n_present
     graph = row_sum_normalised(weighted(knn(random_features(), present, 5)))
     assert graph.edge_index.shape == (2, n_present)
-    assert weighted(content_neighbours(random_features(), present, 5)).edge_index.shape == (2, 0)
+    assert weighted(content_neighbours(random_features(), present, present, 5)).edge_index.shape == (2, 0)
     assert not binary_normalised(knn(random_features(), present, 5)).matrix().to_dense().count_nonzero() - n_present
 
 

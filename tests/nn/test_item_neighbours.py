@@ -15,7 +15,11 @@ from mmbench.nn.item_neighbours import (
     content_neighbours,
     cooccurrence_knn,
     found_by,
+    joined,
     knn,
+    seen_and_unseen,
+    unseen_common_knn,
+    unseen_knn,
 )
 from mmbench.nn.memo import Memo
 
@@ -141,17 +145,17 @@ def test_common_users_against_numpy(shrink: float) -> None:
 def test_content_around_its_mean() -> None:
     """Embeddings that share one large direction; the item itself and negative cosines are left out."""
     features = random_features() + 50.0
-    lists = content_neighbours(features, everyone(), 6)
+    lists = content_neighbours(features, everyone(), everyone(), 6)
     expected = dense_cosine(features.double() - features.double().mean(0)).fill_diagonal_(-2.0)
     values, indices = expected.sort(dim=1, descending=True)
     assert torch.equal(lists.indices, indices[:, :6])
     torch.testing.assert_close(lists.values.double(), values[:, :6].clamp_min(0), rtol=0, atol=1e-4)
-    assert (content_neighbours(features, everyone(), N).values >= 0).all()
+    assert (content_neighbours(features, everyone(), everyone(), N).values >= 0).all()
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0, 1e6])
 def test_constant_content_has_no_neighbours(value: float) -> None:
-    assert len(content_neighbours(torch.full((N, 7), value), everyone(), 5).items) == 0
+    assert len(content_neighbours(torch.full((N, 7), value), everyone(), everyone(), 5).items) == 0
 
 
 def test_a_stored_list_serves_smaller_k(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +219,59 @@ def test_lists_of_another_search_are_never_served() -> None:
     assert same(cached_knn(features, everyone(), 4), exact)
 
 
+@pytest.mark.parametrize("shrink", [0.0, 4.0])
+@pytest.mark.parametrize("block", [100, item_neighbours.BLOCK_ENTRIES])
+def test_lists_of_unseen_items_against_dense(shrink: float, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_neighbours, "BLOCK_ENTRIES", block)
+    features, present, warm = random_features(), everyone(), everyone()
+    present[[2, 6]] = False
+    warm[[2, 5, 11, 30, 40]] = False
+    features[11] = 0.0
+    norms = features.norm(dim=1)
+    similarity = features @ features.T / (norms.unsqueeze(1) * norms + shrink)
+    lists = unseen_knn(features, present, warm, 7, shrink=shrink)
+    assert lists.items.tolist() == [5, 30, 40]  # 2 and 11 have nothing to compare
+    allowed = torch.where(present & warm, similarity, -torch.inf)
+    best = allowed[lists.items].topk(7, dim=1)
+    assert torch.equal(lists.indices, best.indices)
+    torch.testing.assert_close(lists.values, best.values)
+
+
+def test_no_list_holds_an_unseen_item_and_seen_ones_keep_theirs() -> None:
+    """What the lists of seen items are does not depend on which unseen items there are."""
+    features, warm = random_features(), everyone()
+    unseen = torch.tensor([3, 17, 29])
+    warm[unseen] = False
+    kept = torch.nonzero(warm).squeeze(1)
+    seen, of_unseen = seen_and_unseen(features, everyone(), warm, 6)
+    alone = knn(features[kept], everyone(len(kept)), 6)
+    assert torch.equal(seen.items, kept)
+    torch.testing.assert_close(seen.values, alone.values)
+    both = joined(seen, of_unseen)
+    assert both.items.tolist() == list(range(N))
+    assert not torch.isin(both.indices, unseen).any()
+    assert torch.equal(both.indices[unseen], of_unseen.indices)
+    assert torch.equal(both.indices[kept], seen.indices)
+
+
+def test_content_neighbours_of_an_unseen_item_lose_none() -> None:
+    """A seen item is left out of its own list; an unseen one is in none, so that its nearest item stays."""
+    features, warm = random_features(), everyone()
+    warm[9] = False
+    lists = content_neighbours(features, everyone(), warm, 5)
+    centred = features - features.mean(0)
+    expected = dense_cosine(centred).fill_diagonal_(-2.0)
+    expected[:, 9] = -2.0
+    for item in (9, 10):
+        torch.testing.assert_close(lists.values[item], expected[item].topk(5).values.clamp_min(0.0))
+
+
+def test_without_seen_items_nothing_has_neighbours() -> None:
+    seen, unseen = seen_and_unseen(random_features(), everyone(), ~everyone(), 5)
+    assert len(seen.items) == len(unseen.items) == 0
+    assert weighted(joined(seen, unseen)).edge_index.shape == (2, 0)
+
+
 # What both have
 
 
@@ -256,3 +313,23 @@ def test_common_lists_are_kept_and_serve_a_smaller_k() -> None:
     again = common_knn([part.clone() for part in parts], present, 4)
     assert again.values.data_ptr() == first.values.data_ptr()
     assert torch.equal(again.values, first.values[:, :4])
+
+
+@pytest.mark.parametrize("shrink", [0.0, 3.0])
+def test_unseen_items_are_compared_by_what_both_have(shrink: float) -> None:
+    """Where nothing lacks, by everything; an unseen item with one part by that part alone."""
+    parts, present, warm = (
+        [random_features(d=6, seed=1), 3 * random_features(d=4, seed=2)],
+        [everyone(), everyone()],
+        everyone(),
+    )
+    warm[[3, 17]] = False
+    expected = unseen_knn(torch.cat(parts, dim=1), everyone(), warm, 7, shrink=shrink)
+    lists = unseen_common_knn(parts, present, warm, 7, shrink=shrink)
+    assert torch.equal(lists.indices, expected.indices)
+    torch.testing.assert_close(lists.values, expected.values)
+    present[0][3] = False
+    lists = unseen_common_knn(parts, present, warm, 5)
+    of_the_rest = torch.where(warm, dense_cosine(parts[1])[3], -2.0)
+    torch.testing.assert_close(lists.values[0], of_the_rest.topk(5).values)
+    assert len(unseen_common_knn(parts, present, ~everyone(), 5).items) == 0

@@ -17,7 +17,6 @@ from mmbench.nn.item_regressions import (
     is_narrow,
     regressions_on_others,
     regularised_inverse,
-    warm_items,
 )
 from mmbench.nn.sparse import interaction_matrix
 from tests.conftest import BlockWorld
@@ -103,7 +102,7 @@ def test_common_users_in_blocks_are_all_of_them(block_world: BlockWorld, monkeyp
     of_items = interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users)
     assert torch.equal(gram_matrix(of_items), history.T @ history)
     assert torch.equal(cached_common_users(data), history.T @ history)
-    assert torch.equal(warm_items(data), history.any(0))
+    assert torch.equal(data.warm, history.any(0))
 
 
 def test_trainings_share_common_users_and_solutions(block_world: BlockWorld) -> None:

@@ -69,9 +69,9 @@ def test_every_file_of_ranks_is_read_by_the_table_and_by_the_tuning_once(
     noted: Counter[str] = Counter()
     original = bounds.read_columns
 
-    def noting(path: Path, names: Sequence[str]) -> list[np.ndarray]:
+    def noting(path: Path, *names: Sequence[str]) -> dict[str, np.ndarray]:
         noted[str(path)] += 1
-        return original(path, names)
+        return original(path, *names)
 
     monkeypatch.setattr(bounds, "read_columns", noting)
     write_report(sweep)

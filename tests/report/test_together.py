@@ -131,7 +131,7 @@ def test_every_part_of_the_report_shows_it(folder: Path, by_name: dict[str, Comp
     assert frame.loc[0, ["records_a", "configuration_gain", "share_trials"]].isna().all()
     drawn = figures.forest_lines([(c.model, c.dataset, c.tuned, figures.said(c)) for c in compared], several=True)
     assert [(line.name, line.word) for line in drawn][:2] == [(f"m, {ALL}", "better"), ("m, a", "")]
-    assert f"the split varies in {ALL}." in submission.answers(table, compared, [])[6].reason
+    assert f"the split varies in {ALL}." in submission.answers(table, compared, [], [])[6].reason
     assert by_trials(compared[1:2]).endswith("; judged over 3 split seeds.")
 
 

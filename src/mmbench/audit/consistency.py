@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mmbench import fingerprint, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
+from mmbench.data.held_out import CANDIDATES, target_in_name
 from mmbench.data.interactions import Interactions
 from mmbench.data.splits import PROTOCOLS, Split
 from mmbench.messages import Message, Refusal
@@ -356,7 +357,8 @@ class CellAudit:
             yield from same(file, "external", cell.external, None)
         dataset = DatasetConfig(**{name: value for name, value in cell.config["dataset"].items() if name != "lr"})
         drawn = f"-draw{cell.draw}" if cell.draw else ""
-        yield from same(file, "config.dataset", f"{dataset.cell_name}{drawn}", cell.dataset)
+        target = target_in_name(dataset.protocol, cell.target)
+        yield from same(file, "config.dataset", f"{dataset.cell_name}{target}{drawn}", cell.dataset)
         versions = [
             r.versions[str(cell.name)] for r in self.manifest.revisions if r.cells.get(str(cell.name)) == cell.key
         ]
@@ -449,7 +451,9 @@ class CellAudit:
             return
         scores = columns[SELECTION_METRIC].astype(np.float64)
         yield from same(file, "course.validated", course.validated, float(scores.mean()))
-        if not (np.isfinite(scores).all() and scores.min() >= 0.0 and scores.max() <= 1.0):
+        # A user's share of a harmonic mean is a weighed sum, with weights of at most 2 together.
+        most = 2.0 if self.cell.target == "harmonic" else 1.0
+        if not (np.isfinite(scores).all() and scores.min() >= 0.0 and scores.max() <= most):
             yield file, SELECTION_METRIC, Message("a score lies outside 0 to 1")
         if self._print is not None:
             users = fingerprint.of_arrays(columns["user"].astype(np.int64))
@@ -563,6 +567,13 @@ class CellAudit:
                 endings = (paths.RANKS, paths.LISTS) if unit.stage == Stage.FINAL else (paths.RANKS,)
                 expected |= {paths.training_file(self.folder, *unit, ending) for ending in endings}
         sealed = {self.folder / name for name in seal.files}
+        finals = {unit.number for unit, training in by_unit.items() if unit.stage == Stage.FINAL and training.succeeded}
+        among = {
+            paths.final_file(self.folder, number, paths.ranks_among(candidates))
+            for number in finals
+            for candidates in CANDIDATES
+        }
+        expected |= sealed & among
         shuffled = {file for file in sealed - expected if ".shuffled_" in file.name}
         for file in sorted((sealed ^ expected) - shuffled):
             yield file, "file", Message("the seal and the trainings do not name the same files")
@@ -583,7 +594,7 @@ class CellAudit:
                 file, "file", table_fingerprint(columns), seal.files[file.relative_to(self.folder).as_posix()]
             )
             if file.name.endswith(paths.RANKS):
-                yield from self._ranks(file, columns, seal)
+                yield from self._ranks(file, columns, "" if file in among else seal.test_hash)
             else:
                 yield from self._lists(file, columns)
 
@@ -597,7 +608,8 @@ class CellAudit:
                 yield file, "items", Message("they are not those that the ranks say")
                 return
 
-    def _ranks(self, file: Path, frame: Mapping[str, NDArray[Any]], seal: Seal) -> Said:
+    def _ranks(self, file: Path, frame: Mapping[str, NDArray[Any]], test_hash: str) -> Said:
+        """Ranks of the whole test split, or, without its hash, of what other candidates rank of it."""
         if self._print is None:
             return
         ranks = frame["rank"]
@@ -609,7 +621,8 @@ class CellAudit:
         except ValueError as error:
             yield file, "user", Message("it cannot be read: {error}", error=error)
             return
-        yield from same(file, "user", test, seal.test_hash)
+        if test_hash:
+            yield from same(file, "user", test, test_hash)
 
 
 def _replayed(

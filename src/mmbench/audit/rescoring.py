@@ -16,15 +16,15 @@ from mmbench.audit.consistency import Said, same
 from mmbench.audit.recorded import Recorded
 from mmbench.data.conditions import control_statistics
 from mmbench.data.recdata import make_recdata
-from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.messages import Message
 from mmbench.scheduling.planning import print_of
-from mmbench.sealing.score_test import evaluator_of_test, stored_rankings
+from mmbench.sealing.score_test import evaluator_of_test, stored_rankings, views_of_test
 from mmbench.store import bounds
 from mmbench.store.files import State, read_state
 from mmbench.store.records import CellStore, frame_fingerprint, ranking_frames, table_fingerprint
 from mmbench.store.schema import CLOSED_FORM, DataPrint, Stage, Training
-from mmbench.training.fit import popularity_score, rebuild
+from mmbench.training.fit import evaluator_of_validation, offset_of, popularity_score, rebuild
 from mmbench.training.loop import validation_scores
 from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning.study import feature_hash
@@ -68,8 +68,9 @@ class _Again:
 
     def __init__(self, recorded: Recorded, graph_dir: Path) -> None:
         self.task, self.graph_dir, self.seal = recorded.task, graph_dir, recorded.store.seal()
-        self.validation = Evaluator(self.task.valid, self.task.train)
-        self.test = evaluator_of_test(self.task, recorded.split)
+        task = self.task
+        self.validation = evaluator_of_validation(task.valid, task.train, task.new_valid, task.target)
+        self.test, self.views = evaluator_of_test(task, recorded.split), views_of_test(task, recorded.split)
         self.popularity = popularity_score(self.validation, make_recdata(self.task.train, {}))
         self.ranks = True
 
@@ -103,12 +104,14 @@ class _Again:
         except DegenerateScores as error:
             yield file, "state", Message("its scores rank nothing: {error}", error=error)
             return
+        offset = None if task.new_valid is None else offset_of(model, task.new_valid, task.train)
+        yield from same(file, "course.offset", training.course.offset, offset)
         frame = pd.DataFrame({"user": self.validation.users.astype("int32"), SELECTION_METRIC: per_user})
         yield from _table(store, training, paths.VALIDATION, frame)
         if closed:
             yield from same(file, "course.history", training.course.history, [float(np.mean(per_user))])
         try:
-            rankings = stored_rankings(task, store, training, self.test, self.graph_dir, model)
+            rankings = stored_rankings(task, store, training, self.test, self.graph_dir, model, self.views)
         except DegenerateScores as error:
             self.ranks = False
             if self.seal is not None and f"trial {training.index}: {error}" not in self.seal.unscored:

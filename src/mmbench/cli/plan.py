@@ -249,7 +249,7 @@ def measure(plan: Planned) -> Pilot:
     data = make_recdata(task.train, task.inputs(1))
     settings = replace(settings, stopping=StoppingRule(1, 0, 1, least_epochs=PILOT_EPOCHS))
     began = time.perf_counter()
-    fitted = fit(build, data, task.train, task.valid, settings, seed=1)
+    fitted = fit(build, data, task.train, task.valid, settings, seed=1, new_valid=task.new_valid, target=task.target)
     seconds = time.perf_counter() - began
     epoch = (seconds - fitted.cost.setup_seconds) / fitted.course.epochs
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

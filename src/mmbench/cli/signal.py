@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> None:
     torch.set_num_threads(1)  # many small factorisations: more threads only get in each other's way
     job = composed.job()
     dataset, name = job.dataset(), job.cell.dataset
-    result = pretest(dataset.split.train, dataset.features)
+    result = pretest(dataset.split.train, dataset.features, new_items=True)
     record = paths.signal_file(job.sweep_dir.parent, name)
     text = record.with_suffix(".md")
     files.write_document(record, as_record(name, dataset, result))

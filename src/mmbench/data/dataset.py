@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data import encoded, planted, splits
 from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
 from mmbench.data.sources import Source, read_folder
 from mmbench.data.splits import PARTS, Split
@@ -41,6 +42,8 @@ class DatasetConfig:
         min_rating: rows with a lower rating are dropped; None keeps all.
         trust_row_order: accept feature files whose row order nothing proves.
         encoder: label of the encoder by modality, where there are several (:mod:`mmbench.data.encoded`).
+        cold_fold: fold of items that are new, for protocol ``cold``; None for any other.
+        origin: where the data come from, which is said where they are not there.
     """
 
     name: str
@@ -54,6 +57,8 @@ class DatasetConfig:
     min_rating: float | None = None
     trust_row_order: bool = False
     encoder: Mapping[str, str] = field(default_factory=dict)
+    cold_fold: int | None = None
+    origin: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -92,6 +97,19 @@ class DatasetConfig:
                 protocol=self.protocol,
                 protocols=", ".join(splits.PROTOCOLS),
             )
+        folds = range(splits.FOLDS)
+        if (self.protocol == "cold") != (self.cold_fold is not None):
+            raise Refusal(
+                "dataset.protocol=cold and dataset.cold_fold belong together, and here they are {protocol} and {fold}; "
+                "with -m, dataset.cold_fold={folds} runs all folds",
+                protocol=self.protocol,
+                fold="null" if self.cold_fold is None else self.cold_fold,
+                folds=",".join(map(str, folds)),
+            )
+        if self.cold_fold is not None and (type(self.cold_fold) is not int or self.cold_fold not in folds):
+            raise Refusal(
+                "dataset.cold_fold={fold} must be a whole number from 0 to {last}", fold=self.cold_fold, last=folds[-1]
+            )
         for modality, label in self.encoder.items():
             if not isinstance(label, str):
                 raise Refusal(
@@ -100,8 +118,9 @@ class DatasetConfig:
 
     @property
     def cell_name(self) -> str:
-        """Name in paths and tables; it includes a split seed and encoders other than the default ones."""
+        """Name in paths and tables; it includes a split seed, a fold and encoders other than the default ones."""
         split = f"-split{self.split_seed}" if self.split_seed else ""
+        split += "" if self.cold_fold is None else f"-fold{self.cold_fold}"
         labels = [f"-{name}={label}" for name, label in sorted(self.encoder.items()) if label != encoded.DEFAULT]
         return "".join([self.name, split, *labels])
 
@@ -287,6 +306,12 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     if config.world is not None:
         source = planted.make_world(config.world, config.encoder, **(config.world_options or {}))
     else:
+        if config.origin is not None and not _folder(config).is_dir():
+            raise Refusal(
+                "{path} is not a folder; point dataset.path or $MMBENCH_DATA at the data, which come from {origin}",
+                path=_folder(config),
+                origin=config.origin,
+            )
         source = read_folder(_folder(config), trust_row_order=config.trust_row_order, encoder=config.encoder)
     log = deduplicated(rating_at_least(source.log, config.min_rating))
     notices = list(source.notices)
@@ -301,9 +326,12 @@ def load_dataset(config: DatasetConfig) -> Dataset:
             name=config.name,
             k_core=config.k_core,
         )
+    pools = _pools(log, parts, protocol, config)
     log, parts = _users_with_train(log, parts, notices)
-    items, features = _catalogue(source, log, config.k_core, notices)
+    items, features = _catalogue(source, log, config.k_core, pools, notices)
     split = _indexed(log, parts, items, protocol)
+    if pools is not None and all(map(len, pools.values())):
+        split = _with_new_items(split, {part: items.isin(pool) for part, pool in pools.items()}, notices)
     for part in PARTS:
         if len(getattr(split, part)) == 0:
             raise Refusal(
@@ -324,7 +352,9 @@ def _split(log: pd.DataFrame, protocol: str, config: DatasetConfig) -> tuple[pd.
     The core is taken before the split, except by time: then it is fitted on train, because a core of the whole log
     would depend on the future. Items that first occur after train stay as the cold slice.
     """
-    split_rows = functools.partial(splits.split_rows, column=config.split_column, seed=config.split_seed)
+    split_rows = functools.partial(
+        splits.split_rows, column=config.split_column, seed=config.split_seed, fold=config.cold_fold
+    )
     if protocol != "time":
         log = k_core(log, config.k_core)
         return log, split_rows(log, protocol)
@@ -334,6 +364,36 @@ def _split(log: pd.DataFrame, protocol: str, config: DatasetConfig) -> tuple[pd.
     dropped_items = set(train["item_id"]) - set(core["item_id"])
     keep = log["user_id"].isin(core["user_id"]) & ~log["item_id"].isin(dropped_items)
     return log[keep], parts[keep]
+
+
+def _pools(log: pd.DataFrame, parts: pd.Series, protocol: str, config: DatasetConfig) -> dict[str, pd.Index] | None:
+    """Items that are new in validation and in test; None under a protocol that does not set any apart."""
+    if protocol == "cold":
+        assert config.cold_fold is not None
+        return splits.cold_pools(log, config.split_seed, config.cold_fold)
+    return splits.late_pools(log, parts) if protocol == "time" else None
+
+
+def _with_new_items(split: Split, pools: Mapping[str, NDArray[np.bool_]], notices: list[str]) -> Split:
+    """The split with its pools of new items, and without what neither a pool nor the training log holds."""
+    warm = np.bincount(split.train.items, minlength=split.train.n_items) > 0
+    parts, lost = {}, 0
+    for part in ("valid", "test"):
+        rows: Interactions = getattr(split, part)
+        kept = (warm | pools[part])[rows.items]
+        parts[part] = HeldOut(rows.select(kept), pools[part], warm)
+        lost += int((~kept).sum())
+    notices.append(
+        Message(
+            "new items: {valid} in validation, {test} in test, beside {warm} items of the training log; {lost} "
+            "held-out interactions are with items that are neither, and are ranked in no list of these",
+            valid=int(pools["valid"].sum()),
+            test=int(pools["test"].sum()),
+            warm=int(warm.sum()),
+            lost=lost,
+        )
+    )
+    return replace(split, new_valid=parts["valid"], new_test=parts["test"])
 
 
 def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -> tuple[pd.DataFrame, pd.Series]:
@@ -348,11 +408,16 @@ def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -
 
 
 def _catalogue(
-    source: Source, log: pd.DataFrame, core: int, notices: list[str]
+    source: Source,
+    log: pd.DataFrame,
+    core: int,
+    pools: Mapping[str, pd.Index] | None,
+    notices: list[str],
 ) -> tuple[pd.Index, dict[str, ItemFeature]]:
     """Items in the order of the source, without those that the k-core dropped, then unlisted items of the log."""
     listed = pd.Index(source.items["item_id"])
-    in_log = pd.Index(log["item_id"].unique())
+    # A new item stays in its pool, even if every user who took it is left out.
+    in_log = pd.Index(pd.unique(np.concatenate([log["item_id"], *(pools or {}).values()])))
     rows = np.flatnonzero(listed.isin(in_log)) if core > 1 else np.arange(len(listed))
     unlisted = in_log.difference(listed)
     if len(unlisted):

@@ -28,7 +28,7 @@ BLOCKS = ("shared", "text", "image", "id")
 #: Blocks that features may describe: no utility depends on the last one.
 TOLD = (*BLOCKS, "junk")
 FEATURE_DIM = 32
-#: Standard deviation of the noise on an image that is a function of the observed text.
+#: Standard deviation of the noise on a modality that is a function of the other one as observed.
 FUNCTION_NOISE = 0.3
 #: Label of the second image encoder.
 SECOND = "second"
@@ -45,15 +45,16 @@ class World:
     Args:
         text: blocks that the text describes; empty means pure noise.
         image: blocks that the image describes; empty means pure noise. No utility depends on the block ``junk``.
-        image_of_text: the image is a function of the observed text, so it adds no information.
-        new_items: share of items without a training interaction and without text.
+        derived: modality that is a function of the other one as observed, so that it adds no information; empty where
+            neither is.
+        new_items: share of items without a training interaction; they lack the modality that the other is derived from.
         per_user: default number of interactions of each user.
         feature_noise: default standard deviation of the noise on each feature dimension.
     """
 
     text: tuple[str, ...]
     image: tuple[str, ...] = ()
-    image_of_text: bool = False
+    derived: str = ""
     new_items: float = 0.0
     per_user: int = 20
     feature_noise: float = 0.5
@@ -63,12 +64,13 @@ class World:
 WORLDS: Mapping[str, World] = {
     # Short logs and clear features: otherwise trained models do not show what is planted (docs/decisions/0016).
     "complementary": World(text=("shared", "text"), image=("shared", "image"), per_user=10, feature_noise=0.25),
-    "redundant": World(text=("shared", "text"), image_of_text=True),
+    "redundant": World(text=("shared", "text"), derived="image"),
     "two_views": World(text=("shared",), image=("shared",)),
     "text_only": World(text=("shared", "text", "image"), per_user=8, feature_noise=0.25),
     "useless_image": World(text=("shared", "text"), image=("junk",)),
     "no_signal": World(text=()),
-    "cold_image": World(text=("shared", "text"), image_of_text=True, new_items=0.15),
+    "cold_image": World(text=("shared", "text"), derived="image", new_items=0.15),
+    "cold_text": World(text=(), image=("shared", "image"), derived="text", new_items=0.15),
     "complementary@1": World(text=("shared", "text"), image=("shared", "image")),
     "text_only@1": World(text=("shared", "text"), per_user=10),
 }
@@ -231,20 +233,37 @@ def _views(
 ) -> dict[str, dict[str, Callable[[], _View]]]:
     """Features by modality and encoder; both image encoders see the same blocks, or the same observed text."""
     of_text, of_image = widths
+    everyone, old = np.ones(len(new), bool), ~new
+    if spec.derived == "text":
+        seen, seen_mixing = _view(spec.image, factors, of_image, np.float64, noise, generators[0])
+        values, mixing = _function_of(seen, of_text, generators[0])
+        written = _View(with_missing_filled(values, everyone), mixing)
+
+        def second() -> _View:
+            values, mixing = _view(spec.image, factors, of_image, np.float32, noise, generators[1])
+            return _View(with_missing_filled(values, old), mixing)
+
+        return {
+            "image": {
+                DEFAULT: lambda: _View(with_missing_filled(seen.astype(np.float32), old), seen_mixing),
+                SECOND: second,
+            },
+            "text": {DEFAULT: lambda: written},
+        }
     text, text_mixing = _view(spec.text, factors, of_text, np.float64, noise, generators[0])
 
     def image(rng: np.random.Generator) -> _View:
-        if spec.image_of_text:
+        if spec.derived == "image":
             values, mixing = _function_of(text, of_image, rng)
         else:
             values, mixing = _view(spec.image, factors, of_image, np.float32, noise, rng)
-        return _View(with_missing_filled(values, np.ones(len(new), bool)), mixing)
+        return _View(with_missing_filled(values, everyone), mixing)
 
     # Drawn even if it is not chosen: the log is drawn from the same generator afterwards.
     first = image(generators[0])
     return {
         "image": {DEFAULT: lambda: first, SECOND: lambda: image(generators[1])},
-        "text": {DEFAULT: lambda: _View(with_missing_filled(text.astype(np.float32), ~new), text_mixing)},
+        "text": {DEFAULT: lambda: _View(with_missing_filled(text.astype(np.float32), old), text_mixing)},
     }
 
 
@@ -269,11 +288,11 @@ def _view(
     return values, np.vstack([of_block.get(block, np.zeros((BLOCK, width))) for block in TOLD])
 
 
-def _function_of(text: Array, width: int, rng: np.random.Generator) -> tuple[NDArray[Any], Array]:
-    """A function of the observed text with little noise, ``(n_items, width)``, and the matrix inside it."""
-    mixing = rng.standard_normal((text.shape[1], width)) / np.sqrt(text.shape[1])
+def _function_of(observed: Array, width: int, rng: np.random.Generator) -> tuple[NDArray[Any], Array]:
+    """A function of what is observed with little noise, ``(n_items, width)``, and the matrix inside it."""
+    mixing = rng.standard_normal((observed.shape[1], width)) / np.sqrt(observed.shape[1])
     values = _in_blocks(
-        text,
+        observed,
         width,
         np.float32,
         lambda rows: np.tanh(rows @ mixing) + FUNCTION_NOISE * rng.standard_normal((len(rows), width)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,6 +37,13 @@ class RecData:
         missing = self.features.keys() - self.present.keys()
         if missing:
             raise ValueError(f"features without a presence mask: {', '.join(sorted(missing))}")
+
+    @functools.cached_property
+    def warm(self) -> Tensor:
+        """Whether an item has a training interaction, ``(n_items,)``; the others are unseen, whatever the protocol."""
+        seen = torch.zeros(self.n_items, dtype=torch.bool, device=self.edge_index.device)
+        seen[self.edge_index[1]] = True
+        return seen
 
 
 def make_recdata(train: Interactions, features: Mapping[str, ItemFeature]) -> RecData:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
+from mmbench.data.held_out import TARGETS, HeldOut
 from mmbench.data.interactions import Interactions
 from mmbench.messages import Message, Refusal
 
@@ -21,6 +22,11 @@ LABELS: Mapping[str, str] = {
     "valid": "valid", "val": "valid", "validation": "valid", "1": "valid",
     "test": "test", "2": "test",
 }  # fmt: skip
+
+
+#: Equal parts of the items of protocol ``cold``, and its folds: each takes two of them for test and the next one for
+#: validation, so that every item is new at test in exactly one fold.
+TENTHS, FOLDS = 10, 5
 
 
 @dataclass(frozen=True)
@@ -34,17 +40,48 @@ class Split:
         valid: interactions that choose an epoch and a configuration.
         test: interactions that only the sealed test reads.
         protocol: name of the rule that made the parts.
+        new_valid: the whole of validation with its new items; None where the protocol knows of none.
+        new_test: the same of test.
+        target: what tuning aims at, one of :data:`mmbench.data.held_out.TARGETS`; ``valid`` and ``test`` are what it
+            ranks. Empty where all of them is ranked among all items.
     """
 
     train: Interactions
     valid: Interactions
     test: Interactions
     protocol: str
+    new_valid: HeldOut | None = None
+    new_test: HeldOut | None = None
+    target: str = ""
+
+    def towards(self, target: str) -> Split:
+        """The split with those held-out interactions that a target of :data:`mmbench.data.held_out.TARGETS` ranks.
+
+        Raises:
+            ValueError: if no item is new, or if nothing is left to rank.
+        """
+        if self.new_valid is None or self.new_test is None:
+            raise Refusal(
+                "tuning.target={target} needs items that are new: dataset.protocol is {protocol}, and cold or time "
+                "have such",
+                target=target,
+                protocol=self.protocol,
+            )
+        valid, test = (part.among(TARGETS[target]) for part in (self.new_valid, self.new_test))
+        for name, part in (("valid", valid), ("test", test)):
+            if len(part) == 0:
+                raise Refusal(
+                    "tuning.target={target}: nothing in the {part} part is left to rank", target=target, part=name
+                )
+        return replace(self, valid=valid, test=test, target=target)
 
     @functools.cached_property
     def tuning_fingerprint(self) -> str:
-        """SHA-256 of what tuning may see: train and validation."""
-        return fingerprint.of_json([self.protocol, self.train.fingerprint(), self.valid.fingerprint()])
+        """SHA-256 of what tuning may see: train and validation, with its pool where that is ranked."""
+        parts = [self.protocol, self.train.fingerprint(), self.valid.fingerprint()]
+        if self.target and self.new_valid is not None:
+            parts += [self.target, self.new_valid.rows.fingerprint(), fingerprint.of_arrays(self.new_valid.pool)]
+        return fingerprint.of_json(parts)
 
     @functools.cached_property
     def test_fingerprint(self) -> str:
@@ -59,7 +96,8 @@ class Split:
     @property
     def seen_at_test(self) -> tuple[Interactions, ...]:
         """Parts whose items are no candidates when test is ranked."""
-        return (self.train, self.valid) if self.masks_valid_at_test else (self.train,)
+        valid = self.new_valid.rows if self.target and self.new_valid is not None else self.valid
+        return (self.train, valid) if self.masks_valid_at_test else (self.train,)
 
 
 def given(log: pd.DataFrame, column: str) -> pd.Series:
@@ -137,6 +175,42 @@ def last_out(log: pd.DataFrame) -> pd.Series:
     return pd.Series(parts, index=log.index)
 
 
+def cold(log: pd.DataFrame, seed: int, fold: int) -> pd.Series:
+    """Hold out whole items: what a model knows of them is their content, as on the first day in a shop.
+
+    Items that occur in the log are permuted with the seed and cut into :data:`TENTHS`. Fold f takes the tenths 2f and
+    2f + 1 for test and the next one for validation (:func:`cold_pools`); all of their rows leave train. The rows of the
+    other items are split per user as by :func:`paper`.
+    """
+    parts = pd.Series("", index=log.index)
+    pools = cold_pools(log, seed, fold)
+    for part, items in pools.items():
+        parts[log["item_id"].isin(items)] = part
+    warm = parts == ""
+    parts[warm] = paper(log[warm], seed)
+    return parts
+
+
+def cold_pools(log: pd.DataFrame, seed: int, fold: int) -> dict[str, pd.Index]:
+    """Items that are new in validation and in test, by the name of the part, in one fold of protocol ``cold``."""
+    items = pd.Index(np.sort(log["item_id"].unique()))
+    tenths = np.array_split(np.random.default_rng(seed).permutation(len(items)), TENTHS)
+    return {
+        "test": items[np.r_[tenths[2 * fold], tenths[2 * fold + 1]]],
+        "valid": items[tenths[(2 * fold + 2) % TENTHS]],
+    }
+
+
+def late_pools(log: pd.DataFrame, parts: pd.Series) -> dict[str, pd.Index]:
+    """Items that first occur in validation and in test, by the name of the part: the new items of a split by time."""
+    old = log["item_id"][parts == "train"].unique()
+    pools = {}
+    for part in ("valid", "test"):
+        first = pd.Index(np.sort(log["item_id"][parts == part].unique())).difference(old)
+        pools[part], old = first, np.r_[old, first]
+    return pools
+
+
 def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
     """Choose a protocol for a log that comes without one.
 
@@ -183,15 +257,18 @@ def _place_within(groups: NDArray[np.object_], keys: NDArray[Any]) -> NDArray[np
     return place
 
 
-def split_rows(log: pd.DataFrame, protocol: str, *, column: str, seed: int) -> pd.Series:
+def split_rows(log: pd.DataFrame, protocol: str, *, column: str, seed: int, fold: int | None = None) -> pd.Series:
     """The part of each row of ``log`` under a protocol of :data:`PROTOCOLS` other than ``auto``."""
     if protocol == "given":
         return given(log, column)
+    if protocol == "cold":
+        assert fold is not None
+        return cold(log, seed, fold)
     if protocol == "paper":
         return paper(log, seed)
     return {"time": time, "last_out": last_out}[protocol](log)
 
 
-PROTOCOLS = ("auto", "given", "paper", "time", "last_out")
+PROTOCOLS = ("auto", "given", "paper", "time", "last_out", "cold")
 #: A split by time needs at least this many users who have both a training and a test interaction.
 MIN_TEST_USERS = 500

@@ -62,55 +62,59 @@ def certain(truth: Truth) -> Belief:
     return Belief(mean, np.zeros((len(mean), DIM, DIM)))
 
 
-def told_by_content(
-    truth: Truth, features: Mapping[str, ItemFeature], kept: Sequence[str], *, image_of_text: bool
-) -> Belief:
+def told_by_content(truth: Truth, features: Mapping[str, ItemFeature], kept: Sequence[str], *, derived: str) -> Belief:
     """What features tell of the factors of every item.
 
     Features are linear in factors, with normal noise, so the answer is exact. An image that is a function of the
-    observed text adds nothing to a text. Where there is no text, the answer is the best linear estimate of the factors
-    from the image, with the covariance of its error; cubes of the image add 0.001 to the share of variance (0.586) that
-    it explains.
+    observed text adds nothing to a text, and the other way round. Where there is no text, the answer is the best linear
+    estimate of the factors from the image, with the covariance of its error; cubes of the image add 0.001 to the share
+    of variance (0.586) that it explains.
 
     Args:
         truth: what a world was made of (:func:`mmbench.data.planted.make_world`).
         features: its features by modality.
         kept: modalities that are seen.
-        image_of_text: whether the image is a function of the observed text.
+        derived: the modality that is a function of the other one as observed; empty where neither is.
     """
     n_items, size = len(truth["popularity"]), len(TOLD) * BLOCK
     precision = np.broadcast_to(np.eye(size), (n_items, size, size)).copy()
     shift = np.zeros((n_items, size))
     noise = max(float(truth["feature_noise"]), LEAST_NOISE)
     for name in kept:
-        if name == "image" and image_of_text:
+        if name == derived:
             continue
         mixing, feature = truth[f"{name}_mixing"] / noise, features[name]
         precision[feature.present] += mixing @ mixing.T
         shift[feature.present] += feature.values[feature.present] @ mixing.T / noise
     covariance = np.linalg.inv(precision)
     mean = np.einsum("nij,nj->ni", covariance, shift)
-    if image_of_text and "image" in kept:
-        weights, error = _told_by_function(truth, noise)
-        alone = ~features["text"].present if "text" in kept else np.ones(n_items, bool)
-        mean[alone] = features["image"].values[alone] @ weights
+    if derived and derived in kept:
+        origin = {"image": "text", "text": "image"}[derived]
+        weights, error = _told_by_function(truth[f"{origin}_mixing"], truth[f"{derived}_mixing"], noise)
+        alone = ~features[origin].present if origin in kept else np.ones(n_items, bool)
+        mean[alone] = features[derived].values[alone] @ weights
         covariance[alone] = error
     return Belief(mean[:, :DIM], covariance[:, :DIM, :DIM])
 
 
-def _told_by_function(truth: Truth, noise: float) -> tuple[Array, Array]:
-    """Best linear weights ``(image_dim, 40)`` of an image that is a function of the text; covariance of the error."""
-    of_text, of_image = truth["text_mixing"], truth["image_mixing"]
-    size, width = len(of_text), of_image.shape[1]
+def _told_by_function(of_origin: Array, of_derived: Array, noise: float) -> tuple[Array, Array]:
+    """Best linear weights ``(d, 40)`` of a modality that is a function of the other one; covariance of the error.
+
+    Args:
+        of_origin: projection of the factors to the other modality, ``(40, d')``.
+        of_derived: projection inside the function, ``(d', d)``.
+        noise: standard deviation of the noise on the other modality.
+    """
+    size, width = len(of_origin), of_derived.shape[1]
     rng = np.random.default_rng(FRESH_ITEMS)
     of_features, shared = np.zeros((width, width)), np.zeros((width, size))
     step = max(1, BLOCK_ENTRIES // width)
     for begin in range(0, FRESH_ITEMS, step):
         drawn = rng.standard_normal((min(step, FRESH_ITEMS - begin), size))
-        text = drawn @ of_text + noise * rng.standard_normal((len(drawn), of_text.shape[1]))
-        image = np.tanh(text @ of_image) + FUNCTION_NOISE * rng.standard_normal((len(drawn), width))
-        of_features += image.T @ image / FRESH_ITEMS
-        shared += image.T @ drawn / FRESH_ITEMS
+        origin = drawn @ of_origin + noise * rng.standard_normal((len(drawn), of_origin.shape[1]))
+        derived = np.tanh(origin @ of_derived) + FUNCTION_NOISE * rng.standard_normal((len(drawn), width))
+        of_features += derived.T @ derived / FRESH_ITEMS
+        shared += derived.T @ drawn / FRESH_ITEMS
     weights = np.linalg.solve(of_features, shared)
     return weights, np.eye(size) - shared.T @ weights
 

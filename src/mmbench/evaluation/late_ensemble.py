@@ -6,6 +6,7 @@ Nothing is trained or tuned here, and nothing is stored: the lists of the runs a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -54,4 +55,4 @@ def late(rankings: Sequence[Ranking]) -> RankedPairs:
     wanted = first.pairs.users * n_items + first.items
     position = np.minimum(np.searchsorted(listed, wanted), len(listed) - 1)
     behind = sizes[first.pairs.users] + 1
-    return RankedPairs(first.pairs.users, np.where(listed[position] == wanted, ranks[position], behind), n_users)
+    return replace(first.pairs, ranks=np.where(listed[position] == wanted, ranks[position], behind))

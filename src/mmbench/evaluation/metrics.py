@@ -24,11 +24,16 @@ class RankedPairs:
         users: position of the pair's user among the evaluated users, ``(n_pairs,)``, in ``[0, n_users)``.
         ranks: rank of the pair's item among all candidates of that user, from 1, ``(n_pairs,)``.
         n_users: number of evaluated users; each has at least one pair.
+        new: whether the pair's item is a new one, ``(n_pairs,)``, where lists mix new items with others; each user has
+            pairs of both kinds then. None for any other list.
+        candidates: items in the list of each user, ``(n_users,)``; None where nobody asked.
     """
 
     users: NDArray[np.int64]
     ranks: NDArray[np.int64]
     n_users: int
+    new: NDArray[np.bool_] | None = None
+    candidates: NDArray[np.int64] | None = None
 
     @property
     def relevant(self) -> NDArray[np.int64]:
@@ -51,12 +56,14 @@ class Ranking:
         pairs: rank of each held-out pair; its user indices point into ``users``.
         items: item of each pair, ``(n_pairs,)``.
         top: the best items of each evaluated user, ``(n_users, k)``, or None where no lists were asked for.
+        listed_new: new items among the first 20 of each user's common list, ``(n_users,)``; None for other lists.
     """
 
     users: NDArray[np.int64]
     pairs: RankedPairs
     items: NDArray[np.int64]
     top: NDArray[np.int32] | None
+    listed_new: NDArray[np.int64] | None = None
 
 
 def recall(pairs: RankedPairs, k: int) -> Vector:
@@ -125,13 +132,76 @@ METRICS: Mapping[str, Callable[[RankedPairs, int], Vector]] = {
 
 
 def per_user(pairs: RankedPairs, name: str) -> Vector:
-    """One metric by its name, for example ``ndcg@20``: ``(n_users,)``.
+    """One metric by its name, for example ``ndcg@20``: ``(n_users,)``; in mixed lists the one of :func:`harmonic`.
 
     Raises:
         ValueError: for a name that is not ``<metric>@<k>``.
     """
     metric, k = check_name(name)
-    return METRICS[metric](pairs, k)
+    if pairs.new is None:
+        return METRICS[metric](pairs, k)
+    return harmonic(*(METRICS[metric](of_kind(pairs, new=new), k) for new in (False, True)))
+
+
+def of_kind(pairs: RankedPairs, *, new: bool) -> RankedPairs:
+    """The pairs with new items, or with the others, of lists that mix them; ranks stay those in the whole list."""
+    assert pairs.new is not None
+    kept = pairs.new == new
+    return RankedPairs(pairs.users[kept], pairs.ranks[kept], pairs.n_users, candidates=pairs.candidates)
+
+
+def harmonic(a: Vector, b: Vector) -> Vector:
+    r"""Values by user whose mean is the harmonic mean of two means, :math:`H = 2AB / (A + B)`: ``(n_users,)``.
+
+    H is homogeneous of degree one, so that :math:`h_u = \partial_A H\,a_u + \partial_B H\,b_u` has the mean H exactly
+    (Euler), and its variance over users is that of H to first order (the delta method).
+
+    >>> h = harmonic(np.array([0.5, 0.1]), np.array([0.0, 0.2]))
+    >>> round(float(h.mean()), 4) == round(2 * 0.3 * 0.1 / 0.4, 4)
+    True
+    """
+    of_a, of_b = float(a.mean()), float(b.mean())
+    total = of_a + of_b
+    if total == 0.0:
+        return np.zeros_like(a)
+    return 2.0 * ((of_b / total) ** 2 * a + (of_a / total) ** 2 * b)
+
+
+def auc(pairs: RankedPairs) -> Vector:
+    r"""Chance that a relevant item stands above one that is not, :math:`1 - (\sum r - g(g+1)/2) / (g (n - g))`.
+
+    g of the n candidates of a user are relevant. It does not depend on n, unlike a metric of the top k. A user whose
+    candidates are all relevant has nothing to compare and gets 1/2, the value of chance.
+
+    >>> auc(RankedPairs(np.array([0, 0]), np.array([1, 3]), 1, candidates=np.array([4]))).tolist()
+    [0.75]
+    """
+    assert pairs.candidates is not None
+    g, n = pairs.relevant, pairs.candidates
+    wrong = np.bincount(pairs.users, pairs.ranks, pairs.n_users) - g * (g + 1) / 2
+    possible = g * (n - g)
+    return 1.0 - np.divide(wrong, possible, out=np.full(pairs.n_users, 0.5), where=possible > 0)
+
+
+def floor(pairs: RankedPairs, name: str) -> Vector:
+    r"""What a metric of the top k is expected to be where all candidates tie, in closed form: ``(n_users,)``.
+
+    With g relevant ones of n: recall :math:`\min(k, n)/n`, NDCG
+    :math:`\frac gn \sum_{r \le \min(k, n)} \log_2^{-1}(r+1) / \sum_{r \le \min(k, g)} \log_2^{-1}(r+1)`.
+
+    Args:
+        pairs: the lists, whose ranks are not looked at.
+        name: ``recall@k`` or ``ndcg@k``.
+    """
+    assert pairs.candidates is not None
+    metric, k = check_name(name)
+    n, g = pairs.candidates, pairs.relevant
+    if metric == "recall":
+        return np.minimum(k, n) / n
+    if metric != "ndcg":
+        raise ValueError(f"the floor of {metric} is not known in closed form")
+    sums = np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))
+    return g / n * sums[np.minimum(k, n) - 1] / sums[np.minimum(k, g) - 1]
 
 
 def check_name(name: str) -> tuple[str, int]:
@@ -152,4 +222,4 @@ def check_name(name: str) -> tuple[str, int]:
 
 def mean_metrics(pairs: RankedPairs) -> dict[str, float]:
     """Every metric at every standard cut-off, averaged over users."""
-    return {f"{name}@{k}": float(METRICS[name](pairs, k).mean()) for name in METRICS for k in CUTOFFS}
+    return {f"{name}@{k}": float(per_user(pairs, f"{name}@{k}").mean()) for name in METRICS for k in CUTOFFS}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmbench.data.dataset import DatasetConfig, load_dataset
+from mmbench.data.encoded import DEFAULT
 from mmbench.data.planted import WORLDS
 from mmbench.evaluation.best_scorer import BestScorer, Choices, certain, told_by_content, told_by_log
 from mmbench.evaluation.metrics import Ranking, per_user
@@ -89,13 +90,18 @@ def planted_truth(config: DatasetConfig) -> PlantedTruth:
     assert truth is not None
     if spec.new_items and split.protocol != "given":
         raise Refusal("the truth of {world} is known only with dataset.protocol=given", world=config.world)
+    if spec.derived == "text" and config.encoder.get("image", DEFAULT) != DEFAULT:
+        raise Refusal(
+            "the truth of {world} is known only with dataset.encoder.image=default, which its text is made of",
+            world=config.world,
+        )
     if not truth["popularity"].any():
         raise Refusal("the truth of a planted world is known only with dataset.world_options.popularity_sd above 0")
     choices = Choices.of(truth, split)
     evaluator = Evaluator(split.test, *split.seen_at_test)
     readings: dict[str, dict[str, Ranking]] = {CONTENT: {}, CONTENT_AND_LOG: {}}
     for condition, kept in CONDITIONS.items():
-        content = told_by_content(truth, dataset.features, kept, image_of_text=spec.image_of_text)
+        content = told_by_content(truth, dataset.features, kept, derived=spec.derived)
         both = told_by_log(choices, split.train, content)
         readings[CONTENT][condition] = evaluator.rank(BestScorer(choices, content, knows_log=False))
         readings[CONTENT_AND_LOG][condition] = evaluator.rank(BestScorer(choices, both, knows_log=True))

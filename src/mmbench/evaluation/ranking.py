@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmbench.data.interactions import Interactions
 from mmbench.evaluation.counting import at_once, compared, compared_rows, count_ranks, top_items
-from mmbench.evaluation.metrics import RankedPairs, Ranking
+from mmbench.evaluation.metrics import RankedPairs, Ranking, per_user
 
 #: Scores of so many users fit the processor's cache for the passes that follow the product.
 BLOCK_USERS = 64
@@ -44,14 +44,25 @@ class Evaluator:
         heldout: the part to rank.
         seen: interactions whose items are not candidates for their user.
         device: where scores live.
+        candidates: items that are ranked at all, ``(n_items,)``; all of them where None.
+        ties_rank: whether scores that are all equal are an answer, which their ties then rank: among items that
+            nothing tells apart it is the right one.
     """
 
-    def __init__(self, heldout: Interactions, *seen: Interactions, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        heldout: Interactions,
+        *seen: Interactions,
+        device: torch.device | str = "cpu",
+        candidates: NDArray[np.bool_] | None = None,
+        ties_rank: bool = False,
+    ) -> None:
         order = np.lexsort((heldout.items, heldout.users))
         self.users, self.pair_users = np.unique(heldout.users[order], return_inverse=True)
         self.items = heldout.items[order]
         self.n_items = heldout.n_items
         self.device = torch.device(device)
+        self.ties_rank = ties_rank
         mask_users, mask_items = _seen_by(self.users, seen)
         self._mask_starts = np.searchsorted(mask_users, np.arange(len(self.users) + 1))
         self._pair_starts = np.searchsorted(self.pair_users, np.arange(len(self.users) + 1))
@@ -69,6 +80,22 @@ class Evaluator:
         self._others = on_device(others)
         self._first_items = on_device(self.items[self._pair_starts[:-1]])
         self._in_order = on_device(np.argsort(np.concatenate([self._pair_starts[:-1], others])))
+        self._excluded: Tensor | None = None
+        self.n_candidates: NDArray[np.int64] | None = None
+        if candidates is not None:
+            if not candidates[self.items].all():
+                raise ValueError("a held-out item is no candidate")
+            self._excluded = on_device(~candidates)
+            masked = np.bincount(mask_users[candidates[mask_items]], minlength=len(self.users))
+            self.n_candidates = int(candidates.sum()) - masked
+
+    def scores(self, model: Scorer, metric: str) -> NDArray[np.float64]:
+        """A metric of every evaluated user, ``(n_users,)``.
+
+        Raises:
+            DegenerateScores: as :meth:`rank`.
+        """
+        return per_user(self.rank(model).pairs, metric)
 
     def to(self, device: torch.device) -> Evaluator:
         """The same evaluator for scores that live on ``device``."""
@@ -90,7 +117,7 @@ class Evaluator:
         for begin, end in self._blocks():
             block = self._scored(model, begin, end)
             informative = informative or _varies(block.candidates())
-            sums.append(block.scores.sum())
+            sums.append(block.total)
             of_seen.append(block.of_seen())
             first.append(compared(block.scores, self._first_items[begin:end]))
             rest = self._others[self._other_starts[begin] : self._other_starts[end]]
@@ -102,7 +129,8 @@ class Evaluator:
         own, better, at_least = (torch.cat(x)[self._in_order] for x in zip(*first, *others, strict=True))
         ranks = better.long() + 1 - self._seen_ahead(own, torch.cat(of_seen))
         self._settle(model, ranks, (at_least > better + 1) | self._pair_seen)
-        pairs_ranked = RankedPairs(self.pair_users, ranks.cpu().numpy(), len(self.users))
+        ranked = ranks.cpu().numpy()
+        pairs_ranked = RankedPairs(self.pair_users, ranked, len(self.users), candidates=self.n_candidates)
         return Ranking(self.users, pairs_ranked, self.items, np.concatenate(top) if top else None)
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
@@ -113,16 +141,20 @@ class Evaluator:
         users = self._user_index[begin:end]
         with torch.no_grad():
             scores = model.score(users)
-        seen = slice(self._mask_starts[begin], self._mask_starts[end])
-        return _Block(scores, users, self._mask_users[seen] - begin, self._mask_items[seen])
+        seen, total = slice(self._mask_starts[begin], self._mask_starts[end]), scores.sum()
+        if self._excluded is not None:
+            scores = scores.masked_fill(self._excluded, -torch.inf)
+        return _Block(scores, users, self._mask_users[seen] - begin, self._mask_items[seen], total)
 
     def _refuse_degenerate(self, model: Scorer, sums: list[Tensor], informative: bool) -> None:
         # A finite sum has finite terms; only an infinite one asks for a look at all scores.
         if sums and not torch.isfinite(torch.stack(sums).sum()):
-            for bounds in self._blocks():
-                if not torch.isfinite(self._scored(model, *bounds).scores).all():
+            for begin, end in self._blocks():
+                with torch.no_grad():
+                    scores = model.score(self._user_index[begin:end])
+                if not torch.isfinite(scores).all():
                     raise DegenerateScores("scores are NaN or infinite")
-        if not informative:
+        if not informative and not self.ties_rank:
             raise DegenerateScores("all scores are equal, so they rank nothing")
 
     def _seen_ahead(self, own: Tensor, of_seen: Tensor) -> Tensor:
@@ -166,16 +198,19 @@ class _Block:
     """Scores of some users.
 
     Args:
-        scores: of all items, ``(B, n_items)``; they stay as the model gave them, which may keep them.
+        scores: of all items, ``(B, n_items)``, minus infinity where an item is no candidate of anybody; otherwise they
+            stay as the model gave them, which may keep them.
         users: user index of each row, ``(B,)``.
         seen_rows: rows of the pairs that are no candidates, each pair once, ``(n_seen,)``.
         seen_items: their items, ``(n_seen,)``.
+        total: sum of all scores that the model gave.
     """
 
     scores: Tensor
     users: Tensor
     seen_rows: Tensor
     seen_items: Tensor
+    total: Tensor
 
     def candidates(self) -> Tensor:
         """A copy of the scores, minus infinity where an item is no candidate."""

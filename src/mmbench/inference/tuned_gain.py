@@ -34,7 +34,7 @@ WIDEST = math.log(2.0)
 class NoWord(StrEnum):
     """Why a tuned gain carries no word; with all but the last it has no bounds either."""
 
-    ONE_FOLD = "a single fold of items"
+    ONE_FOLD = "one draw of new items (a single fold)"
     MORE_SEARCH = "one side was searched more than the other"
     FEW_TRIALS = "fewer than three trials"
     FEW_SUCCESSES = "fewer than three successful trials in a condition"
@@ -49,7 +49,7 @@ class NoWord(StrEnum):
 
 #: The same for the reader.
 REFUSALS: Mapping[NoWord, Message] = {
-    NoWord.ONE_FOLD: Message("a single fold of items"),
+    NoWord.ONE_FOLD: Message("one draw of new items (a single fold)"),
     NoWord.MORE_SEARCH: Message("one side was searched more than the other"),
     NoWord.FEW_TRIALS: Message("fewer than three trials"),
     NoWord.FEW_SUCCESSES: Message("fewer than three successful trials in a condition"),

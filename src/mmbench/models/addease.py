@@ -19,7 +19,6 @@ from mmbench.nn.item_regressions import (
     cached_content_solution,
     regressions_on_others,
     regularised_inverse,
-    warm_items,
 )
 
 
@@ -79,7 +78,7 @@ class AddEASE(ItemWeightModel):
 
     def item_weights(self, data: RecData) -> Tensor:
         """Add up the regressions on interactions and on each modality."""
-        warm = torch.ones(data.n_items, dtype=torch.bool) if self.as_reference else warm_items(data)
+        warm = torch.ones(data.n_items, dtype=torch.bool) if self.as_reference else data.warm
         solutions = [
             cached_content_solution(
                 kernel_rows(data, {name: 1.0}, raw=self.as_reference), warm, self.content_reg_weight

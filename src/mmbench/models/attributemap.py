@@ -13,7 +13,7 @@ from mmbench.nn.alternating_least_squares import check_weights, factorised
 from mmbench.nn.content_features import kernel_rows
 from mmbench.nn.content_weights import content_shares
 from mmbench.nn.hyperparameters import one_of, positive
-from mmbench.nn.item_regressions import check_memory, content_predictions, is_narrow, warm_items
+from mmbench.nn.item_regressions import check_memory, content_predictions, is_narrow
 from mmbench.nn.recommender import ClosedForm
 
 #: Which items get vectors from their content.
@@ -87,7 +87,7 @@ class AttributeMap(ClosedForm):
     def fit(self, data: RecData) -> None:
         """Factorise the interactions, then regress the item vectors on content."""
         self.users, items = factorised(data, *self.factorisation)
-        warm = warm_items(data)
+        warm = data.warm
         mean = items[warm].double().mean(0)
         rows = kernel_rows(data, self.shares)
         predicted = mean + content_predictions(rows, warm, items.double() - mean, self.reg_weight)

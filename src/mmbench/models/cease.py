@@ -18,7 +18,6 @@ from mmbench.nn.item_regressions import (
     content_solution,
     regressions_on_others,
     regularised_inverse,
-    warm_items,
 )
 
 
@@ -74,7 +73,7 @@ class CEASE(ItemWeightModel):
     def item_weights(self, data: RecData) -> Tensor:
         """Regress items on items over users and dimensions of features, new items over the latter alone."""
         rows = kernel_rows(data, self.shares, raw=self.as_reference)
-        warm = torch.ones(data.n_items, dtype=torch.bool) if self.as_reference else warm_items(data)
+        warm = torch.ones(data.n_items, dtype=torch.bool) if self.as_reference else data.warm
         of_new = torch.empty(data.n_items, 0)
         if not warm.all():
             of_new = content_solution(rows, warm, self.reg_weight).of_unknown(~warm)

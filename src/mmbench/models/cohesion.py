@@ -39,10 +39,10 @@ class COHESION(FactorModel):
     products. Items without content have no edges in the graph of that modality. Without any modality the tower of the
     ID table is alone: :math:`\beta = 1`, its q are penalised, and there is no item graph.
 
-    ``as_reference`` differs from the default in four ways: the tower of the ID table is not trained, so that F is
-    trained through the others alone; weights of modalities, which nothing else reads, are penalised; lists of users
-    shorter than k are filled up by random repetition in every epoch of training; and a modality whose share of the item
-    graph is 0 keeps its tower.
+    ``as_reference`` differs from the default in five ways: items without an interaction are neighbours in G like any
+    other; the tower of the ID table is not trained, so that F is trained through the others alone; weights of
+    modalities, which nothing else reads, are penalised; lists of users shorter than k are filled up by random
+    repetition in every epoch of training; and a modality whose share of the item graph is 0 keeps its tower.
 
     Args:
         data: training data.
@@ -100,7 +100,7 @@ class COHESION(FactorModel):
         self.detached = as_reference and bool(maps)
         self.user_weights = free_weights(data.n_users, len(maps), pair=True) if self.detached else None
         self.user_graph = UserGraph(data.edge_index, data.n_users, data.n_items, k_users, pad=as_reference)
-        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights, unseen_too=as_reference)
 
     def begin_epoch(self) -> None:
         """Draw the interactions of this epoch, and the padding of the user graph where there is any."""

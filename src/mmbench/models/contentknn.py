@@ -11,8 +11,8 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import concatenated
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.item_graphs import transposed, weighted
-from mmbench.nn.item_neighbours import cached_knn, common_knn
+from mmbench.nn.item_graphs import transposed, weighted, weighted_sum
+from mmbench.nn.item_neighbours import common_knn, seen_and_unseen, unseen_common_knn
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import history_scores, interaction_matrix
 
@@ -24,7 +24,9 @@ class ContentKNN(ClosedForm):
     present modalities in name order, each times :math:`a_m`; :math:`N_k(i)` are the k items most similar to i, itself
     included. Two items are compared by the modalities that both have
     (:func:`~mmbench.nn.item_neighbours.common_knn`). Interactions do not shape the similarity, so that this model shows
-    what content alone is worth. An item without any content has no neighbours. Without any modality, or with
+    what content alone is worth. Lists hold items of the training log alone. An unseen item j would be in few lists of
+    the whole catalogue: it is scored through its own, :math:`i \in N_k(j)`. An item without any content has no
+    neighbours. Without any modality, or with
     ``content_weight`` 0, there is nothing to compare, and the score is the popularity of the item.
 
     Args:
@@ -64,13 +66,15 @@ class ContentKNN(ClosedForm):
             self.counts = torch.bincount(data.edge_index[1], minlength=data.n_items).to(self.counts.dtype)
             return
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        present = [data.present[name] for name in self.weights]
+        present, warm = [data.present[name] for name in self.weights], data.warm
         if all(torch.equal(mask, present[0]) for mask in present):
-            lists = cached_knn(concatenated(data, self.weights), present[0], self.k, shrink=self.shrink)
+            features = concatenated(data, self.weights)
+            seen, unseen = seen_and_unseen(features, present[0], warm, self.k, shrink=self.shrink)
         else:
             parts = [concatenated(data, {name: weight}) for name, weight in self.weights.items()]
-            lists = common_knn(parts, present, self.k, shrink=self.shrink)
-        self.similarity = transposed(weighted(lists)).matrix()
+            seen = common_knn(parts, [mask & warm for mask in present], self.k, shrink=self.shrink)
+            unseen = unseen_common_knn(parts, present, warm, self.k, shrink=self.shrink)
+        self.similarity = weighted_sum([transposed(weighted(seen)), weighted(unseen)], [1.0, 1.0]).matrix()
 
     def score(self, users: Tensor) -> Tensor:
         """Sums of similarities to the history, or counts without content: ``(B, n_items)``."""

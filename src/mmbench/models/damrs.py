@@ -14,7 +14,7 @@ from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, row_sum_normalised
-from mmbench.nn.nearest import RING_SEED, nearest
+from mmbench.nn.nearest import RING_SEED, best_of, nearest
 from mmbench.nn.propagation import propagated, repeated
 from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.sparse import BLOCK_ENTRIES, DirectedGraph, common_neighbours, interaction_matrix
@@ -64,6 +64,7 @@ class DAMRS(FactorModel):
 
     content_ignored_by: ClassVar[str] = "content_weight"
     adjacency: Tensor
+    seen: Tensor
     view_weights: Tensor
 
     def __init__(
@@ -88,11 +89,12 @@ class DAMRS(FactorModel):
         self.register_buffer("view_weights", relative / relative.sum(), persistent=False)
         self.n_ui_layers, self.n_layers = n_ui_layers, n_layers
         self.kl_weight, self.neighbor_weight = kl_weight, neighbor_weight
-        self.n_positives = min(n_positives, data.n_items // 2)
+        self.n_positives = min(n_positives, int(data.warm.sum()) // 2)
+        self.register_buffer("seen", torch.nonzero(data.warm).squeeze(1), persistent=False)
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         set_adjacency(self, data, eps=1e-7)
-        consistent = consistent_graphs(data.features, data.present, k)
+        consistent = consistent_graphs(data.features, data.present, data.warm, k)
         graphs = {f"content_{name}": graph for name, graph in consistent.items()}
         graphs["companions"] = companion_graph(data.edge_index, data.n_users, data.n_items, n_companions)
         self.item_graphs = nn.ModuleDict(
@@ -114,9 +116,11 @@ class DAMRS(FactorModel):
         terms = {"bpr": -(liked * functional.logsigmoid(x) + disliked * functional.logsigmoid(-x)).mean()}
 
         rows = torch.unique(torch.cat([batch.positives, batch.negatives]))
-        lists = positives_of(list(units.values()), rows, self.n_positives)
-        for (name, unit), (shared, own), weight in zip(units.items(), lists, self.view_weights, strict=True):
-            value = neighbour_discrimination(unit, rows, shared, own, TEMPERATURE)
+        # Nothing says that an unseen item is unlike the others.
+        seen, place = {name: unit[self.seen] for name, unit in units.items()}, torch.searchsorted(self.seen, rows)
+        lists = positives_of(list(seen.values()), place, self.n_positives)
+        for (name, unit), (shared, own), weight in zip(seen.items(), lists, self.view_weights, strict=True):
+            value = neighbour_discrimination(unit, place, shared, own, TEMPERATURE)
             terms[f"neighbours_{name}"] = self.neighbor_weight * weight * value
 
         user = users[torch.unique(batch.users)]
@@ -153,18 +157,21 @@ def binary_graph(rows: Tensor, columns: Tensor, n_items: int) -> ItemGraph:
     return row_sum_normalised(ItemGraph(torch.stack([rows, columns]), weights, n_items))
 
 
-def consistent_graphs(features: Mapping[str, Tensor], present: Mapping[str, Tensor], k: int) -> dict[str, ItemGraph]:
-    r"""For each modality the k nearest items, among those that every modality calls similar.
+def consistent_graphs(
+    features: Mapping[str, Tensor], present: Mapping[str, Tensor], warm: Tensor, k: int
+) -> dict[str, ItemGraph]:
+    r"""For each modality the k nearest seen items, among those that every modality calls similar.
 
     Modality m calls two items similar if their cosine is not below its mean over all pairs,
     :math:`\frac{1}{n^2}\sum_{ij} \langle \hat f_i, \hat f_j\rangle = \|\frac{1}{n}\sum_i \hat f_i\|^2`; differences
     that rounding explains do not count. It says nothing about an item without content or with features of zero, which
-    has no edges in its graph. Rows may have fewer than k neighbours, the item itself is always one. No ``(n, n)`` array
-    is made.
+    has no edges in its graph. Rows may have fewer than k neighbours; a seen item is always one of its own. No
+    ``(n, n)`` array is made.
 
     Args:
         features: ``(n_items, d)`` by modality.
         present: whether an item has content, ``(n_items,)`` by modality.
+        warm: whether an item has a training interaction, ``(n_items,)``; no other item is a neighbour.
         k: neighbours per item at most, itself included.
     """
     dtype = torch.get_default_dtype()
@@ -177,22 +184,27 @@ def consistent_graphs(features: Mapping[str, Tensor], present: Mapping[str, Tens
         means[name] = float((unit.sum(0) / known[name].sum().clamp_min(1)).square().sum())
         units[name] = unit.to(dtype)
 
+    def similarity(name: str, rows: Tensor, columns: Tensor) -> Tensor:
+        block = units[name][rows] @ units[name][columns].T
+        unlike = torch.zeros_like(block, dtype=torch.bool)
+        for other, unit in units.items():
+            cosines = block if other == name else unit[rows] @ unit[columns].T
+            informed = known[other][rows].unsqueeze(1) & known[other][columns]
+            unlike |= informed & (cosines < means[other] - tolerance)
+        return block.masked_fill(unlike, UNLIKE)
+
     def graph(name: str) -> ItemGraph:
-        items = torch.nonzero(known[name]).squeeze(1)
-
-        def similarity(begin: int, end: int) -> Tensor:
-            rows = items[begin:end]
-            block = units[name][rows] @ units[name][items].T
-            unlike = torch.zeros_like(block, dtype=torch.bool)
-            for other, unit in units.items():
-                cosines = block if other == name else unit[rows] @ unit[items].T
-                informed = known[other][rows].unsqueeze(1) & known[other][items]
-                unlike |= informed & (cosines < means[other] - tolerance)
-            return block.masked_fill(unlike, UNLIKE)
-
-        indices, values = nearest(similarity, len(items), k)
+        items, unseen = (torch.nonzero(known[name] & mask).squeeze(1) for mask in (warm, ~warm))
+        indices, values = nearest(lambda begin, end: similarity(name, items[begin:end], items), len(items), k)
         place, rank = torch.nonzero(values > UNLIKE / 2).T
-        return binary_graph(items[place], items[indices[place, rank]], len(known[name]))
+        rows, columns = [items[place]], [items[indices[place, rank]]]
+        for some in unseen.split(max(1, BLOCK_ENTRIES // max(len(items), 1))):
+            block = similarity(name, some, items)
+            best = best_of(block, some, items.expand(len(some), -1), min(k, len(items)), len(warm))
+            place, rank = torch.nonzero(block.gather(1, best) > UNLIKE / 2).T
+            rows.append(some[place])
+            columns.append(items[best[place, rank]])
+        return binary_graph(torch.cat(rows), torch.cat(columns), len(warm))
 
     return {name: graph(name) for name in features}
 
@@ -252,7 +264,7 @@ def positives_of(views: Sequence[Tensor], rows: Tensor, n_positives: int) -> lis
 
 
 def neighbour_discrimination(view: Tensor, rows: Tensor, shared: Tensor, own: Tensor, temperature: float) -> Tensor:
-    r"""Contrast of two kinds of positives with all items.
+    r"""Contrast of two kinds of positives with all seen items.
 
     .. math:: \frac{1}{|J|}\sum_j \left[-\log\left(\frac{a_j}{t_j} + 10^{-9}\right)
               - \log\left(\frac{b_j}{t_j - a_j} + 10^{-9}\right)\right]

@@ -72,6 +72,10 @@ class GRCN(FactorModel):
         self.n_routings = 0 if as_reference else n_routings
         self.penalised_twice = [name for name in self.towers if name == "image" and as_reference]
 
+    def item_tables(self) -> list[Tensor]:
+        """The ID vectors of items, whose table begins with the users, and a learned table in place of features."""
+        return [self.id_embedding[self.n_users :], *super().item_tables()]
+
     def forward(self) -> tuple[Tensor, Tensor]:
         """ID vectors after two steps over the refined graph beside the content vectors of each modality."""
         contents, attentions = [], []

@@ -13,8 +13,8 @@ from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.initialisation import linear, table, xavier_uniform
-from mmbench.nn.item_graphs import ItemGraph, content_graphs, row_sum_normalised
-from mmbench.nn.item_neighbours import Neighbours, cached_knn
+from mmbench.nn.item_graphs import ItemGraph, content_graphs, content_lists, row_sum_normalised
+from mmbench.nn.item_neighbours import Neighbours
 from mmbench.nn.losses import gap, half_squares, moments
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves, rows_of_mean
@@ -58,12 +58,13 @@ class GUME(FactorModel):
     with the gap of mean and variance (:func:`~mmbench.nn.losses.gap`) and two perturbations of a row each
     (:meth:`~mmbench.nn.noise.Noise.perturb`). With one modality :math:`k = v_m`, hence :math:`s = v_m / 2`, an item has
     edges to all its neighbours, and neither P nor the attention exists; without any the model is LightGCN. Items
-    without content are isolated in the graph of that modality and have no edges to other items.
+    without content are isolated in the graph of that modality and have no edges to other items; those without an
+    interaction take no part in training.
 
-    ``as_reference`` differs from the default in three ways: the raw features are trained too; squared norms are divided
-    by the nominal ``train_batch_size`` instead of the length of the batch; and the lists of neighbours of all items,
-    one after the other, are cut into chunks of ten, which are lists of items for k = 10 alone
-    (:func:`links_by_chunks`).
+    ``as_reference`` differs from the default in four ways: items without an interaction do take part; the raw features
+    are trained too; squared norms are divided by the nominal ``train_batch_size`` instead of the length of the batch;
+    and the lists of neighbours of all items, one after the other, are cut into chunks of ten, which are lists of items
+    for k = 10 alone (:func:`links_by_chunks`).
 
     Args:
         data: training data.
@@ -89,6 +90,7 @@ class GUME(FactorModel):
 
     content_ignored_by: ClassVar[str] = "content_weight"
     weights: Tensor
+    taught: Tensor
 
     def __init__(
         self,
@@ -129,13 +131,16 @@ class GUME(FactorModel):
             {name: table(data.n_users, embedding_dim, xavier_uniform) for name in data.features}
         )
         self.content = projected_content(data, embedding_dim, trainable=trainable_features)
-        lists = [cached_knn(features, data.present[name], k) for name, features in data.features.items()]
+        lists = [content_lists(data, name, k, unseen_too=as_reference) for name in data.features]
         self.graph, self.to_users = linked_graph(data, links_of(lists), content_weight)
-        graphs = content_graphs(data, lambda name: k)
+        graphs = content_graphs(data, lambda name: k, unseen_too=as_reference)
         self.views = nn.ModuleDict({m: PurifiedView(graph, embedding_dim, n_layers) for m, graph in graphs.items()})
         several = data.features if len(data.features) > 1 else {}
         self.preference = nn.ModuleDict({name: linear(embedding_dim, embedding_dim) for name in several})
         self.query = common_query(embedding_dim) if several else None
+        taught = torch.ones_like(data.warm) if as_reference else data.warm
+        nodes = torch.cat([torch.arange(data.n_users), data.n_users + torch.nonzero(taught).squeeze(1)])
+        self.register_buffer("taught", nodes, persistent=False)
         self.noise = Noise("side_1", "side_2", "extended_1", "extended_2")
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -160,7 +165,7 @@ class GUME(FactorModel):
         positives, divisor = extended[nodes[1]], self.divisor or len(batch.users)
         terms["extended_reg"] = c * self.extended_reg_weight * half_squares(positives) / divisor
         if len(views) > 1:
-            known = zip(self.weights.flatten(), (moments(view) for view in views), strict=True)
+            known = zip(self.weights.flatten(), (moments(view[self.taught]) for view in views), strict=True)
             gaps = [a * b * gap(one, other) for (a, one), (b, other) in combinations(known, 2)]
             terms["align"] = c * self.alignment_weight * torch.stack(gaps).sum()
         between = nce_in_batch(extended, side, batch.users, self.user_temperature)

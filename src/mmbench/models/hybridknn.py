@@ -69,7 +69,8 @@ class HybridKNN(ClosedForm):
         """Find the neighbours of each item by interactions and by each modality."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         lists = [cooccurrence_knn(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)]
-        lists += [content_neighbours(data.features[name], data.present[name], self.k) for name in self.shares]
+        for name in self.shares:
+            lists.append(content_neighbours(data.features[name], data.present[name], data.warm, self.k))
         graphs = [weighted(neighbours) for neighbours in lists]
         self.similarity = weighted_sum(graphs, self._weights(graphs, data)).matrix()
 

@@ -17,7 +17,6 @@ from mmbench.nn.item_regressions import (
     cached_common_users,
     cached_content_solution,
     regularised_inverse,
-    warm_items,
 )
 
 
@@ -81,7 +80,7 @@ class L3AE(ItemWeightModel):
 
     def item_weights(self, data: RecData) -> Tensor:
         """Regress items on items over users, pulled towards the regressions on each modality."""
-        warm = torch.ones(data.n_items, dtype=torch.bool) if self.as_reference else warm_items(data)
+        warm = torch.ones(data.n_items, dtype=torch.bool) if self.as_reference else data.warm
         solutions = [
             cached_content_solution(
                 kernel_rows(data, {name: 1.0}, raw=self.as_reference), warm, self.content_reg_weight

@@ -17,7 +17,7 @@ from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import one_of
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, content_graphs, row_sum_normalised, weighted, weighted_sum
-from mmbench.nn.item_neighbours import Neighbours, knn
+from mmbench.nn.item_neighbours import Neighbours, joined, knn, unseen_knn
 from mmbench.nn.kernels import WeightedProduct, product
 from mmbench.nn.losses import half_squares, vector_bpr
 from mmbench.nn.noise import Noise
@@ -105,7 +105,7 @@ class LATTICE(FactorModel):
         self.modal_weight = nn.Parameter(torch.full((n_modalities,), 0.5)) if n_modalities > 1 else None
         self.register_buffer("log_weights", torch.tensor(list(weights.values())).log(), persistent=False)
         self.noise = Noise(*(f"messages_{layer}" for layer in range(len(widths))))
-        self.present = [data.present[name] for name in data.features]
+        self.present, self.warm = [data.present[name] for name in data.features], data.warm
         self.frozen = list(content_graphs(data, lambda name: k).values())
         self.stored = None
 
@@ -169,26 +169,29 @@ class LATTICE(FactorModel):
         if self.modal_weight is not None:
             weights = list(torch.softmax(self.modal_weight + self.log_weights, 0))
         towers = zip(self.content.values(), self.present, strict=True)
-        learned = [weighted(learned_knn(tower(), present.to(device), self.k)) for tower, present in towers]
+        warm = self.warm.to(device)
+        learned = [weighted(learned_knn(tower(), present.to(device), warm, self.k)) for tower, present in towers]
         frozen = [graph.to(device) for graph in self.frozen]
         mixed = [row_sum_normalised(weighted_sum(learned, weights)), weighted_sum(frozen, weights)]
         return weighted_sum(mixed, [1.0 - self.frozen_weight, self.frozen_weight])
 
 
-def learned_knn(features: Tensor, present: Tensor, k: int) -> Neighbours:
-    """Nearest items by cosine, whose similarities carry gradients to ``features`` ``(n_items, d)``.
+def learned_knn(features: Tensor, present: Tensor, warm: Tensor, k: int) -> Neighbours:
+    """Nearest seen items by cosine, whose similarities carry gradients to ``features`` ``(n_items, d)``.
 
     Which items are neighbours is not differentiated, how similar they are is.
 
     Args:
         features: ``(n_items, d)``.
         present: whether an item has content, ``(n_items,)``.
-        k: neighbours per item, itself included.
+        warm: whether an item has a training interaction, ``(n_items,)``; each of these is a neighbour of itself.
+        k: neighbours per item.
     """
     # In full precision whatever a training in mixed precision does with its products: the last digits decide lists.
     with torch.autocast(features.device.type, enabled=False):
         features = features.to(torch.promote_types(features.dtype, torch.float32))
-        lists = knn(features.detach(), present, k)
+        fixed = features.detach()
+        lists = joined(knn(fixed, present & warm, k), unseen_knn(fixed, present, warm, k))
         unit = functional.normalize(features, dim=1, eps=1e-12)
         neighbours, own = functional.embedding(lists.indices, unit), functional.embedding(lists.items, unit)
         values = torch.bmm(neighbours, own.unsqueeze(2)).squeeze(2)

@@ -66,6 +66,7 @@ class LGMRec(FactorModel):
 
     content_ignored_by: ClassVar[str] = "content_weight"
     adjacency: Tensor
+    seen: Tensor
     inverse_degree: Tensor
 
     def __init__(
@@ -113,6 +114,7 @@ class LGMRec(FactorModel):
         set_adjacency(self, data, eps=1e-7)
         history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         self.histories = ConstantMap(history, interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users))
+        self.register_buffer("seen", torch.nonzero(data.warm).squeeze(1), persistent=False)
         degree = torch.bincount(data.edge_index[0], minlength=data.n_users).to(self.adjacency.dtype)
         self.register_buffer("inverse_degree", (degree + 1e-7).reciprocal().unsqueeze(1), persistent=False)
 
@@ -130,7 +132,8 @@ class LGMRec(FactorModel):
             weight = self.cl_weight * self.content_weight * self.weights[first] * self.weights[second]
             for kind, row in enumerate((batch.users, batch.positives)):
                 anchors, others = through[first][kind], through[second][kind]
-                contrast = contrast_with_all(anchors, others, row)
+                candidates = others[self.seen] if kind else others  # nothing says that an unseen item is another one
+                contrast = contrast_with_all(anchors, others, row, candidates)
                 terms[f"contrast_{('users', 'items')[kind]}_{first}_{second}"] = weight * contrast
         return terms
 
@@ -163,31 +166,35 @@ class LGMRec(FactorModel):
             parts[kind] = self.noise.drop(
                 f"drop_{kind}_{name}", torch.softmax(logit / TEMPERATURE, dim=1), self.dropout
             )
-        return through_hyperedges(parts["user"], parts["item"], items, self.n_hyper_layers)
+        return through_hyperedges(parts["user"], parts["item"], items, self.seen, self.n_hyper_layers)
 
 
-def through_hyperedges(of_users: Tensor, of_items: Tensor, items: Tensor, n_layers: int) -> Pair:
-    r"""Hypergraph convolution from items to items and users.
+def through_hyperedges(of_users: Tensor, of_items: Tensor, items: Tensor, seen: Tensor, n_layers: int) -> Pair:
+    r"""Hypergraph convolution from seen items to items and users.
 
-    .. math:: x^{l+1} = H_i H_i^\top x^l, \quad y^{l+1} = H_u H_i^\top x^l
+    .. math:: x^{l+1} = H_i \bar H_i^\top x^l, \quad y^{l+1} = H_u \bar H_i^\top x^l
+
+    with the rows of seen items alone in :math:`\bar H_i`: an unseen one listens to the hyperedges and says nothing.
 
     Args:
         of_users: memberships :math:`H_u`, ``(n_users, n_edges)``.
         of_items: memberships :math:`H_i`, ``(n_items, n_edges)``.
         items: :math:`x^0`, ``(n_items, d)``.
+        seen: items with a training interaction, ``(n_seen,)``.
         n_layers: at least one.
 
     Returns:
         Users ``(n_users, d)`` and items ``(n_items, d)`` of the last layer.
     """
+    senders = of_items if len(seen) == len(items) else of_items[seen]
     for _ in range(n_layers):
-        edges = of_items.T @ items
+        edges = senders.T @ (items if senders is of_items else items[seen])
         items = of_items @ edges
     return of_users @ edges, items
 
 
-def contrast_with_all(anchors: Tensor, others: Tensor, rows: Tensor) -> Tensor:
-    """Sum over chosen rows of :func:`~mmbench.nn.losses.nce_of_rows`, with all rows of the other view as candidates.
+def contrast_with_all(anchors: Tensor, others: Tensor, rows: Tensor, candidates: Tensor) -> Tensor:
+    """Sum over chosen rows of :func:`~mmbench.nn.losses.nce_of_rows`.
 
     A row that is given twice counts twice and is computed once.
 
@@ -195,6 +202,7 @@ def contrast_with_all(anchors: Tensor, others: Tensor, rows: Tensor) -> Tensor:
         anchors: one view, ``(n, d)``.
         others: the other view, ``(n, d)``.
         rows: the chosen rows, ``(B,)``.
+        candidates: rows of the other view to tell them from, ``(n_candidates, d)``.
     """
     chosen, counts = torch.unique(rows, return_counts=True)
-    return (counts * nce_of_rows(anchors[chosen], others[chosen], others, TEMPERATURE)).sum()
+    return (counts * nce_of_rows(anchors[chosen], others[chosen], candidates, TEMPERATURE)).sum()

@@ -20,7 +20,7 @@ from mmbench.nn.losses import bit_terms, cosine_distance, gap, moments, nce_of_r
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves, propagate, sum_of_layers, with_neighbours
 from mmbench.nn.recommender import FactorModel, Triplets
-from mmbench.nn.towers import Tower, Towers, hidden_layer
+from mmbench.nn.towers import ItemTable, Tower, Towers, hidden_layer
 from mmbench.nn.user_graph import free_weights
 from mmbench.nn.user_item_graph import set_adjacency
 
@@ -50,12 +50,13 @@ class MENTOR(FactorModel):
     distance of a linear map h of z to z after dropout, and no gradient goes through its target.
 
     One modality has no weights w. Items without content have no edges in the graph of that modality. Without any
-    modality the tower of identifiers takes the place of z, without item graph and gaps.
+    modality the tower of identifiers takes the place of z, without item graph and gaps. Items without an interaction
+    take no part in training.
 
-    ``as_reference`` differs from the default in four ways: perturbed views come from towers of their own, which nothing
-    else reads, so that the contrast reaches the scores through w alone; the contrast runs over all users and all items;
-    the last bracket is a constant, so that h is never trained; and a modality whose share of the item graph is 0 keeps
-    its tower.
+    ``as_reference`` differs from the default in five ways: items without an interaction do take part; perturbed views
+    come from towers of their own, which nothing else reads, so that the contrast reaches the scores through w alone;
+    the contrast runs over all users and all items; the last bracket is a constant, so that h is never trained; and a
+    modality whose share of the item graph is 0 keeps its tower.
 
     Args:
         data: training data.
@@ -79,6 +80,7 @@ class MENTOR(FactorModel):
         "without any modality the tower of identifiers, otherwise no part of the scores, takes the place of content"
     )
     adjacency: Tensor
+    seen: Tensor
 
     def __init__(
         self,
@@ -114,9 +116,11 @@ class MENTOR(FactorModel):
         width = embedding_dim * len(self.towers)
         self.predictor = linear(width, width) if mask_weight > 0 or as_reference else None
         self.user_weights = free_weights(data.n_users, len(self.towers))
-        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights, unseen_too=as_reference)
         hops = [f"{name}_view{view}_hop{hop}" for name in self.towers for view in (1, 2) for hop in (1, 2)]
         self.noise = Noise("user", "item", *hops)
+        taught = torch.ones_like(data.warm) if as_reference else data.warm
+        self.register_buffer("seen", torch.nonzero(taught).squeeze(1), persistent=False)
         set_adjacency(self, data)
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -140,7 +144,7 @@ class MENTOR(FactorModel):
                 ends = (one, other) if self.as_reference else (one[chosen], other[chosen])
                 terms[f"contrast_{name}"] = self.cl_weight * nce_in_blocks(*ends, self.temperature)
         if self.predictor is not None:
-            for name, x in (("user", users), ("item", items)):
+            for name, x in (("user", users), ("item", items[self.seen])):
                 target = self.noise.drop(name, x.detach(), self.dropout)
                 distance = cosine_distance(self.predictor(x), target)
                 terms[f"mask_{name}"] = self.mask_weight * (distance.detach() if self.as_reference else distance)
@@ -160,7 +164,8 @@ class MENTOR(FactorModel):
         """Gaps between fused vectors, each tower and the tower of identifiers."""
         n_towers = len(self.towers)
         of_guide = halves(sum_of_layers(self.adjacency, guide(), N_HOPS), self.n_users)
-        views = [(of_guide[0], self._smoothed(of_guide[1]))]
+        items = items[self.seen]
+        views = [(of_guide[0], self._smoothed(of_guide[1])[self.seen])]
         views += zip(towers[: self.n_users].chunk(n_towers, 1), items.chunk(n_towers, 1), strict=True)
         # The views of one tower stand side by side as often as there are towers, so that all have the same width.
         known = [moments(torch.cat([users, items])), *(moments(torch.cat(view), n_towers) for view in views)]
@@ -177,7 +182,7 @@ class MENTOR(FactorModel):
         return self._fused(total)
 
 
-class MappedTable(nn.Module):
+class MappedTable(ItemTable):
     """A learned item table through layers: ``(n_items, width)``."""
 
     def __init__(self, n_items: int, width: int, layers: Callable[[int], nn.Module]) -> None:

@@ -85,6 +85,10 @@ class MMGCN(FactorModel):
         self.branches = nn.ModuleDict(branches)
         self.mean = NeighbourMean(data.edge_index, data.n_users, data.n_items)
 
+    def item_tables(self) -> list[Tensor]:
+        """The ID vectors of items, whose table begins with the users, and a learned table in place of features."""
+        return [self.id_embedding[self.n_users :], *super().item_tables()]
+
     def forward(self) -> tuple[Tensor, Tensor]:
         """Weighed mean of the branches, split into users and items."""
         outputs = [branch(self.id_embedding, self.mean) for branch in self.branches.values()]

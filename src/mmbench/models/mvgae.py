@@ -18,7 +18,7 @@ from mmbench.nn.losses import bpr, bpr_bits
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves
 from mmbench.nn.recommender import FactorModel, Triplets
-from mmbench.nn.towers import MappedFeatures, Tower
+from mmbench.nn.towers import ItemTable, MappedFeatures, Tower
 from mmbench.nn.user_item_graph import NeighbourMean
 
 #: Largest log-variance that enters a sample or a divergence.
@@ -35,7 +35,7 @@ class MVGAE(FactorModel):
     One encoder per modality and one over a free item table give a mean and a log-variance of every node; the product
     of their Gaussians (modalities in name order, the table last) is the fused one. The Gaussian of a modality enters it
     to the power :math:`c\,a_m`, which multiplies its precision, and that is also the weight of its loss. The loss sums
-    over all of them
+    over all of them; nodes that training does not see have no divergence
 
     .. math:: -\sum_b \log_2 \sigma(\langle z_u, z_i\rangle - \langle z_u, z_j\rangle) + \beta\,\mathrm{KL}, \quad
               z = \sigma(\mu + 0.1\,\epsilon\,e^{l/2})
@@ -62,6 +62,8 @@ class MVGAE(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+
+    known: Tensor | None
 
     def __init__(
         self,
@@ -95,6 +97,8 @@ class MVGAE(FactorModel):
         )
         self.neighbourhood = NeighbourMean(data.edge_index, data.n_users, data.n_items, self_loops=True)
         self.noise = Noise("fused", *items)
+        known = torch.cat([torch.ones(data.n_users, dtype=torch.bool), data.warm])
+        self.register_buffer("known", None if known.all() else torch.nonzero(known).squeeze(1), persistent=False)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Means of users and items, each number between 0 and 1."""
@@ -109,7 +113,9 @@ class MVGAE(FactorModel):
             z = torch.sigmoid(mean + 0.1 * self.noise.normal(name, mean) * torch.exp(limited / 2))
             weight = self.weights.get(name, 1.0)
             terms[f"reconstruction_{name}"] = weight * self.reconstruction(z, batch, self.n_users)
-            terms[f"kl_{name}"] = weight * self.beta * standard_divergence(mean, limited)
+            # An unseen item has nothing to reconstruct, hence nothing to be a posterior of.
+            known = slice(None) if self.known is None else self.known
+            terms[f"kl_{name}"] = weight * self.beta * standard_divergence(mean[known], limited[known])
         return terms
 
     def _gaussians(self) -> dict[str, Gaussian]:
@@ -133,7 +139,7 @@ def reconstruction_of_the_reference(z: Tensor, batch: Triplets, n_users: int) ->
     return len(user) * bpr(torch.sigmoid((user * positive).sum(1)), torch.sigmoid(hardest)) / math.log(2.0)
 
 
-class MappedTable(nn.Module):
+class MappedTable(ItemTable):
     """A table of item vectors through a linear map, ``(n_items, width)``.
 
     Args:
@@ -142,8 +148,6 @@ class MappedTable(nn.Module):
         width: size of the result.
         trained: whether the table is a parameter.
     """
-
-    table: Tensor
 
     def __init__(self, n_items: int, dim: int, width: int, *, trained: bool = True) -> None:
         super().__init__()

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from mmbench.nn.memo import Memo, content_key
-from mmbench.nn.nearest import Progress, nearest
-from mmbench.nn.sparse import common_neighbours, interaction_matrix
+from mmbench.nn.nearest import Progress, best_of, nearest
+from mmbench.nn.sparse import BLOCK_ENTRIES, common_neighbours, interaction_matrix
 
 #: Width of features whose products are as fast in small blocks.
 NARROW = 128
 #: Neighbours kept per item at least, so that one computation serves every k of a search space.
 STORED = 64
-#: Neighbour lists kept in memory: one per modality of a few data sets.
-CACHED_LISTS = 8
+#: Neighbour lists kept in memory: those of seen and of unseen items of each modality of a few data sets.
+CACHED_LISTS = 16
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,38 @@ def _common_knn(parts: Sequence[Tensor], present: Sequence[Tensor], k: int, shri
     return Neighbours(len(parts[0]), items, items[indices], torch.where(values > lowest / 2, values, 0.0))
 
 
+def unseen_common_knn(
+    parts: Sequence[Tensor], present: Sequence[Tensor], warm: Tensor, k: int, *, shrink: float = 0.0
+) -> Neighbours:
+    """Exact nearest seen items of every unseen item by what both have; similarity as in :func:`common_knn`.
+
+    Args:
+        parts: features of each modality, ``(n_items, d_m)``.
+        present: whether an item has content, ``(n_items,)`` each.
+        warm: whether an item has a training interaction, ``(n_items,)``.
+        k: neighbours per item.
+        shrink: as for :func:`common_knn`.
+    """
+    features = torch.cat([part * mask.unsqueeze(1) for part, mask in zip(parts, present, strict=True)], dim=1)
+    squares = torch.stack([part.square().sum(1) * mask for part, mask in zip(parts, present, strict=True)], dim=1)
+    seen, unseen = (torch.nonzero(squares.any(1) & mask).squeeze(1) for mask in (warm, ~warm))
+    unseen = unseen if len(seen) else unseen[:0]
+    has = (squares > 0).to(squares.dtype)
+    weights = squares[seen].sum(0) / has[seen].sum(0).clamp_min(1)
+    weights = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+    k, lowest = min(k, len(seen)), torch.finfo(features.dtype).min / 2
+    indices, values = unseen.new_empty(len(unseen), k), features.new_empty(len(unseen), k)
+    for place in torch.arange(len(unseen)).split(max(1, BLOCK_ENTRIES // max(len(seen), 1))):
+        rows = unseen[place]
+        norms = (squares[rows] @ has[seen].T).sqrt() * (has[rows] @ squares[seen].T).sqrt()
+        shrinkage = shrink * ((weights * has[rows]) @ has[seen].T)
+        similarity = torch.where(norms > 0, features[rows] @ features[seen].T / (norms + shrinkage), lowest)
+        best = best_of(similarity, rows, seen.expand(len(rows), -1), k, len(warm))
+        found = similarity.gather(1, best)
+        indices[place], values[place] = seen[best], torch.where(found > lowest / 2, found, 0.0)
+    return Neighbours(len(warm), unseen, indices, values)
+
+
 def cooccurrence_knn(edge_index: Tensor, n_users: int, n_items: int, k: int, *, shrink: float = 0.0) -> Neighbours:
     r"""Nearest items by their common users, without the item itself (Deshpande & Karypis 2004).
 
@@ -215,8 +247,67 @@ def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0
     return lists.top(k)
 
 
-def content_neighbours(features: Tensor, present: Tensor, k: int) -> Neighbours:
-    r"""Nearest items by content around its mean, :math:`c_{ij} = \max(\cos(f_i - \bar f, f_j - \bar f), 0)`.
+def unseen_knn(features: Tensor, present: Tensor, warm: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
+    """Exact nearest seen items of every unseen item; similarity as in :func:`knn`.
+
+    Args:
+        features: ``(n_items, d)``.
+        present: whether an item has content, ``(n_items,)``.
+        warm: whether an item has a training interaction, ``(n_items,)``.
+        k: neighbours per item.
+        shrink: damps similarities of items with small features.
+    """
+    seen, of_seen, lengths = directions(features, present & warm)
+    unseen, of_unseen, own = directions(features, present & ~warm)
+    if not len(seen):
+        unseen, of_unseen, own = unseen[:0], of_unseen[:0], own[:0]
+    k, n = min(k, len(seen)), len(features)
+    indices = unseen.new_empty(len(unseen), k)
+    values = features.new_empty(len(unseen), k)
+    for rows in torch.arange(len(unseen), device=features.device).split(max(1, BLOCK_ENTRIES // max(len(seen), 1))):
+        cosines = of_unseen[rows] @ of_seen.T
+        if shrink != 0:
+            product = own[rows].unsqueeze(1) * lengths
+            cosines = cosines * (product / (product + shrink))
+        place = best_of(cosines, unseen[rows], seen.expand(len(rows), -1), k, n)
+        indices[rows], values[rows] = seen[place], cosines.gather(1, place)
+    return Neighbours(n, unseen, indices, values)
+
+
+def seen_and_unseen(
+    features: Tensor, present: Tensor, warm: Tensor, k: int, *, shrink: float = 0.0
+) -> tuple[Neighbours, Neighbours]:
+    """Lists of the seen items among themselves, and of every unseen item among the seen ones, both from the cache.
+
+    No list holds an unseen item: its row of a table was never trained, so that a seen item would be mixed with noise.
+    Arguments as in :func:`unseen_knn`, and as in :func:`knn` for the seen items, which are neighbours of themselves.
+    """
+    seen = cached_knn(features, present & warm, k, shrink=shrink)
+    features = features.to(torch.get_default_dtype())
+    if not (present & ~warm).any():
+        return seen, unseen_knn(features, present, warm, k)
+    key = content_key("unseen", shrink, features, present, warm)
+    unseen = _lists.get(
+        key,
+        lambda: unseen_knn(features, present, warm, max(k, STORED), shrink=shrink),
+        lambda kept: kept.k >= min(k, len(seen.items)),
+    )
+    return seen, unseen.top(k)
+
+
+def joined(seen: Neighbours, unseen: Neighbours) -> Neighbours:
+    """The lists of seen and of unseen items together, as long as the shorter ones; no item may be in both."""
+    if not len(unseen.items):
+        return seen
+    k = min(seen.k, unseen.k)
+    parts = (seen.top(k), unseen.top(k))
+    items, order = torch.cat([part.items for part in parts]).sort()
+    indices = torch.cat([part.indices for part in parts])[order]
+    return replace(seen, items=items, indices=indices, values=torch.cat([part.values for part in parts])[order])
+
+
+def content_neighbours(features: Tensor, present: Tensor, warm: Tensor, k: int) -> Neighbours:
+    r"""Nearest seen items by content around its mean, :math:`c_{ij} = \max(\cos(f_i - \bar f, f_j - \bar f), 0)`.
 
     Embeddings of one encoder all point in much the same direction; around their mean they differ. The item itself is
     left out, and an item whose features are the mean has no direction left and is isolated.
@@ -224,8 +315,11 @@ def content_neighbours(features: Tensor, present: Tensor, k: int) -> Neighbours:
     Args:
         features: ``(n_items, d)``.
         present: whether an item has content, ``(n_items,)``.
+        warm: whether an item has a training interaction, ``(n_items,)``.
         k: neighbours per item.
     """
     mean = features[present].double().mean(0)  # of equal rows it is that row to the last bit, which leaves zero
-    lists = cached_knn(features - mean.to(features.dtype), present, k + 1)
-    return replace(lists, indices=lists.indices[:, 1:], values=lists.values[:, 1:].clamp_min(0.0))
+    seen, unseen = seen_and_unseen(features - mean.to(features.dtype), present, warm, k + 1)
+    seen = replace(seen, indices=seen.indices[:, 1:], values=seen.values[:, 1:])
+    lists = joined(seen, unseen.top(k))
+    return replace(lists, values=lists.values.clamp_min(0.0))

@@ -120,11 +120,6 @@ def cached_common_users(data: RecData) -> Tensor:
     return _grams.get(key, lambda: gram_matrix(interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users)))
 
 
-def warm_items(data: RecData) -> Tensor:
-    """Whether an item has a training interaction, ``(n_items,)``."""
-    return torch.bincount(data.edge_index[1], minlength=data.n_items) > 0
-
-
 def regularised_inverse(gram: Tensor, penalty: float, more: Tensor | None = None) -> Tensor:
     r""":math:`P = (A + M M^\top + \lambda 1)^{-1}`, ``(n_items, n_items)``, with its entries in rows.
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.nn.initialisation import draw_by_name
 from mmbench.nn.kernels import GatheredRows
+from mmbench.nn.towers import ItemTable
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ class FactorModel(Recommender):
     #: so that several devices can share its batches.
     shares_batches: ClassVar[bool] = False
 
+    #: Items without a training interaction, ``(n_unseen,)``, which training notes after it has made the model.
+    unseen: Tensor | None = None
     _frozen: tuple[Tensor, Tensor] | None = None
 
     def __init__(self) -> None:
@@ -145,20 +148,53 @@ class FactorModel(Recommender):
     def begin_epoch(self) -> None:
         """Draw anew whatever is drawn once per epoch."""
 
+    def item_tables(self) -> list[Tensor]:
+        """Free tables whose row i belongs to item i alone: parameters, or views of some.
+
+        An unseen item has never been a positive, so that its rows hold nothing but their random start:
+        :meth:`final_vectors` puts zeros in their place. By default these are ``item_embedding`` and the tables of all
+        parts that are an :class:`mmbench.nn.towers.ItemTable`; a model that keeps such rows elsewhere overrides this.
+        """
+        own = getattr(self, "item_embedding", None)
+        inside = [part.table for part in self.modules() if isinstance(part, ItemTable)]
+        return inside if own is None else [own, *inside]
+
+    def final_vectors(self) -> tuple[Tensor, Tensor]:
+        """:meth:`forward` as it is ranked: rows of :meth:`item_tables` are zero for :attr:`unseen` items.
+
+        What an unseen item scores then comes from its content, or from its neighbours among the seen items. A model
+        that has another rule for them, such as a content encoder in place of the ID vector, applies it in
+        :meth:`forward` and needs nothing else.
+        """
+        if self.unseen is None or not len(self.unseen):
+            return self()
+        with torch.no_grad():
+            tables = self.item_tables()
+            unseen = self.unseen.to(tables[0].device) if tables else self.unseen
+            kept = [table[unseen] for table in tables]
+            for table in tables:
+                table[unseen] = 0.0
+            try:
+                users, items = self()
+                return users, items.clone()  # a model may give its table itself, whose rows come back now
+            finally:
+                for table, rows in zip(tables, kept, strict=True):
+                    table[unseen] = rows
+
     def score(self, users: Tensor) -> Tensor:
         """Inner products ``(B, n_items)``; in eval mode one forward pass serves all blocks of users."""
         if self.training:
             user_vectors, item_vectors = self()
         else:
-            self._frozen = self._frozen or self()
+            self._frozen = self._frozen or self.final_vectors()
             user_vectors, item_vectors = self._frozen
         return user_vectors[users] @ item_vectors.T
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """Those of :meth:`forward`, in eval mode."""
+        """Those of :meth:`final_vectors`, in eval mode."""
         self.eval()
         with torch.no_grad():
-            users, items = self()
+            users, items = self.final_vectors()
         return users.detach(), items.detach()
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:

@@ -34,7 +34,13 @@ class MappedFeatures(nn.Module):
         return self.layers(self.features)
 
 
-class FreeItems(nn.Module):
+class ItemTable(nn.Module):
+    """A module with a free table whose row i belongs to item i; see :meth:`FactorModel.item_tables`."""
+
+    table: Tensor
+
+
+class FreeItems(ItemTable):
     """A learned item table in place of mapped features, for a model without any modality."""
 
     def __init__(self, n_items: int, width: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,8 @@ def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
         if (why := trust.objection(config)) is not None:
             return why
         dataset = load_dataset(config)
+        if record.target:
+            dataset = replace(dataset, split=dataset.split.towards(record.target))
     except (ValueError, OSError, TypeError):
         return Message("the data set cannot be read where the sweep's configuration says")
     split = dataset.split

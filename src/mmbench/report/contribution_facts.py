@@ -24,6 +24,7 @@ from mmbench.inference import intervals
 from mmbench.inference.contribution import hits, rankings, shapley, slices
 from mmbench.inference.contribution.guardrails import MARGIN
 from mmbench.inference.contribution.shapley import EMPTY, Coalition
+from mmbench.report import new_items
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts, K
@@ -39,6 +40,7 @@ REDUNDANCY = "redundancy share"
 VALUES, HITS, EXCESS = "M1 value", "M2 hits", "M2 hits beyond the noise floor"
 OVERLAP, RELIANCE = "M3 overlap and headroom", "reliance"
 SLICES, DIFFERENCES = "M6 slices", "M6 slices, difference"
+NEW_ITEMS, FOUND_OF_1000, AMONG_NEW = "M7 new items", "found of 1,000", "NDCG@20 among new items"
 
 
 def read_contributions(table: SweepTable, groups: Sequence[Group], comparisons: Sequence[Comparison]) -> list[Facts]:
@@ -120,6 +122,7 @@ def measure(
     if not all(comparable(cell, cells[0]) for cell in cells):
         facts.unknown.append("everything: the conditions differ in final seeds, test split or effort")
         return
+    new_items_facts(facts, cells)
     game = coalitions(cells)
     _values(facts, game, metric)
     _hits(facts, game)
@@ -132,6 +135,29 @@ def measure(
         _slices(facts, c, data, metric)
     beyond_facts(facts, cells, data)
     guardrail_facts(facts, compared, data)
+
+
+def new_items_facts(facts: Facts, cells: Sequence[CellResult]) -> None:
+    """M7: how many of 1,000 new items that users took each condition puts into the first 20 places of common lists.
+
+    Without any modality nothing tells new items apart, so that none is found but by luck: that condition, whose new
+    items stand at random, is the baseline of the others.
+    """
+    found: dict[str, new_items.Measured] = {}
+    for cell in cells:
+        views = new_items.views_of(cell, new_items.target_of_cell(cell))
+        if "cold" in views:
+            found[cell.modality] = new_items.measure(cell, views)
+    if not found:
+        return
+    none = next((c.modality for c in cells if c.modality in found and set(c.states.values()) == {"drop"}), None)
+    for modality, measured in found.items():
+        if (share := measured.values.get(new_items.FOUND)) is not None:
+            luck = found[none].values.get(new_items.FOUND) if none is not None else None
+            baseline = None if luck is None else 1000 * luck
+            facts.add(NEW_ITEMS, modality, FOUND_OF_1000, 1000 * share, baseline=baseline, n=measured.users)
+        value, floor = (measured.values[f"new {name}"] for name in (new_items.NDCG, f"floor of {new_items.NDCG}"))
+        facts.add(NEW_ITEMS, modality, AMONG_NEW, value, baseline=floor, n=measured.pool)
 
 
 def coalitions(cells: Sequence[CellResult]) -> dict[Coalition, CellResult]:
@@ -278,6 +304,9 @@ LEGEND = (
     "A slice in which a side finds nothing has no relative gain; its difference per test pair tells whether it gained.",
     f"Guard-rails: holds if the lower bound is above -{100 * MARGIN:.0f} %, broken if the upper one is below it. "
     "Reliance is what a trained model leans on, not what the modality is worth.",
+    "New items: of 1,000 interactions with new items, those in the first 20 places of lists of new and other items; "
+    "the baseline is that of the condition without content, whose new items stand at random. NDCG@20 among new items: "
+    "baseline is its exact floor, n the pool (new_items.md).",
     "Nothing here is corrected for multiplicity; slices are exploratory.",
 )
 

@@ -28,6 +28,7 @@ FILES: Mapping[Message, tuple[str, ...]] = {
     Message("Results"): tuple(f"{paths.TABLE}.{ending}" for ending in ("md", "csv", "tex", "txt")),
     Message("Benchmark"): tuple(f"{paths.BENCHMARK}.{ending}" for ending in ("md", "csv", "tex")),
     Message("Verdicts"): tuple(f"{paths.VERDICTS}.{ending}" for ending in ("md", "csv", "tex")),
+    Message("New items"): tuple(f"{paths.NEW_ITEMS}.{ending}" for ending in ("md", "csv", "tex")),
     Message("What each modality contributes"): tuple(f"{paths.CONTRIBUTION}.{ending}" for ending in ("md", "csv")),
     Message("Published tables with ours beside them"): tuple(f"{paths.PAPER}.{e}" for e in ("md", "csv", "tex")),
     Message("Checklists for a submission"): tuple(f"{paths.SUBMISSION}.{ending}" for ending in ("md", "tex")),

@@ -58,6 +58,10 @@ NOTES = (
     ),
     Message("finds: how many of an item's ten co-purchase neighbours are among its ten content neighbours."),
     Message(
+        "new items: a fifth of the items in turn as if nobody had bought them, ranked for those who did by their other "
+        "purchases and what content predicts; by chance: where nothing tells the items apart."
+    ),
+    Message(
         "yes needs more than {epsilon} above chance. A no holds for this encoder: try a second one before giving up.",
         epsilon=EPSILON,
     ),
@@ -116,10 +120,14 @@ def subsets(pretest: Pretest, translator: Translator) -> Table:
             _named(coalition) or translator(Message("none")),
             f"{pretest.signal.r2[coalition]:z.3f}",
             f"{pretest.recall.recall[coalition]:.3f}",
+            *([] if pretest.reach is None else [f"{pretest.reach.ndcg[coalition]:.3f}"]),
         ]
         for coalition in pretest.recall.recall
     ]
-    return [translator(Message("modalities")), translator(Message("predicts")), translator(Message("finds"))], rows
+    header = [Message("modalities"), Message("predicts"), Message("finds")]
+    if pretest.reach is not None:
+        header.append(Message("new items, NDCG@20 (chance {floor})", floor=f"{pretest.reach.floor:.3f}"))
+    return [translator(name) for name in header], rows
 
 
 def pairs(pretest: Pretest, translator: Translator) -> Table:
@@ -197,6 +205,9 @@ def as_record(name: str, dataset: Dataset, pretest: Pretest) -> dict[str, Any]:
         "neighbour_recall": {"k": pretest.recall.k, "chance": pretest.recall.chance, **_by_name(pretest.recall.recall)},
         "neighbour_overlap": {"+".join(names): vars(overlap) for names, overlap in pretest.overlap.items()},
         "debiased_cka": {"+".join(names): None if math.isnan(v) else v for names, v in pretest.cka.items()},
+        "new_items": None
+        if pretest.reach is None
+        else {"floor": pretest.reach.floor, "pool": pretest.reach.pool, "ndcg@20": _by_name(pretest.reach.ndcg)},
         "versions": records.versions(),
     }
 

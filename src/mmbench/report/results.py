@@ -11,6 +11,7 @@ from mmbench.messages import Message, Template, points
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
+from mmbench.report.new_items import target_lines
 from mmbench.report.table import LATE, CellResult, SweepTable, condition_columns
 from mmbench.store.schema import ID_ONLY
 
@@ -46,7 +47,7 @@ def document(table: SweepTable, groups: Sequence[Group]) -> Document:
     """
     marks = {(g.dataset, g.model, c.modality): c.marks(table.delta) for g in groups for c in g.cells}
     printed = [_models(table, dataset, metric, marks) for dataset in table.datasets for metric in table.metrics]
-    return Document(table.title, printed, _notes(table, marks), [_cells(table, marks)])
+    return Document(table.title, printed, _notes(table, groups, marks), [_cells(table, marks)])
 
 
 #: What the marks of a terminal mean.
@@ -153,10 +154,10 @@ def page_table(table: SweepTable) -> Table[CellResult]:
     return Table(Message("Results"), columns, rows)
 
 
-def _notes(table: SweepTable, marks: Marks) -> list[str]:
+def _notes(table: SweepTable, groups: Sequence[Group], marks: Marks) -> list[str]:
     budget = table.budget
     given = {"sweep": table.title, "budget": budget["name"], "trials": budget["trials"], "seeds": budget["seeds"]}
-    lines: list[str] = [Message(LEGEND, same=SAME, nothing=NOTHING, low=LOW, **given)]
+    lines: list[str] = [Message(LEGEND, same=SAME, nothing=NOTHING, low=LOW, **given), *target_lines(groups)]
     if any(marks.values()):
         patience, cap = REMEDIES.values()
         lines.append(

@@ -123,10 +123,10 @@ def together(
 
 def _place(cell: Cell) -> tuple[Repeated, int, str]:
     """What a data set repeats, as which number, and a hash of everything else that it is."""
-    settings = dict(cell.config["dataset"])
+    settings, target = dict(cell.config["dataset"]), cell.config.get("tuning")
     kind = Repeated.SPLIT if settings.get(SETTINGS[Repeated.FOLD][0]) is None else Repeated.FOLD
     number = int(settings.pop(SETTINGS[kind][0], 0))
-    return kind, number, of_json([kind, settings, cell.draw])
+    return kind, number, of_json([kind, settings, cell.draw, target])
 
 
 def _without(dataset: str, kind: Repeated, number: int) -> str:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.messages import LANGUAGES, Translator
-from mmbench.report import benchmark, contribution_facts, layout, published, results, submission, verdict_table
+from mmbench.report import (
+    benchmark,
+    contribution_facts,
+    layout,
+    new_items,
+    published,
+    results,
+    submission,
+    verdict_table,
+)
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import read_contributions, with_redundancy
 from mmbench.report.disposals import read_disposals
@@ -67,6 +76,8 @@ def write_report(
         paths.VERDICTS: verdict_table.document(table, compared, disposals),
         paths.CONTRIBUTION: contribution_facts.document(table, measured),
     }
+    if of_new := new_items.read_rows(table, groups):
+        documents[paths.NEW_ITEMS] = new_items.document(table, of_new)
     if rows is not None:
         documents[paths.PAPER] = published.document(table, rows)
     documents = {name: proved(document, table) for name, document in documents.items()}
@@ -76,7 +87,8 @@ def write_report(
     texts = {f"{paths.SUBMISSION}.tex": submission.as_latex(answers)}
     shown = {}
     for say in map(Translator, LANGUAGES):
-        shown[say.lang] = "\n".join(layout.terminal(documents[name], say) for name in (paths.TABLE, paths.VERDICTS))
+        printed = [name for name in (paths.TABLE, paths.NEW_ITEMS, paths.VERDICTS) if name in documents]
+        shown[say.lang] = "\n".join(layout.terminal(documents[name], say) for name in printed)
         texts[paths.document(paths.TABLE, "txt", say.lang)] = shown[say.lang]
         texts[paths.document(paths.SUBMISSION, "md", say.lang)] = submission.as_markdown(table, answers, say)
         for name in TRANSLATED:

@@ -13,7 +13,7 @@ from mmbench.store.schema import Cell, Configuration, training_rule
 from mmbench.tuning.space import Space
 
 #: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 #: Training settings that choose the hardware; they change no result beyond rounding.
 WHERE_IT_TRAINS = ("accelerator", "devices")
 

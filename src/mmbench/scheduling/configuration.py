@@ -15,6 +15,7 @@ import msgspec
 
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
+from mmbench.data.held_out import TARGETS
 from mmbench.data.planted import make_world
 from mmbench.data.readers.text_table import shortened
 from mmbench.evaluation import metrics
@@ -31,7 +32,7 @@ Section = Mapping[str, Any]
 #: Sections of every configuration, and the keys that are read of those that no type stands for.
 SECTIONS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(("sweep", "study", "dataset", "modality", "budget", "statistics", "report", "export"), ()),
-    **dict.fromkeys(("model", "search", "tracking"), ()),
+    **dict.fromkeys(("model", "search", "tracking", "tuning"), ()),
     "paths": ("multirun",),
     "optimizer": ("lr", "weight_decay"),
     "training": ("batch_size", "accelerator", "devices", "precision", "neighbours"),
@@ -129,6 +130,27 @@ class StatisticsConfig:
 
 
 @dataclass(frozen=True)
+class TuningConfig:
+    """What trials are chosen by where some items are new; every condition of a data set gets the same.
+
+    Args:
+        target: ``cold`` for NDCG@20 of new items among themselves, ``warm`` for that of the others, ``harmonic`` for
+            the harmonic mean of both in common lists; None is ``cold`` under protocol ``cold``, and under any other all
+            held-out interactions among all items.
+    """
+
+    target: str | None
+
+    def __post_init__(self) -> None:
+        if self.target is not None and self.target not in TARGETS:
+            raise Refusal(
+                "tuning.target={target} is unknown; it is one of {targets}",
+                target=self.target,
+                targets=", ".join(TARGETS),
+            )
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Metrics of the report.
 
@@ -180,6 +202,7 @@ class JobConfig:
         modality: the modality condition.
         budget: tuning effort.
         statistics: what is inferred.
+        tuning: what trials are chosen by.
         report: what the report prints.
         export: what a cell exports.
     """
@@ -191,6 +214,7 @@ class JobConfig:
     modality: ModalityCondition
     budget: Budget
     statistics: StatisticsConfig
+    tuning: TuningConfig
     report: ReportConfig
     export: ExportConfig
 
@@ -215,6 +239,7 @@ class JobConfig:
             modality=made("modality", ModalityCondition, plain["modality"]),
             budget=made("budget", Budget, plain["budget"]),
             statistics=made("statistics", StatisticsConfig, plain["statistics"]),
+            tuning=made("tuning", TuningConfig, plain["tuning"]),
             report=made("report", ReportConfig, plain["report"]),
             export=made("export", ExportConfig, plain["export"]),
         )
@@ -237,6 +262,7 @@ class JobConfig:
             "study": study,
             "report": {"metrics": [], "primary": "ndcg@20"},
             "export": {"top_k": 0},
+            "tuning": {"target": None},
             "paths": {"multirun": ""},
             "tracking": {},
             "tiers": [],

@@ -7,7 +7,7 @@ import functools
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mmbench import fingerprint, paths
 from mmbench.data.conditions import SLICE
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.divisions import members_of
+from mmbench.data.held_out import target_in_name, target_of
 from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
@@ -97,10 +98,17 @@ class Job:
     def cell(self) -> CellName:
         """Dataset, model and condition; a model that ignores content has one cell per dataset.
 
-        A draw other than 0 is part of the dataset's name, as a split seed is.
+        A draw other than 0 is part of the dataset's name, as a split seed is, and so is a target other than that of the
+        protocol: what was tuned for one target is compared with nothing that was tuned for another.
         """
         draw = f"-draw{self.config.study.draw}" if self.config.study.draw else ""
-        return CellName(f"{self.config.dataset.cell_name}{draw}", self.choices["model"], self.modality)
+        target = target_in_name(self.config.dataset.protocol, self.target)
+        return CellName(f"{self.config.dataset.cell_name}{target}{draw}", self.choices["model"], self.modality)
+
+    @property
+    def target(self) -> str:
+        """What tuning aims at; empty where all held-out interactions are ranked among all items."""
+        return target_of(self.config.dataset.protocol, self.config.tuning.target)
 
     @property
     def modality(self) -> str:
@@ -116,14 +124,14 @@ class Job:
         return paths.slug([self.choices["modality"], *changed])
 
     def dataset(self) -> Dataset:
-        """The dataset; read once per process.
+        """The dataset with the held-out interactions that the target ranks; read once per process.
 
         Raises:
-            ValueError: if it cannot be read, or only a record says where it lies.
+            ValueError: if it cannot be read, only a record says where it lies, or it has nothing for the target.
         """
         if self.trust is not None and (why := self.trust.objection(self.config.dataset)):
             raise Refusal(why)
-        return _dataset(fingerprint.canonical_json(self.config.plain["dataset"]))
+        return _aimed(fingerprint.canonical_json(self.config.plain["dataset"]), self.target)
 
     def task(self) -> CellTask:
         """Input of tuning, without the test split.
@@ -150,6 +158,8 @@ class Job:
             split_fingerprint=dataset.split.tuning_fingerprint,
             draw=self.config.study.draw,
             versions=records.versions(self._own_source()),
+            new_valid=dataset.split.new_valid,
+            target=self.target,
             inside=inside,
         )
 
@@ -254,6 +264,12 @@ def _recipe(
         weight_decay=optimizer["weight_decay"],
     )
     return functools.partial(model_class, **arguments), settings
+
+
+@functools.cache
+def _aimed(section: str, target: str) -> Dataset:
+    dataset = _dataset(section)
+    return replace(dataset, split=dataset.split.towards(target)) if target else dataset
 
 
 @functools.cache  # tasks keep their data in memory anyway

@@ -10,13 +10,16 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from mmbench import faults, paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
+from mmbench.data.held_out import CANDIDATES, TARGETS
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation.metrics import LIST_LENGTH, Ranking
+from mmbench.evaluation.new_items import CommonLists, ranker, ranker_for
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator, Scorer
 from mmbench.messages import Refusal
 from mmbench.nn.recommender import Recommender
@@ -61,6 +64,7 @@ def score_test(
         raise ValueError(f"{task.cell}: the test split stays closed until a configuration is chosen")
     trainings = store.finished_trainings()
     evaluator, graph_dir = evaluator_of_test(task, split), paths.graph_dir(store.sweep_dir)
+    views = views_of_test(task, split)
     unscored: list[str] = []
     written: dict[str, str] = {}
     for _, training in sorted(trainings.items()):
@@ -69,13 +73,13 @@ def score_test(
         if not training.succeeded:
             continue
         try:
-            for ending, ranking in stored_rankings(task, store, training, evaluator, graph_dir).items():
+            for ending, ranking in stored_rankings(task, store, training, evaluator, graph_dir, views=views).items():
                 written |= store.write_ranking(training.unit, ranking, ending)
         except DegenerateScores as error:
             if training.stage == Stage.FINAL:
                 raise
             unscored.append(f"trial {training.index}: {error}")
-    _repeat_lost_looks(task, store, evaluator, graph_dir)
+    _repeat_lost_looks(task, store, evaluator, graph_dir, views)
     export(store)
     faults.reach("sealing")
     if store.effort() == task.effort:  # otherwise trials were raised meanwhile, and other workers may be writing
@@ -100,7 +104,13 @@ def score_test(
     store.write_seal(seal)
 
 
-def _repeat_lost_looks(task: CellTask, store: CellStore, evaluator: Evaluator, graph_dir: Path) -> None:
+def _repeat_lost_looks(
+    task: CellTask,
+    store: CellStore,
+    evaluator: Evaluator | CommonLists,
+    graph_dir: Path,
+    views: Mapping[str, Evaluator | CommonLists],
+) -> None:
     """Repeat final runs of earlier choices that lost a file, so that what was said after a look can be said again."""
     for look in read_looks(store.folder):
         earlier = replace(store, folder=look.folder)
@@ -112,7 +122,9 @@ def _repeat_lost_looks(task: CellTask, store: CellStore, evaluator: Evaluator, g
             training = training or run_unit(task, earlier, unit, configuration)
             files: dict[str, str] = {}
             if training.succeeded:
-                for ending, ranking in stored_rankings(task, earlier, training, evaluator, graph_dir).items():
+                for ending, ranking in stored_rankings(
+                    task, earlier, training, evaluator, graph_dir, views=views
+                ).items():
                     files |= earlier.write_ranking(training.unit, ranking, ending)
             if line := mending.differs_from_look(store, look, training, files):
                 print(line, flush=True)
@@ -122,9 +134,10 @@ def stored_rankings(
     task: CellTask,
     store: CellStore,
     training: Training,
-    evaluator: Evaluator,
+    evaluator: Evaluator | CommonLists,
     graph_dir: Path,
     model: Scorer | None = None,
+    views: Mapping[str, Evaluator | CommonLists] = MappingProxyType({}),
 ) -> dict[str, Ranking]:
     """What the stored state of a training ranks, by the ending of the file of ranks; see :func:`inference_shuffles`.
 
@@ -135,14 +148,21 @@ def stored_rankings(
         evaluator: of the test split, see :func:`evaluator_of_test`.
         graph_dir: where large item graphs are kept.
         model: the model with that state, where it has been rebuilt already.
+        views: what ranks the test split among other candidates, see :func:`views_of_test`.
 
     Raises:
         DegenerateScores: if the scores are NaN, infinite or constant.
         ValueError: if features are not those that the training saw.
     """
     model = model or stored_model(task, store, training, graph_dir)
-    final = training.stage == Stage.FINAL
+    final, offset = training.stage == Stage.FINAL, None if training.course is None else training.course.offset
+    if isinstance(evaluator, CommonLists):
+        evaluator = evaluator.with_offset(offset)
     rankings = {paths.RANKS: evaluator.rank(model, LIST_LENGTH if final else 0)}
+    for candidates, among in views.items() if final else ():
+        with contextlib.suppress(DegenerateScores):  # what ranks the target may rank nothing else
+            ranked = among.with_offset(offset) if isinstance(among, CommonLists) else among
+            rankings[paths.ranks_among(candidates)] = ranked.rank(model)
     if final and training.state_hash:
         for name, condition in inference_shuffles(task).items():
             shuffled = stored_model(task, store, training, graph_dir, task.inputs(training.seed, condition))
@@ -185,9 +205,31 @@ def stored_model(
     return rebuild(build, data, state, settings, training.seed, graph_dir=graph_dir)
 
 
-def evaluator_of_test(task: CellTask, split: Split) -> Evaluator:
-    """What ranks the test split of a cell."""
-    return Evaluator(split.test, *split.seen_at_test, device=task.recipe(task.default)[1].device)
+def evaluator_of_test(task: CellTask, split: Split) -> Evaluator | CommonLists:
+    """What ranks the test split of a cell, for the target of its tuning."""
+    device = task.recipe(task.default)[1].device
+    if split.target:
+        assert split.new_test is not None
+        return ranker_for(split.target, split.new_test, *split.seen_at_test, device=device)
+    return Evaluator(split.test, *split.seen_at_test, device=device)
+
+
+def views_of_test(task: CellTask, split: Split) -> dict[str, Evaluator | CommonLists]:
+    """What ranks the test split of a cell among candidates other than those of its target, where some items are new.
+
+    Common lists need an offset that validation chose, so they are left out where no user of either part has both kinds.
+    """
+    part, device = split.new_test, task.recipe(task.default)[1].device
+    if part is None or split.new_valid is None:
+        return {}
+    # A user who holds out items of one kind alone has validation items of the other all the same.
+    seen = (split.train, split.new_valid.rows)
+    others = [kind for kind in CANDIDATES if kind != TARGETS.get(split.target)]
+    return {
+        kind: ranker(part, kind, *seen, device=device)
+        for kind in others
+        if len(part.among(kind)) and (kind != "all" or len(split.new_valid.among("all")))
+    }
 
 
 def inference_shuffles(task: CellTask) -> dict[str, ModalityCondition]:

@@ -136,15 +136,15 @@ def _walk(section: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
             waiting += [((*path, place), inner) for place, inner in enumerate(value)]
 
 
-def read_columns(path: Path, names: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Read columns of whole numbers from parquet, each ``(n,)``.
+def read_columns(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[np.int64]]:
+    """Read columns of whole numbers from parquet by name, each ``(n,)``, and those of the ``optional`` that are there.
 
     Raises:
         Damaged: if the file is missing, cut or overwritten.
         ValueError: if the file is no such table, or its header promises more than its bytes can hold.
     """
-    table = _read_parquet(path, names)
-    return [_numbers(path, table.column(name).combine_chunks()) for name in names]
+    table = _read_parquet(path, names, optional)
+    return {name: _numbers(path, table.column(name).combine_chunks()) for name in table.column_names}
 
 
 def read_lists(path: Path, key: str, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -186,11 +186,12 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _read_parquet(path: Path, asked_for: Sequence[str] | None = None) -> pa.Table:
+def _read_parquet(path: Path, asked_for: Sequence[str] | None = None, optional: Sequence[str] = ()) -> pa.Table:
     try:
         # Not by pandas, whose own metadata in the file may ask for other types.
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            names = file.schema_arrow.names[:MOST_COLUMNS] if asked_for is None else list(asked_for)
+            there = file.schema_arrow.names[:MOST_COLUMNS]
+            names = there if asked_for is None else [*asked_for, *(name for name in optional if name in there)]
             groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
             columns = [group.column(place) for group in groups for place in range(group.num_columns)]
             asked = max(

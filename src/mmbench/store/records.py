@@ -405,6 +405,12 @@ def ranking_frames(ranking: Ranking, ending: str = paths.RANKS) -> dict[str, pd.
     """
     users = ranking.users[ranking.pairs.users].astype(np.int32)
     pairs = {"user": users, "item": ranking.items.astype(np.int32), "rank": ranking.pairs.ranks.astype(np.int32)}
+    if ranking.pairs.candidates is not None:
+        pairs["candidates"] = ranking.pairs.candidates[ranking.pairs.users].astype(np.int32)
+    if ranking.pairs.new is not None:
+        pairs["new"] = ranking.pairs.new.astype(np.int8)
+    if ranking.listed_new is not None:
+        pairs["listed_new"] = ranking.listed_new[ranking.pairs.users].astype(np.int32)
     frames = {ending: pd.DataFrame(pairs)}
     if ranking.top is not None:
         frames[paths.LISTS] = pd.DataFrame({"user": ranking.users.astype(np.int32), "items": list(ranking.top)})
@@ -504,9 +510,17 @@ def read_ranking(path: Path) -> RankedPairs:
 
 def read_tested(path: Path) -> Ranking:
     """Read test ranks from parquet with the users and items they belong to, without lists."""
-    of_pairs, items, ranks = bounds.read_columns(path, ("user", "item", "rank"))
-    users, positions = np.unique(of_pairs, return_inverse=True)
-    return Ranking(users, RankedPairs(positions, ranks, len(users)), items, None)
+    columns = bounds.read_columns(path, ("user", "item", "rank"), ("candidates", "new", "listed_new"))
+    users, first, positions = np.unique(columns["user"], return_index=True, return_inverse=True)
+    candidates, new, listed = (columns.get(name) for name in ("candidates", "new", "listed_new"))
+    pairs = RankedPairs(
+        positions,
+        columns["rank"],
+        len(users),
+        new=None if new is None else new > 0,
+        candidates=None if candidates is None else candidates[first],
+    )
+    return Ranking(users, pairs, columns["item"], None, None if listed is None else listed[first])
 
 
 def read_lists(path: Path) -> NDArray[np.int32]:

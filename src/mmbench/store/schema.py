@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from mmbench import fingerprint
+from mmbench.data.held_out import target_of
 
 #: Layout of the records; a reader refuses any other.
 SCHEMA_VERSION = 4
@@ -105,6 +106,9 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         popularity: validation score of the popularity baseline; None where all items are equally popular.
         validated: validation score of the best state as it is stored, which chooses; those of ``history`` come from
             unrounded states and only end the training.
+        cold_rows: what stands in the free rows of items that training has not seen when they are ranked: ``zero``;
+            empty where the model has no such row.
+        offset: offset of new items in common lists, which validation chose; None where there are none.
     """
 
     history: list[float] = []
@@ -114,6 +118,8 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     stop_reason: str = "max_steps"
     popularity: float | None = None
     validated: float = 0.0
+    cold_rows: str = ""
+    offset: float | None = None
 
     @property
     def epochs(self) -> int:
@@ -416,6 +422,11 @@ class Cell(Record, frozen=True, tag="cell"):
     def name(self) -> CellName:
         """Dataset, model and condition."""
         return CellName(self.dataset, self.model, self.modality)
+
+    @property
+    def target(self) -> str:
+        """What its tuning aims at; empty where all held-out interactions are ranked among all items."""
+        return target_of(self.config["dataset"].get("protocol", ""), self.config.get("tuning", {}).get("target"))
 
 
 class CellFailure(Record, frozen=True, tag="failure"):

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
+from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
+from mmbench.evaluation.new_items import CommonLists, ranker_for
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
 from mmbench.models.popularity import Popularity
@@ -36,7 +38,7 @@ class Validation:
         popularity: score of the baseline; None where all items are equally popular.
     """
 
-    evaluator: Evaluator
+    evaluator: Evaluator | CommonLists
     popularity: float | None
 
 
@@ -83,6 +85,8 @@ def fit(
     seed: int,
     *,
     graph_dir: Path | None = None,
+    new_valid: HeldOut | None = None,
+    target: str = "",
 ) -> Fitted:
     """Train one model from one seed and return it in its best validation state.
 
@@ -97,18 +101,21 @@ def fit(
         settings: how long and how to train.
         seed: seed of initial values, batch order, negatives and dropout.
         graph_dir: where large item graphs are kept for other processes.
+        new_valid: the whole of validation with its new items; None where there are none.
+        target: what tuning aims at; empty to rank validation among all items.
 
     Raises:
         DegenerateScores: if the loss or the scores are NaN or infinite, or the scores are constant.
     """
     began = time.perf_counter()
     # The processes of a shared training bring it to their devices.
-    validation = _validation(valid, train, data, settings.device if settings.devices == 1 else torch.device("cpu"))
+    device = settings.device if settings.devices == 1 else torch.device("cpu")
+    validation = _validation(valid, train, data, device, new_valid, target)
     evaluator = validation.evaluator
     cost = Cost(device=str(settings.device), machine=machine())
     with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir) as search:
         torch.manual_seed(seed)
-        model = build(data)
+        model = made(build, data)
         cost.setup_seconds = time.perf_counter() - began
         if isinstance(model, ClosedForm):
             model.fit(data)
@@ -132,6 +139,10 @@ def fit(
         else:
             raise Refusal("{model} must derive from FactorModel or ClosedForm", model=type(model).__name__)
     course.popularity, course.validated = validation.popularity, float(per_user.mean())
+    if isinstance(model, FactorModel) and len(model.unseen if model.unseen is not None else ()) and model.item_tables():
+        course.cold_rows = "zero"
+    if new_valid is not None:
+        course.offset = offset_of(model, new_valid, train, settings.device)
     cost.ranked_users = len(evaluator.users) * course.epochs
     cost.seconds = time.perf_counter() - began
     return Fitted(model, state, evaluator.users, per_user, course, cost, search.approximations)
@@ -167,7 +178,7 @@ def rebuild(
     """
     with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir):
         torch.manual_seed(seed)
-        model = build(data)
+        model = made(build, data)
         if isinstance(model, ClosedForm):
             model.fit(data)
         else:
@@ -179,8 +190,18 @@ def rebuild(
     return model.to(settings.device)
 
 
-def popularity_score(evaluator: Evaluator, data: RecData) -> float | None:
-    """What the popularity baseline scores on validation; None where all items are equally popular."""
+def made(build: ModelFactory, data: RecData) -> Recommender:
+    """A model that knows which items it will not see in training."""
+    model = build(data)
+    if isinstance(model, FactorModel):
+        model.unseen = torch.nonzero(~data.warm).squeeze(1)
+    return model
+
+
+def popularity_score(evaluator: Evaluator | CommonLists, data: RecData) -> float | None:
+    """What the popularity baseline scores on validation; None where all items are equally popular, as new ones are."""
+    if isinstance(evaluator, Evaluator) and evaluator.ties_rank:
+        return None
     popularity = Popularity(data)
     popularity.fit(data)
     try:
@@ -189,12 +210,43 @@ def popularity_score(evaluator: Evaluator, data: RecData) -> float | None:
         return None
 
 
-def _validation(valid: Interactions, train: Interactions, data: RecData, device: torch.device) -> Validation:
+def evaluator_of_validation(
+    valid: Interactions,
+    train: Interactions,
+    new_valid: HeldOut | None = None,
+    target: str = "",
+    device: torch.device | str = "cpu",
+) -> Evaluator | CommonLists:
+    """What ranks validation: among all items, or for a target of tuning among the candidates of that."""
+    if target:
+        assert new_valid is not None
+        return ranker_for(target, new_valid, train, device=device)
+    return Evaluator(valid, train, device=device)
+
+
+def offset_of(
+    model: Recommender, new_valid: HeldOut, train: Interactions, device: torch.device | str = "cpu"
+) -> float | None:
+    """Offset of new items in common lists by validation; None where no user holds out items of both kinds."""
+    if not len(new_valid.among("all")):
+        return None
+    return CommonLists(new_valid, train, device=device).best(model)[0]
+
+
+def _validation(
+    valid: Interactions,
+    train: Interactions,
+    data: RecData,
+    device: torch.device,
+    new_valid: HeldOut | None,
+    target: str,
+) -> Validation:
     """The validation split; trainings on the same split share it."""
 
     def make() -> Validation:
-        evaluator = Evaluator(valid, train, device=device)
+        evaluator = evaluator_of_validation(valid, train, new_valid, target, device)
         return Validation(evaluator, popularity_score(evaluator, data))
 
-    key = fingerprint.of_arrays(valid.users, valid.items, train.users, train.items)
-    return _validations.get(f"{key} {valid.n_items} {device}", make)
+    pool = [] if new_valid is None else [new_valid.pool]
+    key = fingerprint.of_arrays(valid.users, valid.items, train.users, train.items, *pool)
+    return _validations.get(f"{key} {valid.n_items} {target} {device}", make)

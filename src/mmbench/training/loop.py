@@ -29,7 +29,7 @@ from torch.multiprocessing.spawn import ProcessException
 
 from mmbench import faults
 from mmbench.data.recdata import RecData
-from mmbench.evaluation import metrics
+from mmbench.evaluation.new_items import CommonLists
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
 from mmbench.nn.recommender import FactorModel, Recommender, Triplets
@@ -81,7 +81,12 @@ class LitRecommender(pl.LightningModule):
     """
 
     def __init__(
-        self, model: FactorModel, data: RecData, settings: TrainingSettings, evaluator: Evaluator, seed: int
+        self,
+        model: FactorModel,
+        data: RecData,
+        settings: TrainingSettings,
+        evaluator: Evaluator | CommonLists,
+        seed: int,
     ) -> None:
         super().__init__()
         self.model = model
@@ -180,9 +185,9 @@ class LitRecommender(pl.LightningModule):
             self.loop_state.ranking_seconds += time.perf_counter() - began
 
 
-def validation_scores(evaluator: Evaluator, model: Recommender) -> NDArray[np.float64]:
+def validation_scores(evaluator: Evaluator | CommonLists, model: Recommender) -> NDArray[np.float64]:
     """Per-user value of the selection metric, ``(n_valid_users,)``."""
-    return metrics.per_user(evaluator.rank(model).pairs, SELECTION_METRIC)
+    return evaluator.scores(model, SELECTION_METRIC)
 
 
 def check_devices(model: type[Recommender], settings: TrainingSettings) -> None:
@@ -199,7 +204,9 @@ def check_devices(model: type[Recommender], settings: TrainingSettings) -> None:
         )
 
 
-def train(model: FactorModel, data: RecData, evaluator: Evaluator, settings: TrainingSettings, seed: int) -> LoopState:
+def train(
+    model: FactorModel, data: RecData, evaluator: Evaluator | CommonLists, settings: TrainingSettings, seed: int
+) -> LoopState:
     """Train a model, which ends in its best validation state.
 
     Args:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
+from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions
 from mmbench.store.schema import CellName, Configuration, Effort, Unit
 from mmbench.tuning.budget import Budget
@@ -43,6 +44,9 @@ class CellTask:
         split_fingerprint: SHA-256 of train and validation.
         draw: number of the draw of slots, seeds and shuffles; the name of the cell tells draws other than 0 apart.
         versions: versions and source of what decides numbers.
+        new_valid: the whole of validation with its new items; None where there are none.
+        target: what tuning aims at, one of :data:`mmbench.data.held_out.TARGETS`; empty where validation is ranked
+            among all items.
         inside: items that keep their content under ``missing_rule=slice``, ``(n_items,)``; None for any other rule.
     """
 
@@ -58,6 +62,8 @@ class CellTask:
     split_fingerprint: str
     draw: int = 0
     versions: Mapping[str, str | None] = field(default_factory=dict)
+    new_valid: HeldOut | None = None
+    target: str = ""
     inside: NDArray[np.bool_] | None = None
 
     @property

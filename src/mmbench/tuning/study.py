@@ -176,7 +176,17 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
     try:
         with energy.metered() as meter:
             fitted = _with_one_retry(
-                lambda: fit(build, data, task.train, task.valid, settings, seed, graph_dir=graph_dir)
+                lambda: fit(
+                    build,
+                    data,
+                    task.train,
+                    task.valid,
+                    settings,
+                    seed,
+                    graph_dir=graph_dir,
+                    new_valid=task.new_valid,
+                    target=task.target,
+                )
             )
     except Exception as error:
         failure = Failure(reason=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())

@@ -22,8 +22,8 @@ from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval
-from mmbench.messages import Message
-from mmbench.report.contribution_facts import HITS, REDUNDANCY, SLICES, VALUES
+from mmbench.messages import Message, Template
+from mmbench.report.contribution_facts import FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
@@ -42,6 +42,12 @@ COST_KINDS = {
     "encoding": Message("computing the embeddings"),
     "serving": Message("storage and serving"),
     "engineering": Message("engineering"),
+}
+#: New items found by condition.
+FOUND_WITH = {
+    "text": Template("{found} with text"),
+    "image": Template("{found} with images"),
+    "fused": Template("{found} with both"),
 }
 #: Classes of hits as the facts name them.
 HIT_KINDS = {
@@ -129,6 +135,7 @@ def as_html(
         unsliced=_unsliced(speaker, read),
         parts=_parts(speaker, economics, parts),
         why=_why(speaker, read),
+        new=_new(speaker, read),
         unexplained=_unexplained(speaker, read),
         rails=guard_rails(speaker, read),
         steps=_steps(speaker),
@@ -423,6 +430,36 @@ def _why(speaker: Speaker, read: Read) -> Mapping[str, Any] | None:
         "plot": drawings.rows(lines, speaker(Message("Purchases found in the top 20 thanks to text or images"))),
         "repeat": _repeat(speaker, read.facts.facts),
     }
+
+
+def _new(speaker: Speaker, read: Read) -> str:
+    """How many new items each condition finds, of 1,000 that customers took; empty where no item is new.
+
+    A shop without content has nothing to place a new item by: it finds none, and what chance alone would find stands
+    behind.
+    """
+    facts = {f.subject: f for f in read.facts.facts if (f.measure, f.part) == (NEW_ITEMS, FOUND_OF_1000)}
+    found = [
+        speaker(Message(words, found=speaker.translator.number(facts[name].value)))
+        for name, words in FOUND_WITH.items()
+        if name in facts
+    ]
+    if not found:
+        return ""
+    luck = next((f.baseline for f in facts.values() if f.baseline is not None), None)
+    lines = [
+        Message(
+            "New items found, of 1,000 that customers took, in the first 20 places of lists of new and other items: 0 "
+            "without content, {found}.",
+            found=speaker.translator.list(found),
+        )
+    ]
+    if luck is not None:
+        lines.append(Message("Chance alone would find {n}.", n=speaker.translator.number(luck)))
+    folds = 1 if read.disposal.over is None else len(read.disposal.over.datasets)
+    if folds < 2:
+        lines.append(Message("One draw of new items: others may differ, so this is no proof."))
+    return " ".join(map(speaker, lines))
 
 
 def _repeat(speaker: Speaker, facts: Sequence[Fact]) -> str:

@@ -45,7 +45,7 @@ def neighbour_overlap(x: Matrix, y: Matrix, k: int = 10) -> NeighbourOverlap:
 
 def _edges(features: Matrix, k: int, n: int) -> NDArray[np.int64]:
     everywhere = torch.ones(n, dtype=torch.bool)
-    lists = content_neighbours(torch.from_numpy(np.ascontiguousarray(features)), everywhere, k)
+    lists = content_neighbours(torch.from_numpy(np.ascontiguousarray(features)), everywhere, everywhere, k)
     edges: NDArray[np.int64] = (lists.items.unsqueeze(1) * n + lists.indices).flatten().numpy()
     return edges
 

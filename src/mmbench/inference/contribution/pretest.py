@@ -13,7 +13,7 @@ from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.inference.contribution import signal
 from mmbench.inference.contribution.geometry import NeighbourOverlap, debiased_linear_cka, neighbour_overlap
-from mmbench.inference.contribution.signal import NeighbourRecall, Signal
+from mmbench.inference.contribution.signal import NeighbourRecall, NewItemReach, Signal
 from mmbench.messages import Refusal
 
 #: Share of the variance of item factors below which a signal is not worth a trial, see docs/decision.md.
@@ -42,6 +42,7 @@ class Pretest:
         recall: M4, co-purchase neighbours among content neighbours.
         overlap: M5, common neighbours of two modalities, by their names.
         cka: M5, debiased linear CKA of two modalities, by their names; NaN where one does not vary.
+        reach: what content finds of items that nobody has taken; None where it was not asked for.
     """
 
     n_items: int
@@ -51,6 +52,7 @@ class Pretest:
     recall: NeighbourRecall
     overlap: Mapping[tuple[str, str], NeighbourOverlap]
     cka: Mapping[tuple[str, str], float]
+    reach: NewItemReach | None = None
 
     @property
     def lights(self) -> dict[str, Light]:
@@ -73,13 +75,16 @@ def light(measured: Signal, name: str) -> Light:
     return Light.AMBER if alone > float(measured.null_alone[name].mean()) + EPSILON else Light.RED
 
 
-def pretest(train: Interactions, features: Mapping[str, ItemFeature], seed: int = 0) -> Pretest:
+def pretest(
+    train: Interactions, features: Mapping[str, ItemFeature], seed: int = 0, *, new_items: bool = False
+) -> Pretest:
     """Run M4 and M5 on the items with enough training interactions.
 
     Args:
         train: training interactions; nothing else of a split is needed.
         features: features by modality, rows in item order.
         seed: seed of folds, permutations and bootstrap.
+        new_items: whether to say what content finds of new items too.
 
     Raises:
         ValueError: without a modality or with too few items.
@@ -110,6 +115,7 @@ def pretest(train: Interactions, features: Mapping[str, ItemFeature], seed: int 
         signal.neighbour_recall(values, present, restricted(train, rows)),
         overlap,
         cka,
+        signal.new_item_reach(values, restricted(train, rows), seed=seed) if new_items else None,
     )
 
 

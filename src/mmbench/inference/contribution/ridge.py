@@ -103,12 +103,46 @@ def _best_penalties(train: _Moments, valid: _Moments, blocks: Sequence[slice]) -
     return best
 
 
+class FoldedRidge:
+    """Ridge regression of targets of the items of each fold from items of the other folds.
+
+    Penalties are chosen on the next fold; the final fit uses all other folds.
+
+    Args:
+        features: ``(n, d)`` by modality.
+        targets: ``(n, r)``; those of the fold that is predicted are not looked at.
+        folds: fold of each item, ``(n,)``, numbered from zero.
+    """
+
+    def __init__(self, features: Mapping[str, Matrix], targets: Matrix, folds: NDArray[np.int64]) -> None:
+        names = sorted(features)
+        self._x, y = torch.from_numpy(np.hstack([features[name] for name in names])), torch.from_numpy(targets)
+        widths = [features[name].shape[1] for name in names]
+        self._columns = dict(zip(names, torch.arange(self._x.shape[1]).split(widths), strict=True))
+        self.n_folds = int(folds.max()) + 1
+        self.rows = [np.flatnonzero(folds == k) for k in range(self.n_folds)]
+        self._moments = [_Moments.of(self._x[row], y[row]) for row in self.rows]
+
+    def predicted(self, fold: int, subset: Coalition) -> Matrix:
+        """Targets of the items of a fold from a subset of the modalities; the empty one predicts the mean."""
+        inner, row = (fold + 1) % self.n_folds, self.rows[fold]
+        others = [m for i, m in enumerate(self._moments) if i not in (fold, inner)]
+        fitted, valid = functools.reduce(_Moments.__add__, others), self._moments[inner]
+        if not subset:
+            mean = (fitted.y + valid.y) / (fitted.n + valid.n)
+            return mean.expand(len(row), -1).numpy()
+        kept = torch.cat([self._columns[name] for name in sorted(subset)])
+        blocks = _blocks([len(self._columns[name]) for name in sorted(subset)])
+        train, valid = fitted.columns(kept), valid.columns(kept)
+        model = _Ridge.fit(train + valid, blocks, _best_penalties(train, valid, blocks))
+        predicted: Matrix = (self._x[row][:, kept] @ model.slope + model.level).numpy()
+        return predicted
+
+
 def squared_errors(
     features: Mapping[str, Matrix], targets: Matrix, subsets: Sequence[Coalition], folds: NDArray[np.int64]
 ) -> dict[Coalition, Vector]:
-    """Squared error of each item, predicted by ridge regression from items of the other folds.
-
-    Penalties are chosen on the next fold; the final fit uses all other folds.
+    """Squared error of each item, predicted by :class:`FoldedRidge` from items of the other folds.
 
     Args:
         features: ``(n, d)`` by modality.
@@ -119,26 +153,11 @@ def squared_errors(
     Returns:
         ``(n,)`` by subset.
     """
-    names = sorted(features)
-    x, y = torch.from_numpy(np.hstack([features[name] for name in names])), torch.from_numpy(targets)
-    columns = dict(zip(names, torch.arange(x.shape[1]).split([features[name].shape[1] for name in names]), strict=True))
-    n_folds = int(folds.max()) + 1
-    rows = [torch.from_numpy(np.flatnonzero(folds == k)) for k in range(n_folds)]
-    moments = [_Moments.of(x[row], y[row]) for row in rows]
-    errors = {subset: np.empty(len(x)) for subset in subsets}
-    for k, row in enumerate(rows):
-        inner = (k + 1) % n_folds
-        fitted = functools.reduce(_Moments.__add__, [m for i, m in enumerate(moments) if i not in (k, inner)])
+    ridge = FoldedRidge(features, targets, folds)
+    errors = {subset: np.empty(len(targets)) for subset in subsets}
+    for fold, row in enumerate(ridge.rows):
         for subset in subsets:
-            if subset:
-                kept = torch.cat([columns[name] for name in sorted(subset)])
-                blocks = _blocks([len(columns[name]) for name in sorted(subset)])
-                train, valid = fitted.columns(kept), moments[inner].columns(kept)
-                model = _Ridge.fit(train + valid, blocks, _best_penalties(train, valid, blocks))
-                predicted = x[row][:, kept] @ model.slope + model.level
-            else:
-                predicted = (fitted.y + moments[inner].y) / (fitted.n + moments[inner].n)
-            errors[subset][row.numpy()] = ((y[row] - predicted) ** 2).sum(dim=1).numpy()
+            errors[subset][row] = ((targets[row] - ridge.predicted(fold, subset)) ** 2).sum(axis=1)
     return errors
 
 

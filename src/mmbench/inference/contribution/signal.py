@@ -18,8 +18,9 @@ from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from mmbench.data.interactions import Interactions
+from mmbench.evaluation.metrics import RankedPairs, floor, ndcg
 from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, Vector, estimate
-from mmbench.inference.contribution.ridge import principal_components, squared_errors
+from mmbench.inference.contribution.ridge import FoldedRidge, principal_components, squared_errors
 from mmbench.inference.contribution.shapley import Coalition, coalitions
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Refusal
@@ -28,6 +29,8 @@ from mmbench.nn.item_neighbours import content_neighbours, cooccurrence_knn
 RANK, FOLDS, SHUFFLES = 32, 5, 3
 #: Neighbours of the co-purchase recall, and the damping of co-purchase similarities that rest on few users.
 NEIGHBOURS, SHRINK = 10, 10.0
+#: Length of the lists of new items.
+NEW_K = 20
 #: Items with fewer training interactions have no factors worth predicting.
 MIN_INTERACTIONS = 5
 
@@ -168,6 +171,62 @@ def _shuffled_r2(
 
 
 @dataclass(frozen=True)
+class NewItemReach:
+    """What content finds of items that nobody has taken.
+
+    Args:
+        ndcg: NDCG@20 among the items of a fold, mean over users and folds, by subset of the modalities.
+        floor: the same where nothing tells them apart, in closed form.
+        pool: mean number of items of a fold.
+    """
+
+    ndcg: Mapping[Coalition, float]
+    floor: float
+    pool: float
+
+
+def new_item_reach(
+    features: Mapping[str, Matrix], train: Interactions, *, n_folds: int = FOLDS, seed: int = 0
+) -> NewItemReach:
+    r"""Each fold of items in turn as if nobody had taken them: how well content ranks them for those who did.
+
+    Item factors (:func:`item_factors`) come from the interactions with the other items. Ridge regression predicts those
+    of the fold from content, and a user's score is the inner product with the mean factors of the user's other items.
+
+    Args:
+        features: ``(n, d)`` by modality.
+        train: training interactions among these items.
+        n_folds: folds of items.
+        seed: seed of the folds.
+    """
+    folds = np.random.default_rng(seed).permutation(train.n_items) % n_folds
+    narrow = {name: principal_components(np.asarray(features[name], np.float64)) for name in sorted(features)}
+    subsets = [subset for subset in coalitions(frozenset(narrow)) if subset]
+    found: dict[Coalition, list[float]] = {subset: [] for subset in subsets}
+    floors = []
+    for fold in range(n_folds):
+        new = folds == fold
+        known, taken = train.select(~new[train.items]), train.select(new[train.items])
+        factors = item_factors(known)
+        ridge, of_user = FoldedRidge(narrow, factors, folds), np.bincount(known.users, minlength=train.n_users)
+        taken = taken.select(of_user[taken.users] > 0)
+        shape = (train.n_users, train.n_items)
+        history = sparse.csr_matrix((1.0 / of_user[known.users], (known.users, known.items)), shape)
+        users, positions = np.unique(taken.users, return_inverse=True)
+        profiles, pool = (history @ factors)[users], ridge.rows[fold]
+        columns, sizes = np.searchsorted(pool, taken.items), np.full(len(users), len(pool))
+        for subset in subsets:
+            scores = profiles @ ridge.predicted(fold, subset).T
+            own = scores[positions, columns]
+            ranks = 1 + (scores[positions] > own[:, None]).sum(axis=1)
+            pairs = RankedPairs(positions, ranks, len(users), candidates=sizes)
+            found[subset].append(float(ndcg(pairs, NEW_K).mean()))
+        floors.append(float(floor(pairs, f"ndcg@{NEW_K}").mean()))
+    means = {subset: float(np.mean(values)) for subset, values in found.items()}
+    return NewItemReach(means, float(np.mean(floors)), train.n_items / n_folds)
+
+
+@dataclass(frozen=True)
 class NeighbourRecall:
     """How many of an item's co-purchase neighbours its content neighbours are.
 
@@ -210,7 +269,8 @@ def neighbour_recall(
     recalls = {}
     for subset in coalitions(frozenset(features)):
         if subset:
-            lists = content_neighbours(*_joined(features, present, sorted(subset)), k)
+            joined, everywhere = _joined(features, present, sorted(subset))
+            lists = content_neighbours(joined, everywhere, everywhere, k)
             keys = (lists.items.unsqueeze(1) * n + lists.indices).numpy()
             hits = np.isin(wanted, keys) & bought
             recalls[subset] = float((hits.sum(axis=1)[sizes > 0] / sizes[sizes > 0]).mean())

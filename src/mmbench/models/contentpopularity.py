@@ -1,0 +1,82 @@
+"""ContentPopularity: Gantner et al., ICDM 2010, whose mapping of factors is one of popularity here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mmbench.data.recdata import RecData
+from mmbench.nn.content_features import kernel_rows
+from mmbench.nn.content_weights import content_shares
+from mmbench.nn.hyperparameters import one_of, positive
+from mmbench.nn.item_regressions import check_memory, content_predictions, is_narrow
+from mmbench.nn.recommender import ClosedForm
+
+#: Which items get their popularity from their content.
+MAPPED = ("cold", "all")
+
+
+class ContentPopularity(ClosedForm):
+    r"""One list for everybody: popularity, predicted from content where there are no interactions to count.
+
+    With the counts :math:`n_i` of training interactions, the items W that have any, and the mean :math:`\bar p` of
+    their :math:`p_i = \log(1 + n_i)`, an unseen item gets
+
+    .. math:: \hat p_i = \bar p + x_i^\top (X_W^\top X_W + \lambda 1)^{-1} X_W^\top (p_W - \bar p)
+
+    :math:`x_i` holds the features of each modality around their mean at length one, times the square root of its
+    weight. What a model finds among new items beyond this list is personal. Items of W keep :math:`p_i`, unless
+    ``mapped=all``. Without any modality, or with ``content_weight`` 0, all unseen items tie.
+
+    Args:
+        data: training data.
+        reg_weight: ridge penalty, lambda.
+        mapped: ``cold``, the items without training interactions, or ``all``.
+        content_weight: 0 leaves content out; any other weight is one over the penalty.
+        first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
+            of them out.
+        modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
+        max_memory_gb: memory that the regression may take, see :class:`mmbench.models.attributemap.AttributeMap`.
+
+    Raises:
+        ValueError: if it would need more memory.
+    """
+
+    content_ignored_by: ClassVar[str] = "content_weight"
+    popularity: Tensor
+
+    def __init__(
+        self,
+        data: RecData,
+        *,
+        reg_weight: float = 10.0,
+        mapped: str = "cold",
+        content_weight: float = 1.0,
+        first_modality_weight: float = 0.2,
+        modality_weights: Mapping[str, float] | None = None,
+        max_memory_gb: float = 8.0,
+    ) -> None:
+        super().__init__()
+        self.shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
+        if not is_narrow(sum(data.features[name].shape[1] for name in self.shares), data.n_items):
+            check_memory(type(self).__name__, data, 3, max_memory_gb, self.shares)
+        self.reg_weight, self.mapped = positive("reg_weight", reg_weight), one_of("mapped", mapped, MAPPED)
+        self.register_buffer("popularity", torch.empty(0), persistent=False)
+
+    def fit(self, data: RecData) -> None:
+        """Regress the logarithm of the counts on content."""
+        counts = torch.bincount(data.edge_index[1], minlength=data.n_items)
+        known = torch.log1p(counts.double()).unsqueeze(1)
+        mean = known[data.warm].mean()
+        rows = kernel_rows(data, self.shares)
+        predicted = mean + content_predictions(rows, data.warm, known - mean, self.reg_weight)
+        keeps = data.warm if self.mapped == "cold" else torch.zeros_like(data.warm)
+        popularity = torch.where(keeps.unsqueeze(1), known, predicted).squeeze(1)
+        self.popularity = popularity.to(torch.get_default_dtype())
+
+    def score(self, users: Tensor) -> Tensor:
+        """The same numbers for every user: ``(B, n_items)``."""
+        return self.popularity.expand(len(users), -1)

@@ -1,0 +1,174 @@
+"""Protocol ``cold`` from a log to its parts: what the parts are, and what cannot leak from one to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.features import with_missing_filled
+from mmbench.data.held_out import HeldOut
+from mmbench.data.sources import Source, write_folder
+from mmbench.data.splits import FOLDS
+from mmbench.messages import Refusal
+
+N_ITEMS = 60
+Load = Callable[..., Dataset]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Forty users with fifteen of sixty items each, in time; user 40 has three items of the pools of fold 0 alone."""
+    rng = np.random.default_rng(0)
+    rows = [(f"u{u:02}", f"i{i:02}") for u in range(40) for i in rng.permutation(N_ITEMS)[:15]]
+    log = pd.DataFrame(rows, columns=["user_id", "item_id"])
+    log["timestamp"] = rng.permutation(len(log)) + 1000
+    ids = pd.DataFrame({"item_id": [f"i{i:02}" for i in range(N_ITEMS)]})
+    features = {
+        "text": with_missing_filled(rng.standard_normal((N_ITEMS, 4)).astype(np.float32), np.ones(N_ITEMS, bool))
+    }
+
+    def make(more: pd.DataFrame | None = None, **options: object) -> Dataset:
+        whole = log if more is None else pd.concat([log, more], ignore_index=True)
+        write_folder(Source(whole, ids, features), tmp_path, {})
+        settings = {"protocol": "cold", "cold_fold": 0, **options}
+        return load_dataset(DatasetConfig("shop", str(tmp_path), **settings))  # type: ignore[arg-type]
+
+    return make
+
+
+def parts_of(dataset: Dataset) -> tuple[HeldOut, HeldOut]:
+    valid, test = dataset.split.new_valid, dataset.split.new_test
+    assert valid is not None
+    assert test is not None
+    return valid, test
+
+
+@pytest.mark.parametrize("fold", range(FOLDS))
+def test_sets_of_items_are_disjoint_and_new_ones_are_not_in_train(load: Load, fold: int) -> None:
+    split = load(cold_fold=fold).split
+    valid, test = split.new_valid, split.new_test
+    assert valid is not None
+    assert test is not None
+    counts = np.bincount(split.train.items, minlength=N_ITEMS)
+    assert not (valid.pool & test.pool).any()
+    assert not counts[valid.pool | test.pool].any()
+    assert np.array_equal(valid.warm, counts > 0)
+    assert np.array_equal(test.warm, counts > 0)
+    # A user's validation positives would be wrong at test otherwise: no pool holds those of the other part.
+    assert not test.pool[valid.rows.items].any()
+    assert not valid.pool[test.rows.items].any()
+    assert (test.pool.sum(), valid.pool.sum()) == (12, 6)
+
+
+def test_every_item_is_new_at_test_in_one_fold(load: Load) -> None:
+    pools = [parts_of(load(cold_fold=fold))[1].pool for fold in range(FOLDS)]
+    assert np.array_equal(np.sum(pools, axis=0), np.ones(N_ITEMS))
+
+
+def test_the_names_of_folds_differ(load: Load) -> None:
+    config = load(cold_fold=3).config
+    assert config is not None
+    assert config.cell_name == "shop-fold3"
+
+
+def test_what_tuning_sees_does_not_depend_on_the_new_items_of_test(load: Load) -> None:
+    """Who took which of them may change: train, validation and their fingerprint stay, for every target."""
+    first = load()
+    pool = first.item_ids[parts_of(first)[1].pool]
+    log = pd.read_parquet(Path(str(first.config.path)) / "interactions.parquet")  # type: ignore[union-attr]
+    cold = log["item_id"].isin(pool)
+    log.loc[cold, "user_id"] = np.random.default_rng(1).permutation(log["user_id"][cold])
+    log = log.drop_duplicates(["user_id", "item_id"])
+    log.to_parquet(Path(str(first.config.path)) / "interactions.parquet")  # type: ignore[union-attr]
+    second = load_dataset(first.config)  # type: ignore[arg-type]
+    assert second.split.new_test.rows.fingerprint() != first.split.new_test.rows.fingerprint()  # type: ignore[union-attr]
+    for target in ("cold", "warm", "harmonic"):
+        assert second.split.towards(target).tuning_fingerprint == first.split.towards(target).tuning_fingerprint
+
+
+def test_targets_rank_their_own_interactions(load: Load) -> None:
+    split = load().split
+    valid, test = split.new_valid, split.new_test
+    assert valid is not None
+    assert test is not None
+    cold, warm, both = (split.towards(target) for target in ("cold", "warm", "harmonic"))
+    assert test.pool[cold.test.items].all()
+    assert valid.pool[cold.valid.items].all()
+    assert test.warm[warm.test.items].all()
+    assert valid.warm[warm.valid.items].all()
+    users = set(cold.test.users) & set(warm.test.users)
+    assert set(both.test.users) == users
+    assert (
+        len({s.tuning_fingerprint for s in (cold, warm, both)})
+        == len({s.test_fingerprint for s in (cold, warm, both)})
+        == 3
+    )
+    assert split.masks_valid_at_test
+
+
+def test_an_item_that_lost_all_its_training_rows_is_in_no_list(load: Load) -> None:
+    """It is neither new nor known; its held-out rows are counted in a notice."""
+    more = pd.DataFrame({"user_id": ["u00", "u01"], "item_id": ["rare", "rare"], "timestamp": [1, 2]})
+    for seed in range(200):
+        dataset = load(more, split_seed=seed)
+        rare = int(np.flatnonzero(dataset.item_ids == "rare")[0])
+        valid, test = parts_of(dataset)
+        if not (valid.pool | test.pool | test.warm)[rare]:
+            break
+    else:
+        pytest.fail("no seed holds out both rows")
+    assert rare not in np.r_[valid.rows.items, test.rows.items]
+    assert any("2 held-out interactions are with items that are neither" in notice for notice in dataset.notices)
+
+
+def test_users_without_training_interactions_leave_and_their_new_items_stay(load: Load) -> None:
+    dataset = load()
+    pool = dataset.item_ids[parts_of(dataset)[1].pool]
+    more = pd.DataFrame({"user_id": "late", "item_id": pool[:4], "timestamp": 5})
+    again = load(more)
+    assert "late" not in again.user_ids
+    assert set(again.item_ids[parts_of(again)[1].pool]) == set(pool)
+
+
+def test_a_split_by_time_has_new_items_of_its_own(load: Load) -> None:
+    late = pd.DataFrame(
+        {
+            "user_id": ["u00", "u01", "u02", "u03"],
+            "item_id": ["n1", "n1", "n2", "n1"],
+            "timestamp": [1541, 1545, 1598, 1599],
+        }
+    )
+    dataset = load(late, protocol="time", cold_fold=None)
+    valid, test = parts_of(dataset)
+    assert dataset.item_ids[valid.pool].tolist() == ["n1"]
+    assert dataset.item_ids[test.pool].tolist() == ["n2"]
+    # n1 is no longer new at test and not in train either: it is in no list there.
+    assert "n1" not in dataset.item_ids[test.rows.items]
+    assert len(dataset.split.test) == len(test.rows) + 2, "the ordinary evaluation keeps it"
+    assert any("new items: 1 in validation, 1 in test" in notice for notice in dataset.notices)
+
+
+def test_a_split_without_new_items_says_so(load: Load) -> None:
+    split = load(protocol="last_out", cold_fold=None).split
+    assert split.new_test is None
+    with pytest.raises(Refusal, match=r"tuning\.target=cold needs items that are new: dataset\.protocol is last_out"):
+        split.towards("cold")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"cold_fold": None}, r"dataset\.protocol=cold and dataset\.cold_fold belong together.*0,1,2,3,4"),
+        ({"protocol": "paper"}, r"belong together, and here they are paper and 0"),
+        ({"cold_fold": 5}, r"dataset\.cold_fold=5 must be a whole number from 0 to 4"),
+        ({"cold_fold": True}, r"dataset\.cold_fold=True must be a whole number"),
+    ],
+)
+def test_errors(load: Load, options: dict[str, object], message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        load(**options)

@@ -1,0 +1,130 @@
+"""What every model does with items that training has not seen: found by its file, as in the contract."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mmbench.data.features import with_missing_filled
+from mmbench.data.recdata import RecData, make_recdata
+from mmbench.models.contentpopularity import ContentPopularity
+from mmbench.nn.recommender import ClosedForm, FactorModel
+from mmbench.training.fit import made
+from tests.conftest import BlockWorld
+from tests.models.test_contract import CONDITIONS, MODELS, TRAINED, Model, every_cell, every_trained_cell, train
+
+N_USERS, N_ITEMS = 44, 36
+#: Two of each block; the world's blocks are the remainders of 4.
+UNSEEN = np.array([1, 2, 4, 7, 13, 20, 26, 35])
+WITH_CONTENT = [model for model in MODELS if model.uses_content]
+#: Content trains the ID vectors of these and is not looked at afterwards.
+RANKS_BY_IDS = ("BM3",)
+
+
+@pytest.fixture(autouse=True)
+def _precision(float64: None) -> Iterator[None]:
+    """Orders of sums differ between the runs that are compared."""
+    return
+
+
+def data_of(world: BlockWorld, condition: str, order: np.ndarray | None = None) -> RecData:
+    """The world without the interactions of the unseen items; ``order`` deals their features out anew."""
+    known = world.train.select(~np.isin(world.train.items, UNSEEN))
+    features = {}
+    for name in CONDITIONS[condition]:
+        values = world.features[name].values.copy()
+        if order is not None:
+            values[UNSEEN] = values[UNSEEN[order]]
+        features[name] = with_missing_filled(values, np.ones(N_ITEMS, bool))
+    return make_recdata(known, features)
+
+
+def trained_on(model_class: Model, data: RecData, steps: int = 3) -> Any:
+    """A small model as training makes it, after some steps."""
+    torch.manual_seed(0)
+    known = inspect.signature(model_class).parameters
+    model = made(functools.partial(model_class, **({"embedding_dim": 16} if "embedding_dim" in known else {})), data)
+    if isinstance(model, ClosedForm):
+        model.fit(data)
+    train(model, data, steps)
+    return model.eval()
+
+
+def scores_of(model: Any) -> Tensor:
+    with torch.no_grad():
+        return model.score(torch.arange(N_USERS))
+
+
+@pytest.mark.parametrize("model_class", MODELS, ids=lambda model: model.__name__)
+def test_without_content_all_unseen_items_score_the_same(model_class: Model, block_world: BlockWorld) -> None:
+    """So that they tie for every user, and the tie's hash gives the floor."""
+    unseen = scores_of(trained_on(model_class, data_of(block_world, "none")))[:, UNSEEN]
+    torch.testing.assert_close(unseen, unseen[:, :1].expand_as(unseen), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("condition", ["text", "fused"])
+@pytest.mark.parametrize("model_class", WITH_CONTENT, ids=lambda model: model.__name__)
+def test_features_of_unseen_items_move_no_other(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    """Unseen items are in no graph, no contrast and no negative of training: dealing out their features anew gives
+    every seen item the same scores, and every unseen item those of the features that it now has."""
+    order = np.roll(np.arange(len(UNSEEN)), 3)
+    before, after = (
+        scores_of(trained_on(model_class, data_of(block_world, condition, deal))) for deal in (None, order)
+    )
+    seen = np.setdiff1d(np.arange(N_ITEMS), UNSEEN)
+    torch.testing.assert_close(after[:, seen], before[:, seen], rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(after[:, UNSEEN], before[:, UNSEEN[order]], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "model_class", [m for m in WITH_CONTENT if m is not ContentPopularity], ids=lambda model: model.__name__
+)
+def test_content_tells_unseen_items_apart(model_class: Model, block_world: BlockWorld) -> None:
+    """After some training a user's unseen items of the own block stand above the others; without ID vectors to go by,
+    a model that ranks by them alone says the same of all."""
+    scores = scores_of(trained_on(model_class, data_of(block_world, "fused"), 30))[:, UNSEEN]
+    if model_class.__name__ in RANKS_BY_IDS:
+        torch.testing.assert_close(scores, scores[:, :1].expand_as(scores), rtol=1e-9, atol=1e-12)
+        return
+    own = torch.from_numpy(np.arange(N_USERS)[:, None] % 4 == UNSEEN % 4)
+    above = [(row[mine].unsqueeze(1) > row[~mine]).double().mean() for row, mine in zip(scores, own, strict=True)]
+    assert float(torch.stack(above).mean()) > 0.7
+
+
+@every_trained_cell
+def test_scores_of_unseen_items_hold_nothing_of_their_own_rows(
+    model_class: Model, condition: str, block_world: BlockWorld
+) -> None:
+    """Whatever stands in the rows, the scores are the same, and asking for them changes no parameter."""
+    model = trained_on(model_class, data_of(block_world, condition))
+    before, state = scores_of(model), {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        for table in model.item_tables():
+            table[UNSEEN] += 10.0
+    moved = model.state_dict()
+    assert torch.equal(scores_of(model.train().eval()), before)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in moved.items())
+    if model.item_tables():
+        assert not all(torch.equal(moved[name], value) for name, value in state.items())
+
+
+@every_cell
+def test_where_every_item_is_seen_nothing_changes(model_class: Model, condition: str, block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS[condition])
+    assert bool(data.warm.all())
+    model = trained_on(model_class, data)
+    if isinstance(model, FactorModel):
+        users, items = model()
+        assert torch.equal(scores_of(model), users @ items.T)
+
+
+def test_the_sizes_are_those_of_the_world(block_world: BlockWorld) -> None:
+    assert (block_world.train.n_users, block_world.train.n_items) == (N_USERS, N_ITEMS)
+    assert len(TRAINED) > 15

@@ -1,0 +1,199 @@
+"""Protocol ``cold`` from the task of a cell to its sealed records: what tuning aims at, sees, and what is ranked."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench import paths
+from mmbench.data.dataset import Dataset
+from mmbench.data.held_out import HeldOut
+from mmbench.data.splits import Split
+from mmbench.evaluation import metrics
+from mmbench.evaluation.new_items import OFFSETS
+from mmbench.scheduling.job import Job
+from mmbench.store import records
+from mmbench.store.records import CellStore
+from mmbench.store.schema import Stage, Unit
+from mmbench.tuning.cell import CellTask
+from tests.tiny import digests, make_job, opened, worked
+
+COLD = ("dataset.protocol=cold", "dataset.cold_fold=1", "budget.trials=2", "budget.seeds=1", "training.batch_size=128")
+TARGETS = ("cold", "warm", "harmonic")
+#: What each target ranks, and what else every final run is ranked among.
+VIEWS = {"cold": "cold", "warm": "warm", "harmonic": "all"}
+FINAL = Unit(Stage.FINAL, 1)
+Cell = tuple[CellTask, CellStore, Split]
+
+
+def made(folder: Path, *words: str) -> Cell:
+    job = make_job(folder, *COLD, *words)
+    split = job.dataset().split
+    task, store = opened(job)
+    return task, worked(task, store, split), split
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], Cell]:
+    """Sealed cells by target and condition."""
+    return {
+        (target, condition): made(tmp_path_factory.mktemp(target), f"tuning.target={target}", f"modality={condition}")
+        for target in TARGETS
+        for condition in ("none", "fused")
+    }
+
+
+def test_the_target_is_part_of_the_name_unless_it_is_the_usual_one(cells: Mapping[tuple[str, str], Cell]) -> None:
+    names = [cells[target, "none"][0].cell.dataset for target in TARGETS]
+    assert names == [f"planted-complementary-fold1{end}" for end in ("", "-warm", "-harmonic")]
+
+
+def test_conditions_share_parts_pools_and_slots(cells: Mapping[tuple[str, str], Cell]) -> None:
+    for target in TARGETS:
+        (none, _, split), (fused, _, other) = (cells[target, condition] for condition in ("none", "fused"))
+        assert none.split_fingerprint == fused.split_fingerprint
+        assert split.test_fingerprint == other.test_fingerprint
+        assert none.slots() == fused.slots()
+        assert none.target == fused.target == target
+
+
+def test_each_target_validates_what_it_aims_at(cells: Mapping[tuple[str, str], Cell]) -> None:
+    """The score that chooses is that of its own candidates; a model without content cannot be chosen for new items."""
+    for target in TARGETS:
+        _, store, split = cells[target, "fused"]
+        assert split.new_valid is not None
+        valid = pd.read_parquet(store.training_file(FINAL, paths.VALIDATION))
+        assert set(valid["user"]) == set(split.new_valid.among(VIEWS[target]).users)
+        training = store.finished_trainings()[FINAL]
+        assert training.score == pytest.approx(valid["ndcg@20"].mean(), rel=1e-12)
+    scores = {target: [t.score for t in cells[target, "none"][1].finished_trainings().values()] for target in TARGETS}
+    assert len(set(scores["cold"])) == 1, "nothing that is tuned moves the ties of new items"
+    assert len(set(scores["warm"])) > 1
+
+
+def of_everyone(cells: Mapping[tuple[str, str], Cell]) -> list[tuple[str, CellStore, Split]]:
+    return [(target, store, split) for (target, _), (_, store, split) in cells.items()]
+
+
+def ranked(store: CellStore, target: str, candidates: str) -> metrics.Ranking:
+    ending = paths.RANKS if VIEWS[target] == candidates else paths.ranks_among(candidates)
+    return records.read_tested(store.training_file(FINAL, ending))
+
+
+def test_every_final_run_is_ranked_among_new_other_and_all_items(cells: Mapping[tuple[str, str], Cell]) -> None:
+    for target, store, split in of_everyone(cells):
+        part = split.new_test
+        assert part is not None
+        for candidates in ("cold", "warm", "all"):
+            ranking, rows = ranked(store, target, candidates), part.among(candidates)
+            pairs = set(zip(ranking.users[ranking.pairs.users], ranking.items, strict=True))
+            assert pairs == set(zip(rows.users, rows.items, strict=True))
+            assert ranking.pairs.candidates is not None
+            assert (ranking.pairs.ranks <= ranking.pairs.candidates[ranking.pairs.users]).all()
+            assert (ranking.pairs.new is not None) == (candidates == "all")
+        assert (ranked(store, target, "cold").pairs.candidates == part.pool.sum()).all()
+        seal = store.seal()
+        assert seal is not None
+        views = {f"finals/seed1.{c}.{paths.RANKS}" for c in VIEWS.values() if c != VIEWS[target]}
+        assert views <= set(seal.files)
+
+
+def test_warm_lists_hide_what_a_user_had_in_train_and_validation(cells: Mapping[tuple[str, str], Cell]) -> None:
+    """For every target alike, those users included who hold out nothing else."""
+    for target, store, split in of_everyone(cells):
+        part, valid = split.new_test, split.new_valid
+        assert part is not None
+        assert valid is not None
+        ranking = ranked(store, target, "warm")
+        assert ranking.pairs.candidates is not None
+        for place, user in enumerate(ranking.users):
+            known = set(split.train.items[split.train.users == user]) | set(valid.rows.items[valid.rows.users == user])
+            expected = part.warm.sum() - sum(part.warm[item] for item in known)
+            assert ranking.pairs.candidates[place] == expected
+
+
+def test_records_say_what_stood_in_the_rows_of_unseen_items(cells: Mapping[tuple[str, str], Cell]) -> None:
+    for (_, _), (_, store, _) in cells.items():
+        for training in store.finished_trainings().values():
+            assert training.course is not None
+            assert training.course.cold_rows == "zero"
+            assert training.course.offset in OFFSETS
+            assert training.course.popularity is None or cells["cold", "none"][1] is not store
+
+
+def test_without_content_new_items_are_at_the_floor(cells: Mapping[tuple[str, str], Cell]) -> None:
+    """Whatever was trained, for whatever target: the same ranks, those of the ties."""
+    rankings = [ranked(cells[target, "none"][1], target, "cold") for target in TARGETS]
+    assert all(np.array_equal(rankings[0].pairs.ranks, other.pairs.ranks) for other in rankings)
+    pairs = rankings[0].pairs
+    spread = metrics.per_user(pairs, "recall@5").std(ddof=1) / np.sqrt(pairs.n_users)
+    distance = metrics.per_user(pairs, "recall@5").mean() - metrics.floor(pairs, "recall@5").mean()
+    assert abs(distance) < 4 * spread
+
+
+def permuted(part: HeldOut) -> HeldOut:
+    """Other users took the new items of test."""
+    new = part.pool[part.rows.items]
+    users = part.rows.users.copy()
+    users[new] = np.random.default_rng(0).permutation(users[new])
+    _, first = np.unique(users * part.rows.n_items + part.rows.items, return_index=True)
+    kept = np.zeros(len(users), bool)
+    kept[first] = True
+    return replace(part, rows=replace(part.rows, users=users).select(kept))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_who_took_the_new_items_of_test_changes_no_trial(
+    target: str, cells: Mapping[tuple[str, str], Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, whole, split = cells[target, "fused"]
+    assert split.new_test is not None
+    job = make_job(tmp_path, *COLD, f"tuning.target={target}", "modality=fused")
+    moved = permuted(split.new_test)
+    other: Dataset = replace(job.dataset(), split=replace(split, new_test=moved, test=moved.among(VIEWS[target])))
+    assert moved.rows.fingerprint() != split.new_test.rows.fingerprint()
+    monkeypatch.setattr(Job, "dataset", lambda self: other)
+    task, store = opened(job)
+    worked(task, store, other.split)
+    assert store.key == whole.key
+    of_test = (paths.RANKS, paths.LISTS, "sealed.json", "cell.json")
+    tuned, expected = (
+        {name: digest for name, digest in digests(one.folder).items() if not name.endswith(of_test)}
+        for one in (store, whole)
+    )
+    assert tuned == expected
+    assert len(tuned) > 5
+
+
+def test_what_tuning_is_given_holds_nothing_of_test(cells: Mapping[tuple[str, str], Cell]) -> None:
+    for target in TARGETS:
+        task, _, split = cells[target, "fused"]
+        assert split.new_test is not None
+        given = pickle.dumps(task)
+        assert split.new_test.rows.items.tobytes() not in given
+        assert split.new_test.pool.tobytes() not in given
+        assert split.new_valid is not None
+        assert split.new_valid.pool.tobytes() in given  # so the lines above would see it
+
+
+def test_no_new_item_is_a_negative(cells: Mapping[tuple[str, str], Cell]) -> None:
+    from mmbench.data.recdata import make_recdata
+    from mmbench.training.batches import TripletLoader
+
+    task, _, split = cells["cold", "fused"]
+    assert split.new_test is not None
+    drawn = np.concatenate([batch.negatives.numpy() for batch in TripletLoader(make_recdata(task.train, {}), 32, 0)])
+    assert split.new_test.warm[drawn].all()
+
+
+def test_an_unknown_target_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"tuning\.target=both is unknown; it is one of cold, warm, harmonic"):
+        make_job(tmp_path, *COLD, "tuning.target=both")
+    with pytest.raises(ValueError, match=r"tuning\.target=warm needs items that are new: dataset\.protocol is paper"):
+        make_job(tmp_path, "tuning.target=warm").task()
