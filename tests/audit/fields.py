@@ -79,6 +79,7 @@ CHANGES: dict[tuple[type[Any], str], Callable[[Any], Any]] = {
     (schema.Course, "history"): lambda scores: [score * 0.999 for score in scores],
     (schema.Course, "losses"): lambda terms: [{name: 0.999 * value for name, value in t.items()} for t in terms],
     (schema.Course, "stop_reason"): lambda _: "patience",
+    (schema.Course, "offset"): lambda _: 0.5,
     (schema.Cell, "config"): lambda config: {**config, "optimizer": {**config["optimizer"], "weight_decay": 0.01}},
     (schema.Cell, "external"): lambda _: "0" * 64,
     (schema.Manifest, "budget"): lambda budget: {**budget, "name": "paper"},

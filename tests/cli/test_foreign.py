@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -442,6 +443,21 @@ def test_a_number_in_a_record_allocates_nothing(honest: Files, tmp_path: Path) -
     forged = edited(honest, f"{CELLS[0]}/cell.json", lambda record: record["effort"].update(seeds=10**12))
     forged = edited(forged, f"{CELLS[1]}/cell.json", lambda record: record["effort"].update(trials=10**12))
     ends_in_one_line(say("report", write_folder(forged, tmp_path / "s")), 0)
+
+
+@pytest.mark.parametrize("command", ["report", "decide"])
+def test_a_number_in_a_plan_draws_no_configurations(honest: Files, tmp_path: Path, command: str) -> None:
+    many = 10**9
+
+    def plan(record: dict[str, Any]) -> None:
+        record["cells"][0].update(trials=many, trainings=many + 2)
+
+    forged = edited(honest, "manifest.json", plan)
+    forged = edited(forged, f"{CELLS[0]}/cell.json", lambda record: record["effort"].update(trials=many, seeds=many))
+    forged = edited(forged, f"{CELLS[0]}/choice.json", lambda record: record.update(n_trials=many))
+    said = say(command, write_folder(forged, tmp_path / "s"))
+    ends_in_one_line(said, 2)
+    assert "manifest.json is not a record: Expected `int` <= 10000" in said.err
 
 
 def test_an_array_is_as_large_as_its_header_says(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from mmbench.data.interactions import Interactions
 from mmbench.evaluation import metrics
-from mmbench.evaluation.counting import tie_key, tie_keys
+from mmbench.evaluation.counting import tie_keys
 from mmbench.evaluation.late_ensemble import late
 from mmbench.evaluation.metrics import Ranking
 from mmbench.evaluation.ranking import Evaluator
+from mmbench.evaluation.ties import tie_key
 
 N_USERS, N_ITEMS = 23, 60
 RNG = np.random.default_rng(5)
@@ -109,6 +110,7 @@ def test_exact_ranks_of_held_out_items_are_not_used() -> None:
 def test_a_key_by_pair_is_the_key_of_the_row() -> None:
     users, items = torch.tensor([3, 0, 9]), torch.tensor([7, 2, 0])
     assert torch.equal(tie_key(users, items), tie_keys(users, 8).gather(1, items.unsqueeze(1)).squeeze(1))
+    assert tie_key(users, items).tolist() == tie_key(users.numpy(), items.numpy()).tolist()
 
 
 def shorter(ranking: Ranking) -> Ranking:

@@ -6,6 +6,7 @@ It needs neither the data nor a model, takes seconds, and runs with every report
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -340,8 +341,7 @@ class CellAudit:
         yield from same(file, "plan", cell.plan, plan)
         rule = fingerprint.of_json(training_rule(self.budget))
         yield from same(self.manifest_file, "rule", planned.rule, rule)
-        condition = ModalityCondition(**cell.config["modality"])
-        states = {name: condition.state(name) for name in sorted(cell.features)}
+        states = {name: self._condition.state(name) for name in sorted(cell.features)}
         yield from same(file, "states", cell.states, states)
         if self._print is None:
             yield (
@@ -363,35 +363,28 @@ class CellAudit:
             r.versions[str(cell.name)] for r in self.manifest.revisions if r.cells.get(str(cell.name)) == cell.key
         ]
         yield from same(file, "versions", versions_hash(cell.versions), versions[0] if versions else None)
-        slots = self._slots(planned.trials)
-        expected = {"trials": len(slots), "proposals": self.budget.get("tpe", 0), "seeds": planned.seeds}
+        expected = {"trials": len(self._slots), "proposals": self.budget.get("tpe", 0), "seeds": planned.seeds}
         yield from same(file, "effort", msgspec.to_builtins(cell.effort), expected)
         yield from same(self.manifest_file, "trainings", planned.trainings, cell.effort.trainings)
 
-    def _slots(self, trials: int) -> list[Configuration]:
-        return slots_of(self.cell.name, self.space, default_of(self.cell.config, self.space), trials)
+    @functools.cached_property
+    def _slots(self) -> list[Configuration]:
+        """The configuration of each random slot of the plan."""
+        return slots_of(self.cell.name, self.space, default_of(self.cell.config, self.space), self.planned.trials)
 
     def _training(self, training: Training, others: Mapping[Unit, Training], folder: Path) -> Said:
         """One training against what its place in the plan gives, and against its own arrays."""
-        cell, unit = self.cell, training.unit
+        unit = training.unit
         file = paths.training_file(folder, *unit, paths.RECORD)
         yield from _hash(file, training)
         expected = {
-            "seed": unit.seed + SEEDS_PER_DRAW * cell.draw,
+            **self._shared,
+            "seed": unit.seed + SEEDS_PER_DRAW * self.cell.draw,
             "configuration_hash": configuration_hash(training.configuration),
-            "split_hash": cell.split_hash,
-            "metric": SELECTION_METRIC,
-            "precision": cell.config["training"]["precision"],
-            "versions_hash": versions_hash(cell.versions),
         }
-        condition = ModalityCondition(**cell.config["modality"])
-        kept = condition.kept(cell.features)
-        if all(condition.state(name) == "real" and not condition.missing.get(name) for name in kept):
-            expected["feature_hash"] = fingerprint.of_json({name: cell.features[name] for name in kept})
         for field, value in expected.items():
             yield from same(file, field, getattr(training, field), value)
-        controlled = {name: condition.state(name) for name in kept if condition.state(name) != "real"}
-        yield from same(file, "controls", {name: c.state for name, c in training.controls.items()}, controlled)
+        yield from same(file, "controls", {name: c.state for name, c in training.controls.items()}, self._controlled)
         configuration = self._configuration(training, others)
         if configuration is not None:
             yield from same(file, "configuration", training.configuration, configuration)
@@ -407,11 +400,35 @@ class CellAudit:
         if training.state_hash and not paths.training_file(folder, *unit, paths.STATE).exists():
             yield file, "state_hash", Message("its state is missing")
 
+    @functools.cached_property
+    def _condition(self) -> ModalityCondition:
+        return ModalityCondition(**self.cell.config["modality"])
+
+    @functools.cached_property
+    def _shared(self) -> dict[str, str]:
+        """Fields that all trainings of the cell have in common."""
+        cell, condition = self.cell, self._condition
+        fields = {
+            "split_hash": cell.split_hash,
+            "metric": SELECTION_METRIC,
+            "precision": cell.config["training"]["precision"],
+            "versions_hash": versions_hash(cell.versions),
+        }
+        kept = condition.kept(cell.features)
+        if all(condition.state(name) == "real" and not condition.missing.get(name) for name in kept):
+            fields["feature_hash"] = fingerprint.of_json({name: cell.features[name] for name in kept})
+        return fields
+
+    @functools.cached_property
+    def _controlled(self) -> dict[str, str]:
+        """State of each modality that is not what it was read as."""
+        states = {name: self._condition.state(name) for name in self._condition.kept(self.cell.features)}
+        return {name: state for name, state in states.items() if state != "real"}
+
     def _configuration(self, training: Training, others: Mapping[Unit, Training]) -> Configuration | None:
         """What a training has to try; None where the choice or another place says it."""
         if training.stage == Stage.TRIAL:
-            slots = self._slots(max(training.index + 1, 1))
-            return slots[training.index] if training.index < len(slots) else {}
+            return self._slots[training.index] if training.index < len(self._slots) else {}
         if training.stage == Stage.PROPOSAL:
             key = f"{self.cell.dataset}|{self.cell.model}|tpe|{training.index}"
             return sampler.ask_tpe(self.space, others, training.index, key)
@@ -489,10 +506,8 @@ class CellAudit:
                 searched=len(self.space),
                 finished_at=row.finished_at,
             )
-            for field in msgspec.structs.fields(LedgerRow):
-                yield from same(
-                    self.ledger_file, f"{name}: {field.name}", getattr(row, field.name), getattr(said, field.name)
-                )
+            for field in LedgerRow.__struct_fields__ if row != said else ():
+                yield from same(self.ledger_file, f"{name}: {field}", getattr(row, field), getattr(said, field))
             if planned_at is not None and _time(row.finished_at) < planned_at - CLOCKS_APART:
                 yield self.ledger_file, f"{name}: finished_at", Message("it was finished before it was planned")
         known = (
@@ -523,25 +538,28 @@ class CellAudit:
         """Chosen again."""
         yield from _hash(file, choice)
         trials = choice.n_trials - self.cell.effort.proposals
-        units = [Unit(Stage.TRIAL, slot) for slot in range(trials)]
-        units += [Unit(Stage.PROPOSAL, place) for place in range(self.cell.effort.proposals)]
-        if missing := [unit for unit in units if unit not in by_unit]:
-            yield self._record(missing[0]), "record", Message("it is missing, and the choice was made among it")
-            return
+        numbers = {Stage.TRIAL: range(trials), Stage.PROPOSAL: range(self.cell.effort.proposals)}
+        among = []
+        for unit in (Unit(stage, number) for stage, of_stage in numbers.items() for number in of_stage):
+            if unit not in by_unit:
+                yield self._record(unit), "record", Message("it is missing, and the choice was made among it")
+                return
+            among.append(by_unit[unit])
         try:
-            again = choose([by_unit[unit] for unit in units], self.cell.plan)
+            again = choose(among, self.cell.plan)
         except CellFailed as error:
             yield file, "record", Message("it cannot be read: {error}", error=error)
             return
-        for field in msgspec.structs.fields(Choice):
-            yield from same(file, field.name, getattr(choice, field.name), getattr(again, field.name))
+        for field in Choice.__struct_fields__:
+            yield from same(file, field, getattr(choice, field), getattr(again, field))
 
     def _seal(self, file: Path, seal: Seal, choice: Choice, by_unit: Mapping[Unit, Training]) -> Said:
         """The seal against choice, finals and plan."""
         yield from _hash(file, seal)
         yield from same(file, "cell_key", seal.cell_key, self.cell.key)
         yield from same(file, "choice_hash", seal.choice_hash, choice.hash)
-        yield from same(file, "seal.finals", seal.finals, list(range(1, self.cell.effort.seeds + 1)))
+        seeds = min(self.cell.effort.seeds, len(seal.finals) + 1)  # a list as long as a record says is not made for it
+        yield from same(file, "seal.finals", seal.finals, list(range(1, seeds + 1)))
         finals = [by_unit.get(Unit(Stage.FINAL, number)) for number in seal.finals]
         yield from same(file, "runs", seal.runs, [None if final is None else final.hash for final in finals])
         for final in finals:
@@ -585,28 +603,21 @@ class CellAudit:
         }
         for file in sorted(there - sealed - expected):
             yield file, "file", Message("the seal does not name it")
+        read: dict[Path, dict[str, NDArray[Any]]] = {}  # ranks that were read with their lists
         for file in sorted(sealed & (expected | shuffled)):
             if not file.exists():
                 yield file, "file", Message("it is missing")
                 continue
-            columns = bounds.read_table(file)
+            columns = read.pop(file, None) or bounds.read_table(file)
             yield from same(
                 file, "file", table_fingerprint(columns), seal.files[file.relative_to(self.folder).as_posix()]
             )
             if file.name.endswith(paths.RANKS):
                 yield from self._ranks(file, columns, "" if file in among else seal.test_hash)
             else:
-                yield from self._lists(file, columns)
-
-    def _lists(self, file: Path, columns: Mapping[str, NDArray[Any]]) -> Said:
-        """The ranks of its run against its lists: an item of rank r is the r-th of its user's list."""
-        ranks = bounds.read_table(file.with_name(file.name.removesuffix(paths.LISTS) + paths.RANKS))
-        lists = dict(zip(columns["user"].tolist(), columns["items"], strict=True))
-        for user, item, rank in zip(*(ranks[name].tolist() for name in ("user", "item", "rank")), strict=True):
-            best = lists.get(user)
-            if best is None or (rank <= len(best) and best[rank - 1] != item):
-                yield file, "items", Message("they are not those that the ranks say")
-                return
+                ranked = file.with_name(file.name.removesuffix(paths.LISTS) + paths.RANKS)
+                read[ranked] = bounds.read_table(ranked)
+                yield from _lists(file, columns, read[ranked])
 
     def _ranks(self, file: Path, frame: Mapping[str, NDArray[Any]], test_hash: str) -> Said:
         """Ranks of the whole test split, or, without its hash, of what other candidates rank of it."""
@@ -623,6 +634,18 @@ class CellAudit:
             return
         if test_hash:
             yield from same(file, "user", test, test_hash)
+
+
+def _lists(file: Path, columns: Mapping[str, NDArray[Any]], ranks: Mapping[str, NDArray[Any]]) -> Said:
+    """The ranks of a run against its lists: an item of rank r is the r-th of its user's list."""
+    users, lists, rank = columns["user"], columns["items"], ranks["rank"]
+    order = np.argsort(users, kind="stable")
+    places = np.searchsorted(users, ranks["user"], sorter=order)
+    rows = order[np.minimum(places, len(users) - 1)]
+    listed = (rank >= 1) & (rank <= lists.shape[1])
+    wrong = lists[rows[listed], rank[listed] - 1] != ranks["item"][listed]
+    if wrong.any() or (users[rows] != ranks["user"]).any() or len(np.unique(users)) < len(users):
+        yield file, "items", Message("they are not those that the ranks say")
 
 
 def _replayed(

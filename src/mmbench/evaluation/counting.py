@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmbench.evaluation.ties import TIE_SEED, tie_key
+
 #: Comparisons held at once, a number each; bounds the memory of a block with many held-out items.
 BLOCK_COMPARISONS = 1 << 24
-TIE_SEED = 0x5EED
 
 
 def at_once(n_items: int) -> int:
@@ -90,22 +91,3 @@ def _in_order(scores: Tensor, items: Tensor, users: Tensor) -> Tensor:
 def tie_keys(users: Tensor, n_items: int, seed: int = TIE_SEED) -> Tensor:
     """:func:`tie_key` of every item for each of ``users`` ``(B,)``: ``(B, n_items)``."""
     return tie_key(users.unsqueeze(1), torch.arange(n_items, device=users.device), seed)
-
-
-def tie_key(users: Tensor, items: Tensor, seed: int = TIE_SEED) -> Tensor:
-    """Pseudo-random 64-bit key of (user, item) by the SplitMix64 finaliser; the lower key goes first.
-
-    Args:
-        users: user indices.
-        items: item indices, of a shape that broadcasts with that of ``users``.
-        seed: of the keys.
-    """
-    key = users * 0x9E3779B97F4A7C1 + items * 0xD1B54A32D192ED0 + seed
-    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
-        key = (key ^ _shifted(key, shift)) * factor
-    return key ^ _shifted(key, 31)
-
-
-def _shifted(key: Tensor, bits: int) -> Tensor:
-    """Logical right shift of a signed 64-bit tensor."""
-    return (key >> bits) & ((1 << (64 - bits)) - 1)

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
-from mmbench.evaluation.counting import tie_key
 from mmbench.evaluation.metrics import RankedPairs, Ranking
+from mmbench.evaluation.ties import tie_key
 
 
 def late(rankings: Sequence[Ranking]) -> RankedPairs:
@@ -47,7 +46,7 @@ def late(rankings: Sequence[Ranking]) -> RankedPairs:
     listed, place = np.unique(codes, return_inverse=True)
     gain = np.bincount(place, gains)  # whole numbers: M (L + 1) minus the sum of ranks
     user, item = np.divmod(listed, n_items)
-    tie = tie_key(torch.from_numpy(first.users[user]), torch.from_numpy(item)).numpy()
+    tie = tie_key(first.users[user], item)
     order = np.lexsort((tie, -gain, user))
     sizes = np.bincount(user, minlength=n_users)
     ranks = np.empty(len(listed), np.int64)

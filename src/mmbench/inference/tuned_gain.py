@@ -348,6 +348,31 @@ class TunedGain(Gain):
         }
 
 
+class Alone(NamedTuple):
+    """One tuning by itself.
+
+    Attributes:
+        weights: chance of each trial to be chosen among as many as a verdict speaks of, ``(n_trials,)``.
+        curves: its curves over the number of trials.
+    """
+
+    weights: Vector
+    curves: SideCurves
+
+
+def alone(tuning: Tuning, *, level: float = 0.95) -> Alone:
+    """The weights and curves that a tuning has on either side of a tuned gain.
+
+    Args:
+        tuning: its trials.
+        level: coverage of the bands.
+    """
+    cells = [TunedCell("a", "a", 0, tuning, "a")]
+    pair = _Pair(cells, cells, None, paired=True)
+    curves = _curves(_Outcome(pair.a, pair.numbers, test=True), pair, pair.numbers, level)
+    return Alone(_described(pair.a, pair.n).weights[0], curves)
+
+
 def tuned_gain(
     a: Tuning, b: Tuning, n: int | None = None, *, level: float = 0.95, between_models: bool = False
 ) -> TunedGain:
@@ -518,6 +543,11 @@ class _Pair:
         more_search = NoWord.MORE_SEARCH if paired and searched[0] != searched[1] else None
         self.refusal = more_search or _refusal([*cells[0], *cells[1]], slots, trials)
 
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of trials for which errors are known: those of the verdict, and all up to half of the trials."""
+        return sorted({self.n, self.early, *range(1, self.trials // 2 + 1)})
+
     def outcomes(self, numbers: Sequence[int]) -> tuple[_Outcome, _Outcome]:
         """Both sides after each of several numbers of trials."""
         return _Outcome(self.a, numbers, test=True), _Outcome(self.b, numbers, test=True)
@@ -550,20 +580,12 @@ def _tuned_gain(
     real: Sequence[TunedCell], control: Sequence[TunedCell], n: int | None, level: float, *, paired: bool
 ) -> TunedGain:
     pair = _Pair(real, control, n, paired=paired)
-    n, trials = pair.n, pair.trials
-    numbers, whole = sorted({n, pair.early, *range(1, trials // 2 + 1)}), range(1, trials + 1)
+    n, trials, numbers = pair.n, pair.trials, pair.numbers
     outcomes = pair.outcomes(numbers)
     signed = [(1, outcomes[0]), (-1, outcomes[1])]
     estimates = pair.estimates(outcomes, numbers)
     said = pair.estimated(estimates, level)
-    curves = []
-    for outcome in outcomes:
-        side = outcome.side
-        chances = side.chances(whole)
-        alone = ((_Outcome(side, numbers, test=False), chances @ side.validation), (outcome, chances @ side.test))
-        curves.append(
-            SideCurves(*(_curve(mean, numbers, _estimates([(1, o)], numbers, pair.census), level) for o, mean in alone))
-        )
+    curves = [_curves(outcome, pair, numbers, level) for outcome in outcomes]
     ratio = np.exp(log_of_positive(curves[0].test.mean) - log_of_positive(curves[1].test.mean))
     curve = _curve(ratio, numbers, list(estimates.values()), level)
     return TunedGain(
@@ -653,6 +675,13 @@ def _top_trial(pair: Sequence[tuple[int, _Outcome]], at: int) -> TopTrial | None
             without = math.expm1(float(_without(pair, model)[at, slot]))
             top = TopTrial(model, slot + 1, weight_a, weight_b, without)
     return top
+
+
+def _curves(outcome: _Outcome, pair: _Pair, numbers: Sequence[int], level: float) -> SideCurves:
+    side = outcome.side
+    chances = side.chances(range(1, pair.trials + 1))
+    alone = ((_Outcome(side, numbers, test=False), chances @ side.validation), (outcome, chances @ side.test))
+    return SideCurves(*(_curve(mean, numbers, _estimates([(1, o)], numbers, pair.census), level) for o, mean in alone))
 
 
 def _curve(mean: Vector, numbers: Sequence[int], estimates: Sequence[Estimate], level: float) -> Band:

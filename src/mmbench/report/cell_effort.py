@@ -15,7 +15,7 @@ from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.inference import tuned_gain, tuning_curves
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
-from mmbench.inference.tuned_gain import TunedGain, TunedSide
+from mmbench.inference.tuned_gain import Alone, TunedSide
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Refusal, conjoined, series
 from mmbench.store import records
@@ -174,18 +174,18 @@ class CellEffort:
         return self.cell.config["budget"].get("rungs") or ()
 
     @functools.cached_property
-    def alone(self) -> TunedGain:
-        """It against itself: the weights of its trials, and its curves over their number.
+    def alone(self) -> Alone:
+        """The weights of its trials, and its curves over their number.
 
         Raises:
             ValueError: if trials were tested with different users.
         """
-        return tuned_gain.tuned_gain(self.tuning, self.tuning)
+        return tuned_gain.alone(self.tuning)
 
     @property
     def weights(self) -> NDArray[np.float64]:
         """Chance of each trial to be chosen when as many are run as the verdicts speak of, ``(n_trials,)``."""
-        return self.alone.a.weights[0]
+        return self.alone.weights
 
     def marks(self, delta: float) -> list[str]:
         """Whether its result is that of trainings that stalled or were cut off: ``stalled``, ``cut off`` or neither.

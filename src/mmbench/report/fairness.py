@@ -117,7 +117,7 @@ def _last_half(cell: CellEffort) -> float | None:
     """Share of the best score that the second half of the trials found."""
     if not _measurable(cell):
         return None
-    best = cell.alone.a_curves.validation.mean
+    best = cell.alone.curves.validation.mean
     return float(1.0 - best[math.ceil(len(best) / 2) - 1] / best[-1])
 
 
@@ -125,7 +125,7 @@ def _optimism(cell: CellEffort) -> float | None:
     """How much the expected validation score of the choice is above its expected test metric, if that is the same."""
     if cell.choice.metric != cell.metric or not np.isfinite(cell.tuning.scores).sum() > 1:
         return None
-    curves = cell.alone.a_curves
+    curves = cell.alone.curves
     return float(curves.validation.mean[-1] - curves.test.mean[-1])
 
 
@@ -348,7 +348,7 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
             )
             drawn[title] = _tuned_chart(table, [c.a.modality, c.b.modality], c.tuned)
     if cells and group.enough_trials() and not any(c.rungs for c in cells):
-        bands = {c.modality: c.alone.a_curves.validation for c in cells}
+        bands = {c.modality: c.alone.curves.validation for c in cells}
         drawn[Message("Expected best validation score by number of trials")] = charts.curves(bands, charts.TRIALS)
         cost = {c.modality: np.cumsum(c.trial_seconds()) for c in cells}
         drawn[Message("The same by seconds of tuning")] = charts.curves(bands, charts.SECONDS, cost)

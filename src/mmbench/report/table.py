@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.audit.standing import UNCHECKED, Standing
 from mmbench.data.planted import MADE_UP, is_made_up
-from mmbench.evaluation import metrics
+from mmbench.evaluation import late_ensemble, metrics
 from mmbench.evaluation.metrics import LIST_LENGTH, RankedPairs, Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contrast import Contrast
@@ -86,8 +86,6 @@ class CellResult:
     def rankings(self) -> list[RankedPairs]:
         """Test ranks of each final seed."""
         if self.parts:
-            from mmbench.evaluation import late_ensemble  # needs torch, which no other part of a report does
-
             runs = [[records.read_final(part.folder, seed) for part in self.parts] for seed in self.seeds]
             return [late_ensemble.late(rankings) for rankings in runs]
         return [ranking.pairs for ranking in self.tested]

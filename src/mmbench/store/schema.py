@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,6 +21,10 @@ from mmbench.data.held_out import target_of
 
 #: Layout of the records; a reader refuses any other.
 SCHEMA_VERSION = 4
+
+#: Trials or final runs that may be planned for a cell: an audit draws so many configurations, whoever wrote the plan.
+MOST_TRAININGS = 10_000
+HowMany = Annotated[int, msgspec.Meta(ge=0, le=MOST_TRAININGS)]
 
 #: Values of the searched hyper-parameters by dotted path.
 Configuration = dict[str, Any]
@@ -462,8 +466,8 @@ class PlannedCell(Value, frozen=True):
     folder: str
     draw: int
     rule: str
-    trials: int
-    seeds: int
+    trials: HowMany
+    seeds: HowMany
     trainings: int
     tiers: list[str] = []
     asked: list[str] = []
@@ -494,8 +498,8 @@ class Revision(Value, frozen=True):
         hash: hash of all of this but the time; that of the last revision is the hash of the plan.
     """
 
-    trials: int
-    seeds: int
+    trials: HowMany
+    seeds: HowMany
     cells: dict[str, str]
     data: dict[str, str]
     versions: dict[str, str]

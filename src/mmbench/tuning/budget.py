@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 from mmbench.messages import Refusal
+from mmbench.store.schema import MOST_TRAININGS
 from mmbench.training.stopping import StoppingRule
 
 #: Trials that are never cut short; the other trials have to reach the median of their scores at a rung.
@@ -47,6 +48,14 @@ class Budget:
                 raise Refusal("{key}={value} must be a whole number of at least 1", key=f"budget.{field}", value=value)
         if not _is_whole(self.tpe) or self.tpe < 0:
             raise Refusal("{key}={value} must be a whole number of at least 0", key="budget.tpe", value=self.tpe)
+        for field in ("trials", "seeds", "tpe"):
+            if (value := getattr(self, field)) > MOST_TRAININGS:
+                raise Refusal(
+                    "{key}={value} is too many; a cell has at most {most}",
+                    key=f"budget.{field}",
+                    value=value,
+                    most=MOST_TRAININGS,
+                )
         _ = self.stopping  # refuses what is no rule
         object.__setattr__(self, "rungs", tuple(self.rungs or ()))
         steps = [0, *self.rungs, self.max_steps]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmbench.evaluation import list_measures
-from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, estimate, resamples
+from mmbench.inference.contribution.bootstrap import REPLICAS, estimate, resamples
 from mmbench.inference.intervals import Interval
 
 #: Relative loss that counts as none.
@@ -59,7 +59,7 @@ def coverage_change(
     shown = [[_shown(lists, n_items) for lists in side] for side in (a, b)]
     drawn = []
     for users, seeds in resamples(n_users, n_seeds, replicas, seed):
-        drawn_users = (users > 0).T.astype(np.float64)
+        drawn_users = (users > 0).T.astype(np.float32)
         top, base = (_shares(side, drawn_users, seeds) for side in shown)
         drawn.append(top / base - 1.0)
     value, samples = float(covered[0] / covered[1]) - 1.0, np.concatenate(drawn)
@@ -70,10 +70,10 @@ def _shown(lists: NDArray[np.integer], n_items: int) -> sparse.csr_matrix:
     """Which item is in the list of which user, ``(n_items, n_users)``."""
     users, _ = np.nonzero(lists >= 0)
     items = lists[lists >= 0]
-    return sparse.csr_matrix((np.ones(len(items)), (items, users)), (n_items, len(lists)))
+    return sparse.csr_matrix((np.ones(len(items), np.float32), (items, users)), (n_items, len(lists)))
 
 
-def _shares(side: list[sparse.csr_matrix], users: Matrix, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
+def _shares(side: list[sparse.csr_matrix], users: NDArray[np.float32], seeds: NDArray[np.int64]) -> NDArray[np.float64]:
     """Coverage in samples of users ``(n_users, b)`` and seeds ``(b, n_seeds)``: ``(b,)``."""
     by_seed = np.stack([((shown @ users) > 0).mean(axis=0) for shown in side], axis=1)
     share: NDArray[np.float64] = (by_seed * seeds).sum(axis=1) / seeds.sum(axis=1)
