@@ -120,14 +120,14 @@ def test_a_sentence_without_a_translation_stays_english() -> None:
 
 def test_messages_and_refusals_survive_another_process() -> None:
     error = Refusal.counted(
-        "log: 1 row with a {column} of zero or less (a return) is left out ({where})",
-        "log: {n} rows with a {column} of zero or less (returns) are left out (first: {where})",
+        "log: 1 row with a {column} of zero is left out ({where})",
+        "log: {n} rows with a {column} of zero are left out (first: {where})",
         2,
         column="数量",
         where=Message("{path}, row {row}", path="x", row=4),
     )
     again = pickle.loads(pickle.dumps(error))
-    assert JAPANESE(again.message) == "ログ: 数量 が0以下(返品)の2行を除きました(最初: x の4件目)"
+    assert JAPANESE(again.message) == "ログ: 数量 が0の2行を除きました(最初: x の4件目)"
     assert pickle.loads(pickle.dumps(error.message)) == str(error) == str(again)
 
 

@@ -52,8 +52,8 @@ def sealed(job: Job) -> CellStore:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file under a folder by relative path, second copies left out."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".copy")
+    """SHA-256 of every file under a folder by relative path; second copies and locks are left out."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".copy", ".lock"))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -49,6 +49,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def run(*words: str) -> Said:
         capsys.readouterr()
         job_module._dataset.cache_clear()  # another command is another process, which reads its data itself
+        job_module._aimed.cache_clear()
         said = {word.split("=")[0] for word in words}
         settings = [word for word in (*TINY, f"paths.multirun={tmp_path}") if word.split("=")[0] not in said]
         if "dataset" in said:

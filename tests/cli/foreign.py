@@ -169,6 +169,7 @@ def with_header(archive: Path, offset: int, value: int, form: str = "<H") -> Pat
 def say(*words: object) -> Said:
     """Run ``mmbench`` with some words in this process; an error that is no line of its own leaves it."""
     job_module._dataset.cache_clear()
+    job_module._aimed.cache_clear()
     sys.argv = ["mmbench", *map(str, words)]
     out, err = io.StringIO(), io.StringIO()
     code = 0

@@ -81,7 +81,7 @@ def test_a_file_of_ones_own_sums_is_written_for_editing(
     text = file.read_text(encoding="utf-8")
     known, own = decide.load_economics(name), decide.load_economics(str(file))
     assert (own.currency, own.inputs, own.steps) == (known.currency, known.inputs, known.steps)
-    assert set(own.assumed) == set(INPUTS)  # nothing counts as one's own before its # is gone
+    assert set(own.assumed) == {*INPUTS, *POLICY}  # nothing counts as one's own before its # is gone
     edited = re.sub(r"^#(?=[a-z])(?!transfer_pairs)", "", text, flags=re.M)
     file.write_text(edited, encoding="utf-8")
     given = decide.load_economics(str(file))
@@ -89,7 +89,7 @@ def test_a_file_of_ones_own_sums_is_written_for_editing(
     assert set(given.assumed) == {"transfer"}
     one = text.replace("#value.margin: {low: 0.2, likely: 0.25, high: 0.3}", "value.margin: 0.4")
     file.write_text(one.replace("#transfer_pairs", "transfer_pairs"), encoding="utf-8")
-    assert set(decide.load_economics(str(file)).assumed) == set(INPUTS) - {"value.margin", "transfer"}
+    assert set(decide.load_economics(str(file)).assumed) == {*INPUTS, *POLICY} - {"value.margin", "transfer"}
     comments = [line for line in text.splitlines() if line.startswith("# ")]
     assert len(comments) > len(INPUTS)
     if lang == "ja":

@@ -350,10 +350,7 @@ def is_one_line(said: object, message: str) -> None:
             ([f"~{key}"], f"{key} is missing")
             for key in ("training.precision", "budget.trials", "dataset.name", "report.primary")
         ),
-        *(
-            ([f"~{section}"], f"{section}=None must hold keys and values")
-            for section in ("model", "search", "study", "tracking")
-        ),
+        *(([f"~{section}"], f"{section}=None must hold keys and values") for section in ("model", "search", "study")),
         (["dataset.name=${nothing}"], "Interpolation key 'nothing' not found"),
         (["dataset.name=${dataset.name}"], "Recursive interpolation detected"),
         (["=5"], "Config group override must be a string"),

@@ -45,6 +45,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     def run(*words: str, answers: tuple[str, ...] = ()) -> Said:
         capsys.readouterr()
         job_module._dataset.cache_clear()
+        job_module._aimed.cache_clear()
         left = list(answers)
 
         def answered(question: str) -> str:

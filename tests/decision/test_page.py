@@ -94,7 +94,7 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
     pages = {lang: made.file.read_text(), other: beside.read_text()}
     translation = Text(pages[other])
     assert (translation.lang, beside.name in page.links, made.file.name in translation.links) == (other, True, True)
-    assert translation.by_id["badge"] == Translator(other)(BADGES[action])
+    assert translation.by_id["badge"] == Translator(other)((BADGES_IF if answer == "go_if" else BADGES)[action])
     titles = [example.title for example in examples_of(*_parts(shop))]
     assert english_sentences(visible(pages["ja"]), *titles) == []
     assert len(english_sentences(visible(pages["en"]))) > 10

@@ -24,6 +24,7 @@ from mmbench.report.disposals import partial_overrides, read_partial_disposals
 from mmbench.report.facts import Fact
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
+from mmbench.report.templating import Pages
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
@@ -161,7 +162,7 @@ def test_a_part_that_pays_is_a_partial_go_and_all_numbers_are_about_it(
     measured, decided = decide_first(untold, [gained], economics())
     assert (measured, decided.action) == (gained, Action.PARTIAL)
     table = read_sweep(sweep, vouched(shop_sweep))
-    page = as_html(table, replace(part, evidence=gained), economics(), decided, "en", DAY, [], [], "", [])
+    page = as_html(table, replace(part, evidence=gained), economics(), decided, Pages("en", "en"), DAY, [], [], "", [])
     assert "GO (partial)" in page
     assert "add images for a part of the items only: category Lamps" in page
     # A third of the images: 20,000 once and 20,000 a year less 2/3 of 2,000.
@@ -178,7 +179,7 @@ def test_a_part_that_was_measured_and_is_no_go_is_told_beside_the_slices(
 
     table = read_sweep(sweep, vouched(shop_sweep))
     decided = decide(read.evidence, economics())
-    page = as_html(table, read, economics(), decided, "en", DAY, [], [], "", read.parts)
+    page = as_html(table, read, economics(), decided, Pages("en", "en"), DAY, [], [], "", read.parts)
     assert "Measured with images for these items alone: category Lamps." in page
 
 

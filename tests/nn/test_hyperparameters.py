@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmbench.nn.hyperparameters import one_of, positive, rate
+from mmbench.nn.hyperparameters import one_of, positive, rate, share
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 0.999])
@@ -27,3 +27,10 @@ def test_a_positive_number_stays_as_it_is() -> None:
     for value in (0.0, -1.0, float("inf"), float("nan"), "1"):
         with pytest.raises(ValueError, match=f"reg_weight={value} must be a positive number"):
             positive("reg_weight", value)  # type: ignore[arg-type]
+
+
+def test_a_share_stays_as_it_is() -> None:
+    assert [share("replaced", value) for value in (0.0, 0.4, 1.0)] == [0.0, 0.4, 1.0]
+    for value in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=f"replaced={value} must be at least 0 and at most 1"):
+            share("replaced", value)

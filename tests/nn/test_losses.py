@@ -11,7 +11,9 @@ from mmbench.nn.losses import (
     bpr_bits,
     bpr_terms,
     cosine_distance,
+    gap,
     mean_squares,
+    moments,
     nce_of_rows,
     norm_penalty,
     triplet_mean_squares,
@@ -161,3 +163,20 @@ def test_cosine_distance_ends_at_the_target() -> None:
     assert online.grad is not None
     assert target.grad is None
     assert cosine_distance(torch.zeros(3, 5), target).item() == 1.0
+
+
+def test_moments_are_those_of_all_entries_of_tables_side_by_side() -> None:
+    table = random(5, 3)
+    for times in (1, 3):
+        variance, mean = moments(table, times)
+        entries = (table.flatten().tolist()) * times
+        expected = sum(entries) / len(entries)
+        assert float(mean) == pytest.approx(expected, rel=1e-12)
+        squares = sum((entry - expected) ** 2 for entry in entries)
+        assert float(variance) == pytest.approx(squares / (len(entries) - 1), rel=1e-12)
+
+
+def test_gap_adds_the_distances_of_variance_and_mean() -> None:
+    one, other = (torch.tensor(2.0), torch.tensor(-1.0)), (torch.tensor(5.0), torch.tensor(0.5))
+    assert float(gap(one, other)) == float(gap(other, one)) == 4.5
+    assert float(gap(one, one)) == 0.0

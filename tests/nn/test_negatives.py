@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from scipy import stats
@@ -92,3 +94,48 @@ def test_order_of_edges_does_not_matter(edges: Tensor) -> None:
         for e in (edges, edges.flip(1))
     ]
     assert torch.equal(*draws)
+
+
+# Several at a time, without replacement
+
+
+def test_every_set_is_equally_likely(edges: Tensor) -> None:
+    """Of all sets of three that a user lacks, and of all sets of all but one."""
+    sampler = NegativeSampler(edges, N_USERS, N_ITEMS)
+    for user in (u for u in range(N_USERS) if 4 <= int(sampler.free[u]) <= 7):
+        allowed = complement(edges, user)
+        for n in (3, len(allowed) - 1):
+            sets = {chosen: number for number, chosen in enumerate(itertools.combinations(allowed, n))}
+            users = torch.full((400 * len(sets),), user)
+            items, counted = sampler.sample_distinct(users, n, torch.Generator().manual_seed(user))
+            assert bool(counted.all())
+            drawn = torch.tensor([sets[tuple(sorted(row))] for row in items.tolist()])
+            assert stats.chisquare(torch.bincount(drawn, minlength=len(sets)).numpy()).pvalue > 0.001
+
+
+def test_who_lacks_fewer_gets_all_of_them(edges: Tensor) -> None:
+    sampler = NegativeSampler(edges, N_USERS, N_ITEMS)
+    n = int(sampler.free.max())
+    items, counted = sampler.sample_distinct(torch.arange(N_USERS), n, torch.Generator().manual_seed(0))
+    assert items.shape == counted.shape == (N_USERS, n)
+    known = set(edges[1].tolist())
+    for user in range(N_USERS):
+        assert sorted(items[user, counted[user]].tolist()) == complement(edges, user)
+        assert set(items[user].tolist()) <= known  # what fills the row can be looked up
+
+
+def test_distinct_draws_follow_the_generator(edges: Tensor) -> None:
+    sampler = NegativeSampler(edges, N_USERS, N_ITEMS)
+    users = torch.arange(1, N_USERS)
+    first, second, other = (
+        sampler.sample_distinct(users, 2, torch.Generator().manual_seed(seed))[0] for seed in (5, 5, 6)
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_as_a_part_it_adds_no_state_and_moves_along(edges: Tensor) -> None:
+    model = torch.nn.Module()
+    model.sampler = NegativeSampler(edges, N_USERS, N_ITEMS)
+    assert not model.state_dict()
+    assert {buffer.device.type for buffer in model.to("meta").sampler.buffers()} == {"meta"}

@@ -97,3 +97,42 @@ def test_uniform_numbers_are_new_unless_given() -> None:
     assert 0.0 <= min(draws) < 0.1 < 0.9 < max(draws) < 1.0
     source.first = torch.tensor(0.25)
     assert source.uniform("first") == 0.25
+
+
+def test_rows_are_drawn_uniformly_without_or_with_repeats() -> None:
+    cpu = torch.device("cpu")
+    source = noise()
+    once = torch.stack([source.rows("first", 10, 4, cpu) for _ in range(4000)])
+    assert all(len(row.unique()) == 4 for row in once)
+    again = torch.stack([source.rows("second", 10, 4, cpu, repeats=True) for _ in range(4000)])
+    assert not all(len(row.unique()) == 4 for row in again)
+    for drawn in (once, again):
+        shares = torch.bincount(drawn.flatten(), minlength=10) / drawn.numel()
+        assert shares.tolist() == pytest.approx([0.1] * 10, abs=0.01)
+    assert source.rows("first", 10, 0, cpu).tolist() == []
+    source.first = torch.tensor([7.0, 7.0, 2.0])
+    assert source.rows("first", 10, 4, cpu).tolist() == [7, 7, 2]
+
+
+def test_perturbed_rows_move_by_a_tenth_away_from_zero() -> None:
+    x = torch.randn(400, 50, generator=torch.Generator().manual_seed(0))
+    x[7] = 0.0
+    moved = noise().perturb("first", x) - x
+    lengths = torch.full((400,), 0.1)
+    lengths[7] = 0.0
+    torch.testing.assert_close(moved.norm(dim=1), lengths)
+    assert (moved * x >= 0).all()
+    shares = (moved.abs() * 10 / (moved.abs() * 10).amax(1, keepdim=True).clamp_min(1e-9))[torch.arange(400) != 7]
+    assert float(shares.mean()) == pytest.approx(0.5, abs=0.02)  # uniform within a row
+    assert not torch.equal(noise(seed=1).perturb("first", x) - x, moved)
+
+
+def test_perturbation_by_a_given_draw_has_the_gradient_of_the_identity() -> None:
+    source = noise()
+    source.first = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
+    x = torch.tensor([[-1.0, 2.0], [0.5, 0.0]], requires_grad=True)
+    moved = source.perturb("first", x)
+    torch.testing.assert_close(moved, torch.tensor([[-1.06, 2.08], [0.6, 0.0]]))
+    moved.sum().backward()
+    assert torch.equal(x.grad, torch.ones(2, 2))
+    assert source.eval().perturb("first", x) is x

@@ -12,8 +12,10 @@ from mmbench.nn.propagation import (
     propagate,
     propagated,
     propagated_nodes,
+    refined_layers,
     repeated,
     rows_of_mean,
+    sum_of_layers,
     with_neighbours,
 )
 from mmbench.nn.user_item_graph import NeighbourMean, symmetric_normalised
@@ -91,3 +93,33 @@ def test_neighbours_are_added_to_the_items(n_layers: int) -> None:
     torch.testing.assert_close(repeated(graph.matmul, x, n_layers), last)
     torch.testing.assert_close(with_neighbours(items, x, graph.matmul, n_layers), items + last)
     assert with_neighbours(items, x, None, n_layers) is items
+
+
+def test_sum_of_layers(adjacency: Tensor) -> None:
+    x, dense = torch.randn(N_USERS + N_ITEMS, DIM), adjacency.to_dense()
+    torch.testing.assert_close(sum_of_layers(adjacency, x, 2), x + dense @ x + dense @ dense @ x)
+
+
+def test_refined_layers_by_their_cosine_with_the_ego_layer(adjacency: Tensor) -> None:
+    ego = torch.randn(N_USERS + N_ITEMS, DIM, requires_grad=True)
+    x, expected = ego, []
+    for _ in range(2):
+        h = adjacency.to_dense() @ x
+        lengths = (h.norm(dim=1) * ego.norm(dim=1)).clamp_min(1e-8)
+        x = ((h * ego).sum(1) / lengths).unsqueeze(1) * h
+        expected.append(x)
+    layers = refined_layers(adjacency, ego, 2)
+    torch.testing.assert_close(layers, expected)
+    assert not layers[0][[4, N_USERS + 3]].any()  # those without edges
+    ours, theirs = (torch.autograd.grad(found[1].square().sum(), ego)[0] for found in (layers, expected))
+    connected = [0, 1, 2, 3, N_USERS, N_USERS + 1, N_USERS + 2]  # the norm of zeros has no gradient by hand
+    torch.testing.assert_close(ours[connected], theirs[connected])
+    assert refined_layers(adjacency, ego, 0) == []
+
+
+def test_every_block_of_channels_has_a_cosine_of_its_own(adjacency: Tensor) -> None:
+    ego = torch.randn(N_USERS + N_ITEMS, 2, DIM)
+    whole = refined_layers(adjacency, ego, 2)
+    for block in range(2):
+        alone = refined_layers(adjacency, ego[:, block], 2)
+        torch.testing.assert_close([layer[:, block] for layer in whole], alone)

@@ -42,6 +42,30 @@ def test_a_tower_per_modality_or_a_free_one(block_world: BlockWorld) -> None:
     assert sorted(dict(free.named_parameters())) == ["free.items.table", "free.preference"]
 
 
+def test_items_may_be_computed_from_what_a_tower_is_given() -> None:
+    class Scaled(nn.Module):
+        def forward(self, table: torch.Tensor) -> torch.Tensor:
+            return 3 * table
+
+    tower, table = Tower(5, Scaled(), 4), torch.randn(7, 4)
+    torch.testing.assert_close(tower(table)[5:], nn.functional.normalize(table, dim=1))
+
+
+def test_the_items_of_the_free_tower_can_be_given(block_world: BlockWorld) -> None:
+    towers = Towers(block_world.data(()), 6, linear, lambda: MappedFeatures(torch.eye(36), linear(36)))
+    assert list(towers) == ["free"]
+    assert sorted(dict(towers.named_parameters())) == [
+        "free.items.layers.bias",
+        "free.items.layers.weight",
+        "free.preference",
+    ]
+
+
+def test_ego_vectors_stand_side_by_side(block_world: BlockWorld) -> None:
+    towers = Towers(block_world.data(("image", "text")), 6, linear)
+    assert torch.equal(towers.ego(), torch.cat([towers["image"](), towers["text"]()], dim=1))
+
+
 def test_preferences_of_all_or_named_towers(block_world: BlockWorld) -> None:
     towers = Towers(block_world.data(("image", "text")), 6, linear)
     rows = torch.tensor([3, 3, 0])

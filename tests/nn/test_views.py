@@ -7,7 +7,7 @@ from mmbench.nn.item_graphs import ItemGraph
 from mmbench.nn.losses import nce_of_rows
 from mmbench.nn.sparse import ConstantMap
 from mmbench.nn.user_item_graph import symmetric_normalised, user_item_blocks
-from mmbench.nn.views import PurifiedView, nce_in_batch, side_losses
+from mmbench.nn.views import PurifiedView, chosen_by_behaviour, nce_in_batch, side_losses
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -65,3 +65,28 @@ def test_nce_in_batch_is_nce_of_the_gathered_rows() -> None:
         gradients.append(torch.autograd.grad(value, (a, b)))
     torch.testing.assert_close(*values, rtol=1e-12, atol=0)
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+
+
+def test_half_of_the_only_view_is_chosen() -> None:
+    torch.manual_seed(0)
+    views = torch.randn(1, 6, DIM)
+    side = chosen_by_behaviour(torch.randn(6, DIM), views, torch.ones(1, 1, 1), torch.nn.ModuleDict(), None)
+    assert torch.equal(side, views[0] / 2)
+
+
+def test_a_view_without_weight_is_no_part_of_what_is_common() -> None:
+    torch.manual_seed(0)
+    behaviour, views = torch.randn(6, DIM), torch.randn(2, 6, DIM)
+    gates = torch.nn.ModuleDict({name: torch.nn.Linear(DIM, DIM) for name in ("image", "text")})
+    query, weights = torch.nn.Linear(DIM, 1), torch.tensor([0.0, 2.0]).view(2, 1, 1)
+    side = chosen_by_behaviour(behaviour, views, weights, gates, query)
+    torch.testing.assert_close(side, views[1] / 3)  # common to all is the other view, and nothing of it is left over
+
+
+def test_the_temperature_is_that_of_the_contrast() -> None:
+    torch.manual_seed(0)
+    behaviour, side = torch.randn(7, DIM), torch.randn(7, DIM)
+    rows = torch.tensor([0, 1]), torch.tensor([3, 4]), torch.tensor([5, 6])
+    terms = side_losses(behaviour, side, rows, 0.5, 0.1, 4, 0.7)
+    assert terms["contrast_items"] == 0.1 * nce_in_batch(side, behaviour, rows[1], 0.7)
+    assert terms["contrast_users"] != 0.1 * nce_in_batch(side, behaviour, rows[0], 0.2)

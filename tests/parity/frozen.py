@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import torch
 
 from tests.parity.golden import Array, Case
 
@@ -22,3 +24,21 @@ def draw(name: str, rows: Callable[[Case], Array] | None = None) -> Callable[[Ca
         return drawn[rows(case)] if rows is not None and drawn.size else drawn
 
     return source
+
+
+def pad_users(model: Any, case: Case) -> None:
+    """Fill up the lists of users with common items as the reference did in this epoch."""
+    users = case.arrays["sample/user_neighbours"]
+    listed, their_counts = case.arrays["graph/user_user_index"], case.arrays["graph/user_user_count"]
+    counts = np.zeros((len(users), case.data.n_users))
+    rows, places = np.nonzero(listed >= 0)
+    counts[rows, listed[rows, places]] = their_counts[rows, places]
+    model.user_graph.use(torch.from_numpy(users), torch.from_numpy(np.take_along_axis(counts, users, axis=1)))
+
+
+def padded_user_graph(case: Case) -> Array:
+    """The graph of these lists; the reference also ranks with it, where we rank with the lists as they are."""
+    users, weights = case.arrays["sample/user_neighbours"], case.arrays["sample/user_weights"]
+    dense = np.zeros((len(users), len(users)))
+    np.add.at(dense, (np.arange(len(users))[:, None], users), weights)
+    return dense

@@ -223,7 +223,7 @@ class Ordered:
         self.folder = self.sweep_dir = folder
         self.seconds, self.grace = seconds, grace
         self.config = self.sweep = self
-        self.plain = {"training": {"devices": 1}}
+        self.plain = {"training": {"devices": 1}, "lang": "en"}
 
 
 def pretend(jobs: list[Any], stop: threading.Event, tell: Callable[[str], None]) -> None:

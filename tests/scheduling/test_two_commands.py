@@ -291,6 +291,7 @@ def test_a_worker_that_starts_on_other_features_names_them(shop: Path, tmp_path:
     opened(job)
     replaced(shop / "text_feat.npy")
     job_module._dataset.cache_clear()  # a process of its own reads its data itself
+    job_module._aimed.cache_clear()
     with pytest.raises(ValueError, match=r"text_feat\.npy: the features of text are no longer those that this sweep"):
         worker.work([job])
 

@@ -352,11 +352,11 @@ def test_batches_drawn_at_once_are_those_drawn_one_by_one(
 def test_trainings_on_the_same_split_share_what_ranks_validation(block_world: BlockWorld) -> None:
     world, cpu = block_world, torch.device("cpu")
     data = world.data(())
-    shared = _validation(world.heldout, world.train, data, cpu)
+    shared = _validation(world.heldout, world.train, data, cpu, None, "")
     everything = np.ones(len(world.train), dtype=np.bool_)
-    assert _validation(world.heldout, world.train.select(everything), data, cpu) is shared
+    assert _validation(world.heldout, world.train.select(everything), data, cpu, None, "") is shared
     everything[0] = False
-    assert _validation(world.heldout, world.train.select(everything), data, cpu) is not shared
+    assert _validation(world.heldout, world.train.select(everything), data, cpu, None, "") is not shared
 
 
 def test_a_limited_epoch_is_a_random_part(block_world: BlockWorld) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mmbench import paths
 from mmbench.cli.words import dataset_words, folder_and_pairs, next_line, settings, take_language
-from mmbench.data.sources import modalities_in
 from mmbench.messages import Message, Translator
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ def main(argv: Sequence[str]) -> None:
     if not argv or {"-h", "--help"} & set(argv):
         print(translator(HELP), end="")
         return
+    from mmbench.data.sources import modalities_in  # --help does without pandas
+
     folder, pairs = folder_and_pairs(argv, "check")
     reading = [f"{key}={value}" for key, value in pairs if key.startswith("dataset.")]
     options = settings([pair for pair in pairs if not pair[0].startswith("dataset.")], Options)

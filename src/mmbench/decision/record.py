@@ -101,7 +101,7 @@ def _typed(value: T) -> T:
     Raises:
         msgspec.ValidationError: naming the field.
     """
-    return msgspec.convert(msgspec.to_builtins(value), type(value))
+    return msgspec.convert(msgspec.to_builtins(value, enc_hook=str), type(value))
 
 
 def _ends(gain: LogGain | None, level: float) -> list[float] | None:

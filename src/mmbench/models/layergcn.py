@@ -13,7 +13,7 @@ from mmbench.messages import Refusal
 from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import half_squares
-from mmbench.nn.propagation import halves, propagate
+from mmbench.nn.propagation import halves, refined_layers
 from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.sampled_graph import SampledGraph
 
@@ -64,12 +64,7 @@ class LayerGCN(FactorModel):
     def forward(self) -> tuple[Tensor, Tensor]:
         """Sum of the refined layers, split into users and items."""
         ego = torch.cat([self.user_embedding, self.item_embedding])
-        adjacency, x, layers = self.graph(), ego, []
-        for _ in range(self.n_layers):
-            h = propagate(adjacency, x)
-            # Row by row, with gradients to both sides; 0 for a node without edges.
-            x = functional.cosine_similarity(h, ego, dim=1, eps=1e-8).unsqueeze(1) * h
-            layers.append(x)
+        layers = refined_layers(self.graph(), ego, self.n_layers)
         return halves(sum(layers[1:], layers[0]), len(self.user_embedding))
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:

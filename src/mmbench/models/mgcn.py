@@ -17,7 +17,7 @@ from mmbench.nn.propagation import halves, propagated_nodes
 from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.sparse import ConstantMap
 from mmbench.nn.user_item_graph import set_adjacency, user_item_blocks
-from mmbench.nn.views import PurifiedView, final_vectors, side_losses
+from mmbench.nn.views import PurifiedView, chosen_by_behaviour, common_query, final_vectors, side_losses
 
 
 class MGCN(FactorModel):
@@ -91,7 +91,7 @@ class MGCN(FactorModel):
         self.views = nn.ModuleDict({m: PurifiedView(graph, embedding_dim, n_layers) for m, graph in graphs.items()})
         several = data.features if len(data.features) > 1 else {}
         self.preference = nn.ModuleDict({name: linear(embedding_dim, embedding_dim) for name in several})
-        self.query = _query(embedding_dim) if several else None
+        self.query = common_query(embedding_dim) if several else None
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Behaviour plus side information of users and of items."""
@@ -109,13 +109,5 @@ class MGCN(FactorModel):
             return behaviour, None
         ids = self.item_embedding
         views = torch.stack([view(ids, self.content[m](), self.to_users) for m, view in self.views.items()])
-        if self.query is None:
-            return behaviour, self.content_weight * views[0] / 2
-        common = (torch.softmax(self.query(views) + self.weights.log(), dim=0) * views).sum(0)
-        gates = torch.stack([torch.sigmoid(layer(behaviour)) for layer in self.preference.values()])
-        side = ((self.weights * gates * (views - common)).sum(0) + common) / (len(views) + 1)
+        side = chosen_by_behaviour(behaviour, views, self.weights, self.preference, self.query)
         return behaviour, self.content_weight * side
-
-
-def _query(dim: int) -> nn.Module:
-    return nn.Sequential(linear(dim, dim), nn.Tanh(), linear(dim, 1, bias=False))

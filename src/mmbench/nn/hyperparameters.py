@@ -39,3 +39,14 @@ def positive(name: str, value: float) -> float:
     if not (isinstance(value, int | float) and 0.0 < value < math.inf):
         raise Refusal("{key}={value} must be a positive number", key=name, value=value)
     return value
+
+
+def share(name: str, value: float) -> float:
+    """Return a share unchanged.
+
+    Raises:
+        ValueError: outside [0, 1].
+    """
+    if not 0.0 <= value <= 1.0:
+        raise Refusal("{name}={value} must be at least 0 and at most 1", name=name, value=value)
+    return value

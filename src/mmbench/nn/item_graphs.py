@@ -106,17 +106,19 @@ def modality_shares(names: Collection[str], first: float, relative: Mapping[str,
     return [weight / sum(weights.values()) for weight in weights.values()]
 
 
-def content_graphs(data: RecData, k: Callable[[str], int]) -> dict[str, ItemGraph]:
+def content_graphs(data: RecData, k: Callable[[str], int], *, unseen_too: bool = False) -> dict[str, ItemGraph]:
     """Graph of the nearest items by the raw features of each modality, see :func:`row_sum_normalised`.
 
     Args:
         data: training data; items without content have no edges in the graph of that modality.
         k: neighbours per item, itself included, by modality.
+        unseen_too: see :func:`content_lists`.
     """
-    return {name: row_sum_normalised(weighted(content_lists(data, name, k(name)))) for name in data.features}
+    lists = {name: content_lists(data, name, k(name), unseen_too=unseen_too) for name in data.features}
+    return {name: row_sum_normalised(weighted(neighbours)) for name, neighbours in lists.items()}
 
 
-def content_lists(data: RecData, name: str, k: int) -> Neighbours:
+def content_lists(data: RecData, name: str, k: int, *, unseen_too: bool = False) -> Neighbours:
     """Nearest items by the raw features of one modality; every neighbour is an item that training sees.
 
     Edges of a graph made of them lead from seen items to seen and to unseen ones, and none leaves an unseen one. So an
@@ -126,12 +128,14 @@ def content_lists(data: RecData, name: str, k: int) -> Neighbours:
         data: training data; items without content have no list.
         name: the modality.
         k: neighbours per item; a seen item is one of its own.
+        unseen_too: whether unseen items are neighbours like any other, as in reference implementations.
     """
-    return joined(*seen_and_unseen(data.features[name], data.present[name], data.warm, k))
+    warm = torch.ones_like(data.warm) if unseen_too else data.warm
+    return joined(*seen_and_unseen(data.features[name], data.present[name], warm, k))
 
 
 def fused_item_graph(
-    data: RecData, k: int, first: float, relative: Mapping[str, float] | None = None
+    data: RecData, k: int, first: float, relative: Mapping[str, float] | None = None, *, unseen_too: bool = False
 ) -> DirectedGraph | None:
     r"""Frozen item graph of the raw features, :math:`\sum_m w_m \mathrm{kNN}(f^m)` (Zhou & Shen 2023, section 3.1).
 
@@ -140,12 +144,13 @@ def fused_item_graph(
         k: neighbours per item, itself included.
         first: weight of the first of two modalities, see :func:`modality_shares`.
         relative: relative weights of more than two.
+        unseen_too: see :func:`content_lists`.
 
     Returns:
         The graph; None without any modality. See :func:`binary_normalised` for kNN.
     """
     if not data.features:
         return None
-    graphs = [binary_normalised(content_lists(data, name, k)) for name in data.features]
+    graphs = [binary_normalised(content_lists(data, name, k, unseen_too=unseen_too)) for name in data.features]
     fused = weighted_sum(graphs, modality_shares(data.features, first, relative))
     return DirectedGraph(fused.edge_index, fused.weights, data.n_items)

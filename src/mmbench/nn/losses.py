@@ -101,6 +101,25 @@ def bit_terms(
     return {"bpr": bpr_bits(user, positive, negative), "reg": reg_weight * squares}
 
 
+def moments(table: Tensor, times: int = 1) -> tuple[Tensor, Tensor]:
+    r"""Variance and mean of all entries of a table together.
+
+    The variance has the divisor of a sample, :math:`n - 1`. For a table that stands several times side by side, n is
+    the number of all entries; that is all in which it differs from the table itself.
+
+    Args:
+        table: ``(n, d)``.
+        times: how often it stands side by side.
+    """
+    mean = table.mean()
+    return times * (table - mean).square().sum() / (times * table.numel() - 1), mean
+
+
+def gap(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
+    r"""How far :func:`moments` of two tables are apart, :math:`|v - v'| + |\mu - \mu'|`."""
+    return (one[0] - other[0]).abs() + (one[1] - other[1]).abs()
+
+
 def cosine_distance(online: Tensor, target: Tensor) -> Tensor:
     r"""Mean over rows of :math:`1 - \cos(a_b, t_b)`; no gradient reaches ``target``.
 

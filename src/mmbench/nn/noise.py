@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmbench.nn.streams import RandomPart
+
+#: Length of the noise of :meth:`Noise.perturb`.
+PERTURBATION = 0.1
 
 
 class Noise(RandomPart):
@@ -67,7 +71,43 @@ class Noise(RandomPart):
             return given
         return torch.empty_like(like, requires_grad=False).normal_(generator=self.stream(name, like.device))
 
+    def perturb(self, name: str, x: Tensor) -> Tensor:
+        r"""Rows moved by a tenth, away from zero in every channel; ``x`` itself in eval mode (SimGCL, Yu et al. 2022).
+
+        .. math:: x + 0.1\,\mathrm{sign}(x) \odot \epsilon / \|\epsilon\|,\quad \epsilon \sim U[0, 1)^d
+
+        The sign has no gradient, and a row of zeros stays one.
+
+        Args:
+            name: which draw.
+            x: ``(n, d)``.
+        """
+        if not self.training:
+            return x
+        given: Tensor = getattr(self, name)
+        if not given.numel():
+            given = torch.empty_like(x, requires_grad=False).uniform_(generator=self.stream(name, x.device))
+        return x + PERTURBATION * x.detach().sign() * functional.normalize(given, dim=1, eps=1e-12)
+
     def uniform(self, name: str) -> float:
         """One number of [0, 1), in either mode."""
         given: Tensor = getattr(self, name)
         return float(given if given.numel() else torch.rand((), generator=self.stream(name, torch.device("cpu"))))
+
+    def rows(self, name: str, n: int, size: int, device: torch.device, *, repeats: bool = False) -> Tensor:
+        """Places drawn uniformly among n, in either mode: ``(size,)``.
+
+        Args:
+            name: which draw.
+            n: number of places.
+            size: number of draws.
+            device: where they are needed.
+            repeats: whether a place may be drawn again.
+        """
+        given: Tensor = getattr(self, name)
+        if given.numel():
+            return given.long()
+        generator = self.stream(name, device)
+        if repeats:
+            return torch.randint(n, (size,), generator=generator, device=device)
+        return torch.randperm(n, generator=generator, device=device)[:size]

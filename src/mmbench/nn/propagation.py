@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmbench.nn.kernels import DirectedProduct, MeanOfLayers, RowsOfMean
 
@@ -29,6 +30,11 @@ def mean_of_layers(adjacency: Tensor, x: Tensor, n_layers: int) -> Tensor:
         n_layers: L.
     """
     return MeanOfLayers.apply(adjacency, n_layers, x)[0]
+
+
+def sum_of_layers(adjacency: Tensor, x: Tensor, n_layers: int) -> Tensor:
+    r"""Sum of the propagated layers, :math:`\sum_{l=0}^{L} A^l X`; arguments as for :func:`mean_of_layers`."""
+    return (n_layers + 1) * mean_of_layers(adjacency, x, n_layers)
 
 
 def propagated_nodes(adjacency: Tensor, users: Tensor, items: Tensor, n_layers: int) -> Tensor:
@@ -72,6 +78,28 @@ def rows_of_mean(
     if nodes is None:
         nodes = torch.arange(len(users) + len(items), device=users.device)
     return RowsOfMean.apply(adjacency, adjacency if transposed is None else transposed, n_layers, nodes, users, items)
+
+
+def refined_layers(adjacency: Tensor, ego: Tensor, n_layers: int) -> list[Tensor]:
+    r"""Layers weighed by their cosine with the ego layer, row by row (LayerGCN, Zhou et al. 2023).
+
+    :math:`X^l = \cos(H^l, X^0) \odot H^l` with :math:`H^l = A X^{l-1}`; gradients go to both sides of the cosine, which
+    is 0 for a node without edges.
+
+    Args:
+        adjacency: symmetric and constant, ``(n, n)``.
+        ego: :math:`X^0`, ``(n, d)``, or ``(n, blocks, d)`` where every block of channels has a cosine of its own.
+        n_layers: L.
+
+    Returns:
+        :math:`X^1` to :math:`X^L`, each of the shape of ``ego``.
+    """
+    x, layers = ego, []
+    for _ in range(n_layers):
+        h = propagate(adjacency, x.flatten(1)).view_as(ego)
+        x = functional.cosine_similarity(h, ego, dim=-1, eps=1e-8).unsqueeze(-1) * h
+        layers.append(x)
+    return layers
 
 
 def repeated(step: Callable[[Tensor], Tensor], x: Tensor, n_layers: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.initialisation import linear, set_table, started, table, xavier_normal
-from mmbench.nn.propagation import mean_of_layers
+from mmbench.nn.propagation import sum_of_layers
 
 
 class MappedFeatures(nn.Module):
@@ -69,9 +69,13 @@ class Tower(nn.Module):
         set_table(self, "preference", started(torch.empty(n_users, width), xavier_normal), trained=trained)
         self.items = items
 
-    def forward(self) -> Tensor:
-        """Users and items, rows of length one: ``(n_users + n_items, width)``."""
-        return functional.normalize(torch.cat([self.preference, self.items()]), dim=1, eps=1e-12)
+    def forward(self, *given: Tensor) -> Tensor:
+        """Users and items, rows of length one: ``(n_users + n_items, width)``.
+
+        Args:
+            given: what the items are computed from besides what they hold.
+        """
+        return functional.normalize(torch.cat([self.preference, self.items(*given)]), dim=1, eps=1e-12)
 
 
 def hidden_layer(hidden: int, width: int) -> Callable[[int], nn.Module]:
@@ -86,17 +90,28 @@ class Towers(nn.ModuleDict):
         data: training data.
         width: length of the vectors.
         layers: makes the map of features from their width.
+        free: makes the items of the tower ``free``; by default :class:`FreeItems`.
     """
 
-    def __init__(self, data: RecData, width: int, layers: Callable[[int], nn.Module]) -> None:
+    def __init__(
+        self,
+        data: RecData,
+        width: int,
+        layers: Callable[[int], nn.Module],
+        free: Callable[[], nn.Module] | None = None,
+    ) -> None:
         items = {name: MappedFeatures(features, layers(features.shape[1])) for name, features in data.features.items()}
-        given: dict[str, nn.Module] = {**items} or {"free": FreeItems(data.n_items, width)}
+        given: dict[str, nn.Module] = {**items} or {"free": free() if free else FreeItems(data.n_items, width)}
         super().__init__({name: Tower(data.n_users, module, width) for name, module in given.items()})
 
     def preferences(self, rows: Tensor | slice, names: Collection[str] | None = None) -> list[Tensor]:
         """The free vectors of users ``(B,)`` in the named towers or in all, each ``(B, width)``."""
         chosen = self.keys() if names is None else names
         return [cast(Tower, self[name]).preference[rows] for name in chosen]
+
+    def ego(self) -> Tensor:
+        """Ego vectors of all towers side by side, ``(n, n_towers * width)``."""
+        return torch.cat([tower() for tower in self.values()], dim=1)
 
     def sum_of_hops(self, adjacency: Tensor, n_hops: int) -> Tensor:
         r"""Ego vectors of all towers and their propagations, :math:`\sum_{l=0}^{L} A^l X`.
@@ -108,6 +123,5 @@ class Towers(nn.ModuleDict):
         Returns:
             ``(n, n_towers, width)``.
         """
-        ego = torch.cat([tower() for tower in self.values()], dim=1)
-        total = (n_hops + 1) * mean_of_layers(adjacency, ego, n_hops)
-        return total.view(len(ego), len(self), -1)
+        total = sum_of_layers(adjacency, self.ego(), n_hops)
+        return total.view(len(total), len(self), -1)

@@ -1,4 +1,4 @@
-"""Views of users and items through one modality, purified by behaviour, and the loss on them: MGCN and SMORE."""
+"""Views of users and items through one modality, purified by behaviour, and the loss on them: MGCN, SMORE, GUME."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmbench.nn.losses import half_squares, nce_of_rows, vector_bpr
 from mmbench.nn.propagation import repeated
 from mmbench.nn.sparse import ConstantMap, DirectedGraph
 
-#: Of the contrast between side information and behaviour; the reference lets no configuration change it.
+#: Of the contrast between side information and behaviour in MGCN and SMORE; no configuration of theirs changes it.
 TEMPERATURE = 0.2
 
 
@@ -46,6 +46,34 @@ class PurifiedView(nn.Module):
         return torch.cat([to_users(items), items])
 
 
+def common_query(dim: int) -> nn.Module:
+    """Makes the attention to what views have in common: rows ``(..., dim)`` to one logit each."""
+    return nn.Sequential(linear(dim, dim), nn.Tanh(), linear(dim, 1, bias=False))
+
+
+def chosen_by_behaviour(
+    behaviour: Tensor, views: Tensor, weights: Tensor, gates: nn.ModuleDict, query: nn.Module | None
+) -> Tensor:
+    r"""Side information that behaviour chooses from views (MGCN, Yu et al. 2023), ``(n, d)``.
+
+    .. math::
+        s = \frac{1}{M + 1} \Big(\sum_m a_m\, \sigma(P_m e) \odot (v_m - k) + k\Big), \quad k = \sum_m w_m v_m, \quad
+        w_m \propto a_m \exp(q(v_m))
+
+    Args:
+        behaviour: e, ``(n, d)``.
+        views: v of each modality, ``(M, n, d)``, M at least 1.
+        weights: a, ``(M, 1, 1)``.
+        gates: a map P ``(n, d)`` to the same for each of several modalities.
+        query: the attention q; None with one modality, where :math:`s = v / 2`.
+    """
+    if query is None:
+        return views[0] / 2
+    common = (torch.softmax(query(views) + weights.log(), dim=0) * views).sum(0)
+    passed = torch.stack([torch.sigmoid(gate(behaviour)) for gate in gates.values()])
+    return ((weights * passed * (views - common)).sum(0) + common) / (len(views) + 1)
+
+
 def final_vectors(behaviour: Tensor, side: Tensor | None) -> Tensor:
     """Behaviour and side information added up, both ``(n, d)``; behaviour alone without content."""
     return behaviour if side is None else behaviour + side
@@ -58,8 +86,9 @@ def side_losses(
     reg_weight: float,
     cl_weight: float,
     divisor: int | None,
+    temperature: float = TEMPERATURE,
 ) -> dict[str, Tensor]:
-    r"""BPR, squared norms and the contrast of side information with behaviour: the loss of MGCN and SMORE.
+    r"""BPR, squared norms and contrast of side information with behaviour: the loss of MGCN, SMORE and, in part, GUME.
 
     .. math::
         \mathrm{BPR}(z_u, z_i, z_j) + \lambda\,\frac{\|z_u\|^2 + \|z_i\|^2 + \|z_j\|^2}{2 D}
@@ -72,6 +101,7 @@ def side_losses(
         reg_weight: weight of the squared norms.
         cl_weight: weight of the contrast.
         divisor: D, by default the length of the batch.
+        temperature: of the contrast.
     """
     final = final_vectors(behaviour, side)
     user, positive, negative = (final[nodes] for nodes in rows)
@@ -81,7 +111,7 @@ def side_losses(
     }
     if side is not None:
         for name, nodes in (("users", rows[0]), ("items", rows[1])):
-            terms[f"contrast_{name}"] = cl_weight * nce_in_batch(side, behaviour, nodes, TEMPERATURE)
+            terms[f"contrast_{name}"] = cl_weight * nce_in_batch(side, behaviour, nodes, temperature)
     return terms
 
 

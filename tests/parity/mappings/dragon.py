@@ -1,29 +1,6 @@
-from typing import Any
-
-import numpy as np
-import torch
-
 from mmbench.models.dragon import DRAGON
-from tests.parity.golden import Array, Case, Mapping
-
-
-def draw(model: Any, case: Case) -> None:
-    """The frozen padding of the lists of users."""
-    users = case.arrays["sample/user_neighbours"]
-    listed, their_counts = case.arrays["graph/user_user_index"], case.arrays["graph/user_user_count"]
-    counts = np.zeros((len(users), case.data.n_users))
-    rows, places = np.nonzero(listed >= 0)
-    counts[rows, listed[rows, places]] = their_counts[rows, places]
-    model.user_graph.use(torch.from_numpy(users), torch.from_numpy(np.take_along_axis(counts, users, axis=1)))
-
-
-def user_graph(case: Case) -> Array:
-    """The frozen draw; the reference also ranks with it, where we rank with the lists as they are."""
-    users, weights = case.arrays["sample/user_neighbours"], case.arrays["sample/user_weights"]
-    dense = np.zeros((len(users), len(users)))
-    np.add.at(dense, (np.arange(len(users))[:, None], users), weights)
-    return dense
-
+from tests.parity.frozen import pad_users, padded_user_graph
+from tests.parity.golden import Mapping
 
 MAPPING = Mapping(
     reference="DRAGON",
@@ -62,14 +39,14 @@ MAPPING = Mapping(
     losses={"bpr": "bpr_log2"},  # the other terms are stored one by one and without their weight; the total holds them
     graphs={
         "adjacency": "graph/norm_adj",
-        "user_graph.training_graph.matrix": user_graph,
-        "user_graph.training_graph.transposed": lambda case: user_graph(case).T,
+        "user_graph.training_graph.matrix": padded_user_graph,
+        "user_graph.training_graph.transposed": lambda case: padded_user_graph(case).T,
         "item_graph.matrix": "graph/fused_item",
         "item_graph.transposed": lambda case: case.arrays["graph/fused_item"].T,
     },
     constants={
-        "user_graph.graph.matrix": user_graph,
-        "user_graph.graph.transposed": lambda case: user_graph(case).T,
+        "user_graph.graph.matrix": padded_user_graph,
+        "user_graph.graph.transposed": lambda case: padded_user_graph(case).T,
     },
-    prepare=draw,
+    prepare=pad_users,
 )

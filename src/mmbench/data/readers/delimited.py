@@ -117,14 +117,17 @@ def detected_encoding(path: Path) -> str:
     """Encoding of a text file as its byte order mark or its bytes tell it.
 
     CP932 (Shift_JIS with NEC and IBM characters, what Excel writes in Japan) is recognised where the bytes are valid in
-    it and hold kana or mostly usual kanji; anything else counts as UTF-8, whose faults are then told.
+    it, hold kana or mostly usual kanji, and no line of them is UTF-8, as where two files were put together; anything
+    else counts as UTF-8, whose faults are then told.
     """
     with open_bytes(path) as file, _faults(path, "utf-8"):
         sample = file.read(_SAMPLE_BYTES)
     if (marked := _marked(sample)) is not None:
         return marked
     if _decoded(sample, "utf-8") is None and _is_japanese(_decoded(sample, "cp932") or ""):
-        return "cp932"
+        lines = [line for line in sample.split(b"\n")[:-1] if not line.isascii()]
+        if all(_decoded(line + b"\n", "utf-8") is None for line in lines):
+            return "cp932"
     return "utf-8"
 
 
