@@ -88,17 +88,17 @@ class Unit(NamedTuple):
         return FIRST_SEED[self.stage] + self.number
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A part of a record."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True, gc=False):
     """A file of its own; its tag is the ``kind`` in the file."""
 
     schema_version: int = SCHEMA_VERSION
 
 
-class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a training came to, epoch by epoch; the loop fills it.
 
     Attributes:
@@ -159,7 +159,7 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return max(last / before - 1.0, 0.0)
 
 
-class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a training cost.
 
     Attributes:
