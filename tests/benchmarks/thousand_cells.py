@@ -50,6 +50,14 @@ MODELS = (
 )  # fmt: skip
 CONDITIONS = ("none", "text", "image", "fused", "text_shuffled_image")
 USERS, ITEMS, TRIALS, SEEDS = 200, 80, 17, 3
+#: Runs a command and prints its processor seconds and peak memory in KiB.
+METERED = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
 #: Epochs in which a training gets better; patience ends it ten epochs later.
 RISES = 30
 
@@ -168,17 +176,15 @@ def _run(what: str, folder: Path, cells: int) -> None:
 def _measure(what: str, cells: int, *words: str) -> str:
     """Run a module in a process of its own and print what it took; what it printed comes back."""
     began = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as printed:
-        process = subprocess.Popen([sys.executable, "-m", *words], stdout=printed)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        printed.seek(0)
-        said = printed.read()
-    if process.returncode != 0:
-        raise SystemExit(f"{what} ended with {process.returncode}: {said}")
-    seconds, peak, wall = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, time.perf_counter() - began
-    print(f"{what}, {cells:,} cells: {seconds:.1f} s, {peak:,.0f} MB, {wall:.0f} s of wall time", flush=True)
-    return said
+    # A process counts the memory of the one that started it as its own, so a small one stands between.
+    command = [sys.executable, "-c", METERED, sys.executable, "-m", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{what} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    seconds, kib = map(float, done.stderr.splitlines()[-1].split())
+    wall = time.perf_counter() - began
+    print(f"{what}, {cells:,} cells: {seconds:.1f} s, {kib / 1024:,.0f} MB, {wall:.0f} s of wall time", flush=True)
+    return done.stdout
 
 
 def _first_training(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -31,7 +32,7 @@ from mmbench.report.facts import Facts, K
 from mmbench.report.facts import document as facts_document
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import Document
-from mmbench.report.list_facts import beyond_facts, guardrail_facts, read_lists
+from mmbench.report.list_facts import Lists, beyond_facts, guardrail_facts, read_lists
 from mmbench.report.table import CellResult, SweepTable, comparable
 from mmbench.store import records
 from mmbench.store.schema import ID_ONLY
@@ -125,7 +126,8 @@ def measure(
     new_items_facts(facts, cells)
     game = coalitions(cells)
     _values(facts, game, metric)
-    _hits(facts, game)
+    lists_of = functools.cache(read_lists)  # those of one model, which several measures are made of
+    _hits(facts, game, lists_of)
     _reliance(facts, cells, metric)
     if isinstance(data, str):
         facts.unknown.append(f"slices, list measures and guard-rails: {data}")
@@ -133,8 +135,8 @@ def measure(
     facts.unknown += data.unknown
     for c in compared:
         _slices(facts, c, data, metric)
-    beyond_facts(facts, cells, data)
-    guardrail_facts(facts, compared, data)
+    beyond_facts(facts, cells, data, lists_of)
+    guardrail_facts(facts, compared, data, lists_of)
 
 
 def new_items_facts(facts: Facts, cells: Sequence[CellResult]) -> None:
@@ -212,7 +214,7 @@ def readings(contributions: shapley.Contributions) -> Iterator[str]:
             yield f"{a} and {b} {'help each other' if pair.interaction.lo > 0 else 'replace each other in part'}"
 
 
-def _hits(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
+def _hits(facts: Facts, game: Mapping[Coalition, CellResult], lists_of: Lists) -> None:
     """M2 and M3, for two modalities."""
     names = sorted(frozenset().union(*game))
     if len(names) != 2 or len(game) != 4:
@@ -237,7 +239,7 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult]) -> None:
         overlap = hits.hit_overlap(alone[other], alone[tested], hits_of[both.modality], users)
         pair = f"{tested} beside {other}"
         facts.add(OVERLAP, pair, "hits in common (Jaccard)", overlap.jaccard, baseline=overlap.jaccard_seeds)
-        beside, own = (read_lists(single[name]) for name in (other, tested))
+        beside, own = (lists_of(single[name]) for name in (other, tested))
         baseline = rankings.list_overlap(beside, beside)
         facts.add(OVERLAP, pair, "lists in common (RBO)", rankings.list_overlap(beside, own), baseline=baseline)
         facts.add(OVERLAP, pair, "net headroom", overlap.headroom)

@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeVar
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from mmbench.data.spreadsheet import csv_text
 from mmbench.messages import Translator
@@ -280,10 +280,10 @@ def _terminal_part(table: Table[Any], part: int, say: Translator) -> RichTable:
     shown = RichTable(box=box.SIMPLE_HEAD)
     columns = [(at, column) for at, column in enumerate(table.printed) if column.names or column.part == part]
     for _, column in columns:
-        shown.add_column(escape(say(column.label or "")), justify="left" if column.names else "right")
+        shown.add_column(Text(say(column.label or "")), justify="left" if column.names else "right", no_wrap=True)
     for row in table.entries:
         entries = [(column.names, row[at]) for at, column in columns]
-        shown.add_row(*(escape(say(e.text) if names else marks[e.rank].format(say(e.text))) for names, e in entries))
+        shown.add_row(*(Text(say(e.text) if names else marks[e.rank].format(say(e.text))) for names, e in entries))
     return shown
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,14 @@ def read_lists(cell: CellResult) -> NDArray[np.int32]:
     return np.stack([records.read_lists(file)[:, :K] for file in files])
 
 
-def beyond_facts(facts: Facts, cells: Sequence[CellResult], data: Catalogue) -> None:
+#: What gives the lists of a cell, :func:`read_lists` or what remembers what it gave.
+Lists = Callable[[CellResult], NDArray[np.int32]]
+
+
+def beyond_facts(facts: Facts, cells: Sequence[CellResult], data: Catalogue, lists_of: Lists = read_lists) -> None:
     """Coverage, concentration, popularity and calibration of every condition, averaged over seeds."""
     for cell in cells:
-        by_seed = [_measures(lists, tested, data) for lists, tested in zip(read_lists(cell), cell.tested, strict=True)]
+        by_seed = [_measures(lists, tested, data) for lists, tested in zip(lists_of(cell), cell.tested, strict=True)]
         for name in by_seed[0]:
             facts.add(BEYOND, cell.modality, name, float(np.mean([measures[name] for measures in by_seed])))
 
@@ -51,7 +55,9 @@ def _measures(lists: NDArray[np.int32], tested: Ranking, data: Catalogue) -> dic
     return measures
 
 
-def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogue) -> None:
+def guardrail_facts(
+    facts: Facts, compared: Sequence[Comparison], data: Catalogue, lists_of: Lists = read_lists
+) -> None:
     """Coverage, tail share and recall of new items and of those without the content that A adds to B.
 
     Does the gain cost what it must not cost?
@@ -62,7 +68,7 @@ def guardrail_facts(facts: Facts, compared: Sequence[Comparison], data: Catalogu
     tail = list_measures.long_tail(data.item_counts).astype(np.float64)
     cold = False
     for c in compared:
-        lists = [read_lists(side) for side in (c.a, c.b)]
+        lists = [lists_of(side) for side in (c.a, c.b)]
         changes: dict[str, Interval | None] = {
             "coverage": coverage_change(lists[0], lists[1], data.dataset.n_items),
             "tail share": _relative(*(_tail_by_user(side, tail) for side in lists)),

@@ -88,17 +88,17 @@ class Unit(NamedTuple):
         return FIRST_SEED[self.stage] + self.number
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A part of a record."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True, gc=False):
     """A file of its own; its tag is the ``kind`` in the file."""
 
     schema_version: int = SCHEMA_VERSION
 
 
-class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a training came to, epoch by epoch; the loop fills it.
 
     Attributes:
@@ -159,7 +159,7 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return max(last / before - 1.0, 0.0)
 
 
-class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a training cost.
 
     Attributes:
@@ -693,10 +693,14 @@ def content_hash(record: Hashed) -> str:
     return fingerprint.of_json(_covered(msgspec.to_builtins(record)))
 
 
-def _covered(value: Any) -> Any:
+def _covered(value: dict[str, Any] | list[Any]) -> Any:
     if isinstance(value, dict):
-        return {name: _covered(part) for name, part in value.items() if name not in NOT_HASHED}
-    return [_covered(part) for part in value] if isinstance(value, list) else value
+        return {
+            name: _covered(part) if isinstance(part, dict | list) else part
+            for name, part in value.items()
+            if name not in NOT_HASHED
+        }
+    return [_covered(part) if isinstance(part, dict | list) else part for part in value]
 
 
 def fixed(delta: float, contrasts: Sequence[str], primary: str, statistics: Mapping[str, Any]) -> str:
