@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,8 +40,8 @@ class BlockWorld:
     features: dict[str, ItemFeature]
 
     def data(self, modalities: tuple[str, ...]) -> RecData:
-        """What a model sees with the given modalities."""
-        return make_recdata(self.train, {name: self.features[name] for name in modalities})
+        """What a model sees with the given modalities; a copy, because the world outlives the test that changes it."""
+        return make_recdata(self.train, {name: copy.deepcopy(self.features[name]) for name in modalities})
 
 
 @pytest.fixture(scope="session")
