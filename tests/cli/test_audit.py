@@ -100,7 +100,7 @@ def test_what_is_wrong_is_named_by_file_and_field(sweep: Path, say: Say) -> None
         (("--workers", "0"), "--workers=0 must be a whole number of at least 1"),
         (("--plan-hash", "abc"), "--plan-hash abc is no hash"),
         (("--data", "nowhere"), "--data nowhere is no folder"),
-        (("--workers", "1"), "model._target_=tests.tiny.Broken is no installed model"),
+        (("--workers", "1"), "model._target_=tests.tiny.Broken is not installed"),
     ],
 )
 def test_what_cannot_be_audited_is_refused_in_one_line(

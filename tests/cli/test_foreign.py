@@ -23,11 +23,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from mmbench.extensions import MODELS
 from mmbench.nn.recommender import Recommender
 from mmbench.paths import config_dir
 from mmbench.report import archive as archives
-from mmbench.scheduling.model_classes import GROUP, NotVouchedFor, class_of
-from mmbench.scheduling.trust import NOTHING, Trust
+from mmbench.scheduling.model_classes import class_of
+from mmbench.scheduling.trust import NOTHING, NotVouchedFor, Trust
 from mmbench.store import bounds
 from tests.cli.foreign import (
     CELLS,
@@ -117,7 +118,7 @@ def test_a_class_in_the_unpacked_folder_is_not_imported(
     monkeypatch.syspath_prepend(str(folder))
     said = say("decide", folder)
     ends_in_one_line(said, 2)
-    assert "model._target_=stranger.Mine is no installed model" in said.err
+    assert "model._target_=stranger.Mine is not installed" in said.err
     assert "--allow stranger.Mine vouches for it" in said.err
     ends_in_one_line(say("report", folder), 0)
     ends_in_one_line(say("verify", archive))
@@ -151,12 +152,12 @@ def test_models_of_the_package_and_of_installed_packages_need_no_word(monkeypatc
         "",
         None,
     ):
-        with pytest.raises(NotVouchedFor, match="is no installed model"):
+        with pytest.raises(NotVouchedFor, match="is not installed"):
             class_of(target, NOTHING)
     with pytest.raises(ValueError, match="must derive from"):
         class_of("mmbench.models.vbpr.Tensor", NOTHING)
-    offered = metadata.EntryPoint("broken", "tests.tiny:Broken", GROUP)
-    monkeypatch.setattr(metadata, "entry_points", lambda group: [offered] if group == GROUP else [])
+    offered = metadata.EntryPoint("broken", "tests.tiny:Broken", MODELS)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [offered] if group == MODELS else [])
     assert class_of("tests.tiny.Broken", NOTHING) is Broken
     assert class_of("tests.tiny.Broken", Trust(frozenset({"tests.tiny.Broken"}))) is Broken
 

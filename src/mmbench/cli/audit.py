@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmbench.cli.errors import printable, reading
+from mmbench.cli.errors import printable
 from mmbench.cli.words import Parser, add_allow, take_language
 from mmbench.messages import Message, Refusal, Translator
+from mmbench.messages.refused import reading
 
 if TYPE_CHECKING:
     from mmbench.audit.levels import Asked

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmbench.cli.audit import add_audit, how_far, printer
-from mmbench.cli.errors import printable, reading
+from mmbench.cli.errors import printable
 from mmbench.cli.words import Parser, add_allow, take_language
 from mmbench.messages import Refusal
+from mmbench.messages.refused import reading
 
 
 def bundle(argv: Sequence[str]) -> None:

@@ -29,10 +29,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mmbench import paths
-from mmbench.cli.errors import FOREIGN
 from mmbench.cli.tiers import models_of
 from mmbench.messages import Message, Refusal
 from mmbench.messages.hints import did_you_mean
+from mmbench.messages.refused import FOREIGN
 
 if TYPE_CHECKING:
     from mmbench.data.dataset import DatasetConfig
@@ -169,13 +169,14 @@ def _search_path(config_dirs: Sequence[Path]) -> list[str]:
 
 @contextlib.contextmanager
 def _hydra() -> Iterator[GlobalHydra]:
-    """Hydra on our configuration folder, gone afterwards."""
+    """Hydra on our configuration folder; that of a program which calls us is put aside meanwhile."""
+    program = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_dir=str(paths.config_dir()), version_base="1.3", job_name="mmbench"):
             yield GlobalHydra.instance()
     finally:
-        GlobalHydra.instance().clear()
+        GlobalHydra.instance().hydra = program
 
 
 class Composer:

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmbench import paths
 from mmbench.cli.compose import tracker as asked_tracker
-from mmbench.cli.errors import printable, reading
+from mmbench.cli.errors import printable
 from mmbench.cli.words import Parser, add_allow, next_line, take_tracking
 from mmbench.data.planted import MADE_UP
 from mmbench.data.regular_file import regular_file
@@ -26,6 +26,7 @@ from mmbench.decision import Economics, decide_first, read_economics, replay
 from mmbench.decision.economics import completed, with_counts
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
+from mmbench.messages.refused import reading
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store.files import read_document, write_text
 from mmbench.store.trackers import Tracker

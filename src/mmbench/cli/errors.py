@@ -6,13 +6,9 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
-from mmbench.messages import LANGUAGES, Message, Refusal, Template, Translator
-
-#: An error of the operating system, and one of a library.
-_SYSTEM = Template("{error}", context="operating system")
-FOREIGN = Template("{error}", context="library")
+from mmbench.messages import LANGUAGES, Message, Translator
+from mmbench.messages.refused import told
 
 
 @contextlib.contextmanager
@@ -24,31 +20,12 @@ def one_line_errors(argv: Sequence[str]) -> Iterator[None]:
     except (ValueError, OSError, MemoryError) as error:
         if "debug=true" in argv:
             traceback.print_exc()
-        message = " ".join(translator(_message(error)).split())
+        message = " ".join(translator(told(error)).split())
         print(printable(translator(Message("error: {message}", message=message))), file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(translator(Message("stopped; the same command goes on from here")), file=sys.stderr)
         raise SystemExit(130) from None
-
-
-@contextlib.contextmanager
-def reading(place: Path) -> Iterator[None]:
-    """Turn any error of reading a sweep or an archive into one that ends in one line.
-
-    What somebody else wrote can be wrong in more ways than readers look for; ``debug=true`` shows the traceback.
-    """
-    try:
-        yield
-    except (Refusal, OSError):
-        raise
-    except Exception as error:
-        raise Refusal(
-            "{place} cannot be read, its records do not go together: {kind}: {error}",
-            place=place,
-            kind=type(error).__name__,
-            error=error,
-        ) from error
 
 
 #: Control characters but for the end of a line, and characters that turn the direction of a text around.
@@ -67,11 +44,3 @@ def language_in(argv: Iterable[str]) -> str:
     """Language of the last ``lang=`` on a command line; English if it is missing or unknown."""
     asked = [word.removeprefix("lang=") for word in argv if word.startswith("lang=")]
     return asked[-1] if asked and asked[-1] in LANGUAGES else LANGUAGES[0]
-
-
-def _message(error: ValueError | OSError | MemoryError) -> Message:
-    if isinstance(error, Refusal):
-        return error.message
-    if isinstance(error, MemoryError):
-        return Message("there is not enough memory: {error}", error=str(error) or type(error).__name__)
-    return Message(_SYSTEM if isinstance(error, OSError) else FOREIGN, error=str(error))

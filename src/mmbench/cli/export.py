@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.errors import reading
 from mmbench.cli.words import Parser, add_winner, take_language, winner_of
 from mmbench.messages import Message
+from mmbench.messages.refused import reading
 
 
 def main(argv: Sequence[str]) -> None:

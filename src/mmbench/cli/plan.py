@@ -15,6 +15,7 @@ import torch
 from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
+from mmbench.cli.run import own_trust
 from mmbench.cli.words import next_line, take_language
 from mmbench.data.recdata import make_recdata
 from mmbench.decision.gates import IMAGE
@@ -111,7 +112,8 @@ def main(argv: Sequence[str]) -> None:
     print("\n".join(map(translator, lines)))
     if waiting:
         print(described(waiting, translator), end="")
-    table = read_sweep(sweep.folder) if paths.manifest_file(sweep.folder).exists() else None
+    known = paths.manifest_file(sweep.folder).exists()
+    table = read_sweep(sweep.folder, own_trust(sweep.jobs)) if known else None
     for line in controls(sweep.planned, table):
         print(translator(line))
     print(expected(table, translator), end="")

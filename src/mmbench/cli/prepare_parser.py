@@ -9,7 +9,7 @@ from typing import Any
 
 from mmbench.cli.words import Parser, take_language
 from mmbench.data.readers.delimited import AUTO
-from mmbench.data.readers.formats import READERS
+from mmbench.data.readers.formats import known_formats
 from mmbench.messages import Message, Translator
 
 ROLES = ("user", "item", "rating", "timestamp", "split", "order", "quantity")
@@ -53,7 +53,14 @@ def _parser(translator: Translator) -> Parser:
     )
     source.add_argument("source", type=Path, metavar="SOURCE", help=translator(Message("file, folder or .zip")))
     source.add_argument(
-        "--format", metavar="NAME", help=translator(Message("{names} (default: found out)", names=", ".join(READERS)))
+        "--format",
+        metavar="NAME",
+        help=translator(
+            Message(
+                "{names}, or the dotted name of an importer of your own (default: found out)",
+                names=", ".join(known_formats()),
+            )
+        ),
     )
     add_table_options(source, translator)
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmbench.cli.errors import printable, reading
+from mmbench.cli.errors import printable
 from mmbench.cli.words import Parser, add_allow, take_language, take_tracking
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
+from mmbench.messages.refused import reading
 
 if TYPE_CHECKING:
     from mmbench.scheduling.trust import Trust

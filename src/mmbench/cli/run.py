@@ -22,7 +22,9 @@ from mmbench.cli.words import next_line
 from mmbench.messages import Refusal, Translator
 
 if TYPE_CHECKING:
+    from mmbench.scheduling.job import Job
     from mmbench.scheduling.sweep import Placement
+    from mmbench.scheduling.trust import Trust
 
 #: More than Hydra writes of a sweep, so that a full disk is told before it does.
 PROBE_BYTES = 1 << 16
@@ -63,19 +65,31 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         ValueError: for an override that is not accepted, and for a folder that cannot be written.
     """
-    flags, overrides = _separated(list(argv))
+    flags, overrides = separated(argv)
     if "--version" in flags:
         print(f"mmbench {metadata.version('mmbench')}")
         return
     _check_flags(flags)
     multirun = not {"-m", "--multirun"}.isdisjoint(flags)
-    overrides = habits.ours(overrides, multirun)
-    if not any(flag.split("=")[0] in SHOWING_FLAGS for flag in flags):
-        if multirun and not any(word.startswith("sweep.name=") for word in overrides):
-            overrides.append(f"sweep.name={_derived_name(overrides)}")
-        _check_writable(compose.check_overrides(overrides, _config_dirs(flags)).job().sweep_dir)
+    if any(flag.split("=")[0] in SHOWING_FLAGS for flag in flags):
+        overrides = habits.ours(overrides, multirun)
+    else:
+        overrides, job = asked(flags, overrides, multirun=multirun)
+        _check_writable(job.sweep_dir)
     sys.argv = [sys.argv[0], *flags, *overrides]
     hydra.main(version_base="1.3", config_path=str(paths.config_dir()), config_name=compose.CONFIG_NAME)(_one_cell)()
+
+
+def asked(flags: Sequence[str], overrides: Sequence[str], *, multirun: bool) -> tuple[list[str], Job]:
+    """What a command asks for: its overrides in our words with the name of the sweep, and its first job.
+
+    Raises:
+        ValueError: for an override that is not accepted.
+    """
+    words = habits.ours(overrides, multirun)
+    if multirun and not any(word.startswith("sweep.name=") for word in words):
+        words.append(f"sweep.name={_derived_name(words)}")
+    return words, compose.check_overrides(words, _config_dirs(flags)).job()
 
 
 def _check_flags(flags: Sequence[str]) -> None:
@@ -133,7 +147,6 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
     from mmbench.decision.mirror import mirror
     from mmbench.report.write import write_report
     from mmbench.scheduling.sweep import run_sweep
-    from mmbench.scheduling.trust import Trust
     from mmbench.store import files
     from mmbench.store.trackers import make_tracker
 
@@ -144,9 +157,7 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
             named=hydra_dir,
             folder=jobs[0].sweep_dir,
         )
-    data = {Path(job.config.dataset.path) for job in jobs if job.config.dataset.path is not None}
-    trust = Trust(places=tuple(sorted(data)), large_worlds=True)
-
+    trust = own_trust(jobs)
     lang = jobs[0].config.plain["lang"]
 
     def report(folder: Path) -> str:
@@ -162,8 +173,19 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
     return run_sweep(jobs, overrides, report, place, keep)
 
 
-def _separated(argv: list[str]) -> tuple[list[str], list[str]]:
-    """Flags (with their values) and overrides."""
+def own_trust(jobs: Sequence[Job]) -> Trust:
+    """What the configuration of this very command vouches for: its data, its metrics, its planted worlds."""
+    from mmbench.evaluation.metrics import check_name
+    from mmbench.scheduling.trust import Trust
+
+    data = {Path(job.config.dataset.path) for job in jobs if job.config.dataset.path is not None}
+    metrics = {check_name(name)[0] for job in jobs for name in job.config.report.metrics}
+    return Trust(frozenset(metrics), tuple(sorted(data)), large_worlds=True)
+
+
+def separated(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags (with their values) and overrides of a command line."""
+    argv = list(argv)
     takes_value = (*CONFIG_DIR_FLAGS, "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
     flags: list[str] = []
     overrides: list[str] = []

@@ -18,7 +18,7 @@ from mmbench.cli.words import Parser, command_line, dataset_words, take_language
 from mmbench.data.readers.columns import guessed
 from mmbench.data.readers.formats import detected
 from mmbench.data.readers.journal import Question
-from mmbench.data.readers.table_files import TABLES, TableFile, sheets_of, suffix_of
+from mmbench.data.readers.table_files import TableFile, is_table, sheets_of
 from mmbench.data.sources import modalities_in
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.store.files import read_document, write_document
@@ -323,7 +323,7 @@ class Guide:
     def _source(self) -> list[str]:
         """Words of ``prepare`` that name the files, and the columns that have no usual name."""
         files, options = _unfolded(self.given.files), table_words(self.given)
-        if suffix_of(files[0]) not in TABLES or detected(files[0]) != "table":
+        if not is_table(files[0]) or detected(files[0]) != "table":
             if len(files) > 1:
                 raise Refusal(
                     "{path} is a source by itself, and {other} is none of its files", path=files[0], other=files[1]
@@ -462,7 +462,7 @@ def _stamps(place: Path) -> list[str]:
 def _unfolded(files: Sequence[Path]) -> list[Path]:
     """The files, or the tables of a folder that is of no known format by itself."""
     folder = files[0]
-    tables = [path for path in sorted(folder.iterdir()) if suffix_of(path) in TABLES] if folder.is_dir() else []
+    tables = [path for path in sorted(folder.iterdir()) if is_table(path)] if folder.is_dir() else []
     try:
         known = not tables or len(files) > 1 or detected(folder) != "table"
     except Refusal:

@@ -16,10 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmbench import extensions
 from mmbench.data.divisions import DIVISIONS
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.messages import Message, Refusal, listed
 
+#: Where a user writes the name of a state.
+SETTING = "modality.states"
 Maker = Callable[[ItemFeature, np.random.Generator], ItemFeature | None]
 
 
@@ -82,6 +85,50 @@ def _drawn(values: NDArray[np.float64], feature: ItemFeature) -> ItemFeature:
 STATES: Mapping[str, Maker] = {
     maker.__name__: maker for maker in (real, drop, shuffle, gaussian_cov, gaussian_diag, mean, ones, zeros, noise)
 }
+
+
+def is_state(name: object) -> bool:
+    """Whether a name is that of a state: of one here, of one that an installed package offers, or a dotted name."""
+    if name in STATES:
+        return True
+    return isinstance(name, str) and (extensions.is_dotted(name) or name in extensions.offered(extensions.STATES))
+
+
+def maker_of(name: str) -> Maker:
+    """The function that makes a state; one that is not of this package is imported, and its result is checked.
+
+    Raises:
+        ValueError: if it cannot be imported or is no function.
+    """
+    if name in STATES:
+        return STATES[name]
+    own = extensions.load(extensions.STATES, name, SETTING)
+    if not callable(own):
+        raise Refusal("{setting}={name} is no function", setting=SETTING, name=name)
+
+    def made(feature: ItemFeature, rng: np.random.Generator) -> ItemFeature | None:
+        result = own(feature, rng)
+        if result is not None and not _fits(result, feature):
+            raise Refusal(
+                "state {state} must return None, or an ItemFeature with finite float32 values of a row and a truth "
+                "value for each of the {n} items",
+                state=name,
+                n=len(feature.values),
+            )
+        return result
+
+    return made
+
+
+def _fits(result: object, feature: ItemFeature) -> bool:
+    """Whether what a function of somebody else's returns are features of the same items."""
+    if not isinstance(result, ItemFeature):
+        return False
+    values, present, n = np.asarray(result.values), np.asarray(result.present), len(feature.values)
+    shapes = values.ndim == 2 and len(values) == n and present.shape == (n,)
+    return bool(shapes and values.dtype == np.float32 and present.dtype == np.bool_ and np.isfinite(values).all())
+
+
 #: Which items lose their content first under a missing rate.
 RANDOM, TAIL, SLICE = MISSING_RULES = ("random", "tail", "slice")
 
@@ -122,12 +169,12 @@ class ModalityCondition:
                 "{setting}={value} must be a whole number of at least 0", setting="modality.seed", value=self.seed
             )
         for where, state in [("default", self.default), *((f"states.{m}", s) for m, s in self.states.items())]:
-            if state not in STATES:
+            if not is_state(state):
                 raise Refusal(
                     "modality.{where}={state} is not a state; states are {states}",
                     where=where,
                     state=state,
-                    states=", ".join(STATES),
+                    states=", ".join([*STATES, *extensions.offered(extensions.STATES)]),
                 )
         if self.missing_rule not in MISSING_RULES:
             first, second, third = MISSING_RULES
@@ -229,9 +276,9 @@ class ModalityCondition:
             partial = self._with_missing(name, features[name], seed, train_counts, inside)
             rng = _stream(self.seed, seed, name)
             if self.missing_rule == SLICE and self.missing.get(name):
-                made = _among_present(STATES[state], partial, rng)
+                made = _among_present(maker_of(state), partial, rng)
             else:
-                made = STATES[state](partial, rng)
+                made = maker_of(state)(partial, rng)
             if made is None:
                 continue
             if state != "real" and made.fingerprint() == partial.fingerprint():

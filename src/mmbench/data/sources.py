@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,33 @@ def _check_ids(log: pd.DataFrame, items: pd.DataFrame, items_file: Path) -> None
             in_log=in_log,
             listed=in_items,
         )
+
+
+def check_source(source: Source, place: str) -> Source:
+    """What an importer of somebody else's gives, ids as text.
+
+    Args:
+        source: log, catalogue and features.
+        place: the importer, for errors.
+
+    Raises:
+        ValueError: naming what is wrong with it.
+    """
+    log = _with_text_ids(source.log, ["user_id", "item_id"], Path(place))
+    items = _with_text_ids(source.items, ["item_id"], Path(place))
+    if log.empty:
+        raise Refusal("{path} has no rows", path=place)
+    _check_ids(log, items, Path(place))
+    for name, feature in source.features.items():
+        if feature.values.shape[:1] != feature.present.shape or len(feature.values) != len(items):
+            raise Refusal(
+                "{place}: modality {modality} has {rows} rows for {items} items",
+                place=place,
+                modality=repr(name),
+                rows=len(feature.values),
+                items=len(items),
+            )
+    return replace(source, log=log, items=items)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from mmbench.messages import Refusal
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
-from mmbench.scheduling.model_classes import NotVouchedFor
+from mmbench.scheduling.trust import NotVouchedFor
 from mmbench.store import records
 from mmbench.store.bounds import Damaged
 from mmbench.store.files import read_state

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mmbench import extensions
 from mmbench.messages import Refusal
 
 Vector = NDArray[np.float64]
@@ -121,6 +122,8 @@ def average_precision(pairs: RankedPairs, k: int) -> Vector:
     return pairs.sum_hits((place + 1) / pairs.ranks, k) / np.minimum(k, pairs.relevant)
 
 
+#: Where a user writes the name of a metric.
+SETTING = "report.metrics"
 METRICS: Mapping[str, Callable[[RankedPairs, int], Vector]] = {
     "recall": recall,
     "ndcg": ndcg,
@@ -138,9 +141,30 @@ def per_user(pairs: RankedPairs, name: str) -> Vector:
         ValueError: for a name that is not ``<metric>@<k>``.
     """
     metric, k = check_name(name)
+    compute = METRICS[metric] if metric in METRICS else _own(metric)
     if pairs.new is None:
-        return METRICS[metric](pairs, k)
-    return harmonic(*(METRICS[metric](of_kind(pairs, new=new), k) for new in (False, True)))
+        return compute(pairs, k)
+    return harmonic(*(compute(of_kind(pairs, new=new), k) for new in (False, True)))
+
+
+def _own(metric: str) -> Callable[[RankedPairs, int], Vector]:
+    """A metric that is no part of the package, whose result is checked.
+
+    Raises:
+        ValueError: if it cannot be imported or gives something else than a finite number for each user.
+    """
+    function = extensions.load(extensions.METRICS, metric, SETTING)
+
+    def compute(pairs: RankedPairs, k: int) -> Vector:
+        with extensions.told(SETTING, metric):
+            values = np.asarray(function(pairs, k), np.float64)
+        if values.shape != (pairs.n_users,) or not np.isfinite(values).all():
+            raise Refusal(
+                "metric {metric} must give a finite number for each of the {n} users", metric=metric, n=pairs.n_users
+            )
+        return values
+
+    return compute
 
 
 def of_kind(pairs: RankedPairs, *, new: bool) -> RankedPairs:
@@ -207,17 +231,26 @@ def floor(pairs: RankedPairs, name: str) -> Vector:
 def check_name(name: str) -> tuple[str, int]:
     """Split the name of a metric into metric and cut-off.
 
+    The metric is one of :data:`METRICS`, one that an installed package offers, or the dotted name of a function.
+
     Raises:
         ValueError: for a name that is not ``<metric>@<k>``.
     """
     metric, _, cutoff = name.partition("@")
-    if metric not in METRICS or not cutoff.isdecimal() or int(cutoff) < 1:
+    if not (metric in METRICS or is_own(metric)) or not cutoff.isdecimal() or int(cutoff) < 1:
         raise Refusal(
             "{name} is not a metric; write one of {metrics} and a cut-off, like ndcg@20",
             name=repr(name),
-            metrics=", ".join(METRICS),
+            metrics=", ".join([*METRICS, *extensions.offered(extensions.METRICS)]),
         )
     return metric, int(cutoff)
+
+
+def is_own(metric: str) -> bool:
+    """Whether a name may be that of a metric which is no part of the package."""
+    if metric in METRICS:
+        return False
+    return extensions.is_dotted(metric) or metric in extensions.offered(extensions.METRICS)
 
 
 def mean_metrics(pairs: RankedPairs) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import re
@@ -51,37 +52,75 @@ LABELS = (TRIALS, SECONDS, EPOCH, VALIDATION, GAIN, DEFAULT)
 Paint = Callable[[Sequence[Axes]], None]
 
 
+class Picture(Figure):
+    """A figure that a notebook shows, whether or not pyplot is loaded there."""
+
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        self.savefig(png, format="png", dpi=110, **WHOLE)
+        return png.getvalue()
+
+
 @dataclass(frozen=True)
 class Drawing:
-    """One figure as an SVG file and as a PNG at the resolution of print."""
+    """One figure, painted when it is asked for; the same data gives the same bytes.
 
-    svg: str
-    png: bytes
+    Args:
+        paint: paints the axes.
+        panels: number of axes.
+        width: inches, of a figure with one panel.
+        height: inches of a row of panels.
+    """
+
+    paint: Paint
+    panels: int = 1
+    width: float = 6.0
+    height: float = 3.0
+
+    def figure(self) -> Picture:
+        """The figure for whoever goes on with it; a dollar sign in a name stays one."""
+        with rc_context({**STYLE, "text.parse_math": False}):
+            return _figure(self)
+
+    @property
+    def inline(self) -> str:
+        """An SVG element of a page, without the XML head."""
+        with rc_context(STYLE):
+            return svg(_figure(self))
+
+    @property
+    def svg(self) -> str:
+        """An SVG file, without the XML head, grown around what is longer than its axes."""
+        return self._files[0]
+
+    @property
+    def png(self) -> bytes:
+        """A PNG file at the resolution of print."""
+        return self._files[1]
+
+    @functools.cached_property
+    def _files(self) -> tuple[str, bytes]:
+        with rc_context({**STYLE, "text.parse_math": False}):
+            figure, png = _figure(self), io.BytesIO()
+            figure.savefig(png, format="png", dpi=200, metadata={"Software": None}, **WHOLE)
+            return svg(figure, **WHOLE), png.getvalue()
 
 
 def draw(paint: Paint, panels: int = 1, width: float = 6.0, height: float = 3.0) -> str:
     """Paint axes and return an SVG element without the XML head; the same data gives the same bytes."""
-    with rc_context(STYLE):
-        return svg(_figure(paint, panels, width, height))
+    return Drawing(paint, panels, width, height).inline
 
 
-def drawing(paint: Paint, panels: int = 1, width: float = 6.0, height: float = 3.0) -> Drawing:
-    """Paint axes and return both formats; the same data gives the same bytes, and a dollar sign in a name stays one."""
-    with rc_context({**STYLE, "text.parse_math": False}):
-        figure = _figure(paint, panels, width, height)
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=200, metadata={"Software": None}, **WHOLE)
-        return Drawing(svg(figure, **WHOLE), png.getvalue())
-
-
-def _figure(paint: Paint, panels: int, width: float, height: float) -> Figure:
+def _figure(drawing: Drawing) -> Picture:
+    panels = drawing.panels
     columns = min(panels, 3)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(width if panels == 1 else 3.0 * columns, height * rows), layout="constrained")
+    width = drawing.width if panels == 1 else 3.0 * columns
+    figure = Picture(figsize=(width, drawing.height * rows), layout="constrained")
     axes = list(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel())
     for spare in axes[panels:]:
         spare.set_axis_off()
-    paint(axes[:panels])
+    drawing.paint(axes[:panels])
     for axis in (axis for one in axes[:panels] for axis in (one.xaxis, one.yaxis)):
         if isinstance(axis.get_major_formatter(), ScalarFormatter):
             _short_ticks(axis)
@@ -145,7 +184,7 @@ def curves(bands: Mapping[str, Band], label: str, positions: Mapping[str, Vector
     return draw(paint)
 
 
-def tuned(sides: Mapping[str, Band], gain: Band, n: int, margin: float, metric: str) -> str:
+def tuned(sides: Mapping[str, Band], gain: Band, n: int, margin: float, metric: str) -> Drawing:
     """Expected test metric of both sides by the number of trials, and the gain of one over the other, in two panels.
 
     Args:
@@ -174,7 +213,7 @@ def tuned(sides: Mapping[str, Band], gain: Band, n: int, margin: float, metric: 
             axis.axvline(n, color="#888888", linestyle=":", linewidth=1)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    return draw(paint, panels=2)
+    return Drawing(paint, panels=2)
 
 
 def strip(values: Mapping[str, Vector]) -> str:
@@ -313,7 +352,7 @@ def forest(lines: Sequence[Line], label: str, margin: float) -> Drawing:
         axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=8)
 
     longest = max(len(line.name) for line in lines)
-    return drawing(paint, width=6.0 + max(0, longest - ROOM) / 14, height=1.1 + 0.28 * len(lines))
+    return Drawing(paint, width=6.0 + max(0, longest - ROOM) / 14, height=1.1 + 0.28 * len(lines))
 
 
 def dumbbells(panels: Mapping[str, Mapping[str, Mapping[str, float]]], names: Sequence[str], label: str) -> Drawing:
@@ -342,7 +381,7 @@ def dumbbells(panels: Mapping[str, Mapping[str, Mapping[str, float]]], names: Se
         figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
 
     rows = max(len(rows) for rows in panels.values())
-    return drawing(paint, panels=len(panels), height=1.3 + 0.36 * rows)
+    return Drawing(paint, panels=len(panels), height=1.3 + 0.36 * rows)
 
 
 def heat(panels: Mapping[str, Mapping[str, Mapping[str, str]]], columns: Sequence[str], label: str) -> Drawing:
@@ -373,7 +412,7 @@ def heat(panels: Mapping[str, Mapping[str, Mapping[str, str]]], columns: Sequenc
         figure.colorbar(image, ax=list(axes), label=label, shrink=0.8)
 
     rows = max(len(rows) for rows in panels.values())
-    return drawing(paint, panels=len(panels), height=2.0 + 0.32 * rows)
+    return Drawing(paint, panels=len(panels), height=2.0 + 0.32 * rows)
 
 
 def _leading(text: str) -> float:

@@ -310,7 +310,7 @@ class Drawn:
     disposals: Sequence[str]
 
 
-def _tuned_chart(table: SweepTable, names: Sequence[str], tuned: TunedGain) -> str:
+def tuned_chart(table: SweepTable, names: Sequence[str], tuned: TunedGain) -> charts.Drawing:
     """Both tuning curves and the gain by number of trials."""
     sides = {name: curves.test for name, curves in zip(names, (tuned.a_curves, tuned.b_curves), strict=True)}
     return charts.tuned(sides, tuned.curve, tuned.n, table.delta, metric_name(table.primary))
@@ -319,7 +319,7 @@ def _tuned_chart(table: SweepTable, names: Sequence[str], tuned: TunedGain) -> s
 def _disposal_chart(table: SweepTable, disposal: Disposal) -> str:
     if not isinstance(disposal.tuned, TunedGain) or disposal.tuned.trials < 2:  # repetitions have theirs each
         return ""
-    return _tuned_chart(table, _sides(disposal), disposal.tuned)
+    return tuned_chart(table, _sides(disposal), disposal.tuned).inline
 
 
 def _sides(disposal: Disposal) -> tuple[Message, Message]:
@@ -346,7 +346,7 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
                 b=c.b.modality,
                 n=c.tuned.n,
             )
-            drawn[title] = _tuned_chart(table, [c.a.modality, c.b.modality], c.tuned)
+            drawn[title] = tuned_chart(table, [c.a.modality, c.b.modality], c.tuned).inline
     if cells and group.enough_trials() and not any(c.rungs for c in cells):
         bands = {c.modality: c.alone.curves.validation for c in cells}
         drawn[Message("Expected best validation score by number of trials")] = charts.curves(bands, charts.TRIALS)

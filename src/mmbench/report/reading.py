@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from mmbench import fingerprint, paths
+from mmbench import extensions, fingerprint, paths
 from mmbench.audit import consistency, standing
 from mmbench.audit.root import root_of
+from mmbench.evaluation import metrics
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message, Refusal, conjoined, listed
 from mmbench.report.table import CONDITIONS, LATE, CellResult, SweepTable
@@ -40,6 +41,9 @@ def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) ->
         )
     trust.check_folder(sweep_dir)
     manifest = records.read(file, Manifest)
+    for name in (*manifest.metrics, manifest.primary):
+        if metrics.is_own(metric := metrics.check_name(name)[0]):
+            trust.check_import(extensions.METRICS, metric, metrics.SETTING)
     cells = {}
     for planned in manifest.cells:
         result = replace(_read_cell(sweep_dir, planned), tiers=tuple(planned.tiers))

@@ -7,25 +7,12 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.messages import LANGUAGES, Translator
-from mmbench.report import (
-    benchmark,
-    contribution_facts,
-    layout,
-    new_items,
-    published,
-    results,
-    submission,
-    verdict_table,
-)
-from mmbench.report.comparisons import read_contrasts
-from mmbench.report.contribution_facts import read_contributions, with_redundancy
-from mmbench.report.disposals import read_disposals
+from mmbench.report import benchmark, contribution_facts, layout, new_items, published, submission
+from mmbench.report.evidence import Evidence
 from mmbench.report.fairness import write_fairness
-from mmbench.report.fairness_checks import read_groups
 from mmbench.report.figures import write_figures
 from mmbench.report.index import write_index
 from mmbench.report.layout import Document
-from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import language_of
 from mmbench.scheduling.trust import NOTHING, Trust
@@ -63,17 +50,14 @@ def write_report(
     Raises:
         ValueError: if the folder is no sweep or the file does not hold the published tables.
     """
-    table = read_sweep(sweep_dir, trust, audited)
+    evidence = Evidence(sweep_dir, trust, audited)
+    table = evidence.table
     rows = None if paper is None else published.read_published(paper, table)
-    groups = read_groups(table, sweep_dir)
-    compared = read_contrasts(table, groups)
-    disposals = read_disposals(table, groups)
-    measured = read_contributions(table, groups, compared)
-    compared = with_redundancy(compared, measured)
+    groups, compared, disposals, measured = evidence.groups, evidence.compared, evidence.disposals, evidence.measured
     documents = {
-        paths.TABLE: results.document(table, groups),
+        paths.TABLE: evidence.results,
         paths.BENCHMARK: benchmark.document(table, compared),
-        paths.VERDICTS: verdict_table.document(table, compared, disposals),
+        paths.VERDICTS: evidence.verdicts,
         paths.CONTRIBUTION: contribution_facts.document(table, measured),
     }
     if of_new := new_items.read_rows(table, groups):

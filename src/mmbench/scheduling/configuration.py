@@ -166,6 +166,13 @@ class ReportConfig:
     def __post_init__(self) -> None:
         for name in self.metrics:
             metrics.check_name(name)
+        if metrics.is_own(metrics.check_name(self.primary)[0]):
+            raise Refusal(
+                "report.primary={primary} must be one of {metrics}: no verdict rests on code that could change once "
+                "results are known; report.metrics=[{primary}] shows it",
+                primary=self.primary,
+                metrics=", ".join(metrics.METRICS),
+            )
         if metrics.check_name(self.primary)[1] > LIST_LENGTH:
             raise Refusal(
                 "report.primary={primary} looks further down than the {most} items that the lists of a run hold",

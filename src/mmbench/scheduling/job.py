@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmbench import fingerprint, paths
-from mmbench.data.conditions import SLICE
+from mmbench import extensions, fingerprint, paths
+from mmbench.data.conditions import SETTING, SLICE, STATES, maker_of
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.divisions import members_of
 from mmbench.data.held_out import target_in_name, target_of
@@ -143,6 +143,7 @@ class Job:
         condition = self.config.modality
         if self.model_class.uses_content:
             condition.check(dataset.features, dataset.name)
+            self._check_states()
         inside = self._inside(dataset) if self.model_class.uses_content else None
         space = read_space(self.config.plain["search"])
         return CellTask(
@@ -157,7 +158,7 @@ class Job:
             recipe=functools.partial(_recipe, self.model_class, self.config.plain, self._recommendations(dataset)),
             split_fingerprint=dataset.split.tuning_fingerprint,
             draw=self.config.study.draw,
-            versions=records.versions(self._own_source()),
+            versions=records.versions(*self._own_sources()),
             new_valid=dataset.split.new_valid,
             target=self.target,
             inside=inside,
@@ -181,11 +182,26 @@ class Job:
             )
         return inside
 
-    def _own_source(self) -> Path | None:
-        """File of a model that is no part of the package."""
-        module = self.model_class.__module__
-        file = sys.modules[module].__file__
-        return None if file is None or module.partition(".")[0] == "mmbench" else Path(file)
+    @property
+    def _own_states(self) -> list[str]:
+        """States of the condition that are no part of the package."""
+        condition = self.config.modality
+        return sorted({condition.default, *condition.states.values()} - STATES.keys())
+
+    def _check_states(self) -> None:
+        """Refuse states that cannot be imported, or that only a record names."""
+        for name in self._own_states:
+            if self.trust is not None:
+                self.trust.check_import(extensions.STATES, name, SETTING)
+            maker_of(name)
+
+    def _own_sources(self) -> list[Path]:
+        """Files of a model and of states that are no part of the package."""
+        states = self._own_states if self.model_class.uses_content else []
+        dotted = (extensions.offered(extensions.STATES).get(name, name) for name in states)
+        modules = {self.model_class.__module__, *(name.rpartition(".")[0] for name in dotted)}
+        files = (sys.modules[name].__file__ for name in sorted(modules) if name.partition(".")[0] != "mmbench")
+        return [Path(file) for file in files if file is not None]
 
     def _recommendations(self, dataset: Dataset) -> NDArray[np.float64] | None:
         """Lists of an external system, read against the ids of the dataset; None for any other model."""

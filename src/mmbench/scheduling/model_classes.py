@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
-from importlib import metadata
 
-from mmbench import models
-from mmbench.messages import Message, Refusal
+from mmbench import extensions, models
+from mmbench.messages import Refusal
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.trust import Trust
 
-#: Group of entry points by which an installed package offers models of its own, each as ``module:Class``.
-GROUP = "mmbench.models"
-
-
-class NotVouchedFor(Refusal):
-    """A record names a class that is not installed, and nobody else does."""
+SETTING = "model._target_"
 
 
 def class_of(target: object, trust: Trust | None = None) -> type[Recommender]:
@@ -32,27 +25,15 @@ def class_of(target: object, trust: Trust | None = None) -> type[Recommender]:
         ValueError: if it cannot be, or is no recommender.
     """
     name = str(target)
-    if trust is not None and name not in trust.classes and not is_installed(name):
-        raise NotVouchedFor(
-            Message(
-                "model._target_={target} is no installed model, and a record is no reason to import it; "
-                "--allow {target} vouches for it",
-                target=name,
-            )
-        )
-    module, _, attribute = name.rpartition(".")
-    try:
-        model = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # importing the user's module can raise anything
-        raise Refusal("model._target_={target} cannot be imported: {error}", target=name, error=error) from error
+    if trust is not None and not is_packaged(name):
+        trust.check_import(extensions.MODELS, name, SETTING)
+    model = extensions.load(extensions.MODELS, name, SETTING)
     if not (isinstance(model, type) and issubclass(model, Recommender)):
         raise Refusal("model._target_={target} must derive from FactorModel or ClosedForm", target=name)
     return model
 
 
-def is_installed(name: str) -> bool:
-    """Whether a dotted name is that of a module of :mod:`mmbench.models` with a class, or of an entry point."""
-    module, _, _ = name.rpartition(".")
+def is_packaged(name: str) -> bool:
+    """Whether a dotted name is that of a module of :mod:`mmbench.models` with a class."""
     packaged = (f"{models.__name__}.{found.name}" for found in pkgutil.iter_modules(models.__path__))
-    offered = (entry.value.replace(":", ".") for entry in metadata.entry_points(group=GROUP))
-    return module in packaged or name in offered
+    return name.rpartition(".")[0] in packaged

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmbench import paths
+from mmbench import extensions, paths
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import make_world
 from mmbench.messages import Message, Refusal
@@ -28,12 +28,16 @@ MOST_PAIRS, MOST_NUMBERS = 1 << 28, 1 << 26
 FACTORS, PER_USER = 40, 20
 
 
+class NotVouchedFor(Refusal):
+    """A record names a class or a function that is not installed, and nobody else does."""
+
+
 @dataclass(frozen=True)
 class Trust:
     """What the command line, or the configuration of this very process, vouches for.
 
     Args:
-        classes: dotted names of model classes that may be imported besides the installed ones.
+        classes: dotted names of models, metrics and states that may be imported besides the installed ones.
         places: folders and files that may be read besides those below :func:`mmbench.paths.data_roots`.
         large_worlds: whether a planted world may have any size.
     """
@@ -65,6 +69,27 @@ class Trust:
                     world=WORLD,
                 )
         return Trust(frozenset(classes), tuple(places), large)
+
+    def check_import(self, group: str, name: str, setting: str) -> None:
+        """Refuse to import what only a record names.
+
+        Args:
+            group: group of entry points in which installed packages offer it.
+            name: what the record says.
+            setting: where it says so.
+
+        Raises:
+            NotVouchedFor: naming the flag that vouches for it.
+        """
+        if name not in self.classes and not extensions.is_installed(group, name):
+            raise NotVouchedFor(
+                Message(
+                    "{setting}={name} is not installed, and a record is no reason to import it; --allow {name} vouches "
+                    "for it",
+                    setting=setting,
+                    name=name,
+                )
+            )
 
     def may_read(self, path: Path) -> bool:
         """Whether a path that a record names lies where this command reads; links are followed before it is judged."""

@@ -535,14 +535,13 @@ def read_final(cell: Path, seed: int) -> Ranking:
     return replace(tested, top=read_lists(paths.final_file(cell, seed, paths.LISTS)))
 
 
-def versions(model_source: Path | None = None) -> Mapping[str, str | None]:
+def versions(*own: Path) -> Mapping[str, str | None]:
     """Versions of what decides numbers, a fingerprint of the source that computes them, and the commit of a checkout.
 
     Args:
-        model_source: file of a model that is no part of the package.
+        own: files of a model and of states that are no part of the package.
     """
     names = ("mmbench", "torch", "pytorch-lightning", "numpy", "optuna", "hydra-core", "torch-geometric")
-    own = [] if model_source is None else [model_source]
     source = fingerprint.of_source(*(paths.PACKAGE / room for room in NUMBERS_COME_FROM), *own)
     commit = _commit(paths.PACKAGE.parents[1])
     return {**{name: _version(name) for name in names}, "source": source, "commit": commit}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmbench import extensions
 from mmbench.data.readers import amazon, recbole
 from mmbench.data.readers.amazon_benchmark import is_benchmark, read_benchmark, tables_in
 from mmbench.data.readers.columns import Columns
@@ -20,9 +21,9 @@ from mmbench.data.readers.microlens import read_microlens
 from mmbench.data.readers.mmrec import read_mmrec
 from mmbench.data.readers.movielens import read_movielens
 from mmbench.data.readers.own_tables import read_tabular
-from mmbench.data.readers.table_files import DELIMITED, JSON_LINES, TABLES, suffix_of
+from mmbench.data.readers.table_files import DELIMITED, JSON_LINES, is_table, suffix_of
 from mmbench.data.regular_file import regular_file
-from mmbench.data.sources import Source
+from mmbench.data.sources import Source, check_source
 from mmbench.messages import Refusal
 
 
@@ -119,7 +120,7 @@ def read_source(path: Path, name: str | None, options: Options, journal: Journal
         regular_file(path)
     name = name or detected(path)
     if name not in READERS:
-        raise Refusal("--format {name} is unknown; formats are {names}", name=name, names=", ".join(READERS))
+        return name, _imported(name, path, options, journal)
     if name in FOLDERS and not path.is_dir():
         raise Refusal("the format {name} is a folder of files; {path} is a file", name=name, path=path)
     if options.columns != Columns() and name != "table":
@@ -127,6 +128,29 @@ def read_source(path: Path, name: str | None, options: Options, journal: Journal
     if (options.items or options.item_column) and name not in WITH_ITEMS:
         raise Refusal("{option} is for tables and does not go with the format {name}", option="--items", name=name)
     return name, READERS[name](path, options, journal)
+
+
+def known_formats() -> list[str]:
+    """Names of all formats, those that installed packages import included."""
+    return [*READERS, *extensions.offered(extensions.IMPORTERS)]
+
+
+def _imported(name: str, path: Path, options: Options, journal: Journal) -> Source:
+    """Read a source by an importer that is no part of the package, and check what it gives.
+
+    Raises:
+        ValueError: for an unknown name, and for a result that is no source.
+    """
+    if not (extensions.is_dotted(name) or name in extensions.offered(extensions.IMPORTERS)):
+        raise Refusal("--format {name} is unknown; formats are {names}", name=name, names=", ".join(known_formats()))
+    read = extensions.load(extensions.IMPORTERS, name, "--format")
+    with extensions.told("--format", name):
+        source = read(path, options, journal)
+    if not isinstance(source, Source):
+        raise Refusal(
+            "--format {name} gave {given} and no mmbench.data.sources.Source", name=name, given=type(source).__name__
+        )
+    return check_source(source, name)
 
 
 def detected(path: Path) -> str:
@@ -152,10 +176,12 @@ def _of_file(path: Path) -> str:
         return "amazon-2014"
     if kind in DELIMITED and is_benchmark(first_cells(path)):
         return "amazon-2023-benchmark"
-    if kind in TABLES:
+    if is_table(path):
         return "table"
     raise Refusal(
-        "{path} is of no known format; name it with --format, one of {names}", path=path, names=", ".join(READERS)
+        "{path} is of no known format; name it with --format, one of {names}",
+        path=path,
+        names=", ".join(known_formats()),
     )
 
 
@@ -194,7 +220,7 @@ def _of_folder(folder: Path) -> str:
 
 def _single_table(folder: Path) -> Path:
     """The one table of a folder."""
-    tables = [path for path in sorted(folder.iterdir()) if suffix_of(path) in TABLES and path.is_file()]
+    tables = [path for path in sorted(folder.iterdir()) if is_table(path) and path.is_file()]
     if len(tables) == 1:
         return tables[0]
     names = ", ".join(path.name for path in tables[:5]) or "-"
@@ -203,5 +229,5 @@ def _single_table(folder: Path) -> Path:
         "{names}",
         path=folder,
         found=names,
-        names=", ".join(READERS),
+        names=", ".join(known_formats()),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import itertools
 import re
 import warnings
@@ -17,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from mmbench import extensions
 from mmbench.data.readers.columns import header_at
 from mmbench.data.readers.delimited import TITLE_ROWS, encoding_of, read_delimited, read_header
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
@@ -37,7 +39,8 @@ class TableFile:
     """A file that holds a table.
 
     Args:
-        path: ``.csv``, ``.tsv``, ``.txt``, ``.jsonl`` and ``.json`` (each also ``.gz``), ``.parquet`` or ``.xlsx``.
+        path: ``.csv``, ``.tsv``, ``.txt``, ``.jsonl`` and ``.json`` (each also ``.gz``), ``.parquet`` or ``.xlsx``,
+            or a kind that an installed package reads.
         encoding: of text tables; ``auto`` finds it out.
         sheet: of a workbook; the first one by default.
     """
@@ -57,7 +60,10 @@ class TableFile:
             return read_header(self.path, self.encoding, rows)
         if kind in EXCEL:
             return self._sheet_header(rows)
-        if kind in PARQUET:
+        if kind not in TABLES:
+            names = [str(name) for name in self._own_frame]
+            frame = self._own_frame.head(rows)
+        elif kind in PARQUET:
             names = [str(name) for name in _schema(self.path).names]
             frame = _first_rows(self.path, rows)
         else:
@@ -84,16 +90,33 @@ class TableFile:
             return read_delimited(self.path, encoding=self.encoding, columns=columns)
         if kind in PARQUET:
             return self._from_parquet(columns)
+        if kind not in TABLES:
+            return Table(self.path, self._own_frame[list(columns)])
         return self._from_sheet(columns) if kind in EXCEL else self._from_json(columns)
 
     def _kind(self) -> str:
-        kind = suffix_of(self.path)
-        if kind not in TABLES:
+        if not is_table(self.path):
             raise Refusal(
                 "{path} must end in .csv, .tsv, .txt, .jsonl, .json (each also .gz), .parquet or .xlsx", path=self.path
             )
         refuse_pickle(self.path)
-        return kind
+        return suffix_of(self.path)
+
+    @functools.cached_property
+    def _own_frame(self) -> pd.DataFrame:
+        """The table as the reader of an installed package gives it, cells as text."""
+        kind = suffix_of(self.path).removeprefix(".")
+        read = extensions.load(extensions.READERS, kind, extensions.READERS)
+        with extensions.told(extensions.READERS, kind):
+            given = read(self.path)
+        if not isinstance(given, pd.DataFrame):
+            raise Refusal(
+                "the reader of {kind} files gave {given} and no pandas.DataFrame", kind=kind, given=type(given).__name__
+            )
+        if given.empty:
+            raise Refusal("{path} has no rows", path=self.path)
+        given = given.reset_index(drop=True)
+        return pd.DataFrame({str(name): _as_text(given[name]) for name in given})
 
     def _from_parquet(self, columns: Sequence[str]) -> Table:
         _schema(self.path)
@@ -161,6 +184,12 @@ def sheets_of(path: Path) -> list[str]:
         return []
     with _workbook(path) as book:
         return list(map(str, book.sheetnames))
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name: of a kind that is read here, or by an installed package."""
+    kind = suffix_of(path)
+    return kind in TABLES or kind.removeprefix(".") in extensions.offered(extensions.READERS)
 
 
 def suffix_of(path: Path) -> str:

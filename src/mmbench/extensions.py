@@ -1,0 +1,80 @@
+"""What packages and files of others add to mmbench: by an entry point of an installed package, or by a dotted name.
+
+A name is looked up among the entry points of its group first; a dotted name, such as ``mine.first_hit``, is imported.
+A name is therefore used only where somebody other than a record vouches for it: the installation, or the command that
+was typed (docs/decisions/0020).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any
+
+from mmbench.messages import Refusal
+
+#: Groups of entry points: model classes and functions by their names, readers of tables by the suffix of their files,
+#: and packages of configuration files.
+MODELS, METRICS, STATES = "mmbench.models", "mmbench.metrics", "mmbench.states"
+IMPORTERS, READERS, CONFIGURATIONS = "mmbench.importers", "mmbench.readers", "mmbench.conf"
+
+
+def offered(group: str) -> dict[str, str]:
+    """Dotted names of what installed packages offer in a group, by the names they give it."""
+    return {entry.name: entry.value.replace(":", ".") for entry in metadata.entry_points(group=group)}
+
+
+def is_installed(group: str, name: str) -> bool:
+    """Whether an installed package offers a name, or what a dotted name stands for."""
+    known = offered(group)
+    return name in known or name in known.values()
+
+
+def is_dotted(name: str) -> bool:
+    """Whether a name is one of a part of a module, such as ``mine.first_hit``.
+
+    >>> is_dotted("mine.first_hit"), is_dotted("first_hit"), is_dotted("0.5"), is_dotted("mine.")
+    (True, False, False, False)
+    """
+    parts = name.split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+@contextlib.contextmanager
+def told(setting: str, name: str) -> Iterator[None]:
+    """Turn whatever a function of somebody else's raises into one line; ``debug=true`` shows the traceback."""
+    try:
+        yield
+    except (Refusal, OSError):
+        raise
+    except Exception as error:
+        raise Refusal(
+            "{setting}={name} failed: {kind}: {error}",
+            setting=setting,
+            name=name,
+            kind=type(error).__name__,
+            error=" ".join(str(error).split()),
+        ) from error
+
+
+def load(group: str, name: str, setting: str) -> Any:
+    """Import what a name stands for; nobody but the caller has asked whether it may be.
+
+    Args:
+        group: where installed packages offer it.
+        name: its name there, or its dotted name.
+        setting: what the user wrote it behind, for the error.
+
+    Raises:
+        ValueError: if it cannot be imported.
+    """
+    dotted = offered(group).get(name, name)
+    module, _, attribute = dotted.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # importing the user's module can raise anything
+        raise Refusal(
+            "{setting}={name} cannot be imported: {error}", setting=setting, name=name, error=error
+        ) from error
