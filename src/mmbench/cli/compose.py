@@ -36,6 +36,7 @@ from mmbench.messages.refused import FOREIGN
 
 if TYPE_CHECKING:
     from mmbench.data.dataset import DatasetConfig
+    from mmbench.scheduling.configuration import JobConfig
     from mmbench.scheduling.job import Job
     from mmbench.store.trackers import Tracker
 
@@ -72,6 +73,7 @@ class Composed:
 
         config = JobConfig.of(self.config)
         self._check_made_up(config.dataset)
+        _check_own(config)
         return Job(config, self.choices, self.overrides, config.sweep_dir)
 
     def _check_made_up(self, dataset: DatasetConfig) -> None:
@@ -91,6 +93,17 @@ class Composed:
                     value=value,
                     choice=choice,
                 )
+
+
+def _check_own(config: JobConfig) -> None:
+    """Import the states and metrics of somebody else's that a command names, so that a mistake costs no training."""
+    from mmbench.data.conditions import maker_of
+    from mmbench.evaluation.metrics import check_name, function_of
+
+    for state in {config.modality.default, *config.modality.states.values()}:
+        maker_of(state)
+    for name in config.report.metrics:
+        function_of(check_name(name)[0])
 
 
 def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Override]:

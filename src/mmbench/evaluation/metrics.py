@@ -141,19 +141,23 @@ def per_user(pairs: RankedPairs, name: str) -> Vector:
         ValueError: for a name that is not ``<metric>@<k>``.
     """
     metric, k = check_name(name)
-    compute = METRICS[metric] if metric in METRICS else _own(metric)
+    compute = function_of(metric)
     if pairs.new is None:
         return compute(pairs, k)
     return harmonic(*(compute(of_kind(pairs, new=new), k) for new in (False, True)))
 
 
-def _own(metric: str) -> Callable[[RankedPairs, int], Vector]:
-    """A metric that is no part of the package, whose result is checked.
+def function_of(metric: str) -> Callable[[RankedPairs, int], Vector]:
+    """The function that computes a metric; one that is not of this package is imported, and its result is checked.
 
     Raises:
-        ValueError: if it cannot be imported or gives something else than a finite number for each user.
+        ValueError: if it cannot be imported or is no function.
     """
+    if metric in METRICS:
+        return METRICS[metric]
     function = extensions.load(extensions.METRICS, metric, SETTING)
+    if not callable(function):
+        raise Refusal("{setting}={name} is no function", setting=SETTING, name=metric)
 
     def compute(pairs: RankedPairs, k: int) -> Vector:
         with extensions.told(SETTING, metric):

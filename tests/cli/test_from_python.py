@@ -1,0 +1,96 @@
+"""``mmbench.sweep`` is the command in a process of its own: it prints, returns results, and fails in one line."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+import mmbench
+from mmbench import paths
+from mmbench.cli import from_python
+from tests import extension
+from tests.tiny import TINY
+
+WORDS = ("model=popularity,hybridknn", "modality=none,text")
+
+
+def test_a_sweep_runs_prints_and_returns_its_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(extension.install(tmp_path / "site")))  # the command sees what this program sees
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.workers=1", "model=popularity,mine", "modality=none,text"]
+    results = mmbench.sweep(*words)
+    printed = capsys.readouterr().out
+    assert "3 cells, 6 trainings planned" in printed
+    assert "[3/3 cells, 6/6 trainings" in printed
+    assert results.folder.parent == tmp_path
+    assert results.table()["status"].eq("done").all()
+    assert (paths.report_dir(results.folder) / "report.html").exists()
+    again = mmbench.sweep(*words, progress=False)
+    assert capsys.readouterr().out == ""
+    assert again.folder == results.folder
+
+
+def test_errors_are_those_of_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Those that this process sees, and those that only the command sees."""
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", *WORDS]
+    for wrong in ("model=vpbr", "epochs=5", "statistics.delta=-1", "+dataset.path=x", "study.storage=nowhere"):
+        asked = [word for word in words if word.partition("=")[0] != wrong.partition("=")[0]] + [wrong]
+        with pytest.raises(mmbench.Refusal) as refused:
+            mmbench.sweep(*asked, progress=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "mmbench", "-m", *asked], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (2, f"error: {refused.value}\n")
+
+
+def test_flags_of_a_terminal_are_refused() -> None:
+    for flag in ("--help", "--cfg"):
+        with pytest.raises(mmbench.Refusal, match=f"mmbench.sweep takes words key=value and --config-dir, not {flag}"):
+            mmbench.sweep(flag, "model=bpr")
+
+
+def test_a_command_that_ends_without_a_word_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ending = tmp_path / "python"
+    ending.write_text("#!/bin/sh\necho the last words\nexit 3\n")
+    ending.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(ending))
+    with pytest.raises(mmbench.Refusal, match="the command ended with code 3: the last words"):
+        mmbench.sweep(*TINY, "model=bpr", progress=False)
+    ending.write_text(f"#!/bin/sh\nexit {from_python.INTERRUPTED}\n")
+    with pytest.raises(KeyboardInterrupt):
+        mmbench.sweep(*TINY, "model=bpr", progress=False)
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_that_is_interrupted_stops_the_command(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr", "modality=none", "budget.trials=500"]
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import mmbench
+            try:
+                mmbench.sweep(*{words!r})
+            except KeyboardInterrupt:
+                print("stopped")
+            """
+        )
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        ledger = paths.ledger_file(tmp_path / "s")
+        while not ledger.exists() or len(ledger.read_text().splitlines()) < 3:
+            assert process.poll() is None
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=120)
+    assert out.splitlines()[-1] == "stopped"
+    n = len(ledger.read_text().splitlines())
+    time.sleep(3)
+    assert len(ledger.read_text().splitlines()) == n < 500
