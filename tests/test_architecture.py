@@ -59,6 +59,11 @@ PLAIN_MAPPINGS = {
         "report.archive.verify",
         "report.pretest_text.as_record",
     },
+    "rows and columns of a DataFrame": {
+        "report.frames._by_trials",
+        "report.frames._learning",
+        "report.frames._of_training",
+    },
     "words of a command line": {"cli.prepare._stated_options"},
     "what a template is filled with": {
         "decision.page.sections._cost",

@@ -42,8 +42,8 @@ def sweep(*words: str, progress: bool = True) -> Results:
     Args:
         words: words of the command line: ``"model=vbpr,ease"``, ``"budget=small"``, and ``"--config-dir"`` with its
             folder.
-        progress: whether what the command prints is printed: the data, a line for each finished cell and at least every
-            quarter of a minute with the time left, and the tables.
+        progress: whether what the command prints is printed: the data, then a line for each finished cell, or every
+            quarter of a minute, with the time left. Tables are printed with ``"report.printed=true"`` alone.
 
     Raises:
         Refusal: with the one line in which the command would end.

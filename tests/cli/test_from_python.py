@@ -29,6 +29,7 @@ def test_a_sweep_runs_prints_and_returns_its_results(
     printed = capsys.readouterr().out
     assert "3 cells, 6 trainings planned" in printed
     assert "[3/3 cells, 6/6 trainings" in printed
+    assert "ndcg@20" not in printed  # tables are what the results are for
     assert results.folder.parent == tmp_path
     assert results.table()["status"].eq("done").all()
     assert (paths.report_dir(results.folder) / "report.html").exists()

@@ -20,6 +20,8 @@ from mmbench.messages.refused import FOREIGN
 from mmbench.report.frames import Results
 
 MULTIRUN = ("-m", "--multirun")
+#: The results have them as DataFrames.
+PRINT_NO_TABLES = "report.printed=false"
 #: Exit code of a command that was stopped by Ctrl-C.
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -38,7 +40,7 @@ def run_sweep(words: Iterable[str], *, progress: bool = True) -> Results:
     flags, overrides = separated([str(word) for word in words])
     flags = [flag for flag in flags if flag not in MULTIRUN]
     _check(flags)
-    named, job = asked(flags, overrides, multirun=True)
+    named, job = asked(flags, [PRINT_NO_TABLES, *overrides], multirun=True)
     command = [sys.executable, "-m", "mmbench", *MULTIRUN[:1], *flags, *named]
     # Models that this program imports from its own folders are found by the command too.
     places = os.pathsep.join(dict.fromkeys(os.path.abspath(place or ".") for place in sys.path))

@@ -51,6 +51,7 @@ PLACE_OR_MANNER = (
     "tracking",
     "hydra",
     "lang=",
+    "report.printed=",
     "debug=",
     "training.accelerator=",
     "training.devices=",
@@ -164,7 +165,8 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
         table = write_report(folder, trust=trust, lang=lang)
         mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
         decides = len(jobs) > 1 and any(cell.states.get(IMAGE) == "real" for cell in table.cells.values())
-        return table.text + (f"\n{next_line(['decide', str(folder)], Translator(lang))}" if decides else "")
+        text = table.text if jobs[0].config.report.printed else ""
+        return text + (f"\n{next_line(['decide', str(folder)], Translator(lang))}" if decides else "")
 
     def keep(folder: Path) -> None:
         files.write_text(paths.hydra_file(folder, "config"), OmegaConf.to_yaml(composed[0].config))

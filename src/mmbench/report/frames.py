@@ -23,6 +23,8 @@ from mmbench.store.schema import LedgerRow, Training
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from mmbench.report.charts import Drawing
+
 #: What :meth:`Results.curves` shows: the epochs of a training, or tuning by its number of trials.
 TRAINING, TUNING = "training", "tuning"
 #: Beginning of the names of forest plots.
@@ -199,7 +201,7 @@ class Results:
             raise _nothing(name.removeprefix(FOREST), (other.removeprefix(FOREST) for other in alike))
         return drawn[file][0].figure()
 
-    def _drawn(self) -> Mapping[str, Any]:
+    def _drawn(self) -> Mapping[str, tuple[Drawing, str]]:
         """The figures of the report by the names of their files; none is drawn before it is asked for."""
         from mmbench.report.figures import figures
 

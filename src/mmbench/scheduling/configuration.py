@@ -158,10 +158,12 @@ class ReportConfig:
         metrics: those that it prints.
         primary: the one that it judges, fixed before a sweep runs; trials are chosen by validation NDCG@20 whatever
             it is.
+        printed: whether a sweep prints its tables when it is done.
     """
 
     metrics: list[str]
     primary: str
+    printed: bool = True
 
     def __post_init__(self) -> None:
         for name in self.metrics:
