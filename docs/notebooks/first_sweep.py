@@ -35,13 +35,17 @@
 # seeds; the other two settings make the sweep shorter than a real question needs, and with four trials no word about a
 # difference is allowed: `°` marks such gains in the table.
 
-# %% language="bash"
-# python -m mmbench -m sweep.name=first tracking=none \
-#     dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
-#     model=popularity,fusion modality=none,text,image,fused budget=small budget.trials=4 budget.max_steps=1 budget.least_epochs=15 \
-#     > first.log
-# head -n 6 first.log
-# grep trainings, first.log | tail -n 1
+# `mmbench.sweep` takes the words of the command line, prints its progress here, and returns the results when it is done.
+
+# %%
+import mmbench
+
+words = (
+    "sweep.name=first tracking=none model=popularity,fusion modality=none,text,image,fused "
+    "dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 "
+    "budget=small budget.trials=4 budget.max_steps=1 budget.least_epochs=15"
+).split()
+results = mmbench.sweep(*words)
 
 # %% [markdown]
 # ## The table
@@ -50,41 +54,42 @@
 # `benchmark.md`; [Reading the table](../reading.md) explains every mark.
 
 # %%
-from pathlib import Path
+from IPython.display import Markdown
 
-from IPython.display import Image, Markdown
-
-report = Path("multirun/first/report")
-Markdown(report.joinpath("benchmark.md").read_text())
+Markdown((results.folder / "report/benchmark.md").read_text())
 
 # %% [markdown]
 # ## The conditions side by side
 #
-# The same folder holds figures. This one has a line for each model and a point for each condition.
+# The same folder holds figures, and the results draw them too. This one has a line for each model and a point for each
+# condition.
 
 # %%
-Image(report / "conditions.png", width=640)
+results.plot_conditions()
 
 # %% [markdown]
-# ## The same from Python
+# ## The same as DataFrames
 #
-# `read_sweep` reads the records of every cell, and `change` returns the relative gain of the two configurations that were
-# chosen, with its interval over users and seeds. What is judged is another gain, that of [tuning](../protocol.md#tuned-gain).
+# [Python](../python.md) lists what the results can tell. `mmbench.read("multirun/first")` reads them again at any time.
+# `gain` is what is judged, that of [tuning](../protocol.md#tuned-gain); `configuration_gain` is that of the two
+# configurations that were chosen, with its interval over users and seeds.
 
 # %%
-from mmbench.report.reading import read_sweep
-
-table = read_sweep(Path("multirun/first"))
-gain = table.change("planted-complementary", "fusion", "fused", "text", "ndcg@20")
-print(f"the two configurations, fused over text: {gain.mean:+.1%}, 95 % interval {gain.lo:+.1%} to {gain.hi:+.1%}")
+for row in results.contrast("fused_vs_text").itertuples():
+    bounds = f"{row.configuration_lo95:+.1%} to {row.configuration_hi95:+.1%}"
+    print(f"{row.model}, the two configurations, fused over text: {row.configuration_gain:+.1%}, 95 % interval {bounds}")
 
 # %% [markdown]
-# ## The same command again
+# Every training is a row, with its hyper-parameters.
+
+# %%
+trials = results.trials()
+trials[trials["model"] == "fusion"][["modality", "stage", "number", "optimizer.lr", "validation", "test", "chosen"]].head(8)
+
+# %% [markdown]
+# ## The same call again
 #
 # Finished trainings never run twice, so a sweep that was stopped resumes where it was.
 
-# %% language="bash"
-# python -m mmbench -m sweep.name=first tracking=none \
-#     dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
-#     model=popularity,fusion modality=none,text,image,fused budget=small budget.trials=4 budget.max_steps=1 budget.least_epochs=15 \
-#     | grep planned
+# %%
+mmbench.sweep(*words)

@@ -102,11 +102,14 @@ Markdown(pretest[pretest.index("| modality | worth") : pretest.index("| modaliti
 # Text against no content, with the simplest model that can use it. Images can join the same sweep later: finished cells
 # never run again.
 
-# %% language="bash"
-# python -m mmbench -m sweep.name=shop dataset=folder dataset.name=shop dataset.path=data/shop tracking=none \
-#     model=popularity,fusion modality=none,text budget=small budget.max_steps=1 budget.least_epochs=20 > sweep.log
-# grep trainings, sweep.log | tail -n 1
+# %%
+import mmbench
+
+results = mmbench.sweep(
+    *("sweep.name=shop", "dataset=folder", "dataset.name=shop", "dataset.path=data/shop", "tracking=none"),
+    *("model=popularity,fusion", "modality=none,text", "budget=small", "budget.max_steps=1", "budget.least_epochs=20"),
+)
 
 # %%
-for row in pd.read_csv("multirun/shop/report/verdicts.csv").itertuples():
+for row in results.verdicts().itertuples():
     print(f"{row.model}, {row.contrast}: {row.verdict}\n    {row.sentence}\n    {row.reason}")

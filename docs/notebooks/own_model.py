@@ -112,26 +112,22 @@ print(f"modalities {', '.join(data.features)}; loss {losses[0]:.3f} at first, {l
 # %% [markdown]
 # ## In a sweep, beside the others
 #
-# `PYTHONPATH` finds the file, `--config-dir` finds the YAML. The model gets the trials, seeds and split that every model gets.
-
-# %% language="bash"
-# export PYTHONPATH=my_models:$PYTHONPATH
-# python -m mmbench --config-dir my_conf -m sweep.name=mine tracking=none \
-#     dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \
-#     model=bpr,fusion,additive modality=none,fused budget=small budget.trials=3 budget.max_steps=1 budget.least_epochs=15 > sweep.log
-# grep trainings, sweep.log | tail -n 1
+# `sys.path` finds the file, and on the command line `PYTHONPATH`; `--config-dir` finds the YAML. The model gets the trials,
+# seeds and split that every model gets.
 
 # %%
-from pathlib import Path
+import mmbench
 
-from mmbench.report.reading import read_sweep
+results = mmbench.sweep(
+    *("--config-dir", "my_conf", "sweep.name=mine", "tracking=none", "model=bpr,fusion,additive", "modality=none,fused"),
+    *("dataset.world=complementary", "dataset.world_options.n_users=600", "dataset.world_options.n_items=300"),
+    *("budget=small", "budget.trials=3", "budget.max_steps=1", "budget.least_epochs=15"),
+)
 
-table = read_sweep(Path("multirun/mine"))
-for model_name in table.models("planted-complementary"):
-    for condition in table.conditions:
-        result = table.done("planted-complementary", model_name, condition)
-        if result is not None and (result.modality != "-" or condition == "none"):
-            print(f"{model_name:10}{condition:8}{result.mean('ndcg@20'):.4f} ± {result.spread('ndcg@20'):.4f}")
+# %%
+table = results.table()
+for row in table[table["metric"] == "ndcg@20"].itertuples():
+    print(f"{row.model:10}{row.modality:8}{row.mean:.4f} ± {row.sd_over_seeds:.4f}")
 
 # %% [markdown]
 # [Adding a model](../adding-a-model.md) says what a model needs to join the package.

@@ -91,19 +91,17 @@ for name, gain in gains.items():
 # In this planted world the image is *redundant*: it is a function of the text. Eight trials and three seeds are the least
 # that allow a word.
 
-# %% language="bash"
-# python -m mmbench -m sweep.name=redundant tracking=none dataset.world=redundant \
-#     dataset.world_options.n_users=500 dataset.world_options.n_items=250 \
-#     model=fusion modality=none,text,fused budget=small budget.max_steps=1 budget.least_epochs=20 > sweep.log
-# grep trainings, sweep.log | tail -n 1
+# %%
+import mmbench
+
+results = mmbench.sweep(
+    *("sweep.name=redundant", "tracking=none", "model=fusion", "modality=none,text,fused", "dataset.world=redundant"),
+    *("dataset.world_options.n_users=500", "dataset.world_options.n_items=250"),
+    *("budget=small", "budget.max_steps=1", "budget.least_epochs=20"),
+)
 
 # %%
-from pathlib import Path
-
-import pandas as pd
-
-report = Path("multirun/redundant/report")
-verdicts = pd.read_csv(report / "verdicts.csv")
+verdicts = results.verdicts()
 for row in verdicts.itertuples():
     print(f"{row.contrast}: {row.verdict}\n    {row.sentence}\n    {row.reason}")
 
@@ -113,9 +111,7 @@ for row in verdicts.itertuples():
 # wider than the band. The column MDE says which gain this sweep would have detected in four of five cases.
 
 # %%
-from IPython.display import Image
-
-Image(report / "forest-fused_vs_text.png", width=640)
+results.plot_forest("fused_vs_text")
 
 # %%
 for row in verdicts.dropna(subset="mde").itertuples():
@@ -129,7 +125,7 @@ for row in verdicts.dropna(subset="mde").itertuples():
 # %%
 from IPython.display import Markdown
 
-tables = [part for part in (report / "fairness.md").read_text().split("\n\n") if part.startswith("|")]
+tables = [part for part in (results.folder / "report/fairness.md").read_text().split("\n\n") if part.startswith("|")]
 Markdown(tables[0])
 
 # %% [markdown]

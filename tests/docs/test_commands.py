@@ -61,7 +61,7 @@ EVERY = [(source, *command) for source in SOURCES for command in commands(source
 
 def test_the_documentation_shows_commands() -> None:
     assert len(EVERY) > 60
-    assert {source for source, *_ in EVERY} >= {"README.md", "docs/ja/company.md", "docs/notebooks/own_model.py"}
+    assert {source for source, *_ in EVERY} >= {"README.md", "docs/ja/company.md", "docs/notebooks/first_sweep.py"}
 
 
 @pytest.mark.parametrize("source", sorted({source for source, *_ in EVERY}))

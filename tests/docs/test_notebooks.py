@@ -20,7 +20,7 @@ PROMISED = {
         "trainings to run; each is one thread of one worker",
         r"\[5/5 cells, 32/32 trainings",
         r"\| fusion \| \*\*0\.\d+ ±",
-        r"fused over text: \+\d+\.\d%, 95 % interval",
+        r"fusion, the two configurations, fused over text: \+\d+\.\d%, 95 % interval",
         "32 done before, 0 to go",
     ),
     "own_data": (
