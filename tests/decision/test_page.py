@@ -86,6 +86,8 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
         sentence = {"en": "does not mean that images have no effect", "ja": "画像に効果がないという意味ではありません"}
         assert sentence[lang] in page.by_id["sentence"]
         assert "value" not in page.by_id
+    ranged = {"en": "the bar its range", "ja": "線はありそうな範囲"}[lang]
+    assert (ranged in page.everything) == (answer not in ("one_seed", "too_wide", "nothing")), "no bar, no word of it"
     # The reader of one sentence knows data, models, metric, and, where there is a gain, the effort.
     known = ["shop", "hybridknn, itemknn", "NDCG@20", *(["10", "30"] if answer != "nothing" else [])]
     assert all(part in page.by_id["measured"] for part in known)
