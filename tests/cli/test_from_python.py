@@ -24,11 +24,13 @@ def test_a_sweep_runs_prints_and_returns_its_results(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(extension.install(tmp_path / "site")))  # the command sees what this program sees
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as the kernel of a notebook does
     words = [*TINY, f"paths.multirun={tmp_path}", "sweep.workers=1", "model=popularity,mine", "modality=none,text"]
     results = mmbench.sweep(*words)
     printed = capsys.readouterr().out
     assert "3 cells, 6 trainings planned" in printed
     assert "[3/3 cells, 6/6 trainings" in printed
+    assert "\x1b" not in printed
     assert "ndcg@20" not in printed  # tables are what the results are for
     assert results.folder.parent == tmp_path
     assert results.table()["status"].eq("done").all()

@@ -127,7 +127,7 @@ def test_flags_keep_their_values() -> None:
         "all",
         "--config-dir=b",
     ]
-    flags, overrides = run._separated(words)
+    flags, overrides = run.separated(words)
     assert flags == ["-m", "--config-dir", "my conf", "--cfg", "job", "-i", "--info", "all", "--config-dir=b"]
     assert overrides == ["model=bpr", "x=1"]
 

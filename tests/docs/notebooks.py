@@ -57,7 +57,7 @@ def run(file: Path) -> NotebookNode:
         **kept,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")]),
         "OMP_NUM_THREADS": "1",
-        "PYTHONWARNINGS": "ignore:IProgress not texts",  # no notebook shows this progress bar
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # no notebook shows this progress bar
     }
     with tempfile.TemporaryDirectory(prefix="mmbench-") as folder:
         client = NotebookClient(

@@ -22,6 +22,8 @@ from mmbench.report.frames import Results
 MULTIRUN = ("-m", "--multirun")
 #: The results have them as DataFrames.
 PRINT_NO_TABLES = "report.printed=false"
+#: What a notebook sets so that programs take its output for a terminal.
+FORCES_A_TERMINAL = ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 #: Exit code of a command that was stopped by Ctrl-C.
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -42,10 +44,8 @@ def run_sweep(words: Iterable[str], *, progress: bool = True) -> Results:
     _check(flags)
     named, job = asked(flags, [PRINT_NO_TABLES, *overrides], multirun=True)
     command = [sys.executable, "-m", "mmbench", *MULTIRUN[:1], *flags, *named]
-    # Models that this program imports from its own folders are found by the command too.
-    places = os.pathsep.join(dict.fromkeys(os.path.abspath(place or ".") for place in sys.path))
     code, last = 0, ""
-    with _started(command, {**os.environ, "PYTHONPATH": places, "PYTHONIOENCODING": "utf-8"}) as process:
+    with _started(command, _environment()) as process:
         for line in process.stdout or ():
             last = line.strip() or last
             if progress:
@@ -66,6 +66,13 @@ def _check(flags: Sequence[str]) -> None:
                 "mmbench.sweep takes words key=value and --config-dir, not {flag}; that is for the command line",
                 flag=flag,
             )
+
+
+def _environment() -> dict[str, str]:
+    """That of this program, in which the command finds its modules and writes lines, not a bar that moves."""
+    kept = {name: value for name, value in os.environ.items() if name not in FORCES_A_TERMINAL}
+    places = os.pathsep.join(dict.fromkeys(os.path.abspath(place or ".") for place in sys.path))
+    return {**kept, "PYTHONPATH": places, "PYTHONIOENCODING": "utf-8"}
 
 
 @contextmanager
