@@ -258,7 +258,7 @@ def tracker(words: Sequence[str], sweep_dir: Path) -> Tracker:
     """
     from mmbench.store import trackers
 
-    return trackers.make_tracker(compose(words).config["tracking"], sweep_dir) if words else trackers.NoTracker()
+    return trackers.make_tracker(compose(words).config["tracking"] if words else {}, sweep_dir)
 
 
 def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Composed:
@@ -267,7 +267,15 @@ def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) 
     Returns:
         The first job.
     """
-    variants = [single_values(override) for override in parse(overrides, config_dirs)]
+    parsed = parse(overrides, config_dirs)
+    for override in parsed:
+        if override.key_or_group == "tracking" and override.is_sweep_override():
+            raise Refusal(
+                "{word} would be two sweeps; trackers of one are a list: tracking=[{names}]",
+                word=override.input_line,
+                names=",".join(map(str, override.sweep_string_iterator())),
+            )
+    variants = [single_values(override) for override in parsed]
     first = [values[0] for values in variants]
     composed = compose(first, config_dirs)  # with Hydra's own settings, which jobs composed together leave out
     jobs = [[*first[:at], value, *first[at + 1 :]] for at, values in enumerate(variants) for value in values[1:]]

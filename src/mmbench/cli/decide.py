@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
         metavar="key=value",
         help="economics=FILE or a name in conf/economics (default), lang=en or ja, dataset=NAME, model=NAME whose "
         "lists and guard-rails are looked at (the gain is that of all models), serving=false to measure no latency, "
-        "tracking=wandb to show the page in W&B",
+        "tracking=wandb to show the decision in W&B, or any other tracking word of a sweep",
     )
     parser.add_argument(
         "--template",

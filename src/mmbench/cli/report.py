@@ -53,8 +53,8 @@ def _parser(say: Translator) -> argparse.ArgumentParser:
     parser = Parser(prog="python -m mmbench report", description=say(Message("The tables of a sweep.")))
     parser.epilog = say(
         Message(
-            "lang=ja prints Japanese and writes Japanese pages under the plain names. tracking=wandb, and "
-            "tracking.entity=NAME and so on as for a sweep, shows the report in W&B."
+            "lang=ja prints Japanese and writes Japanese pages under the plain names. tracking=wandb, or any other "
+            "tracking word of a sweep, shows the report there."
         )
     )
     parser.add_argument("sweep", type=Path, help=say(Message("folder of the sweep, for example multirun/first")))
@@ -102,7 +102,7 @@ def _parser(say: Translator) -> argparse.ArgumentParser:
 
 
 def _write(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], translator: Translator) -> None:
-    """Write every report, show it in W&B where that is asked for, and say what was written."""
+    """Write every report, show it to the trackers that are asked for, and say what was written."""
     from mmbench.cli import compose
     from mmbench.decision.mirror import mirror
     from mmbench.paths import report_dir
