@@ -127,7 +127,8 @@ def texts(path: Path) -> Iterator[str]:
 
 def test_names_of_a_sweep_s_files_are_spelled_in_one_module() -> None:
     spelled = {(module, text) for module, path in MODULES.items() for text in texts(path) if NAMES.search(text)}
-    assert {one for one in spelled if one[0] != "paths"} == set()
+    asked_for = {("store.trackers.__init__", "finals")}  # a value of tracking.curves, and no folder
+    assert {one for one in spelled if one[0] != "paths"} == asked_for
     assert ("paths", "cell.json") in spelled  # so the pattern sees what it is meant to see
 
 

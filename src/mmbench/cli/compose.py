@@ -321,6 +321,10 @@ def _explained(message: str, overrides: Sequence[str]) -> Message:
         group, name = missing.groups()
         options = re.findall(r"^\t(\S+)$", message, flags=re.MULTILINE)
         return Message("{group}={name} is unknown; {hint}", group=group, name=name, hint=did_you_mean(name, options))
+    if in_list := re.search(r"Could not load '([^']+)/([^'/]+)'", message):  # of a list Hydra names no options
+        group, name = in_list.groups()
+        options = sorted(file.stem for file in (paths.config_dir() / group).glob("*.yaml"))
+        return Message("{group}={name} is unknown; {hint}", group=group, name=name, hint=did_you_mean(name, options))
     unknown = re.search(r"Could not override '([^']+)'", message) or re.search(
         r"Key '([^']+)' is not in struct", message
     )
