@@ -24,7 +24,7 @@ PLAIN_MAPPINGS = {
     "what a template of a page is given": {"report.templating.of"},
     "a section of the configuration, before it is a type or for a model's constructor": {
         "cli.compose._plain",
-        "cli.decide._yaml",
+        "cli.plain_yaml.plain_yaml",
         "decision.serving._check_widths",
         "report.catalogue._folder",
         "report.catalogue._options",

@@ -38,6 +38,16 @@ def slug(parts: Iterable[str], limit: int = 60) -> str:
     return f"{kept[: limit - 7]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
 
 
+def tuned_dir(config: Path) -> Path:
+    """Where a folder of configurations holds those that sweeps have tuned, a folder per data set."""
+    return config / "tuned"
+
+
+def tuned_file(folder: Path, model: str, modality: str) -> Path:
+    """The tuned configuration of a model and condition, in the folder of a data set."""
+    return folder / slug([model]) / f"{slug([modality])}.yaml"
+
+
 def manifest_file(sweep_dir: Path) -> Path:
     """The plan of a sweep."""
     return sweep_dir / "manifest.json"

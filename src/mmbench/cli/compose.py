@@ -7,7 +7,7 @@ import copy
 import pickle
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +54,14 @@ class Composed:
         choices: chosen option of every configuration group.
         overrides: the job's own overrides.
         sweeper_params: what a preset sweeps over, as overrides.
+        folders: where configurations lie, the package's last.
     """
 
     config: Mapping[str, Any]
     choices: Mapping[str, str]
     overrides: tuple[str, ...] = ()
     sweeper_params: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
 
     def job(self) -> Job:
         """The job, its sections checked.
@@ -70,9 +72,14 @@ class Composed:
         from mmbench.scheduling.configuration import JobConfig
         from mmbench.scheduling.job import Job
 
-        config = JobConfig.of(self.config)
+        config = JobConfig.of({**self.config, "given": None})
         self._check_made_up(config.dataset)
-        return Job(config, self.choices, self.overrides, config.sweep_dir)
+        job = Job(config, self.choices, self.overrides, config.sweep_dir)
+        if (name := self.config["given"]) is None:
+            return job
+        from mmbench.cli.tuned import without_tuning
+
+        return replace(job, config=JobConfig.of(without_tuning(job, name, self.folders)))
 
     def _check_made_up(self, dataset: DatasetConfig) -> None:
         """Refuse invented data under the name or the path of real ones, and real ones under that of a planted world."""
@@ -129,7 +136,10 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     """
     choices = {str(k): str(v) for k, v in hydra.runtime.choices.items()}
     job = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
-    return Composed(_plain(job), choices, tuple(hydra.overrides.task), _sweeper_params(hydra))
+    sources = [source.path for source in hydra.runtime.config_sources if source.schema == "file"]
+    return Composed(
+        _plain(job), choices, tuple(hydra.overrides.task), _sweeper_params(hydra), tuple(map(Path, reversed(sources)))
+    )
 
 
 def _plain(job: DictConfig) -> Mapping[str, Any]:
@@ -217,7 +227,9 @@ class Composer:
                 OmegaConf.copy_cache(from_config=self.master, to_config=job)
         except (HydraException, OmegaConfBaseException) as error:
             raise Refusal(_explained(str(error), words)) from error
-        return Composed(_plain(job), choices, tuple(str(word.input_line) for word in own))
+        places = [source.path for source in self.loader.get_search_path().get_path()]
+        folders = tuple(Path(p.removeprefix("file://")) for p in reversed(places) if p and p.startswith("file://"))
+        return Composed(_plain(job), choices, tuple(str(word.input_line) for word in own), folders=folders)
 
     def _chooses(self, word: Override) -> bool:
         """Whether an override chooses a file of a group, and does not set a value."""

@@ -139,6 +139,8 @@ def _ours(word: str, place: str) -> str:
     bare = word.lstrip("+")
     if bare.startswith(place):
         return f"sweep.dir={bare.removeprefix(place)}"
+    if bare.startswith("tuned="):  # for Hydra a group, where a folder of configurations holds tuned ones
+        return f"given={bare.removeprefix('tuned=')}"
     if word == "~tracking":
         return "tracking=none"
     return f"++{word}" if word.startswith(OPEN_SECTIONS) else word

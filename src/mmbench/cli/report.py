@@ -1,4 +1,4 @@
-"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE] [--every-chart] [lang=ja] ...``."""
+"""``python -m mmbench report SWEEP [--explain NAME] [--optuna FILE] [--tuned [FOLDER]] [lang=ja] ...``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mmbench.cli.errors import printable, reading
 from mmbench.cli.words import Parser, add_allow, take_language, take_tracking
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
+from mmbench.paths import tuned_dir
 
 if TYPE_CHECKING:
     from mmbench.scheduling.trust import Trust
@@ -32,6 +33,7 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], 
     from mmbench.report.explain import explainable
     from mmbench.report.reading import read_sweep
     from mmbench.report.studies import write_studies
+    from mmbench.report.tuned import write_tuned
 
     if options.explain is not None:
         known = explainable(options.sweep, trust)
@@ -39,6 +41,9 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], 
             near = did_you_mean(options.explain, known)
             raise Refusal("{name} is no contrast or cell of this sweep; {near}", name=options.explain, near=near)
         print(printable(known[options.explain]()), end="")
+    elif options.tuned is not None:
+        tuned = write_tuned(read_sweep(options.sweep, trust), options.tuned)
+        print(translator(Message("written to {folder}: {n} configurations", folder=options.tuned, n=len(tuned))))
     elif options.optuna is not None:
         names = write_studies(read_sweep(options.sweep, trust), options.sweep, options.optuna)
         told = Message(
@@ -84,6 +89,19 @@ def _parser(say: Translator) -> argparse.ArgumentParser:
             Message(
                 "rebuild the Optuna study of every cell in this new SQLite file and write nothing else; "
                 "optuna-dashboard sqlite:///FILE shows it"
+            )
+        ),
+    )
+    parser.add_argument(
+        "--tuned",
+        type=Path,
+        nargs="?",
+        const=tuned_dir(Path("conf")),
+        metavar="FOLDER",
+        help=say(
+            Message(
+                "write the chosen configuration of every cell into FOLDER/<dataset>/<model>/<condition>.yaml, by "
+                "default below conf/tuned, and nothing else; tuned=<dataset> runs them without tuning"
             )
         ),
     )

@@ -151,6 +151,27 @@ class TuningConfig:
 
 
 @dataclass(frozen=True)
+class GivenConfig:
+    """A configuration that another sweep has tuned, which a cell takes as it is.
+
+    Args:
+        dataset: data set that it was tuned on.
+        model: its model.
+        modality: its condition.
+        root: root of the records of that sweep.
+        trials: trials that it was chosen from.
+        configuration: value by searched path.
+    """
+
+    dataset: str
+    model: str
+    modality: str
+    root: str
+    trials: int
+    configuration: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Metrics of the report.
 
@@ -205,6 +226,7 @@ class JobConfig:
         tuning: what trials are chosen by.
         report: what the report prints.
         export: what a cell exports.
+        given: the configuration that is taken without tuning; None where the cell is tuned.
     """
 
     plain: Section
@@ -217,6 +239,7 @@ class JobConfig:
     tuning: TuningConfig
     report: ReportConfig
     export: ExportConfig
+    given: GivenConfig | None = None
 
     @staticmethod
     def of(plain: Section) -> JobConfig:
@@ -231,6 +254,8 @@ class JobConfig:
             options = dataset.get("world_options")
             check_type("dataset.world_options", options, Section | None)
             check_keys("dataset.world_options", make_world, options or {}, given=2)
+        given = plain.get("given")
+        check_type("given", given, Section | None)
         return JobConfig(
             plain,
             sweep=made("sweep", SweepConfig, plain["sweep"]),
@@ -242,6 +267,7 @@ class JobConfig:
             tuning=made("tuning", TuningConfig, plain["tuning"]),
             report=made("report", ReportConfig, plain["report"]),
             export=made("export", ExportConfig, plain["export"]),
+            given=None if given is None else made("given", GivenConfig, given),
         )
 
     @staticmethod
