@@ -46,8 +46,8 @@ class SweepConfig:
     """The sweep as a whole.
 
     Args:
-        name: its name.
-        dir: folder of its records.
+        name: name of the sweep.
+        dir: folder of the records.
         workers: worker processes of a machine; None is one per core, as far as the memory goes.
         grace: seconds after SIGTERM in which a training may end before it is given back.
     """
@@ -176,9 +176,9 @@ class ReportConfig:
     """Metrics of the report.
 
     Args:
-        metrics: those that it prints.
-        primary: the one that it judges, fixed before a sweep runs; trials are chosen by validation NDCG@20 whatever
-            it is.
+        metrics: metrics that the tables show.
+        primary: metric that is judged, fixed before a sweep runs; trials are chosen by validation NDCG@20 whatever it
+            is.
     """
 
     metrics: list[str]
