@@ -24,7 +24,7 @@ PLAIN_MAPPINGS = {
     "what a template of a page is given": {"report.templating.of"},
     "a section of the configuration, before it is a type or for a model's constructor": {
         "cli.compose._plain",
-        "cli.decide._yaml",
+        "cli.plain_yaml.plain_yaml",
         "decision.serving._check_widths",
         "report.catalogue._folder",
         "report.catalogue._options",
@@ -132,7 +132,8 @@ def texts(path: Path) -> Iterator[str]:
 
 def test_names_of_a_sweep_s_files_are_spelled_in_one_module() -> None:
     spelled = {(module, text) for module, path in MODULES.items() for text in texts(path) if NAMES.search(text)}
-    assert {one for one in spelled if one[0] != "paths"} == set()
+    asked_for = {("store.trackers.__init__", "finals")}  # a value of tracking.curves, and no folder
+    assert {one for one in spelled if one[0] != "paths"} == asked_for
     assert ("paths", "cell.json") in spelled  # so the pattern sees what it is meant to see
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -25,7 +26,7 @@ from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import WORLDS, make_world
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.scheduling.job import Job
-from mmbench.store.trackers import make_tracker
+from mmbench.store.trackers import CLIENTS, make_tracker
 from mmbench.tuning.budget import Budget
 from mmbench.tuning.space import contains, read_space
 from tests.parts import require_modules
@@ -215,8 +216,22 @@ def test_no_budget_is_missing() -> None:
 
 @pytest.mark.parametrize("name", options("tracking"))
 def test_every_tracker_composes(name: str, tmp_path: Path) -> None:
-    make_tracker(compose([f"tracking={name}"]).config["tracking"], tmp_path)
-    assert compose([]).config["tracking"]["mode"] == "offline"
+    section = compose([f"tracking={name}"]).config["tracking"]
+    assert section.keys() == {"curves", name}
+    if name in CLIENTS and CLIENTS[name].extra is not None:
+        require_modules(name)
+    assert len(make_tracker(section, tmp_path).clients) == (name != "none")
+    assert compose([]).config["tracking"]["wandb"]["mode"] == "offline"
+
+
+def test_every_tracker_has_a_word_and_a_folder_that_stays_at_home() -> None:
+    assert {*options("tracking")} == {*CLIENTS, "none"}
+    assert {*CLIENTS} == {*paths.MIRRORS}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    for client in CLIENTS.values():
+        assert client.extra is None or client.extra in extras
+        assert client.extra is None or re.search(rf"mmbench\[[^]]*{client.extra}[],]", " ".join(extras["ci"]))
 
 
 @pytest.mark.parametrize("name", options("experiment"))

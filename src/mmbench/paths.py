@@ -38,6 +38,16 @@ def slug(parts: Iterable[str], limit: int = 60) -> str:
     return f"{kept[: limit - 7]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
 
 
+def tuned_dir(config: Path) -> Path:
+    """Where a folder of configurations holds those that sweeps have tuned, a folder per data set."""
+    return config / "tuned"
+
+
+def tuned_file(folder: Path, model: str, modality: str) -> Path:
+    """The tuned configuration of a model and condition, in the folder of a data set."""
+    return folder / slug([model]) / f"{slug([modality])}.yaml"
+
+
 def manifest_file(sweep_dir: Path) -> Path:
     """The plan of a sweep."""
     return sweep_dir / "manifest.json"
@@ -88,9 +98,20 @@ def slurm_dir(sweep_dir: Path) -> Path:
     return sweep_dir / "slurm"
 
 
-def mirror_dir(sweep_dir: Path) -> Path:
-    """Where W&B keeps its files."""
-    return sweep_dir / "wandb"
+#: Folders of a sweep in which trackers keep their files.
+MIRRORS = ("wandb", "mlflow", "tensorboard", "csv")
+#: Names of folders that every sweep may have, which no data set can have.
+RESERVED = (*MIRRORS, "report", "leases", "damaged", "slurm")
+
+
+def mirror_dir(sweep_dir: Path, tracker: str) -> Path:
+    """Where one of :data:`MIRRORS` keeps its files."""
+    return sweep_dir / tracker
+
+
+def mirrored_run_dir(sweep_dir: Path, tracker: str, cell: Iterable[str] | None, title: str) -> Path:
+    """The folder of one run of a tracker that writes files: of a training or the study of a cell, or the summary."""
+    return mirror_dir(sweep_dir, tracker).joinpath(*(slug([part]) for part in cell or ()), slug([title]))
 
 
 def audit_file(sweep_dir: Path) -> Path:

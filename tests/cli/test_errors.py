@@ -198,8 +198,20 @@ def is_one_line(said: object, message: str) -> None:
         (["modality.missing.audio=0.5"], "has no modality 'audio' (asked to miss 0.5); it has: image, text"),
         (["modality.states.image=blur"], "modality.states.image=blur is not a state; states are real, drop, shuffle"),
         (["modality.missing.image=2"], "modality.missing.image=2 must be at least 0 and below 1"),
-        (["tracking=wandb", "tracking.mode=on"], "tracking.mode=on is unknown; modes are offline, online, disabled"),
-        (["tracking.kind=mlflow"], "tracking.kind=mlflow is unknown; kinds are none, wandb"),
+        (
+            ["tracking=wandb", "tracking.wandb.mode=on"],
+            "tracking.wandb.mode=on is unknown; modes are offline, online, ",
+        ),
+        (["tracking=wandb", "tracking.mode=on"], "tracking.mode is not a key of the configuration; accepted: curves, "),
+        (["tracking=mlflwo"], "tracking=mlflwo is unknown; did you mean mlflow? accepted: csv, mlflow, none, "),
+        (["tracking=[csv,mlflwo]"], "tracking=mlflwo is unknown; did you mean mlflow? accepted: csv, mlflow, none, "),
+        (["tracking=[csv,none]"], "tracking=none goes with no other tracker, and csv, none stand beside it"),
+        (
+            ["tracking=wandb,csv"],
+            "tracking=wandb,csv would be two sweeps; trackers of one are a list: tracking=[wandb,csv]",
+        ),
+        (["-m", "tracking=wandb,csv"], "would be two sweeps; trackers of one are a list: tracking=[wandb,csv]"),
+        (["tracking=csv", "tracking.curves=some"], "tracking.curves=some is unknown; it is one of finals, all, none"),
         (["optimizer.lr=5.0"], "optimizer.lr=5.0 is outside its search range"),
         (["+search.model.depth={low:1,high:3}"], "search.model.depth: the configuration has no key model.depth"),
         (["search.model.reg_weight.low=9"], "search.model.reg_weight: "),
@@ -235,7 +247,7 @@ def is_one_line(said: object, message: str) -> None:
         ),
         (["+budget.hours=3"], "hours"),
         (["+modality.fusion=late"], "fusion"),
-        (["+tracking.team=me", "tracking=wandb"], "team"),
+        (["+tracking.wandb.team=me", "tracking=wandb"], "tracking.wandb.team is not a key of tracking"),
         (["training.accelerator=tpux"], "training.accelerator=tpux"),
         *(
             ([f"training.accelerator={word}"], f"{word} is unknown; it is cpu, gpu, auto; this machine has CPU cores: ")
@@ -254,6 +266,10 @@ def is_one_line(said: object, message: str) -> None:
             for value, shown in {"5": "5", "1.5": "1.5", "true": "True", "null": "None", "[a]": "['a']"}.items()
         ),
         *(([f"{name}=''"], f"{name} is empty") for name in ("dataset.name", "sweep.name")),
+        (
+            ["dataset=folder", "dataset.name=csv", "dataset.path=x"],
+            "dataset.name=csv is the name of a folder that every",
+        ),
         (["dataset.name={a:1}"], "dataset.name={'a': 1} must be a text"),
         (["dataset=folder", "dataset.path=5"], "dataset.path=5: Expected `str | null`, got `int`"),
         (["dataset=folder", "dataset.path=[a]"], "dataset.path=['a']: Expected `str | null`, got `array`"),

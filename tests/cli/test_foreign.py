@@ -201,9 +201,9 @@ def test_the_address_of_a_tracker_is_not_obeyed(honest: Files, tmp_path: Path, m
     for words in (["report", folder], ["decide", folder], ["verify", write_archive(forged, tmp_path / "s.zip")]):
         ends_in_one_line(say(*words))
     assert asked == []
-    assert say("report", folder, "tracking=wandb", "tracking.entity=us").code == 0
+    assert say("report", folder, "tracking=wandb", "tracking.wandb.entity=us").code == 0
     assert asked == ["us"]
-    assert "tracking.mode=on is unknown" in say("decide", folder, "tracking.mode=on").err
+    assert "tracking.wandb.mode=on is unknown" in say("decide", folder, "tracking.wandb.mode=on").err
 
 
 class _Run:

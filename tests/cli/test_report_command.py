@@ -110,5 +110,5 @@ def test_published_tables_that_are_not_there_are_one_line_and_nothing_is_written
 
 
 def test_a_sweep_that_was_tracked_keeps_no_address(command: Command, tmp_path: Path) -> None:
-    assert command("sweep.name=s", "model=popularity", "tracking=wandb", "tracking.mode=disabled").code == 0
+    assert command("sweep.name=s", "model=popularity", "tracking=wandb", "tracking.wandb.mode=disabled").code == 0
     assert not list((tmp_path / "s").rglob("*mmbench.json"))

@@ -15,6 +15,7 @@ from mmbench.decision.mirror import TABLES, mirror, read_summary
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
 from mmbench.store import files, trackers
+from mmbench.store.trackers.mirrored import Summary
 from tests.decision.cases import economics, evidence
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import cells
@@ -73,7 +74,7 @@ def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
 
 def test_a_sweep_that_is_not_tracked_is_not_mirrored(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmbench.decision.mirror.read_summary", lambda table: pytest.fail("read for nothing"))
-    mirror(read_sweep(sweep), trackers.NoTracker())
+    mirror(read_sweep(sweep), trackers.Tracker(sweep))
     assert not (sweep / "wandb").exists()
 
 
@@ -82,8 +83,8 @@ def test_the_report_command_mirrors_what_it_wrote_and_outlives_a_mirror_that_fai
 ) -> None:
     import wandb
 
-    shown: list[trackers.Summary] = []
-    monkeypatch.setattr(trackers.WandbTracker, "report", lambda self, summary: shown.append(summary))
+    shown: list[Summary] = []
+    monkeypatch.setattr(trackers.Tracker, "report", lambda self, summary: shown.append(summary))
     monkeypatch.setattr("sys.argv", ["mmbench", "report", str(sweep), "tracking=wandb"])
     main()
     assert [summary.tables.keys() for summary in shown] == [set(TABLES)]

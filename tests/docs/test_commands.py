@@ -25,8 +25,9 @@ FREE = ("encode", "prepare")
 #: Keys of ``key=value`` words that a command takes beside the configuration.
 OWN_KEYS = {
     "check": {"gain", "lang"},
-    "decide": {"economics", "lang", "dataset", "model", "serving"},
+    "decide": {"economics", "lang", "dataset", "model", "serving", "tracking", "tracking.wandb.entity"},
     "plan": {"lang"},
+    "report": {"tracking"},
     "start": {"lang"},
     "signal": {"lang"},
 }

@@ -1,4 +1,4 @@
-"""The mirror: what it writes offline, and that it never costs a result."""
+"""Trackers: which runs they are shown, what W&B writes offline, and that none ever costs a result."""
 
 from __future__ import annotations
 
@@ -19,17 +19,14 @@ from mmbench.evaluation import metrics
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Failure, Stage, Unit
-from mmbench.store.trackers import (
-    Gap,
-    Grid,
-    NoTracker,
-    Summary,
-    WandbTracker,
-    make_tracker,
-)
+from mmbench.store.trackers import Tracker, make_tracker, wandb_runs
+from mmbench.store.trackers.csv_runs import CsvClient
+from mmbench.store.trackers.mirrored import Client, Gap, Grid, Run, Summary
+from mmbench.store.trackers.wandb_runs import WandbClient
 from tests.tiny import digests, make_job, sealed
 
-WANDB = {"kind": "wandb", "mode": "offline", "project": "mmbench", "entity": None, "tags": []}
+OPTIONS = {"mode": "offline", "project": "mmbench", "entity": None, "tags": []}
+WANDB = {"curves": "finals", "wandb": OPTIONS}
 
 
 GAPS = [Gap("vbpr/fused_vs_text", 0.03, -0.01, 0.07, "undecided"), Gap("vbpr/text_vs_none", 0.2, None, None, "no word")]
@@ -55,10 +52,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CellStore:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "mlflow"}, "tracking.kind=mlflow is unknown; kinds are none, wandb"),
-        ({"mode": "on"}, "tracking.mode=on is unknown; modes are offline, online, disabled"),
-        ({"mode": None}, "tracking.mode=None is unknown; modes are"),
-        ({"team": "us"}, "team"),
+        ({"mflow": {}}, "tracking.mflow is not a key of tracking; accepted: curves, wandb, mlflow, tensorboard, csv"),
+        ({"wandb": {"mode": "on"}}, "tracking.wandb.mode=on is unknown; modes are offline, online, disabled"),
+        ({"wandb": {"mode": None}}, "tracking.wandb.mode=None is unknown; modes are"),
+        ({"wandb": {"team": "us"}}, "tracking.wandb.team is not a key of tracking; accepted: mode, project, entity, "),
+        ({"csv": {"folder": "x"}}, "tracking.csv.folder is not a key of tracking; accepted: none"),
+        ({"csv": 3}, "tracking.csv is not a key of tracking"),
+        ({"curves": "some"}, "tracking.curves=some is unknown; it is one of finals, all, none"),
+        ({"none": {}}, "tracking=none goes with no other tracker, and wandb, none stand beside it"),
     ],
 )
 def test_a_wrong_setting_is_named(change: Mapping[str, Any], message: str, tmp_path: Path) -> None:
@@ -67,13 +68,14 @@ def test_a_wrong_setting_is_named(change: Mapping[str, Any], message: str, tmp_p
 
 
 def test_settings_reach_the_tracker(tmp_path: Path) -> None:
-    tracker = make_tracker({**WANDB, "entity": "us", "tags": ["a"], "mode": "disabled"}, tmp_path)
-    assert tracker == WandbTracker(tmp_path, "disabled", "mmbench", "us", ["a"])
+    section = {"curves": "all", "csv": {}, "wandb": {**OPTIONS, "entity": "us", "tags": ["a"], "mode": "disabled"}}
+    clients = [CsvClient(tmp_path), WandbClient(tmp_path, "disabled", "mmbench", "us", ["a"])]
+    assert make_tracker(section, tmp_path) == Tracker(tmp_path, clients, "all")
 
 
 def test_none_writes_nothing(store: CellStore, report: Summary) -> None:
-    tracker = make_tracker({"kind": "none"}, store.sweep_dir)
-    assert isinstance(tracker, NoTracker)
+    tracker = make_tracker({"curves": "all", "none": {}}, store.sweep_dir)
+    assert tracker.clients == []
     before = digests(store.sweep_dir)
     tracker.cell(store.folder)
     tracker.report(report)
@@ -83,10 +85,66 @@ def test_none_writes_nothing(store: CellStore, report: Summary) -> None:
 def test_without_wandb_there_is_a_warning_and_no_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.warns(UserWarning, match="wandb is not installed, so the sweep is not mirrored"):
-        assert isinstance(make_tracker(WANDB, tmp_path), NoTracker)
+        assert make_tracker({**WANDB, "csv": {}}, tmp_path).clients == [CsvClient(tmp_path)]
 
 
-class Run:
+@pytest.mark.parametrize("name", ["mlflow", "tensorboard"])
+def test_without_its_library_a_tracker_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ValueError, match=rf"{name}, which is not installed: pip install mmbench\[{name}\]"):
+        make_tracker({name: {}}, tmp_path)
+
+
+class Noted(Client):
+    """Keeps what it is shown."""
+
+    title = "noted"
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self.closed = 0
+
+    def show(self, run: Run) -> None:
+        self.runs.append(run)
+        if run.title == "seed1":
+            raise ConnectionError("lost")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize(
+    ("curves", "titles"),
+    [
+        ("finals", ["study", "seed1", "seed2"]),
+        ("none", ["study", "seed1", "seed2"]),
+        ("all", ["study", "trial000", "trial001", "seed1", "seed2"]),
+    ],
+)
+def test_curves_are_shown_at_the_level_that_is_asked_for(curves: str, titles: list[str], store: CellStore) -> None:
+    first, second = Noted(), Noted()
+    with pytest.warns(UserWarning, match="noted does not mirror .*/vbpr/fused/seed1: ConnectionError: lost") as told:
+        Tracker(store.sweep_dir, [first, second], curves).cell(store.folder)
+    assert len(told) == 2
+    assert [run.title for run in first.runs] == [run.title for run in second.runs] == titles
+    assert (first.closed, second.closed) == (1, 1)
+    trainings = {
+        {Stage.TRIAL: f"trial{unit.number:03d}", Stage.FINAL: f"seed{unit.number}"}[unit.stage]: training
+        for unit, training in store.finished_trainings().items()
+    }
+    study, *runs = first.runs
+    assert [step for step, _ in study.steps] == [0, 1]
+    for run in runs:
+        training = trainings[run.title]
+        assert training.course is not None
+        assert [values["validation"] for _, values in run.steps] == (
+            [] if curves == "none" else training.course.history
+        )
+        assert run.config["configuration"] == training.configuration
+        assert ("test/ndcg@20" in run.results) == run.title.startswith("seed")
+
+
+class Begun:
     """Notes what a run is told."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -105,14 +163,14 @@ class Run:
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Run]]:
+def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Begun]]:
     """Runs that were begun. The real ones are begun in the test of the offline mode; they take seconds each."""
     import wandb
 
-    begun: list[Run] = []
+    begun: list[Begun] = []
 
-    def init(**settings: Any) -> Run:
-        begun.append(Run(settings))
+    def init(**settings: Any) -> Begun:
+        begun.append(Begun(settings))
         return begun[-1]
 
     monkeypatch.setattr(wandb, "init", init)
@@ -120,8 +178,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Run]]:
     assert all(run.exit_code is not None for run in begun), "an unfinished run swallows the next"
 
 
-def test_a_cell_is_a_study_and_a_run_for_each_seed(store: CellStore, runs: list[Run]) -> None:
-    make_tracker({**WANDB, "tags": ["t"]}, store.sweep_dir).cell(store.folder)
+def test_a_cell_is_a_study_and_a_run_for_each_seed(store: CellStore, runs: list[Begun]) -> None:
+    make_tracker({"wandb": {**OPTIONS, "tags": ["t"]}}, store.sweep_dir).cell(store.folder)
     study, *finals = runs
     trainings = store.finished_trainings()
     assert [step for step, _ in study.rows] == [0, 1]
@@ -145,7 +203,7 @@ def test_a_cell_is_a_study_and_a_run_for_each_seed(store: CellStore, runs: list[
     assert {run.settings["project"] for run in runs} == {"mmbench"}
 
 
-def test_a_failed_trial_has_a_step_without_a_score(store: CellStore, runs: list[Run], tmp_path: Path) -> None:
+def test_a_failed_trial_has_a_step_without_a_score(store: CellStore, runs: list[Begun], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(store.folder, tmp_path / "cell"))
     _, trial = records.read_trainings(folder, Stage.TRIAL, store.key)
     failed = msgspec.structs.replace(trial, course=None, failure=Failure(reason="why"))
@@ -156,7 +214,7 @@ def test_a_failed_trial_has_a_step_without_a_score(store: CellStore, runs: list[
     assert [run.exit_code for run in runs] == [0, 0, 0]
 
 
-def test_runs_are_known_again(store: CellStore, runs: list[Run], tmp_path: Path) -> None:
+def test_runs_are_known_again(store: CellStore, runs: list[Begun], tmp_path: Path) -> None:
     for _ in range(2):
         make_tracker(WANDB, store.sweep_dir).cell(store.folder)
     identities = [run.settings["id"] for run in runs]
@@ -166,7 +224,7 @@ def test_runs_are_known_again(store: CellStore, runs: list[Run], tmp_path: Path)
     assert set(identities).isdisjoint(run.settings["id"] for run in runs[6:])
 
 
-def test_the_report_is_one_run_with_every_gap_and_its_bounds(runs: list[Run], tmp_path: Path) -> None:
+def test_the_report_is_one_run_with_every_gap_and_its_bounds(runs: list[Begun], tmp_path: Path) -> None:
     make_tracker(WANDB, tmp_path).report(Summary(GAPS))
     (run,) = runs
     assert run.rows == []
@@ -180,7 +238,7 @@ def test_the_report_is_one_run_with_every_gap_and_its_bounds(runs: list[Run], tm
     }
 
 
-def test_tables_figures_and_the_decision_are_in_it(runs: list[Run], report: Summary, tmp_path: Path) -> None:
+def test_tables_figures_and_the_decision_are_in_it(runs: list[Begun], report: Summary, tmp_path: Path) -> None:
     make_tracker(WANDB, tmp_path).report(report)
     (run,) = runs
     ((_, shown),) = run.rows
@@ -193,13 +251,13 @@ def test_tables_figures_and_the_decision_are_in_it(runs: list[Run], report: Summ
 
 
 def test_the_run_of_a_report_is_known_again_whatever_the_sweep_grew_to(
-    runs: list[Run], report: Summary, tmp_path: Path
+    runs: list[Begun], report: Summary, tmp_path: Path
 ) -> None:
     for folder, shown in (("s", Summary()), ("s", report), ("t", report)):
         make_tracker(WANDB, tmp_path / folder).report(shown)
     first, again, other = (run.settings["id"] for run in runs)
     assert first == again != other
-    online = make_tracker({**WANDB, "mode": "online"}, tmp_path / "s")
+    online = make_tracker({"wandb": {**OPTIONS, "mode": "online"}}, tmp_path / "s")
     online.report(report)
     assert (runs[-1].settings["id"], runs[-1].settings["resume"]) == (first, "allow")
 
@@ -225,9 +283,10 @@ def test_a_mirror_that_cannot_begin_costs_warnings_only(
 
 
 def test_a_mirror_that_breaks_off_is_closed_and_costs_warnings_only(
-    store: CellStore, report: Summary, runs: list[Run]
+    store: CellStore, report: Summary, runs: list[Begun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracker = WandbTracker(store.sweep_dir, mode="breaks")
+    monkeypatch.setattr(wandb_runs, "MODES", ("breaks",))
+    tracker = Tracker(store.sweep_dir, [WandbClient(store.sweep_dir, mode="breaks")])
     with pytest.warns(UserWarning, match="ConnectionError: lost"):
         tracker.cell(store.folder)
     with pytest.warns(UserWarning, match="ConnectionError: lost"):
@@ -245,12 +304,12 @@ def test_offline_runs_are_written_beside_the_sweep(
     tracker = make_tracker(WANDB, store.sweep_dir)
     tracker.cell(store.folder)
     tracker.report(report)
-    written = list(paths.mirror_dir(store.sweep_dir).glob("offline-run-*/run-*.wandb"))
+    written = list(paths.mirror_dir(store.sweep_dir, "wandb").glob("offline-run-*/run-*.wandb"))
     assert len({file.stem for file in written}) == len(written) == 4  # the study, two final runs and the summary
     assert all(file.stat().st_size > 0 for file in written)
-    (table,) = paths.mirror_dir(store.sweep_dir).glob("offline-run-*/files/media/table/report/table_*.json")
+    (table,) = paths.mirror_dir(store.sweep_dir, "wandb").glob("offline-run-*/files/media/table/report/table_*.json")
     assert json.loads(table.read_text()) == {"columns": GRID.columns, "data": GRID.rows}
-    (picture,) = paths.mirror_dir(store.sweep_dir).glob("offline-run-*/files/media/images/figures/gains_*.png")
+    (picture,) = paths.mirror_dir(store.sweep_dir, "wandb").glob("offline-run-*/files/media/images/figures/gains_*.png")
     assert picture.read_bytes() == report.figures["gains"].read_bytes()
     (of_report,) = (file for file in written if file.parent in table.parents)
     words, end = (b"fused_vs_text/verdict", b"undecided", b"We cannot tell yet."), time.monotonic() + 30
@@ -258,5 +317,5 @@ def test_offline_runs_are_written_beside_the_sweep(
         assert time.monotonic() < end, "the process of W&B closes its file a moment after a run is finished"
         time.sleep(0.1)
     tracker.report(report)
-    again = {file.stem for file in paths.mirror_dir(store.sweep_dir).glob("offline-run-*/run-*.wandb")}
+    again = {file.stem for file in paths.mirror_dir(store.sweep_dir, "wandb").glob("offline-run-*/run-*.wandb")}
     assert again == {file.stem for file in written}

@@ -372,7 +372,8 @@ class CellAudit:
     @functools.cached_property
     def _slots(self) -> list[Configuration]:
         """The configuration of each random slot of the plan."""
-        return slots_of(self.cell.name, self.space, default_of(self.cell.config, self.space), self.planned.trials)
+        default = default_of(self.cell.config, self.space)
+        return slots_of(self.cell.name, self.space, default, self.planned.trials, self.cell.given)
 
     def _training(self, training: Training, others: Mapping[Unit, Training], folder: Path) -> Said:
         """One training against what its place in the plan gives, and against its own arrays."""

@@ -7,7 +7,7 @@ import copy
 import pickle
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,12 +55,14 @@ class Composed:
         choices: chosen option of every configuration group.
         overrides: the job's own overrides.
         sweeper_params: what a preset sweeps over, as overrides.
+        folders: where configurations lie, the package's last.
     """
 
     config: Mapping[str, Any]
     choices: Mapping[str, str]
     overrides: tuple[str, ...] = ()
     sweeper_params: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
 
     def job(self) -> Job:
         """The job, its sections checked.
@@ -71,10 +73,15 @@ class Composed:
         from mmbench.scheduling.configuration import JobConfig
         from mmbench.scheduling.job import Job
 
-        config = JobConfig.of(self.config)
+        config = JobConfig.of({**self.config, "given": None})
         self._check_made_up(config.dataset)
         _check_own(config)
-        return Job(config, self.choices, self.overrides, config.sweep_dir)
+        job = Job(config, self.choices, self.overrides, config.sweep_dir)
+        if (name := self.config["given"]) is None:
+            return job
+        from mmbench.cli.tuned import without_tuning
+
+        return replace(job, config=JobConfig.of(without_tuning(job, name, self.folders)))
 
     def _check_made_up(self, dataset: DatasetConfig) -> None:
         """Refuse invented data under the name or the path of real ones, and real ones under that of a planted world."""
@@ -142,7 +149,10 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     """
     choices = {str(k): str(v) for k, v in hydra.runtime.choices.items()}
     job = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
-    return Composed(_plain(job), choices, tuple(hydra.overrides.task), _sweeper_params(hydra))
+    sources = [source.path for source in hydra.runtime.config_sources if source.schema == "file"]
+    return Composed(
+        _plain(job), choices, tuple(hydra.overrides.task), _sweeper_params(hydra), tuple(map(Path, reversed(sources)))
+    )
 
 
 def _plain(job: DictConfig) -> Mapping[str, Any]:
@@ -231,7 +241,9 @@ class Composer:
                 OmegaConf.copy_cache(from_config=self.master, to_config=job)
         except (HydraException, OmegaConfBaseException) as error:
             raise Refusal(_explained(str(error), words)) from error
-        return Composed(_plain(job), choices, tuple(str(word.input_line) for word in own))
+        places = [source.path for source in self.loader.get_search_path().get_path()]
+        folders = tuple(Path(p.removeprefix("file://")) for p in reversed(places) if p and p.startswith("file://"))
+        return Composed(_plain(job), choices, tuple(str(word.input_line) for word in own), folders=folders)
 
     def _chooses(self, word: Override) -> bool:
         """Whether an override chooses a file of a group, and does not set a value."""
@@ -272,7 +284,7 @@ def tracker(words: Sequence[str], sweep_dir: Path) -> Tracker:
     """
     from mmbench.store import trackers
 
-    return trackers.make_tracker(compose(words).config["tracking"], sweep_dir) if words else trackers.NoTracker()
+    return trackers.make_tracker(compose(words).config["tracking"] if words else {}, sweep_dir)
 
 
 def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Composed:
@@ -281,7 +293,15 @@ def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) 
     Returns:
         The first job.
     """
-    variants = [single_values(override) for override in parse(overrides, config_dirs)]
+    parsed = parse(overrides, config_dirs)
+    for override in parsed:
+        if override.key_or_group == "tracking" and override.is_sweep_override():
+            raise Refusal(
+                "{word} would be two sweeps; trackers of one are a list: tracking=[{names}]",
+                word=override.input_line,
+                names=",".join(map(str, override.sweep_string_iterator())),
+            )
+    variants = [single_values(override) for override in parsed]
     first = [values[0] for values in variants]
     composed = compose(first, config_dirs)  # with Hydra's own settings, which jobs composed together leave out
     jobs = [[*first[:at], value, *first[at + 1 :]] for at, values in enumerate(variants) for value in values[1:]]
@@ -326,6 +346,10 @@ def _explained(message: str, overrides: Sequence[str]) -> Message:
     if missing:
         group, name = missing.groups()
         options = re.findall(r"^\t(\S+)$", message, flags=re.MULTILINE)
+        return Message("{group}={name} is unknown; {hint}", group=group, name=name, hint=did_you_mean(name, options))
+    if in_list := re.search(r"Could not load '([^']+)/([^'/]+)'", message):  # of a list Hydra names no options
+        group, name = in_list.groups()
+        options = sorted(file.stem for file in (paths.config_dir() / group).glob("*.yaml"))
         return Message("{group}={name} is unknown; {hint}", group=group, name=name, hint=did_you_mean(name, options))
     unknown = re.search(r"Could not override '([^']+)'", message) or re.search(
         r"Key '([^']+)' is not in struct", message

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
-
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from mmbench import paths
 from mmbench.cli.compose import tracker as asked_tracker
 from mmbench.cli.errors import printable
+from mmbench.cli.plain_yaml import plain_yaml
 from mmbench.cli.words import Parser, add_allow, next_line, take_tracking
 from mmbench.data.planted import MADE_UP
-from mmbench.data.regular_file import regular_file
 from mmbench.decision import Economics, decide_first, read_economics, replay
 from mmbench.decision.economics import completed, with_counts
 from mmbench.messages import Message, Refusal, Translator
@@ -32,8 +26,6 @@ from mmbench.store.files import read_document, write_text
 from mmbench.store.trackers import Tracker
 
 KEYS = ("economics", "lang", "dataset", "model", "serving")
-#: What a file of economics stays below: it has some fifty keys, three deep.
-MOST_BYTES, MOST_DEPTH, MOST_LETTERS = 1 << 16, 8, 200
 DESCRIPTION = "Should images be added? Writes report/decision.html and report/decision.json of a sweep."
 
 
@@ -49,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
         metavar="key=value",
         help="economics=FILE or a name in conf/economics (default), lang=en or ja, dataset=NAME, model=NAME whose "
         "lists and guard-rails are looked at (the gain is that of all models), serving=false to measure no latency, "
-        "tracking=wandb to show the page in W&B",
+        "tracking=wandb to show the decision in W&B, or any other tracking word of a sweep",
     )
     parser.add_argument(
         "--template",
@@ -118,7 +110,7 @@ def write_template(name: str, translator: Translator) -> str:
     file = template_file(name)
     if file.exists():
         raise Refusal("{file} is there already; edit it, or move it away first", file=file)
-    write_text(file, economics_template(completed(_yaml(known[name]), _yaml(known["default"])), translator))
+    write_text(file, economics_template(completed(plain_yaml(known[name]), plain_yaml(known["default"])), translator))
     return translator(
         Message(
             "written to {file}: put your own numbers into it, then decide with economics={file}; what you leave as it "
@@ -144,55 +136,17 @@ def load_economics(name: str) -> Economics:
     if not file.exists():
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise Refusal("economics={name}: no such file; name a YAML file or one of {names}", name=name, names=names)
-    own, default = _yaml(file), _yaml(folder / "default.yaml")
+    own, default = plain_yaml(file), plain_yaml(folder / "default.yaml")
     if file.parent == folder:  # these files describe no particular company, so all their inputs count as assumed
         return read_economics({}, completed(own, default))
     if (currency := own.get("currency", default["currency"])) != default["currency"]:
-        alike = (known for path in sorted(folder.glob("*.yaml")) if (known := _yaml(path)).get("currency") == currency)
+        alike = (
+            known for path in sorted(folder.glob("*.yaml")) if (known := plain_yaml(path)).get("currency") == currency
+        )
         default = completed(next(alike, {}), default)
     changed_at = datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return replace(read_economics(own, default), digest=digest, changed_at=changed_at)
-
-
-def _yaml(file: Path) -> Mapping[str, Any]:
-    """Keys and values of a file that anybody may have written."""
-    with regular_file(file).open("rb") as opened:
-        raw = opened.read(MOST_BYTES + 1)
-    if len(raw) > MOST_BYTES:
-        raise Refusal("{file} is larger than {most} bytes; it must hold keys and values", file=file, most=MOST_BYTES)
-    try:
-        text = raw.decode("utf-8-sig")
-        _check_plain(file, text)
-        content = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
-    except Refusal:
-        raise
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise Refusal("{file} is no YAML file: {error}", file=file, error=" ".join(str(error).split())) from error
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
-
-
-def _check_plain(file: Path, text: str) -> None:
-    """Refuse what a file of keys and values needs not and what could grow, or read something else, when it is loaded.
-
-    Events of the parser come one after the other, whatever the depth, and nothing is built of them.
-    """
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        where = {"file": file, "line": event.start_mark.line + 1}
-        if isinstance(event, yaml.AliasEvent):
-            raise Refusal("{file}, line {line}: an alias (*name) is not read here; write the value itself", **where)
-        if isinstance(event, yaml.ScalarEvent):
-            if "${" in event.value:
-                raise Refusal("{file}, line {line}: ${{...}} is not read here; write the value itself", **where)
-            if len(event.value) > MOST_LETTERS:
-                raise Refusal("{file}, line {line}: a value of more than {most} letters", **where, most=MOST_LETTERS)
-        if isinstance(event, yaml.NodeEvent) and depth == 0 and not isinstance(event, yaml.MappingStartEvent):
-            raise Refusal("{file} must hold keys and values", file=file)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MOST_DEPTH:
-            raise Refusal("{file}, line {line}: keys within keys, more than {most} deep", **where, most=MOST_DEPTH)
 
 
 def write(

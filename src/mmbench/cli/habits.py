@@ -67,18 +67,24 @@ FOREIGN_WORDS: Mapping[tuple[str, str], str] = {
     ("search.KEY={low: L, high: H}", "adding-a-model"): "hydra.sweeper.search_space search_space param_grid grid",
     ("report.primary=METRIC", "protocol"): "optimized_metric valid_metric monitor metric objective",
     ("report.metrics=[METRIC,METRIC]", "protocol"): "metrics topk top_k k eval.metrics evaluation.metrics",
-    ("tracking=wandb", "getting-started"): (
-        "logger loggers wandb wandb_mode use_wandb callbacks.wandb mlflow tensorboard trainer.logger comet neptune"
+    ("tracking=wandb", "trackers"): (
+        "logger wandb wandb_mode use_wandb callbacks.wandb trainer.logger comet neptune aim logger=wandb"
     ),
-    (
-        "tracking.project=NAME",
-        "getting-started",
-    ): "wandb.project logger.wandb.project project project_name",
-    ("tracking.entity=NAME", "getting-started"): "wandb.entity logger.wandb.entity entity wandb_entity",
-    ("tracking.tags=[TAG]", "getting-started"): "wandb.tags logger.wandb.tags tags",
-    ("tracking.mode=online", "getting-started"): "wandb.mode logger.wandb.offline offline",
+    ("tracking=mlflow", "trackers"): "mlflow logger=mlflow use_mlflow mlflow_logger callbacks.mlflow",
+    ("tracking=tensorboard", "trackers"): (
+        "tensorboard logger=tensorboard use_tensorboard tensorboard_logger tb callbacks.tensorboard"
+    ),
+    ("tracking=csv", "trackers"): "csv logger=csv csv_logger callbacks.csv",
+    ("tracking=none", "trackers"): "logger=null logger=none logger=False logger=false no_logger",
+    ("tracking=[wandb,csv]", "trackers"): "loggers logger=many_loggers trackers",
+    ("tracking.curves=all", "trackers"): "log_every_n_steps trainer.log_every_n_steps log_curves log_interval",
+    ("tracking.wandb.project=NAME", "trackers"): "wandb.project logger.wandb.project project project_name",
+    ("tracking.wandb.entity=NAME", "trackers"): "wandb.entity logger.wandb.entity entity wandb_entity",
+    ("tracking.wandb.tags=[TAG]", "trackers"): "wandb.tags logger.wandb.tags tags",
+    ("tracking.wandb.mode=online", "trackers"): "wandb.mode logger.wandb.offline offline",
     ("sweep.name=NAME", "getting-started"): (
-        "name run_name task_name exp_name experiment_name job_name version hydra.job.name wandb.name logger.wandb.name"
+        "name run_name task_name exp_name experiment_name job_name version hydra.job.name wandb.name logger.wandb.name "
+        "mlflow.experiment_name logger.mlflow.experiment_name"
     ),
     ("sweep.dir=FOLDER paths.multirun=FOLDER", "getting-started"): (
         "output_dir out_dir log_dir logdir save_dir results_dir work_dir default_root_dir trainer.default_root_dir "
@@ -133,6 +139,8 @@ def _ours(word: str, place: str) -> str:
     bare = word.lstrip("+")
     if bare.startswith(place):
         return f"sweep.dir={bare.removeprefix(place)}"
+    if bare.startswith("tuned="):  # for Hydra a group, where a folder of configurations holds tuned ones
+        return f"given={bare.removeprefix('tuned=')}"
     if word == "~tracking":
         return "tracking=none"
     return f"++{word}" if word.startswith(OPEN_SECTIONS) else word

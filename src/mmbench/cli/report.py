@@ -1,4 +1,4 @@
-"""``python -m mmbench report SWEEP [--explain NAME] [--paper CSV] [--optuna FILE] [--every-chart] [lang=ja] ...``."""
+"""``python -m mmbench report SWEEP [--explain NAME] [--optuna FILE] [--tuned [FOLDER]] [lang=ja] ...``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mmbench.cli.words import Parser, add_allow, take_language, take_tracking
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
 from mmbench.messages.refused import reading
+from mmbench.paths import tuned_dir
 
 if TYPE_CHECKING:
     from mmbench.scheduling.trust import Trust
@@ -33,6 +34,7 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], 
     from mmbench.report.explain import explainable
     from mmbench.report.reading import read_sweep
     from mmbench.report.studies import write_studies
+    from mmbench.report.tuned import write_tuned
 
     if options.explain is not None:
         known = explainable(options.sweep, trust)
@@ -40,6 +42,9 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], 
             near = did_you_mean(options.explain, known)
             raise Refusal("{name} is no contrast or cell of this sweep; {near}", name=options.explain, near=near)
         print(printable(known[options.explain]()), end="")
+    elif options.tuned is not None:
+        tuned = write_tuned(read_sweep(options.sweep, trust), options.tuned)
+        print(translator(Message("written to {folder}: {n} configurations", folder=options.tuned, n=len(tuned))))
     elif options.optuna is not None:
         names = write_studies(read_sweep(options.sweep, trust), options.sweep, options.optuna)
         told = Message(
@@ -54,8 +59,8 @@ def _parser(say: Translator) -> argparse.ArgumentParser:
     parser = Parser(prog="python -m mmbench report", description=say(Message("The tables of a sweep.")))
     parser.epilog = say(
         Message(
-            "lang=ja prints Japanese and writes Japanese pages under the plain names. tracking=wandb, and "
-            "tracking.entity=NAME and so on as for a sweep, shows the report in W&B."
+            "lang=ja prints Japanese and writes Japanese pages under the plain names. tracking=wandb, or any other "
+            "tracking word of a sweep, shows the report there."
         )
     )
     parser.add_argument("sweep", type=Path, help=say(Message("folder of the sweep, for example multirun/first")))
@@ -89,6 +94,19 @@ def _parser(say: Translator) -> argparse.ArgumentParser:
         ),
     )
     parser.add_argument(
+        "--tuned",
+        type=Path,
+        nargs="?",
+        const=tuned_dir(Path("conf")),
+        metavar="FOLDER",
+        help=say(
+            Message(
+                "write the chosen configuration of every cell into FOLDER/<dataset>/<model>/<condition>.yaml, by "
+                "default below conf/tuned, and nothing else; tuned=<dataset> runs them without tuning"
+            )
+        ),
+    )
+    parser.add_argument(
         "--every-chart",
         action="store_true",
         help=say(
@@ -103,7 +121,7 @@ def _parser(say: Translator) -> argparse.ArgumentParser:
 
 
 def _write(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], translator: Translator) -> None:
-    """Write every report, show it in W&B where that is asked for, and say what was written."""
+    """Write every report, show it to the trackers that are asked for, and say what was written."""
     from mmbench.cli import compose
     from mmbench.decision.mirror import mirror
     from mmbench.paths import report_dir

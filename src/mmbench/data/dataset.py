@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench import fingerprint
+from mmbench import fingerprint, paths
 from mmbench.data import encoded, planted, splits
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.held_out import HeldOut
@@ -69,6 +69,10 @@ class DatasetConfig:
             )
         if not self.name.strip():
             raise Refusal("{setting} is empty", setting="dataset.name")
+        if self.name in paths.RESERVED:
+            raise Refusal(
+                "dataset.name={name} is the name of a folder that every sweep has; take another one", name=self.name
+            )
         for setting in ("split_seed", "k_core"):
             number = getattr(self, setting)
             if type(number) is not int or number < 0:

@@ -1,4 +1,4 @@
-"""The report of a sweep as its summary run in W&B: the very tables, figures and verdicts that were written."""
+"""The report of a sweep as the summary run of its trackers: the very tables, figures and verdicts that were written."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mmbench import paths
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.record import decided
 from mmbench.report.table import SweepTable
-from mmbench.store import trackers
 from mmbench.store.files import read_document
-from mmbench.store.trackers import Gap, Grid, Summary, Tracker
+from mmbench.store.trackers import Tracker
+from mmbench.store.trackers.mirrored import Gap, Grid, Summary
 
 TABLES = (paths.TABLE, paths.VERDICTS, paths.BENCHMARK)
 
@@ -25,7 +25,7 @@ def mirror(table: SweepTable, tracker: Tracker) -> None:
         table: the sweep.
         tracker: as this command was asked to track it; what the folder says about that is not obeyed.
     """
-    if not isinstance(tracker, trackers.NoTracker):
+    if tracker.clients:
         tracker.report(read_summary(table))
 
 

@@ -42,8 +42,9 @@ RECORDS = (
     *(f".{ending}" for ending in (paths.RECORD, paths.VALIDATION, paths.STATE, paths.RANKS, paths.LISTS)),
 )
 #: What is no record, was damaged and made again, or says what nobody else needs to believe.
-LEFT_OUT = tuple(
-    place(Path()).name for place in (paths.mirror_dir, paths.report_dir, paths.audit_file, paths.damaged_dir)
+LEFT_OUT = (
+    *paths.MIRRORS,
+    *(place(Path()).name for place in (paths.report_dir, paths.audit_file, paths.damaged_dir)),
 )
 #: Reports that are computed again letter by letter, and those with a check of their own.
 TABLES = (*(f"{n}.{e}" for n in (paths.TABLE, paths.VERDICTS) for e in ("csv", "md", "tex")), f"{paths.TABLE}.txt")

@@ -112,7 +112,7 @@ class CellEffort:
             users=self.users,
             configurations=[t.configuration_hash for t in self.trials],
             seed_noise=NO_SEED_NOISE if self.exact else SeedNoise.of_finals(self.finals_test),
-            exhausted=size(read_space(self.cell.config["search"])) <= len(self.trials),
+            exhausted=self.cell.given is None and size(read_space(self.cell.config["search"])) <= len(self.trials),
         )
 
     @functools.cached_property

@@ -17,7 +17,7 @@ from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, equival
 from mmbench.messages import Message, Template, clauses, conjoined, message_of, series
 from mmbench.report.cell_effort import CellEffort, badly_trained
 from mmbench.report.fairness_checks import FAIL, PASS, WARN, Group
-from mmbench.report.table import CellResult, SweepTable, comparable
+from mmbench.report.table import CellResult, SweepTable, comparable, given_from, not_tuned_here
 from mmbench.report.together import Repetitions, judge_together, read_repetitions, together, without_word
 
 #: Levels of fairness, the worst one last; without trainings there is none.
@@ -296,7 +296,7 @@ def judged_sides(
         doubts: why the measurement cannot be trusted, whatever its numbers.
     """
     cells = {cell.cell.key: cell for cell in (*a, *b)}.values()
-    if any(cell.rungs for cell in cells):
+    if any(cell.rungs or cell.cell.given is not None for cell in cells):
         return None, verdict(None, delta, untrusted=_all(doubts), wordless=wordless(cells))
     try:
         tuned = tuned_gain.free_disposal([cell.tuned_cell for cell in a], [cell.tuned_cell for cell in b], level=level)
@@ -320,6 +320,8 @@ def wordless(cells: Iterable[CellEffort]) -> str:
     """Why nothing may be said in words about these conditions; nothing where it may."""
     reasons = []
     cells = list(cells)
+    if origins := sorted({given_from(cell.cell) for cell in cells if cell.cell.given is not None}):
+        return _all([not_tuned_here(*origin) for origin in origins])
     if any(cell.rungs for cell in cells):
         reasons.append(Message("trials were cut short at rungs, so what they would have come to is unknown"))
     fewest = min((len(cell.trials) for cell in cells if not cell.tuning.exhausted), default=MIN_TRIALS)

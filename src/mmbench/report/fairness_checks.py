@@ -19,7 +19,7 @@ from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
 from mmbench.messages import Message, clauses, conjoined, series
 from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, stalled
 from mmbench.report.draws import Draws, read_draws, subject
-from mmbench.report.table import DELTA, SweepTable
+from mmbench.report.table import DELTA, SweepTable, given_from, not_tuned_here
 from mmbench.store import ledger
 from mmbench.store.schema import Cell, LedgerRow, Stage, Unit, training_rule
 from mmbench.tuning.budget import PILOTS
@@ -102,6 +102,7 @@ def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None
             Message("every condition was tested on the same interactions"),
         ),
         _same(Message("budget"), [_effort(c.cell) for c in cells], Message("one training rule, T and S for all")),
+        _tuned_here(cells),
         _slots(cells),
         _configurations(cells),
         _proposals(cells),
@@ -161,7 +162,22 @@ def _slots(cells: Sequence[CellEffort]) -> Check:
     return Check(Message("trials"), PASS, Message("{n} trials each, slots without a gap", n=planned.pop()))
 
 
-def _configurations(cells: Sequence[CellEffort]) -> Check:
+def _tuned_here(cells: Sequence[CellEffort]) -> Check | None:
+    """Did the conditions take configurations of another sweep? Then all of them did, and from the same one."""
+    given = [cell for cell in cells if cell.cell.given is not None]
+    if not given:
+        return None
+    origins = sorted({(*given_from(cell.cell), cell.cell.config["given"]["trials"]) for cell in given})
+    if len(given) < len(cells) or len(origins) > 1:
+        reason = Message("some conditions were tuned here and some were not, or not with the same effort")
+        return Check(Message("tuning"), FAIL, reason)
+    dataset, root, _ = origins[0]
+    return Check(Message("tuning"), WARN, not_tuned_here(dataset, root))
+
+
+def _configurations(cells: Sequence[CellEffort]) -> Check | None:
+    if all(cell.cell.given is not None for cell in cells):
+        return None  # each took its own
     shortest = min(len(c.trials) for c in cells)
     lists = [[t.configuration_hash for t in c.trials][:shortest] for c in cells]
     if any(hashes != lists[0] for hashes in lists):

@@ -12,7 +12,7 @@ from mmbench.audit.root import root_of
 from mmbench.evaluation import metrics
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message, Refusal, conjoined, listed
-from mmbench.report.table import CONDITIONS, LATE, CellResult, SweepTable
+from mmbench.report.table import CONDITIONS, LATE, CellResult, SweepTable, given_from
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.records import CellStore
@@ -120,15 +120,19 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
     if choice is None or seal is None or not cell.effort.is_met_by(choice, seal):
         return CellResult(*planned.name, "missing", folder)
     config, states = cell.config, cell.states
+    given = () if cell.given is None else given_from(cell)
     effort = fingerprint.of_json(
         {
             **{name: config[name] for name in ("model", "search", "optimizer")},
             "rule": training_rule(config["budget"]),
             "trials": choice.n_trials,
+            **({"given": [*given, config["given"]["trials"]]} if given else {}),
         }
     )
     missing = config["modality"].get("missing", {})
     kept = [name for name, state in states.items() if state != "drop"]
     alone = kept[0] if len(kept) == 1 and states[kept[0]] == "real" and not missing.get(kept[0]) else ""
     seeds, data = tuple(seal.finals), config["dataset"]["name"]
-    return CellResult(*planned.name, "done", folder, "", seeds, seal.test_hash, effort, data, tuple(states), alone)
+    return CellResult(
+        *planned.name, "done", folder, "", seeds, seal.test_hash, effort, data, tuple(states), alone, given=given
+    )

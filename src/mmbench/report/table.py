@@ -60,6 +60,7 @@ class CellResult:
         only: the one modality that the condition keeps, as it is; empty for any other condition.
         tiers: those that the model's YAML declares.
         parts: cells whose lists this one averages, by modality name; no cell has run then.
+        given: data set and root of the sweep whose configurations it took without tuning; empty for one that was tuned.
     """
 
     dataset: str
@@ -76,6 +77,7 @@ class CellResult:
     only: str = ""
     tiers: tuple[str, ...] = ()
     parts: tuple[CellResult, ...] = ()
+    given: tuple[str, str] | tuple[()] = ()
 
     @functools.cached_property
     def tested(self) -> list[Ranking]:
@@ -169,12 +171,15 @@ class SweepTable:
     @property
     def proof(self) -> Message:
         """How far the records have been checked, in one line for every page and table."""
-        return Message(
+        proof = Message(
             "records: {level}; root {root}; plan {plan}",
             level=self.standing.words,
             root=self.standing.root or "-",
             plan=self.plan_hash or "-",
         )
+        for origin in sorted({cell.given for cell in self.cells.values() if cell.given}):
+            proof = Message("{first}; {second}", first=proof, second=not_tuned_here(*origin))
+        return proof
 
     @property
     def title(self) -> str:
@@ -237,6 +242,16 @@ class SweepTable:
             (model for model, result in results.items() if result),
             key=lambda m: -results[m].mean(metric),  # type: ignore[union-attr]
         )
+
+
+def given_from(cell: Cell) -> tuple[str, str]:
+    """Data set and root of the sweep whose configurations a cell took."""
+    return str(cell.config["given"]["dataset"]), str(cell.config["given"]["root"])
+
+
+def not_tuned_here(dataset: str, root: str) -> Message:
+    """That cells took the configurations of another sweep."""
+    return Message("not tuned here: configurations of {dataset}, root {root}", dataset=dataset, root=root)
 
 
 def comparable(a: CellResult, b: CellResult) -> bool:

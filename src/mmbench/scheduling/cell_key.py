@@ -37,6 +37,8 @@ def key_of(cell: Cell) -> str:
         "rule": training_rule(plain["budget"]),
         **{name: plain[name] for name in ("model", "search", "optimizer")},
     }
+    if cell.given is not None:
+        key["given"] = cell.given
     return fingerprint.of_json(key)
 
 

@@ -46,8 +46,8 @@ class SweepConfig:
     """The sweep as a whole.
 
     Args:
-        name: its name.
-        dir: folder of its records.
+        name: name of the sweep.
+        dir: folder of the records.
         workers: worker processes of a machine; None is one per core, as far as the memory goes.
         grace: seconds after SIGTERM in which a training may end before it is given back.
     """
@@ -151,13 +151,34 @@ class TuningConfig:
 
 
 @dataclass(frozen=True)
+class GivenConfig:
+    """A configuration that another sweep has tuned, which a cell takes as it is.
+
+    Args:
+        dataset: data set that it was tuned on.
+        model: its model.
+        modality: its condition.
+        root: root of the records of that sweep.
+        trials: trials that it was chosen from.
+        configuration: value by searched path.
+    """
+
+    dataset: str
+    model: str
+    modality: str
+    root: str
+    trials: int
+    configuration: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Metrics of the report.
 
     Args:
-        metrics: those that it prints.
-        primary: the one that it judges, fixed before a sweep runs; trials are chosen by validation NDCG@20 whatever
-            it is.
+        metrics: metrics that the tables show.
+        primary: metric that is judged, fixed before a sweep runs; trials are chosen by validation NDCG@20 whatever it
+            is.
         printed: whether a sweep prints its tables when it is done.
     """
 
@@ -214,6 +235,7 @@ class JobConfig:
         tuning: what trials are chosen by.
         report: what the report prints.
         export: what a cell exports.
+        given: the configuration that is taken without tuning; None where the cell is tuned.
     """
 
     plain: Section
@@ -226,6 +248,7 @@ class JobConfig:
     tuning: TuningConfig
     report: ReportConfig
     export: ExportConfig
+    given: GivenConfig | None = None
 
     @staticmethod
     def of(plain: Section) -> JobConfig:
@@ -240,6 +263,8 @@ class JobConfig:
             options = dataset.get("world_options")
             check_type("dataset.world_options", options, Section | None)
             check_keys("dataset.world_options", make_world, options or {}, given=2)
+        given = plain.get("given")
+        check_type("given", given, Section | None)
         return JobConfig(
             plain,
             sweep=made("sweep", SweepConfig, plain["sweep"]),
@@ -251,6 +276,7 @@ class JobConfig:
             tuning=made("tuning", TuningConfig, plain["tuning"]),
             report=made("report", ReportConfig, plain["report"]),
             export=made("export", ExportConfig, plain["export"]),
+            given=None if given is None else made("given", GivenConfig, given),
         )
 
     @staticmethod

@@ -36,7 +36,7 @@ from mmbench.training.fit import ModelFactory
 from mmbench.training.settings import TrainingSettings
 from mmbench.training.stopping import StoppingRule
 from mmbench.tuning.cell import CellTask
-from mmbench.tuning.space import read_space
+from mmbench.tuning.space import Space, read_space
 
 #: Sections that set where or how a sweep runs; no record may depend on them, ``study.draw`` aside, which has a field
 #: of its own.
@@ -162,7 +162,27 @@ class Job:
             new_valid=dataset.split.new_valid,
             target=self.target,
             inside=inside,
+            given=self._given(space),
         )
+
+    def _given(self, space: Space) -> Configuration | None:
+        """The configuration of another sweep, where it is to be taken.
+
+        Raises:
+            ValueError: for one that has other values than those that are searched here.
+        """
+        given = self.config.given
+        if given is None:
+            return None
+        if given.configuration.keys() != space.keys():
+            raise Refusal(
+                "given: the configuration of {cell} sets {set}, and {searched} are searched here; it is one of another "
+                "search space",
+                cell=f"{given.dataset}/{given.model}/{given.modality}",
+                set=", ".join(sorted(given.configuration)) or "-",
+                searched=", ".join(sorted(space)) or "-",
+            )
+        return dict(given.configuration)
 
     def _inside(self, dataset: Dataset) -> NDArray[np.bool_] | None:
         """Items that keep their content under ``missing_rule=slice``.
@@ -243,6 +263,8 @@ class Job:
 def _recorded(plain: Section, inside: NDArray[np.bool_] | None) -> dict[str, Any]:
     """The configuration as a record has it: nothing of where or how, and which items a slice held."""
     recorded = {name: section for name, section in plain.items() if name not in PLACE_OR_MANNER}
+    if recorded.get("given") is None:  # of a cell that is tuned there is nothing to be said
+        recorded.pop("given", None)
     if inside is not None:
         recorded["modality"] = {**recorded["modality"], "missing_items": fingerprint.of_arrays(inside)}
     return recorded

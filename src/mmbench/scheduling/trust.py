@@ -122,7 +122,7 @@ class Trust:
                 if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
                     raise Refusal("{path} is neither a file nor a folder", path=path)
             if Path(here) == sweep_dir:  # W&B links its runs to each other by absolute paths; nothing reads them
-                folders[:] = [name for name in folders if name != paths.mirror_dir(sweep_dir).name]
+                folders[:] = [name for name in folders if name != paths.mirror_dir(sweep_dir, "wandb").name]
 
 
 #: Of a command that vouches for nothing.

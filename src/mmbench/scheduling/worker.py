@@ -151,8 +151,13 @@ def _export(job: Job, store: CellStore) -> None:
 
 
 def _mirror(job: Job, store: CellStore) -> None:
-    """Show a sealed cell to the tracker."""
-    trackers.make_tracker(job.config.plain["tracking"], job.sweep_dir).cell(store.folder)
+    """Show a sealed cell to the trackers."""
+    try:
+        tracker = trackers.make_tracker(job.config.plain["tracking"], job.sweep_dir)
+    except Refusal as error:  # this machine lacks a library that the one with the command has; the cell is finished
+        warnings.warn(str(error), stacklevel=2)
+    else:
+        tracker.cell(store.folder)
 
 
 @dataclass(frozen=True)

@@ -432,6 +432,12 @@ class Cell(Record, frozen=True, tag="cell"):
         """What its tuning aims at; empty where all held-out interactions are ranked among all items."""
         return target_of(self.config["dataset"].get("protocol", ""), self.config.get("tuning", {}).get("target"))
 
+    @property
+    def given(self) -> Configuration | None:
+        """The configuration of another sweep that it took; None where it was tuned."""
+        given = self.config.get("given")
+        return given["configuration"] if isinstance(given, Mapping) else None
+
 
 class CellFailure(Record, frozen=True, tag="failure"):
     """Why a cell has no result."""

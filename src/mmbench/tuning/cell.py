@@ -48,6 +48,7 @@ class CellTask:
         target: what tuning aims at, one of :data:`mmbench.data.held_out.TARGETS`; empty where validation is ranked
             among all items.
         inside: items that keep their content under ``missing_rule=slice``, ``(n_items,)``; None for any other rule.
+        given: a configuration that another sweep has tuned, the only one that is tried; None where the cell is tuned.
     """
 
     cell: CellName
@@ -65,6 +66,7 @@ class CellTask:
     new_valid: HeldOut | None = None
     target: str = ""
     inside: NDArray[np.bool_] | None = None
+    given: Configuration | None = None
 
     @property
     def versions_hash(self) -> str:
@@ -92,7 +94,7 @@ class CellTask:
         Args:
             trials: how many, by default those of the budget; fewer are the beginning of more.
         """
-        return slots_of(self.cell, self.space, self.default, trials or self.budget.trials)
+        return slots_of(self.cell, self.space, self.default, trials or self.budget.trials, self.given)
 
     def inputs(self, seed: int, condition: ModalityCondition | None = None) -> dict[str, ItemFeature]:
         """Features of a run after the condition (or after another one); ``seed`` drives the random states."""
@@ -100,7 +102,9 @@ class CellTask:
         return (condition or self.condition).apply(self.features, seed, counts, self.inside)
 
 
-def slots_of(cell: CellName, space: Space, default: Configuration, trials: int) -> list[Configuration]:
+def slots_of(
+    cell: CellName, space: Space, default: Configuration, trials: int, given: Configuration | None = None
+) -> list[Configuration]:
     """The configuration of each slot; the draws depend on dataset and model only, the dataset's name on the draw.
 
     Args:
@@ -108,7 +112,10 @@ def slots_of(cell: CellName, space: Space, default: Configuration, trials: int) 
         space: its search space.
         default: its default configuration, slot 0.
         trials: how many; fewer come back when the space holds fewer.
+        given: the only configuration, where another sweep has tuned it.
     """
+    if given is not None:
+        return [given]
     return configurations(space, default, trials, f"{cell.dataset}|{cell.model}|space")
 
 

@@ -21,7 +21,7 @@ from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.report.layout import md
 from mmbench.report.reading import read_sweep
-from mmbench.report.table import SweepTable
+from mmbench.report.table import SweepTable, not_tuned_here
 from mmbench.scheduling.trust import Trust
 from mmbench.store import files
 from mmbench.training.stopping import SELECTION_METRIC
@@ -146,6 +146,7 @@ def describe(winner: Winner, seed: int, table: SweepTable, written: list[str]) -
         "states": cell.states,
         "configuration": winner.choice.configuration,
         "chosen_among": winner.choice.n_trials,
+        "not_tuned_here": dict(zip(("dataset", "root"), result.given, strict=False)) or None,
         f"validation_{SELECTION_METRIC}": winner.choice.score,
         "test": metrics,
         "test_users": result.rankings[0].n_users,
@@ -160,12 +161,15 @@ def describe(winner: Winner, seed: int, table: SweepTable, written: list[str]) -
 def as_markdown(card: Mapping[str, Any]) -> str:
     """The card to read, in plain Markdown; what is not ours is escaped."""
     test = [f"{name} {m['mean']:.4f} [{m['low']:.4f}, {m['high']:.4f}]" for name, m in card["test"].items()]
+    among = f"{card['chosen_among']} trials by validation {SELECTION_METRIC}"
+    if (origin := card["not_tuned_here"]) is not None:
+        among = str(not_tuned_here(origin["dataset"], origin["root"]))
     rows = {
         "data": "; ".join(card["data"]["words"]),
         "licence of the data": card["data"]["licence"] or "not given",
         "states of the modalities": _listed(card["states"]),
         "configuration": _listed(card["configuration"]) or "nothing is tuned",
-        "chosen among": f"{card['chosen_among']} trials by validation {SELECTION_METRIC}",
+        "chosen among": among,
         "test, with 95 % intervals over users and seeds": "; ".join(test),
         "final run": card["final_run"],
         "versions": _listed(card["versions"]),

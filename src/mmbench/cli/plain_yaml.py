@@ -1,0 +1,62 @@
+"""YAML files of keys and values: economics, and configurations that were tuned elsewhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mmbench.data.regular_file import regular_file
+from mmbench.messages import Refusal
+
+#: What such a file stays below: one of economics has some fifty keys, three deep.
+MOST_BYTES, MOST_DEPTH, MOST_LETTERS = 1 << 16, 8, 200
+
+
+def plain_yaml(file: Path) -> Mapping[str, Any]:
+    """Keys and values of a file that anybody may have written.
+
+    Raises:
+        ValueError: for a file that holds more, or something else.
+    """
+    with regular_file(file).open("rb") as opened:
+        raw = opened.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise Refusal("{file} is larger than {most} bytes; it must hold keys and values", file=file, most=MOST_BYTES)
+    try:
+        text = raw.decode("utf-8-sig")
+        _check_plain(file, text)
+        content = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
+    except Refusal:
+        raise
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise Refusal("{file} is no YAML file: {error}", file=file, error=" ".join(str(error).split())) from error
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def _check_plain(file: Path, text: str) -> None:
+    """Refuse what a file of keys and values needs not and what could grow, or read something else, when it is loaded.
+
+    Events of the parser come one after the other, whatever the depth, and nothing is built of them.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        where = {"file": file, "line": event.start_mark.line + 1}
+        if isinstance(event, yaml.AliasEvent):
+            raise Refusal("{file}, line {line}: an alias (*name) is not read here; write the value itself", **where)
+        if isinstance(event, yaml.ScalarEvent):
+            if "${" in event.value:
+                raise Refusal("{file}, line {line}: ${{...}} is not read here; write the value itself", **where)
+            if len(event.value) > MOST_LETTERS:
+                raise Refusal("{file}, line {line}: a value of more than {most} letters", **where, most=MOST_LETTERS)
+        if isinstance(event, yaml.NodeEvent) and depth == 0 and not isinstance(event, yaml.MappingStartEvent):
+            raise Refusal("{file} must hold keys and values", file=file)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEPTH:
+            raise Refusal("{file}, line {line}: keys within keys, more than {most} deep", **where, most=MOST_DEPTH)

@@ -1,0 +1,145 @@
+"""Configurations of one sweep run in another without tuning, and every page says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mmbench import paths
+from mmbench.cli import main
+from mmbench.cli.compose import compose
+from mmbench.report.fairness_checks import FAIL, WARN, read_groups
+from mmbench.report.reading import read_sweep
+from mmbench.store import records
+from mmbench.store.schema import Cell, Choice, Stage
+from mmbench.tuning.space import read_space
+from tests.cli.conftest import Command
+from tests.cli.test_errors import is_one_line
+
+CELLS = ("model=vbpr", "modality=none,text", "statistics.contrasts=[text_vs_none]", "dataset.world_options.n_users=200")
+SEARCHED = [path for path in read_space(compose(["model=vbpr"]).config["search"]) if path != "optimizer.lr"]
+DATA = "planted-complementary"
+
+
+@pytest.fixture
+def tuned(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a sweep whose configurations lie in ``conf/tuned`` of the working folder."""
+    monkeypatch.chdir(tmp_path)
+    said = command("run", "-m", "sweep.name=first", *CELLS, "budget.trials=9", "budget.seeds=2")
+    assert said.code == 0, said.err
+    report(monkeypatch, tmp_path / "first", "--tuned")
+    return tmp_path / "first"
+
+
+def report(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr("sys.argv", ["mmbench", "report", *map(str, words)])
+    main()
+
+
+def chosen(sweep: Path, modality: str) -> Choice:
+    return records.read(paths.choice_file(paths.cell_dir(sweep, DATA, "vbpr", modality)), Choice)
+
+
+def test_a_table_is_made_again_without_tuning_and_says_so(
+    tuned: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = read_sweep(tuned).standing.root
+    file = tmp_path / "conf" / "tuned" / DATA / "vbpr" / "text.yaml"
+    written = yaml.safe_load(file.read_text())
+    assert (written["root"], written["trials"]) == (root, 9)
+    assert written["configuration"] == chosen(tuned, "text").configuration
+    words = ("-m", "sweep.name=again", *CELLS, f"tuned={DATA}", "budget=small", "budget.max_steps=3")
+    said = command("run", *words)
+    assert said.code == 0, said.err
+    again, marked = tmp_path / "again", f"not tuned here: configurations of {DATA}, root {root}"
+    for modality in ("none", "text"):
+        folder = paths.cell_dir(again, DATA, "vbpr", modality)
+        cell = records.read(paths.cell_file(folder), Cell)
+        assert cell.given == chosen(tuned, modality).configuration == chosen(again, modality).configuration
+        assert (cell.effort.trials, cell.effort.proposals, cell.effort.seeds) == (1, 0, 3)
+        assert len(records.read_trainings(folder, Stage.TRIAL)) == 1
+        configurations = [final.configuration for final in records.read_trainings(folder, Stage.FINAL)]
+        assert configurations == [cell.given] * 3
+    pages = ("table.md", "table.txt", "table.tex", "verdicts.md", "benchmark.md", "contribution.md", "fairness.md",
+             "fairness.html", "report.html", "submission.md")  # fmt: skip
+    for page in pages:
+        assert root in (paths.report_dir(again) / page).read_text(encoding="utf-8"), page
+        if not page.endswith((".html", ".tex")):
+            assert marked in (paths.report_dir(again) / page).read_text(encoding="utf-8"), page
+    assert f"text_vs_none: no word: {marked}" in (paths.report_dir(again) / "table.txt").read_text() + said.out
+    table = read_sweep(again)
+    (group,) = read_groups(table, again)
+    assert {check.level for check in group.checks if check.name == "tuning"} == {WARN}
+    assert FAIL not in {check.level for check in group.checks}
+    assert table.standing.words == "consistent"
+    assert table.change(DATA, "vbpr", "text", "none", table.primary) is not None  # of these two configurations
+    export = ["mmbench", "export", str(again), "--cell", f"{DATA}/vbpr/text", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", export)
+    main()
+    assert f"**chosen among**: {marked}" in (tmp_path / "out" / "card.md").read_text()
+    with pytest.raises(SystemExit):
+        report(monkeypatch, again, "--tuned")  # nothing was tuned there
+    is_one_line(
+        command("run", *words, "budget.trials=9"), "budget.trials=9 asks for a search, and tuned=planted-complemen"
+    )
+
+
+def test_a_condition_that_was_tuned_here_is_not_compared_with_one_that_was_not(
+    tuned: Path, command: Command, tmp_path: Path
+) -> None:
+    shared = ("budget.seeds=2", "budget.trials=1", "sweep.name=mixed", "model=vbpr", *CELLS[2:])
+    assert command("run", "-m", *shared, "modality=text", f"tuned={DATA}").code == 0
+    said = command("run", "-m", *shared, "modality=none")
+    assert said.code == 0, said.err
+    (group,) = read_groups(read_sweep(tmp_path / "mixed"), tmp_path / "mixed")
+    (check,) = (check for check in group.checks if check.name == "tuning")
+    assert check.level == FAIL
+    assert "text_vs_none: measurement not trusted" in said.out
+
+
+def test_configurations_of_two_sweeps_are_not_compared(tuned: Path, command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "conf" / "tuned" / DATA / "vbpr" / "text.yaml"
+    file.write_text(file.read_text().replace("root: ", "root: f"))
+    said = command("run", "-m", "sweep.name=two", *CELLS, f"tuned=conf/tuned/{DATA}", "budget.seeds=2")
+    assert said.code == 0, said.err
+    assert "text_vs_none: measurement not trusted" in said.out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: None, "tuned=planted-complementary has nothing for vbpr and text: "),
+        (lambda text: text.replace("modality: text", "modality: none"), "is of vbpr/none, not of the cell that it is"),
+        (lambda text: text.replace("optimizer.lr:", "model.embedding_dim:"), "it is one of another search space"),
+        (lambda text: text.replace("optimizer.lr:", "model._target_:"), "model._target_ begins with an underscore"),
+        (
+            lambda text: text + "mine: 1\n",
+            "given.mine is not a key of given; accepted: configuration, dataset, modality, model, ",
+        ),
+        (lambda text: text.replace("trials: 9", "trials: ${oc.env:HOME}"), "${...} is not read here"),
+        (lambda text: text.replace("trials: 9", "trials: many"), "given.trials=many"),
+    ],
+    ids=["missing", "another cell", "another space", "class", "unknown key", "interpolation", "type"],
+)
+def test_a_file_that_does_not_fit_is_refused(
+    change: Callable[[str], str | None], message: str, command: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "configurations" / "tuned" / DATA / "vbpr"
+    folder.mkdir(parents=True)
+    values = {"optimizer.lr": 0.003, **dict.fromkeys(SEARCHED, 0.5)}
+    content = {"dataset": DATA, "model": "vbpr", "modality": "text", "root": "r", "trials": 9, "configuration": values}
+    changed = change(yaml.safe_dump(content))
+    if changed is not None:
+        (folder / "text.yaml").write_text(changed)
+    words = ("--config-dir", str(tmp_path / "configurations"), "model=vbpr", "modality=text", f"tuned={DATA}")
+    is_one_line(command("run", "-m", "sweep.name=next", *words), message)
+    assert not (tmp_path / "next").exists()
+
+
+def test_a_folder_that_is_not_there_is_named(command: Command) -> None:
+    is_one_line(
+        command("run", "model=vbpr", "tuned=ml100k"), "tuned=ml100k: there is no folder conf/tuned/ml100k; python"
+    )
