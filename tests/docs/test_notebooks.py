@@ -32,9 +32,9 @@ PROMISED = {
         r"fusion, text_vs_none: \w+",
     ),
     "reading_a_verdict": (
-        "seeds 3: better but small",
-        "seeds 3: equivalent",
-        "seeds 1: undecided",
+        "of 30 trials: better but small",
+        "of 30 trials: equivalent",
+        "of 30 trials: undecided",
         r"\[3/3 cells, 33/33 trainings",
         r"fused_vs_text: detectable gain \d+\.\d%",
         r"\| planted-redundant \| fusion \|",
