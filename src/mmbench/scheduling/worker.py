@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import multiprocessing
 import os
 import signal
 import sys
@@ -13,7 +12,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
@@ -26,6 +24,7 @@ from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
 from mmbench.data.spreadsheet import csv_text
 from mmbench.messages import Message, Refusal, Translator
+from mmbench.scheduling import pinned
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
 from mmbench.store import bounds, crashes, files, ledger, mending, trackers
@@ -75,12 +74,12 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     torch.set_num_threads(1)
     allocation.keep_freed_memory()
+    allocation.settle()
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     try:
         signal.signal(signal.SIGALRM, _give_back)
         signal.signal(signal.SIGTERM, wind_down)
-        if (parent := multiprocessing.parent_process()) is not None:
-            threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        pinned.end_with_parent()
         work(jobs, stop, tell)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
@@ -97,11 +96,6 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
 def _give_back(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_IGN)  # a second one must not interrupt the giving back
     raise Stopped
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os.kill(os.getpid(), signal.SIGALRM)
 
 
 def work(
@@ -259,6 +253,8 @@ def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> boo
                     except OSError:
                         confirm()  # who took over may have cleared away what this worker was writing
                         raise
+                    finally:
+                        allocation.release()
         except LeaseLost:
             taken = Message(
                 "{cell} {training}: taken over by another worker while this one was silent",
@@ -299,4 +295,4 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
     except (OSError, Damaged, LeaseLost, Superseded, DataChanged):
         raise  # a full disk, a lost share or a damaged file is not the cell's fault: the training stays open
     except Exception as error:
-        cell.store.fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+        cell.store.fail(allocation.reason(error), traceback.format_exc())
