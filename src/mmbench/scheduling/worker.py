@@ -253,8 +253,6 @@ def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> boo
                     except OSError:
                         confirm()  # who took over may have cleared away what this worker was writing
                         raise
-                    finally:
-                        allocation.release()
         except LeaseLost:
             taken = Message(
                 "{cell} {training}: taken over by another worker while this one was silent",
@@ -296,3 +294,5 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
         raise  # a full disk, a lost share or a damaged file is not the cell's fault: the training stays open
     except Exception as error:
         cell.store.fail(allocation.reason(error), traceback.format_exc())
+    finally:
+        allocation.release()
