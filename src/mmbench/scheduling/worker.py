@@ -30,7 +30,7 @@ from mmbench.sealing.score_test import is_scored, score_test
 from mmbench.store import bounds, crashes, files, ledger, mending, trackers
 from mmbench.store.bounds import Damaged
 from mmbench.store.crashes import MAX_CRASHES
-from mmbench.store.leases import LeaseLost, Leases, holding, make_leases
+from mmbench.store.leases import Hold, LeaseLost, Leases, keeping, make_leases
 from mmbench.store.records import CellStore, Superseded
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
@@ -204,24 +204,25 @@ def work_on(
     coming = iter(cells)
     begun: list[OpenCell] = []
     mended: set[Path] = set()
-    while not stop.is_set():
-        try:
-            begun = [cell for cell in begun if not cell.is_over()]
-            if any(_run_one(cell, leases, tell) for cell in begun):
+    with keeping(leases) as hold:
+        while not stop.is_set():
+            try:
+                begun = [cell for cell in begun if not cell.is_over()]
+                if any(_run_one(cell, leases, hold, tell) for cell in begun):
+                    continue
+            except Damaged as error:
+                if error.path in mended:
+                    raise
+                mended.add(error.path)
+                for line in mending.mend_after(begun[0].store.sweep_dir, error):
+                    print(line, flush=True)
                 continue
-        except Damaged as error:
-            if error.path in mended:
-                raise
-            mended.add(error.path)
-            for line in mending.mend_after(begun[0].store.sweep_dir, error):
-                print(line, flush=True)
-            continue
-        if (cell := next(coming, None)) is not None:
-            begun.append(cell)
-        elif begun:
-            stop.wait(POLL)
-        else:
-            return
+            if (cell := next(coming, None)) is not None:
+                begun.append(cell)
+            elif begun:
+                stop.wait(POLL)
+            else:
+                return
     raise Stopped
 
 
@@ -234,7 +235,7 @@ def _steps(cell: OpenCell) -> list[Unit | None]:
         return []
 
 
-def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> bool:
+def _run_one(cell: OpenCell, leases: Leases, hold: Hold, tell: Callable[[str], None]) -> bool:
     """Run the first step of a cell that no other worker holds; return whether one was run."""
     for step in _steps(cell):
         place = "seal-0" if step is None else f"{step.stage}-{step.number}"
@@ -242,7 +243,7 @@ def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> boo
         if not leases.claim(name):
             continue
         try:
-            with holding(leases, name) as confirm:
+            with hold(name) as confirm:
                 # Another worker may have finished it between the read of the ledger and the claim.
                 if step in _steps(cell):
                     tell(name)
