@@ -33,7 +33,7 @@ HEAD = """\
 
 Made by `OMP_NUM_THREADS=1 python -m tests.audit.every_model`: every model with the conditions none and fused at
 `budget=touch`, on a planted world of 60 users and on MovieLens 100K. Every training was run again and compared bit for
-bit.
+bit. Seconds are those of the clock, beside other work.
 
 | data | model | trainings | audit | findings | seconds of the sweep | seconds of the audit |
 | --- | --- | ---: | --- | ---: | ---: | ---: |

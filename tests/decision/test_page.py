@@ -73,6 +73,7 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
     assert page.by_id["action"] == translator(Message(ACTIONS[action], part=part))
     word = {"en": r"[Ll]ikely|Unclear", "ja": "可能性|どちらとも言えない"}[lang]
     assert re.search(word, page.by_id["sure"])
+    assert not re.search("通り(以上|未満)?通り", page.by_id["sure"]), "a counter is said once"
     need, once = ("6.4%", "€42,000") if answer == "partial" else ("8.0%", "€60,000")
     assert re.search(f"break-even line {need}|採算ライン {need}", page.by_id["range"])
     assert once in page.by_id["cost"]
@@ -85,6 +86,8 @@ def test_the_first_screen_says_what_a_manager_needs(shop: tuple[SweepTable, Read
         sentence = {"en": "does not mean that images have no effect", "ja": "画像に効果がないという意味ではありません"}
         assert sentence[lang] in page.by_id["sentence"]
         assert "value" not in page.by_id
+    ranged = {"en": "the bar its range", "ja": "線はありそうな範囲"}[lang]
+    assert (ranged in page.everything) == (answer not in ("one_seed", "too_wide", "nothing")), "no bar, no word of it"
     # The reader of one sentence knows data, models, metric, and, where there is a gain, the effort.
     known = ["shop", "hybridknn, itemknn", "NDCG@20", *(["10", "30"] if answer != "nothing" else [])]
     assert all(part in page.by_id["measured"] for part in known)

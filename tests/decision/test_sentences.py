@@ -329,7 +329,7 @@ CLAIMS = [
         lambda s: about(s) and not s.d.trusted,
     ),
     claim(
-        "Measured without its uncertainty: {mean}; break-even line {need}.",
+        "Measured, but its range cannot be told: {mean}; break-even line {need}.",
         lambda s: about(s) and (s.e.gain is None or bool(s.e.silent)),
     ),
     claim("Not measured; break-even line {need}.", lambda s: about(s) and s.e.ratio is None),

@@ -23,6 +23,7 @@ from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import Trust
 from mmbench.store import records
+from mmbench.store.schema import Manifest
 from mmbench.training.fit import rebuild
 from mmbench.winner.chosen import Winner, read_winner
 from mmbench.winner.exported import export
@@ -82,6 +83,35 @@ def test_nobody_is_recommended_what_the_user_has(sweep: Path, model: str) -> Non
     assert has.isdisjoint(zip(lists["user"].astype(str), lists["item"].astype(str), strict=True))
     assert lists.groupby("user")["rank"].max().min() < 80
     assert (lists.groupby("user")["item"].nunique() == lists.groupby("user").size()).all()
+
+
+def test_held_out_rows_that_no_target_ranks_are_known_too(tmp_path: Path) -> None:
+    """Under protocol cold, validation and test of the split are those rows alone that tuning aims at."""
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=cold", "dataset.protocol=cold", "dataset.cold_fold=0"]
+    planned = Sweep.plan([compose([*words, "model=contentknn", "modality=text"]).job()], words)
+    planned.open()
+    worker.work(planned.waiting)
+    (name,) = (str(cell.name) for cell in records.read(paths.manifest_file(planned.folder), Manifest).cells)
+    winner = read_winner(planned.folder, name, Sources(TRUST))
+    split = winner.dataset.split
+    assert split.new_valid is not None
+    assert split.new_test is not None
+    users = winner.dataset.user_ids.tolist()
+    lists = recommend(winner, users, Asked(80, [1]))
+    given = set(zip(lists["user"].astype(str), lists["item"].astype(str), strict=True))
+    hidden = [
+        part
+        for part, target in ((split.new_valid, split.valid), (split.new_test, split.test))
+        if len(part.rows) > len(target)
+    ]
+    assert len(hidden) == 2, "both parts hold rows of warm items that the target leaves out"
+    for part in (split.train, *(held.rows for held in hidden)):
+        ids = winner.dataset.user_ids[part.users], winner.dataset.item_ids[part.items]
+        assert given.isdisjoint(zip(map(str, ids[0]), map(str, ids[1]), strict=True))
+    with pytest.raises(
+        ValueError, match=r"^--as-tested is for cells that were tested among all items; with tuning\.target=cold"
+    ):
+        recommend(winner, users, Asked(20, [1], as_tested=True))
 
 
 def test_the_mean_over_seeds_orders_by_mean_place(sweep: Path) -> None:
@@ -206,8 +236,14 @@ def test_commands(
     assert "1 list, from final run 1, 2" in run("--new-users", str(new), "--seed", "mean").out
     users.write_text("nobody\n", encoding="utf-8")
     is_one_line(run("--users", str(users)), "1 of the user ids are not in the data, such as nobody")
+    users.write_text("\n", encoding="utf-8")
+    is_one_line(run("--users", str(users)), "no user is asked for; give at least one id")
+    users.write_bytes(b"\xff\xfe\xff")
+    assert "records do not go together" not in run("--users", str(users)).err
     is_one_line(run("--seed", "9"), "final run 9 does not exist; there are 1, 2")
     is_one_line(run("--top", "0"), "--top=0 must be a whole number of at least 1")
+    new.write_text("user,item\n", encoding="utf-8")
+    is_one_line(run("--new-users", str(new)), "new.csv has a header but no rows")
     new.write_text("who,item\nx,1\n", encoding="utf-8")
     is_one_line(run("--new-users", str(new)), "has no column user; it needs user and item")
     wrong = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fuse", "--out", str(tmp_path / "out"))

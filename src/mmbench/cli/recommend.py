@@ -55,23 +55,24 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.store import files
     from mmbench.winner.recommended import Asked, recommend, recommend_to_new
 
+    # The files of the user are read outside: an error of theirs is not one of the sweep.
+    users = histories = None
+    if asked.users is not None:
+        lines = regular_file(asked.users).read_text(encoding="utf-8-sig").splitlines()
+        users = [line.strip() for line in lines if line.strip()]
+    if asked.new_users is not None:
+        table = TableFile(asked.new_users, encoding="auto")
+        if missing := {"user", "item"} - {*table.header().frame}:
+            raise Refusal("{file} has no column {column}; it needs user and item", file=table.path, column=min(missing))
+        histories = table.read(["user", "item"]).frame
     with reading(asked.sweep):
         winner = winner_of(asked)
         seeds = sorted(winner.finals) if asked.seed == MEAN else [int(asked.seed)]
         lists = Asked(asked.top, seeds, asked.as_tested)
-        if asked.new_users is not None:
-            table = TableFile(asked.new_users, encoding="auto")
-            if missing := {"user", "item"} - {*table.header().frame}:
-                raise Refusal(
-                    "{file} has no column {column}; it needs user and item", file=table.path, column=min(missing)
-                )
-            frame = recommend_to_new(winner, table.read(["user", "item"]).frame, lists)
+        if histories is not None:
+            frame = recommend_to_new(winner, histories, lists)
         else:
-            users = winner.dataset.user_ids.tolist()
-            if asked.users is not None:
-                lines = regular_file(asked.users).read_text(encoding="utf-8-sig").splitlines()
-                users = [line.strip() for line in lines if line.strip()]
-            frame = recommend(winner, users, lists)
+            frame = recommend(winner, winner.dataset.user_ids.tolist() if users is None else users, lists)
     if asked.out.suffix == ".csv":
         files.write_text(asked.out, csv_text(frame))
     else:

@@ -94,10 +94,16 @@ class Split:
         return self.protocol != "paper"
 
     @property
+    def whole(self) -> tuple[Interactions, Interactions, Interactions]:
+        """All interactions of train, validation and test, whatever a target ranks of them."""
+        if not self.target or self.new_valid is None or self.new_test is None:
+            return self.train, self.valid, self.test
+        return self.train, self.new_valid.rows, self.new_test.rows
+
+    @property
     def seen_at_test(self) -> tuple[Interactions, ...]:
         """Parts whose items are no candidates when test is ranked."""
-        valid = self.new_valid.rows if self.target and self.new_valid is not None else self.valid
-        return (self.train, valid) if self.masks_valid_at_test else (self.train,)
+        return self.whole[:2] if self.masks_valid_at_test else self.whole[:1]
 
 
 def given(log: pd.DataFrame, column: str) -> pd.Series:

@@ -54,7 +54,8 @@ def recommend(winner: Winner, users: Sequence[str], asked: Asked) -> pd.DataFram
         Columns ``user, item, rank``, best first; fewer than asked for where a user has almost everything.
 
     Raises:
-        ValueError: for users that the data do not have, and for a final run that does not exist.
+        ValueError: for users that the data do not have, for none at all, and for a final run that does not exist; for
+            ``as_tested`` where the test split was not ranked among all items.
     """
     rows, missing = _positions(users, winner.dataset.user_ids)
     if missing:
@@ -62,7 +63,13 @@ def recommend(winner: Winner, users: Sequence[str], asked: Asked) -> pd.DataFram
             "{n} of the user ids are not in the data, such as {names}", n=len(missing), names=", ".join(missing[:NAMED])
         )
     split = winner.dataset.split
-    seen = split.seen_at_test if asked.as_tested else (split.train, split.valid, split.test)
+    if asked.as_tested and split.target:
+        raise Refusal(
+            "--as-tested is for cells that were tested among all items; with tuning.target={target} the records rank "
+            "others, so leave the option out",
+            target=split.target,
+        )
+    seen = split.seen_at_test if asked.as_tested else split.whole
     models = [winner.model(seed) for seed in asked.seeds]
     return _frame(winner, models, rows, seen, asked, winner.dataset.user_ids)
 
@@ -121,6 +128,8 @@ def _frame(
     asked: Asked,
     user_ids: NDArray[np.object_],
 ) -> pd.DataFrame:
+    if len(users) == 0:
+        raise Refusal("no user is asked for; give at least one id")
     users = np.unique(users)
     blocks = [
         pd.DataFrame({"user": some, "items": list(lists)}) for some, lists in _lists(models, users, seen, asked.top)

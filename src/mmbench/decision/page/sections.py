@@ -162,7 +162,7 @@ def _hero(speaker: Speaker) -> Mapping[str, Any] | None:
     title = speaker(Message("Gain of real over shuffled images, against the break-even line"))
     labels = Labels(break_even, f"{title}. {speaker.range()}")
     drawn = drawings.hero(gain, bounded, speaker.decision.breakeven, speaker.gain, labels)
-    return {"plot": drawn, "title": title, "note": _uncertainty(speaker) if bounded else ""}
+    return {"plot": drawn, "title": title, "bounded": bounded, "note": _uncertainty(speaker) if bounded else ""}
 
 
 def _uncertainty(speaker: Speaker) -> str:

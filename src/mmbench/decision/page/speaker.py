@@ -630,7 +630,7 @@ class Speaker:
         if gain is None or self.decision.value is None:
             return self(
                 Message(
-                    "Measured without its uncertainty: {mean}; break-even line {need}.",
+                    "Measured, but its range cannot be told: {mean}; break-even line {need}.",
                     mean=self.gain(ratio),
                     need=self.need,
                 )
