@@ -15,8 +15,14 @@ import torch
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData, make_recdata
+from mmbench.training import allocation
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """As a worker does: what is imported takes no part in the collections that follow each training."""
+    allocation.settle()
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from mmbench.cli.compose import compose
@@ -68,6 +70,32 @@ class Broken(ClosedForm):
 
     def __init__(self, data: RecData) -> None:
         super().__init__()
+
+
+class Hungry(ClosedForm):
+    """Wants more memory than a process may have: ``size`` bytes of torch or of numpy, by ``of``."""
+
+    uses_content = False
+
+    def __init__(self, data: RecData, of: str = "torch", size: int = 1 << 40) -> None:
+        super().__init__()
+        self.of, self.size = of, size
+
+    def fit(self, data: RecData) -> None:
+        kept = torch.zeros(1 << 20)  # what a training has made before it fails
+        self.kept = torch.empty(self.size, dtype=torch.int8) if self.of == "torch" else np.empty(self.size, np.int8)
+        self.kept[0] = kept[0]
+
+    def score(self, users: Tensor) -> Tensor:
+        raise AssertionError("never fitted")
+
+
+def write_hungry_model(folder: Path, of: str = "torch") -> None:
+    """Write a configuration folder with ``model=hungry``."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "hungry.yaml").write_text(
+        f"# @package _global_\nmodel: {{_target_: tests.tiny.Hungry, of: {of}}}\nsearch: {{}}\n"
+    )
 
 
 def write_broken_model(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterable
@@ -250,6 +251,7 @@ TRAINING_FILES = {"tune": "trials/{:03d}", "extended": "proposals/{:03d}", "fina
 RECORD, VALIDATION, STATE, RANKS, LISTS = "json", "valid.parquet", "state.npz", "test.parquet", "lists.parquet"
 
 
+@functools.lru_cache(4096)  # a look for work names every training of a cell
 def training_file(cell: Path, stage: str, number: int, ending: str) -> Path:
     """A file of one training, for example ``trials/003.json``, ``proposals/000.json`` or ``finals/seed2.json``.
 

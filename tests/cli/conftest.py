@@ -12,6 +12,7 @@ import pytest
 from mmbench.cli import main
 from mmbench.scheduling import job as job_module
 from mmbench.scheduling import sweep, worker
+from mmbench.scheduling.devices import Layout
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.progress import Progress
 from tests.tiny import TINY, WORLD
@@ -28,7 +29,7 @@ class Said(NamedTuple):
 class Here:
     """Stands in for the pool: the same worker, in this process, which saves the seconds that starting Python costs."""
 
-    def __init__(self, jobs: Sequence[Job], workers: int | None, progress: Progress) -> None:
+    def __init__(self, jobs: Sequence[Job], layout: Layout, progress: Progress) -> None:
         self.jobs = jobs
         self.progress = progress
 

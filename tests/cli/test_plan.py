@@ -8,11 +8,11 @@ import pytest
 
 from mmbench.cli import plan
 from mmbench.cli.compose import compose
-from mmbench.cli.plan import Pilot
 from mmbench.messages import Translator
 from mmbench.report.disposals import read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
+from mmbench.scheduling.pilot import Pilot
 from mmbench.scheduling.sweep import Sweep
 from tests.report.conftest import shop_sweep
 from tests.tiny import TINY

@@ -14,6 +14,7 @@ import pytest
 
 from mmbench import paths
 from mmbench.scheduling import exits, worker
+from mmbench.scheduling.devices import NONE, Layout
 from mmbench.scheduling.exits import Exits, oom_kills
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
@@ -185,13 +186,14 @@ def test_the_pool_notes_crashes_tells_a_refusal_once_and_waits_for_no_stopped_wo
     kernel: dict[str, int | None], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job(tmp_path, *FEW)
-    pool: Any = Pool([job], 1, Progress(tmp_path, {}, {}))
+    pool: Any = Pool([job], Layout({NONE: 1}, fixed=True), Progress(tmp_path, {}, {}))
     said = RawArray(ctypes.c_char, worker.STATE_SIZE)
     said.value = b"key.tune-0"
     crashed, refused, finished = Process(-signal.SIGSEGV), Process(worker.EXIT_REFUSED), Process(0)
     refusal = RawArray(ctypes.c_char, worker.STATE_SIZE)
     refusal.value = b"a.npy: changed"
     pool.states = {crashed: said, refused: refusal, finished: RawArray(ctypes.c_char, worker.STATE_SIZE)}
+    pool.pins = dict.fromkeys(pool.states, NONE)
     pool._judge(crashed)
     assert crashes.read(tmp_path, "key.tune-0") == ["SIGSEGV"]
     pool._judge(refused)

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from mmbench.scheduling import memory, worker
+from mmbench.scheduling.devices import NONE, Layout, Machine
 from mmbench.scheduling.pool import EXIT_INCOMPLETE, MAX_REPLACEMENTS, UNMEASURED, Pool
 from mmbench.store import ledger
 from mmbench.store.schema import Cost
@@ -50,11 +52,12 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pool]
     """Make a pool whose workers are processes that a test describes by a function of their number."""
 
     def make(behaviour: Callable[[int], Process], workers: int | None = 1, cores: int = 4, **shown: Any) -> Pool:
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
         monkeypatch.setattr(Pool, "_serve", lambda pool: None)
         progress = Shown()
         vars(progress).update(shown)
-        started = Pool([make_job(tmp_path, "model=popularity")], workers, progress)  # type: ignore[arg-type]
+        job = make_job(tmp_path, "model=popularity")
+        layout = Machine(cores).layout(replace(job.config.sweep, workers=workers))
+        started = Pool([job], layout, progress)  # type: ignore[arg-type]
         numbers = iter(range(10**6))
         started.context = Context(lambda: behaviour(next(numbers)))  # type: ignore[assignment]
         return started
@@ -254,7 +257,7 @@ def run_pool(folder: Path, seconds: float, grace: float, method: str) -> None:
     """Run a pool of two workers, in a process of its own."""
     os.setsid()
     worker.start = start_pretending
-    run = Pool([Ordered(folder, seconds, grace)], 2, Shown())  # type: ignore[list-item, arg-type]
+    run = Pool([Ordered(folder, seconds, grace)], Layout({NONE: 2}, fixed=True), Shown())  # type: ignore[list-item, arg-type]
     if method == "fork":  # everything is imported here, so a test takes no longer than its sleep
         run._serve = lambda: None  # type: ignore[method-assign]
         run.context = multiprocessing.get_context("fork")  # type: ignore[assignment]

@@ -90,7 +90,8 @@ def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) ->
     recorded = Recorded.read(sweep_dir, place.planned, sources)
     training = _training(recorded, place)
     again = train(recorded.task, recorded.store, place.unit, training.configuration, graph_dir).record
-    exact = again.versions_hash == training.versions_hash and machine() == _machine(sweep_dir, training)
+    device = recorded.task.recipe(training.configuration)[1].device
+    exact = again.versions_hash == training.versions_hash and machine(device) == _machine(sweep_dir, training)
     field = _differs(training, again) if exact else _strays(training, again)
     file = recorded.store.training_file(place.unit, paths.RECORD).relative_to(sweep_dir).as_posix()
     reason = Message("trained again from its seed it comes out otherwise")

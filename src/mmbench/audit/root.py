@@ -61,7 +61,8 @@ def _hash(file: Path, kind: type[Record]) -> str:
 
 
 def journal_of(sweep_dir: Path) -> str:
-    """Hash of what differs from run to run: the ledger with its times and machines, and when what was planned."""
+    """Hash of what differs from run to run: the ledger with its times, the machines, and when what was planned."""
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     rows = [msgspec.to_builtins(row) for row in ledger.read(sweep_dir)]
-    return fingerprint.of_json([rows, [revision.planned_at for revision in manifest.revisions]])
+    sharing = [msgspec.to_builtins(manifest.device_sharing)] if manifest.device_sharing else []
+    return fingerprint.of_json([rows, [revision.planned_at for revision in manifest.revisions], *sharing])

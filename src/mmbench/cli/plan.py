@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import resource
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,7 +13,6 @@ from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
 from mmbench.cli.run import own_trust
 from mmbench.cli.words import next_line, take_language
-from mmbench.data.recdata import make_recdata
 from mmbench.decision.gates import IMAGE
 from mmbench.inference.tuned_gain import Gain, TunedGain
 from mmbench.messages import Message, Refusal, Translator
@@ -27,13 +22,12 @@ from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Document, terminal, text_table
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.scheduling import memory, pilot
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
-from mmbench.training.fit import fit
-from mmbench.training.stopping import StoppingRule
+from mmbench.training import allocation
+from mmbench.training.settings import cores_here
 
-#: Epochs of a pilot: the first one warms up, the second one is counted.
-PILOT_EPOCHS = 2
 WORKERS = (1, 2, 4, 8, 16, 64)
 MODEL_COLUMNS = (Message("model (heaviest condition)"), Message("set-up s"), Message("epoch s"), Message("trainings"))
 ENDS = (Message("shortest"), Message("longest"))
@@ -53,31 +47,6 @@ epochs for every model, which controls are run, and how wide the range of each g
 sweep has run so far. Nothing is written.
 """
 )
-
-
-@dataclass(frozen=True)
-class Pilot:
-    """What one training of a model was measured to cost.
-
-    Args:
-        setup: seconds to build the model and its graphs.
-        epoch: seconds of one epoch with its validation.
-        state_mb: megabytes of a stored state.
-        peak_mb: peak memory of this process so far, in megabytes.
-        trained: false for a model that is computed in one go.
-        steps_per_epoch: optimizer steps of an epoch, at least 1.
-    """
-
-    setup: float
-    epoch: float
-    state_mb: float
-    peak_mb: float
-    trained: bool
-    steps_per_epoch: int
-
-    def seconds(self, epochs: int) -> float:
-        """Seconds of a training of so many epochs."""
-        return self.setup + (epochs if self.trained else 1) * self.epoch
 
 
 def main(argv: Sequence[str]) -> None:
@@ -111,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
     ]
     print("\n".join(map(translator, lines)))
     if waiting:
-        print(described(waiting, translator), end="")
+        print(described(sweep, translator), end="")
     known = paths.manifest_file(sweep.folder).exists()
     table = read_sweep(sweep.folder, own_trust(sweep.jobs)) if known else None
     for line in controls(sweep.planned, table):
@@ -196,27 +165,28 @@ def expected(table: SweepTable | None, translator: Translator) -> str:
     return terminal(Document("", [text_table(title, header, rows)], [translator(note)]))
 
 
-def described(waiting: Sequence[Planned], translator: Translator) -> str:
-    """The pilot of each (dataset, model) and what follows for the sweep."""
+def described(sweep: Sweep, translator: Translator) -> str:
+    """The pilot of each (dataset, model), what follows for the sweep, and what this machine would make of it."""
     rows: list[list[str]] = []
     low = high = disk = peak = 0.0
-    groups = itertools.groupby(waiting, key=lambda plan: (plan.task.cell.dataset, plan.task.cell.model))
-    for (dataset, model), members in groups:
-        cells = list(members)
-        heaviest = max(cells, key=lambda plan: sum(f.values.size for f in plan.task.inputs(1).values()))
-        pilot = measure(heaviest)
+    waiting = [plan for plan in sweep.planned if not plan.finished]
+    for (dataset, model), cells in pilot.heaviest(waiting).items():
+        heaviest = cells[0]
+        measured = pilot.measure(heaviest.task)
         trainings, budget = sum(plan.left for plan in cells), heaviest.task.budget
         rule = budget.stopping
-        shortest = trainings * pilot.seconds(rule.fewest_epochs(pilot.steps_per_epoch))
-        longest = trainings * pilot.seconds(rule.most_epochs(pilot.steps_per_epoch))
+        shortest = trainings * measured.seconds(rule.fewest_epochs(measured.steps_per_epoch))
+        longest = trainings * measured.seconds(rule.most_epochs(measured.steps_per_epoch))
         low, high = low + shortest, high + longest
-        disk, peak = disk + trainings * pilot.state_mb, max(peak, pilot.peak_mb)
+        disk, peak = disk + trainings * measured.state_mb, max(peak, measured.peak_mb)
         name = f"{dataset}/{model} ({heaviest.task.cell.modality})"
-        costs = [translator.number(pilot.setup, 1), translator.number(pilot.epoch, 2), translator.number(trainings)]
-        rows.append([name, *costs, _time(shortest, translator), _time(longest, translator)])
+        costs = [translator.number(measured.setup, 1), translator.number(measured.epoch, 2)]
+        rows.append(
+            [name, *costs, translator.number(trainings), _time(shortest, translator), _time(longest, translator)]
+        )
+    allocation.release()  # what pilots side by side are to have for themselves
     header = [translator(name) for name in (*MODEL_COLUMNS, *ENDS)]
     spread = [[str(n), _time(low / n, translator), _time(high / n, translator)] for n in WORKERS]
-    cores = len(os.sched_getaffinity(0))
     tables = [
         text_table(
             translator(Message("A pilot of two epochs for every model, with its heaviest condition")), header, rows
@@ -237,28 +207,40 @@ def described(waiting: Sequence[Planned], translator: Translator) -> str:
         "{memory} MB per worker",
         "this machine has {n} cores; states, which an audit ranks again, take about {disk} MB of disk, memory about "
         "{memory} MB per worker",
-        cores,
+        cores_here(),
         disk=translator.number(disk),
         memory=translator.number(peak),
     )
-    return terminal(Document("", tables, [translator(note)]))
+    return terminal(Document("", tables, [translator(note), *here(sweep, waiting, low, high, peak, translator)]))
 
 
-def measure(plan: Planned) -> Pilot:
-    """Train the default configuration for two epochs."""
-    task = plan.task
-    build, settings = task.recipe(task.default)
-    data = make_recdata(task.train, task.inputs(1))
-    settings = replace(settings, stopping=StoppingRule(1, 0, 1, least_epochs=PILOT_EPOCHS))
-    began = time.perf_counter()
-    fitted = fit(build, data, task.train, task.valid, settings, seed=1, new_valid=task.new_valid, target=task.target)
-    seconds = time.perf_counter() - began
-    epoch = (seconds - fitted.cost.setup_seconds) / fitted.course.epochs
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    trained = fitted.course.stop_reason != "closed_form"
-    steps = max(fitted.course.steps_per_epoch, 1)
-    state_mb = sum(values.nbytes for values in fitted.state.values()) / 1e6
-    return Pilot(fitted.cost.setup_seconds, epoch, state_mb, peak, trained, steps)
+def here(
+    sweep: Sweep, waiting: Sequence[Planned], low: float, high: float, peak: float, translator: Translator
+) -> list[str]:
+    """How many workers a pool of this machine would have on which devices, and for how long.
+
+    Args:
+        sweep: the sweep.
+        waiting: cells that are not finished.
+        low: seconds of all their trainings one after the other, at least.
+        high: seconds of all their trainings one after the other, at most.
+        peak: memory of a worker in MiB.
+        translator: language.
+    """
+    machine, asked = sweep.machine(), sweep.config.sweep
+    found = pilot.sharing(waiting, machine) if machine.needs_pilot(asked) else None
+    layout = machine.layout(asked, None if found is None else found.workers)
+    workers, left = layout.size, memory.available()
+    if left is not None and not layout.fixed:
+        workers = max(1, min(workers, int(left / (2**20 * peak))))
+    speedup = workers if found is None else len(machine.groups) * found.speedup
+    told = Message(
+        "here: {workers}; from {shortest} to {longest}",
+        workers=machine.described(asked, None if found is None else found.workers),
+        shortest=_time(low / speedup, translator),
+        longest=_time(high / speedup, translator),
+    )
+    return [*([] if found is None else [translator(pilot.described(found))]), translator(told)]
 
 
 def _time(seconds: float, translator: Translator) -> str:

@@ -27,6 +27,8 @@ from mmbench.tuning.budget import Budget
 
 T = TypeVar("T")
 RESUME = ("auto", "force", "never")
+#: Of ``sweep.workers_per_device``: as many as a pilot finds useful.
+AUTO = "auto"
 #: A resolved section of a configuration file, as plain Python.
 Section = Mapping[str, Any]
 #: Sections of every configuration, and the keys that are read of those that no type stands for.
@@ -48,14 +50,18 @@ class SweepConfig:
     Args:
         name: name of the sweep.
         dir: folder of the records.
-        workers: worker processes of a machine; None is one per core, as far as the memory goes.
+        workers: worker processes of a machine; None is one per core, as far as the memory goes, or on GPUs what
+            ``workers_per_device`` says.
         grace: seconds after SIGTERM in which a training may end before it is given back.
+        workers_per_device: worker processes of every GPU, :data:`AUTO` for as many as a pilot finds useful; where
+            trainings run on processors it means nothing.
     """
 
     name: str
     dir: str
     workers: int | None
     grace: float
+    workers_per_device: int | str = AUTO
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -66,6 +72,19 @@ class SweepConfig:
             raise Refusal(
                 "sweep.workers={workers} must be a whole number of at least 1, or null for one per core",
                 workers=self.workers,
+            )
+        each = self.workers_per_device
+        if each != AUTO and (type(each) is not int or each < 1):
+            raise Refusal(
+                "sweep.workers_per_device={each} must be auto or a whole number of at least 1",
+                each=shortened(f"{each}"),
+            )
+        if each != AUTO and self.workers is not None:
+            raise Refusal(
+                "sweep.workers={workers} and sweep.workers_per_device={each} are both given; the first counts the "
+                "workers of a machine, the second those of each GPU: give one of them",
+                workers=self.workers,
+                each=each,
             )
         grace = self.grace
         if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace < math.inf:
@@ -310,10 +329,6 @@ class JobConfig:
     def sweep_dir(self) -> Path:
         """The folder of the sweep."""
         return Path(self.sweep.dir)
-
-    def with_workers(self, workers: int) -> JobConfig:
-        """Return a copy with this number of worker processes unless one is configured."""
-        return replace(self, sweep=replace(self.sweep, workers=self.sweep.workers or workers))
 
     def resuming(self) -> JobConfig:
         """Return a copy for an opened sweep, so that no records are moved aside again."""

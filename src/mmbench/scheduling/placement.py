@@ -7,6 +7,7 @@ resumes.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +15,22 @@ from typing import Any
 
 from mmbench import paths
 from mmbench.messages import Message, Refusal, series
+from mmbench.scheduling.configuration import Section
+from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
-from mmbench.scheduling.sweep import Sweep, join_sweep
+from mmbench.scheduling.sweep import Given, Sweep, join_sweep
+from mmbench.training.settings import devices_here
+
+#: Options of an allocation whose values are names, ``gpu`` often among them.
+NO_REQUEST = (
+    "name",
+    "gpus_per_node",
+    "slurm_partition",
+    "slurm_account",
+    "slurm_qos",
+    "slurm_constraint",
+    "slurm_setup",
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,27 @@ class Slurm:
     max_timeouts: int
     options: Mapping[str, Any]
 
+    def machine(self, training: Section) -> Machine | None:
+        """What a pool may use of its allocation, as it is asked for.
+
+        Returns:
+            None where GPUs are asked for by other options than ``gpus_per_node``: only the allocation can tell.
+
+        Raises:
+            ValueError: if the allocation has fewer GPUs than the trainings need.
+        """
+        gpus, cores = _count(self.options.get("gpus_per_node")), int(self.options.get("cpus_per_task") or 1)
+        others = [f"{name}={value}" for name, value in self.options.items() if name not in NO_REQUEST and value]
+        if not gpus and any(word in other for other in others for word in ("gpu", "gres")):
+            return None
+        _check_asked(training, gpus, "hydra.launcher.options.gpus_per_node")
+        return Machine.of(training, [str(number) for number in range(gpus)], cores)
+
+    def check(self, sweep: Sweep) -> None:
+        """Refuse allocations that cannot train what is planned."""
+        for job in sweep.jobs:
+            self.machine(job.config.plain["training"])
+
     def __call__(self, sweep: Sweep) -> int:
         """Submit, wait, and return the worst exit code.
 
@@ -99,10 +135,12 @@ class Slurm:
         options = "\n".join(f"  {name}: {value}" for name, value in self.options.items() if value is not None)
         command = f"python -m mmbench -m {shlex.join(sweep.overrides)}"
         left = sum(plan.left for plan in sweep.planned)
+        machine, asked = self.machine(sweep.config.plain["training"]), sweep.config.sweep
         return Message(
             "would submit {n} allocations to {cluster}; each works on the {left} open trainings of\n  {command}\nwith\n"
-            "{options}",
+            "{options}\neach: {workers}",
             n=n,
+            workers=Message("as many workers as its GPUs take") if machine is None else machine.described(asked),
             cluster=self.cluster,
             left=left,
             command=command,
@@ -126,8 +164,8 @@ class Ray:
     Args:
         pools: number of pools.
         address: Ray cluster, ``auto`` for a running one, or null to start one on this machine.
-        num_cpus: processors of each pool, and its number of workers unless ``sweep.workers`` is set.
-        num_gpus: GPUs of each pool.
+        num_cpus: processors of each pool.
+        num_gpus: GPUs of each pool, or a part of one that pools share.
         dry_run: print the tasks without starting them.
     """
 
@@ -137,6 +175,29 @@ class Ray:
     num_gpus: float
     dry_run: bool
 
+    def machine(self, training: Section) -> Machine:
+        """What a pool may use, as it is asked for; less than a GPU is a part of one.
+
+        Raises:
+            ValueError: for fewer GPUs than the trainings need, or a number that Ray does not give.
+        """
+        if self.num_gpus < 0 or (self.num_gpus > 1 and self.num_gpus != int(self.num_gpus)):
+            raise Refusal(
+                "hydra.launcher.num_gpus={gpus} must be a whole number, or a part of one GPU", gpus=self.num_gpus
+            )
+        gpus = math.ceil(self.num_gpus)
+        _check_asked(training, gpus, "hydra.launcher.num_gpus")
+        return Machine.of(training, [str(number) for number in range(gpus)], self.num_cpus, whole=self._whole)
+
+    @property
+    def _whole(self) -> bool:
+        return self.num_gpus == int(self.num_gpus)
+
+    def check(self, sweep: Sweep) -> None:
+        """Refuse pools that cannot train what is planned."""
+        for job in sweep.jobs:
+            self.machine(job.config.plain["training"])
+
     def __call__(self, sweep: Sweep) -> int:
         """Start the tasks, wait, and return the worst exit code.
 
@@ -145,8 +206,9 @@ class Ray:
         """
         if self.dry_run:
             told = Message(
-                "would start {pools} pools of {cpus} CPUs and {gpus} GPUs on {where}",
+                "would start {pools} pools of {cpus} CPUs and {gpus} GPUs on {where}; each: {workers}",
                 pools=self.pools,
+                workers=self.machine(sweep.config.plain["training"]).described(sweep.config.sweep),
                 cpus=self.num_cpus,
                 gpus=self.num_gpus,
                 where=self.address or Message("this machine"),
@@ -164,13 +226,64 @@ class Ray:
                 "hydra/launcher=ray: no cluster at {address}: {error}", address=self.address, error=error
             ) from error
         try:
+            self._check_room(sweep, [node["Resources"] for node in ray.nodes() if node["Alive"]])
             remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
-            task = _task(sweep)
-            return max(ray.get([remote.remote(task, self.num_cpus) for _ in range(self.pools)]))
+            task, given = _task(sweep), Given(self.num_cpus, self._whole)
+            return max(ray.get([remote.remote(task, given) for _ in range(self.pools)]))
         finally:
             ray.shutdown()
 
+    def _check_room(self, sweep: Sweep, machines: Sequence[Mapping[str, float]]) -> None:
+        """Refuse a pool that no machine can hold, for which Ray would wait without end; a cluster may still grow.
 
-def _join(task: PoolTask, workers: int) -> int:
+        Raises:
+            ValueError: if Ray was started on this machine alone, and it is too small.
+        """
+        asked = {"CPU": self.num_cpus, "GPU": self.num_gpus}
+        if any(all(machine.get(kind, 0) >= number for kind, number in asked.items()) for machine in machines):
+            return
+        told = {"cpus": self.num_cpus, "gpus": self.num_gpus}
+        if self.address is None:
+            raise Refusal(
+                "hydra/launcher=ray: this machine has no {cpus} CPUs and {gpus} GPUs for a pool; it has {here}",
+                **told,
+                here=devices_here(),
+            )
+        sweep.tell(
+            Message("no machine of the cluster has {cpus} CPUs and {gpus} GPUs; waiting until one joins it", **told)
+        )
+
+
+def _join(task: PoolTask, given: Given) -> int:
     """Run a pool inside a Ray task, which is no main thread and so takes no signal handlers."""
-    return join_sweep([replace(job, config=job.config.with_workers(workers)) for job in task.jobs], task.overrides)
+    return join_sweep(task.jobs, task.overrides, given)
+
+
+def _count(gpus: object) -> int:
+    """Number of GPUs of ``2`` or, as SLURM takes it too, ``a100:2``.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    word = str(0 if gpus is None else gpus).rpartition(":")[2]
+    if not word.isdigit():
+        raise Refusal("hydra.launcher.options.gpus_per_node={gpus} must be a number, or TYPE:NUMBER", gpus=gpus)
+    return int(word)
+
+
+def _check_asked(training: Section, gpus: int, setting: str) -> None:
+    """Refuse pools with fewer GPUs than a training needs.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    accelerator = training["accelerator"]
+    on_gpu = accelerator == "gpu" or (accelerator == "auto" and gpus > 0)
+    if on_gpu and gpus < training["devices"]:
+        raise Refusal(
+            "training.accelerator={accelerator} training.devices={devices}, but {setting}={gpus}",
+            accelerator=accelerator,
+            devices=training["devices"],
+            setting=setting,
+            gpus=gpus,
+        )

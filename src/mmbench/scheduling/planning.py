@@ -26,6 +26,7 @@ from mmbench.store.schema import (
     Manifest,
     PlannedCell,
     Revision,
+    Sharing,
     Stage,
     Unit,
     fixed,
@@ -215,7 +216,23 @@ def _merged(
         data=data,
         revisions=revisions,
         statistics=statistics,
+        device_sharing={} if earlier is None else dict(earlier.device_sharing),
     )
+
+
+def write_sharing(sweep_dir: Path, sharing: Sharing) -> None:
+    """Add to the manifest how many workers a device takes; the plan and its hashes stay what they are."""
+    with files.locked(paths.lock_file(sweep_dir, "manifest")):
+        manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
+        kept = msgspec.structs.replace(manifest, device_sharing={**manifest.device_sharing, sharing.card: sharing})
+        records.write_twice(paths.manifest_file(sweep_dir), kept)
+
+
+def read_sharing(sweep_dir: Path, models: Collection[str], cores: int) -> list[Sharing]:
+    """What earlier pilots of this sweep found that tried all of these models with so many processors."""
+    manifest = _manifest(sweep_dir)
+    found = [] if manifest is None else list(manifest.device_sharing.values())
+    return [one for one in found if one.cores == cores and set(models) <= set(one.models)]
 
 
 def print_of(dataset: Dataset) -> DataPrint:

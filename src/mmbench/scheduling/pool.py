@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import signal
 import sys
@@ -11,13 +10,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import connection, forkserver
+from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.sharedctypes import RawArray
 from types import FrameType
 
 from mmbench.messages import Message, Translator
-from mmbench.scheduling import memory, worker
+from mmbench.scheduling import memory, pinned, worker
+from mmbench.scheduling.devices import Layout
 from mmbench.scheduling.exits import Exits
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.progress import Progress
@@ -36,24 +36,23 @@ EXIT_INCOMPLETE = 3
 class Pool:
     """Worker processes on this machine, one thread each.
 
-    Workers are forked from one server process that has imported everything, so they start at once and share what was
-    imported. Unless their number is given there are as many as the processors and the free memory allow: before the
-    first training has ended one for every :data:`UNMEASURED` bytes, and then one for every part as large as the most
-    that a worker has needed.
+    Workers are forked from a server process. On processors it has imported everything, so they start at once and share
+    what was imported; a worker that is pinned to GPUs imports for itself once it is pinned. Unless their number is
+    given there are no more than the free memory allows: before the first training has ended one for every
+    :data:`UNMEASURED` bytes, and then one for every part as large as the most that a worker has needed.
 
     Args:
         jobs: unfinished cells.
-        workers: number of processes, None for as many as fit.
+        layout: how many workers there are, and what each of them sees.
         progress: updated from the ledger while the workers run.
     """
 
-    def __init__(self, jobs: Sequence[Job], workers: int | None, progress: Progress) -> None:
+    def __init__(self, jobs: Sequence[Job], layout: Layout, progress: Progress) -> None:
         self.jobs = jobs
-        self.asked = workers
-        self.size = workers or max(1, len(os.sched_getaffinity(0)) // jobs[0].config.plain["training"]["devices"])
+        self.layout = layout
         self.progress = progress
         self.processes: list[ForkServerProcess] = []
-        self.context = multiprocessing.get_context("forkserver")
+        self.pins: dict[ForkServerProcess, str] = {}
         self.stopped = 0
         self.finished = False
         self.kill_at = float("inf")
@@ -108,6 +107,7 @@ class Pool:
         stopped one holds was taken over long ago, so it is ended then.
         """
         code, state = process.exitcode or 0, self.states.pop(process).value.decode(errors="replace")
+        del self.pins[process]
         self.exits.note(code, state)
         if code == worker.EXIT_REFUSED and not self.stopped:
             say = Translator(self.jobs[0].config.plain["lang"])
@@ -125,8 +125,8 @@ class Pool:
 
     def room(self) -> int:
         """How many workers may be started now."""
-        free = self.size - len(self.processes)
-        if self.asked is not None or free <= 0:
+        free = self.layout.size - len(self.processes)
+        if self.layout.fixed or free <= 0:
             return free
         left = memory.available()
         if left is None:
@@ -141,17 +141,22 @@ class Pool:
     def _start(self, number: int) -> None:
         for _ in range(number):
             state = RawArray(ctypes.c_char, worker.STATE_SIZE)
-            process = self.context.Process(target=worker.start, args=(self.jobs, state))
+            devices = self.layout.free(list(self.pins.values()))
+            process = self._process(devices, state)
             process.start()
             self.states[process] = state
+            self.pins[process] = devices
             self.processes.append(process)
             if self.stopped:  # by a signal that came before the process was on the list
                 self._send(signal.SIGTERM)
 
+    def _process(self, devices: str, state: ctypes.Array[ctypes.c_char]) -> ForkServerProcess:
+        """A worker that sees these devices, not started yet."""
+        return pinned.process(self.context, devices, worker.start, self.jobs, shared=(state,))
+
     def _serve(self) -> None:
         """Start the process that workers are forked from; it imports while the first of them is waited for."""
-        self.context.set_forkserver_preload([worker.__name__])
-        forkserver.ensure_running()
+        self.context = pinned.server((pinned if self.layout.on_devices else worker).__name__)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -163,9 +168,7 @@ class Pool:
             self._serve()
             yield
             return
-        # A signal to the whole process group must not end the server under its workers: what is ignored here stays
-        # ignored in it. A worker sets its own handlers.
-        earlier = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        earlier = {number: signal.getsignal(number) for number in pinned.ENDING}
         try:
             self._serve()
             for number in earlier:

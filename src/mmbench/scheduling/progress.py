@@ -71,6 +71,10 @@ class Progress:
         self.before = 0
         self.sizes = dict(trainings)
         self.again: dict[str, int] = dict.fromkeys(planned, 0)
+        # Counted as rows come, for a sum over all cells at every row would grow with the square of the sweep.
+        self.n_done = self.total = self.n_whole = 0
+        for key in planned:
+            self._tally(key, 1)
 
     def start(self, finished: Sequence[str]) -> None:
         """Read the existing rows of the ledger and print how many trainings are left.
@@ -82,7 +86,9 @@ class Progress:
         for _ in self._read(self.has_record):
             pass
         for key in finished:
+            self._tally(key, -1)
             self.skipped[key] = self.sizes[key] - len(self.done[key])
+            self._tally(key, 1)
         self.before = self.n_done
         left = self.total - self.before
         self._print(
@@ -113,15 +119,12 @@ class Progress:
         self.update()
         self.bar.stop()
 
-    @property
-    def total(self) -> int:
-        """Trainings that are planned so far."""
-        return sum(self.sizes.values())
-
-    @property
-    def n_done(self) -> int:
-        """Trainings that are done."""
-        return sum(map(self._n_done, self.planned))
+    def _tally(self, key: str, sign: int) -> None:
+        """Take a cell out of the counts of trainings done, trainings planned and whole cells, or add it to them."""
+        done, size = self._n_done(key), self.sizes[key]
+        self.n_done += sign * done
+        self.total += sign * size
+        self.n_whole += sign * (done >= size)
 
     def _n_done(self, key: str) -> int:
         return len(self.done[key]) + self.again[key] + self.skipped[key]
@@ -129,13 +132,12 @@ class Progress:
     def line(self, row: LedgerRow) -> str:
         """One line with the progress of the sweep, the time left and the score of the last training."""
         key = row.cell_key
-        cells = sum(self._n_done(k) >= trainings for k, trainings in self.sizes.items())
         score = Message("failed") if row.score is None else f"{row.score:.4f}"
         best = Message("best {score}", score=f"{self.best[key]:.4f}") if key in self.best else Message("no score yet")
         return self.say(
             Message(
                 "[{cells} cells, {trainings} trainings, {time} left] {cell} {training}: {score} ({best})",
-                cells=f"{cells}/{len(self.planned)}",
+                cells=f"{self.n_whole}/{len(self.planned)}",
                 trainings=f"{self.n_done}/{self.total}",
                 time=self.time_left(),
                 cell=self.planned[key],
@@ -166,11 +168,13 @@ class Progress:
                 continue
             if has_record is not None and not has_record(key, row.unit):
                 continue
+            self._tally(key, -1)
             if has_record is None and known is not None:  # the final run of another choice, after trials were raised
                 self.again[key] += 1
             self.done[key][row.unit] = row.configuration_hash
             self.peak_bytes = max(self.peak_bytes, int(2**20 * (row.cost.peak_rss_mb or 0.0)))
             self.sizes[key] = max(self.sizes[key], self._n_done(key))
+            self._tally(key, 1)
             if row.score is not None and row.stage != Stage.FINAL:
                 self.best[key] = max(self.best.get(key, row.score), row.score)
             yield row

@@ -13,7 +13,9 @@ from typing import Protocol, TextIO
 
 from mmbench import faults, paths
 from mmbench.messages import Message, Refusal, Template, Translator
+from mmbench.scheduling import pilot, planning
 from mmbench.scheduling.configuration import JobConfig
+from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.planning import Planned, check_effort, check_fixed, plan_cells, write_manifest
 from mmbench.scheduling.pool import Pool
@@ -30,6 +32,19 @@ MOVED = {
     True: Template("{cell}: its records set aside; moved to {folder}, nothing reused"),
     False: Template("{cell}: its records belong to other data or settings; moved to {folder}, nothing reused"),
 }
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a launcher gives to a pool.
+
+    Args:
+        cores: processors; None for all that the process of the pool may run on.
+        whole: whether the GPUs that it sees are its own; Ray can give it a part of one.
+    """
+
+    cores: int | None = None
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -142,11 +157,25 @@ class Sweep:
         """Refuse what this machine cannot train with; another one that the cells are sent to may.
 
         Raises:
-            ValueError: as :func:`mmbench.training.settings.check_machine`.
+            ValueError: as :func:`mmbench.training.settings.check_machine`, and as
+                :meth:`mmbench.scheduling.devices.Machine.here`.
         """
         sections = [job.config.plain["training"] for job in self.jobs]
         for accelerator, precision in dict.fromkeys((one["accelerator"], one["precision"]) for one in sections):
             check_machine(accelerator, precision)
+        self.machine()
+
+    def machine(self, given: Given | None = None) -> Machine:
+        """What a pool of this process may use.
+
+        Args:
+            given: what a launcher has given to it; None for all that this process sees.
+
+        Raises:
+            ValueError: as :meth:`mmbench.scheduling.devices.Machine.here`.
+        """
+        given = given or Given()
+        return Machine.here(self.config.plain["training"], given.cores, whole=given.whole)
 
     def open(self) -> None:
         """Write the manifest, and claim the folders of the cells that will run."""
@@ -170,8 +199,19 @@ class Sweep:
             if moved:
                 self.tell(Message(MOVED[afresh], cell=plan.task.cell, folder=moved))
 
-    def run_pool(self) -> int:
-        """Run the unfinished cells on a pool of this machine; return its exit code."""
+    def run_pool(self, given: Given | None = None) -> int:
+        """Run the unfinished cells on a pool of this machine.
+
+        Args:
+            given: what a launcher has given to it; None for all that this process sees.
+
+        Returns:
+            The pool's exit code.
+        """
+        machine = self.machine(given)
+        measured = self._sharing(machine)
+        if self.waiting:
+            self.tell(machine.described(self.config.sweep, measured))
         planned = {plan.store.key: plan for plan in self.planned}
         progress = Progress(
             self.folder,
@@ -181,7 +221,25 @@ class Sweep:
             translator=self.translator,
         )
         progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])
-        return Pool(self.waiting, self.config.sweep.workers, progress).run() if self.waiting else 0
+        layout = machine.layout(self.config.sweep, measured)
+        return Pool(self.waiting, layout, progress).run() if self.waiting else 0
+
+    def _sharing(self, machine: Machine) -> int | None:
+        """Workers per device that a pilot finds useful; None where it is not to be asked.
+
+        What it finds stands in the manifest, so that a command that resumes the sweep need not ask again.
+        """
+        waiting = [plan for plan in self.planned if not plan.finished]
+        if not machine.needs_pilot(self.config.sweep) or sum(plan.left for plan in waiting) <= len(machine.groups):
+            return None
+        models = ["/".join(plan.task.cell[:2]) for plan in waiting]
+        for known in planning.read_sharing(self.folder, models, machine.cores):
+            if known.card == pilot.card(machine.groups[0]):
+                return known.workers
+        found = pilot.sharing(waiting, machine)
+        planning.write_sharing(self.folder, found)
+        self.tell(pilot.described(found))
+        return found.workers
 
     def conclude(self, code: int) -> int:
         """Print which cells failed and how to resume; return the exit code of the sweep."""
@@ -203,6 +261,13 @@ class Placement(Protocol):
     def dry_run(self) -> bool:
         """Whether nothing is to be started or written."""
 
+    def check(self, sweep: Sweep) -> None:
+        """Refuse, before anything is written, what the place does not have.
+
+        Raises:
+            ValueError: naming the setting.
+        """
+
     def __call__(self, sweep: Sweep) -> int:
         """Run and return the worst exit code."""
 
@@ -211,6 +276,10 @@ class LocalPool:
     """A pool on this machine."""
 
     dry_run = False
+
+    def check(self, sweep: Sweep) -> None:
+        """Refuse what this machine cannot train with."""
+        sweep.check_machine()
 
     def __call__(self, sweep: Sweep) -> int:
         """Run the pool."""
@@ -241,7 +310,9 @@ def run_sweep(
     """
     place = place or LocalPool()
     if place.dry_run:
-        return place(Sweep.plan(jobs, overrides))
+        sweep = Sweep.plan(jobs, overrides)
+        place.check(sweep)
+        return place(sweep)
     mended: set[Path] = set()
     while True:
         sweep, code = _run(jobs, overrides, place, keep)
@@ -270,22 +341,27 @@ def _run(
         print(translator(line), flush=True)
     sweep = Sweep.plan(jobs, overrides)
     trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
-    if isinstance(place, LocalPool):
-        sweep.check_machine()
+    place.check(sweep)
     with sweep.opened():
         keep(sweep.folder)
         return sweep, place(sweep)
 
 
-def join_sweep(jobs: Sequence[Job], overrides: Sequence[str]) -> int:
-    """Add a pool of this machine to a sweep that somebody else has planned and will report."""
+def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | None = None) -> int:
+    """Add a pool of this machine to a sweep that somebody else has planned and will report.
+
+    Args:
+        jobs: the requested jobs.
+        overrides: the command line.
+        given: what the pool may use; None for all that this process sees.
+    """
     translator = Translator(jobs[0].config.plain["lang"])
     for line in mend(jobs[0].sweep_dir):
         print(translator(line), flush=True)
     sweep = Sweep.plan(jobs, overrides)
     sweep.check_machine()
     with present(sweep.leases()):
-        return sweep.run_pool()
+        return sweep.run_pool(given)
 
 
 def command_line(overrides: Sequence[str], name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import multiprocessing
 import os
 import signal
 import sys
@@ -13,7 +12,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
@@ -26,12 +24,13 @@ from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
 from mmbench.data.spreadsheet import csv_text
 from mmbench.messages import Message, Refusal, Translator
+from mmbench.scheduling import pinned
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored, score_test
 from mmbench.store import bounds, crashes, files, ledger, mending, trackers
 from mmbench.store.bounds import Damaged
 from mmbench.store.crashes import MAX_CRASHES
-from mmbench.store.leases import LeaseLost, Leases, holding, make_leases
+from mmbench.store.leases import Hold, LeaseLost, Leases, keeping, make_leases
 from mmbench.store.records import CellStore, Superseded
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
@@ -75,12 +74,12 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     torch.set_num_threads(1)
     allocation.keep_freed_memory()
+    allocation.settle()
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     try:
         signal.signal(signal.SIGALRM, _give_back)
         signal.signal(signal.SIGTERM, wind_down)
-        if (parent := multiprocessing.parent_process()) is not None:
-            threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        pinned.end_with_parent()
         work(jobs, stop, tell)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
@@ -97,11 +96,6 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
 def _give_back(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_IGN)  # a second one must not interrupt the giving back
     raise Stopped
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os.kill(os.getpid(), signal.SIGALRM)
 
 
 def work(
@@ -215,24 +209,25 @@ def work_on(
     coming = iter(cells)
     begun: list[OpenCell] = []
     mended: set[Path] = set()
-    while not stop.is_set():
-        try:
-            begun = [cell for cell in begun if not cell.is_over()]
-            if any(_run_one(cell, leases, tell) for cell in begun):
+    with keeping(leases) as hold:
+        while not stop.is_set():
+            try:
+                begun = [cell for cell in begun if not cell.is_over()]
+                if any(_run_one(cell, leases, hold, tell) for cell in begun):
+                    continue
+            except Damaged as error:
+                if error.path in mended:
+                    raise
+                mended.add(error.path)
+                for line in mending.mend_after(begun[0].store.sweep_dir, error):
+                    print(line, flush=True)
                 continue
-        except Damaged as error:
-            if error.path in mended:
-                raise
-            mended.add(error.path)
-            for line in mending.mend_after(begun[0].store.sweep_dir, error):
-                print(line, flush=True)
-            continue
-        if (cell := next(coming, None)) is not None:
-            begun.append(cell)
-        elif begun:
-            stop.wait(POLL)
-        else:
-            return
+            if (cell := next(coming, None)) is not None:
+                begun.append(cell)
+            elif begun:
+                stop.wait(POLL)
+            else:
+                return
     raise Stopped
 
 
@@ -245,7 +240,7 @@ def _steps(cell: OpenCell) -> list[Unit | None]:
         return []
 
 
-def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> bool:
+def _run_one(cell: OpenCell, leases: Leases, hold: Hold, tell: Callable[[str], None]) -> bool:
     """Run the first step of a cell that no other worker holds; return whether one was run."""
     for step in _steps(cell):
         place = "seal-0" if step is None else f"{step.stage}-{step.number}"
@@ -253,7 +248,7 @@ def _run_one(cell: OpenCell, leases: Leases, tell: Callable[[str], None]) -> boo
         if not leases.claim(name):
             continue
         try:
-            with holding(leases, name) as confirm:
+            with hold(name) as confirm:
                 # Another worker may have finished it between the read of the ledger and the claim.
                 if step in _steps(cell):
                     tell(name)
@@ -304,4 +299,6 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
     except (OSError, Damaged, LeaseLost, Superseded, DataChanged):
         raise  # a full disk, a lost share or a damaged file is not the cell's fault: the training stays open
     except Exception as error:
-        cell.store.fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+        cell.store.fail(allocation.reason(error), traceback.format_exc())
+    finally:
+        allocation.release()

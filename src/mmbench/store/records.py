@@ -135,9 +135,7 @@ class CellStore:
     key: str
     ledger: ledger.Reader | None = None
     confirm: Callable[[], None] = field(default=_unconfirmed, compare=False)
-    _read: dict[Path, tuple[tuple[int, int, int], Training]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _read: dict[Path, tuple[tuple[int, int, int], Record]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def short_key(self) -> str:
@@ -169,7 +167,8 @@ class CellStore:
 
     def cell(self) -> Cell:
         """The record of the cell that has the folder now, of whatever key."""
-        return read(paths.cell_file(self.folder), Cell)
+        file = paths.cell_file(self.folder)
+        return self._known(file, Cell) or read(file, Cell)  # which says what is wrong with a file that is not there
 
     def effort(self) -> Effort:
         """How often the cell is to be trained, as its record says now: a later command may have raised it.
@@ -200,16 +199,23 @@ class CellStore:
         return done
 
     def _training(self, unit: Unit) -> Training | None:
-        """Record of a training, if there is one; it is read again only where another file took its place."""
-        file = self.training_file(unit, paths.RECORD)
+        """Record of a training, if there is one."""
+        return self._known(self.training_file(unit, paths.RECORD), TRAININGS[unit.stage])
+
+    def _known(self, file: Path, kind: type[R]) -> R | None:
+        """A record, if there is one; it is read again only where another file took its place."""
         try:
             stat = file.stat()
         except FileNotFoundError:
             return None
         mark = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        if file not in self._read or self._read[file][0] != mark:
-            self._read[file] = mark, read(file, TRAININGS[unit.stage])
-        return self._read[file][1]
+        if file in self._read and self._read[file][0] == mark:
+            record = self._read[file][1]
+            assert isinstance(record, kind)  # a path names one kind of record
+            return record
+        record = read(file, kind)
+        self._read[file] = mark, record
+        return record
 
     def training_file(self, unit: Unit, ending: str) -> Path:
         """A file of a training, see :func:`mmbench.paths.training_file`."""
@@ -284,7 +290,7 @@ class CellStore:
 
     def choice(self) -> Choice | None:
         """The choice, once it is written for this key."""
-        choice = _read_if_exists(paths.choice_file(self.folder), Choice)
+        choice = self._known(paths.choice_file(self.folder), Choice)
         return choice if choice is not None and choice.cell_key == self.key else None
 
     def write_choice(self, choice: Choice) -> None:

@@ -542,6 +542,38 @@ class DataPrint(Value, frozen=True):
     features: dict[str, str]
 
 
+class Sharing(Value, frozen=True):
+    """How many workers share a device, as a pilot of the heaviest model measured it.
+
+    Attributes:
+        card: name of the device.
+        workers: workers that it takes.
+        cores: processors that the pool had.
+        models: models that were tried, as ``dataset/model``; of them all the heaviest one decides.
+        heaviest: cell of the model that takes the most memory; empty where every pilot failed.
+        device_bytes: what a training of it takes there.
+        free_bytes: what was free before.
+        epoch_seconds: an epoch of it, alone on the device.
+        epochs_per_second: what workers get done together, by their number; empty where more than one was not tried.
+    """
+
+    card: str
+    workers: int
+    cores: int
+    models: list[str]
+    heaviest: str = ""
+    device_bytes: int = 0
+    free_bytes: int = 0
+    epoch_seconds: float = 0.0
+    epochs_per_second: dict[str, float] = {}
+
+    @property
+    def speedup(self) -> float:
+        """How many times as much as one worker all workers of a device get done."""
+        rates = self.epochs_per_second
+        return rates[str(self.workers)] / rates["1"] if self.workers > 1 else 1.0
+
+
 class Manifest(Record, frozen=True, tag="manifest"):
     """What a sweep is going to run, written before the first cell runs.
 
@@ -559,7 +591,8 @@ class Manifest(Record, frozen=True, tag="manifest"):
         data: what the datasets were, by name of the dataset.
         revisions: how often what was to be trained, command by command, as a chain of hashes.
         statistics: the statistics section of the configuration.
-        hash: hash of all of this but the times.
+        device_sharing: how many workers share a device, by name of the device; of the machines, so no hash covers it.
+        hash: hash of all of this but the times and the machines.
     """
 
     name: str
@@ -575,6 +608,7 @@ class Manifest(Record, frozen=True, tag="manifest"):
     revisions: list[Revision]
     primary: str
     statistics: dict[str, Any]
+    device_sharing: dict[str, Sharing] = {}
     hash: str = ""
 
     @property
@@ -685,8 +719,8 @@ AnyRecord = Trial | FinalRun | Choice | Seal | Cell | CellFailure | Manifest | L
 
 #: What carries its own hash.
 Hashed = TypeVar("Hashed", Training, Choice, Seal, Cell, Revision, Manifest)
-#: Fields at any depth that no hash covers: the hash itself, times of day, and what names places of a machine.
-NOT_HASHED = frozenset({"hash", "planned_at", "traceback"})
+#: Fields at any depth that no hash covers: the hash itself, times of day, and what machines are and where things lie.
+NOT_HASHED = frozenset({"hash", "planned_at", "traceback", "device_sharing"})
 
 
 def hashed(record: Hashed) -> Hashed:

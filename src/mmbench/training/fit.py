@@ -112,7 +112,7 @@ def fit(
     device = settings.device if settings.devices == 1 else torch.device("cpu")
     validation = _validation(valid, train, data, device, new_valid, target)
     evaluator = validation.evaluator
-    cost = Cost(device=str(settings.device), machine=machine())
+    cost = Cost(device=str(settings.device), machine=machine(settings.device))
     with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir) as search:
         torch.manual_seed(seed)
         model = made(build, data)
@@ -148,9 +148,13 @@ def fit(
     return Fitted(model, state, evaluator.users, per_user, course, cost, search.approximations)
 
 
-def machine() -> str:
-    """What the bits of a result may depend on: processor family, instruction set, and the name of a GPU."""
-    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+def machine(device: torch.device) -> str:
+    """What the bits of a result may depend on: processor family, instruction set, and the GPU if it trains on one.
+
+    Args:
+        device: where it trains; a training on processors touches no GPU, not even for its name.
+    """
+    gpu = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
     return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *gpu])
 
 

@@ -47,6 +47,10 @@ class TrainingSettings:
     rungs: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
+        if self.accelerator == "mps":
+            raise Refusal(
+                "training.accelerator=mps: Apple's GPU has no double precision and is not supported; use cpu or auto"
+            )
         if self.accelerator not in ACCELERATORS:
             raise Refusal(
                 "training.accelerator={accelerator} is unknown; it is {accelerators}; this machine has {here}",
@@ -86,10 +90,15 @@ class TrainingSettings:
         return self.precision == "64-true"
 
 
+def cores_here() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def devices_here() -> Message:
     """What this machine can train on, as the end of a sentence."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return Message("CPU cores: {cores}, GPUs that torch finds: {gpus}", cores=len(os.sched_getaffinity(0)), gpus=gpus)
+    return Message("CPU cores: {cores}, GPUs that torch finds: {gpus}", cores=cores_here(), gpus=gpus)
 
 
 def check_machine(accelerator: str, precision: str) -> None:

@@ -81,8 +81,10 @@ class CellTask:
     def raised(self, effort: Effort) -> CellTask:
         """The task with at least so many trials and final runs."""
         budget = self.budget
+        if effort.trials <= budget.trials and effort.seeds <= budget.seeds:
+            return self
         raised = replace(budget, trials=max(budget.trials, effort.trials), seeds=max(budget.seeds, effort.seeds))
-        return self if raised == budget else replace(self, budget=raised)
+        return replace(self, budget=raised)
 
     def seed(self, unit: Unit) -> int:
         """Seed of a training: the same for all conditions, and another one in every draw."""

@@ -35,7 +35,7 @@ from mmbench.store.schema import (
     Training,
     Unit,
 )
-from mmbench.training import energy
+from mmbench.training import allocation, energy
 from mmbench.training.fit import Fitted, fit, machine
 from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning import sampler
@@ -155,8 +155,9 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit, configuration: Config
 def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration, graph_dir: Path) -> Trained:
     """Run one training and write nothing of it.
 
-    After an exception the training is repeated once with the same configuration; a second exception gives the record
-    of a failed training, which counts as a trial. Degenerate scores are deterministic, so they are not tried again.
+    After an exception, want of memory included, the training is repeated once with the same configuration: another
+    worker may have had the memory of the card. A second exception gives the record of a failed training, which counts
+    as a trial. Degenerate scores are deterministic, so they are not tried again.
 
     Args:
         task: its cell.
@@ -189,8 +190,8 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
                 )
             )
     except Exception as error:
-        failure = Failure(reason=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-        return Trained(begun.ended(failure=failure), Cost(machine=machine(), energy_kwh=meter.kwh))
+        failure = Failure(reason=allocation.reason(error), traceback=traceback.format_exc())
+        return Trained(begun.ended(failure=failure), Cost(machine=machine(settings.device), energy_kwh=meter.kwh))
     validation = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
     record = begun.ended(
         course=fitted.course,
@@ -274,7 +275,9 @@ def _with_one_retry(train: Callable[[], Fitted]) -> Fitted:
     except DegenerateScores:
         raise
     except Exception:
-        return train()
+        pass
+    allocation.release()  # not above: the exception holds what the first try had made
+    return train()
 
 
 def _ledger_row(task: CellTask, training: Training, cost: Cost) -> LedgerRow:

@@ -23,12 +23,14 @@ from mmbench.store.leases.postgres import PostgresLeases
 __all__ = [
     "BEAT",
     "FileLeases",
+    "Hold",
     "LeaseLost",
     "Leases",
     "Owner",
     "PostgresLeases",
     "holding",
     "is_stopped",
+    "keeping",
     "make_leases",
     "present",
     "process_start",
@@ -60,6 +62,48 @@ class Leases(Protocol):
         """Names of all leases that somebody holds."""
 
 
+#: Keeps a claimed lease, see :func:`keeping`.
+Hold = Callable[[str], contextlib.AbstractContextManager[Callable[[], None]]]
+
+
+@contextlib.contextmanager
+def keeping(leases: Leases) -> Iterator[Hold]:
+    """Give signs of life for claimed leases in one background thread, however many are held one after the other.
+
+    Yields:
+        A function that keeps a lease as :func:`holding` does.
+    """
+    held: set[str] = set()
+    ended = threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(min(BEAT, leases.timeout / 4)):
+            for name in tuple(held):  # one that is given back meanwhile has no owner, and its beat does nothing
+                with contextlib.suppress(OSError):  # a full disk must not end the training that is nearly done
+                    leases.beat(name)
+
+    @contextlib.contextmanager
+    def hold(name: str) -> Iterator[Callable[[], None]]:
+        def confirm() -> None:
+            if not leases.beat(name):
+                raise LeaseLost(name)
+
+        held.add(name)
+        try:
+            yield confirm
+        finally:
+            held.discard(name)
+            leases.release(name)
+
+    thread = threading.Thread(target=keep, name="leases", daemon=True)
+    thread.start()
+    try:
+        yield hold
+    finally:
+        ended.set()
+        thread.join()
+
+
 @contextlib.contextmanager
 def holding(leases: Leases, name: str) -> Iterator[Callable[[], None]]:
     """Keep a claimed lease alive in a background thread and give it back at the end, whatever the end is.
@@ -67,25 +111,8 @@ def holding(leases: Leases, name: str) -> Iterator[Callable[[], None]]:
     Yields:
         A function to call before a result is put in its place; it raises :class:`LeaseLost` if the lease is lost.
     """
-    ended = threading.Event()
-
-    def keep() -> None:
-        while not ended.wait(min(BEAT, leases.timeout / 4)):
-            with contextlib.suppress(OSError):  # a full disk must not end the training that is nearly done
-                leases.beat(name)
-
-    def confirm() -> None:
-        if not leases.beat(name):
-            raise LeaseLost(name)
-
-    thread = threading.Thread(target=keep, name=f"lease {name}", daemon=True)
-    thread.start()
-    try:
+    with keeping(leases) as hold, hold(name) as confirm:
         yield confirm
-    finally:
-        ended.set()
-        thread.join()
-        leases.release(name)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,295 @@
+"""Short trainings that tell what a sweep takes: time, memory, and how many workers a device has room and use for."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing import connection
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import torch
+
+from mmbench.data.recdata import make_recdata
+from mmbench.messages import Message
+from mmbench.scheduling import memory, pinned
+from mmbench.scheduling.devices import Machine
+from mmbench.scheduling.job import Job
+from mmbench.scheduling.planning import Planned
+from mmbench.store.schema import CLOSED_FORM, Sharing
+from mmbench.training import allocation
+from mmbench.training.fit import fit
+from mmbench.training.stopping import StoppingRule
+from mmbench.tuning.cell import CellTask
+
+#: Epochs of a pilot: the first one warms up, the second one is counted.
+EPOCHS = 2
+#: Bytes of a GPU that a process takes besides its tensors: the context of CUDA and its libraries.
+CONTEXT = 700 * 2**20
+#: Share of a device's memory that pilots plan with; configurations differ from the default one, and so do their needs.
+USED = 0.8
+#: A number of workers is taken if it trains at least so many times as much as any smaller one.
+WORTH = 1.1
+#: Seconds that trainings side by side are timed for, and the most epochs that are run for it.
+TIMED, MOST_EPOCHS = 5.0, 200
+#: Seconds after which processes that do not begin together are given up; imports and set-up come before.
+PATIENCE = 1800.0
+#: Seconds of a whole sweep below which trying more workers would cost more than it gains.
+SHORT = 60.0
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What one training of a model was measured to cost.
+
+    Args:
+        setup: seconds to build the model and its graphs.
+        epoch: seconds of one epoch with its validation.
+        state_mb: megabytes of a stored state.
+        peak_mb: peak memory of this process so far, in megabytes.
+        trained: false for a model that is computed in one go.
+        steps_per_epoch: optimizer steps of an epoch, at least 1.
+        device_bytes: peak memory of the training's GPU so far, or of the process where it trains on processors.
+    """
+
+    setup: float
+    epoch: float
+    state_mb: float
+    peak_mb: float
+    trained: bool
+    steps_per_epoch: int
+    device_bytes: int = 0
+
+    def seconds(self, epochs: int) -> float:
+        """Seconds of a training of so many epochs."""
+        return self.setup + (epochs if self.trained else 1) * self.epoch
+
+
+def measure(task: CellTask, epochs: int = EPOCHS) -> Pilot:
+    """Train the default configuration for some epochs."""
+    build, settings = task.recipe(task.default)
+    data = make_recdata(task.train, task.inputs(1))
+    settings = replace(settings, stopping=StoppingRule(1, 0, 1, least_epochs=epochs))
+    began = time.perf_counter()
+    fitted = fit(build, data, task.train, task.valid, settings, seed=1, new_valid=task.new_valid, target=task.target)
+    seconds = time.perf_counter() - began
+    epoch = (seconds - fitted.cost.setup_seconds) / fitted.course.epochs
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    on_gpu = settings.device.type == "cuda"
+    return Pilot(
+        fitted.cost.setup_seconds,
+        epoch,
+        sum(values.nbytes for values in fitted.state.values()) / 1e6,
+        peak / 2**20,
+        fitted.course.stop_reason != CLOSED_FORM,
+        max(fitted.course.steps_per_epoch, 1),
+        CONTEXT + torch.cuda.max_memory_reserved() if on_gpu else peak,
+    )
+
+
+def heaviest(waiting: Sequence[Planned]) -> dict[tuple[str, str], list[Planned]]:
+    """The waiting cells by dataset and model, the condition with the most content first."""
+    groups: dict[tuple[str, str], list[Planned]] = {}
+    for plan in waiting:
+        groups.setdefault((plan.task.cell.dataset, plan.task.cell.model), []).append(plan)
+    for group in groups.values():
+        group.sort(key=lambda plan: -sum(feature.values.size for feature in plan.task.inputs(1).values()))
+    return groups
+
+
+def sharing(waiting: Sequence[Planned], machine: Machine) -> Sharing:
+    """How many workers a device has room and use for, measured on the first device of a machine.
+
+    Every model is trained for two epochs, in one process and with its heaviest condition. The one that takes the most
+    memory is then trained by 1, 2, 4, ... processes at once, as long as they fit and together get on faster. A model
+    whose pilot fails counts for nothing: it will fail as a training does, with its reason in its record.
+
+    Args:
+        waiting: cells that are not finished.
+        machine: what the pool may use; it has devices.
+    """
+    groups = heaviest(waiting)
+    jobs = {name: group[0].job for name, group in groups.items()}
+    left = {name: sum(plan.left for plan in group) for name, group in groups.items()}
+    devices = machine.groups[0]
+    name_of_card, free, pilots = alone(list(jobs.values()), devices)
+    measured = {name: pilot for name, pilot in zip(jobs, pilots, strict=True) if pilot is not None}
+    models = sorted(map("/".join, jobs))
+    if not measured:
+        return Sharing(card=name_of_card, workers=1, cores=machine.cores, models=models)
+    name = max(measured, key=lambda one: measured[one].device_bytes)
+    pilot = measured[name]
+    room = max(1, int(USED * free) // pilot.device_bytes)
+    rules = {one: groups[one][0].task.budget.stopping for one in measured}
+    total = sum(
+        left[one] * each.seconds(rules[one].fewest_epochs(each.steps_per_epoch)) for one, each in measured.items()
+    )
+    most = min(room, machine.most_per_device, -(-sum(left.values()) // len(machine.groups)))
+    rates = {}
+    if most > 1 and total / len(machine.groups) > SHORT:
+        epochs = min(max(EPOCHS, round(TIMED / max(pilot.epoch, 1e-3))), MOST_EPOCHS)
+        rates = useful(most, lambda count: together(jobs[name], devices, count, epochs))
+    return Sharing(
+        card=name_of_card,
+        workers=max(rates, default=1),
+        cores=machine.cores,
+        models=models,
+        heaviest="/".join(groups[name][0].task.cell),
+        device_bytes=pilot.device_bytes,
+        free_bytes=free,
+        epoch_seconds=pilot.epoch,
+        epochs_per_second={str(count): rate for count, rate in rates.items()},
+    )
+
+
+def described(found: Sharing) -> Message:
+    """What a pilot found, in a sentence."""
+    if not found.heaviest:
+        return Message("pilot on {card}: no model could be trained; 1 worker on each device", card=found.card)
+    return Message(
+        "pilot on {card}: {cell} is the heaviest, {taken} MB of {free} MB and {seconds} s an epoch; {workers} on each "
+        "device",
+        card=found.card,
+        cell=found.heaviest,
+        taken=f"{found.device_bytes / 2**20:.0f}",
+        free=f"{found.free_bytes / 2**20:.0f}",
+        seconds=f"{found.epoch_seconds:.2f}",
+        workers=Message.counted("{n} worker", "{n} workers", found.workers),
+    )
+
+
+def useful(most: int, rate: Callable[[int], float | None]) -> dict[int, float]:
+    """What each number of workers gets done, up to the last one that is worth its memory.
+
+    Args:
+        most: the most workers that fit.
+        rate: epochs per second of so many workers together; None if they do not fit after all.
+
+    >>> useful(8, lambda count: {1: 1.0, 2: 1.9, 4: 2.0}[count])
+    {1: 1.0, 2: 1.9}
+    """
+    rates: dict[int, float] = {}
+    count = 1
+    while (done := rate(count)) is not None and done >= WORTH * max(rates.values(), default=0.0):
+        rates[count] = done
+        if count == most:
+            break
+        count = min(2 * count, most)
+    return rates
+
+
+def alone(jobs: Sequence[Job], devices: str) -> tuple[str, int, list[Pilot | None]]:
+    """Train each job for two epochs in one process, one after the other.
+
+    Returns:
+        Name of the device, bytes of it that were free before, and the pilots; None for a model that failed.
+    """
+    with _started(devices, [(_alone, (jobs,), ())]) as ends:
+        name, free = _received(ends[0]) or ("", 0)
+        pilots = [_received(ends[0]) for _ in jobs]
+    return name, free, pilots
+
+
+def card(devices: str) -> str:
+    """Name of a device, asked for in a process that sees no other one."""
+    return alone([], devices)[0]
+
+
+def together(job: Job, devices: str, count: int, epochs: int) -> float | None:
+    """Epochs per second of so many processes that train the same job on the same devices at once.
+
+    Args:
+        job: what they train.
+        devices: what each of them sees.
+        count: number of processes.
+        epochs: that each of them is timed for.
+
+    Returns:
+        None if one of them failed, for want of memory for example.
+    """
+    context = pinned.server(pinned.__name__)
+    barrier = context.Barrier(count)
+    with _started(devices, [(_beside, (job, epochs), (barrier,))] * count) as ends:
+        seconds = [_received(end) for end in ends]
+    return None if None in seconds else count * epochs / max(seconds)
+
+
+@contextlib.contextmanager
+def _started(
+    devices: str, calls: Sequence[tuple[Callable[..., None], tuple[Any, ...], tuple[Any, ...]]]
+) -> Iterator[list[connection.Connection]]:
+    """Run functions in pinned processes; yields where each of them sends what it found."""
+    context = pinned.server(pinned.__name__)
+    processes: list[ForkServerProcess] = []
+    ends: list[connection.Connection] = []
+    try:
+        for call, given, shared in calls:
+            receives, sends = context.Pipe(duplex=False)
+            process = pinned.process(context, devices, call, *given, shared=(*shared, sends))
+            process.start()
+            sends.close()
+            processes.append(process)
+            ends.append(receives)
+        yield ends
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+        for end in ends:
+            end.close()
+
+
+def _received(end: connection.Connection) -> Any:
+    """What a process sent; None if it failed or is gone."""
+    try:
+        return end.recv()
+    except EOFError:
+        return None
+
+
+def _ready() -> None:
+    """Be as a worker is, and end with the process that waits for the result."""
+    pinned.end_with_parent()
+    allocation.keep_freed_memory()
+    torch.set_num_threads(1)
+
+
+def _alone(jobs: Sequence[Job], sends: connection.Connection) -> None:
+    _ready()
+    sends.send(_card())
+    for job in jobs:
+        try:
+            if torch.cuda.is_available():
+                torch.cuda.reset_peak_memory_stats()
+            sends.send(measure(job.task()))
+        except Exception:  # it will fail as a training too, and say why there
+            sends.send(None)
+        allocation.release()
+
+
+def _card() -> tuple[str, int]:
+    """Name of what this process trains on, and bytes of it that are free."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+        return name, torch.cuda.mem_get_info()[0] + CONTEXT  # the context of this process is counted with its training
+    return "CPU", memory.available() or 0
+
+
+def _beside(job: Job, epochs: int, barrier: Barrier, sends: connection.Connection) -> None:
+    _ready()
+    try:
+        task = job.task()
+        pilot = measure(task, epochs=1)  # graphs and caches are made before the clock runs
+        barrier.wait(PATIENCE)
+        began = time.perf_counter()
+        for _ in range(1 if pilot.trained else epochs):
+            measure(task, epochs=epochs)
+        sends.send(time.perf_counter() - began)
+    except (Exception, threading.BrokenBarrierError):
+        barrier.abort()
+        sends.send(None)

@@ -1,0 +1,96 @@
+"""GPUs that are not there, and a note of what a process sees when it imports torch.
+
+Pretended are the answers of torch to the process that lays out a pool. Workers find no GPU and train on processors,
+pinned as they would be.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+#: File to which every process adds a line when it imports torch.
+NOTES = "MMBENCH_TEST_TORCH_NOTES"
+#: Number of GPUs that processes of Ray find.
+THERE = "MMBENCH_TEST_GPUS"
+#: Run by Python at the start of every process that finds it on its path.
+CUSTOMIZE = f'''
+import os, sys
+
+class Note:
+    """Notes the first import of torch and leaves the import to the others."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            sys.meta_path.remove(self)
+            with open(os.environ["{NOTES}"], "a") as notes:
+                notes.write(f"{{os.getpid()}} {{os.environ.get('CUDA_VISIBLE_DEVICES', '-')}}\\n")
+
+sys.meta_path.insert(0, Note())
+'''
+
+
+def noting(folder: Path) -> Mapping[str, str]:
+    """Environment of a command whose processes all note what they see when they import torch."""
+    (folder / "sitecustomize.py").write_text(CUSTOMIZE)
+    root = Path(__file__).parents[1]  # for processes of Ray, which start elsewhere
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH"), str(root)]))
+    return {**os.environ, "PYTHONPATH": path, NOTES: str(folder / "notes")}
+
+
+def noted(folder: Path) -> dict[int, str]:
+    """Value of ``CUDA_VISIBLE_DEVICES`` by process, when it imported torch; ``-`` where it was not set."""
+    lines = (folder / "notes").read_text().splitlines()
+    return {int(pid): seen for pid, _, seen in (line.partition(" ") for line in lines)}
+
+
+def found(named: str | None, there: int) -> int:
+    """How many of the GPUs that are there torch would find: none behind the first that is not."""
+    if named is None:
+        return there
+    names = [word.strip() for word in named.split(",")]
+    if names[0].startswith("MIG-"):
+        return 1
+    good = [name.isdigit() and int(name) < there for name in names]
+    return (good.index(False) if False in good else len(good)) if len(set(names)) == len(names) else 0
+
+
+def pretend(there: int) -> mock._patch[Any]:
+    """Let torch find so many GPUs in this process, as ``CUDA_VISIBLE_DEVICES`` selects them, until the patch stops."""
+    import torch
+
+    def count() -> int:
+        return found(os.environ.get("CUDA_VISIBLE_DEVICES"), there)
+
+    return mock.patch.multiple(torch.cuda, is_available=lambda: count() > 0, device_count=count)
+
+
+def keep_pretending() -> None:
+    """Let torch find the GPUs that a Ray cluster pretends to have, in a process that Ray starts for its tasks."""
+    pretend(int(os.environ[THERE])).start()
+
+
+def start_ray(there: int) -> None:
+    """Start a Ray cluster on this machine that counts so many GPUs and gives them to its tasks by itself."""
+    import ray
+
+    variables = {THERE: str(there)}
+    hook = keep_pretending.__module__ + "." + keep_pretending.__name__
+    environment = {"env_vars": variables, "worker_process_setup_hook": hook.replace("__main__", "tests.pretended")}
+    ray.init(num_cpus=8, num_gpus=there, include_dashboard=False, runtime_env=environment)
+
+
+if __name__ == "__main__":
+    from mmbench.cli import main
+
+    number = int(sys.argv.pop(1))
+    if "hydra/launcher=ray" in sys.argv:
+        start_ray(number)
+        main()
+    else:
+        with pretend(number):
+            main()

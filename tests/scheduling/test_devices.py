@@ -1,0 +1,315 @@
+"""Workers are spread over the devices that a pool sees, by one rule for every launcher."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench.cli.compose import compose
+from mmbench.scheduling.configuration import SweepConfig
+from mmbench.scheduling.devices import NONE, Layout, Machine, visible
+from mmbench.scheduling.placement import Ray, Slurm
+from mmbench.scheduling.sweep import Sweep, run_sweep
+from mmbench.store import ledger
+from tests.cli.conftest import Command
+from tests.parts import require_modules
+from tests.pretended import noted, noting, pretend
+from tests.tiny import TINY
+
+SWEEP = SweepConfig(name="s", dir="d", workers=None, grace=20.0)
+
+
+def training(accelerator: str = "auto", devices: int = 1) -> dict[str, Any]:
+    return {"accelerator": accelerator, "devices": devices}
+
+
+@pytest.mark.parametrize(
+    ("there", "given", "names"),
+    [
+        (0, None, []),
+        (1, None, ["0"]),
+        (8, None, ["0", "1", "2", "3", "4", "5", "6", "7"]),
+        (8, "6,2", ["6", "2"]),
+        (8, " 6 , 2", ["6", "2"]),
+        (8, "3,-1,4", ["3"]),
+        (8, "", []),
+        (8, "-1", []),
+        (2, "MIG-5c89,MIG-7d01/3/0", ["MIG-5c89", "MIG-7d01/3/0"]),
+        (0, "0", []),  # set for another machine; training.accelerator=auto trains on processors
+    ],
+)
+def test_the_devices_that_were_given_are_respected(
+    there: int, given: str | None, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    with pretend(there):
+        assert visible() == names
+
+
+def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,5")
+    with pretend(2), pytest.raises(ValueError, match=r"^CUDA_VISIBLE_DEVICES=0,1,5 names 3 GPUs, but torch finds 2 of"):
+        visible()
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "seats"),
+    [
+        ([], {}, {NONE: 16}),
+        ([], {"workers": 3}, {NONE: 3}),
+        ([], {"workers_per_device": 4}, {NONE: 16}),
+        (["0"], {}, {"0": 1}),
+        (["0"], {"workers_per_device": 3}, {"0": 3}),
+        (["0", "1"], {"workers_per_device": 2}, {"0": 2, "1": 2}),
+        (["0", "1"], {"workers": 3}, {"0": 2, "1": 1}),
+        (["4", "MIG-a"], {"workers": 1}, {"4": 1}),
+        (list("01234567"), {}, dict.fromkeys("01234567", 1)),
+        (list("01234567"), {"workers": 17}, {"0": 3, **dict.fromkeys("1234567", 2)}),
+    ],
+)
+def test_seats(names: list[str], asked: dict[str, Any], seats: dict[str, int]) -> None:
+    layout = Machine.of(training(), names, 16).layout(replace(SWEEP, **asked))
+    assert layout.seats == seats
+    assert layout.fixed == (bool(asked) and (bool(names) or "workers" in asked))
+    assert layout.on_devices == bool(names)
+
+
+def test_a_training_on_processors_takes_no_device() -> None:
+    assert Machine.of(training("cpu", 4), ["0", "1"], 16).layout(SWEEP).seats == {NONE: 4}
+
+
+def test_a_training_on_several_devices_takes_as_many_of_them() -> None:
+    assert Machine.of(training(devices=2), list("01234"), 16).layout(SWEEP).seats == {"0,1": 1, "2,3": 1}
+
+
+@pytest.mark.parametrize(
+    ("names", "of", "message"),
+    [
+        ([], training("gpu"), "training.accelerator=gpu, but there is no GPU for a worker; use cpu or auto"),
+        (["0"], training(devices=2), "training.devices=2, but this machine has 1 GPUs"),
+        (["MIG-a", "MIG-b"], training(devices=2), "training.devices=2, but a training can use only one MIG slice"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(names: list[str], of: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Machine.of(of, names, 16)
+
+
+def test_the_next_worker_goes_where_most_seats_are_free() -> None:
+    layout = Layout({"0": 2, "1": 2, "2": 1})
+    taken: list[str] = []
+    for _ in range(layout.size):
+        taken.append(layout.free(taken))
+    assert taken == ["0", "1", "0", "1", "2"] or Counter(taken) == layout.seats
+    assert layout.free(["0", "1", "1", "2"]) == "0"  # one of the first device died
+
+
+@pytest.mark.parametrize(
+    ("names", "cores", "asked", "needed"),
+    [
+        ([], 16, {}, False),
+        (["0"], 16, {}, True),
+        (["0"], 1, {}, False),  # one processor drives one worker
+        (list("01234567"), 8, {}, False),
+        (list("01234567"), 64, {}, True),
+        (["0"], 16, {"workers": 2}, False),
+        (["0"], 16, {"workers_per_device": 2}, False),
+    ],
+)
+def test_a_pilot_is_asked_where_only_it_can_tell(
+    names: list[str], cores: int, asked: dict[str, int], needed: bool
+) -> None:
+    assert Machine.of(training(), names, cores).needs_pilot(replace(SWEEP, **asked)) is needed
+    assert not Machine.of(training(), names, cores, whole=False).needs_pilot(SWEEP)  # others are on the same card
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sweep.workers_per_device=0"], "sweep.workers_per_device=0 must be auto or a whole number of at least 1"),
+        (["sweep.workers_per_device=-2"], "sweep.workers_per_device=-2 must be auto or a whole number of at least 1"),
+        (["sweep.workers_per_device=1.5"], "sweep.workers_per_device=1.5 must be auto or a whole number of at least"),
+        (["sweep.workers_per_device=many"], "sweep.workers_per_device=many must be auto or a whole number of at least"),
+        (["sweep.workers_per_device=true"], "sweep.workers_per_device=True must be auto or a whole number of at least"),
+        (
+            ["sweep.workers_per_device=2", "sweep.workers=3"],
+            "sweep.workers=3 and sweep.workers_per_device=2 are both given; the first counts the workers of a machine",
+        ),
+        (["training.accelerator=gpu"], "training.accelerator=gpu, but torch finds no GPU here; use cpu or auto"),
+        (["training.accelerator=mps"], "training.accelerator=mps: Apple's GPU has no double precision and is not sup"),
+        (
+            ["training.accelerator=gpu", "hydra/launcher=slurm"],
+            "training.accelerator=gpu training.devices=1, but hydra.launcher.options.gpus_per_node=0",
+        ),
+        (
+            [
+                "training.accelerator=auto", "training.devices=4", "model=bpr", "hydra/launcher=slurm",
+                "hydra.launcher.dry_run=true", "hydra.launcher.options.gpus_per_node=a100:2",
+            ],
+            "training.accelerator=auto training.devices=4, but hydra.launcher.options.gpus_per_node=2",
+        ),
+        (
+            ["hydra/launcher=slurm", "hydra.launcher.options.gpus_per_node=two"],
+            "hydra.launcher.options.gpus_per_node=two must be a number, or TYPE:NUMBER",
+        ),
+        (
+            ["training.accelerator=gpu", "hydra/launcher=ray"],
+            "training.accelerator=gpu training.devices=1, but hydra.launcher.num_gpus=0",
+        ),
+        (["hydra/launcher=ray", "hydra.launcher.num_gpus=1.5"], "hydra.launcher.num_gpus=1.5 must be a whole number"),
+    ],
+)  # fmt: skip
+def test_one_line_before_the_first_cell(words: list[str], message: str, command: Command, tmp_path: Path) -> None:
+    said = command(
+        "-m", "sweep.name=s", "modality=none", *([] if "model=bpr" in words else ["model=popularity"]), *words
+    )
+    assert said.code == 2
+    assert said.err.startswith(f"error: {message}")
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "words", "told"),
+    [
+        (0, [], "2 workers on processors, as far as the memory goes"),
+        (1, ["sweep.workers_per_device=2"], "2 workers, 2 on each of GPU 0"),
+        (2, ["sweep.workers_per_device=3"], "6 workers, 3 on each of GPU 0, 1"),
+        (8, ["sweep.workers=8"], "8 workers, 1 on each of GPU 0, 1, 2, 3, 4, 5, 6, 7"),
+        (8, [], "8 workers, 1 on each of GPU 0, 1, 2, 3, 4, 5, 6, 7"),  # two processors: nothing to measure
+    ],
+)
+def test_a_plan_says_how_many_workers_on_which_devices(
+    there: int, words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from mmbench.cli import plan
+    from mmbench.scheduling import devices, pilot
+
+    monkeypatch.setattr(devices, "cores_here", lambda: 2)
+    monkeypatch.setattr(pilot, "measure", lambda task: pilot.Pilot(1.0, 2.0, 0.1, 1.0, True, 10))
+    monkeypatch.setattr(devices, "visible", lambda: [str(number) for number in range(there)])
+    said_words = [word for word in TINY if not word.startswith("training.accelerator")]
+    plan.main([*said_words, f"paths.multirun={tmp_path}", "model=bpr", "modality=none", *words])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("here: "))
+    assert line.startswith(f"here: {told}; from ")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words", "told"),
+    [
+        (0, [], "each: 16 workers on processors, as far as the memory goes"),
+        (1, [], "each: GPU 0: as many workers on each as a pilot finds room and use for, 16 at most"),
+        (2, ["sweep.workers_per_device=3"], "each: 6 workers, 3 on each of GPU 0, 1"),
+        (
+            8,
+            [],
+            "each: GPU 0, 1, 2, 3, 4, 5, 6, 7: as many workers on each as a pilot finds room and use for, 2 at most",
+        ),
+    ],
+)
+def test_dry_runs_say_the_same_of_slurm_and_ray(
+    gpus: int, words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = [word for word in TINY if not word.startswith("training.accelerator")]
+    job = compose([*shared, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr", *words]).job()
+    options = {"cpus_per_task": 16, "gpus_per_node": gpus}
+    for place in (Slurm(2, "slurm", True, 1, options), Ray(2, "auto", 16, gpus, True)):
+        assert run_sweep([job], ["model=bpr"], lambda folder: "", place) == 0
+        assert told in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gpus_that_other_options_ask_for_are_left_to_the_allocation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["training.accelerator=gpu", f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr"]
+    job = compose([*TINY[:-1], *words]).job()
+    for options in ({"slurm_gres": "gpu:2"}, {"slurm_additional_parameters": {"gpus": 2}}):
+        assert run_sweep([job], ["model=bpr"], lambda folder: "", Slurm(1, "slurm", True, 1, options)) == 0
+        assert "each: as many workers as its GPUs take" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="gpus_per_node=0"):
+        run_sweep([job], ["model=bpr"], lambda folder: "", Slurm(1, "slurm", True, 1, {"slurm_partition": "gpu"}))
+
+
+# Whole sweeps on devices that are not there
+
+
+SMALL = [word for word in TINY if not word.startswith("training.accelerator")]
+FEW = ("-m", "sweep.name=s", "model=bpr", "modality=none", *SMALL, "budget.trials=6", "budget.seeds=2")
+
+
+def pinned(folder: Path, *words: str) -> Callable[[int], Counter[str]]:
+    """Run a sweep on so many devices; what its workers saw when they imported torch."""
+
+    def run(there: int) -> Counter[str]:
+        command = [sys.executable, "-m", "tests.pretended", str(there), *FEW, f"paths.multirun={folder}", *words]
+        done = subprocess.run(
+            command, env=noting(folder), capture_output=True, text=True, timeout=500, cwd=Path(__file__).parents[2]
+        )
+        assert done.returncode == 0, done.stderr
+        rows = [(row.cell_key, row.unit) for row in ledger.read(folder / "s")]
+        assert len(rows) == len(set(rows)) == 6 + 2
+        return Counter(seen for seen in noted(folder).values() if seen not in ("-", ""))
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("there", "words", "seen"),
+    [
+        (0, ["sweep.workers=2"], {}),  # imported by the server that the workers are forked from
+        (1, ["sweep.workers_per_device=2"], {"0": 2}),
+        (2, [], {"0": 1, "1": 1}),
+        (8, [], dict.fromkeys("01234567", 1)),
+    ],
+)
+def test_a_worker_sees_its_device_before_torch_is_imported(
+    there: int, words: list[str], seen: dict[str, int], tmp_path: Path
+) -> None:
+    assert pinned(tmp_path, *words)(there) == seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("there", "words", "seen"),
+    [
+        (0, [], {}),
+        (1, ["hydra.launcher.num_gpus=0.5", "hydra.launcher.pools=2"], {"0": 2}),  # one worker in each half
+        (2, ["hydra.launcher.num_gpus=1", "hydra.launcher.pools=2", "sweep.workers_per_device=2"], {"0": 2, "1": 2}),
+        (8, ["hydra.launcher.num_gpus=8"], dict.fromkeys("01234567", 1)),
+    ],
+)
+def test_a_pool_takes_the_devices_that_ray_gives_to_it(
+    there: int, words: list[str], seen: dict[str, int], tmp_path: Path
+) -> None:
+    require_modules("ray")
+    run = pinned(tmp_path, "hydra/launcher=ray", "hydra.launcher.num_cpus=1", *words)
+    assert run(there) == seen
+
+
+def test_ray_alone_on_a_machine_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    job = compose([*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr"]).job()
+    sweep = Sweep.plan([job], [])
+    place = Ray(1, None, 4, 2, dry_run=False)
+    place._check_room(sweep, [{"CPU": 4.0, "GPU": 2.0}])
+    with pytest.raises(ValueError, match="this machine has no 4 CPUs and 2 GPUs for a pool; it has CPU cores"):
+        place._check_room(sweep, [{"CPU": 4.0}])
+    with pytest.raises(ValueError, match="this machine has no 4 CPUs"):
+        place._check_room(sweep, [{"CPU": 2.0, "GPU": 2.0}])
+
+
+def test_a_cluster_may_still_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = compose([*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr"]).job()
+    Ray(1, "auto", 4, 2, dry_run=False)._check_room(Sweep.plan([job], []), [{"CPU": 4.0}])
+    assert "no machine of the cluster has 4 CPUs and 2 GPUs; waiting until one joins it" in capsys.readouterr().out

@@ -1,0 +1,204 @@
+"""How many workers share a device is measured with the heaviest model, and kept in the manifest beside the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from mmbench import paths
+from mmbench.audit.root import journal_of, root_of
+from mmbench.scheduling import devices, pilot
+from mmbench.scheduling.devices import Machine
+from mmbench.scheduling.job import Job
+from mmbench.scheduling.pilot import Pilot
+from mmbench.scheduling.planning import read_sharing, write_sharing
+from mmbench.scheduling.sweep import Sweep
+from mmbench.store import records
+from mmbench.store.schema import Manifest, Sharing, content_hash
+from tests.tiny import make_job
+
+GIB = 2**30
+CARDS = ("0", "1")
+
+
+def sweep_of(folder: Path, *models: str, **sweep: Any) -> Sweep:
+    jobs = [make_job(folder, f"model={model}", "budget.trials=8") for model in models]
+    if sweep:
+        jobs = [replace(job, config=replace(job.config, sweep=replace(job.config.sweep, **sweep))) for job in jobs]
+    return Sweep.plan(jobs, [])
+
+
+@pytest.mark.parametrize(
+    ("most", "rates", "tried", "best"),
+    [
+        (8, {1: 1.0, 2: 1.9, 4: 3.5, 8: 6.0}, [1, 2, 4, 8], 8),
+        (8, {1: 1.0, 2: 1.9, 4: 2.0}, [1, 2, 4], 2),  # the card is busy
+        (8, {1: 1.0, 2: 1.05}, [1, 2], 1),
+        (3, {1: 1.0, 2: 1.9, 3: 2.7}, [1, 2, 3], 3),  # no more fit
+        (8, {1: 1.0, 2: 1.9, 4: None}, [1, 2, 4], 2),  # four do not fit after all
+        (8, {1: None}, [1], 0),
+    ],
+)
+def test_a_number_is_taken_as_long_as_it_adds_throughput(
+    most: int, rates: Mapping[int, float | None], tried: list[int], best: int
+) -> None:
+    asked: list[int] = []
+    found = pilot.useful(most, lambda count: asked.append(count) or rates[count])  # type: ignore[func-returns-value]
+    assert (asked, max(found, default=0)) == (tried, best)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, int]]]:
+    """Give a card, what each model takes of it, and what several processes get done; what is run side by side."""
+
+    def give(free: int, needs: Mapping[str, int | None], rates: Mapping[int, float]) -> list[tuple[str, int]]:
+        def alone(jobs: Sequence[Job], on: str) -> tuple[str, int, list[Pilot | None]]:
+            assert on == CARDS[0]
+            sizes = [needs[job.choices["model"]] for job in jobs]
+            found = [None if size is None else Pilot(1.0, 0.5, 1.0, 1.0, True, 10, size) for size in sizes]
+            return "Card 9", free, found
+
+        ran: list[tuple[str, int]] = []
+
+        def together(job: Job, on: str, count: int, epochs: int) -> float:
+            assert (on, epochs) == (CARDS[0], 10)  # five seconds of half a second each
+            ran.append((job.choices["model"], count))
+            return rates[count]
+
+        monkeypatch.setattr(pilot, "alone", alone)
+        monkeypatch.setattr(pilot, "together", together)
+        monkeypatch.setattr(pilot, "SHORT", 0.0)
+        return ran
+
+    return give
+
+
+def test_the_heaviest_model_decides(tmp_path: Path, measured: Callable[..., Any]) -> None:
+    ran = measured(40 * GIB, {"bpr": GIB, "vbpr": 10 * GIB, "fusion": None}, {1: 2.0, 2: 3.5, 3: 4.5})
+    found = pilot.sharing(sweep_of(tmp_path, "bpr", "vbpr", "fusion").planned, Machine(16, CARDS))
+    assert found.workers == 3  # four fifths of 40 GiB hold three of 10
+    assert ran == [("vbpr", 1), ("vbpr", 2), ("vbpr", 3)]
+    assert found.heaviest.split("/")[1] == "vbpr"
+    assert (found.device_bytes, found.free_bytes, found.speedup) == (10 * GIB, 40 * GIB, 4.5 / 2.0)
+    assert found.epochs_per_second == {"1": 2.0, "2": 3.5, "3": 4.5}
+
+
+def test_no_more_than_processors_and_trainings(tmp_path: Path, measured: Callable[..., Any]) -> None:
+    rates = {count: float(count) for count in range(1, 20)}
+    ran = measured(80 * GIB, {"bpr": GIB}, rates)
+    planned = sweep_of(tmp_path, "bpr").planned
+    assert pilot.sharing(planned, Machine(4, CARDS)).workers == 2  # four processors, two cards
+    assert pilot.sharing(planned, Machine(64, CARDS)).workers == 5  # nine trainings on two cards
+    measured(GIB // 2, {"bpr": GIB}, rates)
+    ran = measured(GIB // 2, {"bpr": GIB}, rates)
+    assert pilot.sharing(planned, Machine(64, CARDS)).workers == 1  # it may fit or not, but one is tried
+    assert ran == []
+
+
+def test_a_short_sweep_is_not_worth_more_pilots(
+    tmp_path: Path, measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = measured(80 * GIB, {"bpr": GIB}, {})
+    monkeypatch.setattr(pilot, "SHORT", 1e9)
+    assert pilot.sharing(sweep_of(tmp_path, "bpr").planned, Machine(64, CARDS)).workers == 1
+    assert ran == []
+
+
+def test_one_worker_where_nothing_trains(tmp_path: Path, measured: Callable[..., Any]) -> None:
+    measured(80 * GIB, {"bpr": None}, {})
+    found = pilot.sharing(sweep_of(tmp_path, "bpr").planned, Machine(64, CARDS))
+    assert (found.workers, found.heaviest, found.speedup) == (1, "", 1.0)
+    assert "no model could be trained" in pilot.described(found)
+
+
+def test_it_stands_in_the_manifest_and_no_hash_covers_it(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, "bpr")
+    sweep.open()
+    before = records.read(paths.manifest_file(tmp_path), Manifest)
+    root, journal = root_of(tmp_path), journal_of(tmp_path)
+    found = Sharing(card="Card 9", workers=3, cores=16, models=["a/bpr", "a/vbpr"], epochs_per_second={"1": 1.0})
+    write_sharing(tmp_path, found)
+    after = records.read(paths.manifest_file(tmp_path), Manifest)
+    assert after.device_sharing == {"Card 9": found}
+    assert msgspec.structs.replace(after, device_sharing={}) == before
+    assert (after.plan_hash, content_hash(after), root_of(tmp_path)) == (before.plan_hash, before.hash, root)
+    assert journal_of(tmp_path) != journal
+    sweep.open()  # by a command that resumes it
+    assert read_sharing(tmp_path, ["a/bpr"], 16) == [found]
+    assert read_sharing(tmp_path, ["a/bpr", "a/freedom"], 16) == []  # a model that was not tried
+    assert read_sharing(tmp_path, ["a/bpr"], 8) == []
+
+
+def test_the_number_of_workers_is_no_part_of_a_key(tmp_path: Path) -> None:
+    keys = {
+        sweep_of(tmp_path, "bpr", **asked).planned[0].store.key
+        for asked in ({}, {"workers": 3}, {"workers_per_device": 5})
+    }
+    assert len(keys) == 1
+
+
+def test_a_command_that_resumes_does_not_measure_again(
+    tmp_path: Path, measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = measured(80 * GIB, {"bpr": GIB}, {1: 2.0, 2: 3.5, 4: 4.5, 5: 5.5})
+    monkeypatch.setattr(pilot, "card", lambda devices: "Card 9")
+    sweep = sweep_of(tmp_path, "bpr")
+    sweep.open()
+    machine = Machine(64, CARDS)
+    assert sweep._sharing(machine) == 5
+    assert "pilot on Card 9: " in capsys.readouterr().out
+    ran.clear()
+    assert sweep._sharing(machine) == 5
+    assert ran == []
+    assert sweep._sharing(Machine(64)) is None
+    assert sweep_of(tmp_path, "bpr", workers_per_device=7)._sharing(machine) is None
+    monkeypatch.setattr(pilot, "card", lambda devices: "Card 10")
+    assert sweep._sharing(machine) == 5
+    assert ran != []  # another card
+
+
+def test_a_plan_asks_a_pilot_and_says_how_long_it_takes(
+    tmp_path: Path, measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mmbench.cli import plan
+    from mmbench.messages import Translator
+
+    measured(80 * GIB, {"bpr": GIB}, {1: 2.0, 2: 3.5, 4: 3.6})
+    monkeypatch.setattr(devices, "visible", lambda: list(CARDS))
+    monkeypatch.setattr(devices, "cores_here", lambda: 64)
+    sweep = sweep_of(tmp_path, "bpr")
+    asked = {**sweep.config.plain, "training": {**sweep.config.plain["training"], "accelerator": "auto"}}
+    job = replace(sweep.jobs[0], config=replace(sweep.config, plain=asked))
+    first, second = plan.here(replace(sweep, jobs=[job]), sweep.planned, 350.0, 700.0, 1.0, Translator())
+    assert first.startswith("pilot on Card 9: planted-complementary/bpr/- is the heaviest, 1024 MB of 81920 MB")
+    # Two cards, on each of them 1.75 times as much as one worker does.
+    assert second == "here: 4 workers, 2 on each of GPU 0, 1; from 2 min to 3 min"
+
+
+@pytest.mark.slow
+def test_processes_train_alone_and_side_by_side(tmp_path: Path) -> None:
+    """On processors: the same processes, pinned to a device that is not there."""
+    good, other = (make_job(tmp_path, f"model={name}") for name in ("bpr", "ease"))
+    card, free, (first, second) = pilot.alone([good, other], "7")
+    assert card == "CPU"
+    assert free > GIB
+    assert first is not None
+    assert second is not None
+    assert (first.trained, second.trained) == (True, False)
+    assert first.device_bytes > 50 * 2**20
+    rate = pilot.together(good, "7", 2, epochs=4)
+    assert rate is not None
+    assert rate > 0
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_fails_them_all(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "model=bpr")
+    broken = replace(job, config=replace(job.config, plain={**job.config.plain, "model": {"_target_": "no.Model"}}))
+    assert pilot.together(broken, "7", 2, epochs=2) is None
+    assert pilot.alone([broken, job], "7")[2][0] is None
