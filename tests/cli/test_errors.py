@@ -251,8 +251,9 @@ def is_one_line(said: object, message: str) -> None:
         (["training.accelerator=tpux"], "training.accelerator=tpux"),
         *(
             ([f"training.accelerator={word}"], f"{word} is unknown; it is cpu, gpu, auto; this machine has CPU cores: ")
-            for word in ("cuda", "mps", "tpu")
+            for word in ("cuda", "tpu")
         ),
+        (["training.accelerator=mps"], "Apple's GPU has no double precision and is not supported; use cpu or auto"),
         *(
             ([f"training.precision={word}"], f"{word} is unknown; it is 32-true, 64-true, bf16-mixed, 16-mixed")
             for word in ("16-true", "bf16-true")

@@ -20,6 +20,8 @@ from tests.tiny import make_job, opened, sealed
 class Board:
     """Leases of which others hold those of some cells."""
 
+    timeout = 60.0
+
     def __init__(self, *held: str) -> None:
         self.held = held
         self.asked: list[str] = []

@@ -158,7 +158,8 @@ def test_a_hash_covers_every_field_but_times_and_places(name: str) -> None:
         if field.name == "hash":
             continue
         changed = msgspec.structs.replace(record, **{field.name: "something else"})
-        assert content_hash(changed) != record.hash, field.name
+        of_machines = field.name == "device_sharing"
+        assert (content_hash(changed) == record.hash) is of_machines, field.name
     failed = valid.trial(0, None, failure=Failure(reason="why", traceback="here"))
     assert failed.hash == valid.trial(0, None, failure=Failure(reason="why", traceback="there")).hash
     assert failed.hash != valid.trial(0, None, failure=Failure(reason="other", traceback="here")).hash

@@ -95,7 +95,7 @@ def keeping(leases: Leases) -> Iterator[Hold]:
             held.discard(name)
             leases.release(name)
 
-    thread = threading.Thread(target=keep, name="leases", daemon=True)
+    thread = threading.Thread(target=keep, name="signs of life", daemon=True)
     thread.start()
     try:
         yield hold
