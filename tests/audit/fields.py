@@ -85,6 +85,9 @@ CHANGES: dict[tuple[type[Any], str], Callable[[Any], Any]] = {
     (schema.Manifest, "budget"): lambda budget: {**budget, "name": "paper"},
     (schema.Manifest, "statistics"): lambda statistics: {**statistics, "delta": 0.3},
     (schema.Manifest, "delta"): lambda _: 0.3,
+    (schema.Manifest, "device_sharing"): lambda _: {
+        "a card": {"card": "a card", "workers": 8, "cores": 16, "models": ["planted-complementary/vbpr"]}
+    },
     (schema.Revision, "planned_at"): lambda _: "2026-01-01T00:00:00+00:00",
     (schema.LedgerRow, "late_rise"): lambda _: 0.5,
     (schema.LedgerRow, "status"): lambda _: "failed",

@@ -162,7 +162,7 @@ def test_the_share_of_another_machine_passes(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, "s", *words, cells=ONE)
     with monkeypatch.context() as once:
-        once.setattr(fit, "machine", lambda: "another processor")
+        once.setattr(fit, "machine", lambda device: "another processor")
         sweep = run(tmp_path, "s", *words, cells=ONE)
     assert _hashes(sweep) == _hashes(whole)
     machines = [row.cost.machine for row in ledger.read(sweep)]
