@@ -154,7 +154,7 @@ def machine(device: torch.device) -> str:
     Args:
         device: where it trains; a training on processors touches no GPU, not even for its name.
     """
-    gpu = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
+    gpu = [torch.cuda.get_device_name(device)] if device.type == "cuda" and torch.cuda.is_available() else []
     return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *gpu])
 
 
