@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 from mmbench.cli import main
 from mmbench.scheduling import job as job_module
@@ -49,7 +50,10 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def run(*words: str) -> Said:
         capsys.readouterr()
-        job_module._dataset.cache_clear()  # another command is another process, which reads its data itself
+        # Another command is another process, which reads its data itself and has a Hydra of its own.
+        running = GlobalHydra.instance().hydra
+        GlobalHydra.instance().clear()
+        job_module._dataset.cache_clear()
         job_module._aimed.cache_clear()
         said = {word.split("=")[0] for word in words}
         settings = [word for word in (*TINY, f"paths.multirun={tmp_path}") if word.split("=")[0] not in said]
@@ -61,6 +65,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)
+        finally:
+            GlobalHydra.instance().hydra = running
         return Said(code, *capsys.readouterr())
 
     return run
