@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
+import signal
+import threading
+from collections.abc import Iterator
 
 import torch
 
@@ -67,6 +71,32 @@ def release() -> None:
     next collection. Python puts that off until a quarter of all objects are new, which in a worker means dozens of
     trainings. What the allocator of the GPU keeps for this process no other worker of that card could use.
     """
-    gc.collect()
+    with _signals_afterwards():
+        gc.collect()
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+@contextlib.contextmanager
+def _signals_afterwards() -> Iterator[None]:
+    """Let signals that end a worker take effect at the end of the block.
+
+    What a handler raises while a collection runs the ``__del__`` of an object is printed and dropped, and the worker
+    would go on as if nobody had told it to stop.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT)}
+    for number, handler in handlers.items():
+        if callable(handler):  # neither ignored, nor left to the system, nor set by a library
+            signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        for one in dict.fromkeys(came):
+            signal.raise_signal(one)
