@@ -6,9 +6,9 @@ import posixpath
 import re
 from collections import Counter
 
-#: ``[text](address)`` and ``![text](address)``.
+#: ``[text](address)``, and ``![text](address)`` below.
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]\[]*)\]\((?P<address>[^)\s]+)\)")
-IMAGE = re.compile(r"!\[[^\]]*\]\((?P<address>[^)\s]+)\)")
+IMAGE = re.compile(r"!\[(?P<text>[^\]]*)\]\((?P<address>[^)\s]+)\)")
 FENCE = re.compile(r"^(?P<fence>```+).*?^(?P=fence)[ ]*$", flags=re.MULTILINE | re.DOTALL)
 
 

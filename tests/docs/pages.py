@@ -15,7 +15,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from tests.docs import notebooks
-from tests.docs.links import LINK, target
+from tests.docs.links import IMAGE, LINK, target
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Pages whose source is a file of the repository.
@@ -66,13 +66,15 @@ def linked(markdown: str, source: str, page: PurePosixPath) -> str:
         source: path of its file within the repository.
         page: path within the site's sources.
     """
-    return LINK.sub(lambda match: _link(match, source, page), markdown)
+    for kind, mark in ((IMAGE, "!"), (LINK, "")):
+        markdown = kind.sub(lambda match, mark=mark: mark + _link(match, source, page), markdown)
+    return markdown
 
 
 def _link(match: re.Match[str], source: str, page: PurePosixPath) -> str:
     destination = target(source, match["address"])
     if destination is None:
-        return match[0]
+        return match[0].removeprefix("!")
     path, mark, heading = destination.partition("#")
     if path in PAGES or path.startswith("docs/"):
         place = PurePosixPath(PAGES.get(path, path.removeprefix("docs/")))
