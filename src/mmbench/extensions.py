@@ -7,9 +7,8 @@ was typed (docs/decisions/0020).
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -42,23 +41,6 @@ def is_dotted(name: str) -> bool:
     return len(parts) > 1 and all(part.isidentifier() for part in parts)
 
 
-@contextlib.contextmanager
-def told(setting: str, name: str) -> Iterator[None]:
-    """Turn whatever a function of somebody else's raises into one line; ``debug=true`` shows the traceback."""
-    try:
-        yield
-    except (Refusal, OSError):
-        raise
-    except Exception as error:
-        raise Refusal(
-            "{setting}={name} failed: {kind}: {error}",
-            setting=setting,
-            name=name,
-            kind=type(error).__name__,
-            error=" ".join(str(error).split()),
-        ) from error
-
-
 def load(group: str, name: str, setting: str) -> Any:
     """Import what a name stands for; nobody but the caller has asked whether it may be.
 
@@ -78,3 +60,32 @@ def load(group: str, name: str, setting: str) -> Any:
         raise Refusal(
             "{setting}={name} cannot be imported: {error}", setting=setting, name=name, error=error
         ) from error
+
+
+def function(group: str, name: str, setting: str) -> Callable[..., Any]:
+    """A function of somebody else's; whatever it raises becomes one line, and ``debug=true`` shows the traceback.
+
+    Arguments as for :func:`load`.
+
+    Raises:
+        ValueError: if it cannot be imported or is no function.
+    """
+    loaded = load(group, name, setting)
+    if not callable(loaded):
+        raise Refusal("{setting}={name} is no function", setting=setting, name=name)
+
+    def called(*given: Any) -> Any:
+        try:
+            return loaded(*given)
+        except (Refusal, OSError):
+            raise
+        except Exception as error:
+            raise Refusal(
+                "{setting}={name} failed: {kind}: {error}",
+                setting=setting,
+                name=name,
+                kind=type(error).__name__,
+                error=" ".join(str(error).split()),
+            ) from error
+
+    return called

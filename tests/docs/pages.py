@@ -10,6 +10,7 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
+from markdown.extensions.toc import slugify_unicode
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -24,6 +25,12 @@ PAGES = {source: page for page, source in SOURCES.items()}
 #: Set to 0 to show notebooks without running them.
 RUN = "DOCS_RUN_NOTEBOOKS"
 ROLE = re.compile(r":(?:math|func|class|meth|mod|data|attr):(?=<)")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Keep Japanese headings in the anchors, as a reader of the repository has them."""
+    config.mdx_configs["toc"]["slugify"] = slugify_unicode
+    return config
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:

@@ -60,7 +60,7 @@ def requests(browser: Any) -> list[str]:
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
             urls.append(message["params"]["request"]["url"])
-    return [url for url in urls if not url.startswith(("file:", "data:", "chrome:", "about:"))]
+    return [url for url in urls if not url.startswith(("file:", "data:", "chrome:", "chrome-untrusted:", "about:"))]
 
 
 def overflow(browser: Any) -> int:

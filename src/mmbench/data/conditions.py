@@ -102,9 +102,7 @@ def maker_of(name: str) -> Maker:
     """
     if name in STATES:
         return STATES[name]
-    own = extensions.load(extensions.STATES, name, SETTING)
-    if not callable(own):
-        raise Refusal("{setting}={name} is no function", setting=SETTING, name=name)
+    own = extensions.function(extensions.STATES, name, SETTING)
 
     def made(feature: ItemFeature, rng: np.random.Generator) -> ItemFeature | None:
         result = own(feature, rng)

@@ -155,13 +155,14 @@ def function_of(metric: str) -> Callable[[RankedPairs, int], Vector]:
     """
     if metric in METRICS:
         return METRICS[metric]
-    function = extensions.load(extensions.METRICS, metric, SETTING)
-    if not callable(function):
-        raise Refusal("{setting}={name} is no function", setting=SETTING, name=metric)
+    function = extensions.function(extensions.METRICS, metric, SETTING)
 
     def compute(pairs: RankedPairs, k: int) -> Vector:
-        with extensions.told(SETTING, metric):
-            values = np.asarray(function(pairs, k), np.float64)
+        given = function(pairs, k)
+        try:
+            values = np.asarray(given, np.float64)
+        except (TypeError, ValueError):
+            values = np.empty(0)
         if values.shape != (pairs.n_users,) or not np.isfinite(values).all():
             raise Refusal(
                 "metric {metric} must give a finite number for each of the {n} users", metric=metric, n=pairs.n_users

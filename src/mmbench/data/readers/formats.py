@@ -143,9 +143,7 @@ def _imported(name: str, path: Path, options: Options, journal: Journal) -> Sour
     """
     if not (extensions.is_dotted(name) or name in extensions.offered(extensions.IMPORTERS)):
         raise Refusal("--format {name} is unknown; formats are {names}", name=name, names=", ".join(known_formats()))
-    read = extensions.load(extensions.IMPORTERS, name, "--format")
-    with extensions.told("--format", name):
-        source = read(path, options, journal)
+    source = extensions.function(extensions.IMPORTERS, name, "--format")(path, options, journal)
     if not isinstance(source, Source):
         raise Refusal(
             "--format {name} gave {given} and no mmbench.data.sources.Source", name=name, given=type(source).__name__

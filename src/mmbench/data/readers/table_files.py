@@ -106,9 +106,7 @@ class TableFile:
     def _own_frame(self) -> pd.DataFrame:
         """The table as the reader of an installed package gives it, cells as text."""
         kind = suffix_of(self.path).removeprefix(".")
-        read = extensions.load(extensions.READERS, kind, extensions.READERS)
-        with extensions.told(extensions.READERS, kind):
-            given = read(self.path)
+        given = extensions.function(extensions.READERS, kind, extensions.READERS)(self.path)
         if not isinstance(given, pd.DataFrame):
             raise Refusal(
                 "the reader of {kind} files gave {given} and no pandas.DataFrame", kind=kind, given=type(given).__name__
