@@ -76,6 +76,9 @@ CASES = {
         evidence(0.0, G2=FAIL, G3=UNKNOWN, G5=FAIL, G6=FAIL, G8=FAIL, G9=UNKNOWN), Action.NO_GO, Why.MONEY, "", "wait"),
     "no gain that could pay, but unequal effort": (
         evidence(0.0, G1=FAIL, G6=FAIL), Action.HOLD, Why.UNTRUSTED, "G1", "repair"),
+    "no gain without range, as images were never chosen": (evidence(0.0, 0.0), Action.NO_GO, Why.NONE, "", "wait"),
+    "no gain without range is no reason to skip the other gates": (
+        evidence(0.0, 0.0, G6=FAIL), Action.HOLD, Why.BARRED_NO_GO, "G6", "encoder"),
     "gain at break-even": (evidence(BREAKEVEN), Action.HOLD, Why.UNCLEAR, "", "users"),
     "wide interval": (evidence(0.05, se=0.06), Action.HOLD, Why.UNCLEAR, "", "users"),
     "no gain, but too few users to see one": (evidence(0.0, 0.035), Action.HOLD, Why.BARRED_NO_GO, "G7", "users"),
@@ -164,7 +167,7 @@ def test_a_record_of_something_else_is_refused() -> None:
     record = as_record(evidence(0.1), economics(), decide(evidence(0.1), economics()))
     with pytest.raises(ValueError, match="no decision record: kind is table"):
         replay({**record, "kind": "table"})
-    with pytest.raises(ValueError, match="made by rule 0; this mmbench has rule 3"):
+    with pytest.raises(ValueError, match="made by rule 0; this mmbench has rule 4"):
         replay({**record, "rule": 0})
     with pytest.raises(ValueError, match="inputs of the decision record cannot be read"):
         replay({**record, "inputs": {}})

@@ -18,7 +18,7 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Refusal
 
 #: Raised whenever the same inputs may give another answer.
-RULE_VERSION = 3
+RULE_VERSION = 4
 #: NO-GO by money alone: probability of paying, and level of the bounds of the gain whose upper end is looked at.
 HARDLY, FAVOURABLE = 0.01, 0.99
 
@@ -119,8 +119,8 @@ def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> De
     """Apply the rule.
 
     HOLD where nothing may be concluded from the gain. NO-GO by money alone where even the upper 99 % bound of the gain
-    pays in less than one of a hundred draws; that needs equal effort (G1) and no other gate. HOLD where a gate that
-    bars every answer does not pass. GO where the probability of paying reaches ``go`` and the expected value is above
+    pays in less than one of a hundred draws; that needs a gain with a range, equal effort (G1) and no other gate. HOLD
+    where a gate that bars every answer does not pass. GO where the probability of paying reaches ``go`` and the expected value is above
     zero, unless a gate bars it. NO-GO where the probability is at most ``no_go`` and the upper 95 % bound of the gain
     is below break-even: evidence of smallness, not lack of evidence. HOLD otherwise.
 
@@ -211,7 +211,12 @@ def _promise(evidence: Evidence, economics: Economics) -> Promise | None:
 
 
 def _hardly_pays(economics: Economics, gain: LogGain, n_draws: int) -> bool:
-    """Whether even the most favourable gain that the data allow pays in hardly any draw of the inputs."""
+    """Whether even the most favourable gain that the data allow pays in hardly any draw of the inputs.
+
+    A gain without range says what these trials chose, not what others would choose: no bound of it is favourable.
+    """
+    if gain.se == 0.0:
+        return False
     most = LogGain(gain.log_ratio + gain.half_width(FAVOURABLE), 0.0, gain.df)
     return draw(economics, most, n_draws).probability < HARDLY
 
