@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mmbench import paths
 from mmbench.decision import Economics, Evidence, Gate, Status, read_economics
@@ -35,8 +36,13 @@ PART = Part("category:Lamps", 1000, 0.1, 0.1)
 BREAKEVEN_OF_PART = ((40_000 + 2_000) / 3 + 18_200) / 500_000
 
 
+@functools.cache
+def _default() -> ListConfig | DictConfig:
+    return OmegaConf.load(paths.config_dir() / "economics" / "default.yaml")
+
+
 def default_file() -> dict[str, Any]:
-    default = OmegaConf.to_container(OmegaConf.load(paths.config_dir() / "economics" / "default.yaml"))
+    default = OmegaConf.to_container(_default())
     assert isinstance(default, dict)
     return {str(key): value for key, value in default.items()}
 

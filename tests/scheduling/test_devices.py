@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -248,20 +247,15 @@ SMALL = [word for word in TINY if not word.startswith("training.accelerator")]
 FEW = ("-m", "sweep.name=s", "model=bpr", "modality=none", *SMALL, "budget.trials=6", "budget.seeds=2")
 
 
-def pinned(folder: Path, *words: str) -> Callable[[int], Counter[str]]:
+def pinned(there: int, folder: Path, *words: str) -> Counter[str]:
     """Run a sweep on so many devices; what its workers saw when they imported torch."""
-
-    def run(there: int) -> Counter[str]:
-        command = [sys.executable, "-m", "tests.pretended", str(there), *FEW, f"paths.multirun={folder}", *words]
-        done = subprocess.run(
-            command, env=noting(folder), capture_output=True, text=True, timeout=500, cwd=Path(__file__).parents[2]
-        )
-        assert done.returncode == 0, done.stderr
-        rows = [(row.cell_key, row.unit) for row in ledger.read(folder / "s")]
-        assert len(rows) == len(set(rows)) == 6 + 2
-        return Counter(seen for seen in noted(folder).values() if seen not in ("-", ""))
-
-    return run
+    command = [sys.executable, "-m", "tests.pretended", str(there), *FEW, f"paths.multirun={folder}", *words]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, env=noting(folder), capture_output=True, text=True, timeout=500, cwd=root)
+    assert done.returncode == 0, done.stderr
+    rows = [(row.cell_key, row.unit) for row in ledger.read(folder / "s")]
+    assert len(rows) == len(set(rows)) == 6 + 2
+    return Counter(seen for seen in noted(folder).values() if seen not in ("-", ""))
 
 
 @pytest.mark.slow
@@ -276,16 +270,18 @@ def pinned(folder: Path, *words: str) -> Callable[[int], Counter[str]]:
 def test_a_worker_sees_its_device_before_torch_is_imported(
     there: int, words: list[str], seen: dict[str, int], tmp_path: Path
 ) -> None:
-    assert pinned(tmp_path, *words)(there) == seen
+    assert pinned(there, tmp_path, *words) == seen
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [[], ["hydra/launcher=ray", "hydra.launcher.num_cpus=1", "hydra.launcher.num_gpus=8"]])
+@pytest.mark.parametrize(
+    "words", [[], ["hydra/launcher=ray", "hydra.launcher.num_cpus=1", "hydra.launcher.num_gpus=8"]]
+)
 def test_no_two_of_eight_workers_see_the_same_device(words: list[str], tmp_path: Path) -> None:
     """Those that found something to do: the first ones may be done before the last one has started."""
     if words:
         require_modules("ray")
-    seen = pinned(tmp_path, *words)(8)
+    seen = pinned(8, tmp_path, *words)
     assert seen <= Counter("01234567")
     assert seen.total() > 1
 
@@ -303,8 +299,7 @@ def test_a_pool_takes_the_devices_that_ray_gives_to_it(
     there: int, words: list[str], seen: dict[str, int], tmp_path: Path
 ) -> None:
     require_modules("ray")
-    run = pinned(tmp_path, "hydra/launcher=ray", "hydra.launcher.num_cpus=1", *words)
-    assert run(there) == seen
+    assert pinned(there, tmp_path, "hydra/launcher=ray", "hydra.launcher.num_cpus=1", *words) == seen
 
 
 def test_ray_alone_on_a_machine_that_is_too_small_is_refused(tmp_path: Path) -> None:
