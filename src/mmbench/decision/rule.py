@@ -120,9 +120,9 @@ def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> De
 
     HOLD where nothing may be concluded from the gain. NO-GO by money alone where even the upper 99 % bound of the gain
     pays in less than one of a hundred draws; that needs a gain with a range, equal effort (G1) and no other gate. HOLD
-    where a gate that bars every answer does not pass. GO where the probability of paying reaches ``go`` and the expected
-    value is above zero, unless a gate bars it. NO-GO where the probability is at most ``no_go`` and the upper 95 % bound
-    of the gain is below break-even: evidence of smallness, not lack of evidence. HOLD otherwise.
+    where a gate that bars every answer does not pass. GO where the probability of paying reaches ``go`` and the
+    expected value is above zero, unless a gate bars it. NO-GO where the probability is at most ``no_go`` and the upper
+    95 % bound of the gain is below break-even: evidence of smallness, not lack of evidence. HOLD otherwise.
 
     Args:
         evidence: what was measured.
