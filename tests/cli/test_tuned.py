@@ -108,6 +108,23 @@ def test_configurations_of_two_sweeps_are_not_compared(tuned: Path, command: Com
     assert "text_vs_none: measurement not trusted" in said.out
 
 
+def test_nothing_is_decided_about_what_was_tuned_elsewhere(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = ("model=hybridknn", "modality=text,fused", "statistics.contrasts=[fused_vs_text]")
+    assert command("run", "-m", "sweep.name=first", *cells).code == 0
+    report(monkeypatch, tmp_path / "first", "--tuned")
+    said = command("run", "-m", "sweep.name=again", *cells, f"tuned={DATA}")
+    assert said.code == 0, said.err
+    assert "mmbench decide" not in said.out  # no step that leads nowhere
+    monkeypatch.setattr("sys.argv", ["mmbench", "decide", str(tmp_path / "again")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    message = f"again: not tuned here: configurations of {DATA}, root {read_sweep(tmp_path / 'first').standing.root}; "
+    is_one_line((int(end.value.code or 0), *capsys.readouterr()), message + "decide about the sweep that tuned them")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

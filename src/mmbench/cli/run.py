@@ -164,7 +164,9 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
     def report(folder: Path) -> str:
         table = write_report(folder, trust=trust, lang=lang)
         mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
-        decides = len(jobs) > 1 and any(cell.states.get(IMAGE) == "real" for cell in table.cells.values())
+        cells = table.cells.values()
+        with_images = any(cell.states.get(IMAGE) == "real" for cell in cells)
+        decides = len(jobs) > 1 and with_images and not any(cell.given for cell in cells)
         text = table.text if jobs[0].config.report.printed else ""
         return text + (f"\n{next_line(['decide', str(folder)], Translator(lang))}" if decides else "")
 

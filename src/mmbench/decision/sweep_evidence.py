@@ -37,7 +37,7 @@ from mmbench.report.disposals import (
 )
 from mmbench.report.facts import Facts, K
 from mmbench.report.fairness_checks import Group, read_groups
-from mmbench.report.table import CellResult, SweepTable
+from mmbench.report.table import CellResult, SweepTable, not_tuned_here
 from mmbench.report.together import Repetitions, read_repetitions
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, Manifest
@@ -87,11 +87,19 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
         model: whose lists.
 
     Raises:
-        ValueError: if no such pair of results is in the sweep, or several data sets are and none is named.
+        ValueError: if no such pair of results is in the sweep, several data sets are and none is named, or cells took
+            configurations that another sweep had tuned.
     """
     groups = read_groups(table, table.folder)
     pairs = _pairs(table, dataset, model, read_repetitions(table, groups))
     datasets = {a.dataset for a, _ in pairs}
+    for cell in table.cells.values():
+        if cell.given and cell.dataset in datasets:
+            raise Refusal(
+                "{folder}: {origin}; decide about the sweep that tuned them",
+                folder=table.folder,
+                origin=not_tuned_here(*cell.given),
+            )
     disposals = read_disposals(table, groups)
     of_images = [
         d
