@@ -25,7 +25,7 @@ from mmbench.decision.rule import Why
 from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, SILENT
 from mmbench.decision.value import breakeven, likely_npv, of_part
 from mmbench.inference.contribution.guardrails import Rail
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.tuned_gain import MIN_USERS, NoWord
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
 from mmbench.messages import MINUS
@@ -325,6 +325,11 @@ CLAIMS = [
     # The gain
     claim("Gain {mean}, range {lo} to {hi}; break-even line {need}.", lambda s: about(s) and s.d.trusted),
     claim(
+        "Gain {mean}: whichever of the trials are drawn, the best configuration makes no use of images; break-even "
+        "line {need}.",
+        lambda s: about(s) and s.d.trusted and s.e.gain == LogGain(0.0, 0.0, s.e.gain.df),
+    ),
+    claim(
         "Measured, but not trusted: {mean}, range {lo} to {hi}; break-even line {need}.",
         lambda s: about(s) and not s.d.trusted,
     ),
@@ -569,7 +574,7 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
     unsure = economics(transfer={"low": 0.05, "likely": 0.5, "high": 1.0})
     own = replace(economics(), digest="d", changed_at="2026-11-20T10:00:00+00:00")
     estimates = ((0.25, 0.01), (0.1, 0.01), (0.0, 0.027), (0.0, 0.035), (0.05, 0.06), (-0.02, 0.03), (0.0, 0.01),
-                 (-0.1, 0.01), (0.02, 0.05), (BREAKEVEN, 0.03), (0.052, 0.012))  # fmt: skip
+                 (-0.1, 0.01), (0.0, 0.0), (0.02, 0.05), (BREAKEVEN, 0.03), (0.052, 0.012))  # fmt: skip
     base = [numbered(evidence(mean, se)) for mean, se in estimates]
     for measured in base:
         first = {gate.name: gate for gate in measured.gates}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 import tempfile
@@ -22,19 +23,28 @@ COLOURS = 96
 
 
 def main(target: Path, sweep: Path | None = None) -> None:
-    """Run a shop, or take one that ran, and photograph its pages."""
-    with tempfile.TemporaryDirectory() as name, web.chromium(Path(name) / "profile") as browser:
-        folder = Path(name)
+    """Run a shop, or take one that ran, and photograph its pages.
+
+    Args:
+        target: folder of the pictures.
+        sweep: absolute folder of a sweep of a shop; None to run one.
+    """
+    target = target.resolve()
+    with tempfile.TemporaryDirectory() as name, web.chromium(Path(name) / "profile") as browser, contextlib.chdir(name):
+        data = Path("data/shop")  # pages show commands, and these are to be a shop's
         if sweep is None:
-            sweep = run_shop(folder / "multirun", write_shop(folder / "data", n_users=1200, n_items=400))
+            sweep = run_shop(Path("multirun"), write_shop(data, n_users=1200, n_items=400))
         for lang, own in OWN.items():
-            file = folder / "big.yaml"
-            file.write_text(own)
-            economics = str(file) if own else "yen"
-            decide.main([str(sweep), f"economics={economics}", f"lang={lang}"])
-            photograph(browser, sweep / "report" / "decision.html", target, f"decision-{lang}")
+            Path("big.yaml").write_text(own)
+            economics = "big.yaml" if own else "yen"
+            decide.main([str(sweep), f"economics={economics}", f"lang={lang}", "--allow", str(data)])
+            photograph(browser, page(sweep, "decision"), target, f"decision-{lang}")
         write_report(sweep)
-        photograph(browser, sweep / "report" / "report.html", target, "report")
+        photograph(browser, page(sweep, "report"), target, "report")
+
+
+def page(sweep: Path, name: str) -> Path:
+    return (sweep / "report" / f"{name}.html").resolve()
 
 
 def photograph(browser: object, page: Path, target: Path, name: str) -> None:

@@ -636,6 +636,14 @@ class Speaker:
                 )
             )
         values = {"mean": self.gain(gain.mean), "lo": self.gain(gain.lo), "hi": self.gain(gain.hi), "need": self.need}
+        if self.decision.trusted and gain.lo == gain.hi:
+            return self(
+                Message(
+                    "Gain {mean}: whichever of the trials are drawn, the best configuration makes no use of images; "
+                    "break-even line {need}.",
+                    **values,
+                )
+            )
         if self.decision.trusted:
             return self(Message("Gain {mean}, range {lo} to {hi}; break-even line {need}.", **values))
         return self(Message("Measured, but not trusted: {mean}, range {lo} to {hi}; break-even line {need}.", **values))
