@@ -678,7 +678,7 @@ def test_the_badge_says_if_where_the_answer_rests_on_what_nobody_gave(measured: 
     setting = assuming("value.recommendations_year")
     s = Speaker.of("en", measured, setting, decide(measured, setting))
     assert s.badge == badge
-    assert ("recommended items shown in a year" in s.sentence()) is badge.startswith("GO")
+    assert ("recommended items shown per year" in s.sentence()) is badge.startswith("GO")
 
 
 def test_both_languages_say_it_with_the_same_numbers() -> None:

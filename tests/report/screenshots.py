@@ -33,13 +33,13 @@ def main(target: Path, sweep: Path | None = None) -> None:
     with tempfile.TemporaryDirectory() as name, web.chromium(Path(name) / "profile") as browser, contextlib.chdir(name):
         data = Path("data/shop")  # pages show commands, and these are to be a shop's
         if sweep is None:
-            sweep = run_shop(Path("multirun"), write_shop(data, n_users=1200, n_items=400))
+            sweep = run_shop(Path("multirun"), write_shop(data, n_users=1200, n_items=400), ("itemknn", "cease"))
         for lang, own in OWN.items():
             Path("big.yaml").write_text(own)
             economics = "big.yaml" if own else "yen"
             decide.main([str(sweep), f"economics={economics}", f"lang={lang}", "--allow", str(data)])
             photograph(browser, page(sweep, "decision"), target, f"decision-{lang}")
-        write_report(sweep)
+        write_report(sweep, lang="en")
         photograph(browser, page(sweep, "report"), target, "report")
 
 
