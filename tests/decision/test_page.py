@@ -478,8 +478,9 @@ def test_a_better_simple_baseline_leaves_nothing_to_gain(tmp_path: Path) -> None
     e = read_evidence(read_sweep(write_sweep(tmp_path / "s", whole))).evidence
     assert (e.ratio, e.silent) == (0.0, "")
     assert e.interval == Interval(0.0, 0.0, 0.0)
-    decided = decide(e, economics())
-    assert (decided.action, decided.why) == (Action.NO_GO, Why.MONEY)
+    decided = decide(e, economics())  # no range, so money alone does not decide
+    assert (decided.action, decided.why) == (Action.HOLD, Why.UNTRUSTED)
+    assert [gate.name for gate in decided.barred] == ["G5"]
 
 
 def commanded(folder: Path, whole: dict[tuple[str, str, str], Made]) -> SweepTable:
