@@ -45,7 +45,8 @@ test-all: $(STAMP) ## the test suite and the slow end-to-end checks
 study: $(STAMP) ## planted worlds and repeated tunings end to end, hours; continues where it stopped
 	$(BIN)/python -m tests.studies.planted
 	$(BIN)/python -m tests.studies.draws
-	$(BIN)/python -m pytest -n 2 --dist worksteal -rP tests/studies tests/e2e/test_planted_decisions.py
+	$(BIN)/python -m tests.studies.decisions
+	$(BIN)/python -m pytest tests/studies
 
 REPLICAS ?= 20000
 

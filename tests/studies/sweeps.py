@@ -63,14 +63,28 @@ class Study:
     def run(self) -> dict[str, Any]:
         """Run or continue the sweep, and write what it says."""
         began = time.perf_counter()
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "mmbench", *self.command]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-        result = {"command": self.command, **summary(self.folder), "wall_seconds": round(time.perf_counter() - began)}
-        if world := [word for word in self.words if word.startswith("dataset.")]:
-            result["signal"] = signal(world)
+        mmbench(*self.command)
+        result = {"command": self.command, **self.said(), "wall_seconds": round(time.perf_counter() - began)}
         files.write_document(self.record, result)
         return result
+
+    def said(self) -> dict[str, Any]:
+        """What the finished sweep says."""
+        found = summary(self.folder)
+        if world := [word for word in self.words if word.startswith("dataset.")]:
+            found["signal"] = signal(world)
+        return found
+
+
+def mmbench(*words: str) -> None:
+    """Run a command in the root of the project.
+
+    Raises:
+        subprocess.CalledProcessError: if it fails; what it says on standard error is seen.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "mmbench", *words]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def run_missing(studies: Sequence[Study]) -> Iterator[tuple[Study, dict[str, Any]]]:
@@ -179,10 +193,8 @@ def marks(groups: Sequence[Group], delta: float) -> dict[str, list[int]]:
 
 def signal(words: Sequence[str]) -> dict[str, Any]:
     """The pre-test of a planted world, without a recommender (M4)."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
-        said = [sys.executable, "-m", "mmbench", "signal", *words, f"paths.multirun={folder}"]
-        subprocess.run(said, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+        mmbench("signal", *words, f"paths.multirun={folder}")
         world = next(word.partition("=")[2] for word in words if word.startswith("dataset.world="))
         found = dict(files.read_document(paths.signal_file(Path(folder), f"planted-{world}")))
     return {name: found[name] for name in ("r2", "common", "unique", "null_unique")}

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from mmbench.decision import Action, Status, decide
 from mmbench.inference.verdicts import Verdict
+from tests.decision.cases import evidence
 from tests.evaluation.truth_table import documented
-from tests.studies import draws, planted
+from tests.studies import decisions, draws, planted
+from tests.studies.decisions import CHEAP, DEAR
 from tests.studies.planted import GAINS, LOSSES, TRUTH, detectable, too_many, words
 from tests.studies.sweeps import finished
 
 PLANTED = finished(planted.STUDIES)
 DRAWN = finished(draws.STUDIES)
+DECIDED = finished(decisions.STUDIES)
 
 
 def test_a_wrong_rate_is_one_that_five_per_cent_cannot_explain() -> None:
@@ -130,3 +134,47 @@ def test_every_word_of_a_study_is_a_verdict() -> None:
     for result in (*PLANTED.values(), *DRAWN.values()):
         for judged in (*result["contrasts"], *result["disposals"]):
             assert judged["word"] is None or judged["word"] in known
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_no_decision_contradicts_what_was_planted(name: str) -> None:
+    world = name.removeprefix("decision_").rpartition("_")[0]
+    answers = DECIDED[name]["answers"]
+    actions = {business: said["action"] for business, said in answers.items()}
+    gates = {gate: status for gate, (status, _) in answers[CHEAP]["gates"].items()}
+    assert answers[CHEAP]["gates"]["G6"] == [Status.PASS, 2]
+    assert gates["G2"] == Status.PASS  # ItemKNN and HybridKNN are among the models
+    assert gates["G3"] != Status.UNKNOWN  # every control was run
+    if world == "complementary":
+        assert actions[CHEAP] != Action.NO_GO
+        assert actions[DEAR] != Action.GO
+        assert gates["G8"] == Status.FAIL  # images tell what no text does
+    elif world == "cold_image":  # images help the new items only
+        assert actions[DEAR] != Action.GO
+    else:
+        assert Action.GO not in actions.values()
+        assert gates["G8"] == Status.PASS
+    for said in answers.values():
+        if said["action"] == Action.HOLD:
+            assert said["barred"] or said["openings"], "a HOLD names what would open it"
+
+
+PAYING = [DECIDED[study.name] for study in decisions.STUDIES if "complementary" in study.name and study.name in DECIDED]
+
+
+@pytest.mark.skipif(len(PAYING) < 4, reason="not all studies of complementary have been recorded: make study")
+def test_images_that_pay_are_bought_in_three_worlds_of_four() -> None:
+    assert sum(result["answers"][CHEAP]["action"] == Action.GO for result in PAYING) >= 3
+
+
+@pytest.mark.parametrize("breakeven", [0.02, 0.3, 1.2])
+def test_the_businesses_turn_where_they_should(breakeven: float) -> None:
+    assert decide(evidence(0.0), decisions.economics(breakeven)).breakeven == pytest.approx(breakeven)
+
+
+def test_what_trained_models_gained_lies_between_the_businesses() -> None:
+    """By the truths that the results state, and the gains of trained models in decision 0016."""
+    trained = {0: (0.253, 0.192), 1: (0.459, 0.287), 2: (0.264, 0.105)}
+    for seed, gains in trained.items():
+        smaller, larger = sorted(reading["fused_vs_text"] for reading in documented()["complementary", seed])
+        assert smaller / 3 < min(gains) < max(gains) < 2 * larger
