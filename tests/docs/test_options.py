@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from mmbench import paths
-from mmbench.cli.compose import compose
-from tests.docs.options import PAGE, page
+from tests.docs.options import PAGE, composed, page
 
 CONF = paths.config_dir()
 #: Groups whose files set keys of a configuration.
@@ -31,9 +30,7 @@ def configured() -> Iterator[tuple[str, set[str]]]:
     """Keys of every choice of every group, and of the launchers."""
     for group in GROUPS:
         for file in sorted((CONF / group).glob("*.yaml")):
-            given = ["model.recommendations=lists.csv"] if file.stem == "external" else []
-            words = [f"{group}={file.stem}", *given]
-            yield words[0], {key for key in leaves(compose(words).config) if key != "search"}
+            yield f"{group}={file.stem}", {key for key in leaves(composed(group, file.stem)) if key != "search"}
     for file in sorted((CONF / "hydra" / "launcher").glob("*.yaml")):
         keys = leaves({"hydra": {"launcher": yaml.safe_load(file.read_text(encoding="utf-8"))}})
         yield f"hydra/launcher={file.stem}", {key for key in keys if not key.endswith("._target_")}

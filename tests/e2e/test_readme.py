@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mmbench import paths
 from mmbench.report.reading import read_sweep
 from mmbench.store import records
@@ -17,6 +19,7 @@ from mmbench.store.schema import Cell
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_in_ten_lines(tmp_path: Path) -> None:
     _, _, told = README.read_text(encoding="utf-8").partition("A model of your own needs no fork")
     code, conf, command = re.findall(r"^```\w*\n(.*?)^```$", told, flags=re.MULTILINE | re.DOTALL)[:3]
