@@ -18,8 +18,9 @@ from mmbench.decision import Action, Gate, Status, decide, gates, replay
 from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist
 from mmbench.decision.page.examples import Pictures, examples_of, titles
+from mmbench.decision.page.phrases import ACTIONS, BADGES, BADGES_IF, RAIL_NAMES
 from mmbench.decision.page.sections import guard_rails
-from mmbench.decision.page.speaker import ACTIONS, BADGES, BADGES_IF, RAIL_NAMES, Speaker
+from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.evaluation import metrics

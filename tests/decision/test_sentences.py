@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 from mmbench.decision import Action, Decision, Economics, Evidence, Gate, Status, decide
+from mmbench.decision.assumptions import Given
 from mmbench.decision.economics import Source, costs, totals
 from mmbench.decision.evidence import Bars
 from mmbench.decision.gates import better_than_shuffled
-from mmbench.decision.page import sections, speaker
+from mmbench.decision.page import phrases, sections
 from mmbench.decision.page.speaker import Speaker
-from mmbench.decision.rule import Why
+from mmbench.decision.rule import Confidence, Why
 from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, SILENT
 from mmbench.decision.value import breakeven, likely_npv, of_part
 from mmbench.inference.contribution.guardrails import Rail
@@ -119,13 +120,13 @@ def likely(said: Said, least: float, most: float = 1.0) -> bool:
 def holds_of(said: Said, word: Rail, place: str) -> bool:
     """Exactly the guard-rails with this word are named."""
     assert said.gate is not None
-    names = [speaker.RAIL_NAMES[name] for name, found in said.gate.rails if found == word]
+    names = [phrases.RAIL_NAMES[name] for name, found in said.gate.rails if found == word]
     return bool(names) and said.text[place] == said.s.translator.list([str(name) for name in names])
 
 
 def absent(said: Said) -> bool:
     assert said.gate is not None
-    names = [str(name) for key, name in speaker.RAIL_NAMES.items() if key not in dict(said.gate.rails)]
+    names = [str(name) for key, name in phrases.RAIL_NAMES.items() if key not in dict(said.gate.rails)]
     return said.text["rails"] == said.s.translator.list(names)
 
 
@@ -211,7 +212,7 @@ def claim(
     return pattern(text, **places), check
 
 
-A, S = speaker.ANSWERS, speaker.SUMS
+A, S = phrases.ANSWERS, phrases.SUMS
 CLAIMS = [
     # Why, in a sentence
     claim(
@@ -257,16 +258,16 @@ CLAIMS = [
     ),
     claim(
         "Nothing can be concluded from the measurement: {reason}. This does not mean that images have no effect.",
-        lambda s: bool(s.e.silent) and s.text["reason"] == speaker.SILENCES[s.e.silent],
+        lambda s: bool(s.e.silent) and s.text["reason"] == phrases.SILENCES[s.e.silent],
         reason="t",
     ),
-    claim(speaker.REASONS[Why.UNTRUSTED], lambda s: any(g.bars is Bars.EVERY for g in s.d.barred)),
+    claim(phrases.REASONS[Why.UNTRUSTED], lambda s: any(g.bars is Bars.EVERY for g in s.d.barred)),
     claim(
-        speaker.REASONS[Why.BARRED_GO],
+        phrases.REASONS[Why.BARRED_GO],
         lambda s: paying(s) >= s.s.economics.go and {g.bars for g in s.d.barred} == {Bars.GO},
     ),
     claim(
-        speaker.REASONS[Why.BARRED_NO_GO],
+        phrases.REASONS[Why.BARRED_NO_GO],
         lambda s: s.interval.hi < s.d.breakeven and {g.bars for g in s.d.barred} == {Bars.NO_GO},
     ),
     claim(
@@ -291,7 +292,7 @@ CLAIMS = [
     claim(
         "It rests on numbers that nobody in the company has given: {names}.",
         lambda s: (
-            s.text["names"] == s.s.translator.list([str(speaker.INPUT_NAMES[n]) for n in s.d.assumptions])
+            s.text["names"] == s.s.translator.list([str(phrases.INPUT_NAMES[n]) for n in s.d.assumptions])
             and all(s.s.economics.sources[n] is Source.ASSUMED for n in s.d.assumptions)
         ),
         names="t",
@@ -307,19 +308,19 @@ CLAIMS = [
         gates="t",
     ),
     # How sure
-    claim(speaker.TO_PAY[speaker.Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="n"),
-    claim(speaker.TO_PAY[speaker.Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="n"),
+    claim(phrases.TO_PAY[Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="n"),
+    claim(phrases.TO_PAY[Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="n"),
     claim(
-        speaker.TO_PAY[speaker.Confidence.UNCLEAR],
+        phrases.TO_PAY[Confidence.UNCLEAR],
         lambda s: of_hundred(s) and s.d.action is Action.HOLD,
         n="t",
         years="n",
     ),
-    claim(speaker.NOT_TO_PAY[speaker.Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="n"),
-    claim(speaker.NOT_TO_PAY[speaker.Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="n"),
-    claim(speaker.BARRED[Why.BARRED_GO], lambda s: of_hundred(s) and paying(s) >= s.s.economics.go, n="t", years="n"),
+    claim(phrases.NOT_TO_PAY[Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="n"),
+    claim(phrases.NOT_TO_PAY[Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="n"),
+    claim(phrases.BARRED[Why.BARRED_GO], lambda s: of_hundred(s) and paying(s) >= s.s.economics.go, n="t", years="n"),
     claim(
-        speaker.BARRED[Why.BARRED_NO_GO], lambda s: of_hundred(s) and paying(s) <= s.s.economics.no_go, n="t", years="n"
+        phrases.BARRED[Why.BARRED_NO_GO], lambda s: of_hundred(s) and paying(s) <= s.s.economics.no_go, n="t", years="n"
     ),
     claim("Unclear: as long as the measurement is not trusted, no probability can be told.", lambda s: not s.d.trusted),
     # The gain
@@ -425,39 +426,39 @@ CLAIMS = [
         lambda s: about(s) and not s.d.trusted,
     ),
     # What would open it
-    claim(speaker.OPEN_USERS, opened, gate="t", users="n", now="n"),
-    claim(speaker.OPEN_NO_USERS, lambda s: s.closed(s.text["gate"]) and hopeless(s), gate="t"),
-    claim(speaker.OPEN_SEEDS, lambda s: silent(ONE_SEED, NoWord.SEED_UNKNOWN)(s) and s.n["n"] == MIN_SEEDS, n="n"),
+    claim(phrases.OPEN_USERS, opened, gate="t", users="n", now="n"),
+    claim(phrases.OPEN_NO_USERS, lambda s: s.closed(s.text["gate"]) and hopeless(s), gate="t"),
+    claim(phrases.OPEN_SEEDS, lambda s: silent(ONE_SEED, NoWord.SEED_UNKNOWN)(s) and s.n["n"] == MIN_SEEDS, n="n"),
     claim(
-        speaker.OPEN_FEW_USERS, lambda s: silent(NoWord.FEW_USERS)(s) and s.n["users"] == MIN_USERS, users="n", now="n"
+        phrases.OPEN_FEW_USERS, lambda s: silent(NoWord.FEW_USERS)(s) and s.n["users"] == MIN_USERS, users="n", now="n"
     ),
-    claim(speaker.TELL_USERS, opened, users="n", now="n"),
-    claim(speaker.TELL_NO_USERS, lambda s: s.interval.contains(s.d.breakeven) and hopeless(s)),
+    claim(phrases.TELL_USERS, opened, users="n", now="n"),
+    claim(phrases.TELL_NO_USERS, lambda s: s.interval.contains(s.d.breakeven) and hopeless(s)),
     claim(
-        speaker.TELL_INPUTS,
+        phrases.TELL_INPUTS,
         lambda s: (
             not s.interval.contains(s.d.breakeven)
-            and s.text["name"] == speaker.INPUT_NAMES[next(w.name for w in s.d.swings if w.name != "gain")]
+            and s.text["name"] == phrases.INPUT_NAMES[next(w.name for w in s.d.swings if w.name != "gain")]
         ),
         name="t",
     ),
     claim(
-        speaker.OPEN_TRIALS[""],
+        phrases.OPEN_TRIALS[""],
         lambda s: s.n["n"] >= max(MIN_TRIALS, s.e.trials if s.e.trials >= MIN_TRIALS else 0),
         n="n",
     ),
     *(
-        claim(speaker.OPEN_TRIALS[g], lambda s: s.closed(s.text["gate"]) and s.n["n"] >= s.e.trials, gate="t", n="n")
+        claim(phrases.OPEN_TRIALS[g], lambda s: s.closed(s.text["gate"]) and s.n["n"] >= s.e.trials, gate="t", n="n")
         for g in ("G2", "G3", "G6", "G9")
     ),
-    claim(speaker.OPEN_ELSE[""], lambda s: bool(s.e.silent)),
-    *(claim(speaker.OPEN_ELSE[g], lambda s: s.closed(s.text["gate"]), gate="t") for g in ("G1", "G4", "G5", "G8")),
+    claim(phrases.OPEN_ELSE[""], lambda s: bool(s.e.silent)),
+    *(claim(phrases.OPEN_ELSE[g], lambda s: s.closed(s.text["gate"]), gate="t") for g in ("G1", "G4", "G5", "G8")),
     # Whose sums
-    claim(S[speaker.Given.BEFORE], lambda s: given(s, first=True), changed="t", planned="t"),
-    claim(S[speaker.Given.AFTER], lambda s: given(s, first=False), changed="t", planned="t"),
-    claim(S[speaker.Given.NEVER], lambda s: Source.OWN not in s.s.economics.sources.values()),
+    claim(S[Given.BEFORE], lambda s: given(s, first=True), changed="t", planned="t"),
+    claim(S[Given.AFTER], lambda s: given(s, first=False), changed="t", planned="t"),
+    claim(S[Given.NEVER], lambda s: Source.OWN not in s.s.economics.sources.values()),
     claim(
-        S[speaker.Given.UNKNOWN],
+        S[Given.UNKNOWN],
         lambda s: Source.OWN in s.s.economics.sources.values() and not (s.e.planned_at and s.s.economics.changed_at),
     ),
     # Gates
@@ -470,9 +471,9 @@ CLAIMS = [
     claim(A["G3"][PASS], lambda s: ends(s) and s.n["lo"] >= 0),
     claim(A["G3"][FAIL], lambda s: ends(s) and s.n["lo"] <= 0),
     claim(A["G3"][UNKNOWN], lambda s: s.gate.status is UNKNOWN and s.gate.value is None),
-    claim(speaker.NO_RANGE, lambda s: s.gate.value is None and s.gate.status is FAIL),
-    claim(speaker.CONTROL_FAILED.one, lambda s: s.gate.control_failed and s.gate.value == 1, reason="t"),
-    claim(speaker.CONTROL_FAILED.other, lambda s: s.gate.value == s.n["n"] > 1, n="n", reason="t"),
+    claim(phrases.NO_RANGE, lambda s: s.gate.value is None and s.gate.status is FAIL),
+    claim(phrases.CONTROL_FAILED.one, lambda s: s.gate.control_failed and s.gate.value == 1, reason="t"),
+    claim(phrases.CONTROL_FAILED.other, lambda s: s.gate.value == s.n["n"] > 1, n="n", reason="t"),
     claim(
         A["G4"][PASS],
         lambda s: holds_of(s, Rail.HOLDS, "holding") and {w for _, w in s.gate.rails} == {Rail.HOLDS},
@@ -480,13 +481,13 @@ CLAIMS = [
     ),
     claim(A["G4"][FAIL], lambda s: holds_of(s, Rail.BROKEN, "broken"), broken="t"),
     claim(A["G4"][UNKNOWN], lambda s: holds_of(s, Rail.OPEN, "open") and s.gate.status is UNKNOWN, open="t"),
-    claim(speaker.NO_RAILS, lambda s: not s.gate.rails),
-    claim(speaker.NOT_MEASURED, absent, rails="t"),
+    claim(phrases.NO_RAILS, lambda s: not s.gate.rails),
+    claim(phrases.NOT_MEASURED, absent, rails="t"),
     claim(A["G5"][PASS], lambda s: limited(s, True) and s.e.part is None),
     claim(A["G5"][FAIL], lambda s: limited(s, False) and s.e.part is None),
     claim(A["G5"][UNKNOWN], lambda s: s.gate.value is None),
-    claim(speaker.OF_PART[PASS], lambda s: limited(s, True) and s.e.part is not None),
-    claim(speaker.OF_PART[FAIL], lambda s: limited(s, False) and s.e.part is not None),
+    claim(phrases.OF_PART[PASS], lambda s: limited(s, True) and s.e.part is not None),
+    claim(phrases.OF_PART[FAIL], lambda s: limited(s, False) and s.e.part is not None),
     claim(A["G6"][PASS], lambda s: limited(s, True), value="n"),
     claim(A["G6"][FAIL], lambda s: s.gate.value == 1),
     claim(A["G6"][UNKNOWN], lambda s: s.gate.value is None),
@@ -499,7 +500,7 @@ CLAIMS = [
     claim(A["G9"][PASS], lambda s: ends(s) and not (s.gate.hi < 0 < s.e.ratio or s.e.ratio < 0 < s.gate.lo)),
     claim(A["G9"][FAIL], lambda s: ends(s) and (s.gate.hi < 0 < s.e.ratio or s.e.ratio < 0 < s.gate.lo)),
     claim(A["G9"][UNKNOWN], lambda s: s.gate.value is None),
-    claim(speaker.DEPENDS, lambda s: s.gate.status is FAIL and s.gate.value is None),
+    claim(phrases.DEPENDS, lambda s: s.gate.status is FAIL and s.gate.value is None),
 ]
 
 

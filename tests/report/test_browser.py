@@ -11,8 +11,9 @@ import pytest
 
 from mmbench.decision import decide
 from mmbench.decision.page.checklist import write_checklist
+from mmbench.decision.page.phrases import BADGES, BADGES_IF, RAIL_NAMES
 from mmbench.decision.page.sections import RAILS
-from mmbench.decision.page.speaker import BADGES, BADGES_IF, RAIL_NAMES, Speaker
+from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.sweep_evidence import Read
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.messages import Message, Translator

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmbench.decision.economics import INPUTS, RANGE, STEPS, completed
-from mmbench.decision.page.speaker import INPUT_NAMES, MONEY, PERCENT
+from mmbench.decision.page.phrases import INPUT_NAMES, MONEY, PERCENT
 from mmbench.messages import Message, Translator
 
 _WIDTH = 100

@@ -8,8 +8,9 @@ from datetime import date
 from pathlib import Path
 
 from mmbench import paths
+from mmbench.decision.page.phrases import RAIL_NAMES
 from mmbench.decision.page.sections import UNMEASURED
-from mmbench.decision.page.speaker import RAIL_NAMES, Speaker
+from mmbench.decision.page.speaker import Speaker
 from mmbench.messages import Message, Template
 from mmbench.report.templating import Pages, render, write_pages
 

@@ -16,7 +16,8 @@ from mmbench.decision.gates import IMAGE
 from mmbench.decision.page import drawings
 from mmbench.decision.page.drawings import Labels, Line
 from mmbench.decision.page.examples import Example, numbered
-from mmbench.decision.page.speaker import INPUT_NAMES, RAIL_NAMES, SOURCES, Speaker
+from mmbench.decision.page.phrases import INPUT_NAMES, RAIL_NAMES, SOURCES
+from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.serving import Serving
 from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
