@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 EXTRA ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format messages test test-all study calibration chaos bench bench-full docs clean
+.PHONY: help setup demo lint format messages test test-all study calibration chaos bench bench-full bench-gpu docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ bench-full: $(STAMP) ## the same with catalogues of 25,000 and 50,000 items, hou
 	$(BENCH)
 	$(BIN)/python -m tests.benchmarks.performance build/bench.json
 	$(BIN)/python -m tests.benchmarks.workers
+
+bench-gpu: $(STAMP) ## every timed model on the first GPU, into tests/benchmarks/results-gpu.json and docs/performance.md
+	$(BIN)/python -m tests.benchmarks.gpu
 
 docs: $(STAMP) ## the documentation as a site in site/, its notebooks executed; needs no network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -206,12 +206,21 @@ def with_sections(page: str, results: Mapping[str, Any]) -> str:
         ValueError: for a page without one of the markers.
     """
     for name, make in SECTIONS.items():
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        if page.count(begin) != 1 or page.count(end) != 1:
-            raise ValueError(f"the page lacks {begin} or {end}")
-        head, _, rest = page.partition(begin)
-        page = f"{head}{begin}\n{make(results)}\n{end}{rest.partition(end)[2]}"
+        page = with_section(page, name, make(results))
     return page
+
+
+def with_section(page: str, name: str, text: str) -> str:
+    """The page with another text between the markers of a section.
+
+    Raises:
+        ValueError: for a page without one of the markers.
+    """
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"the page lacks {begin} or {end}")
+    head, _, rest = page.partition(begin)
+    return f"{head}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,14 @@ class Epoch:
 
 
 class Clock:
-    """Looks at the time whenever a training asks for a batch or validates."""
+    """Looks at the time whenever a training asks for a batch or validates.
 
-    def __init__(self) -> None:
+    Args:
+        between: the time where an epoch or a validation begins or ends.
+    """
+
+    def __init__(self, between: Callable[[], float] = now) -> None:
+        self.between = between
         self.epochs: list[Epoch] = []
 
     def install(self) -> None:
@@ -84,7 +89,7 @@ class Clock:
 
         class Watched(loop.TripletLoader):
             def __iter__(self) -> Iterator[Triplets]:
-                epoch = Epoch(now())
+                epoch = Epoch(clock.between())
                 clock.epochs.append(epoch)
                 for batch in super().__iter__():
                     epoch.batches.append(now())
@@ -95,9 +100,9 @@ class Clock:
         def watched(evaluator: Evaluator, model: Recommender) -> NDArray[np.float64]:
             if isinstance(model, ClosedForm):  # the popularity baseline, ranked once a split
                 return validate(evaluator, model)
-            began = now()
+            began = clock.between()
             scores = validate(evaluator, model)
-            clock.epochs[-1].validated = (began, now())
+            clock.epochs[-1].validated = (began, clock.between())
             return scores
 
         loop.TripletLoader = Watched  # type: ignore[misc]
