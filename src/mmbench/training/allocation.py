@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import signal
 import threading
@@ -16,7 +17,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MMAP_BYTES = 32 << 20
 TRIM_BYTES = 1 << 30
 #: What torch says where its allocators or those of its libraries have no memory left; not all have their own exception.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 
 
 def keep_freed_memory() -> bool:
@@ -45,10 +46,21 @@ def settle() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of Python, numpy or torch says that memory is used up, on processors or on a GPU."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    """Whether an exception says that memory is used up, on processors or on a GPU, or was raised because of one."""
+    return _of_memory(error) is not None
+
+
+def _of_memory(error: BaseException | None) -> BaseException | None:
+    """The exception of Python, numpy, torch or the system: the error, or what readers of files have put in words."""
+    while error is not None:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return error
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:  # a file that cannot be mapped
+            return error
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY):
+            return error
+        error = error.__cause__
+    return None
 
 
 def reason(error: BaseException) -> str:
@@ -57,11 +69,11 @@ def reason(error: BaseException) -> str:
     >>> reason(MemoryError("Unable to allocate 8.00 GiB"))
     'out of memory: MemoryError: Unable to allocate 8.00 GiB'
     """
-    said = str(error)
-    if not is_out_of_memory(error):
-        return f"{type(error).__name__}: {said}"
+    wanting = _of_memory(error)
+    if wanting is None:
+        return f"{type(error).__name__}: {error}"
     # What follows counts the bytes of other processes; it stays in the traceback, which no hash covers.
-    return f"out of memory: {type(error).__name__}: {said.partition(' GPU ')[0]}"
+    return f"out of memory: {type(wanting).__name__}: {str(wanting).partition(' GPU ')[0]}"
 
 
 def release() -> None:
