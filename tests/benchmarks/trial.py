@@ -97,7 +97,8 @@ class Clock:
                 return validate(evaluator, model)
             began = now()
             scores = validate(evaluator, model)
-            clock.epochs[-1].validated = (began, now())
+            if math.isnan(clock.epochs[-1].validated[0]):  # the stored state is ranked once more after the last epoch
+                clock.epochs[-1].validated = (began, now())
             return scores
 
         loop.TripletLoader = Watched  # type: ignore[misc]

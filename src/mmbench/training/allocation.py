@@ -6,34 +6,38 @@ import contextlib
 import ctypes
 import errno
 import gc
+import mmap
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
-#: Names of ``malloc.h`` and their values; the largest mapping threshold that glibc accepts is 32 MiB.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MMAP_BYTES = 32 << 20
+#: Names of ``malloc.h`` and their values.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 TRIM_BYTES = 1 << 30
+#: Resident bytes from which a process gives freed memory back: it takes some milliseconds, as long as a tiny training.
+LARGE_BYTES = 1 << 30
 #: What torch says where its allocators or those of its libraries have no memory left; not all have their own exception.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed buffers of this process for its next ones.
+    """Keep freed buffers of this process for its next ones, until :func:`release`.
 
     By default glibc maps every large buffer afresh, and a training step that makes and drops tables of several
-    megabytes spends much of its time on page faults. Numbers do not depend on it.
+    megabytes spends much of its time on page faults. The size from which it does so can be raised to 32 MiB at most,
+    the table of 130,000 users, so mapping is turned off altogether. Numbers do not depend on it.
 
     Returns:
-        Whether the C library took both thresholds; false where it has none, and then nothing changes.
+        Whether the C library took both settings; false where it has none, and then nothing changes.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)) and bool(mallopt(M_TRIM_THRESHOLD, TRIM_BYTES))
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, TRIM_BYTES))
 
 
 def settle() -> None:
@@ -85,6 +89,10 @@ def release() -> None:
     """
     with _signals_afterwards():
         gc.collect()
+    # What keep_freed_memory has kept goes back to the system: the next training may be a small one.
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        if int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE > LARGE_BYTES:
+            ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
