@@ -175,9 +175,12 @@ def _failed(job: Job, short: Short, leases: Leases) -> bool:
     """Record the failure of a cell that could not be opened; false where another worker is at it."""
     folder = paths.cell_dir(job.sweep_dir, *job.cell)
     key = records.key_of(folder)
-    if key is None or paths.failure_file(folder).exists() or paths.seal_file(folder).exists():
-        return True  # somebody else has brought it to its end
+    if key is None or paths.failure_file(folder).exists():
+        return True  # somebody else has taken it away, or has brought it to its end
     store = CellStore(job.sweep_dir, folder, key)
+    choice, seal = store.choice(), store.seal()
+    if choice is not None and seal is not None and store.effort().is_met_by(choice, seal):
+        return True
     if any(name.startswith(store.short_key) for name in leases.living()):
         return False
     store.fail(short.reason, short.traceback)
