@@ -111,7 +111,7 @@ def measured(model: str, scale: int) -> dict[str, Any]:
     evaluator = Evaluator(sampled, task.train)
     began = now()
     loop.validation_scores(evaluator, fitted.model)
-    if valid is sampled:
+    if scale > MOST_RANKED:
         del timed["evaluation"]
     return {
         **timed,
