@@ -73,13 +73,18 @@ class Broken(ClosedForm):
 
 
 class Hungry(ClosedForm):
-    """Wants more memory than a process may have: ``size`` bytes of torch or of numpy, by ``of``."""
+    """Wants more memory than a process may have: ``size`` bytes of torch or of numpy, by ``of``.
+
+    It wants them when it is built or when it is computed, by ``at``.
+    """
 
     uses_content = False
 
-    def __init__(self, data: RecData, of: str = "torch", size: int = 1 << 40) -> None:
+    def __init__(self, data: RecData, of: str = "torch", size: int = 1 << 40, at: str = "fit") -> None:
         super().__init__()
         self.of, self.size = of, size
+        if at == "build":
+            self.fit(data)
 
     def fit(self, data: RecData) -> None:
         kept = torch.zeros(1 << 20)  # what a training has made before it fails
@@ -90,11 +95,11 @@ class Hungry(ClosedForm):
         raise AssertionError("never fitted")
 
 
-def write_hungry_model(folder: Path, of: str = "torch") -> None:
+def write_hungry_model(folder: Path, of: str = "torch", at: str = "fit") -> None:
     """Write a configuration folder with ``model=hungry``."""
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "hungry.yaml").write_text(
-        f"# @package _global_\nmodel: {{_target_: tests.tiny.Hungry, of: {of}}}\nsearch: {{}}\n"
+        f"# @package _global_\nmodel: {{_target_: tests.tiny.Hungry, of: {of}, at: {at}}}\nsearch: {{}}\n"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.audit.recorded import Recorded
@@ -212,6 +213,32 @@ def _(forger: Forger) -> None:
     for record in forger.trials(forger.cell("fused")):
         forger.frame(forger.beside(record, paths.VALIDATION), lambda frame: frame[frame["user"] % 2 == 0])
         follow(forger, record)
+
+
+@attack("the sample of validation drawn by hand, for all cells, in the plan too")
+def _(forger: Forger) -> None:
+    from mmbench import fingerprint
+
+    for cell in forger.cells():
+        name = forger.read(paths.cell_file(cell))["dataset"]
+        for file in forger.tables(paths.VALIDATION, cell):
+            forger.frame(file, lambda frame: frame.assign(user=_exchanged(frame["user"].to_numpy())))
+            users = fingerprint.of_arrays(pd.read_parquet(file)["user"].to_numpy(np.int64))
+            forger.change(forger.manifest, ("data", name, "valid_users"), lambda _, users=users: users, keep=False)
+
+
+def _exchanged(users: NDArray[np.int32]) -> NDArray[np.int32]:
+    """As many of sixty users, all of those among them that the sample has left out, ascending."""
+    others = np.setdiff1d(np.arange(60, dtype=np.int32), users)
+    return np.sort(np.r_[others, users[len(others) :]])
+
+
+@attack("a larger sample of validation claimed by cells and plan")
+def _(forger: Forger) -> None:
+    for name in forger.read(forger.manifest)["data"]:
+        forger.change(forger.manifest, ("data", name, "validation_users"), lambda _: 59, keep=False)
+    for cell in forger.cells():
+        forger.change(paths.cell_file(cell), ("config", "evaluation", "validation_users"), lambda _: 59, keep=False)
 
 
 @attack("a rival's best trial given a low score")

@@ -25,6 +25,8 @@ CELLS = (
     ("broken", "none", "complementary"),
     ("broken", "text", "complementary"),
 )
+#: Of 60 users, those whose validation is ranked.
+SAMPLE = 50
 #: Who audits these sweeps vouches for the model that fails.
 SOURCES = Sources(Trust.of(["tests.tiny.Broken"]))
 
@@ -46,11 +48,14 @@ def run(folder: Path, name: str, *words: str, cells: tuple[tuple[str, str, str],
 
 @pytest.fixture(scope="session")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sweep, with two trials and then with three; beside it its manifest as it was before it was raised."""
-    folder = tmp_path_factory.mktemp("honest")
-    sweep = run(folder, "s", "budget.trials=2", "budget.seeds=2")
+    """The sweep, with two trials and then with three; beside it its manifest as it was before it was raised.
+
+    Validation is ranked for a sample of users, so that every edit meets one.
+    """
+    folder, words = tmp_path_factory.mktemp("honest"), ("budget.seeds=2", f"evaluation.validation_users={SAMPLE}")
+    sweep = run(folder, "s", "budget.trials=2", *words)
     shutil.copyfile(paths.manifest_file(sweep), folder / "earlier.json")
-    return run(folder, "s", "budget.trials=3", "budget.seeds=2")
+    return run(folder, "s", "budget.trials=3", *words)
 
 
 @pytest.fixture

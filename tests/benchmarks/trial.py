@@ -102,7 +102,8 @@ class Clock:
                 return validate(evaluator, model)
             began = clock.between()
             scores = validate(evaluator, model)
-            clock.epochs[-1].validated = (began, clock.between())
+            if math.isnan(clock.epochs[-1].validated[0]):  # the stored state is ranked once more after the last epoch
+                clock.epochs[-1].validated = (began, clock.between())
             return scores
 
         loop.TripletLoader = Watched  # type: ignore[misc]

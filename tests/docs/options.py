@@ -30,6 +30,7 @@ from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import make_world
 from mmbench.scheduling.configuration import (
+    EvaluationConfig,
     ExportConfig,
     ReportConfig,
     StatisticsConfig,
@@ -56,6 +57,7 @@ TAKERS: Mapping[str, Callable[..., Any]] = {
     "training": TrainingSettings,
     "statistics": StatisticsConfig,
     "tuning": TuningConfig,
+    "evaluation": EvaluationConfig,
     "report": ReportConfig,
     "export": ExportConfig,
     **{f"tracking.{name}": client for name, client in CLIENTS.items()},

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import resource
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mmbench import paths
+from mmbench.messages import Refusal
+from mmbench.scheduling import worker
+from mmbench.scheduling.job import forget_data
+from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
+from mmbench.store.leases import make_leases
 from mmbench.store.schema import CellFailure, Manifest, Stage, Trial
 from mmbench.training import allocation
 from mmbench.tuning import study
@@ -26,6 +34,7 @@ from tests.tiny import TINY, make_job, opened, worked, write_hungry_model
 GIB = 2**30
 #: Three models with one cell each and two with four conditions, besides the one that is hungry.
 MODELS = "model=hungry,popularity,itemknn,ease,hybridknn,contentknn"
+MODALITIES = ("none", "text", "image", "fused")
 SWEEP = ("-m", "sweep.name=s", MODELS, "modality=none,text,image,fused")
 
 
@@ -54,9 +63,16 @@ def check(sweep: Path, said: str) -> None:
     assert "out of memory" in records.read(paths.failure_file(hungry), CellFailure).reason
 
 
-@pytest.mark.parametrize(("of", "said"), [("torch", "RuntimeError: "), ("numpy", "MemoryError: Unable to allocate ")])
-def test_eleven_of_twelve_cells_are_done(of: str, said: str, command: Command, tmp_path: Path) -> None:
-    write_hungry_model(tmp_path / "conf", of)
+@pytest.mark.parametrize(
+    ("of", "at", "said"),
+    [
+        ("torch", "fit", "RuntimeError: "),
+        ("numpy", "fit", "MemoryError: Unable to allocate "),
+        ("torch", "build", "RuntimeError: "),
+    ],
+)
+def test_eleven_of_twelve_cells_are_done(of: str, at: str, said: str, command: Command, tmp_path: Path) -> None:
+    write_hungry_model(tmp_path / "conf", of, at)
     with limited(8 * GIB):
         ended = command(*SWEEP, "--config-dir", str(tmp_path / "conf"))
     assert ended.code == 1
@@ -82,6 +98,91 @@ def test_the_workers_of_a_pool_live_on(tmp_path: Path) -> None:
     check(tmp_path / "s", "RuntimeError: ")
 
 
+def test_data_that_do_not_fit_end_their_cell_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command could read them, the worker cannot: features of 200 MB under a limit of 100 MB."""
+    wide = ("dataset.name=planted-wide", "dataset.world_options.image_dim=600000")
+    models = [("popularity", "none"), ("itemknn", "none"), ("ease", "none")]
+    models += [(model, modality) for model in ("hybridknn", "contentknn") for modality in MODALITIES]
+    words = [(f"model={model}", f"modality={modality}") for model, modality in models]
+    jobs = [make_job(tmp_path / "s", *some) for some in [*words[:3], ("model=bpr", *wide), *words[3:]]]
+    sweep = Sweep.plan(jobs, [])
+    sweep.open()
+    forget_data()
+    with limited(100 << 20):
+        worker.work(sweep.waiting)
+        worker.work(sweep.waiting)  # who comes later finds nothing to do, and needs no memory to see that
+    manifest = records.read(paths.manifest_file(sweep.folder), Manifest)
+    failed = [cell for cell in manifest.cells if paths.failure_file(sweep.folder / cell.folder).exists()]
+    done = [cell for cell in manifest.cells if paths.seal_file(sweep.folder / cell.folder).exists()]
+    assert ([cell.dataset for cell in failed], len(done), len(manifest.cells)) == (["planted-wide"], 11, 12)
+    failure = records.read(paths.failure_file(sweep.folder / failed[0].folder), CellFailure)
+    assert failure.key == failed[0].key
+    assert failure.reason.startswith("out of memory: MemoryError: Unable to allocate ")
+    assert "\n" not in failure.reason
+    assert sweep.conclude(0) == 1
+    assert f"failed: planted-wide/bpr/-: {failure.reason}\n" in capsys.readouterr().err
+    again = Sweep.plan(jobs, [])  # where there is memory, the same command does what is left
+    again.open()
+    worker.work(again.waiting)
+    assert paths.seal_file(sweep.folder / failed[0].folder).exists()
+
+
+def test_a_cell_that_another_worker_is_at_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(tmp_path, "model=popularity")
+    _, store = opened(job)
+    leases = make_leases("files", tmp_path, timeout=60.0)
+    lease = f"{store.short_key}.tune-0"
+    assert leases.claim(lease)
+    original, short = worker._opened, [True]
+
+    def open_cell(*given: Any) -> worker.OpenCell:
+        if short[0]:
+            raise MemoryError("Unable to allocate 8.00 GiB")
+        return original(*given)
+
+    class Patient(threading.Event):
+        """The other worker gives the training back while this one waits, and memory is free by then."""
+
+        waits = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waits += 1
+            assert store.failure() is None
+            if self.waits == 3:
+                leases.release(lease)
+                short[0] = False
+            return self.is_set()
+
+    monkeypatch.setattr(worker, "_opened", open_cell)
+    monkeypatch.setattr(worker, "make_leases", lambda *given: leases)
+    stop = Patient()
+    worker.work([job], stop)
+    assert stop.waits == 3
+    assert store.failure() is None
+    assert store.seal() is not None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), Refusal("{path} is gone", path="x.npy")])
+def test_another_error_of_opening_is_none_of_memory(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(tmp_path, "model=popularity")
+    _, store = opened(job)
+
+    def fails(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(worker, "_opened", fails)
+    with pytest.raises(type(error)):
+        worker.work([job])
+    assert store.failure() is None
+
+
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -97,6 +198,17 @@ def test_the_workers_of_a_pool_live_on(tmp_path: Path) -> None:
             RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
             "out of memory: RuntimeError: CUDA error: ",
         ),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:1] err == 0. DefaultCPUAllocator: not enough memory"),
+            "out of memory: RuntimeError: [enforce fail",
+        ),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory: OSError: [Errno 12] Cannot allocate"),
+        (
+            raised_from(Refusal("{path} is not a readable .npy file", path="x.npy"), MemoryError("Unable to allocate")),
+            "out of memory: MemoryError: Unable to allocate",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "OSError: [Errno 28] No space left"),
+        (raised_from(ValueError("x"), RuntimeError("y")), "ValueError: x"),
         (RuntimeError("shapes differ"), "RuntimeError: shapes differ"),
         (ValueError("out of memory cards"), "ValueError: out of memory cards"),
     ],

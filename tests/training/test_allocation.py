@@ -2,18 +2,50 @@ from __future__ import annotations
 
 import ctypes
 import signal
+import subprocess
 import sys
 
 import pytest
 
 from mmbench.training import allocation
 
+#: Buffers of 128 MiB below a small one that stays, in a process of its own: resident MiB and page faults.
+BUFFERS = """
+import resource
+from pathlib import Path
+import numpy as np
+from mmbench.training import allocation
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() >> 20
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+allocation.LARGE_BYTES = 1 << 27
+assert allocation.keep_freed_memory()
+before, began = resident(), faults()
+large, small = np.ones(1 << 24), np.ones(1 << 10)
+first, began = faults() - began, faults()
+del large
+kept = resident() - before
+large = np.ones(1 << 24)
+again = faults() - began
+del large
+allocation.release()
+print(first, again, kept, resident() - before)
+"""
+
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is the GNU C library's")
-def test_the_c_library_takes_the_thresholds() -> None:
+def test_freed_memory_is_kept_for_the_next_buffer_and_given_back_at_the_end() -> None:
     if not hasattr(ctypes.CDLL(None), "mallopt"):
         pytest.skip("a C library without mallopt")
-    assert allocation.keep_freed_memory()
+    done = subprocess.run([sys.executable, "-c", BUFFERS], capture_output=True, text=True, check=True)
+    first, again, kept, left = map(int, done.stdout.split())
+    assert again * 10 < first
+    assert kept >= 128
+    assert left < 64
 
 
 def test_without_mallopt_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:

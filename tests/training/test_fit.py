@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from mmbench.models.lightgcn import LightGCN
 from mmbench.models.popularity import Popularity
 from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.training import batches as module
+from mmbench.training import fit as fit_module
 from mmbench.training.batches import TripletLoader
 from mmbench.training.fit import Fitted, _validation, fit, rebuild
 from mmbench.training.settings import TrainingSettings
@@ -433,3 +435,24 @@ def test_parameters_loaded_in_eval_mode_are_the_ones_that_score() -> None:
     model.eval().score(everyone)
     model.load_state_dict(other.state_dict())
     assert torch.equal(model.score(everyone), other.eval().score(everyone))
+
+
+def test_nothing_of_the_size_of_the_model_lives_on_beside_the_one_that_is_built_anew(
+    fitted: Fit, block_world: BlockWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradients, moments of Adam and the best state are gone when the stored state is put into another model."""
+    shape = (block_world.train.n_users, 48)
+    alive: list[int] = []
+
+    def counted(*given: Any, **named: Any) -> Recommender:
+        alive.append(sum(type(one) in (Tensor, nn.Parameter) and one.shape == shape for one in gc.get_objects()))
+        return rebuild(*given, **named)
+
+    monkeypatch.setattr(fit_module, "rebuild", counted)
+    gc.collect()
+    gc.disable()
+    try:
+        fitted(lambda data: BPR(data, embedding_dim=48))
+    finally:
+        gc.enable()
+    assert alive == [1]  # the parameter

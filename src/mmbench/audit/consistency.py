@@ -207,6 +207,7 @@ def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
         file = paths.cell_file(folder)
         for section in SHARED:
             yield from same(file, f"config.{section}", cell.config[section], first.config[section])
+        yield from same(file, "config.evaluation", cell.sample, first.sample)
         rules = [training_rule(c.config["budget"]) for c in (cell, first)]
         yield from same(file, "config.budget", *rules)
         yield from same(file, "versions", versions_hash(cell.versions), versions_hash(first.versions))
@@ -353,6 +354,8 @@ class CellAudit:
             )
         else:
             yield from same(file, "split_hash", cell.split_hash, self._print.split_hash)
+            users = None if cell.sample is None else cell.sample.users
+            yield from same(file, "config.evaluation", users, self._print.validation_users)
             features = self._print.features if cell.modality != ID_ONLY else {}
             yield from same(file, "features", cell.features, features)
         if not cell.config["model"].get("recommendations"):
@@ -478,6 +481,8 @@ class CellAudit:
         if self._print is not None:
             users = fingerprint.of_arrays(columns["user"].astype(np.int64))
             yield from same(file, "user", users, self._print.valid_users)
+            if self._print.validation_users is not None:
+                yield from same(file, "users", len(scores), self._print.validation_users)
 
     def _numbers(self, by_unit: Mapping[Unit, Training]) -> Said:
         """No training beyond the plan."""

@@ -24,6 +24,8 @@ from mmbench.messages import Message, Refusal, Template
 
 #: Sizes of a data set.
 SIZES = Template("{name}: {users} users, {items} items, train / valid / test {train} / {valid} / {test} ({protocol})")
+#: Of whom validation is ranked, where not of all.
+SAMPLE = Template("validation: {users} of {all} users, the same for all conditions")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,23 @@ class Interactions:
         times = None if self.times is None else self.times[rows]
         return Interactions(self.users[rows], self.items[rows], self.n_users, self.n_items, times)
 
+    def of_users(self, users: Index) -> Interactions:
+        """The rows of some users ``(m,)``, with the same numbers of users and items."""
+        chosen = np.zeros(self.n_users, bool)
+        chosen[users] = True
+        return self.select(chosen[self.users])
+
+    @property
+    def active_users(self) -> Index:
+        """Users with an interaction, ascending, ``(m,)``."""
+        return np.flatnonzero(np.bincount(self.users, minlength=self.n_users))
+
     def fingerprint(self) -> str:
-        """SHA-256 of the set of pairs, independent of their order."""
+        """SHA-256 of the set of pairs, independent of their order; computed once."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         order = np.lexsort((self.items, self.users))
         size = np.array([self.n_users, self.n_items])
         return fingerprint.of_arrays(self.users[order], self.items[order], size)

@@ -9,7 +9,7 @@ holds the utilities of all users and items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -379,12 +379,17 @@ def _log(counts: NDArray[np.int64], items: NDArray[np.int64], held: NDArray[np.i
     n_users, ends = len(counts), np.cumsum(counts)
     left = np.repeat(ends, counts) - np.arange(len(items))  # interactions of the user from this one on
     held = np.repeat(np.broadcast_to(held, n_users), counts)
-    parts = np.where(left > held, "train", np.where(left > held - held // 2, "valid", "test"))
+    parts = np.where(left > held, 0, np.where(left > held - held // 2, 1, 2))
+
+    def named(names: Iterable[str], rows: NDArray[np.int64]) -> NDArray[np.object_]:
+        # One text per name, not one per row: of millions of rows they would take most of the memory.
+        return np.array(list(names), object)[rows]
+
     return pd.DataFrame(
         {
-            "user_id": np.repeat([f"u{u:05d}" for u in range(n_users)], counts),
-            "item_id": [f"i{i:05d}" for i in items],
-            "split": parts,
+            "user_id": named((f"u{u:05d}" for u in range(n_users)), np.repeat(np.arange(n_users), counts)),
+            "item_id": named((f"i{i:05d}" for i in range(int(items.max()) + 1)), items),
+            "split": named(("train", "valid", "test"), parts),
         }
     )
 

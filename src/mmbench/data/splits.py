@@ -27,6 +27,8 @@ LABELS: Mapping[str, str] = {
 #: Equal parts of the items of protocol ``cold``, and its folds: each takes two of them for test and the next one for
 #: validation, so that every item is new at test in exactly one fold.
 TENTHS, FOLDS = 10, 5
+#: Seed of the sample of users whose validation is ranked, beside the fingerprint of the split.
+SAMPLE_SEED = 29
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Split:
         new_test: the same of test.
         target: what tuning aims at, one of :data:`mmbench.data.held_out.TARGETS`; ``valid`` and ``test`` are what it
             ranks. Empty where all of them is ranked among all items.
+        ranked: users whose validation is ranked, ascending, where that is a sample; None where it is everybody.
     """
 
     train: Interactions
@@ -53,6 +56,34 @@ class Split:
     new_valid: HeldOut | None = None
     new_test: HeldOut | None = None
     target: str = ""
+    ranked: NDArray[np.int64] | None = None
+
+    def sampled(self, n: int | None) -> Split:
+        """The split with a sample of the users whose validation is ranked; its test part is what it was.
+
+        The draw depends on training and validation interactions alone, so that every condition and model of a data
+        set, in every process, gets the same users. A smaller sample is part of a larger one.
+
+        Args:
+            n: how many users; None, or as many as there are, is all of them.
+        """
+        everyone = self.valid.active_users
+        if n is None or n >= len(everyone):
+            return self
+        rng = np.random.default_rng([SAMPLE_SEED, int(self.tuning_fingerprint, 16)])
+        return replace(self, ranked=np.sort(rng.permutation(everyone)[:n]))
+
+    @functools.cached_property
+    def ranked_valid(self) -> Interactions:
+        """Validation interactions of the users whose validation is ranked."""
+        return self.valid if self.ranked is None else self.valid.of_users(self.ranked)
+
+    @functools.cached_property
+    def ranked_new_valid(self) -> HeldOut | None:
+        """The whole of validation with its new items, of the users whose validation is ranked."""
+        if self.new_valid is None or self.ranked is None:
+            return self.new_valid
+        return replace(self.new_valid, rows=self.new_valid.rows.of_users(self.ranked))
 
     def towards(self, target: str) -> Split:
         """The split with those held-out interactions that a target of :data:`mmbench.data.held_out.TARGETS` ranks.
@@ -73,7 +104,7 @@ class Split:
                 raise Refusal(
                     "tuning.target={target}: nothing in the {part} part is left to rank", target=target, part=name
                 )
-        return replace(self, valid=valid, test=test, target=target)
+        return replace(self, valid=valid, test=test, target=target, ranked=None)
 
     @functools.cached_property
     def tuning_fingerprint(self) -> str:

@@ -23,7 +23,7 @@ from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import contrast_verdict, disposal_verdict, earlier_verdict
-from mmbench.report.table import CellResult, SweepTable
+from mmbench.report.table import CellResult, SweepTable, sample_of
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, FinalRun, Seal, Stage
@@ -115,6 +115,8 @@ def _records(table: SweepTable, label: str, cell: CellResult) -> Iterator[str]:
     seal = records.read(paths.seal_file(cell.folder), Seal)
     yield f"  {paths.cell_file(cell.folder).name}    key {record.key}"
     yield f"               train and validation {record.split_hash}"
+    if record.sample is not None:
+        yield f"               {sample_of(record.dataset, record.sample)}"
     chosen = f"slot {choice.slot}, validation {choice.score:.10g}, hash {choice.hash}"
     yield f"  {paths.choice_file(cell.folder).name}  {chosen}"
     yield f"               {_settings(choice.configuration)}"

@@ -149,7 +149,8 @@ def _same(name: Message, values: Sequence[str], claim: Message) -> Check:
 def _effort(cell: Cell) -> str:
     """How often and how a condition was trained, as a hash."""
     effort = cell.effort
-    return of_json([training_rule(cell.config["budget"]), effort.trials, effort.proposals, effort.seeds])
+    how_often = [effort.trials, effort.proposals, effort.seeds]
+    return of_json([training_rule(cell.config["budget"]), *how_often, *(cell.sample or ())])
 
 
 def _slots(cells: Sequence[CellEffort]) -> Check:

@@ -127,6 +127,7 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
             "rule": training_rule(config["budget"]),
             "trials": choice.n_trials,
             **({"given": [*given, config["given"]["trials"]]} if given else {}),
+            **({"validation": cell.sample.users} if cell.sample else {}),
         }
     )
     missing = config["modality"].get("missing", {})
@@ -134,5 +135,16 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
     alone = kept[0] if len(kept) == 1 and states[kept[0]] == "real" and not missing.get(kept[0]) else ""
     seeds, data = tuple(seal.finals), config["dataset"]["name"]
     return CellResult(
-        *planned.name, "done", folder, "", seeds, seal.test_hash, effort, data, tuple(states), alone, given=given
+        *planned.name,
+        "done",
+        folder,
+        "",
+        seeds,
+        seal.test_hash,
+        effort,
+        data,
+        tuple(states),
+        alone,
+        given=given,
+        sample=cell.sample,
     )

@@ -21,7 +21,7 @@ from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
-from mmbench.store.schema import ID_ONLY, Cell
+from mmbench.store.schema import ID_ONLY, Cell, Sample
 
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
 LATE = "late"
@@ -61,6 +61,7 @@ class CellResult:
         tiers: those that the model's YAML declares.
         parts: cells whose lists this one averages, by modality name; no cell has run then.
         given: data set and root of the sweep whose configurations it took without tuning; empty for one that was tuned.
+        sample: of how many users its validation was ranked; None where it was of all.
     """
 
     dataset: str
@@ -78,6 +79,7 @@ class CellResult:
     tiers: tuple[str, ...] = ()
     parts: tuple[CellResult, ...] = ()
     given: tuple[str, str] | tuple[()] = ()
+    sample: Sample | None = None
 
     @functools.cached_property
     def tested(self) -> list[Ranking]:
@@ -179,6 +181,8 @@ class SweepTable:
         )
         for origin in sorted({cell.given for cell in self.cells.values() if cell.given}):
             proof = Message("{first}; {second}", first=proof, second=not_tuned_here(*origin))
+        for dataset, sample in sorted({(cell.dataset, cell.sample) for cell in self.cells.values() if cell.sample}):
+            proof = Message("{first}; {second}", first=proof, second=sample_of(dataset, sample))
         return proof
 
     @property
@@ -252,6 +256,16 @@ def given_from(cell: Cell) -> tuple[str, str]:
 def not_tuned_here(dataset: str, root: str) -> Message:
     """That cells took the configurations of another sweep."""
     return Message("not tuned here: configurations of {dataset}, root {root}", dataset=dataset, root=root)
+
+
+def sample_of(dataset: str, sample: Sample) -> Message:
+    """That validation of a data set was ranked for a sample of its users."""
+    return Message(
+        "{dataset}, validation: {users} of {all} users, the same for all conditions; test: all users",
+        dataset=dataset,
+        users=f"{sample.users:,}",
+        all=f"{sample.all:,}",
+    )
 
 
 def comparable(a: CellResult, b: CellResult) -> bool:

@@ -126,7 +126,7 @@ def _place(cell: Cell) -> tuple[Repeated, int, str]:
     settings, target = dict(cell.config["dataset"]), cell.config.get("tuning")
     kind = Repeated.SPLIT if settings.get(SETTINGS[Repeated.FOLD][0]) is None else Repeated.FOLD
     number = int(settings.pop(SETTINGS[kind][0], 0))
-    return kind, number, of_json([kind, settings, cell.draw, target])
+    return kind, number, of_json([kind, settings, cell.draw, target, *(cell.sample or ())[:1]])
 
 
 def _without(dataset: str, kind: Repeated, number: int) -> str:

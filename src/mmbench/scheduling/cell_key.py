@@ -39,6 +39,8 @@ def key_of(cell: Cell) -> str:
     }
     if cell.given is not None:
         key["given"] = cell.given
+    if cell.sample is not None:
+        key["validation"] = list(cell.sample)
     return fingerprint.of_json(key)
 
 

@@ -27,6 +27,8 @@ from mmbench.tuning.budget import Budget
 
 T = TypeVar("T")
 RESUME = ("auto", "force", "never")
+#: Least number of users whose validation is ranked.
+LEAST_SAMPLE = 30
 #: Of ``sweep.workers_per_device``: as many as a pilot finds useful.
 AUTO = "auto"
 #: A resolved section of a configuration file, as plain Python.
@@ -34,7 +36,7 @@ Section = Mapping[str, Any]
 #: Sections of every configuration, and the keys that are read of those that no type stands for.
 SECTIONS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(("sweep", "study", "dataset", "modality", "budget", "statistics", "report", "export"), ()),
-    **dict.fromkeys(("model", "search", "tracking", "tuning"), ()),
+    **dict.fromkeys(("model", "search", "tracking", "tuning", "evaluation"), ()),
     "paths": ("multirun",),
     "optimizer": ("lr", "weight_decay"),
     "training": ("batch_size", "accelerator", "devices", "precision", "neighbours"),
@@ -170,6 +172,29 @@ class TuningConfig:
 
 
 @dataclass(frozen=True)
+class EvaluationConfig:
+    """How many users rank validation; test is always ranked for everybody.
+
+    Args:
+        validation_users: users whose validation is ranked, at least :data:`LEAST_SAMPLE`: a random sample, the same for
+            every model and condition of a data set; None, or as many as there are, is all of them.
+        all_users: for records: users with validation interactions, of whom the sample was drawn.
+    """
+
+    validation_users: int | None
+    all_users: int | None = None
+
+    def __post_init__(self) -> None:
+        n = self.validation_users
+        if n is not None and (type(n) is not int or n < LEAST_SAMPLE):
+            raise Refusal(
+                "evaluation.validation_users={value} must be a whole number of at least {least}, or null for all users",
+                value=shortened(f"{n}"),
+                least=LEAST_SAMPLE,
+            )
+
+
+@dataclass(frozen=True)
 class GivenConfig:
     """A configuration that another sweep has tuned, which a cell takes as it is.
 
@@ -252,6 +277,7 @@ class JobConfig:
         budget: tuning effort.
         statistics: what is inferred.
         tuning: what trials are chosen by.
+        evaluation: how many users rank validation.
         report: what the report prints.
         export: what a cell exports.
         given: the configuration that is taken without tuning; None where the cell is tuned.
@@ -265,6 +291,7 @@ class JobConfig:
     budget: Budget
     statistics: StatisticsConfig
     tuning: TuningConfig
+    evaluation: EvaluationConfig
     report: ReportConfig
     export: ExportConfig
     given: GivenConfig | None = None
@@ -293,6 +320,7 @@ class JobConfig:
             budget=made("budget", Budget, plain["budget"]),
             statistics=made("statistics", StatisticsConfig, plain["statistics"]),
             tuning=made("tuning", TuningConfig, plain["tuning"]),
+            evaluation=made("evaluation", EvaluationConfig, plain["evaluation"]),
             report=made("report", ReportConfig, plain["report"]),
             export=made("export", ExportConfig, plain["export"]),
             given=None if given is None else made("given", GivenConfig, given),
@@ -317,6 +345,7 @@ class JobConfig:
             "report": {"metrics": [], "primary": "ndcg@20"},
             "export": {"top_k": 0},
             "tuning": {"target": None},
+            "evaluation": {"validation_users": None},
             "paths": {"multirun": ""},
             "tracking": {},
             "tiers": [],

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mmbench import extensions, fingerprint, paths
 from mmbench.data.conditions import SETTING, SLICE, STATES, maker_of
-from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.dataset import SAMPLE, Dataset, DatasetConfig, load_dataset
 from mmbench.data.divisions import members_of
 from mmbench.data.held_out import target_in_name, target_of
 from mmbench.data.readers.recommendations import read_recommendations
@@ -124,14 +124,17 @@ class Job:
         return paths.slug([self.choices["modality"], *changed])
 
     def dataset(self) -> Dataset:
-        """The dataset with the held-out interactions that the target ranks; read once per process.
+        """The dataset with the held-out interactions that the target ranks, of the users who rank validation.
+
+        It is read once per process.
 
         Raises:
             ValueError: if it cannot be read, only a record says where it lies, or it has nothing for the target.
         """
         if self.trust is not None and (why := self.trust.objection(self.config.dataset)):
             raise Refusal(why)
-        return _aimed(fingerprint.canonical_json(self.config.plain["dataset"]), self.target)
+        section = fingerprint.canonical_json(self.config.plain["dataset"])
+        return _aimed(section, self.target, self.config.evaluation.validation_users)
 
     def task(self) -> CellTask:
         """Input of tuning, without the test split.
@@ -149,7 +152,7 @@ class Job:
         return CellTask(
             cell=self.cell,
             train=dataset.split.train,
-            valid=dataset.split.valid,
+            valid=dataset.split.ranked_valid,
             features=dataset.features if self.model_class.uses_content else {},
             condition=condition,
             space=space,
@@ -159,7 +162,7 @@ class Job:
             split_fingerprint=dataset.split.tuning_fingerprint,
             draw=self.config.study.draw,
             versions=records.versions(*self._own_sources()),
-            new_valid=dataset.split.new_valid,
+            new_valid=dataset.split.ranked_new_valid,
             target=self.target,
             inside=inside,
             given=self._given(space),
@@ -246,7 +249,7 @@ class Job:
             **task.cell._asdict(),
             draw=task.draw,
             effort=task.effort,
-            config=_recorded(config.plain, task.inside),
+            config=_recorded(config.plain, task.inside, self.dataset()),
             states={name: condition.state(name) for name in sorted(task.features)},
             split_hash=task.split_fingerprint,
             data=[str(line) for line in self.dataset().summary()],
@@ -260,13 +263,17 @@ class Job:
         return msgspec.structs.replace(cell, key=key_of(cell))
 
 
-def _recorded(plain: Section, inside: NDArray[np.bool_] | None) -> dict[str, Any]:
-    """The configuration as a record has it: nothing of where or how, and which items a slice held."""
+def _recorded(plain: Section, inside: NDArray[np.bool_] | None, dataset: Dataset) -> dict[str, Any]:
+    """The configuration as a record has it: nothing of where or how, which items a slice held, a sample of whom."""
     recorded = {name: section for name, section in plain.items() if name not in PLACE_OR_MANNER}
     if recorded.get("given") is None:  # of a cell that is tuned there is nothing to be said
         recorded.pop("given", None)
     if inside is not None:
         recorded["modality"] = {**recorded["modality"], "missing_items": fingerprint.of_arrays(inside)}
+    split = dataset.split
+    sample = None if split.ranked is None else {"all_users": len(split.valid.active_users)}
+    # A number that is no fewer than all of them gives what null gives, and the same key.
+    recorded["evaluation"] = {**plain["evaluation"], **(sample or {"validation_users": None})}
     return recorded
 
 
@@ -304,10 +311,31 @@ def _recipe(
     return functools.partial(model_class, **arguments), settings
 
 
+def forget_data() -> None:
+    """Let go of the data sets that this process has read; cells that are open keep theirs."""
+    for read in (_aimed, _dataset):
+        read.cache_clear()
+
+
 @functools.cache
-def _aimed(section: str, target: str) -> Dataset:
+def _aimed(section: str, target: str, users: int | None) -> Dataset:
     dataset = _dataset(section)
-    return replace(dataset, split=dataset.split.towards(target)) if target else dataset
+    if target:
+        dataset = replace(dataset, split=dataset.split.towards(target))
+    return dataset if users is None else _ranked_by(dataset, users)
+
+
+def _ranked_by(dataset: Dataset, users: int) -> Dataset:
+    """The dataset with a sample of the users whose validation is ranked, which its summary tells."""
+    split, everyone = dataset.split.sampled(users), f"{len(dataset.split.valid.active_users):,}"
+    said = Message(SAMPLE, users=f"{users:,}", all=everyone)
+    if split.ranked is None:
+        said = Message(
+            "validation: all {all} users, because evaluation.validation_users={users} is no fewer",
+            all=everyone,
+            users=users,
+        )
+    return replace(dataset, split=split, notices=(*dataset.notices, said))
 
 
 @functools.cache  # tasks keep their data in memory anyway

@@ -33,6 +33,7 @@ from mmbench.store.schema import (
     hashed,
     training_rule,
 )
+from mmbench.training import allocation
 from mmbench.training.loop import check_devices
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.study import is_outdated
@@ -82,6 +83,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
     described: set[str] = set()
     by_cell: dict[CellName, Planned] = {}
     listed: dict[str, set[Unit]] = {}
+    sampled: dict[str, int | None] = {}
     for row in ledger.read(jobs[0].sweep_dir):
         listed.setdefault(row.cell_key, set()).add(row.unit)
     for job in jobs:
@@ -89,6 +91,9 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         if job.config.dataset.cell_name not in described:
             described.add(job.config.dataset.cell_name)
             print("\n".join(map(translator, dataset.summary())), flush=True)
+        users = job.config.evaluation.validation_users
+        if sampled.setdefault(job.cell.dataset, users) != users:
+            raise _other_sample(job.cell.dataset, users, sampled[job.cell.dataset])
         task = job.task()
         task.slots()  # refuses a default outside its range before anything runs
         check_devices(job.model_class, task.recipe(task.default)[1])
@@ -117,7 +122,12 @@ def _check_memory(job: Job, task: CellTask) -> None:
         kept = task.condition.kept(task.features)
         values = {name: torch.from_numpy(task.features[name].values) for name in kept}
         present = {name: torch.from_numpy(task.features[name].present) for name in kept}
-        build(RecData(task.train.n_users, task.train.n_items, torch.empty(2, 0, dtype=torch.int64), values, present))
+        empty = RecData(task.train.n_users, task.train.n_items, torch.empty(2, 0, dtype=torch.int64), values, present)
+        try:
+            build(empty)
+        except Exception as error:
+            if not allocation.is_out_of_memory(error):
+                raise  # where memory is short now, the training will say so, and end no cell but its own
 
 
 def _found(job: Job, task: CellTask, store: CellStore, listed: Collection[Unit], *, afresh: bool) -> Planned:
@@ -202,6 +212,8 @@ def _merged(
         revisions.append(hashed(revision))
     shared = {name: config.plain[name] for name in ("budget", "training", "optimizer", "statistics")}
     shared["primary"] = config.report.primary
+    if config.evaluation.validation_users is not None:
+        shared["evaluation"] = config.plain["evaluation"]
     return Manifest(
         name=config.sweep.name,
         command=list(overrides),
@@ -242,11 +254,12 @@ def print_of(dataset: Dataset) -> DataPrint:
     return DataPrint(
         split_hash=split.tuning_fingerprint,
         test_hash=split.test_fingerprint,
-        valid_users=fingerprint.of_arrays(np.unique(split.valid.users)),
+        valid_users=fingerprint.of_arrays(split.ranked_valid.active_users),
         n_users=split.test.n_users,
         n_items=split.test.n_items,
         n_train=int(per_user[per_user < split.train.n_items].sum()),  # what batches are drawn from
         features={name: feature.fingerprint() for name, feature in sorted(dataset.features.items())},
+        validation_users=None if split.ranked is None else len(split.ranked),
     )
 
 
@@ -300,6 +313,29 @@ def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> None:
                     model=model,
                     tpe=budget.tpe,
                 )
+
+
+def check_sample(sweep_dir: Path, planned: Sequence[Planned]) -> None:
+    """Refuse another sample of validation than that which other cells of the data set were planned with."""
+    earlier = _manifest(sweep_dir)
+    for plan in planned:
+        name, now = plan.task.cell.dataset, print_of(plan.job.dataset())
+        before = None if earlier is None else earlier.data.get(name)
+        if before is None or before.split_hash != now.split_hash:
+            continue  # other data, whose records are set aside
+        if before.validation_users != now.validation_users:
+            raise _other_sample(name, plan.job.config.evaluation.validation_users, before.validation_users)
+
+
+def _other_sample(dataset: str, asked: int | None, earlier: int | None) -> Refusal:
+    """That cells of one data set would rank validation with other users."""
+    return Refusal(
+        "evaluation.validation_users={value}, but in this sweep validation of {dataset} is ranked with {earlier}, for "
+        "all of its cells; keep that or take another sweep.name",
+        value="null" if asked is None else asked,
+        earlier="null" if earlier is None else earlier,
+        dataset=dataset,
+    )
 
 
 def check_fixed(sweep_dir: Path, config: JobConfig) -> None:

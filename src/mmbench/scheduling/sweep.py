@@ -17,7 +17,14 @@ from mmbench.scheduling import pilot, planning
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
-from mmbench.scheduling.planning import Planned, check_effort, check_fixed, plan_cells, write_manifest
+from mmbench.scheduling.planning import (
+    Planned,
+    check_effort,
+    check_fixed,
+    check_sample,
+    plan_cells,
+    write_manifest,
+)
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
 from mmbench.store import crashes, files, trackers
@@ -103,10 +110,12 @@ class Sweep:
         """Refuse what does not go with what earlier commands planned for this sweep.
 
         Raises:
-            ValueError: for another margin, primary metric or other contrasts, for effort that is lowered or raised for
-                some conditions of a model only, and with ``resume=never`` if a cell has records already.
+            ValueError: for another margin, primary metric, sample of validation or other contrasts, for effort that is
+                lowered or raised for some conditions of a model only, and with ``resume=never`` if a cell has records
+                already.
         """
         check_fixed(self.folder, self.config)
+        check_sample(self.folder, self.planned)
         check_effort(self.folder, self.planned)
         for plan in self.planned:
             if self.config.study.resume == "never" and paths.cell_file(plan.store.folder).exists():

@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -25,9 +25,9 @@ from mmbench.data.splits import Split
 from mmbench.data.spreadsheet import csv_text
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.scheduling import pinned
-from mmbench.scheduling.job import Job
+from mmbench.scheduling.job import Job, forget_data
 from mmbench.sealing.score_test import is_scored, score_test
-from mmbench.store import bounds, crashes, files, ledger, mending, trackers
+from mmbench.store import bounds, crashes, files, ledger, mending, records, trackers
 from mmbench.store.bounds import Damaged
 from mmbench.store.crashes import MAX_CRASHES
 from mmbench.store.leases import Hold, LeaseLost, Leases, keeping, make_leases
@@ -41,8 +41,14 @@ from mmbench.tuning.study import choose_again, give_up, is_outdated, run_unit, w
 POLL = 0.5
 EXIT_STOPPED = 143
 EXIT_REFUSED = 2
+#: After the last cell.
+END = object()
 #: Bytes in which a worker tells its parent what it holds, or why it ended.
 STATE_SIZE = 4096
+
+
+#: What ends a worker and no cell, unless want of memory is behind it.
+NOT_ITS_FAULT = (OSError, Damaged, LeaseLost, Superseded, DataChanged)
 
 
 class Stopped(BaseException):
@@ -117,7 +123,68 @@ def work(
     study, sweep_dir = jobs[0].config.study, jobs[0].sweep_dir
     seen = ledger.Reader(sweep_dir)
     leases = make_leases(study.storage, sweep_dir, study.lease_timeout)
-    work_on((_opened(job, seen) for job in jobs), leases, stop, tell)
+    work_on(_openings(jobs, seen, leases), leases, stop, tell)
+
+
+def _openings(jobs: Sequence[Job], seen: ledger.Reader, leases: Leases) -> Iterator[OpenCell | None]:
+    """Open one cell after the other; None means that nothing is left to be opened now.
+
+    A cell fails if this process lacks the memory for its data, as one does whose training lacks it. A cell that
+    another worker is at is that worker's, who had the memory; it is tried again later.
+    """
+    while jobs:
+        later = []
+        for job in jobs:
+            cell = _opened_if_it_fits(job, seen)
+            if isinstance(cell, OpenCell):
+                yield cell
+            elif not _failed(job, cell, leases):
+                later.append(job)
+        if jobs := later:
+            yield None
+
+
+@dataclass(frozen=True)
+class Short:
+    """That memory was short: the reason and where, without the exception, which would hold what was allocated."""
+
+    reason: str
+    traceback: str
+
+
+def _opened_if_it_fits(job: Job, seen: ledger.Reader) -> OpenCell | Short:
+    """A cell, if need be after this process has let go of all data that no open cell has."""
+    for _ in range(2):
+        if isinstance(ended := _try_to_open(job, seen), OpenCell):
+            break
+        forget_data()
+        allocation.release()
+    return ended
+
+
+def _try_to_open(job: Job, seen: ledger.Reader) -> OpenCell | Short:
+    try:
+        return _opened(job, seen)
+    except Exception as error:
+        if not allocation.is_out_of_memory(error):
+            raise
+        return Short(allocation.reason(error), traceback.format_exc())
+
+
+def _failed(job: Job, short: Short, leases: Leases) -> bool:
+    """Record the failure of a cell that could not be opened; false where another worker is at it."""
+    folder = paths.cell_dir(job.sweep_dir, *job.cell)
+    key = records.key_of(folder)
+    if key is None or paths.failure_file(folder).exists():
+        return True  # somebody else has taken it away, or has brought it to its end
+    store = CellStore(job.sweep_dir, folder, key)
+    choice, seal = store.choice(), store.seal()
+    if choice is not None and seal is not None and store.effort().is_met_by(choice, seal):
+        return True
+    if any(name.startswith(store.short_key) for name in leases.living()):
+        return False
+    store.fail(short.reason, short.traceback)
+    return True
 
 
 def _opened(job: Job, seen: ledger.Reader) -> OpenCell:
@@ -128,6 +195,7 @@ def _opened(job: Job, seen: ledger.Reader) -> OpenCell:
     except Superseded:
         dataset.watch.compare(store.cell().features)
         raise
+    dataset.split.test_fingerprint  # noqa: B018 -- asked at every look; here want of memory has its reason
     export, mirror = functools.partial(_export, job), functools.partial(_mirror, job)
     translator = Translator(job.config.plain["lang"])
     return OpenCell(task, store, dataset.split, export, mirror, dataset.watch, translator)
@@ -186,7 +254,7 @@ class OpenCell:
 
 
 def work_on(
-    cells: Iterable[OpenCell],
+    cells: Iterable[OpenCell | None],
     leases: Leases,
     stop: threading.Event | None = None,
     tell: Callable[[str], None] = lambda what: None,
@@ -197,7 +265,7 @@ def work_on(
     costs the same however many cells there are. A cell that is over is not looked at again.
 
     Args:
-        cells: the cells, in the order in which they are worked on.
+        cells: the cells, in the order in which they are worked on; None where the next one has to be waited for.
         leases: keep workers from doing the same training at the same time.
         stop: once it is set, no further training begins.
         tell: is told the name of the lease that is held, and an empty text after it.
@@ -206,7 +274,7 @@ def work_on(
         Stopped: after ``stop`` was set.
     """
     stop = stop or threading.Event()
-    coming = iter(cells)
+    coming: Iterator[OpenCell | object | None] = iter(cells)
     begun: list[OpenCell] = []
     mended: set[Path] = set()
     with keeping(leases) as hold:
@@ -222,9 +290,10 @@ def work_on(
                 for line in mending.mend_after(begun[0].store.sweep_dir, error):
                     print(line, flush=True)
                 continue
-            if (cell := next(coming, None)) is not None:
+            cell = next(coming, END)
+            if isinstance(cell, OpenCell):
                 begun.append(cell)
-            elif begun:
+            elif cell is None or begun:
                 stop.wait(POLL)
             else:
                 return
@@ -252,8 +321,6 @@ def _run_one(cell: OpenCell, leases: Leases, hold: Hold, tell: Callable[[str], N
                 # Another worker may have finished it between the read of the ledger and the claim.
                 if step in _steps(cell):
                     tell(name)
-                    if cell.watch is not None:
-                        cell.watch.check()
                     try:
                         _run(_guarded(cell, confirm), step, crashes.read(cell.store.sweep_dir, name))
                     except OSError:
@@ -286,6 +353,8 @@ def _guarded(cell: OpenCell, confirm: Callable[[], None]) -> OpenCell:
 
 def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
     try:
+        if cell.watch is not None:
+            cell.watch.check()
         task, choice = cell.planned(), cell.store.choice()
         if step is not None and len(crashed) >= MAX_CRASHES:
             give_up(task, cell.store, step, f"its worker crashed {len(crashed)} times: {', '.join(crashed)}")
@@ -296,9 +365,10 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
         else:
             score_test(task, cell.store, cell.split, cell.export)
             cell.mirror(cell.store)
-    except (OSError, Damaged, LeaseLost, Superseded, DataChanged):
-        raise  # a full disk, a lost share or a damaged file is not the cell's fault: the training stays open
     except Exception as error:
+        # A full disk, a lost share or a damaged file is not the cell's fault: the training stays open.
+        if isinstance(error, NOT_ITS_FAULT) and not allocation.is_out_of_memory(error):
+            raise
         cell.store.fail(allocation.reason(error), traceback.format_exc())
     finally:
         allocation.release()

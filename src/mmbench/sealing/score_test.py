@@ -220,7 +220,7 @@ def views_of_test(task: CellTask, split: Split) -> dict[str, Evaluator | CommonL
     Common lists need an offset that validation chose, so they are left out where no user of either part has both kinds.
     """
     part, device = split.new_test, task.recipe(task.default)[1].device
-    if part is None or split.new_valid is None:
+    if part is None or split.new_valid is None or task.new_valid is None:
         return {}
     # A user who holds out items of one kind alone has validation items of the other all the same.
     seen = (split.train, split.new_valid.rows)
@@ -228,7 +228,7 @@ def views_of_test(task: CellTask, split: Split) -> dict[str, Evaluator | CommonL
     return {
         kind: ranker(part, kind, *seen, device=device)
         for kind in others
-        if len(part.among(kind)) and (kind != "all" or len(split.new_valid.among("all")))
+        if len(part.among(kind)) and (kind != "all" or len(task.new_valid.among("all")))
     }
 
 

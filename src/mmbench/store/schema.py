@@ -59,6 +59,13 @@ class CellName(NamedTuple):
         return "/".join(self)
 
 
+class Sample(NamedTuple):
+    """How many users rank validation, and of how many they are a sample."""
+
+    users: int
+    all: int
+
+
 class Stage(StrEnum):
     """Why a training ran."""
 
@@ -438,6 +445,13 @@ class Cell(Record, frozen=True, tag="cell"):
         given = self.config.get("given")
         return given["configuration"] if isinstance(given, Mapping) else None
 
+    @property
+    def sample(self) -> Sample | None:
+        """Users whose validation is ranked, and those of whom they were drawn; None where it is all of them."""
+        section = self.config.get("evaluation", {})
+        users = section.get("validation_users")
+        return None if users is None else Sample(users, section.get("all_users"))
+
 
 class CellFailure(Record, frozen=True, tag="failure"):
     """Why a cell has no result."""
@@ -520,8 +534,8 @@ class Revision(Value, frozen=True):
         return sorted({cell.rpartition("/")[0] for cell in self.cells})
 
 
-class DataPrint(Value, frozen=True):
-    """What a dataset was when it was planned.
+class DataPrint(Value, frozen=True, omit_defaults=True):
+    """What a dataset was when it was planned; a default value stands in no file, as in those of earlier versions.
 
     Attributes:
         split_hash: fingerprint of training and validation interactions.
@@ -531,6 +545,7 @@ class DataPrint(Value, frozen=True):
         n_items: items.
         n_train: training interactions, those of users who have every item left out.
         features: fingerprint of the real features by modality.
+        validation_users: how many users' validation is ranked, where that is a sample; None where it is all of them.
     """
 
     split_hash: str
@@ -540,6 +555,7 @@ class DataPrint(Value, frozen=True):
     n_items: int
     n_train: int
     features: dict[str, str]
+    validation_users: int | None = None
 
 
 class Sharing(Value, frozen=True):
@@ -583,7 +599,7 @@ class Manifest(Record, frozen=True, tag="manifest"):
         budget: the budget section of the configuration.
         delta: equivalence margin.
         contrasts: planned contrasts, like ``fused_vs_text``.
-        config_hash: fingerprint of budget, training, optimizer, statistics and primary metric.
+        config_hash: fingerprint of budget, training, optimizer, statistics, primary metric and a sample of validation.
         metrics: metrics of the report.
         primary: metric that is judged.
         modalities: conditions that were asked for.

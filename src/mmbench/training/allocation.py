@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
+import mmap
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
-#: Names of ``malloc.h`` and their values; the largest mapping threshold that glibc accepts is 32 MiB.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MMAP_BYTES = 32 << 20
+#: Names of ``malloc.h`` and their values.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 TRIM_BYTES = 1 << 30
+#: Resident bytes from which a process gives freed memory back: it takes some milliseconds, as long as a tiny training.
+LARGE_BYTES = 1 << 30
 #: What torch says where its allocators or those of its libraries have no memory left; not all have their own exception.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed buffers of this process for its next ones.
+    """Keep freed buffers of this process for its next ones, until :func:`release`.
 
     By default glibc maps every large buffer afresh, and a training step that makes and drops tables of several
-    megabytes spends much of its time on page faults. Numbers do not depend on it.
+    megabytes spends much of its time on page faults. The size from which it does so can be raised to 32 MiB at most,
+    the table of 130,000 users, so mapping is turned off altogether. Numbers do not depend on it.
 
     Returns:
-        Whether the C library took both thresholds; false where it has none, and then nothing changes.
+        Whether the C library took both settings; false where it has none, and then nothing changes.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)) and bool(mallopt(M_TRIM_THRESHOLD, TRIM_BYTES))
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, TRIM_BYTES))
 
 
 def settle() -> None:
@@ -45,10 +50,21 @@ def settle() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of Python, numpy or torch says that memory is used up, on processors or on a GPU."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    """Whether an exception says that memory is used up, on processors or on a GPU, or was raised because of one."""
+    return _of_memory(error) is not None
+
+
+def _of_memory(error: BaseException | None) -> BaseException | None:
+    """The exception of Python, numpy, torch or the system: the error, or what readers of files have put in words."""
+    while error is not None:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return error
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:  # a file that cannot be mapped
+            return error
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY):
+            return error
+        error = error.__cause__
+    return None
 
 
 def reason(error: BaseException) -> str:
@@ -57,11 +73,11 @@ def reason(error: BaseException) -> str:
     >>> reason(MemoryError("Unable to allocate 8.00 GiB"))
     'out of memory: MemoryError: Unable to allocate 8.00 GiB'
     """
-    said = str(error)
-    if not is_out_of_memory(error):
-        return f"{type(error).__name__}: {said}"
+    wanting = _of_memory(error)
+    if wanting is None:
+        return f"{type(error).__name__}: {error}"
     # What follows counts the bytes of other processes; it stays in the traceback, which no hash covers.
-    return f"out of memory: {type(error).__name__}: {said.partition(' GPU ')[0]}"
+    return f"out of memory: {type(wanting).__name__}: {str(wanting).partition(' GPU ')[0]}"
 
 
 def release() -> None:
@@ -73,6 +89,10 @@ def release() -> None:
     """
     with _signals_afterwards():
         gc.collect()
+    # What keep_freed_memory has kept goes back to the system: the next training may be a small one.
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        if int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE > LARGE_BYTES:
+            ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 

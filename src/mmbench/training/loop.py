@@ -160,7 +160,7 @@ class LitRecommender(pl.LightningModule):
         course.history.append(float(per_user.mean()))
         if course.epochs == 1 or course.history[-1] > course.best:
             course.best_epoch = course.epochs
-            state.best_state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self._keep_best()
         if course.epochs == rule.most_epochs(steps):
             self.trainer.should_stop = True
             return
@@ -169,6 +169,15 @@ class LitRecommender(pl.LightningModule):
         elif course.best < dict(self.settings.rungs).get(course.epochs, -math.inf):
             course.stop_reason = "rung"
         self.trainer.should_stop = course.stop_reason != "max_steps"
+
+    def _keep_best(self) -> None:
+        """Keep the model's state in the place of the best one before, so that there are never two copies of it."""
+        kept = self.loop_state.best_state
+        for name, value in self.model.state_dict().items():
+            if name in kept:
+                kept[name].copy_(value)
+            else:
+                kept[name] = value.detach().clone()
 
     def _validated(self) -> tuple[NDArray[np.float64], str]:
         """Validation score of each user, or what is wrong with the loss or the scores."""
@@ -226,6 +235,9 @@ def train(
     if module.loop_state.degenerate:
         raise DegenerateScores(module.loop_state.degenerate)
     model.load_state_dict(module.loop_state.best_state)
+    # What follows builds the model anew from its stored state, beside this one: nothing else of its size may live on.
+    module.loop_state.best_state = {}
+    model.zero_grad()
     model.eval()
     return module.loop_state
 
@@ -284,5 +296,7 @@ def run(module: LitRecommender) -> None:
             reason = str(error).strip().splitlines()[-1]
             raise RuntimeError(f"a process of the training ended: {reason}") from error
         finally:
+            for optimizer in trainer.optimizers:  # it lives on in the circle of trainer and module
+                optimizer.state.clear()
             if trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(signal.SIGKILL)

@@ -21,9 +21,10 @@ from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.report.layout import md
 from mmbench.report.reading import read_sweep
-from mmbench.report.table import SweepTable, not_tuned_here
+from mmbench.report.table import SweepTable, not_tuned_here, sample_of
 from mmbench.scheduling.trust import Trust
 from mmbench.store import files
+from mmbench.store.schema import Sample
 from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.winner.chosen import Winner
 
@@ -148,6 +149,7 @@ def describe(winner: Winner, seed: int, table: SweepTable, written: list[str]) -
         "chosen_among": winner.choice.n_trials,
         "not_tuned_here": dict(zip(("dataset", "root"), result.given, strict=False)) or None,
         f"validation_{SELECTION_METRIC}": winner.choice.score,
+        "validation_users": None if cell.sample is None else cell.sample._asdict(),
         "test": metrics,
         "test_users": result.rankings[0].n_users,
         "versions": cell.versions,
@@ -164,6 +166,8 @@ def as_markdown(card: Mapping[str, Any]) -> str:
     among = f"{card['chosen_among']} trials by validation {SELECTION_METRIC}"
     if (origin := card["not_tuned_here"]) is not None:
         among = str(not_tuned_here(origin["dataset"], origin["root"]))
+    if (sample := card["validation_users"]) is not None:
+        among = f"{among}; {sample_of(card['cell'].partition('/')[0], Sample(**sample))}"
     rows = {
         "data": "; ".join(card["data"]["words"]),
         "licence of the data": card["data"]["licence"] or "not given",
