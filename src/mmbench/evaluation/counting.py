@@ -51,15 +51,19 @@ def count_ranks(scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> T
         items: item of each pair, ``(n_pairs,)``.
         users: user index of each row, ``(B,)``.
     """
-    if not len(rows):
-        return torch.empty_like(rows)
-    own, better, at_least = (torch.cat(parts) for parts in zip(*compared_rows(scores, rows, items), strict=True))
-    ranks = better.long() + 1
-    for tied in torch.nonzero(at_least > ranks).squeeze(1).split(at_once(scores.shape[1])):
-        row = rows[tied]
-        equal = scores[row] == own[tied].unsqueeze(1)
-        keys = tie_keys(users[row], scores.shape[1])
-        ranks[tied] += (equal & (keys < keys.gather(1, items[tied].unsqueeze(1)))).sum(1)
+    ranks, step = torch.empty_like(rows), at_once(scores.shape[1])
+    for place in torch.arange(len(rows), device=rows.device).split(step):
+        row, item = rows[place], items[place]
+        chosen = scores.index_select(0, row)
+        own, passed = chosen.gather(1, item.unsqueeze(1)), torch.empty(chosen.shape, device=scores.device)
+        ranks[place] = torch.gt(chosen, own, out=passed).sum(1).long() + 1
+        equal = torch.eq(chosen, own, out=passed)
+        tied = torch.nonzero(equal.sum(1) > 1).squeeze(1)
+        if len(tied):
+            keys = tie_keys(users[row[tied]], scores.shape[1])
+            before = torch.empty(keys.shape, device=scores.device)
+            torch.lt(keys, keys.gather(1, item[tied].unsqueeze(1)), out=before)
+            ranks[place[tied]] += torch.linalg.vecdot(equal[tied], before).long()
     return ranks
 
 
