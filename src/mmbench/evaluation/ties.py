@@ -35,6 +35,8 @@ def tie_key(users: Numbers, items: Numbers, seed: int = TIE_SEED) -> Numbers:
 
 def _shifted(key: Numbers, bits: int) -> Numbers:
     """Logical right shift of signed 64-bit numbers."""
+    if isinstance(key, np.ndarray | np.generic):
+        return (key.view(np.uint64) >> np.uint64(bits)).view(np.int64)
     shifted = key >> bits
     shifted &= (1 << (64 - bits)) - 1
     return shifted
