@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.counts import COUNTS
+from tests.benchmarks.counts import COUNTS, SIMPLE_COUNTS
+from tests.benchmarks.simple_models import data_folder, in_own_process
 from tests.benchmarks.subjects import BABY_ITEMS
 
 #: Models that are timed on 25,000 items too.
@@ -35,6 +36,13 @@ def run_trial(benchmark: Any, model: str, n_items: int) -> None:
 def test_model(benchmark: Any, model: str, n_items: int) -> None:
     run_trial(benchmark, model, n_items)
     assert benchmark.extra_info["sizes"]["items"] == n_items
+
+
+@pytest.mark.skipif(data_folder() is None, reason="MMBENCH_DATA has no folder baby")
+@pytest.mark.parametrize("model", SIMPLE_COUNTS)
+def test_simple_model(benchmark: Any, model: str) -> None:
+    benchmark.pedantic(lambda: benchmark.extra_info.update(in_own_process(model)), rounds=1)
+    assert benchmark.extra_info["sizes"]["items"] == BABY_ITEMS
 
 
 @pytest.mark.full

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.benchmarks.work import (
+    ENTRY,
     FLOAT,
     Sizes,
     Work,
@@ -202,4 +203,106 @@ COUNTS: Mapping[str, Counts] = {
         dim=lambda s: float(s.modalities),
         forward=forward_dragon,
     ),
+}
+
+
+# Models that are computed.
+
+
+@dataclass(frozen=True)
+class SimpleSizes:
+    """What the counts of computed models depend on.
+
+    Args:
+        users: number of users.
+        items: number of items.
+        edges: training interactions.
+        products: squared lengths of the histories, added up: pairs of items that a user has.
+        entries: weights between items that are kept.
+        additions: of weights to scores, over all ranked users.
+        seen: items in the histories of ranked users.
+        evaluated: users of the ranked part.
+        pairs: held-out interactions of the ranked part.
+        widths: items with content and width of the features by modality.
+        dim: size of the vectors, d.
+        sweeps: of alternating least squares.
+        solved: operations of the systems of one sweep, each in the smaller of its two forms.
+    """
+
+    users: int
+    items: int
+    edges: int
+    products: int
+    entries: int
+    additions: int
+    seen: int
+    evaluated: int
+    pairs: int
+    widths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    dim: int = 0
+    sweeps: int = 0
+    solved: float = 0.0
+
+
+def by_users(s: SimpleSizes) -> Work:
+    """All products of common users, each an entry that is read, and the kept weights written once."""
+    return Work(traffic=ENTRY * (s.products + s.entries))
+
+
+def by_content(s: SimpleSizes) -> Work:
+    """All similarities of content, each read once, and the kept weights written once."""
+    compared = sum((similarities(items, width) for items, width in s.widths.values()), Work())
+    return compared + Work(traffic=ENTRY * s.entries)
+
+
+def compared_scores(s: SimpleSizes) -> Work:
+    """Every score written once, and one comparison with all scores for every held-out item."""
+    return Work(traffic=FLOAT * s.items * (s.evaluated + s.pairs))
+
+
+def added(s: SimpleSizes) -> Work:
+    """Ranking of a neighbourhood model: for every addition the weight, its place, and the score read and written."""
+    return Work(traffic=(ENTRY + 2 * FLOAT) * s.additions) + compared_scores(s)
+
+
+def inverse(s: SimpleSizes) -> Work:
+    """A third of a cube for the factor, two for the inverse; in double precision, at half the rate of single."""
+    return Work(flops=2.0 * s.items**3) + by_users(s)
+
+
+def dense_rows(s: SimpleSizes) -> Work:
+    """Ranking of EASE: a row of weights for every item of a history."""
+    return Work(gathered=FLOAT * s.items * s.seen) + compared_scores(s)
+
+
+def alternating(s: SimpleSizes) -> Work:
+    """Per sweep what all rows of both sides share, their systems, and the vectors of both ends of every interaction."""
+    shared = Work(flops=2.0 * (s.users + s.items) * s.dim**2 + s.solved, gathered=2 * FLOAT * s.dim * s.edges)
+    return shared.times(s.sweeps)
+
+
+def of_vectors(s: SimpleSizes) -> Work:
+    """Ranking by inner products."""
+    return Work(score_flops=2.0 * s.evaluated * s.items * s.dim, traffic=FLOAT * s.pairs * s.items)
+
+
+@dataclass(frozen=True)
+class SimpleCounts:
+    """The counts of a computed model.
+
+    Args:
+        fit: work of fitting it.
+        ranking: work of ranking a split.
+    """
+
+    fit: Callable[[SimpleSizes], Work]
+    ranking: Callable[[SimpleSizes], Work]
+
+
+SIMPLE_COUNTS: Mapping[str, SimpleCounts] = {
+    "itemknn": SimpleCounts(by_users, added),
+    "hybridknn": SimpleCounts(lambda s: by_users(s) + by_content(s), added),
+    "contentknn": SimpleCounts(by_content, added),
+    "ease": SimpleCounts(inverse, dense_rows),
+    "ials": SimpleCounts(alternating, of_vectors),
 }

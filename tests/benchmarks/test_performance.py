@@ -11,9 +11,10 @@ import pytest
 from mmbench.store.schema import Cost
 from mmbench.training import loop
 from tests.benchmarks import overhead, performance
-from tests.benchmarks.counts import COUNTS
+from tests.benchmarks.counts import COUNTS, SIMPLE_COUNTS, SimpleSizes
 from tests.benchmarks.performance import PAGE, RESULTS, SECTIONS, distances, marked, results_of, warnings_of
 from tests.benchmarks.profiles import shares as shares_of
+from tests.benchmarks.scores import Vectors, remarks, seconds_of
 from tests.benchmarks.subjects import baby_words
 from tests.benchmarks.sweep_share import shares
 from tests.benchmarks.trial import WARM_UPS, Epoch, measured, parts
@@ -83,6 +84,30 @@ def test_the_tables_say_what_was_timed() -> None:
     assert "Gather and scatter over sparse product: 2.5 times (goal: 3) **!**." in kernels
     assert "Lightning per step: **1.80 ms !**" in kernels
     assert "GPU: not measured." in performance.machine_lines(results)
+
+
+def test_computed_models_have_rows_with_floors_and_peers() -> None:
+    sizes = SimpleSizes(3, 5, 8, products=22, entries=6, additions=7, seen=8, evaluated=3, pairs=4)
+    said = {"simple": "itemknn", "fit": 0.4, "ranking": 1.6, "ndcg@20": 0.0322, "sizes": dataclasses.asdict(sizes)}
+    timed = report()
+    timed["benchmarks"].append({"stats": {"median": 9.0}, "extra_info": said})
+    results = results_of(timed)
+    floor = SIMPLE_COUNTS["itemknn"].fit(sizes).seconds(Ceilings(**RATES))
+    assert results["simple"]["itemknn"]["floors"]["fit"] == pytest.approx(floor)
+    row = performance.simple_rows(results).splitlines()[2]
+    assert row.startswith("| itemknn | 0.40 | 0.5 | ")
+    assert "| **1.60 !** | 1.5 | " in row
+    assert "| 0.0322 | implicit 0.7.3, cosine: fit .07" in row
+    assert ("itemknn, fit", pytest.approx(0.4 / floor), None) in list(distances(results))
+    assert len(performance.simple_rows(results_of(report())).splitlines()) == 2
+
+
+def test_what_may_be_slow_in_scores_is_named() -> None:
+    model = Vectors(7)
+    _, _, block = seconds_of(model)
+    assert remarks(model, block) == []
+    said = remarks(model, block.double().T)
+    assert said == ["scores in torch.float64", "scores do not lie row after row"]
 
 
 def test_gather_and_scatter_stand_beside_the_models_timed_both_ways() -> None:

@@ -12,11 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmbench.cli.compose import compose
 from mmbench.nn import kernels
 from mmbench.nn.noise import Noise
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import ClosedForm, FactorModel, Triplets
 from mmbench.training.batches import TripletLoader
 from tests.benchmarks import work
-from tests.benchmarks.counts import COUNTS
+from tests.benchmarks.counts import COUNTS, SIMPLE_COUNTS, SimpleSizes
 from tests.benchmarks.scatter import SCATTERED, compared, scattered
+from tests.benchmarks.simple_models import sizes_of as simple_sizes_of
 from tests.benchmarks.subjects import made, sizes_of
 from tests.benchmarks.work import Ceilings, Sizes, Work
 
@@ -160,6 +161,37 @@ def test_counts_of_bpr_and_its_evaluation_by_hand() -> None:
 
 def test_counts_of_neighbours_by_hand() -> None:
     assert work.similarities(10, 7) == Work(flops=2 * 10 * 7 * 10, traffic=400)
+
+
+def test_counts_of_computed_models_by_hand() -> None:
+    s = SimpleSizes(3, 5, 8, products=22, entries=6, additions=7, seen=8, evaluated=3, pairs=4, widths={"text": (4, 9)})
+    written = 4 * 5 * (3 + 4)
+    assert SIMPLE_COUNTS["itemknn"].fit(s) == Work(traffic=12 * (22 + 6))
+    assert SIMPLE_COUNTS["itemknn"].ranking(s) == Work(traffic=20 * 7 + written)
+    assert SIMPLE_COUNTS["contentknn"].fit(s) == Work(flops=2 * 4 * 9 * 4, traffic=4 * 16 + 12 * 6)
+    assert SIMPLE_COUNTS["ease"].fit(s).flops == 2 * 125
+    assert SIMPLE_COUNTS["ease"].ranking(s) == Work(gathered=4 * 5 * 8, traffic=written)
+
+
+@pytest.mark.parametrize("name", SIMPLE_COUNTS)
+def test_sizes_of_computed_models_are_those_of_the_data(name: str) -> None:
+    task = compose([f"model={name}", *WORLD, "modality=fused", "tracking=none"]).job().task()
+    model, data = made(task)
+    assert isinstance(model, ClosedForm)
+    model.fit(data)
+    ranked = torch.tensor([0, 7, 80])
+    s = simple_sizes_of(model, data, ranked, 5)
+    histories = [set(data.edge_index[1][data.edge_index[0] == user].tolist()) for user in range(data.n_users)]
+    assert s.products == sum(len(items) ** 2 for items in histories)
+    assert s.seen == sum(len(histories[user]) for user in ranked)
+    if name in ("itemknn", "hybridknn", "contentknn"):
+        stored = model.similarity.to_dense() != 0
+        assert s.entries == int(stored.sum())
+        assert s.additions == sum(int(stored[item].sum()) for user in ranked for item in histories[user])
+    if name == "ials":
+        d, lengths = s.dim, [len(items) for items in histories]
+        lengths += torch.bincount(data.edge_index[1], minlength=data.n_items).tolist()
+        assert s.solved == pytest.approx(sum(2 * min(n * n * d, n * d * d) + min(n, d) ** 3 / 3 for n in lengths))
 
 
 @pytest.mark.parametrize("name", SCATTERED)

@@ -65,7 +65,7 @@ def test_what_an_item_lacks_is_absent_against_numpy(block_world: BlockWorld) -> 
     holes = replace(whole, present={name: torch.from_numpy(mask) for name, mask in masks.items()})
     model = ContentKNN(holes, k=k, shrink=shrink, modality_weights={"audio": 0.5, "text": 2.5})
     model.fit(holes)
-    np.testing.assert_allclose(model.similarity.to_dense(), expected.T, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(model.similarity.to_dense(), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_an_item_without_any_content_scores_zero(block_world: BlockWorld) -> None:

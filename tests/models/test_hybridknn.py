@@ -91,12 +91,16 @@ def test_one_item_without_content_leaves_the_others_as_they_were(block_world: Bl
     everything, graphs = replace(data, present={**data.present, "image": lacking}), []
     for name in ("image", "text"):
         graphs.append(weighted(content_neighbours(data.features[name], data.present[name], data.warm, data.n_items)))
-    complete, partial = (model._weights([graphs[0], *graphs], d) for d in (data, everything))
-    for graph, number, by_edge in zip([graphs[0], *graphs], complete, partial, strict=True):
+    graphs = [graphs[0], *graphs]
+    complete, partial = (
+        [model._weigher(d)(number, *graph.edge_index) for number, graph in enumerate(graphs)]
+        for d in (data, everything)
+    )
+    for graph, number, by_edge in zip(graphs, complete, partial, strict=True):
         kept = (graph.edge_index != 3).all(0)
         assert torch.equal((number * graph.weights)[kept], (by_edge * graph.weights)[kept])
     assert complete[2] == pytest.approx(0.8 * 0.3)
-    touched = (graphs[1].edge_index == 3).any(0)
+    touched = (graphs[2].edge_index == 3).any(0)
     torch.testing.assert_close(partial[2][touched], torch.full((int(touched.sum()),), 0.3))
 
 

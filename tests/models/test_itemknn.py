@@ -34,7 +34,7 @@ def test_known_answer_against_numpy(interactions: np.ndarray, k: int, shrink: fl
 
     model = ItemKNN(data, k=k, shrink=shrink)
     model.fit(data)
-    ours = model.similarity.to_dense().numpy()
+    ours = model.similarity.to_dense().T.numpy()
     kept = ours > 0
     np.testing.assert_allclose(ours[kept], similarity[kept], rtol=1e-12)
     for j in range(N_ITEMS):

@@ -57,6 +57,31 @@ def test_one_side_against_numpy(
     assert not ours[4].any()
 
 
+@pytest.mark.parametrize("dim", [2, D, 40])
+@pytest.mark.parametrize("room", [1, 1 << 18])
+@pytest.mark.usefixtures("float64")
+def test_histories_shorter_and_longer_than_the_vectors(
+    interactions: np.ndarray, data: RecData, dim: int, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both forms of the solution, in systems of one row and of many."""
+    monkeypatch.setattr(alternating_least_squares, "SYSTEM_NUMBERS", room)
+    fixed = np.random.default_rng(1).standard_normal((N_ITEMS, dim))
+    ours = solve(interaction_matrix(data.edge_index, N_USERS, N_ITEMS), torch.from_numpy(fixed), ALPHA, REG)
+    np.testing.assert_allclose(ours, normal_equations(interactions, fixed), rtol=1e-9, atol=1e-12)
+
+
+def test_single_precision_is_as_good_as_its_numbers(interactions: np.ndarray, data: RecData) -> None:
+    fixed = np.random.default_rng(1).standard_normal((N_ITEMS, 16)).astype(np.float32)
+    ours = solve(interaction_matrix(data.edge_index, N_USERS, N_ITEMS), torch.from_numpy(fixed), ALPHA, REG)
+    assert ours.dtype == torch.float32
+    np.testing.assert_allclose(ours, normal_equations(interactions, fixed.astype(float)), rtol=0, atol=1e-6)
+
+
+def test_nobody_has_anything() -> None:
+    empty = interaction_matrix(torch.empty(2, 0, dtype=torch.int64), 3, 4)
+    assert not solve(empty, torch.randn(4, D), ALPHA, REG).any()
+
+
 @pytest.mark.usefixtures("float64")
 def test_known_answer_converges_to_both_normal_equations(interactions: np.ndarray, data: RecData) -> None:
     """At the end each side solves its dense normal equations given the other, so the objective is stationary."""

@@ -2,21 +2,24 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
+from mmbench.nn import item_graphs, sparse
 from mmbench.nn.item_graphs import (
     binary_normalised,
     content_graphs,
     fused_item_graph,
+    history_weights,
     modality_shares,
     row_sum_normalised,
     transposed,
     weighted,
     weighted_sum,
 )
-from mmbench.nn.item_neighbours import content_neighbours, knn
+from mmbench.nn.item_neighbours import CommonUsers, content_neighbours, knn
 from tests.conftest import BlockWorld
 from tests.models import dense as oracle
-from tests.nn.test_item_neighbours import N, dense, everyone, random_features
+from tests.nn.test_item_neighbours import N, dense, everyone, random_features, shop
 
 
 @pytest.mark.parametrize("n_present", [0, 1])
@@ -93,3 +96,36 @@ def test_fused_item_graph(block_world: BlockWorld) -> None:
     image, text = (oracle.binary_graph(data.features[name], data.present[name], 4) for name in data.features)
     torch.testing.assert_close(graph.matrix.to_dense(), 0.3 * image + 0.7 * text)
     assert fused_item_graph(block_world.data(()), 4, 0.3) is None
+
+
+@pytest.mark.parametrize("block", [1, 300, 1 << 22])
+def test_what_a_history_adds_is_the_sum_of_lists_turned_round(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In blocks of any size; weights of pairs; entries that several lists have are added, those of weight zero left."""
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", block)
+    monkeypatch.setattr(item_graphs, "BLOCK_ENTRIES", block)
+    edges, present = shop(), torch.arange(N) % 5 > 0
+    common = CommonUsers(edges, 60, N, 6, shrink=2.0)
+    contents = [content_neighbours(random_features(seed=seed), present, everyone(), 4) for seed in (1, 2)]
+    items, owners, similarities = common.listing(0, N)
+    alone = history_weights(common)
+    expected = torch.zeros(N, N).index_put((items, owners), similarities)
+    assert torch.equal(alone.to_dense(), expected)
+
+    def weigh(number: int, items: Tensor, owners: Tensor) -> Tensor | float:
+        return [torch.where(items % 3 > 0, 0.5, 0.0), 0.25, 2.0][number]
+
+    expected = expected * torch.where(torch.arange(N) % 3 > 0, 0.5, 0.0).unsqueeze(1)
+    for weight, lists in zip((0.25, 2.0), contents, strict=True):
+        expected += weight * dense(weighted(lists)).T
+    found = history_weights(common, contents, weigh)
+    torch.testing.assert_close(found.to_dense(), expected)
+    assert (found.values() != 0).all()
+    torch.sparse_csr_tensor(
+        found.crow_indices(), found.col_indices(), found.values(), found.shape, check_invariants=True
+    )
+
+
+def test_without_interactions_nothing_adds_anything() -> None:
+    weights = history_weights(CommonUsers(torch.empty(2, 0, dtype=torch.int64), 3, 4, 2))
+    assert weights.shape == (4, 4)
+    assert not len(weights.values())

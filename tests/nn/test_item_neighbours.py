@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbench.nn import item_neighbours, nearest
+from mmbench.nn import item_neighbours, nearest, sparse
 from mmbench.nn.item_graphs import ItemGraph, binary_normalised, row_sum_normalised, weighted
 from mmbench.nn.item_neighbours import (
     CACHED_LISTS,
+    CommonUsers,
     Neighbours,
     cached_knn,
     common_knn,
     content_neighbours,
-    cooccurrence_knn,
     found_by,
     joined,
     knn,
@@ -123,23 +123,96 @@ def test_a_missing_item_is_isolated() -> None:
     assert torch.equal(lists.indices, rest[alone.indices])
 
 
-@pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("shrink", [0.0, 3.0])
-def test_common_users_against_numpy(shrink: float) -> None:
-    rng = np.random.default_rng(0)
-    interactions = rng.random((30, 12)) < 0.3
-    interactions[:, 5] = False  # an item nobody has
-    edge_index = torch.from_numpy(np.argwhere(interactions).T.copy())
-    common = interactions.T.astype(float) @ interactions
-    scale = np.sqrt(np.outer(common.diagonal(), common.diagonal())) + shrink
-    expected = np.divide(common, scale, out=np.zeros_like(common), where=scale > 0)
-    np.fill_diagonal(expected, -1)
+def shop(n_users: int = 60, n_items: int = N, density: float = 0.15) -> Tensor:
+    """Interactions with many tied similarities; two items nobody has, and one whose only user has nothing else."""
+    pairs = np.random.default_rng(0).random((n_users, n_items)) < density
+    pairs[:, [5, 17]], pairs[:, 8], pairs[0] = False, False, False
+    pairs[:, 9] = pairs[:, 10]
+    pairs[0, 8] = True
+    return torch.from_numpy(np.argwhere(pairs).T.copy())
 
-    lists = cooccurrence_knn(edge_index, 30, 12, 4, shrink=shrink)
-    np.testing.assert_allclose(lists.values, -np.sort(-expected, axis=1)[:, :4], rtol=1e-12)
-    np.testing.assert_allclose(lists.values, np.take_along_axis(expected, lists.indices.numpy(), 1), rtol=1e-12)
-    assert (lists.indices != torch.arange(12)[:, None]).all()
-    assert cooccurrence_knn(edge_index, 30, 12, 99).k == 11
+
+def dense_lists(edges: Tensor, n_users: int, n_items: int, k: int, shrink: float) -> dict[int, dict[int, float]]:
+    """List of every item by a sort of all others: similarity, then nearness on the ring; zeros are no neighbours."""
+    table = torch.zeros(n_users, n_items)
+    table[tuple(edges)] = 1.0
+    common, root = table.T @ table, table.sum(0).sqrt()
+    similarity = torch.where(common > 0, common / (root.unsqueeze(1) * root + shrink), 0.0)
+    ring, lists = nearest.tie_ring(n_items), {}
+    rounded = nearest._without_rounding_noise(similarity)
+    for item in range(n_items):
+        others = [other for other in range(n_items) if other != item and similarity[item, other] > 0]
+        others.sort(
+            key=lambda other, item=item: (-float(rounded[item, other]), int(ring[other] - ring[item]) % n_items)
+        )
+        lists[item] = {other: float(similarity[item, other]) for other in others[:k]}
+    return lists
+
+
+@pytest.mark.parametrize("block", [1, 150, 1 << 22])
+@pytest.mark.parametrize("k", [1, 4, 12, 99])
+@pytest.mark.parametrize("shrink", [0.0, 3.0])
+def test_common_users_against_a_sort_of_all_items(
+    shrink: float, k: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", block)
+    edges = shop()
+    expected = dense_lists(edges, 60, N, k, shrink)
+    common = CommonUsers(edges, 60, N, k, shrink=shrink)
+    found: dict[int, dict[int, float]] = {item: {} for item in range(N)}
+    for begin, end in ((0, 13), (13, 14), (14, N)):
+        for item, owner, similarity in zip(*(x.tolist() for x in common.listing(begin, end)), strict=True):
+            assert begin <= item < end
+            found[owner][item] = similarity
+    assert found == expected  # to the last bit
+    assert common.lengths.tolist() == [len(expected[item]) for item in range(N)]
+    assert not any(found[item] for item in (5, 8, 17))
+    if k == 4:
+        assert any(len(set(values.values())) < len(values) for values in expected.values()), "there are ties"
+    if k == 99:
+        assert 0 < max(len(values) for values in expected.values()) < N - 1, "k is larger than any item's candidates"
+
+
+def test_lists_by_common_users_are_those_of_the_search_among_all_items() -> None:
+    """The dense search lists items of similarity zero where an item has fewer than k others; the rest is the same."""
+    edges, k = shop(density=0.05), 12
+    of_items = sparse.interaction_matrix(edges.flip(0), N, 60)
+    root = torch.bincount(edges[1], minlength=N).float().sqrt()
+
+    def similarity(begin: int, end: int) -> Tensor:
+        scale = (root[begin:end].unsqueeze(1) * root + 3.0).clamp_min(1e-12)
+        return sparse.common_neighbours(of_items, begin, end) / scale
+
+    indices, values = nearest.nearest(similarity, N, k, include_self=False)
+    before = ItemGraph(torch.stack([torch.arange(N).repeat_interleave(k), indices.flatten()]), values.flatten(), N)
+    assert (values == 0).any()
+    items, owners, similarities = CommonUsers(edges, 60, N, k, shrink=3.0).listing(0, N)
+    assert torch.equal(dense(ItemGraph(torch.stack([owners, items]), similarities, N)), dense(before))
+
+
+def test_never_all_pairs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a block are as few as their products demand."""
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", 500)
+    sizes, real = [], torch.sparse.mm
+
+    def watched(a: Tensor, b: Tensor) -> Tensor:
+        product = real(a, b)
+        sizes.append((len(a), product._nnz()))
+        return product
+
+    monkeypatch.setattr(torch.sparse, "mm", watched)
+    common = CommonUsers(shop(), 60, N, 5)
+    assert sum(rows for rows, _ in sizes) == N
+    assert max(entries for _, entries in sizes) <= 500 < int(common.work.sum())
+
+
+def test_in_which_lists_an_item_is() -> None:
+    lists = knn(random_features(), torch.arange(N) % 4 > 0, 5)
+    items, owners, values = lists.listing(10, 20)
+    whole = dense(weighted(lists))
+    part = torch.zeros(N, N).index_put((owners, items), values)
+    assert torch.equal(part[:, 10:20], whole[:, 10:20])
+    assert part.count_nonzero() == part[:, 10:20].count_nonzero()
 
 
 def test_content_around_its_mean() -> None:

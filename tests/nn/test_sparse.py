@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmbench.nn import sparse
 from mmbench.nn.sparse import (
     DirectedGraph,
     common_neighbours,
     dense_rows,
     history_scores,
     interaction_matrix,
+    parts_of,
     select_rows,
     sparse_matrix,
 )
@@ -83,10 +85,24 @@ def test_common_users(edges: Tensor) -> None:
 
 
 @pytest.mark.usefixtures("float64")
-def test_scores_of_histories(edges: Tensor, directed: tuple[Tensor, Tensor, Tensor]) -> None:
-    similarity = directed[2]
+@pytest.mark.parametrize("block", [1, 10, 1 << 22])
+def test_scores_of_histories(
+    edges: Tensor, directed: tuple[Tensor, Tensor, Tensor], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", block)
+    weights = directed[2]
     users = torch.tensor([8, 4, 1])
     history = interaction_matrix(edges, N_USERS, N_ITEMS)
-    ours = history_scores(history, similarity.to_sparse_csr(), users)
-    torch.testing.assert_close(ours, (dense_interactions(edges) @ similarity.T)[users])
+    ours = history_scores(history, weights.to_sparse_csr(), users)
+    torch.testing.assert_close(ours, (dense_interactions(edges) @ weights)[users])
     assert ours.is_contiguous()
+    assert not ours[1].any()
+    assert history_scores(history, weights.to_sparse_csr(), users[:0]).shape == (0, N_ITEMS)
+
+
+def test_parts_hold_no_more_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", 10)
+    sizes = torch.tensor([0, 4, 6, 0, 11, 3, 3, 3, 3, 0])
+    parts = list(parts_of(sizes.cumsum(0)))
+    assert [(part.start, part.stop) for part in parts] == [(0, 4), (4, 5), (5, 8), (8, 10)]
+    assert list(parts_of(sizes[:0])) == []

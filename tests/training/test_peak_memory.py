@@ -104,7 +104,7 @@ def test_a_closed_form_needs_no_more_than_it_says(model: str, widths: dict[str, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "model", ["popularity", "itemknn", "hybridknn", "vbpr", "lightgcn", "freedom", "lattice", "mgcn"]
+    "model", ["popularity", "itemknn", "hybridknn", "contentknn", "vbpr", "lightgcn", "freedom", "lattice", "mgcn"]
 )
 def test_a_cell_of_fifty_thousand_items(tmp_path: Path, model: str) -> None:
     write_shop(tmp_path / "data")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,7 +38,7 @@ class Evaluator:
 
     One pass over the scores of a block counts, for every held-out item, all items that beat it. Seen ones among them
     are taken off at the end, so nothing is masked and, but for users with several held-out items, nothing copied.
-    Only blocks with a tied score are scored once more and masked.
+    Only blocks with a tied score are masked, on a copy.
 
     Args:
         heldout: the part to rank.
@@ -77,7 +77,7 @@ class Evaluator:
         self._user_index = on_device(self.users)
         self._mask_users, self._mask_items = on_device(mask_users), on_device(mask_items)
         self._pair_users, self._pair_items, self._pair_seen = map(on_device, (self.pair_users, self.items, pair_seen))
-        self._others = on_device(others)
+        self._first, self._others = on_device(self._pair_starts[:-1]), on_device(others)
         self._first_items = on_device(self.items[self._pair_starts[:-1]])
         self._in_order = on_device(np.argsort(np.concatenate([self._pair_starts[:-1], others])))
         self._excluded: Tensor | None = None
@@ -112,7 +112,7 @@ class Evaluator:
         Raises:
             DegenerateScores: if scores are NaN, infinite or all equal.
         """
-        first, others, of_seen, sums, top = [], [], [], [], []
+        first, others, settled, of_seen, sums, top = [], [], [], [], [], []
         informative = False
         for begin, end in self._blocks():
             block = self._scored(model, begin, end)
@@ -121,14 +121,19 @@ class Evaluator:
             of_seen.append(block.of_seen())
             first.append(compared(block.scores, self._first_items[begin:end]))
             rest = self._others[self._other_starts[begin] : self._other_starts[end]]
-            others += compared_rows(block.scores, self._pair_users[rest] - begin, self._pair_items[rest])
+            further = compared_rows(block.scores, self._pair_users[rest] - begin, self._pair_items[rest])
+            others += further
+            settled.append(
+                self._settled(block, begin, torch.cat([self._first[begin:end], rest]), [first[-1], *further])
+            )
             if top_k:
                 top.append(top_items(block.candidates(), block.users, min(top_k, self.n_items)).int().cpu().numpy())
             del block  # its memory, still in the cache, serves the next one
         self._refuse_degenerate(model, sums, informative)
-        own, better, at_least = (torch.cat(x)[self._in_order] for x in zip(*first, *others, strict=True))
+        own, better, _ = (torch.cat(x)[self._in_order] for x in zip(*first, *others, strict=True))
         ranks = better.long() + 1 - self._seen_ahead(own, torch.cat(of_seen))
-        self._settle(model, ranks, (at_least > better + 1) | self._pair_seen)
+        tied, places = (torch.cat(parts) for parts in zip(*settled, strict=True))
+        ranks[tied] = places
         ranked = ranks.cpu().numpy()
         pairs_ranked = RankedPairs(self.pair_users, ranked, len(self.users), candidates=self.n_candidates)
         return Ranking(self.users, pairs_ranked, self.items, np.concatenate(top) if top else None)
@@ -175,22 +180,26 @@ class Evaluator:
             ahead.append(torch.zeros_like(users).index_add_(0, pairs, before.long()))
         return torch.cat(ahead)
 
-    def _settle(self, model: Scorer, ranks: Tensor, tied: Tensor) -> None:
-        """Rank the tied pairs among the candidates alone, and those that are no candidates behind them.
+    def _settled(
+        self, block: _Block, begin: int, pairs: Tensor, counts: Sequence[tuple[Tensor, ...]]
+    ) -> tuple[Tensor, Tensor]:
+        """Tied pairs of a block, ranked among the candidates alone, and those that are no candidates behind them.
 
         Args:
-            model: what gave the scores.
-            ranks: rank of every pair, ``(n_pairs,)``; those of tied pairs are replaced.
-            tied: which pairs are tied, ``(n_pairs,)``.
+            block: its scores.
+            begin: position of its first user.
+            pairs: its pairs, ``(n_pairs,)``.
+            counts: what :func:`~mmbench.evaluation.counting.compared` gives of them, in parts.
+
+        Returns:
+            Pairs and their ranks, ``(n_tied,)`` each.
         """
-        blocks = np.logical_or.reduceat(tied.cpu().numpy(), self._pair_starts[:-1:BLOCK_USERS])
-        for (begin, end), any_tied in zip(self._blocks(), blocks, strict=True):
-            if any_tied:
-                start = self._pair_starts[begin]
-                chosen = start + torch.nonzero(tied[start : self._pair_starts[end]]).squeeze(1)
-                block = self._scored(model, begin, end)
-                rows, items = self._pair_users[chosen] - begin, self._pair_items[chosen]
-                ranks[chosen] = count_ranks(block.candidates(), rows, items, block.users)
+        _, better, at_least = (torch.cat(parts) for parts in zip(*counts, strict=True))
+        tied = pairs[(at_least > better + 1) | self._pair_seen[pairs]]
+        if not len(tied):
+            return tied, tied
+        rows, items = self._pair_users[tied] - begin, self._pair_items[tied]
+        return tied, count_ranks(block.candidates(), rows, items, block.users)
 
 
 @dataclass(frozen=True)

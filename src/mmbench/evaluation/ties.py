@@ -24,12 +24,19 @@ def tie_key(users: Numbers, items: Numbers, seed: int = TIE_SEED) -> Numbers:
         items: item indices, of a shape that broadcasts with that of ``users``.
         seed: of the keys.
     """
-    key = users * 0x9E3779B97F4A7C1 + items * 0xD1B54A32D192ED0 + seed
+    # Additions wrap round, so that their order does not matter; in place, because a block has many keys.
+    key = (users * 0x9E3779B97F4A7C1 + seed) + items * 0xD1B54A32D192ED0
     for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
-        key = (key ^ _shifted(key, shift)) * factor
-    return key ^ _shifted(key, 31)
+        key ^= _shifted(key, shift)
+        key *= factor
+    key ^= _shifted(key, 31)
+    return key
 
 
 def _shifted(key: Numbers, bits: int) -> Numbers:
     """Logical right shift of signed 64-bit numbers."""
-    return (key >> bits) & ((1 << (64 - bits)) - 1)
+    if isinstance(key, np.ndarray | np.generic):
+        return (key.view(np.uint64) >> np.uint64(bits)).view(np.int64)
+    shifted = key >> bits
+    shifted &= (1 << (64 - bits)) - 1
+    return shifted

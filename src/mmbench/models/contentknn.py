@@ -74,7 +74,7 @@ class ContentKNN(ClosedForm):
             parts = [concatenated(data, {name: weight}) for name, weight in self.weights.items()]
             seen = common_knn(parts, [mask & warm for mask in present], self.k, shrink=self.shrink)
             unseen = unseen_common_knn(parts, present, warm, self.k, shrink=self.shrink)
-        self.similarity = weighted_sum([transposed(weighted(seen)), weighted(unseen)], [1.0, 1.0]).matrix()
+        self.similarity = weighted_sum([weighted(seen), transposed(weighted(unseen))], [1.0, 1.0]).matrix()
 
     def score(self, users: Tensor) -> Tensor:
         """Sums of similarities to the history, or counts without content: ``(B, n_items)``."""

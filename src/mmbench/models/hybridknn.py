@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.item_graphs import ItemGraph, modality_shares, weighted, weighted_sum
-from mmbench.nn.item_neighbours import content_neighbours, cooccurrence_knn
+from mmbench.nn.item_graphs import Weigher, history_weights, modality_shares
+from mmbench.nn.item_neighbours import CommonUsers, content_neighbours
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import history_scores, interaction_matrix
 
@@ -68,33 +68,27 @@ class HybridKNN(ClosedForm):
     def fit(self, data: RecData) -> None:
         """Find the neighbours of each item by interactions and by each modality."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        lists = [cooccurrence_knn(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)]
-        for name in self.shares:
-            lists.append(content_neighbours(data.features[name], data.present[name], data.warm, self.k))
-        graphs = [weighted(neighbours) for neighbours in lists]
-        self.similarity = weighted_sum(graphs, self._weights(graphs, data)).matrix()
+        common = CommonUsers(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)
+        contents = [content_neighbours(data.features[n], data.present[n], data.warm, self.k) for n in self.shares]
+        self.similarity = history_weights(common, contents, self._weigher(data))
 
-    def _weights(self, graphs: Sequence[ItemGraph], data: RecData) -> list[Tensor | float]:
-        """Weight of the similarity by interactions and of that by each modality; one per edge where content lacks."""
+    def _weigher(self, data: RecData) -> Weigher:
+        """Weight of the similarity by interactions and of that by each modality; one per pair where content lacks."""
         of_content = [self.content_weight * share for share in self.shares.values()]
         present = [data.present[name] for name in self.shares]
-        if all(bool(mask.all()) for mask in present):
-            return [1.0 - self.content_weight, *of_content]
-        interactions, *contents = graphs
-        by_content = [
-            weight * sum(self.shares.values()) / self._common(graph, present)
-            for weight, graph in zip(of_content, contents, strict=True)
-        ]
-        compared = self._common(interactions, present) > 0
-        return [torch.where(compared, 1.0 - self.content_weight, 1.0), *by_content]
+        complete = all(bool(mask.all()) for mask in present)
 
-    def _common(self, graph: ItemGraph, present: Sequence[Tensor]) -> Tensor:
-        """Shares of the modalities that both ends of an edge have, added up: ``(n_edges,)``."""
-        one, other = graph.edge_index
-        total = torch.zeros_like(graph.weights)
-        for share, mask in zip(self.shares.values(), present, strict=True):
-            total += share * (mask[one] & mask[other])
-        return total
+        def weigh(number: int, items: Tensor, owners: Tensor) -> Tensor | float:
+            if complete:
+                return [1.0 - self.content_weight, *of_content][number]
+            common = torch.zeros(len(items), device=items.device)
+            for share, mask in zip(self.shares.values(), present, strict=True):
+                common += share * (mask[items] & mask[owners])
+            if number == 0:
+                return torch.where(common > 0, 1.0 - self.content_weight, 1.0)
+            return of_content[number - 1] * sum(self.shares.values()) / common
+
+        return weigh
 
     def score(self, users: Tensor) -> Tensor:
         """Sums of similarities to the history: ``(B, n_items)``."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.item_graphs import weighted
-from mmbench.nn.item_neighbours import cooccurrence_knn
+from mmbench.nn.item_graphs import history_weights
+from mmbench.nn.item_neighbours import CommonUsers
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import history_scores, interaction_matrix
 
@@ -18,7 +18,7 @@ class ItemKNN(ClosedForm):
     r"""Similarity of an item to a user's history, :math:`\hat y_{uj} = \sum_{i \in R_u \cap N_k(j)} s_{ji}`.
 
     :math:`s_{ij} = c_{ij} / (\sqrt{c_{ii} c_{jj}} + \text{shrink})` with :math:`c_{ij}` the number of common users;
-    :math:`N_k(j)` are the k items most similar to j. Features are ignored.
+    :math:`N_k(j)` are the k items most similar to j among those with common users. Features are ignored.
 
     Args:
         data: training data.
@@ -39,8 +39,9 @@ class ItemKNN(ClosedForm):
     def fit(self, data: RecData) -> None:
         """Count common users and keep the k best of each item."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        lists = cooccurrence_knn(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)
-        self.similarity = weighted(lists).matrix()
+        self.similarity = history_weights(
+            CommonUsers(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)
+        )
 
     def score(self, users: Tensor) -> Tensor:
         """Sums of similarities to the history: ``(B, n_items)``."""

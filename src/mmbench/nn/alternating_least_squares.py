@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
@@ -13,7 +14,7 @@ from mmbench.nn.memo import Memo, content_key
 from mmbench.nn.sparse import interaction_matrix
 
 #: Entries of padded histories solved at once, and numbers of their systems; such a block stays in the cache.
-BLOCK_ENTRIES, SYSTEM_NUMBERS = 1 << 16, 1 << 18
+BLOCK_ENTRIES, SYSTEM_NUMBERS = 1 << 13, 1 << 18
 INITIAL_SEED = 0x5EED
 #: Factorisations kept in memory: the same trials of other conditions need them again.
 CACHED_FACTORISATIONS = 32
@@ -76,10 +77,20 @@ _factorisations = Memo[tuple[Tensor, Tensor]](CACHED_FACTORISATIONS)
 
 
 def solve(histories: Tensor, fixed: Tensor, unobserved_weight: float, reg_weight: float) -> Tensor:
-    r"""Minimise over one side with the other fixed, all rows of a block at once.
+    r"""Minimise over one side with the other fixed, exactly, many rows at once.
 
     .. math:: \Big(\sum_{i \in R_u} q_i q_i^\top + \alpha Q^\top Q + \lambda (|R_u| + \alpha |I|) 1\Big) p_u
               = \sum_{i \in R_u} q_i
+
+    What all rows share is diagonal in one basis, :math:`\alpha Q^\top Q = V \operatorname{diag}(g) V^\top`. With
+    :math:`s_u = (g + \lambda (|R_u| + \alpha |I|))^{-1/2}` and the rows :math:`z_i = s_u \odot V^\top q_i` of
+    :math:`Z_u`, the solution has two forms:
+
+    .. math:: V^\top p_u = s_u \odot (1 + Z_u^\top Z_u)^{-1} Z_u^\top \mathbf 1
+              = s_u \odot Z_u^\top (1 + Z_u Z_u^\top)^{-1} \mathbf 1
+
+    The first is a system of d numbers; the second, by the matrix inversion lemma, one of as many numbers as the row has
+    interactions, which is mostly far fewer.
 
     Args:
         histories: interactions of the side to solve, sparse CSR ``(n, m)``.
@@ -91,29 +102,44 @@ def solve(histories: Tensor, fixed: Tensor, unobserved_weight: float, reg_weight
         Vectors ``(n, d)``.
     """
     m, d = fixed.shape
-    gram = unobserved_weight * fixed.T @ fixed
-    extended = torch.cat([fixed, fixed.new_zeros(1, d)])  # padding points at the zero row
-    solved = fixed.new_empty(histories.shape[0], d)
-    for rows, padded, lengths in _padded_blocks(histories, max(1, SYSTEM_NUMBERS // d**2)):
-        vectors = extended[padded]
-        penalty = reg_weight * (lengths + unobserved_weight * m)
-        system = torch.baddbmm(gram, vectors.mT, vectors)
-        system.diagonal(dim1=1, dim2=2).add_(penalty.unsqueeze(1))
+    shared, basis = torch.linalg.eigh(unobserved_weight * fixed.double().T @ fixed.double())
+    basis = basis.to(fixed.dtype)
+    turned = torch.cat([fixed @ basis, fixed.new_zeros(1, d)])  # padding points at the zero row
+    solved = fixed.new_zeros(histories.shape[0], d)
+    for rows, padded, lengths in _padded_blocks(histories, d):
+        penalty = reg_weight * (lengths.double() + unobserved_weight * m)
+        scale = (shared.clamp_min(0.0) + penalty.unsqueeze(1)).rsqrt().to(fixed.dtype)
+        vectors = functional.embedding(padded, turned).mul_(scale.unsqueeze(1))
+        few = padded.shape[1] <= d
+        system = vectors @ vectors.mT if few else vectors.mT @ vectors
+        system.diagonal(dim1=1, dim2=2).add_(1.0)
         factor = torch.linalg.cholesky(system, upper=True)  # a third faster than the lower one
-        solved[rows] = torch.cholesky_solve(vectors.sum(1).unsqueeze(2), factor, upper=True).squeeze(2)
-    return solved
+        if few:
+            ones = vectors.new_ones(len(rows), padded.shape[1], 1)
+            row = (vectors.mT @ torch.cholesky_solve(ones, factor, upper=True)).squeeze(2)
+        else:
+            row = torch.cholesky_solve(vectors.sum(1).unsqueeze(2), factor, upper=True).squeeze(2)
+        solved[rows] = row.mul_(scale)
+    return solved @ basis.T
 
 
-def _padded_blocks(histories: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """At most so many rows of similar length: indices ``(b,)``, columns padded with m ``(b, longest)``, lengths."""
+def _padded_blocks(histories: Tensor, dim: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Rows of similar length, the empty ones left out: indices ``(b,)``, padded columns ``(b, longest)``, lengths.
+
+    Args:
+        histories: sparse CSR ``(n, m)``; columns are padded with m.
+        dim: size of the vectors; it bounds the systems and, with the padded columns, the rows of a block.
+    """
     starts, columns = histories.crow_indices(), histories.col_indices()
     lengths, order = (starts[1:] - starts[:-1]).sort(stable=True)
-    begin = 0
+    begin = int((lengths == 0).sum())
     while begin < len(order):
-        sizes = torch.arange(1, min(len(order) - begin, most) + 1) * lengths[begin : begin + most].clamp_min(1)
-        end = begin + max(1, int((sizes <= BLOCK_ENTRIES).sum()))
+        ahead = lengths[begin : begin + BLOCK_ENTRIES]
+        rows_so_far = torch.arange(1, len(ahead) + 1)
+        fits = (rows_so_far * ahead <= BLOCK_ENTRIES) & (rows_so_far * ahead.clamp_max(dim) ** 2 <= SYSTEM_NUMBERS)
+        end = begin + max(1, int(fits.sum()))
         rows, length = order[begin:end], lengths[begin:end]
         place = torch.arange(int(length[-1]))
-        entry = (starts[rows].unsqueeze(1) + place).clamp_max(max(len(columns) - 1, 0))
+        entry = (starts[rows].unsqueeze(1) + place).clamp_max(len(columns) - 1)
         yield rows, columns[entry].masked_fill(place >= length.unsqueeze(1), histories.shape[1]), length
         begin = end

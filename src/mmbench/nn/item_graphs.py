@@ -10,8 +10,11 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
-from mmbench.nn.item_neighbours import Neighbours, joined, seen_and_unseen
-from mmbench.nn.sparse import DirectedGraph, sparse_matrix
+from mmbench.nn.item_neighbours import CommonUsers, Neighbours, joined, seen_and_unseen
+from mmbench.nn.sparse import BLOCK_ENTRIES, DirectedGraph, parts_of, sparse_matrix
+
+#: Weight of pairs by the number of their kind of list, the listed items and the owners of the lists, ``(n_pairs,)``.
+Weigher = Callable[[int, Tensor, Tensor], Tensor | float]
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,62 @@ def weighted_sum(graphs: Sequence[ItemGraph], weights: Sequence[Tensor | float])
         torch.cat([weight * graph.weights for graph, weight in zip(graphs, weights, strict=True)]),
         graphs[0].n_items,
     )
+
+
+def history_weights(
+    common: CommonUsers,
+    contents: Sequence[Neighbours] = (),
+    weigh: Weigher = lambda number, items, owners: 1.0,
+) -> Tensor:
+    """Weighted sum of lists, turned round: what an item of a history adds to the items whose lists it is in.
+
+    It is made in blocks of rows whose entries are counted before, so that beside the result and the lists only one
+    block is held.
+
+    Args:
+        common: lists by common users.
+        contents: further lists, by content.
+        weigh: weight of the entries of a kind of list by its number, 0 for ``common``; see :data:`Weigher`.
+
+    Returns:
+        Sparse CSR ``(n_items, n_items)``, without entries of weight zero.
+    """
+    n = common.n_items
+    lists: Sequence[CommonUsers | Neighbours] = (common, *contents)
+    work, room = common.work.clone(), int(common.lengths.sum())
+    for neighbours in contents:
+        for indices in neighbours.indices.split(max(1, BLOCK_ENTRIES // max(neighbours.k, 1))):
+            work += torch.bincount(indices.flatten(), minlength=n)
+        room += neighbours.indices.numel()
+    starts = torch.zeros(n + 1, dtype=torch.int64, device=work.device)
+    columns, values = work.new_empty(room), torch.empty(room, dtype=common.dtype, device=work.device)
+    for part in parts_of(work.cumsum(0)):
+        rows = _block(lists, weigh, part, n)
+        filled = int(starts[part.start])
+        starts[part.start + 1 : part.stop + 1] = filled + rows.crow_indices()[1:]
+        place = slice(filled, int(starts[part.stop]))
+        columns[place], values[place] = rows.col_indices(), rows.values()
+    filled = int(starts[-1])
+    if filled < room // 2:
+        columns, values = columns[:filled].clone(), values[:filled].clone()
+    return torch.sparse_csr_tensor(starts, columns[:filled], values[:filled], (n, n), check_invariants=False)
+
+
+def _block(
+    lists: Sequence[CommonUsers | Neighbours],
+    weigh: Weigher,
+    part: slice,
+    n_items: int,
+) -> Tensor:
+    """Some rows of :func:`history_weights`, sparse CSR."""
+    found = []
+    for number, listed in enumerate(lists):
+        items, owners, similarities = listed.listing(part.start, part.stop)
+        weights = similarities * weigh(number, items, owners)
+        kept = weights != 0
+        found.append((items[kept] - part.start, owners[kept], weights[kept]))
+    rows, columns, weights = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return sparse_matrix(rows, columns, weights, (part.stop - part.start, n_items))
 
 
 def modality_shares(names: Collection[str], first: float, relative: Mapping[str, float] | None = None) -> list[float]:

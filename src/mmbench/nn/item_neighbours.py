@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mmbench.nn.memo import Memo, content_key
-from mmbench.nn.nearest import Progress, best_of, nearest
-from mmbench.nn.sparse import BLOCK_ENTRIES, common_neighbours, interaction_matrix
+from mmbench.nn.nearest import Progress, best_of, nearest, order_keys, tie_ring
+from mmbench.nn.sparse import BLOCK_ENTRIES, interaction_matrix, parts_of, select_rows
 
 #: Width of features whose products are as fast in small blocks.
 NARROW = 128
@@ -49,6 +49,15 @@ class Neighbours:
     def top(self, k: int) -> Neighbours:
         """The best ``k`` of the list."""
         return replace(self, indices=self.indices[:, :k], values=self.values[:, :k])
+
+    def listing(self, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
+        """In which lists the items from ``begin`` to ``end`` are.
+
+        Returns:
+            The items, those whose lists they are in, and similarities, ``(n_pairs,)`` each.
+        """
+        place, rank = torch.nonzero((self.indices >= begin) & (self.indices < end), as_tuple=True)
+        return self.indices[place, rank], self.items[place], self.values[place, rank]
 
 
 def directions(features: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,27 +173,79 @@ def unseen_common_knn(
     return Neighbours(len(warm), unseen, indices, values)
 
 
-def cooccurrence_knn(edge_index: Tensor, n_users: int, n_items: int, k: int, *, shrink: float = 0.0) -> Neighbours:
-    r"""Nearest items by their common users, without the item itself (Deshpande & Karypis 2004).
+class CommonUsers:
+    r"""The nearest items of every item by their common users, without the item itself (Deshpande & Karypis 2004).
 
     .. math:: s_{ij} = \frac{c_{ij}}{\sqrt{c_{ii} c_{jj}} + \text{shrink}},\quad c_{ij} = |U_i \cap U_j|
+
+    Only items that share a user can be neighbours, so that a list may be shorter than k. Ties are decided as by
+    :func:`~mmbench.nn.nearest.nearest`. Similarities are computed anew for each block of rows and never held together,
+    dense or sparse.
 
     Args:
         edge_index: training interactions, ``(2, n_edges)``.
         n_users: number of users.
         n_items: number of items.
-        k: neighbours per item.
+        k: neighbours per item at most.
         shrink: added to the denominator; damps similarities that rest on few users.
     """
-    of_items = interaction_matrix(edge_index.flip(0), n_items, n_users)
-    root = torch.bincount(edge_index[1], minlength=n_items).to(of_items.dtype).sqrt()
 
-    def similarity(begin: int, end: int) -> Tensor:
-        scale = (root[begin:end].unsqueeze(1) * root + shrink).clamp_min(1e-12)  # an item without users divides by 0
-        return common_neighbours(of_items, begin, end) / scale
+    def __init__(self, edge_index: Tensor, n_users: int, n_items: int, k: int, *, shrink: float = 0.0) -> None:
+        by_user = interaction_matrix(edge_index, n_users, n_items)
+        self.n_items, self.k, self.shrink = n_items, k, shrink
+        self._by_user, self._of_items = (
+            by_user.to_sparse_coo(),
+            interaction_matrix(edge_index.flip(0), n_items, n_users),
+        )
+        self._root = torch.bincount(edge_index[1], minlength=n_items).to(by_user.dtype).sqrt()
+        self._ring = tie_ring(n_items).to(edge_index.device)
+        products = by_user.crow_indices().diff()[edge_index[0]]
+        #: What the similarities of an item cost at most in entries, ``(n_items,)``.
+        self.work = torch.zeros_like(self._ring).index_add_(0, edge_index[1], products)
+        self._least, self.lengths = self._ends_of_lists()
 
-    indices, values = nearest(similarity, n_items, k, include_self=False, width=n_users)
-    return Neighbours(n_items, torch.arange(n_items, device=edge_index.device), indices, values)
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the similarities."""
+        return self._root.dtype
+
+    def _similar(self, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Pairs of different items with common users, the first from ``begin`` to ``end``, and their similarities."""
+        rows = select_rows(self._of_items, torch.arange(begin, end, device=self._of_items.device))
+        common = torch.sparse.mm(rows.to_sparse_coo(), self._by_user).coalesce()
+        one, other = common.indices()
+        different = one + begin != other
+        one, other = one[different] + begin, other[different]
+        return one, other, common.values()[different] / (self._root[one] * self._root[other] + self.shrink)
+
+    def _ends_of_lists(self) -> tuple[Tensor, Tensor]:
+        """The key of the last item of each full list, lowest for others, and lengths of all lists, ``(n_items,)``."""
+        least = torch.full((self.n_items,), -torch.inf, dtype=torch.float64, device=self._ring.device)
+        lengths = torch.zeros_like(self._ring)
+        for part in parts_of(self.work.cumsum(0)):
+            rows, columns, similarities = self._similar(part.start, part.stop)
+            many = torch.bincount(rows - part.start, minlength=part.stop - part.start)
+            lengths[part] = many.clamp_max(self.k)
+            full = many > self.k
+            longer = full[rows - part.start]
+            rows, columns = rows[longer], columns[longer]
+            keys = order_keys(similarities[longer], rows, columns, self._ring).sort(descending=True)
+            by_row = keys.values[rows[keys.indices].sort(stable=True).indices]
+            starts = many[full].cumsum(0) - many[full]
+            least[part][full] = by_row[starts + self.k - 1]
+        return least, lengths
+
+    def listing(self, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
+        """In which lists the items from ``begin`` to ``end`` are.
+
+        Similarities are the same both ways, and the last place of a list decides who is in it.
+
+        Returns:
+            The items, those whose lists they are in, and similarities, ``(n_pairs,)`` each, in the order of a matrix.
+        """
+        items, owners, similarities = self._similar(begin, end)
+        listed = order_keys(similarities, owners, items, self._ring) >= self._least[owners]
+        return items[listed], owners[listed], similarities[listed]
 
 
 class Search(Protocol):

@@ -58,20 +58,21 @@ def nearest(
         return torch.empty(0, 0, dtype=torch.int64), torch.empty(0, 0)
     k = min(k, n if include_self else n - 1)
     step, ring = _rows_at_once(n, width, narrow), tie_ring(n)
-    indices, values = [], []
+    indices, values = torch.empty(0, k, dtype=torch.int64), torch.empty(0, k)
     for begin in range(0, n, step):
         end = min(begin + step, n)
         block = similarity(begin, end)
         rows = torch.arange(begin, end, device=block.device)
         if not include_self:
             block[rows - begin, rows] = torch.finfo(block.dtype).min / 2
-        index = _best(block, rows, ring.to(block.device), k)
-        indices.append(index)
-        values.append(block.gather(1, index))
+        if not begin:  # what blocks give is written where it stays: joined at the end, lists would lie here twice
+            indices, values = rows.new_empty(n, k), block.new_empty(n, k)
+        indices[begin:end] = _best(block, rows, ring.to(block.device), k)
+        torch.gather(block, 1, indices[begin:end], out=values[begin:end])
         del block  # its memory, still in the cache, serves the next one
         if progress is not None:
             progress(end)
-    return torch.cat(indices), torch.cat(values)
+    return indices, values
 
 
 def _rows_at_once(n: int, width: int, narrow: bool) -> int:
@@ -95,8 +96,22 @@ def best_of(similarities: Tensor, rows: Tensor, candidates: Tensor, k: int, n: i
         k: how many.
         n: number of items.
     """
-    keys = _keys(_without_rounding_noise(similarities), rows, candidates, tie_ring(n).to(rows.device))
+    keys = order_keys(similarities, rows.unsqueeze(1), candidates, tie_ring(n).to(rows.device))
     return keys.topk(k, dim=1).indices
+
+
+def order_keys(similarities: Tensor, rows: Tensor, columns: Tensor, ring: Tensor) -> Tensor:
+    """A number per pair, larger the nearer in the order of :func:`nearest`; no two of a row are equal.
+
+    It is the similarity without rounding noise, and below its resolution nearness on the ring.
+
+    Args:
+        similarities: of any shape.
+        rows: the items whose lists these are, of a shape that fits.
+        columns: the items that may be listed, likewise.
+        ring: see :func:`tie_ring`.
+    """
+    return _keys(_without_rounding_noise(similarities), rows, columns, ring)
 
 
 def _best(block: Tensor, rows: Tensor, ring: Tensor, k: int) -> Tensor:
@@ -112,9 +127,9 @@ def _best(block: Tensor, rows: Tensor, ring: Tensor, k: int) -> Tensor:
         if len(undecided):
             everyone = torch.arange(block.shape[1], device=block.device).expand(len(undecided), -1)
             rounded = _without_rounding_noise(block[undecided])
-            index[undecided] = _keys(rounded, rows[undecided], everyone, ring).topk(k, dim=1).indices
+            index[undecided] = _keys(rounded, rows[undecided].unsqueeze(1), everyone, ring).topk(k, dim=1).indices
     # The order within a list does depend on the keys.
-    order = _keys(_without_rounding_noise(block.gather(1, index)), rows, index, ring).argsort(dim=1, descending=True)
+    order = order_keys(block.gather(1, index), rows.unsqueeze(1), index, ring).argsort(dim=1, descending=True)
     return index.gather(1, order)
 
 
@@ -142,8 +157,8 @@ def _without_rounding_noise(block: Tensor) -> Tensor:
 
 
 def _keys(rounded: Tensor, rows: Tensor, columns: Tensor, ring: Tensor) -> Tensor:
-    """A number per (row, column) ``(b, c)``: the rounded similarity, and below its resolution nearness on the ring."""
+    """:func:`order_keys` of similarities that are rounded already."""
     n = len(ring)
-    nearness = 1.0 - ((ring[columns] - ring[rows].unsqueeze(1)) % n).double() / n
+    nearness = 1.0 - ((ring[columns] - ring[rows]) % n).double() / n
     value = rounded.double()
     return value + (value.abs() * 2.0 ** _PRECISION[rounded.dtype][2] + 1e-300) * nearness

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from mmbench.nn.kernels import DirectedProduct
+from mmbench.nn.kernels import DirectedProduct, add_rows
 
 #: Entries of a dense block of rows; bounds memory whatever the number of users and items.
 BLOCK_ENTRIES = 1 << 22
@@ -62,22 +63,54 @@ def common_neighbours(matrix: Tensor, begin: int, end: int) -> Tensor:
     Returns:
         ``(end - begin, n)``, dense.
     """
-    rows = torch.arange(begin, end, device=matrix.device)
-    return (matrix @ dense_rows(matrix, rows).T.contiguous()).T.contiguous()
+    rows = select_rows(matrix, torch.arange(begin, end, device=matrix.device))
+    return torch.sparse.mm(rows.to_sparse_coo(), matrix.to_sparse_coo().t()).to_dense()
 
 
-def history_scores(history: Tensor, similarity: Tensor, users: Tensor) -> Tensor:
-    r"""Sum of similarities to the items of a user's history, :math:`\hat y_{uj} = \sum_{i \in R_u} s_{ji}`.
+def history_scores(history: Tensor, weights: Tensor, users: Tensor) -> Tensor:
+    r"""Sum of what the items of a user's history add, :math:`\hat y_{uj} = \sum_{i \in R_u} w_{ij}`.
+
+    The work is one addition per item of a history and entry of its row, in blocks of bounded size. A product of sparse
+    weights with a dense history would read all weights for every user.
 
     Args:
         history: sparse CSR of ones, ``(n_users, n_items)``.
-        similarity: sparse CSR ``(n_items, n_items)``; row j holds what each item of a history adds to item j.
+        weights: sparse CSR ``(n_items, n_items)``; row i holds what item i of a history adds to each item.
         users: ``(B,)``.
 
     Returns:
         ``(B, n_items)``.
     """
-    return (similarity @ dense_rows(history, users).T.contiguous()).T.contiguous()
+    n_items, starts = weights.shape[1], weights.crow_indices()
+    chosen = select_rows(history, users)
+    items = chosen.col_indices()
+    first = torch.arange(len(users), device=users.device).repeat_interleave(chosen.crow_indices().diff()) * n_items
+    begins = starts.index_select(0, items)
+    lengths = starts.index_select(0, items + 1) - begins
+    scores = weights.values().new_zeros(len(users) * n_items)
+    for part in parts_of(lengths.cumsum(0)):
+        many = lengths[part]
+        # The place of every addition among the entries of the weights, and then among the scores.
+        entry = (begins[part] - many.cumsum(0) + many).repeat_interleave(many)
+        entry += torch.arange(len(entry), device=users.device)
+        place = weights.col_indices().index_select(0, entry)
+        place += first[part].repeat_interleave(many)
+        add_rows(scores, place, weights.values().index_select(0, entry))
+    return scores.view(len(users), n_items)
+
+
+def parts_of(ends: Tensor) -> Iterator[slice]:
+    """Slices of things that hold at most :data:`BLOCK_ENTRIES` entries together, at least one thing each.
+
+    Args:
+        ends: entries of the things so far, each included, ``(n_things,)``.
+    """
+    begin = 0
+    while begin < len(ends):
+        taken = int(ends[begin - 1]) if begin else 0
+        end = max(begin + 1, int(torch.searchsorted(ends, taken + BLOCK_ENTRIES, right=True)))
+        yield slice(begin, end)
+        begin = end
 
 
 class ConstantMap(nn.Module):

@@ -24,7 +24,7 @@ from mmbench.inference.contribution.ridge import FoldedRidge, principal_componen
 from mmbench.inference.contribution.shapley import Coalition, coalitions
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Refusal
-from mmbench.nn.item_neighbours import content_neighbours, cooccurrence_knn
+from mmbench.nn.item_neighbours import CommonUsers, content_neighbours
 
 RANK, FOLDS, SHUFFLES = 32, 5, 3
 #: Neighbours of the co-purchase recall, and the damping of co-purchase similarities that rest on few users.
@@ -260,10 +260,8 @@ def neighbour_recall(
     """
     n = train.n_items
     edges = torch.from_numpy(np.stack([train.users, train.items]))
-    together = cooccurrence_knn(edges, train.n_users, n, k, shrink=SHRINK)
-    bought = together.values.numpy() > 0
-    wanted = np.repeat(together.items.numpy(), together.k).reshape(bought.shape) * n + together.indices.numpy()
-    sizes = bought.sum(axis=1)
+    items, owners, _ = CommonUsers(edges, train.n_users, n, k, shrink=SHRINK).listing(0, n)
+    wanted, sizes = (owners * n + items).numpy(), np.bincount(owners.numpy(), minlength=n)
     if not sizes.any():
         raise Refusal("no two items were bought together, so there are no co-purchase neighbours")
     recalls = {}
@@ -272,8 +270,8 @@ def neighbour_recall(
             joined, everywhere = _joined(features, present, sorted(subset))
             lists = content_neighbours(joined, everywhere, everywhere, k)
             keys = (lists.items.unsqueeze(1) * n + lists.indices).numpy()
-            hits = np.isin(wanted, keys) & bought
-            recalls[subset] = float((hits.sum(axis=1)[sizes > 0] / sizes[sizes > 0]).mean())
+            hits = np.bincount(owners.numpy()[np.isin(wanted, keys)], minlength=n)
+            recalls[subset] = float((hits[sizes > 0] / sizes[sizes > 0]).mean())
     return NeighbourRecall(recalls, min(k, n - 1) / (n - 1), k)
 
 
