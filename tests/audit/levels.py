@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.audit import consistency, levels, retraining
-from mmbench.audit.consistency import Finding
+from mmbench.audit.findings import Finding
 from mmbench.audit.recorded import Sources
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.disposals import read_disposals

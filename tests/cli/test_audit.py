@@ -112,6 +112,7 @@ def test_what_cannot_be_audited_is_refused_in_one_line(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_an_archive_is_audited_and_its_own_audit_counts_for_nothing(sweep: Path, say: Say, tmp_path: Path) -> None:
     assert say("audit", sweep, *ALLOWED)[0] == 0
     archive = tmp_path / "s.zip"

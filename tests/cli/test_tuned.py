@@ -100,6 +100,7 @@ def test_a_condition_that_was_tuned_here_is_not_compared_with_one_that_was_not(
     assert "text_vs_none: measurement not trusted" in said.out
 
 
+@pytest.mark.slow
 def test_configurations_of_two_sweeps_are_not_compared(tuned: Path, command: Command, tmp_path: Path) -> None:
     file = tmp_path / "conf" / "tuned" / DATA / "vbpr" / "text.yaml"
     file.write_text(file.read_text().replace("root: ", "root: f"))

@@ -39,6 +39,7 @@ def drawn(sweep: Path) -> set[str]:
     return {file.stem for file in paths.report_dir(sweep).glob("*.svg")}
 
 
+@pytest.mark.slow
 def test_charts_of_many_models_are_drawn_on_request(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_report(sweep)
     whole = page(sweep)
@@ -52,6 +53,7 @@ def test_charts_of_many_models_are_drawn_on_request(sweep: Path, monkeypatch: py
     assert page(sweep) == whole
 
 
+@pytest.mark.slow
 def test_a_figure_of_many_rows_is_drawn_on_request(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_report(sweep)
     all_of_them = drawn(sweep)

@@ -38,7 +38,7 @@ OTHER = "budget.max_steps=4"
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report takes longer than the cells of this file."""
-    monkeypatch.setattr("mmbench.report.write.write_report", lambda folder, **_: SimpleNamespace(text=""))
+    monkeypatch.setattr("mmbench.report.write.write_report", lambda folder, **_: SimpleNamespace(text="", cells={}))
     monkeypatch.setattr("mmbench.decision.mirror.mirror", lambda *_: None)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.audit.consistency import folder_of, read_aside, set_aside_trainings
+from mmbench.audit.findings import folder_of, read_aside, set_aside_trainings
 from mmbench.messages import Message
 from mmbench.store import ledger, records
 from mmbench.store.schema import Cell, Manifest, Stage

@@ -16,7 +16,7 @@ import torch
 
 from mmbench import paths
 from mmbench.audit import consistency, retraining, standing
-from mmbench.audit.consistency import Finding
+from mmbench.audit.findings import Finding, findings
 from mmbench.audit.recorded import Recorded, Sources
 from mmbench.audit.rescoring import rescore
 from mmbench.audit.retraining import Place, Retrained
@@ -74,8 +74,8 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
     say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
     with tempfile.TemporaryDirectory() as graphs:
         rescored = functools.partial(_rescored, sweep_dir, sources, Path(graphs))
-        for findings in _spread(rescored, _largest_first(manifest, places), asked.workers):
-            found += findings
+        for more in _spread(rescored, _largest_first(manifest, places), asked.workers):
+            found += more
         say(_told(Level.RESCORED, found))
         level = Level.CONSISTENT if found else Level.RESCORED
         if not found and asked.retrain:
@@ -141,7 +141,7 @@ def _rescored(sweep_dir: Path, sources: Sources, graph_dir: Path, planned: Plann
     """What ranking a cell again finds."""
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     recorded = Recorded.read(sweep_dir, planned, sources)
-    return consistency.findings(sweep_dir, planned.name, rescore(recorded, manifest.data[planned.dataset], graph_dir))
+    return findings(sweep_dir, planned.name, rescore(recorded, manifest.data[planned.dataset], graph_dir))
 
 
 def _retrained(sweep_dir: Path, sources: Sources, graph_dir: Path, place: Place) -> Retrained:

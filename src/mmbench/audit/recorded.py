@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench import paths
-from mmbench.audit.consistency import folder_of, read_aside
+from mmbench.audit.findings import folder_of, read_aside
 from mmbench.data.splits import Split
 from mmbench.messages import Refusal
 from mmbench.scheduling.configuration import JobConfig

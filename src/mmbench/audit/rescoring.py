@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mmbench import fingerprint, paths
-from mmbench.audit.consistency import Said, same
+from mmbench.audit.findings import Said, same
 from mmbench.audit.recorded import Recorded
 from mmbench.data.conditions import control_statistics
 from mmbench.data.recdata import make_recdata

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmbench import fingerprint, paths
-from mmbench.audit.consistency import Finding, folder_of
+from mmbench.audit.findings import Finding, folder_of
 from mmbench.audit.recorded import Recorded, Sources
 from mmbench.messages import Message
 from mmbench.store import ledger, records

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from mmbench import fingerprint, paths
-from mmbench.audit.consistency import folder_of
+from mmbench.audit.findings import folder_of
 from mmbench.messages import Refusal
 from mmbench.store import ledger, records
 from mmbench.store.schema import TRAININGS, Cell, CellFailure, Choice, FinalRun, Manifest, Record, Seal, Stage

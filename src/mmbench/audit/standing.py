@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.audit.consistency import Finding
+from mmbench.audit.findings import Finding
 from mmbench.messages import Message
 from mmbench.store import files
 from mmbench.store.schema import CellName

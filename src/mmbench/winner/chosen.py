@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
-from mmbench.audit.consistency import folder_of
+from mmbench.audit.findings import folder_of
 from mmbench.audit.recorded import Recorded, Sources
 from mmbench.data.dataset import Dataset
 from mmbench.messages import Refusal

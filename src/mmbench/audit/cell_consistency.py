@@ -1,0 +1,488 @@
+"""First level of an audit, one cell: its record, trainings, choice, seal and ranks against each other and the plan."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mmbench import fingerprint, paths
+from mmbench.audit.findings import CLOCKS_APART, Said, hash_holds, moment, read_aside, same
+from mmbench.data.conditions import ModalityCondition
+from mmbench.data.dataset import DatasetConfig
+from mmbench.data.held_out import CANDIDATES, target_in_name
+from mmbench.data.interactions import Interactions
+from mmbench.data.splits import PROTOCOLS, Split
+from mmbench.messages import Message
+from mmbench.scheduling.cell_key import default_of, key_of
+from mmbench.store import bounds, records
+from mmbench.store.records import table_fingerprint
+from mmbench.store.schema import (
+    CLOSED_FORM,
+    ID_ONLY,
+    TRAININGS,
+    Cell,
+    CellFailure,
+    Choice,
+    Configuration,
+    Course,
+    DataPrint,
+    LedgerRow,
+    Manifest,
+    PlannedCell,
+    Seal,
+    Stage,
+    Training,
+    Unit,
+    fixed,
+    training_rule,
+)
+from mmbench.training.stopping import SELECTION_METRIC, StoppingRule
+from mmbench.tuning import sampler
+from mmbench.tuning.budget import PILOTS
+from mmbench.tuning.cell import SEEDS_PER_DRAW, CellFailed, slots_of, versions_hash
+from mmbench.tuning.choice import choose
+from mmbench.tuning.space import configuration_hash, read_space
+
+
+class CellAudit:
+    """The records of one cell.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        folder: folder of the cell.
+        manifest: plan of the sweep.
+        planned: its plan.
+        rows: its rows of the ledger with their places in it.
+        set_aside: hashes of trainings in folders that were set aside.
+
+    Raises:
+        ValueError: if its record cannot be read.
+    """
+
+    def __init__(
+        self,
+        sweep_dir: Path,
+        folder: Path,
+        manifest: Manifest,
+        planned: PlannedCell,
+        rows: Sequence[tuple[int, LedgerRow]],
+        set_aside: Collection[str],
+    ) -> None:
+        self.folder, self.manifest, self.planned, self.rows = folder, manifest, planned, rows
+        self.set_aside = set_aside
+        self.file = paths.cell_file(folder)
+        self.ledger_file, self.manifest_file = paths.ledger_file(sweep_dir), paths.manifest_file(sweep_dir)
+        self.cell = records.read(self.file, Cell)
+        self.budget = self.cell.config["budget"]
+        self.space = read_space(self.cell.config["search"])
+        #: Users and items of the last ranks that were read, and their fingerprint: most files of a cell have the same.
+        self._pairs: tuple[tuple[NDArray[np.int64], NDArray[np.int64]] | None, str] = None, ""
+
+    def findings(self) -> Said:
+        """Everything that is wrong."""
+        yield from self._cell()
+        by_unit: dict[Unit, Training] = {}
+        for stage in Stage:
+            for file in paths.training_records(self.folder, stage):
+                training = records.read(file, TRAININGS[stage])
+                if training.cell_key != self.cell.key:
+                    yield file, "cell_key", Message("it belongs to another cell")
+                elif file != self._record(training.unit):
+                    yield file, "index", Message("its file has the name of another training")
+                else:
+                    by_unit[training.unit] = training
+        yield from self._states(by_unit)
+        for training in by_unit.values():
+            yield from self._training(training, by_unit, self.folder)
+        for aside, final in self._aside():
+            yield from self._training(final, by_unit, aside)
+        yield from self._numbers(by_unit)
+        yield from self._ledger(by_unit)
+        yield from self._failure()
+        if not paths.choice_file(self.folder).exists():
+            return
+        choice = records.read(paths.choice_file(self.folder), Choice)
+        yield from self._choice(paths.choice_file(self.folder), choice, by_unit)
+        if paths.seal_file(self.folder).exists():
+            seal = records.read(paths.seal_file(self.folder), Seal)
+            yield from self._seal(paths.seal_file(self.folder), seal, choice, by_unit)
+            yield from self._files(seal, by_unit)
+        for number in range(1, paths.looks_kept(self.folder) + 1):
+            kept = paths.look_dir(self.folder, number)
+            earlier = records.read(paths.choice_file(kept), Choice)
+            yield from self._choice(paths.choice_file(kept), earlier, by_unit)
+            seal = records.read(paths.seal_file(kept), Seal)
+            yield from hash_holds(paths.seal_file(kept), seal)
+            yield from same(paths.seal_file(kept), "choice_hash", seal.choice_hash, earlier.hash)
+
+    def _failure(self) -> Said:
+        """A cell that failed has no result."""
+        file = paths.failure_file(self.folder)
+        if file.exists():
+            failure = records.read(file, CellFailure)
+            yield from same(file, "key", failure.key, self.cell.key)
+            if paths.seal_file(self.folder).exists():
+                yield file, "file", Message("there is a result and a failure")
+
+    def _states(self, by_unit: Mapping[Unit, Training]) -> Said:
+        """No two trainings end in the same state, for each has a seed of its own."""
+        first: dict[str, Unit] = {}
+        for unit, training in by_unit.items():
+            if training.state_hash and first.setdefault(training.state_hash, unit) != unit:
+                other = self._record(first[training.state_hash]).name
+                yield self._record(unit), "state_hash", Message("it is the state of {other} too", other=other)
+
+    @property
+    def _print(self) -> DataPrint | None:
+        return self.manifest.data.get(self.cell.dataset)
+
+    def _cell(self) -> Said:
+        """Its record against the plan."""
+        cell, planned, file = self.cell, self.planned, self.file
+        yield from hash_holds(file, cell)
+        yield from same(file, "name", cell.name, planned.name)
+        yield from same(file, "key", cell.key, planned.key)
+        yield from same(file, "key", cell.key, key_of(cell))
+        yield from same(file, "draw", cell.draw, planned.draw)
+        statistics = cell.config["statistics"]
+        yield from same(file, "config.statistics", statistics, self.manifest.statistics)
+        plan = fixed(self.manifest.delta, self.manifest.contrasts, self.manifest.primary, self.manifest.statistics)
+        yield from same(file, "plan", cell.plan, plan)
+        rule = fingerprint.of_json(training_rule(self.budget))
+        yield from same(self.manifest_file, "rule", planned.rule, rule)
+        states = {name: self._condition.state(name) for name in sorted(cell.features)}
+        yield from same(file, "states", cell.states, states)
+        if self._print is None:
+            yield (
+                self.manifest_file,
+                "data",
+                Message("{dataset} is not in it", dataset=cell.dataset),
+            )
+        else:
+            yield from same(file, "split_hash", cell.split_hash, self._print.split_hash)
+            users = None if cell.sample is None else cell.sample.users
+            yield from same(file, "config.evaluation", users, self._print.validation_users)
+            features = self._print.features if cell.modality != ID_ONLY else {}
+            yield from same(file, "features", cell.features, features)
+        if not cell.config["model"].get("recommendations"):
+            yield from same(file, "external", cell.external, None)
+        dataset = DatasetConfig(**{name: value for name, value in cell.config["dataset"].items() if name != "lr"})
+        drawn = f"-draw{cell.draw}" if cell.draw else ""
+        target = target_in_name(dataset.protocol, cell.target)
+        yield from same(file, "config.dataset", f"{dataset.cell_name}{target}{drawn}", cell.dataset)
+        versions = [
+            r.versions[str(cell.name)] for r in self.manifest.revisions if r.cells.get(str(cell.name)) == cell.key
+        ]
+        yield from same(file, "versions", versions_hash(cell.versions), versions[0] if versions else None)
+        expected = {"trials": len(self._slots), "proposals": self.budget.get("tpe", 0), "seeds": planned.seeds}
+        yield from same(file, "effort", msgspec.to_builtins(cell.effort), expected)
+        yield from same(self.manifest_file, "trainings", planned.trainings, cell.effort.trainings)
+
+    @functools.cached_property
+    def _slots(self) -> list[Configuration]:
+        """The configuration of each random slot of the plan."""
+        default = default_of(self.cell.config, self.space)
+        return slots_of(self.cell.name, self.space, default, self.planned.trials, self.cell.given)
+
+    def _training(self, training: Training, others: Mapping[Unit, Training], folder: Path) -> Said:
+        """One training against what its place in the plan gives, and against its own arrays."""
+        unit = training.unit
+        file = paths.training_file(folder, *unit, paths.RECORD)
+        yield from hash_holds(file, training)
+        expected = {
+            **self._shared,
+            "seed": unit.seed + SEEDS_PER_DRAW * self.cell.draw,
+            "configuration_hash": configuration_hash(training.configuration),
+        }
+        for field, value in expected.items():
+            yield from same(file, field, getattr(training, field), value)
+        yield from same(file, "controls", {name: c.state for name, c in training.controls.items()}, self._controlled)
+        configuration = self._configuration(training, others)
+        if configuration is not None:
+            yield from same(file, "configuration", training.configuration, configuration)
+        if training.course is None:
+            if training.failure is None:
+                yield file, "course", Message("there is neither a result nor a failure")
+            yield from same(file, "validation_hash", training.validation_hash + training.state_hash, "")
+            return
+        if training.failure is not None:
+            yield file, "failure", Message("there is a result and a failure")
+        yield from self._course(file, training, training.course, others)
+        yield from self._validation(paths.training_file(folder, *unit, paths.VALIDATION), training, training.course)
+        if training.state_hash and not paths.training_file(folder, *unit, paths.STATE).exists():
+            yield file, "state_hash", Message("its state is missing")
+
+    @functools.cached_property
+    def _condition(self) -> ModalityCondition:
+        return ModalityCondition(**self.cell.config["modality"])
+
+    @functools.cached_property
+    def _shared(self) -> dict[str, str]:
+        """Fields that all trainings of the cell have in common."""
+        cell, condition = self.cell, self._condition
+        fields = {
+            "split_hash": cell.split_hash,
+            "metric": SELECTION_METRIC,
+            "precision": cell.config["training"]["precision"],
+            "versions_hash": versions_hash(cell.versions),
+        }
+        kept = condition.kept(cell.features)
+        if all(condition.state(name) == "real" and not condition.missing.get(name) for name in kept):
+            fields["feature_hash"] = fingerprint.of_json({name: cell.features[name] for name in kept})
+        return fields
+
+    @functools.cached_property
+    def _controlled(self) -> dict[str, str]:
+        """State of each modality that is not what it was read as."""
+        states = {name: self._condition.state(name) for name in self._condition.kept(self.cell.features)}
+        return {name: state for name, state in states.items() if state != "real"}
+
+    def _configuration(self, training: Training, others: Mapping[Unit, Training]) -> Configuration | None:
+        """What a training has to try; None where the choice or another place says it."""
+        if training.stage == Stage.TRIAL:
+            return self._slots[training.index] if training.index < len(self._slots) else {}
+        if training.stage == Stage.PROPOSAL:
+            key = f"{self.cell.dataset}|{self.cell.model}|tpe|{training.index}"
+            return sampler.ask_tpe(self.space, others, training.index, key)
+        return None
+
+    def _course(self, file: Path, training: Training, course: Course, others: Mapping[Unit, Training]) -> Said:
+        """The stopping rule on its own history."""
+        if course.stop_reason == CLOSED_FORM:
+            yield from same(file, "course", (course.epochs, course.best_epoch, course.losses), (1, 1, []))
+            yield from same(file, "state_hash", training.state_hash, "")
+            return
+        if self._print is not None:
+            steps = -(-self._print.n_train // self.cell.config["training"]["batch_size"])
+            steps = min(steps, self.budget.get("batches_per_epoch") or steps)
+            yield from same(file, "course.steps_per_epoch", course.steps_per_epoch, steps)
+        if len(course.losses) != course.epochs or course.steps_per_epoch < 1 or not course.epochs:
+            yield file, "course", Message("history and losses do not go together")
+            return
+        rule = StoppingRule(**{field.name: self.budget[field.name] for field in fields(StoppingRule)})
+        pilots = [others[unit] for slot in range(PILOTS) if (unit := Unit(Stage.TRIAL, slot)) in others]
+        cut = training.stage == Stage.PROPOSAL or (training.stage == Stage.TRIAL and training.index >= PILOTS)
+        rungs = dict(sampler.thresholds(self.budget.get("rungs") or (), pilots)) if cut else {}
+        ended = _replayed(course.history, rule, course.steps_per_epoch, rungs)
+        yield from same(file, "course", (course.epochs, course.best_epoch, course.stop_reason), ended)
+        if not training.state_hash:
+            yield file, "state_hash", Message("a trained model has a state")
+
+    def _validation(self, file: Path, training: Training, course: Course) -> Said:
+        """The vector of validation scores: whose, and what of it."""
+        if not file.exists():
+            yield file, "file", Message("it is missing")
+            return
+        columns = bounds.read_table(file)
+        yield from same(file, "validation_hash", table_fingerprint(columns), training.validation_hash)
+        if list(columns) != ["user", SELECTION_METRIC] or not len(columns["user"]):
+            yield file, "columns", Message("they are not those of validation scores")
+            return
+        scores = columns[SELECTION_METRIC].astype(np.float64)
+        yield from same(file, "course.validated", course.validated, float(scores.mean()))
+        # A user's share of a harmonic mean is a weighed sum, with weights of at most 2 together.
+        most = 2.0 if self.cell.target == "harmonic" else 1.0
+        if not (np.isfinite(scores).all() and scores.min() >= 0.0 and scores.max() <= most):
+            yield file, SELECTION_METRIC, Message("a score lies outside 0 to 1")
+        if self._print is not None:
+            users = fingerprint.of_arrays(columns["user"].astype(np.int64))
+            yield from same(file, "user", users, self._print.valid_users)
+            if self._print.validation_users is not None:
+                yield from same(file, "users", len(scores), self._print.validation_users)
+
+    def _numbers(self, by_unit: Mapping[Unit, Training]) -> Said:
+        """No training beyond the plan."""
+        most = {Stage.TRIAL: self.cell.effort.trials, Stage.PROPOSAL: self.cell.effort.proposals}
+        for unit in by_unit:
+            if unit.stage in most and not 0 <= unit.number < most[unit.stage]:
+                yield self._record(unit), "index", Message("the plan has no such training")
+
+    def _record(self, unit: Unit) -> Path:
+        return paths.training_file(self.folder, *unit, paths.RECORD)
+
+    def _ledger(self, by_unit: Mapping[Unit, Training]) -> Said:
+        """Every training has a row that says what its record says, and every row a record."""
+        rows: dict[str, tuple[int, LedgerRow]] = {}
+        for place, row in self.rows:
+            rows.setdefault(row.hash, (place, row))
+        planned_at = min((moment(r.planned_at) for r in self.manifest.revisions), default=None)
+        for training in by_unit.values():
+            name = self._record(training.unit).relative_to(self.ledger_file.parent).as_posix()
+            if training.hash not in rows:
+                yield self.ledger_file, name, Message("it has no row with the hash of this record")
+                continue
+            place, row = rows[training.hash]
+            said = LedgerRow.of(
+                self.cell.name,
+                training,
+                row.cost,
+                budget=row.budget,
+                searched=len(self.space),
+                finished_at=row.finished_at,
+            )
+            for field in LedgerRow.__struct_fields__ if row != said else ():
+                yield from same(self.ledger_file, f"{name}: {field}", getattr(row, field), getattr(said, field))
+            if planned_at is not None and moment(row.finished_at) < planned_at - CLOCKS_APART:
+                yield self.ledger_file, f"{name}: finished_at", Message("it was finished before it was planned")
+        known = (
+            {training.hash for training in by_unit.values()} | {t.hash for _, t in self._aside()} | {*self.set_aside}
+        )
+        for value, (_, row) in rows.items():
+            if value not in known:
+                yield (
+                    self.ledger_file,
+                    f"{self.cell.name} {row.stage} {row.index}",
+                    Message("a training is listed whose record is not there"),
+                )
+        listed = [
+            (place, row.stage == Stage.FINAL) for value, (place, row) in rows.items() if value not in self.set_aside
+        ]
+        finals, trials = ([place for place, final in listed if final is which] for which in (True, False))
+        if paths.looks_kept(self.folder) == 0 and finals and trials and min(finals) < max(trials):
+            yield (
+                self.ledger_file,
+                f"{self.cell.name}: order",
+                Message("a final run was finished before the last trial"),
+            )
+
+    def _aside(self) -> list[tuple[Path, Training]]:
+        return read_aside(self.folder, self.cell.key)
+
+    def _choice(self, file: Path, choice: Choice, by_unit: Mapping[Unit, Training]) -> Said:
+        """Chosen again."""
+        yield from hash_holds(file, choice)
+        trials = choice.n_trials - self.cell.effort.proposals
+        numbers = {Stage.TRIAL: range(trials), Stage.PROPOSAL: range(self.cell.effort.proposals)}
+        among = []
+        for unit in (Unit(stage, number) for stage, of_stage in numbers.items() for number in of_stage):
+            if unit not in by_unit:
+                yield self._record(unit), "record", Message("it is missing, and the choice was made among it")
+                return
+            among.append(by_unit[unit])
+        try:
+            again = choose(among, self.cell.plan)
+        except CellFailed as error:
+            yield file, "record", Message("it cannot be read: {error}", error=error)
+            return
+        for field in Choice.__struct_fields__:
+            yield from same(file, field, getattr(choice, field), getattr(again, field))
+
+    def _seal(self, file: Path, seal: Seal, choice: Choice, by_unit: Mapping[Unit, Training]) -> Said:
+        """The seal against choice, finals and plan."""
+        yield from hash_holds(file, seal)
+        yield from same(file, "cell_key", seal.cell_key, self.cell.key)
+        yield from same(file, "choice_hash", seal.choice_hash, choice.hash)
+        seeds = min(self.cell.effort.seeds, len(seal.finals) + 1)  # a list as long as a record says is not made for it
+        yield from same(file, "seal.finals", seal.finals, list(range(1, seeds + 1)))
+        finals = [by_unit.get(Unit(Stage.FINAL, number)) for number in seal.finals]
+        yield from same(file, "runs", seal.runs, [None if final is None else final.hash for final in finals])
+        for final in finals:
+            if final is not None:
+                yield from same(self._record(final.unit), "configuration", final.configuration, choice.configuration)
+        asked = self.cell.config["dataset"]["protocol"]
+        if asked != PROTOCOLS[0] or seal.protocol not in PROTOCOLS[1:]:  # auto stands for the one that the log allows
+            yield from same(file, "protocol", seal.protocol, asked)
+        empty = Interactions(np.empty(0, np.int64), np.empty(0, np.int64), 0, 0)
+        masked = Split(empty, empty, empty, seal.protocol).masks_valid_at_test
+        yield from same(file, "valid_masked", seal.valid_masked, masked)
+        if self._print is not None:
+            yield from same(file, "test_hash", seal.test_hash, self._print.test_hash)
+
+    def _files(self, seal: Seal, by_unit: Mapping[Unit, Training]) -> Said:
+        """Files of test ranks: those that were sealed, ranks of the whole test split, of nothing else."""
+        unscored = {reason.partition(":")[0] for reason in seal.unscored}
+        tried = {f"trial {unit.number}" for unit, t in by_unit.items() if t.succeeded and unit.stage != Stage.FINAL}
+        yield from same(paths.seal_file(self.folder), "unscored", sorted(unscored - tried), [])
+        expected = set()
+        for unit, training in by_unit.items():
+            if training.succeeded and f"trial {unit.number}" not in (unscored if unit.stage != Stage.FINAL else ()):
+                endings = (paths.RANKS, paths.LISTS) if unit.stage == Stage.FINAL else (paths.RANKS,)
+                expected |= {paths.training_file(self.folder, *unit, ending) for ending in endings}
+        sealed = {self.folder / name for name in seal.files}
+        finals = {unit.number for unit, training in by_unit.items() if unit.stage == Stage.FINAL and training.succeeded}
+        among = {
+            paths.final_file(self.folder, number, paths.ranks_among(candidates))
+            for number in finals
+            for candidates in CANDIDATES
+        }
+        expected |= sealed & among
+        shuffled = {file for file in sealed - expected if ".shuffled_" in file.name}
+        for file in sorted((sealed ^ expected) - shuffled):
+            yield file, "file", Message("the seal and the trainings do not name the same files")
+        there = {
+            file
+            for stage in Stage
+            for ending in (paths.RANKS, paths.LISTS)
+            for file in paths.training_file(self.folder, stage, 1, ending).parent.glob(f"*.{ending}")
+        }
+        for file in sorted(there - sealed - expected):
+            yield file, "file", Message("the seal does not name it")
+        read: dict[Path, dict[str, NDArray[Any]]] = {}  # ranks that were read with their lists
+        for file in sorted(sealed & (expected | shuffled)):
+            if not file.exists():
+                yield file, "file", Message("it is missing")
+                continue
+            columns = read.pop(file, None) or bounds.read_table(file)
+            yield from same(
+                file, "file", table_fingerprint(columns), seal.files[file.relative_to(self.folder).as_posix()]
+            )
+            if file.name.endswith(paths.RANKS):
+                yield from self._ranks(file, columns, "" if file in among else seal.test_hash)
+            else:
+                ranked = file.with_name(file.name.removesuffix(paths.LISTS) + paths.RANKS)
+                read[ranked] = bounds.read_table(ranked)
+                yield from _lists(file, columns, read[ranked])
+
+    def _ranks(self, file: Path, frame: Mapping[str, NDArray[Any]], test_hash: str) -> Said:
+        """Ranks of the whole test split, or, without its hash, of what other candidates rank of it."""
+        if self._print is None:
+            return
+        ranks = frame["rank"]
+        if len(ranks) and not (ranks.min() >= 1 and ranks.max() <= self._print.n_items):
+            yield file, "rank", Message("a rank lies outside 1 to the number of items")
+        users, items = (frame[name].astype(np.int64) for name in ("user", "item"))
+        known, test = self._pairs
+        if not (known and np.array_equal(users, known[0]) and np.array_equal(items, known[1])):
+            try:
+                test = Interactions(users, items, self._print.n_users, self._print.n_items).fingerprint()
+            except ValueError as error:
+                yield file, "user", Message("it cannot be read: {error}", error=error)
+                return
+            self._pairs = (users, items), test
+        if test_hash:
+            yield from same(file, "user", test, test_hash)
+
+
+def _lists(file: Path, columns: Mapping[str, NDArray[Any]], ranks: Mapping[str, NDArray[Any]]) -> Said:
+    """The ranks of a run against its lists: an item of rank r is the r-th of its user's list."""
+    users, lists, rank = columns["user"], columns["items"], ranks["rank"]
+    order = np.argsort(users, kind="stable")
+    places = np.searchsorted(users, ranks["user"], sorter=order)
+    rows = order[np.minimum(places, len(users) - 1)]
+    listed = (rank >= 1) & (rank <= lists.shape[1])
+    wrong = lists[rows[listed], rank[listed] - 1] != ranks["item"][listed]
+    if wrong.any() or (users[rows] != ranks["user"]).any() or len(np.unique(users)) < len(users):
+        yield file, "items", Message("they are not those that the ranks say")
+
+
+def _replayed(
+    history: Sequence[float], rule: StoppingRule, steps: int, rungs: Mapping[int, float]
+) -> tuple[int, int, str]:
+    """When a training with these validation scores ends: epochs, best epoch and why."""
+    best = 1
+    for epoch, score in enumerate(history, 1):
+        best = epoch if score > history[best - 1] else best
+        if epoch == rule.most_epochs(steps):
+            return epoch, best, "max_steps"
+        if rule.is_out_of_patience(epoch, best, steps):
+            return epoch, best, "patience"
+        if epoch in rungs and history[best - 1] < rungs[epoch]:
+            return epoch, best, "rung"
+    return len(history) + 1, best, "goes on"

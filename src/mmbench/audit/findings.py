@@ -1,0 +1,124 @@
+"""What an audit finds, where it stands in the folder of a sweep, and how two values are held against each other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mmbench import paths
+from mmbench.messages import Message, Refusal
+from mmbench.store import records
+from mmbench.store.schema import (
+    CellName,
+    PlannedCell,
+    Stage,
+    Training,
+    content_hash,
+)
+
+Said = Iterator[tuple[Path, str, Message]]
+#: How far the clocks of two machines of a sweep may lie apart.
+CLOCKS_APART = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not what the other records give.
+
+    Args:
+        cell: the cell whose verdicts it touches; without a condition those of its model, None those of the sweep.
+        file: the file, relative to the folder of the sweep.
+        field: the field of its record, or what of the file.
+        reason: what is wrong.
+    """
+
+    cell: CellName | None
+    file: str
+    field: str
+    reason: Message
+
+    def touches(self, dataset: str, model: str) -> bool:
+        """Whether it touches the verdicts of a dataset and model."""
+        return self.cell is None or (self.cell.dataset, self.cell.model) == (dataset, model)
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.field}: {self.reason}"
+
+
+def findings(sweep_dir: Path, cell: CellName | None, said: Said) -> list[Finding]:
+    """What was said of a cell as findings; a record that cannot be read ends it with one more."""
+    found = []
+    try:
+        for file, field, reason in said:
+            found.append(Finding(cell, file.relative_to(sweep_dir).as_posix(), field, reason))
+    except Refusal as error:
+        found.append(Finding(cell, _place(sweep_dir, cell), "record", error.message))
+    except Exception as error:  # whoever wrote a record decides what is wrong with it
+        reason = Message("it cannot be read: {error}", error=f"{type(error).__name__}: {error}")
+        found.append(Finding(cell, _place(sweep_dir, cell), "record", reason))
+    return found
+
+
+def _place(sweep_dir: Path, cell: CellName | None) -> str:
+    if cell is None:
+        return paths.manifest_file(sweep_dir).name
+    return paths.cell_dir(sweep_dir, *cell).relative_to(sweep_dir).as_posix()
+
+
+def folder_of(sweep_dir: Path, planned: PlannedCell) -> Path:
+    """The folder of a planned cell; never where its record points to."""
+    return paths.cell_dir(sweep_dir, *planned.name)
+
+
+def set_aside_trainings(sweep_dir: Path) -> set[str]:
+    """Hashes of the trainings in folders that were set aside: cells begun afresh or with other settings."""
+    hashes: set[str] = set()
+    for folder in paths.stale_dirs(sweep_dir):
+        for stage in Stage:
+            with contextlib.suppress(ValueError):  # nothing rests on them; an older version may have written them
+                hashes |= {training.hash for training in records.read_trainings(folder, stage)}
+    return hashes
+
+
+def read_aside(folder: Path, key: str) -> list[tuple[Path, Training]]:
+    """Final runs of configurations that are no longer the choice of a cell, each with the folder it lies in."""
+    return [
+        (aside, final)
+        for aside in paths.aside_dirs(folder)
+        for final in records.read_trainings(aside, Stage.FINAL, key)
+    ]
+
+
+def same(file: Path, field: str, recorded: Any, expected: Any) -> Said:
+    """A finding if a field is not what it should be."""
+    if recorded != expected:
+        yield (
+            file,
+            field,
+            Message(
+                "it is {recorded}, the other records give {expected}",
+                recorded=_short(recorded),
+                expected=_short(expected),
+            ),
+        )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def hash_holds(file: Path, record: Any, field: str = "hash") -> Said:
+    """A finding if a record has not the hash of what it says."""
+    if record.hash != content_hash(record):
+        yield file, field, Message("it is not the hash of what the record says")
+
+
+def moment(text: str) -> datetime:
+    """A time of a record, ISO 8601; UTC where it names no zone."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
