@@ -40,17 +40,25 @@ def test_a_sweep_runs_prints_and_returns_its_results(
     assert again.folder == results.folder
 
 
-def test_errors_are_those_of_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "model=vpbr",
+        "study.storage=nowhere",
+        *(
+            pytest.param(word, marks=pytest.mark.slow)
+            for word in ("epochs=5", "statistics.delta=-1", "+dataset.path=x")
+        ),
+    ],
+)
+def test_errors_are_those_of_the_command(wrong: str, tmp_path: Path) -> None:
     """Those that this process sees, and those that only the command sees."""
     words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", *WORDS]
-    for wrong in ("model=vpbr", "study.storage=nowhere"):
-        asked = [word for word in words if word.partition("=")[0] != wrong.partition("=")[0]] + [wrong]
-        with pytest.raises(mmbench.Refusal) as refused:
-            mmbench.sweep(*asked, progress=False)
-        done = subprocess.run(
-            [sys.executable, "-m", "mmbench", "-m", *asked], capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stderr) == (2, f"error: {refused.value}\n")
+    asked = [word for word in words if word.partition("=")[0] != wrong.partition("=")[0]] + [wrong]
+    with pytest.raises(mmbench.Refusal) as refused:
+        mmbench.sweep(*asked, progress=False)
+    done = subprocess.run([sys.executable, "-m", "mmbench", "-m", *asked], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, f"error: {refused.value}\n")
 
 
 def test_flags_of_a_terminal_are_refused() -> None:

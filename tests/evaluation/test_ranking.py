@@ -265,7 +265,8 @@ def test_one_informative_user_is_enough(
     for user in (0, 15, 29):
         one = torch.zeros_like(scores)
         one[user] = torch.arange(float(N_ITEMS))
-        Evaluator(heldout, train).rank(Table(one))
+        ranked = Evaluator(heldout, train).rank(Table(one))
+        assert len(ranked.pairs.ranks) == len(heldout.users)
 
 
 def test_random_scores_hit_at_chance(world: tuple[Interactions, Interactions, Tensor]) -> None:

@@ -20,6 +20,7 @@ from mmbench.decision.rule import FAVOURABLE, Why
 from mmbench.decision.steps import PARTIAL, WAIT, NextStep
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
+from mmbench.inference.intervals import Interval, LogGain
 from mmbench.messages import Message, Translator
 from mmbench.report.sentences import metric_name
 
@@ -207,45 +208,9 @@ class Speaker:
     def _reason(self) -> str:
         d, gain, more = self.decision, self.evidence.interval, self.evidence.per_thousand
         if d.action in (Action.GO, Action.PARTIAL) and more is not None and gain is not None:
-            numbers = (more.mean, more.lo, more.hi)
-            x, lo, hi = (self.translator.number(value, 1 if abs(value) < 10 else 0) for value in numbers)
-            if not more.mean > 0:  # the order is better, and the first 20 hold no more
-                return self(
-                    Message(
-                        "Adding images puts relevant items further up ({gain} in the quality of the order), but is not "
-                        "shown to find more of them per 1,000 recommendations (range {lo} to {hi}).",
-                        gain=self.gain(gain.mean),
-                        lo=lo,
-                        hi=hi,
-                    )
-                )
-            return self(
-                Message(
-                    "Adding images finds about {x} more relevant items per 1,000 recommendations (range {lo} to {hi}).",
-                    x=x,
-                    lo=lo,
-                    hi=hi,
-                )
-            )
+            return self._found_more(more, gain.mean)
         if d.why is Why.MONEY and self.evidence.gain is not None:
-            sides = {"hi": self.gain(self.evidence.gain.at(FAVOURABLE).hi), "need": self.need}
-            control = next(gate for gate in d.gates if gate.name == "G3")
-            if control.status is Status.UNKNOWN:
-                return self(
-                    Message(
-                        "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to "
-                        "pay. Conditions whose control is missing are no part of this; they would have to gain that "
-                        "much.",
-                        **sides,
-                    )
-                )
-            return self(
-                Message(
-                    "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to pay. "
-                    "This holds whatever the other checks say.",
-                    **sides,
-                )
-            )
+            return self._by_money_alone(self.evidence.gain)
         if d.promise is not None:
             part = d.promise.part
             return self(
@@ -293,6 +258,56 @@ class Speaker:
                 lo=self.gain(gain.lo),
                 hi=self.gain(gain.hi),
                 need=self.need,
+            )
+        )
+
+    def _found_more(self, more: Interval, gain: float) -> str:
+        """What images bring where they are to be added.
+
+        Args:
+            more: relevant items more per 1,000 recommendations.
+            gain: in the quality of the order.
+        """
+        x, lo, hi = (
+            self.translator.number(value, 1 if abs(value) < 10 else 0) for value in (more.mean, more.lo, more.hi)
+        )
+        if not more.mean > 0:  # the order is better, and the first 20 hold no more
+            return self(
+                Message(
+                    "Adding images puts relevant items further up ({gain} in the quality of the order), but is not "
+                    "shown to find more of them per 1,000 recommendations (range {lo} to {hi}).",
+                    gain=self.gain(gain),
+                    lo=lo,
+                    hi=hi,
+                )
+            )
+        return self(
+            Message(
+                "Adding images finds about {x} more relevant items per 1,000 recommendations (range {lo} to {hi}).",
+                x=x,
+                lo=lo,
+                hi=hi,
+            )
+        )
+
+    def _by_money_alone(self, gain: LogGain) -> str:
+        """Why no gain could pay, and what a missing control leaves out."""
+        sides = {"hi": self.gain(gain.at(FAVOURABLE).hi), "need": self.need}
+        control = next(gate for gate in self.decision.gates if gate.name == "G3")
+        if control.status is Status.UNKNOWN:
+            return self(
+                Message(
+                    "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to "
+                    "pay. Conditions whose control is missing are no part of this; they would have to gain that "
+                    "much.",
+                    **sides,
+                )
+            )
+        return self(
+            Message(
+                "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to pay. "
+                "This holds whatever the other checks say.",
+                **sides,
             )
         )
 
