@@ -179,13 +179,15 @@ def test_items_without_an_image_that_lose_bar_go(shop: tuple[SweepTable, Read]) 
     _, read = shop
     holding = [(part, 0.0, -0.01, 0.01) for part in ("coverage", "tail share", "cold recall")]
     lacking = "recall of items without image"
-    for rails, status in (
-        ([*holding, (lacking, 0.0, -0.04, 0.04)], Status.PASS),
-        ([*holding, (lacking, -0.02, -0.06, 0.02)], Status.UNKNOWN),
-        ([*holding, (lacking, -0.1, -0.15, -0.06)], Status.FAIL),
+    for rails, status, times in (
+        ([*holding, (lacking, 0.0, -0.04, 0.04)], Status.PASS, None),
+        ([*holding, (lacking, -0.02, -0.08, 0.04)], Status.UNKNOWN, pytest.approx(4)),
+        ([("coverage", 0.0, -0.1, 0.1), (lacking, -0.02, -0.11, 0.07)], Status.UNKNOWN, pytest.approx(9)),
+        ([*holding, (lacking, -0.06, -0.1, -0.02)], Status.UNKNOWN, None),
+        ([*holding, (lacking, -0.1, -0.15, -0.06)], Status.FAIL, None),
     ):
         gate = gates._guardrails(with_rails(read, *rails).facts)
-        assert gate.status is status
+        assert (gate.status, gate.value) == (status, times)
         assert lacking in gate.why
         assert gate.bars is Bars.GO
 

@@ -436,6 +436,12 @@ def test_users_cannot_take_away_what_the_trials_leave() -> None:
     assert decide(with_users(by_trials, 1e12), economics()).action is not Action.NO_GO
 
 
+def test_a_guard_rail_that_is_not_shown_says_how_much_more_data_shows_it() -> None:
+    unseen = [Gate("G4", UNKNOWN, 2.5), Gate("G4", UNKNOWN), Gate("G4", FAIL)]
+    found = openings(evidence(0.25), unseen, BREAKEVEN)
+    assert found == (Opening("G4", Key.USERS_AND_SEEDS, 2.5), *[Opening("G4", Key.ELSE)] * 2)
+
+
 def test_every_hold_names_what_would_open_it() -> None:
     for name, (measured, action, why, _, _) in CASES.items():
         decided = decide(measured, economics())

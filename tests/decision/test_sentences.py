@@ -451,6 +451,14 @@ CLAIMS = [
         claim(phrases.OPEN_TRIALS[g], lambda s: s.closed(s.text["gate"]) and s.n["n"] >= s.e.trials, gate="t", n="n")
         for g in ("G2", "G3", "G6", "G9")
     ),
+    claim(
+        phrases.OPEN_RAILS,
+        lambda s: s.closed(s.text["gate"]) and s.n["users"] >= s.n["times"] * s.n["now"] >= s.n["now"] == s.e.n_users,
+        gate="t",
+        times="n",
+        users="n",
+        now="n",
+    ),
     claim(phrases.OPEN_ELSE[""], lambda s: bool(s.e.silent)),
     *(claim(phrases.OPEN_ELSE[g], lambda s: s.closed(s.text["gate"]), gate="t") for g in ("G1", "G4", "G5", "G8")),
     # Whose sums
@@ -555,7 +563,8 @@ def gates_of(measured: Evidence) -> dict[str, list[Gate]]:
         "G4": [Gate("G4", UNKNOWN), Gate("G4", PASS, rails=tuple(rails)),
                Gate("G4", PASS, rails=(*rails, (cold, Rail.HOLDS), (without, Rail.HOLDS))),
                Gate("G4", FAIL, rails=(*rails, (without, Rail.BROKEN))),
-               Gate("G4", UNKNOWN, rails=(*rails, (cold, Rail.OPEN)))],
+               Gate("G4", UNKNOWN, rails=(*rails, (cold, Rail.OPEN))),
+               Gate("G4", UNKNOWN, 2.7, rails=(*rails, (cold, Rail.OPEN)))],
         "G5": [Gate("G5", PASS, 0.85, 0.8), Gate("G5", FAIL, 0.79, 0.8), Gate("G5", UNKNOWN, None, 0.8)],
         "G6": [Gate("G6", PASS, 2, 2), Gate("G6", FAIL, 1, 2), Gate("G6", UNKNOWN, None, 2)],
         "G8": [Gate("G8", PASS, 0.01, 0.02), Gate("G8", FAIL, 0.03, 0.02), Gate("G8", UNKNOWN)],

@@ -15,8 +15,8 @@ from mmbench import paths
 from mmbench.cli.compose import compose
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
-from mmbench.inference.contribution.guardrails import Rail, coverage_change, rail
-from mmbench.inference.intervals import Interval
+from mmbench.inference.contribution.guardrails import LEVEL, Rail, coverage_change, rail, shown_by
+from mmbench.inference.intervals import Interval, relative_gain
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import compare, read_contrasts
 from mmbench.report.contribution_facts import document, read_contributions
@@ -406,6 +406,24 @@ def test_a_world_has_no_categories(tmp_path: Path) -> None:
 )
 def test_rail(lo: float, hi: float, word: str) -> None:
     assert rail(Interval((lo + hi) / 2, lo, hi)) == word
+
+
+@pytest.mark.parametrize(
+    ("mean", "lo", "times"), [(0.0, -0.1, 4.0), (-0.02, -0.08, 4.0), (0.0, -0.05, 1.0), (-0.05, -0.1, np.inf)]
+)
+def test_what_would_show_that_a_guard_rail_holds(mean: float, lo: float, times: float) -> None:
+    assert shown_by(Interval(mean, lo, 2 * mean - lo, 0.9)) == pytest.approx(times)
+
+
+def test_so_many_times_as_many_users_and_seeds_show_it() -> None:
+    """With every user and seed as often as it takes, the crossed interval ends above the margin."""
+    rng = np.random.default_rng(0)
+    effects = rng.normal(0, 0.3, (50, 1)) + rng.normal(0, 0.02, (1, 3)) + rng.normal(0, 0.2, (50, 3))
+    a, b = 1 + effects - effects.mean(), np.ones((50, 3))
+    change = relative_gain(a, b, LEVEL)
+    assert rail(change) == Rail.OPEN
+    times = int(np.ceil(shown_by(change)))
+    assert rail(relative_gain(np.tile(a, (times, times)), np.tile(b, (times, times)), LEVEL)) == Rail.HOLDS
 
 
 def test_coverage_change_by_hand() -> None:

@@ -55,7 +55,8 @@ def main(argv: Sequence[str]) -> None:
     if {"-h", "--help"} & set(argv):
         print(translator(HELP), end="")
         return
-    overrides = habits.ours((word for word in argv if word not in ("-m", "--multirun")), multirun=True)
+    words = [word for word in argv if word not in ("-m", "--multirun")]
+    overrides = habits.ours(words, multirun=True)
     flags = [word for word in overrides if word.startswith("-")]
     if flags:
         raise Refusal("{flag} is no override; write the overrides of the sweep alone", flag=flags[0])
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
         print(translator(line))
     print(expected(table, translator), end="")
     if waiting:
-        print("\n" + next_line(["-m", *argv], translator))
+        print("\n" + next_line(["-m", *words], translator))
 
 
 def expand(overrides: Sequence[str]) -> list[Composed]:

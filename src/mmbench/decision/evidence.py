@@ -48,7 +48,8 @@ class Gate:
         name: ``G1`` to ``G9``.
         status: whether the evidence meets the gate.
         value: the number that decided it; None where there is none. Of G3 that is not known, how often a control
-            failed; None where none did.
+            failed; None where none did. Of G4 that is not known, how many times as many users and final runs would show
+            its guard-rails to hold as they were measured; None where one was measured below what is allowed.
         limit: what the number is held against.
         why: the finding in the words of the records, for the annex.
         command: what to run where that is all it takes.

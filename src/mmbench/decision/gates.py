@@ -13,7 +13,7 @@ from mmbench import paths
 from mmbench.data.divisions import members_of
 from mmbench.data.encoded import DEFAULT
 from mmbench.decision.evidence import Gate, Status
-from mmbench.inference.contribution.guardrails import Rail
+from mmbench.inference.contribution.guardrails import Rail, shown_by
 from mmbench.inference.contribution.pretest import EPSILON, pretest
 from mmbench.inference.intervals import CrossedInterval, LogGain
 from mmbench.inference.tuned_gain import Gain
@@ -139,14 +139,17 @@ def command_of(table: SweepTable, *words: str) -> str:
 
 def _guardrails(facts: Facts) -> Gate:
     """G4: every guard-rail holds, non-inferiority by the 90 % interval of each."""
-    rails = tuple(
-        (fact.part.removeprefix("relative change of "), fact.word) for fact in facts.facts if fact.measure == GUARDRAILS
-    )
+    found = [fact for fact in facts.facts if fact.measure == GUARDRAILS]
+    rails = tuple((fact.part.removeprefix("relative change of "), fact.word) for fact in found)
     if not rails:
         return Gate("G4", Status.UNKNOWN, why="no guard-rail was measured")
     words = {word for _, word in rails}
     status = Status.FAIL if Rail.BROKEN in words else Status.PASS if words == {Rail.HOLDS} else Status.UNKNOWN
-    return Gate("G4", status, why="; ".join(f"{name} {word}" for name, word in rails), rails=rails)
+    times = None
+    if status is Status.UNKNOWN:
+        times = max(shown_by(fact.interval) for fact in found if fact.word == Rail.OPEN and fact.interval is not None)
+        times = times if math.isfinite(times) else None
+    return Gate("G4", status, times, why="; ".join(f"{name} {word}" for name, word in rails), rails=rails)
 
 
 def _exposure(a: CellResult, data: Catalogue | str, part: str) -> Gate:

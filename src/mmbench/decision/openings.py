@@ -26,6 +26,7 @@ class Key(StrEnum):
     NO_USERS = "no number of users alone"
     TRIALS = "trials"
     SEEDS = "seeds"
+    USERS_AND_SEEDS = "times as many users and seeds"
     INPUTS = "what the business is like"
     ELSE = "something else"
 
@@ -37,8 +38,8 @@ class Opening:
     Args:
         gate: its name; empty where no gate is closed and the range holds break-even, or nothing may be concluded.
         key: what it takes.
-        amount: how many users, trials or seeds, in all; with ``no number of users`` the share of the variance that more
-            users leave as it is; None where no number says it.
+        amount: how many users, trials or seeds, in all; how many times as many of both; with ``no number of users`` the
+            share of the variance that more users leave as it is; None where no number says it.
     """
 
     gate: str
@@ -76,6 +77,8 @@ def _of_gate(gate: Gate, evidence: Evidence, breakeven: float) -> Opening:
         return _narrower("G3", evidence, gain, gain.log_ratio / _t(gain, 0.95))
     if gate.name == "G7" and gain is not None:
         return _narrower("G7", evidence, gain, math.log1p(breakeven) / (_t(gain, 0.975) + _t(gain, 0.8)))
+    if gate.name == "G4" and gate.status is Status.UNKNOWN and gate.value is not None:
+        return Opening("G4", Key.USERS_AND_SEEDS, gate.value)
     if gate.name == "G9":
         return Opening("G9", Key.TRIALS, 2 * evidence.trials)
     if gate.name in ("G2", "G3", "G6"):  # with as many trials as every other condition has

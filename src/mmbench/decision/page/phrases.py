@@ -213,12 +213,16 @@ OPEN_ELSE = {
     "": Template("What is missing is named above; no number of users or trials alone brings it."),
     "G1": Template("{gate} opens when every condition is tuned alike and trained to its end; see the fairness report."),
     "G4": Template(
-        "{gate} opens with a model that keeps to the guard-rails, or with more users where they are not shown."
+        "{gate} opens with a model whose guard-rails are measured and hold."
     ),
     "G5": Template("{gate} opens when enough of what is shown has an image."),
     "G8": Template("{gate} opens when a model or an ensemble uses what images tell."),
 }
 OPEN_USERS = Template("{gate} opens with about {users} test users (now {now}), if the gain stays as it was measured.")
+OPEN_RAILS = Template(
+    "{gate} opens with {times} times as many test users (about {users}, now {now}) and final training runs, if the "
+    "guard-rails stay as they were measured."
+)
 OPEN_NO_USERS = Template(
     "{gate} stays closed however many users there are: {share} of the uncertainty does not come from which customers "
     "were tested."

@@ -187,6 +187,9 @@ class Speaker:
             return Message(phrases.OPEN_TRIALS[gate], gate=gate, n=f"{amount:.0f}")
         if opening.key is Key.SEEDS:
             return Message(phrases.OPEN_SEEDS, n=f"{amount:.0f}")
+        if opening.key is Key.USERS_AND_SEEDS:
+            users = number(_round_up(amount * e.n_users))
+            return Message(phrases.OPEN_RAILS, gate=gate, times=number(amount, 1), users=users, now=number(e.n_users))
         if opening.key is Key.INPUTS:
             inputs = [swing.name for swing in self.decision.swings if swing.name != "gain"]
             return Message(phrases.TELL_INPUTS, name=self(phrases.INPUT_NAMES[inputs[0] if inputs else "discount"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 import numpy as np
@@ -31,6 +32,16 @@ def rail(change: Interval, margin: float = MARGIN) -> Rail:
     if change.lo > -margin:
         return Rail.HOLDS
     return Rail.BROKEN if change.hi < -margin else Rail.OPEN
+
+
+def shown_by(change: Interval, margin: float = MARGIN) -> float:
+    r"""How many times as many users and final runs would show a change, as it was measured, to hold; inf where none do.
+
+    Every part of the variance of a mean over users and seeds shrinks at least as one over that number, so the lower
+    bound rises above :math:`-m` with :math:`((\hat r - l) / (\hat r + m))^2` times as many.
+    """
+    room = change.mean + margin
+    return ((change.mean - change.lo) / room) ** 2 if room > 0 else math.inf
 
 
 def coverage_change(
