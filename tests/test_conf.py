@@ -260,7 +260,7 @@ def test_settings_of_a_plain_job_are_accepted() -> None:
 def test_the_wheel_takes_the_configuration_along() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel["force-include"] == {"conf": "mmbench/conf"}
+    assert wheel["force-include"] == {"conf": "mmbench/conf", "demo": "mmbench/demo"}
     assert set(wheel["packages"]) == {"src/mmbench", "src/hydra_plugins"}
     assert project["project"]["scripts"] == {"mmbench": "mmbench.cli:main"}
     # Where it lands is the first place that is looked at.
@@ -285,4 +285,5 @@ def test_a_built_wheel_holds_the_configuration(tmp_path: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     expected = {f"mmbench/conf/{path.relative_to(CONF).as_posix()}" for path in CONF.rglob("*.yaml")}
     assert expected <= inside
+    assert {f"mmbench/demo/{name}" for name in ("README.md", "order_lines.csv", "products.csv")} <= inside
     assert {"mmbench/py.typed", "hydra_plugins/mmbench_launcher.py"} <= inside

@@ -24,6 +24,12 @@ def config_dir() -> Path:
     )
 
 
+def demo_dir() -> Path:
+    """Return the folder with the order lines of the demo: inside the wheel, or at the top of a source checkout."""
+    inside, checkout = PACKAGE / "demo", PACKAGE.parents[1] / "demo"
+    return inside if inside.is_dir() else checkout
+
+
 def slug(parts: Iterable[str], limit: int = 60) -> str:
     """Join ``parts`` to a name that every file system accepts; one that had to change ends in a hash of the whole.
 

@@ -57,7 +57,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         job_module._aimed.cache_clear()
         said = {word.split("=")[0] for word in words}
         settings = [word for word in (*TINY, f"paths.multirun={tmp_path}") if word.split("=")[0] not in said]
-        if "dataset" in said:
+        if said & {"dataset", "demo"}:
             settings = [word for word in settings if word not in WORLD]
         monkeypatch.setattr(sys, "argv", ["mmbench", *words, *settings])
         try:

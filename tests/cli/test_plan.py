@@ -43,7 +43,7 @@ def test_the_plan_in_japanese(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_preset_is_planned_as_it_runs() -> None:
-    jobs = plan.expand(["experiment=demo"])
+    jobs = plan.expand(["experiment=planted_demo"])
     assert len(jobs) == 16
     assert {job.choices["model"] for job in jobs} == {"popularity", "bpr", "vbpr", "fusion"}
     assert {job.choices["modality"] for job in jobs} == {"none", "text", "image", "fused"}

@@ -108,9 +108,9 @@ def test_a_name_says_what_runs_and_not_where_or_how(command: Command, asked: lis
 
 
 def test_a_preset_is_a_sweep_of_its_own(command: Command, asked: list[Composed]) -> None:
-    assert command("experiment=demo", "hydra.sweeper.params.modality=none").code == 0
+    assert command("experiment=planted_demo", "hydra.sweeper.params.modality=none").code == 0
     assert [job.choices["model"] for job in asked] == ["popularity", "bpr", "vbpr", "fusion"]
-    assert asked[0].config["sweep"]["name"] == "demo"
+    assert asked[0].config["sweep"]["name"] == "planted_demo"
 
 
 def test_flags_keep_their_values() -> None:

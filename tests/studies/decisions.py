@@ -159,7 +159,9 @@ def main() -> None:
     for _ in run_missing(STUDIES):
         pass
     for kind in MODELS:
-        print("| world | seed | best model, encoder | gain | detectable | cheap | fair | dear | gates that did not pass |")
+        print(
+            "| world | seed | best model, encoder | gain | detectable | cheap | fair | dear | gates that did not pass |"
+        )
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for name, result in finished(STUDIES).items():
             if parts_of(name)[0] == kind:

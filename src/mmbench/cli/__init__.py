@@ -10,6 +10,7 @@ from mmbench.cli.errors import one_line_errors
 
 #: Sub-commands of ``python -m mmbench`` with the module of this package and the function that runs each.
 COMMANDS = {
+    "demo": ("demo", "main"),  # real order lines to a table: prepare and run, in two minutes
     "start": ("start", "main"),  # from files to a decision: the commands below, one after the other
     "run": ("run", "main"),  # tune and test one cell, or with -m all cells of a sweep; the name may be left out
     "plan": ("plan", "main"),  # what a sweep would cost
@@ -31,9 +32,19 @@ def main() -> None:
     """``mmbench`` and ``python -m mmbench``: a sub-command by its name; anything else is what ``run`` takes."""
     words = sys.argv[1:]
     name = words.pop(0) if words and words[0] in COMMANDS else "run"
-    sys.argv = [sys.argv[0], *words]  # Hydra reads the command line by itself
     with one_line_errors(words):
-        function_of(name)(words)
+        run_command([name, *words])
+
+
+def run_command(words: Sequence[str]) -> object:
+    """Run a sub-command by its name and words, as the command line does; what its function returns."""
+    name, *rest = words
+    before = sys.argv
+    sys.argv = [before[0], *rest]  # Hydra reads the command line by itself
+    try:
+        return function_of(name)(rest)
+    finally:
+        sys.argv = before
 
 
 def function_of(name: str) -> Callable[[Sequence[str]], object]:

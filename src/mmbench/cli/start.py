@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
 import msgspec
 
 from mmbench import fingerprint, paths
@@ -393,17 +390,12 @@ class Guide:
 
     def _run(self, words: Sequence[str], *, shown: bool = False) -> None:
         """Run a command as the command line does."""
-        from mmbench.cli import function_of
+        from mmbench.cli import run_command
 
         if not shown:
             print(f"\n$ {command_line(words)}", flush=True)
-        function: Callable[[Sequence[str]], Any]
-        name, rest = ("run", words) if words[0] == "-m" else (words[0], words[1:])
-        function = function_of(name)
-        before = sys.argv
-        sys.argv = [before[0], *rest]  # Hydra reads the command line by itself
         try:
-            function(list(rest))
+            run_command(["run", *words] if words[0] == "-m" else words)
         except SystemExit as end:
             if end.code:
                 self._say(
@@ -413,8 +405,6 @@ class Guide:
                     )
                 )
                 raise
-        finally:
-            sys.argv = before
 
     def _head(self, number: int, words: Sequence[str], *, done: bool = False) -> None:
         said = Message("step {number} of 6", number=number)

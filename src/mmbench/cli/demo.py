@@ -1,0 +1,62 @@
+"""``python -m mmbench demo``: real order lines to a table, by the commands that one types for data of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmbench import paths
+from mmbench.cli.words import Parser, command_line, take_language
+from mmbench.messages import Message
+
+EXPERIMENT = "experiment=demo"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prepare the order lines of the package, where that was not done before, and sweep over them.
+
+    Raises:
+        ValueError: for a mistake in the command line.
+    """
+    from mmbench.cli import compose, run_command
+
+    translator, words = take_language(argv)
+    parser = Parser(
+        prog="python -m mmbench demo",
+        usage="python -m mmbench demo [KEY=VALUE ...] [lang=ja]",
+        description=translator(
+            Message(
+                "Do product names help to recommend the products of a shop? Prepares the order lines of 1,000 customers "
+                "of UCI Online Retail and runs experiment=demo on them, about a minute on two cores. Every command is "
+                "printed before it runs."
+            )
+        ),
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help=translator(Message("of the sweep; paths.data=DIR moves the data")),
+    )
+    overrides = parser.parse_args(words).overrides
+    spoken = [] if translator.lang == "en" else [f"lang={translator.lang}"]
+    single = [compose.single_values(word)[0] for word in compose.parse([EXPERIMENT, *overrides])]
+    folder = Path(compose.compose(single).config["dataset"]["path"])
+    source = paths.demo_dir()
+    print(
+        translator(
+            Message(
+                "Order lines of UCI Online Retail (Chen, Sain and Guo 2012, CC BY 4.0, https://doi.org/10.24432/C5BW33), "
+                "a part of them: {folder}",
+                folder=source,
+            )
+        )
+    )
+    lines, products = source / "order_lines.csv", source / "products.csv"
+    prepare = ["prepare", str(lines), "--items", str(products), "--out", str(folder), *spoken]
+    run = [EXPERIMENT, *overrides, *spoken]
+    if not (folder / "dataset.json").exists():
+        print(f"\n$ {command_line(prepare)}", flush=True)
+        run_command(prepare)
+    print(f"\n$ {command_line(run)}", flush=True)
+    run_command(["run", *run])
