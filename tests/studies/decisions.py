@@ -1,4 +1,4 @@
-"""Does the decision say what was planted? ``python -m tests.studies.decisions`` runs what is missing of two dozen sweeps.
+"""Does the decision say what was planted? ``python -m tests.studies.decisions`` runs what is missing of 24 sweeps.
 
 Twelve worlds with either of their image encoders, once with every model that is computed rather than trained step by
 step, once with two of these and Fusion, are decided for three businesses. The generator of ``complementary`` says what
@@ -151,6 +151,7 @@ def row(name: str, result: Mapping[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+HEADER = ("world", "seed", "best model, encoder", "gain", "detectable", CHEAP, FAIR, DEAR, "gates that did not pass")
 STUDIES = [DecidedStudy.of(kind, world, seed) for kind in MODELS for world, seed in WORLDS]
 
 
@@ -159,10 +160,7 @@ def main() -> None:
     for _ in run_missing(STUDIES):
         pass
     for kind in MODELS:
-        print(
-            "| world | seed | best model, encoder | gain | detectable | cheap | fair | dear | gates that did not pass |"
-        )
-        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+        print(f"| {' | '.join(HEADER)} |\n|{' --- |' * len(HEADER)}")
         for name, result in finished(STUDIES).items():
             if parts_of(name)[0] == kind:
                 print(row(name, result))

@@ -26,9 +26,9 @@ def main(argv: Sequence[str]) -> None:
         usage="python -m mmbench demo [KEY=VALUE ...] [lang=ja]",
         description=translator(
             Message(
-                "Do product names help to recommend the products of a shop? Prepares the order lines of 1,000 customers "
-                "of UCI Online Retail and runs experiment=demo on them, about a minute on two cores. Every command is "
-                "printed before it runs."
+                "Do product names help to recommend the products of a shop? Prepares the order lines of 1,000 "
+                "customers of UCI Online Retail and runs experiment=demo on them, about a minute on two cores. Every "
+                "command is printed before it runs."
             )
         ),
     )
@@ -46,8 +46,8 @@ def main(argv: Sequence[str]) -> None:
     print(
         translator(
             Message(
-                "Order lines of UCI Online Retail (Chen, Sain and Guo 2012, CC BY 4.0, https://doi.org/10.24432/C5BW33), "
-                "a part of them: {folder}",
+                "Order lines of UCI Online Retail (Chen, Sain and Guo 2012, CC BY 4.0, "
+                "https://doi.org/10.24432/C5BW33), a part of them: {folder}",
                 folder=source,
             )
         )
