@@ -104,7 +104,9 @@ class _Again:
         except DegenerateScores as error:
             yield file, "state", Message("its scores rank nothing: {error}", error=error)
             return
-        offset = None if task.new_valid is None else offset_of(model, task.new_valid, task.train)
+        offset = None
+        if task.new_valid is not None and task.lists_new_items(training.stage):
+            offset = offset_of(model, task.new_valid, task.train)
         yield from same(file, "course.offset", training.course.offset, offset)
         frame = pd.DataFrame({"user": self.validation.users.astype("int32"), SELECTION_METRIC: per_user})
         yield from _table(store, training, paths.VALIDATION, frame)

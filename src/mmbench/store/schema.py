@@ -119,7 +119,8 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False)
             unrounded states and only end the training.
         cold_rows: what stands in the free rows of items that training has not seen when they are ranked: ``zero``;
             empty where the model has no such row.
-        offset: offset of new items in common lists, which validation chose; None where there are none.
+        offset: offset of new items in common lists, which validation chose; None where there are none, and of a trial
+            that is ranked in no such list.
     """
 
     history: list[float] = []

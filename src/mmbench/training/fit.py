@@ -87,6 +87,7 @@ def fit(
     graph_dir: Path | None = None,
     new_valid: HeldOut | None = None,
     target: str = "",
+    common_lists: bool = True,
 ) -> Fitted:
     """Train one model from one seed and return it in its best validation state.
 
@@ -103,6 +104,7 @@ def fit(
         graph_dir: where large item graphs are kept for other processes.
         new_valid: the whole of validation with its new items; None where there are none.
         target: what tuning aims at; empty to rank validation among all items.
+        common_lists: whether validation chooses the offset of lists that hold new items and others too.
 
     Raises:
         DegenerateScores: if the loss or the scores are NaN or infinite, or the scores are constant.
@@ -141,7 +143,7 @@ def fit(
     course.popularity, course.validated = validation.popularity, float(per_user.mean())
     if isinstance(model, FactorModel) and len(model.unseen if model.unseen is not None else ()) and model.item_tables():
         course.cold_rows = "zero"
-    if new_valid is not None:
+    if common_lists and new_valid is not None:
         course.offset = offset_of(model, new_valid, train, settings.device)
     cost.ranked_users = len(evaluator.users) * course.epochs
     cost.seconds = time.perf_counter() - began

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import ItemFeature
-from mmbench.data.held_out import HeldOut
+from mmbench.data.held_out import TARGETS, HeldOut
 from mmbench.data.interactions import Interactions
-from mmbench.store.schema import CellName, Configuration, Effort, Unit
+from mmbench.store.schema import CellName, Configuration, Effort, Stage, Unit
 from mmbench.tuning.budget import Budget
 from mmbench.tuning.space import Space, configurations
 
@@ -89,6 +89,13 @@ class CellTask:
     def seed(self, unit: Unit) -> int:
         """Seed of a training: the same for all conditions, and another one in every draw."""
         return unit.seed + SEEDS_PER_DRAW * self.draw
+
+    def lists_new_items(self, stage: Stage) -> bool:
+        """Whether a training ranks lists that hold new items and others, whose offset validation chooses.
+
+        A final run does; any other one only where tuning aims at such lists, because it is tested for the target alone.
+        """
+        return stage == Stage.FINAL or TARGETS.get(self.target) == "all"
 
     def slots(self, trials: int | None = None) -> list[Configuration]:
         """The configuration of each slot; the draws depend on dataset, model and the number of the draw only.

@@ -187,6 +187,7 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
                     graph_dir=graph_dir,
                     new_valid=task.new_valid,
                     target=task.target,
+                    common_lists=task.lists_new_items(unit.stage),
                 )
             )
     except Exception as error:
