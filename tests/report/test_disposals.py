@@ -73,7 +73,7 @@ def test_sides_are_read_from_the_states(tmp_path: Path) -> None:
     text = found["text", "m"]
     assert text.real == ("m/none", "m/image", "m/fused")
     assert text.control == ("m/none", "m/image", "m/image_shuffled_text")
-    assert text.missing == (("m", "modality=text modality.states.text=shuffle"),)
+    assert text.missing == (("m", "modality=shuffled_text"),)
 
 
 def test_a_control_that_was_not_run_leaves_both_sides(tmp_path: Path) -> None:
