@@ -31,6 +31,7 @@ def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: py
     assert "smallest that can be detected: unknown before a pilot has run" in said
     assert "controls" not in said  # text alone needs none
     assert f"next: python -m mmbench -m {words[0]}" in said
+    assert "sweep single" not in said  # it has the name that the sweep will have
     assert list(tmp_path.iterdir()) == []
 
 

@@ -107,10 +107,23 @@ def test_a_name_says_what_runs_and_not_where_or_how(command: Command, asked: lis
     assert len(names) == 1
 
 
-def test_a_preset_is_a_sweep_of_its_own(command: Command, asked: list[Composed]) -> None:
-    assert command("experiment=planted_demo", "hydra.sweeper.params.modality=none").code == 0
+@pytest.mark.parametrize("flags", [(), ("-m",)])
+def test_a_preset_is_a_sweep_of_its_own(flags: tuple[str, ...], command: Command, asked: list[Composed]) -> None:
+    assert command(*flags, "experiment=planted_demo", "hydra.sweeper.params.modality=none").code == 0
     assert [job.choices["model"] for job in asked] == ["popularity", "bpr", "vbpr", "fusion"]
     assert asked[0].config["sweep"]["name"] == "planted_demo"
+
+
+def test_a_preset_without_a_name_is_named_after_its_words(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nbudget: {trials: 3}\n", encoding="utf-8")
+    words = ["experiment=mine", "model=bpr,vbpr"]
+    assert run.named(words, [tmp_path]) == [*words, "sweep.name=experiment-mine_model-bpr-vbpr-e56e58"]
+    assert run.named([*words, "sweep.name=s"], [tmp_path]) == [*words, "sweep.name=s"]
+
+
+def test_a_single_cell_has_the_name_that_the_configuration_gives_it() -> None:
+    assert compose.compose([]).config["sweep"]["name"] == run.UNNAMED
 
 
 def test_flags_keep_their_values() -> None:

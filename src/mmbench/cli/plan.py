@@ -11,7 +11,7 @@ import torch
 from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
-from mmbench.cli.run import own_trust
+from mmbench.cli.run import named, own_trust
 from mmbench.cli.words import next_line, take_language
 from mmbench.decision.gates import IMAGE
 from mmbench.inference.tuned_gain import Gain, TunedGain
@@ -56,10 +56,10 @@ def main(argv: Sequence[str]) -> None:
         print(translator(HELP), end="")
         return
     words = [word for word in argv if word not in ("-m", "--multirun")]
-    overrides = habits.ours(words, multirun=True)
-    flags = [word for word in overrides if word.startswith("-")]
+    flags = [word for word in words if word.startswith("-")]
     if flags:
         raise Refusal("{flag} is no override; write the overrides of the sweep alone", flag=flags[0])
+    overrides = named(habits.ours(words, multirun=True))
     composed = expand(overrides)
     torch.set_num_threads(1)
     sweep = Sweep.plan([job.job() for job in composed], overrides, translator)

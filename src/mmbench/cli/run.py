@@ -58,6 +58,8 @@ PLACE_OR_MANNER = (
 )
 #: Overrides that say how often: the same sweep takes more trials or final runs up, and further draws (``study.draw``).
 HOW_OFTEN = ("budget.trials=", "budget.seeds=")
+#: Name of a sweep in conf/config.yaml, which is that of a single cell.
+UNNAMED = "single"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -87,10 +89,19 @@ def asked(flags: Sequence[str], overrides: Sequence[str], *, multirun: bool) -> 
     Raises:
         ValueError: for an override that is not accepted.
     """
-    words = habits.ours(overrides, multirun)
-    if multirun and not any(word.startswith("sweep.name=") for word in words):
-        words.append(f"sweep.name={_derived_name(words)}")
-    return words, compose.check_overrides(words, _config_dirs(flags)).job()
+    words, folders = habits.ours(overrides, multirun), _config_dirs(flags)
+    if multirun:
+        words = named(words, folders)
+    return words, compose.check_overrides(words, folders).job()
+
+
+def named(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[str]:
+    """Overrides of a sweep with its name, which is derived from them where neither they nor a preset give one."""
+    given = any(word.startswith("sweep.name=") for word in overrides)
+    if not given and any(word.startswith("experiment=") for word in overrides):
+        first = [compose.single_values(word)[0] for word in compose.parse(overrides, config_dirs)]
+        given = compose.compose(first, config_dirs).config["sweep"]["name"] != UNNAMED
+    return list(overrides) if given else [*overrides, f"sweep.name={_derived_name(overrides)}"]
 
 
 def _check_flags(flags: Sequence[str]) -> None:
