@@ -90,3 +90,5 @@ def test_a_flag_is_refused() -> None:
 def test_a_model_that_is_computed_costs_one_epoch_whatever_the_budget() -> None:
     assert Pilot(2.0, 3.0, 0.0, 0.0, trained=False, steps_per_epoch=10).seconds(60) == 5.0
     assert Pilot(2.0, 3.0, 0.0, 0.0, trained=True, steps_per_epoch=10).seconds(60) == 182.0
+    tested = Pilot(2.0, 3.0, 0.0, 0.0, trained=True, steps_per_epoch=10, tested=0.5, extra=9.0)
+    assert tested.seconds(60) == 182.5  # what only final runs take is counted apart

@@ -202,3 +202,22 @@ def test_a_process_that_fails_fails_them_all(tmp_path: Path) -> None:
     broken = replace(job, config=replace(job.config, plain={**job.config.plain, "model": {"_target_": "no.Model"}}))
     assert pilot.together(broken, "7", 2, epochs=2) is None
     assert pilot.alone([broken, job], "7")[2][0] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "shuffled"), [(("model=vbpr",), 2), (("model=vbpr", "modality=text"), 1), (("model=ease",), 0)]
+)
+def test_a_final_run_is_told_with_its_shuffled_modalities(
+    tmp_path: Path, words: tuple[str, ...], shuffled: int
+) -> None:
+    measured = pilot.measure(make_job(tmp_path, *words).task(), tests=True)
+    assert measured.tested > 0
+    assert measured.extra == pytest.approx(shuffled * measured.tested)
+    assert measured.seconds(1) > measured.setup + measured.tested
+    assert pilot.measure(make_job(tmp_path, *words).task()).tested == 0
+
+
+def test_a_final_run_is_told_with_the_lists_of_new_items(tmp_path: Path) -> None:
+    words = ("model=vbpr", "dataset.protocol=cold", "dataset.cold_fold=0")
+    measured = pilot.measure(make_job(tmp_path, *words).task(), tests=True)
+    assert measured.extra > 2 * measured.tested

@@ -173,11 +173,11 @@ def described(sweep: Sweep, translator: Translator) -> str:
     waiting = [plan for plan in sweep.planned if not plan.finished]
     for (dataset, model), cells in pilot.heaviest(waiting).items():
         heaviest = cells[0]
-        measured = pilot.measure(heaviest.task)
-        trainings, budget = sum(plan.left for plan in cells), heaviest.task.budget
-        rule = budget.stopping
-        shortest = trainings * measured.seconds(rule.fewest_epochs(measured.steps_per_epoch))
-        longest = trainings * measured.seconds(rule.most_epochs(measured.steps_per_epoch))
+        measured = pilot.measure(heaviest.task, tests=True)
+        trainings, rule = sum(plan.left for plan in cells), heaviest.task.budget.stopping
+        finals = sum(min(plan.left, plan.task.effort.seeds) for plan in cells) * measured.extra
+        shortest = finals + trainings * measured.seconds(rule.fewest_epochs(measured.steps_per_epoch))
+        longest = finals + trainings * measured.seconds(rule.most_epochs(measured.steps_per_epoch))
         low, high = low + shortest, high + longest
         disk, peak = disk + trainings * measured.state_mb, max(peak, measured.peak_mb)
         name = f"{dataset}/{model} ({heaviest.task.cell.modality})"

@@ -21,9 +21,11 @@ from mmbench.scheduling import memory, pinned
 from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.planning import Planned
-from mmbench.store.schema import CLOSED_FORM, Sharing
+from mmbench.sealing.score_test import inference_shuffles
+from mmbench.store.schema import CLOSED_FORM, Sharing, Stage
 from mmbench.training import allocation
-from mmbench.training.fit import fit
+from mmbench.training.fit import evaluator_of_validation, fit, offset_of, rebuild
+from mmbench.training.loop import validation_scores
 from mmbench.training.stopping import StoppingRule
 from mmbench.tuning.cell import CellTask
 
@@ -55,6 +57,8 @@ class Pilot:
         trained: false for a model that is computed in one go.
         steps_per_epoch: optimizer steps of an epoch, at least 1.
         device_bytes: peak memory of the training's GPU so far, or of the process where it trains on processors.
+        tested: seconds to build the model again from its state and to rank with it, as the test split asks for.
+        extra: what a final run takes beyond that: rankings among other candidates and with shuffled modalities.
     """
 
     setup: float
@@ -64,21 +68,54 @@ class Pilot:
     trained: bool
     steps_per_epoch: int
     device_bytes: int = 0
+    tested: float = 0.0
+    extra: float = 0.0
 
     def seconds(self, epochs: int) -> float:
-        """Seconds of a training of so many epochs."""
-        return self.setup + (epochs if self.trained else 1) * self.epoch
+        """Seconds of a training of so many epochs and of its test."""
+        return self.setup + (epochs if self.trained else 1) * self.epoch + self.tested
 
 
-def measure(task: CellTask, epochs: int = EPOCHS) -> Pilot:
-    """Train the default configuration for some epochs."""
+def measure(task: CellTask, epochs: int = EPOCHS, *, tests: bool = False) -> Pilot:
+    """Train the default configuration for some epochs.
+
+    Args:
+        task: whose configuration.
+        epochs: how many, of a model that is trained.
+        tests: whether what follows a training is timed too; validation stands in for the test split.
+    """
     build, settings = task.recipe(task.default)
     data = make_recdata(task.train, task.inputs(1))
     settings = replace(settings, stopping=StoppingRule(1, 0, 1, least_epochs=epochs))
     began = time.perf_counter()
-    fitted = fit(build, data, task.train, task.valid, settings, seed=1, new_valid=task.new_valid, target=task.target)
+    fitted = fit(
+        build,
+        data,
+        task.train,
+        task.valid,
+        settings,
+        seed=1,
+        new_valid=task.new_valid,
+        target=task.target,
+        common_lists=task.lists_new_items(Stage.TRIAL),
+    )
     seconds = time.perf_counter() - began
     epoch = (seconds - fitted.cost.setup_seconds) / fitted.course.epochs
+    tested = extra = 0.0
+    if tests:
+        evaluator = evaluator_of_validation(task.valid, task.train, task.new_valid, task.target, settings.device)
+        began = time.perf_counter()
+        model = rebuild(build, data, fitted.state, settings, 1)
+        rebuilt = time.perf_counter() - began
+        validation_scores(evaluator, model)
+        tested = time.perf_counter() - began
+        if fitted.state:  # a training ends with the same, once and not in every epoch
+            epoch = max(seconds - fitted.cost.setup_seconds - tested, 0.0) / fitted.course.epochs
+        extra = len(inference_shuffles(task)) * tested
+        if task.new_valid is not None and task.new_valid.pool.any():
+            began = time.perf_counter()
+            offset_of(model, task.new_valid, task.train, settings.device)
+            extra += time.perf_counter() - began + 2 * (tested - rebuilt)
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     on_gpu = settings.device.type == "cuda"
     return Pilot(
@@ -89,6 +126,8 @@ def measure(task: CellTask, epochs: int = EPOCHS) -> Pilot:
         fitted.course.stop_reason != CLOSED_FORM,
         max(fitted.course.steps_per_epoch, 1),
         CONTEXT + torch.cuda.max_memory_reserved() if on_gpu else peak,
+        tested,
+        extra,
     )
 
 
