@@ -97,6 +97,8 @@ def test_scores_of_histories(
     torch.testing.assert_close(ours, (dense_interactions(edges) @ weights)[users])
     assert ours.is_contiguous()
     assert not ours[1].any()
+    # The way of other devices adds in the same order.
+    assert torch.equal(ours, sparse._added_rows(sparse.select_rows(history, users), weights.to_sparse_csr()))
     assert history_scores(history, weights.to_sparse_csr(), users[:0]).shape == (0, N_ITEMS)
 
 
