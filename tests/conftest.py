@@ -15,7 +15,14 @@ import torch
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData, make_recdata
+from mmbench.report.charts import Drawing
 from mmbench.training import allocation
+
+#: A picture of one white pixel.
+BLANK_PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b5500"
+    "00000a49444154789c63f80f0001010100b138f6140000000049454e44ae426082"
+)
 
 torch.set_num_threads(1)
 
@@ -89,3 +96,15 @@ def shared_data() -> Path:
     if folder is None:
         pytest.skip("no real data sets: set $MMBENCH_DATA or put them into ../shared/data")
     return folder
+
+
+#: Folders of tests that look at charts, or at pages with charts.
+LOOKING = {"report", "decision", "docs"}
+
+
+@pytest.fixture(autouse=True)
+def _blank_charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of a report's time is spent on charts, and most tests that write one look at none of them."""
+    if LOOKING.isdisjoint(request.path.parts):
+        monkeypatch.setattr(Drawing, "inline", "<svg></svg>")
+        monkeypatch.setattr(Drawing, "_files", ("<svg></svg>", BLANK_PNG))

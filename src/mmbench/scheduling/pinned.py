@@ -7,7 +7,6 @@ what a process is to call arrives as bytes that are unpickled, which imports tor
 from __future__ import annotations
 
 import contextlib
-import gc
 import multiprocessing
 import os
 import pickle
@@ -84,5 +83,4 @@ def _alarm_after(parent: BaseProcess) -> None:
 def _call(devices: str, pickled: bytes, *shared: Any) -> None:
     os.environ[VISIBLE] = devices
     call, given = pickle.loads(pickled)
-    gc.freeze()  # what was imported stays: the collection after every training need not look at it
     call(*given, *shared)
