@@ -20,6 +20,7 @@ import pandas as pd
 
 import mmbench
 from mmbench import paths
+from mmbench.cli.words import command_line
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
@@ -91,7 +92,7 @@ class Published:
 
     def text(self, table: SweepTable, groups: Sequence[Group]) -> str:
         """The page: what was run and how it ended, verdicts, table, figures."""
-        budget = records.read(paths.manifest_file(self.sweep), Manifest).budget
+        manifest = records.read(paths.manifest_file(self.sweep), Manifest)
         rows = [row for group in groups for cell in group.cells for row in cell.ledger]
         states = Counter(cell.status for cell in table.cells.values() if not cell.parts)
         hours = sum(row.cost.seconds for row in rows) / 3600
@@ -99,18 +100,19 @@ class Published:
         facts = {
             "cells": ", ".join(f"{n} {status}" for status, n in sorted(states.items())),
             "trainings": f"{len(rows):,}, {hours:.1f} hours of one thread",
-            "effort": f"{budget.trials} trials and {budget.seeds} final seeds of every condition",
+            "effort": f"{manifest.budget['trials']} trials and {manifest.budget['seeds']} final seeds of every condition",
+            "commit": sweeps.output("git", "rev-parse", "HEAD"),
             "machine": ", ".join(sorted({row.cost.machine for row in rows} - {""})),
             "proof": table.proof,
             "archive of the records": f"{self.archive.stat().st_size / 1e6:.1f} MB, SHA-256 `{digest}`",
             "files": f"[studies/{self.name}](../../studies/{self.name})",
         }
-        commands = f"python -m mmbench experiment=study_{self.name}\npython -m tests.studies.real {self.name}"
+        run = command_line(manifest.command)
         benchmark = (self.folder / "benchmark.md").read_text(encoding="utf-8").partition("\n## ")[2]
         figures = sorted(self.figures.glob("*.svg"))
         parts = [
             f"# Study: {self.name}",
-            f"```\n{commands}\n```",
+            f"```\n{run}\npython -m tests.studies.real {self.name}\n```",
             "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {said} |" for name, said in facts.items())]),
             "## Verdicts",
             "\n".join(f"- {sentence}" for sentence in pd.read_csv(self.folder / "verdicts.csv").sentence.dropna()),
