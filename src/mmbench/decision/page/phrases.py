@@ -212,8 +212,8 @@ DEPENDS = Template("With more or fewer trials the gain would be another: it depe
 OPEN_ELSE = {
     "": Template("What is missing is named above; no number of users or trials alone brings it."),
     "G1": Template(
-        "{gate} opens when every condition is tuned alike and trained to its end: raise budget.max_steps where trainings "
-        "were cut off, budget.patience_steps where they stalled; the fairness report says where."
+        "{gate} opens when every condition is tuned alike and trained to its end: raise budget.max_steps where "
+        "trainings were cut off, budget.patience_steps where they stalled; the fairness report says where."
     ),
     "G4": Template("{gate} opens with a model whose guard-rails are measured and hold."),
     "G5": Template("{gate} opens when enough of what is shown has an image."),
