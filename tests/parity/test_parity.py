@@ -14,6 +14,8 @@ from tests.parity.golden import Case, Recorded, Run, close, total_of
 
 CASES = golden.cases()
 MAPPINGS = golden.mappings()
+#: Size of a gradient that is zero in exact numbers, and how far Adam may take what has one, relative to its size.
+NOISE, WANDERING = 1e-14, 1e-7
 
 
 def runs(*, trained_only: bool = True) -> list[Any]:
@@ -128,8 +130,11 @@ def test_adam_trajectory(run: Run) -> None:
     close(model.score(all_users(run.case)), arrays[scores_key], run.tolerance, scores_key)
     if losses_key == "traj/loss":
         own = dict(model.named_parameters())
+        gradients = run.mapping.arrays_of(run.case, "grad", own)
         for name, expected in run.mapping.arrays_of(run.case, "traj/param", own).items():
-            close(own[name], expected, run.tolerance, f"traj/param/{name}")
+            # A bias that a normalisation takes away has a gradient of rounding noise, which Adam divides by 1e-8.
+            vanishes = float(np.abs(gradients[name]).max(initial=0.0)) < NOISE
+            close(own[name], expected, WANDERING if vanishes else run.tolerance, f"traj/param/{name}")
 
 
 def initial_laws() -> list[Any]:
