@@ -93,6 +93,7 @@ class Published:
     def text(self, table: SweepTable, groups: Sequence[Group]) -> str:
         """The page: what was run and how it ended, verdicts, table, figures."""
         manifest = records.read(paths.manifest_file(self.sweep), Manifest)
+        trials, seeds = manifest.budget["trials"], manifest.budget["seeds"]
         rows = [row for group in groups for cell in group.cells for row in cell.ledger]
         states = Counter(cell.status for cell in table.cells.values() if not cell.parts)
         hours = sum(row.cost.seconds for row in rows) / 3600
@@ -100,7 +101,7 @@ class Published:
         facts = {
             "cells": ", ".join(f"{n} {status}" for status, n in sorted(states.items())),
             "trainings": f"{len(rows):,}, {hours:.1f} hours of one thread",
-            "effort": f"{manifest.budget['trials']} trials and {manifest.budget['seeds']} final seeds of every condition",
+            "effort": f"{trials} trials and {seeds} final seeds of every condition",
             "commit": sweeps.output("git", "rev-parse", "HEAD"),
             "machine": ", ".join(sorted({row.cost.machine for row in rows} - {""})),
             "proof": table.proof,
