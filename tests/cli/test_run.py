@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+from mmbench import paths
 from mmbench.cli import compose, run
 from mmbench.cli.compose import Composed
 from mmbench.cli.tiers import TIERS, models_of
@@ -105,6 +106,15 @@ def test_a_name_says_what_runs_and_not_where_or_how(command: Command, asked: lis
         assert command("-m", "model=bpr,vbpr", *words).code == 0
         names.add(asked[0].config["sweep"]["name"])
     assert len(names) == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("-m",)])
+def test_every_job_knows_the_folder_of_the_package(
+    flags: tuple[str, ...], command: Command, asked: list[Composed]
+) -> None:
+    """Where its tuned configurations lie."""
+    assert command(*flags, "model=bpr").code == 0
+    assert [job.folders[-1] for job in asked] == [paths.config_dir()]
 
 
 @pytest.mark.parametrize("flags", [(), ("-m",)])

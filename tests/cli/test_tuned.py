@@ -159,5 +159,5 @@ def test_a_file_that_does_not_fit_is_refused(
 
 def test_a_folder_that_is_not_there_is_named(command: Command) -> None:
     is_one_line(
-        command("run", "model=vbpr", "tuned=ml100k"), "tuned=ml100k: there is no folder conf/tuned/ml100k; python"
+        command("run", "model=vbpr", "tuned=no_set"), "tuned=no_set: there is no folder conf/tuned/no_set; python"
     )

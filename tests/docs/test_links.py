@@ -84,7 +84,7 @@ def test_every_page_is_in_the_nav_or_linked_by_one_that_is() -> None:
 
 def test_every_picture_of_the_docs_is_shown() -> None:
     shown = {link for page in (*PAGES, "README.md") for link in targets(page)}
-    pictures = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "images").iterdir()}
+    pictures = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "images").rglob("*.*")}
     assert pictures - shown == set()
 
 

@@ -242,7 +242,9 @@ class Composer:
         except (HydraException, OmegaConfBaseException) as error:
             raise Refusal(_explained(str(error), words)) from error
         places = [source.path for source in self.loader.get_search_path().get_path()]
-        folders = tuple(Path(p.removeprefix("file://")) for p in reversed(places) if p and p.startswith("file://"))
+        # Hydra's own entry point names the folder of the package without a scheme.
+        files = [place for place in reversed(places) if place and re.match(r"file://|(?!\w+:)", place)]
+        folders = tuple(Path(place.removeprefix("file://")) for place in files)
         return Composed(_plain(job), choices, tuple(str(word.input_line) for word in own), folders=folders)
 
     def _chooses(self, word: Override) -> bool:
