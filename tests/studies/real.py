@@ -110,13 +110,14 @@ class Published:
         }
         run = command_line(manifest.command)
         benchmark = (self.folder / "benchmark.md").read_text(encoding="utf-8").partition("\n## ")[2]
+        judged = pd.read_csv(self.folder / "verdicts.csv").dropna(subset="sentence")
         figures = sorted(self.figures.glob("*.svg"))
         parts = [
             f"# Study: {self.name}",
             f"```\n{run}\npython -m tests.studies.real {self.name}\n```",
             "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {said} |" for name, said in facts.items())]),
             "## Verdicts",
-            "\n".join(f"- {sentence}" for sentence in pd.read_csv(self.folder / "verdicts.csv").sentence.dropna()),
+            "\n".join(f"- *{row.verdict}*: {row.sentence}" for row in judged.itertuples()),
             f"## {benchmark.strip()}",
             *(f"![{figure.stem}](../images/studies/{self.name}/{figure.name})" for figure in figures),
         ]

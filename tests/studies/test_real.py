@@ -58,7 +58,7 @@ def test_a_study_is_published_with_what_its_tables_need(
     page = study.page.read_text(encoding="utf-8")
     assert hashlib.sha256(b"records").hexdigest() in page
     assert "| proof | records: consistent; root " in page
-    for sentence in pd.read_csv(study.folder / "verdicts.csv").sentence.dropna():
-        assert f"- {sentence}\n" in page
+    for row in pd.read_csv(study.folder / "verdicts.csv").dropna(subset="sentence").itertuples():
+        assert f"- *{row.verdict}*: {row.sentence}\n" in page
     for figure in study.figures.iterdir():
         assert f"(../images/studies/shop/{figure.name})" in page
