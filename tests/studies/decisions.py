@@ -4,7 +4,8 @@ Twelve worlds with either of their image encoders, once with every model that is
 step, once with two of these and Fusion, are decided for three businesses. The generator of ``complementary`` says what
 images add to text, by content and log and by content alone; what a model gains lies in between. In one business images
 pay from a third of the smaller of the two, in one from 5 %, in the last from twice the larger: they pay for themselves
-in the first two, and not in the last. The command prints the tables of docs/decision.md.
+in the first two, and not in the last. The computed models came second, after Fusion had given no GO, see docs/decision.md,
+whose tables the command prints.
 """
 
 from __future__ import annotations
