@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from mmbench.decision import Action, Status, decide
@@ -159,15 +161,19 @@ def test_no_decision_contradicts_what_was_planted(name: str) -> None:
             assert said["barred"] or said["openings"], "a HOLD names what would open it"
 
 
-def paying(kind: str, business: str) -> list[str]:
+SEEN = [seed for world, seed in decisions.WORLDS if world == "complementary"]
+
+
+def paying(kind: str, business: str, seeds: Sequence[int] = SEEN) -> list[str]:
     """Answers for a business in the worlds where images pay for themselves in it."""
-    names = [name for name in DECIDED if parts_of(name)[:2] == (kind, "complementary")]
+    names = [f"{kind}_complementary_{seed}" for seed in seeds]
     return [DECIDED[name]["answers"][business]["action"] for name in names]
 
 
 @pytest.mark.parametrize("business", [CHEAP, FAIR])
-def test_images_that_pay_are_bought_in_three_worlds_of_four(business: str) -> None:
-    answers = paying("computed", business)
+@pytest.mark.parametrize("seeds", [SEEN, decisions.UNSEEN], ids=["seen", "unseen"])
+def test_images_that_pay_are_bought_in_three_worlds_of_four(business: str, seeds: Sequence[int]) -> None:
+    answers = paying("computed", business, seeds)
     assert len(answers) == 4
     assert answers.count(Action.GO) >= 3
 
