@@ -251,6 +251,17 @@ def test_every_preset_names_what_exists(name: str) -> None:
     assert compose([f"experiment={name}"]).job().config.sweep.name == name
 
 
+def test_the_parts_of_the_study_compare_the_same_models() -> None:
+    """A preset that is run on its own may not hold a list of its own: one for new items, one for all others."""
+    lists: dict[bool, set[str]] = {True: set(), False: set()}
+    for name in options("experiment"):
+        if name.startswith("study_"):
+            section = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
+            lists[name.endswith("_cold")].add(section["hydra"]["sweeper"]["params"]["model"])
+            assert section["defaults"][1]["override /budget"] == "standard"
+    assert [len(found) for found in lists.values()] == [1, 1]
+
+
 def test_settings_of_a_plain_job_are_accepted() -> None:
     config = compose([]).job().config
     assert config.statistics.delta == 0.02
