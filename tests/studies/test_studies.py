@@ -188,6 +188,15 @@ def test_fusion_shows_within_its_budget_that_images_pay() -> None:
     assert answers.count(Action.GO) >= 3
 
 
+RAISED = [seed for seed in SEEN if f"raised_complementary_{seed}" in DECIDED]
+
+
+@pytest.mark.skipif(RAISED != SEEN, reason=f"with more steps and final runs, {len(RAISED)} of {len(SEEN)} worlds have run")
+@pytest.mark.parametrize("business", [CHEAP, FAIR])
+def test_fusion_shows_with_the_effort_that_its_pages_ask_for_that_images_pay(business: str) -> None:
+    assert paying("raised", business).count(Action.GO) >= 3
+
+
 @pytest.mark.parametrize("breakeven", [0.02, 0.3, 1.2])
 def test_the_businesses_turn_where_they_should(breakeven: float) -> None:
     assert decide(evidence(0.0), decisions.economics(breakeven)).breakeven == pytest.approx(breakeven)
