@@ -191,7 +191,7 @@ def test_fusion_shows_within_its_budget_that_images_pay() -> None:
 RAISED = [seed for seed in SEEN if f"raised_complementary_{seed}" in DECIDED]
 
 
-@pytest.mark.skipif(RAISED != SEEN, reason=f"with more steps and final runs, {len(RAISED)} of {len(SEEN)} worlds have run")
+@pytest.mark.skipif(RAISED != SEEN, reason=f"with more effort, {len(RAISED)} of {len(SEEN)} worlds have run")
 @pytest.mark.parametrize("business", [CHEAP, FAIR])
 def test_fusion_shows_with_the_effort_that_its_pages_ask_for_that_images_pay(business: str) -> None:
     assert paying("raised", business).count(Action.GO) >= 3
