@@ -136,6 +136,7 @@ class CellStore:
     ledger: ledger.Reader | None = None
     confirm: Callable[[], None] = field(default=_unconfirmed, compare=False)
     _read: dict[Path, tuple[tuple[int, int, int], Record]] = field(default_factory=dict, repr=False, compare=False)
+    _files: dict[Unit, Path] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def short_key(self) -> str:
@@ -200,7 +201,10 @@ class CellStore:
 
     def _training(self, unit: Unit) -> Training | None:
         """Record of a training, if there is one."""
-        return self._known(self.training_file(unit, paths.RECORD), TRAININGS[unit.stage])
+        file = self._files.get(unit)
+        if file is None:  # to put a path together takes longer than to ask for its file, which every look does
+            file = self._files[unit] = self.training_file(unit, paths.RECORD)
+        return self._known(file, TRAININGS[unit.stage])
 
     def _known(self, file: Path, kind: type[R]) -> R | None:
         """A record, if there is one; it is read again only where another file took its place."""
