@@ -10,7 +10,7 @@ from mmbench.evaluation.ties import TIE_SEED, tie_key
 
 #: Comparisons held at once, a number each; bounds the memory of a block with many held-out items.
 BLOCK_COMPARISONS = 1 << 24
-#: Users whose tie keys are made at once on a processor.
+#: Pairs whose ties are ordered at once on a processor: the keys of all items stay in its cache.
 KEY_ROWS = 16
 
 
@@ -62,11 +62,11 @@ def count_ranks(scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> T
         ranks[place] = torch.gt(chosen, own, out=passed).sum(1).long() + 1
         equal = torch.eq(chosen, own, out=passed)
         tied = torch.nonzero(equal.sum(1) > 1).squeeze(1)
-        if len(tied):
-            keys = tie_keys(users[row[tied]], scores.shape[1])
+        for some in tied.split(KEY_ROWS if scores.device.type == "cpu" else step):
+            keys = tie_keys(users[row[some]], scores.shape[1])
             before = torch.empty(keys.shape, device=scores.device)
-            torch.lt(keys, keys.gather(1, item[tied].unsqueeze(1)), out=before)
-            ranks[place[tied]] += torch.linalg.vecdot(equal[tied], before).long()
+            torch.lt(keys, keys.gather(1, item[some].unsqueeze(1)), out=before)
+            ranks[place[some]] += torch.linalg.vecdot(equal.index_select(0, some), before).long()
     return ranks
 
 
@@ -99,8 +99,5 @@ def tie_keys(users: Tensor, n_items: int, seed: int = TIE_SEED) -> Tensor:
     """:func:`tie_key` of every item for each of ``users`` ``(B,)``: ``(B, n_items)``."""
     if users.device.type != "cpu":
         return tie_key(users.unsqueeze(1), torch.arange(n_items, device=users.device), seed)
-    # Numpy shifts unsigned numbers in half the time; the passes over a few rows stay in the cache.
-    keys, items = torch.empty(len(users), n_items, dtype=torch.int64), np.arange(n_items)
-    for rows, some in zip(keys.split(KEY_ROWS), users.split(KEY_ROWS), strict=True):
-        rows.copy_(torch.from_numpy(tie_key(some.unsqueeze(1).numpy(), items, seed)))
-    return keys
+    # Numpy shifts unsigned numbers in half the time.
+    return torch.from_numpy(tie_key(users.unsqueeze(1).numpy(), np.arange(n_items), seed))

@@ -82,7 +82,9 @@ def history_scores(history: Tensor, weights: Tensor, users: Tensor) -> Tensor:
         ``(B, n_items)``.
     """
     chosen = select_rows(history, users).to(weights.dtype)
-    if users.device.type == "cpu":  # torch adds in this order too here, and sooner where histories are long
+    additions = int(weights.crow_indices().diff().index_select(0, chosen.col_indices()).sum())
+    # On the CPU torch's product adds in this order too. It reads all weights once, which long histories are worth.
+    if users.device.type == "cpu" and additions > len(weights.values()):
         return torch.sparse.mm(chosen.to_sparse_coo(), weights.to_sparse_coo()).to_dense()
     return _added_rows(chosen, weights)
 
