@@ -59,17 +59,16 @@ chaos: $(STAMP) ## kills, stops, wrong clocks and torn files against tiny sweeps
 	OMP_NUM_THREADS=1 nice $(BIN)/python -m tests.chaos.run --seeds $(SEEDS) --minutes 10
 
 # Not collected by the tests: no file of theirs begins with test_. Processor time, as another process may be running.
-BENCH := $(BIN)/python -m pytest tests/benchmarks/bench_kernels.py tests/benchmarks/bench_models.py -q --benchmark-timer=time.process_time --benchmark-json=build/bench.json --benchmark-columns=min,median,rounds
+BENCH := $(BIN)/python -m pytest tests/benchmarks/bench_kernels.py tests/benchmarks/bench_models.py -q --benchmark-timer=time.process_time --benchmark-columns=min,median,rounds
 
 bench: $(STAMP) ## timings into tests/benchmarks/results.json and docs/performance.md, about 14 minutes
-	mkdir -p build
+	rm -rf build/bench
 	$(BENCH) -m "not full"
-	$(BIN)/python -m tests.benchmarks.performance build/bench.json
+	$(BIN)/python -m tests.benchmarks.performance
 
-bench-full: $(STAMP) ## the same with catalogues of 25,000 and 50,000 items, hours; then trials per hour of two workers
-	mkdir -p build
-	$(BENCH)
-	$(BIN)/python -m tests.benchmarks.performance build/bench.json
+bench-full: $(STAMP) ## what bench has not timed yet and catalogues of 25,000 and 50,000 items, hours, goes on where it was stopped; then trials per hour of two workers
+	$(BENCH); status=$$?; [ $$status -eq 0 ] || [ $$status -eq 5 ] # 5: nothing left to time
+	$(BIN)/python -m tests.benchmarks.performance
 	$(BIN)/python -m tests.benchmarks.workers
 
 bench-gpu: $(STAMP) ## every timed model on the first GPU, into tests/benchmarks/results-gpu.json and docs/performance.md

@@ -1,4 +1,4 @@
-"""Rows of docs/performance.md: ``python -m tests.benchmarks.performance FILE`` after ``pytest --benchmark-json=FILE``.
+"""Tables of docs/performance.md from the rows that ``make bench`` keeps: ``python -m tests.benchmarks.performance``.
 
 Turns what was timed into ``results.json`` and the tables of the page, and warns of rows that are more than
 1.3 times as far from the floor as in the committed results. Nothing fails for being slow.
@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from tests.benchmarks.ceilings import CEILINGS
 from tests.benchmarks.counts import COUNTS
 from tests.benchmarks.profiles import KINDS, REST
+from tests.benchmarks.rows import Row, all_kept
 from tests.benchmarks.simple_models import with_floors
 from tests.benchmarks.trial import TRIAL_EPOCHS
 from tests.benchmarks.work import Ceilings, Sizes, Work
@@ -49,12 +49,15 @@ PRODUCT, SCATTER = "sparse product, both ways", "the same by gather and scatter"
 Results = dict[str, Any]
 
 
-def results_of(report: Mapping[str, Any]) -> Results:
-    """What was timed, with floors, from the JSON of pytest-benchmark."""
-    timed = [(bench["stats"]["median"], bench["extra_info"]) for bench in report["benchmarks"]]
+def results_of(timed: Sequence[Row]) -> Results:
+    """What was timed, with floors.
+
+    Raises:
+        ValueError: without the ceilings that floors are computed from.
+    """
     rates = {said["ceiling"]: said["amount"] / median for median, said in timed if "ceiling" in said}
     if missing := CEILINGS.keys() - rates.keys():
-        raise ValueError(f"the report lacks the ceilings {', '.join(sorted(missing))}; time bench_kernels.py too")
+        raise ValueError(f"the rows lack the ceilings {', '.join(sorted(missing))}; time bench_kernels.py too")
     ceilings = Ceilings(**rates)
     kernels = {said["kernel"]: _kernel(median, said, ceilings) for median, said in timed if "kernel" in said}
     models = {f"{said['model']}, {said['items']} items": _model(said, ceilings) for _, said in timed if "model" in said}
@@ -265,8 +268,7 @@ def with_section(page: str, name: str, text: str) -> str:
 
 def main() -> None:
     """Write results and page, print the tables and the warnings."""
-    report = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    results = results_of(report)
+    results = results_of(all_kept())
     committed = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else None
     if committed and "simple" in committed:  # rows that need the data of Amazon Baby stay where these are absent
         results.setdefault("simple", committed["simple"])

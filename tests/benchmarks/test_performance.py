@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.benchmarks import overhead, performance
 from tests.benchmarks.counts import COUNTS, SIMPLE_COUNTS, SimpleSizes
 from tests.benchmarks.performance import PAGE, RESULTS, SECTIONS, distances, marked, results_of, warnings_of
 from tests.benchmarks.profiles import shares as shares_of
+from tests.benchmarks.rows import Row
 from tests.benchmarks.scores import Vectors, remarks, seconds_of
 from tests.benchmarks.subjects import baby_words
 from tests.benchmarks.sweep_share import shares
@@ -25,12 +25,12 @@ RATES = {"gemm": 1e9, "hidden": 1e9, "scores": 2e9, "copy": 1e9, "gather": 5e8, 
 SIZES = Sizes(30, 20, 100, {"image": 9}, 16, 10, 8, 14, parameters=3_200_000, evaluated=30, pairs=31)
 
 
-def report(step: float = 0.05) -> dict[str, Any]:
-    """As pytest-benchmark writes it."""
+def report(step: float = 0.05) -> list[Row]:
+    """What a run has timed."""
     timed = {"step": step, "epoch": 10 * step, "evaluation": 1.0, "trial": 50.0, "setup": 0.5, "first_setup": 2.5}
     model = {"model": "lightgcn", "items": 20, "n_batches": 10, "sizes": dataclasses.asdict(SIZES), "peak_mb": 900.0}
     model["profile"] = shares_of([("aten::mm", 1.0), ("aten::index_select", 2.0), ("aten::mul", 1.0)])
-    benches: list[tuple[float, dict[str, Any]]] = [
+    return [
         *((2.0, {"ceiling": name, "amount": 2.0 * rate, "unit": "x"}) for name, rate in RATES.items()),
         (0.1, {"kernel": performance.PRODUCT, "work": {"gathered": 2.5e7}}),
         (0.25, {"kernel": performance.SCATTER, "work": {"gathered": 2.5e7}}),
@@ -38,7 +38,6 @@ def report(step: float = 0.05) -> dict[str, Any]:
         (9.0, {**model, **timed}),
         (1.0, {"overhead": {"trainer": 0.0030, "loop": 0.0012}}),
     ]
-    return {"benchmarks": [{"stats": {"median": median}, "extra_info": said} for median, said in benches]}
 
 
 def test_floors_are_counted_work_over_the_ceilings_of_the_same_run() -> None:
@@ -54,9 +53,8 @@ def test_floors_are_counted_work_over_the_ceilings_of_the_same_run() -> None:
 
 
 def test_a_report_without_a_ceiling_is_refused() -> None:
-    broken = report()
-    del broken["benchmarks"][0]
-    with pytest.raises(ValueError, match=r"lacks the ceilings gemm; time bench_kernels.py too"):
+    broken = report()[1:]
+    with pytest.raises(ValueError, match=r"lack the ceilings gemm; time bench_kernels.py too"):
         results_of(broken)
 
 
@@ -89,9 +87,7 @@ def test_the_tables_say_what_was_timed() -> None:
 def test_computed_models_have_rows_with_floors_and_peers() -> None:
     sizes = SimpleSizes(3, 5, 8, products=22, entries=6, additions=7, seen=8, evaluated=3, pairs=4)
     said = {"simple": "itemknn", "fit": 0.4, "ranking": 1.6, "ndcg@20": 0.0322, "sizes": dataclasses.asdict(sizes)}
-    timed = report()
-    timed["benchmarks"].append({"stats": {"median": 9.0}, "extra_info": said})
-    results = results_of(timed)
+    results = results_of([*report(), (9.0, said)])
     floor = SIMPLE_COUNTS["itemknn"].fit(sizes).seconds(Ceilings(**RATES))
     assert results["simple"]["itemknn"]["floors"]["fit"] == pytest.approx(floor)
     row = performance.simple_rows(results).splitlines()[2]
