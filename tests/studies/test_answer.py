@@ -1,0 +1,84 @@
+"""The answer over data sets: which gains stand in it, and what is pooled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench.inference.intervals import LogGain
+from mmbench.inference.pooling import pooled_gain
+from tests.studies import answer
+
+GAINS = {"ml100k": 0.02, "ml1m": 0.03, "lfm2k": 0.05}
+
+
+def verdicts(gain: float, **changed: object) -> pd.DataFrame:
+    """Verdicts of one study."""
+    rows = [
+        ("addease", "text_vs_none"),
+        ("addease", "fused_vs_text"),
+        ("addease", "fused_vs_image"),
+        ("addease", "free_disposal_of_text"),
+        ("all models", "free_disposal_of_text"),
+    ]
+    log = np.log1p(gain)
+    numbers = {"gain": gain, "lo": gain - 0.01, "hi": gain + 0.01, "log_ratio": log, "se": 0.004, "df": 20.0}
+    frame = pd.DataFrame(rows, columns=["model", "contrast"]).assign(verdict="better", **numbers)
+    return frame.assign(**changed)
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(answer, "STUDIES", tmp_path)
+    for name, gain in GAINS.items():
+        (tmp_path / name).mkdir()
+        verdicts(gain).to_csv(tmp_path / name / "verdicts.csv", index=False)
+    return tmp_path
+
+
+def test_questions_of_all_published_studies_stand_in_the_table(kept: Path) -> None:
+    lines = answer.answers(answer.judged()).splitlines()
+    assert lines[0] == "| what is added | model | ml100k | ml1m | lfm2k | over domains |"
+    first = "+2.0 [+1.0, +3.0] *better*"
+    assert lines[2].startswith(f"| text beside interactions | addease | {first} | +3.0 [+2.0, +4.0] *better* | +5.0")
+    assert [line.split(" | ")[0] for line in lines[3:]] == [
+        "| images beside text",
+        "| free use of text, all models",
+        "| audio beside text",  # what Last.fm fuses text with
+    ]
+    assert lines[3].count(" - ") == 2  # Last.fm has no images, and one domain is not pooled
+
+
+def test_one_gain_of_each_domain_is_pooled(kept: Path) -> None:
+    rows = answer.judged()
+    found = answer.pooled(rows[rows.question == "text beside interactions"])
+    expected = pooled_gain([LogGain(float(np.log1p(GAINS[name])), 0.004, 20.0) for name in ("ml100k", "lfm2k")])
+    assert found is not None
+    assert found.effect.mean == pytest.approx(expected.effect.mean)
+    assert found.k == 2  # MovieLens counts once
+
+
+def test_what_is_not_trusted_or_has_no_error_is_not_pooled(kept: Path) -> None:
+    verdicts(0.05, verdict="measurement not trusted").to_csv(kept / "lfm2k" / "verdicts.csv", index=False)
+    assert answer.pooled(answer.judged()) is None
+    verdicts(0.05, se=0.0).to_csv(kept / "lfm2k" / "verdicts.csv", index=False)
+    assert answer.pooled(answer.judged()) is None
+
+
+def test_the_figure_has_every_gain(kept: Path) -> None:
+    lines = answer.lines_of(answer.judged())
+    assert [(line.name, line.group) for line in lines[:3]] == [("text beside interactions, addease", n) for n in GAINS]
+    assert lines[0].value == pytest.approx(2.0)
+    assert lines[0].bounds == pytest.approx((1.0, 3.0))
+    assert {line.name for line in lines if line.group == "lfm2k"} == {
+        "text beside interactions, addease",
+        "audio beside text, addease",
+        "free use of text, all models",
+    }
+
+
+def test_the_page_has_the_answers_that_are_kept() -> None:
+    assert answer.answers(answer.judged()) in answer.PAGE.read_text(encoding="utf-8")
