@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.distinct import distinct
 from mmbench.nn.initialisation import Law, linear
 from mmbench.nn.kernels import ProjectedRows
 
@@ -80,7 +81,7 @@ def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tup
     wanted, sizes = torch.cat(indices), [len(index) for index in indices]
     if wanted.is_cuda:
         return compute(wanted).split(sizes)
-    rows, place = torch.unique(wanted, return_inverse=True)
+    rows, place = distinct(wanted)
     return functional.embedding(place, compute(rows)).split(sizes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmbench.nn.distinct import distinct
 from mmbench.nn.initialisation import linear
 from mmbench.nn.item_graphs import ItemGraph
 from mmbench.nn.losses import half_squares, nce_of_rows, vector_bpr
@@ -126,6 +127,6 @@ def nce_in_batch(anchors: Tensor, others: Tensor, rows: Tensor, temperature: flo
         rows: the chosen rows, ``(B,)``.
         temperature: of the softmax.
     """
-    chosen, counts = torch.unique(rows, return_counts=True)
-    weights, candidates = counts.to(others.dtype), others[chosen]
+    chosen, place = distinct(rows)
+    weights, candidates = torch.bincount(place).to(others.dtype), others[chosen]
     return (weights * nce_of_rows(anchors[chosen], candidates, candidates, temperature, weights)).sum() / len(rows)
