@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from mmbench.nn import kernels
-from mmbench.nn.kernels import LogSumExp, WeightedProduct, add_rows, product, products_of_ends, with_values
+from mmbench.nn.kernels import (
+    ChosenProducts,
+    LogSumExp,
+    WeightedProduct,
+    add_rows,
+    product,
+    products_of_ends,
+    with_values,
+)
 from mmbench.nn.sparse import DirectedGraph, sparse_matrix
 from tests.nn.test_sparse import N_ITEMS, directed
 
@@ -40,6 +48,19 @@ def test_products_of_two_tables_and_values_follow_the_order_of_the_entries() -> 
     values = products_of_ends(pattern, a, b)
     torch.testing.assert_close(values, (a @ b.T)[[0, 0, 2], [1, 3, 0]])
     torch.testing.assert_close(with_values(pattern, values).to_dense(), a @ b.T * pattern.to_dense())
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("m", [7, 40_000])  # a row chosen twice by one anchor, and numbers too long to be narrowed
+def test_products_with_chosen_rows_and_their_gradients(m: int) -> None:
+    a, r = (torch.randn(n, 3, requires_grad=True) for n in (4, m))
+    place = torch.tensor([[5, 0, 5], [6, 1, 2], [0, 0, 0], [m - 1, 2, 4]])
+    products = ChosenProducts.apply(a, r, place)
+    gathered = (a.unsqueeze(1) * r[place]).sum(2)
+    torch.testing.assert_close(products, gathered)
+    grad = torch.randn(4, 3)
+    own, other = (torch.autograd.grad(value, (a, r), grad) for value in (products, gathered))
+    torch.testing.assert_close(own, other)
 
 
 @pytest.mark.usefixtures("float64")

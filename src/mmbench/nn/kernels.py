@@ -74,6 +74,41 @@ def add_rows(target: Tensor, rows: Tensor, values: Tensor) -> Tensor:
     return target.index_put_((rows,), values, accumulate=True)
 
 
+class ChosenProducts(Function):
+    r"""Inner products :math:`y_{bk} = \langle a_b, r_{p_{bk}}\rangle` with chosen rows, called as ``(a, r, place)``.
+
+    Of shapes ``(B, d)``, ``(m, d)`` and ``(B, k)``. As a sparse matrix g has the entry :math:`g_{bk}` in row b and
+    column :math:`p_{bk}`, and
+
+    .. math:: \frac{\partial L}{\partial a} = g\, r, \quad \frac{\partial L}{\partial r} = g^\top a
+
+    No vector is copied for a choice, and of the products of all rows only the chosen ones are computed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, r: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(a, r, place)
+        entries = a.new_zeros(place.numel())
+        return products_of_ends(_by_rows(place, entries, len(r)), a, r).view_as(place)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, r, place = ctx.saved_tensors
+        entries, columns = grads[0].flatten(), place.flatten()
+        narrow = columns.to(torch.int16) if len(r) <= torch.iinfo(torch.int16).max else columns  # sorted much sooner
+        order = torch.argsort(narrow, stable=True)
+        starts = torch.cat([columns.new_zeros(1), torch.bincount(columns, minlength=len(r)).cumsum(0)])
+        turned = (starts, order.div(place.shape[1], rounding_mode="floor"), entries.index_select(0, order))
+        by_columns = torch.sparse_csr_tensor(*turned, (len(r), len(a)), check_invariants=False)
+        return product(_by_rows(place, entries, len(r)), r), product(by_columns, a), None
+
+
+def _by_rows(place: Tensor, entries: Tensor, n: int) -> Tensor:
+    """The sparse CSR matrix ``(B, n)`` whose row b has entries ``(B * k,)`` in the columns ``place[b]``, ``(B, k)``."""
+    starts = torch.arange(len(place) + 1, device=place.device) * place.shape[1]
+    return torch.sparse_csr_tensor(starts, place.flatten(), entries, (len(place), n), check_invariants=False)
+
+
 class DirectedProduct(Function):
     r""":math:`y = A x` with a constant matrix, called as ``(matrix, transposed, x)``.
 
