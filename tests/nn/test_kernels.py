@@ -87,7 +87,11 @@ def test_rows_asked_for_twice_are_added_twice() -> None:
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("log_weights", [None, torch.tensor([0.0, 1.0, -2.0, 0.5])])
-def test_logarithm_of_sums_and_its_gradients(log_weights: Tensor | None) -> None:
+@pytest.mark.parametrize("at_once", [1 << 18, 8])  # all rows, or two of three
+def test_logarithm_of_sums_and_its_gradients(
+    log_weights: Tensor | None, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "LOGITS_AT_ONCE", at_once)
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(n, 5, generator=generator).requires_grad_() for n in (3, 4))
     weights = None if log_weights is None else log_weights.double()

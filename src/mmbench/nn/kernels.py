@@ -17,6 +17,8 @@ from torch.nn import functional
 
 #: Edges whose gradients :class:`WeightedProduct` computes at once; bounds the memory of its backward pass.
 BLOCK_EDGES = 1 << 16
+#: Logits that :class:`LogSumExp` works on at once: few enough to stay in a cache.
+LOGITS_AT_ONCE = 1 << 18
 #: Numbers that :class:`ProjectedRows` gathers at once: few enough to stay in a cache until they are multiplied.
 GATHERED_ENTRIES = 1 << 21
 
@@ -276,27 +278,31 @@ class LogSumExp(Function):
     .. math:: \frac{\partial L}{\partial a_k} = g_k \sum_l p_{kl}\, b_l, \quad
               \frac{\partial L}{\partial b_l} = \sum_k p_{kl}\, g_k\, a_k
 
-    One array ``(B, n)`` is allocated and turned from logits into shares in place; automatic differentiation would keep
-    several.
+    One array ``(B, n)`` is allocated and turned from logits into exponentials in place, a block of rows at a time that
+    stays in a cache; automatic differentiation would keep several.
     """
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, log_weights: Tensor | None) -> Tensor:
-        shares = a @ b.T
-        if log_weights is not None:
-            shares += log_weights
-        largest = shares.amax(1, keepdim=True)  # taken out of the exponentials, so that none overflows
-        sums = shares.sub_(largest).exp_().sum(1, keepdim=True)
-        ctx.save_for_backward(a, b, shares.div_(sums))
-        return (sums.log() + largest).squeeze(1)
+        exponentials = a @ b.T
+        step, found = max(1, len(a) if a.is_cuda else LOGITS_AT_ONCE // max(1, len(b))), []
+        for block in exponentials.split(step):
+            if log_weights is not None:
+                block += log_weights
+            largest = block.amax(1)  # taken out of the exponentials, so that none overflows
+            found.append((block.sub_(largest.unsqueeze(1)).exp_().sum(1), largest))
+        sums, largest = (torch.cat(parts) for parts in zip(*found, strict=True))
+        ctx.save_for_backward(a, b, exponentials, sums)
+        return sums.log() + largest
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        a, b, shares = ctx.saved_tensors
-        grad = grads[0].unsqueeze(1)
-        # In mixed precision the shares are narrower than what they were computed from.
-        kind = shares.dtype
-        return grad * (shares @ b.to(kind)), shares.T @ (grad * a).to(kind), None
+        a, b, exponentials, sums = ctx.saved_tensors
+        scale = (grads[0] / sums).unsqueeze(1)
+        # In mixed precision the exponentials are narrower than what they were computed from.
+        kind = exponentials.dtype
+        # Turned round twice: a product whose first factor is transposed and large takes twice as long.
+        return scale * (exponentials @ b.to(kind)), ((scale * a).to(kind).T @ exponentials).T, None
 
 
 class ProjectedRows(Function):
