@@ -130,6 +130,27 @@ class DirectedProduct(Function):
         return None, None, product(transposed, grads[0])
 
 
+class RowsOfProduct(Function):
+    r"""Chosen rows N of :math:`y = A x`, each once, called as ``(chosen, transposed, rows, x)``.
+
+    ``chosen`` is the matrix :math:`S_N A` of these rows ``(m,)`` alone, and the gradient of x is
+    :math:`A^\top S_N^\top g`: the transposed matrix of all rows is given, because that of the chosen ones would have to
+    be made in every step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, chosen: Tensor, transposed: Tensor, rows: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(transposed, rows)
+        return product(chosen, x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, Tensor]:
+        transposed, rows = ctx.saved_tensors
+        (grad,) = grads
+        spread = grad.new_zeros(transposed.shape[1], grad.shape[1]).index_copy_(0, rows, grad)
+        return None, None, None, product(transposed, spread)
+
+
 class WeightedProduct(Function):
     r""":math:`y_r = \sum_{(r, c)} w_{rc} x_c` with gradients for the weights too.
 
