@@ -56,10 +56,11 @@ def lattice(s: Sizes) -> Work:
 
 
 def mgcn(s: Sizes) -> Work:
-    """LightGCN, a gated view per modality over its item graph and its users, attention, and two contrasts."""
-    summed = sparse(s.edges, s.users, s.dim) + sparse(s.edges, s.items, s.dim)
+    """LightGCN, a gated view per modality over its item graph, attention on the nodes of the batch, two contrasts."""
+    summed = sparse(s.histories, s.unique_users, s.dim) + sparse(s.edges, s.items, s.dim)
     views = layer(s.items, s.dim, s.dim) + both_ways(s.items * s.k, s.items, s.dim) + summed
-    mixing = layer(s.nodes, s.dim, s.dim).times(2) + layer(s.nodes, s.dim, 1)  # attention, preference, logit
+    # Attention, preference and logit.
+    mixing = layer(s.batch_nodes, s.dim, s.dim).times(2) + layer(s.batch_nodes, s.dim, 1)
     contrast = sum((layer(n, s.dim, n) for n in (s.unique_users, s.unique_positives)), Work())
     return lightgcn(s) + projections(s, s.items) + (views + mixing).times(s.modalities) + contrast
 

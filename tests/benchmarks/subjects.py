@@ -68,6 +68,7 @@ def sizes_of(task: CellTask, model: Recommender, data: RecData, batch_size: int)
         rows = [torch.cat([getattr(batch, name) for name in names]) for batch in batches]
         return sum(len(torch.unique(row)) for row in rows) / len(rows)
 
+    lengths = torch.bincount(data.edge_index[0], minlength=data.n_users)
     users = getattr(model, "user_graph", None)
     return Sizes(
         users=data.n_users,
@@ -79,6 +80,7 @@ def sizes_of(task: CellTask, model: Recommender, data: RecData, batch_size: int)
         unique_positives=distinct("positives"),
         unique_items=distinct("positives", "negatives"),
         parameters=sum(p.numel() for p in model.parameters()),
+        histories=sum(int(lengths[batch.users.unique()].sum()) for batch in batches) / len(batches),
         item_edges=item_edges(data) if hasattr(model, "item_graph") or hasattr(model, "frozen") else 0,
         user_edges=users.graph.matrix.values().numel() if isinstance(users, UserGraph) else 0,
         evaluated=len(set(task.valid.users.tolist())),

@@ -51,6 +51,7 @@ class Cell:
             unique_users=len(b.users.unique()),
             unique_positives=len(b.positives.unique()),
             unique_items=len(torch.cat([b.positives, b.negatives]).unique()),
+            histories=int(torch.bincount(data.edge_index[0])[b.users.unique()].sum()),
         )
         self.model.begin_epoch()
         self.step()  # whatever a model does only once an epoch is behind it

@@ -97,6 +97,7 @@ class Sizes:
         unique_positives: distinct positives of a batch, in the mean.
         unique_items: distinct positives and negatives of a batch, in the mean.
         parameters: trained numbers of the model.
+        histories: interactions of the distinct users of a batch, in the mean.
         item_edges: edges of the fused frozen item graph.
         user_edges: edges of the graph over users.
         evaluated: users of the ranked part.
@@ -118,6 +119,7 @@ class Sizes:
     unique_positives: float
     unique_items: float
     parameters: int
+    histories: float = 0.0
     item_edges: int = 0
     user_edges: int = 0
     evaluated: int = 0
@@ -133,6 +135,11 @@ class Sizes:
     def nodes(self) -> int:
         """Users and items."""
         return self.users + self.items
+
+    @property
+    def batch_nodes(self) -> float:
+        """Distinct users and items of a batch, in the mean."""
+        return self.unique_users + self.unique_items
 
     @property
     def modalities(self) -> int:

@@ -174,11 +174,11 @@ def test_a_user_who_lacks_few_items_has_so_many_negatives(block_world: BlockWorl
 
 def test_products_with_a_small_and_with_a_large_table_agree() -> None:
     generator = torch.Generator().manual_seed(0)
-    anchors, rows = torch.randn(5, 4, generator=generator), torch.randn(400, 4, generator=generator)
-    place = torch.randint(30, (5, 3), generator=generator)
-    expected = torch.stack([rows[place[b]] @ anchors[b] for b in range(5)])
-    torch.testing.assert_close(inner_products(anchors, rows, place), expected)  # each product on its own
-    torch.testing.assert_close(inner_products(anchors, rows[:30], place), expected)  # all at once
+    anchors, rows = torch.randn(4, 6, generator=generator), torch.randn(400, 6, generator=generator)
+    of_anchor, place = torch.tensor([2, 0, 3, 3, 1]), torch.randint(30, (5, 3), generator=generator)
+    expected = torch.stack([rows[place[b]] @ anchors[of_anchor[b]] for b in range(5)])
+    torch.testing.assert_close(inner_products(anchors, of_anchor, rows, place), expected)  # each product on its own
+    torch.testing.assert_close(inner_products(anchors, of_anchor, rows[:30], place), expected)  # all at once
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)

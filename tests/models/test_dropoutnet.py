@@ -107,6 +107,10 @@ def test_running_statistics_and_what_ranks(block_world: BlockWorld) -> None:
         mean, variance = 0.99 * mean + 0.01 * rows.mean(0), 0.99 * variance + 0.01 * rows.var(0)
     norm = model.item_tower.norms[0]
     torch.testing.assert_close((norm.running_mean, norm.running_var), (mean, variance))
+    of_users, norm = dense.linear(p, "user_tower.first", model.user_input[batch.users]), model.user_tower.norms[0]
+    kept = 0.99**2  # both passes are of the same rows
+    expected = (1 - kept) * of_users.mean(0), kept + (1 - kept) * of_users.var(0)
+    torch.testing.assert_close((norm.running_mean, norm.running_var), expected)
 
     model.eval()
     hidden = dense.linear(p, "item_tower.first", model.item_input) + model.content @ p["content_map.weight"].T

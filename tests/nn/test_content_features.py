@@ -115,6 +115,15 @@ def test_projected_rows_are_the_layer_on_gathered_rows(n_rows: int, monkeypatch:
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
+def test_all_rows_are_projected_in_blocks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "GATHERED_ENTRIES", 30)
+    table, layer, pull = torch.randn(12, 6), nn.Linear(6, 4), torch.randn(12, 4)
+    found = []
+    for projected in (projected_rows(table, slice(None), layer), layer(table)):
+        found.append([projected, *torch.autograd.grad((pull * projected).sum(), list(layer.parameters()))])
+    torch.testing.assert_close(*found)
+
+
 def test_projected_rows_of_a_trained_table_train_it() -> None:
     table, layer = torch.randn(5, 3, requires_grad=True), nn.Linear(3, 2)
     projected_rows(table, torch.tensor([1, 1]), layer).sum().backward()

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from mmbench.nn import kernels
-from mmbench.nn.kernels import LogSumExp, WeightedProduct, add_rows, product, products_of_ends, with_values
+from mmbench.nn.kernels import (
+    ChosenProducts,
+    LogSumExp,
+    WeightedProduct,
+    add_rows,
+    product,
+    products_of_ends,
+    with_values,
+)
 from mmbench.nn.sparse import DirectedGraph, sparse_matrix
 from tests.nn.test_sparse import N_ITEMS, directed
 
@@ -43,6 +51,19 @@ def test_products_of_two_tables_and_values_follow_the_order_of_the_entries() -> 
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("m", [7, 40_000])  # a row chosen twice by one anchor, and numbers too long to be narrowed
+def test_products_with_chosen_rows_and_their_gradients(m: int) -> None:
+    a, r = (torch.randn(n, 3, requires_grad=True) for n in (4, m))
+    place = torch.tensor([[5, 0, 5], [6, 1, 2], [0, 0, 0], [m - 1, 2, 4]])
+    products = ChosenProducts.apply(a, r, place)
+    gathered = (a.unsqueeze(1) * r[place]).sum(2)
+    torch.testing.assert_close(products, gathered)
+    grad = torch.randn(4, 3)
+    own, other = (torch.autograd.grad(value, (a, r), grad) for value in (products, gathered))
+    torch.testing.assert_close(own, other)
+
+
+@pytest.mark.usefixtures("float64")
 def test_weighted_propagation_and_its_gradients(
     directed: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +87,11 @@ def test_rows_asked_for_twice_are_added_twice() -> None:
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("log_weights", [None, torch.tensor([0.0, 1.0, -2.0, 0.5])])
-def test_logarithm_of_sums_and_its_gradients(log_weights: Tensor | None) -> None:
+@pytest.mark.parametrize("at_once", [1 << 18, 8])  # all rows, or two of three
+def test_logarithm_of_sums_and_its_gradients(
+    log_weights: Tensor | None, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "LOGITS_AT_ONCE", at_once)
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(n, 5, generator=generator).requires_grad_() for n in (3, 4))
     weights = None if log_weights is None else log_weights.double()

@@ -7,6 +7,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from mmbench.nn import negatives
 from mmbench.nn.negatives import NegativeSampler
 
 N_USERS, N_ITEMS = 12, 15
@@ -122,6 +123,20 @@ def test_who_lacks_fewer_gets_all_of_them(edges: Tensor) -> None:
     for user in range(N_USERS):
         assert sorted(items[user, counted[user]].tolist()) == complement(edges, user)
         assert set(items[user].tolist()) <= known  # what fills the row can be looked up
+
+
+def test_what_is_held_in_tables_does_not_change_a_draw(edges: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws marked or compared, places of items listed or searched."""
+    users, found = torch.arange(1, N_USERS).repeat(40), []
+    for entries in (1 << 22, 0):
+        monkeypatch.setattr(negatives, "TABLE_ENTRIES", entries)
+        monkeypatch.setattr(negatives, "MARKED_ENTRIES", entries)
+        sampler = NegativeSampler(edges, N_USERS, N_ITEMS)
+        assert bool(len(sampler.listed)) == bool(entries)
+        generator = torch.Generator().manual_seed(0)
+        found.append((sampler.sample(users, generator), *sampler.sample_distinct(users, 6, generator)))
+    for with_tables, without in zip(*found, strict=True):
+        assert torch.equal(with_tables, without)
 
 
 def test_distinct_draws_follow_the_generator(edges: Tensor) -> None:

@@ -39,6 +39,15 @@ def test_the_global_generator_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_rows_of_a_dropout_are_those_of_the_whole_table() -> None:
+    rows, table = torch.tensor([7, 0, 399, 7]), torch.arange(400.0 * 50).view(400, 50)
+    assert torch.equal(noise().drop_rows("first", table[rows], 0.4, rows, 400), noise().drop("first", table, 0.4)[rows])
+    given = noise()
+    given.first = table
+    assert torch.equal(given.drop_rows("first", X[:4], 0.4, rows, 400), 3.0 * table[rows])
+    assert given.eval().drop_rows("first", X[:4], 0.4, rows, 400).eq(3.0).all()
+
+
 def test_nothing_is_dropped_in_evaluation_or_at_rate_zero() -> None:
     assert noise().eval().drop("first", X, 0.4) is X
     assert noise().drop("first", X, 0.0) is X

@@ -68,6 +68,16 @@ def test_directed_graph_against_dense(directed: tuple[Tensor, Tensor, Tensor]) -
     assert not graph.state_dict()
 
 
+@pytest.mark.usefixtures("float64")
+def test_chosen_rows_of_a_map_and_their_gradient(directed: tuple[Tensor, Tensor, Tensor]) -> None:
+    edge_index, weights, matrix = directed
+    rows, x = torch.tensor([5, 0, 3]), torch.randn(N_ITEMS, 3, requires_grad=True)
+    chosen, pull = DirectedGraph(edge_index, weights, N_ITEMS).of_rows(rows)(x), torch.randn(3, 3)
+    torch.testing.assert_close(chosen, (matrix @ x)[rows])
+    (gradient,) = torch.autograd.grad((chosen * pull).sum(), x)
+    torch.testing.assert_close(gradient, matrix[rows].T @ pull)
+
+
 def test_rows_of_a_sparse_matrix(edges: Tensor) -> None:
     rows = torch.tensor([4, 0, 8, 0])
     matrix = interaction_matrix(edges, N_USERS, N_ITEMS)

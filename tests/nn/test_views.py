@@ -5,9 +5,10 @@ import torch
 
 from mmbench.nn.item_graphs import ItemGraph
 from mmbench.nn.losses import nce_of_rows
+from mmbench.nn.recommender import Triplets
 from mmbench.nn.sparse import ConstantMap
 from mmbench.nn.user_item_graph import symmetric_normalised, user_item_blocks
-from mmbench.nn.views import PurifiedView, chosen_by_behaviour, nce_in_batch, side_losses
+from mmbench.nn.views import BatchNodes, PurifiedView, chosen_by_behaviour, nce_in_batch, side_losses
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -32,6 +33,24 @@ def test_a_view_gates_smooths_and_sums(n_layers: int) -> None:
     smoothed = torch.linalg.matrix_power(items.matrix().to_dense(), n_layers) @ (ids * gate)
     torch.testing.assert_close(nodes[N_USERS:], smoothed)
     torch.testing.assert_close(nodes[:N_USERS], adjacency.to_dense()[:N_USERS, N_USERS:] @ smoothed)
+
+
+def test_a_view_of_chosen_users_and_items() -> None:
+    items, users = graph((0, 1, 0.5), (1, 0, 0.2), (3, 3, 0.7)), torch.tensor([2, 0])
+    adjacency = symmetric_normalised(EDGES, N_USERS, N_ITEMS)
+    torch.manual_seed(0)
+    ids, content, chosen = torch.randn(N_ITEMS, DIM), torch.randn(N_ITEMS, DIM), torch.tensor([3, 1])
+    view, summed = PurifiedView(items, DIM, 1), ConstantMap(*user_item_blocks(adjacency, N_USERS))
+    some = view(ids, content, summed.of_rows(users), chosen)
+    torch.testing.assert_close(some, view(ids, content, summed)[[2, 0, N_USERS + 3, N_USERS + 1]])
+
+
+def test_triplets_find_their_nodes() -> None:
+    batch = Triplets(torch.tensor([4, 1, 4]), torch.tensor([3, 0, 2]), torch.tensor([2, 2, 6]))
+    rows = BatchNodes.of(batch)
+    nodes = rows.nodes(10)
+    assert nodes.tolist() == [1, 4, 10, 12, 13, 16]
+    assert all(torch.equal(nodes[a], b) for a, b in zip(rows.places, batch.nodes(10), strict=True))
 
 
 def test_losses_without_side_information_have_no_contrast() -> None:

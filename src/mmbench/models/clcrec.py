@@ -14,8 +14,10 @@ from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.content_features import concatenated
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.distinct import distinct
 from mmbench.nn.hyperparameters import positive, share
 from mmbench.nn.initialisation import table, xavier_normal
+from mmbench.nn.kernels import ChosenProducts, add_rows
 from mmbench.nn.negatives import NegativeSampler
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves
@@ -24,8 +26,8 @@ from mmbench.nn.towers import hidden_layer
 
 #: Width of the hidden layer of the encoder.
 HIDDEN = 256
-#: A table with more rows per chosen row than this is not multiplied as a whole.
-ROWS_PER_CHOICE = 16
+#: Tables with more products of rows than this per product that is asked for are not multiplied as a whole.
+PRODUCTS_PER_CHOICE = 8
 
 
 class CLCRec(FactorModel):
@@ -112,36 +114,43 @@ class CLCRec(FactorModel):
         return users, items.index_copy(0, self.unseen_items, encoded.to(items.dtype))
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """Both contrasts and the norms; every distinct item of the batch is encoded once."""
+        """Both contrasts and the norms; of users and items of the batch only the distinct ones are computed."""
         negatives, counted = self.negatives.sample_distinct(
             batch.users, self.n_negatives, self.noise.stream("negatives", batch.users.device)
         )
         candidates = torch.cat([batch.positives.unsqueeze(1), negatives], dim=1)
         counted = functional.pad(counted, (1, 0), value=True)
-        items, place = torch.unique(candidates, return_inverse=True)
-        user, ids = self.id_embedding[batch.users], self.id_embedding[self.n_users + items]
-        scores, terms = inner_products(user, ids, place), {}
-        if self.encoder is not None:
-            contents = self.encoder(self.content[items])
-            scores = self._partly_replaced(scores, user, contents, place)
-            known = functional.normalize(functional.embedding(place[:, 0], ids), dim=1, eps=1e-12)
-            agreement = inner_products(known, functional.normalize(contents, dim=1, eps=1e-12), place)
+        (users, of_user), (items, place) = distinct(batch.users), distinct(candidates)
+        user, ids = self.id_embedding[users], self.id_embedding[self.n_users + items]
+        terms = {}
+        if self.encoder is None:
+            scores = inner_products(user, of_user, ids, place)
+        else:
+            contents = self.encoder(self.content.index_select(0, items))
+            scores = self._partly_replaced(user, of_user, ids, contents, place)
+            positives, of_positive = distinct(place[:, 0])
+            known = functional.normalize(ids[positives], dim=1, eps=1e-12)
+            agreement = inner_products(known, of_positive, functional.normalize(contents, dim=1, eps=1e-12), place)
             terms["agreement"] = self.agreement_weight * self._contrast(agreement, counted)
         terms["ranking"] = (1.0 - self.agreement_weight) * self._contrast(scores, counted)
-        norms = torch.linalg.vector_norm(ids, dim=1)[place][counted].mean()
-        terms["reg"] = 0.5 * self.reg_weight * (torch.linalg.vector_norm(user, dim=1).mean() + norms)
+        times = add_rows(ids.new_zeros(len(ids)), place.flatten(), counted.flatten().to(ids.dtype))
+        norms = (times * torch.linalg.vector_norm(ids, dim=1)).sum() / times.sum()
+        norms_of_users = torch.linalg.vector_norm(user, dim=1)[of_user].mean()
+        terms["reg"] = 0.5 * self.reg_weight * (norms_of_users + norms)
         return terms
 
-    def _partly_replaced(self, scores: Tensor, user: Tensor, contents: Tensor, place: Tensor) -> Tensor:
+    def _partly_replaced(self, user: Tensor, of_user: Tensor, ids: Tensor, contents: Tensor, place: Tensor) -> Tensor:
         """Scores ``(B, 1 + n)`` of ID vectors, and in the drawn places those of encoded content."""
         size = int(place.numel() * self.replaced)
         drawn = self.noise.rows("replaced", place.numel(), size, place.device, repeats=self.as_reference)
-        times = place.new_zeros(place.numel()).index_add_(0, drawn, torch.ones_like(drawn)).view_as(place)
-        encoded = inner_products(user, contents, place)
+        replaced = torch.zeros(place.numel(), dtype=torch.bool, device=place.device).index_fill_(0, drawn, True)
+        chosen = place + len(ids) * replaced.view_as(place)
+        scores = inner_products(user, of_user, torch.cat([ids, contents]), chosen)
         if self.as_reference:  # its deviation: what was drawn again passes its gradient to the encoder again
-            again = inner_products(user.detach(), contents, place)
-            encoded = encoded + (times - 1) * (again - again.detach())
-        return torch.where(times > 0, encoded, scores)
+            again = inner_products(user.detach(), of_user, contents, place)
+            times = place.new_zeros(place.numel()).index_add_(0, drawn, torch.ones_like(drawn)).view_as(place)
+            scores = scores + (times - 1).clamp_min(0) * (again - again.detach())
+        return scores
 
     def _contrast(self, scores: Tensor, counted: Tensor) -> Tensor:
         """Cross entropy of the first candidate among those that count, ``(B, 1 + n)`` each."""
@@ -149,16 +158,21 @@ class CLCRec(FactorModel):
         return functional.cross_entropy(scores, torch.zeros_like(counted[:, 0], dtype=torch.long))
 
 
-def inner_products(anchors: Tensor, rows: Tensor, place: Tensor) -> Tensor:
-    r"""Inner products of anchors with chosen rows of a table, :math:`\langle a_b, r_{p_{bk}}\rangle`: ``(B, k)``.
+def inner_products(anchors: Tensor, of_anchor: Tensor, rows: Tensor, place: Tensor) -> Tensor:
+    r"""Inner products of anchors with chosen rows of a table, :math:`\langle a_{q_b}, r_{p_{bk}}\rangle`: ``(B, k)``.
 
-    Of a small table all products are computed, which is faster than to gather a vector for every choice.
+    Of few anchors and rows all products are computed, which is faster than to look at every choice.
 
     Args:
-        anchors: a, ``(B, d)``.
+        anchors: a, ``(l, d)``.
+        of_anchor: q, ``(B,)``.
         rows: r, ``(m, d)``.
         place: p, ``(B, k)``.
     """
-    if len(rows) <= ROWS_PER_CHOICE * place.shape[1]:
-        return (anchors @ rows.T).gather(1, place)
-    return torch.linalg.vecdot(anchors.unsqueeze(1), functional.embedding(place, rows))
+    if len(anchors) * len(rows) <= PRODUCTS_PER_CHOICE * place.numel():
+        chosen = place + len(rows) * of_anchor.unsqueeze(1)
+        return (anchors @ rows.T).flatten().index_select(0, chosen.flatten()).view_as(place)
+    each = functional.embedding(of_anchor, anchors)
+    if each.is_cuda:  # its sparse products do not promise to take columns in any order
+        return torch.linalg.vecdot(each.unsqueeze(1), functional.embedding(place, rows))
+    return ChosenProducts.apply(each, rows.to(each.dtype), place)

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.distinct import distinct
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, row_sum_normalised
 from mmbench.nn.nearest import RING_SEED, best_of, nearest
@@ -115,7 +116,7 @@ class DAMRS(FactorModel):
         x = (users[batch.users] * (final[batch.positives] - final[batch.negatives])).sum(1)
         terms = {"bpr": -(liked * functional.logsigmoid(x) + disliked * functional.logsigmoid(-x)).mean()}
 
-        rows = torch.unique(torch.cat([batch.positives, batch.negatives]))
+        rows, _ = distinct(torch.cat([batch.positives, batch.negatives]))
         # Nothing says that an unseen item is unlike the others.
         seen, place = {name: unit[self.seen] for name, unit in units.items()}, torch.searchsorted(self.seen, rows)
         lists = positives_of(list(seen.values()), place, self.n_positives)
@@ -123,7 +124,7 @@ class DAMRS(FactorModel):
             value = neighbour_discrimination(unit, place, shared, own, TEMPERATURE)
             terms[f"neighbours_{name}"] = self.neighbor_weight * weight * value
 
-        user = users[torch.unique(batch.users)]
+        user = users[distinct(batch.users)[0]]
         by_behaviour, by_views = (
             user @ functional.normalize(vectors[rows], dim=1, eps=1e-12).T for vectors in (items, smoothed)
         )

@@ -118,17 +118,23 @@ class DropoutNet(FactorModel):
         (users, items), (user_targets, item_targets) = self._tables()
         contents: tuple[Tensor | None, ...] = (None, None)
         if self.content_map is not None:
-            mapped = self.content_map
-            contents = on_unique_rows(lambda rows: mapped(self.content[rows]), batch.positives, batch.negatives)
+            contents = on_unique_rows(self._mapped, batch.positives, batch.negatives)
         passes = {"positive": batch.positives, "negative": batch.negatives}
         n, squares = len(batch.users), []
+        # No vector of a user is dropped here, so that the pass with positives and that with negatives are the same.
+        user = self.user_tower(functional.embedding(batch.users, users), passes=len(passes))
+        user_target = functional.embedding(batch.users, user_targets)
         for (name, chosen), content in zip(passes.items(), contents, strict=True):
             dropped = self.noise.rows(name, n, int(self.dropout * n), chosen.device)
             vectors = functional.embedding(chosen, items).index_fill(0, dropped, 0.0)
-            user = self.user_tower(functional.embedding(batch.users, users))
-            target = functional.embedding(batch.users, user_targets) * functional.embedding(chosen, item_targets)
+            target = user_target * functional.embedding(chosen, item_targets)
             squares.append((user * self.item_tower(vectors, content) - target).sum(1).square().mean())
         return {"mse": torch.stack(squares).mean()}
+
+    def _mapped(self, rows: Tensor) -> Tensor:
+        """What content adds to the first layer of chosen items, ``(n_rows, hidden_dim)``."""
+        assert self.content_map is not None
+        return self.content_map(self.content.index_select(0, rows))
 
     def _tables(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """What the towers are given of users and items, and the vectors whose products they are to give."""
@@ -177,11 +183,11 @@ class NormalisedRows(nn.Module):
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise rows ``(B, width)``."""
+    def forward(self, x: Tensor, passes: int = 1) -> Tensor:
+        """Normalise rows ``(B, width)``; the running statistics move as in so many passes of the same rows."""
         of_rows = self.training and len(x) > 1
-        scale = (self.weight, self.bias)
-        return functional.batch_norm(x, self.running_mean, self.running_var, *scale, of_rows, MOMENTUM, EPSILON)
+        scale, momentum = (self.weight, self.bias), 1.0 - (1.0 - MOMENTUM) ** passes
+        return functional.batch_norm(x, self.running_mean, self.running_var, *scale, of_rows, momentum, EPSILON)
 
 
 class Tower(nn.Module):
@@ -199,11 +205,14 @@ class Tower(nn.Module):
         self.first, self.second, self.output = _linear(inputs, first), _linear(first, second), _linear(second, out)
         self.norms = nn.ModuleList([NormalisedRows(first), NormalisedRows(second)])
 
-    def forward(self, x: Tensor, content: Tensor | None = None) -> Tensor:
-        """Map rows ``(B, inputs)``; ``content`` ``(B, widths[0])`` is added to the first layer."""
+    def forward(self, x: Tensor, content: Tensor | None = None, *, passes: int = 1) -> Tensor:
+        """Map rows ``(B, inputs)``; ``content`` ``(B, widths[0])`` is added to the first layer.
+
+        The running statistics move as in so many passes.
+        """
         hidden = self.first(x) if content is None else self.first(x) + content
-        hidden = self.second(torch.tanh(self.norms[0](hidden)))
-        return self.output(torch.tanh(self.norms[1](hidden)))
+        hidden = self.second(torch.tanh(self.norms[0](hidden, passes)))
+        return self.output(torch.tanh(self.norms[1](hidden, passes)))
 
 
 def _linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.distinct import distinct
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, content_graphs, content_lists, row_sum_normalised
 from mmbench.nn.item_neighbours import Neighbours
@@ -170,7 +171,7 @@ class GUME(FactorModel):
             terms["align"] = c * self.alignment_weight * torch.stack(gaps).sum()
         between = nce_in_batch(extended, side, batch.users, self.user_temperature)
         terms["between"] = c * self.user_cl_weight * between
-        chosen, place = torch.unique(batch.users, return_inverse=True)
+        chosen, place = distinct(batch.users)
         for name, x in (("side", side[chosen]), ("extended", extended[chosen])):
             one, other = (self.noise.perturb(f"{name}_{number}", x) for number in (1, 2))
             terms[f"noise_{name}"] = c * self.user_cl_weight * nce_in_batch(one, other, place, self.user_temperature)

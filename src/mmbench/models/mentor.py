@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.distinct import distinct
 from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import linear, table, xavier_normal
 from mmbench.nn.item_graphs import fused_item_graph
@@ -139,7 +140,7 @@ class MENTOR(FactorModel):
         if self.cl_weight > 0 or self.as_reference:
             egos = [cast(Towers, copy).ego() for copy in self.copies] or [ego, ego]
             views = zip(*(self._perturbed(view, x) for view, x in enumerate(egos, start=1)), strict=True)
-            rows = torch.unique(batch.users), torch.unique(torch.cat([batch.positives, batch.negatives]))
+            rows = distinct(batch.users)[0], distinct(torch.cat([batch.positives, batch.negatives]))[0]
             for name, (one, other), chosen in zip(("users", "items"), views, rows, strict=True):
                 ends = (one, other) if self.as_reference else (one[chosen], other[chosen])
                 terms[f"contrast_{name}"] = self.cl_weight * nce_in_blocks(*ends, self.temperature)

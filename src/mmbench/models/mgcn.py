@@ -13,11 +13,11 @@ from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.item_graphs import content_graphs
-from mmbench.nn.propagation import halves, propagated_nodes
+from mmbench.nn.propagation import halves, rows_of_mean
 from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.sparse import ConstantMap
 from mmbench.nn.user_item_graph import set_adjacency, user_item_blocks
-from mmbench.nn.views import PurifiedView, chosen_by_behaviour, common_query, final_vectors, side_losses
+from mmbench.nn.views import BatchNodes, PurifiedView, chosen_by_behaviour, common_query, final_vectors, side_losses
 
 
 class MGCN(FactorModel):
@@ -99,15 +99,21 @@ class MGCN(FactorModel):
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, squared norms and the contrast."""
-        nodes, cl_weight = batch.nodes(self.n_users), self.content_weight * self.cl_weight
-        return side_losses(*self._parts(), nodes, self.reg_weight, cl_weight, self.divisor)
+        rows, cl_weight = BatchNodes.of(batch), self.content_weight * self.cl_weight
+        return side_losses(*self._parts(rows), rows.places, self.reg_weight, cl_weight, self.divisor)
 
-    def _parts(self) -> tuple[Tensor, Tensor | None]:
-        """Behaviour e and, with content, weighed side information c s of all nodes, each ``(n_users + n_items, d)``."""
-        behaviour = propagated_nodes(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
+    def _parts(self, rows: BatchNodes | None = None) -> tuple[Tensor, Tensor | None]:
+        """Behaviour e and, with content, weighed side information c s of chosen nodes, of all by default.
+
+        Each is ``(n_nodes, d)``, users first.
+        """
+        nodes = None if rows is None else rows.nodes(self.n_users)
+        tables = self.user_embedding, self.item_embedding
+        behaviour, _ = rows_of_mean(self.adjacency, *tables, self.n_ui_layers, nodes)
         if not self.views:
             return behaviour, None
+        to_users, items = (self.to_users, None) if rows is None else (self.to_users.of_rows(rows.users), rows.items)
         ids = self.item_embedding
-        views = torch.stack([view(ids, self.content[m](), self.to_users) for m, view in self.views.items()])
+        views = torch.stack([view(ids, self.content[m](), to_users, items) for m, view in self.views.items()])
         side = chosen_by_behaviour(behaviour, views, self.weights, self.preference, self.query)
         return behaviour, self.content_weight * side

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.distinct import distinct
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.kernels import LogSumExp
 from mmbench.nn.propagation import propagated
@@ -102,8 +103,8 @@ class SLMRec(FactorModel):
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """Contrast of users and positives in the batch, and of the views of the positives."""
         users, items = self._views()
-        anchors, of_user = torch.unique(batch.users, return_inverse=True)
-        positives, of_item = torch.unique(batch.positives, return_inverse=True)
+        anchors, of_user = distinct(batch.users)
+        positives, of_item = distinct(batch.positives)
         users, items = users[anchors], items[positives]
         fused = self.fuse_users(users), self.fuse_items(items)
         terms = {"contrast": nce_of_pairs(*fused, (of_user, of_item), self.temperature)}
@@ -139,11 +140,11 @@ def nce_of_pairs(
         temperature: of the softmax.
         unit_norm: scale rows to length one; otherwise they keep their length.
     """
-    rows, place = torch.unique(pairs[0], return_inverse=True)
-    candidates, other_place, counts = torch.unique(pairs[1], return_inverse=True, return_counts=True)
+    rows, place = distinct(pairs[0])
+    candidates, other_place = distinct(pairs[1])
     a, b = anchors[rows], others[candidates]
     if unit_norm:
         a, b = functional.normalize(a, dim=1, eps=1e-12), functional.normalize(b, dim=1, eps=1e-12)
     a = a / temperature
-    total = LogSumExp.apply(a, b, counts.to(b.dtype).log())
+    total = LogSumExp.apply(a, b, torch.bincount(other_place).to(b.dtype).log())
     return (total[place] - (a[place] * b[other_place]).sum(1)).mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -15,11 +16,11 @@ from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import linear, standard_normal, started, table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, content_graphs
 from mmbench.nn.noise import Noise
-from mmbench.nn.propagation import halves, propagated_nodes
+from mmbench.nn.propagation import halves, rows_of_mean
 from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.sparse import ConstantMap
 from mmbench.nn.user_item_graph import set_adjacency, user_item_blocks
-from mmbench.nn.views import PurifiedView, final_vectors, side_losses
+from mmbench.nn.views import BatchNodes, PurifiedView, final_vectors, side_losses
 
 #: Of the fused view among the modalities; no key of a configuration, and so no modality, can be called so.
 FUSED = "*"
@@ -115,29 +116,36 @@ class SMORE(FactorModel):
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, squared norms and the contrast."""
-        nodes, cl_weight = batch.nodes(self.n_users), self.content_weight * self.cl_weight
-        return side_losses(*self._parts(), nodes, self.reg_weight, cl_weight, self.divisor)
+        rows, cl_weight = BatchNodes.of(batch), self.content_weight * self.cl_weight
+        return side_losses(*self._parts(rows), rows.places, self.reg_weight, cl_weight, self.divisor)
 
-    def _parts(self) -> tuple[Tensor, Tensor | None]:
-        """Behaviour e and, with content, weighed side information c s of all nodes, each ``(n_users + n_items, d)``."""
-        behaviour = propagated_nodes(self.adjacency, self.user_embedding, self.item_embedding, self.n_ui_layers)
+    def _parts(self, rows: BatchNodes | None = None) -> tuple[Tensor, Tensor | None]:
+        """Behaviour e and, with content, weighed side information c s of chosen nodes, of all by default.
+
+        Each is ``(n_nodes, d)``, users first.
+        """
+        nodes = None if rows is None else rows.nodes(self.n_users)
+        tables = self.user_embedding, self.item_embedding
+        behaviour, _ = rows_of_mean(self.adjacency, *tables, self.n_ui_layers, nodes)
         if not self.views:
             return behaviour, None
-        denoised = self._denoised()
-        views = {name: view(self.item_embedding, denoised[name], self.to_users) for name, view in self.views.items()}
-        side = torch.zeros_like(behaviour)
+        to_users, items = (self.to_users, None) if rows is None else (self.to_users.of_rows(rows.users), rows.items)
+        denoised, ids = self._denoised(), self.item_embedding
+        views = {name: view(ids, denoised[name], to_users, items) for name, view in self.views.items()}
+        side, n_nodes = torch.zeros_like(behaviour), len(self.adjacency)
         for name, view in views.items():
             gate = torch.sigmoid(self.preference[name](behaviour))
             if name != FUSED:
                 view = self.weights[name] * torch.softmax(self.query[name](views[FUSED]), dim=1) * view
-            side = side + self.noise.drop(f"preference_{name}", gate, self.dropout) * view
+            passed = self.noise.drop_rows(f"preference_{name}", gate, self.dropout, nodes, n_nodes)
+            side = side + passed * view
         return behaviour, self.content_weight * side / len(views)
 
     def _denoised(self) -> dict[str, Tensor]:
         """Filtered content of each modality and of their fusion, each ``(n_items, d)``."""
         width = self.item_embedding.shape[1]
         spectra = {name: torch.fft.rfft(tower(), dim=1, norm="ortho") for name, tower in self.content.items()}
-        spectra[FUSED] = torch.stack(list(spectra.values())).prod(0)
+        spectra[FUSED] = reduce(torch.mul, spectra.values())
         return {
             name: torch.fft.irfft(spectrum * torch.view_as_complex(self.filters[name]), width, dim=1, norm="ortho")
             for name, spectrum in spectra.items()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.distinct import distinct
 from mmbench.nn.initialisation import Law, linear
 from mmbench.nn.kernels import ProjectedRows
 
@@ -80,22 +81,24 @@ def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tup
     wanted, sizes = torch.cat(indices), [len(index) for index in indices]
     if wanted.is_cuda:
         return compute(wanted).split(sizes)
-    rows, place = torch.unique(wanted, return_inverse=True)
+    rows, place = distinct(wanted)
     return functional.embedding(place, compute(rows)).split(sizes)
 
 
 def projected_rows(table: Tensor, rows: Tensor | slice, layer: nn.Linear) -> Tensor:
     """A linear map of chosen rows, ``W x + b``: ``(n_rows, d_out)``.
 
-    Rows of a constant table are gathered block by block, so that no copy of all of them is made.
+    Rows of a constant table are taken block by block, so that no copy of all of them is made.
 
     Args:
         table: ``(n, d_in)``.
         rows: row indices ``(n_rows,)`` or a slice.
         layer: the map, with a bias.
     """
-    if isinstance(rows, slice) or table.requires_grad:
+    if table.requires_grad or (isinstance(rows, slice) and table.is_cuda):  # there is no cache to stay in
         return layer(table[rows])
+    if isinstance(rows, slice):
+        return ProjectedRows.apply(table[rows], None, layer.weight, layer.bias)
     return ProjectedRows.apply(table, rows, layer.weight, layer.bias)
 
 

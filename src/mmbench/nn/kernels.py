@@ -8,6 +8,7 @@ matrices of graphs are sparse CSR and constant unless a class says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from torch.nn import functional
 
 #: Edges whose gradients :class:`WeightedProduct` computes at once; bounds the memory of its backward pass.
 BLOCK_EDGES = 1 << 16
+#: Logits that :class:`LogSumExp` works on at once: few enough to stay in a cache.
+LOGITS_AT_ONCE = 1 << 18
 #: Numbers that :class:`ProjectedRows` gathers at once: few enough to stay in a cache until they are multiplied.
 GATHERED_ENTRIES = 1 << 21
 
@@ -74,6 +77,41 @@ def add_rows(target: Tensor, rows: Tensor, values: Tensor) -> Tensor:
     return target.index_put_((rows,), values, accumulate=True)
 
 
+class ChosenProducts(Function):
+    r"""Inner products :math:`y_{bk} = \langle a_b, r_{p_{bk}}\rangle` with chosen rows, called as ``(a, r, place)``.
+
+    Of shapes ``(B, d)``, ``(m, d)`` and ``(B, k)``. As a sparse matrix g has the entry :math:`g_{bk}` in row b and
+    column :math:`p_{bk}`, and
+
+    .. math:: \frac{\partial L}{\partial a} = g\, r, \quad \frac{\partial L}{\partial r} = g^\top a
+
+    No vector is copied for a choice, and of the products of all rows only the chosen ones are computed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, r: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(a, r, place)
+        entries = a.new_zeros(place.numel())
+        return products_of_ends(_by_rows(place, entries, len(r)), a, r).view_as(place)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, r, place = ctx.saved_tensors
+        entries, columns = grads[0].flatten(), place.flatten()
+        narrow = columns.to(torch.int16) if len(r) <= torch.iinfo(torch.int16).max else columns  # sorted much sooner
+        order = torch.argsort(narrow, stable=True)
+        starts = torch.cat([columns.new_zeros(1), torch.bincount(columns, minlength=len(r)).cumsum(0)])
+        turned = (starts, order.div(place.shape[1], rounding_mode="floor"), entries.index_select(0, order))
+        by_columns = torch.sparse_csr_tensor(*turned, (len(r), len(a)), check_invariants=False)
+        return product(_by_rows(place, entries, len(r)), r), product(by_columns, a), None
+
+
+def _by_rows(place: Tensor, entries: Tensor, n: int) -> Tensor:
+    """The sparse CSR matrix ``(B, n)`` whose row b has entries ``(B * k,)`` in the columns ``place[b]``, ``(B, k)``."""
+    starts = torch.arange(len(place) + 1, device=place.device) * place.shape[1]
+    return torch.sparse_csr_tensor(starts, place.flatten(), entries, (len(place), n), check_invariants=False)
+
+
 class DirectedProduct(Function):
     r""":math:`y = A x` with a constant matrix, called as ``(matrix, transposed, x)``.
 
@@ -90,6 +128,27 @@ class DirectedProduct(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
         (transposed,) = ctx.saved_tensors
         return None, None, product(transposed, grads[0])
+
+
+class RowsOfProduct(Function):
+    r"""Chosen rows N of :math:`y = A x`, each once, called as ``(chosen, transposed, rows, x)``.
+
+    ``chosen`` is the matrix :math:`S_N A` of these rows ``(m,)`` alone, and the gradient of x is
+    :math:`A^\top S_N^\top g`: the transposed matrix of all rows is given, because that of the chosen ones would have to
+    be made in every step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, chosen: Tensor, transposed: Tensor, rows: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(transposed, rows)
+        return product(chosen, x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, Tensor]:
+        transposed, rows = ctx.saved_tensors
+        (grad,) = grads
+        spread = grad.new_zeros(transposed.shape[1], grad.shape[1]).index_copy_(0, rows, grad)
+        return None, None, None, product(transposed, spread)
 
 
 class WeightedProduct(Function):
@@ -241,27 +300,31 @@ class LogSumExp(Function):
     .. math:: \frac{\partial L}{\partial a_k} = g_k \sum_l p_{kl}\, b_l, \quad
               \frac{\partial L}{\partial b_l} = \sum_k p_{kl}\, g_k\, a_k
 
-    One array ``(B, n)`` is allocated and turned from logits into shares in place; automatic differentiation would keep
-    several.
+    One array ``(B, n)`` is allocated and turned from logits into exponentials in place, a block of rows at a time that
+    stays in a cache; automatic differentiation would keep several.
     """
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, log_weights: Tensor | None) -> Tensor:
-        shares = a @ b.T
-        if log_weights is not None:
-            shares += log_weights
-        largest = shares.amax(1, keepdim=True)  # taken out of the exponentials, so that none overflows
-        sums = shares.sub_(largest).exp_().sum(1, keepdim=True)
-        ctx.save_for_backward(a, b, shares.div_(sums))
-        return (sums.log() + largest).squeeze(1)
+        exponentials = a @ b.T
+        step, found = max(1, len(a) if a.is_cuda else LOGITS_AT_ONCE // max(1, len(b))), []
+        for block in exponentials.split(step):
+            if log_weights is not None:
+                block += log_weights
+            largest = block.amax(1)  # taken out of the exponentials, so that none overflows
+            found.append((block.sub_(largest.unsqueeze(1)).exp_().sum(1), largest))
+        sums, largest = (torch.cat(parts) for parts in zip(*found, strict=True))
+        ctx.save_for_backward(a, b, exponentials, sums)
+        return sums.log() + largest
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        a, b, shares = ctx.saved_tensors
-        grad = grads[0].unsqueeze(1)
-        # In mixed precision the shares are narrower than what they were computed from.
-        kind = shares.dtype
-        return grad * (shares @ b.to(kind)), shares.T @ (grad * a).to(kind), None
+        a, b, exponentials, sums = ctx.saved_tensors
+        scale = (grads[0] / sums).unsqueeze(1)
+        # In mixed precision the exponentials are narrower than what they were computed from.
+        kind = exponentials.dtype
+        # Turned round twice: a product whose first factor is transposed and large takes twice as long.
+        return scale * (exponentials @ b.to(kind)), ((scale * a).to(kind).T @ exponentials).T, None
 
 
 class ProjectedRows(Function):
@@ -270,25 +333,31 @@ class ProjectedRows(Function):
     .. math:: \frac{\partial L}{\partial W} = \sum_k g_k f_{r_k}^\top, \quad \frac{\partial L}{\partial b} = \sum_k g_k
 
     The rows are gathered block by block, and again in the backward pass: that is cheaper than keeping a copy of all of
-    them in memory.
+    them in memory. Where ``rows`` is None, all of them are mapped as they lie, in the same blocks: products with so few
+    columns are up to a fifth sooner while a block stays in a cache.
     """
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, table: Tensor, rows: Tensor | None, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(table, rows)
         ctx.step, ctx.dtype = max(1, GATHERED_ENTRIES // table.shape[1]), weight.dtype
-        blocks = rows.split(ctx.step)
-        return torch.cat([functional.linear(table.index_select(0, block), weight, bias) for block in blocks])
+        blocks = _blocks_of_rows(table, rows, ctx.step)
+        return torch.cat([functional.linear(block, weight, bias) for block in blocks])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
         table, rows = ctx.saved_tensors
         (grad,) = grads
         of_weight = grad.new_zeros(grad.shape[1], table.shape[1])
-        for block, of_block in zip(rows.split(ctx.step), grad.split(ctx.step), strict=True):
-            of_weight = torch.addmm(of_weight, of_block.T, table.index_select(0, block).to(grad.dtype))
+        for block, of_block in zip(_blocks_of_rows(table, rows, ctx.step), grad.split(ctx.step), strict=True):
+            of_weight = torch.addmm(of_weight, of_block.T, block.to(grad.dtype))
         # In mixed precision g is narrower than the parameters, which want gradients of their own type.
         return None, None, of_weight.to(ctx.dtype), grad.sum(0).to(ctx.dtype)
+
+
+def _blocks_of_rows(table: Tensor, rows: Tensor | None, step: int) -> Iterable[Tensor]:
+    """Chosen rows of a table, or all of them, in blocks of at most ``step`` rows."""
+    return table.split(step) if rows is None else (table.index_select(0, block) for block in rows.split(step))
 
 
 class GatheredRows(Function):

@@ -5,13 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmbench.nn.distinct import distinct
+
+#: Entries of a table by user and item up to which it is held: negatives are then looked up and not searched.
+TABLE_ENTRIES = 1 << 22
+#: Entries of a table by draw and item up to which drawn items are marked in it and not compared with each other.
+MARKED_ENTRIES = 1 << 24
+
 
 class NegativeSampler(nn.Module):
     r"""Draw, for a user, items uniformly from the training items that the user does not have.
 
     With the sorted positives :math:`p_0 < p_1 < \dots` of a user, the :math:`r`-th item that is not positive is
-    :math:`r + |\{j : p_j - j \le r\}|`; one binary search over all users' :math:`p_j - j` finds it exactly. As a part
-    of a model it moves to the model's device and adds nothing to its state.
+    :math:`r + |\{j : p_j - j \le r\}|`; one binary search over all users' :math:`p_j - j` finds it exactly. Of few
+    users and items all that may be drawn is listed instead, and looked up. As a part of a model it moves to the model's
+    device and adds nothing to its state.
 
     Args:
         edge_index: training interactions ``(2, n_edges)``, each pair once.
@@ -23,20 +31,27 @@ class NegativeSampler(nn.Module):
     keys: Tensor
     starts: Tensor
     free: Tensor
+    listed: Tensor
+    first: Tensor
 
     def __init__(self, edge_index: Tensor, n_users: int, n_items: int) -> None:
         super().__init__()
         users, items = edge_index
-        known = torch.unique(items)
+        known, compact = distinct(items)
         self.stride = len(known) + 1
-        compact = torch.searchsorted(known, items)
         keys, _ = torch.sort(users * self.stride + compact)
         counts = torch.bincount(users, minlength=n_users)
         starts = torch.cumsum(counts, 0) - counts
         owner = keys // self.stride
         # p_j - j stays non-decreasing within a user, so the keys stay sorted.
         keys = keys - (torch.arange(len(keys), device=keys.device) - starts[owner])
-        tables = {"items": known, "keys": keys, "starts": starts, "free": len(known) - counts}
+        free = len(known) - counts
+        lacked = torch.ones(0, 0, dtype=torch.bool, device=keys.device)
+        if n_users * len(known) <= TABLE_ENTRIES:
+            lacked = lacked.new_ones(n_users, len(known)).index_put_((users, compact), lacked.new_zeros(()))
+        listed = known[lacked.nonzero()[:, 1]].int()  # narrow, so that more of it stays in a cache
+        tables = {"items": known, "keys": keys, "starts": starts, "free": free}
+        tables |= {"listed": listed, "first": torch.cumsum(free, 0) - free}
         for name, values in tables.items():
             self.register_buffer(name, values, persistent=False)
 
@@ -62,15 +77,40 @@ class NegativeSampler(nn.Module):
         uniform = torch.rand(n, len(users), generator=generator, device=users.device, dtype=torch.float64)
         free = self.free[users]
         wanted = free.clamp_max(n)
-        draws = torch.full_like(uniform, -1, dtype=torch.long)
-        for k in range(n):
-            last = free - wanted + k
-            draw = (uniform[k] * (last + 1)).long()
-            draws[k] = torch.where((draws[:k] == draw).any(0), last, draw)
-        counts = torch.arange(n, device=users.device) < wanted.unsqueeze(1)
+        number = torch.arange(n, device=users.device)
+        last = (free - wanted + number.unsqueeze(1)).minimum(free - 1)  # beyond what is wanted nothing counts
+        draws = (uniform * (last + 1)).long()
+        (_replace_marked if draws.shape[1] * self.stride <= MARKED_ENTRIES else _replace_compared)(draws, last)
+        counts = number < wanted.unsqueeze(1)
         return self._nth(users.unsqueeze(1), draws.T.where(counts, 0)), counts
 
     def _nth(self, users: Tensor, draw: Tensor) -> Tensor:
         """The training item at place ``draw`` among those that the user does not have, of one shape."""
+        if len(self.listed):
+            place = self.first[users] + draw
+            return self.listed.index_select(0, place.flatten()).view_as(place).long()
         positives_before = torch.searchsorted(self.keys, users * self.stride + draw, right=True) - self.starts[users]
         return self.items[draw + positives_before]
+
+
+def _replace_marked(draws: Tensor, last: Tensor) -> None:
+    """Put the last candidate where a draw repeats one before it, by marking what is taken.
+
+    Args:
+        draws: drawn places ``(n, B)``, which are changed.
+        last: the last candidate of every draw, ``(n, B)``; no draw before it can be it.
+    """
+    width = int(last.max()) + 1
+    begin = torch.arange(draws.shape[1], device=draws.device) * width
+    taken = torch.zeros(draws.shape[1] * width, dtype=torch.bool, device=draws.device)
+    draws += begin
+    for draw, other in zip(draws, last + begin, strict=True):
+        torch.where(taken.index_select(0, draw), other, draw, out=draw)
+        taken.index_fill_(0, draw, True)
+    draws -= begin
+
+
+def _replace_compared(draws: Tensor, last: Tensor) -> None:
+    """:func:`_replace_marked` by comparisons with all draws before, whatever the number of items."""
+    for k in range(1, len(draws)):
+        draws[k] = torch.where((draws[:k] == draws[k]).any(0), last[k], draws[k])

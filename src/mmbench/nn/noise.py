@@ -35,15 +35,27 @@ class Noise(RandomPart):
             x: any shape.
             rate: probability of 0, less than 1.
         """
+        return self.drop_rows(name, x, rate, None, len(x))
+
+    def drop_rows(self, name: str, x: Tensor, rate: float, rows: Tensor | None, n: int) -> Tensor:
+        """:meth:`drop` of chosen rows of a table, with the factors that they have where the whole table is dropped.
+
+        Args:
+            name: which draw.
+            x: the chosen rows, ``(n_rows, d)``.
+            rate: probability of 0, less than 1.
+            rows: which rows of the table they are, ``(n_rows,)``; all of them where None.
+            n: rows of the table.
+        """
         if not self.training:
             return x
         given: Tensor = getattr(self, name)
         if given.numel():
-            return x * given
+            return x * (given if rows is None else given[rows])
         if rate == 0.0:
             return x
-        factors = torch.empty_like(x, requires_grad=False).bernoulli_(1.0 - rate, generator=self.stream(name, x.device))
-        return x * factors.div_(1.0 - rate)
+        factors = x.new_empty(n, *x.shape[1:]).bernoulli_(1.0 - rate, generator=self.stream(name, x.device))
+        return x * (factors if rows is None else factors[rows]).div_(1.0 - rate)
 
     def add_gumbel(self, name: str, x: Tensor) -> Tensor:
         """``x`` plus standard Gumbel noise, in either mode.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from mmbench.nn.kernels import DirectedProduct, add_rows
+from mmbench.nn.kernels import DirectedProduct, RowsOfProduct, add_rows
 
 #: Entries of a dense block of rows; bounds memory whatever the number of users and items.
 BLOCK_ENTRIES = 1 << 22
@@ -141,6 +141,15 @@ class ConstantMap(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Multiply: ``A x``."""
         return DirectedProduct.apply(self.matrix, self.transposed, x)
+
+    def of_rows(self, rows: Tensor) -> Callable[[Tensor], Tensor]:
+        """The map that gives chosen rows of the result alone, ``(m, d)`` to ``(n_rows, d)``.
+
+        Args:
+            rows: distinct rows, ``(n_rows,)``.
+        """
+        chosen = select_rows(self.matrix, rows)
+        return lambda x: RowsOfProduct.apply(chosen, self.transposed, rows, x)
 
 
 class DirectedGraph(ConstantMap):

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from mmbench.nn.distinct import distinct
 from mmbench.nn.initialisation import linear
 from mmbench.nn.item_graphs import ItemGraph
 from mmbench.nn.losses import half_squares, nce_of_rows, vector_bpr
 from mmbench.nn.propagation import repeated
-from mmbench.nn.sparse import ConstantMap, DirectedGraph
+from mmbench.nn.recommender import Triplets
+from mmbench.nn.sparse import DirectedGraph
 
 #: Of the contrast between side information and behaviour in MGCN and SMORE; no configuration of theirs changes it.
 TEMPERATURE = 0.2
+
+
+@dataclass(frozen=True)
+class BatchNodes:
+    """The distinct users and items of a batch, and where its triplets find them among these.
+
+    Args:
+        users: distinct users, ``(n,)``.
+        items: distinct positives and negatives, ``(m,)``.
+        places: users, positives and negatives of the batch among the n users and m items, each ``(B,)``.
+    """
+
+    users: Tensor
+    items: Tensor
+    places: tuple[Tensor, Tensor, Tensor]
+
+    @classmethod
+    def of(cls, batch: Triplets) -> BatchNodes:
+        """The nodes of a batch."""
+        users, of_users = distinct(batch.users)
+        items, of_items = distinct(torch.stack([batch.positives, batch.negatives]))
+        positives, negatives = len(users) + of_items
+        return cls(users, items, (of_users, positives, negatives))
+
+    def nodes(self, n_users: int) -> Tensor:
+        """The users and items as nodes of a graph whose first nodes are all users, ``(n + m,)``."""
+        return torch.cat([self.users, n_users + self.items])
 
 
 class PurifiedView(nn.Module):
@@ -34,16 +66,19 @@ class PurifiedView(nn.Module):
         self.item_graph = DirectedGraph(graph.edge_index, graph.weights, graph.n_items)
         self.n_layers = n_layers
 
-    def forward(self, ids: Tensor, content: Tensor, to_users: ConstantMap) -> Tensor:
+    def forward(
+        self, ids: Tensor, content: Tensor, to_users: Callable[[Tensor], Tensor], chosen: Tensor | None = None
+    ) -> Tensor:
         """Users and items in this view, ``(n_users + n_items, d)``.
 
         Args:
             ids: ID vectors of items, Q, ``(n_items, d)``.
             content: projected content of items, f, ``(n_items, d)``.
-            to_users: weighted sum over the items of every user, ``(n_items, d)`` to ``(n_users, d)``.
+            to_users: weighted sum over the items of every user or of chosen ones, ``(n_items, d)`` to ``(n_users, d)``.
+            chosen: the items that are wanted, ``(m,)``; all of them where None.
         """
         items = repeated(self.item_graph, ids * torch.sigmoid(self.gate(content)), self.n_layers)
-        return torch.cat([to_users(items), items])
+        return torch.cat([to_users(items), items if chosen is None else items[chosen]])
 
 
 def common_query(dim: int) -> nn.Module:
@@ -126,6 +161,6 @@ def nce_in_batch(anchors: Tensor, others: Tensor, rows: Tensor, temperature: flo
         rows: the chosen rows, ``(B,)``.
         temperature: of the softmax.
     """
-    chosen, counts = torch.unique(rows, return_counts=True)
-    weights, candidates = counts.to(others.dtype), others[chosen]
+    chosen, place = distinct(rows)
+    weights, candidates = torch.bincount(place).to(others.dtype), others[chosen]
     return (weights * nce_of_rows(anchors[chosen], candidates, candidates, temperature, weights)).sum() / len(rows)
