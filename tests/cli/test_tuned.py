@@ -100,6 +100,16 @@ def test_a_condition_that_was_tuned_here_is_not_compared_with_one_that_was_not(
     assert "text_vs_none: measurement not trusted" in said.out
 
 
+def test_a_name_with_an_encoder_is_found(tuned: Path, command: Command, tmp_path: Path) -> None:
+    place = tmp_path / "conf" / "tuned"
+    (place / DATA).rename(place / f"{DATA}-image=second")
+    words = ("-m", "sweep.name=other", *CELLS[:1], "budget=small", "budget.max_steps=3", "modality=text")
+    said = command("run", *words, f"tuned={DATA}-image=second")
+    assert said.code == 0, said.err
+    (group,) = read_groups(read_sweep(tmp_path / "other"), tmp_path / "other")
+    assert group.cells[0].cell.name.modality == "text"
+
+
 @pytest.mark.slow
 def test_configurations_of_two_sweeps_are_not_compared(tuned: Path, command: Command, tmp_path: Path) -> None:
     file = tmp_path / "conf" / "tuned" / DATA / "vbpr" / "text.yaml"

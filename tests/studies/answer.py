@@ -46,6 +46,8 @@ QUESTIONS = {
 #: Data sets where what text is fused with are not images.
 FUSED_WITH = {"lfm2k": "audio beside text"}
 ALL_MODELS = "all models"
+#: Fewer domains tell next to nothing about how much domains differ.
+LEAST_DOMAINS = 3
 MARGIN = 2.0
 
 
@@ -66,10 +68,10 @@ def judged() -> pd.DataFrame:
 
 
 def pooled(rows: pd.DataFrame) -> PooledEffect | None:
-    """Random-effects mean of the gains of one model and question, one per domain; None below two of them."""
+    """Random-effects mean of the gains of one model and question, one per domain; None below three of them."""
     usable = rows[np.isfinite(rows.log_ratio) & (rows.se > 0) & ~rows.verdict.isin([str(word) for word in NOT_POOLED])]
     each = usable.groupby(usable.study.map(DOMAINS), sort=False).first()
-    if len(each) < 2:
+    if len(each) < LEAST_DOMAINS:
         return None
     return pooled_gain([LogGain(*gain) for gain in zip(each.log_ratio, each.se, each.df, strict=True)])
 

@@ -12,7 +12,7 @@ from mmbench.inference.intervals import LogGain
 from mmbench.inference.pooling import pooled_gain
 from tests.studies import answer
 
-GAINS = {"ml100k": 0.02, "ml1m": 0.03, "lfm2k": 0.05}
+GAINS = {"ml100k": 0.02, "ml1m": 0.03, "lfm2k": 0.05, "baby": 0.04}
 
 
 def verdicts(gain: float, **changed: object) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_questions_of_all_published_studies_stand_in_the_table(kept: Path) -> None:
     lines = answer.answers(answer.judged()).splitlines()
-    assert lines[0] == "| what is added | model | ml100k | ml1m | lfm2k | over domains |"
+    assert lines[0] == "| what is added | model | ml100k | ml1m | lfm2k | baby | over domains |"
     first = "+2.0 [+1.0, +3.0] *better*"
     assert lines[2].startswith(f"| text beside interactions | addease | {first} | +3.0 [+2.0, +4.0] *better* | +5.0")
     assert [line.split(" | ")[0] for line in lines[3:]] == [
@@ -49,16 +49,17 @@ def test_questions_of_all_published_studies_stand_in_the_table(kept: Path) -> No
         "| free use of text, all models",
         "| audio beside text",  # what Last.fm fuses text with
     ]
-    assert lines[3].count(" - ") == 2  # Last.fm has no images, and one domain is not pooled
+    assert lines[3].count(" - ") == 2  # Last.fm has no images, and two domains are not pooled
 
 
 def test_one_gain_of_each_domain_is_pooled(kept: Path) -> None:
     rows = answer.judged()
     found = answer.pooled(rows[rows.question == "text beside interactions"])
-    expected = pooled_gain([LogGain(float(np.log1p(GAINS[name])), 0.004, 20.0) for name in ("ml100k", "lfm2k")])
+    domains = ("ml100k", "lfm2k", "baby")
+    expected = pooled_gain([LogGain(float(np.log1p(GAINS[name])), 0.004, 20.0) for name in domains])
     assert found is not None
     assert found.effect.mean == pytest.approx(expected.effect.mean)
-    assert found.k == 2  # MovieLens counts once
+    assert found.k == 3  # MovieLens counts once
 
 
 def test_what_is_not_trusted_or_has_no_error_is_not_pooled(kept: Path) -> None:
@@ -70,7 +71,7 @@ def test_what_is_not_trusted_or_has_no_error_is_not_pooled(kept: Path) -> None:
 
 def test_the_figure_has_every_gain(kept: Path) -> None:
     lines = answer.lines_of(answer.judged())
-    assert [(line.name, line.group) for line in lines[:3]] == [("text beside interactions, addease", n) for n in GAINS]
+    assert [(line.name, line.group) for line in lines[: len(GAINS)]] == [("text beside interactions, addease", n) for n in GAINS]
     assert lines[0].value == pytest.approx(2.0)
     assert lines[0].bounds == pytest.approx((1.0, 3.0))
     assert {line.name for line in lines if line.group == "lfm2k"} == {

@@ -140,7 +140,9 @@ def _ours(word: str, place: str) -> str:
     if bare.startswith(place):
         return f"sweep.dir={bare.removeprefix(place)}"
     if bare.startswith("tuned="):  # for Hydra a group, where a folder of configurations holds tuned ones
-        return f"given={bare.removeprefix('tuned=')}"
+        names = bare.removeprefix("tuned=").split(",")
+        # The encoder in a name follows an equals sign, which Hydra takes in quotes only.
+        return f"given={','.join(repr(name) if '=' in name and name[0].isalnum() else name for name in names)}"
     if word == "~tracking":
         return "tracking=none"
     return f"++{word}" if word.startswith(OPEN_SECTIONS) else word
