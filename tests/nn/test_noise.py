@@ -53,6 +53,26 @@ def test_a_given_draw_is_used() -> None:
     assert source.eval().drop("first", X, 0.4) is X
 
 
+def test_draws_are_those_of_torch_and_blocks_change_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, x = noise(), torch.ones(400, 50)
+    for _ in range(2):
+        kept = torch.empty(400, 50).bernoulli_(1.0 - 0.3, generator=copy.deepcopy(source).stream("first", x.device))
+        assert torch.equal(source.drop("first", x, 0.3), kept / (1.0 - 0.3))
+        monkeypatch.setattr("mmbench.nn.noise.DRAWN_ENTRIES", 77)
+
+
+def test_rows_of_a_table_are_dropped_as_in_the_table() -> None:
+    source, twin, rows = noise(), noise(), torch.tensor([7, 399, 7])
+    table = torch.randn(400, 50)
+    for _ in range(2):
+        dropped = source.drop_rows("first", table[rows], rows, 400, 0.4)
+        assert torch.equal(dropped, twin.drop("first", table, 0.4)[rows])
+    source.first = torch.arange(20_000.0).view(400, 50)
+    assert torch.equal(source.drop_rows("first", table[rows], rows, 400, 0.4), table[rows] * source.first[rows])
+    assert source.drop_rows("second", table, rows, 400, 0.0) is table
+    assert source.eval().drop_rows("first", table, rows, 400, 0.4) is table
+
+
 def test_gumbel_noise_has_its_mean_and_variance_in_either_mode() -> None:
     for source in (noise(), noise().eval()):
         draw = source.add_gumbel("first", X) - X
