@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.initialisation import draw_by_name
-from mmbench.nn.kernels import GatheredRows
+from mmbench.nn.kernels import ChosenRows, GatheredRows
 from mmbench.nn.towers import ItemTable
 
 
@@ -75,9 +74,9 @@ class Triplets:
 
         Both kinds of items are looked up together: their table then gets one dense gradient instead of two and a sum.
         """
-        both = functional.embedding(torch.cat([self.positives, self.negatives]), items)
+        both = ChosenRows.apply(torch.cat([self.positives, self.negatives]), items)
         positive, negative = both.split(len(self.positives))
-        user, positive, negative = self.whole(functional.embedding(self.users, users), positive, negative)
+        user, positive, negative = self.whole(ChosenRows.apply(self.users, users), positive, negative)
         return user, positive, negative
 
     def nodes(self, n_users: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -184,93 +183,15 @@ class FactorModel(Recommender):
 
     def score(self, users: Tensor) -> Tensor:
         """Inner products ``(B, n_items)``; in eval mode one forward pass serves all blocks of users."""
-    def vectors(self) -> tuple[Tensor, Tensor] | None:
-        """Vectors of all users ``(n_users, d)`` and items ``(n_items, d)`` whose inner products rank as the scores do.
-
-        None for a model that has none.
-        """
-        return None
-
-
-class FactorModel(Recommender):
-    """A trained model whose score is the inner product of a user vector and an item vector.
-
-    Every start value and every draw in training has a stream of its own, named by its place in the model. All streams
-    come from one number that a model takes from the global generator before anything else, and are set when a part is
-    assigned to the model (:func:`mmbench.nn.initialisation.draw_by_name`): what else the model has moves none of them.
-    """
-
-    #: True for a model whose loss depends on vectors of the whole batch (:meth:`Triplets.whole`) and on no random draw,
-    #: so that several devices can share its batches.
-    shares_batches: ClassVar[bool] = False
-
-    #: Items without a training interaction, ``(n_unseen,)``, which training notes after it has made the model.
-    unseen: Tensor | None = None
-    #: Final vectors of users, and of items as columns, ``(d, n_items)``, until the next training or state.
-    _frozen: tuple[Tensor, Tensor] | None = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stream_seed = int(torch.randint(2**62, ()))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Assign an attribute; a part of the model gets its streams."""
-        if isinstance(value, nn.Module | Tensor):
-            draw_by_name(value, name, self.stream_seed)
-        super().__setattr__(name, value)
-
-    @abstractmethod
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Final vectors of all users ``(n_users, d)`` and of all items ``(n_items, d)``."""
-
-    @abstractmethod
-    def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """Named terms of the loss, already weighted; their sum is minimised."""
-
-    def begin_epoch(self) -> None:
-        """Draw anew whatever is drawn once per epoch."""
-
-    def item_tables(self) -> list[Tensor]:
-        """Free tables whose row i belongs to item i alone: parameters, or views of some.
-
-        An unseen item has never been a positive, so that its rows hold nothing but their random start:
-        :meth:`final_vectors` puts zeros in their place. By default these are ``item_embedding`` and the tables of all
-        parts that are an :class:`mmbench.nn.towers.ItemTable`; a model that keeps such rows elsewhere overrides this.
-        """
-        own = getattr(self, "item_embedding", None)
-        inside = [part.table for part in self.modules() if isinstance(part, ItemTable)]
-        return inside if own is None else [own, *inside]
-
-    def final_vectors(self) -> tuple[Tensor, Tensor]:
-        """:meth:`forward` as it is ranked: rows of :meth:`item_tables` are zero for :attr:`unseen` items.
-
-        What an unseen item scores then comes from its content, or from its neighbours among the seen items. A model
-        that has another rule for them, such as a content encoder in place of the ID vector, applies it in
-        :meth:`forward` and needs nothing else.
-        """
-        if self.unseen is None or not len(self.unseen):
-            return self()
-        with torch.no_grad():
-            tables = self.item_tables()
-            unseen = self.unseen.to(tables[0].device) if tables else self.unseen
-            kept = [table[unseen] for table in tables]
-            for table in tables:
-                table[unseen] = 0.0
-            try:
-                users, items = self()
-                return users, items.clone()  # a model may give its table itself, whose rows come back now
-            finally:
-                for table, rows in zip(tables, kept, strict=True):
-                    table[unseen] = rows
-
-    def score(self, users: Tensor) -> Tensor:
-        """Inner products ``(B, n_items)``; in eval mode one forward pass serves all blocks of users."""
         if self.training:
             user_vectors, item_vectors = self()
-        else:
-            self._frozen = self._frozen or self.final_vectors()
-            user_vectors, item_vectors = self._frozen
-        return user_vectors[users] @ item_vectors.T
+            return user_vectors[users] @ item_vectors.T
+        if self._frozen is None:
+            user_vectors, item_vectors = self.final_vectors()
+            # The product of a block of users takes less time with items as columns, which all blocks share.
+            self._frozen = user_vectors, item_vectors.T.contiguous()
+        user_vectors, columns = self._frozen
+        return user_vectors[users] @ columns
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Those of :meth:`final_vectors`, in eval mode."""
