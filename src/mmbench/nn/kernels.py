@@ -121,49 +121,113 @@ class WeightedProduct(Function):
 
 
 class EdgeProducts(Function):
-    r"""Inner products :math:`p_{rc} = \langle x_r, x_c\rangle` along the edges of a symmetric pattern.
+    r"""Inner products :math:`p_{rc} = \langle a_r, b_c\rangle` for the entries (r, c) of a pattern.
 
-    Called as ``(pattern, reverse, x)``, where ``reverse`` is the place of the edge (c, r) for each edge (r, c). Row r
-    of x enters the edges that leave it and those that reach it:
+    Called as ``(pattern, transposed, order, a, b)``: ``transposed`` is the pattern turned round, and ``order`` says
+    where in the pattern each entry of it stands.
 
-    .. math:: \frac{\partial L}{\partial x_r} = \sum_c (g_{rc} + g_{cr})\, x_c
-
-    which is one sparse product over the same pattern.
+    .. math:: \frac{\partial L}{\partial a_r} = \sum_c g_{rc}\, b_c, \quad
+              \frac{\partial L}{\partial b_c} = \sum_r g_{rc}\, a_r
     """
 
     @staticmethod
-    def forward(ctx: Any, pattern: Tensor, reverse: Tensor, x: Tensor) -> Tensor:
-        ctx.save_for_backward(pattern, reverse, x)
-        return products_of_ends(pattern, x, x)
+    def forward(ctx: Any, pattern: Tensor, transposed: Tensor, order: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(pattern, transposed, order, a, b)
+        return products_of_ends(pattern, a, b)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
-        pattern, reverse, x = ctx.saved_tensors
-        return None, None, product(with_values(pattern, grads[0] + grads[0][reverse]), x)
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, Tensor, Tensor]:
+        pattern, transposed, order, a, b = ctx.saved_tensors
+        (grad,) = grads
+        of_b = product(with_values(transposed, grad.index_select(0, order)), a)
+        return None, None, None, product(with_values(pattern, grad), b), of_b
 
 
 class EdgePropagation(Function):
-    r""":math:`y_r = \sum_c w_{rc} x_c` over a symmetric pattern, with gradients for the weights and for x.
+    r""":math:`y_r = \sum_c w_{rc} x_c` over a pattern, with gradients for the weights and for x.
 
-    Called as ``(pattern, reverse, weights, x)``, see :class:`EdgeProducts`.
+    Called as ``(pattern, transposed, order, weights, x)``, see :class:`EdgeProducts`.
 
     .. math:: \frac{\partial L}{\partial w_{rc}} = \langle g_r, x_c\rangle, \quad
               \frac{\partial L}{\partial x_c} = \sum_r w_{rc}\, g_r
-
-    The pattern is symmetric, so that the transposed matrix is the pattern with the weights of the reversed edges.
     """
 
     @staticmethod
-    def forward(ctx: Any, pattern: Tensor, reverse: Tensor, weights: Tensor, x: Tensor) -> Tensor:
-        ctx.save_for_backward(pattern, reverse, weights, x)
+    def forward(ctx: Any, pattern: Tensor, transposed: Tensor, order: Tensor, weights: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(pattern, transposed, order, weights, x)
         return product(with_values(pattern, weights), x)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
-        pattern, reverse, weights, x = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, Tensor, Tensor]:
+        pattern, transposed, order, weights, x = ctx.saved_tensors
         grad = grads[0].contiguous()
-        of_weights = products_of_ends(pattern, grad, x)
-        return None, None, of_weights, product(with_values(pattern, weights[reverse]), grad)
+        of_x = product(with_values(transposed, weights.index_select(0, order)), grad)
+        return None, None, None, products_of_ends(pattern, grad, x), of_x
+
+
+class RowsOfWeightedSum(Function):
+    r"""Rows N of a sum of layers, :math:`S_N \sum_{l=0}^{L} W^l x`, with gradients for the weights and for x.
+
+    Called as ``(pattern, reverse, n_layers, nodes, weights, x)``; the pattern is symmetric, and ``reverse`` is the
+    place of the entry (c, r) for each entry (r, c). With the layers :math:`y^l = W^l x`, and with
+    :math:`G^L = S_N^\top g` and :math:`G^{l-1} = W^\top G^l + S_N^\top g`,
+
+    .. math:: \frac{\partial L}{\partial w_{rc}} = \sum_{l=1}^{L} \langle G^l_r, y^{l-1}_c\rangle, \quad
+              \frac{\partial L}{\partial x} = G^0
+
+    As in :class:`RowsOfMean`, no sum over all nodes and no gradient of one exists.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, pattern: Tensor, reverse: Tensor, n_layers: int, nodes: Tensor, weights: Tensor, x: Tensor
+    ) -> Tensor:
+        matrix, layers, total = with_values(pattern, weights), [x], x.index_select(0, nodes)
+        for _ in range(n_layers):
+            layers.append(product(matrix, layers[-1]))
+            total += layers[-1].index_select(0, nodes)
+        ctx.save_for_backward(pattern, reverse, nodes, weights, *layers[:n_layers])
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, None, Tensor, Tensor]:
+        pattern, reverse, nodes, weights, *layers = ctx.saved_tensors
+        (of_rows,) = grads
+        transposed = with_values(pattern, weights.index_select(0, reverse))
+        grad = add_rows(of_rows.new_zeros(len(pattern), of_rows.shape[1]), nodes, of_rows)
+        of_weights = torch.zeros_like(weights)
+        for layer in reversed(layers):
+            of_weights += products_of_ends(pattern, grad, layer)
+            grad = add_rows(product(transposed, grad), nodes, of_rows)
+        return None, None, None, None, of_weights, grad
+
+
+class EdgeSoftmax(Function):
+    r"""Softmax over the entries of each row of a pattern, :math:`p_e = e^{s_e} / \sum_{f \in r(e)} e^{s_f}`.
+
+    Called as ``(starts, rows, scores)``: where each row begins, ``(n + 1,)``, the row of every entry and its score,
+    ``(nnz,)``.
+
+    .. math:: \frac{\partial L}{\partial s_e} = p_e \Big(g_e - \sum_{f \in r(e)} p_f\, g_f\Big)
+
+    Entries of a row stand together, so that its maximum and its sums take one pass in order; a scatter by row, which
+    must take entries in any order, and its derivatives take four times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, starts: Tensor, rows: Tensor, scores: Tensor) -> Tensor:
+        # The largest score is taken out of the exponentials, so that none overflows.
+        shares = (scores - torch.segment_reduce(scores, "max", offsets=starts).index_select(0, rows)).exp_()
+        shares /= torch.segment_reduce(shares, "sum", offsets=starts).index_select(0, rows)
+        ctx.save_for_backward(starts, rows, shares)
+        return shares
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
+        starts, rows, shares = ctx.saved_tensors
+        weighed = shares * grads[0]
+        sums = torch.segment_reduce(weighed, "sum", offsets=starts)
+        return None, None, weighed.sub_(shares * sums.index_select(0, rows))
 
 
 class MeanOfLayers(Function):
