@@ -94,18 +94,23 @@ def forward_mmgcn(s: Sizes) -> Work:
 
 
 def grcn(s: Sizes) -> Work:
-    """Per modality attention over all edges for every routing and for the content, then two steps of the ID vectors."""
-    step = sparse(2 * s.edges, s.nodes, s.dim)
-    attended = step.times(3) + ends(2 * s.edges, s.dim).times(2)
-    refined = step.times(2) + ends(2 * s.edges, s.dim)
-    ids = refined.times(2)
-    return bpr(s) + projections(s, s.items) + attended.times(s.modalities * (s.routings + 1)) + ids
+    """Per modality routing, which moves users alone, and one step over all edges; then two steps of the ID vectors.
+
+    The scores of an edge and of its reverse are the same.
+    """
+    to_users, to_items = sparse(s.edges, s.users, s.dim), sparse(s.edges, s.items, s.dim)
+    scored = ends(s.edges, s.users, s.dim) + to_users + to_items
+    routed = scored + to_users + ends(s.edges, s.users, s.dim) + to_items
+    step = both_ways(2 * s.edges, s.nodes, s.dim) + ends(2 * s.edges, s.nodes, s.dim)
+    content = routed.times(s.routings) + scored + step
+    return bpr(s) + projections(s, s.items) + content.times(s.modalities) + step.times(2)
 
 
 def forward_grcn(s: Sizes) -> Work:
     """The same without gradients."""
-    step, scores = sparse(2 * s.edges, s.nodes, s.dim), ends(2 * s.edges, s.dim)
-    return forward_projections(s) + (step + scores).times(s.modalities * (s.routings + 1)) + step.times(2)
+    step, scores = sparse(2 * s.edges, s.nodes, s.dim), ends(s.edges, s.users, s.dim)
+    content = (scores + sparse(s.edges, s.users, s.dim)).times(s.routings) + scores + step
+    return forward_projections(s) + content.times(s.modalities) + step.times(2)
 
 
 def towers(s: Sizes) -> Work:

@@ -167,9 +167,9 @@ def both_ways(entries: float, rows: float, dim: float) -> Work:
     return sparse(entries, rows, dim).times(2)
 
 
-def ends(entries: float, dim: float) -> Work:
-    """Inner products of the two ends of every edge."""
-    return Work(gathered=entries * 2 * FLOAT * dim, traffic=entries * ENTRY)
+def ends(entries: float, rows: float, dim: float) -> Work:
+    """Inner products of the two ends of every edge: as in a sparse product, the receiver's row is read once."""
+    return Work(gathered=entries * FLOAT * dim, traffic=entries * ENTRY + rows * FLOAT * dim)
 
 
 def tables(s: Sizes) -> Work:

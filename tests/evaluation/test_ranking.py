@@ -216,6 +216,7 @@ def test_blocks_do_not_change_ranks(
     whole = Evaluator(heldout, train).rank(Table(scores), top_k=5)
     monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_USERS", users)
     monkeypatch.setattr(counting, "BLOCK_COMPARISONS", comparisons)
+    monkeypatch.setattr(counting, "CACHED_COMPARISONS", comparisons)
     blocks = Evaluator(heldout, train).rank(Table(scores), top_k=5)
     assert blocks.pairs.ranks.tolist() == whole.pairs.ranks.tolist()
     assert blocks.top is not None

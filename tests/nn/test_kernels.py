@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmbench.nn import kernels
 from mmbench.nn.kernels import (
     ChosenProducts,
+    ChosenRows,
     LogSumExp,
+    RowCosines,
+    RowsAndNorm,
+    UnitRows,
     WeightedProduct,
     add_rows,
     product,
@@ -98,3 +103,57 @@ def test_logarithm_of_sums_and_its_gradients(
     logits = a @ b.T if weights is None else a @ b.T + weights
     torch.testing.assert_close(LogSumExp.apply(a, b, weights), torch.logsumexp(logits, dim=1))
     assert torch.autograd.gradcheck(lambda a, b: LogSumExp.apply(a, b, weights), (a, b))
+
+
+@pytest.fixture
+def rows() -> Tensor:
+    """Rows of any length, one of them zero."""
+    rows = torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    rows[2] = 0.0
+    return rows
+
+
+def test_chosen_rows_and_their_gradient_are_those_of_the_embedding() -> None:
+    generator = torch.Generator().manual_seed(2)
+    chosen, table = torch.randint(0, 9, (40,), generator=generator), torch.randn(9, 3, generator=generator)
+    pull = torch.randn(40, 3, generator=generator)
+    gradients: list[Tensor] = []
+    for lookup in (ChosenRows.apply, functional.embedding):
+        x = table.clone().requires_grad_()
+        assert torch.equal(lookup(chosen, x), table[chosen])
+        gradients += torch.autograd.grad((lookup(chosen, x) * pull).sum(), x)
+    assert torch.equal(gradients[0], gradients[1])
+
+
+def test_rows_and_the_norm_of_their_table(rows: Tensor) -> None:
+    chosen, table = torch.tensor([4, 0, 4]), rows.requires_grad_()
+    some, norm = RowsAndNorm.apply(chosen, table)
+    torch.testing.assert_close((some, norm), (table[chosen], torch.linalg.matrix_norm(table)))
+    assert torch.autograd.gradcheck(lambda x: RowsAndNorm.apply(chosen, x), table)
+    zeros = torch.zeros(2, 2, requires_grad=True)
+    (gradient,) = torch.autograd.grad(RowsAndNorm.apply(chosen[1:2], zeros)[1], zeros)
+    assert torch.equal(gradient, torch.zeros(2, 2))
+
+
+def test_rows_of_length_one_and_their_gradients(rows: Tensor) -> None:
+    pull = torch.ones(4, dtype=torch.float64)
+    gradients: list[Tensor] = []
+    for unit in (UnitRows.apply, lambda x: functional.normalize(x, dim=1, eps=1e-12)):
+        x = rows.clone().requires_grad_()
+        torch.testing.assert_close(unit(x), functional.normalize(rows, dim=1))
+        gradients += torch.autograd.grad(unit(x) @ pull, x, torch.arange(5.0, dtype=torch.float64))
+    torch.testing.assert_close(gradients[0], gradients[1])  # of the row of zeros too
+    whole = rows[:2].requires_grad_()
+    assert torch.autograd.gradcheck(UnitRows.apply, whole)
+
+
+def test_cosines_of_rows_and_their_gradients(rows: Tensor) -> None:
+    targets = rows.flip(1) + 1.0
+    targets[4] = 0.0
+    pull = torch.arange(1.0, 6.0, dtype=torch.float64)
+    gradients: list[Tensor] = []
+    for cosines in (RowCosines.apply, lambda a, b: functional.cosine_similarity(a, b, dim=1, eps=1e-8)):
+        a = rows.clone().requires_grad_()
+        torch.testing.assert_close(cosines(a, targets), functional.cosine_similarity(rows, targets))
+        gradients += torch.autograd.grad(cosines(a, targets) @ pull, a)
+    torch.testing.assert_close(gradients[0], gradients[1])  # of the row of zeros too

@@ -39,15 +39,6 @@ def test_the_global_generator_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_rows_of_a_dropout_are_those_of_the_whole_table() -> None:
-    rows, table = torch.tensor([7, 0, 399, 7]), torch.arange(400.0 * 50).view(400, 50)
-    assert torch.equal(noise().drop_rows("first", table[rows], 0.4, rows, 400), noise().drop("first", table, 0.4)[rows])
-    given = noise()
-    given.first = table
-    assert torch.equal(given.drop_rows("first", X[:4], 0.4, rows, 400), 3.0 * table[rows])
-    assert given.eval().drop_rows("first", X[:4], 0.4, rows, 400).eq(3.0).all()
-
-
 def test_nothing_is_dropped_in_evaluation_or_at_rate_zero() -> None:
     assert noise().eval().drop("first", X, 0.4) is X
     assert noise().drop("first", X, 0.0) is X
@@ -60,6 +51,26 @@ def test_a_given_draw_is_used() -> None:
     assert torch.equal(source.add_gumbel("first", X), 3.0 + torch.arange(50.0).expand(400, -1))
     assert not torch.equal(source.drop("second", X, 0.4), source.drop("second", X, 0.4))
     assert source.eval().drop("first", X, 0.4) is X
+
+
+def test_draws_are_those_of_torch_and_blocks_change_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, x = noise(), torch.ones(400, 50)
+    for _ in range(2):
+        kept = torch.empty(400, 50).bernoulli_(1.0 - 0.3, generator=copy.deepcopy(source).stream("first", x.device))
+        assert torch.equal(source.drop("first", x, 0.3), kept / (1.0 - 0.3))
+        monkeypatch.setattr("mmbench.nn.noise.DRAWN_ENTRIES", 77)
+
+
+def test_rows_of_a_table_are_dropped_as_in_the_table() -> None:
+    source, twin, rows = noise(), noise(), torch.tensor([7, 399, 7])
+    table = torch.randn(400, 50)
+    for _ in range(2):
+        dropped = source.drop_rows("first", table[rows], 0.4, rows, 400)
+        assert torch.equal(dropped, twin.drop("first", table, 0.4)[rows])
+    source.first = torch.arange(20_000.0).view(400, 50)
+    assert torch.equal(source.drop_rows("first", table[rows], 0.4, rows, 400), table[rows] * source.first[rows])
+    assert source.drop_rows("second", table, 0.0, rows, 400) is table
+    assert source.eval().drop_rows("first", table, 0.4, rows, 400) is table
 
 
 def test_gumbel_noise_has_its_mean_and_variance_in_either_mode() -> None:

@@ -136,15 +136,36 @@ def test_every_edge_in_both_directions(few: UserItemEdges) -> None:
 
 
 def test_products_of_the_ends(few: UserItemEdges) -> None:
-    x = random(8, DIM, seed=0)
-    torch.testing.assert_close(few.products(x), (x @ x.T)[few.rows, few.columns])
-    assert torch.autograd.gradcheck(few.products, [x])
+    users, items = random(4, DIM, seed=0), random(4, DIM, seed=4)
+    x = torch.cat([users, items])
+    scores = few.products(users, items)
+    torch.testing.assert_close(scores, (x @ x.T)[few.rows, few.columns][:4])
+    torch.testing.assert_close(few.both_ways(scores), (x @ x.T)[few.rows, few.columns])
+    assert torch.autograd.gradcheck(lambda users, items: few.both_ways(few.products(users, items)), [users, items])
 
 
 def test_propagation_with_weights(few: UserItemEdges) -> None:
     weights, x = random(8, seed=1), random(8, DIM, seed=2)
     torch.testing.assert_close(few.propagate(weights, x), dense(few, weights) @ x)
     assert torch.autograd.gradcheck(few.propagate, [weights, x])
+
+
+def test_propagation_to_users_is_that_of_all_nodes(few: UserItemEdges) -> None:
+    weights, x = random(8, seed=1), random(8, DIM, seed=2)
+    torch.testing.assert_close(few.propagate_to_users(weights[:4], x[4:]), few.propagate(weights, x)[:4])
+    assert torch.autograd.gradcheck(few.propagate_to_users, [random(4, seed=1), random(4, DIM, seed=2)])
+
+
+@pytest.mark.parametrize("n_layers", [0, 1, 2])
+def test_rows_of_weighted_sums(n_layers: int, few: UserItemEdges) -> None:
+    weights, x, nodes = random(8, seed=1), random(8, DIM, seed=2), torch.tensor([6, 0, 6, 1, 3])
+
+    def rows(weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return few.rows_of_sum(weights, x, n_layers, nodes)
+
+    total = sum(torch.linalg.matrix_power(dense(few, weights), power) @ x for power in range(n_layers + 1))
+    torch.testing.assert_close(rows(weights, x), total[nodes])
+    assert torch.autograd.gradcheck(rows, [weights, x])
 
 
 def test_attention_sums_to_one_over_what_a_node_receives(few: UserItemEdges) -> None:
@@ -154,6 +175,8 @@ def test_attention_sums_to_one_over_what_a_node_receives(few: UserItemEdges) -> 
     torch.testing.assert_close(attention.sum(1), alive)
     of_user_0 = scores[few.rows == 0].exp()
     torch.testing.assert_close(attention[0, [4, 5]], of_user_0 / of_user_0.sum())
+    torch.testing.assert_close(few.attention_of_users(scores[:4]), few.attention(scores)[:4])
+    assert torch.autograd.gradcheck(few.attention, [scores])
 
 
 def test_attention_to_large_scores_is_finite(few: UserItemEdges) -> None:

@@ -10,6 +10,8 @@ from mmbench.evaluation.ties import TIE_SEED, tie_key
 
 #: Comparisons held at once, a number each; bounds the memory of a block with many held-out items.
 BLOCK_COMPARISONS = 1 << 24
+#: Comparisons that a processor makes at once: few enough to stay in its cache until they are summed.
+CACHED_COMPARISONS = 1 << 17
 #: Pairs whose ties are ordered at once on a processor: the keys of all items stay in its cache.
 KEY_ROWS = 16
 
@@ -29,6 +31,15 @@ def compared(scores: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         Three tensors ``(m,)``. Counts are single-precision numbers and exact below 2^24 items.
     """
+    if scores.device.type != "cpu":
+        return _compared(scores, items)
+    step = max(1, CACHED_COMPARISONS // scores.shape[1])
+    parts = [_compared(*part) for part in zip(scores.split(step), items.split(step), strict=True)]
+    own, above, at_least = (torch.cat(found) for found in zip(*parts, strict=True))
+    return own, above, at_least
+
+
+def _compared(scores: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     own = scores.gather(1, items.unsqueeze(1))
     # A comparison written as a number is summed several times as fast as a boolean.
     passed = torch.empty(scores.shape, device=scores.device)

@@ -14,6 +14,7 @@ from mmbench.nn.content_features import on_unique_rows, projected_content
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import linear, table, xavier_normal, xavier_uniform
+from mmbench.nn.kernels import RowsAndNorm
 from mmbench.nn.losses import cosine_distance
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import propagated
@@ -88,13 +89,14 @@ class BM3(FactorModel):
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """Alignment of users, items and content, and the norms; negatives are not read."""
         users, items = self._propagated()
-        user_target = self.noise.drop("user", users.detach(), self.dropout)[batch.users]
-        item_target = self.noise.drop("item", items.detach(), self.dropout)[batch.positives]
-        norms = torch.linalg.vector_norm(users) + torch.linalg.vector_norm(items)
+        user, user_norm = RowsAndNorm.apply(batch.users, users)
+        item, item_norm = RowsAndNorm.apply(batch.positives, items)
+        user_target = self.noise.drop_rows("user", user.detach(), self.dropout, batch.users, len(users))
+        item_target = self.noise.drop_rows("item", item.detach(), self.dropout, batch.positives, len(items))
         terms = {
-            "user_item": cosine_distance(self.predictor(users[batch.users]), item_target),
-            "item_user": cosine_distance(self.predictor(items[batch.positives]), user_target),
-            "reg": self.reg_weight * norms / len(items),
+            "user_item": cosine_distance(self.predictor(user), item_target),
+            "item_user": cosine_distance(self.predictor(item), user_target),
+            "reg": self.reg_weight * (user_norm + item_norm) / len(items),
         }
         for name, tower in self.content.items():
             (pairs,) = on_unique_rows(partial(self._with_target, name, tower), batch.positives)

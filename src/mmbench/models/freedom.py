@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import on_unique_rows, projected_content
@@ -15,6 +14,7 @@ from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import fused_item_graph
+from mmbench.nn.kernels import ChosenRows
 from mmbench.nn.losses import vector_bpr
 from mmbench.nn.propagation import halves, repeated, rows_of_mean
 from mmbench.nn.recommender import FactorModel, Triplets
@@ -106,5 +106,5 @@ class FREEDOM(FactorModel):
         of_users, of_items = halves(chosen, len(users))
         if self.item_graph is not None:
             smoothed = repeated(self.item_graph, self.item_embedding, self.n_layers)
-            of_items = of_items + self.content_weight * functional.embedding(items, smoothed)
+            of_items = of_items + self.content_weight * ChosenRows.apply(items, smoothed)
         return of_users, of_items

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.initialisation import linear, table, xavier_normal
+from mmbench.nn.kernels import ChosenRows, UnitRows
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
 from mmbench.nn.propagation import halves
 from mmbench.nn.recommender import FactorModel, Triplets
-from mmbench.nn.towers import Towers
+from mmbench.nn.towers import Tower, Towers
 from mmbench.nn.user_item_graph import UserItemEdges
 
 
@@ -78,36 +78,35 @@ class GRCN(FactorModel):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """ID vectors after two steps over the refined graph beside the content vectors of each modality."""
-        contents, attentions = [], []
-        for tower, weight in zip(self.towers.values(), self.weights, strict=True):
-            ego = self._routed(tower())
-            attentions.append(self._attention(ego))
-            contents.append(weight * (ego + self.edges.propagate(attentions[-1], ego)))
-        trusted = torch.stack(attentions, dim=1) * self.confidence[self.edges.columns]
-        weights = (self.weights * trusted).amax(1).relu()
-        x = functional.normalize(self.id_embedding, dim=1, eps=1e-12)
-        y = self.edges.propagate(weights, x)
-        z = torch.cat([x + y + self.edges.propagate(weights, y), *contents], dim=1)
-        return halves(z, self.n_users)
+        return halves(self._rows(torch.arange(len(self.id_embedding), device=self.id_embedding.device)), self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, and mean squares of the batch rows of the ID vectors and of q."""
-        final = batch.rows(*self())
-        ids = triplet_mean_squares(*(self.id_embedding[rows] for rows in batch.nodes(self.n_users)))
+        nodes = torch.cat(batch.nodes(self.n_users))
+        final = self._rows(nodes).tensor_split(3)
+        ids = triplet_mean_squares(*ChosenRows.apply(nodes, self.id_embedding).tensor_split(3))
         preferences = self.towers.preferences(batch.users)
         preferences += self.towers.preferences(slice(None), self.penalised_twice)
         penalty = ids + mean_squares(*preferences)
         return {"bpr": vector_bpr(*final), "reg": self.reg_weight * penalty}
 
-    def _routed(self, ego: Tensor) -> Tensor:
-        """Content vectors ``(n_users + n_items, c)`` after routing; those of items stay."""
-        for _ in range(self.n_routings):
-            users = (ego + self.edges.propagate(self._attention(ego), ego))[: self.n_users]
-            ego = torch.cat([functional.normalize(users, dim=1, eps=1e-12), ego[self.n_users :]])
-        return ego
+    def _rows(self, nodes: Tensor) -> Tensor:
+        """Final vectors of chosen nodes, users first: ``(m, d + n_modalities * c)``."""
+        contents, attentions = [], []
+        for tower, weight in zip(self.towers.values(), self.weights, strict=True):
+            users, items = self._routed(*cast(Tower, tower).sides())
+            attentions.append(self.edges.attention(self.edges.both_ways(self.edges.products(users, items))))
+            contents.append(weight * self.edges.rows_of_sum(attentions[-1], torch.cat([users, items]), 1, nodes))
+        trusted = torch.stack(attentions, dim=1) * ChosenRows.apply(self.edges.columns, self.confidence)
+        weights = (self.weights * trusted).amax(1).relu()
+        return torch.cat([self.edges.rows_of_sum(weights, UnitRows.apply(self.id_embedding), 2, nodes), *contents], 1)
 
-    def _attention(self, ego: Tensor) -> Tensor:
-        return self.edges.attention(self.edges.products(ego))
+    def _routed(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Content vectors of users ``(n_users, c)`` after routing; those of items ``(n_items, c)`` stay."""
+        for _ in range(self.n_routings):
+            attention = self.edges.attention_of_users(self.edges.products(users, items))
+            users = UnitRows.apply(users + self.edges.propagate_to_users(attention, items))
+        return users, items
 
 
 def _projection(raw: int, width: int) -> nn.Module:

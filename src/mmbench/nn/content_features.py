@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.distinct import distinct
 from mmbench.nn.initialisation import Law, linear
-from mmbench.nn.kernels import ProjectedRows
+from mmbench.nn.kernels import ChosenRows, ProjectedRows
 
 
 def concatenated(data: RecData, weights: Mapping[str, float] | None = None) -> Tensor:
@@ -82,7 +81,7 @@ def on_unique_rows(compute: Callable[[Tensor], Tensor], *indices: Tensor) -> tup
     if wanted.is_cuda:
         return compute(wanted).split(sizes)
     rows, place = distinct(wanted)
-    return functional.embedding(place, compute(rows)).split(sizes)
+    return ChosenRows.apply(place, compute(rows)).split(sizes)
 
 
 def projected_rows(table: Tensor, rows: Tensor | slice, layer: nn.Linear) -> Tensor:

@@ -21,7 +21,9 @@ BLOCK_EDGES = 1 << 16
 #: Logits that :class:`LogSumExp` works on at once: few enough to stay in a cache.
 LOGITS_AT_ONCE = 1 << 18
 #: Numbers that :class:`ProjectedRows` gathers at once: few enough to stay in a cache until they are multiplied.
-GATHERED_ENTRIES = 1 << 21
+GATHERED_ENTRIES = 1 << 20
+#: Least lengths of a row in :class:`RowCosines` and :class:`UnitRows`, those of torch's cosine and normalisation.
+LEAST_OF_COSINES, LEAST_OF_UNITS = 1e-8, 1e-12
 
 
 def product(matrix: Tensor, x: Tensor) -> Tensor:
@@ -178,49 +180,113 @@ class WeightedProduct(Function):
 
 
 class EdgeProducts(Function):
-    r"""Inner products :math:`p_{rc} = \langle x_r, x_c\rangle` along the edges of a symmetric pattern.
+    r"""Inner products :math:`p_{rc} = \langle a_r, b_c\rangle` for the entries (r, c) of a pattern.
 
-    Called as ``(pattern, reverse, x)``, where ``reverse`` is the place of the edge (c, r) for each edge (r, c). Row r
-    of x enters the edges that leave it and those that reach it:
+    Called as ``(pattern, transposed, order, a, b)``: ``transposed`` is the pattern turned round, and ``order`` says
+    where in the pattern each entry of it stands.
 
-    .. math:: \frac{\partial L}{\partial x_r} = \sum_c (g_{rc} + g_{cr})\, x_c
-
-    which is one sparse product over the same pattern.
+    .. math:: \frac{\partial L}{\partial a_r} = \sum_c g_{rc}\, b_c, \quad
+              \frac{\partial L}{\partial b_c} = \sum_r g_{rc}\, a_r
     """
 
     @staticmethod
-    def forward(ctx: Any, pattern: Tensor, reverse: Tensor, x: Tensor) -> Tensor:
-        ctx.save_for_backward(pattern, reverse, x)
-        return products_of_ends(pattern, x, x)
+    def forward(ctx: Any, pattern: Tensor, transposed: Tensor, order: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(pattern, transposed, order, a, b)
+        return products_of_ends(pattern, a, b)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
-        pattern, reverse, x = ctx.saved_tensors
-        return None, None, product(with_values(pattern, grads[0] + grads[0][reverse]), x)
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, Tensor, Tensor]:
+        pattern, transposed, order, a, b = ctx.saved_tensors
+        (grad,) = grads
+        of_b = product(with_values(transposed, grad.index_select(0, order)), a)
+        return None, None, None, product(with_values(pattern, grad), b), of_b
 
 
 class EdgePropagation(Function):
-    r""":math:`y_r = \sum_c w_{rc} x_c` over a symmetric pattern, with gradients for the weights and for x.
+    r""":math:`y_r = \sum_c w_{rc} x_c` over a pattern, with gradients for the weights and for x.
 
-    Called as ``(pattern, reverse, weights, x)``, see :class:`EdgeProducts`.
+    Called as ``(pattern, transposed, order, weights, x)``, see :class:`EdgeProducts`.
 
     .. math:: \frac{\partial L}{\partial w_{rc}} = \langle g_r, x_c\rangle, \quad
               \frac{\partial L}{\partial x_c} = \sum_r w_{rc}\, g_r
-
-    The pattern is symmetric, so that the transposed matrix is the pattern with the weights of the reversed edges.
     """
 
     @staticmethod
-    def forward(ctx: Any, pattern: Tensor, reverse: Tensor, weights: Tensor, x: Tensor) -> Tensor:
-        ctx.save_for_backward(pattern, reverse, weights, x)
+    def forward(ctx: Any, pattern: Tensor, transposed: Tensor, order: Tensor, weights: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(pattern, transposed, order, weights, x)
         return product(with_values(pattern, weights), x)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
-        pattern, reverse, weights, x = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, Tensor, Tensor]:
+        pattern, transposed, order, weights, x = ctx.saved_tensors
         grad = grads[0].contiguous()
-        of_weights = products_of_ends(pattern, grad, x)
-        return None, None, of_weights, product(with_values(pattern, weights[reverse]), grad)
+        of_x = product(with_values(transposed, weights.index_select(0, order)), grad)
+        return None, None, None, products_of_ends(pattern, grad, x), of_x
+
+
+class RowsOfWeightedSum(Function):
+    r"""Rows N of a sum of layers, :math:`S_N \sum_{l=0}^{L} W^l x`, with gradients for the weights and for x.
+
+    Called as ``(pattern, reverse, n_layers, nodes, weights, x)``; the pattern is symmetric, and ``reverse`` is the
+    place of the entry (c, r) for each entry (r, c). With the layers :math:`y^l = W^l x`, and with
+    :math:`G^L = S_N^\top g` and :math:`G^{l-1} = W^\top G^l + S_N^\top g`,
+
+    .. math:: \frac{\partial L}{\partial w_{rc}} = \sum_{l=1}^{L} \langle G^l_r, y^{l-1}_c\rangle, \quad
+              \frac{\partial L}{\partial x} = G^0
+
+    As in :class:`RowsOfMean`, no sum over all nodes and no gradient of one exists.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, pattern: Tensor, reverse: Tensor, n_layers: int, nodes: Tensor, weights: Tensor, x: Tensor
+    ) -> Tensor:
+        matrix, layers, total = with_values(pattern, weights), [x], x.index_select(0, nodes)
+        for _ in range(n_layers):
+            layers.append(product(matrix, layers[-1]))
+            total += layers[-1].index_select(0, nodes)
+        ctx.save_for_backward(pattern, reverse, nodes, weights, *layers[:n_layers])
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, None, Tensor, Tensor]:
+        pattern, reverse, nodes, weights, *layers = ctx.saved_tensors
+        (of_rows,) = grads
+        transposed = with_values(pattern, weights.index_select(0, reverse))
+        grad = add_rows(of_rows.new_zeros(len(pattern), of_rows.shape[1]), nodes, of_rows)
+        of_weights = torch.zeros_like(weights)
+        for layer in reversed(layers):
+            of_weights += products_of_ends(pattern, grad, layer)
+            grad = add_rows(product(transposed, grad), nodes, of_rows)
+        return None, None, None, None, of_weights, grad
+
+
+class EdgeSoftmax(Function):
+    r"""Softmax over the entries of each row of a pattern, :math:`p_e = e^{s_e} / \sum_{f \in r(e)} e^{s_f}`.
+
+    Called as ``(starts, rows, scores)``: where each row begins, ``(n + 1,)``, the row of every entry and its score,
+    ``(nnz,)``.
+
+    .. math:: \frac{\partial L}{\partial s_e} = p_e \Big(g_e - \sum_{f \in r(e)} p_f\, g_f\Big)
+
+    Entries of a row stand together, so that its maximum and its sums take one pass in order; a scatter by row, which
+    must take entries in any order, and its derivatives take four times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, starts: Tensor, rows: Tensor, scores: Tensor) -> Tensor:
+        # The largest score is taken out of the exponentials, so that none overflows.
+        shares = (scores - torch.segment_reduce(scores, "max", offsets=starts).index_select(0, rows)).exp_()
+        shares /= torch.segment_reduce(shares, "sum", offsets=starts).index_select(0, rows)
+        ctx.save_for_backward(starts, rows, shares)
+        return shares
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
+        starts, rows, shares = ctx.saved_tensors
+        weighed = shares * grads[0]
+        sums = torch.segment_reduce(weighed, "sum", offsets=starts)
+        return None, None, weighed.sub_(shares * sums.index_select(0, rows))
 
 
 class MeanOfLayers(Function):
@@ -238,8 +304,7 @@ class MeanOfLayers(Function):
     def forward(ctx: Any, adjacency: Tensor, n_layers: int, *tables: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(adjacency)
         ctx.n_layers, ctx.lengths = n_layers, [len(table) for table in tables]
-        layer = tables[0] if len(tables) == 1 else torch.cat(tables)
-        total = layer.clone()
+        layer = total = torch.cat(tables)  # a copy also of one table; the first product has read it when it is added to
         for _ in range(n_layers):
             layer = product(adjacency, layer)
             total += layer
@@ -248,7 +313,7 @@ class MeanOfLayers(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (adjacency,) = ctx.saved_tensors
-        scaled = (grads[0] if len(grads) == 1 else torch.cat(grads)) / (ctx.n_layers + 1)
+        scaled = torch.cat(grads).div_(ctx.n_layers + 1)
         grad = scaled
         for _ in range(ctx.n_layers):
             grad = product(adjacency, grad).add_(scaled)
@@ -289,6 +354,104 @@ class RowsOfMean(Function):
         for _ in range(ctx.n_layers):
             grad = add_rows(product(transposed, grad), nodes, of_total)
         return None, None, None, None, *add_rows(grad, nodes, of_ego).split(ctx.lengths)
+
+
+class ChosenRows(Function):
+    r"""Rows N of a table, :math:`S_N X`; called as ``(rows, table)``, where a row may be asked for several times.
+
+    .. math:: \frac{\partial L}{\partial X} = S_N^\top g
+
+    On a CPU :func:`add_rows` takes a fraction of the time of the gradient of torch's embedding, and it adds in the same
+    order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, table: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.length = len(table)
+        return table.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        (rows,) = ctx.saved_tensors
+        (grad,) = grads
+        return None, add_rows(grad.new_zeros(ctx.length, *grad.shape[1:]), rows, grad)
+
+
+class RowsAndNorm(Function):
+    r"""Rows N of a table and the norm of all of it, :math:`S_N X` and :math:`\|X\|_F`; called as ``(rows, table)``.
+
+    .. math:: \frac{\partial L}{\partial X} = S_N^\top g + h\, X / \|X\|_F
+
+    with the gradients g of the rows and h of the norm; a table of zeros gets none from its norm. The gradient is one
+    array that the rows are added to, where automatic differentiation would make one for each use of the table and add
+    them up.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        norm = torch.linalg.vector_norm(table)
+        ctx.save_for_backward(rows, table, norm)
+        return table.index_select(0, rows), norm
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        rows, table, norm = ctx.saved_tensors
+        of_rows, of_norm = grads
+        scale = (of_norm / norm).masked_fill_(norm == 0.0, 0.0)
+        return None, add_rows(table * scale, rows, of_rows)
+
+
+class UnitRows(Function):
+    r"""Rows of length one, :math:`y_k = x_k / \|x_k\|`; called as ``(x,)``.
+
+    Lengths below :data:`LEAST_OF_UNITS` count as that, so that a row of zeros stays one.
+
+    .. math:: \frac{\partial L}{\partial x_k} = \frac{1}{\|x_k\|} \left(g_k - \langle g_k, y_k\rangle\, y_k\right)
+
+    without the second term where a row is too short. Automatic differentiation takes three times as many passes over
+    the table.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(LEAST_OF_UNITS)
+        unit = x / length
+        ctx.save_for_backward(unit, length)
+        return unit
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        unit, length = ctx.saved_tensors
+        (grad,) = grads
+        along = (grad * unit).sum(1, keepdim=True).masked_fill_(length == LEAST_OF_UNITS, 0.0)
+        return torch.addcmul(grad, unit, along, value=-1.0).div_(length)
+
+
+class RowCosines(Function):
+    r"""Cosines of the rows of a and b, :math:`c_k = \langle \hat a_k, \hat b_k\rangle`; called as ``(a, b)``.
+
+    Lengths below :data:`LEAST_OF_COSINES` count as that. No gradient reaches b, and
+
+    .. math:: \frac{\partial L}{\partial a_k} = \frac{g_k}{\|a_k\|} \left(\hat b_k - c_k\, \hat a_k\right)
+
+    without the second term where the length of a is too small. Each way takes a few passes over the rows, where
+    automatic differentiation takes two dozen.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        of_a, of_b = (torch.linalg.vector_norm(rows, dim=1) for rows in (a, b))
+        length, scale = of_a.clamp_min(LEAST_OF_COSINES), of_b.clamp_min(LEAST_OF_COSINES)
+        cosines = (a * b).sum(1) / (length * scale)
+        ctx.save_for_backward(a, b, length, scale, cosines)
+        return cosines
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        a, b, length, scale, cosines = ctx.saved_tensors
+        of_length = (grads[0] * cosines / length.square()).masked_fill_(length == LEAST_OF_COSINES, 0.0)
+        return (b * (grads[0] / (length * scale)).unsqueeze(1)).addcmul_(a, of_length.unsqueeze(1), value=-1.0), None
 
 
 class LogSumExp(Function):
@@ -350,7 +513,7 @@ class ProjectedRows(Function):
         (grad,) = grads
         of_weight = grad.new_zeros(grad.shape[1], table.shape[1])
         for block, of_block in zip(_blocks_of_rows(table, rows, ctx.step), grad.split(ctx.step), strict=True):
-            of_weight = torch.addmm(of_weight, of_block.T, block.to(grad.dtype))
+            torch.addmm(of_weight, of_block.T, block.to(grad.dtype), out=of_weight)
         # In mixed precision g is narrower than the parameters, which want gradients of their own type.
         return None, None, of_weight.to(ctx.dtype), grad.sum(0).to(ctx.dtype)
 

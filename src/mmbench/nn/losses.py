@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmbench.nn.kernels import LogSumExp
+from mmbench.nn.kernels import LogSumExp, RowCosines
 
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def cosine_distance(online: Tensor, target: Tensor) -> Tensor:
         online: ``(B, d)``.
         target: ``(B, d)``.
     """
-    return 1.0 - functional.cosine_similarity(online, target.detach(), dim=1, eps=1e-8).mean()
+    return 1.0 - RowCosines.apply(online, target.detach()).mean()
 
 
 def nce_of_rows(

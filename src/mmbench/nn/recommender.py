@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.initialisation import draw_by_name
-from mmbench.nn.kernels import GatheredRows
+from mmbench.nn.kernels import ChosenRows, GatheredRows
 from mmbench.nn.towers import ItemTable
 
 
@@ -75,9 +74,9 @@ class Triplets:
 
         Both kinds of items are looked up together: their table then gets one dense gradient instead of two and a sum.
         """
-        both = functional.embedding(torch.cat([self.positives, self.negatives]), items)
+        both = ChosenRows.apply(torch.cat([self.positives, self.negatives]), items)
         positive, negative = both.split(len(self.positives))
-        user, positive, negative = self.whole(functional.embedding(self.users, users), positive, negative)
+        user, positive, negative = self.whole(ChosenRows.apply(self.users, users), positive, negative)
         return user, positive, negative
 
     def nodes(self, n_users: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,6 +124,7 @@ class FactorModel(Recommender):
 
     #: Items without a training interaction, ``(n_unseen,)``, which training notes after it has made the model.
     unseen: Tensor | None = None
+    #: Final vectors of users, and of items as columns, ``(d, n_items)``, until the next training or state.
     _frozen: tuple[Tensor, Tensor] | None = None
 
     def __init__(self) -> None:
@@ -185,10 +185,13 @@ class FactorModel(Recommender):
         """Inner products ``(B, n_items)``; in eval mode one forward pass serves all blocks of users."""
         if self.training:
             user_vectors, item_vectors = self()
-        else:
-            self._frozen = self._frozen or self.final_vectors()
-            user_vectors, item_vectors = self._frozen
-        return user_vectors[users] @ item_vectors.T
+            return user_vectors[users] @ item_vectors.T
+        if self._frozen is None:
+            user_vectors, item_vectors = self.final_vectors()
+            # The product of a block of users takes less time with items as columns, which all blocks share.
+            self._frozen = user_vectors, item_vectors.T.contiguous()
+        user_vectors, columns = self._frozen
+        return user_vectors[users] @ columns
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Those of :meth:`final_vectors`, in eval mode."""

@@ -7,10 +7,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.initialisation import linear, set_table, started, table, xavier_normal
+from mmbench.nn.kernels import UnitRows
 from mmbench.nn.propagation import sum_of_layers
 
 
@@ -75,7 +75,12 @@ class Tower(nn.Module):
         Args:
             given: what the items are computed from besides what they hold.
         """
-        return functional.normalize(torch.cat([self.preference, self.items(*given)]), dim=1, eps=1e-12)
+        return torch.cat(self.sides(*given))
+
+    def sides(self, *given: Tensor) -> tuple[Tensor, Tensor]:
+        """Users ``(n_users, width)`` and items ``(n_items, width)`` of :meth:`forward`."""
+        items = self.items(*given).to(self.preference.dtype)  # in mixed precision mapped items are narrower
+        return UnitRows.apply(self.preference), UnitRows.apply(items)
 
 
 def hidden_layer(hidden: int, width: int) -> Callable[[int], nn.Module]:

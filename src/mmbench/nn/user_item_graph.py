@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.utils import softmax
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.kernels import EdgeProducts, EdgePropagation
+from mmbench.nn.kernels import EdgeProducts, EdgePropagation, EdgeSoftmax, RowsOfWeightedSum
 from mmbench.nn.memo import Memo, content_key
 from mmbench.nn.sparse import DirectedGraph, sparse_matrix
 
@@ -106,9 +105,9 @@ def user_item_blocks(adjacency: Tensor, n_users: int) -> tuple[Tensor, Tensor]:
 class UserItemEdges(nn.Module):
     """Every training edge in both directions, for weights that a model computes in every forward pass.
 
-    Edges are sorted by the receiving node and then by the sender. The structure is fixed and symmetric, so that a
-    weighted matrix over it needs no sorting, and its transpose is the same structure with the weights of the reversed
-    edges.
+    Edges are sorted by the receiving node and then by the sender, so that those into users come first. The structure
+    is fixed and symmetric, so that a weighted matrix over it needs no sorting, and its transpose is the same structure
+    with the weights of the reversed edges.
 
     Args:
         edge_index: users and items of each edge, ``(2, n_edges)``, each pair once.
@@ -120,6 +119,8 @@ class UserItemEdges(nn.Module):
     rows: Tensor
     columns: Tensor
     reverse: Tensor
+    of_users: Tensor
+    of_items: Tensor
 
     def __init__(self, edge_index: Tensor, n_users: int, n_items: int) -> None:
         super().__init__()
@@ -132,15 +133,46 @@ class UserItemEdges(nn.Module):
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
         self.register_buffer("reverse", torch.argsort(columns * n + rows), persistent=False)
+        of_users, of_items = user_item_blocks(pattern, n_users)
+        self.register_buffer("of_users", of_users, persistent=False)
+        self.register_buffer("of_items", of_items, persistent=False)
 
-    def products(self, x: Tensor) -> Tensor:
-        r"""Inner products :math:`\langle x_r, x_c\rangle` of the ends, with gradients for ``x``: ``(2 * n_edges,)``."""
-        return EdgeProducts.apply(self.pattern, self.reverse, x)
+    @property
+    def into_items(self) -> Tensor:
+        """Place among the edges into users of each edge into an item, ``(n_edges,)``."""
+        return self.reverse[len(self.reverse) // 2 :]
+
+    def products(self, users: Tensor, items: Tensor) -> Tensor:
+        r"""Inner products :math:`\langle x_u, x_i\rangle` of the edges into users, with gradients: ``(n_edges,)``."""
+        return EdgeProducts.apply(self.of_users, self.of_items, self.into_items, users, items)
+
+    def both_ways(self, scores: Tensor) -> Tensor:
+        """What the edges into users have, ``(n_edges,)``, for every edge and its reverse: ``(2 * n_edges,)``."""
+        return torch.cat([scores, scores.index_select(0, self.into_items)])
 
     def attention(self, scores: Tensor) -> Tensor:
         """Softmax of ``(2 * n_edges,)`` over the edges into the same node."""
-        return softmax(scores, self.rows, num_nodes=len(self.pattern))
+        return EdgeSoftmax.apply(self.pattern.crow_indices(), self.rows, scores)
+
+    def attention_of_users(self, scores: Tensor) -> Tensor:
+        """Softmax of ``(n_edges,)`` over the edges into the same user."""
+        return EdgeSoftmax.apply(self.of_users.crow_indices(), self.rows[: len(scores)], scores)
 
     def propagate(self, weights: Tensor, x: Tensor) -> Tensor:
         r"""One step :math:`y_r = \sum_c w_{rc} x_c` of ``(n, d)``, with gradients for ``x`` and the weights."""
-        return EdgePropagation.apply(self.pattern, self.reverse, weights, x)
+        return EdgePropagation.apply(self.pattern, self.pattern, self.reverse, weights, x)
+
+    def propagate_to_users(self, weights: Tensor, items: Tensor) -> Tensor:
+        """Users' rows of :meth:`propagate`, ``(n_users, d)``: weights ``(n_edges,)``, items ``(n_items, d)``."""
+        return EdgePropagation.apply(self.of_users, self.of_items, self.into_items, weights, items)
+
+    def rows_of_sum(self, weights: Tensor, x: Tensor, n_layers: int, nodes: Tensor) -> Tensor:
+        r"""Chosen rows of :math:`\sum_{l=0}^{L} W^l x`, with gradients for ``x`` and the weights: ``(m, d)``.
+
+        Args:
+            weights: ``(2 * n_edges,)``.
+            x: ``(n, d)``.
+            n_layers: L.
+            nodes: rows, users first, ``(m,)``; a row may be asked for several times.
+        """
+        return RowsOfWeightedSum.apply(self.pattern, self.reverse, n_layers, nodes, weights, x)
