@@ -32,7 +32,7 @@ from tests.studies.sweeps import ROOT
 #: Trainings that are run again from their seeds.
 RETRAINED = 10
 #: What of a report is kept; figures stand in the page.
-KEPT = ("benchmark.*", "table.md", "table.csv", "table.tex", "verdicts.*", "fairness.md", "submission.md", "new_items.md")
+KEPT = ("benchmark.*", "table.[cm]*", "table.tex", "verdicts.*", "fairness.md", "submission.md", "new_items.md")
 FIGURES = ("forest-*.svg", "gains.svg")
 
 

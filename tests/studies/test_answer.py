@@ -71,7 +71,8 @@ def test_what_is_not_trusted_or_has_no_error_is_not_pooled(kept: Path) -> None:
 
 def test_the_figure_has_every_gain(kept: Path) -> None:
     lines = answer.lines_of(answer.judged())
-    assert [(line.name, line.group) for line in lines[: len(GAINS)]] == [("text beside interactions, addease", n) for n in GAINS]
+    first = [(line.name, line.group) for line in lines[: len(GAINS)]]
+    assert first == [("text beside interactions, addease", name) for name in GAINS]
     assert lines[0].value == pytest.approx(2.0)
     assert lines[0].bounds == pytest.approx((1.0, 3.0))
     assert {line.name for line in lines if line.group == "lfm2k"} == {
