@@ -260,6 +260,7 @@ def is_one_line(said: object, message: str) -> None:
         ),
         (["training.batch_size=0"], "training.batch_size=0"),
         (["training.precision=8-bit"], "training.precision=8-bit is unknown; it is 32-true, 64-true"),
+        (["training.compile=maybe"], "training.compile=maybe must be true or false"),
         (["training.neighbours=fast"], "training.neighbours=fast is unknown; it is exact or approximate"),
         *(
             ([f"{name}={value}"], f"{name}={shown} must be a text; put a number in double quotes")

@@ -115,6 +115,7 @@ def test_what_changes_no_number_keeps_the_key(words: list[str]) -> None:
         ["~search.model.reg_weight"],
         ["training.batch_size=128"],
         ["training.precision=64-true"],
+        ["training.compile=true"],
         ["budget.tpe=1"],
         ["study.draw=1"],
         ["dataset.split_seed=1"],

@@ -17,6 +17,7 @@ from mmbench.messages import Message
 from mmbench.store import ledger, records
 from mmbench.store.schema import Manifest, PlannedCell, Stage, Training, Unit
 from mmbench.training.fit import machine
+from mmbench.training.settings import check_machine
 from mmbench.tuning.study import train
 
 #: Where the bits of a result are another machine's, validation scores may differ by this share of the best one: the
@@ -85,13 +86,15 @@ def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) ->
         graph_dir: where large item graphs are kept; never in the sweep.
 
     Raises:
-        ValueError: as :meth:`mmbench.audit.recorded.Recorded.read`.
+        ValueError: as :meth:`mmbench.audit.recorded.Recorded.read`, and if this machine cannot train what it did.
     """
     recorded = Recorded.read(sweep_dir, place.planned, sources)
     training = _training(recorded, place)
+    settings = recorded.task.recipe(training.configuration)[1]
+    # Otherwise it would fail here, as if its record were not true.
+    check_machine(settings.accelerator, settings.precision, compiled=settings.compile)
     again = train(recorded.task, recorded.store, place.unit, training.configuration, graph_dir).record
-    device = recorded.task.recipe(training.configuration)[1].device
-    exact = again.versions_hash == training.versions_hash and machine(device) == _machine(sweep_dir, training)
+    exact = again.versions_hash == training.versions_hash and machine(settings) == _machine(sweep_dir, training)
     field = _differs(training, again) if exact else _strays(training, again)
     file = recorded.store.training_file(place.unit, paths.RECORD).relative_to(sweep_dir).as_posix()
     reason = Message("trained again from its seed it comes out otherwise")

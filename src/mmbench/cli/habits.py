@@ -45,6 +45,7 @@ FOREIGN_WORDS: Mapping[tuple[str, str], str] = {
         "trainer.accelerator trainer.strategy strategy training.gpus training.device"
     ),
     ("training.precision=bf16-mixed", "performance"): "precision trainer.precision fp16 bf16 amp half",
+    ("training.compile=true", "performance"): "compile model.compile trainer.compile torch_compile",
     ("sweep.workers=N", "cluster"): (
         "num_workers n_workers workers n_jobs num_threads data.num_workers datamodule.num_workers "
         "training.num_workers hydra.launcher.n_jobs"

@@ -23,6 +23,7 @@ class BPR(FactorModel):
 
     uses_content: ClassVar[bool] = False
     shares_batches: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
 
     def __init__(self, data: RecData, *, embedding_dim: int = 64, reg_weight: float = 1e-4) -> None:
         super().__init__()

@@ -37,6 +37,7 @@ class Fusion(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    compiles: ClassVar[bool] = True
     content: Tensor
 
     def __init__(

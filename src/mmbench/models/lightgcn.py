@@ -27,6 +27,7 @@ class LightGCN(FactorModel):
 
     uses_content: ClassVar[bool] = False
     shares_batches: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
     adjacency: Tensor
 
     def __init__(self, data: RecData, *, embedding_dim: int = 64, n_layers: int = 2, reg_weight: float = 1e-4) -> None:

@@ -42,6 +42,7 @@ class VBPR(FactorModel):
 
     content_ignored_by: ClassVar[str] = "content_weight"
     shares_batches: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
     content: Tensor
 
     def __init__(

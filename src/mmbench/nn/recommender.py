@@ -121,6 +121,9 @@ class FactorModel(Recommender):
     #: True for a model whose loss depends on vectors of the whole batch (:meth:`Triplets.whole`) and on no random draw,
     #: so that several devices can share its batches.
     shares_batches: ClassVar[bool] = False
+    #: True for a model whose loss torch may compile: a test shows that a training comes out the same, and that nothing
+    #: is compiled again once both sizes of batches, whole and last, were seen.
+    compiles: ClassVar[bool] = False
 
     #: Items without a training interaction, ``(n_unseen,)``, which training notes after it has made the model.
     unseen: Tensor | None = None

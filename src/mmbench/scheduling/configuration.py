@@ -39,8 +39,10 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(("model", "search", "tracking", "tuning", "evaluation"), ()),
     "paths": ("multirun",),
     "optimizer": ("lr", "weight_decay"),
-    "training": ("batch_size", "accelerator", "devices", "precision", "neighbours"),
+    "training": ("batch_size", "accelerator", "devices", "precision", "neighbours", "compile"),
 }
+#: What a training had to do before it was an option, and what records leave out therefore.
+LEFT_OUT = {"compile": False}
 #: What else every configuration has.
 OTHERS: Mapping[str, Any] = {"paths": Mapping[str, str], "tiers": list[str], "lang": str, "debug": bool}
 
@@ -352,6 +354,8 @@ class JobConfig:
             "lang": "en",
             "debug": False,
         }
+        if isinstance(training := config.get("training"), Mapping):
+            config = {**config, "training": {**LEFT_OUT, **training}}
         return JobConfig.of({**left_out, **config})
 
     @property
@@ -362,6 +366,11 @@ class JobConfig:
     def resuming(self) -> JobConfig:
         """Return a copy for an opened sweep, so that no records are moved aside again."""
         return replace(self, study=replace(self.study, resume="auto"))
+
+
+def recorded_training(training: Section) -> Section:
+    """The section of trainings as a record has it, which says nothing that records of earlier versions do not say."""
+    return {name: value for name, value in training.items() if (name, value) not in LEFT_OUT.items()}
 
 
 def made(section: str, make: Callable[..., T], options: Section) -> T:

@@ -25,7 +25,7 @@ from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.messages import Message, Refusal
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.cell_key import default_of, key_of
-from mmbench.scheduling.configuration import JobConfig, Section, check_keys
+from mmbench.scheduling.configuration import JobConfig, Section, check_keys, recorded_training
 from mmbench.scheduling.model_classes import class_of
 from mmbench.scheduling.trust import Trust, outside
 from mmbench.store import records
@@ -268,6 +268,7 @@ def _recorded(plain: Section, inside: NDArray[np.bool_] | None, dataset: Dataset
     recorded = {name: section for name, section in plain.items() if name not in PLACE_OR_MANNER}
     if recorded.get("given") is None:  # of a cell that is tuned there is nothing to be said
         recorded.pop("given", None)
+    recorded["training"] = recorded_training(plain["training"])
     if inside is not None:
         recorded["modality"] = {**recorded["modality"], "missing_items": fingerprint.of_arrays(inside)}
     split = dataset.split
@@ -305,6 +306,7 @@ def _recipe(
         devices=training["devices"],
         precision=training["precision"],
         neighbours=training["neighbours"],
+        compile=training["compile"],
         lr=optimizer["lr"],
         weight_decay=optimizer["weight_decay"],
     )

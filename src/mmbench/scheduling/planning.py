@@ -15,7 +15,7 @@ from mmbench.data.dataset import Dataset
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal, Translator
 from mmbench.nn.recommender import ClosedForm
-from mmbench.scheduling.configuration import JobConfig
+from mmbench.scheduling.configuration import JobConfig, recorded_training
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored
 from mmbench.store import files, ledger, records
@@ -34,7 +34,7 @@ from mmbench.store.schema import (
     training_rule,
 )
 from mmbench.training import allocation
-from mmbench.training.loop import check_devices
+from mmbench.training.loop import check_compiled, check_devices
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.study import is_outdated
 
@@ -96,7 +96,9 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
             raise _other_sample(job.cell.dataset, users, sampled[job.cell.dataset])
         task = job.task()
         task.slots()  # refuses a default outside its range before anything runs
-        check_devices(job.model_class, task.recipe(task.default)[1])
+        settings = task.recipe(task.default)[1]
+        check_devices(job.model_class, settings)
+        check_compiled(job.model_class, settings)
         _check_memory(job, task)
         store = job.store(task)
         twin = by_cell.get(job.cell)
@@ -210,7 +212,8 @@ def _merged(
             previous=revisions[-1].hash if revisions else previous,
         )
         revisions.append(hashed(revision))
-    shared = {name: config.plain[name] for name in ("budget", "training", "optimizer", "statistics")}
+    shared = {name: config.plain[name] for name in ("budget", "optimizer", "statistics")}
+    shared["training"] = recorded_training(config.plain["training"])
     shared["primary"] = config.report.primary
     if config.evaluation.validation_users is not None:
         shared["evaluation"] = config.plain["evaluation"]

@@ -170,8 +170,9 @@ class Sweep:
                 :meth:`mmbench.scheduling.devices.Machine.here`.
         """
         sections = [job.config.plain["training"] for job in self.jobs]
-        for accelerator, precision in dict.fromkeys((one["accelerator"], one["precision"]) for one in sections):
-            check_machine(accelerator, precision)
+        asked = ((one["accelerator"], one["precision"], one["compile"]) for one in sections)
+        for accelerator, precision, compiled in dict.fromkeys(asked):
+            check_machine(accelerator, precision, compiled=compiled)
         self.machine()
 
     def machine(self, given: Given | None = None) -> Machine:

@@ -25,7 +25,7 @@ from mmbench.nn.memo import Memo
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.store.files import State, as_stored
 from mmbench.store.schema import CLOSED_FORM, Approximation, Cost, Course
-from mmbench.training import loop, neighbour_search
+from mmbench.training import compilation, loop, neighbour_search
 from mmbench.training.settings import TrainingSettings
 
 
@@ -114,7 +114,7 @@ def fit(
     device = settings.device if settings.devices == 1 else torch.device("cpu")
     validation = _validation(valid, train, data, device, new_valid, target)
     evaluator = validation.evaluator
-    cost = Cost(device=str(settings.device), machine=machine(settings.device))
+    cost = Cost(device=str(settings.device), machine=machine(settings))
     with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir) as search:
         torch.manual_seed(seed)
         model = made(build, data)
@@ -150,14 +150,16 @@ def fit(
     return Fitted(model, state, evaluator.users, per_user, course, cost, search.approximations)
 
 
-def machine(device: torch.device) -> str:
-    """What the bits of a result may depend on: processor family, instruction set, and the GPU if it trains on one.
+def machine(settings: TrainingSettings) -> str:
+    """What the bits of a result may depend on: processor family, instruction set, a GPU that trains, and a compiler.
 
     Args:
-        device: where it trains; a training on processors touches no GPU, not even for its name.
+        settings: how it is trained; a training on processors touches no GPU, not even for its name.
     """
-    gpu = [torch.cuda.get_device_name(device)] if device.type == "cuda" and torch.cuda.is_available() else []
-    return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *gpu])
+    on_gpu = settings.device.type == "cuda" and torch.cuda.is_available()
+    gpu = [torch.cuda.get_device_name(settings.device)] if on_gpu else []
+    compiled = [compilation.compiler()] if settings.compile else []
+    return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *gpu, *compiled])
 
 
 def rebuild(

@@ -34,7 +34,7 @@ from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
 from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.store.schema import Course
-from mmbench.training import allocation
+from mmbench.training import allocation, compilation
 from mmbench.training.batches import TripletLoader
 from mmbench.training.settings import TrainingSettings
 from mmbench.training.stopping import SELECTION_METRIC
@@ -98,6 +98,7 @@ class LitRecommender(pl.LightningModule):
         self._size = (data.n_users, data.n_items)
         self._edges = data.edge_index
         self._sums: dict[str, Tensor] = {}
+        self._loss = compilation.compiled(model.loss) if settings.compile else model.loss
 
     def get_extra_state(self) -> dict[str, Any]:
         """The state of the loop: it comes back with the state from the processes of a shared training."""
@@ -137,7 +138,7 @@ class LitRecommender(pl.LightningModule):
     def training_step(self, batch: Triplets, batch_idx: int) -> Tensor:
         """Sum of the model's loss terms."""
         self.loop_state.n_samples += len(batch.users)
-        terms = self.model.loss(batch.share(self.trainer.global_rank, self.trainer.world_size))
+        terms = self._loss(batch.share(self.trainer.global_rank, self.trainer.world_size))
         for name, value in terms.items():
             before = self._sums.get(name)
             self._sums[name] = value.detach() if before is None else before + value.detach()
@@ -213,6 +214,21 @@ def check_devices(model: type[Recommender], settings: TrainingSettings) -> None:
         )
 
 
+def check_compiled(model: type[Recommender], settings: TrainingSettings) -> None:
+    """Refuse to compile a model whose compiled loss is not known to be the same.
+
+    Raises:
+        ValueError: naming the models that can be compiled.
+    """
+    if settings.compile and issubclass(model, FactorModel) and not model.compiles:
+        raise Refusal(
+            "training.compile=true: {model} is not compiled, only {models} are, whose results a test compares; leave "
+            "training.compile=false",
+            model=model.__name__,
+            models=", ".join(compilation.may_compile()),
+        )
+
+
 def train(
     model: FactorModel, data: RecData, evaluator: Evaluator | CommonLists, settings: TrainingSettings, seed: int
 ) -> LoopState:
@@ -227,11 +243,20 @@ def train(
 
     Raises:
         DegenerateScores: if the loss or the scores are NaN or infinite, or the scores are constant.
-        ValueError: for more devices than the model or the machine allows.
+        ValueError: for more devices than the model or the machine allows, and for a model that is not compiled.
     """
     check_devices(type(model), settings)
+    check_compiled(type(model), settings)
     module = LitRecommender(model, data, settings, evaluator, seed)
-    run(module)
+    try:
+        run(module)
+    except Exception:
+        if settings.compile:
+            compilation.distrust_kernels()  # a training is tried twice
+        raise
+    finally:
+        if settings.compile:
+            compilation.forget()
     if module.loop_state.degenerate:
         raise DegenerateScores(module.loop_state.degenerate)
     model.load_state_dict(module.loop_state.best_state)

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 import torch
 
 from mmbench.messages import Message, Refusal
-from mmbench.training import neighbour_search
+from mmbench.training import compilation, neighbour_search
 from mmbench.training.stopping import StoppingRule
 
 ACCELERATORS = ("cpu", "gpu", "auto")
 #: Half-precision parameters (16-true, bf16-true) are none of them: graphs have no sparse products in them on a CPU, and
 #: scores of so few digits tie.
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
+#: Those of a compiled training. In mixed precision a compiled step keeps in single precision what a step of separate
+#: operations rounds in between.
+COMPILED_PRECISIONS = ("32-true", "64-true")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class TrainingSettings:
         devices: devices that share every batch; more than one needs a model that allows it.
         precision: Lightning's precision flag, one of :data:`PRECISIONS`.
         neighbours: how item graphs are found, one of :data:`mmbench.training.neighbour_search.MODES`.
+        compile: whether the loss is compiled by torch, for models that allow it; results are the same up to rounding.
         rungs: epoch and validation score; a training whose best score up to that epoch is lower stops there.
     """
 
@@ -44,6 +48,7 @@ class TrainingSettings:
     devices: int = 1
     precision: str = "32-true"
     neighbours: str = "exact"
+    compile: bool = False
     rungs: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
@@ -65,11 +70,18 @@ class TrainingSettings:
                 precision=self.precision,
                 precisions=", ".join(PRECISIONS),
             )
+        if not isinstance(self.compile, bool):
+            raise Refusal("{key}={value} must be true or false", key="training.compile", value=self.compile)
         for name, number in (("batch_size", self.batch_size), ("devices", self.devices)):
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 raise Refusal(
                     "{key}={value} must be a whole number of at least 1", key=f"training.{name}", value=number
                 )
+        if self.compile and (self.devices > 1 or self.precision not in COMPILED_PRECISIONS):
+            raise Refusal(
+                "training.compile=true goes with training.devices=1 and training.precision={precisions} alone",
+                precisions=", ".join(COMPILED_PRECISIONS),
+            )
         if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
             raise Refusal("{key}={value} must be a positive number", key="optimizer.lr", value=self.lr)
         if not (isinstance(self.weight_decay, int | float) and 0 <= self.weight_decay < math.inf):
@@ -80,14 +92,19 @@ class TrainingSettings:
     @property
     def device(self) -> torch.device:
         """The device that ``accelerator`` means on this machine."""
-        if self.accelerator == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device({"gpu": "cuda"}.get(self.accelerator, self.accelerator))
+        return device_of(self.accelerator)
 
     @property
     def is_double(self) -> bool:
         """Whether parameters and scores are in double precision."""
         return self.precision == "64-true"
+
+
+def device_of(accelerator: str) -> torch.device:
+    """The device that one of :data:`ACCELERATORS` means on this machine."""
+    if accelerator == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
 
 
 def cores_here() -> int:
@@ -101,21 +118,23 @@ def devices_here() -> Message:
     return Message("CPU cores: {cores}, GPUs that torch finds: {gpus}", cores=cores_here(), gpus=gpus)
 
 
-def check_machine(accelerator: str, precision: str) -> None:
+def check_machine(accelerator: str, precision: str, *, compiled: bool = False) -> None:
     """Refuse settings that this machine cannot train with, before anything runs on it.
 
     Raises:
-        ValueError: for a GPU where there is none, and for a precision that a CPU does not have.
+        ValueError: for a GPU where there is none, for a precision that a CPU does not have, and as
+            :func:`mmbench.training.compilation.check_compiler`.
     """
-    if torch.cuda.is_available():
-        return
-    if accelerator == "gpu":
-        raise Refusal(
-            "training.accelerator=gpu, but torch finds no GPU here; use cpu or auto; this machine has {here}",
-            here=devices_here(),
-        )
-    if precision == "16-mixed":
-        raise Refusal(
-            "training.precision=16-mixed needs a GPU; a CPU has bf16-mixed; this machine has {here}",
-            here=devices_here(),
-        )
+    if not torch.cuda.is_available():
+        if accelerator == "gpu":
+            raise Refusal(
+                "training.accelerator=gpu, but torch finds no GPU here; use cpu or auto; this machine has {here}",
+                here=devices_here(),
+            )
+        if precision == "16-mixed":
+            raise Refusal(
+                "training.precision=16-mixed needs a GPU; a CPU has bf16-mixed; this machine has {here}",
+                here=devices_here(),
+            )
+    if compiled:
+        compilation.check_compiler(device_of(accelerator))

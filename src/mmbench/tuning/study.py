@@ -192,7 +192,7 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
             )
     except Exception as error:
         failure = Failure(reason=allocation.reason(error), traceback=traceback.format_exc())
-        return Trained(begun.ended(failure=failure), Cost(machine=machine(settings.device), energy_kwh=meter.kwh))
+        return Trained(begun.ended(failure=failure), Cost(machine=machine(settings), energy_kwh=meter.kwh))
     validation = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
     record = begun.ended(
         course=fitted.course,
