@@ -1,8 +1,8 @@
-"""Does the decision say what was planted? ``python -m tests.studies.decisions`` runs what is missing of 40 sweeps.
+"""Does the decision say what was planted? ``python -m tests.studies.decisions`` runs what is missing of 32 sweeps.
 
 Twelve worlds with either of their image encoders, once with every model that is computed rather than trained step by
-step, once with two of these and Fusion, and once with the same three and the effort that the pages of these studies ask
-for, are decided for three businesses. The generator of ``complementary`` says what
+step, once with two of these and Fusion, are decided for three businesses; those where images pay also with the same
+three models and the effort that the pages of these studies ask for. The generator of ``complementary`` says what
 images add to text, by content and log and by content alone; what a model gains lies in between. In one business images
 pay from a third of the smaller of the two, in one from 5 %, in the last from twice the larger: they pay for themselves
 in the first two, and not in the last. The computed models came second, after Fusion had given no GO; worlds that nobody
@@ -164,7 +164,7 @@ STUDIES = [
     *(DecidedStudy.of("computed", world, seed) for world, seed in WORLDS),
     *(DecidedStudy.of("computed", "complementary", seed) for seed in UNSEEN),
     *(DecidedStudy.of("trained", world, seed) for world, seed in WORLDS),
-    *(DecidedStudy.of("raised", world, seed) for world, seed in WORLDS),
+    *(DecidedStudy.of("raised", world, seed) for world, seed in WORLDS if world == "complementary"),
 ]
 
 
