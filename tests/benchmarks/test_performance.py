@@ -9,7 +9,7 @@ import pytest
 
 from mmbench.store.schema import Cost
 from mmbench.training import loop
-from tests.benchmarks import overhead, performance
+from tests.benchmarks import against, overhead, performance
 from tests.benchmarks.counts import COUNTS, SIMPLE_COUNTS, SimpleSizes
 from tests.benchmarks.performance import PAGE, RESULTS, SECTIONS, distances, marked, results_of, warnings_of
 from tests.benchmarks.profiles import shares as shares_of
@@ -194,3 +194,9 @@ def test_shares_of_a_sweep_add_up() -> None:
     assert found["set-up"] == pytest.approx(6 / 120)
     assert found["records"] == pytest.approx(4 / 120)
     assert sum(found.values()) == pytest.approx(1.0)
+
+
+def test_two_trees_are_compared_by_their_medians() -> None:
+    before = [{"epoch": seconds, "evaluation": 1.0} for seconds in (3.0, 2.0, 9.0)]
+    after = [{"epoch": seconds, "evaluation": 2.0} for seconds in (1.0, 1.5, 2.0)]
+    assert against.compared(before, after) == [(3.0, 1.5, 2.0), (1.0, 2.0, 0.5)]
