@@ -45,9 +45,13 @@ QUESTIONS = {
 }
 #: Data sets where what text is fused with are not images.
 FUSED_WITH = {"lfm2k": "audio beside text"}
+#: Questions in the order of the table, what is free to be left out last.
+ORDER = sorted((*QUESTIONS, *FUSED_WITH.values()), key=lambda question: question.startswith("free"))
 ALL_MODELS = "all models"
 #: Fewer domains tell next to nothing about how much domains differ.
 LEAST_DOMAINS = 3
+#: Studies of several draws of the whole tuning.
+DRAWN = ("ml100k_draws",)
 MARGIN = 2.0
 
 
@@ -85,7 +89,7 @@ def answers(rows: pd.DataFrame) -> str:
     """A table: a row for each question and model, a column for each data set."""
     studies = [name for name in DOMAINS if name in set(rows.study)]
     lines = []
-    for question in (*QUESTIONS, *FUSED_WITH.values()):
+    for question in ORDER:
         for model, found in rows[rows.question == question].groupby("model", sort=True):
             cells: Mapping[str, str] = {row.study: cell(row) for _, row in found.iterrows()}
             effect = pooled(found)
@@ -97,17 +101,34 @@ def answers(rows: pd.DataFrame) -> str:
 def lines_of(rows: pd.DataFrame) -> list[charts.Line]:
     """Every gain with its interval, the rows of a forest plot, data sets in colours."""
     lines = []
-    for question in (*QUESTIONS, *FUSED_WITH.values()):
+    for question in ORDER:
         for _, row in rows[rows.question == question].sort_values("model", kind="stable").iterrows():
             name = question if row.model == ALL_MODELS else f"{question}, {row.model}"
             lines.append(charts.Line(name, row.study, 100 * row.gain, (100 * row.lo, 100 * row.hi), row.verdict))
     return lines
 
 
+def drawn() -> str:
+    """A table of the gains of several draws of the whole tuning, with Student's t over draws of the same users."""
+    rows = pd.concat([pd.read_csv(STUDIES / name / "verdicts.csv").assign(study=name) for name in DRAWN])
+    rows = rows[~rows.contrast.str.startswith("free_disposal")]
+    lines = []
+    for (study, model, contrast), found in rows.groupby(["study", "model", "contrast"], sort=False):
+        mean, se, n = found.log_ratio.mean(), found.log_ratio.sem(), len(found)
+        over = LogGain(mean, se, n - 1).at(0.95)
+        each = ", ".join(points(gain) for gain in found.gain)
+        users = f"{points(found.lo.min())} to {points(found.hi.max())}"
+        lines.append(
+            [study.removesuffix("_draws"), model, contrast, each, f"{points(over.mean)} {percents(over)}", users]
+        )
+    return table(["data", "model", "contrast", "draws", "mean, interval over draws", "intervals of the draws"], lines)
+
+
 def main() -> None:
-    """Write table and figure."""
+    """Write tables and figure."""
     rows = judged()
-    files.write_text(PAGE, with_section(PAGE.read_text(encoding="utf-8"), "answers", answers(rows)))
+    page = with_section(PAGE.read_text(encoding="utf-8"), "answers", answers(rows))
+    files.write_text(PAGE, with_section(page, "draws", drawn()))
     files.write_text(FIGURE, charts.forest(lines_of(rows), "tuned gain in NDCG@20, %", MARGIN).svg)
 
 

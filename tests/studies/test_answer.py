@@ -46,8 +46,8 @@ def test_questions_of_all_published_studies_stand_in_the_table(kept: Path) -> No
     assert lines[2].startswith(f"| text beside interactions | addease | {first} | +3.0 [+2.0, +4.0] *better* | +5.0")
     assert [line.split(" | ")[0] for line in lines[3:]] == [
         "| images beside text",
-        "| free use of text, all models",
         "| audio beside text",  # what Last.fm fuses text with
+        "| free use of text, all models",
     ]
     assert lines[3].count(" - ") == 2  # Last.fm has no images, and two domains are not pooled
 
@@ -82,5 +82,19 @@ def test_the_figure_has_every_gain(kept: Path) -> None:
     }
 
 
+def test_draws_have_an_interval_of_their_own(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "DRAWN", ("films_draws",))
+    (kept / "films_draws").mkdir()
+    several = [verdicts(gain, dataset=f"films-draw{draw}")[:1] for draw, gain in enumerate((0.01, 0.02, 0.03))]
+    pd.concat(several).to_csv(kept / "films_draws" / "verdicts.csv", index=False)
+    (line,) = answer.drawn().splitlines()[2:]
+    logs = np.log1p([0.01, 0.02, 0.03])
+    half = 4.302653 * logs.std(ddof=1) / np.sqrt(3)
+    ends = ", ".join(f"{100 * np.expm1(logs.mean() + side * half):+.1f}" for side in (-1, 1))
+    assert line == (f"| films | addease | text_vs_none | +1.0, +2.0, +3.0 | +2.0 [{ends}] | +0.0 to +4.0 |")
+
+
 def test_the_page_has_the_answers_that_are_kept() -> None:
-    assert answer.answers(answer.judged()) in answer.PAGE.read_text(encoding="utf-8")
+    page = answer.PAGE.read_text(encoding="utf-8")
+    assert answer.answers(answer.judged()) in page
+    assert answer.drawn() in page
