@@ -1,8 +1,8 @@
 """The same training in two trees of the code, in turn: ``python -m tests.benchmarks.against TREE MODEL [MODEL ...]``.
 
-TREE is another checkout, made for example by ``git worktree add ../before 22402df``. Each round runs
-:mod:`tests.benchmarks.trial` there and here, each in a process of its own with the code of its tree. It prints medians
-of an epoch and of the ranking of validation, in processor seconds, and how many times as fast this tree is.
+TREE is another checkout, made for example by ``git worktree add ../before 22402df`` and ``make -C ../before setup``.
+Each round runs :mod:`tests.benchmarks.trial` there and here, each in a process of its own with the code of its tree. It
+prints medians of an epoch and of the ranking of validation, in processor seconds, and how much faster this one is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ PARTS = ("epoch", "evaluation")
 def timed(tree: Path, model: str, n_items: str) -> dict[str, float]:
     """Seconds of a trial with the code of a tree."""
     environment = {**os.environ, "PYTHONPATH": f"{tree / 'src'}{os.pathsep}{tree}"}
-    command = [sys.executable, "-m", "tests.benchmarks.trial", model, n_items]
+    own = tree / ".venv" / "bin" / "python"
+    command = [str(own) if own.exists() else sys.executable, "-m", "tests.benchmarks.trial", model, n_items]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{tree}: {done.stderr.strip().splitlines()[-1]}")
