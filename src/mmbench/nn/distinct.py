@@ -20,9 +20,9 @@ def distinct(values: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Distinct values ``(m,)``, and places of the shape of ``values``.
 
-    Example:
-        >>> [part.tolist() for part in distinct(torch.tensor([[4, 1], [1, 7]]))]
-        [[1, 4, 7], [[1, 0], [0, 2]]]
+    >>> rows, place = distinct(torch.tensor([4, 1, 1, 7]))
+    >>> print(*rows.tolist(), "and", *place.tolist())
+    1 4 7 and 1 0 0 2
     """
     n = int(values.max()) + 1 if values.numel() else 0
     if n > ROWS_PER_VALUE * values.numel():
