@@ -13,14 +13,12 @@ from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.item_graphs import content_graphs
-from mmbench.nn.propagation import halves, rows_of_mean
-from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.sparse import ConstantMap
 from mmbench.nn.user_item_graph import set_adjacency, user_item_blocks
-from mmbench.nn.views import BatchNodes, PurifiedView, chosen_by_behaviour, common_query, final_vectors, side_losses
+from mmbench.nn.views import PurifiedView, PurifiedViews, chosen_by_behaviour, common_query
 
 
-class MGCN(FactorModel):
+class MGCN(PurifiedViews):
     r"""LightGCN's vectors e plus side information s that behaviour chooses from views of the modalities, z = e + c s.
 
     .. math::
@@ -54,7 +52,6 @@ class MGCN(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
-    adjacency: Tensor
     weights: Tensor
 
     def __init__(
@@ -93,27 +90,12 @@ class MGCN(FactorModel):
         self.preference = nn.ModuleDict({name: linear(embedding_dim, embedding_dim) for name in several})
         self.query = common_query(embedding_dim) if several else None
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Behaviour plus side information of users and of items."""
-        return halves(final_vectors(*self._parts()), self.n_users)
+    def contents(self) -> Mapping[str, Tensor]:
+        """Projected features of each modality."""
+        return {name: tower() for name, tower in self.content.items()}
 
-    def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR, squared norms and the contrast."""
-        rows, cl_weight = BatchNodes.of(batch), self.content_weight * self.cl_weight
-        return side_losses(*self._parts(rows), rows.places, self.reg_weight, cl_weight, self.divisor)
-
-    def _parts(self, rows: BatchNodes | None = None) -> tuple[Tensor, Tensor | None]:
-        """Behaviour e and, with content, weighed side information c s of chosen nodes, of all by default.
-
-        Each is ``(n_nodes, d)``, users first.
-        """
-        nodes = None if rows is None else rows.nodes(self.n_users)
-        tables = self.user_embedding, self.item_embedding
-        behaviour, _ = rows_of_mean(self.adjacency, *tables, self.n_ui_layers, nodes)
-        if not self.views:
-            return behaviour, None
-        to_users, items = (self.to_users, None) if rows is None else (self.to_users.of_rows(rows.users), rows.items)
-        ids = self.item_embedding
-        views = torch.stack([view(ids, self.content[m](), to_users, items) for m, view in self.views.items()])
-        side = chosen_by_behaviour(behaviour, views, self.weights, self.preference, self.query)
-        return behaviour, self.content_weight * side
+    def side(self, behaviour: Tensor, views: Mapping[str, Tensor], nodes: Tensor | None) -> Tensor:
+        """What behaviour chooses from the views."""
+        return chosen_by_behaviour(
+            behaviour, torch.stack(list(views.values())), self.weights, self.preference, self.query
+        )

@@ -16,17 +16,15 @@ from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import linear, standard_normal, started, table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, content_graphs
 from mmbench.nn.noise import Noise
-from mmbench.nn.propagation import halves, rows_of_mean
-from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.nn.sparse import ConstantMap
 from mmbench.nn.user_item_graph import set_adjacency, user_item_blocks
-from mmbench.nn.views import BatchNodes, PurifiedView, final_vectors, side_losses
+from mmbench.nn.views import PurifiedView, PurifiedViews
 
 #: Of the fused view among the modalities; no key of a configuration, and so no modality, can be called so.
 FUSED = "*"
 
 
-class SMORE(FactorModel):
+class SMORE(PurifiedViews):
     r"""LightGCN's vectors e plus side information s from modalities filtered and fused as spectra, z = e + c s.
 
     .. math::
@@ -64,7 +62,6 @@ class SMORE(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
-    adjacency: Tensor
 
     def __init__(
         self,
@@ -110,39 +107,8 @@ class SMORE(FactorModel):
         self.query = nn.ModuleDict({name: _query(embedding_dim) for name in data.features})
         self.noise = Noise(*(f"preference_{name}" for name in graphs))
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Behaviour plus side information of users and of items."""
-        return halves(final_vectors(*self._parts()), self.n_users)
-
-    def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR, squared norms and the contrast."""
-        rows, cl_weight = BatchNodes.of(batch), self.content_weight * self.cl_weight
-        return side_losses(*self._parts(rows), rows.places, self.reg_weight, cl_weight, self.divisor)
-
-    def _parts(self, rows: BatchNodes | None = None) -> tuple[Tensor, Tensor | None]:
-        """Behaviour e and, with content, weighed side information c s of chosen nodes, of all by default.
-
-        Each is ``(n_nodes, d)``, users first.
-        """
-        nodes = None if rows is None else rows.nodes(self.n_users)
-        tables = self.user_embedding, self.item_embedding
-        behaviour, _ = rows_of_mean(self.adjacency, *tables, self.n_ui_layers, nodes)
-        if not self.views:
-            return behaviour, None
-        to_users, items = (self.to_users, None) if rows is None else (self.to_users.of_rows(rows.users), rows.items)
-        denoised, ids = self._denoised(), self.item_embedding
-        views = {name: view(ids, denoised[name], to_users, items) for name, view in self.views.items()}
-        side, n_nodes = torch.zeros_like(behaviour), len(self.adjacency)
-        for name, view in views.items():
-            gate = torch.sigmoid(self.preference[name](behaviour))
-            if name != FUSED:
-                view = self.weights[name] * torch.softmax(self.query[name](views[FUSED]), dim=1) * view
-            passed = self.noise.drop_rows(f"preference_{name}", gate, self.dropout, nodes, n_nodes)
-            side = side + passed * view
-        return behaviour, self.content_weight * side / len(views)
-
-    def _denoised(self) -> dict[str, Tensor]:
-        """Filtered content of each modality and of their fusion, each ``(n_items, d)``."""
+    def contents(self) -> Mapping[str, Tensor]:
+        """Filtered content of each modality and of their fusion."""
         width = self.item_embedding.shape[1]
         spectra = {name: torch.fft.rfft(tower(), dim=1, norm="ortho") for name, tower in self.content.items()}
         spectra[FUSED] = reduce(torch.mul, spectra.values())
@@ -150,6 +116,17 @@ class SMORE(FactorModel):
             name: torch.fft.irfft(spectrum * torch.view_as_complex(self.filters[name]), width, dim=1, norm="ortho")
             for name, spectrum in spectra.items()
         }
+
+    def side(self, behaviour: Tensor, views: Mapping[str, Tensor], nodes: Tensor | None) -> Tensor:
+        """Mean of the views, each as far as behaviour and the fused view let it pass."""
+        side, n_nodes = torch.zeros_like(behaviour), len(self.adjacency)
+        for name, view in views.items():
+            gate = torch.sigmoid(self.preference[name](behaviour))
+            if name != FUSED:
+                view = self.weights[name] * torch.softmax(self.query[name](views[FUSED]), dim=1) * view
+            passed = self.noise.drop_rows(f"preference_{name}", gate, self.dropout, nodes, n_nodes)
+            side = side + passed * view
+        return side / len(views)
 
 
 def _query(dim: int) -> nn.Module:

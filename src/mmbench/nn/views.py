@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +13,9 @@ from mmbench.nn.distinct import distinct
 from mmbench.nn.initialisation import linear
 from mmbench.nn.item_graphs import ItemGraph
 from mmbench.nn.losses import half_squares, nce_of_rows, vector_bpr
-from mmbench.nn.propagation import repeated
-from mmbench.nn.recommender import Triplets
-from mmbench.nn.sparse import DirectedGraph
+from mmbench.nn.propagation import halves, repeated, rows_of_mean
+from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.sparse import ConstantMap, DirectedGraph
 
 #: Of the contrast between side information and behaviour in MGCN and SMORE; no configuration of theirs changes it.
 TEMPERATURE = 0.2
@@ -79,6 +80,76 @@ class PurifiedView(nn.Module):
         """
         items = repeated(self.item_graph, ids * torch.sigmoid(self.gate(content)), self.n_layers)
         return torch.cat([to_users(items), items if chosen is None else items[chosen]])
+
+
+class PurifiedViews(FactorModel):
+    """A model of behaviour e and side information s from views of the items' content, z = e + c s: MGCN and SMORE.
+
+    A step computes both for the distinct users and items of the batch alone.
+
+    Attributes:
+        n_users: number of users.
+        n_ui_layers: propagation layers over users and items.
+        reg_weight: weight of the squared norms of the final batch rows.
+        cl_weight: weight of the contrast between side information and behaviour.
+        content_weight: weight of content, c.
+        divisor: of the squared norms; None for the length of the batch.
+        adjacency: normalised graph of users and items, sparse CSR.
+        user_embedding: ID vectors ``(n_users, d)``.
+        item_embedding: ID vectors ``(n_items, d)``.
+        to_users: weighted sum over the items of every user.
+        views: a :class:`PurifiedView` by name; none without content.
+    """
+
+    n_users: int
+    n_ui_layers: int
+    reg_weight: float
+    cl_weight: float
+    content_weight: float
+    divisor: int | None
+    adjacency: Tensor
+    user_embedding: Tensor
+    item_embedding: Tensor
+    to_users: ConstantMap
+    views: nn.ModuleDict
+
+    @abstractmethod
+    def contents(self) -> Mapping[str, Tensor]:
+        """Content of all items that gates each view, ``(n_items, d)``."""
+
+    @abstractmethod
+    def side(self, behaviour: Tensor, views: Mapping[str, Tensor], nodes: Tensor | None) -> Tensor:
+        """Side information s of some nodes, ``(n_nodes, d)``.
+
+        Args:
+            behaviour: e of these nodes, ``(n_nodes, d)``.
+            views: each view of them, ``(n_nodes, d)``.
+            nodes: which nodes they are, ``(n_nodes,)``; all of them where None.
+        """
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Behaviour plus side information of users and of items."""
+        return halves(final_vectors(*self._parts()), self.n_users)
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        """BPR, squared norms and the contrast."""
+        rows, cl_weight = BatchNodes.of(batch), self.content_weight * self.cl_weight
+        return side_losses(*self._parts(rows), rows.places, self.reg_weight, cl_weight, self.divisor)
+
+    def _parts(self, rows: BatchNodes | None = None) -> tuple[Tensor, Tensor | None]:
+        """Behaviour and, with content, weighted side information c s of chosen nodes, of all by default.
+
+        Each is ``(n_nodes, d)``, users first.
+        """
+        nodes = None if rows is None else rows.nodes(self.n_users)
+        tables = self.user_embedding, self.item_embedding
+        behaviour, _ = rows_of_mean(self.adjacency, *tables, self.n_ui_layers, nodes)
+        if not self.views:
+            return behaviour, None
+        to_users, items = (self.to_users, None) if rows is None else (self.to_users.of_rows(rows.users), rows.items)
+        contents, ids = self.contents(), self.item_embedding
+        views = {name: view(ids, contents[name], to_users, items) for name, view in self.views.items()}
+        return behaviour, self.content_weight * self.side(behaviour, views, nodes)
 
 
 def common_query(dim: int) -> nn.Module:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mmbench import models
 from mmbench.messages import Refusal
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import Triplets
 
 Loss = Callable[[Triplets], dict[str, Tensor]]
 #: Variable of the environment that names torch's folder of kernels.
@@ -37,10 +37,13 @@ except Exception as error:
 
 def may_compile() -> list[str]:
     """Models of the package that may be compiled, by the words that choose them."""
-    for module in pkgutil.iter_modules(models.__path__):
-        importlib.import_module(f"{models.__name__}.{module.name}")
-    homes = (model.__module__ for model in FactorModel.__subclasses__() if model.compiles)
-    return sorted(home.rpartition(".")[2] for home in homes if home.startswith(models.__name__))
+    names = [module.name for module in pkgutil.iter_modules(models.__path__)]
+    homes = {name: vars(importlib.import_module(f"{models.__name__}.{name}")).values() for name in names}
+    return sorted(
+        name
+        for name, parts in homes.items()
+        if any(isinstance(p, type) and getattr(p, "compiles", False) for p in parts)
+    )
 
 
 def check_compiler(device: torch.device) -> None:
