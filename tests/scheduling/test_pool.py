@@ -236,12 +236,12 @@ def pretend(jobs: list[Any], stop: threading.Event, tell: Callable[[str], None])
         if stop.is_set():
             raise worker.Stopped
         held = folder / f"held-{os.getpid()}-{number}"
-        held.touch()
-        try:
+        try:  # around the touch too: the worker is interrupted anywhere, as soon as the file can be seen
+            held.touch()
             time.sleep(jobs[0].seconds)
             (folder / f"ended-{os.getpid()}-{number}").touch()
         finally:
-            held.unlink()
+            held.unlink(missing_ok=True)
 
 
 def start_pretending(jobs: list[Any], state: Any) -> None:
@@ -327,6 +327,26 @@ def test_what_does_not_end_in_time_is_given_back(tmp_path: Path, running: Start,
     assert held(tmp_path) == {}
     assert not list(tmp_path.glob("ended-*"))
     assert gone(holding)
+
+
+def miss_the_first_alarm(jobs: list[Any], stop: threading.Event, tell: Callable[[str], None]) -> None:
+    handler = signal.getsignal(signal.SIGALRM)
+    signal.signal(signal.SIGALRM, lambda number, frame: signal.signal(signal.SIGALRM, handler))
+    pretend(jobs, stop, tell)
+
+
+def test_an_alarm_that_was_missed_comes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that arrives while a call is entered that blocks is seen when that call ends, which may be never."""
+    monkeypatch.setattr(worker, "work", miss_the_first_alarm)
+    process = multiprocessing.get_context("fork").Process(target=entry, args=([Ordered(tmp_path, 1000.0, 0.0)],))
+    process.start()
+    try:
+        until(lambda: len(held(tmp_path)) == 1)
+        process.terminate()
+        assert exit_code(process) == worker.EXIT_STOPPED
+        assert held(tmp_path) == {}
+    finally:
+        process.kill()
 
 
 def test_a_second_sigterm_waits_no_longer(tmp_path: Path, running: Start) -> None:

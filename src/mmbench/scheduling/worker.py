@@ -43,6 +43,8 @@ EXIT_STOPPED = 143
 EXIT_REFUSED = 2
 #: After the last cell.
 END = object()
+#: Seconds after which SIGALRM comes again: one that arrives while a call is entered that blocks is not seen until then.
+AGAIN = 0.1
 #: Bytes in which a worker tells its parent what it holds, or why it ended.
 STATE_SIZE = 4096
 
@@ -71,7 +73,7 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
     def wind_down(number: int, frame: FrameType | None) -> None:
         if not stop.is_set():
             stop.set()
-            signal.setitimer(signal.ITIMER_REAL, grace)  # ends in SIGALRM
+            signal.setitimer(signal.ITIMER_REAL, grace, AGAIN)  # ends in SIGALRM
 
     def tell(what: str) -> None:
         if state is not None:
