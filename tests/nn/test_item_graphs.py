@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbench.nn import item_graphs, sparse
+from mmbench.nn import item_neighbours, sparse
 from mmbench.nn.item_graphs import (
     binary_normalised,
     content_graphs,
@@ -102,7 +102,7 @@ def test_fused_item_graph(block_world: BlockWorld) -> None:
 def test_what_a_history_adds_is_the_sum_of_lists_turned_round(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In blocks of any size; weights of pairs; entries that several lists have are added, those of weight zero left."""
     monkeypatch.setattr(sparse, "BLOCK_ENTRIES", block)
-    monkeypatch.setattr(item_graphs, "BLOCK_ENTRIES", block)
+    monkeypatch.setattr(item_neighbours, "BLOCK_ENTRIES", block)
     edges, present = shop(), torch.arange(N) % 5 > 0
     common = CommonUsers(edges, 60, N, 6, shrink=2.0)
     contents = [content_neighbours(random_features(seed=seed), present, everyone(), 4) for seed in (1, 2)]

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from mmbench.nn import item_neighbours, nearest, sparse
-from mmbench.nn.item_graphs import ItemGraph, binary_normalised, row_sum_normalised, weighted
+from mmbench.nn.item_graphs import ItemGraph, binary_normalised, history_weights, row_sum_normalised, weighted
 from mmbench.nn.item_neighbours import (
     CACHED_LISTS,
     CommonUsers,
     Neighbours,
     cached_knn,
     common_knn,
+    common_user_lists,
     content_neighbours,
     found_by,
     joined,
@@ -173,21 +174,37 @@ def test_common_users_against_a_sort_of_all_items(
         assert 0 < max(len(values) for values in expected.values()) < N - 1, "k is larger than any item's candidates"
 
 
-def test_lists_by_common_users_are_those_of_the_search_among_all_items() -> None:
+@pytest.mark.parametrize("block", [1, 150, 1 << 22])
+@pytest.mark.parametrize("shrink", [0.0, 3.0])
+def test_lists_by_common_users_are_those_of_the_search_among_all_items(
+    shrink: float, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The dense search lists items of similarity zero where an item has fewer than k others; the rest is the same."""
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", block)
+    monkeypatch.setattr(item_neighbours, "BLOCK_ENTRIES", block)
     edges, k = shop(density=0.05), 12
-    of_items = sparse.interaction_matrix(edges.flip(0), N, 60)
-    root = torch.bincount(edges[1], minlength=N).float().sqrt()
+    found = common_user_lists(edges, 60, N, k, shrink=shrink)
+    assert isinstance(found, Neighbours)
+    assert (found.values == 0).any()
+    monkeypatch.setattr(item_neighbours, "DENSE_OPERATIONS", 0)
+    expected = common_user_lists(edges, 60, N, k, shrink=shrink)
+    assert isinstance(expected, CommonUsers)
+    assert found.dtype == expected.dtype
+    assert expected.size <= found.size
 
-    def similarity(begin: int, end: int) -> Tensor:
-        scale = (root[begin:end].unsqueeze(1) * root + 3.0).clamp_min(1e-12)
-        return sparse.common_neighbours(of_items, begin, end) / scale
+    def matrix(lists: CommonUsers | Neighbours, begin: int, end: int) -> Tensor:
+        items, owners, similarities = lists.listing(begin, end)
+        return torch.zeros(N, N).index_put((owners, items), similarities)
 
-    indices, values = nearest.nearest(similarity, N, k, include_self=False)
-    before = ItemGraph(torch.stack([torch.arange(N).repeat_interleave(k), indices.flatten()]), values.flatten(), N)
-    assert (values == 0).any()
-    items, owners, similarities = CommonUsers(edges, 60, N, k, shrink=3.0).listing(0, N)
-    assert torch.equal(dense(ItemGraph(torch.stack([owners, items]), similarities, N)), dense(before))
+    for begin, end in ((0, 13), (13, 14), (0, N)):
+        assert torch.equal(matrix(found, begin, end), matrix(expected, begin, end))
+    assert torch.equal(history_weights(found).to_dense(), history_weights(expected).to_dense())
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_lists_by_common_users_of_one_item(k: int) -> None:
+    found = common_user_lists(torch.tensor([[0, 1], [0, 0]]), 2, 1, k)
+    assert not len(found.listing(0, 1)[0])
 
 
 def test_never_all_pairs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -361,6 +361,27 @@ def test_trainings_on_the_same_split_share_what_ranks_validation(block_world: Bl
     assert _validation(world.heldout, world.train.select(everything), data, cpu, None, "") is not shared
 
 
+def test_numbers_too_small_for_speed_are_zeros_while_a_model_is_trained(
+    fitted: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Subnormal numbers make a processor slow; elsewhere they are left as they are."""
+    found: list[float] = []
+
+    def product() -> float:
+        return float(torch.full((1,), 1e-30) * torch.full((1,), 1e-10))
+
+    def looking(self: BPR, batch: Triplets) -> dict[str, Tensor]:
+        found.append(product())
+        return loss(self, batch)
+
+    loss, before = BPR.loss, product()
+    monkeypatch.setattr(BPR, "loss", looking)
+    fitted(bpr, max_epochs=1)
+    assert before > 0.0
+    assert set(found) == {0.0}
+    assert product() == before
+
+
 def test_a_limited_epoch_is_a_random_part(block_world: BlockWorld) -> None:
     """Over many epochs all interactions come, although each epoch has one batch only."""
     loader = TripletLoader(block_world.data(()), batch_size=50, seed=0, limit=1)

@@ -12,7 +12,7 @@ from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.item_graphs import Weigher, history_weights, modality_shares
-from mmbench.nn.item_neighbours import CommonUsers, content_neighbours
+from mmbench.nn.item_neighbours import common_user_lists, content_neighbours
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import history_scores, interaction_matrix
 
@@ -68,7 +68,7 @@ class HybridKNN(ClosedForm):
     def fit(self, data: RecData) -> None:
         """Find the neighbours of each item by interactions and by each modality."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        common = CommonUsers(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)
+        common = common_user_lists(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)
         contents = [content_neighbours(data.features[n], data.present[n], data.warm, self.k) for n in self.shares]
         self.similarity = history_weights(common, contents, self._weigher(data))
 

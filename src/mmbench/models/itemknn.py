@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.item_graphs import history_weights
-from mmbench.nn.item_neighbours import CommonUsers
+from mmbench.nn.item_neighbours import common_user_lists
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import history_scores, interaction_matrix
 
@@ -40,7 +40,7 @@ class ItemKNN(ClosedForm):
         """Count common users and keep the k best of each item."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         self.similarity = history_weights(
-            CommonUsers(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)
+            common_user_lists(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)
         )
 
     def score(self, users: Tensor) -> Tensor:

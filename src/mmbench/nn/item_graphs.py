@@ -11,7 +11,7 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.item_neighbours import CommonUsers, Neighbours, joined, seen_and_unseen
-from mmbench.nn.sparse import BLOCK_ENTRIES, DirectedGraph, parts_of, sparse_matrix
+from mmbench.nn.sparse import DirectedGraph, parts_of, sparse_matrix
 
 #: Weight of pairs by the number of their kind of list, the listed items and the owners of the lists, ``(n_pairs,)``.
 Weigher = Callable[[int, Tensor, Tensor], Tensor | float]
@@ -84,7 +84,7 @@ def weighted_sum(graphs: Sequence[ItemGraph], weights: Sequence[Tensor | float])
 
 
 def history_weights(
-    common: CommonUsers,
+    common: CommonUsers | Neighbours,
     contents: Sequence[Neighbours] = (),
     weigh: Weigher = lambda number, items, owners: 1.0,
 ) -> Tensor:
@@ -101,13 +101,8 @@ def history_weights(
     Returns:
         Sparse CSR ``(n_items, n_items)``, without entries of weight zero.
     """
-    n = common.n_items
-    lists: Sequence[CommonUsers | Neighbours] = (common, *contents)
-    work, room = common.work.clone(), int(common.lengths.sum())
-    for neighbours in contents:
-        for indices in neighbours.indices.split(max(1, BLOCK_ENTRIES // max(neighbours.k, 1))):
-            work += torch.bincount(indices.flatten(), minlength=n)
-        room += neighbours.indices.numel()
+    n, lists = common.n_items, (common, *contents)
+    work, room = torch.stack([listed.work for listed in lists]).sum(0), sum(listed.size for listed in lists)
     starts = torch.zeros(n + 1, dtype=torch.int64, device=work.device)
     columns, values = work.new_empty(room), torch.empty(room, dtype=common.dtype, device=work.device)
     for part in parts_of(work.cumsum(0)):

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from mmbench.nn.memo import Memo, content_key
 from mmbench.nn.nearest import Progress, best_of, nearest, order_keys, tie_ring
-from mmbench.nn.sparse import BLOCK_ENTRIES, interaction_matrix, parts_of, select_rows
+from mmbench.nn.sparse import BLOCK_ENTRIES, dense_rows, interaction_matrix, parts_of, select_rows
 
 #: Width of features whose products are as fast in small blocks.
 NARROW = 128
 #: Neighbours kept per item at least, so that one computation serves every k of a search space.
 STORED = 64
+#: Operations of a dense product that take as long as one addition of a sparse one and the sorting that follows it.
+DENSE_OPERATIONS = 4000
 #: Neighbour lists kept in memory: those of seen and of unseen items of each modality of a few data sets.
 CACHED_LISTS = 16
 
@@ -50,13 +52,31 @@ class Neighbours:
         """The best ``k`` of the list."""
         return replace(self, indices=self.indices[:, :k], values=self.values[:, :k])
 
+    @property
+    def work(self) -> Tensor:
+        """What :meth:`listing` of an item costs at most in entries, ``(n_items,)``."""
+        parts = self.indices.split(max(1, BLOCK_ENTRIES // max(self.k, 1)))
+        counted = [torch.bincount(indices.flatten(), minlength=self.n_items) for indices in parts]
+        return torch.stack(counted).sum(0)
+
+    @property
+    def size(self) -> int:
+        """Entries of all lists together, at most."""
+        return self.indices.numel()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the similarities."""
+        return self.values.dtype
+
     def listing(self, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
-        """In which lists the items from ``begin`` to ``end`` are.
+        """In which lists the items from ``begin`` to ``end`` are; a similarity of zero is none.
 
         Returns:
             The items, those whose lists they are in, and similarities, ``(n_pairs,)`` each.
         """
-        place, rank = torch.nonzero((self.indices >= begin) & (self.indices < end), as_tuple=True)
+        within = (self.indices >= begin) & (self.indices < end) & (self.values != 0)
+        place, rank = torch.nonzero(within, as_tuple=True)
         return self.indices[place, rank], self.items[place], self.values[place, rank]
 
 
@@ -200,9 +220,14 @@ class CommonUsers:
         self._root = torch.bincount(edge_index[1], minlength=n_items).to(by_user.dtype).sqrt()
         self._ring = tie_ring(n_items).to(edge_index.device)
         products = by_user.crow_indices().diff()[edge_index[0]]
-        #: What the similarities of an item cost at most in entries, ``(n_items,)``.
+        #: What :meth:`listing` of an item costs at most in entries, ``(n_items,)``.
         self.work = torch.zeros_like(self._ring).index_add_(0, edge_index[1], products)
         self._least, self.lengths = self._ends_of_lists()
+
+    @property
+    def size(self) -> int:
+        """Entries of all lists together."""
+        return int(self.lengths.sum())
 
     @property
     def dtype(self) -> torch.dtype:
@@ -246,6 +271,39 @@ class CommonUsers:
         items, owners, similarities = self._similar(begin, end)
         listed = order_keys(similarities, owners, items, self._ring) >= self._least[owners]
         return items[listed], owners[listed], similarities[listed]
+
+
+def common_user_lists(
+    edge_index: Tensor, n_users: int, n_items: int, k: int, *, shrink: float = 0.0
+) -> CommonUsers | Neighbours:
+    """The lists of :class:`CommonUsers`, by dense products where histories are so long that those take less time.
+
+    Dense lists may end in items of similarity zero, which :meth:`Neighbours.listing` passes over.
+
+    Args:
+        edge_index: training interactions, ``(2, n_edges)``.
+        n_users: number of users.
+        n_items: number of items.
+        k: neighbours per item at most.
+        shrink: added to the denominator; damps similarities that rest on few users.
+    """
+    additions = int(torch.bincount(edge_index[0], minlength=n_users).square().sum())
+    if 2.0 * n_users * n_items**2 > DENSE_OPERATIONS * additions:
+        return CommonUsers(edge_index, n_users, n_items, k, shrink=shrink)
+    by_user = interaction_matrix(edge_index, n_users, n_items)
+    root = torch.bincount(edge_index[1], minlength=n_items).to(by_user.dtype).sqrt()
+    everyone = torch.arange(n_users, device=edge_index.device)
+
+    def similarity(begin: int, end: int) -> Tensor:
+        common = root.new_zeros(end - begin, n_items)
+        for users in everyone.split(max(1, BLOCK_ENTRIES // n_items)):
+            histories = dense_rows(by_user, users)
+            common.addmm_(histories[:, begin:end].T, histories)
+        # An item that nobody has bought has no one in common with any, which is zero without a shrinkage too.
+        return common / (root[begin:end].unsqueeze(1) * root + shrink).clamp_min(torch.finfo(root.dtype).tiny)
+
+    indices, values = nearest(similarity, n_items, k, include_self=False)
+    return Neighbours(n_items, torch.arange(n_items, device=edge_index.device), indices, values)
 
 
 class Search(Protocol):

@@ -24,7 +24,7 @@ from mmbench.inference.contribution.ridge import FoldedRidge, principal_componen
 from mmbench.inference.contribution.shapley import Coalition, coalitions
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Refusal
-from mmbench.nn.item_neighbours import CommonUsers, content_neighbours
+from mmbench.nn.item_neighbours import common_user_lists, content_neighbours
 
 RANK, FOLDS, SHUFFLES = 32, 5, 3
 #: Neighbours of the co-purchase recall, and the damping of co-purchase similarities that rest on few users.
@@ -260,7 +260,7 @@ def neighbour_recall(
     """
     n = train.n_items
     edges = torch.from_numpy(np.stack([train.users, train.items]))
-    items, owners, _ = CommonUsers(edges, train.n_users, n, k, shrink=SHRINK).listing(0, n)
+    items, owners, _ = common_user_lists(edges, train.n_users, n, k, shrink=SHRINK).listing(0, n)
     wanted, sizes = (owners * n + items).numpy(), np.bincount(owners.numpy(), minlength=n)
     if not sizes.any():
         raise Refusal("no two items were bought together, so there are no co-purchase neighbours")
