@@ -133,6 +133,7 @@ def measured(name: str, baseline: Epochs) -> tuple[int, str]:
 def main() -> None:
     """Measure every model of the table and write its row anew."""
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # as trainings do
     baseline = Epochs(BASELINE)
     text = README.read_text(encoding="utf-8")
     for name, (_, _, fuses, *_) in table_rows(text).items():
