@@ -70,8 +70,9 @@ def network(float64: None) -> Callable[[Tensor], Tensor]:
     return compute
 
 
-def test_on_unique_rows_equals_direct(network: Callable[[Tensor], Tensor]) -> None:
-    """Values and gradients, with repeated rows and index vectors of different lengths."""
+@pytest.mark.parametrize("whole", [0, 9, 4])
+def test_on_unique_rows_equals_direct(network: Callable[[Tensor], Tensor], whole: int) -> None:
+    """Values and gradients, with repeated rows and index vectors of different lengths; 4 of 9 rows are asked for."""
     torch.manual_seed(0)
     indices = (torch.tensor([3, 3, 0, 8]), torch.tensor([8, 1]), torch.tensor([3]))
     weights = [torch.randn(len(index), 3) for index in indices]
@@ -80,7 +81,7 @@ def test_on_unique_rows_equals_direct(network: Callable[[Tensor], Tensor]) -> No
         value = torch.stack([(w * out).sum() for w, out in zip(weights, outputs, strict=True)]).sum()
         return list(torch.autograd.grad(value, network.parameters))  # type: ignore[attr-defined]
 
-    unique, direct = on_unique_rows(network, *indices), tuple(network(index) for index in indices)
+    unique, direct = on_unique_rows(network, *indices, whole=whole), tuple(network(index) for index in indices)
     for ours, expected in zip(unique, direct, strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=1e-14)
     for ours, expected in zip(gradients(unique), gradients(direct), strict=True):
@@ -98,6 +99,19 @@ def test_on_unique_rows_computes_each_row_once() -> None:
     assert [rows.tolist() for rows in asked] == [[2, 4, 7]]
     assert first.tolist() == [[4.0], [2.0], [4.0]]
     assert second.tolist() == [[2.0], [7.0]]
+
+
+@pytest.mark.parametrize(("whole", "all_of_it"), [(5, False), (4, True)])
+def test_most_of_a_table_is_computed_as_it_lies(whole: int, all_of_it: bool) -> None:
+    asked = []
+
+    def compute(rows: Tensor | slice) -> Tensor:
+        asked.append(rows)
+        return torch.arange(5.0)[rows, None]
+
+    (values,) = on_unique_rows(compute, torch.tensor([4, 2, 4, 0, 1]), whole=whole)
+    assert values.tolist() == [[4.0], [2.0], [4.0], [0.0], [1.0]]
+    assert [isinstance(rows, slice) for rows in asked] == [all_of_it]
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 7, 23])

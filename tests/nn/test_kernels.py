@@ -12,8 +12,10 @@ from mmbench.nn.kernels import (
     ChosenProducts,
     ChosenRows,
     LogSumExp,
+    Norm,
     RowCosines,
     RowsAndNorm,
+    ScoreDifferences,
     UnitRows,
     WeightedProduct,
     add_rows,
@@ -133,6 +135,21 @@ def test_rows_and_the_norm_of_their_table(rows: Tensor) -> None:
     zeros = torch.zeros(2, 2, requires_grad=True)
     (gradient,) = torch.autograd.grad(RowsAndNorm.apply(chosen[1:2], zeros)[1], zeros)
     assert torch.equal(gradient, torch.zeros(2, 2))
+
+
+def test_the_norm_of_a_tensor(rows: Tensor) -> None:
+    x = rows.requires_grad_()
+    torch.testing.assert_close(Norm.apply(x), torch.linalg.matrix_norm(x))
+    assert torch.autograd.gradcheck(Norm.apply, x)
+    zeros = torch.zeros(2, 2, requires_grad=True)
+    (gradient,) = torch.autograd.grad(Norm.apply(zeros), zeros)
+    assert torch.equal(gradient, torch.zeros(2, 2))
+
+
+def test_differences_of_inner_products(rows: Tensor) -> None:
+    u, p, n = (part.clone().requires_grad_() for part in (rows, rows.flip(0) + 1.0, rows.flip(1)))
+    torch.testing.assert_close(ScoreDifferences.apply(u, p, n), (u * p).sum(1) - (u * n).sum(1))
+    assert torch.autograd.gradcheck(ScoreDifferences.apply, (u, p, n))
 
 
 def test_rows_of_length_one_and_their_gradients(rows: Tensor) -> None:

@@ -95,7 +95,7 @@ class FREEDOM(FactorModel):
         terms = {"bpr": vector_bpr(user, *items.chunk(2))}
         if self.reg_weight > 0:
             for name, tower in self.content.items():
-                projected = on_unique_rows(tower, batch.positives, batch.negatives)
+                projected = on_unique_rows(tower, batch.positives, batch.negatives, whole=len(self.item_embedding))
                 terms[f"bpr_{name}"] = self.content_weight * self.reg_weight * vector_bpr(user, *projected)
         return terms
 

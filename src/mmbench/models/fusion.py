@@ -64,8 +64,10 @@ class Fusion(FactorModel):
         return self.user_embedding, self._items(slice(None))
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR and the norm penalty on the fused batch rows; only items of the batch are projected."""
-        positive, negative = on_unique_rows(self._items, batch.positives, batch.negatives)
+        """BPR and the norm penalty on the fused batch rows."""
+        positive, negative = on_unique_rows(
+            self._items, batch.positives, batch.negatives, whole=len(self.item_embedding)
+        )
         return bpr_terms(self.user_embedding[batch.users], positive, negative, self.reg_weight)
 
     def _items(self, rows: Tensor | slice) -> Tensor:

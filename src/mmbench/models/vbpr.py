@@ -75,8 +75,8 @@ class VBPR(FactorModel):
         return self.user_embedding, self._items(slice(None))
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
-        """BPR and the norm penalty on the batch rows; only items of the batch are projected."""
-        items = on_unique_rows(self._items, batch.positives, batch.negatives)
+        """BPR and the norm penalty on the batch rows."""
+        items = on_unique_rows(self._items, batch.positives, batch.negatives, whole=len(self.item_embedding))
         user, positive, negative = batch.whole(self.user_embedding[batch.users], *items)
         return bpr_terms(user, positive, negative, self.reg_weight)
 

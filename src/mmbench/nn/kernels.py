@@ -378,6 +378,11 @@ class ChosenRows(Function):
         return None, add_rows(grad.new_zeros(ctx.length, *grad.shape[1:]), rows, grad)
 
 
+def _over(grad: Tensor, norm: Tensor) -> Tensor:
+    """The gradient of a norm over that norm, zero where it is zero."""
+    return (grad / norm).masked_fill_(norm == 0.0, 0.0)
+
+
 class RowsAndNorm(Function):
     r"""Rows N of a table and the norm of all of it, :math:`S_N X` and :math:`\|X\|_F`; called as ``(rows, table)``.
 
@@ -398,8 +403,50 @@ class RowsAndNorm(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
         rows, table, norm = ctx.saved_tensors
         of_rows, of_norm = grads
-        scale = (of_norm / norm).masked_fill_(norm == 0.0, 0.0)
-        return None, add_rows(table * scale, rows, of_rows)
+        return None, add_rows(table * _over(of_norm, norm), rows, of_rows)
+
+
+class Norm(Function):
+    r"""Norm of all entries of a tensor, :math:`\|X\|_F`.
+
+    .. math:: \frac{\partial L}{\partial X} = g\, X / \|X\|_F
+
+    and zero for a tensor of zeros. One pass over the tensor, where that of torch takes three.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(x)
+        ctx.save_for_backward(x, norm)
+        return norm
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        x, norm = ctx.saved_tensors
+        return x * _over(grads[0], norm)
+
+
+class ScoreDifferences(Function):
+    r"""By how much inner products differ, :math:`x_b = \langle u_b, p_b - n_b\rangle`; called as ``(u, p, n)``.
+
+    .. math:: \frac{\partial L}{\partial u_b} = g_b\,(p_b - n_b), \quad
+              \frac{\partial L}{\partial p_b} = g_b\,u_b = -\frac{\partial L}{\partial n_b}
+
+    That is half as many passes over the rows ``(B, d)`` as two inner products take.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, p: Tensor, n: Tensor) -> Tensor:
+        difference = p - n
+        ctx.save_for_backward(u, difference)
+        return (u * difference).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        u, difference = ctx.saved_tensors
+        grad = grads[0].unsqueeze(1)
+        of_p = u * grad
+        return difference * grad, of_p, -of_p
 
 
 class UnitRows(Function):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmbench.nn.kernels import LogSumExp, RowCosines
+from mmbench.nn.kernels import LogSumExp, Norm, RowCosines, ScoreDifferences
 
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:
@@ -22,12 +22,16 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
         positive: scores of positives, ``(B,)``.
         negative: scores of negatives, ``(B,)``.
     """
-    return -functional.logsigmoid(positive - negative).mean()
+    return _bpr_of_differences(positive - negative)
+
+
+def _bpr_of_differences(differences: Tensor) -> Tensor:
+    return -functional.logsigmoid(differences).mean()
 
 
 def vector_bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     """:func:`bpr` of the inner products of batch rows, each ``(B, d)``."""
-    return bpr((user * positive).sum(1), (user * negative).sum(1))
+    return _bpr_of_differences(ScoreDifferences.apply(user, positive, negative))
 
 
 def bpr_bits(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
@@ -41,7 +45,7 @@ def norm_penalty(*rows: Tensor) -> Tensor:
     Args:
         rows: gathered batch rows, each ``(B, d)``.
     """
-    return torch.stack([torch.linalg.vector_norm(r) for r in rows]).sum() / len(rows[-1])
+    return torch.stack([Norm.apply(r) for r in rows]).sum() / len(rows[-1])
 
 
 def half_squares(*rows: Tensor) -> Tensor:
