@@ -215,6 +215,7 @@ def test_blocks_do_not_change_ranks(
     train, heldout, scores = world
     whole = Evaluator(heldout, train).rank(Table(scores), top_k=5)
     monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_USERS", users)
+    monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_SCORES", 1)
     monkeypatch.setattr(counting, "BLOCK_COMPARISONS", comparisons)
     monkeypatch.setattr(counting, "CACHED_COMPARISONS", comparisons)
     blocks = Evaluator(heldout, train).rank(Table(scores), top_k=5)
@@ -263,6 +264,7 @@ def test_one_informative_user_is_enough(
     """In the first block, in one between and in the last."""
     train, heldout, scores = world
     monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_USERS", 10)
+    monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_SCORES", 1)
     for user in (0, 15, 29):
         one = torch.zeros_like(scores)
         one[user] = torch.arange(float(N_ITEMS))

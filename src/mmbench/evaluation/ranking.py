@@ -16,7 +16,9 @@ from mmbench.data.interactions import Interactions
 from mmbench.evaluation.counting import at_once, compared, compared_rows, count_ranks, top_items
 from mmbench.evaluation.metrics import RankedPairs, Ranking, per_user
 
-#: Scores of so many users fit the processor's cache for the passes that follow the product.
+#: So many scores fit the processor's cache for the passes that follow the product.
+BLOCK_SCORES = 1 << 19
+#: Users of a block at least, however many items there are: a product of fewer is slow.
 BLOCK_USERS = 64
 #: Room of a seen item beside a held-out one, in numbers of a block: some 64-bit integers.
 SEEN_INTEGERS = 8
@@ -139,8 +141,9 @@ class Evaluator:
         return Ranking(self.users, pairs_ranked, self.items, np.concatenate(top) if top else None)
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
-        for begin in range(0, len(self.users), BLOCK_USERS):
-            yield begin, min(begin + BLOCK_USERS, len(self.users))
+        step = max(BLOCK_USERS, BLOCK_SCORES // self.n_items)
+        for begin in range(0, len(self.users), step):
+            yield begin, min(begin + step, len(self.users))
 
     def _scored(self, model: Scorer, begin: int, end: int) -> _Block:
         users = self._user_index[begin:end]
