@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +20,8 @@ from mmbench.evaluation.metrics import RankedPairs, Ranking, per_user
 BLOCK_SCORES = 1 << 19
 #: Users of a block at least, however many items there are: a product of fewer is slow.
 BLOCK_USERS = 64
+#: Users whose scores are looked at together for a difference.
+ASKED_USERS = 16
 #: Room of a seen item beside a held-out one, in numbers of a block: some 64-bit integers.
 SEEN_INTEGERS = 8
 
@@ -118,7 +120,7 @@ class Evaluator:
         informative = False
         for begin, end in self._blocks():
             block = self._scored(model, begin, end)
-            informative = informative or _varies(block.candidates())
+            informative = informative or block.varies()
             sums.append(block.total)
             of_seen.append(block.of_seen())
             first.append(compared(block.scores, self._first_items[begin:end]))
@@ -234,11 +236,23 @@ class _Block:
         """Scores of the seen items, ``(n_seen,)``."""
         return self.scores[self.seen_rows, self.seen_items]
 
-
-def _varies(scores: Tensor) -> bool:
-    candidates = scores > -torch.inf
-    low = scores.masked_fill(~candidates, torch.inf).amin(1)
-    return bool((scores.amax(1) > low).any())
+    def varies(self) -> bool:
+        """Whether the candidates of any user differ; a few users are asked at a time, as the first mostly tell."""
+        for begin in range(0, len(self.scores), ASKED_USERS):
+            rows = slice(begin, begin + ASKED_USERS)
+            here = (self.seen_rows >= rows.start) & (self.seen_rows < rows.stop)
+            few = replace(
+                self,
+                scores=self.scores[rows],
+                users=self.users[rows],
+                seen_rows=self.seen_rows[here] - begin,
+                seen_items=self.seen_items[here],
+            )
+            scores = few.candidates()
+            lowest = scores.masked_fill(scores == -torch.inf, torch.inf).amin(1)
+            if bool((scores.amax(1) > lowest).any()):
+                return True
+        return False
 
 
 def _seen_by(users: NDArray[np.int64], seen: tuple[Interactions, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
