@@ -56,6 +56,18 @@ def test_a_forest_has_a_row_per_gain(sweep: Read) -> None:
     assert forest_lines([("m", "d", without, "no word")], several=False)[0].bounds is None
 
 
+@pytest.mark.parametrize(("value", "word"), [(83.3, "better, +83"), (-40.0, "better, -40"), (29.0, "better")])
+def test_what_is_out_of_reach_is_an_arrow_with_its_value(value: float, word: str) -> None:
+    lines = [
+        charts.Line("m", "d", value, (value - 5, value + 5), "better"),
+        charts.Line("m", "e", 1.0, (0.0, 2.0), "equivalent"),
+    ]
+    drawn = charts.forest(lines, "gain, %", 2.0, reach=30.0).svg
+    assert f">{word}<" in drawn
+    assert ">equivalent<" in drawn
+    assert ">better<" in charts.forest(lines, "gain, %", 2.0).svg
+
+
 def test_conditions_and_gains(sweep: Read) -> None:
     table, comparisons, _ = sweep
     means = condition_means(table)

@@ -53,6 +53,8 @@ LEAST_DOMAINS = 3
 #: Studies of several draws of the whole tuning.
 DRAWN = ("ml100k_draws",)
 MARGIN = 2.0
+#: Largest gain that the figure has room for, in percent.
+REACH = 30.0
 
 
 def judged() -> pd.DataFrame:
@@ -129,7 +131,7 @@ def main() -> None:
     rows = judged()
     page = with_section(PAGE.read_text(encoding="utf-8"), "answers", answers(rows))
     files.write_text(PAGE, with_section(page, "draws", drawn()))
-    files.write_text(FIGURE, charts.forest(lines_of(rows), "tuned gain in NDCG@20, %", MARGIN).svg)
+    files.write_text(FIGURE, charts.forest(lines_of(rows), "tuned gain in NDCG@20, %", MARGIN, REACH).svg)
 
 
 if __name__ == "__main__":

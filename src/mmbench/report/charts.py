@@ -327,27 +327,40 @@ def within(margin: float) -> Message:
     return Message("within ±{margin} %", margin=f"{margin:g}")
 
 
-def forest(lines: Sequence[Line], label: str, margin: float) -> Drawing:
-    """Estimates with intervals, one below the other, with the band of equivalence and the word of each."""
+def forest(lines: Sequence[Line], label: str, margin: float, reach: float = math.inf) -> Drawing:
+    """Estimates with intervals, one below the other, with the band of equivalence and the word of each.
+
+    Args:
+        lines: what is drawn, from top to bottom.
+        label: of the axis.
+        margin: half the width of the band of equivalence.
+        reach: what lies further from zero is an arrow at the edge, with its value beside the word.
+    """
     groups = list(dict.fromkeys(line.group for line in lines))
 
     def paint(axes: Sequence[Axes]) -> None:
         axis = axes[0]
         axis.axvspan(-margin, margin, color="#DDDDDD", zorder=0, label=within(margin), linewidth=0)
         axis.axvline(0.0, color="#666666", linewidth=0.8, zorder=1)
-        shown: set[str] = set()
+        for number, group in enumerate(groups if len(groups) > 1 else ()):  # for the legend
+            axis.plot([], [], markersize=6, linestyle="none", label=group, **_look(number))
         for place, line in enumerate(lines):
             look = _look(groups.index(line.group))
             if line.bounds is not None:
                 axis.plot(line.bounds, (place, place), color=look["color"], linewidth=1.5)
-            name = line.group if len(groups) > 1 and line.group not in shown else None
-            shown.add(line.group)
             face = look["color"] if line.bounds is not None else "white"
-            axis.plot(line.value, place, markersize=6, markerfacecolor=face, linestyle="none", label=name, **look)
-            axis.annotate(line.word, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+            word = line.word
+            if abs(line.value) > reach:
+                word = f"{word}, {line.value:+.0f}"
+                look["marker"] = ">" if line.value > 0 else "<"
+            value = max(-reach, min(reach, line.value))
+            axis.plot(value, place, markersize=6, markerfacecolor=face, linestyle="none", clip_on=False, **look)
+            axis.annotate(word, (1.03, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
         axis.set_yticks(range(len(lines)), [line.name for line in lines])
         axis.set_ylim(len(lines) - 0.4, -0.6)
         axis.set_xlabel(label)
+        if math.isfinite(reach):
+            axis.set_xlim(-reach, reach)
         columns = max(1, min(4, LEGEND // (6 + max(map(len, groups)))))
         axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=8)
 
