@@ -17,7 +17,7 @@ from mmbench.nn.kernels import ChosenRows, ProjectedRows
 #: Maps row indices ``(n,)`` to vectors ``(n, d)``; a slice too, where all rows are wanted.
 RowWise = Callable[[Any], Tensor]
 #: Share of a table from which on it is mapped as it lies: gathering a raw row takes a fifth of the time of its map.
-MOST = 0.8
+NEARLY_ALL = 0.8
 
 
 def concatenated(data: RecData, weights: Mapping[str, float] | None = None) -> Tensor:
@@ -89,7 +89,7 @@ def on_unique_rows(compute: RowWise, *indices: Tensor, whole: int = 0) -> tuple[
     if wanted.is_cuda:
         return compute(wanted).split(sizes)
     rows, place = distinct(wanted)
-    if whole and len(rows) > MOST * whole:
+    if whole and len(rows) > NEARLY_ALL * whole:
         return ChosenRows.apply(wanted, compute(slice(None))).split(sizes)
     return ChosenRows.apply(place, compute(rows)).split(sizes)
 
