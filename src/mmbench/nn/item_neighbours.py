@@ -278,8 +278,8 @@ def common_user_lists(
 ) -> CommonUsers | Neighbours:
     """The lists of :class:`CommonUsers`, by dense products where histories are so long that those take less time.
 
-    Dense lists may end in items of similarity zero, which :meth:`Neighbours.listing` passes over. Arguments are those of
-    :class:`CommonUsers`.
+    Dense lists may end in items of similarity zero, which :meth:`Neighbours.listing` passes over. Arguments are
+    those of :class:`CommonUsers`.
     """
     additions = int(torch.bincount(edge_index[0], minlength=n_users).square().sum())
     if 2.0 * n_users * n_items**2 > DENSE_OPERATIONS * additions:
