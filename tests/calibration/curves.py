@@ -144,11 +144,7 @@ def main() -> None:
     if arguments.pack:
         pack(folder)
         return
-    known = (
-        set()
-        if not PACKED.exists()
-        else set(pd.read_parquet(PACKED, columns=Subject._fields).itertuples(index=False, name=None))
-    )
+    known = set(packed()[list(Subject._fields)].itertuples(index=False, name=None))
     torch.set_num_threads(1)
     allocation.keep_freed_memory()
     for subject in subjects():
@@ -165,12 +161,17 @@ def main() -> None:
         print(subject, flush=True)
 
 
+def packed() -> pd.DataFrame:
+    """The packed trainings of this code; those of code that gave other results are no answer for its rule."""
+    frame = pd.read_parquet(PACKED)
+    return frame[frame["results_version"] == RESULTS_VERSION]
+
+
 def gathered(folder: Path) -> pd.DataFrame:
-    """The packed trainings and those of a folder, one row each."""
+    """The packed trainings of this code and those of a folder, one row each."""
     rows = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     fresh = pd.DataFrame([{**row, "configuration": json.dumps(row["configuration"])} for row in rows])
-    before = [pd.read_parquet(PACKED)] if PACKED.exists() else []
-    frame = pd.concat([*before, fresh]).drop_duplicates(list(Subject._fields), keep="last")
+    frame = pd.concat([packed(), fresh]).drop_duplicates(list(Subject._fields), keep="last")
     return frame.sort_values(list(Subject._fields)).reset_index(drop=True)
 
 

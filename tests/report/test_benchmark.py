@@ -11,7 +11,7 @@ from mmbench.inference import intervals
 from mmbench.report.benchmark import document
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
-from mmbench.report.layout import Entry, Table, frame, latex, markdown
+from mmbench.report.layout import Document, Entry, Table, frame, latex, markdown
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import proved, write_report
 from tests.report.constructed import Hits, Made, hit_users, write_sweep
@@ -47,9 +47,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def table_of(folder: Path) -> Table[str]:
-    table = read_sweep(folder)
-    (made,) = document(table, read_contrasts(table, read_groups(table, folder))).tables
+    (made,) = document_of(folder).tables
     return made
+
+
+def document_of(folder: Path) -> Document[str]:
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    return document(table, read_contrasts(table, groups), groups)
 
 
 def by_model(table: Table[str]) -> dict[str, dict[str, Entry]]:
@@ -113,9 +118,8 @@ def test_one_seed_tells_nothing_apart(tmp_path: Path) -> None:
 def test_every_form_says_the_same_and_is_escaped(folder: Path) -> None:
     write_report(folder)
     table = read_sweep(folder)
-    compared = read_contrasts(table, read_groups(table, folder))
     report = folder / "report"
-    made = proved(document(table, compared), table)
+    made = proved(document_of(folder), table)
     md, tex = markdown(made), latex(made)
     assert (report / "benchmark.tex").read_text() == tex
     assert r"shop_50%\|1, benchmark on NDCG@20" in md

@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 
 from mmbench.inference import tuned_gain
+from mmbench.inference.intervals import holm, smallest_equivalence_margin
+from mmbench.inference.pooling import pooled_gain
 from mmbench.inference.tuned_gain import NoWord
-from mmbench.report.disposals import Disposal, read_disposals
+from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
+from mmbench.report.pooled import pool
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import disposal_sentence
 from mmbench.report.write import write_report
@@ -103,6 +106,43 @@ def test_without_any_control_there_is_a_ratio_and_no_word(tmp_path: Path) -> Non
     table = write_report(folder)
     assert "no word: more search on one side" in table.text
     assert "control not run: dataset=d model=m modality=text_shuffled_image" in table.text
+
+
+def test_it_is_tested_as_a_contrast_is(tmp_path: Path) -> None:
+    conditions = ("none", "text", "image", "fused", *CONTROLS, "shuffled", "image_shuffled_text")
+    folder = write_sweep(tmp_path / "s", cells(conditions=conditions))
+    found = disposals(folder)
+    for disposal in found.values():
+        tuned, inference = disposal.tuned, disposal.inference
+        assert tuned is not None
+        assert tuned.log_gain is not None
+        assert inference is not None
+        assert inference.p == tuned.log_gain.p
+        assert inference.margin == pytest.approx(smallest_equivalence_margin(tuned.log_gain))
+        assert inference.mde == tuned.log_gain.mde()
+        assert disposal.optimism == (tuned.a.optimism, tuned.b.optimism)
+        # The family of Holm is that of the modalities of one model, or of all models together.
+        family = [d.inference.p for (_, model), d in found.items() if model == disposal.model and d.inference]
+        assert inference.holm in holm(family)
+        assert inference.holm >= inference.p
+    write_report(folder)
+    rows = pd.read_csv(folder / "report" / "verdicts.csv")
+    free = rows[rows["contrast"] == "free_disposal_of_image"]
+    assert len(free) == 2
+    tests = ["holm_p", "bh_q", "equivalence_p", "noninferior_p", "dispensable_p", "smallest_margin", "mde"]
+    assert free[[*tests, "optimism_a", "optimism_b"]].notna().all(axis=None)
+
+
+def test_it_is_pooled_over_data_sets(tmp_path: Path) -> None:
+    one, other = cells(gain=100), cells(gain=60)
+    both = {**one, **{("e", *name[1:]): cell for name, cell in other.items()}}
+    table = read_sweep(write_sweep(tmp_path / "s", both))
+    found = read_disposals(table, read_groups(table, table.folder))
+    pooled = pool(found)["m", "free_disposal_of_image"]
+    gains = [d.tuned.log_gain for d in found if d.modality == "image" and d.model == "m" and d.tuned]
+    assert pooled == pooled_gain([gain for gain in gains if gain])
+    assert pooled.k == 2
+    assert (ALL_MODELS, "free_disposal_of_image") in pool(found)
 
 
 def test_late_external_and_thinned_cells_are_on_neither_side(tmp_path: Path) -> None:

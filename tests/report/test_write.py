@@ -190,7 +190,7 @@ def test_latex_compiles_and_fits_a_page_of_two_columns(table: SweepTable, tmp_pa
     groups = read_groups(table, table.folder)
     compared = read_contrasts(table, groups)
     told = [document(table, groups), verdict_table.document(table, compared, read_disposals(table, groups))]
-    for place, one in enumerate([*told, benchmark.document(table, compared)]):
+    for place, one in enumerate([*told, benchmark.document(table, compared, groups)]):
         folder = tmp_path / str(place)
         folder.mkdir()
         assert "Overfull" not in compiled(latex(one), folder)

@@ -428,22 +428,28 @@ def free_disposal(
 
 
 def estimate(
-    real: Sequence[TunedCell], control: Sequence[TunedCell], n: int | None = None, *, level: float = 0.95
+    real: Sequence[TunedCell],
+    control: Sequence[TunedCell],
+    n: int | None = None,
+    *,
+    level: float = 0.95,
+    between_models: bool = False,
 ) -> Estimated:
-    """What :func:`free_disposal` says in words, without curves: for simulations, in about a millisecond.
+    """What :func:`free_disposal` says in words, without curves, in about a millisecond.
 
-    With one cell of one model on each side this is :func:`tuned_gain`.
+    With one cell on each side this is :func:`tuned_gain`.
 
     Args:
         real: cells of one or several models.
         control: the same number of cells for each model.
         n: number of trials per cell; None is a third of those that were run, rounded up, at least two.
         level: coverage.
+        between_models: the sides belong to different models, whose trials were drawn independently.
 
     Raises:
         ValueError: as :func:`free_disposal`.
     """
-    pair = _Pair(real, control, n, paired=True)
+    pair = _Pair(real, control, n, paired=not between_models)
     numbers = sorted({pair.n, pair.early})
     return pair.estimated(pair.estimates(pair.outcomes(numbers), numbers), level)
 

@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from mmbench.inference import intervals
+from mmbench.inference.tuned_gain import estimate
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.messages import Message, points, series
-from mmbench.report.comparisons import ALPHA, Comparison
+from mmbench.report.cell_effort import CellEffort
+from mmbench.report.comparisons import ALPHA, Comparison, level_of, wordless
+from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
 from mmbench.report.pooled import percents
 from mmbench.report.results import COUNTED
@@ -20,28 +23,29 @@ SAME = "="
 SIGNIFICANT, EQUIVALENT, UNDECIDED, FAILED, WORDLESS = "†", "≈", "?", "✗", "°"
 
 
-def document(table: SweepTable, compared: Sequence[Comparison]) -> Document:
+def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence[Group]) -> Document:
     """One table per dataset; the export holds what is printed, full precision is in table.csv and verdicts.csv.
 
     Args:
         table: the sweep.
         compared: its planned contrasts, judged.
+        groups: its fairness report.
     """
     return Document(
         Message("{sweep}, benchmark", sweep=table.title),
-        [_models(table, d, compared) for d in table.datasets],
+        [_models(table, d, compared, [group for group in groups if group.dataset == d]) for d in table.datasets],
         _notes(table),
     )
 
 
-def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison]) -> Table[str]:
+def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison], groups: Sequence[Group]) -> Table[str]:
     """A row for each model: values by condition, gain of every contrast, then the tests of the first contrast."""
     by_contrast: dict[str, dict[str, Comparison]] = {contrast.name: {} for contrast in table.contrasts}
     for c in compared:
         if c.dataset == dataset:
             by_contrast[c.contrast][c.model] = c
     shown = {name: by_model for name, by_model in by_contrast.items() if by_model}
-    marks = _marks(table, dataset)
+    marks = _marks(table, dataset, groups)
     columns = [
         Column[str]("dataset", None, lambda model: dataset),
         Column[str]("model", Message("model"), str, names=True),
@@ -104,26 +108,32 @@ def _value(result: CellResult, metric: str) -> str:
     return f"{interval.mean:#.3g} ±{interval.hi - interval.mean:#.2g}"
 
 
-def _marks(table: SweepTable, dataset: str) -> dict[tuple[str, str], int]:
-    """The best model of every condition, and those that a paired interval does not tell from it."""
+def _marks(table: SweepTable, dataset: str, groups: Sequence[Group]) -> dict[tuple[str, str], int]:
+    """The best model of every condition, and those over which its tuned gain is not shown."""
+    efforts = {(group.model, cell.modality): cell for group in groups for cell in group.cells}
     marks: dict[tuple[str, str], int] = {}
     for condition in table.conditions:
         order = table.ranked(dataset, condition, table.primary)
-        results = {model: table.done(dataset, model, condition) for model in order}
-        for model in order:
-            best, other = results[order[0]], results[model]
+        done = [table.done(dataset, model, condition) for model in order]
+        tuned = [None if result is None else efforts.get((result.model, result.modality)) for result in done]
+        for model, effort in zip(order, tuned, strict=True):
             if model == order[0]:
                 marks[condition, model] = BEST
-            elif best is not None and other is not None and not _told_apart(best, other, table.primary):
+            elif tuned[0] is not None and effort is not None and _alike(tuned[0], effort):
                 marks[condition, model] = ALIKE
     return marks
 
 
-def _told_apart(best: CellResult, other: CellResult, metric: str) -> bool:
-    if (best.seeds, best.test_hash) != (other.seeds, other.test_hash) or len(best.seeds) < MIN_SEEDS:
-        return True
-    gap = intervals.crossed_interval(best.per_user(metric) - other.per_user(metric))
-    return not gap.contains(0.0)
+def _alike(best: CellEffort, other: CellEffort) -> bool:
+    """Whether the tuned gain of the best model over another has bounds, and they do not lie above zero."""
+    cells = (best, other)
+    if wordless(cells):
+        return False
+    try:
+        found = estimate([best.tuned_cell], [other.tuned_cell], level=level_of(cells), between_models=True)
+    except ValueError:  # other users
+        return False
+    return found.log_gain is not None and found.log_gain.at(found.level).lo <= 0
 
 
 def _gain(comparison: Comparison) -> str:
@@ -150,9 +160,9 @@ def _notes(table: SweepTable) -> list[str]:
     hashes = sorted({cell.test_hash[:12] for cell in table.cells.values() if cell.status == "done"})
     lines: list[str] = [
         Message(
-            "{metric}, mean over users and seeds ± half its 95 % interval; {same} the model ignores content; best of a "
-            "column marked, and those that a paired 95 % interval over users and seeds (uncorrected) cannot tell from "
-            "it.",
+            "{metric} of the chosen configuration, mean over users and seeds ± half its 95 % interval; {same} the "
+            "model ignores content; best of a column marked, and those over which the best has no tuned gain that is "
+            "told from zero (interval over trials, users and the default's seed; uncorrected).",
             metric=metric_name(table.primary),
             same=SAME,
         ),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -121,6 +121,11 @@ class Comparison:
         return self.a.dataset if self.over is None else self.over.name
 
     @property
+    def data(self) -> str:
+        """Name of its data set whatever its split."""
+        return self.a.data
+
+    @property
     def model(self) -> str:
         """Its model."""
         return self.a.model
@@ -161,7 +166,7 @@ def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Compariso
     def join(over: Repetitions, members: Sequence[Comparison]) -> list[Comparison]:
         return _join(over, members, table.delta)
 
-    return _adjusted(together(by_dataset, repeated, lambda c: (c.model, c.contrast), join))
+    return adjusted(together(by_dataset, repeated, lambda c: (c.model, c.contrast), join))
 
 
 def _join(over: Repetitions, members: Sequence[Comparison], delta: float) -> list[Comparison]:
@@ -181,7 +186,7 @@ def _join(over: Repetitions, members: Sequence[Comparison], delta: float) -> lis
             judgement,
             fairness,
             tuned,
-            inference=None if tuned is None else _inference(tuned, delta),
+            inference=None if tuned is None else inference_of(tuned, delta),
             earlier=looks_together(over, [c.earlier for c in members], delta),
             over=over,
         )
@@ -240,7 +245,6 @@ def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None
         return judged_sides([at(pair[0])], [at(pair[1])], table.delta, level, doubts)
 
     tuned, judged = say(now, level_of(pair))
-    same_metric = all(effort.choice.metric == effort.metric for effort in pair)
     return Comparison(
         a,
         b,
@@ -249,8 +253,8 @@ def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None
         tuned,
         configuration,
         effects,
-        inference=None if tuned is None else _inference(tuned, table.delta),
-        optimism=(tuned.a.optimism, tuned.b.optimism) if tuned is not None and same_metric else None,
+        inference=None if tuned is None else inference_of(tuned, table.delta),
+        optimism=optimism_of(tuned, pair),
         earlier=earlier_looks(pair, say),
     )
 
@@ -311,6 +315,13 @@ def judged_sides(
     return tuned, verdict(tuned, delta, untrusted=_all(list(dict.fromkeys(found))), wordless=wordless(cells))
 
 
+def optimism_of(tuned: TunedGain | None, cells: Iterable[CellEffort]) -> tuple[float, float] | None:
+    """Expected validation score of A and of B minus the expected test metric; None where the two are other metrics."""
+    if tuned is None or any(cell.choice.metric != cell.metric for cell in cells):
+        return None
+    return tuned.a.optimism, tuned.b.optimism
+
+
 def unfairness(group: Group | None) -> list[str]:
     """Why the measurement of a dataset and model cannot be trusted, whatever its numbers."""
     return [check.reason for check in group.checks if check.level == FAIL] if group else []
@@ -338,7 +349,13 @@ def _all(reasons: Sequence[str]) -> str:
     return clauses(reasons) if reasons else ""
 
 
-def _inference(tuned: Gain, delta: float) -> Inference | None:
+def inference_of(tuned: Gain, delta: float) -> Inference | None:
+    """Tests of a tuned gain, not adjusted yet; None where it has no bounds.
+
+    Args:
+        tuned: the gain.
+        delta: equivalence margin.
+    """
     log = tuned.log_gain
     if log is None or np.isnan(log.p):
         return None
@@ -354,22 +371,41 @@ def _inference(tuned: Gain, delta: float) -> Inference | None:
     )
 
 
-def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
+class _Tested(Protocol):
+    """A row of a data set and model that may have been tested."""
+
+    @property
+    def dataset(self) -> str: ...
+
+    @property
+    def model(self) -> str | None: ...
+
+    @property
+    def inference(self) -> Inference | None: ...
+
+
+Row = TypeVar("Row", bound=_Tested)
+
+
+def adjusted(rows: Sequence[Row]) -> list[Row]:
     """Fill in the adjusted p: Holm within a dataset and model, Benjamini-Hochberg over all.
 
-    Untrusted contrasts stay in their families, so that distrust never makes the others look better.
+    Contrasts are one such table, free disposals another. Untrusted rows stay in their families, so that distrust never
+    makes the others look better.
     """
-    tested = {i: c.inference for i, c in enumerate(compared) if c.inference is not None}
+    tested = {i: row.inference for i, row in enumerate(rows) if row.inference is not None}
     over_all = dict(
         zip(tested, intervals.benjamini_hochberg([inference.p for inference in tested.values()]), strict=True)
     )
-    adjusted = list(compared)
-    for _, members in itertools.groupby(tested, key=lambda i: (compared[i].dataset, compared[i].model)):
-        family = list(members)  # contrasts of a model stand together
+    families: dict[tuple[str, str | None], list[int]] = {}
+    for i in tested:
+        families.setdefault((rows[i].dataset, rows[i].model), []).append(i)
+    found = list(rows)
+    for family in families.values():
         for i, holm in zip(family, intervals.holm([tested[i].p for i in family]), strict=True):
             filled = replace(tested[i], holm=float(holm), bh=float(over_all[i]))
-            adjusted[i] = replace(compared[i], inference=filled)
-    return adjusted
+            found[i] = replace(rows[i], inference=filled)  # type: ignore[type-var]
+    return found
 
 
 def significant(compared: Sequence[Comparison]) -> tuple[int, int]:

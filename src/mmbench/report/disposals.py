@@ -20,11 +20,15 @@ from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import (
     At,
     EarlierLook,
+    Inference,
+    adjusted,
     earlier_looks,
+    inference_of,
     judged_sides,
     level_of,
     looks_together,
     now,
+    optimism_of,
     unfairness,
 )
 from mmbench.report.fairness_checks import Group
@@ -89,6 +93,10 @@ class Disposal:
         over: the repetitions that are judged together here, where ``dataset`` names them all.
         within: the repetitions that this is one of; then they have the word.
         part: the slice whose items alone have the modality; empty where all that have it do.
+        inference: tests of the tuned gain; None where it has no bounds.
+        optimism: expected validation score of each side minus the expected test metric; None where the two are
+            different metrics.
+        data: name of the data set whatever its split.
     """
 
     dataset: str
@@ -104,6 +112,9 @@ class Disposal:
     over: Repetitions | None = None
     within: Repetitions | None = None
     part: str = ""
+    inference: Inference | None = None
+    optimism: tuple[float, float] | None = None
+    data: str = ""
 
     @property
     def name(self) -> str:
@@ -147,7 +158,7 @@ def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]
             for group in having:
                 found += _read(table, modality, group.model, [group])
             found += _read(table, modality, None, of_dataset)
-    return _together(table, groups, by_dataset)
+    return adjusted(_together(table, groups, by_dataset))
 
 
 def read_partial_disposals(table: SweepTable, groups: Sequence[Group], modality: str) -> list[Disposal]:
@@ -198,8 +209,12 @@ def _join(over: Repetitions, members: Sequence[Disposal], delta: float) -> list[
         failed=tuple(dict.fromkeys(control for d in members for control in d.failed)),
         earlier=looks_together(over, [d.earlier for d in members], delta),
         over=over,
+        inference=None if tuned is None else inference_of(tuned, delta),
+        optimism=None,
     )
-    parts = [replace(d, judgement=without_word(over, d.judgement), earlier=(), within=over) for d in members]
+    parts = [
+        replace(d, judgement=without_word(over, d.judgement), inference=None, earlier=(), within=over) for d in members
+    ]
     return [joined, *parts]
 
 
@@ -257,6 +272,9 @@ def _read(
         tuple(failed),
         earlier,
         part=part,
+        inference=None if tuned is None else inference_of(tuned, table.delta),
+        optimism=optimism_of(tuned, cells),
+        data=next(cell.data for cell in table.cells.values() if cell.dataset == groups[0].dataset and cell.data),
     )
 
 

@@ -12,6 +12,7 @@ from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, points
 from mmbench.report.comparisons import ALPHA, Comparison
+from mmbench.report.disposals import ALL_MODELS, Disposal
 from mmbench.report.layout import Column, Table
 from mmbench.report.table import SweepTable
 from mmbench.store.schema import ID_ONLY
@@ -20,27 +21,33 @@ NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)
 
 
 class Contrasted(NamedTuple):
-    """A contrast of one model."""
+    """A contrast, or the free disposal of a modality, of one model or over all of them."""
 
     model: str
     contrast: str
 
 
-def studies(compared: Sequence[Comparison]) -> dict[Contrasted, list[Comparison]]:
-    """Comparisons to pool by model and contrast: one for each data set, trusted, with a tuned gain that has bounds.
+Judged = Comparison | Disposal
+
+
+def studies(compared: Sequence[Judged]) -> dict[Contrasted, list[Judged]]:
+    """Rows to pool by model and contrast: one for each data set, trusted, with a tuned gain that has bounds.
+
+    A gain of exactly zero without variance, of two sides that are the same runs, is no estimate that has a weight.
 
     Several splits of one data set share their users and are no independent studies: where they were judged together,
     that counts, otherwise the first.
     """
-    pooled: dict[Contrasted, dict[str, Comparison]] = {}
+    pooled: dict[Contrasted, dict[str, Judged]] = {}
     for c in compared:
         trusted = c.within is None and c.judgement is not None and c.judgement.word not in NOT_POOLED
         if trusted and c.tuned is not None and c.tuned.log_gain is not None and c.tuned.log_gain.se > 0:
-            pooled.setdefault(Contrasted(c.model, c.contrast), {}).setdefault(c.a.data, c)
+            name = Contrasted(c.model or ALL_MODELS, c.name.split("/")[-1])
+            pooled.setdefault(name, {}).setdefault(c.data, c)
     return {key: list(by_data.values()) for key, by_data in pooled.items() if len(by_data) > 1}
 
 
-def pool(compared: Sequence[Comparison]) -> dict[Contrasted, PooledEffect]:
+def pool(compared: Sequence[Judged]) -> dict[Contrasted, PooledEffect]:
     """Random-effects mean over data sets by model and contrast, where there are at least two data sets."""
     return {
         key: pooled_gain([c.tuned.log_gain for c in members if c.tuned and c.tuned.log_gain])
@@ -48,7 +55,7 @@ def pool(compared: Sequence[Comparison]) -> dict[Contrasted, PooledEffect]:
     }
 
 
-def pooled_tables(compared: Sequence[Comparison]) -> list[Table[tuple[Contrasted, PooledEffect]]]:
+def pooled_tables(compared: Sequence[Judged]) -> list[Table[tuple[Contrasted, PooledEffect]]]:
     """The pooled gains as a table, if there are any."""
     columns: Sequence[Column[tuple[Contrasted, PooledEffect]]] = (
         Column(None, Message("model"), lambda row: row[0].model, names=True),

@@ -51,7 +51,7 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
         if choices:
             title = Message("{data}, free disposal on {metric}", data=name, metric=metric_name(table.primary))
             printed.append(Table(title, [*_repetition(choices), *free], choices))
-    printed += [*pooled_tables(compared), *rank_tables(table)]
+    printed += [*pooled_tables([*compared, *disposals]), *rank_tables(table)]
     exported: list[Table[Any]] = [Table("", columns, compared), Table("", free, disposals)]
     return Document(
         Message("{sweep}, verdicts", sweep=table.title), printed, notes(table, compared, disposals), exported
@@ -85,19 +85,13 @@ def columns_of(table: SweepTable) -> Sequence[Column[Comparison]]:
         Column("fairness", None, lambda c: c.fairness),
         Column("delta", None, lambda c: table.delta),
         *(of_contrast(column) for column in GAIN),
-        Column("holm_p", Message("Holm p"), _tested(lambda i: i.holm), lambda p: _p(p) + ("†" if p < ALPHA else "")),
-        Column("bh_q", Message("BH q"), _tested(lambda i: i.bh), _p),
+        *ADJUSTED,
         Column(None, Message("verdict"), lambda c: c.word),
         Column(None, Message("fairness"), lambda c: c.fairness),
-        Column("equivalence_p", Message("equivalence p"), _tested(lambda i: i.equivalence_p), _p, part=2),
-        Column("noninferior_p", Message("A not worse p"), _tested(lambda i: i.noninferior_p), _p, part=2),
-        Column("dispensable_p", Message("B not worse p"), _tested(lambda i: i.dispensable_p), _p, part=2),
-        Column("smallest_margin", Message("margin %"), _tested(lambda i: i.margin), _percent, part=2),
-        Column("mde", Message("MDE %"), _tested(lambda i: i.mde), _percent, part=2),
+        *TESTS,
         Column("redundancy", Message("R"), lambda c: c.redundancy, lambda share: f"{share:.2f}", part=2),
         *(of_contrast(column) for column in TUNING),
-        Column("optimism_a", Message("optimism A"), lambda c: c.optimism and c.optimism[0], _difference, part=3),
-        Column("optimism_b", Message("optimism B"), lambda c: c.optimism and c.optimism[1], _difference, part=3),
+        *OPTIMISM,
         Column(
             "configuration_gain", Message("these two configurations %"), _configured(lambda g: g.mean), points, part=4
         ),
@@ -129,12 +123,15 @@ def disposal_columns(table: SweepTable) -> Sequence[Column[Disposal]]:
         Column("sentence", None, lambda d: disposal_sentence(d, table.primary)),
         Column("delta", None, lambda d: table.delta),
         *(_of_disposal(column) for column in GAIN),
+        *ADJUSTED,
         Column(None, Message("verdict"), _judged),
         Column(None, Message("cells"), _sides),
+        *TESTS,
         Column("real", None, lambda d: " ".join(d.real)),
         Column("control", None, lambda d: " ".join(d.control)),
         Column("missing", None, lambda d: "; ".join(f"model={model} {words}" for model, words in d.missing)),
         *(_of_disposal(column) for column in TUNING),
+        *OPTIMISM,
     )
 
 
@@ -243,6 +240,33 @@ TUNING: Sequence[Column[Gain]] = (
 )
 
 
+def _tested(get: Callable[[Inference], float]) -> Callable[[Comparison | Disposal], float | None]:
+    return lambda row: None if row.inference is None else get(row.inference)
+
+
+def _p(p: float) -> str:
+    return "<.001" if p < 0.001 else f"{p:.3f}"
+
+
+#: Tests of a tuned gain, of contrasts and free disposals: those that are adjusted within their table, and the others.
+ADJUSTED: Sequence[Column[Any]] = (
+    Column("holm_p", Message("Holm p"), _tested(lambda i: i.holm), lambda p: _p(p) + ("†" if p < ALPHA else "")),
+    Column("bh_q", Message("BH q"), _tested(lambda i: i.bh), _p),
+)
+TESTS: Sequence[Column[Any]] = (
+    Column("equivalence_p", Message("equivalence p"), _tested(lambda i: i.equivalence_p), _p, part=2),
+    Column("noninferior_p", Message("A not worse p"), _tested(lambda i: i.noninferior_p), _p, part=2),
+    Column("dispensable_p", Message("B not worse p"), _tested(lambda i: i.dispensable_p), _p, part=2),
+    Column("smallest_margin", Message("margin %"), _tested(lambda i: i.margin), _percent, part=2),
+    Column("mde", Message("MDE %"), _tested(lambda i: i.mde), _percent, part=2),
+)
+#: How much of the validation score is not found again on test.
+OPTIMISM: Sequence[Column[Any]] = (
+    Column("optimism_a", Message("optimism A"), lambda row: row.optimism and row.optimism[0], _difference, part=3),
+    Column("optimism_b", Message("optimism B"), lambda row: row.optimism and row.optimism[1], _difference, part=3),
+)
+
+
 def _bounds(gain: Interval) -> Message:
     """Bounds of a gain on a page."""
     return Message("{lo} to {hi} %", lo=points(gain.lo), hi=points(gain.hi))
@@ -331,10 +355,6 @@ def _crossed(get: Callable[[CrossedInterval], Any]) -> Callable[[Comparison], An
     return lambda c: None if c.configuration is None or c.configuration.seeds < MIN_SEEDS else get(c.configuration)
 
 
-def _tested(get: Callable[[Inference], float]) -> Callable[[Comparison], float | None]:
-    return lambda c: None if c.inference is None else get(c.inference)
-
-
 def _of_users(get: Callable[[UserEffects], float]) -> Callable[[Comparison], float | None]:
     return lambda c: None if c.effects is None else get(c.effects)
 
@@ -346,10 +366,6 @@ TOGETHER = Message(
     "and the least of their degrees of freedom. Over N cold folds: the mean ± t s/√N with N - 1 degrees of freedom. "
     "The gain of each stands below without a word of its own."
 )
-
-
-def _p(p: float) -> str:
-    return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
 def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> list[str]:

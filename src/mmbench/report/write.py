@@ -56,7 +56,7 @@ def write_report(
     groups, compared, disposals, measured = evidence.groups, evidence.compared, evidence.disposals, evidence.measured
     documents = {
         paths.TABLE: evidence.results,
-        paths.BENCHMARK: benchmark.document(table, compared),
+        paths.BENCHMARK: benchmark.document(table, compared, groups),
         paths.VERDICTS: evidence.verdicts,
         paths.CONTRIBUTION: contribution_facts.document(table, measured),
     }
