@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench.cli.compose import compose
 from mmbench.data import planted
+from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import SECOND, WORLDS, World, make_world
 from mmbench.data.sources import Source
 
@@ -333,3 +335,23 @@ def test_users_of_uneven_logs_choose_what_they_like() -> None:
 def test_impossible_worlds_are_refused(world: str, options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_world(world, **options)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_world_with_new_items_has_a_split_of_its_own(world: str) -> None:
+    job = compose([f"dataset.world={world}", "dataset.world_options={n_users: 80, n_items: 60}"]).job()
+    dataset = job.dataset()
+    assert dataset.truth is not None
+    new = dataset.truth["new"]
+    trained = np.bincount(dataset.split.train.items, minlength=60) > 0
+    assert dataset.split.protocol == ("given" if new.any() else "paper")
+    assert not (trained & new).any()
+
+
+@pytest.mark.parametrize("world", ["cold_image", "cold_text"])
+@pytest.mark.parametrize("protocol", ["paper", "time", "last_out"])
+def test_a_split_that_trains_on_new_items_is_refused(world: str, protocol: str) -> None:
+    with pytest.raises(
+        ValueError, match=f"^dataset.protocol={protocol} would train on the new items of dataset.world="
+    ):
+        DatasetConfig("planted", world=world, protocol=protocol)

@@ -267,7 +267,10 @@ def test_nobody_can_train_on_a_new_item() -> None:
     [
         (DatasetConfig("ml100k"), "ml100k is no planted world"),
         (DatasetConfig("w", world="redundant", k_core=5), "only without dataset.k_core and dataset.min_rating"),
-        (DatasetConfig("w", world="cold_image", protocol="paper"), "cold_image is known only with dataset.protocol"),
+        (
+            DatasetConfig("w", world="cold_image", world_options=SMALL, protocol="cold", cold_fold=0),
+            "cold_image is known only with dataset.protocol",
+        ),
         (DatasetConfig("w", world="redundant", world_options={**SMALL, "popularity_sd": 0.0}), "popularity_sd above 0"),
     ],
 )

@@ -24,6 +24,8 @@ from mmbench.messages import Message, Refusal, Template
 
 #: Sizes of a data set.
 SIZES = Template("{name}: {users} users, {items} items, train / valid / test {train} / {valid} / {test} ({protocol})")
+#: Protocols that do not know which items of a planted world are new.
+TRAIN_ON_NEW = ("paper", "time", "last_out")
 #: Of whom validation is ranked, where not of all.
 SAMPLE = Template("validation: {users} of {all} users, the same for all conditions")
 
@@ -115,6 +117,13 @@ class DatasetConfig:
         if self.cold_fold is not None and (type(self.cold_fold) is not int or self.cold_fold not in folds):
             raise Refusal(
                 "dataset.cold_fold={fold} must be a whole number from 0 to {last}", fold=self.cold_fold, last=folds[-1]
+            )
+        if self.world is not None and planted.own_protocol(self.world) == "given" and self.protocol in TRAIN_ON_NEW:
+            raise Refusal(
+                "dataset.protocol={protocol} would train on the new items of dataset.world={world}; given keeps them "
+                "out, and cold draws others",
+                protocol=self.protocol,
+                world=self.world,
             )
         for modality, label in self.encoder.items():
             if not isinstance(label, str):

@@ -76,6 +76,11 @@ WORLDS: Mapping[str, World] = {
 }
 
 
+def own_protocol(world: str) -> str:
+    """Split protocol of a world: ``given`` keeps the new items of its generator out of training."""
+    return "given" if world in WORLDS and WORLDS[world].new_items else "paper"
+
+
 #: What every output on a planted world says, and how the names of all of them begin.
 MADE_UP = Template("PLANTED WORLD, MADE-UP DATA")
 PLANTED = "planted"
