@@ -344,7 +344,7 @@ def marked(text: str, broken: bool) -> str:
 def coverage_rows(found: Mapping[str, Result]) -> str:
     """One row per factor and number of users."""
     header = ["regime", "users", "replicas", "true gain", "coverage", "better at 0", "worse at 0"]
-    header += [f"equivalent at -{DELTA:.0%}", f"at +{DELTA:.0%}", "width", "users' share", "no word"]
+    header += [f"equivalent at -{DELTA:.0%}", f"at +{DELTA:.0%}", "half width", "width", "users' share", "no word"]
     rows = []
     for (factor, users), regime in PAIRS.items():
         if regime.name not in found:
@@ -362,6 +362,7 @@ def coverage_rows(found: Mapping[str, Result]) -> str:
                 marked(f"{tally.rate('worse', 0.0):.3f}", "worse" in broken),
                 marked(f"{tally.rate('equivalent', -DELTA):.3f}", "equivalent below" in broken),
                 marked(f"{tally.rate('equivalent', DELTA):.3f}", "equivalent above" in broken),
+                f"{tally.half_width / tally.bounded:.1%}",
                 marked(f"{tally.width:.2f}", "width" in broken),
                 f"{tally.users_share / tally.bounded:.0%}",
                 f"{sum(tally.refusals.values()) / tally.replicas:.2%}",

@@ -42,7 +42,7 @@ def cell(name: str, validation: NDArray[np.float64], test: NDArray[np.float64], 
     ]
     choice = valid.choice(trials[int(np.argmax(validation))], n_trials=len(trials))
     finals = [valid.final(seed, configuration=choice.configuration, course=trials[0].course) for seed in (1, 2, 3)]
-    described = valid.cell(config={"budget": {"name": "small", "trials": T}, "search": SEARCH})
+    described = valid.cell(config={"budget": {"name": "small", "trials": T, "max_steps": 3000}, "search": SEARCH})
     made = CellEffort(name, described, choice, valid.seal(choice), trials, [], finals, [], Path("nowhere"), "ndcg@20")
     return with_test(made, test)
 
@@ -177,6 +177,14 @@ def test_trainings_that_stalled_or_were_cut_off_are_told_with_the_remedy() -> No
     assert check_.reason.endswith("(text cut off): raise budget.max_steps")
     (check_,) = [c for c in check([with_courses(none, range(T), popularity=0.9), cut]) if c.level != "PASS"]
     assert check_.reason.endswith("raise budget.patience_steps and budget.max_steps")
+    # Twenty epochs of 58 steps are more than the cap in steps, so only what is above them gives a longer training.
+    large = with_courses(cut, range(T), steps_per_epoch=58)
+    for most, remedy in ((1000, "budget.max_steps above 1,160"), (1150, "budget.max_steps")):
+        budget = {**large.cell.config["budget"], "max_steps": most, "least_epochs": 20}
+        config = {**large.cell.config, "budget": budget}
+        cells = [replace_keeping(c, cell=msgspec.structs.replace(c.cell, config=config)) for c in (none, large)]
+        (check_,) = [c for c in check(cells) if c.level != "PASS"]
+        assert check_.reason.endswith(f"(text cut off): raise {remedy}")
 
 
 def test_what_is_never_chosen_may_stall() -> None:

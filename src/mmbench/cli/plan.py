@@ -162,7 +162,9 @@ def expected(table: SweepTable | None, translator: Translator) -> str:
         return f"{translator(unknown)}\n"
     header = [translator(name) for name in GAIN_COLUMNS]
     title = translator(Message("Expected range of the gains, from what has run"))
-    note = Message("More users narrow a range. More trials do not: a gain is told for a third of them.")
+    note = Message(
+        "More users narrow a range. So do more trials up to about 30, hardly beyond: a gain is told for a third."
+    )
     return terminal(Document("", [text_table(title, header, rows)], [translator(note)]))
 
 

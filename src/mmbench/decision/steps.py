@@ -13,8 +13,8 @@ from mmbench.decision.value import Draws
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import NoWord
 
-#: Steps that narrow what is known about the gain, so that their value can be computed. More trials do not: the gain is
-#: told for a third of them, and the best of more trials depends on the draw as much as the best of few.
+#: Steps that narrow what is known about the gain, so that their value can be computed. More trials hardly do beyond
+#: about 30: the gain is told for a third of them, and the best of more depends on the draw as much.
 USERS, AB_TEST = "users", "ab_test"
 #: What to do where the answer is known.
 ROLL_OUT, WAIT = "roll_out", "wait"

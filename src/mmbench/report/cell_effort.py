@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -248,7 +248,23 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], 
 
 
 #: Marks of a training that did not come to its end, and the value to raise against each.
-REMEDIES = {Message("stalled"): "budget.patience_steps", Message("cut off"): "budget.max_steps"}
+STALLED, CUT_OFF = Message("stalled"), Message("cut off")
+REMEDIES = {STALLED: "budget.patience_steps", CUT_OFF: "budget.max_steps"}
+
+
+def remedies(cells: Iterable[CellEffort]) -> dict[str, str]:
+    """The setting to raise against each mark, and above which value where anything less changes nothing.
+
+    A training has ``budget.least_epochs`` whatever ``budget.max_steps`` says, so on large data sets the cap is theirs.
+    """
+    found = dict(REMEDIES)
+    for cell in cells:
+        budget, cut = cell.cell.config["budget"], [t.course for t in cell.trials if t.course is not None]
+        taken = max((c.epochs * c.steps_per_epoch for c in cut if c.stop_reason == "max_steps"), default=0)
+        steps = max((c.steps_per_epoch for c in cut), default=0)
+        if taken >= budget["max_steps"] + steps > 0:
+            found[CUT_OFF] = Message("budget.max_steps above {steps}", steps=f"{taken:,}")
+    return found
 
 
 def stalled(trainings: Sequence[Training]) -> NDArray[np.bool_]:
@@ -291,6 +307,7 @@ def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: flo
     named = series([effort.modality for effort in efforts.values()])
     if sum(marks.values()) > UNTRAINED_WEIGHT:
         weighing = {mark: weight for mark, weight in marks.items() if weight > 0}
+        raised = remedies(efforts.values())
         reasons.append(
             Message(
                 "of the weight of {conditions}, {parts}: raise {settings}",
@@ -301,7 +318,7 @@ def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: flo
                         for mark, weight in weighing.items()
                     ]
                 ),
-                settings=conjoined([REMEDIES[mark] for mark in weighing]),
+                settings=conjoined([raised[mark] for mark in weighing]),
             )
         )
     if failed > FAILED_SHARE * slots:

@@ -17,7 +17,7 @@ from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
 from mmbench.messages import Message, clauses, conjoined, series
-from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, stalled
+from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, remedies, stalled
 from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable, given_from, not_tuned_here
 from mmbench.store import ledger
@@ -362,7 +362,7 @@ def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
         named = [
             Message("{name} {marks}", name=name, marks=conjoined(marks)) for name, marks in marked.items() if marks
         ]
-        values = [value for mark, value in REMEDIES.items() if any(mark in m for m in marked.values())]
+        values = [value for mark, value in remedies(cells).items() if any(mark in m for m in marked.values())]
         reason = Message(
             "more than {share} % of what decides did not train to its end ({conditions}): raise {settings}",
             share=f"{100 * UNTRAINED_WEIGHT:.0f}",

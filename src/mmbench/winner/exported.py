@@ -32,7 +32,7 @@ from mmbench.winner.chosen import Winner
 NEIGHBOURS = 50
 #: Items that are compared with all others at once.
 BLOCK_ITEMS = 256
-#: Metrics on the card.
+#: Metrics on the card beside the one that was judged.
 METRICS = ("ndcg@20", "recall@20")
 
 
@@ -132,7 +132,7 @@ def describe(winner: Winner, seed: int, table: SweepTable, written: list[str]) -
     meta: Mapping[str, Any] = {} if path is None else read_meta(Path(path))
     result = table.cells[cell.name]
     metrics = {}
-    for name in METRICS:
+    for name in dict.fromkeys([table.primary, *METRICS]):
         interval = crossed_interval(result.per_user(name))
         metrics[name] = {"mean": interval.mean, "low": interval.lo, "high": interval.hi, "level": interval.level}
     return {
