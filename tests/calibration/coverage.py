@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from mmbench.inference.tuned_gain import BOUNDED, Estimated
+from tests.benchmarks.performance import table, with_section
 from tests.calibration.simulation import CHUNK, PLAIN, Regime, Surface, Truth, disposal, disposals, estimates, truth
 
 RESULTS = Path(__file__).with_name("results")
@@ -330,12 +331,6 @@ def results() -> dict[str, Result]:
     return {name: result for name, result in read.items() if result is not None}
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def marked(text: str, broken: bool) -> str:
     """In bold with a mark where a bound is broken."""
     return f"**{text} !**" if broken else text
@@ -429,12 +424,24 @@ def with_sections(page: str, found: Mapping[str, Result]) -> str:
         ValueError: for a page without one of the markers.
     """
     for name, make in SECTIONS.items():
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        if page.count(begin) != 1 or page.count(end) != 1:
-            raise ValueError(f"the page lacks {begin} or {end}")
-        head, _, rest = page.partition(begin)
-        page = f"{head}{begin}\n{make(found)}\n{end}{rest.partition(end)[2]}"
+        page = with_section(page, name, make(found))
     return page
+
+
+def undecided_share(half_width: float, gain: float) -> float:
+    """Share of sweeps with eight trials that the power table expects to end *undecided*.
+
+    Of its regimes the one counts whose interval is most nearly as wide, at the gain that is as many half widths.
+
+    Args:
+        half_width: half the width of the 95 % interval of L.
+        gain: true relative gain, not negative.
+    """
+    of_eight = [r.main for r in results().values() if r.regime.trials == 8 and "plain" not in r.tallies]
+    width = {tally.half_width / tally.bounded: tally for tally in of_eight}
+    nearest = min(width, key=lambda one: abs(math.log(one / half_width)))
+    alike = math.expm1(math.log1p(gain) * nearest / half_width)
+    return float(np.interp(alike, GAINS, [width[nearest].rate("undecided", one) for one in GAINS]))
 
 
 def main() -> None:

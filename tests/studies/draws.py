@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from mmbench.store import files
+from tests.benchmarks.performance import table, with_section
+from tests.studies.planted import PAGE
 from tests.studies.sweeps import ROOT, Study, finished, run_missing
 
 CONDITIONS = "none,text,image,fused,text_shuffled_image,shuffled_image"
@@ -51,11 +54,41 @@ def spreads(results: Mapping[str, Mapping[str, Any]], contrast: str) -> dict[str
     }
 
 
+def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of docs/results.md: the gains of the draws, how far they lie apart, and how far was expected."""
+    lines = []
+    names = dict.fromkeys(judged["name"] for result in results.values() for judged in result["contrasts"])
+    for name in names if len(results) > 1 else ():
+        _, model, contrast = name.split("/")
+        found = [c for result in results.values() for c in result["contrasts"] if c["name"] == name]
+        sd = spreads(results, name)
+        apart = [f"{100 * sd[kind]:.1f}" for kind in ("tuned", "expected", "configurations")]
+        gains = ", ".join(f"{100 * c['gain']:+.1f} *{c['word'] or 'no word'}*" for c in found)
+        lines.append([model, contrast, gains, *apart])
+    header = [
+        "model",
+        "contrast",
+        "tuned gain % of the draws",
+        "sd of L %",
+        "expected sd %",
+        "sd of the configurations %",
+    ]
+    return table(header, lines)
+
+
 def main() -> None:
-    """Run what is missing."""
+    """Run what is missing, and write the table of what has run."""
     for done, result in run_missing(STUDIES):
         print(done.name, f"{result['wall_seconds']:.0f} s, {result['trainings']} trainings", flush=True)
+        write_page()
+    write_page()
     print(f"{len(finished(STUDIES))} of {len(STUDIES)} draws in {ROOT.name}/tests/studies/results", flush=True)
+
+
+def write_page() -> None:
+    """Write the table."""
+    page = with_section(PAGE.read_text(encoding="utf-8"), "draws", rows(finished(STUDIES)))
+    files.write_text(PAGE, page)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,19 @@ such a sweep asks; 3,000 steps without a better score still end a training.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.verdicts import Verdict
+from mmbench.report.disposals import ALL_MODELS
+from mmbench.store import files
+from tests.benchmarks.performance import table, with_section
+from tests.evaluation.truth_table import documented
 from tests.studies.sweeps import ROOT, Study, finished, run_missing
 
 #: Most steps of a training.
@@ -68,10 +72,16 @@ TRUTH: Mapping[str, Truth] = {
     "useless_image": Truth(False),
     "no_signal": Truth(False),
 }
-#: Relative gains by contrast, by world and seed, for each reading of the truth.
+#: Relative gains by contrast, by world and seed, for each reading of the truth; and studies by name.
 Planted = Mapping[tuple[str, int], Sequence[Mapping[str, float]]]
+Results = Mapping[str, Mapping[str, Any]]
 GAINS = {Verdict.BETTER, Verdict.BETTER_SMALL}
 LOSSES = {Verdict.WORSE, Verdict.WORSE_SMALL}
+#: Words that say what a gain is.
+SPOKEN = {*GAINS, *LOSSES, Verdict.EQUIVALENT, Verdict.UNDECIDED}
+#: What the table of the page shows.
+SHOWN = ("text_vs_none", "fused_vs_text", "free_disposal_of_image")
+PAGE = ROOT / "docs" / "results.md"
 
 
 def study(world: str, seed: int) -> Study:
@@ -100,47 +110,104 @@ def too_many(wrong: int, tested: int, rate: float = 0.05) -> bool:
     return wrong > 0 and float(stats.binom.sf(wrong - 1, tested, rate)) < 0.001
 
 
-def words(results: Mapping[str, Mapping[str, Any]], *, contrast: str, helping: bool) -> list[tuple[str, str]]:
-    """Name and word of every judged ``contrast`` (or free disposal) in worlds whose image helps, or does not."""
-    found = []
-    for name, result in results.items():
-        world = name.removeprefix("planted_").rpartition("_")[0]
-        if TRUTH[world].image_helps == helping:
-            judged = [*result["contrasts"], *result["disposals"]]
-            found += [(f"{name}: {c['name']}", c["word"]) for c in judged if c["name"].endswith(contrast) and c["word"]]
-    return found
+def spoken(results: Results, *, contrast: str, helping: bool | None = None) -> list[tuple[str, str]]:
+    """Name and word of every ``contrast`` (or free disposal) of one model that has a verdict on its gain.
 
-
-def detectable(results: Mapping[str, Mapping[str, Any]], planted: Planted) -> list[tuple[str, str]]:
-    """Name and word of every contrast whose planted gain is one that its interval detects with 80 % power.
-
-    The planted gain is the smaller of the two readings of the generator's truth. Contrasts without a word, failed ones
-    and those whose measurement is not trusted say nothing about power.
+    What failed, is not trusted or depends on tuning says neither that images help nor that they do not, and the choice
+    over all models repeats what one of them says.
 
     Args:
         results: studies by name.
-        planted: relative gains of a world and seed by contrast, in each reading.
+        contrast: its name.
+        helping: only worlds whose image helps, or does not; all where None.
     """
     found = []
     for name, result in results.items():
-        world, _, seed = name.removeprefix("planted_").rpartition("_")
-        readings = planted[world, int(seed)]
-        for judged in result["contrasts"]:
-            contrast = judged["name"].split("/")[-1]
-            gains = [reading[contrast] for reading in readings if contrast in reading]
-            spoken = judged["word"] not in (None, Verdict.FAILED, Verdict.UNTRUSTED)
-            if gains and spoken and judged["bounds"] is not None:
-                log_gain = LogGain(judged["log_ratio"], judged["se"], judged["df"])
-                if min(math.log1p(gain) for gain in gains) > math.log1p(log_gain.mde()):
+        world = name.removeprefix("planted_").rpartition("_")[0]
+        if helping is None or TRUTH[world].image_helps == helping:
+            for judged in (*result["contrasts"], *result["disposals"]):
+                _, model, said = judged["name"].split("/")
+                if said == contrast and model != ALL_MODELS and judged["word"] in SPOKEN:
                     found.append((f"{name}: {judged['name']}", judged["word"]))
     return found
 
 
+def undecided(results: Results, planted: Planted, share: Callable[[float, float], float]) -> list[tuple[bool, float]]:
+    """Whether each contrast that has a verdict is undecided, and with which probability it was expected to be.
+
+    The planted gain is the smaller of the two readings of the generator's truth.
+
+    Args:
+        results: studies by name.
+        planted: relative gains of a world and seed by contrast, in each reading.
+        share: share of sweeps that end undecided, by half the width of the 95 % interval of L and the true gain.
+    """
+    found = []
+    for name, result in results.items():
+        world, _, seed = name.removeprefix("planted_").rpartition("_")
+        for judged in result["contrasts"]:
+            contrast = judged["name"].split("/")[-1]
+            gains = [reading[contrast] for reading in planted[world, int(seed)] if contrast in reading]
+            if gains and judged["word"] in SPOKEN:
+                half = LogGain(judged["log_ratio"], judged["se"], judged["df"]).half_width(0.95)
+                found.append((judged["word"] == Verdict.UNDECIDED, share(half, min(gains))))
+    return found
+
+
+def more_than(expected: Sequence[float], seen: int) -> float:
+    """Probability of at least so many events that are independent and have these probabilities."""
+    chances = np.ones(1)
+    for one in expected:
+        chances = np.convolve(chances, [1 - one, one])
+    return float(chances[seen:].sum())
+
+
+def rows(results: Results, planted: Planted) -> str:
+    """The table of docs/results.md: what was planted, and what the instrument said."""
+    lines = []
+    for name, result in results.items():
+        world, _, seed = name.removeprefix("planted_").rpartition("_")
+        readings = planted[world, int(seed)]
+        models = dict.fromkeys(judged["name"].split("/")[1] for judged in result["contrasts"])
+        for model in models:
+            of_model = {
+                said: judged
+                for judged in (*result["contrasts"], *result["disposals"])
+                for _, of, said in [judged["name"].split("/")]
+                if of == model
+            }
+            cells = []
+            for contrast in SHOWN:
+                truth = " and ".join(f"{100 * reading[contrast]:+.1f}" for reading in readings if contrast in reading)
+                cells += [truth] * (contrast in readings[0]) + [told(of_model.get(contrast))]
+            lines.append([world, seed, model, *cells])
+    header = ["world", "seed", "model"]
+    for contrast in SHOWN:
+        header += ["planted %"] * (not contrast.startswith("free")) + [contrast.replace("_", " ")]
+    return table(header, lines)
+
+
+def told(judged: Mapping[str, Any] | None) -> str:
+    """A gain in percent with its interval and word."""
+    if judged is None or "gain" not in judged:
+        return "-" if judged is None else str(judged["word"] or "no word")
+    bounds = "" if judged["bounds"] is None else " [{:+.1f}, {:+.1f}]".format(*(100 * end for end in judged["bounds"]))
+    return f"{100 * judged['gain']:+.1f}{bounds} *{judged['word'] or 'no word'}*"
+
+
 def main() -> None:
-    """Run what is missing."""
+    """Run what is missing, and write the table of what has run."""
     for done, result in run_missing(STUDIES):
         print(done.name, f"{result['wall_seconds']:.0f} s, {result['trainings']} trainings", flush=True)
+        write_page()
+    write_page()
     print(f"{len(finished(STUDIES))} of {len(STUDIES)} studies in {ROOT.name}/tests/studies/results", flush=True)
+
+
+def write_page() -> None:
+    """Write the table."""
+    page = with_section(PAGE.read_text(encoding="utf-8"), "planted", rows(finished(STUDIES), documented()))
+    files.write_text(PAGE, page)
 
 
 if __name__ == "__main__":

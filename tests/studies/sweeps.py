@@ -1,6 +1,7 @@
 """Named studies that docs/results.md rests on: sweeps under multirun/ that resume, and a small record of what they say.
 
-A study whose record lies in ``results/`` is finished; any other is started, or continued where it stopped.
+A study is finished when ``results/`` has a record of its command by this version of the results; any other is started,
+or continued where it stopped.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from mmbench import paths
+from mmbench.audit.root import root_of
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import TunedGain
 from mmbench.inference.verdicts import Judgement
+from mmbench.report.cell_effort import cut_off, stalled
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.contribution_facts import DIFFERENCES, VALUES, read_contributions
 from mmbench.report.disposals import Disposal, read_disposals
@@ -26,6 +29,7 @@ from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.scheduling.cell_key import RESULTS_VERSION
 from mmbench.store import files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,9 +68,23 @@ class Study:
         """Run or continue the sweep, and write what it says."""
         began = time.perf_counter()
         mmbench(*self.command)
-        result = {"command": self.command, **self.said(), "wall_seconds": round(time.perf_counter() - began)}
+        result = {
+            "command": self.command,
+            "results_version": RESULTS_VERSION,
+            "root": root_of(self.folder),
+            **self.said(),
+            "wall_seconds": round(time.perf_counter() - began),
+        }
         files.write_document(self.record, result)
         return result
+
+    def result(self) -> dict[str, Any] | None:
+        """Its record; None where it has none, or one of another command or of code that gave other results."""
+        if not self.record.exists():
+            return None
+        found = dict(files.read_document(self.record))
+        known = (found["command"], found["results_version"]) == (self.command, RESULTS_VERSION)
+        return found if known else None
 
     def said(self) -> dict[str, Any]:
         """What the finished sweep says."""
@@ -95,13 +113,13 @@ def output(*words: str) -> str:
 def run_missing(studies: Sequence[Study]) -> Iterator[tuple[Study, dict[str, Any]]]:
     """Run every study without a record, in order."""
     for study in studies:
-        if not study.record.exists():
+        if study.result() is None:
             yield study, study.run()
 
 
 def finished(studies: Sequence[Study]) -> dict[str, dict[str, Any]]:
     """Results of the finished studies by name."""
-    return {study.name: files.read_document(study.record) for study in studies if study.record.exists()}
+    return {study.name: result for study in studies if (result := study.result()) is not None}
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -118,7 +136,7 @@ def summary(folder: Path) -> dict[str, Any]:
         "contrasts": [contrast(c) for c in compared],
         "disposals": [disposal(d) for d in read_disposals(table, groups)],
         "fairness": {f"{group.dataset}/{group.model}": group.level for group in groups},
-        "marks": marks(groups, table.delta),
+        "untrained": untrained(groups, table.delta),
         "facts": [fact for facts in measured for fact in bounded(facts)],
     }
 
@@ -184,16 +202,16 @@ def judged(tuned: TunedGain | None, judgement: Judgement | None) -> dict[str, An
     }
 
 
-def marks(groups: Sequence[Group], delta: float) -> dict[str, list[int]]:
-    """How many trials of a condition failed, stalled and were cut off, of how many."""
-    counts = {}
-    for group in groups:
-        for cell in group.cells:
-            courses = [trial.course for trial in cell.trials if trial.course is not None]
-            stalled = sum(course.stalled for course in courses)
-            cut_off = sum((course.late_rise or 0.0) > delta / 4 for course in courses)
-            counts["/".join(cell.cell.name)] = [len(cell.trials) - len(courses), stalled, cut_off, len(cell.trials)]
-    return counts
+def untrained(groups: Sequence[Group], delta: float) -> dict[str, dict[str, float]]:
+    """Share of the weights of each condition that trials have which stalled, and which were cut off."""
+    return {
+        "/".join(cell.cell.name): {
+            "stalled": float(cell.weights[stalled(cell.trials)].sum()),
+            "cut_off": float(cell.weights[cut_off(cell.trials, delta)].sum()),
+        }
+        for group in groups
+        for cell in group.cells
+    }
 
 
 def signal(words: Sequence[str]) -> dict[str, Any]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from mmbench.decision import Action, Status, decide
-from mmbench.inference.verdicts import Verdict
+from mmbench.inference.verdicts import UNTRAINED_WEIGHT, Verdict
+from mmbench.scheduling.cell_key import RESULTS_VERSION
+from mmbench.store import files
+from tests.benchmarks.performance import with_section
+from tests.calibration.coverage import undecided_share
 from tests.decision.cases import evidence
 from tests.evaluation.truth_table import documented
-from tests.studies import decisions, draws, planted
+from tests.studies import decisions, draws, planted, sweeps
 from tests.studies.decisions import CHEAP, DEAR, FAIR, parts_of
-from tests.studies.planted import GAINS, LOSSES, TRUTH, detectable, too_many, words
+from tests.studies.planted import GAINS, LOSSES, TRUTH, more_than, spoken, too_many, undecided
 from tests.studies.sweeps import finished
 
 PLANTED = finished(planted.STUDIES)
@@ -29,52 +35,80 @@ def test_a_wrong_rate_is_one_that_five_per_cent_cannot_explain() -> None:
 def test_no_word_contradicts_what_was_planted(name: str) -> None:
     truth = TRUTH[name.removeprefix("planted_").rpartition("_")[0]]
     if truth.image_helps:
-        for said, word in words({name: PLANTED[name]}, contrast="fused_vs_text", helping=True):
-            assert word in truth.words, said
+        for judged in PLANTED[name]["contrasts"]:
+            if judged["name"].endswith("/fused_vs_text") and judged["word"]:
+                assert judged["word"] in truth.words, judged["name"]
 
 
 @pytest.mark.parametrize("contrast", ["fused_vs_text", "free_disposal_of_image"])
 def test_useless_images_are_not_called_useful(contrast: str) -> None:
-    said = words(PLANTED, contrast=contrast, helping=False)
+    said = spoken(PLANTED, contrast=contrast, helping=False)
     wrong = [one for one in said if one[1] in GAINS]
     assert not too_many(len(wrong), len(said)), wrong
 
 
 def test_what_may_be_disposed_of_does_not_harm() -> None:
-    said = words(PLANTED, contrast="free_disposal_of_image", helping=False)
+    said = spoken(PLANTED, contrast="free_disposal_of_image")
     wrong = [one for one in said if one[1] in LOSSES]
     assert not too_many(len(wrong), len(said)), wrong
 
 
 @pytest.mark.skipif(not PLANTED, reason="no planted study has been recorded: make study")
-def test_undecided_is_no_more_frequent_than_power_predicts() -> None:
-    """A gain that is detected with 80 % power is left undecided in at most 20 %."""
-    said = detectable(PLANTED, documented())
-    undecided = [one for one in said if one[1] == Verdict.UNDECIDED]
-    assert not too_many(len(undecided), len(said), rate=0.2), undecided
+def test_undecided_is_no_more_frequent_than_the_power_table_predicts() -> None:
+    found = undecided(PLANTED, documented(), undecided_share)
+    assert len(found) >= 6 * len(PLANTED) // 2  # of six contrasts and more in every world
+    expected, seen = [share for _, share in found], sum(was for was, _ in found)
+    assert more_than(expected, seen) >= 0.001, f"{seen} of {len(found)}, and {sum(expected):.1f} are expected"
 
 
-def test_power_is_asked_of_planted_gains_that_can_be_detected_alone() -> None:
-    """Bounds of a standard error of .02 detect 5.8 %; the planted gain is the smaller of its readings."""
-    detects = {"bounds": [-0.1, 0.1], "log_ratio": 0.0, "se": 0.02, "df": 1000.0}
+def test_only_verdicts_count() -> None:
+    """What failed or is not trusted, and the choice over all models, is no evidence of a low rate of wrong words."""
+    said = {"m": "better", "n": "measurement not trusted", "o": "failed", "p": "depends on tuning", "q": None}
+    judged = [{"name": f"d/{model}/fused_vs_text", "word": word} for model, word in said.items()]
+    free = [{"name": f"d/{model}/free_disposal_of_image", "word": "worse"} for model in ("m", "all models")]
+    results = {"planted_redundant_0": {"contrasts": judged, "disposals": free}}
+    assert spoken(results, contrast="fused_vs_text", helping=False) == [
+        ("planted_redundant_0: d/m/fused_vs_text", "better")
+    ]
+    assert spoken(results, contrast="fused_vs_text", helping=True) == []
+    assert spoken(results, contrast="free_disposal_of_image") == [
+        ("planted_redundant_0: d/m/free_disposal_of_image", "worse")
+    ]
+
+
+def test_how_often_undecided_is_expected() -> None:
+    bounds = {"log_ratio": 0.0, "se": 0.02, "df": 1e9}
     contrasts = [
-        {"name": "p/m/text_vs_none", "word": "undecided", **detects},
-        {"name": "p/m/fused_vs_text", "word": "better", **detects},
-        {"name": "p/m/image_vs_none", "word": "undecided", **detects},
-        {"name": "p/fusion/text_vs_none", "word": "measurement not trusted", **detects},
-        {"name": "p/vbpr/text_vs_none", "word": None, **detects},
-        {"name": "p/bm3/text_vs_none", "word": "undecided", **detects, "se": 0.05},
-        {"name": "p/m/fused_vs_text_shuffled_image", "word": "undecided", **detects},  # nothing says what was planted
+        {"name": "p/m/text_vs_none", "word": "undecided", **bounds},
+        {"name": "p/m/fused_vs_text", "word": "better", **bounds},
+        {"name": "p/n/text_vs_none", "word": "measurement not trusted", **bounds},
+        {"name": "p/n/fused_vs_text", "word": None, **bounds},
+        {"name": "p/m/fused_vs_text_shuffled_image", "word": "undecided", **bounds},  # nothing says what was planted
     ]
-    gains = {"text_vs_none": 0.07, "fused_vs_text": 0.3, "image_vs_none": 0.05}
-    truth = {("w@1", 2): [gains, dict.fromkeys(gains, 4.0)]}
-    found = detectable({"planted_w@1_2": {"contrasts": contrasts}}, truth)
-    assert found == [
-        ("planted_w@1_2: p/m/text_vs_none", "undecided"),
-        ("planted_w@1_2: p/m/fused_vs_text", "better"),
-    ]
-    # Of ten, two are expected; seven or more have a probability of .0009.
-    assert [too_many(undecided, 10, rate=0.2) for undecided in (2, 6, 7, 8)] == [False, False, True, True]
+    truth = {("w@1", 2): [{"text_vs_none": 0.07, "fused_vs_text": 0.3}, {"text_vs_none": 4.0, "fused_vs_text": 0.1}]}
+    asked = []
+
+    def share(half: float, gain: float) -> float:
+        asked.append((half, gain))
+        return 0.25
+
+    assert undecided({"planted_w@1_2": {"contrasts": contrasts}}, truth, share) == [(True, 0.25), (False, 0.25)]
+    assert [gain for _, gain in asked] == [0.07, 0.1]
+    assert asked[0][0] == pytest.approx(0.0392, abs=1e-4)
+
+
+def test_probability_of_so_many_events() -> None:
+    assert more_than([0.2] * 10, 7) == pytest.approx(stats.binom.sf(6, 10, 0.2))
+    assert more_than([0.1, 0.5], 1) == pytest.approx(1 - 0.9 * 0.5)
+    assert more_than([], 0) == 1.0
+
+
+def test_the_power_table_says_less_of_a_larger_gain_and_more_of_a_wider_interval() -> None:
+    assert undecided_share(0.06, 0.0) > 0.9
+    assert undecided_share(0.06, 0.05) > undecided_share(0.06, 0.1)
+    assert undecided_share(0.12, 0.1) > undecided_share(0.06, 0.1)
+    # A gain of as many half widths is as likely to be seen.
+    assert undecided_share(0.12, 0.21) == pytest.approx(undecided_share(0.06, 0.1), abs=0.02)
 
 
 def test_the_page_states_what_was_planted_in_every_study() -> None:
@@ -103,14 +137,34 @@ def test_images_help_new_items_and_no_others(name: str) -> None:
     assert {part for part, (lo, _) in slices.items() if lo > 0} == {"cold"}
 
 
-def test_nothing_stands_still_and_is_called_worse() -> None:
+def test_nothing_that_is_untrained_is_called_worse() -> None:
     for result in PLANTED.values():
         for judged in result["contrasts"]:
             dataset, model, contrast = judged["name"].split("/")
             if judged["word"] in LOSSES:
                 for side in contrast.split("_vs_"):
-                    _, stalled, _, trials = result["marks"][f"{dataset}/{model}/{side}"]
-                    assert stalled <= trials / 3, judged["name"]
+                    weights = result["untrained"][f"{dataset}/{model}/{side}"]
+                    assert sum(weights.values()) <= UNTRAINED_WEIGHT, judged["name"]
+
+
+def test_a_record_of_another_command_or_version_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "RESULTS", tmp_path)
+    study = sweeps.Study("s", ("dataset.world=redundant",))
+    good = {"command": study.command, "results_version": RESULTS_VERSION}
+    for record, counts in (
+        (good, True),
+        ({**good, "results_version": RESULTS_VERSION - 1}, False),
+        ({**good, "command": [*study.command, "budget=small"]}, False),
+    ):
+        files.write_document(study.record, record)
+        assert (study.name in finished([study])) == counts
+    assert len(list(finished([study, sweeps.Study("t", ())]))) == 0
+
+
+def test_the_page_has_the_table_of_what_has_run() -> None:
+    page = planted.PAGE.read_text(encoding="utf-8")
+    assert with_section(page, "planted", planted.rows(PLANTED, documented())) == page
+    assert with_section(page, "draws", draws.rows(DRAWN)) == page
 
 
 @pytest.mark.skipif(len(DRAWN) < len(draws.STUDIES), reason=f"{len(DRAWN)} of {len(draws.STUDIES)} draws have run")
