@@ -256,13 +256,21 @@ def test_the_primary_metric_is_that_of_the_manifest(tmp_path: Path) -> None:
     cells = {("d", "m", "none"): three(BASE), ("d", "m", "text"): three(BASE, ranks=lower)}
     words, optimism = {}, {}
     for metric in ("ndcg@20", "recall@20"):
-        (c,) = judged(write_sweep(tmp_path / metric, cells, primary=metric)).values()
-        table = write_report(tmp_path / metric)
+        (c,) = judged(write_sweep(tmp_path / metric / "s", cells, primary=metric, metrics=[metric])).values()
+        table = write_report(tmp_path / metric / "s")
         words[metric], optimism[metric] = c.word, c.optimism
         assert f"verdicts on {'NDCG' if metric == 'ndcg@20' else 'Recall'}@20" in table.text
     assert words == {"ndcg@20": "worse", "recall@20": "equivalent"}
     assert optimism["ndcg@20"] is not None
     assert optimism["recall@20"] is None  # validation is NDCG@20, and the two are not the same thing
+    # Pages and figures of the second sweep speak of recall; NDCG@20 is left where it chooses, and to new items.
+    report = tmp_path / "recall@20" / "s" / "report"
+    for page in ("benchmark.md", "verdicts.md", "contribution.md", "submission.md", "fairness.html"):
+        text = (report / page).read_text(encoding="utf-8").lower()
+        assert "recall@20" in text, page
+        left = [line for line in text.splitlines() if "ndcg@20" in line.replace("validation ndcg@20", "")]
+        assert [line for line in left if "new items" not in line] == [], page
+    assert "Recall@20" in (report / "forest-text_vs_none.svg").read_text(encoding="utf-8")
 
 
 # Looks
