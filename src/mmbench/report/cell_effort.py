@@ -256,7 +256,7 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], 
 
 #: Marks of a training that did not come to its end, and the value to raise against each.
 STALLED, CUT_OFF = Message("stalled"), Message("cut off")
-REMEDIES = {STALLED: "budget.patience_steps", CUT_OFF: "budget.max_steps"}
+REMEDIES: dict[str, str] = {STALLED: "budget.patience_steps", CUT_OFF: "budget.max_steps"}
 
 
 def remedies(cells: Iterable[CellEffort]) -> dict[str, str]:
