@@ -76,7 +76,7 @@ PLAIN_MAPPINGS = {
         "report.layout.page",
     },
     "keyword arguments or a signature of another library": {
-        "report.charts._look",
+        "report.charts.look_of",
         "training.loop.get_extra_state",
         "training.loop._placement",
         "tuning.sampler.sample_relative",

@@ -110,6 +110,38 @@ def test_a_name_with_an_encoder_is_found(tuned: Path, command: Command, tmp_path
     assert group.cells[0].cell.name.modality == "text"
 
 
+def test_configurations_of_other_records_are_replaced_only_when_that_is_asked_for(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = ("model=hybridknn", "modality=none,text", "statistics.contrasts=[text_vs_none]")
+    for name, seeds in (("first", 2), ("second", 3)):
+        assert command("run", "-m", f"sweep.name={name}", *cells, f"budget.seeds={seeds}").code == 0
+    first, second = tmp_path / "first", tmp_path / "second"
+    report(monkeypatch, first, "--tuned")
+    report(monkeypatch, first, "--tuned")  # its own files, again
+    place = tmp_path / "conf" / "tuned" / DATA / "hybridknn"
+    (place / "none.yaml").unlink()
+    before = (place / "text.yaml").read_bytes()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        report(monkeypatch, second, "--tuned")
+    roots = [read_sweep(sweep).standing.root for sweep in (first, second)]
+    message = f"text.yaml holds a configuration of root {roots[0]}, and this sweep has root {roots[1]} (1 such files); "
+    is_one_line((int(end.value.code or 0), *capsys.readouterr()), message + "--replace replaces them")
+    assert [file.name for file in place.iterdir()] == ["text.yaml"]  # nothing was written
+    assert (place / "text.yaml").read_bytes() == before
+    report(monkeypatch, second, "--tuned", "--replace")
+    assert {yaml.safe_load(file.read_text())["root"] for file in place.iterdir()} == {roots[1]}
+    (place / "text.yaml").write_text("mine: 1\n")
+    with pytest.raises(SystemExit):
+        report(monkeypatch, second, "--tuned")
+    assert "holds a configuration of root -, " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        report(monkeypatch, second, "--replace")
+    assert "--replace goes with --tuned" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_configurations_of_two_sweeps_are_not_compared(tuned: Path, command: Command, tmp_path: Path) -> None:
     file = tmp_path / "conf" / "tuned" / DATA / "vbpr" / "text.yaml"

@@ -68,6 +68,24 @@ def test_what_is_out_of_reach_is_an_arrow_with_its_value(value: float, word: str
     assert ">better<" in charts.forest(lines, "gain, %", 2.0).svg
 
 
+@pytest.mark.parametrize(
+    ("value", "bounds", "arrows"),
+    [
+        (-17.7, (-37.5, 8.3), [("<", -30.0)]),
+        (14.5, (-11.7, 48.6), [(">", 30.0)]),
+        (0.0, (-40.0, 40.0), [("<", -30.0), (">", 30.0)]),
+        (1.0, (-29.0, 29.0), []),
+        (83.3, (57.0, 113.9), []),  # the gain itself is an arrow
+    ],
+)
+def test_a_bound_that_is_out_of_reach_is_an_arrow(
+    value: float, bounds: tuple[float, float], arrows: list[tuple[str, float]]
+) -> None:
+    figure = charts.forest([charts.Line("m", "d", value, bounds, "undecided")], "gain, %", 2.0, reach=30.0).figure()
+    small = [line for line in figure.axes[0].get_lines() if line.get_markersize() == 4]
+    assert [(line.get_marker(), np.asarray(line.get_xdata()).item()) for line in small] == arrows
+
+
 def test_conditions_and_gains(sweep: Read) -> None:
     table, comparisons, _ = sweep
     means = condition_means(table)

@@ -1,28 +1,41 @@
 """The answer of the study over all data sets that have run: ``python -m tests.studies.answer`` writes docs/study.md.
 
+The table and the forest of its gains come from the published verdicts, the curves of these gains over the number of
+trials from what each study keeps (:mod:`tests.studies.kept`).
+
 Reads what ``studies/`` keeps and nothing else, so everyone can make table and figure again. A gain is pooled over the
 domains that have it: data sets of one domain hold the same items, and the first of them counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.pooling import PooledEffect, pooled_gain
+from mmbench.inference.tuned_gain import TunedGain
 from mmbench.messages import points
 from mmbench.report import charts
+from mmbench.report.disposals import FREE
 from mmbench.report.pooled import NOT_POOLED, percents
 from mmbench.store import files
 from tests.benchmarks.performance import table, with_section
+from tests.studies import kept
+from tests.studies.data_sets import title_of
 from tests.studies.sweeps import ROOT
 
 STUDIES = ROOT / "studies"
 PAGE = ROOT / "docs" / "study.md"
 FIGURE = ROOT / "docs" / "images" / "studies" / "forest.svg"
+EFFORT = FIGURE.with_name("effort.svg")
 #: Data sets in the order of the study, and what their items are.
 DOMAINS = {
     "ml100k": "films",
@@ -39,19 +52,32 @@ QUESTIONS = {
     "images beside interactions": "image_vs_none",
     "audio beside interactions": "audio_vs_none",
     "images beside text": "fused_vs_text",
+    "text beside images": "fused_vs_image",
     "free use of text, all models": "free_disposal_of_text",
     "free use of images, all models": "free_disposal_of_image",
     "free use of audio, all models": "free_disposal_of_audio",
 }
-#: Data sets where what text is fused with are not images.
-FUSED_WITH = {"lfm2k": "audio beside text"}
+#: Data sets whose conditions with all modalities are not of text and images: what their contrasts ask.
+FUSED_WITH = {
+    "lfm2k": {"audio beside text": "fused_vs_text", "text beside audio": "fused_vs_audio"},
+    "tiktok": {"audio beside images": "fused_vs_image", "images beside audio": "fused_vs_audio"},
+}
 #: Questions in the order of the table, what is free to be left out last.
-ORDER = sorted((*QUESTIONS, *FUSED_WITH.values()), key=lambda question: question.startswith("free"))
+ORDER = sorted(
+    (*QUESTIONS, *(question for asked in FUSED_WITH.values() for question in asked)),
+    key=lambda question: question.startswith("free"),
+)
 ALL_MODELS = "all models"
 #: Fewer domains tell next to nothing about how much domains differ.
 LEAST_DOMAINS = 3
+#: Whose free use is asked for, in the order of their colours after those of the models.
+MODALITIES = ("text", "image", "audio")
+#: Range of the gains in the figure of effort, in percent, and the levels that are named.
+EXTENT = (-30.0, 100.0)
+LEVELS = (-30, -10, -2, 0, 2, 10, 30, 100)
 #: Studies of several draws of the whole tuning.
 DRAWN = ("ml100k_draws",)
+LABEL = "tuned gain in NDCG@20, %"
 MARGIN = 2.0
 #: Largest gain that the figure has room for, in percent.
 REACH = 30.0
@@ -64,22 +90,38 @@ def judged() -> pd.DataFrame:
         file = STUDIES / name / "verdicts.csv"
         if file.exists():
             rows = pd.read_csv(file)
-            asked = {contrast: question for question, contrast in QUESTIONS.items()}
-            if name in FUSED_WITH:
-                asked["fused_vs_text"] = FUSED_WITH[name]
+            asked = {contrast: q for q, contrast in {**QUESTIONS, **FUSED_WITH.get(name, {})}.items()}
             free = rows.contrast.str.startswith("free_disposal")
             rows = rows[rows.contrast.isin(asked) & (~free | (rows.model == ALL_MODELS))]
             parts.append(rows.assign(study=name, question=rows.contrast.map(asked)))
     return pd.concat(parts, ignore_index=True)
 
 
+def trusted(rows: pd.DataFrame) -> pd.DataFrame:
+    """The gains that may be pooled, whether or not they have an error."""
+    return rows[np.isfinite(rows.log_ratio) & ~rows.verdict.isin([str(word) for word in NOT_POOLED])]
+
+
 def pooled(rows: pd.DataFrame) -> PooledEffect | None:
     """Random-effects mean of the gains of one model and question, one per domain; None below three of them."""
-    usable = rows[np.isfinite(rows.log_ratio) & (rows.se > 0) & ~rows.verdict.isin([str(word) for word in NOT_POOLED])]
+    usable = trusted(rows[rows.se > 0])
     each = usable.groupby(usable.study.map(DOMAINS), sort=False).first()
     if len(each) < LEAST_DOMAINS:
         return None
     return pooled_gain([LogGain(*gain) for gain in zip(each.log_ratio, each.se, each.df, strict=True)])
+
+
+def over_domains(rows: pd.DataFrame) -> str:
+    """The pooled gain of one model and question, or what keeps enough domains from being pooled."""
+    effect, known = pooled(rows), trusted(rows)
+    varied = set(known[known.se > 0].study.map(DOMAINS))
+    same = [name for name in known[(known.se == 0) & (known.log_ratio == 0)].study if DOMAINS[name] not in varied]
+    zero = f"{' and '.join(same)} {'is' if len(same) == 1 else 'are'} exactly 0"
+    if effect is not None:
+        mean = f"{points(effect.effect.mean)} {percents(effect.effect)}"
+        return f"{mean}; {zero} and not in it" if same else mean
+    enough = len(varied | {DOMAINS[name] for name in same}) >= LEAST_DOMAINS
+    return f"not pooled: {zero}" if same and enough else "-"
 
 
 def cell(row: pd.Series) -> str:
@@ -94,9 +136,7 @@ def answers(rows: pd.DataFrame) -> str:
     for question in ORDER:
         for model, found in rows[rows.question == question].groupby("model", sort=True):
             cells: Mapping[str, str] = {row.study: cell(row) for _, row in found.iterrows()}
-            effect = pooled(found)
-            over = "-" if effect is None else f"{points(effect.effect.mean)} {percents(effect.effect)}"
-            lines.append([question, model, *(cells.get(name, "-") for name in studies), over])
+            lines.append([question, str(model), *(cells.get(name, "-") for name in studies), over_domains(found)])
     return table(["what is added", "model", *studies, "over domains"], lines)
 
 
@@ -110,13 +150,99 @@ def lines_of(rows: pd.DataFrame) -> list[charts.Line]:
     return lines
 
 
+def effort(rows: pd.DataFrame) -> charts.Drawing:
+    """Gains by the number of trials that both sides are tuned with: a row of panels for each data set."""
+    studies = [name for name in DOMAINS if name in set(rows.study)]
+    panels = [panel for name in studies for panel in panels_of(name, rows[rows.study == name])]
+    models = sorted({line for panel in panels if not panel.of_modalities for line in panel.gains})
+
+    def paint(axes: Sequence[Axes]) -> None:
+        for axis, panel in zip(axes, panels, strict=True):
+            panel.paint(axis, [*models, *MODALITIES])
+        figure = axes[0].get_figure()
+        assert figure is not None
+        handles = [
+            Line2D([], [], label=name, markersize=4, **charts.look_of(place)) for place, name in enumerate(models)
+        ]
+        handles.append(Patch(color=charts.BAND, label=charts.within(MARGIN)))
+        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False, fontsize=8)
+
+    return charts.Drawing(paint, panels=len(panels), height=2.7)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Gains by the number of trials, on one data set.
+
+    Args:
+        title: data set and question.
+        gains: the gain of each model, or of the free choice to use each modality.
+        of_modalities: whether it is the latter.
+    """
+
+    title: str
+    gains: Mapping[str, TunedGain]
+    of_modalities: bool = False
+
+    def paint(self, axis: Axes, names: Sequence[str]) -> None:
+        """Paint it; gains beyond the margin stand on a logarithmic scale, because they are of all sizes.
+
+        Args:
+            axis: where.
+            names: whose place is that of the colour.
+        """
+        axis.set_title(self.title, fontsize=9, loc="left")
+        if not self.gains:
+            axis.set_axis_off()
+            return
+        axis.axhspan(-MARGIN, MARGIN, color=charts.BAND, zorder=0, linewidth=0)
+        axis.axhline(0.0, color="#666666", linewidth=0.8, zorder=1)
+        for name, gain in self.gains.items():
+            look = charts.look_of(names.index(name))
+            x = np.arange(1, len(gain.curve.mean) + 1)
+            mean, lo, hi = (100 * part for part in (gain.curve.mean, gain.curve.lo, gain.curve.hi))
+            axis.plot(x, mean, color=look["color"], linewidth=1.2)
+            axis.fill_between(x, lo, hi, color=look["color"], alpha=0.12, linewidth=0)
+            axis.plot(gain.n, mean[gain.n - 1], linestyle="none", markersize=5, label=name, **look)
+        first = next(iter(self.gains.values()))
+        axis.axvline(first.n, color="#888888", linestyle=":", linewidth=1)
+        axis.set_yscale("symlog", linthresh=MARGIN, linscale=1.0)
+        axis.set(xlabel=charts.TRIALS, ylabel=charts.GAIN, ylim=EXTENT, xlim=(1, first.trials))
+        axis.yaxis.set_major_locator(FixedLocator(LEVELS))
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda level, _: f"{level:+g}" if level else "0"))
+        axis.xaxis.set_major_locator(FixedLocator([1, first.n, first.trials // 2, first.trials]))
+        if self.of_modalities:
+            axis.legend(frameon=False, fontsize=7, loc="upper right", ncols=len(self.gains))
+
+
+def panels_of(study: str, rows: pd.DataFrame) -> list[Panel]:
+    """What the first modality adds, what another adds to it, and the free choice to use each, over all models."""
+    study_kept, title = kept.Kept(STUDIES / study), title_of(study)
+    gains = {place: study_kept.judge(row).tuned for place, row in zip(rows.index, rows.itertuples(), strict=True)}
+    panels = []
+    for contrasts in (("text_vs_none", "image_vs_none"), ("fused_vs_text", "fused_vs_image")):
+        asked = next(
+            (rows[rows.contrast == contrast] for contrast in contrasts if contrast in set(rows.contrast)), None
+        )
+        if asked is None:
+            panels.append(Panel("", {}))
+        else:
+            named = {model: gains[place] for place, model in asked.sort_values("model").model.items()}
+            panels.append(Panel(f"{title}: {asked.question.iloc[0]}", named))
+    free = rows[rows.contrast.str.startswith(FREE)]
+    named = {contrast.removeprefix(FREE): gains[place] for place, contrast in free.contrast.items()}
+    return [*panels, Panel(f"{title}: free use, all models", named, of_modalities=True)]
+
+
 def drawn() -> str:
     """A table of the gains of several draws of the whole tuning, with Student's t over draws of the same users."""
     rows = pd.concat([pd.read_csv(STUDIES / name / "verdicts.csv").assign(study=name) for name in DRAWN])
     rows = rows[~rows.contrast.str.startswith("free_disposal")]
     lines = []
-    for (study, model, contrast), found in rows.groupby(["study", "model", "contrast"], sort=False):
-        mean, se, n = found.log_ratio.mean(), found.log_ratio.sem(), len(found)
+    for names, found in rows.groupby(["study", "model", "contrast"], sort=False):
+        study, model, contrast = map(str, names)
+        mean, se, n = float(found.log_ratio.mean()), float(found.log_ratio.sem()), len(found)
         over = LogGain(mean, se, n - 1).at(0.95)
         each = ", ".join(points(gain) for gain in found.gain)
         users = f"{points(found.lo.min())} to {points(found.hi.max())}"
@@ -131,7 +257,8 @@ def main() -> None:
     rows = judged()
     page = with_section(PAGE.read_text(encoding="utf-8"), "answers", answers(rows))
     files.write_text(PAGE, with_section(page, "draws", drawn()))
-    files.write_text(FIGURE, charts.forest(lines_of(rows), "tuned gain in NDCG@20, %", MARGIN, REACH).svg)
+    files.write_text(FIGURE, charts.forest(lines_of(rows), LABEL, MARGIN, REACH).svg)
+    files.write_text(EFFORT, effort(rows).svg)
 
 
 if __name__ == "__main__":

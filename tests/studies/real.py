@@ -1,32 +1,44 @@
 """The study on real data: ``python -m tests.studies.real NAME`` publishes ``studies/NAME`` and its page of the docs.
 
 ``python -m mmbench experiment=study_NAME`` runs the sweep, or a part of it, and continues it. This command audits it,
-trains ten of its trainings again, and keeps what a reader needs to draw its tables and intervals: plan, root, tables,
-tuned configurations, the scores of every trial and the tuned metric of every user. Records stay out of the repository;
-name, size and hash of their archive are listed.
+trains ten of its trainings again, and keeps plan, tables, tuned configurations, the scores of every trial and what a
+reader needs to compute gains and intervals again (:mod:`tests.studies.kept`). Records stay out of the repository; name,
+size and hash of their archive are listed.
+
+``--again`` writes the same from a sweep that was published before, without an audit and without its archive. Tuned
+configurations of other records, those of the same study before it went on too, are replaced with ``--replace`` alone; a
+study of several draws writes none.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import os
+import re
 import shutil
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 import mmbench
 from mmbench import paths
+from mmbench.cli.errors import one_line_errors
 from mmbench.cli.words import command_line
+from mmbench.report.disposals import ALL_MODELS, FREE
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.report.tuned import refuse_others
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest
-from tests.studies import sweeps
+from tests.benchmarks import performance
+from tests.studies import kept, sweeps
+from tests.studies.data_sets import data_of, title_of
 from tests.studies.sweeps import ROOT
 
 #: Trainings that are run again from their seeds.
@@ -34,6 +46,19 @@ RETRAINED = 10
 #: What of a report is kept; figures stand in the page.
 KEPT = ("benchmark.*", "table.[cm]*", "table.tex", "verdicts.*", "fairness.md", "submission.md", "new_items.md")
 FIGURES = ("forest-*.svg", "gains.svg")
+#: What was seen when a study was published: the archive of its records, and the machine of the audit.
+PUBLISHED = "published.json"
+#: Conditions in print.
+CONDITIONS = {
+    "none": "interactions alone",
+    "image": "images",
+    "fused": "all modalities",
+    "shuffled": "shuffled content",
+}
+#: How a cell says what was read of its data.
+COUNTS = re.compile(r"(\d+) users, (\d+) items, train / valid / test (\d+) / (\d+) / (\d+) \((\w+)\)")
+#: The versions that a page names.
+NAMED = ("mmbench", "torch", "numpy")
 
 
 @dataclass(frozen=True)
@@ -71,76 +96,215 @@ class Published:
         """The archive of its records."""
         return ROOT / "build" / f"study_{self.name}.zip"
 
-    def publish(self) -> None:
-        """Audit the sweep and write everything that is kept of it."""
+    @property
+    def tuned(self) -> Path:
+        """Where tuned configurations lie."""
+        return paths.tuned_dir(ROOT / "conf")
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its plan."""
+        return records.read(paths.manifest_file(self.sweep), Manifest)
+
+    @property
+    def several_draws(self) -> bool:
+        """Whether its tuning was drawn several times, so that none of its configurations is that of the data set."""
+        return len({cell.draw for cell in self.manifest.cells}) > 1
+
+    def publish(self, *, replace: bool = False) -> None:
+        """Audit the sweep and write everything that is kept of it.
+
+        Args:
+            replace: whether to replace tuned configurations of other records.
+
+        Raises:
+            ValueError: if there are such configurations that are not to be replaced, before anything is done.
+        """
+        if not (replace or self.several_draws):
+            refuse_others(read_sweep(self.sweep), self.tuned)
         sweeps.mmbench("audit", str(self.sweep), "--retrain", str(RETRAINED))
-        sweeps.mmbench("report", str(self.sweep), "--tuned", str(paths.tuned_dir(ROOT / "conf")))
+        if not self.several_draws:
+            sweeps.mmbench("report", str(self.sweep), "--tuned", str(self.tuned), *["--replace"] * replace)
         self.archive.parent.mkdir(exist_ok=True)
         sweeps.mmbench("bundle", str(self.sweep), str(self.archive))
+        archive = {
+            "name": self.archive.name,
+            "bytes": self.archive.stat().st_size,
+            "sha256": hashlib.sha256(self.archive.read_bytes()).hexdigest(),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files.write_document(self.folder / PUBLISHED, {"archive": archive, "machine": machine()})
+        self.keep()
+
+    def keep(self) -> None:
+        """Write everything that is kept of a sweep that was audited, and its page."""
         table = read_sweep(self.sweep)
         groups = read_groups(table, self.sweep)
-        for folder, patterns in ((self.folder, KEPT), (self.figures, FIGURES)):
-            folder.mkdir(parents=True, exist_ok=True)
-            for pattern in patterns:
-                for file in paths.report_dir(self.sweep).glob(pattern):
-                    if ".ja." not in file.name:
-                        shutil.copyfile(file, folder / file.name)
+        report = paths.report_dir(self.sweep)
+        self._copy(self.folder, [file for pattern in KEPT for file in report.glob(pattern)])
         shutil.copyfile(paths.manifest_file(self.sweep), self.folder / "plan.json")
         mmbench.read(str(self.sweep)).trials().to_csv(self.folder / "trials.csv", index=False)
-        tuned_by_user(groups).to_parquet(self.folder / "users.parquet", index=False)
+        kept.write(table, groups, self.folder)
+        judged = worded(pd.read_csv(self.folder / kept.VERDICTS))
+        shown = {f"forest-{contrast}" for contrast in judged.contrast}
+        drawn = [file for pattern in FIGURES for file in sorted(report.glob(pattern))]
+        self._copy(self.figures, [file for file in drawn if file.stem in shown or not file.stem.startswith("forest-")])
         files.write_text(self.page, self.text(table, groups))
 
+    @staticmethod
+    def _copy(folder: Path, chosen: Sequence[Path]) -> None:
+        """Copy files in English into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in chosen:
+            if ".ja." not in file.name:
+                shutil.copyfile(file, folder / file.name)
+
     def text(self, table: SweepTable, groups: Sequence[Group]) -> str:
-        """The page: what was run and how it ended, verdicts, table, figures."""
-        manifest = records.read(paths.manifest_file(self.sweep), Manifest)
-        trials, seeds = manifest.budget["trials"], manifest.budget["seeds"]
-        rows = [row for group in groups for cell in group.cells for row in cell.ledger]
-        states = Counter(cell.status for cell in table.cells.values() if not cell.parts)
-        hours = sum(row.cost.seconds for row in rows) / 3600
-        digest = hashlib.sha256(self.archive.read_bytes()).hexdigest()
-        facts = {
-            "cells": ", ".join(f"{n} {status}" for status, n in sorted(states.items())),
-            "trainings": f"{len(rows):,}, {hours:.1f} hours of one thread",
-            "effort": f"{trials} trials and {seeds} final seeds of every condition",
-            "commit": sweeps.output("git", "rev-parse", "HEAD"),
-            "machine": ", ".join(sorted({row.cost.machine for row in rows} - {""})),
-            "proof": table.proof,
-            "archive of the records": f"{self.archive.stat().st_size / 1e6:.1f} MB, SHA-256 `{digest}`",
-            "files": f"[studies/{self.name}](../../studies/{self.name})",
-        }
-        run = command_line(manifest.command)
+        """The page: what was run and how it ended, the data, verdicts, table, figures."""
+        commands = dict.fromkeys(command_line(revision.command) for revision in self.manifest.revisions)
+        run = "\n".join([*commands, f"python -m tests.studies.real {self.name}"])
         benchmark = (self.folder / "benchmark.md").read_text(encoding="utf-8").partition("\n## ")[2]
-        judged = pd.read_csv(self.folder / "verdicts.csv").dropna(subset="sentence")
+        published = pd.read_csv(self.folder / kept.VERDICTS)
+        judged = worded(published)
         figures = sorted(self.figures.glob("*.svg"))
         parts = [
-            f"# Study: {self.name}",
-            f"```\n{run}\npython -m tests.studies.real {self.name}\n```",
-            "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {said} |" for name, said in facts.items())]),
+            f"# Study: {title_of(self.name)}",
+            f"```\n{run}\n```",
+            two_columns(dict(self._facts(table, groups))),
+            "## Data",
+            two_columns(dict(self._data(groups))),
             "## Verdicts",
-            "\n".join(f"- *{row.verdict}*: {row.sentence}" for row in judged.itertuples()),
+            "\n".join([*(f"- *{row.verdict}*: {row.sentence}" for row in judged.itertuples()), *silent(published)]),
             f"## {benchmark.strip()}",
-            *(f"![{figure.stem}](../images/studies/{self.name}/{figure.name})" for figure in figures),
+            *(f"![{described(file.stem)}](../images/studies/{self.name}/{file.name})" for file in figures),
         ]
         return "\n\n".join(parts) + "\n"
 
+    def _facts(self, table: SweepTable, groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
+        """What was run, and how it ended."""
+        cells = [cell for group in groups for cell in group.cells]
+        rows = [row for cell in cells for row in cell.ledger]
+        states = Counter(cell.status for cell in table.cells.values() if not cell.parts)
+        hours = sum(row.cost.seconds or 0.0 for row in rows) / 3600
+        budget = self.manifest.budget
+        yield "cells", ", ".join(f"{n} {status}" for status, n in sorted(states.items()))
+        yield "trainings", f"{len(rows):,}, {hours:.1f} hours of one thread"
+        yield "effort", f"{budget['trials']} trials and {budget['seeds']} final seeds of every condition"
+        versions = [cell.cell.versions for cell in cells]
+        yield "commit", counted([v.get("commit") or f"none; source {v['source']}" for v in versions])
+        yield "versions", counted([", ".join(f"{name} {v[name]}" for name in NAMED) for v in versions])
+        yield "machine", ", ".join(sorted({row.cost.machine for row in rows if row.cost.machine}))
+        published = files.read_document(self.folder / PUBLISHED)
+        if "machine" in published:
+            audited = published["machine"]
+            gigabytes = f"{audited['memory_bytes'] / 2**30:.0f} GiB"
+            yield "audited on", f"{audited['processor']}, {audited['cores']} cores, {gigabytes}"
+        yield "proof", table.proof
+        archive = published["archive"]
+        size = f"{archive['bytes'] / 1e6:.1f} MB"
+        yield "archive of the records", f"`{archive['name']}`, {size}, SHA-256 `{archive['sha256']}`; not published yet"
+        yield "files", f"[studies/{self.name}](../../studies/{self.name})"
 
-def tuned_by_user(groups: Sequence[Group]) -> pd.DataFrame:
-    """Test metric of every user and condition, over the trials by their chance to be chosen; a row for each."""
-    parts = []
-    for group in groups:
-        for cell in group.cells:
-            drawn = cell.weights > 0
-            values = cell.weights[drawn] @ cell.test[drawn]
-            name = {"dataset": group.dataset, "model": group.model, "modality": cell.modality}
-            parts.append(pd.DataFrame({**name, "user": cell.users, cell.metric: values.astype("float32")}))
-    table = pd.concat(parts, ignore_index=True)
-    return table.astype(dict.fromkeys(("dataset", "model", "modality"), "category"))
+    def _data(self, groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
+        """What the data are: what is known of them, and what the records count."""
+        known = data_of(self.name)
+        cells = [cell for group in groups for cell in group.cells]
+        read = list(dict.fromkeys(line for cell in cells for line in cell.cell.data))
+        counts = {line: found for line in read if (found := COUNTS.search(line))}
+        yield "counts", "; ".join(dict.fromkeys(_sizes(found) for found in counts.values()))
+        yield "test users", counted([f"{len(cell.users):,}" for cell in cells])
+        yield "interactions", known.interactions
+        for modality, encoder in known.encoders.items():
+            of_items = [line.removeprefix(modality).strip() for line in read if re.match(rf"{modality} \d", line)]
+            yield modality, "; ".join([encoder, *of_items])
+        others = [line for line in read if line not in counts and not re.match(r"\w+ \d+/", line)]
+        if others:
+            yield "also", "; ".join(others)
+        yield "source", known.source
+        yield "licence", known.licence
+        if known.remarks:
+            yield "remarks", known.remarks
 
 
-def main() -> None:
+def worded(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts that say something: with a word, and over all models only where there are several."""
+    said = verdicts[verdicts.sentence.notna() & (verdicts.verdict != "no word")]
+    several = said[said.model != ALL_MODELS].groupby("dataset").model.nunique() > 1
+    return said[(said.model != ALL_MODELS) | said.dataset.map(several).fillna(True).astype(bool)]
+
+
+def silent(verdicts: pd.DataFrame) -> Iterator[str]:
+    """A line about the verdicts without a word, if there are any."""
+    rows = verdicts[verdicts.verdict == "no word"]
+    if len(rows):
+        reasons = "; ".join(dict.fromkeys(rows.reason))
+        free = "all about free disposal, " if rows.contrast.str.startswith(FREE).all() else ""
+        yield f"- {len(rows)} further rows of `verdicts.csv` have no word, {free}because {reasons}"
+
+
+def described(figure: str) -> str:
+    """What a figure shows, for those who do not see it.
+
+    >>> described("forest-text_vs_none")
+    'Tuned gain of text over interactions alone, by model, with intervals'
+    >>> described("forest-free_disposal_of_image")
+    'Gain by the free choice to use images, with intervals'
+    """
+    contrast = figure.removeprefix("forest-")
+    if contrast == figure:
+        return "Tuned gains of all contrasts by model"
+    if contrast.startswith(FREE):
+        return f"Gain by the free choice to use {_condition(contrast.removeprefix(FREE))}, with intervals"
+    a, _, b = contrast.partition("_vs_")
+    return f"Tuned gain of {_condition(a)} over {_condition(b)}, by model, with intervals"
+
+
+def _condition(name: str) -> str:
+    """A condition in print: ``text_shuffled_image`` is text with shuffled images."""
+    real, shuffled, of = name.rpartition("shuffled_")
+    if not shuffled:
+        return CONDITIONS.get(name, name.replace("_", " "))
+    return " with ".join([*([_condition(real.removesuffix("_"))] if real else []), f"shuffled {_condition(of)}"])
+
+
+def _sizes(found: re.Match[str]) -> str:
+    """Users, items and interactions of a data set."""
+    users, items, train, valid, test = (f"{int(number):,}" for number in found.groups()[:5])
+    parts = f"{train} interactions for training, {valid} for validation, {test} for test"
+    return f"{users} users, {items} items; {parts} (protocol `{found[6]}`)"
+
+
+def two_columns(rows: dict[str, str]) -> str:
+    """A table without a head."""
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {said} |" for name, said in rows.items())])
+
+
+def counted(values: Sequence[str]) -> str:
+    """A value that all conditions share, or each with the number of its conditions."""
+    counts = Counter(values)
+    if len(counts) == 1:
+        return values[0]
+    return "; ".join(f"{value} ({n} condition{'s' * (n > 1)})" for value, n in counts.most_common())
+
+
+def machine() -> dict[str, Any]:
+    """The processor of this machine, its cores and the bytes of its memory."""
+    known = performance.machine()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"processor": known["processor"], "cores": known["cores"], "memory_bytes": memory}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Publish the named studies."""
-    for name in sys.argv[1:]:
-        Published(name).publish()
+    parser = argparse.ArgumentParser(prog="python -m tests.studies.real", description="Publish studies.")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="name of a study, for example ml100k")
+    parser.add_argument("--again", action="store_true", help="write everything from an audited sweep, without an audit")
+    parser.add_argument("--replace", action="store_true", help="replace tuned configurations of other records")
+    options = parser.parse_args(argv)
+    with one_line_errors(()):
+        for name in options.names:
+            study = Published(name)
+            study.keep() if options.again else study.publish(replace=options.replace)
 
 
 if __name__ == "__main__":

@@ -105,11 +105,6 @@ def mmbench(*words: str) -> None:
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def output(*words: str) -> str:
-    """What another program prints in the root of the project, without the end of its line."""
-    return subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def run_missing(studies: Sequence[Study]) -> Iterator[tuple[Study, dict[str, Any]]]:
     """Run every study without a record, in order."""
     for study in studies:

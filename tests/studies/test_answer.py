@@ -35,7 +35,10 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(answer, "STUDIES", tmp_path)
     for name, gain in GAINS.items():
         (tmp_path / name).mkdir()
-        verdicts(gain).to_csv(tmp_path / name / "verdicts.csv", index=False)
+        rows = verdicts(gain)
+        if name == "lfm2k":  # has no images
+            rows["contrast"] = rows.contrast.replace("fused_vs_image", "fused_vs_audio")
+        rows.to_csv(tmp_path / name / "verdicts.csv", index=False)
     return tmp_path
 
 
@@ -46,7 +49,9 @@ def test_questions_of_all_published_studies_stand_in_the_table(kept: Path) -> No
     assert lines[2].startswith(f"| text beside interactions | addease | {first} | +3.0 [+2.0, +4.0] *better* | +5.0")
     assert [line.split(" | ")[0] for line in lines[3:]] == [
         "| images beside text",
+        "| text beside images",
         "| audio beside text",  # what Last.fm fuses text with
+        "| text beside audio",
         "| free use of text, all models",
     ]
     assert lines[3].count(" - ") == 2  # Last.fm has no images, and two domains are not pooled
@@ -78,8 +83,62 @@ def test_the_figure_has_every_gain(kept: Path) -> None:
     assert {line.name for line in lines if line.group == "lfm2k"} == {
         "text beside interactions, addease",
         "audio beside text, addease",
+        "text beside audio, addease",
         "free use of text, all models",
     }
+
+
+def test_a_gain_of_exactly_nothing_is_named_where_it_is_not_pooled(kept: Path) -> None:
+    rows = answer.judged()
+    free = rows[rows.question == "free use of text, all models"]
+    assert "exactly" not in answer.over_domains(free)
+    without = free.copy()
+    without.loc[without.study == "lfm2k", ["gain", "lo", "hi", "log_ratio", "se"]] = 0.0
+    assert answer.over_domains(without) == "not pooled: lfm2k is exactly 0"
+    without.loc[without.study == "baby", ["log_ratio", "se"]] = 0.0
+    assert answer.over_domains(without) == "not pooled: lfm2k and baby are exactly 0"
+    assert answer.over_domains(without[without.study != "baby"]) == "-"  # two domains are too few anyway
+    fourth = pd.concat([free, free[:1].assign(study="uci_retail", log_ratio=0.0, se=0.0)])
+    pooled = answer.over_domains(free)
+    assert answer.over_domains(fourth) == f"{pooled}; uci_retail is exactly 0 and not in it"
+    doubled = free.copy()
+    doubled.loc[doubled.study == "ml1m", ["log_ratio", "se"]] = 0.0
+    assert answer.over_domains(doubled) == pooled  # the films of MovieLens 100K count
+
+
+def test_curves_over_trials_pass_through_the_published_gains() -> None:
+    rows = answer.judged()
+    for study in ("ml100k", "lfm2k", "uci_retail"):
+        first, second, free = answer.panels_of(study, rows[rows.study == study])
+        asked = rows[(rows.study == study) & (rows.contrast == "text_vs_none")]
+        assert set(first.gains) == set(asked.model)
+        for row in asked.itertuples():
+            gain = first.gains[row.model]
+            assert gain.curve.mean[row.n - 1] == pytest.approx(row.gain)
+            assert (gain.curve.lo[row.n - 1], gain.curve.hi[row.n - 1]) == pytest.approx((row.lo, row.hi))
+            assert gain.curve.mean[-1] == pytest.approx(row.gain_of_all)
+        assert bool(second.gains) == (study != "uci_retail")  # which has text alone
+        assert list(free.gains) == sorted(free.gains)
+    assert first.title == "UCI Online Retail: text beside interactions"
+
+
+def test_the_figure_of_effort_has_a_row_of_panels_for_each_study() -> None:
+    rows = answer.judged()
+    axes = answer.effort(rows).figure().axes
+    titles = [axis.get_title(loc="left") for axis in axes]
+    assert len(titles) == 3 * rows.study.nunique()
+    assert titles[:3] == [
+        f"MovieLens 100K: {q}" for q in ("text beside interactions", "images beside text", "free use, all models")
+    ]
+    (gain,) = (
+        row.gain
+        for row in rows.itertuples()
+        if (row.study, row.model, row.contrast) == ("ml100k", "l3ae", "text_vs_none")
+    )
+    marked = [line for line in axes[0].get_lines() if line.get_label() == "l3ae"]
+    assert [np.asarray(line.get_ydata()).item() for line in marked] == [pytest.approx(100 * gain)]
+    published = answer.EFFORT.read_text(encoding="utf-8")
+    assert [title for title in titles if title and f">{title}<" not in published] == []
 
 
 def test_draws_have_an_interval_of_their_own(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,3 +157,4 @@ def test_the_page_has_the_answers_that_are_kept() -> None:
     page = answer.PAGE.read_text(encoding="utf-8")
     assert answer.answers(answer.judged()) in page
     assert answer.drawn() in page
+    assert "images/studies/effort.svg" in page

@@ -1,4 +1,4 @@
-"""``python -m mmbench report SWEEP [--explain NAME] [--optuna FILE] [--tuned [FOLDER]] [lang=ja] ...``."""
+"""``python -m mmbench report SWEEP [--explain NAME] [--optuna FILE] [--tuned [FOLDER] [--replace]] [lang=ja] ...``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def main(argv: Sequence[str]) -> None:
     translator, argv = take_language(argv)
     tracking, words = take_tracking(argv)
     options = _parser(translator).parse_args([word for word in words if word != "debug=true"])
+    if options.replace and options.tuned is None:
+        raise Refusal("--replace goes with --tuned: nothing else that is written here is of another sweep")
     from mmbench.scheduling.trust import Trust
 
     trust = Trust.of(options.allow)
@@ -43,7 +45,7 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], 
             raise Refusal("{name} is no contrast or cell of this sweep; {near}", name=options.explain, near=near)
         print(printable(known[options.explain]()), end="")
     elif options.tuned is not None:
-        tuned = write_tuned(read_sweep(options.sweep, trust), options.tuned)
+        tuned = write_tuned(read_sweep(options.sweep, trust), options.tuned, replace=options.replace)
         print(translator(Message("written to {folder}: {n} configurations", folder=options.tuned, n=len(tuned))))
     elif options.optuna is not None:
         names = write_studies(read_sweep(options.sweep, trust), options.sweep, options.optuna)
@@ -105,6 +107,11 @@ def _parser(say: Translator) -> argparse.ArgumentParser:
                 "default below conf/tuned, and nothing else; tuned=<dataset> runs them without tuning"
             )
         ),
+    )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help=say(Message("let --tuned replace configurations that come from other records")),
     )
     parser.add_argument(
         "--every-chart",

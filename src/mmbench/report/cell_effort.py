@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,14 +194,20 @@ class CellEffort:
         Args:
             delta: equivalence margin.
         """
-        shares = []
-        for mark in (stalled(self.trials), cut_off(self.trials, delta)):
-            shares.append(0.0 if self.rungs else float(self.weights[mark].sum()))
+        shares = [0.0 if self.rungs else float(self.weights[mark].sum()) for mark in self.marked(delta).values()]
         of_finals = (stalled(self.finals), cut_off(self.finals, delta))
         worst = [
             max(share, float(mark.mean()) if len(mark) else 0.0) for share, mark in zip(shares, of_finals, strict=True)
         ]
         return [name for name, share in zip(REMEDIES, worst, strict=True) if share > UNTRAINED_WEIGHT]
+
+    def marked(self, delta: float) -> dict[str, NDArray[np.bool_]]:
+        """Which of its trials did not come to their end, by the mark, ``(n_trials,)``.
+
+        Args:
+            delta: equivalence margin.
+        """
+        return dict(zip(REMEDIES, (stalled(self.trials), cut_off(self.trials, delta)), strict=True))
 
     @property
     def ranges(self) -> dict[str, NumericRange]:
@@ -249,7 +256,7 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], 
 
 #: Marks of a training that did not come to its end, and the value to raise against each.
 STALLED, CUT_OFF = Message("stalled"), Message("cut off")
-REMEDIES = {STALLED: "budget.patience_steps", CUT_OFF: "budget.max_steps"}
+REMEDIES: dict[str, str] = {STALLED: "budget.patience_steps", CUT_OFF: "budget.max_steps"}
 
 
 def remedies(cells: Iterable[CellEffort]) -> dict[str, str]:
@@ -283,6 +290,51 @@ def cut_off(trainings: Sequence[Training], delta: float) -> NDArray[np.bool_]:
     return np.array([rise is not None and rise > delta / 4 for rise in rises], bool)
 
 
+class Soundness(NamedTuple):
+    """How much of one side of a tuned gain was trained to its end.
+
+    Attributes:
+        untrained: weight of the trials that were not, by the mark.
+        failed: failed trials.
+        trials: all trials.
+    """
+
+    untrained: dict[str, float]
+    failed: int
+    trials: int
+
+    @property
+    def untrained_too_much(self) -> bool:
+        """Whether what was not trained to its end weighs too much."""
+        return sum(self.untrained.values()) > UNTRAINED_WEIGHT
+
+    @property
+    def failed_too_often(self) -> bool:
+        """Whether too many trials failed."""
+        return self.failed > FAILED_SHARE * self.trials
+
+
+def soundness(
+    side: TunedSide, tunings: Mapping[str, Tuning], marked: Mapping[str, Mapping[str, NDArray[np.bool_]]]
+) -> Soundness:
+    """How much of one side of a tuned gain was trained to its end.
+
+    Args:
+        side: the side.
+        tunings: trials of each of its cells, by the cell's name in ``side``.
+        marked: which of them did not come to their end, by cell and mark, see :meth:`CellEffort.marked`.
+    """
+    weights: dict[str, float] = dict.fromkeys(REMEDIES, 0.0)
+    trials, failed = 0, 0
+    for cell, of_slots in zip(side.cells, side.weights, strict=True):
+        used = len(of_slots)
+        for name, mark in marked[cell].items():
+            weights[name] += float(of_slots[mark[:used]].sum())
+        trials += used
+        failed += int((~np.isfinite(tunings[cell].scores[:used])).sum())
+    return Soundness(weights, failed, trials)
+
+
 def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: float) -> list[str]:
     """Why one side of a tuned gain cannot be trusted: what weighs in it was not trained to its end, or failed.
 
@@ -294,19 +346,12 @@ def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: flo
     Returns:
         Sentences that name the value to raise; none where the side is sound.
     """
-    marks = dict.fromkeys(REMEDIES, 0.0)
-    slots, failed = 0, 0
-    for cell, weights in zip(side.cells, side.weights, strict=True):
-        effort = efforts[cell]
-        used = len(weights)
-        for name, marked in zip(REMEDIES, (stalled(effort.trials), cut_off(effort.trials, delta)), strict=True):
-            marks[name] += float(weights[marked[:used]].sum())
-        slots += used
-        failed += int((~np.isfinite(effort.tuning.scores[:used])).sum())
+    tunings = {name: effort.tuning for name, effort in efforts.items()}
+    sound = soundness(side, tunings, {name: effort.marked(delta) for name, effort in efforts.items()})
     reasons: list[str] = []
     named = series([effort.modality for effort in efforts.values()])
-    if sum(marks.values()) > UNTRAINED_WEIGHT:
-        weighing = {mark: weight for mark, weight in marks.items() if weight > 0}
+    if sound.untrained_too_much:
+        weighing = {mark: weight for mark, weight in sound.untrained.items() if weight > 0}
         raised = remedies(efforts.values())
         reasons.append(
             Message(
@@ -321,9 +366,14 @@ def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: flo
                 settings=conjoined([raised[mark] for mark in weighing]),
             )
         )
-    if failed > FAILED_SHARE * slots:
+    if sound.failed_too_often:
         reasons.append(
-            Message("{failed} of the {n} trials of {conditions} failed", failed=failed, n=slots, conditions=named)
+            Message(
+                "{failed} of the {n} trials of {conditions} failed",
+                failed=sound.failed,
+                n=sound.trials,
+                conditions=named,
+            )
         )
     return reasons
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Okabe & Ito's palette, distinguishable with every kind of colour vision, and a marker for each.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+#: The band of equivalence.
+BAND = "#DDDDDD"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -166,7 +168,8 @@ def metric_labels(metric: str) -> list[Message]:
     return [Message("test {metric}", metric=metric), Message("test {metric} after tuning", metric=metric)]
 
 
-def _look(place: int) -> dict[str, Any]:
+def look_of(place: int) -> dict[str, Any]:
+    """Colour and marker of a place in a legend."""
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 
 
@@ -176,8 +179,8 @@ def curves(bands: Mapping[str, Band], label: str, positions: Mapping[str, Vector
     def paint(axes: Sequence[Axes]) -> None:
         for place, (name, band) in enumerate(bands.items()):
             x = np.arange(1, len(band.mean) + 1) if positions is None else positions[name]
-            axes[0].plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **_look(place))
-            axes[0].fill_between(x, band.lo, band.hi, color=_look(place)["color"], alpha=0.12, linewidth=0)
+            axes[0].plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **look_of(place))
+            axes[0].fill_between(x, band.lo, band.hi, color=look_of(place)["color"], alpha=0.12, linewidth=0)
         axes[0].set(xlabel=label, ylabel=VALIDATION)
         axes[0].legend(frameon=False)
 
@@ -199,11 +202,11 @@ def tuned(sides: Mapping[str, Band], gain: Band, n: int, margin: float, metric: 
         left, right = axes
         x = np.arange(1, len(gain.mean) + 1)
         for place, (name, band) in enumerate(sides.items()):
-            left.plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **_look(place))
-            left.fill_between(x, band.lo, band.hi, color=_look(place)["color"], alpha=0.12, linewidth=0)
+            left.plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **look_of(place))
+            left.fill_between(x, band.lo, band.hi, color=look_of(place)["color"], alpha=0.12, linewidth=0)
         left.set(xlabel=TRIALS, ylabel=metric_labels(metric)[1])
         left.legend(frameon=False)
-        right.axhspan(-100 * margin, 100 * margin, color="#DDDDDD", zorder=0, linewidth=0)
+        right.axhspan(-100 * margin, 100 * margin, color=BAND, zorder=0, linewidth=0)
         right.axhline(0.0, color="#666666", linewidth=0.8, zorder=1)
         right.plot(x, 100 * gain.mean, color=COLOURS[2], markersize=4)
         right.fill_between(x, 100 * gain.lo, 100 * gain.hi, color=COLOURS[2], alpha=0.12, linewidth=0)
@@ -222,7 +225,7 @@ def strip(values: Mapping[str, Vector]) -> str:
     def paint(axes: Sequence[Axes]) -> None:
         for place, scores in enumerate(values.values()):
             jitter = np.random.default_rng(place).uniform(-0.2, 0.2, len(scores))
-            look = _look(place)
+            look = look_of(place)
             axes[0].scatter(
                 place + jitter[1:], scores[1:], 22, facecolors="none", edgecolors=look["color"], marker=look["marker"]
             )
@@ -243,7 +246,7 @@ def marginals(paths: Sequence[str], cells: Sequence[CellEffort], shares: Mapping
             searched = ranges.get(path)
             for place, cell in enumerate(cells):
                 x = [t.configuration[path] for t in cell.trials]
-                axis.scatter(x, cell.validation, 14, alpha=0.7, label=cell.modality, **_look(place))
+                axis.scatter(x, cell.validation, 14, alpha=0.7, label=cell.modality, **look_of(place))
             if searched is not None and searched.log:
                 # Where 0 has a probability of its own it stands left of the range, which no logarithm has room for.
                 linear = {"linthresh": searched.low} if 0.0 in searched.atoms else {}
@@ -263,7 +266,7 @@ def scatter(points: Mapping[str, tuple[Vector, Vector]], metric: str) -> str:
 
     def paint(axes: Sequence[Axes]) -> None:
         for place, (name, (x, y)) in enumerate(points.items()):
-            axes[0].scatter(x, y, 22, alpha=0.8, label=name, **_look(place))
+            axes[0].scatter(x, y, 22, alpha=0.8, label=name, **look_of(place))
         axes[0].set(xlabel=VALIDATION, ylabel=metric_labels(metric)[0])
         axes[0].legend(frameon=False)
 
@@ -276,7 +279,7 @@ def learning(histories: Mapping[str, Sequence[Sequence[float]]]) -> str:
     def paint(axes: Sequence[Axes]) -> None:
         for place, (name, runs) in enumerate(histories.items()):
             for number, history in enumerate(runs):
-                colour = _look(place)["color"]
+                colour = look_of(place)["color"]
                 axes[0].plot(range(1, len(history) + 1), history, color=colour, label=name if number == 0 else None)
         axes[0].set(xlabel=EPOCH, ylabel=VALIDATION)
         axes[0].legend(frameon=False)
@@ -334,20 +337,25 @@ def forest(lines: Sequence[Line], label: str, margin: float, reach: float = math
         lines: what is drawn, from top to bottom.
         label: of the axis.
         margin: half the width of the band of equivalence.
-        reach: what lies further from zero is an arrow at the edge, with its value beside the word.
+        reach: what lies further from zero is an arrow at the edge, with its value beside the word; a bound that does
+            is a smaller one.
     """
     groups = list(dict.fromkeys(line.group for line in lines))
 
     def paint(axes: Sequence[Axes]) -> None:
         axis = axes[0]
-        axis.axvspan(-margin, margin, color="#DDDDDD", zorder=0, label=within(margin), linewidth=0)
+        axis.axvspan(-margin, margin, color=BAND, zorder=0, label=within(margin), linewidth=0)
         axis.axvline(0.0, color="#666666", linewidth=0.8, zorder=1)
         for number, group in enumerate(groups if len(groups) > 1 else ()):  # for the legend
-            axis.plot([], [], markersize=6, linestyle="none", label=group, **_look(number))
+            axis.plot([], [], markersize=6, linestyle="none", label=group, **look_of(number))
         for place, line in enumerate(lines):
-            look = _look(groups.index(line.group))
+            look = look_of(groups.index(line.group))
             if line.bounds is not None:
                 axis.plot(line.bounds, (place, place), color=look["color"], linewidth=1.5)
+                for bound in line.bounds:
+                    if abs(bound) > reach >= abs(line.value):
+                        mark = {"marker": ">" if bound > 0 else "<", "markersize": 4, "color": look["color"]}
+                        axis.plot(math.copysign(reach, bound), place, linestyle="none", clip_on=False, **mark)
             face = look["color"] if line.bounds is not None else "white"
             word = line.word
             if abs(line.value) > reach:
@@ -383,7 +391,7 @@ def dumbbells(panels: Mapping[str, Mapping[str, Mapping[str, float]]], names: Se
                     if name in values
                 ]
                 x, y = zip(*points, strict=True) if points else ((), ())
-                axis.plot(x, y, markersize=5, linestyle="none", label=name, **_look(number))
+                axis.plot(x, y, markersize=5, linestyle="none", label=name, **look_of(number))
             axis.set_yticks(range(len(rows)), list(rows))
             axis.set_ylim(len(rows) - 0.5, -0.5)
             axis.set_xlabel(label)

@@ -1,0 +1,136 @@
+"""What the data of the study are: titles, sources, licences, and what made their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MINILM = "all-MiniLM-L6-v2, 384 numbers of unit norm"
+LITE0 = "EfficientNet-lite0"
+MOVIELENS = (
+    "research use with acknowledgement, no redistribution, no commercial use. F. M. Harper and J. A. Konstan, The "
+    "MovieLens Datasets: History and Context, ACM TiiS 5 (4), 2015"
+)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a page says of a data set beside what its records count.
+
+    Args:
+        title: its name in print.
+        interactions: what counts as one, and what was left out.
+        source: where it comes from.
+        licence: what may be done with it, and what to cite.
+        encoders: what each modality is and what made its vectors.
+        remarks: what a reader has to know before a number is read.
+    """
+
+    title: str
+    interactions: str
+    source: str
+    licence: str
+    encoders: Mapping[str, str]
+    remarks: str = ""
+
+
+DATA_SETS = {
+    "ml100k": DataSet(
+        "MovieLens 100K",
+        "every rating counts as one; films and users with at least five",
+        "GroupLens; posters and overviews (TMDB) by film from github.com/amitkaps/recommendation",
+        f"{MOVIELENS}. Overviews: TMDB terms, non-commercial. Posters: copyright of the studios",
+        {
+            "text": f"title, genres and overview by {MINILM}",
+            "image": f"poster (92 x 138 pixels) by {LITE0}, 1,280 numbers",
+        },
+        "The split is random within each user, so it may look into the future.",
+    ),
+    "ml1m": DataSet(
+        "MovieLens 1M",
+        "every rating counts as one; films and users with at least five",
+        "GroupLens; plots (IMDb, OMDb) as MeLU published them; posters by film from "
+        "github.com/antonsteenvoorden/ml1m-images",
+        f"{MOVIELENS}. Plots: non-commercial. Posters: copyright of the studios",
+        {
+            "text": f"title, genres and plot by {MINILM}",
+            "image": f"poster by {LITE0}, then 768 principal components",
+        },
+        "The same films as MovieLens 100K. Neither ratings nor times could be had, so no split by time is possible.",
+    ),
+    "uci_retail": DataSet(
+        "UCI Online Retail",
+        "the first purchase of a product by a customer; customers and products with at least five; 264,317 in all",
+        "UCI Machine Learning Repository, data set 352, https://doi.org/10.24432/C5BW33",
+        "CC BY 4.0. D. Chen, S. L. Sain and K. Guo, Data mining for the online retail industry, Journal of Database "
+        "Marketing & Customer Strategy Management 19 (3), 2012",
+        {"text": f"name of the product (median of four words) by {MINILM}"},
+        "A British shop of gifts, many of whose customers are wholesalers, from 1 December 2010 on. **The split is by "
+        "time and its test part is the weeks before Christmas**: purchases from 16 November to 9 December 2011. The "
+        "training part ends on 24 October 2011.",
+    ),
+    "lfm2k": DataSet(
+        "Last.fm-2K",
+        "a user listened to an artist; users and artists with at least five, then artists with text, cover and songs; "
+        "56,345 in all",
+        "HetRec 2011 (GroupLens); split and audio vectors from github.com/swapUniba/multimodal_ml1m_dbbook_lfm2k",
+        "non-commercial research. I. Cantador, P. Brusilovsky and T. Kuflik, HetRec 2011, RecSys 2011; the vectors "
+        "carry no licence",
+        {
+            "text": f"name of the artist by {MINILM}; tags are not read, because the listeners of this log gave them",
+            "audio": "songs by VGGish, mean over the songs of an artist, 128 numbers, not normalised, as published",
+        },
+        "The published split is random within each user, so it may look into the future.",
+    ),
+    "hm_sample": DataSet(
+        "H&M sample",
+        "the first purchase of a product by a customer; a random thousandth of the customers, at least two of each",
+        "Kaggle competition H&M Personalized Fashion Recommendations, as sampled in "
+        "github.com/hungle45/PSE-Recommendor-System",
+        "terms of the competition: academic and non-commercial use, no redistribution. Photos: copyright of H&M",
+        {
+            "text": f"name, type, group, colour, pattern, department and section by {MINILM}",
+            "image": f"photo of the product by {LITE0}, then 512 principal components",
+        },
+        "Sparse: eight products in the median history.",
+    ),
+    "tiktok": DataSet(
+        "TikTok",
+        "a user met a clip, in the published split; 68,722 in all",
+        "ICME 2019 short video challenge (ByteDance), as MMSSL, DiffMM and MMHCL published it",
+        "research use; the repositories carry no licence",
+        {"image": "128 numbers as published", "audio": "128 numbers as published"},
+        "What made the vectors is not known; the published text vectors could not be had.",
+    ),
+    "baby": DataSet(
+        "Amazon Baby",
+        "a user reviewed a product; users and products with at least five; 160,792 in all",
+        "Amazon reviews 2014, in the numbering of MMRec",
+        "research use. R. He and J. McAuley, WWW 2016; J. McAuley et al., SIGIR 2015",
+        {"text": f"title, and the description of one product in seven, by {MINILM}"},
+        "3,416 of the 7,050 products have a text; they carry three quarters of the interactions.",
+    ),
+}
+#: What a study beside the main one does, by the end of its name.
+VARIANTS = {"_draws": "several draws of the whole tuning", "_cold": "folds of new items"}
+
+
+def data_of(study: str) -> DataSet:
+    """The data set of a study.
+
+    Raises:
+        KeyError: for a data set that is not known.
+    """
+    for ending in VARIANTS:
+        study = study.removesuffix(ending)
+    return DATA_SETS[study]
+
+
+def title_of(study: str) -> str:
+    """The name of a study in print.
+
+    >>> title_of("ml100k_draws")
+    'MovieLens 100K, several draws of the whole tuning'
+    """
+    said = [words for ending, words in VARIANTS.items() if study.endswith(ending)]
+    return ", ".join([data_of(study).title, *said])

@@ -1,0 +1,359 @@
+"""What a published study keeps so that every gain, interval and word of its verdicts can be computed again.
+
+``ranks.parquet`` holds the rank of every held-out item in every trial, exactly as far down as the metric looks, and
+``tuning.json`` the validation scores and configurations of the trials with the test metric of the final runs. Neither
+says which items they are: the data are not ours to pass on. ``python -m tests.studies.kept NAME`` computes the verdicts
+of ``studies/NAME`` again and says how far they lie from the published ones.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mmbench import paths
+from mmbench.evaluation import metrics
+from mmbench.evaluation.metrics import RankedPairs
+from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
+from mmbench.inference.tuned_gain import NoWord, TunedGain, free_disposal
+from mmbench.inference.verdicts import Judgement, verdict
+from mmbench.messages import clauses, points
+from mmbench.report.cell_effort import CellEffort, soundness
+from mmbench.report.comparisons import unfairness, wordless
+from mmbench.report.disposals import FREE
+from mmbench.report.fairness_checks import Group
+from mmbench.report.pooled import percents
+from mmbench.report.table import SweepTable
+from mmbench.store import files, records
+from tests.studies.sweeps import ROOT
+
+RANKS, TUNING, VERDICTS = "ranks.parquet", "tuning.json", "verdicts.csv"
+#: A page of the ranks holds all of a condition, whose pairs are alike: that halves the file.
+PAGE_BYTES = 1 << 26
+
+
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One condition of one model, but for the ranks.
+
+    Args:
+        dataset: its data set.
+        model: its model.
+        modality: the condition.
+        modalities: number of modalities that it uses.
+        runs: key of its trainings.
+        validation: validation score by slot; None for a failed trial.
+        configurations: hash of the configuration in each slot.
+        exact: whether another seed gives the same result.
+        exhausted: whether the search space holds no further configuration.
+        finals: mean test metric of each successful final run.
+        marked: slots whose training did not come to its end, by the mark.
+        wordless: why no word is allowed about it; empty where one is.
+    """
+
+    dataset: str
+    model: str
+    modality: str
+    modalities: int
+    runs: str
+    validation: list[float | None]
+    configurations: list[str]
+    exact: bool
+    exhausted: bool
+    finals: list[float]
+    marked: dict[str, list[int]]
+    wordless: str
+
+    @property
+    def name(self) -> str:
+        """Model and condition, as in ``verdicts.csv``."""
+        return f"{self.model}/{self.modality}"
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """The content of ``tuning.json``.
+
+    Args:
+        root: root of the records.
+        metric: the metric that is judged.
+        delta: equivalence margin.
+        doubts: why measurements of a ``dataset/model`` cannot be trusted.
+        conditions: every finished condition.
+    """
+
+    root: str
+    metric: str
+    delta: float
+    doubts: dict[str, list[str]]
+    conditions: list[Condition]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptCell:
+    """A condition with the test metric of its trials.
+
+    Args:
+        condition: all but the test metric.
+        test: test metric by slot and user, NaN for a failed trial, ``(n_trials, n_users)``.
+        users: the test users, ``(n_users,)``.
+    """
+
+    condition: Condition
+    test: NDArray[np.float64]
+    users: NDArray[np.int64]
+
+    @property
+    def modality(self) -> str:
+        """The condition."""
+        return self.condition.modality
+
+    @functools.cached_property
+    def tuning(self) -> Tuning:
+        """Its trials."""
+        kept = self.condition
+        scores = np.array([-np.inf if score is None else score for score in kept.validation], np.float64)
+        return Tuning(
+            validation=np.where(np.isfinite(self.test).all(axis=1), scores, -np.inf),
+            test=self.test,
+            users=self.users,
+            configurations=kept.configurations,
+            seed_noise=NO_SEED_NOISE if kept.exact else SeedNoise.of_finals(kept.finals),
+            exhausted=kept.exhausted,
+        )
+
+    @property
+    def tuned_cell(self) -> TunedCell:
+        """It as a cell of one side of a tuned gain."""
+        kept = self.condition
+        return TunedCell(kept.model, kept.modality, kept.modalities, self.tuning, kept.runs)
+
+    @property
+    def marked(self) -> dict[str, NDArray[np.bool_]]:
+        """Which of its trials did not come to their end, by the mark."""
+        slots = np.arange(len(self.condition.validation))
+        return {name: np.isin(slots, marked) for name, marked in self.condition.marked.items()}
+
+
+class Judged(NamedTuple):
+    """A row of the verdicts, computed again.
+
+    Attributes:
+        row: as it was published.
+        tuned: its gain.
+        judgement: its word.
+    """
+
+    row: Any
+    tuned: TunedGain
+    judgement: Judgement
+
+    @property
+    def distance(self) -> float:
+        """How far gain and bounds lie from the published ones at most."""
+        bounds = (
+            []
+            if self.tuned.interval is None
+            else [self.tuned.interval.lo - self.row.lo, self.tuned.interval.hi - self.row.hi]
+        )
+        return max(abs(difference) for difference in (self.tuned.gain - self.row.gain, *bounds))
+
+
+class Kept:
+    """What is kept of a study.
+
+    Args:
+        folder: of the study.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.scores = msgspec.convert(files.read_document(folder / TUNING), Scores)
+        self.conditions = {(kept.dataset, kept.name): kept for kept in self.scores.conditions}
+        self.ranks = pq.read_table(folder / RANKS)
+        self._cells: dict[tuple[str, str], KeptCell] = {}
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """The published verdicts."""
+        return pd.read_csv(self.folder / VERDICTS)
+
+    def judged(self) -> Iterator[Judged]:
+        """Every published verdict about one data set that has a gain, computed again."""
+        rows = self.verdicts
+        known = rows.dataset.isin({dataset for dataset, _ in self.conditions})
+        for row in rows[known & rows.gain.notna()].itertuples():
+            yield self.judge(row)
+
+    def judge(self, row: Any) -> Judged:
+        """One row of the verdicts, computed again."""
+        if row.contrast.startswith(FREE):
+            sides = [row.real.split(), row.control.split()]
+        else:
+            sides = [[f"{row.model}/{condition}"] for condition in row.contrast.split("_vs_")]
+        real, control = ([self.cell(row.dataset, name) for name in names] for names in sides)
+        tuned = free_disposal([c.tuned_cell for c in real], [c.tuned_cell for c in control], level=row.level)
+        return Judged(
+            row, tuned, self._word(row.dataset, tuned, {cell.condition.name: cell for cell in real + control})
+        )
+
+    def _word(self, dataset: str, tuned: TunedGain, cells: dict[str, KeptCell]) -> Judgement:
+        delta = self.scores.delta
+        if tuned.refusal is NoWord.MORE_SEARCH:  # there never is a word, whatever else speaks against one
+            return verdict(tuned, delta)
+        models = {cell.condition.model for cell in cells.values()}
+        doubts = [reason for model in models for reason in self.scores.doubts.get(f"{dataset}/{model}", ())]
+        tunings = {name: cell.tuning for name, cell in cells.items()}
+        marked = {name: cell.marked for name, cell in cells.items()}
+        sides = [soundness(side, tunings, marked) for side in (tuned.a, tuned.b)]
+        if any(side.untrained_too_much or side.failed_too_often for side in sides):
+            doubts.append("trials failed or were not trained to their end")
+        silent = list(dict.fromkeys(cell.condition.wordless for cell in cells.values() if cell.condition.wordless))
+        return verdict(
+            tuned, delta, untrusted=clauses(doubts) if doubts else "", wordless=clauses(silent) if silent else ""
+        )
+
+    def cell(self, dataset: str, name: str) -> KeptCell:
+        """A condition by its data set and its name, ``model/condition``.
+
+        Raises:
+            KeyError: for one that is not kept.
+        """
+        if (dataset, name) not in self._cells:
+            self._cells[dataset, name] = self._read(dataset, name)
+        return self._cells[dataset, name]
+
+    def _read(self, dataset: str, name: str) -> KeptCell:
+        condition = self.conditions[dataset, name]
+        rows = self.ranks.filter(pc.equal(self.ranks["dataset"].cast(pa.string()), dataset))
+        users, positions = np.unique(rows["user"].to_numpy(), return_inverse=True)
+        new = rows["new"].to_numpy() if "new" in rows.column_names else None
+        metric = self.scores.metric
+        below = metrics.check_name(metric)[1] + 1
+        test = np.full((len(condition.validation), len(users)), np.nan)
+        if name in rows.column_names:  # else no trial of it could be tested
+            by_pair = rows[name].combine_chunks().flatten().cast(pa.int64()).fill_null(-1).to_numpy()
+            for slot, ranks in enumerate(by_pair.reshape(len(positions), -1).T):
+                if (ranks >= 0).all():
+                    pairs = RankedPairs(positions, np.where(ranks == 0, below, ranks), len(users), new=new)
+                    test[slot] = metrics.per_user(pairs, metric)
+        return KeptCell(condition, test, users)
+
+
+def write(table: SweepTable, groups: Sequence[Group], folder: Path) -> None:
+    """Write what is kept of a sweep.
+
+    Args:
+        table: the sweep.
+        groups: its fairness report.
+        folder: of the study.
+    """
+    cells = [cell for group in groups for cell in group.cells]
+    scores = Scores(
+        root=table.standing.root,
+        metric=table.primary,
+        delta=table.delta,
+        doubts={f"{g.dataset}/{g.model}": list(map(str, unfairness(g))) for g in groups if unfairness(g)},
+        conditions=[_condition(cell, table.delta) for cell in cells],
+    )
+    files.write_document(folder / TUNING, msgspec.to_builtins(scores))
+    ranks = _ranks(cells, metrics.check_name(table.primary)[1])
+    pq.write_table(
+        ranks,
+        folder / RANKS,
+        compression="zstd",
+        compression_level=19,
+        data_page_size=PAGE_BYTES,
+        row_group_size=len(ranks),
+    )
+
+
+def _condition(cell: CellEffort, delta: float) -> Condition:
+    tuned = cell.tuned_cell
+    return Condition(
+        dataset=cell.cell.dataset,
+        model=cell.cell.model,
+        modality=cell.modality,
+        modalities=tuned.n_modalities,
+        runs=tuned.runs,
+        validation=[trial.score for trial in cell.trials],
+        configurations=[trial.configuration_hash for trial in cell.trials],
+        exact=cell.exact,
+        exhausted=cell.tuning.exhausted,
+        finals=cell.finals_test,
+        marked={str(name): np.flatnonzero(marked).tolist() for name, marked in cell.marked(delta).items()},
+        wordless=str(wordless([cell])),
+    )
+
+
+def _ranks(cells: Sequence[CellEffort], depth: int) -> pa.Table:
+    """A row for each held-out item of a user of a data set; by condition the list of its ranks, a place for each trial.
+
+    0 stands for a rank beyond ``depth``, null for a trial that has none. Lists of mixed items say which are new.
+    """
+    by_dataset: dict[str, dict[str, pa.Array]] = {}
+    for cell in cells:
+        columns = by_dataset.setdefault(cell.cell.dataset, {})
+        columns |= _columns(cell, depth, columns)
+    parts = []
+    for dataset, columns in by_dataset.items():
+        own = {"dataset": pa.array([dataset] * len(columns["user"])).dictionary_encode()}
+        parts.append(pa.table(own | columns))
+    return pa.concat_tables(parts, promote_options="default").unify_dictionaries()
+
+
+def _columns(cell: CellEffort, depth: int, known: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """The ranks of one condition, and whose they are, which is the same for all conditions of a data set.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    columns: dict[str, pa.Array] = {}
+    ranks: dict[int, NDArray[Any]] = {}
+    for slot, trial in enumerate(cell.trials):
+        file = paths.training_file(cell.folder, trial.stage, trial.index, paths.RANKS)
+        if file.exists():
+            tested = records.read_tested(file)
+            ranks[slot] = np.where(tested.pairs.ranks <= depth, tested.pairs.ranks, 0)
+            own = {"user": pa.array(tested.users[tested.pairs.users].astype(np.int32))}
+            if tested.pairs.new is not None:
+                own["new"] = pa.array(tested.pairs.new)
+            columns = columns or own
+            if own != columns or any(name in known and known[name] != column for name, column in own.items()):
+                raise ValueError(f"{file}: its held-out items are not those of the other trainings")
+    if ranks:
+        pairs, trials = len(columns["user"]), len(cell.trials)
+        flat, missing = np.zeros((pairs, trials), np.min_scalar_type(depth)), np.ones((pairs, trials), bool)
+        for slot, own_ranks in ranks.items():
+            flat[:, slot], missing[:, slot] = own_ranks, False
+        offsets = pa.array(np.arange(pairs + 1, dtype=np.int32) * trials)
+        values = pa.array(flat.ravel(), mask=missing.ravel())
+        columns[f"{cell.cell.model}/{cell.modality}"] = pa.ListArray.from_arrays(offsets, values)
+    return columns
+
+
+def main() -> None:
+    """Compute the verdicts of the named studies again, and print them beside the published words."""
+    for name in sys.argv[1:]:
+        found = list(Kept(ROOT / "studies" / name).judged())
+        for judged in found:
+            row, interval = judged.row, judged.tuned.interval
+            bounds = "(no interval)" if interval is None else percents(interval)
+            gain = f"{points(judged.tuned.gain)} {bounds} {judged.judgement}"
+            print(f"{row.dataset}/{row.model}/{row.contrast}: {gain}; published: {row.verdict}")
+        farthest = max((judged.distance for judged in found), default=0.0)
+        print(f"{name}: {len(found)} verdicts, gains and bounds at most {farthest:.1g} from the published ones")
+
+
+if __name__ == "__main__":
+    main()

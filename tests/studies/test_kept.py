@@ -1,0 +1,110 @@
+"""What a study keeps gives its verdicts again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench import paths
+from mmbench.report.cell_effort import CellEffort
+from mmbench.report.fairness_checks import Group, read_groups
+from mmbench.report.reading import read_sweep
+from mmbench.report.write import write_report
+from mmbench.store.schema import Stage
+from tests.report.conftest import shop_sweep
+from tests.studies import kept, sweeps
+
+__all__ = ["shop_sweep"]
+
+#: A study is cloned with the repository.
+MOST_BYTES = 5e6
+PUBLISHED = sorted(file.parent for file in (sweeps.ROOT / "studies").glob(f"*/{kept.VERDICTS}"))
+
+
+def keep(sweep: Path, folder: Path) -> tuple[kept.Kept, list[Group]]:
+    """What is kept of a sweep, and its groups."""
+    table = read_sweep(sweep)
+    groups = read_groups(table, sweep)
+    folder.mkdir()
+    kept.write(table, groups, folder)
+    return kept.Kept(folder), groups
+
+
+def cells_of(groups: list[Group]) -> dict[tuple[str, str], CellEffort]:
+    return {(group.dataset, f"{group.model}/{cell.modality}"): cell for group in groups for cell in group.cells}
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
+def test_every_published_verdict_is_computed_again_from_what_is_kept(folder: Path) -> None:
+    study = kept.Kept(folder)
+    found = list(study.judged())
+    assert [judged.row.Index for judged in found] == list(study.verdicts.index)  # not one is left out
+    for judged in found:
+        row, tuned, judgement = judged
+        name = (row.dataset, row.model, row.contrast)
+        assert (str(judgement), tuned.n, tuned.trials) == (row.verdict, row.n, row.trials), name
+        assert (tuned.interval is None) == np.isnan(row.lo), name
+        assert judged.distance <= 1e-9, name
+        assert tuned.estimate.shares.trials == pytest.approx(row.share_trials, rel=1e-6, nan_ok=True), name
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
+def test_a_published_study_stays_small(folder: Path) -> None:
+    assert sum(file.stat().st_size for file in folder.iterdir()) < MOST_BYTES
+
+
+def test_what_is_kept_of_a_sweep_gives_its_verdicts(
+    shop_sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_report(shop_sweep)
+    (tmp_path / "studies").mkdir()
+    study, _ = keep(shop_sweep, tmp_path / "studies" / "shop")
+    shutil.copyfile(paths.report_dir(shop_sweep) / kept.VERDICTS, study.folder / kept.VERDICTS)
+    found = list(study.judged())
+    assert len(found) == study.verdicts.gain.notna().sum() > 0
+    for judged in found:
+        assert str(judged.judgement) == judged.row.verdict
+        assert judged.distance <= 1e-12
+    monkeypatch.setattr(kept, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["kept", "shop"])
+    kept.main()
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.rpartition("; published: ")[2] for line in lines] == [judged.row.verdict for judged in found]
+    assert last.startswith(f"shop: {len(found)} verdicts, gains and bounds at most ")
+
+
+def test_a_trial_without_ranks_has_failed(shop_sweep: Path, tmp_path: Path) -> None:
+    sweep = Path(shutil.copytree(shop_sweep, tmp_path / "shop"))
+    (dataset, name), cell = next(iter(cells_of(read_groups(read_sweep(sweep), sweep)).items()))
+    paths.training_file(cell.folder, Stage.TRIAL, 2, paths.RANKS).unlink()
+    study, groups = keep(sweep, tmp_path / "kept")
+    own, again = cells_of(groups)[dataset, name].tuning, study.cell(dataset, name).tuning
+    assert np.flatnonzero(np.isinf(again.scores)).tolist() == [2]
+    assert np.array_equal(own.scores, again.scores)
+    assert np.array_equal(own.test, again.test, equal_nan=True)
+    assert own.seed_noise == again.seed_noise
+
+
+def test_trials_of_other_held_out_items_are_not_kept(shop_sweep: Path, tmp_path: Path) -> None:
+    sweep = Path(shutil.copytree(shop_sweep, tmp_path / "shop"))
+    *_, cell = cells_of(read_groups(read_sweep(sweep), sweep)).values()
+    for slot in range(len(cell.trials)):
+        file = paths.training_file(cell.folder, Stage.TRIAL, slot, paths.RANKS)
+        frame = pd.read_parquet(file)
+        frame[frame.user != frame.user.max()].to_parquet(file)
+    with pytest.raises(ValueError, match="its held-out items are not those of the other trainings"):
+        keep(sweep, tmp_path / "kept")
+
+
+def test_a_trial_that_was_cut_off_is_not_trusted(shop_sweep: Path, tmp_path: Path) -> None:
+    write_report(shop_sweep)
+    study, _ = keep(shop_sweep, tmp_path / "kept")
+    shutil.copyfile(paths.report_dir(shop_sweep) / kept.VERDICTS, study.folder / kept.VERDICTS)
+    row = next(judged.row for judged in study.judged() if str(judged.judgement) != "no word")
+    for condition in study.scores.conditions:
+        condition.marked["cut off"] = list(range(len(condition.validation)))
+    assert str(study.judge(row).judgement) == "measurement not trusted"
