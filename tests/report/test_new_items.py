@@ -93,7 +93,7 @@ def rows(folder: Path) -> list[Row]:
     return rows_of(folder)
 
 
-ALL = "a over 3 cold folds"
+ALL = "a over 3 of 5 cold folds"
 
 
 def test_folds_stand_together_and_alone(rows: list[Row]) -> None:
@@ -181,8 +181,8 @@ def test_a_line_that_one_fold_lacks_stands_in_the_others_alone(tmp_path: Path) -
     folds = {"0": {"m/text": 30, "m/none": 10}, "1": {"m/none": 10}}
     found = [(row.data, row.model, row.condition) for row in rows_of(write(tmp_path / "s", folds))]
     assert ("a-fold0", "m", "text") in found
-    assert ("a over 2 cold folds", "m", "text") not in found
-    assert ("a over 2 cold folds", "m", "none") in found
+    assert ("a over 2 of 5 cold folds", "m", "text") not in found
+    assert ("a over 2 of 5 cold folds", "m", "none") in found
 
 
 def test_measured_is_plain() -> None:
