@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,10 @@ import pytest
 
 from mmbench import paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
-from mmbench.report import new_items
+from mmbench.report import benchmark, new_items
+from mmbench.report.comparisons import read_contrasts
+from mmbench.report.contribution_facts import FOUND_OF_1000, NEW_ITEMS, VALUES, document, read_contributions
+from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv, markdown
 from mmbench.report.new_items import Measured, Row, read_rows
@@ -34,7 +39,8 @@ def cells(folds: dict[str, dict[str, int]]) -> dict[tuple[str, str, str], Made]:
         for (model, modality), n in ((tuple(name.split("/")), n) for name, n in found.items()):
             hits = np.stack([hit_users(USERS, range(n))] * 2)
             items = (np.arange(USERS) % 3).astype(np.int32)
-            made[f"a-fold{fold}", model, modality] = Made(hits, config=config, items=items)
+            states = {"states": {"text": "drop" if modality == "none" else "real"}}
+            made[f"a-fold{fold}", model, modality] = Made(hits, config=config, items=items, cell=states)
     return made
 
 
@@ -42,21 +48,27 @@ def write(folder: Path, folds: dict[str, dict[str, int]]) -> Path:
     """The sweep, with the ranks that final runs of protocol cold have beside those of their target."""
     made = cells(folds)
     write_sweep(folder, made)
-    everyone = np.arange(USERS)
+    write_candidates(folder, made)
+    return folder
+
+
+def write_candidates(folder: Path, made: Mapping[tuple[str, str, str], Made]) -> None:
+    """The ranks of the final runs of cells of protocol cold among all candidates."""
     for (dataset, model, modality), one in made.items():
         place = paths.cell_dir(folder, dataset, model, modality)
         for seed, hits in enumerate(one.finals, 1):
+            n, everyone = len(hits), np.arange(len(hits))
             own = pd.read_parquet(paths.final_file(place, seed, paths.RANKS))
             own["candidates"] = np.int32(POOL)
             write_parquet(paths.final_file(place, seed, paths.RANKS), own)
-            warm = RankedPairs(everyone, np.full(USERS, 4), USERS, candidates=np.full(USERS, 100))
+            warm = RankedPairs(everyone, np.full(n, 4), n, candidates=np.full(n, 100))
             # Of both kinds one item each: the new one at 5 where the model finds it, the other one at 2.
             both = RankedPairs(
                 np.repeat(everyone, 2),
-                np.stack([np.where(hits, 5, 90), np.full(USERS, 2)], axis=1).ravel(),
-                USERS,
-                new=np.tile([True, False], USERS),
-                candidates=np.full(USERS, 140),
+                np.stack([np.where(hits, 5, 90), np.full(n, 2)], axis=1).ravel(),
+                n,
+                new=np.tile([True, False], n),
+                candidates=np.full(n, 140),
             )
             listed = np.where(hits, 10, 0)
             for ending, ranking in (
@@ -65,7 +77,6 @@ def write(folder: Path, folds: dict[str, dict[str, int]]) -> Path:
             ):
                 for name, frame in ranking_frames(ranking, paths.ranks_among(ending)).items():
                     write_parquet(paths.final_file(place, seed, name), frame)
-    return folder
 
 
 def rows_of(folder: Path) -> list[Row]:
@@ -183,6 +194,54 @@ def test_a_line_that_one_fold_lacks_stands_in_the_others_alone(tmp_path: Path) -
     assert ("a-fold0", "m", "text") in found
     assert ("a over 2 of 5 cold folds", "m", "text") not in found
     assert ("a over 2 of 5 cold folds", "m", "none") in found
+
+
+def contributions(folder: Path) -> dict[tuple[str, str], Facts]:
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    measured = read_contributions(table, groups, read_contrasts(table, groups))
+    return {(facts.dataset, facts.model): facts for facts in measured}
+
+
+def test_a_fold_has_values_and_no_words(folder: Path) -> None:
+    """Text finds three times what none does, far beyond the bounds over users: were it no fold, that would be said."""
+    found = contributions(folder)
+    for fold in range(3):
+        facts = found[f"a-fold{fold}", "m"]
+        (alone,) = [fact for fact in facts.facts if fact.measure == VALUES]
+        assert alone.interval is not None
+        assert alone.interval.lo > 0
+        assert (facts.one_draw, facts.readings) == (True, [])
+    text = markdown(document(read_sweep(folder), list(found.values())))
+    assert "a-fold0/m: one draw of new items, bounds are over its users and seeds alone, no conclusions" in text
+    assert "text adds to" not in text
+
+
+def test_new_items_found_stand_over_folds_with_an_interval_over_the_folds(folder: Path) -> None:
+    joined = contributions(folder)[ALL, "m"]
+    found = {fact.subject: fact for fact in joined.facts if (fact.measure, fact.part) == (NEW_ITEMS, FOUND_OF_1000)}
+    text = found["text"]
+    assert text.value == pytest.approx(600)
+    assert text.interval is not None
+    assert text.interval.hi - text.value == pytest.approx(4.302653 * 100 / math.sqrt(3), rel=1e-6)
+    assert text.baseline == pytest.approx(1000 * 10 / 60)
+    assert found["none"].interval is not None
+    assert found["none"].interval.lo == pytest.approx(found["none"].value)
+
+
+def test_a_single_draw_of_new_items_has_neither_words_nor_a_mean_over_folds(tmp_path: Path) -> None:
+    (facts,) = contributions(write(tmp_path / "s", {"0": {"m/text": 30, "m/none": 10}})).values()
+    assert (facts.dataset, facts.one_draw, facts.readings) == ("a-fold0", True, [])
+
+
+def test_the_benchmark_marks_nothing_in_a_fold(folder: Path) -> None:
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    made = benchmark.document(table, read_contrasts(table, groups), groups)
+    assert len(made.tables) == 3
+    assert {entry.rank for one in made.tables for row in one.entries for entry in row} == {0}
+    assert {one.hint for one in made.tables} == {""}
+    assert any(note.startswith("No value of a-fold0, a-fold1, a-fold2 is marked") for note in made.notes)
 
 
 def test_measured_is_plain() -> None:

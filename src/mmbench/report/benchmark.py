@@ -17,6 +17,7 @@ from mmbench.report.pooled import percents
 from mmbench.report.results import COUNTED
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import CellResult, SweepTable
+from mmbench.report.together import draws_of_new_items, read_repetitions
 from mmbench.store.schema import ID_ONLY
 
 SAME = "="
@@ -31,21 +32,32 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
         compared: its planned contrasts, judged.
         groups: its fairness report.
     """
-    return Document(
-        Message("{sweep}, benchmark", sweep=table.title),
-        [_models(table, d, compared, [group for group in groups if group.dataset == d]) for d in table.datasets],
-        _notes(table),
-    )
+    draws = draws_of_new_items(read_repetitions(table, groups))
+    printed = []
+    for dataset in table.datasets:
+        own = [group for group in groups if group.dataset == dataset]
+        marks = {} if dataset in draws else _marks(table, dataset, own)
+        printed.append(_models(table, dataset, compared, marks))
+    notes = _notes(table)
+    if draws:
+        notes.append(
+            Message(
+                "No value of {datasets} is marked: each is one draw of new items, and another may have another best.",
+                datasets=series(sorted(draws)),
+            )
+        )
+    return Document(Message("{sweep}, benchmark", sweep=table.title), printed, notes)
 
 
-def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison], groups: Sequence[Group]) -> Table[str]:
+def _models(
+    table: SweepTable, dataset: str, compared: Sequence[Comparison], marks: Mapping[tuple[str, str], int]
+) -> Table[str]:
     """A row for each model: values by condition, gain of every contrast, then the tests of the first contrast."""
     by_contrast: dict[str, dict[str, Comparison]] = {contrast.name: {} for contrast in table.contrasts}
     for c in compared:
         if c.dataset == dataset:
             by_contrast[c.contrast][c.model] = c
     shown = {name: by_model for name, by_model in by_contrast.items() if by_model}
-    marks = _marks(table, dataset, groups)
     columns = [
         Column[str]("dataset", None, lambda model: dataset),
         Column[str]("model", Message("model"), str, names=True),
@@ -68,7 +80,7 @@ def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison], gro
             _text(Message("seeds x trials"), first, lambda c: effort),
             _text(Message("fairness"), first, lambda c: c.fairness if c else NOTHING),
         ]
-    hint = Message(" (* best of its column, ~ not told from it)")
+    hint = Message(" (* best of its column, ~ not told from it)") if marks else ""
     title = Message("{data}, benchmark on {metric}", data=dataset, metric=metric_name(table.primary))
     return Table(title, columns, table.models(dataset), hint)
 

@@ -23,7 +23,7 @@ from mmbench.report.layout import Column, Document, Table
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import Repetitions, read_repetitions
 from mmbench.store import records
-from mmbench.store.schema import ID_ONLY, Cell, FinalRun
+from mmbench.store.schema import ID_ONLY, FinalRun
 
 NDCG, RECALL, K = "ndcg@20", "recall@20", 20
 #: The model that gives everybody the same list of new items, by popularity that their content predicts.
@@ -125,11 +125,10 @@ def read_rows(table: SweepTable, groups: Sequence[Group]) -> list[Row]:
     for key, cell in table.cells.items():
         if cell.status != "done" or cell.parts:
             continue
-        target = target_of_cell(cell)
-        views = views_of(cell, target)
+        views = views_of(cell)
         if "cold" not in views:
             continue
-        measured[key], targets[cell.dataset] = measure(cell, views), target
+        measured[key], targets[cell.dataset] = measure(cell, views), cell.target
         oracles.setdefault(cell.dataset, _oracle(views["cold"][0]))
     rows: list[Row] = []
     for dataset in targets:
@@ -139,11 +138,6 @@ def read_rows(table: SweepTable, groups: Sequence[Group]) -> list[Row]:
             continue
         rows += _rows(over, members, targets[dataset], measured, oracles)
     return rows
-
-
-def target_of_cell(cell: CellResult) -> str:
-    """What the tuning of a finished cell aimed at."""
-    return records.read(paths.cell_file(cell.folder), Cell).target
 
 
 def target_lines(groups: Sequence[Group]) -> list[str]:
@@ -178,9 +172,9 @@ def _known(found: Sequence[Measured | None]) -> tuple[Measured, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def views_of(cell: CellResult, target: str) -> dict[str, list[Ranking]]:
+def views_of(cell: CellResult) -> dict[str, list[Ranking]]:
     """Test ranks of every final run by the candidates, where there are files of them."""
-    own = TARGETS.get(target)
+    own = TARGETS.get(cell.target)
     files = {
         candidates: [
             paths.final_file(cell.folder, seed, paths.RANKS if candidates == own else paths.ranks_among(candidates))

@@ -1,6 +1,7 @@
 """Data sets of a sweep that are repetitions of one another: they differ in their split seed, or hold out other items.
 
-What is judged on new items is such a repetition even where it stands alone, and then it has no word. A contrast is judged over all of them together; see ``docs/protocol.md``, Tuned gain.
+What is judged on new items is such a repetition even where it stands alone, and then it has no word. A contrast is
+judged over all of them together; see ``docs/protocol.md``, Tuned gain.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mmbench.store.schema import Cell
 Row = TypeVar("Row")
 #: Setting of a data set that tells its repetitions apart, and the word before its number in the data set's name.
 SETTINGS = {Repeated.FOLD: ("cold_fold", "fold"), Repeated.SPLIT: ("split_seed", "split")}
-#: How many repetitions are judged together: splits, all folds of new items, some of them, and a single draw of new items.
+#: How many repetitions are judged together: splits, all folds of new items, some of them, and a single draw of them.
 SPLITS = Template("over {n} split seed", "over {n} split seeds")
 ALL_FOLDS, SOME_FOLDS = Template("over {n} cold fold", "over {n} cold folds"), Template("over {n} of {all} cold folds")
 ONE_DRAW = Message("over one draw of new items")
@@ -96,6 +97,11 @@ def read_repetitions(table: SweepTable, groups: Sequence[Group]) -> list[Repetit
         for kind, data, members in found.values()
     )
     return [over for over in repeated if over.several]
+
+
+def draws_of_new_items(repeated: Sequence[Repetitions]) -> frozenset[str]:
+    """Data sets that are one draw of new items each: what they find says nothing of other new items."""
+    return frozenset(name for over in repeated if over.kind is Repeated.FOLD for name in over.datasets)
 
 
 def together(
