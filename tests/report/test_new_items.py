@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +15,22 @@ import pytest
 
 from mmbench import paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
-from mmbench.report import benchmark, new_items
+from mmbench.report import benchmark, contribution_facts, new_items, verdict_table
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import FOUND_OF_1000, NEW_ITEMS, VALUES, document, read_contributions
+from mmbench.report.disposals import read_disposals
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv, markdown
 from mmbench.report.new_items import Measured, Row, read_rows
 from mmbench.report.reading import read_sweep
+from mmbench.report.sentences import disposal_sentence, sentence
+from mmbench.report.table import CONDITIONS
+from mmbench.report.write import write_report
 from mmbench.store.files import write_parquet
 from mmbench.store.records import ranking_frames
 from tests.report.constructed import Made, hit_users, write_sweep
+from tests.report.pages import english_sentences, visible
 
 USERS, POOL = 60, 40
 
@@ -242,6 +249,103 @@ def test_the_benchmark_marks_nothing_in_a_fold(folder: Path) -> None:
     assert {entry.rank for one in made.tables for row in one.entries for entry in row} == {0}
     assert {one.hint for one in made.tables} == {""}
     assert any(note.startswith("No value of a-fold0, a-fold1, a-fold2 is marked") for note in made.notes)
+
+
+def time_sweep(folder: Path, target: str) -> Path:
+    """What a split by time finds of its new items, tuned for them or for the harmonic mean."""
+    config = {"dataset": {"name": "a", "protocol": "time"}, "tuning": {"target": target}}
+    made = {(f"a-{target}", *key[1:]): replace(one, config=config) for key, one in cells({"0": LINES}).items()}
+    write_sweep(folder, made)
+    write_candidates(folder, made)
+    if target == "harmonic":  # the own ranks are those of common lists
+        for key in made:
+            for seed in (1, 2):
+                place = paths.cell_dir(folder, *key)
+                files = [paths.final_file(place, seed, name) for name in (paths.RANKS, paths.ranks_among("cold"))]
+                shutil.copy(files[0], files[1])
+                shutil.copy(paths.final_file(place, seed, paths.ranks_among("all")), files[0])
+    return folder
+
+
+LINES = {"m/text": 30, "m/none": 10}
+
+
+@pytest.mark.parametrize(
+    ("target", "among"),
+    [
+        ("cold", "NDCG@20 among new items themselves"),
+        ("harmonic", "harmonic mean of NDCG@20 of new and of other items in common lists"),
+        ("warm", "NDCG@20 among items of the training log themselves"),
+    ],
+)
+def test_titles_and_sentences_of_verdicts_say_the_target(tmp_path: Path, target: str, among: str) -> None:
+    table = read_sweep(time_sweep(tmp_path / "s", target))
+    groups = read_groups(table, table.folder)
+    compared, disposals = read_contrasts(table, groups), read_disposals(table, groups)
+    text = markdown(verdict_table.document(table, compared, disposals))
+    assert f"## a-{target}, verdicts on {among}\n" in text
+    assert all(f"({among}, " in sentence(c, "ndcg@20") for c in compared)
+    assert all(f"({among}, " in disposal_sentence(d, "ndcg@20") for d in disposals)
+    assert disposals
+    assert f"## a-{target}, free disposal on {among}\n" in text
+    titles = [str(one.title) for one in benchmark.document(table, compared, groups).tables]
+    assert titles == [f"a-{target}, benchmark on {among}"]
+
+
+def test_all_items_are_named_as_ever(tmp_path: Path) -> None:
+    made = {("b", "m", c): Made(np.stack([hit_users(USERS, range(20))] * 2)) for c in ("text", "none")}
+    table = read_sweep(write_sweep(tmp_path / "s", made))
+    (one,) = read_contrasts(table, read_groups(table, table.folder))
+    assert sentence(one, "ndcg@20").endswith("(NDCG@20, b)")
+
+
+def test_every_table_of_a_cold_sweep_names_pool_and_floor(folder: Path) -> None:
+    table = write_report(folder)
+    gain = np.sum(1 / np.log2(np.arange(2, 22))) / POOL
+    for name in (paths.TABLE, paths.VERDICTS, paths.BENCHMARK):
+        text = (table.folder / "report" / f"{name}.md").read_text()
+        for fold in range(3):
+            says = f"pool of {POOL} new items; floor, where nothing tells them apart: ndcg@20 {gain:.4f}."
+            assert f"- a-fold{fold}: {says}\n" in text, name
+        assert str(verdict_table.NOT_OF_USERS) not in text
+
+
+def test_a_harmonic_mean_has_a_pool_and_no_users_and_no_slices(tmp_path: Path) -> None:
+    table = read_sweep(time_sweep(tmp_path / "s", "harmonic"))
+    assert table.cells["a-harmonic", "m", "text"].rankings[0].new is not None
+    groups = read_groups(table, table.folder)
+    compared = read_contrasts(table, groups)
+    assert all(c.effects is None for c in compared)
+    assert any(c.configuration is not None for c in compared)
+    notes = verdict_table.notes(table, compared, [])
+    assert verdict_table.NOT_OF_USERS in notes
+    assert f"a-harmonic: pool of {POOL} new items beside the others; the floor of common lists is" in "\n".join(notes)
+    frame = pd.read_csv(io.StringIO(csv(verdict_table.document(table, compared, []))))
+    assert frame[["improved", "harmed", "d_z"]].isna().all().all()
+    facts = Facts("a-harmonic", "m", 2, "PASS")
+    contribution_facts._slices(facts, compared[1], None, "ndcg@20")  # type: ignore[arg-type]
+    assert facts.unknown == ["slices of text_vs_none: a harmonic mean is no sum over items or users"]
+
+
+def test_users_of_new_items_have_values(tmp_path: Path) -> None:
+    table = read_sweep(time_sweep(tmp_path / "s", "cold"))
+    compared = read_contrasts(table, read_groups(table, table.folder))
+    assert [c.effects is None for c in compared if c.configuration is not None] == [False]
+
+
+def test_the_report_of_a_cold_sweep_is_written_in_both_languages(folder: Path, tmp_path: Path) -> None:
+    report = write_report(Path(shutil.copytree(folder, tmp_path / "s")), lang="ja").folder / "report"
+    names = ("contentpopularity", *CONDITIONS)
+    for name in (paths.NEW_ITEMS, paths.TABLE, paths.VERDICTS, paths.BENCHMARK, paths.SUBMISSION):
+        japanese, english = (visible((report / f"{name}.{ending}").read_text()) for ending in ("ja.md", "md"))
+        assert english_sentences(japanese, *names) == [], name
+        assert len(english_sentences(english, *names)) > 2, name
+    new = (report / "new_items.ja.md").read_text()
+    assert "候補は新商品40, 40, 40点。調整の対象: 新商品どうし" in new
+    assert "| 正解に基づく人気順" in new
+    page = (report / "report.html").read_text()
+    assert english_sentences(visible(page), *names) == []
+    assert "new_items.ja.md" in page
 
 
 def test_measured_is_plain() -> None:

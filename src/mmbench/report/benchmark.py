@@ -13,9 +13,10 @@ from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import ALPHA, Comparison, level_of, wordless
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
+from mmbench.report.new_items import floor_lines
 from mmbench.report.pooled import percents
 from mmbench.report.results import COUNTED
-from mmbench.report.sentences import metric_name
+from mmbench.report.sentences import metric_among, metric_name
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import draws_of_new_items, read_repetitions
 from mmbench.store.schema import ID_ONLY
@@ -37,8 +38,9 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
     for dataset in table.datasets:
         own = [group for group in groups if group.dataset == dataset]
         marks = {} if dataset in draws else _marks(table, dataset, own)
-        printed.append(_models(table, dataset, compared, marks))
-    notes = _notes(table)
+        target = next((group.cells[0].cell.target for group in own), "")
+        printed.append(_models(table, dataset, compared, marks, target))
+    notes = [*_notes(table), *floor_lines(table, [table.primary])]
     if draws:
         notes.append(
             Message(
@@ -50,7 +52,7 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
 
 
 def _models(
-    table: SweepTable, dataset: str, compared: Sequence[Comparison], marks: Mapping[tuple[str, str], int]
+    table: SweepTable, dataset: str, compared: Sequence[Comparison], marks: Mapping[tuple[str, str], int], target: str
 ) -> Table[str]:
     """A row for each model: values by condition, gain of every contrast, then the tests of the first contrast."""
     by_contrast: dict[str, dict[str, Comparison]] = {contrast.name: {} for contrast in table.contrasts}
@@ -81,7 +83,7 @@ def _models(
             _text(Message("fairness"), first, lambda c: c.fairness if c else NOTHING),
         ]
     hint = Message(" (* best of its column, ~ not told from it)") if marks else ""
-    title = Message("{data}, benchmark on {metric}", data=dataset, metric=metric_name(table.primary))
+    title = Message("{data}, benchmark on {metric}", data=dataset, metric=metric_among(table.primary, target))
     return Table(title, columns, table.models(dataset), hint)
 
 

@@ -384,7 +384,13 @@ def _reliance(facts: Facts, cells: Sequence[CellResult], metric: str) -> None:
 
 
 def _slices(facts: Facts, comparison: Comparison, data: Catalogue, metric: str) -> None:
-    """M6: where the gain of a contrast lives, with intervals that hold for all slices of a division at once."""
+    """M6: where the gain of a contrast lives, with intervals that hold for all slices of a division at once.
+
+    A harmonic mean has none: it is no mean over test pairs.
+    """
+    if comparison.a.target == "harmonic":
+        facts.unknown.append(f"slices of {comparison.contrast}: a harmonic mean is no sum over items or users")
+        return
     tested = comparison.a.tested[0]
     users = tested.pairs.users
     a, b = (

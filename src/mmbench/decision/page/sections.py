@@ -361,6 +361,8 @@ def _unsliced(speaker: Speaker, read: Read) -> str:
         return speaker(Message("Slices were not measured: {reason}.", reason=read.catalogue))
     if not read.facts.inferred:
         return speaker(Message("Slices were not measured: there is only one training run."))
+    if speaker.evidence.target == "harmonic":
+        return speaker(Message("Slices were not measured: a harmonic mean is no sum over items or users."))
     return speaker(
         Message("Slices were not measured: no division of the data has two slices in which both sides find something.")
     )

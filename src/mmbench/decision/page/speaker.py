@@ -22,7 +22,7 @@ from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.messages import Message, Translator
-from mmbench.report.sentences import metric_name
+from mmbench.report.sentences import metric_among
 
 
 def _two_figures(amount: float) -> int:
@@ -385,7 +385,7 @@ class Speaker:
         """What was measured on which data, with which models and effort."""
         e, number = self.evidence, self.translator.number
         given = {"models": ", ".join(e.models), "n": number(e.n), "trials": number(e.trials), "dataset": self.dataset}
-        given |= {"metric": metric_name(e.metric), "users": number(e.n_users)}
+        given |= {"metric": metric_among(e.metric, e.target), "users": number(e.n_users)}
         if e.ratio is None:
             return self(
                 Message(
