@@ -382,7 +382,7 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
         return [line, *_free(table, disposals)]
     budget = table.budget
     significant_ones, tested = significant(compared)
-    lines = [
+    lines: list[str] = [
         Message(
             "budget {budget}: {trials} trials and {seeds} final seeds of every condition.",
             budget=budget["name"],
