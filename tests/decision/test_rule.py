@@ -114,6 +114,9 @@ CASES = {
     "too wide": (without_gain(evidence(0.0), NoWord.WIDE), Action.HOLD, Why.SILENT, "", "users"),
     "no control at all": (
         without_gain(evidence(0.0, G3=UNKNOWN), NoWord.MORE_SEARCH), Action.HOLD, Why.SILENT, "G3", "control"),
+    "a gain of new items": (replace(evidence(0.25), target="cold"), Action.HOLD, Why.SILENT, "", "all_items"),
+    "a gain of new items, no simple baseline": (
+        replace(evidence(0.25, G2=FAIL), target="harmonic"), Action.HOLD, Why.SILENT, "", "all_items"),
     "a part of the items, measured alone": (in_part(evidence(0.1)), Action.PARTIAL, Why.NONE, "", "roll_out"),
     "a part of the items that does not pay": (in_part(evidence(0.06)), Action.HOLD, Why.UNCLEAR, "", "users"),
     "a part of the items without whose guard-rails it is no GO": (

@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from mmbench.data.held_out import OF_NEW_ITEMS
 from mmbench.decision import Action, Decision, Economics, Evidence, Gate, Status, decide
 from mmbench.decision.assumptions import Given
 from mmbench.decision.economics import Source, costs, totals
@@ -23,7 +24,7 @@ from mmbench.decision.gates import better_than_shuffled
 from mmbench.decision.page import phrases, sections
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Confidence, Why
-from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, SILENT
+from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, SILENT
 from mmbench.decision.value import breakeven, likely_npv, of_part
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval, LogGain
@@ -258,8 +259,12 @@ CLAIMS = [
     ),
     claim(
         "Nothing can be concluded from the measurement: {reason}. This does not mean that images have no effect.",
-        lambda s: bool(s.e.silent) and s.text["reason"] == phrases.SILENCES[s.e.silent],
+        lambda s: s.text["reason"] == phrases.SILENCES[s.e.silent or OF_NEW_ITEMS_ALONE],
         reason="t",
+    ),
+    *(
+        claim(said, lambda s, target=target: (s.e.target, s.d.action, s.d.value) == (target, Action.HOLD, None))
+        for target, said in phrases.UNPRICED.items()
     ),
     claim(phrases.REASONS[Why.UNTRUSTED], lambda s: any(g.bars is Bars.EVERY for g in s.d.barred)),
     claim(
@@ -337,6 +342,10 @@ CLAIMS = [
     claim(
         "Measured, but its range cannot be told: {mean}; break-even line {need}.",
         lambda s: about(s) and (s.e.gain is None or bool(s.e.silent)),
+    ),
+    claim(
+        "Measured for new items: {mean}; the break-even line ({need}) is one of all recommendations.",
+        lambda s: about(s) and s.e.target in OF_NEW_ITEMS,
     ),
     claim("Not measured; break-even line {need}.", lambda s: about(s) and s.e.ratio is None),
     claim(
@@ -459,7 +468,7 @@ CLAIMS = [
         users="n",
         now="n",
     ),
-    claim(phrases.OPEN_ELSE[""], lambda s: bool(s.e.silent)),
+    claim(phrases.OPEN_ELSE[""], lambda s: bool(s.e.silent) or s.e.of_new_items),
     *(claim(phrases.OPEN_ELSE[g], lambda s: s.closed(s.text["gate"]), gate="t") for g in ("G1", "G4", "G5", "G8")),
     # Whose sums
     claim(S[Given.BEFORE], lambda s: given(s, first=True), changed="t", planned="t"),
@@ -612,6 +621,10 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
         yield replace(numbered(evidence(-0.05)), silent=str(reason)), economics()
         trials = 5 if reason == FEW_TRIALS else 30
         yield replace(numbered(without_gain(evidence(-0.05), str(reason))), trials=trials), economics()
+    for target in OF_NEW_ITEMS:
+        for silent in ("", OF_NEW_ITEMS_ALONE, NoWord.ONE_FOLD):
+            yield replace(numbered(evidence(0.25)), target=target, silent=str(silent)), economics()
+        yield replace(numbered(without_gain(evidence(0.25), NoWord.ONE_FOLD)), target=target), economics()
     untold = numbered(without_gain(evidence(0.0)))
     gates = (Gate("G1", FAIL), *untold.gates[1:-1], Gate("G9", UNKNOWN))
     yield replace(untold, ratio=None, gates=gates), economics()

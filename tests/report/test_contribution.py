@@ -15,11 +15,13 @@ from mmbench import paths
 from mmbench.cli.compose import compose
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
+from mmbench.inference.contribution import shapley
 from mmbench.inference.contribution.guardrails import LEVEL, Rail, coverage_change, rail, shown_by
 from mmbench.inference.intervals import Interval, relative_gain
+from mmbench.inference.verdicts import Verdict
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import compare, read_contrasts
-from mmbench.report.contribution_facts import document, read_contributions
+from mmbench.report.contribution_facts import document, read_contributions, readings
 from mmbench.report.facts import Fact, Facts, tables
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv as as_csv
@@ -40,6 +42,7 @@ from tests.tiny import TINY, WORLD
 EMPTY_CELL = CellResult("w", "m", "none", "done", Path("nowhere"))
 USERS = 200
 ENDS = {"none": 100, "text": 120, "image": 110, "fused": 125}
+IMAGE, TEXT, IMAGE_AND_TEXT = frozenset({"image"}), frozenset({"text"}), frozenset({"image", "text"})
 STATES = {
     "none": {"text": "drop", "image": "drop"},
     "text": {"text": "real", "image": "drop"},
@@ -104,6 +107,55 @@ def test_the_redundancy_of_the_added_modality_stands_beside_its_verdict(tmp_path
         "fused_vs_image": pytest.approx(0.25),
     }
     assert "| 0.50 |" in (table.folder / "report" / "verdicts.md").read_text()
+
+
+def test_a_reading_names_what_it_is_about(made: Facts, tmp_path: Path) -> None:
+    text = markdown(document(read_sweep(write_sweep(tmp_path / "s", cells())), [made]))
+    about = "d/m, the chosen configurations (NDCG@20, trials: 8, final seeds: 3): "
+    assert f"- {about}image adds to the others\n" in text
+    assert f"- {about}text adds to the others\n" in text
+
+
+def test_a_reading_that_the_verdict_does_not_share_is_not_given(tmp_path: Path) -> None:
+    """Both were tuned to the same, while the configurations that were chosen differ: no use of images is shown."""
+    fused = replace(cells()["d", "m", "fused"], trials=np.stack([hit_users(USERS, range(120))] * 8))
+    table = read_sweep(write_sweep(tmp_path / "s", cells(fused=fused), contrasts=["fused_vs_text"]))
+    assert [c.word for c in read_contrasts(table, read_groups(table, table.folder))] == ["equivalent"]
+    (facts,) = measured(table)
+    assert by_name(facts)["M1 value", "image", "added to the others"].value == pytest.approx(0.025)
+    assert facts.readings == ["text adds to the others"]
+
+
+#: What image adds to the others and alone in the chosen configurations, the verdicts on both, and what is read.
+READ = [
+    ((0.1, 0.1), {}, "image adds to the others"),
+    ((0.1, 0.1), {"rest": Verdict.BETTER_SMALL}, "image adds to the others"),
+    ((0.1, 0.1), {"rest": Verdict.UNDECIDED}, ""),
+    ((0.1, 0.1), {"rest": Verdict.WORSE}, ""),
+    ((-0.1, 0.1), {"rest": Verdict.WORSE}, "image takes away from the others"),
+    ((-0.1, 0.1), {"rest": Verdict.EQUIVALENT}, ""),
+    ((0.0, 0.1), {}, "image adds to nothing but behaviour, and is not shown to add to the others"),
+    ((0.0, 0.1), {"alone": Verdict.DEPENDS_ON_TUNING}, ""),
+    ((0.0, 0.1), {"rest": Verdict.BETTER}, ""),
+    ((0.0, 0.0), {"rest": Verdict.UNDECIDED}, "no use of image is shown with this encoder and model"),
+    ((0.0, 0.0), {"rest": Verdict.BETTER}, ""),
+    ((0.0, 0.0), {"alone": Verdict.BETTER}, ""),
+]
+
+
+@pytest.mark.parametrize(("values", "words", "read"), READ)
+def test_readings_stand_beside_verdicts_that_agree(
+    values: tuple[float, float], words: dict[str, Verdict], read: str
+) -> None:
+    def value(mean: float) -> Interval:
+        return Interval(mean, mean - 0.05, mean + 0.05)
+
+    rest, alone = map(value, values)
+    nothing = shapley.ModalityValue(value(0.0), value(0.0), value(0.0), None)
+    modalities = {"image": shapley.ModalityValue(rest, alone, rest, None), "text": nothing}
+    both = shapley.Contributions(value(0.0), value(0.0), modalities, {})
+    judged = {{"rest": (IMAGE_AND_TEXT, TEXT), "alone": (IMAGE, shapley.EMPTY)}[name]: w for name, w in words.items()}
+    assert next((line for line in readings(both, judged) if "image" in line), "") == read
 
 
 def test_hits_and_their_noise_floor_by_hand(made: Facts) -> None:
@@ -333,6 +385,10 @@ def test_items_without_what_is_added_have_a_guard_rail(ran: Path) -> None:
     assert fact.interval.level == 0.9
     assert "relative change of recall of items without text" not in {f.part for f in facts.facts}  # both sides have it
     assert not any("without" in line for line in facts.unknown)
+    alone = Facts("shop", "vbpr", 2, "PASS", one_draw=True)
+    guardrail_facts(alone, [compare(table, a, b, None)], thinned)
+    assert [replace(f, word="") for f in facts.facts] == alone.facts
+    assert all(f.word for f in facts.facts)
 
 
 def test_a_guard_rail_of_items_that_nobody_holds_out_is_said_to_be_unknown(ran: Path) -> None:

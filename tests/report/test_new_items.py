@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +15,22 @@ import pytest
 
 from mmbench import paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
-from mmbench.report import new_items
+from mmbench.report import benchmark, contribution_facts, new_items, verdict_table
+from mmbench.report.comparisons import read_contrasts
+from mmbench.report.contribution_facts import FOUND_OF_1000, NEW_ITEMS, VALUES, document, read_contributions
+from mmbench.report.disposals import read_disposals
+from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv, markdown
 from mmbench.report.new_items import Measured, Row, read_rows
 from mmbench.report.reading import read_sweep
+from mmbench.report.sentences import disposal_sentence, sentence
+from mmbench.report.table import CONDITIONS
+from mmbench.report.write import write_report
 from mmbench.store.files import write_parquet
 from mmbench.store.records import ranking_frames
 from tests.report.constructed import Made, hit_users, write_sweep
+from tests.report.pages import english_sentences, visible
 
 USERS, POOL = 60, 40
 
@@ -34,7 +46,8 @@ def cells(folds: dict[str, dict[str, int]]) -> dict[tuple[str, str, str], Made]:
         for (model, modality), n in ((tuple(name.split("/")), n) for name, n in found.items()):
             hits = np.stack([hit_users(USERS, range(n))] * 2)
             items = (np.arange(USERS) % 3).astype(np.int32)
-            made[f"a-fold{fold}", model, modality] = Made(hits, config=config, items=items)
+            states = {"states": {"text": "drop" if modality == "none" else "real"}}
+            made[f"a-fold{fold}", model, modality] = Made(hits, config=config, items=items, cell=states)
     return made
 
 
@@ -42,21 +55,27 @@ def write(folder: Path, folds: dict[str, dict[str, int]]) -> Path:
     """The sweep, with the ranks that final runs of protocol cold have beside those of their target."""
     made = cells(folds)
     write_sweep(folder, made)
-    everyone = np.arange(USERS)
+    write_candidates(folder, made)
+    return folder
+
+
+def write_candidates(folder: Path, made: Mapping[tuple[str, str, str], Made]) -> None:
+    """The ranks of the final runs of cells of protocol cold among all candidates."""
     for (dataset, model, modality), one in made.items():
         place = paths.cell_dir(folder, dataset, model, modality)
         for seed, hits in enumerate(one.finals, 1):
+            n, everyone = len(hits), np.arange(len(hits))
             own = pd.read_parquet(paths.final_file(place, seed, paths.RANKS))
             own["candidates"] = np.int32(POOL)
             write_parquet(paths.final_file(place, seed, paths.RANKS), own)
-            warm = RankedPairs(everyone, np.full(USERS, 4), USERS, candidates=np.full(USERS, 100))
+            warm = RankedPairs(everyone, np.full(n, 4), n, candidates=np.full(n, 100))
             # Of both kinds one item each: the new one at 5 where the model finds it, the other one at 2.
             both = RankedPairs(
                 np.repeat(everyone, 2),
-                np.stack([np.where(hits, 5, 90), np.full(USERS, 2)], axis=1).ravel(),
-                USERS,
-                new=np.tile([True, False], USERS),
-                candidates=np.full(USERS, 140),
+                np.stack([np.where(hits, 5, 90), np.full(n, 2)], axis=1).ravel(),
+                n,
+                new=np.tile([True, False], n),
+                candidates=np.full(n, 140),
             )
             listed = np.where(hits, 10, 0)
             for ending, ranking in (
@@ -65,7 +84,6 @@ def write(folder: Path, folds: dict[str, dict[str, int]]) -> Path:
             ):
                 for name, frame in ranking_frames(ranking, paths.ranks_among(ending)).items():
                     write_parquet(paths.final_file(place, seed, name), frame)
-    return folder
 
 
 def rows_of(folder: Path) -> list[Row]:
@@ -93,7 +111,7 @@ def rows(folder: Path) -> list[Row]:
     return rows_of(folder)
 
 
-ALL = "a over 3 cold folds"
+ALL = "a over 3 of 5 cold folds"
 
 
 def test_folds_stand_together_and_alone(rows: list[Row]) -> None:
@@ -181,8 +199,153 @@ def test_a_line_that_one_fold_lacks_stands_in_the_others_alone(tmp_path: Path) -
     folds = {"0": {"m/text": 30, "m/none": 10}, "1": {"m/none": 10}}
     found = [(row.data, row.model, row.condition) for row in rows_of(write(tmp_path / "s", folds))]
     assert ("a-fold0", "m", "text") in found
-    assert ("a over 2 cold folds", "m", "text") not in found
-    assert ("a over 2 cold folds", "m", "none") in found
+    assert ("a over 2 of 5 cold folds", "m", "text") not in found
+    assert ("a over 2 of 5 cold folds", "m", "none") in found
+
+
+def contributions(folder: Path) -> dict[tuple[str, str], Facts]:
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    measured = read_contributions(table, groups, read_contrasts(table, groups))
+    return {(facts.dataset, facts.model): facts for facts in measured}
+
+
+def test_a_fold_has_values_and_no_words(folder: Path) -> None:
+    """Text finds three times what none does, far beyond the bounds over users: were it no fold, that would be said."""
+    found = contributions(folder)
+    for fold in range(3):
+        facts = found[f"a-fold{fold}", "m"]
+        (alone,) = [fact for fact in facts.facts if fact.measure == VALUES]
+        assert alone.interval is not None
+        assert alone.interval.lo > 0
+        assert (facts.one_draw, facts.readings) == (True, [])
+    text = markdown(document(read_sweep(folder), list(found.values())))
+    assert "a-fold0/m: one draw of new items, bounds are over its users and seeds alone, no conclusions" in text
+    assert "text adds to" not in text
+
+
+def test_new_items_found_stand_over_folds_with_an_interval_over_the_folds(folder: Path) -> None:
+    joined = contributions(folder)[ALL, "m"]
+    found = {fact.subject: fact for fact in joined.facts if (fact.measure, fact.part) == (NEW_ITEMS, FOUND_OF_1000)}
+    text = found["text"]
+    assert text.value == pytest.approx(600)
+    assert text.interval is not None
+    assert text.interval.hi - text.value == pytest.approx(4.302653 * 100 / math.sqrt(3), rel=1e-6)
+    assert text.baseline == pytest.approx(1000 * 10 / 60)
+    assert found["none"].interval is not None
+    assert found["none"].interval.lo == pytest.approx(found["none"].value)
+
+
+def test_a_single_draw_of_new_items_has_neither_words_nor_a_mean_over_folds(tmp_path: Path) -> None:
+    (facts,) = contributions(write(tmp_path / "s", {"0": {"m/text": 30, "m/none": 10}})).values()
+    assert (facts.dataset, facts.one_draw, facts.readings) == ("a-fold0", True, [])
+
+
+def test_the_benchmark_marks_nothing_in_a_fold(folder: Path) -> None:
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    made = benchmark.document(table, read_contrasts(table, groups), groups)
+    assert len(made.tables) == 3
+    assert {entry.rank for one in made.tables for row in one.entries for entry in row} == {0}
+    assert {one.hint for one in made.tables} == {""}
+    assert any(note.startswith("No value of a-fold0, a-fold1, a-fold2 is marked") for note in made.notes)
+
+
+def time_sweep(folder: Path, target: str) -> Path:
+    """What a split by time finds of its new items, tuned for them or for the harmonic mean."""
+    config = {"dataset": {"name": "a", "protocol": "time"}, "tuning": {"target": target}}
+    made = {(f"a-{target}", *key[1:]): replace(one, config=config) for key, one in cells({"0": LINES}).items()}
+    write_sweep(folder, made)
+    write_candidates(folder, made)
+    if target == "harmonic":  # the own ranks are those of common lists
+        for key in made:
+            for seed in (1, 2):
+                place = paths.cell_dir(folder, *key)
+                files = [paths.final_file(place, seed, name) for name in (paths.RANKS, paths.ranks_among("cold"))]
+                shutil.copy(files[0], files[1])
+                shutil.copy(paths.final_file(place, seed, paths.ranks_among("all")), files[0])
+    return folder
+
+
+LINES = {"m/text": 30, "m/none": 10}
+
+
+@pytest.mark.parametrize(
+    ("target", "among"),
+    [
+        ("cold", "NDCG@20 among new items themselves"),
+        ("harmonic", "harmonic mean of NDCG@20 of new and of other items in common lists"),
+        ("warm", "NDCG@20 among items of the training log themselves"),
+    ],
+)
+def test_titles_and_sentences_of_verdicts_say_the_target(tmp_path: Path, target: str, among: str) -> None:
+    table = read_sweep(time_sweep(tmp_path / "s", target))
+    groups = read_groups(table, table.folder)
+    compared, disposals = read_contrasts(table, groups), read_disposals(table, groups)
+    text = markdown(verdict_table.document(table, compared, disposals))
+    assert f"## a-{target}, verdicts on {among}\n" in text
+    assert all(f"({among}, " in sentence(c, "ndcg@20") for c in compared)
+    assert all(f"({among}, " in disposal_sentence(d, "ndcg@20") for d in disposals)
+    assert disposals
+    assert f"## a-{target}, free disposal on {among}\n" in text
+    titles = [str(one.title) for one in benchmark.document(table, compared, groups).tables]
+    assert titles == [f"a-{target}, benchmark on {among}"]
+
+
+def test_all_items_are_named_as_ever(tmp_path: Path) -> None:
+    made = {("b", "m", c): Made(np.stack([hit_users(USERS, range(20))] * 2)) for c in ("text", "none")}
+    table = read_sweep(write_sweep(tmp_path / "s", made))
+    (one,) = read_contrasts(table, read_groups(table, table.folder))
+    assert sentence(one, "ndcg@20").endswith("(NDCG@20, b)")
+
+
+def test_every_table_of_a_cold_sweep_names_pool_and_floor(folder: Path) -> None:
+    table = write_report(folder)
+    gain = np.sum(1 / np.log2(np.arange(2, 22))) / POOL
+    for name in (paths.TABLE, paths.VERDICTS, paths.BENCHMARK):
+        text = (table.folder / "report" / f"{name}.md").read_text()
+        for fold in range(3):
+            says = f"pool of {POOL} new items; floor, where nothing tells them apart: ndcg@20 {gain:.4f}."
+            assert f"- a-fold{fold}: {says}\n" in text, name
+        assert str(verdict_table.NOT_OF_USERS) not in text
+
+
+def test_a_harmonic_mean_has_a_pool_and_no_users_and_no_slices(tmp_path: Path) -> None:
+    table = read_sweep(time_sweep(tmp_path / "s", "harmonic"))
+    assert table.cells["a-harmonic", "m", "text"].rankings[0].new is not None
+    groups = read_groups(table, table.folder)
+    compared = read_contrasts(table, groups)
+    assert all(c.effects is None for c in compared)
+    assert any(c.configuration is not None for c in compared)
+    notes = verdict_table.notes(table, compared, [])
+    assert verdict_table.NOT_OF_USERS in notes
+    assert f"a-harmonic: pool of {POOL} new items beside the others; the floor of common lists is" in "\n".join(notes)
+    frame = pd.read_csv(io.StringIO(csv(verdict_table.document(table, compared, []))))
+    assert frame[["improved", "harmed", "d_z"]].isna().all().all()
+    facts = Facts("a-harmonic", "m", 2, "PASS")
+    contribution_facts._slices(facts, compared[1], None, "ndcg@20")  # type: ignore[arg-type]
+    assert facts.unknown == ["slices of text_vs_none: a harmonic mean is no sum over items or users"]
+
+
+def test_users_of_new_items_have_values(tmp_path: Path) -> None:
+    table = read_sweep(time_sweep(tmp_path / "s", "cold"))
+    compared = read_contrasts(table, read_groups(table, table.folder))
+    assert [c.effects is None for c in compared if c.configuration is not None] == [False]
+
+
+def test_the_report_of_a_cold_sweep_is_written_in_both_languages(folder: Path, tmp_path: Path) -> None:
+    report = write_report(Path(shutil.copytree(folder, tmp_path / "s")), lang="ja").folder / "report"
+    names = ("contentpopularity", *CONDITIONS)
+    for name in (paths.NEW_ITEMS, paths.TABLE, paths.VERDICTS, paths.BENCHMARK, paths.SUBMISSION):
+        japanese, english = (visible((report / f"{name}.{ending}").read_text()) for ending in ("ja.md", "md"))
+        assert english_sentences(japanese, *names) == [], name
+        assert len(english_sentences(english, *names)) > 2, name
+    new = (report / "new_items.ja.md").read_text()
+    assert "候補は新商品40, 40, 40点。調整の対象: 新商品どうし" in new
+    assert "| 正解に基づく人気順" in new
+    page = (report / "report.html").read_text()
+    assert english_sentences(visible(page), *names) == []
+    assert "new_items.ja.md" in page
 
 
 def test_measured_is_plain() -> None:

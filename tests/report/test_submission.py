@@ -91,3 +91,13 @@ def test_the_price_of_a_gain_is_asked_for(tmp_path: Path, words: list[Rail], ans
     asked = [a for a in answers(table, read_contrasts(table, groups), groups, [facts]) if "worse" in a.item]
     assert [(a.checklist, a.answer) for a in asked] == [("RecSys reproducibility", answer)]
     assert reason in asked[0].reason
+
+
+def test_guard_rails_of_one_draw_of_new_items_answer_nothing(tmp_path: Path) -> None:
+    table = read_sweep(write_sweep(tmp_path / "s", cells()))
+    groups = read_groups(table, table.folder)
+    facts = Facts("d-fold0", "m", 3, "PASS", one_draw=True)
+    facts.add(GUARDRAILS, "fused_vs_text", "relative change of coverage", 0.0)
+    (asked,) = [a for a in answers(table, read_contrasts(table, groups), groups, [facts]) if "worse" in a.item]
+    assert asked.answer == OPEN
+    assert "single draws of new items alone" in asked.reason

@@ -282,7 +282,7 @@ def test_folds_are_a_sample_and_their_users_no_source_of_error(tmp_path: Path) -
 
 def test_a_single_fold_has_no_word(tmp_path: Path) -> None:
     found = judged(write_sweep(tmp_path / "s", folds(1100)))
-    joined = found["d over 1 cold fold/m/text_vs_none"]
+    joined = found["d over one draw of new items/m/text_vs_none"]
     assert (joined.word, joined.inference) == ("no word", None)
     assert joined.judgement is not None
     assert joined.judgement.reason == NoWord.ONE_FOLD
@@ -291,7 +291,64 @@ def test_a_single_fold_has_no_word(tmp_path: Path) -> None:
     assert over == Repetitions(Repeated.FOLD, "d", ("d-fold0",))
 
 
+@pytest.mark.parametrize(("n", "words"), [(2, "over 2 of 5 cold folds"), (4, "over 4 of 5 cold folds")])
+def test_fewer_folds_than_the_protocol_has_say_how_many_there_are(tmp_path: Path, n: int, words: str) -> None:
+    found = judged(write_sweep(tmp_path / "s", folds(*(1100, 1110, 1090, 1105)[:n])))
+    joined = found[f"d {words}/m/text_vs_none"]
+    assert joined.word == "better"
+    assert sentence(joined, "ndcg@20").endswith(f"d {words})")
+
+
+def by_time(target: str, number: int = 0) -> Cells:
+    """What a split by time judges on the items that are new there, under the name that such a data set has."""
+    config = {"dataset": {"name": "d", "protocol": "time", "split_seed": number}, "tuning": {"target": target}}
+    name = f"d-{target}" if number == 0 else f"d-split{number}-{target}"
+    return {
+        (name, model, condition): replace(made, config=config)
+        for (_, model, condition), made in pair("d", 1100).items()
+    }
+
+
+@pytest.mark.parametrize("target", ["cold", "harmonic"])
+def test_new_items_of_a_split_by_time_are_one_draw_and_have_no_word(tmp_path: Path, target: str) -> None:
+    """The interval over users lies far above zero: were it judged, the word would be better."""
+    found = judged(write_sweep(tmp_path / "s", by_time(target)))
+    joined, alone = found[f"d-{target} over one draw of new items/m/text_vs_none"], found[f"d-{target}/m/text_vs_none"]
+    assert (joined.word, alone.word, joined.inference, alone.inference) == ("no word", "no word", None, None)
+    assert joined.judgement is not None
+    assert joined.judgement.reason == NoWord.ONE_FOLD
+    assert joined.tuned is not None
+    assert joined.tuned.log_gain is None
+    assert alone.tuned is not None
+    assert alone.tuned.interval is not None
+    assert alone.tuned.interval.lo > 0.02
+
+
+def test_seeds_of_a_split_by_time_draw_no_other_new_items(tmp_path: Path) -> None:
+    found = judged(write_sweep(tmp_path / "s", by_time("cold") | by_time("cold", 1)))
+    assert {c.word for c in found.values()} == {"no word"}
+    assert sum(c.over is not None for c in found.values()) == 2
+
+
+def test_other_items_of_a_split_by_time_are_judged_over_users(tmp_path: Path) -> None:
+    found = judged(write_sweep(tmp_path / "s", by_time("warm")))
+    assert [(c.dataset, c.word) for c in found.values()] == [("d-warm", "better")]
+
+
 # Free disposal.
+
+
+@pytest.mark.parametrize("target", ["cold", "harmonic"])
+def test_free_disposal_among_new_items_of_a_split_by_time_has_no_word(tmp_path: Path, target: str) -> None:
+    config = {"dataset": {"name": "d", "protocol": "time"}, "tuning": {"target": target}}
+    made = {
+        (f"d-{target}", model, name): replace(cell, config=config)
+        for (_, model, name), cell in disposed.cells(gain=300).items()
+    }
+    found = choices(write_sweep(tmp_path / "s", made))
+    assert {d.word for d in found.values()} == {"no word"}
+    joined = found[f"d-{target} over one draw of new items", "image", "m"]
+    assert (joined.judgement.reason, joined.inference) == (NoWord.ONE_FOLD, None)
 
 
 def choices(folder: Path) -> dict[tuple[str, str, str | None], Disposal]:

@@ -14,6 +14,8 @@ from mmbench.data.interactions import Interactions
 CANDIDATES = ("cold", "warm", "all")
 #: What tuning may aim at where there are new items, and the candidates that are ranked for it.
 TARGETS: Mapping[str, str] = {"cold": "cold", "warm": "warm", "harmonic": "all"}
+#: Targets whose score is one of new items: what varies there is which items are new, not which users were tested.
+OF_NEW_ITEMS = ("cold", "harmonic")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mmbench.data.held_out import OF_NEW_ITEMS
 from mmbench.inference.intervals import Interval, LogGain
 
 
@@ -150,6 +151,8 @@ class Evidence:
         part: the items that alone have images in what was measured; None where all have.
         promising: where all have, items for which images alone were not measured and look promising, best first.
         planned_at: when the sweep was planned, UTC.
+        target: what tuning aimed at and the gain is one of, see :data:`mmbench.data.held_out.TARGETS`; empty for the
+            ranking of all items.
     """
 
     dataset: str
@@ -173,6 +176,12 @@ class Evidence:
     part: Part | None = None
     promising: tuple[Promise, ...] = ()
     planned_at: str = ""
+    target: str = ""
+
+    @property
+    def of_new_items(self) -> bool:
+        """Whether the gain is one of new items, whose share of all recommendations is not known."""
+        return self.target in OF_NEW_ITEMS
 
     @property
     def interval(self) -> Interval | None:

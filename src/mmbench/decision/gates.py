@@ -140,6 +140,8 @@ def command_of(table: SweepTable, *words: str) -> str:
 def _guardrails(facts: Facts) -> Gate:
     """G4: every guard-rail holds, non-inferiority by the 90 % interval of each."""
     found = [fact for fact in facts.facts if fact.measure == GUARDRAILS]
+    if found and facts.one_draw:
+        return Gate("G4", Status.UNKNOWN, why="guard-rails of one draw of new items are not judged")
     rails = tuple((fact.part.removeprefix("relative change of "), fact.word) for fact in found)
     if not rails:
         return Gate("G4", Status.UNKNOWN, why="no guard-rail was measured")
@@ -156,6 +158,8 @@ def _exposure(a: CellResult, data: Catalogue | str, part: str) -> Gate:
     """G5: share of the recommended items that have an image; of a part among those of its items."""
     if isinstance(data, str) or not all(paths.final_file(a.folder, s, paths.LISTS).exists() for s in a.seeds):
         return Gate("G5", Status.UNKNOWN, None, EXPOSURE, data if isinstance(data, str) else "no lists were kept")
+    if a.target == "cold":
+        return Gate("G5", Status.UNKNOWN, None, EXPOSURE, "the lists hold new items alone")
     shown = read_lists(a)
     shown = shown[shown >= 0]
     if part:

@@ -59,7 +59,7 @@ def openings(
         unclear: whether no gate bars an answer, and the data do not tell.
     """
     found = [_of_gate(gate, evidence, breakeven) for gate in barred]
-    if evidence.silent:
+    if evidence.silent or evidence.of_new_items:
         found.append(_of_silence(evidence))
     elif unclear and (gain := evidence.gain) is not None:
         if gain.se > 0 and gain.at(0.95).contains(breakeven):
@@ -88,6 +88,8 @@ def _of_gate(gate: Gate, evidence: Evidence, breakeven: float) -> Opening:
 
 def _of_silence(evidence: Evidence) -> Opening:
     """What would allow a word about the gain."""
+    if evidence.of_new_items:
+        return Opening("", Key.ELSE)
     if evidence.silent in (FEW_TRIALS, NoWord.FEW_TRIALS, NoWord.NOTHING_WITHOUT, NoWord.ONE_TRIAL):
         return Opening("", Key.TRIALS, max(MIN_TRIALS, 2 * evidence.trials if evidence.trials >= MIN_TRIALS else 0))
     if evidence.silent in (ONE_SEED, NoWord.SEED_UNKNOWN):

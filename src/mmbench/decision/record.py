@@ -109,10 +109,10 @@ def _ends(gain: LogGain | None, level: float) -> list[float] | None:
 
 
 def _evidence_record(evidence: Evidence) -> dict[str, Any]:
-    """Evidence as it is; ``per_thousand`` is a list of three, and a single repetition is not named."""
+    """Evidence as it is, without defaults of what came later; ``per_thousand`` is a list of three."""
     more = evidence.per_thousand
     record = {**asdict(evidence), "per_thousand": None if more is None else [more.mean, more.lo, more.hi]}
-    single = {"repetitions": 1, "folds": False}
+    single = {"repetitions": 1, "folds": False, "target": ""}
     return {name: value for name, value in record.items() if name not in single or value != single[name]}
 
 

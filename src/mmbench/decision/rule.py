@@ -10,7 +10,18 @@ from mmbench.decision.assumptions import deciding
 from mmbench.decision.economics import Economics
 from mmbench.decision.evidence import GATES, Bars, Evidence, Gate, Promise, Status
 from mmbench.decision.openings import Opening, openings
-from mmbench.decision.steps import AB_TEST, PARTIAL, ROLL_OUT, SILENT, WAIT, NextStep, measuring_steps, mending_step
+from mmbench.decision.steps import (
+    AB_TEST,
+    ALL_ITEMS,
+    OF_NEW_ITEMS_ALONE,
+    PARTIAL,
+    ROLL_OUT,
+    SILENT,
+    WAIT,
+    NextStep,
+    measuring_steps,
+    mending_step,
+)
 from mmbench.decision.value import DRAWS, Flip, Swing, Value, breakeven, draw, flips, of_part, tornado
 from mmbench.inference import verdicts
 from mmbench.inference.intervals import LogGain
@@ -118,11 +129,12 @@ def confidence(probability: float) -> Confidence:
 def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> Decision:
     """Apply the rule.
 
-    HOLD where nothing may be concluded from the gain. NO-GO by money alone where even the upper 99 % bound of the gain
-    pays in less than one of a hundred draws; that needs a gain with a range, equal effort (G1) and no other gate. HOLD
-    where a gate that bars every answer does not pass. GO where the probability of paying reaches ``go`` and the
-    expected value is above zero, unless a gate bars it. NO-GO where the probability is at most ``no_go`` and the upper
-    95 % bound of the gain is below break-even: evidence of smallness, not lack of evidence. HOLD otherwise.
+    HOLD where nothing may be concluded from the gain, and where it is one of new items, which has no price. NO-GO by
+    money alone where even the upper 99 % bound of the gain pays in less than one of a hundred draws; that needs a gain
+    with a range, equal effort (G1) and no other gate. HOLD where a gate that bars every answer does not pass. GO where
+    the probability of paying reaches ``go`` and the expected value is above zero, unless a gate bars it. NO-GO where
+    the probability is at most ``no_go`` and the upper 95 % bound of the gain is below break-even: evidence of
+    smallness, not lack of evidence. HOLD otherwise.
 
     Args:
         evidence: what was measured.
@@ -165,7 +177,7 @@ def _decide(evidence: Evidence, economics: Economics, n_draws: int) -> Decision:
     gates = _in_order((*evidence.gates, _power(evidence, limit)))
     closed = _closed(gates)
     gain = evidence.gain
-    if gain is None or evidence.silent:
+    if gain is None or evidence.silent or evidence.of_new_items:
         return _unmeasured(evidence, gates, closed[Bars.EVERY], limit, economics)
     draws = draw(economics, gain, n_draws)
     value = draws.value()
@@ -230,7 +242,14 @@ def _closed(gates: tuple[Gate, ...]) -> dict[Bars, tuple[Gate, ...]]:
 def _unmeasured(
     evidence: Evidence, gates: tuple[Gate, ...], barred: tuple[Gate, ...], limit: float, economics: Economics
 ) -> Decision:
-    """HOLD without a value: a gain from which nothing may be concluded has no law, hence neither has its value."""
+    """HOLD without a value: a gain from which nothing may be concluded has no law, hence neither has its value.
+
+    A gain of new items may have one, but not the recommendations that it is multiplied with: another sweep is needed,
+    whatever the gates of this one.
+    """
+    if evidence.of_new_items:
+        step = _known(SILENT[OF_NEW_ITEMS_ALONE], economics, ALL_ITEMS)
+        return Decision(Action.HOLD, Why.SILENT, gates, (), limit, None, None, None, swings=(), steps=(), step=step)
     step = mending_step(barred, (), economics) if barred else _known(SILENT.get(evidence.silent, "repair"), economics)
     why = Why.SILENT if evidence.silent else Why.UNTRUSTED
     return Decision(Action.HOLD, why, gates, barred, limit, None, None, None, swings=(), steps=(), step=step)

@@ -18,19 +18,22 @@ from mmbench.inference.tuned_gain import NoWord
 USERS, AB_TEST = "users", "ab_test"
 #: What to do where the answer is known.
 ROLL_OUT, WAIT = "roll_out", "wait"
-#: To measure what images for some items alone bring.
-PARTIAL = "partial"
+#: To measure what images for some items alone bring, and a gain among all items where it was one of new items.
+PARTIAL, ALL_ITEMS = "partial", "all_items"
 #: Why nothing may be concluded from a gain although it may have bounds.
 RUNGS, FEW_TRIALS, ONE_SEED = (
     "trials were cut short at rungs",
     "fewer trials than a conclusion takes",
     "one final seed, so training noise was not measured",
 )
+#: A gain in lists of new items, or in a mean that counts them as much as all others: no sum of money belongs to it.
+OF_NEW_ITEMS_ALONE = "a gain of new items, not of all recommendations"
 #: Every reason why nothing may be concluded, and the step that mends it.
 SILENT: Mapping[str, str] = {
     RUNGS: "repair",
     FEW_TRIALS: "trials",
     ONE_SEED: "seeds",
+    OF_NEW_ITEMS_ALONE: "trials",
     NoWord.ONE_FOLD: "repair",
     NoWord.MORE_SEARCH: "control",
     NoWord.FEW_TRIALS: "trials",
@@ -50,7 +53,7 @@ class NextStep:
     """One next step.
 
     Args:
-        name: its name, see :data:`mmbench.decision.economics.STEPS`, ``roll_out`` or ``wait``.
+        name: its name, see :data:`mmbench.decision.economics.STEPS`, ``roll_out``, ``wait`` or ``all_items``.
         cost: what it costs.
         days: how long it takes.
         evsi: value of what it would tell; None where no distribution says what it may find.

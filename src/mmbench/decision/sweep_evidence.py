@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.data.divisions import DIVISIONS, NEW_ITEMS, members_of
 from mmbench.data.features import ItemFeature
+from mmbench.data.held_out import OF_NEW_ITEMS
 from mmbench.decision.evidence import Evidence, Part, Promise
 from mmbench.decision.gates import IMAGE, command_of, finished, models_of, read_gates, split_of
-from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, RUNGS
+from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS
 from mmbench.inference import intervals
 from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.repetitions import Repeated, over_repetitions, repeated_gain
@@ -26,7 +27,8 @@ from mmbench.messages import Refusal
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import Comparison, compare
-from mmbench.report.contribution_facts import DIFFERENCES, measure_model
+from mmbench.report.contribution_facts import DIFFERENCES, measure_model, new_items_of_model
+from mmbench.report.contribution_facts import NEW_ITEMS as NEW_ITEMS_FOUND
 from mmbench.report.disposals import (
     Disposal,
     control_of,
@@ -160,12 +162,16 @@ def _measured(
         data, part = _with_images_of(data, inside), _part(disposal.part, inside)
     compared = [comparison] if comparison.configuration is not None else []
     cells = [a, b] if disposal.part else finished(table, a)
-    facts = measure_model(table, cells, compared, data, group.level)
+    folds = disposal.over is not None and disposal.over.kind is Repeated.FOLD
+    facts = measure_model(table, cells, compared, data, group.level, one_draw=folds)
+    if folds and len(disposal.datasets) > 1:
+        facts = _over_folds(table, facts, disposal.datasets, cells)
     chosen = configuration_gain(table, disposal)
     gates = read_gates(table, disposal, own, chosen, a, facts, data, whole.evidence.gates if whole else ())
     manifest = records.read(paths.manifest_file(table.folder), Manifest)
     tuned = disposal.tuned
     bounded = tuned is not None and tuned.log_gain is not None
+    of_new = a.target in OF_NEW_ITEMS
     evidence = Evidence(
         dataset=a.dataset,
         metric=table.primary,
@@ -176,19 +182,31 @@ def _measured(
         ratio=None if tuned is None or math.isnan(tuned.gain) else tuned.gain,
         gain=tuned.log_gain if tuned else None,
         level=tuned.level if tuned else 0.95,
-        silent=silence(disposal, own),
+        silent=silence(disposal, own) or (OF_NEW_ITEMS_ALONE if of_new else ""),
         depends_on_tuning=tuned is not None and tuned.depends_on_tuning,
         variances=tuned.variances if tuned and bounded else {},
         model=a.model,
         contrast=comparison.contrast,
-        per_thousand=per_thousand(disposal, own) if bounded else None,
+        per_thousand=per_thousand(disposal, own) if bounded and not of_new else None,
         gates=gates,
         repetitions=len(disposal.datasets),
-        folds=disposal.over is not None and disposal.over.kind is Repeated.FOLD,
+        folds=folds,
         part=part,
         planned_at=next((revision.planned_at for revision in manifest.revisions), ""),
+        target=a.target,
     )
     return Read(disposal, comparison, evidence, facts, data, groups, [disposal])
+
+
+def _over_folds(table: SweepTable, facts: Facts, datasets: Sequence[str], cells: Sequence[CellResult]) -> Facts:
+    """The facts of the first fold, but with what all folds find of new items in place of what it finds."""
+    conditions = {cell.modality for cell in cells}
+    folds = [
+        [c for c in finished(table, replace(cells[0], dataset=dataset)) if c.modality in conditions]
+        for dataset in datasets
+    ]
+    joined = new_items_of_model(table, folds) if all(folds) else []
+    return replace(facts, facts=[*(fact for fact in facts.facts if fact.measure != NEW_ITEMS_FOUND), *joined])
 
 
 def _with_images_of(data: Catalogue, inside: NDArray[np.bool_]) -> Catalogue:

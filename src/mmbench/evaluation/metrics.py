@@ -212,6 +212,10 @@ def auc(pairs: RankedPairs) -> Vector:
     return 1.0 - np.divide(wrong, possible, out=np.full(pairs.n_users, 0.5), where=possible > 0)
 
 
+#: Metrics whose floor is known in closed form.
+FLOORS = ("recall", "ndcg")
+
+
 def floor(pairs: RankedPairs, name: str) -> Vector:
     r"""What a metric of the top k is expected to be where all candidates tie, in closed form: ``(n_users,)``.
 

@@ -12,8 +12,9 @@ from enum import StrEnum
 from statistics import fmean
 
 import numpy as np
+from scipy import special
 
-from mmbench.inference.intervals import UNCHANGED, CrossedInterval, LogGain, Vector
+from mmbench.inference.intervals import UNCHANGED, CrossedInterval, Interval, LogGain, Vector
 from mmbench.inference.tuned_gain import BOUNDED, WIDEST, Estimate, Gain, NoWord, TunedGain, depends, unvaried
 from mmbench.inference.tuning_curves import Band
 
@@ -65,6 +66,24 @@ def over_folds(log_ratios: Sequence[float] | Vector) -> LogGain:
     if len(logs) < 2 or not np.isfinite(logs).all():
         raise ValueError(f"finite ratios of at least two folds are needed, not {logs.tolist()}")
     return LogGain(float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs)), len(logs) - 1.0)
+
+
+def mean_over_folds(values: Sequence[float] | Vector, level: float = 0.95) -> Interval:
+    r"""Mean over folds of items of anything that is measured in each, :math:`\pm t_{K-1} sd / \sqrt K`.
+
+    Args:
+        values: one of each fold, ``(n_folds,)``.
+        level: coverage.
+
+    Raises:
+        ValueError: for fewer than two folds.
+    """
+    if len(values) < 2:
+        raise ValueError(f"values of at least two folds are needed, not {len(values)}")
+    found = np.asarray(values, np.float64)
+    mean, se = float(found.mean()), float(found.std(ddof=1)) / math.sqrt(len(found))
+    half = float(special.stdtrit(len(found) - 1, (1 + level) / 2)) * se
+    return Interval(mean, mean - half, mean + half, level)
 
 
 def over_repetitions(kind: Repeated, gains: Sequence[CrossedInterval]) -> CrossedInterval:

@@ -13,10 +13,12 @@ from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import ALPHA, Comparison, level_of, wordless
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
+from mmbench.report.new_items import floor_lines
 from mmbench.report.pooled import percents
 from mmbench.report.results import COUNTED
-from mmbench.report.sentences import metric_name
+from mmbench.report.sentences import metric_among, metric_name
 from mmbench.report.table import CellResult, SweepTable
+from mmbench.report.together import draws_of_new_items, read_repetitions
 from mmbench.store.schema import ID_ONLY
 
 SAME = "="
@@ -31,21 +33,33 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
         compared: its planned contrasts, judged.
         groups: its fairness report.
     """
-    return Document(
-        Message("{sweep}, benchmark", sweep=table.title),
-        [_models(table, d, compared, [group for group in groups if group.dataset == d]) for d in table.datasets],
-        _notes(table),
-    )
+    draws = draws_of_new_items(read_repetitions(table, groups))
+    printed = []
+    for dataset in table.datasets:
+        own = [group for group in groups if group.dataset == dataset]
+        marks = {} if dataset in draws else _marks(table, dataset, own)
+        target = next((group.cells[0].cell.target for group in own), "")
+        printed.append(_models(table, dataset, compared, marks, target))
+    notes = [*_notes(table), *floor_lines(table, [table.primary])]
+    if draws:
+        notes.append(
+            Message(
+                "No value of {datasets} is marked: each is one draw of new items, and another may have another best.",
+                datasets=series(sorted(draws)),
+            )
+        )
+    return Document(Message("{sweep}, benchmark", sweep=table.title), printed, notes)
 
 
-def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison], groups: Sequence[Group]) -> Table[str]:
+def _models(
+    table: SweepTable, dataset: str, compared: Sequence[Comparison], marks: Mapping[tuple[str, str], int], target: str
+) -> Table[str]:
     """A row for each model: values by condition, gain of every contrast, then the tests of the first contrast."""
     by_contrast: dict[str, dict[str, Comparison]] = {contrast.name: {} for contrast in table.contrasts}
     for c in compared:
         if c.dataset == dataset:
             by_contrast[c.contrast][c.model] = c
     shown = {name: by_model for name, by_model in by_contrast.items() if by_model}
-    marks = _marks(table, dataset, groups)
     columns = [
         Column[str]("dataset", None, lambda model: dataset),
         Column[str]("model", Message("model"), str, names=True),
@@ -68,8 +82,8 @@ def _models(table: SweepTable, dataset: str, compared: Sequence[Comparison], gro
             _text(Message("seeds x trials"), first, lambda c: effort),
             _text(Message("fairness"), first, lambda c: c.fairness if c else NOTHING),
         ]
-    hint = Message(" (* best of its column, ~ not told from it)")
-    title = Message("{data}, benchmark on {metric}", data=dataset, metric=metric_name(table.primary))
+    hint = Message(" (* best of its column, ~ not told from it)") if marks else ""
+    title = Message("{data}, benchmark on {metric}", data=dataset, metric=metric_among(table.primary, target))
     return Table(title, columns, table.models(dataset), hint)
 
 

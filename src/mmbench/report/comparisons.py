@@ -87,7 +87,8 @@ class Comparison:
         tuned: gain of A over B once both are tuned, the quantity that is judged; None where it is not defined.
         configuration: gain of A's chosen configuration over B's, over users and seeds: these two configurations, not
             the method; None where there is no comparable pair.
-        effects: shares of users whom the chosen configuration of A serves better and worse than that of B.
+        effects: shares of users whom the chosen configuration of A serves better and worse than that of B; None where
+            there is no comparable pair, and of a harmonic mean, which is no mean over users.
         inference: tests of the tuned gain; None where it has no bounds.
         optimism: expected validation score of A and of B minus the expected test metric; None where the two are
             different metrics.
@@ -124,6 +125,11 @@ class Comparison:
     def data(self) -> str:
         """Name of its data set whatever its split."""
         return self.a.data
+
+    @property
+    def target(self) -> str:
+        """What its tuning aimed at, where it has a result; see :func:`mmbench.data.held_out.target_of`."""
+        return next((side.target for side in (self.a, self.b) if side.status == "done"), "")
 
     @property
     def model(self) -> str:
@@ -228,7 +234,9 @@ def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None
     if waiting:
         return Comparison(a, b, None, fairness, pending=series(waiting))
     configuration = table.change(a.dataset, a.model, a.modality, b.modality, table.primary)
-    effects = intervals.user_effects(a.per_user(table.primary), b.per_user(table.primary)) if configuration else None
+    effects = None
+    if configuration and a.target != "harmonic":  # values whose mean is a harmonic mean are no user's own
+        effects = intervals.user_effects(a.per_user(table.primary), b.per_user(table.primary))
     doubts = unfairness(group)
     efforts = {effort.modality: effort for effort in group.cells} if group else {}
     untuned = [side.modality for side in (a, b) if side.modality not in efforts]

@@ -25,17 +25,21 @@ from mmbench.inference import intervals
 from mmbench.inference.contribution import hits, rankings, shapley, slices
 from mmbench.inference.contribution.guardrails import MARGIN
 from mmbench.inference.contribution.shapley import EMPTY, Coalition
+from mmbench.inference.repetitions import Repeated, mean_over_folds
+from mmbench.inference.verdicts import Verdict
 from mmbench.report import new_items
 from mmbench.report.catalogue import Catalogue, read_catalogue
-from mmbench.report.comparisons import Comparison
-from mmbench.report.facts import Facts, K
+from mmbench.report.comparisons import LEVELS, Comparison
+from mmbench.report.facts import Fact, Facts, K
 from mmbench.report.facts import document as facts_document
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import Document
 from mmbench.report.list_facts import Lists, beyond_facts, guardrail_facts, read_lists
+from mmbench.report.sentences import metric_name
 from mmbench.report.table import CellResult, SweepTable, comparable
+from mmbench.report.together import Repetitions, draws_of_new_items, read_repetitions
 from mmbench.store import records
-from mmbench.store.schema import ID_ONLY
+from mmbench.store.schema import ID_ONLY, Choice
 
 REDUNDANCY = "redundancy share"
 VALUES, HITS, EXCESS = "M1 value", "M2 hits", "M2 hits beyond the noise floor"
@@ -55,6 +59,8 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], comparisons: 
     levels = {(group.dataset, group.model): group.level for group in groups}
     catalogues: dict[str, Catalogue | str] = {}
     measured = []
+    repeated = read_repetitions(table, groups)
+    draws = draws_of_new_items(repeated)
     for dataset in table.datasets:
         for model in table.models(dataset):
             cells = [
@@ -70,12 +76,70 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], comparisons: 
                 c for c in comparisons if (c.dataset, c.model) == (dataset, model) and c.configuration is not None
             ]
             level = levels.get((dataset, model), "-")
-            measured.append(measure_model(table, cells, compared, catalogues[dataset], level))
-    return measured
+            words = words_of(comparisons, dataset, model)
+            measured.append(
+                measure_model(
+                    table, cells, compared, catalogues[dataset], level, one_draw=dataset in draws, words=words
+                )
+            )
+    return [*measured, *_over_folds(measured, repeated)]
+
+
+#: Verdicts on tuned gains by the modalities that A and B have; of those without a word there is none.
+Words = Mapping[tuple[Coalition, Coalition], Verdict]
+
+
+def words_of(comparisons: Sequence[Comparison], dataset: str, model: str) -> Words:
+    """What was judged of a data set and model, or of the repetitions that the data set is one of."""
+    words: dict[tuple[Coalition, Coalition], Verdict] = {}
+    for c in comparisons:
+        datasets = (c.dataset,) if c.over is None else c.over.datasets
+        if c.model != model or dataset not in datasets or c.judgement is None or c.judgement.word is None:
+            continue
+        sides = [coalition(side) if side.status == "done" else None for side in (c.a, c.b)]
+        if sides[0] is not None and sides[1] is not None:
+            words[sides[0], sides[1]] = c.judgement.word
+    return words
+
+
+def _over_folds(measured: Sequence[Facts], repeated: Sequence[Repetitions]) -> Iterator[Facts]:
+    """What the conditions of each model find of new items, over folds of which at least two were measured."""
+    by_name = {(facts.dataset, facts.model): facts for facts in measured}
+    for over in (over for over in repeated if over.kind is Repeated.FOLD):
+        for model in dict.fromkeys(facts.model for facts in measured if facts.dataset in over.datasets):
+            members = {name: by_name[name, model] for name in over.datasets if (name, model) in by_name}
+            if len(members) < 2 or not (found := new_items_over_folds(list(members.values()))):
+                continue
+            level = max((facts.fairness for facts in members.values()), key=LEVELS.index)
+            seeds = min(facts.seeds for facts in members.values())
+            yield Facts(over.of(list(members)).name, model, seeds, level, facts=found)
+
+
+def new_items_over_folds(folds: Sequence[Facts]) -> list[Fact]:
+    """M7 over at least two folds: mean of every measure that all of them have, with bounds over the folds alone."""
+    by_fold = [{(f.subject, f.part): f for f in facts.facts if f.measure == NEW_ITEMS} for facts in folds]
+    joined = []
+    for subject, part in by_fold[0]:
+        own = [found[subject, part] for found in by_fold if (subject, part) in found]
+        if len(own) < len(by_fold):
+            continue
+        interval = mean_over_folds([fact.value for fact in own])
+        baselines = [fact.baseline for fact in own if fact.baseline is not None]
+        baseline = float(np.mean(baselines)) if len(baselines) == len(own) else None
+        n = sum(fact.n or 0 for fact in own)
+        joined.append(Fact(NEW_ITEMS, subject, part, interval.mean, interval, baseline, n=n))
+    return joined
 
 
 def measure_model(
-    table: SweepTable, cells: Sequence[CellResult], compared: Sequence[Comparison], data: Catalogue | str, level: str
+    table: SweepTable,
+    cells: Sequence[CellResult],
+    compared: Sequence[Comparison],
+    data: Catalogue | str,
+    level: str,
+    *,
+    one_draw: bool = False,
+    words: Words | None = None,
 ) -> Facts:
     """Measure one dataset and model.
 
@@ -85,9 +149,13 @@ def measure_model(
         compared: its contrasts that have a gain.
         data: its data set, or why there is none.
         level: level of its fairness report.
+        one_draw: whether it is one draw of new items.
+        words: verdicts on its tuned gains, which no reading contradicts.
     """
-    facts = Facts(cells[0].dataset, cells[0].model, len(cells[0].seeds), level)
-    measure(facts, _in_order(table, cells), compared, data, table.primary)
+    seeds, trials = len(cells[0].seeds), records.read(paths.choice_file(cells[0].folder), Choice).n_trials
+    about = f"the chosen configurations ({metric_name(table.primary)}, trials: {trials}, final seeds: {seeds})"
+    facts = Facts(cells[0].dataset, cells[0].model, seeds, level, about, one_draw)
+    measure(facts, _in_order(table, cells), compared, data, table.primary, words or {})
     return facts
 
 
@@ -109,7 +177,12 @@ def _in_order(table: SweepTable, cells: Sequence[CellResult]) -> list[CellResult
 
 
 def measure(
-    facts: Facts, cells: Sequence[CellResult], compared: Sequence[Comparison], data: Catalogue | str, metric: str
+    facts: Facts,
+    cells: Sequence[CellResult],
+    compared: Sequence[Comparison],
+    data: Catalogue | str,
+    metric: str,
+    words: Words,
 ) -> None:
     """Measure one dataset and model; what cannot be measured is said.
 
@@ -119,13 +192,14 @@ def measure(
         compared: its contrasts that have a gain.
         data: its data set, or why there is none.
         metric: metric of the values.
+        words: verdicts on its tuned gains.
     """
     if not all(comparable(cell, cells[0]) for cell in cells):
         facts.unknown.append("everything: the conditions differ in final seeds, test split or effort")
         return
     new_items_facts(facts, cells)
     game = coalitions(cells)
-    _values(facts, game, metric)
+    _values(facts, game, metric, words)
     lists_of = functools.cache(read_lists)  # those of one model, which several measures are made of
     _hits(facts, game, lists_of)
     _reliance(facts, cells, metric)
@@ -135,8 +209,26 @@ def measure(
     facts.unknown += data.unknown
     for c in compared:
         _slices(facts, c, data, metric)
+    if cells[0].target == "cold":
+        facts.unknown.append("list measures and guard-rails: the lists of this target hold new items alone")
+        return
     beyond_facts(facts, cells, data, lists_of)
     guardrail_facts(facts, compared, data, lists_of)
+
+
+def new_items_of_model(table: SweepTable, folds: Sequence[Sequence[CellResult]]) -> list[Fact]:
+    """M7 of one model over folds, see :func:`new_items_over_folds`.
+
+    Args:
+        table: the sweep.
+        folds: its finished conditions in each of at least two folds.
+    """
+    measured = []
+    for cells in folds:
+        facts = Facts(cells[0].dataset, cells[0].model, len(cells[0].seeds), "-")
+        new_items_facts(facts, _in_order(table, cells))
+        measured.append(facts)
+    return new_items_over_folds(measured)
 
 
 def new_items_facts(facts: Facts, cells: Sequence[CellResult]) -> None:
@@ -147,7 +239,7 @@ def new_items_facts(facts: Facts, cells: Sequence[CellResult]) -> None:
     """
     found: dict[str, new_items.Measured] = {}
     for cell in cells:
-        views = new_items.views_of(cell, new_items.target_of_cell(cell))
+        views = new_items.views_of(cell)
         if "cold" in views:
             found[cell.modality] = new_items.measure(cell, views)
     if not found:
@@ -166,12 +258,19 @@ def coalitions(cells: Sequence[CellResult]) -> dict[Coalition, CellResult]:
     """The cell of each subset of real modalities, all others dropped and none thinned out."""
     game: dict[Coalition, CellResult] = {}
     for cell in cells:
-        if cell.states and set(cell.states.values()) <= {"real", "drop"}:
-            game.setdefault(frozenset(name for name, state in cell.states.items() if state == "real"), cell)
+        if (subset := coalition(cell)) is not None:
+            game.setdefault(subset, cell)
     return game
 
 
-def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str) -> None:
+def coalition(cell: CellResult) -> Coalition | None:
+    """The real modalities of a cell, all others dropped and none thinned out; None of any other cell."""
+    if not cell.states or not set(cell.states.values()) <= {"real", "drop"}:
+        return None
+    return frozenset(name for name, state in cell.states.items() if state == "real")
+
+
+def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str, words: Words) -> None:
     """M1: Shapley values, marginals, redundancy, interactions."""
     try:
         contributions = shapley.contributions({subset: cell.per_user(metric) for subset, cell in game.items()})
@@ -185,6 +284,8 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str) -> 
             continue
         facts.add(VALUES, name, "added to the others", value.given_rest)
         facts.add(VALUES, name, "Shapley value", value.shapley)
+        if facts.one_draw:
+            continue
         if value.redundancy is None:
             facts.unknown.append(f"redundancy of {name}: what it adds to nothing is not told from zero")
         elif facts.inferred:
@@ -192,22 +293,42 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str) -> 
     for (a, b), pair in contributions.pairs.items():
         agrees = "agrees" if pair.log_agrees else "disagrees"
         facts.add(VALUES, f"{a} and {b}", f"interaction (sign of the log scale {agrees})", pair.interaction)
-    if facts.inferred and facts.fairness != FAIL:
-        facts.readings += readings(contributions)
+    if facts.worded and facts.fairness != FAIL:
+        facts.readings += readings(contributions, words)
 
 
-def readings(contributions: shapley.Contributions) -> Iterator[str]:
-    """What M1 says in words; an interval over zero is never read as an absence."""
-    several = len(contributions.modalities) > 1
+#: Words on a tuned gain that a reading of the chosen configurations may stand beside, None where nothing was judged.
+GAINED, LOST = (Verdict.BETTER, Verdict.BETTER_SMALL), (Verdict.WORSE, Verdict.WORSE_SMALL)
+
+
+def readings(contributions: shapley.Contributions, words: Words) -> Iterator[str]:
+    """What M1 says in words of the chosen configurations; an interval over zero is never read as an absence.
+
+    What the verdict on the tuned gain of the same contrast does not say too is left out: the configurations that one
+    tuning chose may differ where the tuned conditions do not.
+
+    Args:
+        contributions: the values.
+        words: verdicts on tuned gains.
+    """
+    everything = frozenset(contributions.modalities)
+    several = len(everything) > 1
     for name, value in contributions.modalities.items():
         rest = "the others" if several else "nothing but behaviour"
+        given_rest = words.get((everything, everything - {name}))
+        alone = words.get((frozenset({name}), EMPTY))
         if value.given_rest.lo > 0:
-            yield f"{name} adds to {rest}"
+            if given_rest in (None, *GAINED):
+                yield f"{name} adds to {rest}"
         elif value.given_rest.hi < 0:
-            yield f"{name} takes away from {rest}"
+            if given_rest in (None, *LOST):
+                yield f"{name} takes away from {rest}"
+        elif given_rest in GAINED:
+            continue
         elif several and value.alone.lo > 0:
-            yield f"{name} adds to nothing but behaviour, and is not shown to add to the others"
-        else:
+            if alone in (None, *GAINED):
+                yield f"{name} adds to nothing but behaviour, and is not shown to add to the others"
+        elif alone not in GAINED:
             yield f"no use of {name} is shown with this encoder and model"
     for (a, b), pair in contributions.pairs.items():
         if pair.interaction.excludes_zero:
@@ -263,7 +384,13 @@ def _reliance(facts: Facts, cells: Sequence[CellResult], metric: str) -> None:
 
 
 def _slices(facts: Facts, comparison: Comparison, data: Catalogue, metric: str) -> None:
-    """M6: where the gain of a contrast lives, with intervals that hold for all slices of a division at once."""
+    """M6: where the gain of a contrast lives, with intervals that hold for all slices of a division at once.
+
+    A harmonic mean has none: it is no mean over test pairs.
+    """
+    if comparison.a.target == "harmonic":
+        facts.unknown.append(f"slices of {comparison.contrast}: a harmonic mean is no sum over items or users")
+        return
     tested = comparison.a.tested[0]
     users = tested.pairs.users
     a, b = (
@@ -297,7 +424,8 @@ def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
 
 
 LEGEND = (
-    "Of the chosen configurations, not of the method: values in {metric}, hits and lists at {K}; intervals over users "
+    "Of the chosen configurations, not of the method, whose verdicts are in verdicts.md; what these do not say too is "
+    "not said here: values in {metric}, hits and lists at {K}; intervals over users "
     "and seeds: pigeonhole bootstrap, for slices at once for all of one division, for reliance and guard-rails crossed "
     "(coverage: bootstrap).",
     "What a modality adds to the others decides; the Shapley value credits an image for what text already tells.",
@@ -308,7 +436,8 @@ LEGEND = (
     "Reliance is what a trained model leans on, not what the modality is worth.",
     "New items: of 1,000 interactions with new items, those in the first 20 places of lists of new and other items; "
     "the baseline is that of the condition without content, whose new items stand at random. NDCG@20 among new items: "
-    "baseline is its exact floor, n the pool (new_items.md).",
+    "baseline is its exact floor, n the pool (new_items.md). Over folds: mean and 95 % interval over the folds alone, "
+    "t with one degree of freedom less than there are folds. One draw of new items is not read in words.",
     "Nothing here is corrected for multiplicity; slices are exploratory.",
 )
 

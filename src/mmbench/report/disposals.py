@@ -97,6 +97,7 @@ class Disposal:
         optimism: expected validation score of each side minus the expected test metric; None where the two are
             different metrics.
         data: name of the data set whatever its split.
+        target: what its tuning aimed at, see :func:`mmbench.data.held_out.target_of`.
     """
 
     dataset: str
@@ -115,6 +116,7 @@ class Disposal:
     inference: Inference | None = None
     optimism: tuple[float, float] | None = None
     data: str = ""
+    target: str = ""
 
     @property
     def name(self) -> str:
@@ -275,6 +277,7 @@ def _read(
         inference=None if tuned is None else inference_of(tuned, table.delta),
         optimism=optimism_of(tuned, cells),
         data=next(cell.data for cell in table.cells.values() if cell.dataset == groups[0].dataset and cell.data),
+        target=groups[0].cells[0].cell.target,
     )
 
 

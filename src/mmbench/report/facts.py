@@ -51,6 +51,9 @@ class Facts:
         model: its model.
         seeds: final seeds; with fewer than two no bound is told.
         fairness: level of the fairness report.
+        about: which configurations the readings are about, with effort and metric.
+        one_draw: whether the numbers are of one draw of new items: what would vary with other new items is in no bound,
+            so that nothing is said in words.
         facts: the facts.
         unknown: what could not be measured and why.
         readings: what they say in words.
@@ -60,6 +63,8 @@ class Facts:
     model: str
     seeds: int
     fairness: str
+    about: str = ""
+    one_draw: bool = False
     facts: list[Fact] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     readings: list[str] = field(default_factory=list)
@@ -68,6 +73,11 @@ class Facts:
     def inferred(self) -> bool:
         """Whether training noise was measured, so that bounds may be told."""
         return self.seeds >= MIN_SEEDS
+
+    @property
+    def worded(self) -> bool:
+        """Whether anything may be said in words."""
+        return self.inferred and not self.one_draw
 
     def add(
         self,
@@ -170,5 +180,7 @@ def notes(measured: Sequence[Facts]) -> Iterable[str]:
             yield f"{name}: measurement not trusted, see fairness.md"
         if not facts.inferred:
             yield f"{name}: one seed, training noise not measured, no bounds and no conclusions"
-        yield from (f"{name}, the chosen configurations: {line}" for line in facts.readings)
+        if facts.one_draw:
+            yield f"{name}: one draw of new items, bounds are over its users and seeds alone, no conclusions"
+        yield from (f"{name}, {facts.about}: {line}" for line in facts.readings)
         yield from (f"{name}: not measured: {line}" for line in facts.unknown)

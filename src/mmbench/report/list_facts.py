@@ -60,7 +60,7 @@ def guardrail_facts(
 ) -> None:
     """Coverage, tail share and recall of new items and of those without the content that A adds to B.
 
-    Does the gain cost what it must not cost?
+    Does the gain cost what it must not cost? For one draw of new items no word says so.
     """
     if not facts.inferred:
         facts.unknown.append("guard-rails: one seed does not measure training noise")
@@ -92,7 +92,8 @@ def guardrail_facts(
             if change is None:
                 facts.unknown.append(f"guard-rail {name} of {c.contrast}: {c.b.modality} has none to lose")
             else:
-                facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, word=rail(change))
+                word = rail(change) if facts.worded else ""
+                facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, word=word)
     if compared and not cold:
         facts.unknown.append("cold recall: no held-out item is without training interactions")
 

@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import paths
-from mmbench.data.held_out import TARGETS
+from mmbench.data.held_out import OF_NEW_ITEMS, TARGETS
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.repetitions import over_folds
+from mmbench.messages import Message, series
 from mmbench.report.fairness_checks import Group
-from mmbench.report.layout import Column, Document, Table
+from mmbench.report.layout import NOTHING, Column, Document, Table
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import Repetitions, read_repetitions
 from mmbench.store import records
-from mmbench.store.schema import ID_ONLY, Cell, FinalRun
+from mmbench.store.schema import ID_ONLY, FinalRun
 
 NDCG, RECALL, K = "ndcg@20", "recall@20", 20
 #: The model that gives everybody the same list of new items, by popularity that their content predicts.
@@ -32,29 +33,39 @@ CONTENT_POPULARITY = "contentpopularity"
 FOUND = "found"
 #: What tuning aims at, in words.
 AIMS: Mapping[str, str] = {
-    "cold": "new items among themselves",
-    "warm": "items of the training log among themselves",
-    "harmonic": "new and other items in common lists, harmonic mean",
-    "": "all items",
+    "cold": Message("new items among themselves"),
+    "warm": Message("items of the training log among themselves"),
+    "harmonic": Message("new and other items in common lists, harmonic mean"),
+    "": Message("all items"),
 }
 #: Seed of the order of new items that test counts do not tell apart.
 ORACLE_SEED = 0
+#: What stands in place of a model where the pool is in the order of its test counts.
+ORACLE = Message("oracle popularity")
 LEGEND = (
-    "new: NDCG@20, Recall@20 and AUC of new items among the pool of new items; floor: what is expected where nothing "
-    "tells the candidates apart, exact; the AUC of the floor is 0.5 whatever the pool. A model without content is at "
-    "the floor, but for the luck of ties. others: items of the training log among themselves.",
-    "common lists: both kinds, for users who hold out some of each; scores of new items are put on the scale of the "
-    "others for each user, with the offset that validation chose. NDCG@20 is given for either kind and as the harmonic "
-    "mean of both, which a single NDCG of common lists would hide; found: share of the interactions with new items "
-    "that the first 20 places hold; share: of these places, those of new items. The floor of common lists is the same "
-    "model without content, whose new items stand at random.",
-    "content popularity: one list for everybody, by the popularity that content predicts (model=contentpopularity): "
-    "the floor of what is personal. oracle popularity: the pool in the order of its test interactions, which nobody "
-    "can know: a ceiling of lists that are the same for everybody, compared with nothing.",
-    "over folds: mean ± standard deviation of the folds, each of which holds out other items; gains over content "
-    "popularity with a 95 % interval over the folds, t with one degree of freedom less than there are folds.",
+    Message(
+        "new: NDCG@20, Recall@20 and AUC of new items among the pool of new items; floor: what is expected where "
+        "nothing tells the candidates apart, exact; the AUC of the floor is 0.5 whatever the pool. A model without "
+        "content is at the floor, but for the luck of ties. others: items of the training log among themselves."
+    ),
+    Message(
+        "common lists: both kinds, for users who hold out some of each; scores of new items are put on the scale of "
+        "the others for each user, with the offset that validation chose. NDCG@20 is given for either kind and as the "
+        "harmonic mean of both, which a single NDCG of common lists would hide; found: share of the interactions with "
+        "new items that the first 20 places hold; share: of these places, those of new items. The floor of common "
+        "lists is the same model without content, whose new items stand at random."
+    ),
+    Message(
+        "content popularity: one list for everybody, by the popularity that content predicts "
+        "(model=contentpopularity): the floor of what is personal. oracle popularity: the pool in the order of its "
+        "test interactions, which nobody can know: a ceiling of lists that are the same for everybody, compared with "
+        "nothing."
+    ),
+    Message(
+        "over folds: mean ± standard deviation of the folds, each of which holds out other items; gains over content "
+        "popularity with a 95 % interval over the folds, t with one degree of freedom less than there are folds."
+    ),
 )
-ONE_DRAW = "one draw of new items: what varies is which items are new, so nothing can be said of others"
 
 
 @dataclass(frozen=True)
@@ -125,11 +136,10 @@ def read_rows(table: SweepTable, groups: Sequence[Group]) -> list[Row]:
     for key, cell in table.cells.items():
         if cell.status != "done" or cell.parts:
             continue
-        target = target_of_cell(cell)
-        views = views_of(cell, target)
+        views = views_of(cell)
         if "cold" not in views:
             continue
-        measured[key], targets[cell.dataset] = measure(cell, views), target
+        measured[key], targets[cell.dataset] = measure(cell, views), cell.target
         oracles.setdefault(cell.dataset, _oracle(views["cold"][0]))
     rows: list[Row] = []
     for dataset in targets:
@@ -141,15 +151,52 @@ def read_rows(table: SweepTable, groups: Sequence[Group]) -> list[Row]:
     return rows
 
 
-def target_of_cell(cell: CellResult) -> str:
-    """What the tuning of a finished cell aimed at."""
-    return records.read(paths.cell_file(cell.folder), Cell).target
-
-
 def target_lines(groups: Sequence[Group]) -> list[str]:
     """What the tuning of each data set aimed at, where that is not the ranking of all items."""
     aims = {group.dataset: group.cells[0].cell.target for group in groups}
-    return [f"{dataset}: tuned for and judged on {AIMS[target]}." for dataset, target in aims.items() if target]
+    return [
+        Message("{dataset}: tuned for and judged on {aim}.", dataset=dataset, aim=AIMS[target])
+        for dataset, target in aims.items()
+        if target
+    ]
+
+
+def floor_lines(table: SweepTable, names: Sequence[str]) -> list[str]:
+    """Pool of new items of each data set that was tuned for them, and what metrics are where nothing tells them apart.
+
+    Args:
+        table: the sweep.
+        names: the metrics; the floor of NDCG and recall is known in closed form. Of common lists it is not: there it is
+            what the condition without content comes to.
+    """
+    lines: list[str] = []
+    for dataset in table.datasets:
+        done = (cell for cell in table.cells.values() if (cell.dataset, cell.status) == (dataset, "done"))
+        cell = next((cell for cell in done if not cell.parts and cell.target in OF_NEW_ITEMS), None)
+        ranked = views_of(cell).get("cold") if cell is not None else None
+        if cell is None or ranked is None or ranked[0].pairs.candidates is None:
+            continue
+        pairs = ranked[0].pairs
+        given = {"dataset": dataset, "pool": _pool(pairs)}
+        if TARGETS[cell.target] == "all":
+            lines.append(
+                Message(
+                    "{dataset}: pool of {pool} new items beside the others; the floor of common lists is the condition "
+                    "without content, whose new items stand at random.",
+                    **given,
+                )
+            )
+            continue
+        known = [name for name in names if metrics.check_name(name)[0] in metrics.FLOORS]
+        floors = series([f"{name} {metrics.floor(pairs, name).mean():.4f}" for name in known]) if known else NOTHING
+        lines.append(
+            Message(
+                "{dataset}: pool of {pool} new items; floor, where nothing tells them apart: {floors}.",
+                floors=floors,
+                **given,
+            )
+        )
+    return lines
 
 
 def _rows(
@@ -170,7 +217,7 @@ def _rows(
             if all(own):
                 against = base if all(base) and model != CONTENT_POPULARITY else []
                 rows.append(Row(name, target, model, condition, _known(own), _known(against)))
-        rows.append(Row(name, target, "oracle popularity", ID_ONLY, tuple(oracles[fold] for fold in folds)))
+        rows.append(Row(name, target, ORACLE, ID_ONLY, tuple(oracles[fold] for fold in folds)))
     return rows
 
 
@@ -178,9 +225,9 @@ def _known(found: Sequence[Measured | None]) -> tuple[Measured, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def views_of(cell: CellResult, target: str) -> dict[str, list[Ranking]]:
+def views_of(cell: CellResult) -> dict[str, list[Ranking]]:
     """Test ranks of every final run by the candidates, where there are files of them."""
-    own = TARGETS.get(target)
+    own = TARGETS.get(cell.target)
     files = {
         candidates: [
             paths.final_file(cell.folder, seed, paths.RANKS if candidates == own else paths.ranks_among(candidates))
@@ -264,12 +311,21 @@ def document(table: SweepTable, rows: Sequence[Row]) -> Document:
         Table(_title(data, [row for row in rows if row.data == data]), COLUMNS, [r for r in rows if r.data == data])
         for data in dict.fromkeys(row.data for row in rows)
     ]
-    notes = list(LEGEND)
+    notes: list[str] = list(LEGEND)
     alone = [data for data in dict.fromkeys(row.data for row in rows) if _is_alone(rows, data)]
-    notes += [f"{data}: {ONE_DRAW}" for data in alone]
+    notes += [
+        Message(
+            "{data}: one draw of new items: what varies is which items are new, so nothing can be said of others",
+            data=data,
+        )
+        for data in alone
+    ]
     notes += missing_lines(rows)
     return Document(
-        f"{table.title}, new items", tables, notes, [Table("", EXPORTED, [r for r in rows if len(r.folds) == 1])]
+        Message("{sweep}, new items", sweep=table.title),
+        tables,
+        notes,
+        [Table("", EXPORTED, [r for r in rows if len(r.folds) == 1])],
     )
 
 
@@ -279,7 +335,10 @@ def missing_lines(rows: Sequence[Row]) -> list[str]:
         data for data in dict.fromkeys(row.data for row in rows)
         if not any(row.model == CONTENT_POPULARITY for row in rows if row.data == data)
     ]  # fmt: skip
-    return [f"{data}: content popularity was not run (model={CONTENT_POPULARITY})" for data in lacking]
+    return [
+        Message("{data}: content popularity was not run (model={model})", data=data, model=CONTENT_POPULARITY)
+        for data in lacking
+    ]
 
 
 def _is_alone(rows: Sequence[Row], data: str) -> bool:
@@ -292,7 +351,7 @@ def _is_alone(rows: Sequence[Row], data: str) -> bool:
 def _title(data: str, rows: Sequence[Row]) -> str:
     row = rows[0]
     pools = ", ".join(str(fold.pool) for fold in row.folds)
-    return f"{data}: pool of {pools} new items; tuned for {AIMS[row.target]}"
+    return Message("{data}: pool of {pools} new items; tuned for {aim}", data=data, pools=pools, aim=AIMS[row.target])
 
 
 def _measure_column(name: str, label: str | None, part: int = 1) -> Column[Row]:
@@ -314,25 +373,25 @@ def _beyond(value: tuple[float, LogGain | None]) -> str:
 
 #: Printed columns.
 COLUMNS: Sequence[Column[Row]] = (
-    Column(None, "model", lambda row: row.model, names=True),
-    Column(None, "condition", lambda row: row.condition, names=True),
-    _measure_column(f"new {NDCG}", "new: NDCG@20"),
-    _measure_column(f"new floor of {NDCG}", "floor"),
+    Column(None, Message("model"), lambda row: row.model, names=True),
+    Column(None, Message("condition"), lambda row: row.condition, names=True),
+    _measure_column(f"new {NDCG}", Message("new: NDCG@20")),
+    _measure_column(f"new floor of {NDCG}", Message("floor")),
     _measure_column(f"new {RECALL}", "Recall@20"),
-    _measure_column(f"new floor of {RECALL}", "floor"),
+    _measure_column(f"new floor of {RECALL}", Message("floor")),
     _measure_column("new auc", "AUC"),
-    Column(None, "over content popularity %", lambda row: row.beyond, _beyond),
-    _measure_column(f"others {NDCG}", "others: NDCG@20", 2),
-    _measure_column(f"others floor of {NDCG}", "floor", 2),
+    Column(None, Message("over content popularity %"), lambda row: row.beyond, _beyond),
+    _measure_column(f"others {NDCG}", Message("others: NDCG@20"), 2),
+    _measure_column(f"others floor of {NDCG}", Message("floor"), 2),
     _measure_column("others auc", "AUC", 2),
-    _measure_column(f"harmonic {NDCG}", "common lists: harmonic NDCG@20", 3),
-    _measure_column(FOUND, "new items found", 3),
-    _measure_column(f"common new {NDCG}", "of new items", 3),
-    _measure_column(f"common others {NDCG}", "of others", 3),
-    _measure_column("share", "share of new items", 3),
+    _measure_column(f"harmonic {NDCG}", Message("common lists: harmonic NDCG@20"), 3),
+    _measure_column(FOUND, Message("new items found"), 3),
+    _measure_column(f"common new {NDCG}", Message("of new items"), 3),
+    _measure_column(f"common others {NDCG}", Message("of others"), 3),
+    _measure_column("share", Message("share of new items"), 3),
     Column(
         None,
-        "offset",
+        Message("offset"),
         lambda row: float(np.mean([fold.offset for fold in row.folds])),
         lambda offset: "-" if math.isnan(offset) else f"{offset:.2f}",
         part=3,

@@ -11,7 +11,7 @@ from mmbench.messages import Message, Template, points
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
-from mmbench.report.new_items import target_lines
+from mmbench.report.new_items import floor_lines, target_lines
 from mmbench.report.table import LATE, CellResult, SweepTable, condition_columns
 from mmbench.store.schema import ID_ONLY
 
@@ -158,6 +158,7 @@ def _notes(table: SweepTable, groups: Sequence[Group], marks: Marks) -> list[str
     budget = table.budget
     given = {"sweep": table.title, "budget": budget["name"], "trials": budget["trials"], "seeds": budget["seeds"]}
     lines: list[str] = [Message(LEGEND, same=SAME, nothing=NOTHING, low=LOW, **given), *target_lines(groups)]
+    lines += floor_lines(table, table.metrics)
     if any(marks.values()):
         patience, cap = REMEDIES.values()
         lines.append(

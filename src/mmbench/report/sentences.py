@@ -29,6 +29,25 @@ def metric_name(metric: str) -> str:
     return f"{METRICS.get(name, name)}@{k}"
 
 
+#: A metric by what tuning aimed at, where that is not the ranking of all items.
+AMONG = {
+    "cold": Template("{metric} among new items themselves"),
+    "warm": Template("{metric} among items of the training log themselves"),
+    "harmonic": Template("harmonic mean of {metric} of new and of other items in common lists"),
+}
+
+
+def metric_among(metric: str, target: str) -> str:
+    """What is judged: a metric in print, and among which items where that is not all.
+
+    Args:
+        metric: the metric.
+        target: what tuning aimed at, see :func:`mmbench.data.held_out.target_of`.
+    """
+    name = metric_name(metric)
+    return Message(AMONG[target], metric=name) if target else name
+
+
 def percent(share: float) -> str:
     """A gain in percent with its sign."""
     return f"{points(share)} %"
@@ -63,7 +82,7 @@ def sentence(comparison: Comparison, metric: str) -> str:
         n=tuned.n,
         trials=tuned.trials,
         finding=_finding(comparison, amount(tuned)),
-        metric=metric_name(metric),
+        metric=metric_among(metric, comparison.target),
         dataset=comparison.dataset,
     )
 
@@ -119,7 +138,7 @@ def disposal_sentence(disposal: Disposal, metric: str) -> str:
         "trials": tuned.trials,
         "modality": _called(disposal.modality),
         "gain": amount(tuned),
-        "metric": metric_name(metric),
+        "metric": metric_among(metric, disposal.target),
         "dataset": disposal.dataset,
         "a": Message.counted("{n} cell", "{n} cells", len(disposal.real)),
         "b": Message.counted("{n} cell", "{n} cells", len(disposal.control)),

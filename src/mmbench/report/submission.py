@@ -377,6 +377,10 @@ def _guardrails(measured: Sequence[Facts]) -> Answer:
     if not rails:
         lacking = Message("No guard-rail was measured: the data set or a second seed is missing.")
         return Answer(RECSYS, question, OPEN, lacking)
+    rails = [(facts, fact) for facts, fact in rails if not facts.one_draw]
+    if not rails:
+        alone = Message("Guard-rails were measured for single draws of new items alone, of which none is judged.")
+        return Answer(RECSYS, question, OPEN, alone, (f"{paths.CONTRIBUTION}.md",))
     by_word = {word: [pair for pair in rails if pair[1].word == word] for word in Rail}
     broken = [
         Message(

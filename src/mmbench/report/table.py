@@ -103,6 +103,13 @@ class CellResult:
         thinned = any(cell.config.get("modality", {}).get("missing", {}).values())
         return {} if thinned else cell.states
 
+    @functools.cached_property
+    def target(self) -> str:
+        """What its tuning aimed at, see :func:`mmbench.data.held_out.target_of`."""
+        if self.parts:
+            return self.parts[0].target
+        return records.read(paths.cell_file(self.folder), Cell).target
+
     @property
     def asked_states(self) -> Mapping[str, str]:
         """State of each modality, also where a part of the items lost its content."""

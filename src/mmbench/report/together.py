@@ -1,6 +1,7 @@
 """Data sets of a sweep that are repetitions of one another: they differ in their split seed, or hold out other items.
 
-A contrast is judged over all of them together; see ``docs/protocol.md``, Tuned gain.
+What is judged on new items is such a repetition even where it stands alone, and then it has no word. A contrast is
+judged over all of them together; see ``docs/protocol.md``, Tuned gain.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from mmbench.data.held_out import OF_NEW_ITEMS
+from mmbench.data.splits import FOLDS
 from mmbench.fingerprint import of_json
 from mmbench.inference.repetitions import Repeated, RepeatedGain, repeated_gain
 from mmbench.inference.tuned_gain import Gain, TunedGain
@@ -22,11 +25,10 @@ from mmbench.store.schema import Cell
 Row = TypeVar("Row")
 #: Setting of a data set that tells its repetitions apart, and the word before its number in the data set's name.
 SETTINGS = {Repeated.FOLD: ("cold_fold", "fold"), Repeated.SPLIT: ("split_seed", "split")}
-#: How many repetitions are judged together.
-REPEATED = {
-    Repeated.SPLIT: Template("over {n} split seed", "over {n} split seeds"),
-    Repeated.FOLD: Template("over {n} cold fold", "over {n} cold folds"),
-}
+#: How many repetitions are judged together: splits, all folds of new items, some of them, and a single draw of them.
+SPLITS = Template("over {n} split seed", "over {n} split seeds")
+ALL_FOLDS, SOME_FOLDS = Template("over {n} cold fold", "over {n} cold folds"), Template("over {n} of {all} cold folds")
+ONE_DRAW = Message("over one draw of new items")
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,13 @@ class Repetitions:
 
     @property
     def words(self) -> str:
-        """How many there are: ``over 3 split seeds``."""
-        return Message(REPEATED[self.kind], len(self.datasets))
+        """How many there are: ``over 3 split seeds``, ``over 2 of 5 cold folds``."""
+        n = len(self.datasets)
+        if self.kind is Repeated.SPLIT:
+            return Message(SPLITS, n)
+        if n == 1:
+            return ONE_DRAW
+        return Message(ALL_FOLDS, n) if n >= FOLDS else Message(SOME_FOLDS, n=n, all=FOLDS)
 
     @property
     def name(self) -> str:
@@ -55,7 +62,7 @@ class Repetitions:
 
     @property
     def several(self) -> bool:
-        """Whether they are judged together: a single fold is, because it has no word, a single split is not."""
+        """Whether they are judged together: one draw of new items is, because it has no word, a single split is not."""
         return len(self.datasets) > 1 or self.kind is Repeated.FOLD
 
     def of(self, datasets: Sequence[str]) -> Repetitions:
@@ -65,6 +72,8 @@ class Repetitions:
 
 def read_repetitions(table: SweepTable, groups: Sequence[Group]) -> list[Repetitions]:
     """Which data sets of a sweep are repetitions of one another: at least two splits, or any number of folds.
+
+    What is judged on the new items of a split by time is a fold that no other one stands beside.
 
     A split of which nothing has run yet belongs to those that its name says.
 
@@ -88,6 +97,11 @@ def read_repetitions(table: SweepTable, groups: Sequence[Group]) -> list[Repetit
         for kind, data, members in found.values()
     )
     return [over for over in repeated if over.several]
+
+
+def draws_of_new_items(repeated: Sequence[Repetitions]) -> frozenset[str]:
+    """Data sets that are one draw of new items each: what they find says nothing of other new items."""
+    return frozenset(name for over in repeated if over.kind is Repeated.FOLD for name in over.datasets)
 
 
 def together(
@@ -124,8 +138,9 @@ def together(
 def _place(cell: Cell) -> tuple[Repeated, int, str]:
     """What a data set repeats, as which number, and a hash of everything else that it is."""
     settings, target = dict(cell.config["dataset"]), cell.config.get("tuning")
-    kind = Repeated.SPLIT if settings.get(SETTINGS[Repeated.FOLD][0]) is None else Repeated.FOLD
-    number = int(settings.pop(SETTINGS[kind][0], 0))
+    of_new = settings.get(SETTINGS[Repeated.FOLD][0]) is not None or cell.target in OF_NEW_ITEMS
+    kind = Repeated.FOLD if of_new else Repeated.SPLIT
+    number = int(settings.pop(SETTINGS[kind][0], None) or 0)
     return kind, number, of_json([kind, settings, cell.draw, target, *(cell.sample or ())[:1]])
 
 

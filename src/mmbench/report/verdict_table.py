@@ -13,6 +13,7 @@ from mmbench.messages import Message, points, series
 from mmbench.report.comparisons import ALPHA, Comparison, Inference, significant
 from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
 from mmbench.report.layout import Column, Document, Table
+from mmbench.report.new_items import floor_lines
 from mmbench.report.pooled import percents, pooled_tables, rank_tables
 from mmbench.report.sentences import (
     MORE_SEARCH,
@@ -21,6 +22,7 @@ from mmbench.report.sentences import (
     disposal_sentence,
     disposal_verdict,
     earlier_verdict,
+    metric_among,
     metric_name,
     percent,
     sentence,
@@ -45,11 +47,13 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
     for name in dict.fromkeys(within.get(dataset, dataset) for dataset in table.datasets):
         rows = [c for c in compared if _block(c) == name]
         if rows:
-            title = Message("{data}, verdicts on {metric}", data=name, metric=metric_name(table.primary))
+            metric = metric_among(table.primary, next((c.target for c in rows if c.target), ""))
+            title = Message("{data}, verdicts on {metric}", data=name, metric=metric)
             printed.append(Table(title, [*_repetition(rows), *columns], rows))
         choices = [d for d in disposals if _block(d) == name]
         if choices:
-            title = Message("{data}, free disposal on {metric}", data=name, metric=metric_name(table.primary))
+            metric = metric_among(table.primary, choices[0].target)
+            title = Message("{data}, free disposal on {metric}", data=name, metric=metric)
             printed.append(Table(title, [*_repetition(choices), *free], choices))
     printed += [*pooled_tables([*compared, *disposals]), *rank_tables(table)]
     exported: list[Table[Any]] = [Table("", columns, compared), Table("", free, disposals)]
@@ -378,7 +382,7 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
         return [line, *_free(table, disposals)]
     budget = table.budget
     significant_ones, tested = significant(compared)
-    lines = [
+    lines: list[str] = [
         Message(
             "budget {budget}: {trials} trials and {seeds} final seeds of every condition.",
             budget=budget["name"],
@@ -411,6 +415,9 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
         lines.append(Message("Budget small is exploratory."))
     if any(c.over for c in compared):
         lines.append(TOGETHER)
+    lines += floor_lines(table, [table.primary])
+    if any(c.target == "harmonic" for c in compared):
+        lines.append(NOT_OF_USERS)
     if any(c.earlier for c in compared):
         lines.append(
             Message(
@@ -424,6 +431,11 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
     return [*lines, *_free(table, disposals)]
 
 
+#: What a harmonic mean does not tell.
+NOT_OF_USERS = Message(
+    "improved, harmed and d_z are not told of a harmonic mean: it is one of two means over users, and no user has a "
+    "value of its own."
+)
 #: What the columns mean and what a word rests on.
 LEGEND = (
     Message(

@@ -19,7 +19,7 @@ from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import files
 
 #: Documents that are written in every language; what only researchers read is in English.
-TRANSLATED = (paths.TABLE, paths.VERDICTS, paths.BENCHMARK)
+TRANSLATED = (paths.TABLE, paths.VERDICTS, paths.BENCHMARK, paths.NEW_ITEMS)
 
 
 def proved(document: Document, table: SweepTable) -> Document:
@@ -75,7 +75,7 @@ def write_report(
         shown[say.lang] = "\n".join(layout.terminal(documents[name], say) for name in printed)
         texts[paths.document(paths.TABLE, "txt", say.lang)] = shown[say.lang]
         texts[paths.document(paths.SUBMISSION, "md", say.lang)] = submission.as_markdown(table, answers, say)
-        for name in TRANSLATED:
+        for name in filter(documents.__contains__, TRANSLATED):
             texts[paths.document(name, "md", say.lang)] = layout.markdown(documents[name], say)
     table = replace(table, text=shown[lang])
     for name, document in documents.items():

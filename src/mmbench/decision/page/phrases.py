@@ -7,7 +7,7 @@ from mmbench.decision.assumptions import Given
 from mmbench.decision.economics import Source
 from mmbench.decision.evidence import Bars, Status
 from mmbench.decision.rule import Confidence, Why
-from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, RUNGS
+from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS
 from mmbench.inference.tuned_gain import NoWord
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Template
@@ -60,6 +60,20 @@ SILENCES = {
     NoWord.WIDE: Message("the range is wider than a factor of two"),
     NoWord.NO_VARIANCE: Message("users and trials do not vary"),
     NoWord.ONE_FOLD: Message("only one group of new items was tested"),
+    OF_NEW_ITEMS_ALONE: Message("the gain is one of new items, not of all recommendations"),
+}
+#: Why a gain has no price, by what it is one of.
+UNPRICED = {
+    "cold": Message(
+        "The gain was measured in lists of new items alone. What share of all recommendations new items are is not "
+        "known, so no sum of money belongs to it. For money, run the sweep on all items: without dataset.protocol=cold "
+        "and without tuning.target."
+    ),
+    "harmonic": Message(
+        "The gain is one in a harmonic mean that counts new items as much as all others. What share of all "
+        "recommendations new items are is not known, so no sum of money belongs to it. For money, run the sweep on all "
+        "items: without dataset.protocol=cold and without tuning.target."
+    ),
 }
 #: Verdicts with the break-even gain as the smallest gain of interest.
 WORDS = {
@@ -115,6 +129,7 @@ STEPS = {
     "seeds": Message("Repeat the training with more seeds."),
     "ab_test": Message("Run an A/B test."),
     "partial": Message("Measure images for some of the items alone."),
+    "all_items": Message("Run the sweep on all items."),
     "roll_out": Message("Introduce step by step, with an A/B test that can be stopped."),
 }
 STATUSES = {

@@ -155,7 +155,7 @@ def as_html(
 
 def _hero(speaker: Speaker) -> Mapping[str, Any] | None:
     evidence = speaker.evidence
-    if evidence.ratio is None:
+    if evidence.ratio is None or evidence.of_new_items:
         return None
     bounded = speaker.decision.value is not None
     gain = evidence.interval or Interval(evidence.ratio, evidence.ratio, evidence.ratio)
@@ -361,6 +361,8 @@ def _unsliced(speaker: Speaker, read: Read) -> str:
         return speaker(Message("Slices were not measured: {reason}.", reason=read.catalogue))
     if not read.facts.inferred:
         return speaker(Message("Slices were not measured: there is only one training run."))
+    if speaker.evidence.target == "harmonic":
+        return speaker(Message("Slices were not measured: a harmonic mean is no sum over items or users."))
     return speaker(
         Message("Slices were not measured: no division of the data has two slices in which both sides find something.")
     )
@@ -434,7 +436,7 @@ def _why(speaker: Speaker, read: Read) -> Mapping[str, Any] | None:
 
 
 def _new(speaker: Speaker, read: Read) -> str:
-    """How many new items each condition finds, of 1,000 that customers took; empty where no item is new.
+    """How many new items each condition finds, of 1,000 that customers took, over all folds; empty where none is new.
 
     A shop without content has nothing to place a new item by: it finds none, and what chance alone would find stands
     behind.
@@ -457,8 +459,10 @@ def _new(speaker: Speaker, read: Read) -> str:
     ]
     if luck is not None:
         lines.append(Message("Chance alone would find {n}.", n=speaker.translator.number(luck)))
-    folds = 1 if read.disposal.over is None else len(read.disposal.over.datasets)
-    if folds < 2:
+    folds = len(read.disposal.datasets) if read.evidence.folds else 1
+    if folds > 1:
+        lines.append(Message("Mean over {n} groups of new items.", n=speaker.translator.number(folds)))
+    else:
         lines.append(Message("One draw of new items: others may differ, so this is no proof."))
     return " ".join(map(speaker, lines))
 
@@ -486,7 +490,9 @@ def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
             "status": fact.word.replace(" ", "-"),
         }
         for fact in read.facts.facts
-        if (fact.measure, fact.subject) == (GUARDRAILS, speaker.evidence.contrast) and fact.interval is not None
+        if (fact.measure, fact.subject) == (GUARDRAILS, speaker.evidence.contrast)
+        and fact.interval is not None
+        and fact.word
     }
     lacking = Message("Hardly any such item is among the test purchases, or none was found without images either.")
     none = {"change": speaker(lacking), "word": speaker(Message("– not measured")), "status": UNMEASURED}

@@ -17,12 +17,12 @@ from mmbench.decision.evidence import Gate, Status
 from mmbench.decision.openings import Key, Opening
 from mmbench.decision.page import phrases
 from mmbench.decision.rule import FAVOURABLE, Why
-from mmbench.decision.steps import PARTIAL, WAIT, NextStep
+from mmbench.decision.steps import OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.messages import Message, Translator
-from mmbench.report.sentences import metric_name
+from mmbench.report.sentences import metric_among
 
 
 def _two_figures(amount: float) -> int:
@@ -146,11 +146,15 @@ class Speaker:
 
     def sentence(self) -> str:
         """Why, in a sentence for everybody, and what it rests on or which check is closed."""
-        return self.joined(filter(None, (self._reason(), self._rests_on(), self.closed())))
+        return self.joined(filter(None, (self._reason(), self._unpriced(), self._rests_on(), self.closed())))
 
     def joined(self, sentences: Iterable[str]) -> str:
         """Sentences after one another; Japanese puts no space between them."""
         return ("" if self.translator.lang == "ja" else " ").join(sentences)
+
+    def _unpriced(self) -> str:
+        """Why the gain has no price; empty where it has one."""
+        return self(phrases.UNPRICED[self.evidence.target]) if self.evidence.of_new_items else ""
 
     def _rests_on(self) -> str:
         """The assumed numbers without which it would not be GO."""
@@ -248,7 +252,7 @@ class Speaker:
                 Message(
                     "Nothing can be concluded from the measurement: {reason}. This does not mean that images have no "
                     "effect.",
-                    reason=phrases.SILENCES[self.evidence.silent],
+                    reason=phrases.SILENCES[self.evidence.silent or OF_NEW_ITEMS_ALONE],
                 )
             )
         if d.why in phrases.REASONS:
@@ -348,6 +352,14 @@ class Speaker:
         gain, ratio = self.evidence.interval, self.evidence.ratio
         if ratio is None:
             return self(Message("Not measured; break-even line {need}.", need=self.need))
+        if self.evidence.of_new_items:
+            return self(
+                Message(
+                    "Measured for new items: {mean}; the break-even line ({need}) is one of all recommendations.",
+                    mean=self.gain(ratio),
+                    need=self.need,
+                )
+            )
         if gain is None or self.decision.value is None:
             return self(
                 Message(
@@ -373,7 +385,7 @@ class Speaker:
         """What was measured on which data, with which models and effort."""
         e, number = self.evidence, self.translator.number
         given = {"models": ", ".join(e.models), "n": number(e.n), "trials": number(e.trials), "dataset": self.dataset}
-        given |= {"metric": metric_name(e.metric), "users": number(e.n_users)}
+        given |= {"metric": metric_among(e.metric, e.target), "users": number(e.n_users)}
         if e.ratio is None:
             return self(
                 Message(
