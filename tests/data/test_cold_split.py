@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.dataset import DataChanged, Dataset, DatasetConfig, load_dataset
 from mmbench.data.features import with_missing_filled
 from mmbench.data.held_out import HeldOut
 from mmbench.data.sources import Source, write_folder
@@ -22,7 +23,7 @@ Load = Callable[..., Dataset]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Forty users with fifteen of sixty items each, in time; user 40 has three items of the pools of fold 0 alone."""
+    """Forty users with fifteen of sixty items each, in time; the first one has items of the pools of fold 0 alone."""
     rng = np.random.default_rng(0)
     rows = [(f"u{u:02}", f"i{i:02}") for u in range(40) for i in rng.permutation(N_ITEMS)[:15]]
     log = pd.DataFrame(rows, columns=["user_id", "item_id"])
@@ -109,6 +110,40 @@ def test_targets_rank_their_own_interactions(load: Load) -> None:
         == 3
     )
     assert split.masks_valid_at_test
+
+
+@pytest.mark.parametrize("target", ["cold", "warm", "harmonic"])
+def test_the_fingerprint_of_test_sees_all_rows_and_the_pool(load: Load, target: str) -> None:
+    """Final runs are ranked among new, other and all items whatever the target, and floors depend on the pool."""
+    split = load().split
+    test = split.new_test
+    assert test is not None
+    warm, new = (np.flatnonzero(kind[test.rows.items]) for kind in (test.warm, test.pool))
+    fewer = [np.setdiff1d(np.arange(len(test.rows)), places[::2]) for places in (warm, new)]
+    larger = test.pool.copy()
+    larger[np.flatnonzero(~test.pool & ~test.warm)[0]] = True
+    others = [replace(test, rows=test.rows.select(kept)) for kept in fewer] + [replace(test, pool=larger)]
+    found = [replace(split, new_test=part).towards(target) for part in (test, *others)]
+    assert len({one.test_fingerprint for one in found}) == 4
+    assert len({one.tuning_fingerprint for one in found}) == 1
+
+
+def test_without_new_items_the_fingerprint_of_test_is_that_of_its_interactions(load: Load) -> None:
+    split = load(protocol="last_out", cold_fold=None).split
+    assert split.test_fingerprint == split.test.fingerprint()
+    assert split.new_items_fingerprint == ""
+
+
+def test_a_file_that_is_touched_is_the_same_data_for_every_target(load: Load) -> None:
+    dataset = load()
+    for target in ("", "cold", "warm", "harmonic"):
+        aimed = replace(dataset, split=dataset.split.towards(target)) if target else dataset
+        aimed.watch._stamps = {}
+        aimed.watch.check()
+    log = Path(str(dataset.config.path)) / "interactions.parquet"  # type: ignore[union-attr]
+    pd.read_parquet(log).iloc[:-1].to_parquet(log)
+    with pytest.raises(DataChanged):
+        replace(dataset, split=dataset.split.towards("cold")).watch.check()
 
 
 def test_an_item_that_lost_all_its_training_rows_is_in_no_list(load: Load) -> None:

@@ -17,7 +17,12 @@ from mmbench.data.held_out import HeldOut
 from mmbench.data.splits import Split
 from mmbench.evaluation import metrics
 from mmbench.evaluation.new_items import OFFSETS
+from mmbench.report.catalogue import Catalogue, read_catalogue
+from mmbench.report.table import CellResult
 from mmbench.scheduling.job import Job
+from mmbench.scheduling.planning import print_of
+from mmbench.scheduling.trust import NOTHING
+from mmbench.sealing.score_test import is_scored, score_test
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Stage, Unit
@@ -172,6 +177,66 @@ def test_who_took_the_new_items_of_test_changes_no_trial(
     )
     assert tuned == expected
     assert len(tuned) > 5
+
+
+def of_another_test(part: HeldOut, change: str) -> HeldOut:
+    """Half of the rows with warm items, or a smaller pool of the same rows."""
+    if change == "rows":
+        warm = np.flatnonzero(part.warm[part.rows.items])
+        return replace(part, rows=part.rows.select(np.setdiff1d(np.arange(len(part.rows)), warm[::2])))
+    untaken = np.setdiff1d(np.flatnonzero(part.pool), part.rows.items)
+    pool = part.pool.copy()
+    pool[untaken if len(untaken) else np.flatnonzero(~part.pool & ~part.warm)] = len(untaken) == 0
+    return replace(part, pool=pool)
+
+
+@pytest.mark.parametrize("change", ["rows", "pool"])
+def test_another_pool_or_other_warm_rows_are_another_test(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is ranked for the target stays; views and floors do not, so all is ranked again, and nothing trained."""
+    task, store, split = made(tmp_path, "modality=fused")
+    assert split.new_test is not None
+    other = replace(split, new_test=of_another_test(split.new_test, change))
+    assert other.test.fingerprint() == split.test.fingerprint()
+    assert is_scored(store, split)
+    assert not is_scored(store, other)
+    dataset = make_job(tmp_path, *COLD).dataset()
+    before, now = (print_of(replace(dataset, split=one)) for one in (split, other))
+    assert before.new_items != now.new_items
+    assert before.test_hash == split.test_fingerprint != now.test_hash
+    monkeypatch.setattr("mmbench.tuning.study.fit", None)
+    score_test(task, store, other)
+    assert is_scored(store, other)
+    warm = ranked(store, "cold", "warm")
+    assert other.new_test is not None
+    assert len(warm.items) == len(other.new_test.among("warm"))
+    cold = ranked(store, "cold", "cold").pairs.candidates
+    assert cold is not None
+    assert cold.max() == other.new_test.pool.sum()
+
+
+def test_ranks_of_an_earlier_test_do_not_stay_beside_those_of_another(tmp_path: Path) -> None:
+    task, store, split = made(tmp_path, "modality=fused")
+    part = split.new_test
+    assert part is not None
+    new = part.rows.select(part.pool[part.rows.items])
+    other = replace(split, new_test=replace(part, rows=new))
+    file = store.training_file(FINAL, paths.ranks_among("warm"))
+    assert file.exists()
+    score_test(task, store, other)
+    assert not file.exists()
+    seal = store.seal()
+    assert seal is not None
+    assert {f"finals/{path.name}" for path in file.parent.glob(f"*.{paths.RANKS}")} <= set(seal.files)
+
+
+def test_a_report_reads_the_new_items_of_its_own_test_alone(cells: Mapping[tuple[str, str], Cell]) -> None:
+    _, store, split = cells["cold", "fused"]
+    cell = CellResult("a", "vbpr", "fused", "done", store.folder, test_hash=split.test_fingerprint)
+    assert isinstance(read_catalogue(cell, NOTHING), Catalogue)
+    earlier = replace(cell, test_hash=split.test.fingerprint())  # which names neither the pool nor the other rows
+    assert read_catalogue(earlier, NOTHING) == "the data set is no longer the one that the sweep ran on"
 
 
 def test_what_tuning_is_given_holds_nothing_of_test(cells: Mapping[tuple[str, str], Cell]) -> None:

@@ -229,10 +229,8 @@ class Watch:
             raise DataChanged(error.message) from error
         now.watch.compare({name: feature.fingerprint() for name, feature in self._dataset.features.items()})
         before = self._dataset.split
-        if (before.tuning_fingerprint, before.test_fingerprint) != (
-            now.split.tuning_fingerprint,
-            now.split.test_fingerprint,
-        ):
+        split = now.split.towards(before.target) if before.target else now.split
+        if (before.tuning_fingerprint, before.test_fingerprint) != (split.tuning_fingerprint, split.test_fingerprint):
             raise DataChanged(
                 Message(
                     "{path}: the interactions are no longer those that this sweep began with; put the file back, or "

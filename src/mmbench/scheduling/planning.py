@@ -263,6 +263,7 @@ def print_of(dataset: Dataset) -> DataPrint:
         n_train=int(per_user[per_user < split.train.n_items].sum()),  # what batches are drawn from
         features={name: feature.fingerprint() for name, feature in sorted(dataset.features.items())},
         validation_users=None if split.ranked is None else len(split.ranked),
+        new_items=split.new_items_fingerprint,
     )
 
 

@@ -339,7 +339,7 @@ class Seal(Record, frozen=True, tag="seal"):
     Attributes:
         cell_key: key of the cell.
         choice_hash: hash of the choice.
-        test_hash: fingerprint of the test interactions.
+        test_hash: fingerprint of the test interactions, with the new items among them.
         protocol: how the data were split.
         valid_masked: whether validation items are taken off the lists too.
         finals: numbers of the final runs, from 1.
@@ -540,13 +540,14 @@ class DataPrint(Value, frozen=True, omit_defaults=True):
 
     Attributes:
         split_hash: fingerprint of training and validation interactions.
-        test_hash: fingerprint of the test interactions.
+        test_hash: fingerprint of the test interactions, with the new items among them.
         valid_users: fingerprint of the users whose validation is ranked.
         n_users: users.
         n_items: items.
         n_train: training interactions, those of users who have every item left out.
         features: fingerprint of the real features by modality.
         validation_users: how many users' validation is ranked, where that is a sample; None where it is all of them.
+        new_items: fingerprint of the whole test part with its pool of new items; empty where there are none.
     """
 
     split_hash: str
@@ -557,6 +558,7 @@ class DataPrint(Value, frozen=True, omit_defaults=True):
     n_train: int
     features: dict[str, str]
     validation_users: int | None = None
+    new_items: str = ""
 
 
 class Sharing(Value, frozen=True):
