@@ -147,7 +147,7 @@ def test_a_file_that_is_touched_is_the_same_data_for_every_target(load: Load) ->
 
 
 def test_an_item_that_lost_all_its_training_rows_is_in_no_list(load: Load) -> None:
-    """It is neither new nor known; its held-out rows are counted in a notice."""
+    """It is neither new nor known, and a notice counts it; how often it was taken does not matter."""
     more = pd.DataFrame({"user_id": ["u00", "u01"], "item_id": ["rare", "rare"], "timestamp": [1, 2]})
     for seed in range(200):
         dataset = load(more, split_seed=seed)
@@ -158,7 +158,10 @@ def test_an_item_that_lost_all_its_training_rows_is_in_no_list(load: Load) -> No
     else:
         pytest.fail("no seed holds out both rows")
     assert rare not in np.r_[valid.rows.items, test.rows.items]
-    assert any("2 held-out interactions are with items that are neither" in notice for notice in dataset.notices)
+    assert "1 item that is not new was held out with all of its interactions and is in none of these lists" in (
+        dataset.notices
+    )
+    assert not any("is in none of these lists" in notice for notice in load().notices)
 
 
 def test_users_without_training_interactions_leave_and_their_new_items_stay(load: Load) -> None:
@@ -186,6 +189,29 @@ def test_a_split_by_time_has_new_items_of_its_own(load: Load) -> None:
     assert "n1" not in dataset.item_ids[test.rows.items]
     assert len(dataset.split.test) == len(test.rows) + 2, "the ordinary evaluation keeps it"
     assert any("new items: 1 in validation, 1 in test" in notice for notice in dataset.notices)
+
+
+def test_new_items_of_test_are_evaluated_without_such_of_validation(load: Load) -> None:
+    late = pd.DataFrame({"user_id": ["u01", "u02"], "item_id": "n2", "timestamp": [1598, 1599]})
+    dataset = load(late, protocol="time", cold_fold=None)
+    valid, test = parts_of(dataset)
+    assert not valid.pool.any()
+    assert dataset.item_ids[test.pool].tolist() == ["n2"]
+    assert len(test.among("cold")) == 2
+    assert "new items: 0 in validation, 1 in test, beside 60 items of the training log" in dataset.notices
+    with pytest.raises(Refusal, match=r"tuning\.target=cold: nothing in the valid part is left to rank"):
+        dataset.split.towards("cold")
+    assert len(dataset.split.towards("warm").valid) == len(valid.rows)
+
+
+def test_new_items_of_validation_alone_are_counted_and_not_evaluated(load: Load) -> None:
+    late = pd.DataFrame({"user_id": ["u01", "u02"], "item_id": "n1", "timestamp": [1500, 1510]})
+    dataset = load(late, protocol="time", cold_fold=None)
+    assert dataset.split.new_test is None
+    assert dataset.split.test_fingerprint == dataset.split.test.fingerprint()
+    assert "new items: 1 in validation, 0 in test, beside 60 items of the training log" in dataset.notices
+    with pytest.raises(Refusal, match=r"needs items that are new, and none first occurs in the test part"):
+        dataset.split.towards("cold")
 
 
 def test_a_split_without_new_items_says_so(load: Load) -> None:

@@ -92,6 +92,11 @@ class Split:
             ValueError: if no item is new, or if nothing is left to rank.
         """
         if self.new_valid is None or self.new_test is None:
+            if self.protocol == "time":
+                raise Refusal(
+                    "tuning.target={target} needs items that are new, and none first occurs in the test part",
+                    target=target,
+                )
             raise Refusal(
                 "tuning.target={target} needs items that are new: dataset.protocol is {protocol}, and cold or time "
                 "have such",
