@@ -89,6 +89,7 @@ CHANGES: dict[tuple[type[Any], str], Callable[[Any], Any]] = {
         "a card": {"card": "a card", "workers": 8, "cores": 16, "models": ["planted-complementary/vbpr"]}
     },
     (schema.DataPrint, "new_items"): lambda _: "0" * 64,
+    (schema.DataPrint, "target"): lambda _: "warm",
     (schema.Revision, "planned_at"): lambda _: "2026-01-01T00:00:00+00:00",
     (schema.LedgerRow, "late_rise"): lambda _: 0.5,
     (schema.LedgerRow, "status"): lambda _: "failed",

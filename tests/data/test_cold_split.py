@@ -158,7 +158,7 @@ def test_an_item_that_lost_all_its_training_rows_is_in_no_list(load: Load) -> No
     else:
         pytest.fail("no seed holds out both rows")
     assert rare not in np.r_[valid.rows.items, test.rows.items]
-    assert "1 item that is not new was held out with all of its interactions and is in none of these lists" in (
+    assert "1 item that is not new was held out with all its interactions and is in none of these lists" in (
         dataset.notices
     )
     assert not any("is in none of these lists" in notice for notice in load().notices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
+from mmbench.cli.compose import compose
 from mmbench.data.dataset import Dataset
 from mmbench.data.held_out import HeldOut
 from mmbench.data.splits import Split
@@ -21,13 +23,14 @@ from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.table import CellResult
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.planning import print_of
+from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import NOTHING
 from mmbench.sealing.score_test import is_scored, score_test
 from mmbench.store import records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Stage, Unit
+from mmbench.store.schema import Manifest, Stage, Unit
 from mmbench.tuning.cell import CellTask
-from tests.tiny import digests, make_job, opened, worked
+from tests.tiny import TINY, digests, make_job, opened, worked
 
 COLD = ("dataset.protocol=cold", "dataset.cold_fold=1", "budget.trials=2", "budget.seeds=1", "training.batch_size=128")
 TARGETS = ("cold", "warm", "harmonic")
@@ -57,6 +60,27 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], 
 def test_the_target_is_part_of_the_name_unless_it_is_the_usual_one(cells: Mapping[tuple[str, str], Cell]) -> None:
     names = [cells[target, "none"][0].cell.dataset for target in TARGETS]
     assert names == [f"planted-complementary-fold1{end}" for end in ("", "-warm", "-harmonic")]
+
+
+def test_the_plan_names_the_target_of_each_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The default too, which stands in no name; a data set without new items has none, as in earlier plans."""
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=vbpr", "modality=none"]
+    asked = {
+        "planted-complementary-fold1": (*COLD,),
+        "planted-complementary-fold1-warm": (*COLD, "tuning.target=warm"),
+        "planted-complementary": ("budget.trials=2", "budget.seeds=1"),
+    }
+    sweep = Sweep.plan([compose([*words, *more]).job() for more in asked.values()], words)
+    printed = capsys.readouterr().out
+    sweep.open()
+    file = paths.manifest_file(sweep.folder)
+    plan = records.read(file, Manifest)
+    assert {name: plan.data[name].target for name in asked} == dict(zip(asked, ("cold", "warm", ""), strict=True))
+    written = json.loads(file.read_text(encoding="utf-8"))["data"]
+    assert {"target", "new_items"}.isdisjoint(written["planted-complementary"])
+    assert "planted-complementary-fold1: tuned for and judged on new items among themselves." in printed
+    assert "planted-complementary-fold1-warm: tuned for and judged on items of the training log" in printed
+    assert "planted-complementary: tuned for" not in printed
 
 
 def test_conditions_share_parts_pools_and_slots(cells: Mapping[tuple[str, str], Cell]) -> None:

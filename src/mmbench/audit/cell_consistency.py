@@ -167,6 +167,8 @@ class CellAudit:
             )
         else:
             yield from same(file, "split_hash", cell.split_hash, self._print.split_hash)
+            if self._print.new_items or self._print.target:  # a plan of earlier versions names neither
+                yield from same(file, "config.tuning", cell.target, self._print.target)
             users = None if cell.sample is None else cell.sample.users
             yield from same(file, "config.evaluation", users, self._print.validation_users)
             features = self._print.features if cell.modality != ID_ONLY else {}

@@ -398,8 +398,8 @@ def _with_new_items(split: Split, pools: Mapping[str, NDArray[np.bool_]], notice
     if lost:
         notices.append(
             Message.counted(
-                "{n} item that is not new was held out with all of its interactions and is in none of these lists",
-                "{n} items that are not new were held out with all of their interactions and are in none of these lists",
+                "{n} item that is not new was held out with all its interactions and is in none of these lists",
+                "{n} items that are not new were held out with all their interactions and are in none of these lists",
                 lost,
             )
         )

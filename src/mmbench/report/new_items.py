@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import paths
-from mmbench.data.held_out import TARGETS
+from mmbench.data.held_out import AIMS, TARGETS, target_line
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference.intervals import LogGain
@@ -30,13 +30,6 @@ NDCG, RECALL, K = "ndcg@20", "recall@20", 20
 CONTENT_POPULARITY = "contentpopularity"
 #: Share of the held-out interactions with new items that stand in the first 20 places of common lists.
 FOUND = "found"
-#: What tuning aims at, in words.
-AIMS: Mapping[str, str] = {
-    "cold": "new items among themselves",
-    "warm": "items of the training log among themselves",
-    "harmonic": "new and other items in common lists, harmonic mean",
-    "": "all items",
-}
 #: Seed of the order of new items that test counts do not tell apart.
 ORACLE_SEED = 0
 LEGEND = (
@@ -149,7 +142,7 @@ def target_of_cell(cell: CellResult) -> str:
 def target_lines(groups: Sequence[Group]) -> list[str]:
     """What the tuning of each data set aimed at, where that is not the ranking of all items."""
     aims = {group.dataset: group.cells[0].cell.target for group in groups}
-    return [f"{dataset}: tuned for and judged on {AIMS[target]}." for dataset, target in aims.items() if target]
+    return [target_line(dataset, target) for dataset, target in aims.items() if target]
 
 
 def _rows(

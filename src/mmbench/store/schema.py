@@ -438,7 +438,8 @@ class Cell(Record, frozen=True, tag="cell"):
     @property
     def target(self) -> str:
         """What its tuning aims at; empty where all held-out interactions are ranked among all items."""
-        return target_of(self.config["dataset"].get("protocol", ""), self.config.get("tuning", {}).get("target"))
+        dataset, tuning = (self.config.get(section, {}) for section in ("dataset", "tuning"))
+        return target_of(dataset.get("protocol", ""), tuning.get("target"))
 
     @property
     def given(self) -> Configuration | None:
@@ -548,6 +549,7 @@ class DataPrint(Value, frozen=True, omit_defaults=True):
         features: fingerprint of the real features by modality.
         validation_users: how many users' validation is ranked, where that is a sample; None where it is all of them.
         new_items: fingerprint of the whole test part with its pool of new items; empty where there are none.
+        target: what tuning aims at, one of :data:`mmbench.data.held_out.TARGETS`; empty where that is all items.
     """
 
     split_hash: str
@@ -559,6 +561,7 @@ class DataPrint(Value, frozen=True, omit_defaults=True):
     features: dict[str, str]
     validation_users: int | None = None
     new_items: str = ""
+    target: str = ""
 
 
 class Sharing(Value, frozen=True):
