@@ -82,9 +82,19 @@ def test_what_tuning_sees_does_not_depend_on_the_new_items_of_test(load: Load) -
     first = load()
     pool = first.item_ids[parts_of(first)[1].pool]
     log = pd.read_parquet(Path(str(first.config.path)) / "interactions.parquet")  # type: ignore[union-attr]
-    cold = log["item_id"].isin(pool)
-    log.loc[cold, "user_id"] = np.random.default_rng(1).permutation(log["user_id"][cold])
+    cold, rng = log["item_id"].isin(pool), np.random.default_rng(1)
+    before = log["item_id"][cold].value_counts().reindex(pool)
+    log.loc[cold, "user_id"] = rng.permutation(log["user_id"][cold])
+    # Each new item once, so that it stays in the log, and then mostly those that were rare.
+    rarest_first = before.sort_values().index.to_numpy()
+    drawn = rarest_first[(len(pool) * rng.random(int(cold.sum()) - len(pool)) ** 3).astype(int)]
+    log.loc[cold, "item_id"] = [*pool, *drawn]
     log = log.drop_duplicates(["user_id", "item_id"])
+    dropped = np.flatnonzero(log["item_id"].isin(pool))[len(pool) :: 5]
+    log = log.drop(index=log.index[dropped])
+    after = log["item_id"].value_counts().reindex(pool)
+    assert after.sum() < before.sum()
+    assert np.corrcoef(before, after)[0, 1] < 0
     log.to_parquet(Path(str(first.config.path)) / "interactions.parquet")  # type: ignore[union-attr]
     second = load_dataset(first.config)  # type: ignore[arg-type]
     assert second.split.new_test.rows.fingerprint() != first.split.new_test.rows.fingerprint()  # type: ignore[union-attr]
