@@ -158,7 +158,7 @@ def test_records_say_what_stood_in_the_rows_of_unseen_items(cells: Mapping[tuple
                 assert training.course.offset in OFFSETS
             else:  # no list of a trial holds both kinds of items
                 assert training.course.offset is None
-            assert training.course.popularity is None or cells["cold", "none"][1] is not store
+            assert (training.course.popularity is None) == (cells["cold", "none"][1] is store)
 
 
 def test_without_content_new_items_are_at_the_floor(cells: Mapping[tuple[str, str], Cell]) -> None:

@@ -114,7 +114,8 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False)
         best_epoch: epoch of the best score, from 1.
         steps_per_epoch: optimizer steps of an epoch; 0 for a model that is computed.
         stop_reason: ``patience``, ``max_steps``, ``rung`` or ``closed_form``.
-        popularity: validation score of the popularity baseline; None where all items are equally popular.
+        popularity: validation score of the popularity baseline, of new items their exact floor; None where all items
+            are equally popular, and where new items are ranked without content.
         validated: validation score of the best state as it is stored, which chooses; those of ``history`` come from
             unrounded states and only end the training.
         cold_rows: what stands in the free rows of items that training has not seen when they are ranked: ``zero``;
