@@ -22,7 +22,7 @@ from mmbench import paths
 from mmbench.cli.compose import check_overrides, compose
 from mmbench.cli.tiers import TIERS, models_of, tiers_of
 from mmbench.data.conditions import STATES, ModalityCondition
-from mmbench.data.dataset import DatasetConfig
+from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import WORLDS, make_world
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.scheduling.job import Job
@@ -96,6 +96,38 @@ def test_what_is_trained_tunes_its_learning_rate(name: str) -> None:
     assert issubclass(model, Recommender)
     assert issubclass(model, FactorModel) != issubclass(model, ClosedForm)
     assert ("optimizer.lr" in space) == issubclass(model, FactorModel)
+
+
+# Data sets
+
+#: Protocol, encoders and a word of the origin of every data set that is read from a folder of its own.
+FOLDERS: dict[str, tuple[str, dict[str, str], str]] = {
+    "baby": ("given", {}, "Amazon reviews 2014"),
+    "hm_sample": ("last_out", {}, "Kaggle"),
+    "lfm2k": ("given", {"text": "name"}, "hetrec2011-lastfm-2k"),
+    "ml100k": ("paper", {}, "https://grouplens.org/datasets/movielens/100k/"),
+    "ml1m": ("paper", {}, "github.com/antonsteenvoorden/ml1m-images"),
+    "online_retail": ("last_out", {}, "inside this package"),
+    "tiktok": ("given", {}, "github.com/HKUDS/DiffMM"),
+    "uci_retail": ("time", {}, "https://doi.org/10.24432/C5BW33"),
+}
+
+
+def test_every_data_set_of_its_own_is_listed() -> None:
+    assert sorted(FOLDERS) == [
+        name for name in options("dataset") if not name.startswith("planted") and name != "folder"
+    ]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_data_set_has_its_protocol_and_says_where_it_comes_from(name: str, tmp_path: Path) -> None:
+    protocol, encoder, origin = FOLDERS[name]
+    config = compose([f"dataset={name}", f"paths.data={tmp_path}"]).job().config.dataset
+    assert (config.name, config.protocol, config.cold_fold, config.encoder) == (name, protocol, None, encoder)
+    assert config.trust_row_order is (name != "online_retail")
+    said = rf"^{re.escape(str(tmp_path / name))} is not a folder; point dataset\.path or \$MMBENCH_DATA at the data, "
+    with pytest.raises(ValueError, match=said + rf"which come from .*{re.escape(origin)}"):
+        load_dataset(config)
 
 
 # Tiers

@@ -88,6 +88,8 @@ CHANGES: dict[tuple[type[Any], str], Callable[[Any], Any]] = {
     (schema.Manifest, "device_sharing"): lambda _: {
         "a card": {"card": "a card", "workers": 8, "cores": 16, "models": ["planted-complementary/vbpr"]}
     },
+    (schema.DataPrint, "new_items"): lambda _: "0" * 64,
+    (schema.DataPrint, "target"): lambda _: "warm",
     (schema.Revision, "planned_at"): lambda _: "2026-01-01T00:00:00+00:00",
     (schema.LedgerRow, "late_rise"): lambda _: 0.5,
     (schema.LedgerRow, "status"): lambda _: "failed",
@@ -124,8 +126,9 @@ def edit(forger: Forger, kind: type[Any], name: str, way: str) -> None:
         new = lambda _: DROPPED  # noqa: E731
     elif way == SIBLING:
         other: Any = forger.rows() if place.sibling == forger.ledger else forger.read(place.sibling)
-        for part in (*place.sibling_pointer, name):
+        for part in place.sibling_pointer:
             other = other[part]
+        other = other.get(name, DROPPED)
         new = lambda _: other  # noqa: E731
     forger.change(place.file, (*place.pointer, name), new, keep=way == REHASHED)
     if way == REHASHED:

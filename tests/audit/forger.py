@@ -130,7 +130,8 @@ class Forger:
             node = node[part]
         value = new(copy.deepcopy(node.get(pointer[-1]) if isinstance(node, dict) else node[pointer[-1]]))
         if value is DROPPED:
-            del node[pointer[-1]]
+            # What is at its default may stand in no file.
+            node.pop(pointer[-1], None) if isinstance(node, dict) else node.pop(pointer[-1])
         else:
             node[pointer[-1]] = value
         if file == self.ledger:

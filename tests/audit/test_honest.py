@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmbench import faults, paths
+from mmbench.audit import consistency
 from mmbench.audit.further_tries import read_tries
 from mmbench.audit.levels import Asked, audit
 from mmbench.audit.root import root_of
@@ -48,7 +49,14 @@ def test_a_sweep_with_rungs_and_proposals_passes(tmp_path: Path) -> None:
 def test_a_sweep_of_new_items_passes(target: str, tmp_path: Path) -> None:
     """Its ranks among new, other and all items, and the offset that validation chose, come from the stored states."""
     words = ("budget.trials=2", "budget.seeds=1", "dataset.protocol=cold", "dataset.cold_fold=2")
-    passes(run(tmp_path, "s", *words, f"tuning.target={target}", cells=ONE))
+    sweep = run(tmp_path, "s", *words, f"tuning.target={target}", cells=ONE)
+    passes(sweep)
+    with Forger(sweep) as forger:
+        (name,) = forger.read(forger.manifest)["data"]
+        forger.change(forger.manifest, ("data", name, "target"), lambda _: "warm")
+        forger.rehash()
+        found = [finding.field for finding in consistency.check(sweep)]
+        assert found == ["config.tuning"]
 
 
 def test_a_sweep_whose_protocol_was_found_out_passes(tmp_path: Path) -> None:

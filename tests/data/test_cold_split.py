@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
+from mmbench.data.dataset import DataChanged, Dataset, DatasetConfig, load_dataset
 from mmbench.data.features import with_missing_filled
 from mmbench.data.held_out import HeldOut
 from mmbench.data.sources import Source, write_folder
@@ -22,7 +23,7 @@ Load = Callable[..., Dataset]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Forty users with fifteen of sixty items each, in time; user 40 has three items of the pools of fold 0 alone."""
+    """Forty users with fifteen of sixty items each, in time; the first one has items of the pools of fold 0 alone."""
     rng = np.random.default_rng(0)
     rows = [(f"u{u:02}", f"i{i:02}") for u in range(40) for i in rng.permutation(N_ITEMS)[:15]]
     log = pd.DataFrame(rows, columns=["user_id", "item_id"])
@@ -81,9 +82,19 @@ def test_what_tuning_sees_does_not_depend_on_the_new_items_of_test(load: Load) -
     first = load()
     pool = first.item_ids[parts_of(first)[1].pool]
     log = pd.read_parquet(Path(str(first.config.path)) / "interactions.parquet")  # type: ignore[union-attr]
-    cold = log["item_id"].isin(pool)
-    log.loc[cold, "user_id"] = np.random.default_rng(1).permutation(log["user_id"][cold])
+    cold, rng = log["item_id"].isin(pool), np.random.default_rng(1)
+    before = log["item_id"][cold].value_counts().reindex(pool)
+    log.loc[cold, "user_id"] = rng.permutation(log["user_id"][cold])
+    # Each new item once, so that it stays in the log, and then mostly those that were rare.
+    rarest_first = before.sort_values().index.to_numpy()
+    drawn = rarest_first[(len(pool) * rng.random(int(cold.sum()) - len(pool)) ** 3).astype(int)]
+    log.loc[cold, "item_id"] = [*pool, *drawn]
     log = log.drop_duplicates(["user_id", "item_id"])
+    dropped = np.flatnonzero(log["item_id"].isin(pool))[len(pool) :: 5]
+    log = log.drop(index=log.index[dropped])
+    after = log["item_id"].value_counts().reindex(pool)
+    assert after.sum() < before.sum()
+    assert np.corrcoef(before, after)[0, 1] < 0
     log.to_parquet(Path(str(first.config.path)) / "interactions.parquet")  # type: ignore[union-attr]
     second = load_dataset(first.config)  # type: ignore[arg-type]
     assert second.split.new_test.rows.fingerprint() != first.split.new_test.rows.fingerprint()  # type: ignore[union-attr]
@@ -111,8 +122,42 @@ def test_targets_rank_their_own_interactions(load: Load) -> None:
     assert split.masks_valid_at_test
 
 
+@pytest.mark.parametrize("target", ["cold", "warm", "harmonic"])
+def test_the_fingerprint_of_test_sees_all_rows_and_the_pool(load: Load, target: str) -> None:
+    """Final runs are ranked among new, other and all items whatever the target, and floors depend on the pool."""
+    split = load().split
+    test = split.new_test
+    assert test is not None
+    warm, new = (np.flatnonzero(kind[test.rows.items]) for kind in (test.warm, test.pool))
+    fewer = [np.setdiff1d(np.arange(len(test.rows)), places[::2]) for places in (warm, new)]
+    larger = test.pool.copy()
+    larger[np.flatnonzero(~test.pool & ~test.warm)[0]] = True
+    others = [replace(test, rows=test.rows.select(kept)) for kept in fewer] + [replace(test, pool=larger)]
+    found = [replace(split, new_test=part).towards(target) for part in (test, *others)]
+    assert len({one.test_fingerprint for one in found}) == 4
+    assert len({one.tuning_fingerprint for one in found}) == 1
+
+
+def test_without_new_items_the_fingerprint_of_test_is_that_of_its_interactions(load: Load) -> None:
+    split = load(protocol="last_out", cold_fold=None).split
+    assert split.test_fingerprint == split.test.fingerprint()
+    assert split.new_items_fingerprint == ""
+
+
+def test_a_file_that_is_touched_is_the_same_data_for_every_target(load: Load) -> None:
+    dataset = load()
+    for target in ("", "cold", "warm", "harmonic"):
+        aimed = replace(dataset, split=dataset.split.towards(target)) if target else dataset
+        aimed.watch._stamps = {}
+        aimed.watch.check()
+    log = Path(str(dataset.config.path)) / "interactions.parquet"  # type: ignore[union-attr]
+    pd.read_parquet(log).iloc[:-1].to_parquet(log)
+    with pytest.raises(DataChanged):
+        replace(dataset, split=dataset.split.towards("cold")).watch.check()
+
+
 def test_an_item_that_lost_all_its_training_rows_is_in_no_list(load: Load) -> None:
-    """It is neither new nor known; its held-out rows are counted in a notice."""
+    """It is neither new nor known, and a notice counts it; how often it was taken does not matter."""
     more = pd.DataFrame({"user_id": ["u00", "u01"], "item_id": ["rare", "rare"], "timestamp": [1, 2]})
     for seed in range(200):
         dataset = load(more, split_seed=seed)
@@ -123,7 +168,10 @@ def test_an_item_that_lost_all_its_training_rows_is_in_no_list(load: Load) -> No
     else:
         pytest.fail("no seed holds out both rows")
     assert rare not in np.r_[valid.rows.items, test.rows.items]
-    assert any("2 held-out interactions are with items that are neither" in notice for notice in dataset.notices)
+    assert "1 item that is not new was held out with all its interactions and is in none of these lists" in (
+        dataset.notices
+    )
+    assert not any("is in none of these lists" in notice for notice in load().notices)
 
 
 def test_users_without_training_interactions_leave_and_their_new_items_stay(load: Load) -> None:
@@ -151,6 +199,29 @@ def test_a_split_by_time_has_new_items_of_its_own(load: Load) -> None:
     assert "n1" not in dataset.item_ids[test.rows.items]
     assert len(dataset.split.test) == len(test.rows) + 2, "the ordinary evaluation keeps it"
     assert any("new items: 1 in validation, 1 in test" in notice for notice in dataset.notices)
+
+
+def test_new_items_of_test_are_evaluated_without_such_of_validation(load: Load) -> None:
+    late = pd.DataFrame({"user_id": ["u01", "u02"], "item_id": "n2", "timestamp": [1598, 1599]})
+    dataset = load(late, protocol="time", cold_fold=None)
+    valid, test = parts_of(dataset)
+    assert not valid.pool.any()
+    assert dataset.item_ids[test.pool].tolist() == ["n2"]
+    assert len(test.among("cold")) == 2
+    assert "new items: 0 in validation, 1 in test, beside 60 items of the training log" in dataset.notices
+    with pytest.raises(Refusal, match=r"tuning\.target=cold: nothing in the valid part is left to rank"):
+        dataset.split.towards("cold")
+    assert len(dataset.split.towards("warm").valid) == len(valid.rows)
+
+
+def test_new_items_of_validation_alone_are_counted_and_not_evaluated(load: Load) -> None:
+    late = pd.DataFrame({"user_id": ["u01", "u02"], "item_id": "n1", "timestamp": [1500, 1510]})
+    dataset = load(late, protocol="time", cold_fold=None)
+    assert dataset.split.new_test is None
+    assert dataset.split.test_fingerprint == dataset.split.test.fingerprint()
+    assert "new items: 1 in validation, 0 in test, beside 60 items of the training log" in dataset.notices
+    with pytest.raises(Refusal, match=r"needs items that are new, and none first occurs in the test part"):
+        dataset.split.towards("cold")
 
 
 def test_a_split_without_new_items_says_so(load: Load) -> None:

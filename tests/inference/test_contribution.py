@@ -25,7 +25,7 @@ from mmbench.inference import intervals
 from mmbench.inference.contribution import bootstrap, geometry, hits, pretest, rankings, ridge, shapley, signal, slices
 from mmbench.inference.contribution.pretest import Light
 from mmbench.inference.contribution.shapley import EMPTY
-from mmbench.inference.contribution.signal import frequent_items, new_item_reach
+from mmbench.inference.contribution.signal import NewItemReach, frequent_items, new_item_reach
 from tests.conftest import BlockWorld
 from tests.inference.test_intervals import known_answers
 
@@ -693,12 +693,92 @@ def test_content_finds_new_items_where_it_tells_and_the_floor_where_not() -> Non
         train = world(name).split.train
         rows = frequent_items(train)
         values = {m: f.values[rows].astype(np.float64) for m, f in world(name).features.items()}
-        reaches[name] = new_item_reach(values, pretest.restricted(train, rows))
+        everywhere = {m: np.ones(len(rows), bool) for m in values}
+        reaches[name] = new_item_reach(values, everywhere, pretest.restricted(train, rows))
     telling, silent = reaches["complementary"], reaches["no_signal"]
+    assert telling is not None
+    assert silent is not None
     assert telling.ndcg[BOTH] > telling.ndcg[TEXT] > 1.5 * telling.floor
     for subset in (TEXT, IMAGE, BOTH):
         assert silent.ndcg[subset] == pytest.approx(silent.floor, rel=0.15)
     assert telling.pool == pytest.approx(len(frequent_items(world("complementary").split.train)) / 5)
+
+
+def reach_of(values: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray] | None = None) -> NewItemReach:
+    train = world("complementary").split.train
+    rows = frequent_items(train)
+    everywhere = {m: np.ones(len(rows), bool) for m in values}
+    found = new_item_reach(values, everywhere if present is None else present, pretest.restricted(train, rows))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-15, 1e-12])
+def test_constant_content_is_at_the_exact_floor_of_new_items(spread: float) -> None:
+    """Whether rounding or nothing at all tells the items apart."""
+    n = len(frequent_items(world("complementary").split.train))
+    found = reach_of({"text": 0.1 + spread * np.random.default_rng(0).standard_normal((n, 5))})
+    assert found.ndcg[TEXT] == pytest.approx(found.floor, rel=1e-12)
+
+
+def test_ties_of_new_items_count_for_nobody() -> None:
+    """A column of four random categories tells nothing; nor does content that no item has, whatever its rows hold."""
+    rng = np.random.default_rng(1)
+    n = len(frequent_items(world("complementary").split.train))
+    categories = np.eye(4)[rng.integers(0, 4, n)]
+    found = reach_of({"text": categories})
+    assert found.ndcg[TEXT] == pytest.approx(found.floor, rel=0.1)
+    absent = reach_of(
+        {"text": categories, "image": rng.standard_normal((n, 3))},
+        {"text": np.ones(n, bool), "image": np.zeros(n, bool)},
+    )
+    assert absent.ndcg[IMAGE] == pytest.approx(absent.floor, rel=1e-12)
+    assert absent.ndcg[BOTH] == pytest.approx(absent.ndcg[TEXT], rel=1e-9)
+
+
+def test_rows_of_items_without_content_do_not_matter_for_new_items() -> None:
+    dataset = world("complementary")
+    rows = frequent_items(dataset.split.train)
+    text = dataset.features["text"].values[rows].astype(np.float64)
+    present = np.arange(len(rows)) % 3 > 0
+    other = np.where(present[:, None], text, 1e3)
+    kept, moved = (reach_of({"text": values}, {"text": present}) for values in (text, other))
+    assert kept.ndcg[TEXT] == moved.ndcg[TEXT]
+    assert kept.floor < kept.ndcg[TEXT] < reach_of({"text": text}).ndcg[TEXT]
+
+
+def test_expected_places_are_the_mean_over_all_orders_of_equal_items() -> None:
+    """Against every permutation of small lists with ties; a user's items may share places."""
+    rng = np.random.default_rng(2)
+    n_items, k = 5, 3
+    profiles, predicted = rng.integers(0, 2, (6, 2)).astype(float), rng.integers(0, 2, (n_items, 2)).astype(float)
+    positions, columns = np.repeat(np.arange(6), 2), np.tile([1, 3], 6)
+    first, tied = signal._places(profiles, predicted, positions, columns)
+    found = metrics.expected_ndcg(RankedPairs(positions, first, 6), tied, k)
+    scores = profiles @ predicted.T
+    every = []
+    for order in itertools.permutations(range(n_items)):
+        ranks = [1 + np.lexsort((order, -scores[u])).tolist().index(i) for u, i in zip(positions, columns, strict=True)]
+        every.append(metrics.ndcg(RankedPairs(positions, np.array(ranks), 6), k))
+    assert (tied > 1).any()
+    assert found == pytest.approx(np.mean(every, axis=0))
+
+
+def test_a_fold_that_nobody_took_is_left_out_of_the_mean() -> None:
+    """Items of fold 0 are taken by users of nothing else."""
+    n = 50
+    folds = np.random.default_rng(0).permutation(n) % signal.FOLDS
+    kept = np.flatnonzero(folds > 0)
+    rng = np.random.default_rng(3)
+    items = np.concatenate([rng.permutation(kept)[:8] for _ in range(30)])
+    users = np.r_[np.repeat(np.arange(30), 8), 30 + np.arange((folds == 0).sum())]
+    log = Interactions(users, np.r_[items, np.flatnonzero(folds == 0)], int(users.max()) + 1, n)
+    values, everywhere = {"text": rng.standard_normal((n, 3))}, {"text": np.ones(n, bool)}
+    found = new_item_reach(values, everywhere, log)
+    assert found is not None
+    assert np.isfinite([found.floor, *found.ndcg.values()]).all()
+    lonely = Interactions(np.arange(n), np.arange(n), n, n)
+    assert new_item_reach(values, everywhere, lonely) is None
 
 
 def test_predictions_of_a_fold_do_not_look_at_its_targets() -> None:

@@ -93,6 +93,23 @@ def test_another_split() -> None:
     assert raised([none, replace_keeping(text, seal=tested)]) == {"test split": "FAIL"}
 
 
+def aimed_at(target: str | None, **dataset: object) -> list[CellEffort]:
+    """Two conditions whose tuning was told to aim at something, or at the default of its protocol."""
+    config = {"budget": {"name": "small", "trials": T}, "search": SEARCH, "dataset": {"protocol": "cold", **dataset}}
+    described = valid.cell(config={**config, "tuning": {"target": target}})
+    return [replace_keeping(made, cell=described) for made in fair()]
+
+
+def test_conditions_are_tuned_for_one_target() -> None:
+    (none, _), (_, text) = aimed_at(None), aimed_at("warm")
+    assert raised([none, text]) == {"target": "FAIL"}
+    for target in (None, "cold"):  # the default of the protocol, said or not
+        said = [str(one.reason) for one in check(aimed_at(target)) if one.name == "target"]
+        assert said == ["every condition was tuned for and judged on new items among themselves"]
+    assert not any(one.name == "target" for one in check(fair()))
+    assert not any(one.name == "target" for one in check(aimed_at(None, protocol="time")))
+
+
 def replace_keeping(made: CellEffort, **changes: Any) -> CellEffort:
     return with_test(replace(made, **changes), made.test)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,17 +13,26 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
+from mmbench.cli.compose import compose
 from mmbench.data.dataset import Dataset
 from mmbench.data.held_out import HeldOut
+from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation import metrics
 from mmbench.evaluation.new_items import OFFSETS
+from mmbench.report.catalogue import Catalogue, read_catalogue
+from mmbench.report.table import CellResult
 from mmbench.scheduling.job import Job
+from mmbench.scheduling.planning import print_of
+from mmbench.scheduling.sweep import Sweep
+from mmbench.scheduling.trust import NOTHING
+from mmbench.sealing.score_test import is_scored, score_test
 from mmbench.store import records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Stage, Unit
+from mmbench.store.schema import Manifest, Stage, Unit
+from mmbench.training.batches import TripletLoader
 from mmbench.tuning.cell import CellTask
-from tests.tiny import digests, make_job, opened, worked
+from tests.tiny import TINY, digests, make_job, opened, sealed, worked
 
 COLD = ("dataset.protocol=cold", "dataset.cold_fold=1", "budget.trials=2", "budget.seeds=1", "training.batch_size=128")
 TARGETS = ("cold", "warm", "harmonic")
@@ -52,6 +62,27 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], 
 def test_the_target_is_part_of_the_name_unless_it_is_the_usual_one(cells: Mapping[tuple[str, str], Cell]) -> None:
     names = [cells[target, "none"][0].cell.dataset for target in TARGETS]
     assert names == [f"planted-complementary-fold1{end}" for end in ("", "-warm", "-harmonic")]
+
+
+def test_the_plan_names_the_target_of_each_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The default too, which stands in no name; a data set without new items has none, as in earlier plans."""
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=vbpr", "modality=none"]
+    asked = {
+        "planted-complementary-fold1": (*COLD,),
+        "planted-complementary-fold1-warm": (*COLD, "tuning.target=warm"),
+        "planted-complementary": ("budget.trials=2", "budget.seeds=1"),
+    }
+    sweep = Sweep.plan([compose([*words, *more]).job() for more in asked.values()], words)
+    printed = capsys.readouterr().out
+    sweep.open()
+    file = paths.manifest_file(sweep.folder)
+    plan = records.read(file, Manifest)
+    assert {name: plan.data[name].target for name in asked} == dict(zip(asked, ("cold", "warm", ""), strict=True))
+    written = json.loads(file.read_text(encoding="utf-8"))["data"]
+    assert {"target", "new_items"}.isdisjoint(written["planted-complementary"])
+    assert "planted-complementary-fold1: tuned for and judged on new items among themselves." in printed
+    assert "planted-complementary-fold1-warm: tuned for and judged on items of the training log" in printed
+    assert "planted-complementary: tuned for" not in printed
 
 
 def test_conditions_share_parts_pools_and_slots(cells: Mapping[tuple[str, str], Cell]) -> None:
@@ -127,7 +158,7 @@ def test_records_say_what_stood_in_the_rows_of_unseen_items(cells: Mapping[tuple
                 assert training.course.offset in OFFSETS
             else:  # no list of a trial holds both kinds of items
                 assert training.course.offset is None
-            assert training.course.popularity is None or cells["cold", "none"][1] is not store
+            assert (training.course.popularity is None) == (cells["cold", "none"][1] is store)
 
 
 def test_without_content_new_items_are_at_the_floor(cells: Mapping[tuple[str, str], Cell]) -> None:
@@ -140,15 +171,20 @@ def test_without_content_new_items_are_at_the_floor(cells: Mapping[tuple[str, st
     assert abs(distance) < 4 * spread
 
 
-def permuted(part: HeldOut) -> HeldOut:
-    """Other users took the new items of test."""
+def redrawn(part: HeldOut) -> HeldOut:
+    """Other users took other new items of test, and less often, so that no count of the pool is left as it was."""
+    rng = np.random.default_rng(0)
     new = part.pool[part.rows.items]
-    users = part.rows.users.copy()
-    users[new] = np.random.default_rng(0).permutation(users[new])
-    _, first = np.unique(users * part.rows.n_items + part.rows.items, return_index=True)
+    users, items = part.rows.users.copy(), part.rows.items.copy()
+    users[new] = rng.permutation(users[new])
+    counts = np.bincount(items[new], minlength=part.rows.n_items)[part.pool]
+    rarest_first = np.flatnonzero(part.pool)[np.argsort(counts, kind="stable")]
+    items[new] = rarest_first[(len(rarest_first) * rng.random(int(new.sum())) ** 3).astype(np.int64)]
+    _, first = np.unique(users * part.rows.n_items + items, return_index=True)
     kept = np.zeros(len(users), bool)
     kept[first] = True
-    return replace(part, rows=replace(part.rows, users=users).select(kept))
+    kept[np.flatnonzero(new)[::4]] = False
+    return replace(part, rows=replace(part.rows, users=users, items=items).select(kept))
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -158,7 +194,12 @@ def test_who_took_the_new_items_of_test_changes_no_trial(
     _, whole, split = cells[target, "fused"]
     assert split.new_test is not None
     job = make_job(tmp_path, *COLD, f"tuning.target={target}", "modality=fused")
-    moved = permuted(split.new_test)
+    moved = redrawn(split.new_test)
+    before, after = (
+        np.bincount(part.rows.items, minlength=part.rows.n_items)[part.pool] for part in (split.new_test, moved)
+    )
+    assert after.sum() < before.sum()
+    assert np.corrcoef(before, after)[0, 1] < 0
     other: Dataset = replace(job.dataset(), split=replace(split, new_test=moved, test=moved.among(VIEWS[target])))
     assert moved.rows.fingerprint() != split.new_test.rows.fingerprint()
     monkeypatch.setattr(Job, "dataset", lambda self: other)
@@ -174,6 +215,66 @@ def test_who_took_the_new_items_of_test_changes_no_trial(
     assert len(tuned) > 5
 
 
+def of_another_test(part: HeldOut, change: str) -> HeldOut:
+    """Half of the rows with warm items, or a smaller pool of the same rows."""
+    if change == "rows":
+        warm = np.flatnonzero(part.warm[part.rows.items])
+        return replace(part, rows=part.rows.select(np.setdiff1d(np.arange(len(part.rows)), warm[::2])))
+    untaken = np.setdiff1d(np.flatnonzero(part.pool), part.rows.items)
+    pool = part.pool.copy()
+    pool[untaken if len(untaken) else np.flatnonzero(~part.pool & ~part.warm)] = len(untaken) == 0
+    return replace(part, pool=pool)
+
+
+@pytest.mark.parametrize("change", ["rows", "pool"])
+def test_another_pool_or_other_warm_rows_are_another_test(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is ranked for the target stays; views and floors do not, so all is ranked again, and nothing trained."""
+    task, store, split = made(tmp_path, "modality=fused")
+    assert split.new_test is not None
+    other = replace(split, new_test=of_another_test(split.new_test, change))
+    assert other.test.fingerprint() == split.test.fingerprint()
+    assert is_scored(store, split)
+    assert not is_scored(store, other)
+    dataset = make_job(tmp_path, *COLD).dataset()
+    before, now = (print_of(replace(dataset, split=one)) for one in (split, other))
+    assert before.new_items != now.new_items
+    assert before.test_hash == split.test_fingerprint != now.test_hash
+    monkeypatch.setattr("mmbench.tuning.study.fit", None)
+    score_test(task, store, other)
+    assert is_scored(store, other)
+    warm = ranked(store, "cold", "warm")
+    assert other.new_test is not None
+    assert len(warm.items) == len(other.new_test.among("warm"))
+    cold = ranked(store, "cold", "cold").pairs.candidates
+    assert cold is not None
+    assert cold.max() == other.new_test.pool.sum()
+
+
+def test_ranks_of_an_earlier_test_do_not_stay_beside_those_of_another(tmp_path: Path) -> None:
+    task, store, split = made(tmp_path, "modality=fused")
+    part = split.new_test
+    assert part is not None
+    new = part.rows.select(part.pool[part.rows.items])
+    other = replace(split, new_test=replace(part, rows=new))
+    file = store.training_file(FINAL, paths.ranks_among("warm"))
+    assert file.exists()
+    score_test(task, store, other)
+    assert not file.exists()
+    seal = store.seal()
+    assert seal is not None
+    assert {f"finals/{path.name}" for path in file.parent.glob(f"*.{paths.RANKS}")} <= set(seal.files)
+
+
+def test_a_report_reads_the_new_items_of_its_own_test_alone(cells: Mapping[tuple[str, str], Cell]) -> None:
+    _, store, split = cells["cold", "fused"]
+    cell = CellResult("a", "vbpr", "fused", "done", store.folder, test_hash=split.test_fingerprint)
+    assert isinstance(read_catalogue(cell, NOTHING), Catalogue)
+    earlier = replace(cell, test_hash=split.test.fingerprint())  # which names neither the pool nor the other rows
+    assert read_catalogue(earlier, NOTHING) == "the data set is no longer the one that the sweep ran on"
+
+
 def test_what_tuning_is_given_holds_nothing_of_test(cells: Mapping[tuple[str, str], Cell]) -> None:
     for target in TARGETS:
         task, _, split = cells[target, "fused"]
@@ -185,14 +286,92 @@ def test_what_tuning_is_given_holds_nothing_of_test(cells: Mapping[tuple[str, st
         assert split.new_valid.pool.tobytes() in given  # so the lines above would see it
 
 
-def test_no_new_item_is_a_negative(cells: Mapping[tuple[str, str], Cell]) -> None:
-    from mmbench.data.recdata import make_recdata
-    from mmbench.training.batches import TripletLoader
+def test_negatives_are_all_warm_items_that_a_user_has_not_in_train(cells: Mapping[tuple[str, str], Cell]) -> None:
+    """No new item is one; what a user holds out is one as any other is, because training does not know of it."""
+    for target in TARGETS:
+        task, _, split = cells[target, "fused"]
+        assert split.new_valid is not None
+        assert split.new_test is not None
+        loader = TripletLoader(make_recdata(task.train, {}), 32, 0)
+        drawn = {
+            (int(user), int(item))
+            for _ in range(60)
+            for batch in loader
+            for user, item in zip(batch.users, batch.negatives, strict=True)
+        }
+        assert split.new_test.warm[[item for _, item in drawn]].all()
+        assert drawn.isdisjoint(zip(split.train.users.tolist(), split.train.items.tolist(), strict=True))
+        for part in (split.new_valid, split.new_test):
+            rows = part.among("warm")
+            held_out = set(zip(rows.users.tolist(), rows.items.tolist(), strict=True))
+            assert len(held_out & drawn) > 0.9 * len(held_out) > 10
 
-    task, _, split = cells["cold", "fused"]
+
+def test_what_the_tail_loses_is_decided_by_train_alone(tmp_path: Path) -> None:
+    """New items have no training interaction and are the tail, however often validation and test have them."""
+    job = make_job(tmp_path, *COLD, "modality=text", "modality.missing_rule=tail", "+modality.missing.text=0.5")
+    task, split = job.task(), job.dataset().split
+    assert split.new_valid is not None
     assert split.new_test is not None
-    drawn = np.concatenate([batch.negatives.numpy() for batch in TripletLoader(make_recdata(task.train, {}), 32, 0)])
-    assert split.new_test.warm[drawn].all()
+    counts = np.bincount(split.train.items, minlength=split.train.n_items)
+    lost = task.features["text"].present & ~task.inputs(1)["text"].present
+    assert lost.sum() == round(0.5 * task.features["text"].present.sum())
+    assert lost[split.new_valid.pool | split.new_test.pool].all()
+    assert counts[lost].max() <= counts[~lost].min()
+    rows = split.whole
+    everything = sum(np.bincount(part.items, minlength=part.n_items) for part in rows)
+    assert np.asarray(everything)[lost].max() > np.asarray(everything)[~lost].min(), "counts of the whole log differ"
+
+
+def test_slices_by_popularity_count_train_alone(cells: Mapping[tuple[str, str], Cell], tmp_path: Path) -> None:
+    _, store, split = cells["cold", "fused"]
+    catalogue = read_catalogue(
+        CellResult("a", "vbpr", "fused", "done", store.folder, test_hash=split.test_fingerprint), NOTHING
+    )
+    assert isinstance(catalogue, Catalogue)
+    assert np.array_equal(catalogue.item_counts, np.bincount(split.train.items, minlength=split.train.n_items))
+    assert split.new_test is not None
+    assert not catalogue.item_counts[split.new_test.pool].any()
+    words = (
+        "modality=text",
+        "modality.missing_rule=slice",
+        "modality.missing_slice=popularity:cold",
+        "+modality.missing.text=1.0",
+    )
+    task = make_job(tmp_path, *COLD, *words).task()
+    assert task.inside is not None
+    assert np.array_equal(task.inside, catalogue.item_counts == 0)
+
+
+def test_a_target_can_choose_another_configuration(tmp_path: Path) -> None:
+    """Of the same two trials: how much weight content gets beside behaviour is best answered differently."""
+    words = [*COLD, "model=cease", "modality=text", "model.content_weight=1.0", "~search"]
+    words += ["+search.model.content_weight.choices=[1.0,300.0]"]
+    chosen = {}
+    for target in ("cold", "warm"):
+        store = sealed(make_job(tmp_path / target, *words, f"tuning.target={target}"))
+        choice = store.choice()
+        assert choice is not None
+        assert choice.n_trials == 2
+        chosen[target] = choice.configuration["model.content_weight"]
+    assert chosen == {"cold": 1.0, "warm": 300.0}
+
+
+def test_slots_are_drawn_anew_for_every_fold_and_target(tmp_path: Path) -> None:
+    """All conditions of a fold try the same configurations, other folds and targets their own after the default."""
+
+    def slots(*words: str) -> tuple[tuple[object, ...], ...]:
+        job = make_job(tmp_path, "model=vbpr", "dataset.protocol=cold", "budget.trials=6", *words)
+        return tuple(tuple(sorted(slot.items())) for slot in job.task().slots())
+
+    asked = [
+        [f"dataset.cold_fold={fold}", f"tuning.target={target}"] for fold in range(5) for target in ("cold", "warm")
+    ]
+    found = [slots(*words, "modality=fused") for words in asked]
+    assert found == [slots(*words, "modality=none") for words in asked]
+    assert len({one[0] for one in found}) == 1
+    drawn = [slot for one in found for slot in one[1:]]
+    assert len(set(drawn)) == len(drawn) == 5 * len(asked)
 
 
 def test_an_unknown_target_is_refused(tmp_path: Path) -> None:

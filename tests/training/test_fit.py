@@ -11,14 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mmbench.data.features import ItemFeature
+from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions
-from mmbench.data.recdata import RecData
+from mmbench.data.recdata import RecData, make_recdata
 from mmbench.evaluation import metrics
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.models.bpr import BPR
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.popularity import Popularity
 from mmbench.nn.recommender import FactorModel, Recommender, Triplets
+from mmbench.store.schema import Course
 from mmbench.training import batches as module
 from mmbench.training import fit as fit_module
 from mmbench.training.batches import TripletLoader
@@ -187,6 +190,33 @@ def test_popularity_is_recorded_beside_every_score(fitted: Fit, scripted: Any) -
     good, bad = (fitted(scripted([q] * 7), stopping=rule).course for q in (0.9, -0.9))
     assert (good.popularity, bad.popularity) == (floor.best, floor.best)
     assert (good.stalled, bad.stalled) == (False, True)
+
+
+def test_among_new_items_a_training_with_content_is_to_exceed_their_exact_floor(
+    block_world: BlockWorld, scripted: Any
+) -> None:
+    """Half of the items are new, so that popularity says nothing; a model without content cannot be anywhere else."""
+    pool = np.arange(36) >= 18
+    train = block_world.train.select(~pool[block_world.train.items])
+    rows = block_world.heldout.select(pool[block_world.heldout.items])
+    part = HeldOut(rows, pool, ~pool)
+    rule = StoppingRule(patience_steps=1, min_steps=0, max_steps=52)
+
+    def course(quality: float, features: dict[str, ItemFeature]) -> Course:
+        settings = TrainingSettings(stopping=rule, batch_size=64, lr=0.02)
+        build, data = scripted([quality] * 7), make_recdata(train, features)
+        return fit(build, data, train, rows, settings, 0, new_valid=part, target="cold").course
+
+    good, bad, blind = course(0.9, block_world.features), course(-0.9, block_world.features), course(-0.9, {})
+    relevant = np.bincount(rows.users)
+    relevant = relevant[relevant > 0]
+    gains = np.cumsum(1 / np.log2(np.arange(2, 22)))
+    expected = float(np.mean(relevant / 18 * gains[17] / gains[relevant - 1]))
+    assert good.popularity == bad.popularity == pytest.approx(expected, rel=1e-12)
+    assert good.best > expected > bad.best
+    assert (good.stalled, bad.stalled) == (False, True)
+    assert (bad.stop_reason, blind.stop_reason) == ("patience", "patience")
+    assert (blind.popularity, blind.stalled) == (None, False)
 
 
 def test_the_best_state_is_restored(fitted: Fit, scripted: Any, block_world: BlockWorld) -> None:

@@ -87,12 +87,7 @@ def test_nobody_is_recommended_what_the_user_has(sweep: Path, model: str) -> Non
 
 def test_held_out_rows_that_no_target_ranks_are_known_too(tmp_path: Path) -> None:
     """Under protocol cold, validation and test of the split are those rows alone that tuning aims at."""
-    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=cold", "dataset.protocol=cold", "dataset.cold_fold=0"]
-    planned = Sweep.plan([compose([*words, "model=contentknn", "modality=text"]).job()], words)
-    planned.open()
-    worker.work(planned.waiting)
-    (name,) = (str(cell.name) for cell in records.read(paths.manifest_file(planned.folder), Manifest).cells)
-    winner = read_winner(planned.folder, name, Sources(TRUST))
+    winner = cold_winner(tmp_path, "contentknn", "text")
     split = winner.dataset.split
     assert split.new_valid is not None
     assert split.new_test is not None
@@ -112,6 +107,66 @@ def test_held_out_rows_that_no_target_ranks_are_known_too(tmp_path: Path) -> Non
         ValueError, match=r"^--as-tested is for cells that were tested among all items; with tuning\.target=cold"
     ):
         recommend(winner, users, Asked(20, [1], as_tested=True))
+
+
+def cold_winner(folder: Path, model: str, condition: str) -> Winner:
+    """The winner of a cell of protocol cold."""
+    words = [*TINY, f"paths.multirun={folder}", "sweep.name=cold", "dataset.protocol=cold", "dataset.cold_fold=0"]
+    planned = Sweep.plan([compose([*words, f"model={model}", f"modality={condition}"]).job()], words)
+    planned.open()
+    worker.work(planned.waiting)
+    (cell,) = records.read(paths.manifest_file(planned.folder), Manifest).cells
+    return read_winner(planned.folder, str(cell.name), Sources(TRUST))
+
+
+def calibrated(winner: Winner, user: int, has: np.ndarray) -> list[np.ndarray]:
+    """Scores of a user as they are and on one scale, by the formula of the protocol; minus infinity for what it has."""
+    split = winner.dataset.split
+    assert split.new_test is not None
+    course = winner.finals[1].course
+    assert course is not None
+    assert course.offset is not None
+    plain = winner.model(1).score(torch.tensor([user]))[0].double().numpy()
+    warm, new = split.new_test.warm.copy(), ~split.new_test.warm
+    warm[has] = False
+    found = plain.copy()
+    found[new] = plain[warm].mean() + plain[warm].std() * (
+        (plain[new] - plain[new].mean()) / plain[new].std() + course.offset
+    )
+    return [np.where(np.isin(np.arange(len(found)), has), -np.inf, scores) for scores in (plain, found)]
+
+
+def test_new_items_enter_lists_on_the_scale_of_the_others(tmp_path: Path) -> None:
+    """With the offset of the final run, for users of the data and for new ones; as they are they would stay behind."""
+    winner, top = cold_winner(tmp_path, "cease", "text"), 5
+    split, ids = winner.dataset.split, winner.dataset.item_ids
+    assert split.new_test is not None
+    users = winner.dataset.user_ids.tolist()
+    lists = recommend(winner, users, Asked(top, [1]))
+    train = pd.DataFrame({"user": winner.dataset.user_ids[split.train.users], "item": ids[split.train.items]})
+    of_new_users = recommend_to_new(winner, train, Asked(top, [1]))
+    entered = 0
+    for frame, parts in ((lists, split.whole), (of_new_users, (split.train,))):
+        for place, user in enumerate(users):
+            has = np.concatenate([part.items[part.users == place] for part in parts])
+            plain, scaled = calibrated(winner, place, has)
+            own = frame[frame["user"].astype(str) == str(user)]["item"].tolist()
+            assert own == ids[np.argsort(-scaled, kind="stable")[:top]].tolist()
+            new_as_they_are = (~split.new_test.warm)[np.argsort(-plain)[:top]].sum()
+            entered += int((~split.new_test.warm)[np.argsort(-scaled)[:top]].sum() > new_as_they_are == 0)
+    assert entered > 10
+
+
+def test_without_content_new_items_do_not_enter_lists_by_chance(tmp_path: Path) -> None:
+    winner = cold_winner(tmp_path, "ease", "none")
+    split = winner.dataset.split
+    assert split.new_test is not None
+    course = winner.finals[1].course
+    assert course is not None
+    assert course.offset is not None
+    lists = recommend(winner, winner.dataset.user_ids.tolist(), Asked(5, [1]))
+    new = set(winner.dataset.item_ids[~split.new_test.warm].tolist())
+    assert new.isdisjoint(lists["item"])
 
 
 def test_the_mean_over_seeds_orders_by_mean_place(sweep: Path) -> None:

@@ -18,7 +18,7 @@ from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.held_out import CANDIDATES, target_in_name
 from mmbench.data.interactions import Interactions
-from mmbench.data.splits import PROTOCOLS, Split
+from mmbench.data.splits import PROTOCOLS, Split, sealed_fingerprint
 from mmbench.messages import Message
 from mmbench.scheduling.cell_key import default_of, key_of
 from mmbench.store import bounds, records
@@ -167,6 +167,8 @@ class CellAudit:
             )
         else:
             yield from same(file, "split_hash", cell.split_hash, self._print.split_hash)
+            if self._print.new_items or self._print.target:  # a plan of earlier versions names neither
+                yield from same(file, "config.tuning", cell.target, self._print.target)
             users = None if cell.sample is None else cell.sample.users
             yield from same(file, "config.evaluation", users, self._print.validation_users)
             features = self._print.features if cell.modality != ID_ONLY else {}
@@ -457,7 +459,7 @@ class CellAudit:
                 return
             self._pairs = (users, items), test
         if test_hash:
-            yield from same(file, "user", test, test_hash)
+            yield from same(file, "user", sealed_fingerprint(test, self._print.new_items), test_hash)
 
 
 def _lists(file: Path, columns: Mapping[str, NDArray[Any]], ranks: Mapping[str, NDArray[Any]]) -> Said:

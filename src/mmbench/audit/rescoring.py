@@ -24,7 +24,7 @@ from mmbench.store import bounds
 from mmbench.store.files import State, read_state
 from mmbench.store.records import CellStore, frame_fingerprint, ranking_frames, table_fingerprint
 from mmbench.store.schema import CLOSED_FORM, DataPrint, Stage, Training
-from mmbench.training.fit import evaluator_of_validation, offset_of, popularity_score, rebuild
+from mmbench.training.fit import baseline, evaluator_of_validation, offset_of, popularity_score, rebuild
 from mmbench.training.loop import validation_scores
 from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning.study import feature_hash
@@ -95,7 +95,8 @@ class _Again:
         data = make_recdata(task.train, features)
         model = rebuild(build, data, state, settings, training.seed, graph_dir=self.graph_dir)
         yield from same(file, "n_parameters", training.n_parameters, sum(p.numel() for p in model.parameters()))
-        yield from same(file, "course.popularity", training.course.popularity, self.popularity)
+        compared = baseline(self.validation, self.popularity, features)
+        yield from same(file, "course.popularity", training.course.popularity, compared)
         closed = training.course.stop_reason == CLOSED_FORM
         if closed is bool(state):
             yield file, "course.stop_reason", Message("a closed form has no state, and only a closed form has none")

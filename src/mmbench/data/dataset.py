@@ -238,10 +238,8 @@ class Watch:
             raise DataChanged(error.message) from error
         now.watch.compare({name: feature.fingerprint() for name, feature in self._dataset.features.items()})
         before = self._dataset.split
-        if (before.tuning_fingerprint, before.test_fingerprint) != (
-            now.split.tuning_fingerprint,
-            now.split.test_fingerprint,
-        ):
+        split = now.split.towards(before.target) if before.target else now.split
+        if (before.tuning_fingerprint, before.test_fingerprint) != (split.tuning_fingerprint, split.test_fingerprint):
             raise DataChanged(
                 Message(
                     "{path}: the interactions are no longer those that this sweep began with; put the file back, or "
@@ -345,7 +343,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     log, parts = _users_with_train(log, parts, notices)
     items, features = _catalogue(source, log, config.k_core, pools, notices)
     split = _indexed(log, parts, items, protocol)
-    if pools is not None and all(map(len, pools.values())):
+    if pools is not None:
         split = _with_new_items(split, {part: items.isin(pool) for part, pool in pools.items()}, notices)
     for part in PARTS:
         if len(getattr(split, part)) == 0:
@@ -390,25 +388,37 @@ def _pools(log: pd.DataFrame, parts: pd.Series, protocol: str, config: DatasetCo
 
 
 def _with_new_items(split: Split, pools: Mapping[str, NDArray[np.bool_]], notices: list[str]) -> Split:
-    """The split with its pools of new items, and without what neither a pool nor the training log holds."""
+    """The split with its pools of new items, and without what neither a pool nor the training log holds.
+
+    A pool may be empty, as under protocol ``time``. Without new items in test there is nothing to evaluate; without
+    such in validation nothing chooses an offset, and test is evaluated all the same.
+    """
     warm = np.bincount(split.train.items, minlength=split.train.n_items) > 0
-    parts, lost = {}, 0
-    for part in ("valid", "test"):
-        rows: Interactions = getattr(split, part)
-        kept = (warm | pools[part])[rows.items]
-        parts[part] = HeldOut(rows.select(kept), pools[part], warm)
-        lost += int((~kept).sum())
     notices.append(
         Message(
-            "new items: {valid} in validation, {test} in test, beside {warm} items of the training log; {lost} "
-            "held-out interactions are with items that are neither, and are ranked in no list of these",
+            "new items: {valid} in validation, {test} in test, beside {warm} items of the training log",
             valid=int(pools["valid"].sum()),
             test=int(pools["test"].sum()),
             warm=int(warm.sum()),
-            lost=lost,
         )
     )
-    return replace(split, new_valid=parts["valid"], new_test=parts["test"])
+    held_out = np.union1d(split.valid.items, split.test.items)
+    lost = int((~(warm | pools["valid"] | pools["test"])[held_out]).sum())
+    if lost:
+        notices.append(
+            Message.counted(
+                "{n} item that is not new was held out with all its interactions and is in none of these lists",
+                "{n} items that are not new were held out with all their interactions and are in none of these lists",
+                lost,
+            )
+        )
+    if not pools["test"].any():
+        return split
+    valid, test = (
+        HeldOut(rows.select((warm | pools[part])[rows.items]), pools[part], warm)
+        for part, rows in (("valid", split.valid), ("test", split.test))
+    )
+    return replace(split, new_valid=valid, new_test=test)
 
 
 def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -> tuple[pd.DataFrame, pd.Series]:

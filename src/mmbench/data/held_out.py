@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench.data.interactions import Interactions
+from mmbench.messages import Message
 
 #: Who competes in a list: new items alone, items of the training log alone, or both.
 CANDIDATES = ("cold", "warm", "all")
@@ -16,6 +17,13 @@ CANDIDATES = ("cold", "warm", "all")
 TARGETS: Mapping[str, str] = {"cold": "cold", "warm": "warm", "harmonic": "all"}
 #: Targets whose score is one of new items: what varies there is which items are new, not which users were tested.
 OF_NEW_ITEMS = ("cold", "harmonic")
+#: What tuning aims at, in words.
+AIMS: Mapping[str, Message] = {
+    "cold": Message("new items among themselves"),
+    "warm": Message("items of the training log among themselves"),
+    "harmonic": Message("new and other items in common lists, harmonic mean"),
+    "": Message("all items"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,3 +68,13 @@ def target_of(protocol: str, asked: str | None) -> str:
 def target_in_name(protocol: str, target: str) -> str:
     """What the name of a data set says of the target: nothing of the default of its protocol."""
     return "" if target == target_of(protocol, None) else f"-{target}"
+
+
+def target_line(dataset: str, target: str) -> Message:
+    """What the tuning of a data set aims at, as a sentence.
+
+    Args:
+        dataset: its name in paths and tables.
+        target: a key of :data:`AIMS`.
+    """
+    return Message("{dataset}: tuned for and judged on {aim}.", dataset=dataset, aim=AIMS[target])

@@ -92,6 +92,11 @@ class Split:
             ValueError: if no item is new, or if nothing is left to rank.
         """
         if self.new_valid is None or self.new_test is None:
+            if self.protocol == "time":
+                raise Refusal(
+                    "tuning.target={target} needs items that are new, and none first occurs in the test part",
+                    target=target,
+                )
             raise Refusal(
                 "tuning.target={target} needs items that are new: dataset.protocol is {protocol}, and cold or time "
                 "have such",
@@ -116,8 +121,17 @@ class Split:
 
     @functools.cached_property
     def test_fingerprint(self) -> str:
-        """SHA-256 of the sealed part."""
-        return self.test.fingerprint()
+        """SHA-256 of the sealed part: of what is ranked for the target, and of all of it where some items are new."""
+        return sealed_fingerprint(self.test.fingerprint(), self.new_items_fingerprint)
+
+    @functools.cached_property
+    def new_items_fingerprint(self) -> str:
+        """SHA-256 of the whole test part with its pool of new items, empty where there are none to evaluate.
+
+        Final runs are ranked among new, other and all items whatever their target is, and floors depend on the pool.
+        """
+        part = self.new_test
+        return "" if part is None else fingerprint.of_json([part.rows.fingerprint(), fingerprint.of_arrays(part.pool)])
 
     @property
     def masks_valid_at_test(self) -> bool:
@@ -135,6 +149,11 @@ class Split:
     def seen_at_test(self) -> tuple[Interactions, ...]:
         """Parts whose items are no candidates when test is ranked."""
         return self.whole[:2] if self.masks_valid_at_test else self.whole[:1]
+
+
+def sealed_fingerprint(test: str, new_items: str) -> str:
+    """:attr:`Split.test_fingerprint` from that of the ranked interactions and that of the new items."""
+    return fingerprint.of_json([test, new_items]) if new_items else test
 
 
 def given(log: pd.DataFrame, column: str) -> pd.Series:

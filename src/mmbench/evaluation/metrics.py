@@ -106,6 +106,27 @@ def ndcg(pairs: RankedPairs, k: int) -> Vector:
     return pairs.sum_hits(1.0 / np.log2(pairs.ranks + 1.0), k) / ideal[np.minimum(k, pairs.relevant) - 1]
 
 
+def expected_ndcg(pairs: RankedPairs, tied: NDArray[np.int64], k: int) -> Vector:
+    r"""What :func:`ndcg` is expected to be where equal scores stand in random order, in closed form: ``(n_users,)``.
+
+    An item that shares t places from r on stands at each of them with the same chance, so that its expected gain is
+    the mean of theirs, zero beyond k. Where all candidates tie it is the one of :func:`floor`.
+
+    Args:
+        pairs: held-out pairs, whose ranks are the first of the places that they share.
+        tied: how many candidates share the places of each pair's item, itself included, ``(n_pairs,)``.
+        k: length of the list.
+
+    >>> pairs = RankedPairs(users=np.array([0]), ranks=np.array([1]), n_users=1, candidates=np.array([4]))
+    >>> bool(np.isclose(expected_ndcg(pairs, np.array([4]), 3), floor(pairs, "ndcg@3")).all())
+    True
+    """
+    sums = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))])
+    first = pairs.ranks - 1
+    gains = (sums[np.minimum(first + tied, k)] - sums[np.minimum(first, k)]) / tied
+    return np.bincount(pairs.users, gains, pairs.n_users) / sums[np.minimum(k, pairs.relevant)]
+
+
 def mrr(pairs: RankedPairs, k: int) -> Vector:
     """Reciprocal rank of the first hit, 0 without one in the top ``k``."""
     first = np.full(pairs.n_users, np.inf)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mmbench.audit.further_tries import Tries, read_tries
 from mmbench.audit.standing import Standing
+from mmbench.data.held_out import AIMS
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
@@ -101,6 +102,7 @@ def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None
             [c.seal.test_hash for c in cells],
             Message("every condition was tested on the same interactions"),
         ),
+        _target(cells),
         _same(Message("budget"), [_effort(c.cell) for c in cells], Message("one training rule, T and S for all")),
         _tuned_here(cells),
         _slots(cells),
@@ -144,6 +146,15 @@ def _same(name: Message, values: Sequence[str], claim: Message) -> Check:
             name, FAIL, Message("conditions differ in their {what}: what was compared is not the same task", what=name)
         )
     return Check(name, PASS, claim)
+
+
+def _target(cells: Sequence[CellEffort]) -> Check | None:
+    """Were all conditions tuned for the same? Where tuning aims at all items, as it mostly does, there is no choice."""
+    targets = [cell.cell.target for cell in cells]
+    if not any(targets):
+        return None
+    claim = Message("every condition was tuned for and judged on {aim}", aim=AIMS[targets[0]])
+    return _same(Message("target"), targets, claim)
 
 
 def _effort(cell: Cell) -> str:

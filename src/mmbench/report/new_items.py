@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import paths
-from mmbench.data.held_out import OF_NEW_ITEMS, TARGETS
+from mmbench.data.held_out import AIMS, OF_NEW_ITEMS, TARGETS, target_line
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference.intervals import LogGain
@@ -31,13 +31,6 @@ NDCG, RECALL, K = "ndcg@20", "recall@20", 20
 CONTENT_POPULARITY = "contentpopularity"
 #: Share of the held-out interactions with new items that stand in the first 20 places of common lists.
 FOUND = "found"
-#: What tuning aims at, in words.
-AIMS: Mapping[str, str] = {
-    "cold": Message("new items among themselves"),
-    "warm": Message("items of the training log among themselves"),
-    "harmonic": Message("new and other items in common lists, harmonic mean"),
-    "": Message("all items"),
-}
 #: Seed of the order of new items that test counts do not tell apart.
 ORACLE_SEED = 0
 #: What stands in place of a model where the pool is in the order of its test counts.
@@ -154,11 +147,7 @@ def read_rows(table: SweepTable, groups: Sequence[Group]) -> list[Row]:
 def target_lines(groups: Sequence[Group]) -> list[str]:
     """What the tuning of each data set aimed at, where that is not the ranking of all items."""
     aims = {group.dataset: group.cells[0].cell.target for group in groups}
-    return [
-        Message("{dataset}: tuned for and judged on {aim}.", dataset=dataset, aim=AIMS[target])
-        for dataset, target in aims.items()
-        if target
-    ]
+    return [target_line(dataset, target) for dataset, target in aims.items() if target]
 
 
 def floor_lines(table: SweepTable, names: Sequence[str]) -> list[str]:

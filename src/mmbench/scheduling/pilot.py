@@ -113,7 +113,7 @@ def measure(task: CellTask, epochs: int = EPOCHS, *, tests: bool = False) -> Pil
         if fitted.state:  # a training ends with the same, once and not in every epoch
             epoch = max(seconds - fitted.cost.setup_seconds - tested, 0.0) / fitted.course.epochs
         extra = len(inference_shuffles(task)) * tested
-        if task.new_valid is not None and task.new_valid.pool.any():
+        if task.new_valid is not None:
             began = time.perf_counter()
             offset_of(model, task.new_valid, task.train, settings.device)
             extra += time.perf_counter() - began + 2 * (tested - rebuilt)

@@ -12,6 +12,7 @@ import torch
 
 from mmbench import fingerprint, paths
 from mmbench.data.dataset import Dataset
+from mmbench.data.held_out import target_line
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal, Translator
 from mmbench.nn.recommender import ClosedForm
@@ -81,6 +82,7 @@ class Planned:
 def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list[Planned]:
     """Read each dataset once, print its summary, and find out which cells are finished."""
     described: set[str] = set()
+    aimed: set[str] = set()
     by_cell: dict[CellName, Planned] = {}
     listed: dict[str, set[Unit]] = {}
     sampled: dict[str, int | None] = {}
@@ -91,6 +93,9 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         if job.config.dataset.cell_name not in described:
             described.add(job.config.dataset.cell_name)
             print("\n".join(map(translator, dataset.summary())), flush=True)
+        if job.target and job.cell.dataset not in aimed:
+            aimed.add(job.cell.dataset)
+            print(translator(target_line(job.cell.dataset, job.target)), flush=True)
         users = job.config.evaluation.validation_users
         if sampled.setdefault(job.cell.dataset, users) != users:
             raise _other_sample(job.cell.dataset, users, sampled[job.cell.dataset])
@@ -263,6 +268,8 @@ def print_of(dataset: Dataset) -> DataPrint:
         n_train=int(per_user[per_user < split.train.n_items].sum()),  # what batches are drawn from
         features={name: feature.fingerprint() for name, feature in sorted(dataset.features.items())},
         validation_users=None if split.ranked is None else len(split.ranked),
+        new_items=split.new_items_fingerprint,
+        target=split.target,
     )
 
 

@@ -7,7 +7,7 @@ number can be computed again from what is stored.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -84,6 +84,7 @@ def score_test(
     faults.reach("sealing")
     if store.effort() == task.effort:  # otherwise trials were raised meanwhile, and other workers may be writing
         store.clear_leftovers()
+        _remove_other_ranks(store, trainings, written)
     finals = sorted(unit.number for unit in trainings if unit.stage == Stage.FINAL)
     seal = Seal(
         cell_key=store.key,
@@ -102,6 +103,14 @@ def score_test(
     elif earlier is not None and earlier.test_hash == seal.test_hash and earlier.hash != seal.hash:
         print(mending.set_aside_seal(store), flush=True)
     store.write_seal(seal)
+
+
+def _remove_other_ranks(store: CellStore, trainings: Iterable[Unit], written: Mapping[str, str]) -> None:
+    """Remove what trainings ranked of another test split than this one, which ranks nothing of the kind."""
+    for unit in trainings:
+        for file in paths.training_files(store.folder, *unit):
+            if file.name.endswith(paths.RANKS) and file.relative_to(store.folder).as_posix() not in written:
+                file.unlink()
 
 
 def _repeat_lost_looks(

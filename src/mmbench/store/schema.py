@@ -114,7 +114,8 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False)
         best_epoch: epoch of the best score, from 1.
         steps_per_epoch: optimizer steps of an epoch; 0 for a model that is computed.
         stop_reason: ``patience``, ``max_steps``, ``rung`` or ``closed_form``.
-        popularity: validation score of the popularity baseline; None where all items are equally popular.
+        popularity: validation score of the popularity baseline, of new items their exact floor; None where all items
+            are equally popular, and where new items are ranked without content.
         validated: validation score of the best state as it is stored, which chooses; those of ``history`` come from
             unrounded states and only end the training.
         cold_rows: what stands in the free rows of items that training has not seen when they are ranked: ``zero``;
@@ -339,7 +340,7 @@ class Seal(Record, frozen=True, tag="seal"):
     Attributes:
         cell_key: key of the cell.
         choice_hash: hash of the choice.
-        test_hash: fingerprint of the test interactions.
+        test_hash: fingerprint of the test interactions, with the new items among them.
         protocol: how the data were split.
         valid_masked: whether validation items are taken off the lists too.
         finals: numbers of the final runs, from 1.
@@ -438,7 +439,8 @@ class Cell(Record, frozen=True, tag="cell"):
     @property
     def target(self) -> str:
         """What its tuning aims at; empty where all held-out interactions are ranked among all items."""
-        return target_of(self.config["dataset"].get("protocol", ""), self.config.get("tuning", {}).get("target"))
+        dataset, tuning = (self.config.get(section, {}) for section in ("dataset", "tuning"))
+        return target_of(dataset.get("protocol", ""), tuning.get("target"))
 
     @property
     def given(self) -> Configuration | None:
@@ -540,13 +542,15 @@ class DataPrint(Value, frozen=True, omit_defaults=True):
 
     Attributes:
         split_hash: fingerprint of training and validation interactions.
-        test_hash: fingerprint of the test interactions.
+        test_hash: fingerprint of the test interactions, with the new items among them.
         valid_users: fingerprint of the users whose validation is ranked.
         n_users: users.
         n_items: items.
         n_train: training interactions, those of users who have every item left out.
         features: fingerprint of the real features by modality.
         validation_users: how many users' validation is ranked, where that is a sample; None where it is all of them.
+        new_items: fingerprint of the whole test part with its pool of new items; empty where there are none.
+        target: what tuning aims at, one of :data:`mmbench.data.held_out.TARGETS`; empty where that is all items.
     """
 
     split_hash: str
@@ -557,6 +561,8 @@ class DataPrint(Value, frozen=True, omit_defaults=True):
     n_train: int
     features: dict[str, str]
     validation_users: int | None = None
+    new_items: str = ""
+    target: str = ""
 
 
 class Sharing(Value, frozen=True):

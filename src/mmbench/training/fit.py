@@ -17,6 +17,7 @@ from mmbench import fingerprint
 from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
+from mmbench.evaluation.metrics import floor
 from mmbench.evaluation.new_items import CommonLists, ranker_for
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
@@ -27,6 +28,7 @@ from mmbench.store.files import State, as_stored
 from mmbench.store.schema import CLOSED_FORM, Approximation, Cost, Course
 from mmbench.training import compilation, loop, neighbour_search
 from mmbench.training.settings import TrainingSettings
+from mmbench.training.stopping import SELECTION_METRIC
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def fit(
             cost.ranking_seconds += time.perf_counter() - ranked
         else:
             raise Refusal("{model} must derive from FactorModel or ClosedForm", model=type(model).__name__)
-    course.popularity, course.validated = validation.popularity, float(per_user.mean())
+    course.popularity = baseline(evaluator, validation.popularity, data.features)
+    course.validated = float(per_user.mean())
     if isinstance(model, FactorModel) and len(model.unseen if model.unseen is not None else ()) and model.item_tables():
         course.cold_rows = "zero"
     if common_lists and new_valid is not None:
@@ -207,15 +210,37 @@ def made(build: ModelFactory, data: RecData) -> Recommender:
 
 
 def popularity_score(evaluator: Evaluator | CommonLists, data: RecData) -> float | None:
-    """What the popularity baseline scores on validation; None where all items are equally popular, as new ones are."""
-    if isinstance(evaluator, Evaluator) and evaluator.ties_rank:
-        return None
+    """What the popularity baseline scores on validation; None where all items are equally popular.
+
+    New items are, so that among themselves it is their exact floor and not what the luck of ties makes of it.
+    """
     popularity = Popularity(data)
     popularity.fit(data)
+    popularity.to(evaluator.device)
+    if ranks_new_items(evaluator):
+        return float(floor(evaluator.rank(popularity).pairs, SELECTION_METRIC).mean())
     try:
-        return float(loop.validation_scores(evaluator, popularity.to(evaluator.device)).mean())
+        return float(loop.validation_scores(evaluator, popularity).mean())
     except DegenerateScores:
         return None
+
+
+def ranks_new_items(evaluator: Evaluator | CommonLists) -> bool:
+    """Whether it ranks new items among themselves, where nothing but content can tell one from another."""
+    return isinstance(evaluator, Evaluator) and evaluator.ties_rank
+
+
+def baseline(
+    evaluator: Evaluator | CommonLists, popularity: float | None, features: Mapping[str, object]
+) -> float | None:
+    """What a training is to exceed; None where it cannot: it ranks new items without content.
+
+    Args:
+        evaluator: of validation.
+        popularity: see :func:`popularity_score`.
+        features: what the model sees of items, by modality.
+    """
+    return None if ranks_new_items(evaluator) and not features else popularity
 
 
 def evaluator_of_validation(

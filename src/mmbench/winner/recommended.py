@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Index, Interactions
 from mmbench.data.readers.recommendations import recommendations_frame
-from mmbench.evaluation.ranking import DegenerateScores, Evaluator
+from mmbench.evaluation.new_items import Calibrated
+from mmbench.evaluation.ranking import DegenerateScores, Evaluator, Scorer
 from mmbench.messages import Refusal
 from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.nn.sparse import interaction_matrix
@@ -22,6 +24,8 @@ from mmbench.winner.chosen import Winner
 
 #: Users whose places of all items are held at once.
 BLOCK_USERS = 256
+#: A model and what ranks its items: itself, or its calibrated scores.
+Ranked = tuple[Recommender, Scorer]
 #: Raw ids that a sentence names at most.
 NAMED = 3
 
@@ -44,6 +48,8 @@ class Asked:
 
 def recommend(winner: Winner, users: Sequence[str], asked: Asked) -> pd.DataFrame:
     """Lists of users of the data.
+
+    Where some items are new, their scores are put on the scale of the others as in the common lists of the final runs.
 
     Args:
         winner: the model.
@@ -71,7 +77,9 @@ def recommend(winner: Winner, users: Sequence[str], asked: Asked) -> pd.DataFram
         )
     seen = split.seen_at_test if asked.as_tested else split.whole
     models = [winner.model(seed) for seed in asked.seeds]
-    return _frame(winner, models, rows, seen, asked, winner.dataset.user_ids)
+    if asked.as_tested:  # the records rank all items by the scores as they are
+        return _frame(winner, [(model, model) for model in models], rows, seen, asked, winner.dataset.user_ids)
+    return _frame(winner, _with_new_items(winner, models, seen, asked), rows, seen, asked, winner.dataset.user_ids)
 
 
 def recommend_to_new(winner: Winner, histories: pd.DataFrame, asked: Asked) -> pd.DataFrame:
@@ -100,7 +108,30 @@ def recommend_to_new(winner: Winner, histories: pd.DataFrame, asked: Asked) -> p
     models = [winner.model(seed) for seed in asked.seeds]
     for model in models:
         _welcome(model, winner, interaction_matrix(torch.from_numpy(pairs), n_users, n_items))
-    return _frame(winner, models, np.arange(n_users), (has,), asked, np.asarray(user_ids, dtype=object))
+    calibrated = _with_new_items(winner, models, (has,), asked)
+    return _frame(winner, calibrated, np.arange(n_users), (has,), asked, np.asarray(user_ids, dtype=object))
+
+
+def _with_new_items(
+    winner: Winner, models: Sequence[Recommender], seen: tuple[Interactions, ...], asked: Asked
+) -> list[Ranked]:
+    """Models with what ranks their items: where some are new, scores that hold the offset of the final run.
+
+    Without an offset, because no item is new in validation, scores stay as they are. They do so without content too:
+    calibrated, new items that nothing tells apart would stand in lists by chance.
+    """
+    task, split = winner.recorded.task, winner.dataset.split
+    found: list[Ranked] = []
+    for model, seed in zip(models, asked.seeds, strict=True):
+        course = winner.finals[seed].course
+        offset = None if course is None else course.offset
+        if split.new_test is None or offset is None or not task.condition.kept(task.features):
+            found.append((model, model))
+            continue
+        # New here are all items that training has not seen, those of validation and of test together.
+        part = HeldOut(seen[0], ~split.new_test.warm, split.new_test.warm)
+        found.append((model, Calibrated(model, part, seen, offset)))
+    return found
 
 
 def _welcome(model: Recommender, winner: Winner, histories: Tensor) -> None:
@@ -122,7 +153,7 @@ def _positions(ids: Sequence[str] | pd.Series, known: NDArray[np.object_]) -> tu
 
 def _frame(
     winner: Winner,
-    models: Sequence[Recommender],
+    models: Sequence[Ranked],
     users: Index,
     seen: Sequence[Interactions],
     asked: Asked,
@@ -138,7 +169,7 @@ def _frame(
 
 
 def _lists(
-    models: Sequence[Recommender], users: Index, seen: Sequence[Interactions], top: int
+    models: Sequence[Ranked], users: Index, seen: Sequence[Interactions], top: int
 ) -> Iterator[tuple[Index, Index]]:
     """Users and their lists ``(B, top)``, -1 where candidates run out."""
     n_users, n_items = seen[0].n_users, seen[0].n_items
@@ -146,14 +177,14 @@ def _lists(
         some = users[begin : begin + BLOCK_USERS]
         # An evaluator lists whoever has a held-out item; which one makes no difference to a list.
         evaluator = Evaluator(Interactions(some, np.zeros_like(some), n_users, n_items), *seen)
-        lists = [_ranked(evaluator, model, top if len(models) == 1 else n_items) for model in models]
+        lists = [_ranked(evaluator, *model, top if len(models) == 1 else n_items) for model in models]
         yield some, lists[0] if len(models) == 1 else _by_mean_rank(lists, n_items)[:, :top]
 
 
-def _ranked(evaluator: Evaluator, model: Recommender, top: int) -> Index:
+def _ranked(evaluator: Evaluator, model: Recommender, scorer: Scorer, top: int) -> Index:
     device = next(itertools.chain(model.parameters(), model.buffers())).device
     try:
-        lists = evaluator.to(device).rank(model, top).top
+        lists = evaluator.to(device).rank(scorer, top).top
     except DegenerateScores as error:
         raise Refusal("the model recommends nothing: {error}", error=error) from error
     assert lists is not None

@@ -42,7 +42,8 @@ class Pretest:
         recall: M4, co-purchase neighbours among content neighbours.
         overlap: M5, common neighbours of two modalities, by their names.
         cka: M5, debiased linear CKA of two modalities, by their names; NaN where one does not vary.
-        reach: what content finds of items that nobody has taken; None where it was not asked for.
+        reach: what content finds of items that nobody has taken; None where it was not asked for, and
+            where nobody took an item of each of two folds.
     """
 
     n_items: int
@@ -115,7 +116,7 @@ def pretest(
         signal.neighbour_recall(values, present, restricted(train, rows)),
         overlap,
         cka,
-        signal.new_item_reach(values, restricted(train, rows), seed=seed) if new_items else None,
+        signal.new_item_reach(values, present, restricted(train, rows), seed=seed) if new_items else None,
     )
 
 

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from mmbench.data.interactions import Interactions
-from mmbench.evaluation.metrics import RankedPairs, floor, ndcg
+from mmbench.evaluation.metrics import RankedPairs, expected_ndcg, floor
 from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, Vector, estimate
 from mmbench.inference.contribution.ridge import FoldedRidge, principal_components, squared_errors
 from mmbench.inference.contribution.shapley import Coalition, coalitions
@@ -31,6 +31,8 @@ RANK, FOLDS, SHUFFLES = 32, 5, 3
 NEIGHBOURS, SHRINK = 10, 10.0
 #: Length of the lists of new items.
 NEW_K = 20
+#: Scores of new items that differ by less, relative to the longest vectors behind them, are equal.
+ROUNDING = 1e-9
 #: Items with fewer training interactions have no factors worth predicting.
 MIN_INTERACTIONS = 5
 
@@ -186,44 +188,99 @@ class NewItemReach:
 
 
 def new_item_reach(
-    features: Mapping[str, Matrix], train: Interactions, *, n_folds: int = FOLDS, seed: int = 0
-) -> NewItemReach:
+    features: Mapping[str, Matrix],
+    present: Mapping[str, NDArray[np.bool_]],
+    train: Interactions,
+    *,
+    n_folds: int = FOLDS,
+    seed: int = 0,
+) -> NewItemReach | None:
     r"""Each fold of items in turn as if nobody had taken them: how well content ranks them for those who did.
 
     Item factors (:func:`item_factors`) come from the interactions with the other items. Ridge regression predicts those
     of the fold from content, and a user's score is the inner product with the mean factors of the user's other items.
+    Items that content does not tell apart share their places, so that content that tells nothing is at the floor
+    exactly; items without content are such, at the mean of the others.
 
     Args:
         features: ``(n, d)`` by modality.
+        present: which items have content, ``(n,)`` by modality; the rows of the others are not looked at.
         train: training interactions among these items.
         n_folds: folds of items.
         seed: seed of the folds.
+
+    Returns:
+        None if no fold has an item that was taken by a user of items of other folds.
     """
     folds = np.random.default_rng(seed).permutation(train.n_items) % n_folds
-    narrow = {name: principal_components(np.asarray(features[name], np.float64)) for name in sorted(features)}
+    narrow = {name: principal_components(_centred(features[name], present[name])) for name in sorted(features)}
     subsets = [subset for subset in coalitions(frozenset(narrow)) if subset]
     found: dict[Coalition, list[float]] = {subset: [] for subset in subsets}
     floors = []
     for fold in range(n_folds):
         new = folds == fold
         known, taken = train.select(~new[train.items]), train.select(new[train.items])
-        factors = item_factors(known)
-        ridge, of_user = FoldedRidge(narrow, factors, folds), np.bincount(known.users, minlength=train.n_users)
+        of_user = np.bincount(known.users, minlength=train.n_users)
         taken = taken.select(of_user[taken.users] > 0)
+        if not len(taken):
+            continue  # nobody says anything of these items
+        factors = item_factors(known)
+        ridge = FoldedRidge(narrow, factors, folds)
         shape = (train.n_users, train.n_items)
         history = sparse.csr_matrix((1.0 / of_user[known.users], (known.users, known.items)), shape)
         users, positions = np.unique(taken.users, return_inverse=True)
         profiles, pool = (history @ factors)[users], ridge.rows[fold]
         columns, sizes = np.searchsorted(pool, taken.items), np.full(len(users), len(pool))
         for subset in subsets:
-            scores = profiles @ ridge.predicted(fold, subset).T
-            own = scores[positions, columns]
-            ranks = 1 + (scores[positions] > own[:, None]).sum(axis=1)
-            pairs = RankedPairs(positions, ranks, len(users), candidates=sizes)
-            found[subset].append(float(ndcg(pairs, NEW_K).mean()))
+            first, tied = _places(profiles, ridge.predicted(fold, subset), positions, columns)
+            pairs = RankedPairs(positions, first, len(users), candidates=sizes)
+            found[subset].append(float(expected_ndcg(pairs, tied, NEW_K).mean()))
         floors.append(float(floor(pairs, f"ndcg@{NEW_K}").mean()))
+    if not floors:
+        return None
     means = {subset: float(np.mean(values)) for subset, values in found.items()}
     return NewItemReach(means, float(np.mean(floors)), train.n_items / n_folds)
+
+
+def _centred(features: Matrix, present: NDArray[np.bool_]) -> Matrix:
+    """Features of the items that have content about their mean, zeros for the others, ``(n, d)``."""
+    if not present.any():
+        return np.zeros(features.shape)
+    mean = features[present].mean(axis=0, dtype=np.float64)
+    return np.where(present[:, None], features - mean, 0.0)
+
+
+def _places(
+    profiles: Matrix, predicted: Matrix, positions: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first of the places that an item shares with those of equal scores, and how many share them.
+
+    Scores that differ by rounding alone are equal: products of equal rows need not have equal bits.
+
+    Args:
+        profiles: ``(n_users, r)``.
+        predicted: factors of the pool, ``(n_pool, r)``; scores are the inner products.
+        positions: user of each pair, ``(n_pairs,)``.
+        columns: item of each pair in the pool, ``(n_pairs,)``.
+
+    Returns:
+        Two arrays ``(n_pairs,)``; places are counted from 1.
+    """
+    scores = profiles @ predicted.T
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ordered = np.take_along_axis(scores, order, axis=1)
+    rounding = ROUNDING * np.linalg.norm(profiles, axis=1, keepdims=True) * np.linalg.norm(predicted, axis=1).max()
+    lower = ordered[:, :-1] - ordered[:, 1:] > rounding
+    level = np.zeros(scores.shape, np.int64)
+    np.cumsum(lower, axis=1, out=level[:, 1:])
+    own = np.empty_like(level)
+    np.put_along_axis(own, order, level, axis=1)
+    n_pool = scores.shape[1]
+    key = (np.arange(len(level))[:, None] * n_pool + level).ravel()
+    sizes = np.bincount(key, minlength=level.size).reshape(level.shape)
+    above = np.cumsum(sizes, axis=1) - sizes
+    asked = own[positions, columns]
+    return above[positions, asked] + 1, sizes[positions, asked]
 
 
 @dataclass(frozen=True)
