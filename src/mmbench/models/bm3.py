@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import on_unique_rows, projected_content
+from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.distinct import distinct
 from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import linear, table, xavier_normal, xavier_uniform
-from mmbench.nn.kernels import RowsAndNorm
+from mmbench.nn.kernels import ChosenRows, RowsAndNorm
 from mmbench.nn.losses import cosine_distance
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import propagated
@@ -99,7 +99,9 @@ class BM3(FactorModel):
             "reg": self.reg_weight * (user_norm + item_norm) / len(items),
         }
         for name, tower in self.content.items():
-            (pairs,) = on_unique_rows(partial(self._with_target, name, tower), batch.positives)
+            # An item that is there twice has one target.
+            rows, place = distinct(batch.positives)
+            pairs = ChosenRows.apply(place, self._with_target(name, tower, rows))
             projected, target = pairs.chunk(2, dim=1)
             online, weight = self.predictor(projected), self.cl_weight * self.weights[name]
             terms[f"{name}_align"] = weight * cosine_distance(online, item_target)

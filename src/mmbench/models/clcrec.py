@@ -120,7 +120,8 @@ class CLCRec(FactorModel):
         )
         candidates = torch.cat([batch.positives.unsqueeze(1), negatives], dim=1)
         counted = functional.pad(counted, (1, 0), value=True)
-        (users, of_user), (items, place) = distinct(batch.users), distinct(candidates)
+        n_items = len(self.id_embedding) - self.n_users
+        (users, of_user), (items, place) = distinct(batch.users), distinct(candidates, n_items)
         user, ids = self.id_embedding[users], self.id_embedding[self.n_users + items]
         terms = {}
         if self.encoder is None:
@@ -173,6 +174,6 @@ def inner_products(anchors: Tensor, of_anchor: Tensor, rows: Tensor, place: Tens
         chosen = place + len(rows) * of_anchor.unsqueeze(1)
         return (anchors @ rows.T).flatten().index_select(0, chosen.flatten()).view_as(place)
     each = functional.embedding(of_anchor, anchors)
-    if each.is_cuda:  # its sparse products do not promise to take columns in any order
+    if each.device.type != "cpu":  # its sparse products do not promise to take columns in any order
         return torch.linalg.vecdot(each.unsqueeze(1), functional.embedding(place, rows))
     return ChosenProducts.apply(each, rows.to(each.dtype), place)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.distinct import distinct
+from mmbench.nn.distinct import average, distinct_once
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, row_sum_normalised
 from mmbench.nn.nearest import RING_SEED, best_of, nearest
@@ -116,19 +116,20 @@ class DAMRS(FactorModel):
         x = (users[batch.users] * (final[batch.positives] - final[batch.negatives])).sum(1)
         terms = {"bpr": -(liked * functional.logsigmoid(x) + disliked * functional.logsigmoid(-x)).mean()}
 
-        rows, _ = distinct(torch.cat([batch.positives, batch.negatives]))
+        rows, of_rows = distinct_once(torch.cat([batch.positives, batch.negatives]))
         # Nothing says that an unseen item is unlike the others.
         seen, place = {name: unit[self.seen] for name, unit in units.items()}, torch.searchsorted(self.seen, rows)
         lists = positives_of(list(seen.values()), place, self.n_positives)
         for (name, unit), (shared, own), weight in zip(seen.items(), lists, self.view_weights, strict=True):
-            value = neighbour_discrimination(unit, place, shared, own, TEMPERATURE)
+            value = neighbour_discrimination(unit, place, shared, own, TEMPERATURE, of_rows)
             terms[f"neighbours_{name}"] = self.neighbor_weight * weight * value
 
-        user = users[distinct(batch.users)[0]]
+        anchors, of_anchors = distinct_once(batch.users)
+        user = users[anchors]
         by_behaviour, by_views = (
             user @ functional.normalize(vectors[rows], dim=1, eps=1e-12).T for vectors in (items, smoothed)
         )
-        terms["kl"] = self.kl_weight * bernoulli_divergence(by_behaviour, by_views)
+        terms["kl"] = self.kl_weight * average(bernoulli_divergence(by_behaviour, by_views), of_anchors, of_rows)
         return terms
 
     def _parts(self) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
@@ -264,7 +265,9 @@ def positives_of(views: Sequence[Tensor], rows: Tensor, n_positives: int) -> lis
     return [(torch.cat([a for a, _ in lists]), torch.cat([b for _, b in lists])) for lists in by_view]
 
 
-def neighbour_discrimination(view: Tensor, rows: Tensor, shared: Tensor, own: Tensor, temperature: float) -> Tensor:
+def neighbour_discrimination(
+    view: Tensor, rows: Tensor, shared: Tensor, own: Tensor, temperature: float, weights: Tensor | None = None
+) -> Tensor:
     r"""Contrast of two kinds of positives with all seen items.
 
     .. math:: \frac{1}{|J|}\sum_j \left[-\log\left(\frac{a_j}{t_j} + 10^{-9}\right)
@@ -279,24 +282,27 @@ def neighbour_discrimination(view: Tensor, rows: Tensor, shared: Tensor, own: Te
         shared: ``(B, p)``.
         own: ``(B, p)``, disjoint from ``shared`` row by row.
         temperature: :math:`\tau`.
+        weights: how much each item of J counts, ``(B,)``; all alike where None.
     """
 
-    def of_block(view: Tensor, rows: Tensor, shared: Tensor, own: Tensor) -> Tensor:
+    def of_block(view: Tensor, rows: Tensor, shared: Tensor, own: Tensor, weights: Tensor | None = None) -> Tensor:
         affinity = torch.exp(view[rows] @ view.T / temperature)
         a, b = affinity.gather(1, shared).sum(1), affinity.gather(1, own).sum(1)
         rest = affinity.scatter(1, shared, 0.0).sum(1)
-        return -(torch.log(a / (a + rest) + 1e-9) + torch.log(b / rest + 1e-9)).sum()
+        each = torch.log(a / (a + rest) + 1e-9) + torch.log(b / rest + 1e-9)
+        return -(each if weights is None else weights * each).sum()
 
     total = view.new_zeros(())
-    parts = (_blocks(tensor, len(view)) for tensor in (rows, shared, own))
+    given = (rows, shared, own) if weights is None else (rows, shared, own, weights)
+    parts = (_blocks(tensor, len(view)) for tensor in given)
     for block in zip(*parts, strict=True):
         total = total + checkpoint(of_block, view, *block, use_reentrant=False, preserve_rng_state=False)
-    return total / len(rows)
+    return total / (len(rows) if weights is None else weights.sum())
 
 
 def bernoulli_divergence(x: Tensor, y: Tensor) -> Tensor:
-    r"""Mean of :math:`\mathrm{KL}(\sigma(x) \| \sigma(y)) + \mathrm{KL}(\sigma(y) \| \sigma(x))`.
+    r"""Entry by entry :math:`\mathrm{KL}(\sigma(x) \| \sigma(y)) + \mathrm{KL}(\sigma(y) \| \sigma(x))`.
 
     The logarithms cancel: the sum of both is :math:`(\sigma(x) - \sigma(y))(x - y)`.
     """
-    return ((torch.sigmoid(x) - torch.sigmoid(y)) * (x - y)).mean()
+    return (torch.sigmoid(x) - torch.sigmoid(y)) * (x - y)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.distinct import distinct
+from mmbench.nn.distinct import distinct, occurrences
 from mmbench.nn.hyperparameters import one_of
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import nce_of_rows, norm_penalty, vector_bpr
@@ -206,4 +206,5 @@ def contrast_with_all(anchors: Tensor, others: Tensor, rows: Tensor, candidates:
         candidates: rows of the other view to tell them from, ``(n_candidates, d)``.
     """
     chosen, place = distinct(rows)
-    return (torch.bincount(place) * nce_of_rows(anchors[chosen], others[chosen], candidates, TEMPERATURE)).sum()
+    times = occurrences(place, len(chosen))
+    return (times * nce_of_rows(anchors[chosen], others[chosen], candidates, TEMPERATURE)).sum()

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.distinct import distinct
+from mmbench.nn.distinct import average, distinct_once
 from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import linear, table, xavier_normal
 from mmbench.nn.item_graphs import fused_item_graph
@@ -140,10 +140,11 @@ class MENTOR(FactorModel):
         if self.cl_weight > 0 or self.as_reference:
             egos = [cast(Towers, copy).ego() for copy in self.copies] or [ego, ego]
             views = zip(*(self._perturbed(view, x) for view, x in enumerate(egos, start=1)), strict=True)
-            rows = distinct(batch.users)[0], distinct(torch.cat([batch.positives, batch.negatives]))[0]
-            for name, (one, other), chosen in zip(("users", "items"), views, rows, strict=True):
-                ends = (one, other) if self.as_reference else (one[chosen], other[chosen])
-                terms[f"contrast_{name}"] = self.cl_weight * nce_in_blocks(*ends, self.temperature)
+            of_batch = batch.users, torch.cat([batch.positives, batch.negatives])
+            for name, (one, other), rows in zip(("users", "items"), views, of_batch, strict=True):
+                chosen, weights = (slice(None), None) if self.as_reference else distinct_once(rows)
+                contrast = nce_in_blocks(one[chosen], other[chosen], self.temperature, weights)
+                terms[f"contrast_{name}"] = self.cl_weight * contrast
         if self.predictor is not None:
             for name, x in (("user", users), ("item", items[self.seen])):
                 target = self.noise.drop(name, x.detach(), self.dropout)
@@ -196,7 +197,7 @@ class MappedTable(ItemTable):
         return self.layers(self.table)
 
 
-def nce_in_blocks(anchors: Tensor, others: Tensor, temperature: float) -> Tensor:
+def nce_in_blocks(anchors: Tensor, others: Tensor, temperature: float, weights: Tensor | None = None) -> Tensor:
     """Mean of :func:`~mmbench.nn.losses.nce_of_rows` over all rows, without an array ``(n, n)``.
 
     Many rows are worked on in blocks, whose logits are computed again in the backward pass.
@@ -205,9 +206,10 @@ def nce_in_blocks(anchors: Tensor, others: Tensor, temperature: float) -> Tensor
         anchors: one view, ``(n, d)``.
         others: the other view, ``(n, d)``.
         temperature: of the softmax.
+        weights: how much each row counts, as anchor and as candidate, ``(n,)``; all alike where None.
     """
     if len(anchors) <= BLOCK_ROWS:
-        return nce_of_rows(anchors, others, others, temperature).mean()
+        return average(nce_of_rows(anchors, others, others, temperature, weights), weights)
     blocks = zip(anchors.split(BLOCK_ROWS), others.split(BLOCK_ROWS), strict=True)
     again = partial(checkpoint, nce_of_rows, use_reentrant=False, preserve_rng_state=False)
-    return torch.cat([again(a, b, others, temperature) for a, b in blocks]).mean()
+    return average(torch.cat([again(a, b, others, temperature, weights) for a, b in blocks]), weights)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.distinct import distinct
+from mmbench.nn.distinct import distinct, occurrences
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.kernels import LogSumExp
 from mmbench.nn.propagation import propagated
@@ -146,5 +146,5 @@ def nce_of_pairs(
     if unit_norm:
         a, b = functional.normalize(a, dim=1, eps=1e-12), functional.normalize(b, dim=1, eps=1e-12)
     a = a / temperature
-    total = LogSumExp.apply(a, b, torch.bincount(other_place).to(b.dtype).log())
+    total = LogSumExp.apply(a, b, occurrences(other_place, len(candidates)).to(b.dtype).log())
     return (total[place] - (a[place] * b[other_place]).sum(1)).mean()

@@ -74,7 +74,8 @@ def kernel_rows(data: RecData, weights: Mapping[str, float], *, raw: bool = Fals
 def on_unique_rows(compute: RowWise, *indices: Tensor, whole: int = 0) -> tuple[Tensor, ...]:
     """Evaluate a row-wise function once per distinct row and gather: exact, and cheaper than once per occurrence.
 
-    On a GPU every occurrence is computed, because counting the distinct rows would make the host wait in every step.
+    On other devices than a processor every occurrence is computed, because the host would have to wait in every step to
+    know how many rows are distinct.
 
     Args:
         compute: maps row indices ``(n,)`` to vectors ``(n, d)``.
@@ -86,7 +87,7 @@ def on_unique_rows(compute: RowWise, *indices: Tensor, whole: int = 0) -> tuple[
         One ``(B, d)`` tensor per entry of ``indices``.
     """
     wanted, sizes = torch.cat(indices), [len(index) for index in indices]
-    if wanted.is_cuda:
+    if wanted.device.type != "cpu":
         return compute(wanted).split(sizes)
     rows, place = distinct(wanted)
     if whole and len(rows) > NEARLY_ALL * whole:
@@ -104,7 +105,7 @@ def projected_rows(table: Tensor, rows: Tensor | slice, layer: nn.Linear) -> Ten
         rows: row indices ``(n_rows,)`` or a slice.
         layer: the map, with a bias.
     """
-    if table.requires_grad or (isinstance(rows, slice) and table.is_cuda):  # there is no cache to stay in
+    if table.requires_grad or (isinstance(rows, slice) and table.device.type != "cpu"):  # there is no cache to stay in
         return layer(table[rows])
     if isinstance(rows, slice):
         return ProjectedRows.apply(table[rows], None, layer.weight, layer.bias)

@@ -517,7 +517,7 @@ class LogSumExp(Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, log_weights: Tensor | None) -> Tensor:
         exponentials = a @ b.T
-        step, found = max(1, len(a) if a.is_cuda else LOGITS_AT_ONCE // max(1, len(b))), []
+        step, found = max(1, len(a) if a.device.type != "cpu" else LOGITS_AT_ONCE // max(1, len(b))), []
         for block in exponentials.split(step):
             if log_weights is not None:
                 block += log_weights

@@ -80,7 +80,10 @@ class NegativeSampler(nn.Module):
         number = torch.arange(n, device=users.device)
         last = (free - wanted + number.unsqueeze(1)).minimum(free - 1)  # beyond what is wanted nothing counts
         draws = (uniform * (last + 1)).long()
-        (_replace_marked if draws.shape[1] * self.stride <= MARKED_ENTRIES else _replace_compared)(draws, last)
+        if draws.shape[1] * self.stride > MARKED_ENTRIES:
+            _replace_compared(draws, last)
+        else:  # a processor marks no more than it has to; another device would have to be waited for
+            _replace_marked(draws, last, int(last.max()) + 1 if last.device.type == "cpu" else self.stride)
         counts = number < wanted.unsqueeze(1)
         return self._nth(users.unsqueeze(1), draws.T.where(counts, 0)), counts
 
@@ -93,14 +96,14 @@ class NegativeSampler(nn.Module):
         return self.items[draw + positives_before]
 
 
-def _replace_marked(draws: Tensor, last: Tensor) -> None:
+def _replace_marked(draws: Tensor, last: Tensor, width: int) -> None:
     """Put the last candidate where a draw repeats one before it, by marking what is taken.
 
     Args:
         draws: drawn places ``(n, B)``, which are changed.
         last: the last candidate of every draw, ``(n, B)``; no draw before it can be it.
+        width: more than every candidate.
     """
-    width = int(last.max()) + 1
     begin = torch.arange(draws.shape[1], device=draws.device) * width
     taken = torch.zeros(draws.shape[1] * width, dtype=torch.bool, device=draws.device)
     draws += begin

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from mmbench.nn.kernels import DirectedProduct, RowsOfProduct, add_rows
+from mmbench.nn.kernels import ChosenRows, DirectedProduct, RowsOfProduct, add_rows
 
 #: Entries of a dense block of rows; bounds memory whatever the number of users and items.
 BLOCK_ENTRIES = 1 << 22
@@ -145,9 +145,14 @@ class ConstantMap(nn.Module):
     def of_rows(self, rows: Tensor) -> Callable[[Tensor], Tensor]:
         """The map that gives chosen rows of the result alone, ``(m, d)`` to ``(n_rows, d)``.
 
+        On other devices than a processor all rows are computed, because the host would have to wait to know how many
+        entries the chosen ones have; there a row may be asked for several times.
+
         Args:
             rows: distinct rows, ``(n_rows,)``.
         """
+        if rows.device.type != "cpu":
+            return lambda x: ChosenRows.apply(rows, self(x))
         chosen = select_rows(self.matrix, rows)
         return lambda x: RowsOfProduct.apply(chosen, self.transposed, rows, x)
 

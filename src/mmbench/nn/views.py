@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmbench.nn.distinct import distinct
+from mmbench.nn.distinct import distinct, occurrences
 from mmbench.nn.initialisation import linear
 from mmbench.nn.item_graphs import ItemGraph
 from mmbench.nn.losses import half_squares, nce_of_rows, vector_bpr
@@ -233,5 +233,5 @@ def nce_in_batch(anchors: Tensor, others: Tensor, rows: Tensor, temperature: flo
         temperature: of the softmax.
     """
     chosen, place = distinct(rows)
-    weights, candidates = torch.bincount(place).to(others.dtype), others[chosen]
+    weights, candidates = occurrences(place, len(chosen)).to(others.dtype), others[chosen]
     return (weights * nce_of_rows(anchors[chosen], candidates, candidates, temperature, weights)).sum() / len(rows)
