@@ -1,4 +1,4 @@
-"""GPUs that are not there, and a note of what a process sees when it imports torch.
+"""GPUs that are not there, and notes of what a process sees when it imports torch and when it begins as a worker.
 
 Pretended are the answers of torch to the process that lays out a pool. Workers find no GPU and train on processors,
 pinned as they would be.
@@ -13,39 +13,68 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-#: File to which every process adds a line when it imports torch.
+#: File to which every process adds a line when it imports torch, and a worker when it begins.
 NOTES = "MMBENCH_TEST_TORCH_NOTES"
 #: Number of GPUs that processes of Ray find.
 THERE = "MMBENCH_TEST_GPUS"
 #: Run by Python at the start of every process that finds it on its path.
 CUSTOMIZE = f'''
-import os, sys
+import functools, importlib.util, os, sys
+
+def note(what):
+    with open(os.environ["{NOTES}"], "a") as notes:
+        notes.write(f"{{what}} {{os.getpid()}} {{os.environ.get('CUDA_VISIBLE_DEVICES', '-')}}\\n")
 
 class Note:
-    """Notes the first import of torch and leaves the import to the others."""
+    """Notes the first import of torch, and lets workers note that they begin; leaves the imports to the others."""
+
+    left = {{"torch", "mmbench.scheduling.worker"}}
 
     def find_spec(self, name, path=None, target=None):
+        if name not in self.left:
+            return None
+        self.left.remove(name)
         if name == "torch":
-            sys.meta_path.remove(self)
-            with open(os.environ["{NOTES}"], "a") as notes:
-                notes.write(f"{{os.getpid()}} {{os.environ.get('CUDA_VISIBLE_DEVICES', '-')}}\\n")
+            note("import")
+            return None
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def executed(module):
+            execute(module)
+            begin = module.start
+
+            @functools.wraps(begin)
+            def start(*given):
+                note("worker")
+                begin(*given)
+
+            module.start = start
+
+        spec.loader.exec_module = executed
+        return spec
 
 sys.meta_path.insert(0, Note())
 '''
 
 
 def noting(folder: Path) -> Mapping[str, str]:
-    """Environment of a command whose processes all note what they see when they import torch."""
+    """Environment of a command whose processes all note what they see."""
     (folder / "sitecustomize.py").write_text(CUSTOMIZE)
     root = Path(__file__).parents[1]  # for processes of Ray, which start elsewhere
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH"), str(root)]))
     return {**os.environ, "PYTHONPATH": path, NOTES: str(folder / "notes")}
 
 
-def noted(folder: Path) -> dict[int, str]:
-    """Value of ``CUDA_VISIBLE_DEVICES`` by process, when it imported torch; ``-`` where it was not set."""
-    lines = (folder / "notes").read_text().splitlines()
-    return {int(pid): seen for pid, _, seen in (line.partition(" ") for line in lines)}
+def noted(folder: Path, what: str) -> dict[int, str]:
+    """Value of ``CUDA_VISIBLE_DEVICES`` by process; ``-`` where it was not set.
+
+    Args:
+        folder: of :func:`noting`.
+        what: ``import`` of torch, or ``worker``, which began.
+    """
+    lines = (line.split(" ", 2) for line in (folder / "notes").read_text().splitlines())
+    return {int(pid): seen for kind, pid, seen in lines if kind == what}
 
 
 def found(named: str | None, there: int) -> int:

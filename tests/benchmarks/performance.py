@@ -38,7 +38,8 @@ SIMPLE_GOALS = {
     "ease": (15.0, 1.0),
     "ials": (2.3, None),
 }
-#: Seconds of other libraries on the same data and kind of machine, one thread: noted, not measured by this command.
+#: Seconds of other libraries on the same data, one thread of a processor that is not known to be equal: noted, not
+#: measured by this command, so that a goal that comes from them is rough.
 PEERS = {
     "itemknn": "implicit 0.7.3, cosine: fit .07, lists of 20 of all users .91",
     "ease": "Cornac 3.0.1 / RecBole 1.2.1: fit 22.5 / 22.7, ranking 7 to 8",

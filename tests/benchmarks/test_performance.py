@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -200,3 +202,13 @@ def test_two_trees_are_compared_by_their_medians() -> None:
     before = [{"epoch": seconds, "evaluation": 1.0} for seconds in (3.0, 2.0, 9.0)]
     after = [{"epoch": seconds, "evaluation": 2.0} for seconds in (1.0, 1.5, 2.0)]
     assert against.compared(before, after) == [(3.0, 1.5, 2.0), (1.0, 2.0, 0.5)]
+
+
+def test_the_page_and_the_makefile_say_the_same_of_make_bench() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    (told,) = re.findall(r"^bench: .*## (.*)$", makefile, re.MULTILINE)
+    (said,) = re.findall(r"^make bench +# (.*)$", page, re.MULTILINE)
+    assert re.findall(r"about \d+ minutes", told) == re.findall(r"about \d+ minutes", said) != []
+    assert "computed models need data/baby under MMBENCH_DATA" in told
+    assert "`baby` under `$MMBENCH_DATA` and skips them" in page
