@@ -295,11 +295,17 @@ def test_all_items_are_named_as_ever(tmp_path: Path) -> None:
     assert sentence(one, "ndcg@20").endswith("(NDCG@20, b)")
 
 
-def test_every_table_of_a_cold_sweep_names_pool_and_floor(folder: Path) -> None:
-    table = write_report(folder)
+@pytest.fixture(scope="module")
+def report(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The written report of the cold sweep, whose plain names are Japanese."""
+    copied = Path(shutil.copytree(folder, tmp_path_factory.mktemp("written") / "s"))
+    return write_report(copied, lang="ja").folder / "report"
+
+
+def test_every_table_of_a_cold_sweep_names_pool_and_floor(report: Path) -> None:
     gain = np.sum(1 / np.log2(np.arange(2, 22))) / POOL
     for name in (paths.TABLE, paths.VERDICTS, paths.BENCHMARK):
-        text = (table.folder / "report" / f"{name}.md").read_text()
+        text = (report / f"{name}.md").read_text()
         for fold in range(3):
             says = f"pool of {POOL} new items; floor, where nothing tells them apart: ndcg@20 {gain:.4f}."
             assert f"- a-fold{fold}: {says}\n" in text, name
@@ -329,8 +335,7 @@ def test_users_of_new_items_have_values(tmp_path: Path) -> None:
     assert [c.effects is None for c in compared if c.configuration is not None] == [False]
 
 
-def test_the_report_of_a_cold_sweep_is_written_in_both_languages(folder: Path, tmp_path: Path) -> None:
-    report = write_report(Path(shutil.copytree(folder, tmp_path / "s")), lang="ja").folder / "report"
+def test_the_report_of_a_cold_sweep_is_written_in_both_languages(report: Path) -> None:
     names = ("contentpopularity", *CONDITIONS)
     for name in (paths.NEW_ITEMS, paths.TABLE, paths.VERDICTS, paths.BENCHMARK, paths.SUBMISSION):
         japanese, english = (visible((report / f"{name}.{ending}").read_text()) for ending in ("ja.md", "md"))

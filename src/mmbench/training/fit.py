@@ -142,7 +142,7 @@ def fit(
             cost.ranking_seconds += time.perf_counter() - ranked
         else:
             raise Refusal("{model} must derive from FactorModel or ClosedForm", model=type(model).__name__)
-    course.popularity = baseline(evaluator, validation.popularity, data.features)
+    course.popularity = baseline(evaluator, validation.popularity, reads_content=bool(data.features))
     course.validated = float(per_user.mean())
     if isinstance(model, FactorModel) and len(model.unseen if model.unseen is not None else ()) and model.item_tables():
         course.cold_rows = "zero"
@@ -230,17 +230,15 @@ def ranks_new_items(evaluator: Evaluator | CommonLists) -> bool:
     return isinstance(evaluator, Evaluator) and evaluator.ties_rank
 
 
-def baseline(
-    evaluator: Evaluator | CommonLists, popularity: float | None, features: Mapping[str, object]
-) -> float | None:
+def baseline(evaluator: Evaluator | CommonLists, popularity: float | None, *, reads_content: bool) -> float | None:
     """What a training is to exceed; None where it cannot: it ranks new items without content.
 
     Args:
         evaluator: of validation.
         popularity: see :func:`popularity_score`.
-        features: what the model sees of items, by modality.
+        reads_content: whether the model sees any content of items.
     """
-    return None if ranks_new_items(evaluator) and not features else popularity
+    return None if ranks_new_items(evaluator) and not reads_content else popularity
 
 
 def evaluator_of_validation(
