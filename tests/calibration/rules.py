@@ -194,6 +194,14 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def whole_pairs(frame: pd.DataFrame) -> pd.DataFrame:
+    """The trainings of those pairs of data set and model of which every one is recorded."""
+    wanted = pd.DataFrame(subjects()).groupby(["dataset", "model"]).size()
+    recorded = frame.groupby(["dataset", "model"]).size()
+    whole = [pair for pair, n in recorded.items() if n == wanted[pair]]
+    return frame[pd.MultiIndex.from_frame(frame[["dataset", "model"]]).isin(whole)]
+
+
 def ends(frame: pd.DataFrame) -> pd.DataFrame:
     """Where trainings to the cap were best, and how many still rose, by model on MovieLens and on planted worlds."""
     rows = []
@@ -223,11 +231,10 @@ def main() -> None:
     """Print the summary, then what each rule that is asked for does on every data set and model."""
     frame = gathered(Path(sys.argv[1])) if len(sys.argv) > 1 else packed()
     planned = pd.DataFrame(subjects())
-    wanted = planned.groupby(["dataset", "model"]).size()
-    recorded = frame.groupby(["dataset", "model"]).size()
-    whole = [pair for pair, n in recorded.items() if n == wanted[pair]]
-    results = applied(frame[pd.MultiIndex.from_frame(frame[["dataset", "model"]]).isin(whole)], RULES)
-    print(f"{len(whole)} of {len(wanted)} pairs of data set and model are recorded, {len(frame)} of {len(planned)}")
+    whole = whole_pairs(frame)
+    results = applied(whole, RULES)
+    pairs = [len(rows.groupby(["dataset", "model"])) for rows in (whole, planned)]
+    print(f"{pairs[0]} of {pairs[1]} pairs of data set and model are recorded, {len(frame)} of {len(planned)}")
     print(f"trainings in {frame['seconds'].sum():,.0f} processor seconds. Regret in per cent, ± half width of the")
     print("95 % interval.\n")
     print(printed(summary(results)))

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 CONFIG_NAME = "config"
 # Hydra's own folder of a sweep must be the one that the sweep uses, whatever its name is made of.
 OmegaConf.register_new_resolver("slug", lambda name: paths.slug([str(name)]), replace=True)
-OmegaConf.register_new_resolver("planted_protocol", lambda world: _planted_protocol(world), replace=True)
 OmegaConf.register_new_resolver("models_of", lambda tier: ",".join(models_of(tier)), replace=True)
 
 
@@ -51,6 +50,9 @@ def _planted_protocol(world: str) -> str:
     from mmbench.data.planted import own_protocol  # numpy and pandas, which few commands need
 
     return own_protocol(world)
+
+
+OmegaConf.register_new_resolver("planted_protocol", _planted_protocol, replace=True)
 
 
 @dataclass(frozen=True)
