@@ -1,10 +1,10 @@
 """Writes the README's model table: ``python -m tests.benchmarks.model_table`` with ``$MMBENCH_DATA`` set, minutes.
 
-And the protocol's table of what models can ignore.
+And the protocol's tables of what models can ignore and of what they rank new items by.
 
-Tiers come from each model's YAML, the paper from the first line of its file, what it can ignore from its class,
-parameters and cost from fused ml100k at the defaults. What a model fuses, and how, is written by hand in its row and
-kept.
+Tiers come from each model's YAML, the paper from the first line of its file, what it can ignore and what it ranks new
+items by from its class, parameters and cost from fused ml100k at the defaults. What a model fuses, and how, is written
+by hand in its row and kept.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from mmbench.cli.compose import compose
 from mmbench.cli.tiers import tiers_of
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.nn.memo import Memo
-from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
+from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender, UnseenItems
 from mmbench.training.batches import TripletLoader
 from mmbench.training.settings import TrainingSettings
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-HEADER = "| model | tier | paper | what it fuses, and how | can ignore | parameters | cost |"
+HEADER = "| model | tier | paper | what it fuses, and how | can ignore | ranks new items by | parameters | cost |"
 ROW = re.compile(r"^\| (?P<name>[\w@-]+) \|(?P<cells>.*)\|$", flags=re.MULTILINE)
 PROTOCOL = README.parent / "docs" / "protocol.md"
 NESTED_HEADER = "| can ignore | models |\n|---|---|\n"
+UNSEEN_HEADER = "| ranks new items by | models |\n|---|---|\n"
 BASELINE = "lightgcn"
 EPOCHS = 5
 
@@ -54,10 +55,16 @@ def paper(model: str) -> str:
     return cited if re.search(r"\d{4}", cited) else "-"
 
 
-def ignores(model: str) -> str:
-    """Which of its inputs the search space of a model can leave out, and why not all of them, as its class has it."""
+def class_of(model: str) -> type[Recommender]:
+    """The class that a model's YAML names."""
     made = get_class(OmegaConf.load(paths.config_dir() / "model" / f"{model}.yaml").model._target_)
     assert issubclass(made, Recommender)
+    return made
+
+
+def ignores(model: str) -> str:
+    """Which of its inputs the search space of a model can leave out, and why not all of them, as its class has it."""
+    made = class_of(model)
     if not made.uses_content:
         return "-"
     if made.content_ignored_by:
@@ -67,16 +74,25 @@ def ignores(model: str) -> str:
 
 def nested_rows(models: Iterable[str]) -> str:
     """Rows of the protocol's table: each thing that models with content can ignore, and those models."""
+    return _grouped((what, model) for model in sorted(models) if (what := ignores(model)) != "-")
+
+
+def unseen_rows(models: Iterable[str]) -> str:
+    """Rows of the protocol's table: each way to rank an item that training has not seen, and its models."""
+    known = {model: class_of(model).unseen_items_by for model in sorted(models)}
+    return _grouped((way, model) for way in UnseenItems for model, own in known.items() if own is way)
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> str:
     by_what: dict[str, list[str]] = {}
-    for model in sorted(models):
-        if (what := ignores(model)) != "-":
-            by_what.setdefault(what, []).append(model)
+    for what, model in pairs:
+        by_what.setdefault(what, []).append(model)
     return "\n".join(f"| {what} | {', '.join(names)} |" for what, names in by_what.items())
 
 
-def written_nested_rows(text: str) -> str:
-    """Those rows as the protocol has them."""
-    return text.partition(NESTED_HEADER)[2].partition("\n\n")[0]
+def written_rows(text: str, header: str) -> str:
+    """The rows below a header as the protocol has them."""
+    return text.partition(header)[2].partition("\n\n")[0]
 
 
 def prepared(model: str) -> tuple[Callable[[], Recommender], RecData, TrainingSettings]:
@@ -139,14 +155,16 @@ def main() -> None:
     for name, (_, _, fuses, *_) in table_rows(text).items():
         count, cost = ("-", "-") if name == "external" else measured(name, baseline)
         number = f"{count:,}" if isinstance(count, int) else count
-        cells = [name, ", ".join(tiers_of(name)) or "-", paper(name), fuses, ignores(name), number, cost]
+        said = [paper(name), fuses, ignores(name), class_of(name).unseen_items_by]
+        cells = [name, ", ".join(tiers_of(name)) or "-", *said, number, cost]
         row = f"| {' | '.join(cells)} |"
         print(row, flush=True)
         text = re.sub(rf"^\| {name} \|.*$", lambda _, row=row: row, text, count=1, flags=re.MULTILINE)
     README.write_text(text, encoding="utf-8")
     protocol = PROTOCOL.read_text(encoding="utf-8")
-    rows = nested_rows(table_rows(text))
-    PROTOCOL.write_text(protocol.replace(written_nested_rows(protocol), rows), encoding="utf-8")
+    for header, rows in ((NESTED_HEADER, nested_rows), (UNSEEN_HEADER, unseen_rows)):
+        protocol = protocol.replace(written_rows(protocol, header), rows(table_rows(text)))
+    PROTOCOL.write_text(protocol, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,16 +10,20 @@ import pytest
 from mmbench import paths
 from mmbench.cli.tiers import tiers_of
 from tests.benchmarks.model_table import (
+    NESTED_HEADER,
     PROTOCOL,
     README,
+    UNSEEN_HEADER,
     Epochs,
+    class_of,
     ignores,
     n_parameters,
     nested_rows,
     paper,
     prepared,
     table_rows,
-    written_nested_rows,
+    unseen_rows,
+    written_rows,
 )
 
 ROWS = table_rows(README.read_text(encoding="utf-8"))
@@ -32,10 +36,11 @@ def test_every_model_has_one_row() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_row_says_what_the_code_says(model: str) -> None:
-    tier, cited, fuses, ignored, parameters, cost = ROWS[model]
+    tier, cited, fuses, ignored, unseen_by, parameters, cost = ROWS[model]
     assert tier == (", ".join(tiers_of(model)) or "-")
     assert cited == paper(model)
     assert ignored == ignores(model)
+    assert unseen_by == class_of(model).unseen_items_by
     assert len(fuses) > 10
     if model != "external":
         assert re.fullmatch(r"[\d,]+", parameters)
@@ -43,9 +48,15 @@ def test_a_row_says_what_the_code_says(model: str) -> None:
 
 
 def test_the_protocol_lists_what_models_can_ignore() -> None:
-    written = written_nested_rows(PROTOCOL.read_text(encoding="utf-8"))
+    written = written_rows(PROTOCOL.read_text(encoding="utf-8"), NESTED_HEADER)
     assert written == nested_rows(MODELS)
     assert "bm3" in written
+
+
+def test_the_protocol_lists_what_models_rank_new_items_by() -> None:
+    written = written_rows(PROTOCOL.read_text(encoding="utf-8"), UNSEEN_HEADER)
+    assert written == unseen_rows(MODELS)
+    assert sorted(re.split(", | ", written.replace("|", ""))).count("bm3") == 1
 
 
 def test_papers_have_authors_and_year() -> None:
@@ -59,7 +70,7 @@ def test_papers_have_authors_and_year() -> None:
 def test_parameters_are_those_of_the_default(model: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMBENCH_DATA", str(shared_data))
     build, _, _ = prepared(model)
-    assert f"{n_parameters(build()):,}" == ROWS[model][4]
+    assert f"{n_parameters(build()):,}" == ROWS[model][5]
 
 
 def test_an_epoch_takes_time_and_trains(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmbench.data.features import with_missing_filled
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.models.contentpopularity import ContentPopularity
-from mmbench.nn.recommender import ClosedForm, FactorModel
+from mmbench.nn.recommender import ClosedForm, FactorModel, UnseenItems
 from mmbench.training.fit import made
 from tests.conftest import BlockWorld
 from tests.models.test_contract import CONDITIONS, MODELS, TRAINED, Model, every_cell, every_trained_cell, train
@@ -24,8 +24,6 @@ N_USERS, N_ITEMS = 44, 36
 #: Two of each block; the world's blocks are the remainders of 4.
 UNSEEN = np.array([1, 2, 4, 7, 13, 20, 26, 35])
 WITH_CONTENT = [model for model in MODELS if model.uses_content]
-#: Content trains the ID vectors of these and is not looked at afterwards.
-RANKS_BY_IDS = ("BM3",)
 
 
 @pytest.fixture(autouse=True)
@@ -87,10 +85,10 @@ def test_features_of_unseen_items_move_no_other(model_class: Model, condition: s
     "model_class", [m for m in WITH_CONTENT if m is not ContentPopularity], ids=lambda model: model.__name__
 )
 def test_content_tells_unseen_items_apart(model_class: Model, block_world: BlockWorld) -> None:
-    """After some training a user's unseen items of the own block stand above the others; without ID vectors to go by,
-    a model that ranks by them alone says the same of all."""
+    """After some training a user's unseen items of the own block stand above the others; a model that ranks by ID
+    vectors alone says the same of all."""
     scores = scores_of(trained_on(model_class, data_of(block_world, "fused"), 30))[:, UNSEEN]
-    if model_class.__name__ in RANKS_BY_IDS:
+    if model_class.unseen_items_by is UnseenItems.TIES:
         torch.testing.assert_close(scores, scores[:, :1].expand_as(scores), rtol=1e-9, atol=1e-12)
         return
     own = torch.from_numpy(np.arange(N_USERS)[:, None] % 4 == UNSEEN % 4)

@@ -20,6 +20,7 @@ from mmbench.nn.item_regressions import (
     regressions_on_others,
     regularised_inverse,
 )
+from mmbench.nn.recommender import UnseenItems
 
 
 class AddEASE(ItemWeightModel):
@@ -55,6 +56,7 @@ class AddEASE(ItemWeightModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_WEIGHTS
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from mmbench.nn.content_features import kernel_rows
 from mmbench.nn.content_weights import content_shares
 from mmbench.nn.hyperparameters import one_of, positive
 from mmbench.nn.item_regressions import check_memory, content_predictions, is_narrow
-from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.recommender import ClosedForm, UnseenItems
 
 #: Which items get vectors from their content.
 MAPPED = ("cold", "all")
@@ -56,6 +56,7 @@ class AttributeMap(ClosedForm):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.PREDICTED_VECTOR
     users: Tensor
     items: Tensor
 

@@ -19,6 +19,7 @@ from mmbench.nn.item_regressions import (
     regressions_on_others,
     regularised_inverse,
 )
+from mmbench.nn.recommender import UnseenItems
 
 
 class CEASE(ItemWeightModel):
@@ -53,6 +54,7 @@ class CEASE(ItemWeightModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_WEIGHTS
 
     def __init__(
         self,

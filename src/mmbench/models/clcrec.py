@@ -21,7 +21,7 @@ from mmbench.nn.kernels import ChosenProducts, add_rows
 from mmbench.nn.negatives import NegativeSampler
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.towers import hidden_layer
 
 #: Width of the hidden layer of the encoder.
@@ -65,6 +65,7 @@ class CLCRec(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.ENCODED_CONTENT
     content: Tensor
     unseen_items: Tensor
 

@@ -15,7 +15,7 @@ from mmbench.nn.initialisation import table, xavier_normal
 from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import bit_terms
 from mmbench.nn.propagation import refined_layers, with_neighbours
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.sampled_graph import SampledGraph
 from mmbench.nn.towers import MappedFeatures, Tower, hidden_layer
 from mmbench.nn.user_graph import UserGraph, free_weights
@@ -62,6 +62,7 @@ class COHESION(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_VECTORS
     block_weights: Tensor
 
     def __init__(

@@ -13,7 +13,7 @@ from mmbench.nn.content_features import concatenated
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.item_graphs import transposed, weighted, weighted_sum
 from mmbench.nn.item_neighbours import common_knn, seen_and_unseen, unseen_common_knn
-from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.recommender import ClosedForm, UnseenItems
 from mmbench.nn.sparse import history_scores, interaction_matrix
 
 
@@ -40,6 +40,7 @@ class ContentKNN(ClosedForm):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.HISTORY
     serves_new_users: ClassVar[bool] = True
     similarity: Tensor
     counts: Tensor

@@ -17,7 +17,7 @@ from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, row_sum_normalised
 from mmbench.nn.nearest import RING_SEED, best_of, nearest
 from mmbench.nn.propagation import propagated, repeated
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.sparse import BLOCK_ENTRIES, DirectedGraph, common_neighbours, interaction_matrix
 from mmbench.nn.user_item_graph import set_adjacency
 
@@ -64,6 +64,7 @@ class DAMRS(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
     adjacency: Tensor
     seen: Tensor
     view_weights: Tensor

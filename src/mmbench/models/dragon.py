@@ -12,7 +12,7 @@ from mmbench.nn.content_weights import weighed
 from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import bit_terms
 from mmbench.nn.propagation import with_neighbours
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.towers import Towers, hidden_layer
 from mmbench.nn.user_graph import UserGraph, free_weights
 from mmbench.nn.user_item_graph import set_adjacency
@@ -50,6 +50,7 @@ class DRAGON(FactorModel):
     """
 
     content_needed_because: ClassVar[str] = "without any modality a learned item table takes the place of the features"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_VECTORS
     adjacency: Tensor
 
     def __init__(

@@ -17,7 +17,7 @@ from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import Law, started
 from mmbench.nn.noise import Noise
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 
 #: Law of the weights: a normal one, cut at two standard deviations.
 CUT_NORMAL: Law = partial(nn.init.trunc_normal_, std=0.01, a=-0.02, b=0.02)
@@ -64,6 +64,7 @@ class DropoutNet(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.TOWER
     content: Tensor
     user_input: Tensor
     item_input: Tensor

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.losses import bit_terms
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.towers import Towers, hidden_layer
 from mmbench.nn.user_graph import UserGraph, free_weights
 from mmbench.nn.user_item_graph import set_adjacency
@@ -45,6 +45,7 @@ class DualGNN(FactorModel):
     """
 
     content_needed_because: ClassVar[str] = "without any modality a learned item table takes the place of the features"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_VECTORS
     adjacency: Tensor
     weights: Tensor
 

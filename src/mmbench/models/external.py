@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.recommender import ClosedForm, UnseenItems
 
 
 class External(ClosedForm):
@@ -24,6 +24,7 @@ class External(ClosedForm):
     """
 
     uses_content: ClassVar[bool] = False
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.EXTERNAL
     listed: Tensor
 
     def __init__(self, data: RecData, *, recommendations: Tensor) -> None:

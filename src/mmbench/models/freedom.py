@@ -17,7 +17,7 @@ from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.kernels import ChosenRows
 from mmbench.nn.losses import vector_bpr
 from mmbench.nn.propagation import halves, repeated, rows_of_mean
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.sampled_graph import SampledGraph
 
 
@@ -49,6 +49,7 @@ class FREEDOM(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from mmbench.nn.content_features import concatenated, on_unique_rows
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.initialisation import linear, table, xavier_normal
 from mmbench.nn.losses import bpr_terms
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 
 
 class Fusion(FactorModel):
@@ -37,6 +37,7 @@ class Fusion(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
     compiles: ClassVar[bool] = True
     content: Tensor
 

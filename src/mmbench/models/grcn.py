@@ -14,7 +14,7 @@ from mmbench.nn.initialisation import linear, table, xavier_normal
 from mmbench.nn.kernels import ChosenRows, UnitRows
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
 from mmbench.nn.propagation import halves
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.towers import Tower, Towers
 from mmbench.nn.user_item_graph import UserItemEdges
 
@@ -45,6 +45,7 @@ class GRCN(FactorModel):
     """
 
     content_needed_because: ClassVar[str] = "without any modality its attention reads a learned item table instead"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
     weights: Tensor
 
     def __init__(

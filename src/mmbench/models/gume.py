@@ -19,7 +19,7 @@ from mmbench.nn.item_neighbours import Neighbours
 from mmbench.nn.losses import gap, half_squares, moments
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves, rows_of_mean
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.sparse import ConstantMap, DirectedGraph, sparse_matrix
 from mmbench.nn.user_item_graph import both_directions
 from mmbench.nn.views import (
@@ -90,6 +90,7 @@ class GUME(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
     weights: Tensor
     taught: Tensor
 

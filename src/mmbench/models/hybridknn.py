@@ -13,7 +13,7 @@ from mmbench.messages import Refusal
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.item_graphs import Weigher, history_weights, modality_shares
 from mmbench.nn.item_neighbours import common_user_lists, content_neighbours
-from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.recommender import ClosedForm, UnseenItems
 from mmbench.nn.sparse import history_scores, interaction_matrix
 
 
@@ -41,6 +41,7 @@ class HybridKNN(ClosedForm):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.HISTORY
     serves_new_users: ClassVar[bool] = True
     similarity: Tensor
 

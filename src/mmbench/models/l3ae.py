@@ -18,6 +18,7 @@ from mmbench.nn.item_regressions import (
     cached_content_solution,
     regularised_inverse,
 )
+from mmbench.nn.recommender import UnseenItems
 
 
 class L3AE(ItemWeightModel):
@@ -59,6 +60,7 @@ class L3AE(ItemWeightModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_WEIGHTS
 
     def __init__(
         self,

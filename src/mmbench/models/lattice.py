@@ -22,7 +22,7 @@ from mmbench.nn.kernels import WeightedProduct, product
 from mmbench.nn.losses import half_squares, vector_bpr
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves, repeated, rows_of_mean
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.sparse import DirectedGraph
 from mmbench.nn.user_item_graph import NeighbourMean
 
@@ -62,6 +62,7 @@ class LATTICE(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
     log_weights: Tensor
     stored: DirectedGraph | None
 

@@ -20,7 +20,7 @@ from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import nce_of_rows, norm_penalty, vector_bpr
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves, propagate, propagated_nodes, repeated
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.sparse import ConstantMap, interaction_matrix
 from mmbench.nn.user_item_graph import set_adjacency
 
@@ -66,6 +66,7 @@ class LGMRec(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
     adjacency: Tensor
     seen: Tensor
     inverse_degree: Tensor

@@ -20,7 +20,7 @@ from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import bit_terms, cosine_distance, gap, moments, nce_of_rows
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves, propagate, sum_of_layers, with_neighbours
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.towers import ItemTable, Tower, Towers, hidden_layer
 from mmbench.nn.user_graph import free_weights
 from mmbench.nn.user_item_graph import set_adjacency
@@ -80,6 +80,7 @@ class MENTOR(FactorModel):
     content_needed_because: ClassVar[str] = (
         "without any modality the tower of identifiers, otherwise no part of the scores, takes the place of content"
     )
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_VECTORS
     adjacency: Tensor
     seen: Tensor
 

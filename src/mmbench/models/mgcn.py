@@ -13,6 +13,7 @@ from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.item_graphs import content_graphs
+from mmbench.nn.recommender import UnseenItems
 from mmbench.nn.sparse import ConstantMap
 from mmbench.nn.user_item_graph import set_adjacency, user_item_blocks
 from mmbench.nn.views import PurifiedView, PurifiedViews, chosen_by_behaviour, common_query
@@ -52,6 +53,7 @@ class MGCN(PurifiedViews):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
     weights: Tensor
 
     def __init__(

@@ -16,7 +16,7 @@ from mmbench.nn.hyperparameters import one_of, rate
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.losses import half_squares, vector_bpr
 from mmbench.nn.propagation import propagated
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.sampled_graph import SampledGraph
 
 FUSIONS = ("mean", "sum", "concat")
@@ -55,6 +55,7 @@ class MMGCF(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
 
     def __init__(
         self,

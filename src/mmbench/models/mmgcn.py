@@ -16,7 +16,7 @@ from mmbench.nn.content_weights import weighed
 from mmbench.nn.initialisation import linear, set_table, started, table, xavier_normal
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
 from mmbench.nn.propagation import halves
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.towers import FreeItems, MappedFeatures, Tower
 from mmbench.nn.user_item_graph import NeighbourMean
 
@@ -45,6 +45,7 @@ class MMGCN(FactorModel):
     """
 
     content_needed_because: ClassVar[str] = "without any modality a learned item table takes the place of the features"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_VECTORS
     id_embedding: Tensor
     weights: Tensor
 

@@ -13,6 +13,7 @@ from mmbench.messages import Refusal
 from mmbench.nn.content_weights import content_shares
 from mmbench.nn.hyperparameters import positive
 from mmbench.nn.item_regressions import ItemWeightModel, gram_matrix
+from mmbench.nn.recommender import UnseenItems
 from mmbench.nn.sparse import sparse_matrix
 
 #: Numbers that torch takes quantiles of at once.
@@ -56,6 +57,7 @@ class MMGF(ItemWeightModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.HISTORY
 
     def __init__(
         self,

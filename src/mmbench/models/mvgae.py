@@ -17,7 +17,7 @@ from mmbench.nn.initialisation import linear, set_table, started, xavier_normal
 from mmbench.nn.losses import bpr, bpr_bits
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.towers import ItemTable, MappedFeatures, Tower
 from mmbench.nn.user_item_graph import NeighbourMean
 
@@ -62,6 +62,7 @@ class MVGAE(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
 
     known: Tensor | None
 

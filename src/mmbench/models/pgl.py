@@ -19,7 +19,7 @@ from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import nce_of_rows, vector_bpr
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import propagated, with_neighbours
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.sampled_graph import SampledGraph
 from mmbench.nn.sparse import BLOCK_ENTRIES, sparse_matrix
 from mmbench.nn.user_item_graph import user_item_blocks
@@ -71,6 +71,7 @@ class PGL(FactorModel):
     """
 
     content_needed_because: ClassVar[str] = "without any modality a learned item table takes the place of the features"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_VECTORS
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from mmbench.nn.distinct import distinct, occurrences
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.kernels import LogSumExp
 from mmbench.nn.propagation import propagated
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.towers import MappedFeatures
 from mmbench.nn.user_item_graph import set_adjacency
 
@@ -49,6 +49,7 @@ class SLMRec(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
     adjacency: Tensor
 
     def __init__(

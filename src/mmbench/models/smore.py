@@ -16,6 +16,7 @@ from mmbench.nn.hyperparameters import rate
 from mmbench.nn.initialisation import linear, standard_normal, started, table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, content_graphs
 from mmbench.nn.noise import Noise
+from mmbench.nn.recommender import UnseenItems
 from mmbench.nn.sparse import ConstantMap
 from mmbench.nn.user_item_graph import set_adjacency, user_item_blocks
 from mmbench.nn.views import PurifiedView, PurifiedViews
@@ -62,6 +63,7 @@ class SMORE(PurifiedViews):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import one_of
 from mmbench.nn.initialisation import linear, table, xavier_normal, xavier_uniform
 from mmbench.nn.losses import bpr_terms
-from mmbench.nn.recommender import FactorModel, Triplets
+from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 
 #: How content is projected.
 PRECISIONS = ("full", "bf16")
@@ -41,6 +41,7 @@ class VBPR(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
     shares_batches: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
     content: Tensor

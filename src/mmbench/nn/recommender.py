@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, ClassVar
 
 import torch
@@ -84,6 +85,22 @@ class Triplets:
         return self.users, n_users + self.positives, n_users + self.negatives
 
 
+class UnseenItems(StrEnum):
+    """What is left to rank an item by that training has not seen."""
+
+    TIES = "nothing: it ties with all other new items"
+    CONTENT_PART = "the content part of the score alone"
+    NEIGHBOURS = "ID vectors of its seen neighbours"
+    CONTENT_VECTORS = "vectors from content, as any item"
+    HISTORY = "similarity of its content to the history"
+    CONTENT_WEIGHTS = "item weights that content alone gives"
+    PREDICTED_VECTOR = "the vector that its content predicts"
+    ENCODED_CONTENT = "encoded content in place of the ID vector"
+    TOWER = "its content through the item tower, with zeros for its vector"
+    PREDICTED_POPULARITY = "the popularity that its content predicts"
+    EXTERNAL = "what the other system says"
+
+
 class Recommender(nn.Module, ABC):
     """Anything that scores all items for a user."""
 
@@ -93,6 +110,8 @@ class Recommender(nn.Module, ABC):
     content_ignored_by: ClassVar[str] = ""
     #: Why no hyper-parameter does so, where none does.
     content_needed_because: ClassVar[str] = ""
+    #: What it ranks an item by that training has not seen.
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.TIES
 
     @abstractmethod
     def score(self, users: Tensor) -> Tensor:
