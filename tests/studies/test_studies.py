@@ -16,12 +16,13 @@ from tests.benchmarks.performance import with_section
 from tests.calibration.coverage import undecided_share
 from tests.decision.cases import evidence
 from tests.evaluation.truth_table import documented
-from tests.studies import decisions, draws, planted, sweeps
+from tests.studies import decisions, draws, new_items, planted, sweeps
 from tests.studies.decisions import CHEAP, DEAR, FAIR, parts_of
-from tests.studies.planted import GAINS, LOSSES, TRUTH, more_than, spoken, too_many, undecided
+from tests.studies.planted import GAINS, LOSSES, SPOKEN, TRUTH, more_than, spoken, too_many, undecided
 from tests.studies.sweeps import finished
 
 PLANTED = finished(planted.STUDIES)
+NEW_ITEMS = finished(new_items.STUDIES)
 DRAWN = finished(draws.STUDIES)
 DECIDED = finished(decisions.STUDIES)
 
@@ -59,6 +60,17 @@ def test_undecided_is_no_more_frequent_than_the_power_table_predicts() -> None:
     assert len(found) >= 6 * len(PLANTED) // 2  # of six contrasts and more in every world
     expected, seen = [share for _, share in found], sum(was for was, _ in found)
     assert more_than(expected, seen) >= 0.001, f"{seen} of {len(found)}, and {sum(expected):.1f} are expected"
+
+
+@pytest.mark.parametrize("name", NEW_ITEMS)
+def test_no_word_on_new_items_contradicts_what_was_planted(name: str) -> None:
+    """Over five folds the modality that tells of new items adds to the other; content that was shuffled does not."""
+    adds = new_items.ADDS[name.removeprefix("new_items_").rpartition("_")[0]]
+    judged = {tuple(one["name"].split("/")[1:]): one["word"] for one in new_items.over_folds(NEW_ITEMS[name])}
+    assert {model for model, contrast in judged if contrast == adds} >= {"contentknn", "hybridknn", "addease"}
+    spoken_of = {who: word for who, word in judged.items() if word in SPOKEN}
+    assert {who for who, word in spoken_of.items() if who[1] == adds and word not in new_items.ALLOWED} == set()
+    assert {who for who, word in spoken_of.items() if who[1] == "fused_vs_shuffled" and word in LOSSES} == set()
 
 
 def test_only_verdicts_count() -> None:
@@ -164,6 +176,7 @@ def test_a_record_of_another_command_or_version_is_none(tmp_path: Path, monkeypa
 def test_the_page_has_the_table_of_what_has_run() -> None:
     page = planted.PAGE.read_text(encoding="utf-8")
     assert with_section(page, "planted", planted.rows(PLANTED, documented())) == page
+    assert with_section(page, "new items", new_items.rows(NEW_ITEMS)) == page
     assert with_section(page, "draws", draws.rows(DRAWN)) == page
 
 

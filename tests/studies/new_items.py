@@ -1,0 +1,83 @@
+"""Planted worlds under the protocol of new items: ``python -m tests.studies.new_items`` runs what is missing.
+
+In ``cold_image`` images tell of new items what text does not, in ``cold_text`` it is the other way round. Both have a
+split of their own (``given``); here any item may be new, in five folds, and the models that are computed say what each
+modality adds. What may be said stands in :data:`ADDS` and was written before any of these sweeps ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmbench.inference.verdicts import Verdict
+from mmbench.store import files
+from tests.benchmarks.performance import table, with_section
+from tests.studies.planted import PAGE, told
+from tests.studies.sweeps import Study, finished, run_missing, summary
+
+CONTRASTS = ("text_vs_none", "image_vs_none", "fused_vs_text", "fused_vs_image", "fused_vs_shuffled")
+#: The contrast that asks for the modality that tells of new items, by world; it is larger than nothing.
+ADDS: Mapping[str, str] = {"cold_image": "fused_vs_text", "cold_text": "fused_vs_image"}
+#: Words of that contrast that are no error.
+ALLOWED = frozenset({Verdict.BETTER, Verdict.BETTER_SMALL, Verdict.UNDECIDED})
+
+
+@dataclass(frozen=True)
+class FoldedStudy(Study):
+    """A sweep over folds of new items."""
+
+    def said(self) -> dict[str, Any]:
+        """What the finished sweep says; a pre-test of each fold is no part of it."""
+        return summary(self.folder)
+
+
+def study(world: str, seed: int) -> FoldedStudy:
+    """The sweep of one world."""
+    words = (
+        f"dataset.world={world}",
+        f"dataset.world_options.seed={seed}",
+        "dataset.protocol=cold",
+        "dataset.cold_fold=0,1,2,3,4",
+        "model=popularity,contentpopularity,contentknn,hybridknn,addease,attributemap",
+        "modality=none,text,image,fused,shuffled,text_shuffled_image,image_shuffled_text",
+        "budget=small",
+        f"statistics.contrasts=[{','.join(CONTRASTS)}]",
+    )
+    return FoldedStudy(f"new_items_{world}_{seed}", words)
+
+
+STUDIES = [study(world, seed) for seed in (0, 1) for world in ADDS]
+
+
+def over_folds(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The contrasts over all folds."""
+    return [judged for judged in result["contrasts"] if judged["name"].partition("/")[0].endswith("over 5 cold folds")]
+
+
+def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of docs/results.md: gains among new items over folds, model by model."""
+    lines = []
+    for name, result in results.items():
+        world, _, seed = name.removeprefix("new_items_").rpartition("_")
+        by_model: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for judged in over_folds(result):
+            _, model, contrast = judged["name"].split("/")
+            by_model.setdefault(model, {})[contrast] = judged
+        for model, of_model in by_model.items():
+            lines.append([world, seed, model, *(told(of_model.get(contrast)) for contrast in CONTRASTS)])
+    return table(["world", "seed", "model", *(contrast.replace("_", " ") for contrast in CONTRASTS)], lines)
+
+
+def main() -> None:
+    """Run what is missing, and write the table of what has run."""
+    for done, result in run_missing(STUDIES):
+        print(done.name, f"{result['wall_seconds']:.0f} s, {result['trainings']} trainings", flush=True)
+    page = with_section(PAGE.read_text(encoding="utf-8"), "new items", rows(finished(STUDIES)))
+    files.write_text(PAGE, page)
+    print(f"{len(finished(STUDIES))} of {len(STUDIES)} studies have run", flush=True)
+
+
+if __name__ == "__main__":
+    main()
