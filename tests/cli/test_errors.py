@@ -221,7 +221,11 @@ def is_one_line(said: object, message: str) -> None:
             "model._target_=torch.nn.Linear must derive from FactorModel or C",
         ),
         (["dataset.min_rating=3"], "dataset.min_rating=3 needs a column 'rating'; columns are user_id, item_id, split"),
-        (["dataset.k_core=70"], "no interaction is left after min_rating and k_core=70"),
+        (["dataset.k_core=70"], "no interaction is left after items_with, min_rating and k_core=70"),
+        (
+            ["dataset.items_with=[sound]"],
+            "dataset.items_with=[sound]: there is no sound; the modalities are image, text",
+        ),
         (["sweep.grace=-1"], "sweep.grace=-1 must be a number of seconds of at least 0"),
         (["sweep.workers=0"], "sweep.workers=0 must be a whole number of at least 1, or null for one per core"),
         (["report.metrics=[ndcg]"], "'ndcg' is not a metric; write one of recall, ndcg"),

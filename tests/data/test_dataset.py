@@ -116,6 +116,37 @@ def test_without_a_core_items_of_nobody_stay(write: Write) -> None:
     assert "i4" in load_dataset(write(ROWS[:6])).item_ids
 
 
+def test_items_without_content_leave_the_log_before_the_core(write: Write) -> None:
+    """Without i0, u0 has one item left and leaves the 2-core as well."""
+    rows = [(u, i, {"i2": "valid", "i3": "test"}.get(i, "train")) for u, i, _ in block(4, 4)]
+    config = write([*rows, ("u9", "i0", "train"), ("u9", "i1", "train")], k_core=2, items_with=["text"])
+    dataset = load_dataset(config)
+    assert dataset.item_ids.tolist() == ["i3", "i2", "i1"]
+    assert dataset.user_ids.tolist() == ["u0", "u1", "u2", "u3"]
+    assert dataset.features["text"].present.all()
+    assert dataset.features["text"].values[:, 0].tolist() == [4.0, 3.0, 2.0]
+    assert "without content of text: 1 items and 5 interactions are left out" in dataset.notices
+    assert config.cell_name == "shop"
+
+
+def test_the_titled_part_of_baby_is_the_published_one(shared_data: Path) -> None:
+    """Its folder holds the 5-core of the products with a title as a file of its own."""
+    config = DatasetConfig("b", str(shared_data / "baby"), protocol="paper", k_core=5, items_with=["text"],
+                           trust_row_order=True)  # fmt: skip
+    dataset = load_dataset(config)
+    known = pd.read_parquet(shared_data / "baby" / "interactions_titled_5core.parquet")
+    assert set().union(*(pairs(dataset, part) for part in ("train", "valid", "test"))) == set(
+        zip(known["user_id"].astype(str), known["item_id"].astype(str), strict=True)
+    )
+    assert set(dataset.item_ids) == set(known["item_id"].astype(str))
+
+
+def test_a_modality_that_is_not_there_is_refused(write: Write) -> None:
+    message = r"dataset\.items_with=\[text,image\]: there is no image; the modalities are text"
+    with pytest.raises(ValueError, match=message):
+        load_dataset(write(ROWS[:6], items_with=["text", "image"]))
+
+
 def test_repeated_pairs_count_once(write: Write) -> None:
     """The earliest row decides the part."""
     dataset = load_dataset(write([*ROWS[:6], ("bob", "i2", "test")]))
@@ -131,7 +162,7 @@ def test_an_empty_part_is_refused(write: Write, part: str) -> None:
 
 
 def test_a_core_that_nothing_survives_is_refused(write: Write) -> None:
-    message = r"dataset shop: no interaction is left after min_rating and k_core=9"
+    message = r"dataset shop: no interaction is left after items_with, min_rating and k_core=9"
     with pytest.raises(ValueError, match=message):
         load_dataset(write(ROWS[:6], k_core=9))
 
@@ -146,6 +177,8 @@ def test_a_core_that_nothing_survives_is_refused(write: Write) -> None:
         ("split_seed", True, "must be a whole number of at least 0"),
         ("min_rating", "good", "must be a number, or null for none"),
         ("trust_row_order", "maybe", "must be true or false"),
+        ("items_with", "text", r"must be a list of modalities, as in dataset.items_with=\[text\]"),
+        ("items_with", 1, "must be a list of modalities"),
         ("encoder", "clip", "must be set by modality, as in dataset.encoder.image="),
     ],
 )

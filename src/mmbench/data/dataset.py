@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class DatasetConfig:
         split_seed: seed of a random protocol.
         k_core: users and items with fewer interactions are dropped before the split; 0 keeps all.
         min_rating: rows with a lower rating are dropped; None keeps all.
+        items_with: modalities whose content an item must have; other items leave the log before the k-core.
         trust_row_order: accept feature files whose row order nothing proves.
         encoder: label of the encoder by modality, where there are several (:mod:`mmbench.data.encoded`).
         cold_fold: fold of items that are new, for protocol ``cold``; None for any other.
@@ -59,6 +60,7 @@ class DatasetConfig:
     split_seed: int = 0
     k_core: int = 0
     min_rating: float | None = None
+    items_with: Sequence[str] = ()
     trust_row_order: bool = False
     encoder: Mapping[str, str] = field(default_factory=dict)
     cold_fold: int | None = None
@@ -92,6 +94,13 @@ class DatasetConfig:
         if not isinstance(self.trust_row_order, bool):
             raise Refusal(
                 "{setting}={value} must be true or false", setting="dataset.trust_row_order", value=self.trust_row_order
+            )
+        listed = isinstance(self.items_with, Sequence) and not isinstance(self.items_with, str)
+        if not listed or not all(isinstance(name, str) for name in self.items_with):
+            raise Refusal(
+                "{setting}={value} must be a list of modalities, as in {setting}=[text]",
+                setting="dataset.items_with",
+                value=self.items_with,
             )
         if not isinstance(self.encoder, Mapping):
             raise Refusal(
@@ -326,8 +335,10 @@ def load_dataset(config: DatasetConfig) -> Dataset:
                 origin=config.origin,
             )
         source = read_folder(_folder(config), trust_row_order=config.trust_row_order, encoder=config.encoder)
-    log = deduplicated(rating_at_least(source.log, config.min_rating))
     notices = list(source.notices)
+    if config.items_with:
+        source = _with_content(source, config.items_with, notices)
+    log = deduplicated(rating_at_least(source.log, config.min_rating))
     protocol = config.protocol
     if protocol == "auto":
         protocol, why = splits.automatic(log, config.split_column)
@@ -335,7 +346,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     log, parts = _split(log, protocol, config)
     if log.empty:
         raise Refusal(
-            "dataset {name}: no interaction is left after min_rating and k_core={k_core}",
+            "dataset {name}: no interaction is left after items_with, min_rating and k_core={k_core}",
             name=config.name,
             k_core=config.k_core,
         )
@@ -357,6 +368,35 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     truth = dict(source.truth) or None
     ids = items.to_numpy(object)
     return Dataset(config.name, split, features, users, ids, tuple(notices), truth, config, stamps)
+
+
+def _with_content(source: Source, modalities: Sequence[str], notices: list[str]) -> Source:
+    """The source without items that lack the content of a modality, and without their interactions."""
+    for name in modalities:
+        if name not in source.features:
+            raise Refusal(
+                "{setting}={value}: there is no {modality}; the modalities are {modalities}",
+                setting="dataset.items_with",
+                value=f"[{','.join(modalities)}]",
+                modality=name,
+                modalities=", ".join(sorted(source.features)) or "-",
+            )
+    has = np.logical_and.reduce([source.features[name].present for name in modalities])
+    items = source.items[has].reset_index(drop=True)
+    log = source.log[source.log["item_id"].isin(items["item_id"])]
+    notices.append(
+        Message(
+            "without content of {modalities}: {items} items and {rows} interactions are left out",
+            modalities=", ".join(modalities),
+            items=int((~has).sum()),
+            rows=len(source.log) - len(log),
+        )
+    )
+    features = {
+        name: with_missing_filled(feature.values[has], feature.present[has], in_place=True)
+        for name, feature in source.features.items()
+    }
+    return replace(source, log=log, items=items, features=features)
 
 
 def _split(log: pd.DataFrame, protocol: str, config: DatasetConfig) -> tuple[pd.DataFrame, pd.Series]:
