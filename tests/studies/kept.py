@@ -27,7 +27,8 @@ from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
-from mmbench.inference.tuned_gain import NoWord, TunedGain, free_disposal
+from mmbench.inference.repetitions import Repeated
+from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain, free_disposal
 from mmbench.inference.verdicts import Judgement, verdict
 from mmbench.messages import clauses, points
 from mmbench.report.cell_effort import CellEffort, soundness
@@ -36,6 +37,7 @@ from mmbench.report.disposals import FREE
 from mmbench.report.fairness_checks import Group
 from mmbench.report.pooled import percents
 from mmbench.report.table import SweepTable
+from mmbench.report.together import Repetitions, judge_together, read_repetitions, without_word
 from mmbench.store import files, records
 from tests.studies.sweeps import ROOT
 
@@ -81,6 +83,14 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.model}/{self.modality}"
 
 
+class Repeating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Data sets that are repetitions of one another, see :class:`mmbench.report.together.Repetitions`."""
+
+    kind: Repeated
+    data: str
+    datasets: list[str]
+
+
 class Scores(msgspec.Struct, frozen=True):
     """The content of ``tuning.json``.
 
@@ -90,6 +100,7 @@ class Scores(msgspec.Struct, frozen=True):
         delta: equivalence margin.
         doubts: why measurements of a ``dataset/model`` cannot be trusted.
         conditions: every finished condition.
+        repeating: which data sets are judged together.
     """
 
     root: str
@@ -97,6 +108,7 @@ class Scores(msgspec.Struct, frozen=True):
     delta: float
     doubts: dict[str, list[str]]
     conditions: list[Condition]
+    repeating: list[Repeating] = []
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +167,7 @@ class Judged(NamedTuple):
     """
 
     row: Any
-    tuned: TunedGain
+    tuned: Gain
     judgement: Judgement
 
     @property
@@ -181,6 +193,7 @@ class Kept:
         self.scores = msgspec.convert(files.read_document(folder / TUNING), Scores)
         self.conditions = {(kept.dataset, kept.name): kept for kept in self.scores.conditions}
         self.ranks = pq.read_table(folder / RANKS)
+        self.repeated = [Repetitions(r.kind, r.data, tuple(r.datasets)) for r in self.scores.repeating]
         self._cells: dict[tuple[str, str], KeptCell] = {}
 
     @property
@@ -189,23 +202,39 @@ class Kept:
         return pd.read_csv(self.folder / VERDICTS)
 
     def judged(self) -> Iterator[Judged]:
-        """Every published verdict about one data set that has a gain, computed again."""
+        """Every published verdict that has a gain, computed again."""
         rows = self.verdicts
-        known = rows.dataset.isin({dataset for dataset, _ in self.conditions})
-        for row in rows[known & rows.gain.notna()].itertuples():
+        for row in rows[rows.gain.notna()].itertuples():
             yield self.judge(row)
 
     def judge(self, row: Any) -> Judged:
-        """One row of the verdicts, computed again."""
+        """One row of the verdicts, computed again; what repetitions say together is computed from each of them.
+
+        Raises:
+            KeyError: for a data set that is not kept.
+        """
         if row.contrast.startswith(FREE):
             sides = [row.real.split(), row.control.split()]
         else:
             sides = [[f"{row.model}/{condition}"] for condition in row.contrast.split("_vs_")]
-        real, control = ([self.cell(row.dataset, name) for name in names] for names in sides)
-        tuned = free_disposal([c.tuned_cell for c in real], [c.tuned_cell for c in control], level=row.level)
-        return Judged(
-            row, tuned, self._word(row.dataset, tuned, {cell.condition.name: cell for cell in real + control})
-        )
+        asked = {name for side in sides for name in side}
+        for over in self.repeated:
+            own = over.of([name for name in over.datasets if all((name, cell) in self.conditions for cell in asked)])
+            if not own.several:
+                continue
+            if row.dataset == own.name:
+                said = {name: self._said(name, sides, row.level) for name in own.datasets}
+                return Judged(row, *judge_together(own, said, self.scores.delta))
+            if row.dataset in own.datasets:
+                tuned, judgement = self._said(row.dataset, sides, row.level)
+                return Judged(row, tuned, without_word(own, judgement))
+        return Judged(row, *self._said(row.dataset, sides, row.level))
+
+    def _said(self, dataset: str, sides: Sequence[Sequence[str]], level: float) -> tuple[TunedGain, Judgement]:
+        """Gain and word of one data set, of two sides with the names of their conditions."""
+        real, control = ([self.cell(dataset, name) for name in names] for names in sides)
+        tuned = free_disposal([c.tuned_cell for c in real], [c.tuned_cell for c in control], level=level)
+        return tuned, self._word(dataset, tuned, {cell.condition.name: cell for cell in real + control})
 
     def _word(self, dataset: str, tuned: TunedGain, cells: dict[str, KeptCell]) -> Judgement:
         delta = self.scores.delta
@@ -265,6 +294,7 @@ def write(table: SweepTable, groups: Sequence[Group], folder: Path) -> None:
         delta=table.delta,
         doubts={f"{g.dataset}/{g.model}": list(map(str, unfairness(g))) for g in groups if unfairness(g)},
         conditions=[_condition(cell, table.delta) for cell in cells],
+        repeating=[Repeating(r.kind, r.data, list(r.datasets)) for r in read_repetitions(table, groups)],
     )
     files.write_document(folder / TUNING, msgspec.to_builtins(scores))
     ranks = _ranks(cells, metrics.check_name(table.primary)[1])

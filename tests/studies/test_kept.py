@@ -15,13 +15,18 @@ from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
 from mmbench.store.schema import Stage
+from tests.decision.test_new_items import Cells, of_folds
+from tests.decision.test_over_splits import split
 from tests.report.conftest import shop_sweep
+from tests.report.constructed import write_sweep
+from tests.report.test_new_items import write_candidates
 from tests.studies import kept, sweeps
 
 __all__ = ["shop_sweep"]
 
 #: A study is cloned with the repository.
 MOST_BYTES = 5e6
+FOLDS = of_folds(180, 168, 174)
 PUBLISHED = sorted(file.parent for file in (sweeps.ROOT / "studies").glob(f"*/{kept.VERDICTS}"))
 
 
@@ -75,6 +80,24 @@ def test_what_is_kept_of_a_sweep_gives_its_verdicts(
     *lines, last = capsys.readouterr().out.splitlines()
     assert [line.rpartition("; published: ")[2] for line in lines] == [judged.row.verdict for judged in found]
     assert last.startswith(f"shop: {len(found)} verdicts, gains and bounds at most ")
+
+
+@pytest.mark.parametrize(("made", "together"), [(split(), "d over 2 split seeds"), (FOLDS, "d over 3 of 5 cold folds")])
+def test_what_repetitions_say_together_is_computed_again(made: Cells, together: str, tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "s", made)
+    write_candidates(sweep, made)
+    write_report(sweep)
+    study, _ = keep(sweep, tmp_path / "kept")
+    shutil.copyfile(paths.report_dir(sweep) / kept.VERDICTS, study.folder / kept.VERDICTS)
+    found = list(study.judged())
+    assert [judged.row.Index for judged in found] == list(study.verdicts[study.verdicts.gain.notna()].index)
+    joined = [judged for judged in found if judged.row.dataset == together]
+    assert joined
+    assert any(judged.tuned.interval is not None for judged in joined)
+    for judged in found:
+        name = (judged.row.dataset, judged.row.model, judged.row.contrast)
+        assert str(judged.judgement) == judged.row.verdict, name
+        assert judged.distance <= 1e-12, name
 
 
 def test_a_trial_without_ranks_has_failed(shop_sweep: Path, tmp_path: Path) -> None:
