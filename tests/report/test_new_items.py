@@ -312,6 +312,14 @@ def test_every_table_of_a_cold_sweep_names_pool_and_floor(report: Path) -> None:
         assert str(verdict_table.NOT_OF_USERS) not in text
 
 
+def test_tables_of_one_draw_of_new_items_mark_no_best(report: Path) -> None:
+    text = (report / f"{paths.TABLE}.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| m |")]
+    assert rows
+    assert not any("*" in row for row in rows)
+    assert "- No value of a-fold0, a-fold1, a-fold2 is marked: each is one draw of new items" in text
+
+
 def test_a_harmonic_mean_has_a_pool_and_no_users_and_no_slices(tmp_path: Path) -> None:
     table = read_sweep(time_sweep(tmp_path / "s", "harmonic"))
     assert table.cells["a-harmonic", "m", "text"].rankings[0].new is not None

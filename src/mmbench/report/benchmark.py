@@ -18,7 +18,7 @@ from mmbench.report.pooled import percents
 from mmbench.report.results import COUNTED
 from mmbench.report.sentences import metric_among, metric_name
 from mmbench.report.table import CellResult, SweepTable
-from mmbench.report.together import draws_of_new_items, read_repetitions
+from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitions
 from mmbench.store.schema import ID_ONLY
 
 SAME = "="
@@ -42,12 +42,7 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
         printed.append(_models(table, dataset, compared, marks, target))
     notes = [*_notes(table), *floor_lines(table, [table.primary])]
     if draws:
-        notes.append(
-            Message(
-                "No value of {datasets} is marked: each is one draw of new items, and another may have another best.",
-                datasets=series(sorted(draws)),
-            )
-        )
+        notes.append(Message(UNMARKED, datasets=series(sorted(draws))))
     return Document(Message("{sweep}, benchmark", sweep=table.title), printed, notes)
 
 

@@ -7,12 +7,13 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from mmbench.inference.verdicts import UNTRAINED_WEIGHT
-from mmbench.messages import Message, Template, points
+from mmbench.messages import Message, Template, points, series
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
 from mmbench.report.new_items import floor_lines, target_lines
 from mmbench.report.table import LATE, CellResult, SweepTable, condition_columns
+from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitions
 from mmbench.store.schema import ID_ONLY
 
 SAME, LOW = "=", Message("(below popularity)")
@@ -46,22 +47,38 @@ def document(table: SweepTable, groups: Sequence[Group]) -> Document:
         groups: its fairness report, which knows how trainings ended.
     """
     marks = {(g.dataset, g.model, c.modality): c.marks(table.delta) for g in groups for c in g.cells}
-    printed = [_models(table, dataset, metric, marks) for dataset in table.datasets for metric in table.metrics]
-    return Document(table.title, printed, _notes(table, groups, marks), [_cells(table, marks)])
+    draws = draws_of_new_items(read_repetitions(table, groups))
+    printed = [
+        _models(table, dataset, metric, marks, ranked=dataset not in draws)
+        for dataset in table.datasets
+        for metric in table.metrics
+    ]
+    notes = _notes(table, groups, marks)
+    if draws:
+        notes.append(Message(UNMARKED, datasets=series(sorted(draws))))
+    return Document(table.title, printed, notes, [_cells(table, marks)])
 
 
 #: What the marks of a terminal mean.
 HINT = Message(" (* best of its column, + second)")
 
 
-def _models(table: SweepTable, dataset: str, metric: str, marks: Marks) -> Table[str]:
-    """A row for each model of a dataset, a column for each condition and change; these stand apart in a terminal."""
+def _models(table: SweepTable, dataset: str, metric: str, marks: Marks, *, ranked: bool) -> Table[str]:
+    """A row for each model of a dataset, a column for each condition and change; these stand apart in a terminal.
+
+    Args:
+        table: the sweep.
+        dataset: the data set.
+        metric: the metric.
+        marks: how trainings ended.
+        ranked: whether best and second of a column are marked.
+    """
     table = table.at(metric)
     columns: list[Column[str]] = [
         Column(None, Message("model"), str, names=True),
         Column(None, Message("tier"), lambda model: ", ".join(table.tiers(dataset, model))),
     ]
-    columns += [_condition(table, dataset, condition, metric, marks) for condition in table.conditions]
+    columns += [_condition(table, dataset, condition, metric, marks, ranked) for condition in table.conditions]
     for condition, against in condition_columns(table):
 
         def change(model: str, condition: str = condition, against: str = against) -> float | None:
@@ -69,12 +86,13 @@ def _models(table: SweepTable, dataset: str, metric: str, marks: Marks) -> Table
             return None if interval is None else interval.mean
 
         columns.append(Column(None, f"{condition} vs {against} %", change, points, part=2))
-    return Table(f"{dataset}, {metric}", columns, table.models(dataset), HINT)
+    return Table(f"{dataset}, {metric}", columns, table.models(dataset), HINT if ranked else "")
 
 
-def _condition(table: SweepTable, dataset: str, condition: str, metric: str, marks: Marks) -> Column[str]:
+def _condition(table: SweepTable, dataset: str, condition: str, metric: str, marks: Marks, ranked: bool) -> Column[str]:
     first = condition == table.conditions[0]
-    ranks = {model: place for place, model in enumerate(table.ranked(dataset, condition, metric)[:2], 1)}
+    best = table.ranked(dataset, condition, metric)[:2] if ranked else []
+    ranks = {model: place for place, model in enumerate(best, 1)}
 
     def repeated(model: str) -> bool:
         result = table.result(dataset, model, condition)

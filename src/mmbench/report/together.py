@@ -29,6 +29,10 @@ SETTINGS = {Repeated.FOLD: ("cold_fold", "fold"), Repeated.SPLIT: ("split_seed",
 SPLITS = Template("over {n} split seed", "over {n} split seeds")
 ALL_FOLDS, SOME_FOLDS = Template("over {n} cold fold", "over {n} cold folds"), Template("over {n} of {all} cold folds")
 ONE_DRAW = Message("over one draw of new items")
+#: Why a table marks no best of some data sets.
+UNMARKED = Template(
+    "No value of {datasets} is marked: each is one draw of new items, and another may have another best."
+)
 
 
 @dataclass(frozen=True)
