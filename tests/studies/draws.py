@@ -17,7 +17,7 @@ from tests.benchmarks.performance import table, with_section
 from tests.studies.planted import PAGE
 from tests.studies.sweeps import ROOT, Study, finished, run_missing
 
-CONDITIONS = "none,text,image,fused,text_shuffled_image,shuffled_image"
+CONDITIONS = "none,text,image,fused,text_shuffled_image"
 CONTRASTS = ("text_vs_none", "image_vs_none", "fused_vs_text", "text_shuffled_image_vs_text")
 DRAWS = range(6)
 #: Largest ratio of the spread of the draws to what trials and seeds explain of the interval.
