@@ -45,6 +45,7 @@ test-all: $(STAMP) ## the test suite and the slow end-to-end checks
 study: $(STAMP) ## planted worlds and repeated tunings end to end, hours; continues where it stopped
 	$(BIN)/python -m tests.studies.planted
 	$(BIN)/python -m tests.studies.new_items
+	$(BIN)/python -m tests.studies.touch
 	$(BIN)/python -m tests.studies.draws
 	$(BIN)/python -m tests.studies.decisions
 	$(BIN)/python -m pytest tests/studies

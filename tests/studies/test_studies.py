@@ -12,17 +12,19 @@ from mmbench.decision import Action, Status, decide
 from mmbench.inference.verdicts import UNTRAINED_WEIGHT, Verdict
 from mmbench.scheduling.cell_key import RESULTS_VERSION
 from mmbench.store import files
+from tests.benchmarks.model_table import class_of
 from tests.benchmarks.performance import with_section
 from tests.calibration.coverage import undecided_share
 from tests.decision.cases import evidence
 from tests.evaluation.truth_table import documented
-from tests.studies import decisions, draws, new_items, planted, sweeps
+from tests.studies import decisions, draws, new_items, planted, sweeps, touch
 from tests.studies.decisions import CHEAP, DEAR, FAIR, parts_of
 from tests.studies.planted import GAINS, LOSSES, SPOKEN, TRUTH, more_than, spoken, too_many, undecided
 from tests.studies.sweeps import finished
 
 PLANTED = finished(planted.STUDIES)
 NEW_ITEMS = finished(new_items.STUDIES)
+TOUCHED = finished(touch.STUDIES)
 DRAWN = finished(draws.STUDIES)
 DECIDED = finished(decisions.STUDIES)
 
@@ -71,6 +73,14 @@ def test_no_word_on_new_items_contradicts_what_was_planted(name: str) -> None:
     spoken_of = {who: word for who, word in judged.items() if word in SPOKEN}
     assert {who for who, word in spoken_of.items() if who[1] == adds and word not in new_items.ALLOWED} == set()
     assert {who for who, word in spoken_of.items() if who[1] == "fused_vs_shuffled" and word in LOSSES} == set()
+
+
+@pytest.mark.parametrize("name", TOUCHED)
+def test_no_cell_of_any_model_failed(name: str) -> None:
+    """Models that read content have four conditions, the others one; everything was trained twice."""
+    reads = [class_of(model).uses_content for model in touch.models()]
+    assert TOUCHED[name]["models"] == len(reads) > 35
+    assert TOUCHED[name]["cells"] == {"done": sum(4 if content else 1 for content in reads)}
 
 
 def test_only_verdicts_count() -> None:
@@ -178,6 +188,7 @@ def test_the_page_has_the_table_of_what_has_run() -> None:
     assert with_section(page, "planted", planted.rows(PLANTED, documented())) == page
     assert with_section(page, "new items", new_items.rows(NEW_ITEMS)) == page
     assert with_section(page, "draws", draws.rows(DRAWN)) == page
+    assert with_section(page, "touch", touch.rows(TOUCHED)) == page
 
 
 @pytest.mark.skipif(len(DRAWN) < len(draws.STUDIES), reason=f"{len(DRAWN)} of {len(draws.STUDIES)} draws have run")
