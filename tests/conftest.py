@@ -98,13 +98,9 @@ def shared_data() -> Path:
     return folder
 
 
-#: Folders of tests that look at charts, or at pages with charts.
-LOOKING = {"report", "decision", "docs"}
-
-
 @pytest.fixture(autouse=True)
 def _blank_charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of a report's time is spent on charts, and most tests that write one look at none of them."""
-    if LOOKING.isdisjoint(request.path.parts):
+    if request.node.get_closest_marker("charts") is None:
         monkeypatch.setattr(Drawing, "inline", "<svg></svg>")
         monkeypatch.setattr(Drawing, "_files", ("<svg></svg>", BLANK_PNG))

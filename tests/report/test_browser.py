@@ -26,7 +26,7 @@ from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report import browser as web
 from tests.report.shop import TITLES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.charts]
 
 
 @pytest.fixture(scope="module")

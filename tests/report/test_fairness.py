@@ -278,6 +278,7 @@ def test_a_bar_in_a_name_does_not_end_its_cell(sweep_dir: Path) -> None:
     assert r"| planted_50%&co\|1 | vbpr |" in text
 
 
+@pytest.mark.charts
 @pytest.mark.usefixtures("nested")
 @pytest.mark.parametrize(("best", "warned"), [(0.0, False), (1e-3, True)])
 def test_a_weight_of_zero_is_no_edge_and_has_a_place_in_the_chart(best: float, warned: bool) -> None:

@@ -22,6 +22,8 @@ from mmbench.report.write import write_report
 from tests.report.constructed import write_sweep
 from tests.report.test_verdict_table import NONE, TEXT
 
+pytestmark = pytest.mark.charts
+
 Read = tuple[SweepTable, list[Comparison], list[Disposal]]
 
 
