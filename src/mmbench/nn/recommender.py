@@ -88,7 +88,7 @@ class Triplets:
 class UnseenItems(StrEnum):
     """What is left to rank an item by that training has not seen."""
 
-    TIES = "nothing: it ties with all other new items"
+    TIES = "nothing: they tie"
     CONTENT_PART = "the content part of the score alone"
     NEIGHBOURS = "ID vectors of its seen neighbours"
     CONTENT_VECTORS = "vectors from content, as any item"
