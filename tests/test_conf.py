@@ -35,11 +35,11 @@ ROOT = Path(__file__).resolve().parents[1]
 CONF = paths.config_dir()
 #: Trials, seeds, patience, least and most steps, least epochs, steps of an epoch.
 BUDGETS = {
-    "touch": (1, 1, 3000, 0, 5, 1, 5),
-    "smoke": (2, 1, 3000, 0, 60, 5, None),
-    "small": (8, 3, 3000, 0, 3000, 75, None),
-    "standard": (30, 5, 3000, 0, 3000, 75, None),
-    "paper": (30, 5, 3000, 0, 3000, 75, None),
+    "touch": (1, 1, 1500, 2500, 5, 1, 5),
+    "smoke": (2, 1, 1500, 2500, 60, 5, None),
+    "small": (8, 3, 1500, 2500, 3000, 75, None),
+    "standard": (30, 5, 1500, 2500, 3000, 75, None),
+    "paper": (30, 5, 1500, 2500, 3000, 75, None),
 }
 
 
@@ -100,9 +100,12 @@ def test_what_is_trained_tunes_its_learning_rate(name: str) -> None:
 
 # Data sets
 
+#: Folder of a data set that is not named after it.
+FOLDER_OF = {"baby_titled": "baby"}
 #: Protocol, encoders and a word of the origin of every data set that is read from a folder of its own.
 FOLDERS: dict[str, tuple[str, dict[str, str], str]] = {
     "baby": ("given", {}, "Amazon reviews 2014"),
+    "baby_titled": ("paper", {}, "Amazon reviews 2014"),
     "hm_sample": ("last_out", {}, "Kaggle"),
     "lfm2k": ("given", {"text": "name"}, "hetrec2011-lastfm-2k"),
     "ml100k": ("paper", {}, "https://grouplens.org/datasets/movielens/100k/"),
@@ -125,7 +128,8 @@ def test_a_data_set_has_its_protocol_and_says_where_it_comes_from(name: str, tmp
     config = compose([f"dataset={name}", f"paths.data={tmp_path}"]).job().config.dataset
     assert (config.name, config.protocol, config.cold_fold, config.encoder) == (name, protocol, None, encoder)
     assert config.trust_row_order is (name != "online_retail")
-    said = rf"^{re.escape(str(tmp_path / name))} is not a folder; point dataset\.path or \$MMBENCH_DATA at the data, "
+    folder = tmp_path / FOLDER_OF.get(name, name)
+    said = rf"^{re.escape(str(folder))} is not a folder; point dataset\.path or \$MMBENCH_DATA at the data, "
     with pytest.raises(ValueError, match=said + rf"which come from .*{re.escape(origin)}"):
         load_dataset(config)
 
@@ -170,7 +174,7 @@ def test_every_data_set_composes(name: str) -> None:
         assert config.name == name
     if config.world is None:
         assert config.path is not None
-        assert Path(config.path).name == {"baby_titled": "baby"}.get(name, name)
+        assert Path(config.path).name == FOLDER_OF.get(name, name)
 
 
 def test_range_of_the_learning_rate_on_few_steps() -> None:

@@ -1,0 +1,137 @@
+"""What a condition costs: ``python -m tests.studies.price NAME`` measures the tuned configurations of a study.
+
+Each is computed and ranks validation in a process of its own, three times, on one thread. ``studies/NAME/price.json``
+keeps the medians, and docs/study.md shows those of the conditions with real content.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from mmbench.cli.compose import compose
+from mmbench.data.recdata import make_recdata
+from mmbench.evaluation.ranking import Evaluator
+from mmbench.store import files
+from mmbench.training.fit import fit
+from tests.benchmarks.performance import machine, table, with_section
+from tests.studies.answer import DOMAINS, PAGE, STUDIES
+
+PRICE = "price.json"
+RUNS = 3
+#: Conditions with real content and their words in the table, in its order.
+CONDITIONS = ("none", "text", "image", "audio", "fused")
+#: Words that name a data set beside its preset, and its folder of tuned configurations.
+TUNED: Mapping[str, str] = {"lfm2k": "lfm2k-text=name"}
+
+
+class Price(NamedTuple):
+    """What a condition of a model costs.
+
+    Attributes:
+        model: the model.
+        modality: the condition; "-" for a model that reads no content.
+        seconds: computing or training the model and ranking validation, median.
+        megabytes: largest memory of the process above what it holds once everything is imported, median.
+    """
+
+    model: str
+    modality: str
+    seconds: float
+    megabytes: float
+
+
+def conditions_of(study: str) -> Iterator[tuple[str, str]]:
+    """Models of a published study and their conditions with real content that have a result."""
+    trials = pd.read_csv(STUDIES / study / "trials.csv", usecols=["model", "modality"]).drop_duplicates()
+    for model, own in trials.groupby("model", sort=False):
+        for modality in (*CONDITIONS, "-"):
+            if modality in set(own.modality):
+                yield str(model), modality
+
+
+def measure(study: str, model: str, modality: str) -> dict[str, float]:
+    """Seconds and megabytes of one condition in this process."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # as trainings do
+    asked = "none" if modality == "-" else modality
+    words = [f"experiment=study_{study}", f"given='{TUNED.get(study, study)}'", f"model={model}", f"modality={asked}"]
+    job = compose([*words, "tracking=none", "training.accelerator=cpu"]).job()
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    task = job.task()
+    assert task.given is not None
+    build, settings = task.recipe(task.given)
+    data = make_recdata(task.train, task.inputs(0))
+    began = time.process_time()
+    fitted = fit(build, data, task.train, task.valid, settings, 0)
+    if not fitted.course.history:
+        Evaluator(task.valid, task.train).rank(fitted.model)
+    seconds = time.process_time() - began
+    return {"seconds": seconds, "megabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident) / 1024}
+
+
+def measured(study: str) -> Iterator[Price]:
+    """The price of every condition of a study, each in fresh processes."""
+    for model, modality in conditions_of(study):
+        command = [sys.executable, "-m", __spec__.name, "--one", study, model, modality]
+        found = [
+            json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+            for _ in range(RUNS)
+        ]
+        price = Price(
+            model,
+            modality,
+            round(median(one["seconds"] for one in found), 3),
+            round(median(one["megabytes"] for one in found), 1),
+        )
+        print(study, *price, flush=True)
+        yield price
+
+
+def rows(prices: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The table of docs/study.md: seconds and megabytes by condition, a row for each model of each data set."""
+    lines = []
+    for study, found in prices.items():
+        by_model: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for price in found:
+            by_model.setdefault(price["model"], {})[price["modality"]] = price
+        for model, own in by_model.items():
+            cells = [
+                "{:.2g} s, {:,.0f} MB".format(one["seconds"], one["megabytes"]) if one else "-"
+                for one in (own.get(condition) for condition in CONDITIONS)
+            ]
+            if "-" in own:
+                cells[0] = "{:.2g} s, {:,.0f} MB".format(own["-"]["seconds"], own["-"]["megabytes"])
+            lines.append([study, model, *cells])
+    return table(["data", "model", *CONDITIONS], lines)
+
+
+def known() -> dict[str, list[dict[str, Any]]]:
+    """Prices that were measured, by study in the order of the answer."""
+    found = {name: STUDIES / name / PRICE for name in DOMAINS}
+    return {name: files.read_document(file)["prices"] for name, file in found.items() if file.exists()}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure the named studies and write the table."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["--one"]:
+        print(json.dumps(measure(*words[1:])))
+        return
+    for study in words:
+        prices = [price._asdict() for price in measured(study)]
+        files.write_document(STUDIES / study / PRICE, {"machine": machine(), "prices": prices})
+    files.write_text(PAGE, with_section(PAGE.read_text(encoding="utf-8"), "prices", rows(known())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The prices of conditions: which are measured, and that the page shows them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.performance import with_section
+from tests.studies import price
+from tests.studies.sweeps import ROOT
+
+
+def test_conditions_with_real_content_are_measured() -> None:
+    asked = list(price.conditions_of("ml100k"))
+    assert [modality for model, modality in asked if model == "addease"] == ["none", "text", "image", "fused"]
+    assert [modality for model, modality in asked if model == "ease"] == ["-"]
+
+
+def test_the_page_has_the_prices_that_are_kept() -> None:
+    page = price.PAGE.read_text(encoding="utf-8")
+    assert price.known()
+    assert with_section(page, "prices", price.rows(price.known())) == page
+
+
+def test_a_row_has_a_place_for_every_condition() -> None:
+    prices = [
+        price.Price("ease", "-", 0.512, 120.4)._asdict(),
+        price.Price("addease", "none", 1.0, 1200.0)._asdict(),
+        price.Price("addease", "fused", 12.3, 0.0)._asdict(),
+    ]
+    assert price.rows({"d": prices}).splitlines()[2:] == [
+        "| d | ease | 0.51 s, 120 MB | - | - | - | - |",
+        "| d | addease | 1 s, 1,200 MB | - | - | - | 12 s, 0 MB |",
+    ]
+
+
+def test_a_process_of_its_own_is_measured(shared_data: Path) -> None:
+    command = [sys.executable, "-m", "tests.studies.price", "--one", "ml100k", "popularity", "-"]
+    environment = {**os.environ, "MMBENCH_DATA": str(shared_data)}
+    said = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+    found = json.loads(said.splitlines()[-1])
+    assert 0 < found["seconds"] < 60
+    assert 0 <= found["megabytes"] < 2000
+
+
+@pytest.mark.parametrize("study", ["ml100k", "uci_retail", "lfm2k"])
+def test_a_tuned_configuration_lies_where_it_is_looked_for(study: str) -> None:
+    folder = ROOT / "conf" / "tuned" / price.TUNED.get(study, study)
+    assert {model for model, _ in price.conditions_of(study)} <= {file.name for file in folder.iterdir()}
