@@ -18,8 +18,7 @@ from typing import Any
 
 from mmbench import paths
 from mmbench.audit.root import root_of
-from mmbench.inference.intervals import LogGain
-from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.tuned_gain import Gain, TunedGain
 from mmbench.inference.verdicts import Judgement
 from mmbench.report.cell_effort import cut_off, stalled
 from mmbench.report.comparisons import Comparison, read_contrasts
@@ -172,12 +171,14 @@ def disposal(found: Disposal) -> dict[str, Any]:
     return {"name": found.name, **judged(found.tuned, found.judgement), "missing": len(found.missing)}
 
 
-def judged(tuned: TunedGain | None, judgement: Judgement | None) -> dict[str, Any]:
-    """A tuned gain and the word it ends in."""
+def judged(tuned: Gain | None, judgement: Judgement | None) -> dict[str, Any]:
+    """A tuned gain and the word it ends in; of repetitions that have no bounds the word alone."""
     word = {"word": None if judgement is None else judgement.word, "reason": judgement and judgement.reason}
     if tuned is None:
         return word
-    log: LogGain = tuned.log_gain or tuned.estimate.log_gain
+    log = tuned.log_gain or (tuned.estimate.log_gain if isinstance(tuned, TunedGain) else None)
+    if log is None:
+        return word
     bounds = None if tuned.interval is None else [tuned.interval.lo, tuned.interval.hi]
     return {
         **word,
@@ -188,11 +189,7 @@ def judged(tuned: TunedGain | None, judgement: Judgement | None) -> dict[str, An
         "log_ratio": log.log_ratio,
         "se": log.se,
         "df": log.df,
-        "variance": {
-            "trials": tuned.estimate.trials_variance,
-            "users": tuned.estimate.users_variance,
-            "seed": tuned.estimate.seed_variance,
-        },
+        "variance": dict(tuned.variances),
         "at_defaults": tuned.gain_at_defaults,
     }
 

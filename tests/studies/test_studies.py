@@ -16,7 +16,11 @@ from tests.benchmarks.model_table import class_of
 from tests.benchmarks.performance import with_section
 from tests.calibration.coverage import undecided_share
 from tests.decision.cases import evidence
+from tests.decision.test_new_items import of_folds
+from tests.decision.test_over_splits import split
 from tests.evaluation.truth_table import documented
+from tests.report.constructed import write_sweep
+from tests.report.test_new_items import write_candidates
 from tests.studies import decisions, draws, new_items, planted, sweeps, touch
 from tests.studies.decisions import CHEAP, DEAR, FAIR, parts_of
 from tests.studies.planted import GAINS, LOSSES, SPOKEN, TRUTH, more_than, spoken, too_many, undecided
@@ -81,6 +85,17 @@ def test_no_cell_of_any_model_failed(name: str) -> None:
     reads = [class_of(model).uses_content for model in touch.models()]
     assert TOUCHED[name]["models"] == len(reads) > 35
     assert TOUCHED[name]["cells"] == {"done": sum(4 if content else 1 for content in reads)}
+
+
+@pytest.mark.parametrize("data", ["d over 2 split seeds", "d over 3 of 5 cold folds"])
+def test_a_record_holds_what_repetitions_say_together(data: str, tmp_path: Path) -> None:
+    made = split() if "split" in data else of_folds(180, 168, 174)
+    write_candidates(write_sweep(tmp_path / "s", made), made)
+    recorded = sweeps.summary(tmp_path / "s")
+    (joined,) = (one for one in recorded["disposals"] if one["name"] == f"{data}/m/free_disposal_of_image")
+    assert joined["variance"].keys() == ({"folds"} if "fold" in data else {"trials", "users", "seed", "splits"})
+    lo, hi = joined["bounds"]
+    assert lo < joined["gain"] < hi
 
 
 def test_only_verdicts_count() -> None:
