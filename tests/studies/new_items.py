@@ -1,8 +1,13 @@
 """Planted worlds under the protocol of new items: ``python -m tests.studies.new_items`` runs what is missing.
 
-In ``cold_image`` images tell of new items what text does not, in ``cold_text`` it is the other way round. Both have a
-split of their own (``given``); here any item may be new, in five folds, and the models that are computed say what each
-modality adds. What may be said stands in :data:`ADDS` and was written before any of these sweeps ran.
+In ``cold_image`` images are a noisy function of the text, and 15 % of the items have no text; in ``cold_text`` it is
+the other way round. Both have a split of their own (``given``), in which those 15 % are the new items; here any item
+may be new, in five folds, so that 85 % of a pool have both. The models that are computed say what each modality adds.
+
+Before any of it ran it was expected that the modality which all items have adds to the other one (better, better but
+small or undecided, see :data:`ADDS`). That does not hold, be it because a model weighs a modality for all items alike
+or because a larger space is searched with few trials. What remains true of every model is that shuffled content is no
+better than real content.
 """
 
 from __future__ import annotations
@@ -11,17 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmbench.inference.verdicts import Verdict
 from mmbench.store import files
 from tests.benchmarks.performance import table, with_section
 from tests.studies.planted import PAGE, told
 from tests.studies.sweeps import Study, finished, run_missing, summary
 
 CONTRASTS = ("text_vs_none", "image_vs_none", "fused_vs_text", "fused_vs_image", "fused_vs_shuffled")
-#: The contrast that asks for the modality that tells of new items, by world; it is larger than nothing.
+#: The contrast that asks for the modality that all items have, by world.
 ADDS: Mapping[str, str] = {"cold_image": "fused_vs_text", "cold_text": "fused_vs_image"}
-#: Words of that contrast that are no error.
-ALLOWED = frozenset({Verdict.BETTER, Verdict.BETTER_SMALL, Verdict.UNDECIDED})
 
 
 @dataclass(frozen=True)
