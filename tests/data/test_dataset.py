@@ -125,7 +125,7 @@ def test_items_without_content_leave_the_log_before_the_core(write: Write) -> No
     assert dataset.user_ids.tolist() == ["u0", "u1", "u2", "u3"]
     assert dataset.features["text"].present.all()
     assert dataset.features["text"].values[:, 0].tolist() == [4.0, 3.0, 2.0]
-    assert "without content of text: 1 items and 5 interactions are left out" in dataset.notices
+    assert "left out because they lack text: 1 of 5 items with 5 of 18 interactions" in dataset.notices
     assert config.cell_name == "shop"
 
 

@@ -65,8 +65,9 @@ def test_a_training_is_what_a_command_takes() -> None:
 
 
 def test_the_page_has_the_rows_of_the_script() -> None:
-    rows = re.findall(r"^\| `([a-z_@1]+)` \| (\d) \|", DECISION.read_text(encoding="utf-8"), re.M)
-    assert [row for row in ((world, int(seed)) for world, seed in rows) if row in ROWS] == list(ROWS)
+    own = DECISION.read_text(encoding="utf-8").partition("Rows that the script does not train")[0]
+    rows = re.findall(r"^\| `([a-z_@1]+)` \| (\d) \|", own, re.M)
+    assert [(world, int(seed)) for world, seed in rows] == list(ROWS)
 
 
 def test_what_is_kept_belongs_to_the_table() -> None:

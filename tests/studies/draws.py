@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mmbench.store import files
-from tests.benchmarks.performance import table, with_section
-from tests.studies.planted import PAGE
-from tests.studies.sweeps import ROOT, Study, finished, run_missing
+from tests.benchmarks.performance import table
+from tests.studies.sweeps import Study, run_into_page
 
 CONDITIONS = "none,text,image,fused,text_shuffled_image"
 CONTRASTS = ("text_vs_none", "image_vs_none", "fused_vs_text", "text_shuffled_image_vs_text")
@@ -78,17 +76,7 @@ def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Run what is missing, and write the table of what has run."""
-    for done, result in run_missing(STUDIES):
-        print(done.name, f"{result['wall_seconds']:.0f} s, {result['trainings']} trainings", flush=True)
-        write_page()
-    write_page()
-    print(f"{len(finished(STUDIES))} of {len(STUDIES)} draws in {ROOT.name}/tests/studies/results", flush=True)
-
-
-def write_page() -> None:
-    """Write the table."""
-    page = with_section(PAGE.read_text(encoding="utf-8"), "draws", rows(finished(STUDIES)))
-    files.write_text(PAGE, page)
+    run_into_page(STUDIES, "draws", rows)
 
 
 if __name__ == "__main__":

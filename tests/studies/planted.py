@@ -20,10 +20,9 @@ from scipy import stats
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.verdicts import Verdict
 from mmbench.report.disposals import ALL_MODELS
-from mmbench.store import files
-from tests.benchmarks.performance import table, with_section
+from tests.benchmarks.performance import table
 from tests.evaluation.truth_table import documented
-from tests.studies.sweeps import ROOT, Study, finished, run_missing
+from tests.studies.sweeps import Study, run_into_page
 
 #: Most steps of a training.
 MAX_STEPS = 12_000
@@ -80,7 +79,6 @@ LOSSES = {Verdict.WORSE, Verdict.WORSE_SMALL}
 SPOKEN = {*GAINS, *LOSSES, Verdict.EQUIVALENT, Verdict.UNDECIDED}
 #: What the table of the page shows.
 SHOWN = ("text_vs_none", "fused_vs_text", "free_disposal_of_image")
-PAGE = ROOT / "docs" / "results.md"
 
 
 def study(world: str, seed: int) -> Study:
@@ -196,17 +194,7 @@ def told(judged: Mapping[str, Any] | None) -> str:
 
 def main() -> None:
     """Run what is missing, and write the table of what has run."""
-    for done, result in run_missing(STUDIES):
-        print(done.name, f"{result['wall_seconds']:.0f} s, {result['trainings']} trainings", flush=True)
-        write_page()
-    write_page()
-    print(f"{len(finished(STUDIES))} of {len(STUDIES)} studies in {ROOT.name}/tests/studies/results", flush=True)
-
-
-def write_page() -> None:
-    """Write the table."""
-    page = with_section(PAGE.read_text(encoding="utf-8"), "planted", rows(finished(STUDIES), documented()))
-    files.write_text(PAGE, page)
+    run_into_page(STUDIES, "planted", lambda results: rows(results, documented()))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import torch
 
 from mmbench.cli.compose import compose
 from mmbench.data.recdata import make_recdata
-from mmbench.evaluation.ranking import Evaluator
 from mmbench.store import files
 from mmbench.training.fit import fit
 from tests.benchmarks.performance import machine, table, with_section
@@ -30,8 +29,6 @@ PRICE = "price.json"
 RUNS = 3
 #: Conditions with real content and their words in the table, in its order.
 CONDITIONS = ("none", "text", "image", "audio", "fused")
-#: Words that name a data set beside its preset, and its folder of tuned configurations.
-TUNED: Mapping[str, str] = {"lfm2k": "lfm2k-text=name"}
 
 
 class Price(NamedTuple):
@@ -50,10 +47,20 @@ class Price(NamedTuple):
     megabytes: float
 
 
+def trials_of(study: str) -> pd.DataFrame:
+    """Data set, model and condition of every cell of a published study."""
+    return pd.read_csv(STUDIES / study / "trials.csv", usecols=["dataset", "model", "modality"]).drop_duplicates()
+
+
+def tuned_of(study: str) -> str:
+    """Name of its tuned configurations, which is that of its only data set."""
+    (dataset,) = set(trials_of(study).dataset)
+    return dataset
+
+
 def conditions_of(study: str) -> Iterator[tuple[str, str]]:
     """Models of a published study and their conditions with real content that have a result."""
-    trials = pd.read_csv(STUDIES / study / "trials.csv", usecols=["model", "modality"]).drop_duplicates()
-    for model, own in trials.groupby("model", sort=False):
+    for model, own in trials_of(study).groupby("model", sort=False):
         for modality in (*CONDITIONS, "-"):
             if modality in set(own.modality):
                 yield str(model), modality
@@ -64,7 +71,7 @@ def measure(study: str, model: str, modality: str) -> dict[str, float]:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # as trainings do
     asked = "none" if modality == "-" else modality
-    words = [f"experiment=study_{study}", f"given='{TUNED.get(study, study)}'", f"model={model}", f"modality={asked}"]
+    words = [f"experiment=study_{study}", f"given='{tuned_of(study)}'", f"model={model}", f"modality={asked}"]
     job = compose([*words, "tracking=none", "training.accelerator=cpu"]).job()
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     task = job.task()
@@ -72,9 +79,7 @@ def measure(study: str, model: str, modality: str) -> dict[str, float]:
     build, settings = task.recipe(task.given)
     data = make_recdata(task.train, task.inputs(0))
     began = time.process_time()
-    fitted = fit(build, data, task.train, task.valid, settings, 0)
-    if not fitted.course.history:
-        Evaluator(task.valid, task.train).rank(fitted.model)
+    fit(build, data, task.train, task.valid, settings, 0)  # it ranks validation as well
     seconds = time.process_time() - began
     return {"seconds": seconds, "megabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident) / 1024}
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,11 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from mmbench.scheduling.cell_key import RESULTS_VERSION
 from mmbench.store import files
+from tests.benchmarks.performance import with_section
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results")
+PAGE = ROOT / "docs" / "results.md"
 METRIC = "ndcg@20"
 
 
@@ -114,6 +116,25 @@ def run_missing(studies: Sequence[Study]) -> Iterator[tuple[Study, dict[str, Any
 def finished(studies: Sequence[Study]) -> dict[str, dict[str, Any]]:
     """Results of the finished studies by name."""
     return {study.name: result for study in studies if (result := study.result()) is not None}
+
+
+def run_into_page(studies: Sequence[Study], section: str, rows: Callable[[dict[str, dict[str, Any]]], str]) -> None:
+    """Run every study without a record, and write the table of those that have one, after each and at the end.
+
+    Args:
+        studies: the studies.
+        section: the part of docs/results.md that holds the table.
+        rows: the table of results by name.
+    """
+
+    def write_table() -> None:
+        files.write_text(PAGE, with_section(PAGE.read_text(encoding="utf-8"), section, rows(finished(studies))))
+
+    for done, result in run_missing(studies):
+        print(done.name, f"{result['wall_seconds']:.0f} s, {result['trainings']} trainings", flush=True)
+        write_table()
+    write_table()
+    print(f"{len(finished(studies))} of {len(studies)} studies in {ROOT.name}/tests/studies/results", flush=True)
 
 
 def summary(folder: Path) -> dict[str, Any]:

@@ -68,15 +68,30 @@ def test_undecided_is_no_more_frequent_than_the_power_table_predicts() -> None:
     assert more_than(expected, seen) >= 0.001, f"{seen} of {len(found)}, and {sum(expected):.1f} are expected"
 
 
-@pytest.mark.parametrize("name", NEW_ITEMS)
-def test_no_word_on_new_items_contradicts_what_was_planted(name: str) -> None:
-    """Over five folds the real content of new items is never worse than the same rows shuffled, nor than nothing."""
-    adds = new_items.ADDS[name.removeprefix("new_items_").rpartition("_")[0]]
+def over_folds(name: str) -> dict[tuple[str, ...], str]:
+    """Words over all folds by model and contrast, of those that have a verdict on their gain."""
     judged = {tuple(one["name"].split("/")[1:]): one["word"] for one in new_items.over_folds(NEW_ITEMS[name])}
-    assert {model for model, contrast in judged if contrast == adds} >= {"contentknn", "hybridknn", "addease"}
-    spoken_of = {who: word for who, word in judged.items() if word in SPOKEN}
+    assert {model for model, _ in judged} >= {"contentknn", "hybridknn", "addease"}
+    return {who: word for who, word in judged.items() if word in SPOKEN}
+
+
+@pytest.mark.parametrize("name", NEW_ITEMS)
+def test_real_content_of_new_items_is_never_worse_than_shuffled_or_none(name: str) -> None:
     real = ("fused_vs_shuffled", "text_vs_none", "image_vs_none")
-    assert {who for who, word in spoken_of.items() if who[1] in real and word in LOSSES} == set()
+    found = {who: word for who, word in over_folds(name).items() if who[1] in real}
+    assert len(found) > 5
+    assert {who for who, word in found.items() if word in LOSSES} == set()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="equivalent or worse: models weigh a modality for all items alike, or eight trials are few for two of them",
+)
+@pytest.mark.parametrize("name", NEW_ITEMS)
+def test_the_modality_that_all_items_have_adds_to_the_other_one(name: str) -> None:
+    adds = new_items.ADDS[name.removeprefix("new_items_").rpartition("_")[0]]
+    found = {who: word for who, word in over_folds(name).items() if who[1] == adds}
+    assert {who for who, word in found.items() if word not in new_items.EXPECTED} == set()
 
 
 @pytest.mark.parametrize("name", TOUCHED)
@@ -199,7 +214,7 @@ def test_a_record_of_another_command_or_version_is_none(tmp_path: Path, monkeypa
 
 
 def test_the_page_has_the_table_of_what_has_run() -> None:
-    page = planted.PAGE.read_text(encoding="utf-8")
+    page = sweeps.PAGE.read_text(encoding="utf-8")
     assert with_section(page, "planted", planted.rows(PLANTED, documented())) == page
     assert with_section(page, "new items", new_items.rows(NEW_ITEMS)) == page
     assert with_section(page, "draws", draws.rows(DRAWN)) == page

@@ -14,10 +14,8 @@ from typing import Any
 from mmbench.cli.tiers import TIERS, models_of
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
-from mmbench.store import files
-from tests.benchmarks.performance import table, with_section
-from tests.studies.planted import PAGE
-from tests.studies.sweeps import Study, finished, run_missing
+from tests.benchmarks.performance import table
+from tests.studies.sweeps import Study, run_into_page
 
 DATA = ("planted", "ml100k")
 #: Words of each protocol, by its name in the table.
@@ -78,11 +76,7 @@ def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Run what is missing, and write the table of what has run."""
-    for done, result in run_missing(STUDIES):
-        print(done.name, f"{result['wall_seconds']:.0f} s, {result['trainings']} trainings", flush=True)
-    page = with_section(PAGE.read_text(encoding="utf-8"), "touch", rows(finished(STUDIES)))
-    files.write_text(PAGE, page)
-    print(f"{len(finished(STUDIES))} of {len(STUDIES)} sweeps have run", flush=True)
+    run_into_page(STUDIES, "touch", rows)
 
 
 if __name__ == "__main__":

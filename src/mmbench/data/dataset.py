@@ -386,10 +386,13 @@ def _with_content(source: Source, modalities: Sequence[str], notices: list[str])
     log = source.log[source.log["item_id"].isin(items["item_id"])]
     notices.append(
         Message(
-            "without content of {modalities}: {items} items and {rows} interactions are left out",
+            "left out because they lack {modalities}: {items} of {all_items} items with {rows} of {all_rows} "
+            "interactions",
             modalities=", ".join(modalities),
             items=int((~has).sum()),
+            all_items=len(has),
             rows=len(source.log) - len(log),
+            all_rows=len(source.log),
         )
     )
     features = {
