@@ -98,6 +98,17 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def source_study() -> Path:
+    """Table of the numbers that the source study prints, which is not part of the repository."""
+    named = os.environ.get("MMBENCH_PAPER")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "paper"
+    file = folder / "appendix_tables.csv"
+    if not file.is_file():
+        pytest.skip("no published tables: set $MMBENCH_PAPER or put appendix_tables.csv into ../shared/paper")
+    return file
+
+
 @pytest.fixture(autouse=True)
 def _blank_charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of a report's time is spent on charts, and most tests that write one look at none of them."""

@@ -6,7 +6,6 @@ import csv
 import functools
 import itertools
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,22 +87,13 @@ def test_known_answer_debiased_linear_cka(answer: Mapping[str, Any]) -> None:
 # The published tables of the source study.
 
 
-def published() -> Path:
-    named = os.environ.get("MMBENCH_PAPER")
-    folder = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "paper"
-    file = folder / "appendix_tables.csv"
-    if not file.is_file():
-        pytest.skip("no published tables: set $MMBENCH_PAPER or put appendix_tables.csv into ../shared/paper")
-    return file
-
-
 #: Tables of the study: both modalities, both replaced by noise, image only, text only.
 TABLES = {"4": BOTH, "5": EMPTY, "6": IMAGE, "7": TEXT}
 
 
-def test_known_answer_of_the_published_tables() -> None:
+def test_known_answer_of_the_published_tables(source_study: Path) -> None:
     cells: dict[tuple[str, str], dict[frozenset[str], float]] = {}
-    with published().open(encoding="utf-8") as lines:
+    with source_study.open(encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             if row["table"] in TABLES:
                 cells.setdefault((row["model"], row["dataset"]), {})[TABLES[row["table"]]] = float(row["NDCG@10"])

@@ -93,7 +93,8 @@ def judged() -> pd.DataFrame:
             asked = {contrast: q for q, contrast in {**QUESTIONS, **FUSED_WITH.get(name, {})}.items()}
             free = rows.contrast.str.startswith("free_disposal")
             rows = rows[rows.contrast.isin(asked) & (~free | (rows.model == ALL_MODELS))]
-            parts.append(rows.assign(study=name, question=rows.contrast.map(asked)))
+            if len(rows):  # an empty table says nothing of the types of its columns
+                parts.append(rows.assign(study=name, question=rows.contrast.map(asked)))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -20,6 +20,7 @@ import torch
 
 from mmbench.cli.compose import compose
 from mmbench.data.recdata import make_recdata
+from mmbench.scheduling.job import Job
 from mmbench.store import files
 from mmbench.training.fit import fit
 from tests.benchmarks.performance import machine, table, with_section
@@ -66,13 +67,18 @@ def conditions_of(study: str) -> Iterator[tuple[str, str]]:
                 yield str(model), modality
 
 
+def tuned_job(study: str, model: str, modality: str) -> Job:
+    """The job of one condition with its tuned configuration."""
+    asked = "none" if modality == "-" else modality
+    words = [f"experiment=study_{study}", f"given='{tuned_of(study)}'", f"model={model}", f"modality={asked}"]
+    return compose([*words, "tracking=none", "training.accelerator=cpu"]).job()
+
+
 def measure(study: str, model: str, modality: str) -> dict[str, float]:
     """Seconds and megabytes of one condition in this process."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # as trainings do
-    asked = "none" if modality == "-" else modality
-    words = [f"experiment=study_{study}", f"given='{tuned_of(study)}'", f"model={model}", f"modality={asked}"]
-    job = compose([*words, "tracking=none", "training.accelerator=cpu"]).job()
+    job = tuned_job(study, model, modality)
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     task = job.task()
     assert task.given is not None

@@ -174,7 +174,8 @@ class Published:
             "## Data",
             two_columns(dict(self._data(groups))),
             "## Verdicts",
-            "\n".join([*(f"- *{row.verdict}*: {row.sentence}" for row in judged.itertuples()), *silent(published)]),
+            "\n".join([*(f"- *{row.verdict}*: {row.sentence}" for row in judged.itertuples()), *silent(published)])
+            or "None: no contrast has both of its conditions.",
             f"## {benchmark.strip()}",
             *(f"![{described(file.stem)}](../images/studies/{self.name}/{file.name})" for file in figures),
         ]

@@ -48,7 +48,7 @@ def test_a_process_of_its_own_is_measured(shared_data: Path) -> None:
     assert 0 <= found["megabytes"] < 2000
 
 
-@pytest.mark.parametrize("study", ["ml100k", "uci_retail", "lfm2k"])
+@pytest.mark.parametrize("study", ["ml100k", "uci_retail", "lfm2k", "tiktok", "baby_ids"])
 def test_a_tuned_configuration_lies_where_it_is_looked_for(study: str) -> None:
     folder = ROOT / "conf" / "tuned" / price.tuned_of(study)
     assert {model for model, _ in price.conditions_of(study)} <= {file.name for file in folder.iterdir()}
