@@ -253,6 +253,16 @@ def test_no_budget_is_missing() -> None:
     assert options("budget") == sorted(BUDGETS)
 
 
+def test_the_protocol_tells_every_budget() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    told = {
+        name: tuple(int(cell.replace(",", "")) for cell in cells.split("|"))
+        for name, cells in re.findall(r"^\| (\w+)(?: \([^|]*\))? \|([ \d,|]+)\|$", page, re.M)
+        if name in BUDGETS
+    }
+    assert told == {name: numbers[:6] for name, numbers in BUDGETS.items()}
+
+
 @pytest.mark.parametrize("name", options("tracking"))
 def test_every_tracker_composes(name: str, tmp_path: Path) -> None:
     section = compose([f"tracking={name}"]).config["tracking"]
