@@ -1,4 +1,4 @@
-"""Power: which gain a study can see, and how many users or seeds a gain needs."""
+"""Power: which gain a study can see, and how many users a gain needs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ LEAST_RANKINGS = 5
 
 @dataclass(frozen=True)
 class StoppingRule:
-    """When a training ends, in optimizer steps: an epoch is 12 of them on one data set and 488 on another.
+    """When a training ends, in optimizer steps: an epoch is a few of them on one data set and hundreds on another.
 
     Validation is ranked after every epoch. ``docs/protocol.md`` tells how the values were chosen.
 
