@@ -25,7 +25,9 @@ def test_the_rule_in_use_is_the_cheapest_that_passes() -> None:
     frame = packed()
     assert len(frame) == len(list(subjects()))
     budget = compose(["model=vbpr", "budget=small"]).config["budget"]
-    assert (budget["max_steps"], budget["least_epochs"]) == (CAP_STEPS, CAP_EPOCHS)
+    # The cap in use never ends a training before that of the curves.
+    assert budget["max_steps"] > CAP_STEPS
+    assert budget["least_epochs"] == CAP_EPOCHS
     used = rules.by_steps(budget["patience_steps"], budget["min_steps"])
     assert used.name == rules.cheapest(rules.applied(frame, rules.RULES))
 

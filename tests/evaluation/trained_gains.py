@@ -34,6 +34,7 @@ ROWS = (("complementary@1", 0), ("complementary", 0), ("text_only@1", 0), ("text
 #: Learning rate and weight of the regularisation, the same pairs for every condition.
 SETTINGS = ((0.005, 0.15), (0.005, 0.5), (0.015, 0.5), (0.015, 1.0))
 SEED = 1
+MAX_STEPS = 3000
 
 
 class Subject(NamedTuple):
@@ -59,7 +60,8 @@ class Subject(NamedTuple):
     def overrides(self) -> list[str]:
         """What a command line takes for it."""
         data = [f"dataset.world={self.world}", f"dataset.world_options.seed={self.seed}", "dataset.protocol=paper"]
-        settings = [f"optimizer.lr={self.lr}", f"model.reg_weight={self.reg_weight}", "budget=small"]
+        budget = ["budget=small", f"budget.max_steps={MAX_STEPS}"]
+        settings = [f"optimizer.lr={self.lr}", f"model.reg_weight={self.reg_weight}", *budget]
         return [*data, f"model={self.model}", f"modality={self.condition}", *settings, "tracking=none"]
 
 

@@ -3,9 +3,9 @@
 Does the instrument say what was planted? Fusion and VBPR on all worlds, FREEDOM and LightGCN on four, budget ``small``:
 144 cells, 1,584 trainings. What may be said stands in :data:`TRUTH` and was written before any of these sweeps ran.
 
-An epoch of these worlds is 5 to 12 optimizer steps, and with identifiers alone validation still rises after the 3,000
-steps of the budget: +10 % up to 6,500 steps for Fusion in ``complementary``. So the cap is raised, as the report of
-such a sweep asks; 1,500 steps without a better score still end a training.
+An epoch of these worlds is 5 to 12 optimizer steps, and with identifiers alone validation still rises after 3,000
+steps: +10 % up to 6,500 steps for Fusion in ``complementary``. So the cap lies far beyond; 1,500 steps without a better
+score end a training.
 """
 
 from __future__ import annotations
