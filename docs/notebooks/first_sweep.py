@@ -50,7 +50,7 @@ results = mmbench.sweep(*words)
 # %% [markdown]
 # ## The table
 #
-# All results are in `multirun/first/report`, as Markdown, CSV, LaTeX and one HTML page. Start with the table
+# All results are in `multirun/first/report`, as Markdown, CSV, LaTeX and HTML. Start with the table
 # `benchmark.md`; [Reading the table](../reading.md) explains every mark.
 
 # %%

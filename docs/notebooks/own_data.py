@@ -50,7 +50,7 @@ items.head(3)
 # ## Prepare
 #
 # `prepare` recognises columns with usual names; `--map` names any other. It encodes titles without any downloaded weights
-# and splits by time where enough test users remain. The last line is the command that uses the folder.
+# and splits by time where enough test users remain. The last line names the next command.
 
 # %% language="bash"
 # python -m mmbench prepare log.csv --items items.csv --text title --map timestamp=bought_at --out data/shop
