@@ -49,7 +49,8 @@ def spreads(results: Mapping[str, Mapping[str, Any]], contrast: str) -> dict[str
         ``tuned``: of L; ``expected``: mean of the standard error that trials and seeds explain; ``configurations``: of
         the logarithm of the ratio of the chosen configurations.
     """
-    judged = [next(c for c in result["contrasts"] if c["name"].endswith(contrast)) for result in results.values()]
+    name = f"/{contrast}"
+    judged = [next(c for c in result["contrasts"] if c["name"].endswith(name)) for result in results.values()]
     explained = [np.sqrt(c["variance"]["trials"] + c["variance"]["seed"]) for c in judged]
     return {
         "tuned": float(np.std([c["log_ratio"] for c in judged], ddof=1)),
@@ -61,10 +62,11 @@ def spreads(results: Mapping[str, Mapping[str, Any]], contrast: str) -> dict[str
 def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The table of docs/results.md: the gains of the draws, how far they lie apart, and how far was expected."""
     lines = []
-    names = dict.fromkeys(judged["name"] for result in results.values() for judged in result["contrasts"])
+    # The name of the data set tells the draws apart.
+    names = dict.fromkeys(c["name"].partition("/")[2] for result in results.values() for c in result["contrasts"])
     for name in names if len(results) > 1 else ():
-        _, model, contrast = name.split("/")
-        found = [c for result in results.values() for c in result["contrasts"] if c["name"] == name]
+        model, contrast = name.split("/")
+        found = [c for result in results.values() for c in result["contrasts"] if c["name"].endswith(f"/{name}")]
         sd = spreads(results, name)
         apart = [f"{100 * sd[kind]:.1f}" for kind in ("tuned", "expected", "configurations")]
         gains = ", ".join(f"{100 * c['gain']:+.1f} *{c['word'] or 'no word'}*" for c in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,20 @@ def test_shuffled_images_are_hardly_ever_called_better_than_none() -> None:
     assert len(better) <= 1, better
     disposed = [d for result in DRAWN.values() for d in result["disposals"] if d["name"].endswith("of_image")]
     assert sum(d["word"] in LOSSES for d in disposed) <= 1
+
+
+def test_draws_are_told_apart_by_the_name_of_their_data_set() -> None:
+    def drawn(name: str, gain: float) -> dict[str, Any]:
+        contrast = {
+            "name": f"{name}/vbpr/text_vs_none", "word": "undecided", "gain": gain, "log_ratio": gain,
+            "variance": {"trials": 0.0003, "seed": 0.0001}, "configuration": [gain, 0.0, 0.0],
+        }  # fmt: skip
+        return {"contrasts": [contrast]}
+
+    results = {"first": drawn("ml100k", 0.01), "second": drawn("ml100k-draw1", 0.03)}
+    (row,) = draws.rows(results).splitlines()[2:]
+    assert row == "| vbpr | text_vs_none | +1.0 *undecided*, +3.0 *undecided* | 1.4 | 2.0 | 1.4 |"
+    assert draws.rows({"first": drawn("ml100k", 0.01)}).count("\n") == 1  # one draw tells no spread
 
 
 def test_every_word_of_a_study_is_a_verdict() -> None:
