@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 MINILM = "all-MiniLM-L6-v2, 384 numbers of unit norm"
 LITE0 = "EfficientNet-lite0"
@@ -118,30 +118,6 @@ VARIANTS = {
     "_draws": "several draws of the whole tuning",
     "_cold": "folds of new items",
     "_ids": "all products, no content",
-    "_splits": "three random splits",
-    "_last_out": "the last interactions of each user held out",
-    "_image_encoders": "several encoders of images",
-    "_text_encoders": "several texts or encoders of them",
-    "_audio_encoders": "several encoders of audio",
-}
-#: What made the vectors of a study of several encoders, by modality; the others are those of the data set.
-ENCODERS = {
-    "ml100k_image_encoders": {
-        "image": f"poster (92 x 138 pixels) by {LITE0}, 1,280 numbers (default), by EfficientNet-lite2, 1,280 numbers "
-        "(`lite2`), and as histograms of colours, textures and gradients, 712 numbers (`histograms`)",
-    },
-    "ml100k_text_encoders": {
-        "text": f"title, genres and overview by {MINILM} (default), and as n-grams of characters, TF-IDF and SVD, 256 "
-        "numbers (`ngram`)",
-    },
-    "lfm2k_text_encoders": {
-        "text": f"name of the artist by {MINILM} (`name`), and the tags that the listeners of this very log gave, test "
-        "pairs included, by the same (default): **they leak**",
-    },
-    "lfm2k_audio_encoders": {
-        "audio": "songs by VGGish, 128 numbers (default), and by Whisper, 512 numbers (`whisper`), means over songs "
-        "of an artist, not normalised, as published",
-    },
 }
 
 
@@ -151,11 +127,9 @@ def data_of(study: str) -> DataSet:
     Raises:
         KeyError: for a data set that is not known.
     """
-    name = study
     for ending in VARIANTS:
-        name = name.removesuffix(ending)
-    known = DATA_SETS[name]
-    return replace(known, encoders={**known.encoders, **ENCODERS.get(study, {})})
+        study = study.removesuffix(ending)
+    return DATA_SETS[study]
 
 
 def title_of(study: str) -> str:

@@ -4,8 +4,8 @@ Every draw enters slots, seeds and shuffles. The users are the same, so how far 
 is what trials and seeds contribute: at most 1.6 times what the interval says they do, and less than the gains of the
 chosen configurations. Images are shuffled against text: hardly any draw may call them better.
 
-The cap is raised, as the report of such a sweep asks: with 3,000 steps 19 to 29 % of the weight of VBPR's trials in
-draw 0 are those of trainings whose validation had risen shortly before, and no word about them is trusted.
+The cap is above 3,000 steps, which was the default when the draws began: with it 19 to 29 % of the weight of VBPR's
+trials in draw 0 are those of trainings whose validation had risen shortly before, and no word about them is trusted.
 """
 
 from __future__ import annotations

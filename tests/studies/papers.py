@@ -1,6 +1,7 @@
 """Beside the numbers of papers: ``python -m tests.studies.papers NAME`` ranks the tuned configurations of a study.
 
-The papers hide the items of training alone, so that those of validation stay candidates; we hide both. Each
+The source study and its toolbox hide the items of training alone, so that those of validation stay candidates; we hide
+both. Each
 configuration is computed once and ranked both ways. ``studies/NAME/papers.json`` keeps the means, and docs/study.md
 shows them beside what was printed elsewhere for the same interactions.
 """
@@ -24,8 +25,11 @@ from tests.studies.price import conditions_of, tuned_job
 
 KEPT = "papers.json"
 METRICS = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")
+#: The page of its code: github.com/HKUDS/MMSSL.
 MMSSL = "MMSSL (Wei et al., WWW 2023)"
+#: github.com/Xu107/MMHCL, log/tiktok.txt: one run.
 MMHCL = "MMHCL (Guo et al., arXiv 2504.16576), its released log"
+#: github.com/enoche/MMRec, evaluation/README.md.
 MMREC = "benchmark of the MMRec toolbox"
 DEEP_DIVE = "source study, table 4 (Ye et al., arXiv 2508.07399)"
 
