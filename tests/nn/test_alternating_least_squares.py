@@ -7,6 +7,7 @@ import torch
 from mmbench.data.recdata import RecData
 from mmbench.nn import alternating_least_squares
 from mmbench.nn.alternating_least_squares import factorised, solve
+from mmbench.nn.memo import Memo
 from mmbench.nn.sparse import interaction_matrix
 
 N_USERS, N_ITEMS, D = 40, 30, 5
@@ -111,3 +112,27 @@ def test_a_factorisation_is_kept_for_what_it_was_made_of(data: RecData) -> None:
         assert not torch.equal(factorised(data, *others)[1][:, :D], items)
     fewer = RecData(N_USERS, N_ITEMS, data.edge_index[:, 1:])
     assert not torch.equal(factorised(fewer, *settings)[1], items)
+
+
+def test_numbers_near_zero_change_nothing(data: RecData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A penalty that draws all vectors towards one direction leaves products below 1e-38 in every factor."""
+    penalised = (D, 30, 1.05, 0.09)
+    smallest, as_they_are, cholesky = [], [], torch.linalg.cholesky
+
+    def watched(system: torch.Tensor, *, upper: bool) -> torch.Tensor:
+        factor = cholesky(system, upper=upper)
+        smallest.append(float(factor[factor != 0].abs().min()))
+        as_they_are.append(bool(torch.tensor(1e-38).mul(0.1)))
+        return factor
+
+    monkeypatch.setattr(torch.linalg, "cholesky", watched)
+    zeroed = factorised(data, *penalised)
+    assert min(smallest) ** 2 < torch.finfo(torch.float32).tiny
+    assert not any(as_they_are)
+    assert torch.tensor(1e-38).mul(0.1)  # those of others are as they are
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda _: False)
+    monkeypatch.setattr(alternating_least_squares, "_factorisations", Memo(1))
+    as_they_are.clear()
+    for one, other in zip(zeroed, factorised(data, *penalised), strict=True):
+        assert torch.equal(one, other)
+    assert all(as_they_are)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
+from mmbench.nn import subnormals
 from mmbench.nn.memo import Memo, content_key
 from mmbench.nn.sparse import interaction_matrix
 
@@ -63,9 +64,10 @@ def factorised(
         generator = torch.Generator().manual_seed(INITIAL_SEED)
         users = 0.1 / dim**0.5 * torch.randn(data.n_users, dim, generator=generator)
         items = users.new_empty(data.n_items, dim)
-        for _ in range(n_sweeps):
-            items = solve(by_item, users, unobserved_weight, reg_weight)
-            users = solve(by_user, items, unobserved_weight, reg_weight)
+        with subnormals.as_zeros():
+            for _ in range(n_sweeps):
+                items = solve(by_item, users, unobserved_weight, reg_weight)
+                users = solve(by_user, items, unobserved_weight, reg_weight)
         return users, items
 
     sizes = (data.n_users, data.n_items, torch.get_default_dtype())

@@ -32,6 +32,7 @@ from mmbench.data.recdata import RecData
 from mmbench.evaluation.new_items import CommonLists
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.messages import Refusal
+from mmbench.nn import subnormals
 from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.store.schema import Course
 from mmbench.training import allocation, compilation
@@ -317,15 +318,12 @@ def run(module: LitRecommender) -> None:
         )
         trainer._signal_connector = _WorkersSignals(trainer)
         try:
-            # A processor takes a hundred times as long for a number below 1e-38, which gradients of nearly empty
-            # columns of features consist of; as a zero it changes nothing that a score would show.
-            torch.set_flush_denormal(True)
-            trainer.fit(module)
+            with subnormals.as_zeros():
+                trainer.fit(module)
         except ProcessException as error:
             reason = str(error).strip().splitlines()[-1]
             raise RuntimeError(f"a process of the training ended: {reason}") from error
         finally:
-            torch.set_flush_denormal(False)
             for optimizer in trainer.optimizers:  # it lives on in the circle of trainer and module
                 optimizer.state.clear()
             if trainer.strategy.launcher is not None:
