@@ -124,6 +124,7 @@ def test_mistakes_are_one_line(
     assert not list(shop.glob("*_feat*"))
 
 
+@pytest.mark.slow
 def test_the_modules_are_commands(shop: Path) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(shop.parent)}
     for words, said in ((["encode", str(shop), "text=ngram"], "text_feat.npy: ngram"), (["check", str(shop)], "")):

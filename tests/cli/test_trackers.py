@@ -151,6 +151,7 @@ def test_tensorboard_holds_the_curves_of_the_final_runs(
     assert {"figures/gains"} <= {*held.Tags()["images"]}
 
 
+@pytest.mark.slow
 def test_mlflow_holds_the_curves_of_the_final_runs(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +199,7 @@ def test_mlflow_holds_the_curves_of_the_final_runs(
     assert again[f"{sweep.name}/summary"].info.run_id != summary.info.run_id
 
 
+@pytest.mark.slow
 def test_mlflow_opens_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reports of use are forbidden: where they are not, it asks for where to send them after the first call."""
     require_modules("mlflow")
@@ -226,6 +228,7 @@ def test_mlflow_opens_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / "asked").exists()
 
 
+@pytest.mark.slow
 def test_a_store_that_was_forged_writes_nowhere_else(tmp_path: Path) -> None:
     """Where artefacts go stands in the store, and the store may lie in somebody else's folder."""
     require_modules("mlflow")

@@ -87,6 +87,7 @@ def test_a_table_is_made_again_without_tuning_and_says_so(
     )
 
 
+@pytest.mark.slow
 def test_a_condition_that_was_tuned_here_is_not_compared_with_one_that_was_not(
     tuned: Path, command: Command, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_condition_that_was_tuned_here_is_not_compared_with_one_that_was_not(
     assert "text_vs_none: measurement not trusted" in said.out
 
 
+@pytest.mark.slow
 def test_a_name_with_an_encoder_is_found(tuned: Path, command: Command, tmp_path: Path) -> None:
     place = tmp_path / "conf" / "tuned"
     (place / DATA).rename(place / f"{DATA}-image=second")

@@ -46,6 +46,7 @@ def test_tpe_proposes_after_the_random_trials_and_is_left_out_of_the_curves(comm
     assert "PASS: choice" in report
 
 
+@pytest.mark.slow
 def test_proposals_are_the_same_on_another_day(command: Command, tmp_path: Path) -> None:
     command(*SWEEP, "budget.trials=2", "budget.tpe=2")
     first = [digests(cell) for cell in cells(tmp_path)]

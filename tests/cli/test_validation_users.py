@@ -68,6 +68,7 @@ def test_no_rank_of_test_moves(tmp_path: Path) -> None:
     assert {name: sampled[name] for name in tests} == {name: whole[name] for name in tests} != {}
 
 
+@pytest.mark.slow
 def test_the_sample_is_that_of_the_split_in_every_process_and_nested() -> None:
     job = make_job(Path("nowhere"), "model=bpr", SAMPLED)
     split = job.dataset().split
@@ -105,6 +106,7 @@ def test_new_items_are_ranked_for_the_sample_and_tested_for_all(tmp_path: Path) 
     assert len(whole.valid.active_users) > 30
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_stopped_agrees_with_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reached: list[str] = []
 
@@ -205,6 +207,7 @@ def test_what_is_no_number_of_users_is_refused(value: str, command: Command, tmp
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.slow
 def test_a_number_of_another_data_set_is_not_compared(command: Command, tmp_path: Path) -> None:
     """Repetitions over split seeds have samples of their own, and are judged together all the same."""
     said = command("run", *CELLS, "sweep.name=s", SAMPLED, "dataset.protocol=paper", "dataset.split_seed=0,1")

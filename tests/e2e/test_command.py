@@ -71,6 +71,7 @@ def test_a_sweep_and_the_same_again(
     assert results(sweep) == before
 
 
+@pytest.mark.slow
 def test_swapped_images_and_a_model_that_fails(
     mmbench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

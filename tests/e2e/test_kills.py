@@ -100,6 +100,7 @@ def check_kills(folder: Path, points: Sequence[str], undisturbed: dict[str, str]
     assert len(rows) == len(set(rows)), "a finished training was run again"
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_that_was_finished(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     check_kills(tmp_path, ["fitted", "locked", "sealing"], undisturbed)
 
@@ -265,6 +266,7 @@ def times_trained(sweep_dir: Path) -> Counter[tuple[str, Unit, str]]:
     return Counter((row.cell_key, row.unit, row.configuration_hash) for row in rows)
 
 
+@pytest.mark.slow
 def test_a_torn_file_of_every_kind_is_made_again_and_nothing_else(
     looked_at_twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

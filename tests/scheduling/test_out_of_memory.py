@@ -67,8 +67,8 @@ def check(sweep: Path, said: str) -> None:
     ("of", "at", "said"),
     [
         ("torch", "fit", "RuntimeError: "),
-        ("numpy", "fit", "MemoryError: Unable to allocate "),
-        ("torch", "build", "RuntimeError: "),
+        pytest.param("numpy", "fit", "MemoryError: Unable to allocate ", marks=pytest.mark.slow),
+        pytest.param("torch", "build", "RuntimeError: ", marks=pytest.mark.slow),
     ],
 )
 def test_eleven_of_twelve_cells_are_done(of: str, at: str, said: str, command: Command, tmp_path: Path) -> None:

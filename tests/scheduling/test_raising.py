@@ -425,7 +425,7 @@ def undisturbed(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.parametrize("point", [*faults.RAISING[1:], "chosen", "record", "ledger", "sealing"])
-@pytest.mark.parametrize("time", [1, 2])
+@pytest.mark.parametrize("time", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_kill_while_effort_is_raised_costs_at_most_the_training_it_hit(
     point: str, time: int, undisturbed: dict[str, str], fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -488,7 +488,18 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+#: One of each kind, which `make test` strikes.
+USUAL = (
+    "mid-epoch of the second trial",
+    "arrays written, record not",
+    "between choice and finals",
+    "test ranks written, seal not",
+)
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=() if fault in USUAL else pytest.mark.slow) for fault in FAULTS]
+)
 def test_a_kill_costs_at_most_the_training_it_hit(
     fault: str, undisturbed: CellStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -537,7 +548,7 @@ def unsealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, Cell
     return job, store
 
 
-@pytest.mark.parametrize("lost", [1, 2, 4])
+@pytest.mark.parametrize("lost", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("half", [False, True], ids=["whole-lines", "half-a-line"])
 def test_lines_that_the_ledger_lost_are_written_again_from_the_records(
     lost: int,
