@@ -33,7 +33,7 @@ def final(
     graph = dense.normalised(dense.interactions(edges), 1e-7)
     ego = torch.cat([p["user_embedding"], p["item_embedding"]])
     users, ids = dense.mean_of_layers(graph, ego, 2).split([data.n_users, data.n_items])
-    content = [dense.content(p, data, name) for name in data.features]
+    content = [dense.linear(p, f"content.{m}.projection", dense.unit(data.features[m])) for m in data.features]
     if not content:
         return users, ids
     if weighting == "equal":

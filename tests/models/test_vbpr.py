@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mmbench.nn.recommender import Triplets
 from mmbench.store import records
 from mmbench.store.schema import Cell
 from tests.conftest import BlockWorld
+from tests.models import dense
 from tests.tiny import make_job, opened
 
 
@@ -57,11 +59,24 @@ def test_weights_by_hand(precision: str, tolerance: float, block_world: BlockWor
     data = block_world.data(("image", "text"))
     weights = {"content_weight": 0.6, "first_modality_weight": 0.2, "projection_precision": precision}
     model = VBPR(data, embedding_dim=8, **weights)
-    features = torch.cat([0.4 * data.features["image"], 1.6 * data.features["text"]], dim=1)
+    image, text = (dense.unit(data.features[name]) for name in ("image", "text"))
+    features = torch.cat([0.4 * image, 1.6 * text], dim=1)
     content = 0.6 * (features @ model.projection.weight.T + model.projection.bias)
     expected = model.user_embedding @ torch.cat([model.item_embedding, content], dim=1).T
     scores = model.score(torch.arange(data.n_users))
     torch.testing.assert_close(scores, expected, rtol=0, atol=tolerance * float(expected.detach().abs().max()))
+
+
+def test_units_of_an_encoder_do_not_matter(block_world: BlockWorld) -> None:
+    """Image vectors a thousand times as long are the same images; the reference lets them drown the text."""
+    data = block_world.data(("image", "text"))
+    louder = replace(data, features={**data.features, "image": 1000 * data.features["image"]})
+    for as_reference in (False, True):
+        scores = []
+        for given in (data, louder):
+            torch.manual_seed(0)
+            scores.append(VBPR(given, embedding_dim=8, as_reference=as_reference).score(torch.arange(44)))
+        assert torch.allclose(*scores, rtol=0, atol=1e-6) != as_reference
 
 
 def test_without_content_nothing_is_projected(block_world: BlockWorld) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
-from mmbench.nn.content_features import concatenated
+from mmbench.nn.content_features import concatenated, of_length_one
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.distinct import distinct
 from mmbench.nn.hyperparameters import positive, share
@@ -91,12 +90,8 @@ class CLCRec(FactorModel):
         self.replaced, self.temperature = share("replaced", replaced), positive("temperature", temperature)
         self.reg_weight, self.as_reference = reg_weight, as_reference
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
-        rows = {
-            name: functional.normalize(part.to(torch.get_default_dtype()), dim=1, eps=1e-12)
-            for name, part in data.features.items()
-        }
         weights = {name: content_weight * weight for name, weight in weights.items()}
-        content = concatenated(replace(data, features=rows), weights)
+        content = concatenated(of_length_one(data), weights)
         self.register_buffer("content", content, persistent=False)
         self.register_buffer("unseen_items", torch.nonzero(~data.warm).squeeze(1), persistent=False)
         self.n_users = data.n_users

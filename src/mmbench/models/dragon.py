@@ -75,7 +75,7 @@ class DRAGON(FactorModel):
         # Further deviations of the reference: a weight that one modality leaves unused, and padded lists of users.
         self.user_weights = free_weights(data.n_users, len(self.towers), pair=as_reference)
         self.user_graph = UserGraph(data.edge_index, data.n_users, data.n_items, k_users, pad=as_reference)
-        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights, unseen_too=as_reference)
 
     def begin_epoch(self) -> None:
         """Draw the padding of the user graph, where there is any."""

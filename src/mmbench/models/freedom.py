@@ -79,7 +79,7 @@ class FREEDOM(FactorModel):
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.content = projected_content(data, embedding_dim, trainable=trainable_features)
         self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, keep=1.0 - rate("dropout", dropout))
-        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights, unseen_too=as_reference)
 
     def begin_epoch(self) -> None:
         """Draw the edges of this epoch."""

@@ -8,10 +8,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import concatenated, on_unique_rows
+from mmbench.nn.content_features import concatenated, of_length_one, on_unique_rows
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.initialisation import linear, table, xavier_normal
 from mmbench.nn.losses import bpr_terms
@@ -90,8 +89,9 @@ def balanced(data: RecData, weights: Mapping[str, float] | None = None) -> Tenso
     r"""Features of all present modalities side by side, none louder than its weight: ``(n_items, sum of d)``.
 
     Rows have length :math:`a_m` in each modality, so that a wide one does not drown the others. Where item i has no
-    content its row is zero, and the :math:`M_i` modalities that it has are scaled by :math:`M / M_i`, as dropout scales
-    what it keeps: the image of a new item without a text weighs as much as image and text of others together.
+    content its row is zero, and the modalities that it has are scaled by :math:`\sum_m a_m` over the sum of their own
+    weights, as dropout scales what it keeps: the image of a new item without a text weighs as much as image and text of
+    others together.
 
     Args:
         data: training data.
@@ -99,10 +99,10 @@ def balanced(data: RecData, weights: Mapping[str, float] | None = None) -> Tenso
     """
     if not data.features:
         return concatenated(data)
-    present = torch.stack([data.present[name] for name in data.features]).to(torch.get_default_dtype())
-    scales = len(present) * present / present.sum(dim=0).clamp(min=1)
-    rows = {
-        name: scale[:, None] * functional.normalize(part, dim=1, eps=1e-12)
-        for (name, part), scale in zip(data.features.items(), scales, strict=True)
-    }
+    weights = dict.fromkeys(data.features, 1.0) if weights is None else weights
+    has = {name: data.present[name].to(torch.get_default_dtype()) for name in weights}
+    own = torch.stack([weight * has[name] for name, weight in weights.items()]).sum(0)
+    lacks = ~torch.stack([data.present[name] for name in weights]).all(0)
+    scale = torch.where(lacks & (own > 0), sum(weights.values()) / own, 1.0)
+    rows = {name: (scale * has[name])[:, None] * part for name, part in of_length_one(data).features.items()}
     return concatenated(replace(data, features=rows), weights)

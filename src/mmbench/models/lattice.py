@@ -106,8 +106,9 @@ class LATTICE(FactorModel):
         self.modal_weight = nn.Parameter(torch.full((n_modalities,), 0.5)) if n_modalities > 1 else None
         self.register_buffer("log_weights", torch.tensor(list(weights.values())).log(), persistent=False)
         self.noise = Noise(*(f"messages_{layer}" for layer in range(len(widths))))
-        self.present, self.warm = [data.present[name] for name in data.features], data.warm
-        self.frozen = list(content_graphs(data, lambda name: k).values())
+        self.present = [data.present[name] for name in data.features]
+        self.warm = torch.ones_like(data.warm) if as_reference else data.warm
+        self.frozen = list(content_graphs(data, lambda name: k, unseen_too=as_reference).values())
         self.stored = None
 
     def begin_epoch(self) -> None:

@@ -69,6 +69,7 @@ class LGMRec(FactorModel):
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
     adjacency: Tensor
     seen: Tensor
+    unseen_nodes: Tensor
     inverse_degree: Tensor
 
     def __init__(
@@ -101,7 +102,8 @@ class LGMRec(FactorModel):
         self.n_ui_layers = n_ui_layers if one_of("backbone", backbone, BACKBONES) == "lightgcn" else 0
         self.n_content_layers, self.n_hyper_layers, self.dropout = n_content_layers, n_hyper_layers, 1.0 - keep_rate
         self.alpha, self.cl_weight, self.reg_weight = alpha, cl_weight, reg_weight
-        self.ranks_with_noise = as_reference  # all that as_reference changes
+        # The deviations of the reference: noise in evaluation, and unseen items that send and have no content left.
+        self.ranks_with_noise, seen = as_reference, torch.ones_like(data.warm) if as_reference else data.warm
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         widths = {name: features.shape[1] for name, features in data.features.items()}
@@ -116,7 +118,9 @@ class LGMRec(FactorModel):
         set_adjacency(self, data, eps=1e-7)
         history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
         self.histories = ConstantMap(history, interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users))
-        self.register_buffer("seen", torch.nonzero(data.warm).squeeze(1), persistent=False)
+        self.register_buffer("seen", torch.nonzero(seen).squeeze(1), persistent=False)
+        unseen_nodes = data.n_users + torch.nonzero(~seen).squeeze(1)
+        self.register_buffer("unseen_nodes", unseen_nodes, persistent=False)
         degree = torch.bincount(data.edge_index[0], minlength=data.n_users).to(self.adjacency.dtype)
         self.register_buffer("inverse_degree", (degree + 1e-7).reciprocal().unsqueeze(1), persistent=False)
 
@@ -155,7 +159,8 @@ class LGMRec(FactorModel):
         """Content of a modality on all nodes after propagation, ``(n_users + n_items, d)``."""
         items = self.get_buffer(f"content_{name}") @ self.projection[name]
         nodes = torch.cat([self.inverse_degree * self.histories(items), items])
-        return repeated(partial(propagate, self.adjacency), nodes, self.n_content_layers)
+        local = repeated(partial(propagate, self.adjacency), nodes, self.n_content_layers)
+        return local.index_copy(0, self.unseen_nodes, nodes[self.unseen_nodes])
 
     def _global(self, name: str, items: Tensor) -> Pair:
         """Users and items through the hyperedges of a modality."""

@@ -86,7 +86,7 @@ class MGCN(PurifiedViews):
         self.content = projected_content(data, embedding_dim, trainable=trainable_features)
         set_adjacency(self, data)
         self.to_users = ConstantMap(*user_item_blocks(self.adjacency, data.n_users))
-        graphs = content_graphs(data, lambda name: k)
+        graphs = content_graphs(data, lambda name: k, unseen_too=as_reference)
         self.views = nn.ModuleDict({m: PurifiedView(graph, embedding_dim, n_layers) for m, graph in graphs.items()})
         several = data.features if len(data.features) > 1 else {}
         self.preference = nn.ModuleDict({name: linear(embedding_dim, embedding_dim) for name in several})

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import on_unique_rows, projected_content
+from mmbench.nn.content_features import of_length_one, on_unique_rows, projected_content
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import one_of, rate
 from mmbench.nn.initialisation import linear, table, xavier_uniform
@@ -27,7 +27,7 @@ class MMGCF(FactorModel):
     r"""LightGCN on a pruned graph whose item vectors are fused with projected features, :math:`z_i = F(\bar e_i, f_i)`.
 
     With the fusion F (weighted mean, weighted sum, or a linear map of the weighted concatenation) and k modalities
-    :math:`f^m`:
+    :math:`f^m` of rows of length one:
 
     - ``equal``: :math:`F(\bar e, F(f^1, \dots, f^k))`
     - ``alpha``: :math:`F(\sigma(a)\,\bar e, (1 - \sigma(a))\,f^1, \dots, (1 - \sigma(a))\,f^k)` with a learned number a
@@ -37,8 +37,8 @@ class MMGCF(FactorModel):
     modalities, and what they come to weighs c.
 
     Each epoch trains on a sample of the edges that prefers those between nodes of low degree; scores use all edges.
-    Without any modality there is nothing to fuse and the model is LightGCN on the pruned graph. The model has the
-    numbers of the reference without any option; it lacks the layers that the chosen weighting does not use.
+    Without any modality there is nothing to fuse and the model is LightGCN on the pruned graph. The reference projects
+    features as they are; ``as_reference`` does. It has layers that the chosen weighting does not use.
 
     Args:
         data: training data.
@@ -52,6 +52,7 @@ class MMGCF(FactorModel):
         first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
             of them out.
         modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
+        as_reference: reproduce the numbers of the reference implementation.
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
@@ -70,6 +71,7 @@ class MMGCF(FactorModel):
         content_weight: float = 1.0,
         first_modality_weight: float = 0.5,
         modality_weights: Mapping[str, float] | None = None,
+        as_reference: bool = False,
     ) -> None:
         super().__init__()
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
@@ -79,7 +81,7 @@ class MMGCF(FactorModel):
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, 1.0 - rate("dropout", dropout))
-        self.content = projected_content(data, embedding_dim)
+        self.content = projected_content(data if as_reference else of_length_one(data), embedding_dim)
         n_modalities = len(self.content)
         self.alpha = nn.Parameter(torch.zeros(())) if self.content and weighting == "alpha" else None
         self.fuse_content = Combine(fusion, n_modalities if weighting == "equal" else 1, embedding_dim)

@@ -109,6 +109,8 @@ def normalised_content(features: Tensor, present: Tensor, alpha: float) -> Tenso
         alpha: exponent of row sums.
     """
     rows = features[present].double()
+    if not len(rows):
+        return torch.zeros_like(features, dtype=torch.float64)
     at_once = max(1, QUANTILE_ENTRIES // max(1, len(rows)))
     quartiles = [part.quantile(part.new_tensor([0.25, 0.5, 0.75]), dim=0) for part in rows.split(at_once, dim=1)]
     low, median, high = torch.cat(quartiles, dim=1)

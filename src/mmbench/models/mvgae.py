@@ -99,7 +99,8 @@ class MVGAE(FactorModel):
         self.neighbourhood = NeighbourMean(data.edge_index, data.n_users, data.n_items, self_loops=True)
         self.noise = Noise("fused", *items)
         known = torch.cat([torch.ones(data.n_users, dtype=torch.bool), data.warm])
-        self.register_buffer("known", None if known.all() else torch.nonzero(known).squeeze(1), persistent=False)
+        chosen = None if as_reference or known.all() else torch.nonzero(known).squeeze(1)
+        self.register_buffer("known", chosen, persistent=False)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Means of users and items, each number between 0 and 1."""

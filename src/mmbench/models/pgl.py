@@ -105,7 +105,7 @@ class PGL(FactorModel):
         self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, keep)
         if mode == "global":
             self.graph.sampled = principal_graph(self.graph.full, data.n_users, embedding_dim)
-        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights)
+        self.item_graph = fused_item_graph(data, k, first_modality_weight, modality_weights, unseen_too=as_reference)
 
     def begin_epoch(self) -> None:
         """Draw the edges of this epoch."""

@@ -58,7 +58,7 @@ class SLMRec(FactorModel):
         *,
         embedding_dim: int = 64,
         n_layers: int = 3,
-        temperature: float = 0.1,
+        temperature: float = 0.2,
         alignment_weight: float = 0.1,
         alignment_temperature: float = 0.5,
         content_weight: float = 1.0,

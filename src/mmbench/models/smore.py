@@ -97,7 +97,7 @@ class SMORE(PurifiedViews):
         self.content = projected_content(data, embedding_dim, trainable=trainable_features)
         set_adjacency(self, data)
         self.to_users = ConstantMap(*user_item_blocks(self.adjacency, data.n_users))
-        graphs = content_graphs(data, lambda name: (k_of or {}).get(name, k))
+        graphs = content_graphs(data, lambda name: (k_of or {}).get(name, k), unseen_too=as_reference)
         if graphs:
             graphs[FUSED] = union_maximum(list(graphs.values()))
         frequencies = (1, embedding_dim // 2 + 1, 2)  # real and imaginary parts

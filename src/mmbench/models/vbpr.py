@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import concatenated, on_unique_rows, projected_rows
+from mmbench.nn.content_features import concatenated, of_length_one, on_unique_rows, projected_rows
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import one_of
 from mmbench.nn.initialisation import linear, table, xavier_normal, xavier_uniform
@@ -24,9 +24,10 @@ PRECISIONS = ("full", "bf16")
 class VBPR(FactorModel):
     r"""BPR with a linear content part, :math:`\hat y_{ui} = u_u^\top [q_i; c\,(W f_i + b)]`.
 
-    :math:`f_i` joins the raw features of all present modalities in name order, each times :math:`a_m`. As in the code
+    :math:`f_i` joins the features of all present modalities in name order, each of length :math:`a_m`. As in the code
     behind the published numbers, and unlike the paper, the projection has a bias and there are no item and visual bias
-    terms. Without any modality the content half vanishes and the model is BPR with ``embedding_dim`` columns.
+    terms. Without any modality the content half vanishes and the model is BPR with ``embedding_dim`` columns. Paper and
+    code take features as they are; ``as_reference`` does.
 
     Args:
         data: training data.
@@ -38,6 +39,7 @@ class VBPR(FactorModel):
         first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
             of them out.
         modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
+        as_reference: reproduce the numbers of the reference implementation.
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
@@ -56,11 +58,12 @@ class VBPR(FactorModel):
         content_weight: float = 1.0,
         first_modality_weight: float = 0.5,
         modality_weights: Mapping[str, float] | None = None,
+        as_reference: bool = False,
     ) -> None:
         super().__init__()
         self.reg_weight, self.content_weight = reg_weight, content_weight
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
-        content = concatenated(data, weights)
+        content = concatenated(data if as_reference else of_length_one(data), weights)
         if one_of("projection_precision", projection_precision, PRECISIONS) == "bf16":
             content = content.bfloat16()
         self.register_buffer("content", content, persistent=False)

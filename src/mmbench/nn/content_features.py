@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.distinct import distinct
@@ -33,6 +35,19 @@ def concatenated(data: RecData, weights: Mapping[str, float] | None = None) -> T
     parts = [data.features[name].to(torch.get_default_dtype()) for name in weights]
     parts = [part if weight == 1.0 else weight * part for part, weight in zip(parts, weights.values(), strict=True)]
     return parts[0] if len(parts) == 1 else torch.cat([torch.empty(data.n_items, 0), *parts], dim=1)
+
+
+def of_length_one(data: RecData) -> RecData:
+    """The data with every row of features scaled to length one, so that a weight is one whatever an encoder's units.
+
+    The image vectors of a common encoder are twenty times as long as its text vectors: weighed as they are, images
+    would drown the text in all but the last twentieth of a range of shares.
+    """
+    rows = {
+        name: functional.normalize(part.to(torch.get_default_dtype()), dim=1, eps=1e-12)
+        for name, part in data.features.items()
+    }
+    return replace(data, features=rows)
 
 
 def centred_directions(features: Tensor, present: Tensor) -> Tensor:

@@ -62,5 +62,6 @@ MAPPING = Mapping(
         "reg": lambda case: case.hyper_parameters["reg_weight"] * case.arrays["loss/reg_unweighted"],
     },
     graphs={"graph.full": "graph/norm_adj", "graph.sampled": "graph/masked_adj"},
+    fixed={"as_reference": True},
     prepare=draw,
 )

@@ -12,4 +12,5 @@ MAPPING = Mapping(
         "projection.bias": "item_linear.bias",
     },
     losses={"bpr": "bpr", "reg": "weighted_regulariser"},
+    fixed={"as_reference": True},
 )
