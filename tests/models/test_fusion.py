@@ -36,6 +36,17 @@ def test_the_other_modalities_weigh_more_where_one_is_missing(block_world: Block
     torch.testing.assert_close(norms, expected)
 
 
+def test_what_is_missing_is_made_up_for_by_weight(block_world: BlockWorld) -> None:
+    """Images count .4 times and text 1.6 times; whichever an item has alone has length two."""
+    data = block_world.data(("image", "text"))
+    present = {name: mask.clone() for name, mask in data.present.items()}
+    present["text"][0] = present["image"][1] = False
+    parts = balanced(replace(data, present=present), {"image": 0.4, "text": 1.6}).split([20, 12], dim=1)
+    image, text = (part.norm(dim=1)[:3].tolist() for part in parts)
+    assert image == pytest.approx([2.0, 0.0, 0.4])
+    assert text == pytest.approx([0.0, 2.0, 1.6])
+
+
 def test_a_zero_row_stays_zero_when_balanced() -> None:
     present = {"text": torch.tensor([True, True])}
     data = RecData(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -159,3 +160,14 @@ def test_the_contrast_compares_with_every_row_and_counts_repeated_ones() -> None
     logits = dense.unit(a)[chosen] @ dense.unit(b).T / TEMPERATURE
     expected = (logits.exp().sum(1).log() - logits.gather(1, chosen[:, None]).squeeze(1)).sum()
     torch.testing.assert_close(contrast_with_all(a, b, chosen, b), expected, rtol=1e-12, atol=0)
+
+
+def test_an_unseen_item_keeps_its_content(block_world: BlockWorld) -> None:
+    """Propagation leaves an item without interactions nothing; the reference does so."""
+    known = block_world.data(("text",))
+    data = replace(known, edge_index=known.edge_index[:, known.edge_index[1] != 7])
+    for as_reference in (False, True):
+        model = LGMRec(data, embedding_dim=WIDTH, n_content_layers=2, as_reference=as_reference)
+        (local,) = model._local("text")[data.n_users + 7].unsqueeze(0)
+        content = data.features["text"][7].double() @ model.projection["text"]
+        torch.testing.assert_close(local, torch.zeros_like(content) if as_reference else content)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,16 @@ def test_items_without_content_or_interactions(block_world: BlockWorld) -> None:
     text = weights_of(MMGF, data, content_weight=0.3)
     assert (text[:, COLD].std(0) > 0).all(), "content ranks what nobody has bought"
     assert torch.equal(text[5], nothing[5]), "without content there is no edge"
+
+
+def test_a_modality_that_no_item_has_weighs_nothing(block_world: BlockWorld) -> None:
+    data = block_world.data(("text",))
+    empty = replace(data, present={"text": torch.zeros(data.n_items, dtype=torch.bool)})
+    models = [MMGF(given) for given in (empty, block_world.data(()))]
+    for model, given in zip(models, (empty, block_world.data(())), strict=True):
+        model.fit(given)
+    scores = [model.score(torch.arange(data.n_users)) for model in models]
+    torch.testing.assert_close(*scores)
 
 
 def test_constant_features_weigh_nothing(block_world: BlockWorld) -> None:

@@ -14,7 +14,18 @@ from torch import Tensor
 
 from mmbench.data.features import with_missing_filled
 from mmbench.data.recdata import RecData, make_recdata
+from mmbench.models.cohesion import COHESION
 from mmbench.models.contentpopularity import ContentPopularity
+from mmbench.models.dragon import DRAGON
+from mmbench.models.freedom import FREEDOM
+from mmbench.models.gume import GUME
+from mmbench.models.lattice import LATTICE
+from mmbench.models.lgmrec import LGMRec
+from mmbench.models.mentor import MENTOR
+from mmbench.models.mgcn import MGCN
+from mmbench.models.mvgae import MVGAE
+from mmbench.models.pgl import PGL
+from mmbench.models.smore import SMORE
 from mmbench.nn.recommender import ClosedForm, FactorModel, UnseenItems
 from mmbench.training.fit import made
 from tests.conftest import BlockWorld
@@ -44,11 +55,12 @@ def data_of(world: BlockWorld, condition: str, order: np.ndarray | None = None) 
     return make_recdata(known, features)
 
 
-def trained_on(model_class: Model, data: RecData, steps: int = 3) -> Any:
+def trained_on(model_class: Model, data: RecData, steps: int = 3, **settings: Any) -> Any:
     """A small model as training makes it, after some steps."""
     torch.manual_seed(0)
     known = inspect.signature(model_class).parameters
-    model = made(functools.partial(model_class, **({"embedding_dim": 16} if "embedding_dim" in known else {})), data)
+    settings |= {"embedding_dim": 16} if "embedding_dim" in known else {}
+    model = made(functools.partial(model_class, **settings), data)
     if isinstance(model, ClosedForm):
         model.fit(data)
     train(model, data, steps)
@@ -79,6 +91,22 @@ def test_features_of_unseen_items_move_no_other(model_class: Model, condition: s
     seen = np.setdiff1d(np.arange(N_ITEMS), UNSEEN)
     torch.testing.assert_close(after[:, seen], before[:, seen], rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(after[:, UNSEEN], before[:, UNSEEN[order]], rtol=1e-6, atol=1e-9)
+
+
+#: Models whose reference has items without interactions in its item graphs or among what a contrast is averaged over.
+OPEN_TO_UNSEEN = [COHESION, DRAGON, FREEDOM, GUME, LATTICE, LGMRec, MENTOR, MGCN, MVGAE, PGL, SMORE]
+
+
+@pytest.mark.parametrize("model_class", OPEN_TO_UNSEEN, ids=lambda model: model.__name__)
+def test_in_a_reference_they_move_others(model_class: Model, block_world: BlockWorld) -> None:
+    """All of them get the features of the first one."""
+    order = np.zeros(len(UNSEEN), np.int64)
+    before, after = (
+        scores_of(trained_on(model_class, data_of(block_world, "fused", deal), as_reference=True))
+        for deal in (None, order)
+    )
+    seen = np.setdiff1d(np.arange(N_ITEMS), UNSEEN)
+    assert not torch.allclose(after[:, seen], before[:, seen], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(

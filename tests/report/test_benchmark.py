@@ -100,7 +100,7 @@ def test_gains_carry_their_marks(rows: dict[str, dict[str, Entry]]) -> None:
     assert gain["lost"] == "✗"
     assert (gain["better"][:5], gain["better"][-1]) == ("+10.0", "†")
     assert (gain["same"][:4], gain["same"][-1]) == ("+0.0", "≈")
-    assert gain["untrusted"][-2:] == "†✗"
+    assert gain["untrusted"][-2:] == "]✗", "its p is small, and it is not trusted"
     assert gain["wide"][-1] == "?"
     assert rows["better"]["verdict text_vs_none"].text == "better"
     assert rows["better"]["seeds x trials"].text == "3 x 8"

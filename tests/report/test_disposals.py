@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from mmbench.inference.tuned_gain import NoWord
 from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
-from mmbench.report.pooled import pool
+from mmbench.report.pooled import pool, pooled_tables
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import disposal_sentence
 from mmbench.report.write import write_report
@@ -138,11 +139,21 @@ def test_it_is_pooled_over_data_sets(tmp_path: Path) -> None:
     both = {**one, **{("e", *name[1:]): cell for name, cell in other.items()}}
     table = read_sweep(write_sweep(tmp_path / "s", both))
     found = read_disposals(table, read_groups(table, table.folder))
-    pooled = pool(found)["m", "free_disposal_of_image"]
+    pooled = pool(found)["m", "free_disposal_of_image", ""]
     gains = [d.tuned.log_gain for d in found if d.modality == "image" and d.model == "m" and d.tuned]
     assert pooled == pooled_gain([gain for gain in gains if gain])
     assert pooled.k == 2
-    assert (ALL_MODELS, "free_disposal_of_image") in pool(found)
+    assert (ALL_MODELS, "free_disposal_of_image", "") in pool(found)
+    # Among new items a metric is another one than among all.
+    among = [replace(d, target="cold") if d.dataset == "e" else d for d in found]
+    assert pool(among) == {}
+    twice = pool([*found, *(replace(d, target="cold") for d in found)])
+    assert [key.target for key in twice if key.model == "m"] == ["", "", "cold", "cold"]
+    titles = [table.title for table in pooled_tables([*found, *(replace(d, target="cold") for d in found)], "ndcg@20")]
+    assert titles == [
+        "all data sets, NDCG@20: random effects of log(1 + gain)",
+        "all data sets, NDCG@20 among new items themselves: random effects of log(1 + gain)",
+    ]
 
 
 def test_late_external_and_thinned_cells_are_on_neither_side(tmp_path: Path) -> None:

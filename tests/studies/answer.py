@@ -25,7 +25,8 @@ from mmbench.inference.tuned_gain import TunedGain
 from mmbench.messages import points
 from mmbench.report import charts
 from mmbench.report.disposals import FREE
-from mmbench.report.pooled import NOT_POOLED, percents
+from mmbench.report.pooled import NOT_POOLED
+from mmbench.report.sentences import percents
 from mmbench.store import files
 from tests.benchmarks.performance import table, with_section
 from tests.studies import kept

@@ -35,7 +35,7 @@ from mmbench.report.cell_effort import CellEffort, soundness
 from mmbench.report.comparisons import unfairness, wordless
 from mmbench.report.disposals import FREE
 from mmbench.report.fairness_checks import Group
-from mmbench.report.pooled import percents
+from mmbench.report.sentences import percents
 from mmbench.report.table import SweepTable
 from mmbench.report.together import Repetitions, judge_together, read_repetitions, without_word
 from mmbench.store import files, records

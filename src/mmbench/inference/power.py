@@ -20,7 +20,7 @@ def mde_relative(
     r"""Minimal detectable relative effect.
 
     :math:`(z_{1-\alpha/2} + z_{power}) \sqrt{\sigma^2_u/n + \sigma^2_s/S + \sigma^2_{us}/(nS)}`, components of the
-    differences scaled by B's mean, as ``stats.MeanSquares.components`` gives them; one below zero counts as zero.
+    differences scaled by B's mean, as ``MeanSquares.components`` gives them; one below zero counts as zero.
     """
     variance = max(var_user, 0.0) / n + max(var_seed, 0.0) / seeds + max(var_interaction, 0.0) / (n * seeds)
     return _detection(alpha, power) * math.sqrt(variance)

@@ -159,8 +159,8 @@ def edge_share(
 ) -> float:
     """Share of the best 20 % of the trials whose value lies within 5 % of a bound of its range.
 
-    Above :data:`EDGE_WARNING` the optimum is at the edge, and the range should be wider. A value with a probability of
-    its own, such as a weight of 0, is no edge: beyond it there is nothing to search.
+    Above :data:`EDGE_WARNING` the optimum is at the edge, and the range should be wider. A bound that has a probability
+    of its own, such as a weight of 0, is no edge, nor is any other such value: beyond it there is nothing to search.
 
     Args:
         values: the hyper-parameter's value in each slot, ``(n_trials,)``.
@@ -183,7 +183,8 @@ def edge_share(
         chosen, bounds = np.log(chosen), np.log(bounds)
     place = (chosen - bounds[0]) / (bounds[1] - bounds[0])
     reach = EDGE_WIDTH + 1e-12
-    return float(((place <= reach) | (place >= 1 - reach)).sum() / len(best))
+    at_low, at_high = (place <= reach) & (low not in atoms), (place >= 1 - reach) & (high not in atoms)
+    return float((at_low | at_high).sum() / len(best))
 
 
 def crossings(rungs: Sequence[int], histories: Sequence[Sequence[float] | None]) -> float | None:

@@ -10,13 +10,12 @@ from mmbench.inference.tuned_gain import estimate
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.messages import Message, points, series
 from mmbench.report.cell_effort import CellEffort
-from mmbench.report.comparisons import ALPHA, Comparison, level_of, wordless
+from mmbench.report.comparisons import Comparison, is_significant, level_of, wordless
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
 from mmbench.report.new_items import floor_lines
-from mmbench.report.pooled import percents
 from mmbench.report.results import COUNTED
-from mmbench.report.sentences import metric_among, metric_name
+from mmbench.report.sentences import metric_among, metric_name, percents
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitions
 from mmbench.store.schema import ID_ONLY
@@ -39,7 +38,8 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
         own = [group for group in groups if group.dataset == dataset]
         marks = {} if dataset in draws else _marks(table, dataset, own)
         target = next((group.cells[0].cell.target for group in own), "")
-        printed.append(_models(table, dataset, compared, marks, target))
+        efforts = {group.model: _effort(group.cells) for group in own}
+        printed.append(_models(table, dataset, compared, marks, efforts, target))
     notes = [*_notes(table), *floor_lines(table, [table.primary])]
     if draws:
         notes.append(Message(UNMARKED, datasets=series(sorted(draws))))
@@ -47,7 +47,12 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
 
 
 def _models(
-    table: SweepTable, dataset: str, compared: Sequence[Comparison], marks: Mapping[tuple[str, str], int], target: str
+    table: SweepTable,
+    dataset: str,
+    compared: Sequence[Comparison],
+    marks: Mapping[tuple[str, str], int],
+    efforts: Mapping[str, str],
+    target: str,
 ) -> Table[str]:
     """A row for each model: values by condition, gain of every contrast, then the tests of the first contrast."""
     by_contrast: dict[str, dict[str, Comparison]] = {contrast.name: {} for contrast in table.contrasts}
@@ -64,7 +69,6 @@ def _models(
         columns.append(_text(f"{name} %", by_model, lambda c: _gain(c) if c else NOTHING))
     if shown:
         name, first = next(iter(shown.items()))
-        effort = f"{table.budget['seeds']} x {table.budget['trials']}"
         columns += [
             _text(Message("verdict {contrast}", contrast=name), first, lambda c: c.word if c else NOTHING),
             _text(
@@ -74,12 +78,19 @@ def _models(
             ),
             _text(Message("MDE %"), first, lambda c: f"{100 * c.inference.mde:.1f}" if c and c.inference else NOTHING),
             _text("R", first, lambda c: NOTHING if c is None or c.redundancy is None else f"{c.redundancy:.2f}"),
-            _text(Message("seeds x trials"), first, lambda c: effort),
+            Column[str](
+                Message("seeds x trials"), Message("seeds x trials"), lambda m: efforts.get(m, NOTHING), part=2
+            ),
             _text(Message("fairness"), first, lambda c: c.fairness if c else NOTHING),
         ]
     hint = Message(" (* best of its column, ~ not told from it)") if marks else ""
     title = Message("{data}, benchmark on {metric}", data=dataset, metric=metric_among(table.primary, target))
     return Table(title, columns, table.models(dataset), hint)
+
+
+def _effort(cells: Sequence[CellEffort]) -> str:
+    """Final seeds and trials of every condition of a model, as its records say; several where they differ."""
+    return ", ".join(f"{seeds} x {trials}" for seeds, trials in sorted({(len(c.finals), len(c.trials)) for c in cells}))
 
 
 def _text(label: str, by_model: Mapping[str, Comparison], get: Callable[[Comparison | None], str]) -> Column[str]:
@@ -159,7 +170,8 @@ def _gain(comparison: Comparison) -> str:
         text += f" {percents(tuned.interval)}"
     marks = ""
     if inference is not None:
-        marks = SIGNIFICANT * (inference.holm < ALPHA) + EQUIVALENT * (inference.equivalence_p < 1 - tuned.level)
+        marks = SIGNIFICANT * is_significant(comparison, inference.holm)
+        marks += EQUIVALENT * (inference.equivalence_p < 1 - tuned.level)
     silent = WORDLESS * (word is None)
     return f"{text}{marks}{UNDECIDED * (word is Verdict.UNDECIDED)}{broken}{silent}"
 
@@ -170,17 +182,19 @@ def _notes(table: SweepTable) -> list[str]:
     lines: list[str] = [
         Message(
             "{metric} of the chosen configuration, mean over users and seeds ± half its 95 % interval; {same} the "
-            "model ignores content; best of a column marked, and those over which the best has no tuned gain that is "
-            "told from zero (interval over trials, users and the default's seed; uncorrected).",
+            "model ignores content; best of a column marked, and those over which the tuned gain of the best has an "
+            "interval that holds zero (over trials, users and the default's seed; uncorrected); where there is no such "
+            "interval nothing is marked.",
             metric=metric_name(table.primary),
             same=SAME,
         ),
         Message(
             "Gains are relative, of models tuned with a third of their trials (verdicts.md), interval over trials, "
-            "users and the default's seed; {significant} Holm p within the model below .05, {equivalent} equivalent "
-            "within {margin} % (TOST), {undecided} undecided, {failed} failed or not trusted, {wordless} no word is "
-            "allowed; margin: smallest one at which the two are equivalent; MDE: gain that is detected with 80 % "
-            "power; R: share of what the added modality adds to nothing that the others tell too.",
+            "users and the default's seed (95 % unless another level is named); {significant} Holm p within the model"
+            " below .05 (.05/k at look k), {equivalent} equivalent within {margin} % (TOST), {undecided} undecided, "
+            "{failed} failed or not trusted, {wordless} no word is allowed; margin: smallest one at which the two are"
+            " equivalent; MDE: gain that is detected with 80 % power; R: share of what the added modality adds to "
+            "nothing that the others tell too.",
             significant=SIGNIFICANT,
             equivalent=EQUIVALENT,
             margin=f"{100 * table.delta:g}",

@@ -13,7 +13,7 @@ from mmbench.inference.contrast import Contrast
 from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
 from mmbench.inference.looks import level_of_look
 from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
-from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, equivalence_level, verdict
+from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, Verdict, equivalence_level, verdict
 from mmbench.messages import Message, Template, clauses, conjoined, message_of, series
 from mmbench.report.cell_effort import CellEffort, badly_trained
 from mmbench.report.fairness_checks import FAIL, PASS, WARN, Group
@@ -27,8 +27,6 @@ PENDING = {
     "missing": Template("{condition} missing"),
     "stale": Template("{condition} stale"),
 }
-#: Adjusted p below which a contrast counts as significant, within a cell and over the table.
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -389,34 +387,58 @@ class _Tested(Protocol):
     def model(self) -> str | None: ...
 
     @property
+    def tuned(self) -> Gain | None: ...
+
+    @property
+    def judgement(self) -> Judgement | None: ...
+
+    @property
+    def within(self) -> Repetitions | None: ...
+
+    @property
     def inference(self) -> Inference | None: ...
 
 
 Row = TypeVar("Row", bound=_Tested)
 
 
+def is_tested(row: _Tested) -> bool:
+    """Whether a row is one of those that p is adjusted for: it was judged, and not with others in its place."""
+    return row.judgement is not None and row.within is None
+
+
 def adjusted(rows: Sequence[Row]) -> list[Row]:
     """Fill in the adjusted p: Holm within a dataset and model, Benjamini-Hochberg over all.
 
-    Contrasts are one such table, free disposals another. Untrusted rows stay in their families, so that distrust never
-    makes the others look better.
+    Contrasts are one such table, free disposals another. Rows that are not trusted stay in their families, and one that
+    failed or has no bounds counts with a p of 1, so that neither ever makes the others look better.
     """
-    tested = {i: row.inference for i, row in enumerate(rows) if row.inference is not None}
-    over_all = dict(
-        zip(tested, intervals.benjamini_hochberg([inference.p for inference in tested.values()]), strict=True)
-    )
+    tested = {i: 1.0 if row.inference is None else row.inference.p for i, row in enumerate(rows) if is_tested(row)}
+    over_all = dict(zip(tested, intervals.benjamini_hochberg([*tested.values()]), strict=True))
     families: dict[tuple[str, str | None], list[int]] = {}
     for i in tested:
         families.setdefault((rows[i].dataset, rows[i].model), []).append(i)
     found = list(rows)
     for family in families.values():
-        for i, holm in zip(family, intervals.holm([tested[i].p for i in family]), strict=True):
-            filled = replace(tested[i], holm=float(holm), bh=float(over_all[i]))
-            found[i] = replace(rows[i], inference=filled)  # type: ignore[type-var]
+        for i, holm in zip(family, intervals.holm([tested[i] for i in family]), strict=True):
+            if (inference := rows[i].inference) is not None:
+                filled = replace(inference, holm=float(holm), bh=float(over_all[i]))
+                found[i] = replace(rows[i], inference=filled)  # type: ignore[type-var]
     return found
+
+
+def is_significant(row: _Tested, p: float) -> bool:
+    """Whether a p lies below the level of the row's look, and the row may have a word at all.
+
+    Args:
+        row: a contrast or a free disposal.
+        p: one of its p, adjusted.
+    """
+    spoken = row.judgement is not None and row.judgement.word not in (None, Verdict.FAILED, Verdict.UNTRUSTED)
+    return spoken and row.tuned is not None and p < 1.0 - row.tuned.level
 
 
 def significant(compared: Sequence[Comparison]) -> tuple[int, int]:
     """How many contrasts are significant over the table, and how many were tested."""
-    tested = [c.inference.bh for c in compared if c.inference is not None]
-    return int(np.sum(np.array(tested) < ALPHA)) if tested else 0, len(tested)
+    found = sum(c.inference is not None and is_significant(c, c.inference.bh) for c in compared)
+    return found, sum(map(is_tested, compared))

@@ -12,7 +12,7 @@ from mmbench.inference.verdicts import WORDS
 from mmbench.messages import LANGUAGES, Message, Translator, points
 from mmbench.report import charts
 from mmbench.report.charts import Drawing, Line
-from mmbench.report.comparisons import ALPHA, Comparison
+from mmbench.report.comparisons import Comparison, is_significant
 from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
 from mmbench.report.sentences import MORE_SEARCH, metric_name
 from mmbench.report.table import SweepTable
@@ -131,10 +131,10 @@ def condition_means(table: SweepTable) -> dict[str, dict[str, dict[str, float]]]
 
 
 def gain_cells(compared: Sequence[Comparison]) -> dict[str, dict[str, dict[str, str]]]:
-    """Gain in percent by dataset, model and contrast, a dagger where the Holm-adjusted p is below .05."""
+    """Gain in percent by dataset, model and contrast, a dagger where it is significant by the Holm-adjusted p."""
     cells: dict[str, dict[str, dict[str, str]]] = {}
     for c in compared:
         if c.tuned is not None and math.isfinite(c.tuned.gain):
-            mark = "†" if c.inference is not None and c.inference.holm < ALPHA else ""
+            mark = "†" if c.inference is not None and is_significant(c, c.inference.holm) else ""
             cells.setdefault(c.dataset, {}).setdefault(c.model, {})[c.contrast] = f"{points(c.tuned.gain)}{mark}"
     return cells

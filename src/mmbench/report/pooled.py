@@ -7,31 +7,34 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmbench.inference.intervals import Interval
 from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
 from mmbench.inference.verdicts import Verdict
-from mmbench.messages import Message, points
-from mmbench.report.comparisons import ALPHA, Comparison
+from mmbench.messages import Message, Template, points
+from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import ALL_MODELS, Disposal
 from mmbench.report.layout import Column, Table
+from mmbench.report.sentences import metric_among, percents
 from mmbench.report.table import SweepTable
 from mmbench.store.schema import ID_ONLY
 
 NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)
+#: Adjusted p below which two conditions are told apart by their ranks over data sets.
+ALPHA = 0.05
 
 
 class Contrasted(NamedTuple):
-    """A contrast, or the free disposal of a modality, of one model or over all of them."""
+    """A contrast, or the free disposal of a modality, of one model or over all of them, tuned for one target."""
 
     model: str
     contrast: str
+    target: str = ""
 
 
 Judged = Comparison | Disposal
 
 
 def studies(compared: Sequence[Judged]) -> dict[Contrasted, list[Judged]]:
-    """Rows to pool by model and contrast: one for each data set, trusted, with a tuned gain that has bounds.
+    """Rows to pool by model, contrast and target: one for each data set, trusted, with a tuned gain that has bounds.
 
     A gain of exactly zero without variance, of two sides that are the same runs, is no estimate that has a weight.
 
@@ -42,21 +45,26 @@ def studies(compared: Sequence[Judged]) -> dict[Contrasted, list[Judged]]:
     for c in compared:
         trusted = c.within is None and c.judgement is not None and c.judgement.word not in NOT_POOLED
         if trusted and c.tuned is not None and c.tuned.log_gain is not None and c.tuned.log_gain.se > 0:
-            name = Contrasted(c.model or ALL_MODELS, c.name.split("/")[-1])
+            name = Contrasted(c.model or ALL_MODELS, c.name.split("/")[-1], c.target)
             pooled.setdefault(name, {}).setdefault(c.data, c)
     return {key: list(by_data.values()) for key, by_data in pooled.items() if len(by_data) > 1}
 
 
 def pool(compared: Sequence[Judged]) -> dict[Contrasted, PooledEffect]:
-    """Random-effects mean over data sets by model and contrast, where there are at least two data sets."""
+    """Random-effects mean over data sets by model, contrast and target, where there are at least two data sets."""
     return {
         key: pooled_gain([c.tuned.log_gain for c in members if c.tuned and c.tuned.log_gain])
         for key, members in studies(compared).items()
     }
 
 
-def pooled_tables(compared: Sequence[Judged]) -> list[Table[tuple[Contrasted, PooledEffect]]]:
-    """The pooled gains as a table, if there are any."""
+def pooled_tables(compared: Sequence[Judged], metric: str) -> list[Table[tuple[Contrasted, PooledEffect]]]:
+    """The pooled gains, a table for each target: among new items a metric is another one than among all.
+
+    Args:
+        compared: contrasts and free disposals.
+        metric: the metric that was judged.
+    """
     columns: Sequence[Column[tuple[Contrasted, PooledEffect]]] = (
         Column(None, Message("model"), lambda row: row[0].model, names=True),
         Column(None, Message("contrast"), lambda row: row[0].contrast, names=True),
@@ -66,20 +74,18 @@ def pooled_tables(compared: Sequence[Judged]) -> list[Table[tuple[Contrasted, Po
         Column(None, Message("in a new data set %"), lambda row: row[1].predicted, percents),
         Column(None, Message("tau"), lambda row: row[1].tau, lambda tau: f"{tau:.3f}"),
     )
-    rows = list(pool(compared).items())
-    return [Table(Message("all data sets, random effects of log(1 + gain)"), columns, rows)] if rows else []
+    by_target: dict[str, list[tuple[Contrasted, PooledEffect]]] = {}
+    for key, effect in pool(compared).items():
+        by_target.setdefault(key.target, []).append((key, effect))
+    title = Template("all data sets, {metric}: random effects of log(1 + gain)")
+    return [Table(Message(title, metric=metric_among(metric, of)), columns, rows) for of, rows in by_target.items()]
 
 
-def percents(interval: Interval) -> str:
-    """Bounds in percent."""
-    return f"[{points(interval.lo)}, {points(interval.hi)}]"
-
-
-def ranks(table: SweepTable, model: str) -> tuple[list[str], RankComparison] | None:
-    """Conditions of a model ranked over data sets; None below ten data sets or three conditions."""
+def ranks(table: SweepTable, model: str, target: str = "") -> tuple[list[str], RankComparison] | None:
+    """Conditions of a model tuned for a target, ranked over data sets; None below ten data sets or three conditions."""
     datasets: dict[str, str] = {}
     for (dataset, name, modality), cell in table.cells.items():
-        if name == model and modality != ID_ONLY and cell.status == "done":
+        if name == model and modality != ID_ONLY and cell.status == "done" and cell.target == target:
             datasets.setdefault(cell.data, dataset)  # the first split of each data set
     done = {c: [table.done(d, model, c) for d in datasets.values()] for c in table.conditions}
     whole = {c: [r.mean(table.primary) for r in row if r] for c, row in done.items() if row and all(row)}
@@ -91,13 +97,15 @@ def ranks(table: SweepTable, model: str) -> tuple[list[str], RankComparison] | N
 def rank_tables(table: SweepTable) -> list[Table[int]]:
     """Mean ranks of the conditions of each model, only from ten data sets on."""
     tables = []
-    for model in sorted({model for _, model, _ in table.cells}):
-        ranked = ranks(table, model)
+    done = {name: cell for name, cell in table.cells.items() if cell.status == "done"}
+    for model, target in sorted({(model, cell.target) for (_, model, _), cell in done.items()}):
+        ranked = ranks(table, model, target)
         if ranked is not None:
             names, compared = ranked
             title = Message(
-                "{model}, mean ranks over data sets (Friedman p {p}, critical difference {difference})",
+                "{model}, {metric}: mean ranks over data sets (Friedman p {p}, critical difference {difference})",
                 model=model,
+                metric=metric_among(table.primary, target),
                 p=f"{compared.friedman_p:.3g}",
                 difference=f"{compared.critical_difference:.2f}",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mmbench.inference.intervals import Interval
 from mmbench.inference.tuned_gain import Gain
 from mmbench.inference.verdicts import WORDS, Judgement
 from mmbench.messages import Message, Template, clauses, conjoined, points, series
@@ -54,16 +55,22 @@ def percent(share: float) -> str:
 
 
 def amount(tuned: Gain) -> str:
-    """A tuned gain with its bounds.
-
-    A level other than 95 % is named; the legend of every table names that one.
-    """
+    """A tuned gain with its bounds; the legend of every table names 95 %."""
     if tuned.interval is None:
         return Message("{gain} % (no interval)", gain=points(tuned.gain))
-    bounds = f"{percent(tuned.gain)} [{points(tuned.interval.lo)}, {points(tuned.interval.hi)}]"
-    if tuned.level == 0.95:
+    return f"{percent(tuned.gain)} {percents(tuned.interval)}"
+
+
+def percents(interval: Interval) -> str:
+    """Bounds in percent, with their level as :func:`at_level` has it."""
+    return at_level(f"[{points(interval.lo)}, {points(interval.hi)}]", interval.level)
+
+
+def at_level(bounds: str, level: float) -> str:
+    """Bounds and their level, which is named where it is not 95 %."""
+    if math.isclose(level, 0.95):
         return bounds
-    return Message("{bounds} at {level} %", bounds=bounds, level=f"{100 * tuned.level:.3g}")
+    return Message("{bounds} at {level} %", bounds=bounds, level=f"{100 * level:.3g}")
 
 
 def sentence(comparison: Comparison, metric: str) -> str:

@@ -10,13 +10,14 @@ from mmbench.inference.intervals import CrossedInterval, Interval, LogGain, User
 from mmbench.inference.tuned_gain import Gain, TopTrial, TunedGain
 from mmbench.inference.verdicts import MIN_SEEDS, equivalence_level
 from mmbench.messages import Message, points, series
-from mmbench.report.comparisons import ALPHA, Comparison, Inference, significant
+from mmbench.report.comparisons import Comparison, Inference, is_significant, significant
 from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
 from mmbench.report.layout import Column, Document, Table
 from mmbench.report.new_items import floor_lines
-from mmbench.report.pooled import percents, pooled_tables, rank_tables
+from mmbench.report.pooled import pooled_tables, rank_tables
 from mmbench.report.sentences import (
     MORE_SEARCH,
+    at_level,
     contrast_verdict,
     disposal_cells,
     disposal_sentence,
@@ -25,6 +26,7 @@ from mmbench.report.sentences import (
     metric_among,
     metric_name,
     percent,
+    percents,
     sentence,
 )
 from mmbench.report.table import SweepTable
@@ -55,7 +57,7 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
             metric = metric_among(table.primary, choices[0].target)
             title = Message("{data}, free disposal on {metric}", data=name, metric=metric)
             printed.append(Table(title, [*_repetition(choices), *free], choices))
-    printed += [*pooled_tables([*compared, *disposals]), *rank_tables(table)]
+    printed += [*pooled_tables([*compared, *disposals], table.primary), *rank_tables(table)]
     exported: list[Table[Any]] = [Table("", columns, compared), Table("", free, disposals)]
     return Document(
         Message("{sweep}, verdicts", sweep=table.title), printed, notes(table, compared, disposals), exported
@@ -252,9 +254,16 @@ def _p(p: float) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
+def _holm(row: Comparison | Disposal) -> str | None:
+    if row.inference is None:
+        return None
+    return _p(row.inference.holm) + "†" * is_significant(row, row.inference.holm)
+
+
 #: Tests of a tuned gain, of contrasts and free disposals: those that are adjusted within their table, and the others.
 ADJUSTED: Sequence[Column[Any]] = (
-    Column("holm_p", Message("Holm p"), _tested(lambda i: i.holm), lambda p: _p(p) + ("†" if p < ALPHA else "")),
+    Column("holm_p", None, _tested(lambda i: i.holm)),
+    Column(None, Message("Holm p"), _holm),
     Column("bh_q", Message("BH q"), _tested(lambda i: i.bh), _p),
 )
 TESTS: Sequence[Column[Any]] = (
@@ -271,9 +280,9 @@ OPTIMISM: Sequence[Column[Any]] = (
 )
 
 
-def _bounds(gain: Interval) -> Message:
+def _bounds(gain: Interval) -> str:
     """Bounds of a gain on a page."""
-    return Message("{lo} to {hi} %", lo=points(gain.lo), hi=points(gain.hi))
+    return at_level(Message("{lo} to {hi} %", lo=points(gain.lo), hi=points(gain.hi)), gain.level)
 
 
 def _without(tuned: TunedGain) -> float:
@@ -384,7 +393,7 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
     significant_ones, tested = significant(compared)
     lines: list[str] = [
         Message(
-            "budget {budget}: {trials} trials and {seeds} final seeds of every condition.",
+            "budget {budget}: at most {trials} trials and {seeds} final seeds of a condition (fairness.md: of each).",
             budget=budget["name"],
             trials=budget["trials"],
             seeds=budget["seeds"],
@@ -394,14 +403,14 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
             "validation; interval over the draw of trials, users and the seed of the default configuration (95 % "
             "unless another level is named). Valid for random search in these spaces: a good region that no trial hit "
             "is not covered. Equivalence margin {margin} %, fixed before the sweep; Holm p within a model, BH q over "
-            "the table, † Holm p below .05.",
+            "the table, † Holm p below .05 (.05/k at look k).",
             metric=metric_name(table.primary),
             margin=f"{100 * table.delta:g}",
         ),
         *LEGEND,
         Message(
-            "{n} of {tested} tested contrasts are significant over the table (BH q < .05); undecided is never 'no "
-            "effect'.",
+            "{n} of {tested} tested contrasts are significant over the table (BH q below .05, or .05/k at look k); "
+            "undecided is never 'no effect'.",
             n=significant_ones,
             tested=tested,
         ),

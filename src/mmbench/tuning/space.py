@@ -16,8 +16,8 @@ from mmbench.store.schema import Configuration
 
 Space = Mapping[str, BaseDistribution]
 RANGE_KEYS = ("low", "high", "log", "step", "zero", "ends")
-#: Redraws of one slot before the space counts as exhausted.
-MAX_REDRAWS = 200
+#: Redraws of one slot until it differs from all others; of a log range the last values left are drawn rarely.
+MAX_REDRAWS = 10_000
 
 
 class RangeWithAtoms(BaseDistribution):
@@ -175,7 +175,8 @@ def inverse_cdf(distribution: BaseDistribution, u: float) -> Any:
     if distribution.log:
         value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
     elif step is not None:
-        value = low + step * int(u * (int((high - low) / step + 1e-9) + 1))
+        # Rounded, so that .3 is the .3 of a default and not .1 three times.
+        value = round(low + step * int(u * (int((high - low) / step + 1e-9) + 1)), 12)
     else:
         value = low + u * (high - low)
     return min(max(value, low), high)  # rounding can leave the range by one unit in the last place
@@ -203,7 +204,7 @@ def configurations(space: Space, default: Configuration, n: int, key: str) -> li
                 range=distribution,
             )
     chosen, seen = [dict(default)], {configuration_hash(default)}
-    for slot in range(1, n):
+    for slot in range(1, int(min(n, size(space)))):
         for redraw in range(MAX_REDRAWS):
             draw = {path: inverse_cdf(d, uniform(key, slot, redraw, path)) for path, d in space.items()}
             if configuration_hash(draw) not in seen:
