@@ -293,6 +293,20 @@ def test_the_floor_is_the_mean_over_ordered_pairs_of_seeds() -> None:
         assert share.share == pytest.approx(np.mean([truth[name] for truth in truths]))
 
 
+@pytest.mark.parametrize("n_seeds", [2, 3])
+def test_two_seeds_tell_nothing_of_training_noise(n_seeds: int) -> None:
+    """Of two there is one pair, which would be in every sample."""
+    rng = np.random.default_rng(8)
+    users = np.arange(400)
+    none, text, image, fused = (rng.random((n_seeds, 400)) < share for share in (0.2, 0.3, 0.25, 0.4))
+    shares = hits.hit_attribution(none, {"text": text, "image": image}, fused, "image", users, replicas=50)
+    overlap = hits.hit_overlap(text, image, fused, users, replicas=50)
+    bounds = [overlap.headroom, *(share.excess for share in shares.values() if share.excess is not None)]
+    assert len(bounds) == 1 + len(shares)
+    assert {bool(np.isfinite(interval.lo)) for interval in bounds} == {n_seeds > 2}
+    assert all(interval.lo <= interval.mean <= interval.hi for interval in bounds)
+
+
 def test_hit_attribution_has_its_limits() -> None:
     h = np.ones((1, 4), bool)
     users = np.arange(4)
@@ -669,6 +683,25 @@ def test_slice_intervals_hold_for_all_slices_at_once() -> None:
         all_held, each_held = all_held + all(held), each_held + sum(held)
     assert all_held / replicas >= 0.92
     assert each_held / (5 * replicas) > 0.97  # wider than intervals that hold one at a time
+
+
+def test_a_slice_of_few_users_has_no_bounds_and_widens_no_others() -> None:
+    """Two pairs that differ alike would have bounds of no width."""
+    rng = np.random.default_rng(3)
+    users = np.r_[np.repeat(np.arange(100), 2), [100, 101]]
+    b = rng.gamma(2.0, 0.5, (202, 2))
+    a = b + 0.1 * rng.normal(size=(202, 2))
+    b[200:], a[200:] = 0.5, 0.7
+    few = divisions.Slicing(np.r_[np.arange(200) % 2, 2, 2], tuple("abc"))
+    none = divisions.Slicing(np.r_[np.arange(200) % 2, -1, -1], tuple("ab"))
+    found, without = (slices.slice_gains(a, b, users, slicing) for slicing in (few, none))
+    assert found["c"].difference.mean == pytest.approx(0.2)
+    gain = found["c"].gain
+    assert gain is not None
+    assert [found["c"].difference.lo, found["c"].difference.hi, gain.lo, gain.hi] == [-np.inf, np.inf] * 2
+    assert [found[name].difference for name in "ab"] == [without[name].difference for name in "ab"]
+    many = divisions.Slicing(np.where(users < slices.MIN_USERS, 0, 1), tuple("ab"))
+    assert np.isfinite(slices.slice_gains(a, b, users, many)["a"].difference.hi)
 
 
 def test_slices_of_other_pairs_are_refused() -> None:

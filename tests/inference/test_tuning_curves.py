@@ -138,6 +138,12 @@ def test_a_value_with_a_probability_of_its_own_is_no_edge() -> None:
     assert tuning_curves.edge_share(values, validation, 1.0, 10.0, log=True, atoms=(0.0,)) == 0.5
     assert tuning_curves.edge_share(values, validation, 1.0, 10.0, log=False, atoms=(0.0, 1.0, 10.0)) == 0.0
     assert tuning_curves.edge_share([0.0] * 20, validation, 1.0, 10.0, log=True, atoms=(0.0,)) == 0.0
+    # Beside a bound that has a probability of its own there is nothing to search either.
+    near = [0.02, 0.01, 2.99, 2.98, *[1.0] * 16]
+    shares = [
+        tuning_curves.edge_share(near, validation, 0.0, 3.0, log=False, atoms=a) for a in [(), (0.0,), (0.0, 3.0)]
+    ]
+    assert shares == [1.0, 0.5, 0.0]
 
 
 def test_the_edge_rule_rounds_the_top_up_and_needs_a_range() -> None:

@@ -18,6 +18,7 @@ from mmbench.data.planted import make_world
 from mmbench.inference.contribution import shapley
 from mmbench.inference.contribution.guardrails import LEVEL, Rail, coverage_change, rail, shown_by
 from mmbench.inference.intervals import Interval, relative_gain
+from mmbench.inference.tuned_gain import MIN_USERS
 from mmbench.inference.verdicts import Verdict
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import compare, read_contrasts
@@ -333,7 +334,11 @@ def test_difference_of_a_slice_is_defined_where_a_side_finds_nothing(ran: Path) 
     parts = [f for f in facts.facts if (f.measure, f.subject) == ("M6 slices, difference", "fused_vs_text")]
     popularity = [f for f in parts if f.part.startswith("item's")]
     assert sum(f.value * (f.n or 0) for f in popularity) == pytest.approx(whole.mean(axis=1).sum())
-    assert all(f.interval is not None and f.interval.lo <= f.value <= f.interval.hi for f in popularity)
+    told = [f for f in parts if f.interval is not None]
+    assert told
+    assert all(f.interval.lo <= f.value <= f.interval.hi for f in told if f.interval is not None)
+    few = [f for f in parts if f.interval is None]
+    assert all((f.n or 0) < MIN_USERS * 4 for f in few), "only slices of few users have no bounds"
 
 
 def test_measures_of_the_lists(ran: Path) -> None:

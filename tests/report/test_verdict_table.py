@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from scipy import stats as distributions
 
 from mmbench.inference import intervals
+from mmbench.inference.tuned_gain import TunedGain
 from mmbench.inference.verdicts import Verdict
-from mmbench.report.comparisons import Comparison, read_contrasts, significant
+from mmbench.report.comparisons import Comparison, is_significant, read_contrasts, significant
 from mmbench.report.disposals import read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv, latex, markdown, terminal
@@ -216,6 +218,32 @@ def test_holm_is_within_a_model_and_dataset(tmp_path: Path) -> None:
     smaller, larger = sorted([raw["m", "text_vs_none"], raw["m", "image_vs_none"]])
     assert sorted([adjusted["m", "text_vs_none"], adjusted["m", "image_vs_none"]]) == [min(2 * smaller, larger), larger]
     assert adjusted["other", "text_vs_none"] == raw["other", "text_vs_none"]
+
+
+def test_what_failed_or_has_no_bounds_counts_in_its_family(tmp_path: Path) -> None:
+    """Else a condition that breaks, or a refusal that depends on the data, would make the others look better."""
+    image = Made(seeds(hit_users(USERS, range(30, 1060))))
+    cells = {("d", "m", "none"): NONE, ("d", "m", "text"): TEXT["undecided"], ("d", "m", "image"): image}
+    holm = []
+    for name, added in (("two", {}), ("broken", {("d", "m", "fused"): Made(failure="NaN")})):
+        contrasts = ["text_vs_none", "image_vs_none", "fused_vs_none"]
+        sweep = write_sweep(tmp_path / name, {**cells, **added}, contrasts=contrasts)
+        table = read_sweep(sweep)
+        compared = read_contrasts(table, read_groups(table, sweep))
+        holm.append([c.inference.holm for c in compared if c.inference])
+        assert significant(compared)[1] == 2 + len(added)
+    assert min(holm[1]) == pytest.approx(1.5 * min(holm[0]))
+
+
+def test_a_later_look_is_significant_at_its_own_level(by_model: dict[str, Comparison]) -> None:
+    better = by_model["better"]
+    assert isinstance(better.tuned, TunedGain)
+    second = replace(better, tuned=replace(better.tuned, level=0.975))
+    assert (is_significant(better, 0.04), is_significant(second, 0.04), is_significant(second, 0.02)) == (
+        True, False, True,
+    )  # fmt: skip
+    assert not is_significant(by_model["untrusted"], 0.0)
+    assert not is_significant(by_model["missing"], 0.0)
 
 
 def test_one_seed_allows_no_word(tmp_path: Path) -> None:

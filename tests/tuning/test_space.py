@@ -303,6 +303,16 @@ def test_a_space_that_runs_out_gives_fewer_slots() -> None:
     assert {(slot["a"], slot["b"]) for slot in slots} == set(itertools.product("xyz", (0, 1)))
     assert len(slots) == 6
     assert configurations({}, {}, 30, "key") == [{}]
+    # On a log range the last values that are left are drawn rarely.
+    neighbours = configurations({"k": IntDistribution(5, 60, log=True)}, {"k": 20}, 100, "key")
+    assert sorted(slot["k"] for slot in neighbours) == list(range(5, 61))
+
+
+def test_steps_of_a_float_range_are_the_numbers_that_are_written() -> None:
+    """Three times .1 is not .3, and would be another configuration than a default of .3."""
+    slots = configurations({"p": FloatDistribution(0.0, 0.5, step=0.1)}, {"p": 0.3}, 30, "key")
+    assert slots[0] == {"p": 0.3}
+    assert sorted(slot["p"] for slot in slots) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
 @pytest.mark.parametrize("value", [1e-4, 0.5])

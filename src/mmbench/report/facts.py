@@ -91,10 +91,10 @@ class Facts:
         n: int | None = None,
         word: str = "",
     ) -> None:
-        """Note one number; its bounds only where training noise was measured."""
+        """Note one number; its bounds only where training noise was measured and where it has any."""
         interval = None
         if isinstance(value, Interval):
-            interval = value if self.inferred and math.isfinite(value.mean) else None
+            interval = value if self.inferred and math.isfinite(value.mean) and math.isfinite(value.lo) else None
             value = value.mean
         self.facts.append(Fact(measure, subject, part, value, interval, baseline, share, n, word))
 

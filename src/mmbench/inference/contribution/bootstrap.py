@@ -14,6 +14,9 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 REPLICAS = 1000
+#: Seeds from which on pairs of different seeds are resampled: of two, half of the samples hold one seed twice and no
+#: pair, and all others hold the same pair, so that no training noise would be in their spread.
+MIN_PAIRED_SEEDS = 3
 #: Numbers held at once.
 BLOCK_NUMBERS = 1 << 22
 
@@ -22,9 +25,14 @@ def estimate(value: float, drawn: Vector, level: float = 0.95) -> Interval:
     """A value with the percentile interval of its bootstrap samples ``(replicas,)``; infinite without a sample."""
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
-        return Interval(value, -np.inf, np.inf, level)
+        return unbounded(value, level)
     lo, hi = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(lo), float(hi), level)
+
+
+def unbounded(value: float, level: float = 0.95) -> Interval:
+    """A value about which no bounds can be told."""
+    return Interval(value, -np.inf, np.inf, level)
 
 
 def resamples(

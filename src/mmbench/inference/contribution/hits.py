@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference.contribution.bootstrap import (
+    MIN_PAIRED_SEEDS,
     REPLICAS,
     Matrix,
     Vector,
@@ -22,6 +23,7 @@ from mmbench.inference.contribution.bootstrap import (
     ordered_pairs,
     resamples,
     sums_by_user,
+    unbounded,
 )
 from mmbench.inference.intervals import Interval
 
@@ -122,10 +124,15 @@ def hit_attribution(
         return {name: HitShare(share, None, None) for name, share in shares.items()}
     fake = _floor_table(none, singles, tested, users, table.shape)
     floors = fake.sum(axis=(1, 2, 3)) / (len(users) * n_seeds * (n_seeds - 1))
-    excess = _excess_samples(table, fake, _pairs_of(users), replicas, seed)
+    beyond = np.array(list(shares.values())) - floors
+    if n_seeds < MIN_PAIRED_SEEDS:
+        excess = [unbounded(float(value), level) for value in beyond]
+    else:
+        drawn = _excess_samples(table, fake, _pairs_of(users), replicas, seed)
+        excess = [estimate(float(value), samples, level) for value, samples in zip(beyond, drawn.T, strict=True)]
     return {
-        name: HitShare(share, float(floors[i]), estimate(share - float(floors[i]), excess[:, i], level))
-        for i, (name, share) in enumerate(shares.items())
+        name: HitShare(share, float(floor), interval)
+        for (name, share), floor, interval in zip(shares.items(), floors, excess, strict=True)
     }
 
 
@@ -202,6 +209,9 @@ def hit_overlap(
     between = _between_seeds(other, tested, users)
     gain = _by_user((fused.astype(np.float64) - other)[None], users)
     both, either, both_seeds, either_seeds = between.sum(axis=(1, 2, 3)) / (len(users) * n_seeds * (n_seeds - 1))
+    jaccards = _ratio(both, either), _ratio(both_seeds, either_seeds)
+    if n_seeds < MIN_PAIRED_SEEDS:
+        return Overlap(*jaccards, unbounded(float(either - either_seeds), level), None)
     drawn, gains = _headroom_samples(between[[1, 3]], gain, _pairs_of(users), replicas, seed)
     headroom = estimate(float(either - either_seeds), drawn, level)
     realised = None
@@ -209,7 +219,7 @@ def hit_overlap(
         share = float((fused.astype(np.float64) - other).mean()) / headroom.mean
         with np.errstate(divide="ignore", invalid="ignore"):  # a sample without headroom bounds nothing
             realised = estimate(share, gains / drawn, level)
-    return Overlap(_ratio(both, either), _ratio(both_seeds, either_seeds), headroom, realised)
+    return Overlap(*jaccards, headroom, realised)
 
 
 def _between_seeds(other: Hits, tested: Hits, users: NDArray[np.int64]) -> Matrix:

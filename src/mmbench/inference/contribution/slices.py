@@ -17,6 +17,7 @@ from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, Vector, pigeonhole_means, sums_by_user
 from mmbench.inference.intervals import Interval
+from mmbench.inference.tuned_gain import MIN_USERS
 
 #: First count of each slice after the first one.
 HISTORY_EDGES = (5, 10, 20, 50)
@@ -81,7 +82,8 @@ def slice_gains(
 ) -> dict[str, SliceGain]:
     """Differences and relative gains by slice, with intervals that hold for all slices at once (bootstrap max-t).
 
-    Users and seeds are resampled independently; the largest studentised deviation over the slices gives the width.
+    Users and seeds are resampled independently; the largest studentised deviation over the slices gives the width. A
+    slice of fewer than :data:`MIN_USERS` users has no bounds, and widens no other's: of one pair nothing would vary.
 
     Args:
         a: value of every pair and seed under A, ``(n_pairs, n_seeds)``, see :func:`pair_values`.
@@ -104,9 +106,10 @@ def slice_gains(
     sizes = np.array([rows[label].sum() for label in kept])
     top, base = (np.array([side[rows[label]].mean() for label in kept]) for side in (a, b))
     resampled = _Resampled(users, level, replicas, seed)
+    told = np.array([len(np.unique(users[rows[label]])) >= MIN_USERS for label in kept])
     members = [rows[label][:, None] for label in kept]
-    differences = _differences(a, b, top - base, members, resampled)
-    gains = _relative(a, b, top, base, members, resampled)
+    differences = _differences(a, b, top - base, members, told, resampled)
+    gains = _relative(a, b, top, base, members, told, resampled)
     whole = float((a - b).mean()) * len(a)
     slices = {}
     for i, label in enumerate(kept):
@@ -116,24 +119,37 @@ def slice_gains(
 
 
 def _differences(
-    a: Matrix, b: Matrix, d: Vector, members: Sequence[NDArray[np.bool_]], resampled: _Resampled
+    a: Matrix,
+    b: Matrix,
+    d: Vector,
+    members: Sequence[NDArray[np.bool_]],
+    told: NDArray[np.bool_],
+    resampled: _Resampled,
 ) -> list[Interval]:
     """Mean differences ``d`` of the slices, linear in the pairs: each pair's part is what it differs by from d."""
     sizes = np.array([rows.sum() for rows in members])
-    residuals = [((a - b) - mean) * rows for mean, rows in zip(d, members, strict=True)]
-    half = resampled.half_widths(residuals, 1.0 / sizes)
+    residuals = [((a - b) - d[i]) * members[i] for i in map(int, np.flatnonzero(told))]
+    half = np.full(len(d), np.inf)
+    half[told] = resampled.half_widths(residuals, 1.0 / sizes[told])
     return [_around(mean, width, resampled.level) for mean, width in zip(d, half, strict=True)]
 
 
 def _relative(
-    a: Matrix, b: Matrix, top: Vector, base: Vector, members: Sequence[NDArray[np.bool_]], resampled: _Resampled
+    a: Matrix,
+    b: Matrix,
+    top: Vector,
+    base: Vector,
+    members: Sequence[NDArray[np.bool_]],
+    told: NDArray[np.bool_],
+    resampled: _Resampled,
 ) -> dict[int, Interval]:
     """Relative gains by slice where both find something, linearised at the ratio of the means (delta method)."""
     compared = np.flatnonzero((base > 0) & (top > 0))
     sizes = np.array([rows.sum() for rows in members])
-    ratio, of_base = top[compared] / base[compared], 1.0 / (sizes * base)[compared]
-    residuals = [(a - r * b) * members[int(i)] for r, i in zip(ratio, compared, strict=True)]
-    half = resampled.half_widths(residuals, of_base)
+    ratio, of_base, bounded = top[compared] / base[compared], 1.0 / (sizes * base)[compared], told[compared]
+    residuals = [(a - r * b) * members[int(i)] for r, i in zip(ratio[bounded], compared[bounded], strict=True)]
+    half = np.full(len(compared), np.inf)
+    half[bounded] = resampled.half_widths(residuals, of_base[bounded])
     return {int(i): _around(r - 1.0, width, resampled.level) for i, r, width in zip(compared, ratio, half, strict=True)}
 
 
