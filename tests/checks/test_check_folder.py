@@ -103,6 +103,13 @@ def test_a_folder_without_a_catalogue_is_checked_as_far_as_it_goes(shop: Path) -
     assert check_folder(shop, GAIN, NOW) == []
 
 
+def test_a_catalogue_that_was_filtered_is_checked(shop: Path) -> None:
+    """Its row numbers have gaps."""
+    items(lambda t: pd.concat([t, t[:5].assign(title=t["title"][4], item_id=[f"n{n}" for n in range(5)])])[4:])(shop)
+    (found,) = (f for f in check_folder(shop, GAIN, NOW) if f.name == "same_text")
+    assert (found.count, found.values["one"], found.values["other"]) == (6, "i4", "n0")
+
+
 def test_a_gain_that_is_none_is_refused(shop: Path) -> None:
     with pytest.raises(ValueError, match=r"gain=0\.0 must be positive"):
         check_folder(shop, 0.0)

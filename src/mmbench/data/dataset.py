@@ -18,6 +18,7 @@ from mmbench.data import encoded, planted, splits
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
+from mmbench.data.parquet import read_parquet
 from mmbench.data.sources import Source, read_folder
 from mmbench.data.splits import PARTS, Split
 from mmbench.messages import Message, Refusal, Template
@@ -187,7 +188,7 @@ class Dataset:
         file = None if self.config is None or self.config.world is not None else _folder(self.config) / "items.parquet"
         if file is None or not file.is_file():
             return pd.DataFrame(index=index)
-        frame = pd.read_parquet(file)
+        frame = read_parquet(file)
         return frame.set_index(frame["item_id"].astype(str)).loc[lambda f: ~f.index.duplicated()].reindex(index)
 
     @property

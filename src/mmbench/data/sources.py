@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, read_matrix, row_blocks, with_missing_filled
+from mmbench.data.parquet import read_parquet
 from mmbench.data.regular_file import regular_file
 from mmbench.messages import Message, Refusal
 
@@ -150,13 +151,7 @@ def _save(path: Path, values: NDArray[np.float32]) -> None:
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise Refusal("{path} is missing; a dataset folder needs interactions.parquet", path=path)
-    regular_file(path)
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        raise Refusal(
-            "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
-        ) from error
+    return read_parquet(path)
 
 
 def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:

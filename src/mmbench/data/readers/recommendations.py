@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench.data.parquet import read_parquet
 from mmbench.data.spreadsheet import unquoted
 from mmbench.messages import Refusal
 
@@ -65,7 +66,7 @@ def read_recommendations(
 def _read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            return read_parquet(path)
         return pd.read_csv(path, sep="\t" if path.suffix in (".tsv", ".txt") else ",", dtype={"user": str, "item": str})
     except Exception as error:  # pandas and pyarrow raise many kinds, all meaning the same to a user
         kind, reason = path.suffix or "CSV", str(error).splitlines()[0]

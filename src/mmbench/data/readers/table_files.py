@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
 
 from mmbench import extensions
+from mmbench.data.parquet import read_parquet
 from mmbench.data.readers.columns import header_at
 from mmbench.data.readers.delimited import TITLE_ROWS, encoding_of, read_delimited, read_header
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
@@ -64,8 +64,8 @@ class TableFile:
             names = [str(name) for name in self._own_frame]
             frame = self._own_frame.head(rows)
         elif kind in PARQUET:
-            names = [str(name) for name in _schema(self.path).names]
-            frame = _first_rows(self.path, rows)
+            frame = _as_texts(read_parquet(self.path, rows=rows))
+            names = [str(name) for name in frame]
         else:
             sample = [row for _, row in itertools.islice(json_lines(self.path), max(_SAMPLE_ROWS, rows))]
             names = list(dict.fromkeys(key for row in sample for key in row))
@@ -113,20 +113,13 @@ class TableFile:
             )
         if given.empty:
             raise Refusal("{path} has no rows", path=self.path)
-        given = given.reset_index(drop=True)
-        return pd.DataFrame({str(name): _as_text(given[name]) for name in given})
+        return _as_texts(given.reset_index(drop=True))
 
     def _from_parquet(self, columns: Sequence[str]) -> Table:
-        _schema(self.path)
-        try:
-            frame = pd.read_parquet(self.path, columns=list(columns)).reset_index(drop=True)
-        except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-            raise Refusal(
-                "{path} is not a readable parquet file: {error}", path=self.path, error=str(error).splitlines()[0]
-            ) from error
+        frame = read_parquet(self.path, columns)
         if frame.empty:
             raise Refusal("{path} has no rows", path=self.path)
-        return Table(self.path, pd.DataFrame({name: _as_text(frame[name]) for name in columns}))
+        return Table(self.path, _as_texts(frame[list(columns)]))
 
     def _from_json(self, columns: Sequence[str]) -> Table:
         rows = Gathered({**dict.fromkeys(columns, TEXT), "line": pa.int64()})
@@ -208,7 +201,11 @@ def cell_text(value: Any) -> str:
     return str(value)
 
 
-def _as_text(values: pd.Series) -> pd.Series:
+def _as_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({str(name): as_text(frame[name]) for name in frame})
+
+
+def as_text(values: pd.Series) -> pd.Series:
     """Cells as they would stand in a CSV file: no decimal point in whole numbers, times as seconds."""
     empty = values.isna()
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -219,30 +216,6 @@ def _as_text(values: pd.Series) -> pd.Series:
     else:
         text = values.astype(str)
     return text.where(~empty, "")
-
-
-def _schema(path: Path) -> Any:
-    try:
-        return pa.parquet.read_schema(path)
-    except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        raise Refusal(
-            "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
-        ) from error
-
-
-def _first_rows(path: Path, rows: int) -> pd.DataFrame:
-    """The first rows of a parquet file as text."""
-    if not rows:
-        return pd.DataFrame()
-    try:
-        with pa.parquet.ParquetFile(path) as file:
-            batch = next(file.iter_batches(batch_size=rows), None)
-            frame = file.schema_arrow.empty_table().to_pandas() if batch is None else batch.to_pandas()
-    except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        raise Refusal(
-            "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
-        ) from error
-    return pd.DataFrame({str(name): _as_text(frame[name]) for name in frame})
 
 
 @contextlib.contextmanager
