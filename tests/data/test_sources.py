@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mmbench.data.features import ItemFeature, with_missing_filled
-from mmbench.data.sources import Source, modalities_in, read_folder, write_folder
+from mmbench.data.sources import Source, check_source, modalities_in, read_folder, read_log, write_folder
 
 IDS = ["i3", "i1", "i2", "i0"]
 
@@ -235,3 +238,60 @@ def test_wrong_number_of_rows(folder: Path) -> None:
     np.save(folder / "text_feat.npy", np.ones((5, 3)))
     with pytest.raises(ValueError, match=r"text_feat.npy has 5 rows but items.parquet has 4"):
         read_folder(folder)
+
+
+TOKYO = pd.to_datetime(["2024-01-05 09:00:00.0", "2024-01-05 09:00:01.5", "2024-01-06 00:00:00.0"]).tz_localize(
+    "Asia/Tokyo"
+)
+
+
+def with_times(folder: Path, times: object) -> Path:
+    log = pd.read_parquet(folder / "interactions.parquet")
+    log.assign(timestamp=times).to_parquet(folder / "interactions.parquet", index=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "times, expected",
+    [
+        (TOKYO, [1704412800, 1704412801, 1704466800]),
+        (TOKYO.tz_localize(None), [1704445200, 1704445201, 1704499200]),
+        ([datetime(1969, 12, 31, 23, 59, 59, 500_000), datetime(1970, 1, 1), datetime(1970, 1, 2)], [-1, 0, 86400]),
+        ([date(2024, 1, 5), date(2024, 1, 6), date(2024, 1, 5)], [1704412800, 1704499200, 1704412800]),
+        (["1704412800", " 7.0", "8.5"], [1704412800, 7, 8]),
+        (pd.array([3, 1, 2], "Int64"), [3, 1, 2]),
+        (pd.Categorical(["3", "1", "2"]), [3, 1, 2]),
+    ],
+)
+def test_times_become_whole_seconds(folder: Path, times: object, expected: list[int]) -> None:
+    read = read_folder(with_times(folder, times)).log["timestamp"]
+    assert (read.tolist(), read.dtype) == (expected, np.int64)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint32", "float64", "float32"])
+def test_times_that_are_numbers_stay_as_they_are(folder: Path, dtype: str) -> None:
+    times = np.array([3, 1, 2.5]).astype(dtype)
+    read = read_folder(with_times(folder, times)).log["timestamp"]
+    assert (read.tolist(), read.dtype) == (times.tolist(), np.dtype(dtype))
+
+
+@pytest.mark.parametrize(
+    "times, message",
+    [
+        ([1.0, None, 2.0], "1 row has no readable timestamp (row 1: 'nan'); write seconds since 1970"),
+        ([1.0, np.inf, -np.inf], "2 rows have no readable timestamp (first: row 1: 'inf')"),
+        (pd.array([1, None, 2], "Int64"), "1 row has no readable timestamp (row 1: '<NA>')"),
+        (TOKYO.where([True, True, False]), "1 row has no readable timestamp (row 2: 'NaT')"),
+        (["1", "2024-01-05", "soon"], "2 rows have no readable timestamp (first: row 1: '2024-01-05')"),
+        ([[1], [2], [3]], "3 rows have no readable timestamp (first: row 0: '[1]')"),
+        ([1, 2, 100_000_000_000], "1 timestamp is too large for seconds (row 2: 100000000000): it counts milliseconds"),
+        (["1704412800000"] * 3, "3 timestamps are too large for seconds (first: row 0: 1704412800000): they count "),
+    ],
+)
+def test_times_that_are_none_are_refused(source: Source, folder: Path, times: object, message: str) -> None:
+    """A missing time would be the earliest of all, and its row always in train."""
+    with pytest.raises(ValueError, match=re.escape(f"interactions.parquet: {message}")):
+        read_folder(with_times(folder, times))
+    assert len(read_log(folder)) == 3  # which check reads, to tell of all that is wrong
+    with pytest.raises(ValueError, match=re.escape(f"a.shop: {message}")):
+        check_source(replace(source, log=pd.read_parquet(folder / "interactions.parquet")), "a.shop")

@@ -13,6 +13,10 @@ from mmbench import fingerprint
 from mmbench.messages import Refusal
 
 Index = NDArray[np.int64]
+#: Times from here on count milliseconds or less: in seconds this is the year 5138.
+MOST_SECONDS = 1e11
+#: What pandas calls columns of moments.
+_MOMENTS = ("datetime64", "datetime", "date")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,17 @@ class Interactions:
         order = np.lexsort((self.items, self.users))
         size = np.array([self.n_users, self.n_items])
         return fingerprint.of_arrays(self.users[order], self.items[order], size)
+
+
+def seconds(times: pd.Series) -> NDArray[np.float64]:
+    """Seconds since 1970 of times that are numbers, texts of numbers, dates or moments, ``(n,)``.
+
+    What is none of them is NaN. A moment without a zone counts as UTC.
+    """
+    if pd.api.types.infer_dtype(times, skipna=True) in _MOMENTS:
+        since = pd.to_datetime(times, errors="coerce", utc=True) - pd.Timestamp("1970-01-01", tz="UTC")
+        return np.asarray(since / pd.Timedelta(seconds=1), np.float64)
+    return np.asarray(pd.to_numeric(times, errors="coerce").to_numpy(np.float64, na_value=np.nan))
 
 
 def rating_at_least(log: pd.DataFrame, threshold: float | None) -> pd.DataFrame:

@@ -1,10 +1,10 @@
 """Readers and the writer of the canonical folder.
 
-A canonical folder holds ``interactions.parquet`` (``user_id, item_id`` and optionally ``rating``, ``timestamp`` and a
-split column), ``items.parquet`` (``item_id`` and optionally ``title``, ``has_<modality>`` and more), one
-``<modality>_feat.npy`` per modality, further encoders beside it (:mod:`mmbench.data.encoded`) and ``dataset.json``.
-The order of feature rows is proved by a hash in the encoder's sidecar or in ``dataset.json``, or by a list
-``<modality>_feat.ids.txt`` with one item id per line.
+A canonical folder holds ``interactions.parquet`` (``user_id, item_id`` and optionally ``rating``, ``timestamp`` in
+seconds since 1970 or as moments, and a split column), ``items.parquet`` (``item_id`` and optionally ``title``,
+``has_<modality>`` and more), one ``<modality>_feat.npy`` per modality, further encoders beside it
+(:mod:`mmbench.data.encoded`) and ``dataset.json``. The order of feature rows is proved by a hash in the encoder's
+sidecar or in ``dataset.json``, or by a list ``<modality>_feat.ids.txt`` with one item id per line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, read_matrix, row_blocks, with_missing_filled
+from mmbench.data.interactions import MOST_SECONDS, seconds
 from mmbench.data.parquet import read_parquet
+from mmbench.data.readers.text_table import shortened
 from mmbench.data.regular_file import regular_file
 from mmbench.messages import Message, Refusal
 
@@ -65,7 +67,7 @@ def read_folder(path: Path, *, trust_row_order: bool = False, encoder: Mapping[s
     """
     if not path.is_dir():
         raise Refusal("{path} is not a folder; point dataset.path or $MMBENCH_DATA at the data", path=path)
-    log = read_log(path)
+    log = _with_times(read_log(path), path / "interactions.parquet")
     items_file = path / "items.parquet"
     matrices = encoded.chosen(path, encoder or {})
     if items_file.exists():
@@ -176,6 +178,44 @@ def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.Da
     return table.assign(**{column: table[column].astype(str) for column in columns})
 
 
+def _with_times(log: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The log with its times, where it has such, as numbers of seconds.
+
+    A column of numbers stays as it is; of moments, texts and nullable numbers the whole seconds are taken.
+
+    Raises:
+        ValueError: for a time that is missing, cannot be read or counts milliseconds.
+    """
+    if "timestamp" not in log:
+        return log
+    times = seconds(log["timestamp"])
+    unreadable, fine = ~np.isfinite(times), times >= MOST_SECONDS
+    if unreadable.any():
+        first = int(unreadable.argmax())
+        raise Refusal.counted(
+            "{path}: {n} row has no readable timestamp (row {first}: {example}); write seconds since 1970",
+            "{path}: {n} rows have no readable timestamp (first: row {first}: {example}); write seconds since 1970",
+            int(unreadable.sum()),
+            path=path,
+            first=first,
+            example=repr(shortened(str(log["timestamp"].iloc[first]))),
+        )
+    if fine.any():
+        first = int(fine.argmax())
+        raise Refusal.counted(
+            "{path}: {n} timestamp is too large for seconds (row {first}: {example}): it counts milliseconds or less; "
+            "divide by 1,000",
+            "{path}: {n} timestamps are too large for seconds (first: row {first}: {example}): they count "
+            "milliseconds or less; divide by 1,000",
+            int(fine.sum()),
+            path=path,
+            first=first,
+            example=f"{times[first]:.0f}",
+        )
+    as_they_are = isinstance(log["timestamp"].dtype, np.dtype) and log["timestamp"].dtype.kind in "iuf"
+    return log if as_they_are else log.assign(timestamp=np.floor(times).astype(np.int64))
+
+
 def _check_ids(log: pd.DataFrame, items: pd.DataFrame, items_file: Path) -> None:
     repeated = items["item_id"][items["item_id"].duplicated()]
     if len(repeated):
@@ -200,7 +240,7 @@ def check_source(source: Source, place: str) -> Source:
     Raises:
         ValueError: naming what is wrong with it.
     """
-    log = _with_text_ids(source.log, ["user_id", "item_id"], Path(place))
+    log = _with_times(_with_text_ids(source.log, ["user_id", "item_id"], Path(place)), Path(place))
     items = _with_text_ids(source.items, ["item_id"], Path(place))
     if log.empty:
         raise Refusal("{path} has no rows", path=place)
