@@ -339,18 +339,13 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     notices = list(source.notices)
     if config.items_with:
         source = _with_content(source, config.items_with, notices)
-    log = deduplicated(rating_at_least(source.log, config.min_rating))
+    log = _not_empty(deduplicated(rating_at_least(source.log, config.min_rating)), config)
     protocol = config.protocol
     if protocol == "auto":
         protocol, why = splits.automatic(log, config.split_column)
         notices.append(why)
     log, parts = _split(log, protocol, config)
-    if log.empty:
-        raise Refusal(
-            "dataset {name}: no interaction is left after items_with, min_rating and k_core={k_core}",
-            name=config.name,
-            k_core=config.k_core,
-        )
+    _not_empty(log, config)
     pools = _pools(log, parts, protocol, config)
     log, parts = _users_with_train(log, parts, notices)
     items, features = _catalogue(source, log, config.k_core, pools, notices)
@@ -369,6 +364,16 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     truth = dict(source.truth) or None
     ids = items.to_numpy(object)
     return Dataset(config.name, split, features, users, ids, tuple(notices), truth, config, stamps)
+
+
+def _not_empty(log: pd.DataFrame, config: DatasetConfig) -> pd.DataFrame:
+    if log.empty:
+        raise Refusal(
+            "dataset {name}: no interaction is left after items_with, min_rating and k_core={k_core}",
+            name=config.name,
+            k_core=config.k_core,
+        )
+    return log
 
 
 def _with_content(source: Source, modalities: Sequence[str], notices: list[str]) -> Source:

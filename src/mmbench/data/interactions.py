@@ -90,7 +90,7 @@ def rating_at_least(log: pd.DataFrame, threshold: float | None) -> pd.DataFrame:
     """Keep the rows with ``rating >= threshold``.
 
     Raises:
-        ValueError: if there is a threshold but no column ``rating``.
+        ValueError: if there is a threshold but no column ``rating``, or one that holds something else than numbers.
     """
     if threshold is None:
         return log
@@ -100,7 +100,15 @@ def rating_at_least(log: pd.DataFrame, threshold: float | None) -> pd.DataFrame:
             threshold=threshold,
             columns=", ".join(map(str, log.columns)),
         )
-    return log[log["rating"] >= threshold]
+    ratings = pd.to_numeric(log["rating"], errors="coerce")
+    unreadable = (ratings.isna() & log["rating"].notna()).to_numpy()
+    if unreadable.any():
+        raise Refusal(
+            "dataset.min_rating={threshold} needs numbers in column 'rating', and {example} is none",
+            threshold=threshold,
+            example=repr(log["rating"].iloc[int(unreadable.argmax())]),
+        )
+    return log[(ratings >= threshold).to_numpy(bool, na_value=False)]
 
 
 def deduplicated(log: pd.DataFrame) -> pd.DataFrame:
