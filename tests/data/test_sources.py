@@ -131,6 +131,33 @@ def test_a_presence_column_wins_over_zero_rows(source: Source, folder: Path) -> 
     np.testing.assert_allclose(text.values[2], text.values[[0, 1, 3]].mean(0), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        [1, 0, 1, 0],
+        [1.0, None, 1.0, 0.0],
+        ["True", "False", " true", "FALSE"],
+        ["1", "", "1", None],
+        pd.array([True, None, True, False], "boolean"),
+        pd.array([1, None, 1, 0], "Int64"),
+        pd.Categorical(["true", "false", "true", None]),
+    ],
+)
+def test_a_presence_column_in_other_words(folder: Path, column: object) -> None:
+    items = pd.read_parquet(folder / "items.parquet").assign(has_image=pd.Series(column))
+    items.to_parquet(folder / "items.parquet", index=False)
+    assert read_folder(folder).features["image"].present.tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("column, value", [([1, 0, 2, 1], "2"), (["yes", "no", "", "no"], "yes"), ([0.5] * 4, "0.5")])
+def test_a_presence_column_that_says_something_else_is_refused(folder: Path, column: list[object], value: str) -> None:
+    items = pd.read_parquet(folder / "items.parquet").assign(has_image=column)
+    items.to_parquet(folder / "items.parquet", index=False)
+    message = rf"items.parquet: column 'has_image' holds '{value}'; allowed are true and false, 1 and 0"
+    with pytest.raises(ValueError, match=message):
+        read_folder(folder)
+
+
 @pytest.mark.parametrize("new_ids", [["i3", "i2", "i1", "i0"], ["i3", "i1", "i2", "i9"]])
 def test_a_description_of_another_catalogue_is_refused(folder: Path, new_ids: list[str]) -> None:
     items = pd.read_parquet(folder / "items.parquet").assign(item_id=new_ids)

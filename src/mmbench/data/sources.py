@@ -31,6 +31,11 @@ from mmbench.messages import Message, Refusal
 
 FEATURE_SUFFIX = "_feat.npy"
 SCHEMA = 1
+#: How tables write whether an item has content.
+_FLAGS: Mapping[str, bool] = {
+    **dict.fromkeys(("true", "1", "1.0"), True),
+    **dict.fromkeys(("false", "0", "0.0", ""), False),
+}
 
 
 @dataclass(frozen=True)
@@ -315,7 +320,7 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
         values = read_matrix(path, len(ids))
         present = np.ones(len(ids), bool)
     if flag in items:
-        present &= items[flag].to_numpy(bool)
+        present &= _flags(items[flag], path.with_name("items.parquet"))
     else:
         zero = present & ~nonzero_rows(values)
         if zero.any():
@@ -329,6 +334,25 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
             )
         present &= ~zero
     return with_missing_filled(values, present, in_place=True)
+
+
+def _flags(values: pd.Series, file: Path) -> NDArray[np.bool_]:
+    """A column that says which items have content, ``(n,)``; where it says nothing, the item has none.
+
+    Raises:
+        ValueError: for a value other than true and false, 1 and 0.
+    """
+    words = values.astype(object).where(values.notna(), False).map(str).str.strip().str.lower()
+    flags = words.map(_FLAGS)
+    unknown = flags.isna().to_numpy(bool)
+    if unknown.any():
+        raise Refusal(
+            "{path}: column {column} holds {value}; allowed are true and false, 1 and 0",
+            path=file,
+            column=repr(values.name),
+            value=repr(shortened(str(values[unknown].iloc[0]))),
+        )
+    return flags.to_numpy(bool)
 
 
 def nonzero_rows(values: NDArray[np.float32]) -> NDArray[np.bool_]:
