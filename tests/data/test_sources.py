@@ -121,6 +121,24 @@ def test_a_sidecar_puts_rows_in_order(source: Source, folder: Path) -> None:
     assert read.notices == ()
 
 
+@pytest.mark.parametrize("text", ["\ufeffi3\ni1\ni2\ni0", "i3 \n\ti1\ni2  \ni0\n", "\ufeffi3 \r\ni1 \r\ni2\r\ni0\r\n"])
+def test_marks_and_blanks_of_a_sidecar_lose_no_item(source: Source, folder: Path, text: str) -> None:
+    foreign(folder)
+    for modality in ("text", "image"):
+        (folder / f"{modality}_feat.ids.txt").write_bytes(text.encode())
+    image = read_folder(folder).features["image"]
+    assert image.present.all()
+    assert same(image, source.features["image"])
+
+
+def test_blanks_of_a_catalogue_are_left_aside(source: Source, folder: Path) -> None:
+    items = pd.read_parquet(foreign(folder) / "items.parquet").assign(item_id=["i3", "i1 ", "i2", "i0"])
+    items.to_parquet(folder / "items.parquet", index=False)
+    for modality in ("text", "image"):
+        (folder / f"{modality}_feat.ids.txt").write_text("i3\ni1 \ni2\ni0")
+    assert same(read_folder(folder).features["image"], source.features["image"])
+
+
 def test_a_presence_column_wins_over_zero_rows(source: Source, folder: Path) -> None:
     """A zero row of an item that has content is content; content of an item that has none is not."""
     items = pd.read_parquet(folder / "items.parquet").assign(has_text=[True, True, False, True])

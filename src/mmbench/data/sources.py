@@ -367,14 +367,14 @@ def rows_by_id(
 
     Args:
         matrix: features in the order of the sidecar.
-        sidecar: file with one item id per line.
+        sidecar: file with one item id per line; a byte order mark and blanks around an id say nothing.
         ids: items wanted.
 
     Raises:
         ValueError: for a sidecar of another length, with a repeated id, or with none of ``ids``.
     """
     try:
-        rows = pd.Index(regular_file(sidecar).read_text(encoding="utf-8").splitlines())
+        rows = pd.Index([line.strip() for line in regular_file(sidecar).read_text(encoding="utf-8-sig").splitlines()])
     except UnicodeDecodeError as error:
         raise Refusal("{path} is not UTF-8 text: {error}", path=sidecar, error=error) from error
     if len(rows) != len(matrix):
@@ -386,7 +386,7 @@ def rows_by_id(
         )
     if rows.has_duplicates:
         raise Refusal("{path}: id {id} occurs more than once", path=sidecar, id=repr(rows[rows.duplicated()][0]))
-    where = rows.get_indexer(pd.Index(ids))
+    where = rows.get_indexer(pd.Index([name.strip() for name in ids]))
     if (where < 0).all():
         raise Refusal(
             "{path}: none of its ids occurs in items.parquet ({first} against {listed})",
