@@ -305,10 +305,17 @@ def test_amazon_2023(tmp_path: Path) -> None:
     "row", ["A1HK2FQW6KXQB2,B000000001,5.0,1373932800", "B000000001,A1HK2FQW6KXQB2,5.0,1373932800"]
 )
 def test_amazon_ratings_in_either_order(tmp_path: Path, row: str) -> None:
-    source = read(write(tmp_path / "ratings_Baby.csv", row + "\n"), "amazon-2014")
-    assert source.log.iloc[0].to_dict() == {
-        "user_id": "A1HK2FQW6KXQB2", "item_id": "B000000001", "rating": 5.0, "timestamp": 1373932800
-    }  # fmt: skip
+    packed = gzip.compress(f"{row}\n".encode())
+    for path, content in (("a/ratings_Baby.csv", row + "\n"), ("b/ratings_Baby.csv.gz", packed)):
+        file = write(tmp_path / path, content)
+        write(file.with_name("meta_Baby.json"), json_lines({"asin": "B000000001", "title": "t"}))
+        for place in (file, file.parent):
+            assert detected(place) == "amazon-2014"
+            source = read(place, "amazon-2014")
+            assert source.log.iloc[0].to_dict() == {
+                "user_id": "A1HK2FQW6KXQB2", "item_id": "B000000001", "rating": 5.0, "timestamp": 1373932800
+            }  # fmt: skip
+            assert source.items["title"].tolist() == ["t"]
 
 
 BENCHMARK = "user_id,parent_asin,rating,timestamp"

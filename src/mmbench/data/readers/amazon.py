@@ -21,6 +21,7 @@ from mmbench.data.readers.feature_files import read_item_feature
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines
 from mmbench.data.readers.log_and_items import first_of_each, log_of, with_unlisted
+from mmbench.data.readers.table_files import suffix_of
 from mmbench.data.sources import Source
 from mmbench.messages import Message, Refusal
 
@@ -79,7 +80,8 @@ def read_amazon(path: Path, journal: Journal, release: str, items: Path | None =
         ValueError: naming the file, the line and what is wrong with it.
     """
     reviews = reviews_in(path) if path.is_dir() else path
-    log = ratings(reviews, journal) if reviews.suffix == ".csv" else _reviews(reviews, RELEASES[release], journal)
+    table = suffix_of(reviews) == ".csv"
+    log = ratings(reviews, journal) if table else _reviews(reviews, RELEASES[release], journal)
     category = re.sub(r"^(reviews|ratings)_|(_5)?(\.jsonl?|\.csv)?(\.gz)?$", "", reviews.name)
     items = items or metadata_of(category, (reviews.parent, reviews.parent.parent / "meta_categories"))
     catalogue, texts = catalogue_of(log, items, RELEASES[release].item, journal)
@@ -130,13 +132,18 @@ def review_files(folder: Path) -> list[Path]:
     return [path for path in files if path.name.endswith(REVIEW_SUFFIXES) and not path.name.startswith("meta_")]
 
 
+def rating_files(folder: Path) -> list[Path]:
+    """Tables of ratings of a folder."""
+    return sorted(path for path in folder.glob("ratings_*") if suffix_of(path) == ".csv")
+
+
 def reviews_in(folder: Path) -> Path:
     """The one file of reviews of a folder.
 
     Raises:
         ValueError: if there are none or several.
     """
-    files = review_files(folder) or sorted(folder.glob("ratings_*.csv"))
+    files = review_files(folder) or rating_files(folder)
     if len(files) != 1:
         names = ", ".join(path.name for path in files) or "-"
         raise Refusal(

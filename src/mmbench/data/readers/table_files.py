@@ -268,7 +268,7 @@ def _numbered_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
     try:
         for number, row in enumerate(sheet.iter_rows(), start=1):
             cells = [_shown(cell) for cell in row]
-            if any(cells):
+            if any(cell.strip() for cell in cells):
                 yield number, cells
     except (ValueError, KeyError, SyntaxError, OSError) as error:
         raise Refusal(
