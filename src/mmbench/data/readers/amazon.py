@@ -21,7 +21,7 @@ from mmbench.data.readers.feature_files import read_item_feature
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines
 from mmbench.data.readers.log_and_items import first_of_each, log_of, with_unlisted
-from mmbench.data.readers.table_files import suffix_of
+from mmbench.data.readers.table_files import names_text, suffix_of
 from mmbench.data.sources import Source
 from mmbench.messages import Message, Refusal
 
@@ -231,16 +231,16 @@ def _reviews(path: Path, fields: Fields, journal: Journal) -> pd.DataFrame:
 
 
 def _metadata(path: Path, item: str, log: pd.DataFrame, journal: Journal) -> pd.DataFrame:
-    """Items of the log with what the metadata tell of them."""
+    """Items of the log with what the metadata tell of them; ``categories`` are words, in ``category`` names."""
     wanted = set(log["item_id"].unique())
-    rows = Gathered(dict.fromkeys(("item_id", *_META), TEXT))
+    rows = Gathered(dict.fromkeys(("item_id", *_META, "category"), TEXT))
     example = ""
     for _, row in json_lines(journal.read(path), literals=True):
         listed = _id(row.get(item))
         example = example or listed
         if listed in wanted:
-            values = (next((row[name] for name in names if row.get(name)), None) for names in _META.values())
-            rows.add(listed, *(_flat(value) for value in values))
+            values = {told: next((row[name] for name in names if row.get(name)), None) for told, names in _META.items()}
+            rows.add(listed, *map(_flat, values.values()), names_text(values["categories"]))
     listed_items = rows.frame()
     if listed_items.empty:
         raise Refusal(
