@@ -121,6 +121,12 @@ def test_times_as_moments_and_as_text_are_checked(write: Callable[[pd.Series], p
     assert (found.name, found.count) == ("written_later", 1)
 
 
+def test_words_for_times_beside_dates_of_the_texts(shop: Path) -> None:
+    items(lambda t: t.assign(updated_at="2030-01-01"))(shop)
+    log(lambda t: t.assign(timestamp=t["timestamp"].astype(str).where(t.index > 1, "soon")))(shop)
+    assert names(check_folder(shop, GAIN, NOW)) == {"no_time", "written_later"}
+
+
 def test_a_gain_that_is_none_is_refused(shop: Path) -> None:
     with pytest.raises(ValueError, match=r"gain=0\.0 must be positive"):
         check_folder(shop, 0.0)
