@@ -201,6 +201,9 @@ SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
     "japanese for who knows whom": (
         text_made_by("minilm", japanese, languages=None), "languages_unknown", Severity.WARNING, 40
     ),
+    "codes before the japanese": (
+        text_made_by("minilm", lambda n: f"{n:041d} {japanese(n)}", languages=["en"]), "unread", Severity.BLOCKING, 40
+    ),
     "words that the encoder does not know": (
         text_made_by("minilm", lambda n: f"wörd {n * 7919} {chr(97 + n % 26)}", languages=["de"], unknown_tokens=0.4),
         "unknown_tokens", Severity.BLOCKING, None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,6 +102,29 @@ def test_a_folder_without_a_catalogue_is_checked_as_far_as_it_goes(shop: Path) -
     for path in (*shop.glob("*_feat*"), shop / "items.parquet"):
         path.unlink()
     assert check_folder(shop, GAIN, NOW) == []
+
+
+def test_a_catalogue_that_was_filtered_is_checked(shop: Path) -> None:
+    """Its row numbers have gaps."""
+    items(lambda t: pd.concat([t, t[:5].assign(title=t["title"][4], item_id=[f"n{n}" for n in range(5)])])[4:])(shop)
+    (found,) = (f for f in check_folder(shop, GAIN, NOW) if f.name == "same_text")
+    assert (found.count, found.values["one"], found.values["other"]) == (6, "i4", "n0")
+
+
+@pytest.mark.parametrize("write", [lambda times: pd.to_datetime(times, unit="s"), lambda times: times.astype(str)])
+def test_times_as_moments_and_as_text_are_checked(write: Callable[[pd.Series], pd.Series], shop: Path) -> None:
+    log(lambda t: t.assign(timestamp=write(t["timestamp"])))(shop)
+    items(lambda t: t.assign(updated_at="2023-01-01"))(shop)
+    assert check_folder(shop, GAIN, NOW) == []
+    items(lambda t: t.assign(updated_at=["2030-01-01", *t["updated_at"][1:]]))(shop)
+    (found,) = check_folder(shop, GAIN, NOW)
+    assert (found.name, found.count) == ("written_later", 1)
+
+
+def test_words_for_times_beside_dates_of_the_texts(shop: Path) -> None:
+    items(lambda t: t.assign(updated_at="2030-01-01"))(shop)
+    log(lambda t: t.assign(timestamp=t["timestamp"].astype(str).where(t.index > 1, "soon")))(shop)
+    assert names(check_folder(shop, GAIN, NOW)) == {"no_time", "written_later"}
 
 
 def test_a_gain_that_is_none_is_refused(shop: Path) -> None:

@@ -167,6 +167,16 @@ def test_a_core_that_nothing_survives_is_refused(write: Write) -> None:
         load_dataset(write(ROWS[:6], k_core=9))
 
 
+@pytest.mark.parametrize("protocol", ["auto", "time", "last_out", "paper", "given"])
+def test_a_rating_that_nothing_reaches_is_refused(protocol: str, write: Write) -> None:
+    config = write(ROWS[:6], protocol=protocol, min_rating=9.0)
+    file = Path(str(config.path)) / "interactions.parquet"
+    pd.read_parquet(file).drop(columns="split" if protocol == "auto" else []).assign(rating=5).to_parquet(file)
+    message = r"dataset shop: no interaction is left after items_with, min_rating and k_core=0"
+    with pytest.raises(ValueError, match=message):
+        load_dataset(config)
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [

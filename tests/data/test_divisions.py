@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.data.divisions import NEW_ITEMS, categories, first_of, members_of, text_lengths
+from mmbench.data.divisions import NEW_ITEMS, categories, first_of, members_of, names_in, text_lengths
 
 COUNTS = np.array([0, 3, 8, 20, 21, 400])
 ITEMS = pd.DataFrame({
@@ -34,6 +34,35 @@ ITEMS = pd.DataFrame({
 )
 def test_members(name: str, members: list[int]) -> None:
     assert np.flatnonzero(members_of(name, COUNTS, ITEMS)).tolist() == members
+
+
+SHOES = ["Clothing, Shoes & Jewelry", "Women", "Sports & Outdoors"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "names"),
+    [
+        ("Action, Children's , ,Comedy", ["Action", "Children's", "Comedy"]),
+        ('[["Clothing, Shoes & Jewelry", "Women"], ["Sports & Outdoors"]]', SHOES),
+        ("[['Clothing, Shoes & Jewelry', 'Women'], ['Sports & Outdoors']]", SHOES),
+        (r"""['Children\'s', "Men's", None]""", ["Children's", "Men's"]),
+        ('["a", null, " ", ["b", 3]]', ["a", "b", "3"]),
+        (np.array([np.array(SHOES[:2]), np.array(SHOES[2:])], object), SHOES),
+        (np.array(SHOES), SHOES),
+        ([*SHOES[:1], None, SHOES[1:]], SHOES),
+        ("[]", []),
+        ("[Live], Rock", ["[Live]", "Rock"]),
+        ("[Live]", ["[Live]"]),
+        ("[__import__('os').getcwd()]", ["[__import__('os').getcwd()]"]),
+        ("[" * 5000 + "]" * 5000, ["[" * 5000 + "]" * 5000]),
+        (None, []),
+        (float("nan"), []),
+    ],
+)
+def test_names_in_a_cell(cell: object, names: list[str]) -> None:
+    """Names in a list may hold commas, and no list is code."""
+    assert names_in(cell) == names
+    assert categories(pd.DataFrame({"category": pd.Series([cell, "x"], dtype=object)})) == [names, ["x"]]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,20 @@ def test_rating_threshold_needs_ratings() -> None:
         rating_at_least(log_of([(0, 0)]), 4.0)
 
 
+@pytest.mark.parametrize(
+    "ratings", [["3.5", "4", None], pd.array([3.5, 4, None], "Float64"), pd.Categorical([3, 4, 3])]
+)
+def test_ratings_as_text_and_nullable_ones_are_numbers(ratings: object) -> None:
+    log = log_of([(0, 0), (0, 1), (0, 2)]).assign(rating=ratings)
+    assert rating_at_least(log, 4.0)["item_id"].tolist() == ["i1"]
+
+
+def test_ratings_that_are_no_numbers_are_refused() -> None:
+    log = log_of([(0, 0), (0, 1)], rating=["4", "good"])
+    with pytest.raises(ValueError, match=r"min_rating=4.0 needs numbers in column 'rating', and 'good' is none"):
+        rating_at_least(log, 4.0)
+
+
 def some(users: list[int], items: list[int], n_users: int = 4, n_items: int = 5) -> Interactions:
     return Interactions(np.array(users), np.array(items), n_users, n_items)
 

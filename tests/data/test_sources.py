@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mmbench.data.features import ItemFeature, with_missing_filled
-from mmbench.data.sources import Source, modalities_in, read_folder, write_folder
+from mmbench.data.sources import Source, check_source, modalities_in, read_folder, read_log, write_folder
 
 IDS = ["i3", "i1", "i2", "i0"]
 
@@ -118,6 +121,24 @@ def test_a_sidecar_puts_rows_in_order(source: Source, folder: Path) -> None:
     assert read.notices == ()
 
 
+@pytest.mark.parametrize("text", ["\ufeffi3\ni1\ni2\ni0", "i3 \n\ti1\ni2  \ni0\n", "\ufeffi3 \r\ni1 \r\ni2\r\ni0\r\n"])
+def test_marks_and_blanks_of_a_sidecar_lose_no_item(source: Source, folder: Path, text: str) -> None:
+    foreign(folder)
+    for modality in ("text", "image"):
+        (folder / f"{modality}_feat.ids.txt").write_bytes(text.encode())
+    image = read_folder(folder).features["image"]
+    assert image.present.all()
+    assert same(image, source.features["image"])
+
+
+def test_blanks_of_a_catalogue_are_left_aside(source: Source, folder: Path) -> None:
+    items = pd.read_parquet(foreign(folder) / "items.parquet").assign(item_id=["i3", "i1 ", "i2", "i0"])
+    items.to_parquet(folder / "items.parquet", index=False)
+    for modality in ("text", "image"):
+        (folder / f"{modality}_feat.ids.txt").write_text("i3\ni1 \ni2\ni0")
+    assert same(read_folder(folder).features["image"], source.features["image"])
+
+
 def test_a_presence_column_wins_over_zero_rows(source: Source, folder: Path) -> None:
     """A zero row of an item that has content is content; content of an item that has none is not."""
     items = pd.read_parquet(folder / "items.parquet").assign(has_text=[True, True, False, True])
@@ -126,6 +147,33 @@ def test_a_presence_column_wins_over_zero_rows(source: Source, folder: Path) -> 
     assert text.present.tolist() == [True, True, False, True]
     assert text.values[1].tolist() == [0.0, 0.0, 0.0]
     np.testing.assert_allclose(text.values[2], text.values[[0, 1, 3]].mean(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [1, 0, 1, 0],
+        [1.0, None, 1.0, 0.0],
+        ["True", "False", " true", "FALSE"],
+        ["1", "", "1", None],
+        pd.array([True, None, True, False], "boolean"),
+        pd.array([1, None, 1, 0], "Int64"),
+        pd.Categorical(["true", "false", "true", None]),
+    ],
+)
+def test_a_presence_column_in_other_words(folder: Path, column: object) -> None:
+    items = pd.read_parquet(folder / "items.parquet").assign(has_image=pd.Series(column))
+    items.to_parquet(folder / "items.parquet", index=False)
+    assert read_folder(folder).features["image"].present.tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("column, value", [([1, 0, 2, 1], "2"), (["yes", "no", "", "no"], "yes"), ([0.5] * 4, "0.5")])
+def test_a_presence_column_that_says_something_else_is_refused(folder: Path, column: list[object], value: str) -> None:
+    items = pd.read_parquet(folder / "items.parquet").assign(has_image=column)
+    items.to_parquet(folder / "items.parquet", index=False)
+    message = rf"items.parquet: column 'has_image' holds '{value}'; allowed are true and false, 1 and 0"
+    with pytest.raises(ValueError, match=message):
+        read_folder(folder)
 
 
 @pytest.mark.parametrize("new_ids", [["i3", "i2", "i1", "i0"], ["i3", "i1", "i2", "i9"]])
@@ -235,3 +283,60 @@ def test_wrong_number_of_rows(folder: Path) -> None:
     np.save(folder / "text_feat.npy", np.ones((5, 3)))
     with pytest.raises(ValueError, match=r"text_feat.npy has 5 rows but items.parquet has 4"):
         read_folder(folder)
+
+
+TOKYO = pd.to_datetime(["2024-01-05 09:00:00.0", "2024-01-05 09:00:01.5", "2024-01-06 00:00:00.0"]).tz_localize(
+    "Asia/Tokyo"
+)
+
+
+def with_times(folder: Path, times: object) -> Path:
+    log = pd.read_parquet(folder / "interactions.parquet")
+    log.assign(timestamp=times).to_parquet(folder / "interactions.parquet", index=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "times, expected",
+    [
+        (TOKYO, [1704412800, 1704412801, 1704466800]),
+        (TOKYO.tz_localize(None), [1704445200, 1704445201, 1704499200]),
+        ([datetime(1969, 12, 31, 23, 59, 59, 500_000), datetime(1970, 1, 1), datetime(1970, 1, 2)], [-1, 0, 86400]),
+        ([date(2024, 1, 5), date(2024, 1, 6), date(2024, 1, 5)], [1704412800, 1704499200, 1704412800]),
+        (["1704412800", " 7.0", "8.5"], [1704412800, 7, 8]),
+        (pd.array([3, 1, 2], "Int64"), [3, 1, 2]),
+        (pd.Categorical(["3", "1", "2"]), [3, 1, 2]),
+    ],
+)
+def test_times_become_whole_seconds(folder: Path, times: object, expected: list[int]) -> None:
+    read = read_folder(with_times(folder, times)).log["timestamp"]
+    assert (read.tolist(), read.dtype) == (expected, np.int64)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint32", "float64", "float32"])
+def test_times_that_are_numbers_stay_as_they_are(folder: Path, dtype: str) -> None:
+    times = np.array([3, 1, 2.5]).astype(dtype)
+    read = read_folder(with_times(folder, times)).log["timestamp"]
+    assert (read.tolist(), read.dtype) == (times.tolist(), np.dtype(dtype))
+
+
+@pytest.mark.parametrize(
+    "times, message",
+    [
+        ([1.0, None, 2.0], "1 row has no readable timestamp (row 1: 'nan'); write seconds since 1970"),
+        ([1.0, np.inf, -np.inf], "2 rows have no readable timestamp (first: row 1: 'inf')"),
+        (pd.array([1, None, 2], "Int64"), "1 row has no readable timestamp (row 1: '<NA>')"),
+        (TOKYO.where([True, True, False]), "1 row has no readable timestamp (row 2: 'NaT')"),
+        (["1", "2024-01-05", "soon"], "2 rows have no readable timestamp (first: row 1: '2024-01-05')"),
+        ([[1], [2], [3]], "3 rows have no readable timestamp (first: row 0: '[1]')"),
+        ([1, 2, 100_000_000_000], "1 timestamp is too large for seconds (row 2: 100000000000): it counts milliseconds"),
+        (["1704412800000"] * 3, "3 timestamps are too large for seconds (first: row 0: 1704412800000): they count "),
+    ],
+)
+def test_times_that_are_none_are_refused(source: Source, folder: Path, times: object, message: str) -> None:
+    """A missing time would be the earliest of all, and its row always in train."""
+    with pytest.raises(ValueError, match=re.escape(f"interactions.parquet: {message}")):
+        read_folder(with_times(folder, times))
+    assert len(read_log(folder)) == 3  # which check reads, to tell of all that is wrong
+    with pytest.raises(ValueError, match=re.escape(f"a.shop: {message}")):
+        check_source(replace(source, log=pd.read_parquet(folder / "interactions.parquet")), "a.shop")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -52,6 +53,12 @@ def test_without_a_template_the_text_is_guessed(items: pd.DataFrame) -> None:
 def test_a_template_that_cannot_be_filled_is_refused(items: pd.DataFrame, template: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         item_texts(items, template)
+
+
+def test_lists_in_cells_are_joined(items: pd.DataFrame) -> None:
+    lists = [np.array(["Action", "Sci-Fi, new"], object), *[None] * (len(items) - 1)]
+    texts, _ = item_texts(items.assign(genres=pd.Series(lists, items.index)), "{genres}")
+    assert texts == ["Action Sci-Fi, new", *[""] * (len(items) - 1)]
 
 
 def test_no_text_at_all_is_refused(items: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -126,6 +127,25 @@ def test_calibration() -> None:
     half = 0.5 * math.log(0.5 / (0.99 * 1 + 0.01 * 0.5)) + 0.5 * math.log(0.5 / (0.01 * 0.5))
     found = list_measures.miscalibration(lists, categories, users, items)
     assert found == pytest.approx((0.0 + opposite + half) / 3)  # the last list has no category
+
+
+@pytest.mark.parametrize("numbers", [1, 500])
+def test_measures_of_categories_work_in_blocks_of_users(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same numbers to the last bit, in a fraction of the memory of users x places x categories."""
+    rng = np.random.default_rng(3)
+    lists = rng.integers(-1, 60, (400, 20))
+    categories = rng.random((60, 50)) < 0.05
+    users, items = rng.integers(0, 400, 5000), rng.integers(0, 60, 5000)
+    calibration = list_measures.miscalibration(lists, categories, users, items)
+    diversity = list_measures.category_diversity(lists, categories)
+    monkeypatch.setattr(list_measures, "BLOCK_NUMBERS", numbers)
+    tracemalloc.start()
+    try:
+        assert list_measures.miscalibration(lists, categories, users, items) == calibration
+        assert list_measures.category_diversity(lists, categories) == diversity
+        assert tracemalloc.get_traced_memory()[1] < lists.size * 50
+    finally:
+        tracemalloc.stop()
 
 
 def test_cold_recall() -> None:

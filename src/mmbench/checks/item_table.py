@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmbench.checks import Finding, blocking, graded, warning
+from mmbench.data.interactions import seconds
 from mmbench.encoders.ngrams import normalised
 from mmbench.messages import Template
 
@@ -162,8 +164,8 @@ def _same_texts(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
             ),
             len(repeated),
             share=len(repeated) / len(filled),
-            one=ids[one],
-            other=ids[other],
+            one=ids.iloc[one],
+            other=ids.iloc[other],
             example=repeated.iloc[0][:40],
         )
 
@@ -220,11 +222,12 @@ def _buyers(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
 def _written_later(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
     if "timestamp" not in log:
         return
-    first = log.groupby("item_id")["timestamp"].min().reindex(items["item_id"]).to_numpy(np.float64)
+    by_item = pd.Series(seconds(log["timestamp"])).groupby(log["item_id"].to_numpy()).min()
+    first = by_item.reindex(items["item_id"]).to_numpy()
     for column in items:
         if re.sub(r"[\s_]", "", str(column)).casefold() not in WRITTEN:
             continue
-        late = _seconds(items[column]) > first
+        late = _written(items[column]) > first
         if late.any():
             item = items["item_id"].iloc[int(late.argmax())]
             yield warning(
@@ -241,10 +244,7 @@ def _written_later(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
             )
 
 
-def _seconds(values: pd.Series) -> np.ndarray:
-    """Numbers as they are, dates as seconds since 1970, NaN for what is neither."""
-    numbers = pd.to_numeric(values, errors="coerce")
-    if pd.api.types.is_datetime64_any_dtype(values) or numbers.isna().all():
-        dates = pd.to_datetime(values, errors="coerce", utc=True)
-        return np.where(dates.isna(), np.nan, dates.dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.float64))
-    return numbers.to_numpy(np.float64)
+def _written(values: pd.Series) -> NDArray[np.float64]:
+    """Seconds since 1970 of numbers, moments or texts of dates, ``(n,)``; NaN for what is none of them."""
+    times = seconds(values)
+    return seconds(pd.to_datetime(values, errors="coerce", utc=True)) if np.isnan(times).all() else times

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from mmbench.checks import Finding, blocking, graded, warning
+from mmbench.data.interactions import MOST_SECONDS, seconds
 from mmbench.messages import Template
 
-#: Seconds since 1970 reach this in the year 5138; larger numbers count milliseconds or less.
-MOST_SECONDS = 1e11
 DAY = 86_400
 #: Share of rows in the future from which a split by time means nothing.
 FUTURE_LIMIT = 0.01
@@ -73,7 +72,7 @@ def _repeated(log: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _times(log: pd.DataFrame, now: datetime, *, given: bool) -> Iterator[Finding]:
-    times = pd.to_numeric(log["timestamp"], errors="coerce").to_numpy(np.float64)
+    times = seconds(log["timestamp"])
     unreadable = ~np.isfinite(times)
     if unreadable.any():
         example = str(log["timestamp"].iloc[int(unreadable.argmax())])

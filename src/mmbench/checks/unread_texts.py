@@ -57,9 +57,10 @@ def findings(file: FeatureFile, texts: Sequence[str], by_grams: bool = False) ->
     foreign = beyond(filled, LATIN if languages is None else readable_scripts(languages))
     share = float(foreign.mean())
     if share > SOME:
-        example = filled[int(np.argmax(foreign))][:40]
-        script = scripts_of(example).most_common(1)[0][0]
-        common = {"name": file.name, "share": share, "example": example, "script": SCRIPTS.get(script, script.title())}
+        example = filled[int(np.argmax(foreign))]
+        script = scripts_of(example).most_common(1)[0][0]  # the first 40 characters may be digits
+        shown = {"example": example[:40], "script": SCRIPTS.get(script, script.title())}
+        common = {"name": file.name, "share": share, **shown}
         if languages is None:
             yield warning(
                 "languages_unknown",

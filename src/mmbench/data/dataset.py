@@ -18,6 +18,7 @@ from mmbench.data import encoded, planted, splits
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
+from mmbench.data.parquet import read_parquet
 from mmbench.data.sources import Source, read_folder
 from mmbench.data.splits import PARTS, Split
 from mmbench.messages import Message, Refusal, Template
@@ -187,7 +188,7 @@ class Dataset:
         file = None if self.config is None or self.config.world is not None else _folder(self.config) / "items.parquet"
         if file is None or not file.is_file():
             return pd.DataFrame(index=index)
-        frame = pd.read_parquet(file)
+        frame = read_parquet(file)
         return frame.set_index(frame["item_id"].astype(str)).loc[lambda f: ~f.index.duplicated()].reindex(index)
 
     @property
@@ -338,18 +339,13 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     notices = list(source.notices)
     if config.items_with:
         source = _with_content(source, config.items_with, notices)
-    log = deduplicated(rating_at_least(source.log, config.min_rating))
+    log = _not_empty(deduplicated(rating_at_least(source.log, config.min_rating)), config)
     protocol = config.protocol
     if protocol == "auto":
         protocol, why = splits.automatic(log, config.split_column)
         notices.append(why)
     log, parts = _split(log, protocol, config)
-    if log.empty:
-        raise Refusal(
-            "dataset {name}: no interaction is left after items_with, min_rating and k_core={k_core}",
-            name=config.name,
-            k_core=config.k_core,
-        )
+    _not_empty(log, config)
     pools = _pools(log, parts, protocol, config)
     log, parts = _users_with_train(log, parts, notices)
     items, features = _catalogue(source, log, config.k_core, pools, notices)
@@ -368,6 +364,16 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     truth = dict(source.truth) or None
     ids = items.to_numpy(object)
     return Dataset(config.name, split, features, users, ids, tuple(notices), truth, config, stamps)
+
+
+def _not_empty(log: pd.DataFrame, config: DatasetConfig) -> pd.DataFrame:
+    if log.empty:
+        raise Refusal(
+            "dataset {name}: no interaction is left after items_with, min_rating and k_core={k_core}",
+            name=config.name,
+            k_core=config.k_core,
+        )
+    return log
 
 
 def _with_content(source: Source, modalities: Sequence[str], notices: list[str]) -> Source:

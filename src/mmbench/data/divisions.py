@@ -6,7 +6,9 @@ training interactions and ``items.parquet`` alone, never from what is tested.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench.data.readers.lines import NOT_PARSED, literal
 from mmbench.messages import Refusal, listed
 
 #: Names of the divisions, and how the slices of each are called in ``contribution.md``.
@@ -107,19 +110,45 @@ def by_length(items: NDArray[np.int64], lengths: NDArray[np.int64], what: str = 
 
 
 def categories(items: pd.DataFrame) -> list[list[str]] | None:
-    """Names in the category column of the items, split at commas; a list column is taken as it is."""
+    """Names in the category column of the items, see :func:`names_in`; None without such a column."""
     column = next((name for name in CATEGORY_COLUMNS if name in items), None)
     if column is None:
         return None
-    return [_names(value) for value in items[column]]
+    return [names_in(value) for value in items[column]]
 
 
-def _names(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [name.strip() for name in value.split(",") if name.strip()]
-    if isinstance(value, list | tuple | np.ndarray):
-        return [str(name) for name in value]
-    return []
+def names_in(cell: object) -> list[str]:
+    """Names of categories in a cell: those of a list, of its lists too, or those of a text, split at commas.
+
+    A text that is a list of JSON or Python is one (``[["Clothing, Shoes & Jewelry", "Women"]]``). Names in a list may
+    hold commas.
+    """
+    if isinstance(cell, str):
+        listed = _list_in(cell)
+        if listed is None:
+            return [name.strip() for name in cell.split(",") if name.strip()]
+        cell = listed
+    if not isinstance(cell, list | tuple | np.ndarray):
+        return []
+    names, left = [], [*cell][::-1]
+    while left:
+        part = left.pop()
+        if isinstance(part, list | tuple | np.ndarray):
+            left += [*part][::-1]
+        elif part is not None and part == part and str(part).strip():
+            names.append(str(part).strip())
+    return names
+
+
+def _list_in(text: str) -> list[object] | None:
+    """The list that a text is, as JSON or Python writes it; no code is run."""
+    text = text.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    for parse in (json.loads, literal):
+        with contextlib.suppress(*NOT_PARSED):
+            return list(parse(text))
+    return None
 
 
 def first_of(names: Sequence[Sequence[str]]) -> tuple[str | None, ...]:

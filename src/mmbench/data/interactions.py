@@ -13,6 +13,10 @@ from mmbench import fingerprint
 from mmbench.messages import Refusal
 
 Index = NDArray[np.int64]
+#: Times from here on count milliseconds or less: in seconds this is the year 5138.
+MOST_SECONDS = 1e11
+#: What pandas calls columns of moments.
+_MOMENTS = ("datetime64", "datetime", "date")
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,22 @@ class Interactions:
         return fingerprint.of_arrays(self.users[order], self.items[order], size)
 
 
+def seconds(times: pd.Series) -> NDArray[np.float64]:
+    """Seconds since 1970 of times that are numbers, texts of numbers, dates or moments, ``(n,)``.
+
+    What is none of them is NaN. A moment without a zone counts as UTC.
+    """
+    if pd.api.types.infer_dtype(times, skipna=True) in _MOMENTS:
+        since = pd.to_datetime(times, errors="coerce", utc=True) - pd.Timestamp("1970-01-01", tz="UTC")
+        return np.asarray(since / pd.Timedelta(seconds=1), np.float64)
+    return np.asarray(pd.to_numeric(times, errors="coerce").to_numpy(np.float64, na_value=np.nan))
+
+
 def rating_at_least(log: pd.DataFrame, threshold: float | None) -> pd.DataFrame:
     """Keep the rows with ``rating >= threshold``.
 
     Raises:
-        ValueError: if there is a threshold but no column ``rating``.
+        ValueError: if there is a threshold but no column ``rating``, or one that holds something else than numbers.
     """
     if threshold is None:
         return log
@@ -85,7 +100,15 @@ def rating_at_least(log: pd.DataFrame, threshold: float | None) -> pd.DataFrame:
             threshold=threshold,
             columns=", ".join(map(str, log.columns)),
         )
-    return log[log["rating"] >= threshold]
+    ratings = pd.to_numeric(log["rating"], errors="coerce")
+    unreadable = (ratings.isna() & log["rating"].notna()).to_numpy()
+    if unreadable.any():
+        raise Refusal(
+            "dataset.min_rating={threshold} needs numbers in column 'rating', and {example} is none",
+            threshold=threshold,
+            example=repr(log["rating"].iloc[int(unreadable.argmax())]),
+        )
+    return log[(ratings >= threshold).to_numpy(bool, na_value=False)]
 
 
 def deduplicated(log: pd.DataFrame) -> pd.DataFrame:

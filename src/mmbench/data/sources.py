@@ -1,10 +1,10 @@
 """Readers and the writer of the canonical folder.
 
-A canonical folder holds ``interactions.parquet`` (``user_id, item_id`` and optionally ``rating``, ``timestamp`` and a
-split column), ``items.parquet`` (``item_id`` and optionally ``title``, ``has_<modality>`` and more), one
-``<modality>_feat.npy`` per modality, further encoders beside it (:mod:`mmbench.data.encoded`) and ``dataset.json``.
-The order of feature rows is proved by a hash in the encoder's sidecar or in ``dataset.json``, or by a list
-``<modality>_feat.ids.txt`` with one item id per line.
+A canonical folder holds ``interactions.parquet`` (``user_id, item_id`` and optionally ``rating``, ``timestamp`` in
+seconds since 1970 or as moments, and a split column), ``items.parquet`` (``item_id`` and optionally ``title``,
+``has_<modality>`` and more), one ``<modality>_feat.npy`` per modality, further encoders beside it
+(:mod:`mmbench.data.encoded`) and ``dataset.json``. The order of feature rows is proved by a hash in the encoder's
+sidecar or in ``dataset.json``, or by a list ``<modality>_feat.ids.txt`` with one item id per line.
 """
 
 from __future__ import annotations
@@ -23,11 +23,19 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, read_matrix, row_blocks, with_missing_filled
+from mmbench.data.interactions import MOST_SECONDS, seconds
+from mmbench.data.parquet import read_parquet
+from mmbench.data.readers.text_table import shortened
 from mmbench.data.regular_file import regular_file
 from mmbench.messages import Message, Refusal
 
 FEATURE_SUFFIX = "_feat.npy"
 SCHEMA = 1
+#: How tables write whether an item has content.
+_FLAGS: Mapping[str, bool] = {
+    **dict.fromkeys(("true", "1", "1.0"), True),
+    **dict.fromkeys(("false", "0", "0.0", ""), False),
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ def read_folder(path: Path, *, trust_row_order: bool = False, encoder: Mapping[s
     """
     if not path.is_dir():
         raise Refusal("{path} is not a folder; point dataset.path or $MMBENCH_DATA at the data", path=path)
-    log = read_log(path)
+    log = _with_times(read_log(path), path / "interactions.parquet")
     items_file = path / "items.parquet"
     matrices = encoded.chosen(path, encoder or {})
     if items_file.exists():
@@ -150,13 +158,7 @@ def _save(path: Path, values: NDArray[np.float32]) -> None:
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise Refusal("{path} is missing; a dataset folder needs interactions.parquet", path=path)
-    regular_file(path)
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        raise Refusal(
-            "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
-        ) from error
+    return read_parquet(path)
 
 
 def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:
@@ -179,6 +181,44 @@ def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.Da
                 first=first,
             )
     return table.assign(**{column: table[column].astype(str) for column in columns})
+
+
+def _with_times(log: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The log with its times, where it has such, as numbers of seconds.
+
+    A column of numbers stays as it is; of moments, texts and nullable numbers the whole seconds are taken.
+
+    Raises:
+        ValueError: for a time that is missing, cannot be read or counts milliseconds.
+    """
+    if "timestamp" not in log:
+        return log
+    times = seconds(log["timestamp"])
+    unreadable, fine = ~np.isfinite(times), times >= MOST_SECONDS
+    if unreadable.any():
+        first = int(unreadable.argmax())
+        raise Refusal.counted(
+            "{path}: {n} row has no readable timestamp (row {first}: {example}); write seconds since 1970",
+            "{path}: {n} rows have no readable timestamp (first: row {first}: {example}); write seconds since 1970",
+            int(unreadable.sum()),
+            path=path,
+            first=first,
+            example=repr(shortened(str(log["timestamp"].iloc[first]))),
+        )
+    if fine.any():
+        first = int(fine.argmax())
+        raise Refusal.counted(
+            "{path}: {n} timestamp is too large for seconds (row {first}: {example}): it counts milliseconds or less; "
+            "divide by 1,000",
+            "{path}: {n} timestamps are too large for seconds (first: row {first}: {example}): they count "
+            "milliseconds or less; divide by 1,000",
+            int(fine.sum()),
+            path=path,
+            first=first,
+            example=f"{times[first]:.0f}",
+        )
+    as_they_are = isinstance(log["timestamp"].dtype, np.dtype) and log["timestamp"].dtype.kind in "iuf"
+    return log if as_they_are else log.assign(timestamp=np.floor(times).astype(np.int64))
 
 
 def _check_ids(log: pd.DataFrame, items: pd.DataFrame, items_file: Path) -> None:
@@ -205,7 +245,7 @@ def check_source(source: Source, place: str) -> Source:
     Raises:
         ValueError: naming what is wrong with it.
     """
-    log = _with_text_ids(source.log, ["user_id", "item_id"], Path(place))
+    log = _with_times(_with_text_ids(source.log, ["user_id", "item_id"], Path(place)), Path(place))
     items = _with_text_ids(source.items, ["item_id"], Path(place))
     if log.empty:
         raise Refusal("{path} has no rows", path=place)
@@ -280,7 +320,7 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
         values = read_matrix(path, len(ids))
         present = np.ones(len(ids), bool)
     if flag in items:
-        present &= items[flag].to_numpy(bool)
+        present &= _flags(items[flag], path.with_name("items.parquet"))
     else:
         zero = present & ~nonzero_rows(values)
         if zero.any():
@@ -296,6 +336,25 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
     return with_missing_filled(values, present, in_place=True)
 
 
+def _flags(values: pd.Series, file: Path) -> NDArray[np.bool_]:
+    """A column that says which items have content, ``(n,)``; where it says nothing, the item has none.
+
+    Raises:
+        ValueError: for a value other than true and false, 1 and 0.
+    """
+    words = values.astype(object).where(values.notna(), False).map(str).str.strip().str.lower()
+    flags = words.map(_FLAGS)
+    unknown = flags.isna().to_numpy(bool)
+    if unknown.any():
+        raise Refusal(
+            "{path}: column {column} holds {value}; allowed are true and false, 1 and 0",
+            path=file,
+            column=repr(values.name),
+            value=repr(shortened(str(values[unknown].iloc[0]))),
+        )
+    return flags.to_numpy(bool)
+
+
 def nonzero_rows(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which rows of ``(n, d)`` are not all zero, ``(n,)``."""
     return np.concatenate([np.zeros(0, bool), *(values[block].any(axis=1) for block in row_blocks(values))])
@@ -308,14 +367,14 @@ def rows_by_id(
 
     Args:
         matrix: features in the order of the sidecar.
-        sidecar: file with one item id per line.
+        sidecar: file with one item id per line; a byte order mark and blanks around an id say nothing.
         ids: items wanted.
 
     Raises:
         ValueError: for a sidecar of another length, with a repeated id, or with none of ``ids``.
     """
     try:
-        rows = pd.Index(regular_file(sidecar).read_text(encoding="utf-8").splitlines())
+        rows = pd.Index([line.strip() for line in regular_file(sidecar).read_text(encoding="utf-8-sig").splitlines()])
     except UnicodeDecodeError as error:
         raise Refusal("{path} is not UTF-8 text: {error}", path=sidecar, error=error) from error
     if len(rows) != len(matrix):
@@ -327,7 +386,7 @@ def rows_by_id(
         )
     if rows.has_duplicates:
         raise Refusal("{path}: id {id} occurs more than once", path=sidecar, id=repr(rows[rows.duplicated()][0]))
-    where = rows.get_indexer(pd.Index(ids))
+    where = rows.get_indexer(pd.Index([name.strip() for name in ids]))
     if (where < 0).all():
         raise Refusal(
             "{path}: none of its ids occurs in items.parquet ({first} against {listed})",

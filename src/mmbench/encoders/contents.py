@@ -6,9 +6,11 @@ import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pandas as pd
 
 from mmbench.data.readers.columns import guessed
+from mmbench.data.readers.table_files import cell_text
 from mmbench.messages import Refusal
 
 #: Column that is the text where a folder has it.
@@ -80,6 +82,8 @@ def _held(items: pd.DataFrame) -> str:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return cell_text(value)
     return "" if value is None or value is pd.NA or value != value else str(value).strip()
 
 

@@ -6,7 +6,7 @@ item ``(n_items,)``. What is averaged over users leaves out those whose list is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,8 @@ Mask = NDArray[np.bool_]
 HEAD_SHARE = 0.8
 #: Weight of the profile in the smoothed recommendation distribution of calibration (Steck 2018).
 CALIBRATION_ALPHA = 0.01
-#: Users whose pairs of list entries are compared at once.
-BLOCK_USERS = 2048
+#: Numbers that are in memory at once for a block of users, 128 MB as float64.
+BLOCK_NUMBERS = 1 << 24
 
 
 def exposure(lists: Lists, n_items: int) -> Counts:
@@ -153,19 +153,26 @@ def category_diversity(lists: Lists, categories: NDArray[np.bool_]) -> float:
         either = sizes[rows][:, :, None] + sizes[rows][:, None, :] - common
         return 1.0 - np.divide(common, either, out=np.ones_like(common), where=either > 0)
 
-    return _pairwise(lists, distance)
+    return _pairwise(lists, distance, categories.shape[1])
 
 
-def _pairwise(lists: Lists, distance: Callable[[Lists], Vector]) -> float:
+def _blocks(n_users: int, numbers: int) -> Iterator[slice]:
+    """Users in blocks, where each user takes so many numbers."""
+    size = max(1, BLOCK_NUMBERS // max(1, numbers))
+    return (slice(begin, begin + size) for begin in range(0, n_users, size))
+
+
+def _pairwise(lists: Lists, distance: Callable[[Lists], Vector], width: int) -> float:
+    """Mean over users of the mean distance between the entries of a list, of which each takes ``width`` numbers."""
     upper = np.triu(np.ones((lists.shape[1], lists.shape[1]), bool), 1)
-    means = []
-    for begin in range(0, len(lists), BLOCK_USERS):
-        block = lists[begin : begin + BLOCK_USERS]
+    means = np.full(len(lists), np.nan)
+    for rows in _blocks(len(lists), lists.shape[1] * (width + lists.shape[1])):
+        block = lists[rows]
         filled = block >= 0
         pairs = filled[:, :, None] & filled[:, None, :] & upper
         sums, sizes = (distance(np.maximum(block, 0)) * pairs).sum(axis=(1, 2)), pairs.sum(axis=(1, 2))
-        means.append(np.divide(sums, sizes, out=np.full(len(block), np.nan), where=sizes > 0))
-    return _over_users(np.concatenate(means))
+        means[rows] = np.divide(sums, sizes, out=np.full(len(block), np.nan), where=sizes > 0)
+    return _over_users(means)
 
 
 def miscalibration(
@@ -187,15 +194,23 @@ def miscalibration(
         items: its item, ``(n,)``.
         alpha: weight of the profile that keeps the distance finite.
     """
-    sizes = categories.sum(axis=1, keepdims=True)
-    weights = np.divide(categories, sizes, out=np.zeros(categories.shape), where=sizes > 0)
-    columns = [np.bincount(users, column[items], len(lists)) for column in weights.T]
-    p = _distributions(np.stack(columns, axis=1))
-    filled = (lists >= 0)[:, :, None]
-    q = _distributions((weights[np.maximum(lists, 0)] * filled).sum(axis=1))
-    smoothed = (1 - alpha) * q + alpha * p
-    ratio = np.divide(p, smoothed, out=np.ones_like(p), where=p > 0)
-    return _over_users((p * np.log(ratio)).sum(axis=1))
+    sizes = categories.sum(axis=1)
+    share = np.divide(1.0, sizes, out=np.zeros(len(sizes)), where=sizes > 0)
+    order = np.argsort(users, kind="stable")
+    users, items = users[order], items[order]
+    distances = np.full(len(lists), np.nan)
+    for rows in _blocks(len(lists), lists.shape[1] * categories.shape[1]):
+        block = lists[rows]
+        own = slice(*np.searchsorted(users, [rows.start, rows.start + len(block)]))
+        owners, owned = users[own] - rows.start, items[own]
+        columns = [np.bincount(owners, column[owned] * share[owned], len(block)) for column in categories.T]
+        p = _distributions(np.stack(columns, axis=1))
+        listed = np.where(block >= 0, share[block], 0.0)
+        q = _distributions((categories[block] * listed[:, :, None]).sum(axis=1))
+        smoothed = (1 - alpha) * q + alpha * p
+        ratio = np.divide(p, smoothed, out=np.ones_like(p), where=p > 0)
+        distances[rows] = (p * np.log(ratio)).sum(axis=1)
+    return _over_users(distances)
 
 
 def _distributions(sums: Vector) -> Vector:

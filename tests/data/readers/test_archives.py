@@ -38,6 +38,19 @@ def test_nothing_leaves_the_folder(tmp_path: Path, name: str) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
 
 
+def test_an_entry_for_the_folder_itself(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zip", "./", "./ml/u.data")
+    with unpacked(path) as folder:
+        assert (folder / "u.data").read_text() == "./ml/u.data"
+
+
+@pytest.mark.parametrize("names", [["a", "a/b"], ["a/b", "a"], ["a", "a/b/c"], ["a", "a/"], ["a/", "a"], ["."]])
+def test_an_entry_that_is_a_file_and_a_folder(tmp_path: Path, names: list[str]) -> None:
+    message = r"a.zip: the entry '[^']*' makes one name a file and a folder$"
+    with pytest.raises(ValueError, match=message), unpacked(make(tmp_path / "a.zip", *names)):
+        pass
+
+
 def test_an_encrypted_entry(tmp_path: Path) -> None:
     path = make(tmp_path / "a.zip", "a.csv")
     content = bytearray(path.read_bytes())

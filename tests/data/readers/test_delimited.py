@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mmbench.data.readers import delimited
 from mmbench.data.readers.delimited import Dialect, line_of, read_delimited
 from tests.data.readers.files import write
 
@@ -81,6 +87,98 @@ def test_an_unknown_encoding(tmp_path: Path) -> None:
 def test_faults_are_told_with_their_line(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"a.csv.*{message}"):
         read_delimited(write(tmp_path / "a.csv", content))
+
+
+def rows_of(path: Path, separator: str, titles: dict[int, str], suffix: str = "") -> Path:
+    """Ten rows with a year each, and titles as they are told."""
+    cells = [["id", "title", "year"], *([str(n), titles.get(n, f"Title {n}"), str(2000 + n)] for n in range(1, 11))]
+    return write(path, "".join(separator.join(row) + "\n" for row in cells) + suffix)
+
+
+STRAY = [
+    {4: '"Unclosed title', 7: '"Another unclosed'},
+    {4: '"Unclosed title', 7: '"A whole one"'},
+    {4: '"Unclosed title', 7: 'A screen of 5" or so'},
+    {4: '"Unclosed title', 7: 'A screen of 5"', 8: 'A screen of 7"'},
+    {1: '"Weird Al" Yankovic', 4: '"Unclosed title', 7: '"Another unclosed'},
+    {10: '"Unclosed title'},
+]
+
+
+@pytest.mark.parametrize("titles", [*STRAY, {n: f'"Title {n}" of {n}' for n in range(1, 11)}, {3: 'A "word" or two'}])
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.txt"])
+def test_quotes_are_letters_of_a_table_with_tabs_that_does_not_quote(
+    name: str, titles: dict[int, str], tmp_path: Path
+) -> None:
+    frame = read_delimited(rows_of(tmp_path / name, "\t", titles)).frame
+    assert frame["id"].tolist() == [str(n) for n in range(1, 11)]
+    assert frame["title"].tolist() == [titles.get(n, f"Title {n}") for n in range(1, 11)]
+    assert frame["year"].tolist() == [str(2000 + n) for n in range(1, 11)]
+
+
+@pytest.mark.parametrize("titles", STRAY[:3])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_stray_quote_is_refused_where_cells_may_be_quoted(
+    separator: str, titles: dict[int, str], tmp_path: Path
+) -> None:
+    message = (
+        r"a.csv, line 5: a quote is opened and ends within a cell of line 8, as if the lines between were one cell"
+    )
+    with pytest.raises(ValueError, match=message):
+        read_delimited(rows_of(tmp_path / "a.csv", separator, titles))
+    quoted = {n: f'"Title, {n}; or ""so"""' for n in (1, 2, 3, 8, 9, 10)}
+    with pytest.raises(ValueError, match=message):  # also of a column that is not kept
+        read_delimited(rows_of(tmp_path / "a.csv", separator, quoted | titles), columns=["id"])
+    with pytest.raises(ValueError, match=message):  # and where quotes enclose most cells of a table with tabs
+        read_delimited(rows_of(tmp_path / "a.csv", "\t", quoted | titles))
+
+
+def test_a_stray_quote_far_below_has_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks end anywhere: within a cell, between the signs of a line end, before and behind a quote."""
+    lines = [
+        "report",
+        "id,title,year",
+        *(f'{n},"a ""b"", \n{n}",{n}' for n in range(50)),
+        '50,"x,1',
+        "",
+        '51,"y,2',
+        "52,z,3",
+    ]
+    path = write(tmp_path / "a.csv", "\r\n".join(line.replace("\n", "\r\n") for line in lines))
+    for size in (1, 2, 3, 7, 64, 1 << 20):
+        monkeypatch.setattr(delimited, "_BLOCK_CHARACTERS", size)
+        with pytest.raises(ValueError, match=r"a.csv, line 103: a quote is opened and ends within a cell of line 105"):
+            read_delimited(path)
+
+
+CELLS = st.lists(st.sampled_from([*'ab ,;\t\n"', "\r\n", '""']), max_size=6).map("".join)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    rows=st.lists(st.tuples(*[CELLS] * 3), min_size=1, max_size=6),
+    separator=st.sampled_from(",;\t"),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    block=st.integers(1, 40),
+)
+def test_a_proper_table_is_never_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str]],
+    separator: str,
+    line_end: str,
+    quoting: Literal[0, 1],
+    block: int,
+) -> None:
+    """What a program writes that keeps to RFC 4180 is read as it was, whatever its cells hold."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=separator, lineterminator=line_end, quoting=quoting)
+    writer.writerows([("user", "item", "title"), *rows])
+    path = write(tmp_path_factory.mktemp("csv") / "a.tsv", text.getvalue())
+    dialect = None if separator == "\t" else Dialect(separator)  # only with tabs quotes may be letters
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "_BLOCK_CHARACTERS", block)
+        assert read_delimited(path, dialect).frame.to_numpy().tolist() == [list(row) for row in rows]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

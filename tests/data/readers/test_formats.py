@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench.data.divisions import categories
 from mmbench.data.readers.formats import READERS, Options, detected, read_source
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.mmrec import read_mmrec, write_mmrec
@@ -261,7 +262,12 @@ def test_amazon_2014(tmp_path: Path) -> None:
     write(tmp_path / "reviews_Baby_5.json.gz", gzip.compress(rows.encode()))
     meta = [
         {"asin": "unseen", "title": "no"},
-        {"asin": second, "title": "It's \\/ two", "categories": [["Baby", "Toys"], ["Gifts"]], "imUrl": "http://2"},
+        {
+            "asin": second,
+            "title": "It's \\/ two",
+            "categories": [["Baby, Kids", "Toys"], ["Gifts"]],
+            "imUrl": "http://2",
+        },
         {"asin": second, "title": "again"},
     ]
     write(tmp_path / "meta_Baby.json.gz", gzip.compress("".join(f"{row!r}\n" for row in meta).encode()))
@@ -269,7 +275,8 @@ def test_amazon_2014(tmp_path: Path) -> None:
     source = read(tmp_path, "amazon-2014")
     assert source.log["timestamp"].tolist() == [1390176000] * 2
     assert source.items["item_id"].tolist() == [second, first]
-    assert source.items["categories"].tolist() == ["Baby Toys Gifts", ""]
+    assert source.items["categories"].tolist() == ["Baby, Kids Toys Gifts", ""]
+    assert categories(source.items) == [["Baby, Kids", "Toys", "Gifts"], []]
     assert source.items["image_url"].tolist() == ["http://2", ""]
     assert source.features["image"].present.tolist() == [True, False]
     assert source.features["image"].values[0, :2].tolist() == [2, 2]
@@ -284,7 +291,8 @@ def test_amazon_2018(tmp_path: Path) -> None:
     write(tmp_path / "meta_Toys.json", json_lines(meta))
     source = read(path, "amazon-2018")
     assert source.items.iloc[0].to_dict() == {
-        "item_id": "B1", "title": "t", "brand": "X", "categories": "c d", "description": "a b", "image_url": "http://1"
+        "item_id": "B1", "title": "t", "brand": "X", "categories": "c d", "description": "a b", "image_url": "http://1",
+        "category": '["c", "d"]',
     }  # fmt: skip
 
 
@@ -305,10 +313,17 @@ def test_amazon_2023(tmp_path: Path) -> None:
     "row", ["A1HK2FQW6KXQB2,B000000001,5.0,1373932800", "B000000001,A1HK2FQW6KXQB2,5.0,1373932800"]
 )
 def test_amazon_ratings_in_either_order(tmp_path: Path, row: str) -> None:
-    source = read(write(tmp_path / "ratings_Baby.csv", row + "\n"), "amazon-2014")
-    assert source.log.iloc[0].to_dict() == {
-        "user_id": "A1HK2FQW6KXQB2", "item_id": "B000000001", "rating": 5.0, "timestamp": 1373932800
-    }  # fmt: skip
+    packed = gzip.compress(f"{row}\n".encode())
+    for path, content in (("a/ratings_Baby.csv", row + "\n"), ("b/ratings_Baby.csv.gz", packed)):
+        file = write(tmp_path / path, content)
+        write(file.with_name("meta_Baby.json"), json_lines({"asin": "B000000001", "title": "t"}))
+        for place in (file, file.parent):
+            assert detected(place) == "amazon-2014"
+            source = read(place, "amazon-2014")
+            assert source.log.iloc[0].to_dict() == {
+                "user_id": "A1HK2FQW6KXQB2", "item_id": "B000000001", "rating": 5.0, "timestamp": 1373932800
+            }  # fmt: skip
+            assert source.items["title"].tolist() == ["t"]
 
 
 BENCHMARK = "user_id,parent_asin,rating,timestamp"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbench.data.dataset import DatasetConfig, load_dataset
+from mmbench.data.divisions import categories
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import deduplicated
 from mmbench.data.readers.mmrec import kept_by, read_mmrec, write_mmrec
@@ -132,6 +133,7 @@ def test_tables_of_the_items(folder: Path) -> None:
         "item_id": ["0", "1", "2"], "title": ["None?", "", "Two"], "brand": ["", "", "B"],
         "categories": ["", "", "[['a']]"], "description": ["", "", "soft,\nred"], "image_url": ["", "http://1", ""],
     }  # fmt: skip
+    assert categories(source.items) == [[], [], ["a"]]
     (folder / "meta-shop.csv").write_text("itemID,title\n3,Three\n")
     with pytest.raises(ValueError, match=r"meta-shop.csv, line 2: itemID is '3'; there are 3 items, numbered from 0"):
         read_mmrec(folder)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmbench.data.divisions import categories
 from mmbench.data.readers.columns import Columns
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.own_tables import read_tabular
@@ -201,6 +202,26 @@ def test_parquet(tmp_path: Path) -> None:
     assert codes["item_id"].tolist() == ["1", "2"]
     assert codes["timestamp"].tolist() == [1704412800] * 2
     assert read_tabular(path, Columns(timestamp="day")).log["timestamp"].tolist() == [1704412800] * 2
+
+
+@pytest.mark.parametrize("name", ["items.parquet", "items.jsonl"])
+def test_lists_in_cells(name: str, tmp_path: Path) -> None:
+    """Words of texts are joined; names of categories stay apart."""
+    log = write(tmp_path / "log.csv", "user,item\nu,a\nu,b\nu,c\n")
+    many = [f"word {n}" for n in range(2000)]
+    frame = pd.DataFrame({
+        "item": ["a", "b", "c"],
+        "title": [["Red", "shoe"], many, None],
+        "categories": [["Clothing, Shoes & Jewelry", "Women"], [], None],
+    })  # fmt: skip
+    items = tmp_path / name
+    frame.to_parquet(items) if name.endswith("parquet") else frame.to_json(items, orient="records", lines=True)
+    source = read_tabular(log, items=items)
+    assert source.items["title"].tolist() == ["Red shoe", " ".join(many), ""]
+    assert source.items["category"].tolist() == ['["Clothing, Shoes & Jewelry", "Women"]', "", ""]
+    assert categories(source.items) == [["Clothing, Shoes & Jewelry", "Women"], [], []]
+    joined = read_tabular(log, items=items, text=["title", "categories"])
+    assert joined.items["categories"].tolist() == ["Clothing, Shoes & Jewelry Women", "", ""]
 
 
 def test_unreadable_files(tmp_path: Path) -> None:

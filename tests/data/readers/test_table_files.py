@@ -99,6 +99,14 @@ def test_faults_of_a_workbook_have_their_line(tmp_path: Path) -> None:
         read_tabular(workbook(path, {"a": [["user", "item"], ["u", 49012345678901234567.0]]}))
 
 
+def test_rows_of_blanks_in_a_workbook_are_empty(tmp_path: Path) -> None:
+    rows = [[" ", "  "], ["user", "item", " "], [" ", " "], ["u", "i"]]
+    source = read_tabular(workbook(tmp_path / "a.xlsx", {"a": rows}))
+    assert source.log.to_dict("list") == {"user_id": ["u"], "item_id": ["i"]}
+    with pytest.raises(ValueError, match=r"a.xlsx is empty; its first line must name the columns"):
+        read_tabular(workbook(tmp_path / "a.xlsx", {"a": rows[:1]}))
+
+
 def test_a_workbook_without_openpyxl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(ValueError, match=r"workbooks need openpyxl; pip install 'mmbench\[excel\]', or save"):

@@ -21,6 +21,7 @@ from mmbench.data.readers.feature_files import read_item_feature
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines
 from mmbench.data.readers.log_and_items import first_of_each, log_of, with_unlisted
+from mmbench.data.readers.table_files import names_text, suffix_of
 from mmbench.data.sources import Source
 from mmbench.messages import Message, Refusal
 
@@ -79,7 +80,8 @@ def read_amazon(path: Path, journal: Journal, release: str, items: Path | None =
         ValueError: naming the file, the line and what is wrong with it.
     """
     reviews = reviews_in(path) if path.is_dir() else path
-    log = ratings(reviews, journal) if reviews.suffix == ".csv" else _reviews(reviews, RELEASES[release], journal)
+    table = suffix_of(reviews) == ".csv"
+    log = ratings(reviews, journal) if table else _reviews(reviews, RELEASES[release], journal)
     category = re.sub(r"^(reviews|ratings)_|(_5)?(\.jsonl?|\.csv)?(\.gz)?$", "", reviews.name)
     items = items or metadata_of(category, (reviews.parent, reviews.parent.parent / "meta_categories"))
     catalogue, texts = catalogue_of(log, items, RELEASES[release].item, journal)
@@ -130,13 +132,18 @@ def review_files(folder: Path) -> list[Path]:
     return [path for path in files if path.name.endswith(REVIEW_SUFFIXES) and not path.name.startswith("meta_")]
 
 
+def rating_files(folder: Path) -> list[Path]:
+    """Tables of ratings of a folder."""
+    return sorted(path for path in folder.glob("ratings_*") if suffix_of(path) == ".csv")
+
+
 def reviews_in(folder: Path) -> Path:
     """The one file of reviews of a folder.
 
     Raises:
         ValueError: if there are none or several.
     """
-    files = review_files(folder) or sorted(folder.glob("ratings_*.csv"))
+    files = review_files(folder) or rating_files(folder)
     if len(files) != 1:
         names = ", ".join(path.name for path in files) or "-"
         raise Refusal(
@@ -224,16 +231,16 @@ def _reviews(path: Path, fields: Fields, journal: Journal) -> pd.DataFrame:
 
 
 def _metadata(path: Path, item: str, log: pd.DataFrame, journal: Journal) -> pd.DataFrame:
-    """Items of the log with what the metadata tell of them."""
+    """Items of the log with what the metadata tell of them; ``categories`` are words, in ``category`` names."""
     wanted = set(log["item_id"].unique())
-    rows = Gathered(dict.fromkeys(("item_id", *_META), TEXT))
+    rows = Gathered(dict.fromkeys(("item_id", *_META, "category"), TEXT))
     example = ""
     for _, row in json_lines(journal.read(path), literals=True):
         listed = _id(row.get(item))
         example = example or listed
         if listed in wanted:
-            values = (next((row[name] for name in names if row.get(name)), None) for names in _META.values())
-            rows.add(listed, *(_flat(value) for value in values))
+            values = {told: next((row[name] for name in names if row.get(name)), None) for told, names in _META.items()}
+            rows.add(listed, *map(_flat, values.values()), names_text(values["categories"]))
     listed_items = rows.frame()
     if listed_items.empty:
         raise Refusal(

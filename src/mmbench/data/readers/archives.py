@@ -23,7 +23,8 @@ def unpacked(path: Path) -> Iterator[Path]:
     """A temporary folder with what a zip archive holds; the one folder that everything lies in, where there is one.
 
     Raises:
-        ValueError: for a damaged or encrypted archive, a name that leads out of it, or a link.
+        ValueError: for a damaged or encrypted archive, a link, or a name that leads out of it or is both a file and a
+            folder.
     """
     with tempfile.TemporaryDirectory(prefix="mmbench-") as made:
         folder = Path(made)
@@ -32,7 +33,14 @@ def unpacked(path: Path) -> Iterator[Path]:
                 for entry in archive.infolist():
                     _check(path, entry)
                 for entry in archive.infolist():
-                    _unpack(archive, entry, folder)
+                    try:
+                        _unpack(archive, entry, folder)
+                    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+                        raise Refusal(
+                            "{path}: the entry {entry} makes one name a file and a folder",
+                            path=path,
+                            entry=repr(entry.filename),
+                        ) from error
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise Refusal("{path} is no readable .zip: {error}", path=path, error=str(error)) from error
         held = [inner for inner in folder.iterdir() if inner.name != "__MACOSX"]
@@ -41,7 +49,7 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 def _check(path: Path, entry: zipfile.ZipInfo) -> None:
     name = PurePosixPath(entry.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+    if name.is_absolute() or ".." in name.parts or any(":" in part for part in name.parts[:1]):
         raise Refusal(
             "{path}: the entry {entry} leads out of the archive; nothing was unpacked",
             path=path,

@@ -6,10 +6,10 @@ import codecs
 import contextlib
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -26,6 +26,7 @@ AUTO = "auto"
 #: So many rows at the top of a file may be a title, with empty ones left aside.
 TITLE_ROWS = 20
 _BLOCK_BYTES = 1 << 23
+_BLOCK_CHARACTERS = 1 << 22
 _SAMPLE_BYTES = 1 << 20
 #: How Arrow tells of a row of another width; it counts rows from one, the first line included.
 _RAGGED = re.compile(
@@ -39,13 +40,16 @@ _NOT_TEXT = Template(
 )
 
 
+_NEVER_CLOSED = Template("{path}, line {line}: a quote is opened and never closed")
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How a text table is written.
 
     Args:
         separator: character between two cells.
-        quoted: whether double quotes enclose cells that hold separators or line ends.
+        quoted: whether double quotes enclose cells that hold separators or line ends; else they are letters.
         encoding: a byte order mark is skipped.
         header: whether the first line names the columns.
         above: lines above that line, which hold a title.
@@ -93,7 +97,7 @@ def read_delimited(
 
     Raises:
         ValueError: for an empty file, another encoding, a repeated column, a row that is too short or too long, a quote
-            that is never closed, a damaged gzip file or a pickle.
+            that is never closed or closed by one of another cell, a damaged gzip file or a pickle.
     """
     dialect = _dialect(path, dialect, encoding)
     with _faults(path, dialect.encoding):
@@ -104,12 +108,8 @@ def read_delimited(
             frame = frame.iloc[1:].reset_index(drop=True)
         if frame.empty:
             raise Refusal("{path} has a header but no rows", path=path)
-        if dialect.quoted and frame.iloc[-1].str.contains("\n").any() and _odd_quotes(path, dialect):
-            raise Refusal(
-                "{path}, line {line}: a quote is opened and never closed",
-                path=path,
-                line=line_of(path, len(frame) - 1 + dialect.header, dialect),
-            )
+        if dialect.quoted:
+            _check_quotes(path, dialect, len(frame) + dialect.header)
         return Table(path, frame, lambda place: line_of(path, place + dialect.header, dialect))
 
 
@@ -273,14 +273,45 @@ def _names(path: Path, dialect: Dialect, names: Sequence[str] | None = None) -> 
 
 def _sniffed(path: Path, encoding: str) -> Dialect:
     tabs = path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
-    best, most = Dialect(encoding=encoding), -1
+    best, most = Dialect(encoding=encoding), 0
     for separator in "\t" if tabs else SEPARATORS:
-        dialect = Dialect(separator, encoding=encoding)
-        head = _head(path, dialect, TITLE_ROWS)
-        place = header_at([cells for _, cells in head]) if head else 0
-        if head and len(head[place][1]) > most:
-            best, most = replace(dialect, above=head[place - 1][0] if place else 0), len(head[place][1])
+        dialect, columns = _below_title(path, Dialect(separator, encoding=encoding))
+        if columns > most:
+            best, most = dialect, columns
+    if best.separator == "\t" and _quotes_are_letters(path, best):
+        return _below_title(path, replace(best, quoted=False, above=0))[0]
     return best
+
+
+def _below_title(path: Path, dialect: Dialect) -> tuple[Dialect, int]:
+    """The dialect with the lines above the header, and how many cells the header has."""
+    head = _head(path, dialect, TITLE_ROWS)
+    if not head:
+        return dialect, 0
+    place = header_at([cells for _, cells in head])
+    return replace(dialect, above=head[place - 1][0] if place else 0), len(head[place][1])
+
+
+def _quotes_are_letters(path: Path, dialect: Dialect) -> bool:
+    """Whether the quotes of a table with tabs mean nothing, as its first megabyte tells.
+
+    Programs that quote write a cell with a quote, a tab or a line end in it as RFC 4180 has it: the cell begins and
+    ends with a quote, and those within are doubled. Many tables with tabs are written without any such rule: their
+    quotes stand anywhere, and what lies between two of them may be whole rows. Quotes are letters where they break the
+    rule, and at least as often as they keep it; a cell with both tabs and line ends says nothing.
+    """
+    with contextlib.suppress(UnicodeError, *GZIP_FAULTS), _below(path, dialect) as file:
+        sample = file.read(_SAMPLE_BYTES)
+        kept = broken = 0
+        letters = sample.count('"')
+        for cell in _quoted_cells([sample], dialect.separator):
+            letters -= 1 + cell.text.count('"') + (cell.after is not None)
+            if cell.after is None and len(sample) == _SAMPLE_BYTES:
+                continue  # the rest of the cell is beyond the sample
+            broken += not cell.is_whole
+            kept += cell.is_whole and not (dialect.separator in cell.text and _line_ends(cell.text))
+        return broken + letters >= max(kept, 1)
+    return False
 
 
 def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
@@ -323,16 +354,92 @@ def _cells(path: Path, dialect: Dialect, kept: Sequence[int]) -> pd.DataFrame:
     return cells
 
 
-def _odd_quotes(path: Path, dialect: Dialect) -> bool:
-    with open_text(path, dialect.encoding) as file:
-        return sum(line.count('"') for line in file) % 2 == 1
+class _Quoted(NamedTuple):
+    """A cell that begins with a quote.
+
+    Args:
+        text: what its quotes enclose, as it is written.
+        after: the character behind the closing quote, empty at the end of the file; None where no quote closes it.
+        line: on which it begins.
+        is_whole: whether the cell ends with its quote.
+    """
+
+    text: str
+    after: str | None
+    line: int
+    is_whole: bool
+
+
+def _quoted_cells(blocks: Iterable[str], separator: str) -> Iterator[_Quoted]:
+    """The cells of a text that begin with a quote; a quote further inside a cell is a letter."""
+    opened = re.compile(rf'"(?<=[{re.escape(separator)}\r\n]")(?P<text>[^"]*+(?:""[^"]*+)*+)(?P<closed>"?)')
+    rest, line = "\n", 0  # the first cell stands behind a line end as the others do
+    for block in blocks:
+        text, begins = rest + block, 0
+        rest = text[-1:]
+        for cell in opened.finditer(text):
+            line += _line_ends(text, begins, cell.start())
+            begins = cell.start()
+            if cell.end() == len(text):  # it may go on in the next block
+                rest = text[begins - 1 :]
+                break
+            after = text[cell.end()]
+            yield _Quoted(cell["text"], after, line, after in (separator, "\r", "\n"))
+        line += _line_ends(text, begins) - _line_ends(rest)
+    if last := opened.search(rest):
+        line += _line_ends(rest, 0, last.start())
+        yield _Quoted(last["text"], "" if last["closed"] else None, line, bool(last["closed"]))
+
+
+def _line_ends(text: str, start: int = 0, stop: int | None = None) -> int:
+    ends = text.count("\n", start, stop)
+    if text.find("\r", start, stop) >= 0:
+        ends += text.count("\r", start, stop) - text.count("\r\n", start, stop)
+    return ends
+
+
+def _check_quotes(path: Path, dialect: Dialect, records: int) -> None:
+    """Refuse a quote that was left open and so has made one cell of several rows.
+
+    It shows where the cell that spans lines does not end with the quote that closes it: that one opened another cell or
+    is a letter. RFC 4180 has no such cell, so that no table which keeps to it is refused, whatever its cells hold.
+    Looking for it takes time, and only a table with more lines than records, or an odd quote, can have it.
+
+    Raises:
+        ValueError: with the line of the quote.
+    """
+    lines = quotes = 0
+    last = ""
+    with _below(path, dialect) as file:
+        for block in _blocks(file):
+            lines += _line_ends(block) - (last + block[0] == "\r\n")
+            quotes, last = quotes + block.count('"'), block[-1]
+    if lines + (last not in "\r\n") <= records and quotes % 2 == 0:
+        return
+    with _below(path, dialect) as file:
+        for cell in _quoted_cells(_blocks(file), dialect.separator):
+            ends = _line_ends(cell.text)
+            if cell.after is None:
+                raise Refusal(_NEVER_CLOSED, path=path, line=dialect.above + cell.line)
+            if ends and not cell.is_whole:
+                raise Refusal(
+                    "{path}, line {line}: a quote is opened and ends within a cell of line {end}, as if the lines "
+                    "between were one cell; take a stray quote out, or write one within a quoted cell twice",
+                    path=path,
+                    line=dialect.above + cell.line,
+                    end=dialect.above + cell.line + ends,
+                )
+
+
+def _blocks(file: TextIO) -> Iterator[str]:
+    return iter(lambda: file.read(_BLOCK_CHARACTERS), "")
 
 
 def _ragged(path: Path, fault: re.Match[str], dialect: Dialect) -> ValueError:
     # Arrow counts the lines of a title as rows too.
     line = line_of(path, int(fault["row"]) - 1 - dialect.above, dialect)
     if line is not None and dialect.quoted and fault["text"].count('"') % 2:
-        return Refusal("{path}, line {line}: a quote is opened and never closed", path=path, line=line)
+        return Refusal(_NEVER_CLOSED, path=path, line=line)
     place = place_of(path, line, int(fault["row"]))
     text = repr(shortened(fault["text"]))
     return Refusal(

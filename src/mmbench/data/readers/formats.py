@@ -204,7 +204,7 @@ def _of_folder(folder: Path) -> str:
         raise Refusal(
             "{path} is a prepared folder already; use it with dataset=folder dataset.path={path}", path=folder
         )
-    if amazon.review_files(folder) or any(folder.glob("ratings_*.csv")):
+    if amazon.review_files(folder) or amazon.rating_files(folder):
         return _of_file(amazon.reviews_in(folder))
     tables = [path for parts in tables_in(folder).values() for path in parts.values()]
     if tables and all(is_benchmark(first_cells(path)) for path in tables):

@@ -31,6 +31,9 @@ _CHUNK_ROWS = 1 << 16
 #: What reading a damaged gzip file raises.
 GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
 
+#: What parsing a value of JSON or Python raises where a text is none.
+NOT_PARSED = (ValueError, SyntaxError, TypeError, RecursionError, MemoryError)
+
 Parse = Callable[[str], Any]
 
 PICKLE = Template(
@@ -148,12 +151,12 @@ def json_lines(path: Path, *, literals: bool = False) -> Iterator[tuple[int, dic
         if parse is None:
             if line.lstrip().startswith("["):
                 raise Refusal("{path} is one JSON array; write one object per line (jq -c '.[]' does)", path=path)
-            parse = _literal if literals and not _is_json(line) else json.loads
+            parse = literal if literals and not _is_json(line) else json.loads
         try:
             value = parse(line)
-        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        except NOT_PARSED as error:
             raise Refusal(
-                _NOT_LITERAL if parse is _literal else _NOT_JSON, path=path, line=number, text=shortened(line)
+                _NOT_LITERAL if parse is literal else _NOT_JSON, path=path, line=number, text=shortened(line)
             ) from error
         if not isinstance(value, dict):
             raise Refusal(
@@ -223,7 +226,12 @@ def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
         return pa.array([value and value.encode("utf-8", "replace").decode() for value in values], kind)
 
 
-def _literal(line: str) -> Any:
+def literal(line: str) -> Any:
+    """The value that a Python literal is; it is never run.
+
+    Raises:
+        NOT_PARSED: for anything else.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # published metadata escape slashes
         return ast.literal_eval(line)

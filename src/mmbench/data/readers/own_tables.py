@@ -183,7 +183,8 @@ def _items(
     unused = [name for name in free if name not in kept]
     if unused:
         journal.tell(Message("columns of the items that are not used: {columns}", columns=", ".join(unused)))
-    table = source.read([item_column, *texts, *kept])
+    names = [name for name, role in kept.items() if role == "category"]
+    table = source.read([item_column, *texts, *kept], names=names)
     frame = with_ids(table, {"item_id": item_column}, "items", journal).frame[["item_id", *texts, *kept]]
     frame = first_of_each(frame, journal)
     cleaned = {name: frame[name].where(~frame[name].isin(MISSING_WORDS), "") for name in [*texts, *kept]}

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench.data.parquet import read_parquet
+from mmbench.data.readers.table_files import as_text
 from mmbench.data.spreadsheet import unquoted
 from mmbench.messages import Refusal
 
@@ -44,13 +46,12 @@ def read_recommendations(
             path=path,
             columns=", ".join(map(str, frame.columns)),
         )
-    scores = pd.to_numeric(frame[value], errors="coerce").to_numpy(np.float64)
+    scores = pd.to_numeric(frame[value], errors="coerce").to_numpy(np.float64, na_value=np.nan)
     if not np.isfinite(scores).all():
         row = int((~np.isfinite(scores)).argmax())
         raise Refusal("{path}: column {column} is no finite number in row {row}", path=path, column=value, row=row)
     users, items = (
-        pd.Index(ids).get_indexer(pd.Index(frame[name].astype(str).map(unquoted)))
-        for name, ids in (("user", user_ids), ("item", item_ids))
+        _places(path, frame, name, pd.Index(ids)) for name, ids in zip(COLUMNS, (user_ids, item_ids), strict=True)
     )
     known = (users >= 0) & (items >= 0)
     if not known.any():
@@ -63,13 +64,32 @@ def read_recommendations(
 
 
 def _read(path: Path) -> pd.DataFrame:
+    if path.suffix == ".parquet":
+        return read_parquet(path)
     try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, sep="\t" if path.suffix in (".tsv", ".txt") else ",", dtype={"user": str, "item": str})
-    except Exception as error:  # pandas and pyarrow raise many kinds, all meaning the same to a user
+        return pd.read_csv(
+            path,
+            sep="\t" if path.suffix in (".tsv", ".txt") else ",",
+            dtype=dict.fromkeys(COLUMNS, str),
+            keep_default_na=False,  # an id may be NA or null
+        )
+    except Exception as error:  # pandas raises many kinds, all meaning the same to a user
         kind, reason = path.suffix or "CSV", str(error).splitlines()[0]
         raise Refusal("{path} is not readable as {kind}: {error}", path=path, kind=kind, error=reason) from error
+
+
+def _places(path: Path, frame: pd.DataFrame, column: str, known: pd.Index) -> NDArray[np.int64]:
+    """Where the ids of a column stand among those of the dataset, -1 for one that does not.
+
+    They are text, without what keeps a spreadsheet from taking them for formulas. A whole number is written without a
+    decimal point, or with one where the dataset has it so.
+    """
+    ids = as_text(frame[column])
+    missing = (ids == "").to_numpy(bool)
+    if missing.any():
+        raise Refusal("{path}: row {row} has no {column}", path=path, row=int(missing.argmax()), column=column)
+    plain, written = (known.get_indexer(pd.Index(text.map(unquoted))) for text in (ids, frame[column].astype(str)))
+    return np.where(plain >= 0, plain, written)
 
 
 def recommendations_frame(

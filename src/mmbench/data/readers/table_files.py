@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import functools
 import itertools
+import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
 
 from mmbench import extensions
+from mmbench.data.divisions import names_in
+from mmbench.data.parquet import read_parquet
 from mmbench.data.readers.columns import header_at
 from mmbench.data.readers.delimited import TITLE_ROWS, encoding_of, read_delimited, read_header
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
@@ -64,8 +66,8 @@ class TableFile:
             names = [str(name) for name in self._own_frame]
             frame = self._own_frame.head(rows)
         elif kind in PARQUET:
-            names = [str(name) for name in _schema(self.path).names]
-            frame = _first_rows(self.path, rows)
+            frame = _as_texts(read_parquet(self.path, rows=rows))
+            names = [str(name) for name in frame]
         else:
             sample = [row for _, row in itertools.islice(json_lines(self.path), max(_SAMPLE_ROWS, rows))]
             names = list(dict.fromkeys(key for row in sample for key in row))
@@ -79,8 +81,12 @@ class TableFile:
         """The encoding in which a text table is read; None for other files."""
         return encoding_of(self.path, self.encoding) if self._kind() in DELIMITED else None
 
-    def read(self, columns: Sequence[str]) -> Table:
+    def read(self, columns: Sequence[str], *, names: Sequence[str] = ()) -> Table:
         """Some columns of all rows.
+
+        Args:
+            columns: which; lists in their cells are joined by spaces.
+            names: those of ``columns`` that hold names of categories, see :func:`names_text`.
 
         Raises:
             ValueError: for a fault of the file, with its line.
@@ -89,10 +95,10 @@ class TableFile:
         if kind in DELIMITED:
             return read_delimited(self.path, encoding=self.encoding, columns=columns)
         if kind in PARQUET:
-            return self._from_parquet(columns)
+            return self._from_parquet(columns, names)
         if kind not in TABLES:
             return Table(self.path, self._own_frame[list(columns)])
-        return self._from_sheet(columns) if kind in EXCEL else self._from_json(columns)
+        return self._from_sheet(columns) if kind in EXCEL else self._from_json(columns, names)
 
     def _kind(self) -> str:
         if not is_table(self.path):
@@ -113,25 +119,19 @@ class TableFile:
             )
         if given.empty:
             raise Refusal("{path} has no rows", path=self.path)
-        given = given.reset_index(drop=True)
-        return pd.DataFrame({str(name): _as_text(given[name]) for name in given})
+        return _as_texts(given.reset_index(drop=True))
 
-    def _from_parquet(self, columns: Sequence[str]) -> Table:
-        _schema(self.path)
-        try:
-            frame = pd.read_parquet(self.path, columns=list(columns)).reset_index(drop=True)
-        except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-            raise Refusal(
-                "{path} is not a readable parquet file: {error}", path=self.path, error=str(error).splitlines()[0]
-            ) from error
+    def _from_parquet(self, columns: Sequence[str], names: Sequence[str]) -> Table:
+        frame = read_parquet(self.path, columns)
         if frame.empty:
             raise Refusal("{path} has no rows", path=self.path)
-        return Table(self.path, pd.DataFrame({name: _as_text(frame[name]) for name in columns}))
+        lists = {name: frame[name].map(names_text) for name in names if _holds_lists(frame[name])}
+        return Table(self.path, _as_texts(frame[list(columns)].assign(**lists)))
 
-    def _from_json(self, columns: Sequence[str]) -> Table:
+    def _from_json(self, columns: Sequence[str], names: Sequence[str]) -> Table:
         rows = Gathered({**dict.fromkeys(columns, TEXT), "line": pa.int64()})
         for line, row in json_lines(self.path):
-            rows.add(*(cell_text(row.get(name)) for name in columns), line)
+            rows.add(*((names_text if name in names else cell_text)(row.get(name)) for name in columns), line)
         frame = rows.frame()
         if frame.empty:
             raise Refusal("{path} has no rows", path=self.path)
@@ -196,19 +196,31 @@ def suffix_of(path: Path) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """A value of JSON as it would stand in a CSV file; lists are joined by spaces."""
+    """A value of JSON or Parquet as it would stand in a CSV file; lists are joined by spaces."""
     if value is None:
         return ""
     if isinstance(value, float):
         if value.is_integer() and abs(value) < 2**53:
             return str(int(value))
         return "" if np.isnan(value) else repr(value)
-    if isinstance(value, list):
+    if isinstance(value, list | np.ndarray):
         return " ".join(filter(None, map(cell_text, value)))
     return str(value)
 
 
-def _as_text(values: pd.Series) -> pd.Series:
+def names_text(value: Any) -> str:
+    """A value that names categories as text: a list as one of JSON, in which names stay apart, else as a cell."""
+    if not isinstance(value, list | np.ndarray):
+        return cell_text(value)
+    names = names_in(value)
+    return json.dumps(names, ensure_ascii=False) if names else ""
+
+
+def _as_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({str(name): as_text(frame[name]) for name in frame})
+
+
+def as_text(values: pd.Series) -> pd.Series:
     """Cells as they would stand in a CSV file: no decimal point in whole numbers, times as seconds."""
     empty = values.isna()
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -216,33 +228,17 @@ def _as_text(values: pd.Series) -> pd.Series:
         text = moments.fillna(pd.Timestamp(0)).astype(np.int64).astype(str)
     elif pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all() and values.abs().max() < 2**53:
         text = values.fillna(0).astype(np.int64).astype(str)
+    elif _holds_lists(values):
+        text = values.map(cell_text)
     else:
         text = values.astype(str)
     return text.where(~empty, "")
 
 
-def _schema(path: Path) -> Any:
-    try:
-        return pa.parquet.read_schema(path)
-    except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        raise Refusal(
-            "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
-        ) from error
-
-
-def _first_rows(path: Path, rows: int) -> pd.DataFrame:
-    """The first rows of a parquet file as text."""
-    if not rows:
-        return pd.DataFrame()
-    try:
-        with pa.parquet.ParquetFile(path) as file:
-            batch = next(file.iter_batches(batch_size=rows), None)
-            frame = file.schema_arrow.empty_table().to_pandas() if batch is None else batch.to_pandas()
-    except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        raise Refusal(
-            "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
-        ) from error
-    return pd.DataFrame({str(name): _as_text(frame[name]) for name in frame})
+def _holds_lists(values: pd.Series) -> bool:
+    """Whether a column is one of lists, as its first cell tells that is not missing."""
+    filled = values[values.notna()] if values.dtype == object else values[:0]
+    return len(filled) > 0 and isinstance(filled.iloc[0], list | np.ndarray)
 
 
 @contextlib.contextmanager
@@ -295,7 +291,7 @@ def _numbered_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
     try:
         for number, row in enumerate(sheet.iter_rows(), start=1):
             cells = [_shown(cell) for cell in row]
-            if any(cells):
+            if any(cell.strip() for cell in cells):
                 yield number, cells
     except (ValueError, KeyError, SyntaxError, OSError) as error:
         raise Refusal(

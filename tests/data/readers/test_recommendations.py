@@ -1,0 +1,62 @@
+"""Lists of other systems, whatever their ids look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmbench.data.readers.recommendations import read_recommendations
+from tests.data.readers.files import write
+
+USERS, ITEMS = np.array(["NA", "7"], object), np.array(["null", "nan", "12"], object)
+
+
+@pytest.mark.parametrize("name, separator", [("a.csv", ","), ("a.tsv", "\t")])
+def test_ids_that_look_like_missing_values(name: str, separator: str, tmp_path: Path) -> None:
+    lines = ["user,item,score", "NA,null,0.5", "NA,nan,0.25", "7,12,1e-3"]
+    path = write(tmp_path / name, "\n".join(lines).replace(",", separator))
+    rows, said = read_recommendations(path, USERS, ITEMS)
+    assert rows.tolist() == [[0, 0, 0.5], [0, 1, 0.25], [1, 2, 0.001]]
+    assert said == f"{name}: 3 of 3 rows known, lists for 2 of 2 users"
+
+
+def test_whole_numbers_as_ids_have_no_decimal_point(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user": [7.0, 7.0], "item": pd.array([12, 13], "Int64"), "rank": [1, 2]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    rows, _ = read_recommendations(tmp_path / "a.parquet", USERS, ITEMS)
+    assert rows.tolist() == [[1, 2, -1]]
+    as_they_are, _ = read_recommendations(tmp_path / "a.parquet", np.array(["u", "7.0"], object), ITEMS)
+    assert as_they_are.tolist() == [[1, 2, -1]]
+
+
+@pytest.mark.parametrize("column", ["user", "item"])
+def test_a_row_without_an_id_is_refused(column: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user": ["7", "7"], "item": ["12", "nan"], "score": [1.0, 2.0]})
+    frame.loc[1, column] = None
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    for name in ("a.parquet", "a.csv"):
+        with pytest.raises(ValueError, match=rf"{name}: row 1 has no {column}$"):
+            read_recommendations(tmp_path / name, USERS, ITEMS)
+
+
+@pytest.mark.parametrize("cell", ["NA", "", "inf", "x"])
+def test_a_score_that_is_none_is_refused(cell: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", f"user,item,score\n7,12,1\n7,nan,{cell}\n")
+    with pytest.raises(ValueError, match=r"a.csv: column score is no finite number in row 1"):
+        read_recommendations(path, USERS, ITEMS)
+
+
+def test_a_missing_score_of_a_nullable_column_is_refused(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user": ["7", "7"], "item": ["12", "nan"], "rank": pd.array([1, None], "Int64")})
+    frame.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a.parquet: column rank is no finite number in row 1"):
+        read_recommendations(tmp_path / "a.parquet", USERS, ITEMS)
+
+
+def test_a_broken_parquet_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^\S*a.parquet is not a readable parquet file: [^\n]*$"):
+        read_recommendations(write(tmp_path / "a.parquet", b"PAR1"), USERS, ITEMS)
