@@ -13,8 +13,9 @@ from mmbench.cli import decide
 from mmbench.decision.economics import INPUTS, POLICY, Source
 from mmbench.decision.serving import measure_serving
 from mmbench.report.reading import read_sweep
-from mmbench.store import files
+from mmbench.store import files, records
 from mmbench.store.bounds import Damaged
+from mmbench.store.schema import Cell
 from tests.audit.conftest import run
 from tests.report.conftest import shop_sweep
 from tests.report.shop import vouched
@@ -45,6 +46,22 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
     files.write_document(sweep / "report" / "decision.json", {**record, "result": {"action": "GO!"}})
     with pytest.raises(ValueError, match="says GO!, but its inputs give"):
         decide.main([str(sweep / "report" / "decision.json")])
+
+
+def test_the_terminal_says_that_data_could_not_be_read(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = paths.cell_dirs(sweep)[0]
+    config = records.read(paths.cell_file(cell), Cell).config["dataset"]
+    allowed = ["--allow", config["path"]]
+    Path(config["path"]).rename(hidden := Path(f"{config['path']}.hidden"))
+    try:
+        Path(config["path"]).mkdir()
+        decide.main([str(sweep), "serving=false", *allowed])
+    finally:
+        Path(config["path"]).rmdir()
+        hidden.rename(config["path"])
+    told = capsys.readouterr().out
+    assert "the data set cannot be read where the sweep's configuration says" in told
+    assert "pilot" not in told
 
 
 def test_a_packaged_file_is_nobodys_own() -> None:

@@ -19,7 +19,7 @@ from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist
 from mmbench.decision.page.examples import Pictures, examples_of, titles
 from mmbench.decision.page.phrases import ACTIONS, BADGES, BADGES_IF, RAIL_NAMES
-from mmbench.decision.page.sections import guard_rails
+from mmbench.decision.page.sections import guard_rails, write_decision
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
@@ -186,7 +186,7 @@ def test_items_without_an_image_that_lose_bar_go(shop: tuple[SweepTable, Read]) 
         ([*holding, (lacking, -0.06, -0.1, -0.02)], Status.UNKNOWN, None),
         ([*holding, (lacking, -0.1, -0.15, -0.06)], Status.FAIL, None),
     ):
-        gate = gates._guardrails(with_rails(read, *rails).facts)
+        gate = gates._guardrails(with_rails(read, *rails).facts, read.catalogue)
         assert (gate.status, gate.value) == (status, times)
         assert lacking in gate.why
         assert gate.bars is Bars.GO
@@ -471,6 +471,9 @@ def test_gates_of_constructed_records(tmp_path: Path) -> None:
     assert (by_name["G3"].status, by_name["G3"].value) == ("pass", pytest.approx(e.gain.at(0.9).lo))
     assert (by_name["G9"].status, by_name["G9"].value) == ("pass", pytest.approx(125 / 120 - 1))
     assert [by_name[name].status for name in ("G4", "G5", "G6", "G8")] == ["not known"] * 4
+    # There are no data behind these records.
+    assert isinstance(read.catalogue, str)
+    assert [(by_name[n].unread, by_name[n].why) for n in ("G4", "G5", "G8")] == [(True, read.catalogue)] * 3
     # 125 of 200 users against 120, one of 20 places each
     assert e.per_thousand is not None
     assert e.per_thousand.mean == pytest.approx(1000 * 5 / 200 / 20)
@@ -484,6 +487,29 @@ def test_a_better_simple_baseline_leaves_nothing_to_gain(tmp_path: Path) -> None
     decided = decide(e, economics())  # no range, so money alone does not decide
     assert (decided.action, decided.why) == (Action.HOLD, Why.UNTRUSTED)
     assert [gate.name for gate in decided.barred] == ["G5"]
+
+
+@pytest.mark.parametrize(
+    ("lang", "step", "opens", "found"),
+    [
+        ("en", "Make the data readable again: {why}.", "G5 can be answered once the data can be read.",
+         "How much of what is shown has an image could not be counted: {why}."),
+        ("ja", "データをもう一度読めるようにする({why})。", "G5は、データが読めるようになれば確認できます。",
+         "表示される商品のうち画像のあるものの割合は数えられませんでした({why})。"),
+    ],
+)  # fmt: skip
+def test_data_that_cannot_be_read_are_no_reason_to_buy_images(
+    tmp_path: Path, lang: str, step: str, opens: str, found: str
+) -> None:
+    whole = controlled(cells()) | {("d", "itemknn", "-"): itemknn(110)}
+    table = read_sweep(write_sweep(tmp_path / "s", whole))
+    read, setting = read_evidence(table), economics()
+    decided = decide(read.evidence, setting)
+    write_decision(table, read, setting, decided, lang, day=DAY)
+    page, why = Text((table.folder / "report" / "decision.html").read_text()), Translator(lang)(read.catalogue)
+    assert page.by_id["next"] == step.format(why=why)
+    assert page.by_id["opens"] == opens
+    assert found.format(why=why) in page.by_id["trust"]
 
 
 def commanded(folder: Path, whole: dict[tuple[str, str, str], Made]) -> SweepTable:
@@ -540,8 +566,9 @@ def test_chosen_configurations_must_not_say_the_opposite(rho: float, chosen: Int
     crossed = CrossedInterval(chosen.mean, chosen.lo, chosen.hi, se=0.01, df=50.0, p=0.1, seeds=3)
     gate = gates.agreement(tuned_gain(a, b), crossed)
     assert (gate.status, gate.bars) == (status, bars)
-    assert gates.agreement(tuned_gain(a, b), replace(crossed, seeds=1)).status == "not known"
-    assert gates.agreement(None, crossed).status == "not known"
+    one = gates.agreement(tuned_gain(a, b), replace(crossed, seeds=1))
+    assert (one.status, one.value, one.limit) == ("not known", 1, 2)
+    assert (gates.agreement(None, crossed).status, gates.agreement(None, crossed).value) == ("not known", None)
 
 
 def test_unused_signal_is_asked_of_every_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,8 @@ from tests.decision.cases import BREAKEVEN, OWN, assuming, economics, evidence, 
 from tests.decision.test_rule import with_users
 
 FAIL, UNKNOWN, PASS = Status.FAIL, Status.UNKNOWN, Status.PASS
+#: Why a data set cannot be read.
+GONE = "the data set cannot be read where the sweep's configuration says"
 
 
 @dataclass(frozen=True)
@@ -437,7 +439,17 @@ CLAIMS = [
     # What would open it
     claim(phrases.OPEN_USERS, opened, gate="t", users="n", now="n"),
     claim(phrases.OPEN_NO_USERS, lambda s: s.closed(s.text["gate"]) and hopeless(s), gate="t"),
-    claim(phrases.OPEN_SEEDS, lambda s: silent(ONE_SEED, NoWord.SEED_UNKNOWN)(s) and s.n["n"] == MIN_SEEDS, n="n"),
+    claim(
+        phrases.OPEN_SEEDS["G9"],
+        lambda s: (
+            any(g.name == "G9" and g.status is UNKNOWN and (g.value or 0) < MIN_SEEDS for g in s.d.barred)
+            and s.n["n"] == MIN_SEEDS
+        ),
+        gate="t",
+        n="n",
+    ),
+    claim(phrases.OPEN_SEEDS[""], lambda s: silent(ONE_SEED, NoWord.SEED_UNKNOWN)(s) and s.n["n"] == MIN_SEEDS, n="n"),
+    claim(phrases.OPEN_DATA, lambda s: any(g.name == s.text["gate"] and g.unread for g in s.d.barred), gate="t"),
     claim(
         phrases.OPEN_FEW_USERS, lambda s: silent(NoWord.FEW_USERS)(s) and s.n["users"] == MIN_USERS, users="n", now="n"
     ),
@@ -457,7 +469,12 @@ CLAIMS = [
         n="n",
     ),
     *(
-        claim(phrases.OPEN_TRIALS[g], lambda s: s.closed(s.text["gate"]) and s.n["n"] >= s.e.trials, gate="t", n="n")
+        claim(
+            phrases.OPEN_TRIALS[g],
+            lambda s: s.closed(s.text["gate"]) and s.n["n"] >= (MIN_TRIALS if s.text["gate"] == "G9" else s.e.trials),
+            gate="t",
+            n="n",
+        )
         for g in ("G2", "G3", "G6", "G9")
     ),
     claim(
@@ -470,6 +487,7 @@ CLAIMS = [
     ),
     claim(phrases.OPEN_ELSE[""], lambda s: bool(s.e.silent) or s.e.of_new_items),
     *(claim(phrases.OPEN_ELSE[g], lambda s: s.closed(s.text["gate"]), gate="t") for g in ("G1", "G4", "G5", "G8")),
+    claim(phrases.OPEN_ELSE["G9"], lambda s: s.closed("G9") and bool(s.e.silent), gate="t"),
     # Whose sums
     claim(S[Given.BEFORE], lambda s: given(s, first=True), changed="t", planned="t"),
     claim(S[Given.AFTER], lambda s: given(s, first=False), changed="t", planned="t"),
@@ -498,7 +516,11 @@ CLAIMS = [
     ),
     claim(A["G4"][FAIL], lambda s: holds_of(s, Rail.BROKEN, "broken"), broken="t"),
     claim(A["G4"][UNKNOWN], lambda s: holds_of(s, Rail.OPEN, "open") and s.gate.status is UNKNOWN, open="t"),
-    claim(phrases.NO_RAILS, lambda s: not s.gate.rails),
+    claim(phrases.NO_RAILS, lambda s: not s.gate.rails and not s.gate.why),
+    *(
+        claim(said, lambda s: s.gate.status is UNKNOWN and s.text["reason"] == s.gate.why, reason="t")
+        for said in phrases.NOT_KNOWN.values()
+    ),
     claim(phrases.NOT_MEASURED, absent, rails="t"),
     claim(A["G5"][PASS], lambda s: limited(s, True) and s.e.part is None),
     claim(A["G5"][FAIL], lambda s: limited(s, False) and s.e.part is None),
@@ -516,7 +538,7 @@ CLAIMS = [
     claim(A["G8"][UNKNOWN], lambda s: s.gate.value is None),
     claim(A["G9"][PASS], lambda s: ends(s) and not (s.gate.hi < 0 < s.e.ratio or s.e.ratio < 0 < s.gate.lo)),
     claim(A["G9"][FAIL], lambda s: ends(s) and (s.gate.hi < 0 < s.e.ratio or s.e.ratio < 0 < s.gate.lo)),
-    claim(A["G9"][UNKNOWN], lambda s: s.gate.value is None),
+    claim(A["G9"][UNKNOWN], lambda s: s.gate.value is None or s.gate.value < MIN_SEEDS),
     claim(phrases.DEPENDS, lambda s: s.gate.status is FAIL and s.gate.value is None),
 ]
 
@@ -569,15 +591,17 @@ def gates_of(measured: Evidence) -> dict[str, list[Gate]]:
         "G2": [Gate("G2", PASS, 2, 1), Gate("G2", FAIL, 0, 1), Gate("G2", UNKNOWN)],
         "G3": [better_than_shuffled(gain), Gate("G3", UNKNOWN), Gate("G3", UNKNOWN, 1, why="out of memory."),
                Gate("G3", UNKNOWN, 3, why="out of memory")],
-        "G4": [Gate("G4", UNKNOWN), Gate("G4", PASS, rails=tuple(rails)),
+        "G4": [Gate("G4", UNKNOWN, why=GONE, unread=True), Gate("G4", PASS, rails=tuple(rails)),
                Gate("G4", PASS, rails=(*rails, (cold, Rail.HOLDS), (without, Rail.HOLDS))),
                Gate("G4", FAIL, rails=(*rails, (without, Rail.BROKEN))),
                Gate("G4", UNKNOWN, rails=(*rails, (cold, Rail.OPEN))),
-               Gate("G4", UNKNOWN, 2.7, rails=(*rails, (cold, Rail.OPEN)))],
-        "G5": [Gate("G5", PASS, 0.85, 0.8), Gate("G5", FAIL, 0.79, 0.8), Gate("G5", UNKNOWN, None, 0.8)],
+               Gate("G4", UNKNOWN, 2.7, rails=(*rails, (cold, Rail.OPEN))), Gate("G4", UNKNOWN)],
+        "G5": [Gate("G5", PASS, 0.85, 0.8), Gate("G5", FAIL, 0.79, 0.8), Gate("G5", UNKNOWN, None, 0.8),
+               Gate("G5", UNKNOWN, None, 0.8, GONE, unread=True), Gate("G5", UNKNOWN, None, 0.8, "no lists were kept")],
         "G6": [Gate("G6", PASS, 2, 2), Gate("G6", FAIL, 1, 2), Gate("G6", UNKNOWN, None, 2)],
-        "G8": [Gate("G8", PASS, 0.01, 0.02), Gate("G8", FAIL, 0.03, 0.02), Gate("G8", UNKNOWN)],
-        "G9": [*agree, *disagree, Gate("G9", FAIL), Gate("G9", UNKNOWN)],
+        "G8": [Gate("G8", PASS, 0.01, 0.02), Gate("G8", FAIL, 0.03, 0.02), Gate("G8", UNKNOWN),
+               Gate("G8", UNKNOWN, why=GONE, unread=True)],
+        "G9": [*agree, *disagree, Gate("G9", FAIL), Gate("G9", UNKNOWN), Gate("G9", UNKNOWN, 1, MIN_SEEDS)],
     }  # fmt: skip
 
 
@@ -620,7 +644,10 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
     for reason in SILENT:
         yield replace(numbered(evidence(-0.05)), silent=str(reason)), economics()
         trials = 5 if reason == FEW_TRIALS else 30
-        yield replace(numbered(without_gain(evidence(-0.05), str(reason))), trials=trials), economics()
+        silenced = replace(numbered(without_gain(evidence(-0.05), str(reason))), trials=trials)
+        yield silenced, economics()
+        for gate in gates_of(silenced)["G9"]:
+            yield replace(silenced, gates=(*silenced.gates[:-1], gate)), economics()
     for target in OF_NEW_ITEMS:
         for silent in ("", OF_NEW_ITEMS_ALONE, NoWord.ONE_FOLD):
             yield replace(numbered(evidence(0.25)), target=target, silent=str(silent)), economics()

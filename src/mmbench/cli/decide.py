@@ -171,6 +171,7 @@ def write(
     from mmbench.decision.page.sections import guard_rails, write_decision
     from mmbench.decision.page.speaker import Speaker
     from mmbench.decision.serving import measure_serving
+    from mmbench.decision.steps import DATA
     from mmbench.decision.sweep_evidence import read_evidence
     from mmbench.report.catalogue import unread
     from mmbench.report.comparisons import read_contrasts
@@ -206,7 +207,11 @@ def write(
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), *s.opens(), s.next_step()]
     lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
-    lines += [s.measured(), s.sums(), *map(s.translator, unread(table))]
+    lines += [s.measured(), s.sums()]
+    reasons = unread(table)
+    if isinstance(read.catalogue, str) and decision.step.name != DATA:  # whose sentence says why
+        reasons.append(Message("{name}: {reason}", name=read.evidence.dataset, reason=read.catalogue))
+    lines += map(s.translator, dict.fromkeys(reasons))
     if not isinstance(read.catalogue, str) and (why := Pictures.of(read.catalogue, trust).objection):
         lines.append(s(why))
     written = s(

@@ -130,6 +130,7 @@ STEPS = {
     "ab_test": Message("Run an A/B test."),
     "partial": Message("Measure images for some of the items alone."),
     "all_items": Message("Run the sweep on all items."),
+    "data": Message("Make the data readable again."),
     "roll_out": Message("Introduce step by step, with an A/B test that can be stopped."),
 }
 STATUSES = {
@@ -208,6 +209,12 @@ ANSWERS = {
 #: The same of G3 without bounds, of G4 where nothing was measured, and of G5 where a part of the items has images.
 NO_RANGE = Template("Not shown to be better than with shuffled images; the gain has no range.")
 NO_RAILS = Template("No guard-rail could be measured.")
+#: The same where the reason is known.
+NOT_KNOWN = {
+    "G4": Template("No guard-rail could be measured: {reason}."),
+    "G5": Template("How much of what is shown has an image could not be counted: {reason}."),
+    "G8": Template("The signal in the images was not measured: {reason}."),
+}
 NOT_MEASURED = Template("Not measured: {rails}.")
 OF_PART = {
     Status.PASS: Template("{value} of the shown items of the part have an image; {limit} are needed."),
@@ -233,7 +240,9 @@ OPEN_ELSE = {
     "G4": Template("{gate} opens with a model whose guard-rails are measured and hold."),
     "G5": Template("{gate} opens when enough of what is shown has an image."),
     "G8": Template("{gate} opens when a model or an ensemble uses what images tell."),
+    "G9": Template("{gate} opens once something can be concluded from the gain."),
 }
+OPEN_DATA = Template("{gate} can be answered once the data can be read.")
 OPEN_USERS = Template("{gate} opens with about {users} test users (now {now}), if the gain stays as it was measured.")
 OPEN_RAILS = Template(
     "{gate} opens with {times} times as many test users (about {users}, now {now}) and final training runs, if the "
@@ -250,7 +259,10 @@ OPEN_TRIALS = {
     "G9": Template("{gate} opens where {n} trials for each condition agree (budget.trials={n})."),
     "": Template("It takes at least {n} trials for each condition (budget.trials={n})."),
 }
-OPEN_SEEDS = Template("It takes at least {n} final training runs (budget.seeds={n}).")
+OPEN_SEEDS = {
+    "G9": Template("{gate} opens with at least {n} final training runs (budget.seeds={n})."),
+    "": Template("It takes at least {n} final training runs (budget.seeds={n})."),
+}
 OPEN_FEW_USERS = Template("It takes at least {users} test users (now {now}).")
 TELL_USERS = Template(
     "About {users} test users (now {now}) would tell the gain from break-even, if it stays as it was measured."

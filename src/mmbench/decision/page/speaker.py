@@ -17,7 +17,7 @@ from mmbench.decision.evidence import Gate, Status
 from mmbench.decision.openings import Key, Opening
 from mmbench.decision.page import phrases
 from mmbench.decision.rule import FAVOURABLE, Why
-from mmbench.decision.steps import OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
+from mmbench.decision.steps import DATA, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.intervals import Interval, LogGain
@@ -190,7 +190,9 @@ class Speaker:
         if opening.key is Key.TRIALS:
             return Message(phrases.OPEN_TRIALS[gate], gate=gate, n=f"{amount:.0f}")
         if opening.key is Key.SEEDS:
-            return Message(phrases.OPEN_SEEDS, n=f"{amount:.0f}")
+            return Message(phrases.OPEN_SEEDS[gate], gate=gate, n=f"{amount:.0f}")
+        if opening.key is Key.DATA:
+            return Message(phrases.OPEN_DATA, gate=gate)
         if opening.key is Key.USERS_AND_SEEDS:
             users = number(_round_up(amount * e.n_users))
             return Message(phrases.OPEN_RAILS, gate=gate, times=number(amount, 1), users=users, now=number(e.n_users))
@@ -439,6 +441,8 @@ class Speaker:
         """A next step."""
         if step.name == "control" and self._failed_control is not None:
             return self(Message("Find out why the control with shuffled images failed, and run it again."))
+        if step.name == DATA and step.why:
+            return self(Message("Make the data readable again: {reason}.", reason=step.why))
         if step.name == PARTIAL and self.decision.promise is not None:
             part = self.slice(self.decision.promise.part.slice)
             return self(Message("Measure images for these items alone: {part}.", part=part))
@@ -458,7 +462,7 @@ class Speaker:
         """The next step with its cost and duration."""
         step = self.decision.step
         name = self.step(step)
-        if step.name == WAIT:
+        if step.name in (WAIT, DATA):
             return name
         return self(
             Message(
@@ -492,6 +496,8 @@ class Speaker:
             template = phrases.NO_RANGE if gate.name == "G3" else phrases.DEPENDS
         if gate.name == "G5" and self.evidence.part is not None:
             template = phrases.OF_PART[gate.status]
+        if gate.status is Status.UNKNOWN and gate.name in phrases.NOT_KNOWN and gate.why:
+            template, given = phrases.NOT_KNOWN[gate.name], {"reason": str(self.translator(gate.why))}
         found = self._rails(gate) if gate.name == "G4" else self(Message(template, **given))
         return {
             "name": gate.name,
@@ -510,6 +516,8 @@ class Speaker:
         }
         given = {"holding": names[Rail.HOLDS], "broken": names[Rail.BROKEN], "open": names[Rail.OPEN]}
         template = phrases.ANSWERS["G4"][gate.status] if gate.rails else phrases.NO_RAILS
+        if not gate.rails and gate.why:
+            template, given = phrases.NOT_KNOWN["G4"], {"reason": str(self.translator(gate.why))}
         lines = [self(Message(template, margin=self.share(MARGIN), **given))]
         absent = [self(phrases.RAIL_NAMES[name]) for name in phrases.RAIL_NAMES if name not in dict(gate.rails)]
         if gate.rails and absent:
