@@ -14,7 +14,7 @@ import pytest
 
 from mmbench import paths
 from mmbench.cli.decide import load_economics
-from mmbench.decision import Action, Gate, Status, decide, gates, replay
+from mmbench.decision import Action, Gate, Status, as_record, decide, gates, replay
 from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist
 from mmbench.decision.page.examples import Pictures, examples_of, titles
@@ -117,6 +117,20 @@ def test_a_planted_world_says_so(shop: tuple[SweepTable, Read], lang: str) -> No
         speaker = Speaker.of(lang, read.evidence, made.economics, made.decision)
         for page in (made.file.read_text(), checklist.as_html(speaker, Pages(lang, lang), DAY, Message("records"))):
             assert ("PLANTED WORLD, MADE-UP DATA" in page) is says
+
+
+def test_a_planted_world_says_so_under_any_name(tmp_path: Path) -> None:
+    lines = ["shop: 2 users", "PLANTED WORLD, MADE-UP DATA"]
+    made = {key: replace(one, cell={**one.cell, "data": lines}) for key, one in controlled(cells()).items()}
+    for name, whole, says in (("made", made, True), ("real", controlled(cells()), False)):
+        table = read_sweep(write_sweep(tmp_path / name, whole))
+        assert ("MADE-UP" in table.title) is says
+        measured, setting = read_evidence(table).evidence, economics()
+        decided = decide(measured, setting)
+        assert Speaker.of("en", measured, setting, decided).made_up is says
+        record = as_record(measured, setting, decided)
+        assert record["inputs"]["evidence"].get("made_up", False) is says
+        assert replay(record).action == decided.action
 
 
 def with_rails(read: Read, *rails: tuple[str, float, float, float]) -> Read:

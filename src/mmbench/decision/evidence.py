@@ -156,6 +156,7 @@ class Evidence:
         planned_at: when the sweep was planned, UTC.
         target: what tuning aimed at and the gain is one of, see :data:`mmbench.data.held_out.TARGETS`; empty for the
             ranking of all items.
+        made_up: whether the data are a planted world.
     """
 
     dataset: str
@@ -180,6 +181,7 @@ class Evidence:
     promising: tuple[Promise, ...] = ()
     planned_at: str = ""
     target: str = ""
+    made_up: bool = False
 
     @property
     def of_new_items(self) -> bool:

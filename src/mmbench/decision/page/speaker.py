@@ -119,8 +119,8 @@ class Speaker:
 
     @property
     def made_up(self) -> bool:
-        """Whether the data set is a planted world."""
-        return is_made_up(self.evidence.dataset)
+        """Whether the data set is a planted world; a record of an earlier version has its name alone."""
+        return self.evidence.made_up or is_made_up(self.evidence.dataset)
 
     # First screen
 
