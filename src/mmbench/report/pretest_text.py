@@ -89,7 +89,7 @@ def light_reason(pretest: Pretest, name: str, translator: Translator) -> str:
                 )
             )
         case _:
-            return translator(Message("with this encoder it tells nothing about behaviour"))
+            return translator(Message("with this encoder it is not shown to tell anything about behaviour"))
 
 
 def lights(pretest: Pretest, translator: Translator) -> Table:
