@@ -133,6 +133,35 @@ def test_a_planted_world_says_so_under_any_name(tmp_path: Path) -> None:
         assert replay(record).action == decided.action
 
 
+#: What a metric is called, by language: in a sentence, and in the list of words.
+FAMILIES = {
+    ("recall@10", "en"): ("the share of purchases that are among the first 10", "Recall@10: share of a customer's"),
+    ("recall@10", "ja"): ("買われた商品のうち上位10件に入った割合", "Recall@10: 評価用データで"),
+    ("ndcg@20", "en"): ("the quality of the order", "NDCG@20: quality of the order of the first 20"),
+    ("ndcg@20", "ja"): ("並び順の良さ", "NDCG@20: 上位20件の並び順の良さ"),
+    ("mine.first@5", "en"): ("the chosen metric", ""),
+    ("mine.first@5", "ja"): ("選んだ指標", ""),
+}
+
+
+@pytest.mark.parametrize(("metric", "lang"), FAMILIES)
+def test_a_metric_is_called_what_it_measures(shop: tuple[SweepTable, Read], metric: str, lang: str) -> None:
+    table, read = shop
+    measured = replace(evidence(0.25), metric=metric, per_thousand=None)
+    setting = economics()
+    decided = decide(measured, setting)
+    s = Speaker.of(lang, measured, setting, decided)
+    quality, word = FAMILIES[metric, lang]
+    assert quality in s.sentence()
+    assert s.explained.startswith(word)
+    write_decision(table, replace(read, evidence=measured), setting, decided, lang, day=DAY)
+    page = Text((table.folder / "report" / "decision.html").read_text())
+    assert quality in page.by_id["gain"]
+    assert s.explained in page.by_id["glossary"]
+    order = {"en": "quality of the order", "ja": "並び順"}[lang]
+    assert (order in page.everything) is metric.startswith("ndcg")
+
+
 def with_rails(read: Read, *rails: tuple[str, float, float, float]) -> Read:
     """The same records with these guard-rails alone: part, change, lower and upper bound."""
     others = [fact for fact in read.facts.facts if fact.measure != GUARDRAILS]

@@ -85,6 +85,27 @@ WORDS = {
     Verdict.WORSE_SMALL: Message("worse, but by less than break-even"),
     Verdict.UNDECIDED: Message("neither a difference nor its absence is shown"),
 }
+#: What a metric measures, by its name; one of somebody's own has no words here.
+QUALITIES = {
+    "ndcg": Template("the quality of the order"),
+    "mrr": Template("the quality of the order"),
+    "map": Template("the quality of the order"),
+    "recall": Template("the share of purchases that are among the first {k}"),
+    "precision": Template("the share of the first {k} recommendations that were bought"),
+    "hr": Template("the share of customers with a purchase among the first {k}"),
+}
+OWN_QUALITY = Template("the chosen metric")
+#: The same for the list of words.
+METRICS = {
+    "ndcg": Template("{metric}: quality of the order of the first {k} recommendations, 1 is perfect."),
+    "mrr": Template("{metric}: quality of the order of the first {k} recommendations, 1 is perfect."),
+    "map": Template("{metric}: quality of the order of the first {k} recommendations, 1 is perfect."),
+    "recall": Template(
+        "{metric}: share of a customer's purchases in the test that are among the first {k} recommendations."
+    ),
+    "precision": Template("{metric}: share of the first {k} recommendations that the customer bought in the test."),
+    "hr": Template("{metric}: share of customers who bought one of their first {k} recommendations in the test."),
+}
 #: How many of the calculated cases; other languages count them.
 CASES = Template("{n}", context="calculated cases")
 #: How likely it pays where a gate bars the answer; below, where none does, and where the answer is NO-GO.
@@ -318,7 +339,7 @@ INPUT_NAMES = {
     "cost.engineering_once": Message("one-off engineering"),
     "cost.engineers": Message("people who keep it running"),
     "cost.engineer_year": Message("yearly cost of one such person"),
-    "gain": Message("gain in the quality of the order"),
+    "gain": Message("measured gain"),
     "years": Message("horizon in years"),
     "discount": Message("discount rate"),
 }

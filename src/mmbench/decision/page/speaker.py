@@ -21,8 +21,8 @@ from mmbench.decision.steps import DATA, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, Next
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.intervals import Interval, LogGain
-from mmbench.messages import Message, Translator
-from mmbench.report.sentences import metric_among
+from mmbench.messages import Message, Translator, digits_shown
+from mmbench.report.sentences import metric_among, metric_name
 
 
 def _two_figures(amount: float) -> int:
@@ -215,9 +215,9 @@ class Speaker:
         return f"{self.translator.date(moment.date())} {moment:%H:%M} UTC"
 
     def _reason(self) -> str:
-        d, gain, more = self.decision, self.evidence.interval, self.evidence.per_thousand
-        if d.action in (Action.GO, Action.PARTIAL) and more is not None and gain is not None:
-            return self._found_more(more, gain.mean)
+        d, gain = self.decision, self.evidence.interval
+        if d.action in (Action.GO, Action.PARTIAL) and gain is not None:
+            return self._found_more(self.evidence.per_thousand, gain)
         if d.why is Why.MONEY and self.evidence.gain is not None:
             return self._by_money_alone(self.evidence.gain)
         if d.promise is not None:
@@ -270,22 +270,49 @@ class Speaker:
             )
         )
 
-    def _found_more(self, more: Interval, gain: float) -> str:
+    @property
+    def quality(self) -> str:
+        """What the metric measures, as it stands in a sentence."""
+        metric, _, k = self.evidence.metric.partition("@")
+        return self(Message(phrases.QUALITIES.get(metric, phrases.OWN_QUALITY), k=k))
+
+    @property
+    def explained(self) -> str:
+        """What the metric measures, for the list of words; empty for one of somebody's own."""
+        metric, _, k = self.evidence.metric.partition("@")
+        if metric not in phrases.METRICS:
+            return ""
+        return self(Message(phrases.METRICS[metric], metric=metric_name(self.evidence.metric), k=k))
+
+    def _found_more(self, more: Interval | None, gain: Interval) -> str:
         """What images bring where they are to be added.
 
         Args:
-            more: relevant items more per 1,000 recommendations.
-            gain: in the quality of the order.
+            more: relevant items more per 1,000 recommendations; None without bounds.
+            gain: in the metric.
         """
-        x, lo, hi = (
-            self.translator.number(value, 1 if abs(value) < 10 else 0) for value in (more.mean, more.lo, more.hi)
-        )
-        if not more.mean > 0:  # the order is better, and the first 20 hold no more
+        if more is None:
             return self(
                 Message(
-                    "Adding images puts relevant items further up ({gain} in the quality of the order), but is not "
-                    "shown to find more of them per 1,000 recommendations (range {lo} to {hi}).",
-                    gain=self.gain(gain),
+                    "Adding images improves {quality} ({gain}, range {lo} to {hi}). How many more relevant items per "
+                    "1,000 recommendations that is cannot be told.",
+                    quality=self.quality,
+                    gain=self.gain(gain.mean),
+                    lo=self.gain(gain.lo),
+                    hi=self.gain(gain.hi),
+                )
+            )
+        x, lo, hi = (
+            self.translator.number(value, digits_shown(value, 1 if abs(value) < 10 else 0))
+            for value in (more.mean, more.lo, more.hi)
+        )
+        if not more.mean > 0:  # the metric is better, and the first 20 hold no more
+            return self(
+                Message(
+                    "Adding images improves {quality} ({gain}), but is not shown to find more relevant items per 1,000 "
+                    "recommendations (range {lo} to {hi}).",
+                    quality=self.quality,
+                    gain=self.gain(gain.mean),
                     lo=lo,
                     hi=hi,
                 )
