@@ -14,6 +14,7 @@ from mmbench.messages import (
     Translator,
     clauses,
     conjoined,
+    digits_apart,
     listed,
     message_of,
     points,
@@ -61,6 +62,17 @@ def test_sums_on_an_axis_have_at_most_four_digits() -> None:
     assert tuple(ENGLISH.compact(amount, "EUR") for amount in amounts) == english
     assert tuple(JAPANESE.compact(amount, "JPY") for amount in amounts) == japanese
     assert JAPANESE.compact(250_000, "EUR") == "€25万"
+
+
+def test_two_numbers_that_differ_look_different() -> None:
+    """As they are printed, not as they are held: 8.05 % is rounded to even in print."""
+    for value, other, digits, scale in ((0.0805, 0.0803, 1, 100), (0.0805, 0.08, 1, 100), (0.02004, 0.02, 4, 1),
+                                        (0.7968, 0.8, 0, 100), (3.0, 2.9999, 0, 1)):  # fmt: skip
+        more = digits_apart(value, other, digits, scale)
+        say = ENGLISH.percent if scale == 100 else ENGLISH.number
+        assert say(value, more) != say(other, more)
+        assert more == digits or say(value, more - 1) == say(other, more - 1)
+    assert digits_apart(0.08, 0.08 + 1e-12, 1, 100) == 1
 
 
 def test_large_counts_are_in_ten_thousands_in_japanese() -> None:

@@ -31,7 +31,17 @@ from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.tuned_gain import MIN_USERS, NoWord
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
 from mmbench.messages import MINUS
-from tests.decision.cases import BREAKEVEN, OWN, assuming, economics, evidence, in_part, promising, without_gain
+from tests.decision.cases import (
+    BREAKEVEN,
+    BREAKEVEN_OF_PART,
+    OWN,
+    assuming,
+    economics,
+    evidence,
+    in_part,
+    promising,
+    without_gain,
+)
 from tests.decision.test_rule import with_users
 
 FAIL, UNKNOWN, PASS = Status.FAIL, Status.UNKNOWN, Status.PASS
@@ -742,6 +752,31 @@ def test_a_hold_names_in_its_head_what_is_closed_and_what_would_open_it() -> Non
         opens = " ".join(s.opens())
         assert all(gate.name in opens for gate in decided.barred)
         assert opens or decided.why is Why.PROMISING
+
+
+def test_a_number_does_not_look_like_what_it_is_not() -> None:
+    """NO-GO and HOLD around break-even, and a check that is just missed: rounding does not contradict the verdict."""
+    small = economics(value={"recommendations_year": 1.6e8, "conversion": 0.1, "order_value": 40, "margin": 0.25})
+    for measured, setting, said in (
+        (
+            evidence(0.0231, 0.028),
+            economics(),
+            "favourable case (+7.95%), images would earn less than they cost: 8.00%",
+        ),
+        (evidence(0.0802, 0.028), economics(), "Gain +8.02%, range +2.7% to +13.7%; break-even line 8.00%."),
+        (evidence(0.0802, 0.028), economics(), "A gain of +8.00% instead of the measured +8.02%."),
+        (evidence(0.02, 0.002), small, "Gain +2.0%, range +1.6% to +2.4%; break-even line 0.05%."),
+    ):
+        s = Speaker.of("en", measured, setting, decide(measured, setting, 4000))
+        assert said in " ".join(text for text, _ in sentences(s))
+    missed = replace(evidence(0.25), gates=(Gate("G5", FAIL, 0.7968, 0.8), Gate("G8", FAIL, 0.02004, 0.02)))
+    s = Speaker.of("en", missed, economics(), decide(missed, economics(), 4000))
+    found = {gate.name: s.gate(gate)["found"] for gate in s.decision.gates}
+    assert found["G5"] == "Only 79.7% of what is shown has an image; 80.0% is needed."
+    assert "(0.02004, chance 0.02000)" in found["G8"]
+    barely = promising(evidence(0.0, 0.027), BREAKEVEN_OF_PART + 0.00007)
+    s = Speaker.of("en", barely, economics(), decide(barely, economics(), 4000))
+    assert "the gain would be +6.45%, and 6.44% would pay" in s.sentence()
 
 
 @pytest.mark.parametrize(("measured", "badge"), [

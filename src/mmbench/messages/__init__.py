@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from datetime import date
+from decimal import Decimal
 from gettext import GNUTranslations, NullTranslations
 from importlib import resources
 from io import BytesIO
@@ -218,6 +219,24 @@ def digits_shown(value: float, digits: int) -> int:
     while digits < MOST_DIGITS and LEAST_SHOWN <= abs(value) <= 0.5 * 10**-digits:
         digits += 1
     return digits
+
+
+def digits_apart(value: float, other: float, digits: int, scale: int = 1) -> int:
+    """Decimals of a number beside another one: more than ``digits`` where they differ and would look the same.
+
+    Two that no page could tell apart look the same.
+
+    Args:
+        value: the number.
+        other: what it is compared with.
+        digits: decimals that it has anyway.
+        scale: what both are multiplied by in print, 100 for percentages.
+
+    >>> digits_apart(0.7968, 0.8, 0, 100), digits_apart(0.25, 0.08, 1, 100), digits_apart(0.08, 0.08, 1, 100)
+    (1, 1, 1)
+    """
+    a, b = (Decimal(repr(float(number))) * scale for number in (value, other))
+    return next((more for more in range(digits, MOST_DIGITS + 1) if round(a, more) != round(b, more)), digits)
 
 
 def points(share: float, digits: int = 1) -> str:

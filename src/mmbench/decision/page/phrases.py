@@ -352,8 +352,8 @@ DIVISIONS = {
     "text length": Template("text: {part}"),
 }
 LENGTHS = {"short": Message("short"), "medium": Message("medium"), "long": Message("long")}
-#: Gates whose numbers are shares, and those whose numbers are counts; all others are scores.
-SHARES, COUNTS = {"G3", "G5", "G7", "G9"}, {"G2", "G6"}
+#: Gates whose numbers are shares of what is shown, gains, and counts; all others are scores.
+SHARES, GAINS, COUNTS = {"G5"}, {"G3", "G7", "G9"}, {"G2", "G6"}
 #: Inputs in the currency, and inputs that are shares.
 MONEY = {"value.order_value", "cost.image", "cost.encoding", "cost.gigabyte_month", "cost.serving_year",
          "cost.engineering_once", "cost.engineer_year"}  # fmt: skip

@@ -24,7 +24,7 @@ from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval
-from mmbench.messages import Message, Template
+from mmbench.messages import Message, Template, digits_shown
 from mmbench.report.contribution_facts import FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
@@ -173,7 +173,7 @@ def _uncertainty(speaker: Speaker) -> str:
     if evidence.mde is None or whole == 0:
         return ""
     shares = {name: speaker.translator.percent(part / whole) for name, part in evidence.variances.items()}
-    shares["mde"] = speaker.translator.percent(evidence.mde, 1)
+    shares["mde"] = speaker.gain(evidence.mde, sign=False)
     if "folds" in shares:
         return speaker(
             Message(
@@ -244,7 +244,7 @@ def _payback(speaker: Speaker) -> str:
         return ""
     if flip.payback is None:
         return speaker(Message("With the measured gain the one-off cost would not come back."))
-    years = speaker.translator.number(flip.payback, 1)
+    years = speaker.translator.number(flip.payback, digits_shown(flip.payback, 1))
     return speaker(Message("The one-off cost would come back after {years} years.", years=years))
 
 

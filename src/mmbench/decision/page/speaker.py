@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ from mmbench.decision.steps import DATA, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, Next
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.intervals import Interval, LogGain
-from mmbench.messages import Message, Translator, digits_shown
+from mmbench.messages import Message, Translator, digits_apart, digits_shown
 from mmbench.report.sentences import metric_among, metric_name
 
 
@@ -76,9 +77,16 @@ class Speaker:
         """A sentence that stands in the template of the page."""
         return self(Message(template, **values))
 
-    def gain(self, share: float) -> str:
-        """A relative gain with its sign."""
-        return self.translator.percent(share, 1, sign=True)
+    def gain(self, share: float, *, sign: bool = True) -> str:
+        """A relative gain with its sign, or without; one that is not break-even does not look like it.
+
+        Rounding keeps the order of two numbers, so that each is as long as it takes to differ from the other.
+        """
+        breakeven = self.decision.breakeven
+        digits = max(digits_apart(share, breakeven, 1, 100), digits_shown(100 * share, 1))
+        if math.isclose(share, breakeven, rel_tol=1e-9):
+            digits = self._digits_of_need
+        return self.translator.percent(share, digits, sign=sign)
 
     def days(self, n: float) -> str:
         """How long a step takes."""
@@ -100,7 +108,19 @@ class Speaker:
     @property
     def need(self) -> str:
         """The break-even gain."""
-        return self.translator.percent(self.decision.breakeven, 1)
+        return self.translator.percent(self.decision.breakeven, self._digits_of_need)
+
+    @functools.cached_property
+    def _digits_of_need(self) -> int:
+        """Decimals of the break-even gain: two figures of a small one, and what tells it from the measured numbers."""
+        need, measured = self.decision.breakeven, self.evidence.gain
+        compared = [self.evidence.ratio, self.evidence.mde]
+        if measured is not None:
+            compared += [
+                end for bounds in (0.95, FAVOURABLE) for end in (measured.at(bounds).lo, measured.at(bounds).hi)
+            ]
+        least = max(1, _two_figures(100 * need)) if 0 < need < 0.01 else 1
+        return max([least, *(digits_apart(need, gain, least, 100) for gain in compared if gain is not None)])
 
     @property
     def years(self) -> str:
@@ -221,7 +241,9 @@ class Speaker:
         if d.why is Why.MONEY and self.evidence.gain is not None:
             return self._by_money_alone(self.evidence.gain)
         if d.promise is not None:
-            part = d.promise.part
+            part, promised = d.promise.part, d.promise.gain
+            need = breakeven(of_part(self.economics, part))
+            digits = digits_apart(promised, need, 1, 100)
             return self(
                 Message(
                     "Images for all items are not shown to pay. Images for some of them alone may: {part} ({n} items). "
@@ -229,8 +251,8 @@ class Speaker:
                     "that one item gains another one loses, so this has to be measured.",
                     part=self.slice(part.slice),
                     n=self.translator.number(part.items),
-                    gain=self.gain(d.promise.gain),
-                    need=self.translator.percent(breakeven(of_part(self.economics, part)), 1),
+                    gain=self.translator.percent(promised, digits, sign=True),
+                    need=self.translator.percent(need, digits),
                 )
             )
         if d.action is Action.NO_GO and gain is not None:
@@ -515,9 +537,7 @@ class Speaker:
         """One line of the trust panel."""
         status, verdict = phrases.STATUSES[gate.status]
         numbers = {"value": gate.value, "limit": gate.limit, "lo": gate.lo, "hi": gate.hi}
-        given = {
-            name: self._gate_number(gate.name, value, bound=name in ("lo", "hi")) for name, value in numbers.items()
-        }
+        given = {name: self._gate_number(gate, value, bound=name in ("lo", "hi")) for name, value in numbers.items()}
         template = phrases.ANSWERS[gate.name][gate.status]
         if (gate.name, gate.status) in (("G3", Status.FAIL), ("G9", Status.FAIL)) and gate.value is None:
             template = phrases.NO_RANGE if gate.name == "G3" else phrases.DEPENDS
@@ -555,16 +575,18 @@ class Speaker:
         """A guard-rail as the facts name it."""
         return self(phrases.RAIL_NAMES[name]) if name in phrases.RAIL_NAMES else name
 
-    def _gate_number(self, name: str, value: float | None, *, bound: bool) -> str:
+    def _gate_number(self, gate: Gate, value: float | None, *, bound: bool) -> str:
+        """A number of a gate; what decides it does not look like its limit where it is not."""
         if value is None:
             return "-"
-        if bound or name == "G9":
-            return self.gain(value)
-        if name in phrases.COUNTS:
+        if bound or gate.name in phrases.GAINS:
+            return self.gain(value, sign=bound or gate.name == "G9")
+        if gate.name in phrases.COUNTS:
             return self.translator.number(value)
-        if name in phrases.SHARES:
-            return self.translator.percent(value, 0 if name == "G5" else 1)
-        return self.translator.number(value, 4)
+        scale, least = (100, 0) if gate.name in phrases.SHARES else (1, 4)
+        ends = (gate.value, gate.limit)
+        digits = least if ends[0] is None or ends[1] is None else digits_apart(ends[0], ends[1], least, scale)
+        return self.translator.percent(value, digits) if scale == 100 else self.translator.number(value, digits)
 
     def input(self, name: str, value: float) -> str:
         """An input as its unit has it."""
