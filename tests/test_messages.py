@@ -15,6 +15,7 @@ from mmbench.messages import (
     clauses,
     conjoined,
     digits_apart,
+    digits_given,
     listed,
     message_of,
     points,
@@ -62,6 +63,16 @@ def test_sums_on_an_axis_have_at_most_four_digits() -> None:
     assert tuple(ENGLISH.compact(amount, "EUR") for amount in amounts) == english
     assert tuple(JAPANESE.compact(amount, "JPY") for amount in amounts) == japanese
     assert JAPANESE.compact(250_000, "EUR") == "€25万"
+
+
+def test_what_somebody_gave_stands_as_it_was_given() -> None:
+    given = {0.0004: "0.04%", 0.125: "12.5%", 0.1234567: "12.34567%", 0.3: "30%", 0.0: "0%", 1.0: "100%"}
+    assert {share: ENGLISH.percent(share, digits_given(share, scale=100)) for share in given} == given
+    assert ENGLISH.percent(1 / 3, digits_given(1 / 3, scale=100)) == "33.33%"  # computed: nobody wrote that down
+    yen = {12_450: "12,450円", 12_000: "1.2万円", 1_234_567: "1,234,567円", 40_000_000: "4,000万円", 850: "850円",
+           149.5: "149.5円", 126_460_000: "1億2,646万円", 126_460_001: "126,460,001円"}  # fmt: skip
+    assert {sum_: JAPANESE.money(sum_, "JPY", digits_given(sum_), exact=True) for sum_ in yen} == yen
+    assert (JAPANESE.large(52_345_678), JAPANESE.large(160_000_000)) == ("52,345,678", "1億6,000万")
 
 
 def test_two_numbers_that_differ_look_different() -> None:

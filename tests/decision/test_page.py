@@ -16,9 +16,9 @@ from mmbench import paths
 from mmbench.cli.decide import load_economics
 from mmbench.decision import Action, Gate, Status, as_record, decide, gates, replay
 from mmbench.decision.evidence import Bars
-from mmbench.decision.page import checklist
+from mmbench.decision.page import checklist, sections
 from mmbench.decision.page.examples import Pictures, examples_of, titles
-from mmbench.decision.page.phrases import ACTIONS, BADGES, BADGES_IF, RAIL_NAMES
+from mmbench.decision.page.phrases import ACTIONS, BADGES, BADGES_IF, INPUT_NAMES, RAIL_NAMES
 from mmbench.decision.page.sections import guard_rails, write_decision
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Why
@@ -39,7 +39,7 @@ from mmbench.report.templating import Pages
 from mmbench.scheduling.trust import Trust
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
-from tests.decision.cases import economics, evidence
+from tests.decision.cases import BREAKEVEN, economics, evidence
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text, english_sentences, visible
@@ -131,6 +131,35 @@ def test_a_planted_world_says_so_under_any_name(tmp_path: Path) -> None:
         record = as_record(measured, setting, decided)
         assert record["inputs"]["evidence"].get("made_up", False) is says
         assert replay(record).action == decided.action
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_what_the_company_gave_stands_as_it_was_given(tmp_path: Path, lang: str) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "currency: JPY\nvalue.order_value: 12450\nvalue.margin: 0.125\nvalue.conversion: 0.0004\ncost.image: 11600.5\n"
+        "value.recommendations_year: 20123456789\ntransfer: 0.375\ndiscount: 0.0375\ncost.engineers: 0.125\n"
+        "items.with_images: {low: 0.115, likely: 0.12, high: 0.125}\n"
+    )
+    measured, setting = evidence(0.25), load_economics(str(own))
+    s = Speaker.of(lang, measured, setting, decide(measured, setting))
+    rows = {row["name"]: row for row in sections._inputs(s)}
+    shown = {key: rows[s(INPUT_NAMES[key])]["likely"] for key in (*setting.inputs, "discount")}
+    yen = {"en": ("¥12,450", "¥11,600.5"), "ja": ("12,450円", "11,600.5円")}[lang]
+    assert (shown["value.order_value"], shown["cost.image"]) == yen
+    assert [shown[f"value.{name}"] for name in ("margin", "conversion")] == ["12.5%", "0.04%"]
+    assert shown["value.recommendations_year"].startswith("20,123,456,789")
+    assert (shown["transfer"], shown["discount"], shown["cost.engineers"][:5]) == ("0.375", "3.75%", "0.125")
+    assert rows[s(INPUT_NAMES["items.with_images"])]["range"] == "11.5% – 12.5%"
+    said = " ".join([*sections._flips(s), sections._price(s)])
+    assert "37.5%" in said
+    assert yen[1] in said
+
+
+def test_what_would_turn_it_does_not_look_like_what_it_is_now() -> None:
+    measured, setting = evidence(BREAKEVEN + 0.0002, 0.028), economics()
+    s = Speaker.of("en", measured, setting, decide(measured, setting))
+    assert "If 49.9% of the offline gain reached sales (now: 50%)." in sections._flips(s)
 
 
 #: What a metric is called, by language: in a sentence, and in the list of words.

@@ -146,7 +146,7 @@ def as_html(
         inputs=_inputs(speaker),
         examples=examples,
         serving=_serving(speaker, serving),
-        machine_hour=speaker.price(economics.machine_hour),
+        machine_hour=speaker.given_price(economics.machine_hour),
         requests=speaker.translator.number(economics.likely["value.recommendations_year"] / LIST),
         command=command,
         proof=speaker(table.proof),
@@ -214,7 +214,7 @@ def _cost(speaker: Speaker) -> Mapping[str, Any]:
 
 
 def _price(speaker: Speaker) -> str:
-    flip, now = speaker.decision.flip, speaker.price(speaker.economics.likely["cost.image"])
+    flip, now = speaker.decision.flip, speaker.economics.likely["cost.image"]
     if flip is None or not speaker.decision.trusted:
         return ""
     if flip.image_price is None:
@@ -223,8 +223,8 @@ def _price(speaker: Speaker) -> str:
         return speaker(
             Message(
                 "At the likely values of everything else it pays up to {price} per image (now: {now}).",
-                price=speaker.price(flip.image_price),
-                now=now,
+                price=speaker.price(flip.image_price, now),
+                now=speaker.given_price(now),
             )
         )
     return (
@@ -272,8 +272,8 @@ def _flips(speaker: Speaker) -> list[str]:
             speaker(
                 Message(
                     "If {eta} of the offline gain reached sales (now: {now}).",
-                    eta=speaker.share(flip.transfer),
-                    now=speaker.share(now["transfer"]),
+                    eta=speaker.share(flip.transfer, now["transfer"]),
+                    now=speaker.given_share(now["transfer"]),
                 )
             )
         )
@@ -282,8 +282,8 @@ def _flips(speaker: Speaker) -> list[str]:
             speaker(
                 Message(
                     "A price of {price} per image (now: {now}).",
-                    price=speaker.price(flip.image_price),
-                    now=speaker.price(now["cost.image"]),
+                    price=speaker.price(flip.image_price, now["cost.image"]),
+                    now=speaker.given_price(now["cost.image"]),
                 )
             )
         )
@@ -541,7 +541,7 @@ def _inputs(speaker: Speaker) -> list[Mapping[str, Any]]:
             "name": _name(speaker, name), "likely": speaker.input(name, given.likely),
             "range": " – ".join(ends) if given.low < given.high else "", **_source(speaker, name),
         })  # fmt: skip
-    for name, value in (("years", speaker.years), ("discount", speaker.share(speaker.economics.discount))):
+    for name, value in (("years", speaker.years), ("discount", speaker.given_share(speaker.economics.discount))):
         rows.append({"name": _name(speaker, name), "likely": value, "range": "", **_source(speaker, name)})
     return rows
 

@@ -22,7 +22,7 @@ from mmbench.decision.steps import DATA, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, Next
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.intervals import Interval, LogGain
-from mmbench.messages import Message, Translator, digits_apart, digits_shown
+from mmbench.messages import Message, Translator, digits_apart, digits_given, digits_shown
 from mmbench.report.sentences import metric_among, metric_name
 
 
@@ -30,6 +30,16 @@ def _two_figures(amount: float) -> int:
     """Decimals of a very small sum: its first two figures, a second one that is zero left out."""
     digits = 1 - math.floor(math.log10(abs(amount)))
     return digits - (round(amount, digits) == round(amount, digits - 1))
+
+
+def _decimals_of_price(amount: float) -> int:
+    """Decimals of a unit price."""
+    return 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else _two_figures(amount)
+
+
+def _decimals_of_share(share: float) -> int:
+    """Decimals of a share in percent."""
+    return 1 if 0 < abs(share) < 0.1 else 0
 
 
 def _failure(gate: Gate) -> Message:
@@ -92,18 +102,30 @@ class Speaker:
         """How long a step takes."""
         return self(Message.counted("{n} day", "{n} days", math.ceil(n)))
 
-    def share(self, share: float) -> str:
-        """A share of something; small ones with decimals."""
-        return self.translator.percent(share, 1 if 0 < abs(share) < 0.1 else 0)
+    def share(self, share: float, beside: float | None = None) -> str:
+        """A share that was computed; small ones with decimals, and one beside another does not look like it."""
+        digits = _decimals_of_share(share)
+        digits = digits if beside is None else digits_apart(share, beside, digits, 100)
+        return self.translator.percent(share, digits)
 
     def money(self, amount: float) -> str:
         """A sum."""
         return self.translator.money(amount, self.economics.currency)
 
-    def price(self, amount: float) -> str:
-        """A unit price, with decimals where it is small."""
-        digits = 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else _two_figures(amount)
-        return self.translator.money(amount, self.economics.currency, digits)
+    def price(self, amount: float, beside: float | None = None) -> str:
+        """A unit price that was computed, with decimals where it is small; one beside another does not look like it."""
+        digits = _decimals_of_price(amount)
+        digits = digits if beside is None else digits_apart(amount, beside, digits)
+        return self.translator.money(amount, self.economics.currency, digits, exact=True)
+
+    def given_price(self, amount: float) -> str:
+        """A unit price or a sum as somebody gave it."""
+        digits = digits_given(amount, _decimals_of_price(amount))
+        return self.translator.money(amount, self.economics.currency, digits, exact=True)
+
+    def given_share(self, share: float) -> str:
+        """A share of something as somebody gave it."""
+        return self.translator.percent(share, digits_given(share, _decimals_of_share(share), 100))
 
     @property
     def need(self) -> str:
@@ -589,12 +611,12 @@ class Speaker:
         return self.translator.percent(value, digits) if scale == 100 else self.translator.number(value, digits)
 
     def input(self, name: str, value: float) -> str:
-        """An input as its unit has it."""
+        """An input as it was given, in its unit."""
         if name in phrases.MONEY:
-            return self.price(value)
+            return self.given_price(value)
         if name in phrases.PERCENT:
-            return self.share(value)
-        digits = 0 if value >= 100 or value == int(value) else 1 if round(value, 1) == value else 2
+            return self.given_share(value)
+        digits = digits_given(value)
         number = self.translator.large(value) if value >= phrases.MANY else self.translator.number(value, digits)
         return self(Message(phrases.UNITS[name], n=number)) if name in phrases.UNITS else number
 
