@@ -10,8 +10,11 @@ import pytest
 
 from mmbench import cli, paths
 from mmbench.cli import decide
+from mmbench.decision import Action
 from mmbench.decision.economics import INPUTS, POLICY, Source
+from mmbench.decision.page.phrases import BADGES
 from mmbench.decision.serving import measure_serving
+from mmbench.messages import Translator
 from mmbench.report.reading import read_sweep
 from mmbench.store import files, records
 from mmbench.store.bounds import Damaged
@@ -43,6 +46,9 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
     assert 'lang="ja"' in (sweep / "report" / "decision.html").read_text()
     decide.main([str(sweep / "report" / "decision.json")])
     assert capsys.readouterr().out.startswith(f"{record['result']['action']}, as in ")
+    decide.main([str(sweep / "report" / "decision.json"), "lang=ja"])
+    answer = Translator("ja")(BADGES[Action(record["result"]["action"])])
+    assert capsys.readouterr().out == f"{answer}({sweep / 'report' / 'decision.json'} と同じ結論)\n"
     files.write_document(sweep / "report" / "decision.json", {**record, "result": {"action": "GO!"}})
     with pytest.raises(ValueError, match="says GO!, but its inputs give"):
         decide.main([str(sweep / "report" / "decision.json")])
@@ -157,6 +163,9 @@ def test_a_state_that_is_gone_leaves_its_model_out_and_a_damaged_one_is_told(tmp
         (["{tmp}"], "is no sweep (no manifest.json)"),
         (["{sweep}", "model=vbpr"], "no results of any/vbpr with and without images; there are shop/hybridknn"),
         (["{tmp}/list.yaml"], "is not a record"),
+        (["{tmp}/list.yaml", "lang=en", "economics=default", "tracking=csv"], "holds all of its inputs; beside it only "
+         "lang may be set, not economics=default tracking=csv"),
+        (["{tmp}/list.yaml", "lang=fr"], "error: lang=fr: there are only en, ja"),
     ],
 )  # fmt: skip
 def test_mistakes(

@@ -62,7 +62,14 @@ def main(argv: Sequence[str]) -> None:
         parser.error("the following arguments are required: sweep")
     with reading(asked.sweep):
         if asked.sweep.is_file():
-            print(printable(_replayed(asked.sweep)))
+            if others := [word for word in (*words, *tracking) if not word.startswith("lang=")]:
+                raise Refusal(
+                    "{file} is the record of a decision and holds all of its inputs; beside it only lang may be set, "
+                    "not {words}",
+                    file=asked.sweep,
+                    words=" ".join(others),
+                )
+            print(printable(_replayed(asked.sweep, Translator(settings["lang"]))))
             return
         trust, tracker = Trust.of(asked.allow), asked_tracker(tracking, asked.sweep)
         print(printable(write(asked.sweep, settings, _command(asked, words), trust, tracker)), end="")
@@ -220,11 +227,18 @@ def write(
     return "\n".join([*lines, written]) + "\n"
 
 
-def _replayed(file: Path) -> str:
+def _replayed(file: Path, translator: Translator) -> str:
+    """The answer of a record, in the language that was asked for.
+
+    Raises:
+        ValueError: if its inputs cannot be read or lead to another answer.
+    """
+    from mmbench.decision.page.phrases import BADGES
+
     record = read_document(file)
     decision = replay(record)
     result = record.get("result")
     was = result.get("action") if isinstance(result, Mapping) else None
     if decision.action != was:
         raise Refusal("{file} says {was}, but its inputs give {action}", file=file, was=was, action=decision.action)
-    return f"{decision.action}, as in {file}"
+    return translator(Message("{answer}, as in {file}", answer=BADGES[decision.action], file=file))
